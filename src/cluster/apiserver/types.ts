@@ -1,0 +1,237 @@
+import type { StatusCause } from "../../kernel/errors/index.js";
+import type { JsonObject, Kind } from "../../kernel/kinds/object.js";
+
+/** Who asks, as TokenReview reports it. */
+export interface UserInfo {
+  readonly username: string;
+  readonly uid?: string;
+  readonly groups: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** One request as every front end (TLS socket, in-process transport) hands it to the server. Header names are lower case. */
+export interface ApiRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The whole body, already bounded in size (3 MiB) by the front end. */
+  readonly body: Uint8Array;
+  /** Subject of a client certificate that the front end verified against the cluster's CA: CN is the user, O are the groups. */
+  readonly clientCertificate?: { readonly commonName: string; readonly organizations: readonly string[] };
+  readonly signal: AbortSignal;
+}
+
+export interface ApiResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** One piece, or a stream (watch, logs). */
+  readonly body: Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete" | "deletecollection";
+
+/** What a path means (Kubernetes' RequestInfo). */
+export interface RequestInfo {
+  readonly isResource: boolean;
+  readonly verb: Verb | Lowercase<string>;
+  readonly path: string;
+  readonly group: string;
+  readonly version: string;
+  /** Plural. */
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface Authenticator {
+  /** `undefined`: these credentials are not mine. Throws a 401 `ApiError` for credentials that are mine and bad. */
+  authenticate(request: ApiRequest): Promise<UserInfo | undefined>;
+}
+
+export interface AuthorizationAttributes {
+  readonly user: UserInfo;
+  readonly verb: string;
+  readonly group: string;
+  readonly version: string;
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** Set for requests that name no resource, `/healthz` say. */
+  readonly nonResourcePath?: string;
+}
+
+export interface Authorizer {
+  authorize(attributes: AuthorizationAttributes): { readonly allowed: boolean; readonly reason: string };
+}
+
+/** What admission sees of a write. `object` is absent on delete, `old` on create. */
+export interface AdmissionRequest {
+  readonly operation: "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
+  readonly type: ResourceType;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly user: UserInfo;
+  readonly object?: JsonObject;
+  readonly old?: JsonObject;
+  readonly dryRun: boolean;
+  readonly warn: (message: string) => void;
+}
+
+/** One admission plugin. `mutate` may change `request.object` in place (it is private to the request); both throw `ApiError` to refuse. */
+export interface AdmissionPlugin {
+  readonly name: string;
+  mutate?(request: AdmissionRequest): Promise<void> | void;
+  validate?(request: AdmissionRequest): Promise<void> | void;
+}
+
+/** Column of a Table answer (kubectl get). */
+export interface TableColumn {
+  readonly name: string;
+  readonly type: string;
+  readonly format: string;
+  readonly description: string;
+  readonly priority: number;
+}
+
+/** What `decode` found besides the object: unknown and duplicate fields, worded as upstream. */
+export interface Decoded {
+  readonly object: JsonObject;
+  readonly unknownFields: readonly string[];
+}
+
+/** Context of preparing and validating a write. */
+export interface WriteContext {
+  readonly now: string;
+  readonly user: UserInfo;
+  readonly subresource: string;
+}
+
+/**
+ * One served resource in one version (`apps/v1 deployments`): everything that differs between kinds. Native kinds and CRDs
+ * implement the same interface; the verbs know no kind. Objects are plain JSON; methods that "prepare" change theirs in place.
+ */
+export interface ResourceType extends Kind {
+  readonly singular: string;
+  readonly listKind: string;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly verbs: readonly Verb[];
+  /** Subresources besides the object itself, with the kind that their bodies have. */
+  readonly subresources: ReadonlyMap<string, SubresourceType>;
+  /** Version in which objects are stored; several served versions of one resource share keys. */
+  readonly storageVersion: string;
+  readonly custom: boolean;
+
+  /** Wire JSON (already parsed) → object of this kind: checks apiVersion and kind, prunes unknown fields and reports them. Throws 400 `ApiError`. */
+  decode(raw: JsonObject): Decoded;
+  applyDefaults(object: JsonObject): void;
+  /** Server-owned fields on create: status dropped where there is a status subresource, generation, kind-specific things (ClusterIP is admission's). */
+  prepareForCreate(object: JsonObject, context: WriteContext): void;
+  /** On update: status or spec carried over from `old` by subresource, generation raised when the rest changed. */
+  prepareForUpdate(object: JsonObject, old: JsonObject, context: WriteContext): void;
+  validateCreate(object: JsonObject, context: WriteContext): StatusCause[] | Promise<StatusCause[]>;
+  validateUpdate(object: JsonObject, old: JsonObject, context: WriteContext): StatusCause[] | Promise<StatusCause[]>;
+  /** Stored (storage version) → this version, and back. Identity for most. */
+  fromStorage(object: JsonObject): JsonObject | Promise<JsonObject>;
+  toStorage(object: JsonObject): JsonObject | Promise<JsonObject>;
+  /** Values that field selectors may name; metadata.name and metadata.namespace always. */
+  selectableFields(object: JsonObject): Readonly<Record<string, string>>;
+  /** Field labels that selectors may use; others are refused with 400. */
+  readonly selectableFieldNames: readonly string[];
+  readonly columns: readonly TableColumn[];
+  /** Cells of one Table row, in the order of `columns`. `now` for ages. */
+  cells(object: JsonObject, now: number): (string | number | boolean | null)[];
+  /** Merges by schema: strategic (native kinds only; CRDs answer 415) and server-side apply. */
+  readonly merge: MergeSchema;
+}
+
+export interface SubresourceType {
+  readonly name: string;
+  readonly kind: string;
+  readonly group: string;
+  readonly version: string;
+  readonly verbs: readonly string[];
+}
+
+/** Schema-driven merging of one kind. */
+export interface MergeSchema {
+  readonly supportsStrategic: boolean;
+  strategicMerge(current: JsonObject, patch: JsonObject): JsonObject;
+  /** Records `manager` as owner of what changed between `old` and `object` (old absent: created); writes metadata.managedFields of `object`. */
+  trackUpdate(object: JsonObject, old: JsonObject | undefined, by: FieldManager): void;
+  /** Server-side apply: returns the merged object with managedFields; throws a 409 `ApiError` listing conflicts unless forced. `current` absent: create. */
+  apply(current: JsonObject | undefined, applied: JsonObject, by: FieldManager & { readonly force: boolean }): JsonObject;
+}
+
+export interface FieldManager {
+  readonly manager: string;
+  readonly subresource: string;
+  /** RFC 3339, seconds. */
+  readonly now: string;
+}
+
+/** All resources that are served. Native ones are there from the start; CRDs come and go. */
+export interface Registry {
+  find(group: string, version: string, plural: string): ResourceType | undefined;
+  /** Every served (resource, version). */
+  all(): readonly ResourceType[];
+  /** Raised on every change of a CRD; clients' discovery caches and OpenAPI documents depend on it. */
+  readonly revision: number;
+  /** Answers discovery (/api, /apis, aggregated), /openapi/v2, /openapi/v3[...] and /version; `undefined` for other paths. */
+  answer(request: ApiRequest): ApiResponse | undefined;
+}
+
+/** An object in the store at one revision. `value` is shared and must not be changed; `bytes` is its JSON, encoded once, resourceVersion included. */
+export interface Stored {
+  readonly key: string;
+  readonly revision: number;
+  readonly value: JsonObject;
+  readonly bytes: Uint8Array;
+}
+
+export type StoreEvent =
+  | { readonly type: "put"; readonly now: Stored; readonly old: Stored | undefined }
+  /** `old` is the last state; its resourceVersion is raised to the revision of the deletion. */
+  | { readonly type: "delete"; readonly now: Stored; readonly old: Stored }
+  /** Nothing happened up to this revision. */
+  | { readonly type: "progress"; readonly revision: number };
+
+/**
+ * MVCC over a journal. Keys are `/<group>/<plural>/<namespace>/<name>` (namespace empty for cluster-scoped kinds). Writes
+ * resolve when durable (group commit, fsync). Reads are served from memory and see every acknowledged write.
+ */
+export interface Store {
+  readonly revision: number;
+  get(key: string): Stored | undefined;
+  /** Items in key order. `at` reads an older revision; throws a 410 `ApiError` when compacted. */
+  list(prefix: string, options?: { at?: number; after?: string; limit?: number }): { items: readonly Stored[]; revision: number; more: boolean; remaining: number };
+  /** Throws `ApiError` AlreadyExists/Conflict/NotFound built from `about`. `value` must not be touched afterwards. */
+  create(key: string, value: JsonObject): Promise<Stored>;
+  /** Compare-and-swap on the revision read. */
+  update(key: string, expectedRevision: number, value: JsonObject): Promise<Stored>;
+  delete(key: string, expectedRevision: number): Promise<Stored>;
+  /** Calls `onEvents` (batches, in order) for everything after `fromRevision`. Throws 410 when compacted. `onClose` when the watcher was too slow or the store closes. */
+  watch(prefix: string, fromRevision: number, handlers: { onEvents(events: readonly StoreEvent[]): void; onClose(error?: Error): void }): { close(): void };
+  close(): Promise<void>;
+}
+
+/** Answers subresources that are no plain reads or writes of the object: token, binding, eviction, scale, log, exec, attach, portforward, proxy. */
+export interface SubresourceHandler {
+  /** For instance `pods/log`, `*\/scale`. */
+  readonly path: string;
+  handle(context: SubresourceContext): Promise<ApiResponse>;
+}
+
+export interface SubresourceContext {
+  readonly request: ApiRequest;
+  readonly info: RequestInfo;
+  readonly type: ResourceType;
+  readonly user: UserInfo;
+  readonly store: Store;
+  /** Runs another request through the whole line as the same user (scale writes its Deployment through it, say). */
+  dispatch(request: ApiRequest): Promise<ApiResponse>;
+}

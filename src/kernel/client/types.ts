@@ -1,0 +1,125 @@
+import type { Draft, Json, JsonObject, Kind, KubeObject } from "../kinds/object.js";
+
+/** One HTTP exchange with an API server, below all typing. */
+export interface TransportRequest {
+  readonly method: string;
+  /** Path with its query string. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | string;
+  readonly signal?: AbortSignal;
+}
+
+/** Headers are lower case. The body is read once, or dropped with `discard`. */
+export interface TransportResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** A full-duplex message channel (WebSocket, v5.channel.k8s.io) of exec, attach and port-forward. */
+export interface Duplex {
+  send(data: Uint8Array): void;
+  /** Messages until the peer closes. */
+  readonly messages: AsyncIterable<Uint8Array>;
+  /** The subprotocol that the server chose. */
+  readonly protocol: string;
+  close(code?: number): void;
+}
+
+/** What a client speaks through: undici over TLS, or an embedded server in the same process. */
+export interface Transport {
+  request(request: TransportRequest): Promise<TransportResponse>;
+  upgrade(path: string, protocols: readonly string[], signal?: AbortSignal): Promise<Duplex>;
+  close(): Promise<void>;
+}
+
+export interface ListOptions {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+  readonly limit?: number;
+  readonly continue?: string;
+  readonly resourceVersion?: string;
+  readonly resourceVersionMatch?: "Exact" | "NotOlderThan";
+  readonly signal?: AbortSignal;
+}
+
+export interface ObjectList<T> {
+  readonly items: T[];
+  readonly resourceVersion: string;
+  readonly continue?: string;
+}
+
+export interface WatchOptions extends ListOptions {
+  readonly timeoutSeconds?: number;
+  readonly allowWatchBookmarks?: boolean;
+}
+
+/** `BOOKMARK` carries only a resourceVersion. Errors of the stream are thrown as `ApiError`. */
+export type WatchEvent<T> = { readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK"; readonly object: T };
+
+export interface WriteOptions {
+  readonly namespace?: string;
+  readonly dryRun?: boolean;
+  readonly fieldManager?: string;
+  readonly fieldValidation?: "Ignore" | "Warn" | "Strict";
+  /** For instance `status` or `scale`. */
+  readonly subresource?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface ApplyOptions extends WriteOptions {
+  readonly fieldManager: string;
+  readonly force?: boolean;
+}
+
+export interface DeleteOptions {
+  readonly namespace?: string;
+  readonly gracePeriodSeconds?: number;
+  readonly propagationPolicy?: "Foreground" | "Background" | "Orphan";
+  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
+  readonly signal?: AbortSignal;
+}
+
+export type PatchType = "json" | "merge" | "strategic";
+
+/** An object to be applied: any part of it, but with its name. */
+export type ApplyObject = { metadata: { name: string; namespace?: string; [field: string]: Json | undefined } } & {
+  [field: string]: unknown;
+};
+
+/** Typed calls on one kind. `namespace` is required in calls on one namespaced object; every failure is an `ApiError`. */
+export interface ResourceClient<T extends KubeObject> {
+  readonly kind: Kind<T>;
+  get(name: string, options?: { namespace?: string; signal?: AbortSignal }): Promise<T>;
+  /** `undefined` instead of a 404. */
+  find(name: string, options?: { namespace?: string; signal?: AbortSignal }): Promise<T | undefined>;
+  /** One page, or everything when no limit is given (read in pages of 500). */
+  list(options?: ListOptions): Promise<ObjectList<T>>;
+  watch(options?: WatchOptions): AsyncIterable<WatchEvent<T>>;
+  create(object: Draft<T>, options?: WriteOptions): Promise<T>;
+  /** Replaces; `metadata.resourceVersion` makes it conditional. */
+  update(object: T, options?: WriteOptions): Promise<T>;
+  updateStatus(object: T, options?: WriteOptions): Promise<T>;
+  patch(name: string, type: PatchType, patch: JsonObject | Json[], options?: WriteOptions): Promise<T>;
+  /** Server-side apply; apiVersion and kind are filled in. */
+  apply(object: ApplyObject, options: ApplyOptions): Promise<T>;
+  applyStatus(object: ApplyObject, options: ApplyOptions): Promise<T>;
+  /** Resolves also when the object is already gone. */
+  delete(name: string, options?: DeleteOptions): Promise<void>;
+  deleteCollection(options?: ListOptions & DeleteOptions): Promise<void>;
+}
+
+/** A client of one cluster's API with one identity. */
+export interface ApiClient {
+  resource<T extends KubeObject>(kind: Kind<T>): ResourceClient<T>;
+  /** For kinds known only at run time. */
+  dynamic(kind: Kind): ResourceClient<KubeObject & Record<string, unknown>>;
+  /** Finds a kind by apiVersion and kind through discovery (cached, refreshed on a miss); `undefined` if the cluster has no such kind. */
+  findKind(apiVersion: string, kind: string): Promise<Kind | undefined>;
+  /** Any path; JSON in, JSON out. */
+  json(method: string, path: string, body?: Json, options?: { signal?: AbortSignal; headers?: Record<string, string> }): Promise<Json>;
+  readonly transport: Transport;
+  close(): Promise<void>;
+}

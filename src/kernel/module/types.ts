@@ -1,0 +1,59 @@
+import type { ControllerSpec, ClusterAccess } from "../control/types.js";
+import type { KindDefinition } from "../kinds/define.js";
+
+/** Where controllers run: in the hub, in each member, on each node. */
+export type Level = "continuum" | "cluster" | "node";
+
+/** rbac.authorization.k8s.io/v1 PolicyRule. */
+export interface PolicyRule {
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly nonResourceURLs?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+/** A request to a module's HTTP route, already authenticated and authorized. */
+export interface RouteRequest {
+  readonly method: string;
+  readonly path: string;
+  /** Values of `:name` and `*rest` in the route's path. */
+  readonly parameters: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly user: { readonly username: string; readonly groups: readonly string[] };
+  /** The body as it arrives; bounded by the route's `maxBodyBytes`. */
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly signal: AbortSignal;
+}
+
+export interface RouteResponse {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+export interface HttpRoute {
+  readonly method: string;
+  /** `/api/2.0/mlflow/runs/create`; `:name` matches one segment, `*rest` at the end matches what is left. */
+  readonly path: string;
+  /** What the caller must be allowed to do in the hub (checked by SubjectAccessReview); absent: any authenticated user. */
+  readonly permission?: { readonly verb: string; readonly group: string; readonly resource: string };
+  /** Default 1 MiB. */
+  readonly maxBodyBytes?: number;
+  handle(request: RouteRequest): Promise<RouteResponse>;
+}
+
+/** A capability in one value: what it adds to the API, what makes it true, what it needs. Composition is the platform's. */
+export interface Module {
+  /** `fleet`, `serving`, … */
+  readonly name: string;
+  readonly summary: string;
+  /** Kinds and the levels in whose clusters their CRDs are installed. */
+  readonly kinds: readonly { readonly definition: KindDefinition; readonly levels: readonly Level[] }[];
+  /** What its controllers may do, by level; becomes a ClusterRole of the agent of that level. */
+  readonly rules: Readonly<Partial<Record<Level, readonly PolicyRule[]>>>;
+  /** The controllers to run at this level, in this cluster. */
+  controllers(level: Level, cluster: ClusterAccess): readonly ControllerSpec[];
+  readonly routes?: readonly HttpRoute[];
+}
