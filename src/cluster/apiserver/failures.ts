@@ -1,0 +1,184 @@
+import { ApiError, type Status, type StatusCause } from "../../kernel/errors/index.js";
+
+/** The resource that a failure is about: group and plural (Status details call the plural `kind`). */
+export interface About {
+  readonly group: string;
+  readonly plural: string;
+}
+
+type Details = NonNullable<Status["details"]>;
+
+/** An `ApiError` of any shape; the constructors below cover the usual ones. */
+export function failure(code: number, reason: string, message: string, details?: Details): ApiError {
+  return new ApiError({
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Failure",
+    message,
+    reason,
+    ...(details === undefined ? {} : { details }),
+    code,
+  });
+}
+
+/** `deployments.apps`, or `pods` in the core group. */
+export function qualified(about: About): string {
+  return about.group === "" ? about.plural : `${about.plural}.${about.group}`;
+}
+
+function detailsOf(about: About, name: string): Details {
+  return { ...(name === "" ? {} : { name }), ...(about.group === "" ? {} : { group: about.group }), kind: about.plural };
+}
+
+/** 404 of one object. */
+export function notFound(about: About, name: string): ApiError {
+  return failure(404, "NotFound", `${qualified(about)} "${name}" not found`, detailsOf(about, name));
+}
+
+/** 404 of a path that no resource serves. */
+export function unknownResource(): ApiError {
+  return failure(404, "NotFound", "the server could not find the requested resource", {});
+}
+
+/** 409 of a create. */
+export function alreadyExists(about: About, name: string): ApiError {
+  return failure(409, "AlreadyExists", `${qualified(about)} "${name}" already exists`, detailsOf(about, name));
+}
+
+/** 409 of a write; `why` defaults to a resourceVersion that is not the latest. */
+export function conflict(about: About, name: string, why?: string): ApiError {
+  const cause =
+    why ?? "the object has been modified; please apply your changes to the latest version and try again";
+  return failure(
+    409,
+    "Conflict",
+    `Operation cannot be fulfilled on ${qualified(about)} "${name}": ${cause}`,
+    detailsOf(about, name),
+  );
+}
+
+/** 400. */
+export function badRequest(message: string): ApiError {
+  return failure(400, "BadRequest", message);
+}
+
+/** 401; the message never says which part of the credentials was wrong. */
+export function unauthorized(): ApiError {
+  return failure(401, "Unauthorized", "Unauthorized");
+}
+
+/** 403 with the authorizer's or admission's words. */
+export function forbidden(about: About, name: string, why: string): ApiError {
+  const subject = name === "" ? `${qualified(about)} is forbidden` : `${qualified(about)} "${name}" is forbidden`;
+  return failure(403, "Forbidden", `${subject}: ${why}`, detailsOf(about, name));
+}
+
+/** 405. */
+export function methodNotAllowed(): ApiError {
+  return failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
+}
+
+/** 406. `available` are the media types that are served here. */
+export function notAcceptable(available: readonly string[]): ApiError {
+  const list = available.join(", ");
+  return failure(406, "NotAcceptable", `406: Not Acceptable\n\nAvailable representations: ${list}`, {});
+}
+
+/** 410: the resourceVersion or continue token lies before the compaction. */
+export function expired(message: string): ApiError {
+  return failure(410, "Expired", message);
+}
+
+/** 413. */
+export function tooLarge(limitBytes: number): ApiError {
+  return failure(413, "RequestEntityTooLarge", `Request entity too large: limit is ${limitBytes}`);
+}
+
+/** 415 of a body that is no patch. */
+export function unknownBodyFormat(accepted: readonly string[]): ApiError {
+  const types = accepted.join(", ");
+  return failure(
+    415,
+    "UnsupportedMediaType",
+    `the body of the request was in an unknown format - accepted media types include: ${types}`,
+  );
+}
+
+/** 415 of a patch of a type that the resource does not take. */
+export function unsupportedPatch(): ApiError {
+  return failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+}
+
+const causeWords: Readonly<Record<string, string>> = {
+  FieldValueRequired: "Required value",
+  FieldValueNotFound: "Not found",
+  FieldValueDuplicate: "Duplicate value",
+  FieldValueInvalid: "Invalid value",
+  FieldValueNotSupported: "Unsupported value",
+  FieldValueForbidden: "Forbidden",
+  FieldValueTooLong: "Too long",
+  FieldValueTooMany: "Too many",
+  InternalError: "Internal error",
+  FieldValueTypeInvalid: "Invalid value",
+};
+
+/** 422 `<Kind> "<name>" is invalid: …`. The causes' messages begin with their kind of failure (`Required value: …`). */
+export function invalid(
+  kind: { readonly group: string; readonly kind: string },
+  name: string,
+  causes: readonly StatusCause[],
+): ApiError {
+  const label = kind.group === "" ? kind.kind : `${kind.kind}.${kind.group}`;
+  const texts = causes.map((cause) => `${cause.field}: ${withWord(cause)}`);
+  const list = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
+  const details: Details = {
+    ...(name === "" ? {} : { name }),
+    ...(kind.group === "" ? {} : { group: kind.group }),
+    kind: kind.kind,
+    causes: causes.map((cause) => ({ ...cause, message: withWord(cause) })),
+  };
+  return failure(422, "Invalid", `${label} "${name}" is invalid: ${list}`, details);
+}
+
+function withWord(cause: StatusCause): string {
+  const word = causeWords[cause.reason];
+  return word === undefined || cause.message.startsWith(word) ? cause.message : `${word}: ${cause.message}`;
+}
+
+/** 500. */
+export function internalError(message: string, cause?: unknown): ApiError {
+  return new ApiError(
+    {
+      kind: "Status",
+      apiVersion: "v1",
+      metadata: {},
+      status: "Failure",
+      message: `Internal error occurred: ${message}`,
+      reason: "InternalError",
+      details: { causes: [{ reason: "", message, field: "" }] },
+      code: 500,
+    },
+    { cause },
+  );
+}
+
+/** 503: try again. */
+export function unavailable(message: string, retryAfterSeconds?: number): ApiError {
+  return failure(
+    503,
+    "ServiceUnavailable",
+    message,
+    retryAfterSeconds === undefined ? undefined : { retryAfterSeconds },
+  );
+}
+
+/** 507: the disk is full; nothing was changed. */
+export function insufficientStorage(message: string): ApiError {
+  return failure(507, "InsufficientStorage", message, { retryAfterSeconds: 5 });
+}
+
+/** 504: the server gave up waiting for `what`. */
+export function timeout(message: string): ApiError {
+  return failure(504, "Timeout", message, { retryAfterSeconds: 1 });
+}
