@@ -39,6 +39,14 @@ export interface Schema {
   readonly "x-kubernetes-map-type"?: "atomic" | "granular";
   readonly "x-kubernetes-patch-merge-key"?: string;
   readonly "x-kubernetes-patch-strategy"?: string;
-  readonly "x-kubernetes-validations"?: readonly { readonly rule: string; readonly message?: string; readonly [key: string]: Json | undefined }[];
-  readonly "x-kubernetes-group-version-kind"?: readonly { readonly group: string; readonly version: string; readonly kind: string }[];
+  readonly "x-kubernetes-validations"?: readonly {
+    readonly rule: string;
+    readonly message?: string;
+    readonly [key: string]: Json | undefined;
+  }[];
+  readonly "x-kubernetes-group-version-kind"?: readonly {
+    readonly group: string;
+    readonly version: string;
+    readonly kind: string;
+  }[];
 }

@@ -1,0 +1,23 @@
+/**
+ * Schemas, once for each kind. In: shapes written with the builder `s`, or OpenAPI v3 documents. Out: the static type
+ * (`Infer`), validation worded as Kubernetes words it, defaulting, pruning, suggestions. May use: errors, JSON types.
+ */
+export type {
+  EmbeddedResource,
+  Fields,
+  Infer,
+  InputOf,
+  NumberBounds,
+  ObjectOf,
+  Presence,
+  SizeBounds,
+  StringBounds,
+} from "./builder.js";
+export { Field, s } from "./builder.js";
+export { applyDefaults } from "./defaults.js";
+export { cloneJson, cloneObject, equalJson, isObject, member, setMember, toJson, toJsonObject } from "./json.js";
+export type { PruneOptions } from "./prune.js";
+export { knownNames, prune } from "./prune.js";
+export { didYouMean, editDistance } from "./suggest.js";
+export type { Schema } from "./types.js";
+export { quoteValue, validateSchema } from "./validate.js";
