@@ -1,0 +1,11 @@
+/**
+ * Resource kinds: what objects are, the native kinds of Kubernetes as types and coordinates, and the small languages in
+ * their fields (selectors, quantities, conditions). In: text and objects. Out: typed values. May use: errors, schema.
+ */
+export * from "./conditions.js";
+export * from "./define.js";
+export * from "./metadata.js";
+export * from "./native.js";
+export * from "./object.js";
+export * from "./quantity.js";
+export * from "./selectors.js";
