@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { StatusCause } from "../../kernel/errors/index.js";
 import type { JsonObject, Kind } from "../../kernel/kinds/object.js";
 
@@ -15,6 +16,8 @@ export interface ApiRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string>>;
+  /** Headers that came more than once, value by value (impersonated groups may hold commas); `headers` has them joined. */
+  readonly repeatedHeaders?: Readonly<Record<string, readonly string[]>>;
   /** The whole body, already bounded in size (3 MiB) by the front end. */
   readonly body: Uint8Array;
   /** Subject of a client certificate that the front end verified against the cluster's CA: CN is the user, O are the groups. */
@@ -61,6 +64,8 @@ export interface AuthorizationAttributes {
   readonly name: string;
   /** Set for requests that name no resource, `/healthz` say. */
   readonly nonResourcePath?: string;
+  /** The query's `fieldSelector` of list, watch and deletecollection: nodes may read the pods of their own node only. */
+  readonly fieldSelector?: string;
 }
 
 export interface Authorizer {
@@ -164,7 +169,11 @@ export interface MergeSchema {
   /** Records `manager` as owner of what changed between `old` and `object` (old absent: created); writes metadata.managedFields of `object`. */
   trackUpdate(object: JsonObject, old: JsonObject | undefined, by: FieldManager): void;
   /** Server-side apply: returns the merged object with managedFields; throws a 409 `ApiError` listing conflicts unless forced. `current` absent: create. */
-  apply(current: JsonObject | undefined, applied: JsonObject, by: FieldManager & { readonly force: boolean }): JsonObject;
+  apply(
+    current: JsonObject | undefined,
+    applied: JsonObject,
+    by: FieldManager & { readonly force: boolean },
+  ): JsonObject;
 }
 
 export interface FieldManager {
@@ -208,15 +217,41 @@ export interface Store {
   readonly revision: number;
   get(key: string): Stored | undefined;
   /** Items in key order. `at` reads an older revision; throws a 410 `ApiError` when compacted. */
-  list(prefix: string, options?: { at?: number; after?: string; limit?: number }): { items: readonly Stored[]; revision: number; more: boolean; remaining: number };
+  list(
+    prefix: string,
+    options?: { at?: number; after?: string; limit?: number },
+  ): { items: readonly Stored[]; revision: number; more: boolean; remaining: number };
   /** Throws `ApiError` AlreadyExists/Conflict/NotFound built from `about`. `value` must not be touched afterwards. */
   create(key: string, value: JsonObject): Promise<Stored>;
   /** Compare-and-swap on the revision read. */
   update(key: string, expectedRevision: number, value: JsonObject): Promise<Stored>;
   delete(key: string, expectedRevision: number): Promise<Stored>;
   /** Calls `onEvents` (batches, in order) for everything after `fromRevision`. Throws 410 when compacted. `onClose` when the watcher was too slow or the store closes. */
-  watch(prefix: string, fromRevision: number, handlers: { onEvents(events: readonly StoreEvent[]): void; onClose(error?: Error): void }): { close(): void };
+  watch(
+    prefix: string,
+    fromRevision: number,
+    handlers: { onEvents(events: readonly StoreEvent[]): void; onClose(error?: Error): void },
+  ): { close(): void };
   close(): Promise<void>;
+}
+
+/** A kind whose objects are answered and never stored: TokenReview, SubjectAccessReview, … Its only verb is create. */
+export interface VirtualResource {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  /** `object` is decoded (kind checked, unknown fields pruned); returns the object to answer with 201. Throws `ApiError`. */
+  create(request: {
+    readonly object: JsonObject;
+    readonly namespace: string;
+    readonly user: UserInfo;
+  }): Promise<JsonObject>;
+}
+
+/** What an upgrade (WebSocket, SPDY) was answered with: the peer's headers of its 101 and the raw bytes from there on. */
+export interface Upgraded {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly socket: Duplex;
 }
 
 /** Answers subresources that are no plain reads or writes of the object: token, binding, eviction, scale, log, exec, attach, portforward, proxy. */
@@ -224,6 +259,11 @@ export interface SubresourceHandler {
   /** For instance `pods/log`, `*\/scale`. */
   readonly path: string;
   handle(context: SubresourceContext): Promise<ApiResponse>;
+  /**
+   * For requests with an `upgrade` header (their headers, `connection`, `upgrade` and `sec-websocket-*` included, are in
+   * `context.request`). The front end writes the 101 with the answered headers and joins the two streams, raw. Throws `ApiError`.
+   */
+  upgrade?(context: SubresourceContext): Promise<Upgraded>;
 }
 
 export interface SubresourceContext {
