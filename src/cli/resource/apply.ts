@@ -1,0 +1,126 @@
+import { ApiError, InputError } from "../../kernel/errors/index.js";
+import { apiVersionOf, parseApiVersion } from "../../kernel/kinds/object.js";
+import { didYouMean } from "../../kernel/schema/index.js";
+import { parseJsonObject } from "../manifest/json.js";
+import { loadManifests, type ManifestObject } from "../manifest/load.js";
+import type { Terminal } from "../output/terminal.js";
+import type { Session } from "../session.js";
+import { discover, type ServedResource } from "./discovery.js";
+import { resourceName, resourcePath } from "./path.js";
+
+export interface ApplyOptions {
+  readonly files: readonly string[];
+  readonly namespace?: string;
+  readonly dryRun?: boolean;
+  readonly force?: boolean;
+}
+
+/** A manifest object with the resource that it is applied to. */
+export interface Resolved {
+  readonly manifest: ManifestObject;
+  readonly resource: ServedResource;
+  readonly path: string;
+}
+
+/** `argosy apply`: server-side apply of every object, in file order; stops at the first refusal. */
+export async function applyManifests(session: Session, options: ApplyOptions, terminal: Terminal): Promise<void> {
+  const manifest = await loadManifests(options.files, () => terminal.readStdin());
+  for (const warning of manifest.warnings) {
+    terminal.err(`warning: ${warning}\n`);
+  }
+  for (const object of manifest.objects) {
+    terminal.out(`${await applyObject(session, object, options)}\n`);
+  }
+}
+
+async function applyObject(session: Session, object: ManifestObject, options: ApplyOptions): Promise<string> {
+  const { resource, path } = resolveManifest(
+    object,
+    await discover(session.client),
+    options.namespace ?? session.namespace,
+  );
+  const before = await session.client.json("GET", path).catch(absent);
+  const query = new URLSearchParams({
+    fieldManager: "argosy",
+    fieldValidation: "Strict",
+    force: String(options.force === true),
+  });
+  if (options.dryRun === true) {
+    query.set("dryRun", "All");
+  }
+  const body = { ...object.object, metadata: { ...parseJsonObject(object.object["metadata"]) } };
+  try {
+    const after = await session.client.json("PATCH", `${path}?${query.toString()}`, body, {
+      headers: { "content-type": "application/apply-patch+yaml" },
+    });
+    const what = before === undefined ? "created" : versionOf(before) === versionOf(after) ? "unchanged" : "configured";
+    return `${resourceName(resource, object.name)} ${what}${options.dryRun === true ? " (dry run)" : ""}`;
+  } catch (error) {
+    throw located(error, object);
+  }
+}
+
+/** Finds what a manifest object's apiVersion and kind are in this cluster; throws `InputError` with the line and a suggestion. */
+export function resolveManifest(
+  manifest: ManifestObject,
+  served: readonly ServedResource[],
+  namespace: string,
+): Resolved {
+  const { group, version } = parseApiVersion(manifest.apiVersion);
+  const resource = served.find((candidate) => candidate.group === group && candidate.kind === manifest.kind);
+  if (resource === undefined) {
+    const kinds = served.map((candidate) => candidate.kind);
+    const elsewhere = served
+      .filter((candidate) => candidate.kind === manifest.kind)
+      .map((candidate) => apiVersionOf(candidate));
+    const near = didYouMean(manifest.kind, kinds);
+    const hint =
+      elsewhere.length > 0
+        ? `; ${manifest.kind} is served as ${elsewhere.join(", ")}`
+        : near === undefined
+          ? ""
+          : `; did you mean ${near}?`;
+    throw new InputError(
+      `${manifest.locate("kind")}: this cluster has no kind ${manifest.kind} in ${manifest.apiVersion}${hint}`,
+    );
+  }
+  return {
+    manifest,
+    resource: { ...resource, version },
+    path: resourcePath({ ...resource, version }, manifest.namespace ?? namespace, manifest.name),
+  };
+}
+
+/** Puts file and line of each faulty field before the server's words. */
+export function located(error: unknown, manifest: ManifestObject): unknown {
+  if (!(error instanceof ApiError)) {
+    return error;
+  }
+  const causes = error.status.details?.causes ?? [];
+  const fields =
+    causes.length > 0
+      ? causes.map((cause) => ({ field: cause.field, message: `${cause.field}: ${cause.message}` }))
+      : unknownFields(error.message);
+  const lines = fields.map(({ field, message }) => `${manifest.locate(field)}: ${message}`);
+  const text = lines.length > 0 ? lines.join("\n") : `${manifest.locate("")}: ${error.message}`;
+  return new ApiError({ ...error.status, message: text }, { cause: error });
+}
+
+function unknownFields(message: string): { field: string; message: string }[] {
+  return [...message.matchAll(/unknown field "([^"]+)"([^,]*)/g)].map(([, field = "", rest = ""]) => ({
+    field,
+    message: `unknown field "${field}"${rest}`,
+  }));
+}
+
+function absent(error: unknown): undefined {
+  if (error instanceof ApiError && error.httpCode === 404) {
+    return undefined;
+  }
+  throw error;
+}
+
+function versionOf(object: unknown): unknown {
+  const metadata = parseJsonObject(parseJsonObject(object)?.["metadata"]);
+  return metadata?.["resourceVersion"];
+}

@@ -1,0 +1,157 @@
+import { chmod, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { isObject } from "../kernel/schema/index.js";
+import { ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
+
+/** Another process runs on this data directory. */
+export class DirectoryInUseError extends ArgosyError {
+  readonly pid: number;
+
+  constructor(directory: string, pid: number) {
+    super("DirectoryInUse", `${directory} is in use by Argosy, process ${pid}: stop it with \`argosy down --data ${directory}\`, or choose another with --data`);
+    this.pid = pid;
+  }
+}
+
+/** Where things are in a data directory. */
+export interface Layout {
+  readonly root: string;
+  readonly state: string;
+  readonly pid: string;
+  readonly kubeconfig: string;
+  readonly gateway: string;
+  readonly artifacts: string;
+  readonly records: string;
+  readonly logs: string;
+  readonly pki: string;
+  cluster(name: string): string;
+  node(cluster: string, node: string): string;
+}
+
+/** The layout of a data directory; nothing is made yet. */
+export function layoutOf(directory: string): Layout {
+  const root = resolve(directory);
+  return {
+    root,
+    state: join(root, "argosy.json"),
+    pid: join(root, "argosy.pid"),
+    kubeconfig: join(root, "kubeconfig"),
+    gateway: join(root, "gateway"),
+    artifacts: join(root, "artifacts"),
+    records: join(root, "records.db"),
+    logs: join(root, "logs"),
+    pki: join(root, "pki"),
+    cluster: (name) => join(root, "clusters", name),
+    node: (cluster, node) => join(root, "clusters", cluster, "nodes", node),
+  };
+}
+
+/** A running process, told apart from a later one with the same number by its start time. */
+export interface ProcessMark {
+  readonly pid: number;
+  /** Clock ticks since boot (field 22 of /proc/PID/stat); empty where /proc is missing. */
+  readonly started: string;
+}
+
+/** Reads a process's mark; `undefined` if it does not run. */
+export async function markOf(pid: number): Promise<ProcessMark | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : { pid, started: fields[19] ?? "" };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The process that runs on this directory, if any. */
+export async function runningProcess(layout: Layout): Promise<ProcessMark | undefined> {
+  let text: string;
+  try {
+    text = await readFile(layout.pid, "utf8");
+  } catch {
+    return undefined;
+  }
+  const [pid = "", started = ""] = text.trim().split(" ");
+  const mark = await markOf(Number(pid));
+  return mark?.started === started ? mark : undefined;
+}
+
+/** Makes the directory (0700) and takes it for this process; the returned function gives it back. Throws `DirectoryInUseError` or `InputError`. */
+export async function takeDirectory(layout: Layout): Promise<() => Promise<void>> {
+  try {
+    for (const folder of [layout.root, layout.logs, layout.gateway, layout.artifacts]) {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+    }
+    await chmod(layout.root, 0o755);
+  } catch (error) {
+    throw new InputError(`cannot use ${layout.root} as data directory: ${messageOf(error)}; choose another with --data`, { cause: error });
+  }
+  const running = await runningProcess(layout);
+  if (running !== undefined && running.pid !== process.pid) {
+    throw new DirectoryInUseError(layout.root, running.pid);
+  }
+  const own = await markOf(process.pid);
+  await writeAtomically(layout.pid, `${process.pid} ${own?.started ?? ""}\n`);
+  return async () => rm(layout.pid, { force: true });
+}
+
+/** What must be the same at the next start. */
+export interface State {
+  readonly version: 1;
+  readonly members: readonly { readonly name: string; readonly nodes: number; readonly index: number }[];
+  /** Chosen ports by name: `hub`, `cloud`, …, `ingress`, `ingress-cloud`, …, `northbound`, `artifacts`. */
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+/** Reads the state; `undefined` on a new directory. Throws `InputError` when it is not one of ours. */
+export async function readState(layout: Layout): Promise<State | undefined> {
+  let text: string;
+  try {
+    text = await readFile(layout.state, "utf8");
+  } catch {
+    return undefined;
+  }
+  try {
+    return parseState(JSON.parse(text));
+  } catch (error) {
+    throw new InputError(`${layout.state} is damaged: ${messageOf(error)}; restore it, or start over with --fresh`, { cause: error });
+  }
+}
+
+function parseState(value: unknown): State {
+  if (!isObject(value) || value["version"] !== 1 || !Array.isArray(value["members"]) || !isObject(value["ports"])) {
+    throw new InputError("it is no state of this version of Argosy");
+  }
+  const members = value["members"].filter(isObject).map((member, index) => {
+    const { name, nodes } = member;
+    if (typeof name !== "string" || typeof nodes !== "number") {
+      throw new InputError("a member has no name or number of nodes");
+    }
+    return { name, nodes, index: typeof member["index"] === "number" ? member["index"] : index };
+  });
+  const ports: Record<string, number> = {};
+  for (const [name, port] of Object.entries(value["ports"])) {
+    if (typeof port === "number") {
+      ports[name] = port;
+    }
+  }
+  return { version: 1, members, ports };
+}
+
+export async function writeState(layout: Layout, state: State): Promise<void> {
+  await writeAtomically(layout.state, `${JSON.stringify(state, undefined, 2)}\n`);
+}
+
+/** Writes a file so that a reader sees the old or the new text, never a part, also after a crash. */
+export async function writeAtomically(file: string, text: string, mode = 0o600): Promise<void> {
+  const temporary = `${file}.${process.pid}.tmp`;
+  await writeFile(temporary, text, { mode });
+  const handle = await open(temporary, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, file);
+}
