@@ -12,7 +12,12 @@ export interface Candidate {
 export interface Decision {
   /** The cluster whose object it is about. */
   readonly cluster: string;
-  readonly about: { readonly apiVersion: string; readonly kind: string; readonly namespace?: string; readonly name: string };
+  readonly about: {
+    readonly apiVersion: string;
+    readonly kind: string;
+    readonly namespace?: string;
+    readonly name: string;
+  };
   /** What was decided on: placement, weight, readiness, scaling, runtime, … */
   readonly topic: string;
   /** The rule in words. */

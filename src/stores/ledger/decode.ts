@@ -1,0 +1,57 @@
+import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import type { Candidate, Decision } from "./types.js";
+
+/** Columns that identify a stored decision; its content is JSON. */
+export interface StoredDecision {
+  readonly cluster: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly topic: string;
+  readonly decision: string;
+}
+
+/** Reads a stored decision back; parts that are damaged come out empty rather than failing the query. */
+export function parseDecision(row: StoredDecision): Decision {
+  const content = parseObject(row.decision);
+  const about = asObject(content["about"]);
+  return {
+    cluster: row.cluster,
+    about: {
+      apiVersion: asText(about["apiVersion"]),
+      kind: row.kind,
+      ...(row.namespace === "" ? {} : { namespace: row.namespace }),
+      name: row.name,
+    },
+    topic: row.topic,
+    rule: asText(content["rule"]),
+    inputs: asObject(content["inputs"]),
+    outcome: asText(content["outcome"]),
+    winners: asCandidates(content["winners"]),
+    losers: asCandidates(content["losers"]),
+  };
+}
+
+function parseObject(text: string): JsonObject {
+  try {
+    const value: Json = JSON.parse(text);
+    return asObject(value);
+  } catch {
+    return {};
+  }
+}
+
+function asObject(value: Json | undefined): JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
+
+function asText(value: Json | undefined): string {
+  return typeof value === "string" ? value : "";
+}
+
+function asCandidates(value: Json | undefined): Candidate[] {
+  return (Array.isArray(value) ? value : []).map((item) => {
+    const { name, reason, score } = asObject(item);
+    return { name: asText(name), reason: asText(reason), ...(typeof score === "number" ? { score } : {}) };
+  });
+}
