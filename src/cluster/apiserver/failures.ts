@@ -28,7 +28,11 @@ export function qualified(about: About): string {
 }
 
 function detailsOf(about: About, name: string): Details {
-  return { ...(name === "" ? {} : { name }), ...(about.group === "" ? {} : { group: about.group }), kind: about.plural };
+  return {
+    ...(name === "" ? {} : { name }),
+    ...(about.group === "" ? {} : { group: about.group }),
+    kind: about.plural,
+  };
 }
 
 /** 404 of one object. */
@@ -48,8 +52,7 @@ export function alreadyExists(about: About, name: string): ApiError {
 
 /** 409 of a write; `why` defaults to a resourceVersion that is not the latest. */
 export function conflict(about: About, name: string, why?: string): ApiError {
-  const cause =
-    why ?? "the object has been modified; please apply your changes to the latest version and try again";
+  const cause = why ?? "the object has been modified; please apply your changes to the latest version and try again";
   return failure(
     409,
     "Conflict",

@@ -204,10 +204,8 @@ export interface Stored {
 
 export type StoreEvent =
   | { readonly type: "put"; readonly now: Stored; readonly old: Stored | undefined }
-  /** `old` is the last state; its resourceVersion is raised to the revision of the deletion. */
-  | { readonly type: "delete"; readonly now: Stored; readonly old: Stored }
-  /** Nothing happened up to this revision. */
-  | { readonly type: "progress"; readonly revision: number };
+  /** `old` is the last state; `now` is the same with its resourceVersion raised to the revision of the deletion. */
+  | { readonly type: "delete"; readonly now: Stored; readonly old: Stored };
 
 /**
  * MVCC over a journal. Keys are `/<group>/<plural>/<namespace>/<name>` (namespace empty for cluster-scoped kinds). Writes

@@ -1,0 +1,8 @@
+/**
+ * The API server's storage. In: keys and JSON objects. Out: revisions, consistent lists, watches; what was answered is on
+ * the disk. May use: the journal, the clock.
+ */
+
+export { listPrefix, objectKey, parseKey } from "./keys.js";
+export { encodeJson, Snapshot } from "./snapshot.js";
+export { type CompactableStore, openStore, type StoreOptions } from "./store.js";
