@@ -78,6 +78,14 @@ export async function createTracking(options: TrackingOptions): Promise<Tracking
     http.call("GET", `${path}?${new URLSearchParams(query).toString()}`);
 
   return {
+    ...runCalls(http, get, post, options.clock),
+    ...registryCalls(http, get, post),
+    close: () => http.close(),
+  };
+}
+
+function runCalls(http: Http, get: Get, post: Call, clock: Clock): Omit<Tracking, "findOrCreateVersion" | "close"> {
+  return {
     findOrCreateRun: (experiment, runKey, runName) =>
       http.retrying(`run ${runKey}`, async () => {
         const experimentId = await experimentIdOf(experiment, get, post);
@@ -92,7 +100,7 @@ export async function createTracking(options: TrackingOptions): Promise<Tracking
         const created = await post("runs/create", {
           experiment_id: experimentId,
           run_name: runName,
-          start_time: options.clock.now(),
+          start_time: clock.now(),
           tags,
         });
         return parseRun(at(created, "run"));
@@ -114,13 +122,18 @@ export async function createTracking(options: TrackingOptions): Promise<Tracking
       await http.retrying("log-batch", () => post("runs/log-batch", body));
     },
     setStatus: async (run, status) => {
-      const end = status === "RUNNING" ? {} : { end_time: options.clock.now() };
+      const end = status === "RUNNING" ? {} : { end_time: clock.now() };
       await http.retrying("run status", () => post("runs/update", { run_id: run.id, status, ...end }));
     },
     putArtifact: async (run, path, content) => {
       const target = `${artifactPath(run)}/${path}`.split("/").map(encodeURIComponent).join("/");
       await http.retrying(`artifact ${path}`, () => http.put(`/api/2.0/mlflow-artifacts/artifacts/${target}`, content));
     },
+  };
+}
+
+function registryCalls(http: Http, get: Get, post: Call): Pick<Tracking, "findOrCreateVersion"> {
+  return {
     findOrCreateVersion: (model, run, source) =>
       http.retrying(`model version of ${model}`, async () => {
         await unless("RESOURCE_ALREADY_EXISTS", () => post("registered-models/create", { name: model }));
@@ -131,7 +144,6 @@ export async function createTracking(options: TrackingOptions): Promise<Tracking
           own ?? at(await post("model-versions/create", { name: model, source, run_id: run.id }), "model_version");
         return text(at(version, "version"), "model_version.version");
       }),
-    close: () => http.close(),
   };
 }
 

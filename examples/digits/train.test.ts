@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { InferenceSession } from "onnxruntime-node";
@@ -32,18 +32,19 @@ async function startTracking(
     batches: 0,
   };
   const counts = new Map<string, number>();
-  const server = createServer(async (request, response) => {
-    const url = new URL(request.url ?? "/", "http://x");
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const url = new URL(request.url ?? "/", "http://127.0.0.1");
     const count = (counts.get(url.pathname) ?? 0) + 1;
     counts.set(url.pathname, count);
     stored.tokens.add(request.headers.authorization);
     const broken = fault(url.pathname, count);
     if (broken === "before") return void response.writeHead(503).end("{}");
     const body = await readBody(request);
-    const [status, answer] = answerTo(stored, request.method ?? "", url, body);
+    const [status, content] = answerTo(stored, request.method ?? "", url, body);
     if (broken === "after") return void request.socket.destroy();
-    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answer));
-  });
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(content));
+  };
+  const server = createServer((request, response) => void answer(request, response));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, stored, server };
 }
@@ -94,8 +95,7 @@ function answerTo(stored: Stored, method: string, url: URL, raw: Buffer): [numbe
       stored.batches++;
       for (const point of body["metrics"] as JsonObject[])
         stored.points.set(`${plain(point["key"])} ${plain(point["step"])} ${plain(point["timestamp"])}`, point);
-      for (const param of body["params"] as JsonObject[])
-        stored.params.set(plain(param["key"]), plain(param["value"]));
+      for (const param of body["params"] as JsonObject[]) stored.params.set(plain(param["key"]), plain(param["value"]));
       return [200, {}];
     case "metrics/get-history":
       return [

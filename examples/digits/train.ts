@@ -6,6 +6,7 @@ import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { MessageChannel } from "node:worker_threads";
 import { systemClock, systemRandom } from "../../src/kernel/clock/index.js";
 import type { Clock, Random } from "../../src/kernel/clock/types.js";
 import { InputError, messageOf } from "../../src/kernel/errors/index.js";
@@ -261,7 +262,7 @@ async function main(): Promise<void> {
   };
   // Waiting for an absent server must not end the program: the clock's timers do not hold it.
   const alive = new MessageChannel();
-  alive.port1.onmessage = () => {};
+  alive.port1.on("message", () => undefined);
   try {
     const outcome = await runTraining({
       args: process.argv.slice(2),
