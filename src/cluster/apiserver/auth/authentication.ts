@@ -1,0 +1,132 @@
+import { fingerprintOf, type ServiceAccountClaims, type ServiceAccountTokens } from "../../../kernel/identity/index.js";
+import { unauthorized } from "../failures.js";
+import { objectAt, stringAt } from "../fields.js";
+import type { ApiRequest, Authenticator, Authorizer, Store, UserInfo } from "../types.js";
+import { impersonate } from "./impersonation.js";
+import { lookUp } from "./objects.js";
+
+export const anonymousUser: UserInfo = { username: "system:anonymous", groups: ["system:unauthenticated"] };
+
+export interface AuthenticationOptions {
+  readonly store: Store;
+  readonly tokens: readonly { readonly token: string; readonly user: UserInfo }[];
+  readonly serviceAccountTokens: ServiceAccountTokens;
+  /** Audiences by which this API server goes; default: the issuer. */
+  readonly audiences?: readonly string[];
+}
+
+/** A token that was accepted, and for which of the wanted audiences. */
+export interface TokenIdentity {
+  readonly user: UserInfo;
+  readonly audiences: readonly string[];
+}
+
+export interface Authentication extends Authenticator {
+  /** Who sends this request; anonymous without credentials. Throws 401 for bad ones. Impersonation is not applied. */
+  authenticate(request: ApiRequest): Promise<UserInfo>;
+  /** `authenticate`, then impersonation headers, each of which `authorizer` must allow. Throws 401, 403. */
+  identify(request: ApiRequest, authorizer: Authorizer): Promise<UserInfo>;
+  /** Who a bearer token is; `undefined` when it is not valid for any of `audiences` (empty: this server's own). */
+  reviewToken(token: string, audiences: readonly string[]): Promise<TokenIdentity | undefined>;
+  readonly audiences: readonly string[];
+}
+
+/** The authenticators in order: client certificate, bearer token (header or WebSocket subprotocol), anonymous. */
+export function createAuthentication(options: AuthenticationOptions): Authentication {
+  const { store, serviceAccountTokens } = options;
+  const own = options.audiences ?? [serviceAccountTokens.issuer];
+  // Looked up by hash: the comparison's time says nothing about any token.
+  const fixed = new Map(options.tokens.map(({ token, user }) => [fingerprintOf(token), authenticated(user)]));
+
+  const reviewToken = async (token: string, audiences: readonly string[]): Promise<TokenIdentity | undefined> => {
+    if (token === "") return undefined;
+    const wanted = audiences.length === 0 ? own : audiences;
+    const known = token.length > 4096 ? undefined : fixed.get(fingerprintOf(token));
+    if (known !== undefined) return accepted(known, wanted, own);
+    const claims = await serviceAccountTokens.verify(token);
+    if (claims === undefined || !stillLives(store, claims)) return undefined;
+    return accepted(serviceAccountUser(claims), wanted, claims.audiences);
+  };
+  const authenticate = async (request: ApiRequest): Promise<UserInfo> => {
+    const certificate = request.clientCertificate;
+    if (certificate !== undefined && certificate.commonName !== "") {
+      const { commonName, organizations } = certificate;
+      return authenticated({ username: commonName, groups: organizations });
+    }
+    const token = bearerTokenOf(request);
+    if (token === undefined) return anonymousUser;
+    const identity = await reviewToken(token, own);
+    if (identity === undefined) throw unauthorized();
+    return identity.user;
+  };
+  return {
+    audiences: own,
+    reviewToken,
+    authenticate,
+    async identify(request, authorizer) {
+      return impersonate(request, await authenticate(request), authorizer);
+    },
+  };
+}
+
+/** Adds the group that all who showed credentials are in. */
+export function authenticated(user: UserInfo): UserInfo {
+  return user.groups.includes("system:authenticated")
+    ? user
+    : { ...user, groups: [...user.groups, "system:authenticated"] };
+}
+
+/** Groups of a ServiceAccount. */
+export function serviceAccountGroups(namespace: string): string[] {
+  return ["system:serviceaccounts", `system:serviceaccounts:${namespace}`];
+}
+
+function accepted(user: UserInfo, wanted: readonly string[], valid: readonly string[]): TokenIdentity | undefined {
+  const audiences = wanted.filter((audience) => valid.includes(audience));
+  return audiences.length === 0 ? undefined : { user, audiences };
+}
+
+/** Token of `Authorization: Bearer x`, or of the WebSocket subprotocol by which browsers send it. */
+function bearerTokenOf(request: ApiRequest): string | undefined {
+  const match = /^bearer +(\S+)\s*$/i.exec(request.headers["authorization"] ?? "");
+  if (match?.[1] !== undefined) return match[1];
+  const prefix = "base64url.bearer.authorization.k8s.io.";
+  const protocols = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((item) => item.trim());
+  const encoded = protocols.find((protocol) => protocol.startsWith(prefix))?.slice(prefix.length);
+  return encoded === undefined ? undefined : Buffer.from(encoded, "base64url").toString("utf8");
+}
+
+/** A token dies with its ServiceAccount, pod, secret or node: each must be there with the uid that the token names. */
+function stillLives(store: Store, claims: ServiceAccountClaims): boolean {
+  const { namespace } = claims;
+  const isThere = (plural: string, object: { name: string; uid: string } | undefined, scope = namespace) => {
+    if (object === undefined) return true;
+    const found = lookUp(store, "", plural, { namespace: scope, name: object.name });
+    if (found === undefined) return false;
+    return stringAt(objectAt(found, "metadata"), "uid") === object.uid;
+  };
+  return (
+    isThere("serviceaccounts", claims.serviceAccount) &&
+    isThere("pods", claims.pod) &&
+    isThere("secrets", claims.secret) &&
+    // A node claim beside a pod is information; alone it is a binding.
+    (claims.pod !== undefined || isThere("nodes", claims.node, ""))
+  );
+}
+
+function serviceAccountUser(claims: ServiceAccountClaims): UserInfo {
+  const extra: Record<string, string[]> = { "authentication.kubernetes.io/credential-id": [`JTI=${claims.id}`] };
+  const add = (what: "node" | "pod", object: { name: string; uid: string } | undefined) => {
+    if (object === undefined) return;
+    extra[`authentication.kubernetes.io/${what}-name`] = [object.name];
+    extra[`authentication.kubernetes.io/${what}-uid`] = [object.uid];
+  };
+  add("node", claims.node);
+  add("pod", claims.pod);
+  return authenticated({
+    username: `system:serviceaccount:${claims.namespace}:${claims.serviceAccount.name}`,
+    uid: claims.serviceAccount.uid,
+    groups: serviceAccountGroups(claims.namespace),
+    extra,
+  });
+}

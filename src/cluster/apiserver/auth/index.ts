@@ -1,0 +1,61 @@
+/**
+ * Who sends a request and what they may do. In: requests, the store (roles, bindings, pods, accounts). Out: users,
+ * decisions, 401 and 403 errors, the review kinds. May use: kernel identity, the API server's store and types.
+ *
+ * The request line: `user = await authentication.identify(request, authorizer)`, then
+ * `authorizer.authorize(attributes)`, and `throw deniedBy(attributes, reason)` where it says no.
+ */
+import type { Clock } from "../../../kernel/clock/index.js";
+import type { ServiceAccountTokens } from "../../../kernel/identity/index.js";
+import type { AdmissionPlugin, Authorizer, Store, UserInfo, VirtualResource } from "../types.js";
+import { type Authentication, createAuthentication } from "./authentication.js";
+import { escalationGuard } from "./escalation.js";
+import { createNodeAuthorizer } from "./node-authorizer.js";
+import { anyOf, createRbacAuthorizer } from "./rbac.js";
+import { reviewResources } from "./reviews.js";
+
+export { deniedBy } from "./attributes.js";
+export { type Authentication, anonymousUser, type TokenIdentity } from "./authentication.js";
+export { bootstrapRoles } from "./bootstrap-roles.js";
+export { isPodOn, nodeNameOf } from "./node-authorizer.js";
+export { follow, lookUp } from "./objects.js";
+export { attributesOf } from "./rbac.js";
+
+export interface AuthOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Bearer tokens that are valid as long as the server runs. */
+  readonly tokens: readonly { readonly token: string; readonly user: UserInfo }[];
+  readonly serviceAccountTokens: ServiceAccountTokens;
+}
+
+/** Everything about identity that an API server is assembled from. */
+export interface Auth {
+  readonly authentication: Authentication;
+  /** system:masters, nodes, RBAC. */
+  readonly authorizer: Authorizer;
+  /** TokenReview, SelfSubjectReview, SubjectAccessReview and its kin. */
+  readonly virtualResources: readonly VirtualResource[];
+  /** Checks on writes of roles and bindings. */
+  readonly admission: readonly AdmissionPlugin[];
+  close(): void;
+}
+
+/** Authenticators, authorizers and the kinds that ask them, over one store. */
+export function createAuth(options: AuthOptions): Auth {
+  const { store, clock } = options;
+  const authentication = createAuthentication(options);
+  const rbac = createRbacAuthorizer(store);
+  const nodes = createNodeAuthorizer(store);
+  const authorizer = anyOf([nodes, rbac]);
+  return {
+    authentication,
+    authorizer,
+    virtualResources: reviewResources({ authentication, authorizer, rbac, clock }),
+    admission: [escalationGuard(rbac, authorizer)],
+    close() {
+      rbac.close();
+      nodes.close();
+    },
+  };
+}

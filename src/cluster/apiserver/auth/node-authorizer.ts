@@ -1,0 +1,214 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { isObject, objectAt, stringAt } from "../fields.js";
+import { listPrefix, objectKey } from "../store/keys.js";
+import type { AuthorizationAttributes, Authorizer, Store, StoreEvent, UserInfo } from "../types.js";
+import { follow } from "./objects.js";
+import { type Rule, ruleAllows } from "./rules.js";
+
+/** The node that a user is (`system:node:<name>` of group `system:nodes`); `undefined` for anybody else. */
+export function nodeNameOf(user: UserInfo): string | undefined {
+  if (!user.groups.includes("system:nodes")) return undefined;
+  const name = /^system:node:(.+)$/.exec(user.username)?.[1];
+  return name;
+}
+
+export interface NodeAuthorizer extends Authorizer {
+  close(): void;
+}
+
+/**
+ * What a node agent may do: its own Node, Lease and pods, and of Secrets, ConfigMaps, claims and ServiceAccounts those that
+ * pods bound to it use. What it may write there is narrowed further by the NodeRestriction admission plugin.
+ */
+export function createNodeAuthorizer(store: Store): NodeAuthorizer {
+  const pods = followPodsByNode(store);
+  return {
+    close: () => pods.close(),
+    authorize(attributes) {
+      const node = nodeNameOf(attributes.user);
+      if (node === undefined) return { allowed: false, reason: "" };
+      if (commonRules.some((rule) => ruleAllows(rule, attributes))) return { allowed: true, reason: "" };
+      return decide(attributes, node, () => pods.on(node));
+    },
+  };
+}
+
+const rule = (apiGroup: string, resources: readonly string[], verbs: readonly string[]): Rule => ({
+  apiGroups: [apiGroup],
+  resources,
+  verbs,
+  resourceNames: [],
+  nonResourceURLs: [],
+});
+const reading = ["get", "list", "watch"];
+
+/** What every node may do whatever runs on it. */
+const commonRules: readonly Rule[] = [
+  rule("authentication.k8s.io", ["tokenreviews"], ["create"]),
+  rule("authorization.k8s.io", ["subjectaccessreviews", "localsubjectaccessreviews"], ["create"]),
+  rule("", ["services", "endpoints"], reading),
+  rule("discovery.k8s.io", ["endpointslices"], reading),
+  rule("", ["events"], ["create", "patch", "update"]),
+  rule("events.k8s.io", ["events"], ["create", "patch", "update"]),
+  rule("", ["nodes"], ["create"]),
+  // Which pod or node a write may be about is NodeRestriction's to check: it sees the object.
+  rule("", ["pods"], ["create", "delete"]),
+  rule("", ["pods/status"], ["patch", "update"]),
+  rule("", ["pods/eviction"], ["create"]),
+  rule("node.k8s.io", ["runtimeclasses"], reading),
+  rule("storage.k8s.io", ["csidrivers"], reading),
+  rule("certificates.k8s.io", ["certificatesigningrequests"], ["create", "get", "list", "watch"]),
+];
+
+type Decision = ReturnType<Authorizer["authorize"]>;
+
+function decide(attributes: AuthorizationAttributes, node: string, podsHere: () => Iterable<JsonObject>): Decision {
+  const { group, resource, verb } = attributes;
+  switch (`${group}/${resource}`) {
+    case "/nodes":
+      return own(attributes, node, "nodes", ["get", "list", "watch", "update", "patch"]);
+    case "coordination.k8s.io/leases":
+      if (attributes.namespace !== "kube-node-lease") return no("a node may use leases in kube-node-lease only");
+      // The lease may not exist yet: a create names it in its body, which NodeRestriction checks.
+      if (verb === "create" && attributes.name === "") return yes;
+      return own(attributes, node, "leases", ["get", "create", "update", "patch", "delete"]);
+    case "storage.k8s.io/csinodes":
+      if (verb === "create" && attributes.name === "") return yes;
+      return own(attributes, node, "csinodes", ["get", "create", "update", "patch", "delete"]);
+    case "/pods":
+      return readsPods(attributes, node);
+    case "/serviceaccounts":
+      return usesServiceAccount(attributes, node, podsHere);
+    case "/secrets":
+    case "/configmaps":
+    case "/persistentvolumeclaims":
+      if (!reading.includes(verb) || attributes.subresource !== "") return no("a node may only read them");
+      return references(attributes, podsHere);
+    default:
+      return no("");
+  }
+}
+
+const yes: Decision = { allowed: true, reason: "" };
+const no = (reason: string): Decision => ({ allowed: false, reason });
+
+function own(attributes: AuthorizationAttributes, node: string, what: string, verbs: readonly string[]): Decision {
+  if (!verbs.includes(attributes.verb)) return no("");
+  const name = attributes.name || selectedBy(attributes.fieldSelector, "metadata.name");
+  return name === node ? yes : no(`node "${node}" may use its own ${what} only`);
+}
+
+function readsPods(attributes: AuthorizationAttributes, node: string): Decision {
+  if (attributes.subresource !== "" || !reading.includes(attributes.verb)) return no("");
+  // A single pod is read to learn what became of it; a list must be of the node's own pods.
+  if (attributes.verb === "get") return yes;
+  const selected = selectedBy(attributes.fieldSelector, "spec.nodeName");
+  return selected === node
+    ? yes
+    : no(`node "${node}" may list pods with the field selector spec.nodeName=${node} only`);
+}
+
+function usesServiceAccount(
+  attributes: AuthorizationAttributes,
+  node: string,
+  podsHere: () => Iterable<JsonObject>,
+): Decision {
+  const isToken = attributes.subresource === "token" && attributes.verb === "create";
+  const isRead = attributes.subresource === "" && attributes.verb === "get";
+  if (!isToken && !isRead) return no("");
+  for (const pod of podsHere()) {
+    if (stringAt(objectAt(pod, "metadata"), "namespace") !== attributes.namespace) continue;
+    if ((stringAt(objectAt(pod, "spec"), "serviceAccountName") || "default") === attributes.name) return yes;
+  }
+  return no(`no relationship found between node '${node}' and this object`);
+}
+
+function references(attributes: AuthorizationAttributes, podsHere: () => Iterable<JsonObject>): Decision {
+  const name = attributes.name || selectedBy(attributes.fieldSelector, "metadata.name");
+  if (name === "") return no("a node may read single objects only");
+  for (const pod of podsHere()) {
+    if (stringAt(objectAt(pod, "metadata"), "namespace") !== attributes.namespace) continue;
+    if (referencedBy(pod, attributes.resource).has(name)) return yes;
+  }
+  return no("no pod on this node uses it");
+}
+
+/** Value that an equality term of a field selector demands; empty when it demands none. */
+export function selectedBy(selector: string | undefined, field: string): string {
+  for (const term of (selector ?? "").split(",")) {
+    const [left = "", right] = term.split(/==?/);
+    if (right !== undefined && left.trim() === field) return right.trim();
+  }
+  return "";
+}
+
+/** Names of the Secrets, ConfigMaps or claims that a pod uses, wherever its spec names them. */
+export function referencedBy(pod: JsonObject, plural: string): Set<string> {
+  const names = new Set<string>();
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) value.forEach(visit);
+    else if (isObject(value)) {
+      for (const [field, member] of Object.entries(value)) {
+        const name = nameUnder(field, member, plural);
+        if (name !== "") names.add(name);
+        visit(member);
+      }
+    }
+  };
+  visit(pod["spec"]);
+  if (plural === "secrets") {
+    const pulls = objectAt(pod, "spec")["imagePullSecrets"];
+    for (const pull of Array.isArray(pulls) ? pulls.filter(isObject) : []) names.add(stringAt(pull, "name"));
+  }
+  return names;
+}
+
+function nameUnder(field: string, member: unknown, plural: string): string {
+  if (!isObject(member)) return "";
+  switch (plural) {
+    case "configmaps":
+      return ["configMap", "configMapRef", "configMapKeyRef"].includes(field) ? stringAt(member, "name") : "";
+    case "secrets":
+      if (field === "secret") return stringAt(member, "secretName") || stringAt(member, "name");
+      return /^secret(Key)?Ref$|SecretRef$/.test(field) ? stringAt(member, "name") : "";
+    default:
+      return field === "persistentVolumeClaim" ? stringAt(member, "claimName") : "";
+  }
+}
+
+/** The pods bound to each node, kept up to date. */
+function followPodsByNode(store: Store): { on(node: string): Iterable<JsonObject>; close(): void } {
+  const prefix = listPrefix({ group: "", plural: "pods" }, "");
+  const byNode = new Map<string, Map<string, JsonObject>>();
+  const put = (key: string, pod: JsonObject) => {
+    const node = stringAt(objectAt(pod, "spec"), "nodeName");
+    if (node === "") return;
+    const pods = byNode.get(node) ?? new Map<string, JsonObject>();
+    byNode.set(node, pods.set(key, pod));
+  };
+  const drop = (key: string, pod: JsonObject) => {
+    const node = stringAt(objectAt(pod, "spec"), "nodeName");
+    const pods = byNode.get(node);
+    pods?.delete(key);
+    if (pods?.size === 0) byNode.delete(node);
+  };
+  const apply = (event: StoreEvent) => {
+    if (event.old !== undefined) drop(event.old.key, event.old.value);
+    if (event.type === "put") put(event.now.key, event.now.value);
+  };
+  const readAll = () => {
+    byNode.clear();
+    for (const { key, value } of store.list(prefix).items) put(key, value);
+  };
+  const watch = follow(store, prefix, { onEvents: (events) => events.forEach(apply), onGap: readAll });
+  readAll();
+  return { on: (node) => byNode.get(node)?.values() ?? [], close: () => watch.close() };
+}
+
+/** Whether the pod of this name is bound to the node, by the store's latest state. */
+export function isPodOn(store: Store, node: string, pod: { namespace: string; name: string; uid: string }): boolean {
+  const found = store.get(objectKey({ group: "", plural: "pods" }, pod.namespace, pod.name))?.value;
+  if (found === undefined) return false;
+  const isSame = pod.uid === "" || stringAt(objectAt(found, "metadata"), "uid") === pod.uid;
+  return isSame && stringAt(objectAt(found, "spec"), "nodeName") === node;
+}
