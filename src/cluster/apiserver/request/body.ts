@@ -1,0 +1,95 @@
+import { load } from "js-yaml";
+import { messageOf } from "../../../kernel/errors/index.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { badRequest, unknownBodyFormat } from "../failures.js";
+import { isObject } from "../fields.js";
+import { duplicateFields } from "./duplicates.js";
+
+const accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/** A body as read: the value, and the fields that it gives more than once. */
+export interface ParsedBody {
+  readonly value: JsonObject;
+  readonly duplicates: readonly string[];
+}
+
+/** The media type of a body without its parameters; JSON where none is given. */
+export function mediaTypeOf(contentType: string | undefined): string {
+  const type = (contentType ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+  return type === "" ? "application/json" : type;
+}
+
+/** Reads a JSON or YAML body that must hold one object of `kind`. Throws 400 or 415. */
+export function parseBody(body: Uint8Array, contentType: string | undefined, kind: string): ParsedBody {
+  const type = mediaTypeOf(contentType);
+  if (type !== "application/json" && type !== "application/yaml") throw unknownBodyFormat(accepted);
+  const text = textOf(body);
+  const value = type === "application/yaml" ? parseYaml(text) : parseJson(text, kind);
+  if (!isObject(value)) {
+    const found = Array.isArray(value) ? "array" : typeof value;
+    throw unrecognized(kind, `json: cannot unmarshal ${found} into Go value of type struct`);
+  }
+  return { value, duplicates: type === "application/yaml" ? [] : duplicateFields(text, value) };
+}
+
+/** Body bytes as text without copying them first. */
+export function textOf(body: Uint8Array): string {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
+}
+
+function unrecognized(kind: string, why: string): Error {
+  return badRequest(
+    `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: ${why}`,
+  );
+}
+
+function parseJson(text: string, kind: string): Json {
+  try {
+    const value: Json = JSON.parse(text);
+    return value;
+  } catch (error) {
+    throw unrecognized(kind, `${describeSyntax(text, error)} (${text === "" ? "<empty>" : text.slice(0, 64)})`);
+  }
+}
+
+function describeSyntax(text: string, error: unknown): string {
+  const message = messageOf(error);
+  if (/end of JSON input|Unterminated|Expected .* in JSON at position/.test(message) && endsEarly(text)) {
+    return "unexpected end of JSON input";
+  }
+  return message;
+}
+
+/** Whether more text could make it valid JSON: the parser stopped at its end. */
+function endsEarly(text: string): boolean {
+  try {
+    JSON.parse(`${text}\u0000`);
+    return false;
+  } catch (error) {
+    const position = /position (\d+)/.exec(messageOf(error))?.[1];
+    return position !== undefined && Number(position) >= text.length;
+  }
+}
+
+function parseYaml(text: string): unknown {
+  try {
+    return load(text);
+  } catch (error) {
+    throw badRequest(`error converting YAML to JSON: ${messageOf(error)}`);
+  }
+}
+
+/** Reads any JSON (a patch, delete options). Throws 400. */
+export function parseAnyJson(body: Uint8Array): Json {
+  try {
+    const value: Json = JSON.parse(textOf(body));
+    return value;
+  } catch (error) {
+    throw badRequest(`the body is no valid JSON: ${messageOf(error)}`);
+  }
+}
+
+/** Reads JSON or YAML of any kind of value (apply patches come as YAML). Throws 400. */
+export function parseAny(body: Uint8Array): unknown {
+  return parseYaml(textOf(body));
+}
