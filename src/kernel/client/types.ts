@@ -111,15 +111,27 @@ export interface ResourceClient<T extends KubeObject> {
   deleteCollection(options?: ListOptions & DeleteOptions): Promise<void>;
 }
 
+/** A write of this client that the server acknowledged, in the order of acknowledgement. */
+export type AcknowledgedWrite =
+  | { readonly type: "put"; readonly object: KubeObject }
+  | { readonly type: "gone"; readonly namespace: string; readonly name: string; readonly uid: string };
+
 /** A client of one cluster's API with one identity. */
 export interface ApiClient {
+  /** Tells of every acknowledged write, so that caches can read their own writes. Returns its removal. */
+  onWrite?(listener: (kind: Kind, write: AcknowledgedWrite) => void): () => void;
   resource<T extends KubeObject>(kind: Kind<T>): ResourceClient<T>;
   /** For kinds known only at run time. */
   dynamic(kind: Kind): ResourceClient<KubeObject & Record<string, unknown>>;
   /** Finds a kind by apiVersion and kind through discovery (cached, refreshed on a miss); `undefined` if the cluster has no such kind. */
   findKind(apiVersion: string, kind: string): Promise<Kind | undefined>;
   /** Any path; JSON in, JSON out. */
-  json(method: string, path: string, body?: Json, options?: { signal?: AbortSignal; headers?: Record<string, string> }): Promise<Json>;
+  json(
+    method: string,
+    path: string,
+    body?: Json,
+    options?: { signal?: AbortSignal; headers?: Record<string, string> },
+  ): Promise<Json>;
   readonly transport: Transport;
   close(): Promise<void>;
 }

@@ -4,6 +4,7 @@
  */
 
 export { seededRandom } from "./seeded.js";
+export { abortReason } from "./sleep.js";
 export { systemClock, systemRandom } from "./system.js";
 export type { Clock, Random, Timer } from "./types.js";
 export { type VirtualClock, virtualClock } from "./virtual.js";

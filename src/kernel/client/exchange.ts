@@ -1,0 +1,154 @@
+import { abortReason, type Clock } from "../clock/index.js";
+import { ApiError, messageOf } from "../errors/index.js";
+import type { Json } from "../kinds/index.js";
+import { failureFrom, localFailure, UnavailableError } from "./failures.js";
+import type { Transport, TransportRequest, TransportResponse } from "./types.js";
+import { parseJson } from "./wire.unsafe.js";
+
+/** What an exchange needs besides method and path. */
+export interface ExchangeOptions {
+  readonly body?: string;
+  readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+  /** Gives up after this long without an answer; default 60 s. */
+  readonly timeoutMs?: number;
+}
+
+/** One transport with failures mapped to `ApiError`, time-outs, and patience with servers that ask for it. */
+export interface Exchange {
+  /** The whole answer as text. */
+  text(method: string, path: string, options?: ExchangeOptions): Promise<string>;
+  /** The whole answer as JSON. */
+  json(method: string, path: string, options?: ExchangeOptions): Promise<Json>;
+  /** The body as it arrives. No time-out once the answer began. */
+  stream(path: string, options?: ExchangeOptions): Promise<AsyncIterable<Uint8Array>>;
+}
+
+const defaultTimeoutMs = 60_000;
+const maxBodyBytes = 512 * 1024 * 1024;
+const maxRetries = 5;
+const maxRetryAfterMs = 10_000;
+
+async function readText(body: AsyncIterable<Uint8Array>, about: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    chunks.push(chunk);
+    bytes += chunk.byteLength;
+    if (bytes > maxBodyBytes) throw localFailure(500, `${about} was answered with more than ${maxBodyBytes} bytes`);
+  }
+  const [only] = chunks;
+  const whole = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+  return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength).toString("utf8");
+}
+
+/** A signal that follows `outer` and can also be aborted by a time-out. */
+function scopedSignal(clock: Clock, outer: AbortSignal | undefined, timeoutMs: number) {
+  const controller = new AbortController();
+  const onAbort = (): void => controller.abort(outer?.reason);
+  outer?.addEventListener("abort", onAbort, { once: true });
+  if (outer?.aborted === true) onAbort();
+  const timer = clock.setTimer(timeoutMs, () =>
+    controller.abort(new UnavailableError(`no answer within ${timeoutMs} ms`)),
+  );
+  return {
+    signal: controller.signal,
+    stopTimer: (): void => timer.cancel(),
+    release(): void {
+      timer.cancel();
+      outer?.removeEventListener("abort", onAbort);
+    },
+  };
+}
+
+function retryAfterMs(response: TransportResponse): number | undefined {
+  if (response.status !== 429 && response.status !== 503) return undefined;
+  const seconds = Number(response.headers["retry-after"]);
+  return Number.isFinite(seconds) && response.headers["retry-after"] !== undefined
+    ? Math.min(Math.max(seconds * 1000, 100), maxRetryAfterMs)
+    : undefined;
+}
+
+/** What a failed exchange is thrown as: the caller's abort reason, an ApiError as it is, anything else as unavailable. */
+function translate(error: unknown, signal: AbortSignal | undefined, about: string): Error {
+  if (signal?.aborted === true) return abortReason(signal);
+  if (error instanceof ApiError) return error;
+  return new UnavailableError(`${about} failed: ${messageOf(error)}`, { cause: error });
+}
+
+/** Stands between typed calls and a transport. */
+export function createExchange(transport: Transport, clock: Clock, userAgent: string): Exchange {
+  const requestOf = (
+    method: string,
+    path: string,
+    options: ExchangeOptions,
+    signal: AbortSignal,
+  ): TransportRequest => ({
+    method,
+    path,
+    headers: {
+      accept: "application/json",
+      "user-agent": userAgent,
+      ...(options.body === undefined ? {} : { "content-type": options.contentType ?? "application/json" }),
+      ...options.headers,
+    },
+    ...(options.body === undefined ? {} : { body: options.body }),
+    signal,
+  });
+
+  const text = async (method: string, path: string, options: ExchangeOptions = {}): Promise<string> => {
+    const about = `${method} ${path}`;
+    for (let attempt = 0; ; attempt += 1) {
+      const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
+      let waitMs: number | undefined;
+      try {
+        const response = await transport.request(requestOf(method, path, options, scope.signal));
+        const body = await readText(response.body, about);
+        if (response.status < 400) return body;
+        waitMs = attempt < maxRetries ? retryAfterMs(response) : undefined;
+        if (waitMs === undefined) throw failureFrom(response.status, body, about);
+      } catch (error) {
+        throw translate(error, scope.signal, about);
+      } finally {
+        scope.release();
+      }
+      await clock.sleep(waitMs, options.signal);
+    }
+  };
+
+  return {
+    text,
+    async json(method, path, options) {
+      const body = await text(method, path, options);
+      return body === "" ? null : parseJson(body, `${method} ${path}`);
+    },
+    async stream(path, options = {}) {
+      const about = `GET ${path}`;
+      const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
+      try {
+        const response = await transport.request(requestOf("GET", path, options, scope.signal));
+        if (response.status >= 400) throw failureFrom(response.status, await readText(response.body, about), about);
+        scope.stopTimer();
+        return guardStream(response.body, scope, about);
+      } catch (error) {
+        scope.release();
+        throw translate(error, scope.signal, about);
+      }
+    },
+  };
+}
+
+async function* guardStream(
+  body: AsyncIterable<Uint8Array>,
+  scope: { readonly signal: AbortSignal; release(): void },
+  about: string,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (error) {
+    throw translate(error, scope.signal, about);
+  } finally {
+    scope.release();
+  }
+}

@@ -1,0 +1,68 @@
+import type { Clock, Random } from "../clock/index.js";
+import type { Informer, InformerSet } from "../control/types.js";
+import { ArgosyError } from "../errors/index.js";
+import { apiVersionOf, type Kind, type KubeObject } from "../kinds/index.js";
+import type { Logger } from "../log/index.js";
+import { cacheAs, objectAs } from "./informer-set.unsafe.js";
+import { ObjectCache } from "./object-cache.js";
+import { runReflector } from "./reflector.js";
+import type { ApiClient } from "./types.js";
+
+/** What a set of informers needs. */
+export interface InformerSetOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Default 150 s: servers send bookmarks about each minute, so this is two missed ones. */
+  readonly inactivityMs?: number;
+}
+
+const defaultInactivityMs = 150_000;
+
+/**
+ * The informers of one cluster. Each starts with the first call for its kind and never stops trying. What the same client
+ * writes is in the informers when the write's promise resolves, so a controller reads its own writes.
+ */
+export function createInformerSet(options: InformerSetOptions): InformerSet {
+  const { client, clock, random, log } = options;
+  const stop = new AbortController();
+  const caches = new Map<string, ObjectCache<KubeObject>>();
+  const running: Promise<void>[] = [];
+  const keyOf = (kind: Kind): string => `${apiVersionOf(kind)}/${kind.plural}`;
+
+  const stopListening = client.onWrite?.((kind, write) => {
+    const cache = caches.get(keyOf(kind));
+    if (cache === undefined) return;
+    // A copy: the caller may change what a call returned, the cache is shared.
+    if (write.type === "put") cache.remember(structuredClone(write.object));
+    else cache.forget(write.namespace, write.name, write.uid);
+  });
+
+  return {
+    informer<T extends KubeObject>(kind: Kind<T>): Informer<T> {
+      const known = caches.get(keyOf(kind));
+      if (known !== undefined) return cacheAs<T>(known);
+      if (stop.signal.aborted) throw new ArgosyError("Closed", `informers are closed; ${kind.kind} was asked for`);
+      const cache = new ObjectCache<T>(kind, log);
+      caches.set(keyOf(kind), objectAs(cache));
+      running.push(
+        runReflector({
+          resource: client.resource(kind),
+          cache,
+          clock,
+          random,
+          log,
+          signal: stop.signal,
+          inactivityMs: options.inactivityMs ?? defaultInactivityMs,
+        }),
+      );
+      return cache;
+    },
+    async close() {
+      stopListening?.();
+      stop.abort(new ArgosyError("Closed", "informers are closed"));
+      await Promise.all(running);
+    },
+  };
+}

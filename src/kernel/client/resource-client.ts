@@ -1,0 +1,250 @@
+import { ApiError, isExpired, isNotFound } from "../errors/index.js";
+import { apiVersionOf, type Json, type JsonObject, type Kind, type KubeObject } from "../kinds/index.js";
+import { isObject } from "../schema/index.js";
+import type { Exchange } from "./exchange.js";
+import { failureFrom, localFailure } from "./failures.js";
+import { decodeLines } from "./lines.js";
+import { collectionPath, listQuery, objectPath, watchQuery, withQuery, writeQuery } from "./paths.js";
+import type {
+  AcknowledgedWrite,
+  ApplyOptions,
+  DeleteOptions,
+  ListOptions,
+  ObjectList,
+  PatchType,
+  ResourceClient,
+  WatchEvent,
+  WriteOptions,
+} from "./types.js";
+import { asObject, parseJson } from "./wire.unsafe.js";
+
+const pageSize = 500;
+
+const patchContentTypes: Readonly<Record<PatchType, string>> = {
+  json: "application/json-patch+json",
+  merge: "application/merge-patch+json",
+  strategic: "application/strategic-merge-patch+json",
+};
+
+interface Dependencies {
+  readonly exchange: Exchange;
+  readonly onWrite: (write: AcknowledgedWrite) => void;
+}
+
+interface Write {
+  readonly method: string;
+  readonly path: string;
+  readonly body: unknown;
+  readonly options: WriteOptions & Partial<ApplyOptions>;
+  readonly contentType?: string;
+}
+
+function deleteBody(options: DeleteOptions): string {
+  const { gracePeriodSeconds, propagationPolicy, preconditions } = options;
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "DeleteOptions",
+    gracePeriodSeconds,
+    propagationPolicy,
+    preconditions,
+  });
+}
+
+function readPage<T extends KubeObject>(kind: Kind<T>, answer: Json): ObjectList<T> {
+  if (!isObject(answer) || !isObject(answer["metadata"]))
+    throw localFailure(500, `the server sent no list of ${kind.plural}`);
+  const { resourceVersion, continue: next } = answer["metadata"];
+  const items = Array.isArray(answer["items"]) ? answer["items"] : [];
+  return {
+    items: items.map((item) => asObject<T>(item, kind)),
+    resourceVersion: typeof resourceVersion === "string" ? resourceVersion : "",
+    ...(typeof next === "string" && next !== "" ? { continue: next } : {}),
+  };
+}
+
+function readEvent<T extends KubeObject>(kind: Kind<T>, line: string): WatchEvent<T> {
+  const event = parseJson(line, `watch of ${kind.plural}`);
+  const type = isObject(event) ? event["type"] : undefined;
+  const object = isObject(event) ? event["object"] : undefined;
+  if (type === "ADDED" || type === "MODIFIED" || type === "DELETED" || type === "BOOKMARK")
+    return { type, object: asObject<T>(object, kind) };
+  if (type !== "ERROR") throw localFailure(500, `the server sent an unknown watch event of ${kind.plural}`);
+  const code = isObject(object) && typeof object["code"] === "number" ? object["code"] : 500;
+  throw failureFrom(code, JSON.stringify(object ?? {}), `watch of ${kind.plural}`);
+}
+
+/** Whether an answer to a delete still shows the object: it has finalizers or time left. */
+function isStillThere(object: KubeObject): boolean {
+  const { deletionTimestamp, deletionGracePeriodSeconds = 0, finalizers = [] } = object.metadata;
+  return deletionTimestamp !== undefined && (deletionGracePeriodSeconds > 0 || finalizers.length > 0);
+}
+
+/** Typed calls on one kind over an exchange. */
+export function createResourceClient<T extends KubeObject>(
+  kind: Kind<T>,
+  dependencies: Dependencies,
+): ResourceClient<T> {
+  return { kind, ...readsOf(kind, dependencies.exchange), ...writesOf(kind, dependencies) };
+}
+
+type Reads<T extends KubeObject> = Pick<ResourceClient<T>, "get" | "find" | "list" | "watch">;
+
+function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange): Reads<T> {
+  const listPage = async (options: ListOptions): Promise<ObjectList<T>> => {
+    const path = withQuery(collectionPath(kind, options.namespace), listQuery(options));
+    return readPage(kind, await exchange.json("GET", path, { signal: options.signal }));
+  };
+
+  const listAll = async (options: ListOptions): Promise<ObjectList<T>> => {
+    const items: T[] = [];
+    let page = await listPage({ ...options, limit: pageSize });
+    const { resourceVersion } = page;
+    for (;;) {
+      for (const item of page.items) items.push(item);
+      if (page.continue === undefined) return { items, resourceVersion };
+      const { resourceVersion: _version, resourceVersionMatch: _match, ...next } = options;
+      page = await listPage({ ...next, limit: pageSize, continue: page.continue });
+    }
+  };
+
+  const get: Reads<T>["get"] = async (name, options = {}) =>
+    asObject<T>(
+      await exchange.json("GET", objectPath(kind, name, options.namespace), { signal: options.signal }),
+      kind,
+    );
+
+  return {
+    get,
+    async find(name, options) {
+      try {
+        return await get(name, options);
+      } catch (error) {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      }
+    },
+    async list(options = {}) {
+      if (options.limit !== undefined || options.continue !== undefined) return listPage(options);
+      try {
+        return await listAll(options);
+      } catch (error) {
+        // The snapshot of the first page was compacted meanwhile: one unpaged read cannot expire.
+        if (isExpired(error)) return listPage(options);
+        throw error;
+      }
+    },
+    async *watch(options = {}) {
+      const path = withQuery(collectionPath(kind, options.namespace), watchQuery(options));
+      for await (const lines of decodeLines(await exchange.stream(path, { signal: options.signal }))) {
+        for (const line of lines) yield readEvent(kind, line);
+      }
+    },
+  };
+}
+
+type Writes<T extends KubeObject> = Omit<ResourceClient<T>, "kind" | keyof Reads<T>>;
+
+function writesOf<T extends KubeObject>(kind: Kind<T>, dependencies: Dependencies): Writes<T> {
+  const { exchange, onWrite } = dependencies;
+  const apiVersion = apiVersionOf(kind);
+
+  const write = async ({ method, path, body, options, contentType }: Write): Promise<T> => {
+    const answer = await exchange.json(method, withQuery(path, writeQuery(options)), {
+      body: JSON.stringify(body),
+      signal: options.signal,
+      ...(contentType === undefined ? {} : { contentType }),
+    });
+    // A binding is answered with a Status, which has no metadata of its own.
+    if (isObject(answer) && answer["kind"] === "Status") answer["metadata"] ??= {};
+    const object = asObject<T>(answer, kind);
+    if (options.dryRun !== true && object.kind === kind.kind && object.apiVersion === apiVersion)
+      onWrite({ type: "put", object });
+    return object;
+  };
+
+  const update: Writes<T>["update"] = async (object, options = {}) =>
+    write({
+      method: "PUT",
+      path: objectPath(kind, object.metadata.name, options.namespace ?? object.metadata.namespace, options.subresource),
+      body: object,
+      options,
+    });
+
+  const apply: Writes<T>["apply"] = async (object, options) =>
+    write({
+      method: "PATCH",
+      path: objectPath(kind, object.metadata.name, options.namespace ?? object.metadata.namespace, options.subresource),
+      body: { ...object, apiVersion, kind: kind.kind },
+      options,
+      contentType: "application/apply-patch+yaml",
+    });
+
+  return {
+    update,
+    apply,
+    async create(object, options = {}) {
+      const namespace = options.namespace ?? object.metadata.namespace;
+      const path =
+        options.subresource === undefined
+          ? collectionPath(kind, requireNamespace(kind, namespace))
+          : objectPath(kind, object.metadata.name ?? "", namespace, options.subresource);
+      return write({ method: "POST", path, body: object, options });
+    },
+    updateStatus: async (object, options) => update(object, { ...options, subresource: "status" }),
+    patch: async (name, type, patch, options = {}) =>
+      write({
+        method: "PATCH",
+        path: objectPath(kind, name, options.namespace, options.subresource),
+        body: patch,
+        options,
+        contentType: patchContentTypes[type],
+      }),
+    applyStatus: async (object, options) => apply(object, { ...options, subresource: "status" }),
+    delete: (name, options = {}) => deleteObject(kind, name, options, dependencies),
+    async deleteCollection(options = {}) {
+      const path = withQuery(collectionPath(kind, options.namespace), listQuery(options));
+      await exchange.json("DELETE", path, { body: deleteBody(options), signal: options.signal });
+    },
+  };
+}
+
+function requireNamespace(kind: Kind, namespace: string | undefined): string | undefined {
+  if (kind.namespaced && namespace === undefined) throw localFailure(400, `${kind.kind}: a namespace is required`);
+  return namespace;
+}
+
+async function deleteObject(
+  kind: Kind,
+  name: string,
+  options: DeleteOptions,
+  dependencies: Dependencies,
+): Promise<void> {
+  let answer: Json;
+  try {
+    answer = await dependencies.exchange.json("DELETE", objectPath(kind, name, options.namespace), {
+      body: deleteBody(options),
+      signal: options.signal,
+    });
+  } catch (error) {
+    if (error instanceof ApiError && isNotFound(error)) return;
+    throw error;
+  }
+  const namespace = kind.namespaced ? (options.namespace ?? "") : "";
+  const report = dependencies.onWrite;
+  if (!isObject(answer)) return;
+  if (answer["kind"] === kind.kind) {
+    const object = asObject(answer, kind);
+    report(
+      isStillThere(object) ? { type: "put", object } : { type: "gone", namespace, name, uid: object.metadata.uid },
+    );
+    return;
+  }
+  const uid = uidOfDetails(answer);
+  if (uid !== undefined) report({ type: "gone", namespace, name, uid });
+}
+
+function uidOfDetails(status: JsonObject): string | undefined {
+  const details = status["details"];
+  const uid = isObject(details) ? details["uid"] : undefined;
+  return typeof uid === "string" ? uid : undefined;
+}
