@@ -38,10 +38,6 @@ export async function connect(options: ConnectionOptions): Promise<Session> {
     );
   }
   const config = await loadKubeconfig(file, options.context);
-  const transport = httpTransport(config);
-  return {
-    client: createClient({ transport, clock: systemClock, random: systemRandom }),
-    context: config.context,
-    namespace: config.namespace ?? "default",
-  };
+  const client = createClient({ transport: httpTransport(config.transport), clock: systemClock, random: systemRandom });
+  return { client, context: config.name, namespace: config.namespace };
 }

@@ -17,10 +17,16 @@ export function renderKubeconfig(clusters: readonly KubeconfigCluster[]): string
       "current-context": clusters[0]?.name ?? "",
       clusters: clusters.map((cluster) => ({
         name: cluster.name,
-        cluster: { server: cluster.server, "certificate-authority-data": Buffer.from(cluster.caPem).toString("base64") },
+        cluster: {
+          server: cluster.server,
+          "certificate-authority-data": Buffer.from(cluster.caPem).toString("base64"),
+        },
       })),
       users: clusters.map((cluster) => ({ name: `${cluster.name}-admin`, user: { token: cluster.token } })),
-      contexts: clusters.map((cluster) => ({ name: cluster.name, context: { cluster: cluster.name, user: `${cluster.name}-admin` } })),
+      contexts: clusters.map((cluster) => ({
+        name: cluster.name,
+        context: { cluster: cluster.name, user: `${cluster.name}-admin` },
+      })),
     },
     { lineWidth: -1 },
   );

@@ -1,14 +1,17 @@
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { isObject } from "../kernel/schema/index.js";
 import { ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
+import { isObject } from "../kernel/schema/index.js";
 
 /** Another process runs on this data directory. */
 export class DirectoryInUseError extends ArgosyError {
   readonly pid: number;
 
   constructor(directory: string, pid: number) {
-    super("DirectoryInUse", `${directory} is in use by Argosy, process ${pid}: stop it with \`argosy down --data ${directory}\`, or choose another with --data`);
+    super(
+      "DirectoryInUse",
+      `${directory} is in use by Argosy, process ${pid}: stop it with \`argosy down --data ${directory}\`, or choose another with --data`,
+    );
     this.pid = pid;
   }
 }
@@ -85,7 +88,10 @@ export async function takeDirectory(layout: Layout): Promise<() => Promise<void>
     }
     await chmod(layout.root, 0o755);
   } catch (error) {
-    throw new InputError(`cannot use ${layout.root} as data directory: ${messageOf(error)}; choose another with --data`, { cause: error });
+    throw new InputError(
+      `cannot use ${layout.root} as data directory: ${messageOf(error)}; choose another with --data`,
+      { cause: error },
+    );
   }
   const running = await runningProcess(layout);
   if (running !== undefined && running.pid !== process.pid) {
@@ -115,7 +121,9 @@ export async function readState(layout: Layout): Promise<State | undefined> {
   try {
     return parseState(JSON.parse(text));
   } catch (error) {
-    throw new InputError(`${layout.state} is damaged: ${messageOf(error)}; restore it, or start over with --fresh`, { cause: error });
+    throw new InputError(`${layout.state} is damaged: ${messageOf(error)}; restore it, or start over with --fresh`, {
+      cause: error,
+    });
   }
 }
 

@@ -9,7 +9,10 @@ export interface PortChooser {
   chosen(): Readonly<Record<string, number>>;
 }
 
-export function portChooser(previous: Readonly<Record<string, number>>, moved: (name: string, wanted: number, got: number) => void): PortChooser {
+export function portChooser(
+  previous: Readonly<Record<string, number>>,
+  moved: (name: string, wanted: number, got: number) => void,
+): PortChooser {
   const chosen: Record<string, number> = {};
   const taken = new Set<number>();
   return {
@@ -26,7 +29,10 @@ export function portChooser(previous: Readonly<Record<string, number>>, moved: (
           return port;
         }
       }
-      throw new ArgosyError("NoFreePort", `no free port for ${name} between ${wanted} and ${wanted + 199} on 127.0.0.1`);
+      throw new ArgosyError(
+        "NoFreePort",
+        `no free port for ${name} between ${wanted} and ${wanted + 199} on 127.0.0.1`,
+      );
     },
     chosen: () => ({ ...previous, ...chosen }),
   };

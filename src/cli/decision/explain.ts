@@ -1,0 +1,94 @@
+import type { Command } from "commander";
+import { InputError } from "../../kernel/errors/index.js";
+import type { JsonObject } from "../../kernel/kinds/object.js";
+import { type CliContext, commandWithExamples, withConnection } from "../context.js";
+import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
+import type { Terminal } from "../output/terminal.js";
+import { discover, resolveResources } from "../resource/discovery.js";
+import { type ConnectionOptions, connect } from "../session.js";
+import { northboundClient } from "./northbound.js";
+
+interface ExplainOptions extends ConnectionOptions {
+  readonly namespace?: string;
+  readonly cluster?: string;
+  readonly topic?: string;
+  readonly limit: string;
+  readonly output: OutputFormat;
+}
+
+/** `argosy explain TYPE/NAME`: the decisions about an object, newest first, with inputs, rule, winners and losers. */
+export function explainCommand({ terminal }: CliContext): Command {
+  return withConnection(
+    commandWithExamples("explain", "Say why the system decided as it did: placement, weights, readiness.", [
+      "argosy explain hmls/digits -n digits",
+      "argosy explain headingress/digits -n digits --topic weight",
+      "argosy explain pod/web-0 --cluster cloud -o json",
+    ]),
+  )
+    .argument("<object>", "TYPE/NAME")
+    .option("-n, --namespace <name>", "namespace (default: the context's)")
+    .option("--cluster <name>", "only decisions about the object in this cluster")
+    .option("--topic <topic>", "only decisions on this: placement, weight, readiness, …")
+    .option("--limit <n>", "how many", "10")
+    .option("-o, --output <format>", "table | json | yaml", parseOutputFormat, "table")
+    .action((object: string, options: ExplainOptions) => explain(object, options, terminal));
+}
+
+async function explain(target: string, options: ExplainOptions, terminal: Terminal): Promise<void> {
+  const [type = "", name = ""] = target.split("/");
+  if (name === "") {
+    throw new InputError(`${JSON.stringify(target)} is not of the form TYPE/NAME`);
+  }
+  const session = await connect(options);
+  const context = options.context ?? options.cluster;
+  const served = await discover(
+    context === undefined ? session.client : (await connect({ ...options, context })).client,
+  );
+  const [resource] = resolveResources(type, served);
+  const query = new URLSearchParams({ name, limit: options.limit });
+  if (resource !== undefined) {
+    query.set("kind", resource.kind);
+    if (resource.namespaced) {
+      query.set("namespace", options.namespace ?? session.namespace);
+    }
+  }
+  if (options.cluster !== undefined) {
+    query.set("cluster", options.cluster);
+  }
+  if (options.topic !== undefined) {
+    query.set("topic", options.topic);
+  }
+  const northbound = await northboundClient(options);
+  const answer = parseJsonObject(await northbound.get(`/argosy/v1/decisions?${query.toString()}`)) ?? {};
+  if (options.output === "json" || options.output === "yaml") {
+    terminal.out(renderDocument(answer, options.output));
+    return;
+  }
+  const decisions = parseJsonObjects(answer["decisions"]);
+  if (decisions.length === 0) {
+    terminal.err(`no decisions about ${target} are in the ledger\n`);
+    return;
+  }
+  terminal.out(decisions.map(renderDecision).join("\n"));
+}
+
+function renderDecision(decision: JsonObject): string {
+  const text = (field: string): string => {
+    const value = decision[field];
+    return typeof value === "string" ? value : "";
+  };
+  const side = (field: string, mark: string): string[] =>
+    parseJsonObjects(decision[field]).map((candidate) => {
+      const { name, reason, score } = candidate;
+      return `  ${mark} ${typeof name === "string" ? name : ""}${typeof score === "number" ? ` (${score})` : ""}: ${typeof reason === "string" ? reason : ""}`;
+    });
+  return [
+    `${text("time")}  ${text("cluster")}  ${text("topic")}: ${text("outcome")}`,
+    `  rule: ${text("rule")}`,
+    `  inputs: ${JSON.stringify(decision["inputs"] ?? {})}`,
+    ...side("winners", "+"),
+    ...side("losers", "-"),
+    "",
+  ].join("\n");
+}

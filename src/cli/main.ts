@@ -1,0 +1,66 @@
+import { Command, CommanderError } from "commander";
+import { ApiError, messageOf } from "../kernel/errors/index.js";
+import { completionCommand } from "./completion/completion.js";
+import { explainCommand } from "./decision/explain.js";
+import { exitCode, exitCodeOf } from "./errors.js";
+import { colours, processTerminal, type Terminal } from "./output/terminal.js";
+import { platformCommands } from "./platform/commands.js";
+import { programCommands } from "./program/commands.js";
+import { resourceCommands } from "./resource/commands.js";
+import { startCommand } from "./start/command.js";
+
+/** Runs the command line of this process and sets its exit code. */
+export async function runMain(words: readonly string[]): Promise<void> {
+  process.exitCode = await runCli(words, processTerminal());
+}
+
+/** Runs one command line; never throws. Returns the exit code. */
+export async function runCli(words: readonly string[], terminal: Terminal): Promise<number> {
+  let code: number = exitCode.ok;
+  const program = createProgram(terminal, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(words, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
+    }
+    const paint = colours(terminal);
+    const reason = error instanceof ApiError ? ` (${error.status.reason})` : "";
+    terminal.err(`${paint.red("error:")} ${messageOf(error)}${reason}\n`);
+    if (terminal.env["ARGOSY_DEBUG"] !== undefined && error instanceof Error) {
+      terminal.err(`${error.stack ?? ""}\n`);
+    }
+    return exitCodeOf(error);
+  }
+}
+
+/** The whole command tree; also what help and completion are made from. */
+export function createProgram(terminal: Terminal, exit: (code: number) => void): Command {
+  const program = new Command("argosy")
+    .description("One machine-learning platform over every cluster a team has.")
+    .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) })
+    .showSuggestionAfterError(true)
+    .showHelpAfterError("(add --help for usage and examples)")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  argosy start                 bring up the fleet and run the digits example\n  argosy up --detach           bring up hub and members in the background\n  argosy get hmls -A           look at HyperMLServices in the hub\n  argosy explain hmls/digits   why the system decided as it did",
+    );
+  const context = { terminal, exit };
+  for (const command of [
+    startCommand(context),
+    ...platformCommands(context),
+    ...resourceCommands(context),
+    explainCommand(context),
+    ...programCommands(context),
+  ]) {
+    program.addCommand(command);
+  }
+  program.addCommand(completionCommand(context, program));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().copyInheritedSettings(program);
+  }
+  return program;
+}

@@ -1,0 +1,54 @@
+import type { Command } from "commander";
+import { type CliContext, commandWithExamples, withConnection } from "../context.js";
+import { outputFormats, parseOutputFormat } from "../output/print.js";
+import { doctor } from "./doctor.js";
+import { down } from "./down.js";
+import { defaultMembers } from "./members.js";
+import { status } from "./status.js";
+import { up } from "./up.js";
+import { printVersion } from "./version.js";
+
+/** `up`, `down`, `status`, `doctor`, `version`. */
+export function platformCommands(context: CliContext): Command[] {
+  const { terminal } = context;
+  return [
+    commandWithExamples("up", "Bring up a hub and its member clusters.", [
+      "argosy up",
+      "argosy up --data /var/lib/argosy --members cloud=2,edge,far-edge --detach",
+      "argosy up --members site-a,site-b",
+    ])
+      .option("--data <dir>", "where everything is kept", ".argosy")
+      .option("--members <list>", "members with their numbers of nodes, NAME[=NODES],…", defaultMembers)
+      .option("--detach", "run in the background and return when it is ready")
+      .option("--fresh", "forget what the data directory holds and start over")
+      .action((options) => up(context, options)),
+    commandWithExamples("down", "Stop Argosy on a data directory; the data stay.", [
+      "argosy down",
+      "argosy down --data /var/lib/argosy --keep-pods",
+    ])
+      .option("--data <dir>", "data directory", ".argosy")
+      .option("--keep-pods", "leave pods and gateway running, to be adopted at the next start")
+      .action((options) => down(context, options)),
+    withConnection(
+      commandWithExamples("status", "Say what runs, where, and whether it answers.", [
+        "argosy status",
+        "argosy status -o json | jq -r .ingress",
+      ]),
+    )
+      .option("-o, --output <format>", outputFormats.join(" | "), parseOutputFormat, "table")
+      .action((options) => status(context, options)),
+    commandWithExamples("doctor", "Check what this machine offers and what is missing.", [
+      "argosy doctor",
+      "argosy doctor -o json",
+    ])
+      .option("--data <dir>", "data directory", ".argosy")
+      .option("-o, --output <format>", "table | json | yaml", parseOutputFormat, "table")
+      .action((options) => doctor(context, options)),
+    commandWithExamples("version", "Print the versions of Argosy, of the Kubernetes API it serves, and of Node.js.", [
+      "argosy version",
+      "argosy version -o json",
+    ])
+      .option("-o, --output <format>", "table | json | yaml", parseOutputFormat, "table")
+      .action((options) => printVersion(terminal, options.output)),
+  ];
+}

@@ -1,0 +1,36 @@
+import { InputError } from "../../kernel/errors/index.js";
+import type { MemberOptions } from "../../platform/index.js";
+
+/** The fleet of `npm start`. */
+export const defaultMembers = "cloud=2,edge,far-edge";
+
+/** Reads `cloud=2,edge,far-edge`: names with their numbers of nodes (default 1). Throws `InputError`. */
+export function parseMembers(text: string): MemberOptions[] {
+  const members = text
+    .split(",")
+    .filter((part) => part !== "")
+    .map((part) => {
+      const [name = "", count = "1", ...rest] = part.split("=");
+      if (rest.length > 0 || !/^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$/.test(name)) {
+        throw new InputError(
+          `member ${JSON.stringify(part)}: write NAME or NAME=NODES, the name in lower-case letters, digits and -, at most 30`,
+        );
+      }
+      if (name === "hub") {
+        throw new InputError("a member cannot be called hub: that is the cluster above all members");
+      }
+      const nodes = Number(count);
+      if (!Number.isInteger(nodes) || nodes < 0 || nodes > 50) {
+        throw new InputError(`member ${name}: ${JSON.stringify(count)} is no number of nodes between 0 and 50`);
+      }
+      return { name, nodes };
+    });
+  const twice = members.find((member, index) => members.findIndex((other) => other.name === member.name) !== index);
+  if (twice !== undefined) {
+    throw new InputError(`member ${twice.name} is named twice`);
+  }
+  if (members.length > 50) {
+    throw new InputError("more than 50 members on one machine are not supported; use the simulation for larger fleets");
+  }
+  return members;
+}

@@ -1,0 +1,155 @@
+import { spawn } from "node:child_process";
+import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { systemClock } from "../../kernel/clock/index.js";
+import {
+  DirectoryInUseError,
+  layoutOf,
+  type Platform,
+  readAddresses,
+  runningProcess,
+  startPlatform,
+} from "../../platform/index.js";
+import type { CliContext } from "../context.js";
+import { CommandError } from "../errors.js";
+import { StepList } from "../output/steps.js";
+import type { Terminal } from "../output/terminal.js";
+import { down } from "./down.js";
+import { parseMembers } from "./members.js";
+
+export interface UpOptions {
+  readonly data: string;
+  readonly members: string;
+  readonly detach?: boolean;
+  readonly fresh?: boolean;
+}
+
+/** `argosy up`: runs until a signal, or, detached, until it is ready. */
+export async function up(context: CliContext, options: UpOptions): Promise<void> {
+  if (options.detach === true) {
+    await upDetached(context.terminal, options);
+    return;
+  }
+  const platform = await bringUp(context, options, new StepList(context.terminal, systemClock));
+  context.terminal.err(`ready: kubectl --kubeconfig ${platform.layout.kubeconfig} --context hub get clusters\n`);
+  await untilSignal();
+  await shutDown(context.terminal, platform, { keepPods: false });
+}
+
+/** Starts the platform with its steps shown; also what `argosy start` begins with. */
+export async function bringUp(
+  { terminal }: CliContext,
+  options: Omit<UpOptions, "detach">,
+  steps: StepList,
+): Promise<Platform> {
+  const layout = layoutOf(options.data);
+  if (options.fresh === true) {
+    await clear(options.data);
+  }
+  return startPlatform({
+    dataDir: layout.root,
+    members: parseMembers(options.members),
+    logFile: join(layout.logs, "argosy.log"),
+    step: (title, work) => steps.run(title, work),
+    note: (text) => steps.note(text),
+    warn: (text) => terminal.err(`warning: ${text}\n`),
+  });
+}
+
+/** `--fresh`: refuses while somebody runs there, ends what was left running, removes the data. */
+async function clear(directory: string): Promise<void> {
+  const layout = layoutOf(directory);
+  const running = await runningProcess(layout);
+  if (running !== undefined) {
+    throw new DirectoryInUseError(layout.root, running.pid);
+  }
+  await down({ terminal: { ...silentTerminal }, exit: () => undefined }, { data: directory });
+  for (const name of [
+    "argosy.json",
+    "addresses.json",
+    "argosy.pid",
+    "kubeconfig",
+    "clusters",
+    "gateway",
+    "artifacts",
+    "logs",
+    "pki",
+    "records.db",
+    "records.db-wal",
+    "records.db-shm",
+    "records.db.lock",
+  ]) {
+    await rm(join(layout.root, name), { recursive: true, force: true });
+  }
+}
+
+const silentTerminal: Terminal = {
+  out: () => undefined,
+  err: () => undefined,
+  readStdin: async () => "",
+  live: false,
+  columns: 100,
+  env: {},
+};
+
+async function upDetached(terminal: Terminal, options: UpOptions): Promise<void> {
+  const layout = layoutOf(options.data);
+  const running = await runningProcess(layout);
+  if (running !== undefined) {
+    throw new DirectoryInUseError(layout.root, running.pid);
+  }
+  if (options.fresh === true) {
+    await clear(options.data);
+  }
+  await mkdir(layout.logs, { recursive: true, mode: 0o700 });
+  const output = await open(join(layout.logs, "up.log"), "w", 0o600);
+  const main = process.argv[1] ?? "";
+  const child = spawn(process.execPath, [main, "up", "--data", layout.root, "--members", options.members], {
+    detached: true,
+    stdio: ["ignore", output.fd, output.fd],
+  });
+  const ended = new Promise<number>((resolve) => child.once("exit", (code) => resolve(code ?? 1)));
+  let code: number | undefined;
+  void ended.then((value) => {
+    code = value;
+  });
+  while (!(await isReady(layout.logs))) {
+    if (code !== undefined) {
+      throw new CommandError(`it ended with code ${code} before it was ready; see ${join(layout.logs, "up.log")}`);
+    }
+    await systemClock.sleep(100);
+  }
+  child.unref();
+  await output.close();
+  const addresses = await readAddresses(layout);
+  terminal.err(
+    `Argosy runs in the background (process ${child.pid ?? 0}); hub at ${addresses?.clusters[0]?.api ?? "?"}; stop it with \`argosy down --data ${options.data}\`\n`,
+  );
+}
+
+async function isReady(logs: string): Promise<boolean> {
+  return (await readFile(join(logs, "up.log"), "utf8")).includes("\nready: ");
+}
+
+/** Resolves at SIGINT or SIGTERM; a second signal ends the process at once. */
+export function untilSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = (): void => {
+      resolve();
+      for (const signal of ["SIGINT", "SIGTERM"] as const) {
+        process.once(signal, () => process.exit(130));
+      }
+    };
+    process.once("SIGINT", stop);
+    process.once("SIGTERM", stop);
+    // Timers of the clock do not keep the process alive; an open promise does not either.
+    const hold = setInterval(() => undefined, 1 << 30);
+    process.once("exit", () => clearInterval(hold));
+  });
+}
+
+/** Stops a platform of this process. */
+export async function shutDown(terminal: Terminal, platform: Platform, options: { keepPods: boolean }): Promise<void> {
+  terminal.err("stopping …\n");
+  await platform.close(options);
+}

@@ -1,0 +1,145 @@
+import { systemClock } from "../../kernel/clock/index.js";
+import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { withoutManagedFields } from "../output/print.js";
+import { formatAge, renderTable } from "../output/table.js";
+import type { Terminal } from "../output/terminal.js";
+import type { Session } from "../session.js";
+import { discover } from "./discovery.js";
+import { resourcePath } from "./path.js";
+import { parseTargets, type Target } from "./target.js";
+
+/** `argosy describe`: identity, spec, conditions as a table, status, events. */
+export async function describeResources(
+  session: Session,
+  words: readonly string[],
+  options: { namespace?: string },
+  terminal: Terminal,
+): Promise<void> {
+  const namespace = options.namespace ?? session.namespace;
+  const targets = parseTargets(words, await discover(session.client));
+  let printed = 0;
+  for (const target of targets) {
+    for (const object of await objectsOf(session, target, namespace)) {
+      terminal.out(`${printed > 0 ? "\n\n" : ""}${await describe(session, object)}`);
+      printed += 1;
+    }
+  }
+  if (printed === 0) {
+    terminal.err(`No resources found in ${namespace} namespace.\n`);
+  }
+}
+
+async function objectsOf(session: Session, target: Target, namespace: string): Promise<JsonObject[]> {
+  if (target.names.length === 0) {
+    const list = parseJsonObject(await session.client.json("GET", resourcePath(target.resource, namespace)));
+    return parseJsonObjects(list?.["items"]).map((item) => ({ kind: target.resource.kind, ...item }));
+  }
+  const objects: JsonObject[] = [];
+  for (const name of target.names) {
+    objects.push(
+      parseJsonObject(await session.client.json("GET", resourcePath(target.resource, namespace, name))) ?? {},
+    );
+  }
+  return objects;
+}
+
+async function describe(session: Session, object: JsonObject): Promise<string> {
+  const { apiVersion, kind, metadata, status, ...rest } = withoutManagedFields(object);
+  const meta = parseJsonObject(metadata) ?? {};
+  const { conditions, ...state } = parseJsonObject(status) ?? {};
+  const sections = [
+    [
+      `Name: ${text(meta["name"])}`,
+      ...(meta["namespace"] === undefined ? [] : [`Namespace: ${text(meta["namespace"])}`]),
+      `Kind: ${text(kind)} (${text(apiVersion)})`,
+    ].join("\n"),
+    ...map("Labels", meta["labels"]),
+    ...map("Annotations", meta["annotations"]),
+    ...Object.entries(rest).flatMap(([field, value]) =>
+      value === undefined ? [] : [`${title(field)}:\n${outline(value, 1)}`],
+    ),
+    ...(Object.keys(state).length === 0 ? [] : [`Status:\n${outline(state, 1)}`]),
+    ...conditionTable(conditions),
+    await eventTable(session, kind, meta),
+  ];
+  return `${sections.join("\n")}\n`;
+}
+
+function map(head: string, value: Json | undefined): string[] {
+  const entries = Object.entries(parseJsonObject(value) ?? {});
+  return entries.length === 0
+    ? []
+    : [`${head}: ${entries.map(([key, item]) => `${key}=${text(item)}`).join("\n        ")}`];
+}
+
+/** Nested fields, one a line, indented by two spaces a level. */
+function outline(value: Json, depth: number): string {
+  const pad = "  ".repeat(depth);
+  if (Array.isArray(value)) {
+    return value
+      .map((item) => (typeof item === "object" ? `${pad}-\n${outline(item, depth + 1)}` : `${pad}- ${text(item)}`))
+      .join("\n");
+  }
+  if (typeof value !== "object" || value === null) {
+    return `${pad}${text(value)}`;
+  }
+  return Object.entries(value)
+    .flatMap(([field, member]) => {
+      if (member === undefined) {
+        return [];
+      }
+      const empty = typeof member === "object" && member !== null && Object.keys(member).length === 0;
+      return [
+        typeof member === "object" && member !== null && !empty
+          ? `${pad}${title(field)}:\n${outline(member, depth + 1)}`
+          : `${pad}${title(field)}: ${empty ? "<none>" : text(member)}`,
+      ];
+    })
+    .join("\n");
+}
+
+function conditionTable(conditions: Json | undefined): string[] {
+  const rows = parseJsonObjects(conditions).map((condition) =>
+    ["type", "status", "reason", "message"].map((field) => text(condition[field])),
+  );
+  return rows.length === 0
+    ? []
+    : [`Conditions:\n${indent(renderTable(["type", "status", "reason", "message"], rows))}`];
+}
+
+async function eventTable(session: Session, kind: Json | undefined, meta: JsonObject): Promise<string> {
+  const selector = `involvedObject.kind=${text(kind)},involvedObject.name=${text(meta["name"])}`;
+  const root =
+    meta["namespace"] === undefined
+      ? "/api/v1/events"
+      : `/api/v1/namespaces/${encodeURIComponent(text(meta["namespace"]))}/events`;
+  const list = parseJsonObject(
+    await session.client.json("GET", `${root}?fieldSelector=${encodeURIComponent(selector)}`),
+  );
+  const rows = parseJsonObjects(list?.["items"]).map((event) => {
+    const last = Date.parse(text(event["lastTimestamp"] ?? event["eventTime"]));
+    const age = Number.isNaN(last) ? "" : formatAge(systemClock.now() - last);
+    const source = parseJsonObject(event["source"])?.["component"] ?? event["reportingComponent"];
+    return [text(event["type"]), text(event["reason"]), age, text(source), text(event["message"])];
+  });
+  return rows.length === 0
+    ? "Events: <none>"
+    : `Events:\n${indent(renderTable(["type", "reason", "age", "from", "message"], rows))}`;
+}
+
+function indent(block: string): string {
+  return block.trimEnd().replace(/^/gm, "  ");
+}
+
+function title(field: string): string {
+  return `${field.charAt(0).toUpperCase()}${field.slice(1)}`;
+}
+
+function text(value: Json | undefined): string {
+  return value === undefined || value === null
+    ? "<none>"
+    : typeof value === "object"
+      ? JSON.stringify(value)
+      : String(value);
+}

@@ -1,0 +1,128 @@
+import { type ApiServer, createApiServer } from "../cluster/apiserver/index.js";
+import { createClient, createInformerSet } from "../kernel/client/index.js";
+import type { Clock, Random } from "../kernel/clock/index.js";
+import type { ClusterAccess } from "../kernel/control/types.js";
+import { ArgosyError } from "../kernel/errors/index.js";
+import {
+  ClusterRoleBindingKind,
+  ClusterRoleKind,
+  CustomResourceDefinitionKind,
+  type KindDefinition,
+  toCrd,
+} from "../kernel/kinds/index.js";
+import type { Logger } from "../kernel/log/index.js";
+import { toJson } from "../kernel/schema/index.js";
+import { type Identity, keepCredentials } from "./identities.js";
+
+const fieldManager = "argosy-platform";
+
+/** What every room of the platform is given. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export interface ClusterOptions extends Surroundings {
+  readonly name: string;
+  readonly dataDir: string;
+  readonly port: number;
+  readonly serviceCidr: string;
+  readonly identities: readonly Identity[];
+}
+
+/** An embedded cluster's API, up and reachable, with a client for each identity. */
+export interface EmbeddedCluster {
+  readonly name: string;
+  readonly server: ApiServer;
+  readonly url: string;
+  readonly adminToken: string;
+  /** As the cluster's administrator; for the platform's own set-up. */
+  readonly admin: ClusterAccess;
+  /** As one of the identities given at the start. */
+  as(identity: Identity): ClusterAccess;
+  close(): Promise<void>;
+}
+
+/** Starts the API server of one embedded cluster, listening. */
+export async function startCluster(options: ClusterOptions): Promise<EmbeddedCluster> {
+  const credentials = await keepCredentials(`${options.dataDir}/tokens`, options.identities);
+  const server = await createApiServer({
+    clusterName: options.name,
+    dataDir: options.dataDir,
+    clock: options.clock,
+    random: options.random,
+    log: options.log.with({ cluster: options.name }),
+    serviceCidr: options.serviceCidr,
+    tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
+    authorization: "rbac",
+  });
+  const { url } = await server.listen({ host: "127.0.0.1", port: options.port });
+  const accesses = new Map<string, ClusterAccess>();
+  const access = (token: string): ClusterAccess => {
+    const known = accesses.get(token);
+    if (known !== undefined) {
+      return known;
+    }
+    const client = createClient({ transport: server.transport(token), clock: options.clock, random: options.random });
+    const informers = createInformerSet({
+      client,
+      clock: options.clock,
+      random: options.random,
+      log: options.log.with({ cluster: options.name }),
+    });
+    const made = { name: options.name, client, informers };
+    accesses.set(token, made);
+    return made;
+  };
+  return {
+    name: options.name,
+    server,
+    url,
+    adminToken: server.adminToken,
+    admin: access(server.adminToken),
+    as: (identity) => {
+      const credential = credentials.get(identity.name);
+      if (credential === undefined) {
+        throw new ArgosyError("UnknownIdentity", `cluster ${options.name} has no identity ${identity.name}`);
+      }
+      return access(credential.token);
+    },
+    close: async () => {
+      for (const { informers, client } of accesses.values()) {
+        await informers.close();
+        await client.close();
+      }
+      await server.close();
+    },
+  };
+}
+
+/** Installs kinds as CRDs and the identities' roles; does nothing where they are as wanted. */
+export async function prepareCluster(
+  cluster: EmbeddedCluster,
+  definitions: readonly KindDefinition[],
+  identities: readonly Identity[],
+): Promise<void> {
+  const crds = cluster.admin.client.resource(CustomResourceDefinitionKind);
+  for (const definition of definitions) {
+    const crd = toCrd(definition);
+    await crds.apply({ metadata: { name: crd.metadata.name }, spec: toJson(crd.spec) }, { fieldManager, force: true });
+  }
+  const roles = cluster.admin.client.resource(ClusterRoleKind);
+  const bindings = cluster.admin.client.resource(ClusterRoleBindingKind);
+  for (const { name, rules, user } of identities) {
+    if (rules === undefined) {
+      continue;
+    }
+    await roles.apply({ metadata: { name }, rules: toJson(rules) }, { fieldManager, force: true });
+    await bindings.apply(
+      {
+        metadata: { name },
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name },
+        subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: user.username }],
+      },
+      { fieldManager, force: true },
+    );
+  }
+}

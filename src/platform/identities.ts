@@ -1,0 +1,105 @@
+import { join } from "node:path";
+import type { UserInfo } from "../cluster/apiserver/index.js";
+import { keepToken } from "../kernel/identity/index.js";
+import type { PolicyRule } from "../kernel/module/types.js";
+
+/** An agent of ours in one cluster: its user and what it may do there besides what every authenticated user may. */
+export interface Identity {
+  /** Also the file name of its token. */
+  readonly name: string;
+  readonly user: UserInfo;
+  /** Becomes a ClusterRole of the same name; absent where a bootstrap role or group already fits. */
+  readonly rules?: readonly PolicyRule[];
+}
+
+/** What the workload controllers need: they own, adopt and collect objects of every kind. */
+export const controllerManager: Identity = {
+  name: "argosy-controller-manager",
+  user: { username: "argosy:controller-manager", groups: ["system:authenticated"] },
+  rules: [
+    { apiGroups: ["*"], resources: ["*"], verbs: ["*"] },
+    { nonResourceURLs: ["*"], verbs: ["get"] },
+  ],
+};
+
+/** The agent that hosts the modules' controllers in one cluster. */
+export function moduleAgent(rules: readonly PolicyRule[]): Identity {
+  return {
+    name: "argosy-agent",
+    user: { username: "argosy:agent", groups: ["system:authenticated"] },
+    rules: [
+      ...rules,
+      { apiGroups: [""], resources: ["events"], verbs: ["create", "patch", "update"] },
+      { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
+      {
+        apiGroups: ["coordination.k8s.io"],
+        resources: ["leases"],
+        verbs: ["get", "list", "watch", "create", "update", "patch"],
+      },
+      { nonResourceURLs: ["/readyz", "/livez", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
+    ],
+  };
+}
+
+/** The hub's hand in a member: it delivers manifests there, and nothing of RBAC or nodes but reading. */
+export function fleetDelivery(groups: readonly string[]): Identity {
+  return {
+    name: "argosy-fleet",
+    user: { username: "argosy:fleet", groups: ["system:authenticated"] },
+    rules: [
+      { apiGroups: groups, resources: ["*"], verbs: ["get", "list", "watch", "create", "update", "patch", "delete"] },
+      { apiGroups: [""], resources: ["nodes", "pods"], verbs: ["get", "list", "watch"] },
+      { nonResourceURLs: ["/readyz", "/livez", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
+    ],
+  };
+}
+
+/** A node's own identity: the node authorizer lets it at its pods and what they name. */
+export function nodeIdentity(node: string): Identity {
+  return {
+    name: `node-${node}`,
+    user: { username: `system:node:${node}`, groups: ["system:nodes", "system:authenticated"] },
+  };
+}
+
+/** The service proxy of a cluster. */
+export const serviceProxy: Identity = {
+  name: "argosy-service-proxy",
+  user: { username: "argosy:service-proxy", groups: ["system:authenticated"] },
+  rules: [
+    {
+      apiGroups: ["", "discovery.k8s.io"],
+      resources: ["services", "endpointslices", "nodes"],
+      verbs: ["get", "list", "watch"],
+    },
+    { apiGroups: [""], resources: ["events"], verbs: ["create", "patch", "update"] },
+  ],
+};
+
+/** Who asks for tokens and permissions of others: the northbound server. */
+export const northboundReviewer: Identity = {
+  name: "argosy-northbound",
+  user: { username: "argosy:northbound", groups: ["system:authenticated"] },
+  rules: [
+    { apiGroups: ["authentication.k8s.io"], resources: ["tokenreviews"], verbs: ["create"] },
+    { apiGroups: ["authorization.k8s.io"], resources: ["subjectaccessreviews"], verbs: ["create"] },
+  ],
+};
+
+/** An identity with the token that it holds. */
+export interface Credential {
+  readonly identity: Identity;
+  readonly token: string;
+}
+
+/** Reads or makes the tokens of these identities in `directory` (0600 files). */
+export async function keepCredentials(
+  directory: string,
+  identities: readonly Identity[],
+): Promise<ReadonlyMap<string, Credential>> {
+  const credentials = new Map<string, Credential>();
+  for (const identity of identities) {
+    credentials.set(identity.name, { identity, token: await keepToken(join(directory, `${identity.name}.token`)) });
+  }
+  return credentials;
+}
