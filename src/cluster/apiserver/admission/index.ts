@@ -1,0 +1,59 @@
+/**
+ * What happens to a write between authorization and validation: defaults that depend on other objects, allotted addresses,
+ * refusals. In: admission requests, the store. Out: changed objects or `ApiError`s; the objects a cluster is born with.
+ * May use: the API server's store, auth and types; kernel clock and kinds.
+ */
+import type { Clock, Random } from "../../../kernel/clock/index.js";
+import { objectKey } from "../store/keys.js";
+import type { AdmissionPlugin, Store } from "../types.js";
+import type { Submit } from "./bootstrap.js";
+import { namespaceLifecycle } from "./namespace-lifecycle.js";
+import { nodeRestriction } from "./node-restriction.js";
+import { defaultTolerationSeconds, podPriority } from "./pod-defaults.js";
+import { serviceAccountAdmission } from "./service-account.js";
+import { serviceAllocation } from "./services.js";
+
+export {
+  BootstrapError,
+  type BootstrapOptions,
+  ensureBootstrapObjects,
+  publishApiAddress,
+  type Submit,
+} from "./bootstrap.js";
+
+export interface AdmissionOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** From which Services get their addresses, `198.19.0.0/24` say. */
+  readonly serviceCidr: string;
+  readonly submit: Submit;
+}
+
+export interface Admission {
+  /** In the order in which they are asked: all `mutate`, then (after validation of the object) all `validate`. */
+  readonly plugins: readonly AdmissionPlugin[];
+  close(): void;
+}
+
+/** The admission plugins of an API server. Throws `InputError` for a service range that cannot be used. */
+export function createAdmission(options: AdmissionOptions): Admission {
+  const { store, random, submit } = options;
+  const allocation = serviceAllocation(options);
+  const ensureDefaultAccount = async (namespace: string): Promise<void> => {
+    if (store.get(objectKey({ group: "", plural: "namespaces" }, "", namespace)) === undefined) return;
+    const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace } };
+    await submit("POST", `/api/v1/namespaces/${namespace}/serviceaccounts`, account);
+  };
+  return {
+    plugins: [
+      namespaceLifecycle(store),
+      serviceAccountAdmission({ store, random, ensureDefaultAccount }),
+      nodeRestriction(store),
+      podPriority(store),
+      defaultTolerationSeconds(),
+      allocation,
+    ],
+    close: () => allocation.close(),
+  };
+}
