@@ -16,6 +16,7 @@ import { StepList } from "../output/steps.js";
 import type { Terminal } from "../output/terminal.js";
 import { down } from "./down.js";
 import { parseMembers } from "./members.js";
+import { untilSignal } from "./signals.js";
 
 export interface UpOptions {
   readonly data: string;
@@ -32,8 +33,7 @@ export async function up(context: CliContext, options: UpOptions): Promise<void>
   }
   const platform = await bringUp(context, options, new StepList(context.terminal, systemClock));
   context.terminal.err(`ready: kubectl --kubeconfig ${platform.layout.kubeconfig} --context hub get clusters\n`);
-  await untilSignal();
-  await shutDown(context.terminal, platform, { keepPods: false });
+  await runUntilAsked(context.terminal, platform);
 }
 
 /** Starts the platform with its steps shown; also what `argosy start` begins with. */
@@ -131,21 +131,10 @@ async function isReady(logs: string): Promise<boolean> {
   return (await readFile(join(logs, "up.log"), "utf8")).includes("\nready: ");
 }
 
-/** Resolves at SIGINT or SIGTERM; a second signal ends the process at once. */
-export function untilSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const stop = (): void => {
-      resolve();
-      for (const signal of ["SIGINT", "SIGTERM"] as const) {
-        process.once(signal, () => process.exit(130));
-      }
-    };
-    process.once("SIGINT", stop);
-    process.once("SIGTERM", stop);
-    // Timers of the clock do not keep the process alive; an open promise does not either.
-    const hold = setInterval(() => undefined, 1 << 30);
-    process.once("exit", () => clearInterval(hold));
-  });
+/** Waits for the request to end, then stops the platform accordingly. */
+export async function runUntilAsked(terminal: Terminal, platform: Platform): Promise<void> {
+  const request = await untilSignal();
+  await shutDown(terminal, platform, { keepPods: request === "leave" });
 }
 
 /** Stops a platform of this process. */

@@ -3,7 +3,7 @@ import { runGateway } from "../../dataplane/gateway/index.js";
 import { systemClock, systemRandom } from "../../kernel/clock/index.js";
 import { createLogger } from "../../kernel/log/index.js";
 import { type CliContext, commandWithExamples } from "../context.js";
-import { untilSignal } from "../platform/up.js";
+import { untilSignal } from "../platform/signals.js";
 
 /** Programs of their own that the platform starts, and that can be run alone. */
 export function programCommands(context: CliContext): Command[] {
@@ -11,7 +11,9 @@ export function programCommands(context: CliContext): Command[] {
 }
 
 function gatewayCommand({ terminal }: CliContext): Command {
-  return commandWithExamples("gateway", "Run the built-in gateway on a directory with a table.json.", ["argosy gateway --directory .argosy/gateway"])
+  return commandWithExamples("gateway", "Run the built-in gateway on a directory with a table.json.", [
+    "argosy gateway --directory .argosy/gateway",
+  ])
     .requiredOption("--directory <dir>", "holds table.json; state, admin socket and pid file are put there")
     .action(async ({ directory }: { directory: string }) => {
       const log = createLogger({ clock: systemClock, level: "info", write: (line) => terminal.err(line) });

@@ -13,7 +13,7 @@ import { CommandError } from "../errors.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
 import { StepList, seconds } from "../output/steps.js";
 import { defaultMembers } from "../platform/members.js";
-import { bringUp, shutDown, untilSignal } from "../platform/up.js";
+import { bringUp, runUntilAsked, shutDown } from "../platform/up.js";
 import { openConnections } from "./connections.js";
 import { awaitIngress, deliverModel } from "./deliver.js";
 import { type RequestOutcome, sendRows } from "./requests.js";
@@ -89,8 +89,7 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
 
 async function hold(context: CliContext, platform: Platform): Promise<void> {
   context.terminal.err("\nrunning; Ctrl-C stops everything, the next start resumes here\n");
-  await untilSignal();
-  await shutDown(context.terminal, platform, { keepPods: false });
+  await runUntilAsked(context.terminal, platform);
 }
 
 interface MainJob {
