@@ -1,0 +1,159 @@
+import type { Clock, Timer } from "../../kernel/clock/types.js";
+import { typeInfo } from "./datatypes.js";
+import type { TensorData, TensorValue } from "./datatypes.js";
+import type { Engine } from "./engine.unsafe.js";
+import { RequestError } from "./failures.js";
+
+/** How a model's requests share runs. */
+export interface BatchOptions {
+  /** Most rows of one run; 1: no sharing. */
+  readonly maxRows: number;
+  /** How long a request may wait for company when nothing runs; 0: not at all. */
+  readonly maxDelayMs: number;
+  /** Most requests that wait; beyond it 503. */
+  readonly maxWaiting: number;
+  readonly clock: Clock;
+  /** Told after each run: rows, requests, and milliseconds of the run. */
+  readonly onRun: (rows: number, requests: number, ms: number) => void;
+}
+
+/** Runs inferences, several requests in one where that is possible. */
+export interface Batcher {
+  infer(inputs: readonly TensorValue[]): Promise<TensorValue[]>;
+  readonly waiting: number;
+  /** Resolves when nothing waits and nothing runs. */
+  idle(): Promise<void>;
+}
+
+interface Job {
+  readonly inputs: readonly TensorValue[];
+  readonly rows: number;
+  /** Jobs with the same key may share a run: same shapes but for the rows. */
+  readonly key: string;
+  readonly resolve: (outputs: TensorValue[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Natural batching: while a run is under way arrivals wait, and the next run takes all that fit together. A request that is
+ * alone runs at once, so idle latency is that of a plain run (unless `maxDelayMs` asks for waiting).
+ */
+export function createBatcher(engine: Engine, options: BatchOptions): Batcher {
+  let queue: Job[] = [];
+  let running = false;
+  let delay: Timer | undefined;
+  let shares = engine.batchable && options.maxRows > 1;
+
+  const start = (): void => {
+    if (running) return;
+    delay?.cancel();
+    delay = undefined;
+    running = true;
+    // One turn of the event loop lets requests that are already here join.
+    setImmediate(() => void drain());
+  };
+  const drain = async (): Promise<void> => {
+    while (queue.length > 0) {
+      const batch = shares ? takeBatch() : queue.splice(0, 1);
+      await runBatch(batch);
+    }
+    running = false;
+  };
+  const takeBatch = (): Job[] => {
+    const first = queue[0];
+    const batch: Job[] = [];
+    const rest: Job[] = [];
+    let rows = 0;
+    for (const job of queue) {
+      if (job === first || (job.key === first?.key && rows + job.rows <= options.maxRows)) {
+        batch.push(job);
+        rows += job.rows;
+      } else rest.push(job);
+    }
+    queue = rest;
+    return batch;
+  };
+  const runBatch = async (batch: readonly Job[]): Promise<void> => {
+    const [only] = batch;
+    if (only === undefined) return;
+    const started = options.clock.monotonicMs();
+    const rows = batch.reduce((sum, job) => sum + job.rows, 0);
+    try {
+      const outputs = await engine.run(batch.length === 1 ? only.inputs : joinInputs(batch, rows));
+      options.onRun(rows, batch.length, options.clock.monotonicMs() - started);
+      if (batch.length === 1) return only.resolve(outputs);
+      if (outputs.every((output) => output.shape[0] === rows)) return splitOutputs(batch, outputs);
+      // The model does not keep rows apart, whatever it declares.
+      shares = false;
+    } catch (error) {
+      if (batch.length === 1) return only.reject(error);
+    }
+    // One bad request must not fail its neighbours: each on its own.
+    for (const job of batch) await runBatch([job]);
+  };
+
+  return {
+    infer: (inputs) =>
+      new Promise((resolve, reject) => {
+        if (queue.length >= options.maxWaiting) {
+          return reject(new RequestError(503, `${queue.length} requests wait already`, { "retry-after": "1" }));
+        }
+        const rows = shares ? (inputs[0]?.shape[0] ?? 1) : 1;
+        const alike = shares && inputs.every((input) => input.shape[0] === rows);
+        queue.push({ inputs, rows, key: alike ? keyOf(inputs) : `single ${queue.length}`, resolve, reject });
+        if (options.maxDelayMs === 0 || !shares || running) return start();
+        const waitingRows = queue.reduce((sum, job) => sum + job.rows, 0);
+        if (waitingRows >= options.maxRows) start();
+        else delay ??= options.clock.setTimer(options.maxDelayMs, start);
+      }),
+    get waiting() {
+      return queue.length;
+    },
+    async idle() {
+      while (running || queue.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+function keyOf(inputs: readonly TensorValue[]): string {
+  let key = "";
+  for (const input of inputs) key += `${input.name}:${input.shape.slice(1).join(",")};`;
+  return key;
+}
+
+function joinInputs(batch: readonly Job[], rows: number): TensorValue[] {
+  const [first] = batch;
+  return (first?.inputs ?? []).map((input, index) => {
+    const parts = batch.map((job) => job.inputs[index]?.data ?? []);
+    const shape = [rows, ...input.shape.slice(1)];
+    return { ...input, shape, data: joinData(parts, typeInfo(input.datatype).make(shape.reduce((product, size) => product * size, 1))) };
+  });
+}
+
+function joinData(parts: readonly TensorData[], into: TensorData): TensorData {
+  if (Array.isArray(into)) return parts.flatMap((part) => (Array.isArray(part) ? part : []));
+  const bytes = new Uint8Array(into.buffer);
+  let at = 0;
+  for (const part of parts) {
+    if (Array.isArray(part)) continue;
+    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at);
+    at += part.byteLength;
+  }
+  return into;
+}
+
+function splitOutputs(batch: readonly Job[], outputs: readonly TensorValue[]): void {
+  let row = 0;
+  for (const job of batch) {
+    const from = row;
+    row += job.rows;
+    job.resolve(
+      outputs.map((output) => {
+        const size = output.shape.slice(1).reduce((product, dimension) => product * dimension, 1);
+        const range = [from * size, (from + job.rows) * size] as const;
+        const data = Array.isArray(output.data) ? output.data.slice(...range) : output.data.subarray(...range);
+        return { ...output, shape: [job.rows, ...output.shape.slice(1)], data };
+      }),
+    );
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * onnxruntime behind an interface of ours. Unsafe because its tensor constructor ties each element type to one array class in
+ * a way that a table of datatypes cannot show to the compiler.
+ */
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import { messageOf } from "../../kernel/errors/index.js";
+import { datatypeOfOrt, typeInfo } from "./datatypes.js";
+import type { TensorData, TensorSpec, TensorValue } from "./datatypes.js";
+import { ModelError, RequestError } from "./failures.js";
+
+/** A loaded model: what it takes and gives, and running it. */
+export interface Engine {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  /** Rows of different requests may share a run: every input and output has the same free first dimension. */
+  readonly batchable: boolean;
+  /** Throws a 400 `RequestError` when the input cannot be computed with, a 500 one otherwise. */
+  run(inputs: readonly TensorValue[]): Promise<TensorValue[]>;
+  close(): Promise<void>;
+}
+
+/** How models are loaded. */
+export interface EngineOptions {
+  /** Threads of one run; default 1: concurrency comes from requests. */
+  readonly threads?: number;
+}
+
+type Runtime = typeof import("onnxruntime-node");
+
+/** Loads an ONNX file. Throws `ModelError`: `RuntimeUnavailable` when onnxruntime has no binary for this machine, `ModelLoadFailed` for a bad file. */
+export async function loadEngine(file: string, options: EngineOptions = {}): Promise<Engine> {
+  const runtime = await loadRuntime();
+  let session: InferenceSession;
+  try {
+    session = await runtime.InferenceSession.create(file, {
+      intraOpNumThreads: options.threads ?? 1,
+      interOpNumThreads: 1,
+      executionMode: "sequential",
+      logSeverityLevel: 4,
+    });
+  } catch (error) {
+    throw new ModelError("ModelLoadFailed", `${file} cannot be loaded as ONNX: ${messageOf(error)}`, { cause: error });
+  }
+  const inputs = describeTensors(session.inputMetadata, file);
+  const outputs = describeTensors(session.outputMetadata, file);
+  const first = new Set([...session.inputMetadata, ...session.outputMetadata].map((value) => (value.isTensor ? value.shape[0] : undefined)));
+  const batchable = inputs.length > 0 && first.size === 1 && typeof [...first][0] === "string";
+  return {
+    inputs,
+    outputs,
+    batchable,
+    async run(values) {
+      const feeds: Record<string, Tensor> = {};
+      let result: InferenceSession.ReturnType;
+      try {
+        for (const value of values) feeds[value.name] = makeTensor(runtime, value);
+        result = await session.run(feeds);
+      } catch (error) {
+        throw asRequestError(error);
+      }
+      return outputs.map((spec) => {
+        const tensor = result[spec.name];
+        if (tensor === undefined) throw new RequestError(500, `the model did not give output ${spec.name}`);
+        return { name: spec.name, datatype: spec.datatype, shape: tensor.dims, data: tensor.data as TensorData };
+      });
+    },
+    close: () => session.release(),
+  };
+}
+
+/** What the data of a request caused is the request's fault; the rest is ours. */
+function asRequestError(error: unknown): RequestError {
+  const message = messageOf(error);
+  const fault = /Got invalid dimensions|Non-zero status code|Unexpected input data type|Invalid rank|data bounds|shape/i.test(message);
+  return new RequestError(fault ? 400 : 500, `the model could not compute: ${message.replaceAll("\n", " ").slice(0, 400)}`);
+}
+
+function makeTensor(runtime: Runtime, value: TensorValue): Tensor {
+  return new runtime.Tensor(typeInfo(value.datatype).ort as "float32", value.data as Float32Array, value.shape);
+}
+
+async function loadRuntime(): Promise<Runtime> {
+  try {
+    return await import("onnxruntime-node");
+  } catch (error) {
+    throw new ModelError(
+      "RuntimeUnavailable",
+      `onnxruntime has no working binary for ${process.platform}/${process.arch} on this machine: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+function describeTensors(metadata: readonly InferenceSession.ValueMetadata[], file: string): TensorSpec[] {
+  return metadata.map((value) => {
+    if (!value.isTensor) throw new ModelError("ModelLoadFailed", `${file}: ${value.name} is no tensor (a sequence or a map); only tensors can be served`);
+    const datatype = datatypeOfOrt(value.type);
+    if (datatype === undefined) throw new ModelError("ModelLoadFailed", `${file}: ${value.name} has element type ${value.type}, which has no datatype in the protocol`);
+    return { name: value.name, datatype, shape: value.shape.map((size) => (typeof size === "number" && size >= 0 ? size : -1)) };
+  });
+}

@@ -1,0 +1,190 @@
+import { typeInfo } from "./datatypes.js";
+import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
+import type { ExactJson } from "./exact-json.js";
+import { RequestError } from "./failures.js";
+import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
+
+/** Thrown when a 64-bit element lost digits in `JSON.parse`; the body must be parsed exactly. */
+export class DigitsLost extends RequestError {
+  constructor() {
+    super(400, "a 64-bit element has more digits than were kept");
+  }
+}
+
+/** Most elements of one tensor; beyond it a request is refused before memory is taken. */
+const MAX_ELEMENTS = 1 << 28;
+
+/** A shape's number of elements. Throws 400 for anything but a list of whole numbers from 0 with a sane product. */
+export function readShape(shape: ExactJson | undefined, input: string): { shape: number[]; count: number } {
+  if (!Array.isArray(shape)) throw new RequestError(400, `input ${input}: shape must be a list of numbers`);
+  if (shape.length > 32) throw new RequestError(400, `input ${input}: shape has ${shape.length} dimensions`);
+  let count = 1;
+  const sizes: number[] = [];
+  for (const size of shape) {
+    if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
+      throw new RequestError(400, `input ${input}: shape holds ${describe(size)}; dimensions are whole numbers from 0`);
+    }
+    sizes.push(size);
+    count *= size;
+  }
+  if (sizes.some((size) => size > MAX_ELEMENTS) || count > MAX_ELEMENTS) throw new RequestError(400, `input ${input}: shape [${sizes.join(",")}] is too large`);
+  return { shape: sizes, count };
+}
+
+/** Reads `data`, flat or nested as the shape is, into a tensor's memory. Every element must be of the datatype and in its range. */
+export function readJsonData(data: ExactJson | undefined, tensor: { name: string; datatype: Datatype; shape: readonly number[]; count: number }): TensorData {
+  const { name, datatype, shape, count } = tensor;
+  if (!Array.isArray(data)) throw new RequestError(400, `input ${name}: data must be a list`);
+  if (datatype === "BF16") throw new RequestError(400, `input ${name}: BF16 has no JSON form; send it as binary data`);
+  let flat: readonly ExactJson[] = data;
+  if (Array.isArray(data[0])) {
+    if (data.length !== (shape[0] ?? -1)) throw new RequestError(400, `input ${name}: ${data.length} rows, but the shape says ${shape[0] ?? "one element"}`);
+    const gathered: ExactJson[] = [];
+    gatherNested(data, shape, 0, { name, gathered });
+    flat = gathered;
+  }
+  if (flat.length !== count) {
+    throw new RequestError(400, `input ${name}: ${flat.length} elements, but shape [${shape.join(",")}] needs ${count}`);
+  }
+  return fill(flat, datatype, name);
+}
+
+function gatherNested(value: readonly ExactJson[], shape: readonly number[], depth: number, into: { name: string; gathered: ExactJson[] }): void {
+  if (value.length !== shape[depth]) {
+    throw new RequestError(400, `input ${into.name}: a list of ${value.length} in dimension ${depth}, but the shape says ${shape[depth] ?? "no more"}`);
+  }
+  const last = depth === shape.length - 1;
+  for (const item of value) {
+    if (Array.isArray(item) === last) throw new RequestError(400, `input ${into.name}: data are not nested as shape [${shape.join(",")}] is`);
+    if (Array.isArray(item)) gatherNested(item, shape, depth + 1, into);
+    else into.gathered.push(item);
+  }
+}
+
+function fill(flat: readonly ExactJson[], datatype: Datatype, name: string): TensorData {
+  const info = typeInfo(datatype);
+  switch (info.form) {
+    case "float":
+      return fillFloats(flat, datatype === "FP32" ? new Float32Array(flat.length) : new Float64Array(flat.length), datatype, name);
+    case "bigint":
+      return fillBigints(flat, datatype, name);
+    case "text":
+      return fillTexts(flat, name);
+    default:
+      return fillNumbers(flat, datatype, name);
+  }
+}
+
+function fillFloats(flat: readonly ExactJson[], out: Float32Array | Float64Array, datatype: Datatype, name: string): TensorData {
+  for (let index = 0; index < flat.length; index++) {
+    const item = flat[index];
+    const value = typeof item === "bigint" ? Number(item) : item;
+    if (typeof value !== "number") refuse(item, datatype, { name, index });
+    out[index] = value;
+    if (!Number.isFinite(out[index])) throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
+  }
+  return out;
+}
+
+function fillBigints(flat: readonly ExactJson[], datatype: Datatype, name: string): TensorData {
+  const { min, max } = typeInfo(datatype);
+  const out = datatype === "INT64" ? new BigInt64Array(flat.length) : new BigUint64Array(flat.length);
+  for (let index = 0; index < flat.length; index++) {
+    const item = flat[index];
+    if (typeof item === "number" && Number.isInteger(item) && !Number.isSafeInteger(item)) throw new DigitsLost();
+    if (typeof item !== "bigint" && !(typeof item === "number" && Number.isInteger(item))) refuse(item, datatype, { name, index });
+    const value = BigInt(item);
+    if (value < (min ?? 0n) || value > (max ?? 0n)) refuse(item, datatype, { name, index });
+    out[index] = value;
+  }
+  return out;
+}
+
+function fillTexts(flat: readonly ExactJson[], name: string): TensorData {
+  return flat.map((item, index) => {
+    if (typeof item !== "string") return refuse(item, "BYTES", { name, index });
+    return checkText(item, name, index);
+  });
+}
+
+/** onnxruntime's text tensors end at a NUL: what would be cut is refused. */
+export function checkText(text: string, name: string, index: number): string {
+  if (text.includes("\0")) throw new RequestError(400, `input ${name}: element ${index} holds a NUL byte, which text tensors cannot carry`);
+  return text;
+}
+
+function fillNumbers(flat: readonly ExactJson[], datatype: Datatype, name: string): TensorData {
+  const info = typeInfo(datatype);
+  const out = info.make(flat.length);
+  const min = Number(info.min ?? 0);
+  const max = Number(info.max ?? 0);
+  for (let index = 0; index < flat.length; index++) {
+    const item = flat[index];
+    if (info.form === "bool") {
+      if (item !== true && item !== false && item !== 0 && item !== 1) refuse(item, datatype, { name, index });
+      out[index] = item === true || item === 1 ? 1 : 0;
+    } else if (info.form === "half") {
+      if (typeof item !== "number") refuse(item, datatype, { name, index });
+      const half = toHalf(item);
+      if ((half & 0x7c00) === 0x7c00) throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
+      out[index] = half;
+    } else {
+      if (typeof item !== "number" || !Number.isInteger(item) || item < min || item > max) refuse(item, datatype, { name, index });
+      out[index] = item;
+    }
+  }
+  return out;
+}
+
+function refuse(item: ExactJson | undefined, datatype: Datatype, at: { name: string; index: number }): never {
+  throw new RequestError(400, `input ${at.name}: element ${at.index} is ${describe(item)}, which is no ${datatype}`);
+}
+
+/** A short form of a value for a message. */
+export function describe(value: ExactJson | undefined): string {
+  if (value === undefined) return "missing";
+  if (typeof value === "bigint") return value.toString();
+  const text = Array.isArray(value) ? "a list" : typeof value === "object" && value !== null ? "an object" : JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** The elements from `start` to `end` as the inside of a JSON list. Throws 400 when one has no JSON form (NaN, infinity). */
+export function writeJsonData(tensor: TensorValue, start = 0, end = tensor.data.length): string {
+  const { data, datatype } = tensor;
+  if (Array.isArray(data)) {
+    return data.slice(start, end).map((text) => JSON.stringify(text)).join(",");
+  }
+  if (datatype === "BOOL" && data instanceof Uint8Array) {
+    return Array.from(data.subarray(start, end), (bit) => (bit === 0 ? "false" : "true")).join(",");
+  }
+  if (data instanceof Uint16Array && datatype !== "UINT16") {
+    const widen = datatype === "FP16" ? fromHalf : fromBrainHalf;
+    return Array.from(data.subarray(start, end), (half) => finite(widen(half), tensor.name)).join(",");
+  }
+  if (data instanceof Float32Array || data instanceof Float64Array) {
+    let out = "";
+    for (let index = start; index < end; index++) out += index === start ? finite(data[index] ?? 0, tensor.name) : `,${finite(data[index] ?? 0, tensor.name)}`;
+    return out;
+  }
+  return data.subarray(start, end).join(",");
+}
+
+/** As `writeJsonData`, nested as the shape is, without its first dimension: one row of the V1 protocol. */
+export function writeJsonRow(tensor: TensorValue, row: number): string {
+  const inner = tensor.shape.slice(1);
+  const size = inner.reduce((product, dimension) => product * dimension, 1);
+  return nest(tensor, inner, row * size, size);
+}
+
+function nest(tensor: TensorValue, shape: readonly number[], start: number, size: number): string {
+  const [first, ...rest] = shape;
+  if (first === undefined) return writeJsonData(tensor, start, start + 1);
+  if (rest.length === 0) return `[${writeJsonData(tensor, start, start + size)}]`;
+  const step = first === 0 ? 0 : size / first;
+  return `[${Array.from({ length: first }, (_, index) => nest(tensor, rest, start + index * step, step)).join(",")}]`;
+}
+
+function finite(value: number, name: string): number {
+  if (!Number.isFinite(value)) throw new RequestError(400, `output ${name} holds ${value}, which JSON cannot say; ask for binary data`);
+  return value;
+}
