@@ -37,9 +37,15 @@ export function copy(value: JsonObject): JsonObject {
   const out: JsonObject = {};
   for (const field in value) {
     const member = value[field];
-    if (member !== undefined) out[field] = copyJson(member);
+    if (member !== undefined) setOwn(out, field, copyJson(member));
   }
   return out;
+}
+
+/** Sets a member whatever its name: plain assignment of `__proto__` would set the prototype. */
+export function setOwn(object: JsonObject, field: string, value: Json | undefined): void {
+  if (field === "__proto__") Object.defineProperty(object, field, { value, enumerable: true, configurable: true, writable: true });
+  else object[field] = value;
 }
 
 /** Like `copy`, for any JSON value. */

@@ -150,8 +150,24 @@ export interface ResourceType extends Kind {
   readonly columns: readonly TableColumn[];
   /** Cells of one Table row, in the order of `columns`. `now` for ages. */
   cells(object: JsonObject, now: number): (string | number | boolean | null)[];
+  /** How objects of this kind go; absent: at once, unless finalizers hold them. */
+  readonly deletion?: DeletionRules;
   /** Merges by schema: strategic (native kinds only; CRDs answer 415) and server-side apply. */
   readonly merge: MergeSchema;
+}
+
+/** What is peculiar to deleting objects of one kind. */
+export interface DeletionRules {
+  /** Seconds that the object is kept so that someone can end what it stands for; 0: none. `asked` is gracePeriodSeconds, where it was given. */
+  graceSeconds?(object: JsonObject, asked: number | undefined): number;
+  /** Whether something besides metadata.finalizers and the grace period holds the object. */
+  isHeld?(object: JsonObject): boolean;
+  /** Changes the object (its own copy) when its deletion begins. */
+  begin?(object: JsonObject): void;
+  /** What happens to dependents when the request does not say; default: they are deleted after their owner. */
+  readonly defaultPropagation?: "Orphan";
+  /** The answer to a finished delete is the object, not a Status. */
+  readonly returnsObject?: boolean;
 }
 
 export interface SubresourceType {

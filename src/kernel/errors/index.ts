@@ -38,7 +38,8 @@ export interface StatusCause {
 export interface Status {
   kind: "Status";
   apiVersion: "v1";
-  metadata: Record<string, never>;
+  /** `continue`: where a list whose token expired may go on, inconsistently. */
+  metadata: { continue?: string };
   status: "Failure";
   message: string;
   reason: string;

@@ -1,0 +1,59 @@
+import type { Clock, Random } from "../../../kernel/clock/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { AdmissionPlugin, ApiRequest, Registry, RequestInfo, ResourceType, Store, Stored, UserInfo } from "../types.js";
+import type { Accepted } from "../request/negotiate.js";
+import { objectKey } from "../store/index.js";
+
+/** What every verb works with. */
+export interface Machinery {
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly admission: readonly AdmissionPlugin[];
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** One request on one resource, as far as the line has come with it. */
+export interface Call {
+  readonly request: ApiRequest;
+  readonly info: RequestInfo;
+  readonly type: ResourceType;
+  readonly user: UserInfo;
+  readonly accepted: Accepted;
+  /** Go out as `Warning` headers. */
+  readonly warnings: string[];
+}
+
+/** What a verb answers: an object of the call's kind, or a value that is sent as it is. */
+export interface Outcome {
+  readonly status: number;
+  readonly value: JsonObject;
+  /** Where the value is a stored one in the version asked for: its bytes are sent as they are. */
+  readonly stored?: Stored;
+}
+
+/** The namespace in keys: empty for cluster-scoped kinds, whatever the path says. */
+export function namespaceOf(call: Pick<Call, "type" | "info">): string {
+  return call.type.namespaced ? call.info.namespace : "";
+}
+
+/** The key of the object that a call names. */
+export function keyOf(call: Pick<Call, "type" | "info">): string {
+  return objectKey(call.type, namespaceOf(call), call.info.name);
+}
+
+/** RFC 3339 with seconds, as all of the API's times but MicroTimes are. */
+export function timestamp(clock: Clock): string {
+  return `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
+}
+
+/** A stored object in the version of `type`. It is shared: copy before changing it. */
+export async function inVersion(type: ResourceType, stored: Stored): Promise<JsonObject> {
+  return type.fromStorage(stored.value);
+}
+
+/** An answer with an object that was just stored or read. */
+export async function outcomeOf(type: ResourceType, status: number, stored: Stored): Promise<Outcome> {
+  const value = await inVersion(type, stored);
+  return value === stored.value ? { status, value, stored } : { status, value };
+}

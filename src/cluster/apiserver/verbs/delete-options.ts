@@ -1,0 +1,82 @@
+import type { StatusCause } from "../../../kernel/errors/index.js";
+import { badRequest, failure, invalid } from "../failures.js";
+import { isObject, objectAt } from "../fields.js";
+import { parseBody } from "../request/body.js";
+import type { ApiRequest } from "../types.js";
+import { readDryRun } from "./options.js";
+
+/** What a delete was asked to do. */
+export interface DeleteOptions {
+  readonly dryRun: boolean;
+  readonly graceSeconds: number | undefined;
+  readonly propagation: "Foreground" | "Background" | "Orphan" | undefined;
+  /** The deprecated flag asked for background deletion: an unfinished delete is answered with 202. */
+  readonly isOldCascade: boolean;
+  readonly uid: string | undefined;
+  readonly resourceVersion: string | undefined;
+}
+
+const policies = ["Foreground", "Background", "Orphan"] as const;
+
+/** Reads a body of kind DeleteOptions, or else the query. Throws 400 or 422. */
+export function readDeleteOptions(request: ApiRequest): DeleteOptions {
+  const causes: StatusCause[] = [];
+  const query = request.body.byteLength > 0 ? toQuery(request) : request.query;
+  const dryRun = readDryRun(query, causes);
+  const orphan = query.get("orphanDependents");
+  const policy = query.get("propagationPolicy") ?? "";
+  const propagation = policies.find((known) => known === policy);
+  if (policy !== "" && propagation === undefined) {
+    causes.push({
+      reason: "FieldValueNotSupported",
+      field: "propagationPolicy",
+      message: `Unsupported value: ${JSON.stringify(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"`,
+    });
+  }
+  if (orphan !== null && policy !== "") {
+    causes.push({
+      reason: "FieldValueInvalid",
+      field: "propagationPolicy",
+      message: `Invalid value: ${JSON.stringify(policy)}: orphanDependents and deletionPropagation cannot be both set`,
+    });
+  }
+  if (causes.length > 0) throw invalid({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", causes);
+  return {
+    dryRun,
+    graceSeconds: readGrace(query.get("gracePeriodSeconds")),
+    propagation: propagation ?? (orphan === null ? undefined : orphan === "true" ? "Orphan" : "Background"),
+    isOldCascade: orphan === "false",
+    uid: query.get("preconditions.uid") ?? undefined,
+    resourceVersion: query.get("preconditions.resourceVersion") ?? undefined,
+  };
+}
+
+function readGrace(text: string | null): number | undefined {
+  if (text === null || text === "") return undefined;
+  if (!/^-?\d+$/.test(text)) {
+    throw badRequest(`converting (url.Values) to (v1.DeleteOptions): strconv.ParseInt: parsing "${text}": invalid syntax`);
+  }
+  return Number(text);
+}
+
+/** The body's fields as if they had come in the query; what is in the query itself does not count then, as upstream. */
+function toQuery(request: ApiRequest): URLSearchParams {
+  const { value } = parseBody(request.body, request.headers["content-type"], "DeleteOptions");
+  const kind = value["kind"] ?? "DeleteOptions";
+  if (kind !== "DeleteOptions") {
+    throw badRequest(`${String(kind)} cannot be handled as a DeleteOptions`);
+  }
+  const query = new URLSearchParams();
+  for (const field of ["gracePeriodSeconds", "propagationPolicy", "orphanDependents"]) {
+    const member = value[field];
+    if (member === undefined || member === null) continue;
+    if (isObject(member) || Array.isArray(member)) throw failure(400, "BadRequest", `DeleteOptions.${field} is no plain value`);
+    query.set(field, String(member));
+  }
+  const dryRun = value["dryRun"];
+  if (Array.isArray(dryRun)) for (const item of dryRun) query.append("dryRun", String(item));
+  for (const [field, member] of Object.entries(objectAt(value, "preconditions"))) {
+    if (typeof member === "string") query.set(`preconditions.${field}`, member);
+  }
+  return query;
+}

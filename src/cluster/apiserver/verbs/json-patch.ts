@@ -1,0 +1,143 @@
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { badRequest, failure } from "../failures.js";
+import { copyJson, equalJson, isObject, setOwn } from "../fields.js";
+
+/** More operations than this are refused, as upstream does. */
+const maxOperations = 10_000;
+
+/** RFC 6902: applies the operations to a copy. Throws 400 for what is no patch, 422 for one that does not fit the object. */
+export function applyJsonPatch(target: JsonObject, patch: unknown): JsonObject {
+  if (!Array.isArray(patch)) {
+    throw badRequest("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+  }
+  if (patch.length > maxOperations) {
+    throw failure(
+      413,
+      "RequestEntityTooLarge",
+      `The allowed maximum operations in a JSON patch is ${maxOperations}, got ${patch.length}`,
+    );
+  }
+  let document: Json = copyJson(target);
+  for (const operation of patch) document = applyOperation(document, operation);
+  if (!isObject(document)) throw unprocessable("the patched document is no object");
+  return document;
+}
+
+function unprocessable(message: string): Error {
+  return failure(422, "Invalid", `the server rejected our request due to an error in our request: ${message}`, {});
+}
+
+function applyOperation(document: Json, operation: unknown): Json {
+  if (!isObject(operation)) throw badRequest("error decoding patch: an operation is no object");
+  const path = pointer(operation, "path");
+  switch (operation["op"]) {
+    case "add":
+      return put(document, path, valueOf(operation), "add");
+    case "replace":
+      return put(document, path, valueOf(operation), "replace");
+    case "remove":
+      return take(document, path).rest;
+    case "move": {
+      const { rest, value } = take(document, pointer(operation, "from"));
+      return put(rest, path, value, "add");
+    }
+    case "copy":
+      return put(document, path, copyJson(read(document, pointer(operation, "from"))), "add");
+    case "test":
+      if (!equalJson(find(document, path) ?? null, valueOf(operation))) {
+        throw unprocessable(`testing value ${String(operation["path"])} failed: test failed`);
+      }
+      return document;
+    default:
+      throw unprocessable(`Unexpected kind: ${String(operation["op"])}`);
+  }
+}
+
+function pointer(operation: JsonObject, field: string): string[] {
+  const text = operation[field];
+  if (typeof text !== "string") throw badRequest(`error decoding patch: an operation lacks its ${field}`);
+  if (text === "") return [];
+  if (!text.startsWith("/")) throw unprocessable(`${field} ${JSON.stringify(text)} does not start with /`);
+  return text
+    .slice(1)
+    .split("/")
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+}
+
+function valueOf(operation: JsonObject): Json {
+  return operation["value"] ?? null;
+}
+
+function missing(path: readonly string[]): Error {
+  return unprocessable(`error in path /${path.join("/")}: the path does not exist`);
+}
+
+function find(document: Json, path: readonly string[]): Json | undefined {
+  let value: Json | undefined = document;
+  for (const part of path) {
+    if (Array.isArray(value)) value = value[indexIn(value, part)];
+    else value = isObject(value) && Object.hasOwn(value, part) ? value[part] : undefined;
+  }
+  return value;
+}
+
+function read(document: Json, path: readonly string[]): Json {
+  const value = find(document, path);
+  if (value === undefined) throw missing(path);
+  return value;
+}
+
+/** -1 for what is no index of the list. */
+function indexIn(list: readonly Json[], part: string): number {
+  if (!/^(0|[1-9]\d*)$/.test(part)) return -1;
+  const index = Number(part);
+  return index < list.length ? index : -1;
+}
+
+function put(document: Json, path: readonly string[], value: Json, mode: "add" | "replace"): Json {
+  const last = path.at(-1);
+  if (last === undefined) return value;
+  const parent = read(document, path.slice(0, -1));
+  if (Array.isArray(parent)) putInList(parent, { path, last, value }, mode);
+  else if (isObject(parent)) {
+    if (mode === "replace" && !Object.hasOwn(parent, last)) throw missing(path);
+    setOwn(parent, last, value);
+  } else throw missing(path);
+  return document;
+}
+
+function putInList(list: Json[], entry: { path: readonly string[]; last: string; value: Json }, mode: "add" | "replace"): void {
+  const { path, last, value } = entry;
+  if (mode === "replace") {
+    const index = indexIn(list, last);
+    if (index < 0) throw missing(path);
+    list[index] = value;
+    return;
+  }
+  const index = last === "-" || Number(last) === list.length ? list.length : indexIn(list, last);
+  if (index < 0) throw missing(path);
+  list.splice(index, 0, value);
+}
+
+function take(document: Json, path: readonly string[]): { rest: Json; value: Json } {
+  const last = path.at(-1);
+  if (last === undefined) return { rest: null, value: document };
+  const parent = read(document, path.slice(0, -1));
+  const value = read(document, path);
+  if (Array.isArray(parent)) parent.splice(indexIn(parent, last), 1);
+  else if (isObject(parent)) delete parent[last];
+  return { rest: document, value };
+}
+
+/** RFC 7386: merges into a copy; null removes. */
+export function applyMergePatch(target: Json | undefined, patch: Json): Json {
+  if (!isObject(patch)) return copyJson(patch);
+  const out: JsonObject = {};
+  if (isObject(target)) for (const field in target) setOwn(out, field, target[field]);
+  for (const field in patch) {
+    const value = patch[field];
+    if (value === null) delete out[field];
+    else if (value !== undefined) setOwn(out, field, applyMergePatch(Object.hasOwn(out, field) ? out[field] : undefined, value));
+  }
+  return out;
+}

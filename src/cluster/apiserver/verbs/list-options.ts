@@ -1,0 +1,148 @@
+import type { StatusCause } from "../../../kernel/errors/index.js";
+import { badRequest, failure, invalid } from "../failures.js";
+import { isObject } from "../fields.js";
+import { isTrue } from "../request/info.js";
+import type { Store } from "../types.js";
+
+/** What a list or watch asks for, besides its selectors. */
+export interface ListOptions {
+  readonly limit: number | undefined;
+  readonly continueAfter: string | undefined;
+  /** The revision that a continue token, or an exact match, wants; absent: the latest. */
+  readonly at: number | undefined;
+  /** As given; `undefined` when it was not, or empty. */
+  readonly resourceVersion: number | undefined;
+  readonly match: "" | "Exact" | "NotOlderThan";
+  readonly sendInitialEvents: boolean | undefined;
+  readonly allowBookmarks: boolean;
+  readonly timeoutSeconds: number | undefined;
+}
+
+/** Reads and cross-checks the query, as upstream's ListOptions validation does. Throws 400 or 422. */
+export function readListOptions(query: URLSearchParams, verb: "list" | "watch"): ListOptions {
+  const versionText = query.get("resourceVersion") ?? "";
+  const match = query.get("resourceVersionMatch") ?? "";
+  const initial = query.get("sendInitialEvents");
+  const sendInitialEvents = initial === null ? undefined : isTrue(initial);
+  checkMatch({ match, versionText, hasContinue: query.has("continue"), sendInitialEvents, verb });
+  const resourceVersion = readVersion(versionText);
+  const token = query.get("continue") ?? "";
+  if (token !== "" && resourceVersion !== undefined && resourceVersion !== 0) {
+    throw badRequest("specifying resource version is not allowed when using continue");
+  }
+  const limit = readCount(query, "limit");
+  const position = token === "" ? undefined : decodeContinue(token);
+  const isExact = match === "Exact" || (match === "" && limit !== undefined && (resourceVersion ?? 0) > 0);
+  return {
+    limit: limit === 0 ? undefined : limit,
+    continueAfter: position?.after,
+    at: position === undefined ? (isExact ? resourceVersion : undefined) : position.revision,
+    resourceVersion,
+    match: match === "Exact" || match === "NotOlderThan" ? match : "",
+    sendInitialEvents,
+    allowBookmarks: isTrue(query.get("allowWatchBookmarks")),
+    timeoutSeconds: readCount(query, "timeoutSeconds"),
+  };
+}
+
+interface MatchQuestion {
+  readonly match: string;
+  readonly versionText: string;
+  readonly hasContinue: boolean;
+  readonly sendInitialEvents: boolean | undefined;
+  readonly verb: "list" | "watch";
+}
+
+function checkMatch(question: MatchQuestion): void {
+  const causes = question.sendInitialEvents === undefined ? matchCauses(question) : initialEventsCauses(question);
+  if (causes.length > 0) throw invalid({ group: "meta.k8s.io", kind: "ListOptions" }, "", causes);
+}
+
+const field = "resourceVersionMatch";
+const refused = (message: string): StatusCause => ({ reason: "FieldValueForbidden", field, message: `Forbidden: ${message}` });
+const unsupported = (match: string, supported: string): StatusCause => ({
+  reason: "FieldValueNotSupported",
+  field,
+  message: `Unsupported value: ${JSON.stringify(match)}: supported values: ${supported}`,
+});
+
+function matchCauses({ match, versionText, hasContinue, verb }: MatchQuestion): StatusCause[] {
+  if (match === "") return [];
+  if (verb === "watch") return [refused("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")];
+  const causes: StatusCause[] = [];
+  if (versionText === "") causes.push(refused("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+  if (hasContinue) causes.push(refused("resourceVersionMatch is forbidden when continue is provided"));
+  if (match !== "Exact" && match !== "NotOlderThan") {
+    causes.push(unsupported(match, '"Exact", "NotOlderThan", ""'));
+  }
+  if (match === "Exact" && versionText === "0") {
+    causes.push(refused('resourceVersionMatch "exact" is forbidden for resourceVersion "0"'));
+  }
+  return causes;
+}
+
+function initialEventsCauses({ match, verb }: MatchQuestion): StatusCause[] {
+  if (verb === "list") {
+    return [
+      { reason: "FieldValueForbidden", field: "sendInitialEvents", message: "Forbidden: sendInitialEvents is forbidden for list" },
+    ];
+  }
+  const causes: StatusCause[] = [];
+  if (match !== "NotOlderThan") {
+    causes.push(refused("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    if (match !== "") causes.push(unsupported(match, '"NotOlderThan"'));
+  }
+  return causes;
+}
+
+function readVersion(text: string): number | undefined {
+  if (text === "") return undefined;
+  const version = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(version)) return version;
+  throw badRequest(
+    `invalid resource version: resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
+  );
+}
+
+function readCount(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name) ?? "";
+  if (text === "") return undefined;
+  if (!/^-?\d+$/.test(text)) {
+    throw badRequest(`converting (url.Values) to (v1.ListOptions): strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+  }
+  return Math.max(0, Number(text));
+}
+
+/** Where the next page starts: after this key, in the state of that revision (-1: of now, inconsistently). */
+export function encodeContinue(after: string, revision: number): string {
+  return Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", rv: revision, start: after })).toString("base64url");
+}
+
+function decodeContinue(token: string): { after: string; revision: number | undefined } {
+  const text = Buffer.from(token, "base64url").toString("utf8");
+  const value = parseToken(text);
+  if (!isObject(value) || typeof value["rv"] !== "number" || typeof value["start"] !== "string") {
+    const first = JSON.stringify(text.charAt(0)).slice(1, -1);
+    throw badRequest(
+      `invalid continue token: continue key is not valid: invalid character '${first}' looking for beginning of value`,
+    );
+  }
+  return { after: value["start"], revision: value["rv"] < 0 ? undefined : value["rv"] };
+}
+
+function parseToken(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Refuses a version that has not happened yet: clients ask again in a second. */
+export function refuseFuture(store: Store, version: number | undefined): void {
+  if (version === undefined || version <= store.revision) return;
+  throw failure(504, "Timeout", `Timeout: Too large resource version: ${version}, current: ${store.revision}`, {
+    causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version", field: "" }],
+    retryAfterSeconds: 1,
+  });
+}

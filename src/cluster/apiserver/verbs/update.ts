@@ -1,0 +1,144 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { badRequest, conflict, invalid, notFound } from "../failures.js";
+import { equalJson, metadataOf, objectAt, stringAt, stringsAt } from "../fields.js";
+import type { Stored } from "../types.js";
+import { admissionRequest, mutate, validate } from "./admit.js";
+import { type Call, inVersion, keyOf, type Machinery, namespaceOf, type Outcome, outcomeOf, timestamp } from "./context.js";
+import { inOrder, placeInNamespace } from "./create.js";
+import { decodeBody } from "./decode.js";
+import { isHeld } from "./deletion-rules.js";
+import { readWriteOptions, type WriteOptions } from "./options.js";
+
+/** PUT of an object or of one of its subresources. */
+export async function update(machinery: Machinery, call: Call): Promise<Outcome> {
+  const options = readWriteOptions(call.request, "UpdateOptions");
+  const object = decodeBody(call, options);
+  checkName(object, call.info.name);
+  for (;;) {
+    const current = machinery.store.get(keyOf(call));
+    if (current === undefined) throw notFound(call.type, call.info.name);
+    const version = stringAt(objectAt(object, "metadata"), "resourceVersion");
+    try {
+      // Without a version the write is unconditional: it is made again on what won the race.
+      const attempt = version === "" ? structuredClone(object) : object;
+      return await updateObject(machinery, call, { object: attempt, current }, { ...options, track: true });
+    } catch (error) {
+      if (version !== "" || machinery.store.get(keyOf(call))?.revision === current.revision) throw error;
+    }
+  }
+}
+
+function checkName(object: JsonObject, name: string): void {
+  const metadata = metadataOf(object);
+  const given = stringAt(metadata, "name");
+  if (given === "") metadata["name"] = name;
+  else if (given !== name) {
+    throw badRequest(`the name of the object (${given}) does not match the name on the URL (${name})`);
+  }
+}
+
+/** Admits, completes, checks and stores a new state. An unchanged one is not written. Throws 409 when `current` is no longer the latest. */
+export async function updateObject(
+  machinery: Machinery,
+  call: Call,
+  change: { readonly object: JsonObject; readonly current: Stored },
+  options: WriteOptions & { readonly track: boolean },
+): Promise<Outcome> {
+  const { type } = call;
+  const { object, current } = change;
+  const old = await inVersion(type, current);
+  const now = timestamp(machinery.clock);
+  placeInNamespace(object, namespaceOf(call));
+  checkVersion(call, object, current);
+  carryMetadata(call, object, old);
+  const context = { now, user: call.user, subresource: call.info.subresource };
+  type.prepareForUpdate(object, old, context);
+  const admission = admissionRequest(call, { operation: "UPDATE", object, old, dryRun: options.dryRun });
+  await mutate(machinery, admission);
+  const causes = await type.validateUpdate(object, old, context);
+  if (causes.length > 0) throw invalid(type, call.info.name, causes);
+  if (options.track) {
+    type.merge.trackUpdate(object, old, { manager: options.manager, subresource: call.info.subresource, now });
+  }
+  await validate(machinery, admission);
+  if (isUnchanged(object, old)) return outcomeOf(type, 200, current);
+  return storeChange(machinery, call, { object, current }, options);
+}
+
+async function storeChange(
+  machinery: Machinery,
+  call: Call,
+  change: { readonly object: JsonObject; readonly current: Stored },
+  options: WriteOptions,
+): Promise<Outcome> {
+  const { type } = call;
+  const { object, current } = change;
+  metadataOf(object)["resourceVersion"] = String(current.revision);
+  if (isReleased(call, object)) {
+    if (!options.dryRun) await machinery.store.delete(current.key, current.revision);
+    return { status: 200, value: object };
+  }
+  if (options.dryRun) return { status: 200, value: object };
+  const stored = await machinery.store.update(current.key, current.revision, await type.toStorage(inOrder(object)));
+  return outcomeOf(type, 200, stored);
+}
+
+/** Whether this write took the last thing away that held a deleted object. */
+function isReleased(call: Call, object: JsonObject): boolean {
+  const metadata = metadataOf(object);
+  if (metadata["deletionTimestamp"] === undefined || stringsAt(metadata, "finalizers").length > 0) return false;
+  const grace = metadata["deletionGracePeriodSeconds"];
+  return (typeof grace !== "number" || grace === 0) && !isHeld(call.type, object);
+}
+
+function checkVersion(call: Call, object: JsonObject, current: Stored): void {
+  const version = stringAt(metadataOf(object), "resourceVersion");
+  if (version === "" || version === "0") {
+    if (!call.type.custom || call.info.verb === "patch") return;
+    throw invalid(call.type, call.info.name, [
+      {
+        reason: "FieldValueInvalid",
+        field: "metadata.resourceVersion",
+        message: "Invalid value: 0: must be specified for an update",
+      },
+    ]);
+  }
+  if (version !== String(current.revision)) throw conflict(call.type, call.info.name);
+}
+
+/** What updates cannot change stays; an uid that is another's means another object of that name was meant. */
+function carryMetadata(call: Call, object: JsonObject, old: JsonObject): void {
+  const metadata = metadataOf(object);
+  const before = metadataOf(old);
+  const uid = stringAt(metadata, "uid");
+  if (uid !== "" && uid !== before["uid"]) {
+    const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${stringAt(before, "uid")}`;
+    throw conflict(call.type, call.info.name, why);
+  }
+  for (const field of ["uid", "creationTimestamp"]) if (metadata[field] === undefined) metadata[field] = before[field];
+  for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"]) {
+    if (before[field] === undefined) delete metadata[field];
+    else metadata[field] = before[field];
+  }
+  delete metadata["selfLink"];
+}
+
+/** Equal but for the version and for when managers last wrote. */
+function isUnchanged(object: JsonObject, old: JsonObject): boolean {
+  const a = metadataOf(object);
+  const b = metadataOf(old);
+  return (
+    equalJson(
+      { ...object, metadata: { ...a, resourceVersion: "", managedFields: untimed(a) } },
+      { ...old, metadata: { ...b, resourceVersion: "", managedFields: untimed(b) } },
+    )
+  );
+}
+
+function untimed(metadata: JsonObject): JsonObject[] {
+  const entries = metadata["managedFields"];
+  if (!Array.isArray(entries)) return [];
+  return entries.flatMap((entry) =>
+    typeof entry === "object" && entry !== null && !Array.isArray(entry) ? [{ ...entry, time: "" }] : [],
+  );
+}

@@ -1,0 +1,192 @@
+import type { Timer } from "../../../kernel/clock/index.js";
+import { ApiError } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { internalError } from "../failures.js";
+import { type Form, formOf } from "../render/forms.js";
+import { bookmarkFrame, type EventType, FrameCache, formedFrame, jsonFrame, plainFrame } from "../render/frames.js";
+import { ByteStream } from "../render/stream.js";
+import { parseSelection, type Selection } from "../request/selectors.js";
+import { listPrefix } from "../store/index.js";
+import { restamped } from "../store/snapshot.js";
+import type { ResourceType, Stored, StoreEvent } from "../types.js";
+import { type Call, type Machinery, namespaceOf } from "./context.js";
+import { type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
+
+const bookmarkEveryMs = 60_000;
+/** A watch without a time-out of its own ends after this to twice this, so that clients spread themselves anew. */
+const defaultTimeoutSeconds = 1800;
+
+/** Shared by all watches of one server. */
+export const createFrameCache = (): FrameCache => new FrameCache();
+
+/** GET with `watch`: a stream of events, a line each. Throws what is wrong with the request; what goes wrong later is an ERROR event. */
+export function watch(machinery: Machinery & { readonly frames: FrameCache }, call: Call): AsyncIterable<Uint8Array> {
+  const options = readListOptions(call.request.query, "watch");
+  const selection = parseSelection(call.type, call.request.query);
+  if (options.sendInitialEvents === true) refuseFuture(machinery.store, options.resourceVersion);
+  return new Watch(machinery, call, { options, selection }).stream;
+}
+
+/** What an event means to one watch. */
+interface Seen {
+  readonly type: EventType;
+  readonly stored: Stored;
+}
+
+class Watch {
+  readonly stream: ByteStream;
+  readonly #machinery: Machinery & { readonly frames: FrameCache };
+  readonly #type: ResourceType;
+  readonly #form: Form;
+  readonly #selection: Selection;
+  readonly #label: string;
+  /** Objects need no conversion: frames are made at once, from stored bytes where the form is plain. */
+  readonly #isDirect: boolean;
+  #subscription: { close(): void } | undefined;
+  #timers: Timer[] = [];
+  #converting: Promise<void> = Promise.resolve();
+  #hasSentColumns = false;
+
+  constructor(
+    machinery: Machinery & { readonly frames: FrameCache },
+    call: Call,
+    asked: { readonly options: ListOptions; readonly selection: Selection },
+  ) {
+    const { options, selection } = asked;
+    this.#machinery = machinery;
+    this.#type = call.type;
+    this.#selection = selection;
+    this.#form = formOf(call.accepted, call.request.query);
+    this.#label = `${call.type.version}|${JSON.stringify(this.#form)}`;
+    this.#isDirect = call.type.version === call.type.storageVersion;
+    this.stream = new ByteStream(() => this.#release());
+    const onAbort = (): void => this.stream.end();
+    call.request.signal.addEventListener("abort", onAbort, { once: true });
+    this.#start(listPrefix(call.type, namespaceOf(call)), options);
+    if (!this.stream.isEnded) this.#schedule(options);
+    if (call.request.signal.aborted) this.stream.end();
+  }
+
+  #start(prefix: string, options: ListOptions): void {
+    const { store } = this.#machinery;
+    const version = options.resourceVersion ?? 0;
+    const sendsState = options.sendInitialEvents ?? version === 0;
+    const from = sendsState || version === 0 ? store.revision : version;
+    if (sendsState) this.#sendState(prefix, from, options);
+    try {
+      this.#subscription = store.watch(prefix, from, {
+        onEvents: (events) => this.#onEvents(events, from),
+        onClose: () => this.stream.end(),
+      });
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #sendState(prefix: string, revision: number, options: ListOptions): void {
+    const { items } = this.#machinery.store.list(prefix);
+    this.#emit(items.map((stored) => () => this.#initialFrame(stored)));
+    if (options.sendInitialEvents === true && options.allowBookmarks) {
+      this.#emit([() => bookmarkFrame(this.#type, this.#form, revision, true)]);
+    }
+  }
+
+  #initialFrame(stored: Stored): Uint8Array | Promise<Uint8Array | undefined> | undefined {
+    if (this.#isDirect) return this.#selection.matches(stored.value) ? this.#frame({ type: "ADDED", stored }) : undefined;
+    return this.#convertedFrame({ type: "put", now: stored, old: undefined });
+  }
+
+  #onEvents(events: readonly StoreEvent[], from: number): void {
+    this.#emit(events.filter((event) => event.now.revision > from).map((event) => () => this.#eventFrame(event)));
+  }
+
+  #eventFrame(event: StoreEvent): Uint8Array | Promise<Uint8Array | undefined> | undefined {
+    if (!this.#isDirect) return this.#convertedFrame(event);
+    const seen = this.#see(event, event.now.value, event.old?.value);
+    if (seen === undefined) return undefined;
+    if (this.#form.kind === "Table" && !this.#hasSentColumns) return this.#frame(seen);
+    return this.#machinery.frames.get(event, `${seen.type}|${this.#label}`, () => this.#frame(seen));
+  }
+
+  async #convertedFrame(event: StoreEvent): Promise<Uint8Array | undefined> {
+    const now = await this.#type.fromStorage(event.now.value);
+    const old = event.old === undefined ? undefined : await this.#type.fromStorage(event.old.value);
+    const seen = this.#see(event, now, old);
+    if (seen === undefined) return undefined;
+    const object = seen.stored === event.now ? now : await this.#type.fromStorage(seen.stored.value);
+    return this.#formed(seen.type, object);
+  }
+
+  /** Entering a selector is an addition to those who watch through it, leaving it a deletion of the last matching state. */
+  #see(event: StoreEvent, now: JsonObject, old: JsonObject | undefined): Seen | undefined {
+    const matched = old !== undefined && this.#selection.matches(old);
+    if (event.type === "delete") return matched ? { type: "DELETED", stored: event.now } : undefined;
+    const matches = this.#selection.matches(now);
+    if (matches) return { type: matched ? "MODIFIED" : "ADDED", stored: event.now };
+    if (!matched || event.old === undefined) return undefined;
+    return { type: "DELETED", stored: restamped(event.old, event.now.revision) };
+  }
+
+  #frame(seen: Seen): Uint8Array {
+    return this.#form.kind === "Object" ? plainFrame(seen.type, seen.stored) : this.#formed(seen.type, seen.stored.value);
+  }
+
+  #formed(type: EventType, object: JsonObject): Uint8Array {
+    const withColumns = !this.#hasSentColumns;
+    this.#hasSentColumns = true;
+    return formedFrame({ type, object }, this.#type, this.#form, { now: this.#machinery.clock.now(), withColumns });
+  }
+
+  /** Frames go out in order: at once, or behind those that still wait for a conversion. */
+  #emit(makers: readonly (() => Uint8Array | Promise<Uint8Array | undefined> | undefined)[]): void {
+    if (this.#isDirect) {
+      for (const make of makers) {
+        const frame = make();
+        if (frame instanceof Uint8Array) this.stream.push(frame);
+      }
+      return;
+    }
+    this.#converting = this.#converting.then(async () => {
+      for (const make of makers) {
+        const frame = await make();
+        if (frame !== undefined) this.stream.push(frame);
+      }
+    });
+    this.#converting.catch((error: unknown) => this.#fail(error));
+  }
+
+  #fail(error: unknown): void {
+    const { status } = error instanceof ApiError ? error : internalError("the watch failed", error);
+    this.stream.push(jsonFrame("ERROR", { ...status, details: undefined }));
+    this.stream.end();
+  }
+
+  #schedule(options: ListOptions): void {
+    const { clock, random } = this.#machinery;
+    const seconds = options.timeoutSeconds ?? 0;
+    const timeoutMs = (seconds > 0 ? seconds : defaultTimeoutSeconds * (1 + random.next())) * 1000;
+    this.#timers.push(clock.setTimer(timeoutMs, () => this.#finish(options.allowBookmarks)));
+    if (options.allowBookmarks) this.#scheduleBookmark();
+  }
+
+  #scheduleBookmark(): void {
+    const { clock, store } = this.#machinery;
+    const timer = clock.setTimer(bookmarkEveryMs, () => {
+      this.#emit([() => bookmarkFrame(this.#type, this.#form, store.revision, false)]);
+      this.#timers = this.#timers.filter((other) => other !== timer);
+      this.#scheduleBookmark();
+    });
+    this.#timers.push(timer);
+  }
+
+  #finish(withBookmark: boolean): void {
+    if (withBookmark) this.#emit([() => bookmarkFrame(this.#type, this.#form, this.#machinery.store.revision, false)]);
+    void this.#converting.then(() => this.stream.end()); // its own failures have ended the stream
+  }
+
+  #release(): void {
+    this.#subscription?.close();
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers = [];
+  }
+}
