@@ -1,0 +1,17 @@
+import type { ResourceClient } from "../client/index.js";
+import type { KubeObject } from "../kinds/index.js";
+import { equalJson, toJson } from "../schema/index.js";
+
+/**
+ * Makes an object's status be `status`: writes it through the status subresource, unless it says the same already.
+ * Conditional on the object as it was read; a conflict is thrown and the reconcile runs again on fresher data.
+ */
+export async function syncStatus<S extends object, T extends KubeObject & { status?: S }>(
+  resource: ResourceClient<T>,
+  object: T,
+  status: S,
+  fieldManager: string,
+): Promise<T> {
+  if (equalJson(toJson(object.status ?? {}), toJson(status))) return object;
+  return resource.updateStatus({ ...object, status }, { fieldManager });
+}
