@@ -14,13 +14,7 @@ const draft = (name: string, value = "1") => ({
 function start() {
   const cluster = tinyCluster();
   // Another client, so that writes reach the informer by its watch alone.
-  const { client: writer } = {
-    client: (await import("./index.js")).createClient({
-      transport: cluster.api,
-      clock: cluster.clock,
-      random: cluster.random,
-    }),
-  };
+  const writer = createClient({ transport: cluster.api, clock: cluster.clock, random: cluster.random });
   const informers = createInformerSet({ ...cluster, log: silentLogger });
   const informer = informers.informer(ConfigMapKind);
   const changes: string[] = [];
