@@ -150,7 +150,7 @@ function setFamilies(spec: JsonObject, work: Work): void {
       `Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`,
     );
   const families = stringsAt(spec, "ipFamilies");
-  const index = families.findIndex((family) => family === "IPv6");
+  const index = families.indexOf("IPv6");
   if (index >= 0 && !(isHeadless && !hasSelector))
     throw wrong(work, `spec.ipFamilies[${index}]`, `Invalid value: "IPv6": not configured on this cluster`);
   if (families.length === 0) spec["ipFamilies"] = ["IPv4"];

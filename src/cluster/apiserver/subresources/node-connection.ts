@@ -1,0 +1,221 @@
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import { Agent, request as httpsRequest } from "node:https";
+import type { Duplex } from "node:stream";
+import { messageOf } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { lookUp } from "../auth/index.js";
+import { badRequest, failure, internalError, notFound, unavailable } from "../failures.js";
+import { isObject, objectAt, stringAt } from "../fields.js";
+import type { ApiResponse, Store, Upgraded } from "../types.js";
+
+/** By what the API server shows itself to node agents, and trusts them. */
+export interface NodeCredentials {
+  readonly caPem: string;
+  readonly clientCertPem: string;
+  readonly clientKeyPem: string;
+}
+
+/** One address to forward a request to. */
+export interface Destination {
+  readonly scheme: "http" | "https";
+  readonly host: string;
+  readonly port: number;
+  /** Absolute, with its query. */
+  readonly path: string;
+  /** For node agents: the cluster's credentials. Absent: plain TLS without verification of the peer, as upstream's proxies do. */
+  readonly agent?: Agent;
+}
+
+export interface Forwarded {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+  readonly signal: AbortSignal;
+}
+
+const addressOrder = ["InternalIP", "Hostname", "InternalDNS", "ExternalIP", "ExternalDNS"];
+const maxRefusalBytes = 64 * 1024;
+/** Never forwarded: they are between the client and this server, or about this one connection. */
+const ownHeaders = new Set([
+  "authorization",
+  "host",
+  "connection",
+  "keep-alive",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "content-length",
+  "upgrade",
+  "expect",
+  "cookie",
+]);
+
+/** A keep-alive pool of connections to node agents, verified both ways by the cluster's authority. */
+export function nodeAgentPool(credentials: NodeCredentials): Agent {
+  return new Agent({
+    keepAlive: true,
+    maxSockets: 256,
+    ca: credentials.caPem,
+    cert: credentials.clientCertPem,
+    key: credentials.clientKeyPem,
+    minVersion: "TLSv1.2",
+  });
+}
+
+/** Where a node's agent listens. Throws 404 without the node, 503 when it says no address or port. */
+export function nodeAddress(store: Store, name: string): { host: string; port: number } {
+  const node = lookUp(store, "", "nodes", { namespace: "", name });
+  if (node === undefined) throw notFound({ group: "", plural: "nodes" }, name);
+  const status = objectAt(node, "status");
+  const given = status["addresses"];
+  const addresses = Array.isArray(given) ? given.filter(isObject) : [];
+  const host = addressOrder
+    .map((type) => addresses.find((address) => address["type"] === type))
+    .find((address): address is JsonObject => address !== undefined && stringAt(address, "address") !== "");
+  const port = objectAt(objectAt(status, "daemonEndpoints"), "kubeletEndpoint")["Port"];
+  if (host === undefined) throw unavailable(`no preferred addresses found; known addresses: []`);
+  if (typeof port !== "number" || port <= 0 || port > 65_535)
+    throw unavailable(`node ${name} says no port of its agent (status.daemonEndpoints.kubeletEndpoint.Port)`);
+  return { host: stringAt(host, "address"), port };
+}
+
+/** Sends a request on and streams the answer back, as slowly as the client reads it. Throws 500, 503. */
+export function forward(destination: Destination, request: Forwarded): Promise<ApiResponse> {
+  return new Promise((resolve, reject) => {
+    const outgoing = open(destination, request, passedHeaders(request.headers));
+    const abort = () => outgoing.destroy();
+    request.signal.addEventListener("abort", abort, { once: true });
+    outgoing.on("response", (response) => {
+      response.on("close", () => request.signal.removeEventListener("abort", abort));
+      resolve({
+        status: response.statusCode ?? 502,
+        headers: answeredHeaders(response.headers),
+        body: bytesOf(response),
+      });
+    });
+    outgoing.on("error", (error) => {
+      request.signal.removeEventListener("abort", abort);
+      reject(unreachable(destination, error));
+    });
+    outgoing.end(request.body);
+  });
+}
+
+/** Asks for an upgrade and hands over the raw stream. A refusal is thrown as an `ApiError` with the peer's words. */
+export function forwardUpgrade(destination: Destination, request: Forwarded): Promise<Upgraded> {
+  return new Promise((resolve, reject) => {
+    const headers = { ...passedHeaders(request.headers), ...upgradeHeaders(request.headers) };
+    const outgoing = open(destination, request, headers);
+    const abort = () => outgoing.destroy();
+    request.signal.addEventListener("abort", abort, { once: true });
+    const settle = () => request.signal.removeEventListener("abort", abort);
+    outgoing.on("upgrade", (response: IncomingMessage, socket: Duplex, head: Buffer) => {
+      settle();
+      if (head.length > 0) socket.unshift(head);
+      resolve({ headers: switchedHeaders(response.headers), socket });
+    });
+    outgoing.on("response", (response) => {
+      settle();
+      readText(response).then(
+        (text) => reject(refusal(response.statusCode ?? 500, text)),
+        (error: unknown) => reject(unreachable(destination, error)),
+      );
+    });
+    outgoing.on("error", (error) => {
+      settle();
+      reject(unreachable(destination, error));
+    });
+    outgoing.end();
+  });
+}
+
+function open(destination: Destination, request: Forwarded, headers: Record<string, string>) {
+  const { scheme, host, port, path, agent } = destination;
+  const common = { host, port, path, method: request.method, headers };
+  if (scheme === "http") return httpRequest(common);
+  return httpsRequest(agent === undefined ? { ...common, rejectUnauthorized: false } : { ...common, agent });
+}
+
+function passedHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const passed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    const isOwn =
+      ownHeaders.has(name) ||
+      name.startsWith("impersonate-") ||
+      name.startsWith("sec-websocket-") ||
+      name.startsWith(":");
+    if (!isOwn) passed[name] = value;
+  }
+  return passed;
+}
+
+/** The handshake, without the subprotocol in which browsers hide their token. */
+function upgradeHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const passed: Record<string, string> = { connection: "Upgrade", upgrade: headers["upgrade"] ?? "websocket" };
+  for (const [name, value] of Object.entries(headers))
+    if (name.startsWith("sec-websocket-") || name === "x-stream-protocol-version") passed[name] = value;
+  const protocols = (headers["sec-websocket-protocol"] ?? "").split(",").map((protocol) => protocol.trim());
+  const kept = protocols.filter(
+    (protocol) => protocol !== "" && !protocol.startsWith("base64url.bearer.authorization."),
+  );
+  if (kept.length > 0) passed["sec-websocket-protocol"] = kept.join(", ");
+  else delete passed["sec-websocket-protocol"];
+  return passed;
+}
+
+function answeredHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const passed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || ownHeaders.has(name) || name === "set-cookie") continue;
+    passed[name] = Array.isArray(value) ? value.join(", ") : value;
+  }
+  return passed;
+}
+
+function switchedHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const passed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    const isHandshake = name === "connection" || name === "upgrade" || name.startsWith("sec-websocket-");
+    if (typeof value === "string" && (isHandshake || name === "x-stream-protocol-version")) passed[name] = value;
+  }
+  return passed;
+}
+
+async function* bytesOf(response: IncomingMessage): AsyncGenerator<Uint8Array> {
+  for await (const chunk of response) if (chunk instanceof Uint8Array) yield chunk;
+}
+
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of bytesOf(response)) {
+    size += chunk.length;
+    if (size <= maxRefusalBytes) chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8").trim();
+}
+
+function refusal(code: number, text: string) {
+  if (code < 300) return internalError("the peer answered without the upgrade that was asked for");
+  const message = messageIn(text);
+  if (code === 400) return badRequest(message);
+  return failure(code, code === 404 ? "NotFound" : code === 403 ? "Forbidden" : "InternalError", message);
+}
+
+/** The message of a Status, or the plain text that it is. */
+function messageIn(text: string): string {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isObject(value)) return stringAt(value, "message") || text;
+  } catch {
+    // no Status
+  }
+  return text;
+}
+
+function unreachable({ scheme, host, port, path }: Destination, error: unknown) {
+  const where = `${scheme}://${host}:${port}${path.split("?")[0] ?? ""}`;
+  return internalError(`error dialing backend: ${JSON.stringify(where)}: ${messageOf(error)}`, error);
+}
