@@ -1,0 +1,197 @@
+import type { Socket } from "node:net";
+import type { GatewayCore, ListenerState } from "./core.js";
+import { Exchange } from "./exchange.js";
+import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "./head.js";
+import { type Reply, renderReply } from "./replies.js";
+
+const MAX_PIPELINED_BYTES = 65_536;
+const LINGER_MS = 2000;
+
+/** One connection of a client: reads request heads and hands each request to an exchange, one after the other. */
+export class ClientConnection {
+  readonly core: GatewayCore;
+  readonly listener: ListenerState;
+  readonly socket: Socket;
+  readonly address: string;
+  /** When `onDeadline` is due, monotonic milliseconds. */
+  deadlineMs: number;
+  #exchange: Exchange | undefined;
+  /** Bytes of the next request that are here already. */
+  #pending: Buffer | undefined;
+  #hasEnded = false;
+  #isClosing = false;
+  #isPaused = false;
+  #isAdvancing = false;
+
+  constructor(core: GatewayCore, listener: ListenerState, socket: Socket) {
+    this.core = core;
+    this.listener = listener;
+    this.socket = socket;
+    this.address = socket.remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
+    this.deadlineMs = core.nowMs + core.limits.keepAliveMs;
+    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    socket.on("end", () => this.#onEnd());
+    socket.on("drain", () => this.#exchange?.onClientDrain());
+    // The close event follows and does what is needed.
+    socket.on("error", () => {});
+    socket.on("close", () => this.#onClose());
+  }
+
+  get isIdle(): boolean {
+    return this.#exchange === undefined && this.#pending === undefined;
+  }
+
+  /** False when the client reads more slowly than this is written; `onClientDrain` of the exchange follows. */
+  write(data: string | Buffer): boolean {
+    return typeof data === "string" ? this.socket.write(data, "latin1") : this.socket.write(data);
+  }
+
+  pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.#isClosing) return;
+    this.#isPaused = false;
+    this.socket.resume();
+  }
+
+  /** Bytes after the end of the running request. */
+  keep(bytes: Buffer): void {
+    this.#pending = this.#pending === undefined ? bytes : Buffer.concat([this.#pending, bytes]);
+    if (this.#pending.length > MAX_PIPELINED_BYTES) this.pause();
+  }
+
+  /** The exchange is over. Without `keepAlive` the connection ends once everything is written. */
+  finish(keepAlive: boolean): void {
+    this.#exchange = undefined;
+    this.deadlineMs = this.core.nowMs + this.core.limits.keepAliveMs;
+    if (!keepAlive || this.#hasEnded || this.listener.isClosed) {
+      this.closeSoon();
+      return;
+    }
+    this.resume();
+    if (this.#pending !== undefined && !this.#isAdvancing) this.#advance();
+  }
+
+  /** Answers in the gateway's own name. The connection stays only if the request is fully read. */
+  reply(reply: Reply, head: RequestHead | undefined, isRequestRead: boolean): void {
+    const close = !isRequestRead || head === undefined || !this.wantsKeepAlive(head);
+    this.write(Buffer.from(renderReply(reply, { close, withoutBody: head?.method === "HEAD" })));
+    this.finish(!close);
+  }
+
+  wantsKeepAlive(head: RequestHead): boolean {
+    const { close, keepAlive } = head.fields;
+    return !close && (head.minor === 1 || keepAlive) && !this.core.isDraining && !this.listener.isClosed;
+  }
+
+  /** Ends our side and reads what still comes for a moment, so that the last answer is not lost to a reset. */
+  closeSoon(): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#pending = undefined;
+    this.deadlineMs = this.core.nowMs + LINGER_MS;
+    if (this.#hasEnded) this.socket.destroySoon();
+    else this.socket.end();
+    this.socket.resume();
+  }
+
+  destroy(): void {
+    this.#isClosing = true;
+    this.socket.destroy();
+  }
+
+  /** Called by the sweep when `deadlineMs` has passed. */
+  onDeadline(): void {
+    if (this.#isClosing) this.socket.destroy();
+    else if (this.#exchange !== undefined) this.#exchange.onDeadline();
+    else if (this.#pending !== undefined) this.#refuse(new HeadFault(408, "the request head did not arrive in time"));
+    else this.closeSoon();
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#isClosing) return;
+    if (this.#exchange !== undefined) {
+      this.#exchange.onClientData(chunk);
+      return;
+    }
+    if (this.#pending === undefined) {
+      this.deadlineMs = this.core.nowMs + this.core.limits.headMs;
+      this.#readHead(chunk);
+    } else {
+      this.#pending = Buffer.concat([this.#pending, chunk]);
+    }
+    if (this.#pending !== undefined && !this.#isAdvancing) this.#advance();
+  }
+
+  /** Works on what is pending until it is used up or a request is running. A loop, so that many pipelined requests need no deep stack. */
+  #advance(): void {
+    this.#isAdvancing = true;
+    let before = -1;
+    while (this.#pending !== undefined && this.#exchange === undefined && !this.#isClosing) {
+      const pending = this.#pending;
+      if (pending.length === before) break;
+      before = pending.length;
+      this.#pending = undefined;
+      this.#readHead(pending);
+    }
+    this.#isAdvancing = false;
+  }
+
+  #readHead(chunk: Buffer): void {
+    const length = chunk.length;
+    let text = latin1(chunk, 0, Math.min(length, MAX_HEAD_BYTES));
+    let skipped = 0;
+    while (text.startsWith("\r\n")) {
+      text = text.slice(2);
+      skipped += 2;
+    }
+    const end = text.indexOf("\r\n\r\n");
+    if (end < 0) {
+      if (length >= MAX_HEAD_BYTES) this.#refuse(new HeadFault(431, `the head is longer than ${MAX_HEAD_BYTES} bytes`));
+      else if (text.length > 0) this.#pending = skipped > 0 ? chunk.subarray(skipped) : chunk;
+      return;
+    }
+    const head = parseRequestHead(text, end + 2);
+    if (head instanceof HeadFault) this.#refuse(head);
+    else this.#begin(head, chunk, text, end + 4 + skipped);
+  }
+
+  #begin(head: RequestHead, chunk: Buffer, text: string, bodyStart: number): void {
+    const route = this.core.routing.find(this.listener.name, head.host, head.target);
+    if (route === undefined) {
+      this.core.totals.unrouted++;
+      const hasBody = head.fields.isChunked || head.fields.contentLength > 0;
+      if (!hasBody && bodyStart < chunk.length) this.keep(chunk.subarray(bodyStart));
+      const message = `no route of listener ${this.listener.name} matches host "${head.host}" and path "${head.target.split("?")[0]}"`;
+      this.reply({ status: 404, reason: "NoRoute", message }, head, !hasBody);
+      return;
+    }
+    const exchange = new Exchange(this, head, route);
+    this.#exchange = exchange;
+    exchange.start(chunk, text, bodyStart);
+  }
+
+  #refuse(fault: HeadFault): void {
+    this.core.totals.badRequests++;
+    this.#pending = undefined;
+    this.reply({ status: fault.status, reason: "BadRequest", message: fault.message }, undefined, false);
+  }
+
+  #onEnd(): void {
+    this.#hasEnded = true;
+    if (this.#exchange !== undefined) this.#exchange.onClientEnd();
+    else this.closeSoon();
+  }
+
+  #onClose(): void {
+    this.#isClosing = true;
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#pending = undefined;
+    exchange?.onClientGone();
+  }
+}

@@ -1,0 +1,215 @@
+import { createHash } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock, Timer } from "../../kernel/clock/types.js";
+import { InputError, messageOf } from "../../kernel/errors/index.js";
+import type { Logger } from "../../kernel/log/types.js";
+import { callAdmin, readState } from "./admin-client.unsafe.js";
+import { GATEWAY_FILES, writeAtomically } from "./gateway.js";
+import type { GatewayState } from "./state.js";
+import { GatewaySupervisor, type SupervisorReport } from "./supervisor.js";
+import { type GatewayTable, type ListenerInput, parseTable, type RouteInput } from "./table.js";
+
+const OBSERVE_MS = 500;
+
+/** What one controller wants of the gateway. Listener names and route ids are common to all sources; a route may name another source's listener. */
+export interface GatewayPart {
+  readonly listeners: readonly ListenerInput[];
+  readonly routes: readonly RouteInput[];
+}
+
+export interface GatewayDriverOptions {
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** How to start the process when none is running; absent: somebody else does. */
+  readonly supervise?: { readonly command: readonly string[]; readonly environment?: Readonly<Record<string, string>> };
+}
+
+/** The control plane's side of a gateway. */
+export interface GatewayDriver {
+  /** Reads what earlier control planes left, adopts or starts the process, begins to observe. */
+  start(): Promise<void>;
+  /**
+   * Replaces one source's part and brings the whole table into force. Throws `InputError` when the part is faulty (nothing
+   * changes then), or when it claims a listener or route of another source.
+   */
+  apply(source: string, part: GatewayPart): Promise<void>;
+  /** The state now. Throws `ArgosyError` (`GatewayUnreachable`). */
+  observe(): Promise<GatewayState>;
+  /** The state of the last observation; undefined while the gateway does not answer. */
+  readonly lastState: GatewayState | undefined;
+  /** Called after each observation (twice a second). Returns its removal. */
+  onState(handler: (state: GatewayState | undefined) => void): () => void;
+  readonly process: SupervisorReport;
+  /** Stops observing. The process goes on unless `stopProcess`. */
+  close(options?: { readonly stopProcess?: boolean }): Promise<void>;
+}
+
+/** Makes the driver of the gateway in a directory; one a directory at a time. */
+export function gatewayDriver(options: GatewayDriverOptions): GatewayDriver {
+  return new FileGatewayDriver(options);
+}
+
+class FileGatewayDriver implements GatewayDriver {
+  readonly #options: GatewayDriverOptions;
+  readonly #supervisor: GatewaySupervisor;
+  readonly #handlers = new Set<(state: GatewayState | undefined) => void>();
+  #parts: ReadonlyMap<string, GatewayPart> | undefined;
+  #written = "";
+  #lastState: GatewayState | undefined;
+  #timer: Timer | undefined;
+  #tail: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(options: GatewayDriverOptions) {
+    this.#options = options;
+    this.#supervisor = new GatewaySupervisor(options);
+  }
+
+  get lastState(): GatewayState | undefined {
+    return this.#lastState;
+  }
+
+  get process(): SupervisorReport {
+    return this.#supervisor.report;
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#options.directory, { recursive: true, mode: 0o700 });
+    await this.#load();
+    await this.#supervisor.start();
+    await this.#poll();
+  }
+
+  apply(source: string, part: GatewayPart): Promise<void> {
+    const next = this.#tail.then(() => this.#apply(source, part));
+    this.#tail = next.catch(() => {});
+    return next;
+  }
+
+  async #apply(source: string, part: GatewayPart): Promise<void> {
+    const parts = new Map(await this.#load());
+    if (part.listeners.length + part.routes.length === 0) parts.delete(source);
+    else parts.set(source, part);
+    const text = renderTable(parts, source);
+    if (text === this.#written) return;
+    const { directory } = this.#options;
+    await writeAtomically(join(directory, "sources.json"), JSON.stringify(Object.fromEntries(parts)));
+    await writeAtomically(join(directory, GATEWAY_FILES.table), text);
+    this.#parts = parts;
+    this.#written = text;
+    try {
+      await callAdmin(join(directory, GATEWAY_FILES.admin), "POST", "/reload");
+    } catch (error) {
+      // It reads the file when it is back, or by its own watch.
+      this.#options.log.debug("gateway was not told of its new table", { err: error });
+    }
+  }
+
+  /** What was applied before this process began: kept until each source speaks again, so that a restart removes no route. */
+  async #load(): Promise<ReadonlyMap<string, GatewayPart>> {
+    if (this.#parts !== undefined) return this.#parts;
+    const parts = new Map<string, GatewayPart>();
+    try {
+      const value: unknown = JSON.parse(await readFile(join(this.#options.directory, "sources.json"), "utf8"));
+      const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
+      for (const [source, part] of entries) parts.set(source, parsePart(part));
+      this.#written = await readFile(join(this.#options.directory, GATEWAY_FILES.table), "utf8");
+    } catch (error) {
+      this.#options.log.debug("no earlier gateway sources", { reason: messageOf(error) });
+    }
+    this.#parts = parts;
+    return parts;
+  }
+
+  async observe(): Promise<GatewayState> {
+    const state = await readState(join(this.#options.directory, GATEWAY_FILES.admin));
+    this.#lastState = state;
+    return state;
+  }
+
+  onState(handler: (state: GatewayState | undefined) => void): () => void {
+    this.#handlers.add(handler);
+    return () => this.#handlers.delete(handler);
+  }
+
+  async #poll(): Promise<void> {
+    try {
+      await this.observe();
+      this.#supervisor.onAnswer(this.#lastState?.pid);
+    } catch (error) {
+      this.#lastState = undefined;
+      await this.#supervisor.onSilence(messageOf(error));
+    }
+    if (this.#isClosed) return;
+    for (const handler of this.#handlers) handler(this.#lastState);
+    this.#timer = this.#options.clock.setTimer(OBSERVE_MS, () => void this.#poll());
+  }
+
+  async close(options?: { readonly stopProcess?: boolean }): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#handlers.clear();
+    await this.#tail;
+    await this.#supervisor.close(options?.stopProcess === true);
+  }
+}
+
+/** The whole table. Faults are blamed on `source`, the part that changed. */
+function renderTable(parts: ReadonlyMap<string, GatewayPart>, source: string): string {
+  const listeners = new Map<string, ListenerInput>();
+  const routes = new Map<string, RouteInput>();
+  for (const [name, part] of parts) {
+    for (const listener of part.listeners) {
+      const other = listeners.get(listener.name);
+      if (other !== undefined && JSON.stringify(other) !== JSON.stringify(listener)) {
+        throw new InputError(
+          `gateway source "${source}": listener "${listener.name}" is described differently by another source`,
+        );
+      }
+      listeners.set(listener.name, listener);
+    }
+    for (const route of part.routes) {
+      if (routes.has(route.id))
+        throw new InputError(`gateway source "${source}": route "${route.id}" exists already (also in "${name}")`);
+      routes.set(route.id, route);
+    }
+  }
+  const byName = <T>(map: ReadonlyMap<string, T>): T[] =>
+    [...map].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map((entry) => entry[1]);
+  const body = { listeners: byName(listeners), routes: byName(routes) };
+  const generation = createHash("sha256").update(JSON.stringify(body)).digest("hex").slice(0, 16);
+  const table = { version: 1, generation, ...body };
+  parseTable(table);
+  return JSON.stringify(table);
+}
+
+/** A part as it was written by an earlier process, with all defaults filled in. */
+function parsePart(value: unknown): GatewayPart {
+  const fields = new Map<string, unknown>(typeof value === "object" && value !== null ? Object.entries(value) : []);
+  const listeners = fields.get("listeners");
+  const routes = fields.get("routes");
+  // Listeners of other sources may be named, so every listener a route names is declared for the check.
+  const table: GatewayTable = parseTable({
+    version: 1,
+    listeners: [...(Array.isArray(listeners) ? listeners : []), ...foreignListeners(listeners, routes)],
+    routes,
+  });
+  return { listeners: table.listeners.filter((listener) => !listener.host.startsWith("\0")), routes: table.routes };
+}
+
+function foreignListeners(listeners: unknown, routes: unknown): unknown[] {
+  const names = (list: unknown, field: string): string[] =>
+    (Array.isArray(list) ? list : []).flatMap((item: unknown) => {
+      const name =
+        typeof item === "object" && item !== null
+          ? new Map<string, unknown>(Object.entries(item)).get(field)
+          : undefined;
+      return typeof name === "string" ? [name] : [];
+    });
+  const own = new Set(names(listeners, "name"));
+  return [...new Set(names(routes, "listener"))]
+    .filter((name) => !own.has(name))
+    .map((name, index) => ({ name, host: `\0${index}`, port: 1 }));
+}

@@ -1,0 +1,84 @@
+import type { Backend, Endpoint, Route } from "./balance.js";
+import type { ClientConnection } from "./client-connection.js";
+import { Framing } from "./framing.js";
+import type { RequestHead, ResponseHead } from "./head.js";
+
+/** No endpoint tried yet; shared, so that the usual request allocates nothing for it. */
+export const NONE_TRIED: readonly Endpoint[] = [];
+
+/** Methods that may be sent twice (RFC 9110 9.2.2). */
+export function isIdempotent(method: string): boolean {
+  switch (method) {
+    case "GET":
+    case "HEAD":
+    case "OPTIONS":
+    case "PUT":
+    case "DELETE":
+    case "TRACE":
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** The request head as the backend gets it. */
+export function renderRequestHead(
+  head: RequestHead,
+  client: ClientConnection,
+  to: { readonly route: Route; readonly backend: Backend; readonly isUpgrade: boolean },
+): string {
+  const host = to.backend.table.host ?? head.fields.host;
+  const start = `${head.method} ${to.route.rewriteTarget(head.target)} HTTP/1.${head.minor}\r\nHost: ${host}\r\n`;
+  const lines = start + head.fields.rest + forwardedLines(head, client, to.route);
+  if (to.isUpgrade) return `${lines}Connection: Upgrade\r\nUpgrade: ${head.fields.upgrade}\r\n\r\n`;
+  // An HTTP/1.0 client cannot take chunks, so the backend is asked in HTTP/1.0 too.
+  return head.minor === 0 ? `${lines}Connection: close\r\n\r\n` : `${lines}\r\n`;
+}
+
+/** The answer's head as the client gets it. */
+export function renderAnswerHead(
+  answer: ResponseHead,
+  connection: "keep" | "close" | "upgrade",
+  clientMinor: number,
+): string {
+  const start = `HTTP/1.1 ${answer.statusText}\r\n${answer.fields.rest}`;
+  if (connection === "upgrade") return `${start}Connection: Upgrade\r\nUpgrade: ${answer.fields.upgrade}\r\n\r\n`;
+  if (connection === "close") return `${start}Connection: close\r\n\r\n`;
+  return clientMinor === 0 ? `${start}Connection: keep-alive\r\n\r\n` : `${start}\r\n`;
+}
+
+/** Where the answer's body ends (RFC 9112 6.3); `undefined` when the client cannot be given it. */
+export function frameAnswer(answer: ResponseHead, head: RequestHead): Framing | undefined {
+  const { isChunked, contentLength } = answer.fields;
+  if (head.method === "HEAD" || answer.status === 204 || answer.status === 304) return new Framing("none");
+  if (isChunked) return head.minor === 0 ? undefined : new Framing("chunked");
+  return contentLength >= 0 ? new Framing("length", contentLength) : new Framing("close");
+}
+
+// `X-Forwarded-*` lines: the client's own are replaced, or appended to where the listener trusts its clients.
+function forwardedLines(head: RequestHead, client: ClientConnection, route: Route): string {
+  const { fields } = head;
+  const scheme = client.listener.isSecure ? "https" : "http";
+  let forwardedFor = client.address;
+  let host = fields.host;
+  let proto = scheme;
+  let prefix = route.table.rewrite === undefined ? "" : route.prefix;
+  if (client.listener.trustForwarded) {
+    if (fields.forwardedFor !== "") forwardedFor = `${fields.forwardedFor}, ${forwardedFor}`;
+    if (fields.forwardedHost !== "") host = fields.forwardedHost;
+    if (fields.forwardedProto !== "") proto = fields.forwardedProto;
+    prefix = fields.forwardedPrefix + prefix;
+  }
+  const lines = `X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Host: ${host}\r\nX-Forwarded-Proto: ${proto}\r\n`;
+  return prefix === "" ? lines : `${lines}X-Forwarded-Prefix: ${prefix}\r\n`;
+}
+
+/** Why no backend of the route can be used, backend by backend. */
+export function describeUnavailable(route: Route): string {
+  if (route.backends.length === 0) return "the route has no backend";
+  const reasons = route.backends
+    .slice(0, 8)
+    .map((backend) => `${backend.table.name}: ${backend.reason === "" ? "tried without success" : backend.reason}`);
+  const more = route.backends.length > 8 ? ` and ${route.backends.length - 8} more` : "";
+  return `no backend can take the request (${reasons.join("; ")}${more})`;
+}

@@ -1,0 +1,444 @@
+import type { Backend, Endpoint, Route } from "./balance.js";
+import type { ClientConnection } from "./client-connection.js";
+import {
+  describeUnavailable,
+  frameAnswer,
+  isIdempotent,
+  NONE_TRIED,
+  renderAnswerHead,
+  renderRequestHead,
+} from "./exchange-text.js";
+import { Framing } from "./framing.js";
+import { HeadFault, latin1, parseResponseHead, type RequestHead, type ResponseHead } from "./head.js";
+import { RequestBody } from "./request-body.js";
+import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
+
+const MAX_RESPONSE_HEAD = 65_536;
+// Below this, head and body go out as one string in one write; above, copying costs more than a second write.
+const JOIN_BYTES = 16_384;
+const EJECT_AFTER = 3;
+
+/** How an attempt failed before the backend's answer began. */
+interface Failure {
+  readonly kind: "connect" | "closed" | "timeout" | "malformed";
+  readonly detail: string;
+}
+
+/** One request and its answer: chooses a backend, relays both ways, tries again where that is safe. */
+export class Exchange implements UpstreamUser {
+  readonly #client: ClientConnection;
+  readonly #head: RequestHead;
+  readonly #route: Route;
+  readonly #request: RequestBody;
+  readonly #startedMs: number;
+  #response: Framing | undefined;
+  #answer: ResponseHead | undefined;
+  #backend: Backend | undefined;
+  #endpoint: Endpoint | undefined;
+  #upstream: UpstreamConnection | undefined;
+  #tried: readonly Endpoint[] = NONE_TRIED;
+  #attempts = 0;
+  /** The beginning of a response head. */
+  #partial = "";
+  #isTunnel = false;
+  #isOver = false;
+  #keepClient = false;
+  #hasUpgrade: boolean;
+
+  constructor(client: ClientConnection, head: RequestHead, route: Route) {
+    this.#client = client;
+    this.#head = head;
+    this.#route = route;
+    this.#startedMs = client.core.clock.monotonicMs();
+    const { connectionUpgrade, upgrade } = head.fields;
+    this.#request = new RequestBody(head.fields, route.table.maxBodyBytes, client.core.limits.replayBytes);
+    this.#hasUpgrade = connectionUpgrade && upgrade !== "" && !/h2c/i.test(upgrade) && this.#request.isAbsent;
+  }
+
+  /** Begins with the bytes that came along with the head. `text` is the Latin-1 form of the chunk's beginning. */
+  start(chunk: Buffer, text: string, bodyStart: number): void {
+    const used = this.#takeBody(chunk, bodyStart);
+    if (used < 0) return;
+    // The usual case: everything is here in one small piece, and its text is already made.
+    const isJoined = used > 0 && text.length === chunk.length && chunk.length <= JOIN_BYTES;
+    this.#attempt(isJoined ? text.slice(bodyStart, bodyStart + used) : undefined);
+  }
+
+  /** How many bytes belong to the body; the rest stays with the client connection. -1: the request was refused. */
+  #takeBody(chunk: Buffer, start: number): number {
+    const used = this.#request.take(chunk, start);
+    const { fault } = this.#request;
+    if (fault !== undefined) {
+      this.#dropUpstream();
+      if (this.#answer !== undefined) this.#abort();
+      else this.#reply(fault.status, fault.reason, fault.message);
+      return -1;
+    }
+    if (start + used < chunk.length) this.#client.keep(chunk.subarray(start + used));
+    return used;
+  }
+
+  #attempt(joined: string | undefined, again?: Endpoint): void {
+    const core = this.#client.core;
+    const choice =
+      again !== undefined && this.#backend !== undefined
+        ? { backend: this.#backend, endpoint: again }
+        : this.#route.choose(this.#tried);
+    if (choice === undefined) {
+      this.#route.unroutable++;
+      this.#reply(503, "NoHealthyBackend", describeUnavailable(this.#route), 1);
+      return;
+    }
+    this.#backend = choice.backend;
+    this.#endpoint = choice.endpoint;
+    this.#partial = "";
+    choice.backend.stats.inFlight++;
+    const upstream = choice.endpoint.pool.acquire(this, core.nowMs, again !== undefined || this.#request.isLarge);
+    this.#upstream = upstream;
+    this.#deadline(upstream.isConnected ? this.#route.table.timeouts.responseMs : this.#route.table.timeouts.connectMs);
+    if (!upstream.isConnected && !this.#request.isDone) this.#client.pause();
+    if (this.#head.fields.expectContinue && this.#attempts === 0 && this.#head.minor === 1 && !this.#request.isDone) {
+      this.#client.write("HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    this.#attempts++;
+    this.#sendHead(upstream, choice.backend, joined);
+  }
+
+  #sendHead(upstream: UpstreamConnection, backend: Backend, joined: string | undefined): void {
+    const lines = renderRequestHead(this.#head, this.#client, {
+      route: this.#route,
+      backend,
+      isUpgrade: this.#hasUpgrade,
+    });
+    const replay = joined === undefined ? this.#request.replay : undefined;
+    upstream.socket.write(joined === undefined ? lines : lines + joined, "latin1");
+    for (const piece of replay ?? []) upstream.socket.write(piece);
+  }
+
+  onClientData(chunk: Buffer): void {
+    const upstream = this.#upstream;
+    if (this.#isTunnel) {
+      this.#deadline(this.#route.table.timeouts.idleMs);
+      if (upstream?.socket.write(chunk) === false) this.#client.pause();
+      return;
+    }
+    if (this.#request.isDone || upstream === undefined) {
+      this.#client.keep(chunk);
+      return;
+    }
+    const used = this.#takeBody(chunk, 0);
+    if (used < 0) return;
+    if (this.#request.isLarge && upstream.isConnected) this.#request.forget();
+    const { responseMs, idleMs } = this.#route.table.timeouts;
+    this.#deadline(this.#request.isDone && this.#answer === undefined ? responseMs : idleMs);
+    if (!upstream.socket.write(used === chunk.length ? chunk : chunk.subarray(0, used))) this.#client.pause();
+  }
+
+  onConnected(): void {
+    this.#deadline(this.#request.isDone ? this.#route.table.timeouts.responseMs : this.#route.table.timeouts.idleMs);
+    if (!this.#request.isDone) this.#client.resume();
+  }
+
+  onDrain(): void {
+    this.#client.resume();
+  }
+
+  onClientDrain(): void {
+    this.#deadline(this.#route.table.timeouts.idleMs);
+    this.#upstream?.socket.resume();
+  }
+
+  onData(buffer: Buffer, length: number): boolean {
+    if (this.#isTunnel) {
+      this.#deadline(this.#route.table.timeouts.idleMs);
+      return this.#client.write(Buffer.from(buffer.subarray(0, length)));
+    }
+    if (this.#response !== undefined) return this.#relayBody(buffer, 0, length);
+    return this.#readAnswer(buffer, length);
+  }
+
+  #readAnswer(buffer: Buffer, length: number): boolean {
+    const earlier = this.#partial.length;
+    let text = earlier === 0 ? latin1(buffer, 0, length) : this.#partial + latin1(buffer, 0, length);
+    let offset = -earlier;
+    for (;;) {
+      const end = text.indexOf("\r\n\r\n");
+      if (end < 0) {
+        this.#partial = text;
+        if (text.length > MAX_RESPONSE_HEAD) this.#failed({ kind: "malformed", detail: "its head is too long" });
+        return true;
+      }
+      const answer = parseResponseHead(text, end + 2);
+      if (answer instanceof HeadFault) {
+        this.#failed({ kind: "malformed", detail: answer.message });
+        return true;
+      }
+      if (answer.status >= 200 || answer.status === 101)
+        return this.#begin(answer, { buffer, length, text, end, offset });
+      // Interim answers: 100 was ours to give; others are the client's, if it can understand them.
+      if (answer.status !== 100 && this.#head.minor === 1) this.#client.write(text.slice(0, end + 4));
+      text = text.slice(end + 4);
+      offset += end + 4;
+    }
+  }
+
+  #begin(
+    answer: ResponseHead,
+    read: { buffer: Buffer; length: number; text: string; end: number; offset: number },
+  ): boolean {
+    const client = this.#client;
+    const framing = this.#frame(answer);
+    if (framing === undefined) {
+      this.#failed({ kind: "malformed", detail: "it switched protocols unasked, or sent chunks to HTTP/1.0" });
+      return true;
+    }
+    this.#answer = answer;
+    this.#response = framing;
+    this.#request.forget();
+    if (this.#endpoint !== undefined) {
+      this.#endpoint.lastAnswerMs = client.core.nowMs;
+      this.#endpoint.consecutiveFailures = 0;
+    }
+    this.#keepClient =
+      client.wantsKeepAlive(this.#head) && framing.kind !== "close" && !this.#isTunnel && this.#request.isDone;
+    const headText = renderAnswerHead(
+      answer,
+      this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close",
+      this.#head.minor,
+    );
+    const bodyStart = read.end + 4;
+    const rest = read.text.length - bodyStart;
+    if (rest === 0) {
+      const isFlowing = client.write(headText);
+      return this.#afterWrite(isFlowing);
+    }
+    if (rest > JOIN_BYTES || this.#isTunnel) {
+      client.write(headText);
+      return this.onPiece(read.buffer, bodyStart + read.offset, read.length);
+    }
+    const start = bodyStart + read.offset;
+    const used = framing.consume(read.buffer, start, read.length);
+    const isFlowing = client.write(headText + read.text.slice(bodyStart, bodyStart + used));
+    return this.#afterWrite(isFlowing, start + used < read.length);
+  }
+
+  /** A piece that came along with the head but is too long to be joined with it. */
+  private onPiece(buffer: Buffer, start: number, end: number): boolean {
+    return this.#isTunnel
+      ? this.#client.write(Buffer.from(buffer.subarray(start, end)))
+      : this.#relayBody(buffer, start, end);
+  }
+
+  #frame(answer: ResponseHead): Framing | undefined {
+    if (answer.status !== 101) return frameAnswer(answer, this.#head);
+    if (!this.#hasUpgrade) return undefined;
+    this.#isTunnel = true;
+    this.#client.resume();
+    return new Framing("close");
+  }
+
+  #relayBody(buffer: Buffer, start: number, end: number): boolean {
+    const framing = this.#response;
+    if (framing === undefined) return true;
+    const used = framing.consume(buffer, start, end);
+    const piece = buffer.subarray(start, start + used);
+    const isFlowing =
+      used === 0 ||
+      (used <= JOIN_BYTES ? this.#client.write(latin1(piece, 0, used)) : this.#client.write(Buffer.from(piece)));
+    return this.#afterWrite(isFlowing, start + used < end);
+  }
+
+  #afterWrite(isFlowing: boolean, hasExtra = false): boolean {
+    const framing = this.#response;
+    if (framing === undefined) return true;
+    if (framing.isBroken) {
+      this.#countFailure("the chunked body is malformed");
+      this.#dropUpstream();
+      this.#abort();
+      return true;
+    }
+    if (framing.isDone) this.#complete(hasExtra);
+    else this.#deadline(this.#route.table.timeouts.idleMs);
+    return isFlowing || framing.isDone;
+  }
+
+  /** The answer is whole. */
+  #complete(hasExtra: boolean): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const upstream = this.#upstream;
+    const answer = this.#answer;
+    this.#upstream = undefined;
+    this.#account(answer?.status ?? 0);
+    if (upstream !== undefined && answer !== undefined) {
+      const canReuse =
+        this.#request.isDone &&
+        !hasExtra &&
+        !answer.fields.close &&
+        this.#head.minor === 1 &&
+        (answer.minor === 1 || answer.fields.keepAlive);
+      if (canReuse) upstream.pool.release(upstream, this.#client.core.nowMs, answer.fields.keepAliveSeconds);
+      else {
+        upstream.user = undefined;
+        upstream.close();
+      }
+    }
+    this.#client.finish(this.#keepClient && this.#request.isDone);
+  }
+
+  #account(status: number): void {
+    const stats = this.#backend?.stats;
+    if (stats === undefined) return;
+    stats.inFlight--;
+    stats.record(status, this.#client.core.clock.monotonicMs() - this.#startedMs);
+    this.#backend = undefined;
+  }
+
+  onEnd(): void {
+    if (this.#isTunnel) this.#client.closeSoon();
+    else if (this.#response?.kind === "close") {
+      this.#complete(true);
+    } else this.#upstreamLost("the backend closed the connection");
+  }
+
+  onClosed(error: Error | undefined): void {
+    if (this.#isOver) return;
+    if (this.#isTunnel || this.#response?.kind === "close") {
+      this.#isOver = true;
+      this.#upstream = undefined;
+      this.#account(this.#answer?.status ?? 0);
+      if (error === undefined) this.#client.closeSoon();
+      else this.#client.destroy();
+      return;
+    }
+    this.#upstreamLost(error === undefined ? "the backend closed the connection" : error.message);
+  }
+
+  #upstreamLost(detail: string): void {
+    if (this.#isOver) return;
+    if (this.#answer !== undefined) {
+      this.#countFailure(detail);
+      this.#dropUpstream();
+      this.#abort();
+      return;
+    }
+    this.#failed({ kind: this.#upstream?.isConnected === false ? "connect" : "closed", detail });
+  }
+
+  /** The attempt ended before an answer began: tries another backend if that cannot do harm, else answers 502 or 504. */
+  #failed(failure: Failure): void {
+    const upstream = this.#upstream;
+    const endpoint = this.#endpoint;
+    const backend = this.#backend;
+    const wasReused = upstream !== undefined && upstream.uses > 0;
+    const isStale = wasReused && failure.kind === "closed" && this.#partial === "";
+    this.#dropUpstream();
+    if (endpoint === undefined || backend === undefined) return;
+    backend.stats.inFlight--;
+    if (!isStale) this.#blame(endpoint, backend, failure);
+    if (this.#canRepeat(failure)) {
+      backend.stats.retries++;
+      // A kept connection that the backend had just given up says nothing about the backend: the same one is asked again.
+      if (isStale) this.#attempt(undefined, endpoint);
+      else {
+        this.#tried = [...this.#tried, endpoint];
+        this.#backend = undefined;
+        this.#attempt(undefined);
+      }
+      return;
+    }
+    const status = failure.kind === "timeout" ? 504 : 502;
+    backend.stats.record(status, this.#client.core.clock.monotonicMs() - this.#startedMs);
+    this.#backend = undefined;
+    const message = `backend "${backend.table.name}" at ${endpoint.address}: ${failure.detail}`;
+    this.#reply(status, failure.kind === "timeout" ? "BackendTimeout" : "BackendFailed", message, 1);
+  }
+
+  #canRepeat(failure: Failure): boolean {
+    const { retry } = this.#route.table;
+    if (this.#request.replay === undefined || this.#attempts > retry.attempts) return false;
+    if (failure.kind === "connect") return true;
+    return (
+      failure.kind === "closed" && this.#partial === "" && (isIdempotent(this.#head.method) || retry.nonIdempotent)
+    );
+  }
+
+  #blame(endpoint: Endpoint, backend: Backend, failure: Failure): void {
+    backend.stats.failures++;
+    endpoint.consecutiveFailures++;
+    if (failure.kind === "connect" || endpoint.consecutiveFailures >= EJECT_AFTER) {
+      endpoint.eject(failure.detail, this.#client.core.clock.monotonicMs());
+    }
+  }
+
+  #countFailure(detail: string): void {
+    if (this.#backend !== undefined) this.#backend.stats.failures++;
+    this.#client.core.log.debug("answer broken off by backend", {
+      route: this.#route.table.id,
+      backend: this.#backend?.table.name,
+      detail,
+    });
+  }
+
+  onDeadline(): void {
+    const { timeouts } = this.#route.table;
+    if (this.#answer !== undefined || (!this.#request.isDone && this.#upstream?.isConnected === true)) {
+      this.#countFailure("idle for too long");
+      this.#dropUpstream();
+      if (this.#answer !== undefined) this.#abort();
+      else this.#reply(408, "RequestTimeout", `no more of the request body came within ${timeouts.idleMs} ms`);
+    } else if (this.#upstream?.isConnected === false) {
+      this.#failed({ kind: "connect", detail: `no connection within ${timeouts.connectMs} ms` });
+    } else this.#failed({ kind: "timeout", detail: `no answer within ${timeouts.responseMs} ms` });
+  }
+
+  onClientEnd(): void {
+    if (this.#isTunnel) this.#upstream?.socket.end();
+    // A client that only ends its sending side cannot be told from one that is gone; work for nobody would be the worse mistake.
+    else this.#client.destroy();
+  }
+
+  onClientGone(): void {
+    if (this.#isOver) return;
+    if (!this.#isTunnel) this.#client.core.totals.clientAborts++;
+    this.#dropUpstream();
+    this.#account(this.#isTunnel ? 101 : 499);
+    this.#isOver = true;
+  }
+
+  /** An answer that has begun and cannot be finished: cutting the connection is the only way to say so. */
+  #abort(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#account(this.#answer?.status ?? 502);
+    this.#client.destroy();
+  }
+
+  #reply(status: number, reason: string, message: string, retryAfterSeconds?: number): void {
+    this.#isOver = true;
+    if (this.#backend !== undefined) this.#account(status);
+    this.#client.reply(
+      {
+        status,
+        reason,
+        message,
+        route: this.#route.table.id,
+        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+      },
+      this.#head,
+      this.#request.isDone,
+    );
+  }
+
+  #dropUpstream(): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (upstream === undefined) return;
+    upstream.user = undefined;
+    upstream.close();
+  }
+
+  #deadline(afterMs: number): void {
+    this.#client.deadlineMs = this.#client.core.nowMs + afterMs;
+  }
+}

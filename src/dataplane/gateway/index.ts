@@ -1,0 +1,11 @@
+/**
+ * The built-in gateway: a process of its own that takes requests from clients to backends. In: `table.json` of its directory
+ * (listeners, routes, weighted backends), HTTP/1.1 requests. Out: the backends' answers, state and metrics on a unix socket.
+ * `gatewayDriver` is the control plane's side of it. May use: the kernel.
+ */
+
+export { type GatewayDriver, type GatewayDriverOptions, type GatewayPart, gatewayDriver } from "./driver.js";
+export { type Gateway, type GatewayOptions, runGateway } from "./gateway.js";
+export type { BackendReport, GatewayState, RouteReport } from "./state.js";
+export type { SupervisorReport } from "./supervisor.js";
+export type { BackendInput, ListenerInput, RouteInput } from "./table.js";

@@ -1,0 +1,173 @@
+import { readFileSync } from "node:fs";
+import { createServer as createPlainServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { messageOf } from "../../kernel/errors/index.js";
+import { ClientConnection } from "./client-connection.js";
+import type { GatewayCore, ListenerState } from "./core.js";
+import type { ListenerTable } from "./table.js";
+
+const RETRY_MS = 1000;
+
+/** A listener as `/state` shows it. */
+export interface ListenerReport {
+  readonly name: string;
+  readonly address: string;
+  readonly listening: boolean;
+  /** Why it is not listening; empty otherwise. */
+  readonly reason: string;
+  readonly connections: number;
+}
+
+/** The listening sockets. A port that cannot be had is tried again every second and reported, the others are not disturbed. */
+export class Listeners {
+  readonly #core: GatewayCore;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #connections = new Set<ClientConnection>();
+
+  constructor(core: GatewayCore) {
+    this.#core = core;
+  }
+
+  /** Opens what is new, closes what is gone, leaves what is unchanged alone. Resolves when each was tried once. */
+  async apply(tables: readonly ListenerTable[]): Promise<void> {
+    const wanted = new Map(tables.map((table) => [table.name, table]));
+    const closing: Promise<void>[] = [];
+    for (const [name, listener] of this.#listeners) {
+      const table = wanted.get(name);
+      if (table !== undefined && JSON.stringify(table) === JSON.stringify(listener.table)) continue;
+      this.#listeners.delete(name);
+      closing.push(listener.close());
+      for (const connection of this.#connections)
+        if (connection.listener === listener.state && connection.isIdle) connection.closeSoon();
+    }
+    // Listening sockets close at once; waiting for it lets a renamed listener have the same port.
+    await Promise.all(closing);
+    const opening: Promise<void>[] = [];
+    for (const table of tables) {
+      if (this.#listeners.has(table.name)) continue;
+      const listener = new Listener(this.#core, table, this.#connections);
+      this.#listeners.set(table.name, listener);
+      opening.push(listener.open());
+    }
+    await Promise.all(opening);
+  }
+
+  report(): ListenerReport[] {
+    return [...this.#listeners.values()].map((listener) => ({
+      name: listener.table.name,
+      address: listener.address,
+      listening: listener.reason === "",
+      reason: listener.reason,
+      connections: [...this.#connections].filter((connection) => connection.listener === listener.state).length,
+    }));
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Deadlines of all connections. */
+  sweep(nowMs: number): void {
+    for (const connection of this.#connections) if (connection.deadlineMs <= nowMs) connection.onDeadline();
+  }
+
+  /** Stops accepting and ends idle connections. Running requests go on. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
+    for (const connection of this.#connections) if (connection.isIdle) connection.closeSoon();
+  }
+
+  destroy(): void {
+    for (const connection of [...this.#connections]) connection.destroy();
+  }
+}
+
+class Listener {
+  readonly table: ListenerTable;
+  readonly state: ListenerState & { isClosed: boolean };
+  reason = "not open yet";
+  readonly #core: GatewayCore;
+  readonly #connections: Set<ClientConnection>;
+  #server: Server | undefined;
+
+  constructor(core: GatewayCore, table: ListenerTable, connections: Set<ClientConnection>) {
+    this.#core = core;
+    this.table = table;
+    this.#connections = connections;
+    this.state = {
+      name: table.name,
+      isSecure: table.tls !== undefined,
+      trustForwarded: table.trustForwarded,
+      isClosed: false,
+    };
+  }
+
+  get address(): string {
+    const bound = this.#server?.address();
+    const port = typeof bound === "object" && bound !== null ? bound.port : this.table.port;
+    return `${this.table.host.includes(":") ? `[${this.table.host}]` : this.table.host}:${port}`;
+  }
+
+  /** Tries to listen; on failure says why in `reason` and keeps trying. */
+  async open(): Promise<void> {
+    if (this.state.isClosed) return;
+    try {
+      const server = this.#createServer();
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen({ host: this.table.host, port: this.table.port, backlog: 1024 }, () => resolve());
+      });
+      server.on("error", (error) => this.#core.log.warn("listener error", { listener: this.table.name, err: error }));
+      this.#server = server;
+      this.reason = "";
+      if (this.state.isClosed) await this.close();
+    } catch (error) {
+      this.reason = `cannot listen on ${this.address}: ${messageOf(error)}`;
+      this.#core.log.warn("listener cannot open", { listener: this.table.name, reason: this.reason });
+      this.#core.clock.setTimer(RETRY_MS, () => void this.open());
+    }
+  }
+
+  #createServer(): Server {
+    const options = { allowHalfOpen: true, noDelay: true };
+    const { tls } = this.table;
+    if (tls === undefined) return createPlainServer(options, (socket) => this.#accept(socket));
+    const server = createTlsServer(
+      {
+        ...options,
+        cert: readFileSync(tls.certFile),
+        key: readFileSync(tls.keyFile),
+        ALPNProtocols: ["http/1.1"],
+        minVersion: "TLSv1.2",
+        handshakeTimeout: 10_000,
+      },
+      (socket) => this.#accept(socket),
+    );
+    // A failed handshake is the client's affair.
+    server.on("tlsClientError", () => {});
+    return server;
+  }
+
+  #accept(socket: Socket): void {
+    const { totals, limits } = this.#core;
+    if (this.#connections.size >= limits.maxConnections) {
+      totals.refusedConnections++;
+      socket.destroy();
+      return;
+    }
+    totals.connections++;
+    const connection = new ClientConnection(this.#core, this.state, socket);
+    this.#connections.add(connection);
+    socket.on("close", () => this.#connections.delete(connection));
+  }
+
+  async close(): Promise<void> {
+    this.state.isClosed = true;
+    const server = this.#server;
+    if (server === undefined) return;
+    this.#server = undefined;
+    // The callback waits for connections too; only the socket's own closing is of interest, and that is immediate.
+    server.close();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}

@@ -1,0 +1,175 @@
+import { type Backend, BackendStats, type Route } from "./balance.js";
+import type { ListenerReport } from "./listeners.js";
+
+/** One address of a backend in `/state`. */
+export interface EndpointReport {
+  readonly address: string;
+  readonly healthy: boolean;
+  readonly reason: string;
+  readonly connections: number;
+}
+
+/** One backend of a route in `/state`. */
+export interface BackendReport {
+  readonly name: string;
+  /** Asked for in the table. */
+  readonly weight: number;
+  /** 0 while it gets no traffic. */
+  readonly weightEffective: number;
+  /** Share of new requests that it gets now, 0 to 1. */
+  readonly share: number;
+  readonly healthy: boolean;
+  /** Why it gets no traffic; empty when it gets some. */
+  readonly reason: string;
+  readonly requests: number;
+  readonly failures: number;
+  readonly retries: number;
+  readonly inFlight: number;
+  readonly latencySumMs: number;
+  readonly byClass: Readonly<Record<string, number>>;
+  readonly endpoints: readonly EndpointReport[];
+}
+
+export interface RouteReport {
+  readonly id: string;
+  readonly listener: string;
+  readonly hosts: readonly string[];
+  readonly path: string;
+  /** Requests answered 503 because no backend was left. */
+  readonly unroutable: number;
+  readonly backends: readonly BackendReport[];
+}
+
+/** What the gateway says of itself (`GET /state` on the admin socket). */
+export interface GatewayState {
+  /** Of this form. */
+  readonly version: 1;
+  readonly pid: number;
+  /** RFC 3339. */
+  readonly startedAt: string;
+  /** Of the table in force. */
+  readonly generation: string;
+  /** Why the file on disk is not in force; empty when it is. */
+  readonly tableError: string;
+  readonly listeners: readonly ListenerReport[];
+  readonly routes: readonly RouteReport[];
+  readonly totals: Readonly<Record<string, number>>;
+}
+
+/** One route as `/state` shows it. */
+export function reportRoute(route: Route): RouteReport {
+  const effective = route.backends.map((backend) => (backend.isHealthy ? backend.table.weight : 0));
+  const total = effective.reduce((sum, weight) => sum + weight, 0);
+  return {
+    id: route.table.id,
+    listener: route.table.listener,
+    hosts: route.table.hosts,
+    path: route.table.path,
+    unroutable: route.unroutable,
+    backends: route.backends.map((backend, index) => reportBackend(backend, effective[index] ?? 0, total)),
+  };
+}
+
+function reportBackend(backend: Backend, weightEffective: number, total: number): BackendReport {
+  const { stats } = backend;
+  const byClass: Record<string, number> = {};
+  for (const [index, count] of stats.byClass.entries())
+    if (count > 0) byClass[index === 0 ? "other" : `${index}xx`] = count;
+  return {
+    name: backend.table.name,
+    weight: backend.table.weight,
+    weightEffective,
+    share: total > 0 ? weightEffective / total : 0,
+    healthy: backend.isHealthy,
+    reason: backend.reason,
+    requests: stats.requests,
+    failures: stats.failures,
+    retries: stats.retries,
+    inFlight: stats.inFlight,
+    latencySumMs: Math.round(stats.latencySumMs * 1000) / 1000,
+    byClass,
+    endpoints: backend.endpoints.map((endpoint) => ({
+      address: endpoint.address,
+      healthy: endpoint.isHealthy,
+      reason: endpoint.reason,
+      connections: endpoint.pool.openCount,
+    })),
+  };
+}
+
+/** Prometheus text of the same facts. */
+export function renderMetrics(
+  state: Pick<GatewayState, "listeners" | "tableError" | "totals">,
+  routes: Iterable<Route>,
+): string {
+  const lines: string[] = [
+    "# TYPE argosy_gateway_connections gauge",
+    ...state.listeners.map(
+      (listener) => `argosy_gateway_connections{listener=${quoted(listener.name)}} ${listener.connections}`,
+    ),
+    "# TYPE argosy_gateway_listener_up gauge",
+    ...state.listeners.map(
+      (listener) => `argosy_gateway_listener_up{listener=${quoted(listener.name)}} ${listener.listening ? 1 : 0}`,
+    ),
+    "# TYPE argosy_gateway_table_ok gauge",
+    `argosy_gateway_table_ok ${state.tableError === "" ? 1 : 0}`,
+  ];
+  for (const [name, count] of Object.entries(state.totals)) {
+    const metric = `argosy_gateway_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}_total`;
+    lines.push(`# TYPE ${metric} counter`, `${metric} ${count}`);
+  }
+  const families = new Map<string, { readonly type: string; readonly samples: string[] }>();
+  const sample = (name: string, type: string, text: string): void => {
+    const family = families.get(name) ?? { type, samples: [] };
+    families.set(name, family);
+    family.samples.push(text);
+  };
+  for (const route of routes) routeSamples(route, sample);
+  for (const [name, family] of families) lines.push(`# TYPE ${name} ${family.type}`, ...family.samples);
+  return `${lines.join("\n")}\n`;
+}
+
+type Sample = (name: string, type: string, text: string) => void;
+
+function routeSamples(route: Route, sample: Sample): void {
+  const report = reportRoute(route);
+  const prefix = "argosy_gateway";
+  sample(
+    `${prefix}_unroutable_total`,
+    "counter",
+    `${prefix}_unroutable_total{route=${quoted(route.table.id)}} ${report.unroutable}`,
+  );
+  for (const [index, backend] of report.backends.entries()) {
+    const labels = `route=${quoted(route.table.id)},backend=${quoted(backend.name)}`;
+    for (const [statusClass, count] of Object.entries(backend.byClass)) {
+      sample(
+        `${prefix}_requests_total`,
+        "counter",
+        `${prefix}_requests_total{${labels},class="${statusClass}"} ${count}`,
+      );
+    }
+    sample(`${prefix}_failures_total`, "counter", `${prefix}_failures_total{${labels}} ${backend.failures}`);
+    sample(`${prefix}_retries_total`, "counter", `${prefix}_retries_total{${labels}} ${backend.retries}`);
+    sample(`${prefix}_in_flight`, "gauge", `${prefix}_in_flight{${labels}} ${backend.inFlight}`);
+    sample(`${prefix}_weight`, "gauge", `${prefix}_weight{${labels},kind="asked"} ${backend.weight}`);
+    sample(`${prefix}_weight`, "gauge", `${prefix}_weight{${labels},kind="effective"} ${backend.weightEffective}`);
+    const stats = route.backends[index]?.stats;
+    if (stats !== undefined) latencySamples(stats, labels, sample);
+  }
+}
+
+function latencySamples(stats: BackendStats, labels: string, sample: Sample): void {
+  const name = "argosy_gateway_request_duration_seconds";
+  let sum = 0;
+  for (const [index, bound] of BackendStats.bounds.entries()) {
+    sum += stats.latency[index] ?? 0;
+    sample(name, "histogram", `${name}_bucket{${labels},le="${bound / 1000}"} ${sum}`);
+  }
+  sample(name, "histogram", `${name}_bucket{${labels},le="+Inf"} ${stats.requests}`);
+  sample(name, "histogram", `${name}_sum{${labels}} ${stats.latencySumMs / 1000}`);
+  sample(name, "histogram", `${name}_count{${labels}} ${stats.requests}`);
+}
+
+function quoted(text: string): string {
+  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"`;
+}
