@@ -1,0 +1,270 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "../../../kernel/log/index.js";
+import { findProgram, requireProgram, runCommand } from "../commands.js";
+import { NodeError } from "../errors.js";
+import { AddressLeases, addressToNumber, numberToAddress } from "./leases.js";
+import type { PodAddress, PodNetwork } from "./types.js";
+
+export interface BridgeNetworkOptions {
+  /** The platform's data directory, or a folder in it. */
+  readonly dataDir: string;
+  readonly log: Logger;
+}
+
+/** 198.18.0.0/16 (RFC 2544, for benchmarks: collides with nothing) is cut into /21 pieces, one for a data directory. */
+const rangeStart = addressToNumber("198.18.0.0");
+const pieceSize = 2048;
+const pieces = 32;
+const namespaceFolder = "/run/netns";
+
+/** The network as root: a bridge, and for each pod a network namespace with a veth pair and an address. */
+export function bridgeNetwork(options: BridgeNetworkOptions): PodNetwork {
+  return new BridgeNetwork(options);
+}
+
+class BridgeNetwork implements PodNetwork {
+  readonly mode = "root";
+  readonly #options: BridgeNetworkOptions;
+  readonly #hash: string;
+  readonly #bridge: string;
+  readonly #leases: AddressLeases;
+  readonly #ranges = new Set<string>();
+  readonly #attached = new Map<string, Promise<PodAddress>>();
+  #first = 0;
+
+  constructor(options: BridgeNetworkOptions) {
+    this.#options = options;
+    this.#hash = createHash("sha256").update(options.dataDir).digest("hex").slice(0, 6);
+    this.#bridge = `argosy-${this.#hash}`;
+    this.#leases = new AddressLeases(join(options.dataDir, "leases"));
+  }
+
+  get hostAddress(): string {
+    return numberToAddress(this.#first + 1);
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#options.dataDir, { recursive: true });
+    const links = await readLinks();
+    await removeAbandoned(links, this.#options.log);
+    this.#first = await this.#choosePiece(links);
+    await this.#leases.open(numberToAddress(this.#first + 2), numberToAddress(this.#first + pieceSize - 2));
+    if (!links.some((link) => link.name === this.#bridge)) await this.#makeBridge();
+    await this.#removeLeftovers();
+    await this.#letOut();
+  }
+
+  attach(podUid: string, ownerPath: string): Promise<PodAddress> {
+    const known = this.#attached.get(podUid);
+    if (known !== undefined) return known;
+    const attaching = this.#attach(podUid, ownerPath);
+    this.#attached.set(podUid, attaching);
+    attaching.catch(() => this.#attached.delete(podUid));
+    return attaching;
+  }
+
+  async detach(podUid: string): Promise<void> {
+    this.#attached.delete(podUid);
+    const name = this.#namespaceName(podUid);
+    if (existsSync(join(namespaceFolder, name))) {
+      await runCommand(requireProgram("ip"), ["link", "del", this.#linkName(podUid)]);
+      await runIp([`netns del ${name}`]);
+    }
+    await this.#leases.release(podUid);
+  }
+
+  async claimRange(cidr: string): Promise<void> {
+    if (this.#ranges.has(cidr)) return;
+    this.#ranges.add(cidr);
+    await runIp([`route replace local ${cidr} dev lo`]);
+  }
+
+  async close(options: { readonly keepPods: boolean }): Promise<void> {
+    if (options.keepPods) return;
+    for (const podUid of this.#leases.pods()) await this.detach(podUid);
+    for (const cidr of this.#ranges)
+      await runCommand(requireProgram("ip"), ["route", "del", "local", cidr, "dev", "lo"]);
+    await runCommand(requireProgram("ip"), ["link", "del", this.#bridge]);
+    const nft = findProgram("nft");
+    if (nft !== undefined) await runCommand(nft, ["delete", "table", "ip", this.#table]);
+  }
+
+  get #table(): string {
+    return `argosy_${this.#hash}`;
+  }
+
+  get #subnet(): string {
+    return `${numberToAddress(this.#first)}/21`;
+  }
+
+  #namespaceName(podUid: string): string {
+    return `${this.#bridge}-${podUid}`;
+  }
+
+  /** At most 15 characters: the kernel's limit for interfaces. */
+  #linkName(podUid: string): string {
+    return `av${this.#hash.slice(0, 4)}${createHash("sha256").update(podUid).digest("hex").slice(0, 8)}`;
+  }
+
+  async #attach(podUid: string, ownerPath: string): Promise<PodAddress> {
+    const ip = await this.#leases.take(podUid, ownerPath);
+    const name = this.#namespaceName(podUid);
+    const namespacePath = join(namespaceFolder, name);
+    const link = this.#linkName(podUid);
+    if (existsSync(namespacePath)) {
+      if (existsSync(`/sys/class/net/${link}`)) return { ip, namespacePath };
+      await runIp([`netns del ${name}`]);
+    }
+    await runIp([
+      `netns add ${name}`,
+      `link add ${link} type veth peer name eth0 netns ${name}`,
+      `link set ${link} master ${this.#bridge} up`,
+    ]);
+    await runIp(
+      ["link set lo up", `addr add ${ip}/21 dev eth0`, "link set eth0 up", `route add default via ${this.hostAddress}`],
+      name,
+    );
+    return { ip, namespacePath };
+  }
+
+  async #choosePiece(links: readonly LinkInfo[]): Promise<number> {
+    const file = join(this.#options.dataDir, "network.json");
+    const saved = existsSync(file) ? Number(/\d+/.exec(await readFile(file, "utf8"))?.[0]) : undefined;
+    const wantedPiece = saved ?? Number.parseInt(this.#hash, 16);
+    const taken = new Set(links.filter((link) => link.name !== this.#bridge).flatMap((link) => link.addresses));
+    for (let step = 0; step < pieces; step += 1) {
+      const piece = (wantedPiece + step) % pieces;
+      const first = rangeStart + piece * pieceSize;
+      if (taken.has(numberToAddress(first + 1))) continue;
+      await writeFile(file, `${JSON.stringify({ piece })}\n`);
+      return first;
+    }
+    throw new NodeError("NoAddress", `all ${pieces} pieces of 198.18.0.0/16 are used by other bridges (ip addr)`);
+  }
+
+  async #makeBridge(): Promise<void> {
+    await runIp([
+      `link add ${this.#bridge} type bridge forward_delay 0 stp_state 0`,
+      `link set ${this.#bridge} alias ${this.#options.dataDir}`,
+      `addr add ${this.hostAddress}/21 dev ${this.#bridge}`,
+      `link set ${this.#bridge} up`,
+    ]);
+  }
+
+  /** Namespaces of this directory whose pod has no lease any more. */
+  async #removeLeftovers(): Promise<void> {
+    const prefix = `${this.#bridge}-`;
+    for (const name of await namespaceNames()) {
+      if (!name.startsWith(prefix) || this.#leases.get(name.slice(prefix.length)) !== undefined) continue;
+      await runCommand(requireProgram("ip"), ["link", "del", this.#linkName(name.slice(prefix.length))]);
+      await runIp([`netns del ${name}`]);
+    }
+  }
+
+  /** Packets to elsewhere leave with the machine's address, where the machine has a tool for it. */
+  async #letOut(): Promise<void> {
+    const nft = findProgram("nft");
+    const iptables = findProgram("iptables");
+    if (nft === undefined && iptables === undefined) return;
+    const file = "/proc/sys/net/ipv4/ip_forward";
+    if (readFileSync(file, "utf8").trim() !== "1") await writeFile(file, "1").catch(() => undefined);
+    const result =
+      nft !== undefined
+        ? await runCommand(nft, ["-f", "-"], this.#nftRules())
+        : await masqueradeWithIptables(iptables ?? "iptables", this.#subnet, this.#bridge);
+    if (result.code !== 0) this.#options.log.warn("pods cannot reach other machines", { cause: result.stderr });
+  }
+
+  #nftRules(): string {
+    const name = this.#table;
+    return [
+      `table ip ${name} {}`,
+      `delete table ip ${name}`,
+      `table ip ${name} {`,
+      "  chain out {",
+      "    type nat hook postrouting priority srcnat; policy accept;",
+      `    ip saddr ${this.#subnet} oifname != "${this.#bridge}" masquerade`,
+      "  }",
+      "}",
+      "",
+    ].join("\n");
+  }
+}
+
+async function masqueradeWithIptables(iptables: string, subnet: string, bridge: string): ReturnType<typeof runCommand> {
+  const rule = ["POSTROUTING", "-s", subnet, "!", "-o", bridge, "-j", "MASQUERADE"];
+  const present = await runCommand(iptables, ["-w", "-t", "nat", "-C", ...rule]);
+  return present.code === 0 ? present : runCommand(iptables, ["-w", "-t", "nat", "-A", ...rule]);
+}
+
+/** Runs lines of `ip`, all or an error; inside a named namespace where one is given. */
+async function runIp(lines: readonly string[], namespace?: string): Promise<void> {
+  const ip = requireProgram("ip");
+  const netns = lines.filter((line) => line.startsWith("netns "));
+  for (const line of netns) await check(ip, line.split(" "));
+  const rest = lines.filter((line) => !line.startsWith("netns "));
+  if (rest.length === 0) return;
+  await check(ip, [...(namespace === undefined ? [] : ["-n", namespace]), "-batch", "-"], `${rest.join("\n")}\n`);
+}
+
+async function check(ip: string, args: readonly string[], input?: string): Promise<void> {
+  const result = await runCommand(ip, args, input);
+  if (result.code !== 0) {
+    throw new NodeError(
+      "NetworkFailed",
+      `ip ${input?.trim().replaceAll("\n", "; ") ?? args.join(" ")}: ${result.stderr.trim()}`,
+    );
+  }
+}
+
+interface LinkInfo {
+  readonly name: string;
+  readonly alias: string;
+  readonly addresses: readonly string[];
+}
+
+function textField(value: unknown, name: string): string {
+  const found = field(value, name);
+  return typeof found === "string" ? found : "";
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null && name in value
+    ? Object.entries(value).find(([key]) => key === name)?.[1]
+    : undefined;
+}
+
+async function readLinks(): Promise<LinkInfo[]> {
+  const result = await runCommand(requireProgram("ip"), ["-j", "addr", "show"]);
+  const parsed: unknown = result.code === 0 ? JSON.parse(result.stdout) : [];
+  if (!Array.isArray(parsed)) return [];
+  return parsed.map((link: unknown) => {
+    const info = field(link, "addr_info");
+    return {
+      name: textField(link, "ifname"),
+      alias: textField(link, "ifalias"),
+      addresses: Array.isArray(info) ? info.map((each: unknown) => textField(each, "local")) : [],
+    };
+  });
+}
+
+async function namespaceNames(): Promise<string[]> {
+  return existsSync(namespaceFolder) ? readdir(namespaceFolder) : [];
+}
+
+/** Bridges whose data directory is gone belong to nobody: they go, with their namespaces. */
+async function removeAbandoned(links: readonly LinkInfo[], log: Logger): Promise<void> {
+  const abandoned = links.filter(
+    (link) => /^argosy-[0-9a-f]{6}$/.test(link.name) && link.alias !== "" && !existsSync(link.alias),
+  );
+  for (const link of abandoned) {
+    log.info("removing the network of a data directory that is gone", { bridge: link.name, dataDir: link.alias });
+    for (const name of (await namespaceNames()).filter((each) => each.startsWith(`${link.name}-`))) {
+      await runCommand(requireProgram("ip"), ["netns", "del", name]);
+    }
+    await runCommand(requireProgram("ip"), ["link", "del", link.name]);
+  }
+}

@@ -1,0 +1,24 @@
+/** Where a pod is reached. */
+export interface PodAddress {
+  readonly ip: string;
+  /** File of its network namespace; absent where pods share the machine's. */
+  readonly namespacePath?: string;
+}
+
+/**
+ * Addresses of pods on one machine: one network a data directory, shared by all its nodes and clusters. Everything that it
+ * makes carries a hash of the directory, so what a dead run left behind is found and removed by the next.
+ */
+export interface PodNetwork {
+  readonly mode: "root" | "user";
+  /** The machine as pods see it: InternalIP of nodes and address of `hostNetwork` pods. Set by `start`. */
+  readonly hostAddress: string;
+  start(): Promise<void>;
+  /** The pod's address; the same one again for the same pod. `ownerPath` must exist as long as the pod does. */
+  attach(podUid: string, ownerPath: string): Promise<PodAddress>;
+  detach(podUid: string): Promise<void>;
+  /** Makes every address of a range (`198.19.1.0/24`, `198.19.1.7/32`) one of this machine's. */
+  claimRange(cidr: string): Promise<void>;
+  /** With `keepPods` everything stays for the next run. */
+  close(options: { readonly keepPods: boolean }): Promise<void>;
+}

@@ -1,0 +1,380 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable, Writable } from "node:stream";
+import { findProgram, plainEnvironment, requireProgram, runCommandSync } from "../commands.js";
+import { NodeError } from "../errors.js";
+import {
+  cgroupProcesses,
+  cgroupUsage,
+  createCgroup,
+  listCgroups,
+  type ResourceUsage,
+  removeCgroup,
+} from "../isolation/cgroup.js";
+import type { Isolation } from "../isolation/detect.js";
+import type { NodeFiles, SavedContainer } from "./process-files.js";
+import { writeAtomically } from "./process-files.js";
+import { type ProcessIdentity, processTree, sendSignal, signalProcess } from "./processes.js";
+import { prepareRoot } from "./rootfs.js";
+import { exportLines, initScript, oddEnvironment } from "./script.js";
+import {
+  type ContainerMount,
+  type ContainerSpec,
+  type ContainerUser,
+  containerIdOf,
+  type ExecSession,
+  type SandboxRecord,
+} from "./types.js";
+
+interface LauncherOptions {
+  readonly files: NodeFiles;
+  readonly isolation: Isolation;
+  readonly hiddenPaths: readonly string[];
+}
+
+/** What a container may do as root of its pod, when it asks for nothing else. */
+const usualCapabilities = [
+  "chown",
+  "dac_override",
+  "fsetid",
+  "fowner",
+  "net_raw",
+  "setgid",
+  "setuid",
+  "setfcap",
+  "setpcap",
+  "net_bind_service",
+  "sys_chroot",
+  "kill",
+  "audit_write",
+];
+const hostPrograms = { mount: "mount", umount: "umount", pivotRoot: "pivot_root" };
+
+/** Makes files, groups and processes of containers, and takes them away. Keeps no record of its own. */
+export class ContainerLauncher {
+  readonly #options: LauncherOptions;
+  readonly #groupPrefix: string;
+  readonly #killed = new Set<string>();
+  readonly #overMemory = new Set<string>();
+
+  constructor(options: LauncherOptions) {
+    this.#options = options;
+    this.#groupPrefix = `argosy-${createHash("sha256").update(options.files.folder).digest("hex").slice(0, 8)}`;
+  }
+
+  makePodFolder(uid: string): void {
+    mkdirSync(this.#options.files.pod(uid), { recursive: true, mode: 0o711 });
+  }
+
+  /** Writes everything that the container needs to start. */
+  async prepare(spec: ContainerSpec, pod: SandboxRecord, nowMs: number): Promise<SavedContainer> {
+    const { files, isolation } = this.#options;
+    const folder = files.attempt(spec);
+    await rm(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    const terminationFile = join(folder, "termination");
+    writeFileSync(terminationFile, "");
+    chmodSync(terminationFile, 0o666);
+    const execPrefix = [...oddEnvironment(spec.env), ...this.#prefix(spec.user)];
+    const saved: SavedContainer = {
+      podUid: spec.podUid,
+      name: spec.name,
+      attempt: spec.attempt,
+      image: spec.image,
+      imageId: spec.imageId,
+      state: "starting",
+      startedAtMs: nowMs,
+      cgroup: isolation.cgroup === undefined ? "" : `${this.#groupPrefix}/${containerIdOf(spec)}`,
+      workingDir: spec.workingDir,
+      terminationFile,
+      execPrefix,
+      imagePaths: spec.imagePaths,
+      ...(spec.limits.memoryBytes === undefined ? {} : { memoryBytes: spec.limits.memoryBytes }),
+    };
+    this.removeEvents(saved);
+    this.#writeScripts(spec, saved, pod);
+    writeAtomically(files.record(spec), JSON.stringify(saved));
+    return saved;
+  }
+
+  #writeScripts(spec: ContainerSpec, saved: SavedContainer, pod: SandboxRecord): void {
+    const { files, isolation, hiddenPaths } = this.#options;
+    const folder = files.attempt(spec);
+    const own: ContainerMount[] = [
+      { containerPath: spec.terminationMessagePath, hostPath: saved.terminationFile, readOnly: false },
+    ];
+    const mounts = [
+      ...spec.mounts,
+      ...own.filter((each) => spec.mounts.every((mount) => mount.containerPath !== each.containerPath)),
+    ];
+    const fstab = prepareRoot({
+      root: files.root(spec),
+      mode: isolation.mode === "user" ? "user" : "root",
+      hasPidNamespace: isolation.hasPidNamespace,
+      mounts,
+      imagePaths: spec.imagePaths,
+      ...(spec.imageRoot === undefined ? {} : { imageRoot: spec.imageRoot }),
+      readOnlyRoot: spec.user.readOnlyRoot === true,
+      etcTemplate: files.etc,
+      hiddenPaths,
+    });
+    writeFileSync(join(folder, "fstab"), fstab, { mode: 0o600 });
+    const envLines = exportLines(spec.env);
+    // For exec, which has to work after an adoption too.
+    writeFileSync(join(folder, "env.sh"), envLines, { mode: 0o600 });
+    const script = initScript({
+      fstab: join(folder, "fstab"),
+      root: files.root(spec),
+      startedFile: files.event(spec, "started"),
+      hostname: pod.hostNetwork ? undefined : pod.hostname,
+      workingDir: spec.workingDir,
+      envLines,
+      command: spec.command,
+      prefix: [...defaultSignals(), ...saved.execPrefix],
+      readOnlyRoot: spec.user.readOnlyRoot === true,
+      programs: {
+        mount: requireProgram(hostPrograms.mount),
+        umount: requireProgram(hostPrograms.umount),
+        pivotRoot: requireProgram(hostPrograms.pivotRoot),
+      },
+    });
+    writeFileSync(join(folder, "init.sh"), script, { mode: 0o600 });
+  }
+
+  /** Starts the keeper, detached; `onExit` is called when it ends. Everything else is seen in the event files. */
+  launch(spec: ContainerSpec, saved: SavedContainer, namespacePath: string | undefined, onExit: () => void): void {
+    const { files, isolation } = this.#options;
+    const unshare = requireProgram("unshare");
+    const isUser = isolation.mode === "user";
+    const outer = [...(isUser ? ["-U", "-r"] : []), ...(isolation.hasPidNamespace ? ["-p"] : [])];
+    const enter = namespacePath === undefined ? [] : [requireProgram("nsenter"), `--net=${namespacePath}`, "--"];
+    const keeper = [
+      "/bin/sh",
+      files.keeper,
+      files.event(saved, "exit").replace(/\.exit$/, ""),
+      ...this.#createGroup(spec, saved),
+      "--",
+    ];
+    const inner = [...enter, unshare, "-m", "-u", "-i", "--", "/bin/sh", join(files.attempt(saved), "init.sh")];
+    const log = openSync(files.log(saved), "a", 0o640);
+    const input = spec.stdin ? this.#openInput(saved) : undefined;
+    const args = [...outer, "--", ...keeper, ...inner];
+    const child = spawn(
+      outer.length === 0 ? "/bin/sh" : unshare,
+      outer.length === 0 ? [...keeper.slice(1), ...inner] : args,
+      {
+        cwd: "/",
+        detached: true,
+        env: plainEnvironment,
+        stdio: [input ?? "ignore", log, log],
+      },
+    );
+    child.on("exit", onExit);
+    child.on("error", onExit);
+    child.unref();
+    closeSync(log);
+    if (input !== undefined) closeSync(input);
+  }
+
+  #openInput(saved: SavedContainer): number {
+    const path = this.#inputPath(saved);
+    const made = runCommandSync(requireProgram("mkfifo"), ["-m", "600", path]);
+    if (made.code !== 0)
+      throw new NodeError("CreateContainerError", `no input for container "${saved.name}": ${made.stderr}`);
+    return openSync(path, constants.O_RDWR);
+  }
+
+  #inputPath(saved: SavedContainer): string {
+    return join(this.#options.files.attempt(saved), "stdin");
+  }
+
+  /** Output from now on, and the program's input where the container has one. */
+  attach(
+    saved: SavedContainer,
+    stdin: boolean,
+    source: { output(signal: AbortSignal): AsyncIterable<Uint8Array>; exited(): Promise<number> },
+  ): Promise<ExecSession> {
+    const stop = new AbortController();
+    const path = this.#inputPath(saved);
+    if (stdin && !existsSync(path))
+      throw new NodeError("NoInput", `container "${saved.name}" has no stdin (spec.containers[].stdin is not set)`);
+    const input = stdin ? fifoWriter(path) : undefined;
+    return Promise.resolve({
+      stdin: input,
+      stdout: Readable.from(source.output(stop.signal)),
+      stderr: undefined,
+      exited: source.exited(),
+      resize: () => undefined,
+      kill: () => {
+        stop.abort();
+        input?.destroy();
+      },
+    });
+  }
+
+  #createGroup(spec: ContainerSpec, saved: SavedContainer): string[] {
+    const home = this.#options.isolation.cgroup;
+    return home === undefined ? [] : createCgroup(home, saved.cgroup, spec.limits);
+  }
+
+  /** Files that put a process into the container's groups. */
+  joinFiles(saved: SavedContainer): string[] {
+    const home = this.#options.isolation.cgroup;
+    if (home === undefined || saved.cgroup === "") return [];
+    const folders = new Set(Object.values(home.folders).map((base) => join(base, saved.cgroup, "cgroup.procs")));
+    return [...folders].filter((file) => existsSync(file));
+  }
+
+  usage(saved: SavedContainer): ResourceUsage | undefined {
+    const home = this.#options.isolation.cgroup;
+    return home === undefined ? undefined : cgroupUsage(home, saved.cgroup);
+  }
+
+  /** KILL to everything of the container: its process namespace, its group, its cgroup. */
+  kill(saved: SavedContainer, init: ProcessIdentity | undefined, keeper: ProcessIdentity | undefined): void {
+    this.#killed.add(containerIdOf(saved));
+    const home = this.#options.isolation.cgroup;
+    const pids = new Set(home === undefined ? [] : cgroupProcesses(home, saved.cgroup));
+    if (init !== undefined) {
+      if (!this.#options.isolation.hasPidNamespace) for (const pid of processTree(init.pid)) pids.add(pid);
+      signalProcess(init, "SIGKILL");
+    }
+    // The keeper lives on to record the exit.
+    if (keeper !== undefined) pids.delete(keeper.pid);
+    for (const pid of pids) sendSignal(pid, "SIGKILL");
+  }
+
+  isKilled(saved: SavedContainer): boolean {
+    return this.#killed.has(containerIdOf(saved));
+  }
+
+  markOverMemory(saved: SavedContainer): void {
+    this.#overMemory.add(containerIdOf(saved));
+  }
+
+  isOverMemory(saved: SavedContainer): boolean {
+    return this.#overMemory.has(containerIdOf(saved));
+  }
+
+  /** Gives back what only a running container needs; its log, exit and message stay. */
+  release(saved: SavedContainer): void {
+    const home = this.#options.isolation.cgroup;
+    if (home !== undefined && saved.cgroup !== "") {
+      for (const pid of cgroupProcesses(home, saved.cgroup)) sendSignal(pid, "SIGKILL");
+      removeCgroup(home, saved.cgroup);
+    }
+    const folder = this.#options.files.attempt(saved);
+    for (const name of ["init.sh", "env.sh", "fstab", "stdin"]) rmSync(join(folder, name), { force: true });
+    for (const name of ["root", "root.upper", "root.work", "root.dev"]) {
+      // Nothing waits for this: what is left goes with the pod.
+      rm(join(folder, name), { recursive: true, force: true }).catch(() => undefined);
+    }
+  }
+
+  removeEvents(saved: SavedContainer): void {
+    this.#killed.delete(containerIdOf(saved));
+    this.#overMemory.delete(containerIdOf(saved));
+    for (const kind of ["keeper", "init", "started", "exit"] as const)
+      rmSync(this.#options.files.event(saved, kind), { force: true });
+  }
+
+  /** Groups of this node that no container has any more. */
+  removeStrayCgroups(known: ReadonlySet<string>): void {
+    const home = this.#options.isolation.cgroup;
+    if (home === undefined) return;
+    for (const name of listCgroups(home, this.#groupPrefix)) {
+      const path = `${this.#groupPrefix}/${name}`;
+      if (known.has(path)) continue;
+      for (const pid of cgroupProcesses(home, path)) sendSignal(pid, "SIGKILL");
+      removeCgroup(home, path);
+    }
+  }
+
+  /** Removes the node's own group when nothing is in it. */
+  removeBaseCgroup(): void {
+    const home = this.#options.isolation.cgroup;
+    if (home !== undefined) removeCgroup(home, this.#groupPrefix);
+  }
+
+  /** Programs that take rights and identity away before the container's own runs. */
+  #prefix(user: ContainerUser): string[] {
+    const isUser = this.#options.isolation.mode === "user";
+    const setpriv = findProgram("setpriv");
+    const changesUser = (user.uid ?? 0) !== 0 || (user.gid ?? 0) !== 0;
+    if (setpriv === undefined) {
+      if (!changesUser && user.dropCapabilities === undefined) return [];
+      throw new NodeError(
+        "CreateContainerConfigError",
+        "runAsUser and capabilities need the program setpriv (util-linux)",
+      );
+    }
+    if (isUser && user.privileged === true) {
+      throw new NodeError("CreateContainerConfigError", "privileged containers need Argosy to run as root");
+    }
+    const args = user.privileged === true ? [] : [`--bounding-set=${capabilityList(user)}`, "--inh-caps=-all"];
+    if (user.allowPrivilegeEscalation === false) args.push("--no-new-privs");
+    // A user other than 0 has no capabilities after the exec anyway.
+    if (isUser && changesUser)
+      return [...mapUser(user), setpriv, ...args.filter((each) => each === "--no-new-privs"), "--"];
+    if (isUser) return [setpriv, ...args, "--"];
+    if (changesUser || user.groups !== undefined) {
+      const gid = user.gid ?? 0;
+      const groups = user.groups ?? [];
+      args.push(
+        `--reuid=${user.uid ?? 0}`,
+        `--regid=${gid}`,
+        groups.length === 0 ? "--clear-groups" : `--groups=${groups.join(",")}`,
+      );
+    }
+    return args.length === 0 ? [] : [setpriv, ...args, "--"];
+  }
+}
+
+/** A plain user owns one id only: it is shown under another number by a second user namespace. */
+function mapUser(user: ContainerUser): string[] {
+  return [requireProgram("unshare"), "-U", `--map-user=${user.uid ?? 0}`, `--map-group=${user.gid ?? 0}`, "--"];
+}
+
+function capabilityList(user: ContainerUser): string {
+  const clean = (names: readonly string[] | undefined): string[] =>
+    (names ?? []).map((name) => name.toLowerCase().replace(/^cap_/, ""));
+  const dropped = clean(user.dropCapabilities);
+  const added = clean(user.addCapabilities);
+  const base = dropped.includes("all") ? [] : usualCapabilities.filter((name) => !dropped.includes(name));
+  const kept = added.includes("all") ? ["all"] : [...new Set([...base, ...added])];
+  return ["-all", ...kept.map((name) => `+${name}`)].join(",");
+}
+
+let canResetSignals: boolean | undefined;
+
+/** A shell's background job ignores INT and QUIT; `env` of coreutils gives them back. */
+function defaultSignals(): string[] {
+  canResetSignals ??= runCommandSync("/usr/bin/env", ["--default-signal=INT,QUIT", "true"]).code === 0;
+  return canResetSignals ? ["/usr/bin/env", "--default-signal=INT,QUIT"] : [];
+}
+
+function fifoWriter(path: string): Writable {
+  // O_RDWR: opening never waits for a reader.
+  const fd = openSync(path, constants.O_RDWR);
+  return new Writable({
+    write(chunk: Uint8Array, _encoding, done) {
+      writeAll(fd, chunk, done);
+    },
+    destroy(error, done) {
+      closeSync(fd);
+      done(error);
+    },
+  });
+}
+
+function writeAll(fd: number, chunk: Uint8Array, done: (error?: Error | null) => void): void {
+  try {
+    writeFileSync(fd, chunk);
+    done();
+  } catch (error) {
+    done(new NodeError("NoInput", "the container's input cannot be written", { cause: error }));
+  }
+}

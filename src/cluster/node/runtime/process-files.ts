@@ -1,0 +1,170 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { definedOnly } from "../defined.unsafe.js";
+import { type ProcessIdentity, parseStat } from "./processes.js";
+import { type ContainerRecord, type ContainerRef, containerIdOf, type SandboxRecord } from "./types.js";
+
+/** Where everything of one node lies; other code asks here and builds no paths of its own. */
+export class NodeFiles {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  get keeper(): string {
+    return join(this.folder, "keeper.sh");
+  }
+  get etc(): string {
+    return join(this.folder, "etc");
+  }
+  get events(): string {
+    return join(this.folder, "events");
+  }
+  get pods(): string {
+    return join(this.folder, "pods");
+  }
+
+  pod(uid: string): string {
+    return join(this.pods, uid);
+  }
+  podRecord(uid: string): string {
+    return join(this.pod(uid), "pod.json");
+  }
+  hosts(uid: string): string {
+    return join(this.pod(uid), "hosts");
+  }
+
+  attempt(ref: ContainerRef): string {
+    return join(this.pod(ref.podUid), "containers", ref.name, String(ref.attempt));
+  }
+  log(ref: ContainerRef): string {
+    return join(this.attempt(ref), "log");
+  }
+  root(ref: ContainerRef): string {
+    return join(this.attempt(ref), "root");
+  }
+  record(ref: ContainerRef): string {
+    return join(this.attempt(ref), "record.json");
+  }
+  event(ref: ContainerRef, kind: EventKind): string {
+    return join(this.events, `${containerIdOf(ref)}.${kind}`);
+  }
+
+  make(): void {
+    for (const folder of [this.folder, this.events, this.pods]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+  }
+
+  /** All pods and attempts on disk. */
+  load(): { pods: SandboxRecord[]; containers: ContainerRef[] } {
+    const pods: SandboxRecord[] = [];
+    const containers: ContainerRef[] = [];
+    for (const uid of readdirSync(this.pods)) {
+      const pod = readPod(this.podRecord(uid));
+      if (pod === undefined) continue;
+      pods.push(pod);
+      const base = join(this.pod(uid), "containers");
+      for (const name of existsSync(base) ? readdirSync(base) : []) {
+        for (const attempt of readdirSync(join(base, name))) {
+          if (/^\d+$/.test(attempt)) containers.push({ podUid: uid, name, attempt: Number(attempt) });
+        }
+      }
+    }
+    return { pods, containers };
+  }
+}
+
+/** Files that the keeper and the container's first process write. */
+export type EventKind = "keeper" | "init" | "started" | "exit";
+
+/** Content and time of an event file that is complete. */
+export function readEvent(path: string): { text: string; timeMs: number } | undefined {
+  try {
+    const text = readFileSync(path, "utf8");
+    return text.endsWith("\n") ? { text: text.trimEnd(), timeMs: Math.floor(statSync(path).mtimeMs) } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The process that an event file names. */
+export function readIdentity(path: string): ProcessIdentity | undefined {
+  const event = readEvent(path);
+  return event === undefined ? undefined : parseStat(event.text);
+}
+
+/** Replaces a file in one step; 0600. */
+export function writeAtomically(path: string, text: string): void {
+  const next = `${path}.next`;
+  writeFileSync(next, text, { mode: 0o600 });
+  renameSync(next, path);
+}
+
+function readJson(path: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
+const numberOf = (value: Json | undefined): number | undefined => (typeof value === "number" ? value : undefined);
+
+function readPod(path: string): SandboxRecord | undefined {
+  const raw = readJson(path);
+  if (raw === undefined || textOf(raw["uid"]) === "") return undefined;
+  return {
+    uid: textOf(raw["uid"]),
+    namespace: textOf(raw["namespace"]),
+    name: textOf(raw["name"]),
+    hostname: textOf(raw["hostname"]),
+    hostNetwork: raw["hostNetwork"] === true,
+    ip: textOf(raw["ip"]),
+    createdAtMs: numberOf(raw["createdAtMs"]) ?? 0,
+  };
+}
+
+/** What is written about an attempt before it starts and after it ended. */
+export interface SavedContainer extends ContainerRecord {
+  readonly cgroup: string;
+  readonly workingDir: string;
+  readonly terminationFile: string;
+  readonly execPrefix: readonly string[];
+  readonly memoryBytes?: number;
+  readonly imagePaths: readonly string[];
+}
+
+/** Reads what `JSON.stringify` wrote of an attempt. */
+export function readContainer(path: string, ref: ContainerRef): SavedContainer | undefined {
+  const raw = readJson(path);
+  if (raw === undefined) return undefined;
+  const state = textOf(raw["state"]);
+  const list = (value: Json | undefined): string[] => (Array.isArray(value) ? value.map((each) => textOf(each)) : []);
+  const optional = {
+    finishedAtMs: numberOf(raw["finishedAtMs"]),
+    exitCode: numberOf(raw["exitCode"]),
+    memoryBytes: numberOf(raw["memoryBytes"]),
+    reason: typeof raw["reason"] === "string" ? raw["reason"] : undefined,
+    message: typeof raw["message"] === "string" ? raw["message"] : undefined,
+  };
+  return {
+    ...ref,
+    image: textOf(raw["image"]),
+    imageId: textOf(raw["imageId"]),
+    state: state === "exited" || state === "running" ? state : "starting",
+    startedAtMs: numberOf(raw["startedAtMs"]) ?? 0,
+    cgroup: textOf(raw["cgroup"]),
+    workingDir: textOf(raw["workingDir"]),
+    terminationFile: textOf(raw["terminationFile"]),
+    execPrefix: list(raw["execPrefix"]),
+    imagePaths: list(raw["imagePaths"]),
+    ...definedOnly(optional),
+  };
+}

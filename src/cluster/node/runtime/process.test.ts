@@ -1,0 +1,336 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { systemClock } from "../../../kernel/clock/index.js";
+import { silentLogger } from "../../../kernel/log/index.js";
+import { detectIsolation } from "../isolation/detect.js";
+import { bridgeNetwork } from "../network/bridge.js";
+import { loopbackNetwork } from "../network/loopback.js";
+import type { PodNetwork } from "../network/types.js";
+import { processRuntime } from "./process.js";
+import type { ContainerSpec, PodRuntime } from "./types.js";
+
+const isolation = detectIsolation();
+const canRun = isolation.mode !== "none";
+let folder = "";
+let network: PodNetwork;
+let runtime: PodRuntime;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "argosy-runtime-"));
+  network =
+    isolation.mode === "root"
+      ? bridgeNetwork({ dataDir: join(folder, "network"), log: silentLogger })
+      : loopbackNetwork({ dataDir: join(folder, "network") });
+  await network.start();
+  runtime = newRuntime();
+  await runtime.start();
+});
+
+afterAll(async () => {
+  await runtime.close({ keepPods: false });
+  await network.close({ keepPods: false });
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function newRuntime(): PodRuntime {
+  return processRuntime({
+    dataDir: join(folder, "node"),
+    clock: systemClock,
+    log: silentLogger,
+    isolation,
+    network,
+    hiddenPaths: [folder],
+  });
+}
+
+function spec(podUid: string, command: string[], more: Partial<ContainerSpec> = {}): ContainerSpec {
+  return {
+    podUid,
+    name: "main",
+    attempt: 0,
+    image: "sh",
+    imageId: "sh",
+    command,
+    env: [["PATH", "/usr/bin:/bin"]],
+    workingDir: "/",
+    mounts: [],
+    imagePaths: [],
+    limits: {},
+    user: {},
+    stdin: false,
+    terminationMessagePath: "/dev/termination-log",
+    annotations: {},
+    ...more,
+  };
+}
+
+function pod(uid: string): Parameters<PodRuntime["createPod"]>[0] {
+  return { uid, namespace: "default", name: uid, hostname: uid, hostNetwork: false };
+}
+
+async function ended(uid: string, name = "main"): Promise<ReturnType<PodRuntime["containers"]>[number]> {
+  const find = () =>
+    runtime
+      .containers(uid)
+      .filter((each) => each.name === name && each.state === "exited")
+      .at(-1);
+  return new Promise((resolve) => {
+    const check = (): void => {
+      const record = find();
+      if (record === undefined) return;
+      stop();
+      resolve(record);
+    };
+    const stop = runtime.onChange(check);
+    queueMicrotask(check);
+  });
+}
+
+async function logOf(uid: string, options: Parameters<PodRuntime["logs"]>[1] = {}): Promise<string> {
+  let text = "";
+  for await (const chunk of runtime.logs({ podUid: uid, name: "main", attempt: 0 }, options))
+    text += Buffer.from(chunk).toString();
+  return text;
+}
+
+test.runIf(canRun)("runs a program with its environment, volumes, address and exit code", async () => {
+  const volume = join(folder, "volume");
+  mkdirSync(volume);
+  writeFileSync(join(volume, "greeting"), "hello\n");
+  await runtime.createPod(pod("p1"));
+
+  const script = [
+    'echo "$GREETING|$(cat /mnt/new/place/greeting)|$(hostname)|$$"',
+    "touch /mnt/new/place/x 2>/dev/null || echo read-only",
+    "touch /usr/x 2>/dev/null || echo usr-read-only",
+    `ls ${folder} 2>/dev/null | wc -l`,
+    "echo done >/dev/termination-log; touch /tmp/a /var/b /c; exit 3",
+  ].join("; ");
+  await runtime.startContainer(
+    spec("p1", ["sh", "-c", script], {
+      env: [
+        ["PATH", "/usr/bin:/bin"],
+        ["GREETING", "it's $HOME"],
+        ["odd.name", "1"],
+      ],
+      mounts: [{ containerPath: "/mnt/new/place", hostPath: volume, readOnly: true }],
+    }),
+  );
+  const record = await ended("p1");
+
+  expect(await logOf("p1")).toMatch(/^it's \$HOME\|hello\|p1\|\d\nread-only\nusr-read-only\n0\n$/);
+  expect(record).toMatchObject({ exitCode: 3, reason: "Error" });
+  expect(await runtime.terminationMessage(record)).toBe("done\n");
+  expect(existsSync("/c")).toBe(false);
+});
+
+test.runIf(canRun)("mounts where the machine has no such folder, also below read-only ones", async () => {
+  const volume = join(folder, "volume2");
+  mkdirSync(volume);
+  writeFileSync(join(volume, "f"), "inside\n");
+  await runtime.createPod(pod("p2"));
+
+  await runtime.startContainer(
+    spec(
+      "p2",
+      [
+        "sh",
+        "-c",
+        "cat /usr/share/argosy-test/data/f /etc/argosy/f /f; ls /usr/share/zoneinfo >/dev/null && command -v ls",
+      ],
+      {
+        mounts: [
+          { containerPath: "/usr/share/argosy-test/data", hostPath: volume, readOnly: false },
+          { containerPath: "/etc/argosy", hostPath: volume, readOnly: false },
+          { containerPath: "/f", hostPath: join(volume, "f"), readOnly: true },
+        ],
+      },
+    ),
+  );
+  await ended("p2");
+
+  expect(await logOf("p2")).toBe("inside\ninside\ninside\n/usr/bin/ls\n");
+});
+
+test.runIf(canRun)("says why a program cannot be started", async () => {
+  await runtime.createPod(pod("p3"));
+
+  const starting = runtime.startContainer(spec("p3", ["no-such-program"]));
+
+  await expect(starting).rejects.toThrow('exec: "no-such-program": executable file not found in $PATH');
+  expect(runtime.containers("p3")[0]).toMatchObject({ state: "exited", exitCode: 128, reason: "StartError" });
+});
+
+test.runIf(canRun)("stops with TERM, and with KILL after the grace", async () => {
+  await runtime.createPod(pod("p4"));
+  await runtime.startContainer(spec("p4", ["sleep", "1000"]));
+  await runtime.startContainer(
+    spec("p4", ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.01; done"], { name: "deaf" }),
+  );
+
+  await runtime.stopContainer({ podUid: "p4", name: "main", attempt: 0 }, 30_000);
+  await runtime.stopContainer({ podUid: "p4", name: "deaf", attempt: 0 }, 50);
+
+  const [main, deaf] = runtime.containers("p4");
+  expect(main).toMatchObject({ state: "exited", exitCode: 143 });
+  expect(deaf).toMatchObject({ state: "exited", exitCode: 137 });
+});
+
+test.runIf(canRun)("runs commands beside the program, in its place", async () => {
+  await runtime.createPod(pod("p5"));
+  await runtime.startContainer(
+    spec("p5", ["sleep", "1000"], {
+      env: [
+        ["PATH", "/usr/bin:/bin"],
+        ["SECRET", "s3"],
+      ],
+      workingDir: "/tmp/w",
+    }),
+  );
+
+  const ref = { podUid: "p5", name: "main", attempt: 0 };
+  const session = await runtime.exec(ref, {
+    command: ["sh", "-c", "pwd; echo $SECRET; cat; echo err >&2; exit 7"],
+    tty: false,
+    stdin: true,
+  });
+  let out = "";
+  let err = "";
+  session.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+  session.stderr?.on("data", (chunk: Buffer) => (err += chunk.toString()));
+  session.stdin?.end("input\n");
+  const code = await session.exited;
+
+  expect({ out, err, code }).toEqual({ out: "/tmp/w\ns3\ninput\n", err: "err\n", code: 7 });
+});
+
+test.runIf(canRun)("gives a terminal where the machine can", async () => {
+  const ref = { podUid: "p5", name: "main", attempt: 0 };
+  const session = await runtime.exec(ref, {
+    command: ["sh", "-c", "test -t 0 && test -t 1 && echo terminal"],
+    tty: true,
+    stdin: true,
+  });
+  let out = "";
+  session.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+
+  expect(await session.exited).toBe(0);
+  expect(out).toContain("terminal");
+});
+
+test.runIf(canRun)("a new runtime adopts what runs and learns how the rest ended", async () => {
+  await runtime.createPod(pod("p6"));
+  await runtime.startContainer(spec("p6", ["sleep", "1000"]));
+  await runtime.startContainer(
+    spec("p6", ["sh", "-c", "read x </tmp/go; exit 5"], {
+      name: "other",
+      mounts: [{ containerPath: "/tmp/go", hostPath: fifo(), readOnly: false }],
+    }),
+  );
+  const before = runtime.containers("p6").find((each) => each.name === "main");
+
+  await runtime.close({ keepPods: true });
+  writeFileSync(join(folder, "go"), "x\n");
+  while (!existsSync(join(folder, "node/events/p6.other.0.exit")))
+    await new Promise((resolve) => setImmediate(resolve));
+  runtime = newRuntime();
+  await runtime.start();
+
+  expect(runtime.containers("p6").find((each) => each.name === "main")).toMatchObject({
+    state: "running",
+    startedAtMs: before?.startedAtMs,
+  });
+  expect(runtime.containers("p6").find((each) => each.name === "other")).toMatchObject({
+    state: "exited",
+    exitCode: 5,
+    reason: "Error",
+  });
+  const session = await runtime.exec(
+    { podUid: "p6", name: "main", attempt: 0 },
+    { command: ["true"], tty: false, stdin: false },
+  );
+  session.stdout.resume();
+  session.stderr?.resume();
+  expect(await session.exited).toBe(0);
+});
+
+test.runIf(canRun && isolation.cgroup !== undefined)("a program that uses too much memory is OOMKilled", async () => {
+  await runtime.createPod(pod("p7"));
+  const program = "const a=[];for(;;)a.push(Buffer.alloc(8<<20,1))";
+  await runtime.startContainer(
+    spec("p7", [process.execPath, "-e", program], { limits: { memoryBytes: 96 * 1024 * 1024 } }),
+  );
+
+  expect(await ended("p7")).toMatchObject({ exitCode: 137, reason: "OOMKilled" });
+});
+
+test.runIf(canRun)("logs can be followed, cut and dated", async () => {
+  await runtime.createPod(pod("p8"));
+  await runtime.startContainer(
+    spec("p8", ["sh", "-c", "echo 1; echo 2; read x </tmp/go; echo 3; echo 4"], {
+      mounts: [{ containerPath: "/tmp/go", hostPath: fifo(), readOnly: false }],
+    }),
+  );
+  const follow = logOf("p8", { follow: true });
+  writeFileSync(join(folder, "go"), "x\n");
+
+  expect(await follow).toBe("1\n2\n3\n4\n");
+  expect(await logOf("p8", { tailLines: 2 })).toBe("3\n4\n");
+  expect(await logOf("p8", { timestamps: true, tailLines: 1 })).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z 4\n$/);
+  expect(await logOf("p8", { sinceMs: systemClock.now() + 1000 })).toBe("");
+  expect(await logOf("p8", { limitBytes: 3 })).toBe("1\n2");
+});
+
+test.runIf(canRun)("keeps the pod's own rights small", async () => {
+  await runtime.createPod(pod("p9"));
+  await runtime.startContainer(
+    spec("p9", ["sh", "-c", "grep -E 'CapBnd|NoNewPrivs' /proc/self/status; id -u; id -g; cat /etc/shadow"], {
+      user: { uid: 1000, gid: 1001, allowPrivilegeEscalation: false, dropCapabilities: ["ALL"] },
+    }),
+  );
+  await ended("p9");
+
+  const log = await logOf("p9");
+  expect(log).toContain("NoNewPrivs:\t1");
+  expect(log).toContain("1000\n1001\n");
+  expect(log).toMatch(/shadow: (No such file|Permission denied)/);
+});
+
+test.runIf(isolation.mode === "root")("each pod has an address of its own and reaches the machine", async () => {
+  const first = await runtime.createPod(pod("pa"));
+  const second = await runtime.createPod(pod("pb"));
+  const server = "require('net').createServer(s=>s.end('from '+process.env.N)).listen(7000,()=>console.log('up'))";
+  for (const [uid, name] of [
+    ["pa", "a"],
+    ["pb", "b"],
+  ] as const) {
+    await runtime.startContainer(spec(uid, [process.execPath, "-e", server], { env: [["N", name]] }));
+    for await (const chunk of runtime.logs({ podUid: uid, name: "main", attempt: 0 }, { follow: true }))
+      if (Buffer.from(chunk).toString().includes("up")) break;
+  }
+
+  const connection = await runtime.dial("pb", 7000);
+  let said = "";
+  for await (const chunk of connection) said += String(chunk);
+  const client = `require('net').connect(7000,'${second.ip}').on('data',d=>process.stdout.write(d)).on('close',()=>process.exit())`;
+  const session = await runtime.exec(
+    { podUid: "pa", name: "main", attempt: 0 },
+    { command: [process.execPath, "-e", client], tty: false, stdin: false },
+  );
+  let out = "";
+  session.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+  await session.exited;
+
+  expect(first.ip).not.toBe(second.ip);
+  expect([said, out]).toEqual(["from b", "from b"]);
+});
+
+/** A named pipe that lets a program wait for the test. */
+function fifo(): string {
+  const path = join(folder, "go");
+  if (!existsSync(path)) execFileSync("mkfifo", ["-m", "666", path]);
+  return path;
+}

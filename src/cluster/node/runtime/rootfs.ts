@@ -1,0 +1,414 @@
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
+import { basename, dirname, join, normalize, relative } from "node:path";
+import { NodeError } from "../errors.js";
+import type { ContainerMount } from "./types.js";
+
+/** What the file system of a container is made of. */
+export interface RootPlan {
+  /** An empty folder that becomes the container's root; what the program writes outside of volumes lies here. */
+  readonly root: string;
+  readonly mode: "root" | "user";
+  readonly hasPidNamespace: boolean;
+  readonly mounts: readonly ContainerMount[];
+  readonly imagePaths: readonly string[];
+  readonly imageRoot?: string;
+  readonly readOnlyRoot: boolean;
+  /** Folder that `buildEtcTemplate` filled. */
+  readonly etcTemplate: string;
+  /** Folders of the machine that no pod may see: the data directory. */
+  readonly hiddenPaths: readonly string[];
+}
+
+/** The machine's userland that is visible read-only where it exists. */
+const hostTrees = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/gnu", "/snap"];
+const plainFolders = [
+  "tmp",
+  "run",
+  "root",
+  "home",
+  "mnt",
+  "media",
+  "srv",
+  "var",
+  "var/tmp",
+  "var/log",
+  "var/cache",
+  "var/lib",
+];
+const devices = ["null", "zero", "full", "random", "urandom", "tty"];
+const ownFolder = ".argosy";
+
+/**
+ * Prepares the folder that becomes a container's root and returns the mounts to make, as lines of an fstab: the order
+ * counts. The caller mounts them in a namespace of the container's own, so the machine never sees them.
+ */
+export function prepareRoot(plan: RootPlan): string {
+  const builder = new RootBuilder(plan);
+  return builder.build();
+}
+
+class RootBuilder {
+  readonly #plan: RootPlan;
+  readonly #lines: string[] = [];
+  readonly #mounts: readonly ContainerMount[];
+
+  constructor(plan: RootPlan) {
+    this.#plan = plan;
+    this.#mounts = plan.mounts
+      .map((mount) => ({ ...mount, containerPath: this.#canonical(mount.containerPath) }))
+      .sort((a, b) => depthOf(a.containerPath) - depthOf(b.containerPath));
+  }
+
+  build(): string {
+    const { root } = this.#plan;
+    mkdirSync(root, { recursive: true });
+    if (this.#plan.imageRoot === undefined) this.#hostRoot();
+    else this.#imageRoot(this.#plan.imageRoot);
+    this.#kernelFolders();
+    for (const path of this.#plan.imagePaths) this.#imagePath(path);
+    this.#coverHidden();
+    for (const mount of this.#mounts) this.#mount(mount);
+    return `${this.#lines.join("\n")}\n`;
+  }
+
+  #line(source: string, target: string, type: string, options: string): void {
+    this.#lines.push(`${escapeField(source)} ${escapeField(target)} ${type} ${options} 0 0`);
+  }
+
+  #bind(source: string, target: string, options: { readOnly: boolean; recursive: boolean }): void {
+    const flags = [options.recursive ? "rbind" : "bind"];
+    if (options.readOnly) flags.push("ro", ...lockedFlags(source));
+    this.#line(source, target, "none", flags.join(","));
+  }
+
+  #hostRoot(): void {
+    const { root } = this.#plan;
+    // Devices belong to /dev alone; what a program makes elsewhere is a plain file.
+    this.#line(root, root, "none", this.#plan.mode === "root" ? "bind,nosuid,nodev" : "bind");
+    for (const folder of plainFolders) mkdirSync(join(root, folder), { recursive: true, mode: folderMode(folder) });
+    mkdirSync(join(root, ownFolder, "old"), { recursive: true });
+    link("../run", join(root, "var/run"));
+    for (const tree of hostTrees) {
+      const target = symlinkTarget(tree);
+      if (target !== undefined) link(target, join(root, tree));
+      else if (existsSync(tree)) this.#placeTree(tree);
+    }
+    this.#etc();
+  }
+
+  /** An image with a root of its own: its folder stays as it is, changes go to the container's. */
+  #imageRoot(image: string): void {
+    const { root } = this.#plan;
+    const upper = `${root}.upper`;
+    const work = `${root}.work`;
+    for (const folder of [upper, work]) mkdirSync(folder, { recursive: true });
+    for (const path of [
+      `${ownFolder}/old`,
+      "etc",
+      "proc",
+      "sys",
+      "dev",
+      "tmp",
+      ...this.#mounts.map((mount) => mount.containerPath),
+    ]) {
+      const mount = this.#mounts.find((each) => each.containerPath === path);
+      makeMountPoint(join(upper, path), mount === undefined || isFolder(mount));
+    }
+    const options = `lowerdir=${image},upperdir=${upper},workdir=${work}`;
+    this.#line("overlay", root, "overlay", this.#plan.mode === "user" ? `${options},userxattr` : options);
+  }
+
+  #etc(): void {
+    const { root, etcTemplate } = this.#plan;
+    const shared = join(root, ownFolder, "etc");
+    mkdirSync(shared, { recursive: true });
+    mkdirSync(join(root, "etc"), { recursive: true });
+    this.#bind(etcTemplate, shared, { readOnly: true, recursive: false });
+    const points = this.#mounts.map((mount) => mount.containerPath);
+    for (const name of readdirSync(etcTemplate)) {
+      const path = `/etc/${name}`;
+      if (points.includes(path)) continue;
+      const isAbove = points.some((point) => point.startsWith(`${path}/`));
+      if (!isAbove) link(`../${ownFolder}/etc/${name}`, join(root, "etc", name));
+    }
+  }
+
+  #kernelFolders(): void {
+    const { root, mode, hasPidNamespace } = this.#plan;
+    const isHostRoot = this.#plan.imageRoot === undefined;
+    if (isHostRoot) for (const folder of ["proc", "sys", "dev"]) mkdirSync(join(root, folder), { recursive: true });
+    if (hasPidNamespace) this.#line("proc", join(root, "proc"), "proc", "nosuid,nodev,noexec");
+    else this.#line("/proc", join(root, "proc"), "none", "rbind");
+    if (mode === "root") this.#line("sysfs", join(root, "sys"), "sysfs", "ro,nosuid,nodev,noexec");
+    else this.#line("/sys", join(root, "sys"), "none", "rbind");
+    const dev = isHostRoot ? join(root, "dev") : `${root}.dev`;
+    this.#fillDev(dev);
+    if (!isHostRoot) this.#line(dev, join(root, "dev"), "none", "bind");
+    this.#mountDev(join(root, "dev"));
+  }
+
+  #fillDev(folder: string): void {
+    for (const name of ["pts", "shm", "mqueue"]) mkdirSync(join(folder, name), { recursive: true });
+    for (const name of devices) if (existsSync(`/dev/${name}`)) closeSync(openSync(join(folder, name), "a"));
+    link("/proc/self/fd", join(folder, "fd"));
+    link("/proc/self/fd/0", join(folder, "stdin"));
+    link("/proc/self/fd/1", join(folder, "stdout"));
+    link("/proc/self/fd/2", join(folder, "stderr"));
+    link("pts/ptmx", join(folder, "ptmx"));
+  }
+
+  #mountDev(folder: string): void {
+    for (const name of devices) {
+      if (existsSync(`/dev/${name}`)) this.#line(`/dev/${name}`, join(folder, name), "none", "bind");
+    }
+    this.#line("devpts", join(folder, "pts"), "devpts", "newinstance,ptmxmode=0666,mode=620,nosuid,noexec");
+    if (!this.#mounts.some((mount) => mount.containerPath === "/dev/shm")) {
+      this.#line("tmpfs", join(folder, "shm"), "tmpfs", "size=64m,mode=1777,nosuid,nodev");
+    }
+  }
+
+  #imagePath(path: string): void {
+    if (this.#isVisible(path)) return;
+    if (!existsSync(path))
+      throw new NodeError("CreateContainerError", `the image's file ${path} is not on this machine`);
+    if (statSync(path).isDirectory() && this.#plan.imageRoot === undefined) return this.#placeTree(path);
+    makeMountPoint(join(this.#plan.root, path), statSync(path).isDirectory());
+    this.#bind(path, join(this.#plan.root, path), { readOnly: true, recursive: true });
+  }
+
+  #isVisible(path: string): boolean {
+    return this.#plan.imageRoot === undefined && hostTrees.some((tree) => isWithin(path, tree));
+  }
+
+  /** A folder of the machine at its own path; where a mount point is missing in it, links stand in for its neighbours. */
+  #placeTree(tree: string): void {
+    const target = join(this.#plan.root, tree);
+    const inside = this.#mounts.filter((mount) => isWithin(mount.containerPath, tree) && mount.containerPath !== tree);
+    const missing = inside.filter((mount) => !existsSync(mount.containerPath));
+    mkdirSync(target, { recursive: true });
+    if (missing.length === 0) return this.#bind(tree, target, { readOnly: true, recursive: true });
+    const aside = join(this.#plan.root, ownFolder, "host", tree);
+    mkdirSync(aside, { recursive: true });
+    this.#bind(tree, aside, { readOnly: true, recursive: true });
+    this.#standIn(
+      tree,
+      inside.map((mount) => mount.containerPath),
+    );
+  }
+
+  #standIn(folder: string, points: readonly string[]): void {
+    const target = join(this.#plan.root, folder);
+    mkdirSync(target, { recursive: true });
+    for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+      const path = join(folder, name);
+      if (points.includes(path)) continue;
+      const below = points.filter((point) => isWithin(point, path));
+      if (below.length === 0) link(join("/", ownFolder, "host", path), join(target, name));
+      else this.#standIn(path, below);
+    }
+  }
+
+  #coverHidden(): void {
+    for (const hidden of this.#plan.hiddenPaths) {
+      if (!existsSync(hidden)) continue;
+      const real = realpathSync(hidden);
+      const trees = [...hostTrees, ...this.#plan.imagePaths];
+      if (!trees.some((tree) => isWithin(real, tree))) continue;
+      for (const base of [this.#plan.root, join(this.#plan.root, ownFolder, "host")]) {
+        // Only what is bound shows it: the container's own folders are empty.
+        if (this.#isBound(base, real)) this.#line("tmpfs", join(base, real), "tmpfs", "size=4k,mode=755,ro");
+      }
+    }
+  }
+
+  #isBound(base: string, path: string): boolean {
+    return this.#lines.some((line) => {
+      const target = unescapeField(line.split(" ")[1] ?? "");
+      return target.startsWith(`${base}/`) && isWithin(join(base, path), target) && target !== base;
+    });
+  }
+
+  #mount(mount: ContainerMount): void {
+    const target = join(this.#plan.root, mount.containerPath);
+    const parent = this.#mounts.find(
+      (each) =>
+        each !== mount &&
+        isWithin(mount.containerPath, each.containerPath) &&
+        each.containerPath !== mount.containerPath,
+    );
+    if (parent?.hostPath !== undefined) {
+      const inside = join(parent.hostPath, relative(parent.containerPath, mount.containerPath));
+      if (!existsSync(inside)) makeMountPoint(inside, isFolder(mount));
+    } else if (
+      this.#plan.imageRoot === undefined &&
+      !existsSync(target) &&
+      !this.#liesInBoundTree(mount.containerPath)
+    ) {
+      makeMountPoint(target, isFolder(mount));
+    }
+    if (mount.hostPath === undefined) {
+      const size = mount.sizeBytes === undefined ? "" : `,size=${mount.sizeBytes}`;
+      this.#line("tmpfs", target, "tmpfs", `mode=1777,nosuid,nodev${size}${mount.readOnly ? ",ro" : ""}`);
+    } else this.#bind(mount.hostPath, target, { readOnly: mount.readOnly, recursive: true });
+  }
+
+  #liesInBoundTree(path: string): boolean {
+    return (
+      [...hostTrees, ...this.#plan.imagePaths].some((tree) => isWithin(path, tree) && path !== tree) && existsSync(path)
+    );
+  }
+
+  /** The path without `..` and without the machine's top-level links: `/bin/x` is `/usr/bin/x`. */
+  #canonical(path: string): string {
+    const clean = normalize(join("/", path)).replace(/(.)\/$/, "$1");
+    if (this.#plan.imageRoot !== undefined) return clean;
+    if (clean === "/var/run" || clean.startsWith("/var/run/")) return clean.slice("/var".length);
+    const [, top = "", rest = ""] = /^(\/[^/]+)(.*)$/.exec(clean) ?? [];
+    const target = hostTrees.includes(top) ? symlinkTarget(top) : undefined;
+    return target === undefined ? clean : join("/", target, rest);
+  }
+}
+
+function symlinkTarget(path: string): string | undefined {
+  try {
+    return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function folderMode(folder: string): number {
+  return folder === "tmp" || folder === "var/tmp" ? 0o1777 : 0o755;
+}
+
+function depthOf(path: string): number {
+  return path.split("/").length;
+}
+
+function isFolder(mount: ContainerMount): boolean {
+  return mount.hostPath === undefined || (existsSync(mount.hostPath) && statSync(mount.hostPath).isDirectory());
+}
+
+/** Whether `path` is `folder` or lies in it. */
+export function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
+}
+
+function makeMountPoint(path: string, folder: boolean): void {
+  if (folder) {
+    mkdirSync(path, { recursive: true });
+    return;
+  }
+  mkdirSync(dirname(path), { recursive: true });
+  closeSync(openSync(path, "a"));
+}
+
+function link(target: string, path: string): void {
+  if (!existsSync(path)) symlinkSync(target, path);
+}
+
+function escapeField(text: string): string {
+  return text.replaceAll("\\", "\\134").replaceAll(" ", "\\040").replaceAll("\t", "\\011").replaceAll("\n", "\\012");
+}
+
+function unescapeField(text: string): string {
+  return text.replace(/\\(\d{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** Flags that a less privileged namespace may not take off a mount, so a read-only remount has to repeat them. */
+function lockedFlags(path: string): string[] {
+  const mounts = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" "))
+    .filter((fields) => isWithin(path, unescapeField(fields[4] ?? "-")))
+    .sort((a, b) => (b[4]?.length ?? 0) - (a[4]?.length ?? 0));
+  const options = (mounts[0]?.[5] ?? "").split(",");
+  return ["nosuid", "nodev", "noexec"].filter((flag) => options.includes(flag));
+}
+
+const etcEntries = [
+  "passwd",
+  "group",
+  "services",
+  "protocols",
+  "host.conf",
+  "resolv.conf",
+  "gai.conf",
+  "ld.so.cache",
+  "ld.so.conf",
+  "ld.so.conf.d",
+  "localtime",
+  "timezone",
+  "mime.types",
+  "os-release",
+  "profile",
+  "bash.bashrc",
+  "magic",
+  "locale.conf",
+  "alternatives",
+  "fonts",
+  "ca-certificates",
+  "ca-certificates.conf",
+  "pki",
+  "crypto-policies",
+  "openssl",
+  "gnutls",
+  "ImageMagick-6",
+  "python3",
+  "python3.11",
+  "python3.12",
+  "python3.13",
+  "jupyter",
+  "OpenCL",
+  "vulkan",
+];
+
+/** Fills `folder` with the harmless part of the machine's /etc: names, certificates, loader. Never keys or shadow files. */
+export async function buildEtcTemplate(folder: string): Promise<void> {
+  const { cp, mkdir, rm, writeFile } = await import("node:fs/promises");
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(join(folder, "ssl"), { recursive: true });
+  for (const name of etcEntries) await copy(cp, join("/etc", name), join(folder, name));
+  for (const name of ["certs", "cert.pem", "openssl.cnf"])
+    await copy(cp, join("/etc/ssl", name), join(folder, "ssl", name));
+  await writeFile(
+    join(folder, "nsswitch.conf"),
+    "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+  );
+}
+
+type CopyFunction = typeof import("node:fs/promises").cp;
+
+async function copy(cp: CopyFunction, from: string, to: string): Promise<void> {
+  if (!existsSync(from)) return;
+  const isLink = lstatSync(from).isSymbolicLink();
+  // Links into what pods see stay links (localtime); others (resolv.conf into /run) become files.
+  const dereference = isLink && !hostTrees.some((tree) => isWithin(realpathSync(from), tree));
+  try {
+    await cp(from, to, { recursive: true, dereference, verbatimSymlinks: !dereference, filter: isReadable });
+  } catch (error) {
+    throw new NodeError("EtcTemplate", `copying ${basename(from)} for pods failed`, { cause: error });
+  }
+}
+
+function isReadable(path: string): boolean {
+  try {
+    if (lstatSync(path).isSymbolicLink()) return true;
+    readFileSync(path, { flag: "r" });
+    return true;
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EISDIR";
+  }
+}
