@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../../kernel/clock/types.js";
-import { typeInfo } from "./datatypes.js";
 import type { TensorData, TensorValue } from "./datatypes.js";
+import { typeInfo } from "./datatypes.js";
 import type { Engine } from "./engine.unsafe.js";
 import { RequestError } from "./failures.js";
 
@@ -28,8 +28,8 @@ export interface Batcher {
 interface Job {
   readonly inputs: readonly TensorValue[];
   readonly rows: number;
-  /** Jobs with the same key may share a run: same shapes but for the rows. */
-  readonly key: string;
+  /** Jobs with the same key may share a run: same shapes but for the rows. `undefined`: with none. */
+  readonly key: string | undefined;
   readonly resolve: (outputs: TensorValue[]) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -39,80 +39,99 @@ interface Job {
  * alone runs at once, so idle latency is that of a plain run (unless `maxDelayMs` asks for waiting).
  */
 export function createBatcher(engine: Engine, options: BatchOptions): Batcher {
-  let queue: Job[] = [];
-  let running = false;
-  let delay: Timer | undefined;
-  let shares = engine.batchable && options.maxRows > 1;
+  return new NaturalBatcher(engine, options);
+}
 
-  const start = (): void => {
-    if (running) return;
-    delay?.cancel();
-    delay = undefined;
-    running = true;
-    // One turn of the event loop lets requests that are already here join.
-    setImmediate(() => void drain());
-  };
-  const drain = async (): Promise<void> => {
-    while (queue.length > 0) {
-      const batch = shares ? takeBatch() : queue.splice(0, 1);
-      await runBatch(batch);
-    }
-    running = false;
-  };
-  const takeBatch = (): Job[] => {
-    const first = queue[0];
+class NaturalBatcher implements Batcher {
+  readonly #engine: Engine;
+  readonly #options: BatchOptions;
+  #queue: Job[] = [];
+  #running = false;
+  #delay: Timer | undefined;
+  #shares: boolean;
+
+  constructor(engine: Engine, options: BatchOptions) {
+    this.#engine = engine;
+    this.#options = options;
+    this.#shares = engine.batchable && options.maxRows > 1;
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  infer(inputs: readonly TensorValue[]): Promise<TensorValue[]> {
+    return new Promise((resolve, reject) => {
+      if (this.#queue.length >= this.#options.maxWaiting) {
+        return reject(new RequestError(503, `${this.#queue.length} requests wait already`, { "retry-after": "1" }));
+      }
+      const rows = this.#shares ? (inputs[0]?.shape[0] ?? 1) : 1;
+      const alike = this.#shares && inputs.every((input) => input.shape[0] === rows);
+      this.#queue.push({ inputs, rows, key: alike ? keyOf(inputs) : undefined, resolve, reject });
+      if (!this.#running) this.#schedule();
+    });
+  }
+
+  async idle(): Promise<void> {
+    while (this.#running || this.#queue.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+
+  #schedule(): void {
+    const { maxDelayMs, maxRows, clock } = this.#options;
+    const enough = this.#queue.reduce((sum, job) => sum + job.rows, 0) >= maxRows;
+    if (maxDelayMs > 0 && this.#shares && !enough) this.#delay ??= clock.setTimer(maxDelayMs, () => this.#start());
+    else this.#start();
+  }
+
+  #start(): void {
+    this.#delay?.cancel();
+    this.#delay = undefined;
+    if (this.#running) return;
+    this.#running = true;
+    // One turn of the event loop lets requests that are already here join. Runs report their failures to their jobs.
+    setImmediate(() => void this.#drain());
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#queue.length > 0) await this.#run(this.#takeBatch());
+    this.#running = false;
+  }
+
+  #takeBatch(): Job[] {
+    const [first] = this.#queue;
+    if (!this.#shares || first?.key === undefined) return this.#queue.splice(0, 1);
     const batch: Job[] = [];
     const rest: Job[] = [];
     let rows = 0;
-    for (const job of queue) {
-      if (job === first || (job.key === first?.key && rows + job.rows <= options.maxRows)) {
+    for (const job of this.#queue) {
+      if (job === first || (job.key === first.key && rows + job.rows <= this.#options.maxRows)) {
         batch.push(job);
         rows += job.rows;
       } else rest.push(job);
     }
-    queue = rest;
+    this.#queue = rest;
     return batch;
-  };
-  const runBatch = async (batch: readonly Job[]): Promise<void> => {
+  }
+
+  async #run(batch: readonly Job[]): Promise<void> {
     const [only] = batch;
     if (only === undefined) return;
-    const started = options.clock.monotonicMs();
+    const { clock, onRun } = this.#options;
+    const started = clock.monotonicMs();
     const rows = batch.reduce((sum, job) => sum + job.rows, 0);
     try {
-      const outputs = await engine.run(batch.length === 1 ? only.inputs : joinInputs(batch, rows));
-      options.onRun(rows, batch.length, options.clock.monotonicMs() - started);
+      const outputs = await this.#engine.run(batch.length === 1 ? only.inputs : joinInputs(batch, rows));
+      onRun(rows, batch.length, clock.monotonicMs() - started);
       if (batch.length === 1) return only.resolve(outputs);
       if (outputs.every((output) => output.shape[0] === rows)) return splitOutputs(batch, outputs);
       // The model does not keep rows apart, whatever it declares.
-      shares = false;
+      this.#shares = false;
     } catch (error) {
       if (batch.length === 1) return only.reject(error);
     }
     // One bad request must not fail its neighbours: each on its own.
-    for (const job of batch) await runBatch([job]);
-  };
-
-  return {
-    infer: (inputs) =>
-      new Promise((resolve, reject) => {
-        if (queue.length >= options.maxWaiting) {
-          return reject(new RequestError(503, `${queue.length} requests wait already`, { "retry-after": "1" }));
-        }
-        const rows = shares ? (inputs[0]?.shape[0] ?? 1) : 1;
-        const alike = shares && inputs.every((input) => input.shape[0] === rows);
-        queue.push({ inputs, rows, key: alike ? keyOf(inputs) : `single ${queue.length}`, resolve, reject });
-        if (options.maxDelayMs === 0 || !shares || running) return start();
-        const waitingRows = queue.reduce((sum, job) => sum + job.rows, 0);
-        if (waitingRows >= options.maxRows) start();
-        else delay ??= options.clock.setTimer(options.maxDelayMs, start);
-      }),
-    get waiting() {
-      return queue.length;
-    },
-    async idle() {
-      while (running || queue.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
-    },
-  };
+    for (const job of batch) await this.#run([job]);
+  }
 }
 
 function keyOf(inputs: readonly TensorValue[]): string {
@@ -126,7 +145,11 @@ function joinInputs(batch: readonly Job[], rows: number): TensorValue[] {
   return (first?.inputs ?? []).map((input, index) => {
     const parts = batch.map((job) => job.inputs[index]?.data ?? []);
     const shape = [rows, ...input.shape.slice(1)];
-    return { ...input, shape, data: joinData(parts, typeInfo(input.datatype).make(shape.reduce((product, size) => product * size, 1))) };
+    return {
+      ...input,
+      shape,
+      data: joinData(parts, typeInfo(input.datatype).make(shape.reduce((product, size) => product * size, 1))),
+    };
   });
 }
 

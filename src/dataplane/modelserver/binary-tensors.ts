@@ -1,19 +1,26 @@
 /** The binary tensor extension: raw little-endian tensors behind the JSON head. */
 import { isUtf8 } from "node:buffer";
-import { typeInfo } from "./datatypes.js";
 import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
+import { typeInfo } from "./datatypes.js";
 import { RequestError } from "./failures.js";
 import { checkText } from "./json-tensors.js";
 
 /** Reads a tensor of `count` elements that takes up exactly `bytes`. */
-export function readBinaryData(bytes: Uint8Array, tensor: { name: string; datatype: Datatype; count: number }): TensorData {
+export function readBinaryData(
+  bytes: Uint8Array,
+  tensor: { name: string; datatype: Datatype; count: number },
+): TensorData {
   const { name, datatype, count } = tensor;
   const info = typeInfo(datatype);
   if (info.bytes === 0) return readTexts(bytes, name, count);
   if (bytes.length !== count * info.bytes) {
-    throw new RequestError(400, `input ${name}: ${bytes.length} bytes of binary data, but its shape needs ${count * info.bytes}`);
+    throw new RequestError(
+      400,
+      `input ${name}: ${bytes.length} bytes of binary data, but its shape needs ${count * info.bytes}`,
+    );
   }
-  if (datatype === "BOOL" && bytes.some((bit) => bit > 1)) throw new RequestError(400, `input ${name}: BOOL bytes are 0 or 1`);
+  if (datatype === "BOOL" && bytes.some((bit) => bit > 1))
+    throw new RequestError(400, `input ${name}: BOOL bytes are 0 or 1`);
   if (bytes.byteOffset % info.bytes === 0) return info.view(bytes.buffer, bytes.byteOffset, count);
   return info.view(new Uint8Array(bytes).buffer, 0, count);
 }
@@ -26,13 +33,19 @@ function readTexts(bytes: Uint8Array, name: string, count: number): string[] {
     if (at + 4 > buffer.length) throw new RequestError(400, `input ${name}: a length is cut short`);
     const length = buffer.readUInt32LE(at);
     at += 4;
-    if (length > buffer.length - at) throw new RequestError(400, `input ${name}: element ${texts.length} runs past the tensor's end`);
+    if (length > buffer.length - at)
+      throw new RequestError(400, `input ${name}: element ${texts.length} runs past the tensor's end`);
     const content = buffer.subarray(at, at + length);
-    if (!isUtf8(content)) throw new RequestError(400, `input ${name}: element ${texts.length} is not UTF-8, which text tensors cannot carry`);
+    if (!isUtf8(content))
+      throw new RequestError(
+        400,
+        `input ${name}: element ${texts.length} is not UTF-8, which text tensors cannot carry`,
+      );
     texts.push(checkText(content.toString("utf8"), name, texts.length));
     at += length;
   }
-  if (texts.length !== count) throw new RequestError(400, `input ${name}: ${texts.length} elements, but its shape needs ${count}`);
+  if (texts.length !== count)
+    throw new RequestError(400, `input ${name}: ${texts.length} elements, but its shape needs ${count}`);
   return texts;
 }
 

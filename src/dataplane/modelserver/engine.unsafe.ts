@@ -4,8 +4,8 @@
  */
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { messageOf } from "../../kernel/errors/index.js";
-import { datatypeOfOrt, typeInfo } from "./datatypes.js";
 import type { TensorData, TensorSpec, TensorValue } from "./datatypes.js";
+import { datatypeOfOrt, typeInfo } from "./datatypes.js";
 import { ModelError, RequestError } from "./failures.js";
 
 /** A loaded model: what it takes and gives, and running it. */
@@ -43,7 +43,9 @@ export async function loadEngine(file: string, options: EngineOptions = {}): Pro
   }
   const inputs = describeTensors(session.inputMetadata, file);
   const outputs = describeTensors(session.outputMetadata, file);
-  const first = new Set([...session.inputMetadata, ...session.outputMetadata].map((value) => (value.isTensor ? value.shape[0] : undefined)));
+  const first = new Set(
+    [...session.inputMetadata, ...session.outputMetadata].map((value) => (value.isTensor ? value.shape[0] : undefined)),
+  );
   const batchable = inputs.length > 0 && first.size === 1 && typeof [...first][0] === "string";
   return {
     inputs,
@@ -71,8 +73,14 @@ export async function loadEngine(file: string, options: EngineOptions = {}): Pro
 /** What the data of a request caused is the request's fault; the rest is ours. */
 function asRequestError(error: unknown): RequestError {
   const message = messageOf(error);
-  const fault = /Got invalid dimensions|Non-zero status code|Unexpected input data type|Invalid rank|data bounds|shape/i.test(message);
-  return new RequestError(fault ? 400 : 500, `the model could not compute: ${message.replaceAll("\n", " ").slice(0, 400)}`);
+  const fault =
+    /Got invalid dimensions|Non-zero status code|Unexpected input data type|Invalid rank|data bounds|shape/i.test(
+      message,
+    );
+  return new RequestError(
+    fault ? 400 : 500,
+    `the model could not compute: ${message.replaceAll("\n", " ").slice(0, 400)}`,
+  );
 }
 
 function makeTensor(runtime: Runtime, value: TensorValue): Tensor {
@@ -93,9 +101,21 @@ async function loadRuntime(): Promise<Runtime> {
 
 function describeTensors(metadata: readonly InferenceSession.ValueMetadata[], file: string): TensorSpec[] {
   return metadata.map((value) => {
-    if (!value.isTensor) throw new ModelError("ModelLoadFailed", `${file}: ${value.name} is no tensor (a sequence or a map); only tensors can be served`);
+    if (!value.isTensor)
+      throw new ModelError(
+        "ModelLoadFailed",
+        `${file}: ${value.name} is no tensor (a sequence or a map); only tensors can be served`,
+      );
     const datatype = datatypeOfOrt(value.type);
-    if (datatype === undefined) throw new ModelError("ModelLoadFailed", `${file}: ${value.name} has element type ${value.type}, which has no datatype in the protocol`);
-    return { name: value.name, datatype, shape: value.shape.map((size) => (typeof size === "number" && size >= 0 ? size : -1)) };
+    if (datatype === undefined)
+      throw new ModelError(
+        "ModelLoadFailed",
+        `${file}: ${value.name} has element type ${value.type}, which has no datatype in the protocol`,
+      );
+    return {
+      name: value.name,
+      datatype,
+      shape: value.shape.map((size) => (typeof size === "number" && size >= 0 ? size : -1)),
+    };
   });
 }

@@ -44,7 +44,9 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
 async function decode(body: Buffer, coding: string, limit: number): Promise<Buffer> {
   if (coding === "identity" || coding === "") return body;
   if (coding !== "gzip" && coding !== "x-gzip" && coding !== "deflate") {
-    throw new RequestError(415, `content coding ${coding} is not offered; send gzip, deflate or none`, { "accept-encoding": "gzip, deflate" });
+    throw new RequestError(415, `content coding ${coding} is not offered; send gzip, deflate or none`, {
+      "accept-encoding": "gzip, deflate",
+    });
   }
   try {
     return await decoders[coding](body, { maxOutputLength: limit });
@@ -54,18 +56,27 @@ async function decode(body: Buffer, coding: string, limit: number): Promise<Buff
   }
 }
 
-const tooLarge = (limit: number): RequestError => new RequestError(413, `the body is larger than ${limit} bytes`, { connection: "close" });
+const tooLarge = (limit: number): RequestError =>
+  new RequestError(413, `the body is larger than ${limit} bytes`, { connection: "close" });
 
 /** Sends an answer; to HEAD without its body. */
 export function sendAnswer(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
   if (response.writableEnded || response.destroyed) return;
   const length = typeof answer.body === "string" ? Buffer.byteLength(answer.body) : answer.body.length;
-  response.writeHead(answer.status, { "content-type": answer.type ?? "application/json", "content-length": length, ...answer.headers });
+  response.writeHead(answer.status, {
+    "content-type": answer.type ?? "application/json",
+    "content-length": length,
+    ...answer.headers,
+  });
   response.end(request.method === "HEAD" ? undefined : answer.body);
 }
 
 /** The protocol's error object. */
-export const errorAnswer = (error: RequestError): Answer => ({ status: error.status, headers: error.headers, body: JSON.stringify({ error: error.message }) });
+export const errorAnswer = (error: RequestError): Answer => ({
+  status: error.status,
+  headers: error.headers,
+  body: JSON.stringify({ error: error.message }),
+});
 
 /** A JSON answer. */
 export const jsonAnswer = (value: unknown, status = 200): Answer => ({ status, body: JSON.stringify(value) });
@@ -81,8 +92,14 @@ export function refuseAmbiguous(request: IncomingMessage): void {
   }
   const { headers } = request;
   const coded = headers["transfer-encoding"];
-  if (hosts > 1 || (hosts === 0 && request.httpVersionMinor === 1)) throw new RequestError(400, "a request needs exactly one Host header", { connection: "close" });
-  if (coded !== undefined && (headers["content-length"] !== undefined || coded.trim().toLowerCase() !== "chunked" || request.httpVersionMinor === 0)) {
+  if (hosts > 1 || (hosts === 0 && request.httpVersionMinor === 1))
+    throw new RequestError(400, "a request needs exactly one Host header", { connection: "close" });
+  if (
+    coded !== undefined &&
+    (headers["content-length"] !== undefined ||
+      coded.trim().toLowerCase() !== "chunked" ||
+      request.httpVersionMinor === 0)
+  ) {
     throw new RequestError(400, "Transfer-Encoding must be chunked, alone, and HTTP/1.1", { connection: "close" });
   }
 }

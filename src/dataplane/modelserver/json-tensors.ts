@@ -1,5 +1,5 @@
-import { typeInfo } from "./datatypes.js";
 import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
+import { typeInfo } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
 import { RequestError } from "./failures.js";
 import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
@@ -27,35 +27,55 @@ export function readShape(shape: ExactJson | undefined, input: string): { shape:
     sizes.push(size);
     count *= size;
   }
-  if (sizes.some((size) => size > MAX_ELEMENTS) || count > MAX_ELEMENTS) throw new RequestError(400, `input ${input}: shape [${sizes.join(",")}] is too large`);
+  if (sizes.some((size) => size > MAX_ELEMENTS) || count > MAX_ELEMENTS)
+    throw new RequestError(400, `input ${input}: shape [${sizes.join(",")}] is too large`);
   return { shape: sizes, count };
 }
 
 /** Reads `data`, flat or nested as the shape is, into a tensor's memory. Every element must be of the datatype and in its range. */
-export function readJsonData(data: ExactJson | undefined, tensor: { name: string; datatype: Datatype; shape: readonly number[]; count: number }): TensorData {
+export function readJsonData(
+  data: ExactJson | undefined,
+  tensor: { name: string; datatype: Datatype; shape: readonly number[]; count: number },
+): TensorData {
   const { name, datatype, shape, count } = tensor;
   if (!Array.isArray(data)) throw new RequestError(400, `input ${name}: data must be a list`);
   if (datatype === "BF16") throw new RequestError(400, `input ${name}: BF16 has no JSON form; send it as binary data`);
   let flat: readonly ExactJson[] = data;
   if (Array.isArray(data[0])) {
-    if (data.length !== (shape[0] ?? -1)) throw new RequestError(400, `input ${name}: ${data.length} rows, but the shape says ${shape[0] ?? "one element"}`);
+    if (data.length !== (shape[0] ?? -1))
+      throw new RequestError(
+        400,
+        `input ${name}: ${data.length} rows, but the shape says ${shape[0] ?? "one element"}`,
+      );
     const gathered: ExactJson[] = [];
     gatherNested(data, shape, 0, { name, gathered });
     flat = gathered;
   }
   if (flat.length !== count) {
-    throw new RequestError(400, `input ${name}: ${flat.length} elements, but shape [${shape.join(",")}] needs ${count}`);
+    throw new RequestError(
+      400,
+      `input ${name}: ${flat.length} elements, but shape [${shape.join(",")}] needs ${count}`,
+    );
   }
   return fill(flat, datatype, name);
 }
 
-function gatherNested(value: readonly ExactJson[], shape: readonly number[], depth: number, into: { name: string; gathered: ExactJson[] }): void {
+function gatherNested(
+  value: readonly ExactJson[],
+  shape: readonly number[],
+  depth: number,
+  into: { name: string; gathered: ExactJson[] },
+): void {
   if (value.length !== shape[depth]) {
-    throw new RequestError(400, `input ${into.name}: a list of ${value.length} in dimension ${depth}, but the shape says ${shape[depth] ?? "no more"}`);
+    throw new RequestError(
+      400,
+      `input ${into.name}: a list of ${value.length} in dimension ${depth}, but the shape says ${shape[depth] ?? "no more"}`,
+    );
   }
   const last = depth === shape.length - 1;
   for (const item of value) {
-    if (Array.isArray(item) === last) throw new RequestError(400, `input ${into.name}: data are not nested as shape [${shape.join(",")}] is`);
+    if (Array.isArray(item) === last)
+      throw new RequestError(400, `input ${into.name}: data are not nested as shape [${shape.join(",")}] is`);
     if (Array.isArray(item)) gatherNested(item, shape, depth + 1, into);
     else into.gathered.push(item);
   }
@@ -65,7 +85,12 @@ function fill(flat: readonly ExactJson[], datatype: Datatype, name: string): Ten
   const info = typeInfo(datatype);
   switch (info.form) {
     case "float":
-      return fillFloats(flat, datatype === "FP32" ? new Float32Array(flat.length) : new Float64Array(flat.length), datatype, name);
+      return fillFloats(
+        flat,
+        datatype === "FP32" ? new Float32Array(flat.length) : new Float64Array(flat.length),
+        datatype,
+        name,
+      );
     case "bigint":
       return fillBigints(flat, datatype, name);
     case "text":
@@ -75,13 +100,19 @@ function fill(flat: readonly ExactJson[], datatype: Datatype, name: string): Ten
   }
 }
 
-function fillFloats(flat: readonly ExactJson[], out: Float32Array | Float64Array, datatype: Datatype, name: string): TensorData {
+function fillFloats(
+  flat: readonly ExactJson[],
+  out: Float32Array | Float64Array,
+  datatype: Datatype,
+  name: string,
+): TensorData {
   for (let index = 0; index < flat.length; index++) {
     const item = flat[index];
     const value = typeof item === "bigint" ? Number(item) : item;
     if (typeof value !== "number") refuse(item, datatype, { name, index });
     out[index] = value;
-    if (!Number.isFinite(out[index])) throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
+    if (!Number.isFinite(out[index]))
+      throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
   }
   return out;
 }
@@ -92,7 +123,8 @@ function fillBigints(flat: readonly ExactJson[], datatype: Datatype, name: strin
   for (let index = 0; index < flat.length; index++) {
     const item = flat[index];
     if (typeof item === "number" && Number.isInteger(item) && !Number.isSafeInteger(item)) throw new DigitsLost();
-    if (typeof item !== "bigint" && !(typeof item === "number" && Number.isInteger(item))) refuse(item, datatype, { name, index });
+    if (typeof item !== "bigint" && !(typeof item === "number" && Number.isInteger(item)))
+      refuse(item, datatype, { name, index });
     const value = BigInt(item);
     if (value < (min ?? 0n) || value > (max ?? 0n)) refuse(item, datatype, { name, index });
     out[index] = value;
@@ -109,7 +141,8 @@ function fillTexts(flat: readonly ExactJson[], name: string): TensorData {
 
 /** onnxruntime's text tensors end at a NUL: what would be cut is refused. */
 export function checkText(text: string, name: string, index: number): string {
-  if (text.includes("\0")) throw new RequestError(400, `input ${name}: element ${index} holds a NUL byte, which text tensors cannot carry`);
+  if (text.includes("\0"))
+    throw new RequestError(400, `input ${name}: element ${index} holds a NUL byte, which text tensors cannot carry`);
   return text;
 }
 
@@ -126,10 +159,12 @@ function fillNumbers(flat: readonly ExactJson[], datatype: Datatype, name: strin
     } else if (info.form === "half") {
       if (typeof item !== "number") refuse(item, datatype, { name, index });
       const half = toHalf(item);
-      if ((half & 0x7c00) === 0x7c00) throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
+      if ((half & 0x7c00) === 0x7c00)
+        throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
       out[index] = half;
     } else {
-      if (typeof item !== "number" || !Number.isInteger(item) || item < min || item > max) refuse(item, datatype, { name, index });
+      if (typeof item !== "number" || !Number.isInteger(item) || item < min || item > max)
+        refuse(item, datatype, { name, index });
       out[index] = item;
     }
   }
@@ -144,7 +179,11 @@ function refuse(item: ExactJson | undefined, datatype: Datatype, at: { name: str
 export function describe(value: ExactJson | undefined): string {
   if (value === undefined) return "missing";
   if (typeof value === "bigint") return value.toString();
-  const text = Array.isArray(value) ? "a list" : typeof value === "object" && value !== null ? "an object" : JSON.stringify(value);
+  const text = Array.isArray(value)
+    ? "a list"
+    : typeof value === "object" && value !== null
+      ? "an object"
+      : JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
@@ -152,7 +191,10 @@ export function describe(value: ExactJson | undefined): string {
 export function writeJsonData(tensor: TensorValue, start = 0, end = tensor.data.length): string {
   const { data, datatype } = tensor;
   if (Array.isArray(data)) {
-    return data.slice(start, end).map((text) => JSON.stringify(text)).join(",");
+    return data
+      .slice(start, end)
+      .map((text) => JSON.stringify(text))
+      .join(",");
   }
   if (datatype === "BOOL" && data instanceof Uint8Array) {
     return Array.from(data.subarray(start, end), (bit) => (bit === 0 ? "false" : "true")).join(",");
@@ -163,7 +205,8 @@ export function writeJsonData(tensor: TensorValue, start = 0, end = tensor.data.
   }
   if (data instanceof Float32Array || data instanceof Float64Array) {
     let out = "";
-    for (let index = start; index < end; index++) out += index === start ? finite(data[index] ?? 0, tensor.name) : `,${finite(data[index] ?? 0, tensor.name)}`;
+    for (let index = start; index < end; index++)
+      out += index === start ? finite(data[index] ?? 0, tensor.name) : `,${finite(data[index] ?? 0, tensor.name)}`;
     return out;
   }
   return data.subarray(start, end).join(",");
@@ -185,6 +228,7 @@ function nest(tensor: TensorValue, shape: readonly number[], start: number, size
 }
 
 function finite(value: number, name: string): number {
-  if (!Number.isFinite(value)) throw new RequestError(400, `output ${name} holds ${value}, which JSON cannot say; ask for binary data`);
+  if (!Number.isFinite(value))
+    throw new RequestError(400, `output ${name} holds ${value}, which JSON cannot say; ask for binary data`);
   return value;
 }

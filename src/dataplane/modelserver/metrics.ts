@@ -41,7 +41,15 @@ export function createMetrics(): ServerMetrics {
     let counters = models.get(key);
     if (counters === undefined) {
       const labels = `model="${escapeLabel(model)}",version="${escapeLabel(version)}"`;
-      counters = { labels, succeeded: 0, failed: 0, runs: 0, rows: 0, runSeconds: 0, latency: { counts: new Float64Array(BUCKETS_S.length), sum: 0, total: 0 } };
+      counters = {
+        labels,
+        succeeded: 0,
+        failed: 0,
+        runs: 0,
+        rows: 0,
+        runSeconds: 0,
+        latency: { counts: new Float64Array(BUCKETS_S.length), sum: 0, total: 0 },
+      };
       models.set(key, counters);
     }
     return counters;
@@ -78,14 +86,23 @@ function observe(histogram: Histogram, seconds: number): void {
   }
 }
 
-function renderPage(models: readonly ModelCounters[], responses: ReadonlyMap<number, number>, gauges: Parameters<ServerMetrics["render"]>[0]): string {
+function renderPage(
+  models: readonly ModelCounters[],
+  responses: ReadonlyMap<number, number>,
+  gauges: Parameters<ServerMetrics["render"]>[0],
+): string {
   const lines: string[] = [];
   const family = (name: string, type: string, help: string, values: readonly string[]): void => {
     lines.push(`# HELP argosy_modelserver_${name} ${help}`, `# TYPE argosy_modelserver_${name} ${type}`);
     for (const value of values) lines.push(`argosy_modelserver_${name}${value}`);
   };
   const perModel = (name: string, help: string, value: (model: ModelCounters) => number): void =>
-    family(name, "counter", help, models.map((model) => `{${model.labels}} ${value(model)}`));
+    family(
+      name,
+      "counter",
+      help,
+      models.map((model) => `{${model.labels}} ${value(model)}`),
+    );
   perModel("inferences_total", "Inference requests answered.", (model) => model.succeeded);
   perModel("inference_failures_total", "Inference requests that failed.", (model) => model.failed);
   perModel("runs_total", "Runs of the model; fewer than inferences where requests shared one.", (model) => model.runs);
@@ -98,9 +115,15 @@ function renderPage(models: readonly ModelCounters[], responses: ReadonlyMap<num
     `_count{${labels}} ${total}`,
   ]);
   family("inference_seconds", "histogram", "Time from the whole request to its answer.", latency);
-  family("http_responses_total", "counter", "HTTP answers by status.", [...responses].map(([status, count]) => `{code="${status}"} ${count}`));
+  family(
+    "http_responses_total",
+    "counter",
+    "HTTP answers by status.",
+    [...responses].map(([status, count]) => `{code="${status}"} ${count}`),
+  );
   for (const [name, { help, value }] of Object.entries(gauges)) family(name, "gauge", help, [` ${value}`]);
   return `${lines.join("\n")}\n`;
 }
 
-const escapeLabel = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+const escapeLabel = (text: string): string =>
+  text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");

@@ -45,13 +45,20 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
     return value;
   };
   const maxBatchSize = number("max_batch_size", member(raw, "max_batch_size"));
-  const delay = number("dynamic_batching.max_queue_delay_microseconds", member(raw, "dynamic_batching", "max_queue_delay_microseconds"));
+  const delay = number(
+    "dynamic_batching.max_queue_delay_microseconds",
+    member(raw, "dynamic_batching", "max_queue_delay_microseconds"),
+  );
   const latest = number("version_policy.latest.num_versions", member(raw, "version_policy", "latest", "num_versions"));
   const specific = member(raw, "version_policy", "specific", "versions");
   return {
     ...(maxBatchSize === undefined ? {} : { maxBatchSize }),
     maxDelayMs: (delay ?? 0) / 1000,
-    versionPolicy: Array.isArray(specific) ? { specific: specific.map(String) } : latest === undefined ? "all" : { latest },
+    versionPolicy: Array.isArray(specific)
+      ? { specific: specific.map(String) }
+      : latest === undefined
+        ? "all"
+        : { latest },
     raw,
   };
 }
@@ -62,14 +69,20 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
  */
 export async function listVersions(folder: string, policy: ModelConfig["versionPolicy"]): Promise<ModelVersionFile[]> {
   const entries = await readFolder(folder);
-  const numbers = entries.filter((entry) => entry.isDirectory() && /^[1-9]\d{0,17}$/.test(entry.name)).map((entry) => entry.name);
+  const numbers = entries
+    .filter((entry) => entry.isDirectory() && /^[1-9]\d{0,17}$/.test(entry.name))
+    .map((entry) => entry.name);
   if (numbers.length === 0) return [{ version: "1", file: await onnxFileOf(folder) }];
   numbers.sort((a, b) => Number(a) - Number(b));
   const chosen = numbers.filter((version, index) => {
     if (policy === "all") return true;
     return "latest" in policy ? index >= numbers.length - policy.latest : policy.specific.includes(version);
   });
-  if (chosen.length === 0) throw new ModelError("ModelNotFound", `${folder}: version_policy leaves none of the versions ${numbers.join(", ")}`);
+  if (chosen.length === 0)
+    throw new ModelError(
+      "ModelNotFound",
+      `${folder}: version_policy leaves none of the versions ${numbers.join(", ")}`,
+    );
   return Promise.all(chosen.map(async (version) => ({ version, file: await onnxFileOf(join(folder, version)) })));
 }
 
@@ -81,11 +94,17 @@ export async function listModelFolders(repository: string): Promise<Map<string, 
 }
 
 async function onnxFileOf(folder: string): Promise<string> {
-  const names = (await readFolder(folder)).filter((entry) => !entry.isDirectory() && entry.name.endsWith(".onnx")).map((entry) => entry.name);
+  const names = (await readFolder(folder))
+    .filter((entry) => !entry.isDirectory() && entry.name.endsWith(".onnx"))
+    .map((entry) => entry.name);
   const [first] = names;
   if (names.includes("model.onnx")) return join(folder, "model.onnx");
   if (first === undefined) throw new ModelError("ModelNotFound", `${folder} holds no .onnx file`);
-  if (names.length > 1) throw new ModelError("ModelLoadFailed", `${folder} holds several .onnx files (${names.join(", ")}) and none is model.onnx`);
+  if (names.length > 1)
+    throw new ModelError(
+      "ModelLoadFailed",
+      `${folder} holds several .onnx files (${names.join(", ")}) and none is model.onnx`,
+    );
   return join(folder, first);
 }
 
@@ -93,7 +112,9 @@ async function readFolder(folder: string) {
   try {
     return await readdir(folder, { withFileTypes: true });
   } catch (error) {
-    throw new ModelError("ModelNotFound", `cannot read the model folder ${folder}: ${messageOf(error)}`, { cause: error });
+    throw new ModelError("ModelNotFound", `cannot read the model folder ${folder}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -2,16 +2,16 @@ import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import type { Json } from "../../kernel/kinds/object.js";
 import type { Logger } from "../../kernel/log/types.js";
-import { createBatcher } from "./batcher.js";
 import type { Batcher } from "./batcher.js";
-import { typeInfo } from "./datatypes.js";
+import { createBatcher } from "./batcher.js";
 import type { TensorSpec } from "./datatypes.js";
-import { loadEngine } from "./engine.unsafe.js";
+import { typeInfo } from "./datatypes.js";
 import type { Engine } from "./engine.unsafe.js";
+import { loadEngine } from "./engine.unsafe.js";
 import { ModelError, RequestError } from "./failures.js";
 import type { ServerMetrics } from "./metrics.js";
-import { listModelFolders, listVersions, readModelConfig } from "./model-folder.js";
 import type { ModelConfig, ModelVersionFile } from "./model-folder.js";
+import { listModelFolders, listVersions, readModelConfig } from "./model-folder.js";
 
 /** A version that answers. */
 export interface ServedModel {
@@ -63,7 +63,6 @@ export interface Repository {
 }
 
 interface Slot {
-  readonly folder: string;
   state: "READY" | "LOADING" | "UNAVAILABLE";
   /** Words for people when it is not ready. */
   reason: string;
@@ -74,77 +73,109 @@ interface Slot {
 
 /** Opens a repository; nothing is loaded yet. */
 export function createRepository(options: RepositoryOptions): Repository {
-  const { source, log } = options;
-  const slots = new Map<string, Slot>();
-  const single = "name" in source;
-  const slotOf = (name: string, folder: string): Slot => {
-    const slot = slots.get(name) ?? { folder, state: "UNAVAILABLE", reason: "", config: {}, versions: [], failed: [] };
-    slots.set(name, slot);
-    return slot;
-  };
-  const folders = async (): Promise<ReadonlyMap<string, string>> =>
-    single ? new Map([[source.name, source.folder]]) : listModelFolders(source.repository);
+  return new FolderRepository(options);
+}
 
-  const load = async (name: string): Promise<void> => {
-    const folder = (await folders()).get(name);
+class FolderRepository implements Repository {
+  readonly #options: RepositoryOptions;
+  readonly #slots = new Map<string, Slot>();
+
+  constructor(options: RepositoryOptions) {
+    this.#options = options;
+  }
+
+  async loadAll(): Promise<void> {
+    const names = [...(await this.#folders()).keys()];
+    for (const name of names) this.#slotOf(name).state = "LOADING";
+    for (const name of names) {
+      try {
+        await this.load(name);
+      } catch (error) {
+        if ("name" in this.#options.source) throw error;
+      }
+    }
+  }
+
+  async load(name: string): Promise<void> {
+    const folder = (await this.#folders()).get(name);
     if (folder === undefined) throw new ModelError("ModelNotFound", `the repository has no model ${name}`);
-    const slot = slotOf(name, folder);
-    if (slot.versions.length === 0) slot.state = "LOADING";
+    const slot = this.#slotOf(name);
     const before = slot.versions;
+    if (before.length === 0) slot.state = "LOADING";
     try {
       const config = await readModelConfig(folder);
-      const loaded = await loadVersions(name, await listVersions(folder, config.versionPolicy), config, options);
-      Object.assign(slot, { ...loaded, state: loaded.versions.length > 0 ? "READY" : "UNAVAILABLE", config: config.raw, reason: loaded.failed[0]?.reason ?? "" });
-      log.info("model loaded", { model: name, versions: loaded.versions.map(({ served }) => served.version) });
+      const loaded = await loadVersions(name, await listVersions(folder, config.versionPolicy), config, this.#options);
+      const [failure] = loaded.failed;
+      if (loaded.versions.length === 0 && failure !== undefined)
+        throw new ModelError("ModelLoadFailed", failure.reason);
+      Object.assign(slot, { ...loaded, state: "READY", config: config.raw, reason: "" });
+      this.#options.log.info("model loaded", { model: name, versions: this.versions(name) });
       await Promise.all(before.map(closeVersion));
-      if (loaded.versions.length === 0) throw new ModelError("ModelLoadFailed", slot.reason);
     } catch (error) {
+      // Versions that answered before go on answering.
       if (before.length === 0) Object.assign(slot, { state: "UNAVAILABLE", reason: messageOf(error) });
-      log.error("model cannot be loaded", { model: name, err: error });
+      this.#options.log.error("model cannot be loaded", { model: name, err: error });
       throw error;
     }
-  };
-  const find = (name: string, version?: string): ServedModel => {
-    const slot = slots.get(name);
+  }
+
+  async unload(name: string): Promise<void> {
+    const slot = this.#slots.get(name);
+    if (slot === undefined) throw new ModelError("ModelNotFound", `there is no model ${name}`);
+    const { versions } = slot;
+    Object.assign(slot, { state: "UNAVAILABLE", reason: "unloaded", versions: [], failed: [] });
+    await Promise.all(versions.map(closeVersion));
+  }
+
+  find(name: string, version?: string): ServedModel {
+    const slot = this.#slots.get(name);
     if (slot === undefined) throw new RequestError(404, `there is no model ${name}`);
-    const entry = version === undefined ? slot.versions.at(-1) : slot.versions.find(({ served }) => served.version === version);
-    if (slot.state !== "READY") throw unavailable(`model ${name} is ${slot.state === "LOADING" ? "still loading" : "not available"}`, slot.reason);
+    if (slot.state !== "READY")
+      throw unavailable(
+        `model ${name} is ${slot.state === "LOADING" ? "still loading" : "not available"}`,
+        slot.reason,
+      );
+    const entry =
+      version === undefined ? slot.versions.at(-1) : slot.versions.find(({ served }) => served.version === version);
     if (entry !== undefined) return entry.served;
     const failure = slot.failed.find((each) => each.version === version);
-    if (failure !== undefined) throw unavailable(`model ${name} version ${failure.version} is not available`, failure.reason);
+    if (failure !== undefined)
+      throw unavailable(`model ${name} version ${failure.version} is not available`, failure.reason);
     throw new RequestError(404, `model ${name} has no version ${version ?? ""}`);
-  };
-  return {
-    async loadAll() {
-      const names = [...(await folders()).entries()];
-      for (const [name, folder] of names) slotOf(name, folder).state = "LOADING";
-      for (const [name] of names) {
-        try {
-          await load(name);
-        } catch (error) {
-          if (single) throw error;
-        }
-      }
-    },
-    load,
-    async unload(name) {
-      const slot = slots.get(name);
-      if (slot === undefined) throw new ModelError("ModelNotFound", `there is no model ${name}`);
-      const { versions } = slot;
-      Object.assign(slot, { state: "UNAVAILABLE", reason: "unloaded", versions: [], failed: [] });
-      await Promise.all(versions.map(closeVersion));
-    },
-    find,
-    versions: (name) => slots.get(name)?.versions.map(({ served }) => served.version) ?? [],
-    names: () => [...slots.keys()],
-    config: (name) => slots.get(name)?.config ?? {},
-    index: () => [...slots.entries()].flatMap(([name, slot]) => indexOf(name, slot)),
-    async close() {
-      const all = [...slots.values()].flatMap((slot) => slot.versions);
-      slots.clear();
-      await Promise.all(all.map(closeVersion));
-    },
-  };
+  }
+
+  versions(name: string): readonly string[] {
+    return this.#slots.get(name)?.versions.map(({ served }) => served.version) ?? [];
+  }
+
+  names(): readonly string[] {
+    return [...this.#slots.keys()];
+  }
+
+  config(name: string): Json {
+    return this.#slots.get(name)?.config ?? {};
+  }
+
+  index(): readonly IndexEntry[] {
+    return [...this.#slots.entries()].flatMap(([name, slot]) => indexOf(name, slot));
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.#slots.values()].flatMap((slot) => slot.versions);
+    this.#slots.clear();
+    await Promise.all(all.map(closeVersion));
+  }
+
+  async #folders(): Promise<ReadonlyMap<string, string>> {
+    const { source } = this.#options;
+    return "name" in source ? new Map([[source.name, source.folder]]) : listModelFolders(source.repository);
+  }
+
+  #slotOf(name: string): Slot {
+    const slot = this.#slots.get(name) ?? { state: "UNAVAILABLE", reason: "", config: {}, versions: [], failed: [] };
+    this.#slots.set(name, slot);
+    return slot;
+  }
 }
 
 /** Requests that were accepted are answered first. */
@@ -157,8 +188,18 @@ const unavailable = (what: string, reason: string): RequestError =>
   new RequestError(503, reason === "" ? what : `${what}: ${reason}`, { "retry-after": "1" });
 
 function indexOf(name: string, slot: Slot): IndexEntry[] {
-  const ready: IndexEntry[] = slot.versions.map(({ served }) => ({ name, version: served.version, state: "READY", reason: "" }));
-  const failed: IndexEntry[] = slot.failed.map(({ version, reason }) => ({ name, version, state: "UNAVAILABLE", reason }));
+  const ready: IndexEntry[] = slot.versions.map(({ served }) => ({
+    name,
+    version: served.version,
+    state: "READY",
+    reason: "",
+  }));
+  const failed: IndexEntry[] = slot.failed.map(({ version, reason }) => ({
+    name,
+    version,
+    state: "UNAVAILABLE",
+    reason,
+  }));
   return ready.length + failed.length > 0 ? [...ready, ...failed] : [{ name, state: slot.state, reason: slot.reason }];
 }
 
@@ -183,7 +224,10 @@ async function loadVersions(
       });
       versions.push({ engine, served: { name, version, inputs: engine.inputs, outputs: engine.outputs, batcher } });
     } catch (error) {
-      failed.push({ version, reason: `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}` });
+      failed.push({
+        version,
+        reason: `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`,
+      });
     }
   }
   return { versions, failed };
@@ -194,13 +238,16 @@ async function warmUp(engine: Engine, file: string): Promise<void> {
   const inputs = engine.inputs.map((spec) => {
     const shape = spec.shape.map((size) => (size < 0 ? 1 : size));
     const count = shape.reduce((product, size) => product * size, 1);
-    const data = spec.datatype === "BYTES" ? Array.from({ length: count }, () => "") : typeInfo(spec.datatype).make(count);
+    const data =
+      spec.datatype === "BYTES" ? Array.from({ length: count }, () => "") : typeInfo(spec.datatype).make(count);
     return { name: spec.name, datatype: spec.datatype, shape, data };
   });
   try {
     await engine.run(inputs);
   } catch (error) {
     await engine.close();
-    throw new ModelError("ModelLoadFailed", `${file} was loaded, but its first inference failed: ${messageOf(error)}`, { cause: error });
+    throw new ModelError("ModelLoadFailed", `${file} was loaded, but its first inference failed: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

@@ -4,8 +4,8 @@ import { messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { parseJson } from "./exact-json.js";
 import { ModelError, RequestError } from "./failures.js";
-import { errorAnswer, jsonAnswer, readBody, refuseAmbiguous, sendAnswer } from "./http.js";
 import type { Answer } from "./http.js";
+import { errorAnswer, jsonAnswer, readBody, refuseAmbiguous, sendAnswer } from "./http.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { Repository, ServedModel } from "./repository.js";
 import { readPredictRequest, writePredictAnswer } from "./v1.js";
@@ -41,9 +41,13 @@ export function createRoutes(options: RouteOptions): (request: IncomingMessage, 
     const endpoint = find(request.url ?? "/");
     if (endpoint === undefined) throw new RequestError(404, "there is nothing at this path");
     const { method = "GET" } = request;
-    const handler = method === "POST" ? endpoint.POST : method === "GET" || method === "HEAD" ? endpoint.GET : undefined;
+    const handler =
+      method === "POST" ? endpoint.POST : method === "GET" || method === "HEAD" ? endpoint.GET : undefined;
     if (handler !== undefined) return handler(request);
-    const allow = [...(endpoint.GET === undefined ? [] : ["GET", "HEAD"]), ...(endpoint.POST === undefined ? [] : ["POST"])].join(", ");
+    const allow = [
+      ...(endpoint.GET === undefined ? [] : ["GET", "HEAD"]),
+      ...(endpoint.POST === undefined ? [] : ["POST"]),
+    ].join(", ");
     throw new RequestError(405, `${method} is not possible here; ${allow} is`, { allow });
   };
   return (request, response) => {
@@ -143,8 +147,8 @@ function v1Endpoint(segments: readonly string[], options: RouteOptions): Endpoin
   const last = segments.at(-1) ?? "";
   const colon = last.lastIndexOf(":");
   const verb = colon < 0 ? "" : last.slice(colon + 1);
-  const [first = "", ...rest] = [...segments.slice(0, -1), colon < 0 ? last : last.slice(0, colon)];
-  const name = decodeSegment(first);
+  const [first, ...rest] = [...segments.slice(0, -1), colon < 0 ? last : last.slice(0, colon)];
+  const name = decodeSegment(first ?? "");
   const version = rest[0] === "versions" && rest[1] !== undefined ? decodeSegment(rest[1]) : undefined;
   if (name === "" || rest.length !== (version === undefined ? 0 : 2)) return undefined;
   if (verb === "predict") return { POST: (request) => predict(request, options, { name, version }) };
@@ -156,7 +160,9 @@ function v1Endpoint(segments: readonly string[], options: RouteOptions): Endpoin
       },
     };
   }
-  return verb === "" ? { GET: () => jsonAnswer({ name: options.repository.find(name, version).name, ready: true }) } : undefined;
+  return verb === ""
+    ? { GET: () => jsonAnswer({ name: options.repository.find(name, version).name, ready: true }) }
+    : undefined;
 }
 
 function repositoryEndpoint(segments: readonly string[], options: RouteOptions): Endpoint | undefined {
@@ -166,7 +172,8 @@ function repositoryEndpoint(segments: readonly string[], options: RouteOptions):
   return {
     POST: async (request) => {
       const body = await readBody(request, options.maxBodyBytes);
-      if (!options.repositoryApi) throw new RequestError(403, "this server serves one model; it cannot be loaded or unloaded by request");
+      if (!options.repositoryApi)
+        throw new RequestError(403, "this server serves one model; it cannot be loaded or unloaded by request");
       checkLoadParameters(body);
       try {
         await (action === "load" ? options.repository.load(name) : options.repository.unload(name));
@@ -183,31 +190,50 @@ function repositoryEndpoint(segments: readonly string[], options: RouteOptions):
 function checkLoadParameters(body: Buffer): void {
   if (body.length === 0) return;
   const value = parseJson(readText(body));
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new RequestError(400, "the request must be an object");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new RequestError(400, "the request must be an object");
   const { parameters = {} } = value;
-  if (typeof parameters !== "object" || parameters === null || Array.isArray(parameters)) throw new RequestError(400, "parameters must be an object");
+  if (typeof parameters !== "object" || parameters === null || Array.isArray(parameters))
+    throw new RequestError(400, "parameters must be an object");
   const sent = Object.keys(parameters).find((key) => key === "config" || key.startsWith("file:"));
-  if (sent !== undefined) throw new RequestError(400, `parameter ${sent} is not offered: models are loaded from the repository as they are`);
+  if (sent !== undefined)
+    throw new RequestError(400, `parameter ${sent} is not offered: models are loaded from the repository as they are`);
 }
 
 function listIndex(options: RouteOptions, body: Buffer): Answer {
   const value = body.length === 0 ? {} : parseJson(readText(body));
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new RequestError(400, "the request must be an object");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new RequestError(400, "the request must be an object");
   const entries = options.repository.index();
   return jsonAnswer(value["ready"] === true ? entries.filter(({ state }) => state === "READY") : entries);
 }
 
-const extensionsOf = (options: RouteOptions): string[] => ["binary_tensor_data", ...(options.repositoryApi ? ["model_repository"] : [])];
+const extensionsOf = (options: RouteOptions): string[] => [
+  "binary_tensor_data",
+  ...(options.repositoryApi ? ["model_repository"] : []),
+];
 
 const describeModel = (model: ServedModel, versions: readonly string[]): Answer =>
-  jsonAnswer({ name: model.name, versions, platform: "onnxruntime_onnx", inputs: model.inputs, outputs: model.outputs });
+  jsonAnswer({
+    name: model.name,
+    versions,
+    platform: "onnxruntime_onnx",
+    inputs: model.inputs,
+    outputs: model.outputs,
+  });
 
 function metricsPage({ metrics, repository }: RouteOptions): Answer {
   const memory = process.memoryUsage().rss;
   const body = metrics.render({
-    models_ready: { help: "Model versions that answer.", value: repository.index().filter(({ state }) => state === "READY").length },
+    models_ready: {
+      help: "Model versions that answer.",
+      value: repository.index().filter(({ state }) => state === "READY").length,
+    },
     resident_memory_bytes: { help: "Resident memory of the process.", value: memory },
-    cpu_seconds: { help: "User and system CPU time of the process.", value: (process.cpuUsage().user + process.cpuUsage().system) / 1e6 },
+    cpu_seconds: {
+      help: "User and system CPU time of the process.",
+      value: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
+    },
   });
   return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body };
 }
@@ -223,7 +249,12 @@ async function infer(request: IncomingMessage, options: RouteOptions, wanted: Wa
     const checked = readInferRequest(body, Array.isArray(header) ? header.join(",") : header, model);
     const { body: answer, headLength } = writeInferAnswer(model, checked, await model.batcher.infer(checked.inputs));
     if (headLength === undefined) return { status: 200, body: answer };
-    return { status: 200, type: "application/octet-stream", headers: { "inference-header-content-length": String(headLength) }, body: answer };
+    return {
+      status: 200,
+      type: "application/octet-stream",
+      headers: { "inference-header-content-length": String(headLength) },
+      body: answer,
+    };
   });
 }
 
@@ -243,7 +274,8 @@ async function counted(
   const model = repository.find(name, version);
   const type = request.headers["content-type"];
   try {
-    if (type?.toLowerCase().startsWith("application/cloudevents") === true) throw new RequestError(415, "structured CloudEvents are not offered; send application/json");
+    if (type?.toLowerCase().startsWith("application/cloudevents") === true)
+      throw new RequestError(415, "structured CloudEvents are not offered; send application/json");
     const body = await readBody(request, maxBodyBytes);
     const started = clock.monotonicMs();
     const result = await answer(model, body);

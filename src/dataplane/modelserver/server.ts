@@ -1,13 +1,13 @@
-import { createServer } from "node:http";
 import type { Server } from "node:http";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Clock } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { ModelError } from "./failures.js";
 import { createMetrics } from "./metrics.js";
+import type { ModelSource, Repository } from "./repository.js";
 import { createRepository } from "./repository.js";
-import type { ModelSource } from "./repository.js";
 import { createRoutes } from "./routes.js";
 
 /** How to run a model server. */
@@ -50,80 +50,99 @@ export interface ModelServer {
 
 /** Starts a model server; resolves when it listens, which is before its models answer. Throws `InputError` when the port is taken. */
 export async function runModelServer(options: ModelServerOptions): Promise<ModelServer> {
-  const { clock, log } = options;
-  const metrics = createMetrics();
-  let state: { ready: boolean; reason: string } = { ready: false, reason: "the model is still being fetched" };
-  let draining = false;
-  const server = createServer({ maxHeaderSize: 16_384, keepAliveTimeout: 75_000, requestTimeout: 120_000, headersTimeout: 20_000, requireHostHeader: false });
-  const startRoutes = (source: ModelSource): ReturnType<typeof createRepository> =>
-    createRepository({
-      source,
-      threads: options.threads ?? 1,
-      maxBatchRows: options.maxBatchRows ?? 64,
-      maxWaiting: options.maxWaiting ?? 1024,
-      metrics,
-      clock,
-      log,
-    });
-  let repository = startRoutes({ name: "", folder: "" });
-  const attach = (repositoryApi: boolean): void => {
-    server.removeAllListeners("request");
-    server.on(
-      "request",
-      createRoutes({
-        repository,
-        metrics,
-        clock,
-        log,
-        maxBodyBytes: options.maxBodyBytes ?? 64 * 2 ** 20,
-        notReady: () => (draining ? "the server is shutting down" : state.ready ? undefined : state.reason),
-        repositoryApi,
-        draining: () => draining,
-        version: options.version ?? "0.1.0",
-      }),
-    );
-  };
-  attach(false);
-  const port = await listen(server, options.port, options.host ?? "127.0.0.1");
-  log.info("model server listens", { port });
+  const server = new NodeModelServer(options);
+  await server.listen();
+  return server;
+}
 
-  const load = async (): Promise<void> => {
+class NodeModelServer implements ModelServer {
+  readonly #options: ModelServerOptions;
+  readonly #http = createServer({
+    maxHeaderSize: 16_384,
+    keepAliveTimeout: 75_000,
+    requestTimeout: 120_000,
+    headersTimeout: 20_000,
+    requireHostHeader: false,
+  });
+  readonly #metrics = createMetrics();
+  #repository: Repository;
+  /** Why requests should not come; `undefined` when they may. */
+  #notReady: string | undefined = "the model is still being fetched";
+  #draining = false;
+  port = 0;
+  loaded: Promise<void> = Promise.resolve();
+
+  constructor(options: ModelServerOptions) {
+    this.#options = options;
+    this.#repository = this.#open({ name: "", folder: "" }, false);
+  }
+
+  get url(): string {
+    return `http://${this.#options.host ?? "127.0.0.1"}:${this.port}`;
+  }
+
+  async listen(): Promise<void> {
+    this.port = await listen(this.#http, this.#options.port, this.#options.host ?? "127.0.0.1");
+    this.#options.log.info("model server listens", { port: this.port });
+    this.loaded = this.#load();
+    this.loaded.catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    const { clock, drainDelayMs = 500, drainTimeoutMs = 20_000 } = this.#options;
+    this.#draining = true;
+    await clock.sleep(drainDelayMs);
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    this.#http.closeIdleConnections();
+    const deadline = clock.setTimer(drainTimeoutMs, () => this.#http.closeAllConnections());
+    await closed;
+    deadline.cancel();
+    await this.loaded.catch(() => undefined);
+    await this.#repository.close();
+  }
+
+  async #load(): Promise<void> {
+    const { source, repositoryApi } = this.#options;
     try {
-      const source = typeof options.source === "function" ? await options.source() : options.source;
-      repository = startRoutes(source);
-      attach(options.repositoryApi ?? "repository" in source);
-      state = { ready: false, reason: "models are still being loaded" };
-      await repository.loadAll();
-      state = { ready: true, reason: "" };
+      const found = typeof source === "function" ? await source() : source;
+      this.#repository = this.#open(found, repositoryApi ?? "repository" in found);
+      this.#notReady = "models are still being loaded";
+      await this.#repository.loadAll();
+      this.#notReady = undefined;
     } catch (error) {
-      const reason = error instanceof ModelError ? error.reason : "ModelLoadFailed";
-      state = { ready: false, reason: `${reason}: ${messageOf(error)}` };
+      this.#notReady = `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`;
       throw error;
     }
-  };
-  const loaded = load();
-  loaded.catch(() => undefined);
-  return {
-    url: `http://${options.host ?? "127.0.0.1"}:${port}`,
-    port,
-    loaded,
-    async close() {
-      draining = true;
-      await clock.sleep(options.drainDelayMs ?? 500);
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
-      const deadline = clock.setTimer(options.drainTimeoutMs ?? 20_000, () => server.closeAllConnections());
-      await closed;
-      deadline.cancel();
-      await loaded.catch(() => undefined);
-      await repository.close();
-    },
-  };
+  }
+
+  #open(source: ModelSource, repositoryApi: boolean): Repository {
+    const {
+      clock,
+      log,
+      threads = 1,
+      maxBatchRows = 64,
+      maxWaiting = 1024,
+      maxBodyBytes = 64 * 2 ** 20,
+      version = "0.1.0",
+    } = this.#options;
+    const metrics = this.#metrics;
+    const repository = createRepository({ source, threads, maxBatchRows, maxWaiting, metrics, clock, log });
+    const routes = createRoutes({
+      ...{ repository, metrics, clock, log, maxBodyBytes, repositoryApi, version },
+      notReady: () => (this.#draining ? "the server is shutting down" : this.#notReady),
+      draining: () => this.#draining,
+    });
+    this.#http.removeAllListeners("request");
+    this.#http.on("request", routes);
+    return repository;
+  }
 }
 
 function listen(server: Server, port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once("error", (error) => reject(new InputError(`cannot listen on ${host}:${port}: ${error.message}`, { cause: error })));
+    server.once("error", (error) =>
+      reject(new InputError(`cannot listen on ${host}:${port}: ${error.message}`, { cause: error })),
+    );
     server.listen(port, host, 1024, () => {
       const address: AddressInfo | string | null = server.address();
       resolve(typeof address === "object" && address !== null ? address.port : port);

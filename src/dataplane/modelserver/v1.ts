@@ -1,11 +1,11 @@
 /** Predict requests and answers of the V1 protocol (KServe's and TensorFlow Serving's REST dialect). */
 import type { TensorSpec, TensorValue } from "./datatypes.js";
-import { parseExactJson, parseJson } from "./exact-json.js";
 import type { ExactJson } from "./exact-json.js";
+import { parseExactJson, parseJson } from "./exact-json.js";
 import { RequestError } from "./failures.js";
-import { describe, DigitsLost, readJsonData, writeJsonRow } from "./json-tensors.js";
-import { checkShape, readText } from "./v2.js";
+import { DigitsLost, describe, readJsonData, writeJsonRow } from "./json-tensors.js";
 import type { ModelShape } from "./v2.js";
+import { checkShape, readText } from "./v2.js";
 
 /** A checked predict request. `rows`: as `instances` (answered with `predictions`) or as columnar `inputs` (with `outputs`). */
 export interface PredictRequest {
@@ -25,12 +25,14 @@ export function readPredictRequest(body: Buffer, model: ModelShape): PredictRequ
 }
 
 function checkPredict(value: ExactJson, model: ModelShape): PredictRequest {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new RequestError(400, "the request must be an object with instances or inputs");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new RequestError(400, "the request must be an object with instances or inputs");
   const { instances, inputs, signature_name: signature } = value;
   if (signature !== undefined && signature !== "serving_default" && signature !== "") {
     throw new RequestError(400, `signature_name is ${describe(signature)}; an ONNX model has serving_default only`);
   }
-  if (instances !== undefined && inputs !== undefined) throw new RequestError(400, "give either instances or inputs, not both");
+  if (instances !== undefined && inputs !== undefined)
+    throw new RequestError(400, "give either instances or inputs, not both");
   if (instances !== undefined) return { inputs: readInstances(instances, model), form: "rows" };
   if (inputs !== undefined) return { inputs: readColumns(inputs, model), form: "columns" };
   throw new RequestError(400, "the request needs instances (rows) or inputs (columns)");
@@ -43,15 +45,23 @@ function readInstances(instances: ExactJson, model: ModelShape): TensorValue[] {
   const named = isMap(instances[0]) && !isEncodedBytes(instances[0]);
   if (!named) {
     if (model.inputs.length !== 1 || only === undefined) {
-      throw new RequestError(400, `the model has several inputs: each instance must be an object with ${namesOf(model)}`);
+      throw new RequestError(
+        400,
+        `the model has several inputs: each instance must be an object with ${namesOf(model)}`,
+      );
     }
     return [readTensor(instances, only)];
   }
   const columns = new Map<string, ExactJson[]>(model.inputs.map((spec) => [spec.name, []]));
   for (const [index, instance] of instances.entries()) {
-    if (!isMap(instance)) throw new RequestError(400, `instance ${index} is ${describe(instance)}, while others are objects`);
+    if (!isMap(instance))
+      throw new RequestError(400, `instance ${index} is ${describe(instance)}, while others are objects`);
     const extra = Object.keys(instance).find((name) => !columns.has(name));
-    if (extra !== undefined) throw new RequestError(400, `instance ${index}: the model has no input ${describe(extra)}; it takes ${namesOf(model)}`);
+    if (extra !== undefined)
+      throw new RequestError(
+        400,
+        `instance ${index}: the model has no input ${describe(extra)}; it takes ${namesOf(model)}`,
+      );
     for (const [name, column] of columns) {
       const cell = Object.hasOwn(instance, name) ? instance[name] : undefined;
       if (cell === undefined) throw new RequestError(400, `instance ${index}: input ${name} is missing`);
@@ -64,11 +74,13 @@ function readInstances(instances: ExactJson, model: ModelShape): TensorValue[] {
 function readColumns(inputs: ExactJson, model: ModelShape): TensorValue[] {
   const [only] = model.inputs;
   if (!isMap(inputs)) {
-    if (model.inputs.length !== 1 || only === undefined) throw new RequestError(400, `inputs must be an object with ${namesOf(model)}`);
+    if (model.inputs.length !== 1 || only === undefined)
+      throw new RequestError(400, `inputs must be an object with ${namesOf(model)}`);
     return [readTensor(inputs, only)];
   }
   const extra = Object.keys(inputs).find((name) => !model.inputs.some((spec) => spec.name === name));
-  if (extra !== undefined) throw new RequestError(400, `the model has no input ${describe(extra)}; it takes ${namesOf(model)}`);
+  if (extra !== undefined)
+    throw new RequestError(400, `the model has no input ${describe(extra)}; it takes ${namesOf(model)}`);
   return model.inputs.map((spec) => {
     const column = inputs[spec.name];
     if (column === undefined) throw new RequestError(400, `input ${spec.name} is missing`);
@@ -96,14 +108,15 @@ function readTensor(value: ExactJson, spec: TensorSpec): TensorValue {
 /** `{"b64": …}` stands for bytes; only UTF-8 can be a text tensor's element. */
 function decodeTexts(value: ExactJson): ExactJson {
   if (Array.isArray(value)) return value.map(decodeTexts);
-  if (isMap(value) && isEncodedBytes(value)) return readText(Buffer.from(String(value["b64"]), "base64"));
-  return value;
+  const encoded = isMap(value) && isEncodedBytes(value) ? value["b64"] : undefined;
+  return typeof encoded === "string" ? readText(Buffer.from(encoded, "base64")) : value;
 }
 
 const isMap = (value: ExactJson | undefined): value is { [key: string]: ExactJson } =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const isEncodedBytes = (value: { [key: string]: ExactJson }): boolean => typeof value["b64"] === "string" && Object.keys(value).length === 1;
+const isEncodedBytes = (value: { [key: string]: ExactJson }): boolean =>
+  typeof value["b64"] === "string" && Object.keys(value).length === 1;
 
 const namesOf = (model: ModelShape): string => model.inputs.map(({ name }) => name).join(", ");
 
@@ -116,7 +129,11 @@ export function writePredictAnswer(request: PredictRequest, outputs: readonly Te
   }
   const rows = request.inputs[0]?.shape[0] ?? 0;
   for (const output of outputs) {
-    if (output.shape[0] !== rows) throw new RequestError(400, `output ${output.name} has shape [${output.shape.join(",")}] and not a row an instance; use the V2 protocol`);
+    if (output.shape[0] !== rows)
+      throw new RequestError(
+        400,
+        `output ${output.name} has shape [${output.shape.join(",")}] and not a row an instance; use the V2 protocol`,
+      );
   }
   const predictions = Array.from({ length: rows }, (_, row) => {
     if (outputs.length === 1 && only !== undefined) return writeJsonRow(only, row);
@@ -126,4 +143,6 @@ export function writePredictAnswer(request: PredictRequest, outputs: readonly Te
 }
 
 const writeRows = (output: TensorValue): string =>
-  output.shape.length === 0 ? writeJsonRow({ ...output, shape: [1] }, 0) : `[${Array.from({ length: output.shape[0] ?? 0 }, (_, row) => writeJsonRow(output, row)).join(",")}]`;
+  output.shape.length === 0
+    ? writeJsonRow({ ...output, shape: [1] }, 0)
+    : `[${Array.from({ length: output.shape[0] ?? 0 }, (_, row) => writeJsonRow(output, row)).join(",")}]`;

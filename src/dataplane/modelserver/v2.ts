@@ -1,12 +1,12 @@
 /** Inference requests and answers of the Open Inference Protocol (V2), JSON and binary. */
 import { isUtf8 } from "node:buffer";
 import { readBinaryData, writeBinaryData } from "./binary-tensors.js";
-import { datatypeOf } from "./datatypes.js";
 import type { TensorSpec, TensorValue } from "./datatypes.js";
-import { parseExactJson, parseJson } from "./exact-json.js";
+import { datatypeOf } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
+import { parseExactJson, parseJson } from "./exact-json.js";
 import { RequestError } from "./failures.js";
-import { describe, DigitsLost, readJsonData, readShape, writeJsonData } from "./json-tensors.js";
+import { DigitsLost, describe, readJsonData, readShape, writeJsonData } from "./json-tensors.js";
 
 /** Which outputs a request wants, and how. */
 interface WantedOutput {
@@ -58,9 +58,11 @@ export function readInferRequest(body: Buffer, headLength: string | undefined, m
 }
 
 function readHeadLength(header: string, bodyLength: number): number {
-  if (!/^\d{1,15}$/.test(header)) throw new RequestError(400, `Inference-Header-Content-Length is "${header}"; expected a whole number`);
+  if (!/^\d{1,15}$/.test(header))
+    throw new RequestError(400, `Inference-Header-Content-Length is "${header}"; expected a whole number`);
   const length = Number(header);
-  if (length > bodyLength) throw new RequestError(400, `Inference-Header-Content-Length is ${length}, but the body has ${bodyLength} bytes`);
+  if (length > bodyLength)
+    throw new RequestError(400, `Inference-Header-Content-Length is ${length}, but the body has ${bodyLength} bytes`);
   return length;
 }
 
@@ -78,10 +80,12 @@ function checkRequest(value: ExactJson, tail: Buffer | undefined, model: ModelSh
     found.set(tensor.name, tensor);
     used += bytes;
   }
-  if (tail !== undefined && used !== tail.length) throw new RequestError(400, `${tail.length - used} bytes follow the last binary tensor`);
+  if (tail !== undefined && used !== tail.length)
+    throw new RequestError(400, `${tail.length - used} bytes follow the last binary tensor`);
   const inputs = model.inputs.map((spec) => {
     const tensor = found.get(spec.name);
-    if (tensor === undefined) throw new RequestError(400, `input ${spec.name} is missing; the model takes ${namesOf(model.inputs)}`);
+    if (tensor === undefined)
+      throw new RequestError(400, `input ${spec.name} is missing; the model takes ${namesOf(model.inputs)}`);
     return tensor;
   });
   return { id, inputs, outputs: readOutputs(request["outputs"], parameters["binary_data_output"] === true, model) };
@@ -91,30 +95,52 @@ function readInput(item: JsonMap, tail: Buffer | undefined, model: ModelShape): 
   const { name, datatype: typeName } = item;
   if (typeof name !== "string") throw new RequestError(400, `an input's name must be text, not ${describe(name)}`);
   const spec = model.inputs.find((each) => each.name === name);
-  if (spec === undefined) throw new RequestError(400, `the model has no input ${describe(name)}; it takes ${namesOf(model.inputs)}`);
+  if (spec === undefined)
+    throw new RequestError(400, `the model has no input ${describe(name)}; it takes ${namesOf(model.inputs)}`);
   const datatype = typeof typeName === "string" ? datatypeOf(typeName) : undefined;
-  if (datatype === undefined) throw new RequestError(400, `input ${name}: datatype is ${describe(typeName)}, which the protocol does not know`);
-  if (datatype !== spec.datatype) throw new RequestError(400, `input ${name}: datatype is ${datatype}, but the model takes ${spec.datatype}`);
+  if (datatype === undefined)
+    throw new RequestError(400, `input ${name}: datatype is ${describe(typeName)}, which the protocol does not know`);
+  if (datatype !== spec.datatype)
+    throw new RequestError(400, `input ${name}: datatype is ${datatype}, but the model takes ${spec.datatype}`);
   const { shape, count } = readShape(item["shape"], name);
   checkShape(shape, spec);
   const size = readParameters(item["parameters"], `input ${name}`)["binary_data_size"];
   if (size === undefined) {
-    return { tensor: { name, datatype, shape, data: readJsonData(item["data"], { name, datatype, shape, count }) }, bytes: 0 };
+    return {
+      tensor: { name, datatype, shape, data: readJsonData(item["data"], { name, datatype, shape, count }) },
+      bytes: 0,
+    };
   }
-  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) throw new RequestError(400, `input ${name}: binary_data_size must be a whole number from 0`);
+  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
+    throw new RequestError(400, `input ${name}: binary_data_size must be a whole number from 0`);
   if (item["data"] !== undefined) throw new RequestError(400, `input ${name} has both data and binary_data_size`);
-  if (tail === undefined) throw new RequestError(400, `input ${name} is binary, but the header Inference-Header-Content-Length is missing`);
-  if (size > tail.length) throw new RequestError(400, `input ${name}: binary_data_size is ${size}, but only ${tail.length} bytes are left`);
-  return { tensor: { name, datatype, shape, data: readBinaryData(tail.subarray(0, size), { name, datatype, count }) }, bytes: size };
+  if (tail === undefined)
+    throw new RequestError(400, `input ${name} is binary, but the header Inference-Header-Content-Length is missing`);
+  if (size > tail.length)
+    throw new RequestError(400, `input ${name}: binary_data_size is ${size}, but only ${tail.length} bytes are left`);
+  return {
+    tensor: { name, datatype, shape, data: readBinaryData(tail.subarray(0, size), { name, datatype, count }) },
+    bytes: size,
+  };
 }
 
 /** Throws 400 when a shape is none that the model takes. */
 export function checkShape(shape: readonly number[], spec: TensorSpec): void {
-  const fits = shape.length === spec.shape.length && shape.every((size, index) => spec.shape[index] === -1 || spec.shape[index] === size);
-  if (!fits) throw new RequestError(400, `input ${spec.name}: shape is [${shape.join(",")}], but the model takes [${spec.shape.join(",")}]`);
+  const fits =
+    shape.length === spec.shape.length &&
+    shape.every((size, index) => spec.shape[index] === -1 || spec.shape[index] === size);
+  if (!fits)
+    throw new RequestError(
+      400,
+      `input ${spec.name}: shape is [${shape.join(",")}], but the model takes [${spec.shape.join(",")}]`,
+    );
 }
 
-function readOutputs(value: ExactJson | undefined, binaryByDefault: boolean, model: ModelShape): readonly WantedOutput[] {
+function readOutputs(
+  value: ExactJson | undefined,
+  binaryByDefault: boolean,
+  model: ModelShape,
+): readonly WantedOutput[] {
   if (value === undefined) return model.outputs.map(({ name }) => ({ name, binary: binaryByDefault }));
   if (!Array.isArray(value)) throw new RequestError(400, "outputs must be a list");
   if (value.length === 0) return model.outputs.map(({ name }) => ({ name, binary: binaryByDefault }));
@@ -122,14 +148,18 @@ function readOutputs(value: ExactJson | undefined, binaryByDefault: boolean, mod
     const output = asMap(item, "an output");
     const { name } = output;
     if (typeof name !== "string") throw new RequestError(400, `an output's name must be text, not ${describe(name)}`);
-    if (!model.outputs.some((spec) => spec.name === name)) throw new RequestError(400, `the model has no output ${describe(name)}; it gives ${namesOf(model.outputs)}`);
+    if (!model.outputs.some((spec) => spec.name === name))
+      throw new RequestError(400, `the model has no output ${describe(name)}; it gives ${namesOf(model.outputs)}`);
     const parameters = readParameters(output["parameters"], `output ${name}`);
-    if (parameters["classification"] !== undefined) throw new RequestError(400, `output ${name}: the classification extension is not offered`);
+    if (parameters["classification"] !== undefined)
+      throw new RequestError(400, `output ${name}: the classification extension is not offered`);
     const binary = parameters["binary_data"];
-    if (binary !== undefined && typeof binary !== "boolean") throw new RequestError(400, `output ${name}: binary_data must be true or false`);
+    if (binary !== undefined && typeof binary !== "boolean")
+      throw new RequestError(400, `output ${name}: binary_data must be true or false`);
     return { name, binary: binary ?? binaryByDefault };
   });
-  if (new Set(wanted.map(({ name }) => name)).size < wanted.length) throw new RequestError(400, "an output is asked for twice");
+  if (new Set(wanted.map(({ name }) => name)).size < wanted.length)
+    throw new RequestError(400, "an output is asked for twice");
   return wanted;
 }
 
@@ -138,14 +168,19 @@ function readParameters(value: ExactJson | undefined, where: string): JsonMap {
 }
 
 function asMap(value: ExactJson, what: string): JsonMap {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new RequestError(400, `${what} must be an object, not ${describe(value)}`);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new RequestError(400, `${what} must be an object, not ${describe(value)}`);
   return value;
 }
 
 const namesOf = (specs: readonly TensorSpec[]): string => specs.map(({ name }) => name).join(", ");
 
 /** Makes the answer. Throws 400 where JSON cannot say a value. */
-export function writeInferAnswer(model: Pick<ModelShape, "name" | "version">, request: InferRequest, outputs: readonly TensorValue[]): InferAnswer {
+export function writeInferAnswer(
+  model: Pick<ModelShape, "name" | "version">,
+  request: InferRequest,
+  outputs: readonly TensorValue[],
+): InferAnswer {
   const binary: Uint8Array[] = [];
   let list = "";
   for (const { name, binary: asBinary } of request.outputs) {

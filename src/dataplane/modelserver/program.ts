@@ -1,0 +1,229 @@
+/** The model server as a program: its arguments, signals and last words. */
+import { writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { MessageChannel } from "node:worker_threads";
+import type { Clock, Random } from "../../kernel/clock/types.js";
+import { InputError, messageOf } from "../../kernel/errors/index.js";
+import type { Logger } from "../../kernel/log/types.js";
+import { ModelError } from "./failures.js";
+import { fetchModel } from "./fetch.js";
+import type { ModelSource } from "./repository.js";
+import { runModelServer } from "./server.js";
+
+/** What surrounds the program. */
+export interface ModelServerProgram {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Resolves when the program is asked to stop (SIGTERM, SIGINT). */
+  readonly stopped: Promise<void>;
+}
+
+/** Usage text of the program. */
+export const MODEL_SERVER_USAGE = `model-server: answers V1 and V2 (Open Inference Protocol) requests with ONNX models
+
+  --repository DIR        serve a repository: <model>/[config.json], <model>/<version>/model.onnx
+  --model-name NAME       serve one model, from --model-dir or --model-uri
+  --model-dir DIR         folder with model.onnx, or with numbered versions
+  --model-uri URI         s3://bucket/folder/, file:///folder
+  --s3cfg FILE            s3cmd configuration with the store's address and keys (s3:// only)
+  --cache DIR             where downloads are kept, default a folder under the system's temporary one
+  --http PORT             default 8080; 0 takes any free port
+  --host ADDR             default 127.0.0.1; 0.0.0.0 inside pods
+  --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
+  --max-body-bytes N      default 67108864
+  --threads N             threads of one run, default 1
+  --on-failure serve|exit when the one model cannot be loaded: go on answering 503 with the cause (default), or exit 1
+  --fetch-to DIR          only download --model-uri into DIR, then exit
+
+A failure is also written to the file named by ARGOSY_TERMINATION_LOG (default /dev/termination-log).
+`;
+
+interface Arguments {
+  readonly repository: string | undefined;
+  readonly modelName: string | undefined;
+  readonly modelDir: string | undefined;
+  readonly modelUri: string | undefined;
+  readonly s3cfg: string | undefined;
+  readonly fetchTo: string | undefined;
+  readonly cache: string;
+  readonly port: number;
+  readonly host: string;
+  readonly maxBatchRows: number | undefined;
+  readonly maxBodyBytes: number | undefined;
+  readonly threads: number | undefined;
+  readonly exitOnFailure: boolean;
+}
+
+/** Runs until stopped; returns the exit code: 0, 1 when the model could not be had, 2 for bad arguments. */
+export async function runModelServerProgram(program: ModelServerProgram): Promise<number> {
+  // The clock's timers do not hold the process; a server that waits for its model must stay.
+  const alive = new MessageChannel();
+  alive.port1.on("message", () => undefined);
+  try {
+    const parsed = parseArguments(program);
+    if (parsed === "help") {
+      process.stdout.write(MODEL_SERVER_USAGE);
+      return 0;
+    }
+    return await (parsed.fetchTo === undefined ? serve(parsed, program) : fetchOnly(parsed, parsed.fetchTo, program));
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    await lastWords(program, error);
+    process.stderr.write(`model-server: ${error.message}\n`);
+    return 2;
+  } finally {
+    alive.port1.close();
+  }
+}
+
+async function serve(parsed: Arguments, program: ModelServerProgram): Promise<number> {
+  const { clock, log } = program;
+  const server = await runModelServer({
+    source: sourceOf(parsed, program),
+    host: parsed.host,
+    port: parsed.port,
+    clock,
+    log,
+    ...(parsed.maxBatchRows === undefined ? {} : { maxBatchRows: parsed.maxBatchRows }),
+    ...(parsed.maxBodyBytes === undefined ? {} : { maxBodyBytes: parsed.maxBodyBytes }),
+    ...(parsed.threads === undefined ? {} : { threads: parsed.threads }),
+  });
+  process.stdout.write(`listening on ${server.url}\n`);
+  const failure = server.loaded.then(
+    () => new Promise<never>(() => undefined),
+    async (error: unknown) => {
+      await lastWords(program, error);
+      process.stderr.write(`model-server: ${describeFailure(error)}\n`);
+      return parsed.exitOnFailure ? 1 : new Promise<never>(() => undefined);
+    },
+  );
+  const code = await Promise.race([failure, program.stopped.then(() => 0)]);
+  await server.close();
+  return code;
+}
+
+function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelSource | (() => Promise<ModelSource>) {
+  if (parsed.repository !== undefined) return { repository: parsed.repository };
+  const name = parsed.modelName ?? "model";
+  const { modelUri, modelDir } = parsed;
+  if (modelDir !== undefined) return { name, folder: modelDir };
+  return async () => ({
+    name,
+    folder: await fetchWith(parsed, modelUri ?? "", `${parsed.cache}/served/${encodeURIComponent(name)}`, program),
+  });
+}
+
+async function fetchOnly(parsed: Arguments, destination: string, program: ModelServerProgram): Promise<number> {
+  try {
+    await fetchWith(parsed, parsed.modelUri ?? "", destination, program);
+    return 0;
+  } catch (error) {
+    await lastWords(program, error);
+    process.stderr.write(`model-server: ${describeFailure(error)}\n`);
+    return 1;
+  }
+}
+
+function fetchWith(
+  parsed: Arguments,
+  uri: string,
+  destination: string,
+  { clock, random, log }: ModelServerProgram,
+): Promise<string> {
+  return fetchModel({
+    uri,
+    destination,
+    cache: parsed.cache,
+    clock,
+    random,
+    log,
+    ...(parsed.s3cfg === undefined ? {} : { s3cfg: parsed.s3cfg }),
+  });
+}
+
+const describeFailure = (error: unknown): string =>
+  `${error instanceof ModelError ? error.reason : "Failed"}: ${messageOf(error)}`;
+
+/** What Kubernetes shows as the container's termination message; outside of pods there is no such file. */
+async function lastWords({ env, log }: ModelServerProgram, error: unknown): Promise<void> {
+  const file = env["ARGOSY_TERMINATION_LOG"] ?? "/dev/termination-log";
+  try {
+    await writeFile(file, describeFailure(error).slice(0, 4000), {
+      flag: env["ARGOSY_TERMINATION_LOG"] === undefined ? "r+" : "w",
+    });
+  } catch (reason) {
+    log.debug("no termination message", { err: reason });
+  }
+}
+
+const OPTIONS = {
+  repository: { type: "string" },
+  "model-name": { type: "string" },
+  "model-dir": { type: "string" },
+  "model-uri": { type: "string" },
+  s3cfg: { type: "string" },
+  cache: { type: "string" },
+  http: { type: "string" },
+  host: { type: "string" },
+  "max-batch-rows": { type: "string" },
+  "max-body-bytes": { type: "string" },
+  threads: { type: "string" },
+  "on-failure": { type: "string" },
+  "fetch-to": { type: "string" },
+  help: { type: "boolean" },
+} as const;
+
+function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
+  const values = readFlags(args);
+  if (values.help === true) return "help";
+  const onFailure = values["on-failure"] ?? env["ARGOSY_MODEL_SERVER_ON_FAILURE"] ?? "serve";
+  if (onFailure !== "serve" && onFailure !== "exit") {
+    throw new InputError(`--on-failure is "${onFailure}"; expected serve or exit`);
+  }
+  const sources = [values.repository, values["model-dir"], values["model-uri"]].filter((value) => value !== undefined);
+  if (sources.length !== 1) {
+    throw new InputError("give exactly one of --repository, --model-dir and --model-uri; --help lists what there is");
+  }
+  if (values["fetch-to"] !== undefined && values["model-uri"] === undefined) {
+    throw new InputError("--fetch-to needs --model-uri");
+  }
+  return {
+    repository: values.repository,
+    modelName: values["model-name"],
+    modelDir: values["model-dir"],
+    modelUri: values["model-uri"],
+    s3cfg: values.s3cfg,
+    fetchTo: values["fetch-to"],
+    cache: values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`,
+    port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
+    host: values.host ?? env["ARGOSY_MODEL_SERVER_HOST"] ?? "127.0.0.1",
+    maxBatchRows: readNumber("max-batch-rows", values["max-batch-rows"], [1, 65_536]),
+    maxBodyBytes: readNumber("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]),
+    threads: readNumber("threads", values.threads, [1, 256]),
+    exitOnFailure: onFailure === "exit",
+  };
+}
+
+function readFlags(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS }).values;
+  } catch (error) {
+    throw new InputError(`${messageOf(error)}; --help lists what there is`, { cause: error });
+  }
+}
+
+function readNumber(
+  flag: string,
+  value: string | undefined,
+  [low, high]: readonly [number, number],
+): number | undefined {
+  if (value === undefined) return undefined;
+  const parsed = Number(value);
+  if (value === "" || !Number.isSafeInteger(parsed) || parsed < low || parsed > high) {
+    throw new InputError(`--${flag} is "${value}"; expected a whole number from ${low} to ${high}`);
+  }
+  return parsed;
+}
