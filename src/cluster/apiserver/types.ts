@@ -28,6 +28,8 @@ export interface ApiRequest {
 export interface ApiResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  /** Go out as `Warning: 299 - "…"` headers, one each. */
+  readonly warnings?: readonly string[];
   /** One piece, or a stream (watch, logs). */
   readonly body: Uint8Array | AsyncIterable<Uint8Array>;
 }
@@ -138,6 +140,8 @@ export interface ResourceType extends Kind {
   prepareForCreate(object: JsonObject, context: WriteContext): void;
   /** On update: status or spec carried over from `old` by subresource, generation raised when the rest changed. */
   prepareForUpdate(object: JsonObject, old: JsonObject, context: WriteContext): void;
+  /** Once, when deletion is first asked for and before finalizers are looked at: may add finalizers and change the status. */
+  prepareForDelete?(object: JsonObject, context: WriteContext): void;
   validateCreate(object: JsonObject, context: WriteContext): StatusCause[] | Promise<StatusCause[]>;
   validateUpdate(object: JsonObject, old: JsonObject, context: WriteContext): StatusCause[] | Promise<StatusCause[]>;
   /** Stored (storage version) → this version, and back. Identity for most. */

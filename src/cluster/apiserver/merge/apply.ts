@@ -1,0 +1,159 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
+import { badRequest, failure } from "../failures.js";
+import { asObject, asString, ensureObject, isEmpty } from "../registry/read.js";
+import type { FieldManager } from "../types.js";
+import { overlayMembers, removeFields, withNamedFields } from "./combine.js";
+import { compareObjects, fieldsOf } from "./compare.js";
+import type { MergeOptions } from "./create.js";
+import { FieldSet, showPath } from "./field-set.js";
+import type { Manager, Managers } from "./managers.js";
+import { managerIdentity, readManagers, writeManagers } from "./managers.js";
+import { stripServerFields, withoutManagedFields } from "./server-fields.js";
+import { typedFaults } from "./typed-faults.js";
+
+/** Server-side apply (KEP-555): merges the applied configuration into the current object, removes what the manager applied before and no longer does, records ownership. Throws a 409 `ApiError` with one cause per field and owner unless forced. */
+export function applyObject(
+  options: MergeOptions,
+  current: JsonObject | undefined,
+  applied: JsonObject,
+  by: FieldManager & { readonly force: boolean },
+): JsonObject {
+  checkApplied(options, applied);
+  const { shape } = options;
+  const config = withoutReset(options, applied, by.subresource);
+  const live = current ?? { apiVersion: apiVersionOf(options), kind: options.kind, metadata: {} };
+  const managers = currentManagers(options, current);
+  const self: Manager = {
+    manager: by.manager,
+    operation: "Apply",
+    apiVersion: apiVersionOf(options),
+    subresource: by.subresource,
+    time: by.now,
+    set: stripServerFields(fieldsOf(shape, config)),
+  };
+  const identity = managerIdentity(self);
+  const before = managers.get(identity);
+  const merged = overlayMembers(shape, withoutManagedFields(live), config);
+  managers.set(identity, self);
+  if (before !== undefined) prune(options, merged, before.set, managers);
+  const result = options.normalise(merged);
+  settle({ options, live: withoutManagedFields(live), result, managers, self: identity, force: by.force });
+  if (before !== undefined && before.set.equals(self.set) && equalJson(withoutManagedFields(live), result))
+    managers.set(identity, { ...self, time: before.time });
+  writeManagers(result, managers);
+  return result;
+}
+
+function checkApplied(options: MergeOptions, applied: JsonObject): void {
+  const apiVersion = asString(applied["apiVersion"]);
+  const kind = asString(applied["kind"]);
+  if (apiVersion !== apiVersionOf(options) || kind !== options.kind) {
+    const slash = apiVersion.includes("/") ? apiVersion : `/${apiVersion}`;
+    throw badRequest(`invalid object type: ${slash}, Kind=${kind}`);
+  }
+  if (!isEmpty(asObject(applied["metadata"])["managedFields"])) throw badRequest("metadata.managedFields must be nil");
+  const [fault] = typedFaults(options.shape, applied);
+  if (fault === undefined) return;
+  const { namespace, name } = asObject(applied["metadata"]);
+  const group = options.group === "" ? "/v1" : apiVersionOf(options);
+  throw failure(
+    500,
+    "",
+    `failed to create typed patch object (${asString(namespace)}/${asString(name)}; ${group}, Kind=${options.kind}): ${fault}`,
+  );
+}
+
+/** What a write to this (sub)resource cannot change is not applied and not owned. */
+function withoutReset(options: MergeOptions, applied: JsonObject, subresource: string): JsonObject {
+  const config = cloneObject(applied);
+  if (subresource === "") {
+    if (options.hasStatus) delete config["status"];
+  } else if (subresource === "status")
+    for (const field of Object.keys(config))
+      if (!["apiVersion", "kind", "metadata", "status"].includes(field)) delete config[field];
+  return config;
+}
+
+/** Who owned an object before ownership was recorded: one manager, so that its fields can be taken over knowingly. */
+function currentManagers(options: MergeOptions, current: JsonObject | undefined): Managers {
+  const managers = readManagers(current);
+  if (current === undefined || managers.size > 0) return managers;
+  const first: Manager = {
+    manager: "before-first-apply",
+    operation: "Update",
+    apiVersion: apiVersionOf(options),
+    subresource: "",
+    time: asString(asObject(current["metadata"])["creationTimestamp"]),
+    set: stripServerFields(fieldsOf(options.shape, withoutManagedFields(current))),
+  };
+  return first.set.isEmpty ? managers : new Map([[managerIdentity(first), first]]);
+}
+
+const neverRemoved: readonly (readonly string[])[] = [
+  ["f:apiVersion"],
+  ["f:kind"],
+  ["f:metadata"],
+  ["f:metadata", "f:name"],
+  ["f:metadata", "f:namespace"],
+];
+
+function prune(options: MergeOptions, merged: JsonObject, before: FieldSet, managers: Managers): void {
+  let owned = new FieldSet();
+  for (const manager of managers.values()) owned = owned.union(manager.set);
+  for (const path of neverRemoved) owned.insert(path);
+  const { shape } = options;
+  removeFields(shape, merged, withNamedFields(shape, before).difference(withNamedFields(shape, owned)));
+  ensureObject(merged, "metadata");
+}
+
+interface Settlement {
+  readonly options: MergeOptions;
+  readonly live: JsonObject;
+  readonly result: JsonObject;
+  readonly managers: Managers;
+  readonly self: string;
+  readonly force: boolean;
+}
+
+/** Takes changed fields away from their owners, or refuses. */
+function settle(settlement: Settlement): void {
+  const { options, live, result, managers, self, force } = settlement;
+  const comparison = compareObjects(options.shape, live, result);
+  const changed = comparison.modified.union(comparison.added);
+  const conflicts: { manager: Manager; set: FieldSet }[] = [];
+  for (const [identity, manager] of managers) {
+    if (identity === self) continue;
+    const set = manager.set.intersection(changed);
+    if (!set.isEmpty) conflicts.push({ manager, set });
+  }
+  if (conflicts.length > 0 && !force) throw conflictError(conflicts);
+  for (const [identity, manager] of managers) {
+    if (identity === self) continue;
+    const rest = manager.set.difference(changed).difference(comparison.removed);
+    if (rest.isEmpty) managers.delete(identity);
+    else managers.set(identity, { ...manager, set: rest });
+  }
+}
+
+function ownerWords(manager: Manager): string {
+  const subresource = manager.subresource === "" ? "" : ` with subresource ${JSON.stringify(manager.subresource)}`;
+  const version = manager.operation === "Update" ? ` using ${manager.apiVersion}` : "";
+  return `${JSON.stringify(manager.manager)}${subresource}${version}`;
+}
+
+function conflictError(conflicts: readonly { manager: Manager; set: FieldSet }[]): Error {
+  const found = conflicts
+    .map(({ manager, set }) => ({ owner: ownerWords(manager), fields: [...set.paths()].map(showPath) }))
+    .sort((a, b) => (a.owner < b.owner ? -1 : 1));
+  const causes = found.flatMap(({ owner, fields }) =>
+    fields.map((field) => ({ reason: "FieldManagerConflict", message: `conflict with ${owner}`, field })),
+  );
+  const [only] = causes;
+  const message =
+    causes.length === 1 && only !== undefined
+      ? `Apply failed with 1 conflict: ${only.message}: ${only.field}`
+      : `Apply failed with ${causes.length} conflicts: ${found.map(({ owner, fields }) => `conflicts with ${owner}:\n${fields.map((field) => `- ${field}`).join("\n")}`).join("\n")}`;
+  return failure(409, "Conflict", message, { causes });
+}

@@ -1,0 +1,30 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Shape } from "../registry/shape.js";
+import type { MergeSchema } from "../types.js";
+import { applyObject } from "./apply.js";
+import { strategicMerge } from "./strategic.js";
+import { trackUpdate } from "./update.js";
+
+/** What merging needs to know of a kind. */
+export interface MergeOptions {
+  readonly shape: Shape;
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  /** Native kinds only. */
+  readonly supportsStrategic: boolean;
+  /** Writes to the resource itself leave the status alone. */
+  readonly hasStatus: boolean;
+  /** Brings a merged object into the form in which the server keeps objects of the kind. */
+  readonly normalise: (object: JsonObject) => JsonObject;
+}
+
+/** The merges of one kind. */
+export function createMerge(options: MergeOptions): MergeSchema {
+  return {
+    supportsStrategic: options.supportsStrategic,
+    strategicMerge: (current, patch) => strategicMerge(options.shape, current, patch),
+    trackUpdate: (object, old, by) => trackUpdate(options, object, old, by),
+    apply: (current, applied, by) => applyObject(options, current, applied, by),
+  };
+}

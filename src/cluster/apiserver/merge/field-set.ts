@@ -1,0 +1,137 @@
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { isObject } from "../../../kernel/schema/index.js";
+
+/**
+ * A set of field paths as a tree. Edges are path elements as FieldsV1 writes them: `f:name`, `k:{"name":"a"}`, `v:"x"`,
+ * `i:0`. A node may be in the set itself (`member`) besides what is below it.
+ */
+export class FieldSet {
+  member = false;
+  readonly children = new Map<string, FieldSet>();
+
+  /** Adds one path; the elements are not kept. */
+  insert(path: readonly string[]): void {
+    let node: FieldSet = this;
+    for (const element of path) node = node.child(element);
+    node.member = true;
+  }
+
+  /** The node under an element, made if missing. */
+  child(element: string): FieldSet {
+    const present = this.children.get(element);
+    if (present !== undefined) return present;
+    const made = new FieldSet();
+    this.children.set(element, made);
+    return made;
+  }
+
+  has(path: readonly string[]): boolean {
+    return this.at(path)?.member === true;
+  }
+
+  at(path: readonly string[]): FieldSet | undefined {
+    let node: FieldSet | undefined = this;
+    for (const element of path) node = node?.children.get(element);
+    return node;
+  }
+
+  get isEmpty(): boolean {
+    if (this.member) return false;
+    for (const child of this.children.values()) if (!child.isEmpty) return false;
+    return true;
+  }
+
+  union(other: FieldSet): FieldSet {
+    const result = new FieldSet();
+    result.member = this.member || other.member;
+    for (const [element, child] of this.children) {
+      const twin = other.children.get(element);
+      result.children.set(element, twin === undefined ? child : child.union(twin));
+    }
+    for (const [element, child] of other.children) if (!this.children.has(element)) result.children.set(element, child);
+    return result;
+  }
+
+  intersection(other: FieldSet): FieldSet {
+    const result = new FieldSet();
+    result.member = this.member && other.member;
+    for (const [element, child] of this.children) {
+      const twin = other.children.get(element);
+      const both = twin === undefined ? undefined : child.intersection(twin);
+      if (both !== undefined && !both.isEmpty) result.children.set(element, both);
+    }
+    return result;
+  }
+
+  difference(other: FieldSet): FieldSet {
+    const result = new FieldSet();
+    result.member = this.member && !other.member;
+    for (const [element, child] of this.children) {
+      const twin = other.children.get(element);
+      const rest = twin === undefined ? child : child.difference(twin);
+      if (!rest.isEmpty) result.children.set(element, rest);
+    }
+    return result;
+  }
+
+  equals(other: FieldSet): boolean {
+    return this.difference(other).isEmpty && other.difference(this).isEmpty;
+  }
+
+  /** Every path, depth first, elements in order of their text. */
+  *paths(prefix: readonly string[] = []): Generator<readonly string[]> {
+    if (this.member) yield prefix;
+    for (const element of [...this.children.keys()].sort()) {
+      const child = this.children.get(element);
+      if (child !== undefined) yield* child.paths([...prefix, element]);
+    }
+  }
+}
+
+/** Reads FieldsV1; what is no FieldsV1 is left out. */
+export function parseFieldsV1(fields: Json | undefined): FieldSet {
+  const set = new FieldSet();
+  if (isObject(fields)) readNode(set, fields);
+  return set;
+}
+
+function readNode(node: FieldSet, fields: JsonObject): void {
+  for (const element in fields) {
+    const value = fields[element];
+    if (element === ".") {
+      node.member = true;
+      continue;
+    }
+    const child = node.child(element);
+    if (isObject(value) && Object.keys(value).length > 0) readNode(child, value);
+    else child.member = true;
+  }
+}
+
+/** Writes FieldsV1, elements in order. */
+export function toFieldsV1(set: FieldSet): JsonObject {
+  const fields: JsonObject = {};
+  if (set.member && set.children.size > 0) fields["."] = {};
+  for (const element of [...set.children.keys()].sort()) {
+    const child = set.children.get(element);
+    if (child !== undefined && !child.isEmpty) fields[element] = toFieldsV1(child);
+  }
+  return fields;
+}
+
+/** A path as conflicts show it: `.spec.containers[name="main"].image`. */
+export function showPath(path: readonly string[]): string {
+  return path.map(showElement).join("");
+}
+
+function showElement(element: string): string {
+  const text = element.slice(2);
+  if (element.startsWith("f:")) return `.${text}`;
+  if (element.startsWith("v:")) return `[=${text}]`;
+  if (element.startsWith("i:")) return `[${text}]`;
+  const keys: unknown = JSON.parse(text);
+  if (typeof keys !== "object" || keys === null) return `[${text}]`;
+  return `[${Object.entries(keys)
+    .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+    .join(",")}]`;
+}

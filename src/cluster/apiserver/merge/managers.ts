@@ -1,0 +1,93 @@
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { asObject, asObjects, asString } from "../registry/read.js";
+import { FieldSet, parseFieldsV1, toFieldsV1 } from "./field-set.js";
+
+/** One entry of metadata.managedFields. */
+export interface Manager {
+  readonly manager: string;
+  readonly operation: "Apply" | "Update";
+  readonly apiVersion: string;
+  readonly subresource: string;
+  readonly time: string;
+  readonly set: FieldSet;
+}
+
+/** Entries by identity: manager, operation, version (of updates) and subresource. */
+export type Managers = Map<string, Manager>;
+
+/** Updates beyond this many are folded together, oldest first. */
+const maximumUpdateManagers = 10;
+const foldedName = "ancient-changes";
+
+/** What makes two entries the same. */
+export function managerIdentity(entry: Pick<Manager, "manager" | "operation" | "apiVersion" | "subresource">): string {
+  const version = entry.operation === "Update" ? entry.apiVersion : "";
+  return JSON.stringify([entry.manager, entry.operation, version, entry.subresource]);
+}
+
+/** Reads metadata.managedFields. Entries that make no sense are left out. */
+export function readManagers(object: JsonObject | undefined): Managers {
+  const managers: Managers = new Map();
+  for (const entry of asObjects(asObject(object?.["metadata"])["managedFields"])) {
+    const manager: Manager = {
+      manager: asString(entry["manager"]),
+      operation: entry["operation"] === "Apply" ? "Apply" : "Update",
+      apiVersion: asString(entry["apiVersion"]),
+      subresource: asString(entry["subresource"]),
+      time: asString(entry["time"]),
+      set: parseFieldsV1(entry["fieldsV1"]),
+    };
+    const identity = managerIdentity(manager);
+    const twin = managers.get(identity);
+    managers.set(identity, twin === undefined ? manager : { ...manager, set: manager.set.union(twin.set) });
+  }
+  return managers;
+}
+
+/** Writes metadata.managedFields; without entries the field goes. */
+export function writeManagers(object: JsonObject, managers: Managers): void {
+  const metadata = asObject(object["metadata"]);
+  const entries = [...foldOldest(managers).values()].filter((entry) => !entry.set.isEmpty).sort(order);
+  if (entries.length === 0) delete metadata["managedFields"];
+  else metadata["managedFields"] = entries.map(toEntry);
+  if (object["metadata"] !== metadata) object["metadata"] = metadata;
+}
+
+function toEntry(entry: Manager): Json {
+  return {
+    manager: entry.manager,
+    operation: entry.operation,
+    apiVersion: entry.apiVersion,
+    ...(entry.time === "" ? {} : { time: entry.time }),
+    fieldsType: "FieldsV1",
+    fieldsV1: toFieldsV1(entry.set),
+    ...(entry.subresource === "" ? {} : { subresource: entry.subresource }),
+  };
+}
+
+function order(a: Manager, b: Manager): number {
+  return (
+    a.operation.localeCompare(b.operation) ||
+    a.time.localeCompare(b.time) ||
+    a.manager.localeCompare(b.manager) ||
+    a.apiVersion.localeCompare(b.apiVersion) ||
+    a.subresource.localeCompare(b.subresource)
+  );
+}
+
+function foldOldest(managers: Managers): Managers {
+  const updates = [...managers.values()]
+    .filter((entry) => entry.operation === "Update" && !entry.set.isEmpty)
+    .sort(order);
+  if (updates.length <= maximumUpdateManagers) return managers;
+  const result: Managers = new Map(managers);
+  const folded = updates.slice(0, updates.length - maximumUpdateManagers + 1);
+  for (const entry of folded) result.delete(managerIdentity(entry));
+  const set = folded.reduce((sum, entry) => sum.union(entry.set), new FieldSet());
+  const newest = folded.at(-1);
+  if (newest !== undefined) {
+    const entry: Manager = { ...newest, manager: foldedName, subresource: "", set };
+    result.set(managerIdentity(entry), entry);
+  }
+  return result;
+}

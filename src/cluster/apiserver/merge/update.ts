@@ -1,0 +1,63 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import { zeroObject } from "../registry/decode.js";
+import { asObject, asObjects, isEmpty } from "../registry/read.js";
+import type { FieldManager } from "../types.js";
+import { compareObjects } from "./compare.js";
+import type { MergeOptions } from "./create.js";
+import type { FieldSet } from "./field-set.js";
+import type { Manager } from "./managers.js";
+import { managerIdentity, readManagers, writeManagers } from "./managers.js";
+import { stripServerFields, withoutManagedFields } from "./server-fields.js";
+
+/** Records who changed what by a write that is no apply. Changes `metadata.managedFields` of `object` only. */
+export function trackUpdate(
+  options: MergeOptions,
+  object: JsonObject,
+  old: JsonObject | undefined,
+  by: FieldManager,
+): void {
+  const managers = readManagers(managedSource(object, old, by.subresource));
+  const base = old === undefined ? zeroBase(options) : withoutManagedFields(old);
+  const comparison = compareObjects(options.shape, base, withoutManagedFields(object));
+  const taken = withoutReset(options, stripServerFields(comparison.added.union(comparison.modified)), by.subresource);
+  for (const [identity, manager] of managers) {
+    const rest = manager.set.difference(taken).difference(comparison.removed);
+    managers.set(identity, { ...manager, set: rest });
+  }
+  if (!taken.isEmpty) {
+    const self: Manager = {
+      manager: by.manager,
+      operation: "Update",
+      apiVersion: apiVersionOf(options),
+      subresource: by.subresource,
+      time: by.now,
+      set: taken,
+    };
+    const identity = managerIdentity(self);
+    const before = managers.get(identity);
+    managers.set(identity, before === undefined ? self : { ...self, set: before.set.union(taken) });
+  }
+  writeManagers(object, managers);
+}
+
+/** The status belongs to those who write the subresource, the rest to those who write the resource itself. */
+function withoutReset(options: MergeOptions, taken: FieldSet, subresource: string): FieldSet {
+  if (!options.hasStatus || (subresource !== "" && subresource !== "status")) return taken;
+  taken.children.delete(subresource === "" ? "f:status" : "f:spec");
+  return taken;
+}
+
+function zeroBase(options: MergeOptions): JsonObject {
+  return options.supportsStrategic ? zeroObject(options.shape) : { metadata: {} };
+}
+
+/** A client may replace the list itself, and clear it with one empty entry; a client that knows nothing of it leaves it as it was. */
+function managedSource(object: JsonObject, old: JsonObject | undefined, subresource: string): JsonObject | undefined {
+  if (subresource !== "" && old !== undefined) return old;
+  const sent = asObjects(asObject(object["metadata"])["managedFields"]);
+  const [first] = sent;
+  if (sent.length === 1 && isEmpty(first)) return undefined;
+  if (sent.length > 0) return object;
+  return old;
+}

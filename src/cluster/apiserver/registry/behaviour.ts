@@ -1,0 +1,41 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { TableColumn, WriteContext } from "../types.js";
+import type { Faults } from "./faults.js";
+
+/** A column that has a value for an object. */
+export interface Column extends TableColumn {
+  /** `now` in milliseconds, for ages. */
+  readonly cell: (object: JsonObject, now: number) => string | number | boolean | null;
+}
+
+/** What a native kind does beyond its schema. Kinds without an entry have none of it; the verbs never look at kinds. */
+export interface Behaviour {
+  /** Faults of a name; default: DNS subdomain. */
+  readonly nameFaults?: (name: string) => readonly string[];
+  /** Fills in defaults of spec (and of status), in place. */
+  readonly defaults?: (object: JsonObject) => void;
+  /** Has `metadata.generation`; raised when anything but metadata and status changes. */
+  readonly generation?: boolean;
+  /** On create and update, after the server's own preparation. */
+  readonly prepare?: (object: JsonObject, old: JsonObject | undefined, context: WriteContext) => void;
+  /** When deletion is first asked for. */
+  readonly prepareForDelete?: (object: JsonObject, context: WriteContext) => void;
+  /** Status of a new object, where it is not simply empty. */
+  readonly initialStatus?: (object: JsonObject) => JsonObject;
+  /** Create does not drop the status that was sent (kinds whose strategy keeps it). */
+  readonly keepsStatusOnCreate?: boolean;
+  /** Faults of an object, new or changed. */
+  readonly validate?: (object: JsonObject, faults: Faults) => void;
+  /** Faults of a change. */
+  readonly validateUpdate?: (object: JsonObject, old: JsonObject, faults: Faults) => void;
+  /** Fields that selectors may name, besides metadata.name and metadata.namespace. */
+  readonly selectable?: Readonly<Record<string, (object: JsonObject) => string>>;
+  /** Columns between NAME and AGE, or all of them if `allColumns`. */
+  readonly columns?: readonly Column[];
+  readonly allColumns?: boolean;
+  /** Paths that a subresource may write (besides `status`, which writes the status). */
+  readonly subresourceFields?: Readonly<Record<string, readonly (readonly string[])[]>>;
+}
+
+/** Behaviour by `group/Kind` (`/Pod`, `apps/Deployment`). */
+export type BehaviourTable = Readonly<Record<string, Behaviour>>;

@@ -1,0 +1,279 @@
+import type { StatusCause } from "../../../kernel/errors/index.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import { applyDefaults, cloneObject, equalJson, prune, validateSchema } from "../../../kernel/schema/index.js";
+import { createMerge } from "../merge/index.js";
+import type { Decoded, MergeSchema, ResourceType, SubresourceType, TableColumn, Verb, WriteContext } from "../types.js";
+import { ageOf } from "./ages.js";
+import { checkApiVersionAndKind } from "./coordinates.js";
+import type { CustomColumn, CustomVersion, ScalePaths } from "./custom-definition.js";
+import { decodeNative } from "./decode.js";
+import { Faults } from "./faults.js";
+import { JsonPath } from "./json-path.js";
+import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
+import { subdomainFaults } from "./names.js";
+import { metadataSchema, objectMetaShape } from "./object-meta.js";
+import { ratchet } from "./ratchet.js";
+import { asObject, asString } from "./read.js";
+import type { FieldShape, Shape } from "./shape.js";
+import { ShapeBuilder } from "./shape.js";
+
+const customVerbs: readonly Verb[] = [
+  "delete",
+  "deletecollection",
+  "get",
+  "list",
+  "patch",
+  "create",
+  "update",
+  "watch",
+];
+
+/** A resource of a CustomResourceDefinition in one version. */
+export class CustomType implements ResourceType {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly kind: string;
+  readonly listKind: string;
+  readonly namespaced: boolean;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly verbs = customVerbs;
+  readonly subresources: ReadonlyMap<string, SubresourceType>;
+  readonly storageVersion: string;
+  readonly custom = true;
+  readonly selectableFieldNames: readonly string[];
+  readonly columns: readonly TableColumn[];
+  readonly merge: MergeSchema;
+  readonly scale?: ScalePaths;
+  readonly definition: CustomVersion;
+  readonly #selectable: readonly { name: string; path: JsonPath }[];
+  readonly #cells: readonly ((object: JsonObject, now: number) => string | number | boolean | null)[];
+
+  constructor(definition: CustomVersion) {
+    this.definition = definition;
+    this.group = definition.group;
+    this.version = definition.version;
+    this.plural = definition.plural;
+    this.singular = definition.singular;
+    this.kind = definition.kind;
+    this.listKind = definition.listKind;
+    this.namespaced = definition.namespaced;
+    this.shortNames = definition.shortNames;
+    this.categories = definition.categories;
+    this.storageVersion = definition.storageVersion;
+    if (definition.scale !== undefined) this.scale = definition.scale;
+    this.subresources = subresourcesOf(definition);
+    this.#selectable = definition.selectableFields.flatMap((text) => {
+      const path = JsonPath.parse(text);
+      return path === undefined ? [] : [{ name: text.replace(/^\./, ""), path }];
+    });
+    this.selectableFieldNames = [
+      "metadata.name",
+      ...(definition.namespaced ? ["metadata.namespace"] : []),
+      ...this.#selectable.map((field) => field.name),
+    ];
+    const columns = definition.columns.length === 0 ? [defaultAge] : definition.columns;
+    this.columns = [
+      nameColumn,
+      ...columns.map(({ name, type, format, description, priority }) => ({
+        name,
+        type,
+        format,
+        description,
+        priority,
+      })),
+    ];
+    this.#cells = columns.map(cellReader);
+    this.merge = createMerge({
+      shape: customShape(definition),
+      group: this.group,
+      version: this.version,
+      kind: this.kind,
+      supportsStrategic: false,
+      hasStatus: definition.status,
+      normalise: (object) => this.decode(object).object,
+    });
+  }
+
+  decode(raw: JsonObject): Decoded {
+    checkApiVersionAndKind(raw, this);
+    const { apiVersion: _, kind: __, metadata, ...body } = raw;
+    const unknownFields = prune(this.definition.schema, body, "", { metadata: metadataSchema() }).sort();
+    const decodedMeta = decodeNative(objectMetaShape(), asObject(metadata), this);
+    return {
+      object: { apiVersion: apiVersionOf(this), kind: this.kind, metadata: decodedMeta.object, ...body },
+      unknownFields,
+    };
+  }
+
+  applyDefaults(object: JsonObject): void {
+    applyDefaults(this.definition.schema, object);
+  }
+
+  prepareForCreate(object: JsonObject): void {
+    if (this.definition.status) delete object["status"];
+    asObject(object["metadata"])["generation"] = 1;
+  }
+
+  prepareForUpdate(object: JsonObject, old: JsonObject, context: WriteContext): void {
+    if (context.subresource === "status") statusOnly(object, old);
+    else if (this.definition.status) {
+      if (old["status"] === undefined) delete object["status"];
+      else object["status"] = cloneField(old, "status");
+    }
+    const before = asObject(old["metadata"])["generation"];
+    const generation = typeof before === "number" ? before : 0;
+    asObject(object["metadata"])["generation"] = this.#sameBody(object, old) ? generation : generation + 1;
+  }
+
+  #sameBody(object: JsonObject, old: JsonObject): boolean {
+    for (const field of new Set([...Object.keys(object), ...Object.keys(old)])) {
+      if (field === "metadata" || field === "apiVersion" || (field === "status" && this.definition.status)) continue;
+      if (!equalJson(object[field], old[field])) return false;
+    }
+    return true;
+  }
+
+  validateCreate(object: JsonObject): StatusCause[] {
+    const faults = new Faults();
+    validateMetadata(object, subdomainFaults, faults);
+    return [...faults.causes, ...validateSchema(this.definition.schema, body(object))];
+  }
+
+  validateUpdate(object: JsonObject, old: JsonObject): StatusCause[] {
+    const faults = new Faults();
+    validateMetadataUpdate(object, old, faults);
+    validateMetadata(object, subdomainFaults, faults);
+    return [...faults.causes, ...ratchet(validateSchema(this.definition.schema, body(object)), object, old)];
+  }
+
+  fromStorage(object: JsonObject): JsonObject {
+    return this.#convert(object, this.version);
+  }
+
+  toStorage(object: JsonObject): JsonObject {
+    return this.#convert(object, this.storageVersion);
+  }
+
+  /** Conversion strategy None: only apiVersion changes; what the other version does not know is pruned, its defaults are filled in. */
+  #convert(object: JsonObject, version: string): JsonObject {
+    const apiVersion = `${this.group}/${version}`;
+    if (object["apiVersion"] === apiVersion) return object;
+    const converted = { ...cloneObject(object), apiVersion };
+    if (version !== this.version) return converted;
+    const pruned = this.decode(converted).object;
+    this.applyDefaults(pruned);
+    return pruned;
+  }
+
+  selectableFields(object: JsonObject): Readonly<Record<string, string>> {
+    const metadata = asObject(object["metadata"]);
+    const fields: Record<string, string> = { "metadata.name": asString(metadata["name"]) };
+    if (this.namespaced) fields["metadata.namespace"] = asString(metadata["namespace"]);
+    for (const { name, path } of this.#selectable) {
+      const [value] = path.read(object);
+      fields[name] = value === undefined || value === null ? "" : String(value);
+    }
+    return fields;
+  }
+
+  cells(object: JsonObject, now: number): (string | number | boolean | null)[] {
+    return [asString(asObject(object["metadata"])["name"]), ...this.#cells.map((cell) => cell(object, now))];
+  }
+}
+
+function body(object: JsonObject): JsonObject {
+  const { apiVersion: _, kind: __, metadata: ___, ...rest } = object;
+  return rest;
+}
+
+function cloneField(object: JsonObject, field: string): Json | undefined {
+  return cloneObject({ [field]: object[field] })[field];
+}
+
+/** A write to the status subresource: nothing else changes but ownership. */
+function statusOnly(object: JsonObject, old: JsonObject): void {
+  const status = object["status"];
+  const { resourceVersion, managedFields } = asObject(object["metadata"]);
+  for (const field of Object.keys(object)) delete object[field];
+  Object.assign(object, cloneObject(old));
+  const metadata = asObject(object["metadata"]);
+  for (const [field, value] of Object.entries({ resourceVersion, managedFields }))
+    if (value === undefined) delete metadata[field];
+    else metadata[field] = value;
+  if (status === undefined) delete object["status"];
+  else object["status"] = status;
+}
+
+const nameColumn: TableColumn = {
+  name: "Name",
+  type: "string",
+  format: "name",
+  description: "Name of the object, unique among its kind in the namespace.",
+  priority: 0,
+};
+
+const defaultAge: CustomColumn = {
+  name: "Age",
+  type: "date",
+  format: "",
+  description: "Time since the object was created.",
+  priority: 0,
+  jsonPath: ".metadata.creationTimestamp",
+};
+
+function cellReader(column: CustomColumn): (object: JsonObject, now: number) => string | number | boolean | null {
+  const path = JsonPath.parse(column.jsonPath);
+  return (object, now) => {
+    const values = path?.read(object) ?? [];
+    const [value] = values;
+    if (value === undefined || value === null) return null;
+    switch (column.type) {
+      case "integer":
+        return typeof value === "number" ? Math.trunc(value) : null;
+      case "number":
+        return typeof value === "number" ? value : null;
+      case "boolean":
+        return typeof value === "boolean" ? value : null;
+      case "date":
+        return typeof value === "string" && !Number.isNaN(Date.parse(value)) ? ageOf(value, now) : "<invalid>";
+      default:
+        return values.length > 1 ? values.map(show).join(",") : show(value);
+    }
+  };
+}
+
+function show(value: Json): string {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function subresourcesOf(definition: CustomVersion): ReadonlyMap<string, SubresourceType> {
+  const { group, version, kind } = definition;
+  const verbs = ["get", "patch", "update"];
+  const found = new Map<string, SubresourceType>();
+  if (definition.status) found.set("status", { name: "status", kind, group, version, verbs });
+  if (definition.scale !== undefined)
+    found.set("scale", { name: "scale", kind: "Scale", group: "autoscaling", version: "v1", verbs });
+  return found;
+}
+
+function customShape(definition: CustomVersion): Shape {
+  const root = new ShapeBuilder({}, { native: false }).shape({ ...definition.schema, type: "object" });
+  const text: Shape = new ShapeBuilder({}, { native: false }).shape({ type: "string" });
+  const field = (name: string, shape: Shape): [string, FieldShape] => [
+    name,
+    { name, shape, required: false, dropsZero: false, mergeKey: "", patchStrategies: [] },
+  ];
+  return {
+    ...root,
+    fields: new Map([
+      ...root.fields,
+      field("apiVersion", text),
+      field("kind", text),
+      field("metadata", objectMetaShape()),
+    ]),
+  };
+}

@@ -1,0 +1,173 @@
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import { unknownResource } from "../failures.js";
+import type { ApiRequest, ApiResponse, ResourceType, SubresourceType } from "../types.js";
+import { hashOf, jsonAnswer, pageNotFound } from "./answers.js";
+import { compareVersions } from "./custom-definition.js";
+
+const aggregatedType = /application\/json;\s*g=apidiscovery\.k8s\.io;\s*v=(v2beta1|v2);\s*as=APIGroupDiscoveryList/i;
+
+/** A group with its served versions, preferred first. */
+interface Group {
+  readonly name: string;
+  readonly versions: readonly { readonly version: string; readonly types: readonly ResourceType[] }[];
+}
+
+/** Answers /api, /apis and what is below down to the list of a version's resources; `undefined` for other paths. Throws 404 for a known group's unknown version. */
+export function answerDiscovery(request: ApiRequest, types: readonly ResourceType[]): ApiResponse | undefined {
+  const segments = request.path.split("/").filter((segment) => segment !== "");
+  const [root, first, second] = segments;
+  if (root === "api") {
+    if (segments.length === 1) return answerCoreRoot(request, types);
+    return segments.length === 2 && first === "v1" ? versionAnswer("", "v1", types) : undefined;
+  }
+  if (root !== "apis") return undefined;
+  if (first === undefined) return answerGroups(request, types);
+  const group = groupsOf(types).find((one) => one.name === first);
+  if (segments.length > 3) return undefined;
+  if (group === undefined || first === "") return pageNotFound();
+  if (second === undefined) return jsonAnswer({ kind: "APIGroup", apiVersion: "v1", ...groupJson(group) });
+  if (!group.versions.some((one) => one.version === second)) throw unknownResource();
+  return versionAnswer(first, second, types);
+}
+
+function answerCoreRoot(request: ApiRequest, types: readonly ResourceType[]): ApiResponse {
+  const core = types.filter((type) => type.group === "");
+  return (
+    aggregated(request, groupsOf(core)) ??
+    jsonAnswer({
+      kind: "APIVersions",
+      versions: ["v1"],
+      serverAddressByClientCIDRs: [{ clientCIDR: "0.0.0.0/0", serverAddress: request.headers["host"] ?? "" }],
+    })
+  );
+}
+
+function answerGroups(request: ApiRequest, types: readonly ResourceType[]): ApiResponse {
+  const groups = groupsOf(types.filter((type) => type.group !== ""));
+  return (
+    aggregated(request, groups) ?? jsonAnswer({ kind: "APIGroupList", apiVersion: "v1", groups: groups.map(groupJson) })
+  );
+}
+
+/** Groups in the order in which types name them; versions best first. */
+function groupsOf(types: readonly ResourceType[]): Group[] {
+  const groups = new Map<string, Map<string, ResourceType[]>>();
+  for (const type of types) {
+    const versions = groups.get(type.group) ?? new Map<string, ResourceType[]>();
+    groups.set(type.group, versions);
+    const list = versions.get(type.version) ?? [];
+    versions.set(type.version, list);
+    list.push(type);
+  }
+  return [...groups].map(([name, versions]) => ({
+    name,
+    versions: [...versions]
+      .map(([version, list]) => ({ version, types: list }))
+      .sort((a, b) => compareVersions(a.version, b.version)),
+  }));
+}
+
+function groupJson(group: Group): JsonObject {
+  const versions = group.versions.map(({ version }) => ({ groupVersion: `${group.name}/${version}`, version }));
+  return { name: group.name, versions, preferredVersion: versions[0] };
+}
+
+function versionAnswer(group: string, version: string, types: readonly ResourceType[]): ApiResponse {
+  const own = types.filter((type) => type.group === group && type.version === version);
+  const apiVersion = apiVersionOf({ group, version });
+  return jsonAnswer({
+    kind: "APIResourceList",
+    ...(group === "" ? {} : { apiVersion: "v1" }),
+    groupVersion: apiVersion,
+    resources: own
+      .flatMap((type) => [
+        resourceJson(type),
+        ...[...type.subresources.values()].map((sub) => subresourceJson(type, sub)),
+      ])
+      .sort((a, b) => (String(a["name"]) < String(b["name"]) ? -1 : 1)),
+  });
+}
+
+function resourceJson(type: ResourceType): JsonObject {
+  return {
+    name: type.plural,
+    singularName: type.singular,
+    namespaced: type.namespaced,
+    kind: type.kind,
+    verbs: [...type.verbs],
+    ...(type.shortNames.length === 0 ? {} : { shortNames: [...type.shortNames] }),
+    ...(type.categories.length === 0 ? {} : { categories: [...type.categories] }),
+    ...(type.verbs.includes("watch") ? { storageVersionHash: storageHash(type) } : {}),
+  };
+}
+
+function storageHash(type: ResourceType): string {
+  const digest = hashOf(new TextEncoder().encode(`${type.group}/${type.storageVersion}/${type.kind}`));
+  return Buffer.from(digest.slice(0, 16), "hex").toString("base64");
+}
+
+function isOther(type: ResourceType, sub: SubresourceType): boolean {
+  return sub.group !== type.group || sub.version !== type.version;
+}
+
+function subresourceJson(type: ResourceType, sub: SubresourceType): JsonObject {
+  return {
+    name: `${type.plural}/${sub.name}`,
+    singularName: "",
+    namespaced: type.namespaced,
+    ...(isOther(type, sub) ? { group: sub.group, version: sub.version } : {}),
+    kind: sub.kind,
+    verbs: [...sub.verbs],
+  };
+}
+
+function aggregated(request: ApiRequest, groups: readonly Group[]): ApiResponse | undefined {
+  const wanted = aggregatedType.exec(request.headers["accept"] ?? "");
+  if (wanted === null) return undefined;
+  const version = wanted[1] ?? "v2";
+  const body: JsonObject = {
+    kind: "APIGroupDiscoveryList",
+    apiVersion: `apidiscovery.k8s.io/${version}`,
+    metadata: {},
+    items: groups.map((group) => ({
+      metadata: group.name === "" ? {} : { name: group.name },
+      versions: group.versions.map((one) => ({
+        version: one.version,
+        resources: one.types.map(discoveryJson),
+        freshness: "Current",
+      })),
+    })),
+  };
+  const etag = `"${hashOf(new TextEncoder().encode(JSON.stringify(body)))}"`;
+  const headers = { vary: "Accept", etag };
+  if (request.headers["if-none-match"] === etag) return { status: 304, headers, body: new Uint8Array() };
+  return jsonAnswer(body, {
+    type: `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`,
+    headers,
+  });
+}
+
+function discoveryJson(type: ResourceType): Json {
+  const subresources = [...type.subresources.values()].map((sub) => ({
+    subresource: sub.name,
+    responseKind: responseKind(type, sub.kind, isOther(type, sub) ? sub : undefined),
+    verbs: [...sub.verbs],
+  }));
+  return {
+    resource: type.plural,
+    responseKind: responseKind(type, type.kind, undefined),
+    scope: type.namespaced ? "Namespaced" : "Cluster",
+    singularResource: type.singular,
+    verbs: [...type.verbs],
+    ...(type.shortNames.length === 0 ? {} : { shortNames: [...type.shortNames] }),
+    ...(type.categories.length === 0 ? {} : { categories: [...type.categories] }),
+    ...(subresources.length === 0 ? {} : { subresources }),
+  };
+}
+
+/** Group and version are only said where they are not those of the list; custom resources always say theirs. */
+function responseKind(type: ResourceType, kind: string, other: SubresourceType | undefined): JsonObject {
+  if (other !== undefined) return { group: other.group, version: other.version, kind };
+  return type.custom ? { group: type.group, version: type.version, kind } : { group: "", version: "", kind };
+}

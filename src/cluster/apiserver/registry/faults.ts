@@ -1,0 +1,46 @@
+import type { StatusCause } from "../../../kernel/errors/index.js";
+import type { Json } from "../../../kernel/kinds/object.js";
+import { quoteValue } from "../../../kernel/schema/index.js";
+
+/** Collects the faults of an object, worded as upstream words them (`field.Error`). Paths look like `spec.ports[0].name`. */
+export class Faults {
+  readonly causes: StatusCause[] = [];
+
+  required(field: string, detail = ""): void {
+    this.#add("FieldValueRequired", field, detail === "" ? "Required value" : `Required value: ${detail}`);
+  }
+
+  invalid(field: string, value: Json | undefined, detail: string): void {
+    this.#add("FieldValueInvalid", field, `Invalid value: ${quoteValue(value)}: ${detail}`);
+  }
+
+  /** `supported` in the order in which they shall be shown. */
+  unsupported(field: string, value: Json | undefined, supported: readonly string[]): void {
+    const list = supported.map((item) => JSON.stringify(item)).join(", ");
+    this.#add("FieldValueNotSupported", field, `Unsupported value: ${quoteValue(value)}: supported values: ${list}`);
+  }
+
+  forbidden(field: string, detail: string): void {
+    this.#add("FieldValueForbidden", field, `Forbidden: ${detail}`);
+  }
+
+  duplicate(field: string, value: Json | undefined): void {
+    this.#add("FieldValueDuplicate", field, `Duplicate value: ${quoteValue(value)}`);
+  }
+
+  notFound(field: string, value: Json | undefined): void {
+    this.#add("FieldValueNotFound", field, `Not found: ${quoteValue(value)}`);
+  }
+
+  tooLong(field: string, maximumBytes: number): void {
+    this.#add("FieldValueTooLong", field, `Too long: may not be more than ${maximumBytes} bytes`);
+  }
+
+  tooMany(field: string, actual: number, maximum: number): void {
+    this.#add("FieldValueTooMany", field, `Too many: ${actual}: must have at most ${maximum} items`);
+  }
+
+  #add(reason: string, field: string, message: string): void {
+    this.causes.push({ reason, message, field });
+  }
+}

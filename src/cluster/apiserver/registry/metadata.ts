@@ -1,0 +1,90 @@
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { equalJson } from "../../../kernel/schema/index.js";
+import type { Faults } from "./faults.js";
+import { labelValueFaults, qualifiedNameFaults } from "./names.js";
+import { asList, asObject, asObjects, asString } from "./read.js";
+
+const maximumAnnotationBytes = 256 * 1024;
+
+/** Checks names, labels, annotations, owner references and finalizers. */
+export function validateMetadata(
+  object: JsonObject,
+  nameFaults: (name: string) => readonly string[],
+  faults: Faults,
+): void {
+  const metadata = asObject(object["metadata"]);
+  validateName(metadata, nameFaults, faults);
+  if (metadata["labels"] !== undefined) validateLabels(metadata["labels"], "metadata.labels", faults);
+  if (metadata["annotations"] !== undefined)
+    validateAnnotations(asObject(metadata["annotations"]), "metadata.annotations", faults);
+  if (metadata["ownerReferences"] !== undefined) validateOwners(metadata["ownerReferences"], faults);
+  for (const finalizer of asList(metadata["finalizers"]))
+    for (const fault of qualifiedNameFaults(asString(finalizer)))
+      faults.invalid("metadata.finalizers", finalizer, fault);
+}
+
+function validateName(metadata: JsonObject, nameFaults: (name: string) => readonly string[], faults: Faults): void {
+  const prefix = asString(metadata["generateName"]);
+  const name = asString(metadata["name"]);
+  if (prefix !== "") {
+    const masked = prefix.endsWith("-") ? `${prefix.slice(0, -1)}a` : prefix;
+    for (const fault of nameFaults(masked)) faults.invalid("metadata.generateName", prefix, fault);
+  }
+  if (name === "") faults.required("metadata.name", "name or generateName is required");
+  else for (const fault of nameFaults(name)) faults.invalid("metadata.name", name, fault);
+}
+
+/** Checks a map of labels, wherever it is. */
+export function validateLabels(labels: Json, path: string, faults: Faults): void {
+  for (const [key, value] of Object.entries(asObject(labels))) {
+    for (const fault of qualifiedNameFaults(key)) faults.invalid(path, key, fault);
+    for (const fault of labelValueFaults(asString(value))) faults.invalid(path, asString(value), fault);
+  }
+}
+
+/** Checks a map of annotations, wherever it is. */
+export function validateAnnotations(annotations: JsonObject, path: string, faults: Faults): void {
+  let bytes = 0;
+  for (const [key, value] of Object.entries(annotations)) {
+    for (const fault of qualifiedNameFaults(key.toLowerCase())) faults.invalid(path, key, fault);
+    bytes += key.length + asString(value).length;
+  }
+  if (bytes > maximumAnnotationBytes) faults.tooLong(path, maximumAnnotationBytes);
+}
+
+function validateOwners(owners: Json, faults: Faults): void {
+  const path = "metadata.ownerReferences";
+  const controllers: string[] = [];
+  for (const owner of asObjects(owners)) {
+    for (const field of ["apiVersion", "kind", "name", "uid"])
+      if (asString(owner[field]) === "")
+        faults.invalid(`${path}.${field}`, asString(owner[field]), "must not be empty");
+    if (owner["controller"] === true) controllers.push(asString(owner["name"]));
+  }
+  const [first, second] = controllers;
+  if (second !== undefined)
+    faults.invalid(
+      path,
+      owners,
+      `Only one reference can have Controller set to true. Found "true" in references for ${first} and ${second}`,
+    );
+}
+
+/** Checks what may not change in metadata. */
+export function validateMetadataUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
+  const metadata = asObject(object["metadata"]);
+  const oldMetadata = asObject(old["metadata"]);
+  for (const field of ["name", "namespace", "uid", "creationTimestamp"])
+    if (!equalJson(metadata[field], oldMetadata[field]))
+      faults.invalid(`metadata.${field}`, metadata[field], "field is immutable");
+  if (oldMetadata["deletionTimestamp"] === undefined) return;
+  const before = new Set(asList(oldMetadata["finalizers"]));
+  const added = asList(metadata["finalizers"]).filter((finalizer) => !before.has(finalizer));
+  if (added.length > 0) {
+    const list = added.map((finalizer) => JSON.stringify(finalizer)).join(", ");
+    faults.forbidden(
+      "metadata.finalizers",
+      `no new finalizers can be added if the object is being deleted, found new finalizers []string{${list}}`,
+    );
+  }
+}

@@ -1,0 +1,99 @@
+import type { Json } from "../../../kernel/kinds/object.js";
+import { parseApiVersion } from "../../../kernel/kinds/object.js";
+import { behaviours } from "../native/index.js";
+import type { SubresourceType, Verb } from "../types.js";
+import { nativeAssets } from "./native-assets.js";
+import type { NativeResource } from "./native-type.js";
+import { NativeType } from "./native-type.js";
+import { asObject, asObjects, asString } from "./read.js";
+import { ShapeBuilder } from "./shape.js";
+
+const verbs: readonly Verb[] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+let types: readonly NativeType[] | undefined;
+
+/** Every native resource that discovery lists. Constant, shared by all API servers of the process. */
+export function nativeTypes(): readonly NativeType[] {
+  types ??= readTypes();
+  return types;
+}
+
+function readTypes(): readonly NativeType[] {
+  const { discovery, schemas } = nativeAssets();
+  const builder = new ShapeBuilder(schemas, { native: true });
+  const definitions = definitionNames();
+  const lists: [string, Json | undefined][] = [
+    ["v1", discovery["api/v1"]],
+    ...Object.entries(asObject(discovery["resources"])),
+  ];
+  const found: NativeType[] = [];
+  for (const [apiVersion, list] of lists)
+    for (const resource of readResources(apiVersion, list)) {
+      const definition = definitions.get(`${resource.group}/${resource.version}/${resource.kind}`);
+      if (definition === undefined) continue;
+      found.push(
+        new NativeType(
+          resource,
+          builder.definition(definition),
+          behaviours[`${resource.group}/${resource.kind}`] ?? {},
+        ),
+      );
+    }
+  return found;
+}
+
+/** Definition names by `group/version/Kind`. */
+export function definitionNames(): ReadonlyMap<string, string> {
+  const names = new Map<string, string>();
+  for (const [name, schema] of Object.entries(nativeAssets().schemas))
+    for (const gvk of schema["x-kubernetes-group-version-kind"] ?? [])
+      names.set(`${gvk.group}/${gvk.version}/${gvk.kind}`, name);
+  return names;
+}
+
+/** Versions in which resources with several served versions are kept. */
+const storageVersions: Readonly<Record<string, string>> = { "autoscaling/horizontalpodautoscalers": "v2" };
+
+function readResources(apiVersion: string, list: Json | undefined): NativeResource[] {
+  const { group, version } = parseApiVersion(apiVersion);
+  const entries = asObjects(asObject(list)["resources"]);
+  return entries
+    .filter((entry) => !asString(entry["name"]).includes("/"))
+    .map((entry) => {
+      const plural = asString(entry["name"]);
+      return {
+        group,
+        version,
+        plural,
+        singular: asString(entry["singularName"]),
+        kind: asString(entry["kind"]),
+        namespaced: entry["namespaced"] === true,
+        shortNames: texts(entry["shortNames"]),
+        categories: texts(entry["categories"]),
+        verbs: verbs.filter((verb) => texts(entry["verbs"]).includes(verb)),
+        subresources: new Map(
+          entries
+            .filter((other) => asString(other["name"]).startsWith(`${plural}/`))
+            .map((other): [string, SubresourceType] => {
+              const name = asString(other["name"]).slice(plural.length + 1);
+              const own = asString(other["group"]) !== "" || other["version"] !== undefined;
+              return [
+                name,
+                {
+                  name,
+                  kind: asString(other["kind"]),
+                  group: own ? asString(other["group"]) : group,
+                  version: own ? asString(other["version"]) : version,
+                  verbs: texts(other["verbs"]),
+                },
+              ];
+            }),
+        ),
+        storageVersion: storageVersions[`${group}/${plural}`] ?? version,
+      };
+    });
+}
+
+function texts(value: Json | undefined): string[] {
+  return Array.isArray(value) ? value.filter((item): item is string => typeof item === "string") : [];
+}

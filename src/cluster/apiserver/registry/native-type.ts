@@ -1,0 +1,191 @@
+import type { StatusCause } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
+import { createMerge } from "../merge/index.js";
+import type { Decoded, MergeSchema, ResourceType, SubresourceType, TableColumn, Verb, WriteContext } from "../types.js";
+import type { Behaviour } from "./behaviour.js";
+import { checkBySchema } from "./checks.js";
+import { columnsOf } from "./columns.js";
+import { checkApiVersionAndKind } from "./coordinates.js";
+import { decodeNative, zeroObject } from "./decode.js";
+import { Faults } from "./faults.js";
+import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
+import { subdomainFaults } from "./names.js";
+import { asObject, asString } from "./read.js";
+import type { Shape } from "./shape.js";
+import { carryOver, copyPaths } from "./subresources.js";
+
+/** What discovery says of a resource. */
+export interface NativeResource {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly kind: string;
+  readonly namespaced: boolean;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly verbs: readonly Verb[];
+  readonly subresources: ReadonlyMap<string, SubresourceType>;
+  readonly storageVersion: string;
+}
+
+/** A resource of Kubernetes itself: its schema from the reference documents, the rest from its `Behaviour`. */
+export class NativeType implements ResourceType {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly kind: string;
+  readonly listKind: string;
+  readonly namespaced: boolean;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly verbs: readonly Verb[];
+  readonly subresources: ReadonlyMap<string, SubresourceType>;
+  readonly storageVersion: string;
+  readonly custom = false;
+  readonly selectableFieldNames: readonly string[];
+  readonly columns: readonly TableColumn[];
+  readonly merge: MergeSchema;
+  readonly shape: Shape;
+  readonly #behaviour: Behaviour;
+  readonly #cells: (object: JsonObject, now: number) => (string | number | boolean | null)[];
+  readonly #hasStatus: boolean;
+
+  constructor(resource: NativeResource, shape: Shape, behaviour: Behaviour) {
+    this.group = resource.group;
+    this.version = resource.version;
+    this.plural = resource.plural;
+    this.singular = resource.singular;
+    this.kind = resource.kind;
+    this.listKind = `${resource.kind}List`;
+    this.namespaced = resource.namespaced;
+    this.shortNames = resource.shortNames;
+    this.categories = resource.categories;
+    this.verbs = resource.verbs;
+    this.subresources = resource.subresources;
+    this.storageVersion = resource.storageVersion;
+    this.shape = shape;
+    this.#behaviour = behaviour;
+    this.#hasStatus = resource.subresources.has("status");
+    this.selectableFieldNames = [
+      "metadata.name",
+      ...(resource.namespaced ? ["metadata.namespace"] : []),
+      ...Object.keys(behaviour.selectable ?? {}),
+    ];
+    const columns = columnsOf(behaviour);
+    this.columns = columns.columns;
+    this.#cells = columns.cells;
+    this.merge = createMerge({
+      shape,
+      group: this.group,
+      version: this.version,
+      kind: this.kind,
+      supportsStrategic: true,
+      hasStatus: this.#hasStatus,
+      normalise: (object) => decodeNative(shape, object, this).object,
+    });
+  }
+
+  decode(raw: JsonObject): Decoded {
+    checkApiVersionAndKind(raw, this);
+    const decoded = decodeNative(this.shape, raw, this);
+    decoded.object["apiVersion"] = this.group === "" ? this.version : `${this.group}/${this.version}`;
+    decoded.object["kind"] = this.kind;
+    return decoded;
+  }
+
+  applyDefaults(object: JsonObject): void {
+    this.#behaviour.defaults?.(object);
+  }
+
+  prepareForCreate(object: JsonObject, context: WriteContext): void {
+    if (this.#behaviour.initialStatus !== undefined) object["status"] = this.#behaviour.initialStatus(object);
+    else if (this.#hasStatus && this.#behaviour.keepsStatusOnCreate !== true) this.#emptyStatus(object);
+    if (this.#behaviour.generation === true) asObject(object["metadata"])["generation"] = 1;
+    this.#behaviour.prepare?.(object, undefined, context);
+  }
+
+  #emptyStatus(object: JsonObject): void {
+    const field = this.shape.fields.get("status");
+    if (field?.default === undefined) delete object["status"];
+    else object["status"] = zeroObject(field.shape);
+  }
+
+  prepareForUpdate(object: JsonObject, old: JsonObject, context: WriteContext): void {
+    const { subresource } = context;
+    const written = this.#behaviour.subresourceFields?.[subresource];
+    if (subresource === "status") carryOver(object, old, "status");
+    else if (written !== undefined) copyPaths(object, old, written);
+    else if (this.#hasStatus) setOrDelete(object, "status", old);
+    if (this.#behaviour.generation === true) this.#raiseGeneration(object, old);
+    this.#behaviour.prepare?.(object, old, context);
+  }
+
+  #raiseGeneration(object: JsonObject, old: JsonObject): void {
+    const metadata = asObject(object["metadata"]);
+    const before = asObject(old["metadata"])["generation"];
+    const generation = typeof before === "number" ? before : 0;
+    metadata["generation"] = sameBody(object, old) ? generation : generation + 1;
+  }
+
+  prepareForDelete(object: JsonObject, context: WriteContext): void {
+    this.#behaviour.prepareForDelete?.(object, context);
+  }
+
+  validateCreate(object: JsonObject): StatusCause[] {
+    const faults = new Faults();
+    this.#validate(object, faults);
+    return faults.causes;
+  }
+
+  validateUpdate(object: JsonObject, old: JsonObject): StatusCause[] {
+    const faults = new Faults();
+    validateMetadataUpdate(object, old, faults);
+    this.#behaviour.validateUpdate?.(object, old, faults);
+    this.#validate(object, faults);
+    return faults.causes;
+  }
+
+  #validate(object: JsonObject, faults: Faults): void {
+    validateMetadata(object, this.#behaviour.nameFaults ?? subdomainFaults, faults);
+    checkBySchema(this.shape, object, faults);
+    this.#behaviour.validate?.(object, faults);
+  }
+
+  fromStorage(object: JsonObject): JsonObject {
+    return object;
+  }
+
+  toStorage(object: JsonObject): JsonObject {
+    return object;
+  }
+
+  selectableFields(object: JsonObject): Readonly<Record<string, string>> {
+    const metadata = asObject(object["metadata"]);
+    const fields: Record<string, string> = { "metadata.name": asString(metadata["name"]) };
+    if (this.namespaced) fields["metadata.namespace"] = asString(metadata["namespace"]);
+    for (const [name, read] of Object.entries(this.#behaviour.selectable ?? {})) fields[name] = read(object);
+    return fields;
+  }
+
+  cells(object: JsonObject, now: number): (string | number | boolean | null)[] {
+    return this.#cells(object, now);
+  }
+}
+
+function setOrDelete(object: JsonObject, field: string, from: JsonObject): void {
+  const value = from[field];
+  if (value === undefined) delete object[field];
+  else
+    object[field] = typeof value === "object" && value !== null && !Array.isArray(value) ? cloneObject(value) : value;
+}
+
+/** Whether two objects are equal but for metadata and status. */
+export function sameBody(a: JsonObject, b: JsonObject): boolean {
+  const without = new Set(["metadata", "status", "apiVersion", "kind"]);
+  for (const field of new Set([...Object.keys(a), ...Object.keys(b)]))
+    if (!without.has(field) && !equalJson(a[field], b[field])) return false;
+  return true;
+}

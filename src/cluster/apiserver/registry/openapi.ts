@@ -1,0 +1,78 @@
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import type { ApiRequest, ApiResponse, ResourceType } from "../types.js";
+import { bytesAnswer, hashOf, jsonAnswer, pageNotFound } from "./answers.js";
+import { documentFor } from "./openapi-document.js";
+import { swaggerDocument } from "./openapi-v2.js";
+import { kubernetesVersion } from "./version.js";
+
+interface Document {
+  readonly bytes: Uint8Array;
+  readonly hash: string;
+}
+
+/** The OpenAPI documents: made when first asked for, kept until a definition changes. */
+export class OpenApi {
+  readonly #documents = new Map<string, Document>();
+  #swagger: Document | undefined;
+  #revision = 0;
+
+  /** Answers /openapi/v2 and /openapi/v3 with everything below; `undefined` for other paths. */
+  answer(request: ApiRequest, types: readonly ResourceType[], revision: number): ApiResponse | undefined {
+    if (!request.path.startsWith("/openapi/")) return undefined;
+    if (revision !== this.#revision) {
+      this.#revision = revision;
+      this.#documents.clear();
+      this.#swagger = undefined;
+    }
+    const path = request.path.replace(/\/$/, "");
+    if (path === "/openapi/v3") return this.#index(types);
+    if (path === "/openapi/v2") {
+      this.#swagger ??= encode(swaggerDocument(types, kubernetesVersion));
+      return documentAnswer(request, this.#swagger);
+    }
+    const document = path.startsWith("/openapi/v3/")
+      ? this.#document(path.slice("/openapi/v3/".length), types)
+      : undefined;
+    return document === undefined ? pageNotFound() : documentAnswer(request, document);
+  }
+
+  #index(types: readonly ResourceType[]): ApiResponse {
+    const paths: Record<string, Json> = {};
+    for (const path of new Set(types.map(pathOf))) {
+      const document = this.#document(path, types);
+      if (document !== undefined) paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${document.hash}` };
+    }
+    return jsonAnswer({ paths });
+  }
+
+  #document(path: string, types: readonly ResourceType[]): Document | undefined {
+    const known = this.#documents.get(path);
+    if (known !== undefined) return known;
+    const own = types.filter((type) => pathOf(type) === path);
+    if (own.length === 0) return undefined;
+    const document = encode(documentFor(own, kubernetesVersion));
+    this.#documents.set(path, document);
+    return document;
+  }
+}
+
+function pathOf(type: ResourceType): string {
+  return type.group === "" ? `api/${type.version}` : `apis/${apiVersionOf(type)}`;
+}
+
+function encode(document: JsonObject): Document {
+  const bytes = new TextEncoder().encode(JSON.stringify(document));
+  return { bytes, hash: hashOf(bytes) };
+}
+
+function documentAnswer(request: ApiRequest, document: Document): ApiResponse {
+  const etag = `"${document.hash}"`;
+  const headers = {
+    etag,
+    vary: "Accept",
+    "cache-control": request.query.has("hash") ? "public, immutable" : "no-cache, private",
+  };
+  if (request.headers["if-none-match"] === etag) return { status: 304, headers, body: new Uint8Array() };
+  return bytesAnswer(document.bytes, { headers });
+}
