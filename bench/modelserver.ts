@@ -231,7 +231,11 @@ async function main(): Promise<void> {
     for (let round = 0; round < rounds; round++) {
       for (const concurrency of [1, 16, 64]) {
         const order = round % 2 === 0 ? subjects : [...subjects].reverse();
-        for (const subject of order) (results[subject.name] ??= []).push(await measure(subject, concurrency));
+        for (const subject of order) {
+          const all = results[subject.name] ?? [];
+          results[subject.name] = all;
+          all.push(await measure(subject, concurrency));
+        }
       }
     }
     process.stdout.write(`${JSON.stringify(summarise(results, python), null, 2)}\n`);
