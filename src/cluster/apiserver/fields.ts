@@ -44,7 +44,8 @@ export function copy(value: JsonObject): JsonObject {
 
 /** Sets a member whatever its name: plain assignment of `__proto__` would set the prototype. */
 export function setOwn(object: JsonObject, field: string, value: Json | undefined): void {
-  if (field === "__proto__") Object.defineProperty(object, field, { value, enumerable: true, configurable: true, writable: true });
+  if (field === "__proto__")
+    Object.defineProperty(object, field, { value, enumerable: true, configurable: true, writable: true });
   else object[field] = value;
 }
 

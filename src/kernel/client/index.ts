@@ -19,3 +19,4 @@ export {
   portForward,
 } from "./streams.js";
 export * from "./types.js";
+export { openWebSocket, type WebSocketOptions } from "./websocket.js";

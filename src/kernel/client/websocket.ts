@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import type { Duplex as ByteDuplex } from "node:stream";
 import { type RawData, WebSocket } from "ws";
 import { abortReason } from "../clock/index.js";
 import { failureFrom, UnavailableError } from "./failures.js";
@@ -16,6 +17,8 @@ export interface WebSocketOptions {
     readonly rejectUnauthorized: boolean;
   };
   readonly signal?: AbortSignal;
+  /** The bytes' way where it is no TCP connection. */
+  readonly createConnection?: () => ByteDuplex;
 }
 
 const maxMessageBytes = 16 * 1024 * 1024;
@@ -47,6 +50,7 @@ export function openWebSocket(url: string, protocols: readonly string[], options
     const socket = new WebSocket(url, [...protocols], {
       headers: options.headers,
       ...options.tls,
+      ...(options.createConnection === undefined ? {} : { createConnection: options.createConnection }),
       maxPayload: maxMessageBytes,
       perMessageDeflate: false,
       handshakeTimeout: 30_000,

@@ -21,7 +21,11 @@ export function formOf(accepted: Accepted, query: URLSearchParams): Form {
 
 /** An object reduced to its metadata. */
 export function partialMetadata(object: JsonObject, version: string): JsonObject {
-  return { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${version}`, metadata: objectAt(object, "metadata") };
+  return {
+    kind: "PartialObjectMetadata",
+    apiVersion: `meta.k8s.io/${version}`,
+    metadata: objectAt(object, "metadata"),
+  };
 }
 
 /** A Table of these objects; `withColumns` false leaves out the column definitions (later events of a watch). */
@@ -38,7 +42,9 @@ export function tableOf(
     columnDefinitions: about.withColumns ? type.columns.map((column) => ({ ...column })) : [],
     rows: objects.map((object) => ({
       cells: type.cells(object, about.now),
-      ...(form.include === "None" ? {} : { object: form.include === "Object" ? object : partialMetadata(object, form.version) }),
+      ...(form.include === "None"
+        ? {}
+        : { object: form.include === "Object" ? object : partialMetadata(object, form.version) }),
     })),
   };
 }

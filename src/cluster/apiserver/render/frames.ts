@@ -38,14 +38,20 @@ export function formedFrame(
 
 function resourceVersionOf(object: JsonObject): string {
   const metadata = object["metadata"];
-  const version = typeof metadata === "object" && metadata !== null && !Array.isArray(metadata) ? metadata["resourceVersion"] : "";
+  const version =
+    typeof metadata === "object" && metadata !== null && !Array.isArray(metadata) ? metadata["resourceVersion"] : "";
   return typeof version === "string" ? version : "";
 }
 
 const initialEventsEnd = "k8s.io/initial-events-end";
 
 /** Says up to which revision a watch has seen everything; `endsInitialEvents` after the state of a watch-list. */
-export function bookmarkFrame(kind: ResourceType, form: Form, revision: number, endsInitialEvents: boolean): Uint8Array {
+export function bookmarkFrame(
+  kind: ResourceType,
+  form: Form,
+  revision: number,
+  endsInitialEvents: boolean,
+): Uint8Array {
   const metadata: JsonObject = {
     resourceVersion: String(revision),
     ...(endsInitialEvents ? { annotations: { [initialEventsEnd]: "true" } } : {}),
@@ -53,7 +59,11 @@ export function bookmarkFrame(kind: ResourceType, form: Form, revision: number, 
   const object: JsonObject = { kind: kind.kind, apiVersion: apiVersionOf(kind), metadata };
   if (form.kind === "PartialObjectMetadata") return jsonFrame("BOOKMARK", partialMetadata(object, form.version));
   if (form.kind === "Table") {
-    const table = tableOf(kind, [], form, { now: 0, metadata: { resourceVersion: String(revision) }, withColumns: false });
+    const table = tableOf(kind, [], form, {
+      now: 0,
+      metadata: { resourceVersion: String(revision) },
+      withColumns: false,
+    });
     const rows = endsInitialEvents ? [{ cells: [], object: partialMetadata(object, form.version) }] : [];
     return jsonFrame("BOOKMARK", { ...table, rows });
   }

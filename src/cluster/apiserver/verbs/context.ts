@@ -1,8 +1,17 @@
 import type { Clock, Random } from "../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import type { AdmissionPlugin, ApiRequest, Registry, RequestInfo, ResourceType, Store, Stored, UserInfo } from "../types.js";
 import type { Accepted } from "../request/negotiate.js";
 import { objectKey } from "../store/index.js";
+import type {
+  AdmissionPlugin,
+  ApiRequest,
+  Registry,
+  RequestInfo,
+  ResourceType,
+  Store,
+  Stored,
+  UserInfo,
+} from "../types.js";
 
 /** What every verb works with. */
 export interface Machinery {

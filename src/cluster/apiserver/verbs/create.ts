@@ -82,7 +82,12 @@ async function store(machinery: Machinery, call: Call, object: JsonObject, optio
 function taken(type: ResourceType, name: string, existing: Stored): ApiError {
   const error = alreadyExists(type, name);
   if (objectAt(existing.value, "metadata")["deletionTimestamp"] === undefined) return error;
-  return failure(409, "AlreadyExists", `object is being deleted: ${qualified(type)} "${name}" already exists`, error.status.details);
+  return failure(
+    409,
+    "AlreadyExists",
+    `object is being deleted: ${qualified(type)} "${name}" already exists`,
+    error.status.details,
+  );
 }
 
 /** The namespace of the path counts; an object may repeat it. Throws 400. */
@@ -111,7 +116,13 @@ function nameObject(machinery: Machinery, object: JsonObject): string {
 function claimMetadata(metadata: JsonObject, uid: string, now: string): void {
   metadata["uid"] = uid;
   metadata["creationTimestamp"] = now;
-  for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "resourceVersion"]) {
+  for (const field of [
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "generation",
+    "resourceVersion",
+  ]) {
     delete metadata[field];
   }
 }

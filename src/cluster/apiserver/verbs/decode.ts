@@ -22,5 +22,8 @@ export function decodeBody(call: Call, options: Pick<WriteOptions, "fieldValidat
 
 /** In upstream's words and order. */
 export function fieldFaults(duplicates: readonly string[], unknown: readonly string[]): string[] {
-  return [...duplicates.map((field) => `duplicate field "${field}"`), ...unknown.map((field) => `unknown field "${field}"`)];
+  return [
+    ...duplicates.map((field) => `duplicate field "${field}"`),
+    ...unknown.map((field) => `unknown field "${field}"`),
+  ];
 }

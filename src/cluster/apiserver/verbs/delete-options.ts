@@ -54,7 +54,9 @@ export function readDeleteOptions(request: ApiRequest): DeleteOptions {
 function readGrace(text: string | null): number | undefined {
   if (text === null || text === "") return undefined;
   if (!/^-?\d+$/.test(text)) {
-    throw badRequest(`converting (url.Values) to (v1.DeleteOptions): strconv.ParseInt: parsing "${text}": invalid syntax`);
+    throw badRequest(
+      `converting (url.Values) to (v1.DeleteOptions): strconv.ParseInt: parsing "${text}": invalid syntax`,
+    );
   }
   return Number(text);
 }
@@ -70,7 +72,8 @@ function toQuery(request: ApiRequest): URLSearchParams {
   for (const field of ["gracePeriodSeconds", "propagationPolicy", "orphanDependents"]) {
     const member = value[field];
     if (member === undefined || member === null) continue;
-    if (isObject(member) || Array.isArray(member)) throw failure(400, "BadRequest", `DeleteOptions.${field} is no plain value`);
+    if (isObject(member) || Array.isArray(member))
+      throw failure(400, "BadRequest", `DeleteOptions.${field} is no plain value`);
     query.set(field, String(member));
   }
   const dryRun = value["dryRun"];

@@ -111,7 +111,12 @@ function checkPreconditions(type: ResourceType, old: JsonObject, options: Delete
 }
 
 /** The object marked for deletion; the same one where it already is so; `undefined` where nothing holds it. */
-function mark(machinery: Machinery, type: ResourceType, old: JsonObject, options: DeleteOptions): JsonObject | undefined {
+function mark(
+  machinery: Machinery,
+  type: ResourceType,
+  old: JsonObject,
+  options: DeleteOptions,
+): JsonObject | undefined {
   const rules = deletionRulesOf(type);
   const before = metadataOf(old);
   const finalizers = finalizersFor(type, stringsAt(before, "finalizers"), options);

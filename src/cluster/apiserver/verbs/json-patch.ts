@@ -106,7 +106,11 @@ function put(document: Json, path: readonly string[], value: Json, mode: "add" |
   return document;
 }
 
-function putInList(list: Json[], entry: { path: readonly string[]; last: string; value: Json }, mode: "add" | "replace"): void {
+function putInList(
+  list: Json[],
+  entry: { path: readonly string[]; last: string; value: Json },
+  mode: "add" | "replace",
+): void {
   const { path, last, value } = entry;
   if (mode === "replace") {
     const index = indexIn(list, last);
@@ -137,7 +141,8 @@ export function applyMergePatch(target: Json | undefined, patch: Json): Json {
   for (const field in patch) {
     const value = patch[field];
     if (value === null) delete out[field];
-    else if (value !== undefined) setOwn(out, field, applyMergePatch(Object.hasOwn(out, field) ? out[field] : undefined, value));
+    else if (value !== undefined)
+      setOwn(out, field, applyMergePatch(Object.hasOwn(out, field) ? out[field] : undefined, value));
   }
   return out;
 }

@@ -59,7 +59,11 @@ function checkMatch(question: MatchQuestion): void {
 }
 
 const field = "resourceVersionMatch";
-const refused = (message: string): StatusCause => ({ reason: "FieldValueForbidden", field, message: `Forbidden: ${message}` });
+const refused = (message: string): StatusCause => ({
+  reason: "FieldValueForbidden",
+  field,
+  message: `Forbidden: ${message}`,
+});
 const unsupported = (match: string, supported: string): StatusCause => ({
   reason: "FieldValueNotSupported",
   field,
@@ -68,7 +72,8 @@ const unsupported = (match: string, supported: string): StatusCause => ({
 
 function matchCauses({ match, versionText, hasContinue, verb }: MatchQuestion): StatusCause[] {
   if (match === "") return [];
-  if (verb === "watch") return [refused("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")];
+  if (verb === "watch")
+    return [refused("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")];
   const causes: StatusCause[] = [];
   if (versionText === "") causes.push(refused("resourceVersionMatch is forbidden unless resourceVersion is provided"));
   if (hasContinue) causes.push(refused("resourceVersionMatch is forbidden when continue is provided"));
@@ -84,7 +89,11 @@ function matchCauses({ match, versionText, hasContinue, verb }: MatchQuestion): 
 function initialEventsCauses({ match, verb }: MatchQuestion): StatusCause[] {
   if (verb === "list") {
     return [
-      { reason: "FieldValueForbidden", field: "sendInitialEvents", message: "Forbidden: sendInitialEvents is forbidden for list" },
+      {
+        reason: "FieldValueForbidden",
+        field: "sendInitialEvents",
+        message: "Forbidden: sendInitialEvents is forbidden for list",
+      },
     ];
   }
   const causes: StatusCause[] = [];
@@ -108,7 +117,9 @@ function readCount(query: URLSearchParams, name: string): number | undefined {
   const text = query.get(name) ?? "";
   if (text === "") return undefined;
   if (!/^-?\d+$/.test(text)) {
-    throw badRequest(`converting (url.Values) to (v1.ListOptions): strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+    throw badRequest(
+      `converting (url.Values) to (v1.ListOptions): strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`,
+    );
   }
   return Math.max(0, Number(text));
 }

@@ -60,7 +60,11 @@ function readManager(request: ApiRequest, isApply: boolean, causes: StatusCause[
   const given = request.query.get("fieldManager") ?? "";
   const field = "fieldManager";
   if (given.length > maxManagerLength) {
-    causes.push({ reason: "FieldValueTooLong", field, message: `Too long: may not be more than ${maxManagerLength} bytes` });
+    causes.push({
+      reason: "FieldValueTooLong",
+      field,
+      message: `Too long: may not be more than ${maxManagerLength} bytes`,
+    });
   } else if (!isPrintable(given)) {
     const message = `${JSON.stringify(given)}: should only contain printable characters`;
     causes.push({ reason: "FieldValueInvalid", field, message });

@@ -43,7 +43,8 @@ export async function patch(machinery: Machinery, call: Call): Promise<Outcome> 
       return await patchOnce(machinery, call, { parsed, current }, options);
     } catch (error) {
       const isRace = error instanceof ApiError && error.httpCode === 409 && attempt < maxAttempts;
-      if (!isRace || namesVersion(parsed) || machinery.store.get(keyOf(call))?.revision === current?.revision) throw error;
+      if (!isRace || namesVersion(parsed) || machinery.store.get(keyOf(call))?.revision === current?.revision)
+        throw error;
     }
   }
 }

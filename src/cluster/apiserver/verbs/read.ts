@@ -43,7 +43,12 @@ function formedList(
   if (form.kind === "Table") return tableOf(type, values, form, { ...about, withColumns: true });
   if (form.kind === "PartialObjectMetadata") {
     const items = values.map((value) => partialMetadata(value, form.version));
-    return { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata: about.metadata, items };
+    return {
+      kind: "PartialObjectMetadataList",
+      apiVersion: `meta.k8s.io/${form.version}`,
+      metadata: about.metadata,
+      items,
+    };
   }
   const items = values.map((value) => (type.custom ? value : withoutKind(value)));
   return { kind: type.listKind, apiVersion: apiVersionOf(type), metadata: about.metadata, items };

@@ -3,7 +3,16 @@ import { badRequest, conflict, invalid, notFound } from "../failures.js";
 import { equalJson, metadataOf, objectAt, stringAt, stringsAt } from "../fields.js";
 import type { Stored } from "../types.js";
 import { admissionRequest, mutate, validate } from "./admit.js";
-import { type Call, inVersion, keyOf, type Machinery, namespaceOf, type Outcome, outcomeOf, timestamp } from "./context.js";
+import {
+  type Call,
+  inVersion,
+  keyOf,
+  type Machinery,
+  namespaceOf,
+  type Outcome,
+  outcomeOf,
+  timestamp,
+} from "./context.js";
 import { inOrder, placeInNamespace } from "./create.js";
 import { decodeBody } from "./decode.js";
 import { isHeld } from "./deletion-rules.js";
@@ -127,11 +136,9 @@ function carryMetadata(call: Call, object: JsonObject, old: JsonObject): void {
 function isUnchanged(object: JsonObject, old: JsonObject): boolean {
   const a = metadataOf(object);
   const b = metadataOf(old);
-  return (
-    equalJson(
-      { ...object, metadata: { ...a, resourceVersion: "", managedFields: untimed(a) } },
-      { ...old, metadata: { ...b, resourceVersion: "", managedFields: untimed(b) } },
-    )
+  return equalJson(
+    { ...object, metadata: { ...a, resourceVersion: "", managedFields: untimed(a) } },
+    { ...old, metadata: { ...b, resourceVersion: "", managedFields: untimed(b) } },
   );
 }
 

@@ -92,7 +92,8 @@ class Watch {
   }
 
   #initialFrame(stored: Stored): Uint8Array | Promise<Uint8Array | undefined> | undefined {
-    if (this.#isDirect) return this.#selection.matches(stored.value) ? this.#frame({ type: "ADDED", stored }) : undefined;
+    if (this.#isDirect)
+      return this.#selection.matches(stored.value) ? this.#frame({ type: "ADDED", stored }) : undefined;
     return this.#convertedFrame({ type: "put", now: stored, old: undefined });
   }
 
@@ -128,7 +129,9 @@ class Watch {
   }
 
   #frame(seen: Seen): Uint8Array {
-    return this.#form.kind === "Object" ? plainFrame(seen.type, seen.stored) : this.#formed(seen.type, seen.stored.value);
+    return this.#form.kind === "Object"
+      ? plainFrame(seen.type, seen.stored)
+      : this.#formed(seen.type, seen.stored.value);
   }
 
   #formed(type: EventType, object: JsonObject): Uint8Array {

@@ -1,0 +1,163 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock, Random } from "../../kernel/clock/index.js";
+import {
+  type Authority,
+  type KeptCertificate,
+  keepCertificate,
+  keepToken,
+  openAuthority,
+  openServiceAccountTokens,
+  randomToken,
+  type ServiceAccountTokens,
+} from "../../kernel/identity/index.js";
+import type { Logger } from "../../kernel/log/index.js";
+import type { SqliteDriverName } from "../../stores/sqlite/index.js";
+import { createAdmission, ensureBootstrapObjects, type Submit } from "./admission/index.js";
+import { createAuth } from "./auth/index.js";
+import { memoryJournal } from "./journal/memory.js";
+import { sqliteJournal } from "./journal/sqlite.js";
+import { deleteEverything, ownRequest } from "./own-requests.js";
+import { createRegistry, DefinitionController } from "./registry/index.js";
+import { FrameCache } from "./render/frames.js";
+import { createLine, type Line } from "./server/line.js";
+import { type CompactableStore, openStore } from "./store/index.js";
+import { createSubresources } from "./subresources/index.js";
+import type { UserInfo } from "./types.js";
+
+/** What an API server is made of. */
+export interface ApiServerOptions {
+  /** In names of certificates. */
+  readonly clusterName: string;
+  /** Holds `journal.db` and `pki/`; absent: everything is kept in memory and lost at the end. */
+  readonly dataDir?: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** From which Services get their addresses. */
+  readonly serviceCidr: string;
+  /** Bearer tokens that are valid as long as the server runs. */
+  readonly tokens: readonly { readonly token: string; readonly user: UserInfo }[];
+  readonly authorization: "rbac";
+  /** Default: the first SQLite binding that loads. */
+  readonly sqliteDriver?: SqliteDriverName;
+}
+
+/** The parts that the server's face (`index.ts`) works with. */
+export interface Assembly {
+  readonly store: CompactableStore;
+  readonly line: Line;
+  readonly authority: Authority;
+  readonly adminToken: string;
+  readonly submit: Submit;
+  close(): Promise<void>;
+}
+
+/** In whose name the server writes its own objects. */
+const self: UserInfo = { username: "system:apiserver", groups: ["system:masters", "system:authenticated"] };
+const admin: UserInfo = { username: "argosy:admin", groups: ["system:masters", "system:authenticated"] };
+const issuer = "https://kubernetes.default.svc.cluster.local";
+const kubeletClient = { use: "client", user: "kube-apiserver-kubelet-client", groups: ["system:masters"] } as const;
+
+interface Secrets {
+  readonly authority: Authority;
+  readonly serviceAccountTokens: ServiceAccountTokens;
+  readonly adminToken: string;
+  readonly kubelet: KeptCertificate;
+}
+
+/** Opens the data directory, puts the request line together and makes the objects that a cluster is born with. */
+export async function assemble(options: ApiServerOptions): Promise<Assembly> {
+  const pki = options.dataDir === undefined ? undefined : join(options.dataDir, "pki");
+  if (pki !== undefined) await mkdir(pki, { recursive: true, mode: 0o700 });
+  const secrets = await openSecrets(options, pki);
+  const store = openJournal(options);
+  try {
+    return await assembleOver(store, options, secrets);
+  } catch (error) {
+    secrets.kubelet.close();
+    await store.close();
+    throw error;
+  }
+}
+
+async function openSecrets(options: ApiServerOptions, pki: string | undefined): Promise<Secrets> {
+  const { clock, random, log } = options;
+  const file = (name: string): { file: string } | undefined =>
+    pki === undefined ? undefined : { file: join(pki, name) };
+  const authority = await openAuthority({
+    clock,
+    name: `${options.clusterName}-ca`,
+    ...(pki === undefined ? {} : { directory: pki }),
+  });
+  const serviceAccountTokens = await openServiceAccountTokens({ clock, random, issuer, ...file("sa.key") });
+  const adminToken = pki === undefined ? randomToken() : await keepToken(join(pki, "admin.token"));
+  const kubelet = await keepCertificate({
+    authority,
+    clock,
+    log,
+    subject: kubeletClient,
+    ...file("kubelet-client.pem"),
+  });
+  return { authority, serviceAccountTokens, adminToken, kubelet };
+}
+
+function openJournal(options: ApiServerOptions): CompactableStore {
+  const { dataDir, clock, sqliteDriver } = options;
+  const journal = dataDir === undefined ? memoryJournal() : sqliteJournal(join(dataDir, "journal.db"), sqliteDriver);
+  return openStore({ journal, clock });
+}
+
+async function assembleOver(store: CompactableStore, options: ApiServerOptions, secrets: Secrets): Promise<Assembly> {
+  const { clock, random, log, serviceCidr } = options;
+  const { authority, serviceAccountTokens, adminToken, kubelet } = secrets;
+  const submit: Submit = (method, path, body) => line.handleAs(self, ownRequest(method, path, body));
+  const tokens = [...options.tokens, { token: adminToken, user: admin }];
+  const auth = createAuth({ store, clock, tokens, serviceAccountTokens });
+  const admission = createAdmission({ store, clock, random, serviceCidr, submit });
+  const nodeCredentials = () => ({
+    caPem: authority.caPem,
+    clientCertPem: kubelet.current.certPem,
+    clientKeyPem: kubelet.current.keyPem,
+  });
+  const subresources = createSubresources({ store, clock, serviceAccountTokens, submit, nodeCredentials });
+  const registry = createRegistry({ log });
+  const deleteAll = (resource: Parameters<typeof deleteEverything>[2]) => deleteEverything(store, submit, resource);
+  const definitions = new DefinitionController({ store, registry, clock, log, deleteAll });
+  let isReady = false;
+  const line = createLine({
+    store,
+    registry,
+    admission: [...auth.admission, ...admission.plugins],
+    clock,
+    random,
+    auth,
+    subresources: subresources.handlers,
+    virtualResources: [...auth.virtualResources, ...subresources.virtualResources],
+    frames: new FrameCache(),
+    log,
+    isReady: () => isReady,
+  });
+  const isNew = store.revision === 0;
+  definitions.start();
+  await ensureBootstrapObjects({ store, submit, serviceCidr });
+  // Nobody has seen what was before: a watch from there is told so, as by a real server.
+  if (isNew) store.compact();
+  isReady = true;
+  return {
+    store,
+    line,
+    authority,
+    adminToken,
+    submit,
+    async close() {
+      isReady = false;
+      kubelet.close();
+      definitions.close();
+      subresources.close();
+      admission.close();
+      auth.close();
+      await store.close();
+    },
+  };
+}

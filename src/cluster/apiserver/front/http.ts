@@ -1,0 +1,167 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { TLSSocket } from "node:tls";
+import { messageOf } from "../../../kernel/errors/index.js";
+import type { Logger } from "../../../kernel/log/index.js";
+import { tooLarge } from "../failures.js";
+import { maxBodyBytes } from "../server/line.js";
+import { failureResponse } from "../server/respond.js";
+import type { ApiRequest, ApiResponse } from "../types.js";
+import { warningValue } from "./in-process.js";
+
+/** A request and its answer, of either protocol: the compatibility API of node:http2 is that of node:http. */
+export type AnyRequest = IncomingMessage | Http2ServerRequest;
+export type AnyResponse = ServerResponse | Http2ServerResponse;
+
+const nothing = new Uint8Array();
+
+/** Serves one exchange: reads the body, asks `handle`, writes the answer as fast as the client takes it. Never rejects. */
+export async function serve(
+  exchange: { readonly request: AnyRequest; readonly response: AnyResponse },
+  handle: (request: ApiRequest) => Promise<ApiResponse>,
+  log: Logger,
+): Promise<void> {
+  const { request, response } = exchange;
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  response.on("error", () => gone.abort());
+  try {
+    const body = await readBody(request);
+    const asked = toApiRequest(request, body ?? nothing, gone.signal);
+    const answer = body === undefined ? failureResponse(tooLarge(maxBodyBytes), log, asked) : await handle(asked);
+    await write(response, answer, { isHead: request.method === "HEAD", closes: body === undefined });
+  } catch (error) {
+    if (!gone.signal.aborted) log.warn("answer broke off", { path: request.url ?? "", err: messageOf(error) });
+    response.destroy();
+  }
+}
+
+/** The request line of a socket's request, without its body. */
+export function toApiRequest(request: AnyRequest, body: Uint8Array, signal: AbortSignal): ApiRequest {
+  const target = request.url ?? "/";
+  const mark = target.indexOf("?");
+  const { headers, repeated } = headersOf(request);
+  const subject = certificateSubject(request.socket);
+  return {
+    method: request.method ?? "GET",
+    path: mark < 0 ? target : target.slice(0, mark),
+    query: new URLSearchParams(mark < 0 ? "" : target.slice(mark + 1)),
+    headers,
+    ...(repeated === undefined ? {} : { repeatedHeaders: repeated }),
+    body,
+    ...(subject === undefined ? {} : { clientCertificate: subject }),
+    signal,
+  };
+}
+
+function headersOf(request: AnyRequest): {
+  headers: Record<string, string>;
+  repeated: Record<string, string[]> | undefined;
+} {
+  const headers: Record<string, string> = {};
+  let repeated: Record<string, string[]> | undefined;
+  const raw = request.rawHeaders;
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index]?.toLowerCase() ?? "";
+    const value = raw[index + 1] ?? "";
+    if (name.startsWith(":") || name === "__proto__") continue;
+    const before = headers[name];
+    if (before === undefined) headers[name] = value;
+    else {
+      repeated ??= {};
+      repeated[name] = [...(repeated[name] ?? [before]), value];
+      headers[name] = `${before}, ${value}`;
+    }
+  }
+  return { headers, repeated };
+}
+
+type Subject = NonNullable<ApiRequest["clientCertificate"]>;
+const subjects = new WeakMap<object, Subject | "none">();
+
+/** CN and O of a verified client certificate; looked at once a connection. */
+function certificateSubject(socket: object): Subject | undefined {
+  const known = subjects.get(socket) ?? readSubject(socket);
+  subjects.set(socket, known);
+  return known === "none" ? undefined : known;
+}
+
+function readSubject(socket: object): Subject | "none" {
+  // node:http2 hands out a proxy of the socket, which is an instance all the same.
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return "none";
+  const subject = socket.getPeerCertificate().subject;
+  if (subject === undefined) return "none";
+  const { CN, O } = subject;
+  const commonName: unknown = Array.isArray(CN) ? CN[0] : CN;
+  const organizations: unknown[] = Array.isArray(O) ? O : O === undefined ? [] : [O];
+  if (typeof commonName !== "string" || commonName === "") return "none";
+  return { commonName, organizations: organizations.filter((item): item is string => typeof item === "string") };
+}
+
+/** The whole body; `undefined` when it is larger than a resource may be. */
+async function readBody(request: AnyRequest): Promise<Uint8Array | undefined> {
+  if (Number(request.headers["content-length"] ?? 0) > maxBodyBytes) return undefined;
+  if (request.method === "GET" && request.headers["content-length"] === undefined) return nothing;
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on("data", (chunk: Buffer) => {
+      size += chunk.byteLength;
+      if (size > maxBodyBytes) {
+        request.removeAllListeners("data");
+        request.resume();
+        resolve(undefined);
+        return;
+      }
+      chunks.push(chunk);
+    });
+    request.once("end", () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+    request.once("error", reject);
+    request.once("aborted", () => reject(new DOMException("the client went away", "AbortError")));
+  });
+}
+
+async function write(
+  response: AnyResponse,
+  answer: ApiResponse,
+  how: { readonly isHead: boolean; readonly closes: boolean },
+): Promise<void> {
+  const headers: Record<string, string | number | string[]> = { ...answer.headers };
+  if (answer.warnings !== undefined && answer.warnings.length > 0)
+    headers["warning"] = answer.warnings.map(warningValue);
+  if (how.closes && response.req.httpVersionMajor === 1) headers["connection"] = "close";
+  const { body } = answer;
+  if (body instanceof Uint8Array) {
+    headers["content-length"] = body.byteLength;
+    response.writeHead(answer.status, headers);
+    if (how.isHead) response.end();
+    else response.end(body);
+    return;
+  }
+  response.writeHead(answer.status, headers);
+  // A watch may have nothing to say for long; the client waits for the head.
+  if ("flushHeaders" in response) response.flushHeaders();
+  for await (const chunk of body) {
+    if (response.destroyed || response.writableEnded) return;
+    if (!send(response, chunk)) await drained(response);
+  }
+  response.end();
+}
+
+/** The two protocols' `write` differ in their overloads only. */
+function send(response: AnyResponse, chunk: Uint8Array): boolean {
+  return "stream" in response ? response.write(chunk) : response.write(chunk);
+}
+
+/** Resolves when the client took what was written, or is gone. */
+function drained(response: AnyResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.removeListener("drain", done);
+      response.removeListener("close", done);
+      resolve();
+    };
+    response.once("drain", done);
+    response.once("close", done);
+  });
+}

@@ -1,0 +1,115 @@
+import {
+  type Duplex,
+  type Transport,
+  type TransportRequest,
+  type TransportResponse,
+  UnavailableError,
+} from "../../../kernel/client/index.js";
+import type { ApiRequest, ApiResponse } from "../types.js";
+
+const nothing = new Uint8Array();
+
+/** What an in-process transport reaches. */
+export interface InProcessTarget {
+  handle(request: ApiRequest): Promise<ApiResponse>;
+  /** Opens a WebSocket, through the same front as one from outside. */
+  openWebSocket(
+    path: string,
+    protocols: readonly string[],
+    options: { readonly headers: Readonly<Record<string, string>>; readonly signal?: AbortSignal },
+  ): Promise<Duplex>;
+}
+
+/** A client's way to a server in the same process: the whole request line, without sockets. */
+export function inProcessTransport(target: InProcessTarget, token: string): Transport {
+  const open = new Set<AbortController>();
+  let isClosed = false;
+  const headers = { authorization: `Bearer ${token}` };
+  return {
+    async request(request) {
+      if (isClosed) throw new UnavailableError("the client is closed");
+      request.signal?.throwIfAborted();
+      const ending = linkedController(request.signal, open);
+      const response = await target.handle(toApiRequest(request, headers, ending.controller.signal));
+      return toTransportResponse(response, request.signal, ending.release);
+    },
+    upgrade: (path, protocols, signal) =>
+      target.openWebSocket(path, protocols, { headers, ...(signal === undefined ? {} : { signal }) }),
+    close() {
+      isClosed = true;
+      for (const controller of open) controller.abort();
+      open.clear();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Aborts with the caller's signal and with the transport; `AbortSignal.any` would stay linked to a long-lived signal. */
+function linkedController(
+  signal: AbortSignal | undefined,
+  open: Set<AbortController>,
+): { readonly controller: AbortController; readonly release: () => void } {
+  const controller = new AbortController();
+  const onAbort = (): void => controller.abort(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  open.add(controller);
+  const release = (): void => {
+    open.delete(controller);
+    signal?.removeEventListener("abort", onAbort);
+  };
+  return { controller, release };
+}
+
+function toApiRequest(
+  request: TransportRequest,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): ApiRequest {
+  const mark = request.path.indexOf("?");
+  const path = mark < 0 ? request.path : request.path.slice(0, mark);
+  return {
+    method: request.method,
+    path,
+    query: new URLSearchParams(mark < 0 ? "" : request.path.slice(mark + 1)),
+    headers: { "user-agent": "argosy", ...request.headers, ...headers },
+    body: typeof request.body === "string" ? Buffer.from(request.body, "utf8") : (request.body ?? nothing),
+    signal,
+  };
+}
+
+function toTransportResponse(
+  response: ApiResponse,
+  signal: AbortSignal | undefined,
+  release: () => void,
+): TransportResponse {
+  const { status, headers, warnings, body } = response;
+  if (body instanceof Uint8Array) release();
+  return {
+    status,
+    headers: warnings === undefined ? headers : { ...headers, warning: warnings.map(warningValue).join(", ") },
+    body: body instanceof Uint8Array ? onePiece(body) : untilAborted(body, signal, release),
+  };
+}
+
+/** `299 - "text"` (RFC 9111 §5.5 of old), as the API's clients parse it. */
+export function warningValue(text: string): string {
+  return `299 - "${text.replace(/[\r\n]+/g, " ").replace(/(["\\])/g, "\\$1")}"`;
+}
+
+async function* onePiece(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  if (bytes.byteLength > 0) yield bytes;
+}
+
+/** An aborted watch ends by itself; whoever reads it must see why. */
+async function* untilAborted(
+  body: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+  release: () => void,
+): AsyncIterable<Uint8Array> {
+  try {
+    yield* body;
+  } finally {
+    release();
+  }
+  signal?.throwIfAborted();
+}

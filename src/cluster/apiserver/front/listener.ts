@@ -1,0 +1,104 @@
+import { once } from "node:events";
+import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Logger } from "../../../kernel/log/index.js";
+import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
+import { listenError } from "./errors.js";
+import { serve } from "./http.js";
+import { serveUpgrade } from "./upgrades.js";
+
+/** What a listener hands requests to. */
+export interface ListenerTarget {
+  handle(request: ApiRequest): Promise<ApiResponse>;
+  upgrade(request: ApiRequest): Promise<Upgraded>;
+}
+
+export interface ListenerOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly certPem: string;
+  readonly keyPem: string;
+  /** Client certificates must come from here. */
+  readonly caPem: string;
+  readonly target: ListenerTarget;
+  readonly log: Logger;
+}
+
+/** An open HTTPS port, HTTP/2 and HTTP/1.1. */
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+  /** For new connections. */
+  setCertificate(certPem: string, keyPem: string): void;
+  /** Stops listening and cuts what is open. */
+  close(): Promise<void>;
+}
+
+/** Opens the port. Throws `ListenError` when the address is taken or forbidden. */
+export async function listen(options: ListenerOptions): Promise<Listener> {
+  const { target, log, host, port } = options;
+  const server = createSecureServer({
+    allowHTTP1: true,
+    cert: options.certPem,
+    key: options.keyPem,
+    ca: options.caPem,
+    requestCert: true,
+    // A stranger's certificate makes its bearer a stranger, not an outcast: tokens still count.
+    rejectUnauthorized: false,
+    minVersion: "TLSv1.2",
+    settings: { maxConcurrentStreams: 1000 },
+    maxSessionMemory: 64,
+  });
+  server.on("request", (request, response) => {
+    void serve({ request, response }, target.handle, log); // answers its own failures
+  });
+  server.on("upgrade", (request, socket: Duplex, head: Buffer) => {
+    void serveUpgrade({ request, socket, head }, target.upgrade, log); // answers its own failures
+  });
+  server.on("sessionError", (error) => log.debug("session broke", { err: error.message }));
+  const closeAll = trackConnections(server);
+  server.setTimeout(0);
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    throw listenError(error, { host, port });
+  }
+  server.on("error", (error) => log.warn("listener failed", { err: error.message }));
+  return {
+    host,
+    port: portOf(server, port),
+    setCertificate: (cert, key) => server.setSecureContext({ cert, key, ca: options.caPem }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        closeAll();
+      }),
+  };
+}
+
+function portOf(server: Http2SecureServer, asked: number): number {
+  const address: AddressInfo | string | null = server.address();
+  return typeof address === "object" && address !== null ? address.port : asked;
+}
+
+/** Keeps what is open, so that closing need not wait for clients. */
+function trackConnections(server: Http2SecureServer): () => void {
+  const sockets = new Set<Socket>();
+  const sessions = new Set<Http2Session>();
+  server.on("connection", (socket: Socket) => {
+    socket.setNoDelay(true);
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+  });
+  return () => {
+    for (const session of sessions) session.destroy();
+    for (const socket of sockets) socket.destroy();
+  };
+}

@@ -1,0 +1,229 @@
+import type { Logger } from "../../../kernel/log/index.js";
+import type { Auth } from "../auth/index.js";
+import { deniedBy } from "../auth/index.js";
+import { badRequest, methodNotAllowed, tooLarge, unknownResource } from "../failures.js";
+import type { FrameCache } from "../render/frames.js";
+import { parseRequestInfo } from "../request/info.js";
+import { negotiate } from "../request/negotiate.js";
+import type {
+  ApiRequest,
+  ApiResponse,
+  AuthorizationAttributes,
+  RequestInfo,
+  ResourceType,
+  SubresourceContext,
+  SubresourceHandler,
+  Upgraded,
+  UserInfo,
+  VirtualResource,
+} from "../types.js";
+import { type Call, type Machinery, namespaceOf } from "../verbs/context.js";
+import { create } from "../verbs/create.js";
+import { decodeBody } from "../verbs/decode.js";
+import { remove, removeCollection } from "../verbs/delete.js";
+import { readWriteOptions } from "../verbs/options.js";
+import { patch } from "../verbs/patch.js";
+import { get, list } from "../verbs/read.js";
+import { update } from "../verbs/update.js";
+import { watch } from "../verbs/watch.js";
+import { bytesResponse, compressed, failureResponse, jsonResponse, outcomeResponse, textResponse } from "./respond.js";
+
+/** Bodies above this are refused with 413 (upstream's limit for resources). */
+export const maxBodyBytes = 3 * 1024 * 1024;
+
+/** Everything that the request line passes through. */
+export interface LineParts extends Machinery {
+  readonly auth: Pick<Auth, "authentication" | "authorizer">;
+  readonly subresources: readonly SubresourceHandler[];
+  readonly virtualResources: readonly VirtualResource[];
+  readonly frames: FrameCache;
+  readonly log: Logger;
+  /** Whether the server may be sent requests. */
+  isReady(): boolean;
+}
+
+/** The request line: authentication, authorization, and then the verb. Never throws. */
+export interface Line {
+  handle(request: ApiRequest): Promise<ApiResponse>;
+  /** The same as `user`, without asking who sends it. */
+  handleAs(user: UserInfo, request: ApiRequest): Promise<ApiResponse>;
+  /** For requests with an `upgrade` header; throws `ApiError`. */
+  upgrade(request: ApiRequest): Promise<Upgraded>;
+}
+
+/** Puts the line together. */
+export function createLine(parts: LineParts): Line {
+  return new RequestLine(parts);
+}
+
+class RequestLine implements Line {
+  readonly #parts: LineParts;
+  readonly #handlers: ReadonlyMap<string, SubresourceHandler>;
+  readonly #virtual: ReadonlyMap<string, VirtualResource>;
+
+  constructor(parts: LineParts) {
+    this.#parts = parts;
+    this.#handlers = new Map(parts.subresources.map((handler) => [handler.path, handler]));
+    this.#virtual = new Map(parts.virtualResources.map((resource) => [virtualKey(resource), resource]));
+  }
+
+  async handle(request: ApiRequest): Promise<ApiResponse> {
+    try {
+      const { authentication, authorizer } = this.#parts.auth;
+      const user = await authentication.identify(request, authorizer);
+      return await this.#finish(request, await this.#dispatch(user, request));
+    } catch (error) {
+      return failureResponse(error, this.#parts.log, request);
+    }
+  }
+
+  async handleAs(user: UserInfo, request: ApiRequest): Promise<ApiResponse> {
+    try {
+      return await this.#finish(request, await this.#dispatch(user, request));
+    } catch (error) {
+      return failureResponse(error, this.#parts.log, request);
+    }
+  }
+
+  #finish(request: ApiRequest, response: ApiResponse): Promise<ApiResponse> | ApiResponse {
+    return request.headers["accept-encoding"] === undefined ? response : compressed(request, response);
+  }
+
+  async upgrade(request: ApiRequest): Promise<Upgraded> {
+    const { authentication, authorizer } = this.#parts.auth;
+    const user = await authentication.identify(request, authorizer);
+    const info = parseRequestInfo(request.method, request.path, request.query);
+    this.#authorize(user, info);
+    const type = this.#typeOf(info);
+    const handler = this.#handlerOf(info);
+    if (handler?.upgrade === undefined) throw badRequest("this path cannot be upgraded");
+    return handler.upgrade(this.#subresourceContext({ request, info, type, user }));
+  }
+
+  async #dispatch(user: UserInfo, request: ApiRequest): Promise<ApiResponse> {
+    if (request.body.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
+    const info = parseRequestInfo(request.method, request.path, request.query);
+    this.#authorize(user, info);
+    if (!info.isResource) return this.#answerNonResource(request);
+    const type = this.#typeOf(info);
+    const handler = this.#handlerOf(info);
+    if (handler !== undefined) return handler.handle(this.#subresourceContext({ request, info, type, user }));
+    checkVerb(request, info, type);
+    const call: Call = { request, info, type, user, accepted: negotiate(request.headers["accept"]), warnings: [] };
+    const response = await this.#answer(call);
+    return call.warnings.length === 0 ? response : { ...response, warnings: call.warnings };
+  }
+
+  #authorize(user: UserInfo, info: RequestInfo): void {
+    const attributes: AuthorizationAttributes = {
+      user,
+      verb: info.verb,
+      group: info.group,
+      version: info.version,
+      resource: info.resource,
+      subresource: info.subresource,
+      namespace: info.namespace,
+      name: info.name,
+      ...(info.isResource ? {} : { nonResourcePath: info.path }),
+    };
+    const { allowed, reason } = this.#parts.auth.authorizer.authorize(attributes);
+    if (!allowed) throw deniedBy(attributes, reason);
+  }
+
+  #typeOf(info: RequestInfo): ResourceType {
+    const type = this.#parts.registry.find(info.group, info.version, info.resource);
+    if (type === undefined) throw unknownResource();
+    const isInNamespace = info.namespace !== "" && info.resource !== "namespaces";
+    if (isInNamespace && !type.namespaced) throw unknownResource();
+    const needsNamespace = info.name !== "" && info.verb !== "list" && info.verb !== "watch";
+    if (type.namespaced && !isInNamespace && needsNamespace && info.verb !== "deletecollection")
+      throw unknownResource();
+    if (info.subresource !== "" && !type.subresources.has(info.subresource) && this.#handlerOf(info) === undefined) {
+      throw unknownResource();
+    }
+    return type;
+  }
+
+  #handlerOf(info: RequestInfo): SubresourceHandler | undefined {
+    if (info.subresource === "") return undefined;
+    return this.#handlers.get(`${info.resource}/${info.subresource}`) ?? this.#handlers.get(`*/${info.subresource}`);
+  }
+
+  #subresourceContext(about: Pick<SubresourceContext, "request" | "info" | "type" | "user">): SubresourceContext {
+    return { ...about, store: this.#parts.store, dispatch: (request) => this.handleAs(about.user, request) };
+  }
+
+  #answerNonResource(request: ApiRequest): ApiResponse {
+    return (
+      this.#answerHealth(request) ?? this.#parts.registry.answer(request) ?? textResponse(404, "404 page not found\n")
+    );
+  }
+
+  #answerHealth(request: ApiRequest): ApiResponse | undefined {
+    if (!/^\/(healthz|livez|readyz)(\/[a-z0-9-]+)*$/.test(request.path)) return undefined;
+    const isFine = request.path.startsWith("/livez") || this.#parts.isReady();
+    const name = request.path.split("/")[1] ?? "";
+    if (!isFine) return textResponse(500, `[-]${name} failed: the server is starting or shutting down\n`);
+    const isVerbose = request.query.has("verbose");
+    return textResponse(200, isVerbose ? `[+]ping ok\n[+]journal ok\n${name} check passed\n` : "ok");
+  }
+
+  async #answer(call: Call): Promise<ApiResponse> {
+    const parts = this.#parts;
+    const virtual = this.#virtual.get(virtualKey({ ...call.info, plural: call.info.resource }));
+    if (virtual !== undefined && call.info.verb === "create") return this.#answerVirtual(virtual, call);
+    switch (call.info.verb) {
+      case "get":
+        return outcomeResponse(parts, call, await get(parts, call));
+      case "list":
+        return bytesResponse(200, await list(parts, call), call.accepted);
+      case "watch":
+        return this.#answerWatch(call);
+      case "create":
+        return outcomeResponse(parts, call, await create(parts, call));
+      case "update":
+        return outcomeResponse(parts, call, await update(parts, call));
+      case "patch":
+        return outcomeResponse(parts, call, await patch(parts, call));
+      case "delete":
+        return outcomeResponse(parts, call, await remove(parts, call));
+      case "deletecollection":
+        return jsonResponse(200, await removeCollection(parts, call), call.accepted);
+      default:
+        throw methodNotAllowed();
+    }
+  }
+
+  #answerWatch(call: Call): ApiResponse {
+    if (call.accepted.format !== "json") throw badRequest("watches are served as application/json only");
+    const body = watch(this.#parts, call);
+    const headers = { "content-type": "application/json", "cache-control": "no-cache, private" };
+    return { status: 200, headers, body };
+  }
+
+  async #answerVirtual(virtual: VirtualResource, call: Call): Promise<ApiResponse> {
+    const object = decodeBody(call, readWriteOptions(call.request, "CreateOptions"));
+    const value = await virtual.create({ object, namespace: namespaceOf(call), user: call.user });
+    return jsonResponse(201, value, call.accepted);
+  }
+}
+
+function virtualKey(about: { readonly group: string; readonly version: string; readonly plural: string }): string {
+  return `${about.group}/${about.version}/${about.plural}`;
+}
+
+/** Refuses what the resource, or the place in the path, has no such verb for. */
+function checkVerb(request: ApiRequest, info: RequestInfo, type: ResourceType): void {
+  if (request.method === "HEAD") throw methodNotAllowed();
+  const { verb, name, subresource } = info;
+  const isOnObject = verb === "get" || verb === "update" || verb === "patch" || verb === "delete";
+  if (isOnObject && name === "") throw methodNotAllowed();
+  if (subresource !== "") {
+    const verbs = type.subresources.get(subresource)?.verbs ?? [];
+    if (!verbs.includes(verb)) throw methodNotAllowed();
+    return;
+  }
+  if (verb === "create" && (name !== "" || (type.namespaced && info.namespace === ""))) throw methodNotAllowed();
+  if (verb === "deletecollection" && type.namespaced && info.namespace === "") throw methodNotAllowed();
+  if (!type.verbs.some((known) => known === verb)) throw methodNotAllowed();
+}

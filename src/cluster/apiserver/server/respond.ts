@@ -1,0 +1,100 @@
+import { gzip } from "node:zlib";
+import { ApiError, messageOf } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Logger } from "../../../kernel/log/index.js";
+import { internalError } from "../failures.js";
+import { formOf, partialMetadata, tableOf } from "../render/forms.js";
+import { type Accepted, toYaml } from "../request/negotiate.js";
+import { encodeJson } from "../store/index.js";
+import type { ApiRequest, ApiResponse } from "../types.js";
+import type { Call, Machinery, Outcome } from "../verbs/context.js";
+
+const json = "application/json";
+const plainJson: Accepted = { format: "json" };
+const cacheControl = "no-cache, private";
+/** Smaller answers are not worth the time (upstream's bound). */
+const minGzipBytes = 128 * 1024;
+
+const jsonHeaders = { "content-type": json, "cache-control": cacheControl };
+
+/** Any JSON value as an answer. */
+export function jsonResponse(status: number, value: JsonObject, accepted: Accepted = plainJson): ApiResponse {
+  return bytesResponse(status, encodeJson(value), accepted);
+}
+
+/** Encoded JSON as an answer in the format that was asked for. */
+export function bytesResponse(status: number, bytes: Uint8Array, accepted: Accepted): ApiResponse {
+  if (accepted.format === "json") return { status, headers: jsonHeaders, body: bytes };
+  return {
+    status,
+    headers: { "content-type": "application/yaml", "cache-control": cacheControl },
+    body: toYaml(bytes),
+  };
+}
+
+/** A plain text answer. */
+export function textResponse(status: number, text: string): ApiResponse {
+  return { status, headers: { "content-type": "text/plain; charset=utf-8" }, body: Buffer.from(text) };
+}
+
+/** The answer of a verb on one object, in the form that was asked for. */
+export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outcome): ApiResponse {
+  const { accepted } = call;
+  const isStatus = outcome.value["kind"] === "Status" && outcome.value["apiVersion"] === "v1";
+  const form = formOf(accepted, call.request.query);
+  if (form.kind === "Object" || isStatus) {
+    const bytes = outcome.stored === undefined ? encodeJson(outcome.value) : outcome.stored.bytes;
+    return bytesResponse(outcome.status, bytes, accepted);
+  }
+  if (form.kind === "PartialObjectMetadata") {
+    return jsonResponse(outcome.status, partialMetadata(outcome.value, form.version), accepted);
+  }
+  const metadata = outcome.value["metadata"];
+  const version =
+    typeof metadata === "object" && metadata !== null && !Array.isArray(metadata) ? metadata["resourceVersion"] : "";
+  const about = { now: machinery.clock.now(), metadata: { resourceVersion: version ?? "" }, withColumns: true };
+  return jsonResponse(outcome.status, tableOf(call.type, [outcome.value], form, about), accepted);
+}
+
+/** Whatever was thrown, as a Status. What is no `ApiError` is a fault of the server's own and is logged. */
+export function failureResponse(error: unknown, log: Logger, request: ApiRequest): ApiResponse {
+  const known = error instanceof ApiError ? error : internalError(messageOf(error), error);
+  if (!(error instanceof ApiError)) {
+    log.error("request failed", { method: request.method, path: request.path, err: error });
+  }
+  const retry = known.status.details?.retryAfterSeconds;
+  const response = jsonResponse(known.httpCode, { ...known.status, details: detailsOf(known) });
+  return retry === undefined
+    ? response
+    : { ...response, headers: { ...response.headers, "retry-after": String(retry) } };
+}
+
+/** A plain copy: JSON types know no interfaces. */
+function detailsOf({ status: { details } }: ApiError): JsonObject | undefined {
+  if (details === undefined) return undefined;
+  const { causes, ...rest } = details;
+  if (causes === undefined) return rest;
+  return {
+    ...rest,
+    causes: causes.map(({ reason, message, field }) => ({
+      ...(reason === "" ? {} : { reason }),
+      message,
+      ...(field === "" ? {} : { field }),
+    })),
+  };
+}
+
+/** Compresses a large answer for a client that takes gzip. */
+export async function compressed(request: ApiRequest, response: ApiResponse): Promise<ApiResponse> {
+  const { body } = response;
+  if (!(body instanceof Uint8Array) || body.byteLength < minGzipBytes) return response;
+  if (!/\bgzip\b/.test(request.headers["accept-encoding"] ?? "")) return response;
+  const small = await new Promise<Uint8Array>((resolve, reject) =>
+    gzip(body, { level: 1 }, (error, result) => (error === null ? resolve(result) : reject(error))),
+  );
+  return {
+    ...response,
+    headers: { ...response.headers, "content-encoding": "gzip", vary: "Accept-Encoding" },
+    body: small,
+  };
+}
