@@ -39,6 +39,8 @@ export interface HttpRoute {
   readonly path: string;
   /** What the caller must be allowed to do in the hub (checked by SubjectAccessReview); absent: any authenticated user. */
   readonly permission?: { readonly verb: string; readonly group: string; readonly resource: string };
+  /** Answered without any identity; only for what tells nothing (health, version). */
+  readonly anonymous?: boolean;
   /** Default 1 MiB. */
   readonly maxBodyBytes?: number;
   handle(request: RouteRequest): Promise<RouteResponse>;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
 import path from "node:path";
 import type { Random } from "../../kernel/clock/index.js";
-import { messageOf } from "../../kernel/errors/index.js";
+import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import { listDirectory } from "./directory-list.js";
 import { readBlobFile } from "./directory-read.js";
 import { namesOfKey, OWN_PREFIX, resolveRange } from "./keys.js";
@@ -192,7 +192,8 @@ async function atHome<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof BlobError) throw error;
+    // Refusals, and failures of the content's source that are somebody else's, pass as they are.
+    if (error instanceof ArgosyError) throw error;
     const code = codeOf(error);
     const text = messageOf(error);
     if (code === "ENOSPC" || code === "EDQUOT")
