@@ -66,7 +66,7 @@ export interface AuthorizationAttributes {
   readonly name: string;
   /** Set for requests that name no resource, `/healthz` say. */
   readonly nonResourcePath?: string;
-  /** The query's `fieldSelector` of list, watch and deletecollection: nodes may read the pods of their own node only. */
+  /** The query's `fieldSelector`: nodes may list single objects by it. */
   readonly fieldSelector?: string;
 }
 

@@ -17,8 +17,8 @@ export interface NodeAuthorizer extends Authorizer {
 }
 
 /**
- * What a node agent may do: its own Node, Lease and pods, and of Secrets, ConfigMaps, claims and ServiceAccounts those that
- * pods bound to it use. What it may write there is narrowed further by the NodeRestriction admission plugin.
+ * What a node agent may do: write its own Node, Lease and pods, and of Secrets, ConfigMaps, claims and ServiceAccounts those that
+ * pods bound to it use, read. What it may write there is narrowed further by the NodeRestriction admission plugin.
  */
 export function createNodeAuthorizer(store: Store): NodeAuthorizer {
   const pods = followPodsByNode(store);
@@ -46,7 +46,8 @@ const reading = ["get", "list", "watch"];
 const commonRules: readonly Rule[] = [
   rule("authentication.k8s.io", ["tokenreviews"], ["create"]),
   rule("authorization.k8s.io", ["subjectaccessreviews", "localsubjectaccessreviews"], ["create"]),
-  rule("", ["services", "endpoints"], reading),
+  // Specs of pods and nodes hold no secrets; agents watch them whole, as before KEP-4601.
+  rule("", ["services", "endpoints", "nodes", "pods"], reading),
   rule("discovery.k8s.io", ["endpointslices"], reading),
   rule("", ["events"], ["create", "patch", "update"]),
   rule("events.k8s.io", ["events"], ["create", "patch", "update"]),
@@ -66,7 +67,7 @@ function decide(attributes: AuthorizationAttributes, node: string, podsHere: () 
   const { group, resource, verb } = attributes;
   switch (`${group}/${resource}`) {
     case "/nodes":
-      return own(attributes, node, "nodes", ["get", "list", "watch", "update", "patch"]);
+      return own(attributes, node, "nodes", ["update", "patch"]);
     case "coordination.k8s.io/leases":
       if (attributes.namespace !== "kube-node-lease") return no("a node may use leases in kube-node-lease only");
       // The lease may not exist yet: a create names it in its body, which NodeRestriction checks.
@@ -75,8 +76,6 @@ function decide(attributes: AuthorizationAttributes, node: string, podsHere: () 
     case "storage.k8s.io/csinodes":
       if (verb === "create" && attributes.name === "") return yes;
       return own(attributes, node, "csinodes", ["get", "create", "update", "patch", "delete"]);
-    case "/pods":
-      return readsPods(attributes, node);
     case "/serviceaccounts":
       return usesServiceAccount(attributes, node, podsHere);
     case "/secrets":
@@ -96,16 +95,6 @@ function own(attributes: AuthorizationAttributes, node: string, what: string, ve
   if (!verbs.includes(attributes.verb)) return no("");
   const name = attributes.name || selectedBy(attributes.fieldSelector, "metadata.name");
   return name === node ? yes : no(`node "${node}" may use its own ${what} only`);
-}
-
-function readsPods(attributes: AuthorizationAttributes, node: string): Decision {
-  if (attributes.subresource !== "" || !reading.includes(attributes.verb)) return no("");
-  // A single pod is read to learn what became of it; a list must be of the node's own pods.
-  if (attributes.verb === "get") return yes;
-  const selected = selectedBy(attributes.fieldSelector, "spec.nodeName");
-  return selected === node
-    ? yes
-    : no(`node "${node}" may list pods with the field selector spec.nodeName=${node} only`);
 }
 
 function usesServiceAccount(

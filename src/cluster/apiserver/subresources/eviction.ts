@@ -4,6 +4,7 @@ import { isConflict } from "../../../kernel/errors/index.js";
 import { labelSelectorMatches } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Submit } from "../admission/index.js";
+import { isPodOn, nodeNameOf } from "../auth/index.js";
 import { badRequest, failure, forbidden, internalError, notFound } from "../failures.js";
 import { copy, isObject, objectAt, stringAt, stringsAt } from "../fields.js";
 import { listPrefix, objectKey } from "../store/keys.js";
@@ -23,8 +24,11 @@ export interface EvictionOptions {
 export function podEviction(options: EvictionOptions): SubresourceHandler {
   return {
     path: "pods/eviction",
-    async handle({ request, info }) {
+    async handle({ request, info, user }) {
       const { namespace, name } = info;
+      const node = nodeNameOf(user);
+      if (node !== undefined && !isPodOn(options.store, node, { namespace, name, uid: "" }))
+        throw forbidden(pods, name, `node "${node}" can only evict pods with spec.nodeName set to itself`);
       const eviction = readObject(request);
       const named = stringAt(objectAt(eviction, "metadata"), "name");
       if (named !== "" && named !== name) throw badRequest("name in URL does not match name in Eviction object");
