@@ -57,7 +57,7 @@ export interface Assembly {
 const self: UserInfo = { username: "system:apiserver", groups: ["system:masters", "system:authenticated"] };
 const admin: UserInfo = { username: "argosy:admin", groups: ["system:masters", "system:authenticated"] };
 const issuer = "https://kubernetes.default.svc.cluster.local";
-const kubeletClient = { use: "client", user: "kube-apiserver-kubelet-client", groups: ["system:masters"] } as const;
+const kubeletClient = { use: "client", user: "kube-apiserver-kubelet-client", groups: [] } as const;
 
 interface Secrets {
   readonly authority: Authority;

@@ -50,11 +50,16 @@ function decodeSegments(path: string): string[] {
 function locate(parts: readonly string[]): Pick<RequestInfo, "namespace" | "resource" | "name" | "subresource"> {
   const [first = "", second = "", third] = parts;
   if (first !== "namespaces")
-    return { namespace: "", resource: first, name: second, subresource: parts.slice(2).join("/") };
+    return { namespace: "", resource: first, name: second, subresource: subresourceOf(parts.slice(2)) };
   if (third !== undefined && !namespaceSubresources.has(third)) {
-    return { namespace: second, resource: third, name: parts[3] ?? "", subresource: parts.slice(4).join("/") };
+    return { namespace: second, resource: third, name: parts[3] ?? "", subresource: subresourceOf(parts.slice(4)) };
   }
   return { namespace: second, resource: first, name: second, subresource: third ?? "" };
+}
+
+/** What follows `proxy` is the proxied request's own path. */
+function subresourceOf(parts: readonly string[]): string {
+  return parts[0] === "proxy" ? "proxy" : parts.join("/");
 }
 
 function refineVerb(verb: RequestInfo["verb"], name: string, query: URLSearchParams): RequestInfo["verb"] {
