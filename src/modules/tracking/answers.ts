@@ -43,8 +43,10 @@ export function endpointRoutes(endpoint: Endpoint): HttpRoute[] {
       resource,
       maxBodyBytes,
       handle: async (request) => {
-        const params =
-          method === "GET" ? paramsOfQuery(request.query) : paramsOfBody(await readJsonText(request, endpoint));
+        // Reads take their parameters from the query; a few clients send a body instead.
+        const inQuery =
+          method === "GET" && (request.query.size > 0 || (request.headers["content-length"] ?? "0") === "0");
+        const params = inQuery ? paramsOfQuery(request.query) : paramsOfBody(await readJsonText(request, endpoint));
         return jsonAnswer(200, await endpoint.call(params, request.parameters));
       },
     }),

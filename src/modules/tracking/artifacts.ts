@@ -6,6 +6,7 @@ import { answer, jsonAnswer, type RouteSpec, route } from "./answers.js";
 import { artifactKey, attachmentHeader, downloadType, keyUnder, shownPath } from "./artifact-paths.js";
 import { type Endpoint, type TrackingContext, unlessEmpty } from "./context.js";
 import { notFound, TrackingError } from "./errors.js";
+import { loggedModelById } from "./logged-model-rows.js";
 import { versionSource } from "./model-versions.js";
 import { paramsOfQuery } from "./params.js";
 import { runById, runIdOf } from "./run-rows.js";
@@ -89,6 +90,10 @@ export function artifactRoutes(context: TrackingContext): HttpRoute[] {
         params.requiredText("path"),
       ];
       return keyUnder(await versionSource(tables.read, name, version), path);
+    }),
+    download("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", async ({ parameters, query }) => {
+      const path = paramsOfQuery(query).requiredText("artifact_file_path");
+      return keyUnder((await loggedModelById(tables.read, parameters["model_id"] ?? "")).artifact_uri, path);
     }),
   ];
 }

@@ -1,9 +1,11 @@
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
-import { invalid, notFound } from "./errors.js";
+import { invalid } from "./errors.js";
+import { loggedModelById } from "./logged-model-rows.js";
 import { modelByName, type VersionRow, versionNumber, versionRow, versionsJson } from "./model-rows.js";
 import type { Params } from "./params.js";
 import { checkArtifactUri, checkTag, LIMITS } from "./rules.js";
+import { runById } from "./run-rows.js";
 
 const STAGES = ["None", "Staging", "Production", "Archived"];
 const PROMPT_TAG = "mlflow.prompt.is_prompt";
@@ -102,20 +104,15 @@ function checkSource(source: string): void {
   }
 }
 
-/** What a source that refers to another model or run stands for. */
+/** Where the artifacts of a source lie that refers to a run, a logged model or another version. */
 async function storageLocation(db: Db, source: string): Promise<string> {
-  const model = /^models:\/([^/]+)(?:\/([^/]+))?$/.exec(source);
+  const run = /^runs:\/+([^/]+)(\/.*)?$/.exec(source);
+  if (run?.[1] !== undefined) return `${(await runById(db, run[1])).artifact_uri}${run[2] ?? ""}`;
+  const model = /^models:\/+([^/]+)(?:\/([^/]+))?$/.exec(source);
   if (model?.[1] === undefined) return source;
   const [, name, version] = model;
   if (version !== undefined) return (await versionRow(db, name, versionNumber(version))).storage_location;
-  const logged = await db
-    .selectFrom("tracking_logged_models")
-    .select("artifact_uri")
-    .where("id", "=", name)
-    .where("deleted", "=", 0)
-    .executeTakeFirst();
-  if (logged === undefined) throw notFound(`Logged model with ID '${name}' not found.`);
-  return logged.artifact_uri;
+  return (await loggedModelById(db, name)).artifact_uri;
 }
 
 async function updateVersion(db: Db, params: Params, now: number): Promise<JsonObject> {

@@ -7,6 +7,8 @@ import { artifactListEndpoints, artifactRoutes } from "./artifacts.js";
 import type { TrackingContext } from "./context.js";
 import { experimentSearchEndpoints } from "./experiment-search.js";
 import { ensureDefaultExperiment, experimentEndpoints } from "./experiments.js";
+import { loggedModelSearchEndpoints } from "./logged-model-search.js";
+import { loggedModelEndpoints } from "./logged-models.js";
 import { metricHistoryEndpoints } from "./metric-history.js";
 import { modelVersionEndpoints } from "./model-versions.js";
 import { registeredModelEndpoints } from "./registered-models.js";
@@ -47,6 +49,8 @@ export async function createTrackingModule(options: TrackingModuleOptions): Prom
     ...registeredModelEndpoints(context),
     ...modelVersionEndpoints(context),
     ...registrySearchEndpoints(context),
+    ...loggedModelSearchEndpoints(context),
+    ...loggedModelEndpoints(context),
     ...serviceEndpoints(),
   ];
   return {

@@ -91,6 +91,8 @@ export interface TrackingTables {
     created_ms: number;
     updated_ms: number;
     deleted: number;
+    /** Order of creation, where times are equal. */
+    position: number;
   };
   tracking_logged_model_params: KeyValue & { model_id: string };
   tracking_logged_model_tags: KeyValue & { model_id: string };
@@ -150,7 +152,8 @@ export const migrations: readonly Migration[] = [
     statements: [
       `CREATE TABLE tracking_logged_models (id TEXT PRIMARY KEY, experiment_id BIGINT NOT NULL, name TEXT NOT NULL,
         model_type TEXT NOT NULL, source_run_id TEXT NOT NULL, status TEXT NOT NULL, artifact_uri TEXT NOT NULL,
-        created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, deleted INTEGER NOT NULL)`,
+        created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, deleted INTEGER NOT NULL,
+        position BIGINT NOT NULL)`,
       "CREATE INDEX tracking_logged_models_by_time ON tracking_logged_models (experiment_id, created_ms)",
       keyValue("tracking_logged_model_params", "model_id", "model_id TEXT NOT NULL"),
       keyValue("tracking_logged_model_tags", "model_id", "model_id TEXT NOT NULL"),
