@@ -66,7 +66,7 @@ async function searchModels(db: Db, params: Params): Promise<JsonObject> {
   const offset = pageOffset(params.text("page_token"));
   const comparisons = parseFilter(params.text("filter"), modelRules);
   const conditions = comparisons.map(modelCondition);
-  if (!asksForPrompts(comparisons)) conditions.push(noPrompt("tracking_registered_model_tags", isModelTag));
+  if (!comparisons.some(isPromptTag)) conditions.push(noPrompt("tracking_registered_model_tags", isModelTag));
   const orders = params.texts("order_by").map(parseModelOrder);
   let query = db.selectFrom("tracking_registered_models").selectAll().where(allOf(conditions));
   for (const { key, ascending } of orders) {
@@ -87,8 +87,8 @@ async function searchModels(db: Db, params: Params): Promise<JsonObject> {
 }
 
 /** Prompts are registered models too, but shown only to those who ask for them by their tag. */
-function asksForPrompts(comparisons: readonly Comparison[]): boolean {
-  return comparisons.some((comparison) => comparison.type === "tag" && comparison.key === PROMPT_TAG);
+function isPromptTag({ type, key }: Comparison): boolean {
+  return type === "tag" && key === PROMPT_TAG;
 }
 
 const isModelTag = sql<boolean>`kv.model_id = tracking_registered_models.id`;
@@ -98,8 +98,14 @@ function noPrompt(table: string, owner: RawBuilder<boolean>): RawBuilder<boolean
   return sql<boolean>`NOT EXISTS (SELECT 1 FROM ${sql.table(table)} kv WHERE ${owner} AND kv.key = ${PROMPT_TAG} AND lower(kv.value) = 'true')`;
 }
 
+/** Clients hide prompts by `tags.mlflow.prompt.is_prompt != 'true'`, which models without the tag fulfil as well. */
+function tagCondition(table: string, owner: RawBuilder<boolean>, comparison: Comparison): RawBuilder<boolean> {
+  if (!isPromptTag(comparison) || comparison.comparator !== "!=") return keyValueSql(table, owner, comparison);
+  return sql<boolean>`NOT ${keyValueSql(table, owner, { ...comparison, comparator: "=" })}`;
+}
+
 function modelCondition(comparison: Comparison): RawBuilder<boolean> {
-  if (comparison.type === "tag") return keyValueSql("tracking_registered_model_tags", isModelTag, comparison);
+  if (comparison.type === "tag") return tagCondition("tracking_registered_model_tags", isModelTag, comparison);
   checkComparator(comparison, [...TEXT_COMPARATORS, "IN", "NOT IN"]);
   return compareSql(sql.ref("tracking_registered_models.name"), comparison);
 }
@@ -117,7 +123,7 @@ async function searchVersions(db: Db, params: Params): Promise<JsonObject> {
   const offset = pageOffset(params.text("page_token"));
   const comparisons = parseFilter(params.text("filter"), versionRules);
   const conditions = comparisons.map(versionCondition);
-  if (!asksForPrompts(comparisons)) conditions.push(noPrompt("tracking_version_tags", isVersionTag));
+  if (!comparisons.some(isPromptTag)) conditions.push(noPrompt("tracking_version_tags", isVersionTag));
   const orders = params.texts("order_by").map((clause) => parseOrder(clause, versionRules));
   let query = selectVersions(db).where(allOf(conditions));
   for (const { key, ascending } of orders)
@@ -134,7 +140,7 @@ async function searchVersions(db: Db, params: Params): Promise<JsonObject> {
 
 function versionCondition(comparison: Comparison): RawBuilder<boolean> {
   const { type, key, value } = comparison;
-  if (type === "tag") return keyValueSql("tracking_version_tags", isVersionTag, comparison);
+  if (type === "tag") return tagCondition("tracking_version_tags", isVersionTag, comparison);
   if (key === "version_number") {
     if (!Number.isInteger(value))
       throw invalid(`Invalid value for version_number: ${String(value)}. It must be a whole number.`);
