@@ -84,10 +84,17 @@ async function loadUsable(
   try {
     const certificate = new X509Certificate(certPem);
     const isOurs = certificate.checkIssued(new X509Certificate(options.authority.caPem));
-    if (!isOurs || needsRenewal(certPem, options.clock.now(), names)) return undefined;
+    if (!isOurs || !isAbout(certificate, options.subject) || needsRenewal(certPem, options.clock.now(), names))
+      return undefined;
     return { certPem, keyPem, notAfterMs: Date.parse(certificate.validTo) };
   } catch (error) {
     options.log.warn("kept certificate cannot be read; a new one is issued", { file: options.file, err: error });
     return undefined;
   }
+}
+
+/** Whether a kept client certificate says what is wanted now; one that is hard to compare is simply issued anew. */
+function isAbout(certificate: X509Certificate, subject: KeptCertificateOptions["subject"]): boolean {
+  if (subject.use === "server") return true;
+  return certificate.subject === [...subject.groups.map((group) => `O=${group}`), `CN=${subject.user}`].join("\n");
 }

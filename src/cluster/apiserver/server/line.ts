@@ -93,7 +93,7 @@ class RequestLine implements Line {
     const { authentication, authorizer } = this.#parts.auth;
     const user = await authentication.identify(request, authorizer);
     const info = parseRequestInfo(request.method, request.path, request.query);
-    this.#authorize(user, info);
+    this.#authorize(user, info, request.query);
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
     if (handler?.upgrade === undefined) throw badRequest("this path cannot be upgraded");
@@ -103,7 +103,7 @@ class RequestLine implements Line {
   async #dispatch(user: UserInfo, request: ApiRequest): Promise<ApiResponse> {
     if (request.body.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
     const info = parseRequestInfo(request.method, request.path, request.query);
-    this.#authorize(user, info);
+    this.#authorize(user, info, request.query);
     if (!info.isResource) return this.#answerNonResource(request);
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
@@ -114,7 +114,8 @@ class RequestLine implements Line {
     return call.warnings.length === 0 ? response : { ...response, warnings: call.warnings };
   }
 
-  #authorize(user: UserInfo, info: RequestInfo): void {
+  #authorize(user: UserInfo, info: RequestInfo, query: URLSearchParams): void {
+    const fieldSelector = query.get("fieldSelector");
     const attributes: AuthorizationAttributes = {
       user,
       verb: info.verb,
@@ -125,6 +126,7 @@ class RequestLine implements Line {
       namespace: info.namespace,
       name: info.name,
       ...(info.isResource ? {} : { nonResourcePath: info.path }),
+      ...(fieldSelector === null ? {} : { fieldSelector }),
     };
     const { allowed, reason } = this.#parts.auth.authorizer.authorize(attributes);
     if (!allowed) throw deniedBy(attributes, reason);
