@@ -3,9 +3,11 @@ import { messageOf } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest, unknownBodyFormat } from "../failures.js";
 import { isObject } from "../fields.js";
+import { decodeProtobuf } from "../protobuf/decode.js";
 import { duplicateFields } from "./duplicates.js";
 
-const accepted = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const protobufType = "application/vnd.kubernetes.protobuf";
+const accepted = ["application/json", "application/yaml", protobufType];
 
 /** A body as read: the value, and the fields that it gives more than once. */
 export interface ParsedBody {
@@ -22,6 +24,7 @@ export function mediaTypeOf(contentType: string | undefined): string {
 /** Reads a JSON or YAML body that must hold one object of `kind`. Throws 400 or 415. */
 export function parseBody(body: Uint8Array, contentType: string | undefined, kind: string): ParsedBody {
   const type = mediaTypeOf(contentType);
+  if (type === protobufType) return { value: parseProtobuf(body, kind), duplicates: [] };
   if (type !== "application/json" && type !== "application/yaml") throw unknownBodyFormat(accepted);
   const text = textOf(body);
   const value = type === "application/yaml" ? parseYaml(text) : parseJson(text, kind);
@@ -35,6 +38,14 @@ export function parseBody(body: Uint8Array, contentType: string | undefined, kin
 /** Body bytes as text without copying them first. */
 export function textOf(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
+}
+
+function parseProtobuf(body: Uint8Array, kind: string): JsonObject {
+  try {
+    return decodeProtobuf(body);
+  } catch (error) {
+    throw badRequest(`the object provided is unrecognized (must be of type ${kind}): ${messageOf(error)}`);
+  }
 }
 
 function unrecognized(kind: string, why: string): Error {
