@@ -60,7 +60,8 @@ function readTables(): Map<string, MessageTable> {
   for (const [name, fields] of Object.entries(isObject(parsed) ? parsed : {})) {
     const table = new Map<number, readonly [string, string]>();
     for (const [number, entry] of Object.entries(isObject(fields) ? fields : {})) {
-      if (Array.isArray(entry)) table.set(Number(number), [String(entry[0]), String(entry[1])]);
+      const [json, type] = Array.isArray(entry) ? entry : [];
+      if (typeof json === "string" && typeof type === "string") table.set(Number(number), [json, type]);
     }
     result.set(name, table);
   }
@@ -85,7 +86,7 @@ function decodeInto(target: JsonObject, table: MessageTable, bytes: Uint8Array, 
         type === "[]int" && typeof value !== "bigint" ? [...packed(value)] : [decodeValue(type.slice(2), value, depth)];
       target[name] = [...(Array.isArray(list) ? list : []), ...item];
     } else if (type.startsWith("{}")) {
-      addEntry(target, name, type.slice(2), value, depth);
+      target[name] = { ...objectOf(target[name]), ...decodeEntry(type.slice(2), value, depth) };
     } else {
       const decoded = decodeValue(type, value, depth);
       if (!(omitsZero && isZero(decoded))) target[name] = decoded;
@@ -93,7 +94,7 @@ function decodeInto(target: JsonObject, table: MessageTable, bytes: Uint8Array, 
   }
 }
 
-function addEntry(target: JsonObject, name: string, type: string, value: bigint | Uint8Array, depth: number): void {
+function decodeEntry(type: string, value: bigint | Uint8Array, depth: number): JsonObject {
   if (typeof value === "bigint") throw wrongWire();
   let key = "";
   let item: Json = type.startsWith("()") ? [] : type === "string" || type === "bytes" ? "" : null;
@@ -101,8 +102,11 @@ function addEntry(target: JsonObject, name: string, type: string, value: bigint 
     if (field.number === 1 && typeof field.value !== "bigint") key = text(field.value);
     if (field.number === 2) item = decodeValue(type, field.value, depth);
   }
-  const map = target[name];
-  target[name] = { ...(isObject(map) ? map : {}), [key]: item };
+  return { [key]: item };
+}
+
+function objectOf(value: Json | undefined): JsonObject {
+  return isObject(value) ? value : {};
 }
 
 function decodeValue(type: string, value: bigint | Uint8Array, depth: number): Json {
