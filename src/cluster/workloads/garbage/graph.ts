@@ -48,7 +48,8 @@ export class OwnerGraph {
 
   /** Whether all that was discovered has been read once. */
   async synced(signal: AbortSignal): Promise<void> {
-    await Promise.all([...this.#informers.values()].map((informer) => informer.synced(signal)));
+    // One after the other: each wait listens on the signal.
+    for (const informer of this.#informers.values()) await informer.synced(signal);
   }
 
   /** The kind that an owner reference names; `undefined` when no such kind is followed. */
