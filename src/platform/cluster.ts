@@ -106,8 +106,8 @@ export async function prepareCluster(
 ): Promise<void> {
   const crds = cluster.admin.client.resource(CustomResourceDefinitionKind);
   for (const definition of definitions) {
-    const crd = toCrd(definition);
-    await crds.apply({ metadata: { name: crd.metadata.name }, spec: toJson(crd.spec) }, { fieldManager, force: true });
+    const name = `${definition.plural}.${definition.group}`;
+    await crds.apply({ metadata: { name }, spec: toCrd(definition)["spec"] }, { fieldManager, force: true });
   }
   const roles = cluster.admin.client.resource(ClusterRoleKind);
   const bindings = cluster.admin.client.resource(ClusterRoleBindingKind);

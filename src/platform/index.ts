@@ -1,0 +1,9 @@
+/**
+ * The composition root: which clusters, identities, modules, stores and ports make one running Argosy. In: a data directory and the
+ * members wanted. Out: a running platform, its addresses and kubeconfig in that directory. May use: everything below.
+ */
+export { type Addresses, type ClusterAddress, readAddresses } from "./addresses.js";
+export { DirectoryInUseError, type Layout, layoutOf, markOf, runningProcess } from "./layout.js";
+export { type MemberOptions, type Platform, type PlatformOptions, startPlatform } from "./platform.js";
+export { stopRemains } from "./remains.js";
+export { productVersion, type Versions } from "./version.js";

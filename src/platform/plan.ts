@@ -1,0 +1,49 @@
+import type { MemberOptions } from "./platform.js";
+
+/** One cluster that is to be brought up, with everything that is fixed about it. */
+export interface ClusterPlan {
+  readonly name: string;
+  readonly role: "hub" | "member";
+  /** 0 for the hub; a member's number for life. */
+  readonly index: number;
+  readonly nodes: readonly string[];
+  readonly apiPort: number;
+  readonly ingressPort: number;
+  readonly serviceCidr: string;
+  /** Below which models' host names stand, `cloud.argosy.localhost`. */
+  readonly domain: string;
+}
+
+/** The ports that clusters and services prefer; stable over restarts. */
+export const preferredPorts = { api: 6440, ingress: 8080, northbound: 5000, artifacts: 9000 } as const;
+
+/** A member with its number for life. */
+export interface NumberedMember extends MemberOptions {
+  readonly index: number;
+}
+
+/**
+ * Plans hub and members. Services of each cluster get addresses of their own: below 198.19.0.0/16 (RFC 2544) where pods have network
+ * namespaces, loopback addresses where they share the machine's.
+ */
+export async function planClusters(
+  members: readonly NumberedMember[],
+  network: "namespaces" | "loopback",
+  choosePort: (name: string, preferred: number) => Promise<number>,
+): Promise<ClusterPlan[]> {
+  const plans: ClusterPlan[] = [];
+  for (const member of [{ name: "hub", nodes: 0, index: 0 }, ...members]) {
+    const { name, index } = member;
+    plans.push({
+      name,
+      role: index === 0 ? "hub" : "member",
+      index,
+      nodes: Array.from({ length: member.nodes }, (_, node) => (member.nodes === 1 ? name : `${name}-${node + 1}`)),
+      apiPort: await choosePort(name, preferredPorts.api + index),
+      ingressPort: await choosePort(index === 0 ? "ingress" : `ingress-${name}`, preferredPorts.ingress + index),
+      serviceCidr: network === "namespaces" ? `198.19.${index}.0/24` : `127.${96 + index}.0.0/24`,
+      domain: `${name}.argosy.localhost`,
+    });
+  }
+  return plans;
+}

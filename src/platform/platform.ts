@@ -1,0 +1,87 @@
+import { join } from "node:path";
+import { systemClock, systemRandom } from "../kernel/clock/index.js";
+import { createLogger } from "../kernel/log/index.js";
+import { type Addresses, writeAddresses } from "./addresses.js";
+import { Closers } from "./closers.js";
+import type { Surroundings } from "./cluster.js";
+import { renderKubeconfig } from "./kubeconfig.js";
+import { type Layout, layoutOf, readState, takeDirectory, writeAtomically, writeState } from "./layout.js";
+import { rotatingLogFile } from "./log-file.js";
+import { portChooser } from "./ports.js";
+import { type Fleet, startFleet } from "./fleet.js";
+
+/** A member cluster to bring up. */
+export interface MemberOptions {
+  /** Lower-case, `cloud`. */
+  readonly name: string;
+  readonly nodes: number;
+}
+
+export interface PlatformOptions {
+  readonly dataDir: string;
+  readonly members: readonly MemberOptions[];
+  /** Shows a step while it runs. */
+  step<T>(title: string, work: (step: { detail(text: string): void }) => Promise<{ summary: string; value: T }>): Promise<T>;
+  /** Says something between steps: a port that moved, what a resumed directory holds. */
+  note(text: string): void;
+  readonly logLevel?: "error" | "warn" | "info" | "debug";
+}
+
+/** A running hub with its members. */
+export interface Platform {
+  readonly layout: Layout;
+  readonly addresses: Addresses;
+  /** Stops everything in this process; `keepPods` leaves pods and gateway running for the next start to adopt. */
+  close(options: { readonly keepPods: boolean }): Promise<void>;
+}
+
+/** Brings everything up on a data directory, or resumes what is there. Throws `DirectoryInUseError`, `InputError`, or what failed. */
+export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const layout = layoutOf(options.dataDir);
+  const closers = new Closers();
+  closers.add(await takeDirectory(layout));
+  try {
+    const surroundings = surroundingsOf(layout, options);
+    const fleet = await bringUp(layout, options, surroundings, closers);
+    return {
+      layout,
+      addresses: fleet.addresses,
+      close: async ({ keepPods }) => {
+        fleet.keepPods(keepPods);
+        await closers.close();
+      },
+    };
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
+}
+
+function surroundingsOf(layout: Layout, options: PlatformOptions): Surroundings {
+  const write = rotatingLogFile(join(layout.logs, "argosy.log"));
+  return {
+    clock: systemClock,
+    random: systemRandom,
+    log: createLogger({ clock: systemClock, level: options.logLevel ?? "info", write }),
+  };
+}
+
+async function bringUp(layout: Layout, options: PlatformOptions, surroundings: Surroundings, closers: Closers): Promise<Fleet> {
+  const previous = await readState(layout);
+  const members = options.members.map((member, index) => ({ ...member, index: indexOf(previous?.members ?? [], member.name, index) }));
+  const ports = portChooser(previous?.ports ?? {}, (name, wanted, got) => options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`));
+  const fleet = await startFleet({ layout, members, ports, surroundings, step: options.step, closers });
+  await writeState(layout, { version: 1, members: members.map(({ name, nodes, index }) => ({ name, nodes, index })), ports: ports.chosen() });
+  await writeAtomically(layout.kubeconfig, renderKubeconfig(fleet.kubeconfig));
+  await writeAddresses(layout, fleet.addresses);
+  return fleet;
+}
+
+/** A member keeps its number (and so its addresses) as long as the directory lives; new ones get free numbers. */
+function indexOf(previous: readonly { readonly name: string; readonly index: number }[], name: string, position: number): number {
+  const known = previous.find((member) => member.name === name);
+  if (known !== undefined) {
+    return known.index;
+  }
+  return previous.length === 0 ? position + 1 : Math.max(...previous.map((member) => member.index)) + position + 1;
+}
