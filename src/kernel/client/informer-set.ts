@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Clock, Random } from "../clock/index.js";
 import type { Informer, InformerSet } from "../control/types.js";
 import { ArgosyError } from "../errors/index.js";
@@ -27,6 +28,8 @@ const defaultInactivityMs = 150_000;
 export function createInformerSet(options: InformerSetOptions): InformerSet {
   const { client, clock, random, log } = options;
   const stop = new AbortController();
+  // One listener for each thing that runs: no leak.
+  setMaxListeners(0, stop.signal);
   const caches = new Map<string, ObjectCache<KubeObject>>();
   const running: Promise<void>[] = [];
   const keyOf = (kind: Kind): string => `${apiVersionOf(kind)}/${kind.plural}`;

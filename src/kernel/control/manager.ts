@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Clock, Random } from "../clock/index.js";
 import { ArgosyError } from "../errors/index.js";
 import type { KubeObject } from "../kinds/index.js";
@@ -42,6 +43,8 @@ export function createManager(options: ManagerOptions): Manager {
   const { clock, log } = options;
   const metrics = options.metrics ?? createMetrics();
   const stop = new AbortController();
+  // One listener for each thing that runs: no leak.
+  setMaxListeners(0, stop.signal);
   const makers = new Map<string, (signal: AbortSignal) => Controller>();
   const running = new Set<Controller>();
   let term: AbortSignal | undefined;

@@ -1,5 +1,10 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { createManager, type Manager, type ReconcileContext } from "../../../kernel/control/index.js";
+import {
+  type ControllerSpec,
+  createManager,
+  type Manager,
+  type ReconcileContext,
+} from "../../../kernel/control/index.js";
 import {
   ClusterRoleKind,
   ConfigMapKind,
@@ -32,7 +37,7 @@ beforeAll(async () => {
   cluster = await startTestCluster();
   const { clock, random } = cluster;
   manager = createManager({ cluster, clock, random, log: silentLogger });
-  for (const spec of [
+  const specs: readonly ControllerSpec[] = [
     garbageCollector(),
     namespaceController(),
     serviceAccountController(),
@@ -40,8 +45,8 @@ beforeAll(async () => {
     endpointSliceController(),
     clusterRoleAggregation(),
     eventCleaner(),
-  ])
-    manager.add(spec);
+  ];
+  for (const spec of specs) manager.add(spec);
   manager.start();
 });
 afterAll(async () => {
@@ -331,7 +336,7 @@ test("events go an hour after they last happened", async () => {
       cluster,
       clock,
       signal: new AbortController().signal,
-    } as ReconcileContext<Namespace>);
+    } as unknown as ReconcileContext<Namespace>);
     await reconciled;
     return events.find("e", { namespace: "default" });
   };
