@@ -6,10 +6,10 @@ import { equalJson, toJson } from "../schema/index.js";
  * Makes an object's status be `status`: writes it through the status subresource, unless it says the same already.
  * Conditional on the object as it was read; a conflict is thrown and the reconcile runs again on fresher data.
  */
-export async function syncStatus<S extends object, T extends KubeObject & { status?: S }>(
+export async function syncStatus<T extends KubeObject & { status?: object }>(
   resource: ResourceClient<T>,
   object: T,
-  status: S,
+  status: NonNullable<T["status"]>,
   fieldManager: string,
 ): Promise<T> {
   if (equalJson(toJson(object.status ?? {}), toJson(status))) return object;

@@ -1,0 +1,46 @@
+/**
+ * What kube-controller-manager and kube-scheduler do in a real cluster. In: workload objects, pods, nodes. Out: pods, their
+ * bindings, statuses, decisions in the ledger. May use: kernel, stores/ledger.
+ */
+import type { ControllerSpec } from "../../kernel/control/index.js";
+import type { Ledger } from "../../stores/ledger/index.js";
+import { deploymentController } from "./deployment/deployment.controller.js";
+import { garbageCollector } from "./garbage/index.js";
+import { jobController } from "./job/job.controller.js";
+import { namespaceController } from "./namespace/index.js";
+import { replicaSetController } from "./replicaset/replicaset.controller.js";
+import { schedulerController } from "./scheduler/scheduler.controller.js";
+import { endpointSliceController } from "./service/index.js";
+import {
+  clusterRoleAggregation,
+  eventCleaner,
+  rootCaPublisher,
+  serviceAccountController,
+} from "./serviceaccount/index.js";
+
+/** What the controllers of one cluster need. */
+export interface WorkloadOptions {
+  /** Where placement decisions are written down. */
+  readonly ledger: Ledger;
+  /** The cluster's name, for the ledger. */
+  readonly clusterName: string;
+  /** The cluster's CA, published to every namespace as ConfigMap `kube-root-ca.crt`; absent: nothing is published. */
+  readonly caPem?: string;
+}
+
+/** The controllers that make workloads run in an embedded cluster. */
+export function workloadControllers(options: WorkloadOptions): readonly ControllerSpec[] {
+  return [
+    namespaceController(),
+    serviceAccountController(),
+    ...(options.caPem === undefined ? [] : [rootCaPublisher({ caPem: options.caPem })]),
+    clusterRoleAggregation(),
+    eventCleaner(),
+    garbageCollector(),
+    endpointSliceController(),
+    schedulerController(options),
+    deploymentController(),
+    replicaSetController(),
+    jobController(),
+  ];
+}

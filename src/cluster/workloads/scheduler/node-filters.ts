@@ -1,0 +1,147 @@
+import {
+  type Node,
+  type NodeSelectorTerm,
+  type Pod,
+  type Requirement,
+  requirementHolds,
+  type SelectorOperator,
+  type Taint,
+  type Toleration,
+} from "../../../kernel/kinds/index.js";
+import { allocatable, podRequests, sumAmounts } from "./requests.js";
+import type { NodeView } from "./snapshot.js";
+
+const operators: ReadonlyMap<string, SelectorOperator> = new Map([
+  ["In", "In"],
+  ["NotIn", "NotIn"],
+  ["Exists", "Exists"],
+  ["DoesNotExist", "DoesNotExist"],
+  ["Gt", "Gt"],
+  ["Lt", "Lt"],
+]);
+
+type Expressions = NonNullable<NodeSelectorTerm["matchExpressions"]>;
+
+function holdAll(expressions: Expressions, labels: Readonly<Record<string, string>>): boolean {
+  return expressions.every(({ key, operator, values = [] }) => {
+    const known = operators.get(operator);
+    const requirement: Requirement | undefined = known && { key, operator: known, values };
+    return requirement !== undefined && requirementHolds(requirement, labels);
+  });
+}
+
+/** Whether a node is one that a node selector term means; an empty term means none. */
+export function nodeTermMatches(term: NodeSelectorTerm, node: Node): boolean {
+  const { matchExpressions = [], matchFields = [] } = term;
+  if (matchExpressions.length + matchFields.length === 0) return false;
+  return (
+    holdAll(matchExpressions, node.metadata.labels ?? {}) &&
+    holdAll(matchFields, { "metadata.name": node.metadata.name })
+  );
+}
+
+/** nodeSelector and required node affinity. */
+export function matchesNodeAffinity(pod: Pod, node: Node): boolean {
+  const labels = node.metadata.labels ?? {};
+  if (!Object.entries(pod.spec.nodeSelector ?? {}).every(([key, value]) => labels[key] === value)) return false;
+  const terms = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  return terms === undefined || terms.some((term) => nodeTermMatches(term, node));
+}
+
+/** Whether a toleration is for a taint. */
+export function tolerates(toleration: Toleration, taint: Taint): boolean {
+  if (toleration.effect !== undefined && toleration.effect !== "" && toleration.effect !== taint.effect) return false;
+  const key = toleration.key ?? "";
+  if (key !== "" && key !== taint.key) return false;
+  if (toleration.operator === "Exists") return true;
+  return key !== "" && (toleration.value ?? "") === (taint.value ?? "");
+}
+
+const conditionTaints: readonly { readonly type: string; readonly status: string; readonly key: string }[] = [
+  { type: "Ready", status: "False", key: "node.kubernetes.io/not-ready" },
+  { type: "Ready", status: "Unknown", key: "node.kubernetes.io/unreachable" },
+  { type: "MemoryPressure", status: "True", key: "node.kubernetes.io/memory-pressure" },
+  { type: "DiskPressure", status: "True", key: "node.kubernetes.io/disk-pressure" },
+  { type: "PIDPressure", status: "True", key: "node.kubernetes.io/pid-pressure" },
+  { type: "NetworkUnavailable", status: "True", key: "node.kubernetes.io/network-unavailable" },
+];
+
+/** A node's taints, with those that its conditions stand for. */
+export function taintsOf(node: Node): readonly Taint[] {
+  const conditions = node.status?.conditions ?? [];
+  const isReadyKnown = conditions.some(({ type }) => type === "Ready");
+  const implied = conditionTaints
+    .filter(({ type, status }) =>
+      conditions.some((condition) => condition.type === type && condition.status === status),
+    )
+    .map(({ key }): Taint => ({ key, effect: "NoSchedule" }));
+  return [
+    ...(node.spec.taints ?? []),
+    ...implied,
+    ...(isReadyKnown ? [] : [{ key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }]),
+    ...(node.spec.unschedulable === true ? [{ key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" }] : []),
+  ];
+}
+
+/** First taint of these effects that the pod does not tolerate. */
+export function untolerated(pod: Pod, node: Node, effects: readonly string[]): Taint | undefined {
+  const tolerations = pod.spec.tolerations ?? [];
+  return taintsOf(node).find(
+    (taint) => effects.includes(taint.effect) && !tolerations.some((toleration) => tolerates(toleration, taint)),
+  );
+}
+
+function whyTainted(pod: Pod, node: Node): string | undefined {
+  const taint = untolerated(pod, node, ["NoSchedule", "NoExecute"]);
+  if (taint === undefined) return undefined;
+  if (taint.key === "node.kubernetes.io/unschedulable") return "node(s) were unschedulable";
+  return `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ""}}`;
+}
+
+function hostPorts(pod: Pod): readonly string[] {
+  const containers = [
+    ...pod.spec.containers,
+    ...(pod.spec.initContainers ?? []).filter((container) => container.restartPolicy === "Always"),
+  ];
+  return containers.flatMap((container) =>
+    (container.ports ?? []).flatMap((port) =>
+      port.hostPort === undefined || port.hostPort === 0
+        ? []
+        : [`${port.protocol ?? "TCP"}/${port.hostIP ?? "0.0.0.0"}/${port.hostPort}`],
+    ),
+  );
+}
+
+function portsCollide(a: string, b: string): boolean {
+  const [protocolA, addressA, portA] = a.split("/");
+  const [protocolB, addressB, portB] = b.split("/");
+  return (
+    protocolA === protocolB &&
+    portA === portB &&
+    (addressA === addressB || addressA === "0.0.0.0" || addressB === "0.0.0.0")
+  );
+}
+
+/** What of the node's resources is too little for the pod, in upstream's words. */
+export function shortages(pod: Pod, { node, pods }: NodeView): readonly string[] {
+  const has = allocatable(node);
+  const used = sumAmounts(pods.map(podRequests));
+  const slots = has.get("pods");
+  const tooMany = slots !== undefined && BigInt(pods.length + 1) * 1_000_000_000n > slots ? ["Too many pods"] : [];
+  const short = [...podRequests(pod)]
+    .filter(([name, amount]) => amount > 0n && amount > (has.get(name) ?? 0n) - (used.get(name) ?? 0n))
+    .map(([name]) => `Insufficient ${name}`);
+  return [...tooMany, ...short];
+}
+
+/** Why a pod cannot run on a node, looking at this node alone; empty when it can. Checks in upstream's order; the first that fails speaks. */
+export function nodeObstacles(pod: Pod, view: NodeView): readonly string[] {
+  const tainted = whyTainted(pod, view.node);
+  if (tainted !== undefined) return [tainted];
+  if (!matchesNodeAffinity(pod, view.node)) return ["node(s) didn't match Pod's node affinity/selector"];
+  const wanted = hostPorts(pod);
+  const taken = wanted.length === 0 ? [] : view.pods.flatMap(hostPorts);
+  if (wanted.some((port) => taken.some((other) => portsCollide(port, other))))
+    return ["node(s) didn't have free ports for the requested pod ports"];
+  return shortages(pod, view);
+}
