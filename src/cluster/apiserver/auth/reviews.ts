@@ -1,6 +1,6 @@
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { badRequest, invalid } from "../failures.js";
+import { badRequest, failure, invalid } from "../failures.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
 import type { AuthorizationAttributes, Authorizer, UserInfo, VirtualResource } from "../types.js";
 import type { Authentication } from "./authentication.js";
@@ -178,5 +178,8 @@ function specOf(object: JsonObject): JsonObject {
 }
 
 function wrong(field: string, message: string, reason = "FieldValueInvalid") {
-  return invalid({ group: authorization, kind: "" }, "", [{ reason, message, field }]);
+  const { status } = invalid({ group: authorization, kind: "" }, "", [{ reason, message, field }]);
+  // The kind is left open in these errors, as upstream's are.
+  const { kind: _kind, ...details } = status.details ?? {};
+  return failure(status.code, status.reason, status.message, details);
 }
