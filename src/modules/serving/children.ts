@@ -1,0 +1,129 @@
+/** What an MLService is made of: a Deployment and a Service a release, and the addresses. */
+import { createHash } from "node:crypto";
+import type { ApplyObject } from "../../kernel/client/types.js";
+import type { JsonObject } from "../../kernel/kinds/index.js";
+import { ownerReferenceTo } from "../../kernel/kinds/index.js";
+import { toJson } from "../../kernel/schema/index.js";
+import type { MLService, Release } from "./kinds.js";
+import type { BuiltTemplate } from "./pod-template.js";
+
+/** Labels of everything that belongs to a release. */
+export const SERVICE_LABEL = "tensorstack.dev/mlservice";
+export const RELEASE_LABEL = "tensorstack.dev/mlservice-release";
+export const COMPONENT_LABEL = "tensorstack.dev/mlservice-component";
+/** Weights of an Ingress' backends: JSON, Service name → whole number; 0 and absent get no traffic. */
+export const WEIGHTS_ANNOTATION = "argosy.dev/weights";
+/** SHA-256 of the release as it was when its pods' template was made. */
+export const RELEASE_HASH_ANNOTATION = "argosy.dev/release-hash";
+/** The pod template as it was made (runtimes change lazily). */
+export const TEMPLATE_ANNOTATION = "argosy.dev/built-template";
+
+/** Where a cluster's models answer. */
+export interface ServingAddress {
+  /** `cloud.argosy.localhost` */
+  readonly domain: string;
+  /** Port of the cluster's ingress; absent: 80. */
+  readonly port?: number;
+}
+
+/** Name of a release's Deployment and Service. */
+export const releaseName = (service: string, release: string): string => `${service}-predict-${release}`;
+
+/** Host of a release, or of the service itself. */
+export const hostOf = (name: string, namespace: string, address: ServingAddress): string =>
+  `${name}.${namespace}.${address.domain}`;
+
+/** URL of a host. */
+export const urlOf = (host: string, address: ServingAddress): string =>
+  `http://${host}${address.port === undefined || address.port === 80 ? "" : `:${address.port}`}`;
+
+/** What a release's pods depend on; the runtime's own changes are not part of it. */
+export function hashRelease(release: Release): string {
+  const { minReplicas: _min, maxReplicas: _max, ...rest } = release.predictor;
+  return createHash("sha256")
+    .update(JSON.stringify(sortKeys(toJson(rest))))
+    .digest("hex")
+    .slice(0, 32);
+}
+
+function sortKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortKeys);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, item]) => [key, sortKeys(item)]),
+  );
+}
+
+/** Labels of a release's children; also the selector of its pods. */
+export const releaseLabels = (service: MLService, release: string): Record<string, string> => ({
+  [SERVICE_LABEL]: service.metadata.name,
+  [RELEASE_LABEL]: release,
+  [COMPONENT_LABEL]: "predictor",
+});
+
+function metadataOf(
+  service: MLService,
+  name: string,
+  labels: Record<string, string>,
+  annotations: Record<string, string> = {},
+): ApplyObject["metadata"] {
+  return {
+    name,
+    namespace: service.metadata.namespace ?? "",
+    labels: { ...labels },
+    annotations: { ...annotations },
+    ownerReferences: [toJson(ownerReferenceTo(service))],
+  };
+}
+
+/** The Deployment of a release. */
+export function deploymentOf(
+  service: MLService,
+  release: Release,
+  built: BuiltTemplate,
+  replicas: number,
+): ApplyObject {
+  const labels = releaseLabels(service, release.name);
+  const annotations = { [RELEASE_HASH_ANNOTATION]: hashRelease(release), [TEMPLATE_ANNOTATION]: JSON.stringify(built) };
+  return {
+    metadata: metadataOf(service, releaseName(service.metadata.name, release.name), labels, annotations),
+    spec: {
+      replicas,
+      selector: { matchLabels: labels },
+      // A new pod answers before an old one goes.
+      strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      progressDeadlineSeconds: 300,
+      template: built.template,
+    },
+  };
+}
+
+/** The Service of a release. */
+export function serviceOf(service: MLService, release: Release, port: number): ApplyObject {
+  const labels = releaseLabels(service, release.name);
+  return {
+    metadata: metadataOf(service, releaseName(service.metadata.name, release.name), labels),
+    spec: { selector: labels, ports: [{ name: "http", port: 80, targetPort: port, protocol: "TCP" }] },
+  };
+}
+
+/** An address: one host, one or several Services behind it. The first one is the Ingress' own backend. */
+export function ingressOf(
+  service: MLService,
+  name: string,
+  host: string,
+  weights: Readonly<Record<string, number>>,
+): ApplyObject {
+  const names = Object.keys(weights);
+  const annotations: Record<string, string> = names.length > 1 ? { [WEIGHTS_ANNOTATION]: JSON.stringify(weights) } : {};
+  const backend: JsonObject = { service: { name: names[0] ?? "", port: { name: "http" } } };
+  return {
+    metadata: metadataOf(service, name, { [SERVICE_LABEL]: service.metadata.name }, annotations),
+    spec: {
+      ingressClassName: "argosy",
+      rules: [{ host, http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }],
+    },
+  };
+}

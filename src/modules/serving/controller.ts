@@ -1,0 +1,266 @@
+import { syncStatus } from "../../kernel/control/index.js";
+import type {
+  ClusterAccess,
+  ControllerSpec,
+  Key,
+  ReconcileContext,
+  ReconcileResult,
+} from "../../kernel/control/types.js";
+import type { Kind, KubeObject } from "../../kernel/kinds/index.js";
+import {
+  controllerOf,
+  DeploymentKind,
+  IngressKind,
+  PodKind,
+  ServiceKind,
+  withCondition,
+} from "../../kernel/kinds/index.js";
+import type { Ledger } from "../../stores/ledger/types.js";
+import type { ChildWriter } from "./apply.js";
+import { createChildWriter, FIELD_MANAGER, isFault } from "./apply.js";
+import type { ServingAddress } from "./children.js";
+import { hostOf, ingressOf, releaseName, SERVICE_LABEL, urlOf } from "./children.js";
+import type { Fault } from "./diagnosis.js";
+import type { MLService, MLServiceStatus } from "./kinds.js";
+import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
+import type { Probe } from "./probe.js";
+import { recordReadiness, recordRouting } from "./record.js";
+import type { ReleaseOutcome, ReleaseTools } from "./release.js";
+import { asks, reconcileRelease } from "./release.js";
+import type { Routing } from "./routing.js";
+import { routeTraffic, weightsOf } from "./routing.js";
+import { ignoredFields, invalidSpec } from "./validation.js";
+
+/** What the controller needs besides the cluster. */
+export interface MLServiceControllerOptions {
+  readonly ledger: Ledger;
+  readonly probe: Probe;
+  readonly address: ServingAddress;
+  readonly cacheHostPath: string | undefined;
+}
+
+/** While something is on its way; watches wake the controller earlier. */
+const UNSETTLED_MS = 500;
+/** How often an address that answers is asked again. */
+const SETTLED_MS = 10_000;
+
+/** Makes MLServices true in one cluster. */
+export function mlserviceController(
+  cluster: ClusterAccess,
+  options: MLServiceControllerOptions,
+): ControllerSpec<MLService> {
+  const writer = createChildWriter(cluster);
+  return {
+    name: FIELD_MANAGER,
+    kind: MLServiceKind,
+    owns: [DeploymentKind, ServiceKind, IngressKind],
+    watches: [
+      { kind: PodKind, keys: ({ metadata }) => keysOf(metadata.namespace, metadata.labels?.[SERVICE_LABEL]) },
+      {
+        kind: MLServiceRuntimeKind,
+        keys: ({ metadata }, informers) =>
+          informers
+            .informer(MLServiceKind)
+            .list(metadata.namespace)
+            .filter(({ spec }) => spec.releases.some(({ predictor }) => predictor.model.runtime === metadata.name))
+            .flatMap((service) => keysOf(service.metadata.namespace, service.metadata.name)),
+      },
+    ],
+    concurrency: 4,
+    async reconcile(key, service, context) {
+      if (service === undefined || service.metadata.deletionTimestamp !== undefined) {
+        writer.forget(key);
+        return;
+      }
+      return reconcileService(service, { context, writer, ...options });
+    },
+  };
+}
+
+const keysOf = (namespace: string | undefined, name: string | undefined): Key[] =>
+  name === undefined ? [] : [{ namespace: namespace ?? "", name }];
+
+interface Tools extends ReleaseTools {
+  readonly context: ReconcileContext<MLService>;
+  readonly writer: ChildWriter;
+  readonly ledger: Ledger;
+}
+
+async function reconcileService(service: MLService, tools: Tools): Promise<ReconcileResult> {
+  const invalid = invalidSpec(service);
+  if (invalid !== undefined) {
+    await report(service, [], { tools, routing: undefined, ready: invalid });
+    return {};
+  }
+  const outcomes: ReleaseOutcome[] = [];
+  for (const release of service.spec.releases) outcomes.push(await reconcileRelease(service, release, tools));
+  outcomes.push(...retiringRelease(service, tools));
+  const states = outcomes.map(({ name, answers }) => ({ name, ready: answers }));
+  const routing = routeTraffic(service.spec, states, service.status?.defaultRelease);
+  const shown = outcomes.filter(({ name, fault }) => fault?.reason !== "Retiring" || (routing.percent[name] ?? 0) > 0);
+  const ready = (await routeService(service, outcomes, { tools, routing })) ?? readinessOf(service, outcomes);
+  await removeStale(service, routing, tools);
+  await report(service, shown, { tools, routing, ready });
+  return {
+    requeueAfterMs: ready === undefined ? SETTLED_MS : service.spec.runMode === "Pause" ? SETTLED_MS * 6 : UNSETTLED_MS,
+  };
+}
+
+/** The default release of before that is no longer in the spec, while its pods are still there: it bridges the time until the new one answers. */
+function retiringRelease(service: MLService, { context, address }: Tools): ReleaseOutcome[] {
+  const before = service.status?.defaultRelease;
+  const { name, namespace = "" } = service.metadata;
+  if (before === undefined || service.spec.releases.some((release) => release.name === before)) return [];
+  const child = releaseName(name, before);
+  const deployment = context.cluster.informers.informer(DeploymentKind).get({ namespace, name: child });
+  const readyReplicas = deployment?.status?.readyReplicas ?? 0;
+  if (deployment === undefined || readyReplicas === 0 || controllerOf(deployment)?.uid !== service.metadata.uid)
+    return [];
+  const fault = {
+    reason: "Retiring",
+    message: `it is no longer in the spec and goes when ${service.spec.default} answers`,
+  };
+  const url = urlOf(hostOf(child, namespace, address), address);
+  return [
+    {
+      name: before,
+      url,
+      answers: true,
+      settled: true,
+      fault,
+      readyReplicas,
+      totalReplicas: deployment.status?.replicas ?? 0,
+      built: undefined,
+    },
+  ];
+}
+
+/** Writes the service's own address and asks it. A fault when it cannot be written or does not answer. */
+async function routeService(
+  service: MLService,
+  outcomes: readonly ReleaseOutcome[],
+  { tools, routing }: { tools: Tools; routing: Routing },
+): Promise<Fault | undefined> {
+  const { metadata } = service;
+  const host = hostOf(metadata.name, metadata.namespace ?? "", tools.address);
+  const written = await tools.writer.write(
+    IngressKind,
+    service,
+    ingressOf(service, metadata.name, host, weightsOf(metadata.name, routing)),
+  );
+  if (isFault(written)) return written;
+  const main = outcomes.find(({ name }) => name === routing.defaultRelease);
+  if (main?.answers !== true || main.built === undefined) return undefined;
+  return asks(`${urlOf(host, tools.address)}${main.built.probePath}`, main.built.anyAnswer, tools);
+}
+
+/** Why the service is not ready; `undefined` when it is. */
+function readinessOf(service: MLService, outcomes: readonly ReleaseOutcome[]): Fault | undefined {
+  const wanted = [service.spec.default, service.spec.canary];
+  for (const outcome of outcomes) {
+    if (!wanted.includes(outcome.name)) continue;
+    if (outcome.settled && outcome.answers && outcome.fault === undefined) continue;
+    if (outcome.fault?.reason === "Paused") return outcome.fault;
+    const updating = outcome.answers ? " (its pods before this change still answer)" : "";
+    const { reason, message } = outcome.fault ?? { reason: "Updating", message: "its pods are being replaced" };
+    return { reason, message: `release ${outcome.name}: ${message}${updating}` };
+  }
+  return undefined;
+}
+
+/** Children of releases that are gone. The release that still has the traffic stays until the new default answers. */
+async function removeStale(service: MLService, routing: Routing, { context }: Tools): Promise<void> {
+  const { name, namespace = "" } = service.metadata;
+  const named = service.spec.releases.map((release) => releaseName(name, release.name));
+  const kept = new Set([...named, releaseName(name, routing.defaultRelease)]);
+  const removeFrom = async <T extends KubeObject>(kind: Kind<T>, keep: ReadonlySet<string>): Promise<void> => {
+    for (const { metadata } of context.cluster.informers.informer(kind).list(namespace)) {
+      if (
+        metadata.labels?.[SERVICE_LABEL] !== name ||
+        keep.has(metadata.name) ||
+        metadata.deletionTimestamp !== undefined
+      )
+        continue;
+      if (controllerOf({ metadata })?.uid !== service.metadata.uid) continue;
+      await context.cluster.client
+        .resource(kind)
+        .delete(metadata.name, { namespace, propagationPolicy: "Background", preconditions: { uid: metadata.uid } });
+    }
+  };
+  await removeFrom(IngressKind, new Set([...kept, name]));
+  await removeFrom(ServiceKind, kept);
+  await removeFrom(DeploymentKind, kept);
+}
+
+interface Report {
+  readonly tools: Tools;
+  readonly routing: Routing | undefined;
+  readonly ready: Fault | undefined;
+}
+
+async function report(
+  service: MLService,
+  outcomes: readonly ReleaseOutcome[],
+  { tools, routing, ready }: Report,
+): Promise<void> {
+  const { context, address, ledger } = tools;
+  const status = statusOf(service, outcomes, { tools, routing, ready });
+  const before = service.status?.conditions?.find(({ type }) => type === "Ready");
+  const url = urlOf(hostOf(service.metadata.name, service.metadata.namespace ?? "", address), address);
+  recordReadiness(ledger, context.cluster.name, service, { outcomes, ready, url });
+  if (routing !== undefined) recordRouting(ledger, context.cluster.name, service, { outcomes, routing });
+  await syncStatus(context.cluster.client.resource(MLServiceKind), service, status, FIELD_MANAGER);
+  if (before?.status === (ready === undefined ? "True" : "False") && before.reason === (ready?.reason ?? "Answers"))
+    return;
+  if (ready === undefined) context.events.record(service, "Normal", "Ready", `the model answers at ${url}`);
+  else if (!["Starting", "Loading", "Fetching", "Updating", "Paused"].includes(ready.reason))
+    context.events.record(service, "Warning", ready.reason, ready.message);
+}
+
+function statusOf(
+  service: MLService,
+  outcomes: readonly ReleaseOutcome[],
+  { tools, routing, ready }: Report,
+): MLServiceStatus {
+  const { spec, metadata } = service;
+  const url = urlOf(hostOf(metadata.name, metadata.namespace ?? "", tools.address), tools.address);
+  return {
+    observedGeneration: metadata.generation ?? 0,
+    address: { url },
+    ...(routing === undefined ? {} : { defaultRelease: routing.defaultRelease }),
+    ...(spec.canary === undefined ? {} : { canaryRelease: spec.canary }),
+    releases: outcomes.map((outcome) => ({
+      name: outcome.name,
+      ready: outcome.answers,
+      trafficPercent: routing?.percent[outcome.name] ?? 0,
+      url: outcome.url,
+      ...(outcome.fault === undefined ? {} : outcome.fault),
+      readyReplicas: outcome.readyReplicas,
+      totalReplicas: outcome.totalReplicas,
+    })),
+    conditions: conditionsOf(service, url, ready, tools.context.clock.now()),
+  };
+}
+
+function conditionsOf(service: MLService, url: string, fault: Fault | undefined, now: number) {
+  const ignored = ignoredFields(service.spec);
+  const says = (type: string, holds: boolean, reason: string, message: string) => ({
+    type,
+    status: holds ? ("True" as const) : ("False" as const),
+    reason,
+    message,
+    observedGeneration: service.metadata.generation ?? 0,
+  });
+  const updates = [
+    says("Ready", fault === undefined, fault?.reason ?? "Answers", fault?.message ?? `the model answers at ${url}`),
+    service.spec.runMode === "Pause"
+      ? says("Paused", true, "RunMode", "runMode is Pause: no pods run")
+      : says("Paused", false, "Running", "runMode is Immediate"),
+    ignored.length === 0
+      ? says("AllFieldsHonored", true, "Honored", "every field that is set has its effect")
+      : says("AllFieldsHonored", false, "FieldsIgnored", `without effect: ${ignored.join("; ")}`),
+  ];
+  let conditions = service.status?.conditions ?? [];
+  for (const update of updates) conditions = withCondition(conditions, update, now);
+  return conditions;
+}

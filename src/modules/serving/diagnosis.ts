@@ -1,0 +1,131 @@
+/** Why a release does not answer, read from its pods: a word for machines, a sentence that names cluster and pod for people. */
+import type { Deployment, Pod } from "../../kernel/kinds/index.js";
+import { FETCH_CONTAINER } from "./pod-template.js";
+
+/** Why something is not ready. */
+export interface Fault {
+  readonly reason: string;
+  readonly message: string;
+}
+
+type ContainerStatus = NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number];
+
+/** Earlier ones are nearer to the cause. */
+const ORDER = [
+  "ModelDownloadFailed",
+  "ModelLoadFailed",
+  "ModelNotFound",
+  "RuntimeUnavailable",
+  "ImageNotFound",
+  "ConfigurationError",
+  "CrashLoop",
+  "OutOfMemory",
+  "QuotaExceeded",
+  "Unschedulable",
+  "Evicted",
+  "Fetching",
+  "Starting",
+  "Loading",
+];
+
+/** The most telling fault among a release's pods; `undefined` when all of them are ready. */
+export function diagnosePods(
+  cluster: string,
+  pods: readonly Pod[],
+  deployment: Deployment | undefined,
+): Fault | undefined {
+  const faults: Fault[] = [];
+  for (const pod of pods) {
+    if (pod.metadata.deletionTimestamp !== undefined) continue;
+    const fault = diagnosePod(pod);
+    if (fault === undefined) continue;
+    const where = `cluster ${cluster}, pod ${pod.metadata.namespace ?? ""}/${pod.metadata.name}`;
+    faults.push({ reason: fault.reason, message: `${where}: ${fault.message}` });
+  }
+  const refused = deployment?.status?.conditions?.find(
+    ({ type, status }) => type === "ReplicaFailure" && status === "True",
+  );
+  if (refused !== undefined) {
+    const quota = /exceeded quota/i.test(refused.message ?? "");
+    faults.push({
+      reason: quota ? "QuotaExceeded" : "PodsRefused",
+      message: `cluster ${cluster}: pods cannot be created: ${refused.message ?? ""}`,
+    });
+  }
+  const rank = (fault: Fault): number => (ORDER.includes(fault.reason) ? ORDER.indexOf(fault.reason) : ORDER.length);
+  return faults.sort((a, b) => rank(a) - rank(b))[0];
+}
+
+function diagnosePod(pod: Pod): Fault | undefined {
+  const { status } = pod;
+  const ready = status?.conditions?.some(({ type, status: value }) => type === "Ready" && value === "True") === true;
+  if (ready) return undefined;
+  if (status?.phase === "Failed") {
+    return {
+      reason: status.reason === "Evicted" ? "Evicted" : "CrashLoop",
+      message: status.message ?? status.reason ?? "the pod failed",
+    };
+  }
+  const scheduled = status?.conditions?.find(({ type }) => type === "PodScheduled");
+  if (scheduled?.status === "False")
+    return { reason: "Unschedulable", message: scheduled.message ?? "no node takes it" };
+  for (const container of status?.initContainerStatuses ?? []) {
+    const fault = diagnoseContainer(
+      container,
+      container.name === FETCH_CONTAINER ? "ModelDownloadFailed" : "CrashLoop",
+    );
+    if (fault !== undefined) return fault;
+    if (container.state?.running !== undefined && container.name === FETCH_CONTAINER)
+      return { reason: "Fetching", message: "the model is being fetched" };
+  }
+  for (const container of status?.containerStatuses ?? []) {
+    const fault = diagnoseContainer(container, "CrashLoop");
+    if (fault !== undefined) return fault;
+  }
+  const running = status?.containerStatuses?.some((container) => container.state?.running !== undefined) === true;
+  return running
+    ? { reason: "Loading", message: "the server runs, its model does not answer yet" }
+    : {
+        reason: "Starting",
+        message: scheduled === undefined ? "it waits for a node" : "its containers are being started",
+      };
+}
+
+function diagnoseContainer(container: ContainerStatus, failure: string): Fault | undefined {
+  const { state, lastState, name } = container;
+  const waiting = state?.waiting;
+  const ended = state?.terminated ?? lastState?.terminated;
+  const said = (ended?.message ?? "").trim();
+  switch (waiting?.reason) {
+    case "ErrImagePull":
+    case "ImagePullBackOff":
+    case "InvalidImageName":
+    case "ErrImageNeverPull":
+      return {
+        reason: "ImageNotFound",
+        message: `container ${name}: image ${container.image}: ${waiting.message ?? waiting.reason}`,
+      };
+    case "CreateContainerConfigError":
+    case "CreateContainerError":
+      return { reason: "ConfigurationError", message: `container ${name}: ${waiting.message ?? waiting.reason}` };
+    default:
+  }
+  const back = waiting?.reason === "CrashLoopBackOff";
+  const failed = ended !== undefined && ended.exitCode !== 0 && state?.running === undefined;
+  if (!back && !failed) return undefined;
+  if (ended?.reason === "OOMKilled")
+    return { reason: "OutOfMemory", message: `container ${name} used more memory than its limit` };
+  // The model server's last words begin with the reason.
+  const own = /^(ModelDownloadFailed|ModelLoadFailed|ModelNotFound|RuntimeUnavailable): /.exec(lastLine(said));
+  const words = said === "" ? `exit code ${ended?.exitCode ?? "unknown"}` : lastLine(said);
+  return {
+    reason: own?.[1] ?? failure,
+    message: `container ${name}: ${own === null ? words : words.slice(own[0].length)}${container.restartCount > 0 ? ` (restarted ${container.restartCount} times)` : ""}`,
+  };
+}
+
+/** Fallback to logs gives several lines, of which the last one tells. */
+function lastLine(text: string): string {
+  const line = text.split("\n").at(-1) ?? "";
+  return line.replace(/^model-server: /, "");
+}

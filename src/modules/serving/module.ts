@@ -1,0 +1,65 @@
+import type { ClusterAccess } from "../../kernel/control/types.js";
+import type { Module, PolicyRule } from "../../kernel/module/types.js";
+import type { Ledger } from "../../stores/ledger/types.js";
+import type { ServingAddress } from "./children.js";
+import { mlserviceController } from "./controller.js";
+import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
+import type { Probe } from "./probe.js";
+
+/** What the module needs from the platform. */
+export interface ServingModuleOptions {
+  readonly ledger: Ledger;
+  /** Asks a model through its own address; see `createHttpProbe`. */
+  readonly probe: Probe;
+  /** Under which domain, and behind which port, a cluster's models answer. */
+  readonly address: (cluster: ClusterAccess) => ServingAddress;
+  /** A folder on every node in which downloaded models are shared by pods; absent: each pod downloads for itself. */
+  readonly cacheHostPath?: string;
+}
+
+const RULES: readonly PolicyRule[] = [
+  { apiGroups: ["tensorstack.dev"], resources: ["mlservices", "mlserviceruntimes"], verbs: ["get", "list", "watch"] },
+  {
+    apiGroups: ["tensorstack.dev"],
+    resources: ["mlservices/status", "mlservices/finalizers"],
+    verbs: ["get", "update", "patch"],
+  },
+  {
+    apiGroups: ["apps"],
+    resources: ["deployments"],
+    verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
+  },
+  { apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch", "create", "update", "patch", "delete"] },
+  {
+    apiGroups: ["networking.k8s.io"],
+    resources: ["ingresses"],
+    verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
+  },
+  { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
+  { apiGroups: [""], resources: ["secrets"], verbs: ["get"] },
+  { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
+];
+
+/** Models behind addresses: MLService and MLServiceRuntime in every member cluster. */
+export function createServingModule(options: ServingModuleOptions): Module {
+  return {
+    name: "serving",
+    summary: "Models behind addresses: releases, canaries, readiness that means the model answered.",
+    kinds: [
+      { definition: MLServiceKind, levels: ["cluster"] },
+      { definition: MLServiceRuntimeKind, levels: ["cluster"] },
+    ],
+    rules: { cluster: RULES },
+    controllers: (level, cluster) =>
+      level === "cluster"
+        ? [
+            mlserviceController(cluster, {
+              ledger: options.ledger,
+              probe: options.probe,
+              address: options.address(cluster),
+              cacheHostPath: options.cacheHostPath,
+            }),
+          ]
+        : [],
+  };
+}

@@ -1,0 +1,239 @@
+/** The pods of a release: runtime ← the release's template ← its resources, and the model beside them. */
+import { InputError } from "../../kernel/errors/index.js";
+import type { Json, JsonObject } from "../../kernel/kinds/index.js";
+import { isObject, toJson } from "../../kernel/schema/index.js";
+import type { MLServiceRuntimeSpec, Release } from "./kinds.js";
+import { renderTemplate } from "./text-template.js";
+
+/** The image of the built-in model server. */
+export const MODEL_SERVER_IMAGE = "argosy.dev/model-server";
+/** The container that answers. */
+export const USER_CONTAINER = "user-container";
+/** The init container that brings the model. */
+export const FETCH_CONTAINER = "fetch-model";
+
+const S3_FOLDER = "/var/run/argosy/s3";
+const CACHE_FOLDER = "/var/cache/argosy/models";
+const DEFAULT_PORT = 8080;
+
+/** A pod template and what else is known from it. */
+export interface BuiltTemplate {
+  readonly template: JsonObject;
+  readonly port: number;
+  /** Path that tells whether the model answers. */
+  readonly probePath: string;
+  /** Whether a 4xx at that path is an answer: true for servers whose own path is not known. */
+  readonly anyAnswer: boolean;
+}
+
+/** What pods get from the platform. */
+export interface TemplateOptions {
+  readonly labels: Readonly<Record<string, string>>;
+  /** A folder on each node in which downloaded models are kept; absent: each pod keeps its own. */
+  readonly cacheHostPath: string | undefined;
+}
+
+/** Builds the pod template of a release. Throws `InputError` naming what is wrong in the runtime or the release. */
+export function buildPodTemplate(
+  release: Release,
+  runtime: MLServiceRuntimeSpec,
+  options: TemplateOptions,
+): BuiltTemplate {
+  const { predictor } = release;
+  const runtimePart = asObject(toJson(runtime.template));
+  const releasePart = asObject(toJson(predictor.template ?? {}));
+  forbidPorts(releasePart);
+  const merged = mergeBy(runtimePart, releasePart);
+  const spec = asObject(merged["spec"]);
+  const containers = asObjects(spec["containers"]);
+  replaceResources(containers, predictor.containersResources ?? []);
+  const main = containers.find((container) => container["name"] === USER_CONTAINER);
+  if (main === undefined) throw new InputError(`the runtime has no container named ${USER_CONTAINER}`);
+  const port = portOf(containers, asObjects(spec["initContainers"]));
+  renderArguments(main, predictor.model.parameters ?? {});
+  const builtIn = typeof main["image"] === "string" && imageName(main["image"]) === MODEL_SERVER_IMAGE;
+  completeMain(main, port, builtIn);
+  const readiness = asObject(asObject(main["readinessProbe"])["httpGet"]);
+  spec["containers"] = containers;
+  addModel(spec, main, predictor.storage, options);
+  if (spec["automountServiceAccountToken"] === undefined) spec["automountServiceAccountToken"] = false;
+  const metadata = asObject(merged["metadata"]);
+  return {
+    template: {
+      metadata: { ...metadata, labels: { ...asObject(metadata["labels"]), ...options.labels } },
+      spec,
+    },
+    port,
+    probePath: typeof readiness["path"] === "string" ? readiness["path"] : "/",
+    anyAnswer: typeof readiness["path"] !== "string",
+  };
+}
+
+/** Lists whose items are merged by a member; all other lists are replaced whole. */
+const MERGE_KEYS: Readonly<Record<string, string>> = {
+  containers: "name",
+  initContainers: "name",
+  volumes: "name",
+  env: "name",
+  volumeMounts: "mountPath",
+  imagePullSecrets: "name",
+};
+
+/** Kubernetes' strategic merge for the fields of a pod template; `null` removes. */
+export function mergeBy(base: JsonObject, patch: JsonObject): JsonObject {
+  const result: JsonObject = { ...base };
+  for (const [field, value] of Object.entries(patch)) {
+    const before = result[field];
+    const key = MERGE_KEYS[field];
+    if (value === null) delete result[field];
+    else if (isObject(value) && isObject(before)) result[field] = mergeBy(before, value);
+    else if (key !== undefined && Array.isArray(value) && Array.isArray(before))
+      result[field] = mergeLists(before, value, key);
+    else result[field] = value;
+  }
+  return result;
+}
+
+function mergeLists(base: readonly Json[], patch: readonly Json[], key: string): Json[] {
+  const result: Json[] = [...base];
+  for (const item of patch) {
+    const at = isObject(item) ? result.findIndex((each) => isObject(each) && each[key] === item[key]) : -1;
+    const before = result[at];
+    if (isObject(item) && isObject(before)) result[at] = mergeBy(before, item);
+    else result.push(item);
+  }
+  return result;
+}
+
+function forbidPorts(template: JsonObject): void {
+  for (const container of asObjects(asObject(template["spec"])["containers"])) {
+    if (container["ports"] !== undefined)
+      throw new InputError(
+        `the release's template sets ports of ${JSON.stringify(container["name"])}; ports belong to the runtime`,
+      );
+  }
+}
+
+function replaceResources(
+  containers: readonly JsonObject[],
+  wanted: readonly { name: string; resources: unknown }[],
+): void {
+  for (const { name, resources } of wanted) {
+    const container = containers.find((each) => each["name"] === name);
+    if (container === undefined)
+      throw new InputError(`containersResources names ${name}, which is no container of the runtime`);
+    container["resources"] = toJson(resources);
+  }
+}
+
+function portOf(containers: readonly JsonObject[], initContainers: readonly JsonObject[]): number {
+  let found: number | undefined;
+  for (const container of [...containers, ...initContainers]) {
+    const ports = asObjects(container["ports"]);
+    if (ports.length === 0) continue;
+    if (container["name"] !== USER_CONTAINER || ports.length > 1)
+      throw new InputError(`a runtime may declare one port, in ${USER_CONTAINER}`);
+    const port = ports[0]?.["containerPort"];
+    if (typeof port === "number") found = port;
+  }
+  return found ?? DEFAULT_PORT;
+}
+
+/** Arguments that render to nothing (a condition that does not hold) are left out. */
+function renderArguments(container: JsonObject, parameters: Readonly<Record<string, string>>): void {
+  for (const field of ["args", "command"]) {
+    const list = container[field];
+    if (!Array.isArray(list)) continue;
+    container[field] = list
+      .map((item) =>
+        typeof item === "string" && item.includes("{{")
+          ? { text: renderTemplate(item, parameters), rendered: true }
+          : { text: item, rendered: false },
+      )
+      .filter(({ text, rendered }) => !(rendered && text === ""))
+      .map(({ text }) => text);
+  }
+}
+
+function completeMain(main: JsonObject, port: number, builtIn: boolean): void {
+  main["ports"] = [{ name: "http", containerPort: port, protocol: "TCP" }];
+  main["terminationMessagePolicy"] ??= "FallbackToLogsOnError";
+  if (!builtIn) {
+    main["readinessProbe"] ??= { tcpSocket: { port }, periodSeconds: 2, failureThreshold: 3 };
+    return;
+  }
+  const args = Array.isArray(main["args"]) ? main["args"] : [];
+  if (!args.some((arg) => typeof arg === "string" && /^--http(=|$)/.test(arg)))
+    main["args"] = [...args, `--http=${port}`];
+  main["readinessProbe"] ??= {
+    httpGet: { path: "/v2/health/ready", port },
+    periodSeconds: 1,
+    timeoutSeconds: 2,
+    failureThreshold: 2,
+  };
+  main["livenessProbe"] ??= {
+    httpGet: { path: "/v2/health/live", port },
+    periodSeconds: 10,
+    timeoutSeconds: 5,
+    failureThreshold: 6,
+    initialDelaySeconds: 10,
+  };
+  const env = asObjects(main["env"]);
+  const given = new Set(env.map((entry) => entry["name"]));
+  const own: JsonObject[] = [
+    { name: "ARGOSY_MODEL_SERVER_HOST", valueFrom: { fieldRef: { apiVersion: "v1", fieldPath: "status.podIP" } } },
+    { name: "ARGOSY_MODEL_SERVER_ON_FAILURE", value: "exit" },
+  ];
+  main["env"] = [...env, ...own.filter((entry) => !given.has(entry["name"]))];
+}
+
+function addModel(
+  spec: JsonObject,
+  main: JsonObject,
+  storage: Release["predictor"]["storage"],
+  options: TemplateOptions,
+): void {
+  if (storage?.s3 !== undefined && storage.pvc !== undefined)
+    throw new InputError("storage names both s3 and pvc; give one");
+  const volumes = asObjects(spec["volumes"]);
+  const mounts = asObjects(main["volumeMounts"]);
+  if (storage?.pvc !== undefined) {
+    const { name, subPath, mountPath } = storage.pvc;
+    if (subPath?.split("/").includes("..") === true)
+      throw new InputError("storage.pvc.subPath must not lead out of the volume");
+    volumes.push({ name: "model", persistentVolumeClaim: { claimName: name, readOnly: true } });
+    mounts.push({ name: "model", mountPath, readOnly: true, ...(subPath === undefined ? {} : { subPath }) });
+  }
+  if (storage?.s3 !== undefined) {
+    const { secretRef, uri, mountPath } = storage.s3;
+    const cache: JsonObject =
+      options.cacheHostPath === undefined
+        ? { emptyDir: {} }
+        : { hostPath: { path: options.cacheHostPath, type: "DirectoryOrCreate" } };
+    volumes.push({ name: "model", emptyDir: {} }, { name: "model-cache", ...cache });
+    volumes.push({ name: "model-s3", secret: { secretName: secretRef.name, defaultMode: 0o400 } });
+    mounts.push({ name: "model", mountPath, readOnly: true });
+    const fetch: JsonObject = {
+      name: FETCH_CONTAINER,
+      image: MODEL_SERVER_IMAGE,
+      args: ["--model-uri", uri, "--s3cfg", `${S3_FOLDER}/.s3cfg`, "--fetch-to", mountPath, "--cache", CACHE_FOLDER],
+      terminationMessagePolicy: "FallbackToLogsOnError",
+      volumeMounts: [
+        { name: "model", mountPath },
+        { name: "model-cache", mountPath: CACHE_FOLDER },
+        { name: "model-s3", mountPath: S3_FOLDER, readOnly: true },
+      ],
+    };
+    spec["initContainers"] = [...asObjects(spec["initContainers"]), fetch];
+  }
+  if (volumes.length > 0) spec["volumes"] = volumes;
+  if (mounts.length > 0) main["volumeMounts"] = mounts;
+}
+
+/** The image without tag and digest. */
+const imageName = (image: string): string => image.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
+
+const asObject = (value: Json | undefined): JsonObject => (isObject(value) ? { ...value } : {});
+
+const asObjects = (value: Json | undefined): JsonObject[] =>
+  Array.isArray(value) ? value.filter(isObject).map((item) => ({ ...item })) : [];

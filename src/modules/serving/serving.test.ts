@@ -1,0 +1,497 @@
+import { afterEach, expect, test } from "vitest";
+import { systemClock } from "../../kernel/clock/index.js";
+import { createManager } from "../../kernel/control/index.js";
+import type { Deployment } from "../../kernel/kinds/index.js";
+import { DeploymentKind, IngressKind, PodKind, SecretKind, ServiceKind } from "../../kernel/kinds/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
+import type { Decision, Ledger } from "../../stores/ledger/types.js";
+import type { TestCluster } from "../../testing/index.js";
+import { startTestCluster } from "../../testing/index.js";
+import { WEIGHTS_ANNOTATION } from "./children.js";
+import type { MLService, MLServiceSpec } from "./kinds.js";
+import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
+import { createServingModule } from "./module.js";
+import type { ProbeResult } from "./probe.js";
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+interface Setup extends TestCluster {
+  /** Host → what it answers; others answer 404 as an ingress without such a host does. */
+  readonly answers: Map<string, ProbeResult>;
+  readonly asked: string[];
+  readonly decisions: Decision[];
+}
+
+const namespace = "digits";
+
+async function start(): Promise<Setup> {
+  const answers = new Map<string, ProbeResult>();
+  const asked: string[] = [];
+  const decisions: Decision[] = [];
+  const ledger: Ledger = {
+    record: (decision) => void decisions.push(decision),
+    query: async () => [],
+    flush: async () => {},
+    close: async () => {},
+  };
+  const module = createServingModule({
+    ledger,
+    probe: async (url) => {
+      asked.push(url);
+      return answers.get(new URL(url).hostname) ?? { status: 404, body: "no such host" };
+    },
+    address: ({ name }) => ({ domain: `${name}.argosy.localhost`, port: 8081 }),
+  });
+  const cluster = await startTestCluster({ name: "cloud", kinds: module.kinds.map(({ definition }) => definition) });
+  const manager = createManager({ cluster, clock: systemClock, random: cluster.random, log: silentLogger });
+  for (const spec of module.controllers("cluster", cluster)) manager.add(spec);
+  await cluster.client.json("POST", "/api/v1/namespaces", {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: namespace },
+  });
+  manager.start();
+  closers.push(
+    () => cluster.close(),
+    () => manager.close(),
+  );
+  return { ...cluster, answers, asked, decisions };
+}
+
+const runtime = {
+  metadata: { name: "onnx", namespace },
+  spec: {
+    enabled: true,
+    template: {
+      spec: {
+        containers: [
+          {
+            name: "user-container",
+            image: "argosy.dev/model-server",
+            args: ["--model-name={{ .MODEL_NAME }}", "--model-dir=/var/lib/t9k/model"],
+            ports: [{ containerPort: 9000 }],
+          },
+        ],
+      },
+    },
+  },
+};
+
+const predictor = (extra: object = {}) => ({
+  minReplicas: 1,
+  model: { runtime: "onnx", parameters: { MODEL_NAME: "digits" } },
+  storage: {
+    s3: { secretRef: { name: "s3" }, uri: "s3://artifacts/1/run/artifacts/model/", mountPath: "/var/lib/t9k/model" },
+  },
+  ...extra,
+});
+
+const apply = { fieldManager: "test", force: true, namespace };
+
+async function prepare(cluster: Setup): Promise<void> {
+  await cluster.client.resource(MLServiceRuntimeKind).apply(runtime, apply);
+  await cluster.client.resource(SecretKind).apply(
+    {
+      metadata: { name: "s3", namespace, labels: { "tensorstack.dev/resource": "s3" } },
+      data: { ".s3cfg": Buffer.from("[default]").toString("base64") },
+    },
+    apply,
+  );
+}
+
+const applyService = (cluster: Setup, spec: object) =>
+  cluster.client.resource(MLServiceKind).apply({ metadata: { name: "digits", namespace }, spec }, apply);
+
+/** The MLService once it looks as wanted. */
+function until(cluster: Setup, wanted: (service: MLService) => boolean): Promise<MLService> {
+  const informer = cluster.informers.informer(MLServiceKind);
+  return new Promise((resolve) => {
+    const check = (): void => {
+      const service = informer.get({ namespace, name: "digits" });
+      if (service !== undefined && wanted(service)) {
+        stop();
+        resolve(service);
+      }
+    };
+    const stop = informer.onChange(check);
+    setImmediate(check);
+  });
+}
+
+const readyOf = (service: MLService) => service.status?.conditions?.find(({ type }) => type === "Ready");
+const releaseOf = (service: MLService, name: string) =>
+  service.status?.releases?.find((release) => release.name === name);
+
+/** Stands in for the Deployment controller and the kubelet. */
+async function settle(cluster: Setup, name: string, ready: number): Promise<void> {
+  const deployments = cluster.client.resource(DeploymentKind);
+  for (;;) {
+    const deployment: Deployment | undefined = await deployments.find(name, { namespace });
+    if (deployment === undefined) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      continue;
+    }
+    const replicas = deployment.spec.replicas ?? 1;
+    const status = {
+      observedGeneration: deployment.metadata.generation ?? 1,
+      replicas,
+      updatedReplicas: replicas,
+      readyReplicas: ready,
+      availableReplicas: ready,
+    };
+    await deployments.patch(name, "merge", { status }, { namespace, subresource: "status" });
+    return;
+  }
+}
+
+const pod = (name: string, status: object) => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: {
+    name,
+    namespace,
+    labels: { "tensorstack.dev/mlservice": "digits", "tensorstack.dev/mlservice-release": "v1" },
+  },
+  spec: { containers: [{ name: "user-container", image: "x" }], initContainers: [{ name: "fetch-model", image: "x" }] },
+  status,
+});
+
+async function createPod(cluster: Setup, name: string, status: object): Promise<void> {
+  const { status: _, ...draft } = pod(name, status);
+  await cluster.client.resource(PodKind).create(draft, { namespace });
+  await cluster.client
+    .resource(PodKind)
+    .patch(name, "merge", { status: JSON.parse(JSON.stringify(status)) }, { namespace, subresource: "status" });
+}
+
+const single: Partial<MLServiceSpec> = {
+  default: "v1",
+  releases: [{ name: "v1", predictor: predictor() }],
+} as Partial<MLServiceSpec>;
+
+test("a release becomes a Deployment, a Service and addresses, and is ready only after they answered", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  await applyService(cluster, single);
+  await settle(cluster, "digits-predict-v1", 1);
+  const silent = await until(cluster, (service) => readyOf(service)?.reason === "NotAnswering");
+  cluster.answers.set("digits-predict-v1.digits.cloud.argosy.localhost", { status: 200, body: "" });
+  const half = await until(cluster, (service) => releaseOf(service, "v1")?.ready === true);
+  cluster.answers.set("digits.digits.cloud.argosy.localhost", { status: 200, body: "" });
+
+  const ready = await until(cluster, (service) => readyOf(service)?.status === "True");
+
+  expect(readyOf(silent)?.message).toContain(
+    "cluster cloud: http://digits-predict-v1.digits.cloud.argosy.localhost:8081/v2/health/ready does not answer: status 404",
+  );
+  expect(readyOf(half)?.status).toBe("False");
+  expect(ready.status).toMatchObject({
+    observedGeneration: 1,
+    address: { url: "http://digits.digits.cloud.argosy.localhost:8081" },
+    defaultRelease: "v1",
+    releases: [
+      {
+        name: "v1",
+        ready: true,
+        trafficPercent: 100,
+        url: "http://digits-predict-v1.digits.cloud.argosy.localhost:8081",
+        readyReplicas: 1,
+        totalReplicas: 1,
+      },
+    ],
+  });
+  expect(readyOf(ready)).toMatchObject({ reason: "Answers", observedGeneration: 1 });
+  const deployment = await cluster.client.resource(DeploymentKind).get("digits-predict-v1", { namespace });
+  const template = deployment.spec.template.spec;
+  expect(template?.containers[0]).toMatchObject({
+    args: ["--model-name=digits", "--model-dir=/var/lib/t9k/model", "--http=9000"],
+    ports: [{ containerPort: 9000 }],
+  });
+  expect(template?.initContainers?.[0]).toMatchObject({ name: "fetch-model", image: "argosy.dev/model-server" });
+  expect(template?.containers[0]?.volumeMounts?.map(({ name }) => name)).toEqual(["model"]);
+  expect(deployment.metadata.ownerReferences).toMatchObject([{ kind: "MLService", name: "digits", controller: true }]);
+  const service = await cluster.client.resource(ServiceKind).get("digits-predict-v1", { namespace });
+  expect(service.spec.ports?.[0]).toMatchObject({ port: 80, targetPort: 9000 });
+  const outcomes = cluster.decisions.filter(({ topic }) => topic === "readiness").map(({ outcome }) => outcome);
+  expect(outcomes.at(-1)).toBe("ready: the model answers at http://digits.digits.cloud.argosy.localhost:8081");
+});
+
+test.each([
+  [
+    "ModelDownloadFailed",
+    {
+      initContainerStatuses: [
+        {
+          name: "fetch-model",
+          image: "x",
+          imageID: "",
+          ready: false,
+          restartCount: 2,
+          state: { waiting: { reason: "CrashLoopBackOff" } },
+          lastState: { terminated: { exitCode: 1, message: "ModelDownloadFailed: listing s3://artifacts/: 403" } },
+        },
+      ],
+    },
+    "403",
+  ],
+  [
+    "ModelLoadFailed",
+    {
+      containerStatuses: [
+        {
+          name: "user-container",
+          image: "x",
+          imageID: "",
+          ready: false,
+          restartCount: 1,
+          state: { waiting: { reason: "CrashLoopBackOff" } },
+          lastState: {
+            terminated: {
+              exitCode: 1,
+              message: "log\nmodel-server: ModelLoadFailed: model.onnx cannot be loaded as ONNX",
+            },
+          },
+        },
+      ],
+    },
+    "cannot be loaded as ONNX",
+  ],
+  [
+    "CrashLoop",
+    {
+      containerStatuses: [
+        {
+          name: "user-container",
+          image: "x",
+          imageID: "",
+          ready: false,
+          restartCount: 3,
+          state: { waiting: { reason: "CrashLoopBackOff" } },
+          lastState: { terminated: { exitCode: 139 } },
+        },
+      ],
+    },
+    "exit code 139 (restarted 3 times)",
+  ],
+  [
+    "ImageNotFound",
+    {
+      containerStatuses: [
+        {
+          name: "user-container",
+          image: "nope:1",
+          imageID: "",
+          ready: false,
+          restartCount: 0,
+          state: { waiting: { reason: "ErrImagePull", message: "no such image" } },
+        },
+      ],
+    },
+    "image nope:1: no such image",
+  ],
+  [
+    "Unschedulable",
+    {
+      conditions: [
+        { type: "PodScheduled", status: "False", reason: "Unschedulable", message: "0/2 nodes: insufficient cpu" },
+      ],
+    },
+    "insufficient cpu",
+  ],
+])("a pod's trouble is told as %s", async (reason, status, words) => {
+  const cluster = await start();
+  await prepare(cluster);
+  await createPod(cluster, "p1", status);
+  await applyService(cluster, single);
+
+  const service = await until(cluster, (each) => readyOf(each)?.reason === reason);
+
+  expect(readyOf(service)?.message).toContain("cluster cloud, pod digits/p1");
+  expect(readyOf(service)?.message).toContain(words);
+  expect(releaseOf(service, "v1")).toMatchObject({ ready: false, reason });
+});
+
+test("what is missing is named: runtime, secret, its label; and mends itself", async () => {
+  const cluster = await start();
+  await applyService(cluster, single);
+  await until(cluster, (service) => readyOf(service)?.reason === "RuntimeNotFound");
+  await cluster.client.resource(MLServiceRuntimeKind).apply(runtime, apply);
+  await until(cluster, (service) => readyOf(service)?.reason === "SecretNotFound");
+  await cluster.client.resource(SecretKind).apply({ metadata: { name: "s3", namespace } }, apply);
+  await until(cluster, (service) => readyOf(service)?.reason === "InvalidSecret");
+  await prepare(cluster);
+
+  const service = await until(cluster, (each) => readyOf(each)?.reason === "Starting");
+
+  expect(readyOf(service)?.message).toContain("0 of 1 pods are ready");
+});
+
+test("a canary gets its share when it answers, and promotion moves the traffic without a gap", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  const hosts = (name: string) => `${name}.digits.cloud.argosy.localhost`;
+  for (const name of ["digits", "digits-predict-v1"]) cluster.answers.set(hosts(name), { status: 200, body: "" });
+  const releases = [
+    { name: "v1", predictor: predictor() },
+    { name: "v2", predictor: predictor({ model: { runtime: "onnx", parameters: { MODEL_NAME: "two" } } }) },
+  ];
+  await applyService(cluster, { default: "v1", canary: "v2", canaryTrafficPercent: 20, releases });
+  await settle(cluster, "digits-predict-v1", 1);
+  const before = await until(cluster, (service) => releaseOf(service, "v1")?.ready === true);
+  await settle(cluster, "digits-predict-v2", 1);
+  cluster.answers.set(hosts("digits-predict-v2"), { status: 200, body: "" });
+  const shared = await until(cluster, (service) => readyOf(service)?.status === "True");
+  const ingress = await cluster.client.resource(IngressKind).get("digits", { namespace });
+  // The new default answers from the start; the former release is dropped in the same edit.
+  await cluster.client
+    .resource(MLServiceKind)
+    .apply({ metadata: { name: "digits", namespace }, spec: { default: "v2", releases: releases.slice(1) } }, apply);
+
+  const promoted = await until(
+    cluster,
+    (service) => service.status?.defaultRelease === "v2" && readyOf(service)?.status === "True",
+  );
+
+  expect(releaseOf(before, "v2")).toMatchObject({ ready: false, trafficPercent: 0 });
+  expect(releaseOf(shared, "v1")?.trafficPercent).toBe(80);
+  expect(releaseOf(shared, "v2")?.trafficPercent).toBe(20);
+  expect(JSON.parse(ingress.metadata.annotations?.[WEIGHTS_ANNOTATION] ?? "")).toEqual({
+    "digits-predict-v1": 80,
+    "digits-predict-v2": 20,
+  });
+  expect(promoted.status?.releases?.map(({ name, trafficPercent }) => [name, trafficPercent])).toEqual([["v2", 100]]);
+  expect(await cluster.client.resource(DeploymentKind).find("digits-predict-v1", { namespace })).toBeUndefined();
+});
+
+test("a default that does not answer yet leaves the traffic with the release before it, even one that was dropped", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  for (const name of ["digits", "digits-predict-v1"])
+    cluster.answers.set(`${name}.digits.cloud.argosy.localhost`, { status: 200, body: "" });
+  await applyService(cluster, single);
+  await settle(cluster, "digits-predict-v1", 1);
+  await until(cluster, (service) => readyOf(service)?.status === "True");
+  await applyService(cluster, { default: "v2", releases: [{ name: "v2", predictor: predictor() }] });
+
+  const service = await until(cluster, (each) => readyOf(each)?.observedGeneration === 2);
+
+  expect(service.status?.defaultRelease).toBe("v1");
+  expect(releaseOf(service, "v1")).toMatchObject({ trafficPercent: 100, reason: "Retiring" });
+  expect(readyOf(service)?.status).toBe("False");
+  expect(await cluster.client.resource(DeploymentKind).find("digits-predict-v1", { namespace })).toBeDefined();
+});
+
+test("a runtime's change is lazy, a release's is not, and edited children are mended", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  await applyService(cluster, single);
+  await settle(cluster, "digits-predict-v1", 0);
+  const deployments = cluster.client.resource(DeploymentKind);
+  await cluster.client
+    .resource(MLServiceRuntimeKind)
+    .patch("onnx", "merge", { spec: { template: { metadata: { labels: { tier: "new" } } } } }, { namespace });
+  await deployments.patch(
+    "digits-predict-v1",
+    "merge",
+    { spec: { template: { metadata: { labels: { stray: "x" } } }, replicas: 7 } },
+    { namespace },
+  );
+  const mended = await untilDeployment(cluster, (each) => each.spec.replicas === 1);
+  await applyService(cluster, {
+    default: "v1",
+    releases: [
+      {
+        name: "v1",
+        predictor: predictor({
+          template: {
+            spec: { priority: 0, containers: [{ name: "user-container", args: ["--model-name=x", "--model-dir=/m"] }] },
+          },
+        }),
+      },
+    ],
+  });
+
+  const changed = await untilDeployment(cluster, (each) => each.spec.template.metadata?.labels?.["tier"] === "new");
+
+  expect(mended.spec.template.metadata?.labels?.["tier"]).toBeUndefined();
+  expect(changed.spec.template.spec?.containers[0]?.args).toEqual(["--model-name=x", "--model-dir=/m", "--http=9000"]);
+});
+
+function untilDeployment(cluster: Setup, wanted: (deployment: Deployment) => boolean): Promise<Deployment> {
+  const informer = cluster.informers.informer(DeploymentKind);
+  return new Promise((resolve) => {
+    const check = (): void => {
+      const found = informer.get({ namespace, name: "digits-predict-v1" });
+      if (found === undefined || !wanted(found)) return;
+      stop();
+      resolve(found);
+    };
+    const stop = informer.onChange(check);
+    setImmediate(check);
+  });
+}
+
+test("contradictions and ignored fields are said in conditions", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  await applyService(cluster, { default: "v9", releases: [{ name: "v1", predictor: predictor() }] });
+  const invalid = await until(cluster, (service) => readyOf(service)?.reason === "InvalidSpec");
+  await applyService(cluster, {
+    default: "v1",
+    releases: [{ name: "v1", predictor: predictor({ logger: { urls: ["http://x"] }, minReplicas: 0 }) }],
+    transformer: {},
+  });
+
+  const service = await until(
+    cluster,
+    (each) =>
+      each.status?.conditions?.some(({ type, status }) => type === "AllFieldsHonored" && status === "False") === true,
+  );
+
+  expect(readyOf(invalid)?.message).toBe("spec.default is v9, but the releases are v1");
+  const message = service.status?.conditions?.find(({ type }) => type === "AllFieldsHonored")?.message;
+  expect(message).toContain("spec.transformer");
+  expect(message).toContain("release v1: logger");
+  expect(message).toContain("release v1: minReplicas 0");
+});
+
+test("another owner's Deployment of that name is left alone", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  const labels = { app: "other" };
+  await cluster.client.resource(DeploymentKind).create(
+    {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "digits-predict-v1", namespace },
+      spec: {
+        selector: { matchLabels: labels },
+        template: { metadata: { labels }, spec: { containers: [{ name: "c", image: "i" }] } },
+      },
+    },
+    { namespace },
+  );
+  await cluster.informers.informer(DeploymentKind).synced();
+  await applyService(cluster, single);
+
+  const service = await until(cluster, (each) => readyOf(each)?.reason === "NameConflict");
+
+  expect(readyOf(service)?.message).toContain("Deployment digits/digits-predict-v1 is not ours; rename one of them");
+  expect(
+    (await cluster.client.resource(DeploymentKind).get("digits-predict-v1", { namespace })).spec.selector.matchLabels,
+  ).toEqual(labels);
+});
+
+test("pausing runs no pods and says so", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  await applyService(cluster, { ...single, runMode: "Pause" });
+
+  const service = await until(cluster, (each) => readyOf(each)?.reason === "Paused");
+
+  expect((await cluster.client.resource(DeploymentKind).get("digits-predict-v1", { namespace })).spec.replicas).toBe(0);
+  expect(service.status?.conditions?.find(({ type }) => type === "Paused")?.status).toBe("True");
+});

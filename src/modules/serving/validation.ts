@@ -1,0 +1,44 @@
+/** What no schema can say about an MLService. */
+import { releaseName } from "./children.js";
+import type { Fault } from "./diagnosis.js";
+import type { MLService, MLServiceSpec } from "./kinds.js";
+
+/** The first contradiction in a spec. */
+export function invalidSpec(service: MLService): Fault | undefined {
+  const { spec, metadata } = service;
+  const names = spec.releases.map(({ name }) => name);
+  const invalid = (message: string): Fault => ({ reason: "InvalidSpec", message });
+  if (!names.includes(spec.default))
+    return invalid(`spec.default is ${spec.default}, but the releases are ${names.join(", ")}`);
+  if (spec.canary !== undefined && !names.includes(spec.canary))
+    return invalid(`spec.canary is ${spec.canary}, but the releases are ${names.join(", ")}`);
+  if (spec.canary === spec.default) return invalid("spec.canary and spec.default name the same release");
+  if ((spec.canary === undefined) !== (spec.canaryTrafficPercent === undefined))
+    return invalid("spec.canary and spec.canaryTrafficPercent go together");
+  const long = names.find((name) => releaseName(metadata.name, name).length > 63);
+  if (long !== undefined)
+    return invalid(
+      `${releaseName(metadata.name, long)} is longer than the 63 characters of a Service's name; shorten the MLService's or the release's name`,
+    );
+  return undefined;
+}
+
+/** Fields that are accepted and have no effect here, each with what happens instead. */
+export function ignoredFields(spec: MLServiceSpec): string[] {
+  const ignored: string[] = [];
+  if (spec.transformer !== undefined) ignored.push("spec.transformer (requests go straight to the predictor)");
+  if (spec.scheduler?.t9kScheduler !== undefined)
+    ignored.push("spec.scheduler.t9kScheduler (the cluster's scheduler places the pods)");
+  for (const { name, predictor } of spec.releases) {
+    const at = `release ${name}:`;
+    if (predictor.logger !== undefined) ignored.push(`${at} logger (nothing is logged)`);
+    if (predictor.minReplicas === 0) ignored.push(`${at} minReplicas 0 (one pod runs; there is no scaling to zero)`);
+    const max = predictor.maxReplicas ?? 0;
+    if (max > 0 && max !== Math.max(1, predictor.minReplicas))
+      ignored.push(`${at} maxReplicas (there is no autoscaling; minReplicas pods run)`);
+    if (predictor.model.modelUri !== undefined) ignored.push(`${at} model.modelUri (of an older API; use storage)`);
+    if (predictor.model.modelFormat !== undefined)
+      ignored.push(`${at} model.modelFormat (the runtime is named by model.runtime)`);
+  }
+  return ignored;
+}
