@@ -8,4 +8,4 @@ export { type GatewayDriver, type GatewayDriverOptions, type GatewayPart, gatewa
 export { type Gateway, type GatewayOptions, runGateway } from "./gateway.js";
 export type { BackendReport, GatewayState, RouteReport } from "./state.js";
 export type { SupervisorReport } from "./supervisor.js";
-export type { BackendInput, ListenerInput, RouteInput } from "./table.js";
+export { type BackendInput, checkRoute, type ListenerInput, type RouteInput } from "./table.js";

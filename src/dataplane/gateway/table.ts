@@ -1,4 +1,4 @@
-import { InputError } from "../../kernel/errors/index.js";
+import { InputError, messageOf } from "../../kernel/errors/index.js";
 
 /** A listening socket. TLS where a certificate is given. */
 export interface ListenerTable {
@@ -123,6 +123,16 @@ export function parseTable(value: unknown): GatewayTable {
     ids.add(route.id);
   }
   return { version: 1, generation: root.text("generation", ""), listeners, routes };
+}
+
+/** What is wrong with one route by itself; an empty string when nothing is. Its listener is taken to exist. */
+export function checkRoute(route: RouteInput): string {
+  try {
+    parseTable({ version: 1, listeners: [{ name: route.listener, host: "localhost", port: 0 }], routes: [route] });
+    return "";
+  } catch (error) {
+    return messageOf(error).replace(/^table\.routes\[0\]\./, "");
+  }
 }
 
 /** `host:port`, with IPv6 hosts in brackets. `undefined` when it is not that. */

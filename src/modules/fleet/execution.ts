@@ -1,0 +1,163 @@
+import {
+  type ClusterAccess,
+  type ControllerSpec,
+  createQueue,
+  type Informer,
+  type Key,
+  type Queue,
+  type ReconcileContext,
+} from "../../kernel/control/index.js";
+import { ArgosyError } from "../../kernel/errors/index.js";
+import { apiVersionOf, type Kind, type KubeObject } from "../../kernel/kinds/index.js";
+import { ClusterKind, type Work, WorkKind } from "./kinds.js";
+import { clusterOfSpace, executionSpaceOf, KARMADA } from "./names.js";
+import { WorkExecutor } from "./work-executor.js";
+
+const NAME = "execution-controller";
+const SPACE_INDEX = "execution-space";
+
+/** What delivery needs besides the hub. */
+export interface ExecutionOptions {
+  readonly members: (cluster: string) => ClusterAccess | undefined;
+  /** Objects worked on at once in one member; default 4. */
+  readonly concurrencyPerMember?: number;
+  /** A call to a member that takes longer has failed; default 5 s. */
+  readonly callTimeoutMs?: number;
+}
+
+/**
+ * Makes Works true in their members (push). Every member has a queue and workers of its own, so one that hangs or is gone
+ * delays nobody else; the controller's own workers only sort keys into those queues.
+ */
+export function executionController(options: ExecutionOptions): ControllerSpec<Work> {
+  let lanes: Lanes | undefined;
+  return {
+    name: NAME,
+    kind: WorkKind,
+    concurrency: 8,
+    watches: [
+      {
+        kind: ClusterKind,
+        keys: (cluster, informers) => {
+          const works = informers.informer(WorkKind);
+          works.addIndex(SPACE_INDEX, (work) => [work.metadata.namespace ?? ""]);
+          const space = executionSpaceOf(cluster.metadata.name);
+          return works.byIndex(SPACE_INDEX, space).map((work) => ({ namespace: space, name: work.metadata.name }));
+        },
+      },
+    ],
+    async reconcile(key, _object, context) {
+      if (lanes === undefined || lanes.context.signal.aborted) lanes = new Lanes(options, context);
+      await lanes.sort(key);
+    },
+  };
+}
+
+/** The members' queues. */
+class Lanes {
+  readonly context: ReconcileContext<Work>;
+  readonly #options: ExecutionOptions;
+  readonly #lanes = new Map<string, Lane>();
+
+  constructor(options: ExecutionOptions, context: ReconcileContext<Work>) {
+    this.#options = options;
+    this.context = context;
+    context.signal.addEventListener("abort", () => void this.#close(), { once: true });
+  }
+
+  async sort(key: Key): Promise<void> {
+    const cluster = clusterOfSpace(key.namespace);
+    if (cluster === undefined) return;
+    const member = this.#options.members(cluster);
+    let lane = this.#lanes.get(cluster);
+    if (lane === undefined || lane.member !== member) {
+      await lane?.close();
+      lane = new Lane(cluster, member, this.#options, this.context);
+      this.#lanes.set(cluster, lane);
+    }
+    lane.queue.add(key);
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.close()));
+    this.#lanes.clear();
+  }
+}
+
+/** One member: its queue, its informers' events, its executor. */
+class Lane {
+  readonly member: ClusterAccess | undefined;
+  readonly queue: Queue;
+  readonly #followed = new Map<string, { readonly informer: Informer<KubeObject>; isSynced: boolean }>();
+  readonly #undo: (() => void)[] = [];
+
+  constructor(
+    cluster: string,
+    member: ClusterAccess | undefined,
+    options: ExecutionOptions,
+    context: ReconcileContext<Work>,
+  ) {
+    this.member = member;
+    const executor = new WorkExecutor({
+      cluster,
+      member,
+      context,
+      timeoutMs: options.callTimeoutMs ?? 5000,
+      follow: (kind) => this.#follow(kind, context),
+      retry: (key, delayMs) => this.queue.addAfter(key, delayMs),
+    });
+    this.queue = createQueue({
+      clock: context.clock,
+      random: context.random,
+      concurrency: options.concurrencyPerMember ?? 4,
+      work: async (key) => {
+        try {
+          await executor.execute(key);
+          this.queue.forget(key);
+        } catch (error) {
+          if (context.signal.aborted) return;
+          context.log.debug("work is tried again", { work: `${key.namespace}/${key.name}`, err: error });
+          this.queue.addRateLimited(key);
+        }
+      },
+    });
+    this.queue.start();
+  }
+
+  /** The member's informer of a kind; changes of objects that a Work delivered wake that Work. */
+  #follow(
+    kind: Kind,
+    context: ReconcileContext<Work>,
+  ): { readonly informer: Informer<KubeObject>; readonly isSynced: boolean } {
+    const key = `${apiVersionOf(kind)}/${kind.plural}`;
+    const known = this.#followed.get(key);
+    if (known !== undefined) return known;
+    if (this.member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
+    const informer = this.member.informers.informer(kind);
+    const followed = { informer, isSynced: false };
+    this.#followed.set(key, followed);
+    this.#undo.push(
+      informer.onChange((now, old) => {
+        for (const object of [now, old]) {
+          const annotations = object?.metadata.annotations;
+          const name = annotations?.[KARMADA.workName];
+          const namespace = annotations?.[KARMADA.workNamespace];
+          if (name !== undefined && namespace !== undefined) this.queue.add({ namespace, name });
+        }
+      }),
+    );
+    informer.synced(context.signal).then(
+      () => {
+        followed.isSynced = true;
+      },
+      // Only at the end: an informer does not give up.
+      () => {},
+    );
+    return followed;
+  }
+
+  async close(): Promise<void> {
+    for (const undo of this.#undo.splice(0)) undo();
+    await this.queue.close();
+  }
+}

@@ -1,0 +1,62 @@
+import {
+  type ControllerSpec,
+  controllerOf,
+  ownerReferenceTo,
+  type ReconcileContext,
+} from "../../kernel/control/index.js";
+import { isDeleting } from "../../kernel/kinds/index.js";
+import { toJsonObject } from "../../kernel/schema/index.js";
+import { parseWeights } from "./head-weights.js";
+import { HeadIngressKind, type HyperMLService, HyperMLServiceKind } from "./kinds.js";
+import { ARGOSY } from "./names.js";
+
+const NAME = "head-ingress-maker";
+
+/**
+ * Makes a HeadIngress of the same name for each HyperMLService that has an MLService, with the weights of the annotation
+ * `argosy.dev/ingress-weights` (`cloud=30,edge=70`). Annotation `argosy.dev/ingress: none` prevents it; a HeadIngress of that name
+ * that somebody wrote by hand is left alone, and fields that people add to a made one stay.
+ */
+export function headIngressMaker(): ControllerSpec<HyperMLService> {
+  return {
+    name: NAME,
+    kind: HyperMLServiceKind,
+    owns: [HeadIngressKind],
+    async reconcile(key, hyper, context) {
+      if (hyper === undefined || isDeleting(hyper)) return;
+      const existing = context.cluster.informers.informer(HeadIngressKind).get(key);
+      const isMade = existing !== undefined && controllerOf(existing)?.uid === hyper.metadata.uid;
+      if (existing !== undefined && !isMade) return;
+      const heads = context.cluster.client.resource(HeadIngressKind);
+      if (!wantsIngress(hyper)) {
+        if (isMade)
+          await heads.delete(key.name, { namespace: key.namespace, preconditions: { uid: existing.metadata.uid } });
+        return;
+      }
+      const weights = weightsOf(hyper, context);
+      await heads.apply(
+        {
+          metadata: {
+            name: key.name,
+            namespace: key.namespace,
+            ownerReferences: [toJsonObject(ownerReferenceTo(hyper))],
+          },
+          spec: { hyperMLServiceRef: { name: key.name }, ...(Object.keys(weights).length === 0 ? {} : { weights }) },
+        },
+        { fieldManager: NAME, force: true, namespace: key.namespace },
+      );
+    },
+  };
+}
+
+function wantsIngress(hyper: HyperMLService): boolean {
+  if (hyper.metadata.annotations?.[ARGOSY.ingress] === "none") return false;
+  return hyper.spec.workloads.some((workload) => workload.manifests.some((manifest) => manifest.kind === "MLService"));
+}
+
+function weightsOf(hyper: HyperMLService, context: ReconcileContext<HyperMLService>): Readonly<Record<string, number>> {
+  const { weights, faults } = parseWeights(hyper.metadata.annotations?.[ARGOSY.ingressWeights] ?? "");
+  if (faults.length > 0)
+    context.events.record(hyper, "Warning", "BadWeights", `annotation ${ARGOSY.ingressWeights}: ${faults.join("; ")}`);
+  return weights;
+}

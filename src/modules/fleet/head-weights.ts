@@ -1,0 +1,287 @@
+import type { BackendInput, BackendReport, RouteInput } from "../../dataplane/gateway/index.js";
+import type { JsonObject } from "../../kernel/kinds/index.js";
+import { findCondition } from "../../kernel/kinds/index.js";
+import { isObject } from "../../kernel/schema/index.js";
+import { readyConditionIn } from "./hyper-status.js";
+import type { AggregatedRow, Cluster, HeadBackendStatus, HeadIngress, HyperMLService } from "./kinds.js";
+import { ARGOSY } from "./names.js";
+
+/** One backend of a HeadIngress before it is handed to the gateway. */
+export interface PlannedBackend {
+  readonly name: string;
+  readonly cluster: string | undefined;
+  readonly url: string;
+  /** Host header. */
+  readonly host: string;
+  /** host:port; undefined when there is no address to send to. */
+  readonly address: string | undefined;
+  readonly isSecure: boolean;
+  readonly weightAsked: number;
+  /** Weight given to the gateway; the gateway makes it 0 by itself while the backend does not answer. */
+  readonly weightGiven: number;
+  /** Why it is given less than was asked; empty otherwise. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** The backends that follow from a HeadIngress and what it refers to, and what is wrong with it. */
+export interface HeadPlan {
+  readonly backends: readonly PlannedBackend[];
+  readonly faults: readonly string[];
+}
+
+/** Prefix of the public path of a HyperMLService (TensorStack's form). */
+export function defaultPathOf(namespace: string, name: string): string {
+  return `/t9k/hypermlservices/namespaces/${namespace}/${name}/`;
+}
+
+/** Reads `cloud=30,edge=70`. Entries that are no weights come back as faults. */
+export function parseWeights(text: string): {
+  readonly weights: Readonly<Record<string, number>>;
+  readonly faults: readonly string[];
+} {
+  const weights: Record<string, number> = {};
+  const faults: string[] = [];
+  for (const entry of text.split(",").map((part) => part.trim())) {
+    const match = /^([^=\s]+)\s*=\s*(\d{1,7})$/.exec(entry);
+    if (match?.[1] === undefined || Number(match[2]) > 1_000_000) {
+      if (entry !== "") faults.push(`"${entry}" is not CLUSTER=WEIGHT with a whole number up to 1000000`);
+    } else weights[match[1]] = Number(match[2]);
+  }
+  return { weights, faults };
+}
+
+/** What a HeadIngress means. `hyper` is what hyperMLServiceRef names, if it exists. Pure. */
+export function planHead(
+  head: HeadIngress,
+  hyper: HyperMLService | undefined,
+  clusters: ReadonlyMap<string, Cluster>,
+): HeadPlan {
+  const faults: string[] = [];
+  const backends: PlannedBackend[] = [];
+  const reference = head.spec.hyperMLServiceRef;
+  if (reference !== undefined) {
+    if (hyper === undefined)
+      faults.push(`HyperMLService ${reference.name} does not exist in namespace ${head.metadata.namespace ?? ""}`);
+    else backends.push(...backendsOf(head, hyper, clusters, faults));
+  }
+  for (const [index, given] of (head.spec.backends ?? []).entries()) {
+    const url = parseUrl(given.url);
+    if (url === undefined) {
+      faults.push(`spec.backends[${index}].url: "${given.url}" is not http://HOST[:PORT] or https://HOST[:PORT]`);
+      continue;
+    }
+    if (backends.some((backend) => backend.name === given.name)) {
+      faults.push(`spec.backends[${index}].name: "${given.name}" is used twice`);
+      continue;
+    }
+    const weight = given.weight ?? 1;
+    backends.push({
+      name: given.name,
+      cluster: undefined,
+      url: given.url,
+      host: given.host ?? url.host,
+      address: given.address ?? url.address,
+      isSecure: url.isSecure,
+      weightAsked: weight,
+      weightGiven: weight,
+      reason: "",
+      message: "",
+    });
+  }
+  if (reference === undefined && backends.length === 0 && faults.length === 0)
+    faults.push("neither hyperMLServiceRef nor backends are given");
+  return { backends, faults };
+}
+
+function backendsOf(
+  head: HeadIngress,
+  hyper: HyperMLService,
+  clusters: ReadonlyMap<string, Cluster>,
+  faults: string[],
+): PlannedBackend[] {
+  const names = [...new Set(hyper.spec.workloads.flatMap((workload) => workload.clusters))].sort();
+  for (const name of Object.keys(head.spec.weights ?? {})) {
+    if (!names.includes(name))
+      faults.push(`spec.weights.${name}: HyperMLService ${hyper.metadata.name} does not run in a cluster of that name`);
+  }
+  return names.flatMap((cluster) => {
+    const wanted = head.spec.hyperMLServiceRef?.service;
+    const rows = (hyper.status?.aggregatedStatus ?? []).filter(
+      (row) =>
+        row.cluster === cluster &&
+        row.resource.kind === "MLService" &&
+        (wanted === undefined || row.resource.name === wanted),
+    );
+    const [row] = rows;
+    if (row === undefined && !hasService(hyper, cluster, wanted)) return [];
+    if (rows.length > 1)
+      faults.push(`cluster ${cluster} has ${rows.length} MLServices; name one in spec.hyperMLServiceRef.service`);
+    return [
+      backendOf(
+        cluster,
+        row,
+        head.spec.weights?.[cluster] ?? defaultWeightOf(clusters.get(cluster)),
+        clusters.get(cluster),
+      ),
+    ];
+  });
+}
+
+function hasService(hyper: HyperMLService, cluster: string, name: string | undefined): boolean {
+  return hyper.spec.workloads.some(
+    (workload) =>
+      workload.clusters.includes(cluster) &&
+      workload.manifests.some(
+        (manifest) => manifest.kind === "MLService" && (name === undefined || manifest.metadata?.["name"] === name),
+      ),
+  );
+}
+
+function defaultWeightOf(cluster: Cluster | undefined): number {
+  const text = cluster?.metadata.annotations?.[ARGOSY.ingressWeight];
+  return text !== undefined && /^\d{1,6}$/.test(text) ? Number(text) : 1;
+}
+
+function backendOf(
+  name: string,
+  row: AggregatedRow | undefined,
+  weight: number,
+  cluster: Cluster | undefined,
+): PlannedBackend {
+  const status = row?.status;
+  const given = urlIn(status);
+  const url = given === undefined ? undefined : parseUrl(given);
+  const obstacle = obstacleOf(row, given, url !== undefined);
+  return {
+    name,
+    cluster: name,
+    url: given ?? "",
+    host: url?.host ?? "",
+    address: url === undefined ? undefined : (cluster?.metadata.annotations?.[ARGOSY.ingressAddress] ?? url.address),
+    isSecure: url?.isSecure ?? false,
+    weightAsked: weight,
+    weightGiven: obstacle === undefined ? weight : 0,
+    reason: obstacle?.reason ?? "",
+    message: obstacle?.message ?? "",
+  };
+}
+
+function obstacleOf(
+  row: AggregatedRow | undefined,
+  url: string | undefined,
+  isUrl: boolean,
+): { readonly reason: string; readonly message: string } | undefined {
+  if (row === undefined) return { reason: "NotDelivered", message: "the MLService has not been delivered yet" };
+  const ready = readyConditionIn(row.status);
+  if (url === undefined)
+    return {
+      reason: row.applied ? "NoAddress" : "NotApplied",
+      message: row.applied ? "the MLService has not reported an address yet" : row.appliedMessage,
+    };
+  if (!isUrl)
+    return {
+      reason: "BadAddress",
+      message: `the MLService reports "${url}", which is not http://HOST[:PORT] or https://HOST[:PORT]`,
+    };
+  if (ready?.status !== "True")
+    return { reason: "NotReady", message: `the MLService is not ready: ${ready?.message ?? "it has not said so yet"}` };
+  return undefined;
+}
+
+function urlIn(status: JsonObject | undefined): string | undefined {
+  const address = status?.["address"];
+  const url = isObject(address) ? address["url"] : undefined;
+  return typeof url === "string" && url !== "" ? url : undefined;
+}
+
+function parseUrl(
+  text: string,
+): { readonly host: string; readonly address: string; readonly isSecure: boolean } | undefined {
+  const match = /^(https?):\/\/([^/?#@\s]+)\/?$/.exec(text);
+  if (match?.[2] === undefined) return undefined;
+  const isSecure = match[1] === "https";
+  const hasPort = /:\d+$/.test(match[2]);
+  return { host: match[2], address: hasPort ? match[2] : `${match[2]}:${isSecure ? 443 : 80}`, isSecure };
+}
+
+/** The route that carries a HeadIngress out. */
+export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string): RouteInput {
+  const { namespace = "", name } = head.metadata;
+  const { spec } = head;
+  return {
+    id: routeIdOf(namespace, name),
+    listener: spec.listener ?? listener,
+    hosts: spec.hosts === undefined || spec.hosts.length === 0 ? ["*"] : spec.hosts.map((host) => host.toLowerCase()),
+    path: spec.path ?? defaultPathOf(namespace, spec.hyperMLServiceRef?.name ?? name),
+    rewrite: spec.rewrite ?? "/",
+    retry: {
+      attempts: spec.retry?.attempts ?? 2,
+      nonIdempotent: spec.retry?.nonIdempotent ?? spec.hyperMLServiceRef !== undefined,
+    },
+    ...(spec.timeouts === undefined ? {} : { timeouts: spec.timeouts }),
+    backends: plan.backends.map(
+      (backend): BackendInput => ({
+        name: backend.name,
+        host: backend.host,
+        addresses: backend.address === undefined ? [] : [backend.address],
+        weight: backend.weightGiven,
+        health: {
+          path: spec.health?.path ?? "/v2/health/ready",
+          ...(spec.health?.intervalMs === undefined ? {} : { intervalMs: spec.health.intervalMs }),
+          ...(spec.health?.timeoutMs === undefined ? {} : { timeoutMs: spec.health.timeoutMs }),
+        },
+        ...(backend.message === "" ? {} : { reason: backend.message }),
+        ...(backend.isSecure ? { tls: { serverName: backend.host.replace(/:\d+$/, "") } } : {}),
+      }),
+    ),
+  };
+}
+
+/** Id of a HeadIngress' route in the gateway. */
+export function routeIdOf(namespace: string, name: string): string {
+  return `headingress/${namespace}/${name}`;
+}
+
+/** How one backend stands: the control plane's reason for less weight first, then the gateway's. `report` is absent while the gateway is silent. */
+export function backendStatusOf(
+  backend: PlannedBackend,
+  report: BackendReport | undefined,
+  cluster: Cluster | undefined,
+): HeadBackendStatus {
+  const weightEffective = backend.weightGiven === 0 ? 0 : (report?.weightEffective ?? 0);
+  const difference = differenceOf(backend, report);
+  const ready = findCondition(cluster?.status?.conditions, "Ready");
+  const note =
+    difference === undefined && ready?.status === "False"
+      ? {
+          reason: "ClusterNotReady",
+          message: `the cluster's API is not ready (${ready.message}); its model answers, so it keeps its traffic`,
+        }
+      : undefined;
+  const said = difference ?? note;
+  return {
+    name: backend.name,
+    url: backend.url,
+    weight: backend.weightAsked,
+    weightEffective,
+    percent: Math.round((report?.share ?? 0) * 10_000) / 100,
+    requests: report?.requests ?? 0,
+    failures: report?.failures ?? 0,
+    ...(backend.cluster === undefined ? {} : { cluster: backend.cluster }),
+    ...(backend.address === undefined ? {} : { address: backend.address }),
+    ...(said === undefined ? {} : { reason: said.reason, message: said.message }),
+  };
+}
+
+function differenceOf(
+  backend: PlannedBackend,
+  report: BackendReport | undefined,
+): { readonly reason: string; readonly message: string } | undefined {
+  if (backend.reason !== "") return { reason: backend.reason, message: backend.message };
+  if (backend.weightAsked === 0) return { reason: "WeightZero", message: "a weight of 0 was asked for" };
+  if (report === undefined)
+    return { reason: "NotProgrammed", message: "the gateway has not reported this backend yet" };
+  if (!report.healthy) return { reason: "NotAnswering", message: report.reason };
+  return undefined;
+}

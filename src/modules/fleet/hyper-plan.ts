@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import type { JsonObject } from "../../kernel/kinds/index.js";
+import { didYouMean, isObject } from "../../kernel/schema/index.js";
+import type { HyperMLService } from "./kinds.js";
+
+/** One object for one cluster, as a HyperMLService asks for it. */
+export interface PlannedObject {
+  readonly cluster: string;
+  readonly apiVersion: string;
+  readonly kind: string;
+  /** Empty for objects without a namespace. */
+  readonly namespace: string;
+  readonly name: string;
+  /** Deliveries of a cluster go in the order of ranks: 0 Namespace, 1 CRD, 2 what others refer to, 3 runtimes, 4 everything else. */
+  readonly rank: number;
+  readonly workName: string;
+  readonly manifest: JsonObject;
+}
+
+/** What a HyperMLService means. */
+export interface HyperPlan {
+  /** In the order of clusters, kinds and names. */
+  readonly objects: readonly PlannedObject[];
+  /** Faults of the spec that leave it without a meaning; while there is one, nothing is changed anywhere. */
+  readonly faults: readonly string[];
+}
+
+const RANKS: Readonly<Record<string, number>> = {
+  Namespace: 0,
+  CustomResourceDefinition: 1,
+  Secret: 2,
+  ConfigMap: 2,
+  ServiceAccount: 2,
+  Role: 2,
+  RoleBinding: 2,
+  ClusterRole: 2,
+  ClusterRoleBinding: 2,
+  PersistentVolume: 2,
+  PersistentVolumeClaim: 2,
+  StorageClass: 2,
+  PriorityClass: 2,
+  ResourceQuota: 2,
+  LimitRange: 2,
+  MLServiceRuntime: 3,
+  ServingRuntime: 3,
+  ClusterServingRuntime: 3,
+};
+
+/** Reads the spec: one entry for each cluster and manifest, in delivery's terms. Pure. */
+export function planHyperMLService(object: HyperMLService): HyperPlan {
+  const objects: PlannedObject[] = [];
+  const faults: string[] = [];
+  const places = new Map<string, string>();
+  for (const [w, workload] of object.spec.workloads.entries()) {
+    for (const [m, manifest] of workload.manifests.entries()) {
+      const place = `spec.workloads[${w}].manifests[${m}]`;
+      const identity = identify(manifest, place);
+      if (typeof identity === "string") {
+        faults.push(identity);
+        continue;
+      }
+      for (const cluster of workload.clusters) {
+        const key = [cluster, identity.group, identity.kind, identity.namespace, identity.name].join("/");
+        const earlier = places.get(key);
+        if (earlier !== undefined) {
+          faults.push(
+            `${place}: ${identity.kind} ${qualified(identity)} is given to cluster ${cluster} already by ${earlier}`,
+          );
+          continue;
+        }
+        places.set(key, place);
+        objects.push({
+          cluster,
+          ...identity,
+          rank: RANKS[identity.kind] ?? 4,
+          workName: workNameOf(object, identity),
+          manifest,
+        });
+      }
+    }
+  }
+  objects.sort(compareObjects);
+  return { objects, faults };
+}
+
+/** `demo/digits`, or the name alone. */
+export function qualified(object: { readonly namespace: string; readonly name: string }): string {
+  return object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
+}
+
+/** What is wrong with a cluster name. */
+export function describeUnknownCluster(name: string, known: readonly string[]): string {
+  const near = didYouMean(name, known);
+  return `cluster "${name}" is not registered${near === undefined ? "" : `; did you mean "${near}"?`}`;
+}
+
+/** Coordinates in a manifest; empty where it has none. */
+export function coordinatesOf(manifest: JsonObject | undefined): {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+} {
+  const { kind, metadata } = manifest ?? {};
+  const text = (value: unknown): string => (typeof value === "string" ? value : "");
+  const { namespace, name } = isObject(metadata) ? metadata : {};
+  return { kind: text(kind), namespace: text(namespace), name: text(name) };
+}
+
+type Identity = Pick<PlannedObject, "apiVersion" | "kind" | "namespace" | "name"> & { readonly group: string };
+
+function identify(manifest: JsonObject, place: string): Identity | string {
+  const { apiVersion, kind, metadata } = manifest;
+  if (typeof apiVersion !== "string" || apiVersion === "") return `${place}.apiVersion: is required`;
+  if (typeof kind !== "string" || kind === "") return `${place}.kind: is required`;
+  const name = isObject(metadata) ? metadata["name"] : undefined;
+  if (typeof name !== "string" || name === "") return `${place}.metadata.name: is required`;
+  const namespace = isObject(metadata) ? metadata["namespace"] : undefined;
+  if (namespace !== undefined && typeof namespace !== "string") return `${place}.metadata.namespace: must be a string`;
+  if (kind.endsWith("List")) return `${place}: lists are not delivered; give its items one by one`;
+  const slash = apiVersion.indexOf("/");
+  return { apiVersion, kind, name, namespace: namespace ?? "", group: slash < 0 ? "" : apiVersion.slice(0, slash) };
+}
+
+/** The same for the same object at all times; readable, and short enough for any name. */
+function workNameOf(owner: HyperMLService, identity: Identity): string {
+  const text = JSON.stringify([
+    owner.metadata.namespace,
+    owner.metadata.name,
+    identity.group,
+    identity.kind,
+    identity.namespace,
+    identity.name,
+  ]);
+  const hash = createHash("sha256").update(text).digest("hex").slice(0, 10);
+  const readable = `${owner.metadata.name}-${identity.kind}-${identity.name}`
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]/g, "-");
+  return `${readable.slice(0, 200).replace(/-+$/, "")}-${hash}`;
+}
+
+function compareObjects(a: PlannedObject, b: PlannedObject): number {
+  return (
+    compareText(a.cluster, b.cluster) ||
+    compareText(a.kind, b.kind) ||
+    compareText(a.namespace, b.namespace) ||
+    compareText(a.name, b.name)
+  );
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

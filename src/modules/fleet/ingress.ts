@@ -1,0 +1,246 @@
+import {
+  type BackendInput,
+  checkRoute,
+  type GatewayDriver,
+  type GatewayPart,
+  type ListenerInput,
+  type RouteInput,
+} from "../../dataplane/gateway/index.js";
+import {
+  type ControllerSpec,
+  type InformerSet,
+  type Key,
+  type ReconcileContext,
+  syncStatus,
+} from "../../kernel/control/index.js";
+import {
+  type EndpointSlice,
+  EndpointSliceKind,
+  type Ingress,
+  IngressKind,
+  isDeleting,
+  type KubeObject,
+  type Service,
+  ServiceKind,
+} from "../../kernel/kinds/index.js";
+import { GatewayWriter } from "./gateway-writer.js";
+import { ARGOSY } from "./names.js";
+
+const NAME = "ingress-controller";
+const CLASS = "argosy";
+const SERVICE_LABEL = "kubernetes.io/service-name";
+const SERVICE_INDEX = "fleet-service-name";
+
+/** What an ingress controller works with. */
+export interface IngressOptions {
+  readonly gateway: GatewayDriver;
+  /** The listener of this cluster's ingress. */
+  readonly listener: ListenerInput;
+}
+
+type Context = ReconcileContext<Ingress>;
+type Rule = NonNullable<NonNullable<Ingress["spec"]["rules"]>[number]["http"]>["paths"][number];
+type IngressBackend = Rule["backend"];
+
+/** Carries the Ingresses of class `argosy` of one cluster out: host and path to the ready pods of a Service. */
+export function ingressController(options: IngressOptions): ControllerSpec<Ingress> {
+  let writer: { readonly context: Context; readonly writer: GatewayWriter } | undefined;
+  return {
+    name: NAME,
+    kind: IngressKind,
+    watches: [
+      {
+        kind: ServiceKind,
+        keys: (service, informers) => ingressesOf(service.metadata.name, service.metadata.namespace, informers),
+      },
+      {
+        kind: EndpointSliceKind,
+        keys: (slice, informers) =>
+          ingressesOf(slice.metadata.labels?.[SERVICE_LABEL], slice.metadata.namespace, informers),
+      },
+    ],
+    async reconcile(_key, ingress, context) {
+      if (writer === undefined || writer.context.signal.aborted) {
+        writer = {
+          context,
+          writer: new GatewayWriter(options.gateway, context.clock, `ingress-${context.cluster.name}`, () =>
+            buildPart(options.listener, context),
+          ),
+        };
+      }
+      await writer.writer.flush();
+      if (ingress === undefined || isDeleting(ingress) || !isOurs(ingress)) return;
+      if ((ingress.spec.tls ?? []).length > 0) {
+        context.events.record(
+          ingress,
+          "Warning",
+          "TLSIgnored",
+          "spec.tls is not carried out: this cluster's ingress has one certificate for its listener",
+        );
+      }
+      for (const message of faultsOf(ingress, options.listener, context))
+        context.events.record(ingress, "Warning", "RouteRefused", message);
+      const status = {
+        loadBalancer: {
+          ingress: [{ ip: options.listener.host, ports: [{ port: options.listener.port, protocol: "TCP" }] }],
+        },
+      };
+      await syncStatus(context.cluster.client.resource(IngressKind), ingress, status, NAME);
+    },
+  };
+}
+
+function isOurs(ingress: Ingress): boolean {
+  return (ingress.spec.ingressClassName ?? ingress.metadata.annotations?.["kubernetes.io/ingress.class"]) === CLASS;
+}
+
+function ingressesOf(
+  service: string | undefined,
+  namespace: string | undefined,
+  informers: InformerSet,
+): readonly Key[] {
+  const ingresses = informers.informer(IngressKind);
+  ingresses.addIndex(SERVICE_INDEX, (ingress) =>
+    servicesOf(ingress).map((name) => `${ingress.metadata.namespace ?? ""}/${name}`),
+  );
+  return ingresses.byIndex(SERVICE_INDEX, `${namespace ?? ""}/${service ?? ""}`).map(keyOf);
+}
+
+function keyOf(object: KubeObject): Key {
+  return { namespace: object.metadata.namespace ?? "", name: object.metadata.name };
+}
+
+function servicesOf(ingress: Ingress): string[] {
+  const backends = [
+    ingress.spec.defaultBackend,
+    ...(ingress.spec.rules ?? []).flatMap((rule) => (rule.http?.paths ?? []).map((path) => path.backend)),
+  ];
+  return [
+    ...new Set(backends.flatMap((backend) => (backend?.service?.name === undefined ? [] : [backend.service.name]))),
+  ];
+}
+
+/** All routes of the cluster, the oldest Ingress first; of two that claim the same host and path, the older one has it. */
+function buildPart(listener: ListenerInput, context: Context): GatewayPart {
+  const claimed = new Set<string>();
+  const routes = ingressesInOrder(context).flatMap((ingress) =>
+    routesOf(ingress, listener, context).filter((route) => {
+      const isFree = !claimed.has(claimOf(route));
+      claimed.add(claimOf(route));
+      return isFree && checkRoute(route) === "";
+    }),
+  );
+  return { listeners: [listener], routes };
+}
+
+function ingressesInOrder(context: Context): readonly Ingress[] {
+  const order = (ingress: Ingress): string =>
+    `${ingress.metadata.creationTimestamp} ${ingress.metadata.namespace ?? ""}/${ingress.metadata.name}`;
+  const ingresses = context.informer.list().filter((ingress) => isOurs(ingress) && !isDeleting(ingress));
+  return [...ingresses].sort((a, b) => (order(a) < order(b) ? -1 : 1));
+}
+
+function claimOf(route: RouteInput): string {
+  return JSON.stringify([route.hosts, route.exact === true, (route.path ?? "/").replace(/\/+$/, "")]);
+}
+
+function faultsOf(ingress: Ingress, listener: ListenerInput, context: Context): string[] {
+  const others = new Map<string, Ingress>();
+  for (const other of ingressesInOrder(context)) {
+    if (other.metadata.uid === ingress.metadata.uid) break;
+    for (const route of routesOf(other, listener, context)) others.set(claimOf(route), other);
+  }
+  return routesOf(ingress, listener, context).flatMap((route) => {
+    const elder = others.get(claimOf(route));
+    if (elder !== undefined)
+      return [
+        `host ${route.hosts?.join()} path ${route.path} belongs to Ingress ${elder.metadata.namespace}/${elder.metadata.name}, which is older`,
+      ];
+    const fault = checkRoute(route);
+    return fault === "" ? [] : [fault];
+  });
+}
+
+/** The routes of one Ingress, whether they can be carried out or not. */
+function routesOf(ingress: Ingress, listener: ListenerInput, context: Context): RouteInput[] {
+  const { namespace = "", name } = ingress.metadata;
+  const id = (rule: number | "default", path: number): string =>
+    `ingress/${context.cluster.name}/${namespace}/${name}/${rule}/${path}`;
+  const make = (
+    routeId: string,
+    host: string | undefined,
+    path: Pick<Rule, "path" | "pathType">,
+    backend: IngressBackend,
+  ): RouteInput => ({
+    id: routeId,
+    listener: listener.name,
+    hosts: [host === undefined || host === "" ? "*" : host.toLowerCase()],
+    path: path.path === undefined || path.path === "" ? "/" : path.path,
+    exact: path.pathType === "Exact",
+    backends: [backendOf(ingress, backend, context)],
+  });
+  const routes = (ingress.spec.rules ?? []).flatMap((rule, ruleIndex) => {
+    const paths = rule.http?.paths ?? [];
+    const { defaultBackend } = ingress.spec;
+    if (paths.length === 0 && defaultBackend !== undefined)
+      return [make(id(ruleIndex, 0), rule.host, { path: "/", pathType: "Prefix" }, defaultBackend)];
+    return paths.map((path, pathIndex) => make(id(ruleIndex, pathIndex), rule.host, path, path.backend));
+  });
+  const { defaultBackend } = ingress.spec;
+  return defaultBackend === undefined
+    ? routes
+    : [...routes, make(id("default", 0), undefined, { path: "/", pathType: "Prefix" }, defaultBackend)];
+}
+
+function backendOf(ingress: Ingress, backend: IngressBackend, context: Context): BackendInput {
+  const found = addressesOf(ingress.metadata.namespace ?? "", backend, context);
+  const healthPath = ingress.metadata.annotations?.[ARGOSY.healthPath];
+  return {
+    name: backend.service?.name ?? "resource",
+    addresses: found.addresses,
+    ...(found.reason === "" ? {} : { reason: found.reason }),
+    ...(healthPath === undefined ? {} : { health: { path: healthPath } }),
+  };
+}
+
+/** host:port of each ready pod behind a Service's port, or why there is none. */
+function addressesOf(
+  namespace: string,
+  backend: IngressBackend,
+  context: Context,
+): { readonly addresses: string[]; readonly reason: string } {
+  const none = (reason: string) => ({ addresses: [], reason });
+  if (backend.service === undefined) return none("the rule names a resource; only Services can be backends");
+  const { name, port } = backend.service;
+  const { informers } = context.cluster;
+  const service = informers.informer(ServiceKind).get({ namespace, name });
+  if (service === undefined) return none(`Service ${namespace}/${name} does not exist`);
+  const servicePort = (service.spec.ports ?? []).find((candidate) =>
+    port?.name === undefined ? candidate.port === port?.number : candidate.name === port.name,
+  );
+  if (servicePort === undefined)
+    return none(`Service ${namespace}/${name} has no port ${port?.name ?? port?.number ?? ""}`);
+  const slices = slicesOf(service, informers);
+  const addresses = [...new Set(slices.flatMap((slice) => readyAddresses(slice, servicePort.name ?? "")))].sort();
+  return addresses.length > 0 ? { addresses, reason: "" } : none(`Service ${namespace}/${name} has no ready pod`);
+}
+
+function slicesOf(service: Service, informers: InformerSet): readonly EndpointSlice[] {
+  const slices = informers.informer(EndpointSliceKind);
+  slices.addIndex(SERVICE_INDEX, (slice) => [
+    `${slice.metadata.namespace ?? ""}/${slice.metadata.labels?.[SERVICE_LABEL] ?? ""}`,
+  ]);
+  return slices.byIndex(SERVICE_INDEX, `${service.metadata.namespace ?? ""}/${service.metadata.name}`);
+}
+
+function readyAddresses(slice: EndpointSlice, portName: string): string[] {
+  const port = (slice.ports ?? []).find((candidate) => (candidate.name ?? "") === portName)?.port;
+  if (port === undefined) return [];
+  return (slice.endpoints ?? []).flatMap((endpoint) => {
+    const { ready, terminating } = endpoint.conditions ?? {};
+    if (ready === false || terminating === true) return [];
+    return endpoint.addresses
+      .slice(0, 1)
+      .map((address) => (address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`));
+  });
+}

@@ -1,0 +1,175 @@
+import type { ApplyObject } from "../../kernel/client/index.js";
+import type { ClusterAccess, Informer } from "../../kernel/control/index.js";
+import { ArgosyError, isAlreadyExists, isNotFound } from "../../kernel/errors/index.js";
+import {
+  apiVersionOf,
+  type Json,
+  type JsonObject,
+  type Kind,
+  type KubeObject,
+  NamespaceKind,
+} from "../../kernel/kinds/index.js";
+import { isObject } from "../../kernel/schema/index.js";
+import { KARMADA } from "./names.js";
+
+/** Field manager of what the hub delivers. */
+export const DELIVERY_MANAGER = "argosy-delivery";
+
+/** A manifest cannot be made true as it stands; the message says why. */
+export class ManifestError extends ArgosyError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("ManifestRefused", message, options);
+  }
+}
+
+/** A manifest's coordinates in its member. */
+export interface Target {
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly name: string;
+  readonly manifest: JsonObject;
+}
+
+/** Finds out what a manifest is in a member. Throws `ManifestError` when the member has no such kind or the manifest no usable name. */
+export async function resolveTarget(member: ClusterAccess, manifest: JsonObject): Promise<Target> {
+  const { apiVersion, kind: kindName, metadata } = manifest;
+  if (typeof apiVersion !== "string" || typeof kindName !== "string" || !isObject(metadata)) {
+    throw new ManifestError("the manifest has no apiVersion, kind or metadata");
+  }
+  const kind = await member.client.findKind(apiVersion, kindName);
+  if (kind === undefined)
+    throw new ManifestError(`no matches for kind "${kindName}" in version "${apiVersion}" in cluster ${member.name}`);
+  const { name, namespace } = metadata;
+  if (typeof name !== "string" || name === "") throw new ManifestError(`${kindName} has no metadata.name`);
+  if (kind.namespaced && (typeof namespace !== "string" || namespace === "")) {
+    throw new ManifestError(`${kindName} ${name}: metadata.namespace is required`);
+  }
+  return { kind, namespace: kind.namespaced && typeof namespace === "string" ? namespace : "", name, manifest };
+}
+
+/** The object as the member has it: from the informer once that is synced, else by asking. */
+export async function findCurrent(
+  member: ClusterAccess,
+  target: Target,
+  known: { readonly informer: Informer<KubeObject>; readonly isSynced: boolean },
+  signal: AbortSignal,
+): Promise<KubeObject | undefined> {
+  const { kind, namespace, name } = target;
+  if (known.isSynced) {
+    return known.informer.get({ namespace, name });
+  }
+  return member.client.dynamic(kind).find(name, { signal, ...(namespace === "" ? {} : { namespace }) });
+}
+
+/** Whether an object of the member was put there by this Work. */
+export function isOurs(object: KubeObject, work: { readonly namespace: string; readonly name: string }): boolean {
+  const { labels, annotations } = object.metadata;
+  return (
+    labels?.[KARMADA.managed] === "true" &&
+    annotations?.[KARMADA.workName] === work.name &&
+    annotations[KARMADA.workNamespace] === work.namespace
+  );
+}
+
+/** Why an existing object must not be touched; undefined when it may be. */
+export function foreignness(
+  object: KubeObject,
+  target: Target,
+  work: { readonly namespace: string; readonly name: string },
+  cluster: string,
+): string | undefined {
+  if (isOurs(object, work)) return undefined;
+  const metadata = target.manifest["metadata"];
+  const annotations = isObject(metadata) ? metadata["annotations"] : undefined;
+  const resolution = isObject(annotations) ? annotations[KARMADA.conflictResolution] : undefined;
+  if (resolution === "overwrite") return undefined;
+  const { workName, workNamespace } = KARMADA;
+  const other = object.metadata.annotations?.[workName];
+  const whose =
+    other === undefined
+      ? "not made by Argosy"
+      : `delivered by Work ${object.metadata.annotations?.[workNamespace] ?? ""}/${other}`;
+  return `${target.kind.kind} ${object.metadata.name} already exists in cluster ${cluster} and is ${whose}; it is left alone (annotation ${KARMADA.conflictResolution}: overwrite would take it over)`;
+}
+
+/** Server-side apply in the member; the namespace is made if it is missing. */
+export async function applyTarget(member: ClusterAccess, target: Target, signal: AbortSignal): Promise<KubeObject> {
+  const apply = (): Promise<KubeObject> =>
+    member.client.dynamic(target.kind).apply(toApplyObject(target), {
+      fieldManager: DELIVERY_MANAGER,
+      force: true,
+      signal,
+      ...(target.namespace === "" ? {} : { namespace: target.namespace }),
+    });
+  try {
+    return await apply();
+  } catch (error) {
+    if (!isNotFound(error) || target.namespace === "") throw error;
+    await ensureNamespace(member, target.namespace, signal);
+    return apply();
+  }
+}
+
+async function ensureNamespace(member: ClusterAccess, name: string, signal: AbortSignal): Promise<void> {
+  const namespaces = member.client.resource(NamespaceKind);
+  if ((await namespaces.find(name, { signal })) !== undefined) return;
+  try {
+    await namespaces.create(
+      { apiVersion: "v1", kind: "Namespace", metadata: { name, labels: { [KARMADA.managed]: "true" } }, spec: {} },
+      { fieldManager: DELIVERY_MANAGER, signal },
+    );
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+  }
+}
+
+function toApplyObject(target: Target): ApplyObject {
+  const metadata = target.manifest["metadata"];
+  const { status: _status, ...rest } = target.manifest;
+  return {
+    ...rest,
+    apiVersion: apiVersionOf(target.kind),
+    metadata: {
+      ...(isObject(metadata) ? metadata : {}),
+      name: target.name,
+      ...(target.namespace === "" ? {} : { namespace: target.namespace }),
+    },
+  };
+}
+
+/**
+ * Whether everything that `wanted` says is so in `actual`; what the member added (defaults, status, other managers' fields) does
+ * not count. Lists must have equally many items. This is the drift check.
+ */
+export function contains(actual: unknown, wanted: Json | undefined): boolean {
+  if (wanted === undefined) return true;
+  if (wanted === null) return actual === null || actual === undefined;
+  if (Array.isArray(wanted)) {
+    return (
+      Array.isArray(actual) &&
+      actual.length === wanted.length &&
+      wanted.every((item, index) => contains(actual[index], item))
+    );
+  }
+  if (isObject(wanted)) {
+    if (!isObject(actual)) return Object.keys(wanted).length === 0 && actual === undefined;
+    return Object.entries(wanted).every(([key, item]) =>
+      contains(Object.hasOwn(actual, key) ? actual[key] : undefined, item),
+    );
+  }
+  return actual === wanted;
+}
+
+/** The drift check of a whole manifest. Secrets' `stringData` is compared as the `data` that it becomes. */
+export function isAsWanted(actual: KubeObject, target: Target): boolean {
+  const { status: _status, stringData, apiVersion: _apiVersion, ...wanted } = target.manifest;
+  if (!contains(actual, wanted)) return false;
+  if (!isObject(stringData)) return true;
+  const data = Object.fromEntries(
+    Object.entries(stringData).map(([key, value]) => [
+      key,
+      Buffer.from(typeof value === "string" ? value : "").toString("base64"),
+    ]),
+  );
+  return contains(actual, { data });
+}

@@ -1,0 +1,107 @@
+import type { GatewayDriver, ListenerInput } from "../../dataplane/gateway/index.js";
+import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.js";
+import type { Module, PolicyRule } from "../../kernel/module/types.js";
+import type { Ledger } from "../../stores/ledger/index.js";
+import { clusterStatusController } from "./cluster-status.js";
+import { executionController } from "./execution.js";
+import { headIngressController } from "./head-ingress.js";
+import { headIngressMaker } from "./head-maker.js";
+import { hyperMLServiceController } from "./hyper-controller.js";
+import { ingressController } from "./ingress.js";
+import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
+
+/** What the fleet module is composed with. */
+export interface FleetOptions {
+  /** A member by the name of its Cluster object, with the identity by which the hub delivers to it; undefined when it is not connected. */
+  readonly members: (cluster: string) => ClusterAccess | undefined;
+  readonly gateway: GatewayDriver;
+  readonly ledger: Ledger;
+  /** Where HeadIngresses listen. */
+  readonly headListener: ListenerInput;
+  /** Where a cluster's own Ingresses listen (the hub's too); undefined: that cluster has no ingress. */
+  readonly ingressListener: (cluster: string) => ListenerInput | undefined;
+  /** A call to a member that takes longer has failed; default 5 s. */
+  readonly callTimeoutMs?: number;
+}
+
+const READ = ["get", "list", "watch"] as const;
+const WRITE = [...READ, "create", "update", "patch", "delete"] as const;
+
+const INGRESS_RULES: readonly PolicyRule[] = [
+  { apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: READ },
+  { apiGroups: ["networking.k8s.io"], resources: ["ingresses/status"], verbs: ["get", "update", "patch"] },
+  { apiGroups: [""], resources: ["services"], verbs: READ },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: READ },
+  { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "update", "patch"] },
+];
+
+const HUB_RULES: readonly PolicyRule[] = [
+  {
+    apiGroups: ["tensorstack.dev"],
+    resources: ["hypermlservices", "hypermlservices/status", "hypermlservices/finalizers"],
+    verbs: WRITE,
+  },
+  { apiGroups: ["work.karmada.io"], resources: ["works", "works/status", "works/finalizers"], verbs: WRITE },
+  {
+    apiGroups: ["cluster.karmada.io"],
+    resources: ["clusters", "clusters/status"],
+    verbs: ["get", "list", "watch", "update", "patch"],
+  },
+  {
+    apiGroups: ["argosy.dev"],
+    resources: ["headingresses", "headingresses/status", "headingresses/finalizers"],
+    verbs: WRITE,
+  },
+  { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create"] },
+  ...INGRESS_RULES,
+];
+
+/**
+ * What the hub's identity must be allowed in a member so that it can deliver there: reading what it looks at, and writing what
+ * HyperMLServices usually carry. Whoever delivers other kinds binds more to the same user.
+ */
+export const DELIVERY_RULES: readonly PolicyRule[] = [
+  { nonResourceURLs: ["/readyz", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
+  { apiGroups: [""], resources: ["nodes"], verbs: READ },
+  {
+    apiGroups: [""],
+    resources: ["namespaces", "secrets", "configmaps", "services", "serviceaccounts", "persistentvolumeclaims"],
+    verbs: WRITE,
+  },
+  { apiGroups: ["apps"], resources: ["deployments", "statefulsets", "daemonsets"], verbs: WRITE },
+  { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], verbs: WRITE },
+  { apiGroups: ["networking.k8s.io"], resources: ["ingresses", "networkpolicies"], verbs: WRITE },
+  { apiGroups: ["tensorstack.dev", "serving.kserve.io"], resources: ["*"], verbs: WRITE },
+];
+
+/** Makes the fleet module: delivery of HyperMLServices to members, member status, head ingress, ingress. */
+export function createFleetModule(options: FleetOptions): Module {
+  return {
+    name: "fleet",
+    summary: "Model services in several clusters: delivery, status, weighted ingress.",
+    kinds: [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind].map((definition) => ({
+      definition,
+      levels: ["continuum"],
+    })),
+    rules: { continuum: HUB_RULES, cluster: INGRESS_RULES },
+    controllers(level, cluster) {
+      const controllers: ControllerSpec[] = [];
+      if (level === "node") return controllers;
+      const listener = options.ingressListener(cluster.name);
+      if (listener !== undefined) controllers.push(ingressController({ gateway: options.gateway, listener }));
+      if (level === "cluster") return controllers;
+      const { members, gateway, ledger, headListener } = options;
+      return [
+        ...controllers,
+        hyperMLServiceController(),
+        executionController({
+          members,
+          ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
+        }),
+        clusterStatusController(members),
+        headIngressMaker(),
+        headIngressController({ gateway, ledger, listener: headListener }),
+      ];
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/** Finalizer of HyperMLService: its objects in the spokes go first. */
+export const HYPER_FINALIZER = "tensorstack.dev/hypermlservice-controller";
+/** Finalizer of Work, Karmada's name: the member's objects go first. */
+export const EXECUTION_FINALIZER = "karmada.io/execution-controller";
+
+/** Marks and references that Karmada's controllers look for, and ours set. */
+export const KARMADA = {
+  /** Label of a member's object: it is managed from the hub. */
+  managed: "karmada.io/managed",
+  /** Annotations of a member's object: its Work. */
+  workName: "work.karmada.io/name",
+  workNamespace: "work.karmada.io/namespace",
+  /** Annotation of a member's object: generation of what it was made from. */
+  templateGeneration: "resourcetemplate.karmada.io/generation",
+  /** Annotation of a manifest: `overwrite` takes over an object that exists already; default `abort`. */
+  conflictResolution: "work.karmada.io/conflict-resolution",
+} as const;
+
+/** Marks of our own. */
+export const ARGOSY = {
+  /** Label of a Work: uid of its HyperMLService. */
+  ownerUid: "argosy.dev/hypermlservice-uid",
+  /** Annotations of a Work: its HyperMLService. */
+  ownerName: "argosy.dev/hypermlservice-name",
+  ownerNamespace: "argosy.dev/hypermlservice-namespace",
+  /** Annotation of a HyperMLService: `cloud=30,edge=70`. */
+  ingressWeights: "argosy.dev/ingress-weights",
+  /** Annotation of a HyperMLService: `none` makes no HeadIngress for it. */
+  ingress: "argosy.dev/ingress",
+  /** Annotation of a HyperMLService that is being deleted: clusters (by comma) that are not waited for; their objects are left behind. */
+  abandonClusters: "argosy.dev/abandon-clusters",
+  /** Annotation of a Work: do not wait for the member when it is deleted. */
+  abandon: "argosy.dev/abandon",
+  /** Annotation of a Cluster: host:port by which the hub's gateway reaches the cluster's ingress. */
+  ingressAddress: "argosy.dev/ingress-address",
+  /** Annotation of a Cluster: its weight where none is given. */
+  ingressWeight: "argosy.dev/ingress-weight",
+  /** Annotation of an Ingress: path that the gateway asks every pod for, twice a second. */
+  healthPath: "argosy.dev/health-path",
+} as const;
+
+const SPACE_PREFIX = "karmada-es-";
+
+/** The hub namespace that holds a member's Works. */
+export function executionSpaceOf(cluster: string): string {
+  return `${SPACE_PREFIX}${cluster}`;
+}
+
+/** The member whose Works a hub namespace holds; undefined for other namespaces. */
+export function clusterOfSpace(namespace: string): string | undefined {
+  return namespace.startsWith(SPACE_PREFIX) ? namespace.slice(SPACE_PREFIX.length) : undefined;
+}
