@@ -16,6 +16,7 @@ export type {
 export { Field, s } from "./builder.js";
 export { applyDefaults } from "./defaults.js";
 export { cloneJson, cloneObject, equalJson, isObject, member, setMember, toJson, toJsonObject } from "./json.js";
+export { compilePattern } from "./pattern.js";
 export type { PruneOptions } from "./prune.js";
 export { knownNames, prune } from "./prune.js";
 export { didYouMean, editDistance } from "./suggest.js";

@@ -33,7 +33,7 @@ function invalid(path: string, value: Json, detail: string): StatusCause {
 }
 
 function inBody(path: string): string {
-  return path === "" ? "<nil>" : `${path} in body`;
+  return `${path} in body`;
 }
 
 function typeName(value: Json): string {

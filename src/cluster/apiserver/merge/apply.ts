@@ -40,7 +40,7 @@ export function applyObject(
   if (before !== undefined) prune(options, merged, before.set, managers);
   const result = options.normalise(merged);
   settle({ options, live: withoutManagedFields(live), result, managers, self: identity, force: by.force });
-  if (before !== undefined && before.set.equals(self.set) && equalJson(withoutManagedFields(live), result))
+  if (before?.set.equals(self.set) && equalJson(withoutManagedFields(live), result))
     managers.set(identity, { ...self, time: before.time });
   writeManagers(result, managers);
   return result;

@@ -11,9 +11,9 @@ export class FieldSet {
 
   /** Adds one path; the elements are not kept. */
   insert(path: readonly string[]): void {
-    let node: FieldSet = this;
-    for (const element of path) node = node.child(element);
-    node.member = true;
+    const [first, ...rest] = path;
+    if (first === undefined) this.member = true;
+    else this.child(first).insert(rest);
   }
 
   /** The node under an element, made if missing. */
@@ -30,9 +30,8 @@ export class FieldSet {
   }
 
   at(path: readonly string[]): FieldSet | undefined {
-    let node: FieldSet | undefined = this;
-    for (const element of path) node = node?.children.get(element);
-    return node;
+    const [first, ...rest] = path;
+    return first === undefined ? this : this.children.get(first)?.at(rest);
   }
 
   get isEmpty(): boolean {

@@ -3,15 +3,25 @@
  * by kind, read by the registry. In: nothing. Out: `behaviours`. May use: the registry's vocabulary (faults, names, readers).
  */
 import type { BehaviourTable } from "../registry/behaviour.js";
-import { pathSegmentFaults } from "../registry/names.js";
-
-/** Names of RBAC objects may hold anything that a path can. */
-const rbac = { nameFaults: pathSegmentFaults };
+import { clusterBehaviours } from "./cluster.js";
+import { configBehaviours } from "./config.js";
+import { definitionBehaviours } from "./definitions.js";
+import { ingressBehaviours } from "./ingresses.js";
+import { jobBehaviours } from "./jobs.js";
+import { podBehaviours } from "./pod.js";
+import { policyBehaviours } from "./policies.js";
+import { serviceBehaviours } from "./services.js";
+import { workloadBehaviours } from "./workloads.js";
 
 /** Behaviour of native kinds by `group/Kind`. */
 export const behaviours: BehaviourTable = {
-  "rbac.authorization.k8s.io/ClusterRole": rbac,
-  "rbac.authorization.k8s.io/ClusterRoleBinding": rbac,
-  "rbac.authorization.k8s.io/Role": rbac,
-  "rbac.authorization.k8s.io/RoleBinding": rbac,
+  ...podBehaviours,
+  ...workloadBehaviours,
+  ...jobBehaviours,
+  ...serviceBehaviours,
+  ...configBehaviours,
+  ...clusterBehaviours,
+  ...policyBehaviours,
+  ...ingressBehaviours,
+  ...definitionBehaviours,
 };

@@ -9,7 +9,7 @@ import { checkApiVersionAndKind } from "./coordinates.js";
 import type { CustomColumn, CustomVersion, ScalePaths } from "./custom-definition.js";
 import { decodeNative } from "./decode.js";
 import { Faults } from "./faults.js";
-import { JsonPath } from "./json-path.js";
+import { JsonPath, showJson } from "./json-path.js";
 import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
 import { subdomainFaults } from "./names.js";
 import { metadataSchema, objectMetaShape } from "./object-meta.js";
@@ -175,7 +175,7 @@ export class CustomType implements ResourceType {
     if (this.namespaced) fields["metadata.namespace"] = asString(metadata["namespace"]);
     for (const { name, path } of this.#selectable) {
       const [value] = path.read(object);
-      fields[name] = value === undefined || value === null ? "" : String(value);
+      fields[name] = value === undefined || value === null ? "" : showJson(value);
     }
     return fields;
   }
@@ -241,13 +241,9 @@ function cellReader(column: CustomColumn): (object: JsonObject, now: number) => 
       case "date":
         return typeof value === "string" && !Number.isNaN(Date.parse(value)) ? ageOf(value, now) : "<invalid>";
       default:
-        return values.length > 1 ? values.map(show).join(",") : show(value);
+        return values.length > 1 ? values.map(showJson).join(",") : showJson(value);
     }
   };
-}
-
-function show(value: Json): string {
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 function subresourcesOf(definition: CustomVersion): ReadonlyMap<string, SubresourceType> {

@@ -4,6 +4,7 @@ import { unknownResource } from "../failures.js";
 import type { ApiRequest, ApiResponse, ResourceType, SubresourceType } from "../types.js";
 import { hashOf, jsonAnswer, pageNotFound } from "./answers.js";
 import { compareVersions } from "./custom-definition.js";
+import { asString } from "./read.js";
 
 const aggregatedType = /application\/json;\s*g=apidiscovery\.k8s\.io;\s*v=(v2beta1|v2);\s*as=APIGroupDiscoveryList/i;
 
@@ -85,7 +86,7 @@ function versionAnswer(group: string, version: string, types: readonly ResourceT
         resourceJson(type),
         ...[...type.subresources.values()].map((sub) => subresourceJson(type, sub)),
       ])
-      .sort((a, b) => (String(a["name"]) < String(b["name"]) ? -1 : 1)),
+      .sort((a, b) => (asString(a["name"]) < asString(b["name"]) ? -1 : 1)),
   });
 }
 

@@ -92,5 +92,10 @@ function matches(
   let current: Json | undefined = item;
   for (const name of step.path) current = isObject(current) ? current[name] : undefined;
   if (current === undefined || current === null) return false;
-  return (String(current) === step.value) === step.equals;
+  return (showJson(current) === step.value) === step.equals;
+}
+
+/** A JSON value as text: scalars plain, the rest as JSON. */
+export function showJson(value: Json): string {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

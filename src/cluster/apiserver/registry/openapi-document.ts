@@ -1,5 +1,4 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 import type { ResourceType } from "../types.js";
 import { CustomType } from "./custom-type.js";
@@ -114,7 +113,9 @@ export function customListSchema(type: CustomType, prefix: string): JsonObject {
 function addCustom(schemas: Record<string, Json>, type: CustomType): void {
   for (const name of [objectMeta, listMeta]) addNative(schemas, name);
   schemas[customDefinitionName(type)] = customSchema(type, referencePrefix);
-  schemas[customDefinitionName({ ...type, kind: type.listKind, group: type.group, version: type.version })] =
-    customListSchema(type, referencePrefix);
+  schemas[customDefinitionName({ kind: type.listKind, group: type.group, version: type.version })] = customListSchema(
+    type,
+    referencePrefix,
+  );
   if (type.definition.scale !== undefined) addNative(schemas, "io.k8s.api.autoscaling.v1.Scale");
 }

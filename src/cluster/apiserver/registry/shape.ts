@@ -1,6 +1,6 @@
 import type { Json } from "../../../kernel/kinds/object.js";
 import type { Schema } from "../../../kernel/schema/index.js";
-import { keepsZero } from "./zero-values.js";
+import { isNullTime, keepsZero } from "./zero-values.js";
 
 /** What a value of a schema is, resolved: references followed, wrappers taken off. Decoding, merging and printing walk these. */
 export interface Shape {
@@ -102,7 +102,7 @@ export class ShapeBuilder {
   /** Shape of a schema that may refer to definitions. */
   shape(schema: Schema): Shape {
     const reference = schema.$ref ?? (schema.allOf?.length === 1 ? schema.allOf[0]?.$ref : undefined);
-    if (reference !== undefined && reference.startsWith(referencePrefix)) {
+    if (reference?.startsWith(referencePrefix)) {
       const target = this.definition(reference.slice(referencePrefix.length));
       return schema["x-kubernetes-map-type"] === "atomic" ? { ...target, atomic: true } : target;
     }
@@ -142,12 +142,17 @@ export class ShapeBuilder {
       name,
       shape,
       required,
-      ...(property.default === undefined ? {} : { default: property.default }),
+      ...defaultOf(property, this.#native && isNullTime(owner, name)),
       dropsZero: this.#native && !required && property.default === undefined && !keepsZero(owner, name, shape.type),
       mergeKey: property["x-kubernetes-patch-merge-key"] ?? "",
       patchStrategies: property["x-kubernetes-patch-strategy"]?.split(",") ?? [],
     };
   }
+}
+
+function defaultOf(property: Schema, isNull: boolean): { default?: Json } {
+  if (isNull) return { default: null };
+  return property.default === undefined ? {} : { default: property.default };
 }
 
 function typeOf(schema: Schema, definition: string): ShapeType {

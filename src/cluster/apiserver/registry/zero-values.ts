@@ -49,6 +49,23 @@ const plainStrings = new Set([
   "ResourceFieldSelector.containerName",
 ]);
 
+const nullableTimes = new Set(["lastProbeTime", "lastTransitionTime", "lastUpdateTime", "lastHeartbeatTime"]);
+const eventTimes = new Set([
+  "eventTime",
+  "firstTimestamp",
+  "lastTimestamp",
+  "deprecatedFirstTimestamp",
+  "deprecatedLastTimestamp",
+]);
+
+/** Times that are no pointers are written as null when they are not set. */
+export function isNullTime(owner: string, field: string): boolean {
+  return (
+    (owner.endsWith("Condition") && owner !== "Condition" && nullableTimes.has(field)) ||
+    (owner === "Event" && eventTimes.has(field))
+  );
+}
+
 /** Whether an optional field of a native kind is written even when its value is zero or empty. */
 export function keepsZero(owner: string, field: string, type: ShapeType): boolean {
   const qualified = `${owner}.${field}`;

@@ -1,0 +1,288 @@
+import { tryParseQuantity } from "../../../kernel/kinds/index.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { equalJson } from "../../../kernel/schema/index.js";
+import { ageOf } from "../registry/ages.js";
+import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
+import { ageColumn, column, nameColumn } from "../registry/columns.js";
+import { labelFaults } from "../registry/names.js";
+import {
+  asList,
+  asNumber,
+  asObject,
+  asObjects,
+  asString,
+  at,
+  ensureObject,
+  isEmpty,
+  setDefault,
+  setDefaultText,
+} from "../registry/read.js";
+import { countAt, textAt } from "./common.js";
+
+const nameLabel = "kubernetes.io/metadata.name";
+const orNone = (text: string): string => (text === "" ? "<none>" : text);
+
+const namespace: Behaviour = {
+  nameFaults: (name) =>
+    name.includes(".") && labelFaults(name.replaceAll(".", "")).length === 0
+      ? ["must not contain dots"]
+      : labelFaults(name),
+  defaults: (object) => {
+    const metadata = ensureObject(object, "metadata");
+    const name = asString(metadata["name"]);
+    if (name !== "") ensureObject(metadata, "labels")[nameLabel] = name;
+  },
+  initialStatus: () => ({ phase: "Active" }),
+  prepare(object, old, context) {
+    const metadata = asObject(object["metadata"]);
+    ensureObject(metadata, "labels")[nameLabel] = asString(metadata["name"]);
+    if (context.subresource === "finalize") return;
+    const spec = ensureObject(object, "spec");
+    if (old !== undefined) object["spec"] = asObject(old["spec"]);
+    else if (!asList(spec["finalizers"]).includes("kubernetes"))
+      spec["finalizers"] = [...asList(spec["finalizers"]), "kubernetes"];
+  },
+  subresourceFields: {
+    finalize: [
+      ["spec", "finalizers"],
+      ["metadata", "finalizers"],
+    ],
+  },
+  selectable: { "status.phase": (object) => textAt(object, "status", "phase") },
+  columns: [column("Status", (object) => textAt(object, "status", "phase"))],
+};
+
+function nodeStatus(object: JsonObject): string {
+  const ready = asObjects(at(object, "status", "conditions")).find((one) => one["type"] === "Ready");
+  const words = [ready === undefined ? "Unknown" : ready["status"] === "True" ? "Ready" : "NotReady"];
+  if (at(object, "spec", "unschedulable") === true) words.push("SchedulingDisabled");
+  return words.join(",");
+}
+
+function nodeRoles(object: JsonObject): string {
+  const prefix = "node-role.kubernetes.io/";
+  const labels = asObject(at(object, "metadata", "labels"));
+  const roles = Object.entries(labels).flatMap(([key, value]) => {
+    if (key.startsWith(prefix) && key.length > prefix.length) return [key.slice(prefix.length)];
+    return key === "kubernetes.io/role" && value !== "" ? [asString(value)] : [];
+  });
+  return orNone([...new Set(roles)].sort().join(","));
+}
+
+const nodeAddress = (object: JsonObject, type: string): string =>
+  orNone(asString(asObjects(at(object, "status", "addresses")).find((one) => one["type"] === type)?.["address"]));
+
+const node: Behaviour = {
+  keepsStatusOnCreate: true,
+  defaults(object) {
+    const status = asObject(object["status"]);
+    if (!isEmpty(status["capacity"])) {
+      const allocatable = ensureObject(status, "allocatable");
+      for (const [name, value] of Object.entries(asObject(status["capacity"])))
+        if (value !== undefined) setDefault(allocatable, name, value);
+    }
+  },
+  validateUpdate(object, old, faults) {
+    const before = asList(at(old, "spec", "podCIDRs"));
+    if (before.length > 0 && !equalJson(at(object, "spec", "podCIDRs"), at(old, "spec", "podCIDRs")))
+      faults.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid');
+    const provider = textAt(old, "spec", "providerID");
+    if (provider !== "" && provider !== textAt(object, "spec", "providerID"))
+      faults.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid');
+  },
+  selectable: { "spec.unschedulable": (object) => String(at(object, "spec", "unschedulable") === true) },
+  columns: [
+    column("Status", nodeStatus),
+    column("Roles", nodeRoles),
+    nameColumn,
+    ageColumn,
+    column("Version", (object) => textAt(object, "status", "nodeInfo", "kubeletVersion")),
+    column("Internal-IP", (object) => nodeAddress(object, "InternalIP"), { wide: true }),
+    column("External-IP", (object) => nodeAddress(object, "ExternalIP"), { wide: true }),
+    column("OS-Image", (object) => textAt(object, "status", "nodeInfo", "osImage") || "<unknown>", { wide: true }),
+    column("Kernel-Version", (object) => textAt(object, "status", "nodeInfo", "kernelVersion") || "<unknown>", {
+      wide: true,
+    }),
+    column(
+      "Container-Runtime",
+      (object) => textAt(object, "status", "nodeInfo", "containerRuntimeVersion") || "<unknown>",
+      { wide: true },
+    ),
+  ],
+};
+const [statusColumn, rolesColumn, , , ...restOfNode] = node.columns ?? [];
+const orderedNode: Behaviour = {
+  ...node,
+  allColumns: true,
+  columns: [nameColumn, statusColumn, rolesColumn, ageColumn, ...restOfNode].filter((one) => one !== undefined),
+};
+
+const modes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const shortModes: Readonly<Record<string, string>> = {
+  ReadWriteOnce: "RWO",
+  ReadOnlyMany: "ROX",
+  ReadWriteMany: "RWX",
+  ReadWriteOncePod: "RWOP",
+};
+const showModes = (list: Json | undefined): string =>
+  asList(list)
+    .map((mode) => shortModes[asString(mode)] ?? asString(mode))
+    .join(",");
+
+const claim: Behaviour = {
+  defaults(object) {
+    setDefaultText(ensureObject(object, "spec"), "volumeMode", "Filesystem");
+  },
+  initialStatus: () => ({ phase: "Pending" }),
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    if (isEmpty(spec["accessModes"])) faults.required("spec.accessModes", "at least 1 access mode is required");
+    for (const mode of asList(spec["accessModes"]))
+      if (!modes.includes(asString(mode))) faults.unsupported("spec.accessModes", mode, modes);
+    const size = at(spec, "resources", "requests", "storage");
+    if (size === undefined) faults.required("spec.resources[storage]");
+    else if ((tryParseQuantity(asString(size))?.nanos ?? 0n) <= 0n)
+      faults.invalid("spec.resources[storage]", size, "must be greater than zero");
+  },
+  validateUpdate(object, old, faults) {
+    const fixed = (one: JsonObject): JsonObject => {
+      const {
+        resources: _,
+        volumeAttributesClassName: __,
+        volumeName,
+        storageClassName,
+        ...rest
+      } = asObject(one["spec"]);
+      const unbound = at(old, "spec", "volumeName") === undefined;
+      return unbound && at(old, "spec", "storageClassName") === undefined
+        ? rest
+        : { ...rest, ...(unbound ? {} : { volumeName }), storageClassName };
+    };
+    if (!equalJson(fixed(object), fixed(old)))
+      faults.forbidden(
+        "spec",
+        "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+      );
+  },
+  columns: [
+    column("Status", (object) =>
+      at(object, "metadata", "deletionTimestamp") === undefined ? textAt(object, "status", "phase") : "Terminating",
+    ),
+    column("Volume", (object) => textAt(object, "spec", "volumeName")),
+    column("Capacity", (object) => textAt(object, "status", "capacity", "storage")),
+    column("Access Modes", (object) => showModes(at(object, "status", "accessModes"))),
+    column("StorageClass", (object) => textAt(object, "spec", "storageClassName")),
+    column("VolumeAttributesClass", (object) => textAt(object, "spec", "volumeAttributesClassName") || "<unset>"),
+    column("VolumeMode", (object) => textAt(object, "spec", "volumeMode") || "<unset>", { wide: true }),
+  ],
+};
+
+const volume: Behaviour = {
+  defaults(object) {
+    const spec = ensureObject(object, "spec");
+    setDefaultText(spec, "persistentVolumeReclaimPolicy", "Retain");
+    setDefaultText(spec, "volumeMode", "Filesystem");
+    if (spec["hostPath"] !== undefined) setDefault(asObject(spec["hostPath"]), "type", "");
+  },
+  initialStatus: () => ({ phase: "Pending" }),
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    if (isEmpty(spec["accessModes"])) faults.required("spec.accessModes");
+    if (isEmpty(spec["capacity"])) faults.required("spec.capacity");
+  },
+  columns: [
+    column("Capacity", (object) => textAt(object, "spec", "capacity", "storage")),
+    column("Access Modes", (object) => showModes(at(object, "spec", "accessModes"))),
+    column("Reclaim Policy", (object) => textAt(object, "spec", "persistentVolumeReclaimPolicy")),
+    column("Status", (object) =>
+      at(object, "metadata", "deletionTimestamp") === undefined ? textAt(object, "status", "phase") : "Terminating",
+    ),
+    column("Claim", (object) =>
+      [textAt(object, "spec", "claimRef", "namespace"), textAt(object, "spec", "claimRef", "name")]
+        .filter((part) => part !== "")
+        .join("/"),
+    ),
+    column("StorageClass", (object) => textAt(object, "spec", "storageClassName")),
+    column("VolumeAttributesClass", (object) => textAt(object, "spec", "volumeAttributesClassName") || "<unset>"),
+    column("Reason", (object) => textAt(object, "status", "reason")),
+    column("VolumeMode", (object) => textAt(object, "spec", "volumeMode") || "<unset>", { wide: true }),
+  ],
+};
+
+function lastSeen(object: JsonObject, now: number): string {
+  const series = at(object, "series", "lastObservedTime");
+  const last = series ?? object["lastTimestamp"] ?? object["deprecatedLastTimestamp"] ?? object["eventTime"];
+  return ageOf(last, now);
+}
+
+const about = (object: JsonObject): JsonObject => asObject(object["involvedObject"] ?? object["regarding"]);
+const eventFields = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
+
+const event = (reference: string): Behaviour => ({
+  selectable: {
+    ...Object.fromEntries(
+      eventFields.map((field) => [`${reference}.${field}`, (object: JsonObject) => asString(about(object)[field])]),
+    ),
+    reason: (object) => asString(object["reason"]),
+    type: (object) => asString(object["type"]),
+    reportingComponent: (object) => asString(object["reportingComponent"] ?? object["reportingController"]),
+    source: (object) => asString(at(object, "source", "component")) || asString(object["reportingComponent"]),
+  },
+  allColumns: true,
+  columns: [
+    column("Last Seen", lastSeen),
+    column("Type", (object) => asString(object["type"])),
+    column("Reason", (object) => asString(object["reason"])),
+    column("Object", (object) => `${asString(about(object)["kind"]).toLowerCase()}/${asString(about(object)["name"])}`),
+    column("Subobject", (object) => asString(about(object)["fieldPath"]), { wide: true }),
+    column(
+      "Source",
+      (object) => asString(at(object, "source", "component")) || asString(object["reportingComponent"]),
+      { wide: true },
+    ),
+    column("Message", (object) => (asString(object["message"]) || asString(object["note"])).trim()),
+    column("First Seen", (object, now) => ageOf(object["firstTimestamp"] ?? object["eventTime"], now), { wide: true }),
+    column("Count", (object) => asNumber(at(object, "series", "count")) ?? Math.max(countAt(object, "count"), 1), {
+      wide: true,
+    }),
+    { ...nameColumn, priority: 1 },
+  ],
+});
+
+/** What clusters are made of: namespaces, nodes, volumes, leases, events. */
+export const clusterBehaviours: BehaviourTable = {
+  "/Namespace": namespace,
+  "/Node": orderedNode,
+  "/PersistentVolumeClaim": claim,
+  "/PersistentVolume": volume,
+  "/Event": event("involvedObject"),
+  "events.k8s.io/Event": event("regarding"),
+  "coordination.k8s.io/Lease": {
+    validate(object, faults) {
+      const seconds = asNumber(at(object, "spec", "leaseDurationSeconds"));
+      if (seconds !== undefined && seconds <= 0)
+        faults.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0");
+      const transitions = asNumber(at(object, "spec", "leaseTransitions"));
+      if (transitions !== undefined && transitions < 0)
+        faults.invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0");
+    },
+    columns: [column("Holder", (object) => textAt(object, "spec", "holderIdentity"))],
+  },
+  "/ResourceQuota": {
+    columns: [
+      column("Request", (object) => quotaWords(object, (name) => !name.startsWith("limits."))),
+      column("Limit", (object) => quotaWords(object, (name) => name.startsWith("limits."))),
+    ],
+  },
+  "/LimitRange": { columns: [] },
+};
+
+function quotaWords(object: JsonObject, wanted: (name: string) => boolean): string {
+  const hard = asObject(at(object, "status", "hard"));
+  const used = asObject(at(object, "status", "used"));
+  return Object.keys(hard)
+    .filter(wanted)
+    .sort()
+    .map((name) => `${name}: ${asString(used[name]) || "0"}/${asString(hard[name])}`)
+    .join(", ");
+}

@@ -1,0 +1,141 @@
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { cloneJson, equalJson } from "../../../kernel/schema/index.js";
+import type { BehaviourTable } from "../registry/behaviour.js";
+import { column } from "../registry/columns.js";
+import type { Faults } from "../registry/faults.js";
+import { asList, asNumber, asObject, asObjects, asString, at } from "../registry/read.js";
+import { textAt } from "./common.js";
+import { defaultPod, defaultPodSpec, mirrorServiceAccount, qosClass } from "./pod-defaults.js";
+import { podSummary } from "./pod-summary.js";
+import { validatePodSpec } from "./pod-validation.js";
+
+const orNone = (text: string): string => (text === "" ? "<none>" : text);
+
+/** Fields of a pod that may change once it is there, in upstream's words. */
+const changeable =
+  "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+function validatePodUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
+  const spec = asObject(object["spec"]);
+  const oldSpec = asObject(old["spec"]);
+  for (const field of ["containers", "initContainers"])
+    if (asList(spec[field]).length !== asList(oldSpec[field]).length) {
+      faults.forbidden(
+        `spec.${field}`,
+        `pod updates may not add or remove ${field === "containers" ? "containers" : "init containers"}`,
+      );
+      return;
+    }
+  const deadline = asNumber(spec["activeDeadlineSeconds"]);
+  const oldDeadline = asNumber(oldSpec["activeDeadlineSeconds"]);
+  if (oldDeadline !== undefined && deadline === undefined)
+    faults.invalid("spec.activeDeadlineSeconds", null, "must not update from a positive integer to nil value");
+  else if (deadline !== undefined && oldDeadline !== undefined && deadline > oldDeadline)
+    faults.invalid("spec.activeDeadlineSeconds", deadline, "must be less than or equal to previous value");
+  const missing = asObjects(oldSpec["tolerations"]).filter(
+    (toleration) => !asObjects(spec["tolerations"]).some((one) => equalJson(fixedPart(one), fixedPart(toleration))),
+  );
+  if (missing.length > 0)
+    faults.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds");
+  if (!equalJson(withoutChangeable(spec), withoutChangeable(oldSpec))) faults.forbidden("spec", changeable);
+}
+
+function fixedPart(toleration: JsonObject): JsonObject {
+  const { tolerationSeconds: _, ...rest } = toleration;
+  return rest;
+}
+
+function withoutChangeable(spec: JsonObject): JsonObject {
+  const {
+    activeDeadlineSeconds: _,
+    tolerations: __,
+    containers,
+    initContainers,
+    ephemeralContainers: ___,
+    schedulingGates: ____,
+    terminationGracePeriodSeconds: _____,
+    ...rest
+  } = spec;
+  const fixed = (list: Json | undefined): Json =>
+    asObjects(list).map(({ image: ______, resources: _______, ...container }) => container);
+  return { ...rest, containers: fixed(containers), initContainers: fixed(initContainers) };
+}
+
+/** A write to the pod itself changes neither its resources nor its ephemeral containers: both have subresources. */
+function preparePod(object: JsonObject, old: JsonObject | undefined, subresource: string): void {
+  const spec = asObject(object["spec"]);
+  mirrorServiceAccount(spec);
+  if (old === undefined || subresource !== "") return;
+  const ephemeral = at(old, "spec", "ephemeralContainers");
+  if (ephemeral === undefined) delete spec["ephemeralContainers"];
+  else spec["ephemeralContainers"] = cloneJson(ephemeral);
+}
+
+function podTemplateSpec(object: JsonObject): JsonObject {
+  return asObject(at(object, "template", "spec"));
+}
+
+const selectable = {
+  "spec.nodeName": (pod: JsonObject) => textAt(pod, "spec", "nodeName"),
+  "spec.restartPolicy": (pod: JsonObject) => textAt(pod, "spec", "restartPolicy"),
+  "spec.schedulerName": (pod: JsonObject) => textAt(pod, "spec", "schedulerName"),
+  "spec.serviceAccountName": (pod: JsonObject) => textAt(pod, "spec", "serviceAccountName"),
+  "spec.hostNetwork": (pod: JsonObject) => String(at(pod, "spec", "hostNetwork") === true),
+  "status.phase": (pod: JsonObject) => textAt(pod, "status", "phase"),
+  "status.podIP": (pod: JsonObject) => textAt(pod, "status", "podIP"),
+  "status.podIPs": (pod: JsonObject) =>
+    asObjects(at(pod, "status", "podIPs"))
+      .map((one) => asString(one["ip"]))
+      .join(","),
+  "status.nominatedNodeName": (pod: JsonObject) => textAt(pod, "status", "nominatedNodeName"),
+};
+
+/** Pods and their templates. */
+export const podBehaviours: BehaviourTable = {
+  "/Pod": {
+    generation: true,
+    defaults: (pod) => defaultPod(asObject(pod["spec"])),
+    prepare: (pod, old, context) => preparePod(pod, old, context.subresource),
+    initialStatus: (pod) => ({ phase: "Pending", qosClass: qosClass(asObject(pod["spec"])) }),
+    validate: (pod, faults) => validatePodSpec(asObject(pod["spec"]), "spec", faults),
+    validateUpdate: validatePodUpdate,
+    subresourceFields: { ephemeralcontainers: [["spec", "ephemeralContainers"]], resize: [["spec", "containers"]] },
+    selectable,
+    columns: [
+      column("Ready", (pod) => podSummary(pod, 0).ready),
+      column("Status", (pod) => podSummary(pod, 0).status),
+      column("Restarts", (pod, now) => podSummary(pod, now).restarts),
+      column("IP", (pod) => orNone(textAt(pod, "status", "podIP")), { wide: true }),
+      column("Node", (pod) => orNone(textAt(pod, "spec", "nodeName")), { wide: true }),
+      column("Nominated Node", (pod) => orNone(textAt(pod, "status", "nominatedNodeName")), { wide: true }),
+      column("Readiness Gates", readinessGates, { wide: true }),
+    ],
+  },
+  "/PodTemplate": {
+    generation: true,
+    defaults: (object) => defaultPodSpec(podTemplateSpec(object)),
+    validate: (object, faults) => validatePodSpec(podTemplateSpec(object), "template.spec", faults),
+    columns: [
+      column("Containers", (object) =>
+        asObjects(podTemplateSpec(object)["containers"])
+          .map((one) => asString(one["name"]))
+          .join(","),
+      ),
+      column("Images", (object) =>
+        asObjects(podTemplateSpec(object)["containers"])
+          .map((one) => asString(one["image"]))
+          .join(","),
+      ),
+    ],
+  },
+};
+
+function readinessGates(pod: JsonObject): string {
+  const gates = asObjects(at(pod, "spec", "readinessGates"));
+  if (gates.length === 0) return "<none>";
+  const conditions = asObjects(at(pod, "status", "conditions"));
+  const met = gates.filter((gate) =>
+    conditions.some((one) => one["type"] === gate["conditionType"] && one["status"] === "True"),
+  );
+  return `${met.length}/${gates.length}`;
+}

@@ -1,0 +1,268 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { equalJson } from "../../../kernel/schema/index.js";
+import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
+import { ageColumn, column, nameColumn } from "../registry/columns.js";
+import type { Faults } from "../registry/faults.js";
+import { pathSegmentFaults, subdomainFaults } from "../registry/names.js";
+import {
+  asList,
+  asNumber,
+  asObject,
+  asObjects,
+  asString,
+  at,
+  ensureObject,
+  isEmpty,
+  setDefault,
+  setDefaultText,
+} from "../registry/read.js";
+import { countAt, nonNegative, showSelector, textAt } from "./common.js";
+import { validateSelector } from "./pod-validation.js";
+
+const rbacGroup = "rbac.authorization.k8s.io";
+
+const role = (namespaced: boolean): Behaviour => ({
+  nameFaults: pathSegmentFaults,
+  validate(object, faults) {
+    for (const [index, rule] of asObjects(object["rules"]).entries()) {
+      const path = `rules[${index}]`;
+      if (isEmpty(rule["verbs"])) faults.required(`${path}.verbs`, "verbs must contain at least one value");
+      if (!isEmpty(rule["nonResourceURLs"])) {
+        if (namespaced)
+          faults.invalid(
+            `${path}.nonResourceURLs`,
+            rule["nonResourceURLs"],
+            "namespaced rules cannot apply to non-resource URLs",
+          );
+        if (["apiGroups", "resources", "resourceNames"].some((field) => !isEmpty(rule[field])))
+          faults.invalid(
+            `${path}.nonResourceURLs`,
+            rule["nonResourceURLs"],
+            "rules cannot apply to both regular resources and non-resource URLs",
+          );
+        continue;
+      }
+      if (isEmpty(rule["apiGroups"]))
+        faults.required(`${path}.apiGroups`, "resource rules must supply at least one api group");
+      if (isEmpty(rule["resources"]))
+        faults.required(`${path}.resources`, "resource rules must supply at least one resource");
+    }
+  },
+  allColumns: true,
+  columns: [
+    nameColumn,
+    {
+      ...ageColumn,
+      name: "Created At",
+      type: "date",
+      cell: (object) => textAt(object, "metadata", "creationTimestamp"),
+    },
+  ],
+});
+
+function subjectsOf(object: JsonObject, kind: string): string {
+  return asObjects(object["subjects"])
+    .filter((subject) => subject["kind"] === kind)
+    .map((subject) =>
+      kind === "ServiceAccount"
+        ? `${asString(subject["namespace"])}/${asString(subject["name"])}`
+        : asString(subject["name"]),
+    )
+    .join(", ");
+}
+
+const binding: Behaviour = {
+  nameFaults: pathSegmentFaults,
+  defaults(object) {
+    setDefaultText(ensureObject(object, "roleRef"), "apiGroup", rbacGroup);
+    for (const subject of asObjects(object["subjects"]))
+      if (subject["kind"] === "User" || subject["kind"] === "Group") setDefaultText(subject, "apiGroup", rbacGroup);
+  },
+  validate(object, faults) {
+    const reference = asObject(object["roleRef"]);
+    if (asString(reference["apiGroup"]) !== rbacGroup)
+      faults.unsupported("roleRef.apiGroup", reference["apiGroup"], [rbacGroup]);
+    const kind = asString(reference["kind"]);
+    const allowed = object["kind"] === "ClusterRoleBinding" ? ["ClusterRole"] : ["Role", "ClusterRole"];
+    if (!allowed.includes(kind)) faults.unsupported("roleRef.kind", kind, allowed);
+    for (const [index, subject] of asObjects(object["subjects"]).entries())
+      validateSubject(subject, `subjects[${index}]`, faults);
+  },
+  validateUpdate(object, old, faults) {
+    if (!equalJson(object["roleRef"], old["roleRef"]))
+      faults.invalid("roleRef", object["roleRef"], "cannot change roleRef");
+  },
+  columns: [
+    column("Role", (object) => `${textAt(object, "roleRef", "kind")}/${textAt(object, "roleRef", "name")}`),
+    column("Users", (object) => subjectsOf(object, "User"), { wide: true }),
+    column("Groups", (object) => subjectsOf(object, "Group"), { wide: true }),
+    column("ServiceAccounts", (object) => subjectsOf(object, "ServiceAccount"), { wide: true }),
+  ],
+};
+
+function validateSubject(subject: JsonObject, path: string, faults: Faults): void {
+  const kind = asString(subject["kind"]);
+  const group = asString(subject["apiGroup"]);
+  if (kind === "ServiceAccount") {
+    if (group !== "") faults.unsupported(`${path}.apiGroup`, group, [""]);
+    if (asString(subject["namespace"]) === "") faults.required(`${path}.namespace`);
+    const name = asString(subject["name"]);
+    if (name !== "") for (const fault of subdomainFaults(name)) faults.invalid(`${path}.name`, name, fault);
+  } else if (kind === "User" || kind === "Group") {
+    if (group !== rbacGroup) faults.unsupported(`${path}.apiGroup`, group, [rbacGroup]);
+  } else faults.unsupported(`${path}.kind`, kind, ["ServiceAccount", "User", "Group"]);
+}
+
+const disruptionBudget: Behaviour = {
+  generation: true,
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    if (spec["minAvailable"] !== undefined && spec["maxUnavailable"] !== undefined)
+      faults.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set");
+    for (const field of ["minAvailable", "maxUnavailable"]) {
+      const value = spec[field];
+      if (typeof value === "number") nonNegative(spec, field, "spec", faults);
+      else if (typeof value === "string" && !/^([0-9]{1,2}|100)%$/.test(value))
+        faults.invalid(
+          `spec.${field}`,
+          value,
+          "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+        );
+    }
+    validateSelector(spec["selector"], "spec.selector", faults);
+  },
+  columns: [
+    column("Min Available", (object) => showCount(at(object, "spec", "minAvailable"))),
+    column("Max Unavailable", (object) => showCount(at(object, "spec", "maxUnavailable"))),
+    column("Allowed Disruptions", (object) => countAt(object, "status", "disruptionsAllowed")),
+  ],
+};
+
+function showCount(value: JsonObject[string]): string {
+  return typeof value === "number" || typeof value === "string" ? String(value) : "N/A";
+}
+
+const autoscaler: Behaviour = {
+  defaults(object) {
+    const spec = ensureObject(object, "spec");
+    setDefault(spec, "minReplicas", 1);
+    if (object["apiVersion"] === "autoscaling/v2" && isEmpty(spec["metrics"]))
+      spec["metrics"] = [
+        { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } },
+      ];
+  },
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    const [minimum, maximum] = [asNumber(spec["minReplicas"]) ?? 1, asNumber(spec["maxReplicas"]) ?? 0];
+    if (minimum < 1) faults.invalid("spec.minReplicas", minimum, "must be greater than or equal to 1");
+    if (maximum < 1) faults.invalid("spec.maxReplicas", maximum, "must be greater than 0");
+    else if (maximum < minimum)
+      faults.invalid("spec.maxReplicas", maximum, "must be greater than or equal to `minReplicas`");
+  },
+  columns: [
+    column(
+      "Reference",
+      (object) =>
+        `${textAt(object, "spec", "scaleTargetRef", "kind")}/${textAt(object, "spec", "scaleTargetRef", "name")}`,
+    ),
+    column("Targets", autoscalerTargets),
+    column("MinPods", (object) => showCount(at(object, "spec", "minReplicas")).replace("N/A", "<unset>")),
+    column("MaxPods", (object) => countAt(object, "spec", "maxReplicas")),
+    column("Replicas", (object) => countAt(object, "status", "currentReplicas")),
+  ],
+};
+
+function autoscalerTargets(object: JsonObject): string {
+  const metrics = asObjects(at(object, "spec", "metrics"));
+  const current = asObjects(at(object, "status", "currentMetrics"));
+  const parts = metrics.map((metric, index) => {
+    const source = asString(metric["type"]).charAt(0).toLowerCase() + asString(metric["type"]).slice(1);
+    const [target, seen] = [asObject(at(metric, source, "target")), asObject(at(current[index], source, "current"))];
+    const name = asString(at(metric, source, "name"));
+    const utilization = asNumber(target["averageUtilization"]);
+    const now =
+      utilization === undefined
+        ? asString(seen["averageValue"]) || asString(seen["value"])
+        : percent(seen["averageUtilization"]);
+    const goal =
+      utilization === undefined
+        ? `${asString(target["averageValue"]) || asString(target["value"])}`
+        : `${utilization}%`;
+    return `${name === "" ? "" : `${name}: `}${now === "" ? "<unknown>" : now}/${goal}`;
+  });
+  return parts.length === 0 ? "<none>" : parts.join(", ");
+}
+
+const percent = (value: JsonObject[string]): string => (typeof value === "number" ? `${value}%` : "");
+
+const networkPolicy: Behaviour = {
+  generation: true,
+  defaults(object) {
+    const spec = ensureObject(object, "spec");
+    for (const rule of [...asObjects(spec["ingress"]), ...asObjects(spec["egress"])])
+      for (const port of asObjects(rule["ports"])) setDefaultText(port, "protocol", "TCP");
+    if (isEmpty(spec["policyTypes"]))
+      spec["policyTypes"] = isEmpty(spec["egress"]) ? ["Ingress"] : ["Ingress", "Egress"];
+  },
+  validate: (object, faults) => validateSelector(at(object, "spec", "podSelector"), "spec.podSelector", faults),
+  columns: [column("Pod-Selector", (object) => showSelector(at(object, "spec", "podSelector")))],
+};
+
+const priorityClass: Behaviour = {
+  generation: true,
+  defaults: (object) => setDefaultText(object, "preemptionPolicy", "PreemptLowerPriority"),
+  validateUpdate(object, old, faults) {
+    for (const field of ["value", "preemptionPolicy"])
+      if (!equalJson(object[field], old[field])) faults.forbidden(field, "may not be changed in an update.");
+  },
+  columns: [
+    column("Value", (object) => countAt(object, "value")),
+    column("Global-Default", (object) => object["globalDefault"] === true, { type: "boolean" }),
+    column("PreemptionPolicy", (object) => asString(object["preemptionPolicy"])),
+  ],
+};
+
+const storageClass: Behaviour = {
+  defaults(object) {
+    setDefaultText(object, "reclaimPolicy", "Delete");
+    setDefaultText(object, "volumeBindingMode", "Immediate");
+  },
+  validateUpdate(object, old, faults) {
+    for (const field of ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"])
+      if (!equalJson(object[field], old[field]))
+        faults.forbidden(
+          field,
+          field === "parameters" ? "updates to parameters are forbidden." : `updates to ${field} are forbidden.`,
+        );
+  },
+  columns: [
+    column("Provisioner", (object) => asString(object["provisioner"])),
+    column("ReclaimPolicy", (object) => asString(object["reclaimPolicy"])),
+    column("VolumeBindingMode", (object) => asString(object["volumeBindingMode"])),
+    column("AllowVolumeExpansion", (object) => object["allowVolumeExpansion"] === true, { type: "boolean" }),
+  ],
+};
+
+const webhooks: Behaviour = {
+  generation: true,
+  columns: [column("Webhooks", (object) => asList(object["webhooks"]).length)],
+};
+
+/** Who may do what, and what must hold while it is done. */
+export const policyBehaviours: BehaviourTable = {
+  [`${rbacGroup}/Role`]: role(true),
+  [`${rbacGroup}/ClusterRole`]: role(false),
+  [`${rbacGroup}/RoleBinding`]: binding,
+  [`${rbacGroup}/ClusterRoleBinding`]: binding,
+  "policy/PodDisruptionBudget": disruptionBudget,
+  "autoscaling/HorizontalPodAutoscaler": autoscaler,
+  "networking.k8s.io/NetworkPolicy": networkPolicy,
+  "scheduling.k8s.io/PriorityClass": priorityClass,
+  "storage.k8s.io/StorageClass": storageClass,
+  "admissionregistration.k8s.io/MutatingWebhookConfiguration": webhooks,
+  "admissionregistration.k8s.io/ValidatingWebhookConfiguration": webhooks,
+  "admissionregistration.k8s.io/ValidatingAdmissionPolicy": { generation: true },
+  "admissionregistration.k8s.io/ValidatingAdmissionPolicyBinding": { generation: true },
+  "flowcontrol.apiserver.k8s.io/FlowSchema": { generation: true },
+  "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration": { generation: true },
+};

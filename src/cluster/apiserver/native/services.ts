@@ -1,0 +1,272 @@
+import { isIP, isIPv4, isIPv6 } from "node:net";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { equalJson } from "../../../kernel/schema/index.js";
+import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
+import { column } from "../registry/columns.js";
+import type { Faults } from "../registry/faults.js";
+import { validateLabels } from "../registry/metadata.js";
+import { label1035Faults, labelFaults, portNameFaults, subdomainFaults } from "../registry/names.js";
+import {
+  asList,
+  asNumber,
+  asObject,
+  asObjects,
+  asString,
+  at,
+  ensureObject,
+  isEmpty,
+  setDefault,
+  setDefaultText,
+} from "../registry/read.js";
+import { showLabels, textAt } from "./common.js";
+
+const affinitySeconds = 10_800;
+const ipWords = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const loopbackWords = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
+const isLoopback = (ip: string): boolean => ip.startsWith("127.") || ip === "::1";
+const portWords = "must be between 1 and 65535, inclusive";
+
+function defaultService(object: JsonObject): void {
+  const spec = ensureObject(object, "spec");
+  setDefaultText(spec, "sessionAffinity", "None");
+  if (spec["sessionAffinity"] === "None") delete spec["sessionAffinityConfig"];
+  else
+    setDefault(
+      ensureObject(ensureObject(spec, "sessionAffinityConfig"), "clientIP"),
+      "timeoutSeconds",
+      affinitySeconds,
+    );
+  setDefaultText(spec, "type", "ClusterIP");
+  for (const port of asObjects(spec["ports"])) {
+    setDefaultText(port, "protocol", "TCP");
+    if (isEmpty(port["targetPort"]) || port["targetPort"] === 0) port["targetPort"] = port["port"];
+  }
+  const external = spec["type"] === "NodePort" || spec["type"] === "LoadBalancer";
+  if (external || (spec["type"] === "ClusterIP" && !isEmpty(spec["externalIPs"])))
+    setDefaultText(spec, "externalTrafficPolicy", "Cluster");
+  if (external || spec["type"] === "ClusterIP") setDefaultText(spec, "internalTrafficPolicy", "Cluster");
+  if (spec["type"] === "LoadBalancer") setDefault(spec, "allocateLoadBalancerNodePorts", true);
+  for (const entry of asObjects(at(object, "status", "loadBalancer", "ingress")))
+    if (asString(entry["ip"]) !== "") setDefaultText(entry, "ipMode", "VIP");
+}
+
+function validateService(object: JsonObject, faults: Faults): void {
+  const spec = asObject(object["spec"]);
+  const headless = spec["clusterIP"] === "None";
+  const external = spec["type"] === "ExternalName";
+  if (isEmpty(spec["ports"]) && !headless && !external) faults.required("spec.ports");
+  if (external) {
+    const name = asString(spec["externalName"]);
+    if (name === "") faults.required("spec.externalName");
+    else for (const fault of subdomainFaults(name.replace(/\.$/, ""))) faults.invalid("spec.externalName", name, fault);
+  }
+  validatePorts(asObjects(spec["ports"]), faults);
+  if (spec["selector"] !== undefined) validateLabels(spec["selector"], "spec.selector", faults);
+  for (const [index, ip] of asList(spec["clusterIPs"]).entries())
+    if (ip !== "None" && isIP(asString(ip)) === 0) faults.invalid(`spec.clusterIPs[${index}]`, ip, ipWords);
+  for (const [index, ip] of asList(spec["externalIPs"]).entries()) {
+    if (isIP(asString(ip)) === 0) faults.invalid(`spec.externalIPs[${index}]`, ip, ipWords);
+    else if (isLoopback(asString(ip))) faults.invalid(`spec.externalIPs[${index}]`, ip, loopbackWords);
+  }
+  const timeout = asNumber(at(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds"));
+  if (timeout !== undefined && (timeout <= 0 || timeout > 86_400))
+    faults.invalid(
+      "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+      timeout,
+      "must be greater than 0 and less than 86400",
+    );
+  const reachable = spec["type"] === "NodePort" || spec["type"] === "LoadBalancer" || !isEmpty(spec["externalIPs"]);
+  if (!reachable && spec["externalTrafficPolicy"] !== undefined)
+    faults.invalid(
+      "spec.externalTrafficPolicy",
+      spec["externalTrafficPolicy"],
+      "may only be set for externally-accessible services",
+    );
+  for (const [index, entry] of asObjects(at(object, "status", "loadBalancer", "ingress")).entries())
+    if (asString(entry["ip"]) !== "" && isIP(asString(entry["ip"])) === 0)
+      faults.invalid(`status.loadBalancer.ingress[${index}].ip`, entry["ip"], ipWords);
+}
+
+function validatePorts(ports: readonly JsonObject[], faults: Faults): void {
+  const names = new Set<string>();
+  const numbers = new Set<string>();
+  for (const [index, port] of ports.entries()) {
+    const path = `spec.ports[${index}]`;
+    const name = asString(port["name"]);
+    if (name === "" && ports.length > 1) faults.required(`${path}.name`);
+    for (const fault of name === "" ? [] : labelFaults(name)) faults.invalid(`${path}.name`, name, fault);
+    if (name !== "" && names.has(name)) faults.duplicate(`${path}.name`, name);
+    names.add(name);
+    validateNumber(port["port"] ?? 0, `${path}.port`, faults);
+    const target = port["targetPort"];
+    if (typeof target === "string")
+      for (const fault of portNameFaults(target)) faults.invalid(`${path}.targetPort`, target, fault);
+    else validateNumber(target ?? 0, `${path}.targetPort`, faults);
+    const identity = `${asString(port["protocol"])}/${String(asNumber(port["port"]))}`;
+    if (numbers.has(identity)) faults.duplicate(path, { name, protocol: port["protocol"], port: port["port"] });
+    numbers.add(identity);
+  }
+}
+
+function validateNumber(value: Json, path: string, faults: Faults): void {
+  if (typeof value === "number" && (value < 1 || value > 65_535)) faults.invalid(path, value, portWords);
+}
+
+function validateServiceUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
+  const spec = asObject(object["spec"]);
+  const oldSpec = asObject(old["spec"]);
+  const both = spec["type"] !== "ExternalName" && oldSpec["type"] !== "ExternalName";
+  const before = asList(oldSpec["clusterIPs"]);
+  if (both && before.length > 0 && !equalJson(asList(spec["clusterIPs"])[0], before[0]))
+    faults.invalid("spec.clusterIPs[0]", spec["clusterIPs"] ?? null, "may not change once set");
+  if (
+    spec["type"] === "LoadBalancer" &&
+    oldSpec["type"] === "LoadBalancer" &&
+    !equalJson(spec["loadBalancerClass"], oldSpec["loadBalancerClass"])
+  )
+    faults.invalid("spec.loadBalancerClass", spec["loadBalancerClass"] ?? null, "may not change once set");
+}
+
+function showPorts(object: JsonObject): string {
+  const ports = asObjects(at(object, "spec", "ports")).map((port) => {
+    const node = asNumber(port["nodePort"]) ?? 0;
+    return `${String(asNumber(port["port"]))}${node > 0 ? `:${node}` : ""}/${asString(port["protocol"])}`;
+  });
+  return ports.length === 0 ? "<none>" : ports.join(",");
+}
+
+function externalAddress(object: JsonObject): string {
+  const spec = asObject(object["spec"]);
+  const own = asList(spec["externalIPs"]).map(asString);
+  if (spec["type"] === "ExternalName") return asString(spec["externalName"]);
+  if (spec["type"] !== "LoadBalancer") return own.length === 0 ? "<none>" : own.join(",");
+  const given = asObjects(at(object, "status", "loadBalancer", "ingress")).map(
+    (one) => asString(one["ip"]) || asString(one["hostname"]),
+  );
+  return [...given, ...own].length === 0 ? "<pending>" : [...given, ...own].join(",");
+}
+
+const service: Behaviour = {
+  nameFaults: label1035Faults,
+  defaults: defaultService,
+  prepare(object, old, context) {
+    // A status of balancers means nothing for services of other types.
+    if (context.subresource === "" && old !== undefined && at(object, "spec", "type") !== "LoadBalancer")
+      object["status"] = { loadBalancer: {} };
+  },
+  validate: validateService,
+  validateUpdate: validateServiceUpdate,
+  selectable: {
+    "spec.clusterIP": (object) => textAt(object, "spec", "clusterIP"),
+    "spec.type": (object) => textAt(object, "spec", "type"),
+  },
+  columns: [
+    column("Type", (object) => textAt(object, "spec", "type")),
+    column("Cluster-IP", (object) => textAt(object, "spec", "clusterIP") || "<none>"),
+    column("External-IP", externalAddress),
+    column("Port(s)", showPorts),
+    column("Selector", (object) => showLabels(at(object, "spec", "selector")), { wide: true }),
+  ],
+};
+
+function validateEndpointAddress(value: Json | undefined, path: string, faults: Faults): void {
+  const ip = asString(value);
+  if (isIP(ip) === 0) faults.invalid(path, ip, ipWords);
+  else if (isLoopback(ip)) faults.invalid(path, ip, loopbackWords);
+}
+
+const endpoints: Behaviour = {
+  defaults(object) {
+    for (const subset of asObjects(object["subsets"]))
+      for (const port of asObjects(subset["ports"])) setDefaultText(port, "protocol", "TCP");
+  },
+  validate(object, faults) {
+    for (const [index, subset] of asObjects(object["subsets"]).entries()) {
+      if (isEmpty(subset["addresses"]) && isEmpty(subset["notReadyAddresses"]))
+        faults.required(`subsets[${index}]`, "must specify `addresses` or `notReadyAddresses`");
+      for (const field of ["addresses", "notReadyAddresses"])
+        for (const [place, address] of asObjects(subset[field]).entries())
+          validateEndpointAddress(address["ip"], `subsets[${index}].${field}[${place}].ip`, faults);
+    }
+  },
+  columns: [
+    column("Endpoints", (object) => {
+      const all = asObjects(object["subsets"]).flatMap((subset) =>
+        asObjects(subset["addresses"]).flatMap((address) => {
+          const ports = asObjects(subset["ports"]);
+          if (ports.length === 0) return [asString(address["ip"])];
+          return ports.map((port) => `${asString(address["ip"])}:${String(asNumber(port["port"]))}`);
+        }),
+      );
+      return cut(all, 3);
+    }),
+  ],
+};
+
+/** At most `limit` of a list, and how many more. */
+function cut(list: readonly string[], limit: number): string {
+  if (list.length === 0) return "<none>";
+  return list.length <= limit ? list.join(",") : `${list.slice(0, limit).join(",")} + ${list.length - limit} more...`;
+}
+
+const endpointSlice: Behaviour = {
+  generation: true,
+  defaults(object) {
+    for (const port of asObjects(object["ports"])) {
+      setDefault(port, "name", "");
+      setDefaultText(port, "protocol", "TCP");
+    }
+  },
+  validate(object, faults) {
+    const type = asString(object["addressType"]);
+    for (const [index, endpoint] of asObjects(object["endpoints"]).entries())
+      validateEndpoint(endpoint, type, `endpoints[${index}]`, faults);
+    const names = new Set<string>();
+    for (const [index, port] of asObjects(object["ports"]).entries()) {
+      const name = asString(port["name"]);
+      if (names.has(name)) faults.duplicate(`ports[${index}].name`, name);
+      names.add(name);
+      if (name !== "") for (const fault of labelFaults(name)) faults.invalid(`ports[${index}].name`, name, fault);
+    }
+  },
+  validateUpdate(object, old, faults) {
+    if (object["addressType"] !== old["addressType"])
+      faults.invalid("addressType", object["addressType"], "field is immutable");
+  },
+  columns: [
+    column("AddressType", (object) => asString(object["addressType"])),
+    column("Ports", (object) =>
+      cut(
+        asObjects(object["ports"]).map((port) => (port["port"] === undefined ? "*" : String(asNumber(port["port"])))),
+        3,
+      ).replace("<none>", "<unset>"),
+    ),
+    column("Endpoints", (object) =>
+      cut(
+        asObjects(object["endpoints"]).flatMap((one) => asList(one["addresses"]).map(asString)),
+        3,
+      ).replace("<none>", "<unset>"),
+    ),
+  ],
+};
+
+function validateEndpoint(endpoint: JsonObject, type: string, path: string, faults: Faults): void {
+  const addresses = asList(endpoint["addresses"]);
+  if (addresses.length === 0) faults.required(`${path}.addresses`, "must contain at least 1 address");
+  if (addresses.length > 100) faults.tooMany(`${path}.addresses`, addresses.length, 100);
+  for (const [index, value] of addresses.entries()) {
+    const address = asString(value);
+    if (type === "IPv4" && !isIPv4(address)) faults.invalid(`${path}.addresses`, address, "must be an IPv4 address");
+    else if (type === "IPv6" && !isIPv6(address))
+      faults.invalid(`${path}.addresses`, address, "must be an IPv6 address");
+    else if (type === "FQDN")
+      for (const fault of subdomainFaults(address)) faults.invalid(`${path}.addresses[${index}]`, address, fault);
+  }
+}
+
+/** Services and their endpoints. */
+export const serviceBehaviours: BehaviourTable = {
+  "/Service": service,
+  "/Endpoints": endpoints,
+  "discovery.k8s.io/EndpointSlice": endpointSlice,
+};

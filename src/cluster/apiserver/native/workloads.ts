@@ -1,0 +1,265 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { equalJson } from "../../../kernel/schema/index.js";
+import type { Behaviour, BehaviourTable, Column } from "../registry/behaviour.js";
+import { column } from "../registry/columns.js";
+import type { Faults } from "../registry/faults.js";
+import {
+  asObject,
+  asObjects,
+  asString,
+  at,
+  ensureObject,
+  isEmpty,
+  setDefault,
+  setDefaultText,
+} from "../registry/read.js";
+import {
+  alwaysRestarts,
+  countAt,
+  immutable,
+  nonNegative,
+  showContainers,
+  showSelector,
+  validateTemplate,
+} from "./common.js";
+import { defaultPodSpec } from "./pod-defaults.js";
+
+const specOf = (object: JsonObject): JsonObject => ensureObject(object, "spec");
+const templateContainers = ["spec", "template", "spec", "containers"];
+
+function defaultTemplate(object: JsonObject): void {
+  const template = asObject(specOf(object)["template"]);
+  if (template["spec"] !== undefined) defaultPodSpec(asObject(template["spec"]));
+}
+
+const wideColumns: readonly Column[] = [
+  column("Containers", (object) => showContainers(object, templateContainers).names, { wide: true }),
+  column("Images", (object) => showContainers(object, templateContainers).images, { wide: true }),
+  column("Selector", (object) => showSelector(at(object, "spec", "selector")), { wide: true }),
+];
+
+const count = (name: string, ...path: string[]): Column => column(name, (object) => countAt(object, ...path));
+
+function percentOrCount(value: JsonObject[string], path: string, faults: Faults): void {
+  if (typeof value === "number" && value < 0) faults.invalid(path, value, "must be greater than or equal to 0");
+  if (typeof value === "string" && !/^\d+%$/.test(value))
+    faults.invalid(
+      path,
+      value,
+      "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+    );
+}
+
+const isNone = (value: JsonObject[string]): boolean => value === 0 || value === "0%";
+
+const deployment: Behaviour = {
+  generation: true,
+  defaults(object) {
+    const spec = specOf(object);
+    setDefault(spec, "replicas", 1);
+    setDefault(spec, "revisionHistoryLimit", 10);
+    setDefault(spec, "progressDeadlineSeconds", 600);
+    const strategy = ensureObject(spec, "strategy");
+    setDefaultText(strategy, "type", "RollingUpdate");
+    if (strategy["type"] === "RollingUpdate") {
+      const rolling = ensureObject(strategy, "rollingUpdate");
+      setDefault(rolling, "maxUnavailable", "25%");
+      setDefault(rolling, "maxSurge", "25%");
+    }
+    defaultTemplate(object);
+  },
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    for (const field of ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"])
+      nonNegative(spec, field, "spec", faults);
+    validateTemplate(spec, "deployment", faults);
+    alwaysRestarts(spec, faults);
+    validateRollingUpdate(asObject(spec["strategy"]), faults);
+    const deadline = countAt(spec, "progressDeadlineSeconds");
+    if (deadline <= countAt(spec, "minReadySeconds") && deadline !== 0)
+      faults.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds");
+  },
+  validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
+  columns: [
+    column("Ready", (object) => `${countAt(object, "status", "readyReplicas")}/${countAt(object, "spec", "replicas")}`),
+    count("Up-to-date", "status", "updatedReplicas"),
+    count("Available", "status", "availableReplicas"),
+    ...wideColumns,
+  ],
+};
+
+function validateRollingUpdate(strategy: JsonObject, faults: Faults): void {
+  const rolling = strategy["rollingUpdate"];
+  if (strategy["type"] === "Recreate" && rolling !== undefined)
+    faults.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'");
+  if (rolling === undefined || strategy["type"] !== "RollingUpdate") return;
+  const { maxUnavailable, maxSurge } = asObject(rolling);
+  percentOrCount(maxUnavailable, "spec.strategy.rollingUpdate.maxUnavailable", faults);
+  percentOrCount(maxSurge, "spec.strategy.rollingUpdate.maxSurge", faults);
+  if (isNone(maxUnavailable) && isNone(maxSurge))
+    faults.invalid("spec.strategy.rollingUpdate.maxUnavailable", maxUnavailable, "may not be 0 when `maxSurge` is 0");
+}
+
+const replicaSet: Behaviour = {
+  generation: true,
+  defaults(object) {
+    setDefault(specOf(object), "replicas", 1);
+    defaultTemplate(object);
+  },
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
+    validateTemplate(spec, "replicaset", faults);
+    alwaysRestarts(spec, faults);
+  },
+  validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
+  selectable: { "status.replicas": (object) => String(countAt(object, "status", "replicas")) },
+  columns: [
+    count("Desired", "spec", "replicas"),
+    count("Current", "status", "replicas"),
+    count("Ready", "status", "readyReplicas"),
+    ...wideColumns,
+  ],
+};
+
+const statefulSetChangeable = [
+  "replicas",
+  "ordinals",
+  "template",
+  "updateStrategy",
+  "revisionHistoryLimit",
+  "persistentVolumeClaimRetentionPolicy",
+  "minReadySeconds",
+];
+
+const statefulSet: Behaviour = {
+  generation: true,
+  defaults(object) {
+    const spec = specOf(object);
+    setDefaultText(spec, "podManagementPolicy", "OrderedReady");
+    const strategy = ensureObject(spec, "updateStrategy");
+    setDefaultText(strategy, "type", "RollingUpdate");
+    if (strategy["type"] === "RollingUpdate") setDefault(ensureObject(strategy, "rollingUpdate"), "partition", 0);
+    const retention = ensureObject(spec, "persistentVolumeClaimRetentionPolicy");
+    setDefaultText(retention, "whenDeleted", "Retain");
+    setDefaultText(retention, "whenScaled", "Retain");
+    setDefault(spec, "replicas", 1);
+    setDefault(spec, "revisionHistoryLimit", 10);
+    for (const claim of asObjects(spec["volumeClaimTemplates"])) {
+      setDefaultText(claim, "apiVersion", "v1");
+      setDefaultText(claim, "kind", "PersistentVolumeClaim");
+      setDefaultText(ensureObject(claim, "spec"), "volumeMode", "Filesystem");
+      setDefaultText(ensureObject(claim, "status"), "phase", "Pending");
+    }
+    defaultTemplate(object);
+  },
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
+    validateTemplate(spec, "statefulset", faults);
+    alwaysRestarts(spec, faults);
+  },
+  validateUpdate(object, old, faults) {
+    const fixed = (one: JsonObject): JsonObject =>
+      Object.fromEntries(
+        Object.entries(asObject(one["spec"])).filter(([field]) => !statefulSetChangeable.includes(field)),
+      );
+    const names = statefulSetChangeable.map((name) => `'${name}'`);
+    if (!equalJson(fixed(object), fixed(old)))
+      faults.forbidden(
+        "spec",
+        `updates to statefulset spec for fields other than ${names.slice(0, -1).join(", ")} and ${names.at(-1)} are forbidden`,
+      );
+  },
+  columns: [
+    column("Ready", (object) => `${countAt(object, "status", "readyReplicas")}/${countAt(object, "spec", "replicas")}`),
+    ...wideColumns.slice(0, 2),
+  ],
+};
+
+const templateGeneration = "deprecated.daemonset.template.generation";
+
+const daemonSet: Behaviour = {
+  generation: true,
+  defaults(object) {
+    const spec = specOf(object);
+    const strategy = ensureObject(spec, "updateStrategy");
+    setDefaultText(strategy, "type", "RollingUpdate");
+    if (strategy["type"] === "RollingUpdate") {
+      const rolling = ensureObject(strategy, "rollingUpdate");
+      setDefault(rolling, "maxUnavailable", 1);
+      setDefault(rolling, "maxSurge", 0);
+    }
+    setDefault(spec, "revisionHistoryLimit", 10);
+    defaultTemplate(object);
+  },
+  prepare(object, old) {
+    const annotations = ensureObject(ensureObject(object, "metadata"), "annotations");
+    const before = Number(at(old, "metadata", "annotations", templateGeneration) ?? 0);
+    const changed = old === undefined || !equalJson(at(object, "spec", "template"), at(old, "spec", "template"));
+    annotations[templateGeneration] = String(changed ? before + 1 : before);
+  },
+  validate(object, faults) {
+    const spec = asObject(object["spec"]);
+    for (const field of ["minReadySeconds", "revisionHistoryLimit"]) nonNegative(spec, field, "spec", faults);
+    validateTemplate(spec, "daemonset", faults);
+    alwaysRestarts(spec, faults);
+  },
+  validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
+  columns: [
+    count("Desired", "status", "desiredNumberScheduled"),
+    count("Current", "status", "currentNumberScheduled"),
+    count("Ready", "status", "numberReady"),
+    count("Up-to-date", "status", "updatedNumberScheduled"),
+    count("Available", "status", "numberAvailable"),
+    column("Node Selector", (object) => nodeSelector(object)),
+    ...wideColumns,
+  ],
+};
+
+function nodeSelector(object: JsonObject): string {
+  const selector = asObject(at(object, "spec", "template", "spec", "nodeSelector"));
+  return isEmpty(selector) ? "<none>" : showSelector({ matchLabels: selector });
+}
+
+/** Workloads of apps/v1 and their ancestor. */
+export const workloadBehaviours: BehaviourTable = {
+  "apps/Deployment": deployment,
+  "apps/ReplicaSet": replicaSet,
+  "apps/StatefulSet": statefulSet,
+  "apps/DaemonSet": daemonSet,
+  "apps/ControllerRevision": {
+    validateUpdate: (object, old, faults) => immutable(object, old, ["data"], faults),
+    validate: (object, faults) => nonNegative(object, "revision", "", faults),
+    columns: [
+      column("Controller", (object) => {
+        const owner = asObjects(at(object, "metadata", "ownerReferences")).find((one) => one["controller"] === true);
+        return owner === undefined
+          ? "<none>"
+          : `${asString(owner["kind"]).toLowerCase()}.apps/${asString(owner["name"])}`;
+      }),
+      count("Revision", "revision"),
+    ],
+  },
+  "/ReplicationController": {
+    generation: true,
+    defaults(object) {
+      const spec = specOf(object);
+      setDefault(spec, "replicas", 1);
+      const labels = at(spec, "template", "metadata", "labels");
+      if (isEmpty(spec["selector"]) && labels !== undefined) spec["selector"] = { ...asObject(labels) };
+      defaultTemplate(object);
+    },
+    validate(object, faults) {
+      const spec = asObject(object["spec"]);
+      for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
+      alwaysRestarts(spec, faults);
+    },
+    columns: [
+      count("Desired", "spec", "replicas"),
+      count("Current", "status", "replicas"),
+      count("Ready", "status", "readyReplicas"),
+      ...wideColumns.slice(0, 2),
+    ],
+  },
+};
