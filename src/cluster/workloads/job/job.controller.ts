@@ -23,6 +23,7 @@ import { slowStart } from "../shared/batches.js";
 import { claimObjects } from "../shared/claim.js";
 import { isReady, podFromTemplate } from "../shared/pods.js";
 import { orphanWatch } from "../shared/wake.js";
+import { parseIndexes } from "./indexes.js";
 import {
   backoffMs,
   hasSucceeded,
@@ -243,7 +244,13 @@ async function freeCounted(job: Job, context: Context): Promise<void> {
   const { succeeded = [], failed = [] } = job.status?.uncountedTerminatedPods ?? {};
   const counted = new Set([...succeeded, ...failed]);
   const pods = await podsOf(job, context);
-  const needsNoCount = (pod: Pod): boolean => (isIndexed(job) && hasSucceeded(pod)) || isIgnored(job, pod);
+  // Only what the stored status shows: a pod that ended since then is still to be counted.
+  const stored = parseIndexes(job.status?.completedIndexes);
+  const isStored = (pod: Pod): boolean =>
+    isIndexed(job) &&
+    hasSucceeded(pod) &&
+    (stored.has(indexOf(pod) ?? -1) || (indexOf(pod) ?? Number.POSITIVE_INFINITY) >= (job.spec.completions ?? 0));
+  const needsNoCount = (pod: Pod): boolean => isStored(pod) || isIgnored(job, pod);
   await freePods(
     pods.filter((pod) => isTracked(pod) && (counted.has(pod.metadata.uid) || needsNoCount(pod))),
     context,

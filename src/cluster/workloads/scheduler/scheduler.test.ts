@@ -1,0 +1,193 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { findCondition, NodeKind, type Pod, PodKind } from "../../../kernel/kinds/index.js";
+import { type PlayCluster, startPlayCluster } from "../../../testing/play-cluster.js";
+
+let play: PlayCluster;
+beforeAll(async () => {
+  play = await startPlayCluster([]);
+  for (const [name, zone] of [
+    ["a", "east"],
+    ["b", "east"],
+    ["c", "west"],
+  ] as const) {
+    await play.addNode(name, { labels: { zone, disk: name === "c" ? "ssd" : "hdd" } });
+  }
+});
+afterAll(() => play.close());
+
+const at = { namespace: "default" };
+const pods = () => play.client.resource(PodKind);
+
+async function place(
+  name: string,
+  spec: Partial<Pod["spec"]> = {},
+  cpu?: string,
+  labels: Record<string, string> = {},
+): Promise<Pod> {
+  const resources = cpu === undefined ? {} : { resources: { requests: { cpu } } };
+  await pods().create({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default", labels },
+    spec: { containers: [{ name: "main", image: "one", ...resources }], ...spec },
+  });
+  await play.until(async () => {
+    const pod = await pods().get(name, at);
+    return pod.spec.nodeName !== undefined || findCondition(pod.status?.conditions, "PodScheduled")?.status === "False";
+  });
+  return pods().get(name, at);
+}
+const nodeOf = async (
+  name: string,
+  spec: Partial<Pod["spec"]> = {},
+  cpu?: string,
+  labels: Record<string, string> = {},
+) => (await place(name, spec, cpu, labels)).spec.nodeName;
+const refusal = async (name: string, spec: Partial<Pod["spec"]> = {}, cpu?: string) =>
+  findCondition((await place(name, spec, cpu)).status?.conditions, "PodScheduled")?.message;
+async function clear(): Promise<void> {
+  await pods().deleteCollection({ namespace: "default", gracePeriodSeconds: 0 });
+  await play.until(async () => (await pods().list(at)).items.length === 0);
+}
+
+test("node selector and affinity choose the node", async () => {
+  expect(await nodeOf("ssd", { nodeSelector: { disk: "ssd" } })).toBe("c");
+  const terms = [{ matchExpressions: [{ key: "zone", operator: "NotIn", values: ["east"] }] }];
+  expect(
+    await nodeOf("west", {
+      affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: terms } } },
+    }),
+  ).toBe("c");
+  const preferred = [
+    { weight: 50, preference: { matchFields: [{ key: "metadata.name", operator: "In", values: ["b"] }] } },
+  ];
+  expect(
+    await nodeOf("likes-b", {
+      affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: preferred } },
+    }),
+  ).toBe("b");
+  await clear();
+});
+
+test("load goes where most is free, and what does not fit says why and waits", async () => {
+  expect(new Set([await nodeOf("l1", {}, "2"), await nodeOf("l2", {}, "2"), await nodeOf("l3", {}, "2")])).toEqual(
+    new Set(["a", "b", "c"]),
+  );
+  expect(await refusal("big", {}, "3")).toBe("0/3 nodes are available: 3 Insufficient cpu.");
+  expect(await refusal("none", { nodeSelector: { disk: "tape" } })).toBe(
+    "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+  );
+
+  await pods().delete("l2", at);
+  await play.until(async () => (await pods().get("big", at)).spec.nodeName !== undefined);
+
+  expect((await pods().get("none", at)).spec.nodeName).toBeUndefined();
+  await clear();
+});
+
+test("taints keep pods away unless tolerated; cordoned and not ready nodes too", async () => {
+  const nodes = play.client.resource(NodeKind);
+  await nodes.patch("a", "merge", { spec: { taints: [{ key: "gpu", value: "yes", effect: "NoSchedule" }] } });
+  await nodes.patch("b", "merge", { spec: { unschedulable: true } });
+  const c = await nodes.get("c");
+  await nodes.updateStatus({
+    ...c,
+    status: { ...c.status, conditions: [{ type: "Ready", status: "False", reason: "x", message: "" }] },
+  });
+  await play.clock.advance(100);
+
+  expect(await refusal("t1")).toBe(
+    "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable.",
+  );
+  expect(await nodeOf("t2", { tolerations: [{ key: "gpu", operator: "Exists" }] })).toBe("a");
+
+  await nodes.patch("b", "merge", { spec: { unschedulable: null } });
+  await play.until(async () => (await pods().get("t1", at)).spec.nodeName === "b");
+  await nodes.patch("a", "merge", { spec: { taints: null } });
+  await nodes.updateStatus({ ...(await nodes.get("c")), status: c.status ?? {} });
+  await clear();
+});
+
+test("anti-affinity keeps apart, affinity together, in both directions", async () => {
+  const apart = {
+    podAntiAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: [
+        { topologyKey: "zone", labelSelector: { matchLabels: { app: "x" } } },
+      ],
+    },
+  };
+  const first = await nodeOf("x1", { affinity: apart }, undefined, { app: "x" });
+  const second = await nodeOf("x2", { affinity: apart }, undefined, { app: "x" });
+  const zone = (node: string | undefined) => (node === "c" ? "west" : "east");
+  expect(zone(first)).not.toBe(zone(second));
+  await pods().create({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { ...at, name: "x3", labels: { app: "x" } },
+    spec: { containers: [{ name: "m", image: "i" }] },
+  });
+  await play.until(
+    async () => findCondition((await pods().get("x3", at)).status?.conditions, "PodScheduled")?.status === "False",
+  );
+  expect(findCondition((await pods().get("x3", at)).status?.conditions, "PodScheduled")?.message).toBe(
+    "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules.",
+  );
+  await clear();
+
+  const together = {
+    podAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: [
+        { topologyKey: "kubernetes.io/hostname", labelSelector: { matchLabels: { app: "y" } } },
+      ],
+    },
+  };
+  const y1 = await nodeOf("y1", { affinity: together }, undefined, { app: "y" });
+  expect(await nodeOf("y2", { affinity: together }, undefined, { app: "y" })).toBe(y1);
+  await clear();
+});
+
+test("topology spreading keeps the skew", async () => {
+  const topologySpreadConstraints = [
+    {
+      maxSkew: 1,
+      topologyKey: "zone",
+      whenUnsatisfiable: "DoNotSchedule",
+      labelSelector: { matchLabels: { app: "s" } },
+    },
+  ];
+  const zones: string[] = [];
+  for (let i = 0; i < 6; i += 1)
+    zones.push(
+      (await nodeOf(`s${i}`, { topologySpreadConstraints }, undefined, { app: "s" })) === "c" ? "west" : "east",
+    );
+  expect(zones.filter((zone) => zone === "west")).toHaveLength(3);
+  await clear();
+});
+
+test("host ports are given once a node", async () => {
+  const containers = [{ name: "m", image: "i", ports: [{ containerPort: 80, hostPort: 8080 }] }];
+  expect(
+    new Set([
+      await nodeOf("h1", { containers }),
+      await nodeOf("h2", { containers }),
+      await nodeOf("h3", { containers }),
+    ]).size,
+  ).toBe(3);
+  expect(await refusal("h4", { containers })).toBe(
+    "0/3 nodes are available: 3 node(s) didn't have free ports for the requested pod ports.",
+  );
+  await clear();
+});
+
+test("the ledger tells where a pod went and why", async () => {
+  await place("told", { nodeSelector: { zone: "west" } }, "1");
+  const [decision] = await play.ledger.query({ kind: "Pod", namespace: "default", name: "told" });
+
+  expect(decision).toMatchObject({ topic: "placement", outcome: "placed on c", winners: [{ name: "c" }] });
+  expect(decision?.losers.map(({ name, reason }) => `${name}: ${reason}`)).toEqual([
+    "a: node(s) didn't match Pod's node affinity/selector",
+    "b: node(s) didn't match Pod's node affinity/selector",
+  ]);
+  expect(decision?.inputs).toMatchObject({ requests: { cpu: "1" } });
+  await clear();
+});

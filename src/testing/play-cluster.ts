@@ -1,0 +1,149 @@
+import { type WorkloadOptions, workloadControllers } from "../cluster/workloads/index.js";
+import { seededRandom, type VirtualClock, virtualClock } from "../kernel/clock/index.js";
+import { type ControllerSpec, createManager, type Manager } from "../kernel/control/index.js";
+import { isDeleting, type Node, NodeKind, type Pod, PodKind, timeOf } from "../kernel/kinds/index.js";
+import { createLogger } from "../kernel/log/index.js";
+import { memoryLedger } from "../stores/ledger/index.js";
+import { startTestCluster, type TestCluster } from "./index.js";
+
+/** A cluster on virtual time with all workload controllers, nodes that are only objects, and pods that play their parts. */
+export interface PlayCluster extends TestCluster {
+  readonly clock: VirtualClock;
+  readonly ledger: WorkloadOptions["ledger"];
+  addNode(
+    name: string,
+    more?: { labels?: Record<string, string>; spec?: Node["spec"]; allocatable?: Record<string, string> },
+  ): Promise<Node>;
+  /** Stops the controllers as a kill would, and starts new ones. */
+  restartControllers(): Promise<void>;
+  /** Advances until the condition holds, or throws after a virtual minute or `limitMs`. */
+  until(condition: () => boolean | Promise<boolean>, limitMs?: number): Promise<number>;
+}
+
+const condition = (type: string, status: string, nowMs: number) => ({
+  type,
+  status,
+  reason: "Play",
+  message: "",
+  lastTransitionTime: timeOf(nowMs),
+});
+
+/**
+ * The kubelet's part, by annotations of the pod: `play/exit: "0"` ends a second after the start with that code,
+ * `play/ready: "false"` never becomes ready. Everything takes a second.
+ */
+function kubelet(): ControllerSpec<Pod> {
+  return {
+    name: "play-kubelet",
+    kind: PodKind,
+    concurrency: 50,
+    async reconcile(_key, pod, { cluster, clock }) {
+      if (pod?.spec.nodeName === undefined) return;
+      const pods = cluster.client.resource(PodKind);
+      const { name, namespace = "", annotations = {} } = pod.metadata;
+      const write = (phase: string, ready: boolean, exitCode?: number) =>
+        pods.updateStatus({
+          ...pod,
+          status: {
+            ...pod.status,
+            phase,
+            startTime: pod.status?.startTime ?? timeOf(clock.now()),
+            conditions: [
+              condition("PodScheduled", "True", clock.now()),
+              condition("Ready", ready ? "True" : "False", clock.now()),
+            ],
+            containerStatuses: pod.spec.containers.map((container) => ({
+              name: container.name,
+              image: container.image ?? "",
+              imageID: "",
+              ready,
+              restartCount: 0,
+              state:
+                exitCode === undefined
+                  ? { running: {} }
+                  : { terminated: { exitCode, finishedAt: timeOf(clock.now()) } },
+            })),
+          },
+        });
+      const isEnded = pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
+      if (isDeleting(pod)) {
+        if (isEnded && (pod.metadata.deletionGracePeriodSeconds ?? 0) === 0) return;
+        await clock.sleep(1000);
+        await pods.delete(name, { namespace, gracePeriodSeconds: 0, preconditions: { uid: pod.metadata.uid } });
+        return;
+      }
+      if (pod.status?.phase === "Pending" || pod.status?.phase === undefined) {
+        await clock.sleep(1000);
+        await write("Running", annotations["play/ready"] !== "false");
+        return;
+      }
+      const exit = annotations["play/exit"];
+      if (pod.status.phase !== "Running" || exit === undefined) return;
+      await clock.sleep(1000);
+      await write(exit === "0" ? "Succeeded" : "Failed", false, Number(exit));
+    },
+  };
+}
+
+/** Starts one with nodes of these names. */
+export async function startPlayCluster(nodes: readonly string[] = ["node-1", "node-2"]): Promise<PlayCluster> {
+  const clock = virtualClock();
+  const random = seededRandom(7);
+  const lines: string[] = [];
+  const log = createLogger({ clock, level: "warn", write: (line) => lines.push(line) });
+  const cluster = await startTestCluster({ clock, random, log });
+  const ledger = memoryLedger({ clock });
+  let manager: Manager;
+  const startControllers = (): void => {
+    manager = createManager({ cluster, clock, random, log });
+    for (const spec of workloadControllers({ ledger, clusterName: cluster.name })) manager.add(spec);
+    manager.start();
+  };
+  const kubelets = createManager({ cluster, clock, random, log });
+  kubelets.add(kubelet());
+  kubelets.start();
+  startControllers();
+  const addNode: PlayCluster["addNode"] = async (name, more = {}) => {
+    const resource = cluster.client.resource(NodeKind);
+    const labels = { "kubernetes.io/hostname": name, ...more.labels };
+    const made = await resource.create({
+      apiVersion: "v1",
+      kind: "Node",
+      metadata: { name, labels },
+      spec: more.spec ?? {},
+    });
+    const allocatable = { cpu: "4", memory: "8Gi", pods: "110", ...more.allocatable };
+    return resource.updateStatus({
+      ...made,
+      status: { allocatable, capacity: allocatable, conditions: [condition("Ready", "True", clock.now())] },
+    });
+  };
+  for (const name of nodes) await addNode(name);
+  return {
+    ...cluster,
+    clock,
+    ledger,
+    addNode,
+    async restartControllers() {
+      const closing = manager.close();
+      await clock.advance(5000);
+      await closing;
+      startControllers();
+    },
+    async until(reached, limitMs = 60_000) {
+      try {
+        return await clock.runUntil(reached, limitMs);
+      } catch (error) {
+        throw new Error(`${String(error)}\n${lines.slice(-10).join("")}`);
+      }
+    },
+    async close() {
+      const closing = Promise.all([manager.close(), kubelets.close()]);
+      await clock.advance(5000);
+      await closing;
+      const closed = cluster.close();
+      await clock.advance(5000);
+      await closed;
+    },
+  };
+}
