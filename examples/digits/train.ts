@@ -2,6 +2,7 @@
  * Trains the digit classifier, records the run, and registers the model. A program like any user's: it knows its arguments,
  * its environment and MLflow's REST API, nothing of the platform. See README.md for both.
  */
+import { realpathSync } from "node:fs";
 import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -281,4 +282,4 @@ async function main(): Promise<void> {
   }
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main();
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href) await main();

@@ -38,7 +38,7 @@ export interface S3Reader {
 
 /**
  * Reads an `.s3cfg` (`[default]`, `name = value`): host_base, access_key, secret_key, use_https, bucket_location, access_token,
- * ca_certs_file (relative to the file), check_ssl_certificate. Throws `ModelError` that names the file and the field, never a value.
+ * check_ssl_certificate, and the CAs to trust: ca_certs_file (relative to the file) or ca_certs (PEM, line ends written as \n). Throws `ModelError` that names the file and the field, never a value.
  */
 export async function readS3Settings(file: string): Promise<S3Settings> {
   const fail = (message: string): never => {

@@ -19,14 +19,14 @@ import type { Ledger } from "../../stores/ledger/types.js";
 import type { ChildWriter } from "./apply.js";
 import { createChildWriter, FIELD_MANAGER, isFault } from "./apply.js";
 import type { ServingAddress } from "./children.js";
-import { hostOf, ingressOf, releaseName, SERVICE_LABEL, urlOf } from "./children.js";
+import { hostOf, ingressOf, releaseName, SERVICE_LABEL, TEMPLATE_ANNOTATION, urlOf } from "./children.js";
 import type { Fault } from "./diagnosis.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import type { Probe } from "./probe.js";
 import { recordReadiness, recordRouting } from "./record.js";
 import type { ReleaseOutcome, ReleaseTools } from "./release.js";
-import { asks, reconcileRelease } from "./release.js";
+import { asks, readBuilt, reconcileRelease } from "./release.js";
 import type { Routing } from "./routing.js";
 import { routeTraffic, weightsOf } from "./routing.js";
 import { ignoredFields, invalidSpec } from "./validation.js";
@@ -89,7 +89,7 @@ interface Tools extends ReleaseTools {
 async function reconcileService(service: MLService, tools: Tools): Promise<ReconcileResult> {
   const invalid = invalidSpec(service);
   if (invalid !== undefined) {
-    await report(service, [], { tools, routing: undefined, ready: invalid });
+    await report(service, [], { tools, routing: undefined, ready: invalid, answers: false });
     return {};
   }
   const outcomes: ReleaseOutcome[] = [];
@@ -98,9 +98,10 @@ async function reconcileService(service: MLService, tools: Tools): Promise<Recon
   const states = outcomes.map(({ name, answers }) => ({ name, ready: answers }));
   const routing = routeTraffic(service.spec, states, service.status?.defaultRelease);
   const shown = outcomes.filter(({ name, fault }) => fault?.reason !== "Retiring" || (routing.percent[name] ?? 0) > 0);
-  const ready = (await routeService(service, outcomes, { tools, routing })) ?? readinessOf(service, outcomes);
+  const own = await routeService(service, outcomes, { tools, routing });
+  const ready = own.fault ?? readinessOf(service, outcomes);
   await removeStale(service, routing, tools);
-  await report(service, shown, { tools, routing, ready });
+  await report(service, shown, { tools, routing, ready, answers: own.answers });
   return {
     requeueAfterMs: ready === undefined ? SETTLED_MS : service.spec.runMode === "Pause" ? SETTLED_MS * 6 : UNSETTLED_MS,
   };
@@ -130,28 +131,26 @@ function retiringRelease(service: MLService, { context, address }: Tools): Relea
       fault,
       readyReplicas,
       totalReplicas: deployment.status?.replicas ?? 0,
-      built: undefined,
+      built: readBuilt(deployment.metadata.annotations?.[TEMPLATE_ANNOTATION]),
     },
   ];
 }
 
-/** Writes the service's own address and asks it. A fault when it cannot be written or does not answer. */
+/** Writes the service's own address and asks it. A fault when it cannot be written, or does not answer although its release does. */
 async function routeService(
   service: MLService,
   outcomes: readonly ReleaseOutcome[],
   { tools, routing }: { tools: Tools; routing: Routing },
-): Promise<Fault | undefined> {
+): Promise<{ readonly answers: boolean; readonly fault: Fault | undefined }> {
   const { metadata } = service;
   const host = hostOf(metadata.name, metadata.namespace ?? "", tools.address);
-  const written = await tools.writer.write(
-    IngressKind,
-    service,
-    ingressOf(service, metadata.name, host, weightsOf(metadata.name, routing)),
-  );
-  if (isFault(written)) return written;
+  const weights = weightsOf(metadata.name, routing);
+  const written = await tools.writer.write(IngressKind, service, ingressOf(service, metadata.name, host, weights));
+  if (isFault(written)) return { answers: false, fault: written };
   const main = outcomes.find(({ name }) => name === routing.defaultRelease);
-  if (main?.answers !== true || main.built === undefined) return undefined;
-  return asks(`${urlOf(host, tools.address)}${main.built.probePath}`, main.built.anyAnswer, tools);
+  if (main?.answers !== true || main.built === undefined) return { answers: false, fault: undefined };
+  const fault = await asks(`${urlOf(host, tools.address)}${main.built.probePath}`, main.built.anyAnswer, tools);
+  return { answers: fault === undefined, fault };
 }
 
 /** Why the service is not ready; `undefined` when it is. */
@@ -196,15 +195,17 @@ interface Report {
   readonly tools: Tools;
   readonly routing: Routing | undefined;
   readonly ready: Fault | undefined;
+  /** The service's own address answers, whatever generation. */
+  readonly answers: boolean;
 }
 
 async function report(
   service: MLService,
   outcomes: readonly ReleaseOutcome[],
-  { tools, routing, ready }: Report,
+  { tools, routing, ready, answers }: Report,
 ): Promise<void> {
   const { context, address, ledger } = tools;
-  const status = statusOf(service, outcomes, { tools, routing, ready });
+  const status = statusOf(service, outcomes, { tools, routing, ready, answers });
   const before = service.status?.conditions?.find(({ type }) => type === "Ready");
   const url = urlOf(hostOf(service.metadata.name, service.metadata.namespace ?? "", address), address);
   recordReadiness(ledger, context.cluster.name, service, { outcomes, ready, url });
@@ -220,7 +221,7 @@ async function report(
 function statusOf(
   service: MLService,
   outcomes: readonly ReleaseOutcome[],
-  { tools, routing, ready }: Report,
+  { tools, routing, ready, answers }: Report,
 ): MLServiceStatus {
   const { spec, metadata } = service;
   const url = urlOf(hostOf(metadata.name, metadata.namespace ?? "", tools.address), tools.address);
@@ -238,11 +239,14 @@ function statusOf(
       readyReplicas: outcome.readyReplicas,
       totalReplicas: outcome.totalReplicas,
     })),
-    conditions: conditionsOf(service, url, ready, tools.context.clock.now()),
+    conditions: conditionsOf(service, { url, fault: ready, answers, now: tools.context.clock.now() }),
   };
 }
 
-function conditionsOf(service: MLService, url: string, fault: Fault | undefined, now: number) {
+function conditionsOf(
+  service: MLService,
+  { url, fault, answers, now }: { url: string; fault: Fault | undefined; answers: boolean; now: number },
+) {
   const ignored = ignoredFields(service.spec);
   const says = (type: string, holds: boolean, reason: string, message: string) => ({
     type,
@@ -253,6 +257,9 @@ function conditionsOf(service: MLService, url: string, fault: Fault | undefined,
   });
   const updates = [
     says("Ready", fault === undefined, fault?.reason ?? "Answers", fault?.message ?? `the model answers at ${url}`),
+    answers
+      ? says("Answering", true, "Answers", `${url} answers, be it with pods of an earlier generation`)
+      : says("Answering", false, "NotAnswering", `${url} does not answer`),
     service.spec.runMode === "Pause"
       ? says("Paused", true, "RunMode", "runMode is Pause: no pods run")
       : says("Paused", false, "Running", "runMode is Immediate"),

@@ -147,7 +147,8 @@ function buildTemplate(
   }
 }
 
-function readBuilt(text: string | undefined): BuiltTemplate | undefined {
+/** The template that a Deployment's annotation keeps. */
+export function readBuilt(text: string | undefined): BuiltTemplate | undefined {
   if (text === undefined) return undefined;
   try {
     const value: unknown = JSON.parse(text);
