@@ -8,7 +8,6 @@ import { type Clock, type Random, seededRandom, systemClock } from "../kernel/cl
 import type { ClusterAccess } from "../kernel/control/types.js";
 import { CustomResourceDefinitionKind, type KindDefinition, toCrd } from "../kernel/kinds/index.js";
 import { type Logger, silentLogger } from "../kernel/log/index.js";
-import { toJson } from "../kernel/schema/index.js";
 
 /** How a test's cluster differs from the usual one. */
 export interface TestClusterOptions {
@@ -83,10 +82,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
 export async function installKinds(client: ApiClient, kinds: readonly KindDefinition[]): Promise<void> {
   const crds = client.resource(CustomResourceDefinitionKind);
   for (const definition of kinds) {
-    const crd = toCrd(definition);
-    await crds.apply(
-      { metadata: { name: crd.metadata.name }, spec: toJson(crd.spec) },
-      { fieldManager: "test", force: true },
-    );
+    const name = `${definition.plural}.${definition.group}`;
+    await crds.apply({ metadata: { name }, spec: toCrd(definition)["spec"] }, { fieldManager: "test", force: true });
   }
 }

@@ -138,7 +138,7 @@ export function invalid(
   const details: Details = {
     ...(name === "" ? {} : { name }),
     ...(kind.group === "" ? {} : { group: kind.group }),
-    kind: kind.kind,
+    ...(kind.kind === "" ? {} : { kind: kind.kind }),
     causes: causes.map((cause) => ({ ...cause, message: withWord(cause) })),
   };
   return failure(422, "Invalid", `${label} "${name}" is invalid: ${list}`, details);

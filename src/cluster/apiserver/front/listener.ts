@@ -52,14 +52,16 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     maxSessionMemory: 64,
   });
   server.on("request", (request, response) => {
-    void serve({ request, response }, target.handle, log); // answers its own failures
+    void serve({ request, response }, (asked) => target.handle(asked), log); // answers its own failures
   });
   server.on("upgrade", (request, socket: Duplex, head: Buffer) => {
-    void serveUpgrade({ request, socket, head }, target.upgrade, log); // answers its own failures
+    void serveUpgrade({ request, socket, head }, (asked) => target.upgrade(asked), log); // answers its own failures
   });
   server.on("sessionError", (error) => log.debug("session broke", { err: error.message }));
   const closeAll = trackConnections(server);
   server.setTimeout(0);
+  // Clients keep connections between requests for a minute and more.
+  Object.assign(server, { keepAliveTimeout: 75_000 });
   server.listen(port, host);
   try {
     await once(server, "listening");

@@ -4,6 +4,7 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest, unknownBodyFormat } from "../failures.js";
 import { isObject } from "../fields.js";
 import { decodeProtobuf } from "../protobuf/decode.js";
+import type { ApiRequest } from "../types.js";
 import { duplicateFields } from "./duplicates.js";
 
 const protobufType = "application/vnd.kubernetes.protobuf";
@@ -65,7 +66,8 @@ function parseJson(text: string, kind: string): Json {
 
 function describeSyntax(text: string, error: unknown): string {
   const message = messageOf(error);
-  if (/end of JSON input|Unterminated|Expected .* in JSON at position/.test(message) && endsEarly(text)) {
+  const isAtEnd = /^Unexpected end of JSON input$/.test(message);
+  if (isAtEnd || (/Unterminated|in JSON at position/.test(message) && endsEarly(text))) {
     return "unexpected end of JSON input";
   }
   return message;
@@ -103,4 +105,15 @@ export function parseAnyJson(body: Uint8Array): Json {
 /** Reads JSON or YAML of any kind of value (apply patches come as YAML). Throws 400. */
 export function parseAny(body: Uint8Array): unknown {
   return parseYaml(textOf(body));
+}
+
+/** The same request with a JSON body where it came as protobuf, for handlers that read it themselves. Throws 400. */
+export function withJsonBody(request: ApiRequest): ApiRequest {
+  if (mediaTypeOf(request.headers["content-type"]) !== protobufType || request.body.byteLength === 0) return request;
+  const { value } = parseBody(request.body, protobufType, "object");
+  return {
+    ...request,
+    headers: { ...request.headers, "content-type": "application/json" },
+    body: Buffer.from(JSON.stringify(value), "utf8"),
+  };
 }

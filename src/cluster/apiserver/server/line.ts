@@ -3,6 +3,7 @@ import type { Auth } from "../auth/index.js";
 import { deniedBy } from "../auth/index.js";
 import { badRequest, methodNotAllowed, tooLarge, unknownResource } from "../failures.js";
 import type { FrameCache } from "../render/frames.js";
+import { withJsonBody } from "../request/body.js";
 import { parseRequestInfo } from "../request/info.js";
 import { negotiate } from "../request/negotiate.js";
 import type {
@@ -107,7 +108,8 @@ class RequestLine implements Line {
     if (!info.isResource) return this.#answerNonResource(request);
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
-    if (handler !== undefined) return handler.handle(this.#subresourceContext({ request, info, type, user }));
+    if (handler !== undefined)
+      return handler.handle(this.#subresourceContext({ request: withJsonBody(request), info, type, user }));
     checkVerb(request, info, type);
     const call: Call = { request, info, type, user, accepted: negotiate(request.headers["accept"]), warnings: [] };
     const response = await this.#answer(call);

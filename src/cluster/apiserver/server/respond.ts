@@ -63,7 +63,11 @@ export function failureResponse(error: unknown, log: Logger, request: ApiRequest
     log.error("request failed", { method: request.method, path: request.path, err: error });
   }
   const retry = known.status.details?.retryAfterSeconds;
-  const response = jsonResponse(known.httpCode, { ...known.status, details: detailsOf(known) });
+  const response = jsonResponse(known.httpCode, {
+    ...known.status,
+    reason: known.status.reason === "" ? undefined : known.status.reason,
+    details: detailsOf(known),
+  });
   return retry === undefined
     ? response
     : { ...response, headers: { ...response.headers, "retry-after": String(retry) } };

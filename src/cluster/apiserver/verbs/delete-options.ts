@@ -54,9 +54,7 @@ export function readDeleteOptions(request: ApiRequest): DeleteOptions {
 function readGrace(text: string | null): number | undefined {
   if (text === null || text === "") return undefined;
   if (!/^-?\d+$/.test(text)) {
-    throw badRequest(
-      `converting (url.Values) to (v1.DeleteOptions): strconv.ParseInt: parsing "${text}": invalid syntax`,
-    );
+    throw badRequest(`strconv.ParseInt: parsing "${text}": invalid syntax`);
   }
   return Number(text);
 }
@@ -66,7 +64,7 @@ function toQuery(request: ApiRequest): URLSearchParams {
   const { value } = parseBody(request.body, request.headers["content-type"], "DeleteOptions");
   const kind = value["kind"] ?? "DeleteOptions";
   if (kind !== "DeleteOptions") {
-    throw badRequest(`${String(kind)} cannot be handled as a DeleteOptions`);
+    throw badRequest(`${JSON.stringify(kind)} cannot be handled as a DeleteOptions`);
   }
   const query = new URLSearchParams();
   for (const field of ["gracePeriodSeconds", "propagationPolicy", "orphanDependents"]) {
@@ -74,10 +72,15 @@ function toQuery(request: ApiRequest): URLSearchParams {
     if (member === undefined || member === null) continue;
     if (isObject(member) || Array.isArray(member))
       throw failure(400, "BadRequest", `DeleteOptions.${field} is no plain value`);
+    if (field === "gracePeriodSeconds" && typeof member !== "number") {
+      const why = `cannot unmarshal ${typeof member} into Go struct field DeleteOptions.gracePeriodSeconds of type int64`;
+      throw failure(500, "", `json: ${why}`);
+    }
     query.set(field, String(member));
   }
   const dryRun = value["dryRun"];
-  if (Array.isArray(dryRun)) for (const item of dryRun) query.append("dryRun", String(item));
+  if (Array.isArray(dryRun))
+    for (const item of dryRun) query.append("dryRun", typeof item === "string" ? item : JSON.stringify(item));
   for (const [field, member] of Object.entries(objectAt(value, "preconditions"))) {
     if (typeof member === "string") query.set(`preconditions.${field}`, member);
   }

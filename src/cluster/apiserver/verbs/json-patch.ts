@@ -32,9 +32,9 @@ function applyOperation(document: Json, operation: unknown): Json {
   const path = pointer(operation, "path");
   switch (operation["op"]) {
     case "add":
-      return put(document, path, valueOf(operation), "add");
+      return put(document, path, valueIn(operation), "add");
     case "replace":
-      return put(document, path, valueOf(operation), "replace");
+      return put(document, path, valueIn(operation), "replace");
     case "remove":
       return take(document, path).rest;
     case "move": {
@@ -44,12 +44,12 @@ function applyOperation(document: Json, operation: unknown): Json {
     case "copy":
       return put(document, path, copyJson(read(document, pointer(operation, "from"))), "add");
     case "test":
-      if (!equalJson(find(document, path) ?? null, valueOf(operation))) {
-        throw unprocessable(`testing value ${String(operation["path"])} failed: test failed`);
+      if (!equalJson(find(document, path) ?? null, valueIn(operation))) {
+        throw unprocessable(`testing value /${path.join("/")} failed: test failed`);
       }
       return document;
     default:
-      throw unprocessable(`Unexpected kind: ${String(operation["op"])}`);
+      throw unprocessable(`Unexpected kind: ${JSON.stringify(operation["op"])}`);
   }
 }
 
@@ -64,7 +64,7 @@ function pointer(operation: JsonObject, field: string): string[] {
     .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
-function valueOf(operation: JsonObject): Json {
+function valueIn(operation: JsonObject): Json {
   return operation["value"] ?? null;
 }
 

@@ -117,9 +117,7 @@ function readCount(query: URLSearchParams, name: string): number | undefined {
   const text = query.get(name) ?? "";
   if (text === "") return undefined;
   if (!/^-?\d+$/.test(text)) {
-    throw badRequest(
-      `converting (url.Values) to (v1.ListOptions): strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`,
-    );
+    throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
   }
   return Math.max(0, Number(text));
 }
@@ -133,12 +131,18 @@ function decodeContinue(token: string): { after: string; revision: number | unde
   const text = Buffer.from(token, "base64url").toString("utf8");
   const value = parseToken(text);
   if (!isObject(value) || typeof value["rv"] !== "number" || typeof value["start"] !== "string") {
-    const first = JSON.stringify(text.charAt(0)).slice(1, -1);
+    const first = goCharacter(Buffer.from(token, "base64url")[0]);
     throw badRequest(
       `invalid continue token: continue key is not valid: invalid character '${first}' looking for beginning of value`,
     );
   }
   return { after: value["start"], revision: value["rv"] < 0 ? undefined : value["rv"] };
+}
+
+/** A byte as Go quotes a character. */
+function goCharacter(byte: number | undefined): string {
+  if (byte === undefined) return "";
+  return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\u${byte.toString(16).padStart(4, "0")}`;
 }
 
 function parseToken(text: string): unknown {
