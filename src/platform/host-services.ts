@@ -15,7 +15,12 @@ export interface HostService {
 
 /** Names under which certificates of host services must be valid. */
 export function hostServiceNames(name: string): string[] {
-  return [name, `${name}.${systemNamespace}`, `${name}.${systemNamespace}.svc`, `${name}.${systemNamespace}.svc.cluster.local`];
+  return [
+    name,
+    `${name}.${systemNamespace}`,
+    `${name}.${systemNamespace}.svc`,
+    `${name}.${systemNamespace}.svc.cluster.local`,
+  ];
 }
 
 /** Makes selectorless Services whose endpoints are on this machine: pods use `<name>.argosy-system.svc.cluster.local`. */
@@ -23,7 +28,12 @@ export async function publishHostServices(client: ApiClient, services: readonly 
   await client.resource(NamespaceKind).apply({ metadata: { name: systemNamespace } }, { fieldManager, force: true });
   for (const { name, port, targetPort } of services) {
     const metadata = { name, namespace: systemNamespace };
-    await client.resource(ServiceKind).apply({ metadata, spec: { ports: [{ name: "https", port, protocol: "TCP", targetPort }] } }, { fieldManager, force: true, namespace: systemNamespace });
+    await client
+      .resource(ServiceKind)
+      .apply(
+        { metadata, spec: { ports: [{ name: "https", port, protocol: "TCP", targetPort }] } },
+        { fieldManager, force: true, namespace: systemNamespace },
+      );
     await client.resource(EndpointSliceKind).apply(
       {
         metadata: { ...metadata, labels: { "kubernetes.io/service-name": name } },

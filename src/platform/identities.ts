@@ -41,16 +41,12 @@ export function moduleAgent(rules: readonly PolicyRule[]): Identity {
   };
 }
 
-/** The hub's hand in a member: it delivers manifests there, and nothing of RBAC or nodes but reading. */
-export function fleetDelivery(groups: readonly string[]): Identity {
+/** The hub's hand in a member, with the rights to deliver there and no others. */
+export function fleetDelivery(rules: readonly PolicyRule[]): Identity {
   return {
     name: "argosy-fleet",
     user: { username: "argosy:fleet", groups: ["system:authenticated"] },
-    rules: [
-      { apiGroups: groups, resources: ["*"], verbs: ["get", "list", "watch", "create", "update", "patch", "delete"] },
-      { apiGroups: [""], resources: ["nodes", "pods"], verbs: ["get", "list", "watch"] },
-      { nonResourceURLs: ["/readyz", "/livez", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
-    ],
+    rules,
   };
 }
 

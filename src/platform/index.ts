@@ -3,6 +3,7 @@
  * members wanted. Out: a running platform, its addresses and kubeconfig in that directory. May use: everything below.
  */
 export { type Addresses, type ClusterAddress, readAddresses } from "./addresses.js";
+export { diagnoseMachine, type Finding } from "./diagnosis.js";
 export { DirectoryInUseError, type Layout, layoutOf, markOf, runningProcess } from "./layout.js";
 export { type MemberOptions, type Platform, type PlatformOptions, startPlatform } from "./platform.js";
 export { stopRemains } from "./remains.js";

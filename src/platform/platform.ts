@@ -4,11 +4,11 @@ import { createLogger } from "../kernel/log/index.js";
 import { type Addresses, writeAddresses } from "./addresses.js";
 import { Closers } from "./closers.js";
 import type { Surroundings } from "./cluster.js";
+import { type Fleet, startFleet } from "./fleet.js";
 import { renderKubeconfig } from "./kubeconfig.js";
 import { type Layout, layoutOf, readState, takeDirectory, writeAtomically, writeState } from "./layout.js";
 import { rotatingLogFile } from "./log-file.js";
 import { portChooser } from "./ports.js";
-import { type Fleet, startFleet } from "./fleet.js";
 
 /** A member cluster to bring up. */
 export interface MemberOptions {
@@ -21,7 +21,10 @@ export interface PlatformOptions {
   readonly dataDir: string;
   readonly members: readonly MemberOptions[];
   /** Shows a step while it runs. */
-  step<T>(title: string, work: (step: { detail(text: string): void }) => Promise<{ summary: string; value: T }>): Promise<T>;
+  step<T>(
+    title: string,
+    work: (step: { detail(text: string): void }) => Promise<{ summary: string; value: T }>,
+  ): Promise<T>;
   /** Says something between steps: a port that moved, what a resumed directory holds. */
   note(text: string): void;
   readonly logLevel?: "error" | "warn" | "info" | "debug";
@@ -66,19 +69,37 @@ function surroundingsOf(layout: Layout, options: PlatformOptions): Surroundings 
   };
 }
 
-async function bringUp(layout: Layout, options: PlatformOptions, surroundings: Surroundings, closers: Closers): Promise<Fleet> {
+async function bringUp(
+  layout: Layout,
+  options: PlatformOptions,
+  surroundings: Surroundings,
+  closers: Closers,
+): Promise<Fleet> {
   const previous = await readState(layout);
-  const members = options.members.map((member, index) => ({ ...member, index: indexOf(previous?.members ?? [], member.name, index) }));
-  const ports = portChooser(previous?.ports ?? {}, (name, wanted, got) => options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`));
+  const members = options.members.map((member, index) => ({
+    ...member,
+    index: indexOf(previous?.members ?? [], member.name, index),
+  }));
+  const ports = portChooser(previous?.ports ?? {}, (name, wanted, got) =>
+    options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`),
+  );
   const fleet = await startFleet({ layout, members, ports, surroundings, step: options.step, closers });
-  await writeState(layout, { version: 1, members: members.map(({ name, nodes, index }) => ({ name, nodes, index })), ports: ports.chosen() });
+  await writeState(layout, {
+    version: 1,
+    members: members.map(({ name, nodes, index }) => ({ name, nodes, index })),
+    ports: ports.chosen(),
+  });
   await writeAtomically(layout.kubeconfig, renderKubeconfig(fleet.kubeconfig));
   await writeAddresses(layout, fleet.addresses);
   return fleet;
 }
 
 /** A member keeps its number (and so its addresses) as long as the directory lives; new ones get free numbers. */
-function indexOf(previous: readonly { readonly name: string; readonly index: number }[], name: string, position: number): number {
+function indexOf(
+  previous: readonly { readonly name: string; readonly index: number }[],
+  name: string,
+  position: number,
+): number {
   const known = previous.find((member) => member.name === name);
   if (known !== undefined) {
     return known.index;

@@ -31,14 +31,13 @@ export async function up(context: CliContext, options: UpOptions): Promise<void>
     await upDetached(context.terminal, options);
     return;
   }
-  const platform = await bringUp(context, options, new StepList(context.terminal, systemClock));
+  const platform = await bringUp(options, new StepList(context.terminal, systemClock));
   context.terminal.err(`ready: kubectl --kubeconfig ${platform.layout.kubeconfig} --context hub get clusters\n`);
   await runUntilAsked(context.terminal, platform);
 }
 
 /** Starts the platform with its steps shown; also what `argosy start` begins with. */
 export async function bringUp(
-  { terminal }: CliContext,
   options: Omit<UpOptions, "detach">,
   steps: StepList,
 ): Promise<Platform> {
@@ -49,10 +48,8 @@ export async function bringUp(
   return startPlatform({
     dataDir: layout.root,
     members: parseMembers(options.members),
-    logFile: join(layout.logs, "argosy.log"),
     step: (title, work) => steps.run(title, work),
     note: (text) => steps.note(text),
-    warn: (text) => terminal.err(`warning: ${text}\n`),
   });
 }
 

@@ -1,5 +1,6 @@
-import type { Command } from "commander";
+import { Command } from "commander";
 import { runGateway } from "../../dataplane/gateway/index.js";
+import { MODEL_SERVER_USAGE, runModelServerProgram } from "../../dataplane/modelserver/index.js";
 import { systemClock, systemRandom } from "../../kernel/clock/index.js";
 import { createLogger } from "../../kernel/log/index.js";
 import { type CliContext, commandWithExamples } from "../context.js";
@@ -7,7 +8,7 @@ import { untilSignal } from "../platform/signals.js";
 
 /** Programs of their own that the platform starts, and that can be run alone. */
 export function programCommands(context: CliContext): Command[] {
-  return [gatewayCommand(context)];
+  return [gatewayCommand(context), modelServerCommand(context)];
 }
 
 function gatewayCommand({ terminal }: CliContext): Command {
@@ -20,5 +21,23 @@ function gatewayCommand({ terminal }: CliContext): Command {
       const gateway = await runGateway({ directory, clock: systemClock, random: systemRandom, log });
       await untilSignal();
       await gateway.close();
+    });
+}
+
+function modelServerCommand({ terminal, exit }: CliContext): Command {
+  return new Command("model-server")
+    .description("Serve ONNX models by the V1 and V2 (Open Inference Protocol) REST protocols.")
+    .addHelpText(
+      "after",
+      `\n${MODEL_SERVER_USAGE}\nExamples:\n  argosy model-server --repository models --http 8080\n  argosy model-server --model-name digits --model-dir ./model --host 127.0.0.1`,
+    )
+    .allowUnknownOption()
+    .argument("[options...]", "see below")
+    .action(async (args: string[]) => {
+      const log = createLogger({ clock: systemClock, level: "info", write: (line) => terminal.err(line) });
+      const stopped = untilSignal().then(() => undefined);
+      exit(
+        await runModelServerProgram({ args, env: process.env, clock: systemClock, random: systemRandom, log, stopped }),
+      );
     });
 }

@@ -61,7 +61,7 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
       `--fresh: ${layout.root} is in use by process ${running.pid}; stop it first with \`argosy down --data ${options.data}\``,
     );
   }
-  const platform = running === undefined ? await bringUp(context, options, steps) : undefined;
+  const platform = running === undefined ? await bringUp(options, steps) : undefined;
   const addresses = await readAddresses(layout);
   if (addresses === undefined) {
     throw new CommandError(`${layout.root} holds no addresses although Argosy runs there; see ${layout.logs}`);

@@ -166,7 +166,8 @@ function conditionField(): Field<ConditionValue> {
   });
 }
 
-interface ConditionValue {
+/** A condition as schemas describe it (metav1.Condition). */
+export interface ConditionValue {
   type: string;
   status: "True" | "False" | "Unknown";
   reason: string;

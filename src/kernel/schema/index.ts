@@ -3,6 +3,7 @@
  * (`Infer`), validation worded as Kubernetes words it, defaulting, pruning, suggestions. May use: errors, JSON types.
  */
 export type {
+  ConditionValue,
   EmbeddedResource,
   Fields,
   Infer,

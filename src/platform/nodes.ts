@@ -1,0 +1,1 @@
+export async function startNodes(_: unknown): Promise<string> { return "none yet"; }
