@@ -105,6 +105,7 @@ function toTrackingError(error: unknown): TrackingError | undefined {
   const text = messageOf(error);
   switch (error.reason) {
     case "NoSpace":
+    case "Refused":
     case "Unavailable":
       return new TrackingError("TEMPORARILY_UNAVAILABLE", text, { cause: error });
     default:

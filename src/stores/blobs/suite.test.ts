@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { seededRandom } from "../../kernel/clock/index.js";
-import { type BlobStore, openDirectoryBlobs } from "./index.js";
+import { seededRandom, systemClock } from "../../kernel/clock/index.js";
+import { type BlobStore, createS3Blobs, openDirectoryBlobs } from "./index.js";
+import { startS3 } from "./test-s3.js";
 
 interface Home {
   readonly store: BlobStore;
@@ -18,7 +19,19 @@ async function directoryHome(): Promise<Home & { directory: string }> {
   return { store, directory, close: () => rm(directory, { recursive: true, force: true }) };
 }
 
-const homes: Record<string, () => Promise<Home>> = { directory: directoryHome };
+async function s3Home(): Promise<Home> {
+  const directory = await directoryHome();
+  const server = await startS3(directory.store);
+  const store = createS3Blobs({ ...server.access, clock: systemClock });
+  const close = async (): Promise<void> => {
+    await store.close();
+    await server.close();
+    await directory.close();
+  };
+  return { store, close };
+}
+
+const homes: Record<string, () => Promise<Home>> = { directory: directoryHome, S3: s3Home };
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 async function* stream(...parts: string[]): AsyncGenerator<Uint8Array> {

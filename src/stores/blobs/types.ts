@@ -93,6 +93,8 @@ export type BlobErrorCode =
   | "Aborted"
   /** Disk full. */
   | "NoSpace"
+  /** The home does not let us do this: wrong key or missing permission. */
+  | "Refused"
   /** The home does not answer, or answers with an error. */
   | "Unavailable";
 
