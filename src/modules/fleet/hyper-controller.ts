@@ -270,7 +270,7 @@ async function finalize(object: HyperMLService, context: Context): Promise<"done
 function describeAwaited(works: readonly Work[], context: Context): string {
   const clusters = context.cluster.informers.informer(ClusterKind);
   const byCluster = new Map<string, string[]>();
-  for (const work of works) {
+  for (const work of [...works].sort((a, b) => deletionRank(b) - deletionRank(a))) {
     const cluster = clusterOfSpace(work.metadata.namespace ?? "") ?? "";
     const object = coordinatesOf(manifestOf(work));
     byCluster.set(cluster, [...(byCluster.get(cluster) ?? []), `${object.kind} ${qualified(object)}`]);

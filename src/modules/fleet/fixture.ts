@@ -1,0 +1,196 @@
+import type { GatewayDriver, GatewayPart, GatewayState } from "../../dataplane/gateway/index.js";
+import { systemClock } from "../../kernel/clock/index.js";
+import { type ClusterAccess, createManager } from "../../kernel/control/index.js";
+import { InputError } from "../../kernel/errors/index.js";
+import { defineKind } from "../../kernel/kinds/define-kind.js";
+import {
+  type Draft,
+  type JsonObject,
+  type KindDefinition,
+  NamespaceKind,
+  type Resource,
+} from "../../kernel/kinds/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
+import { s } from "../../kernel/schema/index.js";
+import { memoryLedger } from "../../stores/ledger/index.js";
+import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import {
+  type Cluster,
+  ClusterKind,
+  HeadIngressKind,
+  type HyperMLService,
+  HyperMLServiceKind,
+  WorkKind,
+} from "./kinds.js";
+import { createFleetModule, type FleetOptions } from "./module.js";
+
+/** For tests: the shape of MLService as far as the fleet looks at it. */
+export const TestServiceKind: KindDefinition<Resource<JsonObject, JsonObject>> = defineKind({
+  group: "tensorstack.dev",
+  version: "v1beta1",
+  kind: "MLService",
+  plural: "mlservices",
+  description: "test",
+  spec: s.preserveUnknown(),
+  status: s.preserveUnknown().optional(),
+});
+/** For tests: MLServiceRuntime. */
+export const TestRuntimeKind: KindDefinition<Resource<JsonObject>> = defineKind({
+  group: "tensorstack.dev",
+  version: "v1beta1",
+  kind: "MLServiceRuntime",
+  plural: "mlserviceruntimes",
+  description: "test",
+  spec: s.preserveUnknown(),
+});
+
+/** For tests: a gateway driver that keeps what it is given. */
+export function recordingGateway(): GatewayDriver & {
+  readonly parts: ReadonlyMap<string, GatewayPart>;
+  state: GatewayState | undefined;
+} {
+  const parts = new Map<string, GatewayPart>();
+  return {
+    parts,
+    state: undefined,
+    start: async () => {},
+    apply: async (source, part) => void parts.set(source, part),
+    async observe() {
+      throw new InputError("not in this test");
+    },
+    get lastState() {
+      return this.state;
+    },
+    onState: () => () => {},
+    process: { running: true, pid: 1, adopted: false, restarts: 0, reason: "" },
+    close: async () => {},
+  };
+}
+
+/** For tests: a hub with running fleet controllers and its members. */
+export interface TestFleet {
+  readonly hub: TestCluster;
+  readonly members: ReadonlyMap<string, TestCluster>;
+  readonly ledger: ReturnType<typeof memoryLedger>;
+  /** Members that are cut off: nothing is answered. */
+  readonly cut: Set<string>;
+  createHyper(
+    name: string,
+    spec: HyperMLService["spec"],
+    annotations?: Record<string, string>,
+  ): Promise<HyperMLService>;
+  getHyper(name: string): Promise<HyperMLService>;
+  close(): Promise<void>;
+}
+
+/** For tests: starts it. Members named in `missing` have no connection. */
+export async function startFleet(
+  names: readonly string[],
+  options: { readonly gateway?: GatewayDriver; readonly fleet?: Partial<FleetOptions> } = {},
+): Promise<TestFleet> {
+  const clock = systemClock;
+  const kinds = [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind];
+  const [hub, ...others] = await Promise.all([
+    startTestCluster({ name: "hub", kinds }),
+    ...names.map((name) => startTestCluster({ name, kinds: [TestServiceKind, TestRuntimeKind] })),
+  ]);
+  const members = new Map(others.map((member) => [member.name, member]));
+  const cut = new Set<string>();
+  const ledger = memoryLedger({ clock });
+  const accesses = new Map([...members].map(([name, member]) => [name, cuttable(member, () => cut.has(name))]));
+  const module = createFleetModule({
+    members: (name) => accesses.get(name),
+    gateway: options.gateway ?? recordingGateway(),
+    ledger,
+    headListener: { name: "head", host: "127.0.0.1", port: 0 },
+    ingressListener: () => undefined,
+    callTimeoutMs: 300,
+    ...options.fleet,
+  });
+  const manager = createManager({ cluster: hub, clock, random: hub.random, log: silentLogger });
+  for (const controller of module.controllers("continuum", hub)) manager.add(controller);
+  manager.start();
+  await hub.client
+    .resource(NamespaceKind)
+    .create({ apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" }, spec: {} });
+  for (const name of names) await hub.client.resource(ClusterKind).create(clusterDraft(name));
+  return {
+    hub,
+    members,
+    ledger,
+    cut,
+    createHyper: (name, spec, annotations = {}) =>
+      hub.client.resource(HyperMLServiceKind).create(
+        {
+          apiVersion: "tensorstack.dev/v1beta1",
+          kind: "HyperMLService",
+          metadata: { name, namespace: "demo", annotations },
+          spec,
+        },
+        { namespace: "demo" },
+      ),
+    getHyper: (name) => hub.client.resource(HyperMLServiceKind).get(name, { namespace: "demo" }),
+    async close() {
+      await manager.close();
+      await hub.close();
+      for (const member of members.values()) await member.close();
+    },
+  };
+}
+
+/** For tests: a Cluster object. */
+export function clusterDraft(name: string, annotations: Record<string, string> = {}): Draft<Cluster> {
+  return {
+    apiVersion: "cluster.karmada.io/v1alpha1",
+    kind: "Cluster",
+    metadata: { name, annotations },
+    spec: { syncMode: "Push" },
+  };
+}
+
+/** An access whose requests hang while it is cut. */
+function cuttable(member: TestCluster, isCut: () => boolean): ClusterAccess {
+  const { client } = member;
+  const hang = new Promise<never>(() => {});
+  const guard = <T extends object>(target: T): T =>
+    new Proxy(target, {
+      get(object, name) {
+        const value: unknown = Reflect.get(object, name);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]): unknown => {
+          if (isCut()) return hang;
+          const result: unknown = Reflect.apply(value, object, args);
+          return name === "resource" || name === "dynamic" ? guard(toObject(result)) : result;
+        };
+      },
+    });
+  const transport = guard(client.transport);
+  const guarded = guard(client);
+  return {
+    name: member.name,
+    informers: member.informers,
+    client: new Proxy(guarded, {
+      get: (object, name) => (name === "transport" ? transport : Reflect.get(object, name)),
+    }),
+  };
+}
+
+function toObject(value: unknown): object {
+  if (typeof value !== "object" || value === null) throw new InputError("not an object");
+  return value;
+}
+
+/** For tests: waits until a condition holds; what it threw last is in the failure. */
+export async function eventually<T>(
+  look: () => Promise<T> | T,
+  isTrue: (value: T) => boolean,
+  what: string,
+): Promise<T> {
+  let last: T | undefined;
+  for (let attempt = 0; attempt < 1500; attempt++) {
+    last = await look();
+    if (isTrue(last)) return last;
+    await systemClock.sleep(10);
+  }
+  throw new InputError(`never came true: ${what}; last seen: ${JSON.stringify(last)?.slice(0, 2000)}`);
+}
