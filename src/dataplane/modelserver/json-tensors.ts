@@ -149,26 +149,31 @@ export function checkText(text: string, name: string, index: number): string {
 function fillNumbers(flat: readonly ExactJson[], datatype: Datatype, name: string): TensorData {
   const info = typeInfo(datatype);
   const out = info.make(flat.length);
-  const min = Number(info.min ?? 0);
-  const max = Number(info.max ?? 0);
+  const read = info.form === "bool" ? readBool : info.form === "half" ? readHalf : integerReader(info);
   for (let index = 0; index < flat.length; index++) {
-    const item = flat[index];
-    if (info.form === "bool") {
-      if (item !== true && item !== false && item !== 0 && item !== 1) refuse(item, datatype, { name, index });
-      out[index] = item === true || item === 1 ? 1 : 0;
-    } else if (info.form === "half") {
-      if (typeof item !== "number") refuse(item, datatype, { name, index });
-      const half = toHalf(item);
-      if ((half & 0x7c00) === 0x7c00)
-        throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
-      out[index] = half;
-    } else {
-      if (typeof item !== "number" || !Number.isInteger(item) || item < min || item > max)
-        refuse(item, datatype, { name, index });
-      out[index] = item;
-    }
+    const value = read(flat[index]);
+    if (value === undefined) refuse(flat[index], datatype, { name, index });
+    out[index] = value;
   }
   return out;
+}
+
+type ElementReader = (item: ExactJson | undefined) => number | undefined;
+
+const readBool: ElementReader = (item) =>
+  item === true || item === 1 ? 1 : item === false || item === 0 ? 0 : undefined;
+
+const readHalf: ElementReader = (item) => {
+  if (typeof item !== "number") return undefined;
+  const half = toHalf(item);
+  return (half & 0x7c00) === 0x7c00 ? undefined : half;
+};
+
+function integerReader(info: ReturnType<typeof typeInfo>): ElementReader {
+  const min = Number(info.min ?? 0);
+  const max = Number(info.max ?? 0);
+  return (item) =>
+    typeof item === "number" && Number.isInteger(item) && item >= min && item <= max ? item : undefined;
 }
 
 function refuse(item: ExactJson | undefined, datatype: Datatype, at: { name: string; index: number }): never {

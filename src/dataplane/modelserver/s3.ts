@@ -72,7 +72,7 @@ export async function readS3Settings(file: string): Promise<S3Settings> {
     caFile === undefined || caFile === "" ? undefined : isAbsolute(caFile) ? caFile : join(dirname(file), caFile);
   const ca =
     caPath === undefined
-      ? undefined
+      ? fields.get("ca_certs")?.replaceAll("\\n", "\n") || undefined
       : await readFile(caPath, "utf8").catch((error: unknown) => fail(`ca_certs_file: ${messageOf(error)}`));
   const sessionToken = fields.get("access_token");
   return {
@@ -182,7 +182,7 @@ export function asDownloadError(error: unknown, endpoint: string): ModelError {
   if (error instanceof ModelError) return error;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const certificate = /CERT|SELF_SIGNED|ALTNAME|UNABLE_TO/.test(code);
-  const hint = certificate ? "; name the CA in ca_certs_file of the .s3cfg" : "";
+  const hint = certificate ? "; name the CA in ca_certs or ca_certs_file of the .s3cfg" : "";
   return new ModelError("ModelDownloadFailed", `cannot read from ${endpoint}: ${messageOf(error)}${hint}`, {
     cause: error,
     transient: !certificate,

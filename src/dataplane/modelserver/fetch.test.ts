@@ -1,0 +1,272 @@
+import { createHash } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { seededRandom, systemClock } from "../../kernel/clock/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
+import type { FetchOptions } from "./fetch.js";
+import { fetchModel } from "./fetch.js";
+import { runModelServerProgram } from "./program.js";
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+type Fault = "cut" | "refuse" | undefined;
+
+interface Store {
+  readonly objects: Map<string, Buffer>;
+  readonly reads: string[];
+  readonly authorizations: Set<string>;
+  fault: (key: string, range: string, count: number) => Fault;
+  etag: (content: Buffer) => string;
+  host: string;
+}
+
+const md5 = (content: Buffer): string => `"${createHash("md5").update(content).digest("hex")}"`;
+
+/** As much of S3 as is read from: listing in pages of two, ranges, If-Match. */
+async function startStore(objects: Readonly<Record<string, Buffer>>): Promise<Store> {
+  const store: Store = {
+    objects: new Map(Object.entries(objects)),
+    reads: [],
+    authorizations: new Set(),
+    fault: () => undefined,
+    etag: md5,
+    host: "",
+  };
+  const server = createServer((request, response) => answer(store, request, response));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(
+    () => server.closeAllConnections(),
+    () => server.close(),
+  );
+  store.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return store;
+}
+
+function answer(store: Store, request: IncomingMessage, response: ServerResponse): void {
+  const url = new URL(request.url ?? "/", "http://127.0.0.1");
+  store.authorizations.add(request.headers.authorization?.split(",")[0] ?? "none");
+  const key = decodeURIComponent(url.pathname.replace(/^\/bucket\/?/, ""));
+  if (key === "") return void list(store, url, response);
+  const range = request.headers.range ?? "";
+  const fault = store.fault(key, range, store.reads.filter((read) => read === `${key} ${range}`).length);
+  store.reads.push(`${key} ${range}`);
+  const content = store.objects.get(key);
+  if (content === undefined) return void response.writeHead(404).end("<Error><Code>NoSuchKey</Code></Error>");
+  if (fault === "refuse") return void response.writeHead(503).end();
+  if (request.headers["if-match"] !== store.etag(content)) return void response.writeHead(412).end();
+  const [from = 0, to = 0] = (/bytes=(\d+)-(\d+)/.exec(range) ?? []).slice(1).map(Number);
+  const part = content.subarray(from, to + 1);
+  response.writeHead(206, { "content-length": part.length, "content-range": `bytes ${from}-${to}/${content.length}` });
+  if (fault !== "cut") return void response.end(part);
+  response.write(part.subarray(0, part.length >> 1), () => response.destroy());
+}
+
+function list(store: Store, url: URL, response: ServerResponse): void {
+  const prefix = url.searchParams.get("prefix") ?? "";
+  const keys = [...store.objects.keys()].filter((key) => key.startsWith(prefix)).sort();
+  const start = Number(url.searchParams.get("continuation-token") ?? 0);
+  const page = keys.slice(start, start + 2);
+  const more = start + 2 < keys.length;
+  const entries = page.map((key) => {
+    const content = store.objects.get(key) ?? Buffer.alloc(0);
+    return `<Contents><Key>${key.replaceAll("&", "&amp;")}</Key><Size>${content.length}</Size><ETag>${store.etag(content).replaceAll('"', "&quot;")}</ETag></Contents>`;
+  });
+  response.end(
+    `<ListBucketResult><IsTruncated>${more}</IsTruncated>${more ? `<NextContinuationToken>${start + 2}</NextContinuationToken>` : ""}${entries.join("")}</ListBucketResult>`,
+  );
+}
+
+async function optionsFor(
+  store: Store,
+  uri = "s3://bucket/run/model/",
+): Promise<FetchOptions & { readonly folder: string }> {
+  const folder = await mkdtemp(join(tmpdir(), "fetch-"));
+  closers.push(() => rm(folder, { recursive: true, force: true }));
+  const s3cfg = join(folder, ".s3cfg");
+  await writeFile(
+    s3cfg,
+    `[default]\naccess_key = reader\nsecret_key = s3cret\nhost_base = ${store.host}\nuse_https = False\n`,
+  );
+  const clock = { ...systemClock, sleep: () => Promise.resolve() };
+  return {
+    folder,
+    uri,
+    s3cfg,
+    destination: join(folder, "model"),
+    cache: join(folder, "cache"),
+    clock,
+    random: seededRandom(1),
+    log: silentLogger,
+    partBytes: 1000,
+    parallel: 3,
+  };
+}
+
+const content = (length: number): Buffer => Buffer.from(Array.from({ length }, (_, index) => (index * 7919) % 251));
+
+test("a folder is laid out, and a second replica reads nothing again", async () => {
+  const store = await startStore({
+    "run/model/model.onnx": content(4321),
+    "run/model/MLmodel": content(10),
+    "run/model/a & b/é.txt": content(3),
+    "run/model/empty": content(0),
+    "run/models": content(5),
+  });
+  const options = await optionsFor(store);
+
+  await fetchModel(options);
+  const reads = store.reads.length;
+  await fetchModel({ ...options, destination: join(options.folder, "second") });
+
+  expect(await readFile(join(options.destination, "model.onnx"))).toEqual(content(4321));
+  expect((await readdir(join(options.folder, "second"), { recursive: true })).sort()).toEqual([
+    "MLmodel",
+    "a & b",
+    "a & b/é.txt",
+    "empty",
+    "model.onnx",
+  ]);
+  expect(reads).toBe(5 + 1 + 1);
+  expect(store.reads.length).toBe(reads);
+  expect([...store.authorizations].every((value) => value.startsWith("AWS4-HMAC-SHA256 Credential=reader/"))).toBe(
+    true,
+  );
+});
+
+test("cut and refused reads are repeated, and only the parts that are missing", async () => {
+  const store = await startStore({ "run/model/model.onnx": content(5000) });
+  store.fault = (_, range, count) =>
+    count > 0 ? undefined : range === "bytes=1000-1999" ? "cut" : range === "bytes=3000-3999" ? "refuse" : undefined;
+  const options = await optionsFor(store);
+
+  await fetchModel(options);
+
+  expect(await readFile(join(options.destination, "model.onnx"))).toEqual(content(5000));
+  expect(store.reads.filter((read) => read.endsWith("=0-999"))).toHaveLength(1);
+  expect(store.reads.filter((read) => read.endsWith("=1000-1999"))).toHaveLength(2);
+});
+
+test("a download that was killed is taken up where it was", async () => {
+  const store = await startStore({ "run/model/model.onnx": content(5000) });
+  store.fault = (_, range) => (range === "bytes=4000-4999" ? "refuse" : undefined);
+  const options = await optionsFor(store);
+  await expect(fetchModel({ ...options, retryForMs: -1 })).rejects.toMatchObject({
+    reason: "ModelDownloadFailed",
+    transient: true,
+  });
+  const before = store.reads.length;
+  store.fault = () => undefined;
+
+  await fetchModel(options);
+
+  expect(store.reads.slice(before)).toEqual(["run/model/model.onnx bytes=4000-4999"]);
+  expect(await readFile(join(options.destination, "model.onnx"))).toEqual(content(5000));
+});
+
+test("an object that changes under way is read anew, and content that is not what was listed is refused", async () => {
+  const store = await startStore({ "run/model/model.onnx": content(3000) });
+  const options = await optionsFor(store);
+  store.fault = (key, range) => {
+    if (range === "bytes=2000-2999" && store.objects.get(key)?.length === 3000) store.objects.set(key, content(2500));
+    return undefined;
+  };
+  await fetchModel(options);
+  const changed = await readFile(join(options.destination, "model.onnx"));
+  store.objects.set("run/model/model.onnx", content(100));
+  store.etag = () => '"00000000000000000000000000000000"';
+
+  const refused = fetchModel({ ...options, retryForMs: -1 });
+
+  await expect(refused).rejects.toThrow("does not have the MD5 that the store names");
+  expect(changed).toEqual(content(2500));
+});
+
+test.each([
+  ["s3://bucket/none/", "holds no files"],
+  ["s3://", "names no bucket"],
+  ["gs://bucket/x", "gs:// is not offered"],
+  ["/does/not/exist", "ENOENT"],
+])("%s is refused: %s", async (uri, words) => {
+  const options = await optionsFor(await startStore({}), uri);
+
+  await expect(fetchModel({ ...options, uri })).rejects.toThrow(words);
+});
+
+test("keys that lead out of the folder are refused", async () => {
+  const options = await optionsFor(await startStore({ "run/model/../../evil": content(3) }));
+
+  await expect(fetchModel(options)).rejects.toThrow("which is no file name");
+});
+
+test("settings name what is missing, never a secret", async () => {
+  const options = await optionsFor(await startStore({}));
+  await writeFile(options.s3cfg ?? "", "[default]\naccess_key = a\nsecret_key = hunter2\n");
+  const missing = fetchModel(options);
+  await expect(missing).rejects.toThrow("host_base is missing");
+  await writeFile(
+    options.s3cfg ?? "",
+    "[default]\naccess_key = a\nsecret_key = hunter2\nhost_base = 127.0.0.1:1\nuse_https = False\n",
+  );
+
+  const unreachable = await fetchModel({ ...options, retryForMs: -1 }).catch((error: unknown) => String(error));
+
+  expect(unreachable).toContain("cannot read from http://127.0.0.1:1");
+  expect(unreachable).not.toContain("hunter2");
+});
+
+test("the program fetches into a folder, or leaves its last words", async () => {
+  const store = await startStore({ "run/model/model.onnx": content(10) });
+  const options = await optionsFor(store);
+  const last = join(options.folder, "last-words");
+  const program = (args: string[]) =>
+    runModelServerProgram({
+      args,
+      env: { ARGOSY_TERMINATION_LOG: last, TMPDIR: options.folder },
+      clock: options.clock,
+      random: options.random,
+      log: silentLogger,
+      stopped: new Promise(() => {}),
+    });
+
+  const done = await program([
+    "--model-uri",
+    options.uri,
+    "--s3cfg",
+    options.s3cfg ?? "",
+    "--fetch-to",
+    options.destination,
+  ]);
+  const failed = await program([
+    "--model-uri",
+    "s3://bucket/none/",
+    "--s3cfg",
+    options.s3cfg ?? "",
+    "--fetch-to",
+    options.destination,
+  ]);
+  const wordsOfFetch = await readFile(last, "utf8");
+  const broken = await program([
+    "--model-name",
+    "m",
+    "--model-dir",
+    options.destination,
+    "--http",
+    "0",
+    "--on-failure",
+    "exit",
+  ]);
+  const wordsOfLoad = await readFile(last, "utf8");
+  const wrong = await program(["--model-name", "m"]);
+
+  expect([done, failed, broken, wrong]).toEqual([0, 1, 1, 2]);
+  expect(wordsOfFetch).toBe("ModelDownloadFailed: s3://bucket/none/ holds no files");
+  expect(wordsOfLoad).toMatch(/^ModelLoadFailed: /);
+});

@@ -1,0 +1,376 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterEach, expect, test } from "vitest";
+import { systemClock } from "../../kernel/clock/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
+import type { OnnxType } from "../../kernel/onnx/index.js";
+import { encodeOnnxModel } from "../../kernel/onnx/index.js";
+import type { ModelServer, ModelServerOptions } from "./server.js";
+import { runModelServer } from "./server.js";
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** y = x, for one type. */
+const identity = (type: OnnxType, shape: readonly (number | string)[] = ["batch", "n"]): Uint8Array =>
+  encodeOnnxModel({
+    producer: "test",
+    graph: {
+      name: "identity",
+      inputs: [{ name: "x", type, shape }],
+      outputs: [{ name: "y", type, shape }],
+      constants: [],
+      nodes: [{ op: "Identity", inputs: ["x"], outputs: ["y"] }],
+    },
+  });
+
+/** Takes `table[index]`: an index that is too large fails inside the model. */
+const lookUp = (): Uint8Array =>
+  encodeOnnxModel({
+    producer: "test",
+    graph: {
+      name: "lookup",
+      inputs: [{ name: "index", type: "INT64", shape: ["batch"] }],
+      outputs: [{ name: "value", type: "FP32", shape: ["batch"] }],
+      constants: [{ name: "table", type: "FP32", shape: [3], data: Float32Array.of(10, 20, Number.NaN) }],
+      nodes: [{ op: "Gather", inputs: ["table", "index"], outputs: ["value"], attributes: { axis: { int: 0 } } }],
+    },
+  });
+
+async function folderWith(files: Readonly<Record<string, Uint8Array | string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "modelserver-"));
+  closers.push(() => rm(folder, { recursive: true, force: true }));
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(join(folder, path, ".."), { recursive: true });
+    await writeFile(join(folder, path), content);
+  }
+  return folder;
+}
+
+async function serve(options: Partial<ModelServerOptions> & Pick<ModelServerOptions, "source">): Promise<ModelServer> {
+  const server = await runModelServer({ port: 0, clock: systemClock, log: silentLogger, drainDelayMs: 0, ...options });
+  closers.push(() => server.close());
+  return server;
+}
+
+async function call(server: ModelServer, path: string, body?: unknown, headers: Record<string, string> = {}) {
+  const raw =
+    body === undefined || typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
+  const answer = await fetch(
+    `${server.url}${path}`,
+    body === undefined ? {} : { method: "POST", body: (raw ?? null) as string | null, headers },
+  );
+  const text = await answer.text();
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    text,
+    json: answer.headers.get("content-type")?.includes("json") === true ? JSON.parse(text) : undefined,
+  };
+}
+
+const tensor = (datatype: string, shape: readonly number[], data: unknown) => ({
+  inputs: [{ name: "x", datatype, shape, data }],
+});
+
+test("a repository's models answer in every datatype, 64-bit integers exactly", async () => {
+  const types = [
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "FP32",
+    "FP64",
+    "BYTES",
+  ] as const;
+  const samples: Record<string, string> = {
+    BOOL: "[true,false]",
+    UINT64: "[0,18446744073709551615]",
+    INT64: "[-9223372036854775808,9007199254740993]",
+    FP16: "[0.5,-65504]",
+    FP32: "[1.5,-0.25]",
+    FP64: "[1e300,0.1]",
+    BYTES: '["ä","b"]',
+  };
+  const server = await serve({
+    source: {
+      repository: await folderWith(Object.fromEntries(types.map((type) => [`${type}/1/model.onnx`, identity(type)]))),
+    },
+  });
+  await server.loaded;
+
+  for (const type of types) {
+    const data = samples[type] ?? "[1,2]";
+    const answer = await call(
+      server,
+      `/v2/models/${type}/infer`,
+      `{"inputs":[{"name":"x","datatype":"${type}","shape":[1,2],"data":${data}}]}`,
+    );
+    expect(answer.text).toBe(
+      `{"model_name":"${type}","model_version":"1","outputs":[{"name":"y","datatype":"${type}","shape":[1,2],"data":${data.replace("1e300", "1e+300")}}]}`,
+    );
+  }
+});
+
+test("a single model: metadata, readiness, V1, V2, versions, metrics", async () => {
+  const folder = await folderWith({
+    "1/model.onnx": identity("FP32", ["batch", 2]),
+    "2/model.onnx": identity("FP32", ["batch", 2]),
+  });
+  const server = await serve({ source: { name: "m", folder } });
+  await server.loaded;
+
+  expect((await call(server, "/v2")).json).toMatchObject({ name: "argosy", extensions: ["binary_tensor_data"] });
+  expect((await call(server, "/v2/health/ready")).json).toEqual({ ready: true });
+  expect((await call(server, "/v2/models/m")).json).toEqual({
+    name: "m",
+    versions: ["1", "2"],
+    platform: "onnxruntime_onnx",
+    inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
+    outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
+  });
+  expect((await call(server, "/v1/models")).json).toEqual({ models: ["m"] });
+  expect((await call(server, "/v1/models/m")).json).toEqual({ name: "m", ready: true });
+  expect(
+    (
+      await call(server, "/v1/models/m:predict", {
+        instances: [
+          [1, 2],
+          [3, 4],
+        ],
+      })
+    ).json,
+  ).toEqual({
+    predictions: [
+      [1, 2],
+      [3, 4],
+    ],
+  });
+  expect((await call(server, "/v1/models/m:predict", { inputs: { x: [[1, 2]] } })).json).toEqual({ outputs: [[1, 2]] });
+  expect(
+    (await call(server, "/v2/models/m/infer", { id: "é", ...tensor("FP32", [1, 2], [[1, 2]]) })).json,
+  ).toMatchObject({ id: "é", model_version: "2" });
+  expect((await call(server, "/v2/models/m/versions/1/infer", tensor("FP32", [1, 2], [1, 2]))).json.model_version).toBe(
+    "1",
+  );
+  expect((await call(server, "/v2/models/m/versions/3/infer", tensor("FP32", [1, 2], [1, 2]))).status).toBe(404);
+  expect((await call(server, "/v2/repository/models/m/unload", "")).status).toBe(403);
+  expect((await call(server, "/metrics")).text).toContain(
+    'argosy_modelserver_inferences_total{model="m",version="2"} 3',
+  );
+});
+
+test.each([
+  ["/v2/models/m/infer", "{", 400, "not JSON"],
+  ["/v2/models/m/infer", new Uint8Array([0x22, 0xff, 0x22]), 400, "not UTF-8"],
+  ["/v2/models/m/infer", { inputs: [] }, 400, "input x is missing; the model takes x"],
+  ["/v2/models/m/infer", tensor("FP32", [1, 3], [1, 2, 3]), 400, "the model takes [-1,2]"],
+  ["/v2/models/m/infer", tensor("FP32", [2, 2], [1, 2, 3]), 400, "3 elements, but shape [2,2] needs 4"],
+  ["/v2/models/m/infer", tensor("FP32", [1, 2], [1, "2"]), 400, 'element 1 is "2", which is no FP32'],
+  ["/v2/models/m/infer", tensor("FP32", [1, 2], [1, 1e39]), 400, "element 1 is beyond FP32"],
+  ["/v2/models/m/infer", tensor("FP31", [1, 2], [1, 2]), 400, "which the protocol does not know"],
+  ["/v2/models/m/infer", tensor("FP32", [4294967296, 4294967296], [1, 2]), 400, "is too large"],
+  [
+    "/v2/models/m/infer",
+    { ...tensor("FP32", [1, 2], [1, 2]), outputs: [{ name: "z" }] },
+    400,
+    'no output "z"; it gives y',
+  ],
+  [
+    "/v2/models/m/infer",
+    { inputs: [{ name: "x", datatype: "FP32", shape: [1, 2], parameters: { binary_data_size: 8 } }] },
+    400,
+    "Inference-Header-Content-Length is missing",
+  ],
+  ["/v2/models/nope/infer", tensor("FP32", [1, 2], [1, 2]), 404, "there is no model nope"],
+  ["/v2/models/__proto__/infer", "{}", 404, "there is no model __proto__"],
+  ["/v2/models/..%2fm/infer", "{}", 404, "there is no model ../m"],
+  ["/v2/models/m/generate", "{}", 404, "nothing at this path"],
+  ["/v1/models/m:predict", { instances: [[1]] }, 400, "the model takes [-1,2]"],
+  ["/v1/models/m:predict", { instances: [[1, null]] }, 400, "element 1 is null"],
+  ["/v1/models/m:predict", {}, 400, "needs instances (rows) or inputs (columns)"],
+  ["/v1/models/m:explain", {}, 404, "no explainer"],
+])("%s refuses %j with %i", async (path, body, status, words) => {
+  const server = await serve({
+    source: { name: "m", folder: await folderWith({ "model.onnx": identity("FP32", ["batch", 2]) }) },
+  });
+  await server.loaded;
+
+  const answer = await call(server, path, body);
+
+  expect(answer.status).toBe(status);
+  expect(Object.keys(answer.json)).toEqual(["error"]);
+  expect(answer.json.error).toContain(words);
+});
+
+test("binary tensors in and out, NaN included; JSON says that it cannot", async () => {
+  const server = await serve({ source: { name: "m", folder: await folderWith({ "model.onnx": identity("FP32") }) } });
+  await server.loaded;
+  const head = JSON.stringify({
+    inputs: [{ name: "x", datatype: "FP32", shape: [1, 2], parameters: { binary_data_size: 8 } }],
+    outputs: [{ name: "y", parameters: { binary_data: true } }],
+  });
+  const body = Buffer.concat([Buffer.from(head), Buffer.from(Float32Array.of(Number.NaN, 2).buffer)]);
+  const headers = { "inference-header-content-length": String(head.length) };
+
+  const answer = await fetch(`${server.url}/v2/models/m/infer`, {
+    method: "POST",
+    body: new Uint8Array(body),
+    headers,
+  });
+  const bytes = Buffer.from(await answer.arrayBuffer());
+  const asJson = await call(
+    server,
+    "/v2/models/m/infer",
+    new Uint8Array(Buffer.concat([Buffer.from(head.replace("true", "false")), body.subarray(head.length)])),
+    { "inference-header-content-length": String(head.length + 1) },
+  );
+
+  const length = Number(answer.headers.get("inference-header-content-length"));
+  expect(JSON.parse(bytes.subarray(0, length).toString()).outputs[0]).toEqual({
+    name: "y",
+    datatype: "FP32",
+    shape: [1, 2],
+    parameters: { binary_data_size: 8 },
+  });
+  expect(bytes.subarray(length)).toEqual(body.subarray(head.length));
+  expect(asJson.status).toBe(400);
+  expect(asJson.json.error).toContain("output y holds NaN, which JSON cannot say");
+});
+
+test("what only the model can know is the request's fault, and hurts no neighbour", async () => {
+  const server = await serve({ source: { name: "m", folder: await folderWith({ "model.onnx": lookUp() }) } });
+  await server.loaded;
+  const ask = (index: number) =>
+    call(server, "/v2/models/m/infer", { inputs: [{ name: "index", datatype: "INT64", shape: [1], data: [index] }] });
+
+  const answers = await Promise.all([ask(0), ask(7), ask(1), ask(2)]);
+
+  expect(answers.map(({ status }) => status)).toEqual([200, 400, 200, 400]);
+  expect(answers[2]?.json.outputs[0].data).toEqual([20]);
+  expect(answers[1]?.json.error).toContain("the model could not compute");
+});
+
+test("bodies are bounded, also after decompression", async () => {
+  const server = await serve({
+    source: { name: "m", folder: await folderWith({ "model.onnx": identity("FP32") }) },
+    maxBodyBytes: 2000,
+  });
+  await server.loaded;
+  const request = JSON.stringify(tensor("FP32", [1, 2], [1, 2]));
+
+  expect((await call(server, "/v2/models/m/infer", gzipSync(request), { "content-encoding": "gzip" })).status).toBe(
+    200,
+  );
+  expect(
+    (await call(server, "/v2/models/m/infer", gzipSync(" ".repeat(100_000)), { "content-encoding": "gzip" })).status,
+  ).toBe(413);
+  expect((await call(server, "/v2/models/m/infer", " ".repeat(3000))).status).toBe(413);
+  expect((await call(server, "/v2/models/m/infer", request, { "content-encoding": "gzip" })).status).toBe(400);
+  expect((await call(server, "/v2/models/m/infer", request, { "content-encoding": "br" })).status).toBe(415);
+  expect((await call(server, "/v2/models/m/infer", request)).status).toBe(200);
+});
+
+test.each([
+  ["two hosts", "GET /v2 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"],
+  ["no host", "GET /v2 HTTP/1.1\r\n\r\n"],
+  [
+    "length beside coding",
+    "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+  ],
+])("an ambiguous request (%s) is refused and the connection closed", async (_, bytes) => {
+  const server = await serve({ source: { name: "m", folder: await folderWith({ "model.onnx": identity("FP32") }) } });
+  const answer = await new Promise<string>((resolve) => {
+    const socket = connect(server.port, "127.0.0.1", () => socket.write(bytes));
+    let text = "";
+    socket.on("data", (chunk) => (text += chunk.toString()));
+    socket.on("close", () => resolve(text));
+  });
+
+  expect(answer).toMatch(/^HTTP\/1.1 400/);
+});
+
+test("a file that is no model: the server lives, says why, and is not ready", async () => {
+  const server = await serve({ source: { name: "m", folder: await folderWith({ "model.onnx": "not a model" }) } });
+  await expect(server.loaded).rejects.toMatchObject({ reason: "ModelLoadFailed" });
+
+  const ready = await call(server, "/v2/health/ready");
+  const model = await call(server, "/v2/models/m/ready");
+
+  expect((await call(server, "/v2/health/live")).status).toBe(200);
+  expect(ready.status).toBe(503);
+  expect(ready.json.error).toMatch(/^ModelLoadFailed: .*cannot be loaded as ONNX/);
+  expect(model.status).toBe(503);
+  expect(model.headers.get("retry-after")).toBe("1");
+});
+
+test("a broken model in a repository leaves the others alone, and can be mended by load", async () => {
+  const repository = await folderWith({
+    "good/1/model.onnx": identity("FP32"),
+    "bad/1/model.onnx": "no",
+    "half/1/model.onnx": identity("FP32"),
+    "half/2/model.onnx": "no",
+    "empty/readme": "",
+  });
+  const server = await serve({ source: { repository } });
+  await server.loaded;
+  const index = (await call(server, "/v2/repository/index", "")).json as {
+    name: string;
+    version?: string;
+    state: string;
+    reason: string;
+  }[];
+  await writeFile(join(repository, "bad/1/model.onnx"), identity("FP32"));
+
+  const mended = await call(server, "/v2/repository/models/bad/load", "");
+  const unloaded = await call(server, "/v2/repository/models/good/unload", "{}");
+
+  expect(Object.fromEntries(index.map(({ name, version, state }) => [`${name} ${version ?? "-"}`, state]))).toEqual({
+    "good 1": "READY",
+    "bad -": "UNAVAILABLE",
+    "half 1": "READY",
+    "half 2": "UNAVAILABLE",
+    "empty -": "UNAVAILABLE",
+  });
+  expect(index.find(({ name }) => name === "empty")?.reason).toContain("holds no .onnx file");
+  expect(mended.status).toBe(200);
+  expect((await call(server, "/v2/models/bad/ready")).status).toBe(200);
+  expect(unloaded.status).toBe(200);
+  expect((await call(server, "/v2/models/good/ready")).status).toBe(503);
+  expect((await call(server, "/v2/repository/models/none/load", "")).status).toBe(404);
+  expect((await call(server, "/v2/repository/models/bad/load", { parameters: { config: "{}" } })).status).toBe(400);
+});
+
+test("it answers with why it is not ready while the model is on its way, and drains", async () => {
+  const folder = await folderWith({ "model.onnx": identity("FP32") });
+  let release: () => void = () => {};
+  const gate = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const server = await serve({ source: () => gate.then(() => ({ name: "m", folder })), drainDelayMs: 50 });
+  const early = await call(server, "/v2/health/ready");
+  release();
+  await server.loaded;
+  const ready = await call(server, "/v2/health/ready");
+  const closing = server.close();
+  const draining = await call(server, "/v2/health/ready");
+  const late = await call(server, "/v2/models/m/infer", tensor("FP32", [1, 2], [1, 2]));
+  await closing;
+
+  expect(early.json.error).toContain("still being fetched");
+  expect(ready.status).toBe(200);
+  expect(draining.json.error).toContain("shutting down");
+  expect(late.status).toBe(200);
+  await expect(call(server, "/v2")).rejects.toThrow();
+});
