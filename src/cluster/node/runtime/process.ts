@@ -105,9 +105,13 @@ class ProcessRuntime implements PodRuntime {
     const found = this.#files.load();
     for (const pod of found.pods) {
       this.#pods.set(pod.uid, pod);
-      if (!pod.hostNetwork) await this.#options.network.attach(pod.uid, this.#files.pod(pod.uid));
     }
     for (const ref of found.containers) this.#adopt(ref);
+    for (const pod of found.pods.filter((each) => !each.hostNetwork)) {
+      if (this.#attemptsOf(pod.uid).some((attempt) => !this.#isOver(attempt))) {
+        await this.#options.network.attach(pod.uid, this.#files.pod(pod.uid));
+      }
+    }
     this.#launcher.removeStrayCgroups(new Set([...this.#attempts.values()].map((each) => each.saved.cgroup)));
     this.#schedulePolls();
   }
@@ -136,6 +140,10 @@ class ProcessRuntime implements PodRuntime {
     await this.#options.network.detach(uid);
     await rm(this.#files.pod(uid), { recursive: true, force: true });
     this.#pods.delete(uid);
+  }
+
+  async releasePod(uid: string): Promise<void> {
+    await this.#options.network.detach(uid);
   }
 
   podFolder(uid: string): string {

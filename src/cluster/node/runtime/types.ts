@@ -133,6 +133,10 @@ export interface PodRuntime {
   createPod(spec: SandboxSpec): Promise<SandboxRecord>;
   /** Removes every trace of a pod; kills what still runs. */
   removePod(uid: string): Promise<void>;
+  /** Gives back the address of a pod whose containers have all ended for good; logs and results stay. */
+  releasePod(uid: string): Promise<void>;
+  /** Answers a probe itself; `undefined`: the container has to be asked. Only simulations do. */
+  probe?(ref: ContainerRef, kind: "startup" | "liveness" | "readiness"): boolean | undefined;
   /** Files of the pod that mounts may come from. */
   podFolder(uid: string): string;
   containers(podUid: string): readonly ContainerRecord[];

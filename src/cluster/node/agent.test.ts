@@ -1,0 +1,230 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { systemClock, systemRandom } from "../../kernel/clock/index.js";
+import {
+  ConfigMapKind,
+  type Draft,
+  EventKind,
+  isConditionTrue,
+  NodeKind,
+  type Pod,
+  PodKind,
+  type PodSpec,
+  SecretKind,
+} from "../../kernel/kinds/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
+import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import {
+  createNodeAgent,
+  createPodNetwork,
+  detectIsolation,
+  imageCatalogue,
+  type NodeAgent,
+  type PodNetwork,
+  processRuntime,
+} from "./index.js";
+
+const isolation = detectIsolation();
+const canRun = isolation.mode !== "none";
+let folder = "";
+let cluster: TestCluster;
+let network: PodNetwork;
+let agent: NodeAgent;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "argosy-node-"));
+  cluster = await startTestCluster();
+  network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
+  await network.start();
+  agent = newAgent();
+  await agent.start();
+});
+
+afterAll(async () => {
+  await agent.close({ keepPods: false });
+  await network.close({ keepPods: false });
+  await cluster.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function newAgent(): NodeAgent {
+  const dataDir = join(folder, "node-1");
+  return createNodeAgent({
+    name: "node-1",
+    cluster,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    dataDir,
+    isolation,
+    network,
+    hiddenPaths: [folder],
+    runtime: processRuntime({ dataDir, clock: systemClock, log: silentLogger, isolation, network, hiddenPaths: [folder] }),
+    images: imageCatalogue({ entries: { shell: { entrypoint: ["/bin/sh"], files: [] } }, cacheDir: join(folder, "images") }),
+    endpoint: {
+      issueCertificate: (names) => cluster.server.issueServerCertificate(names),
+      clientCaPem: cluster.server.caPem,
+    },
+    capacity: { cpuMillis: 1000 },
+    labels: { zone: "a" },
+  });
+}
+
+function draft(name: string, spec: Partial<PodSpec> & Pick<PodSpec, "containers">): Draft<Pod> {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default" },
+    spec: { nodeName: "node-1", terminationGracePeriodSeconds: 1, ...spec },
+  };
+}
+
+const sh = (script: string) => ({ name: "main", image: "shell", command: ["sh", "-c", script] });
+
+/** The pod once it looks as wanted. */
+async function seen(name: string, wanted: (pod: Pod) => boolean): Promise<Pod> {
+  const pods = cluster.informers.informer(PodKind);
+  const key = { namespace: "default", name };
+  return new Promise((resolve) => {
+    const check = (): void => {
+      const pod = pods.get(key);
+      if (pod === undefined || !wanted(pod)) return;
+      stop();
+      resolve(pod);
+    };
+    const stop = pods.onChange(check);
+    check();
+  });
+}
+
+async function gone(name: string): Promise<void> {
+  const pods = cluster.informers.informer(PodKind);
+  return new Promise((resolve) => {
+    const check = (): void => {
+      if (pods.get({ namespace: "default", name }) !== undefined) return;
+      stop();
+      resolve();
+    };
+    const stop = pods.onChange(check);
+    check();
+  });
+}
+
+const logs = async (name: string, query = ""): Promise<string> => {
+  const response = await cluster.client.transport.request({ method: "GET", path: `/api/v1/namespaces/default/pods/${name}/log${query}` });
+  let text = "";
+  for await (const chunk of response.body) text += Buffer.from(chunk).toString("utf8");
+  return text;
+};
+
+const create = (pod: Draft<Pod>): Promise<Pod> => cluster.client.resource(PodKind).create(pod);
+
+test("registers the node with what it offers", async () => {
+  const node = await cluster.client.resource(NodeKind).get("node-1");
+
+  expect(node.metadata.labels).toMatchObject({ "kubernetes.io/hostname": "node-1", "kubernetes.io/os": "linux", zone: "a" });
+  expect(node.status?.allocatable).toMatchObject({ cpu: "1", pods: "110" });
+  expect(isConditionTrue(node.status?.conditions, "Ready")).toBe(canRun);
+  expect(node.status?.daemonEndpoints?.kubeletEndpoint?.Port).toBeGreaterThan(0);
+});
+
+test.runIf(canRun)("runs a pod to its end, with environment, volumes and logs", async () => {
+  await cluster.client.resource(ConfigMapKind).create({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "settings", namespace: "default" }, data: { color: "blue", "a.conf": "x=1\n" } });
+  await cluster.client.resource(SecretKind).create({ apiVersion: "v1", kind: "Secret", metadata: { name: "key", namespace: "default" }, data: { token: Buffer.from("t0p").toString("base64") } });
+
+  await create(
+    draft("once", {
+      restartPolicy: "Never",
+      initContainers: [{ name: "init", image: "shell", command: ["sh", "-c", "echo from-init >/work/f"], volumeMounts: [{ name: "work", mountPath: "/work" }] }],
+      containers: [
+        {
+          ...sh("cat /work/f /etc/app/a.conf /secrets/token; echo; echo $COLOR $(COLOR) $NAME $LIMIT; env | grep -c . >/dev/null; exit 4"),
+          env: [
+            { name: "COLOR", valueFrom: { configMapKeyRef: { name: "settings", key: "color" } } },
+            { name: "NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
+            { name: "LIMIT", valueFrom: { resourceFieldRef: { resource: "limits.memory", divisor: "1Mi" } } },
+          ],
+          resources: { limits: { memory: "64Mi", cpu: "500m" } },
+          volumeMounts: [
+            { name: "work", mountPath: "/work" },
+            { name: "conf", mountPath: "/etc/app" },
+            { name: "sec", mountPath: "/secrets" },
+          ],
+        },
+      ],
+      volumes: [
+        { name: "work", emptyDir: {} },
+        { name: "conf", configMap: { name: "settings", items: [{ key: "a.conf", path: "a.conf" }] } },
+        { name: "sec", secret: { secretName: "key" } },
+      ],
+    }),
+  );
+  const pod = await seen("once", (each) => each.status?.phase === "Failed");
+
+  expect(pod.status?.containerStatuses?.[0]?.state?.terminated).toMatchObject({ exitCode: 4, reason: "Error" });
+  expect(pod.status?.initContainerStatuses?.[0]).toMatchObject({ ready: true, state: { terminated: { exitCode: 0, reason: "Completed" } } });
+  expect(await logs("once")).toBe("from-init\nx=1\nt0p\nblue blue once 64\n");
+  expect(await logs("once", "?tailLines=1&timestamps=true")).toMatch(/^\d{4}-\S+Z blue blue once 64\n$/);
+});
+
+test.runIf(canRun)("a pod is ready when its probe says so, and leaves no trace when deleted", async () => {
+  const program = "require('http').createServer((q,r)=>{r.statusCode=q.url==='/ok'?200:500;r.end()}).listen(8080,process.env.POD_IP)";
+  await create(
+    draft("web", {
+      containers: [
+        {
+          name: "main",
+          image: "node:20",
+          args: ["-e", program],
+          ports: [{ name: "http", containerPort: 8080 }],
+          readinessProbe: { httpGet: { path: "/ok", port: "http" } },
+        },
+      ],
+    }),
+  );
+  const ready = await seen("web", (each) => isConditionTrue(each.status?.conditions, "Ready"));
+  await cluster.client.resource(PodKind).delete("web", { namespace: "default" });
+  await gone("web");
+
+  expect(ready.status).toMatchObject({ phase: "Running", podIP: expect.stringMatching(/^(198\.18|127\.)/) });
+  expect(ready.status?.conditions?.map((each) => each.type).sort()).toEqual(["ContainersReady", "Initialized", "PodReadyToStartContainers", "PodScheduled", "Ready"]);
+});
+
+test.runIf(canRun)("says why an image is unknown and how to add it", async () => {
+  await create(draft("nowhere", { containers: [{ name: "main", image: "registry.example/nothing:1" }] }));
+
+  const pod = await seen("nowhere", (each) => each.status?.containerStatuses?.[0]?.state?.waiting?.reason === "ImagePullBackOff");
+
+  expect(pod.status?.containerStatuses?.[0]?.state?.waiting?.message).toContain("catalogue");
+  const events = await cluster.client.resource(EventKind).list({ namespace: "default", fieldSelector: "involvedObject.name=nowhere" });
+  expect(events.items.map((event) => event.reason)).toContain("Failed");
+});
+
+test.runIf(canRun)("restarts what ends, and backs off", async () => {
+  await create(draft("crash", { containers: [sh("echo run; exit 1")] }));
+
+  const pod = await seen("crash", (each) => each.status?.containerStatuses?.[0]?.state?.waiting?.reason === "CrashLoopBackOff");
+
+  const status = pod.status?.containerStatuses?.[0];
+  expect(status).toMatchObject({ restartCount: 1, lastState: { terminated: { exitCode: 1, reason: "Error" } } });
+  expect(status?.state?.waiting?.message).toMatch(/^back-off 10s restarting failed container=main pod=crash_default\(/);
+  expect(await logs("crash", "?previous=true")).toBe("run\n");
+});
+
+test.runIf(canRun)("sidecars start first and end last", async () => {
+  await create(
+    draft("side", {
+      restartPolicy: "Never",
+      initContainers: [{ name: "helper", image: "shell", restartPolicy: "Always", command: ["sh", "-c", "touch /w/up; sleep 1000"], volumeMounts: [{ name: "w", mountPath: "/w" }], startupProbe: { exec: { command: ["test", "-f", "/w/up"] }, periodSeconds: 1 } }],
+      containers: [{ ...sh("test -f /w/up && echo helped"), volumeMounts: [{ name: "w", mountPath: "/w" }] }],
+      volumes: [{ name: "w", emptyDir: { medium: "Memory" } }],
+    }),
+  );
+
+  const pod = await seen("side", (each) => each.status?.phase === "Succeeded");
+
+  expect(await logs("side", "?container=main")).toBe("helped\n");
+  expect(pod.status?.initContainerStatuses?.[0]?.state?.terminated?.exitCode).toBe(143);
+});

@@ -1,0 +1,162 @@
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync } from "node:fs";
+import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
+import { requireProgram, runCommand } from "../commands.js";
+import { NodeError } from "../errors.js";
+
+/** What an image's configuration says about running it. */
+export interface OciConfig {
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  readonly env: readonly (readonly [string, string])[];
+  readonly workingDir: string;
+  readonly user: string;
+}
+
+/** An image on disk, layers laid over each other. */
+export interface UnpackedImage {
+  readonly root: string;
+  readonly digest: string;
+  readonly config: OciConfig;
+}
+
+const unpacking = new Map<string, Promise<UnpackedImage>>();
+
+/** Unpacks an OCI image layout (image-spec 1.0) below `cacheDir`, once for each digest. Layers are checked by SHA-256. */
+export async function unpackOciLayout(layout: string, cacheDir: string): Promise<UnpackedImage> {
+  const manifestDigest = await findManifest(layout);
+  const key = `${cacheDir}|${manifestDigest}`;
+  const running = unpacking.get(key) ?? unpack(layout, manifestDigest, cacheDir);
+  unpacking.set(key, running);
+  try {
+    return await running;
+  } finally {
+    unpacking.delete(key);
+  }
+}
+
+async function unpack(layout: string, digest: string, cacheDir: string): Promise<UnpackedImage> {
+  const manifest = await readBlobJson(layout, digest);
+  const configDigest = textAt(objectAt(manifest["config"]), "digest");
+  const config = readConfig(objectAt((await readBlobJson(layout, configDigest))["config"]));
+  const folder = join(cacheDir, digest.replace(":", "-"));
+  const root = join(folder, "root");
+  if (existsSync(join(folder, "complete"))) return { root, digest, config };
+  const fresh = `${folder}.new`;
+  await rm(fresh, { recursive: true, force: true });
+  await mkdir(join(fresh, "root"), { recursive: true });
+  for (const layer of listAt(manifest["layers"])) await unpackLayer(layout, objectAt(layer), join(fresh, "root"));
+  await writeFile(join(fresh, "complete"), "");
+  await rm(folder, { recursive: true, force: true });
+  await rename(fresh, folder);
+  return { root, digest, config };
+}
+
+async function findManifest(layout: string): Promise<string> {
+  const index = parseObject(await readText(join(layout, "index.json")), "index.json");
+  return pick(layout, listAt(index["manifests"]).map(objectAt));
+}
+
+/** The manifest for this machine, through nested indexes. */
+async function pick(layout: string, manifests: readonly JsonObject[]): Promise<string> {
+  const architecture = process.arch === "x64" ? "amd64" : process.arch;
+  const fits = (each: JsonObject): boolean => {
+    const platform = objectAt(each["platform"]);
+    return textAt(platform, "architecture") === architecture && textAt(platform, "os") === "linux";
+  };
+  const chosen = manifests.find(fits) ?? manifests.find((each) => each["platform"] === undefined);
+  if (chosen === undefined) {
+    throw new NodeError("ErrImagePull", `the OCI layout ${layout} has no image for linux/${architecture}`);
+  }
+  const digest = textAt(chosen, "digest");
+  if (!textAt(chosen, "mediaType").includes("index")) return digest;
+  return pick(layout, listAt((await readBlobJson(layout, digest))["manifests"]).map(objectAt));
+}
+
+async function unpackLayer(layout: string, layer: JsonObject, root: string): Promise<void> {
+  const digest = textAt(layer, "digest");
+  const path = blobPath(layout, digest);
+  await checkDigest(path, digest);
+  const owner = process.getuid?.() === 0 ? ["--same-owner"] : ["--no-same-owner"];
+  const compression = textAt(layer, "mediaType").endsWith("zstd") ? ["--zstd"] : [];
+  const result = await runCommand(requireProgram("tar"), ["-x", ...compression, "-p", ...owner, "-C", root, "-f", path]);
+  if (result.code !== 0) throw new NodeError("ErrImagePull", `layer ${digest} cannot be unpacked: ${result.stderr.slice(0, 300)}`);
+  await applyWhiteouts(root);
+}
+
+/** `.wh.name` removes what lower layers put there; `.wh..wh..opq` all of it. */
+async function applyWhiteouts(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    if (name.startsWith(".wh.")) {
+      if (!name.startsWith(".wh..wh.")) await rm(join(folder, name.slice(4)), { recursive: true, force: true });
+      await rm(path, { force: true });
+    } else if ((await lstat(path)).isDirectory()) await applyWhiteouts(path);
+  }
+}
+
+function blobPath(layout: string, digest: string): string {
+  const match = /^sha256:([0-9a-f]{64})$/.exec(digest);
+  if (match?.[1] === undefined) throw new NodeError("ErrImagePull", `the OCI layout ${layout} has a bad digest "${digest}"`);
+  return join(layout, "blobs", "sha256", match[1]);
+}
+
+async function checkDigest(path: string, digest: string): Promise<void> {
+  const hash = createHash("sha256");
+  try {
+    for await (const chunk of createReadStream(path)) hash.update(chunk);
+  } catch (error) {
+    throw new NodeError("ErrImagePull", `the layer ${digest} is missing from the OCI layout`, { cause: error });
+  }
+  if (`sha256:${hash.digest("hex")}` !== digest) throw new NodeError("ErrImagePull", `the layer ${path} is damaged: its digest differs`);
+}
+
+async function readBlobJson(layout: string, digest: string): Promise<JsonObject> {
+  return parseObject(await readText(blobPath(layout, digest)), digest);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new NodeError("ErrImagePull", `no OCI layout: ${path} cannot be read`, { cause: error });
+  }
+}
+
+function parseObject(text: string, what: string): JsonObject {
+  try {
+    const value: Json = JSON.parse(text);
+    return objectAt(value);
+  } catch (error) {
+    throw new NodeError("ErrImagePull", `${what} of the OCI layout is no JSON`, { cause: error });
+  }
+}
+
+function readConfig(config: JsonObject): OciConfig {
+  const texts = (value: Json | undefined): string[] => listAt(value).filter((each) => typeof each === "string");
+  return {
+    entrypoint: texts(config["Entrypoint"]),
+    cmd: texts(config["Cmd"]),
+    env: texts(config["Env"]).map((line): [string, string] => {
+      const equals = line.indexOf("=");
+      return [line.slice(0, equals), line.slice(equals + 1)];
+    }),
+    workingDir: textAt(config, "WorkingDir") || "/",
+    user: textAt(config, "User"),
+  };
+}
+
+function objectAt(value: Json | undefined): JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
+
+function listAt(value: Json | undefined): Json[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function textAt(object: JsonObject, name: string): string {
+  const value = object[name];
+  return typeof value === "string" ? value : "";
+}

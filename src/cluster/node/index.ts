@@ -1,0 +1,24 @@
+/**
+ * The node: what kubelet, kube-proxy and a container runtime are, for pods that run as processes of this machine. In: pods
+ * bound to the node, services, images by name. Out: running containers, statuses, logs, exec and port-forward, ClusterIPs
+ * that answer. Parts: `pods` (workers), `runtime` (processes, or a simulation), `isolation` (what the machine can),
+ * `network`, `volumes`, `probes`, `images`, `endpoint`, `proxy`. May use: kernel.
+ */
+
+export { createNodeAgent, type EndpointOptions, type NodeAgent, type NodeAgentOptions } from "./agent.js";
+export { NodeError, StartError } from "./errors.js";
+export {
+  type DirectoryImage,
+  type ImageCatalogue,
+  type ImageCatalogueOptions,
+  type ImageEntry,
+  imageCatalogue,
+  type OciImage,
+  type ProgramImage,
+  type ResolvedImage,
+} from "./images/catalogue.js";
+export { detectIsolation, type Isolation, type IsolationCapability, type IsolationMode } from "./isolation/detect.js";
+export type { NodeCapacity } from "./machine.js";
+export { createPodNetwork, type PodNetwork } from "./network/index.js";
+export { type ProcessRuntimeOptions, processRuntime } from "./runtime/process.js";
+export type { PodRuntime } from "./runtime/types.js";

@@ -1,0 +1,64 @@
+import { isAbsolute } from "node:path";
+import type { Container, Pod } from "../../../kernel/kinds/index.js";
+import { NodeError } from "../errors.js";
+import type { ContainerMount, ContainerSpec } from "../runtime/types.js";
+import type { PodContext } from "./context.js";
+import { expandVariables, resolveEnvironment } from "./env.js";
+import { limitsOf, userOf } from "./limits.js";
+
+interface SpecRequest {
+  readonly context: PodContext;
+  readonly pod: Pod;
+  readonly container: Container;
+  readonly podIp: string;
+  readonly attempt: number;
+}
+
+/** Resolves everything that a container names: image, environment, volumes, user. Throws a `NodeError` whose code is the waiting reason. */
+export async function buildContainerSpec(request: SpecRequest): Promise<{ spec: ContainerSpec; warning?: string }> {
+  const { context, pod, container, podIp, attempt } = request;
+  const image = await context.images.resolve(container.image ?? "");
+  const env = await resolveEnvironment({
+    pod,
+    container,
+    podIp,
+    hostIp: context.hostIp,
+    imageEnv: image.env,
+    services: context.services(),
+    sources: context.volumes.sources,
+    allocatable: context.allocatable,
+  });
+  const expand = (texts: readonly string[] | undefined): string[] => (texts ?? []).map((text) => expandVariables(text, env));
+  const given = expand(container.command);
+  const args = expand(container.args);
+  const command = given.length > 0 ? [...given, ...args] : [...image.entrypoint, ...(args.length > 0 ? args : image.cmd)];
+  if (command.length === 0) throw new NodeError("CreateContainerError", `no command specified: image "${container.image}" has no entrypoint`);
+  const terminationMessagePath = container.terminationMessagePath ?? "/dev/termination-log";
+  if (!isAbsolute(terminationMessagePath)) throw new NodeError("CreateContainerConfigError", `terminationMessagePath "${terminationMessagePath}" is not absolute`);
+  const spec: ContainerSpec = {
+    podUid: pod.metadata.uid,
+    name: container.name,
+    attempt,
+    image: container.image ?? "",
+    imageId: image.id,
+    command,
+    env: [...env],
+    workingDir: container.workingDir ?? image.workingDir,
+    mounts: mountsOf(request, env),
+    imagePaths: image.paths,
+    limits: limitsOf(container),
+    user: userOf(pod, container, image),
+    stdin: container.stdin === true,
+    terminationMessagePath,
+    annotations: pod.metadata.annotations ?? {},
+    ...(image.root === undefined ? {} : { imageRoot: image.root }),
+  };
+  return image.warning === undefined ? { spec } : { spec, warning: image.warning };
+}
+
+function mountsOf({ context, pod, container }: SpecRequest, env: ReadonlyMap<string, string>): ContainerMount[] {
+  const mounts = context.volumes.mountsOf(pod, container, env);
+  const hosts = context.hosts.pathOf(pod.metadata.uid);
+  const isTaken = mounts.some((mount) => mount.containerPath === "/etc/hosts");
+  return hosts === undefined || isTaken ? mounts : [...mounts, { containerPath: "/etc/hosts", hostPath: hosts, readOnly: false }];
+}
