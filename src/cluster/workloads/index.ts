@@ -4,6 +4,7 @@
  */
 import type { ControllerSpec } from "../../kernel/control/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
+import { daemonSetController } from "./daemonset/daemonset.controller.js";
 import { deploymentController } from "./deployment/deployment.controller.js";
 import { garbageCollector } from "./garbage/index.js";
 import { jobController } from "./job/job.controller.js";
@@ -17,6 +18,7 @@ import {
   rootCaPublisher,
   serviceAccountController,
 } from "./serviceaccount/index.js";
+import { statefulSetController } from "./statefulset/statefulset.controller.js";
 
 /** What the controllers of one cluster need. */
 export interface WorkloadOptions {
@@ -41,6 +43,8 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
     schedulerController(options),
     deploymentController(),
     replicaSetController(),
+    statefulSetController(),
+    daemonSetController(),
     jobController(),
   ];
 }

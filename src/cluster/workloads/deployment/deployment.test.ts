@@ -152,7 +152,9 @@ test("Recreate lets no two templates run at once", async () => {
 
   const mixes = new Set<string>();
   await play.until(async () => {
-    mixes.add([...new Set((await pods("swap")).map((pod) => pod.spec.containers[0]?.image))].toSorted().join("+"));
+    mixes.add(
+      [...new Set((await pods("swap")).map((pod) => pod.spec.containers[0]?.image ?? ""))].toSorted().join("+"),
+    );
     return isDone("swap", "two");
   });
 
