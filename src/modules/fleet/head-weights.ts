@@ -223,7 +223,7 @@ export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string): Ro
     backends: plan.backends.map(
       (backend): BackendInput => ({
         name: backend.name,
-        host: backend.host,
+        ...(backend.host === "" ? {} : { host: backend.host }),
         addresses: backend.address === undefined ? [] : [backend.address],
         weight: backend.weightGiven,
         health: {
