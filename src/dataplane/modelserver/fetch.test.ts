@@ -54,7 +54,10 @@ function answer(store: Store, request: IncomingMessage, response: ServerResponse
   const url = new URL(request.url ?? "/", "http://127.0.0.1");
   store.authorizations.add(request.headers.authorization?.split(",")[0] ?? "none");
   const key = decodeURIComponent(url.pathname.replace(/^\/bucket\/?/, ""));
-  if (key === "") return void list(store, url, response);
+  if (key === "") {
+    list(store, url, response);
+    return;
+  }
   const range = request.headers.range ?? "";
   const fault = store.fault(key, range, store.reads.filter((read) => read === `${key} ${range}`).length);
   store.reads.push(`${key} ${range}`);

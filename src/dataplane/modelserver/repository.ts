@@ -62,13 +62,19 @@ export interface Repository {
   close(): Promise<void>;
 }
 
+interface FailedVersion {
+  readonly version: string;
+  readonly error: ModelError;
+  readonly reason: string;
+}
+
 interface Slot {
   state: "READY" | "LOADING" | "UNAVAILABLE";
   /** Words for people when it is not ready. */
   reason: string;
   config: Json;
   versions: readonly { served: ServedModel; engine: Engine }[];
-  failed: readonly { version: string; reason: string }[];
+  failed: readonly FailedVersion[];
 }
 
 /** Opens a repository; nothing is loaded yet. */
@@ -106,8 +112,7 @@ class FolderRepository implements Repository {
       const config = await readModelConfig(folder);
       const loaded = await loadVersions(name, await listVersions(folder, config.versionPolicy), config, this.#options);
       const [failure] = loaded.failed;
-      if (loaded.versions.length === 0 && failure !== undefined)
-        throw new ModelError("ModelLoadFailed", failure.reason);
+      if (loaded.versions.length === 0 && failure !== undefined) throw failure.error;
       Object.assign(slot, { ...loaded, state: "READY", config: config.raw, reason: "" });
       this.#options.log.info("model loaded", { model: name, versions: this.versions(name) });
       await Promise.all(before.map(closeVersion));
@@ -210,7 +215,7 @@ async function loadVersions(
   options: RepositoryOptions,
 ): Promise<Pick<Slot, "versions" | "failed">> {
   const versions: { served: ServedModel; engine: Engine }[] = [];
-  const failed: { version: string; reason: string }[] = [];
+  const failed: FailedVersion[] = [];
   for (const { version, file } of files) {
     try {
       const engine = await loadEngine(file, { threads: options.threads });
@@ -224,10 +229,9 @@ async function loadVersions(
       });
       versions.push({ engine, served: { name, version, inputs: engine.inputs, outputs: engine.outputs, batcher } });
     } catch (error) {
-      failed.push({
-        version,
-        reason: `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`,
-      });
+      const known =
+        error instanceof ModelError ? error : new ModelError("ModelLoadFailed", messageOf(error), { cause: error });
+      failed.push({ version, error: known, reason: `${known.reason}: ${known.message}` });
     }
   }
   return { versions, failed };
