@@ -18,7 +18,11 @@ export async function getObject({ request, key, store }: S3Operation): Promise<S
   if (request.method === "HEAD") {
     return {
       status: 200,
-      headers: { ...objectHeaders(info, request.query), "content-length": String(info.sizeBytes) },
+      headers: {
+        ...objectHeaders(info, request.query),
+        ...checksumHeader(info),
+        "content-length": String(info.sizeBytes),
+      },
     };
   }
   const read = await store.get(key, { ...(range === undefined ? {} : { range }), signal: request.signal });
@@ -30,7 +34,7 @@ function objectAnswer(read: BlobRead, query: URLSearchParams): S3Answer {
   const { info, range } = read;
   const length = range === undefined ? info.sizeBytes : range.end - range.start + 1;
   const headers = { ...objectHeaders(info, query), "content-length": String(length) };
-  if (range === undefined) return { status: 200, headers, body: read.body };
+  if (range === undefined) return { status: 200, headers: { ...headers, ...checksumHeader(info) }, body: read.body };
   return {
     status: 206,
     headers: { ...headers, "content-range": `bytes ${range.start}-${range.end}/${info.sizeBytes}` },
@@ -45,11 +49,15 @@ function objectHeaders(info: BlobInfo, query: URLSearchParams): Record<string, s
     "last-modified": new Date(info.modifiedMs).toUTCString(),
     etag: `"${info.etag}"`,
     "accept-ranges": "bytes",
-    ...(info.sha256 === undefined
-      ? {}
-      : { "x-amz-checksum-sha256": Buffer.from(info.sha256, "hex").toString("base64") }),
     ...(disposition === null ? {} : { "content-disposition": disposition }),
   };
+}
+
+/** Only beside the whole content: clients check what they read against it. */
+function checksumHeader(info: BlobInfo): Record<string, string> {
+  return info.sha256 === undefined
+    ? {}
+    : { "x-amz-checksum-sha256": Buffer.from(info.sha256, "hex").toString("base64") };
 }
 
 function noSuchKey(key: string): S3Error {
