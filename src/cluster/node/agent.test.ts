@@ -36,6 +36,13 @@ let agent: NodeAgent;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "argosy-node-"));
   cluster = await startTestCluster();
+  // Usually a controller's work.
+  await cluster.client.resource(ConfigMapKind).create({
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "kube-root-ca.crt", namespace: "default" },
+    data: { "ca.crt": cluster.server.caPem },
+  });
   network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
   await network.start();
   agent = newAgent();

@@ -133,7 +133,8 @@ async function resolveEntry(image: string, entry: ImageEntry, options: ImageCata
 function interpreterPaths(program: string | undefined): string[] {
   if (program?.startsWith("/") !== true || !existsSync(program)) return [];
   const real = realpathSync(program);
-  return [...new Set([installationOf(program), installationOf(real)])];
+  // What lies in the machine's own userland is visible anyway.
+  return [...new Set([program, real].filter((path) => !/^\/(usr\/(local\/)?)?s?bin\//.test(path)).map(installationOf))];
 }
 
 function installationOf(program: string): string {

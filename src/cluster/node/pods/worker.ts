@@ -11,7 +11,7 @@ import { type PodView, podStatusOf } from "./status.js";
 type Stage = "running" | "stopping" | "over" | "gone";
 
 const firstRetryMs = 500;
-const maxRetryMs = 120_000;
+const maxRetryMs = 10_000;
 /** Sidecars that are left when the grace is used up get this much. */
 const minSidecarGraceMs = 2_000;
 
