@@ -6,6 +6,7 @@ import type { ControllerSpec } from "../../kernel/control/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { daemonSetController } from "./daemonset/daemonset.controller.js";
 import { deploymentController } from "./deployment/deployment.controller.js";
+import { disruptionController } from "./disruption/index.js";
 import { garbageCollector } from "./garbage/index.js";
 import { jobController } from "./job/job.controller.js";
 import { namespaceController } from "./namespace/index.js";
@@ -40,6 +41,7 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
     eventCleaner(),
     garbageCollector(),
     endpointSliceController(),
+    disruptionController(),
     schedulerController(options),
     deploymentController(),
     replicaSetController(),
