@@ -4,6 +4,8 @@ import { type ClusterAccess, createManager } from "../../kernel/control/index.js
 import { InputError } from "../../kernel/errors/index.js";
 import { defineKind } from "../../kernel/kinds/define-kind.js";
 import {
+  ClusterRoleBindingKind,
+  ClusterRoleKind,
   type Draft,
   type JsonObject,
   type KindDefinition,
@@ -11,6 +13,7 @@ import {
   type Resource,
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
+import type { PolicyRule } from "../../kernel/module/types.js";
 import { s } from "../../kernel/schema/index.js";
 import { memoryLedger } from "../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
@@ -22,7 +25,7 @@ import {
   HyperMLServiceKind,
   WorkKind,
 } from "./kinds.js";
-import { createFleetModule, type FleetOptions } from "./module.js";
+import { createFleetModule, DELIVERY_RULES, type FleetOptions } from "./module.js";
 
 /** For tests: the shape of MLService as far as the fleet looks at it. */
 export const TestServiceKind: KindDefinition<Resource<JsonObject, JsonObject>> = defineKind({
@@ -67,6 +70,9 @@ export function recordingGateway(): GatewayDriver & {
   };
 }
 
+/** For tests: the identity that controllers have. */
+export const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
+
 /** For tests: a hub with running fleet controllers and its members. */
 export interface TestFleet {
   readonly hub: TestCluster;
@@ -91,13 +97,17 @@ export async function startFleet(
   const clock = systemClock;
   const kinds = [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind];
   const [hub, ...others] = await Promise.all([
-    startTestCluster({ name: "hub", kinds }),
-    ...names.map((name) => startTestCluster({ name, kinds: [TestServiceKind, TestRuntimeKind] })),
+    startTestCluster({ name: "hub", kinds, tokens: [AGENT] }),
+    ...names.map((name) => startTestCluster({ name, kinds: [TestServiceKind, TestRuntimeKind], tokens: [AGENT] })),
   ]);
   const members = new Map(others.map((member) => [member.name, member]));
   const cut = new Set<string>();
   const ledger = memoryLedger({ clock });
-  const accesses = new Map([...members].map(([name, member]) => [name, cuttable(member, () => cut.has(name))]));
+  // Everything runs with the rights that the module asks for, and no more.
+  for (const member of others) await grant(member, DELIVERY_RULES);
+  const accesses = new Map(
+    others.map((member) => [member.name, cuttable(member.as(AGENT.token), () => cut.has(member.name))]),
+  );
   const module = createFleetModule({
     members: (name) => accesses.get(name),
     gateway: options.gateway ?? recordingGateway(),
@@ -107,8 +117,10 @@ export async function startFleet(
     callTimeoutMs: 300,
     ...options.fleet,
   });
-  const manager = createManager({ cluster: hub, clock, random: hub.random, log: silentLogger });
-  for (const controller of module.controllers("continuum", hub)) manager.add(controller);
+  await grant(hub, module.rules.continuum ?? []);
+  const agent = hub.as(AGENT.token);
+  const manager = createManager({ cluster: agent, clock, random: hub.random, log: silentLogger });
+  for (const controller of module.controllers("continuum", agent)) manager.add(controller);
   manager.start();
   await hub.client
     .resource(NamespaceKind)
@@ -138,6 +150,25 @@ export async function startFleet(
   };
 }
 
+/** For tests: lets the agent do what the rules say. */
+export async function grant(cluster: TestCluster, rules: readonly PolicyRule[]): Promise<void> {
+  const name = "test-agent";
+  const group = "rbac.authorization.k8s.io";
+  await cluster.client.resource(ClusterRoleKind).create({
+    apiVersion: `${group}/v1`,
+    kind: "ClusterRole",
+    metadata: { name },
+    rules: JSON.parse(JSON.stringify(rules)),
+  });
+  await cluster.client.resource(ClusterRoleBindingKind).create({
+    apiVersion: `${group}/v1`,
+    kind: "ClusterRoleBinding",
+    metadata: { name },
+    roleRef: { apiGroup: group, kind: "ClusterRole", name },
+    subjects: [{ kind: "User", name: AGENT.user.username, apiGroup: group }],
+  });
+}
+
 /** For tests: a Cluster object. */
 export function clusterDraft(name: string, annotations: Record<string, string> = {}): Draft<Cluster> {
   return {
@@ -149,7 +180,7 @@ export function clusterDraft(name: string, annotations: Record<string, string> =
 }
 
 /** An access whose requests hang while it is cut. */
-function cuttable(member: TestCluster, isCut: () => boolean): ClusterAccess {
+function cuttable(member: ClusterAccess, isCut: () => boolean): ClusterAccess {
   const { client } = member;
   const hang = new Promise<never>(() => {});
   const guard = <T extends object>(target: T): T =>

@@ -17,9 +17,10 @@ import {
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import { startTestCluster } from "../../testing/index.js";
-import { eventually, startFleet, type TestFleet, TestServiceKind } from "./fixture.js";
+import { AGENT, eventually, grant, startFleet, type TestFleet, TestServiceKind } from "./fixture.js";
 import { ingressController } from "./ingress.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind } from "./kinds.js";
+import { INGRESS_RULES } from "./module.js";
 import { ARGOSY } from "./names.js";
 
 const closing: (() => Promise<unknown>)[] = [];
@@ -304,9 +305,15 @@ test("weights follow the annotation; faults are named; a head ingress by hand is
 
 test("an Ingress of class argosy leads to ready pods, by host and path, and follows their EndpointSlices", async () => {
   const gateway = await startGateway();
-  const cluster = await startTestCluster({ name: "cloud" });
+  const cluster = await startTestCluster({ name: "cloud", tokens: [AGENT] });
   closing.push(() => cluster.close());
-  const manager = createManager({ cluster, clock: systemClock, random: systemRandom, log: silentLogger });
+  await grant(cluster, INGRESS_RULES);
+  const manager = createManager({
+    cluster: cluster.as(AGENT.token),
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+  });
   manager.add(
     ingressController({
       gateway: gateway.driver,

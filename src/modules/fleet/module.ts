@@ -27,7 +27,8 @@ export interface FleetOptions {
 const READ = ["get", "list", "watch"] as const;
 const WRITE = [...READ, "create", "update", "patch", "delete"] as const;
 
-const INGRESS_RULES: readonly PolicyRule[] = [
+/** What an ingress controller must be allowed in its cluster. */
+export const INGRESS_RULES: readonly PolicyRule[] = [
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: READ },
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses/status"], verbs: ["get", "update", "patch"] },
   { apiGroups: [""], resources: ["services"], verbs: READ },
