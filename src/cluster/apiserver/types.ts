@@ -140,8 +140,6 @@ export interface ResourceType extends Kind {
   prepareForCreate(object: JsonObject, context: WriteContext): void;
   /** On update: status or spec carried over from `old` by subresource, generation raised when the rest changed. */
   prepareForUpdate(object: JsonObject, old: JsonObject, context: WriteContext): void;
-  /** Once, when deletion is first asked for and before finalizers are looked at: may add finalizers and change the status. */
-  prepareForDelete?(object: JsonObject, context: WriteContext): void;
   validateCreate(object: JsonObject, context: WriteContext): StatusCause[] | Promise<StatusCause[]>;
   validateUpdate(object: JsonObject, old: JsonObject, context: WriteContext): StatusCause[] | Promise<StatusCause[]>;
   /** Stored (storage version) → this version, and back. Identity for most. */
@@ -154,6 +152,8 @@ export interface ResourceType extends Kind {
   readonly columns: readonly TableColumn[];
   /** Cells of one Table row, in the order of `columns`. `now` for ages. */
   cells(object: JsonObject, now: number): (string | number | boolean | null)[];
+  /** Goes out as a `Warning` with every answer about this kind: the version is deprecated. */
+  readonly deprecation?: string;
   /** How objects of this kind go; absent: at once, unless finalizers hold them. */
   readonly deletion?: DeletionRules;
   /** Merges by schema: strategic (native kinds only; CRDs answer 415) and server-side apply. */

@@ -130,6 +130,7 @@ const showModes = (list: Json | undefined): string =>
     .join(",");
 
 const claim: Behaviour = {
+  ownChecks: ["spec.accessModes"],
   defaults(object) {
     setDefaultText(ensureObject(object, "spec"), "volumeMode", "Filesystem");
   },

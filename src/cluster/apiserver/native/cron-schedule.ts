@@ -39,7 +39,7 @@ function partFault(part: string, range: Range): string | undefined {
   if (span === "*" || span === "?") return undefined;
   const [from = "", to = from, ...more] = span.split("-");
   if (more.length > 0) return `too many hyphens: ${part}`;
-  const [start, end] = [valueOf(from, range), valueOf(to, range)];
+  const [start, end] = [numberOf(from, range), numberOf(to, range)];
   if (start === undefined) return `failed to parse int from ${from}: strconv.Atoi: parsing "${from}": invalid syntax`;
   if (end === undefined) return `failed to parse int from ${to}: strconv.Atoi: parsing "${to}": invalid syntax`;
   if (start < range.minimum) return `beginning of range (${start}) below minimum (${range.minimum}): ${part}`;
@@ -47,7 +47,7 @@ function partFault(part: string, range: Range): string | undefined {
   return start > end ? `beginning of range (${start}) beyond end of range (${end}): ${part}` : undefined;
 }
 
-function valueOf(text: string, range: Range): number | undefined {
+function numberOf(text: string, range: Range): number | undefined {
   const named = range.names.indexOf(text.toLowerCase());
   if (named >= 0) return named + range.minimum;
   return /^\d+$/.test(text) ? Number(text) : undefined;

@@ -47,11 +47,7 @@ function validateDefinition(object: JsonObject, faults: Faults): void {
     for (const fault of groupFaults) faults.invalid("spec.group", group, fault);
     if (groupFaults.length === 0 && !group.includes("."))
       faults.invalid("spec.group", group, "should be a domain with at least one dot");
-    if (protectedGroup.test(group) && asString(asObject(at(object, "metadata", "annotations"))[approval]) === "")
-      faults.required(
-        `metadata.annotations[${approval}]`,
-        `protected groups must have approval annotation "${approval}", see https://github.com/kubernetes/enhancements/pull/1111`,
-      );
+    if (protectedGroup.test(group)) validateApproval(asObject(at(object, "metadata", "annotations"))[approval], faults);
   }
   if (!["Cluster", "Namespaced"].includes(asString(spec["scope"])) && asString(spec["scope"]) !== "")
     faults.unsupported("spec.scope", spec["scope"], ["Cluster", "Namespaced"]);
@@ -60,13 +56,30 @@ function validateDefinition(object: JsonObject, faults: Faults): void {
   const strategy = asString(at(spec, "conversion", "strategy"));
   if (!["None", "Webhook"].includes(strategy))
     faults.unsupported("spec.conversion.strategy", strategy, ["None", "Webhook"]);
-  else if (strategy === "Webhook" && isEmpty(at(spec, "conversion", "webhook", "clientConfig")))
-    faults.required("spec.conversion.webhook.clientConfig", "required when strategy is set to Webhook");
+  else if (strategy === "Webhook") {
+    if (isEmpty(at(spec, "conversion", "webhook", "conversionReviewVersions")))
+      faults.required("spec.conversion.conversionReviewVersions");
+    if (isEmpty(at(spec, "conversion", "webhook", "clientConfig")))
+      faults.required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook");
+  }
   if (spec["preserveUnknownFields"] === true)
     faults.invalid(
       "spec.preserveUnknownFields",
       true,
       "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+    );
+}
+
+function validateApproval(value: Json | undefined, faults: Faults): void {
+  const see = "see https://github.com/kubernetes/enhancements/pull/1111";
+  const path = `metadata.annotations[${approval}]`;
+  const text = asString(value);
+  if (text === "") faults.required(path, `protected groups must have approval annotation "${approval}", ${see}`);
+  else if (!text.startsWith("unapproved") && !/^https?:\/\/[^/]/.test(text))
+    faults.invalid(
+      path,
+      text,
+      `protected groups must have approval annotation "${approval}" with either a URL or a reason starting with "unapproved", ${see}`,
     );
 }
 
@@ -101,6 +114,8 @@ function validateVersions(spec: JsonObject, stored: readonly Json[], faults: Fau
     // With one version upstream reports as if it were the top-level field of old.
     validateVersion(version, versions.length === 1 ? "spec" : `spec.versions[${index}]`, index, faults);
   }
+  if (names.size < versions.length)
+    faults.invalid("spec.versions", versions.map(goVersion), "must contain unique version names");
   const storage = versions.filter((version) => version["storage"] === true);
   if (storage.length !== 1)
     faults.invalid("spec.versions", versions.map(goVersion), "must have exactly one version marked as storage version");
@@ -198,15 +213,10 @@ const definition: Behaviour = {
   prepare(object, old, context) {
     if (old !== undefined && context.subresource === "") storeVersions(object, ensureObject(object, "status"));
   },
-  prepareForDelete(object, context) {
-    const metadata = ensureObject(object, "metadata");
-    const finalizers = asList(metadata["finalizers"]);
-    if (!finalizers.includes(cleanupFinalizer)) metadata["finalizers"] = [...finalizers, cleanupFinalizer];
-    setTerminating(object, "True", {
-      reason: "InstanceDeletionPending",
-      message: "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
-      now: context.now,
-    });
+  deletion: {
+    returnsObject: true,
+    isHeld: (object) => at(object, "metadata", "deletionTimestamp") === undefined,
+    begin: beginDeletion,
   },
   validate: validateDefinition,
   validateUpdate(object, old, faults) {
@@ -218,6 +228,17 @@ const definition: Behaviour = {
     immutable(object, old, ["spec", "names", "kind"], faults);
   },
 };
+
+function beginDeletion(object: JsonObject): void {
+  const metadata = ensureObject(object, "metadata");
+  const finalizers = asList(metadata["finalizers"]);
+  if (!finalizers.includes(cleanupFinalizer)) metadata["finalizers"] = [...finalizers, cleanupFinalizer];
+  setTerminating(object, "True", {
+    reason: "InstanceDeletionPending",
+    message: "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    now: asString(metadata["deletionTimestamp"]),
+  });
+}
 
 /** CustomResourceDefinitions. */
 export const definitionBehaviours: BehaviourTable = { "apiextensions.k8s.io/CustomResourceDefinition": definition };

@@ -84,6 +84,7 @@ function validateJobSpec(spec: JsonObject, path: string, faults: Faults): void {
 }
 
 const job: Behaviour = {
+  ownChecks: ["spec.template.spec.restartPolicy"],
   generation: true,
   defaults(object) {
     const spec = ensureObject(object, "spec");

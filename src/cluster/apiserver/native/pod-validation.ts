@@ -13,10 +13,15 @@ import { asList, asNumber, asObject, asObjects, asString, at, isEmpty } from "..
 import { nonNegative } from "./common.js";
 import { validateProbes } from "./probe-validation.js";
 
+const restartPolicies = ["Always", "OnFailure", "Never"];
+
 /** Checks a pod spec, in pods and in templates; `path` is that of the spec. */
 export function validatePodSpec(spec: JsonObject, path: string, faults: Faults): void {
   const volumes = validateVolumes(spec["volumes"], `${path}.volumes`, faults);
   const names = new Set<string>();
+  const policy = asString(spec["restartPolicy"]);
+  if (policy !== "" && !restartPolicies.includes(policy))
+    faults.unsupported(`${path}.restartPolicy`, policy, restartPolicies);
   if (isEmpty(spec["containers"])) faults.required(`${path}.containers`);
   for (const field of ["containers", "initContainers"]) {
     for (const [index, container] of asObjects(spec[field]).entries())

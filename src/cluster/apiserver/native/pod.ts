@@ -93,6 +93,7 @@ const selectable = {
 /** Pods and their templates. */
 export const podBehaviours: BehaviourTable = {
   "/Pod": {
+    ownChecks: ["spec.restartPolicy"],
     generation: true,
     defaults: (pod) => defaultPod(asObject(pod["spec"])),
     prepare: (pod, old, context) => preparePod(pod, old, context.subresource),

@@ -176,6 +176,7 @@ function validateEndpointAddress(value: Json | undefined, path: string, faults: 
 }
 
 const endpoints: Behaviour = {
+  deprecation: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
   defaults(object) {
     for (const subset of asObjects(object["subsets"]))
       for (const port of asObjects(subset["ports"])) setDefaultText(port, "protocol", "TCP");

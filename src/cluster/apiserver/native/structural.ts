@@ -7,6 +7,7 @@ import { schemaOf } from "../registry/schema-json.unsafe.js";
 const types = ["array", "boolean", "integer", "number", "object", "string"];
 const never = [
   "$ref",
+  "additionalItems",
   "definitions",
   "dependencies",
   "deprecated",
@@ -19,6 +20,13 @@ const never = [
 ];
 /** Keywords that say what a value is; they belong outside of allOf, anyOf, oneOf and not. */
 const structuralOnly = ["type", "default", "additionalProperties", "nullable", "title", "description"];
+
+/** What "nothing" is called for a keyword. */
+const emptiness: Readonly<Record<string, string>> = {
+  default: "undefined",
+  additionalProperties: "undefined",
+  nullable: "false",
+};
 
 /** Checks that a CRD's schema is structural (KEP-1693) and that its Kubernetes keywords fit together. */
 export function validateStructure(schema: JsonObject, path: string, faults: Faults): void {
@@ -53,7 +61,7 @@ function validateNode(schema: JsonObject, path: string, context: Context): void 
       `${path}.uniqueItems`,
       "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
     );
-  validateType(schema, path, context);
+  if (schema["$ref"] === undefined) validateType(schema, path, context);
   validatePattern(schema, path, faults);
   validateListType(schema, path, faults);
   const { properties, additionalProperties, items } = schema;
@@ -82,7 +90,6 @@ function validateType(schema: JsonObject, path: string, { faults, root }: Contex
         `must not be empty for specified ${path.endsWith(".items") ? "array items" : "object fields"}`,
       );
   } else if (!types.includes(type)) faults.unsupported(`${path}.type`, type, types);
-  else if (either) faults.forbidden(`${path}.type`, "must be empty if x-kubernetes-int-or-string is true");
   if (schema["x-kubernetes-embedded-resource"] === true) {
     if (type !== "object")
       faults.invalid(`${path}.type`, type, "must be object if x-kubernetes-embedded-resource is true");
@@ -191,7 +198,7 @@ function validatePart(
     const value = part[keyword];
     if (value === undefined || value === "" || value === false) continue;
     if (keyword === "type" && either) continue;
-    faults.forbidden(`${path}.${keyword}`, "must be empty to be structural");
+    faults.forbidden(`${path}.${keyword}`, `must be ${emptiness[keyword] ?? "empty"} to be structural`);
   }
   for (const keyword of Object.keys(part))
     if (keyword.startsWith("x-kubernetes-") && keyword !== "x-kubernetes-validations")

@@ -53,6 +53,7 @@ function percentOrCount(value: JsonObject[string], path: string, faults: Faults)
 const isNone = (value: JsonObject[string]): boolean => value === 0 || value === "0%";
 
 const deployment: Behaviour = {
+  ownChecks: ["spec.template.spec.restartPolicy", "spec.strategy.type"],
   generation: true,
   defaults(object) {
     const spec = specOf(object);
@@ -74,6 +75,7 @@ const deployment: Behaviour = {
       nonNegative(spec, field, "spec", faults);
     validateTemplate(spec, "deployment", faults);
     alwaysRestarts(spec, faults);
+    knownStrategy(spec, "strategy", ["Recreate", "RollingUpdate"], faults);
     validateRollingUpdate(asObject(spec["strategy"]), faults);
     const deadline = countAt(spec, "progressDeadlineSeconds");
     if (deadline <= countAt(spec, "minReadySeconds") && deadline !== 0)
@@ -88,6 +90,12 @@ const deployment: Behaviour = {
   ],
 };
 
+/** Upstream shows the whole struct, in Go's names. */
+function knownStrategy(spec: JsonObject, field: string, known: readonly string[], faults: Faults): void {
+  const type = asString(at(spec, field, "type"));
+  if (!known.includes(type)) faults.unsupported(`spec.${field}`, { Type: type, RollingUpdate: null }, known);
+}
+
 function validateRollingUpdate(strategy: JsonObject, faults: Faults): void {
   const rolling = strategy["rollingUpdate"];
   if (strategy["type"] === "Recreate" && rolling !== undefined)
@@ -101,6 +109,7 @@ function validateRollingUpdate(strategy: JsonObject, faults: Faults): void {
 }
 
 const replicaSet: Behaviour = {
+  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type"],
   generation: true,
   defaults(object) {
     setDefault(specOf(object), "replicas", 1);
@@ -133,6 +142,7 @@ const statefulSetChangeable = [
 ];
 
 const statefulSet: Behaviour = {
+  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type"],
   generation: true,
   defaults(object) {
     const spec = specOf(object);
@@ -156,6 +166,7 @@ const statefulSet: Behaviour = {
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
+    knownStrategy(spec, "updateStrategy", ["RollingUpdate", "OnDelete"], faults);
     validateTemplate(spec, "statefulset", faults);
     alwaysRestarts(spec, faults);
   },
@@ -180,6 +191,7 @@ const statefulSet: Behaviour = {
 const templateGeneration = "deprecated.daemonset.template.generation";
 
 const daemonSet: Behaviour = {
+  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type"],
   generation: true,
   defaults(object) {
     const spec = specOf(object);
@@ -202,6 +214,7 @@ const daemonSet: Behaviour = {
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     for (const field of ["minReadySeconds", "revisionHistoryLimit"]) nonNegative(spec, field, "spec", faults);
+    knownStrategy(spec, "updateStrategy", ["RollingUpdate", "OnDelete"], faults);
     validateTemplate(spec, "daemonset", faults);
     alwaysRestarts(spec, faults);
   },

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import type { TableColumn, WriteContext } from "../types.js";
+import type { DeletionRules, TableColumn, WriteContext } from "../types.js";
 import type { Faults } from "./faults.js";
 
 /** A column that has a value for an object. */
@@ -18,8 +18,12 @@ export interface Behaviour {
   readonly generation?: boolean;
   /** On create and update, after the server's own preparation. */
   readonly prepare?: (object: JsonObject, old: JsonObject | undefined, context: WriteContext) => void;
-  /** When deletion is first asked for. */
-  readonly prepareForDelete?: (object: JsonObject, context: WriteContext) => void;
+  /** What is peculiar to deletion. */
+  readonly deletion?: DeletionRules;
+  /** Answers about this kind warn with these words. */
+  readonly deprecation?: string;
+  /** Paths (without indexes) whose enumerated values the kind checks itself, in other words than the schema's. */
+  readonly ownChecks?: readonly string[];
   /** Status of a new object, where it is not simply empty. */
   readonly initialStatus?: (object: JsonObject) => JsonObject;
   /** Create does not drop the status that was sent (kinds whose strategy keeps it). */

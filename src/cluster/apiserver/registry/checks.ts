@@ -10,54 +10,68 @@ function hasChecks(shape: Shape): boolean {
   const known = worthChecking.get(shape);
   if (known !== undefined) return known;
   worthChecking.set(shape, true);
-  const below = [
-    ...[...shape.fields.values()].map((field) => field.shape),
-    ...(shape.items === undefined ? [] : [shape.items]),
-    ...(shape.values === undefined ? [] : [shape.values]),
-  ];
+  const fields = [...shape.fields.values()];
+  const below = [...fields.map((field) => field.shape), shape.items, shape.values].filter((one) => one !== undefined);
   const found =
     shape.enum !== undefined ||
-    [...shape.fields.values()].some((field) => field.required && field.shape.type === "string") ||
+    fields.some((field) => field.required && field.shape.type === "string") ||
     below.some(hasChecks);
   worthChecking.set(shape, found);
   return found;
 }
 
+interface Checking {
+  readonly faults: Faults;
+  /** Paths without indexes that are checked elsewhere. */
+  readonly skipped: ReadonlySet<string>;
+}
+
 /** What schemas alone say of a native object: enumerated texts and required texts. Status and metadata are not looked at. */
-export function checkBySchema(shape: Shape, object: JsonObject, faults: Faults): void {
+export function checkBySchema(shape: Shape, object: JsonObject, checking: Checking): void {
   for (const field of shape.fields.values()) {
     if (field.name === "metadata" || field.name === "status") continue;
     const value = object[field.name];
-    if (value !== undefined && hasChecks(field.shape)) checkValue(field.shape, value, field.name, faults);
+    if (isMissing(field.required && field.shape.type === "string", value)) checking.faults.required(field.name);
+    else if (value !== undefined && hasChecks(field.shape)) checkValue(field.shape, value, field.name, checking);
   }
 }
 
-function checkValue(shape: Shape, value: Json, path: string, faults: Faults): void {
-  if (Array.isArray(value)) {
-    const { items } = shape;
-    if (items !== undefined && hasChecks(items))
-      for (const [index, item] of value.entries()) checkValue(items, item, `${path}[${index}]`, faults);
-  } else if (isObject(value)) checkObject(shape, value, path, faults);
-  else if (typeof value === "string" && value !== "" && shape.enum !== undefined && !shape.enum.includes(value))
-    faults.unsupported(
-      path,
-      value,
-      shape.enum.filter((item): item is string => typeof item === "string" && item !== ""),
-    );
+function isMissing(required: boolean, value: Json | undefined): boolean {
+  return required && (value === undefined || value === "");
 }
 
-function checkObject(shape: Shape, value: JsonObject, path: string, faults: Faults): void {
+function checkValue(shape: Shape, value: Json, path: string, checking: Checking): void {
+  if (Array.isArray(value)) {
+    const { items } = shape;
+    if (items === undefined || !hasChecks(items)) return;
+    for (const [index, item] of value.entries()) checkValue(items, item, `${path}[${index}]`, checking);
+  } else if (isObject(value)) checkObject(shape, value, path, checking);
+  else if (typeof value === "string" && value !== "" && shape.enum !== undefined)
+    checkEnum(shape.enum, value, path, checking);
+}
+
+function checkEnum(allowed: readonly Json[], value: string, path: string, { faults, skipped }: Checking): void {
+  if (allowed.includes(value)) return;
+  if (skipped.size > 0 && skipped.has(path.replaceAll(/\[[^\]]*\]/g, ""))) return;
+  faults.unsupported(
+    path,
+    value,
+    allowed.filter((item): item is string => typeof item === "string" && item !== ""),
+  );
+}
+
+function checkObject(shape: Shape, value: JsonObject, path: string, checking: Checking): void {
   const { values } = shape;
   if (values !== undefined && hasChecks(values))
     for (const key in value) {
       const present = value[key];
-      if (present !== undefined && !shape.fields.has(key)) checkValue(values, present, `${path}[${key}]`, faults);
+      if (present !== undefined && !shape.fields.has(key)) checkValue(values, present, `${path}[${key}]`, checking);
     }
   for (const field of shape.fields.values()) {
     const present = value[field.name];
-    if (field.required && field.shape.type === "string" && (present === undefined || present === ""))
-      faults.required(`${path}.${field.name}`);
+    if (isMissing(field.required && field.shape.type === "string", present))
+      checking.faults.required(`${path}.${field.name}`);
     else if (present !== undefined && field.name !== "status" && hasChecks(field.shape))
-      checkValue(field.shape, present, `${path}.${field.name}`, faults);
+      checkValue(field.shape, present, `${path}.${field.name}`, checking);
   }
 }

@@ -48,6 +48,7 @@ export class CustomType implements ResourceType {
   readonly columns: readonly TableColumn[];
   readonly merge: MergeSchema;
   readonly scale?: ScalePaths;
+  readonly deprecation?: string;
   readonly definition: CustomVersion;
   readonly #selectable: readonly { name: string; path: JsonPath }[];
   readonly #cells: readonly ((object: JsonObject, now: number) => string | number | boolean | null)[];
@@ -65,6 +66,7 @@ export class CustomType implements ResourceType {
     this.categories = definition.categories;
     this.storageVersion = definition.storageVersion;
     if (definition.scale !== undefined) this.scale = definition.scale;
+    if (definition.deprecation !== undefined) this.deprecation = definition.deprecation;
     this.subresources = subresourcesOf(definition);
     this.#selectable = definition.selectableFields.flatMap((text) => {
       const path = JsonPath.parse(text);

@@ -49,6 +49,8 @@ export class DefinitionController {
   start(): void {
     const { store } = this.#options;
     const { items, revision } = store.list(prefix);
+    const present = new Set(items.map((item) => nameOf(item.value)));
+    for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#gone(name);
     for (const item of items) this.#put(item);
     this.#watch = store.watch(prefix, revision, {
       onEvents: (events) => this.#onEvents(events),

@@ -70,7 +70,7 @@ function readResources(apiVersion: string, list: Json | undefined): NativeResour
         namespaced: entry["namespaced"] === true,
         shortNames: texts(entry["shortNames"]),
         categories: texts(entry["categories"]),
-        verbs: verbs.filter((verb) => texts(entry["verbs"]).includes(verb)),
+        verbs: texts(entry["verbs"]).flatMap((name) => verbs.filter((verb) => verb === name)),
         subresources: new Map(
           entries
             .filter((other) => asString(other["name"]).startsWith(`${plural}/`))

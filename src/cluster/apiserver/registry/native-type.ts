@@ -2,7 +2,16 @@ import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
 import { createMerge } from "../merge/index.js";
-import type { Decoded, MergeSchema, ResourceType, SubresourceType, TableColumn, Verb, WriteContext } from "../types.js";
+import type {
+  Decoded,
+  DeletionRules,
+  MergeSchema,
+  ResourceType,
+  SubresourceType,
+  TableColumn,
+  Verb,
+  WriteContext,
+} from "../types.js";
 import type { Behaviour } from "./behaviour.js";
 import { checkBySchema } from "./checks.js";
 import { columnsOf } from "./columns.js";
@@ -48,6 +57,9 @@ export class NativeType implements ResourceType {
   readonly selectableFieldNames: readonly string[];
   readonly columns: readonly TableColumn[];
   readonly merge: MergeSchema;
+  readonly deletion?: DeletionRules;
+  readonly deprecation?: string;
+  readonly #ownChecks: ReadonlySet<string>;
   readonly shape: Shape;
   readonly #behaviour: Behaviour;
   readonly #cells: (object: JsonObject, now: number) => (string | number | boolean | null)[];
@@ -68,6 +80,9 @@ export class NativeType implements ResourceType {
     this.storageVersion = resource.storageVersion;
     this.shape = shape;
     this.#behaviour = behaviour;
+    if (behaviour.deletion !== undefined) this.deletion = behaviour.deletion;
+    if (behaviour.deprecation !== undefined) this.deprecation = behaviour.deprecation;
+    this.#ownChecks = new Set(behaviour.ownChecks ?? []);
     this.#hasStatus = resource.subresources.has("status");
     this.selectableFieldNames = [
       "metadata.name",
@@ -130,10 +145,6 @@ export class NativeType implements ResourceType {
     metadata["generation"] = sameBody(object, old) ? generation : generation + 1;
   }
 
-  prepareForDelete(object: JsonObject, context: WriteContext): void {
-    this.#behaviour.prepareForDelete?.(object, context);
-  }
-
   validateCreate(object: JsonObject): StatusCause[] {
     const faults = new Faults();
     this.#validate(object, faults);
@@ -150,7 +161,7 @@ export class NativeType implements ResourceType {
 
   #validate(object: JsonObject, faults: Faults): void {
     validateMetadata(object, this.#behaviour.nameFaults ?? subdomainFaults, faults);
-    checkBySchema(this.shape, object, faults);
+    checkBySchema(this.shape, object, { faults, skipped: this.#ownChecks });
     this.#behaviour.validate?.(object, faults);
   }
 

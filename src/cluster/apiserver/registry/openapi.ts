@@ -43,7 +43,8 @@ export class OpenApi {
       const document = this.#document(path, types);
       if (document !== undefined) paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${document.hash}` };
     }
-    return jsonAnswer({ paths });
+    // The type that a real server sends.
+    return jsonAnswer({ paths }, { type: "text/plain; charset=utf-8" });
   }
 
   #document(path: string, types: readonly ResourceType[]): Document | undefined {

@@ -123,14 +123,13 @@ function applyOn(
 ): JsonObject {
   const { content, current } = subject;
   if (!isObject(content)) throw badRequest("the patch is no object");
-  const { object: applied, unknownFields } = call.type.decode(content);
-  checkFields(call, fieldFaults([], unknownFields), options);
-  const metadata = objectAt(applied, "metadata");
+  // Applied as it was sent: what decoding adds (empty structs, say) is nobody's intent.
+  const metadata = objectAt(content, "metadata");
   const name = stringAt(metadata, "name");
   if (name !== "" && name !== call.info.name) {
     throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.info.name})`);
   }
-  const merged = call.type.merge.apply(current, applied, {
+  const merged = call.type.merge.apply(current, content, {
     manager: options.manager,
     subresource: call.info.subresource,
     now: timestamp(machinery.clock),
