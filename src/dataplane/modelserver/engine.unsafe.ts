@@ -4,6 +4,7 @@
  */
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { messageOf } from "../../kernel/errors/index.js";
+import { ONNX_TYPES } from "../../kernel/onnx/index.js";
 import type { TensorData, TensorSpec, TensorValue } from "./datatypes.js";
 import { datatypeOfOrt, typeInfo } from "./datatypes.js";
 import { ModelError, RequestError } from "./failures.js";
@@ -39,7 +40,9 @@ export async function loadEngine(file: string, options: EngineOptions = {}): Pro
       logSeverityLevel: 4,
     });
   } catch (error) {
-    throw new ModelError("ModelLoadFailed", `${file} cannot be loaded as ONNX: ${messageOf(error)}`, { cause: error });
+    throw new ModelError("ModelLoadFailed", `${file} cannot be loaded as ONNX: ${explainLoad(messageOf(error))}`, {
+      cause: error,
+    });
   }
   const inputs = describeTensors(session.inputMetadata, file);
   const outputs = describeTensors(session.outputMetadata, file);
@@ -68,6 +71,13 @@ export async function loadEngine(file: string, options: EngineOptions = {}): Pro
     },
     close: () => session.release(),
   };
+}
+
+/** onnxruntime's Node binding names element types that it cannot pass (BF16 among them) by number. */
+function explainLoad(message: string): string {
+  const number = /Unsupported data type: (\d+)/.exec(message)?.[1];
+  const name = Object.entries(ONNX_TYPES).find(([, value]) => value === Number(number))?.[0];
+  return name === undefined ? message : `an input or output is ${name}, which onnxruntime's Node binding cannot pass`;
 }
 
 /** What the data of a request caused is the request's fault; the rest is ours. */

@@ -315,6 +315,14 @@ test("a file that is no model: the server lives, says why, and is not ready", as
   expect(model.headers.get("retry-after")).toBe("1");
 });
 
+test("an element type that the binding cannot pass is named", async () => {
+  const server = await serve({ source: { name: "m", folder: await folderWith({ "model.onnx": identity("BF16") }) } });
+
+  await expect(server.loaded).rejects.toThrow(
+    "an input or output is BF16, which onnxruntime's Node binding cannot pass",
+  );
+});
+
 test("a broken model in a repository leaves the others alone, and can be mended by load", async () => {
   const repository = await folderWith({
     "good/1/model.onnx": identity("FP32"),
