@@ -1,6 +1,6 @@
 import { type WorkloadOptions, workloadControllers } from "../cluster/workloads/index.js";
-import { seededRandom, type VirtualClock, virtualClock } from "../kernel/clock/index.js";
-import { type ControllerSpec, createManager, type Manager } from "../kernel/control/index.js";
+import { type Clock, seededRandom, type VirtualClock, virtualClock } from "../kernel/clock/index.js";
+import { type ClusterAccess, type ControllerSpec, createManager, type Manager } from "../kernel/control/index.js";
 import { isDeleting, type Node, NodeKind, type Pod, PodKind, timeOf } from "../kernel/kinds/index.js";
 import { createLogger } from "../kernel/log/index.js";
 import { memoryLedger } from "../stores/ledger/index.js";
@@ -32,7 +32,7 @@ const condition = (type: string, status: string, nowMs: number) => ({
  * The kubelet's part, by annotations of the pod: `play/exit: "0"` ends a second after the start with that code,
  * `play/ready: "false"` never becomes ready. Everything takes a second.
  */
-function kubelet(): ControllerSpec<Pod> {
+export function playKubelet(): ControllerSpec<Pod> {
   return {
     name: "play-kubelet",
     kind: PodKind,
@@ -85,6 +85,26 @@ function kubelet(): ControllerSpec<Pod> {
   };
 }
 
+/** Makes a Node that is ready and has room. */
+export async function playNode(
+  cluster: ClusterAccess,
+  clock: Clock,
+  name: string,
+  more: { labels?: Record<string, string>; spec?: Node["spec"]; allocatable?: Record<string, string> } = {},
+): Promise<Node> {
+  const resource = cluster.client.resource(NodeKind);
+  const labels = { "kubernetes.io/hostname": name, ...more.labels };
+  const made = await resource.create({
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name, labels },
+    spec: more.spec ?? {},
+  });
+  const allocatable = { cpu: "4", memory: "8Gi", pods: "110", ...more.allocatable };
+  const conditions = [condition("Ready", "True", clock.now())];
+  return resource.updateStatus({ ...made, status: { allocatable, capacity: allocatable, conditions } });
+}
+
 /** Starts one with nodes of these names. */
 export async function startPlayCluster(nodes: readonly string[] = ["node-1", "node-2"]): Promise<PlayCluster> {
   const clock = virtualClock();
@@ -100,24 +120,10 @@ export async function startPlayCluster(nodes: readonly string[] = ["node-1", "no
     manager.start();
   };
   const kubelets = createManager({ cluster, clock, random, log });
-  kubelets.add(kubelet());
+  kubelets.add(playKubelet());
   kubelets.start();
   startControllers();
-  const addNode: PlayCluster["addNode"] = async (name, more = {}) => {
-    const resource = cluster.client.resource(NodeKind);
-    const labels = { "kubernetes.io/hostname": name, ...more.labels };
-    const made = await resource.create({
-      apiVersion: "v1",
-      kind: "Node",
-      metadata: { name, labels },
-      spec: more.spec ?? {},
-    });
-    const allocatable = { cpu: "4", memory: "8Gi", pods: "110", ...more.allocatable };
-    return resource.updateStatus({
-      ...made,
-      status: { allocatable, capacity: allocatable, conditions: [condition("Ready", "True", clock.now())] },
-    });
-  };
+  const addNode: PlayCluster["addNode"] = (name, more) => playNode(cluster, clock, name, more);
   for (const name of nodes) await addNode(name);
   return {
     ...cluster,
