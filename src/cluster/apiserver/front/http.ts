@@ -14,6 +14,7 @@ export type AnyRequest = IncomingMessage | Http2ServerRequest;
 export type AnyResponse = ServerResponse | Http2ServerResponse;
 
 const nothing = new Uint8Array();
+const maxOneWriteBytes = 16 * 1024;
 
 /** Serves one exchange: reads the body, asks `handle`, writes the answer as fast as the client takes it. Never rejects. */
 export async function serve(
@@ -22,22 +23,43 @@ export async function serve(
   log: Logger,
 ): Promise<void> {
   const { request, response } = exchange;
-  const gone = new AbortController();
-  response.once("close", () => gone.abort());
+  const gone = new LazyAbort();
+  response.once("close", () => {
+    if (!response.writableFinished) gone.abort();
+  });
   response.on("error", () => gone.abort());
   try {
     const body = await readBody(request);
-    const asked = toApiRequest(request, body ?? nothing, gone.signal);
+    const asked = toApiRequest(request, body ?? nothing, gone);
     const answer = body === undefined ? failureResponse(tooLarge(maxBodyBytes), log, asked) : await handle(asked);
     await write(response, answer, { isHead: request.method === "HEAD", closes: body === undefined });
   } catch (error) {
-    if (!gone.signal.aborted) log.warn("answer broke off", { path: request.url ?? "", err: messageOf(error) });
+    if (!gone.isAborted) log.warn("answer broke off", { path: request.url ?? "", err: messageOf(error) });
     response.destroy();
   }
 }
 
-/** The request line of a socket's request, without its body. */
-export function toApiRequest(request: AnyRequest, body: Uint8Array, signal: AbortSignal): ApiRequest {
+/** An `AbortController` that is made when someone asks for its signal: most requests are over before anyone does. */
+export class LazyAbort {
+  isAborted = false;
+  #controller: AbortController | undefined;
+
+  abort(): void {
+    this.isAborted = true;
+    this.#controller?.abort();
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.isAborted) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+}
+
+/** The request line of a socket's request, with its body. */
+export function toApiRequest(request: AnyRequest, body: Uint8Array, gone: { readonly signal: AbortSignal }): ApiRequest {
   const target = request.url ?? "/";
   const mark = target.indexOf("?");
   const { headers, repeated } = headersOf(request);
@@ -50,7 +72,9 @@ export function toApiRequest(request: AnyRequest, body: Uint8Array, signal: Abor
     ...(repeated === undefined ? {} : { repeatedHeaders: repeated }),
     body,
     ...(subject === undefined ? {} : { clientCertificate: subject }),
-    signal,
+    get signal() {
+      return gone.signal;
+    },
   };
 }
 
@@ -135,7 +159,9 @@ async function write(
     headers["content-length"] = body.byteLength;
     response.writeHead(answer.status, headers);
     if (how.isHead) response.end();
-    else response.end(body);
+    else if (body.byteLength > maxOneWriteBytes) response.end(body);
+    // As Latin-1 text (a byte a character) head and body leave in one write, which a TLS socket encrypts at once.
+    else response.end(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("latin1"), "latin1");
     return;
   }
   response.writeHead(answer.status, headers);

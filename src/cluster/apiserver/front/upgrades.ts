@@ -17,7 +17,7 @@ export async function serveUpgrade(
   const gone = new AbortController();
   socket.once("close", () => gone.abort());
   socket.on("error", () => gone.abort());
-  const asked = toApiRequest(request, nothing, gone.signal);
+  const asked = toApiRequest(request, nothing, gone);
   try {
     const { headers, socket: peer } = await upgrade(asked);
     if (socket.destroyed) {

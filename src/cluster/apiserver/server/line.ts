@@ -111,7 +111,7 @@ class RequestLine implements Line {
     if (handler !== undefined)
       return handler.handle(this.#subresourceContext({ request: withJsonBody(request), info, type, user }));
     checkVerb(request, info, type);
-    const call: Call = { request, info, type, user, accepted: negotiate(request.headers["accept"]), warnings: [] };
+    const call: Call = { request, info, type, user, accepted: negotiate(request.headers["accept"]), warnings: type.deprecation === undefined ? [] : [type.deprecation] };
     const response = await this.#answer(call);
     return call.warnings.length === 0 ? response : { ...response, warnings: call.warnings };
   }
@@ -174,8 +174,6 @@ class RequestLine implements Line {
 
   async #answer(call: Call): Promise<ApiResponse> {
     const parts = this.#parts;
-    const virtual = this.#virtual.get(virtualKey({ ...call.info, plural: call.info.resource }));
-    if (virtual !== undefined && call.info.verb === "create") return this.#answerVirtual(virtual, call);
     switch (call.info.verb) {
       case "get":
         return outcomeResponse(parts, call, await get(parts, call));
@@ -184,7 +182,7 @@ class RequestLine implements Line {
       case "watch":
         return this.#answerWatch(call);
       case "create":
-        return outcomeResponse(parts, call, await create(parts, call));
+        return this.#answerCreate(call);
       case "update":
         return outcomeResponse(parts, call, await update(parts, call));
       case "patch":
@@ -196,6 +194,12 @@ class RequestLine implements Line {
       default:
         throw methodNotAllowed();
     }
+  }
+
+  async #answerCreate(call: Call): Promise<ApiResponse> {
+    const virtual = this.#virtual.get(virtualKey(call.type));
+    if (virtual !== undefined) return this.#answerVirtual(virtual, call);
+    return outcomeResponse(this.#parts, call, await create(this.#parts, call));
   }
 
   #answerWatch(call: Call): ApiResponse {

@@ -51,9 +51,18 @@ export function keyOf(call: Pick<Call, "type" | "info">): string {
   return objectKey(call.type, namespaceOf(call), call.info.name);
 }
 
+// The text of a second is asked for thousands of times.
+let lastSecond = Number.NaN;
+let lastText = "";
+
 /** RFC 3339 with seconds, as all of the API's times but MicroTimes are. */
 export function timestamp(clock: Clock): string {
-  return `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
+  const second = Math.floor(clock.now() / 1000);
+  if (second !== lastSecond) {
+    lastSecond = second;
+    lastText = `${new Date(second * 1000).toISOString().slice(0, 19)}Z`;
+  }
+  return lastText;
 }
 
 /** A stored object in the version of `type`. It is shared: copy before changing it. */

@@ -1,0 +1,263 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, describe, expect, test } from "vitest";
+import { virtualClock } from "../../../kernel/clock/index.js";
+import { ApiError } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { SqliteError } from "../../../stores/sqlite/index.js";
+import { memoryJournal } from "../journal/memory.js";
+import { sqliteJournal } from "../journal/sqlite.js";
+import type { Journal } from "../journal/types.js";
+import type { StoreEvent } from "../types.js";
+import { openStore } from "./index.js";
+
+const start = Date.UTC(2026, 0, 1);
+const key = (name: string, namespace = "ns", plural = "configmaps"): string => `//${plural}/${namespace}/${name}`;
+const prefix = "//configmaps/";
+const object = (name: string, value = ""): JsonObject => ({ kind: "ConfigMap", metadata: { name }, data: { value } });
+const names = (items: readonly { value: JsonObject }[]): string[] =>
+  items.map((item) => String((item.value["metadata"] as JsonObject)["name"]));
+const codeOf = async (work: () => unknown): Promise<number> => {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof ApiError) return error.httpCode;
+    throw error;
+  }
+  return 200;
+};
+const eventsOf = (events: readonly StoreEvent[]): string[] =>
+  events.map((event) => `${event.type} ${event.now.key.split("/").at(-1)} ${event.now.revision}`);
+
+const folders: string[] = [];
+const newFile = (): string => {
+  const folder = mkdtempSync(join(tmpdir(), "argosy-store-"));
+  folders.push(folder);
+  return join(folder, "journal.db");
+};
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+test("writes of one turn share a commit and are seen only when it is durable", async () => {
+  const commits: number[] = [];
+  let release: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  const journal: Journal = {
+    ...memoryJournal(),
+    append: async (entries) => {
+      commits.push(entries.length);
+      await gate;
+    },
+  };
+  const store = openStore({ journal, clock: virtualClock(start) });
+  const writes = ["a", "b", "c"].map((name) => store.create(key(name), object(name)));
+  await new Promise((resolve) => setImmediate(resolve));
+
+  const before = store.get(key("a"));
+  release();
+  const stored = await Promise.all(writes);
+
+  expect(before).toBeUndefined();
+  expect(commits).toEqual([3]);
+  expect(stored.map((item) => item.revision)).toEqual([1, 2, 3]);
+  expect(names(store.list(prefix).items)).toEqual(["a", "b", "c"]);
+  expect(JSON.parse(Buffer.from(stored[1]?.bytes ?? []).toString())).toMatchObject({
+    metadata: { resourceVersion: "2" },
+  });
+});
+
+test("of two writes on one state one wins, and the loser sees the winner's", async () => {
+  const store = openStore({ journal: memoryJournal(), clock: virtualClock(start) });
+  const { revision } = await store.create(key("a"), object("a"));
+
+  const results = await Promise.all([
+    codeOf(() => store.update(key("a"), revision, object("a", "one"))),
+    codeOf(() => store.update(key("a"), revision, object("a", "two"))),
+    codeOf(() => store.create(key("a"), object("a"))),
+    codeOf(() => store.delete(key("b"), 1)),
+  ]);
+
+  expect(results).toEqual([200, 409, 409, 404]);
+  expect(store.get(key("a"))?.value["data"]).toEqual({ value: "one" });
+});
+
+test("pages are of one moment, however much is written meanwhile", async () => {
+  const store = openStore({ journal: memoryJournal(), clock: virtualClock(start) });
+  for (const name of ["a", "b", "c", "d"]) await store.create(key(name), object(name));
+  const first = store.list(prefix, { limit: 2 });
+
+  await store.delete(key("c"), 3);
+  await store.create(key("bb"), object("bb"));
+  await store.update(key("d"), 4, object("d", "changed"));
+  const second = store.list(prefix, { at: first.revision, after: key("b"), limit: 2 });
+
+  expect([first.more, first.remaining]).toEqual([true, 2]);
+  expect(names(second.items)).toEqual(["c", "d"]);
+  expect(second.items[1]?.value["data"]).toEqual({ value: "" });
+  expect(second.more).toBe(false);
+  expect(names(store.list(prefix).items)).toEqual(["a", "b", "bb", "d"]);
+});
+
+test("a watch gets what it missed and then what happens, of its prefix only", async () => {
+  const store = openStore({ journal: memoryJournal(), clock: virtualClock(start) });
+  const one = await store.create(key("a"), object("a"));
+  await store.create(key("s", "ns", "secrets"), object("s"));
+  await store.update(key("a"), one.revision, object("a", "x"));
+  const seen: string[] = [];
+  const single: string[] = [];
+  store.watch(prefix, one.revision, {
+    onEvents: (events) => seen.push(...eventsOf(events)),
+    onClose: () => seen.push("closed"),
+  });
+  const watch = store.watch(key("b"), store.revision, {
+    onEvents: (events) => single.push(...eventsOf(events)),
+    onClose: () => undefined,
+  });
+
+  await store.delete(key("a"), 3);
+  await store.create(key("b"), object("b"));
+  watch.close();
+  await store.delete(key("b"), 5);
+  await store.close();
+
+  expect(seen).toEqual(["put a 3", "delete a 4", "put b 5", "delete b 6", "closed"]);
+  expect(single).toEqual(["put b 5"]);
+});
+
+test("the past is kept for a while, and then answers 410", async () => {
+  const clock = virtualClock(start);
+  const store = openStore({
+    journal: memoryJournal(),
+    clock,
+    retention: { ageMs: 1000, revisions: 100, bytes: 1 << 20 },
+  });
+  await store.create(key("a"), object("a"));
+  await store.update(key("a"), 1, object("a", "2"));
+  expect(names(store.list(prefix, { at: 1 }).items)).toEqual(["a"]);
+
+  await clock.advance(2000);
+  await store.create(key("b"), object("b"));
+
+  expect(await codeOf(() => store.list(prefix, { at: 1 }))).toBe(410);
+  expect(await codeOf(() => store.watch(prefix, 1, { onEvents: () => undefined, onClose: () => undefined }))).toBe(410);
+  expect(names(store.list(prefix, { at: 2 }).items)).toEqual(["a"]);
+});
+
+test("a full disk fails the writes of that commit, loses nothing and heals", async () => {
+  let isFull = false;
+  const kept: number[] = [];
+  const journal: Journal = {
+    ...memoryJournal(),
+    append: (entries) => {
+      if (isFull)
+        return Promise.reject(new SqliteError("DiskFull", "journal.db", "journal.db: database or disk is full"));
+      kept.push(...entries.map((entry) => entry.revision));
+      return Promise.resolve();
+    },
+  };
+  const store = openStore({ journal, clock: virtualClock(start) });
+  await store.create(key("a"), object("a"));
+
+  isFull = true;
+  const refused = await Promise.all(["b", "c"].map((name) => codeOf(() => store.create(key(name), object(name)))));
+  isFull = false;
+  const after = await store.create(key("b"), object("b"));
+
+  expect(refused).toEqual([507, 507]);
+  expect(names(store.list(prefix).items)).toEqual(["a", "b"]);
+  expect(kept).toEqual([1, after.revision]);
+});
+
+describe("over SQLite", () => {
+  const open = (file: string) => openStore({ journal: sqliteJournal(file), clock: virtualClock(start) });
+
+  test("state and history survive a restart: watches resume where they were", async () => {
+    const file = newFile();
+    const first = open(file);
+    await first.create(key("a"), object("a"));
+    await first.create(key("b"), object("b"));
+    await first.update(key("a"), 1, object("a", "2"));
+    await first.delete(key("b"), 2);
+    await first.close();
+
+    const second = open(file);
+    const missed: string[] = [];
+    second.watch(prefix, 1, { onEvents: (events) => missed.push(...eventsOf(events)), onClose: () => undefined });
+
+    expect(second.revision).toBe(4);
+    expect(names(second.list(prefix).items)).toEqual(["a"]);
+    expect(missed).toEqual(["put b 2", "put a 3", "delete b 4"]);
+    expect(names(second.list(prefix, { at: 2 }).items)).toEqual(["a", "b"]);
+    expect((await second.create(key("c"), object("c"))).revision).toBe(5);
+    await second.close();
+  });
+
+  test("what nobody can ask for any more leaves the file, and stays gone", async () => {
+    const file = newFile();
+    const first = open(file);
+    await first.create(key("a"), object("a"));
+    for (let revision = 1; revision <= 20; revision++)
+      await first.update(key("a"), revision, object("a", String(revision)));
+    first.compact();
+    await first.create(key("b"), object("b"));
+    await first.close();
+
+    const journal = sqliteJournal(file);
+    const { compacted, entries } = journal.load();
+    const revisions = [...entries].map((entry) => entry.revision);
+    await journal.close();
+
+    expect(compacted).toBe(21);
+    expect(revisions).toEqual([21, 22]);
+  });
+
+  test("behaves as a plain map with versions, across restarts", { timeout: 60_000 }, async () => {
+    const command = fc.record({
+      what: fc.constantFrom("create", "update", "delete", "restart", "look"),
+      name: fc.constantFrom("a", "b", "c"),
+      value: fc.string({ maxLength: 5 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(command, { maxLength: 40 }), async (commands) => {
+        const file = newFile();
+        let store = open(file);
+        const model = new Map<string, { revision: number; value: string }>();
+        const past: string[] = [""];
+        const picture = (state: ReadonlyMap<string, { value: string }>): string =>
+          [...state]
+            .toSorted(([a], [b]) => (a < b ? -1 : 1))
+            .map(([name, { value }]) => `${name}=${value}`)
+            .join();
+        for (const { what, name, value } of commands) {
+          const known = model.get(name);
+          if (what === "create" && known === undefined) {
+            const { revision } = await store.create(key(name), object(name, value));
+            model.set(name, { revision, value });
+          } else if (what === "update" && known !== undefined) {
+            const { revision } = await store.update(key(name), known.revision, object(name, value));
+            model.set(name, { revision, value });
+          } else if (what === "delete" && known !== undefined) {
+            await store.delete(key(name), known.revision);
+            model.delete(name);
+          } else if (what === "restart") {
+            await store.close();
+            store = open(file);
+          }
+          past[store.revision] ??= picture(model);
+        }
+        const listed = (at: number): string =>
+          store
+            .list(prefix, { at })
+            .items.map((item) => `${names([item])[0]}=${(item.value["data"] as JsonObject)["value"] as string}`)
+            .join();
+        const seen = past.map((_, at) => listed(at));
+        await store.close();
+        expect(seen).toEqual(past);
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
