@@ -91,6 +91,11 @@ export class Backend {
     return this.endpoints.some((endpoint) => endpoint.isHealthy);
   }
 
+  /** It has answered a request or a check (a backend is taken for healthy until it fails). */
+  get hasAnswered(): boolean {
+    return this.endpoints.some((endpoint) => endpoint.isHealthy && endpoint.lastAnswerMs >= 0);
+  }
+
   /** Why it gets no traffic; empty when it gets some. */
   get reason(): string {
     if (this.endpoints.length === 0) return this.table.reason ?? "it has no address";

@@ -101,6 +101,8 @@ class FileGatewayDriver implements GatewayDriver {
     this.#written = text;
     try {
       await callAdmin(join(directory, GATEWAY_FILES.admin), "POST", "/reload");
+      await this.observe();
+      this.#tell();
     } catch (error) {
       // It reads the file when it is back, or by its own watch.
       this.#options.log.debug("gateway was not told of its new table", { err: error });
@@ -143,8 +145,12 @@ class FileGatewayDriver implements GatewayDriver {
       await this.#supervisor.onSilence(messageOf(error));
     }
     if (this.#isClosed) return;
-    for (const handler of this.#handlers) handler(this.#lastState);
+    this.#tell();
     this.#timer = this.#options.clock.setTimer(OBSERVE_MS, () => void this.#poll());
+  }
+
+  #tell(): void {
+    for (const handler of this.#handlers) handler(this.#lastState);
   }
 
   async close(options?: { readonly stopProcess?: boolean }): Promise<void> {

@@ -1,5 +1,5 @@
 import { type FSWatcher, watch } from "node:fs";
-import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -65,6 +65,8 @@ class RunningGateway implements Gateway {
   #poll: Timer | undefined;
   #tableError = "";
   #lastText: string | undefined;
+  /** Of the file that was read last: an unchanged one is not read again. */
+  #stamp = "";
   #reloading: Promise<string> | undefined;
   #isClosed = false;
 
@@ -138,6 +140,10 @@ class RunningGateway implements Gateway {
   async #reloadNow(): Promise<string> {
     let text: string;
     try {
+      const { mtimeMs, ino, size } = await stat(this.#file("table"));
+      const stamp = `${mtimeMs} ${ino} ${size}`;
+      if (stamp === this.#stamp) return this.#tableError;
+      this.#stamp = stamp;
       text = await readFile(this.#file("table"), "utf8");
     } catch (error) {
       if (isMissing(error)) return this.#tableError;

@@ -19,6 +19,8 @@ export interface BackendReport {
   /** Share of new requests that it gets now, 0 to 1. */
   readonly share: number;
   readonly healthy: boolean;
+  /** It has answered since it is in the table, a request or a check; until it fails, a backend is taken for healthy without. */
+  readonly answered: boolean;
   /** Why it gets no traffic; empty when it gets some. */
   readonly reason: string;
   readonly requests: number;
@@ -81,6 +83,7 @@ function reportBackend(backend: Backend, weightEffective: number, total: number)
     weightEffective,
     share: total > 0 ? weightEffective / total : 0,
     healthy: backend.isHealthy,
+    answered: backend.hasAnswered,
     reason: backend.reason,
     requests: stats.requests,
     failures: stats.failures,

@@ -99,7 +99,7 @@ async function startServing(weights: string): Promise<{
   fleet: TestFleet;
   gateway: Awaited<ReturnType<typeof startGateway>>;
   models: Record<"cloud" | "edge", Model>;
-  report(cluster: string, ready: boolean): Promise<void>;
+  report: (cluster: string, ready: boolean) => Promise<void>;
 }> {
   const gateway = await startGateway();
   const fleet = await startFleet(["cloud", "edge"], { gateway: gateway.driver });

@@ -16,6 +16,7 @@ import {
 } from "../../kernel/control/index.js";
 import { findCondition, isDeleting, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
+import { derivedFrom } from "./derived.js";
 import { GatewayWriter } from "./gateway-writer.js";
 import { backendStatusOf, type HeadPlan, planHead, routeIdOf, routeOf } from "./head-weights.js";
 import {
@@ -69,10 +70,19 @@ function keyOf(object: KubeObject): Key {
   return { namespace: object.metadata.namespace ?? "", name: object.metadata.name };
 }
 
+/** What a HeadIngress comes to. */
+interface Compiled {
+  readonly plan: HeadPlan;
+  readonly route: RouteInput;
+  /** Why it gets no route; empty when it gets one. */
+  readonly fault: string;
+}
+
 class HeadIngressWorker {
   readonly context: Context;
   readonly #options: HeadIngressOptions;
   readonly #writer: GatewayWriter;
+  readonly #compiled: () => ReadonlyMap<string, Compiled>;
   /** By route id: what the gateway last said, counters left out; and when a status was last written. */
   readonly #seen = new Map<string, string>();
   readonly #countedMs = new Map<string, number>();
@@ -81,6 +91,10 @@ class HeadIngressWorker {
   constructor(options: HeadIngressOptions, context: Context) {
     this.#options = options;
     this.context = context;
+    const { informers } = context.cluster;
+    this.#compiled = derivedFrom(informers, [HeadIngressKind, HyperMLServiceKind, ClusterKind], context.signal, () =>
+      this.#compileAll(),
+    );
     this.#writer = new GatewayWriter(options.gateway, context.clock, "head-ingress", () => this.#build());
     const stop = options.gateway.onState((state) => this.#onState(state));
     context.signal.addEventListener("abort", stop, { once: true });
@@ -95,8 +109,11 @@ class HeadIngressWorker {
       this.#countedMs.delete(id);
       return undefined;
     }
-    const plan = this.#plan(head);
-    const fault = this.#faultOf(head, plan);
+    const compiled = this.#compiled().get(head.metadata.uid);
+    // Not in the informer any more: its deletion is on the way.
+    if (compiled === undefined) return undefined;
+    const { plan } = compiled;
+    const fault = this.#faultOf(compiled);
     const state = this.#options.gateway.lastState;
     const route = state?.routes.find((report) => report.id === id);
     const clusters = this.#clusters();
@@ -108,7 +125,7 @@ class HeadIngressWorker {
       ),
     );
     if (state !== undefined && fault === "") this.#explain(head, plan, backends);
-    const status = this.#statusOf(head, { plan, fault, state, isProgrammed: route !== undefined, backends });
+    const status = this.#statusOf(head, { compiled, fault, state, isProgrammed: route !== undefined, backends });
     this.#recordTransition(head, status);
     await syncStatus(context.cluster.client.resource(HeadIngressKind), head, status, NAME);
     this.#countedMs.set(id, context.clock.monotonicMs());
@@ -128,56 +145,51 @@ class HeadIngressWorker {
   #plan(head: HeadIngress): HeadPlan {
     const reference = head.spec.hyperMLServiceRef;
     const { informers } = this.context.cluster;
+    const namespace = head.metadata.namespace ?? "";
     const hyper =
       reference === undefined
         ? undefined
-        : informers
-            .informer(HyperMLServiceKind)
-            .get({ namespace: head.metadata.namespace ?? "", name: reference.name });
+        : informers.informer(HyperMLServiceKind).get({ namespace, name: reference.name });
     return planHead(head, hyper, this.#clusters());
   }
 
-  /** Why a HeadIngress gets no route; empty when it gets one. */
-  #faultOf(head: HeadIngress, plan: HeadPlan): string {
-    const route = routeOf(head, plan, this.#options.listener.name);
-    const listeners = [
+  /** What all HeadIngresses come to, the oldest first: of two that claim the same place, the older one has it. */
+  #compileAll(): ReadonlyMap<string, Compiled> {
+    const compiled = new Map<string, Compiled>();
+    const owners = new Map<string, HeadIngress>();
+    const heads = this.context.cluster.informers.informer(HeadIngressKind).list();
+    for (const head of heads.filter((candidate) => !isDeleting(candidate)).sort(compareAge)) {
+      const plan = this.#plan(head);
+      const route = routeOf(head, plan, this.#options.listener.name);
+      const elder = claimsOf(route).flatMap((claim) => owners.get(claim) ?? [])[0];
+      const fault = elder === undefined ? checkRoute(route) : describeElder(elder);
+      if (fault === "") for (const claim of claimsOf(route)) owners.set(claim, head);
+      compiled.set(head.metadata.uid, { plan, route, fault });
+    }
+    return compiled;
+  }
+
+  #faultOf(compiled: Compiled): string {
+    const { listener } = compiled.route;
+    const listeners = new Set([
       this.#options.listener.name,
-      ...(this.#options.gateway.lastState?.listeners.map((listener) => listener.name) ?? []),
-    ];
-    if (!listeners.includes(route.listener))
-      return `spec.listener: the gateway has no listener "${route.listener}"; it has ${listeners.join(", ")}`;
-    const own = checkRoute(route);
-    if (own !== "") return own;
-    const elder = this.#inOrder().find((other) => isBefore(other, head) && overlaps(this.#routeOf(other), route));
-    return elder === undefined
-      ? ""
-      : `HeadIngress ${elder.metadata.namespace}/${elder.metadata.name}, which is older, has the same listener, host and path`;
-  }
-
-  #routeOf(head: HeadIngress): RouteInput {
-    return routeOf(head, this.#plan(head), this.#options.listener.name);
-  }
-
-  #inOrder(): readonly HeadIngress[] {
-    const heads = this.context.cluster.informers
-      .informer(HeadIngressKind)
-      .list()
-      .filter((head) => !isDeleting(head));
-    return [...heads].sort((a, b) => (isBefore(a, b) ? -1 : 1));
+      ...(this.#options.gateway.lastState?.listeners ?? []).map((report) => report.name),
+    ]);
+    if (listeners.has(listener)) return compiled.fault;
+    return `spec.listener: the gateway has no listener "${listener}"; it has ${[...listeners].join(", ")}`;
   }
 
   #build(): GatewayPart {
-    const routes = this.#inOrder().flatMap((head) => {
-      const plan = this.#plan(head);
-      return this.#faultOf(head, plan) === "" ? [routeOf(head, plan, this.#options.listener.name)] : [];
-    });
+    const routes = [...this.#compiled().values()].flatMap((compiled) =>
+      this.#faultOf(compiled) === "" ? [compiled.route] : [],
+    );
     return { listeners: [this.#options.listener], routes };
   }
 
   #statusOf(
     head: HeadIngress,
     seen: {
-      readonly plan: HeadPlan;
+      readonly compiled: Compiled;
       readonly fault: string;
       readonly state: GatewayState | undefined;
       readonly isProgrammed: boolean;
@@ -187,10 +199,10 @@ class HeadIngressWorker {
     const observedGeneration = head.metadata.generation ?? 0;
     let conditions = head.status?.conditions;
     const programmed = this.#programmed(seen.fault, seen.state, seen.isProgrammed);
-    for (const draft of [programmed, readinessOf(programmed, seen.plan, seen.backends)]) {
+    for (const draft of [programmed, readinessOf(programmed, seen.compiled.plan, seen.backends)]) {
       conditions = withCondition(conditions, { ...draft, observedGeneration }, this.context.clock.now());
     }
-    const address = addressOf(this.#routeOf(head), seen.state, this.#options.listener);
+    const address = addressOf(seen.compiled.route, seen.state, this.#options.listener);
     return {
       observedGeneration,
       ...(address === undefined ? {} : { address }),
@@ -269,11 +281,12 @@ class HeadIngressWorker {
       const [kind, namespace, name] = route.id.split("/");
       if (kind !== "headingress" || namespace === undefined || name === undefined) continue;
       const said = JSON.stringify(
-        route.backends.map(({ weight, weightEffective, share, healthy, reason }) => [
+        route.backends.map(({ weight, weightEffective, share, healthy, answered, reason }) => [
           weight,
           weightEffective,
           share,
           healthy,
+          answered,
           reason,
         ]),
       );
@@ -287,20 +300,20 @@ class HeadIngressWorker {
   }
 }
 
-function isBefore(a: HeadIngress, b: HeadIngress): boolean {
-  const [first, second] = [a, b].map(
+function compareAge(a: HeadIngress, b: HeadIngress): number {
+  const [first = "", second = ""] = [a, b].map(
     ({ metadata }) => `${metadata.creationTimestamp} ${metadata.namespace ?? ""}/${metadata.name}`,
   );
-  return (first ?? "") < (second ?? "");
+  return first < second ? -1 : 1;
 }
 
-function overlaps(a: RouteInput, b: RouteInput): boolean {
-  const path = (route: RouteInput): string => (route.path ?? "/").replace(/\/+$/, "");
-  return (
-    a.listener === b.listener &&
-    path(a) === path(b) &&
-    (a.hosts ?? ["*"]).some((host) => (b.hosts ?? ["*"]).includes(host))
-  );
+/** The places that a route takes, each as one word. */
+function claimsOf(route: RouteInput): string[] {
+  return (route.hosts ?? ["*"]).map((host) => `${route.listener} ${host} ${(route.path ?? "/").replace(/\/+$/, "")}`);
+}
+
+function describeElder({ metadata }: HeadIngress): string {
+  return `HeadIngress ${metadata.namespace ?? ""}/${metadata.name}, which is older, has the same listener, host and path`;
 }
 
 function readinessOf(

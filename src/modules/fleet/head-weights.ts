@@ -249,7 +249,7 @@ export function backendStatusOf(
   report: BackendReport | undefined,
   cluster: Cluster | undefined,
 ): HeadBackendStatus {
-  const weightEffective = backend.weightGiven === 0 ? 0 : (report?.weightEffective ?? 0);
+  const weightEffective = backend.weightGiven === 0 || report?.answered !== true ? 0 : report.weightEffective;
   const difference = differenceOf(backend, report);
   const ready = findCondition(cluster?.status?.conditions, "Ready");
   const note =
@@ -283,5 +283,6 @@ function differenceOf(
   if (report === undefined)
     return { reason: "NotProgrammed", message: "the gateway has not reported this backend yet" };
   if (!report.healthy) return { reason: "NotAnswering", message: report.reason };
+  if (!report.answered) return { reason: "NotChecked", message: "the gateway has not seen it answer yet" };
   return undefined;
 }

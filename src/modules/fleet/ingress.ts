@@ -23,6 +23,7 @@ import {
   type Service,
   ServiceKind,
 } from "../../kernel/kinds/index.js";
+import { derivedFrom } from "./derived.js";
 import { GatewayWriter } from "./gateway-writer.js";
 import { ARGOSY } from "./names.js";
 
@@ -44,7 +45,17 @@ type IngressBackend = Rule["backend"];
 
 /** Carries the Ingresses of class `argosy` of one cluster out: host and path to the ready pods of a Service. */
 export function ingressController(options: IngressOptions): ControllerSpec<Ingress> {
-  let writer: { readonly context: Context; readonly writer: GatewayWriter } | undefined;
+  const { listener } = options;
+  let worker:
+    | { readonly context: Context; readonly writer: GatewayWriter; readonly compiled: () => Compiled }
+    | undefined;
+  const start = (context: Context): NonNullable<typeof worker> => {
+    const kinds = [IngressKind, ServiceKind, EndpointSliceKind];
+    const compiled = derivedFrom(context.cluster.informers, kinds, context.signal, () => compileAll(listener, context));
+    const build = (): GatewayPart => ({ listeners: [listener], routes: compiled().routes });
+    const source = `ingress-${context.cluster.name}`;
+    return { context, compiled, writer: new GatewayWriter(options.gateway, context.clock, source, build) };
+  };
   return {
     name: NAME,
     kind: IngressKind,
@@ -60,30 +71,18 @@ export function ingressController(options: IngressOptions): ControllerSpec<Ingre
       },
     ],
     async reconcile(_key, ingress, context) {
-      if (writer === undefined || writer.context.signal.aborted) {
-        writer = {
-          context,
-          writer: new GatewayWriter(options.gateway, context.clock, `ingress-${context.cluster.name}`, () =>
-            buildPart(options.listener, context),
-          ),
-        };
-      }
-      await writer.writer.flush();
+      if (worker === undefined || worker.context.signal.aborted) worker = start(context);
+      await worker.writer.flush();
       if (ingress === undefined || isDeleting(ingress) || !isOurs(ingress)) return;
       if ((ingress.spec.tls ?? []).length > 0) {
-        context.events.record(
-          ingress,
-          "Warning",
-          "TLSIgnored",
-          "spec.tls is not carried out: this cluster's ingress has one certificate for its listener",
-        );
+        const message = "spec.tls is not carried out: this cluster's ingress has one certificate for its listener";
+        context.events.record(ingress, "Warning", "TLSIgnored", message);
       }
-      for (const message of faultsOf(ingress, options.listener, context))
+      for (const message of worker.compiled().faults.get(ingress.metadata.uid) ?? []) {
         context.events.record(ingress, "Warning", "RouteRefused", message);
+      }
       const status = {
-        loadBalancer: {
-          ingress: [{ ip: options.listener.host, ports: [{ port: options.listener.port, protocol: "TCP" }] }],
-        },
+        loadBalancer: { ingress: [{ ip: listener.host, ports: [{ port: listener.port, protocol: "TCP" }] }] },
       };
       await syncStatus(context.cluster.client.resource(IngressKind), ingress, status, NAME);
     },
@@ -120,17 +119,35 @@ function servicesOf(ingress: Ingress): string[] {
   ];
 }
 
-/** All routes of the cluster, the oldest Ingress first; of two that claim the same host and path, the older one has it. */
-function buildPart(listener: ListenerInput, context: Context): GatewayPart {
-  const claimed = new Set<string>();
-  const routes = ingressesInOrder(context).flatMap((ingress) =>
-    routesOf(ingress, listener, context).filter((route) => {
-      const isFree = !claimed.has(claimOf(route));
-      claimed.add(claimOf(route));
-      return isFree && checkRoute(route) === "";
-    }),
-  );
-  return { listeners: [listener], routes };
+/** All routes of the cluster, and what could not become one, by the Ingress' uid. */
+interface Compiled {
+  readonly routes: readonly RouteInput[];
+  readonly faults: ReadonlyMap<string, readonly string[]>;
+}
+
+/** The oldest Ingress first: of two that claim the same host and path, the older one has it. */
+function compileAll(listener: ListenerInput, context: Context): Compiled {
+  const owners = new Map<string, Ingress>();
+  const routes: RouteInput[] = [];
+  const faults = new Map<string, readonly string[]>();
+  for (const ingress of ingressesInOrder(context)) {
+    const own: string[] = [];
+    for (const route of routesOf(ingress, listener, context)) {
+      const elder = owners.get(claimOf(route));
+      const fault = elder === undefined ? checkRoute(route) : describeElder(route, elder);
+      if (fault !== "") own.push(fault);
+      else {
+        owners.set(claimOf(route), ingress);
+        routes.push(route);
+      }
+    }
+    if (own.length > 0) faults.set(ingress.metadata.uid, own);
+  }
+  return { routes, faults };
+}
+
+function describeElder(route: RouteInput, { metadata }: Ingress): string {
+  return `host ${route.hosts?.join() ?? "*"} path ${route.path ?? "/"} belongs to Ingress ${metadata.namespace ?? ""}/${metadata.name}, which is older`;
 }
 
 function ingressesInOrder(context: Context): readonly Ingress[] {
@@ -142,23 +159,6 @@ function ingressesInOrder(context: Context): readonly Ingress[] {
 
 function claimOf(route: RouteInput): string {
   return JSON.stringify([route.hosts, route.exact === true, (route.path ?? "/").replace(/\/+$/, "")]);
-}
-
-function faultsOf(ingress: Ingress, listener: ListenerInput, context: Context): string[] {
-  const others = new Map<string, Ingress>();
-  for (const other of ingressesInOrder(context)) {
-    if (other.metadata.uid === ingress.metadata.uid) break;
-    for (const route of routesOf(other, listener, context)) others.set(claimOf(route), other);
-  }
-  return routesOf(ingress, listener, context).flatMap((route) => {
-    const elder = others.get(claimOf(route));
-    if (elder !== undefined)
-      return [
-        `host ${route.hosts?.join()} path ${route.path} belongs to Ingress ${elder.metadata.namespace}/${elder.metadata.name}, which is older`,
-      ];
-    const fault = checkRoute(route);
-    return fault === "" ? [] : [fault];
-  });
 }
 
 /** The routes of one Ingress, whether they can be carried out or not. */
