@@ -5,7 +5,7 @@ import type { Timer } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import type { HttpRoute, RouteRequest, RouteResponse } from "../../kernel/module/types.js";
 import type { Permission, User } from "./authority.js";
-import { boundedBody, drain } from "./body.js";
+import { boundedBody, checkStatedLength, drain } from "./body.js";
 import { Refusal } from "./errors.js";
 import type { RequestMetrics } from "./metrics.js";
 import type { Resolution, RouteMatch } from "./router.js";
@@ -93,6 +93,8 @@ async function runRoute(front: Front, exchange: Exchange): Promise<void> {
   const { match, request, response, rawPath, query } = exchange;
   const { route, parameters } = match;
   const user = route.anonymous === true ? ANONYMOUS : await admit(front, request, route);
+  const maxBytes = route.maxBodyBytes ?? MAX_BODY_BYTES;
+  checkStatedLength(request, maxBytes);
   const silence = watchSilence(front, request, response);
   try {
     if (request.headers.expect !== undefined) response.writeContinue();
@@ -104,7 +106,7 @@ async function runRoute(front: Front, exchange: Exchange): Promise<void> {
         query: new URLSearchParams(query),
         headers: headersOf(request),
         user,
-        body: boundedBody(request, { maxBytes: route.maxBodyBytes ?? MAX_BODY_BYTES, onChunk: silence.heard }),
+        body: boundedBody(request, { maxBytes, onChunk: silence.heard }),
         signal: silence.signal,
       } satisfies RouteRequest),
     );
