@@ -6,6 +6,7 @@ import { seededRandom, virtualClock } from "../../../kernel/clock/index.js";
 import { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { startTestCluster, type TestCluster } from "../../../testing/index.js";
+import { stringAt } from "../fields.js";
 import { Pool, parseRange, toAddress, toNumber } from "./address-pool.js";
 
 let cluster: TestCluster;
@@ -39,7 +40,7 @@ async function refusal(promise: Promise<unknown>) {
 
 test("services get addresses of their own, which are refused to others and come free again", async () => {
   const a = await call("POST", services, service("a"));
-  const address = String(a.spec["clusterIP"]);
+  const address = stringAt(a.spec, "clusterIP");
 
   expect(a.spec["clusterIPs"]).toEqual([address]);
   expect(a.spec).toMatchObject({ ipFamilies: ["IPv4"], ipFamilyPolicy: "SingleStack" });
@@ -56,7 +57,7 @@ test("services get addresses of their own, which are refused to others and come 
 
 test("a full range says so, and a refused create keeps nothing", async () => {
   const made: string[] = [];
-  for (let i = 0; i < 13; i++) made.push(String((await call("POST", services, service(`s${i}`))).spec["clusterIP"]));
+  for (let i = 0; i < 13; i++) made.push(stringAt((await call("POST", services, service(`s${i}`))).spec, "clusterIP"));
 
   expect(new Set(made).size).toBe(13);
   expect(made).not.toContain("198.19.7.1");

@@ -4,12 +4,15 @@
  * May use: the API server's store, auth and types; kernel clock and kinds.
  */
 import type { Clock, Random } from "../../../kernel/clock/index.js";
+import type { Logger } from "../../../kernel/log/index.js";
 import { objectKey } from "../store/keys.js";
 import type { AdmissionPlugin, Store } from "../types.js";
 import type { Submit } from "./bootstrap.js";
+import { limitRanger } from "./limit-ranger.js";
 import { namespaceLifecycle } from "./namespace-lifecycle.js";
 import { nodeRestriction } from "./node-restriction.js";
 import { defaultTolerationSeconds, podPriority } from "./pod-defaults.js";
+import { resourceQuota } from "./quota.js";
 import { serviceAccountAdmission } from "./service-account.js";
 import { serviceAllocation } from "./services.js";
 
@@ -28,6 +31,7 @@ export interface AdmissionOptions {
   /** From which Services get their addresses, `198.19.0.0/24` say. */
   readonly serviceCidr: string;
   readonly submit: Submit;
+  readonly log: Logger;
 }
 
 export interface Admission {
@@ -40,6 +44,7 @@ export interface Admission {
 export function createAdmission(options: AdmissionOptions): Admission {
   const { store, random, submit } = options;
   const allocation = serviceAllocation(options);
+  const quota = resourceQuota(store, options.log);
   const ensureDefaultAccount = async (namespace: string): Promise<void> => {
     if (store.get(objectKey({ group: "", plural: "namespaces" }, "", namespace)) === undefined) return;
     const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace } };
@@ -48,12 +53,18 @@ export function createAdmission(options: AdmissionOptions): Admission {
   return {
     plugins: [
       namespaceLifecycle(store),
+      limitRanger(store),
       serviceAccountAdmission({ store, random, ensureDefaultAccount }),
       nodeRestriction(store),
       podPriority(store),
       defaultTolerationSeconds(),
       allocation,
+      // Last: nothing is booked for what another plugin refuses.
+      quota,
     ],
-    close: () => allocation.close(),
+    close() {
+      allocation.close();
+      quota.close();
+    },
   };
 }
