@@ -59,6 +59,7 @@ function acceptsAnything(schema: Schema): boolean {
   return schema.type === undefined && schema["x-kubernetes-int-or-string"] !== true;
 }
 
+/** Only the first of length and pattern is told, as upstream. */
 function checkString(schema: Schema, value: string, path: string, causes: StatusCause[]): void {
   const { minLength, maxLength, pattern, format } = schema;
   const length = minLength === undefined && maxLength === undefined ? 0 : characters(value);
@@ -68,9 +69,9 @@ function checkString(schema: Schema, value: string, path: string, causes: Status
       message: `Too long: may not be more than ${maxLength} bytes`,
       field: path,
     });
-  if (minLength !== undefined && length < minLength)
+  else if (minLength !== undefined && length < minLength)
     causes.push(invalid(path, value, `${inBody(path)} should be at least ${minLength} chars long`));
-  if (pattern !== undefined && !compilePattern(pattern).test(value))
+  else if (pattern !== undefined && !compilePattern(pattern).test(value))
     causes.push(invalid(path, value, `${inBody(path)} should match '${pattern}'`));
   if (format !== undefined && !matchesFormat(format, value)) {
     const detail = `${inBody(path)} must be of type ${format}: ${quoteValue(value)}`;

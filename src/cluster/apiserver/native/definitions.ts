@@ -108,8 +108,6 @@ function validateVersions(spec: JsonObject, stored: readonly Json[], faults: Fau
     const name = asString(version["name"]);
     for (const fault of name === "" ? [] : label1035Faults(name))
       faults.invalid(`spec.versions[${index}].name`, name, fault);
-    if (names.has(name))
-      faults.invalid(`spec.versions[${index}].name`, name, "must not contain duplicate version names");
     names.add(name);
     // With one version upstream reports as if it were the top-level field of old.
     validateVersion(version, versions.length === 1 ? "spec" : `spec.versions[${index}]`, index, faults);
@@ -125,6 +123,13 @@ function validateVersions(spec: JsonObject, stored: readonly Json[], faults: Fau
       stored.length === 0 ? null : [...stored],
       "must have at least one stored version",
     );
+  for (const [index, name] of stored.entries())
+    if (!names.has(asString(name)))
+      faults.invalid(
+        `status.storedVersions[${index}]`,
+        name,
+        `missing from spec.versions; ${asString(name)} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in ${asString(name)} and removes ${asString(name)} from status.storedVersions`,
+      );
   const last = asString(storage.at(-1)?.["name"]);
   if (stored.length > 0 && last !== "" && !stored.includes(last))
     faults.invalid("status.storedVersions", [...stored], `must have the storage version ${last}`);

@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { compilePattern, isObject, validateSchema } from "../../../kernel/schema/index.js";
+import { cloneJson, compilePattern, isObject, prune, validateSchema } from "../../../kernel/schema/index.js";
 import type { Faults } from "../registry/faults.js";
 import { asList, asObject, asObjects, asString, isEmpty } from "../registry/read.js";
 import { schemaOf } from "../registry/schema-json.unsafe.js";
@@ -64,6 +64,9 @@ function validateNode(schema: JsonObject, path: string, context: Context): void 
   if (schema["$ref"] === undefined) validateType(schema, path, context);
   validatePattern(schema, path, faults);
   validateListType(schema, path, faults);
+  const mapType = schema["x-kubernetes-map-type"];
+  if (mapType !== undefined && mapType !== "atomic" && mapType !== "granular")
+    faults.unsupported(`${path}.x-kubernetes-map-type`, mapType, ["atomic", "granular"]);
   const { properties, additionalProperties, items } = schema;
   if (!isEmpty(properties) && additionalProperties !== undefined)
     faults.forbidden(`${path}.additionalProperties`, "additionalProperties and properties are mutual exclusive");
@@ -215,6 +218,8 @@ function validatePart(
 function validateDefault(schema: JsonObject, path: string, faults: Faults): void {
   const value = schema["default"];
   if (value === undefined) return;
+  if (prune(schemaOf(schema), cloneJson(value)).length > 0)
+    faults.invalid(`${path}.default`, value, "must not have unknown fields");
   for (const cause of validateSchema(schemaOf(schema), value, ""))
     faults.causes.push({ ...cause, field: `${path}.default${cause.field === "" ? "" : `.${cause.field}`}` });
 }

@@ -34,6 +34,8 @@ export interface CustomVersion {
   readonly categories: readonly string[];
   readonly storageVersion: string;
   readonly schema: Schema;
+  /** Schema of the version in which objects are stored. */
+  readonly storageSchema: Schema;
   readonly status: boolean;
   readonly scale: ScalePaths | undefined;
   readonly columns: readonly CustomColumn[];
@@ -51,7 +53,8 @@ export function customVersions(definition: JsonObject): CustomVersion[] {
   const spec = asObject(definition["spec"]);
   const names = asObject(spec["names"]);
   const versions = asObjects(spec["versions"]);
-  const storage = asString(versions.find((version) => version["storage"] === true)?.["name"]);
+  const stored = asObject(versions.find((version) => version["storage"] === true));
+  const storage = asString(stored["name"]);
   return versions
     .filter((version) => version["served"] === true)
     .map((version) => ({
@@ -65,7 +68,8 @@ export function customVersions(definition: JsonObject): CustomVersion[] {
       shortNames: texts(names["shortNames"]),
       categories: texts(names["categories"]),
       storageVersion: storage,
-      schema: schemaOf(asObject(asObject(version["schema"])["openAPIV3Schema"])),
+      schema: schemaIn(version),
+      storageSchema: schemaIn(stored),
       status: isObject(asObject(version["subresources"])["status"]),
       scale: scalePaths(asObject(version["subresources"])["scale"]),
       columns: asObjects(version["additionalPrinterColumns"]).map(customColumn),
@@ -95,11 +99,24 @@ function customColumn(value: JsonObject): CustomColumn {
   };
 }
 
+function schemaIn(version: JsonObject): Schema {
+  return schemaOf(asObject(asObject(version["schema"])["openAPIV3Schema"]));
+}
+
 function deprecationOf(spec: JsonObject, version: JsonObject): string | undefined {
   if (version["deprecated"] !== true) return undefined;
   const own = asString(version["deprecationWarning"]);
   if (own !== "") return own;
-  return `${asString(spec["group"])}/${asString(version["name"])} ${asString(asObject(spec["names"])["kind"])} is deprecated`;
+  const group = asString(spec["group"]);
+  const kind = asString(asObject(spec["names"])["kind"]);
+  const name = asString(version["name"]);
+  const better = asObjects(spec["versions"])
+    .filter((one) => one["served"] === true && one["deprecated"] !== true)
+    .map((one) => asString(one["name"]))
+    .sort(compareVersions)
+    .find((one) => compareVersions(one, name) < 0);
+  const advice = better === undefined ? "" : `; use ${group}/${better} ${kind}`;
+  return `${group}/${name} ${kind} is deprecated${advice}`;
 }
 
 /** Kubernetes' order of versions, best first: GA before beta before alpha, higher numbers first, other names last by alphabet. */

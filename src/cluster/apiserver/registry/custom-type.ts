@@ -152,23 +152,20 @@ export class CustomType implements ResourceType {
     return [...faults.causes, ...ratchet(validateSchema(this.definition.schema, body(object)), object, old)];
   }
 
+  /** Conversion strategy None: only apiVersion changes, and what this version does not know is pruned. */
   fromStorage(object: JsonObject): JsonObject {
-    return this.#convert(object, this.version);
+    const apiVersion = apiVersionOf(this);
+    if (object["apiVersion"] === apiVersion) return object;
+    return this.decode({ ...cloneObject(object), apiVersion }).object;
   }
 
+  /** What the stored version defaults is filled in, so that its readers find it. */
   toStorage(object: JsonObject): JsonObject {
-    return this.#convert(object, this.storageVersion);
-  }
-
-  /** Conversion strategy None: only apiVersion changes; what the other version does not know is pruned, its defaults are filled in. */
-  #convert(object: JsonObject, version: string): JsonObject {
-    const apiVersion = `${this.group}/${version}`;
+    const apiVersion = `${this.group}/${this.storageVersion}`;
     if (object["apiVersion"] === apiVersion) return object;
     const converted = { ...cloneObject(object), apiVersion };
-    if (version !== this.version) return converted;
-    const pruned = this.decode(converted).object;
-    this.applyDefaults(pruned);
-    return pruned;
+    applyDefaults(this.definition.storageSchema, converted);
+    return converted;
   }
 
   selectableFields(object: JsonObject): Readonly<Record<string, string>> {
