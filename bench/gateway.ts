@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -99,6 +100,7 @@ async function measure(directory: string, children: ChildProcess[]): Promise<unk
     }
     results[load] = Object.fromEntries([...samples].map(([name, list]) => [name, median(list)]));
   }
+  const hang = await measureHang(children[0], gatewayPort);
   const ratio = (load: string): number =>
     round2(
       (results[load]?.["argosy"]?.cpuMicrosPerRequest ?? 0) / (results[load]?.["haproxy"]?.cpuMicrosPerRequest ?? 1),
@@ -109,9 +111,35 @@ async function measure(directory: string, children: ChildProcess[]): Promise<unk
     node: process.version,
     cpu: `${cpus().length} x ${cpus()[0]?.model}`,
     results,
+    hungBackend: hang,
     cpuRatioToHaproxy: { get: ratio("get"), post1k: ratio("post1k") },
     bar: 2,
   };
+}
+
+/** Freezes the backends' process and asks how long the gateway still sends them requests. Bound: 2 s. */
+async function measureHang(
+  backends: ChildProcess | undefined,
+  port: number,
+): Promise<{ outAfterMs: number; status: number }> {
+  const ask = (): Promise<number> =>
+    new Promise((resolve) => {
+      const call = request({ port, host: "127.0.0.1", path: `${PREFIX}/x`, agent: false, timeout: 60 }, (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      });
+      call.on("timeout", () => call.destroy());
+      call.on("error", () => resolve(0));
+      call.end();
+    });
+  backends?.kill("SIGSTOP");
+  const began = performance.now();
+  let status = 0;
+  // While a backend is in use its requests hang; 503 at once says that none is.
+  while (status !== 503 && performance.now() - began < 10_000) status = await ask();
+  const outAfterMs = Math.round(performance.now() - began);
+  backends?.kill("SIGCONT");
+  return { outAfterMs, status };
 }
 
 function run(pid: number, url: string, options: { seconds: number; script: string | undefined }): Sample {
