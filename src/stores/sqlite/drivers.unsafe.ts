@@ -29,6 +29,8 @@ interface WasmStatement {
   all(values: readonly SqliteValue[]): SqliteRow[];
   iterate(values: readonly SqliteValue[]): IterableIterator<SqliteRow>;
   finalize(): void;
+  /** Not in its types, but the only way to end a read or to leave a failed statement behind. */
+  _reset(): boolean;
 }
 
 /** Opens a file with one binding; throws whatever it throws. */
@@ -79,16 +81,38 @@ function wasmStatement(statement: WasmStatement, file: string): SqliteStatement 
     try {
       return work();
     } catch (error) {
+      // A failed statement repeats its error at its next use unless it is reset.
+      statement._reset();
       throw toSqliteError(file, error);
     }
   };
+  // An unfinished read keeps its snapshot, and with it the whole write-ahead log from being reused.
+  const first = (values: readonly SqliteValue[]): SqliteRow | undefined => {
+    const row = statement.get(values) ?? undefined;
+    statement._reset();
+    return row;
+  };
   return {
     run: (values = none) => guarded(() => statement.run(values)),
-    get: (values = none) => guarded(() => statement.get(values) ?? undefined),
+    get: (values = none) => guarded(() => first(values)),
     all: (values = none) => guarded(() => statement.all(values)),
-    iterate: (values = none) => guarded(() => statement.iterate(values)),
+    iterate: (values = none) => wasmRows(statement, values, file),
     finalize: () => finalizeQuietly(statement),
   };
+}
+
+function* wasmRows(
+  statement: WasmStatement,
+  values: readonly SqliteValue[],
+  file: string,
+): IterableIterator<SqliteRow> {
+  try {
+    yield* statement.iterate(values);
+  } catch (error) {
+    throw toSqliteError(file, error);
+  } finally {
+    statement._reset();
+  }
 }
 
 /** sqlite3_finalize repeats the error of the last call, which was already reported. */

@@ -1,3 +1,5 @@
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 
 /** Kinds of failure that callers tell apart. */
@@ -54,9 +56,23 @@ const advice: Readonly<Record<SqliteErrorCode, string>> = {
 /** Turns what a binding threw into a `SqliteError`, by result code where it has one and else by its words. */
 export function toSqliteError(file: string, error: unknown): SqliteError {
   if (error instanceof SqliteError) return error;
-  const code = classify(error);
+  const found = classify(error);
+  const code = found === "DiskError" && isFull(file) ? "DiskFull" : found;
   const hint = advice[code];
   return new SqliteError(code, file, `${file}: ${messageOf(error)}${hint === "" ? "" : `; ${hint}`}`, { cause: error });
+}
+
+/** Less than the log needs for one more commit. */
+const leastFreeBytes = 256 * 1024;
+
+/** The wasm binding reports every failed write as an I/O error; the file system knows whether it is full. */
+function isFull(file: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(file));
+    return bavail * bsize < leastFreeBytes;
+  } catch {
+    return false;
+  }
 }
 
 function classify(error: unknown): SqliteErrorCode {

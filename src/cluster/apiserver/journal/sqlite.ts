@@ -37,6 +37,7 @@ function prepareLayout(database: SqliteDatabase): void {
       `${database.file}: written by a newer version of this program (layout ${found}, known up to ${layoutVersion}); update the program`,
     );
   }
+  if (found === layoutVersion) return;
   database.exec(
     "CREATE TABLE IF NOT EXISTS log (rev INTEGER PRIMARY KEY, time INTEGER NOT NULL, key TEXT NOT NULL, value BLOB)",
   );

@@ -17,8 +17,7 @@ const start = Date.UTC(2026, 0, 1);
 const key = (name: string, namespace = "ns", plural = "configmaps"): string => `//${plural}/${namespace}/${name}`;
 const prefix = "//configmaps/";
 const object = (name: string, value = ""): JsonObject => ({ kind: "ConfigMap", metadata: { name }, data: { value } });
-const names = (items: readonly { value: JsonObject }[]): string[] =>
-  items.map((item) => String((item.value["metadata"] as JsonObject)["name"]));
+const names = (items: readonly { key: string }[]): string[] => items.map((item) => item.key.split("/").at(-1) ?? "");
 const codeOf = async (work: () => unknown): Promise<number> => {
   try {
     await work();
