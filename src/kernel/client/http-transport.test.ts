@@ -12,11 +12,13 @@ import { ConfigMapKind, NamespaceKind, PodKind } from "../kinds/index.js";
 import { silentLogger } from "../log/index.js";
 import {
   type ApiClient,
+  attach,
   createClient,
   createInformerSet,
   exec,
   type HttpTransportOptions,
   httpTransport,
+  inClusterContext,
   loadKubeconfig,
   parseKubeconfig,
   podLogs,
@@ -349,6 +351,35 @@ test("port-forward carries bytes both ways and reports the port's error", async 
   expect(heard).toEqual(["echo ping"]);
   forward.close();
   close();
+});
+
+test("attach talks to the main process; in a pod the ServiceAccount is used", async () => {
+  const { client, close } = await channelServer("v5.channel.k8s.io", (send, socket) => {
+    send(1, "already running");
+    send(3, JSON.stringify({ status: "Success" }));
+    socket.close();
+  });
+  const heard: string[] = [];
+  const result = await attach(client, {
+    namespace: "n",
+    pod: "p",
+    stdout: (data) => heard.push(Buffer.from(data).toString()),
+  });
+  expect([result.exitCode, ...heard]).toEqual([0, "already running"]);
+  close();
+
+  await writeFile(join(folder, "namespace"), "team\n");
+  await writeFile(join(folder, "ca.crt"), server.caPem);
+  await writeFile(join(folder, "token"), `${cluster.server.adminToken}\n`);
+  const { port } = new URL(server.url);
+  const context = await inClusterContext(
+    { KUBERNETES_SERVICE_HOST: "127.0.0.1", KUBERNETES_SERVICE_PORT: port },
+    systemClock,
+    folder,
+  );
+  expect(context.namespace).toBe("team");
+  expect((await connect(context.transport).resource(NamespaceKind).list()).items.length).toBeGreaterThan(0);
+  await expect(inClusterContext({}, systemClock)).rejects.toThrow("KUBERNETES_SERVICE_HOST");
 });
 
 test("a refused upgrade is the server's Status", async () => {

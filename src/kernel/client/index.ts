@@ -4,7 +4,7 @@
  */
 
 export { type ClientOptions, createClient } from "./client.js";
-export { failureFrom, UnavailableError } from "./failures.js";
+export { UnavailableError } from "./failures.js";
 export { type HttpTransportOptions, httpTransport } from "./http-transport.js";
 export { createInformerSet, type InformerSetOptions } from "./informer-set.js";
 export { type ClusterContext, inClusterContext, loadKubeconfig, parseKubeconfig } from "./kubeconfig.js";

@@ -3,7 +3,7 @@
  * on a key, with retries, finalizers, events, leader election and metrics. May use: client, clock, errors, kinds, log, metrics.
  */
 
-export { controllerOf, ownerReferenceTo, withCondition as setCondition } from "../kinds/index.js";
+export { controllerOf, ownerReferenceTo } from "../kinds/index.js";
 export { createEventRecorder, type OwnedEventRecorder } from "./events.js";
 export { addFinalizer, removeFinalizer } from "./finalizers.js";
 export { createLeaderElection, type LeaderElection, type LeaderElectionOptions } from "./leader.js";
