@@ -42,6 +42,8 @@ export interface NodeAgentOptions {
   readonly hiddenPaths?: readonly string[];
   /** Absent: no logs, exec and port-forward through the API. */
   readonly endpoint?: EndpointOptions;
+  /** How often the lease is renewed; default 10. */
+  readonly heartbeatSeconds?: number;
   /** Shown in node.status.nodeInfo. */
   readonly version?: string;
 }
@@ -114,13 +116,14 @@ class Agent implements NodeAgent {
       version: options.version ?? "0.1.0",
       refusal: () => runtime.refusal(),
       imageNames: options.images.names(),
+      ...(options.heartbeatSeconds === undefined ? {} : { heartbeatSeconds: options.heartbeatSeconds }),
     });
   }
 
   async start(): Promise<void> {
     const { cluster, clock, log, name, runtime, images } = this.#options;
     const { informers, client } = cluster;
-    mkdirSync(this.#options.dataDir, { recursive: true, mode: 0o711 });
+    if (runtime.name === "process") mkdirSync(this.#options.dataDir, { recursive: true, mode: 0o711 });
     await runtime.start();
     const hostIp = this.#options.network?.hostAddress ?? "127.0.0.1";
     await Promise.all([

@@ -21,4 +21,12 @@ export { detectIsolation, type Isolation, type IsolationCapability, type Isolati
 export type { NodeCapacity } from "./machine.js";
 export { createPodNetwork, type PodNetwork } from "./network/index.js";
 export { type ProcessRuntimeOptions, processRuntime } from "./runtime/process.js";
+export {
+  type SimulatedBehaviour,
+  type SimulatedRuntime,
+  type SimulatedRuntimeOptions,
+  simulatedImages,
+  simulatedRuntime,
+} from "./runtime/simulated.js";
 export type { PodRuntime } from "./runtime/types.js";
+export { createServiceProxy, type ServiceProxy, type ServiceProxyOptions } from "./proxy/service-proxy.js";

@@ -22,11 +22,13 @@ export interface NodeObjectOptions {
   /** Why pods cannot run; `undefined` when they can. */
   refusal(): string | undefined;
   readonly imageNames: readonly string[];
+  /** Default 10. */
+  readonly heartbeatSeconds?: number;
 }
 
 const leaseNamespace = "kube-node-lease";
 const leaseSeconds = 40;
-const renewMs = 10_000;
+const renewSeconds = 10;
 /** As kubelet: an unchanged status is written this often. */
 const reportMs = 300_000;
 const minFreeShare = 0.05;
@@ -65,7 +67,7 @@ export class NodeObject {
 
   #schedule(): void {
     if (this.#stop.signal.aborted) return;
-    this.#timer = this.#options.clock.setTimer(renewMs, () => {
+    this.#timer = this.#options.clock.setTimer((this.#options.heartbeatSeconds ?? renewSeconds) * 1000, () => {
       this.#beating = this.#beat()
         .catch((error: unknown) => {
           if (!this.#stop.signal.aborted) this.#options.log.warn("the node's heartbeat failed", { node: this.#options.name, err: error });
@@ -137,7 +139,8 @@ export class NodeObject {
 
   async #status(): Promise<NonNullable<Node["status"]>> {
     const { capacity, dataDir, name, runtimeName, version, imageNames } = this.#options;
-    const disk = await diskOf(dataDir).catch(() => ({ totalBytes: 0, freeBytes: 1 }));
+    const unknown = { totalBytes: 0, freeBytes: 1 };
+    const disk = runtimeName === "simulated" ? unknown : await diskOf(dataDir).catch(() => unknown);
     const resources = {
       cpu: capacity.cpuMillis % 1000 === 0 ? String(capacity.cpuMillis / 1000) : `${capacity.cpuMillis}m`,
       memory: `${Math.floor(capacity.memoryBytes / 1024)}Ki`,
@@ -192,7 +195,7 @@ export class NodeObject {
     const { client, clock, name } = this.#options;
     const leases = client.resource(LeaseKind);
     const renewTime = new Date(clock.now()).toISOString().replace("Z", "000Z");
-    const spec = { holderIdentity: name, leaseDurationSeconds: leaseSeconds, renewTime };
+    const spec = { holderIdentity: name, leaseDurationSeconds: Math.max(leaseSeconds, (this.#options.heartbeatSeconds ?? 0) * 4), renewTime };
     try {
       await leases.patch(name, "merge", { spec }, { namespace: leaseNamespace, signal: this.#stop.signal });
     } catch (error) {

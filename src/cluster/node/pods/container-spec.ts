@@ -57,6 +57,8 @@ export async function buildContainerSpec(request: SpecRequest): Promise<{ spec: 
 }
 
 function mountsOf({ context, pod, container }: SpecRequest, env: ReadonlyMap<string, string>): ContainerMount[] {
+  // Simulated containers have no file system.
+  if (context.runtime.name === "simulated") return [];
   const mounts = context.volumes.mountsOf(pod, container, env);
   const hosts = context.hosts.pathOf(pod.metadata.uid);
   const isTaken = mounts.some((mount) => mount.containerPath === "/etc/hosts");

@@ -131,6 +131,6 @@ export class PodManager {
       await runtime.removePod(sandbox.uid);
     }
     const uids = new Set(runtime.pods().map((pod) => pod.uid));
-    await volumes.cleanUp(uids).catch((error: unknown) => log.warn("old volumes could not be removed", { err: error }));
+    if (runtime.name === "process") await volumes.cleanUp(uids).catch((error: unknown) => log.warn("old volumes could not be removed", { err: error }));
   }
 }
