@@ -84,7 +84,11 @@ export interface ControllerSpec<T extends KubeObject = KubeObject> {
   /** Set it to have `finalize` called before an object goes; added to objects before the first reconcile. */
   readonly finalizer?: string;
   /** Called for each change of the object or of what it owns or watches. `object` is undefined when it is gone. Thrown errors are retried with back-off; `TerminalError` is not. */
-  reconcile(key: Key, object: T | undefined, context: ReconcileContext<T>): Promise<ReconcileResult | void>;
+  reconcile(
+    key: Key,
+    object: T | undefined,
+    context: ReconcileContext<T>,
+  ): Promise<ReconcileResult | undefined> | Promise<void>;
   /** Called while deletionTimestamp is set; the finalizer is removed when it returns "done". */
   finalize?(object: T, context: ReconcileContext<T>): Promise<"done" | ReconcileResult>;
 }
