@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { createNodeAgent, simulatedImages, simulatedRuntime } from "../src/cluster/node/index.js";
 import { workloadControllers } from "../src/cluster/workloads/index.js";
 import type { GatewayDriver } from "../src/dataplane/gateway/index.js";
 import { seededRandom, virtualClock } from "../src/kernel/clock/index.js";
@@ -10,7 +11,6 @@ import { ClusterKind, createFleetModule, HyperMLServiceKind } from "../src/modul
 import { createServingModule, MLServiceKind } from "../src/modules/serving/index.js";
 import { memoryLedger } from "../src/stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../src/testing/index.js";
-import { playKubelet, playNode } from "../src/testing/play-cluster.js";
 
 const memberCount = 100;
 const namespace = "demo";
@@ -50,7 +50,7 @@ const manifests = [
   },
 ];
 
-/** Hub and members on one virtual clock, journals in memory, pods played: the product's own code does the rest. */
+/** Hub and members on one virtual clock, journals in memory, pods simulated: the product's own code does the rest. */
 async function startSimulation() {
   const clock = virtualClock();
   const random = seededRandom(42);
@@ -64,6 +64,20 @@ async function startSimulation() {
     for (const spec of specs) manager.add(spec);
     manager.start();
     closers.push(() => manager.close());
+  };
+  const runNode = async (cluster: TestCluster): Promise<void> => {
+    const agent = createNodeAgent({
+      name: "node",
+      cluster,
+      clock,
+      random,
+      log,
+      dataDir: "/nonexistent",
+      runtime: simulatedRuntime({ clock, behaviour: () => ({ startDelayMs: 500, readyAfterMs: 2_000 }) }),
+      images: simulatedImages(),
+    });
+    await agent.start();
+    closers.push(() => agent.close({ keepPods: false }));
   };
   /** The simulated network: a model answers when a pod of its member is ready. */
   const answers = (host: string): boolean => {
@@ -98,20 +112,17 @@ async function startSimulation() {
   for (let i = 0; i < memberCount; i += 1) {
     const member = await start(`m${i}`, "cluster");
     members.set(member.name, member);
-    await playNode(member, clock, "node");
+    await runNode(member);
     runControllers(member, [
-      playKubelet(),
       ...workloadControllers({ ledger, clusterName: member.name }),
       ...serving.controllers("cluster", member),
     ]);
-    await hub.client
-      .resource(ClusterKind)
-      .create({
-        apiVersion: "cluster.karmada.io/v1alpha1",
-        kind: "Cluster",
-        metadata: { name: member.name },
-        spec: { syncMode: "Push" },
-      });
+    await hub.client.resource(ClusterKind).create({
+      apiVersion: "cluster.karmada.io/v1alpha1",
+      kind: "Cluster",
+      metadata: { name: member.name },
+      spec: { syncMode: "Push" },
+    });
   }
   return {
     clock,
