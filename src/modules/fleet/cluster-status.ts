@@ -28,6 +28,9 @@ interface Memory {
   discoveredMs: number;
   version: string | undefined;
   enablements: NonNullable<ClusterStatus["apiEnablements"]> | undefined;
+  /** The member whose nodes are followed, and whether they are known: an empty list before that would be a lie. */
+  nodesOf: ClusterAccess | undefined;
+  hasNodes: boolean;
 }
 
 type Look = { readonly isReady: true } | { readonly isReady: false; readonly reason: string; readonly message: string };
@@ -52,6 +55,8 @@ export function clusterStatusController(
         discoveredMs: Number.NEGATIVE_INFINITY,
         version: undefined,
         enablements: undefined,
+        nodesOf: undefined,
+        hasNodes: false,
       };
       memories.set(key.name, memory);
       await ensureSpace(key.name, context);
@@ -61,7 +66,10 @@ export function clusterStatusController(
       const isFirst = findCondition(cluster.status?.conditions, "Ready") === undefined;
       if (!look.isReady && memory.failures < FAILURES_UNTIL_NOT_READY && !isFirst)
         return { requeueAfterMs: CONFIRM_MS };
-      if (look.isReady && member !== undefined) await discover(member, memory, context);
+      if (look.isReady && member !== undefined) {
+        followNodes(member, memory, context);
+        await discover(member, memory, context);
+      }
       await report(cluster, member, look, { memory, context });
       return { requeueAfterMs: INTERVAL_MS };
     },
@@ -182,13 +190,28 @@ async function report(
     conditions,
     ...(memory.version === undefined ? {} : { kubernetesVersion: memory.version }),
     ...(memory.enablements === undefined ? {} : { apiEnablements: memory.enablements }),
-    ...(look.isReady && member !== undefined ? nodeSummaryOf(member) : {}),
+    ...(look.isReady && member !== undefined && memory.hasNodes ? nodeSummaryOf(member) : {}),
   };
   const before = findCondition(cluster.status?.conditions, "Ready")?.status;
   if (before !== undefined && before !== draft.status) {
     context.events.record(cluster, look.isReady ? "Normal" : "Warning", draft.reason, draft.message);
   }
   await syncStatus(context.cluster.client.resource(ClusterKind), cluster, status, NAME);
+}
+
+function followNodes(member: ClusterAccess, memory: Memory, context: ReconcileContext<Cluster>): void {
+  if (memory.nodesOf === member) return;
+  memory.nodesOf = member;
+  memory.hasNodes = false;
+  const nodes = member.informers.informer(NodeKind);
+  nodes.synced(context.signal).then(
+    () => {
+      memory.hasNodes = true;
+      context.enqueue({ namespace: "", name: member.name });
+    },
+    // Only at the end.
+    () => {},
+  );
 }
 
 function nodeSummaryOf(member: ClusterAccess): Pick<ClusterStatus, "nodeSummary"> {

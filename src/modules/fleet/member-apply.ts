@@ -173,3 +173,23 @@ export function isAsWanted(actual: KubeObject, target: Target): boolean {
   );
   return contains(actual, { data });
 }
+
+/** A message without the values of a Secret that it may quote. */
+export function withoutSecrets(message: string, manifest: JsonObject): string {
+  if (manifest["kind"] !== "Secret") return message;
+  let text = message;
+  for (const field of ["data", "stringData"]) {
+    const values = manifest[field];
+    for (const value of isObject(values) ? Object.values(values) : []) {
+      if (typeof value !== "string" || value === "") continue;
+      for (const form of [
+        value,
+        Buffer.from(value).toString("base64"),
+        Buffer.from(value, "base64").toString("utf8"),
+      ]) {
+        if (form.length > 2) text = text.replaceAll(form, "<hidden>");
+      }
+    }
+  }
+  return text;
+}

@@ -1,5 +1,6 @@
 import type { GatewayDriver, ListenerInput } from "../../dataplane/gateway/index.js";
 import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.js";
+import type { KindDefinition } from "../../kernel/kinds/index.js";
 import type { Module, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { clusterStatusController } from "./cluster-status.js";
@@ -20,6 +21,11 @@ export interface FleetOptions {
   readonly headListener: ListenerInput;
   /** Where a cluster's own Ingresses listen (the hub's too); undefined: that cluster has no ingress. */
   readonly ingressListener: (cluster: string) => ListenerInput | undefined;
+  /**
+   * Who makes Works true and fills in Clusters: Argosy (default), or a real Karmada that runs on the hub; with the latter,
+   * Work and Cluster are its kinds and are not installed.
+   */
+  readonly engine?: "argosy" | "karmada";
   /** A call to a member that takes longer has failed; default 5 s. */
   readonly callTimeoutMs?: number;
 }
@@ -77,10 +83,16 @@ export const DELIVERY_RULES: readonly PolicyRule[] = [
 
 /** Makes the fleet module: delivery of HyperMLServices to members, member status, head ingress, ingress. */
 export function createFleetModule(options: FleetOptions): Module {
+  const isEngine = options.engine !== "karmada";
+  const definitions: KindDefinition[] = [
+    HyperMLServiceKind,
+    HeadIngressKind,
+    ...(isEngine ? [WorkKind, ClusterKind] : []),
+  ];
   return {
     name: "fleet",
     summary: "Model services in several clusters: delivery, status, weighted ingress.",
-    kinds: [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind].map((definition) => ({
+    kinds: definitions.map((definition) => ({
       definition,
       levels: ["continuum"],
     })),
@@ -92,17 +104,14 @@ export function createFleetModule(options: FleetOptions): Module {
       if (listener !== undefined) controllers.push(ingressController({ gateway: options.gateway, listener }));
       if (level === "cluster") return controllers;
       const { members, gateway, ledger, headListener } = options;
-      return [
-        ...controllers,
+      controllers.push(
         hyperMLServiceController(),
-        executionController({
-          members,
-          ...(options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs }),
-        }),
-        clusterStatusController(members),
         headIngressMaker(),
         headIngressController({ gateway, ledger, listener: headListener }),
-      ];
+      );
+      if (!isEngine) return controllers;
+      const limit = options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs };
+      return [...controllers, executionController({ members, ...limit }), clusterStatusController(members)];
     },
   };
 }

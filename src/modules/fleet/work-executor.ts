@@ -33,6 +33,7 @@ import {
   ManifestError,
   resolveTarget,
   type Target,
+  withoutSecrets,
 } from "./member-apply.js";
 import { ARGOSY, EXECUTION_FINALIZER } from "./names.js";
 
@@ -195,9 +196,10 @@ export class WorkExecutor {
     } catch (error) {
       if (this.#options.context.signal.aborted) throw error;
       const isUnreachable = isSilence(error);
+      const message = withoutSecrets(messageOf(error), manifest);
       return {
         ...none,
-        error: isUnreachable ? `cluster(${cluster}) not ready: ${messageOf(error)}` : messageOf(error),
+        error: isUnreachable ? `cluster(${cluster}) not ready: ${message}` : message,
         isUnreachable,
       };
     }
