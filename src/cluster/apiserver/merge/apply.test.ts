@@ -76,6 +76,18 @@ test("an update takes fields from an apply, and a removed field from everyone", 
   expect(managers(next)).toEqual({ "editor/Update": { "f:data": { "f:a": {} } } });
 });
 
+test("giving up a field records nothing that was not applied", () => {
+  const annotated = (annotations: JsonObject): JsonObject => ({
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "c", annotations },
+  });
+  const live = configMaps.apply(undefined, annotated({ a: "1", b: "2" }), by("one"));
+  const next = configMaps.apply(live, annotated({ a: "1" }), by("one"));
+
+  expect(managers(next)).toEqual({ "one/Apply": { "f:metadata": { "f:annotations": { "f:a": {} } } } });
+});
+
 test("applying the same again changes nothing, not even times", () => {
   const live = configMaps.apply(undefined, config({ a: "1" }), by("one"));
 

@@ -91,18 +91,19 @@ function currentManagers(options: MergeOptions, current: JsonObject | undefined)
   return first.set.isEmpty ? managers : new Map([[managerIdentity(first), first]]);
 }
 
-const neverRemoved: readonly (readonly string[])[] = [
+const neverRemoved = new FieldSet();
+for (const path of [
   ["f:apiVersion"],
   ["f:kind"],
   ["f:metadata"],
   ["f:metadata", "f:name"],
   ["f:metadata", "f:namespace"],
-];
+])
+  neverRemoved.insert(path);
 
 function prune(options: MergeOptions, merged: JsonObject, before: FieldSet, managers: Managers): void {
-  let owned = new FieldSet();
+  let owned = neverRemoved;
   for (const manager of managers.values()) owned = owned.union(manager.set);
-  for (const path of neverRemoved) owned.insert(path);
   const { shape } = options;
   removeFields(shape, merged, withNamedFields(shape, before).difference(withNamedFields(shape, owned)));
   ensureObject(merged, "metadata");

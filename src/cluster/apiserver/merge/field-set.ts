@@ -2,18 +2,18 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 
 /**
- * A set of field paths as a tree. Edges are path elements as FieldsV1 writes them: `f:name`, `k:{"name":"a"}`, `v:"x"`,
+ * A set of field paths as a tree. Sets share nodes: only `insert` changes one, and only one that was made empty here. Edges are path elements as FieldsV1 writes them: `f:name`, `k:{"name":"a"}`, `v:"x"`,
  * `i:0`. A node may be in the set itself (`member`) besides what is below it.
  */
 export class FieldSet {
   member = false;
   readonly children = new Map<string, FieldSet>();
 
-  /** Adds one path; the elements are not kept. */
-  insert(path: readonly string[]): void {
-    const [first, ...rest] = path;
-    if (first === undefined) this.member = true;
-    else this.child(first).insert(rest);
+  /** Adds one path; the elements are not kept. Not for results of the operations below: they share nodes. */
+  insert(path: readonly string[], from = 0): void {
+    const element = path[from];
+    if (element === undefined) this.member = true;
+    else this.child(element).insert(path, from + 1);
   }
 
   /** The node under an element, made if missing. */
