@@ -8,9 +8,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { seededRandom, systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
-import type { FetchOptions } from "./fetch.js";
-import { fetchModel } from "./fetch.js";
-import { runModelServerProgram } from "./program.js";
+import { type FetchOptions, fetchModel, ModelError, runModelServerProgram } from "./index.js";
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -200,7 +198,10 @@ test.each([
 ])("%s is refused: %s", async (uri, words) => {
   const options = await optionsFor(await startStore({}), uri);
 
-  await expect(fetchModel({ ...options, uri })).rejects.toThrow(words);
+  const refused = fetchModel({ ...options, uri });
+
+  await expect(refused).rejects.toThrow(words);
+  await expect(refused).rejects.toBeInstanceOf(ModelError);
 });
 
 test("keys that lead out of the folder are refused", async () => {

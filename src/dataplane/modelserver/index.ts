@@ -4,12 +4,9 @@
  * answered", metrics. May use: the kernel, onnxruntime.
  */
 
-export type { ModelFailureReason } from "./failures.js";
 export { ModelError } from "./failures.js";
 export type { FetchOptions } from "./fetch.js";
 export { fetchModel } from "./fetch.js";
-export type { ModelServerProgram } from "./program.js";
 export { MODEL_SERVER_USAGE, runModelServerProgram } from "./program.js";
-export type { ModelSource } from "./repository.js";
 export type { ModelServer, ModelServerOptions } from "./server.js";
 export { runModelServer } from "./server.js";

@@ -8,8 +8,7 @@ import { systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import type { OnnxType } from "../../kernel/onnx/index.js";
 import { encodeOnnxModel } from "../../kernel/onnx/index.js";
-import type { ModelServer, ModelServerOptions } from "./server.js";
-import { runModelServer } from "./server.js";
+import { type ModelServer, type ModelServerOptions, runModelServer } from "./index.js";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

@@ -3,7 +3,7 @@
  * onnxruntime and every other ONNX reader load. May use: nothing.
  */
 
-export type { OnnxAttribute, OnnxConstant, OnnxGraph, OnnxModel, OnnxNode, OnnxValue } from "./encode.js";
+export type { OnnxConstant, OnnxNode } from "./encode.js";
 export { encodeOnnxModel } from "./encode.js";
 export type { OnnxType } from "./types.js";
 export { ONNX_TYPES } from "./types.js";

@@ -10,7 +10,7 @@ import type { BuiltTemplate } from "./pod-template.js";
 /** Labels of everything that belongs to a release. */
 export const SERVICE_LABEL = "tensorstack.dev/mlservice";
 export const RELEASE_LABEL = "tensorstack.dev/mlservice-release";
-export const COMPONENT_LABEL = "tensorstack.dev/mlservice-component";
+const COMPONENT_LABEL = "tensorstack.dev/mlservice-component";
 /** Weights of an Ingress' backends: JSON, Service name → whole number; 0 and absent get no traffic. */
 export const WEIGHTS_ANNOTATION = "argosy.dev/weights";
 /** SHA-256 of the release as it was when its pods' template was made. */

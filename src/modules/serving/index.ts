@@ -4,11 +4,9 @@
  * decisions in the ledger. May use: the kernel, the ledger.
  */
 
-export type { ServingAddress } from "./children.js";
 export { WEIGHTS_ANNOTATION } from "./children.js";
-export type { MLService, MLServiceRuntime, MLServiceSpec, MLServiceStatus } from "./kinds.js";
+export type { MLService } from "./kinds.js";
 export { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
-export type { ServingModuleOptions } from "./module.js";
 export { createServingModule } from "./module.js";
-export type { Probe, ProbeResult } from "./probe.js";
+export type { ProbeResult } from "./probe.js";
 export { createHttpProbe } from "./probe.js";

@@ -138,9 +138,6 @@ const runtimeSpec = s.object({
 
 /** What an MLServiceRuntime gives. */
 export type MLServiceRuntimeSpec = Infer<typeof runtimeSpec>;
-/** A server program for models: the pods' template. Pods that run are not changed when it changes. */
-export type MLServiceRuntime = Resource<MLServiceRuntimeSpec>;
-
 /** MLServiceRuntime. */
 export const MLServiceRuntimeKind = defineKind({
   group: GROUP,

@@ -4,14 +4,19 @@ import { createManager } from "../../kernel/control/index.js";
 import type { Deployment } from "../../kernel/kinds/index.js";
 import { DeploymentKind, IngressKind, PodKind, SecretKind, ServiceKind } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
+import type { PolicyRule } from "../../kernel/module/types.js";
 import type { Decision, Ledger } from "../../stores/ledger/types.js";
 import type { TestCluster } from "../../testing/index.js";
 import { startTestCluster } from "../../testing/index.js";
-import { WEIGHTS_ANNOTATION } from "./children.js";
-import type { MLService, MLServiceSpec } from "./kinds.js";
-import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
-import { createServingModule } from "./module.js";
-import type { ProbeResult } from "./probe.js";
+import {
+  createServingModule,
+  type MLService,
+  MLServiceKind,
+  MLServiceRuntimeKind,
+  type ProbeResult,
+  WEIGHTS_ANNOTATION,
+} from "./index.js";
+import type { MLServiceSpec } from "./kinds.js";
 
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -45,9 +50,15 @@ async function start(): Promise<Setup> {
     },
     address: ({ name }) => ({ domain: `${name}.argosy.localhost`, port: 8081 }),
   });
-  const cluster = await startTestCluster({ name: "cloud", kinds: module.kinds.map(({ definition }) => definition) });
-  const manager = createManager({ cluster, clock: systemClock, random: cluster.random, log: silentLogger });
-  for (const spec of module.controllers("cluster", cluster)) manager.add(spec);
+  const cluster = await startTestCluster({
+    name: "cloud",
+    kinds: module.kinds.map(({ definition }) => definition),
+    tokens: [AGENT],
+  });
+  await grant(cluster, module.rules.cluster ?? []);
+  const agent = cluster.as(AGENT.token);
+  const manager = createManager({ cluster: agent, clock: systemClock, random: cluster.random, log: silentLogger });
+  for (const spec of module.controllers("cluster", agent)) manager.add(spec);
   await cluster.client.json("POST", "/api/v1/namespaces", {
     apiVersion: "v1",
     kind: "Namespace",
@@ -59,6 +70,24 @@ async function start(): Promise<Setup> {
     () => manager.close(),
   );
   return { ...cluster, answers, asked, decisions };
+}
+
+/** Controllers run with the rights that the module asks for, and no more. */
+const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
+
+async function grant(cluster: TestCluster, rules: readonly PolicyRule[]): Promise<void> {
+  const apiVersion = "rbac.authorization.k8s.io/v1";
+  const metadata = { name: "agent" };
+  const role = { apiVersion, kind: "ClusterRole", metadata, rules: JSON.parse(JSON.stringify(rules)) };
+  const binding = {
+    apiVersion,
+    kind: "ClusterRoleBinding",
+    metadata,
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "agent" },
+    subjects: [{ kind: "User", apiGroup: "rbac.authorization.k8s.io", name: AGENT.user.username }],
+  };
+  await cluster.client.json("POST", `/apis/${apiVersion}/clusterroles`, role);
+  await cluster.client.json("POST", `/apis/${apiVersion}/clusterrolebindings`, binding);
 }
 
 const runtime = {
@@ -456,6 +485,21 @@ test("contradictions and ignored fields are said in conditions", async () => {
   expect(message).toContain("spec.transformer");
   expect(message).toContain("release v1: logger");
   expect(message).toContain("release v1: minReplicas 0");
+});
+
+test.each([
+  ["canaryTrafficPercent 0", { canary: "v2", canaryTrafficPercent: 0 }],
+  ["canaryTrafficPercent 100", { canary: "v2", canaryTrafficPercent: 100 }],
+  ["a release without a runtime", { releases: [{ name: "v1", predictor: { model: {} } }] }],
+  [
+    "an s3 storage without a Secret",
+    { releases: [{ name: "v1", predictor: { model: { runtime: "r" }, storage: { s3: { uri: "s3://a/b" } } } }] },
+  ],
+  ["a release name that is none", { releases: [{ name: "V_1", predictor: { model: { runtime: "r" } } }] }],
+])("the API refuses %s", async (_, part) => {
+  const cluster = await start();
+
+  await expect(applyService(cluster, { ...single, ...part })).rejects.toMatchObject({ httpCode: 422 });
 });
 
 test("another owner's Deployment of that name is left alone", async () => {
