@@ -15,6 +15,7 @@ import { defaultTolerationSeconds, podPriority } from "./pod-defaults.js";
 import { resourceQuota } from "./quota.js";
 import { serviceAccountAdmission } from "./service-account.js";
 import { serviceAllocation } from "./services.js";
+import { webhookAdmission } from "./webhooks/index.js";
 
 export {
   BootstrapError,
@@ -50,19 +51,26 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "default", namespace } };
     await submit("POST", `/api/v1/namespaces/${namespace}/serviceaccounts`, account);
   };
+  const builtIn = [
+    limitRanger(store),
+    serviceAccountAdmission({ store, random, ensureDefaultAccount }),
+    podPriority(store),
+    defaultTolerationSeconds(),
+  ];
+  const webhooks = webhookAdmission({ ...options, reinvoked: builtIn });
   return {
     plugins: [
       namespaceLifecycle(store),
-      limitRanger(store),
-      serviceAccountAdmission({ store, random, ensureDefaultAccount }),
       nodeRestriction(store),
-      podPriority(store),
-      defaultTolerationSeconds(),
+      ...builtIn,
+      webhooks,
+      // After webhooks, which may not know which addresses are free.
       allocation,
       // Last: nothing is booked for what another plugin refuses.
       quota,
     ],
     close() {
+      webhooks.close();
       allocation.close();
       quota.close();
     },

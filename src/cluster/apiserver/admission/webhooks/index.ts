@@ -1,0 +1,182 @@
+/**
+ * Admission by programs outside (AdmissionReview v1). In: webhook configurations from the store, admission requests. Out:
+ * patched objects, refusals, warnings. May use: node:https, kernel, the API server's store, verbs' JSON patch and types.
+ */
+import type { Clock, Random } from "../../../../kernel/clock/index.js";
+import { ApiError, messageOf } from "../../../../kernel/errors/index.js";
+import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
+import type { Logger } from "../../../../kernel/log/index.js";
+import { badRequest, failure, internalError } from "../../failures.js";
+import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js";
+import type { AdmissionPlugin, AdmissionRequest, Store } from "../../types.js";
+import { applyJsonPatch } from "../../verbs/json-patch.js";
+import { type WebhookCaller, WebhookError, webhookCaller } from "./call.js";
+import { matches, type Webhook, webhooksOf } from "./match.js";
+
+export interface WebhookOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Asked again when a webhook changed the object: it may have added a container, say. */
+  readonly reinvoked: readonly AdmissionPlugin[];
+}
+
+const maxWarningLength = 256;
+
+/** Asks mutating webhooks one after the other, and validating ones all at once. */
+export function webhookAdmission(options: WebhookOptions): AdmissionPlugin & { close(): void } {
+  const { store } = options;
+  const caller = webhookCaller(store, options.clock);
+  const asking = { ...options, caller };
+  return {
+    name: "Webhooks",
+    close: () => caller.close(),
+    async mutate(request) {
+      const chosen = webhooksOf(store, "mutatingwebhookconfigurations").filter((webhook) =>
+        matches(store, webhook, request),
+      );
+      if (chosen.length === 0) return;
+      const before = request.object === undefined ? undefined : copy(request.object);
+      const seen = new Map<Webhook, JsonObject | undefined>();
+      for (const webhook of chosen) {
+        await mutateBy(webhook, request, asking);
+        seen.set(webhook, request.object === undefined ? undefined : copy(request.object));
+      }
+      if (!equalJson(before, request.object)) for (const plugin of options.reinvoked) await plugin.mutate?.(request);
+      for (const webhook of chosen) {
+        const isStale = !equalJson(seen.get(webhook), request.object);
+        if (isStale && stringAt(webhook.spec, "reinvocationPolicy") === "IfNeeded") {
+          await mutateBy(webhook, request, asking);
+        }
+      }
+    },
+    async validate(request) {
+      const chosen = webhooksOf(store, "validatingwebhookconfigurations").filter((webhook) =>
+        matches(store, webhook, request),
+      );
+      const results = await Promise.allSettled(chosen.map((webhook) => ask(webhook, request, asking)));
+      const refused = results.find((result) => result.status === "rejected");
+      if (refused !== undefined) throw refused.reason;
+    },
+  };
+}
+
+interface Asking extends WebhookOptions {
+  readonly caller: WebhookCaller;
+}
+
+async function mutateBy(webhook: Webhook, request: AdmissionRequest, asking: Asking): Promise<void> {
+  const response = await ask(webhook, request, asking);
+  const patch = response === undefined ? "" : stringAt(response, "patch");
+  if (patch === "" || request.object === undefined) return;
+  try {
+    replace(request, applyJsonPatch(request.object, patchIn(patch)));
+  } catch (error) {
+    if (isIgnored(webhook)) return asking.log.warn("webhook's patch ignored", { webhook: webhook.id, err: error });
+    throw internalError(
+      `failed to apply the patch of webhook ${JSON.stringify(webhook.name)}: ${messageOf(error)}`,
+      error,
+    );
+  }
+}
+
+function patchIn(encoded: string): Json {
+  const patch: Json = JSON.parse(Buffer.from(encoded, "base64").toString("utf8"));
+  return patch;
+}
+
+/** The request's object becomes the patched one: same identity, decoded and completed like any body. */
+function replace({ type, object }: AdmissionRequest, patched: JsonObject): void {
+  if (object === undefined) return;
+  const decoded = type.decode(patched).object;
+  type.applyDefaults(decoded);
+  for (const field of Object.keys(object)) delete object[field];
+  Object.assign(object, decoded);
+}
+
+/** The webhook's answer if it allows the request; `undefined` when it failed and its failures are ignored. Throws its refusal, or 500. */
+async function ask(webhook: Webhook, request: AdmissionRequest, asking: Asking): Promise<JsonObject | undefined> {
+  if (request.dryRun && !["None", "NoneOnDryRun"].includes(stringAt(webhook.spec, "sideEffects")))
+    throw badRequest(`admission webhook ${JSON.stringify(webhook.name)} does not support dry run`);
+  const conditions = webhook.spec["matchConditions"];
+  // Asking once too often is safe; leaving it out would not be.
+  if (Array.isArray(conditions) && conditions.length > 0)
+    request.warn(
+      `webhook ${webhook.name}: matchConditions are not evaluated; it is asked about every request that its rules match`,
+    );
+  try {
+    const response = await asking.caller.ask(webhook, reviewOf(request, asking.random.uuid()));
+    for (const warning of stringsAt(response, "warnings").slice(0, 16))
+      request.warn(warning.slice(0, maxWarningLength));
+    if (response["allowed"] === true) return response;
+    throw refusal(webhook, objectAt(response, "status"));
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    if (isIgnored(webhook)) {
+      asking.log.warn("webhook failed and is ignored", { webhook: webhook.id, err: error });
+      return undefined;
+    }
+    const why = error instanceof WebhookError ? error.message : messageOf(error);
+    throw internalError(`failed calling webhook ${JSON.stringify(webhook.name)}: ${why}`, error);
+  }
+}
+
+function isIgnored({ spec }: Webhook): boolean {
+  return stringAt(spec, "failurePolicy") === "Ignore";
+}
+
+function refusal(webhook: Webhook, status: JsonObject): ApiError {
+  const code =
+    typeof status["code"] === "number" && status["code"] >= 400 && status["code"] < 600 ? status["code"] : 403;
+  const why = stringAt(status, "message") || stringAt(status, "reason");
+  const start = `admission webhook ${JSON.stringify(webhook.name)} denied the request`;
+  const reason = stringAt(status, "reason") || "Forbidden";
+  return failure(code, reason, why === "" ? `${start} without explanation` : `${start}: ${why}`);
+}
+
+function reviewOf(request: AdmissionRequest, uid: string): JsonObject {
+  const { type, subresource, user, operation, object, old } = request;
+  const kind = { group: type.group, version: type.version, kind: type.kind };
+  const resource = { group: type.group, version: type.version, resource: type.plural };
+  const sub = subresource === "" ? {} : { subResource: subresource, requestSubResource: subresource };
+  const extra = Object.entries(user.extra ?? {}).map(([key, values]): [string, string[]] => [key, [...values]]);
+  return {
+    kind: "AdmissionReview",
+    apiVersion: "admission.k8s.io/v1",
+    request: {
+      uid,
+      kind,
+      resource,
+      ...sub,
+      requestKind: kind,
+      requestResource: resource,
+      ...(request.name === "" ? {} : { name: request.name }),
+      ...(request.namespace === "" ? {} : { namespace: request.namespace }),
+      operation,
+      userInfo: {
+        username: user.username,
+        ...(user.uid === undefined ? {} : { uid: user.uid }),
+        groups: [...user.groups],
+        ...(extra.length === 0 ? {} : { extra: Object.fromEntries(extra) }),
+      },
+      object: shown(object, request),
+      oldObject: shown(old, request),
+      dryRun: request.dryRun,
+      options: optionsOf(request),
+    },
+  };
+}
+
+function shown(object: JsonObject | undefined, { type }: AdmissionRequest): JsonObject | null {
+  if (object === undefined) return null;
+  const apiVersion = type.group === "" ? type.version : `${type.group}/${type.version}`;
+  return { kind: type.kind, apiVersion, ...object };
+}
+
+function optionsOf({ operation, dryRun }: AdmissionRequest): JsonObject | null {
+  const kinds: Record<string, string> = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" };
+  const kind = kinds[operation];
+  if (kind === undefined) return null;
+  return { kind, apiVersion: "meta.k8s.io/v1", ...(dryRun ? { dryRun: ["All"] } : {}) };
+}
