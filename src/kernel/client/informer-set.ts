@@ -4,7 +4,7 @@ import type { Informer, InformerSet } from "../control/types.js";
 import { ArgosyError } from "../errors/index.js";
 import { apiVersionOf, type Kind, type KubeObject } from "../kinds/index.js";
 import type { Logger } from "../log/index.js";
-import { cacheAs, objectAs } from "./informer-set.unsafe.js";
+import { cacheAs, copyObject, objectAs } from "./informer-set.unsafe.js";
 import { ObjectCache } from "./object-cache.js";
 import { runReflector } from "./reflector.js";
 import type { ApiClient } from "./types.js";
@@ -38,7 +38,7 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
     const cache = caches.get(keyOf(kind));
     if (cache === undefined) return;
     // A copy: the caller may change what a call returned, the cache is shared.
-    if (write.type === "put") cache.remember(structuredClone(write.object));
+    if (write.type === "put") cache.remember(copyObject(write.object));
     else cache.forget(write.namespace, write.name, write.uid);
   });
 
