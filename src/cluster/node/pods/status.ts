@@ -28,6 +28,8 @@ export interface ContainerView {
 /** What a status is made from. */
 export interface PodView {
   readonly pod: Pod;
+  /** What was last published: newer than what the API has told us of it. */
+  readonly published: PodStatus | undefined;
   readonly runtimeName: string;
   readonly containers: readonly ContainerView[];
   readonly podIp: string | undefined;
@@ -57,7 +59,7 @@ export function podStatusOf(view: PodView): PodStatus {
     hostIP: hostIp,
     hostIPs: [{ ip: hostIp }],
     ...(podIp === undefined ? {} : { podIP: podIp, podIPs: [{ ip: podIp }] }),
-    startTime: pod.status?.startTime ?? timeOf(view.startedAtMs),
+    startTime: view.published?.startTime ?? pod.status?.startTime ?? timeOf(view.startedAtMs),
     ...(inits.length === 0 ? {} : { initContainerStatuses: inits }),
     containerStatuses: of("main"),
     ...(ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: ephemeral }),
@@ -168,7 +170,11 @@ function conditionsOf(view: PodView, phase: Phase): PodCondition[] {
     containers,
     { type: "PodScheduled", status: "True" },
   ];
-  let conditions: PodCondition[] = [...(pod.status?.conditions ?? [])];
+  // Our own conditions as we last said them (the API may still show older ones), the others as the API has them.
+  const isOurs = (each: PodCondition): boolean => verdicts.some((verdict) => verdict.type === each.type);
+  const told = pod.status?.conditions ?? [];
+  const base = view.published?.conditions;
+  let conditions: PodCondition[] = base === undefined ? [...told] : [...base.filter(isOurs), ...told.filter((each) => !isOurs(each))];
   for (const verdict of verdicts) {
     if (verdict.type === "PodScheduled" && findCondition(conditions, "PodScheduled")?.status === "True") continue;
     conditions = withCondition(conditions, { ...verdict }, nowMs);

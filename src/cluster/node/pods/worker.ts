@@ -1,6 +1,6 @@
 import type { Timer } from "../../../kernel/clock/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
-import type { Container, Pod } from "../../../kernel/kinds/index.js";
+import type { Container, Pod, PodStatus } from "../../../kernel/kinds/index.js";
 import type { SandboxRecord } from "../runtime/types.js";
 import { ContainerRunner } from "./container-runner.js";
 import type { PodContext } from "./context.js";
@@ -30,6 +30,7 @@ export class PodWorker {
   #failure: { reason: string; message: string } | undefined;
   #graceMs = Number.POSITIVE_INFINITY;
   #isVanished = false;
+  #published: PodStatus | undefined;
   #retryMs = 0;
   #startedAtMs: number;
   #timer: Timer | undefined;
@@ -332,12 +333,14 @@ export class PodWorker {
 
   #publish(): void {
     if (this.#closed || this.#isVanished) return;
-    this.#context.publish(this.#pod, podStatusOf(this.#view()));
+    this.#published = podStatusOf(this.#view());
+    this.#context.publish(this.#pod, this.#published);
   }
 
   #view(): PodView {
     return {
       pod: this.#pod,
+      published: this.#published,
       runtimeName: this.#context.runtime.name,
       containers: [...this.#runners.values()].map((runner) => runner.view()),
       podIp: this.#sandbox?.ip ?? this.#pod.status?.podIP,
