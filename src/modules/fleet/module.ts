@@ -13,7 +13,7 @@ import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./ki
 
 /** What the fleet module is composed with. */
 export interface FleetOptions {
-  /** A member by the name of its Cluster object, with the identity by which the hub delivers to it; undefined when it is not connected. */
+  /** A member by the name of its Cluster object, with the identity by which the hub delivers to it; undefined when it is not connected. The same object as long as the connection is the same. */
   readonly members: (cluster: string) => ClusterAccess | undefined;
   readonly gateway: GatewayDriver;
   readonly ledger: Ledger;
