@@ -20,6 +20,10 @@ export interface KindDefinition<T extends KubeObject = KubeObject> extends Kind<
   /** OpenAPI v3 structural schema of the whole object (apiVersion, kind and metadata left out). */
   readonly schema: Schema;
   readonly statusSubresource: boolean;
-  readonly scale?: { readonly specReplicasPath: string; readonly statusReplicasPath: string; readonly labelSelectorPath?: string };
+  readonly scale?: {
+    readonly specReplicasPath: string;
+    readonly statusReplicasPath: string;
+    readonly labelSelectorPath?: string;
+  };
   readonly printerColumns: readonly PrinterColumn[];
 }

@@ -3,7 +3,9 @@
  * their fields (selectors, quantities, conditions). In: text and objects. Out: typed values. May use: errors, schema.
  */
 export * from "./conditions.js";
+export { toCrd } from "./crd.js";
 export * from "./define.js";
+export { defineKind, type KindOptions } from "./define-kind.js";
 export * from "./metadata.js";
 export * from "./native.js";
 export * from "./object.js";
