@@ -27,6 +27,8 @@ export interface FetchOptions {
   readonly log: Logger;
   /** How long faults of the network are retried; default 60 s. */
   readonly retryForMs?: number;
+  /** Told of each fault that is retried. */
+  readonly onRetry?: (error: ModelError) => void;
   /** Bytes of one ranged read; default 8 MiB. */
   readonly partBytes?: number;
   /** Ranged reads at once; default 4. */
@@ -247,6 +249,7 @@ async function retrying(options: FetchOptions, step: () => Promise<void>): Promi
     } catch (error) {
       if (!(error instanceof ModelError && error.transient) || clock.monotonicMs() > deadline) throw error;
       const delayMs = Math.min(5_000, 100 * 2 ** attempt) * (0.5 + random.next() / 2);
+      options.onRetry?.(error);
       log.warn("model download interrupted", { err: error, delayMs });
       await clock.sleep(delayMs);
     }

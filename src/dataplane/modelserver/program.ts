@@ -6,9 +6,8 @@ import type { Clock, Random } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { ModelError } from "./failures.js";
-import { fetchModel } from "./fetch.js";
-import type { ModelSource } from "./repository.js";
-import { runModelServer } from "./server.js";
+import { type FetchOptions, fetchModel } from "./fetch.js";
+import { type ModelServerOptions, runModelServer } from "./server.js";
 
 /** What surrounds the program. */
 export interface ModelServerProgram {
@@ -105,20 +104,22 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
   return code;
 }
 
-function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelSource | (() => Promise<ModelSource>) {
+function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOptions["source"] {
   if (parsed.repository !== undefined) return { repository: parsed.repository };
   const name = parsed.modelName ?? "model";
-  const { modelUri, modelDir } = parsed;
+  const { modelDir } = parsed;
   if (modelDir !== undefined) return { name, folder: modelDir };
-  return async () => ({
-    name,
-    folder: await fetchWith(parsed, modelUri ?? "", `${parsed.cache}/served/${encodeURIComponent(name)}`, program),
-  });
+  const destination = `${parsed.cache}/served/${encodeURIComponent(name)}`;
+  return async (report) => {
+    // A server that stays goes on trying; one that exits leaves that to whoever restarts it.
+    const patience = parsed.exitOnFailure ? {} : { retryForMs: Number.POSITIVE_INFINITY };
+    return { name, folder: await fetchWith(parsed, destination, program, { onRetry: report, ...patience }) };
+  };
 }
 
 async function fetchOnly(parsed: Arguments, destination: string, program: ModelServerProgram): Promise<number> {
   try {
-    await fetchWith(parsed, parsed.modelUri ?? "", destination, program);
+    await fetchWith(parsed, destination, program);
     return 0;
   } catch (error) {
     await lastWords(program, error);
@@ -128,20 +129,13 @@ async function fetchOnly(parsed: Arguments, destination: string, program: ModelS
 }
 
 function fetchWith(
-  parsed: Arguments,
-  uri: string,
+  { modelUri = "", cache, s3cfg }: Arguments,
   destination: string,
   { clock, random, log }: ModelServerProgram,
+  more: Pick<FetchOptions, "onRetry" | "retryForMs"> = {},
 ): Promise<string> {
-  return fetchModel({
-    uri,
-    destination,
-    cache: parsed.cache,
-    clock,
-    random,
-    log,
-    ...(parsed.s3cfg === undefined ? {} : { s3cfg: parsed.s3cfg }),
-  });
+  const settings = s3cfg === undefined ? {} : { s3cfg };
+  return fetchModel({ uri: modelUri, destination, cache, clock, random, log, ...settings, ...more });
 }
 
 const describeFailure = (error: unknown): string =>

@@ -8,7 +8,7 @@ import { systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import type { OnnxType } from "../../kernel/onnx/index.js";
 import { encodeOnnxModel } from "../../kernel/onnx/index.js";
-import { type ModelServer, type ModelServerOptions, runModelServer } from "./index.js";
+import { ModelError, type ModelServer, type ModelServerOptions, runModelServer } from "./index.js";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -312,6 +312,26 @@ test("a file that is no model: the server lives, says why, and is not ready", as
   expect(ready.json.error).toMatch(/^ModelLoadFailed: .*cannot be loaded as ONNX/);
   expect(model.status).toBe(503);
   expect(model.headers.get("retry-after")).toBe("1");
+});
+
+test("what holds a download up is said while it is tried again", async () => {
+  const folder = await folderWith({ "model.onnx": identity("FP32") });
+  let mend: () => void = () => {};
+  const server = await serve({
+    source: async (report) => {
+      report(new ModelError("ModelDownloadFailed", "the store is away"));
+      await new Promise<void>((resolve) => {
+        mend = resolve;
+      });
+      return { name: "m", folder };
+    },
+  });
+  const early = await call(server, "/v2/health/ready");
+  mend();
+  await server.loaded;
+
+  expect(early.json.error).toBe("ModelDownloadFailed: the store is away");
+  expect((await call(server, "/v2/health/ready")).status).toBe(200);
 });
 
 test("an element type that the binding cannot pass is named", async () => {

@@ -12,8 +12,8 @@ import { createRoutes } from "./routes.js";
 
 /** How to run a model server. */
 export interface ModelServerOptions {
-  /** What to serve; a function is called (once) for it after the server listens: it may download, and rejects with a `ModelError`. */
-  readonly source: ModelSource | (() => Promise<ModelSource>);
+  /** What to serve; a function is called (once) for it after the server listens: it may download, reports what holds it up, and rejects with a `ModelError`. */
+  readonly source: ModelSource | ((report: (obstacle: ModelError) => void) => Promise<ModelSource>);
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** 0: any free port. */
@@ -104,15 +104,19 @@ class NodeModelServer implements ModelServer {
   async #load(): Promise<void> {
     const { source, repositoryApi } = this.#options;
     try {
-      const found = typeof source === "function" ? await source() : source;
+      const found = typeof source === "function" ? await source((obstacle) => this.#explain(obstacle)) : source;
       this.#repository = this.#open(found, repositoryApi ?? "repository" in found);
       this.#notReady = "models are still being loaded";
       await this.#repository.loadAll();
       this.#notReady = undefined;
     } catch (error) {
-      this.#notReady = `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`;
+      this.#explain(error);
       throw error;
     }
+  }
+
+  #explain(error: unknown): void {
+    this.#notReady = `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`;
   }
 
   #open(source: ModelSource, repositoryApi: boolean): Repository {

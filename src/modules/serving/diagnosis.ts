@@ -58,37 +58,39 @@ export function diagnosePods(
 
 function diagnosePod(pod: Pod): Fault | undefined {
   const { status } = pod;
-  const ready = status?.conditions?.some(({ type, status: value }) => type === "Ready" && value === "True") === true;
-  if (ready) return undefined;
+  const condition = (type: string) => status?.conditions?.find((each) => each.type === type);
+  if (condition("Ready")?.status === "True") return undefined;
   if (status?.phase === "Failed") {
-    return {
-      reason: status.reason === "Evicted" ? "Evicted" : "CrashLoop",
-      message: status.message ?? status.reason ?? "the pod failed",
-    };
+    const reason = status.reason === "Evicted" ? "Evicted" : "CrashLoop";
+    return { reason, message: status.message ?? status.reason ?? "the pod failed" };
   }
-  const scheduled = status?.conditions?.find(({ type }) => type === "PodScheduled");
-  if (scheduled?.status === "False")
+  const scheduled = condition("PodScheduled");
+  if (scheduled?.status === "False") {
     return { reason: "Unschedulable", message: scheduled.message ?? "no node takes it" };
+  }
+  return diagnoseContainers(pod) ?? progressOf(pod, scheduled !== undefined);
+}
+
+function diagnoseContainers({ status }: Pod): Fault | undefined {
   for (const container of status?.initContainerStatuses ?? []) {
-    const fault = diagnoseContainer(
-      container,
-      container.name === FETCH_CONTAINER ? "ModelDownloadFailed" : "CrashLoop",
-    );
+    const isFetch = container.name === FETCH_CONTAINER;
+    const fault = diagnoseContainer(container, isFetch ? "ModelDownloadFailed" : "CrashLoop");
     if (fault !== undefined) return fault;
-    if (container.state?.running !== undefined && container.name === FETCH_CONTAINER)
+    if (isFetch && container.state?.running !== undefined) {
       return { reason: "Fetching", message: "the model is being fetched" };
+    }
   }
   for (const container of status?.containerStatuses ?? []) {
     const fault = diagnoseContainer(container, "CrashLoop");
     if (fault !== undefined) return fault;
   }
+  return undefined;
+}
+
+function progressOf({ status }: Pod, isScheduled: boolean): Fault {
   const running = status?.containerStatuses?.some((container) => container.state?.running !== undefined) === true;
-  return running
-    ? { reason: "Loading", message: "the server runs, its model does not answer yet" }
-    : {
-        reason: "Starting",
-        message: scheduled === undefined ? "it waits for a node" : "its containers are being started",
-      };
+  if (running) return { reason: "Loading", message: "the server runs, its model does not answer yet" };
+  return { reason: "Starting", message: isScheduled ? "its containers are being started" : "it waits for a node" };
 }
 
 function diagnoseContainer(container: ContainerStatus, failure: string): Fault | undefined {

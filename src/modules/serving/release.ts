@@ -171,14 +171,15 @@ function isSettled(deployment: Deployment, replicas: number): boolean {
   );
 }
 
-function podsOf(service: MLService, release: string, { context }: ReleaseTools): Pod[] {
-  return context.cluster.informers
-    .informer(PodKind)
-    .list(service.metadata.namespace)
-    .filter(
-      ({ metadata: { labels } }) =>
-        labels?.[SERVICE_LABEL] === service.metadata.name && labels[RELEASE_LABEL] === release,
-    );
+const POD_INDEX = "mlservice-release";
+
+function podsOf(service: MLService, release: string, { context }: ReleaseTools): readonly Pod[] {
+  const pods = context.cluster.informers.informer(PodKind);
+  pods.addIndex(POD_INDEX, ({ metadata: { namespace = "", labels } }) => {
+    const [name, of] = [labels?.[SERVICE_LABEL], labels?.[RELEASE_LABEL]];
+    return name === undefined || of === undefined ? [] : [`${namespace}/${name}/${of}`];
+  });
+  return pods.byIndex(POD_INDEX, `${service.metadata.namespace ?? ""}/${service.metadata.name}/${release}`);
 }
 
 /** A Secret that is missing or incomplete, said before pods fail on it. */
