@@ -83,7 +83,8 @@ export function createRouteServer(options: RouteServerOptions): Northbound {
   server.headersTimeout = 15_000;
   server.requestTimeout = 0;
   server.keepAliveTimeout = 75_000;
-  server.timeout = options.idleMs ?? 120_000;
+  // A little after the call itself is ended with an answer.
+  server.timeout = (options.idleMs ?? 120_000) + 5000;
   return {
     start: async () => {
       const port = await listen(server, host, options.port);

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { HttpRoute, RouteRequest, RouteResponse } from "../../kernel/module/types.js";
-import { BlobError, type BlobStore } from "../../stores/blobs/index.js";
+import { BlobError, type BlobRead, type BlobStore, parseRangeHeader } from "../../stores/blobs/index.js";
 import { answer, jsonAnswer, type RouteSpec, route } from "./answers.js";
 import { artifactKey, attachmentHeader, downloadType, keyUnder, shownPath } from "./artifact-paths.js";
 import { type Endpoint, type TrackingContext, unlessEmpty } from "./context.js";
@@ -47,16 +47,16 @@ export function artifactRoutes(context: TrackingContext): HttpRoute[] {
     ["/api", "/ajax-api"].map((prefix) =>
       route({ ...spec, method, path: `${prefix}/2.0/mlflow-artifacts/artifacts/*path`, resource: "artifacts" }),
     );
-  const download = (path: string, find: (request: RouteRequest) => Promise<string>): HttpRoute =>
+  const downloadRoute = (path: string, find: (request: RouteRequest) => Promise<string>): HttpRoute =>
     route({
       method: "GET",
       path,
       verb: "get",
       resource: "artifacts",
-      handle: async (request) => sendBlob(blobs, await find(request)),
+      handle: async (request) => sendBlob(blobs, await find(request), request),
     });
   return [
-    ...proxy("GET", { verb: "get", handle: async (request) => sendBlob(blobs, pathOf(request)) }),
+    ...proxy("GET", { verb: "get", handle: async (request) => sendBlob(blobs, pathOf(request), request) }),
     ...proxy("PUT", {
       verb: "create",
       maxBodyBytes: MAX_ARTIFACT_BYTES,
@@ -77,12 +77,12 @@ export function artifactRoutes(context: TrackingContext): HttpRoute[] {
       }),
     ),
     ...multipartRoutes(),
-    download("/get-artifact", async ({ query }) => {
+    downloadRoute("/get-artifact", async ({ query }) => {
       const params = paramsOfQuery(query);
       const path = params.requiredText("path");
       return keyUnder((await runById(tables.read, runIdOf(params))).artifact_uri, path);
     }),
-    download("/model-versions/get-artifact", async ({ query }) => {
+    downloadRoute("/model-versions/get-artifact", async ({ query }) => {
       const params = paramsOfQuery(query);
       const [name, version, path] = [
         params.requiredText("name"),
@@ -91,7 +91,7 @@ export function artifactRoutes(context: TrackingContext): HttpRoute[] {
       ];
       return keyUnder(await versionSource(tables.read, name, version), path);
     }),
-    download("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", async ({ parameters, query }) => {
+    downloadRoute("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", async ({ parameters, query }) => {
       const path = paramsOfQuery(query).requiredText("artifact_file_path");
       return keyUnder((await loggedModelById(tables.read, parameters["model_id"] ?? "")).artifact_uri, path);
     }),
@@ -129,35 +129,47 @@ function pathOf(request: RouteRequest): string {
   return request.parameters["path"] ?? "";
 }
 
-/** A blob as a download; a folder and an absent one are refused. */
-export async function sendBlob(blobs: BlobStore, path: string): Promise<RouteResponse> {
+/** A blob as a download, whole or one range of it; a folder and an absent blob are refused. */
+async function sendBlob(blobs: BlobStore, path: string, { headers }: RouteRequest): Promise<RouteResponse> {
   const key = artifactKey(path);
-  const read = key === "" ? undefined : await getOrNothing(blobs, key);
-  if (read !== undefined) {
-    return {
-      status: 200,
-      headers: {
-        "content-type": downloadType(key, read.info.contentType),
-        "content-length": String(read.info.sizeBytes),
-        "content-disposition": attachmentHeader(key),
-        "x-content-type-options": "nosniff",
-        etag: `"${read.info.etag}"`,
-      },
-      body: read.body,
-    };
-  }
+  const read = key === "" ? undefined : await openBlob(blobs, key, headers["range"]);
+  if (read === "unsatisfiable") return { status: 416, headers: { "x-content-type-options": "nosniff" } };
+  if (read !== undefined) return download(key, read);
   if (await isFolder(blobs, key)) {
     return jsonAnswer(400, { detail: `Artifact path refers to a directory, not a file: '${shownPath(path)}'` });
   }
   throw notFound(`No such artifact: '${shownPath(path)}'`);
 }
 
+function download(key: string, { info, range, body }: BlobRead): RouteResponse {
+  const headers = {
+    "content-type": downloadType(key, info.contentType),
+    "content-length": String(range === undefined ? info.sizeBytes : range.end - range.start + 1),
+    "content-disposition": attachmentHeader(key),
+    "x-content-type-options": "nosniff",
+    "accept-ranges": "bytes",
+    etag: `"${info.etag}"`,
+  };
+  if (range === undefined) return { status: 200, headers, body };
+  return {
+    status: 206,
+    headers: { ...headers, "content-range": `bytes ${range.start}-${range.end}/${info.sizeBytes}` },
+    body,
+  };
+}
+
 /** A key that no blob can have is one that no blob has. */
-async function getOrNothing(blobs: BlobStore, key: string): ReturnType<BlobStore["get"]> {
+async function openBlob(
+  blobs: BlobStore,
+  key: string,
+  rangeHeader: string | undefined,
+): Promise<BlobRead | undefined | "unsatisfiable"> {
   try {
-    return await blobs.get(key);
+    const range = parseRangeHeader(rangeHeader);
+    return await blobs.get(key, range === undefined ? {} : { range });
   } catch (error) {
     if (error instanceof BlobError && error.reason === "InvalidKey") return undefined;
+    if (error instanceof BlobError && error.reason === "InvalidRange") return "unsatisfiable";
     throw error;
   }
 }

@@ -254,6 +254,16 @@ describe("artifacts", () => {
     }
   });
 
+  test("a part of an artifact can be asked for", async () => {
+    await tracking.raw("PUT", `${proxy}/r/x.bin`, { body: "0123456789" });
+    const get = (range: string) => tracking.raw("GET", `${proxy}/r/x.bin`, { headers: { range } });
+
+    const part = await get("bytes=3-5");
+    expect([part.status, part.text, part.headers["content-range"]]).toEqual([206, "345", "bytes 3-5/10"]);
+    expect((await get("bytes=50-")).status).toBe(416);
+    expect((await get("bytes=1-2,4-5")).text).toBe("0123456789");
+  });
+
   test("downloads never run in a browser and carry their name safely", async () => {
     await tracking.raw("PUT", `${proxy}/d/%C3%A9%22%0d%0aX: y.html`, { body: "<script>" });
 

@@ -1,19 +1,49 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { BlobError, type BlobInfo, type BlobRead, type ByteRange } from "./types.js";
+import { resolveRange } from "./keys.js";
+import { describeFile } from "./sidecar.js";
+import { BlobError, type BlobRead, type RangeRequest } from "./types.js";
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** Opens a blob file for reading; the file stays open until the body is read, left, or discarded. */
-export async function readBlobFile(file: string, info: BlobInfo, range: ByteRange | undefined): Promise<BlobRead> {
-  const handle = await open(file, "r");
-  const from = range?.start ?? 0;
-  const body = chunksOf(handle, from, range === undefined ? info.sizeBytes : range.end + 1);
-  return {
-    info,
-    ...(range === undefined ? {} : { range }),
-    body: { [Symbol.asyncIterator]: () => body },
-    discard: async () => void (await body.return()),
-  };
+/**
+ * Opens a blob for reading; `undefined` when there is none. What is told of it is told of the file that was opened, even when
+ * the blob is replaced meanwhile. The file stays open until the body is read, left, or discarded.
+ */
+export async function readBlobFile(
+  key: string,
+  file: string,
+  range: RangeRequest | undefined,
+): Promise<BlobRead | undefined> {
+  const handle = await openIfThere(file);
+  if (handle === undefined) return undefined;
+  try {
+    const info = await describeFile(key, file, await handle.stat());
+    if (info === undefined) {
+      await handle.close();
+      return undefined;
+    }
+    const bytes = range === undefined ? undefined : resolveRange(range, info.sizeBytes);
+    const body = chunksOf(handle, bytes?.start ?? 0, bytes === undefined ? info.sizeBytes : bytes.end + 1);
+    return {
+      info,
+      ...(bytes === undefined ? {} : { range: bytes }),
+      body: { [Symbol.asyncIterator]: () => body },
+      discard: async () => void (await body.return()),
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function openIfThere(file: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(file, "r");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : "";
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG") return undefined;
+    throw error;
+  }
 }
 
 interface Chunks extends AsyncIterator<Uint8Array, undefined> {

@@ -5,7 +5,7 @@ import type { Random } from "../../kernel/clock/index.js";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import { listDirectory } from "./directory-list.js";
 import { readBlobFile } from "./directory-read.js";
-import { namesOfKey, OWN_PREFIX, resolveRange } from "./keys.js";
+import { namesOfKey, OWN_PREFIX } from "./keys.js";
 import { mediaTypeOf } from "./media-types.js";
 import { inspectFile, sidecarPath, writeSidecar } from "./sidecar.js";
 import { BlobError, type BlobInfo, type BlobStore, type PutOptions } from "./types.js";
@@ -29,22 +29,19 @@ export async function openDirectoryBlobs(options: DirectoryBlobsOptions): Promis
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { mode: 0o700 });
   });
+  const home: Home = { root, temporary, random: options.random, inTurn: turns() };
   const fileOf = (key: string): string => path.join(root, ...namesOfKey(key));
 
   return {
-    put: (key, content, putOptions = {}) =>
-      atHome(() => putFile({ root, temporary, random: options.random }, key, { content, ...putOptions })),
+    put: (key, content, putOptions = {}) => atHome(() => putFile(home, key, { content, ...putOptions })),
     head: (key) => atHome(() => inspectFile(key, fileOf(key))),
     get: (key, { range, signal } = {}) =>
-      atHome(async () => {
+      atHome(() => {
         signal?.throwIfAborted();
-        const file = fileOf(key);
-        const info = await inspectFile(key, file);
-        if (info === undefined) return undefined;
-        return readBlobFile(file, info, range === undefined ? undefined : resolveRange(range, info.sizeBytes));
+        return readBlobFile(key, fileOf(key), range);
       }),
     list: (query = {}) => atHome(() => listDirectory(root, query)),
-    delete: (key) => atHome(() => deleteFile(root, fileOf(key))),
+    delete: (key) => atHome(() => home.inTurn(fileOf(key), () => deleteFile(root, fileOf(key)))),
     close: async () => {},
   };
 }
@@ -53,6 +50,22 @@ interface Home {
   readonly root: string;
   readonly temporary: string;
   readonly random: Random;
+  /** Runs changes of one file one after the other: blob and sidecar are two files that belong together. */
+  readonly inTurn: <T>(file: string, work: () => Promise<T>) => Promise<T>;
+}
+
+function turns(): Home["inTurn"] {
+  const last = new Map<string, Promise<unknown>>();
+  return async (file, work) => {
+    const before = last.get(file) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    last.set(file, mine);
+    try {
+      return await mine;
+    } finally {
+      if (last.get(file) === mine) last.delete(file);
+    }
+  };
 }
 
 type PutFile = PutOptions & { readonly content: Uint8Array | AsyncIterable<Uint8Array> };
@@ -74,7 +87,8 @@ async function putFile(home: Home, key: string, put: PutFile): Promise<BlobInfo>
       contentType: put.contentType ?? mediaTypeOf(names.at(-1) ?? ""),
     };
     const partialSidecar = await writeSidecar(`${partial}.json`, info, mtimeMs);
-    await moveIn(home.root, target, { partial, partialSidecar, onlyIfAbsent: put.onlyIfAbsent === true, key });
+    const move = { partial, partialSidecar, onlyIfAbsent: put.onlyIfAbsent === true, key };
+    await home.inTurn(target, () => moveIn(home.root, target, move));
     return info;
   } catch (error) {
     await rm(partial, { force: true });

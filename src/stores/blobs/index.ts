@@ -6,6 +6,7 @@
  * `createS3Server` is such a server over stores of this room.
  */
 export { type DirectoryBlobsOptions, openDirectoryBlobs } from "./directory.js";
+export { parseRangeHeader } from "./keys.js";
 export { mediaTypeOf } from "./media-types.js";
 export type { S3Credential, S3Grant } from "./s3-auth.js";
 export type { S3Access } from "./s3-client.js";

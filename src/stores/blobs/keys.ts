@@ -65,6 +65,23 @@ export function resolveRange(range: RangeRequest, sizeBytes: number): ByteRange 
   return { start, end };
 }
 
+/**
+ * The range that an HTTP `Range` header asks for; `undefined` for none. Several ranges at once and other units are not offered:
+ * the standard lets a server answer them in full. Throws `InvalidRange` for an empty one.
+ */
+export function parseRangeHeader(header: string | undefined): RangeRequest | undefined {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? "");
+  if (match === null) return undefined;
+  const [, start = "", end = ""] = match;
+  if (start === "") {
+    if (end === "") return undefined;
+    if (Number(end) === 0) throw new BlobError("InvalidRange", "the range is empty");
+    return { suffix: Number(end) };
+  }
+  if (end !== "" && Number(end) < Number(start)) return undefined;
+  return { start: Number(start), ...(end === "" ? {} : { end: Number(end) }) };
+}
+
 function escapeCharacter(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`;
 }

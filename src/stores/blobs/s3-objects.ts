@@ -1,9 +1,10 @@
+import { parseRangeHeader } from "./keys.js";
 import { isGranted } from "./s3-auth.js";
 import { S3Error } from "./s3-errors.js";
 import { mayWrite, readDocument, type S3Answer, type S3Operation, UPLOADS_PREFIX, xmlAnswer } from "./s3-operation.js";
 import { payloadOf } from "./s3-payload.js";
 import { childText, parseXml } from "./s3-xml.js";
-import { BlobError, type BlobInfo, type BlobRead, type RangeRequest } from "./types.js";
+import { BlobError, type BlobInfo, type BlobRead } from "./types.js";
 
 /** Largest content of one PUT, as in S3; beyond it there is multipart upload. */
 const MAX_PUT_BYTES = 5 * 1024 ** 3;
@@ -14,7 +15,7 @@ export async function getObject({ request, key, store }: S3Operation): Promise<S
   const info = await store.head(key);
   if (info === undefined) throw noSuchKey(key);
   checkConditions(request.headers, info);
-  const range = rangeOf(request.headers["range"]);
+  const range = parseRangeHeader(request.headers["range"]);
   if (request.method === "HEAD") {
     return {
       status: 200,
@@ -81,20 +82,6 @@ function hasTag(header: string, info: BlobInfo): boolean {
   return header
     .split(",")
     .some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "").replaceAll('"', "") === info.etag);
-}
-
-/** One byte range; several at once, or other units, are not offered, which the standard allows to answer in full. */
-function rangeOf(header: string | undefined): RangeRequest | undefined {
-  const match = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? "");
-  if (match === null) return undefined;
-  const [, start = "", end = ""] = match;
-  if (start === "") {
-    if (end === "") return undefined;
-    if (Number(end) === 0) throw new BlobError("InvalidRange", "the range is empty");
-    return { suffix: Number(end) };
-  }
-  if (end !== "" && Number(end) < Number(start)) return undefined;
-  return { start: Number(start), ...(end === "" ? {} : { end: Number(end) }) };
 }
 
 /** PutObject, and CopyObject where a source is named. */

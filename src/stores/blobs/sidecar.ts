@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Stats } from "node:fs";
 import { open, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { OWN_PREFIX } from "./keys.js";
@@ -47,7 +48,12 @@ export async function inspectFile(key: string, file: string): Promise<BlobInfo |
     if (error.code === "ENOENT" || error.code === "ENOTDIR" || error.code === "ENAMETOOLONG") return undefined;
     throw error;
   });
-  if (found === undefined || !found.isFile()) return undefined;
+  return found === undefined ? undefined : describeFile(key, file, found);
+}
+
+/** The same for a file whose state is known; `undefined` for a folder. */
+export async function describeFile(key: string, file: string, found: Stats): Promise<BlobInfo | undefined> {
+  if (!found.isFile()) return undefined;
   const common = { key, sizeBytes: found.size, modifiedMs: Math.floor(found.mtimeMs) };
   const sidecar = await readSidecar(file);
   if (sidecar !== undefined && sidecar.sizeBytes === found.size && sidecar.mtimeMs === found.mtimeMs) {

@@ -112,6 +112,18 @@ test("drops what is too old or too many, and counts what its buffer cannot hold"
   expect(later.lost).toBe(2);
 });
 
+test("what cannot be written down costs a line, not the controller that decided it", async () => {
+  const clock = virtualClock(start);
+  const ledger = await openLedger({ records: (await records(clock)).records, clock, log: silentLogger });
+  const cycle: Decision["inputs"] = {};
+  cycle["self"] = cycle;
+
+  ledger.record({ ...decision("a", "x"), inputs: cycle });
+
+  expect(ledger.lost).toBe(1);
+  await ledger.close();
+});
+
 test("a store that fails costs lines, not the program", async () => {
   const clock = virtualClock(start);
   const { records: store } = await records(clock);

@@ -109,12 +109,7 @@ async function ledgerWriter(options: RecordsLedgerOptions, tables: RecordTables<
     if (rows.length === 0) return;
     try {
       await tables.write(async (db) => {
-        for (let start = 0; start < rows.length; start += 100) {
-          await db
-            .insertInto("ledger_decisions")
-            .values(rows.slice(start, start + 100))
-            .execute();
-        }
+        await insertRows(db, rows);
         if (flushes++ % CLEAN_EVERY === 0) await clean(db, options, clock.now());
       });
     } catch (error) {
@@ -133,13 +128,19 @@ async function ledgerWriter(options: RecordsLedgerOptions, tables: RecordTables<
       return lost;
     },
     add: (decision) => {
-      if (closed || buffer.length >= bufferSize) {
+      try {
+        if (closed || buffer.length >= bufferSize) {
+          lost += 1;
+          return;
+        }
+        if (!dedupe.isNew(decision)) return;
+        buffer.push(toRow(decision, nextId++, clock.now()));
+        timer ??= clock.setTimer(flushMs, () => void flush());
+      } catch (error) {
+        // Inputs that are no JSON (a cycle, say) are the caller's mistake, but no reason to fail what it decided.
         lost += 1;
-        return;
+        log.warn("a decision could not be recorded", { err: error, topic: decision.topic });
       }
-      if (!dedupe.isNew(decision)) return;
-      buffer.push(toRow(decision, nextId++, clock.now()));
-      timer ??= clock.setTimer(flushMs, () => void flush());
     },
     flush,
     close: async () => {
@@ -147,6 +148,15 @@ async function ledgerWriter(options: RecordsLedgerOptions, tables: RecordTables<
       await flush();
     },
   };
+}
+
+async function insertRows(db: Kysely<LedgerTables>, rows: readonly DecisionRow[]): Promise<void> {
+  for (let start = 0; start < rows.length; start += 100) {
+    await db
+      .insertInto("ledger_decisions")
+      .values(rows.slice(start, start + 100))
+      .execute();
+  }
 }
 
 function toRow(decision: Decision, id: number, now: number): DecisionRow {
