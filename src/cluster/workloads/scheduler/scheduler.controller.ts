@@ -14,6 +14,8 @@ import {
   NamespaceKind,
   type Node,
   NodeKind,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
   type Pod,
   PodKind,
   withCondition,
@@ -26,6 +28,7 @@ import { podRequests } from "./requests.js";
 import { scoreNodes } from "./scores.js";
 import type { NodeView, Snapshot } from "./snapshot.js";
 import { topologyChecks } from "./topology-filters.js";
+import { volumeCheck } from "./volume-filters.js";
 
 const name = "default-scheduler";
 const nodeIndex = "node";
@@ -81,6 +84,8 @@ export function schedulerController(options: SchedulerOptions): ControllerSpec<P
     watches: [
       { kind: NodeKind, keys: (_node, informers) => pendingKeys(informers) },
       { kind: NamespaceKind, keys: () => [] },
+      { kind: PersistentVolumeClaimKind, keys: (_claim, informers) => pendingKeys(informers) },
+      { kind: PersistentVolumeKind, keys: (_volume, informers) => pendingKeys(informers) },
       { kind: PodKind, keys: keysAfterPod },
     ],
     async reconcile(_key, pod, context) {
@@ -92,6 +97,13 @@ export function schedulerController(options: SchedulerOptions): ControllerSpec<P
 interface Assessment {
   readonly view: NodeView;
   readonly obstacles: readonly string[];
+}
+
+/** A pod that stays where it is: nowhere. */
+interface Refusal {
+  readonly pod: Pod;
+  readonly message: string;
+  readonly assessed: readonly Assessment[];
 }
 
 class Scheduler {
@@ -108,13 +120,19 @@ class Scheduler {
     if ((pod.spec.schedulingGates ?? []).length > 0) return undefined;
     const snapshot = this.#snapshot(context);
     const check = topologyChecks(pod, snapshot);
+    const volumes = volumeCheck(pod, context.cluster.informers);
+    if (volumes.everywhere !== undefined)
+      return this.#refuse(
+        { pod, message: `0/${snapshot.nodes.length} nodes are available: ${volumes.everywhere}.`, assessed: [] },
+        context,
+      );
     const assessed = snapshot.nodes.map((view): Assessment => {
       const obstacles = nodeObstacles(pod, view);
-      const reason = obstacles.length === 0 ? check(view) : undefined;
+      const reason = obstacles.length === 0 ? (volumes.on(view.node) ?? check(view)) : undefined;
       return { view, obstacles: reason === undefined ? obstacles : [reason] };
     });
     const feasible = assessed.filter(({ obstacles }) => obstacles.length === 0).map(({ view }) => view);
-    if (feasible.length === 0) return this.#refuse(pod, assessed, context);
+    if (feasible.length === 0) return this.#refuse({ pod, message: describeRefusal(assessed), assessed }, context);
     const scored = scoreNodes(pod, feasible, snapshot).map((score, index) => ({
       ...score,
       node: feasible[index]?.node.metadata.name ?? "",
@@ -172,8 +190,8 @@ class Scheduler {
     return true;
   }
 
-  async #refuse(pod: Pod, assessed: readonly Assessment[], context: ReconcileContext<Pod>): Promise<ReconcileResult> {
-    const message = describeRefusal(assessed);
+  async #refuse(refusal: Refusal, context: ReconcileContext<Pod>): Promise<ReconcileResult> {
+    const { pod, message, assessed } = refusal;
     const losers = assessed.map(
       ({ view, obstacles }): Candidate => ({ name: view.node.metadata.name, reason: obstacles.join(", ") }),
     );

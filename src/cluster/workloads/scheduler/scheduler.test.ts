@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { findCondition, NodeKind, type Pod, PodKind } from "../../../kernel/kinds/index.js";
+import {
+  findCondition,
+  NodeKind,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  type Pod,
+  PodKind,
+} from "../../../kernel/kinds/index.js";
 import { type PlayCluster, startPlayCluster } from "../../../testing/play-cluster.js";
 
 let play: PlayCluster;
@@ -189,5 +196,38 @@ test("the ledger tells where a pod went and why", async () => {
     "b: node(s) didn't match Pod's node affinity/selector",
   ]);
   expect(decision?.inputs).toMatchObject({ requests: { cpu: "1" } });
+  await clear();
+});
+
+test("a pod goes where its volume lies, and waits for a claim that is missing", async () => {
+  const volumes = [{ name: "data", persistentVolumeClaim: { claimName: "data" } }];
+  expect(await refusal("v1", { volumes })).toBe('0/3 nodes are available: persistentvolumeclaim "data" not found.');
+  await play.client.resource(PersistentVolumeKind).create({
+    apiVersion: "v1",
+    kind: "PersistentVolume",
+    metadata: { name: "pv" },
+    spec: {
+      capacity: { storage: "1Gi" },
+      accessModes: ["ReadWriteOnce"],
+      local: { path: "/data" },
+      nodeAffinity: {
+        required: {
+          nodeSelectorTerms: [{ matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values: ["b"] }] }],
+        },
+      },
+    },
+  });
+  await play.client.resource(PersistentVolumeClaimKind).create({
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: "data", namespace: "default" },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } }, volumeName: "pv" },
+  });
+
+  await play.until(async () => (await pods().get("v1", at)).spec.nodeName === "b");
+
+  expect(await refusal("v2", { volumes, nodeSelector: { zone: "west" } })).toBe(
+    "0/3 nodes are available: 1 node(s) had volume node affinity conflict, 2 node(s) didn't match Pod's node affinity/selector.",
+  );
   await clear();
 });
