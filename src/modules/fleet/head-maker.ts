@@ -5,7 +5,7 @@ import {
   type ReconcileContext,
 } from "../../kernel/control/index.js";
 import { isDeleting } from "../../kernel/kinds/index.js";
-import { toJsonObject } from "../../kernel/schema/index.js";
+import { equalJson, toJsonObject } from "../../kernel/schema/index.js";
 import { parseWeights } from "./head-weights.js";
 import { HeadIngressKind, type HyperMLService, HyperMLServiceKind } from "./kinds.js";
 import { ARGOSY } from "./names.js";
@@ -34,6 +34,9 @@ export function headIngressMaker(): ControllerSpec<HyperMLService> {
         return;
       }
       const weights = weightsOf(hyper, context);
+      const isCurrent =
+        existing?.spec.hyperMLServiceRef?.name === key.name && equalJson(existing.spec.weights ?? {}, weights);
+      if (isCurrent) return;
       await heads.apply(
         {
           metadata: {
@@ -54,9 +57,9 @@ function wantsIngress(hyper: HyperMLService): boolean {
   return hyper.spec.workloads.some((workload) => workload.manifests.some((manifest) => manifest.kind === "MLService"));
 }
 
-function weightsOf(hyper: HyperMLService, context: ReconcileContext<HyperMLService>): Readonly<Record<string, number>> {
+function weightsOf(hyper: HyperMLService, context: ReconcileContext<HyperMLService>): Record<string, number> {
   const { weights, faults } = parseWeights(hyper.metadata.annotations?.[ARGOSY.ingressWeights] ?? "");
   if (faults.length > 0)
     context.events.record(hyper, "Warning", "BadWeights", `annotation ${ARGOSY.ingressWeights}: ${faults.join("; ")}`);
-  return weights;
+  return { ...weights };
 }
