@@ -2,6 +2,7 @@ import { messageOf } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { HttpRoute, RouteRequest, RouteResponse } from "../../kernel/module/types.js";
 import { BlobError } from "../../stores/blobs/index.js";
+import { RecordsError } from "../../stores/records/index.js";
 import type { Endpoint } from "./context.js";
 import { invalid, TrackingError } from "./errors.js";
 import { paramsOfBody, paramsOfQuery } from "./params.js";
@@ -101,8 +102,9 @@ async function guarded(work: () => Promise<RouteResponse>): Promise<RouteRespons
 
 function toTrackingError(error: unknown): TrackingError | undefined {
   if (error instanceof TrackingError) return error;
-  if (!(error instanceof BlobError)) return undefined;
   const text = messageOf(error);
+  if (error instanceof RecordsError) return new TrackingError("TEMPORARILY_UNAVAILABLE", text, { cause: error });
+  if (!(error instanceof BlobError)) return undefined;
   switch (error.reason) {
     case "NoSpace":
     case "Refused":

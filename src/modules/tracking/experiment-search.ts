@@ -27,7 +27,7 @@ const COLUMNS: Readonly<Record<string, string>> = {
 };
 
 const rules: SearchRules = {
-  entities: { attribute: "attribute", attributes: "attribute", attr: "attribute", tag: "tag", tags: "tag" },
+  entities: { attribute: "attribute", tag: "tag", tags: "tag" },
   validEntities: "Valid entity types are ('attribute', 'tag', 'tags')",
   attributes: Object.keys(COLUMNS),
   numericAttributes: ["creation_time", "last_update_time"],

@@ -16,6 +16,8 @@ import { checkArtifactUri, checkKey, checkLength, checkTag, experimentNumber, LI
 import type { TrackingTables } from "./schema.js";
 import { chunked } from "./sql.js";
 
+const MAX_LOCATION = 2048;
+
 export type ExperimentRow = Selectable<TrackingTables["tracking_experiments"]>;
 
 /** Calls that create, read and change experiments. */
@@ -115,7 +117,11 @@ async function createExperiment(db: Db, params: Params, now: number): Promise<Js
 
 function checkLocation(location: string): void {
   if (/^runs:/i.test(location)) throw invalid(`Artifact location cannot be a runs:/ URI. Given: '${location}'`);
-  checkLength("artifact_location", location, 256);
+  if (location.length > MAX_LOCATION) {
+    throw invalid(
+      `Invalid artifact path length. The length of the artifact path cannot be greater than ${MAX_LOCATION} characters.`,
+    );
+  }
   checkArtifactUri("artifact_location", location);
 }
 

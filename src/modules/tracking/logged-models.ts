@@ -1,11 +1,11 @@
 import type { JsonObject } from "../../kernel/kinds/object.js";
-import { artifactKey } from "./artifact-paths.js";
 import { listUnder } from "./artifacts.js";
 import { type Db, type Endpoint, nextNumber, type TrackingContext } from "./context.js";
 import { badValue, invalid, notFound, TrackingError } from "./errors.js";
 import { checkActive, experimentById } from "./experiments.js";
 import { LOGGED_MODEL_STATES, loggedModelById, loggedModelsJson } from "./logged-model-rows.js";
 import type { Params } from "./params.js";
+import { toPythonQuoted } from "./python-text.js";
 import { checkKey, checkLength, LIMITS } from "./rules.js";
 import { randomName } from "./run-names.js";
 
@@ -97,9 +97,9 @@ async function createModel(context: TrackingContext, db: Db, params: Params): Pr
 
 /** Names of logged models become parts of paths and URIs. */
 function checkName(name: string): void {
-  const bad = /[/:.%"']/.exec(name)?.[0];
-  if (bad !== undefined) throw invalid(`Invalid model name ('${name}'). Model names cannot contain '${bad}'.`);
-  artifactKey(name);
+  if (!/[/:.%"']/.test(name)) return;
+  const why = `Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '"', "'")`;
+  throw invalid(`Invalid model name (${toPythonQuoted(name)}) provided. ${why}`);
 }
 
 async function finalize(db: Db, params: Params, { id, now }: { id: string; now: number }): Promise<JsonObject> {

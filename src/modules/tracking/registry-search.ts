@@ -21,7 +21,7 @@ import {
 const PROMPT_TAG = "mlflow.prompt.is_prompt";
 
 const common = {
-  entities: { attribute: "attribute", attributes: "attribute", attr: "attribute", tag: "tag", tags: "tag" },
+  entities: { attribute: "attribute", tag: "tag", tags: "tag" },
   validEntities: "Valid entity types are ('attribute', 'tag', 'tags')",
   quotesClauses: false,
   nullable: [],

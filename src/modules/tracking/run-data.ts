@@ -63,7 +63,7 @@ async function logParameter(db: Db, params: Params): Promise<JsonObject> {
   const id = runIdOf(params);
   const parameter = { key: params.requiredText("key"), value: truncate(params.text("value") ?? "", LIMITS.paramValue) };
   checkKey(parameter.key, "key");
-  checkLength("key", parameter.key, LIMITS.key);
+  checkLength("Param key", parameter.key, LIMITS.key);
   const run = await activeRun(db, id);
   const old = await parametersOf(db, run.id, [parameter.key]);
   const known = old.get(parameter.key);
@@ -96,8 +96,10 @@ async function logBatch(db: Db, params: Params): Promise<JsonObject> {
   const metrics = params.objects("metrics").map((metric, index) => readPoint(metric, `metrics[${index}].`));
   const parameters = params
     .objects("params")
-    .map((p, index) => readKeyValue(p, `params[${index}].`, LIMITS.paramValue));
-  const tags = params.objects("tags").map((t, index) => readKeyValue(t, `tags[${index}].`, LIMITS.runTagValue));
+    .map((p, index) => readKeyValue(p, { path: `params[${index}].`, label: "Param key", limit: LIMITS.paramValue }));
+  const tags = params
+    .objects("tags")
+    .map((t, index) => readKeyValue(t, { path: `tags[${index}].`, limit: LIMITS.runTagValue }));
   checkBatchSize(metrics.length, parameters.length, tags.length);
   checkUniqueKeys(parameters);
   const run = await activeRun(db, id);
@@ -113,7 +115,7 @@ function readPoint(params: Params, path: string): Point {
   const timestamp = params.requiredInteger("timestamp");
   const step = params.integer("step") ?? 0;
   checkKey(key, `${path}name`);
-  checkLength(`${path}name`, key, LIMITS.key);
+  checkLength("Metric name", key, LIMITS.key);
   if (timestamp < 0) {
     const why = `metric '${key}' (value=${toPythonFloat(value)}). Timestamp must be a nonnegative long (64-bit integer) `;
     throw badValue(`${path}timestamp`, timestamp, why);
@@ -132,10 +134,13 @@ function readPoint(params: Params, path: string): Point {
   };
 }
 
-function readKeyValue(params: Params, path: string, limit: number): KeyValue {
+function readKeyValue(
+  params: Params,
+  { path, label, limit }: { path: string; label?: string; limit: number },
+): KeyValue {
   const key = params.requiredText("key");
   checkKey(key, `${path}key`);
-  checkLength(`${path}key`, key, LIMITS.key);
+  checkLength(label ?? `${path}key`, key, LIMITS.key);
   return { key, value: truncate(params.looseText("value"), limit) };
 }
 

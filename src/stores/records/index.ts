@@ -5,4 +5,4 @@
  * May use: kernel, stores/sqlite. Queries keep to ANSI SQL and upsert, so that a PostgreSQL home passes the same tests.
  */
 export { openSqliteRecords, type SqliteRecordsOptions } from "./sqlite-records.js";
-export { type Migration, type Records, RecordsError, type RecordTables } from "./types.js";
+export { type Migration, type Records, RecordsError, type RecordsErrorCode, type RecordTables } from "./types.js";

@@ -135,3 +135,22 @@ test("a closed store refuses writes and finishes the ones it took", async () => 
   await closed;
   await expect(notes.write(async () => 1)).rejects.toMatchObject({ code: "Closed" });
 });
+
+test("a full disk refuses writes, keeps what there is, and takes writes again when there is room", async () => {
+  const { open } = await home();
+  const notes = await open().tables<Tables>("notes", migrations);
+  const insert = (id: number, text: string) =>
+    notes.write((db) => db.insertInto("notes").values({ id, text, score: null }).execute());
+  await insert(1, "kept");
+  await sql`PRAGMA max_page_count = 12`.execute(notes.read);
+
+  await expect(insert(2, "x".repeat(100_000))).rejects.toMatchObject({
+    code: "NoSpace",
+    message: expect.stringContaining("free some space"),
+  });
+  expect(await notes.read.selectFrom("notes").select("text").execute()).toEqual([{ text: "kept" }]);
+  await sql`PRAGMA max_page_count = 100000`.execute(notes.read);
+  await insert(2, "x".repeat(100_000));
+
+  expect(await notes.read.selectFrom("notes").select("id").execute()).toHaveLength(2);
+});

@@ -1,6 +1,6 @@
 import { Kysely, sql } from "kysely";
 import type { Clock } from "../../kernel/clock/index.js";
-import { openSqlite, type SqliteDriverName } from "../sqlite/index.js";
+import { openSqlite, type SqliteDriverName, SqliteError } from "../sqlite/index.js";
 import { commitQueue } from "./commit-queue.js";
 import { sqliteDialect } from "./dialect.js";
 import { withTables } from "./rows.unsafe.js";
@@ -30,7 +30,7 @@ export function openSqliteRecords(options: SqliteRecordsOptions): Records {
       await commits.write((transaction) => migrate(transaction, pending));
       return {
         read: withTables<DB>(kysely),
-        write: (work) => commits.write((transaction) => work(withTables<DB>(transaction))),
+        write: (work) => translated(commits.write((transaction) => work(withTables<DB>(transaction)))),
       };
     },
     close: () => {
@@ -38,6 +38,21 @@ export function openSqliteRecords(options: SqliteRecordsOptions): Records {
       return closing;
     },
   };
+}
+
+/** Failures of the disk as failures of the store; what the work itself threw, and broken queries, pass as they are. */
+async function translated<T>(write: Promise<T>): Promise<T> {
+  try {
+    return await write;
+  } catch (error) {
+    if (!(error instanceof SqliteError) || error.code === "SqlError" || error.code === "ConstraintViolated")
+      throw error;
+    throw new RecordsError(
+      error.code === "DiskFull" ? "NoSpace" : "Unavailable",
+      `records cannot be written: ${error.message}`,
+      { cause: error },
+    );
+  }
 }
 
 interface PendingMigrations {

@@ -32,9 +32,21 @@ export interface Records {
   close(): Promise<void>;
 }
 
-/** A failure of the record store that is no fault of the query: closed, full, damaged. */
+/** Why the store could not do its part. */
+export type RecordsErrorCode =
+  | "Closed"
+  | "SchemaTooNew"
+  /** Disk full: passes when there is room. */
+  | "NoSpace"
+  /** The disk or the database is read-only, damaged, or taken by another process. */
+  | "Unavailable";
+
+/** A failure of the record store that is no fault of the query. Nothing of the write was kept. */
 export class RecordsError extends ArgosyError {
-  constructor(code: "Closed" | "SchemaTooNew", message: string, options?: ErrorOptions) {
-    super(code, message, options);
+  readonly reason: RecordsErrorCode;
+
+  constructor(reason: RecordsErrorCode, message: string, options?: ErrorOptions) {
+    super(reason, message, options);
+    this.reason = reason;
   }
 }
