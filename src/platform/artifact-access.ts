@@ -2,12 +2,11 @@ import { join } from "node:path";
 import type { ApiClient } from "../kernel/client/types.js";
 import { keepToken } from "../kernel/identity/index.js";
 import { NamespaceKind, SecretKind } from "../kernel/kinds/index.js";
-import type { S3Credential } from "../stores/blobs/s3-auth.js";
+import type { S3Credential } from "../stores/blobs/index.js";
 import { systemNamespace } from "./host-services.js";
 
 /** The bucket that holds tracking's artifacts. */
 export const artifactBucket = "artifacts";
-
 
 /** The store's two keys, kept over restarts: one that writes, one that reads. */
 export async function keepArtifactKeys(

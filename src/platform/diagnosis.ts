@@ -1,7 +1,7 @@
 import { accessSync, constants } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, join } from "node:path";
-import { detectIsolation } from "../cluster/node/isolation/detect.js";
+import { detectIsolation } from "../cluster/node/index.js";
 import { messageOf } from "../kernel/errors/index.js";
 import { availableSqliteDrivers } from "../stores/sqlite/index.js";
 
@@ -28,10 +28,20 @@ export async function diagnoseMachine(): Promise<Finding[]> {
       name: "pods",
       available: isolation.mode !== "none",
       required: true,
-      reason: { root: "network namespace and address of its own for each pod", user: "own mounts and a loopback address for each pod", none: "pods cannot be isolated here" }[isolation.mode],
+      reason: {
+        root: "network namespace and address of its own for each pod",
+        user: "own mounts and a loopback address for each pod",
+        none: "pods cannot be isolated here",
+      }[isolation.mode],
       remedy: isolation.mode === "none" ? "see the lines below" : "",
     },
-    ...isolation.capabilities.map(({ capability, available, reason, remedy }) => ({ name: `  ${capability}`, available, required: false, reason, remedy })),
+    ...isolation.capabilities.map(({ capability, available, reason, remedy }) => ({
+      name: `  ${capability}`,
+      available,
+      required: false,
+      reason,
+      remedy,
+    })),
     programFinding("kubectl", "for `kubectl --kubeconfig DIR/kubeconfig`; `argosy get` needs it not"),
     programFinding("python3", "for pods with the image `python`"),
   ];
@@ -54,13 +64,25 @@ async function inferenceFinding(): Promise<Finding> {
     await import("onnxruntime-node");
     return { name: "onnxruntime", available: true, required: true, reason: "the packaged binary loads", remedy: "" };
   } catch (error) {
-    return { name: "onnxruntime", available: false, required: true, reason: messageOf(error), remedy: "it ships binaries for x64 and arm64 Linux with glibc; on others models cannot be served yet" };
+    return {
+      name: "onnxruntime",
+      available: false,
+      required: true,
+      reason: messageOf(error),
+      remedy: "it ships binaries for x64 and arm64 Linux with glibc; on others models cannot be served yet",
+    };
   }
 }
 
 function programFinding(name: string, use: string): Finding {
   const found = (process.env["PATH"] ?? "").split(delimiter).find((folder) => isExecutable(join(folder, name)));
-  return { name, available: found !== undefined, required: false, reason: found === undefined ? "not on the PATH" : join(found, name), remedy: found === undefined ? `optional: ${use}` : "" };
+  return {
+    name,
+    available: found !== undefined,
+    required: false,
+    reason: found === undefined ? "not on the PATH" : join(found, name),
+    remedy: found === undefined ? `optional: ${use}` : "",
+  };
 }
 
 function isExecutable(file: string): boolean {

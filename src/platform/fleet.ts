@@ -1,12 +1,13 @@
+import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { detectIsolation } from "../cluster/node/isolation/detect.js";
+import { detectIsolation } from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
 import { createNorthbound, decisionRoutes } from "../faces/northbound/index.js";
 import { createManager } from "../kernel/control/index.js";
 import { keepCertificate, openAuthority } from "../kernel/identity/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
 import { ClusterKind, DELIVERY_RULES } from "../modules/fleet/index.js";
-import { createS3Server } from "../stores/blobs/s3-server.js";
+import { createS3Server } from "../stores/blobs/index.js";
 import type { Addresses } from "./addresses.js";
 import { artifactBucket, keepArtifactKeys, publishArtifactReader } from "./artifact-access.js";
 import type { Closers } from "./closers.js";
@@ -94,7 +95,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
   const isolation = detectIsolation();
   const plans = await planClusters(
     input.members,
-    isolation.mode === "root" ? "namespaces" : "loopback",
+    { kind: isolation.mode === "root" ? "namespaces" : "loopback", piece: pieceOf(input.layout.root) },
     (name, preferred) => input.ports.choose(name, preferred),
   );
   const stores = await openStores(input.layout, input.surroundings, input.closers);
@@ -108,6 +109,11 @@ async function assemble(input: FleetInput): Promise<Assembly> {
     members: (name) => clusters.get(name)?.as(fleetDelivery(DELIVERY_RULES)),
   });
   return { ...input, plans, clusters, stores, modules, isolation, ending };
+}
+
+/** A number that stays with a data directory. */
+function pieceOf(directory: string): number {
+  return createHash("sha256").update(directory).digest().readUInt16BE(0);
 }
 
 const levelOf = (plan: ClusterPlan): Level => (plan.role === "hub" ? "continuum" : "cluster");

@@ -22,13 +22,25 @@ export interface NumberedMember extends MemberOptions {
   readonly index: number;
 }
 
+/** How many data directories can have ranges of their own on one machine. */
+const pieces = 32;
+
 /**
- * Plans hub and members. Services of each cluster get addresses of their own: below 198.19.0.0/16 (RFC 2544) where pods have network
- * namespaces, loopback addresses where they share the machine's.
+ * Services of each cluster get addresses of their own: below 198.19.0.0/16 (RFC 2544) where pods have network namespaces, loopback
+ * addresses where they share the machine's. `piece` keeps several data directories on one machine apart.
  */
+function serviceRange(
+  network: { readonly kind: "namespaces" | "loopback"; readonly piece: number },
+  index: number,
+): string {
+  const piece = network.piece % pieces;
+  return network.kind === "namespaces" ? `198.19.${(piece * 8 + index) % 256}.0/24` : `127.${96 + piece}.${index}.0/24`;
+}
+
+/** Plans hub and members. */
 export async function planClusters(
   members: readonly NumberedMember[],
-  network: "namespaces" | "loopback",
+  network: { readonly kind: "namespaces" | "loopback"; readonly piece: number },
   choosePort: (name: string, preferred: number) => Promise<number>,
 ): Promise<ClusterPlan[]> {
   const plans: ClusterPlan[] = [];
@@ -41,7 +53,7 @@ export async function planClusters(
       nodes: Array.from({ length: member.nodes }, (_, node) => (member.nodes === 1 ? name : `${name}-${node + 1}`)),
       apiPort: await choosePort(name, preferredPorts.api + index),
       ingressPort: await choosePort(index === 0 ? "ingress" : `ingress-${name}`, preferredPorts.ingress + index),
-      serviceCidr: network === "namespaces" ? `198.19.${index}.0/24` : `127.${96 + index}.0.0/24`,
+      serviceCidr: serviceRange(network, index),
       domain: `${name}.argosy.localhost`,
     });
   }

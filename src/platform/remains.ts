@@ -1,25 +1,59 @@
-import { readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Layout, markOf } from "./layout.js";
+import { createPodNetwork, detectIsolation, processRuntime } from "../cluster/node/index.js";
+import { runningGateway } from "../dataplane/gateway/index.js";
+import { systemClock } from "../kernel/clock/index.js";
+import { silentLogger } from "../kernel/log/index.js";
+import type { Layout } from "./layout.js";
 
-/** Ends what a killed or `--keep-pods` run left behind: gateway and pods. Returns how many processes there were. */
+/** Ends what a killed or `--keep-pods` run left behind: gateway and pods with their network. Returns how many there were. */
 export async function stopRemains(layout: Layout): Promise<number> {
   let ended = 0;
-  const gateway = await leftGateway(layout);
+  const gateway = await runningGateway(layout.gateway);
   if (gateway !== undefined) {
     process.kill(gateway, "SIGTERM");
     ended += 1;
   }
+  const nodes = await nodeFolders(layout);
+  if (nodes.length === 0) {
+    return ended;
+  }
+  const isolation = detectIsolation();
+  const network = createPodNetwork({ dataDir: layout.root, isolation, log: silentLogger });
+  await network.start();
+  for (const dataDir of nodes) {
+    const runtime = processRuntime({ dataDir, clock: systemClock, log: silentLogger, isolation, network });
+    await runtime.start();
+    ended += runtime.pods().length;
+    for (const pod of runtime.pods()) {
+      for (const { podUid, name, attempt, state } of runtime.containers(pod.uid)) {
+        if (state !== "exited") {
+          await runtime.stopContainer({ podUid, name, attempt }, stopGraceMs);
+        }
+      }
+    }
+    await runtime.close({ keepPods: false });
+  }
+  await network.close({ keepPods: false });
   return ended;
 }
 
-async function leftGateway(layout: Layout): Promise<number | undefined> {
-  let text: string;
+const stopGraceMs = 2000;
+
+async function nodeFolders(layout: Layout): Promise<string[]> {
+  const clusters = await namesIn(join(layout.root, "clusters"));
+  const folders = await Promise.all(
+    clusters.map(async (cluster) =>
+      (await namesIn(join(layout.cluster(cluster), "nodes"))).map((node) => layout.node(cluster, node)),
+    ),
+  );
+  return folders.flat();
+}
+
+async function namesIn(folder: string): Promise<string[]> {
   try {
-    text = await readFile(join(layout.gateway, "gateway.pid"), "utf8");
+    return await readdir(folder);
   } catch {
-    return undefined;
+    return [];
   }
-  const pid = Number(/\d+/.exec(text)?.[0]);
-  return (await markOf(pid)) === undefined ? undefined : pid;
 }

@@ -10,7 +10,10 @@ import { renderTable } from "../output/table.js";
 const wantedFreeBytes = 1024 ** 3;
 
 /** `argosy doctor`: what this machine offers, what is missing, and what to do about it. Exit code 1 when Argosy cannot run. */
-export async function doctor({ terminal, exit }: CliContext, options: { data: string; output: OutputFormat }): Promise<void> {
+export async function doctor(
+  { terminal, exit }: CliContext,
+  options: { data: string; output: OutputFormat },
+): Promise<void> {
   const findings = [...(await diagnoseMachine()), await diagnoseDirectory(options.data)];
   const isFit = findings.every((finding) => finding.available || !finding.required);
   if (options.output === "json" || options.output === "yaml") {
@@ -19,7 +22,12 @@ export async function doctor({ terminal, exit }: CliContext, options: { data: st
     terminal.out(
       renderTable(
         ["check", "ok", "found", "what to do"],
-        findings.map(({ name, available, required, reason, remedy }) => [name, available ? "yes" : required ? "NO" : "no", reason, remedy]),
+        findings.map(({ name, available, required, reason, remedy }) => [
+          name,
+          available ? "yes" : required ? "NO" : "no",
+          reason,
+          remedy,
+        ]),
       ),
     );
   }
@@ -34,8 +42,20 @@ async function diagnoseDirectory(data: string): Promise<Finding> {
     const { bavail, bsize } = await statfs(dirname(root));
     const free = bavail * bsize;
     const reason = `${(free / 1024 ** 3).toFixed(1)} GiB free at ${root}`;
-    return { name: "data directory", available: free > wantedFreeBytes, required: true, reason, remedy: free > wantedFreeBytes ? "" : "free at least 1 GiB, or choose another with --data" };
+    return {
+      name: "data directory",
+      available: free > wantedFreeBytes,
+      required: true,
+      reason,
+      remedy: free > wantedFreeBytes ? "" : "free at least 1 GiB, or choose another with --data",
+    };
   } catch (error) {
-    return { name: "data directory", available: false, required: true, reason: messageOf(error), remedy: "choose another with --data" };
+    return {
+      name: "data directory",
+      available: false,
+      required: true,
+      reason: messageOf(error),
+      remedy: "choose another with --data",
+    };
   }
 }

@@ -37,10 +37,7 @@ export async function up(context: CliContext, options: UpOptions): Promise<void>
 }
 
 /** Starts the platform with its steps shown; also what `argosy start` begins with. */
-export async function bringUp(
-  options: Omit<UpOptions, "detach">,
-  steps: StepList,
-): Promise<Platform> {
+export async function bringUp(options: Omit<UpOptions, "detach">, steps: StepList): Promise<Platform> {
   const layout = layoutOf(options.data);
   if (options.fresh === true) {
     await clear(options.data);

@@ -77,6 +77,8 @@ export class Backend {
   readonly table: BackendTable;
   readonly endpoints: readonly Endpoint[];
   readonly stats: BackendStats;
+  /** Header line that names it in answers. */
+  readonly nameLine: string;
   /** State of the smooth weighted round robin. */
   current = 0;
   #turn = 0;
@@ -85,6 +87,7 @@ export class Backend {
     this.table = table;
     this.endpoints = endpoints;
     this.stats = stats;
+    this.nameLine = `X-Argosy-Backend: ${table.name.replaceAll(/[^!-~]/g, "?")}\r\n`;
   }
 
   get isHealthy(): boolean {

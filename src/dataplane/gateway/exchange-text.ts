@@ -35,16 +35,16 @@ export function renderRequestHead(
   return head.minor === 0 ? `${lines}Connection: close\r\n\r\n` : `${lines}\r\n`;
 }
 
-/** The answer's head as the client gets it. */
+/** The answer's head as the client gets it; `added` are whole header lines. */
 export function renderAnswerHead(
   answer: ResponseHead,
   connection: "keep" | "close" | "upgrade",
-  clientMinor: number,
+  client: { readonly minor: number; readonly added: string },
 ): string {
-  const start = `HTTP/1.1 ${answer.statusText}\r\n${answer.fields.rest}`;
+  const start = `HTTP/1.1 ${answer.statusText}\r\n${answer.fields.rest}${client.added}`;
   if (connection === "upgrade") return `${start}Connection: Upgrade\r\nUpgrade: ${answer.fields.upgrade}\r\n\r\n`;
   if (connection === "close") return `${start}Connection: close\r\n\r\n`;
-  return clientMinor === 0 ? `${start}Connection: keep-alive\r\n\r\n` : `${start}\r\n`;
+  return client.minor === 0 ? `${start}Connection: keep-alive\r\n\r\n` : `${start}\r\n`;
 }
 
 /** Where the answer's body ends (RFC 9112 6.3); `undefined` when the client cannot be given it. */

@@ -204,7 +204,7 @@ export class Exchange implements UpstreamUser {
     const headText = renderAnswerHead(
       answer,
       this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close",
-      this.#head.minor,
+      { minor: this.#head.minor, added: this.#route.table.nameBackend ? (this.#backend?.nameLine ?? "") : "" },
     );
     const bodyStart = read.end + 4;
     const rest = read.text.length - bodyStart;

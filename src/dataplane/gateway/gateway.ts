@@ -44,6 +44,12 @@ export interface Gateway {
   close(graceMs?: number): Promise<void>;
 }
 
+/** The process that serves a directory; `undefined` when none does. */
+export async function runningGateway(directory: string): Promise<number | undefined> {
+  const mark = await readMark(join(directory, GATEWAY_FILES.mark));
+  return mark !== undefined && isAlive(mark) ? mark.pid : undefined;
+}
+
 /**
  * Starts the gateway on a directory. A missing `table.json` is an empty table; a bad one is refused, reported in `/state`, and
  * the last good one is used, over restarts too. Throws `ArgosyError` (`GatewayRunning`) when a gateway serves the directory already.

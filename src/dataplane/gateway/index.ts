@@ -5,7 +5,7 @@
  */
 
 export { type GatewayDriver, type GatewayDriverOptions, type GatewayPart, gatewayDriver } from "./driver.js";
-export { type Gateway, type GatewayOptions, runGateway } from "./gateway.js";
+export { type Gateway, type GatewayOptions, runGateway, runningGateway } from "./gateway.js";
 export type { BackendReport, GatewayState, RouteReport } from "./state.js";
 export type { SupervisorReport } from "./supervisor.js";
 export { type BackendInput, checkRoute, type ListenerInput, type RouteInput } from "./table.js";

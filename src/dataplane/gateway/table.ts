@@ -60,6 +60,8 @@ export interface RouteTable {
     readonly nonIdempotent: boolean;
   };
   readonly maxBodyBytes?: number;
+  /** Answers carry `X-Argosy-Backend` with the name of the backend that gave them. */
+  readonly nameBackend: boolean;
   readonly backends: readonly BackendTable[];
 }
 
@@ -157,7 +159,7 @@ function parseListener(reader: Reader): ListenerTable {
 }
 
 function parseRoute(reader: Reader): RouteTable {
-  reader.only(["id", "listener", "hosts", "path", "exact", "rewrite", "timeouts", "retry", "maxBodyBytes", "backends"]);
+  reader.only(["id", "listener", "hosts", "path", "exact", "rewrite", "timeouts", "retry", "maxBodyBytes", "nameBackend", "backends"]);
   const hosts = reader.has("hosts") ? reader.texts("hosts").map((host) => host.toLowerCase()) : ["*"];
   for (const host of hosts)
     if (!HOST_PATTERN.test(host)) reader.fail("hosts", `"${host}" is no host name, "*.name" or "*"`);
@@ -176,6 +178,7 @@ function parseRoute(reader: Reader): RouteTable {
     hosts,
     path,
     exact: reader.flag("exact"),
+    nameBackend: reader.flag("nameBackend"),
     timeouts: parseTimeouts(reader.child("timeouts")),
     retry: parseRetry(reader.child("retry")),
     backends,

@@ -215,6 +215,7 @@ export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string): Ro
     hosts: spec.hosts === undefined || spec.hosts.length === 0 ? ["*"] : spec.hosts.map((host) => host.toLowerCase()),
     path: spec.path ?? defaultPathOf(namespace, spec.hyperMLServiceRef?.name ?? name),
     rewrite: spec.rewrite ?? "/",
+    nameBackend: true,
     retry: {
       attempts: spec.retry?.attempts ?? 2,
       nonIdempotent: spec.retry?.nonIdempotent ?? spec.hyperMLServiceRef !== undefined,
