@@ -54,10 +54,15 @@ export async function awaitIngress(
   detail: (text: string) => void,
 ): Promise<{ url: string; summary: string }> {
   const status = await waitUntil(clock, { timeoutMs: 60_000, detail }, () =>
-    conditionState(connections, ingress, ["Ready"]),
+    conditionState(connections, ingress, ["Ready", "WeightsEffective"]),
   );
-  const weights = parseJsonObjects(status["backends"]).map(
-    (backend) => `${text(backend["cluster"] ?? backend["name"])} ${text(backend["weightEffective"])} %`,
+  const backends = parseJsonObjects(status["backends"]);
+  const weightOf = (backend: JsonObject): number =>
+    typeof backend["weightEffective"] === "number" ? backend["weightEffective"] : 0;
+  const total = backends.reduce((sum, backend) => sum + weightOf(backend), 0);
+  const weights = backends.map(
+    (backend) =>
+      `${text(backend["cluster"] ?? backend["name"])} ${total === 0 ? 0 : Math.round((weightOf(backend) / total) * 100)} %`,
   );
   const url = status["address"];
   if (typeof url !== "string") {

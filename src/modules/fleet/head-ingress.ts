@@ -199,7 +199,11 @@ class HeadIngressWorker {
     const observedGeneration = head.metadata.generation ?? 0;
     let conditions = head.status?.conditions;
     const programmed = this.#programmed(seen.fault, seen.state, seen.isProgrammed);
-    for (const draft of [programmed, readinessOf(programmed, seen.compiled.plan, seen.backends)]) {
+    for (const draft of [
+      programmed,
+      readinessOf(programmed, seen.compiled.plan, seen.backends),
+      weightsOf(seen.backends),
+    ]) {
       conditions = withCondition(conditions, { ...draft, observedGeneration }, this.context.clock.now());
     }
     const address = addressOf(seen.compiled.route, seen.state, this.#options.listener);
@@ -340,6 +344,29 @@ function readinessOf(
       message: `requests go to ${percents.join(", ")}; ${why}`,
     };
   return { type: "Ready", status: "True", reason: "Serving", message: `requests go to ${percents.join(", ")}` };
+}
+
+/** True once every backend has the weight that was asked for. */
+function weightsOf(backends: readonly HeadBackendStatus[]): ConditionDraft {
+  const short = backends.filter((backend) => backend.weightEffective !== backend.weight);
+  if (short.length === 0 && backends.length > 0) {
+    return {
+      type: "WeightsEffective",
+      status: "True",
+      reason: "AsAsked",
+      message: "every backend has the weight that was asked for",
+    };
+  }
+  const why = short.map(
+    (backend) =>
+      `${backend.name} has ${backend.weightEffective} of ${backend.weight}: ${backend.message ?? "no traffic"}`,
+  );
+  return {
+    type: "WeightsEffective",
+    status: "False",
+    reason: "Differs",
+    message: backends.length === 0 ? "there is no backend" : why.join("; "),
+  };
 }
 
 function addressOf(route: RouteInput, state: GatewayState | undefined, listener: ListenerInput): string | undefined {
