@@ -101,7 +101,11 @@ class Agent implements NodeAgent {
       hiddenPaths: [dataDir, ...(options.hiddenPaths ?? [])],
       allocatable: this.#capacity,
     });
-    this.#hosts = new HostsFiles({ informers: cluster.informers, clock, clusterDomain: options.clusterDomain ?? "cluster.local" });
+    this.#hosts = new HostsFiles({
+      informers: cluster.informers,
+      clock,
+      clusterDomain: options.clusterDomain ?? "cluster.local",
+    });
     this.#node = new NodeObject({
       name,
       client: cluster.client,

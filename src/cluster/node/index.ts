@@ -20,6 +20,7 @@ export {
 export { detectIsolation, type Isolation, type IsolationCapability, type IsolationMode } from "./isolation/detect.js";
 export type { NodeCapacity } from "./machine.js";
 export { createPodNetwork, type PodNetwork } from "./network/index.js";
+export { createServiceProxy, type ServiceProxy, type ServiceProxyOptions } from "./proxy/service-proxy.js";
 export { type ProcessRuntimeOptions, processRuntime } from "./runtime/process.js";
 export {
   type SimulatedBehaviour,
@@ -29,4 +30,3 @@ export {
   simulatedRuntime,
 } from "./runtime/simulated.js";
 export type { PodRuntime } from "./runtime/types.js";
-export { createServiceProxy, type ServiceProxy, type ServiceProxyOptions } from "./proxy/service-proxy.js";

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { cpus, release, totalmem } from "node:os";
 import { statfs } from "node:fs/promises";
+import { cpus, release, totalmem } from "node:os";
 
 /** What a node offers to pods. */
 export interface NodeCapacity {
@@ -29,7 +29,14 @@ function readLine(path: string): string {
 }
 
 /** node.status.nodeInfo, without the versions of agent and runtime. */
-export function machineInfo(): { machineID: string; systemUUID: string; bootID: string; kernelVersion: string; osImage: string; architecture: string } {
+export function machineInfo(): {
+  machineID: string;
+  systemUUID: string;
+  bootID: string;
+  kernelVersion: string;
+  osImage: string;
+  architecture: string;
+} {
   const machineID = readLine("/etc/machine-id");
   const name = /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(readLine("/etc/os-release"))?.[1];
   return {

@@ -1,7 +1,15 @@
 import type { ApiClient } from "../../kernel/client/index.js";
 import type { Clock, Timer } from "../../kernel/clock/index.js";
 import { isAlreadyExists, isNotFound } from "../../kernel/errors/index.js";
-import { type JsonObject, LeaseKind, type Node, NodeKind, type NodeCondition, timeOf, withCondition } from "../../kernel/kinds/index.js";
+import {
+  type JsonObject,
+  LeaseKind,
+  type Node,
+  type NodeCondition,
+  NodeKind,
+  timeOf,
+  withCondition,
+} from "../../kernel/kinds/index.js";
 import type { Logger } from "../../kernel/log/index.js";
 import { equalJson, toJson } from "../../kernel/schema/index.js";
 import type { Isolation } from "./isolation/detect.js";
@@ -70,7 +78,8 @@ export class NodeObject {
     this.#timer = this.#options.clock.setTimer((this.#options.heartbeatSeconds ?? renewSeconds) * 1000, () => {
       this.#beating = this.#beat()
         .catch((error: unknown) => {
-          if (!this.#stop.signal.aborted) this.#options.log.warn("the node's heartbeat failed", { node: this.#options.name, err: error });
+          if (!this.#stop.signal.aborted)
+            this.#options.log.warn("the node's heartbeat failed", { node: this.#options.name, err: error });
         })
         .finally(() => this.#schedule());
     });
@@ -91,7 +100,12 @@ export class NodeObject {
       this.#conditions = node.status?.conditions ?? [];
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
-      const node = await nodes.patch(name, "merge", { metadata: { labels: metadata.labels, annotations: metadata.annotations } }, {});
+      const node = await nodes.patch(
+        name,
+        "merge",
+        { metadata: { labels: metadata.labels, annotations: metadata.annotations } },
+        {},
+      );
       this.#conditions = node.status?.conditions ?? [];
     }
   }
@@ -170,7 +184,12 @@ export class NodeObject {
         kubeProxyVersion: "",
       },
       images: imageNames.map((image) => ({ names: [image] })),
-      conditions: this.#conditions.map(({ type, status, reason, message }) => ({ type, status, reason: reason ?? "", message: message ?? "" })),
+      conditions: this.#conditions.map(({ type, status, reason, message }) => ({
+        type,
+        status,
+        reason: reason ?? "",
+        message: message ?? "",
+      })),
     };
   }
 
@@ -178,11 +197,31 @@ export class NodeObject {
     const refusal = this.#options.refusal();
     const isolation = this.#options.isolation;
     const wanted = [
-      { type: "MemoryPressure", status: "False", reason: "KubeletHasSufficientMemory", message: "kubelet has sufficient memory available" },
+      {
+        type: "MemoryPressure",
+        status: "False",
+        reason: "KubeletHasSufficientMemory",
+        message: "kubelet has sufficient memory available",
+      },
       isDiskFull
-        ? { type: "DiskPressure", status: "True", reason: "KubeletHasDiskPressure", message: "less than 5 % of the data directory's file system is free" }
-        : { type: "DiskPressure", status: "False", reason: "KubeletHasNoDiskPressure", message: "kubelet has no disk pressure" },
-      { type: "PIDPressure", status: "False", reason: "KubeletHasSufficientPID", message: "kubelet has sufficient PID available" },
+        ? {
+            type: "DiskPressure",
+            status: "True",
+            reason: "KubeletHasDiskPressure",
+            message: "less than 5 % of the data directory's file system is free",
+          }
+        : {
+            type: "DiskPressure",
+            status: "False",
+            reason: "KubeletHasNoDiskPressure",
+            message: "kubelet has no disk pressure",
+          },
+      {
+        type: "PIDPressure",
+        status: "False",
+        reason: "KubeletHasSufficientPID",
+        message: "kubelet has sufficient PID available",
+      },
       ...(isolation === undefined ? [] : [isolationCondition(isolation)]),
       refusal === undefined
         ? { type: "Ready", status: "True", reason: "KubeletReady", message: "kubelet is posting ready status" }
@@ -195,19 +234,31 @@ export class NodeObject {
     const { client, clock, name } = this.#options;
     const leases = client.resource(LeaseKind);
     const renewTime = new Date(clock.now()).toISOString().replace("Z", "000Z");
-    const spec = { holderIdentity: name, leaseDurationSeconds: Math.max(leaseSeconds, (this.#options.heartbeatSeconds ?? 0) * 4), renewTime };
+    const spec = {
+      holderIdentity: name,
+      leaseDurationSeconds: Math.max(leaseSeconds, (this.#options.heartbeatSeconds ?? 0) * 4),
+      renewTime,
+    };
     try {
       await leases.patch(name, "merge", { spec }, { namespace: leaseNamespace, signal: this.#stop.signal });
     } catch (error) {
       if (!isNotFound(error)) throw error;
-      await leases.create({ apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name, namespace: leaseNamespace }, spec });
+      await leases.create({
+        apiVersion: "coordination.k8s.io/v1",
+        kind: "Lease",
+        metadata: { name, namespace: leaseNamespace },
+        spec,
+      });
     }
   }
 }
 
 function isolationCondition(isolation: Isolation): { type: string; status: string; reason: string; message: string } {
   const missing = isolation.capabilities.filter((each) => !each.available && each.remedy !== "");
-  const message = missing.length === 0 ? "pods are fully isolated" : missing.map((each) => `${each.capability}: ${each.reason}`).join("; ");
+  const message =
+    missing.length === 0
+      ? "pods are fully isolated"
+      : missing.map((each) => `${each.capability}: ${each.reason}`).join("; ");
   const reason = { root: "Namespaces", user: "UserNamespaces", none: "NotAvailable" }[isolation.mode];
   return { type: "PodIsolation", status: isolation.mode === "none" ? "False" : "True", reason, message };
 }

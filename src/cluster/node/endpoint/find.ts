@@ -14,7 +14,8 @@ export interface FoundContainer {
 /** Throws a `NodeError` with code `NotFound`. */
 export function findPod(pods: PodManager, namespace: string, name: string): Pod {
   const pod = pods.find(namespace, name)?.pod;
-  if (pod === undefined) throw new NodeError("NotFound", `pod "${name}" in namespace "${namespace}" does not run on this node`);
+  if (pod === undefined)
+    throw new NodeError("NotFound", `pod "${name}" in namespace "${namespace}" does not run on this node`);
   return pod;
 }
 
@@ -25,7 +26,8 @@ export function findContainer(
 ): FoundContainer {
   const pod = findPod(place.pods, wanted.namespace, wanted.pod);
   const container = containersOf(pod).find((each) => each.container.name === wanted.container)?.container;
-  if (container === undefined) throw new NodeError("NotFound", `container "${wanted.container}" in pod "${wanted.pod}" is not known`);
+  if (container === undefined)
+    throw new NodeError("NotFound", `container "${wanted.container}" in pod "${wanted.pod}" is not known`);
   const records = place.runtime
     .containers(pod.metadata.uid)
     .filter((record) => record.name === container.name)

@@ -8,7 +8,12 @@ import type { FoundContainer } from "./find.js";
 export async function serveLogs(
   found: FoundContainer,
   query: URLSearchParams,
-  to: { readonly response: ServerResponse; readonly runtime: PodRuntime; readonly clock: Clock },
+  to: {
+    readonly response: ServerResponse;
+    readonly runtime: PodRuntime;
+    readonly clock: Clock;
+    readonly waiting: string;
+  },
 ): Promise<void> {
   const { response, runtime, clock } = to;
   const isPrevious = query.get("previous") === "true";
@@ -16,7 +21,9 @@ export async function serveLogs(
   const record = isPrevious ? found.records.at(-2) : found.records.at(-1);
   const where = `container "${found.container.name}" in pod "${found.pod.metadata.name}"`;
   if (record === undefined) {
-    const message = isPrevious ? `previous terminated ${where} not found` : `${where} is waiting to start`;
+    const message = isPrevious
+      ? `previous terminated ${where} not found`
+      : `${where} is waiting to start: ${to.waiting}`;
     response.writeHead(400, { "content-type": "text/plain" });
     response.end(message);
     return;
@@ -39,7 +46,12 @@ function logOptions(query: URLSearchParams, clock: Clock): LogOptions {
   };
   const sinceSeconds = number("sinceSeconds");
   const sinceTime = query.get("sinceTime");
-  const sinceMs = sinceTime !== null ? Date.parse(sinceTime) : sinceSeconds === undefined ? undefined : clock.now() - sinceSeconds * 1000;
+  const sinceMs =
+    sinceTime !== null
+      ? Date.parse(sinceTime)
+      : sinceSeconds === undefined
+        ? undefined
+        : clock.now() - sinceSeconds * 1000;
   const tailLines = number("tailLines");
   const limitBytes = number("limitBytes");
   return {

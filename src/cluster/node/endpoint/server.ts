@@ -1,5 +1,5 @@
-import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import type { Clock } from "../../../kernel/clock/index.js";
@@ -45,7 +45,9 @@ export class NodeEndpoint {
       minVersion: "TLSv1.2",
     });
     this.#server.on("request", (request, response) => void this.#answer(request, response));
-    this.#server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#upgrade(request, socket, head));
+    this.#server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+      this.#upgrade(request, socket, head),
+    );
     this.#server.on("connection", (socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
@@ -56,7 +58,13 @@ export class NodeEndpoint {
   /** Resolves with the port. */
   listen(host: string, port: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#server.once("error", (error) => reject(new NodeError("ListenFailed", `the node's endpoint cannot listen on ${host}:${port}: ${error.message}`, { cause: error })));
+      this.#server.once("error", (error) =>
+        reject(
+          new NodeError("ListenFailed", `the node's endpoint cannot listen on ${host}:${port}: ${error.message}`, {
+            cause: error,
+          }),
+        ),
+      );
       this.#server.listen({ host, port }, () => {
         const address = this.#server.address();
         resolve(typeof address === "object" && address !== null ? address.port : port);
@@ -94,15 +102,28 @@ export class NodeEndpoint {
   }
 
   async #route(url: URL, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [first = "", namespace = "", pod = "", container = ""] = url.pathname.split("/").filter((each) => each !== "").map(decodeURIComponent);
+    const [first = "", namespace = "", pod = "", container = ""] = url.pathname
+      .split("/")
+      .filter((each) => each !== "")
+      .map(decodeURIComponent);
     if (request.method !== "GET" && request.method !== "POST") return send(response, 405, "method not allowed");
     switch (first) {
       case "healthz":
         return send(response, 200, "ok");
       case "containerLogs":
-        return serveLogs(findContainer(this.#options, { namespace, pod, container }), url.searchParams, { ...this.#options, response });
+        return serveLogs(findContainer(this.#options, { namespace, pod, container }), url.searchParams, {
+          ...this.#options,
+          response,
+          waiting:
+            this.#options.pods.find(namespace, pod)?.runner(container)?.view().waiting?.reason ?? "ContainerCreating",
+        });
       case "pods":
-        return sendJson(response, { kind: "PodList", apiVersion: "v1", metadata: {}, items: this.#options.pods.pods() });
+        return sendJson(response, {
+          kind: "PodList",
+          apiVersion: "v1",
+          metadata: {},
+          items: this.#options.pods.pods(),
+        });
       case "stats":
         return sendJson(response, statsSummary(this.#options));
       case "exec":
@@ -118,7 +139,9 @@ export class NodeEndpoint {
     socket.on("error", () => socket.destroy());
     const refusal = this.#refusal(request);
     if (refusal !== undefined) {
-      socket.end(`HTTP/1.1 ${refusal.code} Refused\r\nContent-Length: ${refusal.message.length}\r\nConnection: close\r\n\r\n${refusal.message}`);
+      socket.end(
+        `HTTP/1.1 ${refusal.code} Refused\r\nContent-Length: ${refusal.message.length}\r\nConnection: close\r\n\r\n${refusal.message}`,
+      );
       return;
     }
     this.#streams.upgrade(request, socket, head);

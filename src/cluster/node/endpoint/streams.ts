@@ -49,21 +49,30 @@ export class StreamServer {
   /** Everything that can be refused is refused before the upgrade, with an HTTP status. */
   async #prepare(request: IncomingMessage): Promise<(connection: WebSocket) => Promise<void>> {
     const url = new URL(request.url ?? "/", "https://node");
-    const [kind = "", namespace = "", podName = "", containerName = ""] = url.pathname.split("/").filter((each) => each !== "").map(decodeURIComponent);
+    const [kind = "", namespace = "", podName = "", containerName = ""] = url.pathname
+      .split("/")
+      .filter((each) => each !== "")
+      .map(decodeURIComponent);
     const query = url.searchParams;
     if (kind === "portForward") {
       const pod = findPod(this.#place.pods, namespace, podName);
       const ports = query.getAll("port").map(Number);
       if (ports.length === 0) throw new NodeError("BadRequest", "no port was asked for");
-      return (connection) => forwardPorts(connection, ports, (port) => this.#place.runtime.dial(pod.metadata.uid, port));
+      return (connection) =>
+        forwardPorts(connection, ports, (port) => this.#place.runtime.dial(pod.metadata.uid, port));
     }
     const found = findContainer(this.#place, { namespace, pod: podName, container: containerName });
     const record = found.records.at(-1);
-    if (record?.state !== "running") throw new NodeError("BadRequest", `container "${containerName}" of pod "${podName}" is not running`);
+    if (record?.state !== "running")
+      throw new NodeError("BadRequest", `container "${containerName}" of pod "${podName}" is not running`);
     const stdin = query.get("input") === "1";
     const session =
       kind === "exec"
-        ? await this.#place.runtime.exec(record, { command: query.getAll("command"), tty: query.get("tty") === "1", stdin })
+        ? await this.#place.runtime.exec(record, {
+            command: query.getAll("command"),
+            tty: query.get("tty") === "1",
+            stdin,
+          })
         : await this.#place.runtime.attach(record, { stdin });
     return (connection) => serveSession(connection, session, kind === "attach");
   }
@@ -142,7 +151,11 @@ function pump(source: Readable, connection: WebSocket, number: number): Promise<
 }
 
 /** Two channels a port: data and errors; each begins with the port number (little endian). */
-async function forwardPorts(connection: WebSocket, ports: readonly number[], dial: (port: number) => Promise<Duplex>): Promise<void> {
+async function forwardPorts(
+  connection: WebSocket,
+  ports: readonly number[],
+  dial: (port: number) => Promise<Duplex>,
+): Promise<void> {
   const targets = new Map<number, Writable>();
   const waiting = new Map<number, Buffer[]>();
   connection.on("message", (data) => {
@@ -157,7 +170,9 @@ async function forwardPorts(connection: WebSocket, ports: readonly number[], dia
     else waiting.set(number, [...(waiting.get(number) ?? []), message.subarray(1)]);
   });
   const opened: Duplex[] = [];
-  connection.on("close", () => opened.forEach((stream) => stream.destroy()));
+  connection.on("close", () => {
+    for (const stream of opened) stream.destroy();
+  });
   for (const [index, port] of ports.entries()) {
     const head = Buffer.alloc(2);
     head.writeUInt16LE(port);

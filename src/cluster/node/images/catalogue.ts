@@ -144,11 +144,7 @@ function installationOf(program: string): string {
 
 function withPath(env: readonly (readonly [string, string])[], first?: string): [string, string][] {
   const path = first === undefined || defaultPath.split(":").includes(first) ? defaultPath : `${first}:${defaultPath}`;
-  const named = new Map<string, string>([
-    ["PATH", path],
-    ["HOME", "/root"],
-    ...env,
-  ]);
+  const named = new Map<string, string>([["PATH", path], ["HOME", "/root"], ...env]);
   return [...named];
 }
 
@@ -163,17 +159,27 @@ function hostNode(image: string, tag: string): ResolvedImage {
     env: withPath([["NODE_VERSION", process.versions.node]], dirname(program)),
     workingDir: "/",
     paths: interpreterPaths(program),
-    ...(differs ? { warning: `image "${image}": this machine has Node.js ${process.versions.node}; it is used instead of ${wanted}` } : {}),
+    ...(differs
+      ? {
+          warning: `image "${image}": this machine has Node.js ${process.versions.node}; it is used instead of ${wanted}`,
+        }
+      : {}),
   };
 }
 
 async function hostPython(image: string, tag: string, given: string | undefined): Promise<ResolvedImage> {
   const shim = given ?? findProgram("python3") ?? onPath("python3") ?? findProgram("python");
   if (shim === undefined) {
-    throw new NodeError("ErrImagePull", `image "${image}" stands for this machine's Python, and there is none: install python3`);
+    throw new NodeError(
+      "ErrImagePull",
+      `image "${image}" stands for this machine's Python, and there is none: install python3`,
+    );
   }
   // Asked itself: what is on the path may be a shim that needs its owner's home.
-  const asked = await runCommand(shim, ["-c", "import sys,platform;print(sys.executable);print(sys.base_prefix);print(sys.prefix);print(platform.python_version())"]);
+  const asked = await runCommand(shim, [
+    "-c",
+    "import sys,platform;print(sys.executable);print(sys.base_prefix);print(sys.prefix);print(platform.python_version())",
+  ]);
   const [executable = "", basePrefix = "", prefix = "", version = ""] = asked.stdout.trim().split("\n");
   if (asked.code !== 0 || executable === "") {
     throw new NodeError("ErrImagePull", `image "${image}": ${shim} does not run: ${asked.stderr.trim().slice(0, 200)}`);
@@ -184,10 +190,20 @@ async function hostPython(image: string, tag: string, given: string | undefined)
     id: `host://${executable}@${version}`,
     entrypoint: [executable],
     cmd: [],
-    env: withPath([["PYTHON_VERSION", version], ["PYTHONUNBUFFERED", "1"]], dirname(executable)),
+    env: withPath(
+      [
+        ["PYTHON_VERSION", version],
+        ["PYTHONUNBUFFERED", "1"],
+      ],
+      dirname(executable),
+    ),
     workingDir: "/",
-    paths: [...new Set([basePrefix, prefix, ...interpreterPaths(executable)])].filter((path) => path !== "" && path !== "/" && existsSync(path)),
-    ...(differs ? { warning: `image "${image}": this machine has Python ${version}; it is used instead of ${wanted}` } : {}),
+    paths: [...new Set([basePrefix, prefix, ...interpreterPaths(executable)])].filter(
+      (path) => path !== "" && path !== "/" && existsSync(path),
+    ),
+    ...(differs
+      ? { warning: `image "${image}": this machine has Python ${version}; it is used instead of ${wanted}` }
+      : {}),
   };
 }
 
@@ -223,10 +239,14 @@ async function resolveOci(image: string, entry: OciImage, cacheDir: string): Pro
 function resolveUser(user: string, root: string): { uid?: number; gid?: number } {
   if (user === "") return {};
   const [name = "", group] = user.split(":");
-  if (/^\d+$/.test(name)) return { uid: Number(name), ...(group === undefined || !/^\d+$/.test(group) ? {} : { gid: Number(group) }) };
+  if (/^\d+$/.test(name))
+    return { uid: Number(name), ...(group === undefined || !/^\d+$/.test(group) ? {} : { gid: Number(group) }) };
   const passwd = join(root, "etc/passwd");
-  const line = (existsSync(passwd) ? readFileSync(passwd, "utf8") : "").split("\n").find((each) => each.startsWith(`${name}:`));
-  if (line === undefined) throw new NodeError("CreateContainerConfigError", `the image's user "${name}" is not in its /etc/passwd`);
+  const line = (existsSync(passwd) ? readFileSync(passwd, "utf8") : "")
+    .split("\n")
+    .find((each) => each.startsWith(`${name}:`));
+  if (line === undefined)
+    throw new NodeError("CreateContainerConfigError", `the image's user "${name}" is not in its /etc/passwd`);
   const [, , uid, gid] = line.split(":");
   return { uid: Number(uid), gid: Number(gid) };
 }

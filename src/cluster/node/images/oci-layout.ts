@@ -81,8 +81,18 @@ async function unpackLayer(layout: string, layer: JsonObject, root: string): Pro
   await checkDigest(path, digest);
   const owner = process.getuid?.() === 0 ? ["--same-owner"] : ["--no-same-owner"];
   const compression = textAt(layer, "mediaType").endsWith("zstd") ? ["--zstd"] : [];
-  const result = await runCommand(requireProgram("tar"), ["-x", ...compression, "-p", ...owner, "-C", root, "-f", path]);
-  if (result.code !== 0) throw new NodeError("ErrImagePull", `layer ${digest} cannot be unpacked: ${result.stderr.slice(0, 300)}`);
+  const result = await runCommand(requireProgram("tar"), [
+    "-x",
+    ...compression,
+    "-p",
+    ...owner,
+    "-C",
+    root,
+    "-f",
+    path,
+  ]);
+  if (result.code !== 0)
+    throw new NodeError("ErrImagePull", `layer ${digest} cannot be unpacked: ${result.stderr.slice(0, 300)}`);
   await applyWhiteouts(root);
 }
 
@@ -99,7 +109,8 @@ async function applyWhiteouts(folder: string): Promise<void> {
 
 function blobPath(layout: string, digest: string): string {
   const match = /^sha256:([0-9a-f]{64})$/.exec(digest);
-  if (match?.[1] === undefined) throw new NodeError("ErrImagePull", `the OCI layout ${layout} has a bad digest "${digest}"`);
+  if (match?.[1] === undefined)
+    throw new NodeError("ErrImagePull", `the OCI layout ${layout} has a bad digest "${digest}"`);
   return join(layout, "blobs", "sha256", match[1]);
 }
 
@@ -110,7 +121,8 @@ async function checkDigest(path: string, digest: string): Promise<void> {
   } catch (error) {
     throw new NodeError("ErrImagePull", `the layer ${digest} is missing from the OCI layout`, { cause: error });
   }
-  if (`sha256:${hash.digest("hex")}` !== digest) throw new NodeError("ErrImagePull", `the layer ${path} is damaged: its digest differs`);
+  if (`sha256:${hash.digest("hex")}` !== digest)
+    throw new NodeError("ErrImagePull", `the layer ${path} is damaged: its digest differs`);
 }
 
 async function readBlobJson(layout: string, digest: string): Promise<JsonObject> {

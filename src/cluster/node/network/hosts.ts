@@ -2,7 +2,13 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock, Timer } from "../../../kernel/clock/index.js";
 import type { InformerSet } from "../../../kernel/control/index.js";
-import { type EndpointSlice, EndpointSliceKind, type Pod, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
+import {
+  type EndpointSlice,
+  EndpointSliceKind,
+  type Pod,
+  type Service,
+  ServiceKind,
+} from "../../../kernel/kinds/index.js";
 
 export interface HostsFilesOptions {
   readonly informers: InformerSet;
@@ -68,7 +74,9 @@ export class HostsFiles {
     const domain = `${pod.spec.subdomain}.${namespace}.svc.${this.#options.clusterDomain}`;
     const own = pod.spec.subdomain === undefined ? hostname : `${hostname}.${domain} ${hostname}`;
     const aliases = (pod.spec.hostAliases ?? []).map((alias) => `${alias.ip} ${(alias.hostnames ?? []).join(" ")}`);
-    return ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", `${podIp} ${own}`, ...aliases].join("\n");
+    return ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", `${podIp} ${own}`, ...aliases].join(
+      "\n",
+    );
   }
 
   #later(): void {
@@ -106,7 +114,12 @@ export class HostsFiles {
   #linesOf(service: Service, isNear: boolean): string[] {
     const { name, namespace = "default" } = service.metadata;
     const near = isNear ? [name] : [];
-    const names = [...near, `${name}.${namespace}`, `${name}.${namespace}.svc`, `${name}.${namespace}.svc.${this.#options.clusterDomain}`].join(" ");
+    const names = [
+      ...near,
+      `${name}.${namespace}`,
+      `${name}.${namespace}.svc`,
+      `${name}.${namespace}.svc.${this.#options.clusterDomain}`,
+    ].join(" ");
     const { clusterIP, type, externalName } = service.spec;
     if (type === "ExternalName") return /^[\d.]+$/.test(externalName ?? "") ? [`${externalName} ${names}`] : [];
     if (clusterIP !== undefined && clusterIP !== "" && clusterIP !== "None") return [`${clusterIP} ${names}`];
@@ -127,7 +140,14 @@ export class HostsFiles {
         const address = endpoint.addresses[0];
         if (!isReady || address === undefined) return [];
         const base = `${name}.${namespace}`;
-        const own = endpoint.hostname === undefined ? [] : [`${endpoint.hostname}.${name}`, `${endpoint.hostname}.${base}.svc`, `${endpoint.hostname}.${base}.svc.${this.#options.clusterDomain}`];
+        const own =
+          endpoint.hostname === undefined
+            ? []
+            : [
+                `${endpoint.hostname}.${name}`,
+                `${endpoint.hostname}.${base}.svc`,
+                `${endpoint.hostname}.${base}.svc.${this.#options.clusterDomain}`,
+              ];
         return [`${address} ${[names, ...own].join(" ")}`];
       }),
     );

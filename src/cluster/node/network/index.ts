@@ -11,6 +11,10 @@ import type { PodNetwork } from "./types.js";
 export type { PodAddress, PodNetwork } from "./types.js";
 
 /** The network that fits the machine; call `start` before the first agent. */
-export function createPodNetwork(options: { readonly dataDir: string; readonly isolation: Isolation; readonly log: Logger }): PodNetwork {
+export function createPodNetwork(options: {
+  readonly dataDir: string;
+  readonly isolation: Isolation;
+  readonly log: Logger;
+}): PodNetwork {
   return options.isolation.mode === "root" ? bridgeNetwork(options) : loopbackNetwork(options);
 }

@@ -50,7 +50,7 @@ export class ContainerRunner {
     this.#probes = new ContainerProbes({
       clock: options.context.clock,
       container: options.container,
-      changed: options.changed,
+      changed: () => options.changed(),
       unhealthy: (kind, message) => this.#event("Warning", "Unhealthy", `${kind} probe failed: ${message}`),
       kill: (kind, graceSeconds) => this.#failed(kind, graceSeconds),
     });
@@ -157,7 +157,13 @@ export class ContainerRunner {
     const { context } = this.#options;
     const pod = this.#options.pod();
     try {
-      const spec = await buildContainerSpec({ context, pod, container: this.container, podIp: this.#options.podIp(), attempt });
+      const spec = await buildContainerSpec({
+        context,
+        pod,
+        container: this.container,
+        podIp: this.#options.podIp(),
+        attempt,
+      });
       if (spec.warning !== undefined) this.#event("Warning", "ImageVersion", spec.warning);
       this.#event("Normal", "Pulled", `Container image "${this.container.image}" already present on machine`);
       this.#probes.reset();
@@ -192,8 +198,16 @@ export class ContainerRunner {
     } else if (isPull) {
       this.#event("Normal", "BackOff", `Back-off pulling image "${this.container.image}"`);
     } else this.#event("Warning", "Failed", `Error: ${message}`);
-    const shown = isPull && this.#retryMs > 0 ? "ImagePullBackOff" : isPull && this.container.imagePullPolicy === "Never" ? "ErrImageNeverPull" : reason;
-    this.#waiting = { reason: shown, message: shown === "ImagePullBackOff" ? `Back-off pulling image "${this.container.image}": ${message}` : message };
+    const shown =
+      isPull && this.#retryMs > 0
+        ? "ImagePullBackOff"
+        : isPull && this.container.imagePullPolicy === "Never"
+          ? "ErrImageNeverPull"
+          : reason;
+    this.#waiting = {
+      reason: shown,
+      message: shown === "ImagePullBackOff" ? `Back-off pulling image "${this.container.image}": ${message}` : message,
+    };
     this.#retryMs = Math.min(maxRetryMs, Math.max(firstRetryMs, this.#retryMs * 2));
     this.#retryAtMs = nowMs + this.#retryMs;
   }
@@ -239,7 +253,10 @@ export class ContainerRunner {
     const graceMs = graceSeconds === undefined ? this.#graceMs() : graceSeconds * 1000;
     const message = `Container ${this.container.name} failed ${kind} probe, will be restarted`;
     this.stop(graceMs, message).catch((error: unknown) => {
-      this.#options.context.log.error("a container could not be stopped", { container: this.container.name, err: error });
+      this.#options.context.log.error("a container could not be stopped", {
+        container: this.container.name,
+        err: error,
+      });
     });
   }
 
@@ -258,8 +275,8 @@ export class ContainerRunner {
   /** What an agent before us saw stays true until a probe says otherwise: an adopted pod does not flap. */
   #adopt(record: ContainerRecord): void {
     this.#adopted = true;
-    const { pod, context } = this.#options;
-    const status = pod().status;
+    const { context } = this.#options;
+    const { status } = this.#options.pod();
     const known = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])].find(
       (each) => each.containerID === idOf(record, context.runtime.name),
     );
@@ -284,9 +301,11 @@ export class ContainerRunner {
   async #terminationMessage(record: ContainerRecord): Promise<string> {
     const { runtime } = this.#options.context;
     const message = await runtime.terminationMessage(record);
-    if (message !== "" || this.container.terminationMessagePolicy !== "FallbackToLogsOnError" || record.exitCode === 0) return message;
+    if (message !== "" || this.container.terminationMessagePolicy !== "FallbackToLogsOnError" || record.exitCode === 0)
+      return message;
     let tail = "";
-    for await (const chunk of runtime.logs(record, { tailLines: 80 })) tail = `${tail}${Buffer.from(chunk).toString("utf8")}`.slice(-2048);
+    for await (const chunk of runtime.logs(record, { tailLines: 80 }))
+      tail = `${tail}${Buffer.from(chunk).toString("utf8")}`.slice(-2048);
     return tail;
   }
 

@@ -28,13 +28,20 @@ export async function buildContainerSpec(request: SpecRequest): Promise<{ spec: 
     sources: context.volumes.sources,
     allocatable: context.allocatable,
   });
-  const expand = (texts: readonly string[] | undefined): string[] => (texts ?? []).map((text) => expandVariables(text, env));
+  const expand = (texts: readonly string[] | undefined): string[] =>
+    (texts ?? []).map((text) => expandVariables(text, env));
   const given = expand(container.command);
   const args = expand(container.args);
-  const command = given.length > 0 ? [...given, ...args] : [...image.entrypoint, ...(args.length > 0 ? args : image.cmd)];
-  if (command.length === 0) throw new NodeError("CreateContainerError", `no command specified: image "${container.image}" has no entrypoint`);
+  const command =
+    given.length > 0 ? [...given, ...args] : [...image.entrypoint, ...(args.length > 0 ? args : image.cmd)];
+  if (command.length === 0)
+    throw new NodeError("CreateContainerError", `no command specified: image "${container.image}" has no entrypoint`);
   const terminationMessagePath = container.terminationMessagePath ?? "/dev/termination-log";
-  if (!isAbsolute(terminationMessagePath)) throw new NodeError("CreateContainerConfigError", `terminationMessagePath "${terminationMessagePath}" is not absolute`);
+  if (!isAbsolute(terminationMessagePath))
+    throw new NodeError(
+      "CreateContainerConfigError",
+      `terminationMessagePath "${terminationMessagePath}" is not absolute`,
+    );
   const spec: ContainerSpec = {
     podUid: pod.metadata.uid,
     name: container.name,
@@ -62,5 +69,7 @@ function mountsOf({ context, pod, container }: SpecRequest, env: ReadonlyMap<str
   const mounts = context.volumes.mountsOf(pod, container, env);
   const hosts = context.hosts.pathOf(pod.metadata.uid);
   const isTaken = mounts.some((mount) => mount.containerPath === "/etc/hosts");
-  return hosts === undefined || isTaken ? mounts : [...mounts, { containerPath: "/etc/hosts", hostPath: hosts, readOnly: false }];
+  return hosts === undefined || isTaken
+    ? mounts
+    : [...mounts, { containerPath: "/etc/hosts", hostPath: hosts, readOnly: false }];
 }

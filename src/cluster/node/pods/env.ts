@@ -1,4 +1,12 @@
-import { type Container, type EnvVar, parseQuantity, type Pod, quantityToMillis, quantityToNumber, type Service } from "../../../kernel/kinds/index.js";
+import {
+  type Container,
+  type EnvVar,
+  type Pod,
+  parseQuantity,
+  quantityToMillis,
+  quantityToNumber,
+  type Service,
+} from "../../../kernel/kinds/index.js";
 import { NodeError } from "../errors.js";
 
 /** Reads what environment variables refer to. `undefined`: there is no such object. */
@@ -36,7 +44,7 @@ export async function resolveEnvironment(context: EnvContext): Promise<Map<strin
     }
   }
   for (const variable of context.container.env ?? []) {
-    const value = await valueOf(variable, own, context);
+    const value = await variableValue(variable, own, context);
     if (value === undefined) continue;
     env.set(variable.name, value);
     own.set(variable.name, value);
@@ -61,7 +69,8 @@ async function fromSource(source: EnvFrom, { pod, sources }: EnvContext): Promis
     Object.entries(data).map(([key, value]): [string, string] => [`${prefix}${key}`, value]);
   if (source.configMapRef !== undefined) {
     const data = await sources.configMap(namespace, source.configMapRef.name ?? "");
-    if (data === undefined) return missing(`configmap "${source.configMapRef.name}" not found`, source.configMapRef.optional);
+    if (data === undefined)
+      return missing(`configmap "${source.configMapRef.name}" not found`, source.configMapRef.optional);
     return pairs(data);
   }
   if (source.secretRef === undefined) return [];
@@ -75,7 +84,11 @@ function missing(message: string, optional: boolean | undefined): [] {
   throw new NodeError("CreateContainerConfigError", message);
 }
 
-async function valueOf(variable: EnvVar, known: ReadonlyMap<string, string>, context: EnvContext): Promise<string | undefined> {
+async function variableValue(
+  variable: EnvVar,
+  known: ReadonlyMap<string, string>,
+  context: EnvContext,
+): Promise<string | undefined> {
   const from = variable.valueFrom;
   if (from === undefined) return expandVariables(variable.value ?? "", known);
   if (from.fieldRef !== undefined) return fieldValue(from.fieldRef.fieldPath, context);
@@ -85,14 +98,17 @@ async function valueOf(variable: EnvVar, known: ReadonlyMap<string, string>, con
   if (ref === undefined) return "";
   const isSecret = from.secretKeyRef !== undefined;
   const name = ref.name ?? "";
-  const data = isSecret ? await context.sources.secret(namespace, name) : await context.sources.configMap(namespace, name);
+  const data = isSecret
+    ? await context.sources.secret(namespace, name)
+    : await context.sources.configMap(namespace, name);
   const kind = isSecret ? "secret" : "configmap";
   if (data === undefined) {
     missing(`${kind} "${name}" not found`, ref.optional);
     return undefined;
   }
   const value = data[ref.key];
-  if (value === undefined) missing(`couldn't find key ${ref.key} in ${isSecret ? "Secret" : "ConfigMap"} ${namespace}/${name}`, ref.optional);
+  if (value === undefined)
+    missing(`couldn't find key ${ref.key} in ${isSecret ? "Secret" : "ConfigMap"} ${namespace}/${name}`, ref.optional);
   return value;
 }
 
@@ -124,7 +140,8 @@ export function fieldValue(path: string, { pod, podIp, hostIp }: Omit<DownwardCo
     "status.hostIPs": hostIp,
   };
   const value = fields[path];
-  if (value === undefined) throw new NodeError("CreateContainerConfigError", `the field "${path}" is not one that the downward API has`);
+  if (value === undefined)
+    throw new NodeError("CreateContainerConfigError", `the field "${path}" is not one that the downward API has`);
   return value;
 }
 
@@ -145,12 +162,16 @@ interface ResourceRef {
 export function resourceValue(ref: ResourceRef, context: DownwardContext & { readonly container?: Container }): string {
   const { pod } = context;
   const all = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
-  const container = ref.containerName === undefined ? context.container : all.find((each) => each.name === ref.containerName);
+  const container =
+    ref.containerName === undefined ? context.container : all.find((each) => each.name === ref.containerName);
   const [scope = "", ...rest] = ref.resource.split(".");
   const resource = rest.join(".");
   const set = scope === "limits" ? container?.resources?.limits : container?.resources?.requests;
   const found = set?.[resource] ?? (scope === "requests" ? container?.resources?.limits?.[resource] : undefined);
-  const whole = scope === "limits" ? { cpu: `${context.allocatable.cpuMillis}m`, memory: String(context.allocatable.memoryBytes) }[resource] : "0";
+  const whole =
+    scope === "limits"
+      ? { cpu: `${context.allocatable.cpuMillis}m`, memory: String(context.allocatable.memoryBytes) }[resource]
+      : "0";
   const quantity = parseQuantity(String(found ?? whole ?? "0"));
   const divisor = parseQuantity(ref.divisor === undefined || String(ref.divisor) === "0" ? "1" : String(ref.divisor));
   if (resource === "cpu") return String(Math.ceil(quantityToMillis(quantity) / Math.max(1, quantityToMillis(divisor))));
@@ -187,7 +208,11 @@ function variablesOf(service: Service): [string, string][] {
     }
     const prefix = `${name}_PORT_${port.port}_${protocol}`;
     lines.push([prefix, `${protocol.toLowerCase()}://${ip}:${port.port}`]);
-    lines.push([`${prefix}_PROTO`, protocol.toLowerCase()], [`${prefix}_PORT`, String(port.port)], [`${prefix}_ADDR`, ip]);
+    lines.push(
+      [`${prefix}_PROTO`, protocol.toLowerCase()],
+      [`${prefix}_PORT`, String(port.port)],
+      [`${prefix}_ADDR`, ip],
+    );
   }
   return lines;
 }

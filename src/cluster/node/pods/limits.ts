@@ -1,4 +1,10 @@
-import { type Container, parseQuantity, type Pod, quantityToMillis, quantityToNumber } from "../../../kernel/kinds/index.js";
+import {
+  type Container,
+  type Pod,
+  parseQuantity,
+  quantityToMillis,
+  quantityToNumber,
+} from "../../../kernel/kinds/index.js";
 import { NodeError } from "../errors.js";
 import type { ResourceLimits } from "../isolation/cgroup.js";
 import type { ContainerUser } from "../runtime/types.js";
@@ -19,7 +25,11 @@ export function limitsOf(container: Container): ResourceLimits {
 }
 
 /** Who the container runs as: its own security context over the pod's over the image's. */
-export function userOf(pod: Pod, container: Container, image: { readonly uid?: number; readonly gid?: number }): ContainerUser {
+export function userOf(
+  pod: Pod,
+  container: Container,
+  image: { readonly uid?: number; readonly gid?: number },
+): ContainerUser {
   const ofPod = pod.spec.securityContext ?? {};
   const own = container.securityContext ?? {};
   const uid = own.runAsUser ?? ofPod.runAsUser ?? image.uid;
@@ -48,8 +58,10 @@ export function unsupportedWish(pod: Pod): string | undefined {
   const { spec } = pod;
   if (spec.hostPID === true) return "spec.hostPID: pods have process namespaces of their own here";
   if (spec.hostIPC === true) return "spec.hostIPC: pods have IPC namespaces of their own here";
-  if (spec.shareProcessNamespace === true) return "spec.shareProcessNamespace: each container has its own process namespace here";
-  if (spec.runtimeClassName !== undefined) return `spec.runtimeClassName: this node has no runtime class "${spec.runtimeClassName}"`;
+  if (spec.shareProcessNamespace === true)
+    return "spec.shareProcessNamespace: each container has its own process namespace here";
+  if (spec.runtimeClassName !== undefined)
+    return `spec.runtimeClassName: this node has no runtime class "${spec.runtimeClassName}"`;
   if (spec.os?.name === "windows") return "spec.os.name: this node runs Linux";
   if ((spec.securityContext?.sysctls ?? []).length > 0) return "spec.securityContext.sysctls: not set by this node";
   if ((spec.resourceClaims ?? []).length > 0) return "spec.resourceClaims: this node has no dynamic resources";

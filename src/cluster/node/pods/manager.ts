@@ -1,6 +1,6 @@
 import type { ApiClient } from "../../../kernel/client/index.js";
 import type { Clock } from "../../../kernel/clock/index.js";
-import { type EventRecorder, type Informer, type InformerSet } from "../../../kernel/control/index.js";
+import type { EventRecorder, Informer, InformerSet } from "../../../kernel/control/index.js";
 import { isConflict, isNotFound } from "../../../kernel/errors/index.js";
 import { type Pod, PodKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
@@ -131,6 +131,9 @@ export class PodManager {
       await runtime.removePod(sandbox.uid);
     }
     const uids = new Set(runtime.pods().map((pod) => pod.uid));
-    if (runtime.name === "process") await volumes.cleanUp(uids).catch((error: unknown) => log.warn("old volumes could not be removed", { err: error }));
+    if (runtime.name === "process")
+      await volumes
+        .cleanUp(uids)
+        .catch((error: unknown) => log.warn("old volumes could not be removed", { err: error }));
   }
 }

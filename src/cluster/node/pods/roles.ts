@@ -10,7 +10,10 @@ export function containersOf(pod: Pod): { container: Container; role: ContainerR
     role: container.restartPolicy === "Always" ? ("sidecar" as const) : ("init" as const),
   }));
   const mains = pod.spec.containers.map((container) => ({ container, role: "main" as const }));
-  const ephemeral = (pod.spec.ephemeralContainers ?? []).map((container) => ({ container, role: "ephemeral" as const }));
+  const ephemeral = (pod.spec.ephemeralContainers ?? []).map((container) => ({
+    container,
+    role: "ephemeral" as const,
+  }));
   return [...inits, ...mains, ...ephemeral];
 }
 

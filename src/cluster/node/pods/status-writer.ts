@@ -65,7 +65,7 @@ export class StatusWriter {
 
   async close(): Promise<void> {
     this.#stop.abort();
-    await Promise.all([...this.#entries.values()].map((entry) => entry.writing));
+    for (const entry of this.#entries.values()) await entry.writing;
   }
 
   async #write(entry: Entry): Promise<void> {
@@ -82,7 +82,10 @@ export class StatusWriter {
           entry.wanted = undefined;
           return;
         }
-        this.#options.log.warn("a pod's status could not be written, trying again", { pod: entry.pod.metadata.name, err: error });
+        this.#options.log.warn("a pod's status could not be written, trying again", {
+          pod: entry.pod.metadata.name,
+          err: error,
+        });
         await this.#options.clock.sleep(delayMs, this.#stop.signal).catch(() => undefined);
         delayMs = Math.min(maxRetryMs, delayMs * 2);
       }
@@ -95,9 +98,12 @@ export class StatusWriter {
     const gone = Object.keys(entry.written ?? {}).filter((key) => wanted[key] === undefined);
     const status: JsonObject = { ...wanted, ...Object.fromEntries(gone.map((key) => [key, null])) };
     const patch = { metadata: { uid }, status };
-    await this.#options.client
-      .resource(PodKind)
-      .patch(name, "merge", patch, { namespace, subresource: "status", fieldManager: "kubelet", signal: this.#stop.signal });
+    await this.#options.client.resource(PodKind).patch(name, "merge", patch, {
+      namespace,
+      subresource: "status",
+      fieldManager: "kubelet",
+      signal: this.#stop.signal,
+    });
   }
 }
 

@@ -93,7 +93,9 @@ function isWaiting(view: ContainerView): boolean {
 
 function hasFailedForGood(view: PodView): boolean {
   if (view.pod.spec.restartPolicy !== "Never") return false;
-  return view.containers.some((each) => each.role === "init" && each.latest?.state === "exited" && each.latest.exitCode !== 0);
+  return view.containers.some(
+    (each) => each.role === "init" && each.latest?.state === "exited" && each.latest.exitCode !== 0,
+  );
 }
 
 /** One entry of containerStatuses. */
@@ -174,7 +176,8 @@ function conditionsOf(view: PodView, phase: Phase): PodCondition[] {
   const isOurs = (each: PodCondition): boolean => verdicts.some((verdict) => verdict.type === each.type);
   const told = pod.status?.conditions ?? [];
   const base = view.published?.conditions;
-  let conditions: PodCondition[] = base === undefined ? [...told] : [...base.filter(isOurs), ...told.filter((each) => !isOurs(each))];
+  let conditions: PodCondition[] =
+    base === undefined ? [...told] : [...base.filter(isOurs), ...told.filter((each) => !isOurs(each))];
   for (const verdict of verdicts) {
     if (verdict.type === "PodScheduled" && findCondition(conditions, "PodScheduled")?.status === "True") continue;
     conditions = withCondition(conditions, { ...verdict }, nowMs);
@@ -185,9 +188,16 @@ function conditionsOf(view: PodView, phase: Phase): PodCondition[] {
 function initialized(view: PodView, isDone: boolean): Verdict {
   if (isDone) return { type: "Initialized", status: "True", reason: "PodCompleted" };
   if (view.isInitialized) return { type: "Initialized", status: "True" };
-  const open = view.containers.filter((each) => (each.role === "init" && !readinessOf(each, false)) || (each.role === "sidecar" && !each.started));
+  const open = view.containers.filter(
+    (each) => (each.role === "init" && !readinessOf(each, false)) || (each.role === "sidecar" && !each.started),
+  );
   const names = open.map((each) => each.name).join(" ");
-  return { type: "Initialized", status: "False", reason: "ContainersNotInitialized", message: `containers with incomplete status: [${names}]` };
+  return {
+    type: "Initialized",
+    status: "False",
+    reason: "ContainersNotInitialized",
+    message: `containers with incomplete status: [${names}]`,
+  };
 }
 
 function containersReady(view: PodView, phase: Phase): Verdict {
@@ -195,7 +205,9 @@ function containersReady(view: PodView, phase: Phase): Verdict {
   if (phase === "Succeeded") return { type, status: "False", reason: "PodCompleted" };
   if (phase === "Failed") return { type, status: "False", reason: "PodFailed" };
   const counted = view.containers.filter((each) => each.role === "main" || each.role === "sidecar");
-  const open = counted.filter((each) => !readinessOf(each, each.latest?.state === "running" && each.waiting === undefined));
+  const open = counted.filter(
+    (each) => !readinessOf(each, each.latest?.state === "running" && each.waiting === undefined),
+  );
   if (open.length === 0 && view.isInitialized) return { type, status: "True" };
   const names = open.map((each) => each.name).join(" ");
   return { type, status: "False", reason: "ContainersNotReady", message: `containers with unready status: [${names}]` };
@@ -208,6 +220,8 @@ function readiness(view: PodView, containers: Verdict): Verdict {
     .map((gate) => gate.conditionType)
     .filter((type) => findCondition(conditions, type)?.status !== "True");
   if (open.length === 0) return { type: "Ready", status: "True" };
-  const message = open.map((type) => `corresponding condition of pod readiness gate "${type}" does not exist.`).join(", ");
+  const message = open
+    .map((type) => `corresponding condition of pod readiness gate "${type}" does not exist.`)
+    .join(", ");
   return { type: "Ready", status: "False", reason: "ReadinessGatesNotReady", message };
 }

@@ -1,9 +1,24 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { seededRandom, type VirtualClock, virtualClock } from "../../../kernel/clock/index.js";
-import { EventKind, isConditionTrue, LeaseKind, NodeKind, type Pod, PodKind, type PodSpec } from "../../../kernel/kinds/index.js";
+import {
+  EventKind,
+  isConditionTrue,
+  LeaseKind,
+  NodeKind,
+  type Pod,
+  PodKind,
+  type PodSpec,
+} from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { startTestCluster, type TestCluster } from "../../../testing/index.js";
-import { createNodeAgent, type NodeAgent, type SimulatedBehaviour, type SimulatedRuntime, simulatedImages, simulatedRuntime } from "../index.js";
+import {
+  createNodeAgent,
+  type NodeAgent,
+  type SimulatedBehaviour,
+  type SimulatedRuntime,
+  simulatedImages,
+  simulatedRuntime,
+} from "../index.js";
 
 let clock: VirtualClock;
 let cluster: TestCluster;
@@ -47,9 +62,14 @@ async function create(name: string, spec: Partial<PodSpec>, annotations: Record<
   });
 }
 
-const get = (name: string): Promise<Pod | undefined> => cluster.client.resource(PodKind).find(name, { namespace: "default" });
+const get = (name: string): Promise<Pod | undefined> =>
+  cluster.client.resource(PodKind).find(name, { namespace: "default" });
 
-async function until(name: string, holds: (pod: Pod | undefined) => boolean, limitMs = 3_600_000): Promise<{ pod: Pod | undefined; tookMs: number }> {
+async function until(
+  name: string,
+  holds: (pod: Pod | undefined) => boolean,
+  limitMs = 3_600_000,
+): Promise<{ pod: Pod | undefined; tookMs: number }> {
   const tookMs = await clock.runUntil(async () => holds(await get(name)), limitMs);
   return { pod: await get(name), tookMs };
 }
@@ -64,7 +84,10 @@ test("a pod becomes ready when its probe says so", async () => {
 
   expect(tookMs).toBeGreaterThanOrEqual(2_500);
   expect(tookMs).toBeLessThan(6_000);
-  expect(pod?.status).toMatchObject({ phase: "Running", containerStatuses: [{ ready: true, started: true, restartCount: 0 }] });
+  expect(pod?.status).toMatchObject({
+    phase: "Running",
+    containerStatuses: [{ ready: true, started: true, restartCount: 0 }],
+  });
 });
 
 test("back-off grows from 10 s to 5 min, and the message says so", async () => {
@@ -73,27 +96,52 @@ test("back-off grows from 10 s to 5 min, and the message says so", async () => {
 
   const ends: number[] = [];
   for (const restarts of [1, 2, 3, 4, 5, 6, 7]) {
-    const { tookMs } = await until("b", (pod) => (pod?.status?.containerStatuses?.[0]?.restartCount ?? 0) >= restarts && pod?.status?.containerStatuses?.[0]?.state?.waiting !== undefined);
+    const { tookMs } = await until(
+      "b",
+      (pod) =>
+        (pod?.status?.containerStatuses?.[0]?.restartCount ?? 0) >= restarts &&
+        pod?.status?.containerStatuses?.[0]?.state?.waiting !== undefined,
+    );
     ends.push(tookMs);
   }
 
   const status = (await get("b"))?.status?.containerStatuses?.[0];
   expect(ends.slice(1).map((ms) => Math.round(ms / 1000))).toEqual([11, 21, 41, 81, 161, 301]);
-  expect(status?.state?.waiting).toMatchObject({ reason: "CrashLoopBackOff", message: expect.stringContaining("back-off 5m0s restarting failed container=main") });
+  expect(status?.state?.waiting).toMatchObject({
+    reason: "CrashLoopBackOff",
+    message: expect.stringContaining("back-off 5m0s restarting failed container=main"),
+  });
   expect(status?.lastState?.terminated).toMatchObject({ exitCode: 2, reason: "Error" });
 });
 
 test("init containers run in turn, once, before the others", async () => {
   behaviours.set("one", { exitAfterMs: 1_000 });
   behaviours.set("two", { exitAfterMs: 1_000 });
-  await create("c", { initContainers: [{ name: "one", image: "x" }, { name: "two", image: "x" }] });
+  await create("c", {
+    initContainers: [
+      { name: "one", image: "x" },
+      { name: "two", image: "x" },
+    ],
+  });
 
-  const { pod: during } = await until("c", (pod) => pod?.status?.initContainerStatuses?.[1]?.state?.running !== undefined);
+  const { pod: during } = await until(
+    "c",
+    (pod) => pod?.status?.initContainerStatuses?.[1]?.state?.running !== undefined,
+  );
   const { pod } = await until("c", ready);
 
-  expect(during?.status).toMatchObject({ phase: "Pending", containerStatuses: [{ state: { waiting: { reason: "PodInitializing" } } }] });
-  expect(during?.status?.conditions?.find((each) => each.type === "Initialized")).toMatchObject({ status: "False", message: "containers with incomplete status: [two]" });
-  expect(pod?.status?.initContainerStatuses?.map((each) => each.state?.terminated?.reason)).toEqual(["Completed", "Completed"]);
+  expect(during?.status).toMatchObject({
+    phase: "Pending",
+    containerStatuses: [{ state: { waiting: { reason: "PodInitializing" } } }],
+  });
+  expect(during?.status?.conditions?.find((each) => each.type === "Initialized")).toMatchObject({
+    status: "False",
+    message: "containers with incomplete status: [two]",
+  });
+  expect(pod?.status?.initContainerStatuses?.map((each) => each.state?.terminated?.reason)).toEqual([
+    "Completed",
+    "Completed",
+  ]);
 });
 
 test("a failed init container fails a pod that is never restarted", async () => {
@@ -107,13 +155,19 @@ test("a failed init container fails a pod that is never restarted", async () => 
 
 test("a job's pod succeeds; its sidecar is ended", async () => {
   behaviours.set("main", { exitAfterMs: 5_000 });
-  await create("e", { restartPolicy: "OnFailure", initContainers: [{ name: "proxy", image: "x", restartPolicy: "Always" }] });
+  await create("e", {
+    restartPolicy: "OnFailure",
+    initContainers: [{ name: "proxy", image: "x", restartPolicy: "Always" }],
+  });
 
   const { pod } = await until("e", (each) => each?.status?.phase === "Succeeded");
 
   expect(pod?.status?.containerStatuses?.[0]?.state?.terminated).toMatchObject({ exitCode: 0, reason: "Completed" });
   expect(pod?.status?.initContainerStatuses?.[0]?.state?.terminated).toBeDefined();
-  expect(pod?.status?.conditions?.find((each) => each.type === "Ready")).toMatchObject({ status: "False", reason: "PodCompleted" });
+  expect(pod?.status?.conditions?.find((each) => each.type === "Ready")).toMatchObject({
+    status: "False",
+    reason: "PodCompleted",
+  });
 });
 
 test("the deadline ends a pod for good", async () => {
@@ -126,15 +180,22 @@ test("the deadline ends a pod for good", async () => {
 });
 
 test("a liveness probe restarts what hangs", async () => {
-  await create("g", { containers: [{ name: "main", image: "x", livenessProbe: { tcpSocket: { port: 1 }, periodSeconds: 5 } }] });
+  await create("g", {
+    containers: [{ name: "main", image: "x", livenessProbe: { tcpSocket: { port: 1 }, periodSeconds: 5 } }],
+  });
   const { pod } = await until("g", ready);
   runtime.setHealthy({ podUid: pod?.metadata.uid ?? "", name: "main", attempt: 0 }, false);
 
-  const { pod: after } = await until("g", (each) => each?.status?.containerStatuses?.[0]?.restartCount === 1 && ready(each));
+  const { pod: after } = await until(
+    "g",
+    (each) => each?.status?.containerStatuses?.[0]?.restartCount === 1 && ready(each),
+  );
 
   expect(after?.status?.containerStatuses?.[0]?.lastState?.terminated?.exitCode).toBe(143);
   const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
-  expect(events.items.map((event) => event.message)).toContain("Container main failed liveness probe, will be restarted");
+  expect(events.items.map((event) => event.message)).toContain(
+    "Container main failed liveness probe, will be restarted",
+  );
 });
 
 test("a deleted pod goes when its containers have gone, within the grace", async () => {
@@ -166,18 +227,25 @@ test("an agent that comes back adopts pods without flapping", async () => {
 test("wishes that cannot be met are refused with a cause", async () => {
   await create("j", { hostPID: true });
 
-  const { pod } = await until("j", (each) => each?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "CreateContainerError");
+  const { pod } = await until(
+    "j",
+    (each) => each?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "CreateContainerError",
+  );
 
   expect(pod?.status?.containerStatuses?.[0]?.state?.waiting?.message).toContain("spec.hostPID");
 });
 
 test("the node renews its lease and comes back when somebody deletes it", async () => {
-  const lease = async () => (await cluster.client.resource(LeaseKind).get("sim", { namespace: "kube-node-lease" })).spec.renewTime;
+  const lease = async () =>
+    (await cluster.client.resource(LeaseKind).get("sim", { namespace: "kube-node-lease" })).spec.renewTime;
   const first = await lease();
   await clock.advance(10_500);
   const second = await lease();
   await cluster.client.resource(NodeKind).delete("sim");
-  await clock.runUntil(async () => (await cluster.client.resource(NodeKind).find("sim"))?.status?.allocatable !== undefined, 900_000);
+  await clock.runUntil(
+    async () => (await cluster.client.resource(NodeKind).find("sim"))?.status?.allocatable !== undefined,
+    900_000,
+  );
 
   expect(second).not.toBe(first);
 });
@@ -185,7 +253,10 @@ test("the node renews its lease and comes back when somebody deletes it", async 
 test("a thousand pods are cheap", async () => {
   for (let index = 0; index < 1000; index += 1) await create(`many-${index}`, {});
 
-  await clock.runUntil(async () => (await cluster.client.resource(PodKind).list({ namespace: "default" })).items.every(ready), 600_000);
+  await clock.runUntil(
+    async () => (await cluster.client.resource(PodKind).list({ namespace: "default" })).items.every(ready),
+    600_000,
+  );
 
   expect(runtime.pods()).toHaveLength(1000);
 });

@@ -171,7 +171,8 @@ export class PodWorker {
     }
     try {
       const podFolder = runtime.podFolder(metadata.uid);
-      if (runtime.name === "process") await volumes.prepare({ pod: this.#pod, podFolder, podIp: this.#sandbox.ip, hostIp });
+      if (runtime.name === "process")
+        await volumes.prepare({ pod: this.#pod, podFolder, podIp: this.#sandbox.ip, hostIp });
       this.#volumesReady = true;
       this.#retryMs = 0;
       return true;
@@ -224,7 +225,8 @@ export class PodWorker {
     else for (const sidecar of this.#of("sidecar")) bringUp(sidecar);
     if (this.#initialized) this.#runMains(bringUp);
     const deadline = this.#pod.spec.activeDeadlineSeconds;
-    if (deadline !== undefined) waits.push(Math.max(1, this.#startedAtMs + deadline * 1000 - this.#context.clock.now()));
+    if (deadline !== undefined)
+      waits.push(Math.max(1, this.#startedAtMs + deadline * 1000 - this.#context.clock.now()));
     if (waits.length > 0 && this.#stage === "running") this.#lookIn(Math.min(...waits));
   }
 
@@ -306,7 +308,8 @@ export class PodWorker {
   async #terminate(): Promise<void> {
     this.#makeRunners();
     const given = this.#pod.metadata.deletionGracePeriodSeconds;
-    const graceMs = this.#isVanished && given === undefined ? 0 : given === undefined ? this.#defaultGraceMs() : given * 1000;
+    const graceMs =
+      this.#isVanished && given === undefined ? 0 : given === undefined ? this.#defaultGraceMs() : given * 1000;
     if (graceMs < this.#graceMs) {
       this.#graceMs = graceMs;
       this.#stage = "stopping";

@@ -41,7 +41,11 @@ export async function runCheck(action: ProbeAction, context: CheckContext): Prom
 
 async function checkExec(command: readonly string[], context: CheckContext): Promise<CheckResult> {
   const result = await context.exec(command, context.timeoutMs);
-  if (result === undefined) return { ok: false, message: `command timed out: ${JSON.stringify(command.join(" "))} timed out after ${context.timeoutMs / 1000}s` };
+  if (result === undefined)
+    return {
+      ok: false,
+      message: `command timed out: ${JSON.stringify(command.join(" "))} timed out after ${context.timeoutMs / 1000}s`,
+    };
   return { ok: result.code === 0, message: result.output.slice(0, 1024) };
 }
 
@@ -65,7 +69,11 @@ function checkHttp(get: HttpGet, context: CheckContext): Promise<CheckResult> {
       resolve({ ok, message: ok ? "" : `HTTP probe failed with statuscode: ${status}` });
     });
     const abort = AbortSignal.timeout(context.timeoutMs);
-    abort.addEventListener("abort", () => request.destroy(new NodeError("Timeout", "context deadline exceeded (Client.Timeout exceeded while awaiting headers)")));
+    abort.addEventListener("abort", () =>
+      request.destroy(
+        new NodeError("Timeout", "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"),
+      ),
+    );
     request.on("error", (error) => resolve({ ok: false, message: `Get "${url}": ${describe(error, host, port)}` }));
     request.end();
   });
@@ -93,7 +101,8 @@ function describe(error: Error, host: string, port: number): string {
 /** grpc.health.v1.Health/Check, written by hand: one message with one text field. */
 function checkGrpc(grpc: NonNullable<Probe["grpc"]>, context: CheckContext): Promise<CheckResult> {
   const service = Buffer.from(grpc.service ?? "");
-  const message = service.length === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([0x0a, service.length]), service]);
+  const message =
+    service.length === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([0x0a, service.length]), service]);
   const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
   return new Promise((resolve) => {
     const session = connectHttp2(`http://${context.podIp}:${grpc.port}`);
@@ -102,9 +111,19 @@ function checkGrpc(grpc: NonNullable<Probe["grpc"]>, context: CheckContext): Pro
       resolve(result);
     };
     const abort = AbortSignal.timeout(context.timeoutMs);
-    abort.addEventListener("abort", () => end({ ok: false, message: `timeout: failed to connect service "${context.podIp}:${grpc.port}" within ${context.timeoutMs}ms` }));
+    abort.addEventListener("abort", () =>
+      end({
+        ok: false,
+        message: `timeout: failed to connect service "${context.podIp}:${grpc.port}" within ${context.timeoutMs}ms`,
+      }),
+    );
     session.on("error", (error) => end({ ok: false, message: describe(error, context.podIp, grpc.port) }));
-    const stream = session.request({ ":method": "POST", ":path": "/grpc.health.v1.Health/Check", "content-type": "application/grpc", te: "trailers" });
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/grpc.health.v1.Health/Check",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
     const chunks: Buffer[] = [];
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("error", () => undefined);
@@ -112,7 +131,7 @@ function checkGrpc(grpc: NonNullable<Probe["grpc"]>, context: CheckContext): Pro
       const answer = Buffer.concat(chunks);
       // Frame of 5 bytes, then field 1 as a varint: 1 is SERVING.
       const serving = answer.length >= 7 && answer[5] === 0x08 && answer[6] === 1;
-      end({ ok: serving, message: serving ? "" : "service unhealthy (responded with \"NOT_SERVING\")" });
+      end({ ok: serving, message: serving ? "" : 'service unhealthy (responded with "NOT_SERVING")' });
     });
     stream.end(frame);
   });

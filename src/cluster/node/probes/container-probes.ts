@@ -97,10 +97,10 @@ export class ContainerProbes {
 
   #verdict(kind: ProbeKind, probe: Probe, ok: boolean): void {
     if (kind === "readiness") this.#ready = ok;
-    else if (!ok) return this.#options.kill(kind, probe.terminationGracePeriodSeconds);
+    else if (!ok) this.#options.kill(kind, probe.terminationGracePeriodSeconds);
     else if (kind === "startup") {
       this.#started = true;
-      this.#running.splice(0).forEach((prober) => prober.stop());
+      for (const prober of this.#running.splice(0)) prober.stop();
       this.#startOthers();
     }
     this.#options.changed();

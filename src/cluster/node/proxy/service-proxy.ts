@@ -69,7 +69,9 @@ class UserspaceProxy implements ServiceProxy {
     if (serviceCidr !== undefined) await network.claimRange(serviceCidr);
     const services = cluster.informers.informer(ServiceKind);
     const slices = cluster.informers.informer(EndpointSliceKind);
-    slices.addIndex(serviceIndex, (slice) => [`${slice.metadata.namespace ?? ""}/${slice.metadata.labels?.[serviceNameLabel] ?? ""}`]);
+    slices.addIndex(serviceIndex, (slice) => [
+      `${slice.metadata.namespace ?? ""}/${slice.metadata.labels?.[serviceNameLabel] ?? ""}`,
+    ]);
     await Promise.all([services.synced(), slices.synced()]);
     this.#stops.push(
       services.onChange((now, old) => {
@@ -171,7 +173,11 @@ class UserspaceProxy implements ServiceProxy {
     if (this.#told.has(key)) return;
     this.#told.add(key);
     this.#events.record(service, "Warning", reason, message);
-    this.#options.log.warn("a service's address does not answer", { service: service.metadata.name, namespace: service.metadata.namespace, cause: message });
+    this.#options.log.warn("a service's address does not answer", {
+      service: service.metadata.name,
+      namespace: service.metadata.namespace,
+      cause: message,
+    });
   }
 
   #tryAgain(key: string): void {
@@ -192,6 +198,7 @@ function explain(error: unknown, ip: string, port: number): string {
   if (code === "EACCES") {
     return `${ip}:${port} cannot be bound by a plain user (ports below 1024): run Argosy as root, lower sysctl net.ipv4.ip_unprivileged_port_start, or give the service a port of 1024 or more`;
   }
-  if (code === "EADDRINUSE") return `${ip}:${port} is in use by another program on this machine; it is tried again every 5 s`;
+  if (code === "EADDRINUSE")
+    return `${ip}:${port} is in use by another program on this machine; it is tried again every 5 s`;
   return `${ip}:${port} cannot be bound: ${messageOf(error)}`;
 }

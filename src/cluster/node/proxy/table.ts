@@ -17,7 +17,11 @@ export interface ServicePlan {
 const defaultAffinitySeconds = 10_800;
 
 /** The listeners of a service: its ClusterIPs and node ports, each only while it has endpoints. */
-export function planService(service: Service, slices: readonly EndpointSlice[], nodeAddresses: readonly string[]): ServicePlan {
+export function planService(
+  service: Service,
+  slices: readonly EndpointSlice[],
+  nodeAddresses: readonly string[],
+): ServicePlan {
   const listeners: WantedListener[] = [];
   const problems: string[] = [];
   const ip = service.spec.clusterIP ?? "";

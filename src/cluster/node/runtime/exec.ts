@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Duplex } from "node:stream";
 import { findProgram, plainEnvironment, requireProgram, runCommand } from "../commands.js";
 import { NodeError, shellQuote } from "../errors.js";
 import type { Isolation } from "../isolation/detect.js";
@@ -146,34 +145,4 @@ export function readTail(path: string, bytes: number): string {
   } catch {
     return "";
   }
-}
-
-const dialProgram = `
-const s = require("node:net").connect(Number(process.argv[1]), "127.0.0.1");
-s.on("error", (e) => { process.stderr.write(e.message); process.exit(1); });
-s.on("connect", () => { process.stderr.write("ok"); process.stdin.pipe(s); s.pipe(process.stdout); });
-s.on("close", () => process.exit(0));
-`;
-
-/** Connects to a port that a program has bound to the loopback of its pod: through a small process in its namespace. */
-export function dialInNamespace(namespacePath: string, port: number): Promise<Duplex> {
-  const args = [`--net=${namespacePath}`, "--", process.execPath, "-e", dialProgram, String(port)];
-  const child = spawn(requireProgram("nsenter"), args, {
-    cwd: "/",
-    env: plainEnvironment,
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  return new Promise((resolve, reject) => {
-    let said = "";
-    child.stderr.on("data", (chunk: Buffer) => {
-      said += chunk.toString("utf8");
-      if (said === "ok") resolve(Duplex.from({ readable: child.stdout, writable: child.stdin }));
-    });
-    child.on("error", (error) =>
-      reject(new NodeError("ConnectionRefused", "the pod's network cannot be entered", { cause: error })),
-    );
-    child.on("close", () =>
-      reject(new NodeError("ConnectionRefused", `nothing listens on port ${port} of the pod: ${said}`)),
-    );
-  });
 }

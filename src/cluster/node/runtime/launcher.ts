@@ -4,7 +4,7 @@ import { chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, rmSyn
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
-import { findProgram, plainEnvironment, requireProgram, runCommandSync } from "../commands.js";
+import { plainEnvironment, requireProgram, runCommandSync } from "../commands.js";
 import { NodeError } from "../errors.js";
 import {
   cgroupProcesses,
@@ -15,6 +15,7 @@ import {
   removeCgroup,
 } from "../isolation/cgroup.js";
 import type { Isolation } from "../isolation/detect.js";
+import { defaultSignals, privilegePrefix } from "./privileges.js";
 import type { NodeFiles, SavedContainer } from "./process-files.js";
 import { writeAtomically } from "./process-files.js";
 import { type ProcessIdentity, processTree, sendSignal, signalProcess } from "./processes.js";
@@ -23,7 +24,6 @@ import { exportLines, initScript, oddEnvironment } from "./script.js";
 import {
   type ContainerMount,
   type ContainerSpec,
-  type ContainerUser,
   containerIdOf,
   type ExecSession,
   type SandboxRecord,
@@ -35,22 +35,6 @@ interface LauncherOptions {
   readonly hiddenPaths: readonly string[];
 }
 
-/** What a container may do as root of its pod, when it asks for nothing else. */
-const usualCapabilities = [
-  "chown",
-  "dac_override",
-  "fsetid",
-  "fowner",
-  "net_raw",
-  "setgid",
-  "setuid",
-  "setfcap",
-  "setpcap",
-  "net_bind_service",
-  "sys_chroot",
-  "kill",
-  "audit_write",
-];
 const hostPrograms = { mount: "mount", umount: "umount", pivotRoot: "pivot_root" };
 
 /** Makes files, groups and processes of containers, and takes them away. Keeps no record of its own. */
@@ -78,7 +62,7 @@ export class ContainerLauncher {
     const terminationFile = join(folder, "termination");
     writeFileSync(terminationFile, "");
     chmodSync(terminationFile, 0o666);
-    const execPrefix = [...oddEnvironment(spec.env), ...this.#prefix(spec.user)];
+    const execPrefix = [...oddEnvironment(spec.env), ...privilegePrefix(spec.user, isolation.mode)];
     const saved: SavedContainer = {
       podUid: spec.podUid,
       name: spec.name,
@@ -251,8 +235,10 @@ export class ContainerLauncher {
     return this.#killed.has(containerIdOf(saved));
   }
 
-  markOverMemory(saved: SavedContainer): void {
+  /** Where no kernel does it: the container used more memory than it may. */
+  killOverMemory(saved: SavedContainer, init: ProcessIdentity, keeper: ProcessIdentity | undefined): void {
     this.#overMemory.add(containerIdOf(saved));
+    this.kill(saved, init, keeper);
   }
 
   isOverMemory(saved: SavedContainer): boolean {
@@ -292,68 +278,6 @@ export class ContainerLauncher {
       removeCgroup(home, path);
     }
   }
-
-  /** Removes the node's own group when nothing is in it. */
-  removeBaseCgroup(): void {
-    const home = this.#options.isolation.cgroup;
-    if (home !== undefined) removeCgroup(home, this.#groupPrefix);
-  }
-
-  /** Programs that take rights and identity away before the container's own runs. */
-  #prefix(user: ContainerUser): string[] {
-    const isUser = this.#options.isolation.mode === "user";
-    const setpriv = findProgram("setpriv");
-    const changesUser = (user.uid ?? 0) !== 0 || (user.gid ?? 0) !== 0;
-    if (setpriv === undefined) {
-      if (!changesUser && user.dropCapabilities === undefined) return [];
-      throw new NodeError(
-        "CreateContainerConfigError",
-        "runAsUser and capabilities need the program setpriv (util-linux)",
-      );
-    }
-    if (isUser && user.privileged === true) {
-      throw new NodeError("CreateContainerConfigError", "privileged containers need Argosy to run as root");
-    }
-    const args = user.privileged === true ? [] : [`--bounding-set=${capabilityList(user)}`, "--inh-caps=-all"];
-    if (user.allowPrivilegeEscalation === false) args.push("--no-new-privs");
-    // A user other than 0 has no capabilities after the exec anyway.
-    if (isUser && changesUser)
-      return [...mapUser(user), setpriv, ...args.filter((each) => each === "--no-new-privs"), "--"];
-    if (isUser) return [setpriv, ...args, "--"];
-    if (changesUser || user.groups !== undefined) {
-      const gid = user.gid ?? 0;
-      const groups = user.groups ?? [];
-      args.push(
-        `--reuid=${user.uid ?? 0}`,
-        `--regid=${gid}`,
-        groups.length === 0 ? "--clear-groups" : `--groups=${groups.join(",")}`,
-      );
-    }
-    return args.length === 0 ? [] : [setpriv, ...args, "--"];
-  }
-}
-
-/** A plain user owns one id only: it is shown under another number by a second user namespace. */
-function mapUser(user: ContainerUser): string[] {
-  return [requireProgram("unshare"), "-U", `--map-user=${user.uid ?? 0}`, `--map-group=${user.gid ?? 0}`, "--"];
-}
-
-function capabilityList(user: ContainerUser): string {
-  const clean = (names: readonly string[] | undefined): string[] =>
-    (names ?? []).map((name) => name.toLowerCase().replace(/^cap_/, ""));
-  const dropped = clean(user.dropCapabilities);
-  const added = clean(user.addCapabilities);
-  const base = dropped.includes("all") ? [] : usualCapabilities.filter((name) => !dropped.includes(name));
-  const kept = added.includes("all") ? ["all"] : [...new Set([...base, ...added])];
-  return ["-all", ...kept.map((name) => `+${name}`)].join(",");
-}
-
-let canResetSignals: boolean | undefined;
-
-/** A shell's background job ignores INT and QUIT; `env` of coreutils gives them back. */
-function defaultSignals(): string[] {
-  canResetSignals ??= runCommandSync("/usr/bin/env", ["--default-signal=INT,QUIT", "true"]).code === 0;
-  return canResetSignals ? ["/usr/bin/env", "--default-signal=INT,QUIT"] : [];
 }
 
 function fifoWriter(path: string): Writable {

@@ -230,7 +230,7 @@ export class LogFile {
   }
 
   #writeIndex(): void {
-    const kept = this.#marks.filter((mark, index) => (this.#marks[index + 1]?.offset ?? this.#size) > this.#floor);
+    const kept = this.#marks.filter((_, index) => (this.#marks[index + 1]?.offset ?? this.#size) > this.#floor);
     this.#marks.splice(0, this.#marks.length, ...kept);
     const lines = [
       `floor ${this.#floor}`,

@@ -1,6 +1,5 @@
 import { existsSync, type FSWatcher, watch, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock, Timer } from "../../../kernel/clock/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
@@ -8,9 +7,13 @@ import { NodeError, StartError } from "../errors.js";
 import { type ResourceUsage, wasOutOfMemory } from "../isolation/cgroup.js";
 import type { Isolation } from "../isolation/detect.js";
 import type { PodNetwork } from "../network/types.js";
-import { dialInNamespace, readTail, startExec } from "./exec.js";
+import { Attempt } from "./attempt.js";
+import { dialPod } from "./dial.js";
+import { readTail, startExec } from "./exec.js";
+import { describeExit } from "./exit.js";
 import { ContainerLauncher } from "./launcher.js";
 import { LogFile } from "./log-file.js";
+import { MemoryWatch, type WatchedContainer } from "./memory-watch.js";
 import {
   type EventKind,
   NodeFiles,
@@ -20,7 +23,7 @@ import {
   type SavedContainer,
   writeAtomically,
 } from "./process-files.js";
-import { isAlive, type ProcessIdentity, processTree, sendSignal, signalProcess, usageOf } from "./processes.js";
+import { isAlive, processTree, sendSignal, signalProcess, usageOf } from "./processes.js";
 import { buildEtcTemplate } from "./rootfs.js";
 import { keeperScript } from "./script.js";
 import {
@@ -48,19 +51,7 @@ export interface ProcessRuntimeOptions {
   readonly hiddenPaths?: readonly string[];
 }
 
-/** One attempt with what watches it. */
-interface Attempt {
-  saved: SavedContainer;
-  keeper: ProcessIdentity | undefined;
-  init: ProcessIdentity | undefined;
-  readonly log: LogFile;
-  /** Called at each event of the attempt. */
-  readonly waiting: Set<() => void>;
-}
-
 const safetyPollMs = 10_000;
-/** Without cgroups, memory is looked at this often, and only for containers with a limit. */
-const memoryPollMs = 5_000;
 const startTimeoutMs = 60_000;
 const killWaitMs = 10_000;
 
@@ -82,7 +73,7 @@ class ProcessRuntime implements PodRuntime {
   readonly #handlers = new Set<(podUid: string) => void>();
   #watcher: FSWatcher | undefined;
   #poll: Timer | undefined;
-  #memoryPoll: Timer | undefined;
+  #memoryWatch: MemoryWatch | undefined;
 
   constructor(options: ProcessRuntimeOptions) {
     this.#options = options;
@@ -114,6 +105,7 @@ class ProcessRuntime implements PodRuntime {
     }
     this.#launcher.removeStrayCgroups(new Set([...this.#attempts.values()].map((each) => each.saved.cgroup)));
     this.#schedulePolls();
+    if (this.#options.isolation.cgroup === undefined) this.#memoryWatch = this.#watchMemory();
   }
 
   pods(): readonly SandboxRecord[] {
@@ -161,13 +153,7 @@ class ProcessRuntime implements PodRuntime {
       ? undefined
       : (await this.#options.network.attach(pod.uid, this.#files.pod(pod.uid))).namespacePath;
     const saved = await this.#launcher.prepare(spec, pod, this.#options.clock.now());
-    const attempt: Attempt = {
-      saved,
-      keeper: undefined,
-      init: undefined,
-      log: new LogFile(this.#files.log(saved), this.#options.clock),
-      waiting: new Set(),
-    };
+    const attempt = new Attempt(saved, new LogFile(this.#files.log(saved), this.#options.clock));
     this.#attempts.set(containerIdOf(saved), attempt);
     this.#launcher.launch(spec, saved, namespacePath, () => this.#look(attempt));
     attempt.log.watch();
@@ -233,15 +219,10 @@ class ProcessRuntime implements PodRuntime {
   async dial(podUid: string, port: number): Promise<Duplex> {
     const pod = this.#pods.get(podUid);
     if (pod === undefined) throw new NodeError("NotFound", `pod ${podUid} does not run here`);
-    const direct = await connectTo(pod.ip, port);
-    if (direct !== undefined) return direct;
-    const namespacePath = pod.hostNetwork
-      ? undefined
-      : (await this.#options.network.attach(podUid, this.#files.pod(podUid))).namespacePath;
-    if (namespacePath !== undefined) return dialInNamespace(namespacePath, port);
-    throw new NodeError(
-      "ConnectionRefused",
-      `nothing listens on port ${port} of pod ${pod.namespace}/${pod.name} (${pod.ip})`,
+    return dialPod(
+      pod,
+      port,
+      async () => (await this.#options.network.attach(podUid, this.#files.pod(podUid))).namespacePath,
     );
   }
 
@@ -266,7 +247,7 @@ class ProcessRuntime implements PodRuntime {
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {
     this.#poll?.cancel();
-    this.#memoryPoll?.cancel();
+    this.#memoryWatch?.close();
     if (!options.keepPods) for (const uid of [...this.#pods.keys()]) await this.removePod(uid);
     this.#watcher?.close();
     for (const attempt of this.#attempts.values()) {
@@ -291,13 +272,7 @@ class ProcessRuntime implements PodRuntime {
   #adopt(ref: ContainerRef): void {
     const saved = readContainer(this.#files.record(ref), ref);
     if (saved === undefined) return;
-    const attempt: Attempt = {
-      saved,
-      keeper: undefined,
-      init: undefined,
-      log: new LogFile(this.#files.log(ref), this.#options.clock),
-      waiting: new Set(),
-    };
+    const attempt = new Attempt(saved, new LogFile(this.#files.log(ref), this.#options.clock));
     this.#attempts.set(containerIdOf(ref), attempt);
     if (saved.state === "exited") return;
     this.#look(attempt);
@@ -306,7 +281,10 @@ class ProcessRuntime implements PodRuntime {
 
   #onFile(file: string | null): void {
     const id = file?.replace(/\.(keeper|init|started|exit)$/, "");
-    if (file === null || id === undefined) return this.#lookAtAll();
+    if (file === null || id === undefined) {
+      this.#lookAtAll();
+      return;
+    }
     const attempt = this.#attempts.get(id);
     if (attempt !== undefined && attempt.saved.state !== "exited") this.#look(attempt);
   }
@@ -323,9 +301,14 @@ class ProcessRuntime implements PodRuntime {
     attempt.init ??= readIdentity(path("init"));
     const started = readEvent(path("started"));
     const exit = readEvent(path("exit"));
-    if (exit !== undefined) return this.#ended(attempt, Number(exit.text), exit.timeMs, started?.text);
-    if (attempt.keeper !== undefined && !isAlive(attempt.keeper))
-      return this.#lostKeeper(attempt, path("exit"), started?.text);
+    if (exit !== undefined) {
+      this.#ended(attempt, Number(exit.text), exit.timeMs, started?.text);
+      return;
+    }
+    if (attempt.keeper !== undefined && !isAlive(attempt.keeper)) {
+      this.#lostKeeper(attempt, path("exit"), started?.text);
+      return;
+    }
     if (attempt.saved.state === "starting" && started?.text === "ok") {
       this.#update(attempt, { state: "running", startedAtMs: started.timeMs });
     }
@@ -334,7 +317,10 @@ class ProcessRuntime implements PodRuntime {
   /** The keeper died without a word (someone killed it): the container cannot be waited for any more. */
   #lostKeeper(attempt: Attempt, exitPath: string, started: string | undefined): void {
     const late = readEvent(exitPath);
-    if (late !== undefined) return this.#ended(attempt, Number(late.text), late.timeMs, started);
+    if (late !== undefined) {
+      this.#ended(attempt, Number(late.text), late.timeMs, started);
+      return;
+    }
     if (attempt.init !== undefined) signalProcess(attempt.init, "SIGKILL");
     this.#cleanUp(attempt);
     const killed = this.#launcher.isKilled(attempt.saved);
@@ -355,26 +341,9 @@ class ProcessRuntime implements PodRuntime {
       this.#launcher.isOverMemory(attempt.saved) ||
       (cgroup !== undefined && code !== 0 && wasOutOfMemory(cgroup, attempt.saved.cgroup));
     this.#cleanUp(attempt);
-    if (started !== "ok") {
-      const cause = started?.replace(/^error /, "") ?? readTail(attempt.log.path, 1024).trim();
-      const message = cause === "" ? `the container's namespaces could not be made (exit code ${code})` : cause;
-      return this.#update(attempt, {
-        state: "exited",
-        exitCode: 128,
-        finishedAtMs: timeMs,
-        reason: "StartError",
-        message,
-      });
-    }
-    const reason = outOfMemory ? "OOMKilled" : code === 0 ? "Completed" : "Error";
     const startedAtMs = readEvent(this.#files.event(attempt.saved, "started"))?.timeMs ?? attempt.saved.startedAtMs;
-    this.#update(attempt, {
-      state: "exited",
-      exitCode: outOfMemory ? 137 : code,
-      finishedAtMs: timeMs,
-      startedAtMs,
-      reason,
-    });
+    const exit = describeExit({ code, started, outOfMemory, logTail: () => readTail(attempt.log.path, 1024) });
+    this.#update(attempt, { ...exit, state: "exited", finishedAtMs: timeMs, startedAtMs });
   }
 
   #cleanUp(attempt: Attempt): void {
@@ -388,7 +357,7 @@ class ProcessRuntime implements PodRuntime {
     this.#save(attempt);
     if (attempt.saved.state === "exited") this.#launcher.removeEvents(attempt.saved);
     attempt.log.wake();
-    for (const notify of [...attempt.waiting]) notify();
+    attempt.notify();
     for (const handler of this.#handlers) handler(attempt.saved.podUid);
   }
 
@@ -418,26 +387,8 @@ class ProcessRuntime implements PodRuntime {
     }
   }
 
-  /** Resolves when the condition holds (looked at after each event) or the time is over. */
   #until(attempt: Attempt, limitMs: number | undefined, condition: () => boolean): Promise<void> {
-    this.#look(attempt);
-    if (condition()) return Promise.resolve();
-    return new Promise((resolve) => {
-      let timer: Timer | undefined;
-      const check = (): void => {
-        if (!condition()) return;
-        attempt.waiting.delete(check);
-        timer?.cancel();
-        resolve();
-      };
-      attempt.waiting.add(check);
-      if (limitMs === undefined) return;
-      timer = this.#options.clock.setTimer(limitMs, () => {
-        this.#look(attempt);
-        attempt.waiting.delete(check);
-        resolve();
-      });
-    });
+    return attempt.until({ clock: this.#options.clock, limitMs, condition, look: () => this.#look(attempt) });
   }
 
   #forget(attempt: Attempt): void {
@@ -451,34 +402,21 @@ class ProcessRuntime implements PodRuntime {
       this.#lookAtAll();
       this.#schedulePolls();
     });
-    if (this.#options.isolation.cgroup === undefined && this.#memoryPoll === undefined) this.#scheduleMemoryPoll();
   }
 
-  #scheduleMemoryPoll(): void {
-    this.#memoryPoll = this.#options.clock.setTimer(memoryPollMs, () => {
-      this.#watchMemory();
-      this.#scheduleMemoryPoll();
-    });
+  #watchMemory(): MemoryWatch {
+    const watched = (): WatchedContainer[] =>
+      [...this.#attempts.values()].flatMap(({ saved, init, keeper }) =>
+        saved.state !== "running" || saved.memoryBytes === undefined || init === undefined
+          ? []
+          : [
+              {
+                pid: init.pid,
+                limitBytes: saved.memoryBytes,
+                kill: () => this.#launcher.killOverMemory(saved, init, keeper),
+              },
+            ],
+      );
+    return new MemoryWatch(this.#options.clock, watched);
   }
-
-  #watchMemory(): void {
-    for (const attempt of this.#attempts.values()) {
-      const limit = attempt.saved.memoryBytes;
-      if (limit === undefined || attempt.saved.state !== "running" || attempt.init === undefined) continue;
-      if (usageOf(processTree(attempt.init.pid)).memoryBytes <= limit) continue;
-      this.#launcher.markOverMemory(attempt.saved);
-      this.#launcher.kill(attempt.saved, attempt.init, attempt.keeper);
-    }
-  }
-}
-
-function connectTo(host: string, port: number): Promise<Duplex | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port });
-    socket.once("connect", () => {
-      socket.removeAllListeners("error");
-      resolve(socket);
-    });
-    socket.once("error", () => resolve(undefined));
-  });
 }

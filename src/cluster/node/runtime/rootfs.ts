@@ -183,7 +183,10 @@ class RootBuilder {
     if (this.#isVisible(path)) return;
     if (!existsSync(path))
       throw new NodeError("CreateContainerError", `the image's file ${path} is not on this machine`);
-    if (statSync(path).isDirectory() && this.#plan.imageRoot === undefined) return this.#placeTree(path);
+    if (statSync(path).isDirectory() && this.#plan.imageRoot === undefined) {
+      this.#placeTree(path);
+      return;
+    }
     makeMountPoint(join(this.#plan.root, path), statSync(path).isDirectory());
     this.#bind(path, join(this.#plan.root, path), { readOnly: true, recursive: true });
   }
@@ -198,7 +201,10 @@ class RootBuilder {
     const inside = this.#mounts.filter((mount) => isWithin(mount.containerPath, tree) && mount.containerPath !== tree);
     const missing = inside.filter((mount) => !existsSync(mount.containerPath));
     mkdirSync(target, { recursive: true });
-    if (missing.length === 0) return this.#bind(tree, target, { readOnly: true, recursive: true });
+    if (missing.length === 0) {
+      this.#bind(tree, target, { readOnly: true, recursive: true });
+      return;
+    }
     const aside = join(this.#plan.root, ownFolder, "host", tree);
     mkdirSync(aside, { recursive: true });
     this.#bind(tree, aside, { readOnly: true, recursive: true });
@@ -261,7 +267,14 @@ class RootBuilder {
     if (mount.hostPath === undefined) {
       const size = mount.sizeBytes === undefined ? "" : `,size=${mount.sizeBytes}`;
       this.#line("tmpfs", target, "tmpfs", `mode=1777,nosuid,nodev${size}${mount.readOnly ? ",ro" : ""}`);
-    } else this.#bind(mount.hostPath, target, { readOnly: mount.readOnly, recursive: true });
+      return;
+    }
+    this.#bind(mount.hostPath, target, { readOnly: mount.readOnly, recursive: true });
+    // A hostPath above the data directory shows the rest, not that.
+    for (const hidden of this.#plan.hiddenPaths) {
+      if (hidden === mount.hostPath || !isWithin(hidden, mount.hostPath) || !existsSync(hidden)) continue;
+      this.#line("tmpfs", join(target, relative(mount.hostPath, hidden)), "tmpfs", "size=4k,mode=755,ro");
+    }
   }
 
   #liesInBoundTree(path: string): boolean {

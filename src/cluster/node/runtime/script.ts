@@ -107,6 +107,7 @@ function lookUp(options: InitOptions): string[] {
     "lookup() {",
     `  case $1 in */*) [ -x "$1" ] && [ ! -d "$1" ] && return 0; fail ${message};; esac`,
     "  IFS=:",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the shell's
     '  for __d in $PATH; do [ -x "${__d:-.}/$1" ] && [ ! -d "${__d:-.}/$1" ] && unset IFS __d && return 0; done',
     `  fail ${message}`,
     "}",

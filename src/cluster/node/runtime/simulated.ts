@@ -1,9 +1,9 @@
-import { PassThrough, type Duplex, Readable } from "node:stream";
+import { type Duplex, PassThrough, Readable } from "node:stream";
 import type { Clock, Timer } from "../../../kernel/clock/index.js";
 import { NodeError, StartError } from "../errors.js";
 import type { ImageCatalogue } from "../images/catalogue.js";
 import type { ResourceUsage } from "../isolation/cgroup.js";
-import { numberToAddress, addressToNumber } from "../network/leases.js";
+import { addressToNumber, numberToAddress } from "../network/leases.js";
 import {
   type ContainerRecord,
   type ContainerRef,
@@ -78,7 +78,14 @@ export function simulatedImages(): ImageCatalogue {
   return {
     names: () => [],
     resolve: (image) =>
-      Promise.resolve({ id: `simulated://${image}`, entrypoint: ["simulated"], cmd: [], env: [], workingDir: "/", paths: [] }),
+      Promise.resolve({
+        id: `simulated://${image}`,
+        entrypoint: ["simulated"],
+        cmd: [],
+        env: [],
+        workingDir: "/",
+        paths: [],
+      }),
   };
 }
 
@@ -134,7 +141,13 @@ class Simulation implements SimulatedRuntime {
   async startContainer(spec: ContainerSpec): Promise<void> {
     const { clock } = this.#options;
     const behaviour = { ...this.#options.behaviour?.(spec), ...fromAnnotations(spec.annotations) };
-    const attempt: Attempt = { record: newRecord(spec, clock.now()), behaviour, healthy: undefined, timer: undefined, onEnd: [] };
+    const attempt: Attempt = {
+      record: newRecord(spec, clock.now()),
+      behaviour,
+      healthy: undefined,
+      timer: undefined,
+      onEnd: [],
+    };
     this.#attempts.set(spec.podUid, [...(this.#attempts.get(spec.podUid) ?? []), attempt]);
     if ((behaviour.startDelayMs ?? 0) > 0) await clock.sleep(behaviour.startDelayMs ?? 0);
     if (behaviour.startError !== undefined) {
@@ -157,7 +170,9 @@ class Simulation implements SimulatedRuntime {
   }
 
   removeContainer(ref: ContainerRef): Promise<void> {
-    const kept = (this.#attempts.get(ref.podUid) ?? []).filter((attempt) => containerIdOf(attempt.record) !== containerIdOf(ref));
+    const kept = (this.#attempts.get(ref.podUid) ?? []).filter(
+      (attempt) => containerIdOf(attempt.record) !== containerIdOf(ref),
+    );
     this.#attempts.set(ref.podUid, kept);
     return Promise.resolve();
   }
@@ -229,13 +244,22 @@ class Simulation implements SimulatedRuntime {
   }
 
   #find(ref: ContainerRef): Attempt | undefined {
-    return this.#attempts.get(ref.podUid)?.find((attempt) => attempt.record.name === ref.name && attempt.record.attempt === ref.attempt);
+    return this.#attempts
+      .get(ref.podUid)
+      ?.find((attempt) => attempt.record.name === ref.name && attempt.record.attempt === ref.attempt);
   }
 
   #end(attempt: Attempt, exitCode: number, why: { reason?: string; message?: string } = {}): void {
     attempt.timer?.cancel();
     const reason = why.reason ?? (exitCode === 0 ? "Completed" : "Error");
-    attempt.record = { ...attempt.record, ...why, state: "exited", exitCode, reason, finishedAtMs: this.#options.clock.now() };
+    attempt.record = {
+      ...attempt.record,
+      ...why,
+      state: "exited",
+      exitCode,
+      reason,
+      finishedAtMs: this.#options.clock.now(),
+    };
     for (const notify of attempt.onEnd.splice(0)) notify();
     this.#tell(attempt.record.podUid);
   }

@@ -40,15 +40,23 @@ export class LocalClaims {
     const namespace = pod.metadata.namespace ?? "default";
     const claim = await client.resource(PersistentVolumeClaimKind).find(claimName, { namespace });
     if (claim === undefined) throw new NodeError("FailedMount", `persistentvolumeclaim "${claimName}" not found`);
-    if (claim.spec.volumeMode === "Block") throw new NodeError("FailedMount", `claim "${claimName}" asks for a block device; this node has folders only`);
+    if (claim.spec.volumeMode === "Block")
+      throw new NodeError("FailedMount", `claim "${claimName}" asks for a block device; this node has folders only`);
     const bound = claim.spec.volumeName ?? "";
     const volume = bound === "" ? await this.#provision(claim) : await this.#volume(bound, claimName);
     const hostName = nodeOf(volume);
     if (hostName !== undefined && hostName !== nodeName) {
-      throw new NodeError("FailedMount", `volume "${volume.metadata.name}" of claim "${claimName}" lies on node "${hostName}", not on "${nodeName}"`);
+      throw new NodeError(
+        "FailedMount",
+        `volume "${volume.metadata.name}" of claim "${claimName}" lies on node "${hostName}", not on "${nodeName}"`,
+      );
     }
     const path = volume.spec.local?.path ?? volume.spec.hostPath?.path;
-    if (path === undefined) throw new NodeError("FailedMount", `volume "${volume.metadata.name}" is neither local nor hostPath: this node cannot mount it`);
+    if (path === undefined)
+      throw new NodeError(
+        "FailedMount",
+        `volume "${volume.metadata.name}" is neither local nor hostPath: this node cannot mount it`,
+      );
     if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o777 });
     return path;
   }
@@ -57,14 +65,21 @@ export class LocalClaims {
   async reclaim(): Promise<void> {
     const { client, nodeName, log } = this.#options;
     const volumes = await client.resource(PersistentVolumeKind).list();
-    const ours = volumes.items.filter((volume) => volume.metadata.annotations?.[provisionedBy] === provisioner && nodeOf(volume) === nodeName);
+    const ours = volumes.items.filter(
+      (volume) => volume.metadata.annotations?.[provisionedBy] === provisioner && nodeOf(volume) === nodeName,
+    );
     for (const volume of ours) {
       const ref = volume.spec.claimRef;
       if (ref?.name === undefined || volume.spec.persistentVolumeReclaimPolicy === "Retain") continue;
-      const claim = await client.resource(PersistentVolumeClaimKind).find(ref.name, { namespace: ref.namespace ?? "default" });
+      const claim = await client
+        .resource(PersistentVolumeClaimKind)
+        .find(ref.name, { namespace: ref.namespace ?? "default" });
       if (claim !== undefined && claim.metadata.uid === ref.uid) continue;
       log.info("removing the volume of a claim that is gone", { volume: volume.metadata.name });
-      rmSync(volume.spec.local?.path ?? join(this.#options.folder, volume.metadata.name), { recursive: true, force: true });
+      rmSync(volume.spec.local?.path ?? join(this.#options.folder, volume.metadata.name), {
+        recursive: true,
+        force: true,
+      });
       await client.resource(PersistentVolumeKind).delete(volume.metadata.name);
     }
   }
@@ -80,7 +95,10 @@ export class LocalClaims {
     const className = claim.spec.storageClassName ?? localStorageClass;
     const { name, namespace = "default", uid } = claim.metadata;
     if (className !== localStorageClass) {
-      throw new NodeError("FailedMount", `claim "${name}" is not bound, and only storage class "${localStorageClass}" is made by nodes (it asks for "${className}")`);
+      throw new NodeError(
+        "FailedMount",
+        `claim "${name}" is not bound, and only storage class "${localStorageClass}" is made by nodes (it asks for "${className}")`,
+      );
     }
     const volumeName = `pvc-${uid}`;
     const path = join(folder, volumeName);
@@ -98,7 +116,11 @@ export class LocalClaims {
         claimRef: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name, uid },
         local: { path },
         nodeAffinity: {
-          required: { nodeSelectorTerms: [{ matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values: [nodeName] }] }] },
+          required: {
+            nodeSelectorTerms: [
+              { matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values: [nodeName] }] },
+            ],
+          },
         },
       },
     });
@@ -110,14 +132,18 @@ export class LocalClaims {
     const { client } = this.#options;
     const { name, namespace = "default" } = claim.metadata;
     const patch = {
-      metadata: { annotations: { "pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes" } },
+      metadata: {
+        annotations: { "pv.kubernetes.io/bind-completed": "yes", "pv.kubernetes.io/bound-by-controller": "yes" },
+      },
       spec: { volumeName: volume.metadata.name },
     };
     const claims = client.resource(PersistentVolumeClaimKind);
     await claims.patch(name, "merge", patch, { namespace });
     const status = { phase: "Bound", accessModes: volume.spec.accessModes ?? [], capacity: { ...capacityOf(volume) } };
     await claims.patch(name, "merge", { status }, { namespace, subresource: "status" });
-    await client.resource(PersistentVolumeKind).patch(volume.metadata.name, "merge", { status: { phase: "Bound" } }, { subresource: "status" });
+    await client
+      .resource(PersistentVolumeKind)
+      .patch(volume.metadata.name, "merge", { status: { phase: "Bound" } }, { subresource: "status" });
   }
 }
 
@@ -127,14 +153,19 @@ function capacityOf(volume: PersistentVolume): Record<string, string> {
 
 function nodeOf(volume: PersistentVolume): string | undefined {
   const terms = volume.spec.nodeAffinity?.required?.nodeSelectorTerms ?? [];
-  const match = terms.flatMap((term) => term.matchExpressions ?? []).find((each) => each.key === "kubernetes.io/hostname");
+  const match = terms
+    .flatMap((term) => term.matchExpressions ?? [])
+    .find((each) => each.key === "kubernetes.io/hostname");
   return match?.values?.[0];
 }
 
 type VolumeDraft = Parameters<ReturnType<typeof volumesOf>["create"]>[0];
 const volumesOf = (client: ApiClient) => client.resource(PersistentVolumeKind);
 
-async function createOrGet(client: ApiClient, draft: VolumeDraft & { metadata: { name: string } }): Promise<PersistentVolume> {
+async function createOrGet(
+  client: ApiClient,
+  draft: VolumeDraft & { metadata: { name: string } },
+): Promise<PersistentVolume> {
   try {
     return await volumesOf(client).create(draft);
   } catch (error) {

@@ -57,7 +57,11 @@ export class VolumeManager {
   constructor(options: VolumeManagerOptions) {
     this.#options = options;
     this.sources = new ObjectSources(options.client);
-    this.#claims = new LocalClaims({ ...options, client: options.provisioner, folder: join(options.dataDir, "volumes") });
+    this.#claims = new LocalClaims({
+      ...options,
+      client: options.provisioner,
+      folder: join(options.dataDir, "volumes"),
+    });
     const hash = createHash("sha256").update(options.dataDir).digest("hex").slice(0, 8);
     this.#memoryFolder = `/dev/shm/argosy-${hash}`;
   }
@@ -81,7 +85,11 @@ export class VolumeManager {
     const known = this.#pods.get(pod.metadata.uid);
     return (container.volumeMounts ?? []).map((mount) => {
       const folder = known?.folders.get(mount.name);
-      if (folder === undefined) throw new NodeError("CreateContainerConfigError", `volume "${mount.name}" of container "${container.name}" is not there`);
+      if (folder === undefined)
+        throw new NodeError(
+          "CreateContainerConfigError",
+          `volume "${mount.name}" of container "${container.name}" is not there`,
+        );
       const inner = mount.subPathExpr === undefined ? (mount.subPath ?? "") : expandVariables(mount.subPathExpr, env);
       const volume = pod.spec.volumes?.find((each) => each.name === mount.name);
       const readOnly = mount.readOnly === true || isReadOnlyVolume(volume);
@@ -118,7 +126,11 @@ export class VolumeManager {
     }
   }
 
-  async #make(volume: Volume, context: VolumeContext, known: PodVolumes): Promise<{ folder: string; renewAtMs?: number }> {
+  async #make(
+    volume: Volume,
+    context: VolumeContext,
+    known: PodVolumes,
+  ): Promise<{ folder: string; renewAtMs?: number }> {
     const folder = join(context.podFolder, "volumes", volume.name);
     const { pod } = context;
     if (volume.emptyDir !== undefined) return { folder: this.#emptyDir(volume, context, folder) };
@@ -200,7 +212,11 @@ export class VolumeManager {
     }
   }
 
-  async #follow(context: VolumeContext, known: PodVolumes, reference: { kind: "configmap" | "secret"; name: string }): Promise<void> {
+  async #follow(
+    context: VolumeContext,
+    known: PodVolumes,
+    reference: { kind: "configmap" | "secret"; name: string },
+  ): Promise<void> {
     const { signal } = known.stop;
     const namespace = context.pod.metadata.namespace ?? "default";
     while (!signal.aborted) {
@@ -248,6 +264,7 @@ function subPath(folder: string, inner: string): string {
   if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o777 });
   const real = realpathSync(path);
   const base = realpathSync(folder);
-  if (!isWithin(real, base)) throw new NodeError("CreateContainerConfigError", `subPath "${inner}" leads out of its volume`);
+  if (!isWithin(real, base))
+    throw new NodeError("CreateContainerConfigError", `subPath "${inner}" leads out of its volume`);
   return real;
 }

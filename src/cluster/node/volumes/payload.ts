@@ -18,7 +18,12 @@ export interface PayloadOwner {
  * Writes files so that readers see all of the old or all of the new: they lie in a dated folder behind the link `..data`,
  * which is replaced in one step. Does nothing when nothing changed. Returns whether something did.
  */
-export async function writePayload(folder: string, files: readonly PayloadFile[], stamp: string, owner: PayloadOwner): Promise<boolean> {
+export async function writePayload(
+  folder: string,
+  files: readonly PayloadFile[],
+  stamp: string,
+  owner: PayloadOwner,
+): Promise<boolean> {
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const current = await readlink(join(folder, "..data")).catch(() => undefined);
   if (current !== undefined && (await isSame(join(folder, current), files))) return false;
@@ -59,8 +64,11 @@ async function isSame(folder: string, files: readonly PayloadFile[]): Promise<bo
 
 async function listFiles(folder: string, prefix: string): Promise<string[]> {
   const entries = await readdir(join(folder, prefix), { withFileTypes: true }).catch(() => []);
-  const lists = await Promise.all(
-    entries.map((entry) => (entry.isDirectory() ? listFiles(folder, join(prefix, entry.name)) : [join(prefix, entry.name)])),
-  );
-  return lists.flat();
+  const files: string[] = [];
+  for (const entry of entries) {
+    const path = join(prefix, entry.name);
+    if (entry.isDirectory()) files.push(...(await listFiles(folder, path)));
+    else files.push(path);
+  }
+  return files;
 }

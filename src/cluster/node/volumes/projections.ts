@@ -67,7 +67,11 @@ interface ObjectRequest {
   readonly mode: number | undefined;
 }
 
-async function objectFiles(kind: "configmap" | "secret", request: ObjectRequest, context: ProjectionContext): Promise<PayloadFile[]> {
+async function objectFiles(
+  kind: "configmap" | "secret",
+  request: ObjectRequest,
+  context: ProjectionContext,
+): Promise<PayloadFile[]> {
   const namespace = context.pod.metadata.namespace ?? "default";
   const data = await context.sources.data(kind, namespace, request.name);
   const mode = request.mode ?? defaultFileMode;
@@ -86,7 +90,11 @@ async function objectFiles(kind: "configmap" | "secret", request: ObjectRequest,
 
 type DownwardItems = NonNullable<NonNullable<Volume["downwardAPI"]>["items"]>;
 
-function downwardFiles(items: DownwardItems, defaultMode: number | undefined, context: ProjectionContext): PayloadFile[] {
+function downwardFiles(
+  items: DownwardItems,
+  defaultMode: number | undefined,
+  context: ProjectionContext,
+): PayloadFile[] {
   return items.map((item) => {
     const text =
       item.fieldRef !== undefined
@@ -114,7 +122,11 @@ async function projectAll(projected: Projected, context: ProjectionContext): Pro
     if (source.downwardAPI !== undefined) files.push(...downwardFiles(source.downwardAPI.items ?? [], mode, context));
     if (source.serviceAccountToken !== undefined) {
       const token = await requestToken(source.serviceAccountToken, context);
-      files.push({ path: safePath(source.serviceAccountToken.path), content: Buffer.from(token.token), mode: mode ?? defaultFileMode });
+      files.push({
+        path: safePath(source.serviceAccountToken.path),
+        content: Buffer.from(token.token),
+        mode: mode ?? defaultFileMode,
+      });
       renewAtMs = Math.min(renewAtMs ?? Number.POSITIVE_INFINITY, token.renewAtMs);
     }
     if (source.clusterTrustBundle !== undefined) {
@@ -151,7 +163,8 @@ async function askForToken(source: TokenSource, context: ProjectionContext): Pro
   const answer = await client.json("POST", path, body);
   const status = objectAt(objectAt(answer)["status"]);
   const token = status["token"];
-  if (typeof token !== "string") throw new NodeError("FailedMount", `no token for service account ${namespace}/${account}`);
+  if (typeof token !== "string")
+    throw new NodeError("FailedMount", `no token for service account ${namespace}/${account}`);
   const expires = status["expirationTimestamp"];
   const expiresMs = typeof expires === "string" ? Date.parse(expires) : nowMs + lifeSeconds * 1000;
   const lifeMs = Math.max(0, expiresMs - nowMs);

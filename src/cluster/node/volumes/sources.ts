@@ -1,5 +1,12 @@
 import type { ApiClient } from "../../../kernel/client/index.js";
-import { type ConfigMap, ConfigMapKind, type Kind, type KubeObject, type Secret, SecretKind } from "../../../kernel/kinds/index.js";
+import {
+  type ConfigMap,
+  ConfigMapKind,
+  type Kind,
+  type KubeObject,
+  type Secret,
+  SecretKind,
+} from "../../../kernel/kinds/index.js";
 import type { EnvSources } from "../pods/env.js";
 
 /** Data of a configMap or secret as bytes, by key. */
@@ -33,7 +40,11 @@ export class ObjectSources implements EnvSources {
   }
 
   /** Calls `changed` after each change of one object until the signal aborts. Errors end the watch; the caller tries again. */
-  async watch(kind: "configmap" | "secret", key: { namespace: string; name: string }, handler: { signal: AbortSignal; changed(): void }): Promise<void> {
+  async watch(
+    kind: "configmap" | "secret",
+    key: { namespace: string; name: string },
+    handler: { signal: AbortSignal; changed(): void },
+  ): Promise<void> {
     const watched: Kind<KubeObject> = kind === "configmap" ? ConfigMapKind : SecretKind;
     const events = this.#client.resource(watched).watch({
       namespace: key.namespace,
@@ -47,7 +58,10 @@ export class ObjectSources implements EnvSources {
 function configMapData(object: ConfigMap): ObjectData {
   return new Map([
     ...Object.entries(object.data ?? {}).map(([key, value]): [string, Uint8Array] => [key, Buffer.from(value)]),
-    ...Object.entries(object.binaryData ?? {}).map(([key, value]): [string, Uint8Array] => [key, Buffer.from(value, "base64")]),
+    ...Object.entries(object.binaryData ?? {}).map(([key, value]): [string, Uint8Array] => [
+      key,
+      Buffer.from(value, "base64"),
+    ]),
   ]);
 }
 
