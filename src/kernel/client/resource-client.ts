@@ -73,10 +73,13 @@ function readEvent<T extends KubeObject>(kind: Kind<T>, line: string): WatchEven
   throw failureFrom(code, JSON.stringify(object ?? {}), `watch of ${kind.plural}`);
 }
 
-/** Whether an answer to a delete still shows the object: it has finalizers or time left. */
+/** Whether an answer to a delete still shows the object: it has finalizers (a Namespace's are in its spec) or time left. */
 function isStillThere(object: KubeObject): boolean {
   const { deletionTimestamp, deletionGracePeriodSeconds = 0, finalizers = [] } = object.metadata;
-  return deletionTimestamp !== undefined && (deletionGracePeriodSeconds > 0 || finalizers.length > 0);
+  if (deletionTimestamp === undefined) return false;
+  const spec = "spec" in object && isObject(object.spec) ? object.spec : {};
+  const inSpec = Array.isArray(spec["finalizers"]) ? spec["finalizers"] : [];
+  return deletionGracePeriodSeconds > 0 || finalizers.length + inSpec.length > 0;
 }
 
 /** Typed calls on one kind over an exchange. */
