@@ -250,7 +250,7 @@ async function retrying(options: FetchOptions, step: () => Promise<void>): Promi
       if (!(error instanceof ModelError && error.transient) || clock.monotonicMs() > deadline) throw error;
       const delayMs = Math.min(5_000, 100 * 2 ** attempt) * (0.5 + random.next() / 2);
       options.onRetry?.(error);
-      log.warn("model download interrupted", { err: error, delayMs });
+      log.warn("model download interrupted", { cause: error.message, delayMs });
       await clock.sleep(delayMs);
     }
   }

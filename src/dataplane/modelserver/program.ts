@@ -117,9 +117,12 @@ function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOp
   };
 }
 
+/** Short: what restarts an init container shows its last words meanwhile. */
+const FETCH_ONLY_MS = 15_000;
+
 async function fetchOnly(parsed: Arguments, destination: string, program: ModelServerProgram): Promise<number> {
   try {
-    await fetchWith(parsed, destination, program);
+    await fetchWith(parsed, destination, program, { retryForMs: FETCH_ONLY_MS });
     return 0;
   } catch (error) {
     await lastWords(program, error);

@@ -104,7 +104,7 @@ class SignedS3Reader implements S3Reader {
     this.#settings = settings;
     this.#clock = clock;
     const ca = settings.ca === undefined ? {} : { ca: settings.ca };
-    const connect = { rejectUnauthorized: settings.checkCertificate, timeout: 10_000, ...ca };
+    const connect = { rejectUnauthorized: settings.checkCertificate, timeout: 5_000, ...ca };
     this.#dispatcher = new Agent({ connect, headersTimeout: 20_000, bodyTimeout: 20_000, connections: 16 });
   }
 
