@@ -11,6 +11,9 @@ import { GatewaySupervisor, type SupervisorReport } from "./supervisor.js";
 import { type GatewayTable, type ListenerInput, parseTable, type RouteInput } from "./table.js";
 
 const OBSERVE_MS = 500;
+/** After a change of the table its effect is looked for more often for a while. */
+const HURRIED_OBSERVE_MS = 100;
+const HURRY_MS = 3000;
 
 /** What one controller wants of the gateway. Listener names and route ids are common to all sources; a route may name another source's listener. */
 export interface GatewayPart {
@@ -61,6 +64,7 @@ class FileGatewayDriver implements GatewayDriver {
   #timer: Timer | undefined;
   #tail: Promise<void> = Promise.resolve();
   #isClosed = false;
+  #hurryUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GatewayDriverOptions) {
     this.#options = options;
@@ -103,6 +107,7 @@ class FileGatewayDriver implements GatewayDriver {
       await callAdmin(join(directory, GATEWAY_FILES.admin), "POST", "/reload");
       await this.observe();
       this.#tell();
+      this.#hurry();
     } catch (error) {
       // It reads the file when it is back, or by its own watch.
       this.#options.log.debug("gateway was not told of its new table", { err: error });
@@ -137,6 +142,7 @@ class FileGatewayDriver implements GatewayDriver {
   }
 
   async #poll(): Promise<void> {
+    this.#timer = undefined;
     try {
       await this.observe();
       this.#supervisor.onAnswer(this.#lastState?.pid);
@@ -146,7 +152,18 @@ class FileGatewayDriver implements GatewayDriver {
     }
     if (this.#isClosed) return;
     this.#tell();
-    this.#timer = this.#options.clock.setTimer(OBSERVE_MS, () => void this.#poll());
+    const { clock } = this.#options;
+    const delayMs = clock.monotonicMs() < this.#hurryUntilMs ? HURRIED_OBSERVE_MS : OBSERVE_MS;
+    this.#timer = clock.setTimer(delayMs, () => void this.#poll());
+  }
+
+  #hurry(): void {
+    const { clock } = this.#options;
+    this.#hurryUntilMs = clock.monotonicMs() + HURRY_MS;
+    // While a poll is running there is no timer to bring forward; it sets the next one itself.
+    if (this.#timer === undefined || this.#isClosed) return;
+    this.#timer.cancel();
+    this.#timer = clock.setTimer(HURRIED_OBSERVE_MS, () => void this.#poll());
   }
 
   #tell(): void {

@@ -201,11 +201,10 @@ export class Exchange implements UpstreamUser {
     }
     this.#keepClient =
       client.wantsKeepAlive(this.#head) && framing.kind !== "close" && !this.#isTunnel && this.#request.isDone;
-    const headText = renderAnswerHead(
-      answer,
-      this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close",
-      { minor: this.#head.minor, added: this.#route.table.nameBackend ? (this.#backend?.nameLine ?? "") : "" },
-    );
+    const headText = renderAnswerHead(answer, this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close", {
+      minor: this.#head.minor,
+      added: this.#route.table.nameBackend ? (this.#backend?.nameLine ?? "") : "",
+    });
     const bodyStart = read.end + 4;
     const rest = read.text.length - bodyStart;
     if (rest === 0) {

@@ -90,6 +90,8 @@ export class Routing {
     this.routes = routes;
     this.#listeners = listeners;
     this.#dropUnused();
+    // A new table is often news of a backend: those that are out of use are looked at now, not at their next turn.
+    for (const endpoint of this.endpoints.values()) if (!endpoint.isHealthy) endpoint.wake();
   }
 
   #buildRoute(table: RouteTable, before: Route | undefined): Route {

@@ -159,7 +159,19 @@ function parseListener(reader: Reader): ListenerTable {
 }
 
 function parseRoute(reader: Reader): RouteTable {
-  reader.only(["id", "listener", "hosts", "path", "exact", "rewrite", "timeouts", "retry", "maxBodyBytes", "nameBackend", "backends"]);
+  reader.only([
+    "id",
+    "listener",
+    "hosts",
+    "path",
+    "exact",
+    "rewrite",
+    "timeouts",
+    "retry",
+    "maxBodyBytes",
+    "nameBackend",
+    "backends",
+  ]);
   const hosts = reader.has("hosts") ? reader.texts("hosts").map((host) => host.toLowerCase()) : ["*"];
   for (const host of hosts)
     if (!HOST_PATTERN.test(host)) reader.fail("hosts", `"${host}" is no host name, "*.name" or "*"`);
