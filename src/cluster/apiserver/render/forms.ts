@@ -42,11 +42,14 @@ export function tableOf(
     columnDefinitions: about.withColumns ? type.columns.map((column) => ({ ...column })) : [],
     rows: objects.map((object) => ({
       cells: type.cells(object, about.now),
-      ...(form.include === "None"
-        ? {}
-        : { object: form.include === "Object" ? object : partialMetadata(object, form.version) }),
+      object: rowObject(object, form),
     })),
   };
+}
+
+function rowObject(object: JsonObject, form: Extract<Form, { kind: "Table" }>): JsonObject | null {
+  if (form.include === "None") return null;
+  return form.include === "Object" ? object : partialMetadata(object, form.version);
 }
 
 const openings = new WeakMap<ResourceType, Buffer>();

@@ -92,13 +92,14 @@ function parseYaml(text: string): unknown {
   }
 }
 
-/** Reads any JSON (a patch, delete options). Throws 400. */
-export function parseAnyJson(body: Uint8Array): Json {
+/** Reads a patch. Throws 400. */
+export function parsePatch(body: Uint8Array): Json {
+  const text = textOf(body);
   try {
-    const value: Json = JSON.parse(textOf(body));
+    const value: Json = JSON.parse(text);
     return value;
   } catch (error) {
-    throw badRequest(`the body is no valid JSON: ${messageOf(error)}`);
+    throw badRequest(`error decoding patch: ${describeSyntax(text, error)}`);
   }
 }
 

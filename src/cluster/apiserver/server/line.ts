@@ -110,8 +110,16 @@ class RequestLine implements Line {
     const handler = this.#handlerOf(info);
     if (handler !== undefined)
       return handler.handle(this.#subresourceContext({ request: withJsonBody(request), info, type, user }));
+    checkName(info.name);
     checkVerb(request, info, type);
-    const call: Call = { request, info, type, user, accepted: negotiate(request.headers["accept"]), warnings: type.deprecation === undefined ? [] : [type.deprecation] };
+    const call: Call = {
+      request,
+      info,
+      type,
+      user,
+      accepted: negotiate(request.headers["accept"]),
+      warnings: type.deprecation === undefined ? [] : [type.deprecation],
+    };
     const response = await this.#answer(call);
     return call.warnings.length === 0 ? response : { ...response, warnings: call.warnings };
   }
@@ -218,6 +226,14 @@ class RequestLine implements Line {
 
 function virtualKey(about: { readonly group: string; readonly version: string; readonly plural: string }): string {
   return `${about.group}/${about.version}/${about.plural}`;
+}
+
+/** No object can be called so: refused before anyone looks for it. */
+function checkName(name: string): void {
+  const fault = name === "." || name === ".." ? `may not be '${name}'` : ["/", "%"].find((part) => name.includes(part));
+  if (fault === undefined) return;
+  const why = fault.length === 1 ? `may not contain '${fault}'` : fault;
+  throw badRequest(`Name parameter invalid: ${JSON.stringify(name)}: ${why}`);
 }
 
 /** Refuses what the resource, or the place in the path, has no such verb for. */

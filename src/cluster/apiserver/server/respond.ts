@@ -2,7 +2,7 @@ import { gzip } from "node:zlib";
 import { ApiError, messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/index.js";
-import { internalError } from "../failures.js";
+import { failure, internalError } from "../failures.js";
 import { formOf, partialMetadata, tableOf } from "../render/forms.js";
 import { type Accepted, toYaml } from "../request/negotiate.js";
 import { encodeJson } from "../store/index.js";
@@ -47,6 +47,10 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
     return bytesResponse(outcome.status, bytes, accepted);
   }
   if (form.kind === "PartialObjectMetadata") {
+    if (accepted.as?.kind === "PartialObjectMetadataList") {
+      const what = `the requested object is not a list (*${call.type.group || "core"}.${call.type.kind})`;
+      throw failure(406, "NotAcceptable", `you requested PartialObjectMetadataList, but ${what}`);
+    }
     return jsonResponse(outcome.status, partialMetadata(outcome.value, form.version), accepted);
   }
   const metadata = outcome.value["metadata"];

@@ -54,7 +54,7 @@ async function createOnce(
   await mutate(machinery, admission);
   const metadata = metadataOf(object);
   if (stringAt(metadata, "resourceVersion") !== "") {
-    throw failure(500, "InternalError", "resourceVersion should not be set on objects to be created");
+    throw failure(500, "", "resourceVersion should not be set on objects to be created");
   }
   claimMetadata(metadata, machinery.random.uuid(), now);
   const context = { now, user: call.user, subresource: call.info.subresource };
@@ -116,13 +116,7 @@ function nameObject(machinery: Machinery, object: JsonObject): string {
 function claimMetadata(metadata: JsonObject, uid: string, now: string): void {
   metadata["uid"] = uid;
   metadata["creationTimestamp"] = now;
-  for (const field of [
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-    "generation",
-    "resourceVersion",
-  ]) {
+  for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"]) {
     delete metadata[field];
   }
 }

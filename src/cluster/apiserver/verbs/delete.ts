@@ -83,15 +83,36 @@ async function removeOnce(machinery: Machinery, call: Call, current: Stored, opt
   await mutate(machinery, admission);
   await validate(machinery, admission);
   const marked = mark(machinery, type, old, options);
-  if (marked === undefined) {
-    if (!options.dryRun) await machinery.store.delete(current.key, current.revision);
-    return deletedOutcome(type, old);
-  }
+  if (marked === undefined) return removeNow(machinery, call, { current, old }, options);
   const status = options.isOldCascade ? 202 : 200;
   if (marked === old) return outcomeOf(type, status, current);
   if (options.dryRun) return { status, value: marked };
   const stored = await machinery.store.update(current.key, current.revision, await type.toStorage(inOrder(marked)));
   return outcomeOf(type, status, stored);
+}
+
+/** Kinds with a grace period are seen to be deleted (a MODIFIED event) before they are gone, however short it is. */
+async function removeNow(
+  machinery: Machinery,
+  call: Call,
+  subject: { readonly current: Stored; readonly old: JsonObject },
+  options: DeleteOptions,
+): Promise<Outcome> {
+  const { type } = call;
+  const { current, old } = subject;
+  const hasGrace = deletionRulesOf(type).graceSeconds !== undefined;
+  if (options.dryRun || !hasGrace) {
+    if (!options.dryRun) await machinery.store.delete(current.key, current.revision);
+    return deletedOutcome(type, old);
+  }
+  const marked = copy(old);
+  if (!startDeletion(machinery, metadataOf(marked), 0)) {
+    await machinery.store.delete(current.key, current.revision);
+    return deletedOutcome(type, old);
+  }
+  const stored = await machinery.store.update(current.key, current.revision, await type.toStorage(inOrder(marked)));
+  const gone = await machinery.store.delete(stored.key, stored.revision);
+  return deletedOutcome(type, await inVersion(type, gone));
 }
 
 function checkPreconditions(type: ResourceType, old: JsonObject, options: DeleteOptions): void {

@@ -7,9 +7,7 @@ const maxOperations = 10_000;
 
 /** RFC 6902: applies the operations to a copy. Throws 400 for what is no patch, 422 for one that does not fit the object. */
 export function applyJsonPatch(target: JsonObject, patch: unknown): JsonObject {
-  if (!Array.isArray(patch)) {
-    throw badRequest("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
-  }
+  if (!Array.isArray(patch)) throw notDecodable(patch, "jsonpatch.Patch");
   if (patch.length > maxOperations) {
     throw failure(
       413,
@@ -19,12 +17,19 @@ export function applyJsonPatch(target: JsonObject, patch: unknown): JsonObject {
   }
   let document: Json = copyJson(target);
   for (const operation of patch) document = applyOperation(document, operation);
-  if (!isObject(document)) throw unprocessable("the patched document is no object");
+  if (!isObject(document)) throw unprocessable();
   return document;
 }
 
-function unprocessable(message: string): Error {
-  return failure(422, "Invalid", `the server rejected our request due to an error in our request: ${message}`, {});
+/** 400 for a patch that is another kind of JSON than its form demands. */
+export function notDecodable(patch: unknown, wanted: string): Error {
+  const found = Array.isArray(patch) ? "array" : typeof patch === "boolean" ? "bool" : typeof patch;
+  return badRequest(`error decoding patch: json: cannot unmarshal ${found} into Go value of type ${wanted}`);
+}
+
+/** Upstream says no more than this; which operation failed is for the client to find. */
+function unprocessable(): Error {
+  return failure(422, "Invalid", "the server rejected our request due to an error in our request", {});
 }
 
 function applyOperation(document: Json, operation: unknown): Json {
@@ -45,19 +50,19 @@ function applyOperation(document: Json, operation: unknown): Json {
       return put(document, path, copyJson(read(document, pointer(operation, "from"))), "add");
     case "test":
       if (!equalJson(find(document, path) ?? null, valueIn(operation))) {
-        throw unprocessable(`testing value /${path.join("/")} failed: test failed`);
+        throw unprocessable();
       }
       return document;
     default:
-      throw unprocessable(`Unexpected kind: ${JSON.stringify(operation["op"])}`);
+      throw unprocessable();
   }
 }
 
 function pointer(operation: JsonObject, field: string): string[] {
   const text = operation[field];
-  if (typeof text !== "string") throw badRequest(`error decoding patch: an operation lacks its ${field}`);
+  if (typeof text !== "string") throw unprocessable();
   if (text === "") return [];
-  if (!text.startsWith("/")) throw unprocessable(`${field} ${JSON.stringify(text)} does not start with /`);
+  if (!text.startsWith("/")) throw unprocessable();
   return text
     .slice(1)
     .split("/")
@@ -66,10 +71,6 @@ function pointer(operation: JsonObject, field: string): string[] {
 
 function valueIn(operation: JsonObject): Json {
   return operation["value"] ?? null;
-}
-
-function missing(path: readonly string[]): Error {
-  return unprocessable(`error in path /${path.join("/")}: the path does not exist`);
 }
 
 function find(document: Json, path: readonly string[]): Json | undefined {
@@ -83,14 +84,14 @@ function find(document: Json, path: readonly string[]): Json | undefined {
 
 function read(document: Json, path: readonly string[]): Json {
   const value = find(document, path);
-  if (value === undefined) throw missing(path);
+  if (value === undefined) throw unprocessable();
   return value;
 }
 
-/** -1 for what is no index of the list. */
+/** -1 for what is no index of the list. Negative ones count from its end, as upstream's library has it. */
 function indexIn(list: readonly Json[], part: string): number {
-  if (!/^(0|[1-9]\d*)$/.test(part)) return -1;
-  const index = Number(part);
+  if (!/^(0|-?[1-9]\d*)$/.test(part)) return -1;
+  const index = Number(part) < 0 ? list.length + Number(part) : Number(part);
   return index < list.length ? index : -1;
 }
 
@@ -98,28 +99,23 @@ function put(document: Json, path: readonly string[], value: Json, mode: "add" |
   const last = path.at(-1);
   if (last === undefined) return value;
   const parent = read(document, path.slice(0, -1));
-  if (Array.isArray(parent)) putInList(parent, { path, last, value }, mode);
-  else if (isObject(parent)) {
-    if (mode === "replace" && !Object.hasOwn(parent, last)) throw missing(path);
-    setOwn(parent, last, value);
-  } else throw missing(path);
+  if (Array.isArray(parent)) putInList(parent, { last, value }, mode);
+  // A member that is not there may be replaced all the same, as upstream's library has it.
+  else if (isObject(parent)) setOwn(parent, last, value);
+  else throw unprocessable();
   return document;
 }
 
-function putInList(
-  list: Json[],
-  entry: { path: readonly string[]; last: string; value: Json },
-  mode: "add" | "replace",
-): void {
-  const { path, last, value } = entry;
+function putInList(list: Json[], entry: { last: string; value: Json }, mode: "add" | "replace"): void {
+  const { last, value } = entry;
   if (mode === "replace") {
     const index = indexIn(list, last);
-    if (index < 0) throw missing(path);
+    if (index < 0) throw unprocessable();
     list[index] = value;
     return;
   }
   const index = last === "-" || Number(last) === list.length ? list.length : indexIn(list, last);
-  if (index < 0) throw missing(path);
+  if (index < 0) throw unprocessable();
   list.splice(index, 0, value);
 }
 

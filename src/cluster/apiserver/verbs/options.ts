@@ -65,8 +65,11 @@ function readManager(request: ApiRequest, isApply: boolean, causes: StatusCause[
       field,
       message: `Too long: may not be more than ${maxManagerLength} bytes`,
     });
-  } else if (!isPrintable(given)) {
-    const message = `${JSON.stringify(given)}: should only contain printable characters`;
+  }
+  const strange = [...given].findIndex((character) => !isPrintable(character));
+  if (strange >= 0) {
+    const code = given.codePointAt(strange)?.toString(16).toUpperCase().padStart(4, "0") ?? "";
+    const message = `Invalid value: ${goQuote(given)}: invalid character U+${code} (at position ${strange})`;
     causes.push({ reason: "FieldValueInvalid", field, message });
   }
   if (given === "" && isApply) {
@@ -77,6 +80,19 @@ function readManager(request: ApiRequest, isApply: boolean, causes: StatusCause[
 
 function isPrintable(text: string): boolean {
   return /^[\P{C}]*$/u.test(text);
+}
+
+const goEscapes: Readonly<Record<string, string>> = {
+  "\u0000": "\\x00",
+  "\u0007": "\\a",
+  "\v": "\\v",
+  "\u001b": "\\x1b",
+};
+
+/** A text in Go's quotes. */
+function goQuote(text: string): string {
+  const inner = [...text].map((character) => goEscapes[character] ?? JSON.stringify(character).slice(1, -1));
+  return `"${inner.join("")}"`;
 }
 
 function managerOfAgent(agent: string): string {

@@ -1,14 +1,14 @@
 import { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { badRequest, invalid, notFound, unsupportedPatch } from "../failures.js";
+import { badRequest, invalid, notFound, unknownBodyFormat, unsupportedPatch } from "../failures.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
-import { mediaTypeOf, parseAny, parseAnyJson, textOf } from "../request/body.js";
+import { mediaTypeOf, parseAny, parsePatch, textOf } from "../request/body.js";
 import { duplicateFields } from "../request/duplicates.js";
 import type { Stored } from "../types.js";
 import { type Call, inVersion, keyOf, type Machinery, type Outcome, timestamp } from "./context.js";
 import { createObject } from "./create.js";
 import { fieldFaults } from "./decode.js";
-import { applyJsonPatch, applyMergePatch } from "./json-patch.js";
+import { applyJsonPatch, applyMergePatch, notDecodable } from "./json-patch.js";
 import { readWriteOptions, type WriteOptions } from "./options.js";
 import { updateObject } from "./update.js";
 
@@ -24,6 +24,8 @@ const forms: Readonly<Record<string, Form>> = {
   "application/apply-patch+yaml": "apply",
 };
 
+const customForms = Object.keys(forms).filter((type) => forms[type] !== "strategic");
+
 interface Patch {
   readonly form: Form;
   readonly content: unknown;
@@ -33,7 +35,8 @@ interface Patch {
 /** PATCH in its four forms; apply also creates. */
 export async function patch(machinery: Machinery, call: Call): Promise<Outcome> {
   const form = forms[mediaTypeOf(call.request.headers["content-type"])];
-  if (form === undefined || (form === "strategic" && !call.type.merge.supportsStrategic)) throw unsupportedPatch();
+  if (form === undefined) throw unsupportedPatch();
+  if (form === "strategic" && !call.type.merge.supportsStrategic) throw unknownBodyFormat(customForms);
   const options = readWriteOptions(call.request, "PatchOptions", form === "apply");
   const parsed = parse(form, call);
   for (let attempt = 1; ; attempt++) {
@@ -56,7 +59,7 @@ function parse(form: Form, call: Call): Patch {
     if (!isObject(content)) throw badRequest("error decoding YAML: the patch is no object");
     return { form, content, duplicates: [] };
   }
-  const content = parseAnyJson(body);
+  const content = parsePatch(body);
   return { form, content, duplicates: isObject(content) ? duplicateFields(textOf(body), content) : [] };
 }
 
@@ -77,8 +80,8 @@ async function patchOnce(
     return updateObject(machinery, call, { object, current }, { ...options, track: false });
   }
   const patched = patchedObject(call, old, parsed);
-  const { object, unknownFields } = call.type.decode(patched);
-  checkFields(call, fieldFaults(parsed.duplicates, unknownFields), options);
+  const { object, unknownFields } = decodePatched(call, patched);
+  checkFields(call, { patched, faults: fieldFaults(parsed.duplicates, unknownFields) }, options);
   call.type.applyDefaults(object);
   checkIdentity(call, object, old);
   return updateObject(machinery, call, { object, current }, { ...options, track: true });
@@ -86,24 +89,38 @@ async function patchOnce(
 
 function patchedObject(call: Call, old: JsonObject, { form, content }: Patch): JsonObject {
   if (form === "json") return applyJsonPatch(old, content);
-  if (!isObject(content)) throw badRequest("the patch is no object");
+  if (!isObject(content)) throw notDecodable(content, "map[string]interface {}");
   if (form === "strategic") return call.type.merge.strategicMerge(old, content);
   const merged = applyMergePatch(old, content);
   if (!isObject(merged)) throw badRequest("the patched document is no object");
   return merged;
 }
 
-function checkFields(call: Call, faults: readonly string[], options: WriteOptions): void {
+/** What a patch makes of an object must still be one of its kind; a patch that breaks that is itself invalid. */
+function decodePatched(call: Call, patched: JsonObject): ReturnType<Call["type"]["decode"]> {
+  try {
+    return call.type.decode(patched);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.httpCode !== 400) throw error;
+    const why = error.message.replace(/^.* cannot be handled as an? [^:]*: /, "");
+    throw invalidPatch(patched, why);
+  }
+}
+
+function invalidPatch(patched: JsonObject, why: string): Error {
+  const message = `Invalid value: ${JSON.stringify(patched)}: ${why}`;
+  return invalid({ group: "", kind: "" }, "", [{ reason: "FieldValueInvalid", field: "patch", message }]);
+}
+
+function checkFields(
+  call: Call,
+  found: { readonly patched: JsonObject; readonly faults: readonly string[] },
+  options: WriteOptions,
+): void {
+  const { patched, faults } = found;
   if (faults.length === 0) return;
   if (options.fieldValidation === "Warn") call.warnings.push(...faults);
-  if (options.fieldValidation !== "Strict") return;
-  throw invalid({ group: "", kind: "" }, "", [
-    {
-      reason: "FieldValueInvalid",
-      field: "patch",
-      message: `Invalid value: ${JSON.stringify(textOf(call.request.body))}: strict decoding error: ${faults.join(", ")}`,
-    },
-  ]);
+  if (options.fieldValidation === "Strict") throw invalidPatch(patched, `strict decoding error: ${faults.join(", ")}`);
 }
 
 /** A patch may not make another object of it. */
