@@ -2,9 +2,6 @@ import { posix } from "node:path";
 import { invalid } from "./errors.js";
 import { decodeRepeatedly } from "./rules.js";
 
-/** Bucket under which an S3 server beside this one serves the same blobs: `s3://artifacts/<key>` is `mlflow-artifacts:/<key>`. */
-export const ARTIFACT_BUCKET = "artifacts";
-
 /**
  * The blob key of an artifact path as clients send it (already percent-decoded once). Refuses everything that could mean a
  * place outside the root under any reading: climbing, absolute, with a drive letter or a scheme, however often encoded.
@@ -18,7 +15,10 @@ export function artifactKey(path: string): string {
   return normal === "." ? "" : normal.replace(/^\.\//, "").replace(/\/$/, "");
 }
 
-/** The blob key that an artifact URI means; `undefined` for places that this server does not keep. */
+/**
+ * The blob key that an artifact URI means; `undefined` for places that this server does not keep. The S3 server beside this one
+ * serves the same blobs as bucket `artifacts`: `s3://artifacts/<key>` is `mlflow-artifacts:/<key>`.
+ */
 export function keyOfUri(uri: string): string | undefined {
   const match = /^(?:mlflow-artifacts:(?:\/\/[^/]+)?|s3:\/\/artifacts)\/+(.*)$/s.exec(uri);
   return match?.[1]?.replace(/\/+$/, "");

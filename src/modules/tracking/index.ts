@@ -7,6 +7,4 @@
  * names what a run logged.
  */
 
-export { TRACKING_GROUP } from "./answers.js";
-export { ARTIFACT_BUCKET, keyOfUri } from "./artifact-paths.js";
 export { createTrackingModule, type TrackingModuleOptions } from "./module.js";

@@ -6,7 +6,7 @@ import type { Params } from "./params.js";
 import { toPythonJson } from "./python-text.js";
 import { checkLength, experimentNumber } from "./rules.js";
 import { setRunTag } from "./run-data.js";
-import { activeRun, type RunRow, runById, runIdOf } from "./run-rows.js";
+import { activeRun, type RunRow, runIdOf } from "./run-rows.js";
 
 const MAX_DATASETS = 1000;
 const HISTORY_TAG = "mlflow.log-model.history";
@@ -194,9 +194,4 @@ async function searchDatasets(db: Db, params: Params): Promise<JsonObject> {
     ...(context === null ? {} : { context }),
   }));
   return unlessEmpty("dataset_summaries", summaries);
-}
-
-/** Whether a run exists; for routes that only need its place. */
-export async function artifactUriOfRun(db: Db, id: string): Promise<string> {
-  return (await runById(db, id)).artifact_uri;
 }

@@ -7,7 +7,6 @@
  */
 export { type DirectoryBlobsOptions, openDirectoryBlobs } from "./directory.js";
 export { parseRangeHeader } from "./keys.js";
-export { mediaTypeOf } from "./media-types.js";
 export type { S3Credential, S3Grant } from "./s3-auth.js";
 export type { S3Access } from "./s3-client.js";
 export { createS3Blobs } from "./s3-home.js";
