@@ -1,7 +1,6 @@
 import { tryParseQuantity } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
-import { ageOf } from "../registry/ages.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
 import { labelFaults } from "../registry/names.js";
@@ -17,7 +16,7 @@ import {
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
-import { countAt, textAt } from "./common.js";
+import { textAt } from "./common.js";
 
 const nameLabel = "kubernetes.io/metadata.name";
 const orNone = (text: string): string => (text === "" ? "<none>" : text);
@@ -178,6 +177,11 @@ const claim: Behaviour = {
   ],
 };
 
+const volumeSources = (
+  "hostPath gcePersistentDisk awsElasticBlockStore glusterfs nfs rbd quobyte cephfs iscsi cinder fc flocker azureFile vsphereVolume " +
+  "azureDisk photonPersistentDisk portworxVolume scaleIO local storageos csi"
+).split(" ");
+
 const volume: Behaviour = {
   defaults(object) {
     const spec = ensureObject(object, "spec");
@@ -190,6 +194,9 @@ const volume: Behaviour = {
     const spec = asObject(object["spec"]);
     if (isEmpty(spec["accessModes"])) faults.required("spec.accessModes");
     if (isEmpty(spec["capacity"])) faults.required("spec.capacity");
+    const [first, ...more] = volumeSources.filter((source) => spec[source] !== undefined);
+    if (first === undefined) faults.required("spec", "must specify a volume type");
+    for (const source of more) faults.forbidden(`spec.${source}`, "may not specify more than 1 volume type");
   },
   columns: [
     column("Capacity", (object) => textAt(object, "spec", "capacity", "storage")),
@@ -210,54 +217,12 @@ const volume: Behaviour = {
   ],
 };
 
-function lastSeen(object: JsonObject, now: number): string {
-  const series = at(object, "series", "lastObservedTime");
-  const last = series ?? object["lastTimestamp"] ?? object["deprecatedLastTimestamp"] ?? object["eventTime"];
-  return ageOf(last, now);
-}
-
-const about = (object: JsonObject): JsonObject => asObject(object["involvedObject"] ?? object["regarding"]);
-const eventFields = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
-
-const event = (reference: string): Behaviour => ({
-  selectable: {
-    ...Object.fromEntries(
-      eventFields.map((field) => [`${reference}.${field}`, (object: JsonObject) => asString(about(object)[field])]),
-    ),
-    reason: (object) => asString(object["reason"]),
-    type: (object) => asString(object["type"]),
-    reportingComponent: (object) => asString(object["reportingComponent"] ?? object["reportingController"]),
-    source: (object) => asString(at(object, "source", "component")) || asString(object["reportingComponent"]),
-  },
-  allColumns: true,
-  columns: [
-    column("Last Seen", lastSeen),
-    column("Type", (object) => asString(object["type"])),
-    column("Reason", (object) => asString(object["reason"])),
-    column("Object", (object) => `${asString(about(object)["kind"]).toLowerCase()}/${asString(about(object)["name"])}`),
-    column("Subobject", (object) => asString(about(object)["fieldPath"]), { wide: true }),
-    column(
-      "Source",
-      (object) => asString(at(object, "source", "component")) || asString(object["reportingComponent"]),
-      { wide: true },
-    ),
-    column("Message", (object) => (asString(object["message"]) || asString(object["note"])).trim()),
-    column("First Seen", (object, now) => ageOf(object["firstTimestamp"] ?? object["eventTime"], now), { wide: true }),
-    column("Count", (object) => asNumber(at(object, "series", "count")) ?? Math.max(countAt(object, "count"), 1), {
-      wide: true,
-    }),
-    { ...nameColumn, priority: 1 },
-  ],
-});
-
-/** What clusters are made of: namespaces, nodes, volumes, leases, events. */
+/** What clusters are made of: namespaces, nodes, volumes, leases. */
 export const clusterBehaviours: BehaviourTable = {
   "/Namespace": namespace,
   "/Node": orderedNode,
   "/PersistentVolumeClaim": claim,
   "/PersistentVolume": volume,
-  "/Event": event("involvedObject"),
-  "events.k8s.io/Event": event("regarding"),
   "coordination.k8s.io/Lease": {
     validate(object, faults) {
       const seconds = asNumber(at(object, "spec", "leaseDurationSeconds"));

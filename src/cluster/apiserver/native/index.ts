@@ -3,14 +3,18 @@
  * by kind, read by the registry. In: nothing. Out: `behaviours`. May use: the registry's vocabulary (faults, names, readers).
  */
 import type { BehaviourTable } from "../registry/behaviour.js";
+import { autoscalerBehaviours } from "./autoscalers.js";
 import { clusterBehaviours } from "./cluster.js";
 import { configBehaviours } from "./config.js";
 import { definitionBehaviours } from "./definitions.js";
+import { eventBehaviours } from "./events.js";
 import { ingressBehaviours } from "./ingresses.js";
 import { jobBehaviours } from "./jobs.js";
+import { networkPolicyBehaviours } from "./network-policies.js";
 import { podBehaviours } from "./pod.js";
 import { policyBehaviours } from "./policies.js";
 import { serviceBehaviours } from "./services.js";
+import { webhookBehaviours } from "./webhooks.js";
 import { workloadBehaviours } from "./workloads.js";
 
 /** Behaviour of native kinds by `group/Kind`. */
@@ -21,7 +25,11 @@ export const behaviours: BehaviourTable = {
   ...serviceBehaviours,
   ...configBehaviours,
   ...clusterBehaviours,
+  ...eventBehaviours,
   ...policyBehaviours,
+  ...autoscalerBehaviours,
+  ...networkPolicyBehaviours,
+  ...webhookBehaviours,
   ...ingressBehaviours,
   ...definitionBehaviours,
 };

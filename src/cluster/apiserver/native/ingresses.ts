@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
@@ -8,15 +9,17 @@ import { textAt } from "./common.js";
 
 const ingress: Behaviour = {
   generation: true,
+  ownRequired: ["spec.rules.http.paths.pathType"],
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     if (isEmpty(spec["rules"]) && spec["defaultBackend"] === undefined)
-      faults.invalid(
-        "spec",
-        { ...spec, ingressClassName: spec["ingressClassName"] ?? null },
-        "either `defaultBackend` or `rules` must be specified",
-      );
+      faults.invalid("spec", null, "either `defaultBackend` or `rules` must be specified");
     if (spec["defaultBackend"] !== undefined) validateBackend(spec["defaultBackend"], "spec.defaultBackend", faults);
+    for (const [index, tls] of asObjects(spec["tls"]).entries()) {
+      const name = asString(tls["secretName"]);
+      if (name !== "")
+        for (const fault of subdomainFaults(name)) faults.invalid(`spec.tls[${index}].secretName`, name, fault);
+    }
     for (const [index, rule] of asObjects(spec["rules"]).entries()) validateRule(rule, `spec.rules[${index}]`, faults);
   },
   columns: [
@@ -45,10 +48,15 @@ function hosts(object: JsonObject): string {
   return names.length > 3 ? `${names.slice(0, 3).join(",")} + ${names.length - 3} more...` : names.join(",");
 }
 
+const wildcardWords =
+  "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
 function validateRule(rule: JsonObject, path: string, faults: Faults): void {
   const host = asString(rule["host"]);
-  if (host.startsWith("*.")) {
-    for (const fault of subdomainFaults(host.slice(2))) faults.invalid(`${path}.host`, host, fault);
+  if (isIP(host) !== 0) faults.invalid(`${path}.host`, host, "must be a DNS name, not an IP address");
+  else if (host.includes("*")) {
+    if (!host.startsWith("*.") || subdomainFaults(host.slice(2)).length > 0)
+      faults.invalid(`${path}.host`, host, wildcardWords);
   } else if (host !== "") for (const fault of subdomainFaults(host)) faults.invalid(`${path}.host`, host, fault);
   if (rule["http"] === undefined) return;
   const paths = asObjects(at(rule, "http", "paths"));
@@ -71,7 +79,7 @@ function validatePath(one: JsonObject, path: string, faults: Faults): void {
 function validateBackend(backend: Json | undefined, path: string, faults: Faults): void {
   const service = at(backend, "service");
   if (service === undefined && at(backend, "resource") === undefined) {
-    faults.required(path, "cannot have neither service nor resource backend");
+    faults.invalid(path, "", "resource or service backend is required");
     return;
   }
   if (service === undefined) return;
@@ -80,8 +88,7 @@ function validateBackend(backend: Json | undefined, path: string, faults: Faults
   if (name === "") faults.required(`${path}.service.name`);
   const [portName, number] = [asString(at(service, "port", "name")), asNumber(at(service, "port", "number")) ?? 0];
   if (portName === "" && number === 0) faults.required(`${path}.service.port`, "port name or number is required");
-  else if (portName !== "" && number !== 0)
-    faults.invalid(`${path}.service.port`, "", "cannot set both port name & port number");
+  else if (portName !== "" && number !== 0) faults.invalid(path, "", "cannot set both port name & port number");
   else if (portName !== "")
     for (const fault of portNameFaults(portName)) faults.invalid(`${path}.service.port.name`, portName, fault);
   else if (number < 1 || number > 65_535)

@@ -4,19 +4,8 @@ import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { pathSegmentFaults, subdomainFaults } from "../registry/names.js";
-import {
-  asList,
-  asNumber,
-  asObject,
-  asObjects,
-  asString,
-  at,
-  ensureObject,
-  isEmpty,
-  setDefault,
-  setDefaultText,
-} from "../registry/read.js";
-import { countAt, nonNegative, showSelector, textAt } from "./common.js";
+import { asObject, asObjects, asString, at, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
+import { countAt, textAt, validatePercent } from "./common.js";
 import { validateSelector } from "./pod-validation.js";
 
 const rbacGroup = "rbac.authorization.k8s.io";
@@ -86,11 +75,13 @@ const binding: Behaviour = {
     const allowed = object["kind"] === "ClusterRoleBinding" ? ["ClusterRole"] : ["Role", "ClusterRole"];
     if (!allowed.includes(kind)) faults.unsupported("roleRef.kind", kind, allowed);
     for (const [index, subject] of asObjects(object["subjects"]).entries())
-      validateSubject(subject, `subjects[${index}]`, faults);
+      validateSubject(subject, `subjects[${index}]`, { faults, clusterWide: object["kind"] === "ClusterRoleBinding" });
   },
   validateUpdate(object, old, faults) {
-    if (!equalJson(object["roleRef"], old["roleRef"]))
-      faults.invalid("roleRef", object["roleRef"], "cannot change roleRef");
+    if (!equalJson(object["roleRef"], old["roleRef"])) {
+      const { apiGroup, kind, name } = asObject(object["roleRef"]);
+      faults.invalid("roleRef", { APIGroup: apiGroup, Kind: kind, Name: name }, "cannot change roleRef");
+    }
   },
   columns: [
     column("Role", (object) => `${textAt(object, "roleRef", "kind")}/${textAt(object, "roleRef", "name")}`),
@@ -100,12 +91,16 @@ const binding: Behaviour = {
   ],
 };
 
-function validateSubject(subject: JsonObject, path: string, faults: Faults): void {
+function validateSubject(
+  subject: JsonObject,
+  path: string,
+  { faults, clusterWide }: { faults: Faults; clusterWide: boolean },
+): void {
   const kind = asString(subject["kind"]);
   const group = asString(subject["apiGroup"]);
   if (kind === "ServiceAccount") {
     if (group !== "") faults.unsupported(`${path}.apiGroup`, group, [""]);
-    if (asString(subject["namespace"]) === "") faults.required(`${path}.namespace`);
+    if (clusterWide && asString(subject["namespace"]) === "") faults.required(`${path}.namespace`);
     const name = asString(subject["name"]);
     if (name !== "") for (const fault of subdomainFaults(name)) faults.invalid(`${path}.name`, name, fault);
   } else if (kind === "User" || kind === "Group") {
@@ -121,13 +116,7 @@ const disruptionBudget: Behaviour = {
       faults.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set");
     for (const field of ["minAvailable", "maxUnavailable"]) {
       const value = spec[field];
-      if (typeof value === "number") nonNegative(spec, field, "spec", faults);
-      else if (typeof value === "string" && !/^([0-9]{1,2}|100)%$/.test(value))
-        faults.invalid(
-          `spec.${field}`,
-          value,
-          "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
-        );
+      validatePercent(value, `spec.${field}`, faults);
     }
     validateSelector(spec["selector"], "spec.selector", faults);
   },
@@ -142,75 +131,16 @@ function showCount(value: JsonObject[string]): string {
   return typeof value === "number" || typeof value === "string" ? String(value) : "N/A";
 }
 
-const autoscaler: Behaviour = {
-  defaults(object) {
-    const spec = ensureObject(object, "spec");
-    setDefault(spec, "minReplicas", 1);
-    if (object["apiVersion"] === "autoscaling/v2" && isEmpty(spec["metrics"]))
-      spec["metrics"] = [
-        { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } },
-      ];
-  },
-  validate(object, faults) {
-    const spec = asObject(object["spec"]);
-    const [minimum, maximum] = [asNumber(spec["minReplicas"]) ?? 1, asNumber(spec["maxReplicas"]) ?? 0];
-    if (minimum < 1) faults.invalid("spec.minReplicas", minimum, "must be greater than or equal to 1");
-    if (maximum < 1) faults.invalid("spec.maxReplicas", maximum, "must be greater than 0");
-    else if (maximum < minimum)
-      faults.invalid("spec.maxReplicas", maximum, "must be greater than or equal to `minReplicas`");
-  },
-  columns: [
-    column(
-      "Reference",
-      (object) =>
-        `${textAt(object, "spec", "scaleTargetRef", "kind")}/${textAt(object, "spec", "scaleTargetRef", "name")}`,
-    ),
-    column("Targets", autoscalerTargets),
-    column("MinPods", (object) => showCount(at(object, "spec", "minReplicas")).replace("N/A", "<unset>")),
-    column("MaxPods", (object) => countAt(object, "spec", "maxReplicas")),
-    column("Replicas", (object) => countAt(object, "status", "currentReplicas")),
-  ],
-};
-
-function autoscalerTargets(object: JsonObject): string {
-  const metrics = asObjects(at(object, "spec", "metrics"));
-  const current = asObjects(at(object, "status", "currentMetrics"));
-  const parts = metrics.map((metric, index) => {
-    const source = asString(metric["type"]).charAt(0).toLowerCase() + asString(metric["type"]).slice(1);
-    const [target, seen] = [asObject(at(metric, source, "target")), asObject(at(current[index], source, "current"))];
-    const name = asString(at(metric, source, "name"));
-    const utilization = asNumber(target["averageUtilization"]);
-    const now =
-      utilization === undefined
-        ? asString(seen["averageValue"]) || asString(seen["value"])
-        : percent(seen["averageUtilization"]);
-    const goal =
-      utilization === undefined
-        ? `${asString(target["averageValue"]) || asString(target["value"])}`
-        : `${utilization}%`;
-    return `${name === "" ? "" : `${name}: `}${now === "" ? "<unknown>" : now}/${goal}`;
-  });
-  return parts.length === 0 ? "<none>" : parts.join(", ");
-}
-
-const percent = (value: JsonObject[string]): string => (typeof value === "number" ? `${value}%` : "");
-
-const networkPolicy: Behaviour = {
-  generation: true,
-  defaults(object) {
-    const spec = ensureObject(object, "spec");
-    for (const rule of [...asObjects(spec["ingress"]), ...asObjects(spec["egress"])])
-      for (const port of asObjects(rule["ports"])) setDefaultText(port, "protocol", "TCP");
-    if (isEmpty(spec["policyTypes"]))
-      spec["policyTypes"] = isEmpty(spec["egress"]) ? ["Ingress"] : ["Ingress", "Egress"];
-  },
-  validate: (object, faults) => validateSelector(at(object, "spec", "podSelector"), "spec.podSelector", faults),
-  columns: [column("Pod-Selector", (object) => showSelector(at(object, "spec", "podSelector")))],
-};
+const highestUserPriority = 1_000_000_000;
 
 const priorityClass: Behaviour = {
   generation: true,
   defaults: (object) => setDefaultText(object, "preemptionPolicy", "PreemptLowerPriority"),
+  validate(object, faults) {
+    const system = asString(asObject(object["metadata"])["name"]).startsWith("system-");
+    if (!system && countAt(object, "value") > highestUserPriority)
+      faults.forbidden("value", `maximum allowed value of a user defined priority is ${highestUserPriority}`);
+  },
   validateUpdate(object, old, faults) {
     for (const field of ["value", "preemptionPolicy"])
       if (!equalJson(object[field], old[field])) faults.forbidden(field, "may not be changed in an update.");
@@ -243,11 +173,6 @@ const storageClass: Behaviour = {
   ],
 };
 
-const webhooks: Behaviour = {
-  generation: true,
-  columns: [column("Webhooks", (object) => asList(object["webhooks"]).length)],
-};
-
 /** Who may do what, and what must hold while it is done. */
 export const policyBehaviours: BehaviourTable = {
   [`${rbacGroup}/Role`]: role(true),
@@ -255,12 +180,8 @@ export const policyBehaviours: BehaviourTable = {
   [`${rbacGroup}/RoleBinding`]: binding,
   [`${rbacGroup}/ClusterRoleBinding`]: binding,
   "policy/PodDisruptionBudget": disruptionBudget,
-  "autoscaling/HorizontalPodAutoscaler": autoscaler,
-  "networking.k8s.io/NetworkPolicy": networkPolicy,
   "scheduling.k8s.io/PriorityClass": priorityClass,
   "storage.k8s.io/StorageClass": storageClass,
-  "admissionregistration.k8s.io/MutatingWebhookConfiguration": webhooks,
-  "admissionregistration.k8s.io/ValidatingWebhookConfiguration": webhooks,
   "admissionregistration.k8s.io/ValidatingAdmissionPolicy": { generation: true },
   "admissionregistration.k8s.io/ValidatingAdmissionPolicyBinding": { generation: true },
   "flowcontrol.apiserver.k8s.io/FlowSchema": { generation: true },

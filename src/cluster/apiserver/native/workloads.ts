@@ -20,6 +20,7 @@ import {
   nonNegative,
   showContainers,
   showSelector,
+  validatePercent,
   validateTemplate,
 } from "./common.js";
 import { defaultPodSpec } from "./pod-defaults.js";
@@ -39,16 +40,6 @@ const wideColumns: readonly Column[] = [
 ];
 
 const count = (name: string, ...path: string[]): Column => column(name, (object) => countAt(object, ...path));
-
-function percentOrCount(value: JsonObject[string], path: string, faults: Faults): void {
-  if (typeof value === "number" && value < 0) faults.invalid(path, value, "must be greater than or equal to 0");
-  if (typeof value === "string" && !/^\d+%$/.test(value))
-    faults.invalid(
-      path,
-      value,
-      "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
-    );
-}
 
 const isNone = (value: JsonObject[string]): boolean => value === 0 || value === "0%";
 
@@ -102,8 +93,8 @@ function validateRollingUpdate(strategy: JsonObject, faults: Faults): void {
     faults.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'");
   if (rolling === undefined || strategy["type"] !== "RollingUpdate") return;
   const { maxUnavailable, maxSurge } = asObject(rolling);
-  percentOrCount(maxUnavailable, "spec.strategy.rollingUpdate.maxUnavailable", faults);
-  percentOrCount(maxSurge, "spec.strategy.rollingUpdate.maxSurge", faults);
+  validatePercent(maxUnavailable, "spec.strategy.rollingUpdate.maxUnavailable", faults);
+  validatePercent(maxSurge, "spec.strategy.rollingUpdate.maxSurge", faults);
   if (isNone(maxUnavailable) && isNone(maxSurge))
     faults.invalid("spec.strategy.rollingUpdate.maxUnavailable", maxUnavailable, "may not be 0 when `maxSurge` is 0");
 }
@@ -142,7 +133,7 @@ const statefulSetChangeable = [
 ];
 
 const statefulSet: Behaviour = {
-  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type"],
+  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type", "spec.podManagementPolicy"],
   generation: true,
   defaults(object) {
     const spec = specOf(object);
@@ -167,6 +158,15 @@ const statefulSet: Behaviour = {
     const spec = asObject(object["spec"]);
     for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
     knownStrategy(spec, "updateStrategy", ["RollingUpdate", "OnDelete"], faults);
+    const policy = asString(spec["podManagementPolicy"]);
+    if (policy !== "OrderedReady" && policy !== "Parallel")
+      faults.invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'");
+    nonNegative(
+      asObject(at(spec, "updateStrategy", "rollingUpdate")),
+      "partition",
+      "spec.updateStrategy.rollingUpdate",
+      faults,
+    );
     validateTemplate(spec, "statefulset", faults);
     alwaysRestarts(spec, faults);
   },

@@ -24,6 +24,12 @@ export interface Behaviour {
   readonly deprecation?: string;
   /** Paths (without indexes) whose enumerated values the kind checks itself, in other words than the schema's. */
   readonly ownChecks?: readonly string[];
+  /** Paths (without indexes) whose absence the kind reports itself. */
+  readonly ownRequired?: readonly string[];
+  /** Versions that are not stored: how they become and come from what is. */
+  readonly conversions?: Readonly<
+    Record<string, { fromStorage(object: JsonObject): JsonObject; toStorage(object: JsonObject): JsonObject }>
+  >;
   /** Status of a new object, where it is not simply empty. */
   readonly initialStatus?: (object: JsonObject) => JsonObject;
   /** Create does not drop the status that was sent (kinds whose strategy keeps it). */

@@ -24,6 +24,8 @@ interface Checking {
   readonly faults: Faults;
   /** Paths without indexes that are checked elsewhere. */
   readonly skipped: ReadonlySet<string>;
+  /** Paths without indexes whose absence is reported elsewhere. */
+  readonly required: ReadonlySet<string>;
 }
 
 /** What schemas alone say of a native object: enumerated texts and required texts. Status and metadata are not looked at. */
@@ -40,6 +42,14 @@ function isMissing(required: boolean, value: Json | undefined): boolean {
   return required && (value === undefined || value === "");
 }
 
+function reportMissing(path: string, { faults, required }: Checking): void {
+  if (required.size === 0 || !required.has(withoutIndexes(path))) faults.required(path);
+}
+
+function withoutIndexes(path: string): string {
+  return path.replaceAll(/\[[^\]]*\]/g, "");
+}
+
 function checkValue(shape: Shape, value: Json, path: string, checking: Checking): void {
   if (Array.isArray(value)) {
     const { items } = shape;
@@ -52,7 +62,7 @@ function checkValue(shape: Shape, value: Json, path: string, checking: Checking)
 
 function checkEnum(allowed: readonly Json[], value: string, path: string, { faults, skipped }: Checking): void {
   if (allowed.includes(value)) return;
-  if (skipped.size > 0 && skipped.has(path.replaceAll(/\[[^\]]*\]/g, ""))) return;
+  if (skipped.size > 0 && skipped.has(withoutIndexes(path))) return;
   faults.unsupported(
     path,
     value,
@@ -70,7 +80,7 @@ function checkObject(shape: Shape, value: JsonObject, path: string, checking: Ch
   for (const field of shape.fields.values()) {
     const present = value[field.name];
     if (isMissing(field.required && field.shape.type === "string", present))
-      checking.faults.required(`${path}.${field.name}`);
+      reportMissing(`${path}.${field.name}`, checking);
     else if (present !== undefined && field.name !== "status" && hasChecks(field.shape))
       checkValue(field.shape, present, `${path}.${field.name}`, checking);
   }

@@ -60,6 +60,7 @@ export class NativeType implements ResourceType {
   readonly deletion?: DeletionRules;
   readonly deprecation?: string;
   readonly #ownChecks: ReadonlySet<string>;
+  readonly #ownRequired: ReadonlySet<string>;
   readonly shape: Shape;
   readonly #behaviour: Behaviour;
   readonly #cells: (object: JsonObject, now: number) => (string | number | boolean | null)[];
@@ -83,6 +84,7 @@ export class NativeType implements ResourceType {
     if (behaviour.deletion !== undefined) this.deletion = behaviour.deletion;
     if (behaviour.deprecation !== undefined) this.deprecation = behaviour.deprecation;
     this.#ownChecks = new Set(behaviour.ownChecks ?? []);
+    this.#ownRequired = new Set(behaviour.ownRequired ?? []);
     this.#hasStatus = resource.subresources.has("status");
     this.selectableFieldNames = [
       "metadata.name",
@@ -161,16 +163,22 @@ export class NativeType implements ResourceType {
 
   #validate(object: JsonObject, faults: Faults): void {
     validateMetadata(object, this.#behaviour.nameFaults ?? subdomainFaults, faults);
-    checkBySchema(this.shape, object, { faults, skipped: this.#ownChecks });
+    checkBySchema(this.shape, object, { faults, skipped: this.#ownChecks, required: this.#ownRequired });
     this.#behaviour.validate?.(object, faults);
   }
 
   fromStorage(object: JsonObject): JsonObject {
-    return object;
+    return this.#conversion?.fromStorage(object) ?? object;
   }
 
   toStorage(object: JsonObject): JsonObject {
-    return object;
+    return this.#conversion?.toStorage(object) ?? object;
+  }
+
+  get #conversion():
+    | { fromStorage(object: JsonObject): JsonObject; toStorage(object: JsonObject): JsonObject }
+    | undefined {
+    return this.#behaviour.conversions?.[this.version];
   }
 
   selectableFields(object: JsonObject): Readonly<Record<string, string>> {
