@@ -12,7 +12,7 @@ import {
   unknownBodyFormat,
 } from "../failures.js";
 import { copy, isObject, metadataOf, objectAt, stringAt, stringsAt } from "../fields.js";
-import { mediaTypeOf, parseAnyJson } from "../request/body.js";
+import { mediaTypeOf, parsePatch } from "../request/body.js";
 import { objectKey } from "../store/keys.js";
 import type {
   ApiRequest,
@@ -115,7 +115,7 @@ function scaleOf(stored: Stored, paths: ScalePaths): JsonObject {
 function patched(request: ApiRequest, current: JsonObject): JsonObject {
   const type = mediaTypeOf(request.headers["content-type"]);
   if (!patchTypes.includes(type)) throw unknownBodyFormat(patchTypes);
-  const patch = parseAnyJson(request.body);
+  const patch = parsePatch(request.body);
   const result =
     type === "application/json-patch+json" ? applyJsonPatch(current, patch) : applyMergePatch(current, patch);
   if (!isObject(result)) throw badRequest("the patch leaves no object");

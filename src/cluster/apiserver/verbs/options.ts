@@ -66,7 +66,7 @@ function readManager(request: ApiRequest, isApply: boolean, causes: StatusCause[
       message: `Too long: may not be more than ${maxManagerLength} bytes`,
     });
   }
-  const strange = [...given].findIndex((character) => !isPrintable(character));
+  const strange = Array.from(given).findIndex((character) => !isPrintable(character));
   if (strange >= 0) {
     const code = given.codePointAt(strange)?.toString(16).toUpperCase().padStart(4, "0") ?? "";
     const message = `Invalid value: ${goQuote(given)}: invalid character U+${code} (at position ${strange})`;
@@ -91,7 +91,7 @@ const goEscapes: Readonly<Record<string, string>> = {
 
 /** A text in Go's quotes. */
 function goQuote(text: string): string {
-  const inner = [...text].map((character) => goEscapes[character] ?? JSON.stringify(character).slice(1, -1));
+  const inner = Array.from(text, (character) => goEscapes[character] ?? JSON.stringify(character).slice(1, -1));
   return `"${inner.join("")}"`;
 }
 
