@@ -1,7 +1,7 @@
 import { type WorkloadOptions, workloadControllers } from "../cluster/workloads/index.js";
-import { type Clock, seededRandom, type VirtualClock, virtualClock } from "../kernel/clock/index.js";
+import { type Clock, seededRandom, type Timer, type VirtualClock, virtualClock } from "../kernel/clock/index.js";
 import { type ClusterAccess, type ControllerSpec, createManager, type Manager } from "../kernel/control/index.js";
-import { isDeleting, type Node, NodeKind, type Pod, PodKind, timeOf } from "../kernel/kinds/index.js";
+import { isDeleting, LeaseKind, type Node, NodeKind, type Pod, PodKind, timeOf } from "../kernel/kinds/index.js";
 import { createLogger } from "../kernel/log/index.js";
 import { memoryLedger } from "../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "./index.js";
@@ -14,6 +14,8 @@ export interface PlayCluster extends TestCluster {
     name: string,
     more?: { labels?: Record<string, string>; spec?: Node["spec"]; allocatable?: Record<string, string> },
   ): Promise<Node>;
+  /** The node falls silent (its pods' statuses stay), or speaks again. */
+  setAlive(name: string, isAlive: boolean): void;
   /** Stops the controllers as a kill would, and starts new ones. */
   restartControllers(): Promise<void>;
   /** Advances until the condition holds, or throws after a virtual minute or `limitMs`. */
@@ -94,7 +96,7 @@ export async function playNode(
 ): Promise<Node> {
   const resource = cluster.client.resource(NodeKind);
   const labels = { "kubernetes.io/hostname": name, ...more.labels };
-  const made = await resource.create({
+  await resource.create({
     apiVersion: "v1",
     kind: "Node",
     metadata: { name, labels },
@@ -102,7 +104,12 @@ export async function playNode(
   });
   const allocatable = { cpu: "4", memory: "8Gi", pods: "110", ...more.allocatable };
   const conditions = [condition("Ready", "True", clock.now())];
-  return resource.updateStatus({ ...made, status: { allocatable, capacity: allocatable, conditions } });
+  return resource.patch(
+    name,
+    "merge",
+    { status: { allocatable, capacity: allocatable, conditions } },
+    { subresource: "status" },
+  );
 }
 
 /** Starts one with nodes of these names. */
@@ -124,12 +131,35 @@ export async function startPlayCluster(nodes: readonly string[] = ["node-1", "no
   kubelets.start();
   startControllers();
   const addNode: PlayCluster["addNode"] = (name, more) => playNode(cluster, clock, name, more);
+  const dead = new Set<string>();
+  let heart: Timer | undefined;
+  const beat = (): void => {
+    for (const { metadata } of cluster.informers.informer(NodeKind).list()) {
+      if (dead.has(metadata.name)) continue;
+      const spec = {
+        holderIdentity: metadata.name,
+        leaseDurationSeconds: 40,
+        renewTime: `${timeOf(clock.now()).slice(0, -1)}.000000Z`,
+      };
+      // Fails only while the cluster closes.
+      cluster.client
+        .resource(LeaseKind)
+        .apply(
+          { metadata: { name: metadata.name, namespace: "kube-node-lease" }, spec },
+          { fieldManager: "play-kubelet", force: true },
+        )
+        .catch(() => undefined);
+    }
+    heart = clock.setTimer(10_000, beat);
+  };
+  beat();
   for (const name of nodes) await addNode(name);
   return {
     ...cluster,
     clock,
     ledger,
     addNode,
+    setAlive: (name, isAlive) => void (isAlive ? dead.delete(name) : dead.add(name)),
     async restartControllers() {
       const closing = manager.close();
       await clock.advance(5000);
@@ -144,6 +174,7 @@ export async function startPlayCluster(nodes: readonly string[] = ["node-1", "no
       }
     },
     async close() {
+      heart?.cancel();
       const closing = Promise.all([manager.close(), kubelets.close()]);
       await clock.advance(5000);
       await closing;

@@ -10,6 +10,7 @@ import { disruptionController } from "./disruption/index.js";
 import { garbageCollector } from "./garbage/index.js";
 import { jobController } from "./job/job.controller.js";
 import { namespaceController } from "./namespace/index.js";
+import { nodeLifecycleController } from "./node/node-lifecycle.controller.js";
 import { replicaSetController } from "./replicaset/replicaset.controller.js";
 import { schedulerController } from "./scheduler/scheduler.controller.js";
 import { endpointSliceController } from "./service/index.js";
@@ -42,6 +43,7 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
     garbageCollector(),
     endpointSliceController(),
     disruptionController(),
+    nodeLifecycleController(),
     schedulerController(options),
     deploymentController(),
     replicaSetController(),
