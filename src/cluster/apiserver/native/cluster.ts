@@ -234,21 +234,4 @@ export const clusterBehaviours: BehaviourTable = {
     },
     columns: [column("Holder", (object) => textAt(object, "spec", "holderIdentity"))],
   },
-  "/ResourceQuota": {
-    columns: [
-      column("Request", (object) => quotaWords(object, (name) => !name.startsWith("limits."))),
-      column("Limit", (object) => quotaWords(object, (name) => name.startsWith("limits."))),
-    ],
-  },
-  "/LimitRange": { columns: [] },
 };
-
-function quotaWords(object: JsonObject, wanted: (name: string) => boolean): string {
-  const hard = asObject(at(object, "status", "hard"));
-  const used = asObject(at(object, "status", "used"));
-  return Object.keys(hard)
-    .filter(wanted)
-    .sort()
-    .map((name) => `${name}: ${asString(used[name]) || "0"}/${asString(hard[name])}`)
-    .join(", ");
-}

@@ -10,6 +10,7 @@ import { definitionBehaviours } from "./definitions.js";
 import { eventBehaviours } from "./events.js";
 import { ingressBehaviours } from "./ingresses.js";
 import { jobBehaviours } from "./jobs.js";
+import { limitBehaviours } from "./limits.js";
 import { networkPolicyBehaviours } from "./network-policies.js";
 import { podBehaviours } from "./pod.js";
 import { policyBehaviours } from "./policies.js";
@@ -25,6 +26,7 @@ export const behaviours: BehaviourTable = {
   ...serviceBehaviours,
   ...configBehaviours,
   ...clusterBehaviours,
+  ...limitBehaviours,
   ...eventBehaviours,
   ...policyBehaviours,
   ...autoscalerBehaviours,
