@@ -163,6 +163,12 @@ export class Route {
     return endpoint === undefined ? undefined : { backend: best, endpoint };
   }
 
+  /** Whether an address other than this one could take a request. */
+  hasOther(endpoint: Endpoint | undefined): boolean {
+    const tried = endpoint === undefined ? NONE : [endpoint];
+    return this.backends.some((backend) => backend.table.weight > 0 && backend.hasUntried(tried));
+  }
+
   /** The path that the backend sees. */
   rewriteTarget(target: string): string {
     const rewrite = this.table.rewrite;

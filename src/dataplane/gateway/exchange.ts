@@ -20,7 +20,7 @@ const EJECT_AFTER = 3;
 
 /** How an attempt failed before the backend's answer began. */
 interface Failure {
-  readonly kind: "connect" | "closed" | "timeout" | "malformed";
+  readonly kind: "connect" | "closed" | "silent" | "timeout" | "malformed";
   readonly detail: string;
 }
 
@@ -300,6 +300,13 @@ export class Exchange implements UpstreamUser {
     } else this.#upstreamLost("the backend closed the connection");
   }
 
+  /** The backend is frozen: what waits for it and may be sent twice goes elsewhere; the rest keeps waiting for its deadline. */
+  onSilence(owner: object, reason: string): void {
+    const failure: Failure = { kind: "silent", detail: reason };
+    if (owner !== this.#endpoint || this.#answer !== undefined || !this.#canRepeat(failure)) return;
+    if (this.#route.hasOther(this.#endpoint)) this.#failed(failure);
+  }
+
   onClosed(error: Error | undefined): void {
     if (this.#isOver) return;
     if (this.#isTunnel || this.#response?.kind === "close") {
@@ -330,7 +337,7 @@ export class Exchange implements UpstreamUser {
     const endpoint = this.#endpoint;
     const backend = this.#backend;
     const wasReused = upstream !== undefined && upstream.uses > 0;
-    const isStale = wasReused && failure.kind === "closed" && this.#partial === "";
+    const isStale = wasReused && failure.kind === "closed" && this.#partial === "" && endpoint?.isHealthy === true;
     this.#dropUpstream();
     if (endpoint === undefined || backend === undefined) return;
     backend.stats.inFlight--;
@@ -357,9 +364,8 @@ export class Exchange implements UpstreamUser {
     const { retry } = this.#route.table;
     if (this.#request.replay === undefined || this.#attempts > retry.attempts) return false;
     if (failure.kind === "connect") return true;
-    return (
-      failure.kind === "closed" && this.#partial === "" && (isIdempotent(this.#head.method) || retry.nonIdempotent)
-    );
+    const isUnanswered = (failure.kind === "closed" || failure.kind === "silent") && this.#partial === "";
+    return isUnanswered && (isIdempotent(this.#head.method) || retry.nonIdempotent);
   }
 
   #blame(endpoint: Endpoint, backend: Backend, failure: Failure): void {

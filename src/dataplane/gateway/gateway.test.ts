@@ -334,9 +334,11 @@ describe("failures", () => {
     ]);
 
     isHung = true;
+    const waiting = [ask(port, "/"), ask(port, "/")];
     await eventually(() => gateway.state().routes[0]?.backends[1]?.healthy === false, "it is taken out");
 
     expect(gateway.state().routes[0]?.backends[1]?.reason).toContain("no answer to the health check");
+    expect((await Promise.all(waiting)).map((answer) => answer.body)).toEqual(["good", "good"]);
     for (let index = 0; index < 5; index++) expect((await ask(port, "/")).body).toBe("good");
   });
 

@@ -80,33 +80,37 @@ class EndpointCheck {
   #conclude(outcome: Outcome, startedMs: number): void {
     const endpoint = this.#endpoint;
     const { health } = endpoint.table;
-    const nowMs = this.#core.clock.monotonicMs();
-    if (outcome.isAlive) {
-      endpoint.successes++;
-      endpoint.consecutiveFailures = 0;
-      if (health.path !== undefined) endpoint.lastAnswerMs = this.#core.nowMs;
-      if (!endpoint.isHealthy && endpoint.successes >= health.healthyThreshold) {
-        endpoint.admit(nowMs);
-        this.#core.log.info("backend is back", { address: endpoint.address, backend: endpoint.table.name });
-      }
-    } else {
-      endpoint.successes = 0;
-      endpoint.consecutiveFailures++;
-      // A slow check says nothing while real requests are answered.
-      const isContradicted = outcome.isSilence && endpoint.lastAnswerMs > startedMs;
-      if (!endpoint.isHealthy) endpoint.reason = outcome.reason;
-      else if (!isContradicted && endpoint.consecutiveFailures >= health.unhealthyThreshold) {
-        endpoint.eject(outcome.reason, nowMs);
-        this.#core.log.warn("backend out of use", {
-          address: endpoint.address,
-          backend: endpoint.table.name,
-          reason: outcome.reason,
-        });
-      }
-    }
+    if (outcome.isAlive) this.#onAnswer();
+    else this.#onFailure(outcome, startedMs);
     const isConfirming = !outcome.isAlive && endpoint.isHealthy;
-    if (health.path !== undefined || !endpoint.isHealthy)
-      this.schedule(isConfirming ? Math.min(CONFIRM_MS, health.intervalMs) : health.intervalMs);
+    if (health.path === undefined && endpoint.isHealthy) return;
+    this.schedule(isConfirming ? Math.min(CONFIRM_MS, health.intervalMs) : health.intervalMs);
+  }
+
+  #onAnswer(): void {
+    const endpoint = this.#endpoint;
+    const { health, name } = endpoint.table;
+    endpoint.successes++;
+    endpoint.consecutiveFailures = 0;
+    if (health.path !== undefined) endpoint.lastAnswerMs = this.#core.nowMs;
+    if (endpoint.isHealthy || endpoint.successes < health.healthyThreshold) return;
+    endpoint.admit(this.#core.clock.monotonicMs());
+    this.#core.log.info("backend is back", { address: endpoint.address, backend: name });
+  }
+
+  #onFailure(failure: Outcome & { readonly isAlive: false }, startedMs: number): void {
+    const endpoint = this.#endpoint;
+    const { health, name } = endpoint.table;
+    endpoint.successes = 0;
+    endpoint.consecutiveFailures++;
+    // A slow check says nothing while real requests are answered.
+    const isContradicted = failure.isSilence && endpoint.lastAnswerMs > startedMs;
+    if (!endpoint.isHealthy) endpoint.reason = failure.reason;
+    else if (!isContradicted && endpoint.consecutiveFailures >= health.unhealthyThreshold) {
+      endpoint.eject(failure.reason, this.#core.clock.monotonicMs());
+      if (failure.isSilence) endpoint.pool.announceSilence(endpoint, failure.reason);
+      this.#core.log.warn("backend out of use", { address: endpoint.address, backend: name, reason: failure.reason });
+    }
   }
 }
 

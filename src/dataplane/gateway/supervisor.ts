@@ -127,7 +127,14 @@ export class GatewaySupervisor {
           pid: undefined,
           reason: `the gateway ended (${how}); see ${join(directory, "gateway.log")}`,
         };
-        if (!this.#isClosed) log.warn("gateway ended", { how });
+        if (this.#isClosed) return;
+        log.warn("gateway ended", { how });
+        // At once if it had run for a while: every moment without it is lost requests.
+        const livedMs = clock.monotonicMs() - this.#startedMs;
+        if (livedMs > STABLE_MS) this.#backoffMs = 0;
+        clock.setTimer(Math.max(this.#backoffMs - livedMs, 0), () => {
+          if (!this.#isClosed && this.#child === undefined) this.#spawn();
+        });
       });
       this.#report = { running: false, pid: child.pid, adopted: false, restarts, reason: "starting" };
       log.info("gateway started", { pid: child.pid, restarts });

@@ -13,6 +13,8 @@ export interface UpstreamUser {
   /** The peer ended its side. `onClosed` follows. */
   onEnd(): void;
   onClosed(error: Error | undefined): void;
+  /** Some owner of addresses in this pool was taken out of use because it is silent. */
+  onSilence?(owner: object, reason: string): void;
 }
 
 const READ_BYTES = 65_536;
@@ -138,6 +140,11 @@ export class UpstreamPool {
 
   dropIdle(): void {
     for (const connection of this.idle.splice(0)) connection.close();
+  }
+
+  /** Tells the running exchanges that an owner of this address does not answer its checks. */
+  announceSilence(owner: object, reason: string): void {
+    for (const connection of [...this.#open]) connection.user?.onSilence?.(owner, reason);
   }
 
   /** No longer in the table: idle connections go now, busy ones when they are done. */
