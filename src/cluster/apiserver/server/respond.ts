@@ -2,7 +2,7 @@ import { gzip } from "node:zlib";
 import { ApiError, messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/index.js";
-import { failure, internalError } from "../failures.js";
+import { badRequest, failure, internalError } from "../failures.js";
 import { formOf, partialMetadata, tableOf } from "../render/forms.js";
 import { type Accepted, toYaml } from "../request/negotiate.js";
 import { encodeJson } from "../store/index.js";
@@ -62,8 +62,8 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
 
 /** Whatever was thrown, as a Status. What is no `ApiError` is a fault of the server's own and is logged. */
 export function failureResponse(error: unknown, log: Logger, request: ApiRequest): ApiResponse {
-  const known = error instanceof ApiError ? error : internalError(messageOf(error), error);
-  if (!(error instanceof ApiError)) {
+  const known = asApiError(error);
+  if (!(error instanceof ApiError) && known.httpCode >= 500) {
     log.error("request failed", { method: request.method, path: request.path, err: error });
   }
   const retry = known.status.details?.retryAfterSeconds;
@@ -75,6 +75,14 @@ export function failureResponse(error: unknown, log: Logger, request: ApiRequest
   return retry === undefined
     ? response
     : { ...response, headers: { ...response.headers, "retry-after": String(retry) } };
+}
+
+function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  // Only what a client sent can be so deep: every walk over objects recurses as deep as they are.
+  if (error instanceof RangeError && /call stack/.test(error.message))
+    return badRequest("the body is nested too deeply");
+  return internalError(messageOf(error), error);
 }
 
 /** A plain copy: JSON types know no interfaces. */
