@@ -4,6 +4,7 @@
  */
 import type { ControllerSpec } from "../../kernel/control/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
+import { cronJobController } from "./cronjob/cronjob.controller.js";
 import { daemonSetController } from "./daemonset/daemonset.controller.js";
 import { deploymentController } from "./deployment/deployment.controller.js";
 import { disruptionController } from "./disruption/index.js";
@@ -50,5 +51,6 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
     statefulSetController(),
     daemonSetController(),
     jobController(),
+    cronJobController(),
   ];
 }

@@ -1,0 +1,151 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type CronJob, CronJobKind, type Job, JobKind } from "../../../kernel/kinds/index.js";
+import { type PlayCluster, startPlayCluster } from "../../../testing/play-cluster.js";
+import { lastDue, parseSchedule } from "./schedule.js";
+
+const iso = (ms: number | undefined): string => (ms === undefined ? "never" : new Date(ms).toISOString().slice(0, 16));
+const next = (schedule: string, after: string, zone?: string): string =>
+  iso(parseSchedule(schedule, zone).next(Date.parse(`${after}Z`)));
+
+test.each([
+  ["* * * * *", "2026-01-01T00:00", "2026-01-01T00:01"],
+  ["*/15 * * * *", "2026-01-01T00:46", "2026-01-01T01:00"],
+  ["0 3 * * *", "2026-01-01T03:00", "2026-01-02T03:00"],
+  ["30 8 1 */3 *", "2026-01-01T08:30", "2026-04-01T08:30"],
+  ["0 0 29 2 *", "2026-01-01T00:00", "2028-02-29T00:00"],
+  ["0 12 * * MON-FRI", "2026-01-02T13:00", "2026-01-05T12:00"],
+  ["0 0 13 * 5", "2026-01-01T00:00", "2026-01-02T00:00"],
+  ["5,10-12 1 * * ?", "2026-01-01T01:10", "2026-01-01T01:11"],
+  ["@monthly", "2026-01-01T00:00", "2026-02-01T00:00"],
+  ["@every 1h30m", "2026-01-01T00:00", "2026-01-01T01:30"],
+  ["0 0 31 2 *", "2026-01-01T00:00", "never"],
+  ["59 23 31 12 *", "2026-01-01T00:00", "2026-12-31T23:59"],
+])("%s after %s is due at %s", (schedule, after, due) => {
+  expect(next(schedule, after)).toBe(due);
+});
+
+test("time zones move with their summer time", () => {
+  expect(next("0 9 * * *", "2026-01-10T00:00", "Europe/Berlin")).toBe("2026-01-10T08:00");
+  expect(next("0 9 * * *", "2026-07-10T00:00", "Europe/Berlin")).toBe("2026-07-10T07:00");
+  expect(next("30 0 * * *", "2026-03-29T12:00", "Europe/Berlin")).toBe("2026-03-29T22:30");
+  expect(() => parseSchedule("* * * * *", "Mars/Olympus")).toThrow("no time zone");
+});
+
+test.each([
+  "",
+  "* * * *",
+  "60 * * * *",
+  "* 24 * * *",
+  "*/0 * * * *",
+  "5-1 * * * *",
+  "a * * * *",
+  "1-2-3 * * * *",
+  "@every x",
+  "* * * * 7",
+])("schedule %j is refused", (schedule) => {
+  expect(() => parseSchedule(schedule)).toThrow(/schedule/);
+});
+
+test("a due time follows its predecessor, as minute-by-minute search finds it", () => {
+  const field = (min: number, max: number) =>
+    fc.oneof(
+      fc.constant("*"),
+      fc.integer({ min, max }).map(String),
+      fc.integer({ min: 2, max: 20 }).map((step) => `*/${step}`),
+    );
+  const schedules = fc
+    .tuple(field(0, 59), field(0, 23), fc.constant("*"), fc.constant("*"), field(0, 6))
+    .map((fields) => fields.join(" "));
+  fc.assert(
+    fc.property(schedules, fc.integer({ min: 0, max: 1_000_000 }), (text, minutes) => {
+      const start = Date.UTC(2026, 0, 1) + minutes * 60_000;
+      const due = parseSchedule(text).next(start) ?? Number.NaN;
+      const [minute = "", hour = "", , , weekday = ""] = text.split(" ");
+      const holds = (part: string, value: number): boolean =>
+        part === "*" || (part.startsWith("*/") ? value % Number(part.slice(2)) === 0 : Number(part) === value);
+      let naive = start + 60_000;
+      const fits = (ms: number): boolean => {
+        const date = new Date(ms);
+        return (
+          holds(minute, date.getUTCMinutes()) && holds(hour, date.getUTCHours()) && holds(weekday, date.getUTCDay())
+        );
+      };
+      while (!fits(naive)) naive += 60_000;
+      expect(iso(due)).toBe(iso(naive));
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("only the last of what was missed is due", () => {
+  const now = Date.parse("2026-03-01T10:07:30Z");
+  expect(iso(lastDue(parseSchedule("*/5 * * * *"), Date.parse("2020-01-01T00:00:00Z"), now))).toBe("2026-03-01T10:05");
+  expect(iso(lastDue(parseSchedule("0 0 1 1 *"), Date.parse("2020-01-01T00:00:00Z"), now))).toBe("2026-01-01T00:00");
+  expect(lastDue(parseSchedule("0 0 1 1 *"), Date.parse("2026-01-01T00:00:00Z"), now)).toBeUndefined();
+});
+
+let play: PlayCluster;
+beforeAll(async () => {
+  play = await startPlayCluster(["a"]);
+});
+afterAll(() => play.close());
+
+const at = { namespace: "default" };
+const crons = () => play.client.resource(CronJobKind);
+
+function draft(name: string, exit: string | undefined, spec: Partial<CronJob["spec"]> = {}) {
+  return {
+    apiVersion: "batch/v1",
+    kind: "CronJob",
+    metadata: { name, namespace: "default" },
+    spec: {
+      schedule: "*/2 * * * *",
+      jobTemplate: {
+        spec: {
+          template: {
+            metadata: { annotations: exit === undefined ? {} : { "play/exit": exit } },
+            spec: { restartPolicy: "Never", containers: [{ name: "main", image: "one" }] },
+          },
+        },
+      },
+      ...spec,
+    },
+  };
+}
+const jobs = async (name: string): Promise<Job[]> =>
+  (await play.client.resource(JobKind).list(at)).items.filter((job) => job.metadata.name.startsWith(`${name}-`));
+
+test("jobs are made by the calendar, once each also across restarts, and old ones go", async () => {
+  await crons().create(draft("tick", "0", { successfulJobsHistoryLimit: 2 }));
+  const seen = new Set<string>();
+  for (let i = 0; i < 6; i += 1) {
+    await play.clock.advance(55_000);
+    for (const job of await jobs("tick")) seen.add(job.metadata.name);
+    await play.restartControllers();
+  }
+  await play.clock.advance(20_000);
+  for (const job of await jobs("tick")) seen.add(job.metadata.name);
+
+  expect(seen.size).toBe(3);
+  expect(await jobs("tick")).toHaveLength(2);
+  const { status } = await crons().get("tick", at);
+  expect(status?.lastScheduleTime).toBe("2026-01-01T00:06:00Z");
+  expect(status?.lastSuccessfulTime).toBeDefined();
+  await crons().delete("tick", at);
+});
+
+test("Forbid waits for the running job, Replace ends it, suspend makes none", async () => {
+  await crons().create(draft("forbid", undefined, { concurrencyPolicy: "Forbid" }));
+  await crons().create(draft("replace", undefined, { concurrencyPolicy: "Replace" }));
+  await crons().create(draft("rest", "0", { suspend: true }));
+  await play.clock.advance(250_000);
+
+  expect(await jobs("forbid")).toHaveLength(1);
+  expect(await jobs("replace")).toHaveLength(1);
+  expect((await jobs("replace"))[0]?.metadata.name).not.toBe(
+    (await jobs("forbid"))[0]?.metadata.name.replace("forbid", "replace"),
+  );
+  expect(await jobs("rest")).toHaveLength(0);
+  expect((await crons().get("forbid", at)).status?.active).toHaveLength(1);
+});
