@@ -162,6 +162,8 @@ function validateVersion(version: JsonObject, path: string, index: number, fault
   for (const [place, one] of asObjects(version["additionalPrinterColumns"]).entries()) {
     const type = asString(one["type"]);
     const jsonPath = asString(one["jsonPath"]);
+    for (const [field, shown] of Object.entries({ name: "name", type: "type", jsonPath: "JSONPath" }))
+      if (asString(one[field]) === "") faults.required(`${path}.additionalPrinterColumns[${place}].${shown}`);
     if (!columnTypes.includes(type) && type !== "")
       faults.invalid(
         `${path}.additionalPrinterColumns[${place}].type`,
@@ -208,6 +210,7 @@ function validateSelectable(version: JsonObject, path: string, faults: Faults): 
 
 const definition: Behaviour = {
   generation: true,
+  ownRequired: ["name", "type", "jsonPath"].map((field) => `spec.versions.additionalPrinterColumns.${field}`),
   defaults: defaultDefinition,
   initialStatus(object) {
     const status: JsonObject = { conditions: null, acceptedNames: { plural: "", kind: "" } };
@@ -236,6 +239,9 @@ const definition: Behaviour = {
 
 function beginDeletion(object: JsonObject): void {
   const metadata = ensureObject(object, "metadata");
+  // As upstream: only the time is set, and the generation stays.
+  delete metadata["deletionGracePeriodSeconds"];
+  if (typeof metadata["generation"] === "number") metadata["generation"] -= 1;
   const finalizers = asList(metadata["finalizers"]);
   if (!finalizers.includes(cleanupFinalizer)) metadata["finalizers"] = [...finalizers, cleanupFinalizer];
   setTerminating(object, "True", {

@@ -6,6 +6,7 @@ import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { subdomainFaults } from "../registry/names.js";
 import {
+  asList,
   asNumber,
   asObject,
   asObjects,
@@ -78,13 +79,27 @@ function validateJobSpec(spec: JsonObject, path: string, faults: Faults): void {
     );
   if (spec["completionMode"] === "Indexed" && spec["completions"] === undefined)
     faults.required(`${path}.completions`, "when completion mode is Indexed");
+  const mode = asString(spec["completionMode"]);
+  if (mode !== "" && mode !== "NonIndexed" && mode !== "Indexed")
+    faults.unsupported(`${path}.completionMode`, mode, ["NonIndexed", "Indexed"]);
+  validateExitCodes(spec, path, faults);
   const managedBy = asString(spec["managedBy"]);
   if (managedBy !== "" && !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/.+$/.test(managedBy))
     faults.invalid(`${path}.managedBy`, managedBy, 'must be a domain-prefixed path (such as "acme.io/foo")');
 }
 
+/** Success is no failure that a policy could match. */
+function validateExitCodes(spec: JsonObject, path: string, faults: Faults): void {
+  for (const [index, rule] of asObjects(at(spec, "podFailurePolicy", "rules")).entries()) {
+    const place = `${path}.podFailurePolicy.rules[${index}].onExitCodes.values`;
+    if (at(rule, "onExitCodes", "operator") !== "In") continue;
+    for (const [at0, value] of asList(at(rule, "onExitCodes", "values")).entries())
+      if (value === 0) faults.invalid(`${place}[${at0}]`, 0, "must not be 0 for the In operator");
+  }
+}
+
 const job: Behaviour = {
-  ownChecks: ["spec.template.spec.restartPolicy"],
+  ownChecks: ["spec.template.spec.restartPolicy", "spec.completionMode"],
   generation: true,
   defaults(object) {
     const spec = ensureObject(object, "spec");

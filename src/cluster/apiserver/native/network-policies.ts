@@ -73,7 +73,7 @@ function validatePort(port: JsonObject, path: string, faults: Faults): void {
   else if (typeof value === "string")
     faults.invalid(`${path}.endPort`, end, "may not be specified when `port` is non-numeric");
   else if (typeof value === "number" && end < value)
-    faults.invalid(`${path}.endPort`, end, "must be greater than or equal to `port`");
+    faults.invalid(`${path}.endPort`, value, "must be greater than or equal to `port`");
 }
 
 const policyTypes = ["Ingress", "Egress"];

@@ -2,6 +2,7 @@ import { compareQuantities, tryParseQuantity } from "../../../kernel/kinds/index
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 import type { Faults } from "../registry/faults.js";
+import { validateLabels } from "../registry/metadata.js";
 import {
   configKeyFaults,
   labelFaults,
@@ -283,7 +284,7 @@ export function validateSelector(selector: Json | undefined, path: string, fault
     const key = asString(requirement["key"]);
     if (key !== "") for (const fault of qualifiedNameFaults(key)) faults.invalid(`${place}.key`, key, fault);
   }
-  for (const key of Object.keys(asObject(at(selector, "matchLabels"))))
-    for (const fault of qualifiedNameFaults(key)) faults.invalid(`${path}.matchLabels`, key, fault);
+  const labels = at(selector, "matchLabels");
+  if (labels !== undefined) validateLabels(labels, `${path}.matchLabels`, faults);
   if (selector !== undefined && !isObject(selector)) faults.invalid(path, selector, "must be a label selector");
 }

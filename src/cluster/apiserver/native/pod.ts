@@ -4,6 +4,7 @@ import type { BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { asList, asNumber, asObject, asObjects, asString, at } from "../registry/read.js";
+import type { WriteContext } from "../types.js";
 import { textAt } from "./common.js";
 import { defaultPod, defaultPodSpec, mirrorServiceAccount, qosClass } from "./pod-defaults.js";
 import { podSummary } from "./pod-summary.js";
@@ -15,7 +16,12 @@ const orNone = (text: string): string => (text === "" ? "<none>" : text);
 const changeable =
   "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
-function validatePodUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
+function validatePodUpdate(object: JsonObject, old: JsonObject, faults: Faults, context: WriteContext): void {
+  if (context.subresource === "ephemeralcontainers") {
+    validateEphemeral(object, old, faults);
+    return;
+  }
+  if (context.subresource === "resize") return;
   const spec = asObject(object["spec"]);
   const oldSpec = asObject(old["spec"]);
   for (const field of ["containers", "initContainers"])
@@ -40,6 +46,18 @@ function validatePodUpdate(object: JsonObject, old: JsonObject, faults: Faults):
   if (!equalJson(withoutChangeable(spec), withoutChangeable(oldSpec))) faults.forbidden("spec", changeable);
 }
 
+function validateEphemeral(object: JsonObject, old: JsonObject, faults: Faults): void {
+  const now = asObjects(at(object, "spec", "ephemeralContainers"));
+  for (const before of asObjects(at(old, "spec", "ephemeralContainers"))) {
+    const same = now.find((one) => one["name"] === before["name"]);
+    const name = JSON.stringify(before["name"]);
+    if (same === undefined)
+      faults.forbidden("spec.ephemeralContainers", `existing ephemeral containers ${name} may not be removed\n`);
+    else if (!equalJson(same, before))
+      faults.forbidden("spec.ephemeralContainers", `existing ephemeral containers ${name} may not be changed\n`);
+  }
+}
+
 function fixedPart(toleration: JsonObject): JsonObject {
   const { tolerationSeconds: _, ...rest } = toleration;
   return rest;
@@ -51,24 +69,21 @@ function withoutChangeable(spec: JsonObject): JsonObject {
     tolerations: __,
     containers,
     initContainers,
-    ephemeralContainers: ___,
     schedulingGates: ____,
     terminationGracePeriodSeconds: _____,
     ...rest
   } = spec;
-  const fixed = (list: Json | undefined): Json =>
-    asObjects(list).map(({ image: ______, resources: _______, ...container }) => container);
+  const fixed = (list: Json | undefined): Json => asObjects(list).map(({ image: ______, ...container }) => container);
   return { ...rest, containers: fixed(containers), initContainers: fixed(initContainers) };
 }
 
-/** A write to the pod itself changes neither its resources nor its ephemeral containers: both have subresources. */
-function preparePod(object: JsonObject, old: JsonObject | undefined, subresource: string): void {
-  const spec = asObject(object["spec"]);
-  mirrorServiceAccount(spec);
-  if (old === undefined || subresource !== "") return;
-  const ephemeral = at(old, "spec", "ephemeralContainers");
-  if (ephemeral === undefined) delete spec["ephemeralContainers"];
-  else spec["ephemeralContainers"] = cloneJson(ephemeral);
+/** Resizing changes what containers ask for and may use, nothing else. */
+function resizeContainers(result: JsonObject, sent: JsonObject): void {
+  for (const field of ["containers", "initContainers"])
+    for (const container of asObjects(at(result, "spec", field))) {
+      const wish = asObjects(at(sent, "spec", field)).find((one) => one["name"] === container["name"]);
+      if (wish?.["resources"] !== undefined) container["resources"] = cloneJson(wish["resources"]);
+    }
 }
 
 function podTemplateSpec(object: JsonObject): JsonObject {
@@ -96,11 +111,12 @@ export const podBehaviours: BehaviourTable = {
     ownChecks: ["spec.restartPolicy"],
     generation: true,
     defaults: (pod) => defaultPod(asObject(pod["spec"])),
-    prepare: (pod, old, context) => preparePod(pod, old, context.subresource),
+    prepare: (pod) => mirrorServiceAccount(asObject(pod["spec"])),
     initialStatus: (pod) => ({ phase: "Pending", qosClass: qosClass(asObject(pod["spec"])) }),
     validate: (pod, faults) => validatePodSpec(asObject(pod["spec"]), "spec", faults),
     validateUpdate: validatePodUpdate,
-    subresourceFields: { ephemeralcontainers: [["spec", "ephemeralContainers"]], resize: [["spec", "containers"]] },
+    subresourceFields: { ephemeralcontainers: [["spec", "ephemeralContainers"]] },
+    subresourceWrites: { resize: resizeContainers },
     selectable,
     columns: [
       column("Ready", (pod) => podSummary(pod, 0).ready),

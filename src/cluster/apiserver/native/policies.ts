@@ -113,7 +113,16 @@ const disruptionBudget: Behaviour = {
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     if (spec["minAvailable"] !== undefined && spec["maxUnavailable"] !== undefined)
-      faults.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set");
+      faults.invalid(
+        "spec",
+        {
+          MinAvailable: spec["minAvailable"],
+          Selector: spec["selector"] ?? null,
+          MaxUnavailable: spec["maxUnavailable"],
+          UnhealthyPodEvictionPolicy: spec["unhealthyPodEvictionPolicy"] ?? null,
+        },
+        "minAvailable and maxUnavailable cannot be both set",
+      );
     for (const field of ["minAvailable", "maxUnavailable"]) {
       const value = spec[field];
       validatePercent(value, `spec.${field}`, faults);

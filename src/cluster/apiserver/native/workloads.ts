@@ -60,6 +60,13 @@ const deployment: Behaviour = {
     }
     defaultTemplate(object);
   },
+  prepare(object, old, context) {
+    // As upstream: whoever reports the status of a deployment does not label it.
+    if (context.subresource !== "status" || old === undefined) return;
+    const labels = at(old, "metadata", "labels");
+    if (labels === undefined) delete asObject(object["metadata"])["labels"];
+    else asObject(object["metadata"])["labels"] = { ...asObject(labels) };
+  },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     for (const field of ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"])

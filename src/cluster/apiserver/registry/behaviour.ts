@@ -37,7 +37,7 @@ export interface Behaviour {
   /** Faults of an object, new or changed. */
   readonly validate?: (object: JsonObject, faults: Faults) => void;
   /** Faults of a change. */
-  readonly validateUpdate?: (object: JsonObject, old: JsonObject, faults: Faults) => void;
+  readonly validateUpdate?: (object: JsonObject, old: JsonObject, faults: Faults, context: WriteContext) => void;
   /** Fields that selectors may name, besides metadata.name and metadata.namespace. */
   readonly selectable?: Readonly<Record<string, (object: JsonObject) => string>>;
   /** Columns between NAME and AGE, or all of them if `allColumns`. */
@@ -45,6 +45,8 @@ export interface Behaviour {
   readonly allColumns?: boolean;
   /** Paths that a subresource may write (besides `status`, which writes the status). */
   readonly subresourceFields?: Readonly<Record<string, readonly (readonly string[])[]>>;
+  /** Subresources that write parts which no path names: makes of the old object (a copy) what a write of `sent` leaves. */
+  readonly subresourceWrites?: Readonly<Record<string, (result: JsonObject, sent: JsonObject) => void>>;
 }
 
 /** Behaviour by `group/Kind` (`/Pod`, `apps/Deployment`). */

@@ -160,7 +160,7 @@ class Decoder {
       if (time === undefined)
         throw undecodable(
           this.#target,
-          `parsing time "${value}" as "2006-01-02T15:04:05Z07:00": cannot parse "${value}" as "2006"`,
+          `parsing time "${value}" as "2006-01-02T15:04:05${shape.name === "MicroTime" ? ".000000" : ""}Z07:00": cannot parse "${value}" as "2006"`,
         );
       return time;
     }

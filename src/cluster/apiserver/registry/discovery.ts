@@ -16,6 +16,7 @@ interface Group {
 
 /** Answers /api, /apis and what is below down to the list of a version's resources; `undefined` for other paths. Throws 404 for a known group's unknown version. */
 export function answerDiscovery(request: ApiRequest, types: readonly ResourceType[]): ApiResponse | undefined {
+  if (request.path === "/") return jsonAnswer({ paths: rootPaths(types) });
   const segments = request.path.split("/").filter((segment) => segment !== "");
   const [root, first, second] = segments;
   if (root === "api") {
@@ -30,6 +31,25 @@ export function answerDiscovery(request: ApiRequest, types: readonly ResourceTyp
   if (second === undefined) return jsonAnswer({ kind: "APIGroup", apiVersion: "v1", ...groupJson(group) });
   if (!group.versions.some((one) => one.version === second)) throw unknownResource();
   return versionAnswer(first, second, types);
+}
+
+const fixedPaths = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"];
+const otherPaths = [
+  "/healthz",
+  "/livez",
+  "/metrics",
+  "/openapi/v2",
+  "/openapi/v3",
+  "/openid/v1/jwks",
+  "/readyz",
+  "/version",
+];
+
+/** What the root says there is. */
+function rootPaths(types: readonly ResourceType[]): string[] {
+  const groups = types.filter((type) => type.group !== "");
+  const paths = groups.flatMap((type) => [`/apis/${type.group}`, `/apis/${apiVersionOf(type)}`]);
+  return [...new Set([...fixedPaths, ...paths.sort(), ...otherPaths])];
 }
 
 function answerCoreRoot(request: ApiRequest, types: readonly ResourceType[]): ApiResponse {

@@ -22,7 +22,7 @@ import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
 import { subdomainFaults } from "./names.js";
 import { asObject, asString } from "./read.js";
 import type { Shape } from "./shape.js";
-import { carryOver, copyPaths } from "./subresources.js";
+import { carryOver, copyPaths, writePart } from "./subresources.js";
 
 /** What discovery says of a resource. */
 export interface NativeResource {
@@ -133,8 +133,10 @@ export class NativeType implements ResourceType {
   prepareForUpdate(object: JsonObject, old: JsonObject, context: WriteContext): void {
     const { subresource } = context;
     const written = this.#behaviour.subresourceFields?.[subresource];
+    const rewrite = this.#behaviour.subresourceWrites?.[subresource];
     if (subresource === "status") carryOver(object, old, "status");
     else if (written !== undefined) copyPaths(object, old, written);
+    else if (rewrite !== undefined) writePart(object, old, rewrite);
     else if (this.#hasStatus) setOrDelete(object, "status", old);
     if (this.#behaviour.generation === true) this.#raiseGeneration(object, old);
     this.#behaviour.prepare?.(object, old, context);
@@ -153,10 +155,10 @@ export class NativeType implements ResourceType {
     return faults.causes;
   }
 
-  validateUpdate(object: JsonObject, old: JsonObject): StatusCause[] {
+  validateUpdate(object: JsonObject, old: JsonObject, context: WriteContext): StatusCause[] {
     const faults = new Faults();
     validateMetadataUpdate(object, old, faults);
-    this.#behaviour.validateUpdate?.(object, old, faults);
+    this.#behaviour.validateUpdate?.(object, old, faults, context);
     this.#validate(object, faults);
     return faults.causes;
   }

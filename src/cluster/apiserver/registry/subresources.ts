@@ -27,6 +27,23 @@ export function copyPaths(object: JsonObject, old: JsonObject, paths: readonly (
   Object.assign(object, result);
 }
 
+/** A write to a part of the old object; `rewrite` changes a copy of it. */
+export function writePart(
+  object: JsonObject,
+  old: JsonObject,
+  rewrite: (result: JsonObject, sent: JsonObject) => void,
+): void {
+  const result = cloneObject(old);
+  for (const path of [
+    ["metadata", "resourceVersion"],
+    ["metadata", "managedFields"],
+  ])
+    setAt(result, path, at(object, ...path));
+  rewrite(result, cloneObject(object));
+  for (const field of Object.keys(object)) delete object[field];
+  Object.assign(object, result);
+}
+
 function setAt(object: JsonObject, path: readonly string[], value: Json | undefined): void {
   let parent = object;
   for (const field of path.slice(0, -1))
