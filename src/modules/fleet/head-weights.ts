@@ -173,7 +173,8 @@ function obstacleOf(
   isUrl: boolean,
 ): { readonly reason: string; readonly message: string } | undefined {
   if (row === undefined) return { reason: "NotDelivered", message: "the MLService has not been delivered yet" };
-  const ready = readyConditionIn(row.status);
+  // Pods of an earlier generation answer while an update rolls: they keep the traffic.
+  const ready = readyConditionIn(row.status, "Answering") ?? readyConditionIn(row.status);
   if (url === undefined)
     return {
       reason: row.applied ? "NoAddress" : "NotApplied",

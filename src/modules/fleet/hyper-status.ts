@@ -116,9 +116,10 @@ function readiness(
   return { type: "Ready", status: "True", reason: "Ready", message };
 }
 
-/** The Ready condition inside a raw member status. */
+/** A condition inside a raw member status, Ready unless another is asked for. */
 export function readyConditionIn(
   status: JsonObject | undefined,
+  wanted = "Ready",
 ): { readonly status: string; readonly message: string } | undefined {
   const list = status?.["conditions"];
   if (!Array.isArray(list)) return undefined;
@@ -129,7 +130,7 @@ export function readyConditionIn(
     const text = typeof message === "string" && message !== "" ? message : typeof reason === "string" ? reason : "";
     return [{ type, status: value, message: text }];
   });
-  return findCondition(conditions, "Ready");
+  return findCondition(conditions, wanted);
 }
 
 function listed(items: readonly string[]): string {
