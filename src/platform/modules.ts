@@ -33,7 +33,12 @@ export async function createModules(surroundings: ModuleSurroundings): Promise<M
     clock,
     log: log.with({ part: "gateway" }),
     supervise: {
-      command: [process.execPath, programFile("bin", "argosy.mjs"), "gateway", "--directory", layout.gateway],
+      command: [
+        process.execPath,
+        programFile("dist", "src", "dataplane", "gateway", "main.js"),
+        "--directory",
+        layout.gateway,
+      ],
     },
   });
   const planOf = (cluster: string): ClusterPlan | undefined => plans.find((plan) => plan.name === cluster);

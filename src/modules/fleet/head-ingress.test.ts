@@ -395,6 +395,29 @@ test("an Ingress of class argosy leads to ready pods, by host and path, and foll
   );
   expect(status.status?.loadBalancer?.ingress?.[0]?.ip).toBe("127.0.0.1");
 
+  const ports = [{ name: "http", port: 80, targetPort: 8080 }];
+  await client
+    .resource(ServiceKind)
+    .create(
+      { apiVersion: "v1", kind: "Service", metadata: { name: "canary", namespace: "demo" }, spec: { ports } },
+      inDemo,
+    );
+  const canary = slice("canary", one.port, true);
+  await slices.create(
+    { ...canary, metadata: { ...canary.metadata, labels: { "kubernetes.io/service-name": "canary" } } },
+    inDemo,
+  );
+  const annotate = (weights: string): Promise<unknown> =>
+    client
+      .resource(IngressKind)
+      .patch("digits", "merge", { metadata: { annotations: { [ARGOSY.weights]: weights } } }, inDemo);
+  await annotate('{"digits":80,"canary":20}');
+  const shares = () =>
+    gateway.driver.lastState?.routes[0]?.backends.map((report) => `${report.name} ${report.weight} ${report.share}`);
+  await eventually(shares, (value) => value?.join() === "digits 80 0.8,canary 20 0.2", "the canary has its share");
+  await annotate('{"digits":"most"}');
+  await eventually(shares, (value) => value?.join() === "digits 1 1", "bad weights are ignored");
+
   await ingress("thief", "/");
   await eventually(
     () => client.resource(EventKind).list(inDemo),
@@ -404,6 +427,8 @@ test("an Ingress of class argosy leads to ready pods, by host and path, and foll
       ),
     "the conflict is told",
   );
+  const events = await client.resource(EventKind).list(inDemo);
+  expect(events.items.some((event) => event.message?.includes("annotation argosy.dev/weights is ignored"))).toBe(true);
   await client.resource(IngressKind).delete("digits", inDemo);
   await client.resource(IngressKind).delete("thief", inDemo);
   await eventually(

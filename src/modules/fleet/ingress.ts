@@ -23,6 +23,7 @@ import {
   type Service,
   ServiceKind,
 } from "../../kernel/kinds/index.js";
+import { isObject } from "../../kernel/schema/index.js";
 import { derivedFrom } from "./derived.js";
 import { GatewayWriter } from "./gateway-writer.js";
 import { ARGOSY } from "./names.js";
@@ -114,9 +115,8 @@ function servicesOf(ingress: Ingress): string[] {
     ingress.spec.defaultBackend,
     ...(ingress.spec.rules ?? []).flatMap((rule) => (rule.http?.paths ?? []).map((path) => path.backend)),
   ];
-  return [
-    ...new Set(backends.flatMap((backend) => (backend?.service?.name === undefined ? [] : [backend.service.name]))),
-  ];
+  const named = backends.flatMap((backend) => (backend?.service?.name === undefined ? [] : [backend.service.name]));
+  return [...new Set([...named, ...Object.keys(weightsIn(ingress).weights ?? {})])];
 }
 
 /** All routes of the cluster, and what could not become one, by the Ingress' uid. */
@@ -131,7 +131,8 @@ function compileAll(listener: ListenerInput, context: Context): Compiled {
   const routes: RouteInput[] = [];
   const faults = new Map<string, readonly string[]>();
   for (const ingress of ingressesInOrder(context)) {
-    const own: string[] = [];
+    const { fault: weightsFault } = weightsIn(ingress);
+    const own: string[] = weightsFault === undefined ? [] : [weightsFault];
     for (const route of routesOf(ingress, listener, context)) {
       const elder = owners.get(claimOf(route));
       const fault = elder === undefined ? checkRoute(route) : describeElder(route, elder);
@@ -177,7 +178,7 @@ function routesOf(ingress: Ingress, listener: ListenerInput, context: Context): 
     hosts: [host === undefined || host === "" ? "*" : host.toLowerCase()],
     path: path.path === undefined || path.path === "" ? "/" : path.path,
     exact: path.pathType === "Exact",
-    backends: [backendOf(ingress, backend, context)],
+    backends: backendsOf(ingress, backend, context),
   });
   const routes = (ingress.spec.rules ?? []).flatMap((rule, ruleIndex) => {
     const paths = rule.http?.paths ?? [];
@@ -190,6 +191,37 @@ function routesOf(ingress: Ingress, listener: ListenerInput, context: Context): 
   return defaultBackend === undefined
     ? routes
     : [...routes, make(id("default", 0), undefined, { path: "/", pathType: "Prefix" }, defaultBackend)];
+}
+
+/** One backend, or several where the annotation splits the requests to that Service. */
+function backendsOf(ingress: Ingress, backend: IngressBackend, context: Context): BackendInput[] {
+  const { weights } = weightsIn(ingress);
+  const { service } = backend;
+  if (service === undefined || weights === undefined || !Object.hasOwn(weights, service.name))
+    return [backendOf(ingress, backend, context)];
+  return Object.entries(weights).map(([name, weight]) => ({
+    ...backendOf(ingress, { service: { ...service, name } }, context),
+    weight,
+  }));
+}
+
+/** The weights of the annotation, or what is wrong with it. */
+function weightsIn(ingress: Ingress): { readonly weights?: Readonly<Record<string, number>>; readonly fault?: string } {
+  const text = ingress.metadata.annotations?.[ARGOSY.weights];
+  if (text === undefined) return {};
+  const fault = `annotation ${ARGOSY.weights} is ignored: it must be JSON like {"service-a":90,"service-b":10} with whole numbers from 0 to 1000000`;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (!isObject(value)) return { fault };
+    const weights: Record<string, number> = {};
+    for (const [name, weight] of Object.entries(value)) {
+      if (typeof weight !== "number" || !Number.isInteger(weight) || weight < 0 || weight > 1_000_000) return { fault };
+      weights[name] = weight;
+    }
+    return { weights };
+  } catch {
+    return { fault };
+  }
 }
 
 function backendOf(ingress: Ingress, backend: IngressBackend, context: Context): BackendInput {

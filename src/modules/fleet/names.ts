@@ -37,6 +37,8 @@ export const ARGOSY = {
   ingressWeight: "argosy.dev/ingress-weight",
   /** Annotation of an Ingress: path that the gateway asks every pod for, twice a second. */
   healthPath: "argosy.dev/health-path",
+  /** Annotation of an Ingress: JSON, Service name to whole weight; where a rule's Service is among them, its requests are split over all. */
+  weights: "argosy.dev/weights",
 } as const;
 
 const SPACE_PREFIX = "karmada-es-";

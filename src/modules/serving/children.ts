@@ -13,6 +13,8 @@ export const RELEASE_LABEL = "tensorstack.dev/mlservice-release";
 const COMPONENT_LABEL = "tensorstack.dev/mlservice-component";
 /** Weights of an Ingress' backends: JSON, Service name → whole number; 0 and absent get no traffic. */
 export const WEIGHTS_ANNOTATION = "argosy.dev/weights";
+/** Path of an Ingress that the gateway asks every pod for, so that a frozen one gets no more requests; any answer below 500 is alive. */
+const HEALTH_ANNOTATION = "argosy.dev/health-path";
 /** SHA-256 of the release as it was when its pods' template was made. */
 export const RELEASE_HASH_ANNOTATION = "argosy.dev/release-hash";
 /** The pod template as it was made (runtimes change lazily). */
@@ -117,7 +119,10 @@ export function ingressOf(
   weights: Readonly<Record<string, number>>,
 ): ApplyObject {
   const names = Object.keys(weights);
-  const annotations: Record<string, string> = names.length > 1 ? { [WEIGHTS_ANNOTATION]: JSON.stringify(weights) } : {};
+  const annotations: Record<string, string> = {
+    [HEALTH_ANNOTATION]: "/v2/health/ready",
+    ...(names.length > 1 ? { [WEIGHTS_ANNOTATION]: JSON.stringify(weights) } : {}),
+  };
   const backend: JsonObject = { service: { name: names[0] ?? "", port: { name: "http" } } };
   return {
     metadata: metadataOf(service, name, { [SERVICE_LABEL]: service.metadata.name }, annotations),
