@@ -70,12 +70,20 @@ function retryAfterMs(response: TransportResponse): number | undefined {
     : undefined;
 }
 
+const brokenCodes: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
+
+function isBrokenConnection(error: unknown): boolean {
+  return error instanceof Error && "code" in error && brokenCodes.has(error.code);
+}
+
 /** What a failed exchange is thrown as: the caller's abort reason, an ApiError as it is, anything else as unavailable. */
 function translate(error: unknown, signal: AbortSignal | undefined, about: string): Error {
   if (signal?.aborted === true) return abortReason(signal);
   if (error instanceof ApiError) return error;
   return new UnavailableError(`${about} failed: ${messageOf(error)}`, { cause: error });
 }
+
+type Outcome = { readonly body: string } | { readonly waitMs: number };
 
 /** Stands between typed calls and a transport. */
 export function createExchange(transport: Transport, clock: Clock, userAgent: string): Exchange {
@@ -97,23 +105,32 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
     signal,
   });
 
-  const text = async (method: string, path: string, options: ExchangeOptions = {}): Promise<string> => {
+  /** One exchange: the answer, or how long to wait before the next try. */
+  const tryOnce = async (method: string, path: string, options: ExchangeOptions, attempt: number): Promise<Outcome> => {
     const about = `${method} ${path}`;
+    const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
+    try {
+      const response = await transport.request(requestOf(method, path, options, scope.signal));
+      const body = await readText(response.body, about);
+      if (response.status < 400) return { body };
+      const waitMs = attempt < maxRetries ? retryAfterMs(response) : undefined;
+      if (waitMs === undefined) throw failureFrom(response.status, body, about);
+      return { waitMs };
+    } catch (error) {
+      // A kept connection that the server closed at this very moment: reading again on a new one is safe, and enough.
+      const mayRepeat = method === "GET" && attempt === 0 && !scope.signal.aborted && isBrokenConnection(error);
+      if (mayRepeat) return { waitMs: 0 };
+      throw translate(error, scope.signal, about);
+    } finally {
+      scope.release();
+    }
+  };
+
+  const text = async (method: string, path: string, options: ExchangeOptions = {}): Promise<string> => {
     for (let attempt = 0; ; attempt += 1) {
-      const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
-      let waitMs: number | undefined;
-      try {
-        const response = await transport.request(requestOf(method, path, options, scope.signal));
-        const body = await readText(response.body, about);
-        if (response.status < 400) return body;
-        waitMs = attempt < maxRetries ? retryAfterMs(response) : undefined;
-        if (waitMs === undefined) throw failureFrom(response.status, body, about);
-      } catch (error) {
-        throw translate(error, scope.signal, about);
-      } finally {
-        scope.release();
-      }
-      await clock.sleep(waitMs, options.signal);
+      const outcome = await tryOnce(method, path, options, attempt);
+      if ("body" in outcome) return outcome.body;
+      if (outcome.waitMs > 0) await clock.sleep(outcome.waitMs, options.signal);
     }
   };
 

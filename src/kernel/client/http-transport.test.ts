@@ -240,6 +240,23 @@ test("answers that are no Status become errors with the code's reason", async ()
   http.close();
 });
 
+test("a read survives a connection that broke under it, a write does not repeat itself", async () => {
+  let calls = 0;
+  const http = createServer((request, response) => {
+    calls += 1;
+    if (calls === 1 || request.method === "POST") request.socket.destroy();
+    else response.end('{"metadata":{"resourceVersion":"1"},"items":[]}');
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const client = connect({ server: `http://127.0.0.1:${(http.address() as AddressInfo).port}` });
+
+  expect((await client.resource(NamespaceKind).list()).items).toEqual([]);
+  expect(calls).toBe(2);
+  await expect(client.json("POST", "/api/v1/namespaces", {})).rejects.toBeInstanceOf(UnavailableError);
+  expect(calls).toBe(3);
+  http.close();
+});
+
 test("waits as long as a busy server asks", async () => {
   let calls = 0;
   const { url, server: http } = await scripted(() => {
