@@ -145,7 +145,7 @@ describe("a fleet in the background", () => {
     const noYaml = await onFleet("apply", "-f", file);
     const unknownType = await onFleet("get", "depoyments");
 
-    expect(unknownField.stderr).toMatch(/bad\.yaml:5: unknown field "spec\.replcas"/);
+    expect(unknownField.stderr).toMatch(/bad\.yaml:5: unknown field "spec\.replcas"; did you mean "replicas"\?/);
     expect(unknownField.code).toBe(5);
     expect(unknownKind.stderr).toMatch(
       /bad\.yaml:2: this cluster has no kind ConfgMap in v1; did you mean ConfigMap\?/,

@@ -11,7 +11,13 @@ import { startCommand } from "./start/command.js";
 
 /** Runs the command line of this process and sets its exit code. */
 export async function runMain(words: readonly string[]): Promise<void> {
-  process.exitCode = await runCli(words, processTerminal());
+  // The clock's timers do not keep a process alive; a command that waits for one must.
+  const hold = setInterval(() => undefined, 2 ** 30);
+  try {
+    process.exitCode = await runCli(words, processTerminal());
+  } finally {
+    clearInterval(hold);
+  }
 }
 
 /** Runs one command line; never throws. Returns the exit code. */

@@ -6,7 +6,7 @@ import { systemClock } from "../kernel/clock/index.js";
 import { silentLogger } from "../kernel/log/index.js";
 import type { Layout } from "./layout.js";
 
-/** Ends what a killed or `--keep-pods` run left behind: gateway and pods with their network. Returns how many there were. */
+/** Ends what a killed or `--keep-pods` run left behind: gateway and pods with their network. Returns how many processes there were. */
 export async function stopRemains(layout: Layout): Promise<number> {
   let ended = 0;
   const gateway = await runningGateway(layout.gateway);
@@ -24,21 +24,15 @@ export async function stopRemains(layout: Layout): Promise<number> {
   for (const dataDir of nodes) {
     const runtime = processRuntime({ dataDir, clock: systemClock, log: silentLogger, isolation, network });
     await runtime.start();
-    ended += runtime.pods().length;
-    for (const pod of runtime.pods()) {
-      for (const { podUid, name, attempt, state } of runtime.containers(pod.uid)) {
-        if (state !== "exited") {
-          await runtime.stopContainer({ podUid, name, attempt }, stopGraceMs);
-        }
-      }
-    }
+    ended += runtime
+      .pods()
+      .flatMap((pod) => runtime.containers(pod.uid))
+      .filter(({ state }) => state !== "exited").length;
     await runtime.close({ keepPods: false });
   }
   await network.close({ keepPods: false });
   return ended;
 }
-
-const stopGraceMs = 2000;
 
 async function nodeFolders(layout: Layout): Promise<string[]> {
   const clusters = await namesIn(join(layout.root, "clusters"));

@@ -3,16 +3,13 @@ export type EndRequest = "stop" | "leave";
 
 const meanings = { SIGINT: "stop", SIGTERM: "stop", SIGUSR2: "leave" } as const;
 
-/** Resolves at SIGINT, SIGTERM (stop) or SIGUSR2 (leave) and keeps the process alive until then; a second signal ends it at once. */
+/** Resolves at SIGINT, SIGTERM (stop) or SIGUSR2 (leave); a second signal ends it at once. */
 export function untilSignal(): Promise<EndRequest> {
   return new Promise((resolve) => {
-    // An open promise does not keep the process alive; a timer does.
-    const hold = setInterval(() => undefined, 2 ** 30);
     const names = ["SIGINT", "SIGTERM", "SIGUSR2"] as const;
     const handlers = names.map((name) => ({
       name,
       handle: (): void => {
-        clearInterval(hold);
         for (const handler of handlers) {
           process.removeListener(handler.name, handler.handle);
           process.once(handler.name, () => process.exit(130));

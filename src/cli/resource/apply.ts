@@ -1,3 +1,4 @@
+import type { ApiClient } from "../../kernel/client/types.js";
 import { ApiError, InputError } from "../../kernel/errors/index.js";
 import { apiVersionOf, parseApiVersion } from "../../kernel/kinds/object.js";
 import { didYouMean } from "../../kernel/schema/index.js";
@@ -7,6 +8,7 @@ import type { Terminal } from "../output/terminal.js";
 import type { Session } from "../session.js";
 import { discover, type ServedResource } from "./discovery.js";
 import { resourceName, resourcePath } from "./path.js";
+import { suggestField } from "./suggestion.js";
 
 export interface ApplyOptions {
   readonly files: readonly string[];
@@ -56,7 +58,7 @@ async function applyObject(session: Session, object: ManifestObject, options: Ap
     const what = before === undefined ? "created" : versionOf(before) === versionOf(after) ? "unchanged" : "configured";
     return `${resourceName(resource, object.name)} ${what}${options.dryRun === true ? " (dry run)" : ""}`;
   } catch (error) {
-    throw located(error, object);
+    throw await located(error, object, session.client);
   }
 }
 
@@ -91,26 +93,29 @@ export function resolveManifest(
   };
 }
 
-/** Puts file and line of each faulty field before the server's words. */
-export function located(error: unknown, manifest: ManifestObject): unknown {
+/** Puts file and line of each faulty field before the server's words; unknown fields get a suggestion. */
+export async function located(error: unknown, manifest: ManifestObject, client: ApiClient): Promise<unknown> {
   if (!(error instanceof ApiError)) {
     return error;
   }
-  const causes = error.status.details?.causes ?? [];
-  const fields =
-    causes.length > 0
-      ? causes.map((cause) => ({ field: cause.field, message: `${cause.field}: ${cause.message}` }))
-      : unknownFields(error.message);
-  const lines = fields.map(({ field, message }) => `${manifest.locate(field)}: ${message}`);
+  const { group, version } = parseApiVersion(manifest.apiVersion);
+  const lines: string[] = [];
+  for (const field of unknownFields(error.message)) {
+    const hint = await suggestField(client, { group, version, kind: manifest.kind }, field);
+    lines.push(`${manifest.locate(field)}: unknown field "${field}"${hint}`);
+  }
+  for (const cause of lines.length > 0 ? [] : (error.status.details?.causes ?? [])) {
+    lines.push(`${manifest.locate(cause.field)}: ${cause.field}: ${cause.message}`);
+  }
   const text = lines.length > 0 ? lines.join("\n") : `${manifest.locate("")}: ${error.message}`;
   return new ApiError({ ...error.status, message: text }, { cause: error });
 }
 
-function unknownFields(message: string): { field: string; message: string }[] {
-  return [...message.matchAll(/unknown field "([^"]+)"([^,]*)/g)].map(([, field = "", rest = ""]) => ({
-    field,
-    message: `unknown field "${field}"${rest}`,
-  }));
+/** Unknown fields as strict decoding (`unknown field "spec.x"`) and server-side apply (`.spec.x: field not declared in schema`) report them. */
+function unknownFields(message: string): string[] {
+  const quoted = [...message.matchAll(/unknown field "([^"]+)"/g)].map(([, field = ""]) => field);
+  const undeclared = [...message.matchAll(/\.([^\s:]+): field not declared in schema/g)].map(([, field = ""]) => field);
+  return [...quoted, ...undeclared];
 }
 
 function absent(error: unknown): undefined {

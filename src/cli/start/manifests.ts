@@ -38,7 +38,7 @@ export async function applyObjects(client: ApiClient, objects: readonly Manifest
         headers: { "content-type": "application/apply-patch+yaml" },
       });
     } catch (error) {
-      throw located(error, object);
+      throw await located(error, object, client);
     }
   }
 }

@@ -65,7 +65,7 @@ export interface NodeAgent {
   readonly name: string;
   /** Adopts what runs, registers the node, begins to make pods true. */
   start(): Promise<void>;
-  /** With `keepPods` containers go on and the next agent adopts them; otherwise everything of the node ends here (the API is left as it is). */
+  /** With `keepPods` containers go on and the next agent adopts them; otherwise they end, and the next agent starts them anew (the API is left as it is). */
   close(options: { readonly keepPods: boolean }): Promise<void>;
 }
 

@@ -67,13 +67,16 @@ class BridgeNetwork implements PodNetwork {
   }
 
   async detach(podUid: string): Promise<void> {
+    await this.#removeNamespace(podUid);
+    await this.#leases.release(podUid);
+  }
+
+  async #removeNamespace(podUid: string): Promise<void> {
     this.#attached.delete(podUid);
     const name = this.#namespaceName(podUid);
-    if (existsSync(join(namespaceFolder, name))) {
-      await runCommand(requireProgram("ip"), ["link", "del", this.#linkName(podUid)]);
-      await runIp([`netns del ${name}`]);
-    }
-    await this.#leases.release(podUid);
+    if (!existsSync(join(namespaceFolder, name))) return;
+    await runCommand(requireProgram("ip"), ["link", "del", this.#linkName(podUid)]);
+    await runIp([`netns del ${name}`]);
   }
 
   async claimRange(cidr: string): Promise<void> {
@@ -84,7 +87,8 @@ class BridgeNetwork implements PodNetwork {
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {
     if (options.keepPods) return;
-    for (const podUid of this.#leases.pods()) await this.detach(podUid);
+    // Leases stay: a pod that is started again has the address that its record names.
+    for (const podUid of this.#leases.pods()) await this.#removeNamespace(podUid);
     for (const cidr of this.#ranges)
       await runCommand(requireProgram("ip"), ["route", "del", "local", cidr, "dev", "lo"]);
     await runCommand(requireProgram("ip"), ["link", "del", this.#bridge]);
@@ -116,7 +120,7 @@ class BridgeNetwork implements PodNetwork {
     const link = this.#linkName(podUid);
     if (existsSync(namespacePath)) {
       if (existsSync(`/sys/class/net/${link}`)) return { ip, namespacePath };
-      await runIp([`netns del ${name}`]);
+      await removeNamespace(name, link);
     }
     await runIp([
       `netns add ${name}`,
@@ -159,8 +163,7 @@ class BridgeNetwork implements PodNetwork {
     const prefix = `${this.#bridge}-`;
     for (const name of await namespaceNames()) {
       if (!name.startsWith(prefix) || this.#leases.get(name.slice(prefix.length)) !== undefined) continue;
-      await runCommand(requireProgram("ip"), ["link", "del", this.#linkName(name.slice(prefix.length))]);
-      await runIp([`netns del ${name}`]);
+      await removeNamespace(name, this.#linkName(name.slice(prefix.length)));
     }
   }
 
@@ -202,12 +205,13 @@ async function masqueradeWithIptables(iptables: string, subnet: string, bridge: 
 
 /** Runs lines of `ip`, all or an error; inside a named namespace where one is given. */
 async function runIp(lines: readonly string[], namespace?: string): Promise<void> {
-  const ip = requireProgram("ip");
-  const netns = lines.filter((line) => line.startsWith("netns "));
-  for (const line of netns) await check(ip, line.split(" "));
-  const rest = lines.filter((line) => !line.startsWith("netns "));
-  if (rest.length === 0) return;
-  await check(ip, [...(namespace === undefined ? [] : ["-n", namespace]), "-batch", "-"], `${rest.join("\n")}\n`);
+  const where = namespace === undefined ? [] : ["-n", namespace];
+  await check(requireProgram("ip"), [...where, "-batch", "-"], `${lines.join("\n")}\n`);
+}
+
+/** Removes a pod's link and namespace; either may be gone already. */
+async function removeNamespace(name: string, link: string): Promise<void> {
+  await runCommand(requireProgram("ip"), ["-force", "-batch", "-"], `link del ${link}\nnetns del ${name}\n`);
 }
 
 async function check(ip: string, args: readonly string[], input?: string): Promise<void> {

@@ -54,6 +54,8 @@ export interface ProcessRuntimeOptions {
 const safetyPollMs = 10_000;
 const startTimeoutMs = 60_000;
 const killWaitMs = 10_000;
+/** How long containers may take to end when the agent goes and takes them along. */
+const closeGraceMs = 2_000;
 
 /**
  * Runs containers as processes of this machine that outlive this one: each under a keeper script that records its exit.
@@ -229,7 +231,11 @@ class ProcessRuntime implements PodRuntime {
   usage(ref: ContainerRef): ResourceUsage | undefined {
     const attempt = this.#attempts.get(containerIdOf(ref));
     if (attempt === undefined || attempt.saved.state !== "running") return undefined;
-    return this.#launcher.usage(attempt.saved) ?? usageOf(processTree(attempt.init?.pid ?? 0));
+    const counted = this.#launcher.usage(attempt.saved);
+    if (counted?.cpuNanos !== undefined && counted.memoryBytes !== undefined) {
+      return { memoryBytes: counted.memoryBytes, cpuNanos: counted.cpuNanos };
+    }
+    return { ...usageOf(processTree(attempt.init?.pid ?? 0)), ...counted };
   }
 
   onChange(handler: (podUid: string) => void): () => void {
@@ -248,12 +254,17 @@ class ProcessRuntime implements PodRuntime {
   async close(options: { readonly keepPods: boolean }): Promise<void> {
     this.#poll?.cancel();
     this.#memoryWatch?.close();
-    if (!options.keepPods) for (const uid of [...this.#pods.keys()]) await this.removePod(uid);
+    if (!options.keepPods) {
+      // Records and logs stay, as on a machine that was switched off: the next start reports the exits and starts anew.
+      const running = [...this.#attempts.values()].filter((attempt) => attempt.saved.state !== "exited");
+      await Promise.all(running.map((attempt) => this.stopContainer(attempt.saved, closeGraceMs)));
+    }
     this.#watcher?.close();
     for (const attempt of this.#attempts.values()) {
       attempt.log.unwatch();
       this.#save(attempt);
     }
+    if (!options.keepPods) this.#launcher.removeBaseCgroup();
     this.#handlers.clear();
   }
 
@@ -309,7 +320,8 @@ class ProcessRuntime implements PodRuntime {
       this.#lostKeeper(attempt, path("exit"), started?.text);
       return;
     }
-    if (attempt.saved.state === "starting" && started?.text === "ok") {
+    // Without knowing its first process, a container could only be killed, not stopped.
+    if (attempt.saved.state === "starting" && started?.text === "ok" && attempt.init !== undefined) {
       this.#update(attempt, { state: "running", startedAtMs: started.timeMs });
     }
   }
