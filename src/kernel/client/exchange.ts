@@ -83,18 +83,13 @@ function translate(error: unknown, signal: AbortSignal | undefined, about: strin
   return new UnavailableError(`${about} failed: ${messageOf(error)}`, { cause: error });
 }
 
-type Outcome = { readonly body: string } | { readonly waitMs: number };
-
-/** Stands between typed calls and a transport. */
-export function createExchange(transport: Transport, clock: Clock, userAgent: string): Exchange {
-  const requestOf = (
-    method: string,
-    path: string,
-    options: ExchangeOptions,
-    signal: AbortSignal,
-  ): TransportRequest => ({
-    method,
-    path,
+function requestOf(
+  line: { readonly method: string; readonly path: string; readonly signal: AbortSignal },
+  options: ExchangeOptions,
+  userAgent: string,
+): TransportRequest {
+  return {
+    ...line,
     headers: {
       accept: "application/json",
       "user-agent": userAgent,
@@ -102,15 +97,19 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
       ...options.headers,
     },
     ...(options.body === undefined ? {} : { body: options.body }),
-    signal,
-  });
+  };
+}
 
+type Outcome = { readonly body: string } | { readonly waitMs: number };
+
+/** Stands between typed calls and a transport. */
+export function createExchange(transport: Transport, clock: Clock, userAgent: string): Exchange {
   /** One exchange: the answer, or how long to wait before the next try. */
   const tryOnce = async (method: string, path: string, options: ExchangeOptions, attempt: number): Promise<Outcome> => {
     const about = `${method} ${path}`;
     const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
     try {
-      const response = await transport.request(requestOf(method, path, options, scope.signal));
+      const response = await transport.request(requestOf({ method, path, signal: scope.signal }, options, userAgent));
       const body = await readText(response.body, about);
       if (response.status < 400) return { body };
       const waitMs = attempt < maxRetries ? retryAfterMs(response) : undefined;
@@ -144,7 +143,9 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
       const about = `GET ${path}`;
       const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
       try {
-        const response = await transport.request(requestOf("GET", path, options, scope.signal));
+        const response = await transport.request(
+          requestOf({ method: "GET", path, signal: scope.signal }, options, userAgent),
+        );
         if (response.status >= 400) throw failureFrom(response.status, await readText(response.body, about), about);
         scope.stopTimer();
         return guardStream(response.body, scope, about);
