@@ -8,7 +8,7 @@ import { cronJobController } from "./cronjob/cronjob.controller.js";
 import { daemonSetController } from "./daemonset/daemonset.controller.js";
 import { deploymentController } from "./deployment/deployment.controller.js";
 import { disruptionController } from "./disruption/index.js";
-import { garbageCollector } from "./garbage/index.js";
+import { garbageCollector, podGarbageCollector } from "./garbage/index.js";
 import { jobController } from "./job/job.controller.js";
 import { namespaceController } from "./namespace/index.js";
 import { nodeLifecycleController } from "./node/node-lifecycle.controller.js";
@@ -42,6 +42,7 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
     clusterRoleAggregation(),
     eventCleaner(),
     garbageCollector(),
+    podGarbageCollector(),
     endpointSliceController(),
     disruptionController(),
     nodeLifecycleController(),

@@ -3,3 +3,4 @@
  * finalizers. May use: kernel client, control, kinds; the namespace room's discovery.
  */
 export { garbageCollector } from "./garbage.controller.js";
+export { podGarbageCollector } from "./pod-garbage.controller.js";
