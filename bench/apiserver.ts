@@ -5,7 +5,7 @@
  * client counts take turns; figures are medians. Run: `node dist/bench/apiserver.js [--seconds 3] [--rounds 3] [--driver NAME]`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
@@ -24,6 +24,8 @@ interface Address {
 
 interface CreateSample {
   readonly perSecond: number;
+  /** User and system time of the server's process. */
+  readonly serverCpuMicros: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
 }
@@ -193,6 +195,7 @@ function getRequest(address: Address, path: string): string {
 async function createLoad(address: Address, clients: number, seconds: number): Promise<CreateSample> {
   const connections = await Promise.all(Array.from({ length: clients }, () => Connection.open(address)));
   const latencies: number[] = [];
+  const cpuBefore = cpuMicrosOf(address.pid);
   const start = performance.now();
   const end = start + seconds * 1000;
   await Promise.all(
@@ -207,10 +210,23 @@ async function createLoad(address: Address, clients: number, seconds: number): P
     }),
   );
   const elapsed = (performance.now() - start) / 1000;
+  const cpu = cpuMicrosOf(address.pid) - cpuBefore;
   for (const connection of connections) connection.close();
   latencies.sort((a, b) => a - b);
   const at = (share: number): number => round(latencies[Math.floor(latencies.length * share)] ?? 0, 2);
-  return { perSecond: Math.round(latencies.length / elapsed), p50Ms: at(0.5), p99Ms: at(0.99) };
+  return {
+    perSecond: Math.round(latencies.length / elapsed),
+    serverCpuMicros: round(cpu / latencies.length, 0),
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+  };
+}
+
+/** utime and stime of a process (proc(5)), in ticks of 10 ms. */
+function cpuMicrosOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
 /** A whole list and one in pages of 500, of 10,000 objects in a namespace of their own. */
