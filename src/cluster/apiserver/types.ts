@@ -115,6 +115,8 @@ export interface WriteContext {
   readonly now: string;
   readonly user: UserInfo;
   readonly subresource: string;
+  /** Tells the client something about an object that is accepted (a `Warning` header). */
+  readonly warn?: (message: string) => void;
 }
 
 /**

@@ -16,10 +16,10 @@ export type {
 } from "./builder.js";
 export { Field, s } from "./builder.js";
 export { applyDefaults } from "./defaults.js";
-export { cloneJson, cloneObject, equalJson, isObject, member, setMember, toJson, toJsonObject } from "./json.js";
+export { cloneJson, cloneObject, equalJson, isObject, setMember, toJson, toJsonObject } from "./json.js";
 export { compilePattern } from "./pattern.js";
 export type { PruneOptions } from "./prune.js";
 export { knownNames, prune } from "./prune.js";
-export { didYouMean, editDistance } from "./suggest.js";
+export { didYouMean } from "./suggest.js";
 export type { Schema } from "./types.js";
 export { quoteValue, validateSchema } from "./validate.js";

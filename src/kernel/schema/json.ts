@@ -52,11 +52,6 @@ export function setMember(object: JsonObject, key: string, value: Json): void {
   else object[key] = value;
 }
 
-/** Own member of an object, never one of its prototype. */
-export function member(object: JsonObject, key: string): Json | undefined {
-  return Object.hasOwn(object, key) ? object[key] : undefined;
-}
-
 /** Structural equality; absent and undefined members are the same, order of members does not matter. */
 export function equalJson(a: Json | undefined, b: Json | undefined): boolean {
   if (a === b) return true;

@@ -2,5 +2,4 @@
  * Merging by schema: strategic merge patch and server-side apply with its record of who owns which field. In: shapes and
  * objects. Out: merged objects. May use: the registry's shapes, failures.
  */
-export type { MergeOptions } from "./create.js";
 export { createMerge } from "./create.js";

@@ -62,6 +62,7 @@ function validateNode(schema: JsonObject, path: string, context: Context): void 
       "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
     );
   if (schema["$ref"] === undefined) validateType(schema, path, context);
+  warnOf(schema, faults);
   validatePattern(schema, path, faults);
   validateListType(schema, path, faults);
   const mapType = schema["x-kubernetes-map-type"];
@@ -78,6 +79,23 @@ function validateNode(schema: JsonObject, path: string, context: Context): void 
   else if (schema["type"] === "array") faults.required(`${path}.items`, "must be specified");
   validateLogic(schema, path, faults);
   validateDefault(schema, path, faults);
+}
+
+const formats = new Set(
+  (
+    "bsonobjectid uri email hostname ipv4 ipv6 cidr mac uuid uuid3 uuid4 uuid5 isbn isbn10 isbn13 creditcard ssn hexcolor rgbcolor " +
+    "byte password date duration date-time datetime int32 int64 float double k8s-short-name k8s-long-name"
+  ).split(" "),
+);
+
+/** Keywords that are kept and have no effect here. */
+function warnOf(schema: JsonObject, faults: Faults): void {
+  const format = asString(schema["format"]);
+  if (format !== "" && !formats.has(format)) faults.warn(`unrecognized format ${JSON.stringify(format)}`);
+  if (asList(schema["x-kubernetes-validations"]).length > 0)
+    faults.warn(
+      "x-kubernetes-validations are kept but not evaluated by this server: objects are checked by the schema alone",
+    );
 }
 
 function validateType(schema: JsonObject, path: string, { faults, root }: Context): void {

@@ -5,6 +5,12 @@ import { quoteValue } from "../../../kernel/schema/index.js";
 /** Collects the faults of an object, worded as upstream words them (`field.Error`). Paths look like `spec.ports[0].name`. */
 export class Faults {
   readonly causes: StatusCause[] = [];
+  /** What is no fault but worth saying. */
+  readonly warnings: string[] = [];
+
+  warn(message: string): void {
+    if (!this.warnings.includes(message)) this.warnings.push(message);
+  }
 
   required(field: string, detail = ""): void {
     this.#add("FieldValueRequired", field, detail === "" ? "Required value" : `Required value: ${detail}`);

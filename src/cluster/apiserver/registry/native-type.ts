@@ -149,9 +149,10 @@ export class NativeType implements ResourceType {
     metadata["generation"] = sameBody(object, old) ? generation : generation + 1;
   }
 
-  validateCreate(object: JsonObject): StatusCause[] {
+  validateCreate(object: JsonObject, context: WriteContext): StatusCause[] {
     const faults = new Faults();
     this.#validate(object, faults);
+    for (const warning of faults.warnings) context.warn?.(warning);
     return faults.causes;
   }
 
@@ -160,6 +161,7 @@ export class NativeType implements ResourceType {
     validateMetadataUpdate(object, old, faults);
     this.#behaviour.validateUpdate?.(object, old, faults, context);
     this.#validate(object, faults);
+    for (const warning of faults.warnings) context.warn?.(warning);
     return faults.causes;
   }
 

@@ -57,7 +57,8 @@ async function createOnce(
     throw failure(500, "", "resourceVersion should not be set on objects to be created");
   }
   claimMetadata(metadata, machinery.random.uuid(), now);
-  const context = { now, user: call.user, subresource: call.info.subresource };
+  const warn = (message: string): void => void call.warnings.push(message);
+  const context = { now, user: call.user, subresource: call.info.subresource, warn };
   type.prepareForCreate(object, context);
   const causes = await type.validateCreate(object, context);
   if (causes.length > 0) throw invalid(type, name, causes);

@@ -60,7 +60,8 @@ export async function updateObject(
   placeInNamespace(object, namespaceOf(call));
   checkVersion(call, object, current);
   carryMetadata(call, object, old);
-  const context = { now, user: call.user, subresource: call.info.subresource };
+  const warn = (message: string): void => void call.warnings.push(message);
+  const context = { now, user: call.user, subresource: call.info.subresource, warn };
   type.prepareForUpdate(object, old, context);
   const admission = admissionRequest(call, { operation: "UPDATE", object, old, dryRun: options.dryRun });
   await mutate(machinery, admission);
