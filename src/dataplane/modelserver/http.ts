@@ -14,19 +14,54 @@ export interface Answer {
 
 const decoders = { gzip: promisify(gunzip), "x-gzip": promisify(gunzip), deflate: promisify(inflate) } as const;
 
-/** Reads a body of at most `limit` bytes, before and after its content coding. Throws 413, 415 or 400. */
-export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+/** What one request holds of the memory for bodies. */
+export interface BodyCharge {
+  /** Throws 503 when the bodies of all requests would be too much. */
+  take(bytes: number): void;
+  /** Gives everything back; may be called once. */
+  close(): void;
+}
+
+/** Bounds the bodies of all requests that are being worked on, so that many large ones cannot take the process down. */
+export function createBodyBudget(limit: number): () => BodyCharge {
+  let used = 0;
+  return () => {
+    let own = 0;
+    return {
+      take(bytes) {
+        if (used + bytes > limit) {
+          const headers = { "retry-after": "1", connection: "close" };
+          throw new RequestError(503, `requests with ${used} bytes of body are being worked on`, headers);
+        }
+        own += bytes;
+        used += bytes;
+      },
+      close() {
+        used -= own;
+      },
+    };
+  };
+}
+
+/** Reads a body of at most `limit` bytes, before and after its content coding. Throws 413, 415, 400, or 503 when the charge refuses. */
+export function readBody(request: IncomingMessage, limit: number, charge?: BodyCharge): Promise<Buffer> {
   const declared = Number(request.headers["content-length"] ?? 0);
   if (declared > limit) return Promise.reject(tooLarge(limit));
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    const refuse = (error: unknown): void => {
+      request.removeAllListeners("data");
+      request.pause();
+      reject(error);
+    };
     request.on("data", (chunk: Buffer) => {
       size += chunk.length;
-      if (size > limit) {
-        request.removeAllListeners("data");
-        request.pause();
-        return reject(tooLarge(limit));
+      if (size > limit) return refuse(tooLarge(limit));
+      try {
+        charge?.take(chunk.length);
+      } catch (error) {
+        return refuse(error);
       }
       chunks.push(chunk);
     });
@@ -35,7 +70,12 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
       const body = chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
       const coding = request.headers["content-encoding"];
       if (coding === undefined) return resolve(body);
-      decode(body, coding.trim().toLowerCase(), limit).then(resolve, reject);
+      decode(body, coding.trim().toLowerCase(), limit)
+        .then((decoded) => {
+          charge?.take(decoded.length);
+          return decoded;
+        })
+        .then(resolve, reject);
     });
     request.on("error", () => reject(new RequestError(400, "the body was cut short")));
   });

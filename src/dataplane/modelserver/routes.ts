@@ -4,7 +4,7 @@ import { messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { parseJson } from "./exact-json.js";
 import { ModelError, RequestError } from "./failures.js";
-import type { Answer } from "./http.js";
+import type { Answer, BodyCharge } from "./http.js";
 import { errorAnswer, jsonAnswer, readBody, refuseAmbiguous, sendAnswer } from "./http.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { Repository, ServedModel } from "./repository.js";
@@ -18,6 +18,8 @@ export interface RouteOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly maxBodyBytes: number;
+  /** Opens a charge on the memory for bodies. */
+  readonly chargeBody: () => BodyCharge;
   /** `undefined` when the server may get requests, otherwise why not. */
   readonly notReady: () => string | undefined;
   /** Whether models may be loaded and unloaded by request. */
@@ -267,16 +269,17 @@ async function predict(request: IncomingMessage, options: RouteOptions, wanted: 
 
 async function counted(
   request: IncomingMessage,
-  { repository, metrics, clock, maxBodyBytes }: RouteOptions,
+  { repository, metrics, clock, maxBodyBytes, chargeBody }: RouteOptions,
   { name, version }: Wanted,
   answer: (model: ServedModel, body: Buffer) => Promise<Answer>,
 ): Promise<Answer> {
   const model = repository.find(name, version);
   const type = request.headers["content-type"];
+  const charge = chargeBody();
   try {
     if (type?.toLowerCase().startsWith("application/cloudevents") === true)
       throw new RequestError(415, "structured CloudEvents are not offered; send application/json");
-    const body = await readBody(request, maxBodyBytes);
+    const body = await readBody(request, maxBodyBytes, charge);
     const started = clock.monotonicMs();
     const result = await answer(model, body);
     metrics.inference(model.name, model.version, (clock.monotonicMs() - started) / 1000);
@@ -284,5 +287,7 @@ async function counted(
   } catch (error) {
     metrics.failure(model.name, model.version);
     throw error;
+  } finally {
+    charge.close();
   }
 }

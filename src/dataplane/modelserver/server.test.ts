@@ -3,12 +3,16 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import type { OnnxType } from "../../kernel/onnx/index.js";
 import { encodeOnnxModel } from "../../kernel/onnx/index.js";
+import { createBodyBudget } from "./http.js";
 import { ModelError, type ModelServer, type ModelServerOptions, runModelServer } from "./index.js";
+import { readPredictRequest } from "./v1.js";
+import { readInferRequest } from "./v2.js";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -279,6 +283,98 @@ test("bodies are bounded, also after decompression", async () => {
   expect((await call(server, "/v2/models/m/infer", request, { "content-encoding": "gzip" })).status).toBe(400);
   expect((await call(server, "/v2/models/m/infer", request, { "content-encoding": "br" })).status).toBe(415);
   expect((await call(server, "/v2/models/m/infer", request)).status).toBe(200);
+});
+
+test("bodies of all requests together are bounded", async () => {
+  const charge = createBodyBudget(100);
+  const [first, second] = [charge(), charge()];
+  first.take(80);
+
+  expect(() => second.take(30)).toThrow("requests with 80 bytes of body are being worked on");
+  first.close();
+  expect(() => second.take(90)).not.toThrow();
+});
+
+test("whatever a request says, it is answered or refused, never a fault of the server", async () => {
+  const model = {
+    name: "m",
+    version: "1",
+    inputs: [
+      { name: "a", datatype: "INT64", shape: [-1, 2] },
+      { name: "b", datatype: "BYTES", shape: [-1] },
+    ],
+    outputs: [{ name: "y", datatype: "FP32", shape: [-1] }],
+  } as const;
+  const word = fc.constantFrom(
+    "a",
+    "b",
+    "INT64",
+    "BYTES",
+    "inputs",
+    "name",
+    "shape",
+    "datatype",
+    "data",
+    "outputs",
+    "id",
+    "parameters",
+    "binary_data_size",
+    "y",
+    "instances",
+  );
+  const value = fc.letrec<{ any: unknown; input: unknown; request: unknown }>((tie) => ({
+    any: fc.oneof(
+      { maxDepth: 3 },
+      word,
+      fc.integer(),
+      fc.double(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.array(tie("any"), { maxLength: 4 }),
+      fc.dictionary(word, tie("any"), { maxKeys: 4 }),
+    ),
+    input: fc.record({
+      name: word,
+      datatype: word,
+      shape: fc.oneof(fc.array(fc.integer({ min: -1, max: 3 }), { maxLength: 3 }), tie("any")),
+      data: tie("any"),
+      parameters: fc.option(tie("any"), { nil: undefined }),
+    }),
+    request: fc.record(
+      {
+        inputs: fc.oneof(fc.array(tie("input"), { maxLength: 3 }), tie("any")),
+        outputs: fc.option(tie("any"), { nil: undefined }),
+        id: fc.option(tie("any"), { nil: undefined }),
+        instances: fc.option(tie("any"), { nil: undefined }),
+      },
+      { requiredKeys: ["inputs"] },
+    ),
+  })).request;
+
+  fc.assert(
+    fc.property(
+      value,
+      fc.option(fc.string(), { nil: undefined }),
+      fc.uint8Array({ maxLength: 20 }),
+      (request, header, tail) => {
+        const head = Buffer.from(JSON.stringify(request));
+        const body = Buffer.concat([head, tail]);
+        for (const attempt of [
+          () => readInferRequest(head, undefined, model),
+          () => readInferRequest(body, String(head.length), model),
+          () => readInferRequest(body, header, model),
+          () => readPredictRequest(head, model),
+        ]) {
+          try {
+            attempt();
+          } catch (error) {
+            expect(error).toMatchObject({ status: 400 });
+          }
+        }
+      },
+    ),
+    { numRuns: 1000 },
+  );
 });
 
 test.each([

@@ -5,6 +5,7 @@ import type { Clock } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { ModelError } from "./failures.js";
+import { type BodyCharge, createBodyBudget } from "./http.js";
 import { createMetrics } from "./metrics.js";
 import type { ModelSource, Repository } from "./repository.js";
 import { createRepository } from "./repository.js";
@@ -20,7 +21,7 @@ export interface ModelServerOptions {
   readonly port: number;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Largest body in bytes, also after decompression; default 64 MiB. */
+  /** Largest body in bytes, also after decompression; default 64 MiB. All requests at once may hold twice that. */
   readonly maxBodyBytes?: number;
   /** Most rows of a shared run for models whose configuration does not say; default 64. 1 switches sharing off. */
   readonly maxBatchRows?: number;
@@ -55,6 +56,8 @@ export async function runModelServer(options: ModelServerOptions): Promise<Model
   return server;
 }
 
+const DEFAULT_BODY_BYTES = 64 * 2 ** 20;
+
 class NodeModelServer implements ModelServer {
   readonly #options: ModelServerOptions;
   readonly #http = createServer({
@@ -65,6 +68,7 @@ class NodeModelServer implements ModelServer {
     requireHostHeader: false,
   });
   readonly #metrics = createMetrics();
+  readonly #chargeBody: () => BodyCharge;
   #repository: Repository;
   /** Why requests should not come; `undefined` when they may. */
   #notReady: string | undefined = "the model is still being fetched";
@@ -74,6 +78,7 @@ class NodeModelServer implements ModelServer {
 
   constructor(options: ModelServerOptions) {
     this.#options = options;
+    this.#chargeBody = createBodyBudget(2 * (options.maxBodyBytes ?? DEFAULT_BODY_BYTES));
     this.#repository = this.#open({ name: "", folder: "" }, false);
   }
 
@@ -126,13 +131,14 @@ class NodeModelServer implements ModelServer {
       threads = 1,
       maxBatchRows = 64,
       maxWaiting = 1024,
-      maxBodyBytes = 64 * 2 ** 20,
+      maxBodyBytes = DEFAULT_BODY_BYTES,
       version = "0.1.0",
     } = this.#options;
     const metrics = this.#metrics;
     const repository = createRepository({ source, threads, maxBatchRows, maxWaiting, metrics, clock, log });
     const routes = createRoutes({
       ...{ repository, metrics, clock, log, maxBodyBytes, repositoryApi, version },
+      chargeBody: this.#chargeBody,
       notReady: () => (this.#draining ? "the server is shutting down" : this.#notReady),
       draining: () => this.#draining,
     });
