@@ -1,13 +1,16 @@
 /** One piece of a filter; `text` is as it stands in the filter. */
 export interface Token {
-  readonly kind: "name" | "text" | "number" | "operator" | "open" | "close" | "comma" | "end" | "other";
+  readonly kind: "name" | "expression" | "text" | "number" | "operator" | "open" | "close" | "comma" | "end" | "other";
   readonly text: string;
   readonly start: number;
 }
 
 const PART = String.raw`(?:[\p{L}\p{N}_]+|${"`[^`]*`"}|"[^"]*"|'[^']*')`;
+const NAME = String.raw`(?:[\p{L}_][\p{L}\p{N}_]*|${"`[^`]*`"}|"[^"]*"(?=\.))(?:\.${PART})*`;
 const PATTERNS: readonly (readonly [Token["kind"], RegExp])[] = [
-  ["name", new RegExp(String.raw`(?:[\p{L}_][\p{L}\p{N}_]*|${"`[^`]*`"}|"[^"]*"(?=\.))(?:\.${PART})*`, "yu")],
+  // Keys with such characters must be quoted; unquoted they are arithmetic, which filters do not have.
+  ["expression", new RegExp(String.raw`${NAME}(?:[-+*/%](?:${NAME}|[\p{N}.]+))+`, "yu")],
+  ["name", new RegExp(NAME, "yu")],
   ["text", /'(?:[^']|'')*'|"(?:[^"]|"")*"/y],
   ["number", /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\p{L}\p{N}_])/uy],
   ["operator", /!=|<>|<=|>=|==|=|<|>/y],

@@ -125,7 +125,7 @@ describe("filters that are none", () => {
   test.each([
     ["metrics.acc", "Invalid clause(s) in filter string: 'metrics.acc'"],
     ["metrics.acc >", "Invalid clause(s) in filter string: 'metrics.acc', '>'"],
-    ["metrics.acc > 'x'", "Expected numeric value type for metric. Found x"],
+    ["metrics.acc > 'x'", "Expected numeric value type for metric. Found 'x'"],
     ["params.a = 1", "Expected a quoted string value for parameter (e.g. 'my-value'). Got value 1"],
     [
       "params.a = adam",
@@ -150,6 +150,10 @@ describe("filters that are none", () => {
     ["dataset.foo = 'x'", "Invalid dataset key 'foo' specified. Valid keys are '{'name', 'digest', 'context'}'"],
     ["metrics.a BETWEEN 1 AND 2", "Invalid clause(s) in filter string: 'metrics.a', 'BETWEEN', '1', '2'"],
     ["params.a > '1'", "Invalid comparator '>' for parameter 'a'. Use one of ['=', '!=', 'LIKE', 'ILIKE']."],
+    ["tags.a-b = 'x'", "Invalid comparison clause. Expected 'Identifier' found 'tags.a-b'"],
+    ["run_id IN 'x'", "Invalid clause(s) in filter string: 'run_id', 'IN', ''x''"],
+    ["metrics.a = NULL", "Expected numeric value type for metric. Found NULL"],
+    ["status = 1", "Expected a quoted string value for attributes. Got value 1"],
     ["  ", "Invalid filter '  '. Could not be parsed."],
   ])("%s", async (filter, message) => {
     const answer = await tracking.send("runs/search", { experiment_ids: ["0"], filter });

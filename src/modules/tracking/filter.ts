@@ -1,5 +1,6 @@
 import { invalid } from "./errors.js";
 import { isWord, type Token, tokenize, unquote } from "./filter-tokens.js";
+import { toPythonQuoted } from "./python-text.js";
 
 /** What the left side of a comparison names. */
 export type EntityType = "metric" | "parameter" | "tag" | "attribute" | "dataset";
@@ -21,6 +22,7 @@ export type Comparator =
   | ">="
   | "LIKE"
   | "ILIKE"
+  | "NOT LIKE"
   | "IN"
   | "NOT IN"
   | "IS NULL"
@@ -49,6 +51,8 @@ type RawValue =
 
 interface RawComparison {
   readonly left: string;
+  /** The left side is arithmetic, which is refused, but after what is no clause at all. */
+  readonly isExpression: boolean;
   readonly comparator: Comparator;
   readonly right: RawValue | undefined;
 }
@@ -61,7 +65,7 @@ export function parseFilter(filter: string | undefined, rules: SearchRules): Com
   const end = tokens.findIndex((token) => token.kind === "end");
   if (end >= 0 && end < tokens.length - 1) {
     throw invalid(
-      `Search filter contained multiple expression ${JSON.stringify(filter)}. Provide AND-ed expression list.`,
+      `Search filter contained multiple expression ${toPythonQuoted(filter)}. Provide AND-ed expression list.`,
     );
   }
   return readComparisons(filter, tokens, rules).map((raw) => checkComparison(raw, rules));
@@ -92,7 +96,7 @@ function readComparisons(filter: string, tokens: readonly Token[], rules: Search
   return found;
 }
 
-const WORDS = new Set(["AND", "OR", "NOT", "IN", "IS", "LIKE", "ILIKE", "BETWEEN", "NULL"]);
+const WORDS = new Set(["AND", "OR", "NOT", "IN", "IS", "LIKE", "ILIKE", "BETWEEN", "NULL", "TRUE", "FALSE"]);
 
 function readComparison(
   filter: string,
@@ -101,14 +105,20 @@ function readComparison(
 ): { raw: RawComparison; next: number } | undefined {
   const left = tokens[at];
   const isName = left?.kind === "name" && !WORDS.has(left.text.toUpperCase());
-  if (left === undefined || !(isName || (left.kind === "text" && left.text.startsWith('"')))) return undefined;
+  const isExpression = left?.kind === "expression";
+  if (left === undefined || !(isName || isExpression || (left.kind === "text" && left.text.startsWith('"'))))
+    return undefined;
   const operator = readOperator(tokens, at + 1);
   if (operator === undefined) return undefined;
   const { comparator, next } = operator;
-  if (comparator === "IS NULL" || comparator === "IS NOT NULL")
-    return { raw: { left: left.text, comparator, right: undefined }, next };
+  if (comparator === "IS NULL" || comparator === "IS NOT NULL") {
+    if (isExpression) return undefined;
+    return { raw: { left: left.text, isExpression, comparator, right: undefined }, next };
+  }
   const value = readValue(filter, tokens, next);
-  return value && { raw: { left: left.text, comparator, right: value.value }, next: value.next };
+  const takesList = comparator === "IN" || comparator === "NOT IN";
+  if (takesList && value?.value.kind !== "list") return undefined;
+  return value && { raw: { left: left.text, isExpression, comparator, right: value.value }, next: value.next };
 }
 
 const SYMBOLS: Readonly<Record<string, Comparator>> = {
@@ -131,6 +141,7 @@ function readOperator(tokens: readonly Token[], at: number): { comparator: Compa
   if (isWord(first, "LIKE")) return { comparator: "LIKE", next: at + 1 };
   if (isWord(first, "ILIKE")) return { comparator: "ILIKE", next: at + 1 };
   if (isWord(first, "IN")) return { comparator: "IN", next: at + 1 };
+  if (isWord(first, "NOT") && isWord(second, "LIKE")) return { comparator: "NOT LIKE", next: at + 2 };
   if (isWord(first, "NOT") && isWord(second, "IN")) return { comparator: "NOT IN", next: at + 2 };
   if (isWord(first, "IS") && isWord(second, "NULL")) return { comparator: "IS NULL", next: at + 2 };
   if (isWord(first, "IS") && isWord(second, "NOT") && isWord(third, "NULL"))
@@ -150,7 +161,9 @@ function readValue(
     const text = sourceOf(filter, tokens, at, close + 1);
     return { value: { kind: "list", items: tokens.slice(at + 1, close), text }, next: close + 1 };
   }
-  if (token.kind === "text" || token.kind === "number" || token.kind === "name") {
+  if (isWord(token, "NULL")) return { value: { kind: "number", text: token.text }, next: at + 1 };
+  const isKeyword = token.kind === "name" && WORDS.has(token.text.toUpperCase());
+  if (token.kind === "text" || token.kind === "number" || (token.kind === "name" && !isKeyword)) {
     return { value: { kind: token.kind, text: token.text }, next: at + 1 };
   }
   return undefined;
@@ -194,6 +207,7 @@ export function parseIdentifier(
 const DATASET_KEYS = ["name", "digest", "context"];
 
 function checkComparison(raw: RawComparison, rules: SearchRules): Comparison {
+  if (raw.isExpression) throw invalid(`Invalid comparison clause. Expected 'Identifier' found '${raw.left}'`);
   const { type, key } = parseIdentifier(raw.left, rules, rules.attributes);
   const { comparator, right } = raw;
   if (right !== undefined) return { type, key, comparator, value: checkValue({ type, key }, right, rules) };
@@ -203,34 +217,37 @@ function checkComparison(raw: RawComparison, rules: SearchRules): Comparison {
   return { type, key, comparator, value: undefined };
 }
 
-function checkValue(
-  { type, key }: { type: EntityType; key: string },
-  right: RawValue,
-  rules: SearchRules,
-): string | number | readonly string[] {
-  const found = right.kind === "text" ? unquote(right.text) : right.text;
-  if (type === "metric") {
-    if (right.kind !== "number") throw invalid(`Expected numeric value type for metric. Found ${found}`);
-    return Number(right.text);
-  }
+type Side = Pick<Comparison, "type" | "key">;
+
+function checkValue(left: Side, right: RawValue, rules: SearchRules): string | number | readonly string[] {
+  const { type, key } = left;
+  if (type === "metric") return readNumber(right, "Expected numeric value type for metric.");
   if (type === "attribute" && rules.numericAttributes.includes(key)) {
-    if (right.kind === "list") throw refusedList(rules);
-    if (right.kind !== "number")
-      throw invalid(`Expected numeric value type for numeric attribute: ${key}. Found ${right.text}`);
-    return Number(right.text);
+    return readNumber(right, `Expected numeric value type for numeric attribute: ${key}.`);
   }
-  if (right.kind === "list") {
-    if (type === "attribute" && !rules.listAttributes.includes(key)) throw refusedList(rules);
-    if (type === "attribute" || type === "dataset") return readList(right);
-  }
+  if (right.kind === "list" && type === "attribute" && !rules.listAttributes.includes(key)) throw refusedList(rules);
+  if (right.kind === "list" && (type === "attribute" || type === "dataset")) return readList(right);
   if (right.kind === "name") {
     const why = `string value ${right.text}. Use either single or double quotes.`;
     throw invalid(`Parameter value is either not quoted or unidentified quote types used for ${why}`);
   }
-  if (right.kind !== "text") {
-    throw invalid(`Expected a quoted string value for ${type} (e.g. 'my-value'). Got value ${right.text}`);
-  }
-  return found;
+  if (right.kind !== "text")
+    throw invalid(`Expected a quoted string value for ${EXPECTED[type]}. Got value ${right.text}`);
+  return unquote(right.text);
+}
+
+const EXPECTED: Readonly<Record<EntityType, string>> = {
+  metric: "metric",
+  parameter: "parameter (e.g. 'my-value')",
+  tag: "tag (e.g. 'my-value')",
+  attribute: "attributes",
+  dataset: "dataset attributes",
+};
+
+function readNumber(right: RawValue, expected: string): number {
+  const number = right.kind === "number" ? Number(right.text) : Number.NaN;
+  if (Number.isNaN(number)) throw invalid(`${expected} Found ${right.text}`);
+  return number;
 }
 
 function refusedList(rules: SearchRules): Error {

@@ -38,6 +38,8 @@ export function compareSql(
       return sql<boolean>`${column} LIKE ${value}`;
     case "ILIKE":
       return sql<boolean>`lower(${column}) LIKE lower(${value})`;
+    case "NOT LIKE":
+      return sql<boolean>`${column} NOT LIKE ${value}`;
     case "IN":
       return sql<boolean>`${column} IN (${listOf(value)})`;
     case "NOT IN":

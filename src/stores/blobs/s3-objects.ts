@@ -45,8 +45,12 @@ function objectAnswer(read: BlobRead, query: URLSearchParams): S3Answer {
 
 function objectHeaders(info: BlobInfo, query: URLSearchParams): Record<string, string> {
   const disposition = query.get("response-content-disposition");
+  const contentType = query.get("response-content-type") ?? info.contentType;
+  if (/[^\x20-\x7e]/.test(`${disposition ?? ""}${contentType}`)) {
+    throw new S3Error(400, "InvalidArgument", "the headers that are asked for must be plain ASCII");
+  }
   return {
-    "content-type": query.get("response-content-type") ?? info.contentType,
+    "content-type": contentType,
     "last-modified": new Date(info.modifiedMs).toUTCString(),
     etag: `"${info.etag}"`,
     "accept-ranges": "bytes",
