@@ -151,8 +151,9 @@ test(`${memberCount} simulated members converge on a HyperMLService`, async () =
     spec: { workloads: [{ clusters: [...members.keys()], manifests }] },
   });
 
-  const tookMs = await clock.runUntil(async () => {
-    const { status } = await services.get("digits", { namespace });
+  const informer = hub.informers.informer(HyperMLServiceKind);
+  const tookMs = await clock.runUntil(() => {
+    const { status } = informer.get({ namespace, name: "digits" }) ?? {};
     return findCondition(status?.conditions, "Ready")?.status === "True";
   }, 300_000);
 
