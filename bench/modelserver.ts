@@ -62,6 +62,7 @@ interface Subject {
   readonly name: string;
   readonly port: number;
   readonly process: ChildProcess;
+  readonly startedAt: number;
 }
 
 interface Round {
@@ -150,16 +151,21 @@ async function measure(subject: Subject, concurrency: number): Promise<Round> {
   };
 }
 
-async function waitReady(subject: Subject): Promise<void> {
-  for (let attempt = 0; attempt < 300; attempt++) {
+/** Resolves with the milliseconds from spawn to ready. */
+async function waitReady(subject: Subject): Promise<number> {
+  for (let attempt = 0; attempt < 3000; attempt++) {
     const ready = await fetch(`http://127.0.0.1:${subject.port}/v2/health/ready`).then(
       (answer) => answer.ok,
       () => false,
     );
-    if (ready) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    if (ready) return Math.round(performance.now() - subject.startedAt);
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
   throw new Error(`${subject.name} did not become ready`);
+}
+
+function residentMiB(pid: number): number {
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024);
 }
 
 /** A Python with what the server needs, or why there is none. */
@@ -202,6 +208,7 @@ async function main(): Promise<void> {
   const start = (name: string, port: number, command: string, args: string[]): Subject => ({
     name,
     port,
+    startedAt: performance.now(),
     process: spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] }),
   });
   const argosy = (batch: number, port: number): string[] => [
@@ -215,17 +222,23 @@ async function main(): Promise<void> {
     "--max-batch-rows",
     String(batch),
   ];
-  const subjects = [
-    start("argosy", 18_501, process.execPath, argosy(64, 18_501)),
-    start("argosy without batching", 18_502, process.execPath, argosy(1, 18_502)),
+  const plans: [string, number, string, string[]][] = [
+    ["argosy", 18_501, process.execPath, argosy(64, 18_501)],
+    ["argosy without batching", 18_502, process.execPath, argosy(1, 18_502)],
   ];
   const python = preparePython();
   if ("python" in python) {
     writeFileSync(join(folder, "server.py"), PYTHON_SERVER);
-    subjects.push(start("fastapi", 18_503, python.python, [join(folder, "server.py"), model, "18503"]));
+    plans.push(["fastapi", 18_503, python.python, [join(folder, "server.py"), model, "18503"]]);
   }
+  const subjects: Subject[] = [];
+  const startMs: Record<string, number> = {};
   try {
-    for (const subject of subjects) await waitReady(subject);
+    for (const [name, port, command, args] of plans) {
+      const subject = start(name, port, command, args);
+      subjects.push(subject);
+      startMs[name] = await waitReady(subject);
+    }
     await compareAnswers(subjects);
     const results: Record<string, Round[]> = {};
     for (let round = 0; round < rounds; round++) {
@@ -238,12 +251,17 @@ async function main(): Promise<void> {
         }
       }
     }
-    process.stdout.write(`${JSON.stringify(summarise(results, python), null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...summarise(results, python), startMs, residentMiB: memoryOf(subjects) }, null, 2)}\n`,
+    );
   } finally {
     for (const subject of subjects) subject.process.kill("SIGTERM");
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+const memoryOf = (subjects: readonly Subject[]): Record<string, number> =>
+  Object.fromEntries(subjects.map((subject) => [subject.name, residentMiB(subject.process.pid ?? 0)]));
 
 /** Every subject must say the same before anything is timed. */
 async function compareAnswers(subjects: readonly Subject[]): Promise<void> {
