@@ -15,6 +15,8 @@ export type AnyResponse = ServerResponse | Http2ServerResponse;
 
 const nothing = new Uint8Array();
 const maxOneWriteBytes = 16 * 1024;
+/** Whoever sends more than this gets a closed connection. */
+const maxDroppedBytes = 64 * 1024 * 1024;
 
 /** Serves one exchange: reads the body, asks `handle`, writes the answer as fast as the client takes it. Never rejects. */
 export async function serve(
@@ -59,7 +61,11 @@ export class LazyAbort {
 }
 
 /** The request line of a socket's request, with its body. */
-export function toApiRequest(request: AnyRequest, body: Uint8Array, gone: { readonly signal: AbortSignal }): ApiRequest {
+export function toApiRequest(
+  request: AnyRequest,
+  body: Uint8Array,
+  gone: { readonly signal: AbortSignal },
+): ApiRequest {
   const target = request.url ?? "/";
   const mark = target.indexOf("?");
   const { headers, repeated } = headersOf(request);
@@ -122,24 +128,22 @@ function readSubject(socket: object): Subject | "none" {
   return { commonName, organizations: organizations.filter((item): item is string => typeof item === "string") };
 }
 
-/** The whole body; `undefined` when it is larger than a resource may be. */
+/** The whole body; `undefined` when it is larger than a resource may be. What is too much is read and dropped: a client that still sends would not see the answer. */
 async function readBody(request: AnyRequest): Promise<Uint8Array | undefined> {
-  if (Number(request.headers["content-length"] ?? 0) > maxBodyBytes) return undefined;
   if (request.method === "GET" && request.headers["content-length"] === undefined) return nothing;
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
+    let chunks: Buffer[] = [];
     let size = 0;
     request.on("data", (chunk: Buffer) => {
       size += chunk.byteLength;
-      if (size > maxBodyBytes) {
-        request.removeAllListeners("data");
-        request.resume();
-        resolve(undefined);
-        return;
-      }
-      chunks.push(chunk);
+      if (size <= maxBodyBytes) chunks.push(chunk);
+      else chunks = [];
+      if (size > maxDroppedBytes) resolve(undefined);
     });
-    request.once("end", () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+    request.once("end", () => {
+      if (size > maxBodyBytes) resolve(undefined);
+      else resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks));
+    });
     request.once("error", reject);
     request.once("aborted", () => reject(new DOMException("the client went away", "AbortError")));
   });

@@ -32,6 +32,9 @@ import { bytesResponse, compressed, failureResponse, jsonResponse, outcomeRespon
 /** Bodies above this are refused with 413 (upstream's limit for resources). */
 export const maxBodyBytes = 3 * 1024 * 1024;
 
+/** Single checks by the names under which probes and people ask for them. */
+const healthChecks = new Set(["ping", "log", "etcd", "informer-sync", "shutdown"]);
+
 /** Everything that the request line passes through. */
 export interface LineParts extends Machinery {
   readonly auth: Pick<Auth, "authentication" | "authorizer">;
@@ -173,8 +176,9 @@ class RequestLine implements Line {
 
   #answerHealth(request: ApiRequest): ApiResponse | undefined {
     if (!/^\/(healthz|livez|readyz)(\/[a-z0-9-]+)*$/.test(request.path)) return undefined;
-    const isFine = request.path.startsWith("/livez") || this.#parts.isReady();
-    const name = request.path.split("/")[1] ?? "";
+    const [, name = "", check] = request.path.split("/");
+    if (check !== undefined && !healthChecks.has(check)) return undefined;
+    const isFine = name === "livez" || this.#parts.isReady();
     if (!isFine) return textResponse(500, `[-]${name} failed: the server is starting or shutting down\n`);
     const isVerbose = request.query.has("verbose");
     return textResponse(200, isVerbose ? `[+]ping ok\n[+]journal ok\n${name} check passed\n` : "ok");

@@ -108,7 +108,7 @@ function decodePatched(call: Call, patched: JsonObject): ReturnType<Call["type"]
 }
 
 function invalidPatch(patched: JsonObject, why: string): Error {
-  const message = `Invalid value: ${JSON.stringify(patched)}: ${why}`;
+  const message = `Invalid value: ${JSON.stringify(JSON.stringify(patched))}: ${why}`;
   return invalid({ group: "", kind: "" }, "", [{ reason: "FieldValueInvalid", field: "patch", message }]);
 }
 
