@@ -1,6 +1,8 @@
 import type { BackendTable, RouteTable } from "./table.js";
 import type { UpstreamPool } from "./upstream.js";
 
+/** Failed attempts in a row after which an address is out of use, when no single one is proof. */
+const EJECT_AFTER = 3;
 const LATENCY_BOUNDS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000];
 
 /** Counters of one backend of one route since the process began. */
@@ -62,6 +64,12 @@ export class Endpoint {
     this.reason = reason;
     this.pool.dropIdle();
     this.wake();
+  }
+
+  /** A failed attempt: takes the address out of use at once, or after several in a row. */
+  blame(reason: string, isDecisive: boolean, nowMs: number): void {
+    this.consecutiveFailures++;
+    if (isDecisive || this.consecutiveFailures >= EJECT_AFTER) this.eject(reason, nowMs);
   }
 
   admit(nowMs: number): void {

@@ -6,6 +6,17 @@ import type { RequestHead, ResponseHead } from "./head.js";
 /** No endpoint tried yet; shared, so that the usual request allocates nothing for it. */
 export const NONE_TRIED: readonly Endpoint[] = [];
 
+/** How an attempt failed before the backend's answer began. */
+export interface Failure {
+  readonly kind: "connect" | "closed" | "silent" | "timeout" | "malformed";
+  readonly detail: string;
+}
+
+/** Whether another attempt can do no harm: nothing was sent, or nothing was answered and sending twice is allowed. */
+export function mayRepeat(failure: Failure, isRepeatable: boolean): boolean {
+  return failure.kind === "connect" || ((failure.kind === "closed" || failure.kind === "silent") && isRepeatable);
+}
+
 /** Methods that may be sent twice (RFC 9110 9.2.2). */
 export function isIdempotent(method: string): boolean {
   switch (method) {
@@ -71,6 +82,14 @@ function forwardedLines(head: RequestHead, client: ClientConnection, route: Rout
   }
   const lines = `X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Host: ${host}\r\nX-Forwarded-Proto: ${proto}\r\n`;
   return prefix === "" ? lines : `${lines}X-Forwarded-Prefix: ${prefix}\r\n`;
+}
+
+/** What another gateway's own answer says of the attempt: whether its backends saw the request; undefined for answers of backends. */
+export function refusalOf(answer: ResponseHead): Failure | undefined {
+  const detail = `the gateway there answered ${answer.status} ${answer.fields.gatewayReason}`;
+  if (answer.fields.gatewayReason === "NoHealthyBackend" || answer.fields.gatewayReason === "NoRoute")
+    return { kind: "connect", detail };
+  return answer.fields.gatewayReason === "BackendFailed" ? { kind: "closed", detail } : undefined;
 }
 
 /** Why no backend of the route can be used, backend by backend. */

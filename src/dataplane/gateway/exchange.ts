@@ -2,9 +2,12 @@ import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import {
   describeUnavailable,
+  type Failure,
   frameAnswer,
   isIdempotent,
+  mayRepeat,
   NONE_TRIED,
+  refusalOf,
   renderAnswerHead,
   renderRequestHead,
 } from "./exchange-text.js";
@@ -16,13 +19,6 @@ import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 const MAX_RESPONSE_HEAD = 65_536;
 // Below this, head and body go out as one string in one write; above, copying costs more than a second write.
 const JOIN_BYTES = 16_384;
-const EJECT_AFTER = 3;
-
-/** How an attempt failed before the backend's answer began. */
-interface Failure {
-  readonly kind: "connect" | "closed" | "silent" | "timeout" | "malformed";
-  readonly detail: string;
-}
 
 /** One request and its answer: chooses a backend, relays both ways, tries again where that is safe. */
 export class Exchange implements UpstreamUser {
@@ -192,6 +188,12 @@ export class Exchange implements UpstreamUser {
       this.#failed({ kind: "malformed", detail: "it switched protocols unasked, or sent chunks to HTTP/1.0" });
       return true;
     }
+    const refusal = answer.status < 404 ? undefined : refusalOf(answer);
+    this.#partial = "";
+    if (refusal !== undefined && this.#route.hasOther(this.#endpoint) && this.#canRepeat(refusal)) {
+      this.#failed(refusal);
+      return true;
+    }
     this.#answer = answer;
     this.#response = framing;
     this.#request.forget();
@@ -341,7 +343,10 @@ export class Exchange implements UpstreamUser {
     this.#dropUpstream();
     if (endpoint === undefined || backend === undefined) return;
     backend.stats.inFlight--;
-    if (!isStale) this.#blame(endpoint, backend, failure);
+    if (!isStale) {
+      backend.stats.failures++;
+      endpoint.blame(failure.detail, failure.kind === "connect", this.#client.core.clock.monotonicMs());
+    }
     if (this.#canRepeat(failure)) {
       backend.stats.retries++;
       // A kept connection that the backend had just given up says nothing about the backend: the same one is asked again.
@@ -363,17 +368,7 @@ export class Exchange implements UpstreamUser {
   #canRepeat(failure: Failure): boolean {
     const { retry } = this.#route.table;
     if (this.#request.replay === undefined || this.#attempts > retry.attempts) return false;
-    if (failure.kind === "connect") return true;
-    const isUnanswered = (failure.kind === "closed" || failure.kind === "silent") && this.#partial === "";
-    return isUnanswered && (isIdempotent(this.#head.method) || retry.nonIdempotent);
-  }
-
-  #blame(endpoint: Endpoint, backend: Backend, failure: Failure): void {
-    backend.stats.failures++;
-    endpoint.consecutiveFailures++;
-    if (failure.kind === "connect" || endpoint.consecutiveFailures >= EJECT_AFTER) {
-      endpoint.eject(failure.detail, this.#client.core.clock.monotonicMs());
-    }
+    return mayRepeat(failure, this.#partial === "" && (retry.nonIdempotent || isIdempotent(this.#head.method)));
   }
 
   #countFailure(detail: string): void {

@@ -391,6 +391,31 @@ describe("failures", () => {
     );
   });
 
+  test("behind a gateway without a backend, requests go to another gateway, POST too; without another its reason is passed on", async () => {
+    const cleanup = begin();
+    const good = await fakeBackend(cleanup, (_q, r) => r.end("good"));
+    const empty = await startGateway(cleanup, [
+      { id: "e", listener: "head", backends: [{ name: "pod", addresses: [], reason: "no ready pod" }] },
+    ]);
+    const backends = [
+      { name: "empty", addresses: [`127.0.0.1:${empty.port}`], weight: 9 },
+      { name: "good", addresses: [good.address], weight: 1 },
+    ];
+    const { port, gateway } = await startGateway(cleanup, [
+      routeTo(backends),
+      { id: "alone", listener: "head", path: "/alone", backends: backends.slice(0, 1) },
+    ]);
+
+    const alone = await ask(port, "/alone");
+    expect([alone.status, JSON.parse(alone.body).error.message]).toEqual([
+      503,
+      "no backend can take the request (pod: no ready pod)",
+    ]);
+    for (let index = 0; index < 10; index++)
+      expect((await ask(port, "/", { method: "POST", body: "x" })).body).toBe("good");
+    expect(gateway.state().routes[0]?.backends[0]).toMatchObject({ failures: 1, retries: 1 });
+  });
+
   test("no answer in time is 504; the deadline is the route's", async () => {
     const cleanup = begin();
     const silent = await fakeBackend(cleanup, () => {});

@@ -27,6 +27,8 @@ export class Fields {
   forwardedHost = "";
   forwardedProto = "";
   forwardedPrefix = "";
+  /** Reason of another gateway's own answer; empty in answers of backends. */
+  gatewayReason = "";
   /** `timeout` of a Keep-Alive field, in seconds; -1: none. */
   keepAliveSeconds = -1;
   /** Field names that Connection declares to be for this hop only. */
@@ -86,9 +88,10 @@ const RULES = new Map<string, FieldRule>([
   ["x-forwarded-host", readForwardedHost],
   ["x-forwarded-proto", readForwardedProto],
   ["x-forwarded-prefix", readForwardedPrefix],
+  ["x-argosy-gateway", readGatewayReason],
 ]);
 /** Of those, the ones that are passed on word for word; the others are dropped, or written anew. */
-const KEPT = new Set(["content-length", "transfer-encoding"]);
+const KEPT = new Set(["content-length", "transfer-encoding", "x-argosy-gateway"]);
 const RULE_LENGTHS = new Uint8Array(256);
 for (const name of RULES.keys()) RULE_LENGTHS[name.length] = 1;
 
@@ -260,6 +263,10 @@ function readForwardedHost(fields: Fields, value: string): void {
 
 function readForwardedProto(fields: Fields, value: string): void {
   fields.forwardedProto = value;
+}
+
+function readGatewayReason(fields: Fields, value: string): void {
+  fields.gatewayReason = value;
 }
 
 function readForwardedPrefix(fields: Fields, value: string): void {

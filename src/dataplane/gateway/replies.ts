@@ -34,6 +34,8 @@ export function renderReply(reply: Reply, options: { readonly close: boolean; re
     "Content-Type: application/json",
     `Content-Length: ${Buffer.byteLength(body)}`,
     "Server: argosy-gateway",
+    // Tells a gateway in front of this one that no backend spoke.
+    `X-Argosy-Gateway: ${reply.reason}`,
   ];
   if (reply.retryAfterSeconds !== undefined) lines.push(`Retry-After: ${reply.retryAfterSeconds}`);
   if (options.close) lines.push("Connection: close");
