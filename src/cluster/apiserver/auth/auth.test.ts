@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ApiClient, createClient } from "../../../kernel/client/index.js";
+import { type ApiClient, createClient, httpTransport } from "../../../kernel/client/index.js";
 import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
 import { ApiError } from "../../../kernel/errors/index.js";
+import { openAuthority } from "../../../kernel/identity/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { type ApiServer, createApiServer } from "../index.js";
@@ -330,4 +331,22 @@ test("access reviews answer as the authorizer would", async () => {
   expect(path.status["allowed"]).toBe(true);
   expect(rules.status["resourceRules"]).toContainEqual({ verbs: ["get"], apiGroups: [""], resources: ["configmaps"] });
   expect(nobody.code).toBe(422);
+});
+
+test("a client certificate of the cluster's authority is an identity; one for servers, or a stranger's, is none", async () => {
+  const { url, caPem } = await server.listen({ host: "127.0.0.1", port: 0 });
+  const stranger = await (await openAuthority({ clock: systemClock, name: "stranger" })).issueClient("alice", [
+    "system:masters",
+  ]);
+  const whoSends = async ({ certPem, keyPem }: { certPem: string; keyPem: string }) => {
+    const transport = httpTransport({ server: url, caPem, clientCertPem: certPem, clientKeyPem: keyPem });
+    const client = createClient({ transport, clock: systemClock, random: systemRandom });
+    const { message } = await refusal(client.json("GET", "/api/v1/nodes"));
+    await client.close();
+    return /User "([^"]*)"/.exec(message)?.[1];
+  };
+
+  expect(await whoSends(await server.issueClientCertificate("carol", ["devs"]))).toBe("carol");
+  expect(await whoSends(await server.issueServerCertificate(["carol"]))).toBe("system:anonymous");
+  expect(await whoSends(stranger)).toBe("system:anonymous");
 });
