@@ -1,6 +1,7 @@
 /** MLService and MLServiceRuntime (`tensorstack.dev/v1beta1`). */
-import { defineKind } from "../../kernel/kinds/define-kind.js";
+
 import type { Resource } from "../../kernel/kinds/index.js";
+import { defineKind } from "../../kernel/kinds/index.js";
 import type { Infer } from "../../kernel/schema/index.js";
 import { s } from "../../kernel/schema/index.js";
 
