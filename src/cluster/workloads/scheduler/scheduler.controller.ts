@@ -24,6 +24,7 @@ import { toJson } from "../../../kernel/schema/index.js";
 import type { Candidate, Ledger } from "../../../stores/ledger/types.js";
 import { isTerminal } from "../shared/pods.js";
 import { nodeObstacles } from "./node-filters.js";
+import { findPreemption, type Preemption, priorityOf } from "./preemption.js";
 import { podRequests } from "./requests.js";
 import { scoreNodes } from "./scores.js";
 import type { NodeView, Snapshot } from "./snapshot.js";
@@ -58,11 +59,15 @@ function addIndexes(informers: InformerSet): void {
   pods.addIndex(pendingIndex, (pod) => (isPending(pod) ? ["yes"] : []));
 }
 
+/** Everyone who waits, the most important first, then who waits longest. */
 function pendingKeys(informers: InformerSet): readonly Key[] {
   addIndexes(informers);
   return informers
     .informer(PodKind)
     .byIndex(pendingIndex, "yes")
+    .toSorted(
+      (a, b) => priorityOf(b) - priorityOf(a) || (a.metadata.creationTimestamp < b.metadata.creationTimestamp ? -1 : 1),
+    )
     .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
 }
 
@@ -104,6 +109,8 @@ interface Refusal {
   readonly pod: Pod;
   readonly message: string;
   readonly assessed: readonly Assessment[];
+  /** Where room is being made for it. */
+  readonly nominated?: string | undefined;
 }
 
 class Scheduler {
@@ -132,7 +139,11 @@ class Scheduler {
       return { view, obstacles: reason === undefined ? obstacles : [reason] };
     });
     const feasible = assessed.filter(({ obstacles }) => obstacles.length === 0).map(({ view }) => view);
-    if (feasible.length === 0) return this.#refuse({ pod, message: describeRefusal(assessed), assessed }, context);
+    if (feasible.length === 0) {
+      const preemption = findPreemption(pod, snapshot, (node) => volumes.on(node) === undefined);
+      if (preemption !== undefined) await this.#makeRoom(pod, preemption, context);
+      return this.#refuse({ pod, message: describeRefusal(assessed), assessed, nominated: preemption?.node }, context);
+    }
     const scored = scoreNodes(pod, feasible, snapshot).map((score, index) => ({
       ...score,
       node: feasible[index]?.node.metadata.name ?? "",
@@ -190,21 +201,56 @@ class Scheduler {
     return true;
   }
 
+  /** Asks lesser pods to leave. They get their time to end; the pod is looked at again when they are gone. */
+  async #makeRoom(pod: Pod, { node, victims }: Preemption, context: ReconcileContext<Pod>): Promise<void> {
+    const pods = context.cluster.client.resource(PodKind);
+    for (const victim of victims) {
+      const { namespace = "", name: victimName, uid } = victim.metadata;
+      const message = `${name}: preempting to accommodate a higher priority pod`;
+      const said = { type: "DisruptionTarget", status: "True", reason: "PreemptionByScheduler", message };
+      const conditions = withCondition(victim.status?.conditions, said, context.clock.now());
+      try {
+        await pods.updateStatus({ ...victim, status: { ...victim.status, conditions } }, { fieldManager: name });
+      } catch (error) {
+        if (isNotFound(error)) continue;
+        throw error;
+      }
+      await pods.delete(victimName, { namespace, preconditions: { uid } });
+      context.events.record(victim, "Normal", "Preempted", `Preempted by pod ${pod.metadata.uid} on node ${node}`);
+    }
+    if (victims.length === 0) return;
+    this.#options.ledger.record({
+      ...this.#decisionOn(pod),
+      topic: "preemption",
+      rule: "where it costs the least important, then the fewest pods",
+      outcome: `room is made on ${node}`,
+      winners: [{ name: pod.metadata.name, reason: `priority ${priorityOf(pod)}`, score: priorityOf(pod) }],
+      losers: victims.map((victim) => ({
+        name: victim.metadata.name,
+        reason: `priority ${priorityOf(victim)}`,
+        score: priorityOf(victim),
+      })),
+    });
+  }
+
   async #refuse(refusal: Refusal, context: ReconcileContext<Pod>): Promise<ReconcileResult> {
-    const { pod, message, assessed } = refusal;
+    const { pod, message, assessed, nominated } = refusal;
     const losers = assessed.map(
       ({ view, obstacles }): Candidate => ({ name: view.node.metadata.name, reason: obstacles.join(", ") }),
     );
     this.#options.ledger.record({ ...this.#decisionOn(pod), outcome: `not placed: ${message}`, winners: [], losers });
     const before = findCondition(pod.status?.conditions, "PodScheduled");
-    if (before?.status === "False" && before.message === message) return { requeueAfterMs: retryMs };
-    context.events.record(pod, "Warning", "FailedScheduling", message);
+    const isSaid = before?.status === "False" && before.message === message;
+    if (isSaid && pod.status?.nominatedNodeName === nominated) return { requeueAfterMs: retryMs };
+    if (!isSaid) context.events.record(pod, "Warning", "FailedScheduling", message);
     const said = { type: "PodScheduled", status: "False", reason: "Unschedulable", message };
     const conditions = withCondition(pod.status?.conditions, said, context.clock.now());
+    const { nominatedNodeName: _before, ...status } = pod.status ?? {};
+    const nomination = nominated === undefined ? {} : { nominatedNodeName: nominated };
     try {
       await context.cluster.client
         .resource(PodKind)
-        .updateStatus({ ...pod, status: { ...pod.status, conditions } }, { fieldManager: name });
+        .updateStatus({ ...pod, status: { ...status, ...nomination, conditions } }, { fieldManager: name });
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }

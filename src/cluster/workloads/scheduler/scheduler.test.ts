@@ -6,6 +6,7 @@ import {
   PersistentVolumeKind,
   type Pod,
   PodKind,
+  PriorityClassKind,
 } from "../../../kernel/kinds/index.js";
 import { type PlayCluster, startPlayCluster } from "../../../testing/play-cluster.js";
 
@@ -229,5 +230,41 @@ test("a pod goes where its volume lies, and waits for a claim that is missing", 
   expect(await refusal("v2", { volumes, nodeSelector: { zone: "west" } })).toBe(
     "0/3 nodes are available: 1 node(s) had volume node affinity conflict, 2 node(s) didn't match Pod's node affinity/selector.",
   );
+  await clear();
+});
+
+test("an important pod displaces the least that must go, and nobody where it may not", async () => {
+  const classes = play.client.resource(PriorityClassKind);
+  const make = (name: string, value: number, preemptionPolicy = "PreemptLowerPriority") =>
+    classes.create({
+      apiVersion: "scheduling.k8s.io/v1",
+      kind: "PriorityClass",
+      metadata: { name },
+      value,
+      preemptionPolicy,
+    });
+  await make("high", 1000);
+  await make("middle", 500);
+  await make("polite", 1000, "Never");
+  const on = (node: string) => ({ nodeSelector: { "kubernetes.io/hostname": node } });
+  for (const node of ["a", "b"]) await nodeOf(`low-${node}`, on(node), "3");
+  await nodeOf("middle-c", { ...on("c"), priorityClassName: "middle" }, "3");
+  await nodeOf("small-a", on("a"), "500m");
+
+  expect(await refusal("waits", { priorityClassName: "polite" }, "3")).toBe(
+    "0/3 nodes are available: 3 Insufficient cpu.",
+  );
+  await pods().delete("waits", at);
+  await play.until(async () => (await pods().find("waits", at)) === undefined);
+
+  await place("boss", { priorityClassName: "high" }, "3");
+  await play.until(async () => (await pods().get("boss", at)).spec.nodeName !== undefined);
+
+  const left = (await pods().list(at)).items.map((pod) => pod.metadata.name).toSorted((a, b) => a.localeCompare(b));
+  expect(left).toContain("middle-c");
+  expect(left).toHaveLength(4);
+  expect(left.filter((name) => name.startsWith("low"))).toHaveLength(1);
+  expect(left).toContain("small-a");
+  expect((await play.ledger.query({ kind: "Pod", name: "boss", topic: "preemption" }))[0]?.losers).toHaveLength(1);
   await clear();
 });
