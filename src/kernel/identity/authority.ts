@@ -97,11 +97,6 @@ export async function loadAuthority(directory: string, clock: Clock): Promise<Au
   return authorityFrom(caPem, { commonName, privateKey, publicKey: createPublicKey(privateKey) }, clock);
 }
 
-/** SHA-256 fingerprint of a PEM certificate. */
-export function fingerprintOfCertificate(certPem: string): string {
-  return new X509Certificate(certPem).fingerprint256;
-}
-
 /** Whether less than a third of a certificate's life is left, or it does not name all of `names`. */
 export function needsRenewal(certPem: string, nowMs: number, names: readonly string[] = []): boolean {
   const certificate = new X509Certificate(certPem);

@@ -17,13 +17,7 @@ import { serviceAccountAdmission } from "./service-account.js";
 import { serviceAllocation } from "./services.js";
 import { webhookAdmission } from "./webhooks/index.js";
 
-export {
-  BootstrapError,
-  type BootstrapOptions,
-  ensureBootstrapObjects,
-  publishApiAddress,
-  type Submit,
-} from "./bootstrap.js";
+export { ensureBootstrapObjects, publishApiAddress, type Submit } from "./bootstrap.js";
 
 export interface AdmissionOptions {
   readonly store: Store;

@@ -19,7 +19,6 @@ export { type Authentication, anonymousUser, type TokenIdentity } from "./authen
 export { bootstrapRoles } from "./bootstrap-roles.js";
 export { isPodOn, nodeNameOf } from "./node-authorizer.js";
 export { follow, lookUp } from "./objects.js";
-export { attributesOf } from "./rbac.js";
 
 export interface AuthOptions {
   readonly store: Store;

@@ -2,5 +2,5 @@
  * Namespaces that go take their content with them. In: Namespaces, discovery. Out: deletions, conditions, the finalizer's
  * end. May use: kernel client, control, kinds.
  */
-export { type Discovered, discoverResources, type ServedResource } from "./discovery.js";
+export { discoverResources } from "./discovery.js";
 export { namespaceController } from "./namespace.controller.js";
