@@ -3,6 +3,7 @@ import { Agent, request as httpsRequest } from "node:https";
 import { createServer } from "node:net";
 import { gunzipSync } from "node:zlib";
 import { afterEach, expect, test } from "vitest";
+import { httpTransport, type Transport } from "../../kernel/client/index.js";
 import { seededRandom, systemClock, virtualClock } from "../../kernel/clock/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
 import { silentLogger } from "../../kernel/log/index.js";
@@ -124,6 +125,23 @@ test("a client certificate of the cluster's CA is a user; another's is nobody", 
 
   expect(await withCertificate(server)).toBe(200);
   expect(await withCertificate(other)).toBe(403);
+});
+
+test("refused upgrades are a Status, in this process and over TLS", async () => {
+  const server = await startServer();
+  const { url } = await server.listen({ host: "127.0.0.1", port: 0 });
+  const path = "/api/v1/namespaces/default/pods/nope/exec?command=ls";
+  const outside = httpTransport({ server: url, caPem: server.caPem, token: server.adminToken });
+  const inside = server.transport(server.adminToken);
+  closers.push(
+    () => outside.close(),
+    () => inside.close(),
+  );
+  const refusal = (transport: Transport): Promise<unknown> =>
+    transport.upgrade(path, ["v5.channel.k8s.io"]).catch((error: unknown) => error);
+
+  expect(await refusal(inside)).toMatchObject({ httpCode: 404, message: 'pods "nope" not found' });
+  expect(await refusal(outside)).toMatchObject({ httpCode: 404, message: 'pods "nope" not found' });
 });
 
 test("a taken port is a typed error that names it", async () => {

@@ -1,6 +1,7 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest, failure, invalid } from "../failures.js";
-import { isObject, objectAt } from "../fields.js";
+import { objectAt } from "../fields.js";
 import { parseBody } from "../request/body.js";
 import type { ApiRequest } from "../types.js";
 import { readDryRun } from "./options.js";
@@ -68,15 +69,8 @@ function toQuery(request: ApiRequest): URLSearchParams {
   }
   const query = new URLSearchParams();
   for (const field of ["gracePeriodSeconds", "propagationPolicy", "orphanDependents"]) {
-    const member = value[field];
-    if (member === undefined || member === null) continue;
-    if (isObject(member) || Array.isArray(member))
-      throw failure(400, "BadRequest", `DeleteOptions.${field} is no plain value`);
-    if (field === "gracePeriodSeconds" && typeof member !== "number") {
-      const why = `cannot unmarshal ${typeof member} into Go struct field DeleteOptions.gracePeriodSeconds of type int64`;
-      throw failure(500, "", `json: ${why}`);
-    }
-    query.set(field, String(member));
+    const text = plainMember(value, field);
+    if (text !== undefined) query.set(field, text);
   }
   const dryRun = value["dryRun"];
   if (Array.isArray(dryRun))
@@ -85,4 +79,15 @@ function toQuery(request: ApiRequest): URLSearchParams {
     if (typeof member === "string") query.set(`preconditions.${field}`, member);
   }
   return query;
+}
+
+function plainMember(options: JsonObject, field: string): string | undefined {
+  const member = options[field];
+  if (member === undefined || member === null) return undefined;
+  if (field === "gracePeriodSeconds" && typeof member !== "number") {
+    const why = `cannot unmarshal ${typeof member} into Go struct field DeleteOptions.gracePeriodSeconds of type int64`;
+    throw failure(500, "", `json: ${why}`);
+  }
+  if (typeof member === "object") throw badRequest(`DeleteOptions.${field} is no plain value`);
+  return String(member);
 }
