@@ -15,7 +15,7 @@ import { anyOf, createRbacAuthorizer } from "./rbac.js";
 import { reviewResources } from "./reviews.js";
 
 export { deniedBy } from "./attributes.js";
-export { type Authentication, anonymousUser, type TokenIdentity } from "./authentication.js";
+export type { Authentication } from "./authentication.js";
 export { bootstrapRoles } from "./bootstrap-roles.js";
 export { isPodOn, nodeNameOf } from "./node-authorizer.js";
 export { follow, lookUp } from "./objects.js";
