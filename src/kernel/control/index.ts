@@ -6,8 +6,8 @@
 export { controllerOf, ownerReferenceTo } from "../kinds/index.js";
 export { createEventRecorder, type OwnedEventRecorder } from "./events.js";
 export { addFinalizer, removeFinalizer } from "./finalizers.js";
-export { createLeaderElection, type LeaderElection, type LeaderElectionOptions } from "./leader.js";
-export { createManager, type Manager, type ManagerOptions } from "./manager.js";
-export { createQueue, type Queue, type QueueOptions } from "./queue.js";
+export { createLeaderElection } from "./leader.js";
+export { createManager, type Manager } from "./manager.js";
+export { createQueue, type Queue } from "./queue.js";
 export { syncStatus } from "./status.js";
 export type * from "./types.js";

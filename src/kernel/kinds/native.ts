@@ -340,47 +340,75 @@ export const ValidatingWebhookConfigurationKind: Kind<ValidatingWebhookConfigura
   false,
 );
 
-export type { CustomResourceDefinitionSpec, JSONSchemaProps } from "kubernetes-types/apiextensions/v1.js";
+/** Every kind above. */
+export const nativeKinds: readonly Kind[] = [
+  PodKind,
+  NodeKind,
+  NamespaceKind,
+  ServiceKind,
+  ConfigMapKind,
+  SecretKind,
+  ServiceAccountKind,
+  EventKind,
+  EndpointsKind,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  LimitRangeKind,
+  ResourceQuotaKind,
+  ReplicationControllerKind,
+  DeploymentKind,
+  ReplicaSetKind,
+  StatefulSetKind,
+  DaemonSetKind,
+  ControllerRevisionKind,
+  JobKind,
+  CronJobKind,
+  LeaseKind,
+  EndpointSliceKind,
+  IngressKind,
+  IngressClassKind,
+  NetworkPolicyKind,
+  RoleKind,
+  RoleBindingKind,
+  ClusterRoleKind,
+  ClusterRoleBindingKind,
+  CustomResourceDefinitionKind,
+  PodDisruptionBudgetKind,
+  HorizontalPodAutoscalerKind,
+  PriorityClassKind,
+  StorageClassKind,
+  TokenReviewKind,
+  SubjectAccessReviewKind,
+  SelfSubjectAccessReviewKind,
+  CertificateSigningRequestKind,
+  MutatingWebhookConfigurationKind,
+  ValidatingWebhookConfigurationKind,
+];
+
 export type {
-  DaemonSetSpec,
   DaemonSetStatus,
-  DeploymentSpec,
   DeploymentStatus,
-  ReplicaSetSpec,
   ReplicaSetStatus,
-  StatefulSetSpec,
   StatefulSetStatus,
 } from "kubernetes-types/apps/v1.js";
-export type { JobCondition, JobSpec, JobStatus } from "kubernetes-types/batch/v1.js";
+export type { JobStatus } from "kubernetes-types/batch/v1.js";
 export type {
-  Affinity,
   Container,
-  ContainerPort,
   ContainerState,
   ContainerStatus,
-  EnvFromSource,
   EnvVar,
-  Lifecycle,
   LifecycleHandler,
   NodeCondition,
   NodeSelectorTerm,
-  NodeSpec,
   NodeStatus,
   PodCondition,
   PodSpec,
   PodStatus,
   PodTemplateSpec,
   Probe,
-  ResourceRequirements,
   ServicePort,
-  ServiceSpec,
-  ServiceStatus,
   Taint,
   Toleration,
   Volume,
-  VolumeMount,
 } from "kubernetes-types/core/v1.js";
-export type { Endpoint, EndpointPort } from "kubernetes-types/discovery/v1.js";
-export type { LabelSelector, LabelSelectorRequirement } from "kubernetes-types/meta/v1.js";
-export type { HTTPIngressPath, IngressRule, IngressSpec } from "kubernetes-types/networking/v1.js";
-export type { PolicyRule, RoleRef, Subject } from "kubernetes-types/rbac/v1.js";
+export type { LabelSelector } from "kubernetes-types/meta/v1.js";

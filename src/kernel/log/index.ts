@@ -3,5 +3,5 @@
  * handed to a `write` function. May use: clock (types), errors.
  */
 
-export { createLogger, type LogLevel, silentLogger } from "./logger.js";
-export type { LogFields, Logger } from "./types.js";
+export { createLogger, silentLogger } from "./logger.js";
+export type { Logger } from "./types.js";
