@@ -260,3 +260,23 @@ test("a namespace that is being deleted takes nothing new and goes when its fina
   expect(refused).toMatch(/^403 .*because it is being terminated/);
   expect(await statusOf(json(cluster, "GET", "/api/v1/namespaces/n"))).toMatch(/^404/);
 });
+
+test("a version that was never given out ends a watch, so that its client lists anew", async () => {
+  const cluster = await newCluster();
+  const lines = await watch(cluster, `${configMaps}?watch=1&resourceVersion=999999`);
+  await lines.ended;
+
+  expect(lines.events).toMatchObject([{ type: "ERROR", object: { code: 410 } }]);
+});
+
+test("a watch of one name sees that name only", async () => {
+  const cluster = await newCluster();
+  const lines = await watch(cluster, `${configMaps}?watch=1&fieldSelector=metadata.name%3Da`);
+  for (const name of ["a", "ab", "b"]) await json(cluster, "POST", configMaps, configMap(name));
+  const listed = await json(cluster, "GET", `${configMaps}?fieldSelector=metadata.name%3Da`);
+  await cluster.clock.settle();
+  lines.stop();
+
+  expect(shown(lines)).toEqual(["ADDED a"]);
+  expect(listed["items"]).toHaveLength(1);
+});

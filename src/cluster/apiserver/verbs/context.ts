@@ -1,7 +1,8 @@
 import type { Clock, Random } from "../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Accepted } from "../request/negotiate.js";
-import { objectKey } from "../store/index.js";
+import type { Selection } from "../request/selectors.js";
+import { listPrefix, objectKey } from "../store/index.js";
 import type {
   AdmissionPlugin,
   ApiRequest,
@@ -44,6 +45,15 @@ export interface Outcome {
 /** The namespace in keys: empty for cluster-scoped kinds, whatever the path says. */
 export function namespaceOf(call: Pick<Call, "type" | "info">): string {
   return call.type.namespaced ? call.info.namespace : "";
+}
+
+/** Where a list or watch has to look: in one place where the selectors leave but one name. */
+export function prefixFor(call: Pick<Call, "type" | "info">, selection: Selection): string {
+  const { type } = call;
+  const namespace = namespaceOf(call);
+  const { onlyName } = selection;
+  if (onlyName === undefined || type.namespaced !== (namespace !== "")) return listPrefix(type, namespace);
+  return objectKey(type, namespace, onlyName);
 }
 
 /** The key of the object that a call names. */

@@ -3,9 +3,9 @@ import { apiVersionOf, type Json, type JsonObject } from "../../../kernel/kinds/
 import { failure, notFound } from "../failures.js";
 import { type Form, formOf, itemPieces, partialMetadata, tableOf, withoutKind } from "../render/forms.js";
 import { parseSelection, type Selection } from "../request/selectors.js";
-import { encodeJson, listPrefix } from "../store/index.js";
+import { encodeJson } from "../store/index.js";
 import type { ResourceType, Stored } from "../types.js";
-import { type Call, inVersion, keyOf, type Machinery, namespaceOf, type Outcome, outcomeOf } from "./context.js";
+import { type Call, inVersion, keyOf, type Machinery, type Outcome, outcomeOf, prefixFor } from "./context.js";
 import { encodeContinue, type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
 
 /** GET of one object. */
@@ -70,14 +70,13 @@ function spliceList(type: ResourceType, page: Page): Uint8Array {
 }
 
 async function readPage(machinery: Machinery, call: Call, options: ListOptions, selection: Selection): Promise<Page> {
-  const prefix = listPrefix(call.type, namespaceOf(call));
   // Version 0 ("any will do") is answered from memory at once, whole, as upstream's watch cache does.
   const isAny = options.resourceVersion === 0 && options.continueAfter === undefined;
   const limit = isAny ? undefined : options.limit;
   try {
     return selection.isEverything
-      ? plainPage(machinery, prefix, options, limit)
-      : await selectedPage(machinery, call, { prefix, selection, limit }, options);
+      ? plainPage(machinery, prefixFor(call, selection), options, limit)
+      : await selectedPage(machinery, call, { selection, limit }, options);
   } catch (error) {
     if (error instanceof ApiError && error.httpCode === 410 && options.continueAfter !== undefined) {
       throw expiredContinue(options.continueAfter);
@@ -108,13 +107,11 @@ function plainPage(machinery: Machinery, prefix: string, options: ListOptions, l
 async function selectedPage(
   machinery: Machinery,
   call: Call,
-  what: { readonly prefix: string; readonly selection: Selection; readonly limit: number | undefined },
+  what: { readonly selection: Selection; readonly limit: number | undefined },
   options: ListOptions,
 ): Promise<Page> {
-  const { prefix, selection, limit } = what;
-  const single = selection.onlyName !== undefined && call.type.namespaced === (namespaceOf(call) !== "");
-  const within = single ? `${prefix}${call.type.namespaced ? "" : "/"}${selection.onlyName}` : prefix;
-  const found = machinery.store.list(within, position(options));
+  const { selection, limit } = what;
+  const found = machinery.store.list(prefixFor(call, selection), position(options));
   const items: Stored[] = [];
   let next: string | undefined;
   for (const stored of found.items) {

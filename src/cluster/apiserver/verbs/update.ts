@@ -62,9 +62,9 @@ export async function updateObject(
   carryMetadata(call, object, old);
   const warn = (message: string): void => void call.warnings.push(message);
   const context = { now, user: call.user, subresource: call.info.subresource, warn };
-  type.prepareForUpdate(object, old, context);
   const admission = admissionRequest(call, { operation: "UPDATE", object, old, dryRun: options.dryRun });
   await mutate(machinery, admission);
+  type.prepareForUpdate(object, old, context);
   const causes = await type.validateUpdate(object, old, context);
   if (causes.length > 0) throw invalid(type, call.info.name, causes);
   if (options.track) {

@@ -1,23 +1,26 @@
 import type { Timer } from "../../../kernel/clock/index.js";
 import { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { internalError } from "../failures.js";
+import { expired, internalError } from "../failures.js";
 import { type Form, formOf } from "../render/forms.js";
-import { bookmarkFrame, type EventType, FrameCache, formedFrame, jsonFrame, plainFrame } from "../render/frames.js";
+import {
+  bookmarkFrame,
+  type EventType,
+  type FrameCache,
+  formedFrame,
+  jsonFrame,
+  plainFrame,
+} from "../render/frames.js";
 import { ByteStream } from "../render/stream.js";
 import { parseSelection, type Selection } from "../request/selectors.js";
-import { listPrefix } from "../store/index.js";
 import { restamped } from "../store/snapshot.js";
 import type { ResourceType, Stored, StoreEvent } from "../types.js";
-import { type Call, type Machinery, namespaceOf } from "./context.js";
+import { type Call, type Machinery, prefixFor } from "./context.js";
 import { type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
 
 const bookmarkEveryMs = 60_000;
 /** A watch without a time-out of its own ends after this to twice this, so that clients spread themselves anew. */
 const defaultTimeoutSeconds = 1800;
-
-/** Shared by all watches of one server. */
-export const createFrameCache = (): FrameCache => new FrameCache();
 
 /** GET with `watch`: a stream of events, a line each. Throws what is wrong with the request; what goes wrong later is an ERROR event. */
 export function watch(machinery: Machinery & { readonly frames: FrameCache }, call: Call): AsyncIterable<Uint8Array> {
@@ -62,7 +65,7 @@ class Watch {
     this.stream = new ByteStream(() => this.#release());
     const onAbort = (): void => this.stream.end();
     call.request.signal.addEventListener("abort", onAbort, { once: true });
-    this.#start(listPrefix(call.type, namespaceOf(call)), options);
+    this.#start(prefixFor(call, selection), options);
     if (!this.stream.isEnded) this.#schedule(options);
     if (call.request.signal.aborted) this.stream.end();
   }
@@ -72,6 +75,11 @@ class Watch {
     const version = options.resourceVersion ?? 0;
     const sendsState = options.sendInitialEvents ?? version === 0;
     const from = sendsState || version === 0 ? store.revision : version;
+    if (from > store.revision) {
+      // Every version ever given out is in the journal: this one is of another one (a cluster started over, say).
+      this.#fail(expired(`too large resource version: ${from}, current: ${store.revision}`));
+      return;
+    }
     if (sendsState) this.#sendState(prefix, from, options);
     try {
       this.#subscription = store.watch(prefix, from, {
