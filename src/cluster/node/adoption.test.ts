@@ -1,19 +1,39 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { packageRoot } from "../../kernel/assets/index.js";
 import { type Draft, isConditionTrue, type Pod, PodKind } from "../../kernel/kinds/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import { findProgram } from "./commands.js";
 import { detectIsolation } from "./index.js";
 
-const canRun = detectIsolation().mode !== "none";
+/** As root both ways are tried: root's own, and a plain user's. */
+const isRoot = process.getuid?.() === 0;
+const ways = [
+  { name: "as this user", prefix: [], canRun: detectIsolation().mode !== "none" },
+  {
+    name: "as a plain user",
+    prefix: ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+    canRun: isRoot && findProgram("setpriv") !== undefined && detectIsolation({ asUser: true }).mode === "user",
+  },
+].filter((way) => way.canRun);
 const compiled = join(packageRoot(), "node_modules", ".cache", `argosy-adoption-${process.pid}`);
 let folder = "";
 let cluster: TestCluster;
 let child: ChildProcess | undefined;
+let prefix: readonly string[] = [];
 
 /** An agent as a process of its own, so that it can be killed. */
 const program = (url: string, ca: string, token: string, end: boolean): string => {
@@ -41,7 +61,6 @@ const program = (url: string, ca: string, token: string, end: boolean): string =
 };
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "argosy-adoption-"));
   mkdirSync(compiled, { recursive: true });
   const flags = [
     "--noCheck",
@@ -61,27 +80,43 @@ beforeAll(async () => {
     "--outDir",
     compiled,
   ]);
+});
+
+afterAll(() => rmSync(compiled, { recursive: true, force: true }));
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "argosy-adoption-"));
+  chmodSync(folder, 0o777);
   cluster = await startTestCluster();
 });
 
-afterAll(async () => {
-  if (child !== undefined && child.exitCode === null) child.kill("SIGKILL");
+afterEach(async () => {
+  await kill();
   await startAgent(true);
   await cluster.close();
-  for (const path of [folder, compiled]) rmSync(path, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true });
 });
 
 async function startAgent(end = false): Promise<void> {
   const { url, caPem } = await cluster.server.listen({ host: "127.0.0.1", port: 0 });
   const file = join(folder, "agent.mjs");
   writeFileSync(file, program(url, caPem, cluster.server.adminToken, end));
-  const started = spawn(process.execPath, [file], { stdio: ["ignore", "pipe", "inherit"] });
+  const [command, ...args] = [...prefix, process.execPath, file];
+  const started = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
   child = started;
   await new Promise<void>((resolve, reject) => {
     started.stdout.on("data", () => resolve());
     started.on("exit", () => reject(new Error("the agent ended")));
   });
   if (end) await new Promise((resolve) => started.on("exit", resolve));
+}
+
+async function kill(): Promise<void> {
+  const running = child;
+  if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
+  const ended = new Promise((resolve) => running.once("exit", resolve));
+  running.kill("SIGKILL");
+  await ended;
 }
 
 function seen(name: string, wanted: (pod: Pod) => boolean): Promise<Pod> {
@@ -114,8 +149,10 @@ const draft = (name: string, script: string): Draft<Pod> => ({
   },
 });
 
-test.runIf(canRun)("pods survive a kill -9 of the agent and are adopted, with true exit codes", async () => {
+test.each(ways)("pods survive a kill -9 of the agent and are adopted, with true exit codes, $name", async (way) => {
+  prefix = way.prefix;
   mkdirSync(join(folder, "go"));
+  chmodSync(join(folder, "go"), 0o777);
   await startAgent();
   const pods = cluster.client.resource(PodKind);
   // The shell's own number tells that it is the same process.
@@ -124,7 +161,7 @@ test.runIf(canRun)("pods survive a kill -9 of the agent and are adopted, with tr
   const before = await seen("stays", (pod) => isConditionTrue(pod.status?.conditions, "Ready"));
   await seen("ends", (pod) => isConditionTrue(pod.status?.conditions, "Ready"));
 
-  child?.kill("SIGKILL");
+  await kill();
   writeFileSync(join(folder, "go", "end"), "");
   const events = join(folder, "node", "events");
   while (!readdirSync(events).some((file) => file.endsWith(".exit")))

@@ -172,7 +172,8 @@ function groupFolders(home: CgroupHome, name: string): [Controller, string][] {
 export function createCgroup(home: CgroupHome, name: string, limits: ResourceLimits): string[] {
   const parent = name.split("/")[0] ?? name;
   const joins = new Set<string>();
-  for (const [, folder] of groupFolders(home, name)) {
+  for (const [controller, folder] of groupFolders(home, name)) {
+    if (!isNeeded(home, controller, limits)) continue;
     const base = folder.slice(0, folder.length - name.length);
     mkdirSync(join(base, parent), { recursive: true });
     if (home.version === 2) enableControllers(join(base, parent));
@@ -181,6 +182,13 @@ export function createCgroup(home: CgroupHome, name: string, limits: ResourceLim
   }
   for (const [file, value] of limitFiles(home, limits)) writeLimit(home, name, file, value);
   return [...joins];
+}
+
+/** In version 1 each hierarchy costs a start some milliseconds, so only those that do something are joined. */
+function isNeeded(home: CgroupHome, controller: Controller, limits: ResourceLimits): boolean {
+  if (home.version === 2 || controller === "memory" || controller === "pids") return true;
+  if (controller === "cpuacct" && home.folders.cpuacct !== home.folders.cpu) return false;
+  return limits.cpuMillis !== undefined || limits.cpuRequestMillis !== undefined;
 }
 
 const cpuPeriodUs = 100_000;
@@ -239,8 +247,8 @@ export function cgroupProcesses(home: CgroupHome, name: string): number[] {
     .map(Number);
 }
 
-/** Memory (without reclaimable file pages) and CPU time of the group; `undefined` when it is gone. */
-export function cgroupUsage(home: CgroupHome, name: string): ResourceUsage | undefined {
+/** Memory (without reclaimable file pages) and, where it is counted, CPU time of the group; `undefined` when it is gone. */
+export function cgroupUsage(home: CgroupHome, name: string): Partial<ResourceUsage> | undefined {
   const memory = home.folders.memory;
   if (memory === undefined) return undefined;
   const file = home.version === 1 ? "memory.usage_in_bytes" : "memory.current";
@@ -248,14 +256,16 @@ export function cgroupUsage(home: CgroupHome, name: string): ResourceUsage | und
   if (total === undefined) return undefined;
   const stat = readText(join(memory, name, "memory.stat")) ?? "";
   const inactive = Number(/^(?:total_)?inactive_file (\d+)$/m.exec(stat)?.[1] ?? 0);
-  return { memoryBytes: Math.max(0, Number(total) - inactive), cpuNanos: cpuNanosOf(home, name) };
+  const cpuNanos = cpuNanosOf(home, name);
+  return { memoryBytes: Math.max(0, Number(total) - inactive), ...(cpuNanos === undefined ? {} : { cpuNanos }) };
 }
 
-function cpuNanosOf(home: CgroupHome, name: string): number {
+function cpuNanosOf(home: CgroupHome, name: string): number | undefined {
   const base = home.version === 1 ? home.folders.cpuacct : home.folders.cpu;
-  if (base === undefined) return 0;
-  if (home.version === 1) return Number(readText(join(base, name, "cpuacct.usage")) ?? 0);
-  return Number(/^usage_usec (\d+)$/m.exec(readText(join(base, name, "cpu.stat")) ?? "")?.[1] ?? 0) * 1000;
+  const text =
+    base === undefined ? undefined : readText(join(base, name, home.version === 1 ? "cpuacct.usage" : "cpu.stat"));
+  if (text === undefined) return undefined;
+  return home.version === 1 ? Number(text) : Number(/^usage_usec (\d+)$/m.exec(text)?.[1] ?? 0) * 1000;
 }
 
 /** Removes the group when no process is left in it; returns whether it is gone. */

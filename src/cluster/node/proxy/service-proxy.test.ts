@@ -92,7 +92,9 @@ async function slice(name: string, ports: number[]): Promise<void> {
 
 /** Repeats until it holds; each try waits for one event turn of the proxy. */
 async function until<T>(attempt: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
+  const end = performance.now() + 20_000;
   for (;;) {
+    if (performance.now() > end) throw new Error("it did not come to hold");
     const value = await attempt().catch((error: unknown) => error as T);
     if (holds(value)) return value;
     await new Promise((resolve) => setImmediate(resolve));

@@ -212,7 +212,7 @@ export class ContainerLauncher {
     return [...folders].filter((file) => existsSync(file));
   }
 
-  usage(saved: SavedContainer): ResourceUsage | undefined {
+  usage(saved: SavedContainer): Partial<ResourceUsage> | undefined {
     const home = this.#options.isolation.cgroup;
     return home === undefined ? undefined : cgroupUsage(home, saved.cgroup);
   }
@@ -261,10 +261,21 @@ export class ContainerLauncher {
   }
 
   removeEvents(saved: SavedContainer): void {
+    const home = this.#options.isolation.cgroup;
+    // The last process may not have been gone yet at the first try.
+    if (home !== undefined && saved.cgroup !== "") removeCgroup(home, saved.cgroup);
     this.#killed.delete(containerIdOf(saved));
     this.#overMemory.delete(containerIdOf(saved));
     for (const kind of ["keeper", "init", "started", "exit"] as const)
       rmSync(this.#options.files.event(saved, kind), { force: true });
+  }
+
+  /** The node's group, when nothing is in it any more. */
+  removeBaseCgroup(): void {
+    const home = this.#options.isolation.cgroup;
+    if (home === undefined) return;
+    for (const name of listCgroups(home, this.#groupPrefix)) removeCgroup(home, `${this.#groupPrefix}/${name}`);
+    removeCgroup(home, this.#groupPrefix);
   }
 
   /** Groups of this node that no container has any more. */

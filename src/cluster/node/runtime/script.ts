@@ -68,7 +68,7 @@ export function initScript(options: InitOptions): string {
       : [
           `{ echo ${shellQuote(options.hostname)} >/proc/sys/kernel/hostname || hostname ${shellQuote(options.hostname)}; } 2>/dev/null`,
         ]),
-    `mkdir -p ${shellQuote(options.workingDir)} 2>/dev/null`,
+    `[ -d ${shellQuote(options.workingDir)} ] || mkdir -p ${shellQuote(options.workingDir)} 2>/dev/null`,
     `cd ${shellQuote(options.workingDir)} 2>/dev/null || fail ${shellQuote(`the working directory ${options.workingDir} cannot be entered`)}`,
     ...lookUp(options),
     "unset OLDPWD PWD",
@@ -78,8 +78,8 @@ export function initScript(options: InitOptions): string {
     "unset -f lookup fail",
     ...signalLines,
     "exec 3<&0",
-    "printf 'ok\\n' >&8",
-    `exec ${[...options.prefix.map(shellQuote), '"$@"'].join(" ")} <&3 3<&- 8>&- &`,
+    // Said by the child: from here on it has no traps of this shell any more, so no signal is lost in between.
+    `{ printf 'ok\\n' >&8; exec ${[...options.prefix.map(shellQuote), '"$@"'].join(" ")} <&3 3<&- 8>&-; } &`,
     ...waitLines,
     "",
   ].join("\n");
