@@ -135,19 +135,15 @@ function earlierVerdict(job: Job): Verdict | undefined {
 }
 
 /** Ends what still runs, and says Complete or Failed when nothing does and everything is counted. */
-async function conclude(
-  plan: Plan,
-  { active, terminating }: SortedPods,
-  context: Context,
-): Promise<ReconcileResult | undefined> {
+async function conclude(plan: Plan, { active }: SortedPods, context: Context): Promise<ReconcileResult | undefined> {
   await endPods(plan.job, active, context);
   const written = await store(plan, context);
   await freeCounted(written, context);
   const pods = await podsOf(written, context);
   const tally = countEnded(written, pods);
   const isCounted = tally.uncounted.succeeded.length === 0 && tally.uncounted.failed.length === 0;
-  const mustWait = plan.verdict?.isSuccess === true ? false : terminating.length > 0;
-  if (!isCounted || mustWait || sortPods(pods).active.length > 0) return undefined;
+  const now = sortPods(pods);
+  if (!isCounted || now.active.length > 0 || now.terminating.length > 0) return undefined;
   const over = await store({ ...plan, job: written, tally }, context, true);
   if (plan.verdict?.isSuccess === true) context.events.record(over, "Normal", "Completed", "Job completed");
   else context.events.record(over, "Warning", plan.verdict?.reason ?? "Failed", plan.verdict?.message ?? "");
