@@ -304,3 +304,45 @@ test("a lease has one leader; it changes hands when the leader falls silent, at 
   b.stop.abort();
   await b.done;
 });
+
+test("of two managers only the leader's controllers work, and the other's take over", async () => {
+  const { client, clock, random } = tinyCluster();
+  const worked: string[] = [];
+  const start = (identity: string) => {
+    const informers = createInformerSet({ client, clock, random, log: silentLogger });
+    const leaderElection = { namespace: "kube-system", name: "managers", identity };
+    const manager = createManager({
+      cluster: { name: "test", client, informers },
+      clock,
+      random,
+      log: silentLogger,
+      leaderElection,
+    });
+    manager.add<ConfigMap>({
+      name: "mapper",
+      kind: ConfigMapKind,
+      async reconcile(key) {
+        worked.push(`${identity} ${key.name}`);
+      },
+    });
+    manager.start();
+    return { manager, informers };
+  };
+  const first = start("first");
+  await clock.advance(1000);
+  const second = start("second");
+  await client.resource(ConfigMapKind).create(draft("a"));
+  await clock.advance(30_000);
+  expect(worked).toEqual(["first a"]);
+
+  await first.manager.close();
+  await clock.advance(5000);
+  await client.resource(ConfigMapKind).create(draft("b"));
+  await clock.advance(1000);
+
+  expect(worked).toEqual(["first a", "second a", "second b"]);
+  await second.manager.close();
+  await first.informers.close();
+  await second.informers.close();
+  expect(() => first.manager.start()).toThrow("started before");
+});
