@@ -11,6 +11,12 @@ export interface Retention {
 /** As etcd compacts behind a kube-apiserver (five minutes), bounded in size too. */
 export const defaultRetention: Retention = { ageMs: 300_000, revisions: 100_000, bytes: 16 * 1024 * 1024 };
 
+/** Revisions that nobody can ask for any more once an event is forgotten: the state before it, and the deletion itself. */
+export function garbageOf(event: StoreEvent): number[] {
+  const before = event.old === undefined ? [] : [event.old.revision];
+  return event.type === "delete" ? [...before, event.now.revision] : before;
+}
+
 interface Past {
   readonly event: StoreEvent;
   readonly time: number;
@@ -71,8 +77,7 @@ export class History {
     this.#start++;
     this.#bytes -= past.size;
     this.compacted = event.now.revision;
-    if (event.old !== undefined) garbage.push(event.old.revision);
-    if (event.type === "delete") garbage.push(event.now.revision);
+    garbage.push(...garbageOf(event));
   }
 
   #shrink(): void {

@@ -14,7 +14,7 @@ import { isObject } from "../fields.js";
 import { JournalError } from "../journal/errors.js";
 import type { Compaction, Journal, JournalEntry } from "../journal/types.js";
 import type { Store, Stored, StoreEvent } from "../types.js";
-import { defaultRetention, History, type Retention } from "./history.js";
+import { defaultRetention, garbageOf, History, type Retention } from "./history.js";
 import { parseKey } from "./keys.js";
 import { endOf, Keyspace, lowerBound } from "./keyspace.js";
 import { restamped, Snapshot, stamped } from "./snapshot.js";
@@ -32,6 +32,9 @@ export interface CompactableStore extends Store {
   /** Forgets what was before the current revision: watches and lists from there answer 410. */
   compact(): void;
 }
+
+/** So that a commit after a long rest does not have to clean up everything at once. Oldest first: a deletion's own row outlives what it deletes. */
+const maxGarbagePerCommit = 500;
 
 type ListOptions = NonNullable<Parameters<Store["list"]>[1]>;
 type ListResult = ReturnType<Store["list"]>;
@@ -86,9 +89,14 @@ class MvccStore implements CompactableStore {
   #restore(entry: JournalEntry): void {
     this.#revision = Math.max(this.#revision, entry.revision);
     const event = toEvent(entry, this.#live.get(entry.key));
-    if (event === undefined) return;
+    if (event === undefined) {
+      // The deletion of something whose own row is already cleaned away.
+      this.#garbage.push(entry.revision);
+      return;
+    }
     this.#show(event);
     if (entry.revision > this.#history.compacted) this.#history.push(event, entry.time);
+    else this.#garbage.push(...garbageOf(event));
   }
 
   get(key: string): Stored | undefined {
@@ -211,15 +219,15 @@ class MvccStore implements CompactableStore {
     this.#queue = [];
     if (batch.length === 0) return;
     const now = this.#clock.now();
-    const garbage = [...this.#garbage, ...this.#history.compact(now)];
-    this.#garbage = [];
+    this.#garbage.push(...this.#history.compact(now));
+    const garbage = this.#garbage.slice(0, maxGarbagePerCommit);
     try {
       await this.#journal.append(toEntries(batch, now), this.#compaction(garbage));
     } catch (error) {
-      this.#garbage = garbage;
       this.#fail(batch, toApiError(error));
       return;
     }
+    this.#garbage.splice(0, garbage.length);
     this.#publish(batch, now);
   }
 
