@@ -213,52 +213,75 @@ describe("over SQLite", () => {
     expect(revisions).toEqual([21, 22]);
   });
 
-  test("behaves as a plain map with versions, across restarts", { timeout: 60_000 }, async () => {
+  interface Run {
+    store: ReturnType<typeof open>;
+    readonly file: string;
+    readonly model: Map<string, { revision: number; value: string }>;
+    /** What the store held at each revision; below `floor` it has forgotten. */
+    readonly past: string[];
+    floor: number;
+  }
+  interface Command {
+    readonly what: string;
+    readonly name: string;
+    readonly value: string;
+  }
+
+  const steps: Readonly<Record<string, (run: Run, command: Command) => Promise<void> | void>> = {
+    async create({ store, model }, { name, value }) {
+      if (model.has(name)) return;
+      const { revision } = await store.create(key(name), object(name, value));
+      model.set(name, { revision, value });
+    },
+    async update({ store, model }, { name, value }) {
+      const known = model.get(name);
+      if (known === undefined) return;
+      const { revision } = await store.update(key(name), known.revision, object(name, value));
+      model.set(name, { revision, value });
+    },
+    async delete({ store, model }, { name }) {
+      const known = model.get(name);
+      if (known === undefined) return;
+      await store.delete(key(name), known.revision);
+      model.delete(name);
+    },
+    compact(run) {
+      run.store.compact();
+      run.floor = run.store.revision;
+    },
+    async restart(run) {
+      await run.store.close();
+      run.store = open(run.file);
+    },
+  };
+  const picture = (state: ReadonlyMap<string, { value: string }>): string =>
+    [...state]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, { value }]) => `${name}=${value}`)
+      .join();
+  const listed = ({ store }: Run, at: number): string =>
+    store
+      .list(prefix, { at })
+      .items.map((item) => `${names([item])[0]}=${(item.value["data"] as JsonObject)["value"] as string}`)
+      .join();
+
+  test("behaves as a plain map with versions, across compactions and restarts", { timeout: 60_000 }, async () => {
     const command = fc.record({
-      what: fc.constantFrom("create", "update", "delete", "restart", "compact"),
+      what: fc.constantFrom(...Object.keys(steps)),
       name: fc.constantFrom("a", "b", "c"),
       value: fc.string({ maxLength: 5 }),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(command, { maxLength: 40 }), async (commands) => {
         const file = newFile();
-        let store = open(file);
-        const model = new Map<string, { revision: number; value: string }>();
-        const past: string[] = [""];
-        let floor = 0;
-        const picture = (state: ReadonlyMap<string, { value: string }>): string =>
-          [...state]
-            .toSorted(([a], [b]) => (a < b ? -1 : 1))
-            .map(([name, { value }]) => `${name}=${value}`)
-            .join();
-        for (const { what, name, value } of commands) {
-          const known = model.get(name);
-          if (what === "create" && known === undefined) {
-            const { revision } = await store.create(key(name), object(name, value));
-            model.set(name, { revision, value });
-          } else if (what === "update" && known !== undefined) {
-            const { revision } = await store.update(key(name), known.revision, object(name, value));
-            model.set(name, { revision, value });
-          } else if (what === "delete" && known !== undefined) {
-            await store.delete(key(name), known.revision);
-            model.delete(name);
-          } else if (what === "compact") {
-            store.compact();
-            floor = store.revision;
-          } else if (what === "restart") {
-            await store.close();
-            store = open(file);
-          }
-          past[store.revision] ??= picture(model);
+        const run: Run = { store: open(file), file, model: new Map(), past: [""], floor: 0 };
+        for (const each of commands) {
+          await steps[each.what]?.(run, each);
+          run.past[run.store.revision] ??= picture(run.model);
         }
-        const listed = (at: number): string =>
-          store
-            .list(prefix, { at })
-            .items.map((item) => `${names([item])[0]}=${(item.value["data"] as JsonObject)["value"] as string}`)
-            .join();
-        const seen = past.map((_, at) => (at < floor ? past[at] : listed(at)));
-        await store.close();
-        expect(seen).toEqual(past);
+        const seen = run.past.map((expected, at) => (at < run.floor ? expected : listed(run, at)));
+        await run.store.close();
+        expect(seen).toEqual(run.past);
       }),
       { numRuns: 25 },
     );
