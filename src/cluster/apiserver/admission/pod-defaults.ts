@@ -11,8 +11,9 @@ export function defaultTolerationSeconds(): AdmissionPlugin {
   return {
     name: "DefaultTolerationSeconds",
     mutate(request) {
-      const spec = newPodSpec(request);
-      if (spec === undefined) return;
+      // On updates as well: whoever replaces the list means the tolerations of their own.
+      const spec = podSpecOf(request);
+      if (spec === undefined || request.operation === "DELETE") return;
       const given = spec["tolerations"];
       const tolerations = Array.isArray(given) ? given : [];
       const isTolerated = (key: string) =>
@@ -81,8 +82,12 @@ function priorityOf(priorityClass: JsonObject | undefined): number {
 }
 
 /** The spec of a pod that is being created; `undefined` for other requests. */
-function newPodSpec({ type, subresource, operation, object }: AdmissionRequest): JsonObject | undefined {
-  if (type.group !== "" || type.plural !== "pods" || subresource !== "" || operation !== "CREATE") return undefined;
+function newPodSpec(request: AdmissionRequest): JsonObject | undefined {
+  return request.operation === "CREATE" ? podSpecOf(request) : undefined;
+}
+
+function podSpecOf({ type, subresource, object }: AdmissionRequest): JsonObject | undefined {
+  if (type.group !== "" || type.plural !== "pods" || subresource !== "") return undefined;
   const spec = object?.["spec"];
   return isObject(spec) ? spec : undefined;
 }
