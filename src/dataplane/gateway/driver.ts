@@ -49,6 +49,18 @@ export interface GatewayDriver {
   close(options?: { readonly stopProcess?: boolean }): Promise<void>;
 }
 
+/** Ports on which the gateway of a directory listens at the moment; none when it does not run. */
+export async function gatewayPorts(directory: string): Promise<ReadonlySet<number>> {
+  try {
+    const { listeners } = await readState(join(directory, GATEWAY_FILES.admin));
+    return new Set(
+      listeners.filter(({ listening }) => listening).map(({ address }) => Number(address.split(":").at(-1))),
+    );
+  } catch {
+    return new Set();
+  }
+}
+
 /** Makes the driver of the gateway in a directory; one a directory at a time. */
 export function gatewayDriver(options: GatewayDriverOptions): GatewayDriver {
   return new FileGatewayDriver(options);
