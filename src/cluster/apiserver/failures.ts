@@ -180,8 +180,3 @@ export function unavailable(message: string, retryAfterSeconds?: number): ApiErr
 export function insufficientStorage(message: string): ApiError {
   return failure(507, "InsufficientStorage", message, { retryAfterSeconds: 5 });
 }
-
-/** 504: the server gave up waiting for `what`. */
-export function timeout(message: string): ApiError {
-  return failure(504, "Timeout", message, { retryAfterSeconds: 1 });
-}

@@ -8,7 +8,7 @@ import { SqliteError, toSqliteError } from "./errors.js";
 import { type FileLock, lockFile } from "./lock.js";
 import type { RawDatabase, SqliteDatabase, SqliteDriverName } from "./types.js";
 
-export { SqliteError, type SqliteErrorCode } from "./errors.js";
+export { SqliteError } from "./errors.js";
 export type { SqliteDatabase, SqliteDriverName, SqliteRow, SqliteStatement, SqliteValue } from "./types.js";
 
 const preference: readonly SqliteDriverName[] = ["better-sqlite3", "node:sqlite", "node-sqlite3-wasm"];

@@ -3,6 +3,6 @@
  * the disk. May use: the journal, the clock.
  */
 
-export { listPrefix, objectKey, parseKey } from "./keys.js";
-export { encodeJson, Snapshot } from "./snapshot.js";
-export { type CompactableStore, openStore, type StoreOptions } from "./store.js";
+export { listPrefix, objectKey } from "./keys.js";
+export { encodeJson } from "./snapshot.js";
+export { type CompactableStore, openStore } from "./store.js";
