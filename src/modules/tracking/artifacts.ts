@@ -181,7 +181,9 @@ async function isFolder(blobs: BlobStore, key: string): Promise<boolean> {
 
 async function receiveBlob(blobs: BlobStore, path: string, request: RouteRequest): Promise<RouteResponse> {
   const key = artifactKey(path);
-  if (key === "") throw new TrackingError("INVALID_PARAMETER_VALUE", "Invalid path");
+  if (key === "" || path.endsWith("/")) {
+    return jsonAnswer(400, { detail: "Artifact path must include a filename (cannot end with '/')." });
+  }
   await blobs.put(key, request.body, { maxBytes: MAX_ARTIFACT_BYTES, signal: request.signal });
   return answer(200, "");
 }

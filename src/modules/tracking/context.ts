@@ -31,8 +31,6 @@ export interface Endpoint {
   readonly resource: "experiments" | "runs" | "artifacts" | "registeredmodels";
   /** Default 1 MiB. */
   readonly maxBodyBytes?: number;
-  /** Refuses a body before it is read as JSON, by its text. */
-  readonly checkBody?: (text: string) => void;
   /** `path` holds the path parameters. Throws `TrackingError`. */
   call(params: Params, path: Readonly<Record<string, string>>): Promise<JsonObject>;
 }

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
+import { invalid } from "./errors.js";
 import { experimentsJson } from "./experiments.js";
 import { type Comparison, parseFilter, parseOrder, type SearchRules } from "./filter.js";
 import { cutPage, pageOffset } from "./pages.js";
@@ -9,8 +10,10 @@ import { pageSize } from "./rules.js";
 import {
   allOf,
   checkComparator,
+  comparatorList,
   compareSql,
   keyValueSql,
+  LIST_COMPARATORS,
   NUMBER_COMPARATORS,
   orderSql,
   TEXT_COMPARATORS,
@@ -53,10 +56,11 @@ async function search(db: Db, params: Params): Promise<JsonObject> {
   const view = params.choice("view_type", VIEWS) ?? "ACTIVE_ONLY";
   const conditions = parseFilter(params.text("filter"), rules).map(conditionOf);
   const orders = params.texts("order_by").map((clause) => parseOrder(clause, rules));
+  if (orders.some((order) => order.type === "tag")) throw invalid("Invalid order_by entity: tag");
   let query = db.selectFrom("tracking_experiments").selectAll().where(allOf(conditions));
   if (view !== "ALL") query = query.where("lifecycle", "=", view === "ACTIVE_ONLY" ? "active" : "deleted");
-  for (const { type, key, ascending } of orders) {
-    query = query.orderBy(orderSql(type === "tag" ? tagOf(key) : columnOf(key), ascending));
+  for (const { key, ascending } of orders) {
+    query = query.orderBy(orderSql(columnOf(key), ascending));
   }
   if (orders.length === 0) query = query.orderBy("created_ms", "desc");
   const rows = await query
@@ -73,10 +77,6 @@ function columnOf(key: string): RawBuilder<unknown> {
   return sql.ref(`tracking_experiments.${COLUMNS[key] ?? "name"}`);
 }
 
-function tagOf(key: string): RawBuilder<unknown> {
-  return sql`(SELECT value FROM tracking_experiment_tags t WHERE t.experiment_id = tracking_experiments.id AND t.key = ${key})`;
-}
-
 function conditionOf(comparison: Comparison): RawBuilder<boolean> {
   if (comparison.type === "tag") {
     return keyValueSql(
@@ -86,9 +86,18 @@ function conditionOf(comparison: Comparison): RawBuilder<boolean> {
     );
   }
   if (comparison.key === "experiment_id") {
-    checkComparator(comparison, ["=", "!=", "IN", "NOT IN"]);
+    checkComparator(
+      comparison,
+      ["=", "!=", "IN", "NOT IN"],
+      `Invalid comparator for experiment_id: ${comparison.comparator}`,
+    );
     return compareSql(sql`CAST(tracking_experiments.id AS TEXT)`, comparison);
   }
-  checkComparator(comparison, rules.numericAttributes.includes(comparison.key) ? NUMBER_COMPARATORS : TEXT_COMPARATORS);
+  const allowed = rules.numericAttributes.includes(comparison.key) ? NUMBER_COMPARATORS : TEXT_COMPARATORS;
+  checkComparator(
+    comparison,
+    allowed,
+    `Invalid comparator '${comparison.comparator}' not one of '${comparatorList(LIST_COMPARATORS)}'`,
+  );
   return compareSql(columnOf(comparison.key), comparison);
 }

@@ -12,7 +12,7 @@ import {
 } from "./context.js";
 import { invalid, notFound, TrackingError } from "./errors.js";
 import type { Params } from "./params.js";
-import { checkArtifactUri, checkKey, checkLength, checkTag, experimentNumber, LIMITS } from "./rules.js";
+import { checkArtifactUri, checkLength, checkTag, experimentNumber, LIMITS } from "./rules.js";
 import type { TrackingTables } from "./schema.js";
 import { chunked } from "./sql.js";
 
@@ -122,6 +122,7 @@ function checkLocation(location: string): void {
       `Invalid artifact path length. The length of the artifact path cannot be greater than ${MAX_LOCATION} characters.`,
     );
   }
+  if (location.includes("#")) throw invalid("'artifact_location' URL can't include fragments or params.");
   checkArtifactUri("artifact_location", location);
 }
 
@@ -189,7 +190,6 @@ async function upsertTag(db: Db, experimentId: number, { key, value }: { key: st
 async function deleteTag(db: Db, params: Params, now: number): Promise<JsonObject> {
   const id = params.requiredText("experiment_id");
   const key = params.requiredText("key");
-  checkKey(key, "key");
   const row = await experimentById(db, id);
   checkActive(row);
   const { numDeletedRows } = await db

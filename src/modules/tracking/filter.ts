@@ -14,6 +14,8 @@ export interface Comparison {
 }
 
 export type Comparator =
+  | "=="
+  | "<>"
   | "="
   | "!="
   | "<"
@@ -36,6 +38,8 @@ export interface SearchRules {
   readonly validEntities: string;
   readonly attributes: readonly string[];
   readonly numericAttributes: readonly string[];
+  /** Attributes whose value may be written as a number or as a text; the search itself checks it. */
+  readonly mixedAttributes?: readonly string[];
   /** Attributes that may be compared with a list. */
   readonly listAttributes: readonly string[];
   readonly orderAttributes: readonly string[];
@@ -123,9 +127,9 @@ function readComparison(
 
 const SYMBOLS: Readonly<Record<string, Comparator>> = {
   "=": "=",
-  "==": "=",
+  "==": "==",
   "!=": "!=",
-  "<>": "!=",
+  "<>": "<>",
   "<": "<",
   "<=": "<=",
   ">": ">",
@@ -225,6 +229,8 @@ function checkValue(left: Side, right: RawValue, rules: SearchRules): string | n
   if (type === "attribute" && rules.numericAttributes.includes(key)) {
     return readNumber(right, `Expected numeric value type for numeric attribute: ${key}.`);
   }
+  if (right.kind === "number" && type === "attribute" && rules.mixedAttributes?.includes(key) === true)
+    return Number(right.text);
   if (right.kind === "list" && type === "attribute" && !rules.listAttributes.includes(key)) throw refusedList(rules);
   if (right.kind === "list" && (type === "attribute" || type === "dataset")) return readList(right);
   if (right.kind === "name") {

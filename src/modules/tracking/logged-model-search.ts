@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import { type Db, type Endpoint, type TrackingContext, unlessEmpty } from "./context.js";
+import { missing } from "./errors.js";
 import { type Comparison, parseFilter, parseIdentifier, type SearchRules } from "./filter.js";
 import { loggedModelsJson } from "./logged-model-rows.js";
 import { cutPage, pageOffset } from "./pages.js";
@@ -9,11 +10,12 @@ import { experimentNumber, pageSize } from "./rules.js";
 import {
   allOf,
   checkComparator,
+  comparatorList,
   compareSql,
   keyValueSql,
+  LIST_COMPARATORS,
   NUMBER_COMPARATORS,
   orderSql,
-  TEXT_COMPARATORS,
 } from "./sql.js";
 
 const COLUMNS: Readonly<Record<string, string>> = {
@@ -48,7 +50,7 @@ const rules: SearchRules = {
   listAttributes: ["name", "model_id", "model_type", "status", "source_run_id"],
   orderAttributes: Object.keys(COLUMNS),
   quotesClauses: true,
-  nullable: ["tag", "parameter"],
+  nullable: [],
 };
 
 interface Dataset {
@@ -71,13 +73,14 @@ export function loggedModelSearchEndpoints({ tables }: TrackingContext): Endpoin
 
 async function search(db: Db, params: Params): Promise<JsonObject> {
   const experiments = params.texts("experiment_ids").map(experimentNumber).filter(Number.isSafeInteger);
-  const limit = pageSize(params.integer("max_results"), { standard: 50, most: 50 });
+  const limit = pageSize(params.integer("max_results"), { standard: 50, most: 50, beyond: "clamp" });
   const offset = pageOffset(params.text("page_token"));
   const datasets = params
     .objects("datasets")
     .map((d) => ({ name: d.requiredText("dataset_name"), digest: d.text("dataset_digest") ?? "" }));
   const conditions = parseFilter(params.text("filter"), rules).map((comparison) => conditionOf(comparison, datasets));
   const orders = params.objects("order_by").map(readOrder);
+  if (!params.has("experiment_ids")) throw missing("experiment_ids");
   if (experiments.length === 0) return {};
   let query = db
     .selectFrom("tracking_logged_models")
@@ -136,14 +139,29 @@ function datasetSql(datasets: readonly Dataset[]): RawBuilder<boolean> {
 function conditionOf(comparison: Comparison, datasets: readonly Dataset[]): RawBuilder<boolean> {
   const { type, key } = comparison;
   const owner = sql<boolean>`kv.model_id = tracking_logged_models.id`;
-  if (type === "parameter") return keyValueSql("tracking_logged_model_params", owner, comparison);
-  if (type === "tag") return keyValueSql("tracking_logged_model_tags", owner, comparison);
+  if (type === "parameter")
+    return keyValueSql("tracking_logged_model_params", owner, comparison, notExpected(comparison, LIST_COMPARATORS));
+  if (type === "tag")
+    return keyValueSql("tracking_logged_model_tags", owner, comparison, notExpected(comparison, LIST_COMPARATORS));
   if (type === "metric") {
-    checkComparator(comparison, NUMBER_COMPARATORS);
+    checkComparator(comparison, NUMBER_COMPARATORS, notExpected(comparison, NUMBER_COMPARATORS));
     return sql<boolean>`EXISTS (SELECT 1 FROM tracking_logged_model_metrics m WHERE m.model_id = tracking_logged_models.id
       AND m.key = ${key} AND m.is_nan = 0 AND ${datasetSql(datasets)} AND ${compareSql(sql.ref("m.value"), comparison)})`;
   }
   const numeric = rules.numericAttributes.includes(key);
-  checkComparator(comparison, numeric ? NUMBER_COMPARATORS : [...TEXT_COMPARATORS, "IN", "NOT IN"]);
+  const allowed = numeric ? NUMBER_COMPARATORS : LIST_COMPARATORS;
+  checkComparator(comparison, allowed, notExpected(comparison, allowed));
   return compareSql(columnOf(key), comparison);
+}
+
+const PREFIXES = {
+  metric: "metrics",
+  parameter: "params",
+  tag: "tags",
+  attribute: "attributes",
+  dataset: "datasets",
+} as const;
+
+function notExpected({ type, key, comparator }: Comparison, comparators: readonly Comparison["comparator"][]): string {
+  return `Invalid comparison operator for ${PREFIXES[type]}.${key}: '${comparator}'. Expected one of ${comparatorList(comparators)}.`;
 }

@@ -1,10 +1,10 @@
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
 import { unlessEmpty } from "./context.js";
-import { invalid, missing } from "./errors.js";
+import { invalid } from "./errors.js";
 import { cutPage, pageOffset } from "./pages.js";
 import type { Params } from "./params.js";
-import { checkRunId, pageSize } from "./rules.js";
+import { pageSize } from "./rules.js";
 import { metricJson, runIdOf } from "./run-rows.js";
 
 const MAX_POINTS = 25_000;
@@ -22,8 +22,10 @@ export function metricHistoryEndpoints({ tables }: TrackingContext): Endpoint[] 
 async function history(db: Db, params: Params): Promise<JsonObject> {
   const runId = runIdOf(params);
   const key = params.requiredText("metric_key");
-  checkRunId(runId);
-  const limit = pageSize(params.integer("max_results"), { standard: MAX_POINTS, most: MAX_POINTS });
+  const given = params.integer("max_results") ?? MAX_POINTS;
+  if (given < 1)
+    throw invalid(`Invalid value ${given} for parameter 'max_results' supplied. It must be a positive integer.`);
+  const limit = Math.min(given, MAX_POINTS);
   const offset = pageOffset(params.text("page_token"));
   const rows = await db
     .selectFrom("tracking_metrics")
@@ -43,8 +45,9 @@ async function history(db: Db, params: Params): Promise<JsonObject> {
 /** One metric of many runs at once, for charts. */
 async function bulkHistory(db: Db, params: Params): Promise<JsonObject> {
   const runIds = params.texts("run_id");
-  const key = params.requiredText("metric_key");
-  if (runIds.length === 0) throw missing("run_id");
+  const key = params.text("metric_key") ?? "";
+  if (runIds.length === 0) throw invalid("GetMetricHistoryBulk request must specify at least one run_id.");
+  if (key === "") throw invalid("GetMetricHistoryBulk request must specify a metric_key.");
   if (runIds.length > MAX_BULK_RUNS)
     throw invalid(`Received ${runIds.length} run IDs, at most ${MAX_BULK_RUNS} may be asked for at once.`);
   const limit = pageSize(params.integer("max_results"), { standard: MAX_POINTS, most: MAX_POINTS });

@@ -36,6 +36,16 @@ export function versionNumber(version: string): number {
   return Number(version);
 }
 
+const STAGES = ["None", "Staging", "Production", "Archived"];
+
+/** A stage as it is written, whatever case it came in. */
+export function canonicalStage(given: string): string {
+  const stage = STAGES.find((known) => known.toLowerCase() === given.toLowerCase());
+  if (stage === undefined)
+    throw invalid(`Invalid Model Version stage: ${given}. Value must be one of ${STAGES.join(", ")}.`);
+  return stage;
+}
+
 /** One version; 404 when there is none. */
 export async function versionRow(db: Db, name: string, version: number): Promise<VersionRow> {
   const row = await selectVersions(db)
@@ -73,7 +83,7 @@ async function someVersionsJson(db: Db, rows: readonly VersionRow[]): Promise<Js
       creation_timestamp: Number(row.created_ms),
       last_updated_timestamp: Number(row.updated_ms),
       current_stage: row.stage,
-      description: row.description,
+      ...(row.description === null ? {} : { description: row.description }),
       source: row.source,
       run_id: row.run_id,
       run_link: row.run_link,

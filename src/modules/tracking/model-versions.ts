@@ -2,12 +2,11 @@ import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
 import { invalid } from "./errors.js";
 import { loggedModelById } from "./logged-model-rows.js";
-import { modelByName, type VersionRow, versionNumber, versionRow, versionsJson } from "./model-rows.js";
+import { canonicalStage, modelByName, type VersionRow, versionNumber, versionRow, versionsJson } from "./model-rows.js";
 import type { Params } from "./params.js";
-import { checkArtifactUri, checkTag, LIMITS } from "./rules.js";
+import { checkArtifactUri, checkModelName, checkTag, LIMITS } from "./rules.js";
 import { runById } from "./run-rows.js";
 
-const STAGES = ["None", "Staging", "Production", "Archived"];
 const PROMPT_TAG = "mlflow.prompt.is_prompt";
 
 type Write = (db: Db, params: Params, now: number) => Promise<JsonObject>;
@@ -64,8 +63,9 @@ async function createVersion(db: Db, params: Params, now: number): Promise<JsonO
   const runId = params.text("run_id") ?? "";
   const tags = params.objects("tags").map((tag) => ({ key: tag.looseText("key"), value: tag.looseText("value") }));
   for (const { key, value } of tags) checkTag(key, value, LIMITS.registryTagValue);
+  checkModelName(name);
   const isPrompt = tags.some((tag) => tag.key === PROMPT_TAG);
-  if (!isPrompt) checkSource(source);
+  if (!isPrompt) checkSource(source, { runId, modelId: params.text("model_id") ?? "" });
   const model = await modelByName(db, name);
   const location = await storageLocation(db, source);
   const version = Number(model.last_version) + 1;
@@ -95,13 +95,20 @@ async function createVersion(db: Db, params: Params, now: number): Promise<JsonO
 }
 
 /** Files of this server's machine are never a model's source: whoever registers one could read any file through it. */
-function checkSource(source: string): void {
-  checkArtifactUri("model version source", source);
+function checkSource(source: string, { runId, modelId }: { runId: string; modelId: string }): void {
+  checkArtifactUri("source", source);
   if (!/^[a-zA-Z][a-zA-Z0-9+.-]*:/.test(source) || /^file:/i.test(source)) {
     throw invalid(
       `Invalid model version source: '${source}'. It must be the URI of an artifact store; local paths are not allowed.`,
     );
   }
+  const [, run, model] = /^(?:runs:\/+([^/]+)(?:\/.*)?|models:\/+(m-[^/]+))$/.exec(source) ?? [];
+  const must = (parameter: string): Error =>
+    invalid(
+      `Invalid model version source: '${source}'. The ${parameter} request parameter must identify the resource that contains the source.`,
+    );
+  if (run !== undefined && run !== runId) throw must("run_id");
+  if (model !== undefined && model !== modelId) throw must("model_id");
 }
 
 /** Where the artifacts of a source lie that refers to a run, a logged model or another version. */
@@ -117,14 +124,14 @@ async function storageLocation(db: Db, source: string): Promise<string> {
 
 async function updateVersion(db: Db, params: Params, now: number): Promise<JsonObject> {
   const row = await versionOf(db, params);
-  await change(db, row, { description: params.text("description") ?? "", updated_ms: now });
+  await change(db, row, { description: params.text("description") || null, updated_ms: now });
   return versionJson(db, await versionRow(db, row.name, row.version));
 }
 
 async function change(
   db: Db,
   row: VersionRow,
-  set: { description?: string; stage?: string; updated_ms: number },
+  set: { description?: string | null; stage?: string; updated_ms: number },
 ): Promise<void> {
   await db
     .updateTable("tracking_versions")
@@ -148,10 +155,7 @@ async function transitionStage(db: Db, params: Params, now: number): Promise<Jso
   const version = params.requiredText("version");
   const given = params.requiredText("stage");
   const archive = params.boolean("archive_existing_versions") ?? false;
-  const stage = STAGES.find((known) => known.toLowerCase() === given.toLowerCase());
-  if (stage === undefined) {
-    throw invalid(`Invalid Model Version stage: ${given}. Value must be one of ${STAGES.join(", ")}.`);
-  }
+  const stage = canonicalStage(given);
   if (archive && stage !== "Staging" && stage !== "Production") {
     throw invalid(
       `Model version transition cannot archive existing model versions because '${stage}' is not an Active stage. Valid stages are Staging, Production`,

@@ -9,10 +9,12 @@ export class Params {
   readonly #values: Readonly<Record<string, Json | undefined>>;
   /** Put before names in messages: `metrics[3].`. */
   readonly #prefix: string;
+  readonly #inQuery: boolean;
 
-  constructor(values: Readonly<Record<string, Json | undefined>>, prefix = "") {
+  constructor(values: Readonly<Record<string, Json | undefined>>, { prefix = "", inQuery = false } = {}) {
     this.#values = values;
     this.#prefix = prefix;
+    this.#inQuery = inQuery;
   }
 
   /** The value as it came; `undefined` where absent. */
@@ -81,38 +83,40 @@ export class Params {
   boolean(name: string): boolean | undefined {
     const value = this.raw(name);
     if (value === undefined || typeof value === "boolean") return value;
-    if (value === "true") return true;
-    if (value === "false") return false;
-    throw typeof value === "string"
-      ? invalid(`Invalid boolean value: ${value}, must be 'true' or 'false'.`)
-      : wrongType(name, value);
+    if (!this.#inQuery || typeof value !== "string") throw wrongType(this.#prefix + name, value);
+    if (value !== "true" && value !== "false")
+      throw invalid(`Invalid boolean value: ${value}, must be 'true' or 'false'.`);
+    return value === "true";
   }
 
-  /** One of `names`, by name or by number (`numbers[name]`); unknown ones count as absent, as protobuf readers do. */
+  /** One of `names`, by name or by number (`numbers[name]`); unknown names count as absent, as protobuf readers do. */
   choice<T extends string>(name: string, names: Readonly<Record<T, number>>): T | undefined {
     const value = this.raw(name);
     for (const known of keysOf(names)) {
       if (value === known || value === names[known] || value === String(names[known])) return known;
     }
+    if (typeof value === "number") throw wrongType(this.#prefix + name, value);
     return undefined;
   }
 
   /** A list of objects, each with readers of its own; what is no object reads as an empty one. */
   objects(name: string): Params[] {
-    return this.#list(name).map((item, index) => new Params(asObject(item), `${this.#prefix}${name}[${index}].`));
+    return this.#list(name).map(
+      (item, index) => new Params(asObject(item), { prefix: `${this.#prefix}${name}[${index}].` }),
+    );
   }
 
-  /** A list of texts; one text counts as a list of it (query strings repeat the key). */
+  /** A list of texts; query strings repeat the key, so there one text is a list of it. */
   texts(name: string): string[] {
     const value = this.raw(name);
-    const list = typeof value === "string" ? [value] : this.#list(name);
+    const list = typeof value === "string" && this.#inQuery ? [value] : this.#list(name);
     return list.map((item) => this.#text(name, item));
   }
 
   /** A nested object; empty where absent. */
   object(name: string): Params {
     const value = this.raw(name);
-    return new Params(asObject(value ?? {}), `${this.#prefix}${name}.`);
+    return new Params(asObject(value ?? {}), { prefix: `${this.#prefix}${name}.` });
   }
 
   #text(name: string, value: Json): string {
@@ -162,7 +166,7 @@ export function paramsOfQuery(query: URLSearchParams): Params {
     const [first] = all;
     if (first !== undefined) values[key] = all.length === 1 ? first : all;
   }
-  return new Params(values);
+  return new Params(values, { inQuery: true });
 }
 
 /** JSON, with NaN and ±Infinity as some clients write them; these become texts, which readers of numbers know. */

@@ -10,7 +10,15 @@ import {
   unlessEmpty,
 } from "./context.js";
 import { invalid, notFound, TrackingError } from "./errors.js";
-import { modelById, modelByName, readVersions, versionNumber, versionRow, versionsJson } from "./model-rows.js";
+import {
+  canonicalStage,
+  modelById,
+  modelByName,
+  readVersions,
+  versionNumber,
+  versionRow,
+  versionsJson,
+} from "./model-rows.js";
 import type { Params } from "./params.js";
 import { checkAlias, checkModelName, checkTag, LIMITS } from "./rules.js";
 import type { TrackingTables } from "./schema.js";
@@ -132,11 +140,9 @@ async function deleteModel(db: Db, params: Params): Promise<JsonObject> {
 
 async function latestVersions(db: Db, params: Params): Promise<JsonObject> {
   const model = await modelByName(db, params.requiredText("name"));
-  const stages = params.texts("stages");
+  const stages = params.texts("stages").map(canonicalStage);
   const latest = await latestByStage(db, [model.id]);
-  const wanted = latest.filter(
-    (row) => stages.length === 0 || stages.some((stage) => stage.toLowerCase() === row.stage.toLowerCase()),
-  );
+  const wanted = latest.filter((row) => stages.length === 0 || stages.includes(row.stage));
   return unlessEmpty("model_versions", await versionsJson(db, wanted));
 }
 

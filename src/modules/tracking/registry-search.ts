@@ -6,6 +6,7 @@ import { type Comparison, type Order, parseFilter, parseOrder, type SearchRules 
 import { selectVersions, versionsJson } from "./model-rows.js";
 import { cutPage, pageOffset } from "./pages.js";
 import type { Params } from "./params.js";
+import { toPythonQuoted } from "./python-text.js";
 import { modelsJson } from "./registered-models.js";
 import { pageSize } from "./rules.js";
 import {
@@ -13,6 +14,7 @@ import {
   checkComparator,
   compareSql,
   keyValueSql,
+  LIST_COMPARATORS,
   NUMBER_COMPARATORS,
   orderSql,
   TEXT_COMPARATORS,
@@ -38,7 +40,8 @@ const modelRules: SearchRules = {
 const versionRules: SearchRules = {
   ...common,
   attributes: ["name", "version_number", "run_id", "source_path"],
-  numericAttributes: ["version_number"],
+  numericAttributes: [],
+  mixedAttributes: ["version_number"],
   listAttributes: ["name", "run_id"],
   orderAttributes: ["name", "version_number", "creation_timestamp", "last_updated_timestamp"],
 };
@@ -106,13 +109,13 @@ function tagCondition(table: string, owner: RawBuilder<boolean>, comparison: Com
 
 function modelCondition(comparison: Comparison): RawBuilder<boolean> {
   if (comparison.type === "tag") return tagCondition("tracking_registered_model_tags", isModelTag, comparison);
-  checkComparator(comparison, [...TEXT_COMPARATORS, "IN", "NOT IN"]);
+  checkComparator(comparison, LIST_COMPARATORS, `Invalid comparator for attribute: ${comparison.comparator}`);
   return compareSql(sql.ref("tracking_registered_models.name"), comparison);
 }
 
 function parseModelOrder(clause: string): Order {
   const [key = ""] = clause.trim().split(/\s+/);
-  if (/^[A-Za-z_]+$/.test(key) && !modelRules.orderAttributes.includes(key)) {
+  if (/^[A-Za-z_.]+$/.test(key) && !modelRules.orderAttributes.includes(key)) {
     throw invalid(`Invalid order by key '${key}' specified. Valid keys are '['name', 'timestamp']'`);
   }
   return parseOrder(clause, modelRules);
@@ -142,13 +145,20 @@ function versionCondition(comparison: Comparison): RawBuilder<boolean> {
   const { type, key, value } = comparison;
   if (type === "tag") return tagCondition("tracking_version_tags", isVersionTag, comparison);
   if (key === "version_number") {
-    if (!Number.isInteger(value))
-      throw invalid(`Invalid value for version_number: ${String(value)}. It must be a whole number.`);
-    checkComparator(comparison, NUMBER_COMPARATORS);
+    checkComparator(
+      comparison,
+      NUMBER_COMPARATORS,
+      `Invalid comparator for attribute version_number: ${comparison.comparator}`,
+    );
+    if (!Number.isInteger(value)) {
+      throw invalid(
+        `Invalid value for numeric attribute 'version_number': ${typeof value === "string" ? toPythonQuoted(value) : String(value)}`,
+      );
+    }
   } else if (versionRules.listAttributes.includes(key)) {
-    checkComparator(comparison, [...TEXT_COMPARATORS, "IN", "NOT IN"]);
+    checkComparator(comparison, LIST_COMPARATORS, `Invalid comparator for attribute: ${comparison.comparator}`);
   } else {
-    checkComparator(comparison, TEXT_COMPARATORS);
+    checkComparator(comparison, TEXT_COMPARATORS, `Invalid comparator for attribute: ${comparison.comparator}`);
   }
   return compareSql(sql.ref(VERSION_COLUMNS[key] ?? ""), comparison);
 }

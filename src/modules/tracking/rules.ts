@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { badValue, invalid, missing } from "./errors.js";
+import { badValue, invalid } from "./errors.js";
 
 /** Limits of the protocol, in characters unless said otherwise. */
 export const LIMITS = {
@@ -10,7 +10,6 @@ export const LIMITS = {
   paramValue: 6000,
   registryTagValue: 100_000,
   alias: 255,
-  batchBytes: 1_000_000,
   batchEntities: 1000,
   batchMetrics: 1000,
   batchParamsOrTags: 100,
@@ -50,7 +49,7 @@ function lengthOf(text: string): number {
 }
 
 export function checkModelName(name: string): void {
-  if (name === "") throw missing("name");
+  if (name.trim() === "") throw invalid("Missing value for required parameter 'name'.");
   if (/[/:]/.test(name)) throw invalid(`Invalid model name '${name}'. Names cannot contain '/' or ':'.`);
   checkNotPath(name, "name");
 }
@@ -64,12 +63,6 @@ export function checkAlias(alias: string): void {
   checkLength("Registered model alias name", alias, LIMITS.alias);
   if (alias.toLowerCase() === "latest") throw invalid("'latest' alias name (case insensitive) is reserved.");
   if (/^v\d+$/i.test(alias)) throw invalid(`Version alias name '${alias}' is reserved.`);
-}
-
-/** A run id as clients may send it; whether there is such a run is another question. */
-export function checkRunId(id: string, parameter = "run_id"): void {
-  if (!/^[a-zA-Z0-9][\w-]{0,255}$/.test(id))
-    throw invalid(`Invalid value "${id}" for parameter '${parameter}' supplied.`);
 }
 
 /** The number of an experiment id; throws for one that is none. */
@@ -87,18 +80,23 @@ export function checkTag(key: string, value: string, valueLimit: number): void {
   checkLength("value", value, valueLimit);
 }
 
+/** Schemes that name a host which this server would have to ask: whoever could set them could make it ask anybody. */
+const HOST_SCHEMES = new Set(["http", "https", "ftp", "sftp", "hdfs", "viewfs", "mlflow-artifacts+host"]);
+
 /**
- * Refuses places that artifacts cannot be at. Artifacts lie in a store with a scheme of its own; pages (http) are none, and a path
- * may not climb.
+ * Refuses places that artifacts cannot be at: with a scheme that is no store's, or with a path that climbs, however it is encoded.
  */
 export function checkArtifactUri(parameter: string, uri: string): void {
   const scheme = /^([a-zA-Z][a-zA-Z0-9+.-]*):/.exec(uri)?.[1]?.toLowerCase() ?? "";
-  if (scheme === "http" || scheme === "https" || scheme === "ftp") {
-    throw invalid(`Invalid ${parameter}: '${uri}'. The '${scheme}' scheme is not a place for artifacts.`);
+  const shown = /^mlflow-artifacts:\/\/[^/]/i.test(uri) ? "mlflow-artifacts+host" : scheme;
+  if (HOST_SCHEMES.has(shown)) {
+    throw invalid(
+      `'${parameter}' cannot use the '${scheme}' scheme: it addresses a host other than this server's artifact store.`,
+    );
   }
   const decoded = decodeRepeatedly(uri);
-  if (/[?#]/.test(decoded) || decoded.split(/[/\\]/).includes("..")) {
-    throw invalid(`Invalid ${parameter}: '${uri}'. It must have no query, no fragment and no '..'.`);
+  if (decoded.split(/[/\\?#]/).includes("..")) {
+    throw invalid(`Invalid ${parameter}: '${uri}'. It must be an absolute place, without relative references ('..').`);
   }
 }
 
@@ -121,10 +119,21 @@ function decodeOnce(text: string): string {
   }
 }
 
-/** Reads `max_results`: positive and at most `most`. */
-export function pageSize(given: number | undefined, { standard, most }: { standard: number; most: number }): number {
+/** Bounds of `max_results`. */
+export interface PageBounds {
+  /** Without `max_results`. */
+  readonly standard: number;
+  readonly most: number;
+  /** What happens beyond `most`; default: it is refused. */
+  readonly beyond?: "clamp" | "refuse";
+}
+
+/** Reads `max_results`, which must be positive. */
+export function pageSize(given: number | undefined, { standard, most, beyond = "refuse" }: PageBounds): number {
   if (given === undefined) return standard;
-  const why = given < 1 ? "It must be a positive integer." : `It must be at most ${most}.`;
-  if (given < 1 || given > most) throw invalid(`Invalid value ${given} for parameter 'max_results' supplied. ${why}`);
-  return given;
+  if (given < 1)
+    throw invalid(`Invalid value ${given} for parameter 'max_results' supplied. It must be a positive integer`);
+  if (given <= most) return given;
+  if (beyond === "clamp") return most;
+  throw invalid(`Invalid value ${given} for parameter 'max_results' supplied. It must be at most ${most}`);
 }

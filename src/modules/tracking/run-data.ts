@@ -37,17 +37,7 @@ export function runDataEndpoints({ tables }: TrackingContext): Endpoint[] {
     write("log-metric", logMetric),
     write("log-parameter", logParameter),
     write("set-tag", setTag),
-    {
-      ...write("log-batch", logBatch),
-      maxBodyBytes: 4 * 1024 * 1024,
-      checkBody: (text) => {
-        const size = Buffer.byteLength(text);
-        if (size <= LIMITS.batchBytes) return;
-        throw invalid(
-          `Batched logging API requests must be at most ${LIMITS.batchBytes} bytes, got a request of size ${size}.`,
-        );
-      },
-    },
+    { ...write("log-batch", logBatch), maxBodyBytes: 4 * 1024 * 1024 },
   ];
 }
 
@@ -205,12 +195,14 @@ async function writeParameters(db: Db, runId: string, parameters: readonly KeyVa
 
 /** Sets one tag; the tag of the run's name renames it. */
 export async function setRunTag(db: Db, runId: string, { key, value }: KeyValue): Promise<void> {
+  // A run always has a name.
+  if (key === RUN_NAME_TAG && value === "") return;
   await db
     .insertInto("tracking_run_tags")
     .values({ run_id: runId, key, value })
     .onConflict((conflict) => conflict.columns(["run_id", "key"]).doUpdateSet({ value }))
     .execute();
-  if (key === RUN_NAME_TAG && value !== "")
+  if (key === RUN_NAME_TAG)
     await db.updateTable("tracking_runs").set({ name: value }).where("id", "=", runId).execute();
 }
 

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
+import { invalid } from "./errors.js";
 import { VIEWS } from "./experiment-search.js";
 import { type Comparison, type Order, parseFilter, parseOrder, type SearchRules } from "./filter.js";
 import { cutPage, pageOffset } from "./pages.js";
@@ -10,8 +11,10 @@ import { runsJson } from "./run-rows.js";
 import {
   allOf,
   checkComparator,
+  comparatorList,
   compareSql,
   keyValueSql,
+  LIST_COMPARATORS,
   NUMBER_COMPARATORS,
   orderSql,
   TEXT_COMPARATORS,
@@ -130,10 +133,7 @@ function orderOf({ type, key, ascending }: Order): RawBuilder<unknown> {
         ascending,
       );
     case "dataset":
-      return orderSql(
-        sql`(SELECT MIN(${datasetColumn(key)}) FROM ${datasetTables()} WHERE i.run_id = tracking_runs.id)`,
-        ascending,
-      );
+      throw invalid("Invalid identifier type 'dataset'");
     case "attribute":
       return orderSql(columnOf(key), ascending);
   }
@@ -143,26 +143,34 @@ function conditionOf(comparison: Comparison): RawBuilder<boolean> {
   const { type, key } = comparison;
   switch (type) {
     case "metric":
-      checkComparator(comparison, NUMBER_COMPARATORS);
+      checkComparator(comparison, NUMBER_COMPARATORS, notOneOf(comparison, NUMBER_COMPARATORS));
       // NaN differs from every number, and is neither smaller nor larger.
       return sql<boolean>`EXISTS (SELECT 1 FROM tracking_latest_metrics m WHERE m.run_id = tracking_runs.id AND m.key = ${key}
         AND ${comparison.comparator === "!=" ? sql`(m.is_nan = 1 OR m.value <> ${comparison.value})` : sql`m.is_nan = 0 AND ${compareSql(sql.ref("m.value"), comparison)}`})`;
     case "parameter":
-      return keyValueSql("tracking_params", sql<boolean>`kv.run_id = tracking_runs.id`, comparison);
+      return keyValueSql("tracking_params", isRunKey, comparison, `${notOneOf(comparison, KEY_COMPARATORS)}'`);
     case "tag":
-      return keyValueSql("tracking_run_tags", sql<boolean>`kv.run_id = tracking_runs.id`, comparison);
+      return keyValueSql("tracking_run_tags", isRunKey, comparison, `${notOneOf(comparison, KEY_COMPARATORS)}'`);
     case "dataset":
-      checkComparator(comparison, [...TEXT_COMPARATORS, "IN", "NOT IN"]);
+      checkComparator(comparison, LIST_COMPARATORS, notOneOf(comparison, LIST_COMPARATORS));
       return sql<boolean>`EXISTS (SELECT 1 FROM ${datasetTables()} WHERE i.run_id = tracking_runs.id AND ${compareSql(datasetColumn(key), comparison)})`;
     case "attribute":
-      checkComparator(comparison, comparatorsOf(key));
+      checkComparator(comparison, comparatorsOf(key), `${notOneOf(comparison, LIST_COMPARATORS)}'`);
       return compareSql(columnOf(key), comparison);
   }
 }
 
-function comparatorsOf(key: string): Comparison["comparator"][] {
-  if (rules.numericAttributes.includes(key)) return [...NUMBER_COMPARATORS];
-  return rules.listAttributes.includes(key) ? [...TEXT_COMPARATORS, "IN", "NOT IN"] : [...TEXT_COMPARATORS];
+const isRunKey = sql<boolean>`kv.run_id = tracking_runs.id`;
+const KEY_COMPARATORS = [...TEXT_COMPARATORS, "IS NULL", "IS NOT NULL"] as const;
+
+/** The refusal of a comparator, in the protocol's words (which leave some quotes open). */
+function notOneOf({ comparator }: Comparison, comparators: readonly Comparison["comparator"][]): string {
+  return `Invalid comparator '${comparator}' not one of '${comparatorList(comparators)}`;
+}
+
+function comparatorsOf(key: string): readonly Comparison["comparator"][] {
+  if (rules.numericAttributes.includes(key)) return NUMBER_COMPARATORS;
+  return rules.listAttributes.includes(key) ? LIST_COMPARATORS : TEXT_COMPARATORS;
 }
 
 function datasetTables(): RawBuilder<unknown> {

@@ -1,9 +1,8 @@
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
-import { invalid, notFound } from "./errors.js";
+import { invalid, notFound, TrackingError } from "./errors.js";
 import { checkActive, experimentById } from "./experiments.js";
 import type { Params } from "./params.js";
-import { checkKey, checkLength, LIMITS, truncate } from "./rules.js";
 import { setRunTag } from "./run-data.js";
 import { randomName } from "./run-names.js";
 import { activeRun, RUN_NAME_TAG, RUN_STATES, runById, runIdOf, runInfoJson, runsJson } from "./run-rows.js";
@@ -42,12 +41,10 @@ export function runEndpoints(context: TrackingContext): Endpoint[] {
 }
 
 async function createRun(context: TrackingContext, db: Db, params: Params): Promise<JsonObject> {
-  const experimentId = params.text("experiment_id") ?? "0";
+  const experimentId = params.text("experiment_id") ?? "";
+  if (experimentId === "")
+    throw new TrackingError("BAD_REQUEST", "A run needs an experiment: experiment_id is missing.");
   const tags = params.objects("tags").map((tag) => ({ key: tag.looseText("key"), value: tag.looseText("value") }));
-  for (const { key } of tags) {
-    checkKey(key, "key");
-    checkLength("key", key, LIMITS.key);
-  }
   const tagged = tags.find((tag) => tag.key === RUN_NAME_TAG)?.value ?? "";
   const given = params.text("run_name") ?? "";
   if (given !== "" && tagged !== "" && given !== tagged) {
@@ -55,7 +52,7 @@ async function createRun(context: TrackingContext, db: Db, params: Params): Prom
       `Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='${given}', mlflow.runName='${tagged}').`,
     );
   }
-  const experiment = await experimentById(db, experimentId === "" ? "0" : experimentId);
+  const experiment = await experimentById(db, experimentId);
   checkActive(experiment);
   const name = given || tagged || randomName(context.random);
   const id = context.random.uuid().replaceAll("-", "");
@@ -72,7 +69,7 @@ async function createRun(context: TrackingContext, db: Db, params: Params): Prom
   };
   await db.insertInto("tracking_runs").values(row).execute();
   for (const tag of [...tags, { key: RUN_NAME_TAG, value: name }]) {
-    await setRunTag(db, id, { key: tag.key, value: truncate(tag.value, LIMITS.runTagValue) });
+    await setRunTag(db, id, tag);
   }
   const [run = {}] = await runsJson(db, [row]);
   // A new run has no outputs, and the protocol leaves the member out here.

@@ -73,7 +73,8 @@ export interface TrackingTables {
     storage_location: string;
     run_id: string;
     run_link: string;
-    description: string;
+    /** Absent after an update without one. */
+    description: string | null;
     stage: string;
     logged_model_id: string | null;
     created_ms: number;
@@ -142,7 +143,7 @@ export const migrations: readonly Migration[] = [
       keyValue("tracking_registered_model_tags", "model_id", "model_id BIGINT NOT NULL"),
       "CREATE TABLE tracking_aliases (model_id BIGINT NOT NULL, alias TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (model_id, alias))",
       `CREATE TABLE tracking_versions (model_id BIGINT NOT NULL, version BIGINT NOT NULL, source TEXT NOT NULL,
-        storage_location TEXT NOT NULL, run_id TEXT NOT NULL, run_link TEXT NOT NULL, description TEXT NOT NULL, stage TEXT NOT NULL,
+        storage_location TEXT NOT NULL, run_id TEXT NOT NULL, run_link TEXT NOT NULL, description TEXT, stage TEXT NOT NULL,
         logged_model_id TEXT, created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, PRIMARY KEY (model_id, version))`,
       keyValue("tracking_version_tags", "model_id, version", "model_id BIGINT NOT NULL, version BIGINT NOT NULL"),
     ],

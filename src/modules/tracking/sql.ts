@@ -4,16 +4,22 @@ import type { Comparator, Comparison } from "./filter.js";
 
 /** Comparators that text can be compared with in searches. */
 export const TEXT_COMPARATORS: readonly Comparator[] = ["=", "!=", "LIKE", "ILIKE"];
+/** Comparators of text that may also be compared with a list. */
+export const LIST_COMPARATORS: readonly Comparator[] = [...TEXT_COMPARATORS, "IN", "NOT IN"];
 /** Comparators of numbers. */
 export const NUMBER_COMPARATORS: readonly Comparator[] = ["=", "!=", "<", "<=", ">", ">="];
 
-/** Refuses a comparator that this left side does not have. */
-export function checkComparator(comparison: Comparison, allowed: readonly Comparator[]): void {
-  if (allowed.includes(comparison.comparator)) return;
-  const list = allowed.map((c) => `'${c}'`).join(", ");
-  throw invalid(
-    `Invalid comparator '${comparison.comparator}' for ${comparison.type} '${comparison.key}'. Use one of [${list}].`,
-  );
+/** Refuses a comparator that this left side does not have, in the caller's words. */
+export function checkComparator({ comparator }: Comparison, allowed: readonly Comparator[], words: string): void {
+  if (!allowed.includes(comparator)) throw invalid(words);
+}
+
+/** `['!=', '=']` */
+export function comparatorList(comparators: readonly Comparator[]): string {
+  return `[${comparators
+    .toSorted()
+    .map((c) => `'${c}'`)
+    .join(", ")}]`;
 }
 
 /** `column <comparator> value` in SQL that every home understands. */
@@ -23,8 +29,10 @@ export function compareSql(
 ): RawBuilder<boolean> {
   switch (comparator) {
     case "=":
+    case "==":
       return sql<boolean>`${column} = ${value}`;
     case "!=":
+    case "<>":
       return sql<boolean>`${column} <> ${value}`;
     case "<":
       return sql<boolean>`${column} < ${value}`;
@@ -57,11 +65,16 @@ function listOf(value: Comparison["value"]): RawBuilder<unknown> {
 }
 
 /** Whether a key-value table has a row of `owner` under the comparison's key that fits; IS NULL: no row at all. */
-export function keyValueSql(table: string, owner: RawBuilder<boolean>, comparison: Comparison): RawBuilder<boolean> {
+export function keyValueSql(
+  table: string,
+  owner: RawBuilder<boolean>,
+  comparison: Comparison,
+  words = `Invalid comparator for ${comparison.type}: ${comparison.comparator}`,
+): RawBuilder<boolean> {
   const rows = sql`SELECT 1 FROM ${sql.table(table)} kv WHERE ${owner} AND kv.key = ${comparison.key}`;
   if (comparison.comparator === "IS NULL") return sql<boolean>`NOT EXISTS (${rows})`;
   if (comparison.comparator === "IS NOT NULL") return sql<boolean>`EXISTS (${rows})`;
-  checkComparator(comparison, TEXT_COMPARATORS);
+  checkComparator(comparison, TEXT_COMPARATORS, words);
   return sql<boolean>`EXISTS (${rows} AND ${compareSql(sql.ref("kv.value"), comparison)})`;
 }
 
