@@ -92,6 +92,9 @@ function validateSecret(object: JsonObject, faults: Faults): void {
   for (const key of [".dockerconfigjson", ".dockercfg"])
     if (requiredKeys[type]?.includes(key) === true && data[key] !== undefined)
       validateJsonText(asString(data[key]), `data[${key}]`, faults);
+  const certificate = asString(data["tls.crt"]);
+  if (type === "kubernetes.io/tls" && certificate !== "" && !Buffer.from(certificate, "base64").includes("-----BEGIN "))
+    faults.warn("tls: failed to find any PEM data in certificate input");
   if (
     type === "kubernetes.io/service-account-token" &&
     asString(asObject(asObject(object["metadata"])["annotations"])["kubernetes.io/service-account.name"]) === ""

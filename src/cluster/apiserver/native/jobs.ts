@@ -19,6 +19,7 @@ import {
 } from "../registry/read.js";
 import { countAt, nonNegative, showContainers, showSelector, textAt, validateTemplate } from "./common.js";
 import { scheduleFault, timeZoneFault } from "./cron-schedule.js";
+import { hasCondition, validateJobStatus } from "./job-status.js";
 import { defaultPodSpec } from "./pod-defaults.js";
 import { validatePodSpec } from "./pod-validation.js";
 
@@ -121,7 +122,10 @@ const job: Behaviour = {
     validateTemplate(spec, "job", faults);
     validateJobSpec(spec, "spec", faults);
   },
-  validateUpdate: validateJobUpdate,
+  validateUpdate(object, old, faults, context) {
+    if (context.subresource === "status") validateJobStatus(object, old, faults);
+    else validateJobUpdate(object, old, faults);
+  },
   selectable: { "status.successful": (object) => String(countAt(object, "status", "succeeded")) },
   columns: [
     column("Status", jobStatus),
@@ -180,17 +184,13 @@ function withoutScheduling(template: JsonObject): JsonObject {
   return { spec };
 }
 
-function conditionOf(object: JsonObject, type: string): boolean {
-  return asObjects(at(object, "status", "conditions")).some((one) => one["type"] === type && one["status"] === "True");
-}
-
 function jobStatus(object: JsonObject): string {
-  if (conditionOf(object, "Complete")) return "Complete";
-  if (conditionOf(object, "Failed")) return "Failed";
+  if (hasCondition(object, "Complete")) return "Complete";
+  if (hasCondition(object, "Failed")) return "Failed";
   if (at(object, "metadata", "deletionTimestamp") !== undefined) return "Terminating";
   if (at(object, "spec", "suspend") === true) return "Suspended";
-  if (conditionOf(object, "FailureTarget")) return "FailureTarget";
-  if (conditionOf(object, "SuccessCriteriaMet")) return "SuccessCriteriaMet";
+  if (hasCondition(object, "FailureTarget")) return "FailureTarget";
+  if (hasCondition(object, "SuccessCriteriaMet")) return "SuccessCriteriaMet";
   return "Running";
 }
 

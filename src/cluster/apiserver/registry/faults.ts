@@ -20,6 +20,11 @@ export class Faults {
     this.#add("FieldValueInvalid", field, `Invalid value: ${quoteValue(value)}: ${detail}`);
   }
 
+  /** Invalid, without showing the value. */
+  plain(field: string, detail: string): void {
+    this.#add("FieldValueInvalid", field, `Invalid value: ${detail}`);
+  }
+
   /** `supported` in the order in which they shall be shown. */
   unsupported(field: string, value: Json | undefined, supported: readonly string[]): void {
     const list = supported.map((item) => JSON.stringify(item)).join(", ");
