@@ -164,8 +164,10 @@ test.each(ways)("pods survive a kill -9 of the agent and are adopted, with true 
   await kill();
   writeFileSync(join(folder, "go", "end"), "");
   const events = join(folder, "node", "events");
-  while (!readdirSync(events).some((file) => file.endsWith(".exit")))
+  for (const end = performance.now() + 10_000; !readdirSync(events).some((file) => file.endsWith(".exit")); ) {
+    if (performance.now() > end) throw new Error("the container did not end");
     await new Promise((resolve) => setImmediate(resolve));
+  }
   await pods.create(draft("later", "exit 0"));
   await startAgent();
   const ended = await seen("ends", (pod) => pod.status?.phase === "Failed");

@@ -171,6 +171,10 @@ test.runIf(canRun)("stops with TERM, and with KILL after the grace", async () =>
     spec("p4", ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.01; done"], { name: "deaf" }),
   );
 
+  for await (const chunk of runtime.logs({ podUid: "p4", name: "deaf", attempt: 0 }, { follow: true })) {
+    if (Buffer.from(chunk).toString().includes("deaf")) break;
+  }
+
   await runtime.stopContainer({ podUid: "p4", name: "main", attempt: 0 }, 30_000);
   await runtime.stopContainer({ podUid: "p4", name: "deaf", attempt: 0 }, 50);
 
@@ -234,8 +238,7 @@ test.runIf(canRun)("a new runtime adopts what runs and learns how the rest ended
 
   await runtime.close({ keepPods: true });
   writeFileSync(join(folder, "go"), "x\n");
-  while (!existsSync(join(folder, "node/events/p6.other.0.exit")))
-    await new Promise((resolve) => setImmediate(resolve));
+  await appears(join(folder, "node/events/p6.other.0.exit"));
   runtime = newRuntime();
   await runtime.start();
 
@@ -327,6 +330,14 @@ test.runIf(isolation.mode === "root")("each pod has an address of its own and re
   expect(first.ip).not.toBe(second.ip);
   expect([said, out]).toEqual(["from b", "from b"]);
 });
+
+/** Resolves when the file is there; fails after 10 s. */
+async function appears(path: string): Promise<void> {
+  for (const end = performance.now() + 10_000; !existsSync(path); ) {
+    if (performance.now() > end) throw new Error(`${path} did not appear`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
 
 /** A named pipe that lets a program wait for the test. */
 function fifo(): string {

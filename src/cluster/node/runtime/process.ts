@@ -23,7 +23,7 @@ import {
   type SavedContainer,
   writeAtomically,
 } from "./process-files.js";
-import { isAlive, processTree, sendSignal, signalProcess, usageOf } from "./processes.js";
+import { isAlive, processTree, signalGroup, signalProcess, usageOf } from "./processes.js";
 import { buildEtcTemplate } from "./rootfs.js";
 import { keeperScript } from "./script.js";
 import {
@@ -76,6 +76,7 @@ class ProcessRuntime implements PodRuntime {
   #watcher: FSWatcher | undefined;
   #poll: Timer | undefined;
   #memoryWatch: MemoryWatch | undefined;
+  #closed = false;
 
   constructor(options: ProcessRuntimeOptions) {
     this.#options = options;
@@ -259,6 +260,7 @@ class ProcessRuntime implements PodRuntime {
       const running = [...this.#attempts.values()].filter((attempt) => attempt.saved.state !== "exited");
       await Promise.all(running.map((attempt) => this.stopContainer(attempt.saved, closeGraceMs)));
     }
+    this.#closed = true;
     this.#watcher?.close();
     for (const attempt of this.#attempts.values()) {
       attempt.log.unwatch();
@@ -306,7 +308,8 @@ class ProcessRuntime implements PodRuntime {
 
   /** Brings an attempt up to date with its files and processes. */
   #look(attempt: Attempt): void {
-    if (attempt.saved.state === "exited") return;
+    // What a closed runtime still hears is the next one's business.
+    if (attempt.saved.state === "exited" || this.#closed) return;
     const path = (kind: EventKind): string => this.#files.event(attempt.saved, kind);
     attempt.keeper ??= readIdentity(path("keeper"));
     attempt.init ??= readIdentity(path("init"));
@@ -359,7 +362,7 @@ class ProcessRuntime implements PodRuntime {
   }
 
   #cleanUp(attempt: Attempt): void {
-    if (attempt.keeper !== undefined) sendSignal(-attempt.keeper.pid, "SIGKILL");
+    if (attempt.keeper !== undefined) signalGroup(attempt.keeper, "SIGKILL");
     this.#launcher.release(attempt.saved);
     attempt.log.unwatch();
   }
@@ -394,7 +397,7 @@ class ProcessRuntime implements PodRuntime {
     this.#launcher.kill(attempt.saved, attempt.init, attempt.keeper);
     await this.#until(attempt, killWaitMs, () => this.#isOver(attempt));
     if (!this.#isOver(attempt) && attempt.keeper !== undefined) {
-      sendSignal(-attempt.keeper.pid, "SIGKILL");
+      signalGroup(attempt.keeper, "SIGKILL");
       await this.#until(attempt, killWaitMs, () => this.#isOver(attempt));
     }
   }

@@ -52,6 +52,15 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/**
+ * Sends a signal to the process group that this process leads or led. Nothing happens when its number belongs to another
+ * process by now; while members of the group are left, the kernel does not give the number away.
+ */
+export function signalGroup(leader: ProcessIdentity, signal: NodeJS.Signals): void {
+  const now = identityOf(leader.pid);
+  if (now === undefined || now.startTicks === leader.startTicks) sendSignal(-leader.pid, signal);
+}
+
 /** The ids of all processes below one, itself included. Reads all of /proc: for rare use. */
 export function processTree(root: number): number[] {
   const children = new Map<number, number[]>();
