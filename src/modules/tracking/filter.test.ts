@@ -149,7 +149,7 @@ describe("filters that are none", () => {
     ["metrics.a IS NULL", "IS NULL / IS NOT NULL is only supported for tags and params, not for 'metric' 'a'"],
     ["dataset.foo = 'x'", "Invalid dataset key 'foo' specified. Valid keys are '{'name', 'digest', 'context'}'"],
     ["metrics.a BETWEEN 1 AND 2", "Invalid clause(s) in filter string: 'metrics.a', 'BETWEEN', '1', '2'"],
-    ["params.a > '1'", "Invalid comparator '>' for parameter 'a'. Use one of ['=', '!=', 'LIKE', 'ILIKE']."],
+    ["params.a > '1'", "Invalid comparator '>' not one of '['!=', '=', 'ILIKE', 'IS NOT NULL', 'IS NULL', 'LIKE']'"],
     ["tags.a-b = 'x'", "Invalid comparison clause. Expected 'Identifier' found 'tags.a-b'"],
     ["run_id IN 'x'", "Invalid clause(s) in filter string: 'run_id', 'IN', ''x''"],
     ["metrics.a = NULL", "Expected numeric value type for metric. Found NULL"],

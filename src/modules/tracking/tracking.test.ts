@@ -69,11 +69,7 @@ describe("experiments", () => {
     ["a name that is too long", { name: "x".repeat(501) }, "'name' exceeds the maximum length of 500 characters"],
     ["a name that is a number", { name: 5 }, "Invalid value 5 for parameter 'name' supplied"],
     ["a web page as location", { name: "w", artifact_location: "https://x/y" }, "cannot use the 'https' scheme"],
-    [
-      "a climbing location",
-      { name: "w", artifact_location: "s3://b/%252e%252e/x" },
-      "must have no query, no fragment and no '..'",
-    ],
+    ["a climbing location", { name: "w", artifact_location: "s3://b/%252e%252e/x" }, "without relative references"],
     [
       "a tag whose key is a path out",
       { name: "w", tags: [{ key: "../x", value: "" }] },
