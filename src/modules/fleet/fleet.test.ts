@@ -77,7 +77,7 @@ test("delivers each workload to its clusters, reports a row for every cluster an
     "edge MLService demo/digits true Manifest has been successfully applied",
     "edge MLServiceRuntime demo/argosy-onnx true Manifest has been successfully applied",
   ]);
-  expect(done.status).toMatchObject({ appliedSummary: "5/5", clusters: ["cloud", "edge"], observedGeneration: 1 });
+  expect(done.status).toMatchObject({ appliedSummary: "5/5", clusters: "cloud,edge", observedGeneration: 1 });
   expect(findCondition(done.status?.conditions, "Ready")).toMatchObject({ status: "False", reason: "NotReady" });
   const delivered = await member(fleet, "cloud").services.get("digits", inDemo);
   expect(delivered.spec["replicas"]).toBe(2);

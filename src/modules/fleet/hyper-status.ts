@@ -32,7 +32,7 @@ export function hyperStatusOf(
     observedGeneration: generation,
     aggregatedStatus: rows,
     appliedSummary: `${applied}/${states.length}`,
-    clusters: [...new Set(states.map((state) => state.object.cluster))],
+    clusters: [...new Set(states.map((state) => state.object.cluster))].join(","),
     ...(conditions === undefined ? {} : { conditions }),
   };
 }

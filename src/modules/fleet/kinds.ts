@@ -42,7 +42,7 @@ const hyperStatus = s.object({
     .optional()
     .describe("One entry for each cluster and manifest, in the order of clusters, kinds and names."),
   appliedSummary: s.string().optional().describe("Applied of all, for instance 5/6."),
-  clusters: s.array(s.string()).optional(),
+  clusters: s.string().optional().describe("Names of the clusters, by comma."),
   conditions: s.conditions().optional(),
 });
 
