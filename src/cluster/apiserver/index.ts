@@ -17,7 +17,6 @@ import type { ApiRequest, ApiResponse } from "./types.js";
 
 export type { ApiServerOptions } from "./assemble.js";
 export { ListenError } from "./front/errors.js";
-export { JournalError } from "./journal/errors.js";
 export type { ApiRequest, ApiResponse, UserInfo } from "./types.js";
 
 /** A running API server. */

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { Agent, request as httpsRequest } from "node:https";
 import { createServer } from "node:net";
@@ -204,6 +205,34 @@ test("large lists are compressed for those who take it", async () => {
   expect(packed.headers["content-encoding"]).toBe("gzip");
   expect(packed.raw.length).toBeLessThan(20_000);
   expect(gunzipSync(packed.raw).toString()).toBe(plain.raw.toString());
+});
+
+test("a watcher that does not read is disconnected", { timeout: 60_000 }, async () => {
+  const server = await startServer();
+  const { url } = await server.listen({ host: "127.0.0.1", port: 0 });
+  const transport = server.transport(server.adminToken);
+  closers.push(() => transport.close());
+  const send = (method: string, path: string, type: string, body: JsonObject): Promise<unknown> =>
+    transport.request({ method, path, headers: { "content-type": type }, body: JSON.stringify(body) });
+  await send("POST", configMaps, "application/json", configMap("big", { filler: "x".repeat(900_000) }));
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = { authorization: `Bearer ${server.adminToken}` };
+    httpsRequest(`${url}${configMaps}?watch=1`, { ca: server.caPem, headers }, resolve).once("error", reject).end();
+  });
+
+  // Some megabytes fit into the sockets; what is beyond the limit on top of that must not be kept for ever.
+  for (let index = 0; index < 60; index++) {
+    const patch = { data: { count: String(index) } };
+    await send("PATCH", `${configMaps}/big`, "application/merge-patch+json", patch);
+  }
+  const ended = new Promise((resolve) => {
+    response.once("close", resolve);
+    response.once("error", () => undefined);
+  });
+  response.resume();
+  await ended;
+
+  expect(response.complete).toBe(false);
 });
 
 test("an idle server keeps no timers running but its certificates'", async () => {

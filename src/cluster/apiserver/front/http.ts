@@ -4,6 +4,7 @@ import { TLSSocket } from "node:tls";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { tooLarge } from "../failures.js";
+import { ByteStream } from "../render/stream.js";
 import { maxBodyBytes } from "../server/line.js";
 import { failureResponse } from "../server/respond.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
@@ -171,6 +172,7 @@ async function write(
   response.writeHead(answer.status, headers);
   // A watch may have nothing to say for long; the client waits for the head.
   if ("flushHeaders" in response) response.flushHeaders();
+  if (body instanceof ByteStream) body.whenCut(() => response.destroy());
   for await (const chunk of body) {
     if (response.destroyed || response.writableEnded) return;
     if (!send(response, chunk)) await drained(response);

@@ -7,6 +7,7 @@ export class ByteStream implements AsyncIterable<Uint8Array> {
   #bytes = 0;
   #ended = false;
   #wake: (() => void) | undefined;
+  #onCut: (() => void) | undefined;
   readonly #onEnd: () => void;
 
   constructor(onEnd: () => void) {
@@ -24,8 +25,14 @@ export class ByteStream implements AsyncIterable<Uint8Array> {
     if (this.#bytes > maxUnreadBytes) {
       this.#chunks = [];
       this.end();
+      this.#onCut?.();
     }
     this.#wakeReader();
+  }
+
+  /** Called when the reader was too slow: it may be stuck in a write, and its connection is to be closed. */
+  whenCut(callback: () => void): void {
+    this.#onCut = callback;
   }
 
   /** No more chunks; those that wait are still read. */
