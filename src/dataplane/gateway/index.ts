@@ -4,14 +4,7 @@
  * `gatewayDriver` is the control plane's side of it. May use: the kernel.
  */
 
-export {
-  type GatewayDriver,
-  type GatewayDriverOptions,
-  type GatewayPart,
-  gatewayDriver,
-  gatewayPorts,
-} from "./driver.js";
-export { type Gateway, type GatewayOptions, runGateway, runningGateway } from "./gateway.js";
-export type { BackendReport, GatewayState, RouteReport } from "./state.js";
-export type { SupervisorReport } from "./supervisor.js";
+export { type GatewayDriver, type GatewayPart, gatewayDriver, gatewayPorts } from "./driver.js";
+export { runGateway, runningGateway } from "./gateway.js";
+export type { BackendReport, GatewayState } from "./state.js";
 export { type BackendInput, checkRoute, type ListenerInput, type RouteInput } from "./table.js";

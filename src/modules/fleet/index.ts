@@ -4,7 +4,5 @@
  * in the ledger. May use: kernel, stores/ledger, dataplane/gateway (its driver).
  */
 
-export type { Cluster, HeadIngress, HyperMLService, Work } from "./kinds.js";
-export { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
-export { createFleetModule, DELIVERY_RULES, type FleetOptions } from "./module.js";
-export { ARGOSY as FLEET_MARKS, executionSpaceOf } from "./names.js";
+export { ClusterKind, HyperMLServiceKind } from "./kinds.js";
+export { createFleetModule, DELIVERY_RULES } from "./module.js";
