@@ -80,16 +80,10 @@ export type Fields = Readonly<Record<string, Field<unknown, Presence>>>;
 
 type Simplify<T> = { [K in keyof T]: T[K] };
 type OptionalNames<F extends Fields> = { [K in keyof F]: F[K]["presence"] extends "optional" ? K : never }[keyof F];
-type WritableNames<F extends Fields> = { [K in keyof F]: F[K]["presence"] extends "required" ? never : K }[keyof F];
 
 /** The type of an object as it is read: fields with defaults are there. */
 export type ObjectOf<F extends Fields> = Simplify<
   { [K in Exclude<keyof F, OptionalNames<F>>]: Infer<F[K]> } & { [K in OptionalNames<F>]?: Infer<F[K]> }
->;
-
-/** The type of an object as it may be written: fields with defaults may be left out (one level deep). */
-export type InputOf<F extends Fields> = Simplify<
-  { [K in Exclude<keyof F, WritableNames<F>>]: Infer<F[K]> } & { [K in WritableNames<F>]?: Infer<F[K]> }
 >;
 
 /** The TypeScript type of a field's values. */

@@ -7,7 +7,6 @@ export type {
   EmbeddedResource,
   Fields,
   Infer,
-  InputOf,
   NumberBounds,
   ObjectOf,
   Presence,
@@ -18,7 +17,6 @@ export { Field, s } from "./builder.js";
 export { applyDefaults } from "./defaults.js";
 export { cloneJson, cloneObject, equalJson, isObject, setMember, toJson, toJsonObject } from "./json.js";
 export { compilePattern } from "./pattern.js";
-export type { PruneOptions } from "./prune.js";
 export { knownNames, prune } from "./prune.js";
 export { didYouMean } from "./suggest.js";
 export type { Schema } from "./types.js";

@@ -159,24 +159,8 @@ function validateVersion(version: JsonObject, path: string, index: number, fault
       path === "spec" ? "spec.validation.openAPIV3Schema" : `${path}.schema.openAPIV3Schema`,
       faults,
     );
-  for (const [place, one] of asObjects(version["additionalPrinterColumns"]).entries()) {
-    const type = asString(one["type"]);
-    const jsonPath = asString(one["jsonPath"]);
-    for (const [field, shown] of Object.entries({ name: "name", type: "type", jsonPath: "JSONPath" }))
-      if (asString(one[field]) === "") faults.required(`${path}.additionalPrinterColumns[${place}].${shown}`);
-    if (!columnTypes.includes(type) && type !== "")
-      faults.invalid(
-        `${path}.additionalPrinterColumns[${place}].type`,
-        type,
-        `must be one of ${columnTypes.join(",")}`,
-      );
-    if (jsonPath !== "" && !jsonPath.startsWith("."))
-      faults.invalid(
-        `${path}.additionalPrinterColumns[${place}].JSONPath`,
-        jsonPath,
-        "must be a simple json path starting with .",
-      );
-  }
+  for (const [place, one] of asObjects(version["additionalPrinterColumns"]).entries())
+    validateColumn(one, `${path}.additionalPrinterColumns[${place}]`, faults);
   validateSelectable(version, path, faults);
   const scale = at(version, "subresources", "scale");
   if (!isObject(scale)) return;
@@ -187,6 +171,17 @@ function validateVersion(version: JsonObject, path: string, index: number, fault
         scale[field],
         `should be a json path under ${prefix.slice(0, -1)}`,
       );
+}
+
+function validateColumn(column: JsonObject, path: string, faults: Faults): void {
+  const type = asString(column["type"]);
+  const jsonPath = asString(column["jsonPath"]);
+  for (const [field, shown] of Object.entries({ name: "name", type: "type", jsonPath: "JSONPath" }))
+    if (asString(column[field]) === "") faults.required(`${path}.${shown}`);
+  if (!columnTypes.includes(type) && type !== "")
+    faults.invalid(`${path}.type`, type, `must be one of ${columnTypes.join(",")}`);
+  if (jsonPath !== "" && !jsonPath.startsWith("."))
+    faults.invalid(`${path}.JSONPath`, jsonPath, "must be a simple json path starting with .");
 }
 
 function validateSelectable(version: JsonObject, path: string, faults: Faults): void {

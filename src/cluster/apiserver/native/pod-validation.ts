@@ -81,24 +81,22 @@ function validateVolumes(volumes: Json | undefined, path: string, faults: Faults
     for (const fault of name === "" ? [] : labelFaults(name)) faults.invalid(`${place}.name`, name, fault);
     if (names.has(name)) faults.duplicate(`${place}.name`, name);
     names.add(name);
-    const [first, ...more] = volumeSources.filter((source) => volume[source] !== undefined);
-    if (first === undefined) faults.required(place, "must specify a volume type");
-    for (const source of more) faults.forbidden(`${place}.${source}`, "may not specify more than 1 volume type");
-    if (
-      volume["hostPath"] !== undefined &&
-      asString(at(volume, "hostPath", "path"))
-        .split("/")
-        .includes("..")
-    )
-      faults.invalid(`${place}.hostPath.path`, at(volume, "hostPath", "path"), "must not contain '..'");
-    if (volume["secret"] !== undefined && asString(at(volume, "secret", "secretName")) === "")
-      faults.required(`${place}.secret.secretName`);
-    if (volume["configMap"] !== undefined && asString(at(volume, "configMap", "name")) === "")
-      faults.required(`${place}.configMap.name`);
-    for (const source of ["secret", "configMap"])
-      validateItems(at(volume, source, "items"), `${place}.${source}.items`, faults);
+    validateSource(volume, place, faults);
   }
   return names;
+}
+
+function validateSource(volume: JsonObject, path: string, faults: Faults): void {
+  const [first, ...more] = volumeSources.filter((source) => volume[source] !== undefined);
+  if (first === undefined) faults.required(path, "must specify a volume type");
+  for (const source of more) faults.forbidden(`${path}.${source}`, "may not specify more than 1 volume type");
+  const hostPath = asString(at(volume, "hostPath", "path"));
+  if (hostPath.split("/").includes("..")) faults.invalid(`${path}.hostPath.path`, hostPath, "must not contain '..'");
+  for (const [source, field] of Object.entries({ secret: "secretName", configMap: "name" })) {
+    if (volume[source] === undefined) continue;
+    if (asString(at(volume, source, field)) === "") faults.required(`${path}.${source}.${field}`);
+    validateItems(at(volume, source, "items"), `${path}.${source}.items`, faults);
+  }
 }
 
 /** In the order in which upstream looks at them. */
@@ -155,14 +153,15 @@ function validatePorts(ports: Json | undefined, path: string, faults: Faults): v
       if (names.has(name)) faults.duplicate(`${path}[${index}].name`, name);
       names.add(name);
     }
-    for (const field of ["containerPort", "hostPort"]) {
-      const value = asNumber(port[field]);
-      if (field === "containerPort" && (value === undefined || value === 0))
-        faults.required(`${path}[${index}].containerPort`);
-      else if (value !== undefined && (value < 1 || value > 65_535))
-        faults.invalid(`${path}[${index}].${field}`, value, "must be between 1 and 65535, inclusive");
-    }
+    if ((port["containerPort"] ?? 0) === 0) faults.required(`${path}[${index}].containerPort`);
+    else portInRange(port["containerPort"], `${path}[${index}].containerPort`, faults);
+    portInRange(port["hostPort"], `${path}[${index}].hostPort`, faults);
   }
+}
+
+function portInRange(value: Json | undefined, path: string, faults: Faults): void {
+  if (typeof value === "number" && (value < 1 || value > 65_535))
+    faults.invalid(path, value, "must be between 1 and 65535, inclusive");
 }
 
 const fieldPaths = new Set(
@@ -181,35 +180,42 @@ function validateEnv(env: Json | undefined, path: string, faults: Faults): void 
         name,
         "a valid environment variable name must consist only of printable ASCII characters other than '='",
       );
-    const from = variable["valueFrom"];
-    if (from === undefined) continue;
-    const sources = Object.keys(asObject(from));
-    if (sources.length === 0)
-      faults.invalid(
-        `${place}.valueFrom`,
-        "",
-        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
-      );
-    if (asString(variable["value"]) !== "")
-      faults.invalid(`${place}.valueFrom`, "", "may not be specified when `value` is not empty");
-    else if (sources.length > 1)
-      faults.invalid(`${place}.valueFrom`, "", "may not have more than one field specified at a time");
-    const fieldPath = asString(at(from, "fieldRef", "fieldPath"));
-    if (
-      fieldPath !== "" &&
-      !fieldPaths.has(fieldPath) &&
-      !/^metadata\.(labels|annotations)(\['[^']+'\])?$/.test(fieldPath)
-    )
-      faults.invalid(
-        `${place}.valueFrom.fieldRef.fieldPath`,
-        fieldPath,
-        `error converting fieldPath: field label not supported: ${fieldPath}`,
-      );
-    for (const source of ["configMapKeyRef", "secretKeyRef"]) {
-      const key = asString(at(from, source, "key"));
-      if (key !== "")
-        for (const fault of configKeyFaults(key)) faults.invalid(`${place}.valueFrom.${source}.key`, key, fault);
-    }
+    if (variable["valueFrom"] !== undefined)
+      validateEnvSource(asObject(variable["valueFrom"]), `${place}.valueFrom`, {
+        faults,
+        hasValue: asString(variable["value"]) !== "",
+      });
+  }
+}
+
+function validateEnvSource(
+  from: JsonObject,
+  path: string,
+  { faults, hasValue }: { readonly faults: Faults; readonly hasValue: boolean },
+): void {
+  const sources = Object.keys(from);
+  if (sources.length === 0)
+    faults.invalid(
+      path,
+      "",
+      "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+    );
+  if (hasValue) faults.invalid(path, "", "may not be specified when `value` is not empty");
+  else if (sources.length > 1) faults.invalid(path, "", "may not have more than one field specified at a time");
+  const fieldPath = asString(at(from, "fieldRef", "fieldPath"));
+  if (
+    fieldPath !== "" &&
+    !fieldPaths.has(fieldPath) &&
+    !/^metadata\.(labels|annotations)(\['[^']+'\])?$/.test(fieldPath)
+  )
+    faults.invalid(
+      `${path}.fieldRef.fieldPath`,
+      fieldPath,
+      `error converting fieldPath: field label not supported: ${fieldPath}`,
+    );
+  for (const source of ["configMapKeyRef", "secretKeyRef"]) {
+    const key = asString(at(from, source, "key"));
+    for (const fault of key === "" ? [] : configKeyFaults(key)) faults.invalid(`${path}.${source}.key`, key, fault);
   }
 }
 

@@ -10,32 +10,34 @@ import { validateSelector } from "./pod-validation.js";
 
 const rbacGroup = "rbac.authorization.k8s.io";
 
+function validatePolicyRule(
+  rule: JsonObject,
+  path: string,
+  { faults, namespaced }: { readonly faults: Faults; readonly namespaced: boolean },
+): void {
+  if (isEmpty(rule["verbs"])) faults.required(`${path}.verbs`, "verbs must contain at least one value");
+  const urls = rule["nonResourceURLs"];
+  if (isEmpty(urls)) {
+    if (isEmpty(rule["apiGroups"]))
+      faults.required(`${path}.apiGroups`, "resource rules must supply at least one api group");
+    if (isEmpty(rule["resources"]))
+      faults.required(`${path}.resources`, "resource rules must supply at least one resource");
+    return;
+  }
+  if (namespaced) faults.invalid(`${path}.nonResourceURLs`, urls, "namespaced rules cannot apply to non-resource URLs");
+  if (["apiGroups", "resources", "resourceNames"].some((field) => !isEmpty(rule[field])))
+    faults.invalid(
+      `${path}.nonResourceURLs`,
+      urls,
+      "rules cannot apply to both regular resources and non-resource URLs",
+    );
+}
+
 const role = (namespaced: boolean): Behaviour => ({
   nameFaults: pathSegmentFaults,
   validate(object, faults) {
-    for (const [index, rule] of asObjects(object["rules"]).entries()) {
-      const path = `rules[${index}]`;
-      if (isEmpty(rule["verbs"])) faults.required(`${path}.verbs`, "verbs must contain at least one value");
-      if (!isEmpty(rule["nonResourceURLs"])) {
-        if (namespaced)
-          faults.invalid(
-            `${path}.nonResourceURLs`,
-            rule["nonResourceURLs"],
-            "namespaced rules cannot apply to non-resource URLs",
-          );
-        if (["apiGroups", "resources", "resourceNames"].some((field) => !isEmpty(rule[field])))
-          faults.invalid(
-            `${path}.nonResourceURLs`,
-            rule["nonResourceURLs"],
-            "rules cannot apply to both regular resources and non-resource URLs",
-          );
-        continue;
-      }
-      if (isEmpty(rule["apiGroups"]))
-        faults.required(`${path}.apiGroups`, "resource rules must supply at least one api group");
-      if (isEmpty(rule["resources"]))
-        faults.required(`${path}.resources`, "resource rules must supply at least one resource");
-    }
+    for (const [index, rule] of asObjects(object["rules"]).entries())
+      validatePolicyRule(rule, `rules[${index}]`, { faults, namespaced });
   },
   allColumns: true,
   columns: [

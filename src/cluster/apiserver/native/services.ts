@@ -52,22 +52,11 @@ function defaultService(object: JsonObject): void {
 
 function validateService(object: JsonObject, faults: Faults): void {
   const spec = asObject(object["spec"]);
-  const headless = spec["clusterIP"] === "None";
-  const external = spec["type"] === "ExternalName";
-  if (isEmpty(spec["ports"]) && !headless && !external) faults.required("spec.ports");
-  if (external) {
-    const name = asString(spec["externalName"]);
-    if (name === "") faults.required("spec.externalName");
-    else for (const fault of subdomainFaults(name.replace(/\.$/, ""))) faults.invalid("spec.externalName", name, fault);
-  }
+  if (spec["type"] === "ExternalName") validateExternalName(asString(spec["externalName"]), faults);
+  else if (isEmpty(spec["ports"]) && spec["clusterIP"] !== "None") faults.required("spec.ports");
   validatePorts(asObjects(spec["ports"]), faults);
   if (spec["selector"] !== undefined) validateLabels(spec["selector"], "spec.selector", faults);
-  for (const [index, ip] of asList(spec["clusterIPs"]).entries())
-    if (ip !== "None" && isIP(asString(ip)) === 0) faults.invalid(`spec.clusterIPs[${index}]`, ip, ipWords);
-  for (const [index, ip] of asList(spec["externalIPs"]).entries()) {
-    if (isIP(asString(ip)) === 0) faults.invalid(`spec.externalIPs[${index}]`, ip, ipWords);
-    else if (isLoopback(asString(ip))) faults.invalid(`spec.externalIPs[${index}]`, ip, loopbackWords);
-  }
+  validateAddresses(object, spec, faults);
   const timeout = asNumber(at(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds"));
   if (timeout !== undefined && (timeout <= 0 || timeout > 86_400))
     faults.invalid(
@@ -82,6 +71,20 @@ function validateService(object: JsonObject, faults: Faults): void {
       spec["externalTrafficPolicy"],
       "may only be set for externally-accessible services",
     );
+}
+
+function validateExternalName(name: string, faults: Faults): void {
+  if (name === "") faults.required("spec.externalName");
+  else for (const fault of subdomainFaults(name.replace(/\.$/, ""))) faults.invalid("spec.externalName", name, fault);
+}
+
+function validateAddresses(object: JsonObject, spec: JsonObject, faults: Faults): void {
+  for (const [index, ip] of asList(spec["clusterIPs"]).entries())
+    if (ip !== "None" && isIP(asString(ip)) === 0) faults.invalid(`spec.clusterIPs[${index}]`, ip, ipWords);
+  for (const [index, ip] of asList(spec["externalIPs"]).entries()) {
+    if (isIP(asString(ip)) === 0) faults.invalid(`spec.externalIPs[${index}]`, ip, ipWords);
+    else if (isLoopback(asString(ip))) faults.invalid(`spec.externalIPs[${index}]`, ip, loopbackWords);
+  }
   for (const [index, entry] of asObjects(at(object, "status", "loadBalancer", "ingress")).entries())
     if (asString(entry["ip"]) !== "" && isIP(asString(entry["ip"])) === 0)
       faults.invalid(`status.loadBalancer.ingress[${index}].ip`, entry["ip"], ipWords);
@@ -94,18 +97,23 @@ function validatePorts(ports: readonly JsonObject[], faults: Faults): void {
     const path = `spec.ports[${index}]`;
     const name = asString(port["name"]);
     if (name === "" && ports.length > 1) faults.required(`${path}.name`);
-    for (const fault of name === "" ? [] : labelFaults(name)) faults.invalid(`${path}.name`, name, fault);
     if (name !== "" && names.has(name)) faults.duplicate(`${path}.name`, name);
     names.add(name);
-    validateNumber(port["port"] ?? 0, `${path}.port`, faults);
-    const target = port["targetPort"];
-    if (typeof target === "string")
-      for (const fault of portNameFaults(target)) faults.invalid(`${path}.targetPort`, target, fault);
-    else validateNumber(target ?? 0, `${path}.targetPort`, faults);
+    validatePort(port, path, faults);
     const identity = `${asString(port["protocol"])}/${String(asNumber(port["port"]))}`;
     if (numbers.has(identity)) faults.duplicate(path, { name, protocol: port["protocol"], port: port["port"] });
     numbers.add(identity);
   }
+}
+
+function validatePort(port: JsonObject, path: string, faults: Faults): void {
+  const name = asString(port["name"]);
+  for (const fault of name === "" ? [] : labelFaults(name)) faults.invalid(`${path}.name`, name, fault);
+  validateNumber(port["port"] ?? 0, `${path}.port`, faults);
+  const target = port["targetPort"];
+  if (typeof target === "string")
+    for (const fault of portNameFaults(target)) faults.invalid(`${path}.targetPort`, target, fault);
+  else validateNumber(target ?? 0, `${path}.targetPort`, faults);
 }
 
 function validateNumber(value: Json, path: string, faults: Faults): void {

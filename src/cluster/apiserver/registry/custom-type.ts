@@ -230,19 +230,25 @@ function cellReader(column: CustomColumn): (object: JsonObject, now: number) => 
     const values = path?.read(object) ?? [];
     const [value] = values;
     if (value === undefined || value === null) return null;
-    switch (column.type) {
-      case "integer":
-        return typeof value === "number" ? Math.trunc(value) : null;
-      case "number":
-        return typeof value === "number" ? value : null;
-      case "boolean":
-        return typeof value === "boolean" ? value : null;
-      case "date":
-        return typeof value === "string" && !Number.isNaN(Date.parse(value)) ? ageOf(value, now) : "<invalid>";
-      default:
-        return values.length > 1 ? values.map(showJson).join(",") : showJson(value);
-    }
+    return column.type === "date" ? dateCell(value, now) : typedCell(column.type, values, value);
   };
+}
+
+function dateCell(value: Json, now: number): string {
+  return typeof value === "string" && !Number.isNaN(Date.parse(value)) ? ageOf(value, now) : "<invalid>";
+}
+
+function typedCell(type: string, values: readonly Json[], value: Json): string | number | boolean | null {
+  switch (type) {
+    case "integer":
+      return typeof value === "number" ? Math.trunc(value) : null;
+    case "number":
+      return typeof value === "number" ? value : null;
+    case "boolean":
+      return typeof value === "boolean" ? value : null;
+    default:
+      return values.length > 1 ? values.map(showJson).join(",") : showJson(value);
+  }
 }
 
 function subresourcesOf(definition: CustomVersion): ReadonlyMap<string, SubresourceType> {

@@ -49,22 +49,18 @@ class Decoder {
     const result: JsonObject = {};
     for (const name in raw) {
       const value = raw[name];
-      if (value === undefined) continue;
       const field = shape.fields.get(name);
+      if (value === undefined) continue;
       if (field === undefined) {
         if (shape.open) setMember(result, name, value);
-        else this.unknownFields.push(path === "" ? name : `${path}.${name}`);
-        continue;
+        else this.unknownFields.push(under(path, name));
+      } else if (value !== null) {
+        const go = { owner: shape.name, path: under(goPath, name) };
+        const decoded = this.#value(field.shape, value, under(path, name), go);
+        if (!field.dropsZero || !isZero(decoded)) result[name] = decoded;
       }
-      if (value === null) continue;
-      const decoded = this.#value(field.shape, value, path === "" ? name : `${path}.${name}`, {
-        owner: shape.name,
-        path: goPath === "" ? name : `${goPath}.${name}`,
-      });
-      if (!(field.dropsZero && isZero(decoded))) result[name] = decoded;
     }
-    for (const field of shape.fields.values())
-      if (field.default !== undefined && result[field.name] === undefined) result[field.name] = zeroOf(field);
+    addZeroes(shape, result);
     return result;
   }
 
@@ -178,6 +174,16 @@ class Decoder {
       `json: cannot unmarshal ${got}${literal} into Go struct field ${go.owner}.${go.path} of type ${type}`,
     );
   }
+}
+
+function under(path: string, name: string): string {
+  return path === "" ? name : `${path}.${name}`;
+}
+
+/** Fields that Go always writes. */
+function addZeroes(shape: Shape, object: JsonObject): void {
+  for (const field of shape.fields.values())
+    if (field.default !== undefined && object[field.name] === undefined) object[field.name] = zeroOf(field);
 }
 
 function goType(shape: Shape): string {

@@ -27,21 +27,21 @@ export function swaggerDocument(types: readonly ResourceType[], version: string)
 /** Swagger knows no anyOf, oneOf, not, nullable and no default beside a reference. */
 function toSwagger(schema: JsonObject): JsonObject {
   const reference = referenceOf(schema);
-  const result: JsonObject = {};
   if (reference !== undefined) {
-    result["$ref"] = reference.replace(referencePrefix, definitionPrefix);
-    for (const [key, value] of Object.entries(schema))
-      if (key === "description" || key.startsWith("x-")) result[key] = value;
-    return result;
+    const kept = Object.entries(schema).filter(([key]) => key === "description" || key.startsWith("x-"));
+    return { $ref: reference.replace(referencePrefix, definitionPrefix), ...Object.fromEntries(kept) };
   }
+  const result: JsonObject = {};
   if (schema["oneOf"] !== undefined && schema["type"] === undefined) result["type"] = "string";
-  for (const [key, value] of Object.entries(schema)) {
-    if (value === undefined || dropped.has(key)) continue;
-    if (key === "properties" && isObject(value)) result[key] = mapValues(value);
-    else if ((key === "items" || key === "additionalProperties") && isObject(value)) result[key] = toSwagger(value);
-    else result[key] = value;
-  }
+  for (const [key, value] of Object.entries(schema))
+    if (value !== undefined && !dropped.has(key)) result[key] = keywordToSwagger(key, value);
   return result;
+}
+
+function keywordToSwagger(key: string, value: Json): Json {
+  if (!isObject(value)) return value;
+  if (key === "properties") return mapValues(value);
+  return key === "items" || key === "additionalProperties" ? toSwagger(value) : value;
 }
 
 const dropped = new Set(["anyOf", "oneOf", "not", "allOf", "nullable", "default"]);
