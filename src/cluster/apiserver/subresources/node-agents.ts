@@ -9,22 +9,30 @@ export interface NodeAgents {
   close(): void;
 }
 
-/** `credentials` is asked at each use; a new value opens new connections. */
+/** `credentials` is asked at each use; other ones than before open new connections, those in use go on. */
 export function nodeAgents(credentials: () => NodeCredentials | undefined): NodeAgents {
-  let current: { readonly of: NodeCredentials; readonly agent: Agent } | undefined;
+  let current: { readonly id: string; readonly agent: Agent } | undefined;
+  const all = new Set<Agent>();
   return {
     pool() {
       const wanted = credentials();
       if (wanted === undefined) throw unavailable("this server has no credentials for node agents");
-      if (current?.of !== wanted) {
-        current?.agent.destroy();
-        current = { of: wanted, agent: nodeAgentPool(wanted) };
+      const id = wanted.caPem + wanted.clientCertPem;
+      if (current?.id !== id) {
+        if (current !== undefined) closeIdle(current.agent);
+        current = { id, agent: nodeAgentPool(wanted) };
+        all.add(current.agent);
       }
       return current.agent;
     },
     close() {
-      current?.agent.destroy();
+      for (const agent of all) agent.destroy();
+      all.clear();
       current = undefined;
     },
   };
+}
+
+function closeIdle(agent: Agent): void {
+  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
 }

@@ -2,9 +2,11 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest, invalid, methodNotAllowed, notFound } from "../failures.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
 import { objectKey } from "../store/keys.js";
-import type { SubresourceContext, SubresourceHandler } from "../types.js";
+import type { SubresourceContext, SubresourceHandler, Upgraded } from "../types.js";
+import { duplexPair } from "./duplex-pair.js";
 import type { NodeAgents } from "./node-agents.js";
 import { type Destination, forward, forwardUpgrade, nodeAddress } from "./node-connection.js";
+import { servePortForward } from "./spdy/port-forward.js";
 
 const pods = { group: "", plural: "pods" };
 
@@ -55,9 +57,28 @@ function stream(
     },
     async upgrade(context) {
       const { request } = context;
+      if (name === "portforward" && isSpdy(request)) return forwardOverSpdy(agents, context);
       return forwardUpgrade(destination(context), { ...request, body: new Uint8Array() });
     },
   };
+}
+
+function isSpdy(request: SubresourceContext["request"]): boolean {
+  return /^spdy\/3\.1$/i.test(request.headers["upgrade"] ?? "");
+}
+
+/** kubectl names the ports in streams of its own, not in the query: they are taken apart here. */
+function forwardOverSpdy(agents: NodeAgents, context: SubresourceContext): Upgraded {
+  const pod = podOf(context);
+  if (hostOf(pod) === "") throw badRequest(`pod ${context.info.name} does not have a host assigned`);
+  const to = (port: number): Destination =>
+    toAgent(agents, context, pod, { path: ["portForward"], query: new URLSearchParams({ port: String(port) }) });
+  // Asked once before the upgrade: a node without address is refused with a status.
+  to(1);
+  const [near, far] = duplexPair();
+  servePortForward(far, to).catch(() => far.destroy());
+  const headers = { connection: "Upgrade", upgrade: "SPDY/3.1", "x-stream-protocol-version": "portforward.k8s.io" };
+  return { headers, socket: near };
 }
 
 function podOf({ store, info }: SubresourceContext): JsonObject {

@@ -145,6 +145,24 @@ test("a followed log is read no faster than its reader, and ends with it", async
   await reader.return?.();
 });
 
+test("many may ask at once, and a followed log goes on beside them", async () => {
+  const stop = new AbortController();
+  const followed = await cluster.client.transport.request({
+    method: "GET",
+    path: `${base}/p/log?follow=true`,
+    signal: stop.signal,
+  });
+  const reader = followed.body[Symbol.asyncIterator]();
+  await reader.next();
+
+  const answers = await Promise.all(Array.from({ length: 12 }, () => text(`${base}/p/log?tailLines=1`)));
+
+  expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 12 }, () => 200));
+  for (let i = 0; i < 50; i++) expect((await reader.next()).done).not.toBe(true);
+  stop.abort();
+  await reader.return?.();
+});
+
 test("exec is joined byte for byte through TLS, and refusals keep their words", async () => {
   asked.length = 0;
   const { url } = await cluster.server.listen({ host: "127.0.0.1", port: 0 });
