@@ -37,13 +37,18 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-/** Runs a program to its end, at most 30 s. Never rejects: a program that cannot be run has code 127. */
-export function runCommand(file: string, args: readonly string[], input?: string): Promise<CommandResult> {
+/** Runs a program to its end, at most 30 s unless said otherwise. Never rejects: a program that cannot be run has code 127. */
+export function runCommand(
+  file: string,
+  args: readonly string[],
+  input?: string,
+  timeoutMs = 30_000,
+): Promise<CommandResult> {
   return new Promise((resolve) => {
     const child = execFile(
       file,
       [...args],
-      { encoding: "utf8", timeout: 30_000, maxBuffer: 4 * 1024 * 1024, env: plainEnvironment },
+      { encoding: "utf8", timeout: timeoutMs, maxBuffer: 64 * 1024 * 1024, env: plainEnvironment },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === "number" ? error.code : 127;
         resolve({ code, stdout, stderr: stderr === "" && error !== null ? error.message : stderr });

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
-import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { requireProgram, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
@@ -22,6 +22,7 @@ export interface UnpackedImage {
   readonly config: OciConfig;
 }
 
+const unpackTimeoutMs = 600_000;
 const unpacking = new Map<string, Promise<UnpackedImage>>();
 
 /** Unpacks an OCI image layout (image-spec 1.0) below `cacheDir`, once for each digest. Layers are checked by SHA-256. */
@@ -79,31 +80,29 @@ async function unpackLayer(layout: string, layer: JsonObject, root: string): Pro
   const digest = textAt(layer, "digest");
   const path = blobPath(layout, digest);
   await checkDigest(path, digest);
-  const owner = process.getuid?.() === 0 ? ["--same-owner"] : ["--no-same-owner"];
   const compression = textAt(layer, "mediaType").endsWith("zstd") ? ["--zstd"] : [];
-  const result = await runCommand(requireProgram("tar"), [
-    "-x",
-    ...compression,
-    "-p",
-    ...owner,
-    "-C",
-    root,
-    "-f",
-    path,
-  ]);
-  if (result.code !== 0)
-    throw new NodeError("ErrImagePull", `layer ${digest} cannot be unpacked: ${result.stderr.slice(0, 300)}`);
-  await applyWhiteouts(root);
+  const listed = await tar([...compression, "-t", "-f", path], digest);
+  await applyWhiteouts(root, listed.split("\n"));
+  const owner = process.getuid?.() === 0 ? ["--same-owner"] : ["--no-same-owner"];
+  await tar([...compression, "-x", "-p", ...owner, "--exclude=.wh.*", "-C", root, "-f", path], digest);
 }
 
-/** `.wh.name` removes what lower layers put there; `.wh..wh..opq` all of it. */
-async function applyWhiteouts(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const path = join(folder, name);
-    if (name.startsWith(".wh.")) {
-      if (!name.startsWith(".wh..wh.")) await rm(join(folder, name.slice(4)), { recursive: true, force: true });
-      await rm(path, { force: true });
-    } else if ((await lstat(path)).isDirectory()) await applyWhiteouts(path);
+async function tar(args: readonly string[], digest: string): Promise<string> {
+  const result = await runCommand(requireProgram("tar"), args, "", unpackTimeoutMs);
+  if (result.code === 0) return result.stdout;
+  throw new NodeError("ErrImagePull", `layer ${digest} cannot be unpacked: ${result.stderr.slice(0, 300)}`);
+}
+
+/** `.wh.name` in a layer removes what lower layers put there; `.wh..wh..opq` everything beside it. */
+async function applyWhiteouts(root: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const file = basename(name);
+    if (!file.startsWith(".wh.")) continue;
+    const folder = join(root, dirname(join("/", name)));
+    if (file === ".wh..wh..opq") {
+      const present = await readdir(folder).catch(() => []);
+      for (const each of present) await rm(join(folder, each), { recursive: true, force: true });
+    } else if (!file.startsWith(".wh..wh.")) await rm(join(folder, file.slice(4)), { recursive: true, force: true });
   }
 }
 

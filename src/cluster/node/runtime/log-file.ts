@@ -43,7 +43,7 @@ export class LogFile {
   #floor = 0;
   #watcher: FSWatcher | undefined;
   #timer: Timer | undefined;
-  #trimming = false;
+  #trimming: Promise<void> | undefined;
   readonly #waiting = new Set<() => void>();
 
   constructor(path: string, clock: Clock) {
@@ -77,7 +77,7 @@ export class LogFile {
       this.#marks.push(mark);
       appendQuietly(`${this.path}.index`, `${mark.offset} ${mark.timeMs} ${size}\n`);
       this.#size = size;
-      void this.#trim();
+      this.#trimIfLong();
     }
     this.wake();
   }
@@ -207,9 +207,19 @@ export class LogFile {
     this.#size = stat.size;
   }
 
+  /** Resolves when no part is being freed. */
+  async settled(): Promise<void> {
+    await this.#trimming;
+  }
+
+  #trimIfLong(): void {
+    if (this.#size - this.#floor < keptBytes + slackBytes) return;
+    this.#trimming ??= this.#trim().finally(() => {
+      this.#trimming = undefined;
+    });
+  }
+
   async #trim(): Promise<void> {
-    if (this.#trimming || this.#size - this.#floor < keptBytes + slackBytes) return;
-    this.#trimming = true;
     const floor = Math.floor((this.#size - keptBytes) / 4096) * 4096;
     const fallocate = findProgram("fallocate");
     const result =
@@ -219,7 +229,6 @@ export class LogFile {
     if (result.code === 0) this.#floor = floor;
     else await this.#copyAndCut();
     this.#writeIndex();
-    this.#trimming = false;
   }
 
   /** Without holes in files: what was written between copy and cut is lost, but disks stay bounded. */

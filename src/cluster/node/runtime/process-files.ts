@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { definedOnly } from "../defined.unsafe.js";
@@ -54,6 +54,18 @@ export class NodeFiles {
 
   make(): void {
     for (const folder of [this.folder, this.events, this.pods]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+  }
+
+  /** Process ids and start times mean nothing after the machine was started anew: what they were is forgotten. */
+  forgetOtherBoots(): void {
+    const now = readFileSync("/proc/sys/kernel/random/boot_id", "utf8");
+    const path = join(this.folder, "boot-id");
+    if (existsSync(path) && readFileSync(path, "utf8") !== now) {
+      for (const name of readdirSync(this.events)) {
+        if (/\.(keeper|init)$/.test(name)) rmSync(join(this.events, name), { force: true });
+      }
+    }
+    writeAtomically(path, now);
   }
 
   /** All pods and attempts on disk. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -25,6 +25,8 @@ beforeAll(async () => {
       ? bridgeNetwork({ dataDir: join(folder, "network"), log: silentLogger })
       : loopbackNetwork({ dataDir: join(folder, "network") });
   await network.start();
+  mkdirSync(join(folder, "volume3"));
+  writeFileSync(join(folder, "volume3", "g"), "g\n");
   runtime = newRuntime();
   await runtime.start();
 });
@@ -285,6 +287,38 @@ test.runIf(canRun)("logs can be followed, cut and dated", async () => {
   expect(await logOf("p8", { timestamps: true, tailLines: 1 })).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z 4\n$/);
   expect(await logOf("p8", { sinceMs: systemClock.now() + 1000 })).toBe("");
   expect(await logOf("p8", { limitBytes: 3 })).toBe("1\n2");
+});
+
+test.runIf(canRun)("an image with a root of its own is that root, unchanged by the program", async () => {
+  const image = join(folder, "image");
+  for (const name of ["usr", "etc", "app"]) mkdirSync(join(image, name), { recursive: true });
+  writeFileSync(join(image, "app", "f"), "from the image\n");
+  // Enough to run: the machine's own programs, shown to the image as if they were its own.
+  for (const [name, target] of [
+    ["bin", "usr/bin"],
+    ["lib", "usr/lib"],
+    ["lib64", "usr/lib64"],
+  ] as const)
+    symlinkSync(target, join(image, name));
+  await runtime.createPod(pod("pi"));
+
+  await runtime.startContainer(
+    spec(
+      "pi",
+      ["/bin/sh", "-c", "cat /app/f; echo changed >/app/f; cat /app/f /new/g; ls -d /home 2>&1 | grep -c No"],
+      {
+        imageRoot: image,
+        mounts: [
+          { containerPath: "/usr", hostPath: "/usr", readOnly: true },
+          { containerPath: "/new", hostPath: join(folder, "volume3"), readOnly: false },
+        ],
+      },
+    ),
+  );
+  await ended("pi");
+
+  expect(await logOf("pi")).toBe("from the image\nchanged\ng\n1\n");
+  expect(readFileSync(join(image, "app", "f"), "utf8")).toBe("from the image\n");
 });
 
 test.runIf(canRun)("keeps the pod's own rights small", async () => {

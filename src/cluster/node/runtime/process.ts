@@ -96,6 +96,7 @@ class ProcessRuntime implements PodRuntime {
     this.#watcher.on("error", (error) =>
       this.#options.log.warn("watching containers failed, polling instead", { err: error }),
     );
+    this.#files.forgetOtherBoots();
     const found = this.#files.load();
     for (const pod of found.pods) {
       this.#pods.set(pod.uid, pod);
@@ -289,6 +290,10 @@ class ProcessRuntime implements PodRuntime {
     this.#attempts.set(containerIdOf(ref), attempt);
     if (saved.state === "exited") return;
     this.#look(attempt);
+    // It never came to a start, or the machine was started anew.
+    if (attempt.keeper === undefined && !this.#isOver(attempt)) {
+      this.#lostKeeper(attempt, this.#files.event(ref, "exit"), undefined);
+    }
     if (!this.#isOver(attempt)) attempt.log.watch();
   }
 

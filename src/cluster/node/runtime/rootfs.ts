@@ -155,6 +155,9 @@ class RootBuilder {
     else this.#line("/sys", join(root, "sys"), "none", "rbind");
     const dev = isHostRoot ? join(root, "dev") : `${root}.dev`;
     this.#fillDev(dev);
+    for (const mount of this.#mounts.filter((each) => !isHostRoot && isWithin(each.containerPath, "/dev"))) {
+      makeMountPoint(join(dev, relative("/dev", mount.containerPath)), isFolder(mount));
+    }
     if (!isHostRoot) this.#line(dev, join(root, "dev"), "none", "bind");
     this.#mountDev(join(root, "dev"));
   }
