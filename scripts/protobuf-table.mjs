@@ -58,7 +58,7 @@ for (const { id, dir } of packages.values()) {
       ]),
     );
     const qualify = (expr) =>
-      expr.replaceAll(/\b(?:(\w+)\.)?([A-Za-z]\w*)\b/g, (whole, alias, name) => {
+      expr.replaceAll(/\b(?:(\w+)\.)?([A-Za-z]\w*)\b/g, (_whole, alias, name) => {
         if (alias === undefined) return name in scalars || name === "map" ? name : `${id}.${name}`;
         const path = imports.get(alias);
         const known = packages.get(path);

@@ -11,6 +11,7 @@ const checks = [
   ["types", process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-b"]],
   ["boundaries", process.execPath, [join(root, "scripts", "boundaries.mjs")]],
   ["dead exports", bin("knip"), []],
+  ["kinds reference", process.execPath, [join(root, "scripts", "kinds-reference.mjs"), "--check"]],
   ["documents", process.execPath, [join(root, "scripts", "documents.mjs")]],
 ];
 if (!process.argv.includes("--skip-tests")) {

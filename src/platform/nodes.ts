@@ -1,11 +1,9 @@
-import { join } from "node:path";
 import {
   createNodeAgent,
   createPodNetwork,
   createServiceProxy,
   type ImageCatalogue,
   type Isolation,
-  imageCatalogue,
   type NodeAgent,
   type PodNetwork,
   processRuntime,
@@ -15,7 +13,7 @@ import { NodeKind } from "../kernel/kinds/index.js";
 import type { Closers } from "./closers.js";
 import type { EmbeddedCluster, Surroundings } from "./cluster.js";
 import { nodeIdentity, serviceProxy } from "./identities.js";
-import { ownImages } from "./images.js";
+import { platformImages } from "./images.js";
 import type { Layout } from "./layout.js";
 import type { ClusterPlan } from "./plan.js";
 import { productVersion } from "./version.js";
@@ -37,7 +35,7 @@ export async function startNodes(input: NodesInput): Promise<string> {
   const network = createPodNetwork({ dataDir: layout.root, isolation, log });
   await network.start();
   closers.add(() => network.close({ keepPods: ending.keepPods }));
-  const images = imageCatalogue({ entries: ownImages(), cacheDir: join(layout.root, "images") });
+  const images = platformImages(layout);
   const version = `v${(await productVersion()).argosy}`;
   for (const { plan, cluster } of members) {
     const proxy = createServiceProxy({

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { gatewayPorts } from "../dataplane/gateway/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
 import { createLogger } from "../kernel/log/index.js";
 import { type Addresses, writeAddresses } from "./addresses.js";
@@ -80,8 +81,10 @@ async function bringUp(
     ...member,
     index: indexOf(previous?.members ?? [], member.name, index),
   }));
-  const ports = portChooser(previous?.ports ?? {}, (name, wanted, got) =>
-    options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`),
+  const ports = portChooser(
+    previous?.ports ?? {},
+    (name, wanted, got) => options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`),
+    await gatewayPorts(layout.gateway),
   );
   const fleet = await startFleet({ layout, members, ports, surroundings, step: options.step, closers });
   await writeState(layout, {

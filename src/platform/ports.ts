@@ -12,6 +12,8 @@ export interface PortChooser {
 export function portChooser(
   previous: Readonly<Record<string, number>>,
   moved: (name: string, wanted: number, got: number) => void,
+  /** Held by a part of this Argosy that still runs (an adopted gateway): as good as free. */
+  ours: ReadonlySet<number> = new Set(),
 ): PortChooser {
   const chosen: Record<string, number> = {};
   const taken = new Set<number>();
@@ -20,7 +22,7 @@ export function portChooser(
       const wanted = previous[name] ?? preferred;
       const reserved = new Set(Object.entries(previous).flatMap(([other, port]) => (other === name ? [] : [port])));
       for (let port = wanted; port < wanted + 200; port += 1) {
-        if (!taken.has(port) && !(port !== wanted && reserved.has(port)) && (await isFree(port))) {
+        if (!taken.has(port) && !(port !== wanted && reserved.has(port)) && (ours.has(port) || (await isFree(port)))) {
           taken.add(port);
           chosen[name] = port;
           if (port !== wanted) {

@@ -5,6 +5,7 @@
 export * from "./conditions.js";
 export { toCrd } from "./crd.js";
 export * from "./define.js";
+export { renderKindReference } from "./document.js";
 export { defineKind, type KindOptions } from "./define-kind.js";
 export * from "./metadata.js";
 export * from "./native.js";
