@@ -88,7 +88,6 @@ async function someVersionsJson(db: Db, rows: readonly VersionRow[]): Promise<Js
       run_id: row.run_id,
       run_link: row.run_link,
       status: "READY",
-      ...(row.logged_model_id === null ? {} : { model_id: row.logged_model_id }),
       ...unlessEmpty("tags", keyValues(tags.get(keyOf(row)))),
       ...(ofRow.length === 0 ? {} : { aliases: ofRow }),
     };

@@ -1,11 +1,10 @@
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
 import { invalid } from "./errors.js";
-import { loggedModelById } from "./logged-model-rows.js";
 import { canonicalStage, modelByName, type VersionRow, versionNumber, versionRow, versionsJson } from "./model-rows.js";
 import type { Params } from "./params.js";
-import { checkArtifactUri, checkModelName, checkTag, LIMITS } from "./rules.js";
-import { runById } from "./run-rows.js";
+import { checkModelName, checkTag, LIMITS } from "./rules.js";
+import { checkSource, noteRegistration, originOf, storageLocation } from "./version-source.js";
 
 const PROMPT_TAG = "mlflow.prompt.is_prompt";
 
@@ -60,20 +59,17 @@ async function versionJson(db: Db, row: VersionRow): Promise<JsonObject> {
 async function createVersion(db: Db, params: Params, now: number): Promise<JsonObject> {
   const name = params.requiredText("name");
   const source = params.requiredText("source");
-  const runId = params.text("run_id") ?? "";
   const tags = params.objects("tags").map((tag) => ({ key: tag.looseText("key"), value: tag.looseText("value") }));
   for (const { key, value } of tags) checkTag(key, value, LIMITS.registryTagValue);
   checkModelName(name);
+  const origin = await originOf(db, { runId: params.text("run_id") ?? "", modelId: params.text("model_id") ?? "" });
   const isPrompt = tags.some((tag) => tag.key === PROMPT_TAG);
-  if (!isPrompt) checkSource(source, { runId, modelId: params.text("model_id") ?? "" });
+  if (!isPrompt) checkSource(source, origin);
   const model = await modelByName(db, name);
   const location = await storageLocation(db, source);
   const version = Number(model.last_version) + 1;
-  await db
-    .updateTable("tracking_registered_models")
-    .set({ last_version: version, updated_ms: now })
-    .where("id", "=", model.id)
-    .execute();
+  const changed = { last_version: version, updated_ms: now };
+  await db.updateTable("tracking_registered_models").set(changed).where("id", "=", model.id).execute();
   await db
     .insertInto("tracking_versions")
     .values({
@@ -81,45 +77,18 @@ async function createVersion(db: Db, params: Params, now: number): Promise<JsonO
       version,
       source,
       storage_location: location,
-      run_id: runId,
+      run_id: origin.runId,
       run_link: params.text("run_link") ?? "",
       description: params.text("description") ?? "",
       stage: "None",
-      logged_model_id: params.text("model_id") || null,
+      logged_model_id: origin.model?.id ?? null,
       created_ms: now,
       updated_ms: now,
     })
     .execute();
   for (const { key, value } of tags) await upsertTag(db, { model_id: model.id, version, key, value });
+  if (origin.model !== undefined) await noteRegistration(db, origin.model.id, { name, version });
   return versionJson(db, await versionRow(db, name, version));
-}
-
-/** Files of this server's machine are never a model's source: whoever registers one could read any file through it. */
-function checkSource(source: string, { runId, modelId }: { runId: string; modelId: string }): void {
-  checkArtifactUri("source", source);
-  if (!/^[a-zA-Z][a-zA-Z0-9+.-]*:/.test(source) || /^file:/i.test(source)) {
-    throw invalid(
-      `Invalid model version source: '${source}'. It must be the URI of an artifact store; local paths are not allowed.`,
-    );
-  }
-  const [, run, model] = /^(?:runs:\/+([^/]+)(?:\/.*)?|models:\/+(m-[^/]+))$/.exec(source) ?? [];
-  const must = (parameter: string): Error =>
-    invalid(
-      `Invalid model version source: '${source}'. The ${parameter} request parameter must identify the resource that contains the source.`,
-    );
-  if (run !== undefined && run !== runId) throw must("run_id");
-  if (model !== undefined && model !== modelId) throw must("model_id");
-}
-
-/** Where the artifacts of a source lie that refers to a run, a logged model or another version. */
-async function storageLocation(db: Db, source: string): Promise<string> {
-  const run = /^runs:\/+([^/]+)(\/.*)?$/.exec(source);
-  if (run?.[1] !== undefined) return `${(await runById(db, run[1])).artifact_uri}${run[2] ?? ""}`;
-  const model = /^models:\/+([^/]+)(?:\/([^/]+))?$/.exec(source);
-  if (model?.[1] === undefined) return source;
-  const [, name, version] = model;
-  if (version !== undefined) return (await versionRow(db, name, versionNumber(version))).storage_location;
-  return (await loggedModelById(db, name)).artifact_uri;
 }
 
 async function updateVersion(db: Db, params: Params, now: number): Promise<JsonObject> {
