@@ -31,6 +31,7 @@ const special = {
   "resource.Quantity": "quantity",
   "intstr.IntOrString": "intOrString",
   "runtime.RawExtension": "raw",
+  "types.UID": "string",
 };
 const scalars = {
   string: "string",
@@ -48,6 +49,8 @@ const scalars = {
 
 const structs = new Map();
 const aliases = new Map();
+/** Messages that say something by being there. */
+const empty = new Set();
 for (const { id, dir } of packages.values()) {
   for (const file of readdirSync(dir).filter((name) => name.endsWith(".go") && !/zz_|generated|_test/.test(name))) {
     const text = readFileSync(join(dir, file), "utf8");
@@ -81,6 +84,10 @@ for (const { id, dir } of packages.values()) {
       });
       structs.set(`${id}.${name}`, fields);
     }
+    for (const [, name] of text.matchAll(/^type (\w+) struct ?\{\}$/gm)) {
+      structs.set(`${id}.${name}`, []);
+      empty.add(`${id}.${name}`);
+    }
     for (const [, name, expr] of text.matchAll(/^type (\w+) ((?:\[\]|map\[|[a-z])[^\n{]*)$/gm)) {
       if (!expr.startsWith("struct") && !expr.startsWith("interface") && !expr.startsWith("func"))
         aliases.set(`${id}.${name}`, qualify(expr.trim()));
@@ -106,7 +113,7 @@ function typeOf(expr, isRepeated) {
 
 const table = {};
 for (const [name, fields] of [...structs].sort()) {
-  if (fields.length === 0 || name in special) continue;
+  if ((fields.length === 0 && !empty.has(name)) || name in special) continue;
   const entry = {};
   for (const field of fields) {
     let type;
