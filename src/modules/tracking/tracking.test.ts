@@ -341,6 +341,33 @@ describe("registry", () => {
     expect(foreign.json["message"]).toContain("The run_id request parameter must identify the resource");
   });
 
+  test("a version comes only from the run or the logged model that it names", async () => {
+    const name = newName();
+    const run = await newRun(await newExperiment());
+    const logged = await tracking.send("logged-models", {
+      experiment_id: run.info.experiment_id,
+      name: "net",
+      source_run_id: run.info.run_id,
+    });
+    const modelId = (logged.json["model"] as { info: { model_id: string } }).info.model_id;
+    await tracking.send("registered-models/create", { name });
+    const create = async (body: object) => (await tracking.send("model-versions/create", { name, ...body })).json;
+    const source = `${run.info.artifact_uri}/model`;
+
+    expect((await create({ source }))["message"]).toContain("The run_id request parameter must identify");
+    expect((await create({ source, run_id: "f".repeat(32) }))["message"]).toContain("The run_id request parameter");
+    expect((await create({ source, run_id: run.info.run_id }))["model_version"]).toMatchObject({ version: "1" });
+    expect((await create({ source: `models:/${modelId}` }))["message"]).toContain("The model_id request parameter");
+    expect((await create({ source: `models:/${modelId}`, model_id: modelId }))["model_version"]).toMatchObject({
+      run_id: run.info.run_id,
+    });
+    expect((await create({ source, model_id: "m-none" }))["error_code"]).toBe("RESOURCE_DOES_NOT_EXIST");
+    const { json } = await tracking.get(`logged-models/${modelId}`);
+    expect((json["model"] as { info: { tags: unknown } }).info.tags).toEqual([
+      { key: "mlflow.modelVersions", value: `[{"name": "${name}", "version": 2}]` },
+    ]);
+  });
+
   test.each([
     "/etc/passwd",
     "file:///etc",
