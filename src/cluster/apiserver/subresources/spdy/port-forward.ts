@@ -12,8 +12,9 @@ interface Pair {
   error?: SpdyStream;
   data?: SpdyStream;
   socket?: WebSocket;
-  /** What came before the node's socket was open. */
+  /** What came before the node's socket was open; more than a little is refused. */
   readonly waiting: Uint8Array[];
+  waitingBytes: number;
 }
 
 /**
@@ -23,8 +24,8 @@ interface Pair {
 export async function servePortForward(socket: Duplex, destination: (port: number) => Destination): Promise<void> {
   const pairs = new Map<string, Pair>();
   const pairOf = (stream: SpdyStream): Pair => {
-    const id = stream.headers.get("requestid") ?? stream.headers.get("port") ?? "";
-    const pair = pairs.get(id) ?? { waiting: [] };
+    const id = idOf(stream);
+    const pair = pairs.get(id) ?? { waiting: [], waitingBytes: 0 };
     pairs.set(id, pair);
     return pair;
   };
@@ -35,24 +36,39 @@ export async function servePortForward(socket: Duplex, destination: (port: numbe
       else pair.data = stream;
       const port = Number(stream.headers.get("port"));
       if (!Number.isInteger(port) || port < 1 || port > 65_535) return stream.reset();
-      if (pair.error !== undefined && pair.data !== undefined) dial(pair, destination(port));
+      if (pair.error === undefined || pair.data === undefined) return;
+      dial(pair, destination(port)).on("close", () => void pairs.delete(idOf(stream)));
     },
     async onData(stream, data) {
       const pair = pairOf(stream);
       if (stream !== pair.data) return;
       if (pair.socket?.readyState === WebSocket.OPEN) await sendOn(pair.socket, data);
-      else pair.waiting.push(Buffer.from(data));
+      else if (pair.waitingBytes + data.length > maxBufferedBytes) stream.reset();
+      else {
+        pair.waitingBytes += data.length;
+        pair.waiting.push(Buffer.from(data));
+      }
     },
     onEnd(stream, isReset) {
       const pair = pairOf(stream);
       if (isReset) pair.socket?.terminate();
-      else if (stream === pair.data) pair.socket?.send(Buffer.from([closeChannel, 0]));
-      if (isReset && stream === pair.data) pairs.delete(stream.headers.get("requestid") ?? "");
+      else if (stream === pair.data) endInput(pair);
     },
   });
 }
 
-function dial(pair: Pair, { host, port, path, agent }: Destination): void {
+function idOf(stream: SpdyStream): string {
+  return stream.headers.get("requestid") ?? stream.headers.get("port") ?? "";
+}
+
+/** The client sends no more: the node closes that direction when all before it is through. */
+function endInput({ socket, waiting }: Pair): void {
+  const message = Buffer.from([closeChannel, 0]);
+  if (socket?.readyState === WebSocket.OPEN) socket.send(message);
+  else socket?.once("open", () => waiting.length === 0 && socket.send(message));
+}
+
+function dial(pair: Pair, { host, port, path, agent }: Destination): WebSocket {
   const address = host.includes(":") ? `[${host}]` : host;
   const options = { ...(agent === undefined ? {} : { agent }), perMessageDeflate: false, handshakeTimeout: 30_000 };
   const node = new WebSocket(`wss://${address}:${port}${path}`, ["v5.channel.k8s.io"], options);
@@ -81,6 +97,7 @@ function dial(pair: Pair, { host, port, path, agent }: Destination): void {
     problem = messageOf(error);
   });
   node.on("close", () => void hangUp(pair, problem));
+  return node;
 }
 
 /** Says what went wrong, if anything, and ends both streams. */

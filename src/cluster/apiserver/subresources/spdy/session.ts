@@ -58,10 +58,17 @@ export async function serveSpdy(socket: Duplex, handlers: SpdyHandlers): Promise
   }
 }
 
+/** A stream, and which of its two directions have ended. */
+interface Open {
+  readonly stream: SpdyStream;
+  isFinished: boolean;
+  isFinishedByPeer: boolean;
+}
+
 class Session {
   readonly #socket: Duplex;
   readonly #handlers: SpdyHandlers;
-  readonly #streams = new Map<number, SpdyStream>();
+  readonly #streams = new Map<number, Open>();
   readonly #inflate: Inflate = createInflate({ dictionary: spdyDictionary });
   readonly #deflate: Deflate = createDeflate({ dictionary: spdyDictionary });
 
@@ -72,7 +79,7 @@ class Session {
   }
 
   close(): void {
-    for (const stream of this.#streams.values()) this.#handlers.onEnd(stream, true);
+    for (const { stream } of this.#streams.values()) this.#handlers.onEnd(stream, true);
     this.#streams.clear();
     this.#inflate.close();
     this.#deflate.close();
@@ -90,7 +97,7 @@ class Session {
         await this.#readHeaders(payload.subarray(4));
         return;
       case types.reset:
-        return this.#end(payload.readUInt32BE(0) & 0x7fffffff, true);
+        return this.#reset(payload.readUInt32BE(0) & 0x7fffffff);
       case types.ping:
         await this.#write(control(types.ping, 0, payload));
         return;
@@ -103,17 +110,28 @@ class Session {
   }
 
   async #receiveData(id: number, payload: Buffer, flags: number): Promise<void> {
-    const stream = this.#streams.get(id);
-    if (stream === undefined) return;
-    if (payload.length > 0) await this.#handlers.onData(stream, payload);
-    if ((flags & finFlag) !== 0) this.#handlers.onEnd(stream, false);
+    const open = this.#streams.get(id);
+    if (open === undefined) return;
+    if (payload.length > 0) await this.#handlers.onData(open.stream, payload);
+    if ((flags & finFlag) !== 0) this.#finishedByPeer(open);
   }
 
-  #end(id: number, isReset: boolean): void {
-    const stream = this.#streams.get(id);
-    if (stream === undefined) return;
+  #reset(id: number): void {
+    const open = this.#streams.get(id);
+    if (open === undefined) return;
     this.#streams.delete(id);
-    this.#handlers.onEnd(stream, isReset);
+    this.#handlers.onEnd(open.stream, true);
+  }
+
+  #finishedByPeer(open: Open): void {
+    if (open.isFinishedByPeer) return;
+    open.isFinishedByPeer = true;
+    this.#forgetIfDone(open);
+    this.#handlers.onEnd(open.stream, false);
+  }
+
+  #forgetIfDone(open: Open): void {
+    if (open.isFinishedByPeer && open.isFinished) this.#streams.delete(open.stream.id);
   }
 
   async #open(payload: Buffer, flags: number): Promise<void> {
@@ -126,7 +144,12 @@ class Session {
       id,
       headers,
       send: (data) => this.#write(dataFrame(id, 0, data)),
-      finish: () => this.#write(dataFrame(id, finFlag, new Uint8Array())),
+      finish: () => {
+        if (open.isFinished) return Promise.resolve();
+        open.isFinished = true;
+        this.#forgetIfDone(open);
+        return this.#write(dataFrame(id, finFlag, new Uint8Array()));
+      },
       reset: () => {
         this.#streams.delete(id);
         const body = Buffer.alloc(8);
@@ -135,12 +158,13 @@ class Session {
         void this.#write(control(types.reset, 0, body));
       },
     };
-    this.#streams.set(id, stream);
+    const open: Open = { stream, isFinished: false, isFinishedByPeer: false };
+    this.#streams.set(id, open);
     const reply = Buffer.alloc(4);
     reply.writeUInt32BE(id);
     await this.#write(control(types.synReply, 0, Buffer.concat([reply, await this.#emptyHeaders()])));
     this.#handlers.onStream(stream);
-    if ((flags & finFlag) !== 0) this.#handlers.onEnd(stream, false);
+    if ((flags & finFlag) !== 0) this.#finishedByPeer(open);
   }
 
   async #readHeaders(block: Buffer): Promise<Map<string, string>> {
