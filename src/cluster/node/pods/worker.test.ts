@@ -250,13 +250,13 @@ test("the node renews its lease and comes back when somebody deletes it", async 
   expect(second).not.toBe(first);
 });
 
-test("a thousand pods are cheap", async () => {
-  for (let index = 0; index < 1000; index += 1) await create(`many-${index}`, {});
+test("hundreds of pods are cheap", async () => {
+  for (let index = 0; index < 300; index += 1) await create(`many-${index}`, {});
 
   await clock.runUntil(
     async () => (await cluster.client.resource(PodKind).list({ namespace: "default" })).items.every(ready),
     600_000,
   );
 
-  expect(runtime.pods()).toHaveLength(1000);
+  expect(runtime.pods()).toHaveLength(300);
 });

@@ -40,7 +40,9 @@ export class Prober {
 
   start(): void {
     const initialMs = (this.#options.probe.initialDelaySeconds ?? 0) * 1000;
-    this.#nextRegularMs = this.#options.clock.monotonicMs() + initialMs;
+    // Where early checks run, a program is not blamed for the first instant.
+    const firstMs = this.#options.kind === "liveness" ? initialMs : initialMs + this.#periodMs;
+    this.#nextRegularMs = this.#options.clock.monotonicMs() + firstMs;
     this.#schedule(initialMs);
   }
 
