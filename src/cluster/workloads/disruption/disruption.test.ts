@@ -15,17 +15,15 @@ test("a budget counts its healthy pods, allows what is left over, and evictions 
   const pods = client.resource(PodKind);
   const labels = { app: "x" };
   const template = { metadata: { labels }, spec: { containers: [{ name: "c", image: "i" }] } };
-  const set = await client
-    .resource(ReplicaSetKind)
-    .create(
-      {
-        apiVersion: "apps/v1",
-        kind: "ReplicaSet",
-        metadata: { name: "s", namespace },
-        spec: { replicas: 4, selector: { matchLabels: labels }, template },
-      },
-      { namespace },
-    );
+  const set = await client.resource(ReplicaSetKind).create(
+    {
+      apiVersion: "apps/v1",
+      kind: "ReplicaSet",
+      metadata: { name: "s", namespace },
+      spec: { replicas: 4, selector: { matchLabels: labels }, template },
+    },
+    { namespace },
+  );
   const ownerReferences = [
     { apiVersion: "apps/v1", kind: "ReplicaSet", name: "s", uid: set.metadata.uid, controller: true },
   ];
