@@ -124,6 +124,17 @@ test("a client certificate of the cluster's CA is a user; another's is nobody", 
     return (await ask(server, url, "GET", configMaps, { headers: { authorization: "" }, agent })).status;
   };
 
+  const { certPem, keyPem } = await server.issueClientCertificate("jane", ["system:masters"]);
+  const session = connectHttp2(url, { ca: server.caPem, cert: certPem, key: keyPem });
+  closers.push(() => session.destroy());
+  const overHttp2 = await new Promise<unknown>((resolve, reject) => {
+    const stream = session.request({ ":path": configMaps });
+    stream.once("response", (headers) => resolve(headers[":status"]));
+    stream.once("error", reject);
+    stream.resume();
+  });
+
+  expect(overHttp2).toBe(200);
   expect(await withCertificate(server)).toBe(200);
   expect(await withCertificate(other)).toBe(403);
 });

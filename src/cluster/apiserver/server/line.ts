@@ -123,7 +123,7 @@ class RequestLine implements Line {
       accepted: negotiate(request.headers["accept"]),
       warnings: type.deprecation === undefined ? [] : [type.deprecation],
     };
-    const response = await this.#answer(call);
+    const response = await this.#answerOrRefuse(call);
     return call.warnings.length === 0 ? response : { ...response, warnings: call.warnings };
   }
 
@@ -182,6 +182,15 @@ class RequestLine implements Line {
     if (!isFine) return textResponse(500, `[-]${name} failed: the server is starting or shutting down\n`);
     const isVerbose = request.query.has("verbose");
     return textResponse(200, isVerbose ? `[+]ping ok\n[+]journal ok\n${name} check passed\n` : "ok");
+  }
+
+  /** A refusal carries the warnings that came up before it. */
+  async #answerOrRefuse(call: Call): Promise<ApiResponse> {
+    try {
+      return await this.#answer(call);
+    } catch (error) {
+      return failureResponse(error, this.#parts.log, call.request);
+    }
   }
 
   async #answer(call: Call): Promise<ApiResponse> {
