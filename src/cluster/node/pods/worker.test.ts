@@ -235,6 +235,21 @@ test("wishes that cannot be met are refused with a cause", async () => {
   expect(pod?.status?.containerStatuses?.[0]?.state?.waiting?.message).toContain("spec.hostPID");
 });
 
+test("fields that are not carried out are named in an event", async () => {
+  await create("k", {
+    volumes: [{ name: "v", emptyDir: { sizeLimit: "1Mi" } }],
+    dnsPolicy: "None",
+    dnsConfig: { nameservers: ["1.1.1.1"] },
+  });
+  await until("k", ready);
+
+  const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
+
+  const message = events.items.find((event) => event.reason === "FieldsIgnored")?.message;
+  expect(message).toContain("volumes[].emptyDir.sizeLimit");
+  expect(message).toContain("dnsConfig");
+});
+
 test("the node renews its lease and comes back when somebody deletes it", async () => {
   const lease = async () =>
     (await cluster.client.resource(LeaseKind).get("sim", { namespace: "kube-node-lease" })).spec.renewTime;

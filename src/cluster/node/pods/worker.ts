@@ -4,6 +4,7 @@ import type { Container, Pod, PodStatus } from "../../../kernel/kinds/index.js";
 import type { SandboxRecord } from "../runtime/types.js";
 import { ContainerRunner } from "./container-runner.js";
 import type { PodContext } from "./context.js";
+import { ignoredFields } from "./ignored.js";
 import { unsupportedWish } from "./limits.js";
 import { type ContainerRole, containersOf, shouldRestart } from "./roles.js";
 import { type PodView, podStatusOf } from "./status.js";
@@ -163,6 +164,7 @@ export class PodWorker {
         hostname: spec.hostname ?? metadata.name,
         hostNetwork: spec.hostNetwork === true,
       });
+      this.#tellIgnored();
       const podFolder = runtime.podFolder(metadata.uid);
       if (runtime.name === "process") hosts.add(this.#pod, podFolder, this.#sandbox.ip);
     } catch (error) {
@@ -180,6 +182,13 @@ export class PodWorker {
       this.#failed("FailedMount", `MountVolume.SetUp failed: ${messageOf(error)}`);
       return false;
     }
+  }
+
+  /** Nothing is swallowed: what is not carried out is said once, where the owner looks. */
+  #tellIgnored(): void {
+    const ignored = ignoredFields(this.#pod);
+    const isNew = this.#pod.status?.containerStatuses === undefined;
+    if (ignored !== undefined && isNew) this.#context.events.record(this.#pod, "Warning", "FieldsIgnored", ignored);
   }
 
   #failed(reason: string, message: string): void {

@@ -108,3 +108,18 @@ test("too long a log loses its oldest lines in place, and only whole ones", asyn
   expect(text.endsWith("x\nlast\n")).toBe(true);
   expect(statSync(path).blocks * 512).toBeLessThan(53 * 1024 * 1024);
 });
+
+test("a talkative program's index stays small, and its last times exact", async () => {
+  const log = new LogFile(path, clock);
+  for (let index = 0; index < 17_000; index += 1) {
+    appendFileSync(path, `${index}\n`);
+    log.sample();
+    await clock.advance(1);
+  }
+
+  const text = await read(new LogFile(path, clock), { timestamps: true });
+
+  expect(statSync(`${path}.index`).size).toBeLessThan(600_000);
+  expect(text).toContain("2026-01-01T00:00:16.990000000Z 16990\n");
+  expect(text.split("\n")).toHaveLength(17_001);
+});

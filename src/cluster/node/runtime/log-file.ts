@@ -21,6 +21,8 @@ import type { LogOptions } from "./types.js";
 const keptBytes = 50 * 1024 * 1024;
 const slackBytes = 10 * 1024 * 1024;
 const sampleMs = 50;
+/** Bounds the index to about half a megabyte, in memory and on disk. */
+const maxMarks = 16_000;
 const chunkBytes = 64 * 1024;
 const newline = 10;
 
@@ -77,6 +79,7 @@ export class LogFile {
       this.#marks.push(mark);
       appendQuietly(`${this.path}.index`, `${mark.offset} ${mark.timeMs} ${size}\n`);
       this.#size = size;
+      if (this.#marks.length > maxMarks) this.#thin();
       this.#trimIfLong();
     }
     this.wake();
@@ -205,6 +208,15 @@ export class LogFile {
     const stat = statSync(this.path);
     if (stat.size > this.#size) this.#marks.push({ offset: this.#size, timeMs: Math.floor(stat.mtimeMs) });
     this.#size = stat.size;
+  }
+
+  /** Of a talkative program's older times every second one is enough. */
+  #thin(): void {
+    const recent = this.#marks.length >> 2;
+    const old = this.#marks.length - recent;
+    const kept = this.#marks.filter((_, index) => index >= old || index % 2 === 0);
+    this.#marks.splice(0, this.#marks.length, ...kept);
+    this.#writeIndex();
   }
 
   /** Resolves when no part is being freed. */
