@@ -45,6 +45,7 @@ interface PodVolumes {
 }
 
 const watchRetryMs = 5_000;
+const reclaimMs = 60_000;
 
 /** Makes, updates and removes the volumes of the pods of one node. */
 export class VolumeManager {
@@ -53,6 +54,8 @@ export class VolumeManager {
   readonly #claims: LocalClaims;
   readonly #memoryFolder: string;
   readonly #pods = new Map<string, PodVolumes>();
+  #reclaimTimer: Timer | undefined;
+  #closed = false;
 
   constructor(options: VolumeManagerOptions) {
     this.#options = options;
@@ -111,19 +114,28 @@ export class VolumeManager {
     for (const uid of existsSync(this.#memoryFolder) ? readdirSync(this.#memoryFolder) : []) {
       if (!podUids.has(uid)) rmSync(join(this.#memoryFolder, uid), { recursive: true, force: true });
     }
-    await this.reclaim();
-  }
-
-  /** Removes persistent volumes of this node whose claims are gone. */
-  reclaim(): Promise<void> {
-    return this.#claims.reclaim();
+    this.#scheduleReclaim();
+    await this.#claims.reclaim();
   }
 
   close(): void {
+    this.#reclaimTimer?.cancel();
+    this.#closed = true;
     for (const known of this.#pods.values()) {
       known.stop.abort();
       known.timer?.cancel();
     }
+  }
+
+  /** Claims go without this node being told (it may not watch them), so it looks now and then. */
+  #scheduleReclaim(): void {
+    if (this.#closed) return;
+    this.#reclaimTimer = this.#options.clock.setTimer(reclaimMs, () => {
+      this.#claims
+        .reclaim()
+        .catch((error: unknown) => this.#options.log.debug("old volumes could not be removed", { err: error }))
+        .finally(() => this.#scheduleReclaim());
+    });
   }
 
   async #make(
