@@ -10,7 +10,7 @@ import { type Running, startArgosy, withDataDirectory } from "./support/argosy.j
 const moments = [
   "start the API servers",
   "✔ start the API servers",
-  "✔ start nodes",
+  "✔ start the nodes",
   "… train the digits model",
   "✔ train the digits model",
   "… deliver it to cloud and edge",

@@ -43,7 +43,14 @@ export interface Status {
   status: "Failure";
   message: string;
   reason: string;
-  details?: { name?: string; group?: string; kind?: string; uid?: string; causes?: StatusCause[]; retryAfterSeconds?: number };
+  details?: {
+    name?: string;
+    group?: string;
+    kind?: string;
+    uid?: string;
+    causes?: StatusCause[];
+    retryAfterSeconds?: number;
+  };
   code: number;
 }
 
@@ -63,7 +70,8 @@ export class ApiError extends ArgosyError {
 
 export const isNotFound = (error: unknown): error is ApiError => error instanceof ApiError && error.httpCode === 404;
 /** A write that lost a race, or met another field manager. */
-export const isConflict = (error: unknown): error is ApiError => error instanceof ApiError && error.status.reason === "Conflict";
+export const isConflict = (error: unknown): error is ApiError =>
+  error instanceof ApiError && error.status.reason === "Conflict";
 export const isAlreadyExists = (error: unknown): error is ApiError =>
   error instanceof ApiError && error.status.reason === "AlreadyExists";
 /** The resourceVersion or continue token is too old (410). */

@@ -1,4 +1,4 @@
-import type { ControllerSpec, ClusterAccess } from "../control/types.js";
+import type { ClusterAccess, ControllerSpec } from "../control/types.js";
 import type { KindDefinition } from "../kinds/define.js";
 
 /** Where controllers run: in the hub, in each member, on each node. */
