@@ -6,7 +6,6 @@
  */
 
 export { createNodeAgent, type EndpointOptions, type NodeAgent, type NodeAgentOptions } from "./agent.js";
-export { NodeError, StartError } from "./errors.js";
 export {
   type DirectoryImage,
   type ImageCatalogue,

@@ -39,10 +39,6 @@ export class ProxyListener {
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#accept(client));
   }
 
-  get count(): number {
-    return this.#sockets.size;
-  }
-
   /** Resolves when bound; rejects with the socket's error (EACCES, EADDRINUSE, …). */
   listen(ip: string, port: number): Promise<void> {
     return new Promise((resolve, reject) => {

@@ -32,9 +32,6 @@ export class NodeFiles {
   podRecord(uid: string): string {
     return join(this.pod(uid), "pod.json");
   }
-  hosts(uid: string): string {
-    return join(this.pod(uid), "hosts");
-  }
 
   attempt(ref: ContainerRef): string {
     return join(this.pod(ref.podUid), "containers", ref.name, String(ref.attempt));
