@@ -242,7 +242,7 @@ function field(value: unknown, name: string): unknown {
 }
 
 async function readLinks(): Promise<LinkInfo[]> {
-  const result = await runCommand(requireProgram("ip"), ["-j", "addr", "show"]);
+  const result = await runCommand(requireProgram("ip"), ["-j", "-d", "addr", "show"]);
   const parsed: unknown = result.code === 0 ? JSON.parse(result.stdout) : [];
   if (!Array.isArray(parsed)) return [];
   return parsed.map((link: unknown) => {
