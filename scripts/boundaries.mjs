@@ -35,7 +35,7 @@ let edges = 0;
 for (const file of files(source)) {
   looked += 1;
   const [floor, room] = place(file);
-  const test = file.endsWith(".test.ts") || floor === "testing";
+  const test = floor === "testing" || /(?:\.test|[./-]fixture)\.ts$/.test(file);
   for (const specifier of importsOf(file)) {
     const target = resolve(dirname(file), specifier.replace(/\.js$/, ".ts"));
     if (!target.startsWith(source + sep) || !existsSync(target)) {

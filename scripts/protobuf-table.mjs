@@ -112,7 +112,7 @@ function typeOf(expr, isRepeated) {
 }
 
 const table = {};
-for (const [name, fields] of [...structs].sort()) {
+for (const [name, fields] of [...structs].sort(([left], [right]) => (left < right ? -1 : 1))) {
   if ((fields.length === 0 && !empty.has(name)) || name in special) continue;
   const entry = {};
   for (const field of fields) {

@@ -5,6 +5,7 @@ import { prepare, root } from "./prepare.mjs";
 
 prepare();
 const bin = (name) => join(root, "node_modules", ".bin", name);
+/** @type {[title: string, command: string, args: string[]][]} */
 const checks = [
   ["format and lint", bin("biome"), ["check", "--error-on-warnings"]],
   ["typed lint", bin("oxlint"), ["--type-aware", "--deny-warnings"]],

@@ -5,7 +5,7 @@ import type { Terminal } from "./output/terminal.js";
 export interface CliContext {
   readonly terminal: Terminal;
   /** Sets an exit code other than 0 without an error message. */
-  exit(code: number): void;
+  readonly exit: (code: number) => void;
 }
 
 /** A command with its examples at the end of its help. */

@@ -22,12 +22,12 @@ export interface PlatformOptions {
   readonly dataDir: string;
   readonly members: readonly MemberOptions[];
   /** Shows a step while it runs. */
-  step<T>(
+  readonly step: <T>(
     title: string,
     work: (step: { detail(text: string): void }) => Promise<{ summary: string; value: T }>,
-  ): Promise<T>;
+  ) => Promise<T>;
   /** Says something between steps: a port that moved, what a resumed directory holds. */
-  note(text: string): void;
+  readonly note: (text: string) => void;
   readonly logLevel?: "error" | "warn" | "info" | "debug";
 }
 

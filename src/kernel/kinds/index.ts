@@ -5,8 +5,9 @@
 export * from "./conditions.js";
 export { toCrd } from "./crd.js";
 export * from "./define.js";
-export { renderKindReference } from "./document.js";
 export { defineKind, type KindOptions } from "./define-kind.js";
+/** @public scripts/kinds-reference.mjs renders docs/kinds.md with it. */
+export { renderKindReference } from "./document.js";
 export * from "./metadata.js";
 export * from "./native.js";
 export * from "./object.js";

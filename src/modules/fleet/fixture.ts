@@ -2,11 +2,11 @@ import type { GatewayDriver, GatewayPart, GatewayState } from "../../dataplane/g
 import { systemClock } from "../../kernel/clock/index.js";
 import { type ClusterAccess, createManager } from "../../kernel/control/index.js";
 import { InputError } from "../../kernel/errors/index.js";
-import { defineKind } from "../../kernel/kinds/define-kind.js";
 import {
   ClusterRoleBindingKind,
   ClusterRoleKind,
   type Draft,
+  defineKind,
   type JsonObject,
   type KindDefinition,
   NamespaceKind,

@@ -1,5 +1,4 @@
-import { defineKind } from "../../kernel/kinds/define-kind.js";
-import type { Condition, KindDefinition, Resource } from "../../kernel/kinds/index.js";
+import { type Condition, defineKind, type KindDefinition, type Resource } from "../../kernel/kinds/index.js";
 import { type Infer, s } from "../../kernel/schema/index.js";
 
 const resourceRow = s.object({

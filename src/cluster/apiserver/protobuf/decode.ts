@@ -25,24 +25,22 @@ export function isProtobuf(body: Uint8Array): boolean {
 /** The object in a protobuf body. Throws `InputError` when it is malformed or of a kind without a protobuf form. */
 export function decodeProtobuf(body: Uint8Array): JsonObject {
   if (!isProtobuf(body)) throw new InputError("the body does not begin as Kubernetes' protobuf does");
-  let apiVersion = "";
-  let kind = "";
-  let raw = new Uint8Array();
-  for (const { number, value } of readFields(body.subarray(magic.length))) {
-    if (typeof value === "bigint") continue;
-    if (number === 1) {
-      for (const field of readFields(value)) {
-        if (typeof field.value === "bigint") continue;
-        if (field.number === 1) apiVersion = text(field.value);
-        if (field.number === 2) kind = text(field.value);
-      }
-    } else if (number === 2) {
-      raw = new Uint8Array(value);
-    }
-  }
+  const envelope = bytesFields(body.subarray(magic.length));
+  const type = bytesFields(envelope.get(1) ?? new Uint8Array());
+  const apiVersion = text(type.get(1) ?? new Uint8Array());
+  const kind = text(type.get(2) ?? new Uint8Array());
   const object: JsonObject = { apiVersion, kind };
-  decodeInto(object, messageOf(apiVersion, kind), raw, 0);
+  decodeInto(object, messageOf(apiVersion, kind), envelope.get(2) ?? new Uint8Array(), 0);
   return object;
+}
+
+/** The length-delimited fields of a message; of a repeated one the last, as protobuf has it. */
+function bytesFields(bytes: Uint8Array): ReadonlyMap<number, Uint8Array> {
+  const result = new Map<number, Uint8Array>();
+  for (const { number, value } of readFields(bytes)) {
+    if (typeof value !== "bigint") result.set(number, value);
+  }
+  return result;
 }
 
 function messageOf(apiVersion: string, kind: string): MessageTable {
@@ -73,24 +71,33 @@ function decodeInto(target: JsonObject, table: MessageTable, bytes: Uint8Array, 
   for (const { number, value } of readFields(bytes)) {
     const field = table.get(number);
     if (field === undefined) continue;
-    const [name, declared] = field;
-    const omitsZero = declared.endsWith("?");
-    const type = omitsZero ? declared.slice(0, -1) : declared;
-    if (name === "") {
-      if (type.startsWith("@") && typeof value !== "bigint") decodeInto(target, tableOf(type), value, depth + 1);
-      continue;
+    const [name, type] = field;
+    if (name !== "") {
+      decodeField(target, field, value, depth);
+    } else if (type.startsWith("@") && typeof value !== "bigint") {
+      decodeInto(target, tableOf(type), value, depth + 1);
     }
-    if (type.startsWith("[]")) {
-      const list = target[name];
-      const item =
-        type === "[]int" && typeof value !== "bigint" ? [...packed(value)] : [decodeValue(type.slice(2), value, depth)];
-      target[name] = [...(Array.isArray(list) ? list : []), ...item];
-    } else if (type.startsWith("{}")) {
-      target[name] = { ...objectOf(target[name]), ...decodeEntry(type.slice(2), value, depth) };
-    } else {
-      const decoded = decodeValue(type, value, depth);
-      if (!(omitsZero && isZero(decoded))) target[name] = decoded;
-    }
+  }
+}
+
+function decodeField(
+  target: JsonObject,
+  [name, declared]: readonly [string, string],
+  value: bigint | Uint8Array,
+  depth: number,
+): void {
+  const omitsZero = declared.endsWith("?");
+  const type = omitsZero ? declared.slice(0, -1) : declared;
+  if (type.startsWith("[]")) {
+    const list = target[name];
+    const items =
+      type === "[]int" && typeof value !== "bigint" ? [...packed(value)] : [decodeValue(type.slice(2), value, depth)];
+    target[name] = [...(Array.isArray(list) ? list : []), ...items];
+  } else if (type.startsWith("{}")) {
+    target[name] = { ...objectOf(target[name]), ...decodeEntry(type.slice(2), value, depth) };
+  } else {
+    const decoded = decodeValue(type, value, depth);
+    if (!(omitsZero && isZero(decoded))) target[name] = decoded;
   }
 }
 

@@ -85,17 +85,12 @@ test("a NoExecute taint moves pods that do not bear it; conditions become taints
   await play.until(async () => (await readyOn("pushed", "b")) === 2);
 
   const b = await node("b");
-  await play.client
-    .resource(NodeKind)
-    .updateStatus({
-      ...b,
-      status: {
-        ...b.status,
-        conditions: [
-          ...(b.status?.conditions ?? []),
-          { type: "DiskPressure", status: "True", reason: "x", message: "" },
-        ],
-      },
-    });
+  await play.client.resource(NodeKind).updateStatus({
+    ...b,
+    status: {
+      ...b.status,
+      conditions: [...(b.status?.conditions ?? []), { type: "DiskPressure", status: "True", reason: "x", message: "" }],
+    },
+  });
   await play.until(async () => (await taints("b")).join() === "disk-pressure:NoSchedule");
 });
