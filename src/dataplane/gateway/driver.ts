@@ -3,13 +3,15 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Timer } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
+import { replaceFile } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { callAdmin, readState } from "./admin-client.unsafe.js";
-import { GATEWAY_FILES, writeAtomically } from "./gateway.js";
+import { GATEWAY_FILES } from "./gateway.js";
 import type { GatewayState } from "./state.js";
 import { GatewaySupervisor, type SupervisorReport } from "./supervisor.js";
 import { type GatewayTable, type ListenerInput, parseTable, type RouteInput } from "./table.js";
 
+/** While the gateway is silent. */
 const OBSERVE_MS = 500;
 /** After a change of the table its effect is looked for more often for a while. */
 const HURRIED_OBSERVE_MS = 100;
@@ -42,7 +44,7 @@ export interface GatewayDriver {
   observe(): Promise<GatewayState>;
   /** The state of the last observation; undefined while the gateway does not answer. */
   readonly lastState: GatewayState | undefined;
-  /** Called after each observation (twice a second). Returns its removal. */
+  /** Called after each observation: at once when health or table change, else every three seconds. Returns its removal. */
   onState(handler: (state: GatewayState | undefined) => void): () => void;
   readonly process: SupervisorReport;
   /** Stops observing. The process goes on unless `stopProcess`. */
@@ -76,6 +78,7 @@ class FileGatewayDriver implements GatewayDriver {
   #timer: Timer | undefined;
   #tail: Promise<void> = Promise.resolve();
   #isClosed = false;
+  readonly #stop = new AbortController();
   #hurryUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GatewayDriverOptions) {
@@ -111,8 +114,8 @@ class FileGatewayDriver implements GatewayDriver {
     const text = renderTable(parts, source);
     if (text === this.#written) return;
     const { directory } = this.#options;
-    await writeAtomically(join(directory, "sources.json"), JSON.stringify(Object.fromEntries(parts)));
-    await writeAtomically(join(directory, GATEWAY_FILES.table), text);
+    await replaceFile(join(directory, "sources.json"), JSON.stringify(Object.fromEntries(parts)));
+    await replaceFile(join(directory, GATEWAY_FILES.table), text);
     this.#parts = parts;
     this.#written = text;
     try {
@@ -156,16 +159,23 @@ class FileGatewayDriver implements GatewayDriver {
   async #poll(): Promise<void> {
     this.#timer = undefined;
     try {
-      await this.observe();
+      const isHurried = this.#options.clock.monotonicMs() < this.#hurryUntilMs;
+      const since = isHurried ? undefined : this.#lastState?.mark;
+      this.#lastState = await readState(join(this.#options.directory, GATEWAY_FILES.admin), {
+        signal: this.#stop.signal,
+        ...(since === undefined ? {} : { since }),
+      });
       this.#supervisor.onAnswer(this.#lastState?.pid);
     } catch (error) {
+      if (this.#isClosed) return;
       this.#lastState = undefined;
       await this.#supervisor.onSilence(messageOf(error));
     }
     if (this.#isClosed) return;
     this.#tell();
     const { clock } = this.#options;
-    const delayMs = clock.monotonicMs() < this.#hurryUntilMs ? HURRIED_OBSERVE_MS : OBSERVE_MS;
+    // The gateway itself waits for something to tell, so that a quiet one is asked once in three seconds.
+    const delayMs = this.#lastState === undefined ? OBSERVE_MS : HURRIED_OBSERVE_MS;
     this.#timer = clock.setTimer(delayMs, () => void this.#poll());
   }
 
@@ -184,6 +194,7 @@ class FileGatewayDriver implements GatewayDriver {
 
   async close(options?: { readonly stopProcess?: boolean }): Promise<void> {
     this.#isClosed = true;
+    this.#stop.abort();
     this.#timer?.cancel();
     this.#handlers.clear();
     await this.#tail;

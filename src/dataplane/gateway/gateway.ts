@@ -1,20 +1,24 @@
 import { type FSWatcher, watch } from "node:fs";
-import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm, stat } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import type { Clock, Random, Timer } from "../../kernel/clock/types.js";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
+import { isMissing, isRunning, markOf, replaceFile } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { type ClientLimits, DEFAULT_LIMITS, type GatewayCore } from "./core.js";
 import { HealthChecker } from "./health.js";
 import { Listeners } from "./listeners.js";
-import { isAlive, type ProcessMark, readMark, startTicksOf } from "./process-file.js";
+import { type GatewayMark, readMark } from "./process-file.js";
 import { Routing } from "./routing.js";
-import { type GatewayState, renderMetrics, reportRoute } from "./state.js";
+import { type GatewayState, markOfState, renderMetrics, reportRoute } from "./state.js";
 import { EMPTY_TABLE, parseTable } from "./table.js";
 
 const SWEEP_MS = 200;
+/** How long `/state?since=…` waits at most, and how often it looks. */
+const MAX_WAIT_MS = 3_000;
+const WAIT_STEP_MS = 100;
 const POLL_MS = 1000;
 
 /** Files in a gateway's directory. */
@@ -47,7 +51,7 @@ export interface Gateway {
 /** The process that serves a directory; `undefined` when none does. */
 export async function runningGateway(directory: string): Promise<number | undefined> {
   const mark = await readMark(join(directory, GATEWAY_FILES.mark));
-  return mark !== undefined && isAlive(mark) ? mark.pid : undefined;
+  return mark !== undefined && isRunning(mark) ? mark.pid : undefined;
 }
 
 /**
@@ -64,7 +68,7 @@ class RunningGateway implements Gateway {
   readonly #options: GatewayOptions;
   readonly #core: GatewayCore;
   readonly #listeners: Listeners;
-  readonly #mark: ProcessMark;
+  readonly #mark: GatewayMark;
   #admin: Server | undefined;
   #watcher: FSWatcher | undefined;
   #sweep: Timer | undefined;
@@ -93,7 +97,7 @@ class RunningGateway implements Gateway {
     this.#mark = {
       pid: process.pid,
       startedAt: new Date(clock.now()).toISOString(),
-      startTicks: startTicksOf(process.pid),
+      startTicks: markOf(process.pid)?.startTicks ?? "",
     };
   }
 
@@ -115,7 +119,7 @@ class RunningGateway implements Gateway {
       log.debug("cannot watch the table", { err: cause });
     }
     await this.#openAdmin();
-    await writeAtomically(this.#file("mark"), JSON.stringify(this.#mark));
+    await replaceFile(this.#file("mark"), JSON.stringify(this.#mark));
     log.info("gateway is up", { directory, pid: this.#mark.pid, listeners: this.#core.routing.table.listeners.length });
   }
 
@@ -127,7 +131,7 @@ class RunningGateway implements Gateway {
   async #claim(): Promise<void> {
     const mark = await readMark(this.#file("mark"));
     const isOther = mark !== undefined && (mark.pid !== this.#mark.pid || mark.startTicks !== this.#mark.startTicks);
-    if (isOther && isAlive(mark) && (await answers(this.#file("admin")))) {
+    if (isOther && isRunning(mark) && (await answers(this.#file("admin")))) {
       throw new ArgosyError(
         "GatewayRunning",
         `a gateway (process ${mark.pid}) serves ${this.#options.directory} already`,
@@ -171,7 +175,7 @@ class RunningGateway implements Gateway {
     }
     if (!keep) return "";
     try {
-      await writeAtomically(this.#file("accepted"), text);
+      await replaceFile(this.#file("accepted"), text);
     } catch (error) {
       this.#core.log.warn("cannot keep a copy of the table", { err: error });
     }
@@ -217,12 +221,32 @@ class RunningGateway implements Gateway {
       version: 1,
       pid: this.#mark.pid,
       startedAt: this.#mark.startedAt,
+      mark: this.#stateMark(),
       generation: routing.table.generation,
       tableError: this.#tableError,
       listeners: this.#listeners.report(),
       routes: [...routing.routes.values()].map(reportRoute),
       totals,
     };
+  }
+
+  #stateMark(): string {
+    const { routing } = this.#core;
+    const facts = {
+      generation: routing.table.generation,
+      tableError: this.#tableError,
+      listeners: this.#listeners.report(),
+    };
+    return markOfState(facts, routing.routes.values());
+  }
+
+  /** Resolves when the mark is another one than `since`, the caller is gone, or the longest wait is over. */
+  async #untilChanged(since: string, response: ServerResponse): Promise<void> {
+    const { clock } = this.#core;
+    const end = clock.monotonicMs() + MAX_WAIT_MS;
+    while (!this.#isClosed && !response.destroyed && clock.monotonicMs() < end && this.#stateMark() === since) {
+      await clock.sleep(WAIT_STEP_MS);
+    }
   }
 
   async #openAdmin(): Promise<void> {
@@ -238,13 +262,17 @@ class RunningGateway implements Gateway {
 
   async #answerAdmin(request: IncomingMessage, response: ServerResponse): Promise<void> {
     request.resume();
-    const key = `${request.method} ${request.url}`;
+    const [path = "", query] = (request.url ?? "").split("?");
+    const key = `${request.method} ${path}`;
     const send = (status: number, type: string, body: string): void => {
       response.writeHead(status, { "content-type": type });
       response.end(body);
     };
-    if (key === "GET /state") send(200, "application/json", JSON.stringify(this.state()));
-    else if (key === "GET /metrics") {
+    if (key === "GET /state") {
+      const since = new URLSearchParams(query).get("since");
+      if (since !== null) await this.#untilChanged(since, response);
+      send(200, "application/json", JSON.stringify(this.state()));
+    } else if (key === "GET /metrics") {
       send(200, "text/plain; version=0.0.4", renderMetrics(this.state(), this.#core.routing.routes.values()));
     } else if (key === "POST /reload") {
       const error = await this.reload();
@@ -281,13 +309,6 @@ class RunningGateway implements Gateway {
   }
 }
 
-/** Writes a file as a whole or not at all; readable by its owner only. */
-export async function writeAtomically(file: string, text: string): Promise<void> {
-  const temporary = `${file}.${process.pid}.new`;
-  await writeFile(temporary, text, { mode: 0o600 });
-  await rename(temporary, file);
-}
-
 function answers(socketFile: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(socketFile);
@@ -297,8 +318,4 @@ function answers(socketFile: string): Promise<boolean> {
     });
     socket.once("error", () => resolve(false));
   });
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { type Backend, BackendStats, type Route } from "./balance.js";
 import type { ListenerReport } from "./listeners.js";
 
@@ -50,12 +51,29 @@ export interface GatewayState {
   /** RFC 3339. */
   readonly startedAt: string;
   /** Of the table in force. */
+  /** See `markOfState`. */
+  readonly mark: string;
   readonly generation: string;
   /** Why the file on disk is not in force; empty when it is. */
   readonly tableError: string;
   readonly listeners: readonly ListenerReport[];
   readonly routes: readonly RouteReport[];
   readonly totals: Readonly<Record<string, number>>;
+}
+
+/** Changes when a backend's health, the table or a listener does; not with counters. `/state?since=MARK` waits for that. */
+export function markOfState(
+  state: Pick<GatewayState, "generation" | "tableError" | "listeners">,
+  routes: Iterable<Route>,
+): string {
+  const hash = createHash("sha256").update(`${state.generation} ${state.tableError}`);
+  for (const listener of state.listeners) hash.update(`${listener.name} ${listener.listening};`);
+  for (const route of routes) {
+    for (const backend of route.backends)
+      hash.update(backend.isHealthy ? (backend.hasAnswered ? "a" : "h") : backend.reason);
+    hash.update("/");
+  }
+  return hash.digest("base64url");
 }
 
 /** One route as `/state` shows it. */

@@ -3,9 +3,10 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
+import { isRunning } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { GATEWAY_FILES } from "./gateway.js";
-import { isAlive, readMark } from "./process-file.js";
+import { readMark } from "./process-file.js";
 
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 10_000;
@@ -61,7 +62,7 @@ export class GatewaySupervisor {
 
   async start(): Promise<void> {
     const mark = await readMark(this.#file("mark"));
-    if (mark !== undefined && isAlive(mark)) {
+    if (mark !== undefined && isRunning(mark)) {
       this.#report = { running: true, pid: mark.pid, adopted: true, restarts: 0, reason: "" };
       this.#options.log.info("gateway adopted", { pid: mark.pid });
       return;
@@ -82,10 +83,10 @@ export class GatewaySupervisor {
     const now = this.#options.clock.monotonicMs();
     this.#silentSinceMs ??= now;
     const mark = await readMark(this.#file("mark"));
-    const isRunning = mark !== undefined && isAlive(mark);
-    this.#report = { ...this.#report, running: isRunning, pid: isRunning ? mark.pid : undefined, reason };
+    const isUp = mark !== undefined && isRunning(mark);
+    this.#report = { ...this.#report, running: isUp, pid: isUp ? mark.pid : undefined, reason };
     if (this.#options.supervise === undefined || this.#isClosed) return;
-    const pid = isRunning ? mark.pid : this.#child?.pid;
+    const pid = isUp ? mark.pid : this.#child?.pid;
     if (pid !== undefined) {
       if (now - Math.max(this.#silentSinceMs, this.#startedMs) < HUNG_MS) return;
       this.#options.log.warn("gateway hangs and is killed", { pid });
@@ -154,12 +155,12 @@ export class GatewaySupervisor {
     this.#isClosed = true;
     if (!stopProcess) return;
     const mark = await readMark(this.#file("mark"));
-    if (mark === undefined || !isAlive(mark)) return;
+    if (mark === undefined || !isRunning(mark)) return;
     signal(mark.pid, "SIGTERM");
     const { clock } = this.#options;
     const endMs = clock.monotonicMs() + 15_000;
-    while (isAlive(mark) && clock.monotonicMs() < endMs) await clock.sleep(20);
-    if (isAlive(mark)) signal(mark.pid, "SIGKILL");
+    while (isRunning(mark) && clock.monotonicMs() < endMs) await clock.sleep(20);
+    if (isRunning(mark)) signal(mark.pid, "SIGKILL");
   }
 
   #file(name: keyof typeof GATEWAY_FILES): string {

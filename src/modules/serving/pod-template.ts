@@ -167,9 +167,10 @@ function completeMain(main: JsonObject, port: number, builtIn: boolean): void {
     main["args"] = [...args, `--http=${port}`];
   main["readinessProbe"] ??= {
     httpGet: { path: "/v2/health/ready", port },
-    periodSeconds: 1,
+    // The gateway's own checks take a silent model out of use within two seconds; this one is for everybody else.
+    periodSeconds: 3,
     timeoutSeconds: 2,
-    failureThreshold: 2,
+    failureThreshold: 1,
   };
   main["livenessProbe"] ??= {
     httpGet: { path: "/v2/health/live", port },
