@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "../kernel/files/index.js";
 import { isObject } from "../kernel/schema/index.js";
-import { type Layout, writeAtomically } from "./layout.js";
+import type { Layout } from "./layout.js";
 
 /** One embedded cluster, for people and scripts. */
 export interface ClusterAddress {
@@ -31,7 +32,7 @@ const fileName = "addresses.json";
 
 /** Leaves the addresses where `argosy status` finds them. */
 export async function writeAddresses(layout: Layout, addresses: Addresses): Promise<void> {
-  await writeAtomically(join(layout.root, fileName), `${JSON.stringify(addresses, undefined, 2)}\n`);
+  await replaceFile(join(layout.root, fileName), `${JSON.stringify(addresses, undefined, 2)}\n`);
 }
 
 /** The addresses of the last start; `undefined` when there was none. */

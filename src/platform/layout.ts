@@ -1,6 +1,7 @@
-import { chmod, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
+import { formatMark, isRunning, markOf, type ProcessMark, parseMark, replaceFile } from "../kernel/files/index.js";
 import { isObject } from "../kernel/schema/index.js";
 
 /** Another process runs on this data directory. */
@@ -49,24 +50,6 @@ export function layoutOf(directory: string): Layout {
   };
 }
 
-/** A running process, told apart from a later one with the same number by its start time. */
-export interface ProcessMark {
-  readonly pid: number;
-  /** Clock ticks since boot (field 22 of /proc/PID/stat); empty where /proc is missing. */
-  readonly started: string;
-}
-
-/** Reads a process's mark; `undefined` if it does not run. */
-export async function markOf(pid: number): Promise<ProcessMark | undefined> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : { pid, started: fields[19] ?? "" };
-  } catch {
-    return undefined;
-  }
-}
-
 /** The process that runs on this directory, if any. */
 export async function runningProcess(layout: Layout): Promise<ProcessMark | undefined> {
   let text: string;
@@ -75,9 +58,8 @@ export async function runningProcess(layout: Layout): Promise<ProcessMark | unde
   } catch {
     return undefined;
   }
-  const [pid = "", started = ""] = text.trim().split(" ");
-  const mark = await markOf(Number(pid));
-  return mark?.started === started ? mark : undefined;
+  const mark = parseMark(text);
+  return mark !== undefined && isRunning(mark) ? mark : undefined;
 }
 
 /** Makes the directory (0700) and takes it for this process; the returned function gives it back. Throws `DirectoryInUseError` or `InputError`. */
@@ -97,8 +79,7 @@ export async function takeDirectory(layout: Layout): Promise<() => Promise<void>
   if (running !== undefined && running.pid !== process.pid) {
     throw new DirectoryInUseError(layout.root, running.pid);
   }
-  const own = await markOf(process.pid);
-  await writeAtomically(layout.pid, `${process.pid} ${own?.started ?? ""}\n`);
+  await replaceFile(layout.pid, formatMark(markOf(process.pid) ?? { pid: process.pid, startTicks: "" }));
   return async () => rm(layout.pid, { force: true });
 }
 
@@ -147,19 +128,7 @@ function parseState(value: unknown): State {
   return { version: 1, members, ports };
 }
 
+/** Writes the state; it is durable when the call resolves. */
 export async function writeState(layout: Layout, state: State): Promise<void> {
-  await writeAtomically(layout.state, `${JSON.stringify(state, undefined, 2)}\n`);
-}
-
-/** Writes a file so that a reader sees the old or the new text, never a part, also after a crash. */
-export async function writeAtomically(file: string, text: string, mode = 0o600): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`;
-  await writeFile(temporary, text, { mode });
-  const handle = await open(temporary, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, file);
+  await replaceFile(layout.state, `${JSON.stringify(state, undefined, 2)}\n`, { isDurable: true });
 }

@@ -1,13 +1,14 @@
 import { join } from "node:path";
 import { gatewayPorts } from "../dataplane/gateway/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
+import { replaceFile } from "../kernel/files/index.js";
 import { createLogger } from "../kernel/log/index.js";
 import { type Addresses, writeAddresses } from "./addresses.js";
 import { Closers } from "./closers.js";
 import type { Surroundings } from "./cluster.js";
 import { type Fleet, startFleet } from "./fleet.js";
 import { renderKubeconfig } from "./kubeconfig.js";
-import { type Layout, layoutOf, readState, takeDirectory, writeAtomically, writeState } from "./layout.js";
+import { type Layout, layoutOf, readState, takeDirectory, writeState } from "./layout.js";
 import { rotatingLogFile } from "./log-file.js";
 import { portChooser } from "./ports.js";
 
@@ -92,7 +93,7 @@ async function bringUp(
     members: members.map(({ name, nodes, index }) => ({ name, nodes, index })),
     ports: ports.chosen(),
   });
-  await writeAtomically(layout.kubeconfig, renderKubeconfig(fleet.kubeconfig));
+  await replaceFile(layout.kubeconfig, renderKubeconfig(fleet.kubeconfig), { isDurable: true });
   await writeAddresses(layout, fleet.addresses);
   return fleet;
 }

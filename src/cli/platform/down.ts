@@ -1,5 +1,6 @@
 import { systemClock } from "../../kernel/clock/index.js";
-import { layoutOf, markOf, runningProcess, stopRemains } from "../../platform/index.js";
+import { isRunning } from "../../kernel/files/index.js";
+import { layoutOf, runningProcess, stopRemains } from "../../platform/index.js";
 import type { CliContext } from "../context.js";
 import { CommandError } from "../errors.js";
 
@@ -18,7 +19,7 @@ export async function down({ terminal }: CliContext, options: DownOptions): Prom
     // SIGUSR2 asks to stop and leave the pods; SIGTERM takes them along.
     process.kill(running.pid, options.keepPods === true ? "SIGUSR2" : "SIGTERM");
     const end = systemClock.monotonicMs() + waitMs;
-    while ((await markOf(running.pid))?.started === running.started) {
+    while (isRunning(running)) {
       if (systemClock.monotonicMs() > end) {
         throw new CommandError(
           `process ${running.pid} did not end within ${waitMs / 1000} s; see ${layout.logs}, or end it with \`kill -9 ${running.pid}\` and run this again`,

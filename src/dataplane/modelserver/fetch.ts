@@ -2,11 +2,12 @@
 import { createHash } from "node:crypto";
 import { constants, createReadStream } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { copyFile, mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock, Random } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
+import { replaceFile } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { ModelError } from "./failures.js";
 import type { S3Object, S3Reader } from "./s3.js";
@@ -138,7 +139,7 @@ async function bring(reader: S3Reader, bucket: string, object: S3Object, options
       throw error;
   });
   await rm(`${partial}.parts`, { force: true });
-  await replaceFile(known, sha256, options.random);
+  await replaceFile(known, sha256);
   return blob;
 }
 
@@ -165,7 +166,7 @@ async function download(
         if (count === 1) continue;
         await file.datasync();
         recording = recording.then(() =>
-          replaceFile(`${partial}.parts`, JSON.stringify({ partBytes, done: [...done] }), options.random),
+          replaceFile(`${partial}.parts`, JSON.stringify({ partBytes, done: [...done] })),
         );
       }
     };
@@ -232,12 +233,6 @@ async function place(blob: string, target: string): Promise<void> {
   const aside = `${target}.fetching`;
   await copyFile(blob, aside, constants.COPYFILE_FICLONE);
   await rename(aside, target);
-}
-
-async function replaceFile(file: string, content: string, random: Random): Promise<void> {
-  const aside = `${file}.${random.suffix(8)}`;
-  await writeFile(aside, content, { mode: 0o600 });
-  await rename(aside, file);
 }
 
 async function retrying(options: FetchOptions, step: () => Promise<void>): Promise<void> {

@@ -1,5 +1,6 @@
 import { linkSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { messageOf } from "../../kernel/errors/index.js";
+import { formatMark, isMissing, isRunning, markOf, parseMark } from "../../kernel/files/index.js";
 import { SqliteError, toSqliteError } from "./errors.js";
 
 /** Held while a database is open for writing. */
@@ -15,7 +16,7 @@ let attempts = 0;
  */
 export function lockFile(file: string): FileLock {
   const path = `${file}.owner`;
-  const mine = `${process.pid} ${startTimeOf(process.pid)}\n`;
+  const mine = formatMark(markOf(process.pid) ?? { pid: process.pid, startTicks: "" });
   const draft = `${path}.${process.pid}.${++attempts}`;
   try {
     writeFileSync(draft, mine, { mode: 0o600 });
@@ -52,7 +53,7 @@ function clearStale(file: string, path: string): void {
   try {
     renameSync(path, aside);
   } catch (error) {
-    if (isCode(error, "ENOENT")) return;
+    if (isMissing(error)) return;
     throw toSqliteError(file, error);
   }
   if (readIfThere(aside) !== found) tryLink(aside, path);
@@ -60,33 +61,15 @@ function clearStale(file: string, path: string): void {
 }
 
 function liveOwner(content: string): number | undefined {
-  const [pidText, startTime] = content.trim().split(" ");
-  const pid = Number(pidText);
-  if (!Number.isInteger(pid) || pid <= 0) return undefined;
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if (!isCode(error, "EPERM")) return undefined;
-  }
-  return startTime === undefined || startTime === startTimeOf(pid) ? pid : undefined;
-}
-
-/** Field 22 of /proc/<pid>/stat (proc(5)): tells a process from a later one with the same pid. */
-function startTimeOf(pid: number): string {
-  const stat = readIfThere(`/proc/${pid}/stat`);
-  return (
-    stat
-      ?.slice(stat.lastIndexOf(")") + 2)
-      .split(" ")
-      .at(19) ?? "-"
-  );
+  const owner = parseMark(content);
+  return owner !== undefined && isRunning(owner) ? owner.pid : undefined;
 }
 
 function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    if (isCode(error, "ENOENT") || isCode(error, "ESRCH")) return undefined;
+    if (isMissing(error)) return undefined;
     throw new SqliteError("DiskError", path, `${path}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -1,14 +1,14 @@
 import type { Clock, Timer } from "../../../kernel/clock/index.js";
+import type { ProcessMark } from "../../../kernel/files/index.js";
 import type { LogFile } from "./log-file.js";
 import type { SavedContainer } from "./process-files.js";
-import type { ProcessIdentity } from "./processes.js";
 
 /** One attempt to run a container, as the runtime keeps it in memory. */
 export class Attempt {
   saved: SavedContainer;
-  keeper: ProcessIdentity | undefined;
+  keeper: ProcessMark | undefined;
   /** The container's first process. */
-  init: ProcessIdentity | undefined;
+  init: ProcessMark | undefined;
   readonly log: LogFile;
   readonly #waiting = new Set<() => void>();
 

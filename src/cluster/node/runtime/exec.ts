@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { statOf } from "../../../kernel/files/index.js";
 import { findProgram, plainEnvironment, requireProgram, runCommand } from "../commands.js";
 import { NodeError, shellQuote } from "../errors.js";
 import type { Isolation } from "../isolation/detect.js";
@@ -122,15 +123,10 @@ function resizeTerminal(request: ExecRequest, pid: number, size: { columns: numb
 }
 
 function terminalOf(pid: number): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const device = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[4]);
-    const major = (device >> 8) & 0xfff;
-    // 136: UNIX98 pseudo-terminals.
-    return major === 136 ? (device & 0xff) | ((device >> 12) & 0xfff00) : undefined;
-  } catch {
-    return undefined;
-  }
+  const device = statOf(pid)?.terminal ?? 0;
+  const major = (device >> 8) & 0xfff;
+  // 136: UNIX98 pseudo-terminals.
+  return major === 136 ? (device & 0xff) | ((device >> 12) & 0xfff00) : undefined;
 }
 
 /** The last bytes of a file as text; empty when there is none. */

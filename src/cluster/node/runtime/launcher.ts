@@ -4,6 +4,7 @@ import { chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, rmSyn
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
+import { type ProcessMark, replaceFileSync } from "../../../kernel/files/index.js";
 import { plainEnvironment, requireProgram, runCommandSync } from "../commands.js";
 import { NodeError } from "../errors.js";
 import {
@@ -17,8 +18,7 @@ import {
 import type { Isolation } from "../isolation/detect.js";
 import { defaultSignals, privilegePrefix } from "./privileges.js";
 import type { NodeFiles, SavedContainer } from "./process-files.js";
-import { writeAtomically } from "./process-files.js";
-import { type ProcessIdentity, processTree, sendSignal, signalProcess } from "./processes.js";
+import { processTree, sendSignal, signalProcess } from "./processes.js";
 import { prepareRoot } from "./rootfs.js";
 import { exportLines, initScript, oddEnvironment } from "./script.js";
 import {
@@ -80,7 +80,7 @@ export class ContainerLauncher {
     };
     this.removeEvents(saved);
     this.#writeScripts(spec, saved, pod);
-    writeAtomically(files.record(spec), JSON.stringify(saved));
+    replaceFileSync(files.record(spec), JSON.stringify(saved));
     return saved;
   }
 
@@ -218,7 +218,7 @@ export class ContainerLauncher {
   }
 
   /** KILL to everything of the container: its process namespace, its group, its cgroup. */
-  kill(saved: SavedContainer, init: ProcessIdentity | undefined, keeper: ProcessIdentity | undefined): void {
+  kill(saved: SavedContainer, init: ProcessMark | undefined, keeper: ProcessMark | undefined): void {
     this.#killed.add(containerIdOf(saved));
     const home = this.#options.isolation.cgroup;
     const pids = new Set(home === undefined ? [] : cgroupProcesses(home, saved.cgroup));
@@ -236,7 +236,7 @@ export class ContainerLauncher {
   }
 
   /** Where no kernel does it: the container used more memory than it may. */
-  killOverMemory(saved: SavedContainer, init: ProcessIdentity, keeper: ProcessIdentity | undefined): void {
+  killOverMemory(saved: SavedContainer, init: ProcessMark, keeper: ProcessMark | undefined): void {
     this.#overMemory.add(containerIdOf(saved));
     this.kill(saved, init, keeper);
   }

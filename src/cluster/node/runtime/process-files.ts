@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { type ProcessMark, parseStat, replaceFileSync } from "../../../kernel/files/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { isObject } from "../../../kernel/schema/index.js";
 import { definedOnly } from "../defined.unsafe.js";
-import { type ProcessIdentity, parseStat } from "./processes.js";
 import { type ContainerRecord, type ContainerRef, containerIdOf, type SandboxRecord } from "./types.js";
 
 /** Where everything of one node lies; other code asks here and builds no paths of its own. */
@@ -62,7 +63,7 @@ export class NodeFiles {
         if (/\.(keeper|init)$/.test(name)) rmSync(join(this.events, name), { force: true });
       }
     }
-    writeAtomically(path, now);
+    replaceFileSync(path, now);
   }
 
   /** All pods and attempts on disk. */
@@ -98,16 +99,9 @@ export function readEvent(path: string): { text: string; timeMs: number } | unde
 }
 
 /** The process that an event file names. */
-export function readIdentity(path: string): ProcessIdentity | undefined {
+export function readIdentity(path: string): ProcessMark | undefined {
   const event = readEvent(path);
   return event === undefined ? undefined : parseStat(event.text);
-}
-
-/** Replaces a file in one step; 0600. */
-export function writeAtomically(path: string, text: string): void {
-  const next = `${path}.next`;
-  writeFileSync(next, text, { mode: 0o600 });
-  renameSync(next, path);
 }
 
 function readJson(path: string): JsonObject | undefined {
@@ -117,10 +111,6 @@ function readJson(path: string): JsonObject | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");

@@ -2,6 +2,7 @@ import { existsSync, type FSWatcher, watch, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import type { Clock, Timer } from "../../../kernel/clock/index.js";
+import { isRunning, replaceFileSync } from "../../../kernel/files/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { NodeError, StartError } from "../errors.js";
 import { type ResourceUsage, wasOutOfMemory } from "../isolation/cgroup.js";
@@ -21,9 +22,8 @@ import {
   readEvent,
   readIdentity,
   type SavedContainer,
-  writeAtomically,
 } from "./process-files.js";
-import { isAlive, processTree, signalGroup, signalProcess, usageOf } from "./processes.js";
+import { processTree, signalGroup, signalProcess, usageOf } from "./processes.js";
 import { buildEtcTemplate } from "./rootfs.js";
 import { keeperScript } from "./script.js";
 import {
@@ -124,7 +124,7 @@ class ProcessRuntime implements PodRuntime {
     const { network, clock } = this.#options;
     const ip = spec.hostNetwork ? network.hostAddress : (await network.attach(spec.uid, folder)).ip;
     const record: SandboxRecord = { ...spec, ip, createdAtMs: clock.now() };
-    writeAtomically(this.#files.podRecord(spec.uid), JSON.stringify(record));
+    replaceFileSync(this.#files.podRecord(spec.uid), JSON.stringify(record));
     this.#pods.set(spec.uid, record);
     return record;
   }
@@ -324,7 +324,7 @@ class ProcessRuntime implements PodRuntime {
       this.#ended(attempt, Number(exit.text), exit.timeMs, started?.text);
       return;
     }
-    if (attempt.keeper !== undefined && !isAlive(attempt.keeper)) {
+    if (attempt.keeper !== undefined && !isRunning(attempt.keeper)) {
       this.#lostKeeper(attempt, path("exit"), started?.text);
       return;
     }
@@ -384,7 +384,7 @@ class ProcessRuntime implements PodRuntime {
   #save(attempt: Attempt): void {
     if (!existsSync(this.#files.attempt(attempt.saved))) return;
     try {
-      writeAtomically(this.#files.record(attempt.saved), JSON.stringify(attempt.saved));
+      replaceFileSync(this.#files.record(attempt.saved), JSON.stringify(attempt.saved));
     } catch (error) {
       this.#options.log.error("the state of a container cannot be written", {
         container: containerIdOf(attempt.saved),
