@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import { InputError } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
+import { asObjects } from "../../kernel/schema/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { parseJsonObject } from "../manifest/json.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
 import type { Terminal } from "../output/terminal.js";
 import { discover, resolveResources } from "../resource/discovery.js";
@@ -65,7 +66,7 @@ async function explain(target: string, options: ExplainOptions, terminal: Termin
     terminal.out(renderDocument(answer, options.output));
     return;
   }
-  const decisions = parseJsonObjects(answer["decisions"]);
+  const decisions = asObjects(answer["decisions"]);
   if (decisions.length === 0) {
     terminal.err(`no decisions about ${target} are in the ledger\n`);
     return;
@@ -79,7 +80,7 @@ function renderDecision(decision: JsonObject): string {
     return typeof value === "string" ? value : "";
   };
   const side = (field: string, mark: string): string[] =>
-    parseJsonObjects(decision[field]).map((candidate) => {
+    asObjects(decision[field]).map((candidate) => {
       const { name, reason, score } = candidate;
       return `  ${mark} ${typeof name === "string" ? name : ""}${typeof score === "number" ? ` (${score})` : ""}: ${typeof reason === "string" ? reason : ""}`;
     });

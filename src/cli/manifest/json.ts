@@ -5,8 +5,3 @@ import { isObject } from "../../kernel/schema/index.js";
 export function parseJsonObject(value: unknown): JsonObject | undefined {
   return isObject(value) ? value : undefined;
 }
-
-/** The objects in a list; anything else is left out. */
-export function parseJsonObjects(value: unknown): JsonObject[] {
-  return Array.isArray(value) ? value.filter(isObject) : [];
-}

@@ -1,6 +1,7 @@
 import { systemClock } from "../../kernel/clock/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { asObjects } from "../../kernel/schema/index.js";
+import { parseJsonObject } from "../manifest/json.js";
 import { withoutManagedFields } from "../output/print.js";
 import { formatAge, renderTable } from "../output/table.js";
 import type { Terminal } from "../output/terminal.js";
@@ -33,7 +34,7 @@ export async function describeResources(
 async function objectsOf(session: Session, target: Target, namespace: string): Promise<JsonObject[]> {
   if (target.names.length === 0) {
     const list = parseJsonObject(await session.client.json("GET", resourcePath(target.resource, namespace)));
-    return parseJsonObjects(list?.["items"]).map((item) => ({ kind: target.resource.kind, ...item }));
+    return asObjects(list?.["items"]).map((item) => ({ kind: target.resource.kind, ...item }));
   }
   const objects: JsonObject[] = [];
   for (const name of target.names) {
@@ -100,7 +101,7 @@ function outline(value: Json, depth: number): string {
 }
 
 function conditionTable(conditions: Json | undefined): string[] {
-  const rows = parseJsonObjects(conditions).map((condition) =>
+  const rows = asObjects(conditions).map((condition) =>
     ["type", "status", "reason", "message"].map((field) => text(condition[field])),
   );
   return rows.length === 0
@@ -117,7 +118,7 @@ async function eventTable(session: Session, kind: Json | undefined, meta: JsonOb
   const list = parseJsonObject(
     await session.client.json("GET", `${root}?fieldSelector=${encodeURIComponent(selector)}`),
   );
-  const rows = parseJsonObjects(list?.["items"]).map((event) => {
+  const rows = asObjects(list?.["items"]).map((event) => {
     const last = Date.parse(text(event["lastTimestamp"] ?? event["eventTime"]));
     const age = Number.isNaN(last) ? "" : formatAge(systemClock.now() - last);
     const source = parseJsonObject(event["source"])?.["component"] ?? event["reportingComponent"];

@@ -1,8 +1,8 @@
 import type { ApiClient } from "../../kernel/client/types.js";
 import { InputError } from "../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
-import { didYouMean } from "../../kernel/schema/index.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { asObjects, didYouMean } from "../../kernel/schema/index.js";
+import { parseJsonObject } from "../manifest/json.js";
 
 /** One resource that a cluster serves, in its preferred version. */
 export interface ServedResource {
@@ -22,7 +22,7 @@ export async function discover(client: ApiClient): Promise<ServedResource[]> {
   const resources: ServedResource[] = [];
   for (const path of ["/api", "/apis"]) {
     const list = parseJsonObject(await client.json("GET", path, undefined, { headers: { accept } }));
-    for (const group of parseJsonObjects(list?.["items"])) {
+    for (const group of asObjects(list?.["items"])) {
       resources.push(...resourcesOf(group));
     }
   }
@@ -33,8 +33,8 @@ function resourcesOf(group: JsonObject): ServedResource[] {
   const name = text(parseJsonObject(group["metadata"])?.["name"]);
   const seen = new Set<string>();
   const resources: ServedResource[] = [];
-  for (const version of parseJsonObjects(group["versions"])) {
-    for (const resource of parseJsonObjects(version["resources"])) {
+  for (const version of asObjects(group["versions"])) {
+    for (const resource of asObjects(version["resources"])) {
       const plural = text(resource["resource"]);
       if (!seen.has(plural)) {
         seen.add(plural);

@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { asObjects } from "../../kernel/schema/index.js";
+import { parseJsonObject } from "../manifest/json.js";
 import { type OutputFormat, renderDocument, withoutManagedFields } from "../output/print.js";
 import { renderTable } from "../output/table.js";
 import type { Terminal } from "../output/terminal.js";
@@ -31,7 +32,7 @@ export async function getResources(
   const objects: { target: Target; object: JsonObject }[] = [];
   for (const target of targets) {
     for (const answer of await fetchAll(session, target, options, "application/json")) {
-      const items = Array.isArray(answer["items"]) ? parseJsonObjects(answer["items"]) : [answer];
+      const items = Array.isArray(answer["items"]) ? asObjects(answer["items"]) : [answer];
       objects.push(...items.map((object) => ({ target, object })));
     }
   }
@@ -110,14 +111,14 @@ async function printTables(
 }
 
 function columns(table: JsonObject | undefined): { name: string; priority: number }[] {
-  return parseJsonObjects(table?.["columnDefinitions"]).map((column) => ({
+  return asObjects(table?.["columnDefinitions"]).map((column) => ({
     name: cellText(column["name"]),
     priority: typeof column["priority"] === "number" ? column["priority"] : 0,
   }));
 }
 
 function rowsOf(table: JsonObject, shown: readonly number[], withNamespace: boolean): string[][] {
-  return parseJsonObjects(table["rows"]).flatMap((row) => {
+  return asObjects(table["rows"]).flatMap((row) => {
     const cells = row["cells"];
     if (!Array.isArray(cells)) {
       return [];

@@ -1,6 +1,7 @@
 import { ApiError, InputError } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { asObjects } from "../../kernel/schema/index.js";
+import { parseJsonObject } from "../manifest/json.js";
 import type { Terminal } from "../output/terminal.js";
 import type { Session } from "../session.js";
 
@@ -105,7 +106,7 @@ async function podOf(session: Session, namespace: string, target: string): Promi
       `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods?labelSelector=${encodeURIComponent(selector)}`,
     ),
   );
-  const [first] = parseJsonObjects(pods?.["items"]);
+  const [first] = asObjects(pods?.["items"]);
   const found = parseJsonObject(first?.["metadata"])?.["name"];
   if (typeof found !== "string") {
     throw new InputError(`${target} has no pods in namespace ${namespace}`);

@@ -1,8 +1,9 @@
 import type { Clock } from "../../kernel/clock/index.js";
 import { isNotFound } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
+import { asObjects } from "../../kernel/schema/index.js";
 import { CommandError } from "../errors.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { parseJsonObject } from "../manifest/json.js";
 import type { Connections } from "./connections.js";
 import { applyObjects, exampleFile, fillManifest } from "./manifests.js";
 import { exampleNamespace, type TrainedModel } from "./train.js";
@@ -26,8 +27,8 @@ export async function deliverModel(
   const status = await waitUntil(clock, { timeoutMs: 180_000, detail }, () =>
     conditionState(connections, service, ["FullyApplied", "Ready"]),
   );
-  const rows = parseJsonObjects(status["aggregatedStatus"]).flatMap((row) => {
-    const releases = parseJsonObjects(parseJsonObject(row["status"])?.["releases"]);
+  const rows = asObjects(status["aggregatedStatus"]).flatMap((row) => {
+    const releases = asObjects(parseJsonObject(row["status"])?.["releases"]);
     return releases.map(
       (release) => `${text(row["cluster"])} ${text(release["readyReplicas"])}/${text(release["totalReplicas"])}`,
     );
@@ -56,7 +57,7 @@ export async function awaitIngress(
   const status = await waitUntil(clock, { timeoutMs: 60_000, detail }, () =>
     conditionState(connections, ingress, ["Ready", "WeightsEffective"]),
   );
-  const backends = parseJsonObjects(status["backends"]);
+  const backends = asObjects(status["backends"]);
   const weightOf = (backend: JsonObject): number =>
     typeof backend["weightEffective"] === "number" ? backend["weightEffective"] : 0;
   const total = backends.reduce((sum, backend) => sum + weightOf(backend), 0);
@@ -88,7 +89,7 @@ async function conditionState(
   const status = parseJsonObject(object["status"]) ?? {};
   const generation = parseJsonObject(object["metadata"])?.["generation"];
   for (const type of types) {
-    const condition = parseJsonObjects(status["conditions"]).find((candidate) => candidate["type"] === type);
+    const condition = asObjects(status["conditions"]).find((candidate) => candidate["type"] === type);
     if (condition?.["status"] !== "True" || condition["observedGeneration"] !== generation) {
       return { waitingFor: condition === undefined ? `condition ${type}` : `${type}: ${text(condition["message"])}` };
     }

@@ -1,7 +1,8 @@
 import { Pool } from "undici";
 import { loadDigits, type Samples, splitDigits } from "../../../examples/digits/data.js";
+import { asObjects } from "../../kernel/schema/index.js";
 import { CommandError } from "../errors.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { parseJsonObject } from "../manifest/json.js";
 
 /** What came back of the requests. */
 export interface RequestOutcome {
@@ -76,7 +77,7 @@ async function predict(
   if (answer.statusCode !== 200) {
     throw new CommandError(`the ingress answered ${answer.statusCode}: ${text.slice(0, 300)}`);
   }
-  const outputs = parseJsonObjects(parseJsonObject(JSON.parse(text))?.["outputs"]);
+  const outputs = asObjects(parseJsonObject(JSON.parse(text))?.["outputs"]);
   const label = outputs.find((output) => output["name"] === "label")?.["data"];
   if (!Array.isArray(label) || typeof label[0] !== "number") {
     throw new CommandError(`an answer without a label: ${text.slice(0, 300)}`);

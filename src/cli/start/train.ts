@@ -1,8 +1,9 @@
 import type { Clock } from "../../kernel/clock/index.js";
 import { isNotFound } from "../../kernel/errors/index.js";
 import { type Job, JobKind, type Pod, PodKind } from "../../kernel/kinds/index.js";
+import { asObjects } from "../../kernel/schema/index.js";
 import { CommandError } from "../errors.js";
-import { parseJsonObject, parseJsonObjects } from "../manifest/json.js";
+import { parseJsonObject } from "../manifest/json.js";
 import type { Connections } from "./connections.js";
 import { applyObjects, exampleFile, fillManifest } from "./manifests.js";
 import { type Check, waitUntil } from "./wait.js";
@@ -130,7 +131,7 @@ async function registeredModel(connections: Connections): Promise<Omit<TrainedMo
     filter: `name='${modelName}'`,
     max_results: "100",
   });
-  const versions = parseJsonObjects(answer["model_versions"]).sort(
+  const versions = asObjects(answer["model_versions"]).toSorted(
     (left, right) => Number(right["version"]) - Number(left["version"]),
   );
   const [latest] = versions;
@@ -141,7 +142,7 @@ async function registeredModel(connections: Connections): Promise<Omit<TrainedMo
     );
   }
   const run = parseJsonObject((await connections.tracking("/api/2.0/mlflow/runs/get", { run_id: runId }))["run"]);
-  const metrics = parseJsonObjects(parseJsonObject(run?.["data"])?.["metrics"]);
+  const metrics = asObjects(parseJsonObject(run?.["data"])?.["metrics"]);
   const accuracy = metrics.find((metric) => metric["key"] === "test_accuracy")?.["value"];
   if (typeof accuracy !== "number") {
     throw new CommandError(`run ${runId} has no metric test_accuracy`);

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import type { ApiClient } from "../../kernel/client/types.js";
 import type { Clock } from "../../kernel/clock/index.js";
-import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { HttpRoute } from "../../kernel/module/types.js";
+import { asObject } from "../../kernel/schema/index.js";
 
 /** Who a bearer token belongs to. */
 export interface User {
@@ -45,7 +46,7 @@ export function hubAuthority({
           kind: "TokenReview",
           spec: { token },
         });
-        return userOf(objectOf(objectOf(review)["status"]));
+        return userOf(asObject(asObject(review)["status"]));
       }),
     authorize: (user, permission) =>
       decisions(JSON.stringify([user.username, user.groups, permission]), async () => {
@@ -54,7 +55,7 @@ export function hubAuthority({
           kind: "SubjectAccessReview",
           spec: { user: user.username, groups: [...user.groups], ...attributesOf(permission) },
         });
-        const status = objectOf(objectOf(review)["status"]);
+        const status = asObject(asObject(review)["status"]);
         const reason = status["reason"];
         return { allowed: status["allowed"] === true, reason: typeof reason === "string" ? reason : "" };
       }),
@@ -68,13 +69,9 @@ function attributesOf(permission: Permission): JsonObject {
 }
 
 function userOf(status: JsonObject): User | undefined {
-  const { username, groups } = objectOf(status["user"]);
+  const { username, groups } = asObject(status["user"]);
   if (status["authenticated"] !== true || typeof username !== "string") return undefined;
   return { username, groups: Array.isArray(groups) ? groups.filter((group) => typeof group === "string") : [] };
-}
-
-function objectOf(value: Json | undefined): JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
 }
 
 /** Keeps answers for a while; failures are not kept. */

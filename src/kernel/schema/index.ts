@@ -1,6 +1,6 @@
 /**
  * Schemas, once for each kind. In: shapes written with the builder `s`, or OpenAPI v3 documents. Out: the static type
- * (`Infer`), validation worded as Kubernetes words it, defaulting, pruning, suggestions. May use: errors, JSON types.
+ * (`Infer`), validation worded as Kubernetes words it, defaulting, pruning, suggestions; reading and copying JSON. May use: errors, JSON types.
  */
 export type {
   ConditionValue,
@@ -18,6 +18,7 @@ export { applyDefaults } from "./defaults.js";
 export { cloneJson, cloneObject, equalJson, isObject, setMember, toJson, toJsonObject } from "./json.js";
 export { compilePattern } from "./pattern.js";
 export { knownNames, prune } from "./prune.js";
+export { asList, asNumber, asObject, asObjects, asString } from "./read.js";
 export { didYouMean } from "./suggest.js";
 export type { Schema } from "./types.js";
 export { quoteValue, validateSchema } from "./validate.js";

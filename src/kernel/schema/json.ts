@@ -46,7 +46,7 @@ export function cloneObject(value: JsonObject): JsonObject {
 }
 
 /** Sets a member; `__proto__` becomes an ordinary member instead of a prototype. */
-export function setMember(object: JsonObject, key: string, value: Json): void {
+export function setMember(object: JsonObject, key: string, value: Json | undefined): void {
   if (key === "__proto__")
     Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true });
   else object[key] = value;

@@ -1,4 +1,5 @@
-import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import type { Json } from "../../kernel/kinds/object.js";
+import { asObject } from "../../kernel/schema/index.js";
 import { invalid, missing, wrongType } from "./errors.js";
 
 /**
@@ -135,10 +136,6 @@ function keysOf<T extends string>(record: Readonly<Record<T, number>>): T[] {
   const keys: T[] = [];
   for (const key in record) keys.push(key);
   return keys;
-}
-
-function asObject(value: Json): JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
 }
 
 function parseDouble(text: string): number | undefined {

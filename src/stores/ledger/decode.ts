@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import { asObject, asString } from "../../kernel/schema/index.js";
 import type { Candidate, Decision } from "./types.js";
 
 /** Columns that identify a stored decision; its content is JSON. */
@@ -18,15 +19,15 @@ export function parseDecision(row: StoredDecision): Decision {
   return {
     cluster: row.cluster,
     about: {
-      apiVersion: asText(about["apiVersion"]),
+      apiVersion: asString(about["apiVersion"]),
       kind: row.kind,
       ...(row.namespace === "" ? {} : { namespace: row.namespace }),
       name: row.name,
     },
     topic: row.topic,
-    rule: asText(content["rule"]),
+    rule: asString(content["rule"]),
     inputs: asObject(content["inputs"]),
-    outcome: asText(content["outcome"]),
+    outcome: asString(content["outcome"]),
     winners: asCandidates(content["winners"]),
     losers: asCandidates(content["losers"]),
   };
@@ -41,17 +42,9 @@ function parseObject(text: string): JsonObject {
   }
 }
 
-function asObject(value: Json | undefined): JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-}
-
-function asText(value: Json | undefined): string {
-  return typeof value === "string" ? value : "";
-}
-
 function asCandidates(value: Json | undefined): Candidate[] {
   return (Array.isArray(value) ? value : []).map((item) => {
     const { name, reason, score } = asObject(item);
-    return { name: asText(name), reason: asText(reason), ...(typeof score === "number" ? { score } : {}) };
+    return { name: asString(name), reason: asString(reason), ...(typeof score === "number" ? { score } : {}) };
   });
 }

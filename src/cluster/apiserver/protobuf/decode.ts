@@ -7,7 +7,7 @@ import { assetPath } from "../../../kernel/assets/index.js";
 import { InputError } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { parseApiVersion } from "../../../kernel/kinds/object.js";
-import { isObject } from "../../../kernel/schema/index.js";
+import { asObject, isObject } from "../../../kernel/schema/index.js";
 import { readFields } from "./wire.js";
 
 /** Field number → JSON name (empty: the message's fields stand in its parent) and type. */
@@ -94,7 +94,7 @@ function decodeField(
       type === "[]int" && typeof value !== "bigint" ? [...packed(value)] : [decodeValue(type.slice(2), value, depth)];
     target[name] = [...(Array.isArray(list) ? list : []), ...items];
   } else if (type.startsWith("{}")) {
-    target[name] = { ...objectOf(target[name]), ...decodeEntry(type.slice(2), value, depth) };
+    target[name] = { ...asObject(target[name]), ...decodeEntry(type.slice(2), value, depth) };
   } else {
     const decoded = decodeValue(type, value, depth);
     if (!(omitsZero && isZero(decoded))) target[name] = decoded;
@@ -110,10 +110,6 @@ function decodeEntry(type: string, value: bigint | Uint8Array, depth: number): J
     if (field.number === 2) item = decodeValue(type, field.value, depth);
   }
   return { [key]: item };
-}
-
-function objectOf(value: Json | undefined): JsonObject {
-  return isObject(value) ? value : {};
 }
 
 function decodeValue(type: string, value: bigint | Uint8Array, depth: number): Json {

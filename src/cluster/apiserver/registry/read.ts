@@ -1,32 +1,7 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 
-const noItems: readonly Json[] = [];
-
-/** The value as an object; a fresh empty one for anything else. */
-export function asObject(value: Json | undefined): JsonObject {
-  return isObject(value) ? value : {};
-}
-
-/** The value as a list; an empty one for anything else. */
-export function asList(value: Json | undefined): readonly Json[] {
-  return Array.isArray(value) ? value : noItems;
-}
-
-/** The objects of a list. */
-export function asObjects(value: Json | undefined): readonly JsonObject[] {
-  return Array.isArray(value) ? value.filter(isObject) : [];
-}
-
-/** The value as text; empty for anything else. */
-export function asString(value: Json | undefined): string {
-  return typeof value === "string" ? value : "";
-}
-
-/** The value as a number, or `undefined`. */
-export function asNumber(value: Json | undefined): number | undefined {
-  return typeof value === "number" ? value : undefined;
-}
+export { asList, asNumber, asObject, asObjects, asString } from "../../../kernel/schema/index.js";
 
 /** The value under a path of fields, or `undefined`. */
 export function at(value: Json | undefined, ...fields: readonly string[]): Json | undefined {

@@ -2,6 +2,7 @@ import type { ApiClient } from "../../../kernel/client/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Kind } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { asObject, asString } from "../../../kernel/schema/index.js";
 
 /** A resource that the API server serves, in the version that it prefers. */
 export interface ServedResource extends Kind {
@@ -31,7 +32,7 @@ export async function discoverResources(client: ApiClient): Promise<Discovered> 
 function readAggregated(groups: readonly JsonObject[]): Discovered {
   const resources = new Map<string, ServedResource>();
   for (const item of groups) {
-    const group = textOf(objectOf(item["metadata"]), "name");
+    const group = textOf(asObject(item["metadata"]), "name");
     // The first version is the preferred one; later ones only add what it does not have.
     for (const version of listOf(item, "versions")) {
       for (const resource of listOf(version, "resources")) {
@@ -41,7 +42,7 @@ function readAggregated(groups: readonly JsonObject[]): Discovered {
         resources.set(id, {
           group,
           version: textOf(version, "version"),
-          kind: textOf(objectOf(resource["responseKind"]), "kind"),
+          kind: textOf(asObject(resource["responseKind"]), "kind"),
           plural,
           namespaced: textOf(resource, "scope") === "Namespaced",
           verbs: stringsOf(resource["verbs"]),
@@ -53,7 +54,7 @@ function readAggregated(groups: readonly JsonObject[]): Discovered {
 }
 
 async function readGroups(client: ApiClient, groups: readonly JsonObject[]): Promise<Discovered> {
-  const preferred = groups.map((group) => textOf(objectOf(group["preferredVersion"]), "groupVersion"));
+  const preferred = groups.map((group) => textOf(asObject(group["preferredVersion"]), "groupVersion"));
   const resources: ServedResource[] = [];
   const errors: string[] = [];
   for (const groupVersion of ["v1", ...preferred]) {
@@ -75,22 +76,17 @@ async function readGroups(client: ApiClient, groups: readonly JsonObject[]): Pro
   return { resources, errors };
 }
 
-function objectOf(value: Json | undefined): JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-}
-
 function fieldOf(value: Json, field: string): Json | undefined {
-  return objectOf(value)[field];
+  return asObject(value)[field];
 }
 
 function textOf(object: JsonObject, field: string): string {
-  const value = object[field];
-  return typeof value === "string" ? value : "";
+  return asString(object[field]);
 }
 
 function listOf(value: Json, field: string): JsonObject[] {
   const list = fieldOf(value, field);
-  return Array.isArray(list) ? list.map(objectOf) : [];
+  return Array.isArray(list) ? list.map(asObject) : [];
 }
 
 function stringsOf(value: Json | undefined): string[] {
