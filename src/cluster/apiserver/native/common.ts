@@ -43,7 +43,8 @@ export function validateTemplate(spec: JsonObject, words: string, faults: Faults
   if (!matches)
     faults.invalid("spec.template.metadata.labels", labels ?? null, "`selector` does not match template `labels`");
   if (labels !== undefined) validateLabels(labels, "spec.template.labels", faults);
-  validatePodSpec(asObject(template["spec"]), "spec.template.spec", faults);
+  const claims = asObjects(spec["volumeClaimTemplates"]).map((claim) => asString(at(claim, "metadata", "name")));
+  validatePodSpec(asObject(template["spec"]), "spec.template.spec", faults, claims);
 }
 
 /** Workloads that run for ever restart their containers always. */

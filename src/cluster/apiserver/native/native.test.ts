@@ -30,6 +30,30 @@ const pod = (container: JsonObject, spec: JsonObject = {}): JsonObject => ({
   spec: { containers: [{ name: "c", image: "i:1", ...container }], ...spec },
 });
 
+test("a StatefulSet's containers mount its claim templates", async () => {
+  const set = (mount: string): JsonObject => ({
+    metadata: { name: "s" },
+    spec: {
+      serviceName: "s",
+      selector: { matchLabels: { a: "b" } },
+      template: {
+        metadata: { labels: { a: "b" } },
+        spec: { containers: [{ name: "c", image: "i:1", volumeMounts: [{ name: mount, mountPath: "/d" }] }] },
+      },
+      volumeClaimTemplates: [
+        {
+          metadata: { name: "data" },
+          spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Mi" } } },
+        },
+      ],
+    },
+  });
+  const type = typeOf("apps", "v1", "statefulsets");
+
+  expect(await faults(type, set("data"))).toEqual([]);
+  expect(await faults(type, set("dat"))).toHaveLength(1);
+});
+
 test("pods get upstream's defaults", () => {
   const object = made(
     pods,

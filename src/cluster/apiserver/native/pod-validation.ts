@@ -16,9 +16,13 @@ import { validateProbes } from "./probe-validation.js";
 
 const restartPolicies = ["Always", "OnFailure", "Never"];
 
-/** Checks a pod spec, in pods and in templates; `path` is that of the spec. */
-export function validatePodSpec(spec: JsonObject, path: string, faults: Faults): void {
+/**
+ * Checks a pod spec, in pods and in templates; `path` is that of the spec. `claims` are the volumes that a StatefulSet
+ * will add from its claim templates.
+ */
+export function validatePodSpec(spec: JsonObject, path: string, faults: Faults, claims: readonly string[] = []): void {
   const volumes = validateVolumes(spec["volumes"], `${path}.volumes`, faults);
+  for (const claim of claims) volumes.add(claim);
   const names = new Set<string>();
   const policy = asString(spec["restartPolicy"]);
   if (policy !== "" && !restartPolicies.includes(policy))
