@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { findProgram } from "../commands.js";
 import { imageCatalogue, splitImage } from "./catalogue.js";
 
 let folder = "";
@@ -39,6 +40,32 @@ test("the machine's node stands for node images, and says when its version diffe
 
   expect(same.warning).toBeUndefined();
   expect(other.warning).toContain(process.versions.node);
+});
+
+test("images of node take a script, options or another program as arguments", async () => {
+  const { entrypoint, env } = await catalogue().resolve("node");
+  const [program = "", ...first] = entrypoint;
+  const run = (...args: string[]): string =>
+    execFileSync(program, [...first, ...args], { encoding: "utf8", env: Object.fromEntries(env) }).trim();
+  const script = join(folder, "script.mjs");
+  writeFileSync(script, "console.log('script', ...process.argv.slice(2))");
+
+  expect([run(script, "a b"), run("-p", "1 + 1"), run("node", "-p", "2 + 2"), run("sh", "-c", "echo sh")]).toEqual([
+    "script a b",
+    "2",
+    "4",
+    "sh",
+  ]);
+});
+
+test.skipIf(findProgram("python3") === undefined)("images of Python know it by both of its names", async () => {
+  const image = await catalogue().resolve("python");
+  const run = (...args: string[]): string =>
+    execFileSync("/usr/bin/env", args, { encoding: "utf8", env: Object.fromEntries(image.env) }).trim();
+
+  expect([image.entrypoint, image.cmd]).toEqual([[], ["python3"]]);
+  expect(run("python", "-c", "print(6 * 7)")).toBe("42");
+  expect(run("python3", "-c", "import sys; print(sys.argv[1])", "it's")).toBe("it's");
 });
 
 test("unknown images and missing files say what to do", async () => {

@@ -1,4 +1,6 @@
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { findProgram, isExecutable, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
@@ -88,7 +90,7 @@ export function imageCatalogue(options: ImageCatalogueOptions): ImageCatalogue {
       const ours = entries[`${short}:${tag}`] ?? entries[short];
       if (ours !== undefined) return resolveEntry(image, ours, options);
       if (short === "node") return hostNode(image, tag);
-      if (short === "python") return hostPython(image, tag, options.python);
+      if (short === "python") return hostPython(image, tag, options);
       throw new NodeError("ErrImagePull", unknownMessage(image, options));
     },
   };
@@ -148,14 +150,21 @@ function withPath(env: readonly (readonly [string, string])[], first?: string): 
   return [...named];
 }
 
+/** As images of node start: arguments that are no program of their own go to node. */
+const nodeEntry = `case "\${1-}" in
+  "" | -*) ;;
+  *) if [ -x "$(command -v "$1")" ]; then exec "$@"; fi ;;
+esac
+exec node "$@"`;
+
 function hostNode(image: string, tag: string): ResolvedImage {
   const program = realpathSync(process.execPath);
   const wanted = /^v?(\d+(?:\.\d+)*)/.exec(tag)?.[1];
   const differs = wanted !== undefined && !isVersion(process.versions.node, wanted);
   return {
     id: `host://${program}@${process.versions.node}`,
-    entrypoint: [program],
-    cmd: [],
+    entrypoint: ["/bin/sh", "-c", nodeEntry, "node"],
+    cmd: ["node"],
     env: withPath([["NODE_VERSION", process.versions.node]], dirname(program)),
     workingDir: "/",
     paths: interpreterPaths(program),
@@ -167,8 +176,12 @@ function hostNode(image: string, tag: string): ResolvedImage {
   };
 }
 
-async function hostPython(image: string, tag: string, given: string | undefined): Promise<ResolvedImage> {
-  const shim = given ?? findProgram("python3") ?? onPath("python3") ?? findProgram("python");
+async function hostPython(
+  image: string,
+  tag: string,
+  { python, cacheDir }: ImageCatalogueOptions,
+): Promise<ResolvedImage> {
+  const shim = python ?? findProgram("python3") ?? onPath("python3") ?? findProgram("python");
   if (shim === undefined) {
     throw new NodeError(
       "ErrImagePull",
@@ -186,25 +199,45 @@ async function hostPython(image: string, tag: string, given: string | undefined)
   }
   const wanted = /^(\d+(?:\.\d+)*)/.exec(tag)?.[1];
   const differs = wanted !== undefined && !isVersion(version, wanted);
+  const names = await pythonNames(executable, cacheDir);
   return {
     id: `host://${executable}@${version}`,
-    entrypoint: [executable],
-    cmd: [],
+    entrypoint: [],
+    cmd: ["python3"],
     env: withPath(
       [
         ["PYTHON_VERSION", version],
         ["PYTHONUNBUFFERED", "1"],
       ],
-      dirname(executable),
+      names,
     ),
     workingDir: "/",
-    paths: [...new Set([basePrefix, prefix, ...interpreterPaths(executable)])].filter(
+    paths: [...new Set([names, basePrefix, prefix, ...interpreterPaths(executable)])].filter(
       (path) => path !== "" && path !== "/" && existsSync(path),
     ),
     ...(differs
       ? { warning: `image "${image}": this machine has Python ${version}; it is used instead of ${wanted}` }
       : {}),
   };
+}
+
+/** Folder in which this Python is called `python` and `python3`, as in images of Python; many machines know one name only. */
+async function pythonNames(executable: string, cacheDir: string): Promise<string> {
+  const folder = join(cacheDir, `python-${createHash("sha256").update(executable).digest("hex").slice(0, 12)}`);
+  if (existsSync(folder)) return folder;
+  await mkdir(cacheDir, { recursive: true });
+  const draft = await mkdtemp(`${folder}-`);
+  await chmod(draft, 0o755);
+  // Scripts, not links: a virtual environment is found by the folder of the program.
+  const script = `#!/bin/sh\nexec '${executable.replaceAll("'", "'\\''")}' "$@"\n`;
+  for (const name of ["python", "python3"]) await writeFile(join(draft, name), script, { mode: 0o755 });
+  try {
+    await rename(draft, folder);
+  } catch {
+    // Another pod was first.
+    await rm(draft, { recursive: true, force: true });
+  }
+  return folder;
 }
 
 function onPath(name: string): string | undefined {

@@ -185,7 +185,9 @@ export class ContainerRunner {
   #startFailed(error: unknown): void {
     const nowMs = this.#options.context.clock.now();
     if (error instanceof StartError) {
-      this.#waiting = { reason: "RunContainerError", message: error.message };
+      // An attempt that is not repeated is shown as ended, with its exit code.
+      const repeats = this.#options.pod().spec.restartPolicy !== "Never" || this.role === "sidecar";
+      this.#waiting = repeats ? { reason: "RunContainerError", message: error.message } : undefined;
       this.#event("Warning", "Failed", `Error: ${error.message}`);
       return;
     }
