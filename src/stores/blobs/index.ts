@@ -10,7 +10,7 @@ export { parseRangeHeader } from "./keys.js";
 export type { S3Credential, S3Grant } from "./s3-auth.js";
 export type { S3Access } from "./s3-client.js";
 export { createS3Blobs } from "./s3-home.js";
-export { createS3Server, type S3Server, type S3ServerOptions } from "./s3-server.js";
+export { createS3Server, type S3ServerOptions } from "./s3-server.js";
 export {
   BlobError,
   type BlobErrorCode,

@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer, type Server } from "node:https";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Clock, Random } from "../../kernel/clock/index.js";
-import { ArgosyError } from "../../kernel/errors/index.js";
+import { createHttpsServer, type HttpsServer } from "../../kernel/https/index.js";
 import type { Logger } from "../../kernel/log/index.js";
 import { type S3Credential, verifySignature } from "./s3-auth.js";
 import { S3Error, toS3Error } from "./s3-errors.js";
@@ -30,66 +29,17 @@ export interface S3ServerOptions {
   readonly region?: string;
 }
 
-export interface S3Server {
-  /** Listens; throws `ArgosyError` PortInUse when the port is taken. */
-  start(): Promise<{ readonly url: string; readonly port: number }>;
-  /** Lets running requests finish for up to five seconds. The stores stay open. */
-  close(): Promise<void>;
-}
-
-const GRACE_MS = 5000;
 const IDLE_MS = 120_000;
 
 /**
  * An S3-speaking HTTPS server over blob stores, path-style: get with ranges and conditions, put, head, delete, list (V1, V2),
  * copy, batch delete, multipart upload; requests signed with SigV4 in headers or URL, bodies signed, unsigned or chunked.
  */
-export function createS3Server(options: S3ServerOptions): S3Server {
-  const { host = "127.0.0.1", clock } = options;
-  const server = createServer({
-    cert: options.certPem,
-    key: options.keyPem,
-    minVersion: "TLSv1.2",
-    maxHeaderSize: 32 * 1024,
-  });
-  const handle = (request: IncomingMessage, response: ServerResponse): void =>
-    void exchange(options, request, response);
-  server.on("request", handle);
-  server.on("checkContinue", handle);
-  server.on("clientError", (_error, socket) => socket.destroy());
-  server.headersTimeout = 15_000;
-  server.requestTimeout = 0;
-  server.keepAliveTimeout = 75_000;
-  server.timeout = IDLE_MS;
-  return {
-    start: async () => {
-      const port = await listen(server, host, options.port);
-      return { url: `https://${host.includes(":") ? `[${host}]` : host}:${port}`, port };
-    },
-    close: () =>
-      new Promise((resolve) => {
-        const timer = clock.setTimer(GRACE_MS, () => server.closeAllConnections());
-        server.close(() => {
-          timer.cancel();
-          resolve();
-        });
-        server.closeIdleConnections();
-      }),
-  };
-}
-
-function listen(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const refuse = (error: NodeJS.ErrnoException): void => {
-      const code = error.code === "EADDRINUSE" ? "PortInUse" : "CannotListen";
-      reject(new ArgosyError(code, `cannot listen on ${host}:${port}: ${error.message}`, { cause: error }));
-    };
-    server.once("error", refuse);
-    server.listen(port, host, () => {
-      server.off("error", refuse);
-      const address = server.address();
-      resolve(typeof address === "object" && address !== null ? address.port : port);
-    });
+export function createS3Server(options: S3ServerOptions): HttpsServer {
+  return createHttpsServer({
+    ...options,
+    idleMs: IDLE_MS,
+    answer: (request, response) => void exchange(options, request, response),
   });
 }
 
