@@ -35,7 +35,7 @@ function serverOf(answer: (request: IncomingMessage, response: ServerResponse) =
 /** On a connection of its own. */
 function get(url: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const call = request(url, { ca, agent: false }, (response) => text(response).then(resolve, reject));
+    const call = request(url, { ca, agent: false }, (response) => resolve(text(response)));
     call.once("error", reject).end();
   });
 }
