@@ -176,7 +176,7 @@ export function unavailable(message: string, retryAfterSeconds?: number): ApiErr
   );
 }
 
-/** 507: the disk is full; nothing was changed. */
+/** 507: the disk is full; nothing was changed. Without Retry-After: kubectl would wait for the disk in silence, a person has to know. */
 export function insufficientStorage(message: string): ApiError {
-  return failure(507, "InsufficientStorage", message, { retryAfterSeconds: 5 });
+  return failure(507, "InsufficientStorage", message);
 }

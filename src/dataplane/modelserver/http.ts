@@ -30,7 +30,7 @@ export function createBodyBudget(limit: number): () => BodyCharge {
     return {
       take(bytes) {
         if (used + bytes > limit) {
-          const headers = { "retry-after": "1", connection: "close" };
+          const headers = { "retry-after": "1" };
           throw new RequestError(503, `requests with ${used} bytes of body are being worked on`, headers);
         }
         own += bytes;
@@ -96,8 +96,7 @@ async function decode(body: Buffer, coding: string, limit: number): Promise<Buff
   }
 }
 
-const tooLarge = (limit: number): RequestError =>
-  new RequestError(413, `the body is larger than ${limit} bytes`, { connection: "close" });
+const tooLarge = (limit: number): RequestError => new RequestError(413, `the body is larger than ${limit} bytes`);
 
 /** Sends an answer; to HEAD without its body. */
 export function sendAnswer(request: IncomingMessage, response: ServerResponse, answer: Answer): void {

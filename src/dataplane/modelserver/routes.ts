@@ -62,9 +62,9 @@ export function createRoutes(options: RouteOptions): (request: IncomingMessage, 
       .then((answer) => {
         metrics.response(answer.status);
         if (options.draining()) response.setHeader("connection", "close");
-        // A body that was not read would be taken for the next request.
-        if (!request.complete && answer.status >= 400) response.setHeader("connection", "close");
         sendAnswer(request, response, answer);
+        // What is left of a refused body is read and forgotten: closing with unread bytes would reset the connection, and the answer be lost.
+        request.resume();
       })
       .catch((error: unknown) => {
         log.error("answer could not be sent", { err: error });

@@ -59,7 +59,8 @@ export function toSqliteError(file: string, error: unknown): SqliteError {
   const found = classify(error);
   const code = found === "DiskError" && isFull(file) ? "DiskFull" : found;
   const hint = advice[code];
-  return new SqliteError(code, file, `${file}: ${messageOf(error)}${hint === "" ? "" : `; ${hint}`}`, { cause: error });
+  const what = code === "DiskFull" ? "the disk is full" : messageOf(error);
+  return new SqliteError(code, file, `${file}: ${what}${hint === "" ? "" : `; ${hint}`}`, { cause: error });
 }
 
 /** Less than the log needs for one more commit. */

@@ -84,8 +84,10 @@ export class NodeEndpoint {
   /** 401 without a certificate of the cluster, 403 with another's than the API server's. */
   #refusal(request: IncomingMessage): { code: number; message: string } | undefined {
     const { socket } = request;
-    if (!(socket instanceof TLSSocket) || !socket.authorized) return { code: 401, message: "Unauthorized" };
-    const name = socket.getPeerCertificate().subject.CN;
+    // A resumed TLS session counts as authorized even where there never was a certificate: look at the certificate itself.
+    const certificate = socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate() : undefined;
+    if (certificate === undefined) return { code: 401, message: "Unauthorized" };
+    const name = certificate.toLegacyObject().subject.CN;
     return name === this.#options.caller ? undefined : { code: 403, message: `Forbidden (user=${String(name)})` };
   }
 
