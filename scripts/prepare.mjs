@@ -1,7 +1,6 @@
 // Brings a clone to the point where it can run: dependencies as locked, TypeScript compiled. Does nothing that is already done.
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -25,13 +24,8 @@ export function run(title, command, args) {
 /** Installs when node_modules does not match package-lock.json, compiles when a source is newer than the last build. */
 export function prepare() {
   requireNode();
-  const lock = createHash("sha256")
-    .update(readFileSync(join(root, "package-lock.json")))
-    .digest("hex");
-  const stamp = join(root, "node_modules", ".argosy-lock");
-  if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
+  if (!isInstalled()) {
     run("install dependencies (npm ci)", "npm", ["ci"]);
-    writeFileSync(stamp, lock);
   }
   const built = join(root, "dist", ".built");
   const newest = Math.max(
@@ -42,6 +36,12 @@ export function prepare() {
     mkdirSync(join(root, "dist"), { recursive: true });
     writeFileSync(built, "");
   }
+}
+
+/** npm leaves a copy of what it installed, newer than the lock file that it came from. */
+function isInstalled() {
+  const installed = join(root, "node_modules", ".package-lock.json");
+  return existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, "package-lock.json")).mtimeMs;
 }
 
 function requireNode() {
