@@ -20,10 +20,7 @@ export async function keepArtifactKeys(
   return { writer: await key("writer", true), reader: await key("reader", false) };
 }
 
-/**
- * Leaves the reader's key as s3cmd configurations (`.s3cfg`) in the hub's Secret `argosy-system/artifact-reader`: `.s3cfg` for pods, whose
- * address of the store is a cluster name.
- */
+/** Leaves the reader's key as an s3cmd configuration (`.s3cfg`) in the hub's Secret `argosy-system/artifact-reader`. */
 export async function publishArtifactReader(
   hub: ApiClient,
   key: S3Credential,

@@ -131,7 +131,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
     modules.all.flatMap((module) =>
       module.kinds.filter(({ levels }) => levels.includes(level)).map(({ definition }) => definition),
     );
-  const started = await Promise.all(
+  const starts = await Promise.allSettled(
     plans.map(async (plan) => {
       const identities = identitiesOf(plan, modules.all);
       const cluster = await startCluster({
@@ -142,15 +142,18 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         serviceCidr: plan.serviceCidr,
         identities,
       });
+      closers.add(() => cluster.close());
       await prepareCluster(cluster, definitions(levelOf(plan)), identities);
       return cluster;
     }),
   );
-  for (const cluster of started) {
-    clusters.set(cluster.name, cluster);
-    closers.add(() => cluster.close());
+  for (const start of starts) {
+    if (start.status === "rejected") {
+      throw start.reason;
+    }
+    clusters.set(start.value.name, start.value);
   }
-  return started.map(({ name, url }) => `${name} ${new URL(url).port}`).join(", ");
+  return [...clusters.values()].map(({ name, url }) => `${name} ${new URL(url).port}`).join(", ");
 }
 
 function clusterOf(assembly: Assembly, plan: ClusterPlan): EmbeddedCluster {

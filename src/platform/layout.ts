@@ -1,8 +1,17 @@
 import { chmod, mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
-import { formatMark, isRunning, markOf, type ProcessMark, parseMark, replaceFile } from "../kernel/files/index.js";
-import { isObject } from "../kernel/schema/index.js";
+import {
+  formatMark,
+  isMissing,
+  isRunning,
+  markOf,
+  type ProcessMark,
+  parseMark,
+  replaceFile,
+} from "../kernel/files/index.js";
+import { asObject, isObject } from "../kernel/schema/index.js";
+import type { NumberedMember } from "./plan.js";
 
 /** Another process runs on this data directory. */
 export class DirectoryInUseError extends ArgosyError {
@@ -62,7 +71,10 @@ export async function runningProcess(layout: Layout): Promise<ProcessMark | unde
   return mark !== undefined && isRunning(mark) ? mark : undefined;
 }
 
-/** Makes the directory (0700) and takes it for this process; the returned function gives it back. Throws `DirectoryInUseError` or `InputError`. */
+/**
+ * Makes the directory and takes it for this process; the returned function gives it back. Everyone may enter it (pods of other users reach
+ * what is theirs), its files are the owner's alone. Throws `DirectoryInUseError` or `InputError`.
+ */
 export async function takeDirectory(layout: Layout): Promise<() => Promise<void>> {
   try {
     for (const folder of [layout.root, layout.logs, layout.gateway, layout.artifacts]) {
@@ -86,22 +98,20 @@ export async function takeDirectory(layout: Layout): Promise<() => Promise<void>
 /** What must be the same at the next start. */
 export interface State {
   readonly version: 1;
-  readonly members: readonly { readonly name: string; readonly nodes: number; readonly index: number }[];
+  /** Also members of earlier starts that are not up now: their data keeps its number. */
+  readonly members: readonly NumberedMember[];
   /** Chosen ports by name: `hub`, `cloud`, …, `ingress`, `ingress-cloud`, …, `northbound`, `artifacts`. */
   readonly ports: Readonly<Record<string, number>>;
 }
 
 /** Reads the state; `undefined` on a new directory. Throws `InputError` when it is not one of ours. */
 export async function readState(layout: Layout): Promise<State | undefined> {
-  let text: string;
   try {
-    text = await readFile(layout.state, "utf8");
-  } catch {
-    return undefined;
-  }
-  try {
-    return parseState(JSON.parse(text));
+    return parseState(JSON.parse(await readFile(layout.state, "utf8")));
   } catch (error) {
+    if (isMissing(error)) {
+      return undefined;
+    }
     throw new InputError(`${layout.state} is damaged: ${messageOf(error)}; restore it, or start over with --fresh`, {
       cause: error,
     });
@@ -112,20 +122,25 @@ function parseState(value: unknown): State {
   if (!isObject(value) || value["version"] !== 1 || !Array.isArray(value["members"]) || !isObject(value["ports"])) {
     throw new InputError("it is no state of this version of Argosy");
   }
-  const members = value["members"].filter(isObject).map((member, index) => {
-    const { name, nodes } = member;
-    if (typeof name !== "string" || typeof nodes !== "number") {
-      throw new InputError("a member has no name or number of nodes");
+  const members = value["members"].map((member) => {
+    const { name, nodes, index } = asObject(member);
+    if (typeof name !== "string" || !isCount(nodes) || !isCount(index) || index === 0) {
+      throw new InputError("a member needs a name, its nodes and its number");
     }
-    return { name, nodes, index: typeof member["index"] === "number" ? member["index"] : index };
+    return { name, nodes, index };
   });
   const ports: Record<string, number> = {};
   for (const [name, port] of Object.entries(value["ports"])) {
-    if (typeof port === "number") {
-      ports[name] = port;
+    if (!isCount(port) || port === 0 || port > 65535) {
+      throw new InputError(`the port ${name} is ${JSON.stringify(port)}`);
     }
+    ports[name] = port;
   }
   return { version: 1, members, ports };
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0;
 }
 
 /** Writes the state; it is durable when the call resolves. */

@@ -22,6 +22,27 @@ export interface NumberedMember extends MemberOptions {
   readonly index: number;
 }
 
+/**
+ * A member keeps its number (and so its addresses) as long as the data directory lives, also while it is not wanted; new members get
+ * numbers that nobody had.
+ */
+export function numberMembers(
+  previous: readonly NumberedMember[],
+  wanted: readonly MemberOptions[],
+): { readonly wanted: readonly NumberedMember[]; readonly resting: readonly NumberedMember[] } {
+  let last = Math.max(0, ...previous.map(({ index }) => index));
+  return {
+    wanted: wanted.map((member) => {
+      const known = previous.find(({ name }) => name === member.name);
+      if (known === undefined) {
+        last += 1;
+      }
+      return { ...member, index: known?.index ?? last };
+    }),
+    resting: previous.filter(({ name }) => wanted.every((member) => member.name !== name)),
+  };
+}
+
 /** How many data directories can have ranges of their own on one machine. */
 const pieces = 32;
 

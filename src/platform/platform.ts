@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { gatewayPorts } from "../dataplane/gateway/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
+import { messageOf } from "../kernel/errors/index.js";
 import { replaceFile } from "../kernel/files/index.js";
 import { createLogger } from "../kernel/log/index.js";
 import { type Addresses, writeAddresses } from "./addresses.js";
@@ -10,6 +11,7 @@ import { type Fleet, startFleet } from "./fleet.js";
 import { renderKubeconfig } from "./kubeconfig.js";
 import { type Layout, layoutOf, readState, takeDirectory, writeState } from "./layout.js";
 import { rotatingLogFile } from "./log-file.js";
+import { numberMembers } from "./plan.js";
 import { portChooser } from "./ports.js";
 
 /** A member cluster to bring up. */
@@ -57,7 +59,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       },
     };
   } catch (error) {
-    await closers.close();
+    // What ends badly because of it says less than what failed.
+    await closers.close().catch((failure: unknown) => options.note(`stopping again: ${messageOf(failure)}`));
     throw error;
   }
 }
@@ -78,10 +81,7 @@ async function bringUp(
   closers: Closers,
 ): Promise<Fleet> {
   const previous = await readState(layout);
-  const members = options.members.map((member, index) => ({
-    ...member,
-    index: indexOf(previous?.members ?? [], member.name, index),
-  }));
+  const { wanted: members, resting } = numberMembers(previous?.members ?? [], options.members);
   const ports = portChooser(
     previous?.ports ?? {},
     (name, wanted, got) => options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`),
@@ -90,23 +90,10 @@ async function bringUp(
   const fleet = await startFleet({ layout, members, ports, surroundings, step: options.step, closers });
   await writeState(layout, {
     version: 1,
-    members: members.map(({ name, nodes, index }) => ({ name, nodes, index })),
+    members: [...members, ...resting].map(({ name, nodes, index }) => ({ name, nodes, index })),
     ports: ports.chosen(),
   });
   await replaceFile(layout.kubeconfig, renderKubeconfig(fleet.kubeconfig), { isDurable: true });
   await writeAddresses(layout, fleet.addresses);
   return fleet;
-}
-
-/** A member keeps its number (and so its addresses) as long as the directory lives; new ones get free numbers. */
-function indexOf(
-  previous: readonly { readonly name: string; readonly index: number }[],
-  name: string,
-  position: number,
-): number {
-  const known = previous.find((member) => member.name === name);
-  if (known !== undefined) {
-    return known.index;
-  }
-  return previous.length === 0 ? position + 1 : Math.max(...previous.map((member) => member.index)) + position + 1;
 }

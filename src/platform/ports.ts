@@ -9,6 +9,7 @@ export interface PortChooser {
   chosen(): Readonly<Record<string, number>>;
 }
 
+/** A chooser that starts from the choices of last time. */
 export function portChooser(
   previous: Readonly<Record<string, number>>,
   moved: (name: string, wanted: number, got: number) => void,
@@ -21,7 +22,7 @@ export function portChooser(
     choose: async (name, preferred) => {
       const wanted = previous[name] ?? preferred;
       const reserved = new Set(Object.entries(previous).flatMap(([other, port]) => (other === name ? [] : [port])));
-      for (let port = wanted; port < wanted + 200; port += 1) {
+      for (let port = wanted; port <= lastOf(wanted); port += 1) {
         if (!taken.has(port) && !(port !== wanted && reserved.has(port)) && (ours.has(port) || (await isFree(port)))) {
           taken.add(port);
           chosen[name] = port;
@@ -33,11 +34,15 @@ export function portChooser(
       }
       throw new ArgosyError(
         "NoFreePort",
-        `no free port for ${name} between ${wanted} and ${wanted + 199} on 127.0.0.1`,
+        `no free port for ${name} between ${wanted} and ${lastOf(wanted)} on 127.0.0.1`,
       );
     },
     chosen: () => ({ ...previous, ...chosen }),
   };
+}
+
+function lastOf(wanted: number): number {
+  return Math.min(wanted + 199, 65535);
 }
 
 function isFree(port: number): Promise<boolean> {

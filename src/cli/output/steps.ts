@@ -4,7 +4,7 @@ import { colours, type Terminal } from "./terminal.js";
 
 /** One step under way. */
 export interface Step {
-  /** What is happening now; replaces the last detail on a terminal, a line of its own in a log only when it differs. */
+  /** What is happening now; shown beside the title on a live terminal, nowhere else. */
   detail(text: string): void;
 }
 

@@ -1,3 +1,4 @@
+import { InputError } from "../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
 import { asObjects } from "../../kernel/schema/index.js";
 import { parseJsonObject } from "../manifest/json.js";
@@ -25,6 +26,12 @@ export async function getResources(
   terminal: Terminal,
 ): Promise<void> {
   const targets = parseTargets(words, await discover(session.client));
+  if (
+    options.allNamespaces === true &&
+    targets.some(({ resource, names }) => resource.namespaced && names.length > 0)
+  ) {
+    throw new InputError("a name does not go with --all-namespaces: say which namespace with -n");
+  }
   if (options.output === "table" || options.output === "wide") {
     await printTables(session, targets, options, terminal);
     return;
