@@ -26,6 +26,7 @@ import type { KubeconfigCluster } from "./kubeconfig.js";
 import type { Layout } from "./layout.js";
 import { createModules, type Modules } from "./modules.js";
 import { startNodes } from "./nodes.js";
+import type { PlatformPart } from "./parts.js";
 import { type ClusterPlan, type NumberedMember, planClusters, preferredPorts } from "./plan.js";
 import type { PlatformOptions } from "./platform.js";
 import type { PortChooser } from "./ports.js";
@@ -38,6 +39,7 @@ export interface FleetInput {
   readonly surroundings: Surroundings;
   readonly step: PlatformOptions["step"];
   readonly closers: Closers;
+  readonly without: ReadonlySet<PlatformPart>;
 }
 
 /** What came up. */
@@ -73,10 +75,12 @@ export async function startFleet(input: FleetInput): Promise<Fleet> {
     value: undefined,
     summary: await startControllers(assembly),
   }));
-  await input.step("start the nodes", async (step) => ({
-    value: undefined,
-    summary: await startAllNodes(assembly, (text) => step.detail(text)),
-  }));
+  if (!input.without.has("nodes")) {
+    await input.step("start the nodes", async (step) => ({
+      value: undefined,
+      summary: await startAllNodes(assembly, (text) => step.detail(text)),
+    }));
+  }
   return {
     addresses: addressesOf(assembly, services),
     kubeconfig: [...assembly.clusters.values()].map(({ name, url, server, adminToken }) => ({
@@ -94,7 +98,7 @@ export async function startFleet(input: FleetInput): Promise<Fleet> {
 async function assemble(input: FleetInput): Promise<Assembly> {
   const isolation = detectIsolation();
   const plans = await planClusters(
-    input.members,
+    input.without.has("nodes") ? input.members.map((member) => ({ ...member, nodes: 0 })) : input.members,
     { kind: isolation.mode === "root" ? "namespaces" : "loopback", piece: pieceOf(input.layout.root) },
     (name, preferred) => input.ports.choose(name, preferred),
   );
@@ -108,7 +112,15 @@ async function assemble(input: FleetInput): Promise<Assembly> {
     plans,
     members: (name) => clusters.get(name)?.as(fleetDelivery(DELIVERY_RULES)),
   });
-  return { ...input, plans, clusters, stores, modules, isolation, ending };
+  return {
+    ...input,
+    plans,
+    clusters,
+    stores,
+    modules: input.without.has("modules") ? { ...modules, all: [] } : modules,
+    isolation,
+    ending,
+  };
 }
 
 /** A number that stays with a data directory. */
@@ -215,9 +227,11 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
 }
 
 async function startControllers(assembly: Assembly): Promise<string> {
-  const { plans, modules, surroundings, stores, closers, ending } = assembly;
-  await modules.gateway.start();
-  closers.add(() => modules.gateway.close({ stopProcess: !ending.keepPods }));
+  const { plans, modules, surroundings, stores, closers, ending, without } = assembly;
+  if (!without.has("modules")) {
+    await modules.gateway.start();
+    closers.add(() => modules.gateway.close({ stopProcess: !ending.keepPods }));
+  }
   let count = 0;
   for (const plan of plans) {
     const cluster = clusterOf(assembly, plan);
@@ -226,7 +240,13 @@ async function startControllers(assembly: Assembly): Promise<string> {
     const managers = [
       {
         access: cluster.as(controllerManager),
-        specs: workloadControllers({ ledger: stores.ledger, clusterName: plan.name, caPem: cluster.server.caPem }),
+        specs: workloadControllers({
+          ledger: stores.ledger,
+          clusterName: plan.name,
+          caPem: cluster.server.caPem,
+          scheduler: !without.has("scheduler"),
+          workloads: !without.has("workloads"),
+        }),
       },
       { access: agent, specs: modules.all.flatMap((module) => module.controllers(levelOf(plan), agent)) },
     ];
@@ -240,7 +260,9 @@ async function startControllers(assembly: Assembly): Promise<string> {
       closers.add(() => manager.close());
     }
   }
-  await registerMembers(assembly);
+  if (!without.has("modules")) {
+    await registerMembers(assembly);
+  }
   return `${count} controllers in ${plans.length} clusters`;
 }
 

@@ -11,6 +11,7 @@ import { type Fleet, startFleet } from "./fleet.js";
 import { renderKubeconfig } from "./kubeconfig.js";
 import { type Layout, layoutOf, readState, takeDirectory, writeState } from "./layout.js";
 import { rotatingLogFile } from "./log-file.js";
+import type { PlatformPart } from "./parts.js";
 import { numberMembers } from "./plan.js";
 import { portChooser } from "./ports.js";
 
@@ -31,6 +32,8 @@ export interface PlatformOptions {
   ) => Promise<T>;
   /** Says something between steps: a port that moved, what a resumed directory holds. */
   readonly note: (text: string) => void;
+  /** Parts that do not start; the API servers, their stores and the platform's own services always do. */
+  readonly without?: ReadonlySet<PlatformPart>;
   readonly logLevel?: "error" | "warn" | "info" | "debug";
 }
 
@@ -87,7 +90,15 @@ async function bringUp(
     (name, wanted, got) => options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`),
     await gatewayPorts(layout.gateway),
   );
-  const fleet = await startFleet({ layout, members, ports, surroundings, step: options.step, closers });
+  const fleet = await startFleet({
+    layout,
+    members,
+    ports,
+    surroundings,
+    step: options.step,
+    closers,
+    without: options.without ?? new Set(),
+  });
   await writeState(layout, {
     version: 1,
     members: [...members, ...resting].map(({ name, nodes, index }) => ({ name, nodes, index })),

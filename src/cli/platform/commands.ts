@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { platformParts } from "../../platform/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { outputFormats, parseOutputFormat } from "../output/print.js";
 import { doctor } from "./doctor.js";
@@ -16,9 +17,11 @@ export function platformCommands(context: CliContext): Command[] {
       "argosy up",
       "argosy up --data /var/lib/argosy --members cloud=2,edge,far-edge --detach",
       "argosy up --members site-a,site-b",
+      "argosy up --without scheduler,nodes,workloads,modules",
     ])
       .option("--data <dir>", "where everything is kept", ".argosy")
       .option("--members <list>", "members with their numbers of nodes, NAME[=NODES],…", defaultMembers)
+      .option("--without <parts>", `leave parts out: ${platformParts.join(", ")}`)
       .option("--detach", "run in the background and return when it is ready")
       .option("--fresh", "forget what the data directory holds and start over")
       .action((options) => up(context, options)),

@@ -31,6 +31,10 @@ export interface WorkloadOptions {
   readonly clusterName: string;
   /** The cluster's CA, published to every namespace as ConfigMap `kube-root-ca.crt`; absent: nothing is published. */
   readonly caPem?: string;
+  /** Absent: yes. Without it pods wait for a scheduler of somebody else's. */
+  readonly scheduler?: boolean;
+  /** The controllers that make pods and what belongs to them (Deployment to HorizontalPodAutoscaler, EndpointSlices, budgets, node life cycle). Absent: yes. */
+  readonly workloads?: boolean;
 }
 
 /** The controllers that make workloads run in an embedded cluster. */
@@ -43,15 +47,19 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
     eventCleaner(),
     garbageCollector(),
     podGarbageCollector(),
-    endpointSliceController(),
-    disruptionController(),
-    nodeLifecycleController(),
-    schedulerController(options),
-    deploymentController(),
-    replicaSetController(),
-    statefulSetController(),
-    daemonSetController(),
-    jobController(),
-    cronJobController(),
+    ...(options.scheduler === false ? [] : [schedulerController(options)]),
+    ...(options.workloads === false
+      ? []
+      : [
+          endpointSliceController(),
+          disruptionController(),
+          nodeLifecycleController(),
+          deploymentController(),
+          replicaSetController(),
+          statefulSetController(),
+          daemonSetController(),
+          jobController(),
+          cronJobController(),
+        ]),
   ];
 }
