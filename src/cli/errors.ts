@@ -19,6 +19,13 @@ export class NotRunningError extends ArgosyError {
   }
 }
 
+/** A cluster does not serve the resource type that was asked for. */
+export class UnknownTypeError extends ArgosyError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("UnknownType", message, options);
+  }
+}
+
 /** A command did not reach its goal; the message says why and what to do. */
 export class CommandError extends ArgosyError {
   constructor(message: string, options?: ErrorOptions) {
@@ -26,15 +33,25 @@ export class CommandError extends ArgosyError {
   }
 }
 
+/** Whether nobody listens at the address that was asked. */
+export function isRefusedConnection(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ("code" in cause && cause.code === "ECONNREFUSED") {
+      return true;
+    }
+  }
+  return false;
+}
+
 /** The exit code that a thrown error means. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof InputError) {
     return exitCode.usage;
   }
-  if (error instanceof NotRunningError) {
+  if (error instanceof NotRunningError || isRefusedConnection(error)) {
     return exitCode.notRunning;
   }
-  if (isNotFound(error)) {
+  if (error instanceof UnknownTypeError || isNotFound(error)) {
     return exitCode.notFound;
   }
   if (error instanceof ApiError) {

@@ -2,7 +2,7 @@ import { Command, CommanderError } from "commander";
 import { ApiError, messageOf } from "../kernel/errors/index.js";
 import { completionCommand } from "./completion/completion.js";
 import { explainCommand } from "./decision/explain.js";
-import { exitCode, exitCodeOf } from "./errors.js";
+import { exitCode, exitCodeOf, isRefusedConnection } from "./errors.js";
 import { colours, processTerminal, type Terminal } from "./output/terminal.js";
 import { platformCommands } from "./platform/commands.js";
 import { programCommands } from "./program/commands.js";
@@ -35,7 +35,10 @@ export async function runCli(words: readonly string[], terminal: Terminal): Prom
     }
     const paint = colours(terminal);
     const reason = error instanceof ApiError ? ` (${error.status.reason})` : "";
-    terminal.err(`${paint.red("error:")} ${messageOf(error)}${reason}\n`);
+    const hint = isRefusedConnection(error)
+      ? "\nnothing listens there: Argosy does not run (`argosy status`); `argosy up` or `argosy start` starts it"
+      : "";
+    terminal.err(`${paint.red("error:")} ${messageOf(error)}${reason}${hint}\n`);
     if (terminal.env["ARGOSY_DEBUG"] !== undefined && error instanceof Error) {
       terminal.err(`${error.stack ?? ""}\n`);
     }

@@ -7,6 +7,7 @@ import { parseJsonObject } from "../manifest/json.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
 import type { Terminal } from "../output/terminal.js";
 import { discover, resolveResources } from "../resource/discovery.js";
+import { resourcePath } from "../resource/path.js";
 import { type ConnectionOptions, connect } from "../session.js";
 import { northboundClient } from "./northbound.js";
 
@@ -43,15 +44,15 @@ async function explain(target: string, options: ExplainOptions, terminal: Termin
   }
   const session = await connect(options);
   const context = options.context ?? options.cluster;
-  const served = await discover(
-    context === undefined ? session.client : (await connect({ ...options, context })).client,
-  );
+  const { client } = context === undefined ? session : await connect({ ...options, context });
+  const served = await discover(client);
+  const namespace = options.namespace ?? session.namespace;
   const [resource] = resolveResources(type, served);
   const query = new URLSearchParams({ name, limit: options.limit });
   if (resource !== undefined) {
     query.set("kind", resource.kind);
     if (resource.namespaced) {
-      query.set("namespace", options.namespace ?? session.namespace);
+      query.set("namespace", namespace);
     }
   }
   if (options.cluster !== undefined) {
@@ -68,6 +69,10 @@ async function explain(target: string, options: ExplainOptions, terminal: Termin
   }
   const decisions = asObjects(answer["decisions"]);
   if (decisions.length === 0) {
+    if (resource !== undefined) {
+      // An object that is not there is a better answer.
+      await client.json("GET", resourcePath(resource, namespace, name));
+    }
     terminal.err(`no decisions about ${target} are in the ledger\n`);
     return;
   }

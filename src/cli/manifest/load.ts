@@ -29,6 +29,9 @@ export interface Manifest {
  * taken apart. Throws `InputError` naming file and line.
  */
 export async function loadManifests(paths: readonly string[], stdin: () => Promise<string>): Promise<Manifest> {
+  if (paths.length === 0) {
+    throw new InputError("say which manifests: -f FILE, -f DIRECTORY, or -f - for standard input");
+  }
   const objects: ManifestObject[] = [];
   const warnings: string[] = [];
   for (const path of paths) {

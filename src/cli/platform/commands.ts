@@ -4,7 +4,7 @@ import { type CliContext, commandWithExamples, withConnection } from "../context
 import { outputFormats, parseOutputFormat } from "../output/print.js";
 import { doctor } from "./doctor.js";
 import { down } from "./down.js";
-import { defaultMembers } from "./members.js";
+import { membersHelp } from "./members.js";
 import { status } from "./status.js";
 import { up } from "./up.js";
 import { printVersion } from "./version.js";
@@ -20,7 +20,7 @@ export function platformCommands(context: CliContext): Command[] {
       "argosy up --without scheduler,nodes,workloads,modules",
     ])
       .option("--data <dir>", "where everything is kept", ".argosy")
-      .option("--members <list>", "members with their numbers of nodes, NAME[=NODES],…", defaultMembers)
+      .option("--members <list>", membersHelp)
       .option("--without <parts>", `leave parts out: ${platformParts.join(", ")}`)
       .option("--detach", "run in the background and return when it is ready")
       .option("--fresh", "forget what the data directory holds and start over")

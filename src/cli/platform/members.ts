@@ -1,8 +1,17 @@
 import { InputError } from "../../kernel/errors/index.js";
-import type { MemberOptions } from "../../platform/index.js";
+import type { Addresses, MemberOptions } from "../../platform/index.js";
 
 /** The fleet of `npm start`. */
-export const defaultMembers = "cloud=2,edge,far-edge";
+const exampleMembers = "cloud=2,edge,far-edge";
+
+/** Help of `--members`. */
+export const membersHelp = `members with their numbers of nodes, NAME[=NODES],… (default: those of the last start, else ${exampleMembers})`;
+
+/** The members that were up last, as `--members` would say it; those of `npm start` where nothing was. */
+export function membersOf(addresses: Addresses | undefined): string {
+  const members = (addresses?.clusters ?? []).filter(({ role }) => role === "member");
+  return members.length === 0 ? exampleMembers : members.map(({ name, nodes }) => `${name}=${nodes.length}`).join(",");
+}
 
 /** Reads `cloud=2,edge,far-edge`: names with their numbers of nodes (default 1). Throws `InputError`. */
 export function parseMembers(text: string): MemberOptions[] {

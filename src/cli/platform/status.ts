@@ -32,7 +32,7 @@ export async function status(
   } else if (options.output === "name") {
     terminal.out(addresses.clusters.map((cluster) => `cluster/${cluster.name}\n`).join(""));
   } else {
-    terminal.out(statusTable(addresses, states));
+    terminal.out(statusTable(addresses, states, running !== undefined));
     terminal.err(
       running === undefined
         ? `not running; data in ${layout.root}\n`
@@ -66,13 +66,13 @@ function statusDocument(addresses: Addresses, states: readonly ClusterState[], p
   };
 }
 
-function statusTable(addresses: Addresses, states: readonly ClusterState[]): string {
+function statusTable(addresses: Addresses, states: readonly ClusterState[], isRunning: boolean): string {
   const clusters = renderTable(
     ["cluster", "role", "ready", "nodes", "api", "ingress"],
     addresses.clusters.map((cluster, index) => [
       cluster.name,
       cluster.role,
-      states[index]?.ready === true ? "yes" : `no: ${states[index]?.message ?? ""}`,
+      states[index]?.ready === true ? "yes" : isRunning ? `no: ${states[index]?.message ?? ""}` : "no",
       String(cluster.nodes.length),
       cluster.api,
       cluster.ingress,

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { systemClock } from "../../kernel/clock/index.js";
 import {
   DirectoryInUseError,
+  type Layout,
   layoutOf,
+  type MemberOptions,
   type Platform,
   parseParts,
   readAddresses,
@@ -16,12 +18,13 @@ import { CommandError } from "../errors.js";
 import { StepList } from "../output/steps.js";
 import type { Terminal } from "../output/terminal.js";
 import { down } from "./down.js";
-import { parseMembers } from "./members.js";
+import { membersOf, parseMembers } from "./members.js";
 import { untilSignal } from "./signals.js";
 
 export interface UpOptions {
   readonly data: string;
-  readonly members: string;
+  /** Absent: those of the last start. */
+  readonly members?: string;
   readonly detach?: boolean;
   readonly fresh?: boolean;
   readonly without?: string;
@@ -46,11 +49,23 @@ export async function bringUp(options: Omit<UpOptions, "detach">, steps: StepLis
   }
   return startPlatform({
     dataDir: layout.root,
-    members: parseMembers(options.members),
+    members: await wantedMembers(layout, options.members, steps),
     ...(options.without === undefined ? {} : { without: parseParts(options.without) }),
     step: (title, work) => steps.run(title, work),
     note: (text) => steps.note(text),
   });
+}
+
+/** What `--members` says, else what the last start had; says which of those are left out. */
+async function wantedMembers(layout: Layout, wish: string | undefined, steps: StepList): Promise<MemberOptions[]> {
+  const addresses = await readAddresses(layout);
+  const last = parseMembers(membersOf(addresses));
+  const members = wish === undefined ? last : parseMembers(wish);
+  const resting = last.filter(({ name }) => members.every((member) => member.name !== name)).map(({ name }) => name);
+  if (resting.length > 0 && addresses !== undefined) {
+    steps.note(`up at the last start, and not among --members now: ${resting.join(", ")} (the data stay)`);
+  }
+  return members;
 }
 
 /** `--fresh`: refuses while somebody runs there, ends what was left running, removes the data. */
@@ -99,11 +114,12 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
     await clear(options.data);
   }
   const without = options.without === undefined ? [] : ["--without", [...parseParts(options.without)].join(",")];
+  const members = options.members === undefined ? [] : ["--members", options.members];
+  parseMembers(options.members ?? membersOf(undefined));
   await mkdir(layout.logs, { recursive: true, mode: 0o700 });
   const output = await open(join(layout.logs, "up.log"), "w", 0o600);
   const main = process.argv[1] ?? "";
-  const parts = ["--members", options.members, ...without];
-  const child = spawn(process.execPath, [main, "up", "--data", layout.root, ...parts], {
+  const child = spawn(process.execPath, [main, "up", "--data", layout.root, ...members, ...without], {
     detached: true,
     stdio: ["ignore", output.fd, output.fd],
   });
@@ -114,7 +130,7 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   });
   while (!(await isReady(layout.logs))) {
     if (code !== undefined) {
-      throw new CommandError(`it ended with code ${code} before it was ready; see ${join(layout.logs, "up.log")}`);
+      throw new CommandError(`it ended with code ${code} before it was ready: ${await lastWords(layout.logs)}`);
     }
     await systemClock.sleep(100);
   }
@@ -124,6 +140,13 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   terminal.err(
     `Argosy runs in the background (process ${child.pid ?? 0}); hub at ${addresses?.clusters[0]?.api ?? "?"}; stop it with \`argosy down --data ${options.data}\`\n`,
   );
+}
+
+/** Why a background start ended: its error, else where to look. */
+async function lastWords(logs: string): Promise<string> {
+  const file = join(logs, "up.log");
+  const error = (await readFile(file, "utf8")).split("\n").findLast((line) => line.startsWith("error: "));
+  return error === undefined ? `see ${file}` : `${error.slice("error: ".length)} (see ${file})`;
 }
 
 async function isReady(logs: string): Promise<boolean> {

@@ -31,6 +31,7 @@ function modelServerCommand({ terminal, exit }: CliContext): Command {
       "after",
       `\n${MODEL_SERVER_USAGE}\nExamples:\n  argosy model-server --repository models --http 8080\n  argosy model-server --model-name digits --model-dir ./model --host 127.0.0.1`,
     )
+    .usage("[OPTION…]")
     .allowUnknownOption()
     .argument("[options...]", "see below")
     .action(async (args: string[]) => {

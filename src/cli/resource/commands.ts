@@ -98,7 +98,7 @@ function deleteCommand({ terminal }: CliContext): Command {
 function logsCommand({ terminal }: CliContext): Command {
   return withNamespace(
     commandWithExamples("logs", "Print the log of a pod, or of a pod of a job or deployment.", [
-      "argosy logs job/digits-train -n digits --context cloud",
+      "argosy logs job/train-digits -n digits --context cloud",
       "argosy logs web-0 -f --tail 20",
     ]),
   )

@@ -1,12 +1,13 @@
 import { systemClock } from "../../kernel/clock/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
-import { asObjects } from "../../kernel/schema/index.js";
+import { asObject, asObjects } from "../../kernel/schema/index.js";
 import { parseJsonObject } from "../manifest/json.js";
 import { withoutManagedFields } from "../output/print.js";
 import { formatAge, renderTable } from "../output/table.js";
 import type { Terminal } from "../output/terminal.js";
 import type { Session } from "../session.js";
 import { discover } from "./discovery.js";
+import { objectsIn } from "./objects.js";
 import { resourcePath } from "./path.js";
 import { parseTargets, type Target } from "./target.js";
 
@@ -32,21 +33,16 @@ export async function describeResources(
 }
 
 async function objectsOf(session: Session, target: Target, namespace: string): Promise<JsonObject[]> {
-  if (target.names.length === 0) {
-    const list = parseJsonObject(await session.client.json("GET", resourcePath(target.resource, namespace)));
-    return asObjects(list?.["items"]).map((item) => ({ kind: target.resource.kind, ...item }));
-  }
   const objects: JsonObject[] = [];
-  for (const name of target.names) {
-    objects.push(
-      parseJsonObject(await session.client.json("GET", resourcePath(target.resource, namespace, name))) ?? {},
-    );
+  for (const name of target.names.length === 0 ? [undefined] : target.names) {
+    const answer = await session.client.json("GET", resourcePath(target.resource, namespace, name));
+    objects.push(...objectsIn(asObject(answer), target.resource));
   }
   return objects;
 }
 
 async function describe(session: Session, object: JsonObject): Promise<string> {
-  const { apiVersion, kind, metadata, status, ...rest } = withoutManagedFields(object);
+  const { apiVersion, kind, metadata, status, ...rest } = parseJsonObject(redacted(withoutManagedFields(object))) ?? {};
   const meta = parseJsonObject(metadata) ?? {};
   const { conditions, ...state } = parseJsonObject(status) ?? {};
   const sections = [
@@ -65,6 +61,34 @@ async function describe(session: Session, object: JsonObject): Promise<string> {
     await eventTable(session, kind, meta),
   ];
   return `${sections.join("\n")}\n`;
+}
+
+/** The same without the contents of Secrets, at any depth: a HyperMLService carries whole manifests. */
+function redacted(value: Json): Json {
+  if (Array.isArray(value)) {
+    return value.map(redacted);
+  }
+  if (typeof value !== "object" || value === null) {
+    return value;
+  }
+  const isSecret = value["kind"] === "Secret";
+  return Object.fromEntries(
+    Object.entries(value).map(([field, member]) => [
+      field,
+      isSecret && (field === "data" || field === "stringData")
+        ? sizes(member ?? null, field === "data" ? "base64" : "utf8")
+        : redacted(member ?? null),
+    ]),
+  );
+}
+
+function sizes(content: Json, encoding: "base64" | "utf8"): Json {
+  return Object.fromEntries(
+    Object.entries(parseJsonObject(content) ?? {}).map(([key, item]) => [
+      key,
+      `${Buffer.from(text(item), encoding).length} bytes`,
+    ]),
+  );
 }
 
 function map(head: string, value: Json | undefined): string[] {
@@ -93,8 +117,8 @@ function outline(value: Json, depth: number): string {
       const empty = typeof member === "object" && member !== null && Object.keys(member).length === 0;
       return [
         typeof member === "object" && member !== null && !empty
-          ? `${pad}${title(field)}:\n${outline(member, depth + 1)}`
-          : `${pad}${title(field)}: ${empty ? "<none>" : text(member)}`,
+          ? `${pad}${field}:\n${outline(member, depth + 1)}`
+          : `${pad}${field}: ${empty ? "<none>" : text(member)}`,
       ];
     })
     .join("\n");

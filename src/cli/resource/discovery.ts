@@ -1,7 +1,7 @@
 import type { ApiClient } from "../../kernel/client/types.js";
-import { InputError } from "../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
 import { asObjects, didYouMean } from "../../kernel/schema/index.js";
+import { UnknownTypeError } from "../errors.js";
 import { parseJsonObject } from "../manifest/json.js";
 
 /** One resource that a cluster serves, in its preferred version. */
@@ -56,7 +56,7 @@ function resourcesOf(group: JsonObject): ServedResource[] {
 
 /**
  * The resources that a word of the command line names: plural, singular, short name, kind, `plural.group` or a category; comma-separated.
- * Throws `InputError` with a suggestion.
+ * Throws `UnknownTypeError` with a suggestion.
  */
 export function resolveResources(words: string, served: readonly ServedResource[]): ServedResource[] {
   return words.split(",").flatMap((word) => resolveOne(word, served));
@@ -82,9 +82,11 @@ function resolveOne(word: string, served: readonly ServedResource[]): ServedReso
     word,
     served.flatMap((resource) => [resource.plural, resource.singular, resource.kind, ...resource.shortNames]),
   );
-  throw new InputError(
-    `this cluster has no resource type ${JSON.stringify(word)}${near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`}`,
-  );
+  const hint =
+    near === undefined
+      ? "; hub and members serve different types: `--context` chooses the cluster"
+      : `; did you mean ${JSON.stringify(near)}?`;
+  throw new UnknownTypeError(`this cluster has no resource type ${JSON.stringify(word)}${hint}`);
 }
 
 function text(value: Json | undefined): string {

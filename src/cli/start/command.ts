@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { type Clock, systemClock } from "../../kernel/clock/index.js";
+import { InputError } from "../../kernel/errors/index.js";
 import {
   type Addresses,
   type Layout,
@@ -12,7 +13,7 @@ import { type CliContext, commandWithExamples } from "../context.js";
 import { CommandError } from "../errors.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
 import { StepList, seconds } from "../output/steps.js";
-import { defaultMembers } from "../platform/members.js";
+import { membersHelp, parseMembers } from "../platform/members.js";
 import { bringUp, runUntilAsked, shutDown } from "../platform/up.js";
 import { openConnections } from "./connections.js";
 import { awaitIngress, deliverModel } from "./deliver.js";
@@ -21,10 +22,10 @@ import { type TrainedModel, trainModel } from "./train.js";
 
 interface StartOptions {
   readonly data: string;
-  readonly members: string;
+  readonly members?: string;
   readonly fresh?: boolean;
   readonly exit?: boolean;
-  readonly requests: string;
+  readonly requests: number;
   readonly output: OutputFormat;
 }
 
@@ -43,15 +44,26 @@ export function startCommand(context: CliContext): Command {
     ["argosy start", "argosy start --exit --data /tmp/argosy", "argosy start --fresh"],
   )
     .option("--data <dir>", "where everything is kept", ".argosy")
-    .option("--members <list>", "members with their numbers of nodes", defaultMembers)
+    .option("--members <list>", membersHelp)
     .option("--fresh", "forget what the data directory holds and start over")
     .option("--exit", "end after the summary")
-    .option("--requests <n>", "how many held-out rows to send", "1000")
+    .option("--requests <n>", "how many held-out rows to send", parseRequests, 1000)
     .option("-o, --output <format>", "of the summary: table | json | yaml", parseOutputFormat, "table")
     .action((options: StartOptions) => start(context, options));
 }
 
+function parseRequests(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > 1_000_000) {
+    throw new InputError(`--requests ${JSON.stringify(text)} is no whole number between 1 and 1000000`);
+  }
+  return count;
+}
+
 async function start(context: CliContext, options: StartOptions): Promise<void> {
+  if (options.members !== undefined) {
+    requireExampleMembers(options.members);
+  }
   const began = systemClock.monotonicMs();
   const steps = new StepList(context.terminal, systemClock);
   const layout = layoutOf(options.data);
@@ -73,7 +85,7 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
       addresses,
       steps,
       clock: systemClock,
-      requests: Number(options.requests),
+      requests: options.requests,
     });
     printSummary(context, options, addresses, { ...summary, elapsedMs: systemClock.monotonicMs() - began });
     failed = false;
@@ -84,6 +96,16 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
   }
   if (platform !== undefined && options.exit !== true) {
     await hold(context, platform);
+  }
+}
+
+function requireExampleMembers(members: string): void {
+  const names = parseMembers(members).map(({ name }) => name);
+  const missing = ["cloud", "edge"].filter((name) => !names.includes(name));
+  if (missing.length > 0) {
+    throw new InputError(
+      `--members ${members}: the example runs in members called cloud and edge, and ${missing.join(" and ")} is not among them; \`argosy up\` brings up any fleet`,
+    );
   }
 }
 
@@ -109,7 +131,7 @@ async function runMainJob(job: MainJob): Promise<Omit<JobSummary, "elapsedMs">> 
       const how = trained.resumed ? "trained by an earlier start" : `run ${trained.runId}`;
       return {
         value: trained,
-        summary: `model digits version ${trained.version}, ${how}, accuracy ${percent(trained.accuracy)}`,
+        summary: `model digits version ${trained.version}, accuracy ${percent(trained.accuracy)}, ${how}`,
       };
     });
     await steps.run("deliver it to cloud and edge", async (step) => ({
@@ -117,7 +139,11 @@ async function runMainJob(job: MainJob): Promise<Omit<JobSummary, "elapsedMs">> 
       summary: await deliverModel(connections, model, clock, (text) => step.detail(text)),
     }));
     const { url } = await steps.run("build the head ingress", async (step) => {
-      const ingress = await awaitIngress(connections, clock, (text) => step.detail(text));
+      const ingress = await awaitIngress(connections, {
+        clock,
+        resumed: model.resumed,
+        detail: (text) => step.detail(text),
+      });
       return { value: ingress, summary: ingress.summary };
     });
     const requests = await steps.run(`send ${job.requests} held-out rows`, async (step) => {
@@ -161,6 +187,7 @@ function printSummary(
     return;
   }
   const members = Object.entries(requests.byMember).sort(([left], [right]) => left.localeCompare(right));
+  const data = options.data === ".argosy" ? "" : ` --data ${options.data}`;
   const lines = [
     "",
     `Answered    ${members.map(([member, count]) => `${member} ${count} of ${requests.sent} (${percent(count / requests.sent)})`).join(", ")}`,
@@ -173,9 +200,13 @@ function printSummary(
     `${"Tracking".padEnd(14)} ${addresses.northbound}`,
     "",
     "Try next:",
-    `  kubectl --kubeconfig ${addresses.kubeconfig} --context hub get hmls,headingresses -A`,
-    `  curl -s ${url}/v2/models/digits`,
-    `  npx argosy explain headingress/digits -n digits --data ${options.data}`,
+    ...(options.exit === true
+      ? [`  npx argosy start${data}   # goes on with what is here, and keeps running`]
+      : [
+          `  kubectl --kubeconfig ${addresses.kubeconfig} --context hub get hmls,headingresses -A`,
+          `  curl -s ${url}/v2/models/digits`,
+          `  npx argosy explain headingress/digits -n digits${data}`,
+        ]),
     "",
   ];
   terminal.out(`${lines.join("\n")}`);

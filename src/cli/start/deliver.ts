@@ -48,13 +48,19 @@ async function readerConfiguration(connections: Connections): Promise<string> {
   return Buffer.from(encoded, "base64").toString("utf8");
 }
 
-/** Waits until the gateway carries the HeadIngress; returns its public path and one line for people. */
+/** What a status of an earlier start says may be undone within this time, while its pods come up again. */
+const settlingMs = 1000;
+
+/**
+ * Waits until the gateway carries the HeadIngress with all its weights; returns its public path and one line for people. `resumed`: the
+ * conditions may be those of an earlier start, so they must hold for a while.
+ */
 export async function awaitIngress(
   connections: Connections,
-  clock: Clock,
-  detail: (text: string) => void,
+  { clock, resumed, detail }: { clock: Clock; resumed: boolean; detail: (text: string) => void },
 ): Promise<{ url: string; summary: string }> {
-  const status = await waitUntil(clock, { timeoutMs: 60_000, detail }, () =>
+  const holdMs = resumed ? settlingMs : 0;
+  const status = await waitUntil(clock, { timeoutMs: 60_000, holdMs, detail }, () =>
     conditionState(connections, ingress, ["Ready", "WeightsEffective"]),
   );
   const backends = asObjects(status["backends"]);
