@@ -57,7 +57,10 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
     authorization: "rbac",
   });
-  const { url } = await server.listen({ host: "127.0.0.1", port: options.port });
+  const { url } = await server.listen({ host: "127.0.0.1", port: options.port }).catch(async (error: unknown) => {
+    await server.close();
+    throw error;
+  });
   const accesses = new Map<string, ClusterAccess>();
   const access = (token: string): ClusterAccess => {
     const known = accesses.get(token);

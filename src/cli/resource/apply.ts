@@ -100,22 +100,47 @@ export async function located(error: unknown, manifest: ManifestObject, client: 
   }
   const { group, version } = parseApiVersion(manifest.apiVersion);
   const lines: string[] = [];
-  for (const field of unknownFields(error.message)) {
-    const hint = await suggestField(client, { group, version, kind: manifest.kind }, field);
-    lines.push(`${manifest.locate(field)}: unknown field "${field}"${hint}`);
+  for (const { field, fault } of faultsOf(error)) {
+    const text =
+      fault === undefined
+        ? `unknown field "${field}"${await suggestField(client, { group, version, kind: manifest.kind }, field)}`
+        : `${field}: ${fault}`;
+    lines.push(`${manifest.locate(field)}: ${text}`);
   }
-  for (const cause of lines.length > 0 ? [] : (error.status.details?.causes ?? [])) {
-    lines.push(`${manifest.locate(cause.field)}: ${cause.field}: ${cause.message}`);
-  }
-  const text = lines.length > 0 ? lines.join("\n") : `${manifest.locate("")}: ${error.message}`;
-  return new ApiError({ ...error.status, message: text }, { cause: error });
+  const message = lines.length > 0 ? lines.join("\n") : `${manifest.locate("")}: ${error.message}`;
+  return new ApiError({ ...error.status, message }, { cause: error });
 }
 
-/** Unknown fields as strict decoding (`unknown field "spec.x"`) and server-side apply (`.spec.x: field not declared in schema`) report them. */
-function unknownFields(message: string): string[] {
-  const quoted = [...message.matchAll(/unknown field "([^"]+)"/g)].map(([, field = ""]) => field);
-  const undeclared = [...message.matchAll(/\.([^\s:]+): field not declared in schema/g)].map(([, field = ""]) => field);
-  return [...quoted, ...undeclared];
+/** A field with what is wrong with it; without that, it is unknown. */
+interface FieldFault {
+  readonly field: string;
+  readonly fault: string | undefined;
+}
+
+/**
+ * The faulty fields of a refusal: those that strict decoding (`unknown field "spec.x"`) or the typing of an applied object (`.spec.x: expected
+ * string, got …`) names in the message, else the causes.
+ */
+function faultsOf(error: ApiError): FieldFault[] {
+  const unknown = [...error.message.matchAll(/unknown field "([^"]+)"/g)].map(([, field = ""]) => field);
+  if (unknown.length > 0) {
+    return unknown.map((field) => ({ field, fault: undefined }));
+  }
+  const [, typing = ""] = /^failed to create typed patch object \([^)]*\): (.*)$/s.exec(error.message) ?? [];
+  const typed = [...typing.matchAll(/^\s*\.(\S+): (.+)$/gm)].map(([, field = "", fault = ""]) => ({
+    field,
+    fault:
+      fault === "field not declared in schema"
+        ? undefined
+        : fault.replace(/&value\.valueUnstructured\{Value:(.*)\}/, "$1"),
+  }));
+  if (typed.length > 0) {
+    return typed;
+  }
+  return (error.status.details?.causes ?? []).map(({ field, message, reason }) => ({
+    field: field.replace(/^\./, ""),
+    fault: reason === "FieldManagerConflict" ? `${message}; --force takes the field over` : message,
+  }));
 }
 
 function absent(error: unknown): undefined {

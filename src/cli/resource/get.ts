@@ -7,6 +7,7 @@ import { renderTable } from "../output/table.js";
 import type { Terminal } from "../output/terminal.js";
 import type { Session } from "../session.js";
 import { discover } from "./discovery.js";
+import { objectsIn } from "./objects.js";
 import { resourceName, resourcePath } from "./path.js";
 import { parseTargets, type Target } from "./target.js";
 
@@ -39,8 +40,7 @@ export async function getResources(
   const objects: { target: Target; object: JsonObject }[] = [];
   for (const target of targets) {
     for (const answer of await fetchAll(session, target, options, "application/json")) {
-      const items = Array.isArray(answer["items"]) ? asObjects(answer["items"]) : [answer];
-      objects.push(...items.map((object) => ({ target, object })));
+      objects.push(...objectsIn(answer, target.resource).map((object) => ({ target, object })));
     }
   }
   if (options.output === "name") {
