@@ -87,3 +87,13 @@ test("completion offers commands and options", async () => {
 test("version tells what it is and what it serves", async () => {
   expect((await run("version")).out).toMatch(/^argosy \d+\.\d+\.\d+\nKubernetes API v1\.34/);
 });
+
+test("counts and lists that cannot be meant are refused before anything starts", async () => {
+  const limit = await run("explain", "hmls/digits", "--limit", "x");
+  const requests = await run("start", "--requests", "none");
+  const members = await run("start", "--members", "a,b");
+
+  expect(limit).toMatchObject({ code: 2, err: expect.stringContaining('--limit "x"') });
+  expect(requests).toMatchObject({ code: 2, err: expect.stringContaining('--requests "none"') });
+  expect(members).toMatchObject({ code: 2, err: expect.stringContaining("cloud and edge") });
+});

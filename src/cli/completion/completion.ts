@@ -44,6 +44,9 @@ export function completionCommand({ terminal }: CliContext, program: Command): C
 /** What can stand at the place of the last word, given the words before it. */
 export function complete(program: Command, words: readonly string[]): string[] {
   const last = words.at(-1) ?? "";
+  if (words[0] === "completion" && words.length === 2) {
+    return Object.keys(scripts).filter((name) => name.startsWith(last));
+  }
   const command = words.length > 1 ? program.commands.find((candidate) => candidate.name() === words[0]) : undefined;
   const candidates =
     command !== undefined

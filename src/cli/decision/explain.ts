@@ -32,9 +32,17 @@ export function explainCommand({ terminal }: CliContext): Command {
     .option("-n, --namespace <name>", "namespace (default: the context's)")
     .option("--cluster <name>", "only decisions about the object in this cluster")
     .option("--topic <topic>", "only decisions on this: placement, weight, readiness, …")
-    .option("--limit <n>", "how many", "10")
+    .option("--limit <n>", "how many, newest first, up to 1000", parseLimit, "10")
     .option("-o, --output <format>", "table | json | yaml", parseOutputFormat, "table")
     .action((object: string, options: ExplainOptions) => explain(object, options, terminal));
+}
+
+function parseLimit(text: string): string {
+  const limit = Number(text);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
+    throw new InputError(`--limit ${JSON.stringify(text)} is no whole number between 1 and 1000`);
+  }
+  return text;
 }
 
 async function explain(target: string, options: ExplainOptions, terminal: Terminal): Promise<void> {

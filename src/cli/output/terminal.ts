@@ -13,6 +13,12 @@ export interface Terminal {
 
 /** The process's own terminal. */
 export function processTerminal(): Terminal {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      // `argosy get … | head`: the reader has what it wanted. As the shell's own programs end then (128 + SIGPIPE).
+      process.exit(error.code === "EPIPE" ? 141 : 1);
+    });
+  }
   return {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),

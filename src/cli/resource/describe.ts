@@ -142,11 +142,15 @@ async function eventTable(session: Session, kind: Json | undefined, meta: JsonOb
   const list = parseJsonObject(
     await session.client.json("GET", `${root}?fieldSelector=${encodeURIComponent(selector)}`),
   );
-  const rows = asObjects(list?.["items"]).map((event) => {
-    const last = Date.parse(text(event["lastTimestamp"] ?? event["eventTime"]));
-    const age = Number.isNaN(last) ? "" : formatAge(systemClock.now() - last);
+  const events = asObjects(list?.["items"])
+    .map((event) => ({ event, last: Date.parse(text(event["lastTimestamp"] ?? event["eventTime"])) || 0 }))
+    .sort((a, b) => a.last - b.last);
+  const rows = events.map(({ event, last }) => {
+    const age = last === 0 ? "" : formatAge(systemClock.now() - last);
     const source = parseJsonObject(event["source"])?.["component"] ?? event["reportingComponent"];
-    return [text(event["type"]), text(event["reason"]), age, text(source), text(event["message"])];
+    const count = event["count"];
+    const times = typeof count === "number" && count > 1 ? ` (x${count})` : "";
+    return [text(event["type"]), text(event["reason"]), `${age}${times}`, text(source), text(event["message"])];
   });
   return rows.length === 0
     ? "Events: <none>"
