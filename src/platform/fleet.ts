@@ -4,6 +4,7 @@ import { detectIsolation } from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
 import { createNorthbound, decisionRoutes } from "../faces/northbound/index.js";
 import { createManager } from "../kernel/control/index.js";
+import type { HttpsServer } from "../kernel/https/index.js";
 import { keepCertificate, openAuthority } from "../kernel/identity/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
 import { ClusterKind, DELIVERY_RULES } from "../modules/fleet/index.js";
@@ -180,6 +181,7 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
   const { closers, layout, ports, surroundings, stores, modules, plans } = assembly;
   const { clock, random, log } = surroundings;
   const authority = await openAuthority({ clock, name: "argosy", directory: layout.pki });
+  const servers: HttpsServer[] = [];
   const certificate = await keepCertificate({
     authority,
     clock,
@@ -188,6 +190,9 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
     subject: {
       use: "server",
       names: ["localhost", "127.0.0.1", ...hostServiceNames("tracking"), ...hostServiceNames("artifacts")],
+    },
+    onRenewed: ({ certPem, keyPem }) => {
+      for (const server of servers) server.setCertificate(certPem, keyPem);
     },
   });
   closers.add(async () => certificate.close());
@@ -202,6 +207,7 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
     random,
     log,
   });
+  servers.push(artifactServer);
   const artifacts = await artifactServer.start();
   closers.add(() => artifactServer.close());
   const hub = plans[0] === undefined ? undefined : clusterOf(assembly, plans[0]);
@@ -217,6 +223,7 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
     random,
     log,
   });
+  servers.push(northbound);
   const { url } = await northbound.start();
   closers.add(() => northbound.close());
   await publishArtifactReader(hub.admin.client, keys.reader, {

@@ -1,6 +1,6 @@
 import type { ApiClient } from "../../kernel/client/types.js";
 import type { Clock, Random } from "../../kernel/clock/index.js";
-import { createHttpsServer, type HttpsAddress } from "../../kernel/https/index.js";
+import { createHttpsServer, type HttpsServer } from "../../kernel/https/index.js";
 import type { Logger } from "../../kernel/log/index.js";
 import type { HttpRoute } from "../../kernel/module/types.js";
 import { type Authority, hubAuthority } from "./authority.js";
@@ -30,13 +30,9 @@ export type NorthboundOptions = Omit<RouteServerOptions, "authority"> & {
   readonly hubClient: ApiClient;
 };
 
-export interface Northbound {
-  /** Listens; throws `ArgosyError` PortInUse when the port is taken. */
-  start(): Promise<HttpsAddress>;
+export interface Northbound extends HttpsServer {
   /** Prometheus text; also at `/metrics` for who may get that path in the hub. */
   metrics(): string;
-  /** Lets running calls finish for up to five seconds. */
-  close(): Promise<void>;
 }
 
 /** The server of all modules' routes: callers by the hub's TokenReview, permissions by its SubjectAccessReview. */
@@ -68,5 +64,5 @@ export function createRouteServer(options: RouteServerOptions): Northbound {
     // The body is asked for only once the caller is known to be allowed.
     answer: (request, response) => void answerRequest(front, request, response),
   });
-  return { start: () => server.start(), metrics: () => metrics.render(), close: () => server.close() };
+  return { ...server, metrics: () => metrics.render() };
 }

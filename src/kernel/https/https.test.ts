@@ -1,20 +1,22 @@
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { request } from "node:https";
+import { Agent, request } from "node:https";
 import { createConnection } from "node:net";
 import { text } from "node:stream/consumers";
 import { connect } from "node:tls";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../clock/index.js";
-import { createAuthority } from "../identity/index.js";
+import { type Authority, createAuthority } from "../identity/index.js";
 import { silentLogger } from "../log/index.js";
 import { createHttpsServer, type HttpsServer } from "./index.js";
 
+let authority: Authority;
 let ca: string;
 let certificate: { readonly certPem: string; readonly keyPem: string };
 
 beforeAll(async () => {
-  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  authority = await createAuthority({ clock: systemClock, name: "test" });
   ca = authority.caPem;
   certificate = await authority.issueServer(["127.0.0.1"]);
 });
@@ -32,10 +34,10 @@ function serverOf(answer: (request: IncomingMessage, response: ServerResponse) =
   return server;
 }
 
-/** On a connection of its own. */
-function get(url: string): Promise<string> {
+/** On a connection of its own, unless an agent keeps one. */
+function get(url: string, agent?: Agent): Promise<string> {
   return new Promise((resolve, reject) => {
-    const call = request(url, { ca, agent: false }, (response) => resolve(text(response)));
+    const call = request(url, { ca, agent: agent ?? false }, (response) => resolve(text(response)));
     call.once("error", reject).end();
   });
 }
@@ -66,6 +68,29 @@ test("malformed calls and plain text end their connection, not the server", asyn
   await once(plain.resume(), "close");
 
   expect(await get(url)).toBe("here");
+});
+
+test("a renewed certificate is what new connections see; those that are open go on", async () => {
+  const server = serverOf((_request, response) => response.end("here"));
+  const { url, port } = await server.start();
+  const seen = async (): Promise<string> => {
+    const socket = connect({ port, host: "127.0.0.1", ca });
+    await once(socket, "secureConnect");
+    const { fingerprint256 } = socket.getPeerCertificate();
+    socket.end();
+    return fingerprint256;
+  };
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  onTestFinished(() => agent.destroy());
+  const before = await seen();
+  expect(await get(url, agent)).toBe("here");
+
+  const renewed = await authority.issueServer(["127.0.0.1"]);
+  server.setCertificate(renewed.certPem, renewed.keyPem);
+
+  expect(await seen()).toBe(new X509Certificate(renewed.certPem).fingerprint256);
+  expect(await seen()).not.toBe(before);
+  expect(await get(url, agent)).toBe("here");
 });
 
 test("closing waits for the call that runs", async () => {

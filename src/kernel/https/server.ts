@@ -27,10 +27,13 @@ export interface HttpsAddress {
 export interface HttpsServer {
   /** Listens; throws `ArgosyError` PortInUse when the port is taken, CannotListen otherwise. */
   start(): Promise<HttpsAddress>;
+  /** Connections made from now on see this certificate. */
+  setCertificate(certPem: string, keyPem: string): void;
   /** Lets running calls finish for up to five seconds. */
   close(): Promise<void>;
 }
 
+const minVersion = "TLSv1.2";
 const GRACE_MS = 5000;
 const HEADERS_MS = 15_000;
 const KEEP_ALIVE_MS = 75_000;
@@ -41,7 +44,7 @@ export function createHttpsServer(options: HttpsServerOptions): HttpsServer {
   const server = createServer({
     cert: options.certPem,
     key: options.keyPem,
-    minVersion: "TLSv1.2",
+    minVersion,
     maxHeaderSize: 32 * 1024,
   });
   server.on("request", answer);
@@ -57,6 +60,7 @@ export function createHttpsServer(options: HttpsServerOptions): HttpsServer {
       const port = await listen(server, host, options.port);
       return { url: `https://${host.includes(":") ? `[${host}]` : host}:${port}`, port };
     },
+    setCertificate: (cert, key) => server.setSecureContext({ cert, key, minVersion }),
     close: () =>
       new Promise((resolve) => {
         const timer = clock.setTimer(GRACE_MS, () => server.closeAllConnections());
