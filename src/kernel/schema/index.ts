@@ -15,7 +15,7 @@ export type {
 } from "./builder.js";
 export { Field, s } from "./builder.js";
 export { applyDefaults } from "./defaults.js";
-export { cloneJson, cloneObject, equalJson, isObject, setMember, toJson, toJsonObject } from "./json.js";
+export { cloneJson, cloneObject, equalJson, isObject, parseJson, setMember, toJson, toJsonObject } from "./json.js";
 export { compilePattern } from "./pattern.js";
 export { knownNames, prune } from "./prune.js";
 export { asList, asNumber, asObject, asObjects, asString } from "./read.js";

@@ -27,14 +27,7 @@ async function history(db: Db, params: Params): Promise<JsonObject> {
     throw invalid(`Invalid value ${given} for parameter 'max_results' supplied. It must be a positive integer.`);
   const limit = Math.min(given, MAX_POINTS);
   const offset = pageOffset(params.text("page_token"));
-  const rows = await db
-    .selectFrom("tracking_metrics")
-    .selectAll()
-    .where("run_id", "=", runId)
-    .where("key", "=", key)
-    .orderBy("timestamp_ms")
-    .orderBy("step")
-    .orderBy("value")
+  const rows = await pointsOf(db, runId, key)
     .limit(limit + 1)
     .offset(offset)
     .execute();
@@ -53,18 +46,23 @@ async function bulkHistory(db: Db, params: Params): Promise<JsonObject> {
   const limit = pageSize(params.integer("max_results"), { standard: MAX_POINTS, most: MAX_POINTS });
   const metrics: JsonObject[] = [];
   for (const runId of [...new Set(runIds)].sort()) {
-    const rows = await db
-      .selectFrom("tracking_metrics")
-      .selectAll()
-      .where("run_id", "=", runId)
-      .where("key", "=", key)
-      .orderBy("timestamp_ms")
-      .orderBy("step")
-      .orderBy("value")
+    const rows = await pointsOf(db, runId, key)
       .limit(limit - metrics.length)
       .execute();
     metrics.push(...rows.map((row) => ({ ...metricJson(row), run_id: runId })));
     if (metrics.length >= limit) break;
   }
   return { metrics };
+}
+
+/** A run's points of one metric, as they were logged. */
+function pointsOf(db: Db, runId: string, key: string) {
+  return db
+    .selectFrom("tracking_metrics")
+    .selectAll()
+    .where("run_id", "=", runId)
+    .where("key", "=", key)
+    .orderBy("timestamp_ms")
+    .orderBy("step")
+    .orderBy("value");
 }

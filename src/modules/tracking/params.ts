@@ -1,5 +1,5 @@
 import type { Json } from "../../kernel/kinds/object.js";
-import { asObject } from "../../kernel/schema/index.js";
+import { asObject, parseJson } from "../../kernel/schema/index.js";
 import { invalid, missing, wrongType } from "./errors.js";
 
 /**
@@ -172,13 +172,4 @@ function parseTolerantly(text: string): Json | undefined {
     parseJson(text) ??
     parseJson(text.replace(/"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g, (m) => (m.startsWith('"') ? m : `"${m}"`)))
   );
-}
-
-function parseJson(text: string): Json | undefined {
-  try {
-    const value: Json = JSON.parse(text);
-    return value;
-  } catch {
-    return undefined;
-  }
 }

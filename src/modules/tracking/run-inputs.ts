@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import { isObject, parseJson } from "../../kernel/schema/index.js";
 import type { Db, Endpoint, TrackingContext } from "./context.js";
 import { unlessEmpty } from "./context.js";
 import { invalid } from "./errors.js";
@@ -151,16 +152,7 @@ async function logModel(db: Db, params: Params): Promise<JsonObject> {
 
 function parseObject(text: string): JsonObject | undefined {
   const value = parseJson(text);
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
-}
-
-function parseJson(text: string): Json | undefined {
-  try {
-    const value: Json = JSON.parse(text);
-    return value;
-  } catch {
-    return undefined;
-  }
+  return isObject(value) ? value : undefined;
 }
 
 async function searchDatasets(db: Db, params: Params): Promise<JsonObject> {

@@ -1,5 +1,5 @@
-import type { Json, JsonObject } from "../../kernel/kinds/object.js";
-import { asObject, asString } from "../../kernel/schema/index.js";
+import type { Json } from "../../kernel/kinds/object.js";
+import { asObject, asString, parseJson } from "../../kernel/schema/index.js";
 import type { Candidate, Decision } from "./types.js";
 
 /** Columns that identify a stored decision; its content is JSON. */
@@ -14,7 +14,7 @@ export interface StoredDecision {
 
 /** Reads a stored decision back; parts that are damaged come out empty rather than failing the query. */
 export function parseDecision(row: StoredDecision): Decision {
-  const content = parseObject(row.decision);
+  const content = asObject(parseJson(row.decision));
   const about = asObject(content["about"]);
   return {
     cluster: row.cluster,
@@ -31,15 +31,6 @@ export function parseDecision(row: StoredDecision): Decision {
     winners: asCandidates(content["winners"]),
     losers: asCandidates(content["losers"]),
   };
-}
-
-function parseObject(text: string): JsonObject {
-  try {
-    const value: Json = JSON.parse(text);
-    return asObject(value);
-  } catch {
-    return {};
-  }
 }
 
 function asCandidates(value: Json | undefined): Candidate[] {

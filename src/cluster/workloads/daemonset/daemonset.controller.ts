@@ -4,7 +4,6 @@ import {
   type ReconcileResult,
   syncStatus,
 } from "../../../kernel/control/index.js";
-import { messageOf } from "../../../kernel/errors/index.js";
 import {
   ControllerRevisionKind,
   type DaemonSet,
@@ -17,6 +16,7 @@ import {
   selectorFrom,
 } from "../../../kernel/kinds/index.js";
 import { claimObjects } from "../shared/claim.js";
+import { createOwnedPod } from "../shared/create.js";
 import { resolveIntOrPercent } from "../shared/intstr.js";
 import { isAvailable, isReady, isTerminal, nextAvailabilityMs, podFromTemplate } from "../shared/pods.js";
 import { ensureRevision, revisionLabel, trimRevisions } from "../shared/revisions.js";
@@ -170,13 +170,7 @@ async function createPod(set: DaemonSet, node: string, hash: string, context: Co
     labels: { [revisionLabel]: hash },
     spec: podSpecFor(set, node),
   });
-  try {
-    const pod = await context.cluster.client.resource(PodKind).create(draft, { fieldManager });
-    context.events.record(set, "Normal", "SuccessfulCreate", `Created pod: ${pod.metadata.name}`);
-  } catch (error) {
-    context.events.record(set, "Warning", "FailedCreate", `Error creating: ${messageOf(error)}`);
-    throw error;
-  }
+  await createOwnedPod(set, draft, context, fieldManager);
 }
 
 async function deletePod(set: DaemonSet, pod: Pod, context: Context): Promise<void> {

@@ -5,7 +5,7 @@ import {
   removeFinalizer,
   syncStatus,
 } from "../../../kernel/control/index.js";
-import { isConflict, messageOf } from "../../../kernel/errors/index.js";
+import { isConflict } from "../../../kernel/errors/index.js";
 import {
   isConditionTrue,
   isDeleting,
@@ -21,6 +21,7 @@ import {
 import { rankForDeletion } from "../replicaset/deletion-rank.js";
 import { slowStart } from "../shared/batches.js";
 import { claimObjects } from "../shared/claim.js";
+import { createOwnedPod } from "../shared/create.js";
 import { isReady, podFromTemplate } from "../shared/pods.js";
 import { orphanWatch } from "../shared/wake.js";
 import { parseIndexes } from "./indexes.js";
@@ -215,13 +216,7 @@ async function createPod(job: Job, index: number | undefined, context: Context):
     finalizers: [trackingFinalizer],
     ...(index === undefined ? {} : withIndex),
   });
-  try {
-    const pod = await context.cluster.client.resource(PodKind).create(draft, { fieldManager });
-    context.events.record(job, "Normal", "SuccessfulCreate", `Created pod: ${pod.metadata.name}`);
-  } catch (error) {
-    context.events.record(job, "Warning", "FailedCreate", `Error creating: ${messageOf(error)}`);
-    throw error;
-  }
+  await createOwnedPod(job, draft, context, fieldManager);
 }
 
 /** Deletes pods on the Job's own account: they lose their finalizer first, so that they do not count as failures. */

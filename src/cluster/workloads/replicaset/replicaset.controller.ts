@@ -18,6 +18,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { slowStart } from "../shared/batches.js";
 import { claimObjects } from "../shared/claim.js";
+import { createOwnedPod } from "../shared/create.js";
 import { isActive, isAvailable, isReady, nextAvailabilityMs, podFromTemplate } from "../shared/pods.js";
 import { orphanWatch } from "../shared/wake.js";
 import { rankForDeletion } from "./deletion-rank.js";
@@ -90,13 +91,7 @@ async function scale(
 
 async function createPod(set: ReplicaSet, context: ReconcileContext<ReplicaSet>): Promise<void> {
   const draft = podFromTemplate(set.spec.template ?? {}, set, { generateName: `${set.metadata.name}-` });
-  try {
-    const pod = await context.cluster.client.resource(PodKind).create(draft, { fieldManager });
-    context.events.record(set, "Normal", "SuccessfulCreate", `Created pod: ${pod.metadata.name}`);
-  } catch (error) {
-    context.events.record(set, "Warning", "FailedCreate", `Error creating: ${messageOf(error)}`);
-    throw error;
-  }
+  await createOwnedPod(set, draft, context, fieldManager);
 }
 
 async function deletePod(set: ReplicaSet, pod: Pod, context: ReconcileContext<ReplicaSet>): Promise<void> {
