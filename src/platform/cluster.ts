@@ -27,6 +27,8 @@ export interface ClusterOptions extends Surroundings {
   readonly name: string;
   readonly dataDir: string;
   readonly port: number;
+  /** Called right before it listens. */
+  readonly beforeListen?: () => Promise<void>;
   readonly serviceCidr: string;
   readonly identities: readonly Identity[];
 }
@@ -57,6 +59,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
     authorization: "rbac",
   });
+  await options.beforeListen?.();
   const { url } = await server.listen({ host: "127.0.0.1", port: options.port }).catch(async (error: unknown) => {
     await server.close();
     throw error;

@@ -139,7 +139,7 @@ function identitiesOf(plan: ClusterPlan, modules: readonly Module[]): Identity[]
 }
 
 async function startApiServers(assembly: Assembly): Promise<string> {
-  const { plans, clusters, closers, layout, surroundings, modules } = assembly;
+  const { plans, clusters, closers, layout, ports, surroundings, modules } = assembly;
   const definitions = (level: Level) =>
     modules.all.flatMap((module) =>
       module.kinds.filter(({ levels }) => levels.includes(level)).map(({ definition }) => definition),
@@ -152,6 +152,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         name: plan.name,
         dataDir: layout.cluster(plan.name),
         port: plan.apiPort,
+        beforeListen: () => ports.letGo(plan.apiPort),
         serviceCidr: plan.serviceCidr,
         identities,
       });
@@ -208,6 +209,7 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
     log,
   });
   servers.push(artifactServer);
+  await ports.letGo(ports.chosen()["artifacts"]);
   const artifacts = await artifactServer.start();
   closers.add(() => artifactServer.close());
   const hub = plans[0] === undefined ? undefined : clusterOf(assembly, plans[0]);
@@ -224,6 +226,7 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
     log,
   });
   servers.push(northbound);
+  await ports.letGo(ports.chosen()["northbound"]);
   const { url } = await northbound.start();
   closers.add(() => northbound.close());
   await publishArtifactReader(hub.admin.client, keys.reader, {
@@ -234,8 +237,11 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
 }
 
 async function startControllers(assembly: Assembly): Promise<string> {
-  const { plans, modules, surroundings, stores, closers, ending, without } = assembly;
+  const { plans, modules, ports, surroundings, stores, closers, ending, without } = assembly;
   if (!without.has("modules")) {
+    for (const { ingressPort } of plans) {
+      await ports.letGo(ingressPort);
+    }
     await modules.gateway.start();
     closers.add(() => modules.gateway.close({ stopProcess: !ending.keepPods }));
   }

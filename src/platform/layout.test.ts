@@ -99,7 +99,7 @@ test.each([
 
   await expect(readState(layout)).rejects.toThrow(reason);
   await expect(readState(layout)).rejects.toThrow(
-    new RegExp(`^${layout.state} is damaged: .*; restore it, or start over with --fresh$`),
+    new RegExp(`^${layout.state} is damaged: .*; restore it, or move it away .*, or start over with --fresh$`),
   );
 });
 

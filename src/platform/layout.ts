@@ -72,10 +72,10 @@ export async function runningProcess(layout: Layout): Promise<ProcessMark | unde
 }
 
 /**
- * Makes the directory and takes it for this process; the returned function gives it back. Everyone may enter it (pods of other users reach
- * what is theirs), its files are the owner's alone. Throws `DirectoryInUseError` or `InputError`.
+ * Makes the directory. Everyone may enter it (pods of other users reach what is theirs), its files are the owner's alone. Throws `InputError`
+ * when it cannot be.
  */
-export async function takeDirectory(layout: Layout): Promise<() => Promise<void>> {
+export async function makeDirectory(layout: Layout): Promise<void> {
   try {
     for (const folder of [layout.root, layout.logs, layout.gateway, layout.artifacts]) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -87,6 +87,11 @@ export async function takeDirectory(layout: Layout): Promise<() => Promise<void>
       { cause: error },
     );
   }
+}
+
+/** Makes the directory and takes it for this process; the returned function gives it back. Throws `DirectoryInUseError` or `InputError`. */
+export async function takeDirectory(layout: Layout): Promise<() => Promise<void>> {
+  await makeDirectory(layout);
   const running = await runningProcess(layout);
   if (running !== undefined && running.pid !== process.pid) {
     throw new DirectoryInUseError(layout.root, running.pid);
@@ -112,9 +117,12 @@ export async function readState(layout: Layout): Promise<State | undefined> {
     if (isMissing(error)) {
       return undefined;
     }
-    throw new InputError(`${layout.state} is damaged: ${messageOf(error)}; restore it, or start over with --fresh`, {
-      cause: error,
-    });
+    throw new InputError(
+      `${layout.state} is damaged: ${messageOf(error)}; restore it, or move it away (the data stay; members get numbers and ports anew, by their order), or start over with --fresh`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

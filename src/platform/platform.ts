@@ -90,6 +90,7 @@ async function bringUp(
     (name, wanted, got) => options.note(`port ${wanted} (${name}) is taken by another program: using ${got}`),
     await gatewayPorts(layout.gateway),
   );
+  closers.add(() => ports.letGo());
   const fleet = await startFleet({
     layout,
     members,

@@ -72,3 +72,17 @@ test("past the last port there is none", async () => {
     message: "no free port for hub between 65535 and 65535 on 127.0.0.1",
   });
 });
+
+test("a chosen port is held against other starts until it is let go", async () => {
+  const port = await heldPort();
+  const ports = portChooser({}, () => undefined);
+  const mine = await ports.choose("hub", port);
+
+  const theirs = await portChooser({}, () => undefined).choose("hub", mine);
+  await expect(listening(mine)).rejects.toMatchObject({ code: "EADDRINUSE" });
+  await ports.letGo(mine);
+  const server = await listening(mine);
+  server.close();
+
+  expect(theirs).not.toBe(mine);
+});

@@ -1,10 +1,15 @@
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { ArgosyError } from "../kernel/errors/index.js";
 
 /** Chooses ports: the one from last time, else the preferred one, else the next free one. */
 export interface PortChooser {
-  /** `moved` is told when a stable port was taken by somebody else. */
+  /**
+   * `moved` is told when a stable port was taken by somebody else. The port is held, so that no other start on this machine takes it
+   * meanwhile, until it is let go.
+   */
   choose(name: string, preferred: number): Promise<number>;
+  /** Frees a chosen port for its user, right before it listens there; without a port: all. */
+  letGo(port?: number): Promise<void>;
   /** All choices so far, to be kept for the next start. */
   chosen(): Readonly<Record<string, number>>;
 }
@@ -18,12 +23,26 @@ export function portChooser(
 ): PortChooser {
   const chosen: Record<string, number> = {};
   const taken = new Set<number>();
+  const held = new Map<number, Server>();
+  const take = async (port: number): Promise<boolean> => {
+    const holder = ours.has(port) ? undefined : await hold(port);
+    if (holder !== undefined) {
+      held.set(port, holder);
+    }
+    return holder !== undefined || ours.has(port);
+  };
   return {
+    letGo: async (port) => {
+      for (const [number, holder] of [...held].filter(([number]) => port === undefined || number === port)) {
+        held.delete(number);
+        await new Promise((resolve) => holder.close(resolve));
+      }
+    },
     choose: async (name, preferred) => {
       const wanted = previous[name] ?? preferred;
       const reserved = new Set(Object.entries(previous).flatMap(([other, port]) => (other === name ? [] : [port])));
       for (let port = wanted; port <= lastOf(wanted); port += 1) {
-        if (!taken.has(port) && !(port !== wanted && reserved.has(port)) && (ours.has(port) || (await isFree(port)))) {
+        if (!taken.has(port) && !(port !== wanted && reserved.has(port)) && (await take(port))) {
           taken.add(port);
           chosen[name] = port;
           if (port !== wanted) {
@@ -45,10 +64,11 @@ function lastOf(wanted: number): number {
   return Math.min(wanted + 199, 65535);
 }
 
-function isFree(port: number): Promise<boolean> {
+/** Listens there, so that nobody else can; `undefined` when somebody does. */
+function hold(port: number): Promise<Server | undefined> {
   return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once("error", () => resolve(false));
-    probe.listen({ host: "127.0.0.1", port, exclusive: true }, () => probe.close(() => resolve(true)));
+    const holder = createServer((socket) => socket.destroy()).unref();
+    holder.once("error", () => resolve(undefined));
+    holder.listen({ host: "127.0.0.1", port, exclusive: true }, () => resolve(holder));
   });
 }

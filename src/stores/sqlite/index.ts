@@ -7,6 +7,7 @@ import { loadDriver, type Opener } from "./drivers.unsafe.js";
 import { SqliteError, toSqliteError } from "./errors.js";
 import { type FileLock, lockFile } from "./lock.js";
 import type { RawDatabase, SqliteDatabase, SqliteDriverName } from "./types.js";
+import { findWalDamage } from "./wal.js";
 
 export { SqliteError } from "./errors.js";
 export type { SqliteDatabase, SqliteDriverName, SqliteRow, SqliteStatement, SqliteValue } from "./types.js";
@@ -31,6 +32,7 @@ export function openSqlite(options: OpenSqliteOptions): SqliteDatabase {
   const { driver, open } = pickDriver(options);
   const lock = readonly ? undefined : lockFile(options.file);
   try {
+    refuseDamagedLog(options.file);
     const raw = open(options.file, readonly);
     configure(raw, readonly);
     return wrap(raw, driver, { file: options.file, lock });
@@ -38,6 +40,18 @@ export function openSqlite(options: OpenSqliteOptions): SqliteDatabase {
     lock?.release();
     throw toSqliteError(options.file, error);
   }
+}
+
+/** SQLite would leave out what follows the damage without a word; these commits were acknowledged, so a person has to decide. */
+function refuseDamagedLog(file: string): void {
+  const damage = findWalDamage(file);
+  if (damage === undefined || damage.lostCommits === 0) return;
+  const { offset, lostCommits } = damage;
+  throw new SqliteError(
+    "CorruptDatabase",
+    file,
+    `${file}-wal: damaged at byte ${offset}, and at least ${lostCommits} finished ${lostCommits === 1 ? "write" : "writes"} can no longer be read; restore the file from a backup, or give up what follows the damage with \`truncate -s ${offset} ${file}-wal\``,
+  );
 }
 
 /** The bindings that load on this machine, the preferred one first. */
