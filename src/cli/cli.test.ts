@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -72,6 +72,23 @@ test("without a fleet, commands say how to start one, exit code 3", async () => 
       const result = await run(...words, "--data", join(directory, "none"));
       expect(result.code, words.join(" ")).toBe(3);
       expect(result.err).toContain("argosy up");
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test("a file where the data directory should be is refused with what to do, exit code 2", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "argosy-cli-"));
+  try {
+    const data = join(directory, "file");
+    writeFileSync(data, "");
+
+    for (const words of [["up"], ["up", "--detach"]]) {
+      expect(await run(...words, "--data", data)).toMatchObject({
+        code: 2,
+        err: expect.stringMatching(`cannot use ${data} as data directory: .*; choose another with --data`),
+      });
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });

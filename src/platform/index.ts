@@ -4,7 +4,7 @@
  */
 export { type Addresses, type ClusterAddress, readAddresses } from "./addresses.js";
 export { diagnoseMachine, type Finding } from "./diagnosis.js";
-export { DirectoryInUseError, type Layout, layoutOf, runningProcess } from "./layout.js";
+export { DirectoryInUseError, type Layout, layoutOf, makeDirectory, runningProcess } from "./layout.js";
 export { type PlatformPart, parseParts, platformParts } from "./parts.js";
 export { type MemberOptions, type Platform, type PlatformOptions, startPlatform } from "./platform.js";
 export { stopRemains } from "./remains.js";

@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "../../kernel/clock/index.js";
 import {
   DirectoryInUseError,
   type Layout,
   layoutOf,
+  makeDirectory,
   type MemberOptions,
   type Platform,
   parseParts,
@@ -90,6 +91,7 @@ async function clear(directory: string): Promise<void> {
     "records.db-wal",
     "records.db-shm",
     "records.db.lock",
+    "records.db.owner",
   ]) {
     await rm(join(layout.root, name), { recursive: true, force: true });
   }
@@ -116,7 +118,7 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   const without = options.without === undefined ? [] : ["--without", [...parseParts(options.without)].join(",")];
   const members = options.members === undefined ? [] : ["--members", options.members];
   parseMembers(options.members ?? membersOf(undefined));
-  await mkdir(layout.logs, { recursive: true, mode: 0o700 });
+  await makeDirectory(layout);
   const output = await open(join(layout.logs, "up.log"), "w", 0o600);
   const main = process.argv[1] ?? "";
   const child = spawn(process.execPath, [main, "up", "--data", layout.root, ...members, ...without], {
