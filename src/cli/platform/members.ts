@@ -28,8 +28,8 @@ export function parseMembers(text: string): MemberOptions[] {
       if (name === "hub") {
         throw new InputError("a member cannot be called hub: that is the cluster above all members");
       }
-      const nodes = Number(count);
-      if (!Number.isInteger(nodes) || nodes < 0 || nodes > 50) {
+      const nodes = /^\d+$/.test(count) ? Number(count) : Number.NaN;
+      if (!(nodes <= 50)) {
         throw new InputError(`member ${name}: ${JSON.stringify(count)} is no number of nodes between 0 and 50`);
       }
       return { name, nodes };
@@ -39,7 +39,7 @@ export function parseMembers(text: string): MemberOptions[] {
     throw new InputError(`member ${twice.name} is named twice`);
   }
   if (members.length > 50) {
-    throw new InputError("more than 50 members on one machine are not supported; use the simulation for larger fleets");
+    throw new InputError(`${members.length} members: one machine carries up to 50`);
   }
   return members;
 }
