@@ -8,6 +8,7 @@ export const exitCode = {
   notRunning: 3,
   notFound: 4,
   refused: 5,
+  interrupted: 130,
 } as const;
 
 export type ExitCode = (typeof exitCode)[keyof typeof exitCode];
@@ -43,8 +44,18 @@ export function isRefusedConnection(error: unknown): boolean {
   return false;
 }
 
+/** Ctrl-C, or another request to end, before the command was done. */
+export class InterruptedError extends ArgosyError {
+  constructor(message: string) {
+    super("Interrupted", message);
+  }
+}
+
 /** The exit code that a thrown error means. */
 export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof InterruptedError) {
+    return exitCode.interrupted;
+  }
   if (error instanceof InputError) {
     return exitCode.usage;
   }

@@ -6,8 +6,8 @@ import {
   DirectoryInUseError,
   type Layout,
   layoutOf,
-  makeDirectory,
   type MemberOptions,
+  makeDirectory,
   type Platform,
   parseParts,
   readAddresses,
@@ -15,12 +15,12 @@ import {
   startPlatform,
 } from "../../platform/index.js";
 import type { CliContext } from "../context.js";
-import { CommandError } from "../errors.js";
+import { CommandError, InterruptedError } from "../errors.js";
 import { StepList } from "../output/steps.js";
 import type { Terminal } from "../output/terminal.js";
 import { down } from "./down.js";
 import { membersOf, parseMembers } from "./members.js";
-import { untilSignal } from "./signals.js";
+import { type EndRequest, untilSignal } from "./signals.js";
 
 export interface UpOptions {
   readonly data: string;
@@ -37,9 +37,35 @@ export async function up(context: CliContext, options: UpOptions): Promise<void>
     await upDetached(context.terminal, options);
     return;
   }
-  const platform = await bringUp(options, new StepList(context.terminal, systemClock));
+  const ending = untilSignal();
+  const platform = await bringUpUnlessAsked(context.terminal, ending, () =>
+    bringUp(options, new StepList(context.terminal, systemClock)),
+  );
   context.terminal.err(`ready: kubectl --kubeconfig ${platform.layout.kubeconfig} --context hub get clusters\n`);
-  await runUntilAsked(context.terminal, platform);
+  await runUntilAsked(context.terminal, platform, ending);
+}
+
+/** Brings a platform up. When asked to end meanwhile, it is stopped as soon as it is up: nothing is left running. */
+export async function bringUpUnlessAsked(
+  terminal: Terminal,
+  ending: Promise<EndRequest>,
+  bring: () => Promise<Platform>,
+): Promise<Platform> {
+  let request: EndRequest | undefined;
+  let isStarting = true;
+  void ending.then((asked) => {
+    request = asked;
+    if (isStarting) {
+      terminal.err("ending once it is up; Ctrl-C again ends at once\n");
+    }
+  });
+  const platform = await bring();
+  isStarting = false;
+  if (request !== undefined) {
+    await shutDown(terminal, platform, { keepPods: request === "leave" });
+    throw new InterruptedError("ended before it was up");
+  }
+  return platform;
 }
 
 /** Starts the platform with its steps shown; also what `argosy start` begins with. */
@@ -130,7 +156,15 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   void ended.then((value) => {
     code = value;
   });
+  let isAsked = false;
+  void untilSignal().then(() => {
+    isAsked = true;
+    child.kill("SIGTERM");
+  });
   while (!(await isReady(layout.logs))) {
+    if (code !== undefined && isAsked) {
+      throw new InterruptedError("ended before it was up");
+    }
     if (code !== undefined) {
       throw new CommandError(`it ended with code ${code} before it was ready: ${await lastWords(layout.logs)}`);
     }
@@ -156,8 +190,12 @@ async function isReady(logs: string): Promise<boolean> {
 }
 
 /** Waits for the request to end, then stops the platform accordingly. */
-export async function runUntilAsked(terminal: Terminal, platform: Platform): Promise<void> {
-  const request = await untilSignal();
+export async function runUntilAsked(
+  terminal: Terminal,
+  platform: Platform,
+  ending: Promise<EndRequest>,
+): Promise<void> {
+  const request = await ending;
   await shutDown(terminal, platform, { keepPods: request === "leave" });
 }
 

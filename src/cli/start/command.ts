@@ -10,11 +10,12 @@ import {
   runningProcess,
 } from "../../platform/index.js";
 import { type CliContext, commandWithExamples } from "../context.js";
-import { CommandError } from "../errors.js";
+import { CommandError, InterruptedError } from "../errors.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
 import { StepList, seconds } from "../output/steps.js";
 import { membersHelp, parseMembers } from "../platform/members.js";
-import { bringUp, runUntilAsked, shutDown } from "../platform/up.js";
+import { type EndRequest, untilSignal } from "../platform/signals.js";
+import { bringUp, bringUpUnlessAsked, runUntilAsked, shutDown } from "../platform/up.js";
 import { openConnections } from "./connections.js";
 import { awaitIngress, deliverModel } from "./deliver.js";
 import { type RequestOutcome, sendRows } from "./requests.js";
@@ -73,20 +74,20 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
       `--fresh: ${layout.root} is in use by process ${running.pid}; stop it first with \`argosy down --data ${options.data}\``,
     );
   }
-  const platform = running === undefined ? await bringUp(options, steps) : undefined;
+  const ending = untilSignal();
+  const platform =
+    running === undefined
+      ? await bringUpUnlessAsked(context.terminal, ending, () => bringUp(options, steps))
+      : undefined;
   const addresses = await readAddresses(layout);
   if (addresses === undefined) {
     throw new CommandError(`${layout.root} holds no addresses although Argosy runs there; see ${layout.logs}`);
   }
   let failed = true;
   try {
-    const summary = await runMainJob({
-      layout,
-      addresses,
-      steps,
-      clock: systemClock,
-      requests: options.requests,
-    });
+    const { requests } = options;
+    const job = runMainJob({ layout, addresses, steps, clock: systemClock, requests });
+    const summary = await Promise.race([job, ending.then(interrupted)]);
     printSummary(context, options, addresses, { ...summary, elapsedMs: systemClock.monotonicMs() - began });
     failed = false;
   } finally {
@@ -95,7 +96,7 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
     }
   }
   if (platform !== undefined && options.exit !== true) {
-    await hold(context, platform);
+    await hold(context, platform, ending);
   }
 }
 
@@ -109,9 +110,13 @@ function requireExampleMembers(members: string): void {
   }
 }
 
-async function hold(context: CliContext, platform: Platform): Promise<void> {
+function interrupted(): never {
+  throw new InterruptedError("ended before the example was through; the next start goes on where it was");
+}
+
+async function hold(context: CliContext, platform: Platform, ending: Promise<EndRequest>): Promise<void> {
   context.terminal.err("\nrunning; Ctrl-C stops everything, the next start resumes here\n");
-  await runUntilAsked(context.terminal, platform);
+  await runUntilAsked(context.terminal, platform, ending);
 }
 
 interface MainJob {
