@@ -4,6 +4,8 @@ import { ApiError, type Status, type StatusCause } from "../../kernel/errors/ind
 export interface About {
   readonly group: string;
   readonly plural: string;
+  /** The group by which it is called, where that is another than the one it is served in. */
+  readonly storageGroup?: string;
 }
 
 type Details = NonNullable<Status["details"]>;
@@ -24,13 +26,15 @@ export function failure(code: number, reason: string, message: string, details?:
 
 /** `deployments.apps`, or `pods` in the core group. */
 export function qualified(about: About): string {
-  return about.group === "" ? about.plural : `${about.plural}.${about.group}`;
+  const group = about.storageGroup ?? about.group;
+  return group === "" ? about.plural : `${about.plural}.${group}`;
 }
 
 function detailsOf(about: About, name: string): Details {
+  const group = about.storageGroup ?? about.group;
   return {
     ...(name === "" ? {} : { name }),
-    ...(about.group === "" ? {} : { group: about.group }),
+    ...(group === "" ? {} : { group }),
     kind: about.plural,
   };
 }
@@ -40,7 +44,22 @@ export function notFound(about: About, name: string): ApiError {
   return failure(404, "NotFound", `${qualified(about)} "${name}" not found`, detailsOf(about, name));
 }
 
-/** 404 of a path that no resource serves. */
+/** A failure that goes out as text: what upstream's HTTP layer refuses before its API machinery sees it. */
+export class PlainFailure extends ApiError {
+  readonly text: string;
+
+  constructor(code: number, reason: string, text: string) {
+    super({ kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", message: text.trim(), reason, code });
+    this.text = text;
+  }
+}
+
+/** 404 of a path of a group or version that is not served. */
+export function unservedPath(): ApiError {
+  return new PlainFailure(404, "NotFound", "404 page not found\n");
+}
+
+/** 404 of a path that no resource of a served version has. */
 export function unknownResource(): ApiError {
   return failure(404, "NotFound", "the server could not find the requested resource", {});
 }
@@ -128,16 +147,18 @@ const causeWords: Readonly<Record<string, string>> = {
 
 /** 422 `<Kind> "<name>" is invalid: …`. The causes' messages begin with their kind of failure (`Required value: …`). */
 export function invalid(
-  kind: { readonly group: string; readonly kind: string },
+  kind: { readonly group: string; readonly kind: string; readonly storageGroup?: string },
   name: string,
   causes: readonly StatusCause[],
 ): ApiError {
-  const label = kind.group === "" ? kind.kind : `${kind.kind}.${kind.group}`;
-  const texts = causes.map((cause) => `${cause.field}: ${withWord(cause)}`);
+  const group = kind.storageGroup ?? kind.group;
+  const label = group === "" ? kind.kind : `${kind.kind}.${group}`;
+  // What two checks found alike is said once, and listed twice.
+  const texts = [...new Set(causes.map((cause) => `${cause.field}: ${withWord(cause)}`))];
   const list = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
   const details: Details = {
     ...(name === "" ? {} : { name }),
-    ...(kind.group === "" ? {} : { group: kind.group }),
+    ...(group === "" ? {} : { group }),
     ...(kind.kind === "" ? {} : { kind: kind.kind }),
     causes: causes.map((cause) => ({ ...cause, message: withWord(cause) })),
   };

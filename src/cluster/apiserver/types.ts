@@ -131,6 +131,8 @@ export interface ResourceType extends Kind {
   readonly verbs: readonly Verb[];
   /** Subresources besides the object itself, with the kind that their bodies have. */
   readonly subresources: ReadonlyMap<string, SubresourceType>;
+  /** Group under whose keys objects are stored, and by which failures call them; absent: the resource's own. */
+  readonly storageGroup?: string;
   /** Version in which objects are stored; several served versions of one resource share keys. */
   readonly storageVersion: string;
   readonly custom: boolean;

@@ -71,12 +71,25 @@ function roles(): Wanted[] {
 }
 
 function priorityClasses(): Wanted[] {
-  const classes = { "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000 };
-  return Object.entries(classes).map(([name, value]) => ({
+  const classes = [
+    [
+      "system-cluster-critical",
+      2_000_000_000,
+      "must run in the cluster, but can be moved to another node if necessary",
+    ],
+    ["system-node-critical", 2_000_001_000, "must not be moved from their current node"],
+  ] as const;
+  return classes.map(([name, value, use]) => ({
     group: "scheduling.k8s.io",
     plural: "priorityclasses",
     namespace: "",
-    object: { apiVersion: "scheduling.k8s.io/v1", kind: "PriorityClass", metadata: { name }, value },
+    object: {
+      apiVersion: "scheduling.k8s.io/v1",
+      kind: "PriorityClass",
+      metadata: { name },
+      value,
+      description: `Used for system critical pods that ${use}.`,
+    },
   }));
 }
 

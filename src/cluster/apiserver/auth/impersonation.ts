@@ -1,4 +1,4 @@
-import { badRequest, internalError } from "../failures.js";
+import { badRequest, PlainFailure } from "../failures.js";
 import type { ApiRequest, Authorizer, UserInfo } from "../types.js";
 import { deniedBy } from "./attributes.js";
 import { anonymousUser, serviceAccountGroups } from "./authentication.js";
@@ -16,7 +16,7 @@ export function impersonate(request: ApiRequest, user: UserInfo, authorizer: Aut
   const extra = extrasOf(request);
   if (name === "") {
     if (groups.length === 0 && uid === "" && extra.size === 0) return user;
-    throw internalError("impersonation of groups, a uid or extra values needs a user (header Impersonate-User)");
+    throw withoutUser(request, { groups, uid, extra });
   }
   const count = groups.length + [...extra.values()].reduce((sum, values) => sum + values.length, 0);
   if (count > maxValues) throw badRequest(`too many impersonation values: ${count}, at most ${maxValues}`);
@@ -45,6 +45,23 @@ export function impersonate(request: ApiRequest, user: UserInfo, authorizer: Aut
     ...(uid === "" ? {} : { uid }),
     ...(extra.size === 0 ? {} : { extra: Object.fromEntries(extra) }),
   };
+}
+
+/** In upstream's words, which show the parts as references: kind, namespace, name, uid, version, resourceVersion, field. */
+function withoutUser(
+  request: ApiRequest,
+  asked: { readonly groups: readonly string[]; readonly uid: string; readonly extra: ReadonlyMap<string, string[]> },
+): PlainFailure {
+  const version = "authentication.k8s.io/v1";
+  const parts = [
+    ...asked.groups.map((group) => `{Group  ${group}    }`),
+    ...[...asked.extra].flatMap(([key, values]) => values.map((value) => `{UserExtra  ${value}  ${version}  ${key}}`)),
+    ...(asked.uid === "" ? [] : [`{UID  ${asked.uid}  ${version}  }`]),
+  ];
+  const query = request.query.toString();
+  const address = JSON.stringify(query === "" ? request.path : `${request.path}?${query}`);
+  const why = `requested [${parts.join(" ")}] without impersonating a user`;
+  return new PlainFailure(500, "InternalError", `Internal Server Error: ${address}: ${why}\n`);
 }
 
 function groupsAs(name: string, groups: readonly string[]): string[] {

@@ -70,8 +70,41 @@ const event = (reference: string, strict: boolean): Behaviour => ({
   ],
 });
 
-/** Events in both groups. */
+/** Fields by their names in the core group, where events are stored, and in events.k8s.io. */
+const names: readonly (readonly [string, string])[] = [
+  ["involvedObject", "regarding"],
+  ["message", "note"],
+  ["source", "deprecatedSource"],
+  ["firstTimestamp", "deprecatedFirstTimestamp"],
+  ["lastTimestamp", "deprecatedLastTimestamp"],
+  ["count", "deprecatedCount"],
+  ["reportingComponent", "reportingController"],
+];
+const newNames = new Map(names);
+const coreNames = new Map(names.map(([core, other]) => [other, core]));
+
+function renamed(object: JsonObject, apiVersion: string, to: ReadonlyMap<string, string>): JsonObject {
+  const result: JsonObject = {};
+  for (const [field, value] of Object.entries(object))
+    if (value !== undefined) result[to.get(field) ?? field] = field === "apiVersion" ? apiVersion : value;
+  return result;
+}
+
+function fromCore(stored: JsonObject): JsonObject {
+  const object = renamed(stored, "events.k8s.io/v1", newNames);
+  for (const field of ["reportingController", "reportingInstance"]) if (object[field] === "") delete object[field];
+  return object;
+}
+
+function toCore(object: JsonObject): JsonObject {
+  return { reportingComponent: "", reportingInstance: "", ...renamed(object, "v1", coreNames) };
+}
+
+/** Events in both groups: the same objects. */
 export const eventBehaviours: BehaviourTable = {
   "/Event": event("involvedObject", false),
-  "events.k8s.io/Event": event("regarding", true),
+  "events.k8s.io/Event": {
+    ...event("regarding", true),
+    conversions: { v1: { fromStorage: fromCore, toStorage: toCore } },
+  },
 };

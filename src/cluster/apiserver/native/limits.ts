@@ -13,6 +13,7 @@ const standardLimitTypes = ["Container", "PersistentVolumeClaim", "Pod"];
 
 const limitRange: Behaviour = {
   columns: [],
+  ownRequired: ["spec.limits.type"],
   defaults(object) {
     for (const limit of asObjects(at(object, "spec", "limits")))
       if (limit["type"] === "Container") completeLimit(limit);
@@ -22,7 +23,7 @@ const limitRange: Behaviour = {
     for (const [index, limit] of asObjects(at(object, "spec", "limits")).entries()) {
       const path = `spec.limits[${index}]`;
       const type = asString(limit["type"]);
-      for (const fault of type === "" ? [] : qualifiedNameFaults(type)) faults.invalid(`${path}.type`, type, fault);
+      for (const fault of qualifiedNameFaults(type)) faults.invalid(`${path}.type`, type, fault);
       if (type !== "" && !type.includes("/") && !standardLimitTypes.includes(type))
         faults.invalid(`${path}.type`, type, "must be a standard limit type or fully qualified");
       if (seen.has(type)) faults.duplicate(`${path}.type`, type);
@@ -120,7 +121,18 @@ const contraries = [
   ["Terminating", "NotTerminating"],
 ] as const;
 
+const quotaScopes = new Set([
+  "BestEffort",
+  "CrossNamespacePodAffinity",
+  "NotBestEffort",
+  "NotTerminating",
+  "PriorityClass",
+  "Terminating",
+  "VolumeAttributesClass",
+]);
+
 const resourceQuota: Behaviour = {
+  ownChecks: ["spec.scopes"],
   columns: [
     column("Request", (object) => quotaWords(object, (name) => !name.startsWith("limits."))),
     column("Limit", (object) => quotaWords(object, (name) => name.startsWith("limits."))),
@@ -131,9 +143,11 @@ const resourceQuota: Behaviour = {
     const given = at(object, "spec", "scopes");
     const scopes = Array.isArray(given) ? given.map(asString) : [];
     const blame = (detail: string) => faults.invalid("spec.scopes", given, detail);
-    for (const scope of scopes)
+    for (const scope of scopes) {
+      if (!quotaScopes.has(scope)) blame("unsupported scope");
       for (const name of Object.keys(hard))
         if (!scopeCovers(scope, name)) blame("unsupported scope applied to resource");
+    }
     if (contraries.some((pair) => pair.every((scope) => scopes.includes(scope)))) blame("conflicting scopes");
   },
   validateUpdate(object, old, faults) {

@@ -101,9 +101,15 @@ function validatePorts(ports: readonly JsonObject[], faults: Faults): void {
     names.add(name);
     validatePort(port, path, faults);
     const identity = `${asString(port["protocol"])}/${String(asNumber(port["port"]))}`;
-    if (numbers.has(identity)) faults.duplicate(path, { name, protocol: port["protocol"], port: port["port"] });
+    if (numbers.has(identity)) faults.duplicate(path, identityOf(port));
     numbers.add(identity);
   }
+}
+
+/** The part of a port that must be its own, as upstream shows it: its own struct with the rest left empty. */
+function identityOf(port: JsonObject): JsonObject {
+  const { protocol = "", port: Port = 0 } = port;
+  return { Name: "", Protocol: protocol, AppProtocol: null, Port, TargetPort: 0, NodePort: 0 };
 }
 
 function validatePort(port: JsonObject, path: string, faults: Faults): void {
@@ -179,8 +185,11 @@ const service: Behaviour = {
 
 function validateEndpointAddress(value: Json | undefined, path: string, faults: Faults): void {
   const ip = asString(value);
-  if (isIP(ip) === 0) faults.invalid(path, ip, ipWords);
-  else if (isLoopback(ip)) faults.invalid(path, ip, loopbackWords);
+  if (isIP(ip) === 0) {
+    // As upstream: once as an address, once as an address of an endpoint.
+    faults.invalid(path, ip, ipWords);
+    faults.invalid(path, ip, "must be a valid IP address");
+  } else if (isLoopback(ip)) faults.invalid(path, ip, loopbackWords);
 }
 
 const endpoints: Behaviour = {

@@ -159,11 +159,18 @@ export class CustomType implements ResourceType {
     return this.decode({ ...cloneObject(object), apiVersion }).object;
   }
 
-  /** What the stored version defaults is filled in, so that its readers find it. */
+  /** What the stored version does not know is pruned, what it defaults is filled in, so that its readers find it. */
   toStorage(object: JsonObject): JsonObject {
     const apiVersion = `${this.group}/${this.storageVersion}`;
     if (object["apiVersion"] === apiVersion) return object;
-    const converted = { ...cloneObject(object), apiVersion };
+    const { apiVersion: _, kind: __, metadata, ...body } = cloneObject(object);
+    prune(this.definition.storageSchema, body, "", { metadata: metadataSchema() });
+    const converted: JsonObject = {
+      apiVersion,
+      kind: this.kind,
+      ...(metadata === undefined ? {} : { metadata }),
+      ...body,
+    };
     applyDefaults(this.definition.storageSchema, converted);
     return converted;
   }

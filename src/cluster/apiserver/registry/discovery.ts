@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import { unknownResource } from "../failures.js";
@@ -124,8 +125,8 @@ function resourceJson(type: ResourceType): JsonObject {
 }
 
 function storageHash(type: ResourceType): string {
-  const digest = hashOf(new TextEncoder().encode(`${type.group}/${type.storageVersion}/${type.kind}`));
-  return Buffer.from(digest.slice(0, 16), "hex").toString("base64");
+  const stored = `${type.storageGroup ?? type.group}/${type.storageVersion}/${type.kind}`;
+  return createHash("sha256").update(stored).digest().subarray(0, 8).toString("base64");
 }
 
 function isOther(type: ResourceType, sub: SubresourceType): boolean {

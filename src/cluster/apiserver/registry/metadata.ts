@@ -70,8 +70,12 @@ function validateOwners(owners: Json, faults: Faults): void {
     );
 }
 
-/** Checks what may not change in metadata. */
+/** Checks what may not change in metadata: once for all kinds and once for the kind, so that every fault is listed twice, as upstream. */
 export function validateMetadataUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
+  for (let round = 0; round < 2; round += 1) checkUnchanged(object, old, faults);
+}
+
+function checkUnchanged(object: JsonObject, old: JsonObject, faults: Faults): void {
   const metadata = asObject(object["metadata"]);
   const oldMetadata = asObject(old["metadata"]);
   for (const field of ["name", "namespace", "uid", "creationTimestamp"])

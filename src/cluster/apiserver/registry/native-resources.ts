@@ -54,6 +54,9 @@ export function definitionNames(): ReadonlyMap<string, string> {
 /** Versions in which resources with several served versions are kept. */
 const storageVersions: Readonly<Record<string, string>> = { "autoscaling/horizontalpodautoscalers": "v2" };
 
+/** Resources that are another group's too: one object, seen from both. */
+const storageGroups: Readonly<Record<string, string>> = { "events.k8s.io/events": "" };
+
 function readResources(apiVersion: string, list: Json | undefined): NativeResource[] {
   const { group, version } = parseApiVersion(apiVersion);
   const entries = asObjects(asObject(list)["resources"]);
@@ -61,7 +64,9 @@ function readResources(apiVersion: string, list: Json | undefined): NativeResour
     .filter((entry) => !asString(entry["name"]).includes("/"))
     .map((entry) => {
       const plural = asString(entry["name"]);
+      const storageGroup = storageGroups[`${group}/${plural}`];
       return {
+        ...(storageGroup === undefined ? {} : { storageGroup }),
         group,
         version,
         plural,

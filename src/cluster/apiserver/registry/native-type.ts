@@ -36,6 +36,8 @@ export interface NativeResource {
   readonly categories: readonly string[];
   readonly verbs: readonly Verb[];
   readonly subresources: ReadonlyMap<string, SubresourceType>;
+  /** Where the resource is a second face of another group's. */
+  readonly storageGroup?: string;
   readonly storageVersion: string;
 }
 
@@ -52,6 +54,7 @@ export class NativeType implements ResourceType {
   readonly categories: readonly string[];
   readonly verbs: readonly Verb[];
   readonly subresources: ReadonlyMap<string, SubresourceType>;
+  readonly storageGroup?: string;
   readonly storageVersion: string;
   readonly custom = false;
   readonly selectableFieldNames: readonly string[];
@@ -78,6 +81,7 @@ export class NativeType implements ResourceType {
     this.categories = resource.categories;
     this.verbs = resource.verbs;
     this.subresources = resource.subresources;
+    if (resource.storageGroup !== undefined) this.storageGroup = resource.storageGroup;
     this.storageVersion = resource.storageVersion;
     this.shape = shape;
     this.#behaviour = behaviour;
@@ -152,8 +156,7 @@ export class NativeType implements ResourceType {
   validateCreate(object: JsonObject, context: WriteContext): StatusCause[] {
     const faults = new Faults();
     this.#validate(object, faults);
-    for (const warning of faults.warnings) context.warn?.(warning);
-    return faults.causes;
+    return told(faults, context);
   }
 
   validateUpdate(object: JsonObject, old: JsonObject, context: WriteContext): StatusCause[] {
@@ -161,8 +164,7 @@ export class NativeType implements ResourceType {
     validateMetadataUpdate(object, old, faults);
     this.#behaviour.validateUpdate?.(object, old, faults, context);
     this.#validate(object, faults);
-    for (const warning of faults.warnings) context.warn?.(warning);
-    return faults.causes;
+    return told(faults, context);
   }
 
   #validate(object: JsonObject, faults: Faults): void {
@@ -196,6 +198,12 @@ export class NativeType implements ResourceType {
   cells(object: JsonObject, now: number): (string | number | boolean | null)[] {
     return this.#cells(object, now);
   }
+}
+
+/** Only an object that is accepted is worth a warning. */
+function told({ causes, warnings }: Faults, context: WriteContext): StatusCause[] {
+  if (causes.length === 0) for (const warning of warnings) context.warn?.(warning);
+  return causes;
 }
 
 function setOrDelete(object: JsonObject, field: string, from: JsonObject): void {

@@ -1,6 +1,6 @@
 import type { Json } from "../../../kernel/kinds/object.js";
 import type { Schema } from "../../../kernel/schema/index.js";
-import { isNullTime, keepsZero } from "./zero-values.js";
+import { isNullList, isNullTime, keepsZero } from "./zero-values.js";
 
 /** What a value of a schema is, resolved: references followed, wrappers taken off. Decoding, merging and printing walk these. */
 export interface Shape {
@@ -142,12 +142,25 @@ export class ShapeBuilder {
       name,
       shape,
       required,
-      ...defaultOf(property, this.#native && isNullTime(owner, name)),
-      dropsZero: this.#native && !required && property.default === undefined && !keepsZero(owner, name, shape.type),
+      ...defaultOf(property, this.#native && (isNullTime(owner, name) || isNullList(owner, name))),
+      dropsZero: this.#native && dropsZero({ ...input, type: shape.type }),
       mergeKey: property["x-kubernetes-patch-merge-key"] ?? "",
       patchStrategies: property["x-kubernetes-patch-strategy"]?.split(",") ?? [],
     };
   }
+}
+
+/** Whether a zero or empty value of a native field is as none. */
+function dropsZero(field: {
+  name: string;
+  property: Schema;
+  owner: string;
+  required: boolean;
+  type: ShapeType;
+}): boolean {
+  const { name, property, owner, required, type } = field;
+  if (isNullList(owner, name)) return true;
+  return !required && property.default === undefined && !keepsZero(owner, name, type);
 }
 
 function defaultOf(property: Schema, isNull: boolean): { default?: Json } {

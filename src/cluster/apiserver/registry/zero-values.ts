@@ -58,6 +58,14 @@ const eventTimes = new Set([
   "deprecatedLastTimestamp",
 ]);
 
+/** Optional lists that are written even when nothing is in them, and then as null. */
+const nullLists = new Set(["ClusterRole.rules", "Role.rules", "EndpointSlice.endpoints", "EndpointSlice.ports"]);
+
+/** Whether an empty list is written as null. */
+export function isNullList(owner: string, field: string): boolean {
+  return nullLists.has(`${owner}.${field}`);
+}
+
 /** Times that are no pointers are written as null when they are not set. */
 export function isNullTime(owner: string, field: string): boolean {
   return (

@@ -1,7 +1,7 @@
 import type { Logger } from "../../../kernel/log/index.js";
 import type { Auth } from "../auth/index.js";
 import { deniedBy } from "../auth/index.js";
-import { badRequest, methodNotAllowed, tooLarge, unknownResource } from "../failures.js";
+import { badRequest, methodNotAllowed, tooLarge, unknownResource, unservedPath } from "../failures.js";
 import type { FrameCache } from "../render/frames.js";
 import { withJsonBody } from "../request/body.js";
 import { parseRequestInfo } from "../request/info.js";
@@ -147,7 +147,7 @@ class RequestLine implements Line {
 
   #typeOf(info: RequestInfo): ResourceType {
     const type = this.#parts.registry.find(info.group, info.version, info.resource);
-    if (type === undefined) throw unknownResource();
+    if (type === undefined) throw this.#isNativeVersion(info) ? unknownResource() : unservedPath();
     const isInNamespace = info.namespace !== "" && info.resource !== "namespaces";
     if (isInNamespace && !type.namespaced) throw unknownResource();
     const needsNamespace = info.name !== "" && info.verb !== "list" && info.verb !== "watch";
@@ -157,6 +157,11 @@ class RequestLine implements Line {
       throw unknownResource();
     }
     return type;
+  }
+
+  /** Groups of definitions have no routes of their own: what is not there is nobody's path. */
+  #isNativeVersion({ group, version }: RequestInfo): boolean {
+    return this.#parts.registry.all().some((type) => !type.custom && type.group === group && type.version === version);
   }
 
   #handlerOf(info: RequestInfo): SubresourceHandler | undefined {

@@ -2,7 +2,7 @@ import { gzip } from "node:zlib";
 import { ApiError, messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/index.js";
-import { badRequest, failure, internalError } from "../failures.js";
+import { badRequest, failure, internalError, PlainFailure } from "../failures.js";
 import { formOf, partialMetadata, tableOf } from "../render/forms.js";
 import { type Accepted, toYaml } from "../request/negotiate.js";
 import { encodeJson } from "../store/index.js";
@@ -62,6 +62,7 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
 
 /** Whatever was thrown, as a Status. What is no `ApiError` is a fault of the server's own and is logged. */
 export function failureResponse(error: unknown, log: Logger, request: ApiRequest): ApiResponse {
+  if (error instanceof PlainFailure) return textResponse(error.httpCode, error.text);
   const known = asApiError(error);
   if (!(error instanceof ApiError) && known.httpCode >= 500) {
     log.error("request failed", { method: request.method, path: request.path, err: error });

@@ -1,15 +1,20 @@
+/** A resource as keys name it: resources that are served in two groups share the keys of one. */
+interface KeyedKind {
+  readonly group: string;
+  readonly plural: string;
+  /** Absent: `group`. */
+  readonly storageGroup?: string;
+}
+
 /** `/<group>/<plural>/<namespace>/<name>`; the namespace of cluster-scoped objects is empty. */
-export function objectKey(
-  kind: { readonly group: string; readonly plural: string },
-  namespace: string,
-  name: string,
-): string {
-  return `/${kind.group}/${kind.plural}/${namespace}/${name}`;
+export function objectKey(kind: KeyedKind, namespace: string, name: string): string {
+  return `/${kind.storageGroup ?? kind.group}/${kind.plural}/${namespace}/${name}`;
 }
 
 /** Prefix of all objects of a resource, or of those in one namespace. */
-export function listPrefix(kind: { readonly group: string; readonly plural: string }, namespace: string): string {
-  return namespace === "" ? `/${kind.group}/${kind.plural}/` : `/${kind.group}/${kind.plural}/${namespace}/`;
+export function listPrefix(kind: KeyedKind, namespace: string): string {
+  const resource = `/${kind.storageGroup ?? kind.group}/${kind.plural}/`;
+  return namespace === "" ? resource : `${resource}${namespace}/`;
 }
 
 /** The parts of a key. */

@@ -50,6 +50,10 @@ async function createOnce(
   const now = timestamp(machinery.clock);
   placeInNamespace(object, namespaceOf(call));
   const name = nameObject(machinery, object);
+  if (options.track) {
+    // Before admission: what it changes is not the client's.
+    type.merge.trackUpdate(object, undefined, { manager: options.manager, subresource: call.info.subresource, now });
+  }
   const admission = admissionRequest(call, { operation: "CREATE", object, dryRun: options.dryRun, name });
   await mutate(machinery, admission);
   const metadata = metadataOf(object);
@@ -62,9 +66,6 @@ async function createOnce(
   type.prepareForCreate(object, context);
   const causes = await type.validateCreate(object, context);
   if (causes.length > 0) throw invalid(type, name, causes);
-  if (options.track) {
-    type.merge.trackUpdate(object, undefined, { manager: options.manager, subresource: call.info.subresource, now });
-  }
   await validate(machinery, admission);
   return store(machinery, call, object, options);
 }

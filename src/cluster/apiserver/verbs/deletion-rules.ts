@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { objectAt, stringAt } from "../fields.js";
+import { metadataOf, objectAt, stringAt } from "../fields.js";
 import type { DeletionRules, ResourceType } from "../types.js";
 
 const none: DeletionRules = {};
@@ -27,6 +27,7 @@ const namespaces: DeletionRules = {
   },
   begin(object) {
     object["status"] = { ...objectAt(object, "status"), phase: "Terminating" };
+    delete metadataOf(object)["deletionGracePeriodSeconds"];
   },
 };
 

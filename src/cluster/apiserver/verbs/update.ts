@@ -63,13 +63,14 @@ export async function updateObject(
   const warn = (message: string): void => void call.warnings.push(message);
   const context = { now, user: call.user, subresource: call.info.subresource, warn };
   const admission = admissionRequest(call, { operation: "UPDATE", object, old, dryRun: options.dryRun });
+  const by = { manager: options.manager, subresource: call.info.subresource, now };
+  // A write of the object itself is tracked before admission, whose changes are not the client's; a subresource writes what its kind leaves of it.
+  if (options.track && by.subresource === "") type.merge.trackUpdate(object, old, by);
   await mutate(machinery, admission);
   type.prepareForUpdate(object, old, context);
   const causes = await type.validateUpdate(object, old, context);
   if (causes.length > 0) throw invalid(type, call.info.name, causes);
-  if (options.track) {
-    type.merge.trackUpdate(object, old, { manager: options.manager, subresource: call.info.subresource, now });
-  }
+  if (options.track && by.subresource !== "") type.merge.trackUpdate(object, old, by);
   await validate(machinery, admission);
   if (isUnchanged(object, old)) return outcomeOf(type, 200, current);
   return storeChange(machinery, call, { object, current }, options);

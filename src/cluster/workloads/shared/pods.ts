@@ -86,12 +86,12 @@ export interface PodExtras {
   readonly spec?: Partial<PodSpec>;
 }
 
-/** A pod of a template, managed by `owner`. Exactly one of name and generateName is expected. */
+/** A pod of a template, managed by `owner`. A name goes before generateName, which then only says where the name comes from. */
 export function podFromTemplate(template: PodTemplateSpec, owner: KubeObject, extras: PodExtras) {
   const naming =
     extras.name === undefined
       ? { generateName: extras.generateName ?? `${owner.metadata.name}-` }
-      : { name: extras.name };
+      : { name: extras.name, ...(extras.generateName === undefined ? {} : { generateName: extras.generateName }) };
   const finalizers = [...(template.metadata?.finalizers ?? []), ...(extras.finalizers ?? [])];
   return {
     apiVersion: "v1",

@@ -56,6 +56,7 @@ export function podFor(
   const volumes = [...(template.spec?.volumes ?? []).filter((volume) => !replaced.has(volume.name)), ...claims];
   return podFromTemplate(template, set, {
     name,
+    generateName: `${set.metadata.name}-`,
     labels: {
       "statefulset.kubernetes.io/pod-name": name,
       "apps.kubernetes.io/pod-index": String(ordinal),
