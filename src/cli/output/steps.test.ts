@@ -87,7 +87,7 @@ test("steps side by side keep their lines; those that are over are left alone by
 
   const both = Promise.all([step("slow", 3000), step("quick", 1000)]);
   await clock.advance(1500);
-  expect(screen(terminal)).toEqual([expect.stringMatching(/^. slow {4}1\.5 s$/), "✔ quick  done  1.0 s"]);
+  expect(screen(terminal)).toEqual([expect.stringMatching(/^. slow {2}1\.5 s$/), "✔ quick  done  1.0 s"]);
   await clock.advance(1500);
   await both;
   const last = step("last", 500);
@@ -112,4 +112,15 @@ test("a long detail is cut to the terminal's width, its lines joined", async () 
 
 test("times are short", () => {
   expect([0, 449, 9_949, 12_400, 75_000].map(seconds)).toEqual(["0.0 s", "0.4 s", "9.9 s", "12 s", "75 s"]);
+});
+
+test("no line is longer than the terminal is wide, be its title longer", async () => {
+  const terminal = testTerminal({ live: true });
+  const title = "start tracking and the artifact store and everything else that there is";
+
+  await new StepList(terminal, virtualClock()).run(title, async () => ({ summary: "https://x", value: undefined }));
+
+  const [line = ""] = screen(terminal);
+  expect(line.length).toBeLessThan(terminal.columns);
+  expect(line).toMatch(/^✔ start tracking .*… {2}0\.0 s$/);
 });

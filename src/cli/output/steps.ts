@@ -136,11 +136,16 @@ export class StepList {
         : line.state === "failed"
           ? paint.red("✖")
           : paint.cyan(frames[this.#frame % frames.length] ?? "…");
-    const room = this.#terminal.columns - line.title.length - time.length - 8;
-    const flat = line.detail.replaceAll("\n", " ");
-    const detail = flat.length > room ? `${flat.slice(0, Math.max(0, room - 1))}…` : flat;
-    return `${mark} ${line.title}  ${paint.dim(detail)}  ${paint.dim(time)}`;
+    // A line that wraps could not be painted over: mark, two gaps and the last column are kept free.
+    const title = cut(line.title, this.#terminal.columns - time.length - 5);
+    const detail = cut(line.detail.replaceAll("\n", " "), this.#terminal.columns - title.length - time.length - 7);
+    return `${mark} ${title}  ${detail === "" ? "" : `${paint.dim(detail)}  `}${paint.dim(time)}`;
   }
+}
+
+/** The text in so much room; nothing where that is too little to say anything. */
+function cut(text: string, room: number): string {
+  return text.length <= room ? text : room < 4 ? "" : `${text.slice(0, room - 1)}…`;
 }
 
 /** `0.4 s`, `12 s`. */

@@ -30,7 +30,9 @@ export function processTerminal(): Terminal {
       return Buffer.concat(chunks).toString("utf8");
     },
     live: process.stderr.isTTY === true && process.env["CI"] === undefined,
-    columns: process.stderr.columns ?? 100,
+    get columns() {
+      return process.stderr.columns ?? 100;
+    },
     env: process.env,
   };
 }
