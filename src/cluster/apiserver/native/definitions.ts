@@ -205,6 +205,7 @@ function validateSelectable(version: JsonObject, path: string, faults: Faults): 
 
 const definition: Behaviour = {
   generation: true,
+  ownChecks: ["spec.versions.schema.openAPIV3Schema"],
   ownRequired: ["name", "type", "jsonPath"].map((field) => `spec.versions.additionalPrinterColumns.${field}`),
   defaults: defaultDefinition,
   initialStatus(object) {

@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneJson, compilePattern, isObject, prune, validateSchema } from "../../../kernel/schema/index.js";
+import { checkRules } from "../cel/index.js";
 import type { Faults } from "../registry/faults.js";
 import { asList, asObject, asObjects, asString, isEmpty } from "../registry/read.js";
 import { schemaOf } from "../registry/schema-json.unsafe.js";
@@ -44,7 +45,9 @@ export function validateStructure(schema: JsonObject, path: string, faults: Faul
       `${path}.properties[metadata]`,
       "must not specify anything other than name and generateName, but metadata is implicitly specified",
     );
+  const before = faults.causes.length;
   validateNode(schema, path, { faults, root: true });
+  if (faults.causes.length === before) faults.causes.push(...checkRules(schema, path));
 }
 
 interface Context {
@@ -92,10 +95,6 @@ const formats = new Set(
 function warnOf(schema: JsonObject, faults: Faults): void {
   const format = asString(schema["format"]);
   if (format !== "" && !formats.has(format)) faults.warn(`unrecognized format ${JSON.stringify(format)}`);
-  if (asList(schema["x-kubernetes-validations"]).length > 0)
-    faults.warn(
-      "x-kubernetes-validations are kept but not evaluated by this server: objects are checked by the schema alone",
-    );
 }
 
 function validateType(schema: JsonObject, path: string, { faults, root }: Context): void {

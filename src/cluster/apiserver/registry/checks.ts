@@ -55,8 +55,10 @@ function checkValue(shape: Shape, value: Json, path: string, checking: Checking)
     const { items } = shape;
     if (items === undefined || !hasChecks(items)) return;
     for (const [index, item] of value.entries()) checkValue(items, item, `${path}[${index}]`, checking);
-  } else if (isObject(value)) checkObject(shape, value, path, checking);
-  else if (typeof value === "string" && value !== "" && shape.enum !== undefined)
+  } else if (isObject(value)) {
+    if (checking.skipped.size === 0 || !checking.skipped.has(withoutIndexes(path)))
+      checkObject(shape, value, path, checking);
+  } else if (typeof value === "string" && value !== "" && shape.enum !== undefined)
     checkEnum(shape.enum, value, path, checking);
 }
 

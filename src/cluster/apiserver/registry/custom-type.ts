@@ -1,7 +1,15 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
-import { applyDefaults, cloneObject, equalJson, prune, validateSchema } from "../../../kernel/schema/index.js";
+import {
+  applyDefaults,
+  cloneObject,
+  equalJson,
+  prune,
+  toJsonObject,
+  validateSchema,
+} from "../../../kernel/schema/index.js";
+import { type RuleSet, ruleSet } from "../cel/index.js";
 import { createMerge } from "../merge/index.js";
 import type { Decoded, MergeSchema, ResourceType, SubresourceType, TableColumn, Verb, WriteContext } from "../types.js";
 import { ageOf } from "./ages.js";
@@ -50,6 +58,7 @@ export class CustomType implements ResourceType {
   readonly scale?: ScalePaths;
   readonly deprecation?: string;
   readonly definition: CustomVersion;
+  readonly #rules: RuleSet | undefined;
   readonly #selectable: readonly { name: string; path: JsonPath }[];
   readonly #cells: readonly ((object: JsonObject, now: number) => string | number | boolean | null)[];
 
@@ -67,6 +76,7 @@ export class CustomType implements ResourceType {
     this.storageVersion = definition.storageVersion;
     if (definition.scale !== undefined) this.scale = definition.scale;
     if (definition.deprecation !== undefined) this.deprecation = definition.deprecation;
+    this.#rules = ruleSet(toJsonObject(definition.schema));
     this.subresources = subresourcesOf(definition);
     this.#selectable = definition.selectableFields.flatMap((text) => {
       const path = JsonPath.parse(text);
@@ -142,14 +152,21 @@ export class CustomType implements ResourceType {
   validateCreate(object: JsonObject): StatusCause[] {
     const faults = new Faults();
     validateMetadata(object, subdomainFaults, faults);
-    return [...faults.causes, ...validateSchema(this.definition.schema, body(object))];
+    return this.#withRules([...faults.causes, ...validateSchema(this.definition.schema, body(object))], object);
   }
 
   validateUpdate(object: JsonObject, old: JsonObject): StatusCause[] {
     const faults = new Faults();
     validateMetadataUpdate(object, old, faults);
     validateMetadata(object, subdomainFaults, faults);
-    return [...faults.causes, ...ratchet(validateSchema(this.definition.schema, body(object)), object, old)];
+    const bySchema = ratchet(validateSchema(this.definition.schema, body(object)), object, old);
+    return this.#withRules([...faults.causes, ...bySchema], object, old);
+  }
+
+  /** Rules are run on what has the right types and sizes. */
+  #withRules(causes: StatusCause[], object: JsonObject, old?: JsonObject): StatusCause[] {
+    if (this.#rules === undefined || causes.some(({ reason }) => blocking.has(reason))) return causes;
+    return [...causes, ...this.#rules.validate(object, old)];
   }
 
   /** Conversion strategy None: only apiVersion changes, and what this version does not know is pruned. */
@@ -190,6 +207,14 @@ export class CustomType implements ResourceType {
     return [asString(asObject(object["metadata"])["name"]), ...this.#cells.map((cell) => cell(object, now))];
   }
 }
+
+const blocking = new Set([
+  "FieldValueRequired",
+  "FieldValueTypeInvalid",
+  "FieldValueTooLong",
+  "FieldValueTooMany",
+  "FieldValueNotSupported",
+]);
 
 function body(object: JsonObject): JsonObject {
   const { apiVersion: _, kind: __, metadata: ___, ...rest } = object;

@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { equalJson, isObject } from "../../../kernel/schema/index.js";
+import { equalJson } from "../../../kernel/schema/index.js";
 import { asList, asObject, asObjects, asString, ensureObject } from "./read.js";
 
 /** Which of a definition's names are free, and why the others are not. */
@@ -104,32 +104,7 @@ export function establish(object: JsonObject, accepted: AcceptedNames, now: stri
       reason: "NotAccepted",
       message: "not all names are accepted",
     });
-  noteRules(object, status, now);
   storeVersions(object, status);
-}
-
-const rulesCondition = "ValidationRulesEnforced";
-
-/** Rules in CEL are kept and not run: whoever wrote them is told. */
-function noteRules(object: JsonObject, status: JsonObject, now: string): void {
-  if (hasRules(asObject(object["spec"])["versions"]))
-    setCondition(status, now, {
-      type: rulesCondition,
-      status: "False",
-      reason: "NotSupported",
-      message:
-        "x-kubernetes-validations are kept in the definition, but this server does not evaluate CEL: objects are checked by the schema alone",
-    });
-  else if (asObjects(status["conditions"]).some((one) => one["type"] === rulesCondition))
-    status["conditions"] = asObjects(status["conditions"]).filter((one) => one["type"] !== rulesCondition);
-}
-
-function hasRules(value: Json | undefined): boolean {
-  if (Array.isArray(value)) return value.some(hasRules);
-  if (!isObject(value)) return false;
-  return Object.entries(value).some(([key, member]) =>
-    key === "x-kubernetes-validations" ? asList(member).length > 0 : hasRules(member),
-  );
 }
 
 /** Versions in which objects may be stored; the storage version is always one. */
