@@ -105,25 +105,25 @@ describe("pods that cannot run", () => {
         text = (await onFleet("describe", `pod/${pod}`, "-n", "faults", "--context", "edge")).stdout;
         return parts.every((part) => part.test(text)) ? text : undefined;
       },
-      { seen: () => text },
+      { boundMs: 40_000, seen: () => text },
     );
   };
 
   test("one that crashes says CrashLoopBackOff, its exit code and its last words", async () => {
-    await described("crash", /CrashLoopBackOff/, /ExitCode: 7/, /cannot open the settings/, /BackOff .*restarting/);
-  });
+    await described("crash", /CrashLoopBackOff/, /exitCode: 7/, /cannot open the settings/, /BackOff .*restarting/);
+  }, 60_000);
 
   test("one that never becomes ready says what its probe was answered", async () => {
-    await described("never-ready", /Unhealthy .*:8099/, /Ready +False +ContainersNotReady/, /Running:/);
-  });
+    await described("never-ready", /Unhealthy .*:8099/, /Ready +False +ContainersNotReady/, /running:/);
+  }, 60_000);
 
   test("one with an unknown image says how to add it", async () => {
     await described("no-image", /ErrImagePull/, /registry\.example\/absent:1" is not in .*catalogue/, /images\.yaml/);
-  });
+  }, 60_000);
 
   test("one that fits no node names the resource", async () => {
     await described("too-large", /Unschedulable/, /FailedScheduling .*Insufficient memory/);
-  });
+  }, 60_000);
 });
 
 describe("a model file that is no ONNX", () => {
@@ -256,8 +256,7 @@ describe("hostile requests", () => {
       "model server": [413, 400, 400, 400],
       "API server": [413, 400, 400, 400],
       northbound: [413, 400, 400, 400],
-      // The store reads only a little of what it refused; its clients ask by `Expect: 100-continue` before they send much.
-      S3: [expect.toBeOneOf([403, "EPIPE", "ECONNRESET"]), 403, 403, 403],
+      S3: [403, 403, 403, 403],
     });
     for (const [pid, mib] of before) {
       expect(residentMiB(pid), `process ${pid}`).toBeGreaterThan(0);

@@ -30,10 +30,10 @@ export async function* boundedBody(
   if (!request.complete) throw new Refusal("BAD_REQUEST", "the request body was broken off");
 }
 
-/** Reads what a client still sends after a refusal, so that it gets to see the answer; gives up beyond 1 MiB. */
+/** Reads what a client still sends after a refusal, so that it gets to see the answer; gives up beyond 256 MiB. */
 export function drain(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
-  let left = 1024 * 1024;
+  let left = 256 * 1024 * 1024;
   request.on("data", (chunk: Buffer) => {
     left -= chunk.byteLength;
     if (left < 0) request.destroy();

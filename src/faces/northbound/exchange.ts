@@ -256,6 +256,6 @@ async function refuse(response: ServerResponse, refusal: Refusal): Promise<void>
   for (const [name, value] of Object.entries(refusal.headers)) response.setHeader(name, value);
   response.setHeader("content-type", "application/json");
   response.setHeader("x-content-type-options", "nosniff");
-  if (response.req.complete === false) response.setHeader("connection", "close");
+  // No `connection: close` while the client still sends: that would reset the connection, and the refusal be lost. The rest is drained.
   await end(response, JSON.stringify({ error_code: refusal.code, message: refusal.message }));
 }

@@ -141,7 +141,7 @@ async function refuse(
     return;
   }
   response.setHeader("content-type", "application/xml");
-  if (!request.complete) response.setHeader("connection", "close");
+  // No `connection: close` while the client still sends: that would reset the connection, and the refusal be lost. The rest is drained.
   const body = xmlDocument(
     "Error",
     { Code: shown.code, Message: shown.message, Resource: rawPath, RequestId: id },
@@ -157,10 +157,10 @@ function end(response: ServerResponse, body: string): Promise<void> {
   });
 }
 
-/** Reads what a client still sends after a refusal, so that it sees the answer; gives up beyond 1 MiB. */
+/** Reads what a client still sends after a refusal, so that it sees the answer; gives up beyond 256 MiB. */
 function drain(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
-  let left = 1024 * 1024;
+  let left = 256 * 1024 * 1024;
   request.on("error", () => {});
   request.on("data", (chunk: Buffer) => {
     left -= chunk.byteLength;
