@@ -189,6 +189,28 @@ test("drift in a member is repaired; fields that the member owns stay", async ()
   expect(object.metadata.labels).toMatchObject({ own: "yes", [KARMADA.managed]: "true" });
 });
 
+test("what stands in a member is still reported when a change of it is refused there", async () => {
+  const fleet = await begin("cloud");
+  const workloads = (manifest: ReturnType<typeof service>) => ({ workloads: [{ clusters: ["cloud"], manifests: [manifest] }] });
+  await fleet.createHyper("digits", workloads(service(2)));
+  await eventually(() => fleet.getHyper("digits"), isSettled, "applied");
+  const { services } = member(fleet, "cloud");
+  const status = { address: { url: "http://digits.demo.cloud" }, conditions: [{ type: "Ready", status: "True" }] };
+  await services.updateStatus({ ...(await services.get("digits", inDemo)), status }, inDemo);
+
+  const refused = { ...service(3), metadata: { name: "digits", namespace: "demo", labels: { bad: "no label" } } };
+  const hypers = fleet.hub.client.resource((await import("./kinds.js")).HyperMLServiceKind);
+  await hypers.update({ ...(await fleet.getHyper("digits")), spec: workloads(refused) }, inDemo);
+  const failed = await eventually(
+    () => fleet.getHyper("digits"),
+    (object) => fullyApplied(object)?.reason === "FullyAppliedFailed",
+    "the change is refused",
+  );
+
+  expect(failed.status?.aggregatedStatus?.[0]).toMatchObject({ applied: false, reason: "AppliedFailed", status });
+  expect(findCondition(failed.status?.conditions, "Ready")).toMatchObject({ status: "False", reason: "NotReady" });
+});
+
 test("an object that is not ours is left alone and named as the cause; taking it over is a choice", async () => {
   const fleet = await begin("cloud", "edge");
   const { services, namespaces } = member(fleet, "cloud");

@@ -140,7 +140,11 @@ export class WorkExecutor {
     await this.#report(
       held,
       { type: "Applied", status: "False", reason: "AppliedFailed", message },
-      { statuses, nextRetryTime: timeOf(context.clock.now() + nextMs) },
+      {
+        // Of a member that does not answer, the last that was heard stays.
+        ...(failed.every((outcome) => outcome.isUnreachable) ? {} : { statuses }),
+        nextRetryTime: timeOf(context.clock.now() + nextMs),
+      },
     );
   }
 
@@ -161,6 +165,8 @@ export class WorkExecutor {
   async #deliverOne(work: Work, manifest: JsonObject): Promise<Outcome> {
     const { cluster, member, follow } = this.#options;
     const none = { target: undefined, object: undefined };
+    // What stands in the member goes on standing when a change of it is refused, and is still reported.
+    let standing: Pick<Outcome, "target" | "object"> = none;
     if (member === undefined)
       return { ...none, error: `cluster(${cluster}) not ready: it is not connected`, isUnreachable: true };
     try {
@@ -177,6 +183,7 @@ export class WorkExecutor {
             isUnreachable: false,
           };
         }
+        standing = { target, object: current };
         const isTrue = current !== undefined && isAppliedNow(work) && isAsWanted(current, target);
         if (!isTrue && current !== undefined && isAppliedNow(work)) {
           this.#options.context.log.info("drift repaired", {
@@ -198,7 +205,7 @@ export class WorkExecutor {
       const isUnreachable = isSilence(error);
       const message = withoutSecrets(messageOf(error), manifest);
       return {
-        ...none,
+        ...standing,
         error: isUnreachable ? `cluster(${cluster}) not ready: ${message}` : message,
         isUnreachable,
       };
