@@ -70,7 +70,8 @@ test("an event is one object in both groups, under each group's names", async ()
     message: "again",
     reportingComponent: "example.com/c",
   });
-  expect((await call("GET", newEvents))["items"]).toHaveLength(2);
+  const listed = (await call("GET", newEvents))["items"] as JsonObject[];
+  expect(listed.map(({ note }) => note)).toEqual(["hello", "again"]);
   expect((await refusal(call("GET", `${newEvents}/none`))).message).toBe('events "none" not found');
   expect((await refusal(call("POST", newEvents, { metadata: { name: "e3" } }))).message).toMatch(
     /^Event "e3" is invalid/,

@@ -128,7 +128,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     clientKeyPem: kubelet.current.keyPem,
   });
   const subresources = createSubresources({ store, clock, serviceAccountTokens, submit, nodeCredentials });
-  const registry = createRegistry({ log });
+  const registry = createRegistry({ log, convert: admission.convert });
   const deleteAll = (resource: Parameters<typeof deleteEverything>[2]) => deleteEverything(store, submit, resource);
   const definitions = new DefinitionController({ store, registry, clock, log, deleteAll });
   let isReady = false;

@@ -15,7 +15,7 @@ import { defaultTolerationSeconds, podPriority } from "./pod-defaults.js";
 import { resourceQuota } from "./quota.js";
 import { serviceAccountAdmission } from "./service-account.js";
 import { serviceAllocation } from "./services.js";
-import { webhookAdmission } from "./webhooks/index.js";
+import { type Conversions, webhookAdmission } from "./webhooks/index.js";
 
 export { ensureBootstrapObjects, publishApiAddress, type Submit } from "./bootstrap.js";
 
@@ -32,6 +32,8 @@ export interface AdmissionOptions {
 export interface Admission {
   /** In the order in which they are asked: all `mutate`, then (after validation of the object) all `validate`. */
   readonly plugins: readonly AdmissionPlugin[];
+  /** Asks conversion webhooks of definitions. */
+  readonly convert: Conversions["convert"];
   close(): void;
 }
 
@@ -63,6 +65,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       // Last: nothing is booked for what another plugin refuses.
       quota,
     ],
+    convert: webhooks.convert,
     close() {
       webhooks.close();
       allocation.close();

@@ -13,6 +13,7 @@ import { type RuleSet, ruleSet } from "../cel/index.js";
 import { createMerge } from "../merge/index.js";
 import type { Decoded, MergeSchema, ResourceType, SubresourceType, TableColumn, Verb, WriteContext } from "../types.js";
 import { ageOf } from "./ages.js";
+import type { Convert } from "./conversion.js";
 import { checkApiVersionAndKind } from "./coordinates.js";
 import type { CustomColumn, CustomVersion, ScalePaths } from "./custom-definition.js";
 import { decodeNative } from "./decode.js";
@@ -58,12 +59,15 @@ export class CustomType implements ResourceType {
   readonly scale?: ScalePaths;
   readonly deprecation?: string;
   readonly definition: CustomVersion;
+  readonly #convert: Convert | undefined;
   readonly #rules: RuleSet | undefined;
   readonly #selectable: readonly { name: string; path: JsonPath }[];
   readonly #cells: readonly ((object: JsonObject, now: number) => string | number | boolean | null)[];
 
-  constructor(definition: CustomVersion) {
+  /** `convert`: between this version and the stored one; absent: they differ in `apiVersion` alone. */
+  constructor(definition: CustomVersion, convert?: Convert) {
     this.definition = definition;
+    this.#convert = convert;
     this.group = definition.group;
     this.version = definition.version;
     this.plural = definition.plural;
@@ -169,17 +173,25 @@ export class CustomType implements ResourceType {
     return [...causes, ...this.#rules.validate(object, old)];
   }
 
-  /** Conversion strategy None: only apiVersion changes, and what this version does not know is pruned. */
-  fromStorage(object: JsonObject): JsonObject {
+  /** What this version does not know is pruned. */
+  fromStorage(object: JsonObject): JsonObject | Promise<JsonObject> {
     const apiVersion = apiVersionOf(this);
     if (object["apiVersion"] === apiVersion) return object;
+    if (this.#convert !== undefined)
+      return this.#convert(object, apiVersion).then((converted) => this.decode(cloneObject(converted)).object);
     return this.decode({ ...cloneObject(object), apiVersion }).object;
   }
 
   /** What the stored version does not know is pruned, what it defaults is filled in, so that its readers find it. */
-  toStorage(object: JsonObject): JsonObject {
+  toStorage(object: JsonObject): JsonObject | Promise<JsonObject> {
     const apiVersion = `${this.group}/${this.storageVersion}`;
     if (object["apiVersion"] === apiVersion) return object;
+    if (this.#convert !== undefined)
+      return this.#convert(object, apiVersion).then((converted) => this.#asStored(converted, apiVersion));
+    return this.#asStored(object, apiVersion);
+  }
+
+  #asStored(object: JsonObject, apiVersion: string): JsonObject {
     const { apiVersion: _, kind: __, metadata, ...body } = cloneObject(object);
     prune(this.definition.storageSchema, body, "", { metadata: metadataSchema() });
     const converted: JsonObject = {

@@ -1,6 +1,7 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/types.js";
 import type { ApiRequest, ApiResponse, Registry, ResourceType } from "../types.js";
+import { type ConversionCaller, conversionOf } from "./conversion.js";
 import { customVersions } from "./custom-definition.js";
 import { CustomType } from "./custom-type.js";
 import type { DefinitionHost } from "./definitions.js";
@@ -13,6 +14,8 @@ import { answerVersion } from "./version.js";
 export interface RegistryOptions {
   /** Told when a definition cannot be served. */
   readonly log?: Logger;
+  /** Asks conversion webhooks; absent: versions differ in `apiVersion` alone. */
+  readonly convert?: ConversionCaller;
 }
 
 /** A registry whose custom resources are set by `DefinitionController`. */
@@ -67,9 +70,10 @@ class ResourceRegistry implements LiveRegistry {
       if (!this.#custom.delete(name)) return;
     } else {
       try {
+        const convert = conversionOf(definition, this.#options.convert);
         this.#custom.set(
           name,
-          customVersions(definition).map((version) => new CustomType(version)),
+          customVersions(definition).map((version) => new CustomType(version, convert)),
         );
       } catch (error) {
         this.#options.log?.error("a custom resource definition cannot be served", { err: error, definition: name });

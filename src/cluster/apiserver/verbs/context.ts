@@ -75,6 +75,11 @@ export function timestamp(clock: Clock): string {
   return lastText;
 }
 
+/** Whether objects are answered as they are stored: their bytes need not be looked at. */
+export function isStoredForm(type: ResourceType): boolean {
+  return type.version === type.storageVersion && type.storageGroup === undefined;
+}
+
 /** A stored object in the version of `type`. It is shared: copy before changing it. */
 export async function inVersion(type: ResourceType, stored: Stored): Promise<JsonObject> {
   return type.fromStorage(stored.value);

@@ -5,7 +5,16 @@ import { type Form, formOf, itemPieces, partialMetadata, tableOf, withoutKind } 
 import { parseSelection, type Selection } from "../request/selectors.js";
 import { encodeJson } from "../store/index.js";
 import type { ResourceType, Stored } from "../types.js";
-import { type Call, inVersion, keyOf, type Machinery, type Outcome, outcomeOf, prefixFor } from "./context.js";
+import {
+  type Call,
+  inVersion,
+  isStoredForm,
+  keyOf,
+  type Machinery,
+  type Outcome,
+  outcomeOf,
+  prefixFor,
+} from "./context.js";
 import { encodeContinue, type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
 
 /** GET of one object. */
@@ -29,7 +38,7 @@ export async function list(machinery: Machinery, call: Call): Promise<Uint8Array
   refuseFuture(machinery.store, options.resourceVersion);
   const page = await readPage(machinery, call, options, selection);
   const form = formOf(call.accepted, request.query);
-  if (form.kind === "Object" && type.version === type.storageVersion) return spliceList(type, page);
+  if (form.kind === "Object" && isStoredForm(type)) return spliceList(type, page);
   const values = await Promise.all(page.items.map((stored) => inVersion(type, stored)));
   return encodeJson(formedList(type, values, form, { now: machinery.clock.now(), metadata: page.metadata }));
 }

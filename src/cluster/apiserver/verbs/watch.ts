@@ -15,7 +15,7 @@ import { ByteStream } from "../render/stream.js";
 import { parseSelection, type Selection } from "../request/selectors.js";
 import { restamped } from "../store/snapshot.js";
 import type { ResourceType, Stored, StoreEvent } from "../types.js";
-import { type Call, type Machinery, prefixFor } from "./context.js";
+import { type Call, isStoredForm, type Machinery, prefixFor } from "./context.js";
 import { type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
 
 const bookmarkEveryMs = 60_000;
@@ -61,7 +61,7 @@ class Watch {
     this.#selection = selection;
     this.#form = formOf(call.accepted, call.request.query);
     this.#label = `${call.type.version}|${JSON.stringify(this.#form)}`;
-    this.#isDirect = call.type.version === call.type.storageVersion;
+    this.#isDirect = isStoredForm(call.type);
     this.stream = new ByteStream(() => this.#release());
     const onAbort = (): void => this.stream.end();
     call.request.signal.addEventListener("abort", onAbort, { once: true });

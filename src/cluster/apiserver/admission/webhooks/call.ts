@@ -21,7 +21,7 @@ export class WebhookError extends ArgosyError {
 /** Asks webhooks over HTTPS; connections are kept by CA. */
 export interface WebhookCaller {
   /** The `response` of the AdmissionReview. Throws `WebhookError`. */
-  ask(webhook: Webhook, review: JsonObject): Promise<JsonObject>;
+  ask(webhook: Pick<Webhook, "spec">, review: JsonObject): Promise<JsonObject>;
   close(): void;
 }
 

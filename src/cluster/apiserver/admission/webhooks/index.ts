@@ -11,6 +11,7 @@ import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js"
 import type { AdmissionPlugin, AdmissionRequest, Store } from "../../types.js";
 import { applyJsonPatch } from "../../verbs/json-patch.js";
 import { type WebhookCaller, WebhookError, webhookCaller } from "./call.js";
+import { askForConversion } from "./conversion.js";
 import { matches, type Webhook, webhooksOf } from "./match.js";
 
 export interface WebhookOptions {
@@ -22,16 +23,27 @@ export interface WebhookOptions {
   readonly reinvoked: readonly AdmissionPlugin[];
 }
 
+/** Conversion of custom resources, by the same caller. */
+export interface Conversions {
+  /** Sends objects to a definition's conversion webhook. Throws `WebhookError`. */
+  readonly convert: (
+    webhook: JsonObject,
+    objects: readonly JsonObject[],
+    apiVersion: string,
+  ) => Promise<readonly JsonObject[]>;
+}
+
 const maxWarningLength = 256;
 
 /** Asks mutating webhooks one after the other, and validating ones all at once. */
-export function webhookAdmission(options: WebhookOptions): AdmissionPlugin & { close(): void } {
+export function webhookAdmission(options: WebhookOptions): AdmissionPlugin & Conversions & { close(): void } {
   const { store } = options;
   const caller = webhookCaller(store, options.clock);
   const asking = { ...options, caller };
   return {
     name: "Webhooks",
     close: () => caller.close(),
+    convert: (webhook, objects, apiVersion) => askForConversion(asking, webhook, { objects, apiVersion }),
     async mutate(request) {
       const chosen = webhooksOf(store, "mutatingwebhookconfigurations").filter((webhook) =>
         matches(store, webhook, request),
