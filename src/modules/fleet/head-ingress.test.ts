@@ -274,7 +274,7 @@ test("weights follow the annotation; faults are named; a head ingress by hand is
       metadata: { name: "hand", namespace: "demo" },
       spec: {
         path: "/hand",
-        backends: [{ name: "one", url: `http://127.0.0.1:${model.port}`, host: "one.example", weight: 3 }],
+        backends: [{ name: "one", url: `http://one.argosy.localhost:${model.port}`, host: "one.example", weight: 3 }],
       },
     },
     inDemo,

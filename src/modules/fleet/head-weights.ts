@@ -203,7 +203,9 @@ function parseUrl(
   if (match?.[2] === undefined) return undefined;
   const isSecure = match[1] === "https";
   const hasPort = /:\d+$/.test(match[2]);
-  return { host: match[2], address: hasPort ? match[2] : `${match[2]}:${isSecure ? 443 : 80}`, isSecure };
+  const place = hasPort ? match[2] : `${match[2]}:${isSecure ? 443 : 80}`;
+  // Names below .localhost are this machine (RFC 6761 §6.3), also where its resolver does not know that.
+  return { host: match[2], address: place.replace(/^[^:]+\.localhost(?=:\d+$)/i, "127.0.0.1"), isSecure };
 }
 
 /** The route that carries a HeadIngress out. */
