@@ -192,7 +192,8 @@ describe("a model file that is no ONNX", () => {
 });
 
 describe("hostile requests", () => {
-  const hugeBytes = 96 * 1024 * 1024;
+  /** More than each takes, and no more than it reads to the end before it refuses: beyond that the connection is cut. */
+  const hugeMiB = (name: string): number => (name === "API server" ? 48 : 96);
   const piece = Buffer.alloc(1024 * 1024, 0x20);
   const trust = new Agent({ connect: { rejectUnauthorized: false } });
   const deep = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}}`;
@@ -218,8 +219,8 @@ describe("hostile requests", () => {
 
   afterAll(() => trust.close());
 
-  async function* huge(): AsyncGenerator<Buffer> {
-    for (let sent = 0; sent < hugeBytes; sent += piece.length) {
+  async function* huge(mib: number): AsyncGenerator<Buffer> {
+    for (let sent = 0; sent < mib; sent += 1) {
       yield piece;
     }
   }
@@ -240,7 +241,7 @@ describe("hostile requests", () => {
     const answers: Record<string, (number | string)[]> = {};
     for (const { name, url, headers } of doors) {
       const codes: (number | string)[] = [];
-      for (const body of [huge(), deep, '{"inputs": [', "[1, 2"]) {
+      for (const body of [huge(hugeMiB(name)), deep, '{"inputs": [', "[1, 2"]) {
         codes.push(
           await post(url, headers, body).then(
             ({ status }) => status,
