@@ -14,7 +14,7 @@ import {
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ApiError } from "../src/kernel/errors/index.js";
 import { ConfigMapKind } from "../src/kernel/kinds/index.js";
 import { argosy, type Finished, type Running, startArgosy, withDataDirectory } from "./support/argosy.js";
@@ -104,7 +104,11 @@ describe("a full or read-only disk", () => {
   const disk = mkdtempSync(join(tmpdir(), "argosy-disk-"));
   const data = join(disk, "data");
   const mount = (...words: string[]): boolean => spawnSync("mount", words).status === 0;
-  const canMount = process.getuid?.() === 0 && mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", disk);
+  let canMount = false;
+
+  beforeAll(() => {
+    canMount = process.getuid?.() === 0 && mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", disk);
+  });
 
   afterAll(async () => {
     if (canMount) {
