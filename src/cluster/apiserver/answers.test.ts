@@ -157,3 +157,26 @@ test("a version of a definition shows and keeps only what it and the stored vers
   expect(made.spec).toEqual({ both: "b" });
   expect((await call("GET", "/apis/example.com/v1/pairs/p")).spec).toEqual({ both: "b" });
 });
+
+test("a new node is tainted, and its one range of pods is the first of several", async () => {
+  const made = await call("POST", "/api/v1/nodes", { metadata: { name: "n" }, spec: { podCIDR: "198.18.0.0/24" } });
+  expect(made.spec).toEqual({
+    podCIDR: "198.18.0.0/24",
+    podCIDRs: ["198.18.0.0/24"],
+    taints: [{ key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }],
+  });
+  const { message } = await refusal(call("PATCH", "/api/v1/nodes/n", { spec: { podCIDR: "198.18.1.0/24" } }, merge));
+  expect(message).toContain('spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid');
+});
+
+test("maps in refusals are shown by their keys", async () => {
+  const deployment = {
+    metadata: { name: "d" },
+    spec: {
+      selector: { matchLabels: { app: "d" } },
+      template: { metadata: { labels: { z: "1", a: "2" } }, spec: { containers: [{ name: "c", image: "i" }] } },
+    },
+  };
+  const { message } = await refusal(call("POST", "/apis/apps/v1/namespaces/default/deployments", deployment));
+  expect(message).toContain('Invalid value: {"a":"2","z":"1"}');
+});

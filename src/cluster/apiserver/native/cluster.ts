@@ -71,6 +71,16 @@ function nodeRoles(object: JsonObject): string {
 const nodeAddress = (object: JsonObject, type: string): string =>
   orNone(asString(asObjects(at(object, "status", "addresses")).find((one) => one["type"] === type)?.["address"]));
 
+/** The one range of pods is the first of several; where they differ, the one counts. */
+function alignRanges(object: JsonObject): void {
+  const spec = asObject(object["spec"]);
+  const one = asString(spec["podCIDR"]);
+  const [first] = asList(spec["podCIDRs"]);
+  if (one === "") {
+    if (first !== undefined) spec["podCIDR"] = first;
+  } else if (first !== one) spec["podCIDRs"] = [one];
+}
+
 const node: Behaviour = {
   keepsStatusOnCreate: true,
   defaults(object) {
@@ -80,6 +90,7 @@ const node: Behaviour = {
       for (const [name, value] of Object.entries(asObject(status["capacity"])))
         if (value !== undefined) setDefault(allocatable, name, value);
     }
+    alignRanges(object);
   },
   validateUpdate(object, old, faults) {
     const before = asList(at(old, "spec", "podCIDRs"));

@@ -41,10 +41,16 @@ export function validateTemplate(spec: JsonObject, words: string, faults: Faults
   const matches =
     selector !== undefined && (isEmpty(selector) || labelSelectorMatches(selectorOf(selector), labelsOf(labels)));
   if (!matches)
-    faults.invalid("spec.template.metadata.labels", labels ?? null, "`selector` does not match template `labels`");
+    faults.invalid("spec.template.metadata.labels", sortedMap(labels), "`selector` does not match template `labels`");
   if (labels !== undefined) validateLabels(labels, "spec.template.labels", faults);
   const claims = asObjects(spec["volumeClaimTemplates"]).map((claim) => asString(at(claim, "metadata", "name")));
   validatePodSpec(asObject(template["spec"]), "spec.template.spec", faults, claims);
+}
+
+/** A map as upstream shows it: by its keys. */
+function sortedMap(map: Json | undefined): Json {
+  if (map === undefined) return null;
+  return Object.fromEntries(Object.entries(asObject(map)).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Workloads that run for ever restart their containers always. */
