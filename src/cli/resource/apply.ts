@@ -137,7 +137,7 @@ function faultsOf(error: ApiError): FieldFault[] {
   if (typed.length > 0) {
     return typed;
   }
-  return (error.status.details?.causes ?? []).map(({ field, message, reason }) => ({
+  return (error.status.details?.causes ?? []).map(({ field = "", message = "", reason }) => ({
     field: field.replace(/^\./, ""),
     fault: reason === "FieldManagerConflict" ? `${message}; --force takes the field over` : message,
   }));

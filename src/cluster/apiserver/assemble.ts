@@ -121,7 +121,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   const submit: Submit = (method, path, body) => line.handleAs(self, ownRequest(method, path, body));
   const tokens = [...options.tokens, { token: adminToken, user: admin }];
   const auth = createAuth({ store, clock, tokens, serviceAccountTokens });
-  const admission = createAdmission({ store, clock, random, serviceCidr, submit, log });
+  const admission = createAdmission({ store, clock, random, serviceCidr, submit, log, types: () => registry.all() });
   const nodeCredentials = () => ({
     caPem: authority.caPem,
     clientCertPem: kubelet.current.certPem,

@@ -48,7 +48,7 @@ export interface Status {
     group?: string;
     kind?: string;
     uid?: string;
-    causes?: StatusCause[];
+    causes?: Partial<StatusCause>[];
     retryAfterSeconds?: number;
   };
   code: number;

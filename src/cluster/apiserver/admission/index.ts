@@ -6,13 +6,14 @@
 import type { Clock, Random } from "../../../kernel/clock/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { objectKey } from "../store/keys.js";
-import type { AdmissionPlugin, Store } from "../types.js";
+import type { AdmissionPlugin, ResourceType, Store } from "../types.js";
 import type { Submit } from "./bootstrap.js";
 import { limitRanger } from "./limit-ranger.js";
 import { namespaceLifecycle } from "./namespace-lifecycle.js";
 import { nodeRestriction } from "./node-restriction.js";
 import { taintNewNodes } from "./node-taints.js";
 import { defaultTolerationSeconds, podPriority } from "./pod-defaults.js";
+import { policyAdmission } from "./policies.js";
 import { resourceQuota } from "./quota.js";
 import { serviceAccountAdmission } from "./service-account.js";
 import { serviceAllocation } from "./services.js";
@@ -27,6 +28,8 @@ export interface AdmissionOptions {
   /** From which Services get their addresses, `198.19.0.0/24` say. */
   readonly serviceCidr: string;
   readonly submit: Submit;
+  /** All resources that are served: policies name the kind of their parameters. */
+  readonly types: () => readonly ResourceType[];
   readonly log: Logger;
 }
 
@@ -61,6 +64,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       nodeRestriction(store),
       taintNewNodes(),
       ...builtIn,
+      policyAdmission(options),
       webhooks,
       // After webhooks, which may not know which addresses are free.
       allocation,

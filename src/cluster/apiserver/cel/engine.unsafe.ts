@@ -16,7 +16,19 @@ export class Meter {
     return this.#left;
   }
 
-  fill(cost: number): void {
+  /** Runs something with a cost of its own; what an evaluation around it has left stays. */
+  within<T>(cost: number, work: () => T): T {
+    const [left, isExhausted] = [this.#left, this.#isExhausted];
+    this.#fill(cost);
+    try {
+      return work();
+    } finally {
+      this.#left = left;
+      this.#isExhausted = isExhausted;
+    }
+  }
+
+  #fill(cost: number): void {
     this.#left = cost;
     this.#isExhausted = false;
   }
@@ -125,18 +137,19 @@ export class Engine {
         root: nodeOf(ast as unknown as RawNode),
         run(variables, budget) {
           const granted = Math.min(budget.left, perCallLimit);
-          meter.fill(granted);
-          try {
-            const value: unknown = parsed(variables as Record<string, unknown>);
-            if (meter.isExhausted) meter.charge(0);
-            return value;
-          } catch (error) {
-            if (error instanceof CelCostError || meter.isExhausted)
-              throw new CelCostError("operation cancelled: actual cost limit exceeded");
-            throw new CelEvaluationError(wordRunTimeFault(text, detailsOf(error)), { cause: error });
-          } finally {
-            budget.left -= granted - Math.max(meter.left, 0);
-          }
+          return meter.within(granted, () => {
+            try {
+              const value: unknown = parsed(variables as Record<string, unknown>);
+              if (meter.isExhausted) meter.charge(0);
+              return value;
+            } catch (error) {
+              if (error instanceof CelCostError || meter.isExhausted)
+                throw new CelCostError("operation cancelled: actual cost limit exceeded");
+              throw new CelEvaluationError(wordRunTimeFault(text, detailsOf(error)), { cause: error });
+            } finally {
+              budget.left -= granted - Math.max(meter.left, 0);
+            }
+          });
         },
       },
     };

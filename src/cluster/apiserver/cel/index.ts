@@ -3,6 +3,14 @@
  * expressions (worded as upstream), faults of objects, results. `engine.unsafe.ts` is the one file that knows the library.
  * May use: kernel schema, kinds and errors.
  */
+export {
+  AdmissionExpressions,
+  type AdmissionVariables,
+  compileConditions,
+  conditionsHold,
+  type Expression,
+  requestValue,
+} from "./admission.js";
 export { checkRules } from "./definition.js";
 export type { Budget, Compiled, Engine, Program } from "./engine.unsafe.js";
 export { CelCostError, CelEvaluationError } from "./errors.js";

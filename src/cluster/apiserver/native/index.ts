@@ -3,6 +3,7 @@
  * by kind, read by the registry. In: nothing. Out: `behaviours`. May use: the registry's vocabulary (faults, names, readers).
  */
 import type { BehaviourTable } from "../registry/behaviour.js";
+import { admissionPolicyBehaviours } from "./admission-policies.js";
 import { autoscalerBehaviours } from "./autoscalers.js";
 import { clusterBehaviours } from "./cluster.js";
 import { configBehaviours } from "./config.js";
@@ -32,6 +33,7 @@ export const behaviours: BehaviourTable = {
   ...autoscalerBehaviours,
   ...networkPolicyBehaviours,
   ...webhookBehaviours,
+  ...admissionPolicyBehaviours,
   ...ingressBehaviours,
   ...definitionBehaviours,
 };

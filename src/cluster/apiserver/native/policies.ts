@@ -193,8 +193,6 @@ export const policyBehaviours: BehaviourTable = {
   "policy/PodDisruptionBudget": disruptionBudget,
   "scheduling.k8s.io/PriorityClass": priorityClass,
   "storage.k8s.io/StorageClass": storageClass,
-  "admissionregistration.k8s.io/ValidatingAdmissionPolicy": { generation: true },
-  "admissionregistration.k8s.io/ValidatingAdmissionPolicyBinding": { generation: true },
   "flowcontrol.apiserver.k8s.io/FlowSchema": { generation: true },
   "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration": { generation: true },
 };

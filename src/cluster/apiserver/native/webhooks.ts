@@ -15,6 +15,7 @@ import {
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
+import { validateConditions } from "./admission-policies.js";
 
 const operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const reviewVersions = ["v1", "v1beta1"];
@@ -52,6 +53,7 @@ function validateWebhook(webhook: JsonObject, path: string, faults: Faults): voi
     faults.invalid(`${path}.admissionReviewVersions`, [...versions], "must include at least one of v1, v1beta1");
   for (const [index, rule] of asObjects(webhook["rules"]).entries())
     validateRule(rule, `${path}.rules[${index}]`, faults);
+  validateConditions(webhook["matchConditions"], `${path}.matchConditions`, faults);
 }
 
 function validateRule(rule: JsonObject, path: string, faults: Faults): void {

@@ -6,10 +6,13 @@ import type { Clock, Random } from "../../../../kernel/clock/index.js";
 import { ApiError, messageOf } from "../../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
 import type { Logger } from "../../../../kernel/log/index.js";
-import { failure, internalError } from "../../failures.js";
+import { AdmissionExpressions, compileConditions, conditionsHold, type Expression } from "../../cel/index.js";
+import { failure, forbidden, internalError } from "../../failures.js";
 import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js";
 import type { AdmissionPlugin, AdmissionRequest, Store } from "../../types.js";
 import { applyJsonPatch } from "../../verbs/json-patch.js";
+import { requestBudget, requestVariables } from "../expressions.js";
+import { optionsOf, shown, userInfoOf } from "../review.js";
 import { type WebhookCaller, WebhookError, webhookCaller } from "./call.js";
 import { askForConversion } from "./conversion.js";
 import { matches, type Webhook, webhooksOf } from "./match.js";
@@ -109,12 +112,7 @@ function replace({ type, object }: AdmissionRequest, patched: JsonObject): void 
 
 /** The webhook's answer if it allows the request; `undefined` when it failed and its failures are ignored. Throws its refusal, or 500. */
 async function ask(webhook: Webhook, request: AdmissionRequest, asking: Asking): Promise<JsonObject | undefined> {
-  const conditions = webhook.spec["matchConditions"];
-  // Asking once too often is safe; leaving it out would not be.
-  if (Array.isArray(conditions) && conditions.length > 0)
-    request.warn(
-      `webhook ${webhook.name}: matchConditions are not evaluated; it is asked about every request that its rules match`,
-    );
+  if (!isMeant(webhook, request, asking)) return undefined;
   try {
     const response = await asking.caller.ask(webhook, reviewOf(request, asking.random.uuid()));
     for (const warning of stringsAt(response, "warnings").slice(0, 16))
@@ -132,6 +130,23 @@ async function ask(webhook: Webhook, request: AdmissionRequest, asking: Asking):
   }
 }
 
+const compiledConditions = new WeakMap<JsonObject, readonly Expression[]>();
+
+/** Whether the webhook's match conditions hold. Throws 403 if they cannot be said to, unless its failures are ignored. */
+function isMeant(webhook: Webhook, request: AdmissionRequest, { store, log }: Asking): boolean {
+  const { spec } = webhook;
+  if (!Array.isArray(spec["matchConditions"]) || spec["matchConditions"].length === 0) return true;
+  const compiled =
+    compiledConditions.get(spec) ??
+    compileConditions(new AdmissionExpressions({ hasParams: false, variables: [] }), spec["matchConditions"]);
+  compiledConditions.set(spec, compiled);
+  const found = conditionsHold(compiled, requestVariables(store, request), { left: requestBudget });
+  if (found.error === undefined) return found.holds;
+  if (!isIgnored(webhook)) throw forbidden(request.type, request.name, found.error);
+  log.warn("webhook's match conditions failed and it is left out", { webhook: webhook.id, err: found.error });
+  return false;
+}
+
 function isIgnored({ spec }: Webhook): boolean {
   return stringAt(spec, "failurePolicy") === "Ignore";
 }
@@ -146,11 +161,10 @@ function refusal(webhook: Webhook, status: JsonObject): ApiError {
 }
 
 function reviewOf(request: AdmissionRequest, uid: string): JsonObject {
-  const { type, subresource, user, operation, object, old } = request;
+  const { type, subresource, operation, object, old } = request;
   const kind = { group: type.group, version: type.version, kind: type.kind };
   const resource = { group: type.group, version: type.version, resource: type.plural };
   const sub = subresource === "" ? {} : { subResource: subresource, requestSubResource: subresource };
-  const extra = Object.entries(user.extra ?? {}).map(([key, values]): [string, string[]] => [key, [...values]]);
   return {
     kind: "AdmissionReview",
     apiVersion: "admission.k8s.io/v1",
@@ -164,29 +178,11 @@ function reviewOf(request: AdmissionRequest, uid: string): JsonObject {
       ...(request.name === "" ? {} : { name: request.name }),
       ...(request.namespace === "" ? {} : { namespace: request.namespace }),
       operation,
-      userInfo: {
-        username: user.username,
-        ...(user.uid === undefined ? {} : { uid: user.uid }),
-        groups: [...user.groups],
-        ...(extra.length === 0 ? {} : { extra: Object.fromEntries(extra) }),
-      },
+      userInfo: userInfoOf(request),
       object: shown(object, request),
       oldObject: shown(old, request),
       dryRun: request.dryRun,
       options: optionsOf(request),
     },
   };
-}
-
-function shown(object: JsonObject | undefined, { type }: AdmissionRequest): JsonObject | null {
-  if (object === undefined) return null;
-  const apiVersion = type.group === "" ? type.version : `${type.group}/${type.version}`;
-  return { kind: type.kind, apiVersion, ...object };
-}
-
-function optionsOf({ operation, dryRun }: AdmissionRequest): JsonObject | null {
-  const kinds: Record<string, string> = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" };
-  const kind = kinds[operation];
-  if (kind === undefined) return null;
-  return { kind, apiVersion: "meta.k8s.io/v1", ...(dryRun ? { dryRun: ["All"] } : {}) };
 }

@@ -39,6 +39,23 @@ export function matches(store: Store, { spec }: Webhook, request: AdmissionReque
   return isRuled && namespaceMatches(store, spec, request) && objectMatches(spec, request);
 }
 
+/** Whether a policy's (or binding's) match resources select a request; without rules of its own every resource counts. */
+export function resourcesMatch(store: Store, spec: JsonObject, request: AdmissionRequest): boolean {
+  if (request.type.group === group) return false;
+  const matchesAny = (field: string): boolean | undefined => {
+    const rules = spec[field];
+    if (!Array.isArray(rules) || rules.length === 0) return undefined;
+    return rules.filter(isObject).some((rule) => ruleMatches(rule, spec, request) && nameMatches(rule, request));
+  };
+  if (matchesAny("excludeResourceRules") === true || matchesAny("resourceRules") === false) return false;
+  return namespaceMatches(store, spec, request) && objectMatches(spec, request);
+}
+
+function nameMatches(rule: JsonObject, { name }: AdmissionRequest): boolean {
+  const names = stringsAt(rule, "resourceNames");
+  return names.length === 0 || names.includes(name);
+}
+
 function ruleMatches(rule: JsonObject, spec: JsonObject, { type, operation, subresource }: AdmissionRequest): boolean {
   const scope = stringAt(rule, "scope");
   const isInScope = scope === "" || scope === "*" || (scope === "Namespaced") === type.namespaced;
@@ -84,13 +101,14 @@ function objectMatches(spec: JsonObject, { object, old }: AdmissionRequest): boo
   return [object, old].some((state) => state !== undefined && labelSelectorMatches(selector, labelsOf(state)));
 }
 
-function labelsOf(object: JsonObject | undefined): Record<string, string> {
+/** Labels of an object. */
+export function labelsOf(object: JsonObject | undefined): Record<string, string> {
   const labels = object === undefined ? {} : objectAt(objectAt(object, "metadata"), "labels");
   return Object.fromEntries(Object.keys(labels).map((key) => [key, stringAt(labels, key)]));
 }
 
 /** A selector that selects by something; an empty one selects everything. */
-function selectorAt(spec: JsonObject, field: string): LabelSelector | undefined {
+export function selectorAt(spec: JsonObject, field: string): LabelSelector | undefined {
   const selector = spec[field];
   if (!isObject(selector)) return undefined;
   const labels = objectAt(selector, "matchLabels");

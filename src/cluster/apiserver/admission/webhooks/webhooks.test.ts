@@ -208,3 +208,19 @@ test("a webhook is found by Service, and must hold a certificate for its name", 
 
   expect(refused.message).toMatch(/hook\.default\.svc/);
 });
+
+test("a webhook is asked where its match conditions hold", async () => {
+  answers["/some"] = () => ({ allowed: false });
+  const matchConditions = [{ name: "big", expression: "size(object.data) > 1 && request.userInfo.username != ''" }];
+  await configure("Validating", [hook("some", { matchConditions })]);
+
+  await call("POST", maps, map("small"));
+  const refused = await refusal(call("POST", maps, { ...map("large"), data: { a: "1", b: "2" } }));
+
+  expect(refused.code).toBe(403);
+  expect(reviews).toHaveLength(1);
+  const bad = [hook("bad", { matchConditions: [{ name: "x", expression: "object." }] })];
+  expect((await refusal(configure("Mutating", bad))).message).toContain(
+    "webhooks[0].matchConditions[0].expression: Invalid value",
+  );
+});

@@ -1,0 +1,52 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { type AdmissionVariables, dynamicValue, requestValue } from "../cel/index.js";
+import { objectKey } from "../store/keys.js";
+import type { AdmissionRequest, Store } from "../types.js";
+import { optionsOf, shown, userInfoOf } from "./review.js";
+
+/** What the expressions of one request may cost together. */
+export const requestBudget = 10_000_000;
+
+/** `object`, `oldObject`, `request` and `namespaceObject` of a request, made when they are first read. */
+export function requestVariables(store: Store, request: AdmissionRequest): AdmissionVariables {
+  const made = new Map<string, unknown>();
+  const once = (name: string, make: () => unknown) => (): unknown => {
+    if (!made.has(name)) made.set(name, make());
+    return made.get(name);
+  };
+  const variables = {};
+  const makers: Record<string, () => unknown> = {
+    object: () => dynamicValue(shown(request.object, request)),
+    oldObject: () => dynamicValue(shown(request.old, request)),
+    request: () => requestValue(requestOf(request)),
+    namespaceObject: () => dynamicValue(namespaceOf(store, request)),
+  };
+  for (const [name, make] of Object.entries(makers))
+    Object.defineProperty(variables, name, { enumerable: true, get: once(name, make) });
+  return variables;
+}
+
+function requestOf(request: AdmissionRequest): JsonObject {
+  const { type, subresource, name, namespace, operation, dryRun } = request;
+  const kind = { group: type.group, version: type.version, kind: type.kind };
+  const resource = { group: type.group, version: type.version, resource: type.plural };
+  return {
+    kind,
+    resource,
+    subResource: subresource,
+    requestKind: kind,
+    requestResource: resource,
+    requestSubResource: subresource,
+    name,
+    namespace,
+    operation,
+    userInfo: userInfoOf(request),
+    dryRun,
+    options: optionsOf(request),
+  };
+}
+
+function namespaceOf(store: Store, { type, namespace }: AdmissionRequest): JsonObject | null {
+  if (!type.namespaced) return null;
+  return store.get(objectKey({ group: "", plural: "namespaces" }, "", namespace))?.value ?? null;
+}

@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ApiError } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { startTestCluster, type TestCluster } from "../../../testing/index.js";
+
+let cluster: TestCluster;
+const base = "/apis/admissionregistration.k8s.io/v1";
+const maps = "/api/v1/namespaces/default/configmaps";
+
+beforeAll(async () => {
+  cluster = await startTestCluster();
+});
+afterAll(() => cluster.close());
+
+const post = (path: string, body: JsonObject) => cluster.client.json("POST", path, body);
+const refusal = (path: string, body: JsonObject) =>
+  post(path, body).then(
+    () => "allowed",
+    (error: unknown) => (error instanceof ApiError ? `${error.httpCode} ${error.message}` : String(error)),
+  );
+const configMap = (name: string, data: JsonObject) => ({
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name, labels: { checked: "yes" } },
+  data,
+});
+
+async function bind(name: string, policy: JsonObject, binding: JsonObject = {}): Promise<void> {
+  const constraints = {
+    objectSelector: { matchLabels: { checked: "yes" } },
+    resourceRules: [
+      { apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE", "UPDATE"], resources: ["configmaps"] },
+    ],
+  };
+  await post(`${base}/validatingadmissionpolicies`, {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "ValidatingAdmissionPolicy",
+    metadata: { name },
+    spec: { matchConstraints: constraints, ...policy },
+  });
+  await post(`${base}/validatingadmissionpolicybindings`, {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "ValidatingAdmissionPolicyBinding",
+    metadata: { name },
+    spec: { policyName: name, validationActions: ["Deny"], ...binding },
+  });
+}
+
+async function unbind(name: string): Promise<void> {
+  await cluster.client.json("DELETE", `${base}/validatingadmissionpolicybindings/${name}`);
+}
+
+test("a policy sees its variables, its parameters, the request and the namespace", async () => {
+  await post(maps, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "limits" }, data: { most: "2" } });
+  await bind(
+    "sized",
+    {
+      paramKind: { apiVersion: "v1", kind: "ConfigMap" },
+      variables: [
+        { name: "most", expression: "int(params.data.most)" },
+        { name: "tooMany", expression: "size(object.data) > variables.most" },
+      ],
+      matchConditions: [{ name: "not-own", expression: "request.name != 'exempt'" }],
+      validations: [
+        {
+          expression: "!variables.tooMany || oldObject != null",
+          messageExpression:
+            "'%s in %s: more than %d'.format([request.operation, namespaceObject.metadata.name, variables.most])",
+          reason: "Forbidden",
+        },
+      ],
+    },
+    { paramRef: { name: "limits", namespace: "default", parameterNotFoundAction: "Deny" } },
+  );
+  const many = { a: "1", b: "2", c: "3" };
+  expect(await refusal(maps, configMap("big", many))).toBe(
+    `403 configmaps "big" is forbidden: ValidatingAdmissionPolicy 'sized' with binding 'sized' denied request: CREATE in default: more than 2`,
+  );
+  expect(await refusal(maps, configMap("exempt", many))).toBe("allowed");
+  expect(await refusal(maps, configMap("small", { a: "1" }))).toBe("allowed");
+  await cluster.client.json("DELETE", `${maps}/limits`);
+  expect(await refusal(maps, configMap("later", {}))).toContain("no params found for policy binding");
+  await unbind("sized");
+  expect(await refusal(maps, configMap("big", many))).toBe("allowed");
+});
+
+test("what cannot be evaluated is refused, or let in where failures are ignored", async () => {
+  await bind("strict", { validations: [{ expression: "object.data.n == '1'" }] });
+  expect(await refusal(maps, configMap("n", {}))).toContain(
+    "expression 'object.data.n == '1'' resulted in error: no such key",
+  );
+  await unbind("strict");
+  await bind("lax", { failurePolicy: "Ignore", validations: [{ expression: "object.data.n == '1'" }] });
+  expect(await refusal(maps, configMap("n", {}))).toBe("allowed");
+  expect(await refusal(maps, configMap("n2", { n: "2" }))).toContain("422");
+  await unbind("lax");
+});

@@ -1,0 +1,235 @@
+import { labelSelectorMatches } from "../../../kernel/kinds/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Logger } from "../../../kernel/log/index.js";
+import { asObjects } from "../../../kernel/schema/index.js";
+import {
+  AdmissionExpressions,
+  type AdmissionVariables,
+  type Budget,
+  compileConditions,
+  conditionsHold,
+  dynamicValue,
+  type Expression,
+} from "../cel/index.js";
+import { failure, qualified } from "../failures.js";
+import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
+import { listPrefix, objectKey } from "../store/keys.js";
+import type { AdmissionPlugin, AdmissionRequest, ResourceType, Store } from "../types.js";
+import { requestBudget, requestVariables } from "./expressions.js";
+import { labelsOf, resourcesMatch, selectorAt } from "./webhooks/match.js";
+
+const group = "admissionregistration.k8s.io";
+const policies = { group, plural: "validatingadmissionpolicies" };
+const bindings = { group, plural: "validatingadmissionpolicybindings" };
+const maxMessageLength = 5 * 1024;
+
+interface PolicyOptions {
+  readonly store: Store;
+  readonly types: () => readonly ResourceType[];
+  readonly log: Logger;
+}
+
+interface CompiledPolicy {
+  readonly expressions: AdmissionExpressions;
+  readonly conditions: readonly Expression[];
+  readonly validations: readonly {
+    readonly expression: Expression;
+    readonly source: JsonObject;
+    readonly message: Expression | undefined;
+  }[];
+}
+
+/** One policy with one binding, asked about one request. */
+interface Case {
+  readonly policy: JsonObject;
+  readonly binding: JsonObject;
+  readonly compiled: CompiledPolicy;
+  readonly request: AdmissionRequest;
+  readonly variables: AdmissionVariables;
+  readonly budget: Budget;
+}
+
+interface Refusal {
+  readonly message: string;
+  readonly reason: string;
+}
+
+/** ValidatingAdmissionPolicies and their bindings. */
+export function policyAdmission(options: PolicyOptions): AdmissionPlugin {
+  const { store } = options;
+  const compiled = new WeakMap<JsonObject, CompiledPolicy>();
+  return {
+    name: "ValidatingAdmissionPolicy",
+    validate(request) {
+      const bound = store.list(listPrefix(bindings, "")).items;
+      if (bound.length === 0) return;
+      const found: { at: Case; refusals: readonly Refusal[] }[] = [];
+      const variables = requestVariables(store, request);
+      const budget = { left: requestBudget };
+      for (const { value: binding } of bound) {
+        const name = stringAt(objectAt(binding, "spec"), "policyName");
+        const policy = store.get(objectKey(policies, "", name))?.value;
+        if (policy === undefined || !applies(store, policy, binding, request)) continue;
+        const ready = compiled.get(policy) ?? compilePolicy(policy);
+        compiled.set(policy, ready);
+        const at = { policy, binding, compiled: ready, request, variables, budget };
+        found.push({ at, refusals: evaluate(at, options) });
+      }
+      enforce(found, request);
+    },
+  };
+}
+
+function applies(store: Store, policy: JsonObject, binding: JsonObject, request: AdmissionRequest): boolean {
+  const constraints = objectAt(objectAt(policy, "spec"), "matchConstraints");
+  const resources = objectAt(binding, "spec")["matchResources"];
+  return (
+    resourcesMatch(store, constraints, request) && (!isObject(resources) || resourcesMatch(store, resources, request))
+  );
+}
+
+function compilePolicy(policy: JsonObject): CompiledPolicy {
+  const spec = objectAt(policy, "spec");
+  const expressions = new AdmissionExpressions({
+    hasParams: isObject(spec["paramKind"]),
+    variables: asObjects(spec["variables"]),
+  });
+  return {
+    expressions,
+    conditions: compileConditions(expressions, spec["matchConditions"]),
+    validations: asObjects(spec["validations"]).map((source) => ({
+      source,
+      expression: expressions.compile("", stringAt(source, "expression"), "bool"),
+      message:
+        stringAt(source, "messageExpression") === ""
+          ? undefined
+          : expressions.compile("", stringAt(source, "messageExpression"), "string"),
+    })),
+  };
+}
+
+function evaluate(at: Case, options: PolicyOptions): Refusal[] {
+  const params = paramsOf(at, options);
+  if ("error" in params) return failed(at, params.error);
+  return params.found.flatMap((param) => {
+    const given = withParams(at.variables, param);
+    const variables = at.compiled.expressions.bind(given, at.budget);
+    const condition = conditionsHold(at.compiled.conditions, variables, at.budget);
+    if (condition.error !== undefined) return failed(at, condition.error);
+    return condition.holds ? refusalsOf(at, variables) : [];
+  });
+}
+
+/** Adds `params`; what is made when it is read stays so. */
+function withParams(variables: AdmissionVariables, param: JsonObject | null | undefined): AdmissionVariables {
+  if (param === undefined) return variables;
+  const params = { value: dynamicValue(param), enumerable: true };
+  return Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(variables), params });
+}
+
+function failed({ policy }: Case, message: string): Refusal[] {
+  return stringAt(objectAt(policy, "spec"), "failurePolicy") === "Ignore" ? [] : [{ message, reason: "Invalid" }];
+}
+
+function refusalsOf(at: Case, variables: AdmissionVariables): Refusal[] {
+  return at.compiled.validations.flatMap(({ expression, source, message }) => {
+    try {
+      if (expression.program === undefined) return failed(at, expression.fault ?? "");
+      if (expression.program.run(variables, at.budget) === true) return [];
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return failed(at, `expression '${expression.text}' resulted in error: ${error.message}`);
+    }
+    const told = made(message, variables, at.budget) ?? stringAt(source, "message").trim();
+    return [
+      {
+        message: told === "" ? `failed expression: ${expression.text.trim()}` : told,
+        reason: stringAt(source, "reason") || "Invalid",
+      },
+    ];
+  });
+}
+
+/** What a messageExpression makes, if it is fit to be shown. */
+function made(message: Expression | undefined, variables: AdmissionVariables, budget: Budget): string | undefined {
+  try {
+    const value = message?.program?.run(variables, budget);
+    const text = typeof value === "string" ? value.trim() : "";
+    return text === "" || text.includes("\n") || text.length > maxMessageLength ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}
+
+type Params = { readonly found: readonly (JsonObject | null | undefined)[] } | { readonly error: string };
+
+/** The objects that the binding names as parameters; one `undefined` where the policy takes none. */
+function paramsOf({ policy, binding, request }: Case, { store, types }: PolicyOptions): Params {
+  const kind = objectAt(policy, "spec")["paramKind"];
+  if (!isObject(kind)) return { found: [undefined] };
+  const ref = objectAt(binding, "spec")["paramRef"];
+  if (!isObject(ref)) return { found: [null] };
+  const apiVersion = stringAt(kind, "apiVersion");
+  const type = types().find(
+    (one) => one.kind === stringAt(kind, "kind") && `${one.group}/${one.version}`.replace(/^\//, "") === apiVersion,
+  );
+  if (type === undefined)
+    return {
+      error: `failed to find resource referenced by paramKind: '${apiVersion}, Kind=${stringAt(kind, "kind")}'`,
+    };
+  const namespace = type.namespaced ? stringAt(ref, "namespace") || request.namespace : "";
+  if (type.namespaced && namespace === "")
+    return { error: "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources" };
+  const found = lookUp(store, type, namespace, ref);
+  if (found.length > 0) return { found };
+  return stringAt(ref, "parameterNotFoundAction") === "Allow"
+    ? { found: [] }
+    : { error: "no params found for policy binding with `Deny` parameterNotFoundAction" };
+}
+
+function lookUp(store: Store, type: ResourceType, namespace: string, ref: JsonObject): JsonObject[] {
+  const name = stringAt(ref, "name");
+  if (name !== "") {
+    const one = store.get(objectKey(type, namespace, name))?.value;
+    return one === undefined ? [] : [one];
+  }
+  const selector = selectorAt(ref, "selector");
+  return store
+    .list(listPrefix(type, namespace))
+    .items.map(({ value }) => value)
+    .filter((value) => selector === undefined || labelSelectorMatches(selector, labelsOf(value)));
+}
+
+const codes: Readonly<Record<string, number>> = {
+  Forbidden: 403,
+  Invalid: 422,
+  RequestEntityTooLarge: 413,
+  Unauthorized: 401,
+};
+
+/** Warns, and refuses for the first fault that a binding denies. */
+function enforce(found: readonly { at: Case; refusals: readonly Refusal[] }[], request: AdmissionRequest): void {
+  const nameOf = (object: JsonObject): string => stringAt(objectAt(object, "metadata"), "name");
+  let denied: Refusal | undefined;
+  for (const { at, refusals } of found) {
+    const actions = stringsAt(objectAt(at.binding, "spec"), "validationActions");
+    const who = `ValidatingAdmissionPolicy '${nameOf(at.policy)}' with binding '${nameOf(at.binding)}'`;
+    for (const { message, reason } of refusals) {
+      if (actions.includes("Warn")) request.warn(`Validation failed for ${who}: ${message}`);
+      if (actions.includes("Deny")) denied ??= { message: `${who} denied request: ${message}`, reason };
+    }
+  }
+  if (denied === undefined) return;
+  const { type, name } = request;
+  throw failure(
+    codes[denied.reason] ?? 422,
+    denied.reason,
+    `${qualified(type)} ${JSON.stringify(name)} is forbidden: ${denied.message}`,
+    {
+      name,
+      ...(type.group === "" ? {} : { group: type.group }),
+      kind: type.plural,
+      causes: [{ message: denied.message }],
+    },
+  );
+}

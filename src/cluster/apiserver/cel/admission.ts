@@ -1,0 +1,197 @@
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { asObjects, asString } from "../../../kernel/schema/index.js";
+import type { Budget, Engine, Program } from "./engine.unsafe.js";
+import { CelEvaluationError } from "./errors.js";
+import { libraryEngine } from "./libraries/index.js";
+import { type Shape, shapeOf } from "./shapes.js";
+
+/** A named expression of a policy or webhook; `fault`: it does not compile. */
+export interface Expression {
+  readonly name: string;
+  readonly text: string;
+  readonly program: Program | undefined;
+  readonly fault: string | undefined;
+}
+
+/** What expressions of admission may name, ready to run. */
+export type AdmissionVariables = Readonly<Record<string, unknown>>;
+
+const text = { type: "string" };
+const coordinates = (last: string) => ({ type: "object", properties: { group: text, version: text, [last]: text } });
+const requestSchema = {
+  type: "object",
+  properties: {
+    kind: coordinates("kind"),
+    resource: coordinates("resource"),
+    subResource: text,
+    requestKind: coordinates("kind"),
+    requestResource: coordinates("resource"),
+    requestSubResource: text,
+    name: text,
+    namespace: text,
+    operation: text,
+    userInfo: {
+      type: "object",
+      properties: {
+        username: text,
+        uid: text,
+        groups: { type: "array", items: text },
+        extra: { type: "object", additionalProperties: { type: "array", items: text } },
+      },
+    },
+    dryRun: { type: "boolean" },
+    options: { "x-kubernetes-int-or-string": true },
+  },
+};
+
+/** Expressions of one policy: its variables are compiled one after the other, each may name those before it. */
+export class AdmissionExpressions {
+  readonly #hasParams: boolean;
+  readonly #variables: Expression[] = [];
+  readonly #fields: Record<string, string> | undefined;
+  #engine: Engine | undefined;
+
+  constructor(options: { readonly hasParams: boolean; readonly variables: readonly JsonObject[] }) {
+    this.#hasParams = options.hasParams;
+    if (options.variables.length === 0) return;
+    this.#fields = {};
+    for (const variable of options.variables) {
+      const name = asString(variable["name"]);
+      const expression = this.compile(name, asString(variable["expression"]));
+      this.#variables.push(expression);
+      this.#fields[name] = expression.program?.type ?? "dyn";
+      this.#engine = undefined;
+    }
+  }
+
+  get variables(): readonly Expression[] {
+    return this.#variables;
+  }
+
+  /** `type` absent: any result will do. */
+  compile(name: string, source: string, type?: "bool" | "string"): Expression {
+    this.#engine ??= this.#makeEngine();
+    const trimmed = source.trim();
+    const compiled = this.#engine.compile(trimmed);
+    if ("fault" in compiled)
+      return { name, text: source, program: undefined, fault: `compilation failed: ${compiled.fault}` };
+    const { program } = compiled;
+    if (type !== undefined && program.type !== type && program.type !== "dyn")
+      return { name, text: source, program: undefined, fault: `must evaluate to ${type} but got ${program.type}` };
+    return { name, text: source, program, fault: undefined };
+  }
+
+  #makeEngine(): Engine {
+    const engine = common().engine.child();
+    if (this.#fields !== undefined) {
+      engine.declareType("kubernetes.variables", Variables, { ...this.#fields });
+      engine.declareVariable("variables", "kubernetes.variables");
+    }
+    if (this.#hasParams) engine.declareVariable("params", "dyn");
+    return engine;
+  }
+
+  /** The variables of a request and those that the policy defines; these are evaluated when they are read. */
+  bind(given: AdmissionVariables, budget: Budget): AdmissionVariables {
+    const bound: Record<string, unknown> = Object.defineProperties({}, Object.getOwnPropertyDescriptors(given));
+    bound["authorizer"] = new Authorizer();
+    const variables = new Variables();
+    for (const { name, program } of this.#variables) {
+      let value: { readonly known: unknown } | undefined;
+      Object.defineProperty(variables, name, {
+        configurable: true,
+        get() {
+          value ??= { known: program?.run(bound, budget) };
+          return value.known;
+        },
+      });
+    }
+    bound["variables"] = variables;
+    return bound;
+  }
+}
+
+/** Values of a policy's own variables. */
+class Variables {}
+class Authorizer {}
+class PathCheck {}
+class GroupCheck {}
+class ResourceCheck {}
+class Decision {}
+
+interface Common {
+  readonly engine: Engine;
+  readonly request: Shape | undefined;
+}
+
+let made: Common | undefined;
+
+/** What all expressions of admission may name; made once, so that values of `request` are of the one type. */
+function common(): Common {
+  if (made !== undefined) return made;
+  const engine = libraryEngine();
+  const request = shapeOf(engine, requestSchema, "request", false);
+  declareAuthorizer(engine);
+  for (const name of ["object", "oldObject", "namespaceObject"]) engine.declareVariable(name, "dyn");
+  engine.declareVariable("request", request?.type ?? "dyn");
+  made = { engine, request };
+  return made;
+}
+
+/** `request` as expressions see it. */
+export function requestValue(request: JsonObject): unknown {
+  return common().request?.convert(request);
+}
+
+/** `authorizer` is known, so that expressions with it compile; asking it fails. */
+function declareAuthorizer(engine: Engine): void {
+  const prefix = "kubernetes.authorization.";
+  const types = { Authorizer, PathCheck, GroupCheck, ResourceCheck, Decision };
+  for (const [name, ctor] of Object.entries(types)) engine.declareType(prefix + name, ctor);
+  const refuse = (): never => {
+    throw new CelEvaluationError("authorizer is not supported by this server");
+  };
+  for (const signature of [
+    "Authorizer.path(string): PathCheck",
+    "Authorizer.group(string): GroupCheck",
+    "Authorizer.serviceAccount(string, string): Authorizer",
+    "PathCheck.check(string): Decision",
+    "GroupCheck.resource(string): ResourceCheck",
+    "ResourceCheck.subresource(string): ResourceCheck",
+    "ResourceCheck.namespace(string): ResourceCheck",
+    "ResourceCheck.name(string): ResourceCheck",
+    "ResourceCheck.fieldSelector(string): ResourceCheck",
+    "ResourceCheck.labelSelector(string): ResourceCheck",
+    "ResourceCheck.check(string): Decision",
+    "Decision.allowed(): bool",
+    "Decision.reason(): string",
+    "Decision.error(): string",
+    "Decision.errored(): bool",
+  ])
+    engine.define(signature.replaceAll(/\b(?=[A-Z])/g, prefix), refuse);
+  engine.declareVariable("authorizer", `${prefix}Authorizer`);
+}
+
+/** Compiles `matchConditions`. */
+export function compileConditions(expressions: AdmissionExpressions, list: unknown): Expression[] {
+  return asObjects(list).map((one) => expressions.compile(asString(one["name"]), asString(one["expression"]), "bool"));
+}
+
+/** What match conditions say: a condition that is false decides, before one that fails. */
+export function conditionsHold(
+  conditions: readonly Expression[],
+  variables: AdmissionVariables,
+  budget: Budget,
+): { readonly holds: boolean; readonly error?: string } {
+  let error: string | undefined;
+  for (const { name, program, fault } of conditions) {
+    try {
+      if (program === undefined) throw new CelEvaluationError(fault ?? "");
+      if (program.run(variables, budget) !== true) return { holds: false };
+    } catch (thrown) {
+      if (!(thrown instanceof Error)) throw thrown;
+      error ??= `match condition ${JSON.stringify(name)} failed: ${thrown.message}`;
+    }
+  }
+  return error === undefined ? { holds: true } : { holds: false, error };
+}
