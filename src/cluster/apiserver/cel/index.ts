@@ -13,7 +13,6 @@ export {
 } from "./admission.js";
 export { checkRules } from "./definition.js";
 export type { Budget, Compiled, Engine, Program } from "./engine.unsafe.js";
-export { CelCostError, CelEvaluationError } from "./errors.js";
 export { libraryEngine } from "./libraries/index.js";
 export { type RuleSet, ruleSet } from "./validate.js";
 export { dynamicValue } from "./values.js";
