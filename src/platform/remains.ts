@@ -11,8 +11,7 @@ export async function stopRemains(layout: Layout): Promise<number> {
   let ended = 0;
   const gateway = await runningGateway(layout.gateway);
   if (gateway !== undefined) {
-    process.kill(gateway, "SIGTERM");
-    ended += 1;
+    ended += endProcess(gateway) ? 1 : 0;
   }
   const nodes = await nodeFolders(layout);
   if (nodes.length === 0) {
@@ -32,6 +31,16 @@ export async function stopRemains(layout: Layout): Promise<number> {
   }
   await network.close({ keepPods: false });
   return ended;
+}
+
+/** False when it ended by itself in the meantime. */
+function endProcess(pid: number): boolean {
+  try {
+    process.kill(pid, "SIGTERM");
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function nodeFolders(layout: Layout): Promise<string[]> {

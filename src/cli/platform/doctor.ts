@@ -1,4 +1,5 @@
-import { access, constants, mkdir, statfs } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { access, constants, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { messageOf } from "../../kernel/errors/index.js";
 import { diagnoseMachine, type Finding, layoutOf } from "../../platform/index.js";
@@ -37,9 +38,9 @@ export async function doctor(
 async function diagnoseDirectory(data: string): Promise<Finding> {
   const { root } = layoutOf(data);
   try {
-    await mkdir(dirname(root), { recursive: true });
-    await access(dirname(root), constants.W_OK);
-    const { bavail, bsize } = await statfs(dirname(root));
+    const existing = nearestFolder(root);
+    await access(existing, constants.W_OK);
+    const { bavail, bsize } = await statfs(existing);
     const free = bavail * bsize;
     const reason = `${(free / 1024 ** 3).toFixed(1)} GiB free at ${root}`;
     return {
@@ -58,4 +59,9 @@ async function diagnoseDirectory(data: string): Promise<Finding> {
       remedy: "choose another with --data",
     };
   }
+}
+
+/** The folder itself, or the nearest one above it that is there; looking changes nothing. */
+function nearestFolder(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : nearestFolder(dirname(path));
 }
