@@ -84,6 +84,8 @@ export function runProgram(command: string, words: readonly string[], input?: st
     });
     child.once("error", reject);
     child.once("close", (code) => resolve({ code, stdout, stderr }));
+    // A program that reads no input may close it first.
+    child.stdin.on("error", () => undefined);
     child.stdin.end(input ?? "");
   });
 }

@@ -191,7 +191,9 @@ test("drift in a member is repaired; fields that the member owns stay", async ()
 
 test("what stands in a member is still reported when a change of it is refused there", async () => {
   const fleet = await begin("cloud");
-  const workloads = (manifest: ReturnType<typeof service>) => ({ workloads: [{ clusters: ["cloud"], manifests: [manifest] }] });
+  const workloads = (manifest: ReturnType<typeof service>) => ({
+    workloads: [{ clusters: ["cloud"], manifests: [manifest] }],
+  });
   await fleet.createHyper("digits", workloads(service(2)));
   await eventually(() => fleet.getHyper("digits"), isSettled, "applied");
   const { services } = member(fleet, "cloud");
