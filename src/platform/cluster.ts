@@ -27,8 +27,8 @@ export interface ClusterOptions extends Surroundings {
   readonly name: string;
   readonly dataDir: string;
   readonly port: number;
-  /** Called right before it listens. */
-  readonly beforeListen?: () => Promise<void>;
+  /** Gives it the port to listen on, another one when that is taken; absent: `port` or nothing. */
+  readonly onPort?: <T>(listen: (port: number) => Promise<T>) => Promise<T>;
   readonly serviceCidr: string;
   readonly identities: readonly Identity[];
 }
@@ -59,8 +59,8 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
     authorization: "rbac",
   });
-  await options.beforeListen?.();
-  const { url } = await server.listen({ host: "127.0.0.1", port: options.port }).catch(async (error: unknown) => {
+  const listen = (port: number): Promise<{ readonly url: string }> => server.listen({ host: "127.0.0.1", port });
+  const { url } = await (options.onPort?.(listen) ?? listen(options.port)).catch(async (error: unknown) => {
     await server.close();
     throw error;
   });

@@ -152,7 +152,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         name: plan.name,
         dataDir: layout.cluster(plan.name),
         port: plan.apiPort,
-        beforeListen: () => ports.letGo(plan.apiPort),
+        onPort: (listen) => ports.listen(plan.name, plan.apiPort, listen),
         serviceCidr: plan.serviceCidr,
         identities,
       });
@@ -199,41 +199,38 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
   closers.add(async () => certificate.close());
   const pair = { certPem: certificate.current.certPem, keyPem: certificate.current.keyPem };
   const keys = await keepArtifactKeys(layout.pki);
-  const artifactServer = createS3Server({
-    buckets: { [artifactBucket]: stores.blobs },
-    credentials: [keys.writer, keys.reader],
-    ...pair,
-    port: await ports.choose("artifacts", preferredPorts.artifacts),
-    clock,
-    random,
-    log,
+  const artifacts = await ports.listen("artifacts", preferredPorts.artifacts, async (port) => {
+    const buckets = { [artifactBucket]: stores.blobs };
+    const server = createS3Server({
+      buckets,
+      credentials: [keys.writer, keys.reader],
+      ...pair,
+      port,
+      clock,
+      random,
+      log,
+    });
+    return { server, url: (await server.start()).url };
   });
-  servers.push(artifactServer);
-  await ports.letGo(ports.chosen()["artifacts"]);
-  const artifacts = await artifactServer.start();
-  closers.add(() => artifactServer.close());
+  servers.push(artifacts.server);
+  closers.add(() => artifacts.server.close());
   const hub = plans[0] === undefined ? undefined : clusterOf(assembly, plans[0]);
   if (hub === undefined) {
     throw new TypeError("a fleet has a hub");
   }
-  const northbound = createNorthbound({
-    routes: [...modules.all.flatMap((module) => module.routes ?? []), ...decisionRoutes(stores.ledger)],
-    hubClient: hub.as(northboundReviewer).client,
-    ...pair,
-    port: await ports.choose("northbound", preferredPorts.northbound),
-    clock,
-    random,
-    log,
+  const routes = [...modules.all.flatMap((module) => module.routes ?? []), ...decisionRoutes(stores.ledger)];
+  const { client: hubClient } = hub.as(northboundReviewer);
+  const northbound = await ports.listen("northbound", preferredPorts.northbound, async (port) => {
+    const server = createNorthbound({ routes, hubClient, ...pair, port, clock, random, log });
+    return { server, url: (await server.start()).url };
   });
-  servers.push(northbound);
-  await ports.letGo(ports.chosen()["northbound"]);
-  const { url } = await northbound.start();
-  closers.add(() => northbound.close());
+  servers.push(northbound.server);
+  closers.add(() => northbound.server.close());
   await publishArtifactReader(hub.admin.client, keys.reader, {
     host: "artifacts.argosy-system.svc.cluster.local:9000",
     caPem: authority.caPem,
   });
-  return { northbound: url, artifacts: artifacts.url };
+  return { northbound: northbound.url, artifacts: artifacts.url };
 }
 
 async function startControllers(assembly: Assembly): Promise<string> {

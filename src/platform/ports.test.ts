@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
+import { ArgosyError } from "../kernel/errors/index.js";
 import { portChooser } from "./ports.js";
 
 /** A port that another program holds, with a free one right behind it. */
@@ -85,4 +86,24 @@ test("a chosen port is held against other starts until it is let go", async () =
   server.close();
 
   expect(theirs).not.toBe(mine);
+});
+
+test("a port lost between letting go and listening is replaced, and the start made again", async () => {
+  const moves: string[] = [];
+  const ports = portChooser({}, (name, wanted, got) => moves.push(`${name} ${wanted} ${got}`));
+  const first = await ports.choose("api", 21_000);
+  const tried: number[] = [];
+
+  const got = await ports.listen("api", 21_000, async (port) => {
+    tried.push(port);
+    if (port === first) {
+      throw new ArgosyError("PortInUse", "taken meanwhile");
+    }
+    return port;
+  });
+
+  expect(tried).toEqual([first, got]);
+  expect(got).toBeGreaterThan(first);
+  expect(ports.chosen()).toEqual({ api: got });
+  await ports.letGo();
 });

@@ -8,6 +8,11 @@ export interface PortChooser {
    * meanwhile, until it is let go.
    */
   choose(name: string, preferred: number): Promise<number>;
+  /**
+   * Starts a server on the port chosen for `name` (or chosen now). Between letting the port go and listening somebody else may take it: then
+   * another one is chosen and the start is made again.
+   */
+  listen<T>(name: string, preferred: number, start: (port: number) => Promise<T>): Promise<T>;
   /** Frees a chosen port for its user, right before it listens there; without a port: all. */
   letGo(port?: number): Promise<void>;
   /** All choices so far, to be kept for the next start. */
@@ -31,11 +36,25 @@ export function portChooser(
     }
     return holder !== undefined || ours.has(port);
   };
-  return {
+  const chooser: PortChooser = {
     letGo: async (port) => {
       for (const [number, holder] of [...held].filter(([number]) => port === undefined || number === port)) {
         held.delete(number);
         await new Promise((resolve) => holder.close(resolve));
+      }
+    },
+    listen: async (name, preferred, start) => {
+      let port = chosen[name] ?? (await chooser.choose(name, preferred));
+      for (let attempt = 1; ; attempt += 1) {
+        await chooser.letGo(port);
+        try {
+          return await start(port);
+        } catch (error) {
+          if (!(error instanceof ArgosyError && error.code === "PortInUse") || attempt === maxStarts) {
+            throw error;
+          }
+          port = await chooser.choose(name, port);
+        }
       }
     },
     choose: async (name, preferred) => {
@@ -58,7 +77,11 @@ export function portChooser(
     },
     chosen: () => ({ ...previous, ...chosen }),
   };
+  return chooser;
 }
+
+/** How often a server is started on another port before it is given up. */
+const maxStarts = 10;
 
 function lastOf(wanted: number): number {
   return Math.min(wanted + 199, 65535);
