@@ -12,7 +12,7 @@ import { garbageCollector, podGarbageCollector } from "./garbage/index.js";
 import { jobController } from "./job/job.controller.js";
 import { namespaceController } from "./namespace/index.js";
 import { nodeLifecycleController } from "./node/node-lifecycle.controller.js";
-import { replicaSetController } from "./replicaset/replicaset.controller.js";
+import { replicaSetController, replicationControllerController } from "./replicaset/replicaset.controller.js";
 import { schedulerController } from "./scheduler/scheduler.controller.js";
 import { endpointSliceController } from "./service/index.js";
 import {
@@ -56,6 +56,7 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
           nodeLifecycleController(),
           deploymentController(),
           replicaSetController(),
+          replicationControllerController(),
           statefulSetController(),
           daemonSetController(),
           jobController(),

@@ -6,61 +6,105 @@ import {
 } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import {
+  controllerOf,
   findCondition,
   isDeleting,
+  type Kind,
+  type KubeObject,
+  type LabelSelector,
   type Pod,
   PodKind,
-  type ReplicaSet,
+  type PodTemplateSpec,
   ReplicaSetKind,
   type ReplicaSetStatus,
+  ReplicationControllerKind,
+  type Resource,
   selectorFrom,
   timeOf,
 } from "../../../kernel/kinds/index.js";
 import { slowStart } from "../shared/batches.js";
 import { claimObjects } from "../shared/claim.js";
 import { createOwnedPod } from "../shared/create.js";
-import { isActive, isAvailable, isReady, nextAvailabilityMs, podFromTemplate } from "../shared/pods.js";
+import { deleteOwnedPod } from "../shared/delete.js";
+import { isActive, isAvailable, isReady, nextAvailabilityMs, ownedBy, podFromTemplate } from "../shared/pods.js";
 import { orphanWatch } from "../shared/wake.js";
-import { rankForDeletion } from "./deletion-rank.js";
+import { countByNode, rankForDeletion } from "./deletion-rank.js";
 
-const fieldManager = "replicaset-controller";
 /** Creations and deletions of one look, as upstream: fairness between sets. */
 const maxBurst = 500;
 
+/** What ReplicaSets and ReplicationControllers have in common, which is all but their selectors. */
+type ReplicaOwner = Resource<
+  { replicas?: number; minReadySeconds?: number; template?: PodTemplateSpec },
+  ReplicaSetStatus
+>;
+
+interface Variety<T extends ReplicaOwner> {
+  readonly name: string;
+  readonly kind: Kind<T>;
+  readonly selectorOf: (owner: T) => LabelSelector | undefined;
+}
+
 /** Keeps as many pods of a ReplicaSet's template as it asks for. */
-export function replicaSetController(): ControllerSpec<ReplicaSet> {
-  return {
-    name: fieldManager,
+export function replicaSetController(): ControllerSpec {
+  return replicasController({
+    name: "replicaset-controller",
     kind: ReplicaSetKind,
+    selectorOf: (set) => set.spec.selector,
+  });
+}
+
+/** The same for ReplicationControllers, whose selector is a map of labels. */
+export function replicationControllerController(): ControllerSpec {
+  return replicasController({
+    name: "replication-controller",
+    kind: ReplicationControllerKind,
+    selectorOf: ({ spec }) => ({ matchLabels: { ...spec.selector } }),
+  });
+}
+
+function replicasController<T extends ReplicaOwner>(variety: Variety<T>): ControllerSpec<T> {
+  return {
+    name: variety.name,
+    kind: variety.kind,
     owns: [PodKind],
-    watches: [orphanWatch(PodKind, ReplicaSetKind, (set) => set.spec.selector)],
+    watches: [orphanWatch(PodKind, variety.kind, variety.selectorOf)],
     concurrency: 5,
-    async reconcile(_key, set, context) {
-      return set === undefined ? undefined : reconcileSet(set, context);
+    async reconcile(_key, owner, context) {
+      if (owner === undefined) return undefined;
+      const { name, kind } = variety;
+      return reconcileSet({ set: owner, kind, name, selector: variety.selectorOf(owner), context });
     },
   };
 }
 
-async function reconcileSet(
-  set: ReplicaSet,
-  context: ReconcileContext<ReplicaSet>,
-): Promise<ReconcileResult | undefined> {
-  const { cluster, clock } = context;
+/** One look at one owner. */
+interface Look {
+  readonly set: ReplicaOwner;
+  readonly kind: Kind<ReplicaOwner>;
+  readonly name: string;
+  readonly selector: LabelSelector | undefined;
+  readonly context: Pick<ReconcileContext<KubeObject>, "cluster" | "clock" | "events" | "signal">;
+}
+
+async function reconcileSet(look: Look): Promise<ReconcileResult | undefined> {
+  const { set, kind, name } = look;
+  const { cluster, clock, signal } = look.context;
   const pods = cluster.informers.informer(PodKind);
-  await pods.synced(context.signal);
+  await pods.synced(signal);
   const claim = {
     owner: set,
-    owners: cluster.client.resource(ReplicaSetKind),
-    selector: selectorFrom(set.spec.selector),
+    owners: cluster.client.resource(kind),
+    selector: selectorFrom(look.selector),
     informer: pods,
     resource: cluster.client.resource(PodKind),
-    fieldManager,
+    fieldManager: name,
   };
   const active = (await claimObjects(claim)).filter(isActive);
-  const failure = isDeleting(set) ? undefined : await scale(set, active, context);
+  const failure = isDeleting(set) ? undefined : await scale(look, active);
   const current = (await claimObjects(claim)).filter(isActive);
   const status = statusOf(set, current, failure, clock.now());
-  await syncStatus(claim.owners, set, status, fieldManager);
+  await syncStatus(claim.owners, set, status, name);
   if (failure !== undefined) throw failure.error;
   const waitMs = nextAvailabilityMs(current, set.spec.minReadySeconds ?? 0, clock.now());
   return waitMs === undefined ? undefined : { requeueAfterMs: waitMs };
@@ -71,42 +115,34 @@ interface Failure {
   readonly error: unknown;
 }
 
-async function scale(
-  set: ReplicaSet,
-  active: readonly Pod[],
-  context: ReconcileContext<ReplicaSet>,
-): Promise<Failure | undefined> {
+async function scale(look: Look, active: readonly Pod[]): Promise<Failure | undefined> {
+  const { set, context, name } = look;
   const difference = active.length - (set.spec.replicas ?? 1);
   if (difference === 0) return undefined;
   const count = Math.min(Math.abs(difference), maxBurst);
   if (difference < 0) {
-    const { error } = await slowStart(count, () => createPod(set, context));
+    const draft = podFromTemplate(set.spec.template ?? {}, set, { generateName: `${set.metadata.name}-` });
+    const { error } = await slowStart(count, () => createOwnedPod(set, draft, context, name));
     return error === undefined ? undefined : { reason: "FailedCreate", error };
   }
-  const victims = rankForDeletion(active, context.clock.now()).slice(0, count);
-  const results = await Promise.allSettled(victims.map((pod) => deletePod(set, pod, context)));
+  const crowd = countByNode(relatedPods(look, active));
+  const victims = rankForDeletion(active, context.clock.now(), crowd).slice(0, count);
+  const results = await Promise.allSettled(victims.map((pod) => deleteOwnedPod(set, pod, context)));
   const failed = results.find((result) => result.status === "rejected");
   return failed === undefined ? undefined : { reason: "FailedDelete", error: failed.reason };
 }
 
-async function createPod(set: ReplicaSet, context: ReconcileContext<ReplicaSet>): Promise<void> {
-  const draft = podFromTemplate(set.spec.template ?? {}, set, { generateName: `${set.metadata.name}-` });
-  await createOwnedPod(set, draft, context, fieldManager);
-}
-
-async function deletePod(set: ReplicaSet, pod: Pod, context: ReconcileContext<ReplicaSet>): Promise<void> {
-  const { name, namespace = "", uid } = pod.metadata;
-  try {
-    await context.cluster.client.resource(PodKind).delete(name, { namespace, preconditions: { uid } });
-    context.events.record(set, "Normal", "SuccessfulDelete", `Deleted pod: ${name}`);
-  } catch (error) {
-    context.events.record(set, "Warning", "FailedDelete", `Error deleting: ${messageOf(error)}`);
-    throw error;
-  }
+/** Pods of all sets of the same Deployment: a node is as crowded as they make it together. */
+function relatedPods({ set, kind, context }: Look, active: readonly Pod[]): readonly Pod[] {
+  const above = controllerOf(set);
+  if (above === undefined) return active;
+  const { informers } = context.cluster;
+  const siblings = ownedBy(informers.informer(kind), above.uid);
+  return siblings.flatMap(({ metadata }) => ownedBy(informers.informer(PodKind), metadata.uid)).filter(isActive);
 }
 
 function statusOf(
-  set: ReplicaSet,
+  set: ReplicaOwner,
   pods: readonly Pod[],
   failure: Failure | undefined,
   nowMs: number,
@@ -132,7 +168,7 @@ function statusOf(
   };
 }
 
-function failureCondition(set: ReplicaSet, failure: Failure, nowMs: number) {
+function failureCondition(set: ReplicaOwner, failure: Failure, nowMs: number) {
   const before = findCondition(set.status?.conditions, "ReplicaFailure");
   return {
     type: "ReplicaFailure",
