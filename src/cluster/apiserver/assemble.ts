@@ -14,7 +14,7 @@ import {
 import type { Logger } from "../../kernel/log/index.js";
 import type { SqliteDriverName } from "../../stores/sqlite/index.js";
 import { createAdmission, ensureBootstrapObjects, type Submit } from "./admission/index.js";
-import { createAuth } from "./auth/index.js";
+import { type AuthenticationConfig, createAuth, ownIssuer } from "./auth/index.js";
 import { memoryJournal } from "./journal/memory.js";
 import { sqliteJournal } from "./journal/sqlite.js";
 import { deleteEverything, ownRequest } from "./own-requests.js";
@@ -39,6 +39,8 @@ export interface ApiServerOptions {
   /** Bearer tokens that are valid as long as the server runs. */
   readonly tokens: readonly { readonly token: string; readonly user: UserInfo }[];
   readonly authorization: "rbac";
+  /** Issuers whose tokens count, and whether anonymous requests do; default: none, and they do. */
+  readonly authentication?: AuthenticationConfig;
   /** Default: the first SQLite binding that loads. */
   readonly sqliteDriver?: SqliteDriverName;
 }
@@ -56,7 +58,6 @@ export interface Assembly {
 /** In whose name the server writes its own objects. */
 const self: UserInfo = { username: "system:apiserver", groups: ["system:masters", "system:authenticated"] };
 const admin: UserInfo = { username: "argosy:admin", groups: ["system:masters", "system:authenticated"] };
-const issuer = "https://kubernetes.default.svc.cluster.local";
 const kubeletClient = { use: "client", user: "kube-apiserver-kubelet-client", groups: [] } as const;
 
 interface Secrets {
@@ -93,7 +94,7 @@ async function openSecrets(options: ApiServerOptions, pki: string | undefined): 
   const serviceAccountTokens = await openServiceAccountTokens({
     clock,
     random,
-    issuer,
+    issuer: ownIssuer,
     ...file("sa.key"),
     // What every OIDC relying party understands; a cluster in memory has none and starts a tenth of a second sooner.
     algorithm: pki === undefined ? "ES256" : "RS256",
@@ -120,7 +121,14 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   const { authority, serviceAccountTokens, adminToken, kubelet } = secrets;
   const submit: Submit = (method, path, body) => line.handleAs(self, ownRequest(method, path, body));
   const tokens = [...options.tokens, { token: adminToken, user: admin }];
-  const auth = createAuth({ store, clock, tokens, serviceAccountTokens });
+  const auth = createAuth({
+    store,
+    clock,
+    log,
+    tokens,
+    serviceAccountTokens,
+    ...(options.authentication === undefined ? {} : { config: options.authentication }),
+  });
   const admission = createAdmission({ store, clock, random, serviceCidr, submit, log, types: () => registry.all() });
   const nodeCredentials = () => ({
     caPem: authority.caPem,

@@ -16,6 +16,7 @@ import { openLocalWebSocket } from "./front/local-websocket.js";
 import type { ApiRequest, ApiResponse } from "./types.js";
 
 export type { ApiServerOptions } from "./assemble.js";
+export { type AuthenticationConfig, readAuthenticationConfig } from "./auth/index.js";
 export { ListenError } from "./front/errors.js";
 export type { ApiRequest, ApiResponse, UserInfo } from "./types.js";
 

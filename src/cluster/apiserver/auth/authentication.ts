@@ -4,6 +4,7 @@ import { objectAt, stringAt } from "../fields.js";
 import type { ApiRequest, Authenticator, Authorizer, Store, UserInfo } from "../types.js";
 import { impersonate } from "./impersonation.js";
 import { lookUp } from "./objects.js";
+import type { AnonymousAccess, JwtAuthenticator } from "./oidc/index.js";
 
 export const anonymousUser: UserInfo = { username: "system:anonymous", groups: ["system:unauthenticated"] };
 
@@ -13,6 +14,10 @@ export interface AuthenticationOptions {
   readonly serviceAccountTokens: ServiceAccountTokens;
   /** Audiences by which this API server goes; default: the issuer. */
   readonly audiences?: readonly string[];
+  /** Judges tokens of other issuers; absent: there are none. */
+  readonly jwt?: JwtAuthenticator;
+  /** Default: requests without credentials are let in as `system:anonymous`. */
+  readonly anonymous?: AnonymousAccess;
 }
 
 /** A token that was accepted, and for which of the wanted audiences. */
@@ -24,8 +29,8 @@ export interface TokenIdentity {
 export interface Authentication extends Authenticator {
   /** Who sends this request; anonymous without credentials. Throws 401 for bad ones. Impersonation is not applied. */
   authenticate(request: ApiRequest): Promise<UserInfo>;
-  /** `authenticate`, then impersonation headers, each of which `authorizer` must allow. Throws 401, 403. */
-  identify(request: ApiRequest, authorizer: Authorizer): Promise<UserInfo>;
+  /** `authenticate`, then impersonation headers, each of which `authorizer` must allow; `seen` is told who sends it before that. Throws 401, 403. */
+  identify(request: ApiRequest, authorizer: Authorizer, seen?: (user: UserInfo) => void): Promise<UserInfo>;
   /** Who a bearer token is; `undefined` when it is not valid for any of `audiences` (empty: this server's own). */
   reviewToken(token: string, audiences: readonly string[]): Promise<TokenIdentity | undefined>;
   readonly audiences: readonly string[];
@@ -44,8 +49,10 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
     const known = token.length > 4096 ? undefined : fixed.get(fingerprintOf(token));
     if (known !== undefined) return accepted(known, wanted, own);
     const claims = await serviceAccountTokens.verify(token);
-    if (claims === undefined || !stillLives(store, claims)) return undefined;
-    return accepted(serviceAccountUser(claims), wanted, claims.audiences);
+    if (claims !== undefined)
+      return stillLives(store, claims) ? accepted(serviceAccountUser(claims), wanted, claims.audiences) : undefined;
+    const foreign = await options.jwt?.verify(token);
+    return foreign === undefined ? undefined : accepted(authenticated(foreign), wanted, own);
   };
   const authenticate = async (request: ApiRequest): Promise<UserInfo> => {
     const certificate = request.clientCertificate;
@@ -54,7 +61,10 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
       return authenticated({ username: commonName, groups: organizations });
     }
     const token = bearerTokenOf(request);
-    if (token === undefined) return anonymousUser;
+    if (token === undefined) {
+      if (!letsInAnonymous(options.anonymous, request.path)) throw unauthorized();
+      return anonymousUser;
+    }
     const identity = await reviewToken(token, own);
     if (identity === undefined) throw unauthorized();
     return identity.user;
@@ -63,8 +73,10 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
     audiences: own,
     reviewToken,
     authenticate,
-    async identify(request, authorizer) {
-      return impersonate(request, await authenticate(request), authorizer);
+    async identify(request, authorizer, seen) {
+      const user = await authenticate(request);
+      seen?.(user);
+      return impersonate(request, user, authorizer);
     },
   };
 }
@@ -74,6 +86,10 @@ export function authenticated(user: UserInfo): UserInfo {
   return user.groups.includes("system:authenticated")
     ? user
     : { ...user, groups: [...user.groups, "system:authenticated"] };
+}
+
+function letsInAnonymous(access: AnonymousAccess | undefined, path: string): boolean {
+  return access === undefined || (access.enabled && (access.paths?.includes(path) ?? true));
 }
 
 /** Groups of a ServiceAccount. */

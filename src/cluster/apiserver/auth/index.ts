@@ -7,10 +7,12 @@
  */
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { ServiceAccountTokens } from "../../../kernel/identity/index.js";
+import type { Logger } from "../../../kernel/log/index.js";
 import type { AdmissionPlugin, Authorizer, Store, UserInfo, VirtualResource } from "../types.js";
 import { type Authentication, createAuthentication } from "./authentication.js";
 import { escalationGuard } from "./escalation.js";
 import { createNodeAuthorizer } from "./node-authorizer.js";
+import { type AuthenticationConfig, createJwtAuthenticator } from "./oidc/index.js";
 import { anyOf, createRbacAuthorizer } from "./rbac.js";
 import { reviewResources } from "./reviews.js";
 
@@ -19,6 +21,7 @@ export type { Authentication } from "./authentication.js";
 export { bootstrapRoles } from "./bootstrap-roles.js";
 export { isPodOn, nodeNameOf } from "./node-authorizer.js";
 export { follow, lookUp } from "./objects.js";
+export { type AuthenticationConfig, ownIssuer, readAuthenticationConfig } from "./oidc/index.js";
 
 export interface AuthOptions {
   readonly store: Store;
@@ -26,6 +29,9 @@ export interface AuthOptions {
   /** Bearer tokens that are valid as long as the server runs. */
   readonly tokens: readonly { readonly token: string; readonly user: UserInfo }[];
   readonly serviceAccountTokens: ServiceAccountTokens;
+  readonly log: Logger;
+  /** Issuers whose tokens count, and whether anonymous requests do; default: none, and they do. */
+  readonly config?: AuthenticationConfig;
 }
 
 /** Everything about identity that an API server is assembled from. */
@@ -43,7 +49,12 @@ export interface Auth {
 /** Authenticators, authorizers and the kinds that ask them, over one store. */
 export function createAuth(options: AuthOptions): Auth {
   const { store, clock } = options;
-  const authentication = createAuthentication(options);
+  const { issuers = [], anonymous } = options.config ?? {};
+  const authentication = createAuthentication({
+    ...options,
+    ...(issuers.length === 0 ? {} : { jwt: createJwtAuthenticator(issuers, options) }),
+    ...(anonymous === undefined ? {} : { anonymous }),
+  });
   const rbac = createRbacAuthorizer(store);
   const nodes = createNodeAuthorizer(store);
   const authorizer = anyOf([nodes, rbac]);
