@@ -2,7 +2,7 @@
  * Durable creates, lists and watch fan-out of the embedded API server. The server is a process of its own with a journal on
  * the disk; the client (this process) speaks HTTP/1.1 over TLS on kept connections, one request at a time on each, with a
  * bearer token that RBAC lets through. A create is a ConfigMap of about 1 KiB; its 201 comes after the fsync. Rounds of the
- * client counts take turns; figures are medians. Run: `node dist/bench/apiserver.js [--seconds 3] [--rounds 3] [--driver NAME]`.
+ * client counts take turns; figures are medians. Run: `node dist/bench/apiserver.js [--seconds 3] [--rounds 3] [--journal disk|memory]`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -13,7 +13,6 @@ import { fileURLToPath } from "node:url";
 import { createApiServer } from "../src/cluster/apiserver/index.js";
 import { systemClock, systemRandom } from "../src/kernel/clock/index.js";
 import { createLogger } from "../src/kernel/log/index.js";
-import { availableSqliteDrivers } from "../src/stores/sqlite/index.js";
 
 interface Address {
   readonly port: number;
@@ -34,28 +33,26 @@ const payload = "x".repeat(700);
 
 async function main(): Promise<void> {
   if (process.argv.includes("--serve")) return serve(text("--serve", ""));
-  const wanted = text("--driver", "");
+  const wanted = text("--journal", "");
   // "memory" shows what the request line costs without a disk.
-  const drivers = ["memory", ...availableSqliteDrivers()].filter((driver) => wanted === "" || driver === wanted);
+  const journals = ["disk", "memory"].filter((journal) => wanted === "" || journal === wanted);
   const results: Record<string, unknown> = {};
-  for (const driver of drivers) results[driver] = await measure(driver);
-  print({ bench: "apiserver", node: process.version, cpus: cpus().length, drivers: results });
+  for (const journal of journals) results[journal] = await measure(journal);
+  print({ bench: "apiserver", node: process.version, cpus: cpus().length, journals: results });
 }
 
 /** The server as a process of its own; its address goes to standard output as one line of JSON. */
 async function serve(dataDir: string): Promise<void> {
   const log = createLogger({ clock: systemClock, level: "warn", write: (line) => process.stderr.write(`${line}\n`) });
-  const driver = availableSqliteDrivers().find((name) => name === text("--driver", ""));
   const server = await createApiServer({
     clusterName: "bench",
-    ...(text("--driver", "") === "memory" ? {} : { dataDir }),
+    ...(text("--journal", "") === "memory" ? {} : { dataDir }),
     clock: systemClock,
     random: systemRandom,
     log,
     serviceCidr: "198.19.0.0/24",
     tokens: [],
     authorization: "rbac",
-    ...(driver === undefined ? {} : { sqliteDriver: driver }),
   });
   const { url, caPem } = await server.listen({ host: "127.0.0.1", port: 0 });
   const address: Address = { port: Number(new URL(url).port), token: server.adminToken, caPem, pid: process.pid };
@@ -63,9 +60,9 @@ async function serve(dataDir: string): Promise<void> {
   process.on("SIGTERM", () => void server.close().then(() => process.exit(0)));
 }
 
-async function measure(driver: string): Promise<unknown> {
+async function measure(journal: string): Promise<unknown> {
   const directory = mkdtempSync(join(tmpdir(), "argosy-bench-apiserver-"));
-  const { child, address } = await startServer(directory, driver);
+  const { child, address } = await startServer(directory, journal);
   try {
     await createLoad(address, 16, 1); // warm-up
     const samples = new Map<number, CreateSample[]>([1, 16, 64].map((clients) => [clients, []]));
@@ -83,10 +80,10 @@ async function measure(driver: string): Promise<unknown> {
   }
 }
 
-function startServer(directory: string, driver: string): Promise<{ child: ChildProcess; address: Address }> {
+function startServer(directory: string, journal: string): Promise<{ child: ChildProcess; address: Address }> {
   const nodeOptions = text("--node-options", "");
   const args = [...(nodeOptions === "" ? [] : nodeOptions.split(" ")), fileURLToPath(import.meta.url)];
-  const child = spawn(process.execPath, [...args, "--serve", directory, "--driver", driver], {
+  const child = spawn(process.execPath, [...args, "--serve", directory, "--journal", journal], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   return new Promise((resolve, reject) => {

@@ -12,11 +12,10 @@ import {
   type ServiceAccountTokens,
 } from "../../kernel/identity/index.js";
 import type { Logger } from "../../kernel/log/index.js";
-import type { SqliteDriverName } from "../../stores/sqlite/index.js";
-import { createAdmission, ensureBootstrapObjects, type Submit } from "./admission/index.js";
+import { createAdmission, ensureBootstrapObjects, type ObjectCheck, type Submit } from "./admission/index.js";
 import { type AuthenticationConfig, createAuth, ownIssuer } from "./auth/index.js";
+import { logJournal } from "./journal/log.js";
 import { memoryJournal } from "./journal/memory.js";
-import { sqliteJournal } from "./journal/sqlite.js";
 import { deleteEverything, ownRequest } from "./own-requests.js";
 import { createRegistry, DefinitionController } from "./registry/index.js";
 import { FrameCache } from "./render/frames.js";
@@ -29,7 +28,7 @@ import type { UserInfo } from "./types.js";
 export interface ApiServerOptions {
   /** In names of certificates. */
   readonly clusterName: string;
-  /** Holds `journal.db` and `pki/`; absent: everything is kept in memory and lost at the end. */
+  /** Holds `journal/` and `pki/`; absent: everything is kept in memory and lost at the end. */
   readonly dataDir?: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -41,8 +40,8 @@ export interface ApiServerOptions {
   readonly authorization: "rbac";
   /** Issuers whose tokens count, and whether anonymous requests do; default: none, and they do. */
   readonly authentication?: AuthenticationConfig;
-  /** Default: the first SQLite binding that loads. */
-  readonly sqliteDriver?: SqliteDriverName;
+  /** What else looks at objects before they are stored; default: nothing. */
+  readonly checks?: readonly ObjectCheck[];
 }
 
 /** The parts that the server's face (`index.ts`) works with. */
@@ -111,8 +110,8 @@ async function openSecrets(options: ApiServerOptions, pki: string | undefined): 
 }
 
 function openJournal(options: ApiServerOptions): CompactableStore {
-  const { dataDir, clock, sqliteDriver } = options;
-  const journal = dataDir === undefined ? memoryJournal() : sqliteJournal(join(dataDir, "journal.db"), sqliteDriver);
+  const { dataDir, clock } = options;
+  const journal = dataDir === undefined ? memoryJournal() : logJournal(join(dataDir, "journal"));
   return openStore({ journal, clock });
 }
 
@@ -129,7 +128,16 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     serviceAccountTokens,
     ...(options.authentication === undefined ? {} : { config: options.authentication }),
   });
-  const admission = createAdmission({ store, clock, random, serviceCidr, submit, log, types: () => registry.all() });
+  const admission = createAdmission({
+    store,
+    clock,
+    random,
+    serviceCidr,
+    submit,
+    log,
+    checks: options.checks ?? [],
+    types: () => registry.all(),
+  });
   const nodeCredentials = () => ({
     caPem: authority.caPem,
     clientCertPem: kubelet.current.certPem,

@@ -2,7 +2,7 @@
  * The embedded API server: Kubernetes' API over a journal. In: HTTP requests (TLS or in-process). Out: objects, lists,
  * watches, Status; what was acknowledged is on the disk. Parts: `front` (sockets, in-process), `server` (the request
  * line), `request` and `render` (what is asked, how it is answered), `verbs`, `registry`, `native` and `merge` (what kinds
- * are), `auth`, `admission`, `cel`, `subresources`, `store` and `journal`. May use: kernel, stores/sqlite.
+ * are), `auth`, `admission`, `cel`, `subresources`, `store` and `journal`. May use: kernel.
  */
 
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import { type Listener, listen } from "./front/listener.js";
 import { openLocalWebSocket } from "./front/local-websocket.js";
 import type { ApiRequest, ApiResponse } from "./types.js";
 
+export type { ObjectCheck } from "./admission/index.js";
 export type { ApiServerOptions } from "./assemble.js";
 export { type AuthenticationConfig, readAuthenticationConfig } from "./auth/index.js";
 export { ListenError } from "./front/errors.js";
@@ -45,7 +46,7 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-/** Opens (or makes) a cluster's API. Throws `SqliteError` or `JournalError` when its journal is in use or unreadable. */
+/** Opens (or makes) a cluster's API. Throws `JournalError` when its journal is in use or unreadable. */
 export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
   return new RunningServer(options, await assemble(options));
 }

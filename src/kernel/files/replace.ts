@@ -42,11 +42,6 @@ export function replaceFileSync(file: string, content: string, mode = 0o600): vo
   }
 }
 
-/** Whether an error of the file system says that there is no such file. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
-}
-
 /** Beside the file (a rename does not cross file systems), and one for each call: calls at the same time do not meet. */
 function draftOf(file: string): string {
   return `${file}.${randomBytes(6).toString("hex")}.new`;

@@ -1,11 +1,11 @@
 /**
  * SQLite files. In: a path. Out: an open database with one synchronous face over three bindings: better-sqlite3 where the
  * user has it, node:sqlite on Node ≥ 22.13, and else node-sqlite3-wasm, which always loads. Used by the API server's
- * journal and by the records store. May use: kernel errors.
+ * journal and by the records store. May use: kernel errors and files.
  */
+import { FileInUseError, type FileLock, lockFile } from "../../kernel/files/index.js";
 import { loadDriver, type Opener } from "./drivers.unsafe.js";
 import { SqliteError, toSqliteError } from "./errors.js";
-import { type FileLock, lockFile } from "./lock.js";
 import type { RawDatabase, SqliteDatabase, SqliteDriverName } from "./types.js";
 import { findWalDamage } from "./wal.js";
 
@@ -30,7 +30,7 @@ export interface OpenSqliteOptions {
 export function openSqlite(options: OpenSqliteOptions): SqliteDatabase {
   const readonly = options.readonly === true;
   const { driver, open } = pickDriver(options);
-  const lock = readonly ? undefined : lockFile(options.file);
+  const lock = readonly ? undefined : takeLock(options.file);
   try {
     refuseDamagedLog(options.file);
     const raw = open(options.file, readonly);
@@ -39,6 +39,15 @@ export function openSqlite(options: OpenSqliteOptions): SqliteDatabase {
   } catch (error) {
     lock?.release();
     throw toSqliteError(options.file, error);
+  }
+}
+
+function takeLock(file: string): FileLock {
+  try {
+    return lockFile(file);
+  } catch (error) {
+    if (error instanceof FileInUseError) throw new SqliteError("DatabaseInUse", file, error.message, { cause: error });
+    throw toSqliteError(file, error);
   }
 }
 

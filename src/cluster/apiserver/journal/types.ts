@@ -11,22 +11,27 @@ export interface JournalEntry {
 export interface JournalContent {
   /** Entries after this revision are complete; before it only the live ones are left. */
   readonly compacted: number;
-  /** In order of revision. */
+  /** First what was live at `compacted`, in any order; then every write since, in order of revision. */
   readonly entries: Iterable<JournalEntry>;
 }
 
-/** What a compaction gives up, together with the next append. */
-export interface Compaction {
+/** What of the past is still asked for; a journal may forget the rest. */
+export interface Retained {
+  /** Nobody asks for writes up to this revision any more, unless they are live. Never falls. */
   readonly compacted: number;
-  /** Revisions whose entries nobody can ask for any more. */
-  readonly garbage: readonly number[];
+  /** Encoded size of all live objects. */
+  readonly liveBytes: number;
+  /** Whether the write of `revision` is what `key` still holds. */
+  isLive(key: string, revision: number): boolean;
+  /** Whether the write of `revision`, though superseded, is part of a past state that a list or watch may still ask for. */
+  isPast(revision: number): boolean;
 }
 
 /** The durable home of a store: an append-only sequence of writes. One caller, one append at a time. */
 export interface Journal {
   /** Called once, first. Throws `JournalError` when what is on the disk cannot be read. */
   load(): JournalContent;
-  /** Resolves when all entries are on the disk; on a failure none is. */
-  append(entries: readonly JournalEntry[], compaction?: Compaction): Promise<void>;
+  /** Resolves when all entries are on the disk; on a failure (`JournalError`) none is. */
+  append(entries: readonly JournalEntry[], retained: Retained): Promise<void>;
   close(): Promise<void>;
 }

@@ -11,12 +11,6 @@ export interface Retention {
 /** As etcd compacts behind a kube-apiserver (five minutes), bounded in size too. */
 export const defaultRetention: Retention = { ageMs: 300_000, revisions: 100_000, bytes: 16 * 1024 * 1024 };
 
-/** Revisions that nobody can ask for any more once an event is forgotten: the state before it, and the deletion itself. */
-export function garbageOf(event: StoreEvent): number[] {
-  const before = event.old === undefined ? [] : [event.old.revision];
-  return event.type === "delete" ? [...before, event.now.revision] : before;
-}
-
 interface Past {
   readonly event: StoreEvent;
   readonly time: number;
@@ -30,6 +24,7 @@ export class History {
   #events: Past[] = [];
   #start = 0;
   #bytes = 0;
+  readonly #superseded = new Set<number>();
   readonly #retention: Retention;
 
   constructor(compacted: number, retention: Retention) {
@@ -41,11 +36,16 @@ export class History {
     const size = event.old === undefined ? 0 : event.old.bytes.byteLength;
     this.#events.push({ event, time, size });
     this.#bytes += size;
+    if (event.old !== undefined) this.#superseded.add(event.old.revision);
   }
 
-  /** Drops what is too old or too much; returns the revisions that nobody can ask for any more. */
-  compact(now: number): number[] {
-    const garbage: number[] = [];
+  /** Whether the state of this revision is kept though it is superseded. */
+  remembers(revision: number): boolean {
+    return this.#superseded.has(revision);
+  }
+
+  /** Drops what is too old or too much. */
+  compact(now: number): void {
     const { ageMs, revisions, bytes } = this.#retention;
     for (;;) {
       const first = this.#events[this.#start];
@@ -53,31 +53,28 @@ export class History {
       const isKept =
         now - first.time <= ageMs && this.#events.length - this.#start <= revisions && this.#bytes <= bytes;
       if (isKept) break;
-      this.#drop(first, garbage);
+      this.#drop(first);
     }
     this.#shrink();
-    return garbage;
   }
 
   /** Drops everything up to a revision. */
-  compactTo(revision: number): number[] {
-    const garbage: number[] = [];
+  compactTo(revision: number): void {
     for (;;) {
       const first = this.#events[this.#start];
       if (first === undefined || first.event.now.revision > revision) break;
-      this.#drop(first, garbage);
+      this.#drop(first);
     }
     this.compacted = Math.max(this.compacted, revision);
     this.#shrink();
-    return garbage;
   }
 
-  #drop(past: Past, garbage: number[]): void {
+  #drop(past: Past): void {
     const { event } = past;
     this.#start++;
     this.#bytes -= past.size;
     this.compacted = event.now.revision;
-    garbage.push(...garbageOf(event));
+    if (event.old !== undefined) this.#superseded.delete(event.old.revision);
   }
 
   #shrink(): void {

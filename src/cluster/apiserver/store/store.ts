@@ -10,11 +10,9 @@ import {
   notFound,
   unavailable,
 } from "../failures.js";
-import { isObject } from "../fields.js";
-import { JournalError } from "../journal/errors.js";
-import type { Compaction, Journal, JournalEntry } from "../journal/types.js";
+import type { Journal, JournalEntry, Retained } from "../journal/types.js";
 import type { Store, Stored, StoreEvent } from "../types.js";
-import { defaultRetention, garbageOf, History, type Retention } from "./history.js";
+import { defaultRetention, History, type Retention } from "./history.js";
 import { parseKey } from "./keys.js";
 import { endOf, Keyspace, lowerBound } from "./keyspace.js";
 import { restamped, Snapshot, stamped } from "./snapshot.js";
@@ -33,9 +31,6 @@ export interface CompactableStore extends Store {
   compact(): void;
 }
 
-/** So that a commit after a long rest does not have to clean up everything at once. Oldest first: a deletion's own row outlives what it deletes. */
-const maxGarbagePerCommit = 500;
-
 type ListOptions = NonNullable<Parameters<Store["list"]>[1]>;
 type ListResult = ReturnType<Store["list"]>;
 
@@ -48,7 +43,7 @@ interface PendingWrite {
   readonly settled: Promise<unknown>;
 }
 
-/** Reads the journal and opens the store over it. Throws `JournalError` or `SqliteError` when it cannot be read. */
+/** Reads the journal and opens the store over it. Throws `JournalError` when it cannot be read. */
 export function openStore(options: StoreOptions): CompactableStore {
   return new MvccStore(options);
 }
@@ -70,7 +65,7 @@ class MvccStore implements CompactableStore {
   #closed = false;
   #revision: number;
   #nextRevision: number;
-  #garbage: number[] = [];
+  #liveBytes = 0;
 
   constructor(options: StoreOptions) {
     this.#clock = options.clock;
@@ -89,14 +84,9 @@ class MvccStore implements CompactableStore {
   #restore(entry: JournalEntry): void {
     this.#revision = Math.max(this.#revision, entry.revision);
     const event = toEvent(entry, this.#live.get(entry.key));
-    if (event === undefined) {
-      // The deletion of something whose own row is already cleaned away.
-      this.#garbage.push(entry.revision);
-      return;
-    }
+    if (event === undefined) return;
     this.#show(event);
     if (entry.revision > this.#history.compacted) this.#history.push(event, entry.time);
-    else this.#garbage.push(...garbageOf(event));
   }
 
   get(key: string): Stored | undefined {
@@ -155,7 +145,7 @@ class MvccStore implements CompactableStore {
   }
 
   compact(): void {
-    this.#garbage.push(...this.#history.compactTo(this.#revision));
+    this.#history.compactTo(this.#revision);
   }
 
   async close(): Promise<void> {
@@ -219,20 +209,23 @@ class MvccStore implements CompactableStore {
     this.#queue = [];
     if (batch.length === 0) return;
     const now = this.#clock.now();
-    this.#garbage.push(...this.#history.compact(now));
-    const garbage = this.#garbage.slice(0, maxGarbagePerCommit);
+    this.#history.compact(now);
     try {
-      await this.#journal.append(toEntries(batch, now), this.#compaction(garbage));
+      await this.#journal.append(toEntries(batch, now), this.#retained());
     } catch (error) {
       this.#fail(batch, toApiError(error));
       return;
     }
-    this.#garbage.splice(0, garbage.length);
     this.#publish(batch, now);
   }
 
-  #compaction(garbage: readonly number[]): Compaction | undefined {
-    return garbage.length === 0 ? undefined : { compacted: this.#history.compacted, garbage };
+  #retained(): Retained {
+    return {
+      compacted: this.#history.compacted,
+      liveBytes: this.#liveBytes,
+      isLive: (key, revision) => this.#live.get(key)?.revision === revision,
+      isPast: (revision) => this.#history.remembers(revision),
+    };
   }
 
   #fail(batch: readonly PendingWrite[], error: Error): void {
@@ -256,8 +249,11 @@ class MvccStore implements CompactableStore {
   }
 
   #show(event: StoreEvent): void {
-    if (event.type === "put") this.#live.set(event.now);
-    else this.#live.remove(event.now.key);
+    this.#liveBytes -= event.old?.bytes.byteLength ?? 0;
+    if (event.type === "put") {
+      this.#liveBytes += event.now.bytes.byteLength;
+      this.#live.set(event.now);
+    } else this.#live.remove(event.now.key);
   }
 }
 
@@ -287,21 +283,9 @@ function toEntries(batch: readonly PendingWrite[], time: number): JournalEntry[]
 function toEvent(entry: JournalEntry, old: Stored | undefined): StoreEvent | undefined {
   const { bytes, key, revision } = entry;
   if (bytes !== undefined) {
-    return { type: "put", now: new Snapshot(key, revision, { value: parseEntry(entry, bytes), bytes }), old };
+    return { type: "put", now: new Snapshot(key, revision, { bytes }), old };
   }
   return old === undefined ? undefined : { type: "delete", now: restamped(old, revision), old };
-}
-
-function parseEntry(entry: JournalEntry, bytes: Uint8Array): JsonObject {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
-    if (isObject(value)) return value;
-  } catch (error) {
-    throw new JournalError(`the object ${entry.key} of revision ${entry.revision} is damaged: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-  throw new JournalError(`the object ${entry.key} of revision ${entry.revision} is damaged: no JSON object`);
 }
 
 function expectRevision(key: string, current: Stored | undefined, expected: number): Stored {

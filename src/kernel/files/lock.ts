@@ -1,28 +1,32 @@
 import { linkSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
-import { messageOf } from "../../kernel/errors/index.js";
-import { formatMark, isMissing, isRunning, markOf, parseMark } from "../../kernel/files/index.js";
-import { SqliteError, toSqliteError } from "./errors.js";
+import { ArgosyError } from "../errors/index.js";
+import { errnoOf, isMissing } from "./errno.js";
+import { formatMark, isRunning, markOf, parseMark } from "./process-mark.js";
 
-/** Held while a database is open for writing. */
+/** Held while a file or folder is open for writing. */
 export interface FileLock {
   release(): void;
+}
+
+/** Another process that runs holds the lock. */
+export class FileInUseError extends ArgosyError {
+  constructor(file: string, owner: number) {
+    super("FileInUse", `${file}: in use by process ${owner}; stop it first`);
+  }
 }
 
 let attempts = 0;
 
 /**
- * Takes the one writer's lock of a database file, `<file>.owner`, which holds pid and start time of its process. A lock
- * whose process is gone (or whose pid is now another process) is taken over. Throws `SqliteError` DatabaseInUse.
+ * Takes the one writer's lock of a file or folder: `<path>.owner`, which holds pid and start time of its process. A lock
+ * whose process is gone (or whose pid is now another process) is taken over. Throws `FileInUseError`, or what the file
+ * system says.
  */
 export function lockFile(file: string): FileLock {
   const path = `${file}.owner`;
   const mine = formatMark(markOf(process.pid) ?? { pid: process.pid, startTicks: "" });
   const draft = `${path}.${process.pid}.${++attempts}`;
-  try {
-    writeFileSync(draft, mine, { mode: 0o600 });
-  } catch (error) {
-    throw toSqliteError(file, error);
-  }
+  writeFileSync(draft, mine, { mode: 0o600 });
   try {
     while (!tryLink(draft, path)) clearStale(file, path);
   } finally {
@@ -36,8 +40,8 @@ function tryLink(draft: string, path: string): boolean {
     linkSync(draft, path);
     return true;
   } catch (error) {
-    if (isCode(error, "EEXIST")) return false;
-    throw toSqliteError(path, error);
+    if (errnoOf(error) === "EEXIST") return false;
+    throw error;
   }
 }
 
@@ -45,24 +49,17 @@ function tryLink(draft: string, path: string): boolean {
 function clearStale(file: string, path: string): void {
   const found = readIfThere(path);
   if (found === undefined) return;
-  const owner = liveOwner(found);
-  if (owner !== undefined) {
-    throw new SqliteError("DatabaseInUse", file, `${file}: in use by process ${owner}; stop it first`);
-  }
+  const owner = parseMark(found);
+  if (owner !== undefined && isRunning(owner)) throw new FileInUseError(file, owner.pid);
   const aside = `${path}.stale.${process.pid}.${++attempts}`;
   try {
     renameSync(path, aside);
   } catch (error) {
     if (isMissing(error)) return;
-    throw toSqliteError(file, error);
+    throw error;
   }
   if (readIfThere(aside) !== found) tryLink(aside, path);
   rmSync(aside, { force: true });
-}
-
-function liveOwner(content: string): number | undefined {
-  const owner = parseMark(content);
-  return owner !== undefined && isRunning(owner) ? owner.pid : undefined;
 }
 
 function readIfThere(path: string): string | undefined {
@@ -70,10 +67,6 @@ function readIfThere(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch (error) {
     if (isMissing(error)) return undefined;
-    throw new SqliteError("DiskError", path, `${path}: ${messageOf(error)}`, { cause: error });
+    throw error;
   }
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return typeof error === "object" && error !== null && "code" in error && error.code === code;
 }
