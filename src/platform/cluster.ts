@@ -1,27 +1,11 @@
-import { type ApiServer, createApiServer } from "../cluster/apiserver/index.js";
-import { createClient, createInformerSet } from "../kernel/client/index.js";
-import type { Clock, Random } from "../kernel/clock/index.js";
+import { type ApiServer, createApiServer, type ObjectCheck } from "../cluster/apiserver/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import { ArgosyError } from "../kernel/errors/index.js";
-import {
-  ClusterRoleBindingKind,
-  ClusterRoleKind,
-  CustomResourceDefinitionKind,
-  type KindDefinition,
-  toCrd,
-} from "../kernel/kinds/index.js";
-import type { Logger } from "../kernel/log/index.js";
+import { ClusterRoleBindingKind, ClusterRoleKind, type KindDefinition } from "../kernel/kinds/index.js";
 import { toJson } from "../kernel/schema/index.js";
+import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
 import { type Identity, keepCredentials } from "./identities.js";
-
-const fieldManager = "argosy-platform";
-
-/** What every room of the platform is given. */
-export interface Surroundings {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-}
+import { fieldManager, installKinds } from "./install.js";
 
 export interface ClusterOptions extends Surroundings {
   readonly name: string;
@@ -31,6 +15,8 @@ export interface ClusterOptions extends Surroundings {
   readonly onPort?: <T>(listen: (port: number) => Promise<T>) => Promise<T>;
   readonly serviceCidr: string;
   readonly identities: readonly Identity[];
+  /** What else looks at objects before they are stored; `as` gives it a client once the server runs. */
+  readonly checks?: (as: (identity: Identity) => ClusterAccess) => readonly ObjectCheck[];
 }
 
 /** An embedded cluster's API, up and reachable, with a client for each identity. */
@@ -49,6 +35,13 @@ export interface EmbeddedCluster {
 /** Starts the API server of one embedded cluster, listening. */
 export async function startCluster(options: ClusterOptions): Promise<EmbeddedCluster> {
   const credentials = await keepCredentials(`${options.dataDir}/tokens`, options.identities);
+  const accesses = new Map<string, OwnedAccess>();
+  const as = (identity: Identity): ClusterAccess => {
+    const credential = credentials.get(identity.name);
+    if (credential === undefined)
+      throw new ArgosyError("UnknownIdentity", `cluster ${options.name} has no identity ${identity.name}`);
+    return access(credential.token);
+  };
   const server = await createApiServer({
     clusterName: options.name,
     dataDir: options.dataDir,
@@ -58,26 +51,19 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     serviceCidr: options.serviceCidr,
     tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
     authorization: "rbac",
+    checks: options.checks?.(as) ?? [],
   });
   const listen = (port: number): Promise<{ readonly url: string }> => server.listen({ host: "127.0.0.1", port });
   const { url } = await (options.onPort?.(listen) ?? listen(options.port)).catch(async (error: unknown) => {
     await server.close();
     throw error;
   });
-  const accesses = new Map<string, ClusterAccess>();
   const access = (token: string): ClusterAccess => {
     const known = accesses.get(token);
     if (known !== undefined) {
       return known;
     }
-    const client = createClient({ transport: server.transport(token), clock: options.clock, random: options.random });
-    const informers = createInformerSet({
-      client,
-      clock: options.clock,
-      random: options.random,
-      log: options.log.with({ cluster: options.name }),
-    });
-    const made = { name: options.name, client, informers };
+    const made = openAccess(options.name, server.transport(token), options);
     accesses.set(token, made);
     return made;
   };
@@ -87,17 +73,10 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     url,
     adminToken: server.adminToken,
     admin: access(server.adminToken),
-    as: (identity) => {
-      const credential = credentials.get(identity.name);
-      if (credential === undefined) {
-        throw new ArgosyError("UnknownIdentity", `cluster ${options.name} has no identity ${identity.name}`);
-      }
-      return access(credential.token);
-    },
+    as,
     close: async () => {
-      for (const { informers, client } of accesses.values()) {
-        await informers.close();
-        await client.close();
+      for (const opened of accesses.values()) {
+        await opened.close();
       }
       await server.close();
     },
@@ -109,12 +88,9 @@ export async function prepareCluster(
   cluster: EmbeddedCluster,
   definitions: readonly KindDefinition[],
   identities: readonly Identity[],
+  { clock }: Surroundings,
 ): Promise<void> {
-  const crds = cluster.admin.client.resource(CustomResourceDefinitionKind);
-  for (const definition of definitions) {
-    const name = `${definition.plural}.${definition.group}`;
-    await crds.apply({ metadata: { name }, spec: toCrd(definition)["spec"] }, { fieldManager, force: true });
-  }
+  await installKinds(cluster.admin.client, definitions, clock);
   const roles = cluster.admin.client.resource(ClusterRoleKind);
   const bindings = cluster.admin.client.resource(ClusterRoleBindingKind);
   for (const { name, rules, user } of identities) {

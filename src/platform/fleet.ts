@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import type { ObjectCheck } from "../cluster/apiserver/index.js";
 import { detectIsolation } from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
+import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import { createNorthbound, decisionRoutes } from "../faces/northbound/index.js";
-import { createManager } from "../kernel/control/index.js";
+import type { ClusterAccess } from "../kernel/control/index.js";
 import type { HttpsServer } from "../kernel/https/index.js";
 import { keepCertificate, openAuthority } from "../kernel/identity/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
@@ -12,7 +14,8 @@ import { createS3Server } from "../stores/blobs/index.js";
 import type { Addresses } from "./addresses.js";
 import { artifactBucket, keepArtifactKeys, publishArtifactReader } from "./artifact-access.js";
 import type { Closers } from "./closers.js";
-import { type EmbeddedCluster, prepareCluster, type Surroundings, startCluster } from "./cluster.js";
+import type { Surroundings } from "./access.js";
+import { type EmbeddedCluster, prepareCluster, startCluster } from "./cluster.js";
 import { hostServiceNames, publishHostServices } from "./host-services.js";
 import {
   controllerManager,
@@ -21,11 +24,14 @@ import {
   moduleAgent,
   nodeIdentity,
   northboundReviewer,
+  scheduler,
   serviceProxy,
+  volumeProvisioner,
 } from "./identities.js";
 import type { KubeconfigCluster } from "./kubeconfig.js";
 import type { Layout } from "./layout.js";
-import { createModules, type Modules } from "./modules.js";
+import { controllersAt, kindsAt, runControllers } from "./level.js";
+import { allModules, platformGateway } from "./modules.js";
 import { startNodes } from "./nodes.js";
 import type { PlatformPart } from "./parts.js";
 import { type ClusterPlan, type NumberedMember, planClusters, preferredPorts } from "./plan.js";
@@ -56,7 +62,8 @@ interface Assembly extends FleetInput {
   readonly plans: readonly ClusterPlan[];
   readonly clusters: Map<string, EmbeddedCluster>;
   readonly stores: Stores;
-  readonly modules: Modules;
+  readonly modules: readonly Module[];
+  readonly gateway: GatewayDriver;
   readonly isolation: ReturnType<typeof detectIsolation>;
   readonly ending: { keepPods: boolean };
 }
@@ -106,19 +113,29 @@ async function assemble(input: FleetInput): Promise<Assembly> {
   const stores = await openStores(input.layout, input.surroundings, input.closers);
   const clusters = new Map<string, EmbeddedCluster>();
   const ending = { keepPods: false };
-  const modules = await createModules({
-    ...input.surroundings,
-    layout: input.layout,
-    stores,
-    plans,
-    members: (name) => clusters.get(name)?.as(fleetDelivery(DELIVERY_RULES)),
-  });
+  const gateway = platformGateway(input.layout, input.surroundings);
+  const modules = input.without.has("modules")
+    ? []
+    : await allModules(
+        {
+          ...input.surroundings,
+          gateway,
+          ledger: stores.ledger,
+          head: { host: loopback, port: plans[0]?.ingressPort ?? 0 },
+          places: plans
+            .filter(({ role }) => role === "member")
+            .map(({ name, domain, ingressPort }) => ({ name, domain, host: loopback, port: ingressPort })),
+          members: (name) => clusters.get(name)?.as(fleetDelivery(DELIVERY_RULES)),
+        },
+        stores,
+      );
   return {
     ...input,
     plans,
     clusters,
     stores,
-    modules: input.without.has("modules") ? { ...modules, all: [] } : modules,
+    modules,
+    gateway,
     isolation,
     ending,
   };
@@ -129,24 +146,42 @@ function pieceOf(directory: string): number {
   return createHash("sha256").update(directory).digest().readUInt16BE(0);
 }
 
+const loopback = "127.0.0.1";
+
 const levelOf = (plan: ClusterPlan): Level => (plan.role === "hub" ? "continuum" : "cluster");
 
 function identitiesOf(plan: ClusterPlan, modules: readonly Module[]): Identity[] {
   const agent = moduleAgent(modules.flatMap((module) => module.rules[levelOf(plan)] ?? []));
   return plan.role === "hub"
-    ? [controllerManager, agent, northboundReviewer]
-    : [controllerManager, agent, fleetDelivery(DELIVERY_RULES), serviceProxy, ...plan.nodes.map(nodeIdentity)];
+    ? [controllerManager, scheduler, agent, northboundReviewer]
+    : [
+        controllerManager,
+        scheduler,
+        agent,
+        fleetDelivery(DELIVERY_RULES),
+        serviceProxy,
+        volumeProvisioner,
+        ...plan.nodes.map(nodeIdentity),
+      ];
+}
+
+/** The modules' looks at objects, each with the modules' own rights. */
+function checksOf(modules: readonly Module[], level: Level, agent: () => ClusterAccess): ObjectCheck[] {
+  return modules
+    .flatMap((module) => module.admission ?? [])
+    .filter((admission) => admission.level === level)
+    .map(({ kind, review }) => ({
+      group: kind.group,
+      kind: kind.kind,
+      review: (object, old) => review(object, old, agent()),
+    }));
 }
 
 async function startApiServers(assembly: Assembly): Promise<string> {
   const { plans, clusters, closers, layout, ports, surroundings, modules } = assembly;
-  const definitions = (level: Level) =>
-    modules.all.flatMap((module) =>
-      module.kinds.filter(({ levels }) => levels.includes(level)).map(({ definition }) => definition),
-    );
   const starts = await Promise.allSettled(
     plans.map(async (plan) => {
-      const identities = identitiesOf(plan, modules.all);
+      const identities = identitiesOf(plan, modules);
       const cluster = await startCluster({
         ...surroundings,
         name: plan.name,
@@ -155,9 +190,10 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         onPort: (listen) => ports.listen(plan.name, plan.apiPort, listen),
         serviceCidr: plan.serviceCidr,
         identities,
+        checks: (as) => checksOf(modules, levelOf(plan), () => as(moduleAgent([]))),
       });
       closers.add(() => cluster.close());
-      await prepareCluster(cluster, definitions(levelOf(plan)), identities);
+      await prepareCluster(cluster, kindsAt(modules, levelOf(plan)), identities, surroundings);
       return cluster;
     }),
   );
@@ -218,7 +254,7 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
   if (hub === undefined) {
     throw new TypeError("a fleet has a hub");
   }
-  const routes = [...modules.all.flatMap((module) => module.routes ?? []), ...decisionRoutes(stores.ledger)];
+  const routes = [...modules.flatMap((module) => module.routes ?? []), ...decisionRoutes(stores.ledger)];
   const { client: hubClient } = hub.as(northboundReviewer);
   const northbound = await ports.listen("northbound", preferredPorts.northbound, async (port) => {
     const server = createNorthbound({ routes, hubClient, ...pair, port, clock, random, log });
@@ -234,40 +270,34 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
 }
 
 async function startControllers(assembly: Assembly): Promise<string> {
-  const { plans, modules, ports, surroundings, stores, closers, ending, without } = assembly;
+  const { plans, modules, gateway, ports, surroundings, stores, closers, ending, without } = assembly;
   if (!without.has("modules")) {
     for (const { ingressPort } of plans) {
       await ports.letGo(ingressPort);
     }
-    await modules.gateway.start();
-    closers.add(() => modules.gateway.close({ stopProcess: !ending.keepPods }));
+    await gateway.start();
+    closers.add(() => gateway.close({ stopProcess: !ending.keepPods }));
   }
   let count = 0;
   for (const plan of plans) {
     const cluster = clusterOf(assembly, plan);
     const log = surroundings.log.with({ cluster: plan.name });
     const agent = cluster.as(moduleAgent([]));
-    const managers = [
-      {
-        access: cluster.as(controllerManager),
-        specs: workloadControllers({
-          ledger: stores.ledger,
-          clusterName: plan.name,
-          caPem: cluster.server.caPem,
-          scheduler: !without.has("scheduler"),
-          workloads: !without.has("workloads"),
-        }),
-      },
-      { access: agent, specs: modules.all.flatMap((module) => module.controllers(levelOf(plan), agent)) },
+    const own = workloadControllers({
+      ledger: stores.ledger,
+      clusterName: plan.name,
+      caPem: cluster.server.caPem,
+      scheduler: !without.has("scheduler"),
+      workloads: !without.has("workloads"),
+    });
+    const sets = [
+      { access: cluster.as(controllerManager), specs: own.filter(({ name }) => name !== schedulerName) },
+      { access: cluster.as(scheduler), specs: own.filter(({ name }) => name === schedulerName) },
+      { access: agent, specs: controllersAt(modules, levelOf(plan), agent) },
     ];
-    for (const { access, specs } of managers) {
-      const manager = createManager({ cluster: access, clock: surroundings.clock, random: surroundings.random, log });
-      for (const spec of specs) {
-        manager.add(spec);
-        count += 1;
-      }
-      manager.start();
-      closers.add(() => manager.close());
+    for (const { access, specs } of sets) {
+      runControllers({ ...surroundings, log, cluster: access, specs, closers });
+      count += specs.length;
     }
   }
   if (!without.has("modules")) {

@@ -2,7 +2,7 @@
  * What tests of every room stand on: a real API server over a memory journal, in this process, with an administrator's
  * client. In: a clock, chance, kinds to install. Out: a cluster. May use: anything below the modules. Never part of the program.
  */
-import { type ApiServer, createApiServer, type UserInfo } from "../cluster/apiserver/index.js";
+import { type ApiServer, createApiServer, type ObjectCheck, type UserInfo } from "../cluster/apiserver/index.js";
 import { type ApiClient, createClient, createInformerSet } from "../kernel/client/index.js";
 import { type Clock, type Random, seededRandom, systemClock } from "../kernel/clock/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
@@ -25,6 +25,8 @@ export interface TestClusterOptions {
   /** Default: everything in memory. */
   readonly dataDir?: string;
   readonly serviceCidr?: string;
+  /** What else looks at objects before they are stored; default: nothing. */
+  readonly checks?: readonly ObjectCheck[];
 }
 
 /** An API server with an administrator's access. Close it at the end of the test. */
@@ -51,6 +53,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
     serviceCidr: options.serviceCidr ?? "198.19.0.0/24",
     tokens: options.tokens ?? [],
     authorization: "rbac",
+    checks: options.checks ?? [],
     ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
   });
   const opened: ClusterAccess[] = [];

@@ -1,5 +1,7 @@
 import type { ClusterAccess, ControllerSpec } from "../control/types.js";
+import type { StatusCause } from "../errors/index.js";
 import type { KindDefinition } from "../kinds/define.js";
+import type { JsonObject, Kind } from "../kinds/object.js";
 
 /** Where controllers run: in the hub, in each member, on each node. */
 export type Level = "continuum" | "cluster" | "node";
@@ -46,6 +48,27 @@ export interface HttpRoute {
   handle(request: RouteRequest): Promise<RouteResponse>;
 }
 
+/** What is said of an object before it is stored. */
+export interface AdmissionReview {
+  /** Each refuses the write; fields are paths from the object's root. */
+  readonly faults: readonly StatusCause[];
+  /** Told to who writes; the write goes on. */
+  readonly warnings: readonly string[];
+}
+
+/** A module's look at objects of one kind, before they are stored. */
+export interface ModuleAdmission {
+  readonly kind: Kind;
+  /** In the clusters of which level. */
+  readonly level: Level;
+  /**
+   * Called when an object is created or changed, not for its status. `cluster` is where it is written, with the rights of the module's agent
+   * there. It must not write, and must accept an object whose changed part it has nothing against, however the rest is. What it
+   * throws is logged, and the write goes on.
+   */
+  review(object: JsonObject, old: JsonObject | undefined, cluster: ClusterAccess): Promise<AdmissionReview>;
+}
+
 /** A capability in one value: what it adds to the API, what makes it true, what it needs. Composition is the platform's. */
 export interface Module {
   /** `fleet`, `serving`, … */
@@ -58,4 +81,6 @@ export interface Module {
   /** The controllers to run at this level, in this cluster. */
   controllers(level: Level, cluster: ClusterAccess): readonly ControllerSpec[];
   readonly routes?: readonly HttpRoute[];
+  /** What refuses or comments on objects as they are written. */
+  readonly admission?: readonly ModuleAdmission[];
 }

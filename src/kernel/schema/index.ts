@@ -15,6 +15,7 @@ export type {
 } from "./builder.js";
 export { Field, s } from "./builder.js";
 export { applyDefaults } from "./defaults.js";
+export { readDefinitions } from "./definitions.unsafe.js";
 export { cloneJson, cloneObject, equalJson, isObject, parseJson, setMember, toJson, toJsonObject } from "./json.js";
 export { compilePattern } from "./pattern.js";
 export { knownNames, prune } from "./prune.js";

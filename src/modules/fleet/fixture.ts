@@ -1,3 +1,4 @@
+import type { ObjectCheck } from "../../cluster/apiserver/index.js";
 import type { GatewayDriver, GatewayPart, GatewayState } from "../../dataplane/gateway/index.js";
 import { systemClock } from "../../kernel/clock/index.js";
 import { type ClusterAccess, createManager } from "../../kernel/control/index.js";
@@ -92,22 +93,19 @@ export interface TestFleet {
 /** For tests: starts it. Members named in `missing` have no connection. */
 export async function startFleet(
   names: readonly string[],
-  options: { readonly gateway?: GatewayDriver; readonly fleet?: Partial<FleetOptions> } = {},
+  options: {
+    readonly gateway?: GatewayDriver;
+    readonly fleet?: Partial<FleetOptions>;
+    /** Besides the fleet's own. */
+    readonly hubKinds?: readonly KindDefinition[];
+    /** Default: the two above. */
+    readonly memberKinds?: readonly KindDefinition[];
+  } = {},
 ): Promise<TestFleet> {
   const clock = systemClock;
-  const kinds = [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind];
-  const [hub, ...others] = await Promise.all([
-    startTestCluster({ name: "hub", kinds, tokens: [AGENT] }),
-    ...names.map((name) => startTestCluster({ name, kinds: [TestServiceKind, TestRuntimeKind], tokens: [AGENT] })),
-  ]);
-  const members = new Map(others.map((member) => [member.name, member]));
   const cut = new Set<string>();
   const ledger = memoryLedger({ clock });
-  // Everything runs with the rights that the module asks for, and no more.
-  for (const member of others) await grant(member, DELIVERY_RULES);
-  const accesses = new Map(
-    others.map((member) => [member.name, cuttable(member.as(AGENT.token), () => cut.has(member.name))]),
-  );
+  const accesses = new Map<string, ClusterAccess>();
   const module = createFleetModule({
     members: (name) => accesses.get(name),
     gateway: options.gateway ?? recordingGateway(),
@@ -117,6 +115,29 @@ export async function startFleet(
     callTimeoutMs: 300,
     ...options.fleet,
   });
+  const checks = (module.admission ?? []).map(
+    ({ kind, review }): ObjectCheck => ({
+      group: kind.group,
+      kind: kind.kind,
+      review: (object, old) => review(object, old, hub.as(AGENT.token)),
+    }),
+  );
+  const kinds = [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind, ...(options.hubKinds ?? [])];
+  const [hub, ...others] = await Promise.all([
+    startTestCluster({ name: "hub", kinds, tokens: [AGENT], checks }),
+    ...names.map((name) =>
+      startTestCluster({ name, kinds: options.memberKinds ?? [TestServiceKind, TestRuntimeKind], tokens: [AGENT] }),
+    ),
+  ]);
+  const members = new Map(others.map((member) => [member.name, member]));
+  // Everything runs with the rights that the module asks for, and no more.
+  for (const member of others) {
+    await grant(member, DELIVERY_RULES);
+    accesses.set(
+      member.name,
+      cuttable(member.as(AGENT.token), () => cut.has(member.name)),
+    );
+  }
   await grant(hub, module.rules.continuum ?? []);
   const agent = hub.as(AGENT.token);
   const manager = createManager({ cluster: agent, clock, random: hub.random, log: silentLogger });

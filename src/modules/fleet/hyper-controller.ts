@@ -8,8 +8,9 @@ import {
   syncStatus,
 } from "../../kernel/control/index.js";
 import { isNotFound, messageOf } from "../../kernel/errors/index.js";
-import { findCondition, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
+import { type Condition, findCondition, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
 import { equalJson, toJsonObject } from "../../kernel/schema/index.js";
+import { checkedCondition, isChecked, type ManifestChecker } from "./hyper-admission.js";
 import {
   coordinatesOf,
   describeUnknownCluster,
@@ -30,7 +31,7 @@ const RETRY_MS = 1000;
 type Context = ReconcileContext<HyperMLService>;
 
 /** Turns each HyperMLService into Works, one for a cluster and manifest, in order; and their states into its status. */
-export function hyperMLServiceController(): ControllerSpec<HyperMLService> {
+export function hyperMLServiceController(checker: ManifestChecker): ControllerSpec<HyperMLService> {
   return {
     name: NAME,
     kind: HyperMLServiceKind,
@@ -40,7 +41,8 @@ export function hyperMLServiceController(): ControllerSpec<HyperMLService> {
       { kind: WorkKind, keys: ownerOfWork },
       { kind: ClusterKind, keys: (cluster, informers) => usersOfCluster(cluster.metadata.name, informers) },
     ],
-    reconcile: async (_key, object, context) => (object === undefined ? undefined : reconcile(object, context)),
+    reconcile: async (_key, object, context) =>
+      object === undefined ? undefined : reconcile(object, checker, context),
     finalize,
   };
 }
@@ -65,7 +67,11 @@ function worksOf(object: HyperMLService, context: Context): readonly Work[] {
   return informer.byIndex(OWNER_INDEX, object.metadata.uid);
 }
 
-async function reconcile(object: HyperMLService, context: Context): Promise<ReconcileResult | undefined> {
+async function reconcile(
+  object: HyperMLService,
+  checker: ManifestChecker,
+  context: Context,
+): Promise<ReconcileResult | undefined> {
   const plan = planHyperMLService(object);
   const works = worksOf(object, context);
   const states: ObjectState[] = [];
@@ -87,10 +93,30 @@ async function reconcile(object: HyperMLService, context: Context): Promise<Reco
   } else {
     context.events.record(object, "Warning", "InvalidSpec", plan.faults.join("; "));
   }
-  const status = hyperStatusOf(object, states, plan.faults, context.clock.now());
-  recordTransition(object, status, context);
+  const seen = hyperStatusOf(object, states, plan.faults, context.clock.now());
+  recordTransition(object, seen, context);
+  const status = { ...seen, ...(await checkedConditions(object, seen.conditions, checker, context)) };
   await syncStatus(context.cluster.client.resource(HyperMLServiceKind), object, status, NAME);
   return states.some((state) => state.reason === "DeliveryFailed") ? { requeueAfterMs: RETRY_MS } : undefined;
+}
+
+/** What the hub says of the manifests, once for each generation. */
+async function checkedConditions(
+  object: HyperMLService,
+  conditions: readonly Condition[] | undefined,
+  checker: ManifestChecker,
+  context: Context,
+): Promise<{ readonly conditions?: Condition[] }> {
+  if (isChecked(object)) return {};
+  try {
+    const { workloads } = object.spec;
+    const findings = await checker.check(context.cluster, { metadata: object.metadata, workloads });
+    const draft = { ...checkedCondition(findings), observedGeneration: object.metadata.generation ?? 0 };
+    return { conditions: withCondition(conditions, draft, context.clock.now()) };
+  } catch (error) {
+    context.log.debug("manifests could not be checked in the hub", { err: error });
+    return {};
+  }
 }
 
 function recordTransition(object: HyperMLService, status: ReturnType<typeof hyperStatusOf>, context: Context): void {

@@ -46,16 +46,37 @@ const RANKS: Readonly<Record<string, number>> = {
   ClusterServingRuntime: 3,
 };
 
+/** What is wrong with a part of a HyperMLService; the field is a path from its root. */
+export interface SpecFault {
+  readonly field: string;
+  readonly message: string;
+}
+
+/** The parts of a HyperMLService that say what runs where. */
+export interface SpecParts {
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly workloads: readonly { readonly clusters: readonly string[]; readonly manifests: readonly JsonObject[] }[];
+}
+
 /** Reads the spec: one entry for each cluster and manifest, in delivery's terms. Pure. */
 export function planHyperMLService(object: HyperMLService): HyperPlan {
+  const { objects, faults } = planParts({ metadata: object.metadata, workloads: object.spec.workloads });
+  return { objects, faults: faults.map(({ field, message }) => `${field}: ${message}`) };
+}
+
+/** The same of what may not have been validated yet. */
+export function planParts(owner: SpecParts): {
+  readonly objects: readonly PlannedObject[];
+  readonly faults: readonly SpecFault[];
+} {
   const objects: PlannedObject[] = [];
-  const faults: string[] = [];
+  const faults: SpecFault[] = [];
   const places = new Map<string, string>();
-  for (const [w, workload] of object.spec.workloads.entries()) {
+  for (const [w, workload] of owner.workloads.entries()) {
     for (const [m, manifest] of workload.manifests.entries()) {
       const place = `spec.workloads[${w}].manifests[${m}]`;
       const identity = identify(manifest, place);
-      if (typeof identity === "string") {
+      if ("message" in identity) {
         faults.push(identity);
         continue;
       }
@@ -63,9 +84,8 @@ export function planHyperMLService(object: HyperMLService): HyperPlan {
         const key = [cluster, identity.group, identity.kind, identity.namespace, identity.name].join("/");
         const earlier = places.get(key);
         if (earlier !== undefined) {
-          faults.push(
-            `${place}: ${identity.kind} ${qualified(identity)} is given to cluster ${cluster} already by ${earlier}`,
-          );
+          const message = `${identity.kind} ${qualified(identity)} is given to cluster ${cluster} already by ${earlier}`;
+          faults.push({ field: place, message });
           continue;
         }
         places.set(key, place);
@@ -73,7 +93,7 @@ export function planHyperMLService(object: HyperMLService): HyperPlan {
           cluster,
           ...identity,
           rank: RANKS[identity.kind] ?? 4,
-          workName: workNameOf(object, identity),
+          workName: workNameOf(owner, identity),
           manifest,
         });
       }
@@ -108,21 +128,28 @@ export function coordinatesOf(manifest: JsonObject | undefined): {
 
 type Identity = Pick<PlannedObject, "apiVersion" | "kind" | "namespace" | "name"> & { readonly group: string };
 
-function identify(manifest: JsonObject, place: string): Identity | string {
+/** `v1`, `apps/v1`: a DNS subdomain and a DNS label (RFC 1123, RFC 1035). */
+const API_VERSION =
+  /^(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\/)?[a-z](?:[-a-z0-9]*[a-z0-9])?$/;
+
+function identify(manifest: JsonObject, place: string): Identity | SpecFault {
   const { apiVersion, kind, metadata } = manifest;
-  if (typeof apiVersion !== "string" || apiVersion === "") return `${place}.apiVersion: is required`;
-  if (typeof kind !== "string" || kind === "") return `${place}.kind: is required`;
+  const fault = (part: string, message: string): SpecFault => ({ field: `${place}${part}`, message });
+  if (typeof apiVersion !== "string" || apiVersion === "") return fault(".apiVersion", "is required");
+  if (!API_VERSION.test(apiVersion))
+    return fault(".apiVersion", `"${apiVersion}" is neither VERSION nor GROUP/VERSION, such as v1 or apps/v1`);
+  if (typeof kind !== "string" || kind === "") return fault(".kind", "is required");
   const name = isObject(metadata) ? metadata["name"] : undefined;
-  if (typeof name !== "string" || name === "") return `${place}.metadata.name: is required`;
+  if (typeof name !== "string" || name === "") return fault(".metadata.name", "is required");
   const namespace = isObject(metadata) ? metadata["namespace"] : undefined;
-  if (namespace !== undefined && typeof namespace !== "string") return `${place}.metadata.namespace: must be a string`;
-  if (kind.endsWith("List")) return `${place}: lists are not delivered; give its items one by one`;
+  if (namespace !== undefined && typeof namespace !== "string") return fault(".metadata.namespace", "must be a string");
+  if (kind.endsWith("List")) return fault("", "lists are not delivered; give its items one by one");
   const slash = apiVersion.indexOf("/");
   return { apiVersion, kind, name, namespace: namespace ?? "", group: slash < 0 ? "" : apiVersion.slice(0, slash) };
 }
 
 /** The same for the same object at all times; readable, and short enough for any name. */
-function workNameOf(owner: HyperMLService, identity: Identity): string {
+function workNameOf(owner: SpecParts, identity: Identity): string {
   const text = JSON.stringify([
     owner.metadata.namespace,
     owner.metadata.name,

@@ -7,6 +7,7 @@ import { clusterStatusController } from "./cluster-status.js";
 import { executionController } from "./execution.js";
 import { headIngressController } from "./head-ingress.js";
 import { headIngressMaker } from "./head-maker.js";
+import { hyperMLServiceAdmission, ManifestChecker } from "./hyper-admission.js";
 import { hyperMLServiceController } from "./hyper-controller.js";
 import { ingressController } from "./ingress.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
@@ -84,6 +85,7 @@ export const DELIVERY_RULES: readonly PolicyRule[] = [
 /** Makes the fleet module: delivery of HyperMLServices to members, member status, head ingress, ingress. */
 export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
+  const checker = new ManifestChecker();
   const definitions: KindDefinition[] = [
     HyperMLServiceKind,
     HeadIngressKind,
@@ -97,6 +99,7 @@ export function createFleetModule(options: FleetOptions): Module {
       levels: ["continuum"],
     })),
     rules: { continuum: HUB_RULES, cluster: INGRESS_RULES },
+    admission: [hyperMLServiceAdmission(checker)],
     controllers(level, cluster) {
       const controllers: ControllerSpec[] = [];
       if (level === "node") return controllers;
@@ -105,7 +108,7 @@ export function createFleetModule(options: FleetOptions): Module {
       if (level === "cluster") return controllers;
       const { members, gateway, ledger, headListener } = options;
       controllers.push(
-        hyperMLServiceController(),
+        hyperMLServiceController(checker),
         headIngressMaker(),
         headIngressController({ gateway, ledger, listener: headListener }),
       );

@@ -1,5 +1,6 @@
 import type { ClusterAccess } from "../../kernel/control/types.js";
-import type { Module, PolicyRule } from "../../kernel/module/types.js";
+import type { Kind } from "../../kernel/kinds/index.js";
+import type { Module, ModuleAdmission, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/types.js";
 import type { ServingAddress } from "./children.js";
 import { mlserviceController } from "./controller.js";
@@ -40,15 +41,30 @@ const RULES: readonly PolicyRule[] = [
   { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
 ];
 
+/** The hub runs no models: an object there would do nothing, and say nothing. */
+function notInHub(kind: Kind): ModuleAdmission {
+  const message = `the hub runs no models; apply the ${kind.kind} in a member cluster (--context), or put it into a HyperMLService's manifests`;
+  return {
+    kind,
+    level: "continuum",
+    review: async (_object, old) => ({
+      faults: old === undefined ? [{ reason: "FieldValueForbidden", field: "kind", message }] : [],
+      warnings: [],
+    }),
+  };
+}
+
 /** Models behind addresses: MLService and MLServiceRuntime in every member cluster. */
 export function createServingModule(options: ServingModuleOptions): Module {
   return {
     name: "serving",
     summary: "Models behind addresses: releases, canaries, readiness that means the model answered.",
     kinds: [
-      { definition: MLServiceKind, levels: ["cluster"] },
-      { definition: MLServiceRuntimeKind, levels: ["cluster"] },
+      // In the hub so that manifests on their way to a cluster can be held against them; see `admission`.
+      { definition: MLServiceKind, levels: ["cluster", "continuum"] },
+      { definition: MLServiceRuntimeKind, levels: ["cluster", "continuum"] },
     ],
+    admission: [MLServiceKind, MLServiceRuntimeKind].map(notInHub),
     rules: { cluster: RULES },
     controllers: (level, cluster) =>
       level === "cluster"

@@ -12,6 +12,7 @@ import { limitRanger } from "./limit-ranger.js";
 import { namespaceLifecycle } from "./namespace-lifecycle.js";
 import { nodeRestriction } from "./node-restriction.js";
 import { taintNewNodes } from "./node-taints.js";
+import { type ObjectCheck, objectChecks } from "./object-checks.js";
 import { defaultTolerationSeconds, podPriority } from "./pod-defaults.js";
 import { policyAdmission } from "./policies.js";
 import { resourceQuota } from "./quota.js";
@@ -20,6 +21,7 @@ import { serviceAllocation } from "./services.js";
 import { type Conversions, webhookAdmission } from "./webhooks/index.js";
 
 export { ensureBootstrapObjects, publishApiAddress, type Submit } from "./bootstrap.js";
+export type { ObjectCheck } from "./object-checks.js";
 
 export interface AdmissionOptions {
   readonly store: Store;
@@ -30,6 +32,7 @@ export interface AdmissionOptions {
   readonly submit: Submit;
   /** All resources that are served: policies name the kind of their parameters. */
   readonly types: () => readonly ResourceType[];
+  readonly checks: readonly ObjectCheck[];
   readonly log: Logger;
 }
 
@@ -65,6 +68,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       taintNewNodes(),
       ...builtIn,
       policyAdmission(options),
+      objectChecks(options.checks, options.log),
       webhooks,
       // After webhooks, which may not know which addresses are free.
       allocation,
