@@ -1,4 +1,5 @@
 import { type WorkloadOptions, workloadControllers } from "../cluster/workloads/index.js";
+import type { ApiClient } from "../kernel/client/index.js";
 import { type Clock, seededRandom, type Timer, type VirtualClock, virtualClock } from "../kernel/clock/index.js";
 import { type ClusterAccess, type ControllerSpec, createManager, type Manager } from "../kernel/control/index.js";
 import { isDeleting, LeaseKind, type Node, NodeKind, type Pod, PodKind, timeOf } from "../kernel/kinds/index.js";
@@ -112,8 +113,17 @@ export async function playNode(
   );
 }
 
+/** What a test may put between the controllers and the cluster. */
+export interface PlayOptions {
+  /** The client that the workload controllers get, for answers that no server in memory has (metrics, say). */
+  readonly through?: (client: ApiClient) => ApiClient;
+}
+
 /** Starts one with nodes of these names. */
-export async function startPlayCluster(nodes: readonly string[] = ["node-1", "node-2"]): Promise<PlayCluster> {
+export async function startPlayCluster(
+  nodes: readonly string[] = ["node-1", "node-2"],
+  { through = (client) => client }: PlayOptions = {},
+): Promise<PlayCluster> {
   const clock = virtualClock();
   const random = seededRandom(7);
   const lines: string[] = [];
@@ -122,7 +132,7 @@ export async function startPlayCluster(nodes: readonly string[] = ["node-1", "no
   const ledger = memoryLedger({ clock });
   let manager: Manager;
   const startControllers = (): void => {
-    manager = createManager({ cluster, clock, random, log });
+    manager = createManager({ cluster: { ...cluster, client: through(cluster.client) }, clock, random, log });
     for (const spec of workloadControllers({ ledger, clusterName: cluster.name })) manager.add(spec);
     manager.start();
   };

@@ -4,6 +4,7 @@
  */
 import type { ControllerSpec } from "../../kernel/control/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
+import { autoscalerController } from "./autoscaler/index.js";
 import { cronJobController } from "./cronjob/cronjob.controller.js";
 import { daemonSetController } from "./daemonset/daemonset.controller.js";
 import { deploymentController } from "./deployment/deployment.controller.js";
@@ -61,6 +62,7 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
           daemonSetController(),
           jobController(),
           cronJobController(),
+          autoscalerController(options),
         ]),
   ];
 }

@@ -10,6 +10,7 @@ import {
   type PodSpec,
   type PodTemplateSpec,
 } from "../../../kernel/kinds/index.js";
+import { asObject, asString } from "../../../kernel/schema/index.js";
 
 const controllerIndex = "controller-uid";
 const orphanIndex = "orphan-namespace";
@@ -74,6 +75,13 @@ export function isAvailable(pod: Pod, minReadySeconds: number, nowMs: number): b
 export function nextAvailabilityMs(pods: readonly Pod[], minReadySeconds: number, nowMs: number): number | undefined {
   const waits = pods.map((pod) => untilAvailableMs(pod, minReadySeconds, nowMs) ?? 0).filter((ms) => ms > 0);
   return waits.length === 0 ? undefined : Math.min(...waits);
+}
+
+/** What a pod asks for as a whole (`spec.resources.requests`, KEP-2837). */
+export function podLevelRequests(pod: Pod): Readonly<Record<string, string>> {
+  // The field is younger than our types.
+  const requests = asObject(asObject(asObject(pod.spec)["resources"])["requests"]);
+  return Object.fromEntries(Object.entries(requests).map(([name, amount]) => [name, asString(amount)]));
 }
 
 /** What differs between pods of one template. */
