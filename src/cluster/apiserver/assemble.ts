@@ -12,10 +12,12 @@ import {
   type ServiceAccountTokens,
 } from "../../kernel/identity/index.js";
 import type { Logger } from "../../kernel/log/index.js";
+import { type AuditOptions, openAudit } from "./audit/index.js";
 import { createAdmission, ensureBootstrapObjects, type ObjectCheck, type Submit } from "./admission/index.js";
 import { type AuthenticationConfig, createAuth, ownIssuer } from "./auth/index.js";
 import { logJournal } from "./journal/log.js";
 import { memoryJournal } from "./journal/memory.js";
+import { createLimits, type LimitOptions } from "./limits/index.js";
 import { deleteEverything, ownRequest } from "./own-requests.js";
 import { createRegistry, DefinitionController } from "./registry/index.js";
 import { FrameCache } from "./render/frames.js";
@@ -40,6 +42,10 @@ export interface ApiServerOptions {
   readonly authorization: "rbac";
   /** Issuers whose tokens count, and whether anonymous requests do; default: none, and they do. */
   readonly authentication?: AuthenticationConfig;
+  /** What is noted of requests, and where; default: nothing. */
+  readonly audit?: AuditOptions;
+  /** How much one user may ask for over the network; default: as much as they like. */
+  readonly limits?: LimitOptions;
   /** What else looks at objects before they are stored; default: nothing. */
   readonly checks?: readonly ObjectCheck[];
 }
@@ -147,6 +153,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   const registry = createRegistry({ log, convert: admission.convert });
   const deleteAll = (resource: Parameters<typeof deleteEverything>[2]) => deleteEverything(store, submit, resource);
   const definitions = new DefinitionController({ store, registry, clock, log, deleteAll });
+  const audit = options.audit === undefined ? undefined : openAudit(options.audit, { clock, random, log });
   let isReady = false;
   const line = createLine({
     store,
@@ -159,6 +166,8 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     virtualResources: [...auth.virtualResources, ...subresources.virtualResources],
     frames: new FrameCache(),
     log,
+    ...(audit === undefined ? {} : { audit }),
+    ...(options.limits === undefined ? {} : { limits: createLimits(options.limits, clock) }),
     isReady: () => isReady,
   });
   const isNew = store.revision === 0;
@@ -180,6 +189,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
       subresources.close();
       admission.close();
       auth.close();
+      audit?.close();
       await store.close();
     },
   };

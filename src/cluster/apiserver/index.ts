@@ -17,8 +17,10 @@ import type { ApiRequest, ApiResponse } from "./types.js";
 
 export type { ObjectCheck } from "./admission/index.js";
 export type { ApiServerOptions } from "./assemble.js";
+export { type AuditOptions, defaultAuditFile, defaultAuditPolicy, readAuditPolicy } from "./audit/index.js";
 export { type AuthenticationConfig, readAuthenticationConfig } from "./auth/index.js";
 export { ListenError } from "./front/errors.js";
+export { defaultLimits, type LimitOptions } from "./limits/index.js";
 export type { ApiRequest, ApiResponse, UserInfo } from "./types.js";
 
 /** A running API server. */

@@ -22,7 +22,17 @@ export interface ApiRequest {
   readonly body: Uint8Array;
   /** Subject of a client certificate that the front end verified against the cluster's CA: CN is the user, O are the groups. */
   readonly clientCertificate?: { readonly commonName: string; readonly organizations: readonly string[] };
+  /** Where the client's connection comes from; absent: it is in this process. */
+  readonly remoteAddress?: string;
+  /** Takes what the audit log shall say besides; absent: there is none. */
+  readonly audit?: AuditNotes;
   readonly signal: AbortSignal;
+}
+
+/** What parts of the request line have to say to the audit log. */
+export interface AuditNotes {
+  /** The first value of a key stays. */
+  annotate(key: string, value: string): void;
 }
 
 export interface ApiResponse {
@@ -32,6 +42,8 @@ export interface ApiResponse {
   readonly warnings?: readonly string[];
   /** One piece, or a stream (watch, logs). */
   readonly body: Uint8Array | AsyncIterable<Uint8Array>;
+  /** The front end calls it when the answer is out, or nobody waits for it any more. */
+  readonly done?: () => void;
 }
 
 export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete" | "deletecollection";
@@ -86,6 +98,8 @@ export interface AdmissionRequest {
   readonly old?: JsonObject;
   readonly dryRun: boolean;
   readonly warn: (message: string) => void;
+  /** Absent: there is no audit log. */
+  readonly audit?: AuditNotes;
 }
 
 /** One admission plugin. `mutate` may change `request.object` in place (it is private to the request); both throw `ApiError` to refuse. */

@@ -27,14 +27,18 @@ export async function serve(
 ): Promise<void> {
   const { request, response } = exchange;
   const gone = new LazyAbort();
+  let answer: ApiResponse | undefined;
   response.once("close", () => {
+    gone.isClosed = true;
     if (!response.writableFinished) gone.abort();
+    answer?.done?.();
   });
   response.on("error", () => gone.abort());
   try {
     const body = await readBody(request);
     const asked = toApiRequest(request, body ?? nothing, gone);
-    const answer = body === undefined ? failureResponse(tooLarge(maxBodyBytes), log, asked) : await handle(asked);
+    answer = body === undefined ? failureResponse(tooLarge(maxBodyBytes), log, asked) : await handle(asked);
+    if (gone.isClosed) answer.done?.();
     await write(response, answer, { isHead: request.method === "HEAD", closes: body === undefined });
   } catch (error) {
     if (!gone.isAborted) log.warn("answer broke off", { path: request.url ?? "", err: messageOf(error) });
@@ -45,6 +49,7 @@ export async function serve(
 /** An `AbortController` that is made when someone asks for its signal: most requests are over before anyone does. */
 export class LazyAbort {
   isAborted = false;
+  isClosed = false;
   #controller: AbortController | undefined;
 
   abort(): void {
@@ -79,6 +84,7 @@ export function toApiRequest(
     ...(repeated === undefined ? {} : { repeatedHeaders: repeated }),
     body,
     ...(subject === undefined ? {} : { clientCertificate: subject }),
+    remoteAddress: request.socket.remoteAddress ?? "",
     get signal() {
       return gone.signal;
     },

@@ -83,11 +83,20 @@ function toTransportResponse(
   release: () => void,
 ): TransportResponse {
   const { status, headers, warnings, body } = response;
-  if (body instanceof Uint8Array) release();
+  if (body instanceof Uint8Array) {
+    release();
+    response.done?.();
+  }
   return {
     status,
     headers: warnings === undefined ? headers : { ...headers, warning: warnings.map(warningValue).join(", ") },
-    body: body instanceof Uint8Array ? onePiece(body) : untilAborted(body, signal, release),
+    body:
+      body instanceof Uint8Array
+        ? onePiece(body)
+        : untilAborted(body, signal, () => {
+            release();
+            response.done?.();
+          }),
   };
 }
 

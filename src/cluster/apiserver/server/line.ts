@@ -1,7 +1,9 @@
 import type { Logger } from "../../../kernel/log/index.js";
+import type { Audit, Trail } from "../audit/index.js";
 import type { Auth } from "../auth/index.js";
 import { deniedBy } from "../auth/index.js";
 import { badRequest, methodNotAllowed, tooLarge, unknownResource, unservedPath } from "../failures.js";
+import type { Limits, Ticket } from "../limits/index.js";
 import type { FrameCache } from "../render/frames.js";
 import { withJsonBody } from "../request/body.js";
 import { parseRequestInfo } from "../request/info.js";
@@ -42,6 +44,10 @@ export interface LineParts extends Machinery {
   readonly virtualResources: readonly VirtualResource[];
   readonly frames: FrameCache;
   readonly log: Logger;
+  /** Absent: users may ask as much as they like. */
+  readonly limits?: Limits;
+  /** Absent: no audit log is kept. */
+  readonly audit?: Audit;
   /** Whether the server may be sent requests. */
   isReady(): boolean;
 }
@@ -72,18 +78,34 @@ class RequestLine implements Line {
   }
 
   async handle(request: ApiRequest): Promise<ApiResponse> {
+    const trail = this.#parts.audit?.begin(request);
+    if (trail === undefined) return this.#handle(request);
+    return this.#finish(request, trail.answered(await this.#handle({ ...request, audit: trail }, trail)));
+  }
+
+  async #handle(request: ApiRequest, trail?: Trail): Promise<ApiResponse> {
+    let ticket: Ticket | undefined;
     try {
       const { authentication, authorizer } = this.#parts.auth;
-      const user = await authentication.identify(request, authorizer);
-      return await this.#finish(request, await this.#dispatch(user, request));
+      const user = await authentication.identify(request, authorizer, trail && ((sender) => trail.isFrom(sender)));
+      const info = parseRequestInfo(request.method, request.path, request.query);
+      trail?.asks(user, info);
+      const entered = request.remoteAddress === undefined ? undefined : this.#parts.limits?.enter(user, info);
+      if (typeof entered === "number") return tooManyRequests(entered);
+      ticket = entered;
+      const answer = await this.#dispatch(user, request, info);
+      const response = trail === undefined ? await this.#finish(request, answer) : answer;
+      return ticket === undefined ? response : withTicket(response, ticket);
     } catch (error) {
+      ticket?.leave();
       return failureResponse(error, this.#parts.log, request);
     }
   }
 
   async handleAs(user: UserInfo, request: ApiRequest): Promise<ApiResponse> {
     try {
-      return await this.#finish(request, await this.#dispatch(user, request));
+      const info = parseRequestInfo(request.method, request.path, request.query);
+      return await this.#finish(request, await this.#dispatch(user, request, info));
     } catch (error) {
       return failureResponse(error, this.#parts.log, request);
     }
@@ -94,20 +116,34 @@ class RequestLine implements Line {
   }
 
   async upgrade(request: ApiRequest): Promise<Upgraded> {
+    const trail = this.#parts.audit?.begin(request);
+    if (trail === undefined) return this.#upgrade(request);
+    try {
+      const upgraded = await this.#upgrade({ ...request, audit: trail }, trail);
+      trail.upgraded();
+      upgraded.socket.once("close", () => trail.ended());
+      return upgraded;
+    } catch (error) {
+      trail.answered(failureResponse(error, this.#parts.log, request));
+      throw error;
+    }
+  }
+
+  async #upgrade(request: ApiRequest, trail?: Trail): Promise<Upgraded> {
     const { authentication, authorizer } = this.#parts.auth;
-    const user = await authentication.identify(request, authorizer);
+    const user = await authentication.identify(request, authorizer, trail && ((sender) => trail.isFrom(sender)));
     const info = parseRequestInfo(request.method, request.path, request.query);
-    this.#authorize(user, info, request.query);
+    trail?.asks(user, info);
+    this.#authorize(user, info, request);
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
     if (handler?.upgrade === undefined) throw badRequest("this path cannot be upgraded");
     return handler.upgrade(this.#subresourceContext({ request, info, type, user }));
   }
 
-  async #dispatch(user: UserInfo, request: ApiRequest): Promise<ApiResponse> {
+  async #dispatch(user: UserInfo, request: ApiRequest, info: RequestInfo): Promise<ApiResponse> {
     if (request.body.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
-    const info = parseRequestInfo(request.method, request.path, request.query);
-    this.#authorize(user, info, request.query);
+    this.#authorize(user, info, request);
     if (!info.isResource) return this.#answerNonResource(request);
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
@@ -127,7 +163,7 @@ class RequestLine implements Line {
     return call.warnings.length === 0 ? response : { ...response, warnings: call.warnings };
   }
 
-  #authorize(user: UserInfo, info: RequestInfo, query: URLSearchParams): void {
+  #authorize(user: UserInfo, info: RequestInfo, { query, audit }: ApiRequest): void {
     const fieldSelector = query.get("fieldSelector");
     const attributes: AuthorizationAttributes = {
       user,
@@ -142,6 +178,8 @@ class RequestLine implements Line {
       ...(fieldSelector === null ? {} : { fieldSelector }),
     };
     const { allowed, reason } = this.#parts.auth.authorizer.authorize(attributes);
+    audit?.annotate("authorization.k8s.io/decision", allowed ? "allow" : "forbid");
+    audit?.annotate("authorization.k8s.io/reason", reason);
     if (!allowed) throw deniedBy(attributes, reason);
   }
 
@@ -240,6 +278,18 @@ class RequestLine implements Line {
     const value = await virtual.create({ object, namespace: namespaceOf(call), user: call.user });
     return jsonResponse(201, value, call.accepted);
   }
+}
+
+/** As upstream's filters say it, which stand before its API machinery. */
+function tooManyRequests(retryAfterSeconds: number): ApiResponse {
+  const { status, headers, body } = textResponse(429, "Too many requests, please try again later.\n");
+  return { status, headers: { ...headers, "retry-after": String(retryAfterSeconds) }, body };
+}
+
+/** What the request holds is given back when its answer is out. */
+function withTicket(response: ApiResponse, ticket: Ticket): ApiResponse {
+  if (response.body instanceof Uint8Array) ticket.holds(response.body.byteLength);
+  return { ...response, done: () => ticket.leave() };
 }
 
 function virtualKey(about: { readonly group: string; readonly version: string; readonly plural: string }): string {

@@ -26,6 +26,7 @@ export function admissionRequest(call: Call, subject: AdmissionSubject): Admissi
     ...(subject.old === undefined ? {} : { old: subject.old }),
     dryRun: subject.dryRun,
     warn: (message) => void call.warnings.push(message),
+    ...(call.request.audit === undefined ? {} : { audit: call.request.audit }),
   };
 }
 

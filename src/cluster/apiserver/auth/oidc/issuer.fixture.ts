@@ -1,5 +1,4 @@
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from "jose";
 import { systemClock } from "../../../../kernel/clock/index.js";
 import { openAuthority } from "../../../../kernel/identity/index.js";
@@ -43,7 +42,8 @@ export async function startIssuer(audience = "argosy"): Promise<TestIssuer> {
     response.end(typeof answer === "number" ? "" : JSON.stringify(answer));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const address = server.address();
+  url = `https://127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
   const issuer: TestIssuer = {
     url,
     caPem: authority.caPem,
@@ -58,7 +58,7 @@ export async function startIssuer(audience = "argosy"): Promise<TestIssuer> {
     async sign(claims, { kid = "k1", alg, expires } = {}) {
       const signer = signers.get(kid);
       if (signer === undefined) throw new Error(`no key ${kid}`);
-      const now = Math.floor(Date.now() / 1000);
+      const now = Math.floor(systemClock.now() / 1000);
       return new SignJWT({ iss: url, aud: audience, iat: now, exp: expires ?? now + 600, ...claims })
         .setProtectedHeader({ alg: alg ?? signer.alg, kid })
         .sign(signer.key);

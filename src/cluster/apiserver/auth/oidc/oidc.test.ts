@@ -65,7 +65,7 @@ async function serve(text: string) {
     });
     return {
       status: answer.status,
-      body: JSON.parse(Buffer.from(answer.body as Uint8Array).toString()) as Record<string, never>,
+      body: JSON.parse(Buffer.from(answer.body as Uint8Array).toString()) as Record<string, unknown>,
     };
   };
   const who = async (token: string) => {
