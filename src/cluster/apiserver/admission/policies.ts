@@ -22,6 +22,7 @@ const group = "admissionregistration.k8s.io";
 const policies = { group, plural: "validatingadmissionpolicies" };
 const bindings = { group, plural: "validatingadmissionpolicybindings" };
 const maxMessageLength = 5 * 1024;
+const maxAnnotationLength = 10 * 1024;
 
 interface PolicyOptions {
   readonly store: Store;
@@ -37,6 +38,7 @@ interface CompiledPolicy {
     readonly source: JsonObject;
     readonly message: Expression | undefined;
   }[];
+  readonly annotations: readonly Expression[];
 }
 
 /** One policy with one binding, asked about one request. */
@@ -52,7 +54,12 @@ interface Case {
 interface Refusal {
   readonly message: string;
   readonly reason: string;
+  /** Of the validation; 0 for what is no validation's. */
+  readonly index: number;
 }
+
+/** What policies have to say to the audit log: values by key, each once. */
+type Annotations = Map<string, Set<string>>;
 
 /** ValidatingAdmissionPolicies and their bindings. */
 export function policyAdmission(options: PolicyOptions): AdmissionPlugin {
@@ -66,6 +73,7 @@ export function policyAdmission(options: PolicyOptions): AdmissionPlugin {
       const found: { at: Case; refusals: readonly Refusal[] }[] = [];
       const variables = requestVariables(store, request);
       const budget = { left: requestBudget };
+      const annotations: Annotations = new Map();
       for (const { value: binding } of bound) {
         const name = stringAt(objectAt(binding, "spec"), "policyName");
         const policy = store.get(objectKey(policies, "", name))?.value;
@@ -73,8 +81,10 @@ export function policyAdmission(options: PolicyOptions): AdmissionPlugin {
         const ready = compiled.get(policy) ?? compilePolicy(policy);
         compiled.set(policy, ready);
         const at = { policy, binding, compiled: ready, request, variables, budget };
-        found.push({ at, refusals: evaluate(at, options) });
+        found.push({ at, refusals: evaluate(at, options, annotations) });
       }
+      for (const [key, values] of annotations) request.audit?.annotate(key, [...values].join(", "));
+      noteFailures(found, request);
       enforce(found, request);
     },
   };
@@ -105,10 +115,13 @@ function compilePolicy(policy: JsonObject): CompiledPolicy {
           ? undefined
           : expressions.compile("", stringAt(source, "messageExpression"), "string"),
     })),
+    annotations: asObjects(spec["auditAnnotations"]).map((one) =>
+      expressions.compile(stringAt(one, "key"), stringAt(one, "valueExpression")),
+    ),
   };
 }
 
-function evaluate(at: Case, options: PolicyOptions): Refusal[] {
+function evaluate(at: Case, options: PolicyOptions, annotations: Annotations): Refusal[] {
   const params = paramsOf(at, options);
   if ("error" in params) return failed(at, params.error);
   return params.found.flatMap((param) => {
@@ -116,7 +129,7 @@ function evaluate(at: Case, options: PolicyOptions): Refusal[] {
     const variables = at.compiled.expressions.bind(given, at.budget);
     const condition = conditionsHold(at.compiled.conditions, variables, at.budget);
     if (condition.error !== undefined) return failed(at, condition.error);
-    return condition.holds ? refusalsOf(at, variables) : [];
+    return condition.holds ? [...refusalsOf(at, variables), ...annotate(at, variables, annotations)] : [];
   });
 }
 
@@ -127,24 +140,44 @@ function withParams(variables: AdmissionVariables, param: JsonObject | null | un
   return Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(variables), params });
 }
 
-function failed({ policy }: Case, message: string): Refusal[] {
-  return stringAt(objectAt(policy, "spec"), "failurePolicy") === "Ignore" ? [] : [{ message, reason: "Invalid" }];
+function failed({ policy }: Case, message: string, index = 0): Refusal[] {
+  return stringAt(objectAt(policy, "spec"), "failurePolicy") === "Ignore"
+    ? []
+    : [{ message, reason: "Invalid", index }];
+}
+
+/** Evaluates `auditAnnotations`; one that fails refuses the request, as a validation does. */
+function annotate(at: Case, variables: AdmissionVariables, annotations: Annotations): Refusal[] {
+  return at.compiled.annotations.flatMap(({ name, text, program, fault }, index) => {
+    try {
+      if (program === undefined) return failed(at, fault ?? "", index);
+      const value = program.run(variables, at.budget);
+      const shown = typeof value === "string" ? value.trim().slice(0, maxAnnotationLength) : "";
+      const key = `${nameOf(at.policy)}/${name}`;
+      if (shown !== "") annotations.set(key, (annotations.get(key) ?? new Set()).add(shown));
+      return [];
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return failed(at, `valueExpression '${text}' resulted in error: ${error.message}`, index);
+    }
+  });
 }
 
 function refusalsOf(at: Case, variables: AdmissionVariables): Refusal[] {
-  return at.compiled.validations.flatMap(({ expression, source, message }) => {
+  return at.compiled.validations.flatMap(({ expression, source, message }, index) => {
     try {
-      if (expression.program === undefined) return failed(at, expression.fault ?? "");
+      if (expression.program === undefined) return failed(at, expression.fault ?? "", index);
       if (expression.program.run(variables, at.budget) === true) return [];
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      return failed(at, `expression '${expression.text}' resulted in error: ${error.message}`);
+      return failed(at, `expression '${expression.text}' resulted in error: ${error.message}`, index);
     }
     const told = made(message, variables, at.budget) ?? stringAt(source, "message").trim();
     return [
       {
         message: told === "" ? `failed expression: ${expression.text.trim()}` : told,
         reason: stringAt(source, "reason") || "Invalid",
+        index,
       },
     ];
   });
@@ -207,9 +240,29 @@ const codes: Readonly<Record<string, number>> = {
   Unauthorized: 401,
 };
 
+function nameOf(object: JsonObject): string {
+  return stringAt(objectAt(object, "metadata"), "name");
+}
+
+/** What bindings with the action Audit found, as an annotation of the audit event. */
+function noteFailures(found: readonly { at: Case; refusals: readonly Refusal[] }[], request: AdmissionRequest): void {
+  const failures = found.flatMap(({ at: { policy, binding }, refusals }) => {
+    const validationActions = stringsAt(objectAt(binding, "spec"), "validationActions");
+    if (!validationActions.includes("Audit")) return [];
+    return refusals.map(({ message, index }) => ({
+      message,
+      policy: nameOf(policy),
+      binding: nameOf(binding),
+      expressionIndex: index,
+      validationActions,
+    }));
+  });
+  if (failures.length === 0) return;
+  request.audit?.annotate("validation.policy.admission.k8s.io/validation_failure", JSON.stringify(failures));
+}
+
 /** Warns, and refuses for the first fault that a binding denies. */
 function enforce(found: readonly { at: Case; refusals: readonly Refusal[] }[], request: AdmissionRequest): void {
-  const nameOf = (object: JsonObject): string => stringAt(objectAt(object, "metadata"), "name");
   let denied: Refusal | undefined;
   for (const { at, refusals } of found) {
     const actions = stringsAt(objectAt(at.binding, "spec"), "validationActions");
