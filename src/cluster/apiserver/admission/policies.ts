@@ -263,7 +263,7 @@ function noteFailures(found: readonly { at: Case; refusals: readonly Refusal[] }
 
 /** Warns, and refuses for the first fault that a binding denies. */
 function enforce(found: readonly { at: Case; refusals: readonly Refusal[] }[], request: AdmissionRequest): void {
-  let denied: Refusal | undefined;
+  let denied: Pick<Refusal, "message" | "reason"> | undefined;
   for (const { at, refusals } of found) {
     const actions = stringsAt(objectAt(at.binding, "spec"), "validationActions");
     const who = `ValidatingAdmissionPolicy '${nameOf(at.policy)}' with binding '${nameOf(at.binding)}'`;
