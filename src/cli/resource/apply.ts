@@ -1,3 +1,4 @@
+import { fieldFaults } from "../../kernel/client/index.js";
 import type { ApiClient } from "../../kernel/client/types.js";
 import { ApiError, InputError } from "../../kernel/errors/index.js";
 import { apiVersionOf, parseApiVersion } from "../../kernel/kinds/object.js";
@@ -100,47 +101,15 @@ export async function located(error: unknown, manifest: ManifestObject, client: 
   }
   const { group, version } = parseApiVersion(manifest.apiVersion);
   const lines: string[] = [];
-  for (const { field, fault } of faultsOf(error)) {
+  for (const { field, fault, reason } of fieldFaults(error)) {
     const text =
       fault === undefined
         ? `unknown field "${field}"${await suggestField(client, { group, version, kind: manifest.kind }, field)}`
-        : `${field}: ${fault}`;
+        : `${field}: ${fault}${reason === "FieldManagerConflict" ? "; --force takes the field over" : ""}`;
     lines.push(`${manifest.locate(field)}: ${text}`);
   }
   const message = lines.length > 0 ? lines.join("\n") : `${manifest.locate("")}: ${error.message}`;
   return new ApiError({ ...error.status, message }, { cause: error });
-}
-
-/** A field with what is wrong with it; without that, it is unknown. */
-interface FieldFault {
-  readonly field: string;
-  readonly fault: string | undefined;
-}
-
-/**
- * The faulty fields of a refusal: those that strict decoding (`unknown field "spec.x"`) or the typing of an applied object (`.spec.x: expected
- * string, got …`) names in the message, else the causes.
- */
-function faultsOf(error: ApiError): FieldFault[] {
-  const unknown = [...error.message.matchAll(/unknown field "([^"]+)"/g)].map(([, field = ""]) => field);
-  if (unknown.length > 0) {
-    return unknown.map((field) => ({ field, fault: undefined }));
-  }
-  const [, typing = ""] = /^failed to create typed patch object \([^)]*\): (.*)$/s.exec(error.message) ?? [];
-  const typed = [...typing.matchAll(/^\s*\.(\S+): (.+)$/gm)].map(([, field = "", fault = ""]) => ({
-    field,
-    fault:
-      fault === "field not declared in schema"
-        ? undefined
-        : fault.replace(/&value\.valueUnstructured\{Value:(.*)\}/, "$1"),
-  }));
-  if (typed.length > 0) {
-    return typed;
-  }
-  return (error.status.details?.causes ?? []).map(({ field = "", message = "", reason }) => ({
-    field: field.replace(/^\./, ""),
-    fault: reason === "FieldManagerConflict" ? `${message}; --force takes the field over` : message,
-  }));
 }
 
 function absent(error: unknown): undefined {

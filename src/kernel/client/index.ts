@@ -5,9 +5,10 @@
 
 export { createClient } from "./client.js";
 export { UnavailableError } from "./failures.js";
-export { type HttpTransportOptions, httpTransport } from "./http-transport.js";
+export { type FieldFault, fieldFaults } from "./field-faults.js";
+export { type Credentials, type HttpTransportOptions, httpTransport } from "./http-transport.js";
 export { createInformerSet } from "./informer-set.js";
-export { inClusterContext, loadKubeconfig, parseKubeconfig } from "./kubeconfig.js";
+export { type ClusterContext, inClusterContext, loadKubeconfig, parseKubeconfig } from "./kubeconfig.js";
 export {
   attach,
   exec,

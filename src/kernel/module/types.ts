@@ -66,7 +66,11 @@ export interface ModuleAdmission {
    * there. It must not write, and must accept an object whose changed part it has nothing against, however the rest is. What it
    * throws is logged, and the write goes on.
    */
-  review(object: JsonObject, old: JsonObject | undefined, cluster: ClusterAccess): Promise<AdmissionReview>;
+  readonly review: (
+    object: JsonObject,
+    old: JsonObject | undefined,
+    cluster: ClusterAccess,
+  ) => Promise<AdmissionReview>;
 }
 
 /** A capability in one value: what it adds to the API, what makes it true, what it needs. Composition is the platform's. */

@@ -49,10 +49,15 @@ function expandObject(source: JsonObject, named: Named): JsonObject {
       Object.entries(properties).map(([name, value]) => [name, expand(value, named)]),
     );
     if (Array.isArray(required)) expanded["required"] = required.filter((name) => !isFilledIn(properties, name));
-  } else if (source["type"] === "object" && source["additionalProperties"] === undefined) {
-    expanded["x-kubernetes-preserve-unknown-fields"] = true;
-  }
+  } else if (isSilent(source)) expanded["x-kubernetes-preserve-unknown-fields"] = true;
   return expanded;
+}
+
+/** Whether nothing is said of an object's fields. */
+function isSilent(source: JsonObject): boolean {
+  const { type, additionalProperties, allOf, anyOf, oneOf } = source;
+  if (type !== "object" && type !== undefined) return false;
+  return [additionalProperties, allOf, anyOf, oneOf].every((part) => part === undefined);
 }
 
 /** What `{"$ref": …}`, or `{"allOf": [{"$ref": …}]}` with words and defaults beside it, refers to. */
@@ -65,7 +70,7 @@ function referenceIn(source: JsonObject): string | undefined {
 
 function isOneOf({ oneOf }: JsonObject, types: readonly string[]): boolean {
   if (!Array.isArray(oneOf) || oneOf.length !== types.length) return false;
-  return oneOf.every((part) => isObject(part) && types.includes(String(part["type"])));
+  return oneOf.every((part) => isObject(part) && types.some((type) => type === part["type"]));
 }
 
 /** A default beside a reference is only what the server shows of an empty object. */

@@ -14,7 +14,7 @@ import {
   type Resource,
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
-import type { PolicyRule } from "../../kernel/module/types.js";
+import type { Module, PolicyRule } from "../../kernel/module/types.js";
 import { s } from "../../kernel/schema/index.js";
 import { memoryLedger } from "../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
@@ -115,20 +115,14 @@ export async function startFleet(
     callTimeoutMs: 300,
     ...options.fleet,
   });
-  const checks = (module.admission ?? []).map(
-    ({ kind, review }): ObjectCheck => ({
-      group: kind.group,
-      kind: kind.kind,
-      review: (object, old) => review(object, old, hub.as(AGENT.token)),
-    }),
-  );
   const kinds = [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind, ...(options.hubKinds ?? [])];
-  const [hub, ...others] = await Promise.all([
-    startTestCluster({ name: "hub", kinds, tokens: [AGENT], checks }),
-    ...names.map((name) =>
-      startTestCluster({ name, kinds: options.memberKinds ?? [TestServiceKind, TestRuntimeKind], tokens: [AGENT] }),
-    ),
-  ]);
+  const memberKinds = options.memberKinds ?? [TestServiceKind, TestRuntimeKind];
+  const others = await Promise.all(
+    names.map((name) => startTestCluster({ name, kinds: memberKinds, tokens: [AGENT] })),
+  );
+  const checks = checksOf(module, () => agent);
+  const hub = await startTestCluster({ name: "hub", kinds, tokens: [AGENT], checks });
+  const agent: ClusterAccess = hub.as(AGENT.token);
   const members = new Map(others.map((member) => [member.name, member]));
   // Everything runs with the rights that the module asks for, and no more.
   for (const member of others) {
@@ -139,7 +133,6 @@ export async function startFleet(
     );
   }
   await grant(hub, module.rules.continuum ?? []);
-  const agent = hub.as(AGENT.token);
   const manager = createManager({ cluster: agent, clock, random: hub.random, log: silentLogger });
   for (const controller of module.controllers("continuum", agent)) manager.add(controller);
   manager.start();
@@ -152,23 +145,36 @@ export async function startFleet(
     members,
     ledger,
     cut,
-    createHyper: (name, spec, annotations = {}) =>
-      hub.client.resource(HyperMLServiceKind).create(
-        {
-          apiVersion: "tensorstack.dev/v1beta1",
-          kind: "HyperMLService",
-          metadata: { name, namespace: "demo", annotations },
-          spec,
-        },
-        { namespace: "demo" },
-      ),
-    getHyper: (name) => hub.client.resource(HyperMLServiceKind).get(name, { namespace: "demo" }),
+    ...hyperCalls(hub),
     async close() {
       await manager.close();
       await hub.close();
       for (const member of members.values()) await member.close();
     },
   };
+}
+
+function hyperCalls(hub: TestCluster): Pick<TestFleet, "createHyper" | "getHyper"> {
+  const { kind, group, version } = HyperMLServiceKind;
+  const hypers = hub.client.resource(HyperMLServiceKind);
+  const inDemo = { namespace: "demo" };
+  return {
+    createHyper: (name, spec, annotations = {}) =>
+      hypers.create(
+        { apiVersion: `${group}/${version}`, kind, metadata: { name, ...inDemo, annotations }, spec },
+        inDemo,
+      ),
+    getHyper: (name) => hypers.get(name, inDemo),
+  };
+}
+
+/** What a module has against objects, as the platform hands it to a cluster's API. */
+function checksOf(module: Module, cluster: () => ClusterAccess): ObjectCheck[] {
+  return (module.admission ?? []).map(({ kind, review }) => ({
+    group: kind.group,
+    kind: kind.kind,
+    review: (object, old) => review(object, old, cluster()),
+  }));
 }
 
 /** For tests: lets the agent do what the rules say. */

@@ -315,9 +315,7 @@ test("two manifests for one object are refused; unknown clusters and missing kin
     (object) => object.status?.aggregatedStatus?.[0]?.reason === "AppliedFailed",
     "the missing kind is reported",
   );
-  expect(fullyApplied(odd)?.message).toContain(
-    'no matches for kind "Gadget" in version "example.org/v1" in cluster cloud',
-  );
+  expect(fullyApplied(odd)?.message).toContain("cluster cloud has no kind Gadget in example.org/v1");
 });
 
 test("manifests go out in order: what others refer to first, and nothing before it is applied", async () => {

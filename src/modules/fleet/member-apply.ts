@@ -38,7 +38,9 @@ export async function resolveTarget(member: ClusterAccess, manifest: JsonObject)
   }
   const kind = await member.client.findKind(apiVersion, kindName);
   if (kind === undefined)
-    throw new ManifestError(`no matches for kind "${kindName}" in version "${apiVersion}" in cluster ${member.name}`);
+    throw new ManifestError(
+      `cluster ${member.name} has no kind ${kindName} in ${apiVersion}: correct apiVersion and kind, or install there what serves it`,
+    );
   const { name, namespace } = metadata;
   if (typeof name !== "string" || name === "") throw new ManifestError(`${kindName} has no metadata.name`);
   if (kind.namespaced && (typeof namespace !== "string" || namespace === "")) {

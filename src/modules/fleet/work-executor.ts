@@ -36,6 +36,7 @@ import {
   withoutSecrets,
 } from "./member-apply.js";
 import { ARGOSY, EXECUTION_FINALIZER } from "./names.js";
+import { describeRefusal } from "./refusal.js";
 
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 60_000;
@@ -172,6 +173,7 @@ export class WorkExecutor {
     try {
       return await this.#bounded(async (signal) => {
         const target = await resolveTarget(member, manifest);
+        standing = { target, object: undefined };
         const current = await findCurrent(member, target, follow(target.kind), signal);
         const obstacle = current === undefined ? undefined : foreignness(current, target, keyOf(work), cluster);
         if (obstacle !== undefined) return { target, object: undefined, error: obstacle, isUnreachable: false };
@@ -203,12 +205,10 @@ export class WorkExecutor {
     } catch (error) {
       if (this.#options.context.signal.aborted) throw error;
       const isUnreachable = isSilence(error);
-      const message = withoutSecrets(messageOf(error), manifest);
-      return {
-        ...standing,
-        error: isUnreachable ? `cluster(${cluster}) not ready: ${message}` : message,
-        isUnreachable,
-      };
+      const message = isUnreachable
+        ? `cluster(${cluster}) not ready: ${messageOf(error)}`
+        : describeRefusal(error, standing.target, cluster);
+      return { ...standing, error: withoutSecrets(message, manifest), isUnreachable };
     }
   }
 
