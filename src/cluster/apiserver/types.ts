@@ -172,6 +172,8 @@ export interface ResourceType extends Kind {
   cells(object: JsonObject, now: number): (string | number | boolean | null)[];
   /** Goes out as a `Warning` with every answer about this kind: the version is deprecated. */
   readonly deprecation?: string;
+  /** Updates must name the version that they change. */
+  readonly needsVersion?: boolean;
   /** How objects of this kind go; absent: at once, unless finalizers hold them. */
   readonly deletion?: DeletionRules;
   /** Merges by schema: strategic (native kinds only; CRDs answer 415) and server-side apply. */
@@ -263,12 +265,23 @@ export interface Store {
   update(key: string, expectedRevision: number, value: JsonObject): Promise<Stored>;
   delete(key: string, expectedRevision: number): Promise<Stored>;
   /** Calls `onEvents` (batches, in order) for everything after `fromRevision`. Throws 410 when compacted. `onClose` when the watcher was too slow or the store closes. */
-  watch(
-    prefix: string,
-    fromRevision: number,
-    handlers: { onEvents(events: readonly StoreEvent[]): void; onClose(error?: Error): void },
-  ): { close(): void };
+  watch(prefix: string, fromRevision: number, handlers: WatchHandlers): WatchHandle;
   close(): Promise<void>;
+}
+
+/** What a watch calls. */
+export interface WatchHandlers {
+  /** In a crowd of watchers, events may come a little later and several at a time; default: each at once. */
+  readonly isPatient?: boolean;
+  onEvents(events: readonly StoreEvent[]): void;
+  onClose(error?: Error): void;
+}
+
+/** An open watch. */
+export interface WatchHandle {
+  close(): void;
+  /** Hands over what waits for a patient watch: afterwards it has seen everything up to the store's revision. */
+  catchUp(): void;
 }
 
 /** A kind whose objects are answered and never stored: TokenReview, SubjectAccessReview, … Its only verb is create. */

@@ -70,16 +70,16 @@ export function bookmarkFrame(
   return jsonFrame("BOOKMARK", object);
 }
 
-/** Frames of the events that are being delivered right now: a hundred watchers of one kind share one encoding. */
+/** Frames of what is being delivered right now, by event or batch: a hundred watchers of one kind share one encoding. */
 export class FrameCache {
-  readonly #frames = new Map<StoreEvent, Map<string, Uint8Array>>();
+  readonly #frames = new Map<object, Map<string, Uint8Array>>();
 
-  get(event: StoreEvent, label: string, make: () => Uint8Array): Uint8Array {
-    let byLabel = this.#frames.get(event);
+  get(what: StoreEvent | readonly StoreEvent[], label: string, make: () => Uint8Array): Uint8Array {
+    let byLabel = this.#frames.get(what);
     if (byLabel === undefined) {
       if (this.#frames.size === 0) setImmediate(() => this.#frames.clear());
       byLabel = new Map();
-      this.#frames.set(event, byLabel);
+      this.#frames.set(what, byLabel);
     }
     let frame = byLabel.get(label);
     if (frame === undefined) {

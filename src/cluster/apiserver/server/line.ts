@@ -4,6 +4,7 @@ import type { Auth } from "../auth/index.js";
 import { deniedBy } from "../auth/index.js";
 import { badRequest, methodNotAllowed, tooLarge, unknownResource, unservedPath } from "../failures.js";
 import type { Limits, Ticket } from "../limits/index.js";
+import type { ComputedResource } from "../node-metrics/index.js";
 import type { FrameCache } from "../render/frames.js";
 import { withJsonBody } from "../request/body.js";
 import { parseRequestInfo } from "../request/info.js";
@@ -29,7 +30,7 @@ import { patch } from "../verbs/patch.js";
 import { get, list } from "../verbs/read.js";
 import { update } from "../verbs/update.js";
 import { watch } from "../verbs/watch.js";
-import { bytesResponse, compressed, failureResponse, jsonResponse, outcomeResponse, textResponse } from "./respond.js";
+import { compressed, failureResponse, jsonResponse, listResponse, outcomeResponse, textResponse } from "./respond.js";
 
 /** Bodies above this are refused with 413 (upstream's limit for resources). */
 export const maxBodyBytes = 3 * 1024 * 1024;
@@ -42,6 +43,7 @@ export interface LineParts extends Machinery {
   readonly auth: Pick<Auth, "authentication" | "authorizer">;
   readonly subresources: readonly SubresourceHandler[];
   readonly virtualResources: readonly VirtualResource[];
+  readonly computedResources: readonly ComputedResource[];
   readonly frames: FrameCache;
   readonly log: Logger;
   /** Absent: users may ask as much as they like. */
@@ -70,11 +72,13 @@ class RequestLine implements Line {
   readonly #parts: LineParts;
   readonly #handlers: ReadonlyMap<string, SubresourceHandler>;
   readonly #virtual: ReadonlyMap<string, VirtualResource>;
+  readonly #computed: ReadonlyMap<ResourceType, ComputedResource>;
 
   constructor(parts: LineParts) {
     this.#parts = parts;
     this.#handlers = new Map(parts.subresources.map((handler) => [handler.path, handler]));
     this.#virtual = new Map(parts.virtualResources.map((resource) => [virtualKey(resource), resource]));
+    this.#computed = new Map(parts.computedResources.map((resource) => [resource.type, resource]));
   }
 
   async handle(request: ApiRequest): Promise<ApiResponse> {
@@ -238,11 +242,13 @@ class RequestLine implements Line {
 
   async #answer(call: Call): Promise<ApiResponse> {
     const parts = this.#parts;
+    const computed = this.#computed.get(call.type);
+    if (computed !== undefined) return computed.answer(call);
     switch (call.info.verb) {
       case "get":
         return outcomeResponse(parts, call, await get(parts, call));
       case "list":
-        return bytesResponse(200, await list(parts, call), call.accepted);
+        return listResponse(call, await list(parts, call));
       case "watch":
         return this.#answerWatch(call);
       case "create":

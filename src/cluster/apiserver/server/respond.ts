@@ -1,10 +1,11 @@
-import { gzip } from "node:zlib";
+import { pipeline } from "node:stream";
+import { createGzip, gzip } from "node:zlib";
 import { ApiError, messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { badRequest, failure, internalError, PlainFailure } from "../failures.js";
 import { formOf, partialMetadata, tableOf } from "../render/forms.js";
-import { type Accepted, toYaml } from "../request/negotiate.js";
+import { type Accepted, failureFormat, toYaml } from "../request/negotiate.js";
 import { encodeJson } from "../store/index.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import type { Call, Machinery, Outcome } from "../verbs/context.js";
@@ -30,6 +31,25 @@ export function bytesResponse(status: number, bytes: Uint8Array, accepted: Accep
     headers: { "content-type": "application/yaml", "cache-control": cacheControl },
     body: toYaml(bytes),
   };
+}
+
+/** A list as an answer in the format that was asked for; one that comes in pieces is compressed as it goes. */
+export async function listResponse(call: Call, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<ApiResponse> {
+  if (body instanceof Uint8Array) return bytesResponse(200, body, call.accepted);
+  if (call.accepted.format !== "json") return bytesResponse(200, await gathered(body), call.accepted);
+  if (!takesGzip(call.request)) return { status: 200, headers: jsonHeaders, body };
+  return {
+    status: 200,
+    headers: { ...jsonHeaders, "content-encoding": "gzip", vary: "Accept-Encoding" },
+    // A failure ends the answer: whoever reads it notices.
+    body: pipeline(body, createGzip({ level: 1 }), () => undefined),
+  };
+}
+
+async function gathered(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 /** A plain text answer. */
@@ -68,11 +88,12 @@ export function failureResponse(error: unknown, log: Logger, request: ApiRequest
     log.error("request failed", { method: request.method, path: request.path, err: error });
   }
   const retry = known.status.details?.retryAfterSeconds;
-  const response = jsonResponse(known.httpCode, {
+  const status = {
     ...known.status,
     reason: known.status.reason === "" ? undefined : known.status.reason,
     details: detailsOf(known),
-  });
+  };
+  const response = jsonResponse(known.httpCode, status, { format: failureFormat(request.headers["accept"]) });
   return retry === undefined
     ? response
     : { ...response, headers: { ...response.headers, "retry-after": String(retry) } };
@@ -101,11 +122,15 @@ function detailsOf({ status: { details } }: ApiError): JsonObject | undefined {
   };
 }
 
+function takesGzip(request: ApiRequest): boolean {
+  return /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
+}
+
 /** Compresses a large answer for a client that takes gzip. */
 export async function compressed(request: ApiRequest, response: ApiResponse): Promise<ApiResponse> {
   const { body } = response;
   if (!(body instanceof Uint8Array) || body.byteLength < minGzipBytes) return response;
-  if (!/\bgzip\b/.test(request.headers["accept-encoding"] ?? "")) return response;
+  if (!takesGzip(request)) return response;
   const small = await new Promise<Uint8Array>((resolve, reject) =>
     gzip(body, { level: 1 }, (error, result) => (error === null ? resolve(result) : reject(error))),
   );

@@ -11,12 +11,12 @@ import {
   unavailable,
 } from "../failures.js";
 import type { Journal, JournalEntry, Retained } from "../journal/types.js";
-import type { Store, Stored, StoreEvent } from "../types.js";
+import type { Store, Stored, StoreEvent, WatchHandle, WatchHandlers } from "../types.js";
 import { defaultRetention, History, type Retention } from "./history.js";
 import { parseKey } from "./keys.js";
 import { endOf, Keyspace, lowerBound } from "./keyspace.js";
 import { restamped, Snapshot, stamped } from "./snapshot.js";
-import { Watchers, type WatchHandlers } from "./watchers.js";
+import { Watchers } from "./watchers.js";
 
 /** What a store needs. */
 export interface StoreOptions {
@@ -57,7 +57,7 @@ class MvccStore implements CompactableStore {
   readonly #journal: Journal;
   readonly #live = new Keyspace();
   readonly #history: History;
-  readonly #watchers = new Watchers();
+  readonly #watchers: Watchers;
   readonly #pending = new Map<string, PendingWrite>();
   #queue: PendingWrite[] = [];
   #flushing: Promise<void> | undefined;
@@ -69,6 +69,7 @@ class MvccStore implements CompactableStore {
 
   constructor(options: StoreOptions) {
     this.#clock = options.clock;
+    this.#watchers = new Watchers(options.clock);
     this.#journal = options.journal;
     const { compacted, entries } = options.journal.load();
     this.#history = new History(compacted, options.retention ?? defaultRetention);
@@ -136,7 +137,7 @@ class MvccStore implements CompactableStore {
     });
   }
 
-  watch(prefix: string, fromRevision: number, handlers: WatchHandlers): { close(): void } {
+  watch(prefix: string, fromRevision: number, handlers: WatchHandlers): WatchHandle {
     this.#refuseCompacted(fromRevision);
     const missed = fromRevision < this.#revision ? [...this.#history.after(fromRevision, prefix)] : [];
     const watch = this.#watchers.add(prefix, handlers);

@@ -30,7 +30,7 @@ export function readWriteOptions(request: ApiRequest, kind: OptionsKind, isApply
 
 /** Whether the request asks to change nothing. */
 export function readDryRun(query: URLSearchParams, causes: StatusCause[]): boolean {
-  const values = query.getAll("dryRun").filter((value) => value !== "");
+  const values = query.getAll("dryRun");
   if (values.some((value) => value !== "All")) {
     const list = values.map((value) => JSON.stringify(value)).join(",");
     causes.push({

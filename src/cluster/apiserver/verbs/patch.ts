@@ -127,6 +127,10 @@ function checkFields(
 function checkIdentity(call: Call, object: JsonObject, old: JsonObject): void {
   const name = stringAt(objectAt(object, "metadata"), "name");
   const before = stringAt(objectAt(old, "metadata"), "name");
+  if (name === "") {
+    const where = call.info.name;
+    throw badRequest(`the name of the object (${where} based on URL) was undeterminable: name must be provided`);
+  }
   if (name !== before) {
     throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.info.name})`);
   }

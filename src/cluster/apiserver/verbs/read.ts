@@ -1,7 +1,8 @@
 import { ApiError } from "../../../kernel/errors/index.js";
-import { apiVersionOf, type Json, type JsonObject } from "../../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { failure, notFound } from "../failures.js";
-import { type Form, formOf, itemPieces, partialMetadata, tableOf, withoutKind } from "../render/forms.js";
+import { formOf } from "../render/forms.js";
+import { listOf, listPieces } from "../render/lists.js";
 import { parseSelection, type Selection } from "../request/selectors.js";
 import { encodeJson } from "../store/index.js";
 import type { ResourceType, Stored } from "../types.js";
@@ -30,52 +31,37 @@ interface Page {
   readonly metadata: JsonObject;
 }
 
-/** GET of a collection; answers encoded JSON. */
-export async function list(machinery: Machinery, call: Call): Promise<Uint8Array> {
+/** Longer lists leave in pieces, and others are served in between. */
+const maxItemsAtOnce = 200;
+
+/** GET of a collection; answers encoded JSON, a long one piece by piece. */
+export async function list(machinery: Machinery, call: Call): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const { type, request } = call;
   const options = readListOptions(request.query, "list");
   const selection = parseSelection(type, request.query);
   refuseFuture(machinery.store, options.resourceVersion);
   const page = await readPage(machinery, call, options, selection);
   const form = formOf(call.accepted, request.query);
-  if (form.kind === "Object" && isStoredForm(type)) return spliceList(type, page);
-  const values = await Promise.all(page.items.map((stored) => inVersion(type, stored)));
-  return encodeJson(formedList(type, values, form, { now: machinery.clock.now(), metadata: page.metadata }));
-}
-
-function formedList(
-  type: ResourceType,
-  values: readonly JsonObject[],
-  form: Form,
-  about: { readonly now: number; readonly metadata: JsonObject },
-): JsonObject {
-  if (form.kind === "Table") return tableOf(type, values, form, { ...about, withColumns: true });
-  if (form.kind === "PartialObjectMetadata") {
-    const items = values.map((value) => partialMetadata(value, form.version));
-    return {
-      kind: "PartialObjectMetadataList",
-      apiVersion: `meta.k8s.io/${form.version}`,
-      metadata: about.metadata,
-      items,
-    };
+  const about = { now: machinery.clock.now(), metadata: page.metadata };
+  if (isStoredForm(type)) {
+    const pieces = listPieces(type, page.items, form, about);
+    return page.items.length <= maxItemsAtOnce ? Buffer.concat([...pieces]) : unhurried(pieces);
   }
-  const items = values.map((value) => (type.custom ? value : withoutKind(value)));
-  return { kind: type.listKind, apiVersion: apiVersionOf(type), metadata: about.metadata, items };
+  const values = await Promise.all(page.items.map((stored) => inVersion(type, stored)));
+  return encodeJson(listOf(type, values, form, about));
 }
 
-const comma = Buffer.from(",");
-const close = Buffer.from("]}");
+/** Hands out pieces; between two of them the event loop turns. */
+async function* unhurried(pieces: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for (const piece of pieces) {
+    yield piece;
+    await breath();
+  }
+}
 
-/** The list's bytes, put together from the bytes of its objects. */
-function spliceList(type: ResourceType, page: Page): Uint8Array {
-  const head = JSON.stringify({ kind: type.listKind, apiVersion: apiVersionOf(type), metadata: page.metadata });
-  const pieces: Uint8Array[] = [Buffer.from(`${head.slice(0, -1)},"items":[`)];
-  page.items.forEach((stored, index) => {
-    if (index > 0) pieces.push(comma);
-    pieces.push(...itemPieces(type, stored));
-  });
-  pieces.push(close);
-  return Buffer.concat(pieces);
+/** Resolves when everything else that is due has had its turn. */
+function breath(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 async function readPage(machinery: Machinery, call: Call, options: ListOptions, selection: Selection): Promise<Page> {
@@ -123,7 +109,9 @@ async function selectedPage(
   const found = machinery.store.list(prefixFor(call, selection), position(options));
   const items: Stored[] = [];
   let next: string | undefined;
+  let looked = 0;
   for (const stored of found.items) {
+    if (++looked % maxItemsAtOnce === 0) await breath();
     if (limit !== undefined && items.length === limit) {
       next = items.at(-1)?.key;
       break;

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { badRequest, conflict, invalid, notFound } from "../failures.js";
+import { badRequest, conflict, invalid, notFound, unexplained } from "../failures.js";
 import { equalJson, metadataOf, objectAt, stringAt, stringsAt } from "../fields.js";
 import type { Stored } from "../types.js";
 import { admissionRequest, mutate, validate } from "./admit.js";
@@ -103,17 +103,17 @@ function isReleased(call: Call, object: JsonObject): boolean {
 }
 
 function checkVersion(call: Call, object: JsonObject, current: Stored): void {
+  const { type } = call;
   const version = stringAt(metadataOf(object), "resourceVersion");
   if (version === "" || version === "0") {
-    if (!call.type.custom || call.info.verb === "patch") return;
-    throw invalid(call.type, call.info.name, [
-      {
-        reason: "FieldValueInvalid",
-        field: "metadata.resourceVersion",
-        message: "Invalid value: 0: must be specified for an update",
-      },
+    if (type.needsVersion !== true || call.info.verb === "patch") return;
+    const message = "Invalid value: 0: must be specified for an update";
+    const about = { group: type.storageGroup ?? type.group, kind: type.plural };
+    throw invalid(about, call.info.name, [
+      { reason: "FieldValueInvalid", field: "metadata.resourceVersion", message },
     ]);
   }
+  if (!/^\d+$/.test(version)) throw unexplained(`strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`);
   if (version !== String(current.revision)) throw conflict(call.type, call.info.name);
 }
 

@@ -14,7 +14,7 @@ import {
 import { ByteStream } from "../render/stream.js";
 import { parseSelection, type Selection } from "../request/selectors.js";
 import { restamped } from "../store/snapshot.js";
-import type { ResourceType, Stored, StoreEvent } from "../types.js";
+import type { ResourceType, Stored, StoreEvent, WatchHandle } from "../types.js";
 import { type Call, isStoredForm, type Machinery, prefixFor } from "./context.js";
 import { type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
 
@@ -45,7 +45,7 @@ class Watch {
   readonly #label: string;
   /** Objects need no conversion: frames are made at once, from stored bytes where the form is plain. */
   readonly #isDirect: boolean;
-  #subscription: { close(): void } | undefined;
+  #subscription: WatchHandle | undefined;
   #timers: Timer[] = [];
   #converting: Promise<void> = Promise.resolve();
   #hasSentColumns = false;
@@ -83,6 +83,7 @@ class Watch {
     if (sendsState) this.#sendState(prefix, from, options);
     try {
       this.#subscription = store.watch(prefix, from, {
+        isPatient: true,
         onEvents: (events) => this.#onEvents(events, from),
         onClose: () => this.stream.end(),
       });
@@ -100,21 +101,31 @@ class Watch {
   }
 
   #initialFrame(stored: Stored): Uint8Array | Promise<Uint8Array | undefined> | undefined {
-    if (this.#isDirect)
-      return this.#selection.matches(stored.value) ? this.#frame({ type: "ADDED", stored }) : undefined;
+    if (this.#isDirect) return this.#isSelected(stored) ? this.#frame({ type: "ADDED", stored }) : undefined;
     return this.#convertedFrame({ type: "put", now: stored, old: undefined });
   }
 
   #onEvents(events: readonly StoreEvent[], from: number): void {
+    const isNew = (events[0]?.now.revision ?? 0) > from;
+    if (isNew && events.length > 1 && this.#isDirect && this.#selection.isEverything && this.#form.kind === "Object") {
+      const makeAll = (): Uint8Array => Buffer.concat(events.map((event) => this.#frame(seenByAll(event))));
+      this.stream.push(this.#machinery.frames.get(events, this.#label, makeAll));
+      return;
+    }
     this.#emit(events.filter((event) => event.now.revision > from).map((event) => () => this.#eventFrame(event)));
   }
 
   #eventFrame(event: StoreEvent): Uint8Array | Promise<Uint8Array | undefined> | undefined {
     if (!this.#isDirect) return this.#convertedFrame(event);
-    const seen = this.#see(event, event.now.value, event.old?.value);
+    const seen = this.#selection.isEverything ? seenByAll(event) : this.#see(event, event.now.value, event.old?.value);
     if (seen === undefined) return undefined;
     if (this.#form.kind === "Table" && !this.#hasSentColumns) return this.#frame(seen);
     return this.#machinery.frames.get(event, `${seen.type}|${this.#label}`, () => this.#frame(seen));
+  }
+
+  /** The value of an object is looked at only where that is needed: it may have to be parsed. */
+  #isSelected(stored: Stored): boolean {
+    return this.#selection.isEverything || this.#selection.matches(stored.value);
   }
 
   async #convertedFrame(event: StoreEvent): Promise<Uint8Array | undefined> {
@@ -181,17 +192,24 @@ class Watch {
   }
 
   #scheduleBookmark(): void {
-    const { clock, store } = this.#machinery;
+    const { clock } = this.#machinery;
     const timer = clock.setTimer(bookmarkEveryMs, () => {
-      this.#emit([() => bookmarkFrame(this.#type, this.#form, store.revision, false)]);
+      this.#emitBookmark();
       this.#timers = this.#timers.filter((other) => other !== timer);
       this.#scheduleBookmark();
     });
     this.#timers.push(timer);
   }
 
+  /** What it stands for must have been sent before it. */
+  #emitBookmark(): void {
+    this.#subscription?.catchUp();
+    const { revision } = this.#machinery.store;
+    this.#emit([() => bookmarkFrame(this.#type, this.#form, revision, false)]);
+  }
+
   #finish(withBookmark: boolean): void {
-    if (withBookmark) this.#emit([() => bookmarkFrame(this.#type, this.#form, this.#machinery.store.revision, false)]);
+    if (withBookmark) this.#emitBookmark();
     void this.#converting.then(() => this.stream.end()); // its own failures have ended the stream
   }
 
@@ -200,4 +218,10 @@ class Watch {
     for (const timer of this.#timers) timer.cancel();
     this.#timers = [];
   }
+}
+
+/** What an event means where nothing is left out. */
+function seenByAll(event: StoreEvent): Seen {
+  if (event.type === "delete") return { type: "DELETED", stored: event.now };
+  return { type: event.old === undefined ? "ADDED" : "MODIFIED", stored: event.now };
 }
