@@ -17,6 +17,8 @@ export interface ClusterOptions extends Surroundings {
   readonly identities: readonly Identity[];
   /** What else looks at objects before they are stored; `as` gives it a client once the server runs. */
   readonly checks?: (as: (identity: Identity) => ClusterAccess) => readonly ObjectCheck[];
+  /** Whether it tells what its nodes and pods use; default: no. */
+  readonly nodeMetrics?: boolean;
 }
 
 /** An embedded cluster's API, up and reachable, with a client for each identity. */
@@ -52,6 +54,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
     authorization: "rbac",
     checks: options.checks?.(as) ?? [],
+    nodeMetrics: options.nodeMetrics === true,
   });
   const listen = (port: number): Promise<{ readonly url: string }> => server.listen({ host: "127.0.0.1", port });
   const { url } = await (options.onPort?.(listen) ?? listen(options.port)).catch(async (error: unknown) => {

@@ -178,7 +178,7 @@ function checksOf(modules: readonly Module[], level: Level, agent: () => Cluster
 }
 
 async function startApiServers(assembly: Assembly): Promise<string> {
-  const { plans, clusters, closers, layout, ports, surroundings, modules } = assembly;
+  const { plans, clusters, closers, layout, ports, surroundings, modules, without } = assembly;
   const starts = await Promise.allSettled(
     plans.map(async (plan) => {
       const identities = identitiesOf(plan, modules);
@@ -191,6 +191,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         serviceCidr: plan.serviceCidr,
         identities,
         checks: (as) => checksOf(modules, levelOf(plan), () => as(moduleAgent([]))),
+        nodeMetrics: !without.has("nodes"),
       });
       closers.add(() => cluster.close());
       await prepareCluster(cluster, kindsAt(modules, levelOf(plan)), identities, surroundings);

@@ -27,6 +27,8 @@ export interface TestClusterOptions {
   readonly serviceCidr?: string;
   /** What else looks at objects before they are stored; default: nothing. */
   readonly checks?: readonly ObjectCheck[];
+  /** Default: no metrics.k8s.io. */
+  readonly nodeMetrics?: boolean;
 }
 
 /** An API server with an administrator's access. Close it at the end of the test. */
@@ -54,6 +56,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
     tokens: options.tokens ?? [],
     authorization: "rbac",
     checks: options.checks ?? [],
+    nodeMetrics: options.nodeMetrics === true,
     ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
   });
   const opened: ClusterAccess[] = [];

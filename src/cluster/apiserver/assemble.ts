@@ -12,12 +12,13 @@ import {
   type ServiceAccountTokens,
 } from "../../kernel/identity/index.js";
 import type { Logger } from "../../kernel/log/index.js";
-import { type AuditOptions, openAudit } from "./audit/index.js";
 import { createAdmission, ensureBootstrapObjects, type ObjectCheck, type Submit } from "./admission/index.js";
+import { type AuditOptions, openAudit } from "./audit/index.js";
 import { type AuthenticationConfig, createAuth, ownIssuer } from "./auth/index.js";
 import { logJournal } from "./journal/log.js";
 import { memoryJournal } from "./journal/memory.js";
 import { createLimits, type LimitOptions } from "./limits/index.js";
+import { createNodeMetrics } from "./node-metrics/index.js";
 import { deleteEverything, ownRequest } from "./own-requests.js";
 import { createRegistry, DefinitionController } from "./registry/index.js";
 import { FrameCache } from "./render/frames.js";
@@ -48,6 +49,8 @@ export interface ApiServerOptions {
   readonly limits?: LimitOptions;
   /** What else looks at objects before they are stored; default: nothing. */
   readonly checks?: readonly ObjectCheck[];
+  /** Whether metrics.k8s.io is served, from the nodes' agents; default: no. */
+  readonly nodeMetrics?: boolean;
 }
 
 /** The parts that the server's face (`index.ts`) works with. */
@@ -150,7 +153,10 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     clientKeyPem: kubelet.current.keyPem,
   });
   const subresources = createSubresources({ store, clock, serviceAccountTokens, submit, nodeCredentials });
-  const registry = createRegistry({ log, convert: admission.convert });
+  const isServed = options.nodeMetrics === true;
+  const metrics = createNodeMetrics({ store, clock, log, nodeCredentials, isServed });
+  const more = metrics.resources.map(({ type }) => type);
+  const registry = createRegistry({ log, convert: admission.convert, more });
   const deleteAll = (resource: Parameters<typeof deleteEverything>[2]) => deleteEverything(store, submit, resource);
   const definitions = new DefinitionController({ store, registry, clock, log, deleteAll });
   const audit = options.audit === undefined ? undefined : openAudit(options.audit, { clock, random, log });
@@ -164,6 +170,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     auth,
     subresources: subresources.handlers,
     virtualResources: [...auth.virtualResources, ...subresources.virtualResources],
+    computedResources: metrics.resources,
     frames: new FrameCache(),
     log,
     ...(audit === undefined ? {} : { audit }),
@@ -172,7 +179,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   });
   const isNew = store.revision === 0;
   definitions.start();
-  await ensureBootstrapObjects({ store, submit, serviceCidr });
+  await ensureBootstrapObjects({ store, submit, serviceCidr, roles: metrics.roles });
   // Nobody has seen what was before: a watch from there is told so, as by a real server.
   if (isNew) store.compact();
   isReady = true;
@@ -184,12 +191,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     submit,
     async close() {
       isReady = false;
-      kubelet.close();
-      definitions.close();
-      subresources.close();
-      admission.close();
-      auth.close();
-      audit?.close();
+      for (const part of [kubelet, definitions, subresources, metrics, admission, auth, audit]) part?.close();
       await store.close();
     },
   };

@@ -14,6 +14,8 @@ export interface BootstrapOptions {
   readonly store: Store;
   readonly submit: Submit;
   readonly serviceCidr: string;
+  /** ClusterRoles besides those that every cluster has. */
+  readonly roles?: readonly JsonObject[];
 }
 
 /** The objects that a cluster is born with could not be written. */
@@ -34,7 +36,11 @@ interface Wanted {
 export async function ensureBootstrapObjects(options: BootstrapOptions): Promise<void> {
   const inNamespace = (namespace: string, object: JsonObject) => ({ group: "", plural: "services", namespace, object });
   await writeAll(options, namespaces());
-  await writeAll(options, [...roles(), ...priorityClasses(), inNamespace("default", apiService(options.serviceCidr))]);
+  await writeAll(options, [
+    ...roles(options.roles),
+    ...priorityClasses(),
+    inNamespace("default", apiService(options.serviceCidr)),
+  ]);
 }
 
 /** Tells pods where the API server answers: endpoint of the `kubernetes` Service. `host` must be an IPv4 address. */
@@ -61,8 +67,8 @@ function namespaces(): Wanted[] {
   }));
 }
 
-function roles(): Wanted[] {
-  return bootstrapRoles().map((object) => ({
+function roles(more: readonly JsonObject[] = []): Wanted[] {
+  return [...bootstrapRoles(), ...more].map((object) => ({
     group: "rbac.authorization.k8s.io",
     plural: `${stringAt(object, "kind").toLowerCase()}s`,
     namespace: "",

@@ -16,6 +16,8 @@ export interface RegistryOptions {
   readonly log?: Logger;
   /** Asks conversion webhooks; absent: versions differ in `apiVersion` alone. */
   readonly convert?: ConversionCaller;
+  /** Served besides Kubernetes' own and what definitions bring. */
+  readonly more?: readonly ResourceType[];
 }
 
 /** A registry whose custom resources are set by `DefinitionController`. */
@@ -40,7 +42,8 @@ class ResourceRegistry implements LiveRegistry {
 
   constructor(options: RegistryOptions) {
     this.#options = options;
-    for (const type of nativeTypes()) this.#native.set(coordinates(type.group, type.version, type.plural), type);
+    for (const type of [...nativeTypes(), ...(options.more ?? [])])
+      this.#native.set(coordinates(type.group, type.version, type.plural), type);
     this.#rebuild();
   }
 

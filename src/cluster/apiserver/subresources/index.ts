@@ -16,7 +16,8 @@ import { proxies } from "./proxies.js";
 import { scaleSubresource } from "./scale.js";
 import { tokenRequests } from "./token-request.js";
 
-export type { NodeCredentials } from "./node-connection.js";
+export { type NodeAgents, nodeAgents } from "./node-agents.js";
+export { forward, type NodeCredentials, nodeAddress } from "./node-connection.js";
 
 export interface SubresourceOptions {
   readonly store: Store;

@@ -11,7 +11,7 @@ import type { PodRuntime } from "../runtime/types.js";
 import { findContainer } from "./find.js";
 import { serveLogs } from "./logs.js";
 import { StreamServer } from "./streams.js";
-import { statsSummary } from "./summary.js";
+import { UsageSummary } from "./summary.js";
 
 export interface NodeEndpointOptions {
   readonly pods: PodManager;
@@ -31,11 +31,13 @@ export class NodeEndpoint {
   readonly #options: NodeEndpointOptions;
   readonly #server: Server;
   readonly #streams: StreamServer;
+  readonly #summary: UsageSummary;
   readonly #sockets = new Set<Duplex>();
 
   constructor(options: NodeEndpointOptions) {
     this.#options = options;
     this.#streams = new StreamServer(options);
+    this.#summary = new UsageSummary(options);
     this.#server = createServer({
       cert: options.certPem,
       key: options.keyPem,
@@ -127,7 +129,7 @@ export class NodeEndpoint {
           items: this.#options.pods.pods(),
         });
       case "stats":
-        return sendJson(response, statsSummary(this.#options));
+        return sendJson(response, await this.#summary.read());
       case "exec":
       case "attach":
       case "portForward":
