@@ -128,15 +128,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   const { clock, random, log, serviceCidr } = options;
   const { authority, serviceAccountTokens, adminToken, kubelet } = secrets;
   const submit: Submit = (method, path, body) => line.handleAs(self, ownRequest(method, path, body));
-  const tokens = [...options.tokens, { token: adminToken, user: admin }];
-  const auth = createAuth({
-    store,
-    clock,
-    log,
-    tokens,
-    serviceAccountTokens,
-    ...(options.authentication === undefined ? {} : { config: options.authentication }),
-  });
+  const auth = openAuth(store, options, secrets);
   const admission = createAdmission({
     store,
     clock,
@@ -147,11 +139,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     checks: options.checks ?? [],
     types: () => registry.all(),
   });
-  const nodeCredentials = () => ({
-    caPem: authority.caPem,
-    clientCertPem: kubelet.current.certPem,
-    clientKeyPem: kubelet.current.keyPem,
-  });
+  const nodeCredentials = () => credentialsOf(secrets);
   const subresources = createSubresources({ store, clock, serviceAccountTokens, submit, nodeCredentials });
   const isServed = options.nodeMetrics === true;
   const metrics = createNodeMetrics({ store, clock, log, nodeCredentials, isServed });
@@ -195,4 +183,18 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
       await store.close();
     },
   };
+}
+
+function openAuth(store: CompactableStore, options: ApiServerOptions, secrets: Secrets) {
+  const { clock, log, authentication } = options;
+  const { adminToken, serviceAccountTokens } = secrets;
+  const tokens = [...options.tokens, { token: adminToken, user: admin }];
+  const config = authentication === undefined ? {} : { config: authentication };
+  return createAuth({ store, clock, log, tokens, serviceAccountTokens, ...config });
+}
+
+/** By what the server shows itself to nodes; renewed from time to time. */
+function credentialsOf({ authority, kubelet }: Secrets) {
+  const { certPem: clientCertPem, keyPem: clientKeyPem } = kubelet.current;
+  return { caPem: authority.caPem, clientCertPem, clientKeyPem };
 }
