@@ -101,10 +101,17 @@ export function methodNotAllowed(): ApiError {
   return failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
 }
 
-/** 406. `available` are the media types that are served here. */
-export function notAcceptable(available: readonly string[]): ApiError {
+/** 406. `available` are the media types that are served here; `isForm`: the media type is one of them, the form asked for is not. */
+export function notAcceptable(available: readonly string[], isForm: boolean): ApiError {
   const list = available.join(", ");
-  return failure(406, "NotAcceptable", `406: Not Acceptable\n\nAvailable representations: ${list}`, {});
+  return isForm
+    ? failure(406, "NotAcceptable", `only the following media types are accepted: ${list}`)
+    : failure(406, "NotAcceptable", `406: Not Acceptable\n\nAvailable representations: ${list}`, {});
+}
+
+/** 500 without a reason: what upstream's handlers do not make an answer of. */
+export function unexplained(message: string): ApiError {
+  return failure(500, "", message);
 }
 
 /** 410: the resourceVersion or continue token lies before the compaction. */

@@ -40,8 +40,9 @@ export function applyObject(
   if (before !== undefined) prune(options, merged, before.set, managers);
   const result = options.normalise(merged);
   settle({ options, live: withoutManagedFields(live), result, managers, self: identity, force: by.force });
-  if (before?.set.equals(self.set) && equalJson(withoutManagedFields(live), result))
-    managers.set(identity, { ...self, time: before.time });
+  // A time is when fields were last changed: an apply that changes nothing has none of its own.
+  if (current !== undefined && equalJson(withoutManagedFields(live), result))
+    managers.set(identity, { ...self, time: before?.time ?? "" });
   writeManagers(result, managers);
   return result;
 }

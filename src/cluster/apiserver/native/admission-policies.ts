@@ -106,6 +106,7 @@ function validateValidation(
 }
 
 const policy: Behaviour = {
+  needsVersion: true,
   generation: true,
   ownChecks: ["spec"],
   defaults(object) {
@@ -163,6 +164,7 @@ function validateParamRef(ref: JsonObject, faults: Faults): void {
 }
 
 const binding: Behaviour = {
+  needsVersion: true,
   generation: true,
   ownChecks: ["spec"],
   defaults: (object) => defaultsAt(object, "matchResources"),

@@ -235,6 +235,7 @@ export const clusterBehaviours: BehaviourTable = {
   "/PersistentVolumeClaim": claim,
   "/PersistentVolume": volume,
   "coordination.k8s.io/Lease": {
+    needsVersion: true,
     validate(object, faults) {
       const seconds = asNumber(at(object, "spec", "leaseDurationSeconds"));
       if (seconds !== undefined && seconds <= 0)

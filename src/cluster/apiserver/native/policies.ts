@@ -111,6 +111,7 @@ function validateSubject(
 }
 
 const disruptionBudget: Behaviour = {
+  needsVersion: true,
   generation: true,
   validate(object, faults) {
     const spec = asObject(object["spec"]);
@@ -145,7 +146,7 @@ function showCount(value: JsonObject[string]): string {
 const highestUserPriority = 1_000_000_000;
 
 const priorityClass: Behaviour = {
-  generation: true,
+  generation: "once",
   defaults: (object) => setDefaultText(object, "preemptionPolicy", "PreemptLowerPriority"),
   validate(object, faults) {
     const system = asString(asObject(object["metadata"])["name"]).startsWith("system-");

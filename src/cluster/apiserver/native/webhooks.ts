@@ -73,6 +73,7 @@ function validateRule(rule: JsonObject, path: string, faults: Faults): void {
 
 const webhooks = (mutating: boolean): Behaviour => ({
   generation: true,
+  needsVersion: true,
   ownChecks: ["webhooks.rules.operations", "webhooks.sideEffects"],
   ownRequired: ["webhooks.sideEffects"],
   defaults(object) {

@@ -14,8 +14,10 @@ export interface Behaviour {
   readonly nameFaults?: (name: string) => readonly string[];
   /** Fills in defaults of spec (and of status), in place. */
   readonly defaults?: (object: JsonObject) => void;
-  /** Has `metadata.generation`; raised when anything but metadata and status changes. */
-  readonly generation?: boolean;
+  /** Updates must name the version that they change. */
+  readonly needsVersion?: boolean;
+  /** Has `metadata.generation`; raised when anything but metadata and status changes (`once`: never). */
+  readonly generation?: boolean | "once";
   /** On create and update, after the server's own preparation. */
   readonly prepare?: (object: JsonObject, old: JsonObject | undefined, context: WriteContext) => void;
   /** What is peculiar to deletion. */

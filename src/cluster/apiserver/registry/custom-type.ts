@@ -53,6 +53,7 @@ export class CustomType implements ResourceType {
   readonly subresources: ReadonlyMap<string, SubresourceType>;
   readonly storageVersion: string;
   readonly custom = true;
+  readonly needsVersion = true;
   readonly selectableFieldNames: readonly string[];
   readonly columns: readonly TableColumn[];
   readonly merge: MergeSchema;

@@ -62,6 +62,7 @@ export class NativeType implements ResourceType {
   readonly merge: MergeSchema;
   readonly deletion?: DeletionRules;
   readonly deprecation?: string;
+  readonly needsVersion: boolean;
   readonly #ownChecks: ReadonlySet<string>;
   readonly #ownRequired: ReadonlySet<string>;
   readonly shape: Shape;
@@ -86,6 +87,7 @@ export class NativeType implements ResourceType {
     this.shape = shape;
     this.#behaviour = behaviour;
     if (behaviour.deletion !== undefined) this.deletion = behaviour.deletion;
+    this.needsVersion = behaviour.needsVersion === true;
     if (behaviour.deprecation !== undefined) this.deprecation = behaviour.deprecation;
     this.#ownChecks = new Set(behaviour.ownChecks ?? []);
     this.#ownRequired = new Set(behaviour.ownRequired ?? []);
@@ -124,7 +126,7 @@ export class NativeType implements ResourceType {
   prepareForCreate(object: JsonObject, context: WriteContext): void {
     if (this.#behaviour.initialStatus !== undefined) object["status"] = this.#behaviour.initialStatus(object);
     else if (this.#hasStatus && this.#behaviour.keepsStatusOnCreate !== true) this.#emptyStatus(object);
-    if (this.#behaviour.generation === true) asObject(object["metadata"])["generation"] = 1;
+    if (this.#behaviour.generation !== undefined) asObject(object["metadata"])["generation"] = 1;
     this.#behaviour.prepare?.(object, undefined, context);
   }
 

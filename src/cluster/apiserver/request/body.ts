@@ -6,6 +6,7 @@ import { isObject } from "../fields.js";
 import { decodeProtobuf } from "../protobuf/decode.js";
 import type { ApiRequest } from "../types.js";
 import { duplicateFields } from "./duplicates.js";
+import { goSyntaxFault } from "./go-json.js";
 
 const protobufType = "application/vnd.kubernetes.protobuf";
 const accepted = ["application/json", "application/yaml", protobufType];
@@ -65,23 +66,7 @@ function parseJson(text: string, kind: string): Json {
 }
 
 function describeSyntax(text: string, error: unknown): string {
-  const message = messageOf(error);
-  const isAtEnd = /^Unexpected end of JSON input$/.test(message);
-  if (isAtEnd || (/Unterminated|in JSON at position/.test(message) && endsEarly(text))) {
-    return "unexpected end of JSON input";
-  }
-  return message;
-}
-
-/** Whether more text could make it valid JSON: the parser stopped at its end. */
-function endsEarly(text: string): boolean {
-  try {
-    JSON.parse(`${text}\u0000`);
-    return false;
-  } catch (error) {
-    const position = /position (\d+)/.exec(messageOf(error))?.[1];
-    return position !== undefined && Number(position) >= text.length;
-  }
+  return goSyntaxFault(text) ?? messageOf(error);
 }
 
 function parseYaml(text: string): unknown {

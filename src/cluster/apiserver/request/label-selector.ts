@@ -145,7 +145,7 @@ class Parser {
 function compareIntegers(key: string, operator: string, text: string): Requirement {
   if (!/^-?\d+$/.test(text)) {
     throw badRequest(
-      `unable to parse requirement: values[0][${key}]: Invalid value: "${text}": for 'Gt', 'Lt' operators, the value must be an integer`,
+      `unable to parse requirement: values[0]: Invalid value: "${text}": for 'Gt', 'Lt' operators, the value must be an integer`,
     );
   }
   const bound = Number(text);

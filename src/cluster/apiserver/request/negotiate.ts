@@ -30,8 +30,18 @@ export function negotiate(accept: string | undefined): Accepted {
     cache.set(accept, pick(accept));
   }
   const picked = cache.get(accept);
-  if (picked === undefined) throw notAcceptable(offered);
+  if (picked === undefined) throw notAcceptable(offered, namesServedType(accept));
   return picked;
+}
+
+/** The format for a failure: that of the answer, where there would have been one. */
+export function failureFormat(accept: string | undefined): Accepted["format"] {
+  if (accept === undefined || accept === "") return "json";
+  return pick(accept)?.format ?? "json";
+}
+
+function namesServedType(accept: string): boolean {
+  return accept.split(",").some((text) => formatOf(parseClause(text).type) !== undefined);
 }
 
 function pick(accept: string): Accepted | undefined {

@@ -22,13 +22,29 @@ export interface Selection {
 
 const everything: Selection = { isEverything: true, onlyName: undefined, matches: () => true };
 
+/** The two selectors of a query, as parsed. */
+export interface Selectors {
+  readonly requirements: readonly Requirement[];
+  readonly terms: readonly FieldTerm[];
+}
+
+const noSelectors: Selectors = { requirements: [], terms: [] };
+
 /** Reads `labelSelector` and `fieldSelector`. Throws 400 in upstream's words. */
-export function parseSelection(type: ResourceType, query: URLSearchParams): Selection {
+export function parseSelectors(query: URLSearchParams): Selectors {
   const labelText = query.get("labelSelector") ?? "";
   const fieldText = query.get("fieldSelector") ?? "";
-  if (labelText === "" && fieldText === "") return everything;
-  const requirements = parseLabelSelector(labelText);
-  const terms = parseFieldSelector(fieldText);
+  if (labelText === "" && fieldText === "") return noSelectors;
+  return { requirements: parseLabelSelector(labelText), terms: parseFieldSelector(fieldText) };
+}
+
+/** Both at once. Throws 400. */
+export function parseSelection(type: ResourceType, query: URLSearchParams): Selection {
+  return selectionOf(type, parseSelectors(query));
+}
+
+/** What the selectors leave of a kind. Throws 400 for fields that the kind does not select by. */
+export function selectionOf(type: ResourceType, { requirements, terms }: Selectors): Selection {
   for (const term of terms) checkFieldLabel(type, term.field);
   if (requirements.length === 0 && terms.length === 0) return everything;
   const onlyName = terms.find((term) => term.field === "metadata.name" && !term.isNegated)?.value;

@@ -1,8 +1,10 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import { badRequest, failure, invalid } from "../failures.js";
 import { isObject } from "../fields.js";
+import { goSyntaxFault, rawBase64Fault } from "../request/go-json.js";
 import { isTrue } from "../request/info.js";
-import type { Store } from "../types.js";
+import { parseSelectors, type Selection, selectionOf } from "../request/selectors.js";
+import type { ResourceType, Store } from "../types.js";
 
 /** What a list or watch asks for, besides its selectors. */
 export interface ListOptions {
@@ -19,30 +21,42 @@ export interface ListOptions {
 }
 
 /** Reads and cross-checks the query, as upstream's ListOptions validation does. Throws 400 or 422. */
-export function readListOptions(query: URLSearchParams, verb: "list" | "watch"): ListOptions {
+export function readListOptions(
+  type: ResourceType,
+  query: URLSearchParams,
+  verb: "list" | "watch",
+): { readonly options: ListOptions; readonly selection: Selection } {
+  const limit = readCount(query, "limit");
+  const timeoutSeconds = readCount(query, "timeoutSeconds");
+  const terms = parseSelectors(query);
   const versionText = query.get("resourceVersion") ?? "";
   const match = query.get("resourceVersionMatch") ?? "";
   const initial = query.get("sendInitialEvents");
   const sendInitialEvents = initial === null ? undefined : isTrue(initial);
   checkMatch({ match, versionText, hasContinue: query.has("continue"), sendInitialEvents, verb });
-  const resourceVersion = readVersion(versionText);
+  const selection = selectionOf(type, terms);
   const token = query.get("continue") ?? "";
-  if (token !== "" && resourceVersion !== undefined && resourceVersion !== 0) {
+  const position = token === "" ? undefined : decodeContinue(token);
+  if (token !== "" && versionText !== "" && versionText !== "0") {
     throw badRequest("specifying resource version is not allowed when using continue");
   }
-  const limit = readCount(query, "limit");
-  const position = token === "" ? undefined : decodeContinue(token);
+  const resourceVersion = readVersion(versionText);
   const isExact = match === "Exact" || (match === "" && limit !== undefined && (resourceVersion ?? 0) > 0);
-  return {
+  const options = {
     limit: limit === 0 ? undefined : limit,
     continueAfter: position?.after,
     at: position === undefined ? (isExact ? resourceVersion : undefined) : position.revision,
     resourceVersion,
-    match: match === "Exact" || match === "NotOlderThan" ? match : "",
+    match: asMatch(match),
     sendInitialEvents,
     allowBookmarks: isTrue(query.get("allowWatchBookmarks")),
-    timeoutSeconds: readCount(query, "timeoutSeconds"),
+    timeoutSeconds,
   };
+  return { options, selection };
+}
+
+function asMatch(text: string): ListOptions["match"] {
+  return text === "Exact" || text === "NotOlderThan" ? text : "";
 }
 
 interface MatchQuestion {
@@ -128,21 +142,30 @@ export function encodeContinue(after: string, revision: number): string {
 }
 
 function decodeContinue(token: string): { after: string; revision: number | undefined } {
-  const text = Buffer.from(token, "base64url").toString("utf8");
+  const refuse = (why: string): Error => badRequest(`invalid continue token: continue key is not valid: ${why}`);
+  const fault = rawBase64Fault(token);
+  if (fault >= 0) throw refuse(`illegal base64 data at input byte ${fault}`);
+  const text = Buffer.from(token, "base64url").toString("latin1");
+  const syntax = goSyntaxFault(text);
+  if (syntax !== undefined) throw refuse(syntax);
   const value = parseToken(text);
-  if (!isObject(value) || typeof value["rv"] !== "number" || typeof value["start"] !== "string") {
-    const first = goCharacter(Buffer.from(token, "base64url")[0]);
+  if (!isObject(value)) throw refuse("json: cannot unmarshal into Go value of type storage.continueToken");
+  const { v: version, rv, start } = value;
+  if (version !== "meta.k8s.io/v1") {
+    const shown = typeof version === "string" ? version : "";
     throw badRequest(
-      `invalid continue token: continue key is not valid: invalid character '${first}' looking for beginning of value`,
+      `invalid continue token: continue key is not valid: server does not recognize this encoded version ${shown}`,
     );
   }
-  return { after: value["start"], revision: value["rv"] < 0 ? undefined : value["rv"] };
-}
-
-/** A byte as Go quotes a character. */
-function goCharacter(byte: number | undefined): string {
-  if (byte === undefined) return "";
-  return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\u${byte.toString(16).padStart(4, "0")}`;
+  if (typeof rv !== "number" || rv === 0)
+    throw badRequest(
+      "invalid continue token: continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+    );
+  if (typeof start !== "string" || start === "")
+    throw badRequest(
+      "invalid continue token: continue key is not valid: encoded start key empty (version meta.k8s.io/v1)",
+    );
+  return { after: start, revision: rv < 0 ? undefined : rv };
 }
 
 function parseToken(text: string): unknown {

@@ -3,7 +3,7 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { failure, notFound } from "../failures.js";
 import { formOf } from "../render/forms.js";
 import { listOf, listPieces } from "../render/lists.js";
-import { parseSelection, type Selection } from "../request/selectors.js";
+import type { Selection } from "../request/selectors.js";
 import { encodeJson } from "../store/index.js";
 import type { ResourceType, Stored } from "../types.js";
 import {
@@ -37,8 +37,7 @@ const maxItemsAtOnce = 200;
 /** GET of a collection; answers encoded JSON, a long one piece by piece. */
 export async function list(machinery: Machinery, call: Call): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
   const { type, request } = call;
-  const options = readListOptions(request.query, "list");
-  const selection = parseSelection(type, request.query);
+  const { options, selection } = readListOptions(type, request.query, "list");
   refuseFuture(machinery.store, options.resourceVersion);
   const page = await readPage(machinery, call, options, selection);
   const form = formOf(call.accepted, request.query);

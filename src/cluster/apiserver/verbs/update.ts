@@ -109,11 +109,10 @@ function checkVersion(call: Call, object: JsonObject, current: Stored): void {
     if (type.needsVersion !== true || call.info.verb === "patch") return;
     const message = "Invalid value: 0: must be specified for an update";
     const about = { group: type.storageGroup ?? type.group, kind: type.plural };
-    throw invalid(about, call.info.name, [
-      { reason: "FieldValueInvalid", field: "metadata.resourceVersion", message },
-    ]);
+    throw invalid(about, call.info.name, [{ reason: "FieldValueInvalid", field: "metadata.resourceVersion", message }]);
   }
-  if (!/^\d+$/.test(version)) throw unexplained(`strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`);
+  if (!/^\d+$/.test(version))
+    throw unexplained(`strconv.ParseUint: parsing ${JSON.stringify(version)}: invalid syntax`);
   if (version !== String(current.revision)) throw conflict(call.type, call.info.name);
 }
 

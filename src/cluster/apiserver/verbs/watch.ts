@@ -12,7 +12,7 @@ import {
   plainFrame,
 } from "../render/frames.js";
 import { ByteStream } from "../render/stream.js";
-import { parseSelection, type Selection } from "../request/selectors.js";
+import type { Selection } from "../request/selectors.js";
 import { restamped } from "../store/snapshot.js";
 import type { ResourceType, Stored, StoreEvent, WatchHandle } from "../types.js";
 import { type Call, isStoredForm, type Machinery, prefixFor } from "./context.js";
@@ -24,8 +24,7 @@ const defaultTimeoutSeconds = 1800;
 
 /** GET with `watch`: a stream of events, a line each. Throws what is wrong with the request; what goes wrong later is an ERROR event. */
 export function watch(machinery: Machinery & { readonly frames: FrameCache }, call: Call): AsyncIterable<Uint8Array> {
-  const options = readListOptions(call.request.query, "watch");
-  const selection = parseSelection(call.type, call.request.query);
+  const { options, selection } = readListOptions(call.type, call.request.query, "watch");
   if (options.sendInitialEvents === true) refuseFuture(machinery.store, options.resourceVersion);
   return new Watch(machinery, call, { options, selection }).stream;
 }

@@ -1,0 +1,96 @@
+import { Agent, request } from "undici";
+import type { Json } from "../../../src/kernel/kinds/object.js";
+import { Normaliser } from "./normalise.js";
+import type { Answer, Scenario, Step } from "./types.js";
+
+/** A server that scenarios are sent to. */
+export interface Target {
+  /** Runs one scenario; answers come without what servers may choose. */
+  open(scenario: Pick<Scenario, "namespace">): Session;
+  close(): Promise<void>;
+}
+
+/** One scenario on one server: remembers what placeholders stand for. */
+export interface Session {
+  send(step: Step): Promise<Answer>;
+}
+
+/** A server behind HTTPS with a bearer token. */
+export function openTarget(about: { readonly url: string; readonly caPem: string; readonly token: string }): Target {
+  const dispatcher = new Agent({ connect: { ca: about.caPem }, connections: 4, bodyTimeout: 20_000 });
+  return {
+    open: () => new TargetSession(dispatcher, about),
+    close: () => dispatcher.close(),
+  };
+}
+
+class TargetSession implements Session {
+  readonly #dispatcher: Agent;
+  readonly #about: { readonly url: string; readonly token: string };
+  readonly #chosen = new Map<string, string>();
+  readonly #normaliser = new Normaliser();
+
+  constructor(dispatcher: Agent, about: { readonly url: string; readonly token: string }) {
+    this.#dispatcher = dispatcher;
+    this.#about = about;
+  }
+
+  async send(step: Step): Promise<Answer> {
+    const hasBody = step.raw !== undefined || step.body !== undefined;
+    const answer = await request(this.#about.url + this.#filled(step.path), {
+      method: step.method as "GET",
+      dispatcher: this.#dispatcher,
+      headers: {
+        authorization: `Bearer ${this.#about.token}`,
+        "user-agent": "fuzz/1.0",
+        ...(step.accept === undefined ? {} : { accept: step.accept }),
+        ...(hasBody ? { "content-type": step.contentType ?? "application/json" } : {}),
+        ...step.headers,
+      },
+      ...(hasBody ? { body: this.#filled(step.raw ?? JSON.stringify(step.body)) } : {}),
+    });
+    const text = await answer.body.text();
+    const type = String(answer.headers["content-type"] ?? "");
+    const warnings = [answer.headers["warning"] ?? []].flat().map((warning) => this.#normaliser.text(warning));
+    const body = parse(text, type);
+    this.#remember(step.id, body);
+    return { status: answer.statusCode, type, warnings: warnings.sort(), body: this.#normaliser.body(body) };
+  }
+
+  #filled(text: string): string {
+    return text.replaceAll(/\$\{(rv|uid|continue):(\d+)\}/g, (_, what: string, id: string) => {
+      return this.#chosen.get(`${what}:${id}`) ?? (what === "rv" ? "1" : "none");
+    });
+  }
+
+  #remember(id: number, body: Json): void {
+    const metadata = member(body, "metadata");
+    for (const [what, field] of Object.entries({ rv: "resourceVersion", uid: "uid", continue: "continue" })) {
+      const value = member(metadata, field);
+      if (typeof value === "string" && value !== "") this.#chosen.set(`${what}:${id}`, value);
+    }
+  }
+}
+
+function member(value: Json | undefined, name: string): Json | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value[name] : undefined;
+}
+
+function parse(text: string, type: string): Json {
+  if (!type.startsWith("application/json")) return text;
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    // A watch: a line each.
+    return text
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => {
+        try {
+          return JSON.parse(line) as Json;
+        } catch {
+          return line;
+        }
+      });
+  }
+}

@@ -1,0 +1,211 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "../../src/kernel/clock/index.js";
+import { type Authority, createAuthority, randomToken } from "../../src/kernel/identity/index.js";
+
+/** A real control plane on loopback, without nodes. */
+export interface RealStack {
+  readonly url: string;
+  readonly caPem: string;
+  /** Of a member of system:masters. */
+  readonly token: string;
+  readonly kubeconfig: string;
+  /** Starts kube-controller-manager too. */
+  startControllers(except: readonly string[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+const serviceCidr = "10.96.0.0/16";
+
+/** Starts etcd and kube-apiserver from a folder of programs; resolves when the API is ready (some 4 s). */
+export async function startStack(programs: string): Promise<RealStack> {
+  const folder = mkdtempSync(join(tmpdir(), "argosy-real-"));
+  const stack = new Stack(programs, folder);
+  try {
+    await stack.start();
+    return stack;
+  } catch (error) {
+    await stack.close();
+    throw error;
+  }
+}
+
+class Stack implements RealStack {
+  readonly token = randomToken();
+  readonly #programs: string;
+  readonly #folder: string;
+  readonly #children: ChildProcess[] = [];
+  #authority: Authority | undefined;
+  #port = 0;
+
+  constructor(programs: string, folder: string) {
+    this.#programs = programs;
+    this.#folder = folder;
+    // A test run that ends in a hurry leaves nothing behind.
+    process.once("exit", () => {
+      for (const child of this.#children) child.kill("SIGKILL");
+    });
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.#port}`;
+  }
+
+  get caPem(): string {
+    return this.#authority?.caPem ?? "";
+  }
+
+  get kubeconfig(): string {
+    return this.#file("kubeconfig");
+  }
+
+  #file(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  async start(): Promise<void> {
+    this.#authority = await createAuthority({ clock: systemClock, name: "real" });
+    const [api, client, peer] = await freePorts(3);
+    this.#port = api ?? 0;
+    await this.#writeKeys(this.#authority);
+    writeFileSync(this.kubeconfig, this.#kubeconfigOf({ token: this.token }), { mode: 0o600 });
+    const etcd = `http://127.0.0.1:${client}`;
+    const peers = `http://127.0.0.1:${peer}`;
+    this.#spawn("etcd", {
+      "data-dir": this.#file("etcd"),
+      "listen-client-urls": etcd,
+      "advertise-client-urls": etcd,
+      "listen-peer-urls": peers,
+      "initial-advertise-peer-urls": peers,
+      "initial-cluster": `default=${peers}`,
+      "unsafe-no-fsync": "true",
+    });
+    this.#spawn("kube-apiserver", this.#apiFlags(etcd));
+    await this.#ready();
+  }
+
+  #apiFlags(etcd: string): Record<string, string> {
+    return {
+      "bind-address": "127.0.0.1",
+      "advertise-address": "127.0.0.1",
+      "secure-port": String(this.#port),
+      "etcd-servers": etcd,
+      "tls-cert-file": this.#file("api.crt"),
+      "tls-private-key-file": this.#file("api.key"),
+      "client-ca-file": this.#file("ca.crt"),
+      "token-auth-file": this.#file("tokens.csv"),
+      "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
+      "service-account-key-file": this.#file("sa.pub"),
+      "service-account-signing-key-file": this.#file("sa.key"),
+      "authorization-mode": "Node,RBAC",
+      "allow-privileged": "true",
+      "service-cluster-ip-range": serviceCidr,
+      "cert-dir": this.#folder,
+      // The lock-step runs send thousands of requests; shedding some would be a difference that is none.
+      "enable-priority-and-fairness": "false",
+    };
+  }
+
+  async startControllers(except: readonly string[]): Promise<void> {
+    const [port] = await freePorts(1);
+    this.#spawn("kube-controller-manager", {
+      kubeconfig: this.kubeconfig,
+      "bind-address": "127.0.0.1",
+      "secure-port": String(port),
+      "leader-elect": "false",
+      "service-account-private-key-file": this.#file("sa.key"),
+      "root-ca-file": this.#file("ca.crt"),
+      "cert-dir": this.#folder,
+      controllers: ["*", ...except.map((name) => `-${name}`)].join(","),
+    });
+  }
+
+  async #writeKeys(authority: Authority): Promise<void> {
+    const write = (name: string, text: string): void => writeFileSync(this.#file(name), text, { mode: 0o600 });
+    const names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc", "10.96.0.1"];
+    const server = await authority.issueServer(names, { commonName: "kube-apiserver" });
+    const account = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    write("ca.crt", authority.caPem);
+    write("api.crt", server.certPem);
+    write("api.key", server.keyPem);
+    write("sa.key", String(account.privateKey.export({ type: "pkcs1", format: "pem" })));
+    write("sa.pub", String(account.publicKey.export({ type: "spki", format: "pem" })));
+    write("tokens.csv", `${this.token},fuzzer,fuzzer,system:masters\n`);
+  }
+
+  #kubeconfigOf(user: Record<string, string>): string {
+    const cluster = { server: this.url, "certificate-authority-data": Buffer.from(this.caPem).toString("base64") };
+    return JSON.stringify({
+      apiVersion: "v1",
+      kind: "Config",
+      clusters: [{ name: "real", cluster }],
+      users: [{ name: "admin", user }],
+      contexts: [{ name: "real", context: { cluster: "real", user: "admin" } }],
+      "current-context": "real",
+    });
+  }
+
+  #spawn(program: string, flags: Record<string, string>): void {
+    const log = openSync(this.#file(`${program}.log`), "a");
+    const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);
+    this.#children.push(spawn(join(this.#programs, program), args, { stdio: ["ignore", log, log] }));
+    closeSync(log);
+  }
+
+  async #ready(): Promise<void> {
+    const { Agent, request } = await import("undici");
+    const dispatcher = new Agent({ connect: { ca: this.caPem } });
+    const headers = { authorization: `Bearer ${this.token}` };
+    for (let attempt = 0; attempt < 300; attempt += 1) {
+      const dead = this.#children.find((child) => child.exitCode !== null);
+      if (dead !== undefined) throw new Error(`${dead.spawnfile} ended: ${this.#lastWords()}`);
+      const answer = await request(`${this.url}/readyz`, { dispatcher, headers }).catch(() => undefined);
+      if (answer?.statusCode === 200) break;
+      await systemClock.sleep(200);
+      if (attempt === 299) throw new Error(`kube-apiserver does not get ready: ${this.#lastWords()}`);
+    }
+    await dispatcher.close();
+  }
+
+  #lastWords(): string {
+    return ["etcd", "kube-apiserver"]
+      .map((name) => readFileSync(this.#file(`${name}.log`), "utf8").slice(-800))
+      .join("\n");
+  }
+
+  /** The API server first, while its store still answers. */
+  async close(): Promise<void> {
+    for (const child of this.#children.splice(0).reverse()) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGTERM");
+      await Promise.race([ended, systemClock.sleep(3000)]);
+      child.kill("SIGKILL");
+      await ended;
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve) => {
+          const server = createServer();
+          server.listen(0, "127.0.0.1", () => resolve(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === "object" && address !== null ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
