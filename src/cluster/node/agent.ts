@@ -11,6 +11,7 @@ import { machineCapacity, type NodeCapacity } from "./machine.js";
 import { HostsFiles } from "./network/hosts.js";
 import type { PodNetwork } from "./network/types.js";
 import { NodeObject } from "./node-object.js";
+import { abilitiesOf } from "./pods/fields/abilities.js";
 import { PodManager } from "./pods/manager.js";
 import type { PodRuntime } from "./runtime/types.js";
 import { VolumeManager } from "./volumes/manager.js";
@@ -148,7 +149,9 @@ class Agent implements NodeAgent {
       clock,
       log,
       hostIp,
+      clusterDomain: this.#options.clusterDomain ?? "cluster.local",
       allocatable: this.#capacity,
+      abilities: abilitiesOf(runtime.name === "process" ? this.#options.isolation : undefined),
     });
     const port = await this.#listen(hostIp, this.#pods);
     await this.#node.start(hostIp, port);

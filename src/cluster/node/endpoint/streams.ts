@@ -1,10 +1,11 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { type RawData, type WebSocket, WebSocketServer } from "ws";
+import type { Clock } from "../../../kernel/clock/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { NodeError } from "../errors.js";
 import type { PodManager } from "../pods/manager.js";
-import type { ExecSession, PodRuntime } from "../runtime/types.js";
+import type { ExecSession, PodRuntime, TerminalSize } from "../runtime/types.js";
 import { findContainer, findPod } from "./find.js";
 
 /** First byte of a message: which stream it belongs to. */
@@ -14,9 +15,13 @@ const forwardProtocols = ["v5.channel.k8s.io", "v4.channel.k8s.io", "portforward
 /** More than this waits in memory only while the peer is slow; the program is paused meanwhile. */
 const maxBufferedBytes = 1024 * 1024;
 
+/** A client with a terminal says its size at once; one without says none. */
+const sizeWaitMs = 200;
+
 interface Place {
   readonly pods: PodManager;
   readonly runtime: PodRuntime;
+  readonly clock: Clock;
 }
 
 /** exec, attach and portForward over WebSockets with Kubernetes' channel protocols. */
@@ -66,15 +71,17 @@ export class StreamServer {
     if (record?.state !== "running")
       throw new NodeError("BadRequest", `container "${containerName}" of pod "${podName}" is not running`);
     const stdin = query.get("input") === "1";
-    const session =
-      kind === "exec"
-        ? await this.#place.runtime.exec(record, {
-            command: query.getAll("command"),
-            tty: query.get("tty") === "1",
-            stdin,
-          })
-        : await this.#place.runtime.attach(record, { stdin });
-    return (connection) => serveSession(connection, session, kind === "attach");
+    const { runtime, clock } = this.#place;
+    if (kind === "attach") {
+      const session = await runtime.attach(record, { stdin });
+      return (connection) => serveSession(connection, () => Promise.resolve(session), { isAttached: true });
+    }
+    const tty = query.get("tty") === "1";
+    const command = query.getAll("command");
+    const start = (size: TerminalSize | undefined): Promise<ExecSession> =>
+      runtime.exec(record, { command, tty, stdin, ...(size === undefined ? {} : { size }) });
+    return (connection) =>
+      serveSession(connection, start, { isAttached: false, ...(tty ? { sizeWithin: clock } : {}) });
   }
 }
 
@@ -86,14 +93,61 @@ function refuse(socket: Duplex, error: unknown): void {
   );
 }
 
-async function serveSession(connection: WebSocket, session: ExecSession, detachOnly: boolean): Promise<void> {
+interface ServeOptions {
+  /** The program goes on when the client leaves, and its output may have no end. */
+  readonly isAttached: boolean;
+  /** Wait a moment for the client's terminal size before the program starts. */
+  readonly sizeWithin?: Clock;
+}
+
+async function serveSession(
+  connection: WebSocket,
+  start: (size: TerminalSize | undefined) => Promise<ExecSession>,
+  { isAttached, sizeWithin }: ServeOptions,
+): Promise<void> {
+  const early: Buffer[] = [];
+  const keep = (data: RawData): number => early.push(bytesOf(data));
+  connection.on("message", keep);
+  const size = sizeWithin === undefined ? undefined : await firstSize(connection, sizeWithin);
+  let session: ExecSession;
+  try {
+    session = await start(size);
+  } catch (error) {
+    send(connection, channel.error, Buffer.from(JSON.stringify(failure(messageOf(error)))));
+    connection.close(1000);
+    return;
+  }
+  connection.off("message", keep);
+  for (const message of early) receive(message, session);
   connection.on("message", (data) => receive(bytesOf(data), session));
   connection.on("close", () => session.kill());
   connection.on("error", () => session.kill());
+  if (connection.readyState !== connection.OPEN) session.kill();
+  await pumpSession(connection, session, isAttached);
+}
+
+function firstSize(connection: WebSocket, clock: Clock): Promise<TerminalSize | undefined> {
+  return new Promise((resolve) => {
+    const found = (data: RawData): void => {
+      const message = bytesOf(data);
+      if (message[0] === channel.resize) done(sizeOf(message));
+    };
+    const done = (size?: TerminalSize): void => {
+      timer.cancel();
+      connection.off("message", found);
+      resolve(size);
+    };
+    const timer = clock.setTimer(sizeWaitMs, () => done());
+    connection.on("message", found);
+    connection.once("close", () => done());
+  });
+}
+
+async function pumpSession(connection: WebSocket, session: ExecSession, isAttached: boolean): Promise<void> {
   const outputs = [pump(session.stdout, connection, channel.stdout)];
   if (session.stderr !== undefined) outputs.push(pump(session.stderr, connection, channel.stderr));
   const code = await session.exited;
-  if (!detachOnly) await Promise.all(outputs);
+  if (!isAttached) await Promise.all(outputs);
   else await outputs[0];
   send(connection, channel.error, Buffer.from(JSON.stringify(exitStatus(code))));
   connection.close(1000);
@@ -111,17 +165,26 @@ function exitStatus(code: number): object {
   };
 }
 
+/** metav1.Status for a program that could not be started. */
+function failure(message: string): object {
+  return { metadata: {}, status: "Failure", message, reason: "InternalError", code: 500 };
+}
+
 function receive(message: Buffer, session: ExecSession): void {
   const rest = message.subarray(1);
   if (message[0] === channel.stdin) session.stdin?.write(rest);
   else if (message[0] === channel.close && rest[0] === channel.stdin) session.stdin?.end();
-  else if (message[0] === channel.resize) resize(rest.toString("utf8"), session);
+  else if (message[0] === channel.resize) {
+    const size = sizeOf(message);
+    if (size !== undefined) session.resize(size);
+  }
 }
 
-function resize(text: string, session: ExecSession): void {
+function sizeOf(message: Buffer): TerminalSize | undefined {
+  const text = message.subarray(1).toString("utf8");
   const width = /"Width"\s*:\s*(\d{1,5})/.exec(text)?.[1];
   const height = /"Height"\s*:\s*(\d{1,5})/.exec(text)?.[1];
-  if (width !== undefined && height !== undefined) session.resize(Number(width), Number(height));
+  return width === undefined || height === undefined ? undefined : { columns: Number(width), rows: Number(height) };
 }
 
 function bytesOf(data: RawData): Buffer {

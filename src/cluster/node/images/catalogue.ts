@@ -49,6 +49,8 @@ export interface ResolvedImage {
   /** Numeric user of the image. */
   readonly uid?: number;
   readonly gid?: number;
+  /** Sent for a graceful end; default `SIGTERM`. */
+  readonly stopSignal?: string;
   /** Something the user should know: another version than asked for. */
   readonly warning?: string;
 }
@@ -265,6 +267,7 @@ async function resolveOci(image: string, entry: OciImage, cacheDir: string): Pro
     paths: [],
     root: unpacked.root,
     ...user,
+    ...(config.stopSignal === "" ? {} : { stopSignal: config.stopSignal }),
   };
 }
 

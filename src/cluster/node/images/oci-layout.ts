@@ -13,6 +13,8 @@ export interface OciConfig {
   readonly env: readonly (readonly [string, string])[];
   readonly workingDir: string;
   readonly user: string;
+  /** Name or number; empty: none. */
+  readonly stopSignal: string;
 }
 
 /** An image on disk, layers laid over each other. */
@@ -156,6 +158,7 @@ function readConfig(config: JsonObject): OciConfig {
     }),
     workingDir: textAt(config, "WorkingDir") || "/",
     user: textAt(config, "User"),
+    stopSignal: textAt(config, "StopSignal"),
   };
 }
 

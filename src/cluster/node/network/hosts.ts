@@ -9,6 +9,7 @@ import {
   type Service,
   ServiceKind,
 } from "../../../kernel/kinds/index.js";
+import { domainNameOf, shortHostnameOf } from "../pods/names.js";
 
 export interface HostsFilesOptions {
   readonly informers: InformerSet;
@@ -69,10 +70,9 @@ export class HostsFiles {
   }
 
   #head(pod: Pod, podIp: string): string {
-    const { name, namespace = "default" } = pod.metadata;
-    const hostname = pod.spec.hostname ?? name;
-    const domain = `${pod.spec.subdomain}.${namespace}.svc.${this.#options.clusterDomain}`;
-    const own = pod.spec.subdomain === undefined ? hostname : `${hostname}.${domain} ${hostname}`;
+    const hostname = shortHostnameOf(pod);
+    const full = domainNameOf(pod, this.#options.clusterDomain);
+    const own = full === undefined ? hostname : `${full} ${hostname}`;
     const aliases = (pod.spec.hostAliases ?? []).map((alias) => `${alias.ip} ${(alias.hostnames ?? []).join(" ")}`);
     return ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", `${podIp} ${own}`, ...aliases].join(
       "\n",

@@ -6,6 +6,7 @@ import type { ContainerRecord, ContainerRef } from "../runtime/types.js";
 import { BackOff } from "./back-off.js";
 import { buildContainerSpec } from "./container-spec.js";
 import type { PodContext } from "./context.js";
+import { findingsOf, refusalOf } from "./fields/evaluate.js";
 import { type InContainer, runHook } from "./hooks.js";
 import { type ContainerRole, podText } from "./roles.js";
 import { type ContainerView, idOf } from "./status.js";
@@ -157,6 +158,7 @@ export class ContainerRunner {
     const { context } = this.#options;
     const pod = this.#options.pod();
     try {
+      this.#checkEphemeral(pod);
       const spec = await buildContainerSpec({
         context,
         pod,
@@ -180,6 +182,14 @@ export class ContainerRunner {
     } catch (error) {
       this.#startFailed(error);
     }
+  }
+
+  /** An ephemeral container came after the pod was let in. Throws `CreateContainerConfigError`. */
+  #checkEphemeral(pod: Pod): void {
+    if (this.role !== "ephemeral") return;
+    const findings = findingsOf(pod, this.#options.context.abilities);
+    const refusal = refusalOf(findings, this.container.name);
+    if (refusal !== undefined) throw new NodeError("CreateContainerConfigError", refusal.message);
   }
 
   #startFailed(error: unknown): void {

@@ -1,10 +1,15 @@
-import { isAbsolute } from "node:path";
+import { existsSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
 import type { Container, Pod } from "../../../kernel/kinds/index.js";
 import { NodeError } from "../errors.js";
 import type { ContainerMount, ContainerSpec } from "../runtime/types.js";
 import type { PodContext } from "./context.js";
 import { expandVariables, resolveEnvironment } from "./env.js";
 import { limitsOf, userOf } from "./limits.js";
+import { kernelHostnameOf } from "./names.js";
+
+/** File of a pod's folder that its containers see as /etc/resolv.conf, where it is not the machine's. */
+export const resolvConfName = "resolv.conf";
 
 interface SpecRequest {
   readonly context: PodContext;
@@ -23,6 +28,7 @@ export async function buildContainerSpec(request: SpecRequest): Promise<{ spec: 
     container,
     podIp,
     hostIp: context.hostIp,
+    hostname: kernelHostnameOf(pod, context.clusterDomain),
     imageEnv: image.env,
     services: context.services(),
     sources: context.volumes.sources,
@@ -42,6 +48,7 @@ export async function buildContainerSpec(request: SpecRequest): Promise<{ spec: 
       "CreateContainerConfigError",
       `terminationMessagePath "${terminationMessagePath}" is not absolute`,
     );
+  const stopSignal = stopSignalOf(container) ?? image.stopSignal;
   const spec: ContainerSpec = {
     podUid: pod.metadata.uid,
     name: container.name,
@@ -56,20 +63,34 @@ export async function buildContainerSpec(request: SpecRequest): Promise<{ spec: 
     limits: limitsOf(container),
     user: userOf(pod, container, image),
     stdin: container.stdin === true,
+    stdinOnce: container.stdinOnce === true,
+    tty: container.tty === true,
     terminationMessagePath,
     annotations: pod.metadata.annotations ?? {},
     ...(image.root === undefined ? {} : { imageRoot: image.root }),
+    ...(stopSignal === undefined ? {} : { stopSignal }),
   };
   return image.warning === undefined ? { spec } : { spec, warning: image.warning };
+}
+
+/** `lifecycle.stopSignal`, which the types of Kubernetes 1.30 do not have. */
+function stopSignalOf(container: Container): string | undefined {
+  const lifecycle: object = container.lifecycle ?? {};
+  return "stopSignal" in lifecycle && typeof lifecycle.stopSignal === "string" ? lifecycle.stopSignal : undefined;
 }
 
 function mountsOf({ context, pod, container }: SpecRequest, env: ReadonlyMap<string, string>): ContainerMount[] {
   // Simulated containers have no file system.
   if (context.runtime.name === "simulated") return [];
   const mounts = context.volumes.mountsOf(pod, container, env);
-  const hosts = context.hosts.pathOf(pod.metadata.uid);
-  const isTaken = mounts.some((mount) => mount.containerPath === "/etc/hosts");
-  return hosts === undefined || isTaken
-    ? mounts
-    : [...mounts, { containerPath: "/etc/hosts", hostPath: hosts, readOnly: false }];
+  const resolver = join(context.runtime.podFolder(pod.metadata.uid), resolvConfName);
+  const files: [string, string | undefined][] = [
+    ["/etc/hosts", context.hosts.pathOf(pod.metadata.uid)],
+    ["/etc/resolv.conf", existsSync(resolver) ? resolver : undefined],
+  ];
+  const own = files.flatMap(([containerPath, hostPath]) => {
+    const isTaken = mounts.some((mount) => mount.containerPath === containerPath);
+    return hostPath === undefined || isTaken ? [] : [{ containerPath, hostPath, readOnly: false }];
+  });
+  return [...mounts, ...own];
 }

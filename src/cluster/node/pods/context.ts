@@ -6,6 +6,7 @@ import type { ImageCatalogue } from "../images/catalogue.js";
 import type { HostsFiles } from "../network/hosts.js";
 import type { PodRuntime } from "../runtime/types.js";
 import type { VolumeManager } from "../volumes/manager.js";
+import type { Abilities } from "./fields/types.js";
 
 /** What all pod workers of a node share. */
 export interface PodContext {
@@ -17,7 +18,10 @@ export interface PodContext {
   readonly log: Logger;
   readonly events: EventRecorder;
   readonly hostIp: string;
+  readonly clusterDomain: string;
   readonly allocatable: { readonly cpuMillis: number; readonly memoryBytes: number };
+  /** What this node can carry out of a pod's spec. */
+  readonly abilities: Abilities;
   services(): readonly Service[];
   /** Writes the status in the background; the last one wins. */
   publish(pod: Pod, status: PodStatus): void;

@@ -24,6 +24,7 @@ function context(own: Container, more: Partial<EnvContext> = {}): EnvContext {
     pod: pod(),
     container: own,
     podIp: "198.18.0.5",
+    hostname: "p",
     hostIp: "198.18.0.1",
     imageEnv: [["PATH", "/bin"]],
     services: [],

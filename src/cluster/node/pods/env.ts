@@ -21,6 +21,8 @@ export interface EnvContext {
   readonly container: Container;
   readonly podIp: string;
   readonly hostIp: string;
+  /** What `hostname` says in the pod. */
+  readonly hostname: string;
   readonly imageEnv: readonly (readonly [string, string])[];
   /** Services whose addresses are announced by variables. */
   readonly services: readonly Service[];
@@ -32,7 +34,7 @@ export interface EnvContext {
 /** The complete environment of a container. Throws `CreateContainerConfigError` naming what is missing. */
 export async function resolveEnvironment(context: EnvContext): Promise<Map<string, string>> {
   const env = new Map<string, string>(context.imageEnv);
-  env.set("HOSTNAME", context.pod.spec.hostname ?? context.pod.metadata.name);
+  env.set("HOSTNAME", context.hostname);
   for (const [name, value] of serviceVariables(context)) env.set(name, value);
   // Programs should bind this rather than every address: as a plain user pods share the machine's ports.
   env.set("POD_IP", context.podIp);

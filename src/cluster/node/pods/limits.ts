@@ -47,27 +47,9 @@ export function userOf(
     ...(groups.length === 0 ? {} : { groups }),
     ...(own.readOnlyRootFilesystem === true ? { readOnlyRoot: true } : {}),
     ...(own.privileged === true ? { privileged: true } : {}),
+    ...(own.procMount === "Unmasked" ? { unmaskedProc: true } : {}),
     ...(own.allowPrivilegeEscalation === undefined ? {} : { allowPrivilegeEscalation: own.allowPrivilegeEscalation }),
     ...(own.capabilities?.add === undefined ? {} : { addCapabilities: own.capabilities.add }),
     ...(own.capabilities?.drop === undefined ? {} : { dropCapabilities: own.capabilities.drop }),
   };
-}
-
-/** What a pod asks for that no runtime here can give, in words. */
-export function unsupportedWish(pod: Pod): string | undefined {
-  const { spec } = pod;
-  if (spec.hostPID === true) return "spec.hostPID: pods have process namespaces of their own here";
-  if (spec.hostIPC === true) return "spec.hostIPC: pods have IPC namespaces of their own here";
-  if (spec.shareProcessNamespace === true)
-    return "spec.shareProcessNamespace: each container has its own process namespace here";
-  if (spec.runtimeClassName !== undefined)
-    return `spec.runtimeClassName: this node has no runtime class "${spec.runtimeClassName}"`;
-  if (spec.os?.name === "windows") return "spec.os.name: this node runs Linux";
-  if ((spec.securityContext?.sysctls ?? []).length > 0) return "spec.securityContext.sysctls: not set by this node";
-  if ((spec.resourceClaims ?? []).length > 0) return "spec.resourceClaims: this node has no dynamic resources";
-  const containers = [...(spec.initContainers ?? []), ...spec.containers];
-  const tty = containers.find((container) => container.tty === true);
-  if (tty !== undefined) return `containers[${tty.name}].tty: programs get no terminal here; use exec -t`;
-  const block = containers.find((container) => (container.volumeDevices ?? []).length > 0);
-  return block === undefined ? undefined : `containers[${block.name}].volumeDevices: this node has folders only`;
 }

@@ -9,6 +9,7 @@ import type { HostsFiles } from "../network/hosts.js";
 import type { PodRuntime } from "../runtime/types.js";
 import type { VolumeManager } from "../volumes/manager.js";
 import type { PodContext } from "./context.js";
+import type { Abilities } from "./fields/types.js";
 import { StatusWriter } from "./status-writer.js";
 import { PodWorker } from "./worker.js";
 
@@ -24,7 +25,9 @@ export interface PodManagerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostIp: string;
+  readonly clusterDomain: string;
   readonly allocatable: { readonly cpuMillis: number; readonly memoryBytes: number };
+  readonly abilities: Abilities;
 }
 
 const nodeIndex = "spec.nodeName";
@@ -53,7 +56,9 @@ export class PodManager {
       log: options.log,
       events: options.events,
       hostIp: options.hostIp,
+      clusterDomain: options.clusterDomain,
       allocatable: options.allocatable,
+      abilities: options.abilities,
       services: (): readonly Service[] => services.list(),
       publish: (pod, status) => this.#writer.publish(pod, status),
       finished: (pod) => this.#finished(pod),

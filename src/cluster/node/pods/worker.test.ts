@@ -225,29 +225,39 @@ test("an agent that comes back adopts pods without flapping", async () => {
 });
 
 test("wishes that cannot be met are refused with a cause", async () => {
-  await create("j", { hostPID: true });
+  await create("j", { shareProcessNamespace: true });
 
   const { pod } = await until(
     "j",
-    (each) => each?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "CreateContainerError",
+    (each) => each?.status?.containerStatuses?.[0]?.state?.waiting?.reason === "CreateContainerConfigError",
   );
+  const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
 
-  expect(pod?.status?.containerStatuses?.[0]?.state?.waiting?.message).toContain("spec.hostPID");
+  expect(pod?.status?.containerStatuses?.[0]?.state?.waiting?.message).toContain("spec.shareProcessNamespace");
+  expect(events.items.find((event) => event.reason === "FailedCreatePodSandBox")?.message).toContain("hostPID");
+});
+
+test("what kubelet turns away has failed before it began", async () => {
+  await create("r", { securityContext: { sysctls: [{ name: "kernel.msgmax", value: "1" }] } });
+
+  const { pod } = await until("r", (each) => each?.status?.phase === "Failed");
+
+  expect(pod?.status).toMatchObject({ reason: "SysctlForbidden" });
+  expect(pod?.status?.message).toContain("spec.securityContext.sysctls[kernel.msgmax].name");
 });
 
 test("fields that are not carried out are named in an event", async () => {
   await create("k", {
     volumes: [{ name: "v", emptyDir: { sizeLimit: "1Mi" } }],
-    dnsPolicy: "None",
-    dnsConfig: { nameservers: ["1.1.1.1"] },
+    imagePullSecrets: [{ name: "registry" }],
   });
   await until("k", ready);
 
   const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
 
   const message = events.items.find((event) => event.reason === "FieldsIgnored")?.message;
-  expect(message).toContain("volumes[].emptyDir.sizeLimit");
-  expect(message).toContain("dnsConfig");
+  expect(message).toContain("spec.volumes[v].emptyDir.sizeLimit");
+  expect(message).toContain("spec.imagePullSecrets");
 });
 
 test("the node renews its lease and comes back when somebody deletes it", async () => {

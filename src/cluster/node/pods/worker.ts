@@ -1,11 +1,15 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Timer } from "../../../kernel/clock/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Container, Pod, PodStatus } from "../../../kernel/kinds/index.js";
 import type { SandboxRecord } from "../runtime/types.js";
 import { ContainerRunner } from "./container-runner.js";
+import { resolvConfName } from "./container-spec.js";
 import type { PodContext } from "./context.js";
-import { ignoredFields } from "./ignored.js";
-import { unsupportedWish } from "./limits.js";
+import { type Finding, findingsOf, ignoredText, type Refusal, refusalOf } from "./fields/evaluate.js";
+import { kernelHostnameOf } from "./names.js";
+import { resolvConfOf } from "./resolv-conf.js";
 import { type ContainerRole, containersOf, shouldRestart } from "./roles.js";
 import { type PodView, podStatusOf } from "./status.js";
 
@@ -32,6 +36,8 @@ export class PodWorker {
   #graceMs = Number.POSITIVE_INFINITY;
   #isVanished = false;
   #published: PodStatus | undefined;
+  #found: { readonly generation: number; readonly findings: readonly Finding[] } | undefined;
+  #refused = "";
   #retryMs = 0;
   #startedAtMs: number;
   #timer: Timer | undefined;
@@ -111,9 +117,11 @@ export class PodWorker {
     if (this.#pod.metadata.deletionTimestamp !== undefined || this.#isVanished) return this.#terminate();
     if (this.#stage === "over") return this.#adoptEnded();
     if (this.#stage === "stopping") return this.#finishStopping();
+    const refusal = this.#refusal();
+    if (refusal?.rejection !== undefined)
+      return this.#reject(refusal.rejection, `Pod was rejected: ${refusal.message}`);
     this.#makeRunners();
-    const refusal = this.#context.runtime.refusal() ?? unsupportedWish(this.#pod);
-    if (refusal !== undefined) return this.#refuse(refusal);
+    if (refusal !== undefined) return this.#refuse(refusal.message);
     if (!(await this.#prepare())) return this.#publish();
     for (const runner of this.#runners.values()) await runner.collect();
     this.#checkDeadline();
@@ -145,28 +153,58 @@ export class PodWorker {
     });
   }
 
+  #refusal(): Refusal | undefined {
+    const message = this.#context.runtime.refusal();
+    if (message !== undefined) return { message };
+    // What runs already was let in before.
+    return this.#sandbox === undefined ? refusalOf(this.#findings()) : undefined;
+  }
+
+  /** What this node makes of the spec; found out once a generation. */
+  #findings(): readonly Finding[] {
+    const generation = this.#pod.metadata.generation ?? 0;
+    if (this.#found?.generation !== generation)
+      this.#found = { generation, findings: findingsOf(this.#pod, this.#context.abilities) };
+    return this.#found.findings;
+  }
+
   #refuse(message: string): void {
-    for (const runner of this.#runners.values()) runner.hold("CreateContainerError", message);
-    this.#context.events.record(this.#pod, "Warning", "FailedCreatePodSandBox", message);
+    for (const runner of this.#runners.values()) runner.hold("CreateContainerConfigError", message);
+    if (this.#refused !== message)
+      this.#context.events.record(this.#pod, "Warning", "FailedCreatePodSandBox", `Pod was not started: ${message}`);
+    this.#refused = message;
+    this.#publish();
+  }
+
+  /** As kubelet turns a pod away: it has failed before it began. */
+  #reject(reason: string, message: string): void {
+    this.#failure = { reason, message };
+    this.#stage = "over";
+    this.#context.events.record(this.#pod, "Warning", reason, message);
     this.#publish();
   }
 
   /** Network and volumes. Returns whether both are there; tries again later otherwise. */
   async #prepare(): Promise<boolean> {
     if (this.#sandbox !== undefined && this.#volumesReady) return true;
-    const { runtime, volumes, hosts, hostIp } = this.#context;
+    const { runtime, volumes, hostIp } = this.#context;
     const { metadata, spec } = this.#pod;
     try {
       this.#sandbox = await runtime.createPod({
         uid: metadata.uid,
         namespace: metadata.namespace ?? "default",
         name: metadata.name,
-        hostname: spec.hostname ?? metadata.name,
+        hostname: kernelHostnameOf(this.#pod, this.#context.clusterDomain),
         hostNetwork: spec.hostNetwork === true,
+        hostPid: spec.hostPID === true,
+        hostIpc: spec.hostIPC === true,
+        sysctls: (spec.securityContext?.sysctls ?? []).map(
+          ({ name, value }) => [name.replaceAll("/", "."), value] as const,
+        ),
       });
       this.#tellIgnored();
       const podFolder = runtime.podFolder(metadata.uid);
-      if (runtime.name === "process") hosts.add(this.#pod, podFolder, this.#sandbox.ip);
+      if (runtime.name === "process") this.#writeNames(podFolder, this.#sandbox.ip);
     } catch (error) {
       this.#failed("FailedCreatePodSandBox", `Failed to create pod sandbox: ${messageOf(error)}`);
       return false;
@@ -184,9 +222,16 @@ export class PodWorker {
     }
   }
 
+  /** What the pod looks names up in. */
+  #writeNames(podFolder: string, ip: string): void {
+    this.#context.hosts.add(this.#pod, podFolder, ip);
+    const resolver = resolvConfOf(this.#pod, "/etc");
+    if (resolver !== undefined) writeFileSync(join(podFolder, resolvConfName), resolver, { mode: 0o644 });
+  }
+
   /** Nothing is swallowed: what is not carried out is said once, where the owner looks. */
   #tellIgnored(): void {
-    const ignored = ignoredFields(this.#pod);
+    const ignored = ignoredText(this.#findings());
     const isNew = this.#pod.status?.containerStatuses === undefined;
     if (ignored !== undefined && isNew) this.#context.events.record(this.#pod, "Warning", "FieldsIgnored", ignored);
   }

@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { statOf } from "../../../kernel/files/index.js";
-import { findProgram, plainEnvironment, requireProgram, runCommand } from "../commands.js";
+import type { Clock } from "../../../kernel/clock/index.js";
+import { plainEnvironment, requireProgram } from "../commands.js";
 import { NodeError, shellQuote } from "../errors.js";
 import type { Isolation } from "../isolation/detect.js";
 import type { NodeFiles, SavedContainer } from "./process-files.js";
-import { processTree, sendSignal } from "./processes.js";
+import { sendSignal } from "./processes.js";
+import { onTerminal, TerminalResizer } from "./terminal.js";
 import type { ExecOptions, ExecSession } from "./types.js";
 
 interface ExecRequest {
@@ -17,6 +18,7 @@ interface ExecRequest {
   readonly isolation: Isolation;
   readonly joinFiles: readonly string[];
   readonly options: ExecOptions;
+  readonly clock: Clock;
 }
 
 let counter = 0;
@@ -52,32 +54,29 @@ export function startExec(request: ExecRequest): Promise<ExecSession> {
 }
 
 function enterArguments(request: ExecRequest): string[] {
-  const { isolation } = request;
-  const flags = ["-m", "-u", "-i", "-n", ...(isolation.hasPidNamespace ? ["-p"] : [])];
+  const { isolation, container } = request;
+  const hasPids = isolation.hasPidNamespace && container.hostPid !== true;
+  const flags = ["-m", "-u", "-n", ...(container.hostIpc === true ? [] : ["-i"]), ...(hasPids ? ["-p"] : [])];
   if (isolation.mode === "user") flags.splice(flags.indexOf("-n"), 1, "-U", "--preserve-credentials");
   return [requireProgram("nsenter"), "-t", String(request.init), ...flags, "--"];
 }
 
 function execScript(request: ExecRequest): string {
   const { container, options } = request;
-  const command = options.tty ? terminalCommand(options.command) : options.command;
+  const envLines = readFileSync(join(request.files.attempt(container), "env.sh"), "utf8");
+  const command = options.tty ? onTerminal(options.command, terminalOptions(request, envLines)) : options.command;
   return [
     `cd ${shellQuote(container.workingDir)} 2>/dev/null`,
-    readFileSync(join(request.files.attempt(container), "env.sh"), "utf8"),
+    envLines,
     `exec 3<&-; exec ${[...container.execPrefix, ...command].map(shellQuote).join(" ")}`,
     "",
   ].join("\n");
 }
 
-function terminalCommand(command: readonly string[]): string[] {
-  const script = findProgram("script");
-  if (script === undefined) {
-    throw new NodeError(
-      "NoTerminal",
-      "this machine has no program that makes a terminal (script of util-linux): use exec without -t",
-    );
-  }
-  return [script, "-qefc", command.map(shellQuote).join(" "), "/dev/null"];
+function terminalOptions({ container, options }: ExecRequest, envLines: string): Parameters<typeof onTerminal>[1] {
+  const names = [...envLines.matchAll(/^export (SHELL|TERM)='([^']*)'$/gm)];
+  const env = new Map(names.map(([, name = "", value = ""]): [string, string] => [name, value]));
+  return { imageRoot: container.imageRoot, env, size: options.size };
 }
 
 function sessionOf(child: ChildProcess, request: ExecRequest): ExecSession {
@@ -88,45 +87,19 @@ function sessionOf(child: ChildProcess, request: ExecRequest): ExecSession {
     child.on("error", () => resolve(126));
     child.on("close", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143)));
   });
+  const resizer = new TerminalResizer(request.clock, () => child.pid ?? 0);
   return {
     stdin: stdin ?? undefined,
     stdout,
     stderr: request.options.tty ? undefined : stderr,
     exited,
-    resize: (columns, rows) => {
-      if (request.options.tty) resizeTerminal(request, child.pid ?? 0, { columns, rows });
+    resize: (size) => {
+      if (request.options.tty) resizer.resize(size);
     },
     kill: () => {
       if (child.pid !== undefined) sendSignal(-child.pid, "SIGKILL");
     },
   };
-}
-
-/** The terminal is that of the command's session leader; its number is the same inside the container. */
-function resizeTerminal(request: ExecRequest, pid: number, size: { columns: number; rows: number }): void {
-  const terminal = processTree(pid)
-    .map(terminalOf)
-    .find((number) => number !== undefined);
-  if (terminal === undefined) return;
-  const args = [
-    ...enterArguments(request),
-    "stty",
-    "-F",
-    `/dev/pts/${terminal}`,
-    "cols",
-    String(size.columns),
-    "rows",
-    String(size.rows),
-  ];
-  // A terminal that keeps its old size is no reason to end the session.
-  void runCommand(args[0] ?? "nsenter", args.slice(1));
-}
-
-function terminalOf(pid: number): number | undefined {
-  const device = statOf(pid)?.terminal ?? 0;
-  const major = (device >> 8) & 0xfff;
-  // 136: UNIX98 pseudo-terminals.
-  return major === 136 ? (device & 0xff) | ((device >> 12) & 0xfff00) : undefined;
 }
 
 /** The last bytes of a file as text; empty when there is none. */

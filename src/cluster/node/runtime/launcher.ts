@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable, Writable } from "node:stream";
+import { Readable } from "node:stream";
+import type { Clock } from "../../../kernel/clock/index.js";
 import { type ProcessMark, replaceFileSync } from "../../../kernel/files/index.js";
 import { plainEnvironment, requireProgram, runCommandSync } from "../commands.js";
 import { NodeError } from "../errors.js";
@@ -16,23 +17,28 @@ import {
   removeCgroup,
 } from "../isolation/cgroup.js";
 import type { Isolation } from "../isolation/detect.js";
+import { fifoWriter } from "./fifo.js";
 import { defaultSignals, privilegePrefix } from "./privileges.js";
 import type { NodeFiles, SavedContainer } from "./process-files.js";
 import { processTree, sendSignal, signalProcess } from "./processes.js";
 import { prepareRoot } from "./rootfs.js";
 import { exportLines, initScript, oddEnvironment } from "./script.js";
+import { signalNumber } from "./signals.js";
+import { onTerminal } from "./terminal.js";
 import {
   type ContainerMount,
   type ContainerSpec,
   containerIdOf,
   type ExecSession,
   type SandboxRecord,
+  type TerminalSize,
 } from "./types.js";
 
 interface LauncherOptions {
   readonly files: NodeFiles;
   readonly isolation: Isolation;
   readonly hiddenPaths: readonly string[];
+  readonly clock: Clock;
 }
 
 const hostPrograms = { mount: "mount", umount: "umount", pivotRoot: "pivot_root" };
@@ -77,6 +83,12 @@ export class ContainerLauncher {
       execPrefix,
       imagePaths: spec.imagePaths,
       ...(spec.limits.memoryBytes === undefined ? {} : { memoryBytes: spec.limits.memoryBytes }),
+      ...(spec.imageRoot === undefined ? {} : { imageRoot: spec.imageRoot }),
+      ...(spec.tty === true ? { tty: true } : {}),
+      ...(spec.stdin && spec.stdinOnce === true ? { stdinOnce: true } : {}),
+      ...(spec.stopSignal === undefined ? {} : { stopSignal: spec.stopSignal }),
+      ...(pod.hostPid === true ? { hostPid: true } : {}),
+      ...(pod.hostIpc === true ? { hostIpc: true } : {}),
     };
     this.removeEvents(saved);
     this.#writeScripts(spec, saved, pod);
@@ -97,11 +109,14 @@ export class ContainerLauncher {
     const fstab = prepareRoot({
       root: files.root(spec),
       mode: isolation.mode === "user" ? "user" : "root",
-      hasPidNamespace: isolation.hasPidNamespace,
+      hasPidNamespace: this.#hasPids(saved),
       mounts,
       imagePaths: spec.imagePaths,
       ...(spec.imageRoot === undefined ? {} : { imageRoot: spec.imageRoot }),
       readOnlyRoot: spec.user.readOnlyRoot === true,
+      privileged: spec.user.privileged === true,
+      unmaskedProc: spec.user.unmaskedProc === true,
+      hostIpc: pod.hostIpc === true,
       etcTemplate: files.etc,
       hiddenPaths,
     });
@@ -119,6 +134,12 @@ export class ContainerLauncher {
       command: spec.command,
       prefix: [...defaultSignals(), ...saved.execPrefix],
       readOnlyRoot: spec.user.readOnlyRoot === true,
+      sysctls: pod.sysctls ?? [],
+      onTerminal:
+        spec.tty === true
+          ? onTerminal(spec.command, { imageRoot: spec.imageRoot, env: new Map(spec.env), size: undefined })
+          : undefined,
+      stopSignal: signalNumber(spec.stopSignal ?? "SIGTERM"),
       programs: {
         mount: requireProgram(hostPrograms.mount),
         umount: requireProgram(hostPrograms.umount),
@@ -128,12 +149,17 @@ export class ContainerLauncher {
     writeFileSync(join(folder, "init.sh"), script, { mode: 0o600 });
   }
 
+  /** Whether the container has a process namespace, and all its processes end with its first. */
+  #hasPids(saved: SavedContainer): boolean {
+    return this.#options.isolation.hasPidNamespace && saved.hostPid !== true;
+  }
+
   /** Starts the keeper, detached; `onExit` is called when it ends. Everything else is seen in the event files. */
   launch(spec: ContainerSpec, saved: SavedContainer, namespacePath: string | undefined, onExit: () => void): void {
     const { files, isolation } = this.#options;
     const unshare = requireProgram("unshare");
     const isUser = isolation.mode === "user";
-    const outer = [...(isUser ? ["-U", "-r"] : []), ...(isolation.hasPidNamespace ? ["-p"] : [])];
+    const outer = [...(isUser ? ["-U", "-r"] : []), ...(this.#hasPids(saved) ? ["-p"] : [])];
     const enter = namespacePath === undefined ? [] : [requireProgram("nsenter"), `--net=${namespacePath}`, "--"];
     const keeper = [
       "/bin/sh",
@@ -142,9 +168,11 @@ export class ContainerLauncher {
       ...this.#createGroup(spec, saved),
       "--",
     ];
-    const inner = [...enter, unshare, "-m", "-u", "-i", "--", "/bin/sh", join(files.attempt(saved), "init.sh")];
+    const flags = ["-m", "-u", ...(saved.hostIpc === true ? [] : ["-i"])];
+    if (spec.mounts.some((mount) => mount.isFollowing === true)) flags.push("--propagation", "slave");
+    const inner = [...enter, unshare, ...flags, "--", "/bin/sh", join(files.attempt(saved), "init.sh")];
     const log = openSync(files.log(saved), "a", 0o640);
-    const input = spec.stdin ? this.#openInput(saved) : undefined;
+    const input = spec.stdin || spec.tty === true ? this.#openInput(saved) : undefined;
     const args = [...outer, "--", ...keeper, ...inner];
     const child = spawn(
       outer.length === 0 ? "/bin/sh" : unshare,
@@ -153,22 +181,26 @@ export class ContainerLauncher {
         cwd: "/",
         detached: true,
         env: plainEnvironment,
-        stdio: [input ?? "ignore", log, log],
+        stdio: [input?.reader ?? "ignore", log, log, "ignore", input?.holder ?? "ignore"],
       },
     );
     child.on("exit", onExit);
     child.on("error", onExit);
     child.unref();
     closeSync(log);
-    if (input !== undefined) closeSync(input);
+    for (const fd of new Set([input?.reader, input?.holder])) if (fd !== undefined) closeSync(fd);
   }
 
-  #openInput(saved: SavedContainer): number {
+  /** The program's input, and what keeps it open: the program itself, unless it is to see the end. */
+  #openInput(saved: SavedContainer): { readonly reader: number; readonly holder: number | undefined } {
     const path = this.#inputPath(saved);
     const made = runCommandSync(requireProgram("mkfifo"), ["-m", "600", path]);
     if (made.code !== 0)
       throw new NodeError("CreateContainerError", `no input for container "${saved.name}": ${made.stderr}`);
-    return openSync(path, constants.O_RDWR);
+    const both = openSync(path, constants.O_RDWR);
+    return saved.stdinOnce === true
+      ? { reader: openSync(path, constants.O_RDONLY), holder: both }
+      : { reader: both, holder: undefined };
   }
 
   #inputPath(saved: SavedContainer): string {
@@ -179,19 +211,25 @@ export class ContainerLauncher {
   attach(
     saved: SavedContainer,
     stdin: boolean,
-    source: { output(signal: AbortSignal): AsyncIterable<Uint8Array>; exited(): Promise<number> },
+    source: {
+      output(signal: AbortSignal): AsyncIterable<Uint8Array>;
+      exited(): Promise<number>;
+      resize(size: TerminalSize): void;
+      inputEnded(): void;
+    },
   ): Promise<ExecSession> {
     const stop = new AbortController();
     const path = this.#inputPath(saved);
     if (stdin && !existsSync(path))
       throw new NodeError("NoInput", `container "${saved.name}" has no stdin (spec.containers[].stdin is not set)`);
-    const input = stdin ? fifoWriter(path) : undefined;
+    const input = stdin ? fifoWriter(path, this.#options.clock) : undefined;
+    if (saved.stdinOnce === true) input?.once("close", () => source.inputEnded());
     return Promise.resolve({
       stdin: input,
       stdout: Readable.from(source.output(stop.signal)),
       stderr: undefined,
       exited: source.exited(),
-      resize: () => undefined,
+      resize: (size) => source.resize(size),
       kill: () => {
         stop.abort();
         input?.destroy();
@@ -223,7 +261,7 @@ export class ContainerLauncher {
     const home = this.#options.isolation.cgroup;
     const pids = new Set(home === undefined ? [] : cgroupProcesses(home, saved.cgroup));
     if (init !== undefined) {
-      if (!this.#options.isolation.hasPidNamespace) for (const pid of processTree(init.pid)) pids.add(pid);
+      if (!this.#hasPids(saved)) for (const pid of processTree(init.pid)) pids.add(pid);
       signalProcess(init, "SIGKILL");
     }
     // The keeper lives on to record the exit.
@@ -288,28 +326,5 @@ export class ContainerLauncher {
       for (const pid of cgroupProcesses(home, path)) sendSignal(pid, "SIGKILL");
       removeCgroup(home, path);
     }
-  }
-}
-
-function fifoWriter(path: string): Writable {
-  // O_RDWR: opening never waits for a reader.
-  const fd = openSync(path, constants.O_RDWR);
-  return new Writable({
-    write(chunk: Uint8Array, _encoding, done) {
-      writeAll(fd, chunk, done);
-    },
-    destroy(error, done) {
-      closeSync(fd);
-      done(error);
-    },
-  });
-}
-
-function writeAll(fd: number, chunk: Uint8Array, done: (error?: Error | null) => void): void {
-  try {
-    writeFileSync(fd, chunk);
-    done();
-  } catch (error) {
-    done(new NodeError("NoInput", "the container's input cannot be written", { cause: error }));
   }
 }

@@ -110,7 +110,7 @@ export class LogFile {
       let offset = this.#startOffset(fd, options);
       while (options.signal?.aborted !== true) {
         const over = isOver();
-        const piece = readPiece(fd, offset, over || options.follow !== true);
+        const piece = readPiece(fd, offset, over || options.follow !== true || options.partial === true);
         if (piece.length > 0) {
           yield options.timestamps === true ? this.#stamped(piece, offset) : piece;
           offset += piece.length;

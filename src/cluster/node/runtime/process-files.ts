@@ -116,6 +116,11 @@ function readJson(path: string): JsonObject | undefined {
 const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 const numberOf = (value: Json | undefined): number | undefined => (typeof value === "number" ? value : undefined);
 
+function pairsOf(value: Json | undefined): [string, string][] {
+  const list = Array.isArray(value) ? value : [];
+  return list.flatMap((pair): [string, string][] => (Array.isArray(pair) ? [[textOf(pair[0]), textOf(pair[1])]] : []));
+}
+
 function readPod(path: string): SandboxRecord | undefined {
   const raw = readJson(path);
   if (raw === undefined || textOf(raw["uid"]) === "") return undefined;
@@ -125,6 +130,9 @@ function readPod(path: string): SandboxRecord | undefined {
     name: textOf(raw["name"]),
     hostname: textOf(raw["hostname"]),
     hostNetwork: raw["hostNetwork"] === true,
+    hostPid: raw["hostPid"] === true,
+    hostIpc: raw["hostIpc"] === true,
+    sysctls: pairsOf(raw["sysctls"]),
     ip: textOf(raw["ip"]),
     createdAtMs: numberOf(raw["createdAtMs"]) ?? 0,
   };
@@ -138,7 +146,17 @@ export interface SavedContainer extends ContainerRecord {
   readonly execPrefix: readonly string[];
   readonly memoryBytes?: number;
   readonly imagePaths: readonly string[];
+  /** See `ContainerSpec.imageRoot`. */
+  readonly imageRoot?: string;
+  readonly tty?: boolean;
+  readonly stdinOnce?: boolean;
+  readonly stopSignal?: string;
+  /** It sees the machine's processes, and is ended one process after the other. */
+  readonly hostPid?: boolean;
+  readonly hostIpc?: boolean;
 }
+
+const flagOf = (value: Json | undefined): true | undefined => (value === true ? true : undefined);
 
 /** Reads what `JSON.stringify` wrote of an attempt. */
 export function readContainer(path: string, ref: ContainerRef): SavedContainer | undefined {
@@ -152,6 +170,12 @@ export function readContainer(path: string, ref: ContainerRef): SavedContainer |
     memoryBytes: numberOf(raw["memoryBytes"]),
     reason: typeof raw["reason"] === "string" ? raw["reason"] : undefined,
     message: typeof raw["message"] === "string" ? raw["message"] : undefined,
+    imageRoot: typeof raw["imageRoot"] === "string" ? raw["imageRoot"] : undefined,
+    stopSignal: typeof raw["stopSignal"] === "string" ? raw["stopSignal"] : undefined,
+    tty: flagOf(raw["tty"]),
+    stdinOnce: flagOf(raw["stdinOnce"]),
+    hostPid: flagOf(raw["hostPid"]),
+    hostIpc: flagOf(raw["hostIpc"]),
   };
   return {
     ...ref,

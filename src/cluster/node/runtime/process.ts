@@ -10,6 +10,7 @@ import type { Isolation } from "../isolation/detect.js";
 import type { PodNetwork } from "../network/types.js";
 import { Attempt } from "./attempt.js";
 import { dialPod } from "./dial.js";
+import { buildEtcTemplate } from "./etc-template.js";
 import { readTail, startExec } from "./exec.js";
 import { describeExit } from "./exit.js";
 import { ContainerLauncher } from "./launcher.js";
@@ -24,8 +25,9 @@ import {
   type SavedContainer,
 } from "./process-files.js";
 import { processTree, signalGroup, signalProcess, usageOf } from "./processes.js";
-import { buildEtcTemplate } from "./rootfs.js";
 import { keeperScript } from "./script.js";
+import { signalNumber } from "./signals.js";
+import { TerminalResizer } from "./terminal.js";
 import {
   type ContainerRecord,
   type ContainerRef,
@@ -85,6 +87,7 @@ class ProcessRuntime implements PodRuntime {
       files: this.#files,
       isolation: options.isolation,
       hiddenPaths: [options.dataDir, ...(options.hiddenPaths ?? [])],
+      clock: options.clock,
     });
   }
 
@@ -171,7 +174,7 @@ class ProcessRuntime implements PodRuntime {
     const attempt = this.#attempts.get(containerIdOf(ref));
     if (attempt === undefined || attempt.saved.state === "exited") return;
     if (graceMs > 0 && attempt.init !== undefined) {
-      signalProcess(attempt.init, "SIGTERM");
+      signalProcess(attempt.init, signalNumber(attempt.saved.stopSignal ?? "SIGTERM") ?? "SIGTERM");
       await this.#until(attempt, graceMs, () => attempt.saved.state === "exited");
     }
     if (!this.#isOver(attempt)) await this.#kill(attempt);
@@ -199,14 +202,20 @@ class ProcessRuntime implements PodRuntime {
       isolation: this.#options.isolation,
       joinFiles: this.#launcher.joinFiles(attempt.saved),
       options,
+      clock: this.#options.clock,
     });
   }
 
   attach(ref: ContainerRef, options: { readonly stdin: boolean }): Promise<ExecSession> {
     const attempt = this.#running(ref);
+    const resizer = new TerminalResizer(this.#options.clock, () => attempt.init?.pid ?? 0);
     return this.#launcher.attach(attempt.saved, options.stdin, {
       output: (signal) =>
-        attempt.log.read({ follow: true, tailLines: 0, signal }, () => attempt.saved.state === "exited"),
+        attempt.log.read({ follow: true, tailLines: 0, partial: true, signal }, () => this.#isOver(attempt)),
+      resize: (size) => resizer.resize(size),
+      inputEnded: () => {
+        if (attempt.keeper !== undefined) signalProcess(attempt.keeper, "SIGUSR1");
+      },
       exited: async () => {
         await this.#until(attempt, undefined, () => attempt.saved.state === "exited");
         return attempt.saved.exitCode ?? 0;

@@ -2,13 +2,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { isRunning, type ProcessMark, statOf } from "../../../kernel/files/index.js";
 
 /** Sends a signal to this very process; nothing happens when it is gone. */
-export function signalProcess(identity: ProcessMark, signal: NodeJS.Signals): void {
+export function signalProcess(identity: ProcessMark, signal: NodeJS.Signals | number): void {
   if (!isRunning(identity)) return;
   sendSignal(identity.pid, signal);
 }
 
 /** Sends a signal to a process, or to a group when negative; nothing happens when it is gone. */
-export function sendSignal(pid: number, signal: NodeJS.Signals): void {
+export function sendSignal(pid: number, signal: NodeJS.Signals | number): void {
   try {
     process.kill(pid, signal);
   } catch {

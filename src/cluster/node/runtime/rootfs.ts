@@ -5,14 +5,14 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   readlinkSync,
   realpathSync,
   statSync,
   symlinkSync,
 } from "node:fs";
-import { basename, dirname, join, normalize, relative } from "node:path";
+import { dirname, join, normalize, relative } from "node:path";
 import { NodeError } from "../errors.js";
+import { escapeField, isWithin, lockedFlags, mountPoints, unescapeField } from "./mount-table.js";
 import type { ContainerMount } from "./types.js";
 
 /** What the file system of a container is made of. */
@@ -25,6 +25,12 @@ export interface RootPlan {
   readonly imagePaths: readonly string[];
   readonly imageRoot?: string;
   readonly readOnlyRoot: boolean;
+  /** All devices of the machine, nothing of /proc and /sys masked. */
+  readonly privileged?: boolean;
+  /** Nothing of /proc is masked. */
+  readonly unmaskedProc?: boolean;
+  /** /dev/shm is the machine's. */
+  readonly hostIpc?: boolean;
   /** Folder that `buildEtcTemplate` filled. */
   readonly etcTemplate: string;
   /** Folders of the machine that no pod may see: the data directory. */
@@ -32,7 +38,19 @@ export interface RootPlan {
 }
 
 /** The machine's userland that is visible read-only where it exists. */
-const hostTrees = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/gnu", "/snap"];
+export const hostTrees = [
+  "/usr",
+  "/bin",
+  "/sbin",
+  "/lib",
+  "/lib32",
+  "/lib64",
+  "/libx32",
+  "/opt",
+  "/nix",
+  "/gnu",
+  "/snap",
+];
 const plainFolders = [
   "tmp",
   "run",
@@ -49,6 +67,37 @@ const plainFolders = [
 ];
 const devices = ["null", "zero", "full", "random", "urandom", "tty"];
 const ownFolder = ".argosy";
+/** What container runtimes hide of the kernel's folders, and what they show read-only. */
+const masked = [
+  "/proc/acpi",
+  "/proc/asound",
+  "/proc/interrupts",
+  "/proc/kcore",
+  "/proc/keys",
+  "/proc/latency_stats",
+  "/proc/sched_debug",
+  "/proc/scsi",
+  "/proc/timer_list",
+  "/proc/timer_stats",
+  "/sys/devices/virtual/powercap",
+  "/sys/firmware",
+];
+const readOnlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/** Folders and links of /dev that each container has of its own. */
+const ownDevices = new Set([
+  ...devices,
+  "pts",
+  "shm",
+  "mqueue",
+  "fd",
+  "stdin",
+  "stdout",
+  "stderr",
+  "ptmx",
+  "console",
+  "log",
+  "core",
+]);
 
 /**
  * Prepares the folder that becomes a container's root and returns the mounts to make, as lines of an fstab: the order
@@ -151,8 +200,10 @@ class RootBuilder {
     if (isHostRoot) for (const folder of ["proc", "sys", "dev"]) mkdirSync(join(root, folder), { recursive: true });
     if (hasPidNamespace) this.#line("proc", join(root, "proc"), "proc", "nosuid,nodev,noexec");
     else this.#line("/proc", join(root, "proc"), "none", "rbind");
-    if (mode === "root") this.#line("sysfs", join(root, "sys"), "sysfs", "ro,nosuid,nodev,noexec");
+    const access = this.#plan.privileged === true ? "rw" : "ro";
+    if (mode === "root") this.#line("sysfs", join(root, "sys"), "sysfs", `${access},nosuid,nodev,noexec`);
     else this.#line("/sys", join(root, "sys"), "none", "rbind");
+    this.#maskKernel();
     const dev = isHostRoot ? join(root, "dev") : `${root}.dev`;
     this.#fillDev(dev);
     for (const mount of this.#mounts.filter((each) => !isHostRoot && isWithin(each.containerPath, "/dev"))) {
@@ -162,9 +213,21 @@ class RootBuilder {
     this.#mountDev(join(root, "dev"));
   }
 
+  #maskKernel(): void {
+    const { root, privileged, unmaskedProc } = this.#plan;
+    if (privileged === true || unmaskedProc === true) return;
+    const flags = "nosuid,nodev,noexec";
+    for (const path of readOnlyPaths.filter((each) => existsSync(each)))
+      this.#line(join(root, path), join(root, path), "none", `bind,ro,${flags}`);
+    for (const path of masked.filter((each) => existsSync(each))) {
+      if (statSync(path).isDirectory()) this.#line("tmpfs", join(root, path), "tmpfs", `ro,size=4k,${flags}`);
+      else this.#line("/dev/null", join(root, path), "none", "bind");
+    }
+  }
+
   #fillDev(folder: string): void {
     for (const name of ["pts", "shm", "mqueue"]) mkdirSync(join(folder, name), { recursive: true });
-    for (const name of devices) if (existsSync(`/dev/${name}`)) closeSync(openSync(join(folder, name), "a"));
+    for (const name of this.#devices()) makeMountPoint(join(folder, name), statSync(`/dev/${name}`).isDirectory());
     link("/proc/self/fd", join(folder, "fd"));
     link("/proc/self/fd/0", join(folder, "stdin"));
     link("/proc/self/fd/1", join(folder, "stdout"));
@@ -172,12 +235,16 @@ class RootBuilder {
     link("pts/ptmx", join(folder, "ptmx"));
   }
 
+  #devices(): string[] {
+    const all = this.#plan.privileged === true ? readdirSync("/dev").filter((name) => !ownDevices.has(name)) : [];
+    return [...devices, ...all].filter((name) => existsSync(`/dev/${name}`));
+  }
+
   #mountDev(folder: string): void {
-    for (const name of devices) {
-      if (existsSync(`/dev/${name}`)) this.#line(`/dev/${name}`, join(folder, name), "none", "bind");
-    }
+    for (const name of this.#devices()) this.#line(`/dev/${name}`, join(folder, name), "none", "rbind");
     this.#line("devpts", join(folder, "pts"), "devpts", "newinstance,ptmxmode=0666,mode=620,nosuid,noexec");
-    if (!this.#mounts.some((mount) => mount.containerPath === "/dev/shm")) {
+    if (this.#plan.hostIpc === true) this.#line("/dev/shm", join(folder, "shm"), "none", "rbind");
+    else if (!this.#mounts.some((mount) => mount.containerPath === "/dev/shm")) {
       this.#line("tmpfs", join(folder, "shm"), "tmpfs", "size=64m,mode=1777,nosuid,nodev");
     }
   }
@@ -273,10 +340,20 @@ class RootBuilder {
       return;
     }
     this.#bind(mount.hostPath, target, { readOnly: mount.readOnly, recursive: true });
+    if (mount.readOnly && mount.recursiveReadOnly === true) this.#sealBelow(mount.hostPath, target);
     // A hostPath above the data directory shows the rest, not that.
     for (const hidden of this.#plan.hiddenPaths) {
       if (hidden === mount.hostPath || !isWithin(hidden, mount.hostPath) || !existsSync(hidden)) continue;
       this.#line("tmpfs", join(target, relative(mount.hostPath, hidden)), "tmpfs", "size=4k,mode=755,ro");
+    }
+  }
+
+  /** A read-only bind leaves what is mounted below it writable: each of those is made read-only too. */
+  #sealBelow(hostPath: string, target: string): void {
+    const real = realpathSync(hostPath);
+    for (const point of mountPoints().filter((each) => each !== real && isWithin(each, real))) {
+      const inside = join(target, relative(real, point));
+      this.#line(inside, inside, "none", ["bind", "ro", ...lockedFlags(point)].join(","));
     }
   }
 
@@ -317,11 +394,6 @@ function isFolder(mount: ContainerMount): boolean {
   return mount.hostPath === undefined || (existsSync(mount.hostPath) && statSync(mount.hostPath).isDirectory());
 }
 
-/** Whether `path` is `folder` or lies in it. */
-export function isWithin(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
-}
-
 function makeMountPoint(path: string, folder: boolean): void {
   if (folder) {
     mkdirSync(path, { recursive: true });
@@ -333,98 +405,4 @@ function makeMountPoint(path: string, folder: boolean): void {
 
 function link(target: string, path: string): void {
   if (!existsSync(path)) symlinkSync(target, path);
-}
-
-function escapeField(text: string): string {
-  return text.replaceAll("\\", "\\134").replaceAll(" ", "\\040").replaceAll("\t", "\\011").replaceAll("\n", "\\012");
-}
-
-function unescapeField(text: string): string {
-  return text.replace(/\\(\d{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
-}
-
-/** Flags that a less privileged namespace may not take off a mount, so a read-only remount has to repeat them. */
-function lockedFlags(path: string): string[] {
-  const mounts = readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .map((line) => line.split(" "))
-    .filter((fields) => isWithin(path, unescapeField(fields[4] ?? "-")))
-    .sort((a, b) => (b[4]?.length ?? 0) - (a[4]?.length ?? 0));
-  const options = (mounts[0]?.[5] ?? "").split(",");
-  return ["nosuid", "nodev", "noexec"].filter((flag) => options.includes(flag));
-}
-
-const etcEntries = [
-  "passwd",
-  "group",
-  "services",
-  "protocols",
-  "host.conf",
-  "resolv.conf",
-  "gai.conf",
-  "ld.so.cache",
-  "ld.so.conf",
-  "ld.so.conf.d",
-  "localtime",
-  "timezone",
-  "mime.types",
-  "os-release",
-  "profile",
-  "bash.bashrc",
-  "magic",
-  "locale.conf",
-  "alternatives",
-  "fonts",
-  "ca-certificates",
-  "ca-certificates.conf",
-  "pki",
-  "crypto-policies",
-  "openssl",
-  "gnutls",
-  "ImageMagick-6",
-  "python3",
-  "python3.11",
-  "python3.12",
-  "python3.13",
-  "jupyter",
-  "OpenCL",
-  "vulkan",
-];
-
-/** Fills `folder` with the harmless part of the machine's /etc: names, certificates, loader. Never keys or shadow files. */
-export async function buildEtcTemplate(folder: string): Promise<void> {
-  const { cp, mkdir, rm, writeFile } = await import("node:fs/promises");
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(join(folder, "ssl"), { recursive: true });
-  for (const name of etcEntries) await copy(cp, join("/etc", name), join(folder, name));
-  for (const name of ["certs", "cert.pem", "openssl.cnf"])
-    await copy(cp, join("/etc/ssl", name), join(folder, "ssl", name));
-  await writeFile(
-    join(folder, "nsswitch.conf"),
-    "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",
-  );
-}
-
-type CopyFunction = typeof import("node:fs/promises").cp;
-
-async function copy(cp: CopyFunction, from: string, to: string): Promise<void> {
-  if (!existsSync(from)) return;
-  const isLink = lstatSync(from).isSymbolicLink();
-  // Links into what pods see stay links (localtime); others (resolv.conf into /run) become files.
-  const dereference = isLink && !hostTrees.some((tree) => isWithin(realpathSync(from), tree));
-  try {
-    await cp(from, to, { recursive: true, dereference, verbatimSymlinks: !dereference, filter: isReadable });
-  } catch (error) {
-    throw new NodeError("EtcTemplate", `copying ${basename(from)} for pods failed`, { cause: error });
-  }
-}
-
-function isReadable(path: string): boolean {
-  try {
-    if (lstatSync(path).isSymbolicLink()) return true;
-    readFileSync(path, { flag: "r" });
-    return true;
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EISDIR";
-  }
 }

@@ -3,7 +3,8 @@ import { shellQuote } from "../errors.js";
 /**
  * Written once into a node's folder and started once for each container: ~0.1 MB that outlives the agent. It joins its
  * cgroups, records who it and the container's first process are (with start times, so that a recycled process id is never
- * taken for them), waits, and records the exit code. Only built-in commands after the fork: with `unshare -p` a second
+ * taken for them), waits, and records the exit code. Descriptor 4, where there is one, keeps the container's input open until
+ * USR1 comes. Only built-in commands after the fork: with `unshare -p` a second
  * child would belong to a dead process namespace.
  */
 export const keeperScript = `# arguments: event file prefix, cgroup.procs files, --, command
@@ -12,8 +13,9 @@ while [ "$1" != -- ]; do echo $$ 2>/dev/null >"$1"; shift; done
 shift
 read -r line </proc/$$/stat; printf '%s\\n' "$line" >"$prefix.keeper"
 trap : HUP INT QUIT TERM
+trap 'exec 4<&-' USR1
 exec 3<&0
-"$@" <&3 3<&- &
+"$@" <&3 3<&- 4<&- &
 child=$!
 read -r line </proc/$child/stat; printf '%s\\n' "$line" >"$prefix.init"
 exec 3<&-
@@ -34,6 +36,12 @@ export interface InitOptions {
   /** Programs that change identity before the program, with their arguments: setpriv, env, … */
   readonly prefix: readonly string[];
   readonly readOnlyRoot: boolean;
+  /** See `SandboxSpec`. */
+  readonly sysctls: readonly (readonly [string, string])[];
+  /** The command on a terminal; absent: without one. */
+  readonly onTerminal: readonly string[] | undefined;
+  /** Handed on to the program besides the usual ones. */
+  readonly stopSignal: number | undefined;
   readonly programs: { readonly mount: string; readonly umount: string; readonly pivotRoot: string };
 }
 
@@ -62,12 +70,14 @@ export function initScript(options: InitOptions): string {
   return [
     `exec 8>>${shellQuote(options.startedFile)}`,
     `fail() { printf 'error %s\\n' "$*" >&8; exit 128; }`,
-    ...mountLines(options),
+    // While the machine's /proc is there: the container's own is read-only in parts.
     ...(options.hostname === undefined
       ? []
       : [
           `{ echo ${shellQuote(options.hostname)} >/proc/sys/kernel/hostname || hostname ${shellQuote(options.hostname)}; } 2>/dev/null`,
         ]),
+    ...options.sysctls.map(sysctlLine),
+    ...mountLines(options),
     `[ -d ${shellQuote(options.workingDir)} ] || mkdir -p ${shellQuote(options.workingDir)} 2>/dev/null`,
     `cd ${shellQuote(options.workingDir)} 2>/dev/null || fail ${shellQuote(`the working directory ${options.workingDir} cannot be entered`)}`,
     ...lookUp(options),
@@ -76,7 +86,8 @@ export function initScript(options: InitOptions): string {
     `set -- ${options.command.map(shellQuote).join(" ")}`,
     'lookup "$1"',
     "unset -f lookup fail",
-    ...signalLines,
+    ...(options.onTerminal === undefined ? [] : [`set -- ${options.onTerminal.map(shellQuote).join(" ")}`]),
+    ...signalLines(options),
     "exec 3<&0",
     // Said by the child: from here on it has no traps of this shell any more, so no signal is lost in between.
     `{ printf 'ok\\n' >&8; exec ${[...options.prefix.map(shellQuote), '"$@"'].join(" ")} <&3 3<&- 8>&-; } &`,
@@ -99,6 +110,11 @@ function mountLines(options: InitOptions): string[] {
   ];
 }
 
+function sysctlLine([name, value]: readonly [string, string]): string {
+  const path = `/proc/sys/${name.replaceAll(".", "/")}`;
+  return `{ printf '%s\\n' ${shellQuote(value)} >${shellQuote(path)}; } 2>/dev/null || fail ${shellQuote(`sysctl ${name} cannot be set to "${value}"`)}`;
+}
+
 function lookUp(options: InitOptions): string[] {
   const name = options.command[0] ?? "";
   const missing = name.includes("/") ? "no such file or directory" : "executable file not found in $PATH";
@@ -116,10 +132,18 @@ function lookUp(options: InitOptions): string[] {
 
 const forwarded = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2"];
 
-const signalLines = [
-  "__c= __e=",
-  ...forwarded.map((name) => `trap 'if [ -n "$__c" ]; then kill -${name} $__c; else __e="$__e ${name}"; fi' ${name}`),
-];
+function signalLines({ onTerminal, stopSignal }: InitOptions): string[] {
+  const names = [...forwarded, ...(stopSignal === undefined ? [] : [String(stopSignal)])];
+  // On a terminal the program is the child of who made it, which would take a signal for its own.
+  const target =
+    onTerminal === undefined ? "$__c" : "$(read -r __k </proc/$__c/task/$__c/children && echo $__k || echo $__c)";
+  return [
+    "__c= __e=",
+    ...names.map(
+      (name) => `trap 'if [ -n "$__c" ]; then kill -${name} ${target}; else __e="$__e ${name}"; fi' ${name}`,
+    ),
+  ];
+}
 
 const waitLines = [
   "__c=$!",

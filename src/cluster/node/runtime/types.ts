@@ -8,6 +8,12 @@ export interface SandboxSpec {
   readonly name: string;
   readonly hostname: string;
   readonly hostNetwork: boolean;
+  /** Containers see the machine's processes. */
+  readonly hostPid?: boolean;
+  /** Containers see the machine's System V and POSIX objects. */
+  readonly hostIpc?: boolean;
+  /** Kernel settings of the pod's own namespaces: `net.ipv4.tcp_syncookies`, `1`. */
+  readonly sysctls?: readonly (readonly [string, string])[];
 }
 
 /** A pod as the runtime keeps it: survives the agent. */
@@ -24,6 +30,10 @@ export interface ContainerMount {
   readonly hostPath?: string;
   readonly readOnly: boolean;
   readonly sizeBytes?: number;
+  /** With `readOnly`: also what is mounted below. */
+  readonly recursiveReadOnly?: boolean;
+  /** What the machine mounts below it later shows too. */
+  readonly isFollowing?: boolean;
 }
 
 /** Who the program runs as; absent members: root of the pod. */
@@ -36,6 +46,8 @@ export interface ContainerUser {
   readonly dropCapabilities?: readonly string[];
   readonly privileged?: boolean;
   readonly allowPrivilegeEscalation?: boolean;
+  /** Nothing of /proc is masked. */
+  readonly unmaskedProc?: boolean;
 }
 
 /** One attempt to run a container, all names resolved. */
@@ -58,6 +70,12 @@ export interface ContainerSpec {
   readonly limits: ResourceLimits;
   readonly user: ContainerUser;
   readonly stdin: boolean;
+  /** The input ends when the first client that was attached leaves. */
+  readonly stdinOnce?: boolean;
+  /** The program has a terminal. */
+  readonly tty?: boolean;
+  /** Sent for a graceful end; default `SIGTERM`. */
+  readonly stopSignal?: string;
   readonly terminationMessagePath: string;
   /** For the simulated runtime: the pod's annotations. */
   readonly annotations: Readonly<Record<string, string>>;
@@ -99,13 +117,23 @@ export interface LogOptions {
   readonly sinceMs?: number;
   readonly tailLines?: number;
   readonly limitBytes?: number;
+  /** Do not wait for ends of lines: a prompt has none. */
+  readonly partial?: boolean;
   readonly signal?: AbortSignal;
+}
+
+/** Size of a terminal in characters. */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
 }
 
 export interface ExecOptions {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly stdin: boolean;
+  /** Of the terminal, where it is known before the program starts. */
+  readonly size?: TerminalSize;
 }
 
 /** A program running beside a container's own. */
@@ -115,7 +143,7 @@ export interface ExecSession {
   readonly stderr: Readable | undefined;
   /** Resolves with its exit code. */
   readonly exited: Promise<number>;
-  resize(columns: number, rows: number): void;
+  resize(size: TerminalSize): void;
   kill(): void;
 }
 

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, type Stats, statSync, writeFileSync } from "node:fs";
 import { NodeError } from "../errors.js";
-import { isWithin } from "../runtime/rootfs.js";
+import { isWithin } from "../runtime/mount-table.js";
 
 /** Checks (and where asked makes) a path of the machine for a hostPath volume. Throws `FailedMount`. */
 export function prepareHostPath(path: string, type: string, hiddenPaths: readonly string[]): string {

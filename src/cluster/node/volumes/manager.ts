@@ -8,7 +8,7 @@ import { type Container, PersistentVolumeClaimKind, type Pod, type Volume } from
 import type { Logger } from "../../../kernel/log/index.js";
 import { NodeError } from "../errors.js";
 import { expandVariables } from "../pods/env.js";
-import { isWithin } from "../runtime/rootfs.js";
+import { isWithin } from "../runtime/mount-table.js";
 import type { ContainerMount } from "../runtime/types.js";
 import { prepareHostPath } from "./host-path.js";
 import { LocalClaims } from "./local-claims.js";
@@ -96,7 +96,13 @@ export class VolumeManager {
       const inner = mount.subPathExpr === undefined ? (mount.subPath ?? "") : expandVariables(mount.subPathExpr, env);
       const volume = pod.spec.volumes?.find((each) => each.name === mount.name);
       const readOnly = mount.readOnly === true || isReadOnlyVolume(volume);
-      return { containerPath: mount.mountPath, hostPath: inner === "" ? folder : subPath(folder, inner), readOnly };
+      return {
+        containerPath: mount.mountPath,
+        hostPath: inner === "" ? folder : subPath(folder, inner),
+        readOnly,
+        ...(isRecursive(mount) ? { recursiveReadOnly: true } : {}),
+        ...(mount.mountPropagation === "HostToContainer" ? { isFollowing: true } : {}),
+      };
     });
   }
 
@@ -253,6 +259,11 @@ export class VolumeManager {
 
 function newPodVolumes(): PodVolumes {
   return { folders: new Map(), tokens: new Map(), stop: new AbortController(), timer: undefined, isFollowed: false };
+}
+
+/** `recursiveReadOnly`, which the types of Kubernetes 1.30 have as text. */
+function isRecursive({ recursiveReadOnly }: { readonly recursiveReadOnly?: string }): boolean {
+  return recursiveReadOnly === "Enabled" || recursiveReadOnly === "IfPossible";
 }
 
 function isReadOnlyVolume(volume: Volume | undefined): boolean {
