@@ -6,6 +6,7 @@ import { toJson } from "../kernel/schema/index.js";
 import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
 import { type Identity, keepCredentials } from "./identities.js";
 import { fieldManager, installKinds } from "./install.js";
+import type { ClusterSecurity } from "./security.js";
 
 export interface ClusterOptions extends Surroundings {
   readonly name: string;
@@ -17,6 +18,8 @@ export interface ClusterOptions extends Surroundings {
   readonly identities: readonly Identity[];
   /** What else looks at objects before they are stored; `as` gives it a client once the server runs. */
   readonly checks?: (as: (identity: Identity) => ClusterAccess) => readonly ObjectCheck[];
+  /** Whose tokens count, what is noted, encrypted and limited; default: the cluster's own, nothing. */
+  readonly security?: ClusterSecurity;
   /** Whether it tells what its nodes and pods use; default: no. */
   readonly nodeMetrics?: boolean;
 }
@@ -53,6 +56,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     serviceCidr: options.serviceCidr,
     tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
     authorization: "rbac",
+    ...options.security,
     checks: options.checks?.(as) ?? [],
     nodeMetrics: options.nodeMetrics === true,
   });

@@ -37,6 +37,7 @@ import type { PlatformPart } from "./parts.js";
 import { type ClusterPlan, type NumberedMember, planClusters, preferredPorts } from "./plan.js";
 import type { PlatformOptions } from "./platform.js";
 import type { PortChooser } from "./ports.js";
+import type { ClusterSecurity } from "./security.js";
 import { openStores, type Stores } from "./stores.js";
 
 export interface FleetInput {
@@ -47,6 +48,7 @@ export interface FleetInput {
   readonly step: PlatformOptions["step"];
   readonly closers: Closers;
   readonly without: ReadonlySet<PlatformPart>;
+  readonly security: (cluster: string) => ClusterSecurity;
 }
 
 /** What came up. */
@@ -189,6 +191,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         port: plan.apiPort,
         onPort: (listen) => ports.listen(plan.name, plan.apiPort, listen),
         serviceCidr: plan.serviceCidr,
+        security: assembly.security(plan.name),
         identities,
         checks: (as) => checksOf(modules, levelOf(plan), () => as(moduleAgent([]))),
         nodeMetrics: !without.has("nodes"),

@@ -14,6 +14,7 @@ import { rotatingLogFile } from "./log-file.js";
 import type { PlatformPart } from "./parts.js";
 import { numberMembers } from "./plan.js";
 import { portChooser } from "./ports.js";
+import { readSecurity, type SecurityOptions } from "./security.js";
 
 /** A member cluster to bring up. */
 export interface MemberOptions {
@@ -35,6 +36,8 @@ export interface PlatformOptions {
   /** Parts that do not start; the API servers, their stores and the platform's own services always do. */
   readonly without?: ReadonlySet<PlatformPart>;
   readonly logLevel?: "error" | "warn" | "info" | "debug";
+  /** Whose tokens count, what is noted, encrypted and limited. */
+  readonly security?: SecurityOptions;
 }
 
 /** A running hub with its members. */
@@ -83,6 +86,7 @@ async function bringUp(
   surroundings: Surroundings,
   closers: Closers,
 ): Promise<Fleet> {
+  const security = await readSecurity(layout, options.security ?? {});
   const previous = await readState(layout);
   const { wanted: members, resting } = numberMembers(previous?.members ?? [], options.members);
   const ports = portChooser(
@@ -99,6 +103,7 @@ async function bringUp(
     step: options.step,
     closers,
     without: options.without ?? new Set(),
+    security,
   });
   await writeState(layout, {
     version: 1,

@@ -5,6 +5,7 @@ import { outputFormats, parseOutputFormat } from "../output/print.js";
 import { doctor } from "./doctor.js";
 import { down } from "./down.js";
 import { membersHelp } from "./members.js";
+import { withSecurity } from "./security.js";
 import { status } from "./status.js";
 import { up } from "./up.js";
 import { printVersion } from "./version.js";
@@ -13,12 +14,15 @@ import { printVersion } from "./version.js";
 export function platformCommands(context: CliContext): Command[] {
   const { terminal } = context;
   return [
-    commandWithExamples("up", "Bring up a hub and its member clusters.", [
+    withSecurity(
+      commandWithExamples("up", "Bring up a hub and its member clusters.", [
       "argosy up",
       "argosy up --data /var/lib/argosy --members cloud=2,edge,far-edge --detach",
       "argosy up --members site-a,site-b",
-      "argosy up --without scheduler,nodes,workloads,modules",
-    ])
+        "argosy up --without scheduler,nodes,workloads,modules",
+        "argosy up --audit-policy default --encryption-config encryption.yaml",
+      ]),
+    )
       .option("--data <dir>", "where everything is kept", ".argosy")
       .option("--members <list>", membersHelp)
       .option("--without <parts>", `leave parts out: ${platformParts.join(", ")}`)

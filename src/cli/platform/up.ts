@@ -20,9 +20,10 @@ import { StepList } from "../output/steps.js";
 import type { Terminal } from "../output/terminal.js";
 import { down } from "./down.js";
 import { membersOf, parseMembers } from "./members.js";
+import { type SecurityFlags, securityArguments, securityOf } from "./security.js";
 import { type EndRequest, untilSignal } from "./signals.js";
 
-export interface UpOptions {
+export interface UpOptions extends SecurityFlags {
   readonly data: string;
   /** Absent: those of the last start. */
   readonly members?: string;
@@ -78,6 +79,7 @@ export async function bringUp(options: Omit<UpOptions, "detach">, steps: StepLis
     dataDir: layout.root,
     members: await wantedMembers(layout, options.members, steps),
     ...(options.without === undefined ? {} : { without: parseParts(options.without) }),
+    security: securityOf(options),
     step: (title, work) => steps.run(title, work),
     note: (text) => steps.note(text),
   });
@@ -147,7 +149,8 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   await makeDirectory(layout);
   const output = await open(join(layout.logs, "up.log"), "w", 0o600);
   const main = process.argv[1] ?? "";
-  const child = spawn(process.execPath, [main, "up", "--data", layout.root, ...members, ...without], {
+  const words = ["up", "--data", layout.root, ...members, ...without, ...securityArguments(options)];
+  const child = spawn(process.execPath, [main, ...words], {
     detached: true,
     stdio: ["ignore", output.fd, output.fd],
   });

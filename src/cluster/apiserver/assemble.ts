@@ -15,6 +15,7 @@ import type { Logger } from "../../kernel/log/index.js";
 import { createAdmission, ensureBootstrapObjects, type ObjectCheck, type Submit } from "./admission/index.js";
 import { type AuditOptions, openAudit } from "./audit/index.js";
 import { type AuthenticationConfig, createAuth, ownIssuer } from "./auth/index.js";
+import { createTransformer, type EncryptionConfig, encryptedJournal } from "./encryption/index.js";
 import { logJournal } from "./journal/log.js";
 import { memoryJournal } from "./journal/memory.js";
 import { createLimits, type LimitOptions } from "./limits/index.js";
@@ -45,6 +46,8 @@ export interface ApiServerOptions {
   readonly authentication?: AuthenticationConfig;
   /** What is noted of requests, and where; default: nothing. */
   readonly audit?: AuditOptions;
+  /** What is encrypted on the disk; default: nothing. */
+  readonly encryption?: EncryptionConfig;
   /** How much one user may ask for over the network; default: as much as they like. */
   readonly limits?: LimitOptions;
   /** What else looks at objects before they are stored; default: nothing. */
@@ -80,7 +83,10 @@ export async function assemble(options: ApiServerOptions): Promise<Assembly> {
   const pki = options.dataDir === undefined ? undefined : join(options.dataDir, "pki");
   if (pki !== undefined) await mkdir(pki, { recursive: true, mode: 0o700 });
   const secrets = await openSecrets(options, pki);
-  const store = openJournal(options);
+  const store = await openJournal(options).catch((error: unknown) => {
+    secrets.kubelet.close();
+    throw error;
+  });
   try {
     return await assembleOver(store, options, secrets);
   } catch (error) {
@@ -118,10 +124,17 @@ async function openSecrets(options: ApiServerOptions, pki: string | undefined): 
   return { authority, serviceAccountTokens, adminToken, kubelet };
 }
 
-function openJournal(options: ApiServerOptions): CompactableStore {
+async function openJournal(options: ApiServerOptions): Promise<CompactableStore> {
   const { dataDir, clock } = options;
-  const journal = dataDir === undefined ? memoryJournal() : logJournal(join(dataDir, "journal"));
-  return openStore({ journal, clock });
+  if (dataDir === undefined) return openStore({ journal: memoryJournal(), clock });
+  // Also without a configuration: what is encrypted is then refused by name.
+  const journal = encryptedJournal(logJournal(join(dataDir, "journal")), createTransformer(options.encryption));
+  try {
+    return openStore({ journal, clock });
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
 }
 
 async function assembleOver(store: CompactableStore, options: ApiServerOptions, secrets: Secrets): Promise<Assembly> {

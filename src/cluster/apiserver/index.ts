@@ -19,6 +19,7 @@ export type { ObjectCheck } from "./admission/index.js";
 export type { ApiServerOptions } from "./assemble.js";
 export { type AuditOptions, defaultAuditFile, defaultAuditPolicy, readAuditPolicy } from "./audit/index.js";
 export { type AuthenticationConfig, readAuthenticationConfig } from "./auth/index.js";
+export { type EncryptionConfig, readEncryptionConfig } from "./encryption/index.js";
 export { ListenError } from "./front/errors.js";
 export { defaultLimits, type LimitOptions } from "./limits/index.js";
 export type { ApiRequest, ApiResponse, UserInfo } from "./types.js";

@@ -1,0 +1,91 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { silentLogger } from "../../../kernel/log/index.js";
+import { type ApiServer, createApiServer, readEncryptionConfig } from "../index.js";
+
+const folder = mkdtempSync(join(tmpdir(), "argosy-at-rest-"));
+const keys = { k1: randomBytes(32).toString("base64"), k2: randomBytes(32).toString("base64") };
+
+async function start(dataDir: string, order: readonly (keyof typeof keys)[]): Promise<ApiServer> {
+  const file = join(folder, "encryption.yaml");
+  const providers = order.map((name) => `  - aesgcm: {keys: [{name: ${name}, secret: "${keys[name]}"}]}\n`).join("");
+  writeFileSync(
+    file,
+    `apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  providers:\n${providers}  - identity: {}\n`,
+  );
+  return createApiServer({
+    clusterName: "at-rest",
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    serviceCidr: "198.19.0.0/24",
+    authorization: "rbac",
+    tokens: [],
+    dataDir,
+    ...(order.length === 0 ? {} : { encryption: await readEncryptionConfig(file) }),
+  });
+}
+
+async function ask(server: ApiServer, method: string, path: string, body?: JsonObject) {
+  const answer = await server.handle({
+    method,
+    path,
+    query: new URLSearchParams(),
+    headers: { "content-type": "application/json", authorization: `Bearer ${server.adminToken}` },
+    body: body === undefined ? new Uint8Array() : Buffer.from(JSON.stringify(body)),
+    signal: new AbortController().signal,
+  });
+  return { status: answer.status, text: Buffer.from(answer.body as Uint8Array).toString() };
+}
+
+const path = "/api/v1/namespaces/default/secrets";
+const secret = (name: string, value: string) => ({
+  apiVersion: "v1",
+  kind: "Secret",
+  metadata: { name },
+  stringData: { password: value },
+});
+
+/** Whether any file below the directory holds the text, or its base64. */
+function isOnDisk(directory: string, text: string): boolean {
+  const words = [text, Buffer.from(text).toString("base64").replace(/=+$/, "")];
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .some((entry) => {
+      const bytes = readFileSync(join(entry.parentPath, entry.name));
+      return words.some((word) => bytes.includes(word));
+    });
+}
+
+test("secrets are nowhere on the disk, other objects are; they come back after a restart, also under a newer key", async () => {
+  const dataDir = mkdtempSync(join(folder, "data-"));
+  const [hidden, open] = ["correct-horse-battery", "configured-in-the-open"];
+  let server = await start(dataDir, ["k1"]);
+  await ask(server, "POST", path, secret("s", hidden));
+  await ask(server, "PUT", `${path}/s`, secret("s", `${hidden}-2`));
+  await ask(server, "POST", "/api/v1/namespaces/default/configmaps", {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "c" },
+    data: { open },
+  });
+  expect([isOnDisk(dataDir, hidden), isOnDisk(dataDir, open)]).toEqual([false, true]);
+  await server.close();
+  expect(isOnDisk(dataDir, hidden)).toBe(false);
+
+  server = await start(dataDir, ["k2", "k1"]);
+  expect((await ask(server, "GET", `${path}/s`)).text).toContain(Buffer.from(`${hidden}-2`).toString("base64"));
+  await ask(server, "POST", path, secret("t", "newer"));
+  await server.close();
+
+  await expect(start(dataDir, ["k1"])).rejects.toThrow(/secrets\/default\/t is encrypted \(aesgcm, key "k2"\)/);
+  await expect(start(dataDir, [])).rejects.toThrow(/is encrypted \(aesgcm, key "k1"\)/);
+  server = await start(dataDir, ["k2", "k1"]);
+  expect((await ask(server, "GET", `${path}/t`)).status).toBe(200);
+  await server.close();
+});
