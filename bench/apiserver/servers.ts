@@ -105,9 +105,9 @@ export async function serve(dataDir: string, journal: string): Promise<void> {
     authorization: "rbac",
   });
   const { url, caPem } = await server.listen({ host: "127.0.0.1", port: 0 });
+  process.on("SIGTERM", () => void server.close().then(() => process.exit(0)));
   const address: Address = { port: Number(new URL(url).port), token: server.adminToken, caPem };
   process.stdout.write(`${JSON.stringify(address)}\n`);
-  process.on("SIGTERM", () => void server.close().then(() => process.exit(0)));
 }
 
 const token = "bench-token";

@@ -6,14 +6,15 @@ import type { JournalEntry } from "./types.js";
  * multiple of 8:
  *
  *     u32 mark · u32 length of what follows the checksum, without padding · u32 crc32 of length and content · content:
- *     u32 number of entries · f64 sequence · f64 compacted · f64 first segment that is still needed · entries:
+ *     u32 number of entries · f64 sequence · f64 compacted · f64 first segment that is still needed ·
+ *     f64 highest revision · entries:
  *     f64 revision · f64 time · u32 key bytes · u32 value bytes (all ones: deleted) · key · value
  *
  * The mark holds bytes that no UTF-8 text has: values cannot look like frames.
  */
 const mark = 0xf7_4a_01_ff;
 const headBytes = 12;
-const contentHeadBytes = 28;
+const contentHeadBytes = 36;
 const entryHeadBytes = 24;
 const deleted = 0xffff_ffff;
 
@@ -23,6 +24,8 @@ export interface FrameHead {
   readonly sequence: number;
   readonly compacted: number;
   readonly firstSegment: number;
+  /** Highest revision so far. */
+  readonly revision: number;
 }
 
 /** A whole and undamaged frame inside a buffer. */
@@ -49,6 +52,7 @@ export function encodeFrame(head: FrameHead, entries: readonly JournalEntry[]): 
   frame.writeDoubleLE(head.sequence, headBytes + 4);
   frame.writeDoubleLE(head.compacted, headBytes + 12);
   frame.writeDoubleLE(head.firstSegment, headBytes + 20);
+  frame.writeDoubleLE(head.revision, headBytes + 28);
   let at = headBytes + contentHeadBytes;
   for (const entry of entries) at = encodeEntry(frame, at, entry);
   frame.fill(0, at);
@@ -84,6 +88,7 @@ export function frameAt(buffer: Buffer, offset: number): Frame | undefined {
     sequence: buffer.readDoubleLE(at + 4),
     compacted: buffer.readDoubleLE(at + 12),
     firstSegment: buffer.readDoubleLE(at + 20),
+    revision: buffer.readDoubleLE(at + 28),
   };
 }
 

@@ -69,7 +69,7 @@ class LogJournal implements Journal {
   readonly #slackBytes: number;
   #sealed: SealedSegment[];
   #open: OpenSegment;
-  #maxRevision: number;
+  #revision: number;
   #totalBytes: number;
   #sequence: number;
   #compacted: number;
@@ -87,7 +87,7 @@ class LogJournal implements Journal {
     this.#sealed = recovered.segments.slice(0, -1);
     this.#open =
       last === undefined ? OpenSegment.create(directory, 1) : OpenSegment.resume(directory, last.number, last.bytes);
-    this.#maxRevision = last?.maxRevision ?? 0;
+    this.#revision = Math.max(0, ...recovered.segments.map(({ revision }) => revision));
     this.#totalBytes = this.#sealed.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#sequence = recovered.sequence;
     this.#compacted = recovered.compacted;
@@ -106,7 +106,7 @@ class LogJournal implements Journal {
       if (this.#open.end >= this.#segmentBytes) this.#roll();
       this.#cleaning ??= this.#startCleaning(retained);
       const copy = this.#cleaning === undefined ? noCopy : nextCopy(this.#cleaning, retained);
-      const past = copy.forgetsPast ? this.#maxRevision : 0;
+      const past = copy.forgetsPast ? this.#revision : 0;
       this.#commit(entries, Math.max(this.#compacted, retained.compacted, past), copy);
       return Promise.resolve();
     } catch (error) {
@@ -121,11 +121,13 @@ class LogJournal implements Journal {
     const firstSegment = this.#sealed[cleaned === undefined ? 0 : 1]?.number ?? this.#open.number;
     // Copies first: what the entries themselves supersede is still live now.
     const all = copy.entries.length === 0 ? entries : [...copy.entries, ...entries];
-    this.#open.append(encodeFrame({ sequence: this.#sequence + 1, compacted, firstSegment }, all));
-    this.#sequence++;
+    const sequence = this.#sequence + 1;
+    const revision = entries.reduce((max, entry) => Math.max(max, entry.revision), this.#revision);
+    this.#open.append(encodeFrame({ sequence, compacted, firstSegment, revision }, all));
+    this.#sequence = sequence;
+    this.#revision = revision;
     this.#compacted = compacted;
     this.#hasWritten = true;
-    for (const { revision } of entries) this.#maxRevision = Math.max(this.#maxRevision, revision);
     if (cleaning !== undefined && copy !== noCopy) Object.assign(cleaning, copy.next);
     if (cleaned !== undefined) this.#drop(cleaned);
   }
@@ -138,7 +140,7 @@ class LogJournal implements Journal {
       this.#open.seal();
     } finally {
       // Its frames are on the disk in any case.
-      this.#sealed.push({ number, bytes: end, maxRevision: this.#maxRevision });
+      this.#sealed.push({ number, bytes: end, revision: this.#revision });
       this.#totalBytes += end;
       this.#open = next;
     }
@@ -146,7 +148,7 @@ class LogJournal implements Journal {
 
   #startCleaning({ compacted, liveBytes }: Retained): Cleaning | undefined {
     const [oldest] = this.#sealed;
-    if (oldest === undefined || oldest.maxRevision > compacted) return undefined;
+    if (oldest === undefined || oldest.revision > compacted) return undefined;
     if (this.#totalBytes + this.#open.end <= 2 * liveBytes + this.#slackBytes) return undefined;
     const content = readSegment(segmentFile(this.#directory, oldest.number));
     return { content, frame: frameAt(content, firstFrameAt), done: 0 };

@@ -17,8 +17,8 @@ interface Scanned {
 export interface SealedSegment {
   readonly number: number;
   readonly bytes: number;
-  /** Highest revision in it. */
-  readonly maxRevision: number;
+  /** The highest revision when it was closed. */
+  readonly revision: number;
 }
 
 /** What is on the disk. */
@@ -29,7 +29,8 @@ export interface Recovered {
   readonly leftOver: readonly number[];
   readonly sequence: number;
   readonly compacted: number;
-  readonly entries: readonly JournalEntry[];
+  /** In the order in which they were written. */
+  readonly entries: Iterable<JournalEntry>;
 }
 
 /**
@@ -43,15 +44,21 @@ export function recover(directory: string): Recovered {
   const needed = scanned.filter(({ number }) => number >= firstSegment);
   refuseGaps(directory, needed, firstSegment);
   refuseDamage(needed);
-  const compacted = last?.compacted ?? 0;
-  const { entries, maxRevisions } = replay(needed, compacted);
   return {
-    segments: needed.map(({ number, end }, index) => ({ number, bytes: end, maxRevision: maxRevisions[index] ?? 0 })),
+    segments: needed.map(({ number, end, frames }) => ({
+      number,
+      bytes: end,
+      revision: frames.at(-1)?.revision ?? 0,
+    })),
     leftOver: scanned.filter(({ number }) => number < firstSegment).map(({ number }) => number),
     sequence: last?.sequence ?? 0,
-    compacted,
-    entries,
+    compacted: last?.compacted ?? 0,
+    entries: entriesIn(needed),
   };
+}
+
+function* entriesIn(segments: readonly Scanned[]): Generator<JournalEntry> {
+  for (const { content, frames } of segments) for (const frame of frames) yield* entriesOf(content, frame);
 }
 
 function scan(directory: string, number: number): Scanned {
@@ -118,26 +125,4 @@ function refuseGaps(directory: string, segments: readonly Scanned[], first: numb
       sequence = frame.sequence;
     }
   }
-}
-
-/** What was live at `compacted`, then everything since. A key's entries lie in the order of their revisions, copies included. */
-function replay(
-  segments: readonly Scanned[],
-  compacted: number,
-): { readonly entries: JournalEntry[]; readonly maxRevisions: readonly number[] } {
-  const base = new Map<string, JournalEntry>();
-  const since: JournalEntry[] = [];
-  const maxRevisions = segments.map(({ content, frames }) => {
-    let max = 0;
-    for (const frame of frames) {
-      for (const entry of entriesOf(content, frame)) {
-        max = Math.max(max, entry.revision);
-        if (entry.revision > compacted) since.push(entry);
-        else if (entry.bytes === undefined) base.delete(entry.key);
-        else base.set(entry.key, entry);
-      }
-    }
-    return max;
-  });
-  return { entries: [...base.values(), ...since], maxRevisions };
 }

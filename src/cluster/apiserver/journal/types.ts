@@ -9,9 +9,12 @@ export interface JournalEntry {
 
 /** What a journal holds when it is opened. */
 export interface JournalContent {
-  /** Entries after this revision are complete; before it only the live ones are left. */
+  /** Writes after this revision are complete and in order of revision. */
   readonly compacted: number;
-  /** First what was live at `compacted`, in any order; then every write since, in order of revision. */
+  /**
+   * To be read once. The writes of one key are in order of revision, so the last one tells what it holds; up to `compacted`
+   * superseded writes may be missing, and writes of different keys may be in any order.
+   */
   readonly entries: Iterable<JournalEntry>;
 }
 

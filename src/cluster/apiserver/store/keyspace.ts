@@ -26,13 +26,19 @@ export class Bucket {
   #added: string[] = [];
   #hasRemoved = false;
 
-  set(stored: Stored): void {
-    if (!this.objects.has(stored.key)) this.#added.push(stored.key);
+  /** Returns what it replaces. */
+  set(stored: Stored): Stored | undefined {
+    const before = this.objects.get(stored.key);
+    if (before === undefined) this.#added.push(stored.key);
     this.objects.set(stored.key, stored);
+    return before;
   }
 
-  remove(key: string): void {
+  /** Returns what was there. */
+  remove(key: string): Stored | undefined {
+    const before = this.objects.get(key);
     if (this.objects.delete(key)) this.#hasRemoved = true;
+    return before;
   }
 
   /** All keys, sorted. */
@@ -70,26 +76,38 @@ function mergeSorted(a: readonly string[], b: readonly string[]): string[] {
 /** All live objects, by resource. */
 export class Keyspace {
   readonly #buckets = new Map<string, Bucket>();
+  /** The one asked for last: mostly it is the next one too. */
+  #last: { readonly name: string; readonly bucket: Bucket } | undefined;
+  #bytes = 0;
+
+  /** Encoded size of all objects. */
+  get bytes(): number {
+    return this.#bytes;
+  }
 
   get(key: string): Stored | undefined {
-    return this.#buckets.get(bucketOf(key))?.objects.get(key);
+    return this.bucket(key)?.objects.get(key);
   }
 
   set(stored: Stored): void {
-    this.#bucket(bucketOf(stored.key)).set(stored);
+    const bucket = this.bucket(stored.key) ?? this.#make(bucketOf(stored.key));
+    this.#bytes += stored.bytes.byteLength - (bucket.set(stored)?.bytes.byteLength ?? 0);
   }
 
   remove(key: string): void {
-    this.#buckets.get(bucketOf(key))?.remove(key);
+    this.#bytes -= this.bucket(key)?.remove(key)?.bytes.byteLength ?? 0;
   }
 
+  /** Of a key, or of a prefix that names at least the resource. */
   bucket(prefix: string): Bucket | undefined {
-    return this.#buckets.get(bucketOf(prefix));
+    if (this.#last !== undefined && prefix.startsWith(this.#last.name)) return this.#last.bucket;
+    const name = bucketOf(prefix);
+    const bucket = this.#buckets.get(name);
+    if (bucket !== undefined) this.#last = { name, bucket };
+    return bucket;
   }
 
-  #bucket(name: string): Bucket {
-    const known = this.#buckets.get(name);
-    if (known !== undefined) return known;
+  #make(name: string): Bucket {
     const made = new Bucket();
     this.#buckets.set(name, made);
     return made;

@@ -65,7 +65,6 @@ class MvccStore implements CompactableStore {
   #closed = false;
   #revision: number;
   #nextRevision: number;
-  #liveBytes = 0;
 
   constructor(options: StoreOptions) {
     this.#clock = options.clock;
@@ -83,11 +82,15 @@ class MvccStore implements CompactableStore {
   }
 
   #restore(entry: JournalEntry): void {
-    this.#revision = Math.max(this.#revision, entry.revision);
-    const event = toEvent(entry, this.#live.get(entry.key));
-    if (event === undefined) return;
-    this.#show(event);
-    if (entry.revision > this.#history.compacted) this.#history.push(event, entry.time);
+    const { key, revision, bytes } = entry;
+    this.#revision = Math.max(this.#revision, revision);
+    if (revision > this.#history.compacted) {
+      const event = toEvent(entry, this.#live.get(key));
+      if (event === undefined) return;
+      this.#show(event);
+      this.#history.push(event, entry.time);
+    } else if (bytes === undefined) this.#live.remove(key);
+    else this.#live.set(new Snapshot(key, revision, { bytes }));
   }
 
   get(key: string): Stored | undefined {
@@ -223,7 +226,7 @@ class MvccStore implements CompactableStore {
   #retained(): Retained {
     return {
       compacted: this.#history.compacted,
-      liveBytes: this.#liveBytes,
+      liveBytes: this.#live.bytes,
       isLive: (key, revision) => this.#live.get(key)?.revision === revision,
       isPast: (revision) => this.#history.remembers(revision),
     };
@@ -250,11 +253,8 @@ class MvccStore implements CompactableStore {
   }
 
   #show(event: StoreEvent): void {
-    this.#liveBytes -= event.old?.bytes.byteLength ?? 0;
-    if (event.type === "put") {
-      this.#liveBytes += event.now.bytes.byteLength;
-      this.#live.set(event.now);
-    } else this.#live.remove(event.now.key);
+    if (event.type === "put") this.#live.set(event.now);
+    else this.#live.remove(event.now.key);
   }
 }
 
