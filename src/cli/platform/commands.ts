@@ -16,9 +16,9 @@ export function platformCommands(context: CliContext): Command[] {
   return [
     withSecurity(
       commandWithExamples("up", "Bring up a hub and its member clusters.", [
-      "argosy up",
-      "argosy up --data /var/lib/argosy --members cloud=2,edge,far-edge --detach",
-      "argosy up --members site-a,site-b",
+        "argosy up",
+        "argosy up --data /var/lib/argosy --members cloud=2,edge,far-edge --detach",
+        "argosy up --members site-a,site-b",
         "argosy up --without scheduler,nodes,workloads,modules",
         "argosy up --audit-policy default --encryption-config encryption.yaml",
       ]),
