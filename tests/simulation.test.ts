@@ -19,6 +19,7 @@ const namespace = "demo";
 const noGateway: GatewayDriver = {
   start: async () => {},
   apply: async () => {},
+  open: async () => {},
   observe: async () => {
     throw new ArgosyError("Simulated", "there is no gateway in the simulation");
   },

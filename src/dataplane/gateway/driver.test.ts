@@ -157,3 +157,18 @@ test("a new control plane adopts the running gateway and keeps what the old one'
   expect(written.length).toBeGreaterThan(0);
   expect((await ask(portOf(after), "/a/")).body).toBe("ok");
 });
+
+test("a listener whose port is taken says so; opened on another one it has the routes that it had", async () => {
+  const cleanup = begin();
+  const backend = await fakeBackend(cleanup, (_request, response) => response.end("ok"));
+  const driver = await startDriver(cleanup, await temporaryDirectory(cleanup));
+  await driver.apply("one", { listeners: [head], routes: [route("a", backend.address)] });
+  const taken = Number(backend.address.split(":").at(-1));
+
+  await expect(driver.open({ ...head, port: taken })).rejects.toMatchObject({ code: "PortInUse" });
+  expect(driver.lastState?.listeners).toEqual([expect.objectContaining({ listening: false, taken: true })]);
+  await driver.open(head);
+  await driver.apply("one", { listeners: [head], routes: [route("a", backend.address)] });
+
+  expect((await ask(portOf(driver), "/a/")).body).toBe("ok");
+});

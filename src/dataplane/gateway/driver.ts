@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Timer } from "../../kernel/clock/types.js";
-import { InputError, messageOf } from "../../kernel/errors/index.js";
+import { ArgosyError, InputError, messageOf } from "../../kernel/errors/index.js";
 import { replaceFile } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { callAdmin, readState } from "./admin-client.unsafe.js";
@@ -16,6 +16,9 @@ const OBSERVE_MS = 500;
 /** After a change of the table its effect is looked for more often for a while. */
 const HURRIED_OBSERVE_MS = 100;
 const HURRY_MS = 3000;
+/** How long a listener is waited for while the gateway does not say how it stands. */
+const OPEN_MS = 10_000;
+const OPEN_STEP_MS = 25;
 
 /** What one controller wants of the gateway. Listener names and route ids are common to all sources; a route may name another source's listener. */
 export interface GatewayPart {
@@ -40,6 +43,12 @@ export interface GatewayDriver {
    * changes then), or when it claims a listener or route of another source.
    */
   apply(source: string, part: GatewayPart): Promise<void>;
+  /**
+   * Brings one listener into force, in the place of what any source said of it before, and resolves when the gateway listens there. Throws
+   * `ArgosyError`: `PortInUse` when another program has the port (the listener then waits for it to be free), `GatewayUnreachable` when
+   * the gateway does not say how it stands for 10 s.
+   */
+  open(listener: ListenerInput): Promise<void>;
   /** The state now. Throws `ArgosyError` (`GatewayUnreachable`). */
   observe(): Promise<GatewayState>;
   /** The state of the last observation; undefined while the gateway does not answer. */
@@ -74,6 +83,8 @@ class FileGatewayDriver implements GatewayDriver {
   readonly #handlers = new Set<(state: GatewayState | undefined) => void>();
   #parts: ReadonlyMap<string, GatewayPart> | undefined;
   #written = "";
+  /** Of the table that was written last. */
+  #generation = "";
   #lastState: GatewayState | undefined;
   #timer: Timer | undefined;
   #tail: Promise<void> = Promise.resolve();
@@ -107,11 +118,52 @@ class FileGatewayDriver implements GatewayDriver {
     return next;
   }
 
+  open(listener: ListenerInput): Promise<void> {
+    const next = this.#tail.then(() => this.#open(listener));
+    this.#tail = next.catch(() => {});
+    return next;
+  }
+
+  async #open(listener: ListenerInput): Promise<void> {
+    const parts = new Map<string, GatewayPart>();
+    for (const [source, part] of await this.#load()) {
+      const listeners = part.listeners.map((other) => (other.name === listener.name ? listener : other));
+      parts.set(source, { ...part, listeners });
+    }
+    const source = `listener ${listener.name}`;
+    parts.set(source, { listeners: [listener], routes: [] });
+    await this.#write(parts, source);
+    const { clock } = this.#options;
+    const endMs = clock.monotonicMs() + OPEN_MS;
+    let said = "";
+    do {
+      const state = await this.observe().catch((error: unknown) => {
+        said = messageOf(error);
+      });
+      if (state?.generation === this.#generation) {
+        const report = state.listeners.find(({ name }) => name === listener.name);
+        if (report?.listening === true) return;
+        if (report?.taken === true) throw new ArgosyError("PortInUse", report.reason);
+        said = report?.reason ?? "";
+      } else if (state !== undefined) said = state.tableError;
+      await clock.sleep(OPEN_STEP_MS);
+    } while (clock.monotonicMs() < endMs);
+    throw new ArgosyError(
+      "GatewayUnreachable",
+      `the gateway does not listen on ${listener.host}:${listener.port}: ${said}`,
+    );
+  }
+
   async #apply(source: string, part: GatewayPart): Promise<void> {
     const parts = new Map(await this.#load());
     if (part.listeners.length + part.routes.length === 0) parts.delete(source);
     else parts.set(source, part);
-    const text = renderTable(parts, source);
+    await this.#write(parts, source);
+  }
+
+  async #write(parts: ReadonlyMap<string, GatewayPart>, source: string): Promise<void> {
+    const { text, generation } = renderTable(parts, source);
+    this.#generation = generation;
     if (text === this.#written) return;
     const { directory } = this.#options;
     await replaceFile(join(directory, "sources.json"), JSON.stringify(Object.fromEntries(parts)));
@@ -203,13 +255,16 @@ class FileGatewayDriver implements GatewayDriver {
 }
 
 /** The whole table. Faults are blamed on `source`, the part that changed. */
-function renderTable(parts: ReadonlyMap<string, GatewayPart>, source: string): string {
+function renderTable(
+  parts: ReadonlyMap<string, GatewayPart>,
+  source: string,
+): { readonly text: string; readonly generation: string } {
   const listeners = new Map<string, ListenerInput>();
   const routes = new Map<string, RouteInput>();
   for (const [name, part] of parts) {
     for (const listener of part.listeners) {
       const other = listeners.get(listener.name);
-      if (other !== undefined && JSON.stringify(other) !== JSON.stringify(listener)) {
+      if (other !== undefined && identityOf(other) !== identityOf(listener)) {
         throw new InputError(
           `gateway source "${source}": listener "${listener.name}" is described differently by another source`,
         );
@@ -228,7 +283,12 @@ function renderTable(parts: ReadonlyMap<string, GatewayPart>, source: string): s
   const generation = createHash("sha256").update(JSON.stringify(body)).digest("hex").slice(0, 16);
   const table = { version: 1, generation, ...body };
   parseTable(table);
-  return JSON.stringify(table);
+  return { text: JSON.stringify(table), generation };
+}
+
+/** The same for the same listener, with its defaults written out or not. */
+function identityOf({ host, port, tls, trustForwarded = false }: ListenerInput): string {
+  return JSON.stringify([host, port, tls?.certFile, tls?.keyFile, trustForwarded]);
 }
 
 /** A part as it was written by an earlier process, with all defaults filled in. */

@@ -15,6 +15,8 @@ export interface ListenerReport {
   readonly listening: boolean;
   /** Why it is not listening; empty otherwise. */
   readonly reason: string;
+  /** It is not listening because another program has the port. */
+  readonly taken: boolean;
   readonly connections: number;
 }
 
@@ -58,6 +60,7 @@ export class Listeners {
       address: listener.address,
       listening: listener.reason === "",
       reason: listener.reason,
+      taken: listener.isTaken,
       connections: [...this.#connections].filter((connection) => connection.listener === listener.state).length,
     }));
   }
@@ -86,6 +89,7 @@ class Listener {
   readonly table: ListenerTable;
   readonly state: ListenerState & { isClosed: boolean };
   reason = "not open yet";
+  isTaken = false;
   readonly #core: GatewayCore;
   readonly #connections: Set<ClientConnection>;
   #server: Server | undefined;
@@ -120,8 +124,10 @@ class Listener {
       server.on("error", (error) => this.#core.log.warn("listener error", { listener: this.table.name, err: error }));
       this.#server = server;
       this.reason = "";
+      this.isTaken = false;
       if (this.state.isClosed) await this.close();
     } catch (error) {
+      this.isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
       this.reason = `cannot listen on ${this.address}: ${messageOf(error)}`;
       this.#core.log.warn("listener cannot open", { listener: this.table.name, reason: this.reason });
       this.#core.clock.setTimer(RETRY_MS, () => void this.open());

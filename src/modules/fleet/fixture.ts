@@ -59,6 +59,7 @@ export function recordingGateway(): GatewayDriver & {
     state: undefined,
     start: async () => {},
     apply: async (source, part) => void parts.set(source, part),
+    open: async () => {},
     async observe() {
       throw new InputError("not in this test");
     },
