@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { ApiError, messageOf } from "../kernel/errors/index.js";
+import { agentCommand } from "./agent/commands.js";
 import { completionCommand } from "./completion/completion.js";
 import { explainCommand } from "./decision/explain.js";
 import { exitCode, exitCodeOf, isRefusedConnection } from "./errors.js";
@@ -51,6 +52,8 @@ export function createProgram(terminal: Terminal, exit: (code: number) => void):
   const program = new Command("argosy")
     .description("One machine-learning platform over every cluster a team has.")
     .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) })
+    // What stands after the name of a subcommand is its own: `agent` and `agent rbac` both have a --level.
+    .enablePositionalOptions()
     .showSuggestionAfterError(true)
     .showHelpAfterError("(add --help for usage and examples)")
     .addHelpText(
@@ -63,13 +66,20 @@ export function createProgram(terminal: Terminal, exit: (code: number) => void):
     ...platformCommands(context),
     ...resourceCommands(context),
     explainCommand(context),
+    agentCommand(context),
     ...programCommands(context),
   ]) {
     program.addCommand(command);
   }
   program.addCommand(completionCommand(context, program));
-  for (const command of [program, ...program.commands]) {
-    command.exitOverride().copyInheritedSettings(program);
-  }
+  inherit(program, program);
   return program;
+}
+
+/** Subcommands speak and end as the program does. */
+function inherit(command: Command, program: Command): void {
+  command.exitOverride().copyInheritedSettings(program);
+  for (const part of command.commands) {
+    inherit(part, program);
+  }
 }

@@ -47,7 +47,7 @@ function folder(): string {
 
 async function start(dataDir: string): Promise<EmbeddedCluster> {
   const cluster = await startCluster(optionsFor(dataDir));
-  await prepareCluster(cluster, [WidgetKind], identities);
+  await prepareCluster(cluster, [WidgetKind], identities, optionsFor(dataDir));
   return cluster;
 }
 

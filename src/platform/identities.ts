@@ -12,32 +12,48 @@ export interface Identity {
   readonly rules?: readonly PolicyRule[];
 }
 
-/** What the workload controllers need: they own, adopt and collect objects of every kind. */
+/** The workload controllers: the built-in role of that user lets them adopt and collect objects of every kind, and make those of their own. */
 export const controllerManager: Identity = {
   name: "argosy-controller-manager",
-  user: { username: "argosy:controller-manager", groups: ["system:authenticated"] },
-  rules: [
-    { apiGroups: ["*"], resources: ["*"], verbs: ["*"] },
-    { nonResourceURLs: ["*"], verbs: ["get"] },
-  ],
+  user: { username: "system:kube-controller-manager", groups: ["system:authenticated"] },
 };
+
+/** The scheduler, with the built-in role of its user. */
+export const scheduler: Identity = {
+  name: "argosy-scheduler",
+  user: { username: "system:kube-scheduler", groups: ["system:authenticated"] },
+};
+
+/** What nodes may not do by themselves: making volumes of folders of theirs, and binding claims to them. */
+export const VOLUME_RULES: readonly PolicyRule[] = [
+  { apiGroups: [""], resources: ["persistentvolumes"], verbs: ["get", "list", "create", "delete"] },
+  { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["get", "create", "patch"] },
+  {
+    apiGroups: [""],
+    resources: ["persistentvolumes/status", "persistentvolumeclaims/status"],
+    verbs: ["patch"],
+  },
+];
+
+/** Who makes volumes for the nodes of a cluster. */
+export const volumeProvisioner: Identity = {
+  name: "argosy-volumes",
+  user: { username: "argosy:volumes", groups: ["system:authenticated"] },
+  rules: VOLUME_RULES,
+};
+
+/** What every agent may do besides its modules' work. */
+export const AGENT_RULES: readonly PolicyRule[] = [
+  { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
+  { nonResourceURLs: ["/readyz", "/livez", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
+];
 
 /** The agent that hosts the modules' controllers in one cluster. */
 export function moduleAgent(rules: readonly PolicyRule[]): Identity {
   return {
     name: "argosy-agent",
     user: { username: "argosy:agent", groups: ["system:authenticated"] },
-    rules: [
-      ...rules,
-      { apiGroups: [""], resources: ["events"], verbs: ["create", "patch", "update"] },
-      { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
-      {
-        apiGroups: ["coordination.k8s.io"],
-        resources: ["leases"],
-        verbs: ["get", "list", "watch", "create", "update", "patch"],
-      },
-      { nonResourceURLs: ["/readyz", "/livez", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
-    ],
+    rules: [...rules, ...AGENT_RULES],
   };
 }
 
@@ -58,18 +74,21 @@ export function nodeIdentity(node: string): Identity {
   };
 }
 
+/** What a service proxy reads, and the events that it writes. */
+export const PROXY_RULES: readonly PolicyRule[] = [
+  {
+    apiGroups: ["", "discovery.k8s.io"],
+    resources: ["services", "endpointslices", "nodes"],
+    verbs: ["get", "list", "watch"],
+  },
+  { apiGroups: [""], resources: ["events"], verbs: ["create", "patch", "update"] },
+];
+
 /** The service proxy of a cluster. */
 export const serviceProxy: Identity = {
   name: "argosy-service-proxy",
   user: { username: "argosy:service-proxy", groups: ["system:authenticated"] },
-  rules: [
-    {
-      apiGroups: ["", "discovery.k8s.io"],
-      resources: ["services", "endpointslices", "nodes"],
-      verbs: ["get", "list", "watch"],
-    },
-    { apiGroups: [""], resources: ["events"], verbs: ["create", "patch", "update"] },
-  ],
+  rules: PROXY_RULES,
 };
 
 /** Who asks for tokens and permissions of others: the northbound server. */

@@ -2,7 +2,10 @@
  * The composition root: which clusters, identities, modules, stores and ports make one running Argosy. In: a data directory and the
  * members wanted. Out: a running platform, its addresses and kubeconfig in that directory. May use: everything below.
  */
+
 export { type Addresses, type ClusterAddress, readAddresses } from "./addresses.js";
+export { type Agent, type AgentOptions, describeKinds, describeRights, startAgent } from "./agent.js";
+export { type NodeCredentials, writeNodeCredentials } from "./agent-credentials.js";
 export { diagnoseMachine, type Finding } from "./diagnosis.js";
 export { DirectoryInUseError, type Layout, layoutOf, makeDirectory, runningProcess } from "./layout.js";
 export { type PlatformPart, parseParts, platformParts } from "./parts.js";

@@ -4,31 +4,33 @@ import type { Module } from "../kernel/module/types.js";
 import { createFleetModule } from "../modules/fleet/index.js";
 import { createHttpProbe, createServingModule } from "../modules/serving/index.js";
 import { createTrackingModule } from "../modules/tracking/index.js";
-import type { Surroundings } from "./cluster.js";
+import type { Surroundings } from "./access.js";
 import { programFile } from "./images.js";
 import type { Layout } from "./layout.js";
-import type { ClusterPlan } from "./plan.js";
 import type { Stores } from "./stores.js";
 
+/** Where the models of one cluster answer: below which domain, and where its ingress listens. */
+export interface ClusterPlace {
+  readonly name: string;
+  readonly domain: string;
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface ModuleSurroundings extends Surroundings {
-  readonly layout: Layout;
-  readonly stores: Stores;
-  readonly plans: readonly ClusterPlan[];
+  readonly gateway: GatewayDriver;
+  readonly ledger: Stores["ledger"];
+  /** Where the gateway takes the requests for all members. */
+  readonly head: Omit<ClusterPlace, "name" | "domain">;
+  /** The clusters that have an ingress. */
+  readonly places: readonly ClusterPlace[];
   /** A member with the hub's identity there. */
   readonly members: (name: string) => ClusterAccess | undefined;
 }
 
-/** The modules of one Argosy and the gateway that they share. */
-export interface Modules {
-  readonly all: readonly Module[];
-  readonly gateway: GatewayDriver;
-}
-
-/** The only place that names all modules. */
-export async function createModules(surroundings: ModuleSurroundings): Promise<Modules> {
-  const { clock, random, log, stores, plans, layout, members } = surroundings;
-  const { ledger, records, blobs } = stores;
-  const gateway = gatewayDriver({
+/** The control plane's side of the gateway of a data directory, which runs as a process of its own. */
+export function platformGateway(layout: Layout, { clock, log }: Surroundings): GatewayDriver {
+  return gatewayDriver({
     directory: layout.gateway,
     clock,
     log: log.with({ part: "gateway" }),
@@ -41,30 +43,48 @@ export async function createModules(surroundings: ModuleSurroundings): Promise<M
       ],
     },
   });
-  const planOf = (cluster: string): ClusterPlan | undefined => plans.find((plan) => plan.name === cluster);
-  const hub = plans[0];
+}
+
+/** The modules that have controllers; with `createTrackingModule` in `up`, the only places that name modules. */
+export function controllerModules(surroundings: ModuleSurroundings): readonly Module[] {
+  const { ledger, gateway, head, places, members } = surroundings;
+  const placeOf = (cluster: string): ClusterPlace | undefined => places.find(({ name }) => name === cluster);
   const fleet = createFleetModule({
     members,
     gateway,
     ledger,
-    headListener: { name: "head", host: "127.0.0.1", port: hub?.ingressPort ?? 0 },
+    headListener: { name: "head", ...head },
     ingressListener: (cluster) => {
-      const plan = planOf(cluster);
-      return plan === undefined || plan.role === "hub"
+      const place = placeOf(cluster);
+      return place === undefined
         ? undefined
-        : { name: `ingress-${plan.name}`, host: "127.0.0.1", port: plan.ingressPort, trustForwarded: true };
+        : { name: `ingress-${cluster}`, host: place.host, port: place.port, trustForwarded: true };
     },
   });
   const serving = createServingModule({
     ledger,
     probe: createHttpProbe((host) => {
-      const plan = plans.find(({ domain }) => host.endsWith(`.${domain}`));
-      return plan === undefined ? undefined : `127.0.0.1:${plan.ingressPort}`;
+      const place = places.find(({ domain }) => host.endsWith(`.${domain}`));
+      return place === undefined ? undefined : `${reachable(place.host)}:${place.port}`;
     }),
-    address: (cluster) => {
-      const plan = planOf(cluster.name);
-      return { domain: plan?.domain ?? `${cluster.name}.argosy.localhost`, port: plan?.ingressPort ?? 80 };
+    address: ({ name }) => {
+      const place = placeOf(name);
+      return { domain: place?.domain ?? `${name}.argosy.localhost`, port: place?.port ?? 80 };
     },
   });
-  return { all: [fleet, serving, await createTrackingModule({ records, blobs, clock, random })], gateway };
+  return [fleet, serving];
+}
+
+/** Every module of a platform with stores of its own. */
+export async function allModules(
+  surroundings: ModuleSurroundings,
+  { records, blobs }: Pick<Stores, "records" | "blobs">,
+): Promise<readonly Module[]> {
+  const { clock, random } = surroundings;
+  return [...controllerModules(surroundings), await createTrackingModule({ records, blobs, clock, random })];
+}
+
+/** An address of this machine that reaches a listener of its own: one that listens everywhere is reached by the loopback. */
+function reachable(host: string): string {
+  return host === "0.0.0.0" ? "127.0.0.1" : host;
 }

@@ -2,21 +2,102 @@ import {
   createNodeAgent,
   createPodNetwork,
   createServiceProxy,
-  type ImageCatalogue,
+  type EndpointOptions,
   type Isolation,
-  type NodeAgent,
   type PodNetwork,
   processRuntime,
 } from "../cluster/node/index.js";
+import type { ApiClient } from "../kernel/client/types.js";
+import type { ClusterAccess } from "../kernel/control/types.js";
 import { ArgosyError } from "../kernel/errors/index.js";
 import { NodeKind } from "../kernel/kinds/index.js";
+import type { Surroundings } from "./access.js";
 import type { Closers } from "./closers.js";
-import type { EmbeddedCluster, Surroundings } from "./cluster.js";
-import { nodeIdentity, serviceProxy } from "./identities.js";
+import type { EmbeddedCluster } from "./cluster.js";
+import { nodeIdentity, serviceProxy, volumeProvisioner } from "./identities.js";
 import { platformImages } from "./images.js";
 import type { Layout } from "./layout.js";
 import type { ClusterPlan } from "./plan.js";
 import { productVersion } from "./version.js";
+
+/** One node of this machine, in any cluster. */
+export interface NodeInput extends Surroundings {
+  readonly name: string;
+  /** With the node's identity. */
+  readonly cluster: ClusterAccess;
+  /** May make volumes and bind claims; absent: the node's own identity may. */
+  readonly provisioner?: ApiClient;
+  readonly layout: Layout;
+  readonly isolation: Isolation;
+  readonly network: PodNetwork;
+  /** Absent: no logs, exec and port-forward through the API. */
+  readonly endpoint?: EndpointOptions;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly closers: Closers;
+  readonly ending: { readonly keepPods: boolean };
+}
+
+/** Starts a node that runs pods as processes of this machine: the images and folders are those of its data directory. */
+export async function startNode(input: NodeInput): Promise<void> {
+  const { name, cluster, provisioner, layout, isolation, network, endpoint, closers, ending, clock, random } = input;
+  const dataDir = layout.node(cluster.name, name);
+  const hiddenPaths = [layout.root];
+  const log = input.log.with({ cluster: cluster.name, node: name });
+  const agent = createNodeAgent({
+    name,
+    cluster,
+    ...(provisioner === undefined ? {} : { provisioner }),
+    clock,
+    random,
+    log,
+    dataDir,
+    runtime: processRuntime({ dataDir, clock, log, isolation, network, hiddenPaths }),
+    images: platformImages(layout),
+    network,
+    isolation,
+    labels: input.labels ?? {},
+    hiddenPaths,
+    version: `v${(await productVersion()).argosy}`,
+    ...(endpoint === undefined ? {} : { endpoint }),
+  });
+  await agent.start();
+  closers.add(() => agent.close({ keepPods: ending.keepPods }));
+}
+
+export interface ProxyInput extends Surroundings {
+  readonly cluster: ClusterAccess;
+  readonly network: PodNetwork;
+  /** All ClusterIPs of the cluster; absent: they become this machine's one by one. */
+  readonly serviceCidr?: string;
+  readonly closers: Closers;
+}
+
+/** Makes the ClusterIPs and node ports of one cluster answer on this machine. */
+export async function startServiceProxy(input: ProxyInput): Promise<void> {
+  const { cluster, network, serviceCidr, clock, random, closers } = input;
+  const proxy = createServiceProxy({
+    cluster,
+    network,
+    ...(serviceCidr === undefined ? {} : { serviceCidr }),
+    clock,
+    random,
+    log: input.log.with({ cluster: cluster.name }),
+  });
+  await proxy.start();
+  closers.add(() => proxy.close());
+}
+
+/** Starts the network that the pods of a data directory share. */
+export async function startPodNetwork(
+  layout: Layout,
+  isolation: Isolation,
+  { closers, ending, log }: Pick<NodeInput, "closers" | "ending" | "log">,
+): Promise<PodNetwork> {
+  const network = createPodNetwork({ dataDir: layout.root, isolation, log });
+  await network.start();
+  closers.add(() => network.close({ keepPods: ending.keepPods }));
+  return network;
+}
 
 export interface NodesInput extends Surroundings {
   readonly layout: Layout;
@@ -31,68 +112,33 @@ const readyTimeoutMs = 30_000;
 
 /** Starts every member's nodes and waits until they are Ready. Returns one line for people. */
 export async function startNodes(input: NodesInput): Promise<string> {
-  const { layout, isolation, members, closers, ending, clock, random, log } = input;
-  const network = createPodNetwork({ dataDir: layout.root, isolation, log });
-  await network.start();
-  closers.add(() => network.close({ keepPods: ending.keepPods }));
-  const images = platformImages(layout);
-  const version = `v${(await productVersion()).argosy}`;
+  const { layout, isolation, members } = input;
+  const network = await startPodNetwork(layout, isolation, input);
   for (const { plan, cluster } of members) {
-    const proxy = createServiceProxy({
+    await startServiceProxy({
+      ...input,
       cluster: cluster.as(serviceProxy),
       network,
       serviceCidr: plan.serviceCidr,
-      clock,
-      random,
-      log: log.with({ cluster: plan.name }),
     });
-    await proxy.start();
-    closers.add(() => proxy.close());
     for (const name of plan.nodes) {
-      const agent = makeAgent(input, { plan, cluster, name, network, images, version });
-      await agent.start();
-      closers.add(() => agent.close({ keepPods: ending.keepPods }));
+      await startNode({
+        ...input,
+        name,
+        cluster: cluster.as(nodeIdentity(name)),
+        provisioner: cluster.as(volumeProvisioner).client,
+        network,
+        labels: { "topology.kubernetes.io/region": plan.name },
+        endpoint: {
+          issueCertificate: (names) => cluster.server.issueServerCertificate(names),
+          clientCaPem: cluster.server.caPem,
+        },
+      });
     }
   }
   await untilReady(input);
   const count = members.reduce((sum, { plan }) => sum + plan.nodes.length, 0);
   return `${count} nodes in ${members.length} members, ${isolation.mode === "root" ? "pods have namespaces and addresses of their own" : "pods share the machine's network, each with a loopback address"}`;
-}
-
-interface NodeInput {
-  readonly plan: ClusterPlan;
-  readonly cluster: EmbeddedCluster;
-  readonly name: string;
-  readonly network: PodNetwork;
-  readonly images: ImageCatalogue;
-  readonly version: string;
-}
-
-function makeAgent({ layout, isolation, clock, random, log }: NodesInput, node: NodeInput): NodeAgent {
-  const { plan, cluster, name, network, images, version } = node;
-  const dataDir = layout.node(plan.name, name);
-  const hiddenPaths = [layout.root];
-  const nodeLog = log.with({ cluster: plan.name, node: name });
-  return createNodeAgent({
-    name,
-    cluster: cluster.as(nodeIdentity(name)),
-    provisioner: cluster.admin.client,
-    clock,
-    random,
-    log: nodeLog,
-    dataDir,
-    runtime: processRuntime({ dataDir, clock, log: nodeLog, isolation, network, hiddenPaths }),
-    images,
-    network,
-    isolation,
-    labels: { "topology.kubernetes.io/region": plan.name },
-    hiddenPaths,
-    version,
-    endpoint: {
-      issueCertificate: (names) => cluster.server.issueServerCertificate(names),
-      clientCaPem: cluster.server.caPem,
-    },
-  });
 }
 
 async function untilReady({ members, clock, detail }: NodesInput): Promise<void> {

@@ -1,8 +1,8 @@
 import { type BlobStore, openDirectoryBlobs } from "../stores/blobs/index.js";
 import { type Ledger, openLedger } from "../stores/ledger/index.js";
 import { openSqliteRecords, type Records } from "../stores/records/index.js";
+import type { Surroundings } from "./access.js";
 import type { Closers } from "./closers.js";
-import type { Surroundings } from "./cluster.js";
 import type { Layout } from "./layout.js";
 
 /** State that is no resource: records, decisions, artifacts. */

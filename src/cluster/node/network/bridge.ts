@@ -20,6 +20,11 @@ const pieceSize = 2048;
 const pieces = 32;
 const namespaceFolder = "/run/netns";
 
+/** Every address that the machine may have in a pod network of its own. */
+export function podHostAddresses(): string[] {
+  return Array.from({ length: pieces }, (_, piece) => numberToAddress(rangeStart + piece * pieceSize + 1));
+}
+
 /** The network as root: a bridge, and for each pod a network namespace with a veth pair and an address. */
 export function bridgeNetwork(options: BridgeNetworkOptions): PodNetwork {
   return new BridgeNetwork(options);

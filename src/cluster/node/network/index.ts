@@ -8,6 +8,7 @@ import { bridgeNetwork } from "./bridge.js";
 import { loopbackNetwork } from "./loopback.js";
 import type { PodNetwork } from "./types.js";
 
+export { podHostAddresses } from "./bridge.js";
 export type { PodAddress, PodNetwork } from "./types.js";
 
 /** The network that fits the machine; call `start` before the first agent. */

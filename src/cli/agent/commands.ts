@@ -1,0 +1,203 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import { dump } from "js-yaml";
+import { InputError } from "../../kernel/errors/index.js";
+import type { JsonObject } from "../../kernel/kinds/object.js";
+import type { Level } from "../../kernel/module/types.js";
+import { describeKinds, describeRights, startAgent, writeNodeCredentials } from "../../platform/index.js";
+import { type CliContext, collect, commandWithExamples } from "../context.js";
+import { untilSignal } from "../platform/signals.js";
+import { levelNames, parseBoolean, parseLevel, parseListen, parseNames } from "./options.js";
+
+interface RunOptions {
+  readonly level?: Level;
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly cluster?: string;
+  readonly data?: string;
+  readonly modules?: string;
+  readonly installCrds: boolean;
+  readonly namespace: string;
+  readonly ingress?: string;
+  readonly domain?: string;
+  readonly health: string;
+  readonly nodeName?: string;
+  readonly servingCertificate?: string;
+  readonly clientCa?: string;
+  readonly serviceProxy: boolean;
+}
+
+/** Where the gateway of a level listens unless told otherwise: as in `argosy up`. */
+const ingressDefaults: Readonly<Record<Level, string>> = {
+  continuum: "127.0.0.1:8080",
+  cluster: "127.0.0.1:8081",
+  node: "127.0.0.1:0",
+};
+
+const systemNamespace = "argosy-system";
+
+/** `argosy agent` with `rbac`, `crds` and `credentials`. */
+export function agentCommand(context: CliContext): Command {
+  const command = commandWithExamples(
+    "agent",
+    "Run the controllers of one level against any Kubernetes API, or make this machine a node.",
+    [
+      "argosy agent --level continuum --kubeconfig hub.kubeconfig --cluster hub",
+      "argosy agent --level cluster --kubeconfig edge.kubeconfig --cluster edge --ingress 0.0.0.0:80 --domain edge.example.org",
+      "argosy agent --level cluster --kubeconfig edge.kubeconfig --modules serving    # the upstream ingress stays",
+      "argosy agent --level node --kubeconfig node.kubeconfig --node-name box-1",
+      "argosy agent rbac --level continuum | kubectl --context hub apply -f -",
+    ],
+  )
+    .option("--level <level>", levelNames.join(" | "), parseLevel)
+    .option("--kubeconfig <file>", "cluster and identity (default: the ServiceAccount of the pod that this runs in)")
+    .option("--context <name>", "context of the kubeconfig (default: its current one)")
+    .option("--cluster <name>", "what the fleet calls this cluster (default: as the kubeconfig does)")
+    .option("--data <dir>", "gateway table, decisions, logs, pods of a node (default: .argosy-agent/LEVEL)")
+    .option("--modules <list>", "only these modules, for instance serving (default: all of the level)")
+    .option("--install-crds <yes>", "false: refuse a cluster without the kinds", booleanOf("--install-crds"), true)
+    .option("--namespace <name>", "of the lease by which agents take turns", systemNamespace)
+    .option("--ingress <host:port>", "where its gateway takes requests (default: 127.0.0.1:8080, cluster: 8081)")
+    .option(
+      "--domain <name>",
+      "level cluster: models are <name>.<namespace>.<domain> (default: CLUSTER.argosy.localhost)",
+    )
+    .option("--health <host:port>", "/healthz, /readyz and /metrics; port 0: any free one", "127.0.0.1:0")
+    .option("--node-name <name>", "level node (default: this machine's name)")
+    .option("--serving-certificate <file>", "level node: PEM certificate and key (default: by an authority of its own)")
+    .option(
+      "--client-ca <file>",
+      "level node: authority of the API server's client certificate (default: the kubeconfig's)",
+    )
+    .option("--no-service-proxy", "level node: leave ClusterIPs to a kube-proxy")
+    .action((options: RunOptions) => runAgent(context, options));
+  for (const part of [rbacCommand(context), crdsCommand(context), credentialsCommand(context)]) {
+    command.addCommand(part);
+  }
+  return command;
+}
+
+function withLevel(command: Command): Command {
+  return command.requiredOption("--level <level>", levelNames.join(" | "), parseLevel);
+}
+
+const booleanOf = (option: string) => (text: string) => parseBoolean(option, text);
+
+async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<void> {
+  const { level } = options;
+  if (level === undefined) {
+    throw new InputError(`say which level with --level: ${levelNames.join(", ")}`);
+  }
+  const ending = untilSignal();
+  const modules = parseNames(options.modules);
+  const { nodeName, servingCertificate, clientCa, serviceProxy } = options;
+  const agent = await startAgent({
+    level,
+    ...given({
+      kubeconfig: options.kubeconfig,
+      context: options.context,
+      cluster: options.cluster,
+      domain: options.domain,
+    }),
+    ...(modules === undefined ? {} : { modules }),
+    environment: process.env,
+    dataDir: options.data ?? join(".argosy-agent", level),
+    installCrds: options.installCrds,
+    namespace: options.namespace,
+    ingress: parseListen("--ingress", options.ingress ?? ingressDefaults[level]),
+    health: parseListen("--health", options.health),
+    node: { serviceProxy, ...given({ name: nodeName, servingCertificate, clientCa }) },
+    note: (text) => terminal.err(`${text}\n`),
+  });
+  terminal.err(`${agent.summary}\nready: ${level} agent of ${agent.cluster}, health at ${agent.health}\n`);
+  const request = await ending;
+  terminal.err("stopping …\n");
+  await agent.close({ keepPods: request === "leave" });
+}
+
+/** Without the members that are absent. */
+function given<T extends string>(values: Readonly<Record<T, string | undefined>>): Partial<Record<T, string>> {
+  const result: Partial<Record<T, string>> = {};
+  for (const key in values) {
+    const value = values[key];
+    if (value !== undefined) {
+      result[key] = value;
+    }
+  }
+  return result;
+}
+
+function rbacCommand({ terminal }: CliContext): Command {
+  return withLevel(
+    commandWithExamples("rbac", "Print the identity and the least rights that an agent needs in its cluster.", [
+      "argosy agent rbac --level continuum | kubectl --context hub apply -f -",
+      "argosy agent rbac --level cluster --delivery | kubectl --context edge apply -f -",
+      "argosy agent rbac --level node --node-name box-1 | kubectl --context edge apply -f -",
+    ]),
+  )
+    .option("--modules <list>", "as the agent will have it")
+    .option("--install-crds <yes>", "as the agent will have it", booleanOf("--install-crds"), true)
+    .option("--namespace <name>", "as the agent will have it", systemNamespace)
+    .option("--node-name <name>", "level node (default: all nodes)")
+    .option("--delivery", "also the identity by which the hub delivers to this cluster (ServiceAccount argosy-fleet)")
+    .action((options) => {
+      const modules = parseNames(options.modules);
+      terminal.out(
+        documents(
+          describeRights({
+            level: options.level,
+            namespace: options.namespace,
+            installCrds: options.installCrds,
+            delivery: options.delivery === true,
+            ...(modules === undefined ? {} : { modules }),
+            ...(options.nodeName === undefined ? {} : { node: options.nodeName }),
+          }),
+        ),
+      );
+    });
+}
+
+function crdsCommand({ terminal }: CliContext): Command {
+  return withLevel(
+    commandWithExamples("crds", "Print the CustomResourceDefinitions that an agent installs.", [
+      "argosy agent crds --level cluster | kubectl --context edge apply --server-side -f -",
+    ]),
+  )
+    .option("--modules <list>", "as the agent will have it")
+    .action((options) => terminal.out(documents(describeKinds(options.level, parseNames(options.modules)))));
+}
+
+function credentialsCommand({ terminal }: CliContext): Command {
+  return commandWithExamples(
+    "credentials",
+    "Issue what a node needs to join a cluster of `argosy up` on this machine.",
+    [
+      "argosy agent credentials --context cloud --node-name box-1 --output box-1",
+      "argosy agent --level node --node-name box-1 --kubeconfig box-1/kubeconfig --serving-certificate box-1/serving.pem",
+    ],
+  )
+    .option("--data <dir>", "data directory of `argosy up`", ".argosy")
+    .requiredOption("--context <name>", "cluster: cloud, edge, …")
+    .requiredOption("--node-name <name>", "the node's name")
+    .requiredOption("--output <folder>", "where kubeconfig and serving.pem are written (mode 0600)")
+    .option(
+      "--address <address>",
+      "under which the API server reaches it, beside those of this machine (repeatable)",
+      collect,
+      [],
+    )
+    .action(async (options) => {
+      const files = await writeNodeCredentials({
+        dataDir: options.data,
+        cluster: options.context,
+        node: options.nodeName,
+        addresses: options.address,
+        folder: options.output,
+      });
+      terminal.err(`wrote ${files.kubeconfig} and ${files.servingCertificate}\n`);
+    });
+}
+
+function documents(objects: readonly JsonObject[]): string {
+  return objects.map((object) => dump(object, { lineWidth: -1, noRefs: true })).join("---\n");
+}

@@ -1,0 +1,131 @@
+import { type KindDefinition, toCrd } from "../kernel/kinds/index.js";
+import type { JsonObject } from "../kernel/kinds/object.js";
+import type { Level, Module, PolicyRule } from "../kernel/module/types.js";
+import { toJson } from "../kernel/schema/index.js";
+import { DELIVERY_RULES } from "../modules/fleet/index.js";
+import { AGENT_RULES, PROXY_RULES, VOLUME_RULES } from "./identities.js";
+import { crdName } from "./install.js";
+import { kindsAt } from "./level.js";
+
+/** What an agent's rights are made from. */
+export interface RightsOptions {
+  readonly level: Level;
+  readonly modules: readonly Module[];
+  /** Where the agent's ServiceAccount, its lease and (continuum) the Secrets of members are. */
+  readonly namespace: string;
+  /** Whether it may install the kinds itself. */
+  readonly installCrds: boolean;
+  /** Level node: its name; absent: every node (group `system:nodes`). */
+  readonly node?: string;
+  /** Also the identity by which the hub delivers to this cluster. */
+  readonly delivery?: boolean;
+}
+
+const group = "rbac.authorization.k8s.io";
+
+/** Pods are watched whole and volumes made by the node itself: more than the node authorizer of Kubernetes gives. */
+const NODE_RULES: readonly PolicyRule[] = [
+  { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
+  ...PROXY_RULES,
+  ...VOLUME_RULES,
+];
+
+/** Namespace, identity and the least rights with which an agent of a level works in a cluster, made from the modules' declarations. */
+export function agentRights(options: RightsOptions): JsonObject[] {
+  const { level, modules, namespace, installCrds, node, delivery } = options;
+  if (level === "node") {
+    const subject =
+      node === undefined
+        ? { apiGroup: group, kind: "Group", name: "system:nodes" }
+        : { apiGroup: group, kind: "User", name: `system:node:${node}` };
+    return clusterRights(node === undefined ? "argosy-node" : `argosy-node-${node}`, NODE_RULES, subject);
+  }
+  const name = agentName(level);
+  const account = { kind: "ServiceAccount", name, namespace };
+  const rules = distinct([
+    ...modules.flatMap((module) => module.rules[level] ?? []),
+    ...AGENT_RULES,
+    ...(installCrds ? crdRules(kindsAt(modules, level)) : []),
+  ]);
+  return [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },
+    serviceAccount(name, namespace),
+    ...clusterRights(name, rules, account),
+    {
+      apiVersion: `${group}/v1`,
+      kind: "Role",
+      metadata: { name, namespace },
+      rules: toJson([
+        ...leaseRules(name),
+        // The credentials of members, by name; whoever keeps them elsewhere binds a role there.
+        ...(level === "continuum" ? [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }] : []),
+        { apiGroups: [""], resources: ["namespaces"], resourceNames: [namespace], verbs: ["get"] },
+      ]),
+    },
+    {
+      apiVersion: `${group}/v1`,
+      kind: "RoleBinding",
+      metadata: { name, namespace },
+      roleRef: { apiGroup: group, kind: "Role", name },
+      subjects: [account],
+    },
+    ...(delivery === true
+      ? [
+          serviceAccount("argosy-fleet", namespace),
+          ...clusterRights("argosy-fleet", DELIVERY_RULES, { kind: "ServiceAccount", name: "argosy-fleet", namespace }),
+        ]
+      : []),
+  ];
+}
+
+/** The CustomResourceDefinitions that clusters of a level need. */
+export function agentKinds(level: Level, modules: readonly Module[]): JsonObject[] {
+  return kindsAt(modules, level).map(toCrd);
+}
+
+/** Name of an agent's ServiceAccount, roles and lease. */
+export function agentName(level: Level): string {
+  return `argosy-${level}-agent`;
+}
+
+/** Modules that need the same say so each. */
+function distinct(rules: readonly PolicyRule[]): PolicyRule[] {
+  return [...new Map(rules.map((rule) => [JSON.stringify(rule), rule])).values()];
+}
+
+function leaseRules(name: string): PolicyRule[] {
+  const apiGroups = ["coordination.k8s.io"];
+  return [
+    // A lease that is not there yet has no name to allow by.
+    { apiGroups, resources: ["leases"], verbs: ["create"] },
+    { apiGroups, resources: ["leases"], resourceNames: [name], verbs: ["get", "update"] },
+  ];
+}
+
+function crdRules(definitions: readonly KindDefinition[]): PolicyRule[] {
+  const apiGroups = ["apiextensions.k8s.io"];
+  const resources = ["customresourcedefinitions"];
+  return definitions.length === 0
+    ? []
+    : [
+        { apiGroups, resources, verbs: ["create"] },
+        { apiGroups, resources, resourceNames: definitions.map(crdName), verbs: ["get", "patch"] },
+      ];
+}
+
+function serviceAccount(name: string, namespace: string): JsonObject {
+  return { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } };
+}
+
+function clusterRights(name: string, rules: readonly PolicyRule[], subject: JsonObject): JsonObject[] {
+  return [
+    { apiVersion: `${group}/v1`, kind: "ClusterRole", metadata: { name }, rules: toJson(rules) },
+    {
+      apiVersion: `${group}/v1`,
+      kind: "ClusterRoleBinding",
+      metadata: { name },
+      roleRef: { apiGroup: group, kind: "ClusterRole", name },
+      subjects: [subject],
+    },
+  ];
+}

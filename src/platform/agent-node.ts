@@ -1,0 +1,80 @@
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { detectIsolation, type EndpointOptions } from "../cluster/node/index.js";
+import type { ClusterContext } from "../kernel/client/index.js";
+import { InputError, messageOf } from "../kernel/errors/index.js";
+import { openAuthority } from "../kernel/identity/index.js";
+import type { OwnedAccess, Surroundings } from "./access.js";
+import type { Closers } from "./closers.js";
+import type { Layout } from "./layout.js";
+import { startNode, startPodNetwork, startServiceProxy } from "./nodes.js";
+
+/** How a node of this machine joins a cluster. */
+export interface NodeLevelOptions {
+  /** Default: this machine's name. */
+  readonly name?: string;
+  /** PEM file with certificate and key, for the API server's calls; absent: one by an authority of the node's own. */
+  readonly servingCertificate?: string;
+  /** PEM file with the authority of the API server's client certificate; absent: the kubeconfig's. */
+  readonly clientCa?: string;
+  /** Whether ClusterIPs are made to answer here; not where a kube-proxy already does. */
+  readonly serviceProxy: boolean;
+}
+
+export interface NodeLevelInput extends Surroundings {
+  readonly options: { readonly node: NodeLevelOptions; readonly note: (text: string) => void };
+  readonly layout: Layout;
+  readonly closers: Closers;
+  readonly context: ClusterContext;
+  readonly access: OwnedAccess;
+  readonly ending: { readonly keepPods: boolean };
+}
+
+/** Makes this machine a node of the cluster. Returns one line for people. */
+export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
+  const { options, layout, access } = input;
+  const name = options.node.name ?? hostname().toLowerCase();
+  const isolation = detectIsolation();
+  const endpoint = await endpointOf(input, name);
+  const network = await startPodNetwork(layout, isolation, input);
+  if (options.node.serviceProxy) {
+    await startServiceProxy({ ...input, cluster: access, network });
+  }
+  await startNode({
+    ...input,
+    name,
+    cluster: access,
+    isolation,
+    network,
+    labels: { "topology.kubernetes.io/region": access.name },
+    ...(endpoint === undefined ? {} : { endpoint }),
+  });
+  const proxy = options.node.serviceProxy ? "ClusterIPs answer here" : "no service proxy";
+  return `node ${name} at ${network.hostAddress}; ${proxy}`;
+}
+
+async function endpointOf(input: NodeLevelInput, name: string): Promise<EndpointOptions | undefined> {
+  const { options, layout, context, clock } = input;
+  const { clientCa, servingCertificate } = options.node;
+  const clientCaPem = clientCa === undefined ? context.transport.caPem : await pemOf(clientCa, "--client-ca");
+  if (clientCaPem === undefined) {
+    options.note("no logs, exec and port-forward: the kubeconfig names no authority; give --client-ca FILE");
+    return undefined;
+  }
+  if (servingCertificate !== undefined) {
+    const pem = await pemOf(servingCertificate, "--serving-certificate");
+    return { clientCaPem, issueCertificate: async () => ({ certPem: pem, keyPem: pem }) };
+  }
+  const authority = await openAuthority({ clock, name: `${name}-serving`, directory: layout.pki });
+  return { clientCaPem, issueCertificate: (names) => authority.issueServer(names) };
+}
+
+async function pemOf(file: string, option: string): Promise<string> {
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    throw new InputError(`${option}: ${messageOf(error)}`, { cause: error });
+  });
+  if (!text.includes("-----BEGIN CERTIFICATE-----")) {
+    throw new InputError(`${option}: ${file} holds no PEM certificate`);
+  }
+  return text;
+}
