@@ -11,10 +11,10 @@ import { keepCertificate, openAuthority } from "../kernel/identity/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
 import { ClusterKind, DELIVERY_RULES } from "../modules/fleet/index.js";
 import { createS3Server } from "../stores/blobs/index.js";
+import type { Surroundings } from "./access.js";
 import type { Addresses } from "./addresses.js";
 import { artifactBucket, keepArtifactKeys, publishArtifactReader } from "./artifact-access.js";
 import type { Closers } from "./closers.js";
-import type { Surroundings } from "./access.js";
 import { type EmbeddedCluster, prepareCluster, startCluster } from "./cluster.js";
 import { hostServiceNames, publishHostServices } from "./host-services.js";
 import {
@@ -28,6 +28,7 @@ import {
   serviceProxy,
   volumeProvisioner,
 } from "./identities.js";
+import { openIngresses } from "./ingresses.js";
 import type { KubeconfigCluster } from "./kubeconfig.js";
 import type { Layout } from "./layout.js";
 import { controllersAt, kindsAt, runControllers } from "./level.js";
@@ -107,7 +108,7 @@ export async function startFleet(input: FleetInput): Promise<Fleet> {
 
 async function assemble(input: FleetInput): Promise<Assembly> {
   const isolation = detectIsolation();
-  const plans = await planClusters(
+  const planned = await planClusters(
     input.without.has("nodes") ? input.members.map((member) => ({ ...member, nodes: 0 })) : input.members,
     { kind: isolation.mode === "root" ? "namespaces" : "loopback", piece: pieceOf(input.layout.root) },
     (name, preferred) => input.ports.choose(name, preferred),
@@ -116,6 +117,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
   const clusters = new Map<string, EmbeddedCluster>();
   const ending = { keepPods: false };
   const gateway = platformGateway(input.layout, input.surroundings);
+  const plans = input.without.has("modules") ? planned : await startGateway(planned, gateway, { ...input, ending });
   const modules = input.without.has("modules")
     ? []
     : await allModules(
@@ -141,6 +143,18 @@ async function assemble(input: FleetInput): Promise<Assembly> {
     isolation,
     ending,
   };
+}
+
+/** Starts the gateway, or adopts the one that runs, and has it listen for every cluster. Returns the plans with the ports in use. */
+async function startGateway(
+  plans: readonly ClusterPlan[],
+  gateway: GatewayDriver,
+  { closers, ports, surroundings, ending }: FleetInput & Pick<Assembly, "ending">,
+): Promise<ClusterPlan[]> {
+  // Until everything is up, one that carries traffic for an earlier start is left alone.
+  closers.add(() => gateway.close({ stopProcess: !ending.keepPods && !gateway.process.adopted }));
+  await gateway.start();
+  return openIngresses(plans, { gateway, ports, log: surroundings.log });
 }
 
 /** A number that stays with a data directory. */
@@ -276,12 +290,8 @@ async function startServices(assembly: Assembly): Promise<{ northbound: string; 
 }
 
 async function startControllers(assembly: Assembly): Promise<string> {
-  const { plans, modules, gateway, ports, surroundings, stores, closers, ending, without } = assembly;
+  const { plans, modules, gateway, surroundings, stores, closers, ending, without } = assembly;
   if (!without.has("modules")) {
-    for (const { ingressPort } of plans) {
-      await ports.letGo(ingressPort);
-    }
-    await gateway.start();
     closers.add(() => gateway.close({ stopProcess: !ending.keepPods }));
   }
   let count = 0;
