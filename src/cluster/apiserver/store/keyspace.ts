@@ -1,76 +1,78 @@
 import type { Stored } from "../types.js";
 import { bucketOf } from "./keys.js";
 
-/** The first index in a sorted list whose item is not before `key`. */
-export function lowerBound(keys: readonly string[], key: string): number {
+/** The first index in a sorted list whose item's key is not before `key`. */
+export function lowerBound(items: readonly { readonly key: string }[], key: string): number {
   let low = 0;
-  let high = keys.length;
+  let high = items.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    const item = keys[middle];
-    if (item !== undefined && item < key) low = middle + 1;
+    const item = items[middle];
+    if (item !== undefined && item.key < key) low = middle + 1;
     else high = middle;
   }
   return low;
 }
 
-const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+/** Order of objects in lists. */
+export const byKey = (a: Stored, b: Stored): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 
 /** Past every key that starts with `prefix`: keys hold no code unit this high. */
 export const endOf = (prefix: string): string => `${prefix}\uffff`;
 
-/** The live objects of one resource. Key order is restored when someone asks for it, not on each write. */
+/** The live objects of one resource. New ones find their place in the order when someone asks for it, not on each write. */
 export class Bucket {
   readonly objects = new Map<string, Stored>();
-  #keys: string[] = [];
-  #added: string[] = [];
-  #hasRemoved = false;
+  #sorted: Stored[] = [];
+  /** Keys of objects that are not in `#sorted`; some may be gone again. */
+  #added = new Set<string>();
 
   /** Returns what it replaces. */
   set(stored: Stored): Stored | undefined {
-    const before = this.objects.get(stored.key);
-    if (before === undefined) this.#added.push(stored.key);
-    this.objects.set(stored.key, stored);
+    const { key } = stored;
+    const before = this.objects.get(key);
+    this.objects.set(key, stored);
+    if (before === undefined) this.#added.add(key);
+    else if (!this.#added.has(key)) this.#sorted[lowerBound(this.#sorted, key)] = stored;
     return before;
   }
 
   /** Returns what was there. */
   remove(key: string): Stored | undefined {
     const before = this.objects.get(key);
-    if (this.objects.delete(key)) this.#hasRemoved = true;
+    if (before === undefined) return undefined;
+    this.objects.delete(key);
+    if (!this.#added.delete(key)) this.#sorted.splice(lowerBound(this.#sorted, key), 1);
     return before;
   }
 
-  /** All keys, sorted. */
-  sortedKeys(): readonly string[] {
-    if (this.#hasRemoved) {
-      this.#keys = this.#keys.filter((key) => this.objects.has(key));
-      this.#added = this.#added.filter((key) => this.objects.has(key));
-      this.#hasRemoved = false;
+  /** All objects by key. Changes with the next write: take what you need at once. */
+  sorted(): readonly Stored[] {
+    if (this.#added.size > 0) {
+      const added: Stored[] = [];
+      for (const key of this.#added) {
+        const stored = this.objects.get(key);
+        if (stored !== undefined) added.push(stored);
+      }
+      this.#sorted = mergeSorted(this.#sorted, added.sort(byKey));
+      this.#added.clear();
     }
-    if (this.#added.length > 0) {
-      this.#keys = mergeSorted(this.#keys, this.#added.sort(byText));
-      this.#added = [];
-    }
-    return this.#keys;
+    return this.#sorted;
   }
 }
 
-/** Merges two sorted lists; a key in both appears once. */
-function mergeSorted(a: readonly string[], b: readonly string[]): string[] {
-  const out: string[] = [];
+/** Merges two sorted lists that have no key in common. */
+function mergeSorted(a: readonly Stored[], b: readonly Stored[]): Stored[] {
+  const out: Stored[] = [];
   let i = 0;
-  let j = 0;
-  while (i < a.length || j < b.length) {
-    const x = a[i];
-    const y = b[j];
-    const next = y === undefined || (x !== undefined && x <= y) ? x : y;
-    if (next === undefined) break;
-    if (x === next) i++;
-    else j++;
-    if (out.at(-1) !== next) out.push(next);
+  for (const next of b) {
+    for (let item = a[i]; item !== undefined && item.key < next.key; item = a[i]) {
+      out.push(item);
+      i++;
+    }
+    out.push(next);
   }
-  return out;
+  return out.concat(a.slice(i));
 }
 
 /** All live objects, by resource. */

@@ -14,7 +14,7 @@ import type { Journal, JournalEntry, Retained } from "../journal/types.js";
 import type { Store, Stored, StoreEvent, WatchHandle, WatchHandlers } from "../types.js";
 import { defaultRetention, History, type Retention } from "./history.js";
 import { parseKey } from "./keys.js";
-import { endOf, Keyspace, lowerBound } from "./keyspace.js";
+import { byKey, endOf, Keyspace, lowerBound } from "./keyspace.js";
 import { restamped, Snapshot, stamped } from "./snapshot.js";
 import { Watchers } from "./watchers.js";
 
@@ -100,20 +100,13 @@ class MvccStore implements CompactableStore {
   list(prefix: string, options: ListOptions = {}): ListResult {
     const at = options.at ?? this.#revision;
     this.#refuseCompacted(at);
-    const bucket = this.#live.bucket(prefix);
+    const live = this.#live.bucket(prefix)?.sorted() ?? [];
     const past = at >= this.#revision ? undefined : this.#history.statesAt(at, prefix);
-    const isChanged = past !== undefined && past.size > 0;
-    const keys = isChanged ? keysAt(bucket?.sortedKeys() ?? [], past) : (bucket?.sortedKeys() ?? []);
-    const first = lowerBound(keys, options.after === undefined ? prefix : `${options.after}\0`);
-    const end = lowerBound(keys, endOf(prefix));
+    const all = past === undefined || past.size === 0 ? live : statesWith(live, past);
+    const first = lowerBound(all, options.after === undefined ? prefix : `${options.after}\0`);
+    const end = lowerBound(all, endOf(prefix));
     const last = options.limit === undefined ? end : Math.min(end, first + options.limit);
-    const items: Stored[] = [];
-    for (let index = first; index < last; index++) {
-      const key = keys[index] ?? "";
-      const stored = isChanged && past.has(key) ? past.get(key) : bucket?.objects.get(key);
-      if (stored !== undefined) items.push(stored);
-    }
-    return { items, revision: at, more: last < end, remaining: Math.max(0, end - last) };
+    return { items: all.slice(first, last), revision: at, more: last < end, remaining: Math.max(0, end - last) };
   }
 
   create(key: string, value: JsonObject): Promise<Stored> {
@@ -296,12 +289,11 @@ function expectRevision(key: string, current: Stored | undefined, expected: numb
   return current;
 }
 
-/** The sorted keys as they were: `live` and what was deleted since, without what was made since. */
-function keysAt(live: readonly string[], past: ReadonlyMap<string, Stored | undefined>): string[] {
-  const kept = live.filter((key) => !past.has(key) || past.get(key) !== undefined);
-  const known = new Set(kept);
-  for (const [key, stored] of past) if (stored !== undefined && !known.has(key)) kept.push(key);
-  return kept.sort((a, b) => (a < b ? -1 : 1));
+/** The objects as they were: what is live, with what it was and what was deleted since, without what was made since. */
+function statesWith(live: readonly Stored[], past: ReadonlyMap<string, Stored | undefined>): Stored[] {
+  const states = live.filter((stored) => !past.has(stored.key));
+  for (const stored of past.values()) if (stored !== undefined) states.push(stored);
+  return states.sort(byKey);
 }
 
 function toApiError(error: unknown): Error {
