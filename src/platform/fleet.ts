@@ -153,6 +153,8 @@ async function startGateway(
 ): Promise<ClusterPlan[]> {
   // Until everything is up, one that carries traffic for an earlier start is left alone.
   closers.add(() => gateway.close({ stopProcess: !ending.keepPods && !gateway.process.adopted }));
+  // It may listen at once, as the last start left it.
+  for (const { ingressPort } of plans) await ports.letGo(ingressPort);
   await gateway.start();
   return openIngresses(plans, { gateway, ports, log: surroundings.log });
 }

@@ -133,9 +133,11 @@ class FileGatewayDriver implements GatewayDriver {
     const source = `listener ${listener.name}`;
     parts.set(source, { listeners: [listener], routes: [] });
     await this.#write(parts, source);
-    const { clock } = this.#options;
+    const { clock, directory } = this.#options;
     const endMs = clock.monotonicMs() + OPEN_MS;
     let said = "";
+    // Also where the table is as it was: one that could not listen tries again. A gateway that is not there yet reads it when it is.
+    await callAdmin(join(directory, GATEWAY_FILES.admin), "POST", "/reload").catch(() => "");
     do {
       const state = await this.observe().catch((error: unknown) => {
         said = messageOf(error);

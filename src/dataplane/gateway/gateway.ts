@@ -276,6 +276,8 @@ class RunningGateway implements Gateway {
       send(200, "text/plain; version=0.0.4", renderMetrics(this.state(), this.#core.routing.routes.values()));
     } else if (key === "POST /reload") {
       const error = await this.reload();
+      // Who asks may have just freed a port.
+      await this.#listeners.retry();
       send(error === "" ? 200 : 422, "application/json", JSON.stringify({ error }));
     } else if (key === "GET /healthz") send(200, "text/plain", "ok");
     else

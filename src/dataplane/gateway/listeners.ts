@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createServer as createPlainServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
+import type { Timer } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { ClientConnection } from "./client-connection.js";
 import type { GatewayCore, ListenerState } from "./core.js";
@@ -54,6 +55,11 @@ export class Listeners {
     await Promise.all(opening);
   }
 
+  /** Tries those that could not open at once; resolves when each was tried. */
+  async retry(): Promise<void> {
+    await Promise.all([...this.#listeners.values()].map((listener) => listener.retry()));
+  }
+
   report(): ListenerReport[] {
     return [...this.#listeners.values()].map((listener) => ({
       name: listener.table.name,
@@ -93,6 +99,7 @@ class Listener {
   readonly #core: GatewayCore;
   readonly #connections: Set<ClientConnection>;
   #server: Server | undefined;
+  #retry: Timer | undefined;
 
   constructor(core: GatewayCore, table: ListenerTable, connections: Set<ClientConnection>) {
     this.#core = core;
@@ -112,8 +119,16 @@ class Listener {
     return `${this.table.host.includes(":") ? `[${this.table.host}]` : this.table.host}:${port}`;
   }
 
+  /** Tries now what is waiting to be tried again. */
+  async retry(): Promise<void> {
+    if (this.#retry === undefined) return;
+    this.#retry.cancel();
+    await this.open();
+  }
+
   /** Tries to listen; on failure says why in `reason` and keeps trying. */
   async open(): Promise<void> {
+    this.#retry = undefined;
     if (this.state.isClosed) return;
     try {
       const server = this.#createServer();
@@ -130,7 +145,7 @@ class Listener {
       this.isTaken = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
       this.reason = `cannot listen on ${this.address}: ${messageOf(error)}`;
       this.#core.log.warn("listener cannot open", { listener: this.table.name, reason: this.reason });
-      this.#core.clock.setTimer(RETRY_MS, () => void this.open());
+      this.#retry = this.#core.clock.setTimer(RETRY_MS, () => void this.open());
     }
   }
 
@@ -169,6 +184,7 @@ class Listener {
 
   async close(): Promise<void> {
     this.state.isClosed = true;
+    this.#retry?.cancel();
     const server = this.#server;
     if (server === undefined) return;
     this.#server = undefined;
