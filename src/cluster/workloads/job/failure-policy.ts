@@ -11,7 +11,7 @@ export interface PolicyVerdict {
 function matchExitCode(rule: Rule, pod: Pod): ContainerStatus | undefined {
   const { onExitCodes } = rule;
   if (onExitCodes === undefined) return undefined;
-  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+  const statuses = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])];
   return statuses.find((status) => {
     const code = status.state?.terminated?.exitCode;
     if (code === undefined || code === 0) return false;

@@ -1,13 +1,13 @@
 /** Largest index of an Indexed Job that is believed. */
 const maxIndex = 1_000_000;
 
-/** Reads `0,2-4` into numbers; parts that cannot be read are left out. */
-export function parseIndexes(text: string | undefined): Set<number> {
+/** Reads `0,2-4` into numbers below `end`; parts that cannot be read are left out. */
+export function parseIndexes(text: string | undefined, end = maxIndex + 1): Set<number> {
   const indexes = new Set<number>();
   for (const part of (text ?? "").split(",")) {
     const [, first, last = first] = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(part.trim()) ?? [];
     if (first === undefined) continue;
-    for (let index = Number(first); index <= Math.min(Number(last), maxIndex); index += 1) indexes.add(index);
+    for (let index = Number(first); index <= Math.min(Number(last), end - 1); index += 1) indexes.add(index);
   }
   return indexes;
 }

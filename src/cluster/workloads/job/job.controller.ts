@@ -11,34 +11,31 @@ import {
   isDeleting,
   type Job,
   JobKind,
-  type JobStatus,
   type Pod,
   PodKind,
   selectorFrom,
   timeOf,
-  withCondition,
 } from "../../../kernel/kinds/index.js";
-import { rankForDeletion } from "../replicaset/deletion-rank.js";
-import { slowStart } from "../shared/batches.js";
 import { claimObjects } from "../shared/claim.js";
-import { createOwnedPod } from "../shared/create.js";
-import { isReady, podFromTemplate } from "../shared/pods.js";
+import { deleteOwnedPod } from "../shared/delete.js";
+import { isTerminal } from "../shared/pods.js";
 import { orphanWatch } from "../shared/wake.js";
 import { parseIndexes } from "./indexes.js";
 import {
-  backoffMs,
+  counts,
+  hasFailed,
   hasSucceeded,
-  indexAnnotation,
   indexOf,
   isIndexed,
   isTracked,
-  replacesOnlyFailed,
   type SortedPods,
   sortPods,
   trackingFinalizer,
 } from "./job-pods.js";
-import { countEnded, isIgnored, successes, type Tally, tallyStatus } from "./tally.js";
-import { judge, unsupportedFields, untilDeadlineMs, type Verdict } from "./verdict.js";
+import { type Standing, statusOf, suspensionTurn } from "./job-status.js";
+import { createPods, planSteps } from "./steer.js";
+import { countEnded, isIgnored } from "./tally.js";
+import { earlierVerdict, judge, untilDeadlineMs } from "./verdict.js";
 
 const fieldManager = "job-controller";
 const ownManager = "kubernetes.io/job-controller";
@@ -55,7 +52,8 @@ export function jobController(): ControllerSpec<Job> {
     concurrency: 5,
     async reconcile({ namespace, name }, job, context) {
       if (job === undefined) return releaseOrphans(namespace, name, context);
-      if ((job.spec.managedBy ?? ownManager) !== ownManager) return undefined;
+      // Somebody else runs it; its time to live is ours all the same.
+      if ((job.spec.managedBy ?? ownManager) !== ownManager) return expire(job, context);
       return reconcileJob(job, context);
     },
   };
@@ -79,6 +77,7 @@ function podsOf(job: Job, context: Context): Promise<readonly Pod[]> {
     selector: selectorFrom(job.spec.selector),
     informer: context.cluster.informers.informer(PodKind),
     resource: context.cluster.client.resource(PodKind),
+    finalizer: trackingFinalizer,
     fieldManager,
   });
 }
@@ -93,159 +92,97 @@ async function reconcileJob(job: Job, context: Context): Promise<ReconcileResult
     await freePods(pods.filter(isTracked), context);
     return expire(job, context);
   }
-  const refused = unsupportedFields(job);
-  if (refused.length > 0) {
-    context.events.record(
-      job,
-      "Warning",
-      "UnsupportedField",
-      `Job is not started: ${refused.join(", ")} cannot be carried out here; remove it`,
-    );
-    return undefined;
-  }
-  const tally = countEnded(job, pods);
   const sorted = sortPods(pods);
-  const startTime = job.spec.suspend === true ? undefined : (job.status?.startTime ?? timeOf(nowMs));
+  const startTime = startOf(job, nowMs);
   const remainingMs = untilDeadlineMs(job, startTime, nowMs);
-  const verdict = earlierVerdict(job) ?? judge(job, sorted, tally, remainingMs);
-  const plan: Plan = { job, tally, startTime, verdict };
-  if (verdict !== undefined) return conclude(plan, sorted, context);
-  const waitMs = isDeleting(job) ? undefined : await steer(plan, sorted, context);
-  const written = await store(plan, context);
-  await freeCounted(written, context);
-  const waits = [waitMs?.afterMs, remainingMs].filter((ms) => ms !== undefined);
-  if (waitMs?.error !== undefined) throw waitMs.error;
+  const early = earlierVerdict(job);
+  const tally = countEnded(job, sorted, undefined);
+  const verdict = early ?? judge(job, sorted, tally, remainingMs);
+  if (verdict !== undefined) {
+    const end = verdict.isSuccess ? "success" : "failure";
+    return conclude({ job, tally: countEnded(job, sorted, end), startTime, verdict }, sorted, context);
+  }
+  const standing: Standing = { job, tally, startTime, verdict };
+  const steered = isDeleting(job) ? {} : await steer(standing, sorted, context);
+  const written = await store(standing, context);
+  await freeCounted(standing, written, context);
+  if (steered.error !== undefined) throw steered.error;
+  const waits = [steered.afterMs, remainingMs].filter((ms) => ms !== undefined);
   return waits.length === 0 ? undefined : { requeueAfterMs: Math.max(0, Math.min(...waits)) };
 }
 
-interface Plan {
-  readonly job: Job;
-  readonly tally: Tally;
-  readonly startTime: string | undefined;
-  readonly verdict: Verdict | undefined;
-}
-
-/** A verdict once written stands, whatever the pods do while they end. */
-function earlierVerdict(job: Job): Verdict | undefined {
-  const said = job.status?.conditions?.find(
-    ({ type, status }) => status === "True" && (type === "FailureTarget" || type === "SuccessCriteriaMet"),
-  );
-  return (
-    said && { isSuccess: said.type === "SuccessCriteriaMet", reason: said.reason ?? "", message: said.message ?? "" }
-  );
+/** The clock of the deadline starts with the Job, and anew when it is resumed. */
+function startOf(job: Job, nowMs: number): string | undefined {
+  const before = job.status?.startTime;
+  if (job.spec.suspend === true) return before;
+  return suspensionTurn(job) === "Resumed" ? timeOf(nowMs) : (before ?? timeOf(nowMs));
 }
 
 /** Ends what still runs, and says Complete or Failed when nothing does and everything is counted. */
-async function conclude(plan: Plan, { active }: SortedPods, context: Context): Promise<ReconcileResult | undefined> {
-  await endPods(plan.job, active, context);
-  const written = await store(plan, context);
-  await freeCounted(written, context);
-  const pods = await podsOf(written, context);
-  const tally = countEnded(written, pods);
+async function conclude(
+  standing: Standing,
+  { active }: SortedPods,
+  context: Context,
+): Promise<ReconcileResult | undefined> {
+  // They keep their finalizers: how they end is still counted.
+  for (const pod of active) await deleteOwnedPod(standing.job, pod, context);
+  const written = await store(standing, context);
+  await freeCounted(standing, written, context);
+  const now = sortPods(await podsOf(written, context));
+  const tally = countEnded(written, now, standing.verdict?.isSuccess === true ? "success" : "failure");
   const isCounted = tally.uncounted.succeeded.length === 0 && tally.uncounted.failed.length === 0;
-  const now = sortPods(pods);
   if (!isCounted || now.active.length > 0 || now.terminating.length > 0) return undefined;
-  const over = await store({ ...plan, job: written, tally }, context, true);
-  if (plan.verdict?.isSuccess === true) context.events.record(over, "Normal", "Completed", "Job completed");
-  else context.events.record(over, "Warning", plan.verdict?.reason ?? "Failed", plan.verdict?.message ?? "");
+  const over = await store({ ...standing, job: written, tally }, context, true);
+  const { isSuccess = false, reason = "Failed", message = "" } = standing.verdict ?? {};
+  const { completions } = over.spec;
+  if (isSuccess && completions !== undefined && tally.succeeded > completions) {
+    const tooMany = "Too many succeeded pods running after completion count reached";
+    context.events.record(over, "Warning", "TooManySucceededPods", tooMany);
+  }
+  if (isSuccess) context.events.record(over, "Normal", "Completed", "Job completed");
+  else context.events.record(over, "Warning", reason, message);
   return expire(over, context);
 }
 
 /** Makes the number of active pods what it should be. Returns when to look again. */
 async function steer(
-  plan: Plan,
+  { job, tally }: Standing,
   pods: SortedPods,
   context: Context,
 ): Promise<{ readonly afterMs?: number; readonly error?: unknown }> {
-  const { job, tally } = plan;
-  if (job.spec.suspend === true) {
-    await endPods(job, pods.active, context);
-    return {};
-  }
-  const { parallelism = 1, completions } = job.spec;
-  const left =
-    completions === undefined
-      ? successes(job, tally) > 0
-        ? pods.active.length
-        : parallelism
-      : completions - successes(job, tally);
-  const wanted = Math.max(0, Math.min(parallelism, left));
-  if (pods.active.length > wanted) {
-    await endPods(
-      job,
-      rankForDeletion(pods.active, context.clock.now()).slice(0, pods.active.length - wanted),
-      context,
-    );
-    return {};
-  }
-  const held = replacesOnlyFailed(job) ? pods.terminating.length : 0;
-  const missing = wanted - pods.active.length - held;
-  if (missing <= 0) return {};
-  const waitMs = backoffMs(pods.all, job, context.clock.now());
-  if (waitMs > 0) return { afterMs: waitMs };
-  const indexes = isIndexed(job) ? freeIndexes(job, tally, pods, missing) : undefined;
-  return slowStart(indexes?.length ?? missing, (n) => createPod(job, indexes?.[n], context));
+  const { surplus, missing, afterMs } = planSteps(job, tally, pods, context.clock.now());
+  // These lose their finalizer first, so that they do not count as failures.
+  await freePods(surplus.filter(isTracked), context);
+  for (const pod of surplus) await deleteOwnedPod(job, pod, context);
+  const { error } = await createPods({ job, tally, missing }, context, fieldManager);
+  return { ...(afterMs === undefined ? {} : { afterMs }), ...(error === undefined ? {} : { error }) };
 }
 
-function freeIndexes(job: Job, tally: Tally, pods: SortedPods, count: number): readonly number[] {
-  const held = replacesOnlyFailed(job) ? [...pods.active, ...pods.terminating] : pods.active;
-  const taken = new Set([...tally.completed, ...held.map(indexOf)]);
-  const free: number[] = [];
-  for (let index = 0; index < (job.spec.completions ?? 0) && free.length < count; index += 1)
-    if (!taken.has(index)) free.push(index);
-  return free;
-}
-
-async function createPod(job: Job, index: number | undefined, context: Context): Promise<void> {
-  const { template } = job.spec;
-  const value = String(index);
-  const env = { name: "JOB_COMPLETION_INDEX", value };
-  const withIndex = {
-    generateName: `${job.metadata.name}-${value}-`,
-    labels: { [indexAnnotation]: value },
-    annotations: { [indexAnnotation]: value },
-    spec: {
-      hostname: `${job.metadata.name}-${value}`,
-      containers: (template.spec?.containers ?? []).map((container) => ({
-        ...container,
-        env: [...(container.env ?? []), env],
-      })),
-    },
-  };
-  const draft = podFromTemplate(template, job, {
-    finalizers: [trackingFinalizer],
-    ...(index === undefined ? {} : withIndex),
-  });
-  await createOwnedPod(job, draft, context, fieldManager);
-}
-
-/** Deletes pods on the Job's own account: they lose their finalizer first, so that they do not count as failures. */
-async function endPods(job: Job, pods: readonly Pod[], context: Context): Promise<void> {
-  await freePods(pods.filter(isTracked), context);
-  const resource = context.cluster.client.resource(PodKind);
-  for (const { metadata } of pods) {
-    const { name, namespace = "", uid } = metadata;
-    await resource.delete(name, { namespace, preconditions: { uid } });
-    context.events.record(job, "Normal", "SuccessfulDelete", `Deleted pod: ${name}`);
-  }
-}
-
-/** Lets counted pods go. */
-async function freeCounted(job: Job, context: Context): Promise<void> {
+/** Lets counted pods go: only those that the stored status shows, for what ended since then is still to be counted. */
+async function freeCounted({ verdict }: Standing, job: Job, context: Context): Promise<void> {
   const { succeeded = [], failed = [] } = job.status?.uncountedTerminatedPods ?? {};
   const counted = new Set([...succeeded, ...failed]);
-  const pods = await podsOf(job, context);
-  // Only what the stored status shows: a pod that ended since then is still to be counted.
   const stored = parseIndexes(job.status?.completedIndexes);
-  const isStored = (pod: Pod): boolean =>
-    isIndexed(job) &&
-    hasSucceeded(pod) &&
-    (stored.has(indexOf(pod) ?? -1) || (indexOf(pod) ?? Number.POSITIVE_INFINITY) >= (job.spec.completions ?? 0));
-  const needsNoCount = (pod: Pod): boolean => isStored(pod) || isIgnored(job, pod);
+  const needsNoCount = (pod: Pod): boolean => {
+    if (hasSucceeded(pod)) return !counts(job, pod) || (isIndexed(job) && stored.has(indexOf(pod) ?? -1));
+    // What is ended because the Job succeeded has not failed.
+    if (verdict?.isSuccess === true && !isTerminal(pod)) return true;
+    if (hasFailed(pod, job)) return !counts(job, pod) || isIgnored(job, pod);
+    return isDeleting(job);
+  };
+  const held = verdict === undefined ? heldUids(job, await podsOf(job, context)) : new Set<string>();
+  const pods = await podsOf(job, context);
   await freePods(
-    pods.filter((pod) => isTracked(pod) && (counted.has(pod.metadata.uid) || needsNoCount(pod))),
+    pods.filter(
+      (pod) => isTracked(pod) && !held.has(pod.metadata.uid) && (counted.has(pod.metadata.uid) || needsNoCount(pod)),
+    ),
     context,
   );
+}
+
+function heldUids(job: Job, pods: readonly Pod[]): ReadonlySet<string> {
+  const { held } = countEnded(job, sortPods(pods), undefined);
+  return new Set([...held.values()].map(({ metadata }) => metadata.uid));
 }
 
 async function freePods(pods: readonly Pod[], context: Context): Promise<void> {
@@ -263,44 +200,15 @@ async function freePods(pods: readonly Pod[], context: Context): Promise<void> {
   }
 }
 
-/** Writes the status as of now. */
-async function store(plan: Plan, context: Context, isFinal = false): Promise<Job> {
-  const { job, tally } = plan;
-  const nowMs = context.clock.now();
-  const { active, terminating } = sortPods(await podsOf(job, context));
-  const ready = active.filter(isReady).length;
-  const startTime = plan.startTime === undefined ? {} : { startTime: plan.startTime };
-  const isComplete = isFinal && plan.verdict?.isSuccess === true;
-  const conditions = conditionsOf(plan, nowMs, isFinal);
-  const status: JobStatus = {
-    ...startTime,
-    ...(active.length > 0 ? { active: active.length } : {}),
-    ready,
-    terminating: terminating.length,
-    ...tallyStatus(job, tally),
-    ...(isComplete ? { completionTime: timeOf(nowMs) } : {}),
-    ...(conditions.length > 0 ? { conditions } : {}),
-  };
-  if (job.spec.suspend === true && !isConditionTrue(job.status?.conditions, "Suspended"))
-    context.events.record(job, "Normal", "Suspended", "Job suspended");
-  return syncStatus(context.cluster.client.resource(JobKind), job, status, fieldManager);
-}
-
-function conditionsOf({ job, verdict }: Plan, nowMs: number, isFinal: boolean): NonNullable<JobStatus["conditions"]> {
-  const now = timeOf(nowMs);
-  let conditions: NonNullable<JobStatus["conditions"]> = job.status?.conditions ?? [];
-  const say = (type: string, status: "True" | "False", reason: string, message: string): void => {
-    const before = conditions.find((condition) => condition.type === type);
-    if (before?.status === status && before.reason === reason) return;
-    conditions = withCondition(conditions, { type, status, reason, message, lastProbeTime: now }, nowMs);
-  };
-  const wasSuspended = isConditionTrue(conditions, "Suspended");
-  if (job.spec.suspend === true) say("Suspended", "True", "JobSuspended", "Job suspended");
-  else if (wasSuspended) say("Suspended", "False", "JobResumed", "Job resumed");
-  if (verdict === undefined) return conditions;
-  say(verdict.isSuccess ? "SuccessCriteriaMet" : "FailureTarget", "True", verdict.reason, verdict.message);
-  if (isFinal) say(verdict.isSuccess ? "Complete" : "Failed", "True", verdict.reason, verdict.message);
-  return conditions;
+/** Writes the status as of now, and tells of a suspension's turn. */
+async function store(standing: Standing, context: Context, isFinal = false): Promise<Job> {
+  const { job, verdict } = standing;
+  const pods = sortPods(await podsOf(job, context));
+  const status = statusOf(standing, pods, { nowMs: context.clock.now(), isFinal });
+  const turn = verdict === undefined ? suspensionTurn(job) : undefined;
+  const written = await syncStatus(context.cluster.client.resource(JobKind), job, status, fieldManager);
+  if (turn !== undefined) context.events.record(job, "Normal", turn, `Job ${turn.toLowerCase()}`);
+  return written;
 }
 
 /** Deletes a Job that has been over for `ttlSecondsAfterFinished`. */

@@ -21,6 +21,8 @@ export interface Claim<Owner extends KubeObject, T extends KubeObject> {
   readonly resource: ResourceClient<T>;
   /** Further than the selector: what may be adopted (a StatefulSet's pods have its name). */
   readonly mayAdopt?: (object: T) => boolean;
+  /** What adopted objects get, so that they are as those that the owner made. */
+  readonly finalizer?: string;
   readonly fieldManager: string;
 }
 
@@ -66,7 +68,10 @@ async function adopt<Owner extends KubeObject, T extends KubeObject>(
   object: T,
 ): Promise<T | undefined> {
   const references = [...(object.metadata.ownerReferences ?? []), ownerReferenceTo(claim.owner)];
-  return writeReferences(claim, object, references);
+  const { finalizers = [] } = object.metadata;
+  const { finalizer } = claim;
+  const isNew = finalizer !== undefined && !finalizers.includes(finalizer);
+  return writeReferences(claim, object, references, isNew ? [...finalizers, finalizer] : undefined);
 }
 
 async function release<Owner extends KubeObject, T extends KubeObject>(
@@ -85,6 +90,7 @@ async function writeReferences<Owner extends KubeObject, T extends KubeObject>(
   { resource, fieldManager }: Claim<Owner, T>,
   object: T,
   references: readonly OwnerReference[],
+  finalizers?: string[],
 ): Promise<T | undefined> {
   const { name, namespace, resourceVersion } = object.metadata;
   const ownerReferences = references.map((reference) => ({ ...reference }));
@@ -92,7 +98,7 @@ async function writeReferences<Owner extends KubeObject, T extends KubeObject>(
     return await resource.patch(
       name,
       "merge",
-      { metadata: { resourceVersion, ownerReferences } },
+      { metadata: { resourceVersion, ownerReferences, ...(finalizers === undefined ? {} : { finalizers }) } },
       { fieldManager, ...(namespace === undefined ? {} : { namespace }) },
     );
   } catch (error) {
