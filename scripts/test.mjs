@@ -1,4 +1,4 @@
-// `npm test`: the whole suite. Arguments go to vitest. Ends with one plain line of counts.
+// `npm test`: the whole suite. Arguments go to vitest. Ends with the skipped tests, their reasons, and one plain line of counts.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,14 @@ import { prepare, root } from "./prepare.mjs";
 prepare();
 const folder = mkdtempSync(join(tmpdir(), "argosy-test-"));
 const report = join(folder, "report.json");
-const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...process.argv.slice(2)];
+const args = [
+  "run",
+  "--reporter=default",
+  `--reporter=${join(root, "scripts", "skipped.mjs")}`,
+  "--reporter=json",
+  `--outputFile.json=${report}`,
+  ...process.argv.slice(2),
+];
 const result = spawnSync(process.execPath, [join(root, "node_modules", "vitest", "vitest.mjs"), ...args], {
   cwd: root,
   stdio: "inherit",

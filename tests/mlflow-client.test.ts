@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { expect } from "vitest";
 import { createRouteServer } from "../src/faces/northbound/index.js";
 import { systemClock, systemRandom } from "../src/kernel/clock/index.js";
 import { createAuthority } from "../src/kernel/identity/index.js";
@@ -11,6 +11,7 @@ import { silentLogger } from "../src/kernel/log/index.js";
 import { createTrackingModule } from "../src/modules/tracking/index.js";
 import { openDirectoryBlobs } from "../src/stores/blobs/index.js";
 import { openSqliteRecords } from "../src/stores/records/index.js";
+import { unless } from "../src/testing/unless.js";
 
 /** A Python with MLflow's client: set ARGOSY_TEST_PYTHON to one (`python3 -m venv v && v/bin/pip install mlflow-skinny`). */
 const python = process.env["ARGOSY_TEST_PYTHON"] ?? "python3";
@@ -18,11 +19,10 @@ const probe = spawnSync(python, [
   "-c",
   "import importlib.util, sys; sys.exit(importlib.util.find_spec('mlflow') is None)",
 ]);
-const missing = probe.status === 0 ? "" : ` (skipped: ${python} has no mlflow)`;
+const missing = probe.status === 0 ? undefined : `${python} has no mlflow`;
 
-test.skipIf(missing !== "")(
-  `MLflow's own client logs, registers, searches and downloads${missing}`,
-  { timeout: 120_000 },
+unless(missing)(
+  "MLflow's own client logs, registers, searches and downloads",
   async () => {
     const directory = await mkdtemp(path.join(tmpdir(), "argosy-mlflow-"));
     const authority = await createAuthority({ clock: systemClock, name: "test" });
@@ -87,4 +87,5 @@ test.skipIf(missing !== "")(
       await rm(directory, { recursive: true, force: true });
     }
   },
+  120_000,
 );

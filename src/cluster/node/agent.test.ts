@@ -20,6 +20,7 @@ import {
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import { unless } from "../../testing/unless.js";
 import {
   createNodeAgent,
   createPodNetwork,
@@ -33,6 +34,7 @@ import {
 
 const isolation = detectIsolation();
 const canRun = isolation.mode !== "none";
+const noPods = canRun ? undefined : "this machine isolates no pods (argosy doctor says why)";
 let folder = "";
 let cluster: TestCluster;
 let network: PodNetwork;
@@ -159,7 +161,7 @@ test("registers the node with what it offers", async () => {
   expect(node.status?.daemonEndpoints?.kubeletEndpoint?.Port).toBeGreaterThan(0);
 });
 
-test.runIf(canRun)("runs a pod to its end, with environment, volumes and logs", async () => {
+unless(noPods)("runs a pod to its end, with environment, volumes and logs", async () => {
   await cluster.client.resource(ConfigMapKind).create({
     apiVersion: "v1",
     kind: "ConfigMap",
@@ -220,7 +222,7 @@ test.runIf(canRun)("runs a pod to its end, with environment, volumes and logs", 
   expect(await logs("once", "?tailLines=1&timestamps=true")).toMatch(/^\d{4}-\S+Z blue blue once 64\n$/);
 });
 
-test.runIf(canRun)("a pod is ready when its probe says so, and leaves no trace when deleted", async () => {
+unless(noPods)("a pod is ready when its probe says so, and leaves no trace when deleted", async () => {
   const program =
     "require('http').createServer((q,r)=>{r.statusCode=q.url==='/ok'?200:500;r.end()}).listen(8080,process.env.POD_IP)";
   await create(
@@ -250,7 +252,7 @@ test.runIf(canRun)("a pod is ready when its probe says so, and leaves no trace w
   ]);
 });
 
-test.runIf(canRun)("says why an image is unknown and how to add it", async () => {
+unless(noPods)("says why an image is unknown and how to add it", async () => {
   await create(draft("nowhere", { containers: [{ name: "main", image: "registry.example/nothing:1" }] }));
 
   const pod = await seen(
@@ -265,7 +267,7 @@ test.runIf(canRun)("says why an image is unknown and how to add it", async () =>
   expect(events.items.map((event) => event.reason)).toContain("Failed");
 });
 
-test.runIf(canRun)("restarts what ends, and backs off", async () => {
+unless(noPods)("restarts what ends, and backs off", async () => {
   await create(draft("crash", { containers: [sh("echo run; exit 1")] }));
 
   const pod = await seen(
@@ -279,7 +281,7 @@ test.runIf(canRun)("restarts what ends, and backs off", async () => {
   expect(await logs("crash", "?previous=true")).toBe("run\n");
 });
 
-test.runIf(canRun)("sidecars start first and end last", async () => {
+unless(noPods)("sidecars start first and end last", async () => {
   await create(
     draft("side", {
       restartPolicy: "Never",
@@ -304,7 +306,7 @@ test.runIf(canRun)("sidecars start first and end last", async () => {
   expect(pod.status?.initContainerStatuses?.[0]?.state?.terminated?.exitCode).toBe(143);
 });
 
-test.runIf(canRun)("exec, attach and port-forward work through the API", async () => {
+unless(noPods)("exec, attach and port-forward work through the API", async () => {
   const program = "require('net').createServer(s=>s.pipe(s)).listen(7070,process.env.POD_IP,()=>console.log('up'))";
   await create(draft("echo", { containers: [{ name: "main", image: "node", args: ["-e", program] }] }));
   await seen("echo", (each) => isConditionTrue(each.status?.conditions, "Ready"));
@@ -334,7 +336,7 @@ test.runIf(canRun)("exec, attach and port-forward work through the API", async (
   expect([result.exitCode, out, err, echoed]).toEqual([9, "typed", "oops\n", "ping"]);
 });
 
-test.runIf(canRun)("services are reached by name from inside pods, in root mode with their ClusterIP", async () => {
+unless(noPods)("services are reached by name from inside pods, in root mode with their ClusterIP", async () => {
   const proxy = createServiceProxy({ cluster, network, clock: systemClock, random: systemRandom, log: silentLogger });
   await proxy.start();
   const program = "require('http').createServer((q,r)=>r.end('hello '+q.headers.host)).listen(8080,process.env.POD_IP)";
@@ -377,7 +379,7 @@ test.runIf(canRun)("services are reached by name from inside pods, in root mode 
   );
 });
 
-test.runIf(canRun)("a configMap's new content arrives in a running pod", async () => {
+unless(noPods)("a configMap's new content arrives in a running pod", async () => {
   const configMaps = cluster.client.resource(ConfigMapKind);
   await configMaps.create({
     apiVersion: "v1",
@@ -401,7 +403,7 @@ test.runIf(canRun)("a configMap's new content arrives in a running pod", async (
   expect(await logs("watcher")).toBe("1\n2\n");
 });
 
-test.runIf(canRun)("a claim of class local is bound to a folder of the node that outlives pods", async () => {
+unless(noPods)("a claim of class local is bound to a folder of the node that outlives pods", async () => {
   await cluster.client.resource(PersistentVolumeClaimKind).create({
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
@@ -425,7 +427,7 @@ test.runIf(canRun)("a claim of class local is bound to a folder of the node that
   expect(claim).toMatchObject({ status: { phase: "Bound" }, spec: { volumeName: `pvc-${claim.metadata.uid}` } });
 });
 
-test.runIf(canRun)("service account tokens, hooks and the downward API are in place", async () => {
+unless(noPods)("service account tokens, hooks and the downward API are in place", async () => {
   await create(
     draft("rich", {
       restartPolicy: "Never",

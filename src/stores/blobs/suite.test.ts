@@ -5,6 +5,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { seededRandom, systemClock } from "../../kernel/clock/index.js";
+import { unless } from "../../testing/unless.js";
 import { type BlobStore, createS3Blobs, openDirectoryBlobs } from "./index.js";
 import { startS3 } from "./test-s3.js";
 
@@ -258,12 +259,15 @@ describe("directory home", () => {
     await close();
   });
 
-  test.skipIf(process.getuid?.() === 0)("says so when the directory cannot be written", async () => {
-    const { store, directory, close } = await directoryHome();
-    await chmod(path.join(directory, ".argosy.tmp"), 0o500);
+  unless(process.getuid?.() === 0 ? "root may write everywhere" : undefined)(
+    "says so when the directory cannot be written",
+    async () => {
+      const { store, directory, close } = await directoryHome();
+      await chmod(path.join(directory, ".argosy.tmp"), 0o500);
 
-    await expect(store.put("x", bytes("x"))).rejects.toMatchObject({ code: "Unavailable" });
-    await chmod(path.join(directory, ".argosy.tmp"), 0o700);
-    await close();
-  });
+      await expect(store.put("x", bytes("x"))).rejects.toMatchObject({ code: "Unavailable" });
+      await chmod(path.join(directory, ".argosy.tmp"), 0o700);
+      await close();
+    },
+  );
 });

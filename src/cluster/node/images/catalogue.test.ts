@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { unless } from "../../../testing/unless.js";
 import { findProgram } from "../commands.js";
 import { imageCatalogue, splitImage } from "./catalogue.js";
 
@@ -58,15 +59,18 @@ test("images of node take a script, options or another program as arguments", as
   ]);
 });
 
-test.skipIf(findProgram("python3") === undefined)("images of Python know it by both of its names", async () => {
-  const image = await catalogue().resolve("python");
-  const run = (...args: string[]): string =>
-    execFileSync("/usr/bin/env", args, { encoding: "utf8", env: Object.fromEntries(image.env) }).trim();
+unless(findProgram("python3") === undefined ? "python3 is not on the PATH" : undefined)(
+  "images of Python know it by both of its names",
+  async () => {
+    const image = await catalogue().resolve("python");
+    const run = (...args: string[]): string =>
+      execFileSync("/usr/bin/env", args, { encoding: "utf8", env: Object.fromEntries(image.env) }).trim();
 
-  expect([image.entrypoint, image.cmd]).toEqual([[], ["python3"]]);
-  expect(run("python", "-c", "print(6 * 7)")).toBe("42");
-  expect(run("python3", "-c", "import sys; print(sys.argv[1])", "it's")).toBe("it's");
-});
+    expect([image.entrypoint, image.cmd]).toEqual([[], ["python3"]]);
+    expect(run("python", "-c", "print(6 * 7)")).toBe("42");
+    expect(run("python3", "-c", "import sys; print(sys.argv[1])", "it's")).toBe("it's");
+  },
+);
 
 test("unknown images and missing files say what to do", async () => {
   await expect(catalogue().resolve("quay.io/a/b:1")).rejects.toMatchObject({

@@ -7,6 +7,7 @@ import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
 import { EndpointSliceKind, EventKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { startTestCluster, type TestCluster } from "../../../testing/index.js";
+import { unless } from "../../../testing/unless.js";
 import { createPodNetwork, createServiceProxy, detectIsolation, type PodNetwork, type ServiceProxy } from "../index.js";
 
 const isolation = detectIsolation();
@@ -174,7 +175,7 @@ test("what cannot be answered is said in an event on the service", async () => {
   expect(events.items[0]).toMatchObject({ reason: "UnsupportedProtocol", type: "Warning" });
 });
 
-test.runIf(!isRoot && process.getuid?.() !== 0)(
+unless(isRoot || process.getuid?.() === 0 ? "root may bind every port" : undefined)(
   "a low port that a plain user may not bind is said in an event",
   async () => {
     await service("low", { ports: [{ port: 80, targetPort: 1 }] }, [await backend("low")]);

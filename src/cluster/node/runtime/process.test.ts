@@ -2,9 +2,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
+import { unless } from "../../../testing/unless.js";
 import { detectIsolation } from "../isolation/detect.js";
 import { bridgeNetwork } from "../network/bridge.js";
 import { loopbackNetwork } from "../network/loopback.js";
@@ -13,7 +14,7 @@ import { processRuntime } from "./process.js";
 import type { ContainerSpec, PodRuntime } from "./types.js";
 
 const isolation = detectIsolation();
-const canRun = isolation.mode !== "none";
+const noPods = isolation.mode === "none" ? "this machine isolates no pods (argosy doctor says why)" : undefined;
 let folder = "";
 let network: PodNetwork;
 let runtime: PodRuntime;
@@ -98,7 +99,7 @@ async function logOf(uid: string, options: Parameters<PodRuntime["logs"]>[1] = {
   return text;
 }
 
-test.runIf(canRun)("runs a program with its environment, volumes, address and exit code", async () => {
+unless(noPods)("runs a program with its environment, volumes, address and exit code", async () => {
   const volume = join(folder, "volume");
   mkdirSync(volume);
   writeFileSync(join(volume, "greeting"), "hello\n");
@@ -129,7 +130,7 @@ test.runIf(canRun)("runs a program with its environment, volumes, address and ex
   expect(existsSync("/c")).toBe(false);
 });
 
-test.runIf(canRun)("mounts where the machine has no such folder, also below read-only ones", async () => {
+unless(noPods)("mounts where the machine has no such folder, also below read-only ones", async () => {
   const volume = join(folder, "volume2");
   mkdirSync(volume);
   writeFileSync(join(volume, "f"), "inside\n");
@@ -157,7 +158,7 @@ test.runIf(canRun)("mounts where the machine has no such folder, also below read
   expect(await logOf("p2")).toBe("inside\ninside\ninside\n/usr/bin/ls\n");
 });
 
-test.runIf(canRun)("says why a program cannot be started", async () => {
+unless(noPods)("says why a program cannot be started", async () => {
   await runtime.createPod(pod("p3"));
 
   const starting = runtime.startContainer(spec("p3", ["no-such-program"]));
@@ -166,7 +167,7 @@ test.runIf(canRun)("says why a program cannot be started", async () => {
   expect(runtime.containers("p3")[0]).toMatchObject({ state: "exited", exitCode: 128, reason: "StartError" });
 });
 
-test.runIf(canRun)("stops with TERM, and with KILL after the grace", async () => {
+unless(noPods)("stops with TERM, and with KILL after the grace", async () => {
   await runtime.createPod(pod("p4"));
   await runtime.startContainer(spec("p4", ["sleep", "1000"]));
   await runtime.startContainer(
@@ -185,7 +186,7 @@ test.runIf(canRun)("stops with TERM, and with KILL after the grace", async () =>
   expect(deaf).toMatchObject({ state: "exited", exitCode: 137 });
 });
 
-test.runIf(canRun)("runs commands beside the program, in its place", async () => {
+unless(noPods)("runs commands beside the program, in its place", async () => {
   await runtime.createPod(pod("p5"));
   await runtime.startContainer(
     spec("p5", ["sleep", "1000"], {
@@ -213,7 +214,7 @@ test.runIf(canRun)("runs commands beside the program, in its place", async () =>
   expect({ out, err, code }).toEqual({ out: "/tmp/w\ns3\ninput\n", err: "err\n", code: 7 });
 });
 
-test.runIf(canRun)("gives a terminal where the machine can", async () => {
+unless(noPods)("gives a terminal where the machine can", async () => {
   const ref = { podUid: "p5", name: "main", attempt: 0 };
   const session = await runtime.exec(ref, {
     command: ["sh", "-c", "test -t 0 && test -t 1 && echo terminal"],
@@ -227,7 +228,7 @@ test.runIf(canRun)("gives a terminal where the machine can", async () => {
   expect(out).toContain("terminal");
 });
 
-test.runIf(canRun)("a new runtime adopts what runs and learns how the rest ended", async () => {
+unless(noPods)("a new runtime adopts what runs and learns how the rest ended", async () => {
   await runtime.createPod(pod("p6"));
   await runtime.startContainer(spec("p6", ["sleep", "1000"]));
   await runtime.startContainer(
@@ -262,17 +263,20 @@ test.runIf(canRun)("a new runtime adopts what runs and learns how the rest ended
   expect(await session.exited).toBe(0);
 });
 
-test.runIf(canRun && isolation.cgroup !== undefined)("a program that uses too much memory is OOMKilled", async () => {
-  await runtime.createPod(pod("p7"));
-  const program = "const a=[];for(;;)a.push(Buffer.alloc(8<<20,1))";
-  await runtime.startContainer(
-    spec("p7", [process.execPath, "-e", program], { limits: { memoryBytes: 96 * 1024 * 1024 } }),
-  );
+unless(noPods ?? (isolation.cgroup === undefined ? "no control group may be made here" : undefined))(
+  "a program that uses too much memory is OOMKilled",
+  async () => {
+    await runtime.createPod(pod("p7"));
+    const program = "const a=[];for(;;)a.push(Buffer.alloc(8<<20,1))";
+    await runtime.startContainer(
+      spec("p7", [process.execPath, "-e", program], { limits: { memoryBytes: 96 * 1024 * 1024 } }),
+    );
 
-  expect(await ended("p7")).toMatchObject({ exitCode: 137, reason: "OOMKilled" });
-});
+    expect(await ended("p7")).toMatchObject({ exitCode: 137, reason: "OOMKilled" });
+  },
+);
 
-test.runIf(canRun)("logs can be followed, cut and dated", async () => {
+unless(noPods)("logs can be followed, cut and dated", async () => {
   await runtime.createPod(pod("p8"));
   await runtime.startContainer(
     spec("p8", ["sh", "-c", "echo 1; echo 2; read x </tmp/go; echo 3; echo 4"], {
@@ -289,7 +293,7 @@ test.runIf(canRun)("logs can be followed, cut and dated", async () => {
   expect(await logOf("p8", { limitBytes: 3 })).toBe("1\n2");
 });
 
-test.runIf(canRun)("an image with a root of its own is that root, unchanged by the program", async () => {
+unless(noPods)("an image with a root of its own is that root, unchanged by the program", async () => {
   const image = join(folder, "image");
   for (const name of ["usr", "etc", "app"]) mkdirSync(join(image, name), { recursive: true });
   writeFileSync(join(image, "app", "f"), "from the image\n");
@@ -321,7 +325,7 @@ test.runIf(canRun)("an image with a root of its own is that root, unchanged by t
   expect(readFileSync(join(image, "app", "f"), "utf8")).toBe("from the image\n");
 });
 
-test.runIf(canRun)("keeps the pod's own rights small", async () => {
+unless(noPods)("keeps the pod's own rights small", async () => {
   await runtime.createPod(pod("p9"));
   await runtime.startContainer(
     spec("p9", ["sh", "-c", "grep -E 'CapBnd|NoNewPrivs' /proc/self/status; id -u; id -g; cat /etc/shadow"], {
@@ -336,34 +340,37 @@ test.runIf(canRun)("keeps the pod's own rights small", async () => {
   expect(log).toMatch(/shadow: (No such file|Permission denied)/);
 });
 
-test.runIf(isolation.mode === "root")("each pod has an address of its own and reaches the machine", async () => {
-  const first = await runtime.createPod(pod("pa"));
-  const second = await runtime.createPod(pod("pb"));
-  const server = "require('net').createServer(s=>s.end('from '+process.env.N)).listen(7000,()=>console.log('up'))";
-  for (const [uid, name] of [
-    ["pa", "a"],
-    ["pb", "b"],
-  ] as const) {
-    await runtime.startContainer(spec(uid, [process.execPath, "-e", server], { env: [["N", name]] }));
-    for await (const chunk of runtime.logs({ podUid: uid, name: "main", attempt: 0 }, { follow: true }))
-      if (Buffer.from(chunk).toString().includes("up")) break;
-  }
+unless(isolation.mode === "root" ? undefined : "only root makes network namespaces")(
+  "each pod has an address of its own and reaches the machine",
+  async () => {
+    const first = await runtime.createPod(pod("pa"));
+    const second = await runtime.createPod(pod("pb"));
+    const server = "require('net').createServer(s=>s.end('from '+process.env.N)).listen(7000,()=>console.log('up'))";
+    for (const [uid, name] of [
+      ["pa", "a"],
+      ["pb", "b"],
+    ] as const) {
+      await runtime.startContainer(spec(uid, [process.execPath, "-e", server], { env: [["N", name]] }));
+      for await (const chunk of runtime.logs({ podUid: uid, name: "main", attempt: 0 }, { follow: true }))
+        if (Buffer.from(chunk).toString().includes("up")) break;
+    }
 
-  const connection = await runtime.dial("pb", 7000);
-  let said = "";
-  for await (const chunk of connection) said += String(chunk);
-  const client = `require('net').connect(7000,'${second.ip}').on('data',d=>process.stdout.write(d)).on('close',()=>process.exit())`;
-  const session = await runtime.exec(
-    { podUid: "pa", name: "main", attempt: 0 },
-    { command: [process.execPath, "-e", client], tty: false, stdin: false },
-  );
-  let out = "";
-  session.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-  await session.exited;
+    const connection = await runtime.dial("pb", 7000);
+    let said = "";
+    for await (const chunk of connection) said += String(chunk);
+    const client = `require('net').connect(7000,'${second.ip}').on('data',d=>process.stdout.write(d)).on('close',()=>process.exit())`;
+    const session = await runtime.exec(
+      { podUid: "pa", name: "main", attempt: 0 },
+      { command: [process.execPath, "-e", client], tty: false, stdin: false },
+    );
+    let out = "";
+    session.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+    await session.exited;
 
-  expect(first.ip).not.toBe(second.ip);
-  expect([said, out]).toEqual(["from b", "from b"]);
-});
+    expect(first.ip).not.toBe(second.ip);
+    expect([said, out]).toEqual(["from b", "from b"]);
+  },
+);
 
 /** Resolves when the file is there; fails after 10 s. */
 async function appears(path: string): Promise<void> {
