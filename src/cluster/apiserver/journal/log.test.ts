@@ -16,6 +16,7 @@ import { pathToFileURL } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { packageRoot } from "../../../kernel/assets/index.js";
 import { systemClock } from "../../../kernel/clock/index.js";
+import { unless } from "../../../testing/unless.js";
 import { openStore } from "../store/index.js";
 import { logJournal } from "./log.js";
 import type { JournalEntry, Retained } from "./types.js";
@@ -85,9 +86,8 @@ function killAfter(child: ChildProcess, acknowledgements: number): Promise<Map<n
   });
 }
 
-test.skipIf(!existsSync(join(built, "journal", "log.js")))(
+unless(existsSync(join(built, "journal", "log.js")) ? undefined : "nothing is built (npm run build)")(
   "kill -9 loses no acknowledged write",
-  { timeout: 120_000 },
   async () => {
     const folder = newFolder();
     let acknowledged = 0;
@@ -106,6 +106,7 @@ test.skipIf(!existsSync(join(built, "journal", "log.js")))(
     expect(acknowledged).toBeGreaterThan(rounds * 40);
     expect(readdirSync(folder)).not.toContain("000000000001.log");
   },
+  120_000,
 );
 
 const entry = (revision: number): JournalEntry => ({
