@@ -149,7 +149,8 @@ async function pumpSession(connection: WebSocket, session: ExecSession, isAttach
   const code = await session.exited;
   if (!isAttached) await Promise.all(outputs);
   else await outputs[0];
-  send(connection, channel.error, Buffer.from(JSON.stringify(exitStatus(code))));
+  // As upstream: attaching went well whatever the program ended with; that stands in the pod's status.
+  send(connection, channel.error, Buffer.from(JSON.stringify(exitStatus(isAttached ? 0 : code))));
   connection.close(1000);
 }
 

@@ -52,7 +52,7 @@ export class ContainerRunner {
       clock: options.context.clock,
       container: options.container,
       changed: () => options.changed(),
-      unhealthy: (kind, message) => this.#event("Warning", "Unhealthy", `${kind} probe failed: ${message}`),
+      tell: (reason, message) => this.#event("Warning", reason, message),
       kill: (kind, graceSeconds) => this.#failed(kind, graceSeconds),
     });
   }

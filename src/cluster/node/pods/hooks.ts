@@ -1,6 +1,8 @@
 import type { Clock } from "../../../kernel/clock/index.js";
+import { messageOf } from "../../../kernel/errors/index.js";
 import type { Container, LifecycleHandler } from "../../../kernel/kinds/index.js";
-import { type CheckResult, runCheck } from "../probes/check.js";
+import { type CheckResult, httpCheckOf, runCheck } from "../probes/check.js";
+import { askHttp } from "../probes/http.js";
 import type { ContainerRef, PodRuntime } from "../runtime/types.js";
 
 /** Where a hook or probe runs. */
@@ -48,16 +50,35 @@ export async function runHook(handler: LifecycleHandler, place: InContainer, tim
     await place.clock.sleep(Math.min(sleepSeconds * 1000, timeoutMs));
     return { ok: true, message: "" };
   }
-  const { exec, httpGet, tcpSocket } = handler;
-  const action = {
-    ...(exec === undefined ? {} : { exec }),
-    ...(httpGet === undefined ? {} : { httpGet }),
-    ...(tcpSocket === undefined ? {} : { tcpSocket }),
-  };
-  return runCheck(action, {
-    container: place.container,
-    podIp: place.podIp,
-    timeoutMs,
-    exec: (command, limitMs) => execInContainer(place, command, limitMs),
-  });
+  const { exec, httpGet } = handler;
+  if (httpGet !== undefined) return httpHook(httpGet, place, timeoutMs);
+  if (exec === undefined)
+    return { ok: false, message: "Cannot run handler: a connection is no hook; use exec, httpGet or sleep" };
+  return runCheck(
+    { exec },
+    {
+      container: place.container,
+      podIp: place.podIp,
+      timeoutMs,
+      connect: place.runtime.connect.bind(place.runtime),
+      exec: (command, limitMs) => execInContainer(place, command, limitMs),
+    },
+  );
+}
+
+type HttpGet = NonNullable<LifecycleHandler["httpGet"]>;
+
+/** Any answer will do, as with kubelet: a hook asks, it does not judge. */
+async function httpHook(
+  get: HttpGet,
+  { container, podIp, runtime }: InContainer,
+  timeoutMs: number,
+): Promise<CheckResult> {
+  try {
+    const connect = runtime.connect.bind(runtime);
+    await askHttp(httpCheckOf(get, { container, podIp, timeoutMs, connect }, "kube-lifecycle/1.34"));
+    return { ok: true, message: "" };
+  } catch (error) {
+    return { ok: false, message: messageOf(error) };
+  }
 }

@@ -1,27 +1,38 @@
-import { request as httpRequest } from "node:http";
-import { connect as connectHttp2 } from "node:http2";
-import { request as httpsRequest } from "node:https";
-import { connect } from "node:net";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Container, Probe } from "../../../kernel/kinds/index.js";
 import { NodeError } from "../errors.js";
+import { askHealth, healthFault } from "./grpc.js";
+import { askHttp, type Dial, describeConnection, type HttpCheck, withinTime } from "./http.js";
+
+const maxMessage = 1024;
+type HttpGet = NonNullable<Probe["httpGet"]>;
 
 /** What a check found; the message is for the event. */
 export interface CheckResult {
   readonly ok: boolean;
   readonly message: string;
+  /** It could not be asked at all: that is said, and counts neither way. */
+  readonly isError?: boolean;
+  /** It is good, and the owner should know something. */
+  readonly isWarning?: boolean;
 }
 
 export interface CheckContext {
   readonly container: Container;
   readonly podIp: string;
   readonly timeoutMs: number;
+  /** Reaches what the machine or its pods reach. */
+  readonly connect: Dial;
   /** Runs a command in the container; `undefined` when it took too long. */
   exec(command: readonly string[], timeoutMs: number): Promise<{ code: number; output: string } | undefined>;
 }
 
 /** What a probe or a hook asks: one of command, HTTP request, connection, gRPC health. */
 export type ProbeAction = Pick<Probe, "exec" | "httpGet" | "tcpSocket" | "grpc">;
+
+/** Said by every request of a probe. */
+const probeAgent = "kube-probe/1.34";
+const fine: CheckResult = { ok: true, message: "" };
 
 /** Carries one check out. Never throws. */
 export async function runCheck(action: ProbeAction, context: CheckContext): Promise<CheckResult> {
@@ -30,13 +41,18 @@ export async function runCheck(action: ProbeAction, context: CheckContext): Prom
     if (action.httpGet !== undefined) return await checkHttp(action.httpGet, context);
     if (action.tcpSocket !== undefined) {
       const port = portNumber(action.tcpSocket.port, context.container);
-      return await checkTcp(action.tcpSocket.host ?? context.podIp, port, context.timeoutMs);
+      return await checkTcp(hostOf(action.tcpSocket.host, context), port, context);
     }
     if (action.grpc !== undefined) return await checkGrpc(action.grpc, context);
-    return { ok: false, message: "the probe names no action" };
+    return { ok: false, message: "the probe names no action", isError: true };
   } catch (error) {
-    return { ok: false, message: messageOf(error) };
+    const isError = !(error instanceof NodeError && error.code === "ProbeFailed");
+    return { ok: false, message: messageOf(error), ...(isError ? { isError } : {}) };
   }
+}
+
+function hostOf(host: string | undefined, { podIp }: CheckContext): string {
+  return host === undefined || host === "" ? podIp : host;
 }
 
 async function checkExec(command: readonly string[], context: CheckContext): Promise<CheckResult> {
@@ -46,100 +62,73 @@ async function checkExec(command: readonly string[], context: CheckContext): Pro
       ok: false,
       message: `command timed out: ${JSON.stringify(command.join(" "))} timed out after ${context.timeoutMs / 1000}s`,
     };
-  return { ok: result.code === 0, message: result.output.slice(0, 1024) };
+  return { ok: result.code === 0, message: result.output.slice(0, maxMessage) };
 }
 
-type HttpGet = NonNullable<Probe["httpGet"]>;
+/** Any answer from 200 to 399 is good; one that leads to another host is good too, and the event says so. */
+async function checkHttp(get: HttpGet, context: CheckContext): Promise<CheckResult> {
+  const { status, body } = await askHttp(httpCheckOf(get, context, probeAgent));
+  if (status >= 200 && status < 300) return fine;
+  if (status >= 300 && status < 400)
+    return {
+      ok: true,
+      isWarning: true,
+      message: `Probe terminated redirects, Response body: ${body}`.slice(0, maxMessage),
+    };
+  return { ok: false, message: `HTTP probe failed with statuscode: ${status}` };
+}
 
-/** Any answer from 200 to 399 is good; certificates are not checked, as kubelet does. */
-function checkHttp(get: HttpGet, context: CheckContext): Promise<CheckResult> {
-  const isTls = (get.scheme ?? "HTTP").toUpperCase() === "HTTPS";
-  const port = portNumber(get.port, context.container);
+/** The request that an `httpGet` names. Throws `ProbeError` for a port that is none. */
+export function httpCheckOf(get: HttpGet, context: Omit<CheckContext, "exec">, userAgent: string): HttpCheck {
   const host = get.host === undefined || get.host === "" ? context.podIp : get.host;
-  const path = get.path === undefined || get.path === "" ? "/" : get.path.startsWith("/") ? get.path : `/${get.path}`;
-  const url = `${isTls ? "https" : "http"}://${host}:${port}${path}`;
-  const headers: Record<string, string> = { "user-agent": "kube-probe/1.34", accept: "*/*", connection: "close" };
-  for (const header of get.httpHeaders ?? []) headers[header.name.toLowerCase()] = header.value;
-  return new Promise((resolve) => {
-    const options = { host, port, path, headers, agent: false, rejectUnauthorized: false, timeout: context.timeoutMs };
-    const request = (isTls ? httpsRequest : httpRequest)(options, (response) => {
-      const status = response.statusCode ?? 0;
-      response.destroy();
-      const ok = status >= 200 && status < 400;
-      resolve({ ok, message: ok ? "" : `HTTP probe failed with statuscode: ${status}` });
-    });
-    const abort = AbortSignal.timeout(context.timeoutMs);
-    abort.addEventListener("abort", () =>
-      request.destroy(
-        new NodeError("Timeout", "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"),
-      ),
-    );
-    request.on("error", (error) => resolve({ ok: false, message: `Get "${url}": ${describe(error, host, port)}` }));
-    request.end();
-  });
+  const port = portNumber(get.port, context.container);
+  const scheme = (get.scheme ?? "HTTP").toLowerCase();
+  const path = (get.path ?? "").startsWith("/") ? get.path : `/${get.path ?? ""}`;
+  return {
+    url: new URL(`${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}${path}`),
+    headers: (get.httpHeaders ?? []).map(({ name, value }) => [name, value] as const),
+    userAgent,
+    timeoutMs: context.timeoutMs,
+    connect: context.connect,
+  };
 }
 
-function checkTcp(host: string, port: number, timeoutMs: number): Promise<CheckResult> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: timeoutMs });
-    const end = (result: CheckResult): void => {
-      socket.destroy();
-      resolve(result);
+async function checkTcp(host: string, port: number, { connect, timeoutMs }: CheckContext): Promise<CheckResult> {
+  const limit = AbortSignal.timeout(timeoutMs);
+  try {
+    const socket = await withinTime(connect(host, port), limit);
+    socket.destroy();
+    return fine;
+  } catch (error) {
+    const isLate = limit.aborted;
+    return {
+      ok: false,
+      message: isLate ? `dial tcp ${host}:${port}: i/o timeout` : describeConnection(error, host, port),
     };
-    socket.once("connect", () => end({ ok: true, message: "" }));
-    socket.once("timeout", () => end({ ok: false, message: `dial tcp ${host}:${port}: i/o timeout` }));
-    socket.once("error", (error) => end({ ok: false, message: describe(error, host, port) }));
-  });
+  }
 }
 
-function describe(error: Error, host: string, port: number): string {
-  const code = "code" in error ? error.code : undefined;
-  if (code === "ECONNREFUSED") return `dial tcp ${host}:${port}: connect: connection refused`;
-  return error.message;
+async function checkGrpc(grpc: NonNullable<Probe["grpc"]>, context: CheckContext): Promise<CheckResult> {
+  const request = {
+    host: context.podIp,
+    port: grpc.port,
+    service: grpc.service ?? "",
+    userAgent: probeAgent,
+    timeoutMs: context.timeoutMs,
+    connect: context.connect,
+  };
+  const fault = healthFault(await askHealth(request), request);
+  return fault === undefined ? fine : { ok: false, message: fault };
 }
 
-/** grpc.health.v1.Health/Check, written by hand: one message with one text field. */
-function checkGrpc(grpc: NonNullable<Probe["grpc"]>, context: CheckContext): Promise<CheckResult> {
-  const service = Buffer.from(grpc.service ?? "");
-  const message =
-    service.length === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([0x0a, service.length]), service]);
-  const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
-  return new Promise((resolve) => {
-    const session = connectHttp2(`http://${context.podIp}:${grpc.port}`);
-    const end = (result: CheckResult): void => {
-      session.destroy();
-      resolve(result);
-    };
-    const abort = AbortSignal.timeout(context.timeoutMs);
-    abort.addEventListener("abort", () =>
-      end({
-        ok: false,
-        message: `timeout: failed to connect service "${context.podIp}:${grpc.port}" within ${context.timeoutMs}ms`,
-      }),
-    );
-    session.on("error", (error) => end({ ok: false, message: describe(error, context.podIp, grpc.port) }));
-    const stream = session.request({
-      ":method": "POST",
-      ":path": "/grpc.health.v1.Health/Check",
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    const chunks: Buffer[] = [];
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-    stream.on("error", () => undefined);
-    stream.on("end", () => {
-      const answer = Buffer.concat(chunks);
-      // Frame of 5 bytes, then field 1 as a varint: 1 is SERVING.
-      const serving = answer.length >= 7 && answer[5] === 0x08 && answer[6] === 1;
-      end({ ok: serving, message: serving ? "" : 'service unhealthy (responded with "NOT_SERVING")' });
-    });
-    stream.end(frame);
-  });
-}
-
-/** A port number, or the container's port of that name. */
+/** A port number, or the container's port of that name. Throws `ProbeError`. */
 export function portNumber(port: string | number, container: Container): number {
-  if (typeof port === "number") return port;
-  if (/^\d+$/.test(port)) return Number(port);
-  return container.ports?.find((each) => each.name === port)?.containerPort ?? 0;
+  const number =
+    typeof port === "number" || /^\d+$/.test(port)
+      ? Number(port)
+      : container.ports?.find((each) => each.name === port)?.containerPort;
+  if (number === undefined)
+    throw new NodeError("ProbeError", `container "${container.name}" has no port named "${port}"`);
+  if (number < 1 || number > 65_535) throw new NodeError("ProbeError", `${number} is no port number`);
+  return number;
 }

@@ -8,7 +8,8 @@ export interface ContainerProbesOptions {
   readonly clock: Clock;
   readonly container: Container;
   changed(): void;
-  unhealthy(kind: string, message: string): void;
+  /** A probe's word for the owner: reason and message of an event. */
+  tell(reason: "Unhealthy" | "ProbeWarning", message: string): void;
   kill(kind: ProbeKind, graceSeconds: number | undefined): void;
 }
 
@@ -75,7 +76,11 @@ export class ContainerProbes {
       probe,
       clock: this.#options.clock,
       check: () => this.#check(kind, probe),
-      onFailure: (message) => this.#options.unhealthy(title, message),
+      onFailure: (message) => this.#options.tell("Unhealthy", `${title} probe failed: ${message}`),
+      onRemark: ({ ok, message }) =>
+        ok
+          ? this.#options.tell("ProbeWarning", `${title} probe warning: ${message}`)
+          : this.#options.tell("Unhealthy", `${title} probe errored and resulted in unknown state: ${message}`),
       onVerdict: (ok) => this.#verdict(kind, probe, ok),
     });
     this.#running.push(prober);
@@ -84,13 +89,14 @@ export class ContainerProbes {
 
   async #check(kind: ProbeKind, probe: Probe): Promise<CheckResult> {
     const place = this.#place;
-    if (place === undefined) return { ok: false, message: "the container is not running" };
+    if (place === undefined) return { ok: false, message: "the container is not running", isError: true };
     const direct = this.#direct(kind);
     if (direct !== undefined) return { ok: direct, message: direct ? "" : "the simulation says no" };
     return runCheck(probe, {
       container: place.container,
       podIp: place.podIp,
       timeoutMs: (probe.timeoutSeconds ?? 1) * 1000,
+      connect: place.runtime.connect.bind(place.runtime),
       exec: (command, timeoutMs) => execInContainer(place, command, timeoutMs),
     });
   }

@@ -13,6 +13,8 @@ export interface ProberOptions {
   onVerdict(ok: boolean, message: string): void;
   /** One check failed that counts (for the event). */
   onFailure(message: string): void;
+  /** Something to know that does not count: the check could not be made, or it is good with a reserve. */
+  onRemark(result: CheckResult): void;
 }
 
 /**
@@ -62,8 +64,9 @@ export class Prober {
     if (isRegular) this.#nextRegularMs = clock.monotonicMs() + this.#periodMs;
     const result = await this.#options.check();
     if (this.#stopped) return;
+    if (isRegular && (result.isError === true || result.isWarning === true)) this.#options.onRemark(result);
     if (result.ok) this.#succeeded(isRegular);
-    else if (isRegular) this.#failed(result.message);
+    else if (isRegular && result.isError !== true) this.#failed(result.message);
     const leftMs = Math.max(0, this.#nextRegularMs - clock.monotonicMs());
     if (this.#verdict === true || this.#options.kind === "liveness") return this.#schedule(leftMs);
     const eagerMs = this.#eagerMs;

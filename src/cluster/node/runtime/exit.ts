@@ -10,8 +10,9 @@ export function describeExit(end: {
 }): Pick<ContainerRecord, "exitCode" | "reason" | "message"> {
   const { code, started, outOfMemory } = end;
   if (started === "ok") {
+    // As upstream: the reason also when a process below it was killed, the code as it is.
     const reason = outOfMemory ? "OOMKilled" : code === 0 ? "Completed" : "Error";
-    return { exitCode: outOfMemory ? 137 : code, reason };
+    return { exitCode: code, reason };
   }
   const cause = started?.replace(/^error /, "") ?? end.logTail().trim();
   const message = cause === "" ? `the container's namespaces could not be made (exit code ${code})` : cause;

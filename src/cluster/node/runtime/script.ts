@@ -80,7 +80,7 @@ export function initScript(options: InitOptions): string {
     ...mountLines(options),
     `[ -d ${shellQuote(options.workingDir)} ] || mkdir -p ${shellQuote(options.workingDir)} 2>/dev/null`,
     `cd ${shellQuote(options.workingDir)} 2>/dev/null || fail ${shellQuote(`the working directory ${options.workingDir} cannot be entered`)}`,
-    ...lookUp(options),
+    ...lookUp(options.command[0] ?? ""),
     "unset OLDPWD PWD",
     options.envLines,
     `set -- ${options.command.map(shellQuote).join(" ")}`,
@@ -115,8 +115,8 @@ function sysctlLine([name, value]: readonly [string, string]): string {
   return `{ printf '%s\\n' ${shellQuote(value)} >${shellQuote(path)}; } 2>/dev/null || fail ${shellQuote(`sysctl ${name} cannot be set to "${value}"`)}`;
 }
 
-function lookUp(options: InitOptions): string[] {
-  const name = options.command[0] ?? "";
+/** Shell lines: the function `lookup PROGRAM`, which calls `fail MESSAGE` where there is no such program. */
+export function lookUp(name: string): string[] {
   const missing = name.includes("/") ? "no such file or directory" : "executable file not found in $PATH";
   const message = shellQuote(`exec: "${name}": ${missing}`);
   return [
