@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type CronJob, CronJobKind, type Job, JobKind } from "../../../kernel/kinds/index.js";
+import { type CronJob, CronJobKind, EventKind, type Job, JobKind } from "../../../kernel/kinds/index.js";
 import { type PlayCluster, startPlayCluster } from "../../../testing/play-cluster.js";
-import { lastDue, parseSchedule } from "./schedule.js";
+import { dueSince, parseSchedule, zonedTime } from "./schedule.js";
 
 const iso = (ms: number | undefined): string => (ms === undefined ? "never" : new Date(ms).toISOString().slice(0, 16));
 const next = (schedule: string, after: string, zone?: string): string =>
@@ -80,9 +80,13 @@ test("a due time follows its predecessor, as minute-by-minute search finds it", 
 
 test("only the last of what was missed is due", () => {
   const now = Date.parse("2026-03-01T10:07:30Z");
-  expect(iso(lastDue(parseSchedule("*/5 * * * *"), Date.parse("2020-01-01T00:00:00Z"), now))).toBe("2026-03-01T10:05");
-  expect(iso(lastDue(parseSchedule("0 0 1 1 *"), Date.parse("2020-01-01T00:00:00Z"), now))).toBe("2026-01-01T00:00");
-  expect(lastDue(parseSchedule("0 0 1 1 *"), Date.parse("2026-01-01T00:00:00Z"), now)).toBeUndefined();
+  expect(iso(dueSince(parseSchedule("*/5 * * * *"), Date.parse("2020-01-01T00:00:00Z"), now)?.last)).toBe(
+    "2026-03-01T10:05",
+  );
+  expect(iso(dueSince(parseSchedule("0 0 1 1 *"), Date.parse("2020-01-01T00:00:00Z"), now)?.last)).toBe(
+    "2026-01-01T00:00",
+  );
+  expect(dueSince(parseSchedule("0 0 1 1 *"), Date.parse("2026-01-01T00:00:00Z"), now)).toBeUndefined();
 });
 
 let play: PlayCluster;
@@ -148,4 +152,53 @@ test("Forbid waits for the running job, Replace ends it, suspend makes none", as
   );
   expect(await jobs("rest")).toHaveLength(0);
   expect((await crons().get("forbid", at)).status?.active).toHaveLength(1);
+});
+
+test("what went on is told in events as upstream tells it, the due time in the job's zone", async () => {
+  const events = async (name: string) =>
+    (await play.client.resource(EventKind).list(at)).items
+      .filter(({ involvedObject }) => involvedObject.kind === "CronJob" && involvedObject.name === name)
+      .map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
+  await crons().create(draft("told", "0", { timeZone: "Europe/Berlin" }));
+  await play.until(async () => (await crons().get("told", at)).status?.lastSuccessfulTime !== undefined, 200_000);
+  const [job] = await jobs("told");
+  const name = job?.metadata.name ?? "";
+  expect(job?.metadata.annotations?.["batch.kubernetes.io/cronjob-scheduled-timestamp"]).toMatch(/:00\+01:00$/);
+  await play.until(async () => (await events("told")).length >= 2);
+  expect(await events("told")).toEqual([
+    `Normal SuccessfulCreate: Created job ${name}`,
+    `Normal SawCompletedJob: Saw completed job: ${name}, condition: Complete`,
+  ]);
+  expect((await crons().get("told", at)).status?.active).toBeUndefined();
+
+  for (const other of ["forbid", "replace", "rest", "told"]) await crons().delete(other, at);
+  // More than a hundred missed times; one job is started all the same.
+  await crons().create(draft("rare", undefined, { suspend: true, schedule: "* * * * *" }));
+  await play.clock.advance(102 * 60_000);
+  await crons().patch("rare", "merge", { spec: { suspend: false } }, at);
+  await play.until(async () => (await jobs("rare")).length > 0);
+  expect(await events("rare")).toContain(
+    "Warning TooManyMissedTimes: too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew",
+  );
+  await play.client.resource(JobKind).delete((await jobs("rare"))[0]?.metadata.name ?? "", {
+    ...at,
+    propagationPolicy: "Background",
+  });
+  await play.until(async () =>
+    (await events("rare")).some((event) => event.includes("MissingJob: Active job went missing")),
+  );
+});
+
+test("times are written with the zone's offset", () => {
+  expect(zonedTime(Date.parse("2026-07-01T10:00:00Z"), "Europe/Berlin")).toBe("2026-07-01T12:00:00+02:00");
+  expect(zonedTime(Date.parse("2026-01-01T01:00:00Z"), "America/New_York")).toBe("2025-12-31T20:00:00-05:00");
+  expect(zonedTime(Date.parse("2026-01-01T01:00:00Z"))).toBe("2026-01-01T01:00:00Z");
+});
+
+test("an interval keeps its beat over what was missed", () => {
+  const start = Date.parse("2026-01-01T00:00:00Z");
+  expect(dueSince(parseSchedule("@every 7m"), start, start + 300 * 60_000)).toEqual({
+    last: start + 294 * 60_000,
+    missed: 42,
+  });
 });

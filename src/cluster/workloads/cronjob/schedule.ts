@@ -171,13 +171,54 @@ export function parseSchedule(text: string, timeZone?: string): Schedule {
 
 const windowsMs = [hourMs, dayMs, 32 * dayMs, 367 * dayMs, horizonMs];
 
-/** The last due time in (earliestMs, nowMs]. */
-export function lastDue(schedule: Schedule, earliestMs: number, nowMs: number): number | undefined {
+/** The last due time in (earliestMs, nowMs], and about how many there were. */
+export function dueSince(
+  schedule: Schedule,
+  earliestMs: number,
+  nowMs: number,
+): { readonly last: number; readonly missed: number } | undefined {
+  const first = schedule.next(earliestMs);
+  if (first === undefined || first > nowMs) return undefined;
+  const second = schedule.next(first);
+  if (second === undefined || second > nowMs) return { last: first, missed: 1 };
+  const missed = Math.floor((nowMs - first) / (second - first)) + 1;
+  // Counted from the first one, so that a schedule of intervals keeps its beat.
+  const last = lastWithin(schedule, first + (missed - 2) * (second - first), nowMs);
+  return { last: last ?? lastDue(schedule, earliestMs, nowMs) ?? first, missed };
+}
+
+function lastWithin(schedule: Schedule, startMs: number, nowMs: number): number | undefined {
+  let last: number | undefined;
+  for (let due = schedule.next(startMs); due !== undefined && due <= nowMs; due = schedule.next(due)) last = due;
+  return last;
+}
+
+/** The last due time in (earliestMs, nowMs], of a schedule whose gaps may differ widely. */
+function lastDue(schedule: Schedule, earliestMs: number, nowMs: number): number | undefined {
   for (const windowMs of windowsMs) {
     const startMs = Math.max(earliestMs, nowMs - windowMs);
-    let last: number | undefined;
-    for (let due = schedule.next(startMs); due !== undefined && due <= nowMs; due = schedule.next(due)) last = due;
+    const last = lastWithin(schedule, startMs, nowMs);
     if (last !== undefined || startMs === earliestMs) return last;
   }
   return undefined;
+}
+
+/** RFC 3339 in a time zone, as Go writes it: `2026-03-29T03:30:00+02:00`. The zone must be one. */
+export function zonedTime(ms: number, timeZone = "UTC"): string {
+  const format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
+  const name = format.formatToParts(ms).find(({ type }) => type === "timeZoneName")?.value ?? "GMT";
+  const [, sign = "+", hours = "00", minutes = "00"] = /^GMT(?:([+-])(\d\d):(\d\d))?/.exec(name) ?? [];
+  const offset = `${sign}${hours}:${minutes}`;
+  const shiftMs = (sign === "-" ? -1 : 1) * (Number(hours) * hourMs + Number(minutes) * minuteMs);
+  return `${new Date(ms + shiftMs).toISOString().slice(0, 19)}${offset === "+00:00" ? "Z" : offset}`;
+}
+
+/** Whether there is such a time zone. */
+export function isTimeZone(timeZone: string): boolean {
+  try {
+    zoneFormat(timeZone);
+    return true;
+  } catch {
+    return false;
+  }
 }
