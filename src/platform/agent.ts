@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
+import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import { type ClusterContext, httpTransport, inClusterContext, loadKubeconfig } from "../kernel/client/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
 import { ApiError, ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
@@ -73,7 +74,7 @@ interface Assembly extends Surroundings {
   readonly context: ClusterContext;
   readonly access: OwnedAccess;
   readonly metrics: Metrics;
-  readonly ending: { keepPods: boolean };
+  readonly ending: { keepPods: boolean; isUp: boolean };
 }
 
 const readyTimeoutMs = 2_000;
@@ -89,6 +90,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const { access, metrics, ending } = assembly;
     const health = await startHealth({ ...options.health, metrics, notReady: () => notReady(access) });
     closers.add(() => health.close());
+    ending.isUp = true;
     return {
       cluster: access.name,
       health: health.url,
@@ -149,7 +151,7 @@ async function assemble(options: AgentOptions, layout: Layout, closers: Closers)
     context,
     access,
     metrics: createMetrics(),
-    ending: { keepPods: false },
+    ending: { keepPods: false, isUp: false },
   };
 }
 
@@ -212,7 +214,7 @@ async function startLevel(assembly: Assembly): Promise<string> {
   const specs = controllersAt(modules, level, access);
   if (specs.length === 0) {
     throw new InputError(
-      `nothing to run: ${modules.map(({ name }) => name).join(", ")} have no controllers of ${level}`,
+      `nothing to run: of ${modules.map(({ name }) => name).join(", ")}, none has controllers of level ${level}`,
     );
   }
   const kinds = kindsAt(modules, level);
@@ -220,8 +222,9 @@ async function startLevel(assembly: Assembly): Promise<string> {
     ? installKinds(access.client, kinds, surroundings.clock)
     : requireKinds(access.client, kinds));
   await ensureNamespace(access.client, namespace);
-  await gateway.start();
-  closers.add(() => gateway.close({ stopProcess: !ending.keepPods }));
+  // Until everything is up, one that carries traffic for an earlier start is left alone.
+  closers.add(() => gateway.close({ stopProcess: !ending.keepPods && (ending.isUp || !gateway.process.adopted) }));
+  await openIngress(gateway, options, access.name);
   closers.add(() => members.close());
   const isHub = level === "continuum" && modules.some(({ name }) => name === "fleet");
   runControllers({
@@ -234,7 +237,18 @@ async function startLevel(assembly: Assembly): Promise<string> {
     election: { namespace, name: agentName(level), identity: candidate(surroundings) },
   });
   const where = `http://${ingress.host}:${ingress.port}`;
-  return `${modules.map(({ name }) => name).join(", ")}: ${specs.length} controllers; ${level === "cluster" ? `models below ${domain}, ` : ""}ingress ${where}`;
+  const working = modules.filter((module) => module.controllers(level, access).length > 0).map(({ name }) => name);
+  return `${working.join(", ")}: ${specs.length} controllers; ${level === "cluster" ? `models below ${domain}, ` : ""}ingress ${where}`;
+}
+
+/** Starts the gateway, or adopts the one that runs, and has it listen: others were told of this address, so it steps aside for nobody. */
+async function openIngress(gateway: GatewayDriver, { level, ingress }: AgentOptions, cluster: string): Promise<void> {
+  await gateway.start();
+  await gateway.open(
+    level === "continuum"
+      ? { name: "head", ...ingress }
+      : { name: `ingress-${cluster}`, ...ingress, trustForwarded: true },
+  );
 }
 
 /** A name that no other candidate has: machine, process and chance. */

@@ -10,7 +10,9 @@ export const levelNames: readonly Level[] = levels;
 export function parseLevel(text: string): Level {
   const level = levels.find((known) => known === text);
   if (level === undefined) {
-    throw new InputError(`--level ${JSON.stringify(text)}: there are ${levels.join(" (the hub), ")} (this machine)`);
+    throw new InputError(
+      `--level ${JSON.stringify(text)}: there are continuum (the hub), cluster (a member) and node (this machine)`,
+    );
   }
   return level;
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { ApiClient } from "../client/index.js";
 import type { Clock, Random } from "../clock/index.js";
 import { isAlreadyExists, isConflict, messageOf } from "../errors/index.js";
@@ -58,6 +59,8 @@ class Candidate implements LeaderElection {
       }
       log.info("leading", { lease: name, identity });
       const term = new AbortController();
+      // One listener for each thing that runs: no leak.
+      setMaxListeners(0, term.signal);
       this.#isLeader = true;
       const leading = lead(term.signal);
       await this.#keep(signal);
