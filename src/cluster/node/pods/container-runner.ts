@@ -1,5 +1,6 @@
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Container, Pod } from "../../../kernel/kinds/index.js";
+import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import { NodeError, StartError } from "../errors.js";
 import { ContainerProbes } from "../probes/container-probes.js";
 import type { ContainerRecord, ContainerRef } from "../runtime/types.js";
@@ -8,7 +9,7 @@ import { buildContainerSpec } from "./container-spec.js";
 import type { PodContext } from "./context.js";
 import { findingsOf, refusalOf } from "./fields/evaluate.js";
 import { type InContainer, runHook } from "./hooks.js";
-import { type ContainerRole, podText } from "./roles.js";
+import { type ContainerRole, containersOf, podText } from "./roles.js";
 import { type ContainerView, idOf } from "./status.js";
 
 export interface RunnerOptions {
@@ -30,11 +31,10 @@ const maxRetryMs = 300_000;
 
 /** One container of a pod: starts it, keeps its probes, stops it. Says what it is doing; when to do what is the worker's. */
 export class ContainerRunner {
-  readonly container: Container;
   readonly role: ContainerRole;
   readonly #options: RunnerOptions;
   readonly #probes: ContainerProbes;
-  readonly #backOff = new BackOff();
+  #backOff = new BackOff();
   readonly #messages = new Map<number, string>();
   #waiting: { reason: string; message: string } | undefined;
   #starting: Promise<void> | undefined;
@@ -43,10 +43,10 @@ export class ContainerRunner {
   #retryAtMs = 0;
   #hookDone = true;
   #adopted = false;
+  #isReplaced = false;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
-    this.container = options.container;
     this.role = options.role;
     this.#probes = new ContainerProbes({
       clock: options.context.clock,
@@ -59,6 +59,31 @@ export class ContainerRunner {
 
   get latest(): ContainerRecord | undefined {
     return this.#records().at(-1);
+  }
+
+  /** As the pod has it now: its image and resources may change while it is there. */
+  get container(): Container {
+    const { container } = this.#options;
+    const now = containersOf(this.#options.pod()).find((each) => each.container.name === container.name);
+    return now?.container ?? container;
+  }
+
+  /** It runs another image than the pod names by now. */
+  get isOutdated(): boolean {
+    const { latest } = this;
+    return latest?.state === "running" && latest.image !== (this.container.image ?? "");
+  }
+
+  /** It ends to be started anew, whatever the pod's restart policy says. */
+  get isReplaced(): boolean {
+    return this.#isReplaced;
+  }
+
+  /** It runs with other resources than the pod names by now. */
+  get isToBeResized(): boolean {
+    const { latest } = this;
+    const wanted = toJson(this.container.resources ?? {});
+    return latest?.state === "running" && latest.resources !== undefined && !equalJson(latest.resources, wanted);
   }
 
   get isRunning(): boolean {
@@ -138,6 +163,14 @@ export class ContainerRunner {
     return this.#stopping;
   }
 
+  /** Ends what runs, to start the container as the pod has it now. */
+  replace(): void {
+    if (this.#isReplaced) return;
+    this.#isReplaced = true;
+    this.#backOff = new BackOff();
+    this.#endInBackground(this.#graceMs(), `Container ${this.container.name} definition changed, will be restarted`);
+  }
+
   close(): void {
     this.#probes.stop();
   }
@@ -155,6 +188,7 @@ export class ContainerRunner {
   }
 
   async #start(attempt: number): Promise<void> {
+    this.#isReplaced = false;
     const { context } = this.#options;
     const pod = this.#options.pod();
     try {
@@ -263,7 +297,10 @@ export class ContainerRunner {
   /** A liveness or startup probe gave the container up. */
   #failed(kind: string, graceSeconds: number | undefined): void {
     const graceMs = graceSeconds === undefined ? this.#graceMs() : graceSeconds * 1000;
-    const message = `Container ${this.container.name} failed ${kind} probe, will be restarted`;
+    this.#endInBackground(graceMs, `Container ${this.container.name} failed ${kind} probe, will be restarted`);
+  }
+
+  #endInBackground(graceMs: number, message: string): void {
     this.stop(graceMs, message).catch((error: unknown) => {
       this.#options.context.log.error("a container could not be stopped", {
         container: this.container.name,

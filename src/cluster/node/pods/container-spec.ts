@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import type { Container, Pod } from "../../../kernel/kinds/index.js";
+import { toJson } from "../../../kernel/schema/index.js";
 import { NodeError } from "../errors.js";
 import type { ContainerMount, ContainerSpec } from "../runtime/types.js";
 import type { PodContext } from "./context.js";
@@ -61,6 +62,7 @@ export async function buildContainerSpec(request: SpecRequest): Promise<{ spec: 
     mounts: mountsOf(request, env),
     imagePaths: image.paths,
     limits: limitsOf(container),
+    resources: toJson(container.resources ?? {}),
     user: userOf(pod, container, image),
     stdin: container.stdin === true,
     stdinOnce: container.stdinOnce === true,

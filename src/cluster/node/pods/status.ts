@@ -41,6 +41,8 @@ export interface PodView {
   readonly isOver: boolean;
   /** Why the pod failed as a whole: deadline, refusal. */
   readonly failure: { readonly reason: string; readonly message: string } | undefined;
+  /** Why containers keep the resources that they have. */
+  readonly resize: string | undefined;
 }
 
 type Phase = "Pending" | "Running" | "Succeeded" | "Failed";
@@ -173,11 +175,14 @@ function conditionsOf(view: PodView, phase: Phase): PodCondition[] {
     { type: "PodScheduled", status: "True" },
   ];
   // Our own conditions as we last said them (the API may still show older ones), the others as the API has them.
-  const isOurs = (each: PodCondition): boolean => verdicts.some((verdict) => verdict.type === each.type);
+  const isOurs = (each: PodCondition): boolean =>
+    each.type === "PodResizePending" || verdicts.some((verdict) => verdict.type === each.type);
   const told = pod.status?.conditions ?? [];
   const base = view.published?.conditions;
   let conditions: PodCondition[] =
     base === undefined ? [...told] : [...base.filter(isOurs), ...told.filter((each) => !isOurs(each))];
+  if (view.resize === undefined) conditions = conditions.filter((each) => each.type !== "PodResizePending");
+  else verdicts.push({ type: "PodResizePending", status: "True", reason: "Infeasible", message: view.resize });
   for (const verdict of verdicts) {
     if (verdict.type === "PodScheduled" && findCondition(conditions, "PodScheduled")?.status === "True") continue;
     conditions = withCondition(conditions, { ...verdict }, nowMs);

@@ -260,6 +260,65 @@ test("fields that are not carried out are named in an event", async () => {
   expect(message).toContain("spec.imagePullSecrets");
 });
 
+test("another image restarts the container, whatever the restart policy", async () => {
+  await create("img", { restartPolicy: "Never" });
+  await until("img", ready);
+
+  const patch = { spec: { containers: [{ name: "main", image: "y" }] } };
+  await cluster.client.resource(PodKind).patch("img", "strategic", patch, { namespace: "default" });
+  const { pod } = await until("img", (each) => each?.status?.containerStatuses?.[0]?.image === "y" && ready(each));
+  const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
+
+  expect(pod?.status?.containerStatuses?.[0]).toMatchObject({ restartCount: 1, imageID: "simulated://y" });
+  expect(events.items.find((event) => event.reason === "Killing")?.message).toBe(
+    "Container main definition changed, will be restarted",
+  );
+});
+
+test("a resize is told as infeasible until the container starts anew", async () => {
+  await create("rs", { containers: [{ name: "main", image: "x", resources: { requests: { cpu: "100m" } } }] });
+  await until("rs", ready);
+  const pending = (pod: Pod | undefined) => pod?.status?.conditions?.find((each) => each.type === "PodResizePending");
+
+  const patch = { spec: { containers: [{ name: "main", resources: { requests: { cpu: "200m" } } }] } };
+  await cluster.client
+    .resource(PodKind)
+    .patch("rs", "strategic", patch, { namespace: "default", subresource: "resize" });
+  const { pod } = await until("rs", (each) => pending(each) !== undefined);
+  const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
+  runtime.exit({ podUid: pod?.metadata.uid ?? "", name: "main", attempt: 0 }, 1);
+  const { pod: after } = await until("rs", (each) => each?.status?.containerStatuses?.[0]?.restartCount === 1);
+
+  expect(pending(pod)).toMatchObject({ status: "True", reason: "Infeasible" });
+  expect(events.items.some((event) => event.reason === "ResizeInfeasible")).toBe(true);
+  expect(pending(after)).toBeUndefined();
+});
+
+test("an ephemeral container runs; what it asks for in vain is told", async () => {
+  const { pod } = await create("eph", {}).then(() => until("eph", ready));
+  const ephemeralContainers = [{ name: "debug", image: "x", targetContainerName: "main" }];
+  await cluster.client
+    .resource(PodKind)
+    .patch(
+      "eph",
+      "strategic",
+      { spec: { ephemeralContainers } },
+      { namespace: "default", subresource: "ephemeralcontainers" },
+    );
+
+  const { pod: now } = await until(
+    "eph",
+    (each) => each?.status?.ephemeralContainerStatuses?.[0]?.state?.running !== undefined,
+  );
+  await clock.advance(1_000);
+  const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
+
+  expect(now?.status?.containerStatuses?.[0]?.restartCount).toBe(pod?.status?.containerStatuses?.[0]?.restartCount);
+  expect(events.items.find((event) => event.reason === "FieldsIgnored")?.message).toContain(
+    "spec.ephemeralContainers[debug].targetContainerName",
+  );
+});
+
 test("the node renews its lease and comes back when somebody deletes it", async () => {
   const lease = async () =>
     (await cluster.client.resource(LeaseKind).get("sim", { namespace: "kube-node-lease" })).spec.renewTime;

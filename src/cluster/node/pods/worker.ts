@@ -38,6 +38,10 @@ export class PodWorker {
   #published: PodStatus | undefined;
   #found: { readonly generation: number; readonly findings: readonly Finding[] } | undefined;
   #refused = "";
+  #told: string | undefined;
+  #wasSeen = false;
+  #resize: string | undefined;
+  #toldResize: string | undefined;
   #retryMs = 0;
   #startedAtMs: number;
   #timer: Timer | undefined;
@@ -123,6 +127,7 @@ export class PodWorker {
     this.#makeRunners();
     if (refusal !== undefined) return this.#refuse(refusal.message);
     if (!(await this.#prepare())) return this.#publish();
+    this.#tellIgnored();
     for (const runner of this.#runners.values()) await runner.collect();
     this.#checkDeadline();
     if (this.#stage === "running") this.#decide();
@@ -202,7 +207,6 @@ export class PodWorker {
           ({ name, value }) => [name.replaceAll("/", "."), value] as const,
         ),
       });
-      this.#tellIgnored();
       const podFolder = runtime.podFolder(metadata.uid);
       if (runtime.name === "process") this.#writeNames(podFolder, this.#sandbox.ip);
     } catch (error) {
@@ -232,8 +236,12 @@ export class PodWorker {
   /** Nothing is swallowed: what is not carried out is said once, where the owner looks. */
   #tellIgnored(): void {
     const ignored = ignoredText(this.#findings());
-    const isNew = this.#pod.status?.containerStatuses === undefined;
-    if (ignored !== undefined && isNew) this.#context.events.record(this.#pod, "Warning", "FieldsIgnored", ignored);
+    // What ran before this agent came was told by the one before.
+    const isKnown = !this.#wasSeen && this.#pod.status?.containerStatuses !== undefined;
+    if (ignored !== undefined && ignored !== this.#told && !isKnown)
+      this.#context.events.record(this.#pod, "Warning", "FieldsIgnored", ignored);
+    this.#told = ignored;
+    this.#wasSeen = true;
   }
 
   #failed(reason: string, message: string): void {
@@ -272,12 +280,17 @@ export class PodWorker {
   #decide(): void {
     const waits: number[] = [];
     const bringUp = (runner: ContainerRunner): void => {
+      if (runner.isOutdated && runner.role !== "init") {
+        runner.replace();
+        return;
+      }
       const waitMs = runner.ensureRunning();
       if (waitMs !== undefined) waits.push(waitMs);
     };
     if (!this.#initialized) this.#initialized = this.#initialize(bringUp);
     else for (const sidecar of this.#of("sidecar")) bringUp(sidecar);
     if (this.#initialized) this.#runMains(bringUp);
+    this.#tellResize();
     const deadline = this.#pod.spec.activeDeadlineSeconds;
     if (deadline !== undefined)
       waits.push(Math.max(1, this.#startedAtMs + deadline * 1000 - this.#context.clock.now()));
@@ -307,12 +320,26 @@ export class PodWorker {
     let open = 0;
     for (const runner of [...this.#of("main"), ...this.#of("ephemeral")]) {
       const latest = runner.latest;
-      const isDone = latest?.state === "exited" && !shouldRestart(this.#pod, runner.role, latest.exitCode ?? 1);
+      const isDone =
+        latest?.state === "exited" &&
+        !runner.isReplaced &&
+        !shouldRestart(this.#pod, runner.role, latest.exitCode ?? 1);
       if (isDone && !runner.isBusy) continue;
       if (runner.role === "main") open += 1;
       bringUp(runner);
     }
     if (open === 0) this.#beginStop();
+  }
+
+  /** Resources change with the next start only, and the owner hears of it. */
+  #tellResize(): void {
+    const names = [...this.#runners.values()]
+      .filter((runner) => runner.isToBeResized)
+      .map((each) => each.container.name);
+    this.#resize = names.length === 0 ? undefined : resizeMessage(names);
+    if (this.#resize !== undefined && this.#resize !== this.#toldResize)
+      this.#context.events.record(this.#pod, "Warning", "ResizeInfeasible", this.#resize);
+    this.#toldResize = this.#resize;
   }
 
   /** All work is done, or the pod has failed: sidecars and whatever else runs go, then the status is final. */
@@ -407,6 +434,11 @@ export class PodWorker {
       isInitialized: this.#initialized || this.#of("main").some((runner) => runner.latest !== undefined),
       isOver: this.#stage === "over",
       failure: this.#failure,
+      resize: this.#resize,
     };
   }
+}
+
+function resizeMessage(names: readonly string[]): string {
+  return `running containers are not resized here (${names.join(", ")}): the new resources hold from the container's next start; delete the pod to have it made anew`;
 }

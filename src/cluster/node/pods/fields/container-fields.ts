@@ -14,7 +14,7 @@ const program: readonly FieldRule[] = [
     note: "variables do not come from files here; use a ConfigMap or Secret, or read the file in the command",
   },
   own("envFrom", "ConfigMaps and Secrets"),
-  own("image", "from this machine's catalogue: docs/images.md"),
+  own("image", "from this machine's catalogue: docs/images.md; a change restarts the container"),
   own(
     "imagePullPolicy",
     "the catalogue is asked at each start; `Never` only changes the reason: all images are this machine's",
@@ -72,7 +72,10 @@ const resources: readonly FieldRule[] = [
     value: { text: "`RestartContainer`", test: (value) => JSON.stringify(value).includes("RestartContainer") },
     note: "containers are not resized in place; delete the pod to have it made anew",
   },
-  own("resizePolicy", "a resize holds from the container's next start; until then an event says so"),
+  own(
+    "resizePolicy",
+    "running containers are not resized: an event `ResizeInfeasible` and the condition `PodResizePending` say so; the resources hold from the next start",
+  ),
   {
     field: "containers[].resources.claims",
     root: "refused",
