@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { packageRoot } from "../kernel/assets/index.js";
+import { kubernetesVersion, packageRoot } from "../kernel/assets/index.js";
 import { isObject } from "../kernel/schema/index.js";
 
 /** Versions of this program and of what it speaks. */
@@ -15,5 +15,9 @@ export interface Versions {
 export async function productVersion(): Promise<Versions> {
   const manifest: unknown = JSON.parse(await readFile(join(packageRoot(), "package.json"), "utf8"));
   const version = isObject(manifest) ? manifest["version"] : undefined;
-  return { argosy: typeof version === "string" ? version : "unknown", kubernetes: "v1.34.4", node: process.version };
+  return {
+    argosy: typeof version === "string" ? version : "unknown",
+    kubernetes: kubernetesVersion,
+    node: process.version,
+  };
 }

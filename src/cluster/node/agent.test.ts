@@ -150,6 +150,9 @@ const create = (pod: Draft<Pod>): Promise<Pod> => cluster.client.resource(PodKin
 
 test("registers the node with what it offers", async () => {
   const node = await cluster.client.resource(NodeKind).get("node-1");
+  const version = await cluster.client.transport.request({ method: "GET", path: "/version" });
+  let text = "";
+  for await (const chunk of version.body) text += Buffer.from(chunk).toString("utf8");
 
   expect(node.metadata.labels).toMatchObject({
     "kubernetes.io/hostname": "node-1",
@@ -158,6 +161,7 @@ test("registers the node with what it offers", async () => {
   });
   expect(node.status?.allocatable).toMatchObject({ cpu: "1", pods: "110" });
   expect(isConditionTrue(node.status?.conditions, "Ready")).toBe(canRun);
+  expect(node.status?.nodeInfo?.kubeletVersion).toBe(JSON.parse(text).gitVersion);
   expect(node.status?.daemonEndpoints?.kubeletEndpoint?.Port).toBeGreaterThan(0);
 });
 

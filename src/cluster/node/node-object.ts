@@ -1,3 +1,4 @@
+import { kubernetesVersion } from "../../kernel/assets/index.js";
 import type { ApiClient } from "../../kernel/client/index.js";
 import type { Clock, Timer } from "../../kernel/clock/index.js";
 import { isAlreadyExists, isNotFound } from "../../kernel/errors/index.js";
@@ -40,7 +41,6 @@ const renewSeconds = 10;
 /** As kubelet: an unchanged status is written this often. */
 const reportMs = 300_000;
 const minFreeShare = 0.05;
-const kubernetesVersion = "v1.34.0";
 
 /** The node's own object: registered at start, its status written when it changes, its lease renewed. */
 export class NodeObject {
@@ -180,7 +180,7 @@ export class NodeObject {
         architecture,
         operatingSystem: "linux",
         containerRuntimeVersion: `argosy-${runtimeName}://${version}`,
-        kubeletVersion: `${kubernetesVersion}+argosy-${version}`,
+        kubeletVersion: `${kubernetesVersion}+argosy`,
         kubeProxyVersion: "",
       },
       images: imageNames.map((image) => ({ names: [image] })),

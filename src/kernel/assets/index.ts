@@ -7,6 +7,9 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InputError } from "../errors/index.js";
 
+/** The Kubernetes whose API and behaviour the embedded clusters have; the documents below `assets/kubernetes-1.34` are of it. */
+export const kubernetesVersion = "v1.34.4";
+
 /** Folder of the package: the nearest one upwards that holds a package.json. */
 export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));

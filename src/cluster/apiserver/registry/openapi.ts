@@ -4,7 +4,7 @@ import type { ApiRequest, ApiResponse, ResourceType } from "../types.js";
 import { bytesAnswer, hashOf, jsonAnswer, pageNotFound } from "./answers.js";
 import { documentFor } from "./openapi-document.js";
 import { swaggerDocument } from "./openapi-v2.js";
-import { kubernetesVersion } from "./version.js";
+import { servedVersion } from "./version.js";
 
 interface Document {
   readonly bytes: Uint8Array;
@@ -28,7 +28,7 @@ export class OpenApi {
     const path = request.path.replace(/\/$/, "");
     if (path === "/openapi/v3") return this.#index(types);
     if (path === "/openapi/v2") {
-      this.#swagger ??= encode(swaggerDocument(types, kubernetesVersion));
+      this.#swagger ??= encode(swaggerDocument(types, servedVersion));
       return documentAnswer(request, this.#swagger);
     }
     const document = path.startsWith("/openapi/v3/")
@@ -52,7 +52,7 @@ export class OpenApi {
     if (known !== undefined) return known;
     const own = types.filter((type) => pathOf(type) === path);
     if (own.length === 0) return undefined;
-    const document = encode(documentFor(own, kubernetesVersion));
+    const document = encode(documentFor(own, servedVersion));
     this.#documents.set(path, document);
     return document;
   }

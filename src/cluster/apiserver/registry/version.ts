@@ -1,8 +1,9 @@
+import { kubernetesVersion } from "../../../kernel/assets/index.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import { jsonAnswer } from "./answers.js";
 
-/** The version of Kubernetes whose behaviour is served. */
-export const kubernetesVersion = "v1.34.4+argosy";
+/** The version that the server says it is. */
+export const servedVersion = `${kubernetesVersion}+argosy`;
 
 /** Answers /version. */
 export function answerVersion(request: ApiRequest): ApiResponse | undefined {
@@ -14,7 +15,7 @@ export function answerVersion(request: ApiRequest): ApiResponse | undefined {
     emulationMinor: "34",
     minCompatibilityMajor: "1",
     minCompatibilityMinor: "33",
-    gitVersion: kubernetesVersion,
+    gitVersion: servedVersion,
     gitCommit: "",
     gitTreeState: "clean",
     buildDate: "1970-01-01T00:00:00Z",

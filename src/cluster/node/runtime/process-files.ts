@@ -168,6 +168,7 @@ export function readContainer(path: string, ref: ContainerRef): SavedContainer |
     finishedAtMs: numberOf(raw["finishedAtMs"]),
     exitCode: numberOf(raw["exitCode"]),
     memoryBytes: numberOf(raw["memoryBytes"]),
+    resources: raw["resources"],
     reason: typeof raw["reason"] === "string" ? raw["reason"] : undefined,
     message: typeof raw["message"] === "string" ? raw["message"] : undefined,
     imageRoot: typeof raw["imageRoot"] === "string" ? raw["imageRoot"] : undefined,

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { assetPath, packageRoot } from "../../../../kernel/assets/index.js";
+import { assetPath, kubernetesVersion, packageRoot } from "../../../../kernel/assets/index.js";
 import type { Pod, PodSpec } from "../../../../kernel/kinds/index.js";
 import { renderFieldTable } from "./document.js";
 import { fieldRules, findingsOf, ignoredText, refusalOf } from "./evaluate.js";
@@ -15,9 +15,10 @@ interface Definition {
   readonly properties?: Readonly<Record<string, Definition>>;
 }
 
-const schemas: Record<string, Definition> = JSON.parse(
+const reference: { kubernetes: string; schemas: Record<string, Definition> } = JSON.parse(
   readFileSync(assetPath("kubernetes-1.34", "schemas.json"), "utf8"),
-).schemas;
+);
+const { schemas } = reference;
 
 function definitionOf(part: Definition): Definition {
   const name = (part.$ref ?? part.allOf?.[0]?.$ref)?.split("/").at(-1);
@@ -60,6 +61,7 @@ const container = (more: object): Partial<PodSpec> => ({ containers: [{ name: "m
 test("every field of Kubernetes' schema is carried out, refused or told as left out", () => {
   const unknown = leaves.filter((leaf) => !fieldRules.some((rule) => isBelow(leaf, rule.field)));
 
+  expect(reference.kubernetes).toBe(kubernetesVersion);
   expect(leaves.length).toBeGreaterThan(400);
   expect(unknown).toEqual([]);
 });
