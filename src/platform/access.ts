@@ -16,9 +16,14 @@ export interface OwnedAccess extends ClusterAccess {
 }
 
 /** A client and informers over a transport: to an embedded API server in this process, or to any other over HTTPS. Closing it closes the transport. */
-export function openAccess(name: string, transport: Transport, { clock, random, log }: Surroundings): OwnedAccess {
+export function openAccess(
+  name: string,
+  transport: Transport,
+  { clock, random, log }: Surroundings,
+  fieldSelectors: Readonly<Record<string, string>> = {},
+): OwnedAccess {
   const client = createClient({ transport, clock, random });
-  const informers = createInformerSet({ client, clock, random, log: log.with({ cluster: name }) });
+  const informers = createInformerSet({ client, clock, random, log: log.with({ cluster: name }), fieldSelectors });
   return {
     name,
     client,

@@ -45,7 +45,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     const credential = credentials.get(identity.name);
     if (credential === undefined)
       throw new ArgosyError("UnknownIdentity", `cluster ${options.name} has no identity ${identity.name}`);
-    return access(credential.token);
+    return access(credential.token, identity.fieldSelectors);
   };
   const server = await createApiServer({
     clusterName: options.name,
@@ -65,12 +65,12 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     await server.close();
     throw error;
   });
-  const access = (token: string): ClusterAccess => {
+  const access = (token: string, fieldSelectors?: Identity["fieldSelectors"]): ClusterAccess => {
     const known = accesses.get(token);
     if (known !== undefined) {
       return known;
     }
-    const made = openAccess(options.name, server.transport(token), options);
+    const made = openAccess(options.name, server.transport(token), options, fieldSelectors);
     accesses.set(token, made);
     return made;
   };

@@ -10,12 +10,32 @@ export interface Identity {
   readonly user: UserInfo;
   /** Becomes a ClusterRole of the same name; absent where a bootstrap role or group already fits. */
   readonly rules?: readonly PolicyRule[];
+  /** Of what kinds (`v1/pods`) its informers follow but a part. */
+  readonly fieldSelectors?: Readonly<Record<string, string>>;
 }
 
-/** The workload controllers: the built-in role of that user lets them adopt and collect objects of every kind, and make those of their own. */
+/** The workload controllers share one identity; garbage collection and namespaces make it wide, but it grants nothing on. */
 export const controllerManager: Identity = {
   name: "argosy-controller-manager",
-  user: { username: "system:kube-controller-manager", groups: ["system:authenticated"] },
+  user: { username: "argosy:controller-manager", groups: ["system:authenticated"] },
+  rules: [
+    { apiGroups: ["*"], resources: ["*"], verbs: ["delete", "deletecollection", "patch", "update", "get", "list", "watch"] },
+    { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create"] },
+    {
+      apiGroups: [""],
+      resources: ["configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumes", "pods", "secrets", "serviceaccounts", "serviceaccounts/token"],
+      verbs: ["create"],
+    },
+    { apiGroups: ["apps"], resources: ["controllerrevisions", "replicasets"], verbs: ["create"] },
+    { apiGroups: ["batch"], resources: ["jobs"], verbs: ["create"] },
+    { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["create"] },
+    { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
+    { apiGroups: ["authentication.k8s.io"], resources: ["tokenreviews"], verbs: ["create"] },
+    { apiGroups: ["authorization.k8s.io"], resources: ["subjectaccessreviews"], verbs: ["create"] },
+    // Gathering rules into an aggregated role writes rules that the controller does not hold itself.
+    { apiGroups: ["rbac.authorization.k8s.io"], resources: ["clusterroles"], verbs: ["escalate"] },
+    { nonResourceURLs: ["*"], verbs: ["get"] },
+  ],
 };
 
 /** The scheduler, with the built-in role of its user. */
@@ -66,11 +86,13 @@ export function fleetDelivery(rules: readonly PolicyRule[]): Identity {
   };
 }
 
-/** A node's own identity: the node authorizer lets it at its pods and what they name. */
+/** A node's own identity: the node authorizer lets it at its pods and what they name; names of Services in pods come from their slices. */
 export function nodeIdentity(node: string): Identity {
   return {
     name: `node-${node}`,
     user: { username: `system:node:${node}`, groups: ["system:nodes", "system:authenticated"] },
+    rules: [{ apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get", "list", "watch"] }],
+    fieldSelectors: { "v1/pods": `spec.nodeName=${node}` },
   };
 }
 

@@ -17,6 +17,8 @@ export interface InformerSetOptions {
   readonly log: Logger;
   /** Default 150 s: servers send bookmarks about each minute, so this is two missed ones. */
   readonly inactivityMs?: number;
+  /** Of what kinds (`v1/pods`) only a part is followed; default: everything is. */
+  readonly fieldSelectors?: Readonly<Record<string, string>>;
 }
 
 const defaultInactivityMs = 150_000;
@@ -49,6 +51,7 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
       if (stop.signal.aborted) throw new ArgosyError("Closed", `informers are closed; ${kind.kind} was asked for`);
       const cache = new ObjectCache<T>(kind, log);
       caches.set(keyOf(kind), objectAs(cache));
+      const fieldSelector = options.fieldSelectors?.[keyOf(kind)];
       running.push(
         runReflector({
           resource: client.resource(kind),
@@ -58,6 +61,7 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
           log,
           signal: stop.signal,
           inactivityMs: options.inactivityMs ?? defaultInactivityMs,
+          ...(fieldSelector === undefined ? {} : { fieldSelector }),
         }),
       );
       return cache;

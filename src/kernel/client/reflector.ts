@@ -16,6 +16,8 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly signal: AbortSignal;
   /** A watch without any event or bookmark for this long is taken for dead. Servers send bookmarks about each minute. */
   readonly inactivityMs: number;
+  /** Default: everything. */
+  readonly fieldSelector?: string;
 }
 
 const firstBackoffMs = 250;
@@ -70,14 +72,19 @@ interface Round {
   readonly error?: unknown;
 }
 
-async function listOnce<T extends KubeObject>({ resource, cache, signal }: ReflectorOptions<T>): Promise<Round> {
+async function listOnce<T extends KubeObject>(options: ReflectorOptions<T>): Promise<Round> {
+  const { resource, cache, signal } = options;
   try {
-    const list = await resource.list({ signal });
+    const list = await resource.list({ signal, ...selectorOf(options) });
     if (!signal.aborted) cache.replace(list.items, list.resourceVersion);
     return { resourceVersion: list.resourceVersion, isFruitful: true };
   } catch (error) {
     return { resourceVersion: undefined, isFruitful: false, error };
   }
+}
+
+function selectorOf({ fieldSelector }: { readonly fieldSelector?: string }): { readonly fieldSelector?: string } {
+  return fieldSelector === undefined ? {} : { fieldSelector };
 }
 
 /** One watch connection until it ends, however it ends. */
@@ -93,6 +100,7 @@ async function watchOnce<T extends KubeObject>(options: ReflectorOptions<T>, fro
       timeoutSeconds,
       allowWatchBookmarks: true,
       signal: guard.signal,
+      ...selectorOf(options),
     })) {
       guard.touch();
       isFruitful = true;

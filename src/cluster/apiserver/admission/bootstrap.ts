@@ -71,7 +71,7 @@ function roles(more: readonly JsonObject[] = []): Wanted[] {
   return [...bootstrapRoles(), ...more].map((object) => ({
     group: "rbac.authorization.k8s.io",
     plural: `${stringAt(object, "kind").toLowerCase()}s`,
-    namespace: "",
+    namespace: stringAt(objectAt(object, "metadata"), "namespace"),
     object,
   }));
 }

@@ -1,196 +1,146 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { componentRoles } from "./bootstrap/components.js";
+import { controllerRoles } from "./bootstrap/controllers.js";
+import { namespacedRoles } from "./bootstrap/namespaced.js";
+import { peopleRoles } from "./bootstrap/people.js";
+import { type RoleTable, rulesIn } from "./bootstrap/table.js";
 
 /**
- * The roles and bindings that every cluster starts with, under upstream's names, so that manifests and tools which bind
+ * The roles and bindings that every cluster starts with, Kubernetes' own in name and rules, so that manifests and tools which bind
  * them work. They are put back at each start unless annotated `rbac.authorization.kubernetes.io/autoupdate: "false"`.
  */
 
-const apiVersion = "rbac.authorization.k8s.io/v1";
-const metadataOf = (name: string, labels: Record<string, string> = {}): JsonObject => ({
-  name,
-  labels: { "kubernetes.io/bootstrapping": "rbac-defaults", ...labels },
-  annotations: { "rbac.authorization.kubernetes.io/autoupdate": "true" },
-});
+const group = "rbac.authorization.k8s.io";
+const apiVersion = `${group}/v1`;
 
-const read = ["get", "list", "watch"];
-const write = ["create", "delete", "deletecollection", "patch", "update"];
-const all = [...write, ...read].toSorted();
+interface Place {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly labels?: Record<string, string>;
+}
 
-function rule(groups: string, resources: string, verbs: readonly string[]): JsonObject {
+function metadataOf({ name, namespace, labels }: Place): JsonObject {
   return {
-    apiGroups: groups.split(" ").map((group) => (group === "core" ? "" : group)),
-    resources: resources.split(" "),
-    verbs: [...verbs],
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    labels: { "kubernetes.io/bootstrapping": "rbac-defaults", ...labels },
+    annotations: { "rbac.authorization.kubernetes.io/autoupdate": "true" },
   };
 }
 
-const paths = (urls: string, verbs: readonly string[]): JsonObject => ({
-  nonResourceURLs: urls.split(" "),
-  verbs: [...verbs],
-});
-
-function clusterRole(name: string, rules: readonly JsonObject[], labels: Record<string, string> = {}): JsonObject {
-  return { apiVersion, kind: "ClusterRole", metadata: metadataOf(name, labels), rules: [...rules] };
+function clusterRole(place: Place, rules: readonly JsonObject[]): JsonObject {
+  return { apiVersion, kind: "ClusterRole", metadata: metadataOf(place), rules: [...rules] };
 }
+
+const into = (label: string) => ({ [`rbac.authorization.k8s.io/${label}`]: "true" });
 
 /** Gathers the rules of roles with a label; `rules` holds what they are at the start, before the gathering controller runs. */
-function gathered(
-  name: string,
-  label: string,
-  rules: readonly JsonObject[],
-  labels: Record<string, string> = {},
-): JsonObject {
-  const selector = { matchLabels: { [`rbac.authorization.k8s.io/${label}`]: "true" } };
-  return { ...clusterRole(name, rules, labels), aggregationRule: { clusterRoleSelectors: [selector] } };
+function gathered(place: Place, label: string, rules: readonly JsonObject[]): JsonObject {
+  const selector = { matchLabels: into(label) };
+  return { ...clusterRole(place, rules), aggregationRule: { clusterRoleSelectors: [selector] } };
 }
 
-function bind(role: string, kind: "Group" | "User", ...names: readonly string[]): JsonObject {
+/** Roles of people are gathered from parts, to which other parts can be added. */
+const labelsOf: Readonly<Record<string, Record<string, string>>> = {
+  "system:aggregate-to-admin": into("aggregate-to-admin"),
+  "system:aggregate-to-edit": into("aggregate-to-edit"),
+  "system:aggregate-to-view": into("aggregate-to-view"),
+};
+
+function clusterRoles(): JsonObject[] {
+  const part = (name: string) => rulesIn(peopleRoles[`system:aggregate-to-${name}`] ?? "");
+  const edit = [...part("edit"), ...part("view")];
+  const ofTable = (table: RoleTable, prefix = "") =>
+    Object.entries(table).map(([name, text]) => {
+      const labels = labelsOf[name];
+      return clusterRole({ name: prefix + name, ...(labels === undefined ? {} : { labels }) }, rulesIn(text));
+    });
+  return [
+    gathered({ name: "admin" }, "aggregate-to-admin", [...edit, ...part("admin")]),
+    gathered({ name: "edit", labels: into("aggregate-to-admin") }, "aggregate-to-edit", edit),
+    gathered({ name: "view", labels: into("aggregate-to-edit") }, "aggregate-to-view", part("view")),
+    ...ofTable(peopleRoles),
+    ...ofTable(componentRoles),
+    ...ofTable(controllerRoles, "system:controller:"),
+  ];
+}
+
+function roles(): JsonObject[] {
+  return Object.entries(namespacedRoles).map(([place, text]) => {
+    const [namespace = "", name = ""] = place.split("/");
+    return { apiVersion, kind: "Role", metadata: metadataOf({ name, namespace }), rules: rulesIn(text) };
+  });
+}
+
+/** `user:NAME`, `group:NAME` or `account:NAME` (in kube-system). */
+function subjectOf(text: string): JsonObject {
+  const [kind, ...rest] = text.split(":");
+  const name = rest.join(":");
+  if (kind === "account") return { kind: "ServiceAccount", name, namespace: "kube-system" };
+  return { apiGroup: group, kind: kind === "user" ? "User" : "Group", name };
+}
+
+function bind(role: string, ...subjects: readonly string[]): JsonObject {
   return {
     apiVersion,
     kind: "ClusterRoleBinding",
-    metadata: metadataOf(role),
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role },
-    subjects: names.map((name) => ({ apiGroup: "rbac.authorization.k8s.io", kind, name })),
+    metadata: metadataOf({ name: role }),
+    roleRef: { apiGroup: group, kind: "ClusterRole", name: role },
+    ...(subjects.length === 0 ? {} : { subjects: subjects.map(subjectOf) }),
   };
 }
 
-const namespacedCore =
-  "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status";
-const workloads =
-  "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status";
+function bindIn(namespace: string, name: string, role: string, subjects: readonly string[]): JsonObject {
+  return {
+    apiVersion,
+    kind: "RoleBinding",
+    metadata: metadataOf({ name, namespace }),
+    roleRef: { apiGroup: group, kind: "Role", name: role },
+    subjects: subjects.map(subjectOf),
+  };
+}
 
-/** What `view` may: everything in a namespace but Secrets (whose tokens would give more) and roles. */
-const viewRules = [
-  rule("core", namespacedCore, read),
-  rule(
-    "core",
-    "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status",
-    read,
-  ),
-  rule("core", "namespaces", read),
-  rule("discovery.k8s.io", "endpointslices", read),
-  rule("apps", workloads, read),
-  rule("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", read),
-  rule("batch", "cronjobs cronjobs/status jobs jobs/status", read),
-  rule("networking.k8s.io", "ingresses ingresses/status networkpolicies", read),
-  rule("policy", "poddisruptionbudgets poddisruptionbudgets/status", read),
-];
+const manager = "user:system:kube-controller-manager";
+const scheduler = "user:system:kube-scheduler";
 
-const editRules = [
-  rule("core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", read),
-  rule("core", "serviceaccounts", ["impersonate"]),
-  rule("core", "pods pods/attach pods/exec pods/portforward pods/proxy", write),
-  rule("core", "pods/eviction", ["create"]),
-  rule(
-    "core",
-    "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy",
-    write,
-  ),
-  rule("core", "serviceaccounts/token", ["create"]),
-  rule(
-    "apps",
-    "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale",
-    write,
-  ),
-  rule("autoscaling", "horizontalpodautoscalers", write),
-  rule("batch", "cronjobs jobs", write),
-  rule("networking.k8s.io", "ingresses networkpolicies", write),
-  rule("policy", "poddisruptionbudgets", write),
-  rule("coordination.k8s.io", "leases", all),
-];
-
-const adminRules = [
-  rule("authorization.k8s.io", "localsubjectaccessreviews", ["create"]),
-  rule("rbac.authorization.k8s.io", "rolebindings roles", all),
-];
-
-const events = rule("core events.k8s.io", "events", ["create", "patch", "update"]);
-const leases = rule("coordination.k8s.io", "leases", ["create", "get", "update"]);
-
-const schedulerRules = [
-  events,
-  leases,
-  rule("core", "nodes", read),
-  rule("core", "pods", ["delete", ...read]),
-  rule("core", "bindings pods/binding", ["create"]),
-  rule("core", "pods/status", ["patch", "update"]),
-  rule("core", "namespaces persistentvolumeclaims persistentvolumes replicationcontrollers services", read),
-  rule("apps", "replicasets statefulsets", read),
-  rule("policy", "poddisruptionbudgets", read),
-  rule("storage.k8s.io", "csidrivers csinodes csistoragecapacities storageclasses", read),
-];
-
-/** The built-in controllers share one identity; garbage collection and namespaces make it wide, but it grants nothing on. */
-const controllerManagerRules = [
-  events,
-  rule("*", "*", ["delete", "deletecollection", "patch", "update", ...read]),
-  rule("core", "configmaps endpoints persistentvolumeclaims persistentvolumes pods secrets serviceaccounts", [
-    "create",
-  ]),
-  rule("core", "serviceaccounts/token", ["create"]),
-  rule("apps", "controllerrevisions replicasets", ["create"]),
-  rule("batch", "jobs", ["create"]),
-  rule("discovery.k8s.io", "endpointslices", ["create"]),
-  rule("coordination.k8s.io", "leases", ["create"]),
-  rule("authentication.k8s.io", "tokenreviews", ["create"]),
-  rule("authorization.k8s.io", "subjectaccessreviews", ["create"]),
-  // Gathering rules into an aggregated role writes rules that the controller does not hold itself.
-  rule("rbac.authorization.k8s.io", "clusterroles", ["escalate"]),
-  paths("*", ["get"]),
-];
-
-const kubeletApiRules = [
-  rule("core", "nodes", read),
-  rule("core", "nodes", ["proxy"]),
-  rule("core", "nodes/log nodes/metrics nodes/proxy nodes/stats", ["*"]),
-];
-
-const healthPaths = "/healthz /livez /readyz /version /version/";
-const discoveryPaths = "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/";
-const into = (label: string) => ({ [`rbac.authorization.k8s.io/${label}`]: "true" });
-
-/** ClusterRoles and ClusterRoleBindings of a new cluster. */
-export function bootstrapRoles(): JsonObject[] {
+function bindings(): JsonObject[] {
+  const leader = (component: string, ...subjects: string[]) => {
+    const name = `system::leader-locking-${component}`;
+    return bindIn("kube-system", name, name, subjects);
+  };
+  const own = (namespace: string, controller: string) => {
+    const name = `system:controller:${controller}`;
+    return bindIn(namespace, name, name, [`account:${controller}`]);
+  };
+  const reader = "extension-apiserver-authentication-reader";
   return [
-    clusterRole("cluster-admin", [rule("*", "*", ["*"]), paths("*", ["*"])]),
-    gathered("admin", "aggregate-to-admin", [...adminRules, ...editRules, ...viewRules]),
-    gathered("edit", "aggregate-to-edit", [...editRules, ...viewRules], into("aggregate-to-admin")),
-    gathered("view", "aggregate-to-view", viewRules, into("aggregate-to-edit")),
-    clusterRole("system:aggregate-to-admin", adminRules, into("aggregate-to-admin")),
-    clusterRole("system:aggregate-to-edit", editRules, into("aggregate-to-edit")),
-    clusterRole("system:aggregate-to-view", viewRules, into("aggregate-to-view")),
-    clusterRole("system:discovery", [paths(discoveryPaths, ["get"])]),
-    clusterRole("system:monitoring", [
-      paths("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*", ["get"]),
-    ]),
-    clusterRole("system:public-info-viewer", [paths(healthPaths, ["get"])]),
-    clusterRole("system:basic-user", [
-      rule("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", ["create"]),
-      rule("authentication.k8s.io", "selfsubjectreviews", ["create"]),
-    ]),
-    clusterRole("system:auth-delegator", [
-      rule("authentication.k8s.io", "tokenreviews", ["create"]),
-      rule("authorization.k8s.io", "subjectaccessreviews", ["create"]),
-    ]),
-    clusterRole("system:kubelet-api-admin", kubeletApiRules),
-    clusterRole("system:kube-scheduler", schedulerRules),
-    clusterRole("system:kube-controller-manager", controllerManagerRules),
+    bind("cluster-admin", "group:system:masters"),
+    bind("system:basic-user", "group:system:authenticated"),
+    bind("system:discovery", "group:system:authenticated"),
+    bind("system:public-info-viewer", "group:system:authenticated", "group:system:unauthenticated"),
+    bind("system:monitoring", "group:system:monitoring"),
+    bind("system:service-account-issuer-discovery", "group:system:serviceaccounts"),
+    bind("system:kube-controller-manager", manager),
+    bind("system:kube-dns", "account:kube-dns"),
+    bind("system:kube-scheduler", scheduler),
+    bind("system:volume-scheduler", scheduler),
     // Kept for manifests that bind it; node identities are judged by the node authorizer.
-    clusterRole("system:node", []),
-    clusterRole("system:node-proxier", [
-      rule("core", "endpoints services", ["list", "watch"]),
-      rule("core", "nodes", read),
-      rule("discovery.k8s.io", "endpointslices", ["list", "watch"]),
-      events,
-    ]),
-    bind("cluster-admin", "Group", "system:masters"),
-    bind("system:discovery", "Group", "system:authenticated"),
-    bind("system:basic-user", "Group", "system:authenticated"),
-    bind("system:public-info-viewer", "Group", "system:authenticated", "system:unauthenticated"),
-    bind("system:monitoring", "Group", "system:monitoring"),
-    bind("system:kubelet-api-admin", "User", "kube-apiserver-kubelet-client"),
-    bind("system:kube-scheduler", "User", "system:kube-scheduler"),
-    bind("system:kube-controller-manager", "User", "system:kube-controller-manager"),
-    bind("system:node-proxier", "User", "system:kube-proxy"),
+    bind("system:node"),
+    bind("system:node-proxier", "user:system:kube-proxy"),
+    // The name by which this server calls its node agents, which ask it what that name may do.
+    bind("system:kubelet-api-admin", "user:kube-apiserver-kubelet-client"),
+    ...Object.keys(controllerRoles).map((name) => bind(`system:controller:${name}`, `account:${name}`)),
+    bindIn("kube-system", `system::${reader}`, reader, [manager, scheduler]),
+    leader("kube-controller-manager", manager, "account:kube-controller-manager", "account:leader-election-controller"),
+    leader("kube-scheduler", scheduler, "account:kube-scheduler"),
+    own("kube-public", "bootstrap-signer"),
+    own("kube-system", "bootstrap-signer"),
+    own("kube-system", "cloud-provider"),
+    own("kube-system", "token-cleaner"),
   ];
+}
+
+/** Roles, ClusterRoles and their bindings of a new cluster. */
+export function bootstrapRoles(): JsonObject[] {
+  return [...clusterRoles(), ...roles(), ...bindings()];
 }

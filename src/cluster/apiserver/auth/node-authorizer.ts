@@ -46,13 +46,12 @@ const reading = ["get", "list", "watch"];
 const commonRules: readonly Rule[] = [
   rule("authentication.k8s.io", ["tokenreviews"], ["create"]),
   rule("authorization.k8s.io", ["subjectaccessreviews", "localsubjectaccessreviews"], ["create"]),
-  // Specs of pods and nodes hold no secrets; agents watch them whole, as before KEP-4601.
-  rule("", ["services", "endpoints", "nodes", "pods"], reading),
-  rule("discovery.k8s.io", ["endpointslices"], reading),
+  rule("", ["services"], reading),
+  rule("", ["endpoints"], ["get"]),
   rule("", ["events"], ["create", "patch", "update"]),
-  rule("events.k8s.io", ["events"], ["create", "patch", "update"]),
-  rule("", ["nodes"], ["create"]),
   // Which pod or node a write may be about is NodeRestriction's to check: it sees the object.
+  rule("", ["nodes"], ["create", "update", "patch"]),
+  rule("", ["nodes/status"], ["update", "patch"]),
   rule("", ["pods"], ["create", "delete"]),
   rule("", ["pods/status"], ["patch", "update"]),
   rule("", ["pods/eviction"], ["create"]),
@@ -67,7 +66,12 @@ function decide(attributes: AuthorizationAttributes, node: string, podsHere: () 
   const { group, resource, verb } = attributes;
   switch (`${group}/${resource}`) {
     case "/nodes":
-      return own(attributes, node, "nodes", ["update", "patch"]);
+      if (attributes.subresource !== "") return no("");
+      return own(attributes, node, "nodes", reading);
+    case "/pods":
+      return readsPod(attributes, node, podsHere);
+    case "resource.k8s.io/resourceslices":
+      return verb === "create" && attributes.subresource === "" ? yes : no("");
     case "coordination.k8s.io/leases":
       if (attributes.namespace !== "kube-node-lease") return no("a node may use leases in kube-node-lease only");
       // The lease may not exist yet: a create names it in its body, which NodeRestriction checks.
@@ -95,6 +99,19 @@ function own(attributes: AuthorizationAttributes, node: string, what: string, ve
   if (!verbs.includes(attributes.verb)) return no("");
   const name = attributes.name || selectedBy(attributes.fieldSelector, "metadata.name");
   return name === node ? yes : no(`node "${node}" may use its own ${what} only`);
+}
+
+/** Of pods, a node reads its own (KEP-4601): one by its name, all by the selector that names the node. */
+function readsPod(attributes: AuthorizationAttributes, node: string, podsHere: () => Iterable<JsonObject>): Decision {
+  const { verb, namespace, name, subresource, fieldSelector } = attributes;
+  if (subresource !== "" || !reading.includes(verb)) return no("");
+  if (verb !== "get" && selectedBy(fieldSelector, "spec.nodeName") === node) return yes;
+  const wanted = name || selectedBy(fieldSelector, "metadata.name");
+  for (const pod of wanted === "" ? [] : podsHere()) {
+    const metadata = objectAt(pod, "metadata");
+    if (stringAt(metadata, "namespace") === namespace && stringAt(metadata, "name") === wanted) return yes;
+  }
+  return no(`node "${node}" may read its own pods only: by name, or with the field selector spec.nodeName=${node}`);
 }
 
 function usesServiceAccount(
