@@ -107,15 +107,15 @@ export class Exchange implements UpstreamUser {
       isUpgrade: this.#hasUpgrade,
     });
     const replay = joined === undefined ? this.#request.replay : undefined;
-    upstream.socket.write(joined === undefined ? lines : lines + joined, "latin1");
-    for (const piece of replay ?? []) upstream.socket.write(piece);
+    upstream.write(joined === undefined ? lines : lines + joined, "latin1");
+    for (const piece of replay ?? []) upstream.write(piece);
   }
 
   onClientData(chunk: Buffer): void {
     const upstream = this.#upstream;
     if (this.#isTunnel) {
       this.#deadline(this.#route.table.timeouts.idleMs);
-      if (upstream?.socket.write(chunk) === false) this.#client.pause();
+      if (upstream?.write(chunk) === false) this.#client.pause();
       return;
     }
     if (this.#request.isDone || upstream === undefined) {
@@ -127,7 +127,7 @@ export class Exchange implements UpstreamUser {
     if (this.#request.isLarge && upstream.isConnected) this.#request.forget();
     const { responseMs, idleMs } = this.#route.table.timeouts;
     this.#deadline(this.#request.isDone && this.#answer === undefined ? responseMs : idleMs);
-    if (!upstream.socket.write(used === chunk.length ? chunk : chunk.subarray(0, used))) this.#client.pause();
+    if (!upstream.write(used === chunk.length ? chunk : chunk.subarray(0, used))) this.#client.pause();
   }
 
   onConnected(): void {
@@ -141,7 +141,7 @@ export class Exchange implements UpstreamUser {
 
   onClientDrain(): void {
     this.#deadline(this.#route.table.timeouts.idleMs);
-    this.#upstream?.socket.resume();
+    this.#upstream?.resume();
   }
 
   onData(buffer: Buffer, length: number): boolean {
@@ -393,7 +393,7 @@ export class Exchange implements UpstreamUser {
   }
 
   onClientEnd(): void {
-    if (this.#isTunnel) this.#upstream?.socket.end();
+    if (this.#isTunnel) this.#upstream?.end();
     // A client that only ends its sending side cannot be told from one that is gone; work for nobody would be the worse mistake.
     else this.#client.destroy();
   }

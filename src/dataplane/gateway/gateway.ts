@@ -7,6 +7,7 @@ import type { Clock, Random, Timer } from "../../kernel/clock/types.js";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import { isMissing, isRunning, markOf, replaceFile } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
+import { NetworkSockets } from "../../kernel/netns/index.js";
 import { type ClientLimits, DEFAULT_LIMITS, type GatewayCore } from "./core.js";
 import { HealthChecker } from "./health.js";
 import { Listeners } from "./listeners.js";
@@ -37,6 +38,8 @@ export interface GatewayOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly limits?: Partial<ClientLimits>;
+  /** Describes a network of pods that this process does not reach by itself; may come, change and go while it runs. */
+  readonly podNetworkFile?: string;
 }
 
 /** A running gateway. */
@@ -69,6 +72,7 @@ class RunningGateway implements Gateway {
   readonly #core: GatewayCore;
   readonly #listeners: Listeners;
   readonly #mark: GatewayMark;
+  readonly #network: NetworkSockets | undefined;
   #admin: Server | undefined;
   #watcher: FSWatcher | undefined;
   #sweep: Timer | undefined;
@@ -83,7 +87,9 @@ class RunningGateway implements Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options;
     const { clock, log, random } = options;
-    const routing = new Routing(EMPTY_TABLE, new HealthChecker(() => this.#core, random));
+    const { podNetworkFile } = options;
+    this.#network = podNetworkFile === undefined ? undefined : new NetworkSockets(podNetworkFile);
+    const routing = new Routing(EMPTY_TABLE, new HealthChecker(() => this.#core, random), this.#network);
     this.#core = {
       clock,
       log,
@@ -302,6 +308,7 @@ class RunningGateway implements Gateway {
     this.#listeners.destroy();
     this.#sweep?.cancel();
     this.#core.routing.close();
+    this.#network?.close();
     this.#admin?.close();
     this.#admin?.closeAllConnections();
     const mark = await readMark(this.#file("mark"));

@@ -142,7 +142,7 @@ class Probe implements UpstreamUser {
     const { health, host } = this.#endpoint.table;
     this.#upstream = this.#endpoint.pool.acquire(this, this.#core.nowMs, fresh || health.path === undefined);
     if (health.path === undefined) return;
-    this.#upstream.socket.write(
+    this.#upstream.write(
       `GET ${health.path} HTTP/1.1\r\nHost: ${host ?? this.#endpoint.address}\r\nUser-Agent: argosy-gateway-check\r\nX-Argosy-Check: 1\r\n\r\n`,
       "latin1",
     );

@@ -1,3 +1,4 @@
+import type { NetworkSockets } from "../../kernel/netns/index.js";
 import { Backend, BackendStats, Endpoint, Route } from "./balance.js";
 import type { BackendTable, GatewayTable, RouteTable } from "./table.js";
 import { UpstreamPool } from "./upstream.js";
@@ -64,10 +65,12 @@ export class Routing {
   routes: ReadonlyMap<string, Route> = new Map();
   #listeners = new Map<string, HostMap>();
   readonly #watcher: EndpointWatcher;
+  readonly #network: NetworkSockets | undefined;
 
-  constructor(empty: GatewayTable, watcher: EndpointWatcher) {
+  constructor(empty: GatewayTable, watcher: EndpointWatcher, network?: NetworkSockets) {
     this.table = empty;
     this.#watcher = watcher;
+    this.#network = network;
   }
 
   find(listener: string, host: string, target: string): Route | undefined {
@@ -117,7 +120,7 @@ export class Routing {
     let endpoint = this.endpoints.get(key);
     if (endpoint === undefined) {
       const poolKey = `${address} ${tls}`;
-      const pool = this.pools.get(poolKey) ?? new UpstreamPool(address, table.tls);
+      const pool = this.pools.get(poolKey) ?? new UpstreamPool(address, table.tls, this.#network);
       this.pools.set(poolKey, pool);
       pool.unretire();
       endpoint = new Endpoint(address, pool, table);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { connect as connectPlain, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import type { NetworkSockets } from "../../kernel/netns/index.js";
 import type { BackendTable } from "./table.js";
 import { splitAddress } from "./table.js";
 
@@ -25,7 +26,6 @@ const MAX_IDLE = 256;
 
 /** One connection to a backend address; carries one exchange at a time. */
 export class UpstreamConnection {
-  readonly socket: Socket;
   readonly pool: UpstreamPool;
   user: UpstreamUser | undefined;
   isConnected = false;
@@ -34,32 +34,80 @@ export class UpstreamConnection {
   uses = 0;
   /** When it must no longer be taken from the pool. */
   idleUntilMs = 0;
+  #socket: Socket | undefined;
+  /** What was written before there was a socket. */
+  #early: (readonly [data: string | Buffer, encoding: BufferEncoding | undefined])[] = [];
   #error: Error | undefined;
 
   constructor(pool: UpstreamPool, user: UpstreamUser) {
     this.pool = pool;
     this.user = user;
-    this.socket = pool.dial((buffer, length) => this.#receive(buffer, length));
-    this.socket.on(pool.tls === undefined ? "connect" : "secureConnect", () => {
-      this.isConnected = true;
-      this.user?.onConnected();
-    });
-    this.socket.on("drain", () => this.user?.onDrain());
-    this.socket.on("end", () => {
+    const receive = (buffer: Buffer, length: number): boolean => this.#receive(buffer, length);
+    const late = pool.dialLate(receive);
+    if (late === undefined) this.#attach(pool.dial(receive));
+    else
+      late.then(
+        (socket) => this.#attachLate(socket),
+        (error: unknown) => {
+          this.#error = error instanceof Error ? error : undefined;
+          this.#closed();
+        },
+      );
+  }
+
+  #attach(socket: Socket): void {
+    this.#socket = socket;
+    socket.on(this.pool.tls === undefined ? "connect" : "secureConnect", () => this.#connected());
+    socket.on("drain", () => this.user?.onDrain());
+    socket.on("end", () => {
       this.isClosed = true;
       if (this.user === undefined) this.close();
       else this.user.onEnd();
     });
-    this.socket.on("error", (error) => {
+    socket.on("error", (error) => {
       this.#error = error;
     });
-    this.socket.on("close", () => {
-      this.isClosed = true;
-      pool.forget(this);
-      const owner = this.user;
-      this.user = undefined;
-      owner?.onClosed(this.#error);
-    });
+    socket.on("close", () => this.#closed());
+  }
+
+  /** The socket comes connected, except for TLS. */
+  #attachLate(socket: Socket): void {
+    if (this.isClosed) {
+      socket.on("error", () => undefined);
+      socket.destroy();
+      return;
+    }
+    this.#attach(socket);
+    if (this.pool.tls === undefined) this.#connected();
+    for (const [data, encoding] of this.#early.splice(0)) socket.write(data, encoding);
+  }
+
+  #connected(): void {
+    this.isConnected = true;
+    this.user?.onConnected();
+  }
+
+  #closed(): void {
+    this.isClosed = true;
+    this.pool.forget(this);
+    const owner = this.user;
+    this.user = undefined;
+    owner?.onClosed(this.#error);
+  }
+
+  /** As `Socket.write`. */
+  write(data: string | Buffer, encoding?: BufferEncoding): boolean {
+    if (this.#socket !== undefined) return this.#socket.write(data, encoding);
+    this.#early.push([data, encoding]);
+    return true;
+  }
+
+  resume(): void {
+    this.#socket?.resume();
+  }
+
+  end(): void {
+    this.#socket?.end();
   }
 
   #receive(buffer: Buffer, length: number): boolean {
@@ -72,8 +120,11 @@ export class UpstreamConnection {
   }
 
   close(): void {
+    const wasOpen = !this.isClosed;
     this.isClosed = true;
-    this.socket.destroy();
+    if (this.#socket !== undefined) this.#socket.destroy();
+    // As with a socket, whoever still uses it hears of it a turn later.
+    else if (wasOpen) setImmediate(() => this.#closed());
   }
 }
 
@@ -84,13 +135,16 @@ export class UpstreamPool {
   readonly tls: BackendTable["tls"];
   readonly idle: UpstreamConnection[] = [];
   readonly #open = new Set<UpstreamConnection>();
+  readonly #network: NetworkSockets | undefined;
   #isRetired = false;
 
-  constructor(address: string, tls: BackendTable["tls"]) {
+  /** `network` reaches addresses that this process does not reach by itself. */
+  constructor(address: string, tls: BackendTable["tls"], network?: NetworkSockets) {
     const parts = splitAddress(address);
     this.host = parts?.host ?? "";
     this.port = parts?.port ?? 0;
     this.tls = tls;
+    this.#network = network;
   }
 
   get openCount(): number {
@@ -170,28 +224,45 @@ export class UpstreamPool {
 
   /** Opens a socket whose data goes to `receive`. A failure, TLS settings included, comes as an `error` event. */
   dial(receive: (buffer: Buffer, length: number) => boolean): Socket {
-    if (this.tls === undefined) {
-      return connectPlain({
-        host: this.host,
-        port: this.port,
-        noDelay: true,
-        onread: { buffer: readBuffer, callback: (length) => receive(readBuffer, length) },
-      });
-    }
-    const socket = connectTls({
+    if (this.tls !== undefined) return this.#secure({ host: this.host, port: this.port }, receive);
+    return connectPlain({
       host: this.host,
       port: this.port,
+      noDelay: true,
+      onread: { buffer: readBuffer, callback: (length) => receive(readBuffer, length) },
+    });
+  }
+
+  /** The same for an address that is reached in another network only, with a socket that is connected; `undefined` for all others. */
+  dialLate(receive: (buffer: Buffer, length: number) => boolean): Promise<Socket> | undefined {
+    if (this.#network?.covers(this.host) !== true) return undefined;
+    return this.#network.connect(this.host, this.port).then((socket) => {
+      if (this.tls !== undefined) return this.#secure({ socket }, receive);
+      socket.allowHalfOpen = false;
+      return receiveInto(socket, receive);
+    });
+  }
+
+  #secure(
+    place: { readonly host: string; readonly port: number } | { readonly socket: Socket },
+    receive: (buffer: Buffer, length: number) => boolean,
+  ): Socket {
+    const socket = connectTls({
+      ...place,
       ALPNProtocols: ["http/1.1"],
-      rejectUnauthorized: !this.tls.insecure,
-      ...(this.tls.serverName === undefined ? {} : { servername: this.tls.serverName }),
-      ...(this.tls.caFile === undefined ? {} : { ca: readCertificates(this.tls.caFile) }),
+      rejectUnauthorized: this.tls?.insecure !== true,
+      ...(this.tls?.serverName === undefined ? {} : { servername: this.tls.serverName }),
+      ...(this.tls?.caFile === undefined ? {} : { ca: readCertificates(this.tls.caFile) }),
     });
     socket.setNoDelay(true);
-    socket.on("data", (chunk: Buffer) => {
-      if (!receive(chunk, chunk.length)) socket.pause();
-    });
-    return socket;
+    return receiveInto(socket, receive);
   }
+}
+
+function receiveInto(socket: Socket, receive: (buffer: Buffer, length: number) => boolean): Socket {
+  return socket.on("data", (chunk: Buffer) => {
+    if (!receive(chunk, chunk.length)) socket.pause();
+  });
 }
 
 function readCertificates(file: string): string {
