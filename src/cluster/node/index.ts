@@ -18,7 +18,14 @@ export {
 } from "./images/catalogue.js";
 export { detectIsolation, type Isolation, type IsolationCapability, type IsolationMode } from "./isolation/detect.js";
 export type { NodeCapacity } from "./machine.js";
-export { createPodNetwork, type PodNetwork, podHostAddresses } from "./network/index.js";
+export {
+  createPodNetwork,
+  networkFileOf,
+  type PodNetwork,
+  type PodNetworkKind,
+  podHostAddresses,
+  podNetworkKind,
+} from "./network/index.js";
 export { createServiceProxy, type ServiceProxy, type ServiceProxyOptions } from "./proxy/service-proxy.js";
 export { type ProcessRuntimeOptions, processRuntime } from "./runtime/process.js";
 export {

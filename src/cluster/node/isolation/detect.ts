@@ -1,5 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { findProgram, runCommandSync } from "../commands.js";
+import { egressPorts } from "../network/egress.js";
+import { attachScript, networkScript, userNetworkPlan } from "../network/holder.js";
 import { type CgroupHome, detectCgroups } from "./cgroup.js";
 
 /** One thing that this machine can or cannot do for pods. */
@@ -21,7 +23,7 @@ export interface IsolationCapability {
   readonly remedy: string;
 }
 
-/** `root`: namespaces per pod with an address each; `user`: user namespaces and loopback addresses; `none`: pods are refused. */
+/** `root`: namespaces made by root; `user`: below user namespaces; `none`: pods are refused. */
 export type IsolationMode = "root" | "user" | "none";
 
 /** What was found out about this machine. */
@@ -29,6 +31,8 @@ export interface Isolation {
   readonly mode: IsolationMode;
   readonly capabilities: readonly IsolationCapability[];
   readonly hasPidNamespace: boolean;
+  /** Every pod has a network of its own; otherwise pods share the machine's, with a loopback address each. */
+  readonly hasNetworkNamespace: boolean;
   readonly cgroup: CgroupHome | undefined;
 }
 
@@ -46,7 +50,7 @@ export function detectIsolation(options: { readonly asUser?: boolean } = {}): Is
     ? tryPids(isRoot)
     : unavailable("pid-namespace", "needs the mount namespace", mounts.remedy);
   const cgroup = detectCgroups(isRoot);
-  const network = isRoot ? tryNetwork() : loopbackNetwork();
+  const network = isRoot ? tryNetwork() : tryUserNetwork(mounts.available);
   const mode: IsolationMode = !mounts.available
     ? "none"
     : isRoot && network.available
@@ -57,8 +61,9 @@ export function detectIsolation(options: { readonly asUser?: boolean } = {}): Is
   return {
     mode,
     hasPidNamespace: pids.available,
+    hasNetworkNamespace: network.available,
     cgroup: cgroup.home,
-    capabilities: [mounts, pids, network, cgroup.capability, ...helperPrograms(isRoot)],
+    capabilities: [mounts, pids, network, cgroup.capability, ...helperPrograms(isRoot, network.available)],
   };
 }
 
@@ -142,16 +147,39 @@ function tryNetwork(): IsolationCapability {
   );
 }
 
-function loopbackNetwork(): IsolationCapability {
-  return {
-    capability: "network-namespace",
-    available: false,
-    reason: "a loopback address per pod (127.64.0.0/10): programs should bind POD_IP, not 0.0.0.0",
-    remedy: "run as root for a network namespace per pod",
-  };
+/** Makes the very network that pods would have, and a pod's namespace in it, which goes with the process that tried. */
+function tryUserNetwork(hasMounts: boolean): IsolationCapability {
+  const missing = missingPrograms(["ip", "mkfifo"]);
+  const cause = !hasMounts
+    ? "needs the mount namespace"
+    : missing.length > 0
+      ? `not found: ${missing.join(", ")}`
+      : tryPodNetwork();
+  if (cause === undefined) {
+    return available(
+      "network-namespace",
+      "a network namespace per pod on a bridge in namespaces of the user's own, 198.18.0.0/16",
+    );
+  }
+  return unavailable(
+    "network-namespace",
+    `${cause}: a loopback address per pod (127.64.0.0/10) in the machine's own network; programs should bind POD_IP, not 0.0.0.0, and Services need ports of 1024 or more`,
+    missing.length > 0
+      ? "install iproute2 and coreutils"
+      : "allow user and network namespaces with bridges (sysctl user.max_net_namespaces; kernel modules bridge and veth), or run as root",
+  );
 }
 
-function helperPrograms(isRoot: boolean): IsolationCapability[] {
+function tryPodNetwork(): string | undefined {
+  const result = runCommandSync("unshare", [
+    ...["--user", "--map-root-user", "--net", "--mount", "--", "/bin/sh", "-c"],
+    `${networkScript(userNetworkPlan)}${attachScript({ name: "try", link: "try", ip: "198.18.0.2" }, userNetworkPlan)}
+nsenter --net=/run/netns/try unshare --user --map-root-user true`,
+  ]);
+  return result.code === 0 ? undefined : result.stderr.split("\n").join("; ") || `exit code ${result.code}`;
+}
+
+function helperPrograms(isRoot: boolean, hasNetwork: boolean): IsolationCapability[] {
   const terminal = findProgram("script");
   const fallocate = findProgram("fallocate");
   return [
@@ -162,7 +190,7 @@ function helperPrograms(isRoot: boolean): IsolationCapability[] {
           "install util-linux",
         )
       : available("drop-privileges", isRoot ? "capabilities are dropped to a container's usual set" : "no_new_privs"),
-    isRoot ? egress() : available("egress", "pods use the machine's own network"),
+    isRoot ? egress() : userEgress(hasNetwork),
     terminal === undefined
       ? unavailable("terminal", "not found: script; exec -t is refused", "install util-linux (Debian: bsdutils)")
       : available("terminal", terminal),
@@ -170,6 +198,14 @@ function helperPrograms(isRoot: boolean): IsolationCapability[] {
       ? unavailable("log-rotation", "not found: fallocate; full logs are copied and cut instead", "install util-linux")
       : available("log-rotation", "the oldest part of a log is freed in place"),
   ];
+}
+
+function userEgress(hasNetwork: boolean): IsolationCapability {
+  if (!hasNetwork) return available("egress", "pods use the machine's own network");
+  return available(
+    "egress",
+    `DNS, and TCP to ports ${egressPorts.join(", ")} of other machines, passed on by Argosy; nothing else leaves`,
+  );
 }
 
 function egress(): IsolationCapability {

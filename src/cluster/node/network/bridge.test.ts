@@ -1,45 +1,51 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect } from "vitest";
 import { silentLogger } from "../../../kernel/log/index.js";
+import { unless } from "../../../testing/unless.js";
 import { detectIsolation } from "../isolation/detect.js";
 import { bridgeNetwork } from "./bridge.js";
+import type { PodAddress } from "./types.js";
 
 const isRoot = detectIsolation().mode === "root";
 const aliasOf = (name: string): string => {
   const file = `/sys/class/net/${name}/ifalias`;
   return existsSync(file) ? readFileSync(file, "utf8").trim() : "";
 };
+const namespaceOf = ({ enter }: PodAddress): string => (enter[1] ?? "").replace("--net=", "");
 /** The bridges of a data directory: other tests make theirs at the same time. */
 const bridgesOf = (dataDir: string): string[] =>
   readdirSync("/sys/class/net").filter((name) => aliasOf(name) === dataDir);
 
-test.runIf(isRoot)("addresses stay with their pods; what a dead run left behind goes", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "argosy-bridge-"));
-  const dataDir = join(folder, "a");
-  const owner = join(folder, "pod");
-  mkdirSync(owner);
-  const first = bridgeNetwork({ dataDir, log: silentLogger });
-  await first.start();
-  const kept = await first.attach("kept", owner);
-  const lost = await first.attach("lost", join(folder, "no-such-pod"));
-  const made = bridgesOf(dataDir);
+unless(isRoot ? undefined : "only root makes bridges")(
+  "addresses stay with their pods; what a dead run left behind goes",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "argosy-bridge-"));
+    const dataDir = join(folder, "a");
+    const owner = join(folder, "pod");
+    mkdirSync(owner);
+    const first = bridgeNetwork({ dataDir, log: silentLogger });
+    await first.start();
+    const kept = await first.attach("kept", owner);
+    const lost = await first.attach("lost", join(folder, "no-such-pod"));
+    const made = bridgesOf(dataDir);
 
-  const second = bridgeNetwork({ dataDir, log: silentLogger });
-  await second.start();
-  const again = await second.attach("kept", owner);
-  const isLostGone = !existsSync(lost.namespacePath ?? "");
-  rmSync(dataDir, { recursive: true });
-  const third = bridgeNetwork({ dataDir: join(folder, "b"), log: silentLogger });
-  await third.start();
-  const left = bridgesOf(dataDir);
-  await third.close({ keepPods: false });
-  rmSync(folder, { recursive: true });
+    const second = bridgeNetwork({ dataDir, log: silentLogger });
+    await second.start();
+    const again = await second.attach("kept", owner);
+    const isLostGone = !existsSync(namespaceOf(lost));
+    rmSync(dataDir, { recursive: true });
+    const third = bridgeNetwork({ dataDir: join(folder, "b"), log: silentLogger });
+    await third.start();
+    const left = bridgesOf(dataDir);
+    await third.close({ keepPods: false });
+    rmSync(folder, { recursive: true });
 
-  expect(made).toHaveLength(1);
-  expect(again).toEqual(kept);
-  expect(isLostGone).toBe(true);
-  expect(left).toEqual([]);
-  expect(existsSync(kept.namespacePath ?? "")).toBe(false);
-});
+    expect(made).toHaveLength(1);
+    expect(again).toEqual(kept);
+    expect(isLostGone).toBe(true);
+    expect(left).toEqual([]);
+    expect(existsSync(namespaceOf(kept))).toBe(false);
+  },
+);

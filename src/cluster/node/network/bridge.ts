@@ -3,9 +3,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../../../kernel/log/index.js";
+import { connectDirectly } from "../../../kernel/netns/index.js";
 import { findProgram, requireProgram, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
 import { AddressLeases, addressToNumber, numberToAddress } from "./leases.js";
+import { listenDirectly } from "./sockets.js";
 import type { PodAddress, PodNetwork } from "./types.js";
 
 export interface BridgeNetworkOptions {
@@ -32,6 +34,9 @@ export function bridgeNetwork(options: BridgeNetworkOptions): PodNetwork {
 
 class BridgeNetwork implements PodNetwork {
   readonly mode = "root";
+  readonly isRebuilt = false;
+  readonly connect = connectDirectly;
+  readonly listen = listenDirectly;
   readonly #options: BridgeNetworkOptions;
   readonly #hash: string;
   readonly #bridge: string;
@@ -123,8 +128,9 @@ class BridgeNetwork implements PodNetwork {
     const name = this.#namespaceName(podUid);
     const namespacePath = join(namespaceFolder, name);
     const link = this.#linkName(podUid);
+    const address = { ip, enter: [requireProgram("nsenter"), `--net=${namespacePath}`, "--"] };
     if (existsSync(namespacePath)) {
-      if (existsSync(`/sys/class/net/${link}`)) return { ip, namespacePath };
+      if (existsSync(`/sys/class/net/${link}`)) return address;
       await removeNamespace(name, link);
     }
     await runIp([
@@ -136,7 +142,7 @@ class BridgeNetwork implements PodNetwork {
       ["link set lo up", `addr add ${ip}/21 dev eth0`, "link set eth0 up", `route add default via ${this.hostAddress}`],
       name,
     );
-    return { ip, namespacePath };
+    return address;
   }
 
   async #choosePiece(links: readonly LinkInfo[]): Promise<number> {

@@ -1,8 +1,11 @@
+import type { Server } from "node:net";
+import type { Connect } from "../../../kernel/netns/index.js";
+
 /** Where a pod is reached. */
 export interface PodAddress {
   readonly ip: string;
-  /** File of its network namespace; absent where pods share the machine's. */
-  readonly namespacePath?: string;
+  /** The command that runs another one in the pod's network; empty where pods share the machine's. */
+  readonly enter: readonly string[];
 }
 
 /**
@@ -13,12 +16,20 @@ export interface PodNetwork {
   readonly mode: "root" | "user";
   /** The machine as pods see it: InternalIP of nodes and address of `hostNetwork` pods. Set by `start`. */
   readonly hostAddress: string;
+  /** The resolver that pods ask; absent: the machine's own. */
+  readonly nameserver?: string;
+  /** Pods that still run from before have lost their network and must be started anew. Set by `start`. */
+  readonly isRebuilt: boolean;
   start(): Promise<void>;
   /** The pod's address; the same one again for the same pod. `ownerPath` must exist as long as the pod does. */
   attach(podUid: string, ownerPath: string): Promise<PodAddress>;
   detach(podUid: string): Promise<void>;
   /** Makes every address of a range (`198.19.1.0/24`, `198.19.1.7/32`) one of this machine's. */
   claimRange(cidr: string): Promise<void>;
+  /** Connects to any address that this machine or its pods reach. */
+  readonly connect: Connect;
+  /** Lets a server accept connections to an address of this machine or of a claimed range. Rejects with the socket's error. */
+  listen(server: Server, ip: string, port: number): Promise<void>;
   /** With `keepPods` everything stays for the next run. */
   close(options: { readonly keepPods: boolean }): Promise<void>;
 }

@@ -1,5 +1,7 @@
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../../../kernel/clock/index.js";
+import { joinSockets } from "../network/sockets.js";
+import type { PodNetwork } from "../network/types.js";
 
 /** Where connections go. */
 export interface Backend {
@@ -27,29 +29,25 @@ const maxSticky = 10_000;
  */
 export class ProxyListener {
   readonly #clock: Clock;
+  readonly #network: Pick<PodNetwork, "connect" | "listen">;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #sticky = new Map<string, Sticky>();
   #spread: Spread;
   #next = 0;
 
-  constructor(clock: Clock, spread: Spread) {
+  constructor(clock: Clock, network: Pick<PodNetwork, "connect" | "listen">, spread: Spread) {
     this.#clock = clock;
+    this.#network = network;
     this.#spread = spread;
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#accept(client));
   }
 
   /** Resolves when bound; rejects with the socket's error (EACCES, EADDRINUSE, …). */
-  listen(ip: string, port: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ host: ip, port, backlog: 1024 }, () => {
-        this.#server.off("error", reject);
-        this.#server.on("error", () => undefined);
-        this.#server.unref();
-        resolve();
-      });
-    });
+  async listen(ip: string, port: number): Promise<void> {
+    await this.#network.listen(this.#server, ip, port);
+    this.#server.on("error", () => undefined);
+    this.#server.unref();
   }
 
   update(spread: Spread): void {
@@ -102,29 +100,16 @@ export class ProxyListener {
       client.resetAndDestroy();
       return;
     }
-    const upstream = connect({ host: backend.ip, port: backend.port, allowHalfOpen: true, noDelay: true });
-    const failed = (): void => {
-      upstream.destroy();
-      this.#connect(client, order, index + 1);
-    };
-    upstream.once("error", failed);
-    upstream.once("connect", () => {
-      upstream.off("error", failed);
-      this.#remember(client.remoteAddress ?? "", backend);
-      join(client, upstream);
-    });
-    client.once("close", () => upstream.destroy());
+    this.#network.connect(backend.ip, backend.port).then(
+      (upstream) => {
+        if (client.destroyed) {
+          upstream.destroy();
+          return;
+        }
+        this.#remember(client.remoteAddress ?? "", backend);
+        joinSockets(client, upstream);
+      },
+      () => this.#connect(client, order, index + 1),
+    );
   }
-}
-
-function join(client: Socket, upstream: Socket): void {
-  upstream.on("error", () => {
-    upstream.destroy();
-    client.resetAndDestroy();
-  });
-  upstream.on("close", () => {
-    if (!client.writableEnded) client.destroySoon();
-  });
-  client.pipe(upstream);
-  upstream.pipe(client);
 }

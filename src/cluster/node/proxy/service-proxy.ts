@@ -147,7 +147,7 @@ class UserspaceProxy implements ServiceProxy {
       present.listener.update(wanted.spread);
       return present.bound;
     }
-    const listener = new ProxyListener(this.#options.clock, wanted.spread);
+    const listener = new ProxyListener(this.#options.clock, this.#options.network, wanted.spread);
     const bound = this.#bind(service, wanted, listener);
     this.#open.set(address, { listener, bound });
     const isBound = await bound;

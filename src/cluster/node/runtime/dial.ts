@@ -1,33 +1,28 @@
 import { spawn } from "node:child_process";
-import { connect } from "node:net";
 import { Duplex } from "node:stream";
+import type { Connect } from "../../../kernel/netns/index.js";
 import { plainEnvironment, requireProgram } from "../commands.js";
 import { NodeError } from "../errors.js";
 import type { SandboxRecord } from "./types.js";
 
-/** Connects to a port of a pod at its address; failing that, at the loopback of its network namespace. */
-export async function dialPod(
-  pod: SandboxRecord,
-  port: number,
-  namespaceOf: () => Promise<string | undefined>,
-): Promise<Duplex> {
-  const direct = await connectTo(pod.ip, port);
-  if (direct !== undefined) return direct;
-  const namespacePath = pod.hostNetwork ? undefined : await namespaceOf();
-  if (namespacePath !== undefined) return dialInNamespace(namespacePath, port);
-  const name = `${pod.namespace}/${pod.name}`;
-  throw new NodeError("ConnectionRefused", `nothing listens on port ${port} of pod ${name} (${pod.ip})`);
+/** The ways to a pod. */
+export interface PodWays {
+  readonly connect: Connect;
+  /** The command that runs another one in its network; empty where that is the machine's. */
+  enter(): Promise<readonly string[]>;
 }
 
-function connectTo(host: string, port: number): Promise<Duplex | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port });
-    socket.once("connect", () => {
-      socket.removeAllListeners("error");
-      resolve(socket);
-    });
-    socket.once("error", () => resolve(undefined));
-  });
+/** Connects to a port of a pod at its address; failing that, at the loopback of its network namespace. */
+export async function dialPod(pod: SandboxRecord, port: number, ways: PodWays): Promise<Duplex> {
+  const direct = await ways.connect(pod.ip, port).catch(() => undefined);
+  if (direct !== undefined) {
+    direct.allowHalfOpen = false;
+    return direct;
+  }
+  const enter = await ways.enter();
+  if (enter.length > 0) return dialInNamespace(enter, port);
+  const name = `${pod.namespace}/${pod.name}`;
+  throw new NodeError("ConnectionRefused", `nothing listens on port ${port} of pod ${name} (${pod.ip})`);
 }
 
 const dialProgram = `
@@ -38,8 +33,8 @@ s.on("close", () => process.exit(0));
 `;
 
 /** Connects to a port that a program has bound to the loopback of its pod: through a small process in its namespace. */
-function dialInNamespace(namespacePath: string, port: number): Promise<Duplex> {
-  const args = [`--net=${namespacePath}`, "--", process.execPath, "-e", dialProgram, String(port)];
+function dialInNamespace(enter: readonly string[], port: number): Promise<Duplex> {
+  const args = [...enter.slice(1), process.execPath, "-e", dialProgram, String(port)];
   const child = spawn(requireProgram("nsenter"), args, {
     cwd: "/",
     env: plainEnvironment,

@@ -41,14 +41,22 @@ const etcEntries = [
   "vulkan",
 ];
 
-/** Fills `folder` with the harmless part of the machine's /etc: names, certificates, loader. Never keys or shadow files. */
-export async function buildEtcTemplate(folder: string): Promise<void> {
-  const { cp, mkdir, rm, writeFile } = await import("node:fs/promises");
+/**
+ * Fills `folder` with the harmless part of the machine's /etc: names, certificates, loader. Never keys or shadow files.
+ * `nameserver` stands in for the machine's resolvers.
+ */
+export async function buildEtcTemplate(folder: string, nameserver?: string): Promise<void> {
+  const { cp, mkdir, readFile, rm, writeFile } = await import("node:fs/promises");
   await rm(folder, { recursive: true, force: true });
   await mkdir(join(folder, "ssl"), { recursive: true });
   for (const name of etcEntries) await copy(cp, join("/etc", name), join(folder, name));
   for (const name of ["certs", "cert.pem", "openssl.cnf"])
     await copy(cp, join("/etc/ssl", name), join(folder, "ssl", name));
+  if (nameserver !== undefined) {
+    const file = join(folder, "resolv.conf");
+    const others = existsSync(file) ? (await readFile(file, "utf8")).replace(/^\s*nameserver\b.*\n?/gm, "") : "";
+    await writeFile(file, `nameserver ${nameserver}\n${others}`);
+  }
   await writeFile(
     join(folder, "nsswitch.conf"),
     "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",

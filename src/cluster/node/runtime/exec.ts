@@ -7,6 +7,7 @@ import { NodeError, shellQuote } from "../errors.js";
 import type { Isolation } from "../isolation/detect.js";
 import type { NodeFiles, SavedContainer } from "./process-files.js";
 import { sendSignal } from "./processes.js";
+import { lookUp } from "./script.js";
 import { onTerminal, TerminalResizer } from "./terminal.js";
 import type { ExecOptions, ExecSession } from "./types.js";
 
@@ -16,6 +17,8 @@ interface ExecRequest {
   readonly init: number;
   readonly files: NodeFiles;
   readonly isolation: Isolation;
+  /** See `PodAddress`. */
+  readonly enter: readonly string[];
   readonly joinFiles: readonly string[];
   readonly options: ExecOptions;
   readonly clock: Clock;
@@ -54,11 +57,13 @@ export function startExec(request: ExecRequest): Promise<ExecSession> {
 }
 
 function enterArguments(request: ExecRequest): string[] {
-  const { isolation, container } = request;
+  const { isolation, container, enter } = request;
   const hasPids = isolation.hasPidNamespace && container.hostPid !== true;
   const flags = ["-m", "-u", "-n", ...(container.hostIpc === true ? [] : ["-i"]), ...(hasPids ? ["-p"] : [])];
   if (isolation.mode === "user") flags.splice(flags.indexOf("-n"), 1, "-U", "--preserve-credentials");
-  return [requireProgram("nsenter"), "-t", String(request.init), ...flags, "--"];
+  // A plain user's container does not own its network: that is entered as its owner, first.
+  const first = isolation.mode === "user" ? enter : [];
+  return [...first, requireProgram("nsenter"), "-t", String(request.init), ...flags, "--"];
 }
 
 function execScript(request: ExecRequest): string {
@@ -68,6 +73,9 @@ function execScript(request: ExecRequest): string {
   return [
     `cd ${shellQuote(container.workingDir)} 2>/dev/null`,
     envLines,
+    "fail() { printf '%s\\n' \"$*\" >&2; exit 127; }",
+    ...lookUp(options.command[0] ?? ""),
+    `lookup ${shellQuote(options.command[0] ?? "")}`,
     `exec 3<&-; exec ${[...container.execPrefix, ...command].map(shellQuote).join(" ")}`,
     "",
   ].join("\n");

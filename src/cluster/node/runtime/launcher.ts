@@ -75,6 +75,7 @@ export class ContainerLauncher {
       attempt: spec.attempt,
       image: spec.image,
       imageId: spec.imageId,
+      ...(spec.resources === undefined ? {} : { resources: spec.resources }),
       state: "starting",
       startedAtMs: nowMs,
       cgroup: isolation.cgroup === undefined ? "" : `${this.#groupPrefix}/${containerIdOf(spec)}`,
@@ -155,13 +156,14 @@ export class ContainerLauncher {
   }
 
   /** Starts the keeper, detached; `onExit` is called when it ends. Everything else is seen in the event files. */
-  launch(spec: ContainerSpec, saved: SavedContainer, namespacePath: string | undefined, onExit: () => void): void {
+  launch(spec: ContainerSpec, saved: SavedContainer, enter: readonly string[], onExit: () => void): void {
     const { files, isolation } = this.#options;
     const unshare = requireProgram("unshare");
     const isUser = isolation.mode === "user";
     const outer = [...(isUser ? ["-U", "-r"] : []), ...(this.#hasPids(saved) ? ["-p"] : [])];
-    const enter = namespacePath === undefined ? [] : [requireProgram("nsenter"), `--net=${namespacePath}`, "--"];
-    const keeper = [
+    const [program, ...words] = [
+      ...enter,
+      ...(outer.length === 0 ? [] : [unshare, ...outer, "--"]),
       "/bin/sh",
       files.keeper,
       files.event(saved, "exit").replace(/\.exit$/, ""),
@@ -170,20 +172,15 @@ export class ContainerLauncher {
     ];
     const flags = ["-m", "-u", ...(saved.hostIpc === true ? [] : ["-i"])];
     if (spec.mounts.some((mount) => mount.isFollowing === true)) flags.push("--propagation", "slave");
-    const inner = [...enter, unshare, ...flags, "--", "/bin/sh", join(files.attempt(saved), "init.sh")];
+    const inner = [unshare, ...flags, "--", "/bin/sh", join(files.attempt(saved), "init.sh")];
     const log = openSync(files.log(saved), "a", 0o640);
     const input = spec.stdin || spec.tty === true ? this.#openInput(saved) : undefined;
-    const args = [...outer, "--", ...keeper, ...inner];
-    const child = spawn(
-      outer.length === 0 ? "/bin/sh" : unshare,
-      outer.length === 0 ? [...keeper.slice(1), ...inner] : args,
-      {
-        cwd: "/",
-        detached: true,
-        env: plainEnvironment,
-        stdio: [input?.reader ?? "ignore", log, log, "ignore", input?.holder ?? "ignore"],
-      },
-    );
+    const child = spawn(program, [...words, ...inner], {
+      cwd: "/",
+      detached: true,
+      env: plainEnvironment,
+      stdio: [input?.reader ?? "ignore", log, log, "ignore", input?.holder ?? "ignore"],
+    });
     child.on("exit", onExit);
     child.on("error", onExit);
     child.unref();

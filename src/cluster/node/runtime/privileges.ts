@@ -42,7 +42,7 @@ export function privilegePrefix(user: ContainerUser, mode: IsolationMode): strin
   // A user other than 0 has no capabilities after the exec anyway.
   if (isUser && changesUser) return [...mapUser(user), setpriv, ...noNewRights, "--"];
   const bounds = user.privileged === true ? [] : [`--bounding-set=${capabilityList(user)}`, "--inh-caps=-all"];
-  const identity = isUser || (!changesUser && user.groups === undefined) ? [] : identityFlags(user);
+  const identity = isUser ? [] : identityFlags(user);
   const args = [...bounds, ...noNewRights, ...identity];
   return args.length === 0 ? [] : [setpriv, ...args, "--"];
 }

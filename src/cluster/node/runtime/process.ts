@@ -94,7 +94,8 @@ class ProcessRuntime implements PodRuntime {
   async start(): Promise<void> {
     this.#files.make();
     writeFileSync(this.#files.keeper, keeperScript, { mode: 0o755 });
-    if (!existsSync(this.#files.etc)) await buildEtcTemplate(this.#files.etc);
+    const { network } = this.#options;
+    if (!existsSync(this.#files.etc)) await buildEtcTemplate(this.#files.etc, network.nameserver);
     this.#watcher = watch(this.#files.events, { persistent: false }, (_, file) => this.#onFile(file));
     this.#watcher.on("error", (error) =>
       this.#options.log.warn("watching containers failed, polling instead", { err: error }),
@@ -106,9 +107,10 @@ class ProcessRuntime implements PodRuntime {
     }
     for (const ref of found.containers) this.#adopt(ref);
     for (const pod of found.pods.filter((each) => !each.hostNetwork)) {
-      if (this.#attemptsOf(pod.uid).some((attempt) => !this.#isOver(attempt))) {
-        await this.#options.network.attach(pod.uid, this.#files.pod(pod.uid));
-      }
+      const running = this.#attemptsOf(pod.uid).filter((attempt) => !this.#isOver(attempt));
+      if (network.isRebuilt) {
+        await Promise.all(running.map((each) => this.#kill(each, "the pod's network was lost with its holder")));
+      } else if (running.length > 0) await network.attach(pod.uid, this.#files.pod(pod.uid));
     }
     this.#launcher.removeStrayCgroups(new Set([...this.#attempts.values()].map((each) => each.saved.cgroup)));
     this.#schedulePolls();
@@ -156,13 +158,11 @@ class ProcessRuntime implements PodRuntime {
   async startContainer(spec: ContainerSpec): Promise<void> {
     const pod = this.#pods.get(spec.podUid);
     if (pod === undefined) throw new NodeError("NoSandbox", `pod ${spec.podUid} has no sandbox`);
-    const namespacePath = pod.hostNetwork
-      ? undefined
-      : (await this.#options.network.attach(pod.uid, this.#files.pod(pod.uid))).namespacePath;
+    const enter = await this.#enter(pod);
     const saved = await this.#launcher.prepare(spec, pod, this.#options.clock.now());
     const attempt = new Attempt(saved, new LogFile(this.#files.log(saved), this.#options.clock));
     this.#attempts.set(containerIdOf(saved), attempt);
-    this.#launcher.launch(spec, saved, namespacePath, () => this.#look(attempt));
+    this.#launcher.launch(spec, saved, enter, () => this.#look(attempt));
     attempt.log.watch();
     await this.#until(attempt, startTimeoutMs, () => attempt.saved.state !== "starting");
     if (attempt.saved.state === "starting") await this.#kill(attempt, "the container did not start within 60 s");
@@ -193,13 +193,15 @@ class ProcessRuntime implements PodRuntime {
     return Promise.resolve(attempt === undefined ? "" : readTail(attempt.saved.terminationFile, 4096));
   }
 
-  exec(ref: ContainerRef, options: ExecOptions): Promise<ExecSession> {
+  async exec(ref: ContainerRef, options: ExecOptions): Promise<ExecSession> {
     const attempt = this.#running(ref);
+    const pod = this.#pods.get(ref.podUid);
     return startExec({
       container: attempt.saved,
       init: attempt.init?.pid ?? 0,
       files: this.#files,
       isolation: this.#options.isolation,
+      enter: pod === undefined ? [] : await this.#enter(pod),
       joinFiles: this.#launcher.joinFiles(attempt.saved),
       options,
       clock: this.#options.clock,
@@ -232,11 +234,11 @@ class ProcessRuntime implements PodRuntime {
   async dial(podUid: string, port: number): Promise<Duplex> {
     const pod = this.#pods.get(podUid);
     if (pod === undefined) throw new NodeError("NotFound", `pod ${podUid} does not run here`);
-    return dialPod(
-      pod,
-      port,
-      async () => (await this.#options.network.attach(podUid, this.#files.pod(podUid))).namespacePath,
-    );
+    return dialPod(pod, port, { connect: this.#options.network.connect, enter: () => this.#enter(pod) });
+  }
+
+  connect(host: string, port: number): Promise<Duplex> {
+    return this.#options.network.connect(host, port);
   }
 
   usage(ref: ContainerRef): ResourceUsage | undefined {
@@ -278,6 +280,12 @@ class ProcessRuntime implements PodRuntime {
     }
     if (!options.keepPods) this.#launcher.removeBaseCgroup();
     this.#handlers.clear();
+  }
+
+  /** The command that runs another one in a pod's network. */
+  async #enter(pod: SandboxRecord): Promise<readonly string[]> {
+    if (pod.hostNetwork) return [];
+    return (await this.#options.network.attach(pod.uid, this.#files.pod(pod.uid))).enter;
   }
 
   #attemptsOf(podUid: string): Attempt[] {
@@ -368,7 +376,7 @@ class ProcessRuntime implements PodRuntime {
     const { cgroup } = this.#options.isolation;
     const outOfMemory =
       this.#launcher.isOverMemory(attempt.saved) ||
-      (cgroup !== undefined && code !== 0 && wasOutOfMemory(cgroup, attempt.saved.cgroup));
+      (cgroup !== undefined && wasOutOfMemory(cgroup, attempt.saved.cgroup));
     this.#cleanUp(attempt);
     const startedAtMs = readEvent(this.#files.event(attempt.saved, "started"))?.timeMs ?? attempt.saved.startedAtMs;
     const exit = describeExit({ code, started, outOfMemory, logTail: () => readTail(attempt.log.path, 1024) });
@@ -435,17 +443,11 @@ class ProcessRuntime implements PodRuntime {
 
   #watchMemory(): MemoryWatch {
     const watched = (): WatchedContainer[] =>
-      [...this.#attempts.values()].flatMap(({ saved, init, keeper }) =>
-        saved.state !== "running" || saved.memoryBytes === undefined || init === undefined
-          ? []
-          : [
-              {
-                pid: init.pid,
-                limitBytes: saved.memoryBytes,
-                kill: () => this.#launcher.killOverMemory(saved, init, keeper),
-              },
-            ],
-      );
+      [...this.#attempts.values()].flatMap(({ saved, init, keeper }) => {
+        const { state, memoryBytes: limitBytes } = saved;
+        if (state !== "running" || limitBytes === undefined || init === undefined) return [];
+        return [{ pid: init.pid, limitBytes, kill: () => this.#launcher.killOverMemory(saved, init, keeper) }];
+      });
     return new MemoryWatch(this.#options.clock, watched);
   }
 }

@@ -205,6 +205,10 @@ class Simulation implements SimulatedRuntime {
     return Promise.reject(new NodeError("ConnectionRefused", "a simulated pod has no ports"));
   }
 
+  connect(): Promise<Duplex> {
+    return this.dial();
+  }
+
   probe(ref: ContainerRef): boolean {
     const attempt = this.#find(ref);
     if (attempt === undefined || attempt.record.state !== "running") return false;
@@ -270,8 +274,9 @@ class Simulation implements SimulatedRuntime {
 }
 
 function newRecord(spec: ContainerSpec, nowMs: number): ContainerRecord {
-  const { podUid, name, attempt, image, imageId } = spec;
-  return { podUid, name, attempt, image, imageId, state: "starting", startedAtMs: nowMs };
+  const { podUid, name, attempt, image, imageId, resources } = spec;
+  const known = resources === undefined ? {} : { resources };
+  return { podUid, name, attempt, image, imageId, state: "starting", startedAtMs: nowMs, ...known };
 }
 
 function fromAnnotations(annotations: Readonly<Record<string, string>>): SimulatedBehaviour {

@@ -1,4 +1,5 @@
 import type { Duplex as NodeDuplex, Readable, Writable } from "node:stream";
+import type { Json } from "../../../kernel/kinds/index.js";
 import type { ResourceLimits, ResourceUsage } from "../isolation/cgroup.js";
 
 /** What a pod needs before its containers: names, address, place. */
@@ -68,6 +69,8 @@ export interface ContainerSpec {
   /** Folder whose content is the image's whole root; absent: the machine's userland. */
   readonly imageRoot?: string;
   readonly limits: ResourceLimits;
+  /** As the pod writes them; kept with the attempt. */
+  readonly resources?: Json;
   readonly user: ContainerUser;
   readonly stdin: boolean;
   /** The input ends when the first client that was attached leaves. */
@@ -88,6 +91,8 @@ export interface ContainerRecord {
   readonly attempt: number;
   readonly image: string;
   readonly imageId: string;
+  /** What it was started with. */
+  readonly resources?: Json;
   readonly state: "starting" | "running" | "exited";
   readonly startedAtMs: number;
   readonly finishedAtMs?: number;
@@ -182,6 +187,8 @@ export interface PodRuntime {
   logs(ref: ContainerRef, options: LogOptions): AsyncIterable<Uint8Array>;
   /** Connects to a port inside the pod, at its address or its loopback. */
   dial(podUid: string, port: number): Promise<NodeDuplex>;
+  /** Connects to any address that the machine or its pods reach; rejects with an error whose `code` is the system's. */
+  connect(host: string, port: number): Promise<NodeDuplex>;
   usage(ref: ContainerRef): ResourceUsage | undefined;
   /** Called with the pod's uid after each change of one of its containers. Returns its removal. */
   onChange(handler: (podUid: string) => void): () => void;
