@@ -30,7 +30,9 @@ export async function diagnoseMachine(): Promise<Finding[]> {
       required: true,
       reason: {
         root: "network namespace and address of its own for each pod",
-        user: "own mounts and a loopback address for each pod",
+        user: isolation.hasNetworkNamespace
+          ? "network namespace and address of its own for each pod, without root"
+          : "own mounts and a loopback address for each pod",
         none: "pods cannot be isolated here",
       }[isolation.mode],
       remedy: isolation.mode === "none" ? "see the lines below" : "",

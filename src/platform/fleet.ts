@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { ObjectCheck } from "../cluster/apiserver/index.js";
-import { detectIsolation } from "../cluster/node/index.js";
+import { detectIsolation, podNetworkKind } from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import { createNorthbound, decisionRoutes } from "../faces/northbound/index.js";
@@ -110,7 +110,10 @@ async function assemble(input: FleetInput): Promise<Assembly> {
   const isolation = detectIsolation();
   const planned = await planClusters(
     input.without.has("nodes") ? input.members.map((member) => ({ ...member, nodes: 0 })) : input.members,
-    { kind: isolation.mode === "root" ? "namespaces" : "loopback", piece: pieceOf(input.layout.root) },
+    {
+      kind: podNetworkKind(input.layout.root, isolation) === "loopback" ? "loopback" : "namespaces",
+      piece: pieceOf(input.layout.root),
+    },
     (name, preferred) => input.ports.choose(name, preferred),
   );
   const stores = await openStores(input.layout, input.surroundings, input.closers);

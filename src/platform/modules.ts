@@ -1,3 +1,4 @@
+import { networkFileOf } from "../cluster/node/index.js";
 import { type GatewayDriver, gatewayDriver } from "../dataplane/gateway/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import type { Module } from "../kernel/module/types.js";
@@ -40,6 +41,8 @@ export function platformGateway(layout: Layout, { clock, log }: Surroundings): G
         programFile("dist", "src", "dataplane", "gateway", "main.js"),
         "--directory",
         layout.gateway,
+        "--pod-network",
+        networkFileOf(layout.root),
       ],
     },
   });

@@ -5,6 +5,8 @@ import {
   type EndpointOptions,
   type Isolation,
   type PodNetwork,
+  type PodNetworkKind,
+  podNetworkKind,
   processRuntime,
 } from "../cluster/node/index.js";
 import type { ApiClient } from "../kernel/client/types.js";
@@ -109,6 +111,11 @@ export interface NodesInput extends Surroundings {
 }
 
 const readyTimeoutMs = 30_000;
+const isolationWords: Readonly<Record<PodNetworkKind, string>> = {
+  bridge: "pods have namespaces and addresses of their own",
+  user: "pods have namespaces and addresses of their own, without root",
+  loopback: "pods share the machine's network, each with a loopback address",
+};
 
 /** Starts every member's nodes and waits until they are Ready. Returns one line for people. */
 export async function startNodes(input: NodesInput): Promise<string> {
@@ -138,7 +145,7 @@ export async function startNodes(input: NodesInput): Promise<string> {
   }
   await untilReady(input);
   const count = members.reduce((sum, { plan }) => sum + plan.nodes.length, 0);
-  return `${count} nodes in ${members.length} members, ${isolation.mode === "root" ? "pods have namespaces and addresses of their own" : "pods share the machine's network, each with a loopback address"}`;
+  return `${count} nodes in ${members.length} members, ${isolationWords[podNetworkKind(layout.root, isolation)]}`;
 }
 
 async function untilReady({ members, clock, detail }: NodesInput): Promise<void> {

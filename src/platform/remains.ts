@@ -1,6 +1,7 @@
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { createPodNetwork, detectIsolation, processRuntime } from "../cluster/node/index.js";
+import { createPodNetwork, detectIsolation, networkFileOf, processRuntime } from "../cluster/node/index.js";
 import { runningGateway } from "../dataplane/gateway/index.js";
 import { systemClock } from "../kernel/clock/index.js";
 import { silentLogger } from "../kernel/log/index.js";
@@ -14,7 +15,7 @@ export async function stopRemains(layout: Layout): Promise<number> {
     ended += endProcess(gateway) ? 1 : 0;
   }
   const nodes = await nodeFolders(layout);
-  if (nodes.length === 0) {
+  if (nodes.length === 0 && !existsSync(networkFileOf(layout.root))) {
     return ended;
   }
   const isolation = detectIsolation();
