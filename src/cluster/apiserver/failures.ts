@@ -104,8 +104,9 @@ export function methodNotAllowed(): ApiError {
 /** 406. `available` are the media types that are served here; `isForm`: the media type is one of them, the form asked for is not. */
 export function notAcceptable(available: readonly string[], isForm: boolean): ApiError {
   const list = available.join(", ");
+  const forms = available.filter((type) => !type.includes(";")).join(", ");
   return isForm
-    ? failure(406, "NotAcceptable", `only the following media types are accepted: ${list}`)
+    ? failure(406, "NotAcceptable", `only the following media types are accepted: ${forms}`)
     : failure(406, "NotAcceptable", `406: Not Acceptable\n\nAvailable representations: ${list}`, {});
 }
 

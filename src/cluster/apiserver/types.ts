@@ -152,7 +152,7 @@ export interface ResourceType extends Kind {
   readonly custom: boolean;
 
   /** Wire JSON (already parsed) → object of this kind: checks apiVersion and kind, prunes unknown fields and reports them. Throws 400 `ApiError`. */
-  decode(raw: JsonObject): Decoded;
+  decode(raw: JsonObject, options?: { readonly isConverted: boolean }): Decoded;
   applyDefaults(object: JsonObject): void;
   /** Server-owned fields on create: status dropped where there is a status subresource, generation, kind-specific things (ClusterIP is admission's). */
   prepareForCreate(object: JsonObject, context: WriteContext): void;

@@ -2,66 +2,16 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneObject } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
 import { asNumber, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefault } from "../registry/read.js";
+import { validateAutoscaler } from "./autoscaler-validation.js";
 import { countAt, textAt } from "./common.js";
 
-const metricTypes = ["ContainerResource", "External", "Object", "Pods", "Resource"];
 const defaultUtilization = 80;
 
 /** `Resource` → `resource`: the field that holds a metric of a type. */
 function sourceField(metric: JsonObject): string {
   const type = asString(metric["type"]);
   return type.charAt(0).toLowerCase() + type.slice(1);
-}
-
-function validateMetric(metric: JsonObject, path: string, faults: Faults): void {
-  const type = asString(metric["type"]);
-  if (!metricTypes.includes(type)) {
-    // As upstream: it is no known type, and no source goes with it.
-    for (let check = 0; check < 2; check += 1) faults.unsupported(`${path}.type`, type, metricTypes);
-    return;
-  }
-  const field = sourceField(metric);
-  const source = metric[field];
-  if (source === undefined) {
-    faults.required(`${path}.${field}`, "must populate information for the given metric source");
-    return;
-  }
-  validateTarget(asObject(at(source, "target")), `${path}.${field}`, type, faults);
-}
-
-function validateTarget(target: JsonObject, path: string, type: string, faults: Faults): void {
-  const kind = asString(target["type"]);
-  if (kind !== "" && !["Utilization", "Value", "AverageValue"].includes(kind)) {
-    faults.invalid(`${path}.target.type`, kind, "must be either Utilization, Value, or AverageValue");
-    return;
-  }
-  if (type !== "Resource" && type !== "ContainerResource") return;
-  const [utilization, average] = [asNumber(target["averageUtilization"]), target["averageValue"]];
-  if (utilization === undefined && average === undefined)
-    faults.required(`${path}.target.averageUtilization`, "must set either a target raw value or a target utilization");
-  else if (utilization !== undefined && average !== undefined)
-    faults.forbidden(`${path}.target.averageValue`, "may not set both a target raw value and a target utilization");
-  else if (utilization !== undefined && utilization < 1)
-    faults.invalid(`${path}.target.averageUtilization`, utilization, "must be greater than 0");
-}
-
-function validateAutoscaler(object: JsonObject, faults: Faults): void {
-  const spec = asObject(object["spec"]);
-  const [minimum, maximum] = [asNumber(spec["minReplicas"]) ?? 1, asNumber(spec["maxReplicas"]) ?? 0];
-  if (minimum < 1) {
-    faults.invalid("spec.minReplicas", minimum, "must be greater than or equal to 1");
-    if (minimum === 0)
-      faults.forbidden(
-        "spec.metrics",
-        "must specify at least one Object or External metric to support scaling to zero replicas",
-      );
-  }
-  if (maximum < 1) faults.invalid("spec.maxReplicas", maximum, "must be greater than 0");
-  if (maximum < minimum) faults.invalid("spec.maxReplicas", maximum, "must be greater than or equal to `minReplicas`");
-  for (const [index, metric] of asObjects(spec["metrics"]).entries())
-    validateMetric(metric, `spec.metrics[${index}]`, faults);
 }
 
 const metricsAnnotation = "autoscaling.alpha.kubernetes.io/metrics";
@@ -141,14 +91,36 @@ function showTargets(object: JsonObject): string {
   return parts.length === 0 ? "<none>" : parts.join(", ");
 }
 
+const scaleUpRules: JsonObject = {
+  stabilizationWindowSeconds: 0,
+  selectPolicy: "Max",
+  policies: [
+    { type: "Pods", value: 4, periodSeconds: 15 },
+    { type: "Percent", value: 100, periodSeconds: 15 },
+  ],
+};
+const scaleDownRules: JsonObject = {
+  selectPolicy: "Max",
+  policies: [{ type: "Percent", value: 100, periodSeconds: 15 }],
+};
+
+/** Where rules are given at all, what they leave open is filled in. */
+function defaultBehaviour(spec: JsonObject): void {
+  if (spec["behavior"] === undefined) return;
+  const behaviour = asObject(spec["behavior"]);
+  for (const [direction, rules] of Object.entries({ scaleUp: scaleUpRules, scaleDown: scaleDownRules }))
+    behaviour[direction] = { ...cloneObject(rules), ...asObject(behaviour[direction]) };
+}
+
 const autoscaler: Behaviour = {
-  ownChecks: ["spec.metrics.type"],
+  complete: true,
   defaults(object) {
     const spec = ensureObject(object, "spec");
     setDefault(spec, "minReplicas", 1);
     if (object["apiVersion"] === "autoscaling/v1")
       setDefault(spec, "targetCPUUtilizationPercentage", defaultUtilization);
-    else if (isEmpty(spec["metrics"]))
+    else defaultBehaviour(spec);
+    if (object["apiVersion"] !== "autoscaling/v1" && isEmpty(spec["metrics"]))
       spec["metrics"] = [
         {
           type: "Resource",

@@ -194,6 +194,7 @@ const volumeSources = (
 ).split(" ");
 
 const volume: Behaviour = {
+  checkedTwice: "all",
   defaults(object) {
     const spec = ensureObject(object, "spec");
     setDefaultText(spec, "persistentVolumeReclaimPolicy", "Retain");

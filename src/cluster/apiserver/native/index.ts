@@ -16,6 +16,7 @@ import { networkPolicyBehaviours } from "./network-policies.js";
 import { podBehaviours } from "./pod.js";
 import { policyBehaviours } from "./policies.js";
 import { serviceBehaviours } from "./services.js";
+import { storageBehaviours } from "./storage.js";
 import { webhookBehaviours } from "./webhooks.js";
 import { workloadBehaviours } from "./workloads.js";
 
@@ -30,6 +31,7 @@ export const behaviours: BehaviourTable = {
   ...limitBehaviours,
   ...eventBehaviours,
   ...policyBehaviours,
+  ...storageBehaviours,
   ...autoscalerBehaviours,
   ...networkPolicyBehaviours,
   ...webhookBehaviours,

@@ -100,6 +100,7 @@ function validateExitCodes(spec: JsonObject, path: string, faults: Faults): void
 }
 
 const job: Behaviour = {
+  checkedTwice: "spec",
   ownChecks: ["spec.template.spec.restartPolicy", "spec.completionMode"],
   generation: true,
   defaults(object) {

@@ -79,6 +79,7 @@ function validatePort(port: JsonObject, path: string, faults: Faults): void {
 const policyTypes = ["Ingress", "Egress"];
 
 const networkPolicy: Behaviour = {
+  checkedTwice: "spec",
   generation: true,
   ownChecks: ["spec.policyTypes"],
   defaults(object) {

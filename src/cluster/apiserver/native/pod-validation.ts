@@ -48,8 +48,13 @@ export function validatePodSpec(spec: JsonObject, path: string, faults: Faults, 
     const value = asString(spec[field]);
     if (value !== "") for (const fault of labelFaults(value)) faults.invalid(`${path}.${field}`, value, fault);
   }
-  for (const [index, toleration] of asObjects(spec["tolerations"]).entries())
-    validateToleration(toleration, `${path}.tolerations[${index}]`, faults);
+  validateTolerations(spec["tolerations"], `${path}.tolerations`, faults);
+}
+
+/** Checks a list of tolerations. */
+export function validateTolerations(tolerations: Json | undefined, path: string, faults: Faults): void {
+  for (const [index, toleration] of asObjects(tolerations).entries())
+    validateToleration(toleration, `${path}[${index}]`, faults);
 }
 
 function validateName(spec: JsonObject, field: string, path: string, faults: Faults): void {

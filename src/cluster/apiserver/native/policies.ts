@@ -4,8 +4,17 @@ import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { pathSegmentFaults, subdomainFaults } from "../registry/names.js";
-import { asObject, asObjects, asString, at, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
-import { countAt, textAt, validatePercent } from "./common.js";
+import {
+  asObject,
+  asObjects,
+  asString,
+  at,
+  ensureObject,
+  isEmpty,
+  setDefault,
+  setDefaultText,
+} from "../registry/read.js";
+import { countAt, immutable, textAt, validatePercent } from "./common.js";
 import { validateSelector } from "./pod-validation.js";
 
 const rbacGroup = "rbac.authorization.k8s.io";
@@ -33,11 +42,22 @@ function validatePolicyRule(
     );
 }
 
+function validateAggregation(rule: JsonObject, faults: Faults): void {
+  const path = "aggregationRule.clusterRoleSelectors";
+  const selectors = asObjects(rule["clusterRoleSelectors"]);
+  if (selectors.length === 0)
+    faults.required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+  for (const [index, selector] of selectors.entries()) validateSelector(selector, `${path}[${index}]`, faults);
+}
+
 const role = (namespaced: boolean): Behaviour => ({
+  checkedTwice: "all",
+  complete: true,
   nameFaults: pathSegmentFaults,
   validate(object, faults) {
     for (const [index, rule] of asObjects(object["rules"]).entries())
       validatePolicyRule(rule, `rules[${index}]`, { faults, namespaced });
+    if (object["aggregationRule"] !== undefined) validateAggregation(asObject(object["aggregationRule"]), faults);
   },
   allColumns: true,
   columns: [
@@ -63,6 +83,8 @@ function subjectsOf(object: JsonObject, kind: string): string {
 }
 
 const binding: Behaviour = {
+  checkedTwice: "all",
+  complete: true,
   nameFaults: pathSegmentFaults,
   defaults(object) {
     setDefaultText(ensureObject(object, "roleRef"), "apiGroup", rbacGroup);
@@ -76,6 +98,9 @@ const binding: Behaviour = {
     const kind = asString(reference["kind"]);
     const allowed = object["kind"] === "ClusterRoleBinding" ? ["ClusterRole"] : ["Role", "ClusterRole"];
     if (!allowed.includes(kind)) faults.unsupported("roleRef.kind", kind, allowed);
+    const name = asString(reference["name"]);
+    if (name === "") faults.required("roleRef.name");
+    for (const fault of pathSegmentFaults(name)) faults.invalid("roleRef.name", name, fault);
     for (const [index, subject] of asObjects(object["subjects"]).entries())
       validateSubject(subject, `subjects[${index}]`, { faults, clusterWide: object["kind"] === "ClusterRoleBinding" });
   },
@@ -100,11 +125,12 @@ function validateSubject(
 ): void {
   const kind = asString(subject["kind"]);
   const group = asString(subject["apiGroup"]);
+  if (asString(subject["name"]) === "") faults.required(`${path}.name`);
   if (kind === "ServiceAccount") {
-    if (group !== "") faults.unsupported(`${path}.apiGroup`, group, [""]);
-    if (clusterWide && asString(subject["namespace"]) === "") faults.required(`${path}.namespace`);
     const name = asString(subject["name"]);
     if (name !== "") for (const fault of subdomainFaults(name)) faults.invalid(`${path}.name`, name, fault);
+    if (group !== "") faults.unsupported(`${path}.apiGroup`, group, [""]);
+    if (clusterWide && asString(subject["namespace"]) === "") faults.required(`${path}.namespace`);
   } else if (kind === "User" || kind === "Group") {
     if (group !== rbacGroup) faults.unsupported(`${path}.apiGroup`, group, [rbacGroup]);
   } else faults.unsupported(`${path}.kind`, kind, ["ServiceAccount", "User", "Group"]);
@@ -145,43 +171,47 @@ function showCount(value: JsonObject[string]): string {
 
 const highestUserPriority = 1_000_000_000;
 
+const systemPriorities: Readonly<Record<string, number>> = {
+  "system-node-critical": 2_000_001_000,
+  "system-cluster-critical": 2_000_000_000,
+};
+
+function validateSystemPriority(object: JsonObject, faults: Faults): void {
+  const name = textAt(object, "metadata", "name");
+  const value = systemPriorities[name];
+  const refuse = (why: string): void =>
+    faults.forbidden(
+      "metadata.name",
+      `priority class names with 'system-' prefix are reserved for system use only. error: ${why}`,
+    );
+  if (value === undefined) refuse(`${name} is not a known system priority class`);
+  else if (value !== countAt(object, "value")) refuse(`value of ${name} PriorityClass must be ${value}`);
+  else if (object["globalDefault"] === true) refuse(`globalDefault of ${name} PriorityClass must be false`);
+}
+
 const priorityClass: Behaviour = {
+  complete: true,
   generation: "once",
-  defaults: (object) => setDefaultText(object, "preemptionPolicy", "PreemptLowerPriority"),
+  defaults: (object) => setDefault(object, "preemptionPolicy", "PreemptLowerPriority"),
   validate(object, faults) {
-    const system = asString(asObject(object["metadata"])["name"]).startsWith("system-");
-    if (!system && countAt(object, "value") > highestUserPriority)
+    const isSystem = asString(asObject(object["metadata"])["name"]).startsWith("system-");
+    if (isSystem) validateSystemPriority(object, faults);
+    else if (countAt(object, "value") > highestUserPriority)
       faults.forbidden("value", `maximum allowed value of a user defined priority is ${highestUserPriority}`);
+    const policy = asString(object["preemptionPolicy"]);
+    const policies = ["PreemptLowerPriority", "Never"];
+    if (policy === "") faults.required("preemptionPolicy");
+    else if (!policies.includes(policy)) faults.unsupported("preemptionPolicy", policy, policies);
   },
   validateUpdate(object, old, faults) {
-    for (const field of ["value", "preemptionPolicy"])
-      if (!equalJson(object[field], old[field])) faults.forbidden(field, "may not be changed in an update.");
+    if (countAt(object, "value") !== countAt(old, "value"))
+      faults.forbidden("value", "may not be changed in an update.");
+    immutable(object, old, ["preemptionPolicy"], faults);
   },
   columns: [
     column("Value", (object) => countAt(object, "value")),
     column("Global-Default", (object) => object["globalDefault"] === true, { type: "boolean" }),
     column("PreemptionPolicy", (object) => asString(object["preemptionPolicy"])),
-  ],
-};
-
-const storageClass: Behaviour = {
-  defaults(object) {
-    setDefaultText(object, "reclaimPolicy", "Delete");
-    setDefaultText(object, "volumeBindingMode", "Immediate");
-  },
-  validateUpdate(object, old, faults) {
-    for (const field of ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"])
-      if (!equalJson(object[field], old[field]))
-        faults.forbidden(
-          field,
-          field === "parameters" ? "updates to parameters are forbidden." : `updates to ${field} are forbidden.`,
-        );
-  },
-  columns: [
-    column("Provisioner", (object) => asString(object["provisioner"])),
-    column("ReclaimPolicy", (object) => asString(object["reclaimPolicy"])),
-    column("VolumeBindingMode", (object) => asString(object["volumeBindingMode"])),
-    column("AllowVolumeExpansion", (object) => object["allowVolumeExpansion"] === true, { type: "boolean" }),
   ],
 };
 
@@ -193,7 +223,6 @@ export const policyBehaviours: BehaviourTable = {
   [`${rbacGroup}/ClusterRoleBinding`]: binding,
   "policy/PodDisruptionBudget": disruptionBudget,
   "scheduling.k8s.io/PriorityClass": priorityClass,
-  "storage.k8s.io/StorageClass": storageClass,
   "flowcontrol.apiserver.k8s.io/FlowSchema": { generation: true },
   "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration": { generation: true },
 };

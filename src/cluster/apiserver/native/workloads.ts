@@ -39,7 +39,8 @@ const wideColumns: readonly Column[] = [
   column("Selector", (object) => showSelector(at(object, "spec", "selector")), { wide: true }),
 ];
 
-const count = (name: string, ...path: string[]): Column => column(name, (object) => countAt(object, ...path));
+const count = (name: string, ...path: string[]): Column =>
+  column(name, (object) => countAt(object, ...path), { type: "integer" });
 
 const isNone = (value: JsonObject[string]): boolean => value === 0 || value === "0%";
 
@@ -210,6 +211,8 @@ const daemonSet: Behaviour = {
       setDefault(rolling, "maxSurge", 0);
     }
     setDefault(spec, "revisionHistoryLimit", 10);
+    // Upstream's own struct has a number for it: it is there whoever sends a DaemonSet.
+    setDefault(ensureObject(ensureObject(object, "metadata"), "annotations"), templateGeneration, "0");
     defaultTemplate(object);
   },
   prepare(object, old) {
@@ -262,12 +265,17 @@ export const workloadBehaviours: BehaviourTable = {
     ],
   },
   "/ReplicationController": {
+    checkedTwice: "spec",
     generation: true,
     defaults(object) {
       const spec = specOf(object);
       setDefault(spec, "replicas", 1);
       const labels = at(spec, "template", "metadata", "labels");
-      if (isEmpty(spec["selector"]) && labels !== undefined) spec["selector"] = { ...asObject(labels) };
+      if (!isEmpty(labels)) {
+        if (isEmpty(spec["selector"])) spec["selector"] = { ...asObject(labels) };
+        const metadata = ensureObject(object, "metadata");
+        if (isEmpty(metadata["labels"])) metadata["labels"] = { ...asObject(labels) };
+      }
       defaultTemplate(object);
     },
     validate(object, faults) {

@@ -16,8 +16,12 @@ export interface Behaviour {
   readonly defaults?: (object: JsonObject) => void;
   /** Updates must name the version that they change. */
   readonly needsVersion?: boolean;
-  /** Has `metadata.generation`; raised when anything but metadata and status changes (`once`: never). */
-  readonly generation?: boolean | "once";
+  /** Has `metadata.generation`; raised when anything but metadata and status changes (`once`: never; `updated`: from nothing on). */
+  readonly generation?: boolean | "once" | "updated";
+  /** `validate` says everything: what the schema requires or enumerates is not looked at. */
+  readonly complete?: boolean;
+  /** Faults of a new object alone, after those of any. */
+  readonly validateCreate?: (object: JsonObject, faults: Faults) => void;
   /** On create and update, after the server's own preparation. */
   readonly prepare?: (object: JsonObject, old: JsonObject | undefined, context: WriteContext) => void;
   /** What is peculiar to deletion. */
@@ -38,6 +42,8 @@ export interface Behaviour {
   readonly keepsStatusOnCreate?: boolean;
   /** Faults of an object, new or changed. */
   readonly validate?: (object: JsonObject, faults: Faults) => void;
+  /** On update upstream checks the new object, or what it holds, two times over: every fault is listed twice. */
+  readonly checkedTwice?: "all" | "spec";
   /** Faults of a change. */
   readonly validateUpdate?: (object: JsonObject, old: JsonObject, faults: Faults, context: WriteContext) => void;
   /** Fields that selectors may name, besides metadata.name and metadata.namespace. */

@@ -311,7 +311,7 @@ function customShape(definition: CustomVersion): Shape {
   const text: Shape = new ShapeBuilder({}, { native: false }).shape({ type: "string" });
   const field = (name: string, shape: Shape): [string, FieldShape] => [
     name,
-    { name, shape, required: false, dropsZero: false, mergeKey: "", patchStrategies: [] },
+    { name, shape, required: false, dropsZero: false, named: "", mergeKey: "", patchStrategies: [] },
   ];
   return {
     ...root,

@@ -4,12 +4,14 @@ import { cloneJson, isObject, setMember } from "../../../kernel/schema/index.js"
 import { badRequest } from "../failures.js";
 import type { Decoded } from "../types.js";
 import type { FieldShape, Shape } from "./shape.js";
-import { normaliseTime } from "./times.js";
+import { goTimeFault, normaliseTime } from "./times.js";
 
 /** For error messages: `ConfigMap in version "v1" cannot be handled as a ConfigMap: …`. */
 export interface DecodeTarget {
   readonly kind: string;
   readonly version: string;
+  /** The object came from a merge, not from the wire: upstream converts it field by field, and words its refusals otherwise. */
+  readonly isConverted?: boolean;
 }
 
 /** 400 of a body that is JSON but no object of the kind. */
@@ -36,6 +38,13 @@ function zeroOf(field: FieldShape): Json {
   return field.shape.type === "object" ? zeroObject(field.shape) : cloneJson(field.default ?? null);
 }
 
+/** Where a value stands, in Go's terms. */
+interface Place {
+  readonly owner: string;
+  readonly path: string;
+  readonly named: string;
+}
+
 class Decoder {
   readonly unknownFields: string[] = [];
   readonly #target: DecodeTarget;
@@ -55,7 +64,7 @@ class Decoder {
         if (shape.open) setMember(result, name, value);
         else this.unknownFields.push(under(path, name));
       } else if (value !== null) {
-        const go = { owner: shape.name, path: under(goPath, name) };
+        const go = { owner: shape.name, path: under(goPath, name), named: field.named };
         const decoded = this.#value(field.shape, value, under(path, name), go);
         if (!field.dropsZero || !isZero(decoded)) result[name] = decoded;
       }
@@ -64,7 +73,7 @@ class Decoder {
     return result;
   }
 
-  #value(shape: Shape, value: Json, path: string, go: { owner: string; path: string }): Json {
+  #value(shape: Shape, value: Json, path: string, go: Place): Json {
     switch (shape.type) {
       case "object":
         if (!isObject(value))
@@ -83,7 +92,7 @@ class Decoder {
     }
   }
 
-  #map(shape: Shape, value: Json, path: string, go: { owner: string; path: string }): Json {
+  #map(shape: Shape, value: Json, path: string, go: Place): Json {
     const { values } = shape;
     if (!isObject(value))
       throw this.#mismatch(value, go, `map[string]${values === undefined ? "interface {}" : goType(values)}`);
@@ -98,7 +107,7 @@ class Decoder {
     return result;
   }
 
-  #list(shape: Shape, value: Json, path: string, go: { owner: string; path: string }): Json {
+  #list(shape: Shape, value: Json, path: string, go: Place): Json {
     const { items } = shape;
     if (!Array.isArray(value))
       throw this.#mismatch(value, go, `[]${items === undefined ? "interface {}" : goType(items)}`);
@@ -109,7 +118,7 @@ class Decoder {
     });
   }
 
-  #scalar(shape: Shape, value: Json, go: { owner: string; path: string }): Json {
+  #scalar(shape: Shape, value: Json, go: Place): Json {
     switch (shape.type) {
       case "string":
         if (typeof value !== "string")
@@ -132,7 +141,7 @@ class Decoder {
     }
   }
 
-  #integer(shape: Shape, value: Json, go: { owner: string; path: string }): number {
+  #integer(shape: Shape, value: Json, go: Place): number {
     const type = shape.format === "int32" ? "int32" : "int64";
     if (typeof value !== "number") throw this.#mismatch(value, go, type);
     const fits = type === "int64" || (value >= -2_147_483_648 && value <= 2_147_483_647);
@@ -152,12 +161,9 @@ class Decoder {
 
   #formatted(shape: Shape, value: string): string {
     if (shape.format === "date-time") {
-      const time = normaliseTime(value, shape.name === "MicroTime");
-      if (time === undefined)
-        throw undecodable(
-          this.#target,
-          `parsing time "${value}" as "2006-01-02T15:04:05${shape.name === "MicroTime" ? ".000000" : ""}Z07:00": cannot parse "${value}" as "2006"`,
-        );
+      const isMicro = shape.name === "MicroTime";
+      const time = normaliseTime(value, isMicro);
+      if (time === undefined) throw undecodable(this.#target, goTimeFault(value, isMicro));
       return time;
     }
     if (shape.format !== "byte") return value;
@@ -166,14 +172,38 @@ class Decoder {
     return value;
   }
 
-  #mismatch(value: Json, go: { owner: string; path: string }, type: string, literal = ""): Error {
+  #mismatch(value: Json, go: Place, type: string, literal = ""): Error {
+    if (this.#target.isConverted === true) return undecodable(this.#target, unconvertible(value, type));
     const got =
       value === null ? "null" : Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
     return undecodable(
       this.#target,
-      `json: cannot unmarshal ${got}${literal} into Go struct field ${go.owner}.${go.path} of type ${type}`,
+      `json: cannot unmarshal ${got}${literal} into Go struct field ${go.owner}.${go.path} of type ${named(type, go)}`,
     );
   }
+}
+
+/** The type of a field as Go names it: `v1.Protocol` rather than `string`. */
+function named(type: string, go: Place): string {
+  if (type !== "string" && type !== "[]string") return type;
+  return go.named === "" ? type : type.replace("string", go.named);
+}
+
+function unconvertible(value: Json, type: string): string {
+  if (type.startsWith("[]") && type !== "[]uint8") return `cannot restore slice from ${goKind(value)}`;
+  if (type.startsWith("map[")) return `cannot restore map from ${goKind(value)}`;
+  if (type === "intstr.IntOrString") return `json: cannot unmarshal ${typeof value} into Go value of type ${type}`;
+  if (type.includes(".")) return `cannot restore struct from: ${goKind(value)}`;
+  // Go converts numbers to texts, which is no conversion that JSON knows.
+  if (type === "string" && goKind(value) === "int64") return "cannot convert int64 to string";
+  return `unrecognized type: ${type}`;
+}
+
+function goKind(value: Json): string {
+  if (Array.isArray(value)) return "slice";
+  if (typeof value === "number") return Number.isInteger(value) ? "int64" : "float64";
+  if (typeof value === "boolean") return "bool";
+  return typeof value === "string" ? "string" : "map";
 }
 
 function under(path: string, name: string): string {

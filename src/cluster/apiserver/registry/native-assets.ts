@@ -11,6 +11,8 @@ export interface NativeAssets {
   readonly discovery: JsonObject;
   /** OpenAPI v3 definitions by name. */
   readonly schemas: Readonly<Record<string, Schema>>;
+  /** How Go writes the fields of each struct. */
+  readonly structs: JsonObject;
 }
 
 let loaded: NativeAssets | undefined;
@@ -24,6 +26,10 @@ function readJson(...segments: string[]): JsonObject {
 
 /** Reads the documents once; they are constant and shared by all API servers of the process. */
 export function nativeAssets(): NativeAssets {
-  loaded ??= { discovery: readJson("discovery.json"), schemas: readSchemas(readJson("schemas.json")["schemas"]) };
+  loaded ??= {
+    discovery: readJson("discovery.json"),
+    schemas: readSchemas(readJson("schemas.json")["schemas"]),
+    structs: readJson("structs.json"),
+  };
   return loaded;
 }

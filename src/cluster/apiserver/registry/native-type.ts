@@ -111,9 +111,10 @@ export class NativeType implements ResourceType {
     });
   }
 
-  decode(raw: JsonObject): Decoded {
+  decode(raw: JsonObject, { isConverted } = { isConverted: false }): Decoded {
     checkApiVersionAndKind(raw, this);
-    const decoded = decodeNative(this.shape, raw, this);
+    const { kind, version } = this;
+    const decoded = decodeNative(this.shape, raw, { kind, version, isConverted });
     decoded.object["apiVersion"] = this.group === "" ? this.version : `${this.group}/${this.version}`;
     decoded.object["kind"] = this.kind;
     return decoded;
@@ -126,7 +127,8 @@ export class NativeType implements ResourceType {
   prepareForCreate(object: JsonObject, context: WriteContext): void {
     if (this.#behaviour.initialStatus !== undefined) object["status"] = this.#behaviour.initialStatus(object);
     else if (this.#hasStatus && this.#behaviour.keepsStatusOnCreate !== true) this.#emptyStatus(object);
-    if (this.#behaviour.generation !== undefined) asObject(object["metadata"])["generation"] = 1;
+    const { generation } = this.#behaviour;
+    if (generation === true || generation === "once") asObject(object["metadata"])["generation"] = 1;
     this.#behaviour.prepare?.(object, undefined, context);
   }
 
@@ -144,7 +146,8 @@ export class NativeType implements ResourceType {
     else if (written !== undefined) copyPaths(object, old, written);
     else if (rewrite !== undefined) writePart(object, old, rewrite);
     else if (this.#hasStatus) setOrDelete(object, "status", old);
-    if (this.#behaviour.generation === true) this.#raiseGeneration(object, old);
+    const { generation } = this.#behaviour;
+    if (generation === true || generation === "updated") this.#raiseGeneration(object, old);
     this.#behaviour.prepare?.(object, old, context);
   }
 
@@ -152,12 +155,14 @@ export class NativeType implements ResourceType {
     const metadata = asObject(object["metadata"]);
     const before = asObject(old["metadata"])["generation"];
     const generation = typeof before === "number" ? before : 0;
-    metadata["generation"] = sameBody(object, old) ? generation : generation + 1;
+    const raised = sameBody(object, old) ? generation : generation + 1;
+    if (raised > 0) metadata["generation"] = raised;
   }
 
   validateCreate(object: JsonObject, context: WriteContext): StatusCause[] {
     const faults = new Faults();
     this.#validate(object, faults);
+    this.#behaviour.validateCreate?.(object, faults);
     return told(faults, context);
   }
 
@@ -166,12 +171,16 @@ export class NativeType implements ResourceType {
     validateMetadataUpdate(object, old, faults);
     this.#behaviour.validateUpdate?.(object, old, faults, context);
     this.#validate(object, faults);
+    const { checkedTwice } = this.#behaviour;
+    if (checkedTwice === "all") this.#validate(object, faults);
+    else if (checkedTwice === "spec") this.#behaviour.validate?.(object, faults);
     return told(faults, context);
   }
 
   #validate(object: JsonObject, faults: Faults): void {
     validateMetadata(object, this.#behaviour.nameFaults ?? subdomainFaults, faults);
-    checkBySchema(this.shape, object, { faults, skipped: this.#ownChecks, required: this.#ownRequired });
+    if (this.#behaviour.complete !== true)
+      checkBySchema(this.shape, object, { faults, skipped: this.#ownChecks, required: this.#ownRequired });
     this.#behaviour.validate?.(object, faults);
   }
 

@@ -1,6 +1,6 @@
 import type { Json } from "../../../kernel/kinds/object.js";
 import type { Schema } from "../../../kernel/schema/index.js";
-import { isNullList, isNullTime, keepsZero } from "./zero-values.js";
+import { goField } from "./zero-values.js";
 
 /** What a value of a schema is, resolved: references followed, wrappers taken off. Decoding, merging and printing walk these. */
 export interface Shape {
@@ -46,6 +46,8 @@ export interface FieldShape {
   readonly default?: Json;
   /** An empty value means the same as none and is left out. */
   readonly dropsZero: boolean;
+  /** Native kinds: Go's name of the field's type where it has one of its own (`v1.Protocol`); else empty. */
+  readonly named: string;
   /** Strategic merge patch. */
   readonly mergeKey: string;
   readonly patchStrategies: readonly string[];
@@ -129,43 +131,45 @@ export class ShapeBuilder {
       shape.fields = new Map(
         Object.entries(schema.properties).map(([name, property]) => [
           name,
-          this.#field({ name, property, owner: shape.name, required: required.has(name) }),
+          this.#field({ name, property, definition, required: required.has(name) }),
         ]),
       );
     }
   }
 
-  #field(input: { name: string; property: Schema; owner: string; required: boolean }): FieldShape {
-    const { name, property, owner, required } = input;
+  #field(input: { name: string; property: Schema; definition: string; required: boolean }): FieldShape {
+    const { name, property, definition, required } = input;
     const shape = this.shape(property);
+    const go = this.#native ? nativeField(definition, name, shape) : { default: property.default, dropsZero: false };
+    const value = go.default === undefined ? nonZero(property.default) : go.default;
     return {
       name,
       shape,
       required,
-      ...defaultOf(property, this.#native && (isNullTime(owner, name) || isNullList(owner, name))),
-      dropsZero: this.#native && dropsZero({ ...input, type: shape.type }),
+      ...(value === undefined ? {} : { default: value }),
+      dropsZero: go.dropsZero,
+      named: this.#native ? goField(definition, name).named : "",
       mergeKey: property["x-kubernetes-patch-merge-key"] ?? "",
       patchStrategies: property["x-kubernetes-patch-strategy"]?.split(",") ?? [],
     };
   }
 }
 
-/** Whether a zero or empty value of a native field is as none. */
-function dropsZero(field: {
-  name: string;
-  property: Schema;
-  owner: string;
-  required: boolean;
-  type: ShapeType;
-}): boolean {
-  const { name, property, owner, required, type } = field;
-  if (isNullList(owner, name)) return true;
-  return !required && property.default === undefined && !keepsZero(owner, name, type);
+/** What an absent field of a native kind is written as, and whether a zero is as none. */
+function nativeField(definition: string, name: string, shape: Shape): { default?: Json; dropsZero: boolean } {
+  const { isPlain, isAlwaysZero, isNull } = goField(definition, name);
+  const isList = shape.type === "list" || shape.type === "map";
+  if (isNull && (isList || shape.format === "date-time")) return { default: null, dropsZero: isList };
+  if (!isAlwaysZero) return { dropsZero: isPlain };
+  const zero = zeroes[shape.type];
+  return zero === undefined ? { dropsZero: false } : { default: zero, dropsZero: false };
 }
 
-function defaultOf(property: Schema, isNull: boolean): { default?: Json } {
-  if (isNull) return { default: null };
-  return property.default === undefined ? {} : { default: property.default };
+const zeroes: Readonly<Partial<Record<ShapeType, Json>>> = { string: "", integer: 0, number: 0, boolean: false };
+
+/** Go leaves optional zeroes out: only other defaults of the schema are written. */
+function nonZero(value: Json | undefined): Json | undefined {
+  return value === "" || value === 0 || value === false ? undefined : value;
 }
 
 function typeOf(schema: Schema, definition: string): ShapeType {

@@ -61,8 +61,14 @@ function parseJson(text: string, kind: string): Json {
     const value: Json = JSON.parse(text);
     return value;
   } catch (error) {
-    throw unrecognized(kind, `${describeSyntax(text, error)} (${text === "" ? "<empty>" : text.slice(0, 64)})`);
+    throw unrecognized(kind, `${describeSyntax(text, error)} (${text === "" ? "<empty>" : excerpt(text)})`);
   }
+}
+
+const excerptLength = 30;
+
+function excerpt(text: string): string {
+  return text.length <= excerptLength ? text : `${text.slice(0, excerptLength)} ...`;
 }
 
 function describeSyntax(text: string, error: unknown): string {

@@ -165,6 +165,10 @@ function checkKey(key: string): void {
   const slash = key.indexOf("/");
   const name = key.slice(slash + 1);
   const complaint = (why: string) => badRequest(`unable to parse requirement: <nil>: Invalid value: "${key}": ${why}`);
+  if (key.split("/").length > 2)
+    throw complaint(
+      "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+    );
   if (slash >= 0 && !prefixPattern.test(key.slice(0, slash))) {
     throw complaint(
       "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",

@@ -18,19 +18,21 @@ interface Clause {
 }
 
 const offered = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const streams = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 const metaForms = { Table: true, PartialObjectMetadata: true, PartialObjectMetadataList: true } as const;
 const plainJson: Accepted = { format: "json" };
 const cache = new Map<string, Accepted | undefined>();
 
 /** Picks the first form that the client takes and that is served. Throws 406; protobuf alone is refused so that clients fall back to JSON. */
-export function negotiate(accept: string | undefined): Accepted {
+export function negotiate(accept: string | undefined, isCollection = false): Accepted {
   if (accept === undefined || accept === "" || accept === "application/json") return plainJson;
   if (!cache.has(accept)) {
     if (cache.size > 200) cache.clear();
     cache.set(accept, pick(accept));
   }
   const picked = cache.get(accept);
-  if (picked === undefined) throw notAcceptable(offered, namesServedType(accept));
+  if (picked === undefined)
+    throw notAcceptable(isCollection ? [...offered, ...streams] : offered, namesServedType(accept));
   return picked;
 }
 

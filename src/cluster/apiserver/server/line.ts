@@ -160,7 +160,7 @@ class RequestLine implements Line {
       info,
       type,
       user,
-      accepted: negotiate(request.headers["accept"]),
+      accepted: negotiate(request.headers["accept"], info.verb === "list" || info.verb === "watch"),
       warnings: type.deprecation === undefined ? [] : [type.deprecation],
     };
     const response = await this.#answerOrRefuse(call);

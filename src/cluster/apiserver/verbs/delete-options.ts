@@ -26,8 +26,10 @@ export function readDeleteOptions(request: ApiRequest): DeleteOptions {
   const dryRun = readDryRun(query, causes);
   const orphan = query.get("orphanDependents");
   const policy = query.get("propagationPolicy") ?? "";
+  // Empty in a body is a value, and none of the known; in a query it is as if it were not there.
+  const isGiven = policy !== "" || (request.body.byteLength > 0 && query.has("propagationPolicy"));
   const propagation = policies.find((known) => known === policy);
-  if (policy !== "" && propagation === undefined) {
+  if (isGiven && propagation === undefined) {
     causes.push({
       reason: "FieldValueNotSupported",
       field: "propagationPolicy",

@@ -80,7 +80,7 @@ async function patchOnce(
     return updateObject(machinery, call, { object, current }, { ...options, track: false });
   }
   const patched = patchedObject(call, old, parsed);
-  const { object, unknownFields } = decodePatched(call, patched);
+  const { object, unknownFields } = decodePatched(call, patched, parsed.form === "strategic");
   checkFields(call, { patched, faults: fieldFaults(parsed.duplicates, unknownFields) }, options);
   call.type.applyDefaults(object);
   checkIdentity(call, object, old);
@@ -97,9 +97,9 @@ function patchedObject(call: Call, old: JsonObject, { form, content }: Patch): J
 }
 
 /** What a patch makes of an object must still be one of its kind; a patch that breaks that is itself invalid. */
-function decodePatched(call: Call, patched: JsonObject): ReturnType<Call["type"]["decode"]> {
+function decodePatched(call: Call, patched: JsonObject, isConverted: boolean): ReturnType<Call["type"]["decode"]> {
   try {
-    return call.type.decode(patched);
+    return call.type.decode(patched, { isConverted });
   } catch (error) {
     if (!(error instanceof ApiError) || error.httpCode !== 400) throw error;
     const why = error.message.replace(/^.* cannot be handled as an? [^:]*: /, "");

@@ -121,7 +121,8 @@ function carryMetadata(call: Call, object: JsonObject, old: JsonObject): void {
   const metadata = metadataOf(object);
   const before = metadataOf(old);
   const uid = stringAt(metadata, "uid");
-  if (uid !== "" && uid !== before["uid"]) {
+  // A patch names no object of its own: another uid is a change, which validation refuses.
+  if (uid !== "" && uid !== before["uid"] && call.info.verb !== "patch") {
     const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${stringAt(before, "uid")}`;
     throw conflict(call.type, call.info.name, why);
   }
