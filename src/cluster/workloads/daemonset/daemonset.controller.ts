@@ -1,9 +1,4 @@
-import {
-  type ControllerSpec,
-  type ReconcileContext,
-  type ReconcileResult,
-  syncStatus,
-} from "../../../kernel/control/index.js";
+import type { ControllerSpec, ReconcileContext, ReconcileResult } from "../../../kernel/control/index.js";
 import {
   ControllerRevisionKind,
   type DaemonSet,
@@ -13,23 +8,28 @@ import {
   NodeKind,
   type Pod,
   PodKind,
-  selectorFrom,
 } from "../../../kernel/kinds/index.js";
-import { claimObjects } from "../shared/claim.js";
+import { slowStart } from "../shared/batches.js";
+import { claimPods } from "../shared/claim.js";
 import { createOwnedPod } from "../shared/create.js";
-import { resolveIntOrPercent } from "../shared/intstr.js";
-import { isAvailable, isReady, isTerminal, nextAvailabilityMs, podFromTemplate } from "../shared/pods.js";
-import { ensureRevision, revisionLabel, trimRevisions } from "../shared/revisions.js";
+import { deleteOwnedPod } from "../shared/delete.js";
+import { isAvailable, isReady, isTerminal, podFromTemplate } from "../shared/pods.js";
+import { reconcileRevisioned } from "../shared/revisioned.js";
+import { revisionLabel } from "../shared/revisions.js";
 import { orphanWatch } from "../shared/wake.js";
+import { FailureBackoff } from "./failure-backoff.js";
 import { nodeOfPod, placementOn, podSpecFor } from "./placement.js";
+import { type NodeState, planNodes, planUpdate, type Steps } from "./plan.js";
 
 const fieldManager = "daemon-set-controller";
-const defaultHistory = 10;
+/** Creations of one look, as upstream. */
+const maxBurst = 250;
 
 type Context = ReconcileContext<DaemonSet>;
 
 /** Keeps one pod of a DaemonSet on each node that is meant. */
 export function daemonSetController(): ControllerSpec<DaemonSet> {
+  const backoff = new FailureBackoff();
   return {
     name: fieldManager,
     kind: DaemonSetKind,
@@ -46,36 +46,20 @@ export function daemonSetController(): ControllerSpec<DaemonSet> {
       },
     ],
     async reconcile(_key, set, context) {
-      return set === undefined ? undefined : reconcileSet(set, context);
+      return set === undefined ? undefined : reconcileSet(set, backoff, context);
     },
   };
 }
 
-interface NodeState {
-  readonly name: string;
-  readonly shouldRun: boolean;
-  readonly mayStay: boolean;
-  readonly pods: readonly Pod[];
-}
-
-function podsOf(set: DaemonSet, context: Context): Promise<readonly Pod[]> {
-  return claimObjects({
-    owner: set,
-    owners: context.cluster.client.resource(DaemonSetKind),
-    selector: selectorFrom(set.spec.selector),
-    informer: context.cluster.informers.informer(PodKind),
-    resource: context.cluster.client.resource(PodKind),
-    fieldManager,
-  });
-}
-
-async function survey(set: DaemonSet, context: Context): Promise<readonly NodeState[]> {
+async function survey(set: DaemonSet, { cluster }: Context): Promise<readonly NodeState[]> {
   const byNode = new Map<string, Pod[]>();
-  for (const pod of await podsOf(set, context)) {
+  const claim = { owner: set, kind: DaemonSetKind, selector: set.spec.selector, fieldManager };
+  for (const pod of await claimPods(claim, cluster)) {
+    if (isDeleting(pod) && isTerminal(pod)) continue;
     const node = nodeOfPod(pod) ?? "";
     byNode.set(node, [...(byNode.get(node) ?? []), pod]);
   }
-  const nodes = context.cluster.informers.informer(NodeKind).list();
+  const nodes = cluster.informers.informer(NodeKind).list();
   const known = new Set(nodes.map((node) => node.metadata.name));
   const states = nodes.map(
     (node): NodeState => ({
@@ -90,106 +74,88 @@ async function survey(set: DaemonSet, context: Context): Promise<readonly NodeSt
   return [...states, { name: "", shouldRun: false, mayStay: false, pods: stray }];
 }
 
-async function reconcileSet(set: DaemonSet, context: Context): Promise<ReconcileResult | undefined> {
+function reconcileSet(set: DaemonSet, backoff: FailureBackoff, context: Context): Promise<ReconcileResult | undefined> {
   const { cluster, clock } = context;
-  const history = {
+  const hashOf = ({ metadata }: { metadata: { name: string; labels?: Record<string, string> } }): string =>
+    metadata.labels?.[revisionLabel] ?? metadata.name;
+  return reconcileRevisioned({
     owner: set,
-    template: set.spec.template,
-    labels: set.spec.selector.matchLabels ?? {},
-    cluster,
+    kind: DaemonSetKind,
     fieldManager,
-  };
-  const revision = await ensureRevision(history);
-  const hash = revision.metadata.labels?.[revisionLabel] ?? revision.metadata.name;
-  let failure: { readonly error: unknown } | undefined;
-  if (!isDeleting(set)) {
-    try {
-      await settle(set, await survey(set, context), hash, context);
-      await rollOn(set, await survey(set, context), hash, context);
-    } catch (error) {
-      failure = { error };
-    }
-  }
-  const states = await survey(set, context);
-  await syncStatus(cluster.client.resource(DaemonSetKind), set, statusOf(set, states, hash, clock.now()), fieldManager);
-  const pods = states.flatMap((state) => state.pods);
-  const inUse = new Set([
-    revision.metadata.name,
-    ...pods.map((pod) => `${set.metadata.name}-${pod.metadata.labels?.[revisionLabel] ?? ""}`),
-  ]);
-  await trimRevisions({ ...history, limit: set.spec.revisionHistoryLimit ?? defaultHistory, inUse });
-  if (failure !== undefined) throw failure.error;
-  const waitMs = nextAvailabilityMs(pods, set.spec.minReadySeconds ?? 0, clock.now());
-  return waitMs === undefined ? undefined : { requeueAfterMs: waitMs };
-}
-
-/** One pod where it should run, none where it must not, ended ones replaced. */
-async function settle(set: DaemonSet, states: readonly NodeState[], hash: string, context: Context): Promise<void> {
-  for (const state of states) {
-    const live = state.pods.filter((pod) => !isDeleting(pod));
-    const ended = live.filter(isTerminal);
-    const running = live.filter((pod) => !isTerminal(pod));
-    const unwanted = state.mayStay ? [...ended, ...running.slice(1)] : live;
-    for (const pod of unwanted) await deletePod(set, pod, context);
-    // Where one is still ending, the next waits: two at once might fight over ports and paths.
-    if (state.shouldRun && running.length === 0 && ended.length === 0 && state.pods.every((pod) => !isDeleting(pod)))
-      await createPod(set, state.name, hash, context);
-  }
-}
-
-/** RollingUpdate: old pods go as far as `maxUnavailable` allows, those that do not work anyway first. */
-async function rollOn(set: DaemonSet, states: readonly NodeState[], hash: string, context: Context): Promise<void> {
-  const { updateStrategy } = set.spec;
-  if (updateStrategy?.type === "OnDelete") return;
-  const { maxUnavailable = 1, maxSurge = 0 } = updateStrategy?.rollingUpdate ?? {};
-  const wanted = states.filter((state) => state.shouldRun);
-  if (resolveIntOrPercent(maxSurge, wanted.length, "up") > 0) {
-    context.events.record(
-      set,
-      "Warning",
-      "UnsupportedField",
-      "spec.updateStrategy.rollingUpdate.maxSurge cannot be carried out here; pods are replaced one at a time",
-    );
-  }
-  const limit = Math.max(1, resolveIntOrPercent(maxUnavailable, wanted.length, "up"));
-  const works = (pod: Pod): boolean =>
-    !isDeleting(pod) && isAvailable(pod, set.spec.minReadySeconds ?? 0, context.clock.now());
-  const isOld = (pod: Pod): boolean => !isDeleting(pod) && pod.metadata.labels?.[revisionLabel] !== hash;
-  let budget = limit - wanted.filter((state) => !state.pods.some(works)).length;
-  const old = wanted.flatMap((state) => state.pods.filter(isOld));
-  for (const pod of old.filter((candidate) => !works(candidate))) await deletePod(set, pod, context);
-  for (const pod of old.filter(works)) {
-    if (budget <= 0) return;
-    budget -= 1;
-    await deletePod(set, pod, context);
-  }
-}
-
-async function createPod(set: DaemonSet, node: string, hash: string, context: Context): Promise<void> {
-  const draft = podFromTemplate(set.spec.template, set, {
-    labels: { [revisionLabel]: hash },
-    spec: podSpecFor(set, node),
+    cluster,
+    clock,
+    async act(update) {
+      const hash = hashOf(update);
+      const look = async () => ({ set, states: await survey(set, context), hash, nowMs: clock.now() });
+      const waitMs = await carryOut(planNodes(await look()), { set, hash, backoff }, context);
+      await carryOut(planUpdate(await look()), { set, hash, backoff }, context);
+      return waitMs;
+    },
+    async report(update) {
+      const states = await survey(set, context);
+      const pods = states.flatMap((state) => state.pods);
+      const status = statusOf(set, states, hashOf(update), clock.now());
+      const inUse = pods.map((pod) => `${set.metadata.name}-${pod.metadata.labels?.[revisionLabel] ?? ""}`);
+      return { status, pods, inUse };
+    },
   });
-  await createOwnedPod(set, draft, context, fieldManager);
 }
 
-async function deletePod(set: DaemonSet, pod: Pod, context: Context): Promise<void> {
-  const { name, namespace = "", uid } = pod.metadata;
-  await context.cluster.client.resource(PodKind).delete(name, { namespace, preconditions: { uid } });
-  context.events.record(set, "Normal", "SuccessfulDelete", `Deleted pod: ${name}`);
+interface Means {
+  readonly set: DaemonSet;
+  readonly hash: string;
+  readonly backoff: FailureBackoff;
+}
+
+/** Returns when a pod that failed may be replaced, if one waits. */
+async function carryOut(
+  { create, remove, ended }: Steps,
+  { set, hash, backoff }: Means,
+  context: Context,
+): Promise<number | undefined> {
+  const { error } = await slowStart(Math.min(create.length, maxBurst), (index) => {
+    const draft = podFromTemplate(set.spec.template, set, {
+      labels: { [revisionLabel]: hash },
+      spec: podSpecFor(set, create[index] ?? ""),
+    });
+    return createOwnedPod(set, draft, context, fieldManager);
+  });
+  for (const pod of remove) await deleteOwnedPod(set, pod, context);
+  let waitMs: number | undefined;
+  for (const { pod, node } of ended) {
+    const heldMs = pod.status?.phase === "Failed" ? backoff.take(set, node, context.clock.monotonicMs()) : 0;
+    if (heldMs > 0) waitMs = Math.min(waitMs ?? heldMs, heldMs);
+    else await replaceEnded(set, pod, node, context);
+  }
+  if (error !== undefined) throw error;
+  return waitMs;
+}
+
+async function replaceEnded(set: DaemonSet, pod: Pod, node: string, context: Context): Promise<void> {
+  const name = `${pod.metadata.namespace ?? ""}/${pod.metadata.name}`;
+  if (pod.status?.phase === "Failed") {
+    const message = `Found failed daemon pod ${name} on node ${node}, will try to kill it`;
+    context.events.record(set, "Warning", "FailedDaemonPod", message);
+  } else {
+    const message = `Found succeeded daemon pod ${name} on node ${node}, will try to delete it`;
+    context.events.record(set, "Normal", "SucceededDaemonPod", message);
+  }
+  await deleteOwnedPod(set, pod, context);
 }
 
 function statusOf(set: DaemonSet, states: readonly NodeState[], hash: string, nowMs: number): DaemonSetStatus {
   const wanted = states.filter((state) => state.shouldRun);
+  // The oldest pod of a node speaks for it, while an update puts a second one beside it.
   const count = (holds: (pod: Pod) => boolean): number =>
-    wanted.filter((state) => state.pods.some((pod) => !isDeleting(pod) && holds(pod))).length;
+    wanted.filter(({ pods: [oldest] }) => oldest !== undefined && holds(oldest)).length;
   const available = count((pod) => isAvailable(pod, set.spec.minReadySeconds ?? 0, nowMs));
   const updated = count((pod) => pod.metadata.labels?.[revisionLabel] === hash);
   const unavailable = wanted.length - available;
   return {
     desiredNumberScheduled: wanted.length,
     currentNumberScheduled: count(() => true),
-    numberMisscheduled: states.filter((state) => !state.shouldRun && state.pods.some((pod) => !isDeleting(pod))).length,
+    numberMisscheduled: states.filter(({ name, shouldRun, pods }) => name !== "" && !shouldRun && pods.length > 0)
+      .length,
     numberReady: count(isReady),
     // Zeros are left out, as Go leaves them out.
     ...(updated > 0 ? { updatedNumberScheduled: updated } : {}),

@@ -13,10 +13,9 @@ import {
   JobKind,
   type Pod,
   PodKind,
-  selectorFrom,
   timeOf,
 } from "../../../kernel/kinds/index.js";
-import { claimObjects } from "../shared/claim.js";
+import { claimPods } from "../shared/claim.js";
 import { deleteOwnedPod } from "../shared/delete.js";
 import { isTerminal } from "../shared/pods.js";
 import { orphanWatch } from "../shared/wake.js";
@@ -71,15 +70,8 @@ async function releaseOrphans(namespace: string, name: string, context: Context)
 }
 
 function podsOf(job: Job, context: Context): Promise<readonly Pod[]> {
-  return claimObjects({
-    owner: job,
-    owners: context.cluster.client.resource(JobKind),
-    selector: selectorFrom(job.spec.selector),
-    informer: context.cluster.informers.informer(PodKind),
-    resource: context.cluster.client.resource(PodKind),
-    finalizer: trackingFinalizer,
-    fieldManager,
-  });
+  const claim = { owner: job, kind: JobKind, selector: job.spec.selector, finalizer: trackingFinalizer, fieldManager };
+  return claimPods(claim, context.cluster);
 }
 
 const isOver = (job: Job): boolean =>

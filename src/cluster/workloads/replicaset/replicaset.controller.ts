@@ -19,11 +19,10 @@ import {
   type ReplicaSetStatus,
   ReplicationControllerKind,
   type Resource,
-  selectorFrom,
   timeOf,
 } from "../../../kernel/kinds/index.js";
 import { slowStart } from "../shared/batches.js";
-import { claimObjects } from "../shared/claim.js";
+import { claimPods } from "../shared/claim.js";
 import { createOwnedPod } from "../shared/create.js";
 import { deleteOwnedPod } from "../shared/delete.js";
 import { isActive, isAvailable, isReady, nextAvailabilityMs, ownedBy, podFromTemplate } from "../shared/pods.js";
@@ -90,21 +89,13 @@ interface Look {
 async function reconcileSet(look: Look): Promise<ReconcileResult | undefined> {
   const { set, kind, name } = look;
   const { cluster, clock, signal } = look.context;
-  const pods = cluster.informers.informer(PodKind);
-  await pods.synced(signal);
-  const claim = {
-    owner: set,
-    owners: cluster.client.resource(kind),
-    selector: selectorFrom(look.selector),
-    informer: pods,
-    resource: cluster.client.resource(PodKind),
-    fieldManager: name,
-  };
-  const active = (await claimObjects(claim)).filter(isActive);
+  await cluster.informers.informer(PodKind).synced(signal);
+  const claim = { owner: set, kind, selector: look.selector, fieldManager: name };
+  const active = (await claimPods(claim, cluster)).filter(isActive);
   const failure = isDeleting(set) ? undefined : await scale(look, active);
-  const current = (await claimObjects(claim)).filter(isActive);
+  const current = (await claimPods(claim, cluster)).filter(isActive);
   const status = statusOf(set, current, failure, clock.now());
-  await syncStatus(claim.owners, set, status, name);
+  await syncStatus(cluster.client.resource(kind), set, status, name);
   if (failure !== undefined) throw failure.error;
   const waitMs = nextAvailabilityMs(current, set.spec.minReadySeconds ?? 0, clock.now());
   return waitMs === undefined ? undefined : { requeueAfterMs: waitMs };

@@ -1,14 +1,19 @@
 import type { ResourceClient } from "../../../kernel/client/index.js";
-import type { Informer } from "../../../kernel/control/index.js";
+import type { ClusterAccess, Informer } from "../../../kernel/control/index.js";
 import { ArgosyError, isConflict, isNotFound } from "../../../kernel/errors/index.js";
 import {
   controllerOf,
   describeObject,
   isDeleting,
+  type Kind,
   type KubeObject,
+  type LabelSelector,
   type OwnerReference,
   ownerReferenceTo,
+  type Pod,
+  PodKind,
   type Selector,
+  selectorFrom,
 } from "../../../kernel/kinds/index.js";
 import { orphansIn, ownedBy } from "./pods.js";
 
@@ -50,6 +55,27 @@ export async function claimObjects<Owner extends KubeObject, T extends KubeObjec
     if (adopted !== undefined) kept.push(adopted);
   }
   return kept;
+}
+
+/** Who claims pods. */
+export interface PodClaim<Owner extends KubeObject>
+  extends Pick<Claim<Owner, Pod>, "owner" | "mayAdopt" | "finalizer" | "fieldManager"> {
+  readonly kind: Kind<Owner>;
+  readonly selector: LabelSelector | undefined;
+}
+
+/** `claimObjects` for pods. */
+export function claimPods<Owner extends KubeObject>(
+  claim: PodClaim<Owner>,
+  { client, informers }: ClusterAccess,
+): Promise<readonly Pod[]> {
+  return claimObjects({
+    ...claim,
+    owners: client.resource(claim.kind),
+    selector: selectorFrom(claim.selector),
+    informer: informers.informer(PodKind),
+    resource: client.resource(PodKind),
+  });
 }
 
 async function checkOwnerLives<Owner extends KubeObject, T extends KubeObject>({

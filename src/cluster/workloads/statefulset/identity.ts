@@ -1,4 +1,10 @@
-import { ownerReferenceTo, type Pod, type PodTemplateSpec, type StatefulSet } from "../../../kernel/kinds/index.js";
+import {
+  type OwnerReference,
+  ownerReferenceTo,
+  type Pod,
+  type PodTemplateSpec,
+  type StatefulSet,
+} from "../../../kernel/kinds/index.js";
 import { podFromTemplate } from "../shared/pods.js";
 import { revisionLabel } from "../shared/revisions.js";
 
@@ -23,9 +29,19 @@ export function claimName(set: StatefulSet, template: ClaimTemplate, ordinal: nu
   return `${template.metadata?.name ?? ""}-${set.metadata.name}-${ordinal}`;
 }
 
+/**
+ * Who takes a claim along when it goes (KEP-1847): the set, or the pod of an ordinal that is scaled away, or nobody.
+ * `condemned`: the pod, where it is one of those.
+ */
+export function claimOwners(set: StatefulSet, condemned: Pod | undefined): readonly OwnerReference[] {
+  const { whenDeleted, whenScaled } = set.spec.persistentVolumeClaimRetentionPolicy ?? {};
+  if (whenScaled === "Delete" && condemned !== undefined) return [ownerReferenceTo(condemned)];
+  return whenDeleted === "Delete" ? [ownerReferenceTo(set)] : [];
+}
+
 /** The claims of one ordinal as they are to be. */
 export function claimsFor(set: StatefulSet, ordinal: number) {
-  const isOwned = set.spec.persistentVolumeClaimRetentionPolicy?.whenDeleted === "Delete";
+  const owners = claimOwners(set, undefined);
   return (set.spec.volumeClaimTemplates ?? []).map((template) => ({
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
@@ -34,7 +50,7 @@ export function claimsFor(set: StatefulSet, ordinal: number) {
       namespace: set.metadata.namespace ?? "",
       labels: { ...template.metadata?.labels, ...set.spec.selector.matchLabels },
       annotations: { ...template.metadata?.annotations },
-      ...(isOwned ? { ownerReferences: [ownerReferenceTo(set)] } : {}),
+      ...(owners.length === 0 ? {} : { ownerReferences: [...owners] }),
     },
     spec: { ...template.spec },
   }));

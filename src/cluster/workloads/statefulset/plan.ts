@@ -1,4 +1,5 @@
 import { isDeleting, type Pod, type StatefulSet } from "../../../kernel/kinds/index.js";
+import { resolveIntOrPercent } from "../shared/intstr.js";
 import { isAvailable, isReady, isTerminal } from "../shared/pods.js";
 import { revisionLabel } from "../shared/revisions.js";
 import { ordinals } from "./identity.js";
@@ -59,14 +60,11 @@ export function planSteps(situation: Situation): readonly Step[] {
 
 /** Pods beyond the range, highest first; `undefined` when one must be waited for. */
 function condemnedSteps(situation: Situation, isOrdered: boolean): readonly Step[] | undefined {
-  const { first, end } = ordinals(situation.set);
-  const beyond = [...situation.pods]
-    .filter(([ordinal]) => ordinal < first || ordinal >= end)
-    .toSorted(([a], [b]) => b - a);
+  const beyond = condemnedPods(situation.set, situation.pods);
   const steps: Step[] = [];
-  const lowestUnhealthy = beyond.findLast(([, pod]) => !isHealthy(situation, pod))?.[1];
-  for (const [, pod] of beyond) {
-    if (isOrdered && (isDeleting(pod) || (!isRunning(pod) && pod !== lowestUnhealthy))) return undefined;
+  const lowestUnhealthy = beyond.findLast((pod) => !isHealthy(situation, pod));
+  for (const pod of beyond) {
+    if (isOrdered && (isDeleting(pod) || (!isHealthy(situation, pod) && pod !== lowestUnhealthy))) return undefined;
     if (isDeleting(pod)) continue;
     steps.push({ type: "delete", pod, reason: "scaled down" });
     if (isOrdered) break;
@@ -74,16 +72,34 @@ function condemnedSteps(situation: Situation, isOrdered: boolean): readonly Step
   return steps;
 }
 
+/** Pods beyond the wanted range, highest first. */
+export function condemnedPods(set: StatefulSet, pods: ReadonlyMap<number, Pod>): readonly Pod[] {
+  const { first, end } = ordinals(set);
+  return [...pods]
+    .filter(([ordinal]) => ordinal < first || ordinal >= end)
+    .toSorted(([a], [b]) => b - a)
+    .map(([, pod]) => pod);
+}
+
+/** From the highest ordinal down to the partition, as many at once as may be unavailable. */
 function updateSteps(situation: Situation): readonly Step[] {
   const { set, pods, updateRevision } = situation;
   if (set.spec.updateStrategy?.type === "OnDelete") return [];
   const { first, end } = ordinals(set);
-  const partition = set.spec.updateStrategy?.rollingUpdate?.partition ?? 0;
-  for (let ordinal = end - 1; ordinal >= first + partition; ordinal -= 1) {
-    const pod = pods.get(ordinal);
-    if (pod !== undefined && pod.metadata.labels?.[revisionLabel] !== updateRevision && !isDeleting(pod))
-      return [{ type: "delete", pod, reason: "updated" }];
-    if (!isHealthy(situation, pod)) return [];
+  const { partition = 0, maxUnavailable } = set.spec.updateStrategy?.rollingUpdate ?? {};
+  const isOld = (pod: Pod | undefined): pod is Pod =>
+    pod !== undefined && pod.metadata.labels?.[revisionLabel] !== updateRevision && !isDeleting(pod);
+  const replace = (pod: Pod): Step => ({ type: "delete", pod, reason: "updated" });
+  const limit = maxUnavailable === undefined ? 1 : Math.max(1, resolveIntOrPercent(maxUnavailable, end - first, "up"));
+  const targets = Array.from({ length: Math.max(0, end - first - partition) }, (_, index) => pods.get(end - 1 - index));
+  if (limit === 1) {
+    const next = targets.find((pod) => isOld(pod) || !isHealthy(situation, pod));
+    return isOld(next) ? [replace(next)] : [];
   }
-  return [];
+  const all = Array.from({ length: end - first }, (_, index) => pods.get(first + index));
+  const unavailable = all.filter((pod) => !isHealthy(situation, pod)).length;
+  return targets
+    .filter(isOld)
+    .slice(0, Math.max(0, limit - unavailable))
+    .map(replace);
 }

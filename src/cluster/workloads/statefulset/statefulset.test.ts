@@ -137,3 +137,61 @@ test("killed controllers carry on where they were", async () => {
   await play.until(() => isReady("tough", 3));
   expect(await names("tough")).toEqual(["tough-0", "tough-1", "tough-2"]);
 });
+
+test("an update may take several at once, and goes back by the recorded template", async () => {
+  const updateStrategy = { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 2, partition: 0 } };
+  await sets().create(draft("broad", 4, { podManagementPolicy: "Parallel", updateStrategy }));
+  await play.until(() => isReady("broad", 4));
+  const change = (image: string) =>
+    sets().patch("broad", "strategic", { spec: { template: { spec: { containers: [{ name: "main", image }] } } } }, at);
+  await change("two");
+  let least = 9;
+  await play.until(async () => {
+    least = Math.min(least, (await sets().get("broad", at)).status?.readyReplicas ?? 0);
+    return Object.values(await images("broad")).join() === "two,two,two,two" && (await isReady("broad", 4));
+  });
+  expect(least).toBe(2);
+  await play.until(async () => {
+    const { status } = await sets().get("broad", at);
+    return status?.currentRevision === status?.updateRevision;
+  });
+  const after = (await sets().get("broad", at)).status?.currentRevision;
+
+  await change("one");
+  await play.until(async () => Object.values(await images("broad")).join() === "one,one,one,one");
+
+  expect((await sets().get("broad", at)).status?.updateRevision).not.toBe(after);
+  await sets().delete("broad", at);
+});
+
+test("claims go with their ordinal or with the set, as the retention policy says", async () => {
+  const volumeClaimTemplates = [
+    {
+      metadata: { name: "data" },
+      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
+    },
+  ];
+  const policy = (whenScaled: string, whenDeleted: string) => ({
+    persistentVolumeClaimRetentionPolicy: { whenScaled, whenDeleted },
+  });
+  await sets().create(draft("keep", 2, { volumeClaimTemplates, ...policy("Retain", "Delete") }));
+  await sets().create(draft("drop", 2, { volumeClaimTemplates, ...policy("Delete", "Retain") }));
+  await play.until(async () => (await isReady("keep", 2)) && (await isReady("drop", 2)));
+  const claims = async (set: string) =>
+    (await play.client.resource(PersistentVolumeClaimKind).list(at)).items
+      .map(({ metadata }) => metadata.name)
+      .filter((name) => name.startsWith(`data-${set}-`))
+      .toSorted((a, b) => a.localeCompare(b));
+
+  for (const name of ["keep", "drop"]) await sets().patch(name, "merge", { spec: { replicas: 1 } }, at);
+  await play.until(async () => (await claims("drop")).length === 1);
+  expect(await claims("drop")).toEqual(["data-drop-0"]);
+  expect(await claims("keep")).toEqual(["data-keep-0", "data-keep-1"]);
+
+  // Back again: the ordinal has new storage.
+  await sets().patch("drop", "merge", { spec: { replicas: 2 } }, at);
+  await play.until(() => isReady("drop", 2));
+  for (const name of ["keep", "drop"]) await sets().delete(name, { ...at, propagationPolicy: "Background" });
+  await play.until(async () => (await claims("keep")).length === 0 && (await names("drop")).length === 0);
+  expect(await claims("drop")).toEqual(["data-drop-0", "data-drop-1"]);
+});
