@@ -23,12 +23,8 @@ export interface RightsOptions {
 
 const group = "rbac.authorization.k8s.io";
 
-/** Pods are watched whole and volumes made by the node itself: more than the node authorizer of Kubernetes gives. */
-const NODE_RULES: readonly PolicyRule[] = [
-  { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
-  ...PROXY_RULES,
-  ...VOLUME_RULES,
-];
+/** Service proxy and volumes are the node's own here: more than the node authorizer of Kubernetes gives. */
+const NODE_RULES: readonly PolicyRule[] = [...PROXY_RULES, ...VOLUME_RULES];
 
 /** Namespace, identity and the least rights with which an agent of a level works in a cluster, made from the modules' declarations. */
 export function agentRights(options: RightsOptions): JsonObject[] {

@@ -17,6 +17,8 @@ export interface NodeLevelOptions {
   readonly servingCertificate?: string;
   /** PEM file with the authority of the API server's client certificate; absent: the kubeconfig's. */
   readonly clientCa?: string;
+  /** Common name of that certificate; default `kube-apiserver-kubelet-client`. */
+  readonly clientName?: string;
   /** Whether ClusterIPs are made to answer here; not where a kube-proxy already does. */
   readonly serviceProxy: boolean;
 }
@@ -30,10 +32,15 @@ export interface NodeLevelInput extends Surroundings {
   readonly ending: { readonly keepPods: boolean };
 }
 
+/** What the node is called: as told, else as the machine. */
+export function nodeNameOf({ name }: NodeLevelOptions): string {
+  return name ?? hostname().toLowerCase();
+}
+
 /** Makes this machine a node of the cluster. Returns one line for people. */
 export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
   const { options, layout, access } = input;
-  const name = options.node.name ?? hostname().toLowerCase();
+  const name = nodeNameOf(options.node);
   const isolation = detectIsolation();
   const endpoint = await endpointOf(input, name);
   const network = await startPodNetwork(layout, isolation, input);
@@ -55,18 +62,19 @@ export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
 
 async function endpointOf(input: NodeLevelInput, name: string): Promise<EndpointOptions | undefined> {
   const { options, layout, context, clock } = input;
-  const { clientCa, servingCertificate } = options.node;
+  const { clientCa, clientName, servingCertificate } = options.node;
   const clientCaPem = clientCa === undefined ? context.transport.caPem : await pemOf(clientCa, "--client-ca");
   if (clientCaPem === undefined) {
     options.note("no logs, exec and port-forward: the kubeconfig names no authority; give --client-ca FILE");
     return undefined;
   }
+  const caller = clientName === undefined ? {} : { caller: clientName };
   if (servingCertificate !== undefined) {
     const pem = await pemOf(servingCertificate, "--serving-certificate");
-    return { clientCaPem, issueCertificate: async () => ({ certPem: pem, keyPem: pem }) };
+    return { ...caller, clientCaPem, issueCertificate: async () => ({ certPem: pem, keyPem: pem }) };
   }
   const authority = await openAuthority({ clock, name: `${name}-serving`, directory: layout.pki });
-  return { clientCaPem, issueCertificate: (names) => authority.issueServer(names) };
+  return { ...caller, clientCaPem, issueCertificate: (names) => authority.issueServer(names) };
 }
 
 async function pemOf(file: string, option: string): Promise<string> {

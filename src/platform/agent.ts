@@ -11,9 +11,10 @@ import { isObject } from "../kernel/schema/index.js";
 import { memoryLedger } from "../stores/ledger/index.js";
 import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
 import { agentKinds, agentName, agentRights, type RightsOptions } from "./agent-manifests.js";
-import { type NodeLevelOptions, startNodeLevel } from "./agent-node.js";
+import { type NodeLevelOptions, nodeNameOf, startNodeLevel } from "./agent-node.js";
 import { Closers } from "./closers.js";
 import { startHealth } from "./health.js";
+import { nodeIdentity } from "./identities.js";
 import { ensureNamespace, installKinds, requireKinds } from "./install.js";
 import { type Layout, layoutOf, takeDirectory } from "./layout.js";
 import { controllersAt, kindsAt, runControllers, selectModules } from "./level.js";
@@ -140,7 +141,8 @@ async function assemble(options: AgentOptions, layout: Layout, closers: Closers)
   const surroundings = { clock: systemClock, random: systemRandom, log };
   const context = await contextOf(options);
   const name = options.cluster ?? context.cluster;
-  const access = openAccess(name, httpTransport(context.transport), surroundings);
+  const { fieldSelectors = {} } = options.level === "node" ? nodeIdentity(nodeNameOf(options.node)) : {};
+  const access = openAccess(name, httpTransport(context.transport), surroundings, fieldSelectors);
   closers.add(() => access.close());
   options.note(`cluster ${name} at ${context.transport.server}: ${await versionOf(access, context)}`);
   return {

@@ -24,6 +24,7 @@ interface RunOptions {
   readonly nodeName?: string;
   readonly servingCertificate?: string;
   readonly clientCa?: string;
+  readonly clientName?: string;
   readonly serviceProxy: boolean;
 }
 
@@ -69,6 +70,10 @@ export function agentCommand(context: CliContext): Command {
       "--client-ca <file>",
       "level node: authority of the API server's client certificate (default: the kubeconfig's)",
     )
+    .option(
+      "--client-name <name>",
+      "level node: common name of that certificate (default: kube-apiserver-kubelet-client)",
+    )
     .option("--no-service-proxy", "level node: leave ClusterIPs to a kube-proxy")
     .action((options: RunOptions) => runAgent(context, options));
   for (const part of [rbacCommand(context), crdsCommand(context), credentialsCommand(context)]) {
@@ -90,7 +95,7 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
   }
   const ending = untilSignal();
   const modules = parseNames(options.modules);
-  const { nodeName, servingCertificate, clientCa, serviceProxy } = options;
+  const { nodeName, servingCertificate, clientCa, clientName, serviceProxy } = options;
   const agent = await startAgent({
     level,
     ...given({
@@ -106,7 +111,7 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
     namespace: options.namespace,
     ingress: parseListen("--ingress", options.ingress ?? ingressDefaults[level]),
     health: parseListen("--health", options.health),
-    node: { serviceProxy, ...given({ name: nodeName, servingCertificate, clientCa }) },
+    node: { serviceProxy, ...given({ name: nodeName, servingCertificate, clientCa, clientName }) },
     note: (text) => terminal.err(`${text}\n`),
   });
   terminal.err(`${agent.summary}\nready: ${level} agent of ${agent.cluster}, health at ${agent.health}\n`);
