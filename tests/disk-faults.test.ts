@@ -109,7 +109,7 @@ describe("a full or read-only disk", () => {
   }, 60_000);
 
   test("too little room to begin with: it ends and says why", async ({ skip }) => {
-    skip(!canMount, "only root can mount a small disk");
+    skip(!canMount, "skipped, because only root can mount a small disk");
     const refused = await start(data).finished;
 
     expect(refused.code).not.toBe(0);
@@ -120,7 +120,7 @@ describe("a full or read-only disk", () => {
   test("it fills while it runs: writes are refused with the reason, reads go on, room brings writes back; nothing is lost", async ({
     skip,
   }) => {
-    skip(!canMount, "only root can mount a small disk");
+    skip(!canMount, "skipped, because only root can mount a small disk");
     mount("-o", "remount,size=8m", disk);
     const running = await ready(start(data));
     const kept = [await write(data, "w-before")];
@@ -152,7 +152,7 @@ describe("a full or read-only disk", () => {
   }, 120_000);
 
   test("read-only: it ends and says so; writable again, it goes on with everything", async ({ skip }) => {
-    skip(!canMount, "only root can mount a small disk");
+    skip(!canMount, "skipped, because only root can mount a small disk");
     expect(mount("-o", "remount,ro", disk)).toBe(true);
     const refused = await start(data).finished;
     mount("-o", "remount,rw", disk);

@@ -5,6 +5,7 @@ import { createClient, httpTransport, loadKubeconfig } from "../src/kernel/clien
 import { systemClock, systemRandom } from "../src/kernel/clock/index.js";
 import { ConfigMapKind, PodKind } from "../src/kernel/kinds/index.js";
 import { type Running, startArgosy, withDataDirectory } from "./support/argosy.js";
+import { within } from "./support/polling.js";
 
 // The moments at which the main process is killed: what it has just said on stderr, so that each falls into another part of the job.
 const moments = [
@@ -53,7 +54,7 @@ function writer(data: string, round: number): { stop(): Promise<string[]> } {
   return {
     stop: async () => {
       stopped = true;
-      await work;
+      await within(`writer ${round} stops`, work, { boundMs: 90_000, seen: () => acknowledged.at(-1) });
       return acknowledged;
     },
   };

@@ -107,7 +107,7 @@ describe("a fleet in the background", () => {
 
   test("kubectl sees the same", async ({ skip }) => {
     if (!(await hasProgram("kubectl"))) {
-      skip("kubectl is not on the PATH");
+      skip("skipped, because kubectl is not on the PATH");
     }
     const hub = (...words: string[]): Promise<Finished> =>
       runProgram("kubectl", ["--kubeconfig", kubeconfig, "--context", "hub", ...words]);

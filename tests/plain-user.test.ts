@@ -26,11 +26,11 @@ test("the main job runs as a plain Linux user: pods with mounts of their own and
     const program = join(packageRoot(), "bin", "argosy.mjs");
     const readable = await asPlainUser(home, [process.execPath, program, "version"]);
     if (readable.code !== 0) {
-      skip(`a plain user cannot run this clone: ${readable.stderr.trim().split("\n").at(-1) ?? ""}`);
+      skip(`skipped, because a plain user cannot run this clone: ${readable.stderr.trim().split("\n").at(-1) ?? ""}`);
     }
     const namespaces = await asPlainUser(home, ["unshare", "-Urm", "true"]);
     if (namespaces.code !== 0) {
-      skip(`this machine gives plain users no namespaces: ${namespaces.stderr.trim()}`);
+      skip(`skipped, because this machine gives plain users no namespaces: ${namespaces.stderr.trim()}`);
     }
 
     const done = await asPlainUser(home, [

@@ -5,6 +5,7 @@ import { Agent, fetch, Pool } from "undici";
 import { createClient, httpTransport, loadKubeconfig } from "../../src/kernel/client/index.js";
 import type { ApiClient } from "../../src/kernel/client/types.js";
 import { systemClock, systemRandom } from "../../src/kernel/clock/index.js";
+import { within } from "./polling.js";
 
 /** Where a fleet is, as its data directory says. */
 export interface FleetAddresses {
@@ -43,26 +44,35 @@ export async function clientOf(data: string, context: string): Promise<ApiClient
   return createClient({ transport: httpTransport(transport), clock: systemClock, random: systemRandom });
 }
 
-/** Puts an object into the artifact store, with the store's own writing key. */
-export async function uploadArtifact(data: string, key: string, body: string): Promise<void> {
+/** Calls on the artifact store, with the store's own writing key. */
+export function artifactCalls(data: string): {
+  put(key: string, body: string): Promise<{ readonly ok: boolean; readonly text: string }>;
+  get(key: string): Promise<{ readonly ok: boolean; readonly text: string }>;
+  close(): Promise<void>;
+} {
   const aws = new AwsClient({
     accessKeyId: "argosy-writer",
     secretAccessKey: readFileSync(join(data, "pki", "artifact-writer.key"), "utf8").trim(),
     service: "s3",
     region: "us-east-1",
   });
-  const signed = await aws.sign(`${addressesIn(data).artifacts}/artifacts/${key}`, { method: "PUT", body });
-  const dispatcher = new Agent({ connect: { ca: readFileSync(join(data, "pki", "ca.crt"), "utf8") } });
-  const answer = await fetch(signed.url, {
-    method: "PUT",
-    headers: Object.fromEntries(signed.headers),
-    body,
-    dispatcher,
-  });
-  if (!answer.ok) {
-    throw new Error(`the artifact store answered ${answer.status}: ${await answer.text()}`);
-  }
-  await dispatcher.close();
+  const ca = readFileSync(join(data, "pki", "ca.crt"), "utf8");
+  const dispatcher = new Agent({ connect: { ca }, headersTimeout: 20_000, bodyTimeout: 20_000 });
+  const call = async (key: string, body?: string): Promise<{ readonly ok: boolean; readonly text: string }> => {
+    const more = body === undefined ? { method: "GET" } : { method: "PUT", body };
+    const signed = await aws.sign(`${addressesIn(data).artifacts}/artifacts/${key}`, more);
+    const answer = await fetch(signed.url, { headers: Object.fromEntries(signed.headers), ...more, dispatcher });
+    return { ok: answer.ok, text: await answer.text() };
+  };
+  return { put: (key, body) => call(key, body), get: (key) => call(key), close: () => dispatcher.close() };
+}
+
+/** Puts an object into the artifact store. */
+export async function uploadArtifact(data: string, key: string, body: string): Promise<void> {
+  const calls = artifactCalls(data);
+  const { ok, text } = await calls.put(key, body);
+  await calls.close();
+  if (!ok) throw new Error(`the artifact store refused ${key}: ${text}`);
 }
 
 /** One answer of the digits model. */
@@ -77,15 +87,20 @@ const body = JSON.stringify({
   inputs: [{ name: "input", datatype: "FP32", shape: [1, 64], data: Array.from({ length: 64 }, () => 0) }],
 });
 
-/** Asks the digits model through the head ingress, over and over, until `isEnough` says so; connection failures count as status 0. */
+/** Asks the digits model through the head ingress, over and over, until `isEnough` says so, for 60 s at most; connection failures count as status 0. */
 export async function askUntil(
   data: string,
   isEnough: (answers: readonly Prediction[]) => boolean,
 ): Promise<Prediction[]> {
-  const pool = new Pool(addressesIn(data).ingress, { connections: 4, headersTimeout: 20_000 });
+  const pool = new Pool(addressesIn(data).ingress, {
+    connections: 4,
+    headersTimeout: 20_000,
+    bodyTimeout: 20_000,
+  });
   const answers: Prediction[] = [];
+  let isOver = false;
   const worker = async (): Promise<void> => {
-    while (!isEnough(answers)) {
+    while (!isOver && !isEnough(answers)) {
       const sentMs = systemClock.monotonicMs();
       try {
         const answer = await pool.request({
@@ -102,7 +117,15 @@ export async function askUntil(
       }
     }
   };
-  await Promise.all(Array.from({ length: 4 }, worker));
-  await pool.destroy();
+  try {
+    const seen = () => ({ count: answers.length, last: answers.slice(-5) });
+    await within("enough answers of the model", Promise.all(Array.from({ length: 4 }, worker)), {
+      boundMs: 60_000,
+      seen,
+    });
+  } finally {
+    isOver = true;
+    await pool.destroy();
+  }
   return answers;
 }

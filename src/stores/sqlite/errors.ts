@@ -1,4 +1,4 @@
-import { statfsSync } from "node:fs";
+import { accessSync, constants, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 
@@ -53,27 +53,35 @@ const advice: Readonly<Record<SqliteErrorCode, string>> = {
   SqlError: "",
 };
 
+const states: Readonly<Partial<Record<SqliteErrorCode, string>>> = {
+  DiskFull: "the disk is full",
+  ReadOnlyDisk: "the disk is read-only",
+};
+
 /** Turns what a binding threw into a `SqliteError`, by result code where it has one and else by its words. */
 export function toSqliteError(file: string, error: unknown): SqliteError {
   if (error instanceof SqliteError) return error;
   const found = classify(error);
-  const code = found === "DiskError" && isFull(file) ? "DiskFull" : found;
+  const code = found === "DiskError" ? (causeOnDisk(file) ?? found) : found;
   const hint = advice[code];
-  const what = code === "DiskFull" ? "the disk is full" : messageOf(error);
+  const state = code === found && code !== "DiskFull" ? undefined : states[code];
+  const what = state ?? messageOf(error);
   return new SqliteError(code, file, `${file}: ${what}${hint === "" ? "" : `; ${hint}`}`, { cause: error });
 }
 
 /** Less than the log needs for one more commit. */
 const leastFreeBytes = 256 * 1024;
 
-/** The wasm binding reports every failed write as an I/O error; the file system knows whether it is full. */
-function isFull(file: string): boolean {
+/** Bindings report a failed write on an open file as an I/O error; the file system knows whether it is full, or was turned read-only. */
+function causeOnDisk(file: string): "DiskFull" | "ReadOnlyDisk" | undefined {
   try {
     const { bavail, bsize } = statfsSync(dirname(file));
-    return bavail * bsize < leastFreeBytes;
-  } catch {
-    return false;
+    if (bavail * bsize < leastFreeBytes) return "DiskFull";
+    accessSync(dirname(file), constants.W_OK);
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EROFS" ? "ReadOnlyDisk" : undefined;
   }
+  return undefined;
 }
 
 function classify(error: unknown): SqliteErrorCode {
