@@ -1,3 +1,4 @@
+import { JSON_SCHEMA, load } from "js-yaml";
 import { Agent, request } from "undici";
 import type { Json } from "../../../src/kernel/kinds/object.js";
 import { Normaliser } from "./normalise.js";
@@ -85,7 +86,17 @@ function member(value: Json | undefined, name: string): Json | undefined {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? value[name] : undefined;
 }
 
+/** The order of members is nobody's promise in YAML either. */
+function asJson(text: string): Json {
+  try {
+    return JSON.parse(JSON.stringify(load(text, { schema: JSON_SCHEMA }))) as Json;
+  } catch {
+    return text;
+  }
+}
+
 function parse(text: string, type: string): Json {
+  if (type.startsWith("application/yaml")) return asJson(text);
   if (!type.startsWith("application/json")) return text;
   try {
     return JSON.parse(text) as Json;

@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneJson, cloneObject, equalJson, isObject, setMember } from "../../../kernel/schema/index.js";
-import { failure } from "../failures.js";
+import { badRequest, failure } from "../failures.js";
 import type { FieldShape, Shape } from "../registry/shape.js";
 import { interleave, sortBy } from "./element-order.js";
 
@@ -44,7 +44,7 @@ function applyRetainKeys(original: JsonObject, patch: JsonObject): void {
   if (!Array.isArray(kept)) throw patchError("$retainKeys must be a list of field names");
   for (const key of Object.keys(patch))
     if (!key.startsWith("$") && !kept.includes(key))
-      throw patchError(`invalid patch: ${goText(kept)} in $retainKeys lacks ${key}, which the patch sets`);
+      throw badRequest("invalid patch format of retainKeys");
   for (const key of Object.keys(original)) if (!kept.includes(key)) delete original[key];
 }
 

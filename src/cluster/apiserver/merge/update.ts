@@ -17,6 +17,10 @@ export function trackUpdate(
   old: JsonObject | undefined,
   by: FieldManager,
 ): void {
+  if (asksForReset(object)) {
+    delete asObject(object["metadata"])["managedFields"];
+    return;
+  }
   const managers = readManagers(managedSource(object, old, by.subresource));
   const base = old === undefined ? zeroBase(options) : withoutManagedFields(old);
   const comparison = compareObjects(options.shape, base, withoutManagedFields(object));
@@ -52,12 +56,17 @@ function zeroBase(options: MergeOptions): JsonObject {
   return options.supportsStrategic ? zeroObject(options.shape) : { metadata: {} };
 }
 
-/** A client may replace the list itself, and clear it with one empty entry; a client that knows nothing of it leaves it as it was. */
+/** An empty list, or one empty entry: from now on nobody is known to own anything. */
+function asksForReset(object: JsonObject): boolean {
+  const sent = asObject(object["metadata"])["managedFields"];
+  if (!Array.isArray(sent)) return false;
+  return sent.length === 0 || (sent.length === 1 && isEmpty(sent[0]));
+}
+
+/** A client may replace the list itself; a client that knows nothing of it leaves it as it was. */
 function managedSource(object: JsonObject, old: JsonObject | undefined, subresource: string): JsonObject | undefined {
   if (subresource !== "" && old !== undefined) return old;
   const sent = asObjects(asObject(object["metadata"])["managedFields"]);
-  const [first] = sent;
-  if (sent.length === 1 && isEmpty(first)) return undefined;
   if (sent.length > 0) return object;
   return old;
 }

@@ -1,9 +1,11 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { AdmissionExpressions, compileConditions, type Expression } from "../cel/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
+import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { qualifiedNameFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
+import { showSelector, textAt } from "./common.js";
 
 const operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
@@ -133,6 +135,13 @@ const policy: Behaviour = {
         if (isEmpty(asObject(kind)[field])) faults.required(`spec.paramKind.${field}`);
     validateExpressions(spec, asString(at(object, "metadata", "name")), faults);
   },
+  columns: [
+    column("Validations", (object) => asList(at(object, "spec", "validations")).length, { type: "integer" }),
+    column("ParamKind", (object) => {
+      const kind = at(object, "spec", "paramKind");
+      return kind === undefined ? "<unset>" : `${asString(at(kind, "apiVersion"))}/${asString(at(kind, "kind"))}`;
+    }),
+  ],
 };
 
 const actions = ["Audit", "Deny", "Warn"];
@@ -177,7 +186,17 @@ const binding: Behaviour = {
     if (spec["matchResources"] !== undefined && spec["matchResources"] !== null)
       validateMatch(asObject(spec["matchResources"]), "spec.matchResources", faults);
   },
+  columns: [
+    column("PolicyName", (object) => textAt(object, "spec", "policyName")),
+    column("ParamRef", (object) => showParameters(asObject(at(object, "spec", "paramRef")))),
+  ],
 };
+
+function showParameters(reference: JsonObject): string {
+  const [name, namespace] = [asString(reference["name"]), asString(reference["namespace"])];
+  if (name !== "") return `${namespace === "" ? "*" : namespace}/${name}`;
+  return reference["selector"] === undefined ? "<unset>" : showSelector(reference["selector"]);
+}
 
 /** Policies written in CEL, and where they apply. */
 export const admissionPolicyBehaviours: BehaviourTable = {

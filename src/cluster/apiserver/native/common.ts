@@ -39,12 +39,21 @@ export function validateTemplate(spec: JsonObject, words: string, faults: Faults
     if (isEmpty(selector)) faults.invalid("spec.selector", {}, `empty selector is invalid for ${words}`);
   }
   const matches =
-    selector !== undefined && (isEmpty(selector) || labelSelectorMatches(selectorOf(selector), labelsOf(labels)));
+    selector !== undefined && (isEmpty(selector) || matchesOrBroken(selector, labels));
   if (!matches)
     faults.invalid("spec.template.metadata.labels", sortedMap(labels), "`selector` does not match template `labels`");
   if (labels !== undefined) validateLabels(labels, "spec.template.labels", faults);
   const claims = asObjects(spec["volumeClaimTemplates"]).map((claim) => asString(at(claim, "metadata", "name")));
   validatePodSpec(asObject(template["spec"]), "spec.template.spec", faults, claims);
+}
+
+/** A selector that is none was reported already. */
+function matchesOrBroken(selector: Json, labels: Json | undefined): boolean {
+  try {
+    return labelSelectorMatches(selectorOf(selector), labelsOf(labels));
+  } catch {
+    return true;
+  }
 }
 
 /** A map as upstream shows it: by its keys. */

@@ -244,8 +244,8 @@ const cronJob: Behaviour = {
   columns: [
     column("Schedule", (object) => textAt(object, "spec", "schedule")),
     column("Timezone", (object) => textAt(object, "spec", "timeZone") || "<none>"),
-    column("Suspend", (object) => (at(object, "spec", "suspend") === true ? "True" : "False")),
-    column("Active", (object) => asObjects(at(object, "status", "active")).length),
+    column("Suspend", (object) => (at(object, "spec", "suspend") === true ? "True" : "False"), { type: "boolean" }),
+    column("Active", (object) => asObjects(at(object, "status", "active")).length, { type: "integer" }),
     column("Last Schedule", (object, now) => {
       const last = at(object, "status", "lastScheduleTime");
       return last === undefined ? "<none>" : ageOf(last, now);

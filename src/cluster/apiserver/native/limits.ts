@@ -12,7 +12,6 @@ import { asObject, asObjects, asString, at } from "../registry/read.js";
 const standardLimitTypes = ["Container", "PersistentVolumeClaim", "Pod"];
 
 const limitRange: Behaviour = {
-  columns: [],
   ownRequired: ["spec.limits.type"],
   defaults(object) {
     for (const limit of asObjects(at(object, "spec", "limits")))
@@ -146,7 +145,7 @@ const resourceQuota: Behaviour = {
     for (const scope of scopes) {
       if (!quotaScopes.has(scope)) blame("unsupported scope");
       for (const name of Object.keys(hard))
-        if (!scopeCovers(scope, name)) blame("unsupported scope applied to resource");
+        if (isStandardQuota(name) && !scopeCovers(scope, name)) blame("unsupported scope applied to resource");
     }
     if (contraries.some((pair) => pair.every((scope) => scopes.includes(scope)))) blame("conflicting scopes");
   },
@@ -159,13 +158,16 @@ const resourceQuota: Behaviour = {
 function validateHard(name: string, text: string, faults: Faults): void {
   const field = `spec.hard[${name}]`;
   for (const fault of qualifiedNameFaults(name)) faults.invalid(field, name, fault);
-  const isStandard = computeResources.test(name) || countedResources.has(name) || name === "requests.storage";
-  if (!name.includes("/") && !isStandard) faults.invalid(field, name, "must be a standard resource for quota");
+  if (!name.includes("/") && !isStandardQuota(name)) faults.invalid(field, name, "must be a standard resource for quota");
   const amount = tryParseQuantity(text);
   if (amount === undefined) return;
   if (amount.nanos < 0n) faults.invalid(field, text, "must be greater than or equal to 0");
   else if ((countedResources.has(name) || name.startsWith("count/")) && amount.nanos % 1_000_000_000n !== 0n)
     faults.invalid(field, text, "must be an integer");
+}
+
+function isStandardQuota(name: string): boolean {
+  return computeResources.test(name) || countedResources.has(name) || name === "requests.storage";
 }
 
 /** Best-effort pods have no amounts to bound; the other scopes are about pods and what they use. */

@@ -1,11 +1,11 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneJson, equalJson } from "../../../kernel/schema/index.js";
 import type { BehaviourTable } from "../registry/behaviour.js";
-import { column } from "../registry/columns.js";
+import { column, nameColumn } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { asList, asNumber, asObject, asObjects, asString, at } from "../registry/read.js";
 import type { WriteContext } from "../types.js";
-import { textAt } from "./common.js";
+import { showContainers, showLabels, textAt } from "./common.js";
 import { defaultPod, defaultPodSpec, mirrorServiceAccount, qosClass } from "./pod-defaults.js";
 import { podSummary } from "./pod-summary.js";
 import { validatePodSpec } from "./pod-validation.js";
@@ -132,17 +132,12 @@ export const podBehaviours: BehaviourTable = {
     generation: true,
     defaults: (object) => defaultPodSpec(podTemplateSpec(object)),
     validate: (object, faults) => validatePodSpec(podTemplateSpec(object), "template.spec", faults),
+    allColumns: true,
     columns: [
-      column("Containers", (object) =>
-        asObjects(podTemplateSpec(object)["containers"])
-          .map((one) => asString(one["name"]))
-          .join(","),
-      ),
-      column("Images", (object) =>
-        asObjects(podTemplateSpec(object)["containers"])
-          .map((one) => asString(one["image"]))
-          .join(","),
-      ),
+      nameColumn,
+      column("Containers", (object) => showContainers(object, ["template", "spec", "containers"]).names),
+      column("Images", (object) => showContainers(object, ["template", "spec", "containers"]).images),
+      column("Pod Labels", (object) => showLabels(at(object, "template", "metadata", "labels"))),
     ],
   },
 };

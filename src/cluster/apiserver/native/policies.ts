@@ -161,7 +161,7 @@ const disruptionBudget: Behaviour = {
   columns: [
     column("Min Available", (object) => showCount(at(object, "spec", "minAvailable"))),
     column("Max Unavailable", (object) => showCount(at(object, "spec", "maxUnavailable"))),
-    column("Allowed Disruptions", (object) => countAt(object, "status", "disruptionsAllowed")),
+    column("Allowed Disruptions", (object) => countAt(object, "status", "disruptionsAllowed"), { type: "integer" }),
   ],
 };
 
@@ -208,9 +208,12 @@ const priorityClass: Behaviour = {
       faults.forbidden("value", "may not be changed in an update.");
     immutable(object, old, ["preemptionPolicy"], faults);
   },
+  allColumns: true,
   columns: [
-    column("Value", (object) => countAt(object, "value")),
+    nameColumn,
+    column("Value", (object) => countAt(object, "value"), { type: "integer" }),
     column("Global-Default", (object) => object["globalDefault"] === true, { type: "boolean" }),
+    ageColumn,
     column("PreemptionPolicy", (object) => asString(object["preemptionPolicy"])),
   ],
 };

@@ -84,7 +84,7 @@ const storageClass: Behaviour = {
     column("Provisioner", (object) => asString(object["provisioner"])),
     column("ReclaimPolicy", (object) => asString(object["reclaimPolicy"])),
     column("VolumeBindingMode", (object) => asString(object["volumeBindingMode"])),
-    column("AllowVolumeExpansion", (object) => object["allowVolumeExpansion"] === true, { type: "boolean" }),
+    column("AllowVolumeExpansion", (object) => object["allowVolumeExpansion"] === true),
   ],
 };
 
@@ -235,7 +235,7 @@ const attachment: Behaviour = {
     if (!equalJson(object["spec"], old["spec"])) faults.invalid("spec", object["spec"], "field is immutable");
   },
   columns: [
-    column("Attacher", (object) => textAt(object, "spec", "attacher")),
+    { ...column("Attacher", (object) => textAt(object, "spec", "attacher")), format: "name" },
     column("PV", (object) => textAt(object, "spec", "source", "persistentVolumeName")),
     column("Node", (object) => textAt(object, "spec", "nodeName")),
     column("Attached", (object) => at(object, "status", "attached") === true, { type: "boolean" }),
@@ -268,11 +268,16 @@ const runtimeClass: Behaviour = {
   columns: [column("Handler", (object) => asString(object["handler"]))],
 };
 
+const attributesClass: Behaviour = {
+  columns: [column("DriverName", (object) => asString(object["driverName"]))],
+};
+
 /** How volumes come about and are attached, and what runs containers. */
 export const storageBehaviours: BehaviourTable = {
   "storage.k8s.io/StorageClass": storageClass,
   "storage.k8s.io/CSIDriver": driver,
   "storage.k8s.io/CSINode": csiNode,
   "storage.k8s.io/VolumeAttachment": attachment,
+  "storage.k8s.io/VolumeAttributesClass": attributesClass,
   "node.k8s.io/RuntimeClass": runtimeClass,
 };

@@ -2,7 +2,7 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { qualifiedNameFaults } from "../registry/names.js";
+import { label1035Faults, qualifiedNameFaults } from "../registry/names.js";
 import {
   asList,
   asNumber,
@@ -51,6 +51,13 @@ function validateWebhook(webhook: JsonObject, path: string, faults: Faults): voi
   if (versions.length === 0) faults.required(`${path}.admissionReviewVersions`, "must specify one of v1, v1beta1");
   else if (!versions.some((version) => reviewVersions.includes(asString(version))))
     faults.invalid(`${path}.admissionReviewVersions`, [...versions], "must include at least one of v1, v1beta1");
+  const seen = new Set<string>();
+  for (const [index, version] of versions.map(asString).entries()) {
+    const place = `${path}.admissionReviewVersions[${index}]`;
+    if (seen.has(version)) faults.invalid(place, version, "duplicate version");
+    else for (const fault of label1035Faults(version)) faults.invalid(place, version, fault);
+    seen.add(version);
+  }
   for (const [index, rule] of asObjects(webhook["rules"]).entries())
     validateRule(rule, `${path}.rules[${index}]`, faults);
   validateConditions(webhook["matchConditions"], `${path}.matchConditions`, faults);
@@ -88,7 +95,7 @@ const webhooks = (mutating: boolean): Behaviour => ({
       names.add(name);
     }
   },
-  columns: [column("Webhooks", (object) => asList(object["webhooks"]).length)],
+  columns: [column("Webhooks", (object) => asList(object["webhooks"]).length, { type: "integer" })],
 });
 
 /** Configurations of admission webhooks. */

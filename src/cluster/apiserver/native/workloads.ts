@@ -19,6 +19,7 @@ import {
   immutable,
   nonNegative,
   showContainers,
+  showLabels,
   showSelector,
   validatePercent,
   validateTemplate,
@@ -83,8 +84,8 @@ const deployment: Behaviour = {
   validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
   columns: [
     column("Ready", (object) => `${countAt(object, "status", "readyReplicas")}/${countAt(object, "spec", "replicas")}`),
-    count("Up-to-date", "status", "updatedReplicas"),
-    count("Available", "status", "availableReplicas"),
+    column("Up-to-date", (object) => countAt(object, "status", "updatedReplicas")),
+    column("Available", (object) => countAt(object, "status", "availableReplicas")),
     ...wideColumns,
   ],
 };
@@ -117,7 +118,7 @@ const replicaSet: Behaviour = {
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
-    validateTemplate(spec, "replicaset", faults);
+    validateTemplate(spec, "deployment", faults);
     alwaysRestarts(spec, faults);
   },
   validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
@@ -261,7 +262,7 @@ export const workloadBehaviours: BehaviourTable = {
           ? "<none>"
           : `${asString(owner["kind"]).toLowerCase()}.apps/${asString(owner["name"])}`;
       }),
-      count("Revision", "revision"),
+      column("Revision", (object) => countAt(object, "revision")),
     ],
   },
   "/ReplicationController": {
@@ -288,6 +289,7 @@ export const workloadBehaviours: BehaviourTable = {
       count("Current", "status", "replicas"),
       count("Ready", "status", "readyReplicas"),
       ...wideColumns.slice(0, 2),
+      column("Selector", (object) => showLabels(at(object, "spec", "selector")), { wide: true }),
     ],
   },
 };

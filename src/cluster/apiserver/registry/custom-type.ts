@@ -170,7 +170,8 @@ export class CustomType implements ResourceType {
 
   /** Rules are run on what has the right types and sizes. */
   #withRules(causes: StatusCause[], object: JsonObject, old?: JsonObject): StatusCause[] {
-    if (this.#rules === undefined || causes.some(({ reason }) => blocking.has(reason))) return causes;
+    if (this.#rules === undefined) return causes;
+    if (causes.some(({ reason }) => blocking.has(reason))) return [...causes, rulesNotChecked];
     return [...causes, ...this.#rules.validate(object, old)];
   }
 
@@ -220,6 +221,13 @@ export class CustomType implements ResourceType {
     return [asString(asObject(object["metadata"])["name"]), ...this.#cells.map((cell) => cell(object, now))];
   }
 }
+
+const rulesNotChecked: StatusCause = {
+  reason: "FieldValueInvalid",
+  field: "<nil>",
+  message:
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+};
 
 const blocking = new Set([
   "FieldValueRequired",

@@ -117,6 +117,9 @@ export class NativeType implements ResourceType {
     const decoded = decodeNative(this.shape, raw, { kind, version, isConverted });
     decoded.object["apiVersion"] = this.group === "" ? this.version : `${this.group}/${this.version}`;
     decoded.object["kind"] = this.kind;
+    // Empty means something here: ownership begins anew.
+    const owners = asObject(raw["metadata"])["managedFields"];
+    if (Array.isArray(owners) && owners.length === 0) asObject(decoded.object["metadata"])["managedFields"] = [];
     return decoded;
   }
 

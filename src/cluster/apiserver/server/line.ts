@@ -160,7 +160,10 @@ class RequestLine implements Line {
       info,
       type,
       user,
-      accepted: negotiate(request.headers["accept"], info.verb === "list" || info.verb === "watch"),
+      accepted: negotiate(request.headers["accept"], {
+        isCollection: info.verb === "list" || info.verb === "watch",
+        isCustom: type.custom,
+      }),
       warnings: type.deprecation === undefined ? [] : [type.deprecation],
     };
     const response = await this.#answerOrRefuse(call);

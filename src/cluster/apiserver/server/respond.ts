@@ -68,7 +68,7 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
   }
   if (form.kind === "PartialObjectMetadata") {
     if (accepted.as?.kind === "PartialObjectMetadataList") {
-      const what = `the requested object is not a list (*${call.type.group || "core"}.${call.type.kind})`;
+      const what = `the requested object is not a list (*${internalName(call.type)})`;
       throw failure(406, "NotAcceptable", `you requested PartialObjectMetadataList, but ${what}`);
     }
     return jsonResponse(outcome.status, partialMetadata(outcome.value, form.version), accepted);
@@ -78,6 +78,11 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
     typeof metadata === "object" && metadata !== null && !Array.isArray(metadata) ? metadata["resourceVersion"] : "";
   const about = { now: machinery.clock.now(), metadata: { resourceVersion: version ?? "" }, withColumns: true };
   return jsonResponse(outcome.status, tableOf(call.type, [outcome.value], form, about), accepted);
+}
+
+/** As upstream calls the struct of a kind. */
+function internalName({ custom, group, kind }: Call["type"]): string {
+  return custom ? "unstructured.Unstructured" : `${group.split(".")[0] || "core"}.${kind}`;
 }
 
 /** Whatever was thrown, as a Status. What is no `ApiError` is a fault of the server's own and is logged. */

@@ -142,10 +142,11 @@ function scaled({ context, stored, paths, wanted, now }: Change): JsonObject | u
   const replicas = objectAt(wanted, "spec")["replicas"] ?? 0;
   if (typeof replicas !== "number" || !Number.isInteger(replicas)) throw badRequest("spec.replicas must be an integer");
   if (replicas < 0) {
-    const message = `Invalid value: ${replicas}: must be greater than or equal to 0`;
-    throw invalid({ group: "autoscaling", kind: "Scale" }, info.name, [
-      { reason: "FieldValueInvalid", message, field: "spec.replicas" },
-    ]);
+    const why = type.custom ? "should be a non-negative integer" : "must be greater than or equal to 0";
+    const cause = { reason: "FieldValueInvalid", message: `Invalid value: ${replicas}: ${why}` };
+    throw type.custom
+      ? invalid(type, info.name, [{ ...cause, field: `.${paths.spec.join(".")}` }])
+      : invalid({ group: "autoscaling", kind: "Scale" }, info.name, [{ ...cause, field: "spec.replicas" }]);
   }
   if (replicas === numberIn(stored.value, paths.spec) && hasField(stored.value, paths.spec)) return undefined;
   const next = copy(stored.value);

@@ -38,10 +38,10 @@ export async function update(machinery: Machinery, call: Call): Promise<Outcome>
 }
 
 function checkName(object: JsonObject, name: string): void {
-  const metadata = metadataOf(object);
-  const given = stringAt(metadata, "name");
-  if (given === "") metadata["name"] = name;
-  else if (given !== name) {
+  const given = stringAt(metadataOf(object), "name");
+  if (given === "")
+    throw badRequest(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
+  if (given !== name) {
     throw badRequest(`the name of the object (${given}) does not match the name on the URL (${name})`);
   }
 }
