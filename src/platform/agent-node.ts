@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { detectIsolation, type EndpointOptions } from "../cluster/node/index.js";
+import { createPodNetwork, detectIsolation, type EndpointOptions } from "../cluster/node/index.js";
 import type { ClusterContext } from "../kernel/client/index.js";
 import { InputError, messageOf } from "../kernel/errors/index.js";
 import { openAuthority } from "../kernel/identity/index.js";
@@ -43,7 +43,8 @@ export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
   const name = nodeNameOf(options.node);
   const isolation = detectIsolation();
   const endpoint = await endpointOf(input, name);
-  const network = await startPodNetwork(layout, isolation, input);
+  const network = createPodNetwork({ dataDir: layout.root, isolation, log: input.log });
+  await startPodNetwork(network, input);
   if (options.node.serviceProxy) {
     await startServiceProxy({ ...input, cluster: access, network });
   }

@@ -2,6 +2,7 @@ import { type ApiServer, createApiServer, type ObjectCheck } from "../cluster/ap
 import type { ClusterAccess } from "../kernel/control/types.js";
 import { ArgosyError } from "../kernel/errors/index.js";
 import { ClusterRoleBindingKind, ClusterRoleKind, type KindDefinition } from "../kernel/kinds/index.js";
+import type { Connect } from "../kernel/netns/index.js";
 import { toJson } from "../kernel/schema/index.js";
 import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
 import { type Identity, keepCredentials } from "./identities.js";
@@ -22,6 +23,8 @@ export interface ClusterOptions extends Surroundings {
   readonly security?: ClusterSecurity;
   /** Whether it tells what its nodes and pods use; default: no. */
   readonly nodeMetrics?: boolean;
+  /** How the API server reaches pods; default: as everything else. */
+  readonly connect?: Connect;
 }
 
 /** An embedded cluster's API, up and reachable, with a client for each identity. */
@@ -59,6 +62,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     ...options.security,
     checks: options.checks?.(as) ?? [],
     nodeMetrics: options.nodeMetrics === true,
+    ...(options.connect === undefined ? {} : { connect: options.connect }),
   });
   const listen = (port: number): Promise<{ readonly url: string }> => server.listen({ host: "127.0.0.1", port });
   const { url } = await (options.onPort?.(listen) ?? listen(options.port)).catch(async (error: unknown) => {

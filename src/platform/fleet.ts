@@ -1,7 +1,13 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { ObjectCheck } from "../cluster/apiserver/index.js";
-import { detectIsolation, podNetworkKind } from "../cluster/node/index.js";
+import {
+  createPodNetwork,
+  detectIsolation,
+  type Isolation,
+  type PodNetwork,
+  podNetworkKind,
+} from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import { createNorthbound, decisionRoutes } from "../faces/northbound/index.js";
@@ -67,7 +73,8 @@ interface Assembly extends FleetInput {
   readonly stores: Stores;
   readonly modules: readonly Module[];
   readonly gateway: GatewayDriver;
-  readonly isolation: ReturnType<typeof detectIsolation>;
+  readonly isolation: Isolation;
+  readonly network: PodNetwork;
   readonly ending: { keepPods: boolean };
 }
 
@@ -144,6 +151,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
     modules,
     gateway,
     isolation,
+    network: createPodNetwork({ dataDir: input.layout.root, isolation, log: input.surroundings.log }),
     ending,
   };
 }
@@ -216,6 +224,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         identities,
         checks: (as) => checksOf(modules, levelOf(plan), () => as(moduleAgent([]))),
         nodeMetrics: !without.has("nodes"),
+        connect: assembly.network.connect,
       });
       closers.add(() => cluster.close());
       await prepareCluster(cluster, kindsAt(modules, levelOf(plan)), identities, surroundings);
@@ -370,6 +379,7 @@ async function startAllNodes(assembly: Assembly, detail: (text: string) => void)
     ...assembly.surroundings,
     layout: assembly.layout,
     isolation: assembly.isolation,
+    network: assembly.network,
     closers: assembly.closers,
     ending: assembly.ending,
     members: members.map((plan) => ({ plan, cluster: clusterOf(assembly, plan) })),

@@ -1,6 +1,5 @@
 import {
   createNodeAgent,
-  createPodNetwork,
   createServiceProxy,
   type EndpointOptions,
   type Isolation,
@@ -91,19 +90,18 @@ export async function startServiceProxy(input: ProxyInput): Promise<void> {
 
 /** Starts the network that the pods of a data directory share. */
 export async function startPodNetwork(
-  layout: Layout,
-  isolation: Isolation,
-  { closers, ending, log }: Pick<NodeInput, "closers" | "ending" | "log">,
-): Promise<PodNetwork> {
-  const network = createPodNetwork({ dataDir: layout.root, isolation, log });
+  network: PodNetwork,
+  { closers, ending }: Pick<NodeInput, "closers" | "ending">,
+): Promise<void> {
   await network.start();
   closers.add(() => network.close({ keepPods: ending.keepPods }));
-  return network;
 }
 
 export interface NodesInput extends Surroundings {
   readonly layout: Layout;
   readonly isolation: Isolation;
+  /** Not started yet. */
+  readonly network: PodNetwork;
   readonly members: readonly { readonly plan: ClusterPlan; readonly cluster: EmbeddedCluster }[];
   readonly closers: Closers;
   readonly ending: { readonly keepPods: boolean };
@@ -119,8 +117,8 @@ const isolationWords: Readonly<Record<PodNetworkKind, string>> = {
 
 /** Starts every member's nodes and waits until they are Ready. Returns one line for people. */
 export async function startNodes(input: NodesInput): Promise<string> {
-  const { layout, isolation, members } = input;
-  const network = await startPodNetwork(layout, isolation, input);
+  const { layout, isolation, members, network } = input;
+  await startPodNetwork(network, input);
   for (const { plan, cluster } of members) {
     await startServiceProxy({
       ...input,

@@ -12,6 +12,7 @@ import {
   type ServiceAccountTokens,
 } from "../../kernel/identity/index.js";
 import type { Logger } from "../../kernel/log/index.js";
+import { type Connect, connectDirectly } from "../../kernel/netns/index.js";
 import { createAdmission, ensureBootstrapObjects, type ObjectCheck, type Submit } from "./admission/index.js";
 import { type AuditOptions, openAudit } from "./audit/index.js";
 import { type AuthenticationConfig, createAuth, ownIssuer } from "./auth/index.js";
@@ -54,6 +55,8 @@ export interface ApiServerOptions {
   readonly checks?: readonly ObjectCheck[];
   /** Whether metrics.k8s.io is served, from the nodes' agents; default: no. */
   readonly nodeMetrics?: boolean;
+  /** How pods are reached, by proxies and webhooks; default: as everything else. */
+  readonly connect?: Connect;
 }
 
 /** The parts that the server's face (`index.ts`) works with. */
@@ -138,7 +141,7 @@ async function openJournal(options: ApiServerOptions): Promise<CompactableStore>
 }
 
 async function assembleOver(store: CompactableStore, options: ApiServerOptions, secrets: Secrets): Promise<Assembly> {
-  const { clock, random, log, serviceCidr } = options;
+  const { clock, random, log, serviceCidr, connect = connectDirectly } = options;
   const { authority, serviceAccountTokens, adminToken, kubelet } = secrets;
   const submit: Submit = (method, path, body) => line.handleAs(self, ownRequest(method, path, body));
   const auth = openAuth(store, options, secrets);
@@ -149,11 +152,12 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     serviceCidr,
     submit,
     log,
+    connect,
     checks: options.checks ?? [],
     types: () => registry.all(),
   });
   const nodeCredentials = () => credentialsOf(secrets);
-  const subresources = createSubresources({ store, clock, serviceAccountTokens, submit, nodeCredentials });
+  const subresources = createSubresources({ store, clock, serviceAccountTokens, submit, nodeCredentials, connect });
   const isServed = options.nodeMetrics === true;
   const metrics = createNodeMetrics({ store, clock, log, nodeCredentials, isServed });
   const more = metrics.resources.map(({ type }) => type);

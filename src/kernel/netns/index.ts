@@ -4,6 +4,7 @@
  * errors, files.
  */
 
+export { ConnectingAgent } from "./connecting-agent.js";
 export {
   enterHolder,
   isInRange,

@@ -6,6 +6,7 @@ import { equalJson, objectAt, stringAt } from "../fields.js";
 import { objectKey } from "../store/keys.js";
 import type { ApiResponse, Store } from "../types.js";
 import { parseRange, toAddress } from "./address-pool.js";
+import { renumberServices } from "./renumber.js";
 
 /** Runs one request through the whole line as `system:apiserver` (group `system:masters`). */
 export type Submit = (method: string, path: string, body?: JsonObject) => Promise<ApiResponse>;
@@ -35,6 +36,7 @@ interface Wanted {
 /** Makes the namespaces, roles, priority classes and the `kubernetes` Service that are missing; puts changed default roles right. */
 export async function ensureBootstrapObjects(options: BootstrapOptions): Promise<void> {
   const inNamespace = (namespace: string, object: JsonObject) => ({ group: "", plural: "services", namespace, object });
+  await renumberServices(options.store, options.serviceCidr);
   await writeAll(options, namespaces());
   await writeAll(options, [
     ...roles(options.roles),

@@ -5,6 +5,7 @@
  */
 import type { Clock, Random } from "../../../kernel/clock/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
+import type { Connect } from "../../../kernel/netns/index.js";
 import { objectKey } from "../store/keys.js";
 import type { AdmissionPlugin, ResourceType, Store } from "../types.js";
 import type { Submit } from "./bootstrap.js";
@@ -34,6 +35,8 @@ export interface AdmissionOptions {
   readonly types: () => readonly ResourceType[];
   readonly checks: readonly ObjectCheck[];
   readonly log: Logger;
+  /** How webhooks in pods are reached. */
+  readonly connect: Connect;
 }
 
 export interface Admission {

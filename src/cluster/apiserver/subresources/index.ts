@@ -5,6 +5,7 @@
  */
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { ServiceAccountTokens } from "../../../kernel/identity/index.js";
+import type { Connect } from "../../../kernel/netns/index.js";
 import type { Submit } from "../admission/index.js";
 import type { Store, SubresourceHandler, VirtualResource } from "../types.js";
 import { bindingResource, podBinding } from "./binding.js";
@@ -27,6 +28,8 @@ export interface SubresourceOptions {
   readonly submit: Submit;
   /** The current client certificate for node agents; `undefined` while there is none. */
   readonly nodeCredentials: () => NodeCredentials | undefined;
+  /** How pods are reached. */
+  readonly connect: Connect;
 }
 
 export interface Subresources {
@@ -46,7 +49,7 @@ export function createSubresources(options: SubresourceOptions): Subresources {
       podEviction(options),
       scaleSubresource(options),
       ...podStreams(agents),
-      ...proxies(agents),
+      ...proxies(agents, options.connect),
     ],
     virtualResources: [bindingResource(options)],
     close: () => agents.close(),

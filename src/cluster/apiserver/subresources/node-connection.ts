@@ -1,8 +1,10 @@
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
 import type { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Connect } from "../../../kernel/netns/index.js";
 import { lookUp } from "../auth/index.js";
 import { badRequest, failure, internalError, notFound, unavailable } from "../failures.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
@@ -24,6 +26,8 @@ export interface Destination {
   readonly path: string;
   /** For node agents: the cluster's credentials. Absent: plain TLS without verification of the peer, as upstream's proxies do. */
   readonly agent?: Agent;
+  /** For pods: how they are reached. */
+  readonly connect?: Connect;
 }
 
 export interface Forwarded {
@@ -82,9 +86,10 @@ export function nodeAddress(store: Store, name: string): { host: string; port: n
 }
 
 /** Sends a request on and streams the answer back, as slowly as the client reads it. Throws 500, 503. */
-export function forward(destination: Destination, request: Forwarded): Promise<ApiResponse> {
+export async function forward(destination: Destination, request: Forwarded): Promise<ApiResponse> {
+  const stream = await streamTo(destination);
   return new Promise((resolve, reject) => {
-    const outgoing = open(destination, request, passedHeaders(request.headers));
+    const outgoing = open(destination, { ...request, headers: passedHeaders(request.headers) }, stream);
     const abort = () => outgoing.destroy();
     request.signal.addEventListener("abort", abort, { once: true });
     outgoing.on("response", (response) => {
@@ -104,10 +109,11 @@ export function forward(destination: Destination, request: Forwarded): Promise<A
 }
 
 /** Asks for an upgrade and hands over the raw stream. A refusal is thrown as an `ApiError` with the peer's words. */
-export function forwardUpgrade(destination: Destination, request: Forwarded): Promise<Upgraded> {
+export async function forwardUpgrade(destination: Destination, request: Forwarded): Promise<Upgraded> {
+  const stream = await streamTo(destination);
   return new Promise((resolve, reject) => {
     const headers = { ...passedHeaders(request.headers), ...upgradeHeaders(request.headers) };
-    const outgoing = open(destination, request, headers);
+    const outgoing = open(destination, { ...request, headers }, stream);
     const abort = () => outgoing.destroy();
     request.signal.addEventListener("abort", abort, { once: true });
     const settle = () => request.signal.removeEventListener("abort", abort);
@@ -131,9 +137,22 @@ export function forwardUpgrade(destination: Destination, request: Forwarded): Pr
   });
 }
 
-function open(destination: Destination, request: Forwarded, headers: Record<string, string>) {
+/** The connection to a pod; `undefined`: the request makes its own. Throws 500. */
+async function streamTo(destination: Destination): Promise<Duplex | undefined> {
+  const { scheme, host, port, connect } = destination;
+  if (connect === undefined) return undefined;
+  const socket = await connect(host, port).catch((error: unknown) => {
+    throw unreachable(destination, error);
+  });
+  return scheme === "https" ? connectTls({ socket, rejectUnauthorized: false }) : socket;
+}
+
+function open(destination: Destination, { method, headers }: Pick<Forwarded, "method" | "headers">, stream?: Duplex) {
   const { scheme, host, port, path, agent } = destination;
-  const common = { host, port, path, method: request.method, headers };
+  const common = {
+    ...{ host, port, path, method, headers },
+    ...(stream === undefined ? {} : { createConnection: () => stream }),
+  };
   if (scheme === "http") return httpRequest(common);
   return httpsRequest(agent === undefined ? { ...common, rejectUnauthorized: false } : { ...common, agent });
 }

@@ -1,5 +1,6 @@
 import { isIPv4 } from "node:net";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Connect } from "../../../kernel/netns/index.js";
 import { badRequest, forbidden, notFound, unavailable } from "../failures.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
 import { listPrefix, objectKey } from "../store/keys.js";
@@ -8,8 +9,12 @@ import type { NodeAgents } from "./node-agents.js";
 import { type Destination, forward, forwardUpgrade, nodeAddress } from "./node-connection.js";
 
 /** `pods/proxy`, `services/proxy`, `nodes/proxy`: HTTP to what runs in the cluster, through the API server. */
-export function proxies(agents: NodeAgents): SubresourceHandler[] {
-  return [proxy("pods", toPod), proxy("services", toService), proxy("nodes", (context) => toNode(agents, context))];
+export function proxies(agents: NodeAgents, connect: Connect): SubresourceHandler[] {
+  return [
+    proxy("pods", (context) => ({ ...toPod(context), connect })),
+    proxy("services", (context) => ({ ...toService(context), connect })),
+    proxy("nodes", (context) => toNode(agents, context)),
+  ];
 }
 
 interface Target {

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from "node:http";
-import { Agent, request as httpsRequest } from "node:https";
+import { type Agent, request as httpsRequest } from "node:https";
 import type { Clock } from "../../../../kernel/clock/index.js";
 import { ArgosyError, messageOf } from "../../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
+import { type Connect, ConnectingAgent } from "../../../../kernel/netns/index.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../../fields.js";
 import { listPrefix, objectKey } from "../../store/keys.js";
 import type { Store } from "../../types.js";
@@ -34,7 +35,10 @@ interface Place {
 }
 
 /** `store` resolves webhooks that are named by Service. */
-export function webhookCaller(store: Store, clock: Clock): WebhookCaller {
+export function webhookCaller(
+  store: Store,
+  { clock, connect }: { readonly clock: Clock; readonly connect: Connect },
+): WebhookCaller {
   const agents = new Map<string, Agent>();
   const agentFor = (caBundle: string): Agent => {
     const known = agents.get(caBundle);
@@ -45,7 +49,10 @@ export function webhookCaller(store: Store, clock: Clock): WebhookCaller {
       agents.delete(oldest.value);
     }
     const ca = Buffer.from(caBundle, "base64").toString("utf8");
-    const agent = new Agent({ keepAlive: true, minVersion: "TLSv1.2", ...(caBundle === "" ? {} : { ca }) });
+    const agent = new ConnectingAgent(connect, {
+      minVersion: "TLSv1.2",
+      ...(caBundle === "" ? {} : { ca }),
+    });
     agents.set(caBundle, agent);
     return agent;
   };

@@ -6,6 +6,7 @@ import type { Clock, Random } from "../../../../kernel/clock/index.js";
 import { ApiError, messageOf } from "../../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
 import type { Logger } from "../../../../kernel/log/index.js";
+import type { Connect } from "../../../../kernel/netns/index.js";
 import { AdmissionExpressions, compileConditions, conditionsHold, type Expression } from "../../cel/index.js";
 import { failure, forbidden, internalError } from "../../failures.js";
 import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js";
@@ -22,6 +23,7 @@ export interface WebhookOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly connect: Connect;
   /** Asked again when a webhook changed the object: it may have added a container, say. */
   readonly reinvoked: readonly AdmissionPlugin[];
 }
@@ -41,7 +43,7 @@ const maxWarningLength = 256;
 /** Asks mutating webhooks one after the other, and validating ones all at once. */
 export function webhookAdmission(options: WebhookOptions): AdmissionPlugin & Conversions & { close(): void } {
   const { store } = options;
-  const caller = webhookCaller(store, options.clock);
+  const caller = webhookCaller(store, options);
   const asking = { ...options, caller };
   return {
     name: "Webhooks",
