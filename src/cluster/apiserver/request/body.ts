@@ -5,6 +5,7 @@ import { badRequest, unknownBodyFormat } from "../failures.js";
 import { isObject } from "../fields.js";
 import { decodeProtobuf } from "../protobuf/decode.js";
 import type { ApiRequest } from "../types.js";
+import { tooDeepAt } from "./depth.js";
 import { duplicateFields } from "./duplicates.js";
 import { goSyntaxFault } from "./go-json.js";
 
@@ -57,6 +58,9 @@ function unrecognized(kind: string, why: string): Error {
 }
 
 function parseJson(text: string, kind: string): Json {
+  const bracket = tooDeepAt(text);
+  if (bracket !== undefined)
+    throw unrecognized(kind, `invalid character '${bracket}' exceeded max depth (${text.slice(0, 32)} ...)`);
   try {
     const value: Json = JSON.parse(text);
     return value;
@@ -86,6 +90,8 @@ function parseYaml(text: string): unknown {
 /** Reads a patch. Throws 400. */
 export function parsePatch(body: Uint8Array): Json {
   const text = textOf(body);
+  const bracket = tooDeepAt(text);
+  if (bracket !== undefined) throw badRequest(`error decoding patch: invalid character '${bracket}' exceeded max depth`);
   try {
     const value: Json = JSON.parse(text);
     return value;
@@ -99,6 +105,7 @@ export function parseAny(body: Uint8Array): unknown {
   const text = textOf(body);
   // Most appliers send JSON, which is YAML too but read far faster as what it is.
   if (text.startsWith("{")) {
+    if (tooDeepAt(text) !== undefined) throw badRequest("error decoding YAML: exceeded max depth");
     try {
       return JSON.parse(text);
     } catch {

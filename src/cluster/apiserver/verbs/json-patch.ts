@@ -4,6 +4,8 @@ import { copyJson, equalJson, isObject, setOwn } from "../fields.js";
 
 /** More operations than this are refused, as upstream does. */
 const maxOperations = 10_000;
+/** What `copy` may add, as upstream: a document that is copied into itself doubles each time. */
+const maxCopiedLength = 3 * 1024 * 1024;
 
 /** RFC 6902: applies the operations to a copy. Throws 400 for what is no patch, 422 for one that does not fit the object. */
 export function applyJsonPatch(target: JsonObject, patch: unknown): JsonObject {
@@ -12,11 +14,12 @@ export function applyJsonPatch(target: JsonObject, patch: unknown): JsonObject {
     throw failure(
       413,
       "RequestEntityTooLarge",
-      `The allowed maximum operations in a JSON patch is ${maxOperations}, got ${patch.length}`,
+      `Request entity too large: The allowed maximum operations in a JSON patch is ${maxOperations}, got ${patch.length}`,
     );
   }
   let document: Json = copyJson(target);
-  for (const operation of patch) document = applyOperation(document, operation);
+  const copied = { length: 0 };
+  for (const operation of patch) document = applyOperation(document, operation, copied);
   if (!isObject(document)) throw unprocessable();
   return document;
 }
@@ -32,7 +35,7 @@ function unprocessable(): Error {
   return failure(422, "Invalid", "the server rejected our request due to an error in our request", {});
 }
 
-function applyOperation(document: Json, operation: unknown): Json {
+function applyOperation(document: Json, operation: unknown, copied: { length: number }): Json {
   if (!isObject(operation)) throw badRequest("error decoding patch: an operation is no object");
   const path = pointer(operation, "path");
   switch (operation["op"]) {
@@ -46,8 +49,12 @@ function applyOperation(document: Json, operation: unknown): Json {
       const { rest, value } = take(document, pointer(operation, "from"));
       return put(rest, path, value, "add");
     }
-    case "copy":
-      return put(document, path, copyJson(read(document, pointer(operation, "from"))), "add");
+    case "copy": {
+      const value = read(document, pointer(operation, "from"));
+      copied.length += JSON.stringify(value).length;
+      if (copied.length > maxCopiedLength) throw unprocessable();
+      return put(document, path, copyJson(value), "add");
+    }
     case "test":
       if (!equalJson(find(document, path) ?? null, valueIn(operation))) {
         throw unprocessable();

@@ -1,0 +1,28 @@
+/** As deep as Go's JSON decoder goes. */
+const maxDepth = 10_000;
+
+/** The bracket at which a JSON text becomes deeper than upstream reads; `undefined` for all others. Text in strings does not count. */
+export function tooDeepAt(text: string): string | undefined {
+  // Each level takes a bracket: what is shorter cannot be so deep.
+  if (text.length <= maxDepth) return undefined;
+  let depth = 0;
+  let isInString = false;
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (isInString) {
+      if (code === backslash) index++;
+      else if (code === quote) isInString = false;
+    } else if (code === quote) isInString = true;
+    else if (code === openBracket || code === openBrace) {
+      if (++depth > maxDepth) return text[index];
+    } else if (code === closeBracket || code === closeBrace) depth--;
+  }
+  return undefined;
+}
+
+const quote = 0x22;
+const backslash = 0x5c;
+const openBracket = 0x5b;
+const closeBracket = 0x5d;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
