@@ -1,152 +1,40 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { exec, portForward } from "../../kernel/client/index.js";
 import { systemClock, systemRandom } from "../../kernel/clock/index.js";
 import {
   ConfigMapKind,
-  type Draft,
   EndpointSliceKind,
   EventKind,
   isConditionTrue,
   NodeKind,
   PersistentVolumeClaimKind,
-  type Pod,
   PodKind,
-  type PodSpec,
   SecretKind,
   ServiceKind,
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
-import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import type { TestCluster } from "../../testing/index.js";
 import { unless } from "../../testing/unless.js";
-import {
-  createNodeAgent,
-  createPodNetwork,
-  createServiceProxy,
-  detectIsolation,
-  imageCatalogue,
-  type NodeAgent,
-  type PodNetwork,
-  processRuntime,
-} from "./index.js";
+import { podDraft as draft, shell as sh, startNode, type TestNode } from "./agent.fixture.js";
+import { createServiceProxy, detectIsolation } from "./index.js";
 
 const isolation = detectIsolation();
 const canRun = isolation.mode !== "none";
 const noPods = canRun ? undefined : "this machine isolates no pods (argosy doctor says why)";
-let folder = "";
+let node: TestNode;
 let cluster: TestCluster;
-let network: PodNetwork;
-let agent: NodeAgent;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "argosy-node-"));
-  cluster = await startTestCluster();
-  // Usually a controller's work.
-  await cluster.client.resource(ConfigMapKind).create({
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name: "kube-root-ca.crt", namespace: "default" },
-    data: { "ca.crt": cluster.server.caPem },
-  });
-  network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
-  await network.start();
-  agent = newAgent();
-  await agent.start();
+  node = await startNode({ isolation });
+  ({ cluster } = node);
 });
 
-afterAll(async () => {
-  await agent.close({ keepPods: false });
-  await network.close({ keepPods: false });
-  await cluster.close();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => node.close());
 
-function newAgent(): NodeAgent {
-  const dataDir = join(folder, "node-1");
-  return createNodeAgent({
-    name: "node-1",
-    cluster,
-    clock: systemClock,
-    random: systemRandom,
-    log: silentLogger,
-    dataDir,
-    isolation,
-    network,
-    hiddenPaths: [folder],
-    runtime: processRuntime({
-      dataDir,
-      clock: systemClock,
-      log: silentLogger,
-      isolation,
-      network,
-      hiddenPaths: [folder],
-    }),
-    images: imageCatalogue({
-      entries: { shell: { entrypoint: ["/bin/sh"], files: [] } },
-      cacheDir: join(folder, "images"),
-    }),
-    endpoint: {
-      issueCertificate: (names) => cluster.server.issueServerCertificate(names),
-      clientCaPem: cluster.server.caPem,
-    },
-    capacity: { cpuMillis: 1000 },
-    labels: { zone: "a" },
-  });
-}
-
-function draft(name: string, spec: Partial<PodSpec> & Pick<PodSpec, "containers">): Draft<Pod> {
-  return {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name, namespace: "default" },
-    spec: { nodeName: "node-1", terminationGracePeriodSeconds: 1, ...spec },
-  };
-}
-
-const sh = (script: string) => ({ name: "main", image: "shell", command: ["sh", "-c", script] });
-
-/** The pod once it looks as wanted. */
-async function seen(name: string, wanted: (pod: Pod) => boolean): Promise<Pod> {
-  const pods = cluster.informers.informer(PodKind);
-  const key = { namespace: "default", name };
-  return new Promise((resolve) => {
-    const check = (): void => {
-      const pod = pods.get(key);
-      if (pod === undefined || !wanted(pod)) return;
-      stop();
-      resolve(pod);
-    };
-    const stop = pods.onChange(check);
-    check();
-  });
-}
-
-async function gone(name: string): Promise<void> {
-  const pods = cluster.informers.informer(PodKind);
-  return new Promise((resolve) => {
-    const check = (): void => {
-      if (pods.get({ namespace: "default", name }) !== undefined) return;
-      stop();
-      resolve();
-    };
-    const stop = pods.onChange(check);
-    check();
-  });
-}
-
-const logs = async (name: string, query = ""): Promise<string> => {
-  const response = await cluster.client.transport.request({
-    method: "GET",
-    path: `/api/v1/namespaces/default/pods/${name}/log${query}`,
-  });
-  let text = "";
-  for await (const chunk of response.body) text += Buffer.from(chunk).toString("utf8");
-  return text;
-};
-
-const create = (pod: Draft<Pod>): Promise<Pod> => cluster.client.resource(PodKind).create(pod);
+const create: TestNode["create"] = (pod) => node.create(pod);
+const seen: TestNode["seen"] = (name, wanted) => node.seen(name, wanted);
+const gone: TestNode["gone"] = (name) => node.gone(name);
+const logs: TestNode["logs"] = (name, query) => node.logs(name, query);
 
 test("registers the node with what it offers", async () => {
   const node = await cluster.client.resource(NodeKind).get("node-1");
@@ -341,7 +229,13 @@ unless(noPods)("exec, attach and port-forward work through the API", async () =>
 });
 
 unless(noPods)("services are reached by name from inside pods, in root mode with their ClusterIP", async () => {
-  const proxy = createServiceProxy({ cluster, network, clock: systemClock, random: systemRandom, log: silentLogger });
+  const proxy = createServiceProxy({
+    cluster,
+    network: node.network,
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+  });
   await proxy.start();
   const program = "require('http').createServer((q,r)=>r.end('hello '+q.headers.host)).listen(8080,process.env.POD_IP)";
   await create({

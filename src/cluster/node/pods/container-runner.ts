@@ -106,6 +106,7 @@ export class ContainerRunner {
       name: this.container.name,
       role: this.role,
       image: this.container.image ?? "",
+      mounts: this.container.volumeMounts ?? [],
       latest,
       previous: records.at(-2),
       waiting: this.#waiting,

@@ -97,7 +97,11 @@ async function variableValue(
   if (from.resourceFieldRef !== undefined) return resourceValue(from.resourceFieldRef, context);
   const namespace = context.pod.metadata.namespace ?? "default";
   const ref = from.configMapKeyRef ?? from.secretKeyRef;
-  if (ref === undefined) return "";
+  if (ref === undefined)
+    throw new NodeError(
+      "CreateContainerConfigError",
+      `variable ${variable.name} comes from ${Object.keys(from).join(", ") || "nowhere"}, which this node does not know`,
+    );
   const isSecret = from.secretKeyRef !== undefined;
   const name = ref.name ?? "";
   const data = isSecret

@@ -6,6 +6,7 @@ import {
   quantityToNumber,
 } from "../../../kernel/kinds/index.js";
 import { NodeError } from "../errors.js";
+import { identityOf } from "../images/identity.js";
 import type { ResourceLimits } from "../isolation/cgroup.js";
 import type { ContainerUser } from "../runtime/types.js";
 
@@ -24,17 +25,29 @@ export function limitsOf(container: Container): ResourceLimits {
   };
 }
 
+/** `supplementalGroupsPolicy`, which the types of Kubernetes 1.30 do not have. */
+function isStrict(context: object): boolean {
+  return "supplementalGroupsPolicy" in context && context.supplementalGroupsPolicy === "Strict";
+}
+
+function groupsOf(context: NonNullable<Pod["spec"]["securityContext"]>, ofImage: readonly number[]): number[] {
+  const { supplementalGroups = [], fsGroup } = context;
+  return [...(isStrict(context) ? [] : ofImage), ...supplementalGroups, ...(fsGroup === undefined ? [] : [fsGroup])];
+}
+
 /** Who the container runs as: its own security context over the pod's over the image's. */
 export function userOf(
   pod: Pod,
   container: Container,
-  image: { readonly uid?: number; readonly gid?: number },
+  image: { readonly uid?: number; readonly gid?: number; readonly root?: string },
 ): ContainerUser {
   const ofPod = pod.spec.securityContext ?? {};
   const own = container.securityContext ?? {};
   const uid = own.runAsUser ?? ofPod.runAsUser ?? image.uid;
-  const gid = own.runAsGroup ?? ofPod.runAsGroup ?? image.gid;
-  const groups = [...(ofPod.supplementalGroups ?? []), ...(ofPod.fsGroup === undefined ? [] : [ofPod.fsGroup])];
+  const known = image.root === undefined ? { groups: [] } : identityOf(image.root, uid ?? 0);
+  const isImageUser = own.runAsUser === undefined && ofPod.runAsUser === undefined;
+  const gid = own.runAsGroup ?? ofPod.runAsGroup ?? (isImageUser ? image.gid : undefined) ?? known.gid;
+  const groups = groupsOf(ofPod, known.groups);
   if ((own.runAsNonRoot ?? ofPod.runAsNonRoot) === true && (uid ?? 0) === 0) {
     throw new NodeError(
       "CreateContainerConfigError",
@@ -45,6 +58,12 @@ export function userOf(
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
     ...(groups.length === 0 ? {} : { groups }),
+    ...rightsOf(own),
+  };
+}
+
+function rightsOf(own: NonNullable<Container["securityContext"]>): ContainerUser {
+  return {
     ...(own.readOnlyRootFilesystem === true ? { readOnlyRoot: true } : {}),
     ...(own.privileged === true ? { privileged: true } : {}),
     ...(own.procMount === "Unmasked" ? { unmaskedProc: true } : {}),

@@ -1,4 +1,6 @@
+import type { JsonObject } from "../../../kernel/kinds/index.js";
 import {
+  type Container,
   type ContainerState,
   type ContainerStatus,
   findCondition,
@@ -8,6 +10,7 @@ import {
   timeOf,
   withCondition,
 } from "../../../kernel/kinds/index.js";
+import { isObject } from "../../../kernel/schema/index.js";
 import { type ContainerRecord, containerIdOf } from "../runtime/types.js";
 import type { ContainerRole } from "./roles.js";
 
@@ -16,6 +19,8 @@ export interface ContainerView {
   readonly name: string;
   readonly role: ContainerRole;
   readonly image: string;
+  /** Its volumes as the pod mounts them. */
+  readonly mounts: NonNullable<Container["volumeMounts"]>;
   readonly latest: ContainerRecord | undefined;
   readonly previous: ContainerRecord | undefined;
   readonly waiting: { readonly reason: string; readonly message: string } | undefined;
@@ -45,6 +50,9 @@ export interface PodView {
   readonly resize: string | undefined;
 }
 
+/** As kubelet bounds the termination messages of a pod. */
+const maxMessages = 12 * 1024;
+
 type Phase = "Pending" | "Running" | "Succeeded" | "Failed";
 
 /** The pod's status as kubelet would write it. */
@@ -55,7 +63,10 @@ export function podStatusOf(view: PodView): PodStatus {
   const inits = of("init", "sidecar");
   const ephemeral = of("ephemeral");
   const { pod, podIp, hostIp, failure } = view;
+  // The types of Kubernetes 1.30 do not have it.
+  const seen = pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation };
   return {
+    ...seen,
     phase,
     conditions: conditionsOf(view, phase),
     hostIP: hostIp,
@@ -118,7 +129,45 @@ export function containerStatusOf(view: ContainerView, pod: PodView): ContainerS
     started: view.role === "init" ? isRunning : isRunning && view.started,
     state: current === undefined ? { waiting: waitingOf(view, pod) } : stateOf(current, view, pod),
     lastState: last === undefined ? {} : stateOf(last, view, pod),
+    ...resourcesOf(shown),
+    ...(view.mounts.length === 0 ? {} : { volumeMounts: view.mounts.map(mountStatus) }),
   };
+}
+
+/** What the container was started with. */
+function resourcesOf(record: ContainerRecord | undefined): Pick<ContainerStatus, "allocatedResources" | "resources"> {
+  const resources = record?.state === "running" && isObject(record.resources) ? record.resources : undefined;
+  if (resources === undefined) return {};
+  const { requests } = resources;
+  const allocated = isObject(requests) ? quantitiesOf(requests) : undefined;
+  const limits = isObject(resources["limits"]) ? quantitiesOf(resources["limits"]) : undefined;
+  const parts = {
+    ...(limits === undefined ? {} : { limits }),
+    ...(allocated === undefined ? {} : { requests: allocated }),
+  };
+  return { ...(allocated === undefined ? {} : { allocatedResources: allocated }), resources: parts };
+}
+
+function quantitiesOf(object: JsonObject): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(object).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
+  );
+}
+
+type Mount = ContainerView["mounts"][number];
+
+function mountStatus({ name, mountPath, readOnly, recursiveReadOnly }: Mount): VolumeMountStatus {
+  if (readOnly !== true) return { name, mountPath };
+  // `IfPossible` is possible here.
+  const isRecursive = recursiveReadOnly === "Enabled" || recursiveReadOnly === "IfPossible";
+  return { name, mountPath, readOnly, recursiveReadOnly: isRecursive ? "Enabled" : "Disabled" };
+}
+
+interface VolumeMountStatus {
+  readonly name: string;
+  readonly mountPath: string;
+  readonly readOnly?: boolean;
+  readonly recursiveReadOnly?: string;
 }
 
 function readinessOf(view: ContainerView, isRunning: boolean): boolean {
@@ -137,7 +186,7 @@ function waitingOf(view: ContainerView, pod: PodView): { reason: string; message
 
 function stateOf(record: ContainerRecord, view: ContainerView, pod: PodView): ContainerState {
   if (record.state !== "exited") return { running: { startedAt: timeOf(record.startedAtMs) } };
-  const message = view.messages.get(record.attempt) || record.message;
+  const message = (view.messages.get(record.attempt) || record.message)?.slice(0, messageLimitOf(pod));
   return {
     terminated: {
       exitCode: record.exitCode ?? 0,
@@ -148,6 +197,11 @@ function stateOf(record: ContainerRecord, view: ContainerView, pod: PodView): Co
       containerID: idOf(record, pod.runtimeName),
     },
   };
+}
+
+/** Letters of each container's message: all of a pod's together have a limit. */
+function messageLimitOf({ containers }: PodView): number {
+  return Math.floor(maxMessages / Math.max(1, containers.length));
 }
 
 /** The id as the API shows it. */

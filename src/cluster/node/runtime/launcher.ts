@@ -107,7 +107,7 @@ export class ContainerLauncher {
       ...spec.mounts,
       ...own.filter((each) => spec.mounts.every((mount) => mount.containerPath !== each.containerPath)),
     ];
-    const fstab = prepareRoot({
+    const { fstab, sealed } = prepareRoot({
       root: files.root(spec),
       mode: isolation.mode === "user" ? "user" : "root",
       hasPidNamespace: this.#hasPids(saved),
@@ -135,6 +135,7 @@ export class ContainerLauncher {
       command: spec.command,
       prefix: [...defaultSignals(), ...saved.execPrefix],
       readOnlyRoot: spec.user.readOnlyRoot === true,
+      sealed,
       sysctls: pod.sysctls ?? [],
       onTerminal:
         spec.tty === true

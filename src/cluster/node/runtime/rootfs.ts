@@ -99,11 +99,16 @@ const ownDevices = new Set([
   "core",
 ]);
 
-/**
- * Prepares the folder that becomes a container's root and returns the mounts to make, as lines of an fstab: the order
- * counts. The caller mounts them in a namespace of the container's own, so the machine never sees them.
- */
-export function prepareRoot(plan: RootPlan): string {
+/** What the container's first process mounts, in a namespace of its own, so that the machine never sees it. */
+export interface RootMounts {
+  /** Lines of an fstab; the order counts. */
+  readonly fstab: string;
+  /** Mounts that come with others and are made read-only after them, with the flags that this needs. */
+  readonly sealed: readonly { readonly path: string; readonly flags: string }[];
+}
+
+/** Prepares the folder that becomes a container's root, and says what to mount. */
+export function prepareRoot(plan: RootPlan): RootMounts {
   const builder = new RootBuilder(plan);
   return builder.build();
 }
@@ -111,6 +116,7 @@ export function prepareRoot(plan: RootPlan): string {
 class RootBuilder {
   readonly #plan: RootPlan;
   readonly #lines: string[] = [];
+  readonly #sealed: { path: string; flags: string }[] = [];
   readonly #mounts: readonly ContainerMount[];
 
   constructor(plan: RootPlan) {
@@ -120,7 +126,7 @@ class RootBuilder {
       .sort((a, b) => depthOf(a.containerPath) - depthOf(b.containerPath));
   }
 
-  build(): string {
+  build(): RootMounts {
     const { root } = this.#plan;
     mkdirSync(root, { recursive: true });
     if (this.#plan.imageRoot === undefined) this.#hostRoot();
@@ -129,7 +135,7 @@ class RootBuilder {
     for (const path of this.#plan.imagePaths) this.#imagePath(path);
     this.#coverHidden();
     for (const mount of this.#mounts) this.#mount(mount);
-    return `${this.#lines.join("\n")}\n`;
+    return { fstab: `${this.#lines.join("\n")}\n`, sealed: this.#sealed };
   }
 
   #line(source: string, target: string, type: string, options: string): void {
@@ -352,8 +358,8 @@ class RootBuilder {
   #sealBelow(hostPath: string, target: string): void {
     const real = realpathSync(hostPath);
     for (const point of mountPoints().filter((each) => each !== real && isWithin(each, real))) {
-      const inside = join(target, relative(real, point));
-      this.#line(inside, inside, "none", ["bind", "ro", ...lockedFlags(point)].join(","));
+      const flags = ["remount", "bind", "ro", ...lockedFlags(point)].join(",");
+      this.#sealed.push({ path: join(target, relative(real, point)), flags });
     }
   }
 

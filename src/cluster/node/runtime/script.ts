@@ -36,6 +36,8 @@ export interface InitOptions {
   /** Programs that change identity before the program, with their arguments: setpriv, env, … */
   readonly prefix: readonly string[];
   readonly readOnlyRoot: boolean;
+  /** See `RootMounts`. */
+  readonly sealed: readonly { readonly path: string; readonly flags: string }[];
   /** See `SandboxSpec`. */
   readonly sysctls: readonly (readonly [string, string])[];
   /** The command on a terminal; absent: without one. */
@@ -101,6 +103,10 @@ function mountLines(options: InitOptions): string[] {
   const root = shellQuote(options.root);
   return [
     `__o=$(${mount} -a -T ${shellQuote(options.fstab)} 2>&1) || fail "mounting the container's file system: $__o"`,
+    ...options.sealed.map(
+      ({ path, flags }) =>
+        `${mount} -o ${flags} ${shellQuote(path)} || fail ${shellQuote(`${path} cannot be made read-only`)}`,
+    ),
     ...(options.readOnlyRoot
       ? [`${mount} -o remount,bind,ro ${root} || fail "the root cannot be made read-only"`]
       : []),
@@ -136,7 +142,9 @@ function signalLines({ onTerminal, stopSignal }: InitOptions): string[] {
   const names = [...forwarded, ...(stopSignal === undefined ? [] : [String(stopSignal)])];
   // On a terminal the program is the child of who made it, which would take a signal for its own.
   const target =
-    onTerminal === undefined ? "$__c" : "$(read -r __k </proc/$__c/task/$__c/children && echo $__k || echo $__c)";
+    onTerminal === undefined
+      ? "$__c"
+      : '$(read -r __k </proc/$__c/task/$__c/children; [ -n "$__k" ] && echo $__k || echo $__c)';
   return [
     "__c= __e=",
     ...names.map(

@@ -26,6 +26,13 @@ export interface LocalClaimsOptions {
   readonly log: Logger;
 }
 
+/** Where a claim's data lie. */
+export interface ClaimFolder {
+  readonly path: string;
+  /** It is the volume's own: `fsGroup` may change what is in it. */
+  readonly isOwned: boolean;
+}
+
 /** Persistent volumes that are folders of this node: made for the first pod that uses a claim here, kept as long as the claim. */
 export class LocalClaims {
   readonly #options: LocalClaimsOptions;
@@ -35,7 +42,7 @@ export class LocalClaims {
   }
 
   /** The folder behind a claim, made and bound when this is its first use. Throws `FailedMount`. */
-  async folderOf(pod: Pod, claimName: string): Promise<string> {
+  async folderOf(pod: Pod, claimName: string): Promise<ClaimFolder> {
     const { client, nodeName } = this.#options;
     const namespace = pod.metadata.namespace ?? "default";
     const claim = await client.resource(PersistentVolumeClaimKind).find(claimName, { namespace });
@@ -58,7 +65,7 @@ export class LocalClaims {
         `volume "${volume.metadata.name}" is neither local nor hostPath: this node cannot mount it`,
       );
     if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o777 });
-    return path;
+    return { path, isOwned: volume.spec.local !== undefined };
   }
 
   /** Removes volumes of this node whose claim is gone, as their reclaim policy says. */

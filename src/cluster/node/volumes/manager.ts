@@ -12,6 +12,7 @@ import { isWithin } from "../runtime/mount-table.js";
 import type { ContainerMount } from "../runtime/types.js";
 import { prepareHostPath } from "./host-path.js";
 import { LocalClaims } from "./local-claims.js";
+import { giveToGroup } from "./ownership.js";
 import { writePayload } from "./payload.js";
 import { type BoundToken, type ProjectionContext, projectVolume, referencesOf } from "./projections.js";
 import { ObjectSources } from "./sources.js";
@@ -39,6 +40,8 @@ export interface VolumeContext {
 interface PodVolumes {
   readonly folders: Map<string, string>;
   readonly tokens: Map<string, BoundToken>;
+  /** Claims whose files belong to the pod's group by now. */
+  readonly given: Set<string>;
   readonly stop: AbortController;
   timer: Timer | undefined;
   isFollowed: boolean;
@@ -156,9 +159,13 @@ export class VolumeManager {
       return { folder: prepareHostPath(volume.hostPath.path, volume.hostPath.type ?? "", this.#options.hiddenPaths) };
     }
     if (volume.persistentVolumeClaim !== undefined) {
-      return { folder: await this.#claims.folderOf(pod, volume.persistentVolumeClaim.claimName) };
+      const { claimName, readOnly } = volume.persistentVolumeClaim;
+      return { folder: await this.#claimFolder(pod, claimName, { readOnly: readOnly === true, known }) };
     }
-    if (volume.ephemeral !== undefined) return { folder: await this.#ephemeral(volume, pod) };
+    if (volume.ephemeral !== undefined) {
+      const claimName = await this.#ephemeral(volume, pod);
+      return { folder: await this.#claimFolder(pod, claimName, { readOnly: false, known }) };
+    }
     const projection = await projectVolume(volume, this.#projectionContext(context, known));
     if (projection === undefined) {
       const type = Object.keys(volume).find((key) => key !== "name") ?? "unknown";
@@ -187,6 +194,21 @@ export class VolumeManager {
     return place;
   }
 
+  /** The folder behind a claim, given to the pod's group the first time. */
+  async #claimFolder(
+    pod: Pod,
+    claimName: string,
+    { readOnly, known }: { readonly readOnly: boolean; readonly known: PodVolumes },
+  ): Promise<string> {
+    const { path, isOwned } = await this.#claims.folderOf(pod, claimName);
+    const { fsGroup, fsGroupChangePolicy } = pod.spec.securityContext ?? {};
+    if (fsGroup !== undefined && isOwned && !readOnly && !known.given.has(claimName)) {
+      await giveToGroup(path, fsGroup, fsGroupChangePolicy);
+      known.given.add(claimName);
+    }
+    return path;
+  }
+
   /** A claim of the pod's own (KEP-1698): made when it is not there, owned by the pod. */
   async #ephemeral(volume: Volume, pod: Pod): Promise<string> {
     const template = volume.ephemeral?.volumeClaimTemplate;
@@ -205,7 +227,7 @@ export class VolumeManager {
     } else if (present !== undefined && !present.metadata.ownerReferences?.some((each) => each.uid === uid)) {
       throw new NodeError("FailedMount", `claim "${claimName}" exists and does not belong to this pod`);
     }
-    return this.#claims.folderOf(pod, claimName);
+    return claimName;
   }
 
   #owner(pod: Pod): { uid?: number; gid?: number } {
@@ -258,7 +280,14 @@ export class VolumeManager {
 }
 
 function newPodVolumes(): PodVolumes {
-  return { folders: new Map(), tokens: new Map(), stop: new AbortController(), timer: undefined, isFollowed: false };
+  return {
+    folders: new Map(),
+    tokens: new Map(),
+    given: new Set(),
+    stop: new AbortController(),
+    timer: undefined,
+    isFollowed: false,
+  };
 }
 
 /** `recursiveReadOnly`, which the types of Kubernetes 1.30 have as text. */

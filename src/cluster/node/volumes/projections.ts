@@ -129,9 +129,9 @@ async function projectAll(projected: Projected, context: ProjectionContext): Pro
       });
       renewAtMs = Math.min(renewAtMs ?? Number.POSITIVE_INFINITY, token.renewAtMs);
     }
-    if (source.clusterTrustBundle !== undefined) {
-      throw new NodeError("FailedMount", "clusterTrustBundle projections are not supported by this node");
-    }
+    const known = ["configMap", "secret", "downwardAPI", "serviceAccountToken"];
+    const other = Object.keys(source).find((kind) => !known.includes(kind));
+    if (other !== undefined) throw new NodeError("FailedMount", `${other} projections are not supported by this node`);
   }
   return { files, ...(renewAtMs === undefined ? {} : { renewAtMs }) };
 }
