@@ -4,8 +4,10 @@
  */
 
 export { type Addresses, type ClusterAddress, readAddresses } from "./addresses.js";
-export { type Agent, type AgentOptions, describeKinds, describeRights, startAgent } from "./agent.js";
+/** @public scripts/kinds-reference.mjs describes them. */
+export { type Agent, type AgentOptions, describeKinds, describeRights, ownKinds, startAgent } from "./agent.js";
 export { type NodeCredentials, writeNodeCredentials } from "./agent-credentials.js";
+export { type BackupContent, backUp, restore } from "./backup.js";
 export { diagnoseMachine, type Finding } from "./diagnosis.js";
 export { DirectoryInUseError, type Layout, layoutOf, makeDirectory, runningProcess } from "./layout.js";
 export { type PlatformPart, parseParts, platformParts } from "./parts.js";

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { platformParts } from "../../platform/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { outputFormats, parseOutputFormat } from "../output/print.js";
+import { backupCommand, restoreCommand } from "./backup.js";
 import { doctor } from "./doctor.js";
 import { down } from "./down.js";
 import { membersHelp } from "./members.js";
@@ -10,7 +11,7 @@ import { status } from "./status.js";
 import { up } from "./up.js";
 import { printVersion } from "./version.js";
 
-/** `up`, `down`, `status`, `doctor`, `version`. */
+/** `up`, `down`, `backup`, `restore`, `status`, `doctor`, `version`. */
 export function platformCommands(context: CliContext): Command[] {
   const { terminal } = context;
   return [
@@ -36,6 +37,20 @@ export function platformCommands(context: CliContext): Command[] {
       .option("--data <dir>", "data directory", ".argosy")
       .option("--keep-pods", "leave pods and gateway running, to be adopted at the next start")
       .action((options) => down(context, options)),
+    commandWithExamples(
+      "backup",
+      "Copy objects, certificates, records and artifacts of a data directory, while Argosy runs or not.",
+      ["argosy backup /backups/monday", "argosy backup --data /var/lib/argosy /backups/monday"],
+    )
+      .argument("<folder>", "a new folder")
+      .option("--data <dir>", "data directory", ".argosy")
+      .action((folder: string, options) => backupCommand(context, folder, options.data)),
+    commandWithExamples("restore", "Make a new data directory of a backup.", [
+      "argosy restore /backups/monday --data restored && argosy up --data restored",
+    ])
+      .argument("<folder>", "what `argosy backup` made")
+      .option("--data <dir>", "a new data directory", ".argosy")
+      .action((folder: string, options) => restoreCommand(context, folder, options.data)),
     withConnection(
       commandWithExamples("status", "Say what runs, where, and whether it answers.", [
         "argosy status",

@@ -21,6 +21,7 @@ export { type AuditOptions, defaultAuditFile, defaultAuditPolicy, readAuditPolic
 export { type AuthenticationConfig, readAuthenticationConfig } from "./auth/index.js";
 export { type EncryptionConfig, readEncryptionConfig } from "./encryption/index.js";
 export { ListenError } from "./front/errors.js";
+export { copyJournal } from "./journal/backup.js";
 export { defaultLimits, type LimitOptions } from "./limits/index.js";
 export type { ApiRequest, ApiResponse, UserInfo } from "./types.js";
 
