@@ -5,6 +5,7 @@ import { badRequest, unknownBodyFormat } from "../failures.js";
 import { isObject } from "../fields.js";
 import { decodeProtobuf } from "../protobuf/decode.js";
 import type { ApiRequest } from "../types.js";
+import { isExcessive } from "./aliases.js";
 import { tooDeepAt } from "./depth.js";
 import { duplicateFields } from "./duplicates.js";
 import { goSyntaxFault } from "./go-json.js";
@@ -80,11 +81,15 @@ function describeSyntax(text: string, error: unknown): string {
 }
 
 function parseYaml(text: string): unknown {
+  let value: unknown;
   try {
-    return load(text);
+    value = load(text);
   } catch (error) {
     throw badRequest(`error converting YAML to JSON: ${messageOf(error)}`);
   }
+  if (text.includes("*") && isExcessive(value))
+    throw badRequest("error converting YAML to JSON: yaml: document contains excessive aliasing");
+  return value;
 }
 
 /** Reads a patch. Throws 400. */
