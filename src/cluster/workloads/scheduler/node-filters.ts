@@ -9,7 +9,7 @@ import {
   type Toleration,
 } from "../../../kernel/kinds/index.js";
 import { allocatable, podRequests, sumAmounts } from "./requests.js";
-import type { NodeView } from "./snapshot.js";
+import { finalObstacle, type NodeView, type Obstacle } from "./snapshot.js";
 
 const operators: ReadonlyMap<string, SelectorOperator> = new Map([
   ["In", "In"],
@@ -91,11 +91,27 @@ export function untolerated(pod: Pod, node: Node, effects: readonly string[]): T
   );
 }
 
-function whyTainted(pod: Pod, node: Node): string | undefined {
-  const taint = untolerated(pod, node, ["NoSchedule", "NoExecute"]);
-  if (taint === undefined) return undefined;
-  if (taint.key === "node.kubernetes.io/unschedulable") return "node(s) were unschedulable";
-  return `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ""}}`;
+/** A cordoned node, unless the pod bears that. */
+function isClosed(pod: Pod, node: Node): boolean {
+  const taint = { key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" };
+  return node.spec.unschedulable === true && !(pod.spec.tolerations ?? []).some((one) => tolerates(one, taint));
+}
+
+/** The names of the only nodes that a pod's affinity leaves by `metadata.name`, as daemons' does; `undefined`: all. */
+export function namedNodes(pod: Pod): ReadonlySet<string> | undefined {
+  const terms = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  if (terms === undefined) return undefined;
+  const names = new Set<string>();
+  for (const { matchFields = [] } of terms) {
+    const lists = matchFields.flatMap(({ key, operator, values = [] }) =>
+      key === "metadata.name" && operator === "In" ? [values] : [],
+    );
+    // Of a term that names none, every node may do.
+    if (lists.length === 0) return undefined;
+    const [first = [], ...rest] = lists;
+    for (const name of first) if (rest.every((list) => list.includes(name))) names.add(name);
+  }
+  return names;
 }
 
 function hostPorts(pod: Pod): readonly string[] {
@@ -134,14 +150,23 @@ export function shortages(pod: Pod, { node, pods }: NodeView): readonly string[]
   return [...tooMany, ...short];
 }
 
-/** Why a pod cannot run on a node, looking at this node alone; empty when it can. Checks in upstream's order; the first that fails speaks. */
-export function nodeObstacles(pod: Pod, view: NodeView): readonly string[] {
-  const tainted = whyTainted(pod, view.node);
-  if (tainted !== undefined) return [tainted];
-  if (!matchesNodeAffinity(pod, view.node)) return ["node(s) didn't match Pod's node affinity/selector"];
+/** Why a pod cannot run on a node, looking at this node alone; `undefined` when it can. Checks in upstream's order; the first that fails speaks. */
+export function nodeObstacle(pod: Pod, view: NodeView): Obstacle | undefined {
+  const { node } = view;
+  if (isClosed(pod, node)) return finalObstacle("node(s) were unschedulable");
+  const taint = untolerated(pod, node, ["NoSchedule", "NoExecute"]);
+  if (taint !== undefined) return finalObstacle(`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ""}}`);
+  if (!matchesNodeAffinity(pod, node)) return finalObstacle("node(s) didn't match Pod's node affinity/selector");
   const wanted = hostPorts(pod);
   const taken = wanted.length === 0 ? [] : view.pods.flatMap(hostPorts);
   if (wanted.some((port) => taken.some((other) => portsCollide(port, other))))
-    return ["node(s) didn't have free ports for the requested pod ports"];
-  return shortages(pod, view);
+    return { reasons: ["node(s) didn't have free ports for the requested pod ports"], isFinal: false };
+  const reasons = shortages(pod, view);
+  return reasons.length === 0 ? undefined : { reasons, isFinal: isTooSmall(pod, node) };
+}
+
+/** Whether the node would be too small for the pod if it were empty. */
+function isTooSmall(pod: Pod, node: Node): boolean {
+  const has = allocatable(node);
+  return [...podRequests(pod)].some(([name, amount]) => amount > 0n && amount > (has.get(name) ?? 0n));
 }

@@ -1,4 +1,5 @@
 import { type Node, type Pod, parseQuantity, tryParseQuantity } from "../../../kernel/kinds/index.js";
+import { podLevelRequests } from "../shared/pods.js";
 
 /** Amounts of resources by name, in billionths. */
 export type Amounts = ReadonlyMap<string, bigint>;
@@ -47,7 +48,10 @@ function compute(pod: Pod, isScored: boolean): Amounts {
       starting = larger(starting, sidecars);
     } else starting = larger(starting, plus(sidecars, own));
   }
-  return plus(larger(plus(running, sidecars), starting), amountsOf(pod.spec.overhead));
+  const together = larger(plus(running, sidecars), starting);
+  // What is asked for the pod as a whole goes before what its containers ask for.
+  for (const [name, amount] of amountsOf(podLevelRequests(pod))) together.set(name, amount);
+  return plus(together, amountsOf(pod.spec.overhead));
 }
 
 // Objects of informers do not change, so what was computed of one stays true as long as it lives.

@@ -17,18 +17,20 @@ import {
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
   type Pod,
+  PodDisruptionBudgetKind,
   PodKind,
   withCondition,
 } from "../../../kernel/kinds/index.js";
 import { toJson } from "../../../kernel/schema/index.js";
 import type { Candidate, Ledger } from "../../../stores/ledger/types.js";
 import { isTerminal } from "../shared/pods.js";
-import { nodeObstacles } from "./node-filters.js";
-import { findPreemption, type Preemption, priorityOf } from "./preemption.js";
+import { fitOf } from "./fit.js";
+import { type Assessment, findPreemption, type Preemption } from "./preemption.js";
+import { priorityOf } from "./priority.js";
+import { refusalText } from "./refusal.js";
 import { podRequests } from "./requests.js";
 import { scoreNodes } from "./scores.js";
 import type { NodeView, Snapshot } from "./snapshot.js";
-import { topologyChecks } from "./topology-filters.js";
 import { volumeCheck } from "./volume-filters.js";
 
 const name = "default-scheduler";
@@ -89,6 +91,7 @@ export function schedulerController(options: SchedulerOptions): ControllerSpec<P
     watches: [
       { kind: NodeKind, keys: (_node, informers) => pendingKeys(informers) },
       { kind: NamespaceKind, keys: () => [] },
+      { kind: PodDisruptionBudgetKind, keys: () => [] },
       { kind: PersistentVolumeClaimKind, keys: (_claim, informers) => pendingKeys(informers) },
       { kind: PersistentVolumeKind, keys: (_volume, informers) => pendingKeys(informers) },
       { kind: PodKind, keys: keysAfterPod },
@@ -99,18 +102,13 @@ export function schedulerController(options: SchedulerOptions): ControllerSpec<P
   };
 }
 
-interface Assessment {
-  readonly view: NodeView;
-  readonly obstacles: readonly string[];
-}
-
 /** A pod that stays where it is: nowhere. */
 interface Refusal {
   readonly pod: Pod;
-  readonly message: string;
+  readonly snapshot: Snapshot;
   readonly assessed: readonly Assessment[];
-  /** Where room is being made for it. */
-  readonly nominated?: string | undefined;
+  /** What keeps it from all nodes. */
+  readonly why: string | undefined;
 }
 
 class Scheduler {
@@ -124,26 +122,24 @@ class Scheduler {
 
   async schedule(pod: Pod, context: ReconcileContext<Pod>): Promise<ReconcileResult | undefined> {
     if (!isPending(pod) || this.#assumed.has(pod.metadata.uid)) return undefined;
-    if ((pod.spec.schedulingGates ?? []).length > 0) return undefined;
-    const snapshot = this.#snapshot(context);
-    const check = topologyChecks(pod, snapshot);
-    const volumes = volumeCheck(pod, context.cluster.informers);
-    if (volumes.everywhere !== undefined)
-      return this.#refuse(
-        { pod, message: `0/${snapshot.nodes.length} nodes are available: ${volumes.everywhere}.`, assessed: [] },
-        context,
-      );
-    const assessed = snapshot.nodes.map((view): Assessment => {
-      const obstacles = nodeObstacles(pod, view);
-      const reason = obstacles.length === 0 ? (volumes.on(view.node) ?? check(view)) : undefined;
-      return { view, obstacles: reason === undefined ? obstacles : [reason] };
-    });
-    const feasible = assessed.filter(({ obstacles }) => obstacles.length === 0).map(({ view }) => view);
-    if (feasible.length === 0) {
-      const preemption = findPreemption(pod, snapshot, (node) => volumes.on(node) === undefined);
-      if (preemption !== undefined) await this.#makeRoom(pod, preemption, context);
-      return this.#refuse({ pod, message: describeRefusal(assessed), assessed, nominated: preemption?.node }, context);
+    const gates = (pod.spec.schedulingGates ?? []).map((gate) => gate.name);
+    if (gates.length > 0) {
+      this.#noteRefusal(pod, `waiting for scheduling gates: [${gates.join(" ")}]`, []);
+      return undefined;
     }
+    const snapshot = this.#snapshot(context);
+    const volumes = volumeCheck(pod, context.cluster.informers);
+    const fit = fitOf(pod, snapshot, volumes);
+    const why = volumes.everywhere;
+    const assessed = snapshot.nodes.map((view): Assessment => {
+      const obstacle = why === undefined ? fit(view) : { reasons: [why], isFinal: true };
+      return { view, obstacle };
+    });
+    const fitting = assessed.filter(({ obstacle }) => obstacle === undefined).map(({ view }) => view);
+    if (fitting.length === 0) return this.#refuse({ pod, snapshot, assessed, why }, context);
+    // Where room was made for it, it goes if it can.
+    const promised = fitting.filter(({ node }) => node.metadata.name === pod.status?.nominatedNodeName);
+    const feasible = promised.length > 0 ? promised : fitting;
     const scored = scoreNodes(pod, feasible, snapshot).map((score, index) => ({
       ...score,
       node: feasible[index]?.node.metadata.name ?? "",
@@ -169,12 +165,19 @@ class Scheduler {
       node,
       pods: [...pods.byIndex(nodeIndex, node.metadata.name), ...assumedOn(node.metadata.name)],
     });
+    const nominated = new Map<string, Pod[]>();
+    for (const pod of pods.byIndex(pendingIndex, "yes")) {
+      const node = pod.status?.nominatedNodeName ?? "";
+      if (node !== "" && !this.#assumed.has(pod.metadata.uid))
+        nominated.set(node, [...(nominated.get(node) ?? []), pod]);
+    }
     const nodes = cluster.informers
       .informer(NodeKind)
       .list()
       .filter((node) => !isDeleting(node));
     return {
       nodes: nodes.toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)).map(view),
+      nominated,
       namespaceLabels: (namespace) => namespaces.get({ namespace: "", name: namespace })?.metadata.labels,
     };
   }
@@ -206,7 +209,7 @@ class Scheduler {
     const pods = context.cluster.client.resource(PodKind);
     for (const victim of victims) {
       const { namespace = "", name: victimName, uid } = victim.metadata;
-      const message = `${name}: preempting to accommodate a higher priority pod`;
+      const message = `${pod.spec.schedulerName ?? name}: preempting to accommodate a higher priority pod`;
       const said = { type: "DisruptionTarget", status: "True", reason: "PreemptionByScheduler", message };
       const conditions = withCondition(victim.status?.conditions, said, context.clock.now());
       try {
@@ -218,11 +221,12 @@ class Scheduler {
       await pods.delete(victimName, { namespace, preconditions: { uid } });
       context.events.record(victim, "Normal", "Preempted", `Preempted by pod ${pod.metadata.uid} on node ${node}`);
     }
+    await this.#breakPromises(pod, node, context);
     if (victims.length === 0) return;
     this.#options.ledger.record({
       ...this.#decisionOn(pod),
       topic: "preemption",
-      rule: "where it costs the least important, then the fewest pods",
+      rule: "where the fewest budgets are broken, then the least important and the fewest pods go, the youngest first",
       outcome: `room is made on ${node}`,
       winners: [{ name: pod.metadata.name, reason: `priority ${priorityOf(pod)}`, score: priorityOf(pod) }],
       losers: victims.map((victim) => ({
@@ -233,28 +237,68 @@ class Scheduler {
     });
   }
 
-  async #refuse(refusal: Refusal, context: ReconcileContext<Pod>): Promise<ReconcileResult> {
-    const { pod, message, assessed, nominated } = refusal;
-    const losers = assessed.map(
-      ({ view, obstacles }): Candidate => ({ name: view.node.metadata.name, reason: obstacles.join(", ") }),
-    );
+  /** Says why the pod stays, after it was tried to make room for it. */
+  async #refuse({ pod, snapshot, assessed, why }: Refusal, context: ReconcileContext<Pod>): Promise<ReconcileResult> {
+    const obstacles = assessed.flatMap(({ obstacle }) => (obstacle === undefined ? [] : [obstacle]));
+    const head =
+      why === undefined ? refusalText(assessed.length, obstacles) : `0/${assessed.length} nodes are available: ${why}.`;
+    if (assessed.length === 0 && why === undefined)
+      return this.#say(pod, "no nodes available to schedule pods", { context, nominated: undefined });
+    const budgets = context.cluster.informers.informer(PodDisruptionBudgetKind).list();
+    const outcome = findPreemption({ pod, snapshot, assessed, budgets });
+    if ("preemption" in outcome) await this.#makeRoom(pod, outcome.preemption, context);
+    const message = "message" in outcome ? `${head} ${outcome.message}` : head;
+    this.#noteRefusal(pod, message, assessed);
+    const promised = "isUnderWay" in outcome ? pod.status?.nominatedNodeName : undefined;
+    const nominated = "preemption" in outcome ? outcome.preemption.node : promised;
+    return this.#say(pod, message, { context, nominated });
+  }
+
+  /** Writes down what keeps the pod from each node. */
+  #noteRefusal(pod: Pod, message: string, assessed: readonly Assessment[]): void {
+    const losers = assessed.map(({ view, obstacle }) => loserOf(view, obstacle?.reasons ?? []));
     this.#options.ledger.record({ ...this.#decisionOn(pod), outcome: `not placed: ${message}`, winners: [], losers });
+  }
+
+  /** Says in the pod's status and an event that it is not placed. */
+  async #say(
+    pod: Pod,
+    message: string,
+    { context, nominated }: { readonly context: ReconcileContext<Pod>; readonly nominated: string | undefined },
+  ): Promise<ReconcileResult> {
     const before = findCondition(pod.status?.conditions, "PodScheduled");
     const isSaid = before?.status === "False" && before.message === message;
     if (isSaid && pod.status?.nominatedNodeName === nominated) return { requeueAfterMs: retryMs };
     if (!isSaid) context.events.record(pod, "Warning", "FailedScheduling", message);
     const said = { type: "PodScheduled", status: "False", reason: "Unschedulable", message };
     const conditions = withCondition(pod.status?.conditions, said, context.clock.now());
-    const { nominatedNodeName: _before, ...status } = pod.status ?? {};
+    await this.#writeStatus(pod, { ...pod.status, conditions }, { context, nominated });
+    return { requeueAfterMs: retryMs };
+  }
+
+  async #writeStatus(
+    pod: Pod,
+    status: NonNullable<Pod["status"]>,
+    { context, nominated }: { readonly context: ReconcileContext<Pod>; readonly nominated: string | undefined },
+  ): Promise<void> {
+    const { nominatedNodeName: _before, ...rest } = status;
     const nomination = nominated === undefined ? {} : { nominatedNodeName: nominated };
     try {
       await context.cluster.client
         .resource(PodKind)
-        .updateStatus({ ...pod, status: { ...status, ...nomination, conditions } }, { fieldManager: name });
+        .updateStatus({ ...pod, status: { ...rest, ...nomination } }, { fieldManager: name });
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
-    return { requeueAfterMs: retryMs };
+  }
+
+  /** Lesser pods that were promised the node look for another place. */
+  async #breakPromises(pod: Pod, node: string, context: ReconcileContext<Pod>): Promise<void> {
+    const pending = context.cluster.informers.informer(PodKind).byIndex(pendingIndex, "yes");
+    for (const other of pending.filter(({ status }) => status?.nominatedNodeName === node)) {
+      if (priorityOf(other) >= priorityOf(pod)) continue;
+      await this.#writeStatus(other, other.status ?? {}, { context, nominated: undefined });
+    }
   }
 
   #note(
@@ -268,9 +312,9 @@ class Scheduler {
       reason,
       score: total,
     });
-    const unfit = assessed
-      .filter(({ obstacles }) => obstacles.length > 0)
-      .map(({ view, obstacles }): Candidate => ({ name: view.node.metadata.name, reason: obstacles.join(", ") }));
+    const unfit = assessed.flatMap(({ view, obstacle }) =>
+      obstacle === undefined ? [] : [loserOf(view, obstacle.reasons)],
+    );
     this.#options.ledger.record({
       ...this.#decisionOn(pod),
       outcome: `placed on ${chosen}`,
@@ -297,12 +341,6 @@ class Scheduler {
   }
 }
 
-/** `0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable.`, as kubectl users know it. */
-function describeRefusal(assessed: readonly Assessment[]): string {
-  if (assessed.length === 0) return "no nodes available to schedule pods";
-  const counts = new Map<string, number>();
-  for (const { obstacles } of assessed)
-    for (const reason of obstacles) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  const parts = [...counts].map(([reason, count]) => `${count} ${reason}`).toSorted();
-  return `0/${assessed.length} nodes are available: ${parts.join(", ")}.`;
+function loserOf({ node }: NodeView, reasons: readonly string[]): Candidate {
+  return { name: node.metadata.name, reason: reasons.join(", ") };
 }

@@ -5,6 +5,7 @@ import {
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
   type Pod,
+  PodDisruptionBudgetKind,
   PodKind,
   PriorityClassKind,
 } from "../../../kernel/kinds/index.js";
@@ -81,9 +82,11 @@ test("load goes where most is free, and what does not fit says why and waits", a
   expect(new Set([await nodeOf("l1", {}, "2"), await nodeOf("l2", {}, "2"), await nodeOf("l3", {}, "2")])).toEqual(
     new Set(["a", "b", "c"]),
   );
-  expect(await refusal("big", {}, "3")).toBe("0/3 nodes are available: 3 Insufficient cpu.");
+  expect(await refusal("big", {}, "3")).toBe(
+    "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.",
+  );
   expect(await refusal("none", { nodeSelector: { disk: "tape" } })).toBe(
-    "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+    "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
   );
 
   await pods().delete("l2", at);
@@ -105,7 +108,7 @@ test("taints keep pods away unless tolerated; cordoned and not ready nodes too",
   await play.clock.advance(100);
 
   expect(await refusal("t1")).toBe(
-    "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable.",
+    "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
   );
   expect(await nodeOf("t2", { tolerations: [{ key: "gpu", operator: "Exists" }] })).toBe("a");
 
@@ -138,7 +141,7 @@ test("anti-affinity keeps apart, affinity together, in both directions", async (
     async () => findCondition((await pods().get("x3", at)).status?.conditions, "PodScheduled")?.status === "False",
   );
   expect(findCondition((await pods().get("x3", at)).status?.conditions, "PodScheduled")?.message).toBe(
-    "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules.",
+    "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.",
   );
   await clear();
 
@@ -182,7 +185,7 @@ test("host ports are given once a node", async () => {
     ]).size,
   ).toBe(3);
   expect(await refusal("h4", { containers })).toBe(
-    "0/3 nodes are available: 3 node(s) didn't have free ports for the requested pod ports.",
+    "0/3 nodes are available: 3 node(s) didn't have free ports for the requested pod ports. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.",
   );
   await clear();
 });
@@ -202,7 +205,9 @@ test("the ledger tells where a pod went and why", async () => {
 
 test("a pod goes where its volume lies, and waits for a claim that is missing", async () => {
   const volumes = [{ name: "data", persistentVolumeClaim: { claimName: "data" } }];
-  expect(await refusal("v1", { volumes })).toBe('0/3 nodes are available: persistentvolumeclaim "data" not found.');
+  expect(await refusal("v1", { volumes })).toBe(
+    '0/3 nodes are available: persistentvolumeclaim "data" not found. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.',
+  );
   await play.client.resource(PersistentVolumeKind).create({
     apiVersion: "v1",
     kind: "PersistentVolume",
@@ -228,7 +233,7 @@ test("a pod goes where its volume lies, and waits for a claim that is missing", 
   await play.until(async () => (await pods().get("v1", at)).spec.nodeName === "b");
 
   expect(await refusal("v2", { volumes, nodeSelector: { zone: "west" } })).toBe(
-    "0/3 nodes are available: 1 node(s) had volume node affinity conflict, 2 node(s) didn't match Pod's node affinity/selector.",
+    "0/3 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
   );
   await clear();
 });
@@ -252,7 +257,7 @@ test("an important pod displaces the least that must go, and nobody where it may
   await nodeOf("small-a", on("a"), "500m");
 
   expect(await refusal("waits", { priorityClassName: "polite" }, "3")).toBe(
-    "0/3 nodes are available: 3 Insufficient cpu.",
+    "0/3 nodes are available: 3 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.",
   );
   await pods().delete("waits", at);
   await play.until(async () => (await pods().find("waits", at)) === undefined);
@@ -266,5 +271,89 @@ test("an important pod displaces the least that must go, and nobody where it may
   expect(left.filter((name) => name.startsWith("low"))).toHaveLength(1);
   expect(left).toContain("small-a");
   expect((await play.ledger.query({ kind: "Pod", name: "boss", topic: "preemption" }))[0]?.losers).toHaveLength(1);
+  await clear();
+});
+
+test("extended resources are counted as any other; what no node has, nobody makes room for", async () => {
+  const nodes = play.client.resource(NodeKind);
+  const c = await nodes.get("c");
+  const gpus = { ...c.status?.allocatable, "nvidia.com/gpu": "2" };
+  await nodes.updateStatus({ ...c, status: { ...c.status, allocatable: gpus, capacity: gpus } });
+  await play.clock.advance(100);
+  const gpu = (count: string) => ({
+    containers: [{ name: "m", image: "i", resources: { limits: { "nvidia.com/gpu": count } } }],
+  });
+
+  expect(await nodeOf("g1", gpu("1"))).toBe("c");
+  expect(await refusal("g2", gpu("2"))).toBe(
+    "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling.",
+  );
+  await pods().delete("g1", at);
+  await play.until(async () => (await pods().get("g2", at)).spec.nodeName === "c");
+  await clear();
+});
+
+test("budgets are broken last, and the promised node is kept for whom room was made", async () => {
+  const on = (node: string) => ({ nodeSelector: { "kubernetes.io/hostname": node } });
+  for (const node of ["a", "b", "c"]) {
+    const app = node === "c" ? "free" : "guarded";
+    await place(`old-${node}`, { ...on(node), terminationGracePeriodSeconds: 5 }, "3", { app });
+  }
+  const budgets = play.client.resource(PodDisruptionBudgetKind);
+  await budgets.create({
+    apiVersion: "policy/v1",
+    kind: "PodDisruptionBudget",
+    metadata: { name: "guard", namespace: "default" },
+    spec: { minAvailable: 2, selector: { matchLabels: { app: "guarded" } } },
+  });
+  await play.until(async () => (await budgets.get("guard", at)).status?.currentHealthy === 2);
+
+  await place("chief", { priorityClassName: "high" }, "3");
+  expect((await pods().get("chief", at)).status?.nominatedNodeName).toBe("c");
+  // It wants the room that is promised to another one.
+  expect(await refusal("sneak", {}, "3")).toMatch(/^0\/3 nodes are available: 3 Insufficient cpu\./);
+  await play.until(async () => (await pods().get("chief", at)).spec.nodeName === "c");
+
+  expect(await pods().find("old-c", at)).toBeUndefined();
+  expect((await pods().get("sneak", at)).spec.nodeName).toBeUndefined();
+  await clear();
+});
+
+test("gates keep a pod back, daemons are named by their node, minDomains asks for more domains than there are", async () => {
+  await pods().create({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "gated", namespace: "default" },
+    spec: { schedulingGates: [{ name: "example.com/wait" }], containers: [{ name: "m", image: "i" }] },
+  });
+  await play.clock.advance(1000);
+  expect((await pods().get("gated", at)).spec.nodeName).toBeUndefined();
+  const [decision] = await play.ledger.query({ kind: "Pod", name: "gated" });
+  expect(decision?.outcome).toBe("not placed: waiting for scheduling gates: [example.com/wait]");
+  await pods().patch("gated", "merge", { spec: { schedulingGates: null } }, at);
+  await play.until(async () => (await pods().get("gated", at)).spec.nodeName !== undefined);
+
+  const matchFields = [{ key: "metadata.name", operator: "In", values: ["b"] }];
+  const nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchFields }] } };
+  expect(await refusal("daemon", { affinity: { nodeAffinity } }, "9")).toBe(
+    "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+  );
+
+  const topologySpreadConstraints = [
+    {
+      maxSkew: 1,
+      minDomains: 3,
+      topologyKey: "zone",
+      whenUnsatisfiable: "DoNotSchedule",
+      labelSelector: { matchLabels: { app: "wide" } },
+    },
+  ];
+  const labels = { app: "wide" };
+  await place("w1", { topologySpreadConstraints }, undefined, labels);
+  await place("w2", { topologySpreadConstraints }, undefined, labels);
+  const third = await place("w3", { topologySpreadConstraints }, undefined, labels);
+  expect(findCondition(third.status?.conditions, "PodScheduled")?.message).toBe(
+    "0/3 nodes are available: 3 node(s) didn't match pod topology spread constraints. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.",
+  );
   await clear();
 });

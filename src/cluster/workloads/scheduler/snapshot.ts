@@ -12,9 +12,23 @@ export interface NodeView {
   readonly pods: readonly Pod[];
 }
 
+/** Why a node cannot take a pod. */
+export interface Obstacle {
+  readonly reasons: readonly string[];
+  /** Nothing that runs there could change it by leaving. */
+  readonly isFinal: boolean;
+}
+
+/** An obstacle that stays whoever leaves. */
+export function finalObstacle(reason: string): Obstacle {
+  return { reasons: [reason], isFinal: true };
+}
+
 /** The cluster as one decision sees it. */
 export interface Snapshot {
   readonly nodes: readonly NodeView[];
+  /** Pods for which room is being made, by node: it is not for lesser ones. */
+  readonly nominated: ReadonlyMap<string, readonly Pod[]>;
   /** Labels of a namespace, for terms that select namespaces. */
   readonly namespaceLabels: (namespace: string) => Readonly<Record<string, string>> | undefined;
 }

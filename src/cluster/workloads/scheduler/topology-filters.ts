@@ -4,14 +4,18 @@ import {
   type AffinityTerm,
   countByDomain,
   domainOf,
+  finalObstacle,
   type NodeView,
   narrowed,
+  type Obstacle,
   type Snapshot,
   termMatches,
 } from "./snapshot.js";
 
 /** Why a pod cannot run on a node because of other pods; `undefined` when it can. */
-export type TopologyCheck = (view: NodeView) => string | undefined;
+export type TopologyCheck = (view: NodeView) => Obstacle | undefined;
+
+const passing = (reason: string): Obstacle => ({ reasons: [reason], isFinal: false });
 
 type Constraint = NonNullable<Pod["spec"]["topologySpreadConstraints"]>[number];
 
@@ -27,9 +31,14 @@ export function spreadMatches(constraint: Constraint, pod: Pod): (other: Pod) =>
 }
 
 function spreadCheck(pod: Pod, constraint: Constraint, snapshot: Snapshot): TopologyCheck {
+  const keys = (pod.spec.topologySpreadConstraints ?? [])
+    .filter(({ whenUnsatisfiable }) => whenUnsatisfiable === constraint.whenUnsatisfiable)
+    .map((one) => one.topologyKey);
   const { topologyKey, maxSkew, minDomains = 1 } = constraint;
   const eligible = snapshot.nodes.filter(
     ({ node }) =>
+      // A node that lacks the label of any constraint counts for none.
+      keys.every((key) => domainOf(node, key) !== undefined) &&
       (constraint.nodeAffinityPolicy === "Ignore" || matchesNodeAffinity(pod, node)) &&
       (constraint.nodeTaintsPolicy !== "Honor" || untolerated(pod, node, ["NoSchedule", "NoExecute"]) === undefined),
   );
@@ -39,9 +48,10 @@ function spreadCheck(pod: Pod, constraint: Constraint, snapshot: Snapshot): Topo
   const own = counts(pod) ? 1 : 0;
   return ({ node }) => {
     const domain = domainOf(node, topologyKey);
-    if (domain === undefined) return "node(s) didn't match pod topology spread constraints (missing required label)";
+    if (domain === undefined)
+      return finalObstacle("node(s) didn't match pod topology spread constraints (missing required label)");
     const skew = (domains.get(domain) ?? 0) + own - least;
-    return skew > maxSkew ? "node(s) didn't match pod topology spread constraints" : undefined;
+    return skew > maxSkew ? passing("node(s) didn't match pod topology spread constraints") : undefined;
   };
 }
 
@@ -57,7 +67,7 @@ function affinityCheck(pod: Pod, terms: readonly AffinityTerm[], snapshot: Snaps
       const domain = domainOf(node, term.topologyKey);
       return domain !== undefined && (isFirst || (domains[index]?.get(domain) ?? 0) > 0);
     });
-    return isMet ? undefined : "node(s) didn't match pod affinity rules";
+    return isMet ? undefined : finalObstacle("node(s) didn't match pod affinity rules");
   };
 }
 
@@ -67,7 +77,7 @@ function antiAffinityCheck(pod: Pod, terms: readonly AffinityTerm[], snapshot: S
   );
   return ({ node }) => {
     const isMet = terms.some((term, index) => (domains[index]?.get(domainOf(node, term.topologyKey) ?? "") ?? 0) > 0);
-    return isMet ? "node(s) didn't match pod anti-affinity rules" : undefined;
+    return isMet ? passing("node(s) didn't match pod anti-affinity rules") : undefined;
   };
 }
 
@@ -88,7 +98,7 @@ function existingAntiAffinityCheck(pod: Pod, snapshot: Snapshot): TopologyCheck 
       const cut = entry.indexOf("=");
       return domainOf(node, entry.slice(0, cut)) === entry.slice(cut + 1);
     });
-    return isClosed ? "node(s) didn't satisfy existing pods anti-affinity rules" : undefined;
+    return isClosed ? passing("node(s) didn't satisfy existing pods anti-affinity rules") : undefined;
   };
 }
 
@@ -106,8 +116,8 @@ export function topologyChecks(pod: Pod, snapshot: Snapshot): TopologyCheck {
   ];
   return (view) => {
     for (const check of checks) {
-      const reason = check(view);
-      if (reason !== undefined) return reason;
+      const obstacle = check(view);
+      if (obstacle !== undefined) return obstacle;
     }
     return undefined;
   };

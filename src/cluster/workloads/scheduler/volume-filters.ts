@@ -6,13 +6,16 @@ import {
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
   type Pod,
+  PodKind,
 } from "../../../kernel/kinds/index.js";
+import { isTerminal } from "../shared/pods.js";
 import { nodeTermMatches } from "./node-filters.js";
+import { finalObstacle, type Obstacle } from "./snapshot.js";
 
 /** Why a pod's volumes keep it from every node, or from one. */
 export interface VolumeCheck {
   readonly everywhere?: string;
-  readonly on: (node: Node) => string | undefined;
+  readonly on: (node: Node) => Obstacle | undefined;
 }
 
 /** Names of the claims that a pod uses, generic ephemeral volumes included. */
@@ -38,13 +41,39 @@ export function volumeCheck(pod: Pod, informers: InformerSet): VolumeCheck {
     const volume = informers.informer(PersistentVolumeKind).get({ namespace: "", name: claim.spec.volumeName ?? "" });
     return volume === undefined ? [] : [volume];
   });
+  const isTaken = claims.some((claim) => isUsedAlone(claim) && isInUse(claim, pod, informers));
   return {
     on(node) {
       const isReachable = volumes.every((volume) => {
         const terms = volume.spec.nodeAffinity?.required?.nodeSelectorTerms;
         return terms === undefined || terms.some((term) => nodeTermMatches(term, node));
       });
-      return isReachable ? undefined : "node(s) had volume node affinity conflict";
+      if (!isReachable) return finalObstacle("node(s) didn't match PersistentVolume's node affinity");
+      return isTaken ? taken : undefined;
     },
   };
+}
+
+const taken: Obstacle = {
+  reasons: [
+    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
+  ],
+  isFinal: false,
+};
+
+function isUsedAlone(claim: PersistentVolumeClaim): boolean {
+  return claim.spec.accessModes?.includes("ReadWriteOncePod") === true;
+}
+
+function isInUse({ metadata }: PersistentVolumeClaim, pod: Pod, informers: InformerSet): boolean {
+  return informers
+    .informer(PodKind)
+    .list(metadata.namespace ?? "")
+    .some(
+      (other) =>
+        other.metadata.uid !== pod.metadata.uid &&
+        other.spec.nodeName !== undefined &&
+        !isTerminal(other) &&
+        claimNames(other).includes(metadata.name),
+    );
 }
