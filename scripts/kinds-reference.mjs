@@ -6,10 +6,8 @@ import { prepare, root } from "./prepare.mjs";
 prepare();
 const load = (path) => import(join(root, "dist", "src", path));
 const { renderKindReference } = await load("kernel/kinds/index.js");
-const rooms = [await load("modules/fleet/index.js"), await load("modules/serving/index.js")];
-const kinds = rooms
-  .flatMap((room) => Object.values(room))
-  .filter((value) => typeof value === "object" && value !== null && "printerColumns" in value);
+const { ownKinds } = await load("platform/index.js");
+const kinds = [...ownKinds()];
 const text = [
   "# Kinds",
   "",

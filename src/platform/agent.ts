@@ -4,6 +4,7 @@ import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import { type ClusterContext, httpTransport, inClusterContext, loadKubeconfig } from "../kernel/client/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
 import { ApiError, ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
+import type { KindDefinition } from "../kernel/kinds/index.js";
 import { createLogger } from "../kernel/log/index.js";
 import { createMetrics, type Metrics } from "../kernel/metrics/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
@@ -118,6 +119,11 @@ export function describeRights(
 /** The CustomResourceDefinitions that an agent installs, as manifests. Throws `InputError` for a module that there is not. */
 export function describeKinds(level: Level, modules?: readonly string[]): ReturnType<typeof agentKinds> {
   return agentKinds(level, declaredModules(modules));
+}
+
+/** The kinds that Argosy adds to the Kubernetes API, of all modules. */
+export function ownKinds(): readonly KindDefinition[] {
+  return declaredModules(undefined).flatMap((module) => module.kinds.map(({ definition }) => definition));
 }
 
 /** The modules for what they declare; nothing of them runs. */

@@ -19,11 +19,24 @@ export const controllerManager: Identity = {
   name: "argosy-controller-manager",
   user: { username: "argosy:controller-manager", groups: ["system:authenticated"] },
   rules: [
-    { apiGroups: ["*"], resources: ["*"], verbs: ["delete", "deletecollection", "patch", "update", "get", "list", "watch"] },
+    {
+      apiGroups: ["*"],
+      resources: ["*"],
+      verbs: ["delete", "deletecollection", "patch", "update", "get", "list", "watch"],
+    },
     { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create"] },
     {
       apiGroups: [""],
-      resources: ["configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumes", "pods", "secrets", "serviceaccounts", "serviceaccounts/token"],
+      resources: [
+        "configmaps",
+        "endpoints",
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "pods",
+        "secrets",
+        "serviceaccounts",
+        "serviceaccounts/token",
+      ],
       verbs: ["create"],
     },
     { apiGroups: ["apps"], resources: ["controllerrevisions", "replicasets"], verbs: ["create"] },

@@ -48,15 +48,13 @@ const secret = (hub: TestCluster, data: Record<string, string>) =>
   );
 
 const cluster = (hub: TestCluster, spec: Record<string, unknown>) =>
-  hub.client
-    .resource(ClusterKind)
-    .apply(
-      {
-        metadata: { name: "edge" },
-        spec: { syncMode: "Push", secretRef: { name: "edge", namespace: "fleet" }, ...spec },
-      },
-      { fieldManager: "test", force: true },
-    );
+  hub.client.resource(ClusterKind).apply(
+    {
+      metadata: { name: "edge" },
+      spec: { syncMode: "Push", secretRef: { name: "edge", namespace: "fleet" }, ...spec },
+    },
+    { fieldManager: "test", force: true },
+  );
 
 const userOf = async (access: { client: TestCluster["client"] }): Promise<string> => {
   const review = (await access.client.json("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {

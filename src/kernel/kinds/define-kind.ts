@@ -59,8 +59,10 @@ function rootSchema<Spec, Status>(options: KindOptions<Spec, Status>): Schema {
     type: "object",
     description: options.description,
     properties: {
-      spec: options.spec.schema,
-      ...(options.status === undefined ? {} : { status: options.status.schema }),
+      spec: { description: "What is asked for.", ...options.spec.schema },
+      ...(options.status === undefined
+        ? {}
+        : { status: { description: "What was seen of it; written by controllers.", ...options.status.schema } }),
     },
     ...(options.spec.presence === "required" ? { required: ["spec"] } : {}),
   };

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { s } from "../schema/index.js";
 import { defineKind } from "./define-kind.js";
-import { renderKindReference } from "./document.js";
+import { renderKindReference, undescribedFields } from "./document.js";
 
 test("lists every field with type, bounds, default and meaning", () => {
   const kind = defineKind({
@@ -21,6 +21,7 @@ test("lists every field with type, bounds, default and meaning", () => {
   expect(text).toContain(
     "## Thing\n\nA thing.\n\n`apiVersion: example.org/v1`; in a namespace; `kubectl get` `things`, `th`",
   );
-  expect(text).toContain("| `spec.size` | integer? | How big.; default `2`; at least `1`; at most `5` |");
+  expect(text).toContain("| `spec.size` | integer? | How big. (default `2`; at least `1`; at most `5`) |");
   expect(text).toContain("| `spec.parts[].name` | string | ");
+  expect(undescribedFields(kind)).toEqual(["spec.parts", "spec.parts[].name"]);
 });

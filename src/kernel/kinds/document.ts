@@ -27,22 +27,43 @@ export function renderKindReference(definition: KindDefinition): string {
   ].join("\n");
 }
 
+/** Paths of all fields of a kind that say nothing of what they mean. */
+export function undescribedFields(definition: KindDefinition): string[] {
+  return ["spec", "status"].flatMap((section) => {
+    const part = definition.schema.properties?.[section];
+    return part === undefined ? [] : undescribed(part, section);
+  });
+}
+
+function undescribed(schema: Schema, path: string): string[] {
+  const own = (schema.description ?? "") === "" ? [path] : [];
+  return [...own, ...fieldsOf(schema, path).flatMap((field) => undescribed(field.schema, field.path))];
+}
+
 function fieldRows(schema: Schema, path: string, isRequired: boolean): string[] {
-  const meaning = [schema.description ?? "", ...facts(schema)].filter((text) => text !== "").join("; ");
+  const told = facts(schema).join("; ");
+  const meaning = [schema.description ?? "", told === "" ? "" : `(${told})`].filter((text) => text !== "").join(" ");
   const row = `| \`${path}\` | ${typeName(schema)}${isRequired ? "" : "?"} | ${escapeCell(meaning)} |`;
   return [row, ...children(schema, path)];
 }
 
 function children(schema: Schema, path: string): string[] {
+  return fieldsOf(schema, path).flatMap((field) => fieldRows(field.schema, field.path, field.isRequired));
+}
+
+/** The fields right below one, through lists and maps. */
+function fieldsOf(schema: Schema, path: string): { schema: Schema; path: string; isRequired: boolean }[] {
   if (schema.type === "array" && schema.items !== undefined) {
-    return children(schema.items, `${path}[]`);
+    return fieldsOf(schema.items, `${path}[]`);
   }
   if (typeof schema.additionalProperties === "object") {
-    return children(schema.additionalProperties, `${path}.*`);
+    return fieldsOf(schema.additionalProperties, `${path}.*`);
   }
-  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) =>
-    fieldRows(field, `${path}.${name}`, schema.required?.includes(name) === true),
-  );
+  return Object.entries(schema.properties ?? {}).map(([name, field]) => ({
+    schema: field,
+    path: `${path}.${name}`,
+    isRequired: schema.required?.includes(name) === true,
+  }));
 }
 
 function typeName(schema: Schema): string {

@@ -7,7 +7,7 @@ export { toCrd } from "./crd.js";
 export * from "./define.js";
 export { defineKind, type KindOptions } from "./define-kind.js";
 /** @public scripts/kinds-reference.mjs renders docs/kinds.md with it. */
-export { renderKindReference } from "./document.js";
+export { renderKindReference, undescribedFields } from "./document.js";
 export * from "./metadata.js";
 export * from "./native.js";
 export * from "./object.js";

@@ -1,12 +1,17 @@
 import { type Condition, defineKind, type KindDefinition, type Resource } from "../../kernel/kinds/index.js";
 import { type Infer, s } from "../../kernel/schema/index.js";
 
-const resourceRow = s.object({
-  apiVersion: s.string(),
-  kind: s.string(),
-  name: s.string(),
-  namespace: s.string().optional(),
-});
+const resourceRow = s
+  .object({
+    apiVersion: s.string().describe("Group and version, as in the manifest."),
+    kind: s.string().describe("Kind of the object."),
+    name: s.string().describe("Its name."),
+    namespace: s.string().optional().describe("Its namespace in the member; absent for objects of the whole cluster."),
+  })
+  .describe("Which object of the manifests this row is about.");
+
+const observedGeneration = () =>
+  s.integer().optional().describe("metadata.generation of the object that this status was computed from.");
 
 const hyperSpec = s.object({
   workloads: s
@@ -25,13 +30,13 @@ const hyperSpec = s.object({
 });
 
 const hyperStatus = s.object({
-  observedGeneration: s.integer().optional(),
+  observedGeneration: observedGeneration(),
   aggregatedStatus: s
     .array(
       s.object({
-        cluster: s.string(),
+        cluster: s.string().describe("The member cluster."),
         resource: resourceRow,
-        applied: s.boolean(),
+        applied: s.boolean().describe("The member holds the object as the manifest has it."),
         appliedMessage: s.string().describe("What the member said, or what is waited for."),
         reason: s.string().optional().describe("The same as one CamelCase word."),
         nextRetryTime: s.dateTime().optional().describe("When delivery is tried again after a failure."),
@@ -42,7 +47,10 @@ const hyperStatus = s.object({
     .describe("One entry for each cluster and manifest, in the order of clusters, kinds and names."),
   appliedSummary: s.string().optional().describe("Applied of all, for instance 5/6."),
   clusters: s.string().optional().describe("Names of the clusters, by comma."),
-  conditions: s.conditions().optional(),
+  conditions: s
+    .conditions()
+    .optional()
+    .describe("FullyApplied: every manifest is in every cluster. Ready: every object that reports readiness is ready."),
 });
 
 /** What a HyperMLService asks for. */
@@ -73,30 +81,49 @@ export const HyperMLServiceKind: KindDefinition<HyperMLService> = defineKind<Hyp
 });
 
 const workSpec = s.object({
-  workload: s.object({ manifests: s.array(s.embeddedResource()).optional() }).optional(),
+  workload: s
+    .object({
+      manifests: s
+        .array(s.embeddedResource())
+        .optional()
+        .describe("The objects, whole, with apiVersion, kind and metadata."),
+    })
+    .optional()
+    .describe("What is to exist in the member."),
   suspendDispatching: s.boolean().optional().describe("Nothing is sent to the member while this is true."),
   preserveResourcesOnDeletion: s.boolean().optional().describe("The member keeps the objects when the Work goes."),
 });
 
 const workStatus = s.object({
-  conditions: s.conditions().optional(),
+  conditions: s
+    .conditions()
+    .optional()
+    .describe(
+      "Applied: the member took the objects. Available: they are there and healthy. Dispatching: False while it is suspended.",
+    ),
   manifestStatuses: s
     .array(
       s.object({
-        identifier: s.object({
-          ordinal: s.integer(),
-          group: s.string().optional(),
-          version: s.string(),
-          kind: s.string(),
-          resource: s.string().optional(),
-          namespace: s.string().optional(),
-          name: s.string(),
-        }),
-        status: s.preserveUnknown().optional(),
-        health: s.string().optional(),
+        identifier: s
+          .object({
+            ordinal: s.integer().describe("Place in spec.workload.manifests, from 0."),
+            group: s.string().optional().describe("API group; absent for the core group."),
+            version: s.string().describe("API version within the group."),
+            kind: s.string().describe("Kind of the object."),
+            resource: s.string().optional().describe("Plural name of the kind."),
+            namespace: s
+              .string()
+              .optional()
+              .describe("Namespace in the member; absent for objects of the whole cluster."),
+            name: s.string().describe("Name of the object."),
+          })
+          .describe("Which object of the manifests it is."),
+        status: s.preserveUnknown().optional().describe("The object's own status, as the member has it."),
+        health: s.string().optional().describe("Healthy, Unhealthy or Unknown, judged by that status."),
       }),
     )
-    .optional(),
+    .optional()
+    .describe("What was seen of each object in the member."),
   nextRetryTime: s.dateTime().optional().describe("When delivery is tried again after a failure."),
 });
 
@@ -122,60 +149,108 @@ export const WorkKind: KindDefinition<Work> = defineKind<WorkSpec, WorkStatus>({
   ],
 });
 
-const secretReference = s.object({ namespace: s.string().optional(), name: s.string().optional() });
+const secretReference = (meaning: string) =>
+  s
+    .object({
+      namespace: s.string().optional().describe("Namespace of the Secret, in the hub."),
+      name: s.string().optional().describe("Name of the Secret."),
+    })
+    .optional()
+    .describe(meaning);
+
+const kept = "Kept for Karmada; Argosy does not read it.";
 
 const clusterSpec = s.object({
-  id: s.string().optional(),
-  syncMode: s.enum("Push", "Pull").optional(),
-  apiEndpoint: s.string().optional(),
-  secretRef: secretReference.optional(),
-  impersonatorSecretRef: secretReference.optional(),
-  insecureSkipTLSVerification: s.boolean().optional(),
-  proxyURL: s.string().optional(),
-  proxyHeader: s.map(s.string()).optional(),
-  provider: s.string().optional(),
-  region: s.string().optional(),
-  zone: s.string().optional(),
-  zones: s.array(s.string()).optional(),
+  id: s.string().optional().describe(`Identity of the cluster, whatever its name. ${kept}`),
+  syncMode: s
+    .enum("Push", "Pull")
+    .optional()
+    .describe("Push: the hub writes into the member. Pull: an agent in the member fetches; Argosy does not serve it."),
+  apiEndpoint: s.string().optional().describe("URL of the member's API server."),
+  secretRef: secretReference(
+    "Secret with which the hub enters the member: `token` and `caBundle`, or a whole `kubeconfig`. Embedded members need none.",
+  ),
+  impersonatorSecretRef: secretReference(`Secret with a token that may impersonate users in the member. ${kept}`),
+  insecureSkipTLSVerification: s
+    .boolean()
+    .optional()
+    .describe("Accept any certificate of the member's API server. Default false."),
+  proxyURL: s
+    .string()
+    .optional()
+    .describe("HTTP proxy on the way to the member. Argosy refuses it: it connects directly."),
+  proxyHeader: s.map(s.string()).optional().describe(`Headers for that proxy. ${kept}`),
+  provider: s.string().optional().describe(`Who runs the cluster. ${kept}`),
+  region: s.string().optional().describe(`Where it is. ${kept}`),
+  zone: s.string().optional().describe(`Older form of zones. ${kept}`),
+  zones: s.array(s.string()).optional().describe(`Zones that its nodes are in. ${kept}`),
   taints: s
     .array(
       s.object({
-        key: s.string(),
-        value: s.string().optional(),
-        effect: s.enum("NoSchedule", "PreferNoSchedule", "NoExecute"),
-        timeAdded: s.dateTime().optional(),
+        key: s.string().describe("Name of the taint."),
+        value: s.string().optional().describe("Value that a toleration may ask for."),
+        effect: s
+          .enum("NoSchedule", "PreferNoSchedule", "NoExecute")
+          .describe("Keep new workloads away, if it must be, prefer others, or send present ones away."),
+        timeAdded: s.dateTime().optional().describe("When it was set; NoExecute counts from then."),
       }),
     )
-    .optional(),
+    .optional()
+    .describe(`What keeps workloads away that do not tolerate it. ${kept}`),
   resourceModels: s
     .array(
       s.object({
-        grade: s.integer(),
-        ranges: s.array(s.object({ name: s.string(), min: s.quantity(), max: s.quantity() })),
+        grade: s.integer().describe("Number of the class, from 0."),
+        ranges: s
+          .array(
+            s.object({
+              name: s.string().describe("Resource: cpu, memory, …"),
+              min: s.quantity().describe("Smallest amount of the class, included."),
+              max: s.quantity().describe("Where the next class begins."),
+            }),
+          )
+          .describe("What a node of this class has."),
       }),
     )
-    .optional(),
+    .optional()
+    .describe(`Classes of nodes by size, to estimate what fits. ${kept}`),
 });
 
 const clusterStatus = s.object({
-  kubernetesVersion: s.string().optional(),
+  kubernetesVersion: s.string().optional().describe("Version that the member's API server tells."),
   apiEnablements: s
     .array(
       s.object({
-        groupVersion: s.string(),
-        resources: s.array(s.object({ name: s.string(), kind: s.string() })).optional(),
+        groupVersion: s.string().describe("Group and version, `apps/v1`."),
+        resources: s
+          .array(
+            s.object({
+              name: s.string().describe("Plural name, `deployments`."),
+              kind: s.string().describe("Kind, `Deployment`."),
+            }),
+          )
+          .optional()
+          .describe("The kinds of this group and version."),
       }),
     )
-    .optional(),
-  conditions: s.conditions().optional(),
-  nodeSummary: s.object({ totalNum: s.integer().optional(), readyNum: s.integer().optional() }).optional(),
+    .optional()
+    .describe("What the member serves; read again every five minutes."),
+  conditions: s.conditions().optional().describe("Ready: its /readyz answers; asked every three seconds."),
+  nodeSummary: s
+    .object({
+      totalNum: s.integer().optional().describe("How many nodes there are."),
+      readyNum: s.integer().optional().describe("How many of them are Ready."),
+    })
+    .optional()
+    .describe("The member's nodes."),
   resourceSummary: s
     .object({
-      allocatable: s.map(s.quantity()).optional(),
-      allocating: s.map(s.quantity()).optional(),
-      allocated: s.map(s.quantity()).optional(),
+      allocatable: s.map(s.quantity()).optional().describe("What the nodes offer to pods, by resource."),
+      allocating: s.map(s.quantity()).optional().describe("What pods ask for that have no node yet."),
+      allocated: s.map(s.quantity()).optional().describe("What pods on nodes ask for."),
     })
-    .optional(),
+    .optional()
+    .describe("The member's capacity, summed over its nodes."),
 });
 
 export type ClusterSpec = Infer<typeof clusterSpec>;
@@ -219,7 +294,7 @@ const headSpec = s.object({
   rewrite: s.string({ pattern: "^/[!-~]*$", max: 1024 }).optional().describe("What the prefix becomes; default /."),
   hyperMLServiceRef: s
     .object({
-      name: s.string({ min: 1 }),
+      name: s.string({ min: 1 }).describe("A HyperMLService of the same namespace."),
       service: s.string().optional().describe("Name of the MLService; default: the only one of each cluster."),
     })
     .optional()
@@ -233,7 +308,7 @@ const headSpec = s.object({
   backends: s
     .array(
       s.object({
-        name: s.string({ min: 1, max: 253 }),
+        name: s.string({ min: 1, max: 253 }).describe("Name in status, in weights and in answers' headers."),
         url: s.string({ pattern: "^https?://[^/]+", max: 2048 }).describe("Scheme, host and port."),
         host: s.string().optional().describe("Host header; default: the host of the URL."),
         address: s.string().optional().describe("host:port to connect to instead of the URL's."),
@@ -249,20 +324,40 @@ const headSpec = s.object({
         .string({ pattern: "^/" })
         .optional()
         .describe("Asked twice a second; any answer below 500 is alive. Default /v2/health/ready."),
-      intervalMs: s.integer({ min: 50, max: 600_000 }).optional(),
-      timeoutMs: s.integer({ min: 10, max: 600_000 }).optional(),
+      intervalMs: s
+        .integer({ min: 50, max: 600_000 })
+        .optional()
+        .describe("Milliseconds between two questions. Default 500."),
+      timeoutMs: s
+        .integer({ min: 10, max: 600_000 })
+        .optional()
+        .describe("Milliseconds until a question without an answer has failed. Default 500."),
     })
-    .optional(),
+    .optional()
+    .describe("How the gateway learns whether a backend is alive."),
   timeouts: s
     .object({
-      connectMs: s.integer({ min: 1, max: 86_400_000 }).optional(),
-      responseMs: s.integer({ min: 1, max: 86_400_000 }).optional(),
-      idleMs: s.integer({ min: 1, max: 86_400_000 }).optional(),
+      connectMs: s
+        .integer({ min: 1, max: 86_400_000 })
+        .optional()
+        .describe("Milliseconds until a connection to a backend stands. Default 1000."),
+      responseMs: s
+        .integer({ min: 1, max: 86_400_000 })
+        .optional()
+        .describe("Milliseconds until the answer begins. Default 60000."),
+      idleMs: s
+        .integer({ min: 1, max: 86_400_000 })
+        .optional()
+        .describe("Milliseconds without a byte in either direction. Default 300000."),
     })
-    .optional(),
+    .optional()
+    .describe("How long the gateway waits for a backend."),
   retry: s
     .object({
-      attempts: s.integer({ min: 0, max: 10 }).optional(),
+      attempts: s
+        .integer({ min: 0, max: 10 })
+        .optional()
+        .describe("How often a request is sent once more, to another backend if there is one. Default 2."),
       nonIdempotent: s
         .boolean()
         .optional()
@@ -270,31 +365,38 @@ const headSpec = s.object({
           "Repeat also POST when a connection broke before any answer. Default: true with hyperMLServiceRef, because predictions change nothing; else false.",
         ),
     })
-    .optional(),
+    .optional()
+    .describe("What happens to a request that got no answer."),
 });
 
 const headStatus = s.object({
-  observedGeneration: s.integer().optional(),
+  observedGeneration: observedGeneration(),
   address: s.string().optional().describe("Where clients send requests."),
   backends: s
     .array(
       s.object({
-        name: s.string(),
-        cluster: s.string().optional(),
-        url: s.string(),
-        address: s.string().optional(),
+        name: s.string().describe("Name of the backend."),
+        cluster: s.string().optional().describe("Its cluster; absent for backends by hand."),
+        url: s.string().describe("Scheme, host and port that requests are sent to."),
+        address: s.string().optional().describe("host:port that is connected to, where it is not the URL's."),
         weight: s.integer().describe("Asked for."),
         weightEffective: s.integer().describe("In force now."),
         percent: s.number().describe("Share of new requests now."),
         reason: s.string().optional().describe("Why the two weights differ, as one word."),
         message: s.string().optional().describe("The same for people."),
         requests: s.integer().describe("Since the gateway began."),
-        failures: s.integer(),
+        failures: s.integer().describe("Attempts that got no answer, or one that broke off."),
       }),
     )
-    .optional(),
+    .optional()
+    .describe("Each backend as the gateway has it."),
   summary: s.string().optional().describe("Effective percentages by backend."),
-  conditions: s.conditions().optional(),
+  conditions: s
+    .conditions()
+    .optional()
+    .describe(
+      "Programmed: the gateway carries the route. Ready: requests have somewhere to go. WeightsEffective: every backend has the weight asked for.",
+    ),
 });
 
 export type HeadIngressSpec = Infer<typeof headSpec>;
