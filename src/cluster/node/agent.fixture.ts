@@ -81,32 +81,36 @@ export async function startNode(
     labels: { zone: "a" },
   });
   await agent.start();
-  const until = (name: string, wanted: (pod: Pod | undefined) => boolean): Promise<Pod | undefined> =>
-    podUntil(cluster, name, wanted);
   return {
-    cluster,
+    ...watching(cluster),
     network,
     folder,
+    close: async () => {
+      await agent.close({ keepPods: false });
+      await network.close({ keepPods: false });
+      await cluster.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function watching(cluster: TestCluster): Omit<TestNode, "network" | "folder" | "close"> {
+  return {
+    cluster,
     create: (pod) => cluster.client.resource(PodKind).create(pod),
     seen: async (name, wanted) => {
-      const pod = await until(name, (each) => each !== undefined && wanted(each));
+      const pod = await podUntil(cluster, name, (each) => each !== undefined && wanted(each));
       if (pod === undefined) throw new Error(`pod ${name} is gone`);
       return pod;
     },
     gone: async (name) => {
-      await until(name, (pod) => pod === undefined);
+      await podUntil(cluster, name, (pod) => pod === undefined);
     },
     logs: (name, query = "") => logsOf(cluster, name, query),
     events: async (name) => {
       const { items } = await cluster.client.resource(EventKind).list({ namespace: "default" });
       const own = items.filter((event) => event.involvedObject.name === name);
       return new Map(own.map((event) => [event.reason ?? "", event.message ?? ""]));
-    },
-    close: async () => {
-      await agent.close({ keepPods: false });
-      await network.close({ keepPods: false });
-      await cluster.close();
-      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
