@@ -65,7 +65,7 @@ test.each(["clusterroles", "roles", "clusterrolebindings", "rolebindings"] as co
         subjects,
       }))
       .filter(({ name, namespace = "" }) => !own.has(`${plural} ${namespace}/${name}`));
-    const place = (object: { name?: unknown; namespace?: unknown }) => `${object.namespace ?? ""}/${object.name}`;
+    const place = ({ name, namespace = "" }: JsonObject) => JSON.stringify([namespace, name]);
     const sorted = (list: readonly JsonObject[]) =>
       [...list]
         .sort((a, b) => (place(a) < place(b) ? -1 : 1))

@@ -109,6 +109,7 @@ class RunningServer implements ApiServer {
       keyPem: certificate.current.keyPem,
       caPem: this.caPem,
       target: { handle: (request) => line.handle(request), upgrade: (request) => line.upgrade(request) },
+      clock: this.#options.clock,
       log: this.#options.log,
     });
     this.#listeners.push(listener);

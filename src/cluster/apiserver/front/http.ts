@@ -9,6 +9,7 @@ import { maxBodyBytes } from "../server/line.js";
 import { failureResponse } from "../server/respond.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import { warningValue } from "./in-process.js";
+import type { Waiting } from "./waiting.js";
 
 /** A request and its answer, of either protocol: the compatibility API of node:http2 is that of node:http. */
 export type AnyRequest = IncomingMessage | Http2ServerRequest;
@@ -16,14 +17,23 @@ export type AnyResponse = ServerResponse | Http2ServerResponse;
 
 const nothing = new Uint8Array();
 const maxOneWriteBytes = 16 * 1024;
+/** Answers up to this fit into what the kernel and TLS buffer for a connection. */
+const maxQuickBytes = 256 * 1024;
 /** Whoever sends more than this gets a closed connection. */
 const maxDroppedBytes = 64 * 1024 * 1024;
+
+/** What is waited for: bodies to come, answers to be taken. */
+export interface Waits {
+  readonly bodies: Waiting;
+  readonly answers: Waiting;
+}
 
 /** Serves one exchange: reads the body, asks `handle`, writes the answer as fast as the client takes it. Never rejects. */
 export async function serve(
   exchange: { readonly request: AnyRequest; readonly response: AnyResponse },
   handle: (request: ApiRequest) => Promise<ApiResponse>,
   log: Logger,
+  waits: Waits,
 ): Promise<void> {
   const { request, response } = exchange;
   const gone = new LazyAbort();
@@ -35,10 +45,14 @@ export async function serve(
   });
   response.on("error", () => gone.abort());
   try {
-    const body = await readBody(request);
+    const body = await readBody(request, waits.bodies);
     const asked = toApiRequest(request, body ?? nothing, gone);
     answer = body === undefined ? failureResponse(tooLarge(maxBodyBytes), log, asked) : await handle(asked);
     if (gone.isClosed) answer.done?.();
+    else if (answer.body instanceof Uint8Array && answer.body.byteLength > maxQuickBytes) {
+      const wait = waits.answers.begin(() => response.destroy(), answer.body.byteLength);
+      response.once("close", () => waits.answers.end(wait));
+    }
     await write(response, answer, { isHead: request.method === "HEAD", closes: body === undefined });
   } catch (error) {
     if (!gone.isAborted) log.warn("answer broke off", { path: request.url ?? "", err: messageOf(error) });
@@ -136,18 +150,26 @@ function readSubject(socket: object): Subject | "none" {
 }
 
 /** The whole body; `undefined` when it is larger than a resource may be. What is too much is read and dropped: a client that still sends would not see the answer. */
-async function readBody(request: AnyRequest): Promise<Uint8Array | undefined> {
+async function readBody(request: AnyRequest, bodies: Waiting): Promise<Uint8Array | undefined> {
   if (request.method === "GET" && request.headers["content-length"] === undefined) return nothing;
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = [];
     let size = 0;
+    const wait = bodies.begin(() => {
+      chunks = [];
+      reject(new DOMException("the body took too long to come", "TimeoutError"));
+      request.destroy();
+    });
+    request.once("close", () => bodies.end(wait));
     request.on("data", (chunk: Buffer) => {
       size += chunk.byteLength;
+      if (size <= maxBodyBytes) bodies.grow(wait, chunk.byteLength);
       if (size <= maxBodyBytes) chunks.push(chunk);
       else chunks = [];
       if (size > maxDroppedBytes) resolve(undefined);
     });
     request.once("end", () => {
+      bodies.end(wait);
       if (size > maxBodyBytes) resolve(undefined);
       else resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks));
     });

@@ -3,11 +3,13 @@ import { createSecureServer, type Http2SecureServer, type Http2Session } from "n
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { DEFAULT_CIPHERS } from "node:tls";
+import type { Clock } from "../../../kernel/clock/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 import { listenError } from "./errors.js";
 import { serve } from "./http.js";
 import { serveUpgrade } from "./upgrades.js";
+import { Waiting } from "./waiting.js";
 
 /** What a listener hands requests to. */
 export interface ListenerTarget {
@@ -24,8 +26,13 @@ export interface ListenerOptions {
   /** Client certificates must come from here. */
   readonly caPem: string;
   readonly target: ListenerTarget;
+  readonly clock: Clock;
   readonly log: Logger;
 }
+
+/** Bodies come within what upstream gives a whole request; large answers may go over slow lines. */
+const bodyPatience = { limitMs: 60_000, maxBytes: 256 * 1024 * 1024 };
+const answerPatience = { limitMs: 600_000, maxBytes: 1024 * 1024 * 1024 };
 
 /** An open HTTPS port, HTTP/2 and HTTP/1.1. */
 export interface Listener {
@@ -39,7 +46,8 @@ export interface Listener {
 
 /** Opens the port. Throws `ListenError` when the address is taken or forbidden. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { target, log, host, port } = options;
+  const { target, clock, log, host, port } = options;
+  const waits = { bodies: new Waiting(clock, bodyPatience), answers: new Waiting(clock, answerPatience) };
   const server = createSecureServer({
     allowHTTP1: true,
     cert: options.certPem,
@@ -56,7 +64,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     maxSessionMemory: 64,
   });
   server.on("request", (request, response) => {
-    void serve({ request, response }, (asked) => target.handle(asked), log); // answers its own failures
+    void serve({ request, response }, (asked) => target.handle(asked), log, waits); // answers its own failures
   });
   server.on("upgrade", (request, socket: Duplex, head: Buffer) => {
     void serveUpgrade({ request, socket, head }, (asked) => target.upgrade(asked), log); // answers its own failures
@@ -65,7 +73,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const closeAll = trackConnections(server);
   server.setTimeout(0);
   // Clients keep connections between requests for a minute and more.
-  Object.assign(server, { keepAliveTimeout: 75_000 });
+  Object.assign(server, { keepAliveTimeout: 75_000, headersTimeout: 32_000, requestTimeout: 65_000 });
   server.listen(port, host);
   try {
     await once(server, "listening");
@@ -81,6 +89,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       new Promise((resolve) => {
         server.close(() => resolve());
         closeAll();
+        waits.bodies.close();
+        waits.answers.close();
       }),
   };
 }

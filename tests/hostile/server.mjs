@@ -1,0 +1,28 @@
+// An API server in a process of its own, for the hostile requests: says where it listens, then answers "usage" with its memory.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createApiServer, defaultLimits } from "../../dist/src/cluster/apiserver/index.js";
+import { systemClock, systemRandom } from "../../dist/src/kernel/clock/index.js";
+import { createLogger } from "../../dist/src/kernel/log/index.js";
+
+const server = await createApiServer({
+  clusterName: "hostile",
+  dataDir: mkdtempSync(join(tmpdir(), "argosy-hostile-")),
+  clock: systemClock,
+  random: systemRandom,
+  log: createLogger({ clock: systemClock, level: "error", write: (line) => process.send({ log: line }) }),
+  serviceCidr: "198.19.0.0/24",
+  authorization: "rbac",
+  tokens: [{ token: "stranger-token-0123456789", user: { username: "stranger", groups: [] } }],
+  limits: defaultLimits,
+});
+const { url, caPem } = await server.listen({ host: "127.0.0.1", port: 0 });
+process.on("message", (message) => {
+  if (message === "usage") {
+    globalThis.gc?.();
+    process.send({ usage: process.memoryUsage().rss });
+  }
+});
+process.on("disconnect", () => process.exit());
+process.send({ url, caPem, token: server.adminToken });
