@@ -158,7 +158,7 @@ function tryUserNetwork(hasMounts: boolean): IsolationCapability {
   if (cause === undefined) {
     return available(
       "network-namespace",
-      "a network namespace per pod on a bridge in namespaces of the user's own, 198.18.0.0/16",
+      "a network namespace per pod on a bridge in namespaces of the user's own, 198.18.0.0/17",
     );
   }
   return unavailable(

@@ -4,14 +4,29 @@ import { readFileSync } from "node:fs";
 import { createServer, isIP, type Server, type Socket } from "node:net";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
-import { connectDirectly, type SocketMaker } from "../../../kernel/netns/index.js";
+import { type Connect, connectDirectly, type SocketMaker } from "../../../kernel/netns/index.js";
 import { joinSockets } from "./sockets.js";
+
+const dnsPort = 53;
 
 /** TCP ports on which pods of a network of a user's own reach other machines. */
 export const egressPorts: readonly number[] = [
   22, 25, 53, 80, 443, 465, 587, 993, 1883, 2049, 3000, 3128, 3306, 4317, 4318, 5000, 5432, 5672, 6379, 6443, 8000,
   8080, 8081, 8443, 8883, 8888, 9000, 9090, 9092, 9200, 9418, 11_434, 27_017,
 ];
+
+/** What lies outside of the pods' network, as this process reaches it. */
+export interface Outward {
+  readonly connect: Connect;
+  /** Where names are asked for. */
+  resolver(): { readonly host: string; readonly port: number };
+}
+
+/** The machine's own network, and its resolver. */
+export const machineOutward: Outward = {
+  connect: connectDirectly,
+  resolver: () => ({ host: machineResolver(), port: dnsPort }),
+};
 
 export interface EgressOptions {
   /** In the namespace where every address answers. */
@@ -20,10 +35,10 @@ export interface EgressOptions {
   readonly inside: SocketMaker;
   /** The machine's address among the pods: their resolver. */
   readonly gateway: string;
+  readonly outward: Outward;
   readonly log: Logger;
 }
 
-const dnsPort = 53;
 /** Answers are waited for in this many questions at a time; the oldest gives way. */
 const maxQuestions = 512;
 
@@ -43,13 +58,13 @@ export class Egress {
   }
 
   async start(): Promise<void> {
-    const { outside, inside, gateway } = this.#options;
+    const { outside, inside, gateway, outward } = this.#options;
     await Promise.all(
       egressPorts.map((port) =>
         this.#serve(outside, "0.0.0.0", port, (socket) => ({ host: socket.localAddress ?? "", port })),
       ),
     );
-    await this.#serve(inside, gateway, dnsPort, () => ({ host: machineResolver(), port: dnsPort }));
+    await this.#serve(inside, gateway, dnsPort, () => outward.resolver());
     this.#resolver = await inside.bindDatagrams(gateway, dnsPort);
     this.#resolver.on("message", (question, from) => this.#answer(question, from));
     this.#resolver.on("error", () => undefined);
@@ -83,7 +98,7 @@ export class Egress {
     this.#sockets.add(client);
     client.on("close", () => this.#sockets.delete(client));
     client.on("error", () => client.destroy());
-    connectDirectly(target.host, target.port).then(
+    this.#options.outward.connect(target.host, target.port).then(
       (upstream) => {
         if (client.destroyed) upstream.destroy();
         else joinSockets(client, upstream);
@@ -99,7 +114,7 @@ export class Egress {
   #answer(question: Buffer, from: RemoteInfo): void {
     const [oldest] = this.#questions;
     if (this.#questions.size >= maxQuestions && oldest !== undefined) this.#forget(oldest);
-    const host = machineResolver();
+    const { host, port } = this.#options.outward.resolver();
     const asking = createSocket(isIP(host) === 6 ? "udp6" : "udp4");
     this.#questions.add(asking);
     asking.on("message", (answer) => {
@@ -108,7 +123,7 @@ export class Egress {
     });
     asking.on("error", () => this.#forget(asking));
     asking.unref();
-    asking.send(question, dnsPort, host, (error) => {
+    asking.send(question, port, host, (error) => {
       if (error !== null) this.#forget(asking);
     });
   }

@@ -15,15 +15,15 @@ export interface HolderPlan {
 }
 
 /** The network is alone in its namespaces: every data directory has the whole range. */
-export const userNetworkPlan: HolderPlan = { gateway: "198.18.0.1", prefix: 16, range: "198.18.0.0/16" };
+export const userNetworkPlan: HolderPlan = { gateway: "198.18.0.1", prefix: 17, range: "198.18.0.0/17" };
 
 /** Name of the bridge in the holder's network. */
 const bridgeName = "pods";
 /** Name of the network namespace in which every address answers: what pods send elsewhere arrives there. */
 export const outsideName = "outside";
-/** The link between the two; documentation addresses (RFC 5737) that nobody reaches. */
-const near = "192.0.2.1";
-const far = "192.0.2.2";
+/** The link between the two, beside the pods' addresses. */
+const near = "198.18.255.253";
+const far = "198.18.255.254";
 
 const markName = "holder.stat";
 

@@ -14,7 +14,7 @@ import {
 } from "../../../kernel/netns/index.js";
 import { requireProgram, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
-import { Egress } from "./egress.js";
+import { Egress, machineOutward, type Outward } from "./egress.js";
 import { attachScript, endHolder, outsideName, runningHolder, startHolder, userNetworkPlan } from "./holder.js";
 import { AddressLeases } from "./leases.js";
 import { listenDirectly } from "./sockets.js";
@@ -24,11 +24,13 @@ export interface UserNetworkOptions {
   /** The platform's data directory, or a folder in it. */
   readonly dataDir: string;
   readonly log: Logger;
+  /** Where pods' connections to elsewhere are made; default: the machine's network. */
+  readonly outward?: Outward;
 }
 
 const plan = userNetworkPlan;
 const firstAddress = "198.18.0.2";
-const lastAddress = "198.18.255.254";
+const lastAddress = "198.18.127.254";
 
 /** The file that describes the network of a data directory to whoever connects to its pods. */
 export function networkFileOf(dataDir: string): string {
@@ -96,6 +98,7 @@ class UserNetwork implements PodNetwork {
       outside: this.#outside,
       inside: this.#sockets.maker,
       gateway: plan.gateway,
+      outward: this.#options.outward ?? machineOutward,
       log: this.#options.log,
     });
     this.#egress = egress;
@@ -139,6 +142,7 @@ class UserNetwork implements PodNetwork {
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {
     this.#egress?.close();
+    this.#egress = undefined;
     this.#sockets.close();
     this.#outside.close();
     if (options.keepPods || this.#network === undefined) return;
