@@ -15,7 +15,7 @@ import { namespaceController } from "./namespace/index.js";
 import { nodeLifecycleController } from "./node/node-lifecycle.controller.js";
 import { replicaSetController, replicationControllerController } from "./replicaset/replicaset.controller.js";
 import { schedulerController } from "./scheduler/scheduler.controller.js";
-import { endpointSliceController } from "./service/index.js";
+import { endpointSliceController, endpointsController, endpointsMirror } from "./service/index.js";
 import {
   clusterRoleAggregation,
   eventCleaner,
@@ -53,6 +53,8 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
       ? []
       : [
           endpointSliceController(),
+          endpointsController(),
+          endpointsMirror(),
           disruptionController(),
           nodeLifecycleController(),
           deploymentController(),

@@ -129,10 +129,10 @@ class Scheduler {
     }
     const snapshot = this.#snapshot(context);
     const volumes = volumeCheck(pod, context.cluster.informers);
-    const fit = fitOf(pod, snapshot, volumes);
+    const obstacleOn = fitOf(pod, snapshot, volumes);
     const why = volumes.everywhere;
     const assessed = snapshot.nodes.map((view): Assessment => {
-      const obstacle = why === undefined ? fit(view) : { reasons: [why], isFinal: true };
+      const obstacle = why === undefined ? obstacleOn(view) : { reasons: [why], isFinal: true };
       return { view, obstacle };
     });
     const fitting = assessed.filter(({ obstacle }) => obstacle === undefined).map(({ view }) => view);
