@@ -2,7 +2,7 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 import type { ResourceType } from "../types.js";
 import { CustomType } from "./custom-type.js";
-import { nativeAssets } from "./native-assets.js";
+import { describedDefinition } from "./descriptions.js";
 import { definitionNames } from "./native-resources.js";
 import { pathsOf } from "./openapi-paths.js";
 import { jsonOf } from "./schema-json.unsafe.js";
@@ -47,9 +47,8 @@ function addNativeKind(schemas: Record<string, Json>, type: ResourceType): void 
 /** Adds a definition and everything that it refers to. */
 function addNative(schemas: Record<string, Json>, name: string): void {
   if (schemas[name] !== undefined) return;
-  const schema = nativeAssets().schemas[name];
-  if (schema === undefined) return;
-  const json = jsonOf(schema);
+  const json = describedDefinition(name);
+  if (json === undefined) return;
   schemas[name] = json;
   forEachReference(json, (reference) => addNative(schemas, reference));
 }

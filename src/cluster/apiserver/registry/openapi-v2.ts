@@ -2,10 +2,10 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 import type { ResourceType } from "../types.js";
 import { CustomType } from "./custom-type.js";
+import { describedDefinition } from "./descriptions.js";
 import { nativeAssets } from "./native-assets.js";
 import { customDefinitionName, customListSchema, customSchema } from "./openapi-document.js";
 import { pathsOf } from "./openapi-paths.js";
-import { jsonOf } from "./schema-json.unsafe.js";
 
 const referencePrefix = "#/components/schemas/";
 const definitionPrefix = "#/definitions/";
@@ -13,7 +13,8 @@ const definitionPrefix = "#/definitions/";
 /** The Swagger 2.0 document of everything that is served, for clients that know no OpenAPI v3. */
 export function swaggerDocument(types: readonly ResourceType[], version: string): JsonObject {
   const definitions: Record<string, Json> = {};
-  for (const [name, schema] of Object.entries(nativeAssets().schemas)) definitions[name] = toSwagger(jsonOf(schema));
+  for (const name of Object.keys(nativeAssets().schemas))
+    definitions[name] = toSwagger(describedDefinition(name) ?? {});
   for (const type of types) {
     if (!(type instanceof CustomType)) continue;
     definitions[customDefinitionName(type)] = toSwagger(customSchema(type, referencePrefix));
