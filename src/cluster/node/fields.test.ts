@@ -293,3 +293,45 @@ unless(noPods)("the status tells what was mounted and given", async () => {
     ]),
   });
 });
+
+unless(noPods)("volumes from outside are refused by an event that says what to do", async () => {
+  await node.create(
+    podDraft("nfs", {
+      containers: [shell("true")],
+      volumes: [{ name: "v", nfs: { server: "s", path: "/" } }],
+    }),
+  );
+  const pod = await node.seen("nfs", (each) => each.status?.containerStatuses?.[0]?.state?.waiting !== undefined);
+
+  expect(pod.status?.phase).toBe("Pending");
+  expect(pod.status?.containerStatuses?.[0]?.state?.waiting?.reason).toBe("CreateContainerConfigError");
+  await expect.poll(async () => (await node.events("nfs")).get("FailedMount")).toContain("spec.volumes[v].nfs: ");
+});
+
+unless(noPods)("how containers ended: by signals, by their messages, for want of memory", async () => {
+  const container = (name: string, script: string, more: object = {}) => ({ ...shell(script), name, ...more });
+  const eats = "node -e 'const a=[];for(;;)a.push(Buffer.alloc(1e7,1))'";
+  const small = { resources: { limits: { memory: "64Mi" } } };
+  await node.create(
+    podDraft("ends", {
+      restartPolicy: "Never",
+      containers: [
+        container("segv", "kill -11 $$$$"),
+        container("message", "echo why >/tmp/m; exit 0", { terminationMessagePath: "/tmp/m" }),
+        container("log", "seq 100; echo last; exit 4", { terminationMessagePolicy: "FallbackToLogsOnError" }),
+        container("fine", "echo said; exit 0", { terminationMessagePolicy: "FallbackToLogsOnError" }),
+        container("main", `exec ${eats}`, small),
+        container("child", `${eats}; echo $?; exit 3`, small),
+      ],
+    }),
+  );
+  const pod = await node.seen("ends", ended);
+  const of = (name: string) => pod.status?.containerStatuses?.find((each) => each.name === name)?.state?.terminated;
+
+  expect(of("segv")).toMatchObject({ exitCode: 139, reason: "Error" });
+  expect(of("message")).toMatchObject({ exitCode: 0, reason: "Completed", message: "why\n" });
+  expect(of("log")?.message).toBe(`${Array.from({ length: 79 }, (_, index) => index + 22).join("\n")}\nlast\n`);
+  expect(of("fine")).not.toHaveProperty("message");
+  expect(of("main")).toMatchObject({ exitCode: 137, reason: "OOMKilled" });
+  if (isolation.cgroup !== undefined) expect(of("child")).toMatchObject({ exitCode: 3, reason: "OOMKilled" });
+});

@@ -1,8 +1,8 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { badRequest, invalid, methodNotAllowed, notFound } from "../failures.js";
+import { badRequest, failure, internalError, invalid, methodNotAllowed, notFound } from "../failures.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
 import { objectKey } from "../store/keys.js";
-import type { SubresourceContext, SubresourceHandler, Upgraded } from "../types.js";
+import type { ApiResponse, SubresourceContext, SubresourceHandler, Upgraded } from "../types.js";
 import { duplexPair } from "./duplex-pair.js";
 import type { NodeAgents } from "./node-agents.js";
 import { type Destination, forward, forwardUpgrade, nodeAddress } from "./node-connection.js";
@@ -23,17 +23,34 @@ export function podStreams(agents: NodeAgents): SubresourceHandler[] {
         // Nothing runs yet, so there is nothing to show.
         if (hostOf(pod) === "")
           return { status: 200, headers: { "content-type": "text/plain" }, body: new Uint8Array() };
-        return forward(toAgent(agents, context, pod, { path: ["containerLogs"], container, query }), {
+        const answer = await forward(toAgent(agents, context, pod, { path: ["containerLogs"], container, query }), {
           ...context.request,
           method: "GET",
           headers: {},
         });
+        return answer.status >= 200 && answer.status <= 206 ? answer : refusedBy(answer);
       },
     },
     stream("exec", agents, execQuery),
     stream("attach", agents, execQuery),
     stream("portforward", agents, portQuery),
   ];
+}
+
+const maxRefusal = 50_000;
+
+/** What a node's agent turns down in words is a Status of this server. */
+async function refusedBy({ status, body }: ApiResponse): Promise<never> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body instanceof Uint8Array ? [body] : body) {
+    chunks.push(chunk);
+    size += chunk.byteLength;
+    if (size > maxRefusal) break;
+  }
+  const text = Buffer.concat(chunks).subarray(0, maxRefusal).toString("utf8").trim();
+  if (status === 400) throw badRequest(text);
+  throw status === 404 ? failure(404, "NotFound", text) : internalError(text);
 }
 
 function stream(

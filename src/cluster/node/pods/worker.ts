@@ -125,7 +125,7 @@ export class PodWorker {
     if (refusal?.rejection !== undefined)
       return this.#reject(refusal.rejection, `Pod was rejected: ${refusal.message}`);
     this.#makeRunners();
-    if (refusal !== undefined) return this.#refuse(refusal.message);
+    if (refusal !== undefined) return this.#refuse(refusal);
     if (!(await this.#prepare())) return this.#publish();
     this.#tellIgnored();
     for (const runner of this.#runners.values()) await runner.collect();
@@ -160,7 +160,7 @@ export class PodWorker {
 
   #refusal(): Refusal | undefined {
     const message = this.#context.runtime.refusal();
-    if (message !== undefined) return { message };
+    if (message !== undefined) return { message, event: "FailedCreatePodSandBox" };
     // What runs already was let in before.
     return this.#sandbox === undefined ? refusalOf(this.#findings()) : undefined;
   }
@@ -173,10 +173,10 @@ export class PodWorker {
     return this.#found.findings;
   }
 
-  #refuse(message: string): void {
+  #refuse({ message, event }: Refusal): void {
     for (const runner of this.#runners.values()) runner.hold("CreateContainerConfigError", message);
     if (this.#refused !== message)
-      this.#context.events.record(this.#pod, "Warning", "FailedCreatePodSandBox", `Pod was not started: ${message}`);
+      this.#context.events.record(this.#pod, "Warning", event, `Pod was not started: ${message}`);
     this.#refused = message;
     this.#publish();
   }

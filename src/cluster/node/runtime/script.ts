@@ -18,7 +18,7 @@ exec 3<&0
 "$@" <&3 3<&- 4<&- &
 child=$!
 read -r line </proc/$child/stat; printf '%s\\n' "$line" >"$prefix.init"
-exec 3<&-
+exec 3<&- >/dev/null 2>&1
 while :; do wait $child; code=$?; kill -0 $child 2>/dev/null || break; done
 printf '%s\\n' $code >"$prefix.exit"
 `;
@@ -155,7 +155,8 @@ function signalLines({ onTerminal, stopSignal }: InitOptions): string[] {
 
 const waitLines = [
   "__c=$!",
-  "exec 3<&- 8>&- 0</dev/null",
+  // A shell says how its children died; that is not the program's output.
+  "exec 3<&- 8>&- 0</dev/null >/dev/null 2>&1",
   "for __s in $__e; do kill -$__s $__c; done",
   "while :; do wait $__c; __r=$?; kill -0 $__c 2>/dev/null || break; done",
   "exit $__r",

@@ -93,6 +93,8 @@ export function ignoredText(findings: readonly Finding[]): string | undefined {
 /** Why a pod is not started: what to change stands in the message. */
 export interface Refusal {
   readonly message: string;
+  /** Reason of the event. */
+  readonly event: "FailedCreatePodSandBox" | "FailedMount";
   /** The pod ends as Failed with it; absent: its containers wait. */
   readonly rejection?: string;
 }
@@ -107,5 +109,6 @@ export function refusalOf(findings: readonly Finding[], ephemeral?: string): Ref
   if (found.length === 0) return undefined;
   const message = found.map(({ path, note }) => `${path}: ${note}`).join("; ");
   const rejection = found.find((each) => each.rejection !== undefined)?.rejection;
-  return { message, ...(rejection === undefined ? {} : { rejection }) };
+  const event = found.every((each) => each.path.startsWith("spec.volumes")) ? "FailedMount" : "FailedCreatePodSandBox";
+  return { message, event, ...(rejection === undefined ? {} : { rejection }) };
 }
