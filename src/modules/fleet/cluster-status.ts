@@ -11,7 +11,8 @@ import {
 } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
 import { deadline } from "./deadline.js";
-import { type Cluster, ClusterKind, type ClusterStatus, type ConditionDraft } from "./kinds.js";
+import { type Cluster, ClusterKind, type ClusterStatus, type ConditionDraft, WorkKind } from "./kinds.js";
+import { CLUSTER_FINALIZER, finalizeCluster } from "./leaving.js";
 import { executionSpaceOf } from "./names.js";
 
 const NAME = "cluster-status-controller";
@@ -45,6 +46,17 @@ export function clusterStatusController(
     kind: ClusterKind,
     // A look may wait for its time limit; a dead member must not keep the others from being looked at.
     concurrency: 64,
+    finalizer: CLUSTER_FINALIZER,
+    finalize: (cluster, context) => {
+      const { name } = cluster.metadata;
+      const silence = async (): Promise<string> => {
+        const look = await lookAt(name, members(name), context);
+        return look.isReady ? "" : look.message;
+      };
+      return finalizeCluster(cluster, silence, context);
+    },
+    // Only so that Works are known: what is left of a cluster is looked after by time.
+    watches: [{ kind: WorkKind, keys: () => [] }],
     async reconcile(key, cluster, context) {
       if (cluster === undefined) {
         memories.delete(key.name);

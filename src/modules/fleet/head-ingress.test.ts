@@ -258,12 +258,21 @@ test("weights follow the annotation; faults are named; a head ingress by hand is
     (object) => object?.status?.summary === "cloud 90%, edge 10%",
     "the new weights are in force",
   );
-  await hypers.patch("digits", "merge", { metadata: { annotations: { [ARGOSY.ingress]: "none" } } }, inDemo);
+  const annotate = (annotations: Record<string, string>) =>
+    hypers.patch("digits", "merge", { metadata: { annotations } }, inDemo);
+  await annotate({ [ARGOSY.ingressWeights]: "cloud=9,edge=one" });
+  const badWeights = async () =>
+    (await fleet.hub.client.resource(EventKind).list(inDemo)).items.filter(({ reason }) => reason === "BadWeights");
+  const told = await eventually(badWeights, (events) => events.length > 0, "the bad weight is named");
+  expect(told[0]?.message).toContain('"edge=one"');
+  for (const note of ["1", "2", "3"]) await annotate({ note });
+  await annotate({ [ARGOSY.ingress]: "none" });
   await eventually(
     () => getHead(fleet),
     (object) => object === undefined,
     "it is gone",
   );
+  expect((await badWeights()).map(({ count = 1 }) => count)).toEqual([1]);
 
   const heads = fleet.hub.client.resource(HeadIngressKind);
   const model = await startModel("hand");

@@ -198,7 +198,11 @@ class HeadIngressWorker {
   ): HeadIngressStatus {
     const observedGeneration = head.metadata.generation ?? 0;
     let conditions = head.status?.conditions;
-    const programmed = this.#programmed(seen.fault, seen.state, seen.isProgrammed);
+    const programmed = this.#programmed(
+      seen.fault,
+      seen.state,
+      seen.isProgrammed ? seen.compiled.route.listener : undefined,
+    );
     for (const draft of [
       programmed,
       readinessOf(programmed, seen.compiled.plan, seen.backends),
@@ -216,7 +220,8 @@ class HeadIngressWorker {
     };
   }
 
-  #programmed(fault: string, state: GatewayState | undefined, isProgrammed: boolean): ConditionDraft {
+  /** `listener` is where the gateway carries the route; undefined when it does not yet. */
+  #programmed(fault: string, state: GatewayState | undefined, listener: string | undefined): ConditionDraft {
     const draft = (reason: string, message: string): ConditionDraft => ({
       type: "Programmed",
       status: reason === "Programmed" ? "True" : "False",
@@ -231,9 +236,9 @@ class HeadIngressWorker {
         `the gateway does not answer: ${process.reason === "" ? "it has not been asked yet" : process.reason}`,
       );
     if (state.tableError !== "") return draft("TableRefused", state.tableError);
-    if (!isProgrammed) return draft("Pending", "the gateway has not taken the route over yet");
-    const listener = state.listeners.find((report) => !report.listening);
-    if (listener !== undefined) return draft("NotListening", listener.reason);
+    if (listener === undefined) return draft("Pending", "the gateway has not taken the route over yet");
+    const silent = state.listeners.find((report) => report.name === listener && !report.listening);
+    if (silent !== undefined) return draft("NotListening", silent.reason);
     return draft("Programmed", "the gateway carries the route");
   }
 

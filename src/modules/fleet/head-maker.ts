@@ -18,12 +18,17 @@ const NAME = "head-ingress-maker";
  * that somebody wrote by hand is left alone, and fields that people add to a made one stay.
  */
 export function headIngressMaker(): ControllerSpec<HyperMLService> {
+  /** By namespace and name: the annotation that was called bad last. */
+  const told = new Map<string, string>();
   return {
     name: NAME,
     kind: HyperMLServiceKind,
     owns: [HeadIngressKind],
     async reconcile(key, hyper, context) {
-      if (hyper === undefined || isDeleting(hyper)) return;
+      if (hyper === undefined || isDeleting(hyper)) {
+        told.delete(`${key.namespace}/${key.name}`);
+        return;
+      }
       const existing = context.cluster.informers.informer(HeadIngressKind).get(key);
       const isMade = existing !== undefined && controllerOf(existing)?.uid === hyper.metadata.uid;
       if (existing !== undefined && !isMade) return;
@@ -33,7 +38,7 @@ export function headIngressMaker(): ControllerSpec<HyperMLService> {
           await heads.delete(key.name, { namespace: key.namespace, preconditions: { uid: existing.metadata.uid } });
         return;
       }
-      const weights = weightsOf(hyper, context);
+      const weights = weightsOf(hyper, told, context);
       const isCurrent =
         existing?.spec.hyperMLServiceRef?.name === key.name && equalJson(existing.spec.weights ?? {}, weights);
       if (isCurrent) return;
@@ -57,9 +62,19 @@ function wantsIngress(hyper: HyperMLService): boolean {
   return hyper.spec.workloads.some((workload) => workload.manifests.some((manifest) => manifest.kind === "MLService"));
 }
 
-function weightsOf(hyper: HyperMLService, context: ReconcileContext<HyperMLService>): Record<string, number> {
-  const { weights, faults } = parseWeights(hyper.metadata.annotations?.[ARGOSY.ingressWeights] ?? "");
-  if (faults.length > 0)
+function weightsOf(
+  hyper: HyperMLService,
+  told: Map<string, string>,
+  context: ReconcileContext<HyperMLService>,
+): Record<string, number> {
+  const text = hyper.metadata.annotations?.[ARGOSY.ingressWeights] ?? "";
+  const { namespace = "", name } = hyper.metadata;
+  const key = `${namespace}/${name}`;
+  const { weights, faults } = parseWeights(text);
+  if (faults.length === 0) told.delete(key);
+  else if (told.get(key) !== text) {
+    told.set(key, text);
     context.events.record(hyper, "Warning", "BadWeights", `annotation ${ARGOSY.ingressWeights}: ${faults.join("; ")}`);
+  }
   return { ...weights };
 }

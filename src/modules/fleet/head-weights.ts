@@ -1,6 +1,6 @@
 import type { BackendInput, BackendReport, RouteInput } from "../../dataplane/gateway/index.js";
 import type { JsonObject } from "../../kernel/kinds/index.js";
-import { findCondition } from "../../kernel/kinds/index.js";
+import { findCondition, isDeleting } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
 import { readyConditionIn } from "./hyper-status.js";
 import type { AggregatedRow, Cluster, HeadBackendStatus, HeadIngress, HyperMLService } from "./kinds.js";
@@ -100,32 +100,42 @@ function backendsOf(
   clusters: ReadonlyMap<string, Cluster>,
   faults: string[],
 ): PlannedBackend[] {
-  const names = [...new Set(hyper.spec.workloads.flatMap((workload) => workload.clusters))].sort();
+  const wantedNames = hyper.spec.workloads.flatMap((workload) => workload.clusters);
+  const services = (hyper.status?.aggregatedStatus ?? []).filter((row) => row.resource.kind === "MLService");
+  const leaving = hyper.status?.leaving ?? [];
+  // What the status still speaks of is on its way out.
+  const names = [
+    ...new Set([...wantedNames, ...services.map((row) => row.cluster), ...leaving.map((one) => one.cluster)]),
+  ];
   for (const name of Object.keys(head.spec.weights ?? {})) {
     if (!names.includes(name))
       faults.push(`spec.weights.${name}: HyperMLService ${hyper.metadata.name} does not run in a cluster of that name`);
   }
-  return names.flatMap((cluster) => {
+  return names.sort().flatMap((cluster) => {
     const wanted = head.spec.hyperMLServiceRef?.service;
-    const rows = (hyper.status?.aggregatedStatus ?? []).filter(
-      (row) =>
-        row.cluster === cluster &&
-        row.resource.kind === "MLService" &&
-        (wanted === undefined || row.resource.name === wanted),
+    const rows = services.filter(
+      (row) => row.cluster === cluster && (wanted === undefined || row.resource.name === wanted),
     );
     const [row] = rows;
-    if (row === undefined && !hasService(hyper, cluster, wanted)) return [];
+    const url = leaving.find((one) => one.cluster === cluster)?.url;
+    if (row === undefined && url === undefined && !hasService(hyper, cluster, wanted)) return [];
     if (rows.length > 1)
       faults.push(`cluster ${cluster} has ${rows.length} MLServices; name one in spec.hyperMLServiceRef.service`);
-    return [
-      backendOf(
-        cluster,
-        row,
-        head.spec.weights?.[cluster] ?? defaultWeightOf(clusters.get(cluster)),
-        clusters.get(cluster),
-      ),
-    ];
+    const weight = head.spec.weights?.[cluster] ?? defaultWeightOf(clusters.get(cluster));
+    const draining = wantedNames.includes(cluster)
+      ? drainOf(clusters.get(cluster))
+      : `HyperMLService ${hyper.metadata.name} no longer runs in cluster ${cluster}`;
+    return [backendOf(cluster, { row, url, weight, draining, cluster: clusters.get(cluster) })];
   });
+}
+
+/** Why a cluster is to get no requests, if it is. */
+function drainOf(cluster: Cluster | undefined): string | undefined {
+  if (cluster === undefined) return undefined;
+  const { name, annotations } = cluster.metadata;
+  if (isDeleting(cluster)) return `cluster ${name} is being removed`;
+  const why = annotations?.[ARGOSY.drain];
+  return why === undefined ? undefined : `cluster ${name} is drained${why === "" ? "" : `: ${why}`}`;
 }
 
 function hasService(hyper: HyperMLService, cluster: string, name: string | undefined): boolean {
@@ -143,16 +153,22 @@ function defaultWeightOf(cluster: Cluster | undefined): number {
   return text !== undefined && /^\d{1,6}$/.test(text) ? Number(text) : 1;
 }
 
-function backendOf(
-  name: string,
-  row: AggregatedRow | undefined,
-  weight: number,
-  cluster: Cluster | undefined,
-): PlannedBackend {
-  const status = row?.status;
-  const given = urlIn(status);
+/** What is known of a backend in a cluster. */
+interface Candidate {
+  readonly row: AggregatedRow | undefined;
+  /** Where it answers, of one that leaves. */
+  readonly url: string | undefined;
+  readonly weight: number;
+  /** Why it is to get nothing. */
+  readonly draining: string | undefined;
+  readonly cluster: Cluster | undefined;
+}
+
+function backendOf(name: string, { row, url: before, weight, draining, cluster }: Candidate): PlannedBackend {
+  const given = urlIn(row?.status) ?? before;
   const url = given === undefined ? undefined : parseUrl(given);
-  const obstacle = obstacleOf(row, given, url !== undefined);
+  const obstacle =
+    draining === undefined ? obstacleOf(row, given, url !== undefined) : { reason: "Draining", message: draining };
   return {
     name,
     cluster: name,
@@ -190,7 +206,8 @@ function obstacleOf(
   return undefined;
 }
 
-function urlIn(status: JsonObject | undefined): string | undefined {
+/** The address that a member's raw status of an MLService names. */
+export function urlIn(status: JsonObject | undefined): string | undefined {
   const address = status?.["address"];
   const url = isObject(address) ? address["url"] : undefined;
   return typeof url === "string" && url !== "" ? url : undefined;

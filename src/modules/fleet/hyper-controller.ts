@@ -8,7 +8,7 @@ import {
   syncStatus,
 } from "../../kernel/control/index.js";
 import { isNotFound, messageOf } from "../../kernel/errors/index.js";
-import { type Condition, findCondition, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
+import { type Condition, findCondition, isDeleting, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
 import { equalJson, toJsonObject } from "../../kernel/schema/index.js";
 import { checkedCondition, isChecked, type ManifestChecker } from "./hyper-admission.js";
 import {
@@ -20,7 +20,8 @@ import {
 } from "./hyper-plan.js";
 import { hyperStatusOf, type ObjectState } from "./hyper-status.js";
 import { deliveryOf, manifestOf, workFor } from "./hyper-works.js";
-import { ClusterKind, type HyperMLService, HyperMLServiceKind, type Work, WorkKind } from "./kinds.js";
+import { ClusterKind, HeadIngressKind, type HyperMLService, HyperMLServiceKind, type Work, WorkKind } from "./kinds.js";
+import { Drains, type Leaving, leavingOf } from "./leaving.js";
 import { ARGOSY, clusterOfSpace, HYPER_FINALIZER } from "./names.js";
 
 const NAME = "hypermlservice-controller";
@@ -32,6 +33,7 @@ type Context = ReconcileContext<HyperMLService>;
 
 /** Turns each HyperMLService into Works, one for a cluster and manifest, in order; and their states into its status. */
 export function hyperMLServiceController(checker: ManifestChecker): ControllerSpec<HyperMLService> {
+  const tools: Tools = { checker, drains: new Drains() };
   return {
     name: NAME,
     kind: HyperMLServiceKind,
@@ -40,11 +42,19 @@ export function hyperMLServiceController(checker: ManifestChecker): ControllerSp
     watches: [
       { kind: WorkKind, keys: ownerOfWork },
       { kind: ClusterKind, keys: (cluster, informers) => usersOfCluster(cluster.metadata.name, informers) },
+      { kind: HeadIngressKind, keys: servedBy },
     ],
-    reconcile: async (_key, object, context) =>
-      object === undefined ? undefined : reconcile(object, checker, context),
+    reconcile: async (_key, object, context) => (object === undefined ? undefined : reconcile(object, tools, context)),
     finalize,
   };
+}
+
+/** Of the HeadIngresses in the informer: what refers to a HyperMLService by its spec. */
+function servedBy(head: KubeObject, informers: InformerSet): readonly Key[] {
+  const namespace = head.metadata.namespace ?? "";
+  const known = informers.informer(HeadIngressKind).get({ namespace, name: head.metadata.name });
+  const name = known?.spec.hyperMLServiceRef?.name;
+  return name === undefined ? [] : [{ namespace, name }];
 }
 
 function ownerOfWork(work: KubeObject): readonly Key[] {
@@ -67,37 +77,60 @@ function worksOf(object: HyperMLService, context: Context): readonly Work[] {
   return informer.byIndex(OWNER_INDEX, object.metadata.uid);
 }
 
+interface Tools {
+  readonly checker: ManifestChecker;
+  readonly drains: Drains;
+}
+
 async function reconcile(
   object: HyperMLService,
-  checker: ManifestChecker,
+  { checker, drains }: Tools,
   context: Context,
 ): Promise<ReconcileResult | undefined> {
   const plan = planHyperMLService(object);
-  const works = worksOf(object, context);
-  const states: ObjectState[] = [];
-  if (plan.faults.length === 0) {
-    const delivery = new Delivery(object, works, context);
-    for (const cluster of new Set(plan.objects.map((planned) => planned.cluster))) {
-      states.push(
-        ...(await delivery.deliver(
-          cluster,
-          plan.objects.filter((planned) => planned.cluster === cluster),
-        )),
-      );
-    }
-    const wanted = new Set(plan.objects.map((planned) => workKey(planned.cluster, planned.workName)));
-    const left = works.filter(
-      (work) => !wanted.has(workKey(clusterOfSpace(work.metadata.namespace ?? "") ?? "", work.metadata.name)),
-    );
-    await deleteInOrder(left, context);
-  } else {
-    context.events.record(object, "Warning", "InvalidSpec", plan.faults.join("; "));
-  }
+  const { states, leaving } =
+    plan.faults.length === 0 ? await carryOut(object, plan.objects, drains, context) : { states: [], leaving: [] };
   const seen = hyperStatusOf(object, states, plan.faults, context.clock.now());
   recordTransition(object, seen, context);
-  const status = { ...seen, ...(await checkedConditions(object, seen.conditions, checker, context)) };
+  const status = {
+    ...seen,
+    ...(leaving.length === 0 ? {} : { leaving }),
+    ...(await checkedConditions(object, seen.conditions, checker, context)),
+  };
   await syncStatus(context.cluster.client.resource(HyperMLServiceKind), object, status, NAME);
-  return states.some((state) => state.reason === "DeliveryFailed") ? { requeueAfterMs: RETRY_MS } : undefined;
+  const isWaiting = leaving.length > 0 || states.some((state) => state.reason === "DeliveryFailed");
+  return isWaiting ? { requeueAfterMs: RETRY_MS } : undefined;
+}
+
+/** Delivers what is planned; removes what is no longer, from a cluster that leaves only when it gets no more requests. */
+async function carryOut(
+  object: HyperMLService,
+  objects: readonly PlannedObject[],
+  drains: Drains,
+  context: Context,
+): Promise<{ readonly states: ObjectState[]; readonly leaving: Leaving[] }> {
+  const works = worksOf(object, context);
+  const delivery = new Delivery(object, works, context);
+  const clusters = [...new Set(objects.map((planned) => planned.cluster))];
+  const states: ObjectState[] = [];
+  for (const cluster of clusters) {
+    states.push(...(await delivery.deliver(objects.filter((planned) => planned.cluster === cluster))));
+  }
+  const staying = clusters.filter((cluster) => !delivery.leaving.has(cluster));
+  const wanted = new Set(
+    objects
+      .filter((planned) => staying.includes(planned.cluster))
+      .map((planned) => workKey(planned.cluster, planned.workName)),
+  );
+  const clusterOf = (work: Work): string => clusterOfSpace(work.metadata.namespace ?? "") ?? "";
+  const left = works.filter((work) => !wanted.has(workKey(clusterOf(work), work.metadata.name)));
+  const leaving = [...new Set(left.map(clusterOf))].filter((cluster) => !staying.includes(cluster)).sort();
+  const pending = drains.pending(object, leaving, context);
+  await deleteInOrder(
+    left.filter((work) => !pending.includes(clusterOf(work))),
+    context,
+  );
+  return { states, leaving: leavingOf(left, leaving, pending) };
 }
 
 /** What the hub says of the manifests, once for each generation. */
@@ -122,7 +155,9 @@ async function checkedConditions(
 function recordTransition(object: HyperMLService, status: ReturnType<typeof hyperStatusOf>, context: Context): void {
   const before = findCondition(object.status?.conditions, "FullyApplied");
   const now = findCondition(status.conditions, "FullyApplied");
-  if (now === undefined || before?.reason === now.reason || now.reason === "Progressing") return;
+  if (now === undefined || now.reason === "Progressing") return;
+  const isTold = before?.reason === now.reason && (now.reason !== "InvalidSpec" || before.message === now.message);
+  if (isTold) return;
   context.events.record(object, now.status === "True" ? "Normal" : "Warning", now.reason, now.message);
 }
 
@@ -136,6 +171,8 @@ class Delivery {
   readonly #context: Context;
   readonly #existing: ReadonlyMap<string, Work>;
   readonly #clusters: readonly string[];
+  /** Clusters that are being removed: nothing is delivered there. */
+  readonly leaving: ReadonlySet<string>;
 
   constructor(owner: HyperMLService, works: readonly Work[], context: Context) {
     this.#owner = owner;
@@ -143,32 +180,37 @@ class Delivery {
     this.#existing = new Map(
       works.map((work) => [workKey(clusterOfSpace(work.metadata.namespace ?? "") ?? "", work.metadata.name), work]),
     );
-    this.#clusters = context.cluster.informers
-      .informer(ClusterKind)
-      .list()
-      .map((cluster) => cluster.metadata.name);
+    const clusters = context.cluster.informers.informer(ClusterKind).list();
+    this.#clusters = clusters.map((cluster) => cluster.metadata.name);
+    this.leaving = new Set(clusters.filter(isDeleting).map((cluster) => cluster.metadata.name));
   }
 
   /** All objects of one cluster, each rank once the ranks before it are applied. The states are in the order of `objects`. */
-  async deliver(cluster: string, objects: readonly PlannedObject[]): Promise<ObjectState[]> {
+  async deliver(objects: readonly PlannedObject[]): Promise<ObjectState[]> {
     const states = new Map<PlannedObject, ObjectState>();
     let waitsFor: PlannedObject | undefined;
     for (const rank of [...new Set(objects.map((object) => object.rank))].sort((a, b) => a - b)) {
       const group = objects.filter((object) => object.rank === rank);
       const gate = waitsFor;
       for (const object of group) {
-        const state = this.#clusters.includes(cluster)
-          ? await this.#deliverOne(object, gate)
-          : this.#state(object, undefined, {
-              isApplied: false,
-              reason: "ClusterUnknown",
-              message: describeUnknownCluster(cluster, this.#clusters),
-            });
+        const state = this.#obstacleOf(object) ?? (await this.#deliverOne(object, gate));
         states.set(object, state);
         if (!state.isApplied) waitsFor ??= object;
       }
     }
     return objects.flatMap((object) => states.get(object) ?? []);
+  }
+
+  #obstacleOf(object: PlannedObject): ObjectState | undefined {
+    const { cluster, workName } = object;
+    if (this.leaving.has(cluster)) {
+      const message = `cluster ${cluster} is being removed`;
+      const existing = this.#existing.get(workKey(cluster, workName));
+      return this.#state(object, existing, { isApplied: false, reason: "ClusterLeaving", message });
+    }
+    if (this.#clusters.includes(cluster)) return undefined;
+    const message = describeUnknownCluster(cluster, this.#clusters);
+    return this.#state(object, undefined, { isApplied: false, reason: "ClusterUnknown", message });
   }
 
   async #deliverOne(object: PlannedObject, waitsFor: PlannedObject | undefined): Promise<ObjectState> {

@@ -29,12 +29,14 @@ export const ARGOSY = {
   ingress: "argosy.dev/ingress",
   /** Annotation of a HyperMLService that is being deleted: clusters (by comma) that are not waited for; their objects are left behind. */
   abandonClusters: "argosy.dev/abandon-clusters",
-  /** Annotation of a Work: do not wait for the member when it is deleted. */
+  /** Annotation of a Work, or of a Cluster that is being deleted: do not wait for the member. */
   abandon: "argosy.dev/abandon",
   /** Annotation of a Cluster: host:port by which the hub's gateway reaches the cluster's ingress. */
   ingressAddress: "argosy.dev/ingress-address",
   /** Annotation of a Cluster: its weight where none is given. */
   ingressWeight: "argosy.dev/ingress-weight",
+  /** Annotation of a Cluster: it is sent no requests; the value says why. */
+  drain: "argosy.dev/drain",
   /** Annotation of an Ingress: path that the gateway asks every pod for, twice a second. */
   healthPath: "argosy.dev/health-path",
   /** Annotation of an Ingress: JSON, Service name to whole weight; where a rule's Service is among them, its requests are split over all. */
