@@ -128,13 +128,16 @@ async function untilReady(client: ApiClient, names: readonly string[]): Promise<
 }
 
 /** Runs a program of Node in the pod `client` and gives what it printed. */
-async function inClient(client: ApiClient, code: string): Promise<string> {
+const inClient = (client: ApiClient, code: string): Promise<string> =>
+  outputOf(client, "client", [process.execPath, "-e", code]);
+
+async function outputOf(client: ApiClient, pod: string, command: readonly string[]): Promise<string> {
   let out = "";
   await exec(client, {
     namespace: "default",
-    pod: "client",
+    pod,
     container: "main",
-    command: [process.execPath, "-e", code],
+    command,
     stdout: (text) => {
       out += Buffer.from(text).toString();
     },
@@ -144,6 +147,9 @@ async function inClient(client: ApiClient, code: string): Promise<string> {
   });
   return out.trim();
 }
+
+const sysctlIn = (client: ApiClient, pod: string, name: string): Promise<string> =>
+  outputOf(client, pod, ["cat", `/proc/sys/${name}`]);
 
 /** Texts of some URLs, in order; of one that cannot be reached, why. */
 const fetching = (urls: readonly string[]): string =>
@@ -204,7 +210,9 @@ test("pods of a plain user are like pods of root: all ports, addresses of their 
     const client = await clientOf(user.data, "cloud");
     const pods = client.resource(PodKind);
     await pods.create(server("a", { httpGet: { port: 8080 } }));
-    await pods.create(server("b", { tcpSocket: { port: 8080 } }));
+    const b = server("b", { tcpSocket: { port: 8080 } });
+    const sysctls = [{ name: "net.ipv4.tcp_keepalive_time", value: "77" }];
+    await pods.create({ ...b, spec: { ...b.spec, securityContext: { sysctls } } });
     await pods.create(draft("client", [{ name: "main", image: "node", args: ["-e", "setInterval(() => {}, 1e6)"] }]));
     const made = await service(client, "a", 80);
     await service(client, "b", 443);
@@ -226,6 +234,7 @@ test("pods of a plain user are like pods of root: all ports, addresses of their 
     expect(await answerFromOutside(client)).toBeOneOf(["outside", undefined]);
     expect(await proxied(client, "services/a:web")).toBe("a");
     expect(await proxied(client, "pods/b:8080")).toBe("b");
+    expect(await sysctlIn(client, "b", "net/ipv4/tcp_keepalive_time")).toBe("77");
     expect(await forwarded(client, "a")).toContain("HTTP/1.1 200 OK");
 
     const holder = readNetworkFile(networkFileOf(user.data))?.holder ?? { pid: 0, startTicks: "" };

@@ -229,7 +229,7 @@ export class PodWorker {
   /** What the pod looks names up in. */
   #writeNames(podFolder: string, ip: string): void {
     this.#context.hosts.add(this.#pod, podFolder, ip);
-    const resolver = resolvConfOf(this.#pod, "/etc");
+    const resolver = resolvConfOf(this.#pod, this.#context.runtime.etcFolder ?? "/etc");
     if (resolver !== undefined) writeFileSync(join(podFolder, resolvConfName), resolver, { mode: 0o644 });
   }
 

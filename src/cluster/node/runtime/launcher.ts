@@ -18,6 +18,7 @@ import {
 } from "../isolation/cgroup.js";
 import type { Isolation } from "../isolation/detect.js";
 import { fifoWriter } from "./fifo.js";
+import { isForNetworkOwner } from "./network-sysctls.js";
 import { defaultSignals, privilegePrefix } from "./privileges.js";
 import type { NodeFiles, SavedContainer } from "./process-files.js";
 import { processTree, sendSignal, signalProcess } from "./processes.js";
@@ -136,7 +137,7 @@ export class ContainerLauncher {
       prefix: [...defaultSignals(), ...saved.execPrefix],
       readOnlyRoot: spec.user.readOnlyRoot === true,
       sealed,
-      sysctls: pod.sysctls ?? [],
+      sysctls: (pod.sysctls ?? []).filter((each) => isolation.mode === "root" || !isForNetworkOwner(each)),
       onTerminal:
         spec.tty === true
           ? onTerminal(spec.command, { imageRoot: spec.imageRoot, env: new Map(spec.env), size: undefined })

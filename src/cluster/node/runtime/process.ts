@@ -16,6 +16,7 @@ import { describeExit } from "./exit.js";
 import { ContainerLauncher } from "./launcher.js";
 import { LogFile } from "./log-file.js";
 import { MemoryWatch, type WatchedContainer } from "./memory-watch.js";
+import { setNetworkSysctls } from "./network-sysctls.js";
 import {
   type EventKind,
   NodeFiles,
@@ -121,6 +122,10 @@ class ProcessRuntime implements PodRuntime {
     return [...this.#pods.values()];
   }
 
+  get etcFolder(): string {
+    return this.#options.network.nameserver === undefined ? "/etc" : this.#files.etc;
+  }
+
   async createPod(spec: SandboxSpec): Promise<SandboxRecord> {
     const known = this.#pods.get(spec.uid);
     if (known !== undefined) return known;
@@ -159,6 +164,7 @@ class ProcessRuntime implements PodRuntime {
     const pod = this.#pods.get(spec.podUid);
     if (pod === undefined) throw new NodeError("NoSandbox", `pod ${spec.podUid} has no sandbox`);
     const enter = await this.#enter(pod);
+    if (this.#options.isolation.mode === "user") await setNetworkSysctls(pod, enter);
     const saved = await this.#launcher.prepare(spec, pod, this.#options.clock.now());
     const attempt = new Attempt(saved, new LogFile(this.#files.log(saved), this.#options.clock));
     this.#attempts.set(containerIdOf(saved), attempt);

@@ -116,7 +116,8 @@ function mountLines(options: InitOptions): string[] {
   ];
 }
 
-function sysctlLine([name, value]: readonly [string, string]): string {
+/** A shell line that sets a sysctl, or calls `fail MESSAGE`. */
+export function sysctlLine([name, value]: readonly [string, string]): string {
   const path = `/proc/sys/${name.replaceAll(".", "/")}`;
   return `{ printf '%s\\n' ${shellQuote(value)} >${shellQuote(path)}; } 2>/dev/null || fail ${shellQuote(`sysctl ${name} cannot be set to "${value}"`)}`;
 }

@@ -159,6 +159,8 @@ export interface ExecSession {
 export interface PodRuntime {
   /** Shown in node.status.nodeInfo.containerRuntimeVersion and in container ids. */
   readonly name: "process" | "simulated";
+  /** Where pods' resolv.conf comes from; absent: the machine's /etc. */
+  readonly etcFolder?: string;
   /** Finds what already runs. */
   start(): Promise<void>;
   pods(): readonly SandboxRecord[];
