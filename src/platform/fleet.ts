@@ -15,7 +15,7 @@ import type { ClusterAccess } from "../kernel/control/index.js";
 import type { HttpsServer } from "../kernel/https/index.js";
 import { keepCertificate, openAuthority } from "../kernel/identity/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
-import { ClusterKind, DELIVERY_RULES } from "../modules/fleet/index.js";
+import { DELIVERY_RULES } from "../modules/fleet/index.js";
 import { createS3Server } from "../stores/blobs/index.js";
 import type { Surroundings } from "./access.js";
 import type { Addresses } from "./addresses.js";
@@ -44,12 +44,15 @@ import type { PlatformPart } from "./parts.js";
 import { type ClusterPlan, type NumberedMember, planClusters, preferredPorts } from "./plan.js";
 import type { PlatformOptions } from "./platform.js";
 import type { PortChooser } from "./ports.js";
+import { registerMembers } from "./register-members.js";
 import type { ClusterSecurity } from "./security.js";
 import { openStores, type Stores } from "./stores.js";
 
 export interface FleetInput {
   readonly layout: Layout;
   readonly members: readonly NumberedMember[];
+  /** Members of earlier starts that are not wanted now. */
+  readonly resting: readonly string[];
   readonly ports: PortChooser;
   readonly surroundings: Surroundings;
   readonly step: PlatformOptions["step"];
@@ -331,30 +334,15 @@ async function startControllers(assembly: Assembly): Promise<string> {
     }
   }
   if (!without.has("modules")) {
-    await registerMembers(assembly);
+    const [hub, ...members] = plans;
+    const known = members.map((plan) => ({
+      name: plan.name,
+      url: clusterOf(assembly, plan).url,
+      ingressPort: plan.ingressPort,
+    }));
+    if (hub !== undefined) await registerMembers(clusterOf(assembly, hub).admin.client, known, assembly.resting);
   }
   return `${count} controllers in ${plans.length} clusters`;
-}
-
-/** Tells the hub which members there are and where their models are reached. */
-async function registerMembers(assembly: Assembly): Promise<void> {
-  const [hub, ...members] = assembly.plans;
-  if (hub === undefined) {
-    return;
-  }
-  const clusters = clusterOf(assembly, hub).admin.client.resource(ClusterKind);
-  for (const member of members) {
-    await clusters.apply(
-      {
-        metadata: {
-          name: member.name,
-          annotations: { "argosy.dev/ingress-address": `127.0.0.1:${member.ingressPort}` },
-        },
-        spec: { syncMode: "Push", apiEndpoint: clusterOf(assembly, member).url },
-      },
-      { fieldManager: "argosy-platform", force: true },
-    );
-  }
 }
 
 async function startAllNodes(assembly: Assembly, detail: (text: string) => void): Promise<string> {

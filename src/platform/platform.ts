@@ -98,6 +98,7 @@ async function bringUp(
   const fleet = await startFleet({
     layout,
     members,
+    resting: resting.map(({ name }) => name),
     ports,
     surroundings,
     step: options.step,
