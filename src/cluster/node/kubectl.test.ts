@@ -44,7 +44,12 @@ interface Said {
   readonly stderr: string;
 }
 
-function run(command: string, args: readonly string[], input: string | undefined): Promise<Said> {
+function run(
+  command: string,
+  args: readonly string[],
+  input: string | undefined,
+  seen: (stdout: string) => void = () => undefined,
+): Promise<Said> {
   const child = spawn(command, args, {
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, KUBECONFIG: kubeconfig },
@@ -53,6 +58,7 @@ function run(command: string, args: readonly string[], input: string | undefined
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
+    seen(stdout);
   });
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
@@ -132,14 +138,15 @@ unless(missing)("logs: all, the last lines, with times, of the run before, until
   expect((await k(["logs", "box", "--previous"])).stderr).toContain(
     'previous terminated container "main" in pod "box" not found',
   );
-  const following = k(["logs", "-f", "talks"]);
-  await k(["delete", "pod", "talks", "--grace-period=0", "--force"]);
+  const following = run(kubectl ?? "kubectl", ["logs", "-f", "talks"], undefined, (stdout) => {
+    if (stdout.endsWith("three\n")) void k(["delete", "pod", "talks", "--grace-period=0", "--force"]);
+  });
   expect(await following).toMatchObject({ code: 0, stdout: "one\ntwo\nthree\n" });
 });
 
 unless(missing)("debug: an ephemeral container in the pod's network, with a terminal", async () => {
-  const line = `${kubectl} debug -it box --image=shell --profile=general -- sh -c 'echo host $(hostname); tty'`;
-  const said = await run("script", ["-qec", line, "/dev/null"], undefined);
+  const line = `${kubectl} debug -it box --image=shell --profile=general -- sh -c 'read go; echo host $(hostname); tty'`;
+  const said = await run("script", ["-qec", line, "/dev/null"], "go\n");
 
   expect(said.stdout).toContain("host box");
   expect(said.stdout).toContain("/dev/pts/0");

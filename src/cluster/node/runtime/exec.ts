@@ -73,12 +73,19 @@ function execScript(request: ExecRequest): string {
   return [
     `cd ${shellQuote(container.workingDir)} 2>/dev/null`,
     envLines,
+    ...ownerLines(request),
     "fail() { printf '%s\\n' \"$*\" >&2; exit 127; }",
     ...lookUp(options.command[0] ?? ""),
     `lookup ${shellQuote(options.command[0] ?? "")}`,
     `exec 3<&-; exec ${[...container.execPrefix, ...command].map(shellQuote).join(" ")}`,
     "",
   ].join("\n");
+}
+
+/** `kubectl cp` unpacks with `tar`, which as root gives files to who owned them: a plain user's pods know one user only. */
+function ownerLines({ isolation, options }: ExecRequest): string[] {
+  const isTar = /^(?:.*\/)?tar$/.test(options.command[0] ?? "");
+  return isolation.mode === "user" && isTar ? ['export TAR_OPTIONS="--no-same-owner $TAR_OPTIONS"'] : [];
 }
 
 function terminalOptions({ container, options }: ExecRequest, envLines: string): Parameters<typeof onTerminal>[1] {
