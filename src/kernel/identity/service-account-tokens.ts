@@ -43,6 +43,8 @@ export interface TokenDraft {
 /** Signs and checks the ServiceAccount tokens of one cluster. */
 export interface ServiceAccountTokens {
   readonly issuer: string;
+  /** JWKs by which others check the tokens. */
+  readonly publicKeys: readonly (Readonly<Record<string, string>> & { readonly alg: string })[];
   issue(draft: TokenDraft): Promise<{ token: string; claims: ServiceAccountClaims }>;
   /** Claims of a token of ours whose signature and times are good; `undefined` for anything else. Whether its objects still live is for the caller to look up. */
   verify(token: string): Promise<ServiceAccountClaims | undefined>;
@@ -82,6 +84,7 @@ export async function openServiceAccountTokens(options: ServiceAccountTokensOpti
   };
   return {
     issuer,
+    publicKeys: [{ ...publicPart(publicKey), kid, alg: algorithm, use: "sig" }],
     async issue(draft) {
       const issuedAt = Math.floor(clock.now() / 1000);
       const claims = { ...claimsOf(draft), id: random.uuid(), issuedAt, expiresAt: issuedAt + draft.lifetimeSeconds };
@@ -104,6 +107,13 @@ export async function openServiceAccountTokens(options: ServiceAccountTokensOpti
       return claims;
     },
   };
+}
+
+function publicPart(key: KeyObject): Record<string, string> {
+  const entries = Object.entries(key.export({ format: "jwk" }));
+  return Object.fromEntries(
+    entries.flatMap(([name, value]) => (typeof value === "string" ? [[name, value] as const] : [])),
+  );
 }
 
 /** The oldest entry makes room: tokens are few and used often. */

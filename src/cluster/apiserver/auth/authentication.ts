@@ -5,6 +5,7 @@ import type { ApiRequest, Authenticator, Authorizer, Store, UserInfo } from "../
 import { impersonate } from "./impersonation.js";
 import { lookUp } from "./objects.js";
 import type { AnonymousAccess, JwtAuthenticator } from "./oidc/index.js";
+import { quoteList } from "./rules.js";
 
 export const anonymousUser: UserInfo = { username: "system:anonymous", groups: ["system:unauthenticated"] };
 
@@ -33,6 +34,8 @@ export interface Authentication extends Authenticator {
   identify(request: ApiRequest, authorizer: Authorizer, seen?: (user: UserInfo) => void): Promise<UserInfo>;
   /** Who a bearer token is; `undefined` when it is not valid for any of `audiences` (empty: this server's own). */
   reviewToken(token: string, audiences: readonly string[]): Promise<TokenIdentity | undefined>;
+  /** Why `reviewToken` knows nobody by that token, as far as whoever asks may know. */
+  refusalOf(token: string, audiences: readonly string[]): Promise<string>;
   readonly audiences: readonly string[];
 }
 
@@ -72,6 +75,13 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
   return {
     audiences: own,
     reviewToken,
+    async refusalOf(token, audiences) {
+      const wanted = audiences.length === 0 ? own : audiences;
+      const claims = await serviceAccountTokens.verify(token);
+      if (claims === undefined || !stillLives(store, claims)) return "invalid bearer token";
+      const targets = `is invalid for the target audiences ${quoteList(wanted)}`;
+      return `[invalid bearer token, token audiences ${quoteList(claims.audiences)} ${targets}]`;
+    },
     authenticate,
     async identify(request, authorizer, seen) {
       const user = await authenticate(request);

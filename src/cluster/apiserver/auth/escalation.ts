@@ -40,7 +40,10 @@ function checkRole(request: AdmissionRequest, role: JsonObject, judges: Judges):
   if (judges.authorizer.authorize(attributesOf(user, "escalate", about)).allowed) return;
   confirm(request, rulesOf(role), judges);
   // A role that gathers others' rules may come to hold anything.
-  if (isObject(role["aggregationRule"])) confirm(request, [everything], judges);
+  if (!isObject(role["aggregationRule"])) return;
+  if (missingRules(judges.rbac.heldBy(user, namespace).rules, everything).length === 0) return;
+  const why = "must have cluster-admin privileges to use the aggregationRule";
+  throw forbidden({ group: type.group, plural: type.plural }, name, why);
 }
 
 function checkBinding(request: AdmissionRequest, binding: JsonObject, judges: Judges): void {
@@ -58,17 +61,15 @@ function checkBinding(request: AdmissionRequest, binding: JsonObject, judges: Ju
   const about = { group: rbacGroup, resource, namespace: request.namespace, name: reference.name };
   if (judges.authorizer.authorize(attributesOf(user, "bind", about)).allowed) return;
   const rules = judges.rbac.rulesBehind(reference);
-  if (rules === undefined) throw notFound({ group: rbacGroup, plural: resource }, reference.name);
+  if (rules === undefined) throw notFound({ group: rbacGroup, plural: request.type.plural }, reference.name);
   confirm(request, rules, judges);
 }
 
-const everything: Rule = {
-  apiGroups: ["*"],
-  resources: ["*"],
-  verbs: ["*"],
-  resourceNames: [],
-  nonResourceURLs: [],
-};
+const nothing: Rule = { apiGroups: [], resources: [], verbs: ["*"], resourceNames: [], nonResourceURLs: [] };
+const everything: readonly Rule[] = [
+  { ...nothing, apiGroups: ["*"], resources: ["*"] },
+  { ...nothing, nonResourceURLs: ["*"] },
+];
 
 function confirm(request: AdmissionRequest, wanted: readonly Rule[], { rbac }: Judges): void {
   const { user, namespace, type, name } = request;

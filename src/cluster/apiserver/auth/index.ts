@@ -8,9 +8,18 @@
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { ServiceAccountTokens } from "../../../kernel/identity/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
-import type { AdmissionPlugin, Authorizer, Store, UserInfo, VirtualResource } from "../types.js";
+import type {
+  AdmissionPlugin,
+  ApiRequest,
+  ApiResponse,
+  Authorizer,
+  Store,
+  UserInfo,
+  VirtualResource,
+} from "../types.js";
 import { type Authentication, createAuthentication } from "./authentication.js";
 import { escalationGuard } from "./escalation.js";
+import { issuerDiscovery } from "./issuer-discovery.js";
 import { createNodeAuthorizer } from "./node-authorizer.js";
 import { type AuthenticationConfig, createJwtAuthenticator } from "./oidc/index.js";
 import { anyOf, createRbacAuthorizer } from "./rbac.js";
@@ -41,6 +50,8 @@ export interface Auth {
   readonly authorizer: Authorizer;
   /** TokenReview, SelfSubjectReview, SubjectAccessReview and its kin. */
   readonly virtualResources: readonly VirtualResource[];
+  /** OpenID Connect discovery of ServiceAccount tokens. */
+  readonly answerPath: (request: ApiRequest) => ApiResponse | undefined;
   /** Checks on writes of roles and bindings. */
   readonly admission: readonly AdmissionPlugin[];
   close(): void;
@@ -62,6 +73,7 @@ export function createAuth(options: AuthOptions): Auth {
     authentication,
     authorizer,
     virtualResources: reviewResources({ authentication, authorizer, rbac, clock }),
+    answerPath: issuerDiscovery(options.serviceAccountTokens),
     admission: [escalationGuard(rbac, authorizer)],
     close() {
       rbac.close();

@@ -67,26 +67,30 @@ function decide(attributes: AuthorizationAttributes, node: string, podsHere: () 
   switch (`${group}/${resource}`) {
     case "/nodes":
       if (attributes.subresource !== "") return no("");
-      return own(attributes, node, "nodes", reading);
+      return own(attributes, node, {
+        verbs: reading,
+        why: (name) => `node '${node}' cannot read '${name}', only its own Node object`,
+      });
     case "/pods":
       return readsPod(attributes, node, podsHere);
     case "resource.k8s.io/resourceslices":
       return verb === "create" && attributes.subresource === "" ? yes : no("");
     case "coordination.k8s.io/leases":
-      if (attributes.namespace !== "kube-node-lease") return no("a node may use leases in kube-node-lease only");
+      if (attributes.namespace !== "kube-node-lease")
+        return no('can only access leases in the "kube-node-lease" system namespace');
       // The lease may not exist yet: a create names it in its body, which NodeRestriction checks.
       if (verb === "create" && attributes.name === "") return yes;
-      return own(attributes, node, "leases", ["get", "create", "update", "patch", "delete"]);
+      return own(attributes, node, ownLease);
     case "storage.k8s.io/csinodes":
       if (verb === "create" && attributes.name === "") return yes;
-      return own(attributes, node, "csinodes", ["get", "create", "update", "patch", "delete"]);
+      return own(attributes, node, ownCsiNode);
     case "/serviceaccounts":
       return usesServiceAccount(attributes, node, podsHere);
     case "/secrets":
     case "/configmaps":
     case "/persistentvolumeclaims":
-      if (!reading.includes(verb) || attributes.subresource !== "") return no("a node may only read them");
-      return references(attributes, podsHere);
+      if (!reading.includes(verb) || attributes.subresource !== "") return no("can only read resources of this type");
+      return references(attributes, node, podsHere);
     default:
       return no("");
   }
@@ -95,10 +99,30 @@ function decide(attributes: AuthorizationAttributes, node: string, podsHere: () 
 const yes: Decision = { allowed: true, reason: "" };
 const no = (reason: string): Decision => ({ allowed: false, reason });
 
-function own(attributes: AuthorizationAttributes, node: string, what: string, verbs: readonly string[]): Decision {
+interface Owned {
+  readonly verbs: readonly string[];
+  /** Upstream's word on objects of other names. */
+  readonly why: (name: string) => string;
+}
+
+const lifeCycle = ["get", "create", "update", "patch", "delete"];
+const ownLease: Owned = {
+  verbs: lifeCycle,
+  why: () => "can only access node lease with the same name as the requesting node",
+};
+const ownCsiNode: Owned = {
+  verbs: lifeCycle,
+  why: () => "can only access CSINode with the same name as the requesting node",
+};
+
+function own(attributes: AuthorizationAttributes, node: string, { verbs, why }: Owned): Decision {
   if (!verbs.includes(attributes.verb)) return no("");
   const name = attributes.name || selectedBy(attributes.fieldSelector, "metadata.name");
-  return name === node ? yes : no(`node "${node}" may use its own ${what} only`);
+  return name === node ? yes : no(why(name));
+}
+
+function unrelated(node: string): Decision {
+  return no(`no relationship found between node '${node}' and this object`);
 }
 
 /** Of pods, a node reads its own (KEP-4601): one by its name, all by the selector that names the node. */
@@ -106,12 +130,13 @@ function readsPod(attributes: AuthorizationAttributes, node: string, podsHere: (
   const { verb, namespace, name, subresource, fieldSelector } = attributes;
   if (subresource !== "" || !reading.includes(verb)) return no("");
   if (verb !== "get" && selectedBy(fieldSelector, "spec.nodeName") === node) return yes;
-  const wanted = name || selectedBy(fieldSelector, "metadata.name");
-  for (const pod of wanted === "" ? [] : podsHere()) {
+  if (verb !== "get" && name === "") return no("can only list/watch pods with spec.nodeName field selector");
+  if (name === "") return no("No Object name found");
+  for (const pod of podsHere()) {
     const metadata = objectAt(pod, "metadata");
-    if (stringAt(metadata, "namespace") === namespace && stringAt(metadata, "name") === wanted) return yes;
+    if (stringAt(metadata, "namespace") === namespace && stringAt(metadata, "name") === name) return yes;
   }
-  return no(`node "${node}" may read its own pods only: by name, or with the field selector spec.nodeName=${node}`);
+  return unrelated(node);
 }
 
 function usesServiceAccount(
@@ -126,17 +151,17 @@ function usesServiceAccount(
     if (stringAt(objectAt(pod, "metadata"), "namespace") !== attributes.namespace) continue;
     if ((stringAt(objectAt(pod, "spec"), "serviceAccountName") || "default") === attributes.name) return yes;
   }
-  return no(`no relationship found between node '${node}' and this object`);
+  return unrelated(node);
 }
 
-function references(attributes: AuthorizationAttributes, podsHere: () => Iterable<JsonObject>): Decision {
+function references(attributes: AuthorizationAttributes, node: string, podsHere: () => Iterable<JsonObject>): Decision {
   const name = attributes.name || selectedBy(attributes.fieldSelector, "metadata.name");
-  if (name === "") return no("a node may read single objects only");
+  if (name === "") return no("No Object name found");
   for (const pod of podsHere()) {
     if (stringAt(objectAt(pod, "metadata"), "namespace") !== attributes.namespace) continue;
     if (referencedBy(pod, attributes.resource).has(name)) return yes;
   }
-  return no("no pod on this node uses it");
+  return unrelated(node);
 }
 
 /** Value that an equality term of a field selector demands; empty when it demands none. */

@@ -1,11 +1,13 @@
 import type { Clock } from "../../../kernel/clock/index.js";
+import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest, failure, invalid } from "../failures.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
 import type { AuthorizationAttributes, Authorizer, UserInfo, VirtualResource } from "../types.js";
 import type { Authentication } from "./authentication.js";
 import { attributesOf, type RbacAuthorizer } from "./rbac.js";
-import { compact, type Rule } from "./rules.js";
+import { checkLocalQuestion, checkQuestion, fieldSelectorOf, unusableSelectors } from "./review-checks.js";
+import { compact } from "./rules.js";
 
 export interface ReviewOptions {
   readonly authentication: Authentication;
@@ -30,7 +32,15 @@ export function reviewResources(options: ReviewOptions): VirtualResource[] {
     plural,
     async create({ object, user, namespace }: Parameters<VirtualResource["create"]>[0]) {
       const { allowed, reason } = authorizer.authorize(whose(object, user, namespace));
-      return { ...object, status: { allowed, ...(reason === "" ? {} : { reason }) } };
+      const errors = unusableSelectors(specOf(object));
+      return {
+        ...object,
+        status: {
+          allowed,
+          ...(reason === "" ? {} : { reason }),
+          ...(errors.length === 0 ? {} : { evaluationError: errors.join(", ") }),
+        },
+      };
     },
   });
   return [
@@ -54,7 +64,7 @@ export function reviewResources(options: ReviewOptions): VirtualResource[] {
     access("localsubjectaccessreviews", (object, _caller, namespace) => subjectAttributes(object, namespace)),
     access("selfsubjectaccessreviews", (object, caller) => {
       const spec = specOf(object);
-      checkKinds(spec);
+      refuse(checkQuestion(spec, false));
       return questionOf(spec, caller);
     }),
     {
@@ -72,7 +82,7 @@ async function reviewToken(tokens: Authentication, object: JsonObject): Promise<
   if (token === "") throw badRequest("token is required for TokenReview in authentication");
   const identity = await tokens.reviewToken(token, stringsAt(spec, "audiences"));
   if (identity === undefined)
-    return { ...object, status: { user: {}, error: "the token is not valid for this server and these audiences" } };
+    return { ...object, status: { user: {}, error: await tokens.refusalOf(token, stringsAt(spec, "audiences")) } };
   const status = { authenticated: true, user: userInfoOf(identity.user), audiences: [...identity.audiences] };
   return { ...object, status };
 }
@@ -90,54 +100,26 @@ function userInfoOf(user: UserInfo): JsonObject {
 /** The question of a (Local)SubjectAccessReview. `namespace` is the path's, empty for the cluster-wide kind. */
 function subjectAttributes(object: JsonObject, namespace: string): AuthorizationAttributes {
   const spec = specOf(object);
-  checkKinds(spec);
-  const username = stringAt(spec, "user");
-  const groups = stringsAt(spec, "groups");
-  if (username === "" && groups.length === 0)
-    throw wrong("spec.user", `Invalid value: "": at least one of user or group must be specified`);
-  if (namespace !== "") {
-    if (isObject(spec["nonResourceAttributes"]))
-      throw wrong("spec.nonResourceAttributes", "Forbidden: disallowed on this kind of request", "FieldValueForbidden");
-    const asked = stringAt(objectAt(spec, "resourceAttributes"), "namespace");
-    if (asked !== namespace)
-      throw wrong(
-        "spec.resourceAttributes.namespace",
-        `Invalid value: ${JSON.stringify(asked)}: must match metadata.namespace`,
-      );
-  }
+  refuse(namespace === "" ? checkQuestion(spec, true) : checkLocalQuestion(spec, namespace));
   const uid = stringAt(spec, "uid");
   const extra = Object.keys(objectAt(spec, "extra")).map(
     (key) => [key, stringsAt(objectAt(spec, "extra"), key)] as const,
   );
   return questionOf(spec, {
-    username,
-    groups,
+    username: stringAt(spec, "user"),
+    groups: stringsAt(spec, "groups"),
     ...(uid === "" ? {} : { uid }),
     ...(extra.length === 0 ? {} : { extra: Object.fromEntries(extra) }),
   });
-}
-
-function checkKinds(spec: JsonObject): void {
-  const [resource, path] = [spec["resourceAttributes"], spec["nonResourceAttributes"]];
-  if (isObject(resource) && isObject(path)) {
-    const shown = JSON.stringify({ Path: stringAt(path, "path"), Verb: stringAt(path, "verb") });
-    throw wrong(
-      "spec.nonResourceAttributes",
-      `Invalid value: ${shown}: cannot be specified in combination with resourceAttributes`,
-    );
-  }
-  if (!isObject(resource) && !isObject(path))
-    throw wrong(
-      "spec.resourceAttributes",
-      "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
-    );
 }
 
 function questionOf(spec: JsonObject, user: UserInfo): AuthorizationAttributes {
   const path = spec["nonResourceAttributes"];
   if (isObject(path)) return attributesOf(user, stringAt(path, "verb"), { nonResourcePath: stringAt(path, "path") });
   const asked = objectAt(spec, "resourceAttributes");
+  const fieldSelector = fieldSelectorOf(spec);
   return attributesOf(user, stringAt(asked, "verb"), {
+    ...(fieldSelector === undefined ? {} : { fieldSelector }),
     group: stringAt(asked, "group"),
     version: stringAt(asked, "version"),
     resource: stringAt(asked, "resource"),
@@ -151,11 +133,8 @@ function reviewRules(rbac: RbacAuthorizer, object: JsonObject, user: UserInfo): 
   const namespace = stringAt(specOf(object), "namespace");
   if (namespace === "") throw badRequest("no namespace on request");
   const held = rbac.heldBy(user, namespace);
-  const everything: Rule = { verbs: ["*"], apiGroups: ["*"], resources: ["*"], resourceNames: [], nonResourceURLs: [] };
-  const anyPath: Rule = { verbs: ["*"], apiGroups: [], resources: [], resourceNames: [], nonResourceURLs: ["*"] };
-  const rules = user.groups.includes("system:masters") ? [everything, anyPath] : held.rules;
-  const ofResources = compact(rules.filter((rule) => rule.nonResourceURLs.length === 0));
-  const ofPaths = rules.filter((rule) => rule.nonResourceURLs.length > 0);
+  const ofResources = compact(held.rules.filter((rule) => rule.nonResourceURLs.length === 0));
+  const ofPaths = held.rules.filter((rule) => rule.nonResourceURLs.length > 0);
   return {
     ...object,
     spec: {},
@@ -177,9 +156,10 @@ function specOf(object: JsonObject): JsonObject {
   return objectAt(object, "spec");
 }
 
-function wrong(field: string, message: string, reason = "FieldValueInvalid") {
-  const { status } = invalid({ group: authorization, kind: "" }, "", [{ reason, message, field }]);
-  // The kind is left open in these errors, as upstream's are.
+/** Throws 422 when there is anything wrong. The kind is left open in these errors, as upstream's are. */
+function refuse(causes: readonly StatusCause[]): void {
+  if (causes.length === 0) return;
+  const { status } = invalid({ group: authorization, kind: "" }, "", causes);
   const { kind: _kind, ...details } = status.details ?? {};
-  return failure(status.code, status.reason, status.message, details);
+  throw failure(status.code, status.reason, status.message, details);
 }

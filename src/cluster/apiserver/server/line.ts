@@ -22,7 +22,7 @@ import type {
   VirtualResource,
 } from "../types.js";
 import { type Call, type Machinery, namespaceOf } from "../verbs/context.js";
-import { create } from "../verbs/create.js";
+import { create, placeInNamespace } from "../verbs/create.js";
 import { decodeBody } from "../verbs/decode.js";
 import { remove, removeCollection } from "../verbs/delete.js";
 import { readWriteOptions } from "../verbs/options.js";
@@ -46,6 +46,8 @@ export interface LineParts extends Machinery {
   readonly computedResources: readonly ComputedResource[];
   readonly frames: FrameCache;
   readonly log: Logger;
+  /** Paths besides those of resources, discovery and health. */
+  readonly answerPath: (request: ApiRequest) => ApiResponse | undefined;
   /** Absent: users may ask as much as they like. */
   readonly limits?: Limits;
   /** Absent: no audit log is kept. */
@@ -220,7 +222,9 @@ class RequestLine implements Line {
 
   #answerNonResource(request: ApiRequest): ApiResponse {
     return (
-      this.#answerHealth(request) ?? this.#parts.registry.answer(request) ?? textResponse(404, "404 page not found\n")
+      this.#answerHealth(request) ??
+      this.#parts.registry.answer(request) ??
+      this.#parts.answerPath(request) ?? textResponse(404, "404 page not found\n")
     );
   }
 
@@ -284,6 +288,7 @@ class RequestLine implements Line {
 
   async #answerVirtual(virtual: VirtualResource, call: Call): Promise<ApiResponse> {
     const object = decodeBody(call, readWriteOptions(call.request, "CreateOptions"));
+    placeInNamespace(object, namespaceOf(call));
     const value = await virtual.create({ object, namespace: namespaceOf(call), user: call.user });
     return jsonResponse(201, value, call.accepted);
   }

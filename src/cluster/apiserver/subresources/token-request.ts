@@ -4,8 +4,11 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { isPodOn, lookUp, nodeNameOf } from "../auth/index.js";
 import { badRequest, conflict, forbidden, invalid, methodNotAllowed, notFound } from "../failures.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
+import { checkApiVersionAndKind } from "../registry/coordinates.js";
+import { parseBody } from "../request/body.js";
 import type { Store, SubresourceContext, SubresourceHandler } from "../types.js";
-import { isDryRun, json, readObject, timestamp } from "./answers.js";
+import { placeInNamespace } from "../verbs/create.js";
+import { json, timestamp } from "./answers.js";
 
 export interface TokenRequestOptions {
   readonly clock: Clock;
@@ -26,21 +29,26 @@ export function tokenRequests(options: TokenRequestOptions): SubresourceHandler 
     async handle(context) {
       if (context.request.method !== "POST") throw methodNotAllowed();
       const { namespace, name } = context.info;
+      const { value: asked } = parseBody(
+        context.request.body,
+        context.request.headers["content-type"],
+        tokenRequestKind.kind,
+      );
+      checkApiVersionAndKind(asked, tokenRequestKind);
+      placeInNamespace(asked, namespace);
       const account = lookUp(context.store, "", "serviceaccounts", { namespace, name });
       if (account === undefined) throw notFound({ group: "", plural: "serviceaccounts" }, name);
-      const asked = readObject(context.request);
-      checkKind(asked);
+      checkName(asked, name);
       const spec = objectAt(asked, "spec");
       const lifetimeSeconds = lifetimeOf(spec);
       const audiences = stringsAt(spec, "audiences");
       const wanted = audiences.length === 0 ? [options.serviceAccountTokens.issuer] : audiences;
       const uid = stringAt(objectAt(account, "metadata"), "uid");
       const bindings = bindingsOf(context, spec);
-      const dryRun = isDryRun(context.request);
       const draft = { namespace, serviceAccount: { name, uid }, audiences: wanted, lifetimeSeconds, ...bindings };
-      const issued = dryRun ? undefined : await options.serviceAccountTokens.issue(draft);
+      // A rehearsal gives a token too, as upstream: nothing is stored for one.
+      const issued = await options.serviceAccountTokens.issue(draft);
       const now = options.clock.now();
-      const expires = issued === undefined ? now + lifetimeSeconds * 1000 : issued.claims.expiresAt * 1000;
       return json(201, {
         kind: "TokenRequest",
         apiVersion: "authentication.k8s.io/v1",
@@ -50,17 +58,25 @@ export function tokenRequests(options: TokenRequestOptions): SubresourceHandler 
           expirationSeconds: lifetimeSeconds,
           boundObjectRef: isObject(spec["boundObjectRef"]) ? spec["boundObjectRef"] : null,
         },
-        status: { token: issued?.token ?? "", expirationTimestamp: timestamp(expires) },
+        status: { token: issued.token, expirationTimestamp: timestamp(issued.claims.expiresAt * 1000) },
       });
     },
   };
 }
 
-function checkKind(asked: JsonObject): void {
-  const [kind, version] = [asked["kind"], asked["apiVersion"]];
-  const isWrong = (value: unknown, wanted: string) => value !== undefined && value !== "" && value !== wanted;
-  if (isWrong(kind, "TokenRequest") || isWrong(version, "authentication.k8s.io/v1"))
-    throw badRequest("the body of the request must be a TokenRequest of authentication.k8s.io/v1");
+const tokenRequestKind = {
+  group: "authentication.k8s.io",
+  version: "v1",
+  kind: "TokenRequest",
+  plural: "tokenrequests",
+  namespaced: true,
+};
+
+function checkName(asked: JsonObject, account: string): void {
+  const name = stringAt(objectAt(asked, "metadata"), "name");
+  if (name === "" || name === account) return;
+  const message = `Invalid value: ${JSON.stringify(name)}: must match the service account name if specified`;
+  throw invalid(tokenRequestKind, account, [{ reason: "FieldValueInvalid", message, field: "metadata.name" }]);
 }
 
 function lifetimeOf(spec: JsonObject): number {
@@ -91,7 +107,7 @@ function bindingsOf(context: SubresourceContext, spec: JsonObject): Bindings {
   const [kind, name, uid] = [stringAt(reference, "kind"), stringAt(reference, "name"), stringAt(reference, "uid")];
   if (node !== undefined && !(kind === "Pod" && isPodOn(store, node, { namespace: info.namespace, name, uid })))
     throw notThisNodes(info.name, node);
-  const find = (plural: string, namespace: string) => found(store, { plural, namespace, name, uid });
+  const find = (plural: string, namespace: string) => found(store, { kind, plural, namespace, name, uid });
   switch (kind) {
     case "Pod": {
       const pod = find("pods", info.namespace);
@@ -107,20 +123,26 @@ function bindingsOf(context: SubresourceContext, spec: JsonObject): Bindings {
     case "Node":
       return { node: find("nodes", "").bound };
     default:
-      throw badRequest(`cannot bind token to object of type ${stringAt(reference, "apiVersion")}, Kind=${kind}`);
+      throw badRequest(`cannot bind token to object of type ${shownVersion(reference)}, Kind=${kind}`);
   }
+}
+
+/** Group and version as Go shows them. */
+function shownVersion(reference: JsonObject): string {
+  const version = stringAt(reference, "apiVersion");
+  return version.includes("/") ? version : `/${version}`;
 }
 
 function found(
   store: Store,
-  at: { plural: string; namespace: string; name: string; uid: string },
+  at: { kind: string; plural: string; namespace: string; name: string; uid: string },
 ): { object: JsonObject; bound: BoundObject } {
   const object = lookUp(store, "", at.plural, at);
   if (object === undefined) throw notFound({ group: "", plural: at.plural }, at.name);
   const uid = stringAt(objectAt(object, "metadata"), "uid");
   if (at.uid !== "" && at.uid !== uid)
     throw conflict(
-      { group: "", plural: at.plural },
+      { group: "", plural: at.kind },
       at.name,
       `the UID in the bound object reference (${at.uid}) does not match the UID in record. The object might have been deleted and then recreated`,
     );
