@@ -11,7 +11,10 @@ import { findContainer, findPod } from "./find.js";
 /** First byte of a message: which stream it belongs to. */
 const channel = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 } as const;
 const execProtocols = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
-const forwardProtocols = ["v5.channel.k8s.io", "v4.channel.k8s.io", "portforward.k8s.io"];
+/** What the API server speaks when it carries kubectl's streams on: as v4, and 255 ends one direction of a channel. */
+const halfCloseProtocol = "half-close.channel.argosy.dev";
+/** As kubelet: clients that offer v5 for port-forward too get v4. */
+const forwardProtocols = [halfCloseProtocol, "v4.channel.k8s.io", "portforward.k8s.io"];
 /** More than this waits in memory only while the peer is slow; the program is paused meanwhile. */
 const maxBufferedBytes = 1024 * 1024;
 
@@ -35,7 +38,8 @@ export class StreamServer {
       noServer: true,
       maxPayload: 16 * 1024 * 1024,
       perMessageDeflate: false,
-      handleProtocols: (offered) => [...execProtocols, ...forwardProtocols].find((each) => offered.has(each)) ?? false,
+      handleProtocols: (offered, { url = "" }) =>
+        (url.startsWith("/portForward/") ? forwardProtocols : execProtocols).find((each) => offered.has(each)) ?? false,
     });
   }
 
@@ -214,18 +218,22 @@ function pump(source: Readable, connection: WebSocket, number: number): Promise<
   });
 }
 
-/** Two channels a port: data and errors; each begins with the port number (little endian). */
+/**
+ * Two channels a port: data and errors; each begins with the port number (little endian). A client that cannot be told
+ * which stream ended sees the end of the connection, as kubelet makes it.
+ */
 async function forwardPorts(
   connection: WebSocket,
   ports: readonly number[],
   dial: (port: number) => Promise<Duplex>,
 ): Promise<void> {
+  const canHalfClose = connection.protocol === halfCloseProtocol;
   const targets = new Map<number, Writable>();
   const waiting = new Map<number, Buffer[]>();
   connection.on("message", (data) => {
     const message = bytesOf(data);
     const number = message[0] ?? 0;
-    if (number === channel.close) {
+    if (canHalfClose && number === channel.close) {
       targets.get(message[1] ?? -1)?.end();
       return;
     }
@@ -249,8 +257,8 @@ async function forwardPorts(
       targets.set(index * 2, stream);
       for (const chunk of waiting.get(index * 2) ?? []) stream.write(chunk);
       void pump(stream, connection, index * 2).then(() => {
-        send(connection, channel.close, Buffer.from([index * 2]));
-        if (opened.every((each) => each.readableEnded || each.destroyed)) connection.close(1000);
+        if (canHalfClose) send(connection, channel.close, Buffer.from([index * 2]));
+        if (!canHalfClose || opened.every((each) => each.readableEnded || each.destroyed)) connection.close(1000);
       });
     } catch (error) {
       send(connection, index * 2 + 1, Buffer.from(messageOf(error)));

@@ -6,6 +6,8 @@ import { type SpdyStream, serveSpdy } from "./session.js";
 
 const maxBufferedBytes = 1 << 20;
 const closeChannel = 255;
+/** As v4.channel.k8s.io, and a message on channel 255 ends one direction of a channel. */
+const nodeProtocol = "half-close.channel.argosy.dev";
 
 /** The streams of one forwarded connection: kubectl opens an error stream and a data stream with the same request id. */
 interface Pair {
@@ -71,7 +73,7 @@ function endInput({ socket, waiting }: Pair): void {
 function dial(pair: Pair, { host, port, path, agent }: Destination): WebSocket {
   const address = host.includes(":") ? `[${host}]` : host;
   const options = { ...(agent === undefined ? {} : { agent }), perMessageDeflate: false, handshakeTimeout: 30_000 };
-  const node = new WebSocket(`wss://${address}:${port}${path}`, ["v5.channel.k8s.io"], options);
+  const node = new WebSocket(`wss://${address}:${port}${path}`, [nodeProtocol], options);
   pair.socket = node;
   const heads = new Set<number>();
   let problem = "";
