@@ -19,6 +19,7 @@ import { policyAdmission } from "./policies.js";
 import { resourceQuota } from "./quota.js";
 import { serviceAccountAdmission } from "./service-account.js";
 import { serviceAllocation } from "./services.js";
+import { storageProtection } from "./storage-protection.js";
 import { type Conversions, webhookAdmission } from "./webhooks/index.js";
 
 export { ensureBootstrapObjects, publishApiAddress, type Submit } from "./bootstrap.js";
@@ -69,6 +70,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       namespaceLifecycle(store),
       nodeRestriction(store),
       taintNewNodes(),
+      storageProtection(),
       ...builtIn,
       policyAdmission(options),
       objectChecks(options.checks, options.log),

@@ -1,9 +1,12 @@
+import { isIP } from "node:net";
 import { tryParseQuantity } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
-import { labelFaults } from "../registry/names.js";
+import type { Faults } from "../registry/faults.js";
+import { validateFinalizers } from "../registry/metadata.js";
+import { labelFaults, labelValueFaults, qualifiedNameFaults } from "../registry/names.js";
 import {
   asList,
   asNumber,
@@ -22,16 +25,24 @@ const nameLabel = "kubernetes.io/metadata.name";
 const orNone = (text: string): string => (text === "" ? "<none>" : text);
 
 const namespace: Behaviour = {
-  nameFaults: (name) =>
-    name.includes(".") && labelFaults(name.replaceAll(".", "")).length === 0
-      ? ["must not contain dots"]
-      : labelFaults(name),
+  nameFaults: labelFaults,
   defaults: (object) => {
     const metadata = ensureObject(object, "metadata");
     const name = asString(metadata["name"]);
     if (name !== "") ensureObject(metadata, "labels")[nameLabel] = name;
   },
   initialStatus: () => ({ phase: "Active" }),
+  validate: (object, faults) =>
+    validateFinalizers(asList(at(object, "spec", "finalizers")), "spec.finalizers", faults, false),
+  validateUpdate(object, _old, faults, context) {
+    if (context.subresource !== "status") return;
+    const phase = textAt(object, "status", "phase");
+    const isDeleted = at(object, "metadata", "deletionTimestamp") !== undefined;
+    if (!isDeleted && phase !== "Active")
+      faults.invalid("status.Phase", phase, "may only be 'Active' if `deletionTimestamp` is empty");
+    if (isDeleted && phase !== "Terminating")
+      faults.invalid("status.Phase", phase, "may only be 'Terminating' if `deletionTimestamp` is not empty");
+  },
   prepare(object, old, context) {
     const metadata = asObject(object["metadata"]);
     ensureObject(metadata, "labels")[nameLabel] = asString(metadata["name"]);
@@ -81,7 +92,38 @@ function alignRanges(object: JsonObject): void {
   } else if (first !== one) spec["podCIDRs"] = [one];
 }
 
+const taintEffects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+function validateNode(object: JsonObject, faults: Faults): void {
+  const seen = new Set<string>();
+  for (const [index, taint] of asObjects(at(object, "spec", "taints")).entries()) {
+    const path = `metadata.taints[${index}]`;
+    const [key, value, effect] = ["key", "value", "effect"].map((field) => asString(taint[field]));
+    for (const fault of qualifiedNameFaults(key ?? "")) faults.invalid(`${path}.key`, key, fault);
+    const wrong = labelValueFaults(value ?? "");
+    if (wrong.length > 0) faults.invalid(`${path}.value`, value, wrong.join(";"));
+    if (effect === "") faults.required(`${path}.effect`);
+    else if (!taintEffects.includes(effect ?? "")) faults.unsupported(`${path}.effect`, effect, taintEffects);
+    const pair = `${effect} ${key}`;
+    if (seen.has(pair)) faults.duplicate(path, taint, "taints must be unique by key and effect pair");
+    seen.add(pair);
+  }
+  for (const [index, range] of asList(at(object, "spec", "podCIDRs"))
+    .map(asString)
+    .entries())
+    validateRange(range, `spec.podCIDRs[${index}]`, faults);
+}
+
+function validateRange(range: string, path: string, faults: Faults): void {
+  const [address = "", bits = ""] = range.split("/");
+  const width = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : -1;
+  if (!/^\d{1,3}$/.test(bits) || Number(bits) > width)
+    faults.invalid(path, range, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+}
+
 const node: Behaviour = {
+  ownChecks: ["spec.taints.effect"],
+  ownRequired: ["spec.taints.key", "spec.taints.effect"],
   keepsStatusOnCreate: true,
   defaults(object) {
     const status = asObject(object["status"]);
@@ -92,6 +134,7 @@ const node: Behaviour = {
     }
     alignRanges(object);
   },
+  validate: validateNode,
   validateUpdate(object, old, faults) {
     const before = asList(at(old, "spec", "podCIDRs"));
     if (before.length > 0 && !equalJson(at(object, "spec", "podCIDRs"), at(old, "spec", "podCIDRs")))
@@ -143,6 +186,7 @@ const claim: Behaviour = {
   ownChecks: ["spec.accessModes"],
   defaults(object) {
     setDefaultText(ensureObject(object, "spec"), "volumeMode", "Filesystem");
+    setDefaultText(ensureObject(object, "status"), "phase", "Pending");
   },
   initialStatus: () => ({ phase: "Pending" }),
   validate(object, faults) {
@@ -193,19 +237,34 @@ const volumeSources = (
   "azureDisk photonPersistentDisk portworxVolume scaleIO local storageos csi"
 ).split(" ");
 
+/** When a volume came into its phase, where whoever writes the status does not say. */
+function stampPhase(status: JsonObject, before: JsonObject, now: string): void {
+  const field = "lastPhaseTransitionTime";
+  const isSame = status["phase"] === before["phase"];
+  if (isSame && status[field] === undefined && before[field] !== undefined) status[field] = before[field];
+  if (!isSame && (status[field] === undefined || status[field] === before[field])) status[field] = now;
+}
+
 const volume: Behaviour = {
   checkedTwice: "all",
   defaults(object) {
     const spec = ensureObject(object, "spec");
+    setDefaultText(ensureObject(object, "status"), "phase", "Pending");
     setDefaultText(spec, "persistentVolumeReclaimPolicy", "Retain");
     setDefaultText(spec, "volumeMode", "Filesystem");
     if (spec["hostPath"] !== undefined) setDefault(asObject(spec["hostPath"]), "type", "");
   },
-  initialStatus: () => ({ phase: "Pending" }),
+  prepare(object, old, { now }) {
+    if (old === undefined) object["status"] = { phase: "Pending", lastPhaseTransitionTime: now };
+    else stampPhase(asObject(object["status"]), asObject(old["status"]), now);
+  },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     if (isEmpty(spec["accessModes"])) faults.required("spec.accessModes");
     if (isEmpty(spec["capacity"])) faults.required("spec.capacity");
+    const capacities = Object.keys(asObject(spec["capacity"]));
+    if (capacities.length !== 1 || capacities[0] !== "storage")
+      faults.unsupported("spec.capacity", spec["capacity"] ?? null, ["storage"]);
     const [first, ...more] = volumeSources.filter((source) => spec[source] !== undefined);
     if (first === undefined) faults.required("spec", "must specify a volume type");
     for (const source of more) faults.forbidden(`spec.${source}`, "may not specify more than 1 volume type");

@@ -38,8 +38,7 @@ export function validateTemplate(spec: JsonObject, words: string, faults: Faults
     validateSelector(selector, "spec.selector", faults);
     if (isEmpty(selector)) faults.invalid("spec.selector", {}, `empty selector is invalid for ${words}`);
   }
-  const matches =
-    selector !== undefined && (isEmpty(selector) || matchesOrBroken(selector, labels));
+  const matches = selector !== undefined && (isEmpty(selector) || matchesOrBroken(selector, labels));
   if (!matches)
     faults.invalid("spec.template.metadata.labels", sortedMap(labels), "`selector` does not match template `labels`");
   if (labels !== undefined) validateLabels(labels, "spec.template.labels", faults);

@@ -3,9 +3,9 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { portNameFaults, subdomainFaults } from "../registry/names.js";
-import { asNumber, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
-import { textAt } from "./common.js";
+import { labelFaults, pathSegmentFaults, portNameFaults, subdomainFaults } from "../registry/names.js";
+import { asList, asNumber, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
+import { immutable, textAt } from "./common.js";
 
 const ingress: Behaviour = {
   generation: true,
@@ -15,7 +15,14 @@ const ingress: Behaviour = {
     if (isEmpty(spec["rules"]) && spec["defaultBackend"] === undefined)
       faults.invalid("spec", null, "either `defaultBackend` or `rules` must be specified");
     if (spec["defaultBackend"] !== undefined) validateBackend(spec["defaultBackend"], "spec.defaultBackend", faults);
+    const className = spec["ingressClassName"];
+    if (className !== undefined)
+      for (const fault of subdomainFaults(asString(className)))
+        faults.invalid("spec.ingressClassName", className, fault);
     for (const [index, tls] of asObjects(spec["tls"]).entries()) {
+      for (const [place, host] of asList(tls["hosts"]).map(asString).entries())
+        for (const fault of host.includes("*") ? wildcardFaults(host) : subdomainFaults(host))
+          faults.invalid(`spec.tls[${index}].hosts[${place}]`, host, fault);
       const name = asString(tls["secretName"]);
       if (name !== "")
         for (const fault of subdomainFaults(name)) faults.invalid(`spec.tls[${index}].secretName`, name, fault);
@@ -51,12 +58,15 @@ function hosts(object: JsonObject): string {
 const wildcardWords =
   "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
+function wildcardFaults(host: string): string[] {
+  return host.startsWith("*.") && subdomainFaults(host.slice(2)).length === 0 ? [] : [wildcardWords];
+}
+
 function validateRule(rule: JsonObject, path: string, faults: Faults): void {
   const host = asString(rule["host"]);
   if (isIP(host) !== 0) faults.invalid(`${path}.host`, host, "must be a DNS name, not an IP address");
   else if (host.includes("*")) {
-    if (!host.startsWith("*.") || subdomainFaults(host.slice(2)).length > 0)
-      faults.invalid(`${path}.host`, host, wildcardWords);
+    for (const fault of wildcardFaults(host)) faults.invalid(`${path}.host`, host, fault);
   } else if (host !== "") for (const fault of subdomainFaults(host)) faults.invalid(`${path}.host`, host, fault);
   if (rule["http"] === undefined) return;
   const paths = asObjects(at(rule, "http", "paths"));
@@ -95,11 +105,55 @@ function validateBackend(backend: Json | undefined, path: string, faults: Faults
     faults.invalid(`${path}.service.port.number`, number, "must be between 1 and 65535, inclusive");
 }
 
+const longestController = 250;
+const pathWords = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+
+function validateController(controller: string, faults: Faults): void {
+  const path = "spec.controller";
+  if (controller.length > longestController) faults.tooLong(path, longestController);
+  const slash = controller.indexOf("/");
+  const [host, rest] = [controller.slice(0, slash), controller.slice(slash + 1)];
+  if (controller === "") faults.required(path);
+  else if (slash <= 0 || rest === "")
+    faults.invalid(path, controller, 'must be a domain-prefixed path (such as "acme.io/foo")');
+  else {
+    for (const fault of subdomainFaults(host)) faults.invalid(path, host, fault);
+    if (!/^[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$/.test(rest)) faults.invalid(path, rest, pathWords);
+  }
+}
+
+function validateClass(spec: JsonObject, faults: Faults): void {
+  validateController(asString(spec["controller"]), faults);
+  if (spec["parameters"] === undefined) return;
+  const [parameters, path] = [asObject(spec["parameters"]), "spec.parameters"];
+  const group = parameters["apiGroup"];
+  if (group !== undefined)
+    for (const fault of subdomainFaults(asString(group))) faults.invalid(`${path}.apiGroup`, group, fault);
+  for (const field of ["kind", "name"]) {
+    const value = asString(parameters[field]);
+    if (value === "") faults.required(`${path}.${field}`);
+    for (const fault of pathSegmentFaults(value)) faults.invalid(`${path}.${field}`, value, fault);
+  }
+  const [scope, namespace] = [asString(parameters["scope"]), parameters["namespace"]];
+  if (parameters["scope"] === undefined) faults.required(`${path}.scope`);
+  else if (scope !== "Cluster" && scope !== "Namespace")
+    faults.unsupported(`${path}.scope`, scope, ["Cluster", "Namespace"]);
+  else if (scope === "Cluster" && namespace !== undefined)
+    faults.forbidden(`${path}.namespace`, "`parameters.scope` is set to 'Cluster'");
+  else if (scope === "Namespace" && namespace === undefined)
+    faults.required(`${path}.namespace`, "`parameters.scope` is set to 'Namespace'");
+  else if (scope === "Namespace")
+    for (const fault of labelFaults(asString(namespace))) faults.invalid(`${path}.namespace`, namespace, fault);
+}
+
 /** Ingresses and their classes. */
 export const ingressBehaviours: BehaviourTable = {
   "networking.k8s.io/Ingress": ingress,
   "networking.k8s.io/IngressClass": {
+    complete: true,
     generation: true,
+    validate: (object, faults) => validateClass(asObject(object["spec"]), faults),
+    validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "controller"], faults),
     columns: [
       column("Controller", (object) => textAt(object, "spec", "controller")),
       column("Parameters", (object) => {

@@ -158,7 +158,8 @@ const resourceQuota: Behaviour = {
 function validateHard(name: string, text: string, faults: Faults): void {
   const field = `spec.hard[${name}]`;
   for (const fault of qualifiedNameFaults(name)) faults.invalid(field, name, fault);
-  if (!name.includes("/") && !isStandardQuota(name)) faults.invalid(field, name, "must be a standard resource for quota");
+  if (!name.includes("/") && !isStandardQuota(name))
+    faults.invalid(field, name, "must be a standard resource for quota");
   const amount = tryParseQuantity(text);
   if (amount === undefined) return;
   if (amount.nanos < 0n) faults.invalid(field, text, "must be greater than or equal to 0");

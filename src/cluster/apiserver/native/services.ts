@@ -5,7 +5,13 @@ import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { validateLabels } from "../registry/metadata.js";
-import { label1035Faults, labelFaults, portNameFaults, subdomainFaults } from "../registry/names.js";
+import {
+  label1035Faults,
+  labelFaults,
+  portNameFaults,
+  qualifiedNameFaults,
+  subdomainFaults,
+} from "../registry/names.js";
 import {
   asList,
   asNumber,
@@ -183,16 +189,46 @@ const service: Behaviour = {
   ],
 };
 
-function validateEndpointAddress(value: Json | undefined, path: string, faults: Faults): void {
-  const ip = asString(value);
+/** Addresses that no endpoint can have, first match counts. */
+function validateEndpointIp(ip: string, path: string, faults: Faults): void {
   if (isIP(ip) === 0) {
     // As upstream: once as an address, once as an address of an endpoint.
     faults.invalid(path, ip, ipWords);
     faults.invalid(path, ip, "must be a valid IP address");
-  } else if (isLoopback(ip)) faults.invalid(path, ip, loopbackWords);
+  } else if (ip === "0.0.0.0" || /^[0:]+$/.test(ip)) faults.invalid(path, ip, `may not be unspecified (${ip})`);
+  else if (isLoopback(ip)) faults.invalid(path, ip, loopbackWords);
+  else if (/^169\.254\./.test(ip) || /^fe[89ab]/i.test(ip))
+    faults.invalid(path, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+  else if (/^224\.0\.0\./.test(ip) || /^ff02:/i.test(ip))
+    faults.invalid(path, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+}
+
+function validateEndpointAddress(address: JsonObject, path: string, faults: Faults): void {
+  const [hostname, node] = [asString(address["hostname"]), address["nodeName"]];
+  if (hostname !== "") for (const fault of labelFaults(hostname)) faults.invalid(`${path}.hostname`, hostname, fault);
+  if (node !== undefined)
+    for (const fault of subdomainFaults(asString(node))) faults.invalid(`${path}.nodeName`, node, fault);
+  validateEndpointIp(asString(address["ip"]), `${path}.ip`, faults);
+}
+
+function validateEndpointPort(
+  port: JsonObject,
+  path: string,
+  { faults, isNamed }: { faults: Faults; isNamed: boolean },
+): void {
+  const [name, number, protocol] = [asString(port["name"]), asNumber(port["port"]) ?? 0, asString(port["protocol"])];
+  if (name === "" && isNamed) faults.required(`${path}.name`);
+  for (const fault of name === "" ? [] : labelFaults(name)) faults.invalid(`${path}.name`, name, fault);
+  if (number < 1 || number > 65_535) faults.invalid(`${path}.port`, number, "must be between 1 and 65535, inclusive");
+  if (!["TCP", "UDP", "SCTP"].includes(protocol))
+    faults.unsupported(`${path}.protocol`, protocol, ["SCTP", "TCP", "UDP"]);
+  const app = port["appProtocol"];
+  if (app !== undefined)
+    for (const fault of qualifiedNameFaults(asString(app))) faults.invalid(`${path}.appProtocol`, app, fault);
 }
 
 const endpoints: Behaviour = {
+  complete: true,
   deprecation: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
   defaults(object) {
     for (const subset of asObjects(object["subsets"]))
@@ -204,7 +240,10 @@ const endpoints: Behaviour = {
         faults.required(`subsets[${index}]`, "must specify `addresses` or `notReadyAddresses`");
       for (const field of ["addresses", "notReadyAddresses"])
         for (const [place, address] of asObjects(subset[field]).entries())
-          validateEndpointAddress(address["ip"], `subsets[${index}].${field}[${place}].ip`, faults);
+          validateEndpointAddress(address, `subsets[${index}].${field}[${place}]`, faults);
+      const ports = asObjects(subset["ports"]);
+      for (const [place, port] of ports.entries())
+        validateEndpointPort(port, `subsets[${index}].ports[${place}]`, { faults, isNamed: ports.length > 1 });
     }
   },
   columns: [

@@ -3,6 +3,7 @@ import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable, Column } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
+import { validateLabels } from "../registry/metadata.js";
 import {
   asObject,
   asObjects,
@@ -25,6 +26,7 @@ import {
   validateTemplate,
 } from "./common.js";
 import { defaultPodSpec } from "./pod-defaults.js";
+import { validatePodSpec } from "./pod-validation.js";
 
 const specOf = (object: JsonObject): JsonObject => ensureObject(object, "spec");
 const templateContainers = ["spec", "template", "spec", "containers"];
@@ -246,6 +248,32 @@ function nodeSelector(object: JsonObject): string {
   return isEmpty(selector) ? "<none>" : showSelector({ matchLabels: selector });
 }
 
+/** A ReplicationController's selector is a plain map of labels. */
+function validateControllerTemplate(spec: JsonObject, faults: Faults): void {
+  const selector = asObject(spec["selector"]);
+  if (isEmpty(selector)) faults.required("spec.selector");
+  if (spec["template"] === undefined) {
+    faults.required("spec.template");
+    return;
+  }
+  const template = asObject(spec["template"]);
+  const labels = asObject(at(template, "metadata", "labels"));
+  if (Object.entries(selector).some(([key, value]) => labels[key] !== value))
+    faults.invalid(
+      "spec.template.metadata.labels",
+      at(template, "metadata", "labels") ?? null,
+      "`selector` does not match template `labels`",
+    );
+  validateLabels(labels, "spec.template.labels", faults);
+  validatePodSpec(asObject(template["spec"]), "spec.template.spec", faults);
+  alwaysRestarts(spec, faults);
+  if (at(template, "spec", "activeDeadlineSeconds") !== undefined)
+    faults.forbidden(
+      "spec.template.spec.activeDeadlineSeconds",
+      "activeDeadlineSeconds in ReplicationController is not Supported",
+    );
+}
+
 /** Workloads of apps/v1 and their ancestor. */
 export const workloadBehaviours: BehaviourTable = {
   "apps/Deployment": deployment,
@@ -282,7 +310,7 @@ export const workloadBehaviours: BehaviourTable = {
     validate(object, faults) {
       const spec = asObject(object["spec"]);
       for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
-      alwaysRestarts(spec, faults);
+      validateControllerTemplate(spec, faults);
     },
     columns: [
       count("Desired", "spec", "replicas"),

@@ -151,7 +151,11 @@ class Decoder {
 
   #quantity(value: Json): string {
     const quantity = typeof value === "string" || typeof value === "number" ? tryParseQuantity(value) : undefined;
-    if (quantity === undefined && typeof value === "string" && /^[+-]?(\d+\.?\d*|\.\d+)[eEinumkKMGTP]*[-+]?\d*$/.test(value))
+    if (
+      quantity === undefined &&
+      typeof value === "string" &&
+      /^[+-]?(\d+\.?\d*|\.\d+)[eEinumkKMGTP]*[-+]?\d*$/.test(value)
+    )
       throw undecodable(this.#target, "unable to parse quantity's suffix");
     if (quantity === undefined)
       throw undecodable(

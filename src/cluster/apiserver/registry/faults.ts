@@ -35,8 +35,9 @@ export class Faults {
     this.#add("FieldValueForbidden", field, `Forbidden: ${detail}`);
   }
 
-  duplicate(field: string, value: Json | undefined): void {
-    this.#add("FieldValueDuplicate", field, `Duplicate value: ${quoteValue(value)}`);
+  duplicate(field: string, value: Json | undefined, detail = ""): void {
+    const why = detail === "" ? "" : `: ${detail}`;
+    this.#add("FieldValueDuplicate", field, `Duplicate value: ${quoteValue(value)}${why}`);
   }
 
   notFound(field: string, value: Json | undefined): void {

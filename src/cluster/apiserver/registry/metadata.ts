@@ -18,6 +18,9 @@ export function validateMetadata(
   if (metadata["annotations"] !== undefined)
     validateAnnotations(asObject(metadata["annotations"]), "metadata.annotations", faults);
   if (metadata["ownerReferences"] !== undefined) validateOwners(metadata["ownerReferences"], faults);
+  const { generation } = metadata;
+  if (typeof generation === "number" && generation < 0)
+    faults.invalid("metadata.generation", generation, "must be greater than or equal to 0");
   for (const finalizer of asList(metadata["finalizers"]))
     for (const fault of qualifiedNameFaults(asString(finalizer)))
       faults.invalid("metadata.finalizers", finalizer, fault);
@@ -27,7 +30,7 @@ function validateName(metadata: JsonObject, nameFaults: (name: string) => readon
   const prefix = asString(metadata["generateName"]);
   const name = asString(metadata["name"]);
   if (prefix !== "") {
-    const masked = prefix.endsWith("-") ? `${prefix.slice(0, -1)}a` : prefix;
+    const masked = prefix.length > 1 && prefix.endsWith("-") ? `${prefix.slice(0, -2)}a` : prefix;
     for (const fault of nameFaults(masked)) faults.invalid("metadata.generateName", prefix, fault);
   }
   if (name === "") faults.required("metadata.name", "name or generateName is required");
@@ -52,13 +55,36 @@ export function validateAnnotations(annotations: JsonObject, path: string, fault
   if (bytes > maximumAnnotationBytes) faults.tooLong(path, maximumAnnotationBytes);
 }
 
+function validateOwner(owner: JsonObject, path: string, faults: Faults): void {
+  const apiVersion = asString(owner["apiVersion"]);
+  if (apiVersion === "" || apiVersion.split("/").length > 2 || apiVersion.endsWith("/"))
+    faults.invalid(`${path}.apiVersion`, apiVersion, "version must not be empty");
+  for (const field of ["kind", "name", "uid"])
+    if (asString(owner[field]) === "") faults.invalid(`${path}.${field}`, asString(owner[field]), "must not be empty");
+  if (apiVersion === "v1" && owner["kind"] === "Event")
+    faults.invalid(path, owner, "/v1, Kind=Event is disallowed from being an owner");
+}
+
+const standardFinalizers = new Set(["kubernetes", "orphan", "foregroundDeletion"]);
+
+/** Native kinds: a finalizer is a standard one, or has its owner's domain. */
+export function validateFinalizers(finalizers: readonly Json[], path: string, faults: Faults, isIndexed = true): void {
+  for (const [index, finalizer] of finalizers.entries()) {
+    const name = asString(finalizer);
+    if (!name.includes("/") && !standardFinalizers.has(name))
+      faults.invalid(
+        isIndexed ? `${path}[${index}]` : path,
+        name,
+        "name is neither a standard finalizer name nor is it fully qualified",
+      );
+  }
+}
+
 function validateOwners(owners: Json, faults: Faults): void {
   const path = "metadata.ownerReferences";
   const controllers: string[] = [];
   for (const owner of asObjects(owners)) {
-    for (const field of ["apiVersion", "kind", "name", "uid"])
-      if (asString(owner[field]) === "")
-        faults.invalid(`${path}.${field}`, asString(owner[field]), "must not be empty");
+    validateOwner(owner, path, faults);
     if (owner["controller"] === true) controllers.push(asString(owner["name"]));
   }
   const [first, second] = controllers;
@@ -78,7 +104,15 @@ export function validateMetadataUpdate(object: JsonObject, old: JsonObject, faul
 function checkUnchanged(object: JsonObject, old: JsonObject, faults: Faults): void {
   const metadata = asObject(object["metadata"]);
   const oldMetadata = asObject(old["metadata"]);
-  for (const field of ["name", "namespace", "uid", "creationTimestamp"])
+  const unchanging = [
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+  ];
+  for (const field of unchanging)
     if (!equalJson(metadata[field], oldMetadata[field]))
       faults.invalid(`metadata.${field}`, metadata[field], "field is immutable");
   if (oldMetadata["deletionTimestamp"] === undefined) return;

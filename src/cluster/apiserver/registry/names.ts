@@ -32,7 +32,8 @@ export function subdomainFaults(value: string): string[] {
 
 /** DNS label of at most 63 characters: namespaces, containers. */
 export function labelFaults(value: string): string[] {
-  return [...(value.length > 63 ? [tooLong(63)] : []), ...(label.test(value) ? [] : [labelWords])];
+  const grammar = label.test(value) ? [] : [subdomain.test(value) ? "must not contain dots" : labelWords];
+  return [...(value.length > 63 ? [tooLong(63)] : []), ...grammar];
 }
 
 /** DNS label that starts with a letter: services. */

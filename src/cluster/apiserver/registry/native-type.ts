@@ -18,9 +18,9 @@ import { columnsOf } from "./columns.js";
 import { checkApiVersionAndKind } from "./coordinates.js";
 import { decodeNative, zeroObject } from "./decode.js";
 import { Faults } from "./faults.js";
-import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
+import { validateFinalizers, validateMetadata, validateMetadataUpdate } from "./metadata.js";
 import { subdomainFaults } from "./names.js";
-import { asObject, asString } from "./read.js";
+import { asList, asObject, asString } from "./read.js";
 import type { Shape } from "./shape.js";
 import { carryOver, copyPaths, writePart } from "./subresources.js";
 
@@ -182,6 +182,7 @@ export class NativeType implements ResourceType {
 
   #validate(object: JsonObject, faults: Faults): void {
     validateMetadata(object, this.#behaviour.nameFaults ?? subdomainFaults, faults);
+    validateFinalizers(asList(asObject(object["metadata"])["finalizers"]), "metadata.finalizers", faults);
     if (this.#behaviour.complete !== true)
       checkBySchema(this.shape, object, { faults, skipped: this.#ownChecks, required: this.#ownRequired });
     this.#behaviour.validate?.(object, faults);

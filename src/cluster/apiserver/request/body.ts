@@ -96,7 +96,8 @@ function parseYaml(text: string): unknown {
 export function parsePatch(body: Uint8Array): Json {
   const text = textOf(body);
   const bracket = tooDeepAt(text);
-  if (bracket !== undefined) throw badRequest(`error decoding patch: invalid character '${bracket}' exceeded max depth`);
+  if (bracket !== undefined)
+    throw badRequest(`error decoding patch: invalid character '${bracket}' exceeded max depth`);
   try {
     const value: Json = JSON.parse(text);
     return value;

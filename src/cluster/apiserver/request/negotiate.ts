@@ -24,7 +24,10 @@ const plainJson: Accepted = { format: "json" };
 const cache = new Map<string, Accepted | undefined>();
 
 /** Picks the first form that the client takes and that is served. Throws 406; protobuf alone is refused so that clients fall back to JSON. */
-export function negotiate(accept: string | undefined, route: { readonly isCollection?: boolean; readonly isCustom?: boolean } = {}): Accepted {
+export function negotiate(
+  accept: string | undefined,
+  route: { readonly isCollection?: boolean; readonly isCustom?: boolean } = {},
+): Accepted {
   if (accept === undefined || accept === "" || accept === "application/json") return plainJson;
   if (!cache.has(accept)) {
     if (cache.size > 200) cache.clear();

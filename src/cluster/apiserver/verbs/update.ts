@@ -127,10 +127,13 @@ function carryMetadata(call: Call, object: JsonObject, old: JsonObject): void {
     throw conflict(call.type, call.info.name, why);
   }
   for (const field of ["uid", "creationTimestamp"]) if (metadata[field] === undefined) metadata[field] = before[field];
-  for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"]) {
-    if (before[field] === undefined) delete metadata[field];
-    else metadata[field] = before[field];
-  }
+  if (before["generation"] === undefined) delete metadata["generation"];
+  else metadata["generation"] = before["generation"];
+  // A deletion cannot be taken back; one that is made up is a change, which validation refuses.
+  if (before["deletionTimestamp"] !== undefined) metadata["deletionTimestamp"] = before["deletionTimestamp"];
+  const grace = before["deletionGracePeriodSeconds"];
+  if (grace !== undefined && metadata["deletionGracePeriodSeconds"] === undefined)
+    metadata["deletionGracePeriodSeconds"] = grace;
   delete metadata["selfLink"];
 }
 
