@@ -132,7 +132,7 @@ async function write(protocol: "http/1.1" | "h2", bytes: Buffer): Promise<string
 
 /** What upstream answers with 500 too. */
 const asUpstream =
-  /without impersonating a user|resourceVersion should not be set on objects to be created|failed to create typed patch object/;
+  /without impersonating a user|resourceVersion should not be set on objects to be created|failed to create typed patch object|target\.name: Required value/;
 
 const shown = ({ method, path, headers }: HostileRequest) =>
   `${method} ${path.slice(0, 100)} ${headers["content-type"] ?? ""}`;

@@ -53,7 +53,8 @@ export async function serve(
       const wait = waits.answers.begin(() => response.destroy(), answer.body.byteLength);
       response.once("close", () => waits.answers.end(wait));
     }
-    await write(response, answer, { isHead: request.method === "HEAD", closes: body === undefined });
+    const how = { isHead: request.method === "HEAD", closes: body === undefined, answers: waits.answers };
+    await write(response, answer, how);
   } catch (error) {
     if (!gone.isAborted) log.warn("answer broke off", { path: request.url ?? "", err: messageOf(error) });
     response.destroy();
@@ -181,7 +182,7 @@ async function readBody(request: AnyRequest, bodies: Waiting): Promise<Uint8Arra
 async function write(
   response: AnyResponse,
   answer: ApiResponse,
-  how: { readonly isHead: boolean; readonly closes: boolean },
+  how: { readonly isHead: boolean; readonly closes: boolean; readonly answers: Waiting },
 ): Promise<void> {
   const headers: Record<string, string | number | string[]> = { ...answer.headers };
   if (answer.warnings !== undefined && answer.warnings.length > 0)
@@ -203,7 +204,10 @@ async function write(
   if (body instanceof ByteStream) body.whenCut(() => response.destroy());
   for await (const chunk of body) {
     if (response.destroyed || response.writableEnded) return;
-    if (!send(response, chunk)) await drained(response);
+    if (send(response, chunk)) continue;
+    const wait = how.answers.begin(() => response.destroy());
+    await drained(response);
+    how.answers.end(wait);
   }
   response.end();
 }

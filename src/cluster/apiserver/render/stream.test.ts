@@ -21,6 +21,16 @@ test("what waits is handed over as one chunk, and the end comes after it", async
   expect(ended).toBe(1);
 });
 
+test("much that waits is handed over in pieces: each is a copy for one reader", async () => {
+  const stream = new ByteStream(() => undefined);
+  for (let index = 0; index < 8; index++) stream.push(new Uint8Array(400 * 1024).fill(index));
+  stream.end();
+  const seen: number[] = [];
+  for await (const chunk of stream) seen.push(chunk.byteLength / 1024, chunk[0] ?? -1);
+
+  expect(seen).toEqual([800, 0, 800, 2, 800, 4, 800, 6]);
+});
+
 test("a reader that does not keep up is cut off instead of filling the memory", async () => {
   let ended = 0;
   const stream = new ByteStream(() => ended++);

@@ -1,7 +1,9 @@
 /** What is left unread by a slow client before its stream is cut: it comes back and lists anew. */
 export const maxUnreadBytes = 16 * 1024 * 1024;
+/** Chunks that wait may be shared with other streams; what is handed over is a copy of its own. */
+const maxHandedOverBytes = 1024 * 1024;
 
-/** Chunks that are pushed on one side and read on the other; what waits is handed over as one chunk. */
+/** Chunks that are pushed on one side and read on the other; what waits is handed over as one chunk, or a few large ones. */
 export class ByteStream implements AsyncIterable<Uint8Array> {
   #chunks: Uint8Array[] = [];
   #bytes = 0;
@@ -64,8 +66,21 @@ export class ByteStream implements AsyncIterable<Uint8Array> {
   #takeAll(): Uint8Array {
     const chunks = this.#chunks;
     const first = chunks[0];
+    if (this.#bytes > maxHandedOverBytes && chunks.length > 1) return this.#takeSome();
     this.#chunks = [];
     this.#bytes = 0;
     return chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
+  }
+
+  #takeSome(): Uint8Array {
+    let count = 0;
+    let size = 0;
+    for (const chunk of this.#chunks) {
+      if (count > 0 && size + chunk.byteLength > maxHandedOverBytes) break;
+      size += chunk.byteLength;
+      count++;
+    }
+    this.#bytes -= size;
+    return Buffer.concat(this.#chunks.splice(0, count));
   }
 }
