@@ -98,7 +98,7 @@ test("a file where the data directory should be is refused with what to do, exit
 test("completion offers commands and options", async () => {
   expect((await run("__complete", "--", "ex")).out).toBe("explain\n");
   expect((await run("__complete", "--", "get", "--out")).out).toBe("--output\n");
-  expect((await run("completion", "bash")).out).toContain("complete -o default -F _argosy argosy");
+  expect((await run("completion", "bash")).out).toContain("complete -F _argosy argosy");
 });
 
 test("version tells what it is and what it serves", async () => {

@@ -1,28 +1,65 @@
 import { Command } from "commander";
 import { InputError } from "../../kernel/errors/index.js";
 import { type CliContext, commandWithExamples } from "../context.js";
+import type { ConnectionOptions } from "../session.js";
+import { candidatesFor } from "./candidates.js";
+import { type ClusterNames, clusterNames } from "./cluster.js";
+import { readLine } from "./line.js";
+
+/** Instead of words: a file of the machine is wanted. */
+const filesMark = ":files";
 
 const scripts = {
-  bash: `_argosy() { mapfile -t COMPREPLY < <(argosy __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null); }
-complete -o default -F _argosy argosy
+  bash: `_argosy() {
+  local cur words cword
+  if declare -F _get_comp_words_by_ref >/dev/null; then
+    _get_comp_words_by_ref -n : cur words cword
+  else
+    words=("\${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=\${COMP_WORDS[COMP_CWORD]}
+  fi
+  mapfile -t COMPREPLY < <(argosy __complete -- "\${words[@]:1:cword}" 2>/dev/null)
+  if [[ \${COMPREPLY[0]-} == ${filesMark} ]]; then
+    COMPREPLY=(); compopt -o default
+    return
+  fi
+  if [[ \${#COMPREPLY[@]} -eq 1 && \${COMPREPLY[0]} == */ ]]; then compopt -o nospace; fi
+  if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
+}
+complete -F _argosy argosy
 `,
   zsh: `#compdef argosy
-_argosy() { local -a words_; words_=("\${(@f)$(argosy __complete -- "\${words[@]:1}" 2>/dev/null)}"); compadd -- $words_ }
+_argosy() {
+  local -a found open closed
+  found=("\${(@f)$(argosy __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  if [[ \${found[1]} == ${filesMark} ]]; then
+    _files
+    return
+  fi
+  open=(\${(M)found:#*/}); closed=(\${found:#*/})
+  (( \${#closed} )) && compadd -- $closed
+  (( \${#open} )) && compadd -S '' -- $open
+}
 compdef _argosy argosy
 `,
-  fish: `complete -c argosy -f -a '(argosy __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+  fish: `function __argosy_complete
+  set -l words (commandline -opc)
+  set -l current (commandline -ct)
+  set -l found (argosy __complete -- $words[2..] "$current" 2>/dev/null)
+  if test "$found[1]" = ${filesMark}
+    __fish_complete_path "$current"
+  else
+    printf '%s\\n' $found
+  end
+end
+complete -c argosy -f -a '(__argosy_complete)'
 `,
 } as const;
 
 /** `argosy completion SHELL` prints a script for the shell; the hidden `__complete` answers it. */
 export function completionCommand({ terminal }: CliContext, program: Command): Command {
   program.addCommand(
-    new Command("__complete").argument("[words...]").action((words: string[]) => {
-      terminal.out(
-        complete(program, words)
-          .map((word) => `${word}\n`)
-          .join(""),
-      );
+    new Command("__complete").argument("[words...]").action(async (words: string[]) => {
+      terminal.out((await complete(program, words)).map((word) => `${word}\n`).join(""));
     }),
     { hidden: true },
   );
@@ -41,16 +78,21 @@ export function completionCommand({ terminal }: CliContext, program: Command): C
     });
 }
 
-/** What can stand at the place of the last word, given the words before it. */
-export function complete(program: Command, words: readonly string[]): string[] {
-  const last = words.at(-1) ?? "";
-  if (words[0] === "completion" && words.length === 2) {
-    return Object.keys(scripts).filter((name) => name.startsWith(last));
+/**
+ * What can stand in place of the last word, given the words before it; `:files` alone where a file of the machine is wanted. Types, names,
+ * namespaces and contexts come from the cluster that the line names; without one that answers soon there are none.
+ */
+export async function complete(
+  program: Command,
+  words: readonly string[],
+  cluster: (options: ConnectionOptions & { readonly namespace?: string }) => ClusterNames = clusterNames,
+): Promise<readonly string[]> {
+  const line = readLine(program, words);
+  const names = cluster(line.options);
+  try {
+    const found = await candidatesFor(line, names);
+    return found === "files" ? [filesMark] : found;
+  } finally {
+    await names.close();
   }
-  const command = words.length > 1 ? program.commands.find((candidate) => candidate.name() === words[0]) : undefined;
-  const candidates =
-    command !== undefined
-      ? command.options.flatMap((option) => option.long ?? [])
-      : program.commands.map((candidate) => candidate.name()).filter((name) => !name.startsWith("__"));
-  return candidates.filter((candidate) => candidate.startsWith(last)).sort();
 }

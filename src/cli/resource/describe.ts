@@ -52,7 +52,7 @@ async function describe(session: Session, object: JsonObject): Promise<string> {
       `Kind: ${text(kind)} (${text(apiVersion)})`,
     ].join("\n"),
     ...map("Labels", meta["labels"]),
-    ...map("Annotations", meta["annotations"]),
+    ...map("Annotations", shownAnnotations(meta["annotations"])),
     ...Object.entries(rest).flatMap(([field, value]) =>
       value === undefined ? [] : [`${title(field)}:\n${outline(value, 1)}`],
     ),
@@ -61,6 +61,14 @@ async function describe(session: Session, object: JsonObject): Promise<string> {
     await eventTable(session, kind, meta),
   ];
   return `${sections.join("\n")}\n`;
+}
+
+/** The object once more, as kubectl applied it, is no news. */
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration";
+
+function shownAnnotations(annotations: Json | undefined): JsonObject {
+  const { [lastApplied]: _, ...shown } = parseJsonObject(annotations) ?? {};
+  return shown;
 }
 
 /** The same without the contents of Secrets, at any depth: a HyperMLService carries whole manifests. */

@@ -14,6 +14,8 @@ export interface ServedResource {
   readonly shortNames: readonly string[];
   readonly categories: readonly string[];
   readonly namespaced: boolean;
+  /** What can be done with it; absent: not told. */
+  readonly verbs?: readonly string[];
 }
 
 /** Everything a cluster serves, by aggregated discovery (KEP-3352). */
@@ -47,6 +49,7 @@ function resourcesOf(group: JsonObject): ServedResource[] {
           shortNames: texts(resource["shortNames"]),
           categories: texts(resource["categories"]),
           namespaced: resource["scope"] === "Namespaced",
+          verbs: texts(resource["verbs"]),
         });
       }
     }
