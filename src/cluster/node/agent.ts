@@ -41,6 +41,8 @@ export interface NodeAgentOptions {
   readonly clusterDomain?: string;
   /** Folders that no pod may mount or see: the platform's data directory. */
   readonly hiddenPaths?: readonly string[];
+  /** Folders below those that pods may mount all the same. */
+  readonly sharedPaths?: readonly string[];
   /** Absent: no logs, exec and port-forward through the API. */
   readonly endpoint?: EndpointOptions;
   /** How often the lease is renewed; default 10. */
@@ -100,6 +102,7 @@ class Agent implements NodeAgent {
       nodeName: name,
       dataDir,
       hiddenPaths: [dataDir, ...(options.hiddenPaths ?? [])],
+      sharedPaths: options.sharedPaths ?? [],
       allocatable: this.#capacity,
     });
     this.#hosts = new HostsFiles({

@@ -64,6 +64,7 @@ export class Egress {
         this.#serve(outside, "0.0.0.0", port, (socket) => ({ host: socket.localAddress ?? "", port })),
       ),
     );
+    outside.rest();
     await this.#serve(inside, gateway, dnsPort, () => outward.resolver());
     this.#resolver = await inside.bindDatagrams(gateway, dnsPort);
     this.#resolver.on("message", (question, from) => this.#answer(question, from));

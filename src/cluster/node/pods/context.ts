@@ -6,6 +6,7 @@ import type { ImageCatalogue } from "../images/catalogue.js";
 import type { HostsFiles } from "../network/hosts.js";
 import type { PodRuntime } from "../runtime/types.js";
 import type { VolumeManager } from "../volumes/manager.js";
+import type { Rejection } from "./admission.js";
 import type { Abilities } from "./fields/types.js";
 
 /** What all pod workers of a node share. */
@@ -23,6 +24,8 @@ export interface PodContext {
   /** What this node can carry out of a pod's spec. */
   readonly abilities: Abilities;
   services(): readonly Service[];
+  /** Why this node does not take a pod that somebody gave it. */
+  rejection(pod: Pod): Promise<Rejection | undefined>;
   /** Writes the status in the background; the last one wins. */
   publish(pod: Pod, status: PodStatus): void;
   /** Everything of a deleted pod is gone here: the object may go. */

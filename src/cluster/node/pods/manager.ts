@@ -2,12 +2,14 @@ import type { ApiClient } from "../../../kernel/client/index.js";
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { EventRecorder, Informer, InformerSet } from "../../../kernel/control/index.js";
 import { isConflict, isNotFound } from "../../../kernel/errors/index.js";
-import { type Pod, PodKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
+import { NodeKind, type Pod, PodKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import type { ImageCatalogue } from "../images/catalogue.js";
+import type { NodeCapacity } from "../machine.js";
 import type { HostsFiles } from "../network/hosts.js";
 import type { PodRuntime } from "../runtime/types.js";
 import type { VolumeManager } from "../volumes/manager.js";
+import { namesNodes, type Rejection, rejectionOf } from "./admission.js";
 import type { PodContext } from "./context.js";
 import type { Abilities } from "./fields/types.js";
 import { StatusWriter } from "./status-writer.js";
@@ -26,7 +28,7 @@ export interface PodManagerOptions {
   readonly log: Logger;
   readonly hostIp: string;
   readonly clusterDomain: string;
-  readonly allocatable: { readonly cpuMillis: number; readonly memoryBytes: number };
+  readonly allocatable: NodeCapacity;
   readonly abilities: Abilities;
 }
 
@@ -60,6 +62,7 @@ export class PodManager {
       allocatable: options.allocatable,
       abilities: options.abilities,
       services: (): readonly Service[] => services.list(),
+      rejection: (pod) => this.#rejection(pod),
       publish: (pod, status) => this.#writer.publish(pod, status),
       finished: (pod) => this.#finished(pod),
     };
@@ -111,6 +114,17 @@ export class PodManager {
 
   #vanished(pod: Pod): void {
     this.#workers.get(pod.metadata.uid)?.vanish();
+  }
+
+  /** Of the node itself only labels matter, and they are asked for only where a pod names some. */
+  async #rejection(pod: Pod): Promise<Rejection | undefined> {
+    const { client, nodeName, allocatable } = this.#options;
+    const node = namesNodes(pod) ? await client.resource(NodeKind).get(nodeName) : undefined;
+    const labels = node?.metadata.labels ?? {};
+    const taken = [...this.#workers.values()]
+      .filter((each) => each.isTaken && each.pod !== pod)
+      .map((each) => each.pod);
+    return rejectionOf(pod, { name: nodeName, labels, capacity: allocatable, taken });
   }
 
   async #finished(pod: Pod): Promise<void> {

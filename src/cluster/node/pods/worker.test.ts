@@ -50,6 +50,7 @@ function newAgent(): NodeAgent {
     dataDir: "/nonexistent",
     runtime,
     images: simulatedImages(),
+    capacity: { cpuMillis: 64_000, pods: 1000 },
   });
 }
 
@@ -244,6 +245,23 @@ test("what kubelet turns away has failed before it began", async () => {
 
   expect(pod?.status).toMatchObject({ reason: "SysctlForbidden" });
   expect(pod?.status?.message).toContain("spec.securityContext.sysctls[kernel.msgmax].name");
+});
+
+test("a pod that was given to the wrong node is turned away, and those that are there stay", async () => {
+  await create("stays", { nodeSelector: { "kubernetes.io/os": "linux" } });
+  await until("stays", ready);
+  await create("wrong", { nodeSelector: { disk: "ssd" } });
+  await create("large", { containers: [{ name: "main", image: "x", resources: { requests: { cpu: "65" } } }] });
+
+  const { pod: wrong } = await until("wrong", (each) => each?.status?.phase === "Failed");
+  const { pod: large } = await until("large", (each) => each?.status?.phase === "Failed");
+
+  expect(wrong?.status?.reason).toBe("NodeAffinity");
+  expect(large?.status).toMatchObject({
+    reason: "OutOfcpu",
+    message: "Pod was rejected: Node didn't have enough resource: cpu, requested: 65000, used: 0, capacity: 64000",
+  });
+  expect(ready(await get("stays"))).toBe(true);
 });
 
 test("fields that are not carried out are named in an event", async () => {

@@ -40,6 +40,7 @@ export class PodWorker {
   #refused = "";
   #told: string | undefined;
   #wasSeen = false;
+  #isTaken: boolean;
   #resize: string | undefined;
   #toldResize: string | undefined;
   #retryMs = 0;
@@ -55,6 +56,7 @@ export class PodWorker {
     const startTime = pod.status?.startTime;
     this.#startedAtMs = startTime === undefined ? context.clock.now() : Date.parse(startTime);
     this.#sandbox = context.runtime.pods().find((each) => each.uid === pod.metadata.uid);
+    this.#isTaken = this.#sandbox !== undefined || startTime !== undefined;
     const phase = pod.status?.phase;
     if (phase === "Succeeded" || phase === "Failed") this.#stage = "over";
     const { reason, message } = pod.status ?? {};
@@ -95,6 +97,11 @@ export class PodWorker {
     await this.#looking;
   }
 
+  /** The node has let the pod in, and it is not over. */
+  get isTaken(): boolean {
+    return this.#isTaken && this.#stage !== "over" && this.#stage !== "gone";
+  }
+
   /** Where the container of that name stands. */
   runner(name: string): ContainerRunner | undefined {
     return this.#runners.get(name);
@@ -124,6 +131,9 @@ export class PodWorker {
     const refusal = this.#refusal();
     if (refusal?.rejection !== undefined)
       return this.#reject(refusal.rejection, `Pod was rejected: ${refusal.message}`);
+    const rejection = this.#isTaken ? undefined : await this.#context.rejection(this.#pod);
+    if (rejection !== undefined) return this.#reject(rejection.reason, `Pod was rejected: ${rejection.message}`);
+    this.#isTaken = true;
     this.#makeRunners();
     if (refusal !== undefined) return this.#refuse(refusal);
     if (!(await this.#prepare())) return this.#publish();

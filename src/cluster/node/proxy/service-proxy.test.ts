@@ -1,26 +1,40 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { connect, createServer, type Server } from "node:net";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
 import { EndpointSliceKind, EventKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { startTestCluster, type TestCluster } from "../../../testing/index.js";
 import { unless } from "../../../testing/unless.js";
-import { createPodNetwork, createServiceProxy, detectIsolation, type PodNetwork, type ServiceProxy } from "../index.js";
+import {
+  createPodNetwork,
+  createServiceProxy,
+  detectIsolation,
+  type Isolation,
+  type PodNetwork,
+  type PodNetworkKind,
+  podNetworkKind,
+  type ServiceProxy,
+} from "../index.js";
 
-const isolation = detectIsolation();
-const isRoot = isolation.mode === "root";
+/** What this machine gives, and as root also what it would give a plain user. */
+const ways = new Map(
+  [detectIsolation(), detectIsolation({ asUser: true })].map((isolation) => [
+    podNetworkKind("/nowhere", isolation),
+    isolation,
+  ]),
+);
 let folder = "";
 let cluster: TestCluster;
 let network: PodNetwork;
 let proxy: ServiceProxy;
 const servers: Server[] = [];
 
-beforeAll(async () => {
+async function start(kind: PodNetworkKind, isolation: Isolation): Promise<void> {
   folder = mkdtempSync(join(tmpdir(), "argosy-proxy-"));
-  const serviceCidr = isRoot ? "198.19.200.0/24" : "127.96.200.0/24";
+  const serviceCidr = kind === "loopback" ? "127.96.200.0/24" : "198.19.200.0/24";
   cluster = await startTestCluster({ serviceCidr });
   network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
   await network.start();
@@ -33,15 +47,15 @@ beforeAll(async () => {
     serviceCidr,
   });
   await proxy.start();
-});
+}
 
-afterAll(async () => {
+async function stop(): Promise<void> {
   await proxy.close();
   await network.close({ keepPods: false });
   await cluster.close();
-  for (const server of servers) server.close();
+  for (const server of servers.splice(0)) server.close();
   rmSync(folder, { recursive: true, force: true });
-});
+}
 
 /** A server on the loopback that says its name, echoes, and ends. */
 function backend(name: string): Promise<number> {
@@ -55,10 +69,11 @@ function backend(name: string): Promise<number> {
   });
 }
 
-function ask(ip: string, port: number, text = "hi"): Promise<string> {
+/** What answers, as seen from the pods' network. */
+async function ask(ip: string, port: number, text = "hi"): Promise<string> {
+  const socket = await network.connect(ip, port);
+  let answer = "";
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: ip, port });
-    let answer = "";
     socket.on("data", (chunk) => (answer += chunk.toString()));
     socket.on("error", reject);
     socket.on("end", () => resolve(answer));
@@ -102,89 +117,95 @@ async function until<T>(attempt: () => Promise<T>, holds: (value: T) => boolean)
   }
 }
 
-test("a ClusterIP leads to its endpoints in turn, and refuses when there is none", async () => {
-  const ports = [await backend("a"), await backend("b")];
-  const made = await service("echo", {}, ports);
-  const ip = made.spec.clusterIP ?? "";
-  await until(
-    () => ask(ip, 8080),
-    (answer) => String(answer).endsWith(":hi"),
-  );
-  await until(
-    () => Promise.all([ask(ip, 8080), ask(ip, 8080)]),
-    (answers) => Array.isArray(answers) && new Set(answers).size === 2,
-  );
+describe.each([...ways])("network %s", (kind, isolation) => {
+  beforeAll(() => start(kind, isolation));
+  afterAll(stop);
 
-  const answers = await Promise.all([ask(ip, 8080), ask(ip, 8080), ask(ip, 8080), ask(ip, 8080)]);
-  await cluster.client.resource(EndpointSliceKind).delete("echo-0", { namespace: "default" });
-  await cluster.client.resource(EndpointSliceKind).delete("echo-1", { namespace: "default" });
-  const refused = await until(
-    () => ask(ip, 8080).then(() => "", String),
-    (answer) => answer !== "",
-  );
+  test("a ClusterIP leads to its endpoints in turn, and refuses when there is none", async () => {
+    const ports = [await backend("a"), await backend("b")];
+    const made = await service("echo", {}, ports);
+    const ip = made.spec.clusterIP ?? "";
+    await until(
+      () => ask(ip, 8080),
+      (answer) => String(answer).endsWith(":hi"),
+    );
+    await until(
+      () => Promise.all([ask(ip, 8080), ask(ip, 8080)]),
+      (answers) => Array.isArray(answers) && new Set(answers).size === 2,
+    );
 
-  expect(answers.sort()).toEqual(["a:hi", "a:hi", "b:hi", "b:hi"]);
-  expect(refused).toContain("ECONNREFUSED");
-});
+    const answers = await Promise.all([ask(ip, 8080), ask(ip, 8080), ask(ip, 8080), ask(ip, 8080)]);
+    await cluster.client.resource(EndpointSliceKind).delete("echo-0", { namespace: "default" });
+    await cluster.client.resource(EndpointSliceKind).delete("echo-1", { namespace: "default" });
+    const refused = await until(
+      () => ask(ip, 8080).then(() => "", String),
+      (answer) => answer !== "",
+    );
 
-test("clients stay with their endpoint when the service asks for it", async () => {
-  const ports = [await backend("a"), await backend("b"), await backend("c")];
-  const made = await service("sticky", { sessionAffinity: "ClientIP" }, ports);
-  const ip = made.spec.clusterIP ?? "";
-  await until(
-    () => ask(ip, 8080),
-    (answer) => String(answer).endsWith(":hi"),
-  );
+    expect(answers.sort()).toEqual(["a:hi", "a:hi", "b:hi", "b:hi"]);
+    expect(refused).toContain("ECONNREFUSED");
+  });
 
-  const answers = await Promise.all(Array.from({ length: 6 }, () => ask(ip, 8080)));
+  test("clients stay with their endpoint when the service asks for it", async () => {
+    const ports = [await backend("a"), await backend("b"), await backend("c")];
+    const made = await service("sticky", { sessionAffinity: "ClientIP" }, ports);
+    const ip = made.spec.clusterIP ?? "";
+    await until(
+      () => ask(ip, 8080),
+      (answer) => String(answer).endsWith(":hi"),
+    );
 
-  expect(new Set(answers).size).toBe(1);
-});
+    const answers = await Promise.all(Array.from({ length: 6 }, () => ask(ip, 8080)));
 
-test("an endpoint that refuses is passed over; node ports answer", async () => {
-  const dead = await backend("dead");
-  servers.at(-1)?.close();
-  const ports = [dead, await backend("alive")];
-  const made = await service("half", { type: "NodePort", ports: [{ port: 8080, targetPort: 1 }] }, ports);
-  const ip = made.spec.clusterIP ?? "";
-  await until(
-    () => ask(ip, 8080),
-    (answer) => answer === "alive:hi",
-  );
+    expect(new Set(answers).size).toBe(1);
+  });
 
-  const answers = await Promise.all([
-    ask(ip, 8080),
-    ask(ip, 8080),
-    ask("127.0.0.1", made.spec.ports?.[0]?.nodePort ?? 0),
-  ]);
+  test("an endpoint that refuses is passed over; node ports answer", async () => {
+    const dead = await backend("dead");
+    servers.at(-1)?.close();
+    const ports = [dead, await backend("alive")];
+    const made = await service("half", { type: "NodePort", ports: [{ port: 8080, targetPort: 1 }] }, ports);
+    const ip = made.spec.clusterIP ?? "";
+    await until(
+      () => ask(ip, 8080),
+      (answer) => answer === "alive:hi",
+    );
 
-  expect(answers).toEqual(["alive:hi", "alive:hi", "alive:hi"]);
-});
+    const answers = await Promise.all([
+      ask(ip, 8080),
+      ask(ip, 8080),
+      ask("127.0.0.1", made.spec.ports?.[0]?.nodePort ?? 0),
+    ]);
 
-test("what cannot be answered is said in an event on the service", async () => {
-  const made = await service("dns", { ports: [{ name: "udp", port: 53, protocol: "UDP" }] }, []);
+    expect(answers).toEqual(["alive:hi", "alive:hi", "alive:hi"]);
+  });
 
-  const events = await until(
-    () =>
-      cluster.client
-        .resource(EventKind)
-        .list({ namespace: "default", fieldSelector: `involvedObject.name=${made.metadata.name}` }),
-    (list) => list.items.length > 0,
-  );
-
-  expect(events.items[0]).toMatchObject({ reason: "UnsupportedProtocol", type: "Warning" });
-});
-
-unless(isRoot || process.getuid?.() === 0 ? "root may bind every port" : undefined)(
-  "a low port that a plain user may not bind is said in an event",
-  async () => {
-    await service("low", { ports: [{ port: 80, targetPort: 1 }] }, [await backend("low")]);
+  test("what cannot be answered is said in an event on the service", async () => {
+    const made = await service("dns", { ports: [{ name: "udp", port: 53, protocol: "UDP" }] }, []);
 
     const events = await until(
-      () => cluster.client.resource(EventKind).list({ namespace: "default", fieldSelector: "involvedObject.name=low" }),
+      () =>
+        cluster.client
+          .resource(EventKind)
+          .list({ namespace: "default", fieldSelector: `involvedObject.name=${made.metadata.name}` }),
       (list) => list.items.length > 0,
     );
 
-    expect(events.items[0]).toMatchObject({ reason: "PortNotBound" });
-  },
-);
+    expect(events.items[0]).toMatchObject({ reason: "UnsupportedProtocol", type: "Warning" });
+  });
+
+  unless(kind !== "loopback" || process.getuid?.() === 0 ? "every port may be bound here" : undefined)(
+    "a low port that a plain user may not bind is said in an event",
+    async () => {
+      await service("low", { ports: [{ port: 80, targetPort: 1 }] }, [await backend("low")]);
+
+      const events = await until(
+        () =>
+          cluster.client.resource(EventKind).list({ namespace: "default", fieldSelector: "involvedObject.name=low" }),
+        (list) => list.items.length > 0,
+      );
+
+      expect(events.items[0]).toMatchObject({ reason: "PortNotBound" });
+    },
+  );
+});

@@ -26,6 +26,8 @@ export interface VolumeManagerOptions {
   readonly nodeName: string;
   readonly dataDir: string;
   readonly hiddenPaths: readonly string[];
+  /** Folders below the hidden ones that pods may mount. */
+  readonly sharedPaths: readonly string[];
   readonly allocatable: { readonly cpuMillis: number; readonly memoryBytes: number };
 }
 
@@ -156,7 +158,7 @@ export class VolumeManager {
     const { pod } = context;
     if (volume.emptyDir !== undefined) return { folder: this.#emptyDir(volume, context, folder) };
     if (volume.hostPath !== undefined) {
-      return { folder: prepareHostPath(volume.hostPath.path, volume.hostPath.type ?? "", this.#options.hiddenPaths) };
+      return { folder: prepareHostPath(volume.hostPath.path, volume.hostPath.type ?? "", this.#options) };
     }
     if (volume.persistentVolumeClaim !== undefined) {
       const { claimName, readOnly } = volume.persistentVolumeClaim;
