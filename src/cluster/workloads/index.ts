@@ -13,6 +13,7 @@ import { garbageCollector, podGarbageCollector } from "./garbage/index.js";
 import { jobController } from "./job/job.controller.js";
 import { namespaceController } from "./namespace/index.js";
 import { nodeLifecycleController } from "./node/node-lifecycle.controller.js";
+import { claimProtection, volumeProtection } from "./protection/index.js";
 import { replicaSetController, replicationControllerController } from "./replicaset/replicaset.controller.js";
 import { schedulerController } from "./scheduler/scheduler.controller.js";
 import { endpointSliceController, endpointsController, endpointsMirror } from "./service/index.js";
@@ -23,6 +24,7 @@ import {
   serviceAccountController,
 } from "./serviceaccount/index.js";
 import { statefulSetController } from "./statefulset/statefulset.controller.js";
+import { claimBinder, ephemeralVolumes, volumePhases } from "./volume/index.js";
 
 /** What the controllers of one cluster need. */
 export interface WorkloadOptions {
@@ -48,6 +50,8 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
     eventCleaner(),
     garbageCollector(),
     podGarbageCollector(),
+    claimProtection(),
+    volumeProtection(),
     ...(options.scheduler === false ? [] : [schedulerController(options)]),
     ...(options.workloads === false
       ? []
@@ -56,6 +60,9 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
           endpointsController(),
           endpointsMirror(),
           disruptionController(),
+          claimBinder(),
+          volumePhases(),
+          ephemeralVolumes(),
           nodeLifecycleController(),
           deploymentController(),
           replicaSetController(),

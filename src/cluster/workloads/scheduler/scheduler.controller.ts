@@ -19,6 +19,7 @@ import {
   type Pod,
   PodDisruptionBudgetKind,
   PodKind,
+  StorageClassKind,
   withCondition,
 } from "../../../kernel/kinds/index.js";
 import { toJson } from "../../../kernel/schema/index.js";
@@ -94,6 +95,7 @@ export function schedulerController(options: SchedulerOptions): ControllerSpec<P
       { kind: PodDisruptionBudgetKind, keys: () => [] },
       { kind: PersistentVolumeClaimKind, keys: (_claim, informers) => pendingKeys(informers) },
       { kind: PersistentVolumeKind, keys: (_volume, informers) => pendingKeys(informers) },
+      { kind: StorageClassKind, keys: (_class, informers) => pendingKeys(informers) },
       { kind: PodKind, keys: keysAfterPod },
     ],
     async reconcile(_key, pod, context) {

@@ -7,8 +7,10 @@ import {
   PersistentVolumeKind,
   type Pod,
   PodKind,
+  StorageClassKind,
 } from "../../../kernel/kinds/index.js";
 import { isTerminal } from "../shared/pods.js";
+import { volumeFor } from "../volume/match.js";
 import { nodeTermMatches } from "./node-filters.js";
 import { finalObstacle, type Obstacle } from "./snapshot.js";
 
@@ -37,6 +39,12 @@ export function volumeCheck(pod: Pod, informers: InformerSet): VolumeCheck {
       return { everywhere: `persistentvolumeclaim "${name}" is being deleted`, on: () => undefined };
     claims.push(claim);
   }
+  const unbound = claims.filter(({ spec }) => (spec.volumeName ?? "") === "");
+  const modes = unbound.map((claim) => ({ claim, mode: bindingOf(claim, informers) }));
+  if (modes.some(({ mode }) => mode === "immediate"))
+    return { everywhere: "pod has unbound immediate PersistentVolumeClaims", on: () => undefined };
+  const delayed = modes.filter(({ mode }) => mode === "static").map(({ claim }) => claim);
+  const all = delayed.length === 0 ? [] : informers.informer(PersistentVolumeKind).list();
   const volumes = claims.flatMap((claim) => {
     const volume = informers.informer(PersistentVolumeKind).get({ namespace: "", name: claim.spec.volumeName ?? "" });
     return volume === undefined ? [] : [volume];
@@ -49,9 +57,23 @@ export function volumeCheck(pod: Pod, informers: InformerSet): VolumeCheck {
         return terms === undefined || terms.some((term) => nodeTermMatches(term, node));
       });
       if (!isReachable) return finalObstacle("node(s) didn't match PersistentVolume's node affinity");
+      if (delayed.some((claim) => volumeFor(claim, all, node) === undefined))
+        return finalObstacle("node(s) didn't find available persistent volumes to bind");
       return isTaken ? taken : undefined;
     },
   };
+}
+
+/** Made by the cluster's own nodes when a pod comes; see the node agent. */
+const localClass = "local";
+
+/** How a claim that has no volume yet gets one: before any pod, from what lies ready once the node is known, or by a provisioner then. */
+function bindingOf({ spec }: PersistentVolumeClaim, informers: InformerSet): "immediate" | "static" | "provisioned" {
+  const name = spec.storageClassName;
+  if (name === undefined || name === localClass) return "provisioned";
+  const found = informers.informer(StorageClassKind).get({ namespace: "", name });
+  if (found?.volumeBindingMode !== "WaitForFirstConsumer") return "immediate";
+  return found.provisioner === "kubernetes.io/no-provisioner" ? "static" : "provisioned";
 }
 
 const taken: Obstacle = {

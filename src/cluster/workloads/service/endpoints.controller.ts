@@ -1,5 +1,5 @@
 import type { EndpointAddress, EndpointPort, EndpointSubset } from "kubernetes-types/core/v1.js";
-import type { ControllerSpec, Key } from "../../../kernel/control/index.js";
+import type { ControllerSpec, Key, ReconcileContext } from "../../../kernel/control/index.js";
 import { isAlreadyExists } from "../../../kernel/errors/index.js";
 import {
   type Endpoints,
@@ -51,33 +51,40 @@ export function endpointsController(): ControllerSpec<Service> {
       if (isDeleting(service) || !hasSelector(service) || service.spec.type === "ExternalName") return;
       const pods = cluster.informers.informer(PodKind).list(namespace);
       const selected = pods.filter((pod) => selects(service, pod.metadata.labels));
-      const { subsets, isCut } = subsetsOf(service, selected);
       const headless = service.spec.clusterIP === "None" ? { [headlessLabel]: "" } : {};
       const labels = { ...service.metadata.labels, ...managedBy, ...headless };
-      if (found !== undefined && isSame(found, { labels, subsets, isCut })) return;
-      const { [overCapacity]: _cut, ...kept } = found?.metadata.annotations ?? {};
-      const annotations = {
-        ...kept,
-        [changeTime]: timeOf(clock.now()),
-        ...(isCut ? { [overCapacity]: "truncated" } : {}),
-      };
-      const content = { subsets: [...subsets] };
-      try {
-        if (found === undefined)
-          await resource.create(
-            { apiVersion: "v1", kind: "Endpoints", metadata: { name, namespace, labels, annotations }, ...content },
-            { namespace, fieldManager },
-          );
-        else
-          await resource.update(
-            { ...found, metadata: { ...found.metadata, labels, annotations }, ...content },
-            { namespace, fieldManager },
-          );
-      } catch (error) {
-        if (!isAlreadyExists(error)) throw error;
-      }
+      const wanted = { ...subsetsOf(service, selected), labels };
+      if (found !== undefined && isSame(found, wanted)) return;
+      await writeEndpoints(service, { found, wanted }, { cluster, clock });
     },
   };
+}
+
+async function writeEndpoints(
+  { metadata: { namespace = "", name } }: Service,
+  { found, wanted }: { readonly found: Endpoints | undefined; readonly wanted: Wanted },
+  { cluster, clock }: Pick<ReconcileContext<Service>, "cluster" | "clock">,
+): Promise<void> {
+  const resource = cluster.client.resource(EndpointsKind);
+  const { [overCapacity]: _cut, ...kept } = found?.metadata.annotations ?? {};
+  const annotations = {
+    ...kept,
+    [changeTime]: timeOf(clock.now()),
+    ...(wanted.isCut ? { [overCapacity]: "truncated" } : {}),
+  };
+  const labels = { ...wanted.labels };
+  const subsets = [...wanted.subsets];
+  const options = { namespace, fieldManager };
+  if (found !== undefined) {
+    await resource.update({ ...found, metadata: { ...found.metadata, labels, annotations }, subsets }, options);
+    return;
+  }
+  const metadata = { name, namespace, labels, annotations };
+  try {
+    await resource.create({ apiVersion: "v1", kind: "Endpoints", metadata, subsets }, options);
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+  }
 }
 
 interface Wanted {

@@ -1,0 +1,184 @@
+import { type ControllerSpec, type Key, type ReconcileContext, syncStatus } from "../../../kernel/control/index.js";
+import {
+  isDeleting,
+  isOfKind,
+  type KubeObject,
+  type Node,
+  NodeKind,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  PodKind,
+  type StorageClass,
+  StorageClassKind,
+} from "../../../kernel/kinds/index.js";
+import { isReservedFor, volumeFor } from "./match.js";
+
+const fieldManager = "persistentvolume-binder";
+const completed = "pv.kubernetes.io/bind-completed";
+const byController = "pv.kubernetes.io/bound-by-controller";
+/** Made by the cluster's own nodes when a pod comes; see the node agent. */
+const localClass = "local";
+const noProvisioner = "kubernetes.io/no-provisioner";
+
+type Context = ReconcileContext<PersistentVolumeClaim>;
+
+/** Binds claims to volumes that somebody made, and says what unbound ones wait for. */
+export function claimBinder(): ControllerSpec<PersistentVolumeClaim> {
+  return {
+    name: fieldManager,
+    kind: PersistentVolumeClaimKind,
+    // One at a time: two claims must not be given the same volume.
+    concurrency: 1,
+    watches: [
+      {
+        kind: PersistentVolumeKind,
+        keys: (_volume, informers) => waiting(informers.informer(PersistentVolumeClaimKind).list()),
+      },
+      {
+        kind: StorageClassKind,
+        keys: (_class, informers) => waiting(informers.informer(PersistentVolumeClaimKind).list()),
+      },
+      { kind: PodKind, keys: keysOfPod },
+      { kind: NodeKind, keys: () => [] },
+    ],
+    async reconcile(_key, claim, context) {
+      if (claim === undefined || isDeleting(claim)) return;
+      const name = claim.spec.volumeName ?? "";
+      if (name === "") await findVolume(claim, context);
+      else await completeBinding(claim, name, context);
+    },
+  };
+}
+
+function waiting(claims: readonly PersistentVolumeClaim[]): readonly Key[] {
+  return claims
+    .filter(({ status }) => status?.phase !== "Bound")
+    .concat(claims.filter(({ status }) => status?.phase === "Bound"))
+    .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
+}
+
+function keysOfPod(object: KubeObject): readonly Key[] {
+  if (!isOfKind(object, PodKind)) return [];
+  const namespace = object.metadata.namespace ?? "";
+  return (object.spec.volumes ?? []).flatMap(({ persistentVolumeClaim: claim }) =>
+    claim === undefined ? [] : [{ namespace, name: claim.claimName }],
+  );
+}
+
+async function findVolume(claim: PersistentVolumeClaim, context: Context): Promise<void> {
+  const { informers } = context.cluster;
+  const className = claim.spec.storageClassName;
+  const storageClass = informers.informer(StorageClassKind).get({ namespace: "", name: className ?? "" });
+  const volumes = informers.informer(PersistentVolumeKind).list();
+  const isDelayed = storageClass?.volumeBindingMode === "WaitForFirstConsumer";
+  const node = isDelayed ? consumerOf(claim, context) : undefined;
+  const candidates = isDelayed && node === undefined ? volumes.filter((one) => isReservedFor(one, claim)) : volumes;
+  const volume = volumeFor(claim, candidates, node);
+  if (volume !== undefined) return bind(claim, volume, context);
+  await setClaimStatus(claim, { phase: "Pending" }, context);
+  tellWhy(claim, { storageClass, hasConsumer: node !== undefined }, context);
+}
+
+/** The node of the first pod that uses the claim. */
+function consumerOf({ metadata }: PersistentVolumeClaim, { cluster }: Context): Node | undefined {
+  const pod = cluster.informers
+    .informer(PodKind)
+    .list(metadata.namespace ?? "")
+    .find(
+      ({ spec }) =>
+        spec.nodeName !== undefined &&
+        spec.volumes?.some((volume) => volume.persistentVolumeClaim?.claimName === metadata.name) === true,
+    );
+  return cluster.informers.informer(NodeKind).get({ namespace: "", name: pod?.spec.nodeName ?? "" });
+}
+
+function tellWhy(
+  claim: PersistentVolumeClaim,
+  about: { readonly storageClass: StorageClass | undefined; readonly hasConsumer: boolean },
+  { events }: Context,
+): void {
+  const { storageClass, hasConsumer } = about;
+  const className = claim.spec.storageClassName;
+  const isLocal = className === undefined || className === localClass;
+  const isDelayed = isLocal || storageClass?.volumeBindingMode === "WaitForFirstConsumer";
+  if (isDelayed && !hasConsumer)
+    events.record(claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+  else if (className === "" || storageClass?.provisioner === noProvisioner)
+    events.record(
+      claim,
+      "Normal",
+      "FailedBinding",
+      "no persistent volumes available for this claim and no storage class is set",
+    );
+  else if (storageClass !== undefined)
+    events.record(
+      claim,
+      "Normal",
+      "ExternalProvisioning",
+      `Waiting for a volume to be created either by the external provisioner '${storageClass.provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.`,
+    );
+  else if (!isLocal)
+    events.record(claim, "Warning", "ProvisioningFailed", `storageclass.storage.k8s.io "${className}" not found`);
+}
+
+async function bind(claim: PersistentVolumeClaim, volume: PersistentVolume, context: Context): Promise<void> {
+  const { namespace = "", name, uid } = claim.metadata;
+  const { client } = context.cluster;
+  const isOurs = volume.spec.claimRef === undefined;
+  const claimRef = { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name, uid };
+  const { resourceVersion } = volume.metadata;
+  const annotations = isOurs ? { annotations: { [byController]: "yes" } } : {};
+  if (volume.spec.claimRef?.uid !== uid)
+    await client
+      .resource(PersistentVolumeKind)
+      .patch(
+        volume.metadata.name,
+        "merge",
+        { metadata: { resourceVersion, ...annotations }, spec: { claimRef } },
+        { fieldManager },
+      );
+  const patch = {
+    metadata: { annotations: { [completed]: "yes", [byController]: "yes" } },
+    spec: { volumeName: volume.metadata.name },
+  };
+  const bound = await client
+    .resource(PersistentVolumeClaimKind)
+    .patch(name, "merge", patch, { namespace, fieldManager });
+  await completeBinding(bound, volume.metadata.name, context);
+}
+
+async function completeBinding(claim: PersistentVolumeClaim, name: string, context: Context): Promise<void> {
+  const { client, informers } = context.cluster;
+  const volume = informers.informer(PersistentVolumeKind).get({ namespace: "", name });
+  const wasBound = claim.metadata.annotations?.[completed] !== undefined;
+  if (volume === undefined) {
+    if ((await client.resource(PersistentVolumeKind).find(name)) !== undefined) return;
+    if (wasBound && claim.status?.phase !== "Lost") {
+      const message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
+      context.events.record(claim, "Warning", "ClaimLost", message);
+    }
+    await setClaimStatus(claim, { phase: wasBound ? "Lost" : "Pending" }, context);
+    return;
+  }
+  if (volume.spec.claimRef !== undefined && !isReservedFor(volume, claim)) {
+    const message = `volume "${name}" already bound to a different claim.`;
+    context.events.record(claim, "Warning", "FailedBinding", message);
+    await setClaimStatus(claim, { phase: "Pending" }, context);
+    return;
+  }
+  if (volume.spec.claimRef?.uid !== claim.metadata.uid || !wasBound) return bind(claim, volume, context);
+  await syncStatus(client.resource(PersistentVolumeKind), volume, { ...volume.status, phase: "Bound" }, fieldManager);
+  const capacity = { ...volume.spec.capacity };
+  await setClaimStatus(claim, { phase: "Bound", accessModes: volume.spec.accessModes ?? [], capacity }, context);
+}
+
+async function setClaimStatus(
+  claim: PersistentVolumeClaim,
+  status: NonNullable<PersistentVolumeClaim["status"]>,
+  { cluster }: Context,
+): Promise<void> {
+  const resource = cluster.client.resource(PersistentVolumeClaimKind);
+  await syncStatus(resource, claim, { ...claim.status, ...status }, fieldManager);
+}
