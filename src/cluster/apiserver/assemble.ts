@@ -16,7 +16,13 @@ import { type Connect, connectDirectly } from "../../kernel/netns/index.js";
 import { createAdmission, ensureBootstrapObjects, type ObjectCheck, type Submit } from "./admission/index.js";
 import { type AuditOptions, openAudit } from "./audit/index.js";
 import { type AuthenticationConfig, createAuth, ownIssuer } from "./auth/index.js";
-import { createTransformer, type EncryptionConfig, encryptedJournal } from "./encryption/index.js";
+import {
+  createTransformer,
+  type EncryptionConfig,
+  encryptedJournal,
+  markJournal,
+  rewriteJournal,
+} from "./encryption/index.js";
 import { logJournal } from "./journal/log.js";
 import { memoryJournal } from "./journal/memory.js";
 import { createLimits, type LimitOptions } from "./limits/index.js";
@@ -128,10 +134,14 @@ async function openSecrets(options: ApiServerOptions, pki: string | undefined): 
 }
 
 async function openJournal(options: ApiServerOptions): Promise<CompactableStore> {
-  const { dataDir, clock } = options;
+  const { dataDir, clock, log, encryption: config } = options;
   if (dataDir === undefined) return openStore({ journal: memoryJournal(), clock });
+  const directory = join(dataDir, "journal");
   // Also without a configuration: what is encrypted is then refused by name.
-  const journal = encryptedJournal(logJournal(join(dataDir, "journal")), createTransformer(options.encryption));
+  const transformer = createTransformer(config);
+  if (config !== undefined) await rewriteJournal(directory, transformer, { config, log });
+  const journal = encryptedJournal(logJournal(directory), transformer);
+  if (config !== undefined) markJournal(directory, config);
   try {
     return openStore({ journal, clock });
   } catch (error) {

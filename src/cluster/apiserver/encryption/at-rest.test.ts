@@ -11,12 +11,18 @@ import { type ApiServer, createApiServer, readEncryptionConfig } from "../index.
 const folder = mkdtempSync(join(tmpdir(), "argosy-at-rest-"));
 const keys = { k1: randomBytes(32).toString("base64"), k2: randomBytes(32).toString("base64") };
 
-async function start(dataDir: string, order: readonly (keyof typeof keys)[]): Promise<ApiServer> {
+async function start(
+  dataDir: string,
+  order: readonly (keyof typeof keys)[],
+  identity: "first" | "last" = "last",
+): Promise<ApiServer> {
   const file = join(folder, "encryption.yaml");
-  const providers = order.map((name) => `  - aesgcm: {keys: [{name: ${name}, secret: "${keys[name]}"}]}\n`).join("");
+  const keyed = order.map((name) => `  - aesgcm: {keys: [{name: ${name}, secret: "${keys[name]}"}]}\n`);
+  const plain = "  - identity: {}\n";
+  const providers = (identity === "first" ? [plain, ...keyed] : [...keyed, plain]).join("");
   writeFileSync(
     file,
-    `apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  providers:\n${providers}  - identity: {}\n`,
+    `apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  providers:\n${providers}`,
   );
   return createApiServer({
     clusterName: "at-rest",
@@ -83,9 +89,47 @@ test("secrets are nowhere on the disk, other objects are; they come back after a
   await ask(server, "POST", path, secret("t", "newer"));
   await server.close();
 
-  await expect(start(dataDir, ["k1"])).rejects.toThrow(/secrets\/default\/t is encrypted \(aesgcm, key "k2"\)/);
-  await expect(start(dataDir, [])).rejects.toThrow(/is encrypted \(aesgcm, key "k1"\)/);
+  await expect(start(dataDir, ["k1"])).rejects.toThrow(/secrets\/default\/s is encrypted \(aesgcm, key "k2"\)/);
+  await expect(start(dataDir, [])).rejects.toThrow(/secrets\/default\/s is encrypted \(aesgcm, key "k2"\)/);
   server = await start(dataDir, ["k2", "k1"]);
   expect((await ask(server, "GET", `${path}/t`)).status).toBe(200);
   await server.close();
+});
+
+test("what was written before is written anew when encryption begins, when the key changes, and when it ends", async () => {
+  const dataDir = mkdtempSync(join(folder, "late-"));
+  const hidden = "written-in-the-open";
+  let server = await start(dataDir, []);
+  await ask(server, "POST", path, secret("old", hidden));
+  await ask(server, "PUT", `${path}/old`, secret("old", `${hidden}-2`));
+  await ask(server, "DELETE", `${path}/old`);
+  await ask(server, "POST", path, secret("s", hidden));
+  const { revision } = server;
+  await server.close();
+  expect(isOnDisk(dataDir, hidden)).toBe(true);
+
+  const read = async () => (await ask(server, "GET", `${path}/s`)).text;
+  server = await start(dataDir, ["k1"]);
+  expect(isOnDisk(dataDir, hidden)).toBe(false);
+  expect(server.revision).toBeGreaterThanOrEqual(revision);
+  expect(await read()).toContain(Buffer.from(hidden).toString("base64"));
+  expect((await ask(server, "GET", `${path}/old`)).status).toBe(404);
+  await server.close();
+
+  server = await start(dataDir, ["k2", "k1"]);
+  await server.close();
+  // The first key can be thrown away now.
+  server = await start(dataDir, ["k2"]);
+  expect(await read()).toContain(Buffer.from(hidden).toString("base64"));
+  await server.close();
+  await expect(start(dataDir, ["k1"])).rejects.toThrow('key "k2"');
+
+  server = await start(dataDir, ["k2"], "first");
+  expect(isOnDisk(dataDir, hidden)).toBe(true);
+  expect(await read()).toContain(Buffer.from(hidden).toString("base64"));
+  await server.close();
+  server = await start(dataDir, []);
+  expect(await read()).toContain(Buffer.from(hidden).toString("base64"));
+  await server.close();
+  expect(readdirSync(dataDir).toSorted()).toEqual(["journal", "pki"]);
 });
