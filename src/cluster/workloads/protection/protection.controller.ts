@@ -1,6 +1,7 @@
 import { type ControllerSpec, removeFinalizer } from "../../../kernel/control/index.js";
 import {
   isDeleting,
+  isOfKind,
   type PersistentVolume,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
@@ -32,7 +33,11 @@ export function claimProtection(): ControllerSpec<PersistentVolumeClaim> {
     watches: [
       {
         kind: PodKind,
-        keys: (pod) => claimsOf(pod).map((claim) => ({ namespace: pod.metadata.namespace ?? "", name: claim })),
+        keys: (pod) =>
+          (isOfKind(pod, PodKind) ? claimsOf(pod) : []).map((claim) => ({
+            namespace: pod.metadata.namespace ?? "",
+            name: claim,
+          })),
       },
     ],
     async reconcile(_key, claim, { cluster }) {
