@@ -22,6 +22,8 @@ test("a server accepts on a socket that the helper made, and a connection of the
   const address = server.address();
   const port = typeof address === "object" ? (address?.port ?? 0) : 0;
 
+  // What was handed over outlives the helper, which comes back when it is needed.
+  maker.rest();
   const socket = await maker.connect("127.0.0.1", port);
   const text = await textOf(socket);
   server.close();

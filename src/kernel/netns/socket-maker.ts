@@ -67,6 +67,11 @@ export class SocketMaker {
     return handed;
   }
 
+  /** Ends the helper until it is needed again: for makers that are asked once in a while. */
+  rest(): void {
+    if (this.#waiting.size === 0) this.#drop("nobody waits");
+  }
+
   /** Ends the helper; sockets that were handed over stay. */
   close(): void {
     this.#isClosed = true;
