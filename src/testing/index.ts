@@ -8,6 +8,7 @@ import { type Clock, type Random, seededRandom, systemClock } from "../kernel/cl
 import type { ClusterAccess } from "../kernel/control/types.js";
 import { CustomResourceDefinitionKind, type KindDefinition, toCrd } from "../kernel/kinds/index.js";
 import { type Logger, silentLogger } from "../kernel/log/index.js";
+import { realPrograms, startRealServer } from "./real-cluster.js";
 
 /** How a test's cluster differs from the usual one. */
 export interface TestClusterOptions {
@@ -47,18 +48,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
   const random = options.random ?? seededRandom(1);
   const log = options.log ?? silentLogger;
   const name = options.name ?? "test";
-  const server = await createApiServer({
-    clusterName: name,
-    clock,
-    random,
-    log,
-    serviceCidr: options.serviceCidr ?? "198.19.0.0/24",
-    tokens: options.tokens ?? [],
-    authorization: "rbac",
-    checks: options.checks ?? [],
-    nodeMetrics: options.nodeMetrics === true,
-    ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
-  });
+  const server = await openServer(options, { name, clock, random, log });
   const opened: ClusterAccess[] = [];
   const as = (token: string): ClusterAccess => {
     const client = createClient({ transport: server.transport(token), clock, random });
@@ -82,6 +72,27 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
       await server.close();
     },
   };
+}
+
+/** With `ARGOSY_TEST_REAL` set a real one, where the test runs in real time. */
+async function openServer(
+  options: TestClusterOptions,
+  parts: { readonly name: string; readonly clock: Clock; readonly random: Random; readonly log: Logger },
+): Promise<ApiServer> {
+  const { name, clock, random, log } = parts;
+  if (realPrograms !== undefined && clock === systemClock) return startRealServer(realPrograms, options.tokens ?? []);
+  return createApiServer({
+    clusterName: name,
+    clock,
+    random,
+    log,
+    serviceCidr: options.serviceCidr ?? "198.19.0.0/24",
+    tokens: options.tokens ?? [],
+    authorization: "rbac",
+    checks: options.checks ?? [],
+    nodeMetrics: options.nodeMetrics === true,
+    ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
+  });
 }
 
 /** Installs own kinds as CRDs; they are served when this resolves. */

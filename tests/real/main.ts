@@ -1,11 +1,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { startStack } from "../../src/testing/real-stack.js";
 import { generate } from "./fuzz/generate.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
 import type { Difference } from "./fuzz/types.js";
 import { openOwn } from "./own.js";
-import { startStack } from "./stack.js";
 
 /*
  * `main.js serve --programs DIR` keeps a real control plane running for trials; `main.js fuzz --seeds 1-100` compares with
@@ -79,7 +79,10 @@ async function fuzz(): Promise<void> {
       lines.push(
         `   ${first.request.method} ${first.request.path} ${first.request.contentType ?? ""} ${first.request.raw ?? JSON.stringify(first.request.body)?.slice(0, 900) ?? ""}`,
       );
-      for (const line of first.lines.slice(0, 5)) lines.push(`     ${line.slice(0, 420)}`);
+      for (const line of [...first.lines]
+        .sort((a, b) => Number(b.startsWith("body.message")) - Number(a.startsWith("body.message")))
+        .slice(0, 9))
+        lines.push(`     ${line.slice(0, 420)}`);
     }
   }
   if (values.out !== undefined) writeFileSync(values.out, `${lines.join("\n")}\n`);

@@ -4,8 +4,16 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemClock } from "../../src/kernel/clock/index.js";
-import { type Authority, createAuthority, randomToken } from "../../src/kernel/identity/index.js";
+import { Agent, request } from "undici";
+import { UnavailableError } from "../kernel/client/index.js";
+import { systemClock } from "../kernel/clock/index.js";
+import { type Authority, createAuthority, randomToken } from "../kernel/identity/index.js";
+
+/** Who may come in with which token. */
+export interface StackToken {
+  readonly token: string;
+  readonly user: { readonly username: string; readonly groups: readonly string[] };
+}
 
 /** A real control plane on loopback, without nodes. */
 export interface RealStack {
@@ -13,7 +21,13 @@ export interface RealStack {
   readonly caPem: string;
   /** Of a member of system:masters. */
   readonly token: string;
+  /** A file for an administrator. */
   readonly kubeconfig: string;
+  /** A certificate of a user of this cluster. */
+  issueClientCertificate(
+    user: string,
+    groups: readonly string[],
+  ): Promise<{ readonly certPem: string; readonly keyPem: string }>;
   /** Starts kube-controller-manager too. */
   startControllers(except: readonly string[]): Promise<void>;
   close(): Promise<void>;
@@ -21,10 +35,10 @@ export interface RealStack {
 
 const serviceCidr = "10.96.0.0/16";
 
-/** Starts etcd and kube-apiserver from a folder of programs; resolves when the API is ready (some 4 s). */
-export async function startStack(programs: string): Promise<RealStack> {
+/** Starts etcd and kube-apiserver from a folder of programs; resolves when the API is ready (some 4 s). Throws when it does not get so. */
+export async function startStack(programs: string, tokens: readonly StackToken[] = []): Promise<RealStack> {
   const folder = mkdtempSync(join(tmpdir(), "argosy-real-"));
-  const stack = new Stack(programs, folder);
+  const stack = new Stack(programs, folder, tokens);
   try {
     await stack.start();
     return stack;
@@ -38,13 +52,15 @@ class Stack implements RealStack {
   readonly token = randomToken();
   readonly #programs: string;
   readonly #folder: string;
+  readonly #tokens: readonly StackToken[];
   readonly #children: ChildProcess[] = [];
   #authority: Authority | undefined;
   #port = 0;
 
-  constructor(programs: string, folder: string) {
+  constructor(programs: string, folder: string, tokens: readonly StackToken[]) {
     this.#programs = programs;
     this.#folder = folder;
+    this.#tokens = tokens;
     // A test run that ends in a hurry leaves nothing behind.
     process.once("exit", () => {
       for (const child of this.#children) child.kill("SIGKILL");
@@ -61,6 +77,14 @@ class Stack implements RealStack {
 
   get kubeconfig(): string {
     return this.#file("kubeconfig");
+  }
+
+  issueClientCertificate(
+    user: string,
+    groups: readonly string[],
+  ): Promise<{ readonly certPem: string; readonly keyPem: string }> {
+    if (this.#authority === undefined) throw new UnavailableError("the control plane is not up");
+    return this.#authority.issueClient(user, groups);
   }
 
   #file(name: string): string {
@@ -134,7 +158,11 @@ class Stack implements RealStack {
     write("api.key", server.keyPem);
     write("sa.key", String(account.privateKey.export({ type: "pkcs1", format: "pem" })));
     write("sa.pub", String(account.publicKey.export({ type: "spki", format: "pem" })));
-    write("tokens.csv", `${this.token},fuzzer,fuzzer,system:masters\n`);
+    const admin = { token: this.token, user: { username: "fuzzer", groups: ["system:masters"] } };
+    const lines = [admin, ...this.#tokens].map(
+      ({ token, user }) => `${token},${user.username},${user.username},"${user.groups.join(",")}"\n`,
+    );
+    write("tokens.csv", lines.join(""));
   }
 
   #kubeconfigOf(user: Record<string, string>): string {
@@ -157,16 +185,15 @@ class Stack implements RealStack {
   }
 
   async #ready(): Promise<void> {
-    const { Agent, request } = await import("undici");
     const dispatcher = new Agent({ connect: { ca: this.caPem } });
     const headers = { authorization: `Bearer ${this.token}` };
     for (let attempt = 0; attempt < 300; attempt += 1) {
       const dead = this.#children.find((child) => child.exitCode !== null);
-      if (dead !== undefined) throw new Error(`${dead.spawnfile} ended: ${this.#lastWords()}`);
+      if (dead !== undefined) throw new UnavailableError(`${dead.spawnfile} ended: ${this.#lastWords()}`);
       const answer = await request(`${this.url}/readyz`, { dispatcher, headers }).catch(() => undefined);
       if (answer?.statusCode === 200) break;
       await systemClock.sleep(200);
-      if (attempt === 299) throw new Error(`kube-apiserver does not get ready: ${this.#lastWords()}`);
+      if (attempt === 299) throw new UnavailableError(`kube-apiserver does not get ready: ${this.#lastWords()}`);
     }
     await dispatcher.close();
   }
