@@ -38,8 +38,9 @@ export async function backUp(layout: Layout, folder: string): Promise<BackupCont
       await copyTree(join(layout.cluster(name), kept), join(copied.cluster(name), kept));
   }
   await copyTree(layout.pki, copied.pki);
-  // Members and ports, and which piece of the networks its clusters have.
-  for (const file of ["argosy.json", "addresses.json", "network.json"])
+  // Members and ports, which piece of the networks its clusters have, whose tokens count. Keys of encryption are kept apart from what they encrypt.
+  const files = ["argosy.json", "addresses.json", "network.json", "authentication.yaml", "audit-policy.yaml"];
+  for (const file of files)
     await ignoreMissing(copyFile(join(layout.root, file), join(target, file)));
   await ignoreMissing(Promise.resolve().then(() => copySqlite(layout.records, copied.records)));
   await copyTree(layout.artifacts, copied.artifacts);

@@ -6,18 +6,25 @@ export function tooDeepAt(text: string): string | undefined {
   // Each level takes a bracket: what is shorter cannot be so deep.
   if (text.length <= maxDepth) return undefined;
   let depth = 0;
-  let isInString = false;
   for (let index = 0; index < text.length; index++) {
     const code = text.charCodeAt(index);
-    if (isInString) {
-      if (code === backslash) index++;
-      else if (code === quote) isInString = false;
-    } else if (code === quote) isInString = true;
-    else if (code === openBracket || code === openBrace) {
-      if (++depth > maxDepth) return text[index];
-    } else if (code === closeBracket || code === closeBrace) depth--;
+    if (code === quote) index = endOfString(text, index);
+    else if (code === openBracket || code === openBrace) depth++;
+    else if (code === closeBracket || code === closeBrace) depth--;
+    if (depth > maxDepth) return text[index];
   }
   return undefined;
+}
+
+/** Where the string that begins at `start` ends. */
+function endOfString(text: string, start: number): number {
+  let index = start + 1;
+  for (; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code === quote) break;
+    if (code === backslash) index++;
+  }
+  return index;
 }
 
 const quote = 0x22;
