@@ -10,16 +10,12 @@ import {
 } from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
-import { createNorthbound, decisionRoutes } from "../faces/northbound/index.js";
 import type { ClusterAccess } from "../kernel/control/index.js";
-import type { HttpsServer } from "../kernel/https/index.js";
-import { keepCertificate, openAuthority } from "../kernel/identity/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
 import { DELIVERY_RULES } from "../modules/fleet/index.js";
-import { createS3Server } from "../stores/blobs/index.js";
 import type { Surroundings } from "./access.js";
 import type { Addresses } from "./addresses.js";
-import { artifactBucket, keepArtifactKeys, publishArtifactReader } from "./artifact-access.js";
+import { publishArtifactReader } from "./artifact-access.js";
 import type { Closers } from "./closers.js";
 import { type EmbeddedCluster, prepareCluster, startCluster } from "./cluster.js";
 import { hostServiceNames, publishHostServices } from "./host-services.js";
@@ -46,6 +42,7 @@ import type { PlatformOptions } from "./platform.js";
 import type { PortChooser } from "./ports.js";
 import { registerMembers } from "./register-members.js";
 import type { ClusterSecurity } from "./security.js";
+import { type ServiceAddresses, startPlatformServices } from "./services.js";
 import { openStores, type Stores } from "./stores.js";
 
 export interface FleetInput {
@@ -141,7 +138,10 @@ async function assemble(input: FleetInput): Promise<Assembly> {
           head: { host: loopback, port: plans[0]?.ingressPort ?? 0 },
           places: plans
             .filter(({ role }) => role === "member")
-            .map(({ name, domain, ingressPort }) => ({ name, domain, host: loopback, port: ingressPort })),
+            .map(({ name, domain, ingressPort }) => {
+              const models = input.layout.models(name);
+              return { name, domain, host: loopback, port: ingressPort, models };
+            }),
           members: (name) => clusters.get(name)?.as(fleetDelivery(DELIVERY_RULES)),
         },
         stores,
@@ -251,59 +251,28 @@ function clusterOf(assembly: Assembly, plan: ClusterPlan): EmbeddedCluster {
   return cluster;
 }
 
-async function startServices(assembly: Assembly): Promise<{ northbound: string; artifacts: string }> {
-  const { closers, layout, ports, surroundings, stores, modules, plans } = assembly;
-  const { clock, random, log } = surroundings;
-  const authority = await openAuthority({ clock, name: "argosy", directory: layout.pki });
-  const servers: HttpsServer[] = [];
-  const certificate = await keepCertificate({
-    authority,
-    clock,
-    log,
-    file: join(layout.pki, "services.pem"),
-    subject: {
-      use: "server",
-      names: ["localhost", "127.0.0.1", ...hostServiceNames("tracking"), ...hostServiceNames("artifacts")],
-    },
-    onRenewed: ({ certPem, keyPem }) => {
-      for (const server of servers) server.setCertificate(certPem, keyPem);
-    },
-  });
-  closers.add(async () => certificate.close());
-  const pair = { certPem: certificate.current.certPem, keyPem: certificate.current.keyPem };
-  const keys = await keepArtifactKeys(layout.pki);
-  const artifacts = await ports.listen("artifacts", preferredPorts.artifacts, async (port) => {
-    const buckets = { [artifactBucket]: stores.blobs };
-    const server = createS3Server({
-      buckets,
-      credentials: [keys.writer, keys.reader],
-      ...pair,
-      port,
-      clock,
-      random,
-      log,
-    });
-    return { server, url: (await server.start()).url };
-  });
-  servers.push(artifacts.server);
-  closers.add(() => artifacts.server.close());
+/** Tracking, the ledger and the artifact store; pods read from the store with a key that the hub holds as a Secret. */
+async function startServices(assembly: Assembly): Promise<ServiceAddresses> {
+  const { layout, ports, surroundings, stores, modules, plans, closers } = assembly;
   const hub = plans[0] === undefined ? undefined : clusterOf(assembly, plans[0]);
   if (hub === undefined) {
     throw new TypeError("a fleet has a hub");
   }
-  const routes = [...modules.flatMap((module) => module.routes ?? []), ...decisionRoutes(stores.ledger)];
-  const { client: hubClient } = hub.as(northboundReviewer);
-  const northbound = await ports.listen("northbound", preferredPorts.northbound, async (port) => {
-    const server = createNorthbound({ routes, hubClient, ...pair, port, clock, random, log });
-    return { server, url: (await server.start()).url };
+  const started = await startPlatformServices({
+    ...surroundings,
+    layout,
+    stores,
+    closers,
+    routes: modules.flatMap((module) => module.routes ?? []),
+    hubClient: hub.as(northboundReviewer).client,
+    host: loopback,
+    listen: (name, start) => ports.listen(name, preferredPorts[name], start),
   });
-  servers.push(northbound.server);
-  closers.add(() => northbound.server.close());
-  await publishArtifactReader(hub.admin.client, keys.reader, {
-    host: "artifacts.argosy-system.svc.cluster.local:9000",
-    caPem: authority.caPem,
+  await publishArtifactReader(hub.admin.client, started.reader, {
+    host: `${hostServiceNames("artifacts").at(-1) ?? ""}:${preferredPorts.artifacts}`,
+    caPem: started.caPem,
   });
-  return { northbound: northbound.url, artifacts: artifacts.url };
+  return started;
 }
 
 async function startControllers(assembly: Assembly): Promise<string> {
@@ -375,7 +344,7 @@ async function startAllNodes(assembly: Assembly, detail: (text: string) => void)
   });
 }
 
-function addressesOf(assembly: Assembly, services: { northbound: string; artifacts: string }): Addresses {
+function addressesOf(assembly: Assembly, services: ServiceAddresses): Addresses {
   const { plans, layout } = assembly;
   return {
     clusters: plans.map((plan) => ({
@@ -386,7 +355,8 @@ function addressesOf(assembly: Assembly, services: { northbound: string; artifac
       ingress: `http://127.0.0.1:${plan.ingressPort}`,
     })),
     ingress: `http://127.0.0.1:${plans[0]?.ingressPort ?? 0}`,
-    ...services,
+    northbound: services.northbound,
+    artifacts: services.artifacts,
     kubeconfig: layout.kubeconfig,
     caFile: join(layout.pki, "ca.crt"),
   };

@@ -39,6 +39,8 @@ export interface Layout {
   readonly pki: string;
   cluster(name: string): string;
   node(cluster: string, node: string): string;
+  /** Where pods of a cluster share downloaded models, by namespace. */
+  models(cluster: string): string;
 }
 
 /** The layout of a data directory; nothing is made yet. */
@@ -56,6 +58,7 @@ export function layoutOf(directory: string): Layout {
     pki: join(root, "pki"),
     cluster: (name) => join(root, "clusters", name),
     node: (cluster, node) => join(root, "clusters", cluster, "nodes", node),
+    models: (cluster) => join(root, "clusters", cluster, "models"),
   };
 }
 

@@ -16,13 +16,15 @@ export interface ClusterPlace {
   readonly domain: string;
   readonly host: string;
   readonly port: number;
+  /** Folder of its nodes in which pods share downloaded models; absent: each downloads for itself. */
+  readonly models?: string;
 }
 
 export interface ModuleSurroundings extends Surroundings {
   readonly gateway: GatewayDriver;
   readonly ledger: Stores["ledger"];
   /** Where the gateway takes the requests for all members. */
-  readonly head: Omit<ClusterPlace, "name" | "domain">;
+  readonly head: Pick<ClusterPlace, "host" | "port">;
   /** The clusters that have an ingress. */
   readonly places: readonly ClusterPlace[];
   /** A member with the hub's identity there. */
@@ -74,6 +76,7 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
       const place = placeOf(name);
       return { domain: place?.domain ?? `${name}.argosy.localhost`, port: place?.port ?? 80 };
     },
+    cacheHostPath: ({ name }) => placeOf(name)?.models,
   });
   return [fleet, serving];
 }

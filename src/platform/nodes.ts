@@ -58,6 +58,7 @@ export async function startNode(input: NodeInput): Promise<void> {
     isolation,
     labels: input.labels ?? {},
     hiddenPaths,
+    sharedPaths: [layout.models(cluster.name)],
     version: `v${(await productVersion()).argosy}`,
     ...(endpoint === undefined ? {} : { endpoint }),
   });

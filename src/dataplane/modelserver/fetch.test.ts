@@ -142,6 +142,30 @@ test("a folder is laid out, and a second replica reads nothing again", async () 
   );
 });
 
+test("pods with caches of their own share downloads: later ones read nothing, simultaneous ones do not disturb each other", async () => {
+  const store = await startStore({ "run/model/model.onnx": content(4321), "run/model/MLmodel": content(10) });
+  const options = await optionsFor(store);
+  const pod = (name: string): FetchOptions => ({
+    ...options,
+    cache: join(options.folder, name, "cache"),
+    destination: join(options.folder, name, "model"),
+    sharedCache: join(options.folder, "shared"),
+  });
+  await Promise.all(["a", "b", "c"].map((name) => fetchModel(pod(name))));
+  const before = store.reads.length;
+  await fetchModel(pod("later"));
+  const after = store.reads.length;
+  store.etag = () => '"several-parts-2"';
+  await fetchModel(pod("unnamed"));
+
+  for (const name of ["a", "b", "c", "later", "unnamed"])
+    expect(await readFile(join(options.folder, name, "model", "model.onnx"))).toEqual(content(4321));
+  expect(before).toBeGreaterThan(0);
+  expect(after).toBe(before);
+  // What the store names no checksum of is not shared.
+  expect(store.reads.length).toBe(after + 6);
+});
+
 test("cut and refused reads are repeated, and only the parts that are missing", async () => {
   const store = await startStore({ "run/model/model.onnx": content(5000) });
   store.fault = (_, range, count) =>

@@ -12,6 +12,7 @@ import type { Logger } from "../../kernel/log/types.js";
 import { ModelError } from "./failures.js";
 import type { S3Object, S3Reader } from "./s3.js";
 import { asDownloadError, createS3Reader, readS3Settings } from "./s3.js";
+import { SharedCache } from "./shared-cache.js";
 
 /** Where a model comes from and goes to. */
 export interface FetchOptions {
@@ -21,8 +22,10 @@ export interface FetchOptions {
   readonly s3cfg?: string;
   /** Folder in which the model's files are laid out (s3 only); its other content stays. */
   readonly destination: string;
-  /** Cache, shared by everything on the node that may read the same models. */
+  /** Cache of this program's own: one program at a time downloads into it. */
   readonly cache: string;
+  /** Folder that other pods of the node use too; see `SharedCache`. */
+  readonly sharedCache?: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -115,9 +118,13 @@ async function bring(reader: S3Reader, bucket: string, object: S3Object, options
     if (size === object.size) return blob;
   }
   const partial = join(folders.partial, identity);
-  await download(reader, bucket, object, { partial, options });
-  const { sha256, md5 } = await digestFile(partial);
   const expected = /^"?([0-9a-f]{32})"?$/.exec(object.etag)?.[1];
+  const content = expected === undefined ? undefined : { md5: expected, size: object.size };
+  const shared = content === undefined ? undefined : sharedCacheOf(options);
+  // A download that was begun is finished.
+  const isTaken = content !== undefined && !(await exists(partial)) && (await shared?.take(content, partial)) === true;
+  if (!isTaken) await download(reader, bucket, object, { partial, options });
+  const { sha256, md5 } = await digestFile(partial);
   if (expected !== undefined && expected !== md5) {
     await rm(partial, { force: true });
     await rm(`${partial}.parts`, { force: true });
@@ -130,17 +137,23 @@ async function bring(reader: S3Reader, bucket: string, object: S3Object, options
   const blob = join(folders.blobs, sha256);
   // Another replica may have been faster: then its blob has the same content.
   await rename(partial, blob).catch(async (error: unknown) => {
-    if (
-      !(await stat(blob).then(
-        () => true,
-        () => false,
-      ))
-    )
-      throw error;
+    if (!(await exists(blob))) throw error;
   });
   await rm(`${partial}.parts`, { force: true });
   await replaceFile(known, sha256);
+  if (content !== undefined && !isTaken) await shared?.give(content, blob);
   return blob;
+}
+
+function sharedCacheOf({ sharedCache, clock, random, log }: FetchOptions): SharedCache | undefined {
+  return sharedCache === undefined ? undefined : new SharedCache({ folder: sharedCache, clock, random, log });
+}
+
+function exists(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Reads what is missing of an object into a file of its full size; `<file>.parts` says which parts are there. */

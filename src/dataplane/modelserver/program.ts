@@ -28,7 +28,8 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1 and V2 (Open Inferen
   --model-dir DIR         folder with model.onnx, or with numbered versions
   --model-uri URI         s3://bucket/folder/, file:///folder
   --s3cfg FILE            s3cmd configuration with the store's address and keys (s3:// only)
-  --cache DIR             where downloads are kept, default a folder under the system's temporary one
+  --cache DIR             where downloads are kept, default a folder under the system's temporary one; not for two servers at once
+  --shared-cache DIR      where files of models are shared with other servers of this machine; what is taken is checked
   --http PORT             default 8080; 0 takes any free port
   --host ADDR             default 127.0.0.1; 0.0.0.0 inside pods
   --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
@@ -48,6 +49,7 @@ interface Arguments {
   readonly s3cfg: string | undefined;
   readonly fetchTo: string | undefined;
   readonly cache: string;
+  readonly sharedCache: string | undefined;
   readonly port: number;
   readonly host: string;
   readonly maxBatchRows: number | undefined;
@@ -132,12 +134,12 @@ async function fetchOnly(parsed: Arguments, destination: string, program: ModelS
 }
 
 function fetchWith(
-  { modelUri = "", cache, s3cfg }: Arguments,
+  { modelUri = "", cache, sharedCache, s3cfg }: Arguments,
   destination: string,
   { clock, random, log }: ModelServerProgram,
   more: Pick<FetchOptions, "onRetry" | "retryForMs"> = {},
 ): Promise<string> {
-  const settings = s3cfg === undefined ? {} : { s3cfg };
+  const settings = { ...(s3cfg === undefined ? {} : { s3cfg }), ...(sharedCache === undefined ? {} : { sharedCache }) };
   return fetchModel({ uri: modelUri, destination, cache, clock, random, log, ...settings, ...more });
 }
 
@@ -163,6 +165,7 @@ const OPTIONS = {
   "model-uri": { type: "string" },
   s3cfg: { type: "string" },
   cache: { type: "string" },
+  "shared-cache": { type: "string" },
   http: { type: "string" },
   host: { type: "string" },
   "max-batch-rows": { type: "string" },
@@ -195,6 +198,7 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     s3cfg: values.s3cfg,
     fetchTo: values["fetch-to"],
     cache: values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`,
+    sharedCache: values["shared-cache"],
     port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
     host: values.host ?? env["ARGOSY_MODEL_SERVER_HOST"] ?? "127.0.0.1",
     maxBatchRows: readNumber("max-batch-rows", values["max-batch-rows"], [1, 65_536]),

@@ -14,8 +14,8 @@ export interface ServingModuleOptions {
   readonly probe: Probe;
   /** Under which domain, and behind which port, a cluster's models answer. */
   readonly address: (cluster: ClusterAccess) => ServingAddress;
-  /** A folder on every node in which downloaded models are shared by pods; absent: each pod downloads for itself. */
-  readonly cacheHostPath?: string;
+  /** A folder on every node of a cluster below which the pods of a namespace share downloaded models; absent: each pod downloads for itself. */
+  readonly cacheHostPath?: (cluster: ClusterAccess) => string | undefined;
 }
 
 const RULES: readonly PolicyRule[] = [
@@ -73,7 +73,7 @@ export function createServingModule(options: ServingModuleOptions): Module {
               ledger: options.ledger,
               probe: options.probe,
               address: options.address(cluster),
-              cacheHostPath: options.cacheHostPath,
+              cacheHostPath: options.cacheHostPath?.(cluster),
             }),
           ]
         : [],

@@ -14,6 +14,7 @@ export const FETCH_CONTAINER = "fetch-model";
 
 const S3_FOLDER = "/var/run/argosy/s3";
 const CACHE_FOLDER = "/var/cache/argosy/models";
+const SHARED_FOLDER = "/var/cache/argosy/shared-models";
 const DEFAULT_PORT = 8080;
 
 /** A pod template and what else is known from it. */
@@ -29,7 +30,7 @@ export interface BuiltTemplate {
 /** What pods get from the platform. */
 export interface TemplateOptions {
   readonly labels: Readonly<Record<string, string>>;
-  /** A folder on each node in which downloaded models are kept; absent: each pod keeps its own. */
+  /** A folder on each node that this namespace's pods share their downloads in; absent: each pod downloads for itself. */
   readonly cacheHostPath: string | undefined;
 }
 
@@ -207,21 +208,24 @@ function addModel(
   }
   if (storage?.s3 !== undefined) {
     const { secretRef, uri, mountPath } = storage.s3;
-    const cache: JsonObject =
-      options.cacheHostPath === undefined
-        ? { emptyDir: {} }
-        : { hostPath: { path: options.cacheHostPath, type: "DirectoryOrCreate" } };
-    volumes.push({ name: "model", emptyDir: {} }, { name: "model-cache", ...cache });
+    const { cacheHostPath } = options;
+    const isShared = cacheHostPath !== undefined;
+    volumes.push({ name: "model", emptyDir: {} }, { name: "model-cache", emptyDir: {} });
+    if (isShared) volumes.push({ name: "model-share", hostPath: { path: cacheHostPath, type: "DirectoryOrCreate" } });
     volumes.push({ name: "model-s3", secret: { secretName: secretRef.name, defaultMode: 0o400 } });
     mounts.push({ name: "model", mountPath, readOnly: true });
     const fetch: JsonObject = {
       name: FETCH_CONTAINER,
       image: MODEL_SERVER_IMAGE,
-      args: ["--model-uri", uri, "--s3cfg", `${S3_FOLDER}/.s3cfg`, "--fetch-to", mountPath, "--cache", CACHE_FOLDER],
+      args: [
+        ...["--model-uri", uri, "--s3cfg", `${S3_FOLDER}/.s3cfg`, "--fetch-to", mountPath, "--cache", CACHE_FOLDER],
+        ...(isShared ? ["--shared-cache", SHARED_FOLDER] : []),
+      ],
       terminationMessagePolicy: "FallbackToLogsOnError",
       volumeMounts: [
         { name: "model", mountPath },
         { name: "model-cache", mountPath: CACHE_FOLDER },
+        ...(isShared ? [{ name: "model-share", mountPath: SHARED_FOLDER }] : []),
         { name: "model-s3", mountPath: S3_FOLDER, readOnly: true },
       ],
     };

@@ -139,7 +139,9 @@ function buildTemplate(
   try {
     return buildPodTemplate(release, runtime.spec, {
       labels: releaseLabels(service, release.name),
-      cacheHostPath: tools.cacheHostPath,
+      // What one namespace may read is not another's to see.
+      cacheHostPath:
+        tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${service.metadata.namespace ?? ""}`,
     });
   } catch (error) {
     if (error instanceof InputError) return { reason: "InvalidRelease", message: `${where}: ${error.message}` };

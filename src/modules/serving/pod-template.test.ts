@@ -1,0 +1,72 @@
+import { expect, test } from "vitest";
+import type { JsonObject } from "../../kernel/kinds/index.js";
+import { memoryLedger } from "../../stores/ledger/index.js";
+import { startTestCluster } from "../../testing/index.js";
+import type { MLServiceRuntimeSpec, Release } from "./kinds.js";
+import { MLServiceKind } from "./kinds.js";
+import { createServingModule } from "./module.js";
+import { buildPodTemplate } from "./pod-template.js";
+
+const runtime: MLServiceRuntimeSpec = {
+  enabled: true,
+  template: { spec: { containers: [{ name: "user-container", image: "argosy.dev/model-server:0.1" }] } },
+};
+const release: Release = {
+  name: "v1",
+  predictor: {
+    minReplicas: 1,
+    model: { runtime: "onnx" },
+    storage: { s3: { secretRef: { name: "s3" }, uri: "s3://models/digits/", mountPath: "/models" } },
+  },
+};
+
+const specOf = (cacheHostPath: string | undefined) =>
+  buildPodTemplate(release, runtime, { labels: {}, cacheHostPath }).template["spec"] as {
+    volumes: JsonObject[];
+    initContainers: { args: string[]; volumeMounts: JsonObject[] }[];
+    containers: { volumeMounts: JsonObject[] }[];
+  };
+
+test("pods of a node share downloads where there is a folder for it; only the init container sees it", () => {
+  const shared = specOf("/data/models/demo");
+  const alone = specOf(undefined);
+
+  expect(shared.volumes).toContainEqual({
+    name: "model-share",
+    hostPath: { path: "/data/models/demo", type: "DirectoryOrCreate" },
+  });
+  expect(shared.volumes).toContainEqual({ name: "model-cache", emptyDir: {} });
+  expect(shared.initContainers[0]?.args.slice(-2)).toEqual(["--shared-cache", "/var/cache/argosy/shared-models"]);
+  expect(shared.initContainers[0]?.volumeMounts).toContainEqual({
+    name: "model-share",
+    mountPath: "/var/cache/argosy/shared-models",
+  });
+  expect(shared.containers[0]?.volumeMounts).toEqual([{ name: "model", mountPath: "/models", readOnly: true }]);
+  expect(JSON.stringify(alone)).not.toContain("share");
+});
+
+test("the hub refuses a model service of its own, and says where it belongs", async () => {
+  const module = createServingModule({
+    ledger: memoryLedger({ clock: { now: () => 0 } as never }),
+    probe: { ask: async () => ({}) } as never,
+    address: () => ({ domain: "x", port: 1 }),
+  });
+  const checks = (module.admission ?? []).map(({ kind, review }) => ({
+    group: kind.group,
+    kind: kind.kind,
+    review: (object: JsonObject, old: JsonObject | undefined) => review(object, old, hub),
+  }));
+  const hub = await startTestCluster({ kinds: [MLServiceKind], checks });
+  const made = hub.client.resource(MLServiceKind).create(
+    {
+      apiVersion: "tensorstack.dev/v1beta1",
+      kind: "MLService",
+      metadata: { name: "digits", namespace: "default" },
+      spec: { default: "v1", runMode: "Immediate", releases: [release] },
+    },
+    { namespace: "default" },
+  );
+
+  await expect(made).rejects.toThrow("the hub runs no models; apply the MLService in a member cluster (--context)");
+  await hub.close();
+});
