@@ -70,6 +70,7 @@ export async function startGateway(
     readonly listener?: Partial<ListenerInput>;
     readonly limits?: Record<string, number>;
     readonly directory?: string;
+    readonly podNetworkFile?: string;
   } = {},
 ): Promise<{
   gateway: Gateway;
@@ -88,6 +89,7 @@ export async function startGateway(
     random: systemRandom,
     log: silentLogger,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(options.podNetworkFile === undefined ? {} : { podNetworkFile: options.podNetworkFile }),
   });
   cleanup.add(() => gateway.close(0));
   const port = Number(gateway.state().listeners[0]?.address.split(":").at(-1));
