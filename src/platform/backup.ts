@@ -40,8 +40,7 @@ export async function backUp(layout: Layout, folder: string): Promise<BackupCont
   await copyTree(layout.pki, copied.pki);
   // Members and ports, which piece of the networks its clusters have, whose tokens count. Keys of encryption are kept apart from what they encrypt.
   const files = ["argosy.json", "addresses.json", "network.json", "authentication.yaml", "audit-policy.yaml"];
-  for (const file of files)
-    await ignoreMissing(copyFile(join(layout.root, file), join(target, file)));
+  for (const file of files) await ignoreMissing(copyFile(join(layout.root, file), join(target, file)));
   await ignoreMissing(Promise.resolve().then(() => copySqlite(layout.records, copied.records)));
   await copyTree(layout.artifacts, copied.artifacts);
   const content: BackupContent = { version: 1, time: new Date(systemClock.now()).toISOString(), clusters };
