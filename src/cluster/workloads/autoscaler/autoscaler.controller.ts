@@ -11,14 +11,17 @@ import {
   isDeleting,
   PodKind,
   parseSelector,
+  quantityToNumber,
   type Selector,
   timeOf,
+  tryParseQuantity,
   withCondition,
 } from "../../../kernel/kinds/index.js";
-import { toJson } from "../../../kernel/schema/index.js";
+import { asObject, asString, toJson } from "../../../kernel/schema/index.js";
 import type { Ledger } from "../../../stores/ledger/index.js";
 import { type Judgement, judgeMetric, type MetricStatus } from "./metric.js";
 import { noteChange, type Past, pace, type Told } from "./pace.js";
+import { defaultTolerance } from "./proposal.js";
 import { MetricsReader, NoProposalError } from "./readings.js";
 import { readTarget, type ScaleTarget } from "./target.js";
 
@@ -77,6 +80,15 @@ interface LookParts {
   readonly memories: ReadonlyMap<string, Memory>;
   readonly context: Context;
   readonly options: AutoscalerOptions;
+}
+
+/** How far use may be from the target; the fields (KEP-4951) are younger than our types. */
+function toleranceOf({ spec }: HorizontalPodAutoscaler): { readonly up: number; readonly down: number } {
+  const read = (rules: object | undefined): number => {
+    const quantity = tryParseQuantity(asString(asObject(rules)["tolerance"]));
+    return quantity === undefined ? defaultTolerance : quantityToNumber(quantity);
+  };
+  return { up: read(spec.behavior?.scaleUp), down: read(spec.behavior?.scaleDown) };
 }
 
 /** The metrics' verdict. */
@@ -156,7 +168,7 @@ class Look {
       .informer(PodKind)
       .list(namespace)
       .filter((pod) => selector.matches(pod.metadata.labels));
-    const scene = { ...target, pods, nowMs: context.clock.now() };
+    const scene = { ...target, pods, nowMs: context.clock.now(), tolerance: toleranceOf(scaler) };
     const look = { reader: new MetricsReader(context.cluster.client), namespace, selector, scene };
     const judgements: Judgement[] = [];
     for (const spec of scaler.spec.metrics ?? []) judgements.push(await judgeMetric(spec, look));

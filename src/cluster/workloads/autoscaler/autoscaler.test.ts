@@ -170,6 +170,21 @@ test("pods without readings hold back both directions", async () => {
   await play.until(async () => (await sizeOf("half")) === 1);
 });
 
+test("use within the tolerance changes nothing; the behaviour may say how much that is", async () => {
+  serveUse(() => ({ cpu: "54m" }));
+  await deploy("calm", 2);
+  await play.clock.advance(400_000);
+  await autoscale("calm", { metrics: cpuTarget(50) });
+  await play.until(async () => (await condition("calm", "ScalingActive"))?.status === "True");
+  await play.clock.advance(40_000);
+  expect(await sizeOf("calm")).toBe(2);
+
+  const behavior = { scaleUp: { tolerance: "0.05" } };
+  await scalers().patch("calm", "merge", { spec: { behavior } }, at);
+
+  await play.until(async () => (await sizeOf("calm")) === 3);
+});
+
 test("bounds, a stopped target, a target without a scale", async () => {
   serveUse(() => ({ cpu: "50m" }));
   await deploy("large", 3);

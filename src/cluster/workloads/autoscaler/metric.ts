@@ -7,6 +7,7 @@ import {
   quantityToMillis,
   type Selector,
 } from "../../../kernel/kinds/index.js";
+import { goSelector } from "../shared/go-selector.js";
 import {
   type Proposal,
   proposeByAmount,
@@ -233,19 +234,6 @@ async function judgeValue({ target, metric, words, read }: ValueMetric, scene: S
 
 function describeExternal({ name, selector }: ValueMetric["metric"]): string {
   return `external metric ${name}(${goSelector(selector)})`;
-}
-
-/** A selector as Go prints it. */
-function goSelector(selector: LabelSelector | undefined): string {
-  if (selector === undefined) return "nil";
-  const labels = Object.entries(selector.matchLabels ?? {})
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, value]) => `${key}: ${value},`);
-  const expressions = (selector.matchExpressions ?? []).map(
-    ({ key, operator, values = [] }) =>
-      `LabelSelectorRequirement{Key:${key},Operator:${operator},Values:[${values.join(" ")}],},`,
-  );
-  return `&LabelSelector{MatchLabels:map[string]string{${labels.join("")}},MatchExpressions:[]LabelSelectorRequirement{${expressions.join("")}},}`;
 }
 
 /** Says before a failure what it was that failed. */

@@ -9,7 +9,7 @@ import { isReady, podLevelRequests } from "../shared/pods.js";
 import { NoProposalError, type PodReadings, type Reading } from "./readings.js";
 
 /** By how much use may differ from the target before anything is done, as upstream. */
-const tolerance = 0.1;
+export const defaultTolerance = 0.1;
 /** Use of CPU while a pod starts says nothing of its load. */
 const cpuStartMs = 300_000;
 const firstReadinessMs = 30_000;
@@ -22,6 +22,8 @@ export interface Scene {
   readonly specReplicas: number;
   readonly statusReplicas: number;
   readonly nowMs: number;
+  /** By how much use may be above and below the target before anything is done. */
+  readonly tolerance: { readonly up: number; readonly down: number };
 }
 
 /** How many replicas a metric asks for, and what was measured: thousandths, and percent where that is the target. */
@@ -31,7 +33,8 @@ export interface Proposal {
   readonly utilization?: number;
 }
 
-const isWithin = (ratio: number): boolean => ratio >= 1 - tolerance && ratio <= 1 + tolerance;
+const isWithin = ({ tolerance }: Scene, ratio: number): boolean =>
+  ratio >= 1 - tolerance.down && ratio <= 1 + tolerance.up;
 
 interface Groups {
   readonly readyCount: number;
@@ -99,10 +102,10 @@ function proposeByPods(scene: Scene, readings: PodReadings, isCpu: boolean, stic
   const stay: Proposal = { replicas: scene.specReplicas, ...measured };
   const growsWithUnready = unready.length > 0 && ratio > 1;
   if (!growsWithUnready && missing.length === 0)
-    return isWithin(ratio) ? stay : { replicas: Math.ceil(ratio * readyCount), ...measured };
+    return isWithin(scene, ratio) ? stay : { replicas: Math.ceil(ratio * readyCount), ...measured };
   fillGaps({ counted, missing, unready }, ratio, stick.assume);
   const careful = stick.rate(counted).ratio;
-  if (isWithin(careful) || (ratio < 1 && careful > 1) || (ratio > 1 && careful < 1)) return stay;
+  if (isWithin(scene, careful) || (ratio < 1 && careful > 1) || (ratio > 1 && careful < 1)) return stay;
   const replicas = Math.ceil(careful * counted.size);
   const turns = (careful < 1 && replicas > scene.specReplicas) || (careful > 1 && replicas < scene.specReplicas);
   return turns ? stay : { replicas, ...measured };
@@ -191,7 +194,7 @@ function podLevelRequest(pod: Pod, resource: string, container: string | undefin
 export function proposeByValue(scene: Scene, usage: number, targetMilli: number): Proposal {
   const ratio = usage / targetMilli;
   if (scene.specReplicas === 0) return { replicas: Math.ceil(ratio), usage };
-  if (isWithin(ratio)) return { replicas: scene.specReplicas, usage };
+  if (isWithin(scene, ratio)) return { replicas: scene.specReplicas, usage };
   if (scene.pods.length === 0)
     throw new NoProposalError(
       "unable to calculate ready pods: no pods returned by selector while calculating replica count",
@@ -201,9 +204,10 @@ export function proposeByValue(scene: Scene, usage: number, targetMilli: number)
 }
 
 /** For one value of something else: the target is what each replica may take of it. */
-export function proposeByShare({ statusReplicas }: Scene, usage: number, targetMilli: number): Proposal {
+export function proposeByShare(scene: Scene, usage: number, targetMilli: number): Proposal {
+  const { statusReplicas } = scene;
   const ratio = usage / (targetMilli * statusReplicas);
-  const replicas = isWithin(ratio) ? statusReplicas : Math.min(Math.ceil(usage / targetMilli), maxInt32);
+  const replicas = isWithin(scene, ratio) ? statusReplicas : Math.min(Math.ceil(usage / targetMilli), maxInt32);
   // Without replicas the share is endless; upstream shows the largest number then.
   const share = statusReplicas === 0 ? Number.MAX_SAFE_INTEGER : Math.ceil(usage / statusReplicas);
   return { replicas, usage: share };

@@ -1,4 +1,9 @@
-import { type ControllerSpec, type ReconcileContext, syncStatus } from "../../../kernel/control/index.js";
+import {
+  type ControllerSpec,
+  type ReconcileContext,
+  type ReconcileResult,
+  syncStatus,
+} from "../../../kernel/control/index.js";
 import {
   controllerOf,
   DeploymentKind,
@@ -17,12 +22,15 @@ import {
   StatefulSetKind,
   withCondition,
 } from "../../../kernel/kinds/index.js";
+import { goSelector } from "../shared/go-selector.js";
 import { resolveIntOrPercent } from "../shared/intstr.js";
-import { isReady, isTerminal } from "../shared/pods.js";
+import { isReady } from "../shared/pods.js";
 
 const name = "disruption-controller";
 /** An eviction whose pod is still there after this long did not happen. */
 const evictionMs = 120_000;
+/** A controller that nobody knows may become known. */
+const retryMs = 60_000;
 
 type Context = ReconcileContext<PodDisruptionBudget>;
 type Status = NonNullable<PodDisruptionBudget["status"]>;
@@ -44,72 +52,123 @@ export function disruptionController(): ControllerSpec<PodDisruptionBudget> {
       },
     ],
     async reconcile(_key, budget, context) {
-      if (budget === undefined || isDeleting(budget)) return undefined;
-      const pods = context.cluster.informers
-        .informer(PodKind)
-        .list(budget.metadata.namespace ?? "")
-        .filter((pod) => labelSelectorMatches(budget.spec.selector, pod.metadata.labels) && !isTerminal(pod));
-      const disrupted = stillDisrupted(budget, pods, context.clock.now());
-      const status = await statusOf(budget, { pods, disrupted, context });
-      await syncStatus(context.cluster.client.resource(PodDisruptionBudgetKind), budget, status, name);
-      return disrupted.size === 0 ? undefined : { requeueAfterMs: evictionMs };
+      return budget === undefined || isDeleting(budget) ? undefined : reconcileBudget(budget, context);
     },
   };
 }
 
-/** Evictions that were granted and whose pods are not yet seen to go. */
-function stillDisrupted(budget: PodDisruptionBudget, pods: readonly Pod[], nowMs: number): Map<string, string> {
-  const present = new Set(pods.filter((pod) => !isDeleting(pod)).map(({ metadata }) => metadata.name));
-  const given = Object.entries(budget.status?.disruptedPods ?? {});
-  return new Map(given.filter(([pod, time]) => present.has(pod) && Date.parse(time) + evictionMs > nowMs));
+async function reconcileBudget(budget: PodDisruptionBudget, context: Context): Promise<ReconcileResult | undefined> {
+  const { cluster, clock, events } = context;
+  const pods = cluster.informers
+    .informer(PodKind)
+    .list(budget.metadata.namespace ?? "")
+    .filter((pod) => labelSelectorMatches(budget.spec.selector, pod.metadata.labels));
+  if (pods.length === 0) events.record(budget, "Normal", "NoPods", "No matching pods found");
+  const resource = cluster.client.resource(PodDisruptionBudgetKind);
+  const wanted = await demand(budget, pods, context);
+  if (wanted.failure !== undefined) {
+    const message = `Failed to calculate the number of expected pods: ${wanted.failure}`;
+    events.record(budget, "Warning", "CalculateExpectedPodCountFailed", message);
+    await syncStatus(resource, budget, failedStatus(budget, wanted.failure, clock.now()), name);
+    return { requeueAfterMs: retryMs };
+  }
+  if (wanted.isPartlyUnmanaged === true) {
+    const message = `Pods selected by this PodDisruptionBudget (selector: ${goSelector(budget.spec.selector)}) were found to be unmanaged. As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods please set ".spec.minAvailable" field of the PDB to an integer value.`;
+    events.record(budget, "Warning", "UnmanagedPods", message);
+  }
+  const disrupted = stillDisrupted(budget, pods, context);
+  await syncStatus(resource, budget, statusOf(budget, { pods, disrupted, wanted }, clock.now()), name);
+  const ends = [...disrupted.values()].map((time) => Date.parse(time) + evictionMs - clock.now());
+  return ends.length === 0 ? undefined : { requeueAfterMs: Math.max(0, Math.min(...ends)) };
 }
 
-async function statusOf(
+/** Evictions that were granted and whose pods are not yet seen to go. */
+function stillDisrupted(
   budget: PodDisruptionBudget,
-  { pods, disrupted, context }: { pods: readonly Pod[]; disrupted: ReadonlyMap<string, string>; context: Context },
-): Promise<Status> {
-  const healthy = pods.filter((pod) => isReady(pod) && !isDeleting(pod) && !disrupted.has(pod.metadata.name)).length;
-  const wanted = await demand(budget, pods, context);
-  const allowed = wanted.expected === 0 ? 0 : Math.max(0, healthy - wanted.desired);
-  const condition =
-    wanted.failure === undefined
-      ? {
-          status: allowed > 0 ? "True" : "False",
-          reason: allowed > 0 ? "SufficientPods" : "InsufficientPods",
-          message: "",
-        }
-      : { status: "False", reason: "SyncFailed", message: wanted.failure };
+  pods: readonly Pod[],
+  { clock, events }: Context,
+): ReadonlyMap<string, string> {
+  const still = new Map<string, string>();
+  const given = budget.status?.disruptedPods ?? {};
+  for (const pod of pods) {
+    const time = given[pod.metadata.name];
+    if (time === undefined || isDeleting(pod)) continue;
+    const { namespace = "", name: budgetName } = budget.metadata;
+    if (Date.parse(time) + evictionMs > clock.now()) still.set(pod.metadata.name, time);
+    else
+      events.record(
+        pod,
+        "Warning",
+        "NotDeleted",
+        `Pod was expected by PDB ${namespace}/${budgetName} to be deleted but it wasn't`,
+      );
+  }
+  return still;
+}
+
+type Said = Readonly<Record<"status" | "reason" | "message", string>>;
+
+function conditionsOf(budget: PodDisruptionBudget, said: Said, nowMs: number): NonNullable<Status["conditions"]> {
   const observed = budget.metadata.generation;
-  const conditions = withCondition(
-    budget.status?.conditions,
-    { type: "DisruptionAllowed", ...condition, ...(observed === undefined ? {} : { observedGeneration: observed }) },
-    context.clock.now(),
-  );
+  const generation = observed === undefined ? {} : { observedGeneration: observed };
+  return withCondition(budget.status?.conditions, { type: "DisruptionAllowed", ...said, ...generation }, nowMs);
+}
+
+/** Where it cannot be said how many there should be, nothing may go; what was counted before stands. */
+function failedStatus(budget: PodDisruptionBudget, message: string, nowMs: number): Status {
+  const before = budget.status ?? { currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 };
+  const said = { status: "False", reason: "SyncFailed", message };
+  return { ...before, disruptionsAllowed: 0, conditions: conditionsOf(budget, said, nowMs) };
+}
+
+interface Sight {
+  readonly pods: readonly Pod[];
+  readonly disrupted: ReadonlyMap<string, string>;
+  readonly wanted: Demand;
+}
+
+function statusOf(budget: PodDisruptionBudget, { pods, disrupted, wanted }: Sight, nowMs: number): Status {
+  const healthy = pods.filter((pod) => isReady(pod) && !isDeleting(pod) && !disrupted.has(pod.metadata.name)).length;
+  const allowed = wanted.expected === 0 ? 0 : Math.max(0, healthy - wanted.desired);
+  const said: Said = {
+    status: allowed > 0 ? "True" : "False",
+    reason: allowed > 0 ? "SufficientPods" : "InsufficientPods",
+    message: "",
+  };
+  const observed = budget.metadata.generation;
   return {
-    conditions,
+    conditions: conditionsOf(budget, said, nowMs),
     currentHealthy: healthy,
     desiredHealthy: wanted.desired,
-    disruptionsAllowed: wanted.failure === undefined ? allowed : 0,
+    disruptionsAllowed: allowed,
     expectedPods: wanted.expected,
     ...(observed === undefined ? {} : { observedGeneration: observed }),
     ...(disrupted.size === 0 ? {} : { disruptedPods: Object.fromEntries(disrupted) }),
   };
 }
 
+interface Demand {
+  readonly expected: number;
+  readonly desired: number;
+  readonly failure?: string;
+  /** Some pods have no controller, and count for nothing. */
+  readonly isPartlyUnmanaged?: boolean;
+}
+
 /** How many pods there should be, and how many of them must stay. */
-async function demand(
-  { spec }: PodDisruptionBudget,
-  pods: readonly Pod[],
-  context: Context,
-): Promise<{ expected: number; desired: number; failure?: string }> {
+async function demand({ spec }: PodDisruptionBudget, pods: readonly Pod[], context: Context): Promise<Demand> {
   const { minAvailable, maxUnavailable } = spec;
   if (typeof minAvailable === "number") return { expected: pods.length, desired: minAvailable };
   if (minAvailable === undefined && maxUnavailable === undefined) return { expected: pods.length, desired: 0 };
   const scaled = await expectedPods(pods, context);
   if (scaled.failure !== undefined) return { expected: 0, desired: 0, failure: scaled.failure };
   const expected = scaled.count;
-  if (maxUnavailable === undefined) return { expected, desired: resolveIntOrPercent(minAvailable, expected, "up") };
-  return { expected, desired: Math.max(0, expected - resolveIntOrPercent(maxUnavailable, expected, "up")) };
+  const isPartlyUnmanaged = pods.some((pod) => controllerOf(pod) === undefined);
+  const desired =
+    maxUnavailable === undefined
+      ? resolveIntOrPercent(minAvailable, expected, "up")
+      : Math.max(0, expected - resolveIntOrPercent(maxUnavailable, expected, "up"));
+  return { expected, desired, isPartlyUnmanaged };
 }
 
 /** The sum of what the pods' controllers are scaled to, each counted once. */
@@ -117,11 +176,9 @@ async function expectedPods(pods: readonly Pod[], context: Context): Promise<{ c
   const counts = new Map<string, number>();
   for (const pod of pods) {
     const owner = controllerOf(pod);
-    const about = `${pod.metadata.namespace ?? ""}/${pod.metadata.name}`;
-    if (owner === undefined) return { count: 0, failure: `found no controller ref for pod "${about}"` };
-    if (counts.has(owner.uid)) continue;
+    if (owner === undefined || counts.has(owner.uid)) continue;
     const scale = await scaleOf(owner, pod.metadata.namespace ?? "", context);
-    if (scale === undefined) return { count: 0, failure: `found no controllers for pod "${about}"` };
+    if (scale === undefined) return { count: 0, failure: `found no controllers for pod "${pod.metadata.name}"` };
     counts.set(scale.uid, scale.replicas);
     counts.set(owner.uid, counts.get(owner.uid) ?? 0);
   }

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { createManager } from "../../../kernel/control/index.js";
-import { PodDisruptionBudgetKind, PodKind, ReplicaSetKind } from "../../../kernel/kinds/index.js";
+import { EventKind, PodDisruptionBudgetKind, PodKind, ReplicaSetKind } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { startTestCluster } from "../../../testing/index.js";
 import { disruptionController } from "./index.js";
@@ -81,9 +81,29 @@ test("a budget counts its healthy pods, allows what is left over, and evictions 
     },
     { namespace },
   );
+  const told = async () =>
+    (await client.resource(EventKind).list({ namespace })).items.map(({ reason, message }) => `${reason}: ${message}`);
+  await vi.waitFor(async () =>
+    expect((await told()).join()).toContain(
+      "UnmanagedPods: Pods selected by this PodDisruptionBudget (selector: &LabelSelector{MatchLabels:map[string]string{app: x,},MatchExpressions:[]LabelSelectorRequirement{},})",
+    ),
+  );
+  await statusIs({ expectedPods: 4, currentHealthy: 2 });
+
+  const owner = { apiVersion: "example.com/v1", kind: "Thing", name: "t", uid: "t", controller: true };
+  await pods.create(
+    {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "odd", namespace, labels, ownerReferences: [owner] },
+      spec: { containers: [{ name: "c", image: "i" }] },
+    },
+    { namespace },
+  );
   await statusIs({
+    currentHealthy: 2,
     disruptionsAllowed: 0,
-    conditions: [{ reason: "SyncFailed", message: 'found no controller ref for pod "default/alone"' }],
+    conditions: [{ reason: "SyncFailed", message: 'found no controllers for pod "odd"' }],
   });
 
   await manager.close();

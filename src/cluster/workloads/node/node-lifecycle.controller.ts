@@ -59,8 +59,8 @@ export function nodeLifecycleController(): ControllerSpec<Node> {
     ],
     async reconcile(key, node, context) {
       if (node === undefined) {
+        // What is left of it is the pod garbage collector's.
         heard.delete(key.name);
-        await collectStray(key.name, context);
         return undefined;
       }
       const silence = listen(node, heard, context);
@@ -213,11 +213,30 @@ async function evict(node: Node, context: Context): Promise<number | undefined> 
       if (Number.isFinite(waitMs)) nextMs = Math.min(nextMs ?? waitMs, waitMs);
       continue;
     }
-    const { namespace = "", name: podName, uid } = pod.metadata;
+    const { namespace = "", name: podName } = pod.metadata;
     context.events.record(pod, "Normal", "TaintManagerEviction", `Marking for deletion Pod ${namespace}/${podName}`);
-    await context.cluster.client.resource(PodKind).delete(podName, { namespace, preconditions: { uid } });
+    await evictPod(pod, context);
   }
   return nextMs;
+}
+
+/** Says in the pod why it goes, and asks it to. */
+async function evictPod(pod: Pod, { cluster, clock }: Context): Promise<void> {
+  const { namespace = "", name: podName, uid } = pod.metadata;
+  const pods = cluster.client.resource(PodKind);
+  const said = {
+    type: "DisruptionTarget",
+    status: "True",
+    reason: "DeletionByTaintManager",
+    message: "Taint manager: deleting due to NoExecute taint",
+  };
+  const conditions = withCondition(pod.status?.conditions, said, clock.now());
+  try {
+    await pods.updateStatus({ ...pod, status: { ...pod.status, conditions } }, { fieldManager: name });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  await pods.delete(podName, { namespace, preconditions: { uid } });
 }
 
 /** How much longer a pod bears a taint: for ever, a while, or not at all. */
@@ -230,17 +249,4 @@ function patienceMs(pod: Pod, taint: Taint, nowMs: number): number {
   if (limits.length === 0) return Number.POSITIVE_INFINITY;
   const sinceMs = taint.timeAdded === undefined ? nowMs : Date.parse(taint.timeAdded);
   return Math.max(0, sinceMs + Math.max(0, Math.min(...limits)) * 1000 - nowMs);
-}
-
-/** Pods of a node that is gone will never be reported on again: nobody is left to end them gracefully. */
-async function collectStray(nodeName: string, context: Context): Promise<void> {
-  const { cluster } = context;
-  const live = await cluster.client.resource(NodeKind).find(nodeName);
-  if (live !== undefined) return;
-  for (const pod of podsOn(nodeName, context)) {
-    const { namespace = "", name: podName, uid } = pod.metadata;
-    await cluster.client
-      .resource(PodKind)
-      .delete(podName, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
-  }
 }
