@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { CLASSES, PIXELS } from "../examples/digits/data.js";
 import { encodeNetwork } from "../examples/digits/model.js";
 import { loadKubeconfig } from "../src/kernel/client/index.js";
 import type { ApiClient } from "../src/kernel/client/types.js";
-import { EventKind, type JsonObject, type Lease, LeaseKind } from "../src/kernel/kinds/index.js";
+import { EventKind, type JsonObject, type Lease, LeaseKind, SecretKind } from "../src/kernel/kinds/index.js";
 import { ClusterKind } from "../src/modules/fleet/index.js";
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
 import { clientOf } from "./support/fleet.js";
@@ -243,7 +243,7 @@ test("agents of all three levels, each a process with its own least rights, deli
   await startAgent(
     "continuum",
     ...["--kubeconfig", await kubeconfigFor(hub, "hub", "argosy-continuum-agent"), "--cluster", "hub"],
-    ...["--ingress", `127.0.0.1:${ports.head}`],
+    ...["--ingress", `127.0.0.1:${ports.head}`, "--northbound", ":0", "--artifacts", ":0"],
   );
   await startAgent(
     "cluster",
@@ -315,6 +315,30 @@ test("the API server reaches the node: its serving certificate is of the cluster
   expect(log).toContain("blank");
 });
 
+test("the hub's agent tells its decisions, to whom the hub lets, and leaves the key to artifacts in the hub", async () => {
+  const words = [
+    "explain",
+    "hi/blank",
+    "-n",
+    namespace,
+    "--data",
+    at("continuum"),
+    "--kubeconfig",
+    at("up", "kubeconfig"),
+  ];
+  const explained = await argosy(...words, "--context", "hub", "-o", "json");
+  const stranger = await argosy(...words.slice(0, -1), at("argosy-continuum-agent.kubeconfig"));
+
+  expect(explained.code, explained.stderr).toBe(0);
+  expect(JSON.parse(explained.stdout)).toMatchObject({
+    decisions: expect.arrayContaining([expect.objectContaining({ cluster: "hub", topic: "weight" })]),
+  });
+  expect(stranger.stderr).toContain("403");
+  const { data } = await hub.resource(SecretKind).get("artifact-reader", { namespace: "argosy-system" });
+  const { artifacts } = JSON.parse(readFileSync(at("continuum", "addresses.json"), "utf8")) as { artifacts: string };
+  expect(Buffer.from(data?.[".s3cfg"] ?? "", "base64").toString()).toContain(`host_base = ${new URL(artifacts).host}`);
+});
+
 test("health is told on the loopback; a standby takes over when the leader ends", async () => {
   const [continuum] = agents;
   if (continuum === undefined) throw new Error("no agent runs");
@@ -326,7 +350,7 @@ test("health is told on the loopback; a standby takes over when the leader ends"
   const before = (await leaseOf(hub, "continuum")).spec.holderIdentity;
   const standby = startArgosy([
     ...["agent", "--level", "continuum", "--kubeconfig", at("argosy-continuum-agent.kubeconfig"), "--cluster", "hub"],
-    ...["--data", at("standby"), "--ingress", `:${await freePort()}`],
+    ...["--data", at("standby"), "--ingress", `:${await freePort()}`, "--modules", "fleet"],
   ]);
   agents.push(standby);
   await standby.says("ready: ");

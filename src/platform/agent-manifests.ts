@@ -3,7 +3,8 @@ import type { JsonObject } from "../kernel/kinds/object.js";
 import type { Level, Module, PolicyRule } from "../kernel/module/types.js";
 import { toJson } from "../kernel/schema/index.js";
 import { DELIVERY_RULES } from "../modules/fleet/index.js";
-import { AGENT_RULES, PROXY_RULES, VOLUME_RULES } from "./identities.js";
+import { artifactReader } from "./artifact-access.js";
+import { AGENT_RULES, northboundReviewer, PROXY_RULES, VOLUME_RULES } from "./identities.js";
 import { crdName } from "./install.js";
 import { kindsAt } from "./level.js";
 
@@ -11,6 +12,8 @@ import { kindsAt } from "./level.js";
 export interface RightsOptions {
   readonly level: Level;
   readonly modules: readonly Module[];
+  /** Whether it serves tracking (continuum). */
+  readonly hasTracking: boolean;
   /** Where the agent's ServiceAccount, its lease and (continuum) the Secrets of members are. */
   readonly namespace: string;
   /** Whether it may install the kinds itself. */
@@ -26,9 +29,15 @@ const group = "rbac.authorization.k8s.io";
 /** Service proxy and volumes are the node's own here: more than the node authorizer of Kubernetes gives. */
 const NODE_RULES: readonly PolicyRule[] = [...PROXY_RULES, ...VOLUME_RULES];
 
+/** In the agent's namespace: credentials of members, by name (whoever keeps them elsewhere binds a role there); the artifact store's reading key. */
+const SECRET_RULES: readonly PolicyRule[] = [
+  { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create"] },
+  { apiGroups: [""], resources: ["secrets"], resourceNames: [artifactReader], verbs: ["patch"] },
+];
+
 /** Namespace, identity and the least rights with which an agent of a level works in a cluster, made from the modules' declarations. */
 export function agentRights(options: RightsOptions): JsonObject[] {
-  const { level, modules, namespace, installCrds, node, delivery } = options;
+  const { level, modules, hasTracking, namespace, installCrds, node, delivery } = options;
   if (level === "node") {
     const subject =
       node === undefined
@@ -41,6 +50,8 @@ export function agentRights(options: RightsOptions): JsonObject[] {
   const rules = distinct([
     ...modules.flatMap((module) => module.rules[level] ?? []),
     ...AGENT_RULES,
+    // Who calls tracking, and what they may do there, is the hub's to say.
+    ...(level === "continuum" && hasTracking ? (northboundReviewer.rules ?? []) : []),
     ...(installCrds ? crdRules(kindsAt(modules, level)) : []),
   ]);
   return [
@@ -53,8 +64,7 @@ export function agentRights(options: RightsOptions): JsonObject[] {
       metadata: { name, namespace },
       rules: toJson([
         ...leaseRules(name),
-        // The credentials of members, by name; whoever keeps them elsewhere binds a role there.
-        ...(level === "continuum" ? [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }] : []),
+        ...(level === "continuum" ? SECRET_RULES : []),
         { apiGroups: [""], resources: ["namespaces"], resourceNames: [namespace], verbs: ["get"] },
       ]),
     },

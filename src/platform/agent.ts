@@ -11,8 +11,10 @@ import type { Level, Module } from "../kernel/module/types.js";
 import { isObject } from "../kernel/schema/index.js";
 import { memoryLedger } from "../stores/ledger/index.js";
 import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
+import { writeAddresses } from "./addresses.js";
 import { agentKinds, agentName, agentRights, type RightsOptions } from "./agent-manifests.js";
 import { type NodeLevelOptions, nodeNameOf, startNodeLevel } from "./agent-node.js";
+import { publishArtifactReader } from "./artifact-access.js";
 import { Closers } from "./closers.js";
 import { startHealth } from "./health.js";
 import { nodeIdentity } from "./identities.js";
@@ -20,9 +22,10 @@ import { ensureNamespace, installKinds, requireKinds } from "./install.js";
 import { type Layout, layoutOf, takeDirectory } from "./layout.js";
 import { controllersAt, kindsAt, runControllers, selectModules } from "./level.js";
 import { rotatingLogFile } from "./log-file.js";
-import { memberConnections } from "./members.js";
-import { controllerModules, platformGateway } from "./modules.js";
-import { openStores } from "./stores.js";
+import { type MemberConnections, memberConnections } from "./members.js";
+import { allModules, controllerModules, platformGateway } from "./modules.js";
+import { type ServiceAddresses, type ServiceName, startPlatformServices } from "./services.js";
+import { openStores, type Stores } from "./stores.js";
 
 /** A host and a port of this machine. */
 export interface ListenAddress {
@@ -49,6 +52,8 @@ export interface AgentOptions {
   readonly namespace: string;
   /** Where the gateway takes requests: for all members (continuum), or for this cluster's models (cluster). */
   readonly ingress: ListenAddress;
+  /** Level continuum: where tracking and decisions, and the artifact store, listen; port 0: any free one. */
+  readonly services: Readonly<Record<ServiceName, ListenAddress>>;
   /** Below which this cluster's models have their hosts; default `<cluster>.argosy.localhost`. */
   readonly domain?: string;
   readonly health: ListenAddress;
@@ -80,6 +85,7 @@ interface Assembly extends Surroundings {
 }
 
 const readyTimeoutMs = 2_000;
+const trackingName = "tracking";
 
 /** Runs the controllers of one level (or a node) against the API that a kubeconfig or a pod's ServiceAccount names. Throws `InputError` for what cannot be used. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
@@ -111,9 +117,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
 /** The rights that an agent needs in its cluster, as manifests. Throws `InputError` for a module that there is not. */
 export function describeRights(
-  options: Omit<RightsOptions, "modules"> & { readonly modules?: readonly string[] },
+  options: Omit<RightsOptions, "modules" | "hasTracking"> & { readonly modules?: readonly string[] },
 ): ReturnType<typeof agentRights> {
-  return agentRights({ ...options, modules: declaredModules(options.modules) });
+  const modules = declaredModules(options.modules);
+  return agentRights({ ...options, modules, hasTracking: hasTracking(modules) });
 }
 
 /** The CustomResourceDefinitions that an agent installs, as manifests. Throws `InputError` for a module that there is not. */
@@ -138,7 +145,13 @@ function declaredModules(names: readonly string[] | undefined): readonly Module[
     places: [],
     members: () => undefined,
   });
-  return selectModules(all, names);
+  // Its routes are all that it has, and they need stores.
+  const tracking: Module = { name: trackingName, summary: "", kinds: [], rules: {}, controllers: () => [] };
+  return selectModules([...all, tracking], names);
+}
+
+function hasTracking(modules: readonly Module[]): boolean {
+  return modules.some(({ name }) => name === trackingName);
 }
 
 async function assemble(options: AgentOptions, layout: Layout, closers: Closers): Promise<Assembly> {
@@ -203,24 +216,14 @@ async function notReady({ client, name }: OwnedAccess): Promise<string | undefin
 
 async function startLevel(assembly: Assembly): Promise<string> {
   const { options, layout, closers, access, metrics, ending, ...surroundings } = assembly;
-  const { level, ingress, namespace } = options;
+  const { level, namespace } = options;
   const stores = await openStores(layout, surroundings, closers);
   const gateway = platformGateway(layout, surroundings);
   const members = memberConnections(surroundings);
-  const domain = options.domain ?? `${access.name}.argosy.localhost`;
-  const modules = selectModules(
-    controllerModules({
-      ...surroundings,
-      gateway,
-      ledger: stores.ledger,
-      head: ingress,
-      places: level === "cluster" ? [{ name: access.name, domain, ...ingress }] : [],
-      members: (name) => members.access(name),
-    }),
-    options.modules,
-  );
+  const modules = await modulesOf(assembly, { gateway, stores, members });
   const specs = controllersAt(modules, level, access);
-  if (specs.length === 0) {
+  const serves = level === "continuum" && hasTracking(modules);
+  if (specs.length === 0 && !serves) {
     throw new InputError(
       `nothing to run: of ${modules.map(({ name }) => name).join(", ")}, none has controllers of level ${level}`,
     );
@@ -233,6 +236,7 @@ async function startLevel(assembly: Assembly): Promise<string> {
   // Until everything is up, one that carries traffic for an earlier start is left alone.
   closers.add(() => gateway.close({ stopProcess: !ending.keepPods && (ending.isUp || !gateway.process.adopted) }));
   await openIngress(gateway, options, access.name);
+  const services = serves ? await serve(assembly, stores, modules) : undefined;
   closers.add(() => members.close());
   const isHub = level === "continuum" && modules.some(({ name }) => name === "fleet");
   runControllers({
@@ -244,9 +248,77 @@ async function startLevel(assembly: Assembly): Promise<string> {
     metrics,
     election: { namespace, name: agentName(level), identity: candidate(surroundings) },
   });
-  const where = `http://${ingress.host}:${ingress.port}`;
-  const working = modules.filter((module) => module.controllers(level, access).length > 0).map(({ name }) => name);
-  return `${working.join(", ")}: ${specs.length} controllers; ${level === "cluster" ? `models below ${domain}, ` : ""}ingress ${where}`;
+  return summaryOf(assembly, modules, services);
+}
+
+/** The modules wanted, of those that this level has. */
+async function modulesOf(
+  { options, access, clock, random, log }: Assembly,
+  parts: { gateway: GatewayDriver; stores: Stores; members: MemberConnections },
+): Promise<readonly Module[]> {
+  const { level, ingress, modules } = options;
+  const input = {
+    clock,
+    random,
+    log,
+    gateway: parts.gateway,
+    ledger: parts.stores.ledger,
+    head: ingress,
+    places: level === "cluster" ? [{ name: access.name, domain: domainOf(options, access), ...ingress }] : [],
+    members: (name: string) => parts.members.access(name),
+  };
+  const all = level === "continuum" ? await allModules(input, parts.stores) : controllerModules(input);
+  return selectModules(all, modules);
+}
+
+function domainOf(options: AgentOptions, access: OwnedAccess): string {
+  return options.domain ?? `${access.name}.argosy.localhost`;
+}
+
+/** Serves tracking, decisions and artifacts of the hub, and leaves the key that reads artifacts in a Secret of the hub. */
+async function serve(assembly: Assembly, stores: Stores, modules: readonly Module[]): Promise<ServiceAddresses> {
+  const { options, layout, closers, access, clock, random, log } = assembly;
+  const { services, namespace } = options;
+  const started = await startPlatformServices({
+    clock,
+    random,
+    log,
+    layout,
+    stores,
+    closers,
+    routes: modules.flatMap((module) => module.routes ?? []),
+    hubClient: access.client,
+    hosts: { northbound: services.northbound.host, artifacts: services.artifacts.host },
+    listen: (name, start) => start(services[name].port),
+    names: [hostname()],
+  });
+  const { host } = new URL(started.artifacts);
+  await publishArtifactReader(access.client, started.reader, { host, caPem: started.caPem, namespace });
+  await writeAddresses(layout, {
+    clusters: [],
+    ingress: `http://${options.ingress.host}:${options.ingress.port}`,
+    northbound: started.northbound,
+    artifacts: started.artifacts,
+    kubeconfig: options.kubeconfig ?? "",
+    caFile: join(layout.pki, "ca.crt"),
+  });
+  return started;
+}
+
+function summaryOf(
+  { options, access }: Assembly,
+  modules: readonly Module[],
+  services: ServiceAddresses | undefined,
+): string {
+  const { level, ingress } = options;
+  const count = controllersAt(modules, level, access).length;
+  const working = modules.filter((module) => controllersAt([module], level, access).length > 0 || module.routes);
+  return [
+    `${working.map(({ name }) => name).join(", ")}: ${count} controllers`,
+    ...(level === "cluster" ? [`models below ${domainOf(options, access)}`] : []),
+    `ingress http://${ingress.host}:${ingress.port}`,
+    ...(services === undefined ? [] : [`tracking ${services.northbound}, artifacts ${services.artifacts}`]),
+  ].join("; ");
 }
 
 /** Starts the gateway, or adopts the one that runs, and has it listen: others were told of this address, so it steps aside for nobody. */

@@ -1,12 +1,16 @@
 import { join } from "node:path";
 import type { ApiClient } from "../kernel/client/types.js";
 import { keepToken } from "../kernel/identity/index.js";
-import { NamespaceKind, SecretKind } from "../kernel/kinds/index.js";
+import { SecretKind } from "../kernel/kinds/index.js";
 import type { S3Credential } from "../stores/blobs/index.js";
 import { systemNamespace } from "./host-services.js";
+import { ensureNamespace, fieldManager } from "./install.js";
 
 /** The bucket that holds tracking's artifacts. */
 export const artifactBucket = "artifacts";
+
+/** The hub's Secret with the key that reads artifacts. */
+export const artifactReader = "artifact-reader";
 
 /** The store's two keys, kept over restarts: one that writes, one that reads. */
 export async function keepArtifactKeys(
@@ -20,12 +24,13 @@ export async function keepArtifactKeys(
   return { writer: await key("writer", true), reader: await key("reader", false) };
 }
 
-/** Leaves the reader's key as an s3cmd configuration (`.s3cfg`) in the hub's Secret `argosy-system/artifact-reader`. */
+/** Leaves the reader's key as an s3cmd configuration (`.s3cfg`) in the hub's Secret `artifact-reader`, in `argosy-system` unless told otherwise. */
 export async function publishArtifactReader(
   hub: ApiClient,
   key: S3Credential,
-  options: { readonly host: string; readonly caPem: string },
+  options: { readonly host: string; readonly caPem: string; readonly namespace?: string },
 ): Promise<void> {
+  const namespace = options.namespace ?? systemNamespace;
   const lines = [
     "[default]",
     `access_key = ${key.accessKeyId}`,
@@ -36,15 +41,13 @@ export async function publishArtifactReader(
     `ca_certs = ${options.caPem.trim().replaceAll("\n", "\\n")}`,
     "",
   ];
-  await hub
-    .resource(NamespaceKind)
-    .apply({ metadata: { name: systemNamespace } }, { fieldManager: "argosy-platform", force: true });
+  await ensureNamespace(hub, namespace);
   await hub.resource(SecretKind).apply(
     {
-      metadata: { name: "artifact-reader", namespace: systemNamespace, labels: { "tensorstack.dev/resource": "s3" } },
+      metadata: { name: artifactReader, namespace, labels: { "tensorstack.dev/resource": "s3" } },
       type: "Opaque",
       data: { ".s3cfg": Buffer.from(lines.join("\n")).toString("base64") },
     },
-    { fieldManager: "argosy-platform", force: true, namespace: systemNamespace },
+    { fieldManager, force: true, namespace },
   );
 }

@@ -5,6 +5,7 @@ import {
   createPodNetwork,
   detectIsolation,
   type Isolation,
+  isolationIn,
   type PodNetwork,
   podNetworkKind,
 } from "../cluster/node/index.js";
@@ -114,11 +115,11 @@ export async function startFleet(input: FleetInput): Promise<Fleet> {
 }
 
 async function assemble(input: FleetInput): Promise<Assembly> {
-  const isolation = detectIsolation();
+  const isolation = isolationIn(input.layout.root, detectIsolation());
   const planned = await planClusters(
     input.without.has("nodes") ? input.members.map((member) => ({ ...member, nodes: 0 })) : input.members,
     {
-      kind: podNetworkKind(input.layout.root, isolation) === "loopback" ? "loopback" : "namespaces",
+      kind: podNetworkKind(isolation) === "loopback" ? "loopback" : "namespaces",
       piece: pieceOf(input.layout.root),
     },
     (name, preferred) => input.ports.choose(name, preferred),
@@ -265,7 +266,7 @@ async function startServices(assembly: Assembly): Promise<ServiceAddresses> {
     closers,
     routes: modules.flatMap((module) => module.routes ?? []),
     hubClient: hub.as(northboundReviewer).client,
-    host: loopback,
+    hosts: { northbound: loopback, artifacts: loopback },
     listen: (name, start) => ports.listen(name, preferredPorts[name], start),
   });
   await publishArtifactReader(hub.admin.client, started.reader, {

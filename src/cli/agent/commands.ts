@@ -20,6 +20,8 @@ interface RunOptions {
   readonly namespace: string;
   readonly ingress?: string;
   readonly domain?: string;
+  readonly northbound: string;
+  readonly artifacts: string;
   readonly health: string;
   readonly nodeName?: string;
   readonly servingCertificate?: string;
@@ -59,6 +61,8 @@ export function agentCommand(context: CliContext): Command {
     .option("--install-crds <yes>", "false: refuse a cluster without the kinds", booleanOf("--install-crds"), true)
     .option("--namespace <name>", "of the lease by which agents take turns", systemNamespace)
     .option("--ingress <host:port>", "where its gateway takes requests (default: 127.0.0.1:8080, cluster: 8081)")
+    .option("--northbound <host:port>", "level continuum: tracking and decisions", "127.0.0.1:5000")
+    .option("--artifacts <host:port>", "level continuum: the artifact store (S3)", "127.0.0.1:9000")
     .option(
       "--domain <name>",
       "level cluster: models are <name>.<namespace>.<domain> (default: CLUSTER.argosy.localhost)",
@@ -110,6 +114,10 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
     installCrds: options.installCrds,
     namespace: options.namespace,
     ingress: parseListen("--ingress", options.ingress ?? ingressDefaults[level]),
+    services: {
+      northbound: parseListen("--northbound", options.northbound),
+      artifacts: parseListen("--artifacts", options.artifacts),
+    },
     health: parseListen("--health", options.health),
     node: { serviceProxy, ...given({ name: nodeName, servingCertificate, clientCa, clientName }) },
     note: (text) => terminal.err(`${text}\n`),

@@ -7,14 +7,18 @@ import { layoutOf, readAddresses } from "../../platform/index.js";
 import { CommandError, NotRunningError } from "../errors.js";
 import { type ConnectionOptions, dataDirectory } from "../session.js";
 
-/** Reads from the hub's northbound server with the hub administrator's token. */
+/** Reads from the hub's northbound server with the hub administrator's token, or that of another kubeconfig. */
 export async function northboundClient(options: ConnectionOptions): Promise<{ get(path: string): Promise<unknown> }> {
   const layout = layoutOf(dataDirectory(options));
   const addresses = await readAddresses(layout);
   if (addresses === undefined) {
     throw new NotRunningError(`no Argosy has run in ${layout.root}: start it with \`argosy up --data ${layout.root}\``);
   }
-  const { token } = (await loadKubeconfig(layout.kubeconfig, "hub")).transport;
+  const identity =
+    options.kubeconfig === undefined
+      ? await loadKubeconfig(layout.kubeconfig, "hub")
+      : await loadKubeconfig(options.kubeconfig, options.context);
+  const { token } = identity.transport;
   const ca = await readFile(join(layout.pki, "ca.crt"), "utf8");
   return {
     get: async (path) => {
