@@ -136,7 +136,7 @@ test("a client certificate of the cluster's CA is a user; another's is nobody", 
 
   expect(overHttp2).toBe(200);
   expect(await withCertificate(server)).toBe(200);
-  expect(await withCertificate(other)).toBe(403);
+  expect(await withCertificate(other)).toBe(401);
 });
 
 test("refused upgrades are a Status, in this process and over TLS", async () => {

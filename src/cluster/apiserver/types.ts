@@ -21,7 +21,14 @@ export interface ApiRequest {
   /** The whole body, already bounded in size (3 MiB) by the front end. */
   readonly body: Uint8Array;
   /** Subject of a client certificate that the front end verified against the cluster's CA: CN is the user, O are the groups. */
-  readonly clientCertificate?: { readonly commonName: string; readonly organizations: readonly string[] };
+  readonly clientCertificate?: {
+    readonly commonName: string;
+    readonly organizations: readonly string[];
+    /** SHA-256 of the certificate, in lower-case hexadecimal digits. */
+    readonly fingerprint?: string;
+  };
+  /** A certificate was shown that the cluster's CA does not vouch for. */
+  readonly hasStrangeCertificate?: boolean;
   /** Where the client's connection comes from; absent: it is in this process. */
   readonly remoteAddress?: string;
   /** Takes what the audit log shall say besides; absent: there is none. */

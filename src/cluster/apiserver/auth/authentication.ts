@@ -60,11 +60,15 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
   const authenticate = async (request: ApiRequest): Promise<UserInfo> => {
     const certificate = request.clientCertificate;
     if (certificate !== undefined && certificate.commonName !== "") {
-      const { commonName, organizations } = certificate;
-      return authenticated({ username: commonName, groups: organizations });
+      const { commonName, organizations, fingerprint } = certificate;
+      const extra = { "authentication.kubernetes.io/credential-id": [`X509SHA256=${fingerprint ?? ""}`] };
+      const user = { username: commonName, groups: organizations };
+      return authenticated(fingerprint === undefined ? user : { ...user, extra });
     }
     const token = bearerTokenOf(request);
     if (token === undefined) {
+      // Whoever shows credentials is not anonymous.
+      if (request.hasStrangeCertificate === true) throw unauthorized();
       if (!letsInAnonymous(options.anonymous, request.path)) throw unauthorized();
       return anonymousUser;
     }

@@ -98,7 +98,7 @@ export function toApiRequest(
     headers,
     ...(repeated === undefined ? {} : { repeatedHeaders: repeated }),
     body,
-    ...(subject === undefined ? {} : { clientCertificate: subject }),
+    ...(subject === undefined ? {} : subject),
     remoteAddress: request.socket.remoteAddress ?? "",
     get signal() {
       return gone.signal;
@@ -128,10 +128,10 @@ function headersOf(request: AnyRequest): {
   return { headers, repeated };
 }
 
-type Subject = NonNullable<ApiRequest["clientCertificate"]>;
+type Subject = Pick<ApiRequest, "clientCertificate" | "hasStrangeCertificate">;
 const subjects = new WeakMap<object, Subject | "none">();
 
-/** CN and O of a verified client certificate; looked at once a connection. */
+/** CN and O of a verified client certificate, or that there is another; looked at once a connection. */
 function certificateSubject(socket: object): Subject | undefined {
   const known = subjects.get(socket) ?? readSubject(socket);
   subjects.set(socket, known);
@@ -140,14 +140,21 @@ function certificateSubject(socket: object): Subject | undefined {
 
 function readSubject(socket: object): Subject | "none" {
   // node:http2 hands out a proxy of the socket, which is an instance all the same.
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return "none";
-  const subject = socket.getPeerCertificate().subject;
+  if (!(socket instanceof TLSSocket)) return "none";
+  const { subject, fingerprint256 } = socket.getPeerCertificate();
   if (subject === undefined) return "none";
+  if (!socket.authorized) return { hasStrangeCertificate: true };
   const { CN, O } = subject;
   const commonName: unknown = Array.isArray(CN) ? CN[0] : CN;
   const organizations: unknown[] = Array.isArray(O) ? O : O === undefined ? [] : [O];
   if (typeof commonName !== "string" || commonName === "") return "none";
-  return { commonName, organizations: organizations.filter((item): item is string => typeof item === "string") };
+  return {
+    clientCertificate: {
+      commonName,
+      organizations: organizations.filter((item): item is string => typeof item === "string"),
+      fingerprint: fingerprint256.replaceAll(":", "").toLowerCase(),
+    },
+  };
 }
 
 /** The whole body; `undefined` when it is larger than a resource may be. What is too much is read and dropped: a client that still sends would not see the answer. */
