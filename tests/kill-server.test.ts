@@ -1,59 +1,17 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { packageRoot } from "../src/kernel/assets/index.js";
-import { createClient, httpTransport } from "../src/kernel/client/index.js";
 import type { ApiClient } from "../src/kernel/client/types.js";
-import { seededRandom, systemClock, systemRandom } from "../src/kernel/clock/index.js";
+import { seededRandom, systemClock } from "../src/kernel/clock/index.js";
 import { isExpired } from "../src/kernel/errors/index.js";
 import { type ConfigMap, ConfigMapKind } from "../src/kernel/kinds/index.js";
+import { isKillableBuilt, Killable } from "./support/killable.js";
 
 /** A thousand for a long night: `ARGOSY_KILL_ROUNDS=1000 npx vitest run tests/kill-server.test.ts`. */
 const rounds = Number(process.env["ARGOSY_KILL_ROUNDS"] ?? 6);
 const writers = ["a", "b", "c", "d", "e", "f"];
-const program = join(packageRoot(), "dist", "tests", "support", "api-server.js");
 const namespace = "default";
-
-/** One server after another on the same data. */
-class Killable {
-  readonly #directory: string;
-  #child: ChildProcess | undefined;
-  #port = 0;
-
-  constructor(directory: string) {
-    this.#directory = directory;
-  }
-
-  async start(): Promise<void> {
-    const child = spawn(process.execPath, [program, this.#directory, String(this.#port)], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    this.#child = child;
-    this.#port = await new Promise<number>((resolve, reject) => {
-      child.once("exit", (code) => reject(new Error(`the server ended with ${code} before it listened`)));
-      child.stdout?.once("data", (chunk: Buffer) => resolve(Number(chunk.toString())));
-    });
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill("SIGKILL");
-    await new Promise((resolve) => child.once("exit", resolve));
-  }
-
-  client(): ApiClient {
-    const pki = (name: string): string => readFileSync(join(this.#directory, "pki", name), "utf8");
-    const transport = httpTransport({
-      server: `https://127.0.0.1:${this.#port}`,
-      caPem: pki("ca.crt"),
-      token: pki("admin.token").trim(),
-    });
-    return createClient({ transport, clock: systemClock, random: systemRandom });
-  }
-}
 
 const countIn = (object: ConfigMap | undefined): number => Number(object?.data?.["count"] ?? 0);
 
@@ -133,7 +91,7 @@ async function acknowledgedBeyond(count: number, told: ReadonlyMap<string, Told>
 test(`kill -9 under load, ${rounds} rounds: no acknowledged write is lost, watches go on without a gap`, {
   timeout: 60_000 + rounds * 10_000,
 }, async ({ skip }) => {
-  skip(!existsSync(program), "the program is not built: npm run build");
+  skip(!isKillableBuilt(), "the program is not built: npm run build");
   const directory = mkdtempSync(join(tmpdir(), "argosy-kill-"));
   const server = new Killable(directory);
   const random = seededRandom(20_261_122);
