@@ -195,8 +195,8 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const agent of agents) await stop(agent);
   await stop(server);
-  await hub.close();
-  await cloud.close();
+  await hub?.close();
+  await cloud?.close();
   rmSync(folder, { recursive: true, force: true });
 }, 120_000);
 

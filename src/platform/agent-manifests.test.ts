@@ -62,6 +62,10 @@ test("rights are the modules' own: without the fleet there is nothing to do for 
   const all = JSON.stringify(describeRights({ level, namespace, installCrds: true }));
   const without = JSON.stringify(describeRights({ level, namespace, installCrds: true, modules: ["serving"] }));
 
+  const fleetOnly = JSON.stringify(describeRights({ level, namespace, installCrds: true, modules: ["fleet"] }));
+
+  expect(all).toContain("tokenreviews");
+  expect(fleetOnly).not.toContain("tokenreviews");
   expect(all).toContain("hypermlservices");
   expect(without).not.toContain("hypermlservices");
   expect(all).not.toContain('"*"');

@@ -9,12 +9,21 @@ import {
   ConfigMapKind,
   CustomResourceDefinitionKind,
   defineKind,
+  PersistentVolumeKind,
   SecretKind,
 } from "../kernel/kinds/index.js";
 import { silentLogger } from "../kernel/log/index.js";
 import { s } from "../kernel/schema/index.js";
 import { type ClusterOptions, type EmbeddedCluster, prepareCluster, startCluster } from "./cluster.js";
-import { controllerManager, moduleAgent, nodeIdentity, northboundReviewer, serviceProxy } from "./identities.js";
+import {
+  controllerManager,
+  moduleAgent,
+  nodeIdentity,
+  northboundReviewer,
+  scheduler,
+  serviceProxy,
+  volumeProvisioner,
+} from "./identities.js";
 
 const WidgetKind = defineKind({
   group: "example.dev",
@@ -24,7 +33,15 @@ const WidgetKind = defineKind({
   spec: s.object({ size: s.integer() }),
 });
 const agent = moduleAgent([{ apiGroups: ["example.dev"], resources: ["widgets"], verbs: ["get", "list"] }]);
-const identities = [agent, controllerManager, northboundReviewer, serviceProxy, nodeIdentity("edge")];
+const identities = [
+  agent,
+  controllerManager,
+  northboundReviewer,
+  scheduler,
+  serviceProxy,
+  volumeProvisioner,
+  nodeIdentity("edge"),
+];
 
 function optionsFor(dataDir: string): ClusterOptions {
   return {
@@ -66,6 +83,16 @@ test("each identity may do what it needs and no more", async () => {
   await expect(cluster.as(agent).client.resource(ConfigMapKind).list({ namespace: "default" })).rejects.toMatchObject(
     forbidden,
   );
+  await expect(secrets(cluster.as(scheduler)), "scheduler").rejects.toMatchObject(forbidden);
+  await expect(secrets(cluster.as(volumeProvisioner)), "volumes").rejects.toMatchObject(forbidden);
+  await cluster.as(volumeProvisioner).client.resource(PersistentVolumeKind).list();
+  await expect(
+    cluster.as(controllerManager).client.json("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", {
+      metadata: { name: "mine" },
+      rules: [{ apiGroups: ["*"], resources: ["*"], verbs: ["*"] }],
+    }),
+    "the controllers make no roles",
+  ).rejects.toMatchObject(forbidden);
   expect(() => cluster.as(nodeIdentity("other"))).toThrow("cluster edge has no identity node-other");
 });
 
