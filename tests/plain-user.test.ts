@@ -11,6 +11,7 @@ import { isRunning } from "../src/kernel/files/index.js";
 import {
   type Draft,
   isConditionTrue,
+  NodeKind,
   type Pod,
   PodKind,
   type PodSpec,
@@ -265,6 +266,33 @@ test("pods of a plain user are like pods of root: all ports, addresses of their 
     expect(processesOf(user.data)).toEqual([]);
   });
 }, 240_000);
+
+test("without a network of his own, a plain user's pods have a loopback address each, and what that means is said", async ({
+  skip,
+}) => {
+  await asPlainUser(skip, async (user) => {
+    // As a directory looks that was made where plain users have no network namespaces.
+    await user.run("mkdir", "-p", join(user.data, "leases"));
+    const up = await user.argosy("up", "--detach", "--members", "edge", "--data", user.data);
+    expect(up.code, up.stderr).toBe(0);
+    const client = await clientOf(user.data, "edge");
+    const pods = client.resource(PodKind);
+    const own = `require("http").createServer((q, r) => r.end("a")).listen(8080, process.env.POD_IP)`;
+    await pods.create(draft("a", [{ name: "main", image: "node", args: ["-e", own] }]));
+    await pods.create(draft("client", [{ name: "main", image: "node", args: ["-e", "setInterval(() => {}, 1e6)"] }]));
+    await service(client, "a", 8088);
+    await untilReady(client, ["a", "client"]);
+    const node = await client.resource(NodeKind).get("edge");
+
+    await eventually("the service answers", async () =>
+      (await inClient(client, fetching(["http://a:8088/"]))) === "a" ? true : undefined,
+    );
+    expect(up.stderr + up.stdout).toContain("each with a loopback address");
+    expect(node.metadata.annotations?.["argosy.dev/isolation"]).toContain("made with a loopback address per pod");
+    expect(await forwarded(client, "a")).toContain("HTTP/1.1 200 OK");
+    await client.close();
+  });
+}, 120_000);
 
 /** What a pod or service answers through the API server's proxy. */
 async function proxied(client: ApiClient, target: string): Promise<string> {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { createPodNetwork, detectIsolation, type EndpointOptions } from "../cluster/node/index.js";
+import { createPodNetwork, detectIsolation, type EndpointOptions, isolationIn } from "../cluster/node/index.js";
 import type { ClusterContext } from "../kernel/client/index.js";
 import { InputError, messageOf } from "../kernel/errors/index.js";
 import { openAuthority } from "../kernel/identity/index.js";
@@ -41,7 +41,7 @@ export function nodeNameOf({ name }: NodeLevelOptions): string {
 export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
   const { options, layout, access } = input;
   const name = nodeNameOf(options.node);
-  const isolation = detectIsolation();
+  const isolation = isolationIn(layout.root, detectIsolation());
   const endpoint = await endpointOf(input, name);
   const network = createPodNetwork({ dataDir: layout.root, isolation, log: input.log });
   await startPodNetwork(network, input);

@@ -118,7 +118,7 @@ const isolationWords: Readonly<Record<PodNetworkKind, string>> = {
 
 /** Starts every member's nodes and waits until they are Ready. Returns one line for people. */
 export async function startNodes(input: NodesInput): Promise<string> {
-  const { layout, isolation, members, network } = input;
+  const { isolation, members, network } = input;
   await startPodNetwork(network, input);
   for (const { plan, cluster } of members) {
     await startServiceProxy({
@@ -144,7 +144,7 @@ export async function startNodes(input: NodesInput): Promise<string> {
   }
   await untilReady(input);
   const count = members.reduce((sum, { plan }) => sum + plan.nodes.length, 0);
-  return `${count} nodes in ${members.length} members, ${isolationWords[podNetworkKind(layout.root, isolation)]}`;
+  return `${count} nodes in ${members.length} members, ${isolationWords[podNetworkKind(isolation)]}`;
 }
 
 async function untilReady({ members, clock, detail }: NodesInput): Promise<void> {

@@ -1,7 +1,13 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { createPodNetwork, detectIsolation, networkFileOf, processRuntime } from "../cluster/node/index.js";
+import {
+  createPodNetwork,
+  detectIsolation,
+  isolationIn,
+  networkFileOf,
+  processRuntime,
+} from "../cluster/node/index.js";
 import { runningGateway } from "../dataplane/gateway/index.js";
 import { systemClock } from "../kernel/clock/index.js";
 import { silentLogger } from "../kernel/log/index.js";
@@ -18,7 +24,7 @@ export async function stopRemains(layout: Layout): Promise<number> {
   if (nodes.length === 0 && !existsSync(networkFileOf(layout.root))) {
     return ended;
   }
-  const isolation = detectIsolation();
+  const isolation = isolationIn(layout.root, detectIsolation());
   const network = createPodNetwork({ dataDir: layout.root, isolation, log: silentLogger });
   await network.start();
   for (const dataDir of nodes) {

@@ -20,6 +20,7 @@ export { detectIsolation, type Isolation, type IsolationCapability, type Isolati
 export type { NodeCapacity } from "./machine.js";
 export {
   createPodNetwork,
+  isolationIn,
   networkFileOf,
   type PodNetwork,
   type PodNetworkKind,

@@ -14,17 +14,35 @@ export { podHostAddresses } from "./bridge.js";
 export type { PodAddress, PodNetwork } from "./types.js";
 export { networkFileOf } from "./user.js";
 
-/** Where pods of a data directory have their addresses. */
+/** Where pods have their addresses. */
 export type PodNetworkKind = "bridge" | "user" | "loopback";
 
+/** The network that fits what a machine can do. */
+export function podNetworkKind({ mode, hasNetworkNamespace }: Isolation): PodNetworkKind {
+  if (mode === "root") return "bridge";
+  return hasNetworkNamespace ? "user" : "loopback";
+}
+
 /**
- * The network that fits the machine and the directory: one that was used with loopback addresses before keeps them, since
- * addresses of its Services and pods are written down in it.
+ * What holds in a data directory, of what the machine can do: one that was used with loopback addresses before keeps them,
+ * since addresses of its pods are written down in it.
  */
-export function podNetworkKind(dataDir: string, isolation: Isolation): PodNetworkKind {
-  if (isolation.mode === "root") return "bridge";
+export function isolationIn(dataDir: string, isolation: Isolation): Isolation {
   const isKept = hasLoopbackNetwork(dataDir) && !hasUserNetwork(dataDir);
-  return isolation.hasNetworkNamespace && !isKept ? "user" : "loopback";
+  if (podNetworkKind(isolation) !== "user" || !isKept) return isolation;
+  const reason = "this data directory was made with a loopback address per pod, and keeps them";
+  const remedy = "start over for a network namespace per pod (argosy up --fresh)";
+  return {
+    ...isolation,
+    hasNetworkNamespace: false,
+    capabilities: isolation.capabilities.map((each) =>
+      each.capability === "network-namespace"
+        ? { ...each, available: false, reason, remedy }
+        : each.capability === "egress"
+          ? { ...each, reason: "pods use the machine's own network" }
+          : each,
+    ),
+  };
 }
 
 /** The network that fits the machine; call `start` before the first agent. */
@@ -33,7 +51,7 @@ export function createPodNetwork(options: {
   readonly isolation: Isolation;
   readonly log: Logger;
 }): PodNetwork {
-  switch (podNetworkKind(options.dataDir, options.isolation)) {
+  switch (podNetworkKind(options.isolation)) {
     case "bridge":
       return bridgeNetwork(options);
     case "user":

@@ -21,10 +21,7 @@ import {
 
 /** What this machine gives, and as root also what it would give a plain user. */
 const ways = new Map(
-  [detectIsolation(), detectIsolation({ asUser: true })].map((isolation) => [
-    podNetworkKind("/nowhere", isolation),
-    isolation,
-  ]),
+  [detectIsolation(), detectIsolation({ asUser: true })].map((isolation) => [podNetworkKind(isolation), isolation]),
 );
 let folder = "";
 let cluster: TestCluster;

@@ -196,7 +196,7 @@ const addressOf = ({ ip, port }: { readonly ip: string; readonly port: number })
 function explain(error: unknown, ip: string, port: number): string {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   if (code === "EACCES") {
-    return `${ip}:${port} cannot be bound by a plain user (ports below 1024): run Argosy as root, lower sysctl net.ipv4.ip_unprivileged_port_start, or give the service a port of 1024 or more`;
+    return `${ip}:${port} cannot be bound by a plain user without a network of his own (argosy doctor says why): run Argosy as root, lower sysctl net.ipv4.ip_unprivileged_port_start, or give the service a port of 1024 or more`;
   }
   if (code === "EADDRINUSE")
     return `${ip}:${port} is in use by another program on this machine; it is tried again every 5 s`;
