@@ -118,6 +118,8 @@ export class OpenSegment {
       throw error;
     }
     this.#end += frame.length;
+    // A frame for which no room could be made ahead has lengthened the file itself.
+    this.#allocated = Math.max(this.#allocated, this.#end);
   }
 
   #makeRoom(size: number): void {
