@@ -221,9 +221,10 @@ class RequestLine implements Line {
   }
 
   #answerNonResource(request: ApiRequest): ApiResponse {
+    const known = this.#answerHealth(request) ?? this.#parts.registry.answer(request);
+    if (known !== undefined && request.method !== "GET" && isReadOnlyRoute(request.path)) throw methodNotAllowed();
     return (
-      this.#answerHealth(request) ??
-      this.#parts.registry.answer(request) ??
+      known ??
       this.#parts.answerPath(request) ?? textResponse(404, "404 page not found\n")
     );
   }
@@ -292,6 +293,11 @@ class RequestLine implements Line {
     const value = await virtual.create({ object, namespace: namespaceOf(call), user: call.user });
     return jsonResponse(201, value, call.accepted);
   }
+}
+
+/** Discovery of a version, and what it is a version of: the one part of discovery that minds the method. */
+function isReadOnlyRoute(path: string): boolean {
+  return /^\/(version|api|api\/[^/]+|apis\/[^/]+\/[^/]+)\/?$/.test(path);
 }
 
 /** As upstream's filters say it, which stand before its API machinery. */
