@@ -138,6 +138,7 @@ test("what is secret is in no event, whatever the policy says", async () => {
 
   expect(issued.status).toBe(201);
   expect(events()).toHaveLength(16);
+  expect(events()[1]).toMatchObject({ verb: "create", objectRef: { resource: "secrets", name: "s" } });
   expect(events().filter((event) => event["level"] === "Metadata")).toHaveLength(12);
   for (const word of [
     "hunter2",
@@ -154,7 +155,7 @@ test("impersonation shows both, a wrong token nobody, a watch its beginning and 
   expect(events().at(-1)).toMatchObject({ user: { username: "argosy:admin" }, impersonatedUser: { username: "bob" } });
 
   await ask(server, "GET", maps, { token: "wrong" });
-  expect(events().at(-1)).toMatchObject({ user: {}, stage: "ResponseComplete", responseStatus: { code: 401 } });
+  expect(events().at(-1)).toMatchObject({ user: {}, stage: "ResponseStarted", responseStatus: { code: 401 } });
 
   const answer = await ask(server, "GET", `${maps}?watch=true`);
   expect(events().at(-1)).toMatchObject({ stage: "ResponseStarted", verb: "watch", responseStatus: { code: 200 } });

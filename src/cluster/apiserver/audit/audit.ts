@@ -1,6 +1,7 @@
 import type { Clock, Random } from "../../../kernel/clock/index.js";
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/index.js";
+import { isObject, objectAt, stringAt } from "../fields.js";
 import { isLongRunning } from "../limits/index.js";
 import { parseRequestInfo } from "../request/info.js";
 import type { ApiRequest, ApiResponse, AuditNotes, RequestInfo, UserInfo } from "../types.js";
@@ -21,10 +22,10 @@ export interface Audit {
 
 /** What is noted of one request, from its arrival to its answer. */
 export interface Trail extends AuditNotes {
-  /** Who sends it. */
+  /** Who sends it; the first event is written now. */
   isFrom(user: UserInfo): void;
-  /** As whom, and for what; the first event is written now. */
-  asks(user: UserInfo, info: RequestInfo): void;
+  /** As whom it is carried out. */
+  actsAs(user: UserInfo): void;
   /** The request was answered so; returns the answer, marked with the event's id. */
   answered(response: ApiResponse): ApiResponse;
   /** The connection was handed on (exec, port-forward). */
@@ -85,13 +86,12 @@ class RequestTrail implements Trail {
 
   isFrom(user: UserInfo): void {
     this.#sender = user;
+    this.#find();
+    this.#write("RequestReceived");
   }
 
-  asks(user: UserInfo, info: RequestInfo): void {
+  actsAs(user: UserInfo): void {
     this.#user = user;
-    this.#info = info;
-    this.#scope = this.#surroundings.policy.scopeOf(this.#sender, info);
-    this.#write("RequestReceived");
   }
 
   annotate(key: string, value: string): void {
@@ -100,18 +100,22 @@ class RequestTrail implements Trail {
   }
 
   answered(response: ApiResponse): ApiResponse {
-    this.#beSure();
-    const { level, omitManagedFields } = this.#scope ?? { level: "None", omitManagedFields: true };
+    if (this.#info === undefined) this.#find();
     const marked: ApiResponse = { ...response, headers: { ...response.headers, "audit-id": this.#id } };
-    if (level === "None") return marked;
+    const scope = this.#scope;
+    const info = this.#info;
+    if (scope === undefined || info === undefined || scope.level === "None") return marked;
     const isStream = !(response.body instanceof Uint8Array);
-    const body = level === "RequestResponse" && !isStream ? responseBody(response, omitManagedFields) : undefined;
+    const isWhole = scope.level === "RequestResponse" && !isStream;
+    const body = isWhole ? responseBody(response, scope.omitManagedFields) : undefined;
     this.#outcome = { status: statusOf(response), body };
-    if (!isStream || this.#info === undefined || !isLongRunning(this.#info)) {
-      this.#write("ResponseComplete");
+    // Whoever could not say who they are has not been let in: there is one event.
+    if (this.#sender === undefined || isLongRunning(info)) this.#write("ResponseStarted");
+    if (this.#sender === undefined) return marked;
+    if (!isStream || !isLongRunning(info)) {
+      this.ended();
       return marked;
     }
-    this.#write("ResponseStarted");
     return {
       ...marked,
       done: () => {
@@ -130,26 +134,25 @@ class RequestTrail implements Trail {
     this.#write("ResponseComplete");
   }
 
-  /** Whoever failed to say who they are asked for something all the same. */
-  #beSure(): void {
-    if (this.#info !== undefined) return;
+  /** What is asked for, and how much of it is noted. */
+  #find(): void {
     const { method, path, query } = this.#request;
     try {
       this.#info = parseRequestInfo(method, path, query);
     } catch {
+      // A path that cannot be read is refused for that.
       this.#info = parseRequestInfo(method, "/", new URLSearchParams());
     }
     this.#scope = this.#surroundings.policy.scopeOf(this.#sender, this.#info);
-    if (this.#sender === undefined) this.annotate("authentication.k8s.io/failed", "true");
   }
 
   #write(stage: AuditStage): void {
     const scope = this.#scope;
     const info = this.#info;
     if (scope === undefined || info === undefined || scope.level === "None" || scope.omitStages.includes(stage)) return;
-    const isWhole = scope.level === "Request" || scope.level === "RequestResponse";
-    const asked = isWhole && info.isResource ? requestBody(this.#request, scope.omitManagedFields) : undefined;
-    const outcome = stage === "RequestReceived" ? undefined : this.#outcome;
+    const isFirst = stage === "RequestReceived";
+    const asked = isFirst || !info.isResource ? undefined : requestBody(this.#request, scope.omitManagedFields);
+    const outcome = isFirst ? undefined : this.#outcome;
     this.#surroundings.write({
       kind: "Event",
       apiVersion: "audit.k8s.io/v1",
@@ -159,18 +162,18 @@ class RequestTrail implements Trail {
       requestURI: uriOf(this.#request),
       verb: info.verb,
       user: shown(this.#sender),
-      ...(this.#user === undefined || this.#user === this.#sender ? {} : { impersonatedUser: shown(this.#user) }),
+      ...(isFirst || this.#user === undefined || this.#user === this.#sender
+        ? {}
+        : { impersonatedUser: shown(this.#user) }),
       sourceIPs: sourcesOf(this.#request),
       ...optional("userAgent", (this.#request.headers["user-agent"] ?? "").slice(0, 1024)),
-      ...(info.isResource ? { objectRef: referenceOf(info) } : {}),
+      ...(info.isResource ? { objectRef: referenceOf(info, asked) } : {}),
       ...(outcome === undefined ? {} : { responseStatus: outcome.status }),
-      ...(asked === undefined || stage === "RequestReceived" ? {} : { requestObject: asked }),
+      ...(asked === undefined || scope.level === "Metadata" ? {} : { requestObject: asked }),
       ...(outcome?.body === undefined ? {} : { responseObject: outcome.body }),
       requestReceivedTimestamp: microTime(this.#receivedAt),
       stageTimestamp: microTime(this.#surroundings.now()),
-      ...(stage === "RequestReceived" || Object.keys(this.#annotations).length === 0
-        ? {}
-        : { annotations: { ...this.#annotations } }),
+      ...(isFirst || Object.keys(this.#annotations).length === 0 ? {} : { annotations: { ...this.#annotations } }),
     });
   }
 }
@@ -180,13 +183,18 @@ function uriOf({ path, query }: ApiRequest): string {
   return text === "" ? path : `${path}?${text}`;
 }
 
-function referenceOf(info: RequestInfo): JsonObject {
+/** The object that is meant; a path that does not name it leaves that to the body. */
+function referenceOf(info: RequestInfo, asked: Json | undefined): JsonObject {
+  const isObjectSent = info.verb === "create" || info.verb === "update";
+  const metadata = isObjectSent && isObject(asked) ? objectAt(asked, "metadata") : {};
   return {
     ...optional("resource", info.resource),
     ...optional("namespace", info.namespace),
-    ...optional("name", info.name),
+    ...optional("name", info.name || stringAt(metadata, "name")),
+    ...optional("uid", stringAt(metadata, "uid")),
     ...optional("apiGroup", info.group),
     ...optional("apiVersion", info.version),
+    ...optional("resourceVersion", stringAt(metadata, "resourceVersion")),
     ...optional("subresource", info.subresource),
   };
 }

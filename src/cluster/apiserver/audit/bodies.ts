@@ -30,15 +30,20 @@ function toPlain(value: unknown): Json | undefined {
 export function responseBody({ body }: ApiResponse, omitManagedFields: boolean): JsonObject | undefined {
   if (!(body instanceof Uint8Array)) return undefined;
   const value = parseJson(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
-  if (!isObject(value)) return undefined;
+  // What is no object of the API (the version, say) is nobody's object.
+  if (!isObject(value) || typeof value["kind"] !== "string") return undefined;
   const shown = withoutSecrets(value, omitManagedFields);
   return isObject(shown) ? shown : undefined;
 }
 
-/** `responseStatus`: the code, and of a failure its Status. */
+/** Of a Status, the first that is written. */
+const statusStart = '{"kind":"Status"';
+
+/** `responseStatus`: the code, and of an answer that is a Status what it says. */
 export function statusOf({ status, body }: ApiResponse): JsonObject {
   const plain = { metadata: {}, code: status };
-  if (status < 400 || !(body instanceof Uint8Array)) return plain;
+  if (!(body instanceof Uint8Array)) return plain;
+  if (Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 64)).indexOf(statusStart) !== 0) return plain;
   const value = parseJson(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
   if (!isObject(value) || value["kind"] !== "Status") return plain;
   const { kind: _kind, apiVersion: _version, ...rest } = value;

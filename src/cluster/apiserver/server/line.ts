@@ -95,7 +95,7 @@ class RequestLine implements Line {
       const { authentication, authorizer } = this.#parts.auth;
       const user = await authentication.identify(request, authorizer, trail && ((sender) => trail.isFrom(sender)));
       const info = parseRequestInfo(request.method, request.path, request.query);
-      trail?.asks(user, info);
+      trail?.actsAs(user);
       const entered = request.remoteAddress === undefined ? undefined : this.#parts.limits?.enter(user, info);
       if (typeof entered === "number") return tooManyRequests(entered);
       ticket = entered;
@@ -139,7 +139,7 @@ class RequestLine implements Line {
     const { authentication, authorizer } = this.#parts.auth;
     const user = await authentication.identify(request, authorizer, trail && ((sender) => trail.isFrom(sender)));
     const info = parseRequestInfo(request.method, request.path, request.query);
-    trail?.asks(user, info);
+    trail?.actsAs(user);
     this.#authorize(user, info, request);
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
