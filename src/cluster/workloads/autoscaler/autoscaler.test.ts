@@ -332,6 +332,6 @@ test("custom and external metrics that nobody serves are told by name", async ()
     (await events("poor")).some((event) => event.startsWith("FailedComputeMetricsReplicas")),
   );
   expect(await events("poor")).toContain(
-    "FailedGetPodsMetric: unable to get metric requests: unable to fetch metrics from custom metrics API: no known available metric versions found",
+    "FailedGetPodsMetric: unable to get metric requests: unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered",
   );
 });

@@ -171,8 +171,11 @@ function objectSource(spec: NonNullable<MetricSpec["object"]>, look: Look): Sour
       return await reader.objectMetric(query);
     } catch (error) {
       if (!(error instanceof NoProposalError)) throw error;
-      const where = `${describedObject.kind} ${namespace}/${describedObject.name}`;
-      throw new NoProposalError(`unable to get metric ${metric.name}: ${messageOf(error)} on ${where}`);
+      const { kind, name } = describedObject;
+      // In this odd order upstream puts it, and people search for it.
+      throw new NoProposalError(
+        `unable to get metric ${metric.name}: ${kind} on ${namespace} ${name}/${messageOf(error)}`,
+      );
     }
   };
   const isShare = target.type === "AverageValue" && target.averageValue !== undefined;

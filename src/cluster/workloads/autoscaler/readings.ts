@@ -155,6 +155,11 @@ export class MetricsReader {
       if (known !== undefined) return known;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      const words =
+        error.httpCode === 404
+          ? "no custom metrics API (custom.metrics.k8s.io) registered"
+          : wordsFor(error, "custom.metrics.k8s.io");
+      throw new NoProposalError(`unable to fetch metrics from custom metrics API: ${words}`);
     }
     throw new NoProposalError(
       "unable to fetch metrics from custom metrics API: no known available metric versions found",

@@ -15,7 +15,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { isReservedFor, volumeFor } from "./match.js";
 
-const fieldManager = "persistentvolume-binder";
+const fieldManager = "persistentvolume-controller";
 const completed = "pv.kubernetes.io/bind-completed";
 const byController = "pv.kubernetes.io/bound-by-controller";
 /** Made by the cluster's own nodes when a pod comes; see the node agent. */

@@ -9,7 +9,7 @@ import {
   PersistentVolumeKind,
 } from "../../../kernel/kinds/index.js";
 
-const fieldManager = "persistentvolume-controller";
+const fieldManager = "persistentvolume-phase-controller";
 const provisionedBy = "pv.kubernetes.io/provisioned-by";
 
 /** Keeps the phase of volumes: available, bound, released when their claim is gone. Those of the cluster's nodes are then removed by them. */
