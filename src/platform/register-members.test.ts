@@ -25,6 +25,7 @@ test("a member that a start leaves out is drained until it is back; what people 
     "argosy.dev/drain": "it is not among the members of this start",
     "argosy.dev/ingress-weight": "7",
   });
+  expect(resting.spec).toMatchObject({ syncMode: "Push", apiEndpoint: "https://127.0.0.1:6442" });
   expect(other.metadata.annotations).not.toHaveProperty("argosy.dev/drain");
   expect(unknown).toBeUndefined();
   expect(back.metadata.annotations).toEqual({

@@ -2,6 +2,8 @@ import type { ApiClient } from "../kernel/client/index.js";
 import { ClusterKind } from "../modules/fleet/index.js";
 
 const fieldManager = "argosy-platform";
+/** Holds the drain alone: what it does not name any more goes. */
+const drainManager = "argosy-platform-drain";
 
 /** A member of this start. */
 export interface RegisteredMember {
@@ -21,14 +23,16 @@ export async function registerMembers(
   resting: readonly string[],
 ): Promise<void> {
   const clusters = hub.resource(ClusterKind);
+  const drain = (name: string, annotations: Record<string, string>): Promise<unknown> =>
+    clusters.apply({ metadata: { name, annotations } }, { fieldManager: drainManager, force: true });
   for (const name of resting) {
-    if ((await clusters.find(name)) === undefined) continue;
-    const annotations = { "argosy.dev/drain": "it is not among the members of this start" };
-    await clusters.apply({ metadata: { name, annotations } }, { fieldManager, force: true });
+    if ((await clusters.find(name)) !== undefined)
+      await drain(name, { "argosy.dev/drain": "it is not among the members of this start" });
   }
   for (const { name, url, ingressPort } of members) {
     const annotations = { "argosy.dev/ingress-address": `127.0.0.1:${ingressPort}` };
     const spec = { syncMode: "Push", apiEndpoint: url };
-    await clusters.apply({ metadata: { name, annotations }, spec }, { fieldManager, force: true });
+    const cluster = await clusters.apply({ metadata: { name, annotations }, spec }, { fieldManager, force: true });
+    if (cluster.metadata.annotations?.["argosy.dev/drain"] !== undefined) await drain(name, {});
   }
 }
