@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, expect } from "vitest";
 import { exec } from "../../kernel/client/index.js";
-import type { Pod, PodSpec } from "../../kernel/kinds/index.js";
+import { type Pod, PodKind, type PodSpec } from "../../kernel/kinds/index.js";
 import { unless } from "../../testing/unless.js";
 import { podDraft, shell, startNode, type TestNode } from "./agent.fixture.js";
 import { detectIsolation } from "./index.js";
@@ -32,6 +32,17 @@ async function output(
   const { container = {}, ...rest } = spec;
   const main = { ...shell(script), ...(container as object) };
   await node.create(podDraft(name, { restartPolicy: "Never", containers: [main], ...rest }));
+  await node.seen(name, ended);
+  return node.logs(name);
+}
+
+/** Starts a container, stops it when it has said `up`, and returns all that it said. */
+async function stopped(name: string, container: PodSpec["containers"][number]): Promise<string> {
+  await node.create(podDraft(name, { restartPolicy: "Never", containers: [container] }));
+  await node.seen(name, running);
+  await expect.poll(() => node.logs(name), { timeout: 20_000 }).toContain("up");
+  const patch = { spec: { activeDeadlineSeconds: 1 } };
+  await node.cluster.client.resource(PodKind).patch(name, "merge", patch, { namespace: "default" });
   await node.seen(name, ended);
   return node.logs(name);
 }
@@ -134,16 +145,8 @@ unless(noPods)("a pod with hostPID ends with all its processes", async () => {
 unless(noPods)("the stop signal is the one that the container names", async () => {
   const lifecycle: object = { stopSignal: "SIGUSR1" };
   const script = 'trap "echo usr1; exit 5" USR1; trap "echo term; exit 6" TERM; echo up; while :; do sleep 0.05; done';
-  await node.create(
-    podDraft("stopsignal", {
-      restartPolicy: "Never",
-      activeDeadlineSeconds: 1,
-      containers: [{ ...shell(script), lifecycle }],
-    }),
-  );
-  await node.seen("stopsignal", ended);
 
-  expect(await node.logs("stopsignal")).toBe("up\nusr1\n");
+  expect(await stopped("stopsignal", { ...shell(script), lifecycle })).toBe("up\nusr1\n");
 });
 
 unless(noRoot)("a group's volume: claims, memory and files belong to it", async () => {
@@ -237,19 +240,11 @@ unless(noPods)("exec -t: a terminal, of the size that the client says", async ()
   expect(exitCode).toBe(7);
 });
 
-unless(noPods)("a container with tty and stdin: its terminal is attached to, and stops with TERM", async () => {
-  await node.create(
-    podDraft("term", {
-      restartPolicy: "Never",
-      containers: [
-        { ...shell('trap "echo bye; exit 4" TERM; tty; while :; do sleep 0.05; done'), tty: true, stdin: true },
-      ],
-      activeDeadlineSeconds: 1,
-    }),
-  );
-  const pod = await node.seen("term", ended);
+unless(noPods)("a container with tty and stdin has a terminal, and stops with TERM", async () => {
+  const script = 'trap "echo bye; exit 4" TERM; tty; echo up; while :; do sleep 0.05; done';
 
-  expect(await node.logs("term")).toBe("/dev/pts/0\r\nbye\r\n");
+  expect(await stopped("term", { ...shell(script), tty: true, stdin: true })).toBe("/dev/pts/0\r\nup\r\nbye\r\n");
+  const pod = await node.seen("term", ended);
   expect(pod.status?.containerStatuses?.[0]?.state?.terminated?.exitCode).toBe(4);
 });
 
@@ -334,4 +329,23 @@ unless(noPods)("how containers ended: by signals, by their messages, for want of
   expect(of("fine")).not.toHaveProperty("message");
   expect(of("main")).toMatchObject({ exitCode: 137, reason: "OOMKilled" });
   if (isolation.cgroup !== undefined) expect(of("child")).toMatchObject({ exitCode: 3, reason: "OOMKilled" });
+});
+
+unless(noPods)("a pod that has written more than it may is evicted", async () => {
+  const fills = { ...shell("dd if=/dev/zero of=/e/big bs=1M count=3 2>/dev/null"), name: "fills" };
+  const mounts = { volumeMounts: [{ name: "e", mountPath: "/e" }] };
+  await node.create(
+    podDraft("full", {
+      initContainers: [{ ...fills, ...mounts }],
+      containers: [{ ...shell("exec sleep 1000"), ...mounts }],
+      volumes: [{ name: "e", emptyDir: { sizeLimit: "1Mi" } }],
+    }),
+  );
+  const { status } = await node.seen("full", ended);
+
+  expect(status).toMatchObject({
+    reason: "Evicted",
+    message: 'Usage of EmptyDir volume "e" exceeds the limit "1Mi". ',
+  });
+  expect(status?.conditions?.find((each) => each.type === "DisruptionTarget")?.reason).toBe("TerminationByKubelet");
 });

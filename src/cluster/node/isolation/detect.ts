@@ -224,3 +224,10 @@ function egress(): IsolationCapability {
     `pods go out through ${tool}${forwards ? "" : " (forwarding is switched on when needed)"}`,
   );
 }
+
+/** Why pods cannot run on such a machine, and what to do; `undefined`: they can. */
+export function isolationRefusal({ mode, capabilities }: Isolation): string | undefined {
+  if (mode !== "none") return undefined;
+  const first = capabilities.find((each) => !each.available && each.remedy !== "");
+  return `this machine cannot isolate pods: ${first?.reason ?? "no namespaces"}; ${first?.remedy ?? "run as root"}`;
+}

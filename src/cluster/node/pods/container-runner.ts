@@ -154,7 +154,10 @@ export class ContainerRunner {
   stop(graceMs: number, message?: string): Promise<void> {
     this.#probes.stop();
     const latest = this.latest;
-    if (latest === undefined || latest.state === "exited") return this.#starting ?? Promise.resolve();
+    if (latest === undefined || latest.state === "exited") {
+      // What is about to start is stopped as soon as it has.
+      return this.#starting?.then(() => this.stop(graceMs, message)) ?? Promise.resolve();
+    }
     if (this.#stopping !== undefined && graceMs > 0) return this.#stopping;
     this.#event("Normal", "Killing", message ?? `Stopping container ${this.container.name}`);
     this.#stopping = this.#stop(latest, graceMs).finally(() => {

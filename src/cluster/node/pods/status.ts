@@ -235,6 +235,13 @@ function conditionsOf(view: PodView, phase: Phase): PodCondition[] {
   const base = view.published?.conditions;
   let conditions: PodCondition[] =
     base === undefined ? [...told] : [...base.filter(isOurs), ...told.filter((each) => !isOurs(each))];
+  if (view.failure?.reason === "Evicted")
+    verdicts.push({
+      type: "DisruptionTarget",
+      status: "True",
+      reason: "TerminationByKubelet",
+      message: view.failure.message,
+    });
   if (view.resize === undefined) conditions = conditions.filter((each) => each.type !== "PodResizePending");
   else verdicts.push({ type: "PodResizePending", status: "True", reason: "Infeasible", message: view.resize });
   for (const verdict of verdicts) {

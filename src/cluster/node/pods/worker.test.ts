@@ -24,10 +24,13 @@ let clock: VirtualClock;
 let cluster: TestCluster;
 let runtime: SimulatedRuntime;
 let agent: NodeAgent;
+/** Images are found once this resolves. */
+let found: Promise<void>;
 const behaviours = new Map<string, SimulatedBehaviour>();
 
 beforeEach(async () => {
   behaviours.clear();
+  found = Promise.resolve();
   clock = virtualClock(Date.UTC(2026, 0, 1));
   cluster = await startTestCluster({ clock });
   runtime = simulatedRuntime({ clock, behaviour: (spec) => behaviours.get(spec.name) ?? {} });
@@ -49,7 +52,7 @@ function newAgent(): NodeAgent {
     log: silentLogger,
     dataDir: "/nonexistent",
     runtime,
-    images: simulatedImages(),
+    images: { ...simulatedImages(), resolve: (image) => found.then(() => simulatedImages().resolve(image)) },
     capacity: { cpuMillis: 64_000, pods: 1000 },
   });
 }
@@ -266,7 +269,7 @@ test("a pod that was given to the wrong node is turned away, and those that are 
 
 test("fields that are not carried out are named in an event", async () => {
   await create("k", {
-    volumes: [{ name: "v", emptyDir: { sizeLimit: "1Mi" } }],
+    containers: [{ name: "main", image: "x", ports: [{ containerPort: 80, hostPort: 80 }] }],
     imagePullSecrets: [{ name: "registry" }],
   });
   await until("k", ready);
@@ -274,8 +277,25 @@ test("fields that are not carried out are named in an event", async () => {
   const events = await cluster.client.resource(EventKind).list({ namespace: "default" });
 
   const message = events.items.find((event) => event.reason === "FieldsIgnored")?.message;
-  expect(message).toContain("spec.volumes[v].emptyDir.sizeLimit");
+  expect(message).toContain("spec.containers[main].ports[0].hostPort");
   expect(message).toContain("spec.imagePullSecrets");
+});
+
+test("a pod that is deleted while its container is about to start is stopped as soon as it has", async () => {
+  let open = (): void => undefined;
+  found = new Promise((resolve) => {
+    open = resolve;
+  });
+  await create("early", {});
+  await until("early", (each) => each?.status?.podIP !== undefined);
+  await cluster.client.resource(PodKind).delete("early", { namespace: "default", gracePeriodSeconds: 5 });
+  await clock.advance(1_000);
+  open();
+
+  const { tookMs } = await until("early", (each) => each === undefined);
+
+  expect(tookMs).toBeLessThan(60_000);
+  expect(runtime.pods()).toEqual([]);
 });
 
 test("another image restarts the container, whatever the restart policy", async () => {

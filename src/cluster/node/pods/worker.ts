@@ -7,16 +7,19 @@ import type { SandboxRecord } from "../runtime/types.js";
 import { ContainerRunner } from "./container-runner.js";
 import { resolvConfName } from "./container-spec.js";
 import type { PodContext } from "./context.js";
+import { DiskWatch } from "./disk-watch.js";
 import { type Finding, findingsOf, ignoredText, type Refusal, refusalOf } from "./fields/evaluate.js";
-import { kernelHostnameOf } from "./names.js";
 import { resolvConfOf } from "./resolv-conf.js";
 import { type ContainerRole, containersOf, shouldRestart } from "./roles.js";
+import { sandboxSpecOf } from "./sandbox.js";
 import { type PodView, podStatusOf } from "./status.js";
 
 type Stage = "running" | "stopping" | "over" | "gone";
 
 const firstRetryMs = 500;
 const maxRetryMs = 10_000;
+/** As kubelet when a pod has written too much. */
+const evictionGraceMs = 1_000;
 /** Sidecars that are left when the grace is used up get this much. */
 const minSidecarGraceMs = 2_000;
 
@@ -41,6 +44,7 @@ export class PodWorker {
   #told: string | undefined;
   #wasSeen = false;
   #isTaken: boolean;
+  readonly #disk: DiskWatch;
   #resize: string | undefined;
   #toldResize: string | undefined;
   #retryMs = 0;
@@ -57,6 +61,17 @@ export class PodWorker {
     this.#startedAtMs = startTime === undefined ? context.clock.now() : Date.parse(startTime);
     this.#sandbox = context.runtime.pods().find((each) => each.uid === pod.metadata.uid);
     this.#isTaken = this.#sandbox !== undefined || startTime !== undefined;
+    this.#disk = new DiskWatch({
+      ...context,
+      use: {
+        container: async (name) => {
+          const latest = this.#runners.get(name)?.latest;
+          return latest === undefined ? undefined : context.runtime.diskUse(latest);
+        },
+        volume: (name) => context.volumes.diskUse(pod.metadata.uid, name),
+      },
+      exceeded: (message) => this.#evict(message),
+    });
     const phase = pod.status?.phase;
     if (phase === "Succeeded" || phase === "Failed") this.#stage = "over";
     const { reason, message } = pod.status ?? {};
@@ -203,20 +218,9 @@ export class PodWorker {
   async #prepare(): Promise<boolean> {
     if (this.#sandbox !== undefined && this.#volumesReady) return true;
     const { runtime, volumes, hostIp } = this.#context;
-    const { metadata, spec } = this.#pod;
+    const { metadata } = this.#pod;
     try {
-      this.#sandbox = await runtime.createPod({
-        uid: metadata.uid,
-        namespace: metadata.namespace ?? "default",
-        name: metadata.name,
-        hostname: kernelHostnameOf(this.#pod, this.#context.clusterDomain),
-        hostNetwork: spec.hostNetwork === true,
-        hostPid: spec.hostPID === true,
-        hostIpc: spec.hostIPC === true,
-        sysctls: (spec.securityContext?.sysctls ?? []).map(
-          ({ name, value }) => [name.replaceAll("/", "."), value] as const,
-        ),
-      });
+      this.#sandbox = await runtime.createPod(sandboxSpecOf(this.#pod, this.#context.clusterDomain));
       const podFolder = runtime.podFolder(metadata.uid);
       if (runtime.name === "process") this.#writeNames(podFolder, this.#sandbox.ip);
     } catch (error) {
@@ -297,10 +301,14 @@ export class PodWorker {
       const waitMs = runner.ensureRunning();
       if (waitMs !== undefined) waits.push(waitMs);
     };
-    if (!this.#initialized) this.#initialized = this.#initialize(bringUp);
-    else for (const sidecar of this.#of("sidecar")) bringUp(sidecar);
+    if (!this.#initialized) {
+      this.#initialized = this.#initialize(bringUp);
+      if (this.#initialized) this.#disk.hurry();
+    } else for (const sidecar of this.#of("sidecar")) bringUp(sidecar);
     if (this.#initialized) this.#runMains(bringUp);
     this.#tellResize();
+    const diskMs = this.#disk.look(this.#pod);
+    if (diskMs !== undefined) waits.push(diskMs);
     const deadline = this.#pod.spec.activeDeadlineSeconds;
     if (deadline !== undefined)
       waits.push(Math.max(1, this.#startedAtMs + deadline * 1000 - this.#context.clock.now()));
@@ -341,6 +349,14 @@ export class PodWorker {
     if (open === 0) this.#beginStop();
   }
 
+  #evict(message: string): void {
+    if (this.#stage !== "running" || this.#closed) return;
+    this.#failure = { reason: "Evicted", message };
+    this.#context.events.record(this.#pod, "Warning", "Evicted", message);
+    this.#beginStop(evictionGraceMs);
+    this.look();
+  }
+
   /** Resources change with the next start only, and the owner hears of it. */
   #tellResize(): void {
     const names = [...this.#runners.values()]
@@ -353,10 +369,10 @@ export class PodWorker {
   }
 
   /** All work is done, or the pod has failed: sidecars and whatever else runs go, then the status is final. */
-  #beginStop(): void {
+  #beginStop(graceMs = this.#defaultGraceMs()): void {
     if (this.#stage !== "running") return;
     this.#stage = "stopping";
-    this.#stopAll(this.#defaultGraceMs());
+    this.#stopAll(graceMs);
     this.#lookAgain = true;
   }
 

@@ -6,10 +6,11 @@ import { isRunning, replaceFileSync } from "../../../kernel/files/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { NodeError, StartError } from "../errors.js";
 import { type ResourceUsage, wasOutOfMemory } from "../isolation/cgroup.js";
-import type { Isolation } from "../isolation/detect.js";
+import { type Isolation, isolationRefusal } from "../isolation/detect.js";
 import type { PodNetwork } from "../network/types.js";
 import { Attempt } from "./attempt.js";
 import { dialPod } from "./dial.js";
+import { folderBytes } from "./disk.js";
 import { buildEtcTemplate } from "./etc-template.js";
 import { readTail, startExec } from "./exec.js";
 import { describeExit } from "./exit.js";
@@ -257,17 +258,17 @@ class ProcessRuntime implements PodRuntime {
     return { ...usageOf(processTree(attempt.init?.pid ?? 0)), ...counted };
   }
 
+  diskUse(ref: ContainerRef): Promise<number | undefined> {
+    return folderBytes(this.#files.attempt(ref));
+  }
+
   onChange(handler: (podUid: string) => void): () => void {
     this.#handlers.add(handler);
     return () => this.#handlers.delete(handler);
   }
 
   refusal(): string | undefined {
-    const { isolation } = this.#options;
-    if (isolation.mode !== "none") return undefined;
-    const missing = isolation.capabilities.filter((each) => !each.available && each.remedy !== "");
-    const first = missing[0];
-    return `this machine cannot isolate pods: ${first?.reason ?? "no namespaces"}; ${first?.remedy ?? "run as root"}`;
+    return isolationRefusal(this.#options.isolation);
   }
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {

@@ -222,6 +222,10 @@ class Simulation implements SimulatedRuntime {
     return attempt?.record.state === "running" ? attempt.behaviour.usage : undefined;
   }
 
+  diskUse(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   onChange(handler: (podUid: string) => void): () => void {
     this.#handlers.add(handler);
     return () => this.#handlers.delete(handler);

@@ -192,6 +192,8 @@ export interface PodRuntime {
   /** Connects to any address that the machine or its pods reach; rejects with an error whose `code` is the system's. */
   connect(host: string, port: number): Promise<NodeDuplex>;
   usage(ref: ContainerRef): ResourceUsage | undefined;
+  /** Bytes that the container has written outside of volumes, its log included; `undefined`: it cannot be told. */
+  diskUse(ref: ContainerRef): Promise<number | undefined>;
   /** Called with the pod's uid after each change of one of its containers. Returns its removal. */
   onChange(handler: (podUid: string) => void): () => void;
   /** What a pod may not ask for here, in words; `undefined`: nothing is in the way. */

@@ -8,6 +8,7 @@ import { type Container, PersistentVolumeClaimKind, type Pod, type Volume } from
 import type { Logger } from "../../../kernel/log/index.js";
 import { NodeError } from "../errors.js";
 import { expandVariables } from "../pods/env.js";
+import { folderBytes } from "../runtime/disk.js";
 import { isWithin } from "../runtime/mount-table.js";
 import type { ContainerMount } from "../runtime/types.js";
 import { prepareHostPath } from "./host-path.js";
@@ -109,6 +110,12 @@ export class VolumeManager {
         ...(mount.mountPropagation === "HostToContainer" ? { isFollowing: true } : {}),
       };
     });
+  }
+
+  /** Bytes that a volume of the pod takes; `undefined`: it cannot be told. */
+  async diskUse(uid: string, volume: string): Promise<number | undefined> {
+    const folder = this.#pods.get(uid)?.folders.get(volume);
+    return folder === undefined ? undefined : folderBytes(folder);
   }
 
   /** Forgets a pod's volumes; what lies in the pod's folder goes with it. */

@@ -94,12 +94,7 @@ const resources: readonly FieldRule[] = [
     "resources.limits.memory",
     "a limit of the container's cgroup; where there is none, looked at every five seconds",
   ),
-  {
-    field: "containers[].resources.limits.ephemeral-storage",
-    root: "ignored",
-    user: "ignored",
-    note: "disk use is not limited",
-  },
+  own("resources.limits.ephemeral-storage", "the pod is evicted when it has written more; looked at every ten seconds"),
   {
     field: "containers[].resources.limits",
     value: { text: "`hugepages-…`", test: (value) => namesOf(value).some((name) => name.startsWith("hugepages-")) },

@@ -168,12 +168,6 @@ const omissions: readonly [string, Record<string, unknown>, Abilities, string][]
   ["limits of the pod", { resources: { limits: { cpu: "1" } } }, root, "spec.resources.limits ("],
   ["a GPU", container({ resources: { limits: { "nvidia.com/gpu": "1" } } }), root, "no device is handed"],
   [
-    "a size limit",
-    { volumes: [{ name: "v", emptyDir: { sizeLimit: "1Mi" } }] },
-    root,
-    "spec.volumes[v].emptyDir.sizeLimit (",
-  ],
-  [
     "groups of a plain user",
     { securityContext: { supplementalGroups: [7] } },
     user,

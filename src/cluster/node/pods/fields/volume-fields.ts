@@ -38,12 +38,7 @@ export const volumeFields: readonly FieldRule[] = [
     user: "refused",
     note: "this node offers no huge pages; use medium Memory or none",
   },
-  {
-    field: "volumes[].emptyDir.sizeLimit",
-    root: "ignored",
-    user: "ignored",
-    note: "sizes are not limited",
-  },
+  own("emptyDir.sizeLimit", "the pod is evicted when there is more in it; looked at every ten seconds"),
   own("emptyDir", "a folder of the pod, on disk or in memory"),
   own("ephemeral", "a claim of the pod's own, by class `local`"),
   {
