@@ -175,12 +175,6 @@ function freePort(): Promise<number> {
 const leaseOf = (client: ApiClient, level: string): Promise<Lease> =>
   client.resource(LeaseKind).get(`argosy-${level}-agent`, { namespace: "argosy-system" });
 
-async function refusalOf(...words: string[]): Promise<string> {
-  const { code, stderr } = await argosy("agent", ...words);
-  expect(code, stderr).toBe(2);
-  return stderr;
-}
-
 beforeAll(async () => {
   const data = at("up");
   server = startArgosy(["up", "--data", data, "--members", "cloud=1", "--without", "nodes,modules"]);
@@ -199,28 +193,6 @@ afterAll(async () => {
   await cloud?.close();
   rmSync(folder, { recursive: true, force: true });
 }, 120_000);
-
-test("an agent refuses what it cannot do, and says what to do", async () => {
-  const kubeconfig = await kubeconfigFor(hub, "hub", "argosy-continuum-agent");
-  const words = ["--level", "continuum", "--kubeconfig", kubeconfig, "--data", at("refused")];
-
-  expect(await refusalOf("--kubeconfig", kubeconfig)).toContain(
-    "say which level with --level: continuum, cluster, node",
-  );
-  expect(await refusalOf("--level", "hub")).toContain(
-    "there are continuum (the hub), cluster (a member) and node (this machine)",
-  );
-  expect(await refusalOf("--level", "cluster", "--data", at("refused"))).toContain(
-    "say which cluster with --kubeconfig FILE",
-  );
-  expect(await refusalOf(...words, "--modules", "servin")).toContain('did you mean "serving"?');
-  expect(await refusalOf(...words, "--modules", "serving")).toContain(
-    "of serving, none has controllers of level continuum",
-  );
-  expect(await refusalOf(...words, "--install-crds", "false")).toMatch(
-    /does not serve HyperMLService \(tensorstack.dev\/v1beta1\), .*argosy agent crds --level/,
-  );
-}, 60_000);
 
 test("agents of all three levels, each a process with its own least rights, deliver a HyperMLService that answers", async () => {
   const ports = { head: await freePort(), cloud: await freePort() };

@@ -1,7 +1,13 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
-import { type ClusterContext, httpTransport, inClusterContext, loadKubeconfig } from "../kernel/client/index.js";
+import {
+  type ClusterContext,
+  httpTransport,
+  inClusterContext,
+  loadKubeconfig,
+  UnavailableError,
+} from "../kernel/client/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
 import { ApiError, ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
 import type { KindDefinition } from "../kernel/kinds/index.js";
@@ -194,9 +200,11 @@ async function versionOf(access: OwnedAccess, { transport }: ClusterContext): Pr
     const version = await access.client.json("GET", "/version");
     return isObject(version) && typeof version["gitVersion"] === "string" ? version["gitVersion"] : "unknown version";
   } catch (error) {
-    throw error instanceof ApiError
-      ? error
-      : new ArgosyError("Unreachable", `${transport.server} does not answer: ${messageOf(error)}`, { cause: error });
+    if (error instanceof ApiError && !(error instanceof UnavailableError)) {
+      throw error;
+    }
+    // Without its cause: that nothing listens means elsewhere that Argosy does not run.
+    throw new ArgosyError("Unreachable", `${transport.server} does not answer: ${messageOf(error)}`);
   }
 }
 

@@ -37,20 +37,7 @@ export function platformCommands(context: CliContext): Command[] {
       .option("--data <dir>", "data directory", ".argosy")
       .option("--keep-pods", "leave pods and gateway running, to be adopted at the next start")
       .action((options) => down(context, options)),
-    commandWithExamples(
-      "backup",
-      "Copy objects, certificates, records and artifacts of a data directory, while Argosy runs or not.",
-      ["argosy backup /backups/monday", "argosy backup --data /var/lib/argosy /backups/monday"],
-    )
-      .argument("<folder>", "a new folder")
-      .option("--data <dir>", "data directory", ".argosy")
-      .action((folder: string, options) => backupCommand(context, folder, options.data)),
-    commandWithExamples("restore", "Make a new data directory of a backup.", [
-      "argosy restore /backups/monday --data restored && argosy up --data restored",
-    ])
-      .argument("<folder>", "what `argosy backup` made")
-      .option("--data <dir>", "a new data directory", ".argosy")
-      .action((folder: string, options) => restoreCommand(context, folder, options.data)),
+    ...backupCommands(context),
     withConnection(
       commandWithExamples("status", "Say what runs, where, and whether it answers.", [
         "argosy status",
@@ -72,5 +59,24 @@ export function platformCommands(context: CliContext): Command[] {
     ])
       .option("-o, --output <format>", "table | json | yaml", parseOutputFormat, "table")
       .action((options) => printVersion(terminal, options.output)),
+  ];
+}
+
+function backupCommands(context: CliContext): Command[] {
+  return [
+    commandWithExamples(
+      "backup",
+      "Copy objects, certificates, records and artifacts of a data directory, while Argosy runs or not.",
+      ["argosy backup /backups/monday", "argosy backup --data /var/lib/argosy /backups/monday"],
+    )
+      .argument("<folder>", "a new folder")
+      .option("--data <dir>", "data directory", ".argosy")
+      .action((folder: string, options) => backupCommand(context, folder, options.data)),
+    commandWithExamples("restore", "Make a new data directory of a backup.", [
+      "argosy restore /backups/monday --data restored && argosy up --data restored",
+    ])
+      .argument("<folder>", "what `argosy backup` made")
+      .option("--data <dir>", "a new data directory", ".argosy")
+      .action((folder: string, options) => restoreCommand(context, folder, options.data)),
   ];
 }

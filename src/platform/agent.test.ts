@@ -1,0 +1,88 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { request } from "undici";
+import { expect, onTestFinished, test } from "vitest";
+import { LeaseKind } from "../kernel/kinds/index.js";
+import { startTestCluster, type TestCluster } from "../testing/index.js";
+import { type AgentOptions, startAgent } from "./agent.js";
+import { layoutOf, runningProcess } from "./layout.js";
+
+const none = { host: "127.0.0.1", port: 0 };
+
+/** An API server that listens, and an agent's options for it. */
+async function start(): Promise<{ cluster: TestCluster; options: AgentOptions; notes: string[] }> {
+  const folder = mkdtempSync(join(tmpdir(), "argosy-agent-"));
+  const cluster = await startTestCluster({ name: "hub" });
+  onTestFinished(async () => {
+    await cluster.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const { url } = await cluster.server.listen({ host: "127.0.0.1", port: 0 });
+  const kubeconfig = join(folder, "kubeconfig");
+  const ca = Buffer.from(cluster.server.caPem).toString("base64");
+  writeFileSync(
+    kubeconfig,
+    JSON.stringify({
+      "current-context": "hub",
+      clusters: [{ name: "hub", cluster: { server: url, "certificate-authority-data": ca } }],
+      users: [{ name: "admin", user: { token: cluster.server.adminToken } }],
+      contexts: [{ name: "hub", context: { cluster: "hub", user: "admin" } }],
+    }),
+  );
+  const notes: string[] = [];
+  const options: AgentOptions = {
+    level: "continuum",
+    kubeconfig,
+    environment: {},
+    dataDir: join(folder, "data"),
+    installCrds: true,
+    namespace: "argosy-system",
+    ingress: none,
+    services: { northbound: none, artifacts: none },
+    health: none,
+    node: { serviceProxy: false },
+    note: (text) => notes.push(text),
+  };
+  return { cluster, options, notes };
+}
+
+test("an agent refuses what it cannot do, says what to do, and leaves nothing running", async () => {
+  const { options } = await start();
+  const { kubeconfig: _, ...nowhere } = options;
+  const pod = { KUBERNETES_SERVICE_HOST: "10.0.0.1" };
+
+  await expect(startAgent(nowhere)).rejects.toThrow("say which cluster with --kubeconfig FILE");
+  await expect(startAgent({ ...nowhere, environment: pod })).rejects.toThrow("with --cluster NAME");
+  await expect(startAgent({ ...options, modules: ["servin"] })).rejects.toThrow('did you mean "serving"?');
+  await expect(startAgent({ ...options, modules: ["serving"] })).rejects.toThrow(
+    "of serving, none has controllers of level continuum",
+  );
+  await expect(startAgent({ ...options, installCrds: false })).rejects.toThrow(
+    /does not serve HyperMLService \(tensorstack.dev\/v1beta1\), .*argosy agent crds --level/,
+  );
+  expect(await runningProcess(layoutOf(options.dataDir))).toBeUndefined();
+});
+
+test("a server that does not answer is named", async () => {
+  const { cluster, options } = await start();
+  await cluster.close();
+
+  await expect(startAgent(options)).rejects.toThrow(/https:\/\/127\.0\.0\.1:\d+ does not answer/);
+});
+
+test("tracking alone needs no gateway's routes and no fleet; its health is told, its lease given back", async () => {
+  const { cluster, options, notes } = await start();
+  const agent = await startAgent({ ...options, modules: ["tracking"] });
+  const lease = () => cluster.client.resource(LeaseKind).find("argosy-continuum-agent", { namespace: "argosy-system" });
+  const ask = async (path: string): Promise<string> => (await request(`${agent.health}${path}`)).body.text();
+  try {
+    expect(agent.summary).toContain("tracking: 0 controllers");
+    expect(notes).toEqual([expect.stringMatching(/^cluster hub at https:.*: v1\.34/)]);
+    expect(await ask("/readyz")).toBe("ok\n");
+    expect(await ask("/nothing")).toContain("/metrics");
+  } finally {
+    await agent.close({ keepPods: false });
+  }
+  expect((await lease())?.spec.holderIdentity ?? "").toBe("");
+});
