@@ -22,6 +22,7 @@ import {
   eventCleaner,
   rootCaPublisher,
   serviceAccountController,
+  tokenSecrets,
 } from "./serviceaccount/index.js";
 import { statefulSetController } from "./statefulset/statefulset.controller.js";
 import { claimBinder, ephemeralVolumes, volumePhases } from "./volume/index.js";
@@ -45,7 +46,9 @@ export function workloadControllers(options: WorkloadOptions): readonly Controll
   return [
     namespaceController(),
     serviceAccountController(),
-    ...(options.caPem === undefined ? [] : [rootCaPublisher({ caPem: options.caPem })]),
+    ...(options.caPem === undefined
+      ? []
+      : [rootCaPublisher({ caPem: options.caPem }), tokenSecrets({ caPem: options.caPem })]),
     clusterRoleAggregation(),
     eventCleaner(),
     garbageCollector(),

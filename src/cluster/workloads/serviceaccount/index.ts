@@ -6,3 +6,4 @@ export { clusterRoleAggregation } from "./cluster-role.controller.js";
 export { eventCleaner } from "./event.controller.js";
 export { rootCaPublisher } from "./root-ca.controller.js";
 export { serviceAccountController } from "./service-account.controller.js";
+export { tokenSecrets } from "./token.controller.js";
