@@ -63,10 +63,8 @@ export function podStatusOf(view: PodView): PodStatus {
   const inits = of("init", "sidecar");
   const ephemeral = of("ephemeral");
   const { pod, podIp, hostIp, failure } = view;
-  // The types of Kubernetes 1.30 do not have it.
-  const seen = pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation };
   return {
-    ...seen,
+    ...generationOf(pod),
     phase,
     conditions: conditionsOf(view, phase),
     hostIP: hostIp,
@@ -79,6 +77,11 @@ export function podStatusOf(view: PodView): PodStatus {
     ...(pod.status?.qosClass === undefined ? {} : { qosClass: pod.status.qosClass }),
     ...(failure === undefined ? {} : failure),
   };
+}
+
+/** Which spec the status is about; the types of Kubernetes 1.30 do not have it. */
+function generationOf({ metadata }: Pod): { observedGeneration?: number } {
+  return metadata.generation === undefined ? {} : { observedGeneration: metadata.generation };
 }
 
 /** The phase by the states of the containers (kubelet's `getPhase`). */
@@ -246,7 +249,7 @@ function conditionsOf(view: PodView, phase: Phase): PodCondition[] {
   else verdicts.push({ type: "PodResizePending", status: "True", reason: "Infeasible", message: view.resize });
   for (const verdict of verdicts) {
     if (verdict.type === "PodScheduled" && findCondition(conditions, "PodScheduled")?.status === "True") continue;
-    conditions = withCondition(conditions, { ...verdict }, nowMs);
+    conditions = withCondition(conditions, { ...verdict, ...generationOf(pod) }, nowMs);
   }
   return conditions;
 }

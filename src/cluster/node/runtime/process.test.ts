@@ -7,8 +7,7 @@ import { systemClock } from "../../../kernel/clock/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { unless } from "../../../testing/unless.js";
 import { detectIsolation } from "../isolation/detect.js";
-import { bridgeNetwork } from "../network/bridge.js";
-import { loopbackNetwork } from "../network/loopback.js";
+import { createPodNetwork } from "../network/index.js";
 import type { PodNetwork } from "../network/types.js";
 import { processRuntime } from "./process.js";
 import type { ContainerSpec, PodRuntime } from "./types.js";
@@ -21,10 +20,7 @@ let runtime: PodRuntime;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "argosy-runtime-"));
-  network =
-    isolation.mode === "root"
-      ? bridgeNetwork({ dataDir: join(folder, "network"), log: silentLogger })
-      : loopbackNetwork({ dataDir: join(folder, "network") });
+  network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
   await network.start();
   mkdirSync(join(folder, "volume3"));
   writeFileSync(join(folder, "volume3", "g"), "g\n");
