@@ -222,7 +222,7 @@ class RequestLine implements Line {
 
   #answerNonResource(request: ApiRequest): ApiResponse {
     const known = this.#answerHealth(request) ?? this.#parts.registry.answer(request);
-    if (known !== undefined && request.method !== "GET" && isReadOnlyRoute(request.path)) throw methodNotAllowed();
+    if (request.method !== "GET" && known?.status === 200 && isReadOnlyRoute(request.path)) throw methodNotAllowed();
     return (
       known ??
       this.#parts.answerPath(request) ?? textResponse(404, "404 page not found\n")
