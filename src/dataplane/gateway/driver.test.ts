@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -172,3 +173,25 @@ test("a listener whose port is taken says so; opened on another one it has the r
 
   expect((await ask(portOf(driver), "/a/")).body).toBe("ok");
 });
+
+test("listeners of an earlier start give way to one that is opened at their address", async () => {
+  const cleanup = begin();
+  const backend = await fakeBackend(cleanup, (_request, response) => response.end("ok"));
+  const driver = await startDriver(cleanup, await temporaryDirectory(cleanup));
+  const free = await freePort();
+  await driver.apply("one", { listeners: [{ ...head, name: "old", port: free }], routes: [] });
+  await driver.apply("two", { listeners: [head], routes: [{ ...route("b", backend.address), listener: "old" }] });
+
+  await driver.open({ ...head, port: free });
+
+  expect(driver.lastState?.listeners).toEqual([expect.objectContaining({ name: head.name, listening: true })]);
+});
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}

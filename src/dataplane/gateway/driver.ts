@@ -126,10 +126,13 @@ class FileGatewayDriver implements GatewayDriver {
 
   async #open(listener: ListenerInput): Promise<void> {
     const parts = new Map<string, GatewayPart>();
-    for (const [source, part] of await this.#load()) {
-      const listeners = part.listeners.map((other) => (other.name === listener.name ? listener : other));
-      parts.set(source, { ...part, listeners });
-    }
+    const before = [...(await this.#load())];
+    const gone = new Set(
+      before.flatMap(([, { listeners }]) =>
+        listeners.filter((other) => isInTheWay(other, listener)).map(({ name }) => name),
+      ),
+    );
+    for (const [source, part] of before) parts.set(source, withListener(part, listener, gone));
     const source = `listener ${listener.name}`;
     parts.set(source, { listeners: [listener], routes: [] });
     await this.#write(parts, source);
@@ -254,6 +257,21 @@ class FileGatewayDriver implements GatewayDriver {
     await this.#tail;
     await this.#supervisor.close(options?.stopProcess === true);
   }
+}
+
+/** Whether a listener of an earlier start has the address that another one is to have now. */
+function isInTheWay(other: ListenerInput, { name, host, port }: ListenerInput): boolean {
+  return other.name !== name && port !== 0 && other.host === host && other.port === port;
+}
+
+/** A part with a listener in the place of its former self, without those that are gone and their routes. */
+function withListener(part: GatewayPart, listener: ListenerInput, gone: ReadonlySet<string>): GatewayPart {
+  return {
+    listeners: part.listeners
+      .filter(({ name }) => !gone.has(name))
+      .map((other) => (other.name === listener.name ? listener : other)),
+    routes: part.routes.filter((route) => !gone.has(route.listener)),
+  };
 }
 
 /** The whole table. Faults are blamed on `source`, the part that changed. */
