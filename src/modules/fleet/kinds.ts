@@ -68,7 +68,9 @@ const hyperStatus = s.object({
   conditions: s
     .conditions()
     .optional()
-    .describe("FullyApplied: every manifest is in every cluster. Ready: every object that reports readiness is ready."),
+    .describe(
+      "FullyApplied: every manifest is in every cluster. Ready: every object that reports readiness is ready. ManifestsChecked: what the hub found before any member saw them.",
+    ),
 });
 
 /** What a HyperMLService asks for. */
