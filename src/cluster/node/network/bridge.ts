@@ -34,7 +34,7 @@ export function bridgeNetwork(options: BridgeNetworkOptions): PodNetwork {
 
 class BridgeNetwork implements PodNetwork {
   readonly mode = "root";
-  readonly isRebuilt = false;
+  readonly hasLost = (): boolean => false;
   readonly connect = connectDirectly;
   readonly listen = listenDirectly;
   readonly #options: BridgeNetworkOptions;

@@ -33,13 +33,13 @@ export function loopbackNetwork(options: { readonly dataDir: string }): PodNetwo
   return {
     mode: "user",
     hostAddress: "127.0.0.1",
-    isRebuilt: false,
     async start() {
       await leases.open(numberToAddress(first + 2), numberToAddress(first + pieceSize - 2));
     },
     async attach(podUid, ownerPath): Promise<PodAddress> {
       return { ip: await leases.take(podUid, ownerPath), enter: [] };
     },
+    hasLost: () => false,
     detach: (podUid) => leases.release(podUid),
     claimRange: () => Promise.resolve(),
     connect: connectDirectly,

@@ -18,12 +18,12 @@ export interface PodNetwork {
   readonly hostAddress: string;
   /** The resolver that pods ask; absent: the machine's own. */
   readonly nameserver?: string;
-  /** Pods that still run from before have lost their network and must be started anew. Set by `start`. */
-  readonly isRebuilt: boolean;
   start(): Promise<void>;
   /** The pod's address; the same one again for the same pod. `ownerPath` must exist as long as the pod does. */
   attach(podUid: string, ownerPath: string): Promise<PodAddress>;
   detach(podUid: string): Promise<void>;
+  /** Whether a pod that runs from before has lost its network for good, so that it must be started anew. Known after `start`. */
+  hasLost(podUid: string): boolean;
   /** Makes every address of a range (`198.19.1.0/24`, `198.19.1.7/32`) one of this machine's. */
   claimRange(cidr: string): Promise<void>;
   /** Connects to any address that this machine or its pods reach. */

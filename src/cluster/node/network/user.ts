@@ -74,10 +74,6 @@ class UserNetwork implements PodNetwork {
     this.#outside = new SocketMaker(() => this.#enter(outsideName));
   }
 
-  get isRebuilt(): boolean {
-    return this.#isRebuilt;
-  }
-
   async start(): Promise<void> {
     const { dataDir } = this.#options;
     const running = runningHolder(this.#folder);
@@ -121,6 +117,10 @@ class UserNetwork implements PodNetwork {
   async detach(podUid: string): Promise<void> {
     await this.#removeNamespace(podUid);
     await this.#leases.release(podUid);
+  }
+
+  hasLost(podUid: string): boolean {
+    return this.#isRebuilt && !this.#attached.has(podUid);
   }
 
   claimRange(cidr: string): Promise<void> {

@@ -110,7 +110,7 @@ class ProcessRuntime implements PodRuntime {
     for (const ref of found.containers) this.#adopt(ref);
     for (const pod of found.pods.filter((each) => !each.hostNetwork)) {
       const running = this.#attemptsOf(pod.uid).filter((attempt) => !this.#isOver(attempt));
-      if (network.isRebuilt) {
+      if (network.hasLost(pod.uid)) {
         await Promise.all(running.map((each) => this.#kill(each, "the pod's network was lost with its holder")));
       } else if (running.length > 0) await network.attach(pod.uid, this.#files.pod(pod.uid));
     }
