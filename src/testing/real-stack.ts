@@ -48,6 +48,12 @@ export async function startStack(programs: string, tokens: readonly StackToken[]
   }
 }
 
+/** A test run that ends in a hurry leaves nothing behind. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 class Stack implements RealStack {
   readonly token = randomToken();
   readonly #programs: string;
@@ -61,10 +67,6 @@ class Stack implements RealStack {
     this.#programs = programs;
     this.#folder = folder;
     this.#tokens = tokens;
-    // A test run that ends in a hurry leaves nothing behind.
-    process.once("exit", () => {
-      for (const child of this.#children) child.kill("SIGKILL");
-    });
   }
 
   get url(): string {
@@ -180,7 +182,10 @@ class Stack implements RealStack {
   #spawn(program: string, flags: Record<string, string>): void {
     const log = openSync(this.#file(`${program}.log`), "a");
     const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);
-    this.#children.push(spawn(join(this.#programs, program), args, { stdio: ["ignore", log, log] }));
+    const child = spawn(join(this.#programs, program), args, { stdio: ["ignore", log, log] });
+    running.add(child);
+    child.once("exit", () => running.delete(child));
+    this.#children.push(child);
     closeSync(log);
   }
 

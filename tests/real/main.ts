@@ -1,114 +1,172 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startStack } from "../../src/testing/real-stack.js";
+import { buildStack } from "./build.js";
 import { generate } from "./fuzz/generate.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
 import type { Difference } from "./fuzz/types.js";
 import { openOwn } from "./own.js";
+import { record, writeCases } from "./record.js";
 
 /*
- * `main.js serve --programs DIR` keeps a real control plane running for trials; `main.js fuzz --seeds 1-100` compares with
- * it. `npm run test:real` does all in one.
+ * What `npm run test:real` is made of, one command at a time (`--help` of scripts/test-real.mjs):
+ *   build                     builds the programs, prints their folder
+ *   serve --programs DIR      keeps a real API server running for the others, prints its kubeconfig
+ *   fuzz, shrink, record      with --programs DIR (a server of its own) or --kubeconfig FILE (a running one), --seeds A-B
  */
-
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     programs: { type: "string", default: "" },
     kubeconfig: { type: "string", default: "" },
     seeds: { type: "string", default: "1-100" },
+    /** Kinds as `apps/v1/Deployment`. */
     only: { type: "string" },
+    /** Where all differences are written. */
     out: { type: "string" },
+    /** Share of differing answers above which the run fails. */
+    "at-most": { type: "string", default: "1" },
+    most: { type: "string", default: "300" },
   },
 });
-
+const [from = 1, to = from] = values.seeds.split("-").map(Number);
+const only = values.only === undefined ? undefined : new RegExp(values.only);
+/** Keeps runs against one server apart. */
 const tag = `-${Date.now().toString(36).slice(-5)}`;
 
-function openReal(): Target {
-  const config = JSON.parse(readFileSync(values.kubeconfig, "utf8")) as {
+async function openReal(): Promise<Target> {
+  if (values.kubeconfig !== "") return openTarget(readKubeconfig(values.kubeconfig));
+  const stack = await startStack(values.programs);
+  const target = openTarget(stack);
+  return {
+    open: (scenario) => target.open(scenario),
+    async close() {
+      await target.close();
+      await stack.close();
+    },
+  };
+}
+
+function readKubeconfig(file: string): { url: string; caPem: string; token: string } {
+  const config = JSON.parse(readFileSync(file, "utf8")) as {
     clusters: { cluster: { server: string; "certificate-authority-data": string } }[];
     users: { user: { token: string } }[];
   };
   const cluster = config.clusters[0]?.cluster;
   const caPem = Buffer.from(cluster?.["certificate-authority-data"] ?? "", "base64").toString("utf8");
-  return openTarget({ url: cluster?.server ?? "", caPem, token: config.users[0]?.user.token ?? "" });
+  return { url: cluster?.server ?? "", caPem, token: config.users[0]?.user.token ?? "" };
+}
+
+async function withServers<T>(work: (real: Target, own: Target) => Promise<T>): Promise<T> {
+  const [real, own] = await Promise.all([openReal(), openOwn()]);
+  try {
+    return await work(real, own);
+  } finally {
+    await real.close();
+    await own.close();
+  }
 }
 
 /** The same kind of difference, whatever the names and numbers in it. */
 function signature({ request, lines }: Difference): string {
-  const kind = request.path.split("?")[0]?.replace(/\bf\d+-[0-9a-z]+/g, "N") ?? "";
-  const shape = (
-    lines.find((line) => line.startsWith("body.details.causes")) ??
-    lines.find((line) => line.startsWith("body.message")) ??
-    lines[0] ??
-    ""
-  )
-    .replaceAll(/\[\d+\]/g, "[]")
-    .replaceAll(/\d+/g, "0");
-  return `${request.method} ${kind.replace(/^\/(api|apis)\//, "").replace(/namespaces\/[^/]+\//, "")} ${shape.slice(0, 110)}`;
+  const path = request.path.split("?")[0] ?? "";
+  const kind = path
+    .replaceAll(/\bf\d+-[0-9a-z]+/g, "N")
+    .replace(/^\/(api|apis)\//, "")
+    .replace(/namespaces\/[^/]+\//, "");
+  return `${request.method} ${kind} ${(telling(lines)[0] ?? "").replaceAll(/\d+/g, "0").slice(0, 110)}`;
+}
+
+/** What says most first: causes, then the message. */
+function telling(lines: readonly string[]): string[] {
+  const rank = (line: string): number =>
+    line.startsWith("body.details.causes") ? 0 : line.startsWith("body.message") ? 1 : 2;
+  return [...lines].sort((a, b) => rank(a) - rank(b));
+}
+
+function report(groups: ReadonlyMap<string, readonly Difference[]>): string[] {
+  return [...groups]
+    .sort((a, b) => b[1].length - a[1].length)
+    .flatMap(([key, list]) => {
+      const [first] = list;
+      const seeds = [...new Set(list.map((one) => one.seed))].slice(0, 5).join(",");
+      const body = first?.request.raw ?? JSON.stringify(first?.request.body) ?? "";
+      return [
+        `### ${list.length}× ${key}  (seeds ${seeds})`,
+        `   ${first?.request.method} ${first?.request.path} ${first?.request.contentType ?? ""} ${body.slice(0, 900)}`,
+        ...telling(first?.lines ?? [])
+          .slice(0, 9)
+          .map((line) => `     ${line.slice(0, 420)}`),
+      ];
+    });
 }
 
 async function fuzz(): Promise<void> {
-  const [from = 1, to = from] = values.seeds.split("-").map(Number);
-  const only = values.only === undefined ? undefined : new RegExp(values.only);
-  const real = openReal();
-  const own = await openOwn();
-  await Promise.all([furnish(real), furnish(own)]);
   const groups = new Map<string, Difference[]>();
-  let requests = 0;
-  let different = 0;
-  for (let seed = from; seed <= to; seed += 1) {
-    const scenario = generate(seed, tag, only);
-    requests += scenario.steps.length;
-    const found = await runScenario(real, own, scenario);
-    different += found.length;
-    for (const one of found) {
-      const key = signature(one);
-      groups.set(key, [...(groups.get(key) ?? []), one]);
+  let [requests, different] = [0, 0];
+  await withServers(async (real, own) => {
+    await Promise.all([furnish(real), furnish(own)]);
+    for (let seed = from; seed <= to; seed += 1) {
+      const scenario = generate(seed, tag, only);
+      const found = await runScenario(real, own, scenario);
+      requests += scenario.steps.length;
+      different += found.length;
+      for (const one of found) groups.set(signature(one), [...(groups.get(signature(one)) ?? []), one]);
     }
-  }
-  const sorted = [...groups].sort((a, b) => b[1].length - a[1].length);
-  const lines: string[] = [];
-  for (const [key, list] of sorted) {
-    const [first] = list;
-    lines.push(
-      `### ${list.length}× ${key}  (seeds ${[...new Set(list.map((one) => one.seed))].slice(0, 5).join(",")})`,
-    );
-    if (first !== undefined) {
-      lines.push(
-        `   ${first.request.method} ${first.request.path} ${first.request.contentType ?? ""} ${first.request.raw ?? JSON.stringify(first.request.body)?.slice(0, 900) ?? ""}`,
-      );
-      for (const line of [...first.lines]
-        .sort((a, b) => Number(b.startsWith("body.message")) - Number(a.startsWith("body.message")))
-        .slice(0, 9))
-        lines.push(`     ${line.slice(0, 420)}`);
-    }
-  }
+  });
+  const lines = report(groups);
   if (values.out !== undefined) writeFileSync(values.out, `${lines.join("\n")}\n`);
+  const share = different / Math.max(1, requests);
   process.stdout.write(
-    `${requests} requests of ${to - from + 1} scenarios; ${different} answers differ, ${groups.size} ways\n`,
+    `${requests} requests of seeds ${from} to ${to}: ${requests - different} answered alike, ${different} differ (${(share * 100).toFixed(1)} %) in ${groups.size} ways\n`,
   );
-  await real.close();
-  await own.close();
+  if (share > Number(values["at-most"])) {
+    process.stdout.write(`${lines.slice(0, 60).join("\n")}\nmore than ${values["at-most"]} of the answers differ\n`);
+    process.exitCode = 1;
+  }
 }
 
-if (positionals[0] === "serve") {
+async function shrinkAll(): Promise<void> {
+  await withServers(async (real, own) => {
+    await Promise.all([furnish(real), furnish(own)]);
+    for (let seed = from; seed <= to; seed += 1) {
+      const scenario = generate(seed, tag, only);
+      for (const found of await runScenario(real, own, scenario)) {
+        const steps = await shrink(real, own, scenario, found);
+        process.stdout.write(`${JSON.stringify({ seed, steps, lines: found.lines }, null, 1)}\n`);
+      }
+    }
+  });
+}
+
+async function serve(): Promise<void> {
   const stack = await startStack(values.programs);
   process.stdout.write(`${stack.kubeconfig}\n`);
-  process.once("SIGTERM", () => void stack.close().then(() => process.exit(0)));
-  process.once("SIGINT", () => void stack.close().then(() => process.exit(0)));
-  setInterval(() => undefined, 1 << 30);
-} else if (positionals[0] === "shrink") {
-  const seed = Number(values.seeds);
-  const real = openReal();
-  const own = await openOwn();
-  await Promise.all([furnish(real), furnish(own)]);
-  const scenario = generate(seed, tag, values.only === undefined ? undefined : new RegExp(values.only));
-  for (const found of await runScenario(real, own, scenario)) {
-    const steps = await shrink(real, own, scenario, found);
-    process.stdout.write(`${JSON.stringify({ steps, lines: found.lines }, null, 1)}\n`);
-  }
-  await real.close();
-  await own.close();
-} else await fuzz();
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => resolve());
+  });
+  const alive = setInterval(() => undefined, 60_000);
+  await ended;
+  clearInterval(alive);
+  await stack.close();
+}
+
+const commands: Readonly<Record<string, () => Promise<void>>> = {
+  async build() {
+    process.stdout.write(`${await buildStack((line) => void process.stderr.write(`${line}\n`))}\n`);
+  },
+  serve,
+  fuzz,
+  shrink: shrinkAll,
+  async record() {
+    const cases = await withServers((real, own) => record(real, own, { from, to, tag, most: Number(values.most) }));
+    writeCases(cases);
+    process.stdout.write(`${cases.length} cases\n`);
+  },
+};
+const command = commands[positionals[0] ?? ""];
+if (command === undefined) {
+  process.stderr.write(`usage: main.js ${Object.keys(commands).join("|")} [options]\n`);
+  process.exitCode = 2;
+} else await command();

@@ -179,6 +179,8 @@ export interface ResourceType extends Kind {
   cells(object: JsonObject, now: number): (string | number | boolean | null)[];
   /** Goes out as a `Warning` with every answer about this kind: the version is deprecated. */
   readonly deprecation?: string;
+  /** A PUT makes what is not there. */
+  readonly createsOnUpdate?: boolean;
   /** Updates must name the version that they change. */
   readonly needsVersion?: boolean;
   /** How objects of this kind go; absent: at once, unless finalizers hold them. */

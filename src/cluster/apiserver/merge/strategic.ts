@@ -43,8 +43,7 @@ function applyRetainKeys(original: JsonObject, patch: JsonObject): void {
   delete patch[retainKeys];
   if (!Array.isArray(kept)) throw patchError("$retainKeys must be a list of field names");
   for (const key of Object.keys(patch))
-    if (!key.startsWith("$") && !kept.includes(key))
-      throw badRequest("invalid patch format of retainKeys");
+    if (!key.startsWith("$") && !kept.includes(key)) throw badRequest("invalid patch format of retainKeys");
   for (const key of Object.keys(original)) if (!kept.includes(key)) delete original[key];
 }
 

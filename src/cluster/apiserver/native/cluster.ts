@@ -295,6 +295,7 @@ export const clusterBehaviours: BehaviourTable = {
   "/PersistentVolumeClaim": claim,
   "/PersistentVolume": volume,
   "coordination.k8s.io/Lease": {
+    createsOnUpdate: true,
     needsVersion: true,
     validate(object, faults) {
       const seconds = asNumber(at(object, "spec", "leaseDurationSeconds"));

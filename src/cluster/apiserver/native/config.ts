@@ -5,6 +5,7 @@ import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { configKeyFaults } from "../registry/names.js";
 import { asList, asObject, asString, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
+import { goSyntaxFault } from "../request/go-json.js";
 
 const maximumBytes = 1024 * 1024;
 
@@ -102,13 +103,9 @@ function validateSecret(object: JsonObject, faults: Faults): void {
     faults.required("metadata.annotations[kubernetes.io/service-account.name]");
 }
 
-/** The parser's own message would repeat the secret. */
 function validateJsonText(encoded: string, path: string, faults: Faults): void {
-  try {
-    JSON.parse(Buffer.from(encoded, "base64").toString("utf8"));
-  } catch {
-    faults.invalid(path, "<secret contents redacted>", "must be valid JSON");
-  }
+  const fault = goSyntaxFault(Buffer.from(encoded, "base64").toString("utf8"));
+  if (fault !== undefined) faults.invalid(path, "<secret contents redacted>", fault);
 }
 
 /** What workloads read: ConfigMaps, Secrets, ServiceAccounts. */

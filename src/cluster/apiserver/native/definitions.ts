@@ -116,7 +116,11 @@ function validateVersions(spec: JsonObject, stored: readonly Json[], faults: Fau
     faults.invalid("spec.versions", versions.map(goVersion), "must contain unique version names");
   const storage = versions.filter((version) => version["storage"] === true);
   if (storage.length !== 1)
-    faults.invalid("spec.versions", versions.map(goVersion), "must have exactly one version marked as storage version");
+    faults.invalid(
+      "spec.versions",
+      versions.length === 0 ? null : versions.map(goVersion),
+      "must have exactly one version marked as storage version",
+    );
   if (stored.length === 0)
     faults.invalid(
       "status.storedVersions",

@@ -12,6 +12,7 @@ import { asObject, asObjects, asString, at } from "../registry/read.js";
 const standardLimitTypes = ["Container", "PersistentVolumeClaim", "Pod"];
 
 const limitRange: Behaviour = {
+  createsOnUpdate: true,
   ownRequired: ["spec.limits.type"],
   defaults(object) {
     for (const limit of asObjects(at(object, "spec", "limits")))

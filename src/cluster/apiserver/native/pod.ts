@@ -3,7 +3,7 @@ import { cloneJson, equalJson } from "../../../kernel/schema/index.js";
 import type { BehaviourTable } from "../registry/behaviour.js";
 import { column, nameColumn } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { asList, asNumber, asObject, asObjects, asString, at } from "../registry/read.js";
+import { asList, asNumber, asObject, asObjects, asString, at, ensureObject, setDefault } from "../registry/read.js";
 import type { WriteContext } from "../types.js";
 import { showContainers, showLabels, textAt } from "./common.js";
 import { defaultPod, defaultPodSpec, mirrorServiceAccount, qosClass } from "./pod-defaults.js";
@@ -111,7 +111,11 @@ export const podBehaviours: BehaviourTable = {
     ownChecks: ["spec.restartPolicy"],
     generation: true,
     defaults: (pod) => defaultPod(asObject(pod["spec"])),
-    prepare: (pod) => mirrorServiceAccount(asObject(pod["spec"])),
+    prepare(pod, old, { subresource }) {
+      mirrorServiceAccount(asObject(pod["spec"]));
+      const before = at(old, "status", "qosClass");
+      if (subresource === "status" && before !== undefined) setDefault(ensureObject(pod, "status"), "qosClass", before);
+    },
     initialStatus: (pod) => ({ phase: "Pending", qosClass: qosClass(asObject(pod["spec"])) }),
     validate: (pod, faults) => validatePodSpec(asObject(pod["spec"]), "spec", faults),
     validateUpdate: validatePodUpdate,

@@ -51,6 +51,7 @@ function validateAggregation(rule: JsonObject, faults: Faults): void {
 }
 
 const role = (namespaced: boolean): Behaviour => ({
+  createsOnUpdate: true,
   checkedTwice: "all",
   complete: true,
   nameFaults: pathSegmentFaults,
@@ -83,6 +84,7 @@ function subjectsOf(object: JsonObject, kind: string): string {
 }
 
 const binding: Behaviour = {
+  createsOnUpdate: true,
   checkedTwice: "all",
   complete: true,
   nameFaults: pathSegmentFaults,

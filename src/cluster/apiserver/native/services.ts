@@ -167,6 +167,7 @@ function externalAddress(object: JsonObject): string {
 }
 
 const service: Behaviour = {
+  createsOnUpdate: true,
   nameFaults: label1035Faults,
   defaults: defaultService,
   prepare(object, old, context) {
@@ -228,6 +229,7 @@ function validateEndpointPort(
 }
 
 const endpoints: Behaviour = {
+  createsOnUpdate: true,
   complete: true,
   deprecation: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
   defaults(object) {

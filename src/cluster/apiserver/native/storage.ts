@@ -55,6 +55,7 @@ function validateTopology(term: JsonObject, path: string, faults: Faults): void 
 }
 
 const storageClass: Behaviour = {
+  deletion: { returnsObject: true },
   complete: true,
   defaults(object) {
     setDefault(object, "reclaimPolicy", "Delete");
@@ -111,6 +112,7 @@ const driver: Behaviour = {
   complete: true,
   needsVersion: true,
   generation: "updated",
+  deletion: { returnsObject: true },
   defaults(object) {
     const spec = ensureObject(object, "spec");
     setDefault(spec, "attachRequired", true);
@@ -172,10 +174,11 @@ function validateNodeDriver(one: JsonObject, path: string, faults: Faults): void
 export function validateDriverName(name: string, path: string, faults: Faults): void {
   if (name === "") faults.required(path);
   if (name.length > 63) faults.tooLong(path, 63);
-  for (const fault of name === "" ? [] : subdomainFaults(name.toLowerCase())) faults.invalid(path, name, fault);
+  for (const fault of subdomainFaults(name.toLowerCase())) faults.invalid(path, name, fault);
 }
 
 const csiNode: Behaviour = {
+  deletion: { returnsObject: true },
   checkedTwice: "all",
   complete: true,
   needsVersion: true,
@@ -206,6 +209,7 @@ const csiNode: Behaviour = {
 };
 
 const attachment: Behaviour = {
+  deletion: { returnsObject: true },
   checkedTwice: "all",
   complete: true,
   needsVersion: true,
@@ -253,6 +257,7 @@ function validateOverhead(overhead: Json | undefined, faults: Faults): void {
 }
 
 const runtimeClass: Behaviour = {
+  createsOnUpdate: true,
   complete: true,
   needsVersion: true,
   validate(object, faults) {
@@ -269,6 +274,7 @@ const runtimeClass: Behaviour = {
 };
 
 const attributesClass: Behaviour = {
+  deletion: { returnsObject: true },
   columns: [column("DriverName", (object) => asString(object["driverName"]))],
 };
 

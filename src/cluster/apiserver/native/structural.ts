@@ -235,7 +235,14 @@ function validatePart(
 function validateDefault(schema: JsonObject, path: string, faults: Faults): void {
   const value = schema["default"];
   if (value === undefined) return;
-  if (prune(schemaOf(schema), cloneJson(value)).length > 0)
+  // A whole resource has what every resource has, whatever the schema says of it.
+  const isResource = schema["x-kubernetes-embedded-resource"] === true || path.endsWith(".openAPIV3Schema");
+  if (isResource)
+    for (const field of ["apiVersion", "kind"])
+      if (asString(asObject(value)[field]) === "") faults.required(`${path}.default.${field}`);
+  const { apiVersion: _, kind: __, metadata: ___, ...body } = asObject(value);
+  const kept: Json = isResource ? body : value;
+  if (prune(schemaOf(schema), cloneJson(kept)).length > 0)
     faults.invalid(`${path}.default`, value, "must not have unknown fields");
   for (const cause of validateSchema(schemaOf(schema), value, ""))
     faults.causes.push({ ...cause, field: `${path}.default${cause.field === "" ? "" : `.${cause.field}`}` });

@@ -90,6 +90,9 @@ const webhooks = (mutating: boolean): Behaviour => ({
     const names = new Set<string>();
     for (const [index, webhook] of asObjects(object["webhooks"]).entries()) {
       validateWebhook(webhook, `webhooks[${index}]`, faults);
+      const reinvocation = webhook["reinvocationPolicy"];
+      if (mutating && reinvocation !== undefined && reinvocation !== "Never" && reinvocation !== "IfNeeded")
+        faults.unsupported(`webhooks[${index}].reinvocationPolicy`, reinvocation, ["IfNeeded", "Never"]);
       const name = asString(webhook["name"]);
       if (names.has(name)) faults.duplicate(`webhooks[${index}].name`, name);
       names.add(name);

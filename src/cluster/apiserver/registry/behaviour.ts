@@ -14,6 +14,8 @@ export interface Behaviour {
   readonly nameFaults?: (name: string) => readonly string[];
   /** Fills in defaults of spec (and of status), in place. */
   readonly defaults?: (object: JsonObject) => void;
+  /** A PUT makes what is not there. */
+  readonly createsOnUpdate?: boolean;
   /** Updates must name the version that they change. */
   readonly needsVersion?: boolean;
   /** Has `metadata.generation`; raised when anything but metadata and status changes (`once`: never; `updated`: from nothing on). */

@@ -95,6 +95,12 @@ function groupJson(group: Group): JsonObject {
   return { name: group.name, versions, preferredVersion: versions[0] };
 }
 
+/** By name; the status of custom resources comes before their scale. */
+function listingName(resource: JsonObject, group: string): string {
+  const name = asString(resource["name"]);
+  return group.includes(".") && !group.endsWith(".k8s.io") ? name.replace(/\/scale$/, "/status/scale") : name;
+}
+
 function versionAnswer(group: string, version: string, types: readonly ResourceType[]): ApiResponse {
   const own = types.filter((type) => type.group === group && type.version === version);
   const apiVersion = apiVersionOf({ group, version });
@@ -107,7 +113,7 @@ function versionAnswer(group: string, version: string, types: readonly ResourceT
         resourceJson(type),
         ...[...type.subresources.values()].map((sub) => subresourceJson(type, sub)),
       ])
-      .sort((a, b) => (asString(a["name"]) < asString(b["name"]) ? -1 : 1)),
+      .sort((a, b) => (listingName(a, group) < listingName(b, group) ? -1 : 1)),
   });
 }
 

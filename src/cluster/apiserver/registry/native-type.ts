@@ -63,6 +63,7 @@ export class NativeType implements ResourceType {
   readonly deletion?: DeletionRules;
   readonly deprecation?: string;
   readonly needsVersion: boolean;
+  readonly createsOnUpdate: boolean;
   readonly #ownChecks: ReadonlySet<string>;
   readonly #ownRequired: ReadonlySet<string>;
   readonly shape: Shape;
@@ -88,6 +89,7 @@ export class NativeType implements ResourceType {
     this.#behaviour = behaviour;
     if (behaviour.deletion !== undefined) this.deletion = behaviour.deletion;
     this.needsVersion = behaviour.needsVersion === true;
+    this.createsOnUpdate = behaviour.createsOnUpdate === true;
     if (behaviour.deprecation !== undefined) this.deprecation = behaviour.deprecation;
     this.#ownChecks = new Set(behaviour.ownChecks ?? []);
     this.#ownRequired = new Set(behaviour.ownRequired ?? []);

@@ -2,9 +2,9 @@
  * JSON as Go reads it: its parser's words for a text that is none. Everything else about JSON is the same in both worlds.
  */
 
-/** What Go's parser says of a text that is no JSON; `undefined` for one that is. */
-export function goSyntaxFault(text: string): string | undefined {
-  return new Reader(text).fault();
+/** What Go's parser says of a text that is no JSON; `undefined` for one that is. `latin1`: the text has a character a byte. */
+export function goSyntaxFault(text: string, encoding: "utf8" | "latin1" = "utf8"): string | undefined {
+  return new Reader(text, encoding).fault();
 }
 
 const endOfInput = "unexpected end of JSON input";
@@ -13,10 +13,12 @@ const spaces = new Set([" ", "\t", "\r", "\n"]);
 
 class Reader {
   readonly #text: string;
+  readonly #encoding: "utf8" | "latin1";
   #at = 0;
 
-  constructor(text: string) {
+  constructor(text: string, encoding: "utf8" | "latin1") {
     this.#text = text;
+    this.#encoding = encoding;
   }
 
   /** Without recursion: texts may be nested as deep as they are long. */
@@ -161,7 +163,8 @@ class Reader {
 
   #invalid(where: string): string {
     if (this.#at >= this.#text.length) return endOfInput;
-    return `invalid character ${quoted(Buffer.from(this.#text.slice(this.#at, this.#at + 2))[0] ?? 0)} ${where}`;
+    const here = this.#text.slice(this.#at, this.#at + 2);
+    return `invalid character ${quoted(Buffer.from(here, this.#encoding)[0] ?? 0)} ${where}`;
   }
 }
 

@@ -78,7 +78,7 @@ function matchesFields(type: ResourceType, object: JsonObject, terms: readonly F
 export function parseFieldSelector(text: string): FieldTerm[] {
   return splitUnescaped(text)
     .filter((part) => part !== "")
-    .map(parseTerm)
+    .map((part) => parseTerm(part, text))
     .filter((term): term is FieldTerm => term !== undefined);
 }
 
@@ -86,10 +86,11 @@ function splitUnescaped(text: string): string[] {
   return text.match(/(?:\\.|[^,\\])+/g) ?? [];
 }
 
-function parseTerm(part: string): FieldTerm | undefined {
-  const match = /^((?:\\.|[^=!\\])*)(!=|==|=)((?:\\.|[^=\\])*)$/.exec(part);
-  if (match === null) throw badRequest(`invalid selector: '${part}'; can't understand '${part}'`);
+function parseTerm(part: string, text: string): FieldTerm | undefined {
+  const match = /^((?:\\.|[^=!\\])*)(!=|==|=)(.*)$/s.exec(part);
+  if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${part}'`);
   const [, field = "", operator = "", value = ""] = match;
+  if (/^(?:\\.|[^\\=])*=/s.test(value)) throw badRequest("invalid field selector: unescaped character in value: 61");
   return { field, value: value.replace(/\\(.)/g, "$1"), isNegated: operator === "!=" };
 }
 

@@ -223,10 +223,7 @@ class RequestLine implements Line {
   #answerNonResource(request: ApiRequest): ApiResponse {
     const known = this.#answerHealth(request) ?? this.#parts.registry.answer(request);
     if (request.method !== "GET" && known?.status === 200 && isReadOnlyRoute(request.path)) throw methodNotAllowed();
-    return (
-      known ??
-      this.#parts.answerPath(request) ?? textResponse(404, "404 page not found\n")
-    );
+    return known ?? this.#parts.answerPath(request) ?? textResponse(404, "404 page not found\n");
   }
 
   #answerHealth(request: ApiRequest): ApiResponse | undefined {

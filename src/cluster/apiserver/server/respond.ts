@@ -3,7 +3,7 @@ import { createGzip, gzip } from "node:zlib";
 import { ApiError, messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/index.js";
-import { badRequest, failure, internalError, PlainFailure } from "../failures.js";
+import { badRequest, failure, internalError, PlainFailure, unexplained } from "../failures.js";
 import { formOf, partialMetadata, tableOf } from "../render/forms.js";
 import { type Accepted, failureFormat, toYaml } from "../request/negotiate.js";
 import { encodeJson } from "../store/index.js";
@@ -68,6 +68,7 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
   }
   if (form.kind === "PartialObjectMetadata") {
     if (accepted.as?.kind === "PartialObjectMetadataList") {
+      if (call.type.custom) throw unexplained("content is not a list");
       const what = `the requested object is not a list (*${internalName(call.type)})`;
       throw failure(406, "NotAcceptable", `you requested PartialObjectMetadataList, but ${what}`);
     }
@@ -81,8 +82,8 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
 }
 
 /** As upstream calls the struct of a kind. */
-function internalName({ custom, group, kind }: Call["type"]): string {
-  return custom ? "unstructured.Unstructured" : `${group.split(".")[0] || "core"}.${kind}`;
+function internalName({ group, kind }: Call["type"]): string {
+  return `${group.split(".")[0] || "core"}.${kind}`;
 }
 
 /** Whatever was thrown, as a Status. What is no `ApiError` is a fault of the server's own and is logged. */

@@ -40,14 +40,19 @@ export async function removeCollection(machinery: Machinery, call: Call): Promis
     const value = await inVersion(call.type, stored);
     if (!selection.matches(value)) continue;
     const gone = await removeMember(machinery, call, stored, options);
-    if (gone !== undefined) removed.push(gone);
+    if (gone !== undefined) removed.push(call.type.custom ? gone : withoutKind(gone));
   }
   return {
     kind: call.type.listKind,
-    apiVersion: stringAt(removed[0] ?? {}, "apiVersion") || apiVersion(call.type),
+    apiVersion: apiVersion(call.type),
     metadata: { resourceVersion: String(revision) },
     items: removed,
   };
+}
+
+/** Members of a list of a native kind do not say what they are. */
+function withoutKind({ kind: _, apiVersion: __, ...rest }: JsonObject): JsonObject {
+  return rest;
 }
 
 async function removeMember(

@@ -146,7 +146,7 @@ function decodeContinue(token: string): { after: string; revision: number | unde
   const fault = rawBase64Fault(token);
   if (fault >= 0) throw refuse(`illegal base64 data at input byte ${fault}`);
   const text = Buffer.from(token, "base64url").toString("latin1");
-  const syntax = goSyntaxFault(text);
+  const syntax = goSyntaxFault(text, "latin1");
   if (syntax !== undefined) throw refuse(syntax);
   const value = parseToken(text);
   if (!isObject(value)) throw refuse("json: cannot unmarshal into Go value of type storage.continueToken");

@@ -13,7 +13,7 @@ import {
   outcomeOf,
   timestamp,
 } from "./context.js";
-import { inOrder, placeInNamespace } from "./create.js";
+import { createObject, inOrder, placeInNamespace } from "./create.js";
 import { decodeBody } from "./decode.js";
 import { isHeld } from "./deletion-rules.js";
 import { readWriteOptions, type WriteOptions } from "./options.js";
@@ -25,7 +25,7 @@ export async function update(machinery: Machinery, call: Call): Promise<Outcome>
   checkName(object, call.info.name);
   for (;;) {
     const current = machinery.store.get(keyOf(call));
-    if (current === undefined) throw notFound(call.type, call.info.name);
+    if (current === undefined) return createInstead(machinery, call, object, options);
     const version = stringAt(objectAt(object, "metadata"), "resourceVersion");
     try {
       // Without a version the write is unconditional: it is made again on what won the race.
@@ -35,6 +35,21 @@ export async function update(machinery: Machinery, call: Call): Promise<Outcome>
       if (version !== "" || machinery.store.get(keyOf(call))?.revision === current.revision) throw error;
     }
   }
+}
+
+/** Some kinds make what is not there, unless an earlier state was meant. */
+async function createInstead(
+  machinery: Machinery,
+  call: Call,
+  object: JsonObject,
+  options: WriteOptions,
+): Promise<Outcome> {
+  const { type, info } = call;
+  const version = stringAt(metadataOf(object), "resourceVersion");
+  if (type.createsOnUpdate !== true || info.subresource !== "" || (version !== "" && version !== "0"))
+    throw notFound(type, info.name);
+  delete metadataOf(object)["resourceVersion"];
+  return createObject(machinery, call, object, { ...options, track: true });
 }
 
 function checkName(object: JsonObject, name: string): void {
