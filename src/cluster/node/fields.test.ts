@@ -349,3 +349,14 @@ unless(noPods)("a pod that has written more than it may is evicted", async () =>
   });
   expect(status?.conditions?.find((each) => each.type === "DisruptionTarget")?.reason).toBe("TerminationByKubelet");
 });
+
+unless(noPods)("a capability that does not exist is told as such", async () => {
+  const securityContext = { capabilities: { add: ["NOPE"] } };
+  await node.create(podDraft("caps", { containers: [{ ...shell("true"), securityContext }] }));
+  const pod = await node.seen(
+    "caps",
+    (each) => each.status?.containerStatuses?.[0]?.state?.waiting?.message !== undefined,
+  );
+
+  expect(pod.status?.containerStatuses?.[0]?.state?.waiting?.message).toContain('capability "NOPE"');
+});

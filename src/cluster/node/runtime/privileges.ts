@@ -61,9 +61,24 @@ function capabilityList(user: ContainerUser): string {
     (names ?? []).map((name) => name.toLowerCase().replace(/^cap_/, ""));
   const dropped = clean(user.dropCapabilities);
   const added = clean(user.addCapabilities);
+  const strange = [...dropped, ...added].find((name) => name !== "all" && !isKnown(name));
+  if (strange !== undefined) {
+    throw new NodeError(
+      "CreateContainerError",
+      `capability "${strange.toUpperCase()}" is not one that this machine knows: see \`setpriv --list-caps\``,
+    );
+  }
   const base = dropped.includes("all") ? [] : usualCapabilities.filter((name) => !dropped.includes(name));
   const kept = added.includes("all") ? ["all"] : [...new Set([...base, ...added])];
   return ["-all", ...kept.map((name) => `+${name}`)].join(",");
+}
+
+let known: ReadonlySet<string> | undefined;
+
+function isKnown(capability: string): boolean {
+  known ??= new Set(runCommandSync(requireProgram("setpriv"), ["--list-caps"]).stdout.split(/\s+/));
+  // A setpriv that does not say what it knows is asked by using it.
+  return known.has(capability) || !known.has("chown");
 }
 
 let canResetSignals: boolean | undefined;

@@ -366,28 +366,29 @@ class ProcessRuntime implements PodRuntime {
       return;
     }
     if (attempt.init !== undefined) signalProcess(attempt.init, "SIGKILL");
+    const reason = this.#wasOutOfMemory(attempt) ? "OOMKilled" : "Error";
     this.#cleanUp(attempt);
-    const killed = this.#launcher.isKilled(attempt.saved);
+    const message = "the process that watches the container was killed; the container was stopped with it";
+    const isExplained = reason === "OOMKilled" || this.#launcher.isKilled(attempt.saved);
     this.#update(attempt, {
       state: "exited",
       exitCode: 137,
       finishedAtMs: this.#options.clock.now(),
-      reason: killed ? "Error" : "ContainerStatusUnknown",
-      ...(killed
-        ? {}
-        : { message: "the process that watches the container was killed; the container was stopped with it" }),
+      ...(isExplained ? { reason } : { reason: "ContainerStatusUnknown", message }),
     });
   }
 
   #ended(attempt: Attempt, code: number, timeMs: number, started: string | undefined): void {
-    const { cgroup } = this.#options.isolation;
-    const outOfMemory =
-      this.#launcher.isOverMemory(attempt.saved) ||
-      (cgroup !== undefined && wasOutOfMemory(cgroup, attempt.saved.cgroup));
+    const outOfMemory = this.#wasOutOfMemory(attempt);
     this.#cleanUp(attempt);
     const startedAtMs = readEvent(this.#files.event(attempt.saved, "started"))?.timeMs ?? attempt.saved.startedAtMs;
     const exit = describeExit({ code, started, outOfMemory, logTail: () => readTail(attempt.log.path, 1024) });
     this.#update(attempt, { ...exit, state: "exited", finishedAtMs: timeMs, startedAtMs });
+  }
+
+  #wasOutOfMemory({ saved }: Attempt): boolean {
+    const { cgroup } = this.#options.isolation;
+    return this.#launcher.isOverMemory(saved) || (cgroup !== undefined && wasOutOfMemory(cgroup, saved.cgroup));
   }
 
   #cleanUp(attempt: Attempt): void {
