@@ -300,6 +300,60 @@ test("a node reads the secrets of its own pods, writes its own node and asks tok
   expect((await refusal(node.json("GET", "/apis/apps/v1/deployments"))).code).toBe(403);
 });
 
+test("a node reads its own pods by name or by its selector, and the volumes that their claims are bound to", async () => {
+  const ns = await namespace();
+  const node = as(tokenOf("node"));
+  const claims = `/api/v1/namespaces/${ns}/persistentvolumeclaims`;
+  const volumes = [`near-${ns}`, `far-${ns}`];
+  const capacity = { storage: "1Gi" };
+  for (const [index, name] of volumes.entries()) {
+    await post(admin, "/api/v1/persistentvolumes", {
+      apiVersion: "v1",
+      kind: "PersistentVolume",
+      metadata: { name },
+      spec: { capacity, accessModes: ["ReadWriteOnce"], hostPath: { path: "/tmp" }, storageClassName: "" },
+    });
+    const claim = index === 0 ? "near" : "far";
+    await post(admin, claims, {
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      metadata: { name: claim },
+      spec: {
+        volumeName: name,
+        accessModes: ["ReadWriteOnce"],
+        resources: { requests: capacity },
+        storageClassName: "",
+      },
+    });
+    await post(admin, `/api/v1/namespaces/${ns}/pods`, {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: claim },
+      spec: {
+        nodeName: index === 0 ? "n1" : "n2",
+        containers: [{ name: "c", image: "i" }],
+        volumes: [{ name: "v", persistentVolumeClaim: { claimName: claim } }],
+      },
+    });
+  }
+  const get = (path: string) =>
+    node.json("GET", path).then(
+      () => 200,
+      (error: ApiError) => error.httpCode,
+    );
+  const pods = `/api/v1/namespaces/${ns}/pods`;
+
+  expect(await get(`${pods}/near`)).toBe(200);
+  expect(await get(`${pods}/far`)).toBe(403);
+  expect(await get("/api/v1/pods")).toBe(403);
+  expect(await get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn2")).toBe(403);
+  expect(await get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1")).toBe(200);
+  expect([await get(`${claims}/near`), await get(`${claims}/far`)]).toEqual([200, 403]);
+  expect([await get(`${claims}/near/status`), await get(`${claims}/far/status`)]).toEqual([200, 403]);
+  expect(await Promise.all(volumes.map((name) => get(`/api/v1/persistentvolumes/${name}`)))).toEqual([200, 403]);
+  expect(await get("/api/v1/persistentvolumes")).toBe(403);
+});
+
 test("access reviews answer as the authorizer would", async () => {
   const ns = await namespace();
   await post(admin, rbac(ns, "roles"), role("r", [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get"] }]));

@@ -2,7 +2,7 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
 import { listPrefix, objectKey } from "../store/keys.js";
 import type { AuthorizationAttributes, Authorizer, Store, StoreEvent, UserInfo } from "../types.js";
-import { follow } from "./objects.js";
+import { follow, lookUp } from "./objects.js";
 import { type Rule, ruleAllows } from "./rules.js";
 
 /** The node that a user is (`system:node:<name>` of group `system:nodes`); `undefined` for anybody else. */
@@ -28,7 +28,7 @@ export function createNodeAuthorizer(store: Store): NodeAuthorizer {
       const node = nodeNameOf(attributes.user);
       if (node === undefined) return { allowed: false, reason: "" };
       if (commonRules.some((rule) => ruleAllows(rule, attributes))) return { allowed: true, reason: "" };
-      return decide(attributes, node, () => pods.on(node));
+      return decide(attributes, node, { store, podsHere: () => pods.on(node) });
     },
   };
 }
@@ -62,11 +62,17 @@ const commonRules: readonly Rule[] = [
 
 type Decision = ReturnType<Authorizer["authorize"]>;
 
-function decide(attributes: AuthorizationAttributes, node: string, podsHere: () => Iterable<JsonObject>): Decision {
-  const { group, resource, verb } = attributes;
+/** What a node's rights follow from. */
+interface Known {
+  readonly store: Store;
+  readonly podsHere: () => Iterable<JsonObject>;
+}
+
+function decide(attributes: AuthorizationAttributes, node: string, { store, podsHere }: Known): Decision {
+  const { group, resource, subresource, verb } = attributes;
   switch (`${group}/${resource}`) {
     case "/nodes":
-      if (attributes.subresource !== "") return no("");
+      if (subresource !== "") return no("");
       return own(attributes, node, {
         verbs: reading,
         why: (name) => `node '${node}' cannot read '${name}', only its own Node object`,
@@ -74,7 +80,7 @@ function decide(attributes: AuthorizationAttributes, node: string, podsHere: () 
     case "/pods":
       return readsPod(attributes, node, podsHere);
     case "resource.k8s.io/resourceslices":
-      return verb === "create" && attributes.subresource === "" ? yes : no("");
+      return verb === "create" && subresource === "" ? yes : no("");
     case "coordination.k8s.io/leases":
       if (attributes.namespace !== "kube-node-lease")
         return no('can only access leases in the "kube-node-lease" system namespace');
@@ -86,10 +92,16 @@ function decide(attributes: AuthorizationAttributes, node: string, podsHere: () 
       return own(attributes, node, ownCsiNode);
     case "/serviceaccounts":
       return usesServiceAccount(attributes, node, podsHere);
+    case "/persistentvolumes":
+      return readsVolume(attributes, node, { store, podsHere });
+    case "storage.k8s.io/volumeattachments":
+      return readsAttachment(attributes, node, store);
     case "/secrets":
     case "/configmaps":
     case "/persistentvolumeclaims":
-      if (!reading.includes(verb) || attributes.subresource !== "") return no("can only read resources of this type");
+      if (`${resource}/${subresource}` === "persistentvolumeclaims/status" && claimWrites.includes(verb))
+        return references(attributes, node, podsHere);
+      if (!reading.includes(verb) || subresource !== "") return no("can only read resources of this type");
       return references(attributes, node, podsHere);
     default:
       return no("");
@@ -137,6 +149,32 @@ function readsPod(attributes: AuthorizationAttributes, node: string, podsHere: (
     if (stringAt(metadata, "namespace") === namespace && stringAt(metadata, "name") === name) return yes;
   }
   return unrelated(node);
+}
+
+/** What a node says of a claim of its pods: how far the volume was resized. */
+const claimWrites: readonly string[] = ["get", "update", "patch"];
+
+/** Volumes that are bound to claims of the node's pods. */
+function readsVolume(attributes: AuthorizationAttributes, node: string, { store, podsHere }: Known): Decision {
+  const { verb, name, subresource } = attributes;
+  if (verb !== "get" || subresource !== "") return no("can only get individual resources of this type");
+  if (name === "") return no("No Object name found");
+  for (const pod of podsHere()) {
+    const namespace = stringAt(objectAt(pod, "metadata"), "namespace");
+    for (const claim of referencedBy(pod, "persistentvolumeclaims")) {
+      const found = lookUp(store, "", "persistentvolumeclaims", { namespace, name: claim });
+      if (found !== undefined && stringAt(objectAt(found, "spec"), "volumeName") === name) return yes;
+    }
+  }
+  return unrelated(node);
+}
+
+function readsAttachment(attributes: AuthorizationAttributes, node: string, store: Store): Decision {
+  const { verb, name, subresource } = attributes;
+  if (verb !== "get" || subresource !== "") return no("can only get individual resources of this type");
+  if (name === "") return no("No Object name found");
+  const found = lookUp(store, "storage.k8s.io", "volumeattachments", { namespace: "", name });
+  return found !== undefined && stringAt(objectAt(found, "spec"), "nodeName") === node ? yes : unrelated(node);
 }
 
 function usesServiceAccount(
