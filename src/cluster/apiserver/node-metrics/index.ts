@@ -146,7 +146,7 @@ function measuredAt(stats: JsonObject): string {
 /** Over which time: the shortest of the containers'. */
 function windowOf(containers: readonly JsonObject[]): string {
   const seconds = containers.map((one) => asNumber(one["windowSeconds"]) ?? 0);
-  return `${seconds.length === 0 ? 0 : Math.min(...seconds)}s`;
+  return `${seconds.length === 0 ? 0 : Math.round(Math.min(...seconds) * 1000) / 1000}s`;
 }
 
 function nodeMetrics({ node, summary }: NodeSummary): JsonObject {
