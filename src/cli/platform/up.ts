@@ -11,6 +11,7 @@ import {
   type Platform,
   parseParts,
   readAddresses,
+  readSecurity,
   runningProcess,
   startPlatform,
 } from "../../platform/index.js";
@@ -146,6 +147,8 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   const without = options.without === undefined ? [] : ["--without", [...parseParts(options.without)].join(",")];
   const members = options.members === undefined ? [] : ["--members", options.members];
   parseMembers(options.members ?? membersOf(undefined));
+  // What is wrong with a file is said here, not in the other process's log.
+  await readSecurity(layout, securityOf(options));
   await makeDirectory(layout);
   const output = await open(join(layout.logs, "up.log"), "w", 0o600);
   const main = process.argv[1] ?? "";
