@@ -58,7 +58,7 @@ const names = [
   ".",
   "..",
 ];
-const texts = ["", "x", "a", "some text", "A-b_c.1", long(300), "true", "1", "*", "/", "é☃", "${x}", "$(A)", "\n"];
+const texts = ["", "x", "a", "some text", "A-b_c.1", long(300), "true", "1", "*", "/", "é☃", `$${"{x}"}`, "$(A)", "\n"];
 const paths = ["/", "/a", "a", "", "../a", "/a/../b", "/a:b", "a/b", "/data", "/a b", "a/./b"];
 const quantities = [
   "1",

@@ -81,17 +81,7 @@ function made(chance: Chance, of: Schema, field: string, depth: number): Json {
 }
 
 function madeObject(chance: Chance, schema: Schema, depth: number): Json {
-  const result: JsonObject = {};
-  if (typeof schema.additionalProperties === "object") {
-    const values = schema.additionalProperties;
-    for (let count = chance.int(3); count > 0; count -= 1)
-      result[chance.maybe(0.5) ? chance.pick(["cpu", "memory", "a", "k"]) : labelKeyFor(chance)] = made(
-        chance,
-        values,
-        "value",
-        depth + 1,
-      );
-  }
+  const result = freeMembers(chance, schema, depth);
   if (schema.properties === undefined)
     return Object.keys(result).length > 0 ? result : chance.pick<Json>([{}, { a: 1 }, { a: { b: ["c"] } }]);
   const required = new Set(schema.required ?? []);
@@ -100,6 +90,16 @@ function madeObject(chance: Chance, schema: Schema, depth: number): Json {
     if (chance.maybe(share) && (depth < 6 || required.has(name)))
       result[name] = made(chance, property, name, depth + 1);
     if (depth > 12) break;
+  }
+  return result;
+}
+
+function freeMembers(chance: Chance, { additionalProperties: values }: Schema, depth: number): JsonObject {
+  const result: JsonObject = {};
+  if (typeof values !== "object") return result;
+  for (let count = chance.int(3); count > 0; count -= 1) {
+    const key = chance.maybe(0.5) ? chance.pick(["cpu", "memory", "a", "k"]) : labelKeyFor(chance);
+    result[key] = made(chance, values, "value", depth + 1);
   }
   return result;
 }

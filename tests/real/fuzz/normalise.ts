@@ -82,7 +82,7 @@ function withoutProse(table: JsonObject): JsonObject {
   const columns = Array.isArray(definitions)
     ? definitions.map((one) => ({ ...(one as JsonObject), description: "" }))
     : definitions;
-  const names = Array.isArray(columns) ? columns.map((one) => String((one as JsonObject)["name"])) : [];
+  const names = Array.isArray(columns) ? columns.map((one) => textOf((one as JsonObject)["name"])) : [];
   const rows = Array.isArray(table["rows"]) ? (table["rows"] as JsonObject[]) : [];
   return {
     ...table,
@@ -91,7 +91,7 @@ function withoutProse(table: JsonObject): JsonObject {
       ...row,
       cells: (row["cells"] as Json[]).map((cell, index) =>
         /Age|Created At|Last Seen|First Seen|Duration|Last Schedule/i.test(names[index] ?? "") &&
-        /^\d/.test(String(cell))
+        /^\d/.test(textOf(cell))
           ? "<age>"
           : cell,
       ),
@@ -108,7 +108,7 @@ function orderCauses(status: JsonObject): void {
   const counts: JsonObject = {};
   for (const cause of causes) counts[asText(cause)] = Number(counts[asText(cause)] ?? 0) + 1;
   details["causes"] = counts;
-  const message = String(status["message"]);
+  const message = textOf(status["message"]);
   status["message"] = message.replace(/( is invalid: |admission webhook.*?: )\[.*$/s, "$1<causes>");
 }
 
@@ -122,6 +122,8 @@ function byManager(entries: readonly Json[]): Json {
   }
   return result;
 }
+
+const textOf = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 
 const asText = (value: Json): string => JSON.stringify(value, (_, inner: unknown) => ordered(inner));
 

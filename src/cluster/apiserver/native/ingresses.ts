@@ -7,6 +7,20 @@ import { labelFaults, pathSegmentFaults, portNameFaults, subdomainFaults } from 
 import { asList, asNumber, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
 import { immutable, textAt } from "./common.js";
 
+function validateClassAndTls(spec: JsonObject, faults: Faults): void {
+  const className = spec["ingressClassName"];
+  if (className !== undefined)
+    for (const fault of subdomainFaults(asString(className))) faults.invalid("spec.ingressClassName", className, fault);
+  for (const [index, tls] of asObjects(spec["tls"]).entries()) {
+    for (const [place, host] of asList(tls["hosts"]).map(asString).entries())
+      for (const fault of host.includes("*") ? wildcardFaults(host) : subdomainFaults(host))
+        faults.invalid(`spec.tls[${index}].hosts[${place}]`, host, fault);
+    const name = asString(tls["secretName"]);
+    if (name !== "")
+      for (const fault of subdomainFaults(name)) faults.invalid(`spec.tls[${index}].secretName`, name, fault);
+  }
+}
+
 const ingress: Behaviour = {
   generation: true,
   ownRequired: ["spec.rules.http.paths.pathType"],
@@ -15,18 +29,7 @@ const ingress: Behaviour = {
     if (isEmpty(spec["rules"]) && spec["defaultBackend"] === undefined)
       faults.invalid("spec", null, "either `defaultBackend` or `rules` must be specified");
     if (spec["defaultBackend"] !== undefined) validateBackend(spec["defaultBackend"], "spec.defaultBackend", faults);
-    const className = spec["ingressClassName"];
-    if (className !== undefined)
-      for (const fault of subdomainFaults(asString(className)))
-        faults.invalid("spec.ingressClassName", className, fault);
-    for (const [index, tls] of asObjects(spec["tls"]).entries()) {
-      for (const [place, host] of asList(tls["hosts"]).map(asString).entries())
-        for (const fault of host.includes("*") ? wildcardFaults(host) : subdomainFaults(host))
-          faults.invalid(`spec.tls[${index}].hosts[${place}]`, host, fault);
-      const name = asString(tls["secretName"]);
-      if (name !== "")
-        for (const fault of subdomainFaults(name)) faults.invalid(`spec.tls[${index}].secretName`, name, fault);
-    }
+    validateClassAndTls(spec, faults);
     for (const [index, rule] of asObjects(spec["rules"]).entries()) validateRule(rule, `spec.rules[${index}]`, faults);
   },
   columns: [

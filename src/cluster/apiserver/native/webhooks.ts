@@ -1,4 +1,4 @@
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
@@ -47,20 +47,23 @@ function validateWebhook(webhook: JsonObject, path: string, faults: Faults): voi
   const config = asObject(webhook["clientConfig"]);
   if ((config["url"] === undefined) === (config["service"] === undefined))
     faults.required(`${path}.clientConfig`, "exactly one of url or service is required");
-  const versions = asList(webhook["admissionReviewVersions"]);
-  if (versions.length === 0) faults.required(`${path}.admissionReviewVersions`, "must specify one of v1, v1beta1");
+  validateReviewVersions(asList(webhook["admissionReviewVersions"]), `${path}.admissionReviewVersions`, faults);
+  for (const [index, rule] of asObjects(webhook["rules"]).entries())
+    validateRule(rule, `${path}.rules[${index}]`, faults);
+  validateConditions(webhook["matchConditions"], `${path}.matchConditions`, faults);
+}
+
+function validateReviewVersions(versions: readonly Json[], path: string, faults: Faults): void {
+  if (versions.length === 0) faults.required(path, "must specify one of v1, v1beta1");
   else if (!versions.some((version) => reviewVersions.includes(asString(version))))
-    faults.invalid(`${path}.admissionReviewVersions`, [...versions], "must include at least one of v1, v1beta1");
+    faults.invalid(path, [...versions], "must include at least one of v1, v1beta1");
   const seen = new Set<string>();
   for (const [index, version] of versions.map(asString).entries()) {
-    const place = `${path}.admissionReviewVersions[${index}]`;
+    const place = `${path}[${index}]`;
     if (seen.has(version)) faults.invalid(place, version, "duplicate version");
     else for (const fault of label1035Faults(version)) faults.invalid(place, version, fault);
     seen.add(version);
   }
-  for (const [index, rule] of asObjects(webhook["rules"]).entries())
-    validateRule(rule, `${path}.rules[${index}]`, faults);
-  validateConditions(webhook["matchConditions"], `${path}.matchConditions`, faults);
 }
 
 function validateRule(rule: JsonObject, path: string, faults: Faults): void {

@@ -51,7 +51,8 @@ export async function removeCollection(machinery: Machinery, call: Call): Promis
 }
 
 /** Members of a list of a native kind do not say what they are. */
-function withoutKind({ kind: _, apiVersion: __, ...rest }: JsonObject): JsonObject {
+function withoutKind(object: JsonObject): JsonObject {
+  const { kind: _, apiVersion: __, ...rest } = object;
   return rest;
 }
 

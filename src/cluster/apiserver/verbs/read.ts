@@ -5,7 +5,7 @@ import { formOf } from "../render/forms.js";
 import { listOf, listPieces } from "../render/lists.js";
 import type { Selection } from "../request/selectors.js";
 import { encodeJson } from "../store/index.js";
-import type { ResourceType, Stored } from "../types.js";
+import type { Stored } from "../types.js";
 import {
   type Call,
   inVersion,
