@@ -24,6 +24,8 @@ export interface PodNetwork {
   detach(podUid: string): Promise<void>;
   /** Whether a pod that runs from before has lost its network for good, so that it must be started anew. Known after `start`. */
   hasLost(podUid: string): boolean;
+  /** Why no pod can have a network any more, in words; absent: nothing is in the way. */
+  fault?(): string | undefined;
   /** Makes every address of a range (`198.19.1.0/24`, `198.19.1.7/32`) one of this machine's. */
   claimRange(cidr: string): Promise<void>;
   /** Connects to any address that this machine or its pods reach. */

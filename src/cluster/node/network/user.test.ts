@@ -141,9 +141,12 @@ run("a network that was kept is found again with its pods; one whose holder was 
   const holder = readNetworkFile(networkFileOf(folder))?.holder ?? { pid: 0, startTicks: "" };
   process.kill(holder.pid, "SIGKILL");
   while (isRunning(holder)) await new Promise((resolve) => setImmediate(resolve));
+  const fault = second.fault?.();
+  await expect(second.attach("a", folder)).rejects.toMatchObject({ message: fault });
   const third = await start();
 
   expect([...lost, third.hasLost("a")]).toEqual([false, true, false, true]);
+  expect(fault).toContain("stop Argosy and start it again");
   expect(again).toEqual(pod);
   expect(text).toBe("a to 198.18.0.1");
   expect(names.stdout.trim().split("\n").sort()).toEqual(["a", "outside"]);

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import type { Server, Socket } from "node:net";
 import { join } from "node:path";
 import { messageOf } from "../../../kernel/errors/index.js";
+import { isRunning } from "../../../kernel/files/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import {
   enterHolder,
@@ -107,7 +108,7 @@ class UserNetwork implements PodNetwork {
 
   attach(podUid: string, ownerPath: string): Promise<PodAddress> {
     const known = this.#attached.get(podUid);
-    if (known !== undefined) return known;
+    if (known !== undefined && this.fault() === undefined) return known;
     const attaching = this.#attach(podUid, ownerPath);
     this.#attached.set(podUid, attaching);
     attaching.catch(() => this.#attached.delete(podUid));
@@ -121,6 +122,11 @@ class UserNetwork implements PodNetwork {
 
   hasLost(podUid: string): boolean {
     return this.#isRebuilt && !this.#attached.has(podUid);
+  }
+
+  fault(): string | undefined {
+    if (this.#network === undefined || isRunning(this.#network.holder)) return undefined;
+    return "the process that holds the pod network was ended: stop Argosy and start it again";
   }
 
   claimRange(cidr: string): Promise<void> {
@@ -162,11 +168,9 @@ class UserNetwork implements PodNetwork {
   }
 
   #live(): NamespaceNetwork {
-    if (this.#network === undefined || liveNetwork(this.#file)?.holder.pid !== this.#network.holder.pid) {
-      throw new NodeError(
-        "NetworkFailed",
-        "the process that holds the pod network was ended: stop Argosy and start it again",
-      );
+    const fault = this.fault();
+    if (this.#network === undefined || fault !== undefined) {
+      throw new NodeError("NetworkFailed", fault ?? "the pod network was not started");
     }
     return this.#network;
   }

@@ -268,7 +268,7 @@ class ProcessRuntime implements PodRuntime {
   }
 
   refusal(): string | undefined {
-    return isolationRefusal(this.#options.isolation);
+    return isolationRefusal(this.#options.isolation) ?? this.#options.network.fault?.();
   }
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {
