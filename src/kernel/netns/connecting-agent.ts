@@ -23,7 +23,11 @@ export class ConnectingAgent extends Agent {
     const servername = "servername" in options && typeof options.servername === "string" ? options.servername : "";
     const host = options.host ?? "";
     this.#connect(host, Number(options.port ?? 443)).then(
-      (socket) => done?.(null, connectTls({ ...this.#tls, host, servername, socket })),
+      (socket) => {
+        // A kept connection whose other end is gone must not look usable.
+        socket.allowHalfOpen = false;
+        done?.(null, connectTls({ ...this.#tls, host, servername, socket }));
+      },
       (error: unknown) =>
         done?.(
           error instanceof Error ? error : new ArgosyError("ConnectFailed", messageOf(error)),

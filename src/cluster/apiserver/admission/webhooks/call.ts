@@ -128,7 +128,19 @@ interface Exchange {
   readonly body: string;
 }
 
-function post({ host, port, path, serverName }: Place, { agent, clock, timeoutMs, body }: Exchange): Promise<string> {
+/** A kept connection that the other end gave up meanwhile says nothing about the webhook: it is asked once more. */
+async function post(place: Place, exchange: Exchange): Promise<string> {
+  for (;;) {
+    const answer = await postOnce(place, exchange);
+    if (answer !== undefined) return answer;
+  }
+}
+
+/** `undefined` when a kept connection was of no use any more. */
+function postOnce(
+  { host, port, path, serverName }: Place,
+  { agent, clock, timeoutMs, body }: Exchange,
+): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     const headers = {
       "content-type": "application/json",
@@ -154,7 +166,11 @@ function post({ host, port, path, serverName }: Place, { agent, clock, timeoutMs
           : new WebhookError(`failed to call webhook: ${messageOf(error)}`, { cause: error }),
       );
     };
-    outgoing.on("error", fail);
+    outgoing.on("error", (error: NodeJS.ErrnoException) => {
+      if (!outgoing.reusedSocket || (error.code !== "ECONNRESET" && error.code !== "EPIPE")) return fail(error);
+      timer.cancel();
+      resolve(undefined);
+    });
     outgoing.on("response", (response) => {
       readBounded(response).then((text) => {
         timer.cancel();

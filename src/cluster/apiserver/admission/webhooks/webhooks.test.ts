@@ -168,6 +168,16 @@ test("a failing webhook fails the request or is ignored, as it says", async () =
   expect(untrusted.message).toMatch(/certificate/);
 });
 
+test("a webhook that hung up on a kept connection is called on a new one", async () => {
+  await configure("Validating", [hook("fine")]);
+
+  await call("POST", maps, map("before"));
+  server.closeAllConnections();
+  await call("POST", maps, map("after"));
+
+  expect(reviews.map(({ request }) => request["name"])).toEqual(["before", "after"]);
+});
+
 test("deletes are sent with the old object, dry runs are marked, configurations are not sent", async () => {
   await configure("Validating", [hook("all", { rules: [rule(["*"], ["*"])] })]);
   await call("POST", maps, map("d"));
