@@ -22,14 +22,13 @@ export function platformCommands(context: CliContext): Command[] {
         "argosy up --members site-a,site-b",
         "argosy up --without scheduler,nodes,workloads,modules",
         "argosy up --audit-policy default --encryption-config encryption.yaml",
-      ]),
-    )
-      .option("--data <dir>", "where everything is kept", ".argosy")
-      .option("--members <list>", membersHelp)
-      .option("--without <parts>", `leave parts out: ${platformParts.join(", ")}`)
-      .option("--detach", "run in the background and return when it is ready")
-      .option("--fresh", "forget what the data directory holds and start over")
-      .action((options) => up(context, options)),
+      ])
+        .option("--data <dir>", "where everything is kept", ".argosy")
+        .option("--members <list>", membersHelp)
+        .option("--without <parts>", `leave parts out: ${platformParts.join(", ")}`)
+        .option("--detach", "run in the background and return when it is ready")
+        .option("--fresh", "forget what the data directory holds and start over"),
+    ).action((options) => up(context, options)),
     commandWithExamples("down", "Stop Argosy on a data directory; the data stay.", [
       "argosy down",
       "argosy down --data /var/lib/argosy --keep-pods",
