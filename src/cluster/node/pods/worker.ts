@@ -114,7 +114,8 @@ export class PodWorker {
 
   /** The node has let the pod in, and it is not over. */
   get isTaken(): boolean {
-    return this.#isTaken && this.#stage !== "over" && this.#stage !== "gone";
+    // What was taken out of the API by force has no claim any more, though it may still be ending.
+    return this.#isTaken && !this.#isVanished && this.#stage !== "over" && this.#stage !== "gone";
   }
 
   /** Where the container of that name stands. */
