@@ -180,7 +180,7 @@ nsenter --net=/run/netns/try unshare --user --map-root-user true`,
 }
 
 function helperPrograms(isRoot: boolean, hasNetwork: boolean): IsolationCapability[] {
-  const terminal = findProgram("script");
+  const terminal = findProgram("script") ?? findProgram("python3");
   const fallocate = findProgram("fallocate");
   return [
     findProgram("setpriv") === undefined
@@ -192,7 +192,11 @@ function helperPrograms(isRoot: boolean, hasNetwork: boolean): IsolationCapabili
       : available("drop-privileges", isRoot ? "capabilities are dropped to a container's usual set" : "no_new_privs"),
     isRoot ? egress() : userEgress(hasNetwork),
     terminal === undefined
-      ? unavailable("terminal", "not found: script; exec -t is refused", "install util-linux (Debian: bsdutils)")
+      ? unavailable(
+          "terminal",
+          "not found: script, python3; containers with tty and exec -t are refused",
+          "install util-linux (Debian: bsdutils)",
+        )
       : available("terminal", terminal),
     fallocate === undefined
       ? unavailable("log-rotation", "not found: fallocate; full logs are copied and cut instead", "install util-linux")
@@ -204,7 +208,7 @@ function userEgress(hasNetwork: boolean): IsolationCapability {
   if (!hasNetwork) return available("egress", "pods use the machine's own network");
   return available(
     "egress",
-    `DNS, and TCP to ports ${egressPorts.join(", ")} of other machines, passed on by Argosy; nothing else leaves`,
+    `DNS and ${egressPorts.length} usual TCP ports of other machines (docs/images.md), passed on by Argosy; nothing else leaves`,
   );
 }
 

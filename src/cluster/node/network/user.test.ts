@@ -1,16 +1,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { packageRoot } from "../../../kernel/assets/index.js";
 import { isRunning } from "../../../kernel/files/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { connectDirectly, readNetworkFile } from "../../../kernel/netns/index.js";
 import { unless } from "../../../testing/unless.js";
 import { plainEnvironment, runCommand } from "../commands.js";
 import { detectIsolation } from "../isolation/detect.js";
+import { egressPorts } from "./egress.js";
 import type { PodAddress, PodNetwork } from "./types.js";
 import { networkFileOf, userNetwork } from "./user.js";
 
@@ -118,6 +120,12 @@ run("connections to elsewhere are passed on to the address that the pod asked fo
   expect(await programIn(pod, fetchText("203.0.113.9", 444))).toBe("ECONNREFUSED");
   expect(asked).toEqual(["203.0.113.9:443"]);
   expect(await programIn(pod, ask)).toBe("answer to who");
+});
+
+test("the documentation names the ports that lead out", () => {
+  const text = readFileSync(join(packageRoot(), "docs", "images.md"), "utf8");
+
+  expect(text).toContain(`${egressPorts.join(", ")}.`);
 });
 
 run("a network that was kept is found again with its pods; one whose holder was killed is made anew", async () => {
