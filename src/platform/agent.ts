@@ -58,6 +58,8 @@ export interface AgentOptions {
   readonly namespace: string;
   /** Where the gateway takes requests: for all members (continuum), or for this cluster's models (cluster). */
   readonly ingress: ListenAddress;
+  /** Data directory of this machine's node agent, where its pods have a network of a plain user's own; default: this agent's. */
+  readonly nodeDataDir?: string;
   /** Level continuum: where tracking and decisions, and the artifact store, listen; port 0: any free one. */
   readonly services: Readonly<Record<ServiceName, ListenAddress>>;
   /** Below which this cluster's models have their hosts; default `<cluster>.argosy.localhost`. */
@@ -226,7 +228,8 @@ async function startLevel(assembly: Assembly): Promise<string> {
   const { options, layout, closers, access, metrics, ending, ...surroundings } = assembly;
   const { level, namespace } = options;
   const stores = await openStores(layout, surroundings, closers);
-  const gateway = platformGateway(layout, surroundings);
+  const nodes = options.nodeDataDir === undefined ? layout : layoutOf(options.nodeDataDir);
+  const gateway = platformGateway(layout, surroundings, nodes);
   const members = memberConnections(surroundings);
   const modules = await modulesOf(assembly, { gateway, stores, members });
   const specs = controllersAt(modules, level, access);

@@ -31,8 +31,12 @@ export interface ModuleSurroundings extends Surroundings {
   readonly members: (name: string) => ClusterAccess | undefined;
 }
 
-/** The control plane's side of the gateway of a data directory, which runs as a process of its own. */
-export function platformGateway(layout: Layout, { clock, log }: Surroundings): GatewayDriver {
+/** The control plane's side of the gateway of a data directory, which runs as a process of its own. `nodes` is the data directory of the nodes whose pods it reaches. */
+export function platformGateway(
+  layout: Layout,
+  { clock, log }: Surroundings,
+  nodes: Pick<Layout, "root"> = layout,
+): GatewayDriver {
   return gatewayDriver({
     directory: layout.gateway,
     clock,
@@ -44,7 +48,7 @@ export function platformGateway(layout: Layout, { clock, log }: Surroundings): G
         "--directory",
         layout.gateway,
         "--pod-network",
-        networkFileOf(layout.root),
+        networkFileOf(nodes.root),
       ],
     },
   });

@@ -20,6 +20,7 @@ interface RunOptions {
   readonly namespace: string;
   readonly ingress?: string;
   readonly domain?: string;
+  readonly nodeData?: string;
   readonly northbound: string;
   readonly artifacts: string;
   readonly health: string;
@@ -67,6 +68,10 @@ export function agentCommand(context: CliContext): Command {
       "--domain <name>",
       "level cluster: models are <name>.<namespace>.<domain> (default: CLUSTER.argosy.localhost)",
     )
+    .option(
+      "--node-data <dir>",
+      "level cluster, as a plain user: the --data of this machine's node agent, to reach its pods",
+    )
     .option("--health <host:port>", "/healthz, /readyz and /metrics; port 0: any free one", "127.0.0.1:0")
     .option("--node-name <name>", "level node (default: this machine's name)")
     .option("--serving-certificate <file>", "level node: PEM certificate and key (default: by an authority of its own)")
@@ -107,6 +112,7 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
       context: options.context,
       cluster: options.cluster,
       domain: options.domain,
+      nodeDataDir: options.nodeData,
     }),
     ...(modules === undefined ? {} : { modules }),
     environment: process.env,
