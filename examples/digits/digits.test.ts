@@ -24,7 +24,9 @@ test("the split is seeded, stratified, complete and disjoint", async () => {
   expect(sums(split.train.pixels) + sums(split.validation.pixels) + sums(split.test.pixels)).toBe(sums(all.pixels));
 });
 
-test("a trained network is at least 96 % right on untouched rows, and its ONNX form answers as it does", async () => {
+test("a trained network is at least 96 % right on untouched rows, and its ONNX form answers as it does", {
+  timeout: 180_000,
+}, async () => {
   const split = splitDigits(await loadDigits());
   const { network, history, bestEpoch } = await trainNetwork(split.train, split.validation, DEFAULT_TRAINING);
   const session = await InferenceSession.create(encodeNetwork(network));
