@@ -1,10 +1,17 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import { preferredType } from "../request/negotiate.js";
 import type { ApiRequest, ApiResponse, ResourceType } from "../types.js";
 import { bytesAnswer, hashOf, jsonAnswer, pageNotFound } from "./answers.js";
 import { documentFor } from "./openapi-document.js";
+import { swaggerProtobuf } from "./openapi-protobuf.js";
 import { swaggerDocument } from "./openapi-v2.js";
 import { servedVersion } from "./version.js";
+
+/** As Go clients name it, with the sign that no media type may have, and as it is answered. */
+const askedProtobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const json = "application/json";
 
 interface Document {
   readonly bytes: Uint8Array;
@@ -15,6 +22,7 @@ interface Document {
 export class OpenApi {
   readonly #documents = new Map<string, Document>();
   #swagger: Document | undefined;
+  #swaggerProtobuf: Document | undefined;
   #revision = 0;
 
   /** Answers /openapi/v2 and /openapi/v3 with everything below; `undefined` for other paths. */
@@ -24,17 +32,29 @@ export class OpenApi {
       this.#revision = revision;
       this.#documents.clear();
       this.#swagger = undefined;
+      this.#swaggerProtobuf = undefined;
     }
     const path = request.path.replace(/\/$/, "");
     if (path === "/openapi/v3") return this.#index(types);
-    if (path === "/openapi/v2") {
-      this.#swagger ??= encode(swaggerDocument(types, servedVersion));
-      return documentAnswer(request, this.#swagger);
-    }
+    if (path === "/openapi/v2") return this.#swaggerAnswer(request, types);
     const document = path.startsWith("/openapi/v3/")
       ? this.#document(path.slice("/openapi/v3/".length), types)
       : undefined;
-    return document === undefined ? pageNotFound() : documentAnswer(request, document);
+    if (document === undefined) return pageNotFound();
+    return preferredType(request.headers.accept, [json]) === undefined
+      ? notAcceptable()
+      : documentAnswer(request, document, json);
+  }
+
+  #swaggerAnswer(request: ApiRequest, types: readonly ResourceType[]): ApiResponse {
+    const type = preferredType(request.headers.accept, [json, askedProtobuf, protobuf]);
+    if (type === undefined) return notAcceptable();
+    if (type === json) {
+      this.#swagger ??= encode(swaggerDocument(types, servedVersion));
+      return documentAnswer(request, this.#swagger, json);
+    }
+    this.#swaggerProtobuf ??= documentOf(swaggerProtobuf(swaggerDocument(types, servedVersion)));
+    return documentAnswer(request, this.#swaggerProtobuf, protobuf);
   }
 
   #index(types: readonly ResourceType[]): ApiResponse {
@@ -63,11 +83,18 @@ function pathOf(type: ResourceType): string {
 }
 
 function encode(document: JsonObject): Document {
-  const bytes = new TextEncoder().encode(JSON.stringify(document));
+  return documentOf(new TextEncoder().encode(JSON.stringify(document)));
+}
+
+function documentOf(bytes: Uint8Array): Document {
   return { bytes, hash: hashOf(bytes) };
 }
 
-function documentAnswer(request: ApiRequest, document: Document): ApiResponse {
+function notAcceptable(): ApiResponse {
+  return bytesAnswer(new Uint8Array(), { status: 406, type: "text/plain; charset=utf-8", headers: { vary: "Accept" } });
+}
+
+function documentAnswer(request: ApiRequest, document: Document, type: string): ApiResponse {
   const etag = `"${document.hash}"`;
   const headers = {
     etag,
@@ -75,5 +102,5 @@ function documentAnswer(request: ApiRequest, document: Document): ApiResponse {
     "cache-control": request.query.has("hash") ? "public, immutable" : "no-cache, private",
   };
   if (request.headers["if-none-match"] === etag) return { status: 304, headers, body: new Uint8Array() };
-  return bytesAnswer(document.bytes, { headers });
+  return bytesAnswer(document.bytes, { headers, type });
 }

@@ -48,6 +48,18 @@ export function failureFormat(accept: string | undefined): Accepted["format"] {
   return pick(accept)?.format ?? "json";
 }
 
+/** The first of these media types that the client takes, in the order of its wishes; `undefined` where it takes none. */
+export function preferredType(accept: string | undefined, types: readonly string[]): string | undefined {
+  const clauses = (accept || "*/*").split(",").map(parseClause);
+  for (const { type } of clauses.toSorted((a, b) => b.quality - a.quality)) {
+    const found = types.find(
+      (each) => type === each || type === "*/*" || (type.endsWith("/*") && each.startsWith(type.slice(0, -1))),
+    );
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
 function namesServedType(accept: string): boolean {
   return accept.split(",").some((text) => formatOf(parseClause(text).type) !== undefined);
 }
