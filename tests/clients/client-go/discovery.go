@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/kube-openapi/pkg/util/proto"
 )
 
 func discovery(_ context.Context, w *world) error {
@@ -49,14 +50,26 @@ func openAPI(_ context.Context, w *world) error {
 	if err != nil {
 		return fmt.Errorf("OpenAPI v2: %w", err)
 	}
-	if len(document.GetDefinitions().GetAdditionalProperties()) < 300 {
-		return fmt.Errorf("OpenAPI v2 has %d definitions", len(document.GetDefinitions().GetAdditionalProperties()))
+	models, err := proto.NewOpenAPIData(document)
+	if err != nil {
+		return fmt.Errorf("OpenAPI v2: %w", err)
+	}
+	if len(models.ListModels()) < 300 || len(document.GetPaths().GetPath()) < 100 {
+		return fmt.Errorf("OpenAPI v2 has %d models, %d paths", len(models.ListModels()), len(document.GetPaths().GetPath()))
+	}
+	deployment, ok := models.LookupModel("io.k8s.api.apps.v1.Deployment").(*proto.Kind)
+	if !ok || deployment.GetExtensions()["x-kubernetes-group-version-kind"] == nil {
+		return fmt.Errorf("OpenAPI v2 describes a Deployment as %v", deployment)
+	}
+	containers, ok := models.LookupModel("io.k8s.api.core.v1.PodSpec").(*proto.Kind).Fields["containers"].(*proto.Array)
+	if !ok || containers.GetExtensions()["x-kubernetes-patch-merge-key"] != "name" {
+		return fmt.Errorf("OpenAPI v2 describes containers as %v", containers)
 	}
 	paths, err := w.client.Discovery().OpenAPIV3().Paths()
 	if err != nil {
 		return fmt.Errorf("OpenAPI v3: %w", err)
 	}
-	text, err := paths["apis/apps/v1"].Schema("application/com.github.proto-openapi.spec.v3.v1.0+protobuf")
+	text, err := paths["apis/apps/v1"].Schema("application/json")
 	if err != nil || len(text) == 0 {
 		return fmt.Errorf("OpenAPI v3 of apps/v1: %d bytes, %w", len(text), err)
 	}
