@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -206,6 +206,47 @@ unless(noRoot)("a read-only volume is read-only below too where it is asked for"
     expect(await run("rro-all", { recursiveReadOnly: "Enabled" })).toBe("top\nbelow\n");
   } finally {
     execFileSync("umount", [join(volume, "below")]);
+    rmSync(volume, { recursive: true });
+  }
+});
+
+unless(noRoot)("what the machine mounts later shows where the container wants to follow", async () => {
+  const volume = mkdtempSync(join(tmpdir(), "argosy-follow-"));
+  mkdirSync(join(volume, "below"));
+  // Mounts are told to other namespaces only from where they are shared.
+  execFileSync("mount", ["--bind", volume, volume]);
+  execFileSync("mount", ["--make-shared", volume]);
+  try {
+    const container = (name: string, mountPropagation: string) => ({
+      ...shell("until [ -e /e/go ]; do sleep 0.05; done; ls /v/below"),
+      name,
+      volumeMounts: [
+        { name: "v", mountPath: "/v", mountPropagation },
+        { name: "e", mountPath: "/e" },
+      ],
+    });
+    const go = mkdtempSync(join(tmpdir(), "argosy-go-"));
+    await node.create(
+      podDraft("follow", {
+        restartPolicy: "Never",
+        containers: [container("follows", "HostToContainer"), container("stays", "None")],
+        volumes: [
+          { name: "v", hostPath: { path: volume } },
+          { name: "e", hostPath: { path: go } },
+        ],
+      }),
+    );
+    await node.seen("follow", running);
+    execFileSync("mount", ["-t", "tmpfs", "none", join(volume, "below")]);
+    writeFileSync(join(volume, "below", "late"), "");
+    writeFileSync(join(go, "go"), "");
+    await node.seen("follow", ended);
+    rmSync(go, { recursive: true });
+
+    expect(await node.logs("follow", "?container=follows")).toBe("late\n");
+    expect(await node.logs("follow", "?container=stays")).toBe("");
+  } finally {
+    execFileSync("umount", ["-R", volume]);
     rmSync(volume, { recursive: true });
   }
 });
