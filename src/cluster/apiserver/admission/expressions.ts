@@ -1,14 +1,21 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { type AdmissionVariables, dynamicValue, requestValue } from "../cel/index.js";
+import { attributesOf, accountUser } from "../auth/index.js";
+import { type AdmissionVariables, authorizerValue, dynamicValue, type Judge, requestValue } from "../cel/index.js";
 import { objectKey } from "../store/keys.js";
-import type { AdmissionRequest, Store } from "../types.js";
+import type { AdmissionRequest, Authorizer, Store } from "../types.js";
 import { optionsOf, shown, userInfoOf } from "./review.js";
 
 /** What the expressions of one request may cost together. */
 export const requestBudget = 10_000_000;
 
-/** `object`, `oldObject`, `request` and `namespaceObject` of a request, made when they are first read. */
-export function requestVariables(store: Store, request: AdmissionRequest): AdmissionVariables {
+/** What expressions are told by. */
+export interface Sources {
+  readonly store: Store;
+  readonly authorizer: Authorizer;
+}
+
+/** `object`, `oldObject`, `request`, `namespaceObject` and `authorizer` of a request, made when they are first read. */
+export function requestVariables({ store, authorizer }: Sources, request: AdmissionRequest): AdmissionVariables {
   const made = new Map<string, unknown>();
   const once = (name: string, make: () => unknown) => (): unknown => {
     if (!made.has(name)) made.set(name, make());
@@ -20,10 +27,22 @@ export function requestVariables(store: Store, request: AdmissionRequest): Admis
     oldObject: () => dynamicValue(shown(request.old, request)),
     request: () => requestValue(requestOf(request)),
     namespaceObject: () => dynamicValue(namespaceOf(store, request)),
+    authorizer: () => authorizerValue(judgeOf(authorizer, request)),
   };
   for (const [name, make] of Object.entries(makers))
     Object.defineProperty(variables, name, { enumerable: true, get: once(name, make) });
   return variables;
+}
+
+function judgeOf(authorizer: Authorizer, request: AdmissionRequest): Judge {
+  const { type, subresource, namespace, name } = request;
+  return {
+    requestResource: { group: type.group, resource: type.plural, subresource, namespace, name },
+    ask({ verb, path, account, ...about }) {
+      const user = account === undefined ? request.user : accountUser(account.namespace, account.name);
+      return authorizer.authorize(attributesOf(user, verb, path === undefined ? about : { nonResourcePath: path }));
+    },
+  };
 }
 
 function requestOf(request: AdmissionRequest): JsonObject {

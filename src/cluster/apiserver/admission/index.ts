@@ -7,7 +7,7 @@ import type { Clock, Random } from "../../../kernel/clock/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import type { Connect } from "../../../kernel/netns/index.js";
 import { objectKey } from "../store/keys.js";
-import type { AdmissionPlugin, ResourceType, Store } from "../types.js";
+import type { AdmissionPlugin, Authorizer, ResourceType, Store } from "../types.js";
 import type { Submit } from "./bootstrap.js";
 import { limitRanger } from "./limit-ranger.js";
 import { namespaceLifecycle } from "./namespace-lifecycle.js";
@@ -32,6 +32,8 @@ export interface AdmissionOptions {
   /** From which Services get their addresses, `198.19.0.0/24` say. */
   readonly serviceCidr: string;
   readonly submit: Submit;
+  /** Expressions may ask it. */
+  readonly authorizer: Authorizer;
   /** All resources that are served: policies name the kind of their parameters. */
   readonly types: () => readonly ResourceType[];
   readonly checks: readonly ObjectCheck[];

@@ -95,3 +95,41 @@ test("what cannot be evaluated is refused, or let in where failures are ignored"
   expect(await refusal(maps, configMap("n2", { n: "2" }))).toContain("422");
   await unbind("lax");
 });
+
+test("expressions ask what the user, or a ServiceAccount, may do", async () => {
+  const rights = "authorizer.group('').resource('secrets').namespace('default')";
+  await bind("asking", {
+    validations: [
+      { expression: `${rights}.check('get').allowed()`, message: "may not read secrets" },
+      { expression: "authorizer.path('/healthz').check('get').allowed()", message: "may not see health" },
+      { expression: "authorizer.requestResource.check('delete').allowed()", message: "may not delete it again" },
+      {
+        expression: `!authorizer.serviceAccount('default', 'nobody').group('').resource('pods').check('list').allowed()`,
+        message: "a stranger may list pods",
+      },
+      { expression: `!${rights}.name('x').check('get').errored()`, message: "went wrong" },
+    ],
+  });
+  expect(await refusal(maps, configMap("mine", {}))).toBe("allowed");
+
+  const as = { "impersonate-user": "ann" };
+  await cluster.client.json("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "Role",
+    metadata: { name: "maps" },
+    rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["create"] }],
+  });
+  await cluster.client.json("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "RoleBinding",
+    metadata: { name: "maps" },
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "maps" },
+    subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "ann" }],
+  });
+  const asAnn = cluster.client.json("POST", maps, configMap("hers", {}), { headers: as }).then(
+    () => "allowed",
+    (error: ApiError) => error.message,
+  );
+  expect(await asAnn).toContain("may not read secrets");
+  await unbind("asking");
+});

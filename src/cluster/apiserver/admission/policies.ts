@@ -14,7 +14,7 @@ import {
 import { failure, qualified } from "../failures.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
 import { listPrefix, objectKey } from "../store/keys.js";
-import type { AdmissionPlugin, AdmissionRequest, ResourceType, Store } from "../types.js";
+import type { AdmissionPlugin, AdmissionRequest, Authorizer, ResourceType, Store } from "../types.js";
 import { requestBudget, requestVariables } from "./expressions.js";
 import { labelsOf, resourcesMatch, selectorAt } from "./webhooks/match.js";
 
@@ -26,6 +26,7 @@ const maxAnnotationLength = 10 * 1024;
 
 interface PolicyOptions {
   readonly store: Store;
+  readonly authorizer: Authorizer;
   readonly types: () => readonly ResourceType[];
   readonly log: Logger;
 }
@@ -71,7 +72,7 @@ export function policyAdmission(options: PolicyOptions): AdmissionPlugin {
       const bound = store.list(listPrefix(bindings, "")).items;
       if (bound.length === 0) return;
       const found: { at: Case; refusals: readonly Refusal[] }[] = [];
-      const variables = requestVariables(store, request);
+      const variables = requestVariables(options, request);
       const budget = { left: requestBudget };
       const annotations: Annotations = new Map();
       for (const { value: binding } of bound) {

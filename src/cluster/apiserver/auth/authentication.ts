@@ -106,6 +106,12 @@ function letsInAnonymous(access: AnonymousAccess | undefined, path: string): boo
   return access === undefined || (access.enabled && (access.paths?.includes(path) ?? true));
 }
 
+/** A ServiceAccount as the user that its tokens make. */
+export function accountUser(namespace: string, name: string): UserInfo {
+  const groups = serviceAccountGroups(namespace);
+  return authenticated({ username: `system:serviceaccount:${namespace}:${name}`, groups });
+}
+
 /** Groups of a ServiceAccount. */
 export function serviceAccountGroups(namespace: string): string[] {
   return ["system:serviceaccounts", `system:serviceaccounts:${namespace}`];

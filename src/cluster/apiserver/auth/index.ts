@@ -26,11 +26,12 @@ import { anyOf, createRbacAuthorizer } from "./rbac.js";
 import { reviewResources } from "./reviews.js";
 
 export { deniedBy } from "./attributes.js";
-export type { Authentication } from "./authentication.js";
+export { type Authentication, accountUser } from "./authentication.js";
 export { bootstrapRoles } from "./bootstrap-roles.js";
 export { isPodOn, nodeNameOf } from "./node-authorizer.js";
 export { follow, lookUp } from "./objects.js";
 export { type AuthenticationConfig, ownIssuer, readAuthenticationConfig } from "./oidc/index.js";
+export { attributesOf } from "./rbac.js";
 
 export interface AuthOptions {
   readonly store: Store;

@@ -1,5 +1,6 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { asObjects, asString } from "../../../kernel/schema/index.js";
+import { authorizerValue, declareAuthorizer } from "./authorizer.js";
 import type { Budget, Engine, Program } from "./engine.unsafe.js";
 import { CelEvaluationError } from "./errors.js";
 import { libraryEngine } from "./libraries/index.js";
@@ -94,7 +95,7 @@ export class AdmissionExpressions {
   /** The variables of a request and those that the policy defines; these are evaluated when they are read. */
   bind(given: AdmissionVariables, budget: Budget): AdmissionVariables {
     const bound: Record<string, unknown> = Object.defineProperties({}, Object.getOwnPropertyDescriptors(given));
-    bound["authorizer"] = new Authorizer();
+    bound["authorizer"] ??= authorizerValue(undefined);
     const variables = new Variables();
     for (const { name, program } of this.#variables) {
       let value: { readonly known: unknown } | undefined;
@@ -113,11 +114,6 @@ export class AdmissionExpressions {
 
 /** Values of a policy's own variables. */
 class Variables {}
-class Authorizer {}
-class PathCheck {}
-class GroupCheck {}
-class ResourceCheck {}
-class Decision {}
 
 interface Common {
   readonly engine: Engine;
@@ -141,35 +137,6 @@ function common(): Common {
 /** `request` as expressions see it. */
 export function requestValue(request: JsonObject): unknown {
   return common().request?.convert(request);
-}
-
-/** `authorizer` is known, so that expressions with it compile; asking it fails. */
-function declareAuthorizer(engine: Engine): void {
-  const prefix = "kubernetes.authorization.";
-  const types = { Authorizer, PathCheck, GroupCheck, ResourceCheck, Decision };
-  for (const [name, ctor] of Object.entries(types)) engine.declareType(prefix + name, ctor);
-  const refuse = (): never => {
-    throw new CelEvaluationError("authorizer is not supported by this server");
-  };
-  for (const signature of [
-    "Authorizer.path(string): PathCheck",
-    "Authorizer.group(string): GroupCheck",
-    "Authorizer.serviceAccount(string, string): Authorizer",
-    "PathCheck.check(string): Decision",
-    "GroupCheck.resource(string): ResourceCheck",
-    "ResourceCheck.subresource(string): ResourceCheck",
-    "ResourceCheck.namespace(string): ResourceCheck",
-    "ResourceCheck.name(string): ResourceCheck",
-    "ResourceCheck.fieldSelector(string): ResourceCheck",
-    "ResourceCheck.labelSelector(string): ResourceCheck",
-    "ResourceCheck.check(string): Decision",
-    "Decision.allowed(): bool",
-    "Decision.reason(): string",
-    "Decision.error(): string",
-    "Decision.errored(): bool",
-  ])
-    engine.define(signature.replaceAll(/\b(?=[A-Z])/g, prefix), refuse);
-  engine.declareVariable("authorizer", `${prefix}Authorizer`);
 }
 
 /** Compiles `matchConditions`. */

@@ -11,6 +11,7 @@ export {
   type Expression,
   requestValue,
 } from "./admission.js";
+export { authorizerValue, type Judge } from "./authorizer.js";
 export { checkRules } from "./definition.js";
 export type { Budget, Compiled, Engine, Program } from "./engine.unsafe.js";
 export { libraryEngine } from "./libraries/index.js";

@@ -10,7 +10,7 @@ import type { Connect } from "../../../../kernel/netns/index.js";
 import { AdmissionExpressions, compileConditions, conditionsHold, type Expression } from "../../cel/index.js";
 import { failure, forbidden, internalError } from "../../failures.js";
 import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js";
-import type { AdmissionPlugin, AdmissionRequest, Store } from "../../types.js";
+import type { AdmissionPlugin, AdmissionRequest, Authorizer, Store } from "../../types.js";
 import { applyJsonPatch } from "../../verbs/json-patch.js";
 import { requestBudget, requestVariables } from "../expressions.js";
 import { optionsOf, shown, userInfoOf } from "../review.js";
@@ -20,6 +20,7 @@ import { matches, type Webhook, webhooksOf } from "./match.js";
 
 export interface WebhookOptions {
   readonly store: Store;
+  readonly authorizer: Authorizer;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -135,17 +136,17 @@ async function ask(webhook: Webhook, request: AdmissionRequest, asking: Asking):
 const compiledConditions = new WeakMap<JsonObject, readonly Expression[]>();
 
 /** Whether the webhook's match conditions hold. Throws 403 if they cannot be said to, unless its failures are ignored. */
-function isMeant(webhook: Webhook, request: AdmissionRequest, { store, log }: Asking): boolean {
+function isMeant(webhook: Webhook, request: AdmissionRequest, asking: Asking): boolean {
   const { spec } = webhook;
   if (!Array.isArray(spec["matchConditions"]) || spec["matchConditions"].length === 0) return true;
   const compiled =
     compiledConditions.get(spec) ??
     compileConditions(new AdmissionExpressions({ hasParams: false, variables: [] }), spec["matchConditions"]);
   compiledConditions.set(spec, compiled);
-  const found = conditionsHold(compiled, requestVariables(store, request), { left: requestBudget });
+  const found = conditionsHold(compiled, requestVariables(asking, request), { left: requestBudget });
   if (found.error === undefined) return found.holds;
   if (!isIgnored(webhook)) throw forbidden(request.type, request.name, found.error);
-  log.warn("webhook's match conditions failed and it is left out", { webhook: webhook.id, err: found.error });
+  asking.log.warn("webhook's match conditions failed and it is left out", { webhook: webhook.id, err: found.error });
   return false;
 }
 
