@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { attributesOf, accountUser } from "../auth/index.js";
+import { accountUser, attributesOf } from "../auth/index.js";
 import { type AdmissionVariables, authorizerValue, dynamicValue, type Judge, requestValue } from "../cel/index.js";
 import { objectKey } from "../store/keys.js";
 import type { AdmissionRequest, Authorizer, Store } from "../types.js";
