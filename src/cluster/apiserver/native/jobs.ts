@@ -52,7 +52,10 @@ function generateSelector(job: JsonObject, old: JsonObject | undefined): void {
   const [uid, name] = [asString(metadata["uid"]), asString(metadata["name"])];
   const template = ensureObject(spec, "template");
   const labels = ensureObject(ensureObject(template, "metadata"), "labels");
-  for (const target of [labels, ensureObject(metadata, "labels")])
+  const own = ensureObject(metadata, "labels");
+  // A job without labels has those of its pods.
+  if (Object.keys(own).length === 0) Object.assign(own, labels);
+  for (const target of [labels, own])
     Object.assign(target, { "controller-uid": uid, "job-name": name, [uidLabel]: uid, [nameLabel]: name });
   const selector = ensureObject(spec, "selector");
   ensureObject(selector, "matchLabels")[uidLabel] = uid;

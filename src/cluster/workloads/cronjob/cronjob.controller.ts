@@ -175,7 +175,7 @@ async function createJob(
     metadata: {
       name,
       namespace,
-      labels: { ...jobTemplate.metadata?.labels },
+      ...(jobTemplate.metadata?.labels === undefined ? {} : { labels: jobTemplate.metadata.labels }),
       annotations: { ...jobTemplate.metadata?.annotations, [scheduledAnnotation]: zonedTime(dueMs, timeZone) },
       ownerReferences: [ownerReferenceTo(cron)],
     },

@@ -163,6 +163,7 @@ test("what went on is told in events as upstream tells it, the due time in the j
   await play.until(async () => (await crons().get("told", at)).status?.lastSuccessfulTime !== undefined, 200_000);
   const [job] = await jobs("told");
   const name = job?.metadata.name ?? "";
+  expect(job?.metadata.labels?.["job-name"]).toBe(name);
   expect(job?.metadata.annotations?.["batch.kubernetes.io/cronjob-scheduled-timestamp"]).toMatch(/:00\+01:00$/);
   await play.until(async () => (await events("told")).length >= 2);
   // Lists are in the order of names, which for events are made up.

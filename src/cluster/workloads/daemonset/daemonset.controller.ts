@@ -21,7 +21,8 @@ import { FailureBackoff } from "./failure-backoff.js";
 import { nodeOfPod, placementOn, podSpecFor } from "./placement.js";
 import { type NodeState, planNodes, planUpdate, type Steps } from "./plan.js";
 
-const fieldManager = "daemon-set-controller";
+const fieldManager = "daemonset-controller";
+const generationAnnotation = "deprecated.daemonset.template.generation";
 /** Creations of one look, as upstream. */
 const maxBurst = 250;
 
@@ -114,8 +115,13 @@ async function carryOut(
   context: Context,
 ): Promise<number | undefined> {
   const { error } = await slowStart(Math.min(create.length, maxBurst), (index) => {
+    const generation = set.metadata.annotations?.[generationAnnotation];
     const draft = podFromTemplate(set.spec.template, set, {
-      labels: { [revisionLabel]: hash },
+      labels: {
+        [revisionLabel]: hash,
+        // Deprecated, and still there for who selects by it.
+        ...(generation === undefined ? {} : { "pod-template-generation": generation }),
+      },
       spec: podSpecFor(set, create[index] ?? ""),
     });
     return createOwnedPod(set, draft, context, fieldManager);

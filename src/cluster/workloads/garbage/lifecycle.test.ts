@@ -230,6 +230,26 @@ async function run(
 const slicesOf = async (namespace: string) =>
   (await cluster.client.resource(EndpointSliceKind).list({ namespace })).items;
 
+test("in a namespace that goes, the rest waits for the pods", async () => {
+  const namespace = await newNamespace();
+  await newMap(namespace, "theirs");
+  const pod = await run(namespace, "slow", "10.0.0.9", {});
+  const pods = cluster.client.resource(PodKind);
+
+  await cluster.client.resource(NamespaceKind).delete(namespace);
+
+  await eventually(async () =>
+    expect((await pods.get("slow", { namespace })).metadata.deletionTimestamp).toBeDefined(),
+  );
+  await eventually(async () => {
+    const { status } = await cluster.client.resource(NamespaceKind).get(namespace);
+    expect(status?.conditions?.find(({ type }) => type === "NamespaceContentRemaining")?.status).toBe("False");
+  });
+  expect(await maps().find("theirs", { namespace })).toBeDefined();
+  await pods.delete("slow", { namespace, gracePeriodSeconds: 0, preconditions: { uid: pod.metadata.uid } });
+  await eventually(async () => expect(await cluster.client.resource(NamespaceKind).find(namespace)).toBeUndefined());
+});
+
 test("a Service's slices follow its pods: readiness, ports by name, ends", async () => {
   const namespace = await newNamespace();
   await cluster.client.resource(ServiceKind).create(

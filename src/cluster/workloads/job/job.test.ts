@@ -58,6 +58,14 @@ test("a job completes and counts its pods once", async () => {
   expect(all.every((pod) => pod.metadata.finalizers === undefined)).toBe(true);
 });
 
+test("a job without labels has those of its pods", async () => {
+  const plain = draft("labelled", "0");
+  const template = { ...plain.spec.template, metadata: { labels: { app: "x" } } };
+  await jobs().create({ ...plain, spec: { ...plain.spec, template, suspend: true } });
+
+  expect((await get("labelled")).metadata.labels).toMatchObject({ app: "x", "job-name": "labelled" });
+});
+
 test("a failing job backs off 10, 20, 40 s and fails at its limit", async () => {
   await jobs().create(draft("bad", "3", { backoffLimit: 3 }));
 

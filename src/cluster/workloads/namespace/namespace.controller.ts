@@ -30,6 +30,8 @@ interface Emptied {
   readonly remaining: ReadonlyMap<string, number>;
   /** Objects still there, by finalizer. */
   readonly finalizers: ReadonlyMap<string, number>;
+  /** Pods are still there, and nothing else was looked at. */
+  readonly isHeld: boolean;
 }
 
 async function empty(namespace: Namespace, context: ReconcileContext<Namespace>) {
@@ -37,22 +39,19 @@ async function empty(namespace: Namespace, context: ReconcileContext<Namespace>)
   const name = namespace.metadata.name;
   const { resources, errors } = await discoverResources(client);
   const inNamespace = resources.filter((resource) => resource.namespaced && resource.verbs.includes("delete"));
-  const failures: string[] = [];
-  const remaining = new Map<string, number>();
-  const finalizers = new Map<string, number>();
-  for (const resource of inNamespace) {
-    try {
-      const left = await deleteAll(client, resource, name);
-      if (left.length > 0) remaining.set(labelOf(resource), left.length);
-      for (const item of left.flatMap((object) => object.metadata.finalizers ?? []))
-        finalizers.set(item, (finalizers.get(item) ?? 0) + 1);
-    } catch (error) {
-      // Its CRD went meanwhile, and its objects with it.
-      if (!isNotFound(error)) failures.push(`${labelOf(resource)}: ${messageOf(error)}`);
-    }
-  }
-  const emptied = { failures, remaining, finalizers, discoveryErrors: errors };
-  const isDone = failures.length === 0 && errors.length === 0 && remaining.size === 0;
+  // What protects or serves pods stays until they are gone (KEP-5080).
+  const first = await deleteKinds(client, inNamespace.filter(isPods), name);
+  const isHeld = first.remaining.size > 0;
+  const rest = isHeld
+    ? nothing
+    : await deleteKinds(
+        client,
+        inNamespace.filter((one) => !isPods(one)),
+        name,
+      );
+  const failures = [...first.failures, ...rest.failures];
+  const emptied = { ...rest, failures, discoveryErrors: errors, isHeld };
+  const isDone = failures.length === 0 && errors.length === 0 && rest.remaining.size === 0 && !isHeld;
   try {
     const current = await writeStatus(client, namespace, emptied, context.clock.now());
     if (!isDone) return { requeueAfterMs: retryMs };
@@ -63,6 +62,33 @@ async function empty(namespace: Namespace, context: ReconcileContext<Namespace>)
     if (isConflict(error)) return { requeueAfterMs: 0 };
     throw error;
   }
+}
+
+/** What deleting the objects of some kinds came to. */
+type Deleted = Pick<Emptied, "failures" | "remaining" | "finalizers">;
+
+const nothing: Deleted = { failures: [], remaining: new Map(), finalizers: new Map() };
+
+function isPods({ group, plural }: ServedResource): boolean {
+  return group === "" && plural === "pods";
+}
+
+async function deleteKinds(client: ApiClient, resources: readonly ServedResource[], name: string): Promise<Deleted> {
+  const failures: string[] = [];
+  const remaining = new Map<string, number>();
+  const finalizers = new Map<string, number>();
+  for (const resource of resources) {
+    try {
+      const left = await deleteAll(client, resource, name);
+      if (left.length > 0) remaining.set(labelOf(resource), left.length);
+      for (const item of left.flatMap((object) => object.metadata.finalizers ?? []))
+        finalizers.set(item, (finalizers.get(item) ?? 0) + 1);
+    } catch (error) {
+      // Its CRD went meanwhile, and its objects with it.
+      if (!isNotFound(error)) failures.push(`${labelOf(resource)}: ${messageOf(error)}`);
+    }
+  }
+  return { failures, remaining, finalizers };
 }
 
 /** Deletes every object of one resource; returns those that are still there. */
@@ -105,8 +131,8 @@ async function writeStatus(
   const status = { ...namespace.status, phase: "Terminating", conditions };
   // The usual case: everything went at once, and so will the namespace.
   const isNews = JSON.stringify(status) !== JSON.stringify(namespace.status);
-  if (!isNews || emptied.remaining.size + emptied.failures.length + emptied.discoveryErrors.length === 0)
-    return namespace;
+  const isUsual = emptied.remaining.size + emptied.failures.length + emptied.discoveryErrors.length === 0;
+  if (!isNews || (isUsual && !emptied.isHeld)) return namespace;
   return client
     .resource(NamespaceKind)
     .updateStatus({ ...namespace, status }, { fieldManager: "namespace-controller" });
