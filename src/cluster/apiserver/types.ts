@@ -199,6 +199,8 @@ export interface DeletionRules {
   begin?(object: JsonObject): void;
   /** What happens to dependents when the request does not say; default: they are deleted after their owner. */
   readonly defaultPropagation?: "Orphan";
+  /** Told to who deletes without saying what shall happen to dependents. */
+  readonly propagationWarning?: string;
   /** The answer to a finished delete is the object, not a Status. */
   readonly returnsObject?: boolean;
 }

@@ -39,9 +39,10 @@ export function applyObject(
   managers.set(identity, self);
   if (before !== undefined) prune(options, merged, before.set, managers);
   const result = options.normalise(merged);
-  settle({ options, live: withoutManagedFields(live), result, managers, self: identity, force: by.force });
+  // Values are compared as they were applied: another way to write a quantity is another value.
+  settle({ options, live: withoutManagedFields(live), result: merged, managers, self: identity, force: by.force });
   // A time is when fields were last changed: an apply that changes nothing has none of its own.
-  if (current !== undefined && equalJson(withoutManagedFields(live), result))
+  if (current !== undefined && equalJson(withoutManagedFields(live), merged))
     managers.set(identity, { ...self, time: before?.time ?? "" });
   writeManagers(result, managers);
   return result;

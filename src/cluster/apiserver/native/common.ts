@@ -15,7 +15,11 @@ export function nonNegative(object: JsonObject, field: string, path: string, fau
 /** A field that may not change. */
 export function immutable(object: JsonObject, old: JsonObject, path: readonly string[], faults: Faults): void {
   if (!equalJson(at(object, ...path), at(old, ...path)))
-    faults.invalid(path.join("."), at(object, ...path) ?? null, "field is immutable");
+    faults.invalid(
+      path.join("."),
+      at(object, ...path) ?? (typeof at(old, ...path) === "string" ? "" : null),
+      "field is immutable",
+    );
 }
 
 /** Text under a path. */

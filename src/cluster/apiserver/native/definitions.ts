@@ -89,6 +89,7 @@ function validateNames(names: JsonObject, path: string, faults: Faults): void {
     if (text !== "") for (const fault of label1035Faults(text)) faults.invalid(place, text, fault);
   };
   for (const field of ["plural", "singular"]) check(names[field], `${path}.${field}`);
+  if (asString(names["singular"]) === "") faults.required(`${path}.singular`);
   for (const field of ["kind", "listKind"]) {
     const text = asString(names[field]);
     if (text !== "")

@@ -80,6 +80,8 @@ function checkObject(shape: Shape, value: JsonObject, path: string, checking: Ch
       if (present !== undefined && !shape.fields.has(key)) checkValue(values, present, `${path}[${key}]`, checking);
     }
   for (const field of shape.fields.values()) {
+    // Metadata of templates is not looked at either.
+    if (field.name === "metadata") continue;
     const present = value[field.name];
     if (isMissing(field.required && field.shape.type === "string", present))
       reportMissing(`${path}.${field.name}`, checking);

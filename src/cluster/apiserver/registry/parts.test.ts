@@ -55,7 +55,9 @@ test("versions are ordered as Kubernetes orders them", () => {
 
 test("times become UTC", () => {
   expect(normaliseTime("2026-01-01T02:00:00.5+02:00", false)).toBe("2026-01-01T00:00:00Z");
-  expect(normaliseTime("2026-01-01T02:00:00.5Z", true)).toBe("2026-01-01T02:00:00.500000Z");
+  expect(normaliseTime("2026-01-01T02:00:00.500000Z", true)).toBe("2026-01-01T02:00:00.500000Z");
+  // As upstream: six digits, no more and no fewer.
+  expect(normaliseTime("2026-01-01T02:00:00.5Z", true)).toBeUndefined();
   expect(normaliseTime("yesterday", false)).toBeUndefined();
 });
 

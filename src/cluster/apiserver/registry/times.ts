@@ -6,7 +6,7 @@ export function normaliseTime(text: string, micro: boolean): string | undefined 
   if (match === null) return undefined;
   const [, , , , , , , fraction = "", zone = "Z"] = match;
   const milliseconds = Date.parse(text.slice(0, 19) + zone);
-  if (Number.isNaN(milliseconds)) return undefined;
+  if (Number.isNaN(milliseconds) || (micro && fraction.length !== 7)) return undefined;
   const seconds = new Date(milliseconds).toISOString().slice(0, 19);
   return micro ? `${seconds}.${fraction.slice(1, 7).padEnd(6, "0")}Z` : `${seconds}Z`;
 }

@@ -22,6 +22,7 @@ function nonResource(method: string, path: string): RequestInfo {
 
 /** What a request line asks for, as upstream's RequestInfo resolver reads it. Throws 400 for a path that is badly escaped. */
 export function parseRequestInfo(method: string, path: string, query: URLSearchParams): RequestInfo {
+  if (path.startsWith("//")) return nonResource(method, path);
   const segments = decodeSegments(path);
   const isCore = segments[0] === "api";
   if (!isCore && segments[0] !== "apis") return nonResource(method, path);

@@ -1,5 +1,6 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest } from "../failures.js";
+import { equalJson, isObject, stringAt } from "../fields.js";
 import { parseBody } from "../request/body.js";
 import type { Call } from "./context.js";
 import type { WriteOptions } from "./options.js";
@@ -16,8 +17,25 @@ export function decodeBody(call: Call, options: Pick<WriteOptions, "fieldValidat
     );
   }
   if (options.fieldValidation === "Warn") call.warnings.push(...faults);
+  dropRepeatedOwners(call, object);
   type.applyDefaults(object);
   return object;
+}
+
+/** An owner that is named twice is named once. */
+function dropRepeatedOwners(call: Call, object: JsonObject): void {
+  const metadata = object["metadata"];
+  if (!isObject(metadata)) return;
+  const owners = metadata["ownerReferences"];
+  if (!Array.isArray(owners) || owners.length < 2) return;
+  const kept = owners.filter((owner, index) => owners.findIndex((other) => equalJson(owner, other)) === index);
+  if (kept.length === owners.length) return;
+  const repeated = owners.filter((owner, index) => owners.findIndex((other) => equalJson(owner, other)) < index);
+  const uids = repeated.map((owner) => (isObject(owner) ? stringAt(owner, "uid") : "")).join(" ");
+  metadata["ownerReferences"] = kept;
+  call.warnings.push(
+    `.metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: [${uids}]`,
+  );
 }
 
 /** In upstream's words and order. */

@@ -14,9 +14,16 @@ import { deletionRulesOf } from "./deletion-rules.js";
 const orphanFinalizer = "orphan";
 const foregroundFinalizer = "foregroundDeletion";
 
+function warnOfDependents(call: Call, { propagation, isOldCascade }: DeleteOptions): void {
+  const { propagationWarning } = deletionRulesOf(call.type);
+  if (propagationWarning !== undefined && propagation === undefined && !isOldCascade)
+    call.warnings.push(propagationWarning);
+}
+
 /** DELETE of one object. */
 export async function remove(machinery: Machinery, call: Call): Promise<Outcome> {
   const options = readDeleteOptions(call.request);
+  warnOfDependents(call, options);
   for (;;) {
     const current = machinery.store.get(keyOf(call));
     if (current === undefined) throw notFound(call.type, call.info.name);
@@ -33,6 +40,7 @@ export async function remove(machinery: Machinery, call: Call): Promise<Outcome>
 /** DELETE of a collection: every object that the selectors match, one by one. */
 export async function removeCollection(machinery: Machinery, call: Call): Promise<JsonObject> {
   const options = readDeleteOptions(call.request);
+  warnOfDependents(call, options);
   const selection = parseSelection(call.type, call.request.query);
   const { items, revision } = machinery.store.list(listPrefix(call.type, namespaceOf(call)));
   const removed: JsonObject[] = [];
@@ -70,7 +78,7 @@ async function removeMember(
     if (current === undefined) return undefined;
     try {
       await removeOnce(machinery, member, current, options);
-      return machinery.store.get(stored.key)?.value ?? current.value;
+      return await inVersion(call.type, machinery.store.get(stored.key) ?? current);
     } catch (error) {
       if (machinery.store.get(stored.key)?.revision === current.revision) throw error;
     }

@@ -33,6 +33,11 @@ const namespaces: DeletionRules = {
 
 const returnsObject: DeletionRules = { returnsObject: true };
 const orphans: DeletionRules = { defaultPropagation: "Orphan" };
+const jobs: DeletionRules = {
+  ...orphans,
+  propagationWarning:
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+};
 
 /** By `group/plural`: kinds whose deletion is peculiar. A type's own `deletion` comes first. */
 const table: Readonly<Record<string, DeletionRules>> = {
@@ -45,7 +50,7 @@ const table: Readonly<Record<string, DeletionRules>> = {
   "/podtemplates": returnsObject,
   "/resourcequotas": returnsObject,
   "/replicationcontrollers": orphans,
-  "batch/jobs": orphans,
+  "batch/jobs": jobs,
 };
 
 /** The rules for a kind. */

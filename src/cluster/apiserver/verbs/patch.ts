@@ -98,6 +98,13 @@ function patchedObject(call: Call, old: JsonObject, { form, content }: Patch): J
 
 /** What a patch makes of an object must still be one of its kind; a patch that breaks that is itself invalid. */
 function decodePatched(call: Call, patched: JsonObject, isConverted: boolean): ReturnType<Call["type"]["decode"]> {
+  for (const field of ["apiVersion", "kind"]) {
+    const value = patched[field];
+    if (value === undefined || value === null || typeof value === "string" || isConverted) continue;
+    const found = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
+    const why = `json: cannot unmarshal ${found} into Go struct field .${field} of type string`;
+    throw invalidPatch(patched, `couldn't get version/kind; json parse error: ${why}`);
+  }
   try {
     return call.type.decode(patched, { isConverted });
   } catch (error) {

@@ -46,8 +46,8 @@ async function createInstead(
 ): Promise<Outcome> {
   const { type, info } = call;
   const version = stringAt(metadataOf(object), "resourceVersion");
-  if (type.createsOnUpdate !== true || info.subresource !== "" || (version !== "" && version !== "0"))
-    throw notFound(type, info.name);
+  if (type.createsOnUpdate !== true || info.subresource !== "") throw notFound(type, info.name);
+  if (version !== "" && version !== "0") throw conflict(type, info.name);
   delete metadataOf(object)["resourceVersion"];
   return createObject(machinery, call, object, { ...options, track: true });
 }
