@@ -2,7 +2,7 @@
  * The embedded API server: Kubernetes' API over a journal. In: HTTP requests (TLS or in-process). Out: objects, lists,
  * watches, Status; what was acknowledged is on the disk. Parts: `front` (sockets, in-process), `server` (the request
  * line), `request` and `render` (what is asked, how it is answered), `verbs`, `registry`, `native` and `merge` (what kinds
- * are), `auth`, `admission`, `cel`, `subresources`, `store` and `journal`. May use: kernel.
+ * are), `auth`, `admission`, `cel`, `subresources`, `node-metrics`, `store` and `journal`. May use: kernel.
  */
 
 import { join } from "node:path";

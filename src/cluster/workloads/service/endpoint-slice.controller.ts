@@ -1,4 +1,4 @@
-import type { ControllerSpec, Key } from "../../../kernel/control/index.js";
+import type { ControllerSpec } from "../../../kernel/control/index.js";
 import {
   EndpointSliceKind,
   isDeleting,
@@ -8,7 +8,7 @@ import {
   type Service,
   ServiceKind,
 } from "../../../kernel/kinds/index.js";
-import { endpointsOf, familiesOf, hasSelector, selects } from "./endpoints.js";
+import { endpointsOf, familiesOf, hasSelector, podWatch, selects } from "./endpoints.js";
 import { emptySlice, managedByLabel, ownSlices, placeEndpoints, serviceLabel, writeSlices } from "./slices.js";
 
 const fieldManager = "endpoint-slice-controller";
@@ -20,16 +20,7 @@ export function endpointSliceController(): ControllerSpec<Service> {
     name: fieldManager,
     kind: ServiceKind,
     owns: [EndpointSliceKind],
-    watches: [
-      {
-        kind: PodKind,
-        keys: (pod, informers) => {
-          const services = informers.informer(ServiceKind).list(pod.metadata.namespace ?? "");
-          return services.filter((service) => selects(service, pod.metadata.labels)).map(keyOf);
-        },
-      },
-      { kind: NodeKind, keys: () => [] },
-    ],
+    watches: [podWatch, { kind: NodeKind, keys: () => [] }],
     async reconcile(_key, service, context) {
       // Slices of a Service that is gone go with their owner; those of one without selector are somebody else's.
       if (service === undefined || isDeleting(service)) return;
@@ -52,10 +43,6 @@ export function endpointSliceController(): ControllerSpec<Service> {
       await writeSlices(about, { wanted, slices }, context);
     },
   };
-}
-
-function keyOf({ metadata }: Service): Key {
-  return { namespace: metadata.namespace ?? "", name: metadata.name };
 }
 
 function labelsFor(service: Service): Record<string, string> {

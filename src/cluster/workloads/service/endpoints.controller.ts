@@ -1,5 +1,5 @@
 import type { EndpointAddress, EndpointPort, EndpointSubset } from "kubernetes-types/core/v1.js";
-import type { ControllerSpec, Key, ReconcileContext } from "../../../kernel/control/index.js";
+import type { ControllerSpec, ReconcileContext } from "../../../kernel/control/index.js";
 import { isAlreadyExists } from "../../../kernel/errors/index.js";
 import {
   type Endpoints,
@@ -14,7 +14,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import { isTerminal } from "../shared/pods.js";
-import { addressOf, familiesOf, hasSelector, hostnameOf, portsFor, selects } from "./endpoints.js";
+import { addressOf, familiesOf, hasSelector, hostnameOf, podWatch, portsFor, selects } from "./endpoints.js";
 import { changeTime } from "./slices.js";
 
 const fieldManager = "endpoint-controller";
@@ -29,15 +29,7 @@ export function endpointsController(): ControllerSpec<Service> {
     name: fieldManager,
     kind: ServiceKind,
     watches: [
-      {
-        kind: PodKind,
-        keys: (pod, informers) =>
-          informers
-            .informer(ServiceKind)
-            .list(pod.metadata.namespace ?? "")
-            .filter((service) => selects(service, pod.metadata.labels))
-            .map(({ metadata }): Key => ({ namespace: metadata.namespace ?? "", name: metadata.name })),
-      },
+      podWatch,
       { kind: EndpointsKind, keys: ({ metadata }) => [{ namespace: metadata.namespace ?? "", name: metadata.name }] },
     ],
     async reconcile({ namespace, name }, service, { cluster, clock }) {

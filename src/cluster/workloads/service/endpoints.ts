@@ -1,6 +1,14 @@
 import { isIPv4, isIPv6 } from "node:net";
 import type { Endpoint, EndpointPort } from "kubernetes-types/discovery/v1.js";
-import { isConditionTrue, isDeleting, type Pod, type Service } from "../../../kernel/kinds/index.js";
+import type { WatchSpec } from "../../../kernel/control/index.js";
+import {
+  isConditionTrue,
+  isDeleting,
+  type Pod,
+  PodKind,
+  type Service,
+  ServiceKind,
+} from "../../../kernel/kinds/index.js";
 import { isTerminal } from "../shared/pods.js";
 import type { EndpointGroup } from "./slices.js";
 
@@ -21,6 +29,17 @@ export function selects(service: Service, labels: Readonly<Record<string, string
     hasSelector(service) && Object.entries(service.spec.selector ?? {}).every(([key, value]) => labels[key] === value)
   );
 }
+
+/** Wakes the Services that mean a pod. */
+export const podWatch: WatchSpec = {
+  kind: PodKind,
+  keys: (pod, informers) =>
+    informers
+      .informer(ServiceKind)
+      .list(pod.metadata.namespace ?? "")
+      .filter((service) => selects(service, pod.metadata.labels))
+      .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name })),
+};
 
 /** The kinds of addresses that a Service has. */
 export function familiesOf({ spec }: Service): readonly ("IPv4" | "IPv6")[] {

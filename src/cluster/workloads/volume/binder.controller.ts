@@ -1,4 +1,10 @@
-import { type ControllerSpec, type Key, type ReconcileContext, syncStatus } from "../../../kernel/control/index.js";
+import {
+  type ControllerSpec,
+  type InformerSet,
+  type Key,
+  type ReconcileContext,
+  syncStatus,
+} from "../../../kernel/control/index.js";
 import {
   isDeleting,
   isOfKind,
@@ -32,14 +38,8 @@ export function claimBinder(): ControllerSpec<PersistentVolumeClaim> {
     // One at a time: two claims must not be given the same volume.
     concurrency: 1,
     watches: [
-      {
-        kind: PersistentVolumeKind,
-        keys: (_volume, informers) => waiting(informers.informer(PersistentVolumeClaimKind).list()),
-      },
-      {
-        kind: StorageClassKind,
-        keys: (_class, informers) => waiting(informers.informer(PersistentVolumeClaimKind).list()),
-      },
+      { kind: PersistentVolumeKind, keys: (volume, informers) => [...holderOf(volume), ...unbound(informers)] },
+      { kind: StorageClassKind, keys: (_class, informers) => unbound(informers) },
       { kind: PodKind, keys: keysOfPod },
       { kind: NodeKind, keys: () => [] },
     ],
@@ -52,11 +52,18 @@ export function claimBinder(): ControllerSpec<PersistentVolumeClaim> {
   };
 }
 
-function waiting(claims: readonly PersistentVolumeClaim[]): readonly Key[] {
-  return claims
+/** Claims that a new volume, or another class, may be for. */
+function unbound(informers: InformerSet): readonly Key[] {
+  return informers
+    .informer(PersistentVolumeClaimKind)
+    .list()
     .filter(({ status }) => status?.phase !== "Bound")
-    .concat(claims.filter(({ status }) => status?.phase === "Bound"))
     .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
+}
+
+function holderOf(object: KubeObject): readonly Key[] {
+  const { namespace, name } = (isOfKind(object, PersistentVolumeKind) ? object.spec.claimRef : undefined) ?? {};
+  return namespace === undefined || name === undefined ? [] : [{ namespace, name }];
 }
 
 function keysOfPod(object: KubeObject): readonly Key[] {
