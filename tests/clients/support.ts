@@ -6,12 +6,13 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { afterAll, type TestContext, test } from "vitest";
 import { detectIsolation } from "../../src/cluster/node/index.js";
 import { packageRoot } from "../../src/kernel/assets/index.js";
@@ -87,6 +88,8 @@ interface ExecuteOptions {
   /** Added to this process' own. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** What it reads. */
+  readonly input?: string;
 }
 
 /** What a program said until it ended. */
@@ -98,10 +101,10 @@ export interface Executed {
 
 /** Runs a program to its end; kills it after `timeoutMs` (default: 10 minutes). */
 export function execute(command: string, words: readonly string[], options: ExecuteOptions = {}): Promise<Executed> {
-  const { cwd, env = {}, timeoutMs = 600_000 } = options;
+  const { cwd, env = {}, timeoutMs = 600_000, input = "" } = options;
   return new Promise((resolve, reject) => {
     const child = spawn(command, words, {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, ...env },
       timeout: timeoutMs,
       killSignal: "SIGKILL",
@@ -117,6 +120,9 @@ export function execute(command: string, words: readonly string[], options: Exec
     });
     child.once("error", reject);
     child.once("close", (code) => resolve({ code, stdout, stderr }));
+    // A program that reads no input may close it first.
+    child.stdin.on("error", () => undefined);
+    child.stdin.end(input);
   });
 }
 
@@ -167,13 +173,16 @@ async function start(): Promise<ClientCluster> {
   const server = 'require("http").createServer((_, s) => s.end("hello\\n")).listen(process.env.PORT || 80)';
   writeFileSync(join(web, "server.js"), server);
   // Public charts and examples name these images.
-  const images = [`nginx: {directory: ${web}, entrypoint: [node, server.js]}`, `busybox: {directory: ${web}}`];
+  const images = [
+    `nginx: {directory: ${web}, entrypoint: [node, server.js]}`,
+    `busybox: {directory: ${web}, workingDir: /tmp}`,
+  ];
   writeFileSync(join(directory, "images.yaml"), images.join("\n"));
   await startArgosy(["up", "--without", "modules", "--members", "one=1", "--data", directory]).says("ready:");
   const kubeconfig = join(directory, "kubeconfig");
   const text = readFileSync(kubeconfig, "utf8");
   writeFileSync(kubeconfig, text.replace("current-context: hub", "current-context: one"));
-  return { kubeconfig, env: { KUBECONFIG: kubeconfig } };
+  return { kubeconfig, env: { KUBECONFIG: kubeconfig, KUBECACHEDIR: join(directory, "cache") } };
 }
 
 /** A test that is skipped, with the reason, where the tool is missing. */
@@ -214,4 +223,26 @@ export async function runChecks(
 /** What `runChecks` returns when all went well. */
 export function allOk(...names: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, "ok"]));
+}
+
+/** Every kubectl of this machine: the one on the PATH, and those of other versions beside it (`kubectl.1.27`, …). */
+export const kubectls: readonly { readonly version: string; readonly program: string }[] = findKubectls();
+
+function findKubectls(): { version: string; program: string }[] {
+  const found = new Map<string, string>();
+  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
+    const plain = join(folder, "kubectl");
+    if (!existsSync(plain) || found.has("kubectl")) continue;
+    found.set("kubectl", plain);
+    const real = dirname(realpathSync(plain));
+    for (const file of readdirSync(real)) if (/^kubectl\.1\.\d+$/.test(file)) found.set(file, join(real, file));
+  }
+  const all = [...found].map(([version, program]) => ({ version, program }));
+  // A version costs some ten seconds; in a plain run the usual one and the oldest stand for all.
+  return (process.env["ARGOSY_TEST_INSTALL"] ?? "") === "" ? all.slice(0, 2) : all;
+}
+
+/** What kubectl prints; it must end well. */
+export function kubectl(env: Readonly<Record<string, string>>, ...words: string[]): Promise<string> {
+  return succeed("kubectl", words, { env });
 }
