@@ -323,6 +323,7 @@ unless(noPods)("the status tells what was mounted and given", async () => {
   expect(status).toMatchObject({ observedGeneration: 1 });
   expect(status?.containerStatuses?.[0]).toMatchObject({
     allocatedResources: { cpu: "10m", memory: "64Mi" },
+    user: { linux: { uid: 0, gid: 0, supplementalGroups: [0] } },
     resources: { requests: { cpu: "10m", memory: "64Mi" }, limits: { memory: "64Mi" } },
     volumeMounts: expect.arrayContaining([
       { name: "e", mountPath: "/e", readOnly: true, recursiveReadOnly: "Disabled" },

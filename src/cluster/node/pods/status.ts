@@ -133,6 +133,7 @@ export function containerStatusOf(view: ContainerView, pod: PodView): ContainerS
     state: current === undefined ? { waiting: waitingOf(view, pod) } : stateOf(current, view, pod),
     lastState: last === undefined ? {} : stateOf(last, view, pod),
     ...resourcesOf(shown),
+    ...userOf(shown),
     ...(view.mounts.length === 0 ? {} : { volumeMounts: view.mounts.map(mountStatus) }),
   };
 }
@@ -149,6 +150,14 @@ function resourcesOf(record: ContainerRecord | undefined): Pick<ContainerStatus,
     ...(allocated === undefined ? {} : { requests: allocated }),
   };
   return { ...(allocated === undefined ? {} : { allocatedResources: allocated }), resources: parts };
+}
+
+/** Who it runs as; the types of Kubernetes 1.30 do not have it. */
+function userOf(record: ContainerRecord | undefined): object {
+  const identity = record?.state === "running" ? record.identity : undefined;
+  if (identity === undefined) return {};
+  const { uid, gid, groups } = identity;
+  return { user: { linux: { uid, gid, supplementalGroups: [...groups] } } };
 }
 
 function quantitiesOf(object: JsonObject): Record<string, string> {

@@ -19,7 +19,7 @@ import {
 import type { Isolation } from "../isolation/detect.js";
 import { fifoWriter } from "./fifo.js";
 import { isForNetworkOwner } from "./network-sysctls.js";
-import { defaultSignals, privilegePrefix } from "./privileges.js";
+import { defaultSignals, identityOf, privilegePrefix } from "./privileges.js";
 import type { NodeFiles, SavedContainer } from "./process-files.js";
 import { processTree, sendSignal, signalProcess } from "./processes.js";
 import { prepareRoot } from "./rootfs.js";
@@ -77,6 +77,7 @@ export class ContainerLauncher {
       image: spec.image,
       imageId: spec.imageId,
       ...(spec.resources === undefined ? {} : { resources: spec.resources }),
+      identity: identityOf(spec.user, isolation.mode),
       state: "starting",
       startedAtMs: nowMs,
       cgroup: isolation.cgroup === undefined ? "" : `${this.#groupPrefix}/${containerIdOf(spec)}`,

@@ -1,7 +1,7 @@
 import { findProgram, requireProgram, runCommandSync } from "../commands.js";
 import { NodeError } from "../errors.js";
 import type { IsolationMode } from "../isolation/detect.js";
-import type { ContainerUser } from "./types.js";
+import type { ContainerUser, ProcessIdentity } from "./types.js";
 
 /** What a container may do as root of its pod, when it asks for nothing else. */
 const usualCapabilities = [
@@ -45,6 +45,11 @@ export function privilegePrefix(user: ContainerUser, mode: IsolationMode): strin
   const identity = isUser ? [] : identityFlags(user);
   const args = [...bounds, ...noNewRights, ...identity];
   return args.length === 0 ? [] : [setpriv, ...args, "--"];
+}
+
+/** Who a container's first process is, as it sees itself. */
+export function identityOf({ uid = 0, gid = 0, groups = [] }: ContainerUser, mode: IsolationMode): ProcessIdentity {
+  return { uid, gid, groups: [...new Set([gid, ...(mode === "user" ? [] : groups)])] };
 }
 
 function identityFlags({ uid = 0, gid = 0, groups = [] }: ContainerUser): string[] {

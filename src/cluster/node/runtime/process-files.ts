@@ -4,7 +4,13 @@ import { type ProcessMark, parseStat, replaceFileSync } from "../../../kernel/fi
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 import { definedOnly } from "../defined.unsafe.js";
-import { type ContainerRecord, type ContainerRef, containerIdOf, type SandboxRecord } from "./types.js";
+import {
+  type ContainerRecord,
+  type ContainerRef,
+  containerIdOf,
+  type ProcessIdentity,
+  type SandboxRecord,
+} from "./types.js";
 
 /** Where everything of one node lies; other code asks here and builds no paths of its own. */
 export class NodeFiles {
@@ -156,6 +162,13 @@ export interface SavedContainer extends ContainerRecord {
   readonly hostIpc?: boolean;
 }
 
+function identityIn(value: Json | undefined): ProcessIdentity | undefined {
+  if (!isObject(value)) return undefined;
+  const { uid, gid, groups } = value;
+  if (typeof uid !== "number" || typeof gid !== "number" || !Array.isArray(groups)) return undefined;
+  return { uid, gid, groups: groups.filter((each) => typeof each === "number") };
+}
+
 const flagOf = (value: Json | undefined): true | undefined => (value === true ? true : undefined);
 
 /** Reads what `JSON.stringify` wrote of an attempt. */
@@ -169,6 +182,7 @@ export function readContainer(path: string, ref: ContainerRef): SavedContainer |
     exitCode: numberOf(raw["exitCode"]),
     memoryBytes: numberOf(raw["memoryBytes"]),
     resources: raw["resources"],
+    identity: identityIn(raw["identity"]),
     reason: typeof raw["reason"] === "string" ? raw["reason"] : undefined,
     message: typeof raw["message"] === "string" ? raw["message"] : undefined,
     imageRoot: typeof raw["imageRoot"] === "string" ? raw["imageRoot"] : undefined,

@@ -84,6 +84,14 @@ export interface ContainerSpec {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** Numbers as the container sees them. */
+export interface ProcessIdentity {
+  readonly uid: number;
+  readonly gid: number;
+  /** With `gid`. */
+  readonly groups: readonly number[];
+}
+
 /** One attempt as it is or was. Exit data are true also when the container ended while no agent watched. */
 export interface ContainerRecord {
   readonly podUid: string;
@@ -93,6 +101,8 @@ export interface ContainerRecord {
   readonly imageId: string;
   /** What it was started with. */
   readonly resources?: Json;
+  /** Who its first process is; absent in simulations. */
+  readonly identity?: ProcessIdentity;
   readonly state: "starting" | "running" | "exited";
   readonly startedAtMs: number;
   readonly finishedAtMs?: number;
