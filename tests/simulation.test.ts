@@ -168,4 +168,4 @@ test(`${memberCount} simulated members converge on a HyperMLService`, async () =
     expect(findCondition(service.status?.conditions, "Ready")?.status).toBe("True");
   }
   await simulation.close();
-}, 120_000);
+}, 240_000);

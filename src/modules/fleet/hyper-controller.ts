@@ -42,19 +42,21 @@ export function hyperMLServiceController(checker: ManifestChecker): ControllerSp
     watches: [
       { kind: WorkKind, keys: ownerOfWork },
       { kind: ClusterKind, keys: (cluster, informers) => usersOfCluster(cluster.metadata.name, informers) },
-      { kind: HeadIngressKind, keys: servedBy },
+      { kind: HeadIngressKind, keys: leftBehind },
     ],
     reconcile: async (_key, object, context) => (object === undefined ? undefined : reconcile(object, tools, context)),
     finalize,
   };
 }
 
-/** Of the HeadIngresses in the informer: what refers to a HyperMLService by its spec. */
-function servedBy(head: KubeObject, informers: InformerSet): readonly Key[] {
+/** The HyperMLService of a HeadIngress, while a cluster leaves it: only then does it matter where requests go. */
+function leftBehind(head: KubeObject, informers: InformerSet): readonly Key[] {
   const namespace = head.metadata.namespace ?? "";
   const known = informers.informer(HeadIngressKind).get({ namespace, name: head.metadata.name });
   const name = known?.spec.hyperMLServiceRef?.name;
-  return name === undefined ? [] : [{ namespace, name }];
+  if (name === undefined) return [];
+  const hyper = informers.informer(HyperMLServiceKind).get({ namespace, name });
+  return hyper?.status?.leaving === undefined ? [] : [{ namespace, name }];
 }
 
 function ownerOfWork(work: KubeObject): readonly Key[] {
