@@ -1,7 +1,8 @@
 // `npm run test:real`: builds a real Kubernetes control plane from Go modules (outside the clone), runs the suites of our client,
-// informers and controllers on it, and compares answers to random requests. Without Go it says so and ends well.
+// informers and controllers on it, compares answers to random requests, and runs clients that others wrote (helm, client-go, …,
+// docs/clients.md) against an embedded cluster. Without Go it says so and ends well.
 //   --seeds A-B   which random scenarios are sent to both servers (default 1-300)
-//   --no-suites   only compare        --no-fuzz   only the suites
+//   --no-suites, --no-fuzz, --no-clients   leave a part out
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "1-300" },
     suites: { type: "boolean", default: true },
     fuzz: { type: "boolean", default: true },
+    clients: { type: "boolean", default: true },
   },
   allowNegative: true,
 });
@@ -70,5 +72,12 @@ if (values.fuzz)
     "--at-most",
     mostDifferent,
   ]);
+if (values.clients) {
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  const reporters = ["--reporter=default", `--reporter=${join(root, "scripts", "skipped.mjs")}`];
+  part("clients that others wrote", [vitest, "run", "--no-file-parallelism", ...reporters, "tests/clients"], {
+    ARGOSY_TEST_INSTALL: "go,python,javascript",
+  });
+}
 process.stdout.write(failed.length === 0 ? "\ntest:real passed\n" : `\ntest:real failed: ${failed.join(", ")}\n`);
 process.exit(failed.length === 0 ? 0 : 1);

@@ -11,7 +11,7 @@ const javascript: Tool = {
   sources: ["javascript/package.json", "javascript/package-lock.json"],
   install: async (folder) => {
     for (const file of ["package.json", "package-lock.json"]) copyFileSync(join(own, file), join(folder, file));
-    await succeed("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: folder });
+    await succeed("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: folder, timeoutMs: 240_000 });
   },
 };
 

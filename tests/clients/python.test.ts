@@ -9,7 +9,9 @@ const python: Tool = {
   sources: ["python/requirements.txt"],
   install: async (folder) => {
     const file = join(clientsFolder, "python", "requirements.txt");
-    await succeed("python3", ["-m", "pip", "install", "-q", "--target", folder, "-r", file]);
+    await succeed("python3", ["-m", "pip", "install", "-q", "--retries", "1", "--target", folder, "-r", file], {
+      timeoutMs: 240_000,
+    });
   },
 };
 

@@ -44,13 +44,17 @@ export function obtain(tool: Tool): Promise<string> {
   return known;
 }
 
+function mayInstall(kind: Tool["kind"]): boolean {
+  return (process.env["ARGOSY_TEST_INSTALL"] ?? "").split(",").includes(kind);
+}
+
 async function obtainOnce({ name, kind, sources, install }: Tool): Promise<string> {
   const sums = createHash("sha256");
   for (const file of sources) sums.update(readFileSync(join(clientsFolder, file)));
   const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "argosy", "clients");
   const folder = join(cache, `${name}-${sums.digest("hex").slice(0, 16)}`);
   if (existsSync(folder)) return folder;
-  if (!(process.env["ARGOSY_TEST_INSTALL"] ?? "").split(",").includes(kind))
+  if (!mayInstall(kind))
     throw new Missing(`${name} is not installed (npm run test:real, or ARGOSY_TEST_INSTALL=${kind}, installs it)`);
   const program = { go: "go", python: "python3", javascript: "npm" }[kind];
   if ((await execute("sh", ["-c", `command -v ${program}`])).code !== 0)
@@ -239,7 +243,7 @@ function findKubectls(): { version: string; program: string }[] {
   }
   const all = [...found].map(([version, program]) => ({ version, program }));
   // A version costs some ten seconds; in a plain run the usual one and the oldest stand for all.
-  return (process.env["ARGOSY_TEST_INSTALL"] ?? "") === "" ? all.slice(0, 2) : all;
+  return mayInstall("go") ? all : all.slice(0, 2);
 }
 
 /** What kubectl prints; it must end well. */
