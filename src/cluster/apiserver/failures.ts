@@ -4,8 +4,6 @@ import { ApiError, type Status, type StatusCause } from "../../kernel/errors/ind
 export interface About {
   readonly group: string;
   readonly plural: string;
-  /** The group by which it is called, where that is another than the one it is served in. */
-  readonly storageGroup?: string;
 }
 
 type Details = NonNullable<Status["details"]>;
@@ -26,12 +24,11 @@ export function failure(code: number, reason: string, message: string, details?:
 
 /** `deployments.apps`, or `pods` in the core group. */
 export function qualified(about: About): string {
-  const group = about.storageGroup ?? about.group;
-  return group === "" ? about.plural : `${about.plural}.${group}`;
+  return about.group === "" ? about.plural : `${about.plural}.${about.group}`;
 }
 
 function detailsOf(about: About, name: string): Details {
-  const group = about.storageGroup ?? about.group;
+  const { group } = about;
   return {
     ...(name === "" ? {} : { name }),
     ...(group === "" ? {} : { group }),

@@ -119,7 +119,7 @@ function validateVersions(spec: JsonObject, stored: readonly Json[], faults: Fau
   if (storage.length !== 1)
     faults.invalid(
       "spec.versions",
-      versions.length === 0 ? null : versions.map(goVersion),
+      Array.isArray(spec["versions"]) ? versions.map(goVersion) : null,
       "must have exactly one version marked as storage version",
     );
   if (stored.length === 0)

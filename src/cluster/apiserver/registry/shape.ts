@@ -159,7 +159,9 @@ export class ShapeBuilder {
 function nativeField(definition: string, name: string, shape: Shape): { default?: Json; dropsZero: boolean } {
   const { isPlain, isAlwaysZero, isNull } = goField(definition, name);
   const isList = shape.type === "list" || shape.type === "map";
-  if (isNull && (isList || shape.format === "date-time")) return { default: null, dropsZero: isList };
+  // Stored as protobuf, which knows no empty lists; definitions alone are stored as JSON.
+  const isProtobuf = !definition.startsWith("io.k8s.apiextensions");
+  if (isNull && (isList || shape.format === "date-time")) return { default: null, dropsZero: isList && isProtobuf };
   if (!isAlwaysZero) return { dropsZero: isPlain };
   const zero = zeroes[shape.type];
   return zero === undefined ? { dropsZero: false } : { default: zero, dropsZero: false };
