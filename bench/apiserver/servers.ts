@@ -114,7 +114,9 @@ const token = "bench-token";
 
 async function startKubernetes(directory: string): Promise<{ children: ChildProcess[]; address: Address }> {
   const programs = peerPrograms() ?? "";
-  const [client = 0, peer = 0, secure = 0] = [await freePort(), await freePort(), await freePort()];
+  const client = await freePort();
+  const peer = await freePort();
+  const secure = await freePort();
   const file = (name: string): string => join(directory, name);
   if (!existsSync(file("sa.key"))) {
     mkdirSync(directory, { recursive: true });

@@ -54,7 +54,7 @@ async function write(client: ApiClient, key: string, known: Known, random: Rando
       await maps.create({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: key }, data }, { namespace });
     else if (op === "update") await maps.update({ ...object, data }, { namespace });
     else {
-      const { resourceVersion = "" } = object.metadata;
+      const { resourceVersion } = object.metadata;
       await client.json("DELETE", `/api/v1/namespaces/${namespace}/configmaps/${key}`, {
         preconditions: { resourceVersion },
       });

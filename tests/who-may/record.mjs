@@ -49,7 +49,7 @@ async function resources() {
     "things.example.com",
   ])
     found.add(name);
-  return [...found].sort();
+  return [...found].sort((a, b) => (a < b ? -1 : 1));
 }
 
 function subjectsOf(bindings) {

@@ -200,18 +200,12 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   // Nobody has seen what was before: a watch from there is told so, as by a real server.
   if (isNew) store.compact();
   isReady = true;
-  return {
-    store,
-    line,
-    authority,
-    adminToken,
-    submit,
-    async close() {
-      isReady = false;
-      for (const part of [kubelet, definitions, subresources, metrics, admission, auth, audit]) part?.close();
-      await store.close();
-    },
+  const close = async (): Promise<void> => {
+    isReady = false;
+    for (const part of [kubelet, definitions, subresources, metrics, admission, auth, audit]) part?.close();
+    await store.close();
   };
+  return { store, line, authority, adminToken, submit, close };
 }
 
 function openAuth(store: CompactableStore, options: ApiServerOptions, secrets: Secrets) {

@@ -23,17 +23,17 @@ test("Services of another range move to the same place in this one; the others s
   const addresses = Object.fromEntries(
     store.list("//services/").items.map(({ key, value }) => {
       const { clusterIP, clusterIPs } = objectAt(value, "spec");
-      return [key.split("/").at(-1), `${String(clusterIP)} ${JSON.stringify(clusterIPs)}`];
+      return [key.split("/").at(-1), JSON.stringify([clusterIP, clusterIPs])];
     }),
   );
 
   expect(moved.length).toBe(3);
   expect(addresses).toEqual({
-    kubernetes: '198.19.9.1 ["198.19.9.1"]',
-    web: '198.19.9.154 ["198.19.9.154"]',
-    here: '198.19.9.20 ["198.19.9.20"]',
-    headless: 'None ["None"]',
-    twin: '198.19.9.2 ["198.19.9.2"]',
+    kubernetes: '["198.19.9.1",["198.19.9.1"]]',
+    web: '["198.19.9.154",["198.19.9.154"]]',
+    here: '["198.19.9.20",["198.19.9.20"]]',
+    headless: '["None",["None"]]',
+    twin: '["198.19.9.2",["198.19.9.2"]]',
   });
   expect(await renumberServices(store, "198.19.9.0/24")).toEqual([]);
 });

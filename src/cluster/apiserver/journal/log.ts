@@ -184,7 +184,7 @@ class LogJournal implements Journal {
 }
 
 /** Takes the next live entries of a segment, up to the bound and at least one. */
-function nextCopy(cleaning: Cleaning, { isLive, isPast }: Retained): Copy {
+function nextCopy(cleaning: Cleaning, retained: Retained): Copy {
   const entries: JournalEntry[] = [];
   let { frame, done } = cleaning;
   let size = 0;
@@ -195,10 +195,10 @@ function nextCopy(cleaning: Cleaning, { isLive, isPast }: Retained): Copy {
       if (index++ < done) continue;
       if (size >= copyBytesPerCommit) return { entries, next: { frame, done }, forgetsPast };
       done = index;
-      if (entry.bytes !== undefined && isLive(entry.key, entry.revision)) {
+      if (entry.bytes !== undefined && retained.isLive(entry.key, entry.revision)) {
         entries.push(entry);
         size += entryBytes(entry);
-      } else forgetsPast ||= isPast(entry.revision);
+      } else forgetsPast ||= retained.isPast(entry.revision);
     }
     frame = frameAt(cleaning.content, frame.end);
     done = 0;

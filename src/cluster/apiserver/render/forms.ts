@@ -1,4 +1,4 @@
-import { apiVersionOf, type JsonObject } from "../../../kernel/kinds/object.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject, objectAt } from "../fields.js";
 import type { Accepted } from "../request/negotiate.js";
 import type { ResourceType } from "../types.js";
