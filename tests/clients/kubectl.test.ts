@@ -1,7 +1,10 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { unless } from "../../src/testing/unless.js";
-import { clientsFolder, execute, kubectls, sharedCluster, succeed } from "./support.js";
+import { clientsFolder, execute, kubectls, noPods, sharedCluster, succeed } from "./support.js";
 
 const cluster = sharedCluster();
 const overlay = join(clientsFolder, "kustomize", "overlay");
@@ -60,6 +63,47 @@ unless(noKubectl)(
       expect(explained, version).toMatch(/maxSurge/);
       expect(refused.stderr, version).toMatch(/unknown field "spec\.sellector"/);
     }
+  },
+  300_000,
+);
+
+unless(noKubectl ?? noPods)(
+  "each kubectl of the machine runs programs in pods and copies files, over SPDY or WebSockets as it likes",
+  async () => {
+    const { env } = await cluster();
+    const [{ program: first = "" } = {}] = kubectls;
+    const sleeper = [
+      "run",
+      "target",
+      "--image=node",
+      "--restart=Never",
+      "--command",
+      "--",
+      "sh",
+      "-c",
+      "echo up; sleep 600",
+    ];
+    await succeed(first, sleeper, { env });
+    await succeed(first, ["wait", "pod/target", "--for=condition=Ready", "--timeout=60s"], { env });
+    const folder = mkdtempSync(join(tmpdir(), "argosy-kubectl-"));
+    const sent = randomBytes(300_000);
+    writeFileSync(join(folder, "sent"), sent);
+    for (const { version, program } of kubectls) {
+      const script = ["sh", "-c", "cat; echo problem >&2; exit 3"];
+
+      const said = await execute(program, ["exec", "-i", "target", "--", ...script], { env, input: "typed" });
+      const logs = await succeed(program, ["logs", "target"], { env });
+      await succeed(program, ["cp", join(folder, "sent"), `target:/tmp/${version}`], { env });
+      await succeed(program, ["cp", `target:/tmp/${version}`, join(folder, version)], { env });
+      const missing = await execute(program, ["exec", "target", "-c", "other", "--", "true"], { env });
+
+      expect([said.code, said.stdout, said.stderr.split("\n")[0]], version).toEqual([3, "typed", "problem"]);
+      expect(logs, version).toBe("up\n");
+      expect(readFileSync(join(folder, version)).equals(sent), version).toBe(true);
+      expect(missing.stderr, version).toMatch(/container other is not valid for pod target|container not found/);
+    }
+    rmSync(folder, { recursive: true, force: true });
+    await succeed(first, ["delete", "pod", "target", "--now"], { env });
   },
   300_000,
 );

@@ -124,10 +124,7 @@ export async function forwardUpgrade(destination: Destination, request: Forwarde
     });
     outgoing.on("response", (response) => {
       settle();
-      readText(response).then(
-        (text) => reject(refusal(response.statusCode ?? 500, text)),
-        (error: unknown) => reject(unreachable(destination, error)),
-      );
+      refusalOf(destination, response).then(reject, reject);
     });
     outgoing.on("error", (error) => {
       settle();
@@ -135,6 +132,14 @@ export async function forwardUpgrade(destination: Destination, request: Forwarde
     });
     outgoing.end();
   });
+}
+
+/** What a peer says that does not upgrade. */
+export async function refusalOf(destination: Destination, answer: IncomingMessage): Promise<Error> {
+  return readText(answer).then(
+    (text) => refusal(answer.statusCode ?? 500, text),
+    (error: unknown) => unreachable(destination, error),
+  );
 }
 
 /** The connection to a pod; `undefined`: the request makes its own. Throws 500. */

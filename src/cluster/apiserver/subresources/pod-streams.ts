@@ -5,8 +5,9 @@ import { objectKey } from "../store/keys.js";
 import type { ApiResponse, SubresourceContext, SubresourceHandler, Upgraded } from "../types.js";
 import { duplexPair } from "./duplex-pair.js";
 import type { NodeAgents } from "./node-agents.js";
-import { type Destination, forward, forwardUpgrade, nodeAddress } from "./node-connection.js";
+import { type Destination, forward, forwardUpgrade, nodeAddress, refusalOf } from "./node-connection.js";
 import { servePortForward } from "./spdy/port-forward.js";
+import { commandStreams, connectCommand, serveRemoteCommand } from "./spdy/remote-command.js";
 
 const pods = { group: "", plural: "pods" };
 
@@ -74,7 +75,10 @@ function stream(
     },
     async upgrade(context) {
       const { request } = context;
-      if (name === "portforward" && isSpdy(request)) return forwardOverSpdy(agents, context);
+      if (isSpdy(request)) {
+        if (name === "portforward") return forwardOverSpdy(agents, context);
+        return commandOverSpdy(destination(context), queryOf(request.query, name), request.headers);
+      }
       return forwardUpgrade(destination(context), { ...request, body: new Uint8Array() });
     },
   };
@@ -96,6 +100,25 @@ function forwardOverSpdy(agents: NodeAgents, context: SubresourceContext): Upgra
   servePortForward(far, to).catch(() => far.destroy());
   const headers = { connection: "Upgrade", upgrade: "SPDY/3.1", "x-stream-protocol-version": "portforward.k8s.io" };
   return { headers, socket: near };
+}
+
+const commandProtocol = "v4.channel.k8s.io";
+
+async function commandOverSpdy(
+  destination: Destination,
+  query: URLSearchParams,
+  headers: SubresourceContext["request"]["headers"],
+): Promise<Upgraded> {
+  const offered = (headers["x-stream-protocol-version"] ?? "").split(",").map((each) => each.trim());
+  if (!offered.includes(commandProtocol))
+    throw badRequest(
+      `unable to upgrade: unable to negotiate protocol: client supports [${offered.join(" ")}], server supports [${commandProtocol}]`,
+    );
+  const node = await connectCommand(destination, (answer) => refusalOf(destination, answer));
+  const [near, far] = duplexPair();
+  serveRemoteCommand(far, node, commandStreams(query)).catch(() => far.destroy());
+  const answered = { connection: "Upgrade", upgrade: "SPDY/3.1", "x-stream-protocol-version": commandProtocol };
+  return { headers: answered, socket: near };
 }
 
 function podOf({ store, info }: SubresourceContext): JsonObject {
