@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { homedir } from "node:os";
@@ -14,12 +14,6 @@ const packages = {
 
 /** The module that names the versions; packaged tests are compiled elsewhere, so it is found from the clone. */
 const moduleFolder = join(packageRoot(), "tests", "real", "stack");
-
-/** Why nothing can be built here; `undefined` where Go is present. */
-export function whyNoGo(): string | undefined {
-  const found = spawnSync("go", ["version"], { encoding: "utf8" });
-  return found.status === 0 ? undefined : "Go is not installed (https://go.dev/dl/)";
-}
 
 /** Builds what is not built yet, into a folder outside the clone that is named after the versions. Returns the folder. */
 export async function buildStack(say: (line: string) => void): Promise<string> {

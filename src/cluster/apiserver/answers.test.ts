@@ -72,7 +72,7 @@ test("an event is one object in both groups, under each group's names", async ()
   });
   const listed = (await call("GET", newEvents))["items"] as JsonObject[];
   expect(listed.map(({ note }) => note)).toEqual(["hello", "again"]);
-  expect((await refusal(call("GET", `${newEvents}/none`))).message).toBe('events "none" not found');
+  expect((await refusal(call("GET", `${newEvents}/none`))).message).toBe('events.events.k8s.io "none" not found');
   expect((await refusal(call("POST", newEvents, { metadata: { name: "e3" } }))).message).toMatch(
     /^Event "e3" is invalid/,
   );
