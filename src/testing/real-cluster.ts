@@ -1,5 +1,5 @@
 import type { ApiServer } from "../cluster/apiserver/index.js";
-import { serviceAccountController } from "../cluster/workloads/serviceaccount/index.js";
+import { serviceAccountController } from "../cluster/workloads/index.js";
 import { createClient, createInformerSet, httpTransport } from "../kernel/client/index.js";
 import { seededRandom, systemClock } from "../kernel/clock/index.js";
 import { createManager } from "../kernel/control/index.js";

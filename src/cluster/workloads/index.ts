@@ -27,6 +27,8 @@ import {
 import { statefulSetController } from "./statefulset/statefulset.controller.js";
 import { claimBinder, ephemeralVolumes, volumePhases } from "./volume/index.js";
 
+export { serviceAccountController };
+
 /** What the controllers of one cluster need. */
 export interface WorkloadOptions {
   /** Where placement decisions are written down. */

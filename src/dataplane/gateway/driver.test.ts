@@ -102,7 +102,8 @@ test("starts the process, merges the sources' parts, and refuses a faulty part w
 
   await driver.apply("one", { listeners: [head], routes: [route("a", backend.address)] });
   await driver.apply("two", { listeners: [], routes: [route("b", backend.address)] });
-  await eventually(() => driver.lastState?.routes.length === 2 && portOf(driver) > 0, "both parts are in force");
+  const isInForce = (): boolean => driver.lastState?.routes.length === 2 && portOf(driver) > 0;
+  await eventually(() => isInForce() && driver.process.running, "both parts are in force");
 
   expect(driver.process).toMatchObject({ running: true, restarts: 0, adopted: false });
   expect((await ask(portOf(driver), "/a/x")).body).toBe("/x");

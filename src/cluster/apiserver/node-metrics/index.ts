@@ -4,9 +4,9 @@
  * and subresources.
  */
 import type { Clock } from "../../../kernel/clock/index.js";
+import { canonicalQuantity } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
-import { canonicalQuantity } from "../../../kernel/kinds/quantity.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { notFound } from "../failures.js";
 import { asNumber, asObject, asObjects, asString } from "../registry/read.js";

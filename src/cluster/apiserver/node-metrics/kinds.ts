@@ -1,5 +1,5 @@
+import { addQuantities, formatQuantity, parseQuantity, zeroQuantity } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { addQuantities, formatQuantity, parseQuantity, zeroQuantity } from "../../../kernel/kinds/quantity.js";
 import { CustomType, customVersions } from "../registry/index.js";
 import { asObject, asObjects, asString } from "../registry/read.js";
 import type { TableColumn, Verb } from "../types.js";
