@@ -1,7 +1,7 @@
 /** The servers that are measured, each as processes of its own with a directory on the disk. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,11 +64,12 @@ const recipes: Readonly<Record<string, Recipe>> = {
   "kube-apiserver and etcd": { start: startKubernetes },
 };
 
-/** The peer's programs, as `npm run test:real` builds them; `undefined` where they are not. */
+/** The folder of the peer's programs, as `npm run test:real` builds them; `undefined` where they are not. */
 export function peerPrograms(): string | undefined {
-  const cache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
-  const folder = process.env["ARGOSY_REAL_BIN"] ?? join(cache, "argosy", "realstack", "bin");
-  return ["etcd", "kube-apiserver"].every((name) => existsSync(join(folder, name))) ? folder : undefined;
+  const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "argosy", "realstack");
+  const built = existsSync(cache) ? readdirSync(cache).map((name) => join(cache, name)) : [];
+  const folders = [process.env["ARGOSY_REAL_BIN"] ?? "", ...built];
+  return folders.find((folder) => ["etcd", "kube-apiserver"].every((name) => existsSync(join(folder, name))));
 }
 
 async function startArgosy(
