@@ -71,7 +71,7 @@ unless(noKubectl ?? noPods)(
   "each kubectl of the machine runs programs in pods and copies files, over SPDY or WebSockets as it likes",
   async () => {
     const { env } = await cluster();
-    const [{ program: first = "" } = {}] = kubectls;
+    const first = kubectls[0]?.program ?? "";
     const sleeper = [
       "run",
       "target",

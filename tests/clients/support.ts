@@ -29,7 +29,7 @@ export interface Tool {
   /** What it is made from, below `clientsFolder`. */
   readonly sources: readonly string[];
   /** Fills an empty folder. */
-  install(folder: string): Promise<void>;
+  readonly install: (folder: string) => Promise<void>;
 }
 
 /** Why a tool cannot be used; tests are skipped with it. */
