@@ -19,6 +19,11 @@ const suites = [
   "src/modules/fleet",
   "src/modules/serving",
 ];
+/** Tests that need what only this program's own API server has, with why. */
+const ownServerOnly = [
+  "two manifests for one object are refused", // by a check that is built into the hub's API server
+  "what stands in a member is still reported", // writes what it read before: here nobody writes in between
+];
 /** Share of the answers that may still differ; goes down as they become alike. */
 const mostDifferent = "0.11";
 
@@ -59,6 +64,7 @@ function part(title, args, env = {}) {
 if (values.suites) {
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
   const options = ["--no-file-parallelism", "--maxWorkers=1", "--hookTimeout=120000", "--testTimeout=120000"];
+  options.push("-t", `^(?!.*(${ownServerOnly.join("|")}))`);
   part("suites on a real API server", [vitest, "run", ...options, ...suites], { ARGOSY_TEST_REAL: programs });
 }
 if (values.fuzz)
