@@ -19,6 +19,9 @@ export class WebhookError extends ArgosyError {
   }
 }
 
+/** The webhook could not be asked, or did not answer as an HTTP server that is well. */
+export class CallError extends WebhookError {}
+
 /** Asks webhooks over HTTPS; connections are kept by CA. */
 export interface WebhookCaller {
   /** The `response` of the AdmissionReview. Throws `WebhookError`. */
@@ -61,13 +64,13 @@ export function webhookCaller(
       const config = objectAt(spec, "clientConfig");
       const seconds = spec["timeoutSeconds"];
       const timeoutMs = (typeof seconds === "number" ? Math.min(Math.max(seconds, 1), 30) : 10) * 1000;
-      const place = placeOf(store, config);
-      const text = await post(place, {
+      const exchange = {
         agent: agentFor(stringAt(config, "caBundle")),
         clock,
         timeoutMs,
         body: JSON.stringify(review),
-      });
+      };
+      const text = await send(store, config, exchange);
       return responseIn(text, stringAt(objectAt(review, "request"), "uid"));
     },
     close() {
@@ -75,6 +78,49 @@ export function webhookCaller(
       agents.clear();
     },
   };
+}
+
+/** Throws `CallError`, in the words of Go's HTTP client where there was no answer. */
+async function send(store: Store, config: JsonObject, exchange: Exchange): Promise<string> {
+  const query = `?timeout=${exchange.timeoutMs / 1000}s`;
+  try {
+    const place = placeOf(store, config);
+    return await post({ ...place, path: place.path + query }, exchange);
+  } catch (error) {
+    if (error instanceof CallError) throw error;
+    throw new CallError(`Post ${JSON.stringify(addressOf(config) + query)}: ${causeOf(error)}`, { cause: error });
+  }
+}
+
+/** A webhook that is named by Service goes by the Service's name. */
+function addressOf(config: JsonObject): string {
+  const url = stringAt(config, "url");
+  if (url !== "") return url;
+  const reference = objectAt(config, "service");
+  const port = typeof reference["port"] === "number" ? reference["port"] : 443;
+  const host = `${stringAt(reference, "name")}.${stringAt(reference, "namespace")}.svc`;
+  return `https://${host}:${port}${stringAt(reference, "path") || "/"}`;
+}
+
+const systemErrors: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connect: connection refused",
+  EHOSTUNREACH: "connect: no route to host",
+  ENETUNREACH: "connect: network is unreachable",
+  ETIMEDOUT: "i/o timeout",
+};
+
+function causeOf(error: unknown): string {
+  if (!(error instanceof Error)) return messageOf(error);
+  const facts = new Map<string, unknown>(Object.entries(error));
+  const fact = (name: string): string => {
+    const found = facts.get(name);
+    return typeof found === "string" || typeof found === "number" ? String(found) : "";
+  };
+  if (fact("code") === "ENOTFOUND") return `dial tcp: lookup ${fact("hostname")}: no such host`;
+  const known = systemErrors[fact("code")];
+  const address = fact("address");
+  if (known === undefined || address === "") return messageOf(error);
+  return `dial tcp ${address.includes(":") ? `[${address}]` : address}:${fact("port")}: ${known}`;
 }
 
 function placeOf(store: Store, config: JsonObject): Place {
@@ -160,11 +206,7 @@ function postOnce(
     const timer = clock.setTimer(timeoutMs, () => outgoing.destroy(new WebhookError("context deadline exceeded")));
     const fail = (error: unknown) => {
       timer.cancel();
-      reject(
-        error instanceof WebhookError
-          ? error
-          : new WebhookError(`failed to call webhook: ${messageOf(error)}`, { cause: error }),
-      );
+      reject(error);
     };
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
       if (!outgoing.reusedSocket || (error.code !== "ECONNRESET" && error.code !== "EPIPE")) return fail(error);
@@ -176,7 +218,7 @@ function postOnce(
         timer.cancel();
         const { statusCode = 0 } = response;
         if (statusCode >= 200 && statusCode < 300) resolve(text);
-        else fail(new WebhookError(`failed to call webhook: the server responded with status code ${statusCode}`));
+        else fail(new CallError(`the server responded with status code ${statusCode}`));
       }, fail);
     });
     outgoing.end(body);
@@ -189,7 +231,7 @@ async function readBounded(response: IncomingMessage): Promise<string> {
   for await (const chunk of response) {
     if (!(chunk instanceof Uint8Array)) continue;
     size += chunk.length;
-    if (size > maxAnswerBytes) throw new WebhookError("the webhook's answer is too long");
+    if (size > maxAnswerBytes) throw new CallError("the webhook's answer is too long");
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");

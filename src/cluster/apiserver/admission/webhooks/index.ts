@@ -14,7 +14,7 @@ import type { AdmissionPlugin, AdmissionRequest, Authorizer, Store } from "../..
 import { applyJsonPatch } from "../../verbs/json-patch.js";
 import { requestBudget, requestVariables } from "../expressions.js";
 import { optionsOf, shown, userInfoOf } from "../review.js";
-import { type WebhookCaller, WebhookError, webhookCaller } from "./call.js";
+import { CallError, type WebhookCaller, webhookCaller } from "./call.js";
 import { askForConversion } from "./conversion.js";
 import { matches, type Webhook, webhooksOf } from "./match.js";
 
@@ -128,7 +128,7 @@ async function ask(webhook: Webhook, request: AdmissionRequest, asking: Asking):
       asking.log.warn("webhook failed and is ignored", { webhook: webhook.id, err: error });
       return undefined;
     }
-    const why = error instanceof WebhookError ? error.message : messageOf(error);
+    const why = error instanceof CallError ? `failed to call webhook: ${error.message}` : messageOf(error);
     throw internalError(`failed calling webhook ${JSON.stringify(webhook.name)}: ${why}`, error);
   }
 }

@@ -27,7 +27,7 @@ beforeAll(async () => {
     });
     request.on("end", () => {
       const review = JSON.parse(body) as { request: JsonObject };
-      const path = request.url ?? "";
+      const path = (request.url ?? "").split("?")[0] ?? "";
       reviews.push({ path, request: review.request });
       const answer = answers[path]?.(review.request) ?? { allowed: true };
       if (typeof answer === "number") response.writeHead(answer).end();
@@ -166,6 +166,25 @@ test("a failing webhook fails the request or is ignored, as it says", async () =
   );
   expect([failed.code, rubbish.code, stranger.code, untrusted.code]).toEqual([500, 500, 500, 500]);
   expect(untrusted.message).toMatch(/certificate/);
+});
+
+test("a webhook that cannot be reached is told of as Go's client does", async () => {
+  const select = (name: string) => ({ objectSelector: { matchLabels: { f: name } } });
+  const service = { name: "none", namespace: "default", path: "/p" };
+  await configure("Validating", [
+    hook("dead", { ...select("dead"), clientConfig: { url: "https://127.0.0.1:1/x", caBundle } }),
+    hook("gone", { ...select("gone"), clientConfig: { service, caBundle } }),
+  ]);
+
+  const dead = await refusal(call("POST", maps, map("d", { f: "dead" })));
+  const gone = await refusal(call("POST", maps, map("g", { f: "gone" })));
+
+  const begin = (name: string) =>
+    `Internal error occurred: failed calling webhook "${name}.example.com": failed to call webhook: Post `;
+  expect(dead.message).toBe(
+    `${begin("dead")}"https://127.0.0.1:1/x?timeout=5s": dial tcp 127.0.0.1:1: connect: connection refused`,
+  );
+  expect(gone.message).toBe(`${begin("gone")}"https://none.default.svc:443/p?timeout=5s": service "none" not found`);
 });
 
 test("a webhook that hung up on a kept connection is called on a new one", async () => {
