@@ -28,8 +28,6 @@ export interface RealStack {
     user: string,
     groups: readonly string[],
   ): Promise<{ readonly certPem: string; readonly keyPem: string }>;
-  /** Starts kube-controller-manager too. */
-  startControllers(except: readonly string[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -134,20 +132,6 @@ class Stack implements RealStack {
       // The lock-step runs send thousands of requests; shedding some would be a difference that is none.
       "enable-priority-and-fairness": "false",
     };
-  }
-
-  async startControllers(except: readonly string[]): Promise<void> {
-    const [port] = await freePorts(1);
-    this.#spawn("kube-controller-manager", {
-      kubeconfig: this.kubeconfig,
-      "bind-address": "127.0.0.1",
-      "secure-port": String(port),
-      "leader-elect": "false",
-      "service-account-private-key-file": this.#file("sa.key"),
-      "root-ca-file": this.#file("ca.crt"),
-      "cert-dir": this.#folder,
-      controllers: ["*", ...except.map((name) => `-${name}`)].join(","),
-    });
   }
 
   async #writeKeys(authority: Authority): Promise<void> {

@@ -2,6 +2,19 @@ import { constants, createDeflate } from "node:zlib";
 import { duplexPair } from "../duplex-pair.js";
 import { spdyDictionary } from "./dictionary.js";
 
+/** Names and values, each with its length before it (SPDY 3.1, section 2.6.10). */
+function headerBlock(headers: Record<string, string>): Buffer {
+  const words = (text: string) => Buffer.concat([uint32(Buffer.byteLength(text)), Buffer.from(text)]);
+  const pairs = Object.entries(headers).flatMap(([name, value]) => [words(name), words(value)]);
+  return Buffer.concat([uint32(Object.keys(headers).length), ...pairs]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
 /** A client of SPDY for tests: what it writes, and the frames that it is answered. */
 export function spdyClient() {
   const [near, far] = duplexPair();
@@ -13,19 +26,10 @@ export function spdyClient() {
   near.on("error", () => undefined);
   const compress = (headers: Record<string, string>) =>
     new Promise<Buffer>((resolve) => {
-      const words = (text: string) => {
-        const length = Buffer.alloc(4);
-        length.writeUInt32BE(Buffer.byteLength(text));
-        return Buffer.concat([length, Buffer.from(text)]);
-      };
-      const count = Buffer.alloc(4);
-      count.writeUInt32BE(Object.keys(headers).length);
       const chunks: Buffer[] = [];
       const collect = (chunk: Buffer) => void chunks.push(chunk);
       deflate.on("data", collect);
-      deflate.write(
-        Buffer.concat([count, ...Object.entries(headers).flatMap(([name, value]) => [words(name), words(value)])]),
-      );
+      deflate.write(headerBlock(headers));
       deflate.flush(constants.Z_SYNC_FLUSH, () => {
         deflate.off("data", collect);
         resolve(Buffer.concat(chunks));
