@@ -85,8 +85,9 @@ export class SocketMaker {
       this.#last += 1;
       const request: SocketRequest = { id: this.#last, kind, host, port };
       this.#waiting.set(request.id, { resolve, reject });
+      // A helper that cannot be written to has ended, or is made to: its last words say why, to all who wait.
       child.send(request, (error) => {
-        if (error !== null) this.#settle(request.id)?.reject(new ArgosyError("EFAILED", error.message));
+        if (error !== null) child.kill();
       });
     });
   }
