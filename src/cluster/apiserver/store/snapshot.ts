@@ -9,40 +9,59 @@ export function encodeJson(value: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(value), "utf8");
 }
 
+/** So many values are kept beside their bytes; a parsed object takes several times the room of its bytes. */
+const keptValues = 512;
+
 /**
- * An object at one revision. Its bytes are made when first asked for and then kept; from then on the value is kept only as
- * long as someone holds it (a parsed object takes several times the room of its bytes), and else parsed again.
+ * The snapshots whose values were made or asked for last, of all stores: in turn, the oldest forgets its value. (Weak
+ * references would not do: they hold what they refer to until the next full collection, and make it old for it.)
  */
+class Recent {
+  readonly #snapshots: Snapshot[] = [];
+  #next = 0;
+
+  add(snapshot: Snapshot): void {
+    this.#snapshots[this.#next]?.forget();
+    this.#snapshots[this.#next] = snapshot;
+    this.#next = (this.#next + 1) % keptValues;
+  }
+}
+
+const recent = new Recent();
+
+/** An object at one revision. Its bytes are made when first asked for and then kept; its value may be parsed again. */
 export class Snapshot implements Stored {
   readonly key: string;
   readonly revision: number;
-  #fresh: JsonObject | undefined;
-  #value: WeakRef<JsonObject> | undefined;
+  #value: JsonObject | undefined;
   #bytes: Uint8Array | undefined;
 
   constructor(key: string, revision: number, content: { readonly value: JsonObject } | { readonly bytes: Uint8Array }) {
     this.key = key;
     this.revision = revision;
-    if ("value" in content) this.#fresh = content.value;
+    if ("value" in content) this.#value = content.value;
     else this.#bytes = content.bytes;
   }
 
   get value(): JsonObject {
-    const known = this.#fresh ?? this.#value?.deref();
-    if (known !== undefined) return known;
-    const parsed = parseObject(this, this.bytes);
-    this.#value = new WeakRef(parsed);
-    return parsed;
+    if (this.#value === undefined) {
+      this.#value = parseObject(this, this.bytes);
+      recent.add(this);
+    }
+    return this.#value;
   }
 
   get bytes(): Uint8Array {
     if (this.#bytes === undefined) {
-      const { value } = this;
-      this.#bytes = encodeJson(value);
-      this.#value = new WeakRef(value);
-      this.#fresh = undefined;
+      this.#bytes = encodeJson(this.#value);
+      recent.add(this);
     }
     return this.#bytes;
+  }
+
+  /** Gives up the value, which can be made of the bytes again. */
+  forget(): void {
+    if (this.#bytes !== undefined) this.#value = undefined;
   }
 }
 

@@ -87,6 +87,7 @@ export async function inVersion(type: ResourceType, stored: Stored): Promise<Jso
 
 /** An answer with an object that was just stored or read. */
 export async function outcomeOf(type: ResourceType, status: number, stored: Stored): Promise<Outcome> {
-  const value = await inVersion(type, stored);
-  return value === stored.value ? { status, value, stored } : { status, value };
+  const before = stored.value;
+  const value = await type.fromStorage(before);
+  return value === before ? { status, value, stored } : { status, value };
 }
