@@ -69,7 +69,7 @@ const parts: Readonly<Record<string, (servers: ReadonlyMap<string, Running>) => 
     const results: Record<string, unknown> = {};
     for (const name of servers.keys()) {
       const own = await startServer(name);
-      await idle(own, 10); // what starting leaves behind
+      await idle(own, 30); // what starting leaves behind
       results[name] = await idle(own, 20);
       await own.stop();
     }
