@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Random } from "../../kernel/clock/index.js";
@@ -22,7 +23,9 @@ import {
   encryptedJournal,
   markJournal,
   rewriteJournal,
+  settleRewrite,
 } from "./encryption/index.js";
+import { JournalError } from "./journal/errors.js";
 import { logJournal } from "./journal/log.js";
 import { memoryJournal } from "./journal/memory.js";
 import { createLimits, type LimitOptions } from "./limits/index.js";
@@ -133,10 +136,22 @@ async function openSecrets(options: ApiServerOptions, pki: string | undefined): 
   return { authority, serviceAccountTokens, adminToken, kubelet };
 }
 
+/** Builds before the log kept everything in one database. To begin empty beside it would look as if all were lost. */
+function refuseFormerJournal(dataDir: string, directory: string): void {
+  const former = join(dataDir, "journal.db");
+  if (existsSync(directory) || !existsSync(former)) return;
+  throw new JournalError(
+    "JournalUnreadable",
+    `${former}: written by an earlier build, which this one does not read; go on with that build, or move the file away (argosy up --fresh: everything) to start empty`,
+  );
+}
+
 async function openJournal(options: ApiServerOptions): Promise<CompactableStore> {
   const { dataDir, clock, log, encryption: config } = options;
   if (dataDir === undefined) return openStore({ journal: memoryJournal(), clock });
   const directory = join(dataDir, "journal");
+  settleRewrite(directory);
+  refuseFormerJournal(dataDir, directory);
   // Also without a configuration: what is encrypted is then refused by name.
   const transformer = createTransformer(config);
   if (config !== undefined) await rewriteJournal(directory, transformer, { config, log });

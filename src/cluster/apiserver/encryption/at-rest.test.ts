@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -132,4 +132,32 @@ test("what was written before is written anew when encryption begins, when the k
   expect(await read()).toContain(Buffer.from(hidden).toString("base64"));
   await server.close();
   expect(readdirSync(dataDir).toSorted()).toEqual(["journal", "pki"]);
+});
+
+test("a rewriting that a power cut interrupted is settled by any start: nothing is lost, no old value stays", async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), "argosy-at-rest-"));
+  const journal = join(dataDir, "journal");
+  const first = await start(dataDir, []);
+  await ask(first, "POST", path, secret("kept", "plain-and-old"));
+  await first.close();
+
+  // Between the two renames: the old journal is aside, the new one not in its place.
+  renameSync(journal, `${journal}.old`);
+  const second = await start(dataDir, []);
+  const found = await ask(second, "GET", `${path}/kept`);
+  await second.close();
+  // After the second one: the old journal is still there.
+  cpSync(journal, `${journal}.old`, { recursive: true });
+  await (await start(dataDir, [])).close();
+
+  expect(found.status).toBe(200);
+  expect(readdirSync(dataDir).filter((name) => name.startsWith("journal.") && !name.endsWith(".owner"))).toEqual([]);
+});
+
+test("the database of an earlier build is named, and no empty cluster begun beside it", async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), "argosy-at-rest-"));
+  writeFileSync(join(dataDir, "journal.db"), "SQLite format 3");
+
+  await expect(start(dataDir, [])).rejects.toThrow(/journal\.db: written by an earlier build/);
+  expect(readdirSync(dataDir)).not.toContain("journal");
 });

@@ -6,5 +6,5 @@
 export { type EncryptionConfig, readEncryptionConfig } from "./config.js";
 export { EncryptionError } from "./errors.js";
 export { encryptedJournal } from "./journal.js";
-export { markJournal, rewriteJournal } from "./rewrite.js";
+export { markJournal, rewriteJournal, settleRewrite } from "./rewrite.js";
 export { createTransformer, type Transformer } from "./transformer.js";

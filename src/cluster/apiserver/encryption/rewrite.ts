@@ -22,10 +22,7 @@ export async function rewriteJournal(
   transformer: Transformer,
   { config, log }: { readonly config: EncryptionConfig; readonly log: Logger },
 ): Promise<void> {
-  const [copy, old] = [`${directory}.new`, `${directory}.old`];
-  // A power cut between the two renames.
-  if (!existsSync(directory) && existsSync(old)) renameSync(old, directory);
-  rmSync(copy, { recursive: true, force: true });
+  const { copy, old } = settleRewrite(directory);
   const wanted = markOf(config);
   if (!existsSync(directory) || readMark(directory) === wanted) return;
   const count = await copyAll(directory, copy, transformer);
@@ -34,6 +31,17 @@ export async function rewriteJournal(
   renameSync(copy, directory);
   rmSync(old, { recursive: true, force: true });
   log.info("the journal was written anew, as the encryption configuration says", { directory, entries: count });
+}
+
+/**
+ * Ends what a power cut interrupted: the old journal comes back where the new one had not taken its place yet, and else goes, with
+ * what is in it. Also for starts without a configuration, which would else find no journal and begin an empty one.
+ */
+export function settleRewrite(directory: string): { readonly copy: string; readonly old: string } {
+  const [copy, old] = [`${directory}.new`, `${directory}.old`];
+  if (!existsSync(directory) && existsSync(old)) renameSync(old, directory);
+  for (const remains of [copy, old]) rmSync(remains, { recursive: true, force: true });
+  return { copy, old };
 }
 
 /** Notes that a new journal is written by these rules from its beginning. */
