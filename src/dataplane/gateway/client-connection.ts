@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
+import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "../../kernel/http1/index.js";
 import type { GatewayCore, ListenerState } from "./core.js";
 import { Exchange } from "./exchange.js";
-import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "./head.js";
 import { type Reply, renderReply } from "./replies.js";
 
 const MAX_PIPELINED_BYTES = 65_536;

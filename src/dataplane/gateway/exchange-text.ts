@@ -1,7 +1,6 @@
+import { Framing, type RequestHead, type ResponseHead } from "../../kernel/http1/index.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
-import { Framing } from "./framing.js";
-import type { RequestHead, ResponseHead } from "./head.js";
 
 /** No endpoint tried yet; shared, so that the usual request allocates nothing for it. */
 export const NONE_TRIED: readonly Endpoint[] = [];

@@ -1,3 +1,11 @@
+import {
+  Framing,
+  HeadFault,
+  latin1,
+  parseResponseHead,
+  type RequestHead,
+  type ResponseHead,
+} from "../../kernel/http1/index.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import {
@@ -11,8 +19,6 @@ import {
   renderAnswerHead,
   renderRequestHead,
 } from "./exchange-text.js";
-import { Framing } from "./framing.js";
-import { HeadFault, latin1, parseResponseHead, type RequestHead, type ResponseHead } from "./head.js";
 import { RequestBody } from "./request-body.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 

@@ -1,7 +1,7 @@
 import type { Random, Timer } from "../../kernel/clock/types.js";
+import { HeadFault, latin1, parseResponseHead } from "../../kernel/http1/index.js";
 import type { Endpoint } from "./balance.js";
 import type { GatewayCore } from "./core.js";
-import { HeadFault, latin1, parseResponseHead } from "./head.js";
 import type { EndpointWatcher } from "./routing.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 

@@ -1,5 +1,4 @@
-import { Framing } from "./framing.js";
-import type { Fields } from "./head.js";
+import { type Fields, Framing } from "../../kernel/http1/index.js";
 
 /** Why a body was refused. */
 export interface BodyFault {

@@ -1,0 +1,18 @@
+/**
+ * HTTP/1.1 as bytes, for programs that count their CPU time per request: heads, framing of bodies, and a small server on them.
+ * In: bytes of a socket, a function that answers. Out: parsed heads or the fault to answer with; answers, written at once.
+ * Strict where messages could be read in two ways (RFC 9112). May use: clock, errors.
+ */
+
+export { Framing, type FramingKind } from "./framing.js";
+export {
+  Fields,
+  HeadFault,
+  latin1,
+  MAX_HEAD_BYTES,
+  normalisePath,
+  parseRequestHead,
+  parseResponseHead,
+  type RequestHead,
+  type ResponseHead,
+} from "./head.js";
