@@ -56,10 +56,6 @@ export class ContainerLauncher {
     this.#groupPrefix = `argosy-${createHash("sha256").update(options.files.folder).digest("hex").slice(0, 8)}`;
   }
 
-  makePodFolder(uid: string): void {
-    mkdirSync(this.#options.files.pod(uid), { recursive: true, mode: 0o711 });
-  }
-
   /** Writes everything that the container needs to start. */
   async prepare(spec: ContainerSpec, pod: SandboxRecord, nowMs: number): Promise<SavedContainer> {
     const { files, isolation } = this.#options;

@@ -1,31 +1,23 @@
 import { existsSync, type FSWatcher, watch, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import type { Clock, Timer } from "../../../kernel/clock/index.js";
-import { isRunning, replaceFileSync } from "../../../kernel/files/index.js";
+import { isRunning } from "../../../kernel/files/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
-import { NodeError, StartError } from "../errors.js";
+import { StartError } from "../errors.js";
 import { type ResourceUsage, wasOutOfMemory } from "../isolation/cgroup.js";
 import { type Isolation, isolationRefusal } from "../isolation/detect.js";
 import type { PodNetwork } from "../network/types.js";
-import { Attempt } from "./attempt.js";
+import type { Attempt } from "./attempt.js";
 import { dialPod } from "./dial.js";
 import { folderBytes } from "./disk.js";
 import { buildEtcTemplate } from "./etc-template.js";
 import { readTail, startExec } from "./exec.js";
 import { describeExit } from "./exit.js";
 import { ContainerLauncher } from "./launcher.js";
-import { LogFile } from "./log-file.js";
 import { MemoryWatch, type WatchedContainer } from "./memory-watch.js";
 import { setNetworkSysctls } from "./network-sysctls.js";
-import {
-  type EventKind,
-  NodeFiles,
-  readContainer,
-  readEvent,
-  readIdentity,
-  type SavedContainer,
-} from "./process-files.js";
+import { PodBook } from "./pod-book.js";
+import { type EventKind, NodeFiles, readEvent, readIdentity, type SavedContainer } from "./process-files.js";
 import { processTree, signalGroup, signalProcess, usageOf } from "./processes.js";
 import { keeperScript } from "./script.js";
 import { signalNumber } from "./signals.js";
@@ -74,9 +66,7 @@ class ProcessRuntime implements PodRuntime {
   readonly #options: ProcessRuntimeOptions;
   readonly #files: NodeFiles;
   readonly #launcher: ContainerLauncher;
-  readonly #pods = new Map<string, SandboxRecord>();
-  readonly #attempts = new Map<string, Attempt>();
-  readonly #handlers = new Set<(podUid: string) => void>();
+  readonly #book: PodBook;
   #watcher: FSWatcher | undefined;
   #poll: Timer | undefined;
   #memoryWatch: MemoryWatch | undefined;
@@ -85,6 +75,7 @@ class ProcessRuntime implements PodRuntime {
   constructor(options: ProcessRuntimeOptions) {
     this.#options = options;
     this.#files = new NodeFiles(options.dataDir);
+    this.#book = new PodBook({ ...options, files: this.#files });
     this.#launcher = new ContainerLauncher({
       files: this.#files,
       isolation: options.isolation,
@@ -102,51 +93,30 @@ class ProcessRuntime implements PodRuntime {
     this.#watcher.on("error", (error) =>
       this.#options.log.warn("watching containers failed, polling instead", { err: error }),
     );
-    this.#files.forgetOtherBoots();
-    const found = this.#files.load();
-    for (const pod of found.pods) {
-      this.#pods.set(pod.uid, pod);
-    }
-    for (const ref of found.containers) this.#adopt(ref);
-    for (const pod of found.pods.filter((each) => !each.hostNetwork)) {
-      const running = this.#attemptsOf(pod.uid).filter((attempt) => !this.#isOver(attempt));
-      if (network.hasLost(pod.uid)) {
-        await Promise.all(running.map((each) => this.#kill(each, "the pod's network was lost with its holder")));
-      } else if (running.length > 0) await network.attach(pod.uid, this.#files.pod(pod.uid));
-    }
-    this.#launcher.removeStrayCgroups(new Set([...this.#attempts.values()].map((each) => each.saved.cgroup)));
+    for (const attempt of this.#book.load()) this.#adopt(attempt);
+    await this.#book.reconnect((attempt, cause) => this.#kill(attempt, cause));
+    this.#launcher.removeStrayCgroups(new Set(this.#book.attempts().map((each) => each.saved.cgroup)));
     this.#schedulePolls();
     if (this.#options.isolation.cgroup === undefined) this.#memoryWatch = this.#watchMemory();
   }
 
   pods(): readonly SandboxRecord[] {
-    return [...this.#pods.values()];
+    return this.#book.pods();
   }
 
   get etcFolder(): string {
     return this.#options.network.nameserver === undefined ? "/etc" : this.#files.etc;
   }
 
-  async createPod(spec: SandboxSpec): Promise<SandboxRecord> {
-    const known = this.#pods.get(spec.uid);
-    if (known !== undefined) return known;
-    const folder = this.#files.pod(spec.uid);
-    this.#launcher.makePodFolder(spec.uid);
-    const { network, clock } = this.#options;
-    const ip = spec.hostNetwork ? network.hostAddress : (await network.attach(spec.uid, folder)).ip;
-    const record: SandboxRecord = { ...spec, ip, createdAtMs: clock.now() };
-    replaceFileSync(this.#files.podRecord(spec.uid), JSON.stringify(record));
-    this.#pods.set(spec.uid, record);
-    return record;
+  createPod(spec: SandboxSpec): Promise<SandboxRecord> {
+    return this.#book.createPod(spec);
   }
 
   async removePod(uid: string): Promise<void> {
-    const attempts = this.#attemptsOf(uid);
+    const attempts = this.#book.attemptsOf(uid);
     await Promise.all(attempts.map((attempt) => this.stopContainer(attempt.saved, 0)));
-    for (const attempt of attempts) this.#forget(attempt);
-    await this.#options.network.detach(uid);
-    await rm(this.#files.pod(uid), { recursive: true, force: true });
-    this.#pods.delete(uid);
+    for (const { saved } of attempts) this.#launcher.removeEvents(saved);
+    await this.#book.removePod(uid);
   }
 
   async releasePod(uid: string): Promise<void> {
@@ -158,17 +128,15 @@ class ProcessRuntime implements PodRuntime {
   }
 
   containers(podUid: string): readonly ContainerRecord[] {
-    return this.#attemptsOf(podUid).map((attempt) => attempt.saved);
+    return this.#book.attemptsOf(podUid).map((attempt) => attempt.saved);
   }
 
   async startContainer(spec: ContainerSpec): Promise<void> {
-    const pod = this.#pods.get(spec.podUid);
-    if (pod === undefined) throw new NodeError("NoSandbox", `pod ${spec.podUid} has no sandbox`);
-    const enter = await this.#enter(pod);
+    const pod = this.#book.pod(spec.podUid);
+    const enter = await this.#book.enter(pod);
     if (this.#options.isolation.mode === "user") await setNetworkSysctls(pod, enter);
     const saved = await this.#launcher.prepare(spec, pod, this.#options.clock.now());
-    const attempt = new Attempt(saved, new LogFile(this.#files.log(saved), this.#options.clock));
-    this.#attempts.set(containerIdOf(saved), attempt);
+    const attempt = this.#book.add(saved);
     this.#launcher.launch(spec, saved, enter, () => this.#look(attempt));
     attempt.log.watch();
     await this.#until(attempt, startTimeoutMs, () => attempt.saved.state !== "starting");
@@ -178,7 +146,7 @@ class ProcessRuntime implements PodRuntime {
   }
 
   async stopContainer(ref: ContainerRef, graceMs: number): Promise<void> {
-    const attempt = this.#attempts.get(containerIdOf(ref));
+    const attempt = this.#book.attempt(ref);
     if (attempt === undefined || attempt.saved.state === "exited") return;
     if (graceMs > 0 && attempt.init !== undefined) {
       signalProcess(attempt.init, signalNumber(attempt.saved.stopSignal ?? "SIGTERM") ?? "SIGTERM");
@@ -188,27 +156,26 @@ class ProcessRuntime implements PodRuntime {
   }
 
   async removeContainer(ref: ContainerRef): Promise<void> {
-    const attempt = this.#attempts.get(containerIdOf(ref));
+    const attempt = this.#book.attempt(ref);
     if (attempt === undefined) return;
     if (attempt.saved.state !== "exited") await this.stopContainer(ref, 0);
-    this.#forget(attempt);
-    await rm(this.#files.attempt(ref), { recursive: true, force: true });
+    this.#launcher.removeEvents(attempt.saved);
+    await this.#book.remove(attempt);
   }
 
   terminationMessage(ref: ContainerRef): Promise<string> {
-    const attempt = this.#attempts.get(containerIdOf(ref));
+    const attempt = this.#book.attempt(ref);
     return Promise.resolve(attempt === undefined ? "" : readTail(attempt.saved.terminationFile, 4096));
   }
 
   async exec(ref: ContainerRef, options: ExecOptions): Promise<ExecSession> {
-    const attempt = this.#running(ref);
-    const pod = this.#pods.get(ref.podUid);
+    const attempt = this.#book.running(ref);
     return startExec({
       container: attempt.saved,
       init: attempt.init?.pid ?? 0,
       files: this.#files,
       isolation: this.#options.isolation,
-      enter: pod === undefined ? [] : await this.#enter(pod),
+      enter: await this.#book.enter(this.#book.pod(ref.podUid)),
       joinFiles: this.#launcher.joinFiles(attempt.saved),
       options,
       clock: this.#options.clock,
@@ -216,7 +183,7 @@ class ProcessRuntime implements PodRuntime {
   }
 
   attach(ref: ContainerRef, options: { readonly stdin: boolean }): Promise<ExecSession> {
-    const attempt = this.#running(ref);
+    const attempt = this.#book.running(ref);
     const resizer = new TerminalResizer(this.#options.clock, () => attempt.init?.pid ?? 0);
     return this.#launcher.attach(attempt.saved, options.stdin, {
       output: (signal) =>
@@ -233,15 +200,13 @@ class ProcessRuntime implements PodRuntime {
   }
 
   logs(ref: ContainerRef, options: LogOptions): AsyncIterable<Uint8Array> {
-    const attempt = this.#attempts.get(containerIdOf(ref));
-    if (attempt === undefined) throw new NodeError("NotFound", `container "${ref.name}" has no such attempt`);
+    const attempt = this.#book.known(ref);
     return attempt.log.read(options, () => attempt.saved.state === "exited");
   }
 
   async dial(podUid: string, port: number): Promise<Duplex> {
-    const pod = this.#pods.get(podUid);
-    if (pod === undefined) throw new NodeError("NotFound", `pod ${podUid} does not run here`);
-    return dialPod(pod, port, { connect: this.#options.network.connect, enter: () => this.#enter(pod) });
+    const pod = this.#book.pod(podUid);
+    return dialPod(pod, port, { connect: this.#options.network.connect, enter: () => this.#book.enter(pod) });
   }
 
   connect(host: string, port: number): Promise<Duplex> {
@@ -249,7 +214,7 @@ class ProcessRuntime implements PodRuntime {
   }
 
   usage(ref: ContainerRef): ResourceUsage | undefined {
-    const attempt = this.#attempts.get(containerIdOf(ref));
+    const attempt = this.#book.attempt(ref);
     if (attempt === undefined || attempt.saved.state !== "running") return undefined;
     const counted = this.#launcher.usage(attempt.saved);
     if (counted?.cpuNanos !== undefined && counted.memoryBytes !== undefined) {
@@ -263,8 +228,7 @@ class ProcessRuntime implements PodRuntime {
   }
 
   onChange(handler: (podUid: string) => void): () => void {
-    this.#handlers.add(handler);
-    return () => this.#handlers.delete(handler);
+    return this.#book.onChange(handler);
   }
 
   refusal(): string | undefined {
@@ -276,43 +240,18 @@ class ProcessRuntime implements PodRuntime {
     this.#memoryWatch?.close();
     if (!options.keepPods) {
       // Records and logs stay, as on a machine that was switched off: the next start reports the exits and starts anew.
-      const running = [...this.#attempts.values()].filter((attempt) => attempt.saved.state !== "exited");
+      const running = this.#book.attempts().filter((attempt) => attempt.saved.state !== "exited");
       await Promise.all(running.map((attempt) => this.stopContainer(attempt.saved, closeGraceMs)));
     }
     this.#closed = true;
     this.#watcher?.close();
-    for (const attempt of this.#attempts.values()) {
-      attempt.log.unwatch();
-      this.#save(attempt);
-    }
+    this.#book.close();
     if (!options.keepPods) this.#launcher.removeBaseCgroup();
-    this.#handlers.clear();
   }
 
-  /** The command that runs another one in a pod's network. */
-  async #enter(pod: SandboxRecord): Promise<readonly string[]> {
-    if (pod.hostNetwork) return [];
-    return (await this.#options.network.attach(pod.uid, this.#files.pod(pod.uid))).enter;
-  }
-
-  #attemptsOf(podUid: string): Attempt[] {
-    return [...this.#attempts.values()].filter((attempt) => attempt.saved.podUid === podUid);
-  }
-
-  #running(ref: ContainerRef): Attempt {
-    const attempt = this.#attempts.get(containerIdOf(ref));
-    if (attempt === undefined || attempt.saved.state !== "running" || attempt.init === undefined) {
-      throw new NodeError("NotRunning", `container "${ref.name}" is not running`);
-    }
-    return attempt;
-  }
-
-  #adopt(ref: ContainerRef): void {
-    const saved = readContainer(this.#files.record(ref), ref);
-    if (saved === undefined) return;
-    const attempt = new Attempt(saved, new LogFile(this.#files.log(ref), this.#options.clock));
-    this.#attempts.set(containerIdOf(ref), attempt);
-    if (saved.state === "exited") return;
+  #adopt(attempt: Attempt): void {
+    const ref = attempt.saved;
+    if (attempt.saved.state === "exited") return;
     this.#look(attempt);
     // It never came to a start, or the machine was started anew.
     if (attempt.keeper === undefined && !this.#isOver(attempt)) {
@@ -327,12 +266,12 @@ class ProcessRuntime implements PodRuntime {
       this.#lookAtAll();
       return;
     }
-    const attempt = this.#attempts.get(id);
+    const attempt = this.#book.byId(id);
     if (attempt !== undefined && attempt.saved.state !== "exited") this.#look(attempt);
   }
 
   #lookAtAll(): void {
-    for (const attempt of this.#attempts.values()) if (attempt.saved.state !== "exited") this.#look(attempt);
+    for (const attempt of this.#book.attempts()) if (attempt.saved.state !== "exited") this.#look(attempt);
   }
 
   /** Brings an attempt up to date with its files and processes. */
@@ -398,24 +337,8 @@ class ProcessRuntime implements PodRuntime {
   }
 
   #update(attempt: Attempt, change: Partial<SavedContainer>): void {
-    attempt.saved = { ...attempt.saved, ...change };
-    this.#save(attempt);
-    if (attempt.saved.state === "exited") this.#launcher.removeEvents(attempt.saved);
-    attempt.log.wake();
-    attempt.notify();
-    for (const handler of this.#handlers) handler(attempt.saved.podUid);
-  }
-
-  #save(attempt: Attempt): void {
-    if (!existsSync(this.#files.attempt(attempt.saved))) return;
-    try {
-      replaceFileSync(this.#files.record(attempt.saved), JSON.stringify(attempt.saved));
-    } catch (error) {
-      this.#options.log.error("the state of a container cannot be written", {
-        container: containerIdOf(attempt.saved),
-        err: error,
-      });
-    }
+    this.#book.update(attempt, change);
+    if (change.state === "exited") this.#launcher.removeEvents(attempt.saved);
   }
 
   #isOver(attempt: Attempt): boolean {
@@ -436,12 +359,6 @@ class ProcessRuntime implements PodRuntime {
     return attempt.until({ clock: this.#options.clock, limitMs, condition, look: () => this.#look(attempt) });
   }
 
-  #forget(attempt: Attempt): void {
-    attempt.log.unwatch();
-    this.#attempts.delete(containerIdOf(attempt.saved));
-    this.#launcher.removeEvents(attempt.saved);
-  }
-
   #schedulePolls(): void {
     this.#poll = this.#options.clock.setTimer(safetyPollMs, () => {
       this.#lookAtAll();
@@ -451,7 +368,7 @@ class ProcessRuntime implements PodRuntime {
 
   #watchMemory(): MemoryWatch {
     const watched = (): WatchedContainer[] =>
-      [...this.#attempts.values()].flatMap(({ saved, init, keeper }) => {
+      this.#book.attempts().flatMap(({ saved, init, keeper }) => {
         const { state, memoryBytes: limitBytes } = saved;
         if (state !== "running" || limitBytes === undefined || init === undefined) return [];
         return [{ pid: init.pid, limitBytes, kill: () => this.#launcher.killOverMemory(saved, init, keeper) }];
