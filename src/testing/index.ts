@@ -3,11 +3,12 @@
  * client. In: a clock, chance, kinds to install. Out: a cluster. May use: anything below the modules. Never part of the program.
  */
 import { type ApiServer, createApiServer, type ObjectCheck, type UserInfo } from "../cluster/apiserver/index.js";
-import { type ApiClient, createClient, createInformerSet } from "../kernel/client/index.js";
+import { type ApiClient, createClient, createInformerSet, UnavailableError } from "../kernel/client/index.js";
 import { type Clock, type Random, seededRandom, systemClock } from "../kernel/clock/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import { CustomResourceDefinitionKind, type KindDefinition, toCrd } from "../kernel/kinds/index.js";
 import { type Logger, silentLogger } from "../kernel/log/index.js";
+import { trafficOf } from "./play-clock.js";
 import { realPrograms, startRealServer } from "./real-cluster.js";
 
 /** How a test's cluster differs from the usual one. */
@@ -74,13 +75,17 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
   };
 }
 
-/** With `ARGOSY_TEST_REAL` set a real one, where the test runs in real time. */
+/** With `ARGOSY_TEST_REAL` set a real one, where the test runs in real time or on a `playClock`. */
 async function openServer(
   options: TestClusterOptions,
   parts: { readonly name: string; readonly clock: Clock; readonly random: Random; readonly log: Logger },
 ): Promise<ApiServer> {
   const { name, clock, random, log } = parts;
-  if (realPrograms !== undefined && clock === systemClock) return startRealServer(realPrograms, options.tokens ?? []);
+  const traffic = trafficOf(clock);
+  if (realPrograms !== undefined && (clock === systemClock || traffic !== undefined)) {
+    const { tokens = [], checks = [] } = options;
+    return startRealServer(realPrograms, { tokens, checks, ...(traffic === undefined ? {} : { traffic }) });
+  }
   return createApiServer({
     clusterName: name,
     clock,
@@ -102,4 +107,16 @@ export async function installKinds(client: ApiClient, kinds: readonly KindDefini
     const name = `${definition.plural}.${definition.group}`;
     await crds.apply({ metadata: { name }, spec: toCrd(definition)["spec"] }, { fieldManager: "test", force: true });
   }
+  for (const { group, version, kind } of kinds) await served(client, `${group}/${version}`, kind);
+}
+
+/** A real server serves a new kind, and tells of it, a moment after it was made. */
+async function served(client: ApiClient, apiVersion: string, name: string): Promise<void> {
+  for (let attempt = 0; attempt < 1200; attempt += 1) {
+    const kind = await client.findKind(apiVersion, name).catch(() => undefined);
+    const list = kind === undefined ? undefined : client.dynamic(kind).list({ limit: 1 });
+    if ((await list?.catch(() => undefined)) !== undefined) return;
+    await systemClock.sleep(50);
+  }
+  throw new UnavailableError(`${apiVersion} ${name} is not served`);
 }

@@ -1,11 +1,12 @@
 import { type WorkloadOptions, workloadControllers } from "../cluster/workloads/index.js";
 import type { ApiClient } from "../kernel/client/index.js";
-import { type Clock, seededRandom, type Timer, type VirtualClock, virtualClock } from "../kernel/clock/index.js";
+import { type Clock, seededRandom, type Timer, type VirtualClock } from "../kernel/clock/index.js";
 import { type ClusterAccess, type ControllerSpec, createManager, type Manager } from "../kernel/control/index.js";
 import { isDeleting, LeaseKind, type Node, NodeKind, type Pod, PodKind, timeOf } from "../kernel/kinds/index.js";
 import { createLogger } from "../kernel/log/index.js";
 import { memoryLedger } from "../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "./index.js";
+import { playClock } from "./play-clock.js";
 
 /** A cluster on virtual time with all workload controllers, nodes that are only objects, and pods that play their parts. */
 export interface PlayCluster extends TestCluster {
@@ -124,7 +125,7 @@ export async function startPlayCluster(
   nodes: readonly string[] = ["node-1", "node-2"],
   { through = (client) => client }: PlayOptions = {},
 ): Promise<PlayCluster> {
-  const clock = virtualClock();
+  const clock = playClock();
   const random = seededRandom(7);
   const lines: string[] = [];
   const log = createLogger({ clock, level: "warn", write: (line) => lines.push(line) });

@@ -23,11 +23,8 @@ export interface RealStack {
   readonly token: string;
   /** A file for an administrator. */
   readonly kubeconfig: string;
-  /** A certificate of a user of this cluster. */
-  issueClientCertificate(
-    user: string,
-    groups: readonly string[],
-  ): Promise<{ readonly certPem: string; readonly keyPem: string }>;
+  /** Who signs this cluster's certificates. */
+  readonly authority: Authority;
   close(): Promise<void>;
 }
 
@@ -79,12 +76,9 @@ class Stack implements RealStack {
     return this.#file("kubeconfig");
   }
 
-  issueClientCertificate(
-    user: string,
-    groups: readonly string[],
-  ): Promise<{ readonly certPem: string; readonly keyPem: string }> {
+  get authority(): Authority {
     if (this.#authority === undefined) throw new UnavailableError("the control plane is not up");
-    return this.#authority.issueClient(user, groups);
+    return this.#authority;
   }
 
   #file(name: string): string {

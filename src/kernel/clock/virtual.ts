@@ -91,7 +91,7 @@ function hasWorkUnderWay(): boolean {
 
 const nextImmediate = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-async function settle(): Promise<void> {
+async function settleThread(): Promise<void> {
   let quietRounds = 0;
   for (let round = 0; round < maxSettleRounds && quietRounds < 2; round += 1) {
     await nextImmediate();
@@ -99,8 +99,11 @@ async function settle(): Promise<void> {
   }
 }
 
-/** Makes a clock that starts at `startMs` (default 2026-01-01T00:00:00Z) and stands still until it is advanced. */
-export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClock {
+/**
+ * Makes a clock that starts at `startMs` (default 2026-01-01T00:00:00Z) and stands still until it is advanced. `others` resolves
+ * when what this thread cannot see (a server in a process of its own) has come to rest too; default: there is nothing of the kind.
+ */
+export function virtualClock(startMs: number = Date.UTC(2026, 0, 1), others?: () => Promise<void>): VirtualClock {
   let nowMs = startMs;
   let sequence = 0;
   const heap = new TimerHeap();
@@ -114,6 +117,13 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
         entry.cancelled = true;
       },
     };
+  };
+
+  const settle = async (): Promise<void> => {
+    await settleThread();
+    if (others === undefined) return;
+    await others();
+    await settleThread();
   };
 
   /** Fires everything due at the earliest time not after `untilMs`; false when there is nothing. */

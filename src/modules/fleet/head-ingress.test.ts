@@ -143,7 +143,7 @@ test("a HyperMLService gets a head ingress: 30/70 exactly, prefix rewritten, Hos
     (head) => findCondition(head?.status?.conditions, "Ready")?.reason === "NoBackend",
     "it waits",
   );
-  expect(waiting?.status?.backends?.[0]?.reason).toMatch(/NotDelivered|NoAddress/);
+  expect(waiting?.status?.backends?.[0]?.reason).toMatch(/NotDelivered|NotApplied|NoAddress/);
   await report("cloud", true);
   await report("edge", true);
   const head = await eventually(
