@@ -99,6 +99,13 @@ async function settleThread(): Promise<void> {
   }
 }
 
+async function settleWith(others: (() => Promise<void>) | undefined): Promise<void> {
+  await settleThread();
+  if (others === undefined) return;
+  await others();
+  await settleThread();
+}
+
 /**
  * Makes a clock that starts at `startMs` (default 2026-01-01T00:00:00Z) and stands still until it is advanced. `others` resolves
  * when what this thread cannot see (a server in a process of its own) has come to rest too; default: there is nothing of the kind.
@@ -119,12 +126,7 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1), others?: ()
     };
   };
 
-  const settle = async (): Promise<void> => {
-    await settleThread();
-    if (others === undefined) return;
-    await others();
-    await settleThread();
-  };
+  const settle = () => settleWith(others);
 
   /** Fires everything due at the earliest time not after `untilMs`; false when there is nothing. */
   const step = async (untilMs: number): Promise<boolean> => {
