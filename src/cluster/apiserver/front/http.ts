@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { IncomingMessage } from "node:http";
+import type { Http2ServerRequest } from "node:http2";
 import { TLSSocket } from "node:tls";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
@@ -9,11 +9,11 @@ import { maxBodyBytes } from "../server/line.js";
 import { failureResponse } from "../server/respond.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import { warningValue } from "./in-process.js";
+import { type AnyResponse, writeStream, writeTo } from "./streams.js";
 import type { Waiting } from "./waiting.js";
 
 /** A request and its answer, of either protocol: the compatibility API of node:http2 is that of node:http. */
 export type AnyRequest = IncomingMessage | Http2ServerRequest;
-export type AnyResponse = ServerResponse | Http2ServerResponse;
 
 const nothing = new Uint8Array();
 const maxOneWriteBytes = 16 * 1024;
@@ -208,20 +208,15 @@ async function write(
   response.writeHead(answer.status, headers);
   // A watch may have nothing to say for long; the client waits for the head.
   if ("flushHeaders" in response) response.flushHeaders();
-  if (body instanceof ByteStream) body.whenCut(() => response.destroy());
+  if (body instanceof ByteStream) return writeStream(response, body, how.answers);
   for await (const chunk of body) {
     if (response.destroyed || response.writableEnded) return;
-    if (send(response, chunk)) continue;
+    if (writeTo(response, chunk)) continue;
     const wait = how.answers.begin(() => response.destroy());
     await drained(response);
     how.answers.end(wait);
   }
   response.end();
-}
-
-/** The two protocols' `write` differ in their overloads only. */
-function send(response: AnyResponse, chunk: Uint8Array): boolean {
-  return "stream" in response ? response.write(chunk) : response.write(chunk);
 }
 
 /** Resolves when the client took what was written, or is gone. */

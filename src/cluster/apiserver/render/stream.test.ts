@@ -50,3 +50,70 @@ test("a reader that leaves ends the stream", async () => {
 
   expect(ended).toBe(1);
 });
+
+/** Takes all, or no more after `limit` chunks. */
+function collector(limit = Number.POSITIVE_INFINITY) {
+  const seen: string[] = [];
+  const taker = {
+    take: (chunk: Uint8Array) => {
+      seen.push(Buffer.from(chunk).toString());
+      return seen.length < limit;
+    },
+    end: () => void seen.push("end"),
+  };
+  return { seen, taker };
+}
+
+test("a taker gets at once what waits, then what one job pushed as one chunk, and the end once", async () => {
+  const stream = new ByteStream(() => undefined);
+  stream.push(bytes("a"));
+  const { seen, taker } = collector();
+  stream.handTo(taker);
+  expect(seen).toEqual(["a"]);
+  stream.push(bytes("b"));
+  stream.push(bytes("c"));
+  expect(seen).toEqual(["a"]);
+  await Promise.resolve();
+  expect(seen).toEqual(["a", "bc"]);
+  stream.push(bytes("d"));
+  stream.end();
+  stream.push(bytes("e"));
+  await Promise.resolve();
+  stream.resume();
+
+  expect(seen).toEqual(["a", "bc", "d", "end"]);
+});
+
+test("a taker that has enough gets the rest when it can take more, and the end behind it", async () => {
+  const stream = new ByteStream(() => undefined);
+  const { seen, taker } = collector(1);
+  stream.handTo(taker);
+  for (const text of ["a", "b"]) {
+    stream.push(bytes(text));
+    await Promise.resolve();
+  }
+  stream.push(bytes("c"));
+  stream.end();
+  await Promise.resolve();
+  expect(seen).toEqual(["a"]);
+  stream.resume();
+  stream.resume();
+
+  expect(seen).toEqual(["a", "bc", "end"]);
+});
+
+test("a taker that does not come back is cut off", async () => {
+  let cuts = 0;
+  const stream = new ByteStream(() => undefined);
+  stream.whenCut(() => cuts++);
+  const { seen, taker } = collector(1);
+  stream.handTo(taker);
+  stream.push(bytes("a"));
+  await Promise.resolve();
+  for (let index = 0; index < 3; index++) stream.push(new Uint8Array(maxUnreadBytes / 2));
+  await Promise.resolve();
+  stream.resume();
+
+  expect(cuts).toBe(1);
+  expect(seen).toEqual(["a", "end"]);
+});

@@ -9,8 +9,10 @@ interface Watcher {
 
 /** With so many patient watchers of a resource, each event still goes out by itself. */
 const fewWatchers = 32;
-/** What it costs to write to one more socket, and as much again for everything else that has to be done. */
-const pausePerWatcherMs = 0.05;
+/** Between two rounds everything else gets this many times as long as the last one took… */
+const shareOfOthers = 3;
+/** …within these bounds: what is written is worth waiting for, and nobody waits for long. */
+const pausePerWatcherMs = { least: 0.05, most: 0.2 };
 
 /** The watches of one resource. */
 interface Audience {
@@ -18,13 +20,15 @@ interface Audience {
   readonly patient: Set<Watcher>;
   waiting: StoreEvent[];
   timer: Timer | undefined;
-  lastRoundMs: number;
+  /** When the last round ended, and how long it took. */
+  lastEndMs: number;
+  lastTookMs: number;
 }
 
 /**
  * The open watches, by resource, so that a write costs nothing to those who look elsewhere. Where a crowd watches one
  * resource, its patient members get events in rounds: the first at once, the next ones together after a pause that grows with
- * the crowd. A write to a socket costs much the same with one event or with twenty.
+ * what a round costs. A write to a socket costs much the same with one event or with twenty.
  */
 export class Watchers {
   readonly #audiences = new Map<string, Audience>();
@@ -56,7 +60,8 @@ export class Watchers {
       patient: new Set(),
       waiting: [],
       timer: undefined,
-      lastRoundMs: Number.NEGATIVE_INFINITY,
+      lastEndMs: Number.NEGATIVE_INFINITY,
+      lastTookMs: 0,
     };
     this.#audiences.set(name, made);
     return made;
@@ -76,11 +81,9 @@ export class Watchers {
 
   #schedule(name: string, audience: Audience): void {
     if (audience.timer !== undefined) return;
-    const { size } = audience.patient;
-    const passed = this.#clock.monotonicMs() - audience.lastRoundMs;
-    const pause = size <= fewWatchers ? 0 : size * pausePerWatcherMs - passed;
-    if (pause <= 0) this.#round(name, audience);
-    else audience.timer = this.#clock.setTimer(pause, () => this.#round(name, audience));
+    const left = pauseAfter(audience) - (this.#clock.monotonicMs() - audience.lastEndMs);
+    if (left <= 0) this.#round(name, audience);
+    else audience.timer = this.#clock.setTimer(left, () => this.#round(name, audience));
   }
 
   #round(name: string, audience: Audience): void {
@@ -89,8 +92,16 @@ export class Watchers {
     const { waiting } = audience;
     if (waiting.length === 0) return;
     audience.waiting = [];
+    const begun = this.#clock.monotonicMs();
     handOut(audience.patient, name, waiting);
-    audience.lastRoundMs = this.#clock.monotonicMs();
+    audience.lastEndMs = this.#clock.monotonicMs();
+    // What was handed out is written by then.
+    if (isCrowd(audience)) setImmediate(() => this.#endRound(audience, begun));
+  }
+
+  #endRound(audience: Audience, begun: number): void {
+    audience.lastEndMs = this.#clock.monotonicMs();
+    audience.lastTookMs = audience.lastEndMs - begun;
   }
 
   closeAll(error?: Error): void {
@@ -101,10 +112,28 @@ export class Watchers {
   }
 }
 
+function isCrowd({ patient }: Audience): boolean {
+  return patient.size > fewWatchers;
+}
+
+/** How long after a round the next one may begin. */
+function pauseAfter(audience: Audience): number {
+  if (!isCrowd(audience)) return 0;
+  const { least, most } = pausePerWatcherMs;
+  const { size } = audience.patient;
+  return Math.min(Math.max(audience.lastTookMs * shareOfOthers, size * least), size * most);
+}
+
+/** Watchers of one prefix get the same batch, so that they can share what they make of it. */
 function handOut(watchers: ReadonlySet<Watcher>, name: string, batch: readonly StoreEvent[]): void {
+  const parts = new Map<string, readonly StoreEvent[]>([[name, batch]]);
   for (const { prefix, handlers } of watchers) {
-    const concerned = prefix === name ? batch : batch.filter((event) => event.now.key.startsWith(prefix));
-    if (concerned.length > 0) handlers.onEvents(concerned);
+    let part = parts.get(prefix);
+    if (part === undefined) {
+      part = batch.filter((event) => event.now.key.startsWith(prefix));
+      parts.set(prefix, part);
+    }
+    if (part.length > 0) handlers.onEvents(part);
   }
 }
 

@@ -106,8 +106,8 @@ class Watch {
 
   #onEvents(events: readonly StoreEvent[], from: number): void {
     const isNew = (events[0]?.now.revision ?? 0) > from;
-    if (isNew && events.length > 1 && this.#isDirect && this.#selection.isEverything && this.#form.kind === "Object") {
-      const makeAll = (): Uint8Array => Buffer.concat(events.map((event) => this.#frame(seenByAll(event))));
+    if (isNew && this.#isDirect && this.#selection.isEverything && this.#form.kind === "Object") {
+      const makeAll = (): Uint8Array => framesOf(events);
       this.stream.push(this.#machinery.frames.get(events, this.#label, makeAll));
       return;
     }
@@ -217,6 +217,14 @@ class Watch {
     for (const timer of this.#timers) timer.cancel();
     this.#timers = [];
   }
+}
+
+function framesOf(events: readonly StoreEvent[]): Uint8Array {
+  const frames = events.map((event) => {
+    const { type, stored } = seenByAll(event);
+    return plainFrame(type, stored);
+  });
+  return frames.length === 1 && frames[0] !== undefined ? frames[0] : Buffer.concat(frames);
 }
 
 /** What an event means where nothing is left out. */
