@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { packageRoot } from "../../src/kernel/assets/index.js";
@@ -14,22 +14,48 @@ const packages = {
 /** The module that names the versions; packaged tests are compiled elsewhere, so it is found from the clone. */
 const moduleFolder = join(packageRoot(), "tests", "real", "stack");
 
-/** Builds what is not built yet, into a folder outside the clone that is named after the versions. Returns the folder. */
+/** Why the programs cannot be made here, through no fault of anybody's: no network, an old Go. */
+export class Unobtainable extends Error {}
+
+/**
+ * Builds what is not built yet, into a folder outside the clone that is named after the versions. Returns the folder. Throws
+ * `Unobtainable` where the modules cannot be had.
+ */
 export async function buildStack(say: (line: string) => void): Promise<string> {
   const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
   const sums = createHash("sha256");
   for (const file of ["go.mod", "go.sum"]) sums.update(readFileSync(join(moduleFolder, file)));
   const folder = join(cache, "argosy", "realstack", sums.digest("hex").slice(0, 16));
   mkdirSync(folder, { recursive: true });
-  for (const [name, path] of Object.entries(packages)) {
-    const target = join(folder, name);
-    if (existsSync(target)) continue;
+  dropPartial(folder);
+  const missing = Object.entries(packages).filter(([name]) => !existsSync(join(folder, name)));
+  if (missing.length === 0) return folder;
+  say("… get the modules");
+  const fetched = await go(["list", "-deps", ...missing.map(([, path]) => path)]);
+  if (fetched.code !== 0) throw new Unobtainable(`the modules cannot be had: ${lastLine(fetched.said)}`);
+  for (const [name, path] of missing) {
+    const partial = join(folder, `${name}.${process.pid}`);
     say(`… build ${name} (minutes, the first time)`);
-    await go(["build", "-trimpath", "-ldflags", linkerFlags(), "-o", `${target}.${process.pid}`, path]);
-    renameSync(`${target}.${process.pid}`, target);
-    say(`✔ build ${name}`);
+    const beganMs = Date.now();
+    const { code, said } = await go(["build", "-trimpath", "-ldflags", linkerFlags(), "-o", partial, path]);
+    if (code !== 0) throw new Error(`${name} cannot be built: ${said.slice(-2000)}`);
+    renameSync(partial, join(folder, name));
+    say(`✔ build ${name} (${Math.round((Date.now() - beganMs) / 1000)} s)`);
   }
   return folder;
+}
+
+/** What a build left that was stopped. */
+function dropPartial(folder: string): void {
+  for (const file of readdirSync(folder)) {
+    const pid = Number(/\.(\d+)$/.exec(file)?.[1] ?? 0);
+    if (pid === 0) continue;
+    try {
+      process.kill(pid, 0);
+    } catch {
+      rmSync(join(folder, file), { force: true });
+    }
+  }
 }
 
 /** Programs built from modules do not know their own version, and components refuse to run as 0.0. */
@@ -39,14 +65,18 @@ function linkerFlags(): string {
   return ["-s -w", set("gitVersion", version?.[1]), set("gitMajor", "1"), set("gitMinor", version?.[2])].join(" ");
 }
 
-function go(args: readonly string[]): Promise<void> {
-  const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false" };
-  const child = spawn("go", args, { cwd: moduleFolder, env, stdio: ["ignore", "ignore", "inherit"] });
+const lastLine = (text: string): string => text.trim().split("\n").at(-1)?.slice(0, 500) ?? "";
+
+/** Runs Go. Two compilers at once keep below 4 GiB, whatever cores the machine has. */
+function go(args: readonly string[]): Promise<{ readonly code: number | null; readonly said: string }> {
+  const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false -p=2" };
+  const child = spawn("go", args, { cwd: moduleFolder, env, stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said += text;
+  });
   return new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("exit", (code) => {
-      if (code === 0) resolve();
-      else reject(new Error(`go ${args[0]} ended with ${code}`));
-    });
+    child.once("close", (code) => resolve({ code, said }));
   });
 }

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startStack } from "../../src/testing/real-stack.js";
-import { buildStack } from "./build.js";
+import { buildStack, Unobtainable } from "./build.js";
 import { generate } from "./fuzz/generate.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
@@ -11,7 +11,7 @@ import { record, writeCases } from "./record.js";
 
 /*
  * What `npm run test:real` is made of, one command at a time (`--help` of scripts/test-real.mjs):
- *   build                     builds the programs, prints their folder
+ *   build                     builds the programs, prints their folder; ends with 3 and the reason where they cannot be had
  *   serve --programs DIR      keeps a real API server running for the others, prints its kubeconfig
  *   fuzz, shrink, record      with --programs DIR (a server of its own) or --kubeconfig FILE (a running one), --seeds A-B
  */
@@ -154,7 +154,13 @@ async function serve(): Promise<void> {
 
 const commands: Readonly<Record<string, () => Promise<void>>> = {
   async build() {
-    process.stdout.write(`${await buildStack((line) => void process.stderr.write(`${line}\n`))}\n`);
+    try {
+      process.stdout.write(`${await buildStack((line) => void process.stderr.write(`${line}\n`))}\n`);
+    } catch (error) {
+      if (!(error instanceof Unobtainable)) throw error;
+      process.stdout.write(`${error.message}\n`);
+      process.exitCode = 3;
+    }
   },
   serve,
   fuzz,
