@@ -15,53 +15,77 @@ const ranges: readonly Range[] = [
 const descriptors = new Set("@yearly @annually @monthly @weekly @daily @midnight @hourly".split(" "));
 
 /** What is wrong with a cron schedule, or nothing. */
-export function scheduleFault(schedule: string): string | undefined {
-  if (schedule.includes("TZ")) return "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-  if (schedule.startsWith("@"))
-    return descriptors.has(schedule) || /^@every (\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(schedule)
-      ? undefined
-      : `unrecognized descriptor: ${schedule}`;
-  const fields = schedule.trim().split(/\s+/);
+export function scheduleFault(text: string): string | undefined {
+  const [, zone, rest] = /^(?:CRON_)?TZ=([^ ]*)( .*)$/s.exec(text) ?? [];
+  if (zone !== undefined && zone !== "" && timeZoneFault(zone) !== undefined)
+    return `provided bad location ${zone}: unknown time zone ${zone}`;
+  const schedule = (rest ?? text).trim();
+  if (schedule.startsWith("@")) return descriptorFault(schedule);
+  const fields = schedule.split(/\s+/).filter((field) => field !== "");
   if (fields.length !== ranges.length)
     return `expected exactly 5 fields, found ${fields.length}: [${fields.join(" ")}]`;
   for (const [index, range] of ranges.entries())
     for (const part of (fields[index] ?? "").split(",")) {
-      const fault = partFault(part, range);
+      const fault = part === "" ? undefined : partFault(part, range);
       if (fault !== undefined) return fault;
     }
   return undefined;
 }
 
-function partFault(part: string, range: Range): string | undefined {
-  const [span = "", step, ...tooMany] = part.split("/");
-  if (tooMany.length > 0) return `too many slashes: ${part}`;
-  if (step !== undefined && !/^[1-9]\d*$/.test(step)) return `failed to parse int from ${step}`;
-  if (span === "*" || span === "?") return undefined;
-  const [from = "", to = from, ...more] = span.split("-");
-  if (more.length > 0) return `too many hyphens: ${part}`;
-  const [start, end] = [numberOf(from, range), numberOf(to, range)];
-  if (start === undefined) return `failed to parse int from ${from}: strconv.Atoi: parsing "${from}": invalid syntax`;
-  if (end === undefined) return `failed to parse int from ${to}: strconv.Atoi: parsing "${to}": invalid syntax`;
-  if (start < range.minimum) return `beginning of range (${start}) below minimum (${range.minimum}): ${part}`;
-  if (end > range.maximum) return `end of range (${end}) above maximum (${range.maximum}): ${part}`;
-  return start > end ? `beginning of range (${start}) beyond end of range (${end}): ${part}` : undefined;
+function descriptorFault(schedule: string): string | undefined {
+  if (descriptors.has(schedule)) return undefined;
+  if (!schedule.startsWith("@every ")) return `unrecognized descriptor: ${schedule}`;
+  const span = schedule.slice("@every ".length);
+  if (/^[-+]?(0|(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$/.test(span)) return undefined;
+  return `failed to parse duration ${schedule}: time: invalid duration ${JSON.stringify(span)}`;
 }
 
-function numberOf(text: string, range: Range): number | undefined {
+function partFault(part: string, range: Range): string | undefined {
+  const [span = "", step, ...moreSteps] = part.split("/");
+  const [from = "", to, ...more] = span.split("-");
+  let [start, end] = [range.minimum, range.maximum];
+  if (from !== "*" && from !== "?") {
+    const first = numberOf(from, range);
+    if (typeof first === "string") return first;
+    const last = to === undefined ? first : more.length > 0 ? `too many hyphens: ${part}` : numberOf(to, range);
+    if (typeof last === "string") return last;
+    [start, end] = [first, last];
+  }
+  if (moreSteps.length > 0) return `too many slashes: ${part}`;
+  const width = step === undefined ? 1 : numberOf(step, { ...range, names: [] });
+  if (typeof width === "string") return width;
+  if (step !== undefined && to === undefined) end = range.maximum;
+  if (start < range.minimum) return `beginning of range (${start}) below minimum (${range.minimum}): ${part}`;
+  if (end > range.maximum) return `end of range (${end}) above maximum (${range.maximum}): ${part}`;
+  if (start > end) return `beginning of range (${start}) beyond end of range (${end}): ${part}`;
+  return width === 0 ? `step of range should be a positive number: ${part}` : undefined;
+}
+
+/** A number, or what is wrong with it. */
+function numberOf(text: string, range: Range): number | string {
   const named = range.names.indexOf(text.toLowerCase());
   if (named >= 0) return named + range.minimum;
-  return /^\d+$/.test(text) ? Number(text) : undefined;
+  if (!/^[+-]?\d+$/.test(text))
+    return `failed to parse int from ${text}: strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`;
+  return Number(text) < 0 ? `negative number (${Number(text)}) not allowed: ${text}` : Number(text);
 }
+
+const zonePart = /^[A-Za-z.\-_0-9+]{1,14}$/;
 
 /** What is wrong with the name of a time zone, or nothing. */
 export function timeZoneFault(zone: string): string | undefined {
   if (zone === "") return "timeZone must be nil or non-empty string";
+  const unknown = `unknown time zone ${zone}`;
+  const isOdd = (part: string): boolean =>
+    part === "." || part === ".." || part.startsWith("-") || !zonePart.test(part);
+  if (zone.split("/").some(isOdd)) return unknown;
   if (zone.toLowerCase() === "local")
     return "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
   try {
-    new Intl.DateTimeFormat("en", { timeZone: zone });
-    return undefined;
+    const { timeZone } = new Intl.DateTimeFormat("en", { timeZone: zone }).resolvedOptions();
+    // Upstream looks for a file of this name.
+    return timeZone !== zone && timeZone.toLowerCase() === zone.toLowerCase() ? unknown : undefined;
   } catch {
-    return `unknown time zone ${zone}`;
+    return unknown;
   }
 }

@@ -4,27 +4,31 @@ import { ageOf, humanDuration } from "../registry/ages.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { subdomainFaults } from "../registry/names.js";
+import { labelFaults } from "../registry/names.js";
 import {
-  asList,
   asNumber,
   asObject,
   asObjects,
   asString,
   at,
   ensureObject,
-  isEmpty,
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
-import { countAt, nonNegative, showContainers, showSelector, textAt, validateTemplate } from "./common.js";
+import { countAt, nonNegative, showContainers, showSelector, textAt } from "./common.js";
 import { scheduleFault, timeZoneFault } from "./cron-schedule.js";
 import { hasCondition, validateJobStatus } from "./job-status.js";
+import { validateJobSpec } from "./job-validation.js";
 import { defaultPodSpec } from "./pod-defaults.js";
-import { validatePodSpec } from "./pod-validation.js";
+import { warnOfPod } from "./pods/warnings.js";
+import { needed, neededOneOf } from "./rules.js";
+import { isSelector, selects, validateSelector } from "./selectors.js";
+import { validateMatch } from "./templates.js";
 
 const uidLabel = "batch.kubernetes.io/controller-uid";
 const nameLabel = "batch.kubernetes.io/job-name";
+const legacyUidLabel = "controller-uid";
+const legacyNameLabel = "job-name";
 const maximumCronJobName = 52;
 
 function defaultJobSpec(spec: JsonObject): void {
@@ -61,50 +65,10 @@ function generateSelector(job: JsonObject, old: JsonObject | undefined): void {
   ensureObject(selector, "matchLabels")[uidLabel] = uid;
 }
 
-function validateJobSpec(spec: JsonObject, path: string, faults: Faults): void {
-  for (const field of [
-    "parallelism",
-    "completions",
-    "backoffLimit",
-    "activeDeadlineSeconds",
-    "ttlSecondsAfterFinished",
-    "maxFailedIndexes",
-    "backoffLimitPerIndex",
-  ])
-    nonNegative(spec, field, path, faults);
-  const policy = asString(at(spec, "template", "spec", "restartPolicy"));
-  if (policy === "Always" || policy === "")
-    faults.required(`${path}.template.spec.restartPolicy`, 'valid values: "OnFailure", "Never"');
-  else if (policy === "OnFailure" && spec["podFailurePolicy"] !== undefined)
-    faults.invalid(
-      `${path}.template.spec.restartPolicy`,
-      policy,
-      'only "Never" is supported when podFailurePolicy is specified',
-    );
-  if (spec["completionMode"] === "Indexed" && spec["completions"] === undefined)
-    faults.required(`${path}.completions`, "when completion mode is Indexed");
-  const mode = asString(spec["completionMode"]);
-  if (mode !== "" && mode !== "NonIndexed" && mode !== "Indexed")
-    faults.unsupported(`${path}.completionMode`, mode, ["NonIndexed", "Indexed"]);
-  validateExitCodes(spec, path, faults);
-  const managedBy = asString(spec["managedBy"]);
-  if (managedBy !== "" && !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\/.+$/.test(managedBy))
-    faults.invalid(`${path}.managedBy`, managedBy, 'must be a domain-prefixed path (such as "acme.io/foo")');
-}
-
-/** Success is no failure that a policy could match. */
-function validateExitCodes(spec: JsonObject, path: string, faults: Faults): void {
-  for (const [index, rule] of asObjects(at(spec, "podFailurePolicy", "rules")).entries()) {
-    const place = `${path}.podFailurePolicy.rules[${index}].onExitCodes.values`;
-    if (at(rule, "onExitCodes", "operator") !== "In") continue;
-    for (const [at0, value] of asList(at(rule, "onExitCodes", "values")).entries())
-      if (value === 0) faults.invalid(`${place}[${at0}]`, 0, "must not be 0 for the In operator");
-  }
-}
-
 const job: Behaviour = {
   checkedTwice: "spec",
-  ownChecks: ["spec.template.spec.restartPolicy", "spec.completionMode"],
+  complete: true,
+  statusOnly: true,
   generation: true,
   defaults(object) {
     const spec = ensureObject(object, "spec");
@@ -120,15 +84,21 @@ const job: Behaviour = {
   },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
-    if (asString(asObject(object["metadata"])["name"]).length > 63 && asString(spec["completionMode"]) === "Indexed")
-      faults.invalid("metadata.name", asObject(object["metadata"])["name"], "must be no more than 63 characters");
-    validateSelectorIsGenerated(spec, asString(at(object, "metadata", "uid")), faults);
-    validateTemplate(spec, "job", faults);
+    const { selector } = spec;
+    validateSelectorIsGenerated(object, faults);
     validateJobSpec(spec, "spec", faults);
+    if (selector === undefined) faults.required("spec.selector");
+    else validateSelector(selector, "spec.selector", faults);
+    if (isSelector(selector)) validateMatch(selector, asObject(spec["template"]), "spec.template", faults);
+    validateHostnames(object, faults);
   },
+  validateCreate: (object, faults) => warnOfTemplate(object, ["spec", "template"], faults),
   validateUpdate(object, old, faults, context) {
     if (context.subresource === "status") validateJobStatus(object, old, faults);
-    else validateJobUpdate(object, old, faults);
+    else {
+      validateJobUpdate(object, old, faults);
+      if (isNew(object, old)) warnOfTemplate(object, ["spec", "template"], faults);
+    }
   },
   selectable: { "status.successful": (object) => String(countAt(object, "status", "succeeded")) },
   columns: [
@@ -145,12 +115,44 @@ const job: Behaviour = {
   ],
 };
 
-function validateSelectorIsGenerated(spec: JsonObject, uid: string, faults: Faults): void {
-  if (spec["manualSelector"] === true || spec["selector"] === undefined) return;
-  const expected = { matchLabels: { [uidLabel]: uid } };
-  const older = { matchLabels: { "controller-uid": uid } };
-  if (!equalJson(spec["selector"], expected) && !equalJson(spec["selector"], older))
-    faults.invalid("spec.selector", spec["selector"], "`selector` not auto-generated");
+function warnOfTemplate(object: JsonObject, path: readonly string[], faults: Faults): void {
+  warnOfPod(asObject(at(object, ...path)), path.join("."), faults);
+}
+
+/** Only changes that make a new generation are worth a warning. */
+function isNew(object: JsonObject, old: JsonObject): boolean {
+  return at(object, "metadata", "generation") !== at(old, "metadata", "generation");
+}
+
+/** Pods of an indexed job are called by its name and their index. */
+function validateHostnames(object: JsonObject, faults: Faults): void {
+  const spec = asObject(object["spec"]);
+  const completions = asNumber(spec["completions"]) ?? 0;
+  if (spec["completionMode"] !== "Indexed" || completions <= 0) return;
+  const name = textAt(object, "metadata", "name");
+  const longest = `${name}-${completions - 1}`;
+  if (labelFaults(longest).length > 0)
+    faults.invalid("metadata.name", name, `will not able to create pod with invalid DNS label: ${longest}`);
+}
+
+function validateSelectorIsGenerated(job: JsonObject, faults: Faults): void {
+  const spec = asObject(job["spec"]);
+  const { selector } = spec;
+  if (spec["manualSelector"] === true || selector === undefined) return;
+  const expected: Record<string, string> = {
+    [legacyUidLabel]: textAt(job, "metadata", "uid"),
+    [legacyNameLabel]: textAt(job, "metadata", "name"),
+  };
+  expected[uidLabel] = expected[legacyUidLabel] ?? "";
+  expected[nameLabel] = expected[legacyNameLabel] ?? "";
+  const labels = asObject(at(spec, "template", "metadata", "labels"));
+  for (const [label, value] of Object.entries(expected)) {
+    const place = `spec.template.metadata.labels[${label}]`;
+    if (labels[label] === undefined) faults.required(place, `must be '${value}'`);
+    else if (labels[label] !== value) faults.invalid(place, labels, `must be '${value}'`);
+  }
+  if (isSelector(selector) && !selects(selector, expected))
+    faults.invalid("spec.selector", selector, "`selector` not auto-generated");
 }
 
 function validateJobUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
@@ -164,28 +166,37 @@ function validateJobUpdate(object: JsonObject, old: JsonObject, faults: Faults):
     "managedBy",
     "successPolicy",
   ];
-  if (oldSpec["completionMode"] !== "Indexed") fixed.push("completions");
+  if (spec["completionMode"] !== "Indexed") fixed.push("completions");
+  else if (spec["completions"] !== undefined && spec["completions"] !== oldSpec["completions"])
+    if (spec["completions"] !== spec["parallelism"])
+      faults.invalid("spec.completions", spec["completions"], "can only be modified in tandem with spec.parallelism");
   for (const field of fixed)
     if (!equalJson(spec[field], oldSpec[field]))
       faults.invalid(`spec.${field}`, spec[field] ?? null, "field is immutable");
   const waiting = oldSpec["suspend"] === true && at(old, "status", "startTime") === undefined;
-  const [template, oldTemplate] = [spec["template"], oldSpec["template"]].map((one) =>
-    waiting ? withoutScheduling(asObject(one)) : one,
-  );
-  if (!equalJson(template, oldTemplate))
-    faults.invalid("spec.template", spec["template"] ?? null, "field is immutable");
+  const template = asObject(spec["template"]);
+  const before = waiting ? withScheduling(template, asObject(oldSpec["template"])) : oldSpec["template"];
+  if (!equalJson(template, before)) faults.invalid("spec.template", template, "field is immutable");
 }
 
-/** What may still change in the template of a suspended job that never started. */
-function withoutScheduling(template: JsonObject): JsonObject {
-  const {
-    nodeSelector: _,
-    tolerations: __,
-    affinity: ___,
-    schedulingGates: ____,
-    ...spec
-  } = asObject(template["spec"]);
-  return { spec };
+/** The old template with what may still change in a suspended job that never started. */
+function withScheduling(template: JsonObject, old: JsonObject): JsonObject {
+  const [spec, metadata] = [asObject(template["spec"]), asObject(template["metadata"])];
+  const [oldSpec, oldMetadata] = [{ ...asObject(old["spec"]) }, { ...asObject(old["metadata"]) }];
+  const take = (to: JsonObject, from: JsonObject, field: string): void => {
+    const value = from[field];
+    if (value === undefined) delete to[field];
+    else to[field] = value;
+  };
+  for (const field of ["nodeSelector", "tolerations", "schedulingGates"]) take(oldSpec, spec, field);
+  for (const field of ["annotations", "labels"]) take(oldMetadata, metadata, field);
+  if (spec["affinity"] !== undefined || oldSpec["affinity"] !== undefined) {
+    const affinity = { ...asObject(oldSpec["affinity"]) };
+    take(affinity, asObject(spec["affinity"]), "nodeAffinity");
+    if (spec["affinity"] === undefined && Object.keys(affinity).length === 0) delete oldSpec["affinity"];
+    else oldSpec["affinity"] = affinity;
+  }
+  return { ...old, metadata: oldMetadata, spec: oldSpec };
 }
 
 function jobStatus(object: JsonObject): string {
@@ -213,12 +224,38 @@ function duration(object: JsonObject, now: number): string {
   return humanDuration((Number.isNaN(end) ? now : end) - start);
 }
 
+function validateCronJob(object: JsonObject, faults: Faults): void {
+  const spec = asObject(object["spec"]);
+  const schedule = needed(spec, "schedule", "spec", faults);
+  const fault = schedule === "" ? undefined : scheduleFault(schedule);
+  if (fault !== undefined) faults.invalid("spec.schedule", schedule, fault);
+  nonNegative(spec, "startingDeadlineSeconds", "spec", faults);
+  neededOneOf(spec["concurrencyPolicy"], ["Allow", "Forbid", "Replace"], "spec.concurrencyPolicy", faults);
+  const jobSpec = asObject(at(spec, "jobTemplate", "spec"));
+  validateJobSpec(jobSpec, "spec.jobTemplate.spec", faults);
+  if (jobSpec["selector"] !== undefined)
+    faults.invalid("spec.jobTemplate.spec.selector", jobSpec["selector"], "`selector` will be auto-generated");
+  if (jobSpec["manualSelector"] === true)
+    faults.unsupported("spec.jobTemplate.spec.manualSelector", true, ["nil", "false"]);
+  for (const field of ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"])
+    nonNegative(spec, field, "spec", faults);
+}
+
+function validateTimeZone(object: JsonObject, faults: Faults): void {
+  const zone = at(object, "spec", "timeZone");
+  const fault = zone === undefined ? undefined : timeZoneFault(asString(zone));
+  if (fault !== undefined) faults.invalid("spec.timeZone", zone, fault);
+}
+
+function warnOfCronJob(object: JsonObject, faults: Faults): void {
+  warnOfTemplate(object, ["spec", "jobTemplate", "spec", "template"], faults);
+}
+
 const cronJob: Behaviour = {
   generation: true,
-  nameFaults: (name) => [
-    ...subdomainFaults(name),
-    ...(name.length > maximumCronJobName ? [`must be no more than ${maximumCronJobName} characters`] : []),
-  ],
+  complete: true,
+  statusOnly: true,
+  updateChecks: { "": [0, 1], status: [0, 0] },
   defaults(object) {
     const spec = ensureObject(object, "spec");
     setDefaultText(spec, "concurrencyPolicy", "Allow");
@@ -228,21 +265,28 @@ const cronJob: Behaviour = {
     const podSpec = at(spec, "jobTemplate", "spec", "template", "spec");
     if (podSpec !== undefined) defaultPodSpec(asObject(podSpec));
   },
-  validate(object, faults) {
-    const spec = asObject(object["spec"]);
-    const schedule = asString(spec["schedule"]);
-    const fault = schedule === "" ? undefined : scheduleFault(schedule);
-    if (fault !== undefined) faults.invalid("spec.schedule", schedule, fault);
-    const zone = spec["timeZone"];
-    const zoneFault = zone === undefined ? undefined : timeZoneFault(asString(zone));
-    if (zoneFault !== undefined) faults.invalid("spec.timeZone", zone, zoneFault);
-    for (const field of ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"])
-      nonNegative(spec, field, "spec", faults);
-    const jobSpec = asObject(at(spec, "jobTemplate", "spec"));
-    if (!isEmpty(jobSpec["selector"]))
-      faults.forbidden("spec.jobTemplate.spec.selector", "`selector` will be auto-generated");
-    validateJobSpec(jobSpec, "spec.jobTemplate.spec", faults);
-    validatePodSpec(asObject(at(jobSpec, "template", "spec")), "spec.jobTemplate.spec.template.spec", faults);
+  validate: validateCronJob,
+  validateCreate(object, faults) {
+    validateTimeZone(object, faults);
+    const schedule = textAt(object, "spec", "schedule");
+    if (schedule.includes("TZ"))
+      faults.invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    const name = textAt(object, "metadata", "name");
+    if (name.length > maximumCronJobName)
+      faults.invalid("metadata.name", name, `must be no more than ${maximumCronJobName} characters`);
+    warnOfCronJob(object, faults);
+  },
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") return;
+    const [schedule, before] = [textAt(object, "spec", "schedule"), textAt(old, "spec", "schedule")];
+    const zone = at(object, "spec", "timeZone");
+    if (schedule.includes("TZ"))
+      if (!before.includes("TZ"))
+        faults.invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+      else if (zone !== undefined)
+        faults.invalid("spec.schedule", schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+    if (zone !== at(old, "spec", "timeZone")) validateTimeZone(object, faults);
+    if (isNew(object, old)) warnOfCronJob(object, faults);
   },
   columns: [
     column("Schedule", (object) => textAt(object, "spec", "schedule")),

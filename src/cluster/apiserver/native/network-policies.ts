@@ -16,7 +16,7 @@ import {
   setDefaultText,
 } from "../registry/read.js";
 import { showSelector } from "./common.js";
-import { validateSelector } from "./pod-validation.js";
+import { validateSelector } from "./selectors.js";
 
 const cidrWords = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 

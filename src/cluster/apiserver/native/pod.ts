@@ -1,89 +1,39 @@
-import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { cloneJson, equalJson } from "../../../kernel/schema/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { cloneJson } from "../../../kernel/schema/index.js";
 import type { BehaviourTable } from "../registry/behaviour.js";
 import { column, nameColumn } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { asList, asNumber, asObject, asObjects, asString, at, ensureObject, setDefault } from "../registry/read.js";
-import type { WriteContext } from "../types.js";
+import { asObject, asObjects, asString, at, ensureObject, setDefault } from "../registry/read.js";
 import { showContainers, showLabels, textAt } from "./common.js";
 import { defaultPod, defaultPodSpec, mirrorServiceAccount, qosClass } from "./pod-defaults.js";
 import { podSummary } from "./pod-summary.js";
-import { validatePodSpec } from "./pod-validation.js";
+import { prepareNewPod } from "./pods/preparation.js";
+import { validatePodTemplate } from "./pods/spec.js";
+import { validateNewPod, validatePod, validatePodUpdate } from "./pods/update.js";
+import { warnOfPod, warnOfPodName } from "./pods/warnings.js";
 
 const orNone = (text: string): string => (text === "" ? "<none>" : text);
 
-/** Fields of a pod that may change once it is there, in upstream's words. */
-const changeable =
-  "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-
-function validatePodUpdate(object: JsonObject, old: JsonObject, faults: Faults, context: WriteContext): void {
-  if (context.subresource === "ephemeralcontainers") {
-    validateEphemeral(object, old, faults);
+/** Resizing changes what containers ask for and may use, nothing else; other containers than there are stay to be refused. */
+function resizeContainers(result: JsonObject, sent: JsonObject): void {
+  const [spec, wishes] = [asObject(result["spec"]), asObject(sent["spec"])];
+  const fields = ["containers", "initContainers"];
+  if (fields.some((field) => asObjects(spec[field]).length !== asObjects(wishes[field]).length)) {
+    Object.assign(result, sent);
     return;
   }
-  if (context.subresource === "resize") return;
-  const spec = asObject(object["spec"]);
-  const oldSpec = asObject(old["spec"]);
-  for (const field of ["containers", "initContainers"])
-    if (asList(spec[field]).length !== asList(oldSpec[field]).length) {
-      faults.forbidden(
-        `spec.${field}`,
-        `pod updates may not add or remove ${field === "containers" ? "containers" : "init containers"}`,
-      );
-      return;
-    }
-  const deadline = asNumber(spec["activeDeadlineSeconds"]);
-  const oldDeadline = asNumber(oldSpec["activeDeadlineSeconds"]);
-  if (oldDeadline !== undefined && deadline === undefined)
-    faults.invalid("spec.activeDeadlineSeconds", null, "must not update from a positive integer to nil value");
-  else if (deadline !== undefined && oldDeadline !== undefined && deadline > oldDeadline)
-    faults.invalid("spec.activeDeadlineSeconds", deadline, "must be less than or equal to previous value");
-  const missing = asObjects(oldSpec["tolerations"]).filter(
-    (toleration) => !asObjects(spec["tolerations"]).some((one) => equalJson(fixedPart(one), fixedPart(toleration))),
-  );
-  if (missing.length > 0)
-    faults.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds");
-  if (!equalJson(withoutChangeable(spec), withoutChangeable(oldSpec))) faults.forbidden("spec", changeable);
-}
-
-function validateEphemeral(object: JsonObject, old: JsonObject, faults: Faults): void {
-  const now = asObjects(at(object, "spec", "ephemeralContainers"));
-  for (const before of asObjects(at(old, "spec", "ephemeralContainers"))) {
-    const same = now.find((one) => one["name"] === before["name"]);
-    const name = JSON.stringify(before["name"]);
-    if (same === undefined)
-      faults.forbidden("spec.ephemeralContainers", `existing ephemeral containers ${name} may not be removed\n`);
-    else if (!equalJson(same, before))
-      faults.forbidden("spec.ephemeralContainers", `existing ephemeral containers ${name} may not be changed\n`);
+  for (const field of fields) {
+    const [now, wished] = [asObjects(spec[field]), asObjects(wishes[field])];
+    if (now.some((container, index) => container["name"] !== wished[index]?.["name"])) spec[field] = [...wished];
+    else for (const [index, container] of now.entries()) resizeOne(container, asObject(wished[index]));
   }
 }
 
-function fixedPart(toleration: JsonObject): JsonObject {
-  const { tolerationSeconds: _, ...rest } = toleration;
-  return rest;
-}
-
-function withoutChangeable(spec: JsonObject): JsonObject {
-  const {
-    activeDeadlineSeconds: _,
-    tolerations: __,
-    containers,
-    initContainers,
-    schedulingGates: ____,
-    terminationGracePeriodSeconds: _____,
-    ...rest
-  } = spec;
-  const fixed = (list: Json | undefined): Json => asObjects(list).map(({ image: ______, ...container }) => container);
-  return { ...rest, containers: fixed(containers), initContainers: fixed(initContainers) };
-}
-
-/** Resizing changes what containers ask for and may use, nothing else. */
-function resizeContainers(result: JsonObject, sent: JsonObject): void {
-  for (const field of ["containers", "initContainers"])
-    for (const container of asObjects(at(result, "spec", field))) {
-      const wish = asObjects(at(sent, "spec", field)).find((one) => one["name"] === container["name"]);
-      if (wish?.["resources"] !== undefined) container["resources"] = cloneJson(wish["resources"]);
-    }
+function resizeOne(container: JsonObject, wished: JsonObject): void {
+  for (const part of ["resources", "resizePolicy"]) {
+    const wish = wished[part];
+    if (wish === undefined) delete container[part];
+    else container[part] = cloneJson(wish);
+  }
 }
 
 function podTemplateSpec(object: JsonObject): JsonObject {
@@ -108,16 +58,24 @@ const selectable = {
 /** Pods and their templates. */
 export const podBehaviours: BehaviourTable = {
   "/Pod": {
-    ownChecks: ["spec.restartPolicy"],
+    complete: true,
     generation: true,
     defaults: (pod) => defaultPod(asObject(pod["spec"])),
-    prepare(pod, old, { subresource }) {
+    prepare(pod, old, context) {
       mirrorServiceAccount(asObject(pod["spec"]));
       const before = at(old, "status", "qosClass");
-      if (subresource === "status" && before !== undefined) setDefault(ensureObject(pod, "status"), "qosClass", before);
+      if (context.subresource === "status" && before !== undefined)
+        setDefault(ensureObject(pod, "status"), "qosClass", before);
+      if (old === undefined) prepareNewPod(pod, context);
     },
     initialStatus: (pod) => ({ phase: "Pending", qosClass: qosClass(asObject(pod["spec"])) }),
-    validate: (pod, faults) => validatePodSpec(asObject(pod["spec"]), "spec", faults),
+    validate: validatePod,
+    validateCreate(pod, faults) {
+      validateNewPod(pod, faults);
+      warnOfPodName(textAt(pod, "metadata", "name"), faults);
+      warnOfPod(pod, "", faults);
+    },
+    statusOnly: true,
     validateUpdate: validatePodUpdate,
     subresourceFields: { ephemeralcontainers: [["spec", "ephemeralContainers"]] },
     subresourceWrites: { resize: resizeContainers },
@@ -133,9 +91,13 @@ export const podBehaviours: BehaviourTable = {
     ],
   },
   "/PodTemplate": {
+    complete: true,
     generation: true,
+    updateChecks: { "": [0, 1] },
     defaults: (object) => defaultPodSpec(podTemplateSpec(object)),
-    validate: (object, faults) => validatePodSpec(podTemplateSpec(object), "template.spec", faults),
+    validate: (object, faults) => validatePodTemplate(asObject(object["template"]), "template", faults),
+    validateCreate: (object, faults) => warnOfPod(asObject(object["template"]), "template", faults),
+    validateUpdate: (object, _, faults) => warnOfPod(asObject(object["template"]), "template", faults),
     allColumns: true,
     columns: [
       nameColumn,

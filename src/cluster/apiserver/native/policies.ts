@@ -15,7 +15,7 @@ import {
   setDefaultText,
 } from "../registry/read.js";
 import { countAt, immutable, textAt, validatePercent } from "./common.js";
-import { validateSelector } from "./pod-validation.js";
+import { validateSelector } from "./selectors.js";
 
 const rbacGroup = "rbac.authorization.k8s.io";
 

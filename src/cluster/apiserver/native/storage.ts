@@ -18,7 +18,7 @@ import {
   setDefault,
 } from "../registry/read.js";
 import { immutable, textAt } from "./common.js";
-import { validateTolerations } from "./pod-validation.js";
+import { validateTolerations } from "./pods/scheduling.js";
 
 const maximumParameters = 512;
 const maximumParameterBytes = 256 * 1024;

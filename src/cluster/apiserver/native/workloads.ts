@@ -1,9 +1,9 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { equalJson } from "../../../kernel/schema/index.js";
+import { equalJson, isObject } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable, Column } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { validateLabels } from "../registry/metadata.js";
+import { labelFaults } from "../registry/names.js";
 import {
   asObject,
   asObjects,
@@ -14,19 +14,22 @@ import {
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
-import {
-  alwaysRestarts,
-  countAt,
-  immutable,
-  nonNegative,
-  showContainers,
-  showLabels,
-  showSelector,
-  validatePercent,
-  validateTemplate,
-} from "./common.js";
+import { validateClaimSpec } from "./claims.js";
+import { countAt, immutable, nonNegative, showContainers, showLabels, showSelector, sortedMap } from "./common.js";
 import { defaultPodSpec } from "./pod-defaults.js";
-import { validatePodSpec } from "./pod-validation.js";
+import { validateEndlessTemplate, validatePodTemplate } from "./pods/spec.js";
+import { warnOfClaim, warnOfPod } from "./pods/warnings.js";
+import { validateRollout } from "./rollouts.js";
+import { oneOf, optional } from "./rules.js";
+import { isSelector, validateSelector } from "./selectors.js";
+import { validateMatch, validateSelectedTemplate, validateStatefulTemplate } from "./templates.js";
+import {
+  daemonCounts,
+  deploymentCounts,
+  replicaCounts,
+  statefulCounts,
+  validateStatusCounts,
+} from "./workload-status.js";
 
 const specOf = (object: JsonObject): JsonObject => ensureObject(object, "spec");
 const templateContainers = ["spec", "template", "spec", "containers"];
@@ -45,10 +48,28 @@ const wideColumns: readonly Column[] = [
 const count = (name: string, ...path: string[]): Column =>
   column(name, (object) => countAt(object, ...path), { type: "integer" });
 
-const isNone = (value: JsonObject[string]): boolean => value === 0 || value === "0%";
+/** As a change alone: upstream does not look at the rest of the metadata again. */
+const changeOnly = { "": [0, 1] } as const;
+
+function warnOfTemplate(object: JsonObject, faults: Faults): void {
+  const template = at(object, "spec", "template");
+  if (template !== undefined) warnOfPod(asObject(template), "spec.template", faults);
+}
+
+/** Only changes that make a new generation are worth a warning. */
+function warnIfNew(object: JsonObject, old: JsonObject, faults: Faults): void {
+  if (at(object, "metadata", "generation") !== at(old, "metadata", "generation")) warnOfTemplate(object, faults);
+}
+
+function warnOfClaims(object: JsonObject, faults: Faults): void {
+  for (const [index, claim] of asObjects(at(object, "spec", "volumeClaimTemplates")).entries())
+    warnOfClaim(asObject(claim["spec"]), `spec.volumeClaimTemplates[${index}].spec`, faults);
+}
 
 const deployment: Behaviour = {
-  ownChecks: ["spec.template.spec.restartPolicy", "spec.strategy.type"],
+  complete: true,
+  statusOnly: true,
+  updateChecks: changeOnly,
   generation: true,
   defaults(object) {
     const spec = specOf(object);
@@ -73,17 +94,23 @@ const deployment: Behaviour = {
   },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
-    for (const field of ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"])
+    nonNegative(spec, "replicas", "spec", faults);
+    validateSelectedTemplate(spec, faults);
+    validateRollout("Deployment", spec["strategy"], faults);
+    for (const field of ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"])
       nonNegative(spec, field, "spec", faults);
-    validateTemplate(spec, "deployment", faults);
-    alwaysRestarts(spec, faults);
-    knownStrategy(spec, "strategy", ["Recreate", "RollingUpdate"], faults);
-    validateRollingUpdate(asObject(spec["strategy"]), faults);
-    const deadline = countAt(spec, "progressDeadlineSeconds");
-    if (deadline <= countAt(spec, "minReadySeconds") && deadline !== 0)
+    const deadline = spec["progressDeadlineSeconds"];
+    if (typeof deadline === "number" && deadline <= countAt(spec, "minReadySeconds"))
       faults.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds");
   },
-  validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
+  validateCreate: warnOfTemplate,
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") validateStatusCounts(object, old, faults, deploymentCounts);
+    else {
+      immutable(object, old, ["spec", "selector"], faults);
+      warnIfNew(object, old, faults);
+    }
+  },
   columns: [
     column("Ready", (object) => `${countAt(object, "status", "readyReplicas")}/${countAt(object, "spec", "replicas")}`),
     column("Up-to-date", (object) => countAt(object, "status", "updatedReplicas")),
@@ -92,26 +119,10 @@ const deployment: Behaviour = {
   ],
 };
 
-/** Upstream shows the whole struct, in Go's names. */
-function knownStrategy(spec: JsonObject, field: string, known: readonly string[], faults: Faults): void {
-  const type = asString(at(spec, field, "type"));
-  if (!known.includes(type)) faults.unsupported(`spec.${field}`, { Type: type, RollingUpdate: null }, known);
-}
-
-function validateRollingUpdate(strategy: JsonObject, faults: Faults): void {
-  const rolling = strategy["rollingUpdate"];
-  if (strategy["type"] === "Recreate" && rolling !== undefined)
-    faults.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'");
-  if (rolling === undefined || strategy["type"] !== "RollingUpdate") return;
-  const { maxUnavailable, maxSurge } = asObject(rolling);
-  validatePercent(maxUnavailable, "spec.strategy.rollingUpdate.maxUnavailable", faults);
-  validatePercent(maxSurge, "spec.strategy.rollingUpdate.maxSurge", faults);
-  if (isNone(maxUnavailable) && isNone(maxSurge))
-    faults.invalid("spec.strategy.rollingUpdate.maxUnavailable", maxUnavailable, "may not be 0 when `maxSurge` is 0");
-}
-
 const replicaSet: Behaviour = {
-  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type"],
+  complete: true,
+  statusOnly: true,
+  updateChecks: changeOnly,
   generation: true,
   defaults(object) {
     setDefault(specOf(object), "replicas", 1);
@@ -120,10 +131,16 @@ const replicaSet: Behaviour = {
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
-    validateTemplate(spec, "deployment", faults);
-    alwaysRestarts(spec, faults);
+    validateSelectedTemplate(spec, faults);
   },
-  validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
+  validateCreate: warnOfTemplate,
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") validateStatusCounts(object, old, faults, replicaCounts);
+    else {
+      immutable(object, old, ["spec", "selector"], faults);
+      warnIfNew(object, old, faults);
+    }
+  },
   selectable: { "status.replicas": (object) => String(countAt(object, "status", "replicas")) },
   columns: [
     count("Desired", "spec", "replicas"),
@@ -143,8 +160,27 @@ const statefulSetChangeable = [
   "minReadySeconds",
 ];
 
+function validateStatefulSpec(spec: JsonObject, faults: Faults, skipsTemplate: boolean): void {
+  const policy = asString(spec["podManagementPolicy"]);
+  if (policy === "") faults.required("spec.podManagementPolicy");
+  else if (policy !== "OrderedReady" && policy !== "Parallel")
+    faults.invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'");
+  validateRollout("StatefulSet", spec["updateStrategy"], faults);
+  const retention = spec["persistentVolumeClaimRetentionPolicy"];
+  if (retention !== undefined)
+    for (const field of ["whenDeleted", "whenScaled"])
+      oneOf(at(retention, field), ["Retain", "Delete"], `spec.persistentVolumeClaimRetentionPolicy.${field}`, faults);
+  for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
+  const start = countAt(spec, "ordinals", "start");
+  if (start < 0) faults.invalid("spec.ordinals.start", start, "must be greater than or equal to 0");
+  validateStatefulTemplate(spec, faults, skipsTemplate);
+}
+
 const statefulSet: Behaviour = {
-  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type", "spec.podManagementPolicy"],
+  nameFaults: labelFaults,
+  complete: true,
+  statusOnly: true,
+  updateChecks: changeOnly,
   generation: true,
   defaults(object) {
     const spec = specOf(object);
@@ -166,22 +202,22 @@ const statefulSet: Behaviour = {
     defaultTemplate(object);
   },
   validate(object, faults) {
-    const spec = asObject(object["spec"]);
-    for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
-    knownStrategy(spec, "updateStrategy", ["RollingUpdate", "OnDelete"], faults);
-    const policy = asString(spec["podManagementPolicy"]);
-    if (policy !== "OrderedReady" && policy !== "Parallel")
-      faults.invalid("spec.podManagementPolicy", policy, "must be 'OrderedReady' or 'Parallel'");
-    nonNegative(
-      asObject(at(spec, "updateStrategy", "rollingUpdate")),
-      "partition",
-      "spec.updateStrategy.rollingUpdate",
-      faults,
-    );
-    validateTemplate(spec, "statefulset", faults);
-    alwaysRestarts(spec, faults);
+    validateStatefulSpec(asObject(object["spec"]), faults, false);
   },
-  validateUpdate(object, old, faults) {
+  validateCreate(object, faults) {
+    const spec = asObject(object["spec"]);
+    for (const [index, claim] of asObjects(spec["volumeClaimTemplates"]).entries())
+      validateClaimSpec(asObject(claim["spec"]), `spec.volumeClaimTemplates[${index}].spec`, faults);
+    optional(labelFaults, spec["serviceName"], "spec.serviceName", faults);
+    warnOfTemplate(object, faults);
+    warnOfClaims(object, faults);
+  },
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") {
+      validateStatusCounts(object, old, faults, statefulCounts);
+      return;
+    }
+    warnIfNew(object, old, faults);
     const fixed = (one: JsonObject): JsonObject =>
       Object.fromEntries(
         Object.entries(asObject(one["spec"])).filter(([field]) => !statefulSetChangeable.includes(field)),
@@ -202,7 +238,9 @@ const statefulSet: Behaviour = {
 const templateGeneration = "deprecated.daemonset.template.generation";
 
 const daemonSet: Behaviour = {
-  ownChecks: ["spec.template.spec.restartPolicy", "spec.updateStrategy.type"],
+  complete: true,
+  statusOnly: true,
+  updateChecks: changeOnly,
   generation: true,
   defaults(object) {
     const spec = specOf(object);
@@ -226,12 +264,26 @@ const daemonSet: Behaviour = {
   },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
-    for (const field of ["minReadySeconds", "revisionHistoryLimit"]) nonNegative(spec, field, "spec", faults);
-    knownStrategy(spec, "updateStrategy", ["RollingUpdate", "OnDelete"], faults);
-    validateTemplate(spec, "daemonset", faults);
-    alwaysRestarts(spec, faults);
+    const { selector } = spec;
+    const template = asObject(spec["template"]);
+    validateSelector(selector, "spec.selector", faults);
+    if (isSelector(selector)) validateMatch(selector, template, "spec.template", faults);
+    if (selector !== undefined && isEmpty(selector))
+      faults.invalid("spec.selector", {}, "empty selector is invalid for daemonset");
+    validatePodTemplate(template, "spec.template", faults);
+    validateEndlessTemplate(template, "spec.template", "DaemonSet", faults);
+    nonNegative(spec, "minReadySeconds", "spec", faults);
+    validateRollout("DaemonSet", spec["updateStrategy"], faults);
+    nonNegative(spec, "revisionHistoryLimit", "spec", faults);
   },
-  validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "selector"], faults),
+  validateCreate: warnOfTemplate,
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") validateStatusCounts(object, old, faults, daemonCounts);
+    else {
+      immutable(object, old, ["spec", "selector"], faults);
+      warnIfNew(object, old, faults);
+    }
+  },
   columns: [
     count("Desired", "status", "desiredNumberScheduled"),
     count("Current", "status", "currentNumberScheduled"),
@@ -257,21 +309,11 @@ function validateControllerTemplate(spec: JsonObject, faults: Faults): void {
     return;
   }
   const template = asObject(spec["template"]);
-  const labels = asObject(at(template, "metadata", "labels"));
-  if (Object.entries(selector).some(([key, value]) => labels[key] !== value))
-    faults.invalid(
-      "spec.template.metadata.labels",
-      at(template, "metadata", "labels") ?? null,
-      "`selector` does not match template `labels`",
-    );
-  validateLabels(labels, "spec.template.labels", faults);
-  validatePodSpec(asObject(template["spec"]), "spec.template.spec", faults);
-  alwaysRestarts(spec, faults);
-  if (at(template, "spec", "activeDeadlineSeconds") !== undefined)
-    faults.forbidden(
-      "spec.template.spec.activeDeadlineSeconds",
-      "activeDeadlineSeconds in ReplicationController is not Supported",
-    );
+  const labels = at(template, "metadata", "labels");
+  if (Object.entries(selector).some(([key, value]) => at(labels, key) !== value))
+    faults.invalid("spec.template.metadata.labels", sortedMap(labels), "`selector` does not match template `labels`");
+  validatePodTemplate(template, "spec.template", faults);
+  validateEndlessTemplate(template, "spec.template", "ReplicationController", faults);
 }
 
 /** Workloads of apps/v1 and their ancestor. */
@@ -281,8 +323,14 @@ export const workloadBehaviours: BehaviourTable = {
   "apps/StatefulSet": statefulSet,
   "apps/DaemonSet": daemonSet,
   "apps/ControllerRevision": {
+    complete: true,
     validateUpdate: (object, old, faults) => immutable(object, old, ["data"], faults),
     validate: (object, faults) => nonNegative(object, "revision", "", faults),
+    validateCreate(object, faults) {
+      const { data } = object;
+      if (data === undefined || data === null) faults.required("data", "data is mandatory");
+      else if (!isObject(data)) faults.required("data", "data must be a valid JSON object");
+    },
     columns: [
       column("Controller", (object) => {
         const owner = asObjects(at(object, "metadata", "ownerReferences")).find((one) => one["controller"] === true);
@@ -295,6 +343,8 @@ export const workloadBehaviours: BehaviourTable = {
   },
   "/ReplicationController": {
     checkedTwice: "spec",
+    complete: true,
+    statusOnly: true,
     generation: true,
     defaults(object) {
       const spec = specOf(object);
@@ -311,6 +361,11 @@ export const workloadBehaviours: BehaviourTable = {
       const spec = asObject(object["spec"]);
       for (const field of ["replicas", "minReadySeconds"]) nonNegative(spec, field, "spec", faults);
       validateControllerTemplate(spec, faults);
+    },
+    validateCreate: warnOfTemplate,
+    validateUpdate(object, old, faults, { subresource }) {
+      if (subresource === "status") validateStatusCounts(object, old, faults, replicaCounts);
+      else warnIfNew(object, old, faults);
     },
     columns: [
       count("Desired", "spec", "replicas"),

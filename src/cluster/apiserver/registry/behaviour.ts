@@ -44,6 +44,12 @@ export interface Behaviour {
   readonly keepsStatusOnCreate?: boolean;
   /** Faults of an object, new or changed. */
   readonly validate?: (object: JsonObject, faults: Faults) => void;
+  /** How often an update's metadata is checked, besides what all kinds have in common, as a new object's and as a change; by subresource (empty: none). Default: once each. */
+  readonly updateChecks?: Readonly<Record<string, readonly [asNew: number, asChange: number]>>;
+  /** Names of new objects are looked at as parts of paths alone. */
+  readonly plainNames?: boolean;
+  /** A write of the status is checked by `validateUpdate` alone. */
+  readonly statusOnly?: boolean;
   /** On update upstream checks the new object, or what it holds, two times over: every fault is listed twice. */
   readonly checkedTwice?: "all" | "spec";
   /** Faults of a change. */

@@ -40,8 +40,9 @@ export class Faults {
     this.#add("FieldValueDuplicate", field, `Duplicate value: ${quoteValue(value)}${why}`);
   }
 
-  notFound(field: string, value: Json | undefined): void {
-    this.#add("FieldValueNotFound", field, `Not found: ${quoteValue(value)}`);
+  notFound(field: string, value: Json | undefined, detail = ""): void {
+    const why = detail === "" ? "" : `: ${detail}`;
+    this.#add("FieldValueNotFound", field, `Not found: ${quoteValue(value)}${why}`);
   }
 
   tooLong(field: string, maximumBytes: number): void {

@@ -21,9 +21,25 @@ export function validateMetadata(
   const { generation } = metadata;
   if (typeof generation === "number" && generation < 0)
     faults.invalid("metadata.generation", generation, "must be greater than or equal to 0");
-  for (const finalizer of asList(metadata["finalizers"]))
+  const finalizers = asList(metadata["finalizers"]);
+  for (const finalizer of finalizers)
     for (const fault of qualifiedNameFaults(asString(finalizer)))
       faults.invalid("metadata.finalizers", finalizer, fault);
+  if (finalizers.includes("orphan") && finalizers.includes("foregroundDeletion"))
+    faults.invalid(
+      "metadata.finalizers",
+      [...finalizers],
+      "finalizer foregroundDeletion and orphan cannot be both set",
+    );
+}
+
+/** Checks the metadata of a change: what may not change, and what every object's must be. */
+export function validateMetadataChange(object: JsonObject, old: JsonObject, faults: Faults): void {
+  checkUnchanged(object, old, faults);
+  const metadata = asObject(object["metadata"]);
+  validateLabels(metadata["labels"] ?? {}, "metadata.labels", faults);
+  validateAnnotations(asObject(metadata["annotations"]), "metadata.annotations", faults);
+  if (metadata["ownerReferences"] !== undefined) validateOwners(metadata["ownerReferences"], faults);
 }
 
 function validateName(metadata: JsonObject, nameFaults: (name: string) => readonly string[], faults: Faults): void {
@@ -82,18 +98,19 @@ export function validateFinalizers(finalizers: readonly Json[], path: string, fa
 
 function validateOwners(owners: Json, faults: Faults): void {
   const path = "metadata.ownerReferences";
-  const controllers: string[] = [];
+  let first = "";
   for (const owner of asObjects(owners)) {
     validateOwner(owner, path, faults);
-    if (owner["controller"] === true) controllers.push(asString(owner["name"]));
+    if (owner["controller"] !== true) continue;
+    const name = `${asString(owner["kind"])}/${asString(owner["name"])}`;
+    if (first === "") first = name;
+    else
+      faults.invalid(
+        path,
+        owners,
+        `Only one reference can have Controller set to true. Found "true" in references for ${first} and ${name}`,
+      );
   }
-  const [first, second] = controllers;
-  if (second !== undefined)
-    faults.invalid(
-      path,
-      owners,
-      `Only one reference can have Controller set to true. Found "true" in references for ${first} and ${second}`,
-    );
 }
 
 /** Checks what may not change in metadata: once for all kinds and once for the kind, so that every fault is listed twice, as upstream. */

@@ -18,8 +18,8 @@ import { columnsOf } from "./columns.js";
 import { checkApiVersionAndKind } from "./coordinates.js";
 import { decodeNative, zeroObject } from "./decode.js";
 import { Faults } from "./faults.js";
-import { validateFinalizers, validateMetadata, validateMetadataUpdate } from "./metadata.js";
-import { subdomainFaults } from "./names.js";
+import { validateFinalizers, validateMetadata, validateMetadataChange } from "./metadata.js";
+import { pathSegmentFaults, subdomainFaults } from "./names.js";
 import { asList, asObject, asString } from "./read.js";
 import type { Shape } from "./shape.js";
 import { carryOver, copyPaths, writePart } from "./subresources.js";
@@ -166,25 +166,38 @@ export class NativeType implements ResourceType {
 
   validateCreate(object: JsonObject, context: WriteContext): StatusCause[] {
     const faults = new Faults();
-    this.#validate(object, faults);
+    if (this.#behaviour.plainNames !== true) this.#validateMetadata(object, faults);
+    this.#validateBody(object, faults);
     this.#behaviour.validateCreate?.(object, faults);
+    if (faults.causes.length === 0) validateMetadata(object, pathSegmentFaults, faults);
     return told(faults, context);
   }
 
   validateUpdate(object: JsonObject, old: JsonObject, context: WriteContext): StatusCause[] {
     const faults = new Faults();
-    validateMetadataUpdate(object, old, faults);
+    const { checkedTwice, statusOnly, updateChecks, validate } = this.#behaviour;
+    const { subresource } = context;
+    const isStatusAlone = statusOnly === true && subresource === "status";
+    const [asNew, asChange] = updateChecks?.[subresource] ?? [isStatusAlone ? 0 : checkedTwice === "all" ? 2 : 1, 1];
+    // What all kinds have in common comes first, then the same again where the kind's own rules include it.
+    validateMetadata(object, pathSegmentFaults, faults);
+    for (let round = 0; round <= asChange; round += 1) validateMetadataChange(object, old, faults);
+    for (let round = 0; round < asNew; round += 1) this.#validateMetadata(object, faults);
     this.#behaviour.validateUpdate?.(object, old, faults, context);
-    this.#validate(object, faults);
-    const { checkedTwice } = this.#behaviour;
-    if (checkedTwice === "all") this.#validate(object, faults);
-    else if (checkedTwice === "spec") this.#behaviour.validate?.(object, faults);
+    if (!isStatusAlone) {
+      this.#validateBody(object, faults);
+      if (checkedTwice === "all") this.#validateBody(object, faults);
+      else if (checkedTwice === "spec") validate?.(object, faults);
+    }
     return told(faults, context);
   }
 
-  #validate(object: JsonObject, faults: Faults): void {
+  #validateMetadata(object: JsonObject, faults: Faults): void {
     validateMetadata(object, this.#behaviour.nameFaults ?? subdomainFaults, faults);
     validateFinalizers(asList(asObject(object["metadata"])["finalizers"]), "metadata.finalizers", faults);
+  }
+
+  #validateBody(object: JsonObject, faults: Faults): void {
     if (this.#behaviour.complete !== true)
       checkBySchema(this.shape, object, { faults, skipped: this.#ownChecks, required: this.#ownRequired });
     this.#behaviour.validate?.(object, faults);
