@@ -12,6 +12,9 @@ import type { Traffic } from "./traffic.js";
 /** The folder of real programs that tests shall stand on instead of this program's own API server; absent: none. */
 export const realPrograms: string | undefined = process.env["ARGOSY_TEST_REAL"];
 
+/** Fields that our controllers carry out and Kubernetes 1.34 takes only when asked (docs/kubernetes-differences.md). */
+const features = ["HPAConfigurableTolerance", "MaxUnavailableStatefulSet"];
+
 /** What a real API server is started with. */
 export interface RealServerOptions {
   readonly tokens: readonly StackToken[];
@@ -22,7 +25,7 @@ export interface RealServerOptions {
 
 /** A real API server of a test's own with the face of ours. It keeps an account `default` in every namespace, as every cluster does. */
 export async function startRealServer(programs: string, options: RealServerOptions): Promise<ApiServer> {
-  const stack = await startStack(programs, options.tokens);
+  const stack = await startStack(programs, { tokens: options.tokens, features });
   const { url, caPem } = stack;
   const { traffic } = options;
   const plainTransport = (token: string) => httpTransport({ server: url, caPem, token });

@@ -30,10 +30,18 @@ export interface RealStack {
 
 const serviceCidr = "10.96.0.0/16";
 
+/** How a control plane differs from the usual one. */
+export interface StackOptions {
+  /** Who may come in besides the administrator. */
+  readonly tokens?: readonly StackToken[];
+  /** Features that are off in this version unless asked for; default: none. */
+  readonly features?: readonly string[];
+}
+
 /** Starts etcd and kube-apiserver from a folder of programs; resolves when the API is ready (some 4 s). Throws when it does not get so. */
-export async function startStack(programs: string, tokens: readonly StackToken[] = []): Promise<RealStack> {
+export async function startStack(programs: string, options: StackOptions = {}): Promise<RealStack> {
   const folder = mkdtempSync(join(tmpdir(), "argosy-real-"));
-  const stack = new Stack(programs, folder, tokens);
+  const stack = new Stack(programs, folder, options);
   try {
     await stack.start();
     return stack;
@@ -53,15 +61,15 @@ class Stack implements RealStack {
   readonly token = randomToken();
   readonly #programs: string;
   readonly #folder: string;
-  readonly #tokens: readonly StackToken[];
+  readonly #options: StackOptions;
   readonly #children: ChildProcess[] = [];
   #authority: Authority | undefined;
   #port = 0;
 
-  constructor(programs: string, folder: string, tokens: readonly StackToken[]) {
+  constructor(programs: string, folder: string, options: StackOptions) {
     this.#programs = programs;
     this.#folder = folder;
-    this.#tokens = tokens;
+    this.#options = options;
   }
 
   get url(): string {
@@ -107,7 +115,9 @@ class Stack implements RealStack {
   }
 
   #apiFlags(etcd: string): Record<string, string> {
+    const { features = [] } = this.#options;
     return {
+      ...(features.length === 0 ? {} : { "feature-gates": features.map((name) => `${name}=true`).join(",") }),
       "bind-address": "127.0.0.1",
       "advertise-address": "127.0.0.1",
       "secure-port": String(this.#port),
@@ -139,7 +149,7 @@ class Stack implements RealStack {
     write("sa.key", String(account.privateKey.export({ type: "pkcs1", format: "pem" })));
     write("sa.pub", String(account.publicKey.export({ type: "spki", format: "pem" })));
     const admin = { token: this.token, user: { username: "fuzzer", groups: ["system:masters"] } };
-    const lines = [admin, ...this.#tokens].map(
+    const lines = [admin, ...(this.#options.tokens ?? [])].map(
       ({ token, user }) => `${token},${user.username},${user.username},"${user.groups.join(",")}"\n`,
     );
     write("tokens.csv", lines.join(""));
