@@ -1,8 +1,8 @@
 import type { Clock, Timer } from "../../kernel/clock/types.js";
+import { HttpError } from "../../kernel/http1/index.js";
 import type { TensorData, TensorValue } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
 import type { Engine } from "./engine.unsafe.js";
-import { RequestError } from "./failures.js";
 
 /** How a model's requests share runs. */
 export interface BatchOptions {
@@ -49,6 +49,8 @@ class NaturalBatcher implements Batcher {
   #running = false;
   #delay: Timer | undefined;
   #shares: boolean;
+  /** The last run was of one request: the next one need not look for company. */
+  #isLonely = false;
 
   constructor(engine: Engine, options: BatchOptions) {
     this.#engine = engine;
@@ -63,7 +65,7 @@ class NaturalBatcher implements Batcher {
   infer(inputs: readonly TensorValue[]): Promise<TensorValue[]> {
     return new Promise((resolve, reject) => {
       if (this.#queue.length >= this.#options.maxWaiting) {
-        return reject(new RequestError(503, `${this.#queue.length} requests wait already`, { "retry-after": "1" }));
+        return reject(new HttpError(503, `${this.#queue.length} requests wait already`, { "retry-after": "1" }));
       }
       const rows = this.#shares ? (inputs[0]?.shape[0] ?? 1) : 1;
       const alike = this.#shares && inputs.every((input) => input.shape[0] === rows);
@@ -89,11 +91,16 @@ class NaturalBatcher implements Batcher {
     if (this.#running) return;
     this.#running = true;
     // One turn of the event loop lets requests that are already here join. Runs report their failures to their jobs.
-    setImmediate(() => void this.#drain());
+    if (this.#isLonely) void this.#drain();
+    else setImmediate(() => void this.#drain());
   }
 
   async #drain(): Promise<void> {
-    while (this.#queue.length > 0) await this.#run(this.#takeBatch());
+    while (this.#queue.length > 0) {
+      const batch = this.#takeBatch();
+      this.#isLonely = batch.length === 1;
+      await this.#run(batch);
+    }
     this.#running = false;
   }
 

@@ -1,8 +1,8 @@
 /** The binary tensor extension: raw little-endian tensors behind the JSON head. */
 import { isUtf8 } from "node:buffer";
+import { HttpError } from "../../kernel/http1/index.js";
 import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
-import { RequestError } from "./failures.js";
 import { checkText } from "./json-tensors.js";
 
 /** Reads a tensor of `count` elements that takes up exactly `bytes`. */
@@ -14,13 +14,13 @@ export function readBinaryData(
   const info = typeInfo(datatype);
   if (info.bytes === 0) return readTexts(bytes, name, count);
   if (bytes.length !== count * info.bytes) {
-    throw new RequestError(
+    throw new HttpError(
       400,
       `input ${name}: ${bytes.length} bytes of binary data, but its shape needs ${count * info.bytes}`,
     );
   }
   if (datatype === "BOOL" && bytes.some((bit) => bit > 1))
-    throw new RequestError(400, `input ${name}: BOOL bytes are 0 or 1`);
+    throw new HttpError(400, `input ${name}: BOOL bytes are 0 or 1`);
   if (bytes.byteOffset % info.bytes === 0) return info.view(bytes.buffer, bytes.byteOffset, count);
   return info.view(new Uint8Array(bytes).buffer, 0, count);
 }
@@ -30,22 +30,19 @@ function readTexts(bytes: Uint8Array, name: string, count: number): string[] {
   const texts: string[] = [];
   let at = 0;
   while (at < buffer.length) {
-    if (at + 4 > buffer.length) throw new RequestError(400, `input ${name}: a length is cut short`);
+    if (at + 4 > buffer.length) throw new HttpError(400, `input ${name}: a length is cut short`);
     const length = buffer.readUInt32LE(at);
     at += 4;
     if (length > buffer.length - at)
-      throw new RequestError(400, `input ${name}: element ${texts.length} runs past the tensor's end`);
+      throw new HttpError(400, `input ${name}: element ${texts.length} runs past the tensor's end`);
     const content = buffer.subarray(at, at + length);
     if (!isUtf8(content))
-      throw new RequestError(
-        400,
-        `input ${name}: element ${texts.length} is not UTF-8, which text tensors cannot carry`,
-      );
+      throw new HttpError(400, `input ${name}: element ${texts.length} is not UTF-8, which text tensors cannot carry`);
     texts.push(checkText(content.toString("utf8"), name, texts.length));
     at += length;
   }
   if (texts.length !== count)
-    throw new RequestError(400, `input ${name}: ${texts.length} elements, but its shape needs ${count}`);
+    throw new HttpError(400, `input ${name}: ${texts.length} elements, but its shape needs ${count}`);
   return texts;
 }
 

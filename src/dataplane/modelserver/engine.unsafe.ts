@@ -4,10 +4,11 @@
  */
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { messageOf } from "../../kernel/errors/index.js";
+import { HttpError } from "../../kernel/http1/index.js";
 import { ONNX_TYPES } from "../../kernel/onnx/index.js";
 import type { TensorData, TensorSpec, TensorValue } from "./datatypes.js";
 import { datatypeOfOrt, typeInfo } from "./datatypes.js";
-import { ModelError, RequestError } from "./failures.js";
+import { ModelError } from "./failures.js";
 
 /** A loaded model: what it takes and gives, and running it. */
 export interface Engine {
@@ -15,7 +16,7 @@ export interface Engine {
   readonly outputs: readonly TensorSpec[];
   /** Rows of different requests may share a run: every input and output has the same free first dimension. */
   readonly batchable: boolean;
-  /** Throws a 400 `RequestError` when the input cannot be computed with, a 500 one otherwise. */
+  /** Throws a 400 `HttpError` when the input cannot be computed with, a 500 one otherwise. */
   run(inputs: readonly TensorValue[]): Promise<TensorValue[]>;
   close(): Promise<void>;
 }
@@ -61,11 +62,11 @@ export async function loadEngine(file: string, options: EngineOptions = {}): Pro
         for (const value of values) feeds[value.name] = makeTensor(runtime, value);
         result = await session.run(feeds);
       } catch (error) {
-        throw asRequestError(error);
+        throw asHttpError(error);
       }
       return outputs.map((spec) => {
         const tensor = result[spec.name];
-        if (tensor === undefined) throw new RequestError(500, `the model did not give output ${spec.name}`);
+        if (tensor === undefined) throw new HttpError(500, `the model did not give output ${spec.name}`);
         return { name: spec.name, datatype: spec.datatype, shape: tensor.dims, data: tensor.data as TensorData };
       });
     },
@@ -81,13 +82,13 @@ function explainLoad(message: string): string {
 }
 
 /** What the data of a request caused is the request's fault; the rest is ours. */
-function asRequestError(error: unknown): RequestError {
+function asHttpError(error: unknown): HttpError {
   const message = messageOf(error);
   const fault =
     /Got invalid dimensions|Non-zero status code|Unexpected input data type|Invalid rank|data bounds|shape/i.test(
       message,
     );
-  return new RequestError(
+  return new HttpError(
     fault ? 400 : 500,
     `the model could not compute: ${message.replaceAll("\n", " ").slice(0, 400)}`,
   );

@@ -1,18 +1,18 @@
+import { HttpError } from "../../kernel/http1/index.js";
 import type { Json } from "../../kernel/kinds/object.js";
-import { RequestError } from "./failures.js";
 
 /** JSON in which whole numbers beyond 2^53 are kept as bigint. */
 export type ExactJson = string | number | bigint | boolean | null | ExactJson[] | { [key: string]: ExactJson };
 
 const MAX_DEPTH = 100;
 
-/** Parses a request body as JavaScript does: integers beyond 2^53 lose digits. Throws a 400 `RequestError` that says where. */
+/** Parses a request body as JavaScript does: integers beyond 2^53 lose digits. Throws a 400 `HttpError` that says where. */
 export function parseJson(text: string): ExactJson {
   try {
     const value: Json & ExactJson = JSON.parse(text);
     return value;
   } catch (error) {
-    throw new RequestError(400, `the body is not JSON: ${error instanceof Error ? error.message : "malformed"}`);
+    throw new HttpError(400, `the body is not JSON: ${error instanceof Error ? error.message : "malformed"}`);
   }
 }
 
@@ -133,6 +133,6 @@ class ExactParser {
   }
 
   #fail(what: string): never {
-    throw new RequestError(400, `the body is not JSON: ${what} at position ${this.#at}`);
+    throw new HttpError(400, `the body is not JSON: ${what} at position ${this.#at}`);
   }
 }

@@ -1,17 +1,5 @@
 import { ArgosyError } from "../../kernel/errors/index.js";
 
-/** A request that is answered with an error: `{"error": message}` under an HTTP status. */
-export class RequestError extends ArgosyError {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-
-  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
-    super("RequestRefused", message);
-    this.status = status;
-    this.headers = headers;
-  }
-}
-
 /** Why a model is not there: the words that `/ready`, the index, the termination message and the platform's conditions use. */
 export type ModelFailureReason = "ModelDownloadFailed" | "ModelLoadFailed" | "RuntimeUnavailable" | "ModelNotFound";
 

@@ -1,11 +1,11 @@
+import { HttpError } from "../../kernel/http1/index.js";
 import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
-import { RequestError } from "./failures.js";
 import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
 
 /** Thrown when a 64-bit element lost digits in `JSON.parse`; the body must be parsed exactly. */
-export class DigitsLost extends RequestError {
+export class DigitsLost extends HttpError {
   constructor() {
     super(400, "a 64-bit element has more digits than were kept");
   }
@@ -16,19 +16,19 @@ const MAX_ELEMENTS = 1 << 28;
 
 /** A shape's number of elements. Throws 400 for anything but a list of whole numbers from 0 with a sane product. */
 export function readShape(shape: ExactJson | undefined, input: string): { shape: number[]; count: number } {
-  if (!Array.isArray(shape)) throw new RequestError(400, `input ${input}: shape must be a list of numbers`);
-  if (shape.length > 32) throw new RequestError(400, `input ${input}: shape has ${shape.length} dimensions`);
+  if (!Array.isArray(shape)) throw new HttpError(400, `input ${input}: shape must be a list of numbers`);
+  if (shape.length > 32) throw new HttpError(400, `input ${input}: shape has ${shape.length} dimensions`);
   let count = 1;
   const sizes: number[] = [];
   for (const size of shape) {
     if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
-      throw new RequestError(400, `input ${input}: shape holds ${describe(size)}; dimensions are whole numbers from 0`);
+      throw new HttpError(400, `input ${input}: shape holds ${describe(size)}; dimensions are whole numbers from 0`);
     }
     sizes.push(size);
     count *= size;
   }
   if (sizes.some((size) => size > MAX_ELEMENTS) || count > MAX_ELEMENTS)
-    throw new RequestError(400, `input ${input}: shape [${sizes.join(",")}] is too large`);
+    throw new HttpError(400, `input ${input}: shape [${sizes.join(",")}] is too large`);
   return { shape: sizes, count };
 }
 
@@ -38,24 +38,18 @@ export function readJsonData(
   tensor: { name: string; datatype: Datatype; shape: readonly number[]; count: number },
 ): TensorData {
   const { name, datatype, shape, count } = tensor;
-  if (!Array.isArray(data)) throw new RequestError(400, `input ${name}: data must be a list`);
-  if (datatype === "BF16") throw new RequestError(400, `input ${name}: BF16 has no JSON form; send it as binary data`);
+  if (!Array.isArray(data)) throw new HttpError(400, `input ${name}: data must be a list`);
+  if (datatype === "BF16") throw new HttpError(400, `input ${name}: BF16 has no JSON form; send it as binary data`);
   let flat: readonly ExactJson[] = data;
   if (Array.isArray(data[0])) {
     if (data.length !== (shape[0] ?? -1))
-      throw new RequestError(
-        400,
-        `input ${name}: ${data.length} rows, but the shape says ${shape[0] ?? "one element"}`,
-      );
+      throw new HttpError(400, `input ${name}: ${data.length} rows, but the shape says ${shape[0] ?? "one element"}`);
     const gathered: ExactJson[] = [];
     gatherNested(data, shape, 0, { name, gathered });
     flat = gathered;
   }
   if (flat.length !== count) {
-    throw new RequestError(
-      400,
-      `input ${name}: ${flat.length} elements, but shape [${shape.join(",")}] needs ${count}`,
-    );
+    throw new HttpError(400, `input ${name}: ${flat.length} elements, but shape [${shape.join(",")}] needs ${count}`);
   }
   return fill(flat, datatype, name);
 }
@@ -67,7 +61,7 @@ function gatherNested(
   into: { name: string; gathered: ExactJson[] },
 ): void {
   if (value.length !== shape[depth]) {
-    throw new RequestError(
+    throw new HttpError(
       400,
       `input ${into.name}: a list of ${value.length} in dimension ${depth}, but the shape says ${shape[depth] ?? "no more"}`,
     );
@@ -75,7 +69,7 @@ function gatherNested(
   const last = depth === shape.length - 1;
   for (const item of value) {
     if (Array.isArray(item) === last)
-      throw new RequestError(400, `input ${into.name}: data are not nested as shape [${shape.join(",")}] is`);
+      throw new HttpError(400, `input ${into.name}: data are not nested as shape [${shape.join(",")}] is`);
     if (Array.isArray(item)) gatherNested(item, shape, depth + 1, into);
     else into.gathered.push(item);
   }
@@ -111,8 +105,7 @@ function fillFloats(
     const value = typeof item === "bigint" ? Number(item) : item;
     if (typeof value !== "number") refuse(item, datatype, { name, index });
     out[index] = value;
-    if (!Number.isFinite(out[index]))
-      throw new RequestError(400, `input ${name}: element ${index} is beyond ${datatype}`);
+    if (!Number.isFinite(out[index])) throw new HttpError(400, `input ${name}: element ${index} is beyond ${datatype}`);
   }
   return out;
 }
@@ -142,7 +135,7 @@ function fillTexts(flat: readonly ExactJson[], name: string): TensorData {
 /** onnxruntime's text tensors end at a NUL: what would be cut is refused. */
 export function checkText(text: string, name: string, index: number): string {
   if (text.includes("\0"))
-    throw new RequestError(400, `input ${name}: element ${index} holds a NUL byte, which text tensors cannot carry`);
+    throw new HttpError(400, `input ${name}: element ${index} holds a NUL byte, which text tensors cannot carry`);
   return text;
 }
 
@@ -177,7 +170,7 @@ function integerReader(info: ReturnType<typeof typeInfo>): ElementReader {
 }
 
 function refuse(item: ExactJson | undefined, datatype: Datatype, at: { name: string; index: number }): never {
-  throw new RequestError(400, `input ${at.name}: element ${at.index} is ${describe(item)}, which is no ${datatype}`);
+  throw new HttpError(400, `input ${at.name}: element ${at.index} is ${describe(item)}, which is no ${datatype}`);
 }
 
 /** A short form of a value for a message. */
@@ -234,6 +227,6 @@ function nest(tensor: TensorValue, shape: readonly number[], start: number, size
 
 function finite(value: number, name: string): number {
   if (!Number.isFinite(value))
-    throw new RequestError(400, `output ${name} holds ${value}, which JSON cannot say; ask for binary data`);
+    throw new HttpError(400, `output ${name} holds ${value}, which JSON cannot say; ask for binary data`);
   return value;
 }

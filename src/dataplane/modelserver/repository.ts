@@ -1,5 +1,6 @@
 import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
+import { HttpError } from "../../kernel/http1/index.js";
 import type { Json } from "../../kernel/kinds/object.js";
 import type { Logger } from "../../kernel/log/types.js";
 import type { Batcher } from "./batcher.js";
@@ -8,7 +9,7 @@ import type { TensorSpec } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
 import type { Engine } from "./engine.unsafe.js";
 import { loadEngine } from "./engine.unsafe.js";
-import { ModelError, RequestError } from "./failures.js";
+import { ModelError } from "./failures.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { ModelConfig, ModelVersionFile } from "./model-folder.js";
 import { listModelFolders, listVersions, readModelConfig } from "./model-folder.js";
@@ -134,7 +135,7 @@ class FolderRepository implements Repository {
 
   find(name: string, version?: string): ServedModel {
     const slot = this.#slots.get(name);
-    if (slot === undefined) throw new RequestError(404, `there is no model ${name}`);
+    if (slot === undefined) throw new HttpError(404, `there is no model ${name}`);
     if (slot.state !== "READY")
       throw unavailable(
         `model ${name} is ${slot.state === "LOADING" ? "still loading" : "not available"}`,
@@ -146,7 +147,7 @@ class FolderRepository implements Repository {
     const failure = slot.failed.find((each) => each.version === version);
     if (failure !== undefined)
       throw unavailable(`model ${name} version ${failure.version} is not available`, failure.reason);
-    throw new RequestError(404, `model ${name} has no version ${version ?? ""}`);
+    throw new HttpError(404, `model ${name} has no version ${version ?? ""}`);
   }
 
   versions(name: string): readonly string[] {
@@ -189,8 +190,8 @@ async function closeVersion({ served, engine }: Slot["versions"][number]): Promi
   await engine.close();
 }
 
-const unavailable = (what: string, reason: string): RequestError =>
-  new RequestError(503, reason === "" ? what : `${what}: ${reason}`, { "retry-after": "1" });
+const unavailable = (what: string, reason: string): HttpError =>
+  new HttpError(503, reason === "" ? what : `${what}: ${reason}`, { "retry-after": "1" });
 
 function indexOf(name: string, slot: Slot): IndexEntry[] {
   const ready: IndexEntry[] = slot.versions.map(({ served }) => ({

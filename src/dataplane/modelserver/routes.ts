@@ -1,11 +1,11 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
+import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { parseJson } from "./exact-json.js";
-import { ModelError, RequestError } from "./failures.js";
-import type { Answer, BodyCharge } from "./http.js";
-import { errorAnswer, jsonAnswer, readBody, refuseAmbiguous, sendAnswer } from "./http.js";
+import { ModelError } from "./failures.js";
+import type { BodyCharge } from "./http.js";
+import { errorAnswer, jsonAnswer, readBody } from "./http.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { Repository, ServedModel } from "./repository.js";
 import { readPredictRequest, writePredictAnswer } from "./v1.js";
@@ -24,53 +24,59 @@ export interface RouteOptions {
   readonly notReady: () => string | undefined;
   /** Whether models may be loaded and unloaded by request. */
   readonly repositoryApi: boolean;
-  /** Answers say `connection: close` from now on. */
-  readonly draining: () => boolean;
   readonly version: string;
 }
 
 type Method = "GET" | "POST";
-type Handler = (request: IncomingMessage) => Promise<Answer> | Answer;
+type Handler = (request: Http1Request) => Promise<Http1Answer> | Http1Answer;
 /** What a path offers, by method. */
 type Endpoint = Partial<Record<Method, Handler>>;
 
-/** The handler for `node:http`'s "request" event. It never throws. */
-export function createRoutes(options: RouteOptions): (request: IncomingMessage, response: ServerResponse) => void {
+/** Both sides of a server: answers, and the answer to what failed. `fail` never throws. */
+export interface Routes {
+  readonly answer: (request: Http1Request) => Promise<Http1Answer> | Http1Answer;
+  readonly fail: (error: unknown, request: Http1Request | undefined) => Http1Answer;
+}
+
+/** What the server answers to each path. */
+export function createRoutes(options: RouteOptions): Routes {
   const find = createEndpoints(options);
   const { metrics, log } = options;
-  const handle = async (request: IncomingMessage): Promise<Answer> => {
-    refuseAmbiguous(request);
-    const endpoint = find(request.url ?? "/");
-    if (endpoint === undefined) throw new RequestError(404, "there is nothing at this path");
-    const { method = "GET" } = request;
-    const handler =
-      method === "POST" ? endpoint.POST : method === "GET" || method === "HEAD" ? endpoint.GET : undefined;
-    if (handler !== undefined) return handler(request);
-    const allow = [
-      ...(endpoint.GET === undefined ? [] : ["GET", "HEAD"]),
-      ...(endpoint.POST === undefined ? [] : ["POST"]),
-    ].join(", ");
-    throw new RequestError(405, `${method} is not possible here; ${allow} is`, { allow });
+  return {
+    answer(request) {
+      const endpoint = find(request.target);
+      if (endpoint === undefined) throw new HttpError(404, "there is nothing at this path");
+      const { method } = request;
+      const handler =
+        method === "POST" ? endpoint.POST : method === "GET" || method === "HEAD" ? endpoint.GET : undefined;
+      if (handler !== undefined) return counting(handler(request), metrics);
+      const allow = [
+        ...(endpoint.GET === undefined ? [] : ["GET", "HEAD"]),
+        ...(endpoint.POST === undefined ? [] : ["POST"]),
+      ].join(", ");
+      throw new HttpError(405, `${method} is not possible here; ${allow} is`, { allow });
+    },
+    fail(error, request) {
+      if (!(error instanceof HttpError)) log.error("request failed", { path: request?.target, err: error });
+      const refusal = error instanceof HttpError ? error : new HttpError(500, "internal error");
+      metrics.response(refusal.status);
+      return errorAnswer(refusal);
+    },
   };
-  return (request, response) => {
-    handle(request)
-      .catch((error: unknown) => {
-        if (error instanceof RequestError) return errorAnswer(error);
-        log.error("request failed", { path: request.url, err: error });
-        return errorAnswer(new RequestError(500, "internal error"));
-      })
-      .then((answer) => {
-        metrics.response(answer.status);
-        if (options.draining()) response.setHeader("connection", "close");
-        sendAnswer(request, response, answer);
-        // What is left of a refused body is read and forgotten: closing with unread bytes would reset the connection, and the answer be lost.
-        request.resume();
-      })
-      .catch((error: unknown) => {
-        log.error("answer could not be sent", { err: error });
-        response.destroy();
-      });
-  };
+}
+
+function counting(
+  answer: Promise<Http1Answer> | Http1Answer,
+  metrics: ServerMetrics,
+): Promise<Http1Answer> | Http1Answer {
+  if (answer instanceof Promise) {
+    return answer.then((made) => {
+      metrics.response(made.status);
+      return made;
+    });
+  }
+  metrics.response(answer.status);
+  return answer;
 }
 
 /** Path → endpoint. */
@@ -86,7 +92,7 @@ function createEndpoints(options: RouteOptions): (url: string) => Endpoint | und
     "/v2/health/ready": {
       GET: () => {
         const reason = options.notReady();
-        if (reason !== undefined) throw new RequestError(503, reason, { "retry-after": "1" });
+        if (reason !== undefined) throw new HttpError(503, reason, { "retry-after": "1" });
         return jsonAnswer({ ready: true });
       },
     },
@@ -103,15 +109,9 @@ function createEndpoints(options: RouteOptions): (url: string) => Endpoint | und
   };
 }
 
-function pathOf(url: string): string {
-  let path = url;
-  if (!path.startsWith("/")) {
-    // RFC 9112 3.2.2: absolute form.
-    if (!URL.canParse(url)) throw new RequestError(400, "the request target is malformed");
-    path = new URL(url).pathname;
-  }
-  const query = path.indexOf("?");
-  return query < 0 ? path : path.slice(0, query);
+function pathOf(target: string): string {
+  const query = target.indexOf("?");
+  return query < 0 ? target : target.slice(0, query);
 }
 
 function decodeSegment(segment: string): string {
@@ -119,7 +119,7 @@ function decodeSegment(segment: string): string {
   try {
     return decodeURIComponent(segment);
   } catch {
-    throw new RequestError(400, "the path is malformed");
+    throw new HttpError(400, "the path is malformed");
   }
 }
 
@@ -158,7 +158,7 @@ function v1Endpoint(segments: readonly string[], options: RouteOptions): Endpoin
     return {
       POST: () => {
         options.repository.find(name, version);
-        throw new RequestError(404, `model ${name} has no explainer`);
+        throw new HttpError(404, `model ${name} has no explainer`);
       },
     };
   }
@@ -175,13 +175,13 @@ function repositoryEndpoint(segments: readonly string[], options: RouteOptions):
     POST: async (request) => {
       const body = await readBody(request, options.maxBodyBytes);
       if (!options.repositoryApi)
-        throw new RequestError(403, "this server serves one model; it cannot be loaded or unloaded by request");
+        throw new HttpError(403, "this server serves one model; it cannot be loaded or unloaded by request");
       checkLoadParameters(body);
       try {
         await (action === "load" ? options.repository.load(name) : options.repository.unload(name));
       } catch (error) {
         const missing = error instanceof ModelError && error.reason === "ModelNotFound";
-        throw new RequestError(missing ? 404 : 400, messageOf(error));
+        throw new HttpError(missing ? 404 : 400, messageOf(error));
       }
       return jsonAnswer({ name, state: action === "load" ? "READY" : "UNAVAILABLE" });
     },
@@ -193,19 +193,19 @@ function checkLoadParameters(body: Buffer): void {
   if (body.length === 0) return;
   const value = parseJson(readText(body));
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new RequestError(400, "the request must be an object");
+    throw new HttpError(400, "the request must be an object");
   const { parameters = {} } = value;
   if (typeof parameters !== "object" || parameters === null || Array.isArray(parameters))
-    throw new RequestError(400, "parameters must be an object");
+    throw new HttpError(400, "parameters must be an object");
   const sent = Object.keys(parameters).find((key) => key === "config" || key.startsWith("file:"));
   if (sent !== undefined)
-    throw new RequestError(400, `parameter ${sent} is not offered: models are loaded from the repository as they are`);
+    throw new HttpError(400, `parameter ${sent} is not offered: models are loaded from the repository as they are`);
 }
 
-function listIndex(options: RouteOptions, body: Buffer): Answer {
+function listIndex(options: RouteOptions, body: Buffer): Http1Answer {
   const value = body.length === 0 ? {} : parseJson(readText(body));
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new RequestError(400, "the request must be an object");
+    throw new HttpError(400, "the request must be an object");
   const entries = options.repository.index();
   return jsonAnswer(value["ready"] === true ? entries.filter(({ state }) => state === "READY") : entries);
 }
@@ -215,7 +215,7 @@ const extensionsOf = (options: RouteOptions): string[] => [
   ...(options.repositoryApi ? ["model_repository"] : []),
 ];
 
-const describeModel = (model: ServedModel, versions: readonly string[]): Answer =>
+const describeModel = (model: ServedModel, versions: readonly string[]): Http1Answer =>
   jsonAnswer({
     name: model.name,
     versions,
@@ -224,7 +224,7 @@ const describeModel = (model: ServedModel, versions: readonly string[]): Answer 
     outputs: model.outputs,
   });
 
-function metricsPage({ metrics, repository }: RouteOptions): Answer {
+function metricsPage({ metrics, repository }: RouteOptions): Http1Answer {
   const memory = process.memoryUsage().rss;
   const body = metrics.render({
     models_ready: {
@@ -245,10 +245,10 @@ interface Wanted {
   readonly version: string | undefined;
 }
 
-async function infer(request: IncomingMessage, options: RouteOptions, wanted: Wanted): Promise<Answer> {
+async function infer(request: Http1Request, options: RouteOptions, wanted: Wanted): Promise<Http1Answer> {
   return counted(request, options, wanted, async (model, body) => {
-    const header = request.headers["inference-header-content-length"];
-    const checked = readInferRequest(body, Array.isArray(header) ? header.join(",") : header, model);
+    const header = request.header("inference-header-content-length");
+    const checked = readInferRequest(body, header, model);
     const { body: answer, headLength } = writeInferAnswer(model, checked, await model.batcher.infer(checked.inputs));
     if (headLength === undefined) return { status: 200, body: answer };
     return {
@@ -260,7 +260,7 @@ async function infer(request: IncomingMessage, options: RouteOptions, wanted: Wa
   });
 }
 
-async function predict(request: IncomingMessage, options: RouteOptions, wanted: Wanted): Promise<Answer> {
+async function predict(request: Http1Request, options: RouteOptions, wanted: Wanted): Promise<Http1Answer> {
   return counted(request, options, wanted, async (model, body) => {
     const checked = readPredictRequest(body, model);
     return { status: 200, body: writePredictAnswer(checked, await model.batcher.infer(checked.inputs)) };
@@ -268,17 +268,17 @@ async function predict(request: IncomingMessage, options: RouteOptions, wanted: 
 }
 
 async function counted(
-  request: IncomingMessage,
+  request: Http1Request,
   { repository, metrics, clock, maxBodyBytes, chargeBody }: RouteOptions,
   { name, version }: Wanted,
-  answer: (model: ServedModel, body: Buffer) => Promise<Answer>,
-): Promise<Answer> {
+  answer: (model: ServedModel, body: Buffer) => Promise<Http1Answer>,
+): Promise<Http1Answer> {
   const model = repository.find(name, version);
-  const type = request.headers["content-type"];
+  const type = request.header("content-type");
   const charge = chargeBody();
   try {
     if (type?.toLowerCase().startsWith("application/cloudevents") === true)
-      throw new RequestError(415, "structured CloudEvents are not offered; send application/json");
+      throw new HttpError(415, "structured CloudEvents are not offered; send application/json");
     const body = await readBody(request, maxBodyBytes, charge);
     const started = clock.monotonicMs();
     const result = await answer(model, body);

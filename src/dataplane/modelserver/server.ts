@@ -1,15 +1,13 @@
-import type { Server } from "node:http";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Clock } from "../../kernel/clock/types.js";
-import { InputError, messageOf } from "../../kernel/errors/index.js";
+import { messageOf } from "../../kernel/errors/index.js";
+import { createHttp1Server, type Http1Server } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { ModelError } from "./failures.js";
 import { type BodyCharge, createBodyBudget } from "./http.js";
 import { createMetrics } from "./metrics.js";
 import type { ModelSource, Repository } from "./repository.js";
 import { createRepository } from "./repository.js";
-import { createRoutes } from "./routes.js";
+import { createRoutes, type Routes } from "./routes.js";
 
 /** How to run a model server. */
 export interface ModelServerOptions {
@@ -60,15 +58,10 @@ const DEFAULT_BODY_BYTES = 64 * 2 ** 20;
 
 class NodeModelServer implements ModelServer {
   readonly #options: ModelServerOptions;
-  readonly #http = createServer({
-    maxHeaderSize: 16_384,
-    keepAliveTimeout: 75_000,
-    requestTimeout: 120_000,
-    headersTimeout: 20_000,
-    requireHostHeader: false,
-  });
   readonly #metrics = createMetrics();
   readonly #chargeBody: () => BodyCharge;
+  readonly #http: Http1Server;
+  #routes: Routes;
   #repository: Repository;
   /** Why requests should not come; `undefined` when they may. */
   #notReady: string | undefined = "the model is still being fetched";
@@ -79,7 +72,13 @@ class NodeModelServer implements ModelServer {
   constructor(options: ModelServerOptions) {
     this.#options = options;
     this.#chargeBody = createBodyBudget(2 * (options.maxBodyBytes ?? DEFAULT_BODY_BYTES));
-    this.#repository = this.#open({ name: "", folder: "" }, false);
+    this.#repository = this.#openRepository({ name: "", folder: "" });
+    this.#routes = this.#makeRoutes(false);
+    this.#http = createHttp1Server({
+      clock: options.clock,
+      answer: (request) => this.#routes.answer(request),
+      fail: (error, request) => this.#routes.fail(error, request),
+    });
   }
 
   get url(): string {
@@ -87,7 +86,7 @@ class NodeModelServer implements ModelServer {
   }
 
   async listen(): Promise<void> {
-    this.port = await listen(this.#http, this.#options.port, this.#options.host ?? "127.0.0.1");
+    this.port = await this.#http.listen(this.#options.port, this.#options.host ?? "127.0.0.1");
     this.#options.log.info("model server listens", { port: this.port });
     this.loaded = this.#load();
     this.loaded.catch(() => undefined);
@@ -96,12 +95,9 @@ class NodeModelServer implements ModelServer {
   async close(): Promise<void> {
     const { clock, drainDelayMs = 500, drainTimeoutMs = 20_000 } = this.#options;
     this.#draining = true;
+    this.#http.drain();
     await clock.sleep(drainDelayMs);
-    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
-    this.#http.closeIdleConnections();
-    const deadline = clock.setTimer(drainTimeoutMs, () => this.#http.closeAllConnections());
-    await closed;
-    deadline.cancel();
+    await this.#http.close(drainTimeoutMs);
     await this.loaded.catch(() => undefined);
     await this.#repository.close();
   }
@@ -110,7 +106,8 @@ class NodeModelServer implements ModelServer {
     const { source, repositoryApi } = this.#options;
     try {
       const found = typeof source === "function" ? await source((obstacle) => this.#explain(obstacle)) : source;
-      this.#repository = this.#open(found, repositoryApi ?? "repository" in found);
+      this.#repository = this.#openRepository(found);
+      this.#routes = this.#makeRoutes(repositoryApi ?? "repository" in found);
       this.#notReady = "models are still being loaded";
       await this.#repository.loadAll();
       this.#notReady = undefined;
@@ -124,38 +121,17 @@ class NodeModelServer implements ModelServer {
     this.#notReady = `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`;
   }
 
-  #open(source: ModelSource, repositoryApi: boolean): Repository {
-    const {
-      clock,
-      log,
-      threads = 1,
-      maxBatchRows = 64,
-      maxWaiting = 1024,
-      maxBodyBytes = DEFAULT_BODY_BYTES,
-      version = "0.1.0",
-    } = this.#options;
-    const metrics = this.#metrics;
-    const repository = createRepository({ source, threads, maxBatchRows, maxWaiting, metrics, clock, log });
-    const routes = createRoutes({
-      ...{ repository, metrics, clock, log, maxBodyBytes, repositoryApi, version },
+  #openRepository(source: ModelSource): Repository {
+    const { clock, log, threads = 1, maxBatchRows = 64, maxWaiting = 1024 } = this.#options;
+    return createRepository({ source, threads, maxBatchRows, maxWaiting, metrics: this.#metrics, clock, log });
+  }
+
+  #makeRoutes(repositoryApi: boolean): Routes {
+    const { clock, log, maxBodyBytes = DEFAULT_BODY_BYTES, version = "0.1.0" } = this.#options;
+    return createRoutes({
+      ...{ repository: this.#repository, metrics: this.#metrics, clock, log, maxBodyBytes, repositoryApi, version },
       chargeBody: this.#chargeBody,
       notReady: () => (this.#draining ? "the server is shutting down" : this.#notReady),
-      draining: () => this.#draining,
     });
-    this.#http.removeAllListeners("request");
-    this.#http.on("request", routes);
-    return repository;
   }
-}
-
-function listen(server: Server, port: number, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (error) =>
-      reject(new InputError(`cannot listen on ${host}:${port}: ${error.message}`, { cause: error })),
-    );
-    server.listen(port, host, 1024, () => {
-      const address: AddressInfo | string | null = server.address();
-      resolve(typeof address === "object" && address !== null ? address.port : port);
-    });
-  });
 }

@@ -1,8 +1,9 @@
 /** Predict requests and answers of the V1 protocol (KServe's and TensorFlow Serving's REST dialect). */
+
+import { HttpError } from "../../kernel/http1/index.js";
 import type { TensorSpec, TensorValue } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
-import { RequestError } from "./failures.js";
 import { DigitsLost, describe, readJsonData, writeJsonRow } from "./json-tensors.js";
 import type { ModelShape } from "./v2.js";
 import { checkShape, readText } from "./v2.js";
@@ -13,7 +14,7 @@ export interface PredictRequest {
   readonly form: "rows" | "columns";
 }
 
-/** Reads a request; every fault is a 400 `RequestError`. */
+/** Reads a request; every fault is a 400 `HttpError`. */
 export function readPredictRequest(body: Buffer, model: ModelShape): PredictRequest {
   const text = readText(body);
   try {
@@ -26,45 +27,42 @@ export function readPredictRequest(body: Buffer, model: ModelShape): PredictRequ
 
 function checkPredict(value: ExactJson, model: ModelShape): PredictRequest {
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new RequestError(400, "the request must be an object with instances or inputs");
+    throw new HttpError(400, "the request must be an object with instances or inputs");
   const { instances, inputs, signature_name: signature } = value;
   if (signature !== undefined && signature !== "serving_default" && signature !== "") {
-    throw new RequestError(400, `signature_name is ${describe(signature)}; an ONNX model has serving_default only`);
+    throw new HttpError(400, `signature_name is ${describe(signature)}; an ONNX model has serving_default only`);
   }
   if (instances !== undefined && inputs !== undefined)
-    throw new RequestError(400, "give either instances or inputs, not both");
+    throw new HttpError(400, "give either instances or inputs, not both");
   if (instances !== undefined) return { inputs: readInstances(instances, model), form: "rows" };
   if (inputs !== undefined) return { inputs: readColumns(inputs, model), form: "columns" };
-  throw new RequestError(400, "the request needs instances (rows) or inputs (columns)");
+  throw new HttpError(400, "the request needs instances (rows) or inputs (columns)");
 }
 
 function readInstances(instances: ExactJson, model: ModelShape): TensorValue[] {
-  if (!Array.isArray(instances)) throw new RequestError(400, `instances must be a list, not ${describe(instances)}`);
-  if (instances.length === 0) throw new RequestError(400, "instances is empty");
+  if (!Array.isArray(instances)) throw new HttpError(400, `instances must be a list, not ${describe(instances)}`);
+  if (instances.length === 0) throw new HttpError(400, "instances is empty");
   const [only] = model.inputs;
   const named = isMap(instances[0]) && !isEncodedBytes(instances[0]);
   if (!named) {
     if (model.inputs.length !== 1 || only === undefined) {
-      throw new RequestError(
-        400,
-        `the model has several inputs: each instance must be an object with ${namesOf(model)}`,
-      );
+      throw new HttpError(400, `the model has several inputs: each instance must be an object with ${namesOf(model)}`);
     }
     return [readTensor(instances, only)];
   }
   const columns = new Map<string, ExactJson[]>(model.inputs.map((spec) => [spec.name, []]));
   for (const [index, instance] of instances.entries()) {
     if (!isMap(instance))
-      throw new RequestError(400, `instance ${index} is ${describe(instance)}, while others are objects`);
+      throw new HttpError(400, `instance ${index} is ${describe(instance)}, while others are objects`);
     const extra = Object.keys(instance).find((name) => !columns.has(name));
     if (extra !== undefined)
-      throw new RequestError(
+      throw new HttpError(
         400,
         `instance ${index}: the model has no input ${describe(extra)}; it takes ${namesOf(model)}`,
       );
     for (const [name, column] of columns) {
       const cell = Object.hasOwn(instance, name) ? instance[name] : undefined;
-      if (cell === undefined) throw new RequestError(400, `instance ${index}: input ${name} is missing`);
+      if (cell === undefined) throw new HttpError(400, `instance ${index}: input ${name} is missing`);
       column.push(cell);
     }
   }
@@ -75,26 +73,26 @@ function readColumns(inputs: ExactJson, model: ModelShape): TensorValue[] {
   const [only] = model.inputs;
   if (!isMap(inputs)) {
     if (model.inputs.length !== 1 || only === undefined)
-      throw new RequestError(400, `inputs must be an object with ${namesOf(model)}`);
+      throw new HttpError(400, `inputs must be an object with ${namesOf(model)}`);
     return [readTensor(inputs, only)];
   }
   const extra = Object.keys(inputs).find((name) => !model.inputs.some((spec) => spec.name === name));
   if (extra !== undefined)
-    throw new RequestError(400, `the model has no input ${describe(extra)}; it takes ${namesOf(model)}`);
+    throw new HttpError(400, `the model has no input ${describe(extra)}; it takes ${namesOf(model)}`);
   return model.inputs.map((spec) => {
     const column = inputs[spec.name];
-    if (column === undefined) throw new RequestError(400, `input ${spec.name} is missing`);
+    if (column === undefined) throw new HttpError(400, `input ${spec.name} is missing`);
     return readTensor(column, spec);
   });
 }
 
 /** V1 says no shape: it is that of the nested lists. A flat list for a [n, 1] input is read as n rows of one. */
 function readTensor(value: ExactJson, spec: TensorSpec): TensorValue {
-  if (!Array.isArray(value)) throw new RequestError(400, `input ${spec.name} must be a list, not ${describe(value)}`);
+  if (!Array.isArray(value)) throw new HttpError(400, `input ${spec.name} must be a list, not ${describe(value)}`);
   const shape: number[] = [];
   for (let level: ExactJson | undefined = value; Array.isArray(level); level = level[0]) {
     shape.push(level.length);
-    if (shape.length > 32) throw new RequestError(400, `input ${spec.name} is nested too deep`);
+    if (shape.length > 32) throw new HttpError(400, `input ${spec.name} is nested too deep`);
   }
   const flat = shape.length === 1 && spec.shape.length === 2 && spec.shape[1] === 1;
   const full = flat ? [...shape, 1] : shape;
@@ -130,7 +128,7 @@ export function writePredictAnswer(request: PredictRequest, outputs: readonly Te
   const rows = request.inputs[0]?.shape[0] ?? 0;
   for (const output of outputs) {
     if (output.shape[0] !== rows)
-      throw new RequestError(
+      throw new HttpError(
         400,
         `output ${output.name} has shape [${output.shape.join(",")}] and not a row an instance; use the V2 protocol`,
       );

@@ -1,11 +1,11 @@
 /** Inference requests and answers of the Open Inference Protocol (V2), JSON and binary. */
 import { isUtf8 } from "node:buffer";
+import { HttpError } from "../../kernel/http1/index.js";
 import { readBinaryData, writeBinaryData } from "./binary-tensors.js";
 import type { TensorSpec, TensorValue } from "./datatypes.js";
 import { datatypeOf } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
-import { RequestError } from "./failures.js";
 import { DigitsLost, describe, readJsonData, readShape, writeJsonData } from "./json-tensors.js";
 
 /** Which outputs a request wants, and how. */
@@ -39,11 +39,11 @@ type JsonMap = Readonly<Record<string, ExactJson>>;
 
 /** Text of a body that must be UTF-8. */
 export function readText(body: Buffer): string {
-  if (!isUtf8(body)) throw new RequestError(400, "the body is not UTF-8");
+  if (!isUtf8(body)) throw new HttpError(400, "the body is not UTF-8");
   return body.toString("utf8");
 }
 
-/** Reads and checks a request; every fault is a 400 `RequestError`. `headLength`: the Inference-Header-Content-Length header. */
+/** Reads and checks a request; every fault is a 400 `HttpError`. `headLength`: the Inference-Header-Content-Length header. */
 export function readInferRequest(body: Buffer, headLength: string | undefined, model: ModelShape): InferRequest {
   const length = headLength === undefined ? body.length : readHeadLength(headLength, body.length);
   const text = readText(body.subarray(0, length));
@@ -59,33 +59,33 @@ export function readInferRequest(body: Buffer, headLength: string | undefined, m
 
 function readHeadLength(header: string, bodyLength: number): number {
   if (!/^\d{1,15}$/.test(header))
-    throw new RequestError(400, `Inference-Header-Content-Length is "${header}"; expected a whole number`);
+    throw new HttpError(400, `Inference-Header-Content-Length is "${header}"; expected a whole number`);
   const length = Number(header);
   if (length > bodyLength)
-    throw new RequestError(400, `Inference-Header-Content-Length is ${length}, but the body has ${bodyLength} bytes`);
+    throw new HttpError(400, `Inference-Header-Content-Length is ${length}, but the body has ${bodyLength} bytes`);
   return length;
 }
 
 function checkRequest(value: ExactJson, tail: Buffer | undefined, model: ModelShape): InferRequest {
   const request = asMap(value, "the request");
   const { id, inputs: given } = request;
-  if (id !== undefined && typeof id !== "string") throw new RequestError(400, `id must be text, not ${describe(id)}`);
-  if (!Array.isArray(given)) throw new RequestError(400, "inputs must be a list of tensors");
+  if (id !== undefined && typeof id !== "string") throw new HttpError(400, `id must be text, not ${describe(id)}`);
+  if (!Array.isArray(given)) throw new HttpError(400, "inputs must be a list of tensors");
   const parameters = readParameters(request["parameters"], "the request");
   const found = new Map<string, TensorValue>();
   let used = 0;
   for (const item of given) {
     const { tensor, bytes } = readInput(asMap(item, "an input"), tail?.subarray(used), model);
-    if (found.has(tensor.name)) throw new RequestError(400, `input ${tensor.name} is given twice`);
+    if (found.has(tensor.name)) throw new HttpError(400, `input ${tensor.name} is given twice`);
     found.set(tensor.name, tensor);
     used += bytes;
   }
   if (tail !== undefined && used !== tail.length)
-    throw new RequestError(400, `${tail.length - used} bytes follow the last binary tensor`);
+    throw new HttpError(400, `${tail.length - used} bytes follow the last binary tensor`);
   const inputs = model.inputs.map((spec) => {
     const tensor = found.get(spec.name);
     if (tensor === undefined)
-      throw new RequestError(400, `input ${spec.name} is missing; the model takes ${namesOf(model.inputs)}`);
+      throw new HttpError(400, `input ${spec.name} is missing; the model takes ${namesOf(model.inputs)}`);
     return tensor;
   });
   return { id, inputs, outputs: readOutputs(request["outputs"], parameters["binary_data_output"] === true, model) };
@@ -93,15 +93,15 @@ function checkRequest(value: ExactJson, tail: Buffer | undefined, model: ModelSh
 
 function readInput(item: JsonMap, tail: Buffer | undefined, model: ModelShape): { tensor: TensorValue; bytes: number } {
   const { name, datatype: typeName } = item;
-  if (typeof name !== "string") throw new RequestError(400, `an input's name must be text, not ${describe(name)}`);
+  if (typeof name !== "string") throw new HttpError(400, `an input's name must be text, not ${describe(name)}`);
   const spec = model.inputs.find((each) => each.name === name);
   if (spec === undefined)
-    throw new RequestError(400, `the model has no input ${describe(name)}; it takes ${namesOf(model.inputs)}`);
+    throw new HttpError(400, `the model has no input ${describe(name)}; it takes ${namesOf(model.inputs)}`);
   const datatype = typeof typeName === "string" ? datatypeOf(typeName) : undefined;
   if (datatype === undefined)
-    throw new RequestError(400, `input ${name}: datatype is ${describe(typeName)}, which the protocol does not know`);
+    throw new HttpError(400, `input ${name}: datatype is ${describe(typeName)}, which the protocol does not know`);
   if (datatype !== spec.datatype)
-    throw new RequestError(400, `input ${name}: datatype is ${datatype}, but the model takes ${spec.datatype}`);
+    throw new HttpError(400, `input ${name}: datatype is ${datatype}, but the model takes ${spec.datatype}`);
   const { shape, count } = readShape(item["shape"], name);
   checkShape(shape, spec);
   const size = readParameters(item["parameters"], `input ${name}`)["binary_data_size"];
@@ -112,12 +112,12 @@ function readInput(item: JsonMap, tail: Buffer | undefined, model: ModelShape): 
     };
   }
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
-    throw new RequestError(400, `input ${name}: binary_data_size must be a whole number from 0`);
-  if (item["data"] !== undefined) throw new RequestError(400, `input ${name} has both data and binary_data_size`);
+    throw new HttpError(400, `input ${name}: binary_data_size must be a whole number from 0`);
+  if (item["data"] !== undefined) throw new HttpError(400, `input ${name} has both data and binary_data_size`);
   if (tail === undefined)
-    throw new RequestError(400, `input ${name} is binary, but the header Inference-Header-Content-Length is missing`);
+    throw new HttpError(400, `input ${name} is binary, but the header Inference-Header-Content-Length is missing`);
   if (size > tail.length)
-    throw new RequestError(400, `input ${name}: binary_data_size is ${size}, but only ${tail.length} bytes are left`);
+    throw new HttpError(400, `input ${name}: binary_data_size is ${size}, but only ${tail.length} bytes are left`);
   return {
     tensor: { name, datatype, shape, data: readBinaryData(tail.subarray(0, size), { name, datatype, count }) },
     bytes: size,
@@ -130,7 +130,7 @@ export function checkShape(shape: readonly number[], spec: TensorSpec): void {
     shape.length === spec.shape.length &&
     shape.every((size, index) => spec.shape[index] === -1 || spec.shape[index] === size);
   if (!fits)
-    throw new RequestError(
+    throw new HttpError(
       400,
       `input ${spec.name}: shape is [${shape.join(",")}], but the model takes [${spec.shape.join(",")}]`,
     );
@@ -142,24 +142,24 @@ function readOutputs(
   model: ModelShape,
 ): readonly WantedOutput[] {
   if (value === undefined) return model.outputs.map(({ name }) => ({ name, binary: binaryByDefault }));
-  if (!Array.isArray(value)) throw new RequestError(400, "outputs must be a list");
+  if (!Array.isArray(value)) throw new HttpError(400, "outputs must be a list");
   if (value.length === 0) return model.outputs.map(({ name }) => ({ name, binary: binaryByDefault }));
   const wanted = value.map((item) => {
     const output = asMap(item, "an output");
     const { name } = output;
-    if (typeof name !== "string") throw new RequestError(400, `an output's name must be text, not ${describe(name)}`);
+    if (typeof name !== "string") throw new HttpError(400, `an output's name must be text, not ${describe(name)}`);
     if (!model.outputs.some((spec) => spec.name === name))
-      throw new RequestError(400, `the model has no output ${describe(name)}; it gives ${namesOf(model.outputs)}`);
+      throw new HttpError(400, `the model has no output ${describe(name)}; it gives ${namesOf(model.outputs)}`);
     const parameters = readParameters(output["parameters"], `output ${name}`);
     if (parameters["classification"] !== undefined)
-      throw new RequestError(400, `output ${name}: the classification extension is not offered`);
+      throw new HttpError(400, `output ${name}: the classification extension is not offered`);
     const binary = parameters["binary_data"];
     if (binary !== undefined && typeof binary !== "boolean")
-      throw new RequestError(400, `output ${name}: binary_data must be true or false`);
+      throw new HttpError(400, `output ${name}: binary_data must be true or false`);
     return { name, binary: binary ?? binaryByDefault };
   });
   if (new Set(wanted.map(({ name }) => name)).size < wanted.length)
-    throw new RequestError(400, "an output is asked for twice");
+    throw new HttpError(400, "an output is asked for twice");
   return wanted;
 }
 
@@ -169,7 +169,7 @@ function readParameters(value: ExactJson | undefined, where: string): JsonMap {
 
 function asMap(value: ExactJson, what: string): JsonMap {
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new RequestError(400, `${what} must be an object, not ${describe(value)}`);
+    throw new HttpError(400, `${what} must be an object, not ${describe(value)}`);
   return value;
 }
 

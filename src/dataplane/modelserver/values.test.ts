@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { systemClock, virtualClock } from "../../kernel/clock/index.js";
+import { HttpError } from "../../kernel/http1/index.js";
 import { createBatcher } from "./batcher.js";
 import type { TensorValue } from "./datatypes.js";
 import type { Engine } from "./engine.unsafe.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
-import { RequestError } from "./failures.js";
 import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
 
 test("every half comes back from its number", () => {
@@ -63,7 +63,7 @@ test("the exact parser refuses what JSON.parse refuses", () => {
       try {
         got = parseExactJson(text);
       } catch (error) {
-        expect(error).toBeInstanceOf(RequestError);
+        expect(error).toBeInstanceOf(HttpError);
       }
       expect(lossy(got)).toEqual(wanted);
     }),
@@ -97,7 +97,7 @@ function doubler(extra: Partial<Engine> = {}): Engine & { readonly runs: number[
     async run(inputs) {
       const data = inputs[0]?.data as Float32Array;
       runs.push(data.length);
-      if (data.some((value) => value < 0)) throw new RequestError(400, "negative");
+      if (data.some((value) => value < 0)) throw new HttpError(400, "negative");
       return [{ name: "y", datatype: "FP32", shape: [data.length], data: data.map((value) => value * 2) }];
     },
     close: async () => {},

@@ -31,24 +31,35 @@ export class Framing {
     this.isDone = kind === "none" || (kind === "length" && length === 0);
   }
 
-  /** How many of the bytes from `start` to `end` belong to the body. Sets `isDone` with the last one, `isBroken` on a fault. */
-  consume(bytes: Uint8Array, start: number, end: number): number {
+  /**
+   * How many of the bytes from `start` to `end` belong to the body; `content` is told where they are content and no framing.
+   * Sets `isDone` with the last one, `isBroken` on a fault.
+   */
+  consume(bytes: Uint8Array, start: number, end: number, content?: (from: number, to: number) => void): number {
     const available = end - start;
     if (this.isDone || available <= 0) return 0;
-    if (this.kind === "close") return available;
-    if (this.kind === "chunked") return this.#consumeChunks(bytes, start, end) - start;
-    const taken = Math.min(available, this.#left);
-    this.#left -= taken;
-    this.isDone = this.#left === 0;
+    if (this.kind === "chunked") return this.#consumeChunks(bytes, start, end, content) - start;
+    const taken = this.kind === "close" ? available : Math.min(available, this.#left);
+    if (this.kind === "length") {
+      this.#left -= taken;
+      this.isDone = this.#left === 0;
+    }
+    content?.(start, start + taken);
     return taken;
   }
 
-  #consumeChunks(bytes: Uint8Array, start: number, end: number): number {
+  #consumeChunks(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    content: ((from: number, to: number) => void) | undefined,
+  ): number {
     let index = start;
     while (index < end && !this.isDone) {
       if (this.#state === DATA) {
         const taken = Math.min(end - index, this.#left);
         this.#left -= taken;
+        content?.(index, index + taken);
         index += taken;
         if (this.#left === 0) this.#state = DATA_CR;
         continue;

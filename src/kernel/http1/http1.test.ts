@@ -23,13 +23,15 @@ test("a chunked body ends exactly where it ends, however it is cut up, and whate
         const framing = new Framing("chunked");
         let position = 0;
         let taken = 0;
+        const content: Uint8Array[] = [];
         while (position < bytes.length && !framing.isDone) {
           const end = Math.min(bytes.length, position + 1 + (cuts.pop() ?? 1000));
-          taken += framing.consume(bytes, position, end);
+          taken += framing.consume(bytes, position, end, (from, to) => content.push(bytes.subarray(from, to)));
           position = end;
         }
         expect(framing).toMatchObject({ isDone: true, isBroken: false });
         expect(taken).toBe(body.length);
+        expect(Buffer.concat(content)).toEqual(Buffer.concat(pieces));
       },
     ),
   );

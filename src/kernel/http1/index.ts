@@ -4,6 +4,8 @@
  * Strict where messages could be read in two ways (RFC 9112). May use: clock, errors.
  */
 
+export { type Http1Answer, HttpError } from "./answer.js";
+export type { Http1Limits } from "./connection.js";
 export { Framing, type FramingKind } from "./framing.js";
 export {
   Fields,
@@ -16,3 +18,5 @@ export {
   type RequestHead,
   type ResponseHead,
 } from "./head.js";
+export { type BodyCharge, Http1Request } from "./request.js";
+export { createHttp1Server, type Http1Server, type Http1ServerOptions } from "./server.js";

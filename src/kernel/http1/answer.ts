@@ -1,0 +1,52 @@
+import { STATUS_CODES } from "node:http";
+import { ArgosyError } from "../errors/index.js";
+
+/** Refuses a request: `message` is for people; `headers` go with the answer. */
+export class HttpError extends ArgosyError {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
+    super("HttpError", message);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+/** An answer to be sent. */
+export interface Http1Answer {
+  readonly status: number;
+  /** Beside Content-Type, Content-Length, Date and Connection, which are the server's. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Media type; application/json unless told. */
+  readonly type?: string;
+  readonly body: string | Uint8Array;
+}
+
+/** What the connection has to say in an answer's head. */
+export interface HopFields {
+  readonly close: boolean;
+  /** HTTP/1.0 must be told that the connection stays. */
+  readonly keepAlive: boolean;
+  /** As in a Date field. */
+  readonly date: string;
+}
+
+// RFC 9110 5.5: anything else could end the field.
+const NOT_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
+
+/** Status line and fields, with the empty line. Throws `HttpError` 500 when a field's value could end the field. */
+export function renderHead(answer: Http1Answer, length: number, hop: HopFields): string {
+  const { status, type = "application/json", headers } = answer;
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\ncontent-type: ${type}\r\ncontent-length: ${length}\r\ndate: ${hop.date}\r\n`;
+  if (headers !== undefined) {
+    for (const [name, value] of Object.entries(headers)) {
+      if (NOT_A_VALUE.test(value))
+        throw new HttpError(500, `header ${name} of the answer has characters that are not allowed`);
+      head += `${name}: ${value}\r\n`;
+    }
+  }
+  if (hop.close) head += "connection: close\r\n";
+  else if (hop.keepAlive) head += "connection: keep-alive\r\n";
+  return `${head}\r\n`;
+}
