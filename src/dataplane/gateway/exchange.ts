@@ -1,11 +1,5 @@
-import {
-  Framing,
-  HeadFault,
-  latin1,
-  parseResponseHead,
-  type RequestHead,
-  type ResponseHead,
-} from "../../kernel/http1/index.js";
+import type { RequestHead, ResponseHead } from "../../kernel/http1/index.js";
+import { Framing, HeadFault, latin1, parseResponseHead } from "../../kernel/http1/index.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import {
