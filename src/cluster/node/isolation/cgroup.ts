@@ -292,3 +292,19 @@ export function listCgroups(home: CgroupHome, parent: string): string[] {
     return [];
   }
 }
+
+/** Removes a group with those below it, in every hierarchy of the machine; what still has processes stays. */
+export function removeGroupTree(name: string): void {
+  for (const { folder } of cgroupMounts()) {
+    const group = join(folder, name);
+    if (!existsSync(group)) continue;
+    const below = readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    for (const path of [...below.map((entry) => join(group, entry.name)), group]) {
+      try {
+        rmdirSync(path);
+      } catch {
+        // Somebody is in it.
+      }
+    }
+  }
+}

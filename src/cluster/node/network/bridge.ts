@@ -128,7 +128,8 @@ class BridgeNetwork implements PodNetwork {
     const name = this.#namespaceName(podUid);
     const namespacePath = join(namespaceFolder, name);
     const link = this.#linkName(podUid);
-    const address = { ip, enter: [requireProgram("nsenter"), `--net=${namespacePath}`, "--"] };
+    const enter = [requireProgram("nsenter"), `--net=${namespacePath}`, "--"];
+    const address = { ip, enter, namespace: namespacePath };
     if (existsSync(namespacePath)) {
       if (existsSync(`/sys/class/net/${link}`)) return address;
       await removeNamespace(name, link);

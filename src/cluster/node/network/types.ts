@@ -6,6 +6,8 @@ export interface PodAddress {
   readonly ip: string;
   /** The command that runs another one in the pod's network; empty where pods share the machine's. */
   readonly enter: readonly string[];
+  /** File that stands for its network namespace, where this process may join it. */
+  readonly namespace?: string;
 }
 
 /**

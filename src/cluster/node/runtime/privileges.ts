@@ -61,7 +61,8 @@ function mapUser(user: ContainerUser): string[] {
   return [requireProgram("unshare"), "-U", `--map-user=${user.uid ?? 0}`, `--map-group=${user.gid ?? 0}`, "--"];
 }
 
-function capabilityList(user: ContainerUser): string {
+/** The capabilities that a container keeps, in small letters without `cap_`, or `all`. Throws `CreateContainerError` for one that there is not. */
+export function keptCapabilities(user: ContainerUser): readonly string[] {
   const clean = (names: readonly string[] | undefined): string[] =>
     (names ?? []).map((name) => name.toLowerCase().replace(/^cap_/, ""));
   const dropped = clean(user.dropCapabilities);
@@ -74,8 +75,11 @@ function capabilityList(user: ContainerUser): string {
     );
   }
   const base = dropped.includes("all") ? [] : usualCapabilities.filter((name) => !dropped.includes(name));
-  const kept = added.includes("all") ? ["all"] : [...new Set([...base, ...added])];
-  return ["-all", ...kept.map((name) => `+${name}`)].join(",");
+  return added.includes("all") ? ["all"] : [...new Set([...base, ...added])];
+}
+
+function capabilityList(user: ContainerUser): string {
+  return ["-all", ...keptCapabilities(user).map((name) => `+${name}`)].join(",");
 }
 
 let known: ReadonlySet<string> | undefined;

@@ -155,11 +155,15 @@ export interface SavedContainer extends ContainerRecord {
   /** See `ContainerSpec.imageRoot`. */
   readonly imageRoot?: string;
   readonly tty?: boolean;
+  /** It has an input. */
+  readonly stdin?: boolean;
   readonly stdinOnce?: boolean;
   readonly stopSignal?: string;
   /** It sees the machine's processes, and is ended one process after the other. */
   readonly hostPid?: boolean;
   readonly hostIpc?: boolean;
+  /** What podman calls it. */
+  readonly engineId?: string;
 }
 
 function identityIn(value: Json | undefined): ProcessIdentity | undefined {
@@ -187,6 +191,8 @@ export function readContainer(path: string, ref: ContainerRef): SavedContainer |
     message: typeof raw["message"] === "string" ? raw["message"] : undefined,
     imageRoot: typeof raw["imageRoot"] === "string" ? raw["imageRoot"] : undefined,
     stopSignal: typeof raw["stopSignal"] === "string" ? raw["stopSignal"] : undefined,
+    engineId: typeof raw["engineId"] === "string" ? raw["engineId"] : undefined,
+    stdin: flagOf(raw["stdin"]),
     tty: flagOf(raw["tty"]),
     stdinOnce: flagOf(raw["stdinOnce"]),
     hostPid: flagOf(raw["hostPid"]),

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { NodeError } from "../errors.js";
-import { escapeField, isWithin, lockedFlags, mountPoints, unescapeField } from "./mount-table.js";
+import { escapeField, isWithin, lockedFlags, mountPoints } from "./mount-table.js";
 import type { ContainerMount } from "./types.js";
 
 /** What the file system of a container is made of. */
@@ -107,16 +107,35 @@ export interface RootMounts {
   readonly sealed: readonly { readonly path: string; readonly flags: string }[];
 }
 
+/** One mount of a container's root: as `mount` takes it. */
+export interface RootMount {
+  /** Folder, file, or what the type calls for. */
+  readonly source: string;
+  /** Below the folder that becomes the root. */
+  readonly target: string;
+  /** `none`: a folder or file of the machine. */
+  readonly type: "none" | "tmpfs" | "proc" | "sysfs" | "devpts" | "overlay";
+  /** As `mount -o` takes them. */
+  readonly options: string;
+}
+
 /** Prepares the folder that becomes a container's root, and says what to mount. */
 export function prepareRoot(plan: RootPlan): RootMounts {
-  const builder = new RootBuilder(plan);
-  return builder.build();
+  return new RootBuilder(plan).build();
+}
+
+/**
+ * The same for a runtime that makes /proc, /sys, /dev and the root itself: the machine's userland where the image has no root of
+ * its own, and the volumes.
+ */
+export function prepareContent(plan: RootPlan): readonly RootMount[] {
+  return new RootBuilder(plan).content();
 }
 
 class RootBuilder {
   readonly #plan: RootPlan;
-  readonly #lines: string[] = [];
-  readonly #sealed: { path: string; flags: string }[] = [];
+  readonly #entries: RootMount[] = [];
+  readonly #sealed: { source: string; path: string; flags: string }[] = [];
   readonly #mounts: readonly ContainerMount[];
 
   constructor(plan: RootPlan) {
@@ -127,19 +146,41 @@ class RootBuilder {
   }
 
   build(): RootMounts {
-    const { root } = this.#plan;
+    const { root, mode, imageRoot } = this.#plan;
     mkdirSync(root, { recursive: true });
-    if (this.#plan.imageRoot === undefined) this.#hostRoot();
-    else this.#imageRoot(this.#plan.imageRoot);
+    // Devices belong to /dev alone; what a program makes elsewhere is a plain file.
+    if (imageRoot === undefined) this.#line(root, root, "none", mode === "root" ? "bind,nosuid,nodev" : "bind");
+    if (imageRoot === undefined) this.#hostRoot();
+    else this.#imageRoot(imageRoot);
     this.#kernelFolders();
+    this.#fill();
+    const lines = this.#entries.map(
+      ({ source, target, type, options }) => `${escapeField(source)} ${escapeField(target)} ${type} ${options} 0 0\n`,
+    );
+    return { fstab: lines.join(""), sealed: this.#sealed };
+  }
+
+  content(): readonly RootMount[] {
+    mkdirSync(this.#plan.root, { recursive: true });
+    if (this.#plan.imageRoot === undefined) this.#hostRoot();
+    this.#fill();
+    const sealed = this.#sealed.map(({ source, path }) => ({
+      source,
+      target: path,
+      type: "none" as const,
+      options: "bind,ro",
+    }));
+    return [...this.#entries, ...sealed];
+  }
+
+  #fill(): void {
     for (const path of this.#plan.imagePaths) this.#imagePath(path);
     this.#coverHidden();
     for (const mount of this.#mounts) this.#mount(mount);
-    return { fstab: `${this.#lines.join("\n")}\n`, sealed: this.#sealed };
   }
 
-  #line(source: string, target: string, type: string, options: string): void {
-    this.#lines.push(`${escapeField(source)} ${escapeField(target)} ${type} ${options} 0 0`);
+  #line(source: string, target: string, type: RootMount["type"], options: string): void {
+    this.#entries.push({ source, target, type, options });
   }
 
   #bind(source: string, target: string, options: { readOnly: boolean; recursive: boolean }): void {
@@ -150,8 +191,6 @@ class RootBuilder {
 
   #hostRoot(): void {
     const { root } = this.#plan;
-    // Devices belong to /dev alone; what a program makes elsewhere is a plain file.
-    this.#line(root, root, "none", this.#plan.mode === "root" ? "bind,nosuid,nodev" : "bind");
     for (const folder of plainFolders) mkdirSync(join(root, folder), { recursive: true, mode: folderMode(folder) });
     mkdirSync(join(root, ownFolder, "old"), { recursive: true });
     link("../run", join(root, "var/run"));
@@ -316,10 +355,9 @@ class RootBuilder {
   }
 
   #isBound(base: string, path: string): boolean {
-    return this.#lines.some((line) => {
-      const target = unescapeField(line.split(" ")[1] ?? "");
-      return target.startsWith(`${base}/`) && isWithin(join(base, path), target) && target !== base;
-    });
+    return this.#entries.some(
+      ({ target }) => target.startsWith(`${base}/`) && isWithin(join(base, path), target) && target !== base,
+    );
   }
 
   #mount(mount: ContainerMount): void {
@@ -359,7 +397,7 @@ class RootBuilder {
     const real = realpathSync(hostPath);
     for (const point of mountPoints().filter((each) => each !== real && isWithin(each, real))) {
       const flags = ["remount", "bind", "ro", ...lockedFlags(point)].join(",");
-      this.#sealed.push({ path: join(target, relative(real, point)), flags });
+      this.#sealed.push({ source: point, path: join(target, relative(real, point)), flags });
     }
   }
 

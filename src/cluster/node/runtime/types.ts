@@ -49,6 +49,8 @@ export interface ContainerUser {
   readonly allowPrivilegeEscalation?: boolean;
   /** Nothing of /proc is masked. */
   readonly unmaskedProc?: boolean;
+  /** System calls that no container needs are refused, where the runtime can do that. */
+  readonly filtersSystemCalls?: boolean;
 }
 
 /** One attempt to run a container, all names resolved. */
@@ -168,7 +170,7 @@ export interface ExecSession {
  */
 export interface PodRuntime {
   /** Shown in node.status.nodeInfo.containerRuntimeVersion and in container ids. */
-  readonly name: "process" | "simulated";
+  readonly name: "process" | "podman" | "simulated";
   /** Where pods' resolv.conf comes from; absent: the machine's /etc. */
   readonly etcFolder?: string;
   /** Finds what already runs. */

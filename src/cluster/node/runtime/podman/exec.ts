@@ -1,0 +1,124 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { type Readable, Transform } from "node:stream";
+import type { Clock } from "../../../../kernel/clock/index.js";
+import type { Json } from "../../../../kernel/kinds/object.js";
+import { isObject } from "../../../../kernel/schema/index.js";
+import { plainEnvironment } from "../../commands.js";
+import { NodeError } from "../../errors.js";
+import type { Attempt } from "../attempt.js";
+import { sendSignal } from "../processes.js";
+import { onTerminal, TerminalResizer } from "../terminal.js";
+import type { ExecOptions, ExecSession } from "../types.js";
+import type { PodmanEngine } from "./engine.js";
+
+interface ExecRequest {
+  readonly attempt: Attempt;
+  readonly options: ExecOptions;
+  readonly engine: PodmanEngine;
+  readonly clock: Clock;
+  /** The attempt's own. */
+  readonly folder: string;
+}
+
+const notStartedCode = 255;
+const notFoundCode = 127;
+let counter = 0;
+
+/**
+ * Runs a command in a container, with its namespaces, rights, environment and folder: by the program that podman itself runs containers
+ * with, because podman would start three processes of its own for each.
+ */
+export async function execIn(request: ExecRequest): Promise<ExecSession> {
+  const { attempt, options, engine, clock, folder } = request;
+  counter += 1;
+  const pidFile = join(folder, `exec-${counter}.pid`);
+  const { engineId = "" } = attempt.saved;
+  const terminal = options.tty ? ["--tty", ...((await hasTerm(engine, engineId)) ? [] : ["--env", "TERM=xterm"])] : [];
+  const words = ["--log-format", "json", "exec", "--pid-file", pidFile, ...terminal, engineId, ...options.command];
+  const direct = [engine.programs.runtime, ...words];
+  const [program = "", ...args] = options.tty
+    ? onTerminal(direct, { imageRoot: undefined, env: new Map([["TERM", "xterm"]]), size: options.size })
+    : direct;
+  const child = spawn(program, args, {
+    cwd: "/",
+    detached: true,
+    env: { ...plainEnvironment, TERM: "xterm" },
+    stdio: [options.stdin ? "pipe" : "ignore", "pipe", "pipe"],
+  });
+  return sessionOf(child, { tty: options.tty, pidFile, clock });
+}
+
+async function hasTerm(engine: PodmanEngine, id: string): Promise<boolean> {
+  const config = (await engine.ask("GET", `/containers/${id}/json`))?.["Config"];
+  const env: Json | undefined = isObject(config) ? config["Env"] : undefined;
+  return Array.isArray(env) && env.some((each) => typeof each === "string" && each.startsWith("TERM="));
+}
+
+function sessionOf(
+  child: ChildProcess,
+  { tty, pidFile, clock }: { readonly tty: boolean; readonly pidFile: string; readonly clock: Clock },
+): ExecSession {
+  const { stdin, stdout, stderr } = child;
+  if (stdout === null || stderr === null) throw new NodeError("ExecFailed", "the command has no output");
+  stdin?.on("error", () => undefined);
+  const cause = new StartCause();
+  const readable: Readable = (tty ? stdout : stderr).pipe(cause);
+  const exited = new Promise<number>((resolve) => {
+    child.on("error", () => resolve(126));
+    child.on("close", (code, signal) => {
+      rmSync(pidFile, { force: true });
+      resolve(code === notStartedCode && cause.wasSaid ? notFoundCode : (code ?? (signal === "SIGKILL" ? 137 : 143)));
+    });
+  });
+  const resizer = new TerminalResizer(clock, () => child.pid ?? 0);
+  return {
+    stdin: stdin ?? undefined,
+    stdout: tty ? readable : stdout,
+    stderr: tty ? undefined : readable,
+    exited,
+    resize: (size) => {
+      if (tty) resizer.resize(size);
+    },
+    kill: () => {
+      const pid = Number(readText(pidFile));
+      if (pid > 0) sendSignal(pid, "SIGKILL");
+      if (child.pid !== undefined) sendSignal(-child.pid, "SIGKILL");
+    },
+  };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+const failure = /^\{"level":"error","msg":"(?:exec failed: )?(?:unable to start container process: )?.*\}\s*$/;
+
+/** Passes output on, and puts into plain words why a command was not started: that is a line of the runtime's log, and the only one. */
+class StartCause extends Transform {
+  wasSaid = false;
+  #isFirst = true;
+
+  override _transform(chunk: Buffer, _encoding: string, done: (error: null, chunk: Buffer | string) => void): void {
+    const text = this.#isFirst && chunk[0] === 0x7b ? messageIn(chunk.toString("utf8")) : undefined;
+    this.#isFirst = false;
+    this.wasSaid = text !== undefined;
+    done(null, text === undefined ? chunk : `${text}\n`);
+  }
+}
+
+function messageIn(line: string): string | undefined {
+  if (!failure.test(line)) return undefined;
+  try {
+    const value: unknown = JSON.parse(line);
+    if (!isObject(value) || typeof value["msg"] !== "string") return undefined;
+    return value["msg"].replace(/^exec failed: /, "").replace(/^unable to start container process: /, "");
+  } catch {
+    return undefined;
+  }
+}
