@@ -5,7 +5,7 @@
 //   --within MIN    ends after so many minutes, and says what was left out; default: runs to the end
 //   --no-suites, --no-fuzz, --no-clients   leave a part out
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -104,11 +104,11 @@ async function execute(args, { env = {}, isRead = false } = {}) {
 const failed = [];
 const leftOut = [];
 
-/** Runs a part with its output on ours. */
+/** Runs a part with its output on ours. Returns whether it ended badly. */
 async function part(title, args, env) {
   if (endMs - Date.now() < leastMs) {
     leftOut.push(`${title} (no time was left)`);
-    return;
+    return false;
   }
   process.stdout.write(`\n=== ${title}\n`);
   const began = Date.now();
@@ -116,7 +116,32 @@ async function part(title, args, env) {
   const minutes = ((Date.now() - began) / 60_000).toFixed(1);
   process.stdout.write(`=== ${title}: ${minutes} min\n`);
   if (code === undefined) leftOut.push(`the rest of ${title} (stopped after ${minutes} min)`);
-  else if (code !== 0) failed.push(title);
+  return code !== undefined && code !== 0;
+}
+
+/** Files in which a test failed; all of them when the runner left no report. */
+function failedFiles(report, all) {
+  try {
+    const { testResults } = JSON.parse(readFileSync(report, "utf8"));
+    const files = testResults.filter(({ status }) => status === "failed").map(({ name }) => name);
+    return files.length === 0 ? all : files;
+  } catch {
+    return all;
+  }
+}
+
+/** Test files one after the other. Those that fail are run once more with new servers: a wait may be too short on a loaded machine, a fault fails again. */
+async function tests(title, words, { files, env }) {
+  const report = join(temporary, "report.json");
+  const run = (again, chosen) =>
+    part(
+      `${title}${again}`,
+      [vitest, "run", ...words, "--reporter=json", `--outputFile.json=${report}`, ...chosen],
+      env,
+    );
+  if (!(await run("", files))) return;
+  const again = failedFiles(report, files);
+  if (await run(", once more what failed", again)) failed.push(title);
 }
 
 if (spawnSync("go", ["version"]).status !== 0) skip("Go is not installed (https://go.dev/dl/)");
@@ -131,19 +156,20 @@ const programs = built.text.trim();
 
 if (values.fuzz) {
   const options = ["--programs", programs, "--seeds", values.seeds, "--at-most", mostDifferent];
-  await part("random requests to both", [main, "fuzz", ...options]);
+  const title = "random requests to both";
+  if (await part(title, [main, "fuzz", ...options])) failed.push(title);
 }
+const serial = ["--no-file-parallelism", "--maxWorkers=1", "--reporter=default"];
 if (values.suites) {
-  const options = ["--no-file-parallelism", "--maxWorkers=1", "--hookTimeout=120000", "--testTimeout=180000"];
-  options.push("-t", `^(?!.*(${[...ownServerOnly.keys()].join("|")}))`);
+  const words = [...serial, "--hookTimeout=120000", "--testTimeout=180000"];
+  words.push("-t", `^(?!.*(${[...ownServerOnly.keys()].join("|")}))`);
   for (const [name, reason] of ownServerOnly) process.stdout.write(`\nleft out: "${name} …", because ${reason}\n`);
-  await part("suites on a real API server", [vitest, "run", ...options, ...suites], { ARGOSY_TEST_REAL: programs });
+  await tests("suites on a real API server", words, { files: suites, env: { ARGOSY_TEST_REAL: programs } });
 }
 if (values.clients) {
-  const reporters = ["--reporter=default", `--reporter=${join(root, "scripts", "skipped.mjs")}`];
-  await part("clients that others wrote", [vitest, "run", "--no-file-parallelism", ...reporters, "tests/clients"], {
-    ARGOSY_TEST_INSTALL: "go,python,javascript",
-  });
+  const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
+  const env = { ARGOSY_TEST_INSTALL: "go,python,javascript" };
+  await tests("clients that others wrote", words, { files: ["tests/clients"], env });
 }
 for (const what of leftOut) process.stdout.write(`\nleft out, because --within ${values.within} was over: ${what}\n`);
 if (failed.length === 0) end(0, "\ntest:real passed\n");

@@ -1,4 +1,4 @@
-// An API server in a process of its own, for the hostile requests: says where it listens, then answers "usage" with its memory.
+// An API server in a process of its own, for the hostile requests: says where it listens, then answers "usage" with its memory, in MiB.
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +21,9 @@ const { url, caPem } = await server.listen({ host: "127.0.0.1", port: 0 });
 process.on("message", (message) => {
   if (message === "usage") {
     globalThis.gc?.();
-    process.send({ usage: process.memoryUsage().rss });
+    const { rss, heapUsed, external } = process.memoryUsage();
+    const [all, heap, outside] = [rss, heapUsed, external].map((bytes) => Math.round(bytes / 1024 / 1024));
+    process.send({ usage: { all, heap, outside } });
   }
 });
 process.on("disconnect", () => process.exit());

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfsSync } from "node:fs";
+import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import { packageRoot } from "../../src/kernel/assets/index.js";
 
@@ -14,12 +14,16 @@ const packages = {
 /** The module that names the versions; packaged tests are compiled elsewhere, so it is found from the clone. */
 const moduleFolder = join(packageRoot(), "tests", "real", "stack");
 
-/** Why the programs cannot be made here, through no fault of anybody's: no network, an old Go. */
+const leastMemoryGib = 4;
+/** Modules, compiled packages, programs. */
+const leastDiskGib = 8;
+
+/** Why the programs cannot be made here, through no fault of anybody's: no network, an old Go, a small machine. */
 export class Unobtainable extends Error {}
 
 /**
  * Builds what is not built yet, into a folder outside the clone that is named after the versions. Returns the folder. Throws
- * `Unobtainable` where the modules cannot be had.
+ * `Unobtainable` where the modules cannot be had, or the machine is too small.
  */
 export async function buildStack(say: (line: string) => void): Promise<string> {
   const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
@@ -30,6 +34,7 @@ export async function buildStack(say: (line: string) => void): Promise<string> {
   dropPartial(folder);
   const missing = Object.entries(packages).filter(([name]) => !existsSync(join(folder, name)));
   if (missing.length === 0) return folder;
+  requireRoom(cache);
   say("… get the modules");
   const fetched = await go(["list", "-deps", ...missing.map(([, path]) => path)]);
   if (fetched.code !== 0) throw new Unobtainable(`the modules cannot be had: ${lastLine(fetched.said)}`);
@@ -38,11 +43,24 @@ export async function buildStack(say: (line: string) => void): Promise<string> {
     say(`… build ${name} (minutes, the first time)`);
     const beganMs = Date.now();
     const { code, said } = await go(["build", "-trimpath", "-ldflags", linkerFlags(), "-o", partial, path]);
+    if (/signal: killed/.test(said)) throw new Unobtainable(`a compiler was killed while ${name} was built (memory?)`);
     if (code !== 0) throw new Error(`${name} cannot be built: ${said.slice(-2000)}`);
     renameSync(partial, join(folder, name));
     say(`✔ build ${name} (${Math.round((Date.now() - beganMs) / 1000)} s)`);
   }
   return folder;
+}
+
+/** A build that is going to fail is not begun: it takes many minutes. */
+function requireRoom(cache: string): void {
+  const gib = 1024 ** 3;
+  const memory = Math.min(totalmem(), process.constrainedMemory() || totalmem()) / gib;
+  if (memory < leastMemoryGib)
+    throw new Unobtainable(`building takes ${leastMemoryGib} GiB of memory, and there are ${memory.toFixed(1)}`);
+  const { bavail, bsize } = statfsSync(cache);
+  const disk = (bavail * bsize) / gib;
+  if (disk < leastDiskGib)
+    throw new Unobtainable(`building takes ${leastDiskGib} GiB in ${cache}, and ${disk.toFixed(1)} are free`);
 }
 
 /** What a build left that was stopped. */
