@@ -227,3 +227,49 @@ test("a cluster is born with its namespaces, roles and the kubernetes Service", 
   expect(slice["endpoints"]).toMatchObject([{ addresses: ["127.0.0.1"] }]);
   expect(slice["ports"]).toMatchObject([{ port: Number(new URL(url).port) }]);
 });
+
+test("a pod of a RuntimeClass costs what the class says and goes where the class is", async () => {
+  const pods = "/api/v1/namespaces/default/pods";
+  const pod = (name: string, spec: JsonObject) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name },
+    spec: { containers: [{ name: "m", image: "i" }], ...spec },
+  });
+  expect((await refusal(call("POST", pods, pod("r0", { runtimeClassName: "vm" })))).message).toBe(
+    'pods "r0" is forbidden: pod rejected: RuntimeClass "vm" not found',
+  );
+  expect((await refusal(call("POST", pods, pod("r0", { overhead: { cpu: "1" } })))).message).toBe(
+    'pods "r0" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead',
+  );
+  await call("POST", "/apis/node.k8s.io/v1/runtimeclasses", {
+    apiVersion: "node.k8s.io/v1",
+    kind: "RuntimeClass",
+    metadata: { name: "vm" },
+    handler: "vm",
+    overhead: { podFixed: { cpu: "250m" } },
+    scheduling: { nodeSelector: { vm: "yes" }, tolerations: [{ key: "vm", operator: "Exists" }] },
+  });
+
+  const tolerations = [{ key: "vm", operator: "Equal", value: "x", effect: "NoSchedule" }];
+  const made = await call(
+    "POST",
+    pods,
+    pod("r1", { runtimeClassName: "vm", nodeSelector: { disk: "ssd" }, tolerations }),
+  );
+  expect(made.spec["overhead"]).toEqual({ cpu: "250m" });
+  expect(made.spec["nodeSelector"]).toEqual({ disk: "ssd", vm: "yes" });
+  expect((made.spec["tolerations"] as JsonObject[]).map(({ key }) => key)).toEqual([
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "vm",
+  ]);
+  expect(
+    (await refusal(call("POST", pods, pod("r2", { runtimeClassName: "vm", nodeSelector: { vm: "no" } })))).message,
+  ).toBe(
+    'pods "r2" is forbidden: conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; pod.spec.nodeSelector[vm] = no',
+  );
+  expect(
+    (await refusal(call("POST", pods, pod("r3", { runtimeClassName: "vm", overhead: { cpu: "1" } })))).message,
+  ).toBe(`pods "r3" is forbidden: pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead`);
+});

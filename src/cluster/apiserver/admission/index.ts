@@ -17,6 +17,7 @@ import { type ObjectCheck, objectChecks } from "./object-checks.js";
 import { defaultTolerationSeconds, podPriority } from "./pod-defaults.js";
 import { policyAdmission } from "./policies.js";
 import { resourceQuota } from "./quota.js";
+import { runtimeClassAdmission } from "./runtime-class.js";
 import { serviceAccountAdmission } from "./service-account.js";
 import { serviceAllocation } from "./services.js";
 import { storageProtection } from "./storage-protection.js";
@@ -65,6 +66,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     serviceAccountAdmission({ store, random, ensureDefaultAccount }),
     podPriority(store),
     defaultTolerationSeconds(),
+    runtimeClassAdmission(store),
   ];
   const webhooks = webhookAdmission({ ...options, reinvoked: builtIn });
   return {
