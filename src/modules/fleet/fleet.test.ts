@@ -198,7 +198,7 @@ test("what stands in a member is still reported when a change of it is refused t
   await eventually(() => fleet.getHyper("digits"), isSettled, "applied");
   const { services } = member(fleet, "cloud");
   const status = { address: { url: "http://digits.demo.cloud" }, conditions: [{ type: "Ready", status: "True" }] };
-  await services.updateStatus({ ...(await services.get("digits", inDemo)), status }, inDemo);
+  await services.patch("digits", "merge", { status }, { ...inDemo, subresource: "status" });
 
   const refused = { ...service(3), metadata: { name: "digits", namespace: "demo", labels: { bad: "no label" } } };
   const hypers = fleet.hub.client.resource((await import("./kinds.js")).HyperMLServiceKind);
