@@ -168,7 +168,7 @@ if (values.suites) {
 }
 if (values.clients) {
   const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
-  const env = { ARGOSY_TEST_INSTALL: "go,python,javascript" };
+  const env = { ARGOSY_TEST_INSTALL: "go,python,javascript", ARGOSY_HISTORIES: "5" };
   await tests("clients that others wrote", words, { files: ["tests/clients"], env });
 }
 for (const what of leftOut) process.stdout.write(`\nleft out, because --within ${values.within} was over: ${what}\n`);

@@ -25,6 +25,8 @@ const namespace = "default";
 const keys = ["a", "b", "c", "d"];
 const clients = 8;
 const rounds = 5;
+/** More of them: `ARGOSY_HISTORIES=100 npx vitest run tests/clients/linearizability.test.ts`. */
+const histories = Number(process.env["ARGOSY_HISTORIES"] ?? 1);
 const porcupine = goTool("porcupine");
 let lastValue = 0;
 
@@ -98,10 +100,11 @@ async function check(program: string, history: readonly Operation[]): Promise<Ex
   }
 }
 
-testWith(porcupine, "histories of concurrent clients are linearizable, over kills of the server", async (folder) => {
+/** What clients of a server that is killed again and again did, and were told. */
+async function recordHistory(seed: number): Promise<Operation[]> {
   const directory = mkdtempSync(join(tmpdir(), "argosy-history-"));
   const server = new Killable(directory);
-  const random = seededRandom(7);
+  const random = seededRandom(seed);
   const history: Operation[] = [];
   try {
     for (let round = 0; round < rounds; round++) {
@@ -117,14 +120,21 @@ testWith(porcupine, "histories of concurrent clients are linearizable, over kill
       await Promise.all(acting);
       await client.close();
     }
+    return history;
   } finally {
     await server.kill();
     rmSync(directory, { recursive: true, force: true });
   }
+}
 
-  const { code, stdout } = await check(join(folder, "porcupine"), history);
+testWith(porcupine, "histories of concurrent clients are linearizable, over kills of the server", async (folder) => {
+  for (let seed = 7; seed < 7 + histories; seed++) {
+    const history = await recordHistory(seed);
 
-  expect(stdout).toMatch(/^linearizable: \d+ operations/);
-  expect(code).toBe(0);
-  expect(history.length).toBeGreaterThan(200);
+    const { code, stdout } = await check(join(folder, "porcupine"), history);
+
+    expect(stdout, `history ${seed}`).toMatch(/^linearizable: \d+ operations/);
+    expect(code).toBe(0);
+    expect(history.length).toBeGreaterThan(200);
+  }
 });
