@@ -13,10 +13,10 @@ import {
   type Isolation,
   imageCatalogue,
   type PodNetwork,
-  processRuntime,
 } from "./index.js";
+import { type RuntimeHome, runtimeHomes } from "./runtime/runtimes.fixture.js";
 
-/** A cluster with one node whose pods are real processes. */
+/** A cluster with one node whose pods are real. */
 export interface TestNode {
   readonly cluster: TestCluster;
   readonly network: PodNetwork;
@@ -45,9 +45,13 @@ export function podDraft(name: string, spec: Partial<PodSpec> & Pick<PodSpec, "c
 /** A container that runs a shell script. */
 export const shell = (script: string) => ({ name: "main", image: "shell", command: ["sh", "-c", script] });
 
-/** Starts cluster, network and node; `isolation` default: what this machine can. */
+/** Starts cluster, network and node; `isolation` default: what this machine can; `runtime` default: processes. */
 export async function startNode(
-  options: { readonly isolation?: Isolation; readonly images?: ImageCatalogueOptions["entries"] } = {},
+  options: {
+    readonly isolation?: Isolation;
+    readonly images?: ImageCatalogueOptions["entries"];
+    readonly runtime?: RuntimeHome["name"];
+  } = {},
 ): Promise<TestNode> {
   const isolation = options.isolation ?? detectIsolation();
   const folder = mkdtempSync(join(tmpdir(), "argosy-node-"));
@@ -62,13 +66,16 @@ export async function startNode(
   const network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
   await network.start();
   const dataDir = join(folder, "node-1");
+  const home = runtimeHomes.find((each) => each.name === (options.runtime ?? "process"));
+  const runtimes = await home?.open({ folder, isolation, network });
+  if (runtimes === undefined) throw new Error("no such runtime");
   const shared = { dataDir, clock: systemClock, log: silentLogger, isolation, network, hiddenPaths: [folder] };
   const agent = createNodeAgent({
     ...shared,
     name: "node-1",
     cluster,
     random: systemRandom,
-    runtime: processRuntime(shared),
+    runtime: runtimes.make(dataDir),
     images: imageCatalogue({
       entries: { shell: { entrypoint: ["/bin/sh"], files: [] }, ...options.images },
       cacheDir: join(folder, "images"),
@@ -87,6 +94,7 @@ export async function startNode(
     folder,
     close: async () => {
       await agent.close({ keepPods: false });
+      await runtimes.close();
       await network.close({ keepPods: false });
       await cluster.close();
       rmSync(folder, { recursive: true, force: true });

@@ -131,7 +131,7 @@ class Agent implements NodeAgent {
   async start(): Promise<void> {
     const { cluster, clock, log, name, runtime, images } = this.#options;
     const { informers, client } = cluster;
-    if (runtime.name === "process") mkdirSync(this.#options.dataDir, { recursive: true, mode: 0o711 });
+    if (runtime.name !== "simulated") mkdirSync(this.#options.dataDir, { recursive: true, mode: 0o711 });
     await runtime.start();
     const hostIp = this.#options.network?.hostAddress ?? "127.0.0.1";
     await Promise.all([
@@ -154,7 +154,7 @@ class Agent implements NodeAgent {
       hostIp,
       clusterDomain: this.#options.clusterDomain ?? "cluster.local",
       allocatable: this.#capacity,
-      abilities: abilitiesOf(runtime.name === "process" ? this.#options.isolation : undefined),
+      abilities: abilitiesOf(runtime.name, this.#options.isolation),
     });
     const port = await this.#listen(hostIp, this.#pods);
     await this.#node.start(hostIp, port);

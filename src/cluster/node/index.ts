@@ -1,7 +1,7 @@
 /**
- * The node: what kubelet, kube-proxy and a container runtime are, for pods that run as processes of this machine. In: pods
- * bound to the node, services, images by name. Out: running containers, statuses, logs, exec and port-forward, ClusterIPs
- * that answer. Parts: `pods` (workers), `runtime` (processes, or a simulation), `isolation` (what the machine can),
+ * The node: what kubelet, kube-proxy and a container runtime are, for pods that run on this machine. In: pods bound to the
+ * node, services, images by name. Out: running containers, statuses, logs, exec and port-forward, ClusterIPs that answer.
+ * Parts: `pods` (workers), `runtime` (processes, podman's containers, or a simulation), `isolation` (what the machine can),
  * `network`, `volumes`, `probes`, `images`, `endpoint`, `proxy`. May use: kernel.
  */
 
@@ -28,6 +28,9 @@ export {
   podNetworkKind,
 } from "./network/index.js";
 export { createServiceProxy, type ServiceProxy, type ServiceProxyOptions } from "./proxy/service-proxy.js";
+export { PodmanEngine, type PodmanEngineOptions } from "./runtime/podman/engine.js";
+export { type PodmanRuntimeOptions, podmanRuntime } from "./runtime/podman/podman.js";
+export { findPodman, type PodmanMissing, type PodmanPrograms } from "./runtime/podman/programs.js";
 export { type ProcessRuntimeOptions, processRuntime } from "./runtime/process.js";
 export {
   type SimulatedBehaviour,

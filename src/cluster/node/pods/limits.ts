@@ -59,6 +59,7 @@ export function userOf(
     ...(gid === undefined ? {} : { gid }),
     ...(groups.length === 0 ? {} : { groups }),
     ...rightsOf(own),
+    ...((own.seccompProfile ?? ofPod.seccompProfile)?.type === "RuntimeDefault" ? { filtersSystemCalls: true } : {}),
   };
 }
 

@@ -150,7 +150,7 @@ export class PodManager {
       await runtime.removePod(sandbox.uid);
     }
     const uids = new Set(runtime.pods().map((pod) => pod.uid));
-    if (runtime.name === "process")
+    if (runtime.name !== "simulated")
       await volumes
         .cleanUp(uids)
         .catch((error: unknown) => log.warn("old volumes could not be removed", { err: error }));

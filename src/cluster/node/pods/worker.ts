@@ -223,14 +223,14 @@ export class PodWorker {
     try {
       this.#sandbox = await runtime.createPod(sandboxSpecOf(this.#pod, this.#context.clusterDomain));
       const podFolder = runtime.podFolder(metadata.uid);
-      if (runtime.name === "process") this.#writeNames(podFolder, this.#sandbox.ip);
+      if (runtime.name !== "simulated") this.#writeNames(podFolder, this.#sandbox.ip);
     } catch (error) {
       this.#failed("FailedCreatePodSandBox", `Failed to create pod sandbox: ${messageOf(error)}`);
       return false;
     }
     try {
       const podFolder = runtime.podFolder(metadata.uid);
-      if (runtime.name === "process")
+      if (runtime.name !== "simulated")
         await volumes.prepare({ pod: this.#pod, podFolder, podIp: this.#sandbox.ip, hostIp });
       this.#volumesReady = true;
       this.#retryMs = 0;

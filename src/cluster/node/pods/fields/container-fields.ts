@@ -23,7 +23,10 @@ const program: readonly FieldRule[] = [
   own("workingDir", "made where it is missing"),
   own("stdin", "open until the container ends, or with `stdinOnce` until the first client leaves"),
   own("stdinOnce", "the program reads the end of its input when the first client has left"),
-  own("tty", "a pseudo-terminal of the container's own, by `script` or `python3` of the machine or image"),
+  own(
+    "tty",
+    "a pseudo-terminal of the container's own: by podman, else by `script` or `python3` of the machine or image",
+  ),
 ];
 
 const life: readonly FieldRule[] = [

@@ -6,12 +6,12 @@ import { fieldRules } from "./evaluate.js";
  */
 export function renderFieldTable(): string {
   const rows = fieldRules.map(
-    ({ field, value, root, user, note }) =>
-      `| \`${field}\` | ${value?.text ?? ""} | ${root} | ${user} | ${note.replaceAll("|", "\\|")} |`,
+    ({ field, value, root, user, podman = root, note }) =>
+      `| \`${field}\` | ${value?.text ?? ""} | ${root} | ${user} | ${podman} | ${note.replaceAll("|", "\\|")} |`,
   );
   return [
-    "| field of `spec` | value | as root | as a plain user | what is done, or what to do instead |",
-    "|---|---|---|---|---|",
+    "| field of `spec` | value | as root | as a plain user | by podman | what is done, or what to do instead |",
+    "|---|---|---|---|---|---|",
     ...rows,
     "",
   ].join("\n");

@@ -37,7 +37,7 @@ export function findingsOf(pod: Pod, node: Abilities): Finding[] {
       const key = `${rule.field} ${place.path}`;
       if (decided.has(key) || rule.value?.test(place.value, { pod, node }) === false) continue;
       decided.add(key);
-      const verdict = rule[node.mode];
+      const verdict = rule[node.mode] ?? rule.root;
       if (verdict === "honoured") continue;
       const { note, rejection } = rule;
       const isEphemeral = place.path.startsWith("spec.ephemeralContainers");

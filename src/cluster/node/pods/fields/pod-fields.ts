@@ -159,7 +159,8 @@ function confinement(base: string): FieldRule[] {
       value: { text: "`RuntimeDefault`", test: (value) => textAt(value, "type") === "RuntimeDefault" },
       root: "ignored",
       user: "ignored",
-      note: "system calls are not filtered; capabilities are dropped all the same",
+      podman: "honoured",
+      note: "system calls are filtered by podman only (`--runtime podman`); capabilities are dropped all the same",
     },
     honoured(`${base}.seccompProfile`, "unconfined"),
     {

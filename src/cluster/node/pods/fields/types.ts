@@ -5,8 +5,8 @@ export type Verdict = "honoured" | "refused" | "ignored";
 
 /** What a node can do; several rules depend on it. */
 export interface Abilities {
-  /** `user`: Argosy runs as a plain user. */
-  readonly mode: "root" | "user";
+  /** `user`: Argosy runs as a plain user. `podman`: as root, and podman runs the containers. */
+  readonly mode: "root" | "user" | "podman";
   /** Each pod has a network namespace of its own. */
   readonly ownNetwork: boolean;
   /** What the kernel limits for containers here. */
@@ -33,6 +33,8 @@ export interface FieldRule {
   };
   readonly root: Verdict;
   readonly user: Verdict;
+  /** With containers by podman; absent: as `root`. */
+  readonly podman?: Verdict;
   /** Honoured: what is done. Otherwise: why not, and what to do instead; it stands in the event. */
   readonly note: string;
   /** The pod ends as Failed with this reason, where kubelet turns such a pod away too; absent: its containers wait. */
