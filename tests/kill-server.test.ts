@@ -8,8 +8,9 @@ import { isExpired } from "../src/kernel/errors/index.js";
 import { type ConfigMap, ConfigMapKind } from "../src/kernel/kinds/index.js";
 import { isKillableBuilt, Killable } from "./support/killable.js";
 
-/** A thousand for a long night: `ARGOSY_KILL_ROUNDS=1000 npx vitest run tests/kill-server.test.ts`. */
+/** A thousand for a long night: `ARGOSY_KILL_ROUNDS=1000 npx vitest run tests/kill-server.test.ts`; `ARGOSY_KILL_SEED` for another one. */
 const rounds = Number(process.env["ARGOSY_KILL_ROUNDS"] ?? 6);
+const seed = Number(process.env["ARGOSY_KILL_SEED"] ?? 20_261_122);
 const writers = ["a", "b", "c", "d", "e", "f"];
 const namespace = "default";
 
@@ -94,7 +95,7 @@ test(`kill -9 under load, ${rounds} rounds: no acknowledged write is lost, watch
   skip(!isKillableBuilt(), "the program is not built: npm run build");
   const directory = mkdtempSync(join(tmpdir(), "argosy-kill-"));
   const server = new Killable(directory);
-  const random = seededRandom(20_261_122);
+  const random = seededRandom(seed);
   const told = new Map<string, Told>(writers.map((name) => [name, { acknowledged: 0, attempted: 0 }]));
   let observer = new Observer("1");
   const faults: string[] = [];
