@@ -3,7 +3,7 @@ import type { Clock, Random } from "../clock/index.js";
 import { isNotFound } from "../errors/index.js";
 import { type Event, EventKind, type KubeObject, timeOf } from "../kinds/index.js";
 import type { Logger } from "../log/index.js";
-import type { EventRecorder } from "./types.js";
+import type { EventRecorder, ReportedEvent } from "./types.js";
 
 /** A recorder with a background writer; `close` waits for what is being written and drops the rest. */
 export interface OwnedEventRecorder extends EventRecorder {
@@ -22,12 +22,10 @@ export interface EventRecorderOptions {
   readonly component: string;
 }
 
-interface Wish {
+interface Wish extends Omit<ReportedEvent, "action"> {
   readonly key: string;
-  readonly about: KubeObject;
-  readonly type: "Normal" | "Warning";
-  readonly reason: string;
-  readonly message: string;
+  /** Present: in the form of events.k8s.io. */
+  readonly action?: string;
 }
 
 /** An event that the server knows; equal ones are counted on it. */
@@ -77,14 +75,19 @@ export function createEventRecorder(options: EventRecorderOptions): OwnedEventRe
     writing = undefined;
   };
 
+  const wish = (event: Omit<Wish, "key">): void => {
+    const { about, type, reason, action = "", related } = event;
+    const { namespace = "", name, uid } = about.metadata;
+    const message = event.message.slice(0, maxMessageLength);
+    if (!isOpen || waiting.length >= maxWaiting || !mayRecord(`${about.kind}/${namespace}/${name}/${uid}`)) return;
+    const key = [about.kind, uid, type, reason, action, related?.metadata.uid ?? "", message].join("\u0000");
+    waiting.push({ ...event, key, message });
+    writing ??= drain();
+  };
+
   return {
-    record(about, type, reason, message) {
-      const { namespace = "", name, uid } = about.metadata;
-      const text = message.slice(0, maxMessageLength);
-      if (!isOpen || waiting.length >= maxWaiting || !mayRecord(`${about.kind}/${namespace}/${name}/${uid}`)) return;
-      waiting.push({ key: [about.kind, uid, type, reason, text].join("\u0000"), about, type, reason, message: text });
-      writing ??= drain();
-    },
+    record: (about, type, reason, message) => wish({ about, type, reason, message }),
+    report: wish,
     async flush() {
       await writing;
     },
@@ -111,7 +114,10 @@ async function write(wish: Wish, known: Map<string, Known>, options: EventRecord
   known.delete(wish.key);
   if (before !== undefined && nowMs - before.lastMs < countWindowMs) {
     const count = before.count + 1;
-    const patch = { count, lastTimestamp: timeOf(nowMs) };
+    const patch =
+      wish.action === undefined
+        ? { count, lastTimestamp: timeOf(nowMs) }
+        : { series: { count, lastObservedTime: microTimeOf(nowMs) } };
     try {
       await events.patch(before.name, "merge", patch, { namespace: before.namespace, fieldManager: options.component });
       known.set(wish.key, { ...before, count, lastMs: nowMs });
@@ -127,30 +133,36 @@ async function write(wish: Wish, known: Map<string, Known>, options: EventRecord
   trim(known);
 }
 
+/** Times of events are kept to the microsecond. */
+function microTimeOf(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, -1)}000Z`;
+}
+
+function referenceTo({ apiVersion, kind, metadata }: KubeObject) {
+  const { namespace, name, uid, resourceVersion } = metadata;
+  return { apiVersion, kind, name, uid, resourceVersion, ...(namespace === undefined ? {} : { namespace }) };
+}
+
 function newEvent(wish: Wish, { clock, random, component }: EventRecorderOptions) {
-  const { about, type, reason, message } = wish;
-  const now = timeOf(clock.now());
+  const { about, related, type, reason, message, action } = wish;
+  const nowMs = clock.now();
+  const now = timeOf(nowMs);
   const namespace = about.metadata.namespace ?? "default";
-  const { name, uid, resourceVersion } = about.metadata;
+  const name = `${about.metadata.name.slice(0, 230)}.${random.uuid().replaceAll("-", "").slice(0, 16)}`;
+  const told =
+    action === undefined
+      ? { count: 1, firstTimestamp: now, lastTimestamp: now, source: { component } }
+      : { action, eventTime: microTimeOf(nowMs) };
   return {
     apiVersion: "v1",
     kind: "Event",
-    metadata: { name: `${name.slice(0, 230)}.${random.uuid().replaceAll("-", "").slice(0, 16)}`, namespace },
-    involvedObject: {
-      apiVersion: about.apiVersion,
-      kind: about.kind,
-      name,
-      uid,
-      resourceVersion,
-      ...(about.metadata.namespace === undefined ? {} : { namespace }),
-    },
+    metadata: { name, namespace },
+    involvedObject: referenceTo(about),
+    ...(related === undefined ? {} : { related: referenceTo(related) }),
     type,
     reason,
     message,
-    count: 1,
-    firstTimestamp: now,
-    lastTimestamp: now,
-    source: { component },
+    ...told,
     reportingComponent: component,
     reportingInstance: component,
   } satisfies Omit<Event, "metadata"> & { metadata: { name: string; namespace: string } };

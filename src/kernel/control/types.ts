@@ -60,6 +60,20 @@ export interface ReconcileContext<T extends KubeObject> {
 export interface EventRecorder {
   /** Records a core/v1 Event about an object; equal ones are counted up, not repeated. Never throws. */
   record(about: KubeObject, type: "Normal" | "Warning", reason: string, message: string): void;
+  /** The same in the form of events.k8s.io: with what was being done, and with whom. */
+  report(event: ReportedEvent): void;
+}
+
+/** What there is to say about an object. */
+export interface ReportedEvent {
+  readonly about: KubeObject;
+  readonly type: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
+  /** What was being done: `Binding`, `Scheduling`, … */
+  readonly action: string;
+  /** A second object that has to do with it. */
+  readonly related?: KubeObject;
 }
 
 /** A second kind that wakes a controller. */

@@ -57,36 +57,10 @@ export function tolerates(toleration: Toleration, taint: Taint): boolean {
   return key !== "" && (toleration.value ?? "") === (taint.value ?? "");
 }
 
-const conditionTaints: readonly { readonly type: string; readonly status: string; readonly key: string }[] = [
-  { type: "Ready", status: "False", key: "node.kubernetes.io/not-ready" },
-  { type: "Ready", status: "Unknown", key: "node.kubernetes.io/unreachable" },
-  { type: "MemoryPressure", status: "True", key: "node.kubernetes.io/memory-pressure" },
-  { type: "DiskPressure", status: "True", key: "node.kubernetes.io/disk-pressure" },
-  { type: "PIDPressure", status: "True", key: "node.kubernetes.io/pid-pressure" },
-  { type: "NetworkUnavailable", status: "True", key: "node.kubernetes.io/network-unavailable" },
-];
-
-/** A node's taints, with those that its conditions stand for. */
-export function taintsOf(node: Node): readonly Taint[] {
-  const conditions = node.status?.conditions ?? [];
-  const isReadyKnown = conditions.some(({ type }) => type === "Ready");
-  const implied = conditionTaints
-    .filter(({ type, status }) =>
-      conditions.some((condition) => condition.type === type && condition.status === status),
-    )
-    .map(({ key }): Taint => ({ key, effect: "NoSchedule" }));
-  return [
-    ...(node.spec.taints ?? []),
-    ...implied,
-    ...(isReadyKnown ? [] : [{ key: "node.kubernetes.io/not-ready", effect: "NoSchedule" }]),
-    ...(node.spec.unschedulable === true ? [{ key: "node.kubernetes.io/unschedulable", effect: "NoSchedule" }] : []),
-  ];
-}
-
 /** First taint of these effects that the pod does not tolerate. */
 export function untolerated(pod: Pod, node: Node, effects: readonly string[]): Taint | undefined {
   const tolerations = pod.spec.tolerations ?? [];
-  return taintsOf(node).find(
+  return (node.spec.taints ?? []).find(
     (taint) => effects.includes(taint.effect) && !tolerations.some((toleration) => tolerates(toleration, taint)),
   );
 }
@@ -139,34 +113,30 @@ function portsCollide(a: string, b: string): boolean {
 }
 
 /** What of the node's resources is too little for the pod, in upstream's words. */
-export function shortages(pod: Pod, { node, pods }: NodeView): readonly string[] {
+function shortages(pod: Pod, { node, pods }: NodeView): Obstacle | undefined {
   const has = allocatable(node);
-  const used = sumAmounts(pods.map(podRequests));
-  const slots = has.get("pods");
-  const tooMany = slots !== undefined && BigInt(pods.length + 1) * 1_000_000_000n > slots ? ["Too many pods"] : [];
-  const short = [...podRequests(pod)]
-    .filter(([name, amount]) => amount > 0n && amount > (has.get(name) ?? 0n) - (used.get(name) ?? 0n))
-    .map(([name]) => `Insufficient ${name}`);
-  return [...tooMany, ...short];
+  const tooMany = BigInt(pods.length + 1) * 1_000_000_000n > (has.get("pods") ?? 0n) ? ["Too many pods"] : [];
+  const wanted = [...podRequests(pod)].filter(([, amount]) => amount > 0n);
+  const used = wanted.length === 0 ? new Map<string, bigint>() : sumAmounts(pods.map(podRequests));
+  const short = wanted.filter(([name, amount]) => amount > (has.get(name) ?? 0n) - (used.get(name) ?? 0n));
+  if (tooMany.length + short.length === 0) return undefined;
+  return {
+    reasons: [...tooMany, ...short.map(([name]) => `Insufficient ${name}`)],
+    // The node would be too small for the pod if it were empty.
+    isFinal: short.some(([name, amount]) => amount > (has.get(name) ?? 0n)),
+  };
 }
 
 /** Why a pod cannot run on a node, looking at this node alone; `undefined` when it can. Checks in upstream's order; the first that fails speaks. */
 export function nodeObstacle(pod: Pod, view: NodeView): Obstacle | undefined {
   const { node } = view;
   if (isClosed(pod, node)) return finalObstacle("node(s) were unschedulable");
-  const taint = untolerated(pod, node, ["NoSchedule", "NoExecute"]);
-  if (taint !== undefined) return finalObstacle(`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ""}}`);
+  if (untolerated(pod, node, ["NoSchedule", "NoExecute"]) !== undefined)
+    return finalObstacle("node(s) had untolerated taint(s)");
   if (!matchesNodeAffinity(pod, node)) return finalObstacle("node(s) didn't match Pod's node affinity/selector");
   const wanted = hostPorts(pod);
   const taken = wanted.length === 0 ? [] : view.pods.flatMap(hostPorts);
   if (wanted.some((port) => taken.some((other) => portsCollide(port, other))))
     return { reasons: ["node(s) didn't have free ports for the requested pod ports"], isFinal: false };
-  const reasons = shortages(pod, view);
-  return reasons.length === 0 ? undefined : { reasons, isFinal: isTooSmall(pod, node) };
-}
-
-/** Whether the node would be too small for the pod if it were empty. */
-function isTooSmall(pod: Pod, node: Node): boolean {
-  const has = allocatable(node);
-  return [...podRequests(pod)].some(([name, amount]) => amount > 0n && amount > (has.get(name) ?? 0n));
+  return shortages(pod, view);
 }

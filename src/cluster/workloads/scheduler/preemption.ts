@@ -5,10 +5,10 @@ import {
   type Pod,
   type PodDisruptionBudget,
 } from "../../../kernel/kinds/index.js";
-import { obstacleAmong } from "./fit.js";
+import type { Fit } from "./fit.js";
 import { priorityOf } from "./priority.js";
 import { refusalText } from "./refusal.js";
-import type { NodeView, Obstacle, Snapshot } from "./snapshot.js";
+import type { NodeView, Obstacle } from "./snapshot.js";
 
 /** What making room takes: a node, and who must go there. */
 export interface Preemption {
@@ -27,7 +27,7 @@ export interface Assessment {
 /** What preemption is to be found for. */
 export interface PreemptionQuery {
   readonly pod: Pod;
-  readonly snapshot: Snapshot;
+  readonly fit: Fit;
   readonly assessed: readonly Assessment[];
   /** Of all namespaces. */
   readonly budgets: readonly PodDisruptionBudget[];
@@ -38,8 +38,8 @@ export type PreemptionOutcome =
   | { readonly preemption: Preemption }
   | {
       readonly message: string;
-      /** Room is being made already: the promise stands. */
-      readonly isUnderWay?: true;
+      /** Nothing was looked at: a promise that was made stands. */
+      readonly isPromiseKept?: true;
     };
 
 interface Option extends Preemption {
@@ -55,11 +55,11 @@ interface Option extends Preemption {
 export function findPreemption(query: PreemptionQuery): PreemptionOutcome {
   const { pod, assessed } = query;
   if (pod.spec.preemptionPolicy === "Never")
-    return { message: "preemption: not eligible due to preemptionPolicy=Never." };
+    return { message: "preemption: not eligible due to preemptionPolicy=Never.", isPromiseKept: true };
   if (isBeingMadeRoomFor(query))
     return {
       message: "preemption: not eligible due to a terminating pod on the nominated node.",
-      isUnderWay: true,
+      isPromiseKept: true,
     };
   const options: Option[] = [];
   const refusals: Obstacle[] = [];
@@ -86,23 +86,20 @@ function isBeingMadeRoomFor({ pod, assessed }: PreemptionQuery): boolean {
   );
 }
 
-function optionOn({ view, obstacle }: Assessment, query: PreemptionQuery): Option | Obstacle {
-  const { pod, snapshot } = query;
+function optionOn({ view, obstacle }: Assessment, { pod, fit, budgets }: PreemptionQuery): Option | Obstacle {
   if (obstacle?.isFinal !== false) return { reasons: ["Preemption is not helpful for scheduling"], isFinal: true };
   const lesser = view.pods.filter((other) => priorityOf(other) < priorityOf(pod));
   if (lesser.length === 0) return { reasons: ["No preemption victims found for incoming pod"], isFinal: true };
   let staying = view.pods.filter((other) => !lesser.includes(other));
-  const rest = obstacleAmong(pod, view, staying, snapshot);
+  const rest = fit.among(view, staying);
   if (rest !== undefined) return rest;
-  const { protectedPods, others } = byBudget(lesser.toSorted(byImportance), query.budgets);
+  const { protectedPods, others } = byBudget(lesser.toSorted(byImportance), budgets);
   const victims: Pod[] = [];
   const spare = (candidates: readonly Pod[]): number => {
     const before = victims.length;
     for (const other of candidates) {
-      // Those who go already are no victims, and nobody is spared for their sake.
-      if (!isDeleting(other) && obstacleAmong(pod, view, [...staying, other], snapshot) === undefined)
-        staying = [...staying, other];
-      else if (!isDeleting(other)) victims.push(other);
+      if (fit.among(view, [...staying, other]) === undefined) staying = [...staying, other];
+      else victims.push(other);
     }
     return victims.length - before;
   };
@@ -136,7 +133,8 @@ function byBudget(
   return { protectedPods, others };
 }
 
-const startedAt = (pod: Pod): string => pod.status?.startTime ?? pod.metadata.creationTimestamp;
+/** A pod that has not started yet starts now, after all others. */
+const startedAt = (pod: Pod): string => pod.status?.startTime ?? "now";
 
 /** The important first, then those that run longest. */
 function byImportance(a: Pod, b: Pod): number {

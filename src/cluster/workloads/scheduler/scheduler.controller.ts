@@ -25,20 +25,27 @@ import {
 import { toJson } from "../../../kernel/schema/index.js";
 import type { Candidate, Ledger } from "../../../stores/ledger/types.js";
 import { isTerminal } from "../shared/pods.js";
-import { fitOf } from "./fit.js";
+import { Attention } from "./attention.js";
+import { type Fit, fitOf } from "./fit.js";
 import { type Assessment, findPreemption, type Preemption } from "./preemption.js";
 import { priorityOf } from "./priority.js";
 import { refusalText } from "./refusal.js";
 import { podRequests } from "./requests.js";
 import { scoreNodes } from "./scores.js";
+import { siblingKinds, siblingsOf } from "./siblings.js";
 import type { NodeView, Snapshot } from "./snapshot.js";
-import { volumeCheck } from "./volume-filters.js";
+import { progressOf, reserve, type VolumePlan } from "./volume-binding.js";
 
 const name = "default-scheduler";
 const nodeIndex = "node";
 const pendingIndex = "pending";
 /** Looked at again after this long even if nothing seems to have changed, as upstream. */
 const retryMs = 300_000;
+
+/** How long volumes may take, as upstream. */
+const volumesMs = 600_000;
+/** The longest message of an event. */
+const maxNote = 1024;
 
 /** What the scheduler needs besides the API. */
 export interface SchedulerOptions {
@@ -63,40 +70,35 @@ function addIndexes(informers: InformerSet): void {
 }
 
 /** Everyone who waits, the most important first, then who waits longest. */
-function pendingKeys(informers: InformerSet): readonly Key[] {
+function pendingPods(informers: InformerSet): readonly Pod[] {
   addIndexes(informers);
   return informers
     .informer(PodKind)
     .byIndex(pendingIndex, "yes")
     .toSorted(
       (a, b) => priorityOf(b) - priorityOf(a) || (a.metadata.creationTimestamp < b.metadata.creationTimestamp ? -1 : 1),
-    )
-    .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
-}
-
-/** A pod that ended or went leaves room for those that wait. */
-function keysAfterPod(object: KubeObject, informers: InformerSet): readonly Key[] {
-  const { namespace = "", name: podName } = object.metadata;
-  const now = informers.informer(PodKind).get({ namespace, name: podName });
-  return now === undefined || isTerminal(now) ? pendingKeys(informers) : [];
+    );
 }
 
 /** Gives pods their nodes: filters, scores, binds, and writes down why. */
 export function schedulerController(options: SchedulerOptions): ControllerSpec<Pod> {
-  const scheduler = new Scheduler(options);
+  const attention = new Attention(pendingPods);
+  const scheduler = new Scheduler(options, attention);
+  const wakeAll = (_object: KubeObject, informers: InformerSet): readonly Key[] => attention.wakeAll(informers);
   return {
     name,
     kind: PodKind,
     // One at a time: each decision must see the one before.
     concurrency: 1,
     watches: [
-      { kind: NodeKind, keys: (_node, informers) => pendingKeys(informers) },
+      { kind: NodeKind, keys: (node, informers) => attention.afterNode(node, informers) },
       { kind: NamespaceKind, keys: () => [] },
       { kind: PodDisruptionBudgetKind, keys: () => [] },
-      { kind: PersistentVolumeClaimKind, keys: (_claim, informers) => pendingKeys(informers) },
-      { kind: PersistentVolumeKind, keys: (_volume, informers) => pendingKeys(informers) },
-      { kind: StorageClassKind, keys: (_class, informers) => pendingKeys(informers) },
-      { kind: PodKind, keys: keysAfterPod },
+      { kind: PersistentVolumeClaimKind, keys: wakeAll },
+      { kind: PersistentVolumeKind, keys: wakeAll },
+      { kind: StorageClassKind, keys: wakeAll },
+      ...siblingKinds.map((kind) => ({ kind, keys: () => [] })),
+      { kind: PodKind, keys: (pod, informers) => attention.afterPod(pod, informers) },
     ],
     async reconcile(_key, pod, context) {
       return pod === undefined ? undefined : scheduler.schedule(pod, context);
@@ -104,53 +106,119 @@ export function schedulerController(options: SchedulerOptions): ControllerSpec<P
   };
 }
 
+/** How something is said of a pod: in its status, with the node that is promised to it. */
+interface Saying {
+  readonly context: ReconcileContext<Pod>;
+  /** Absent: it fits nowhere. */
+  readonly reason?: "SchedulerError" | "Unschedulable";
+  readonly nominated?: string;
+}
+
+/** A pod for which a place is kept. */
+interface Assumed {
+  readonly pod: Pod;
+  readonly node: string;
+  /** It is bound when this is done. */
+  readonly waiting?: { readonly plan: VolumePlan; readonly untilMs: number };
+}
+
 /** A pod that stays where it is: nowhere. */
 interface Refusal {
   readonly pod: Pod;
   readonly snapshot: Snapshot;
   readonly assessed: readonly Assessment[];
-  /** What keeps it from all nodes. */
-  readonly why: string | undefined;
+  readonly fit: Fit;
 }
 
 class Scheduler {
   readonly #options: SchedulerOptions;
-  /** Pods that were bound and that the informer does not show bound yet, with their nodes. */
-  readonly #assumed = new Map<string, { readonly pod: Pod; readonly node: string }>();
+  readonly #attention: Attention;
+  /** Pods that were bound and that the informer does not show bound yet, or that wait for their volumes, with their nodes. */
+  readonly #assumed = new Map<string, Assumed>();
 
-  constructor(options: SchedulerOptions) {
+  constructor(options: SchedulerOptions, attention: Attention) {
     this.#options = options;
+    this.#attention = attention;
   }
 
   async schedule(pod: Pod, context: ReconcileContext<Pod>): Promise<ReconcileResult | undefined> {
-    if (!isPending(pod) || this.#assumed.has(pod.metadata.uid)) return undefined;
+    if (!isPending(pod)) return undefined;
+    const assumed = this.#assumed.get(pod.metadata.uid);
+    if (assumed !== undefined) return this.#afterVolumes(pod, assumed, context);
     const gates = (pod.spec.schedulingGates ?? []).map((gate) => gate.name);
     if (gates.length > 0) {
       this.#noteRefusal(pod, `waiting for scheduling gates: [${gates.join(" ")}]`, []);
       return undefined;
     }
+    if (!this.#attention.isDue(pod, context.clock.monotonicMs(), retryMs)) return { requeueAfterMs: retryMs };
+    const { informers } = context.cluster;
     const snapshot = this.#snapshot(context);
-    const volumes = volumeCheck(pod, context.cluster.informers);
-    const obstacleOn = fitOf(pod, snapshot, volumes);
-    const why = volumes.everywhere;
-    const assessed = snapshot.nodes.map((view): Assessment => {
-      const obstacle = why === undefined ? obstacleOn(view) : { reasons: [why], isFinal: true };
-      return { view, obstacle };
-    });
+    const fit = fitOf(pod, snapshot, informers);
+    const assessed = snapshot.nodes.map((view): Assessment => ({ view, obstacle: fit.on(view) }));
     const fitting = assessed.filter(({ obstacle }) => obstacle === undefined).map(({ view }) => view);
-    if (fitting.length === 0) return this.#refuse({ pod, snapshot, assessed, why }, context);
+    if (fitting.length === 0) return this.#refuse({ pod, snapshot, assessed, fit }, context);
     // Where room was made for it, it goes if it can.
     const promised = fitting.filter(({ node }) => node.metadata.name === pod.status?.nominatedNodeName);
-    const feasible = promised.length > 0 ? promised : fitting;
-    const scored = scoreNodes(pod, feasible, snapshot).map((score, index) => ({
+    const candidates = promised.length > 0 ? promised : fitting;
+    const siblings = siblingsOf(pod, informers);
+    const query = { pod, candidates, snapshot, ...(siblings === undefined ? {} : { siblings }) };
+    const scored = scoreNodes(query).map((score, index) => ({
       ...score,
-      node: feasible[index]?.node.metadata.name ?? "",
+      node: candidates[index]?.node.metadata.name ?? "",
     }));
     const top = Math.max(...scored.map(({ total }) => total));
     const equals = scored.filter(({ total }) => total === top);
     const chosen = equals[context.random.int(equals.length)]?.node ?? "";
-    if (await this.#bind(pod, chosen, context)) this.#note(pod, chosen, scored, assessed);
+    this.#note(pod, chosen, scored, assessed);
+    const target = candidates.find(({ node }) => node.metadata.name === chosen);
+    const plan = target === undefined ? undefined : fit.plan(target.node);
+    if (plan !== undefined) return this.#awaitVolumes(pod, { node: chosen, plan }, context);
+    await this.#bind(pod, chosen, context);
     return undefined;
+  }
+
+  /** Keeps the place while the pod's volumes are bound to it or made for it. */
+  async #awaitVolumes(
+    pod: Pod,
+    { node, plan }: { readonly node: string; readonly plan: VolumePlan },
+    context: ReconcileContext<Pod>,
+  ): Promise<ReconcileResult> {
+    const { uid } = pod.metadata;
+    const untilMs = context.clock.monotonicMs() + volumesMs;
+    this.#assumed.set(uid, { pod, node, waiting: { plan, untilMs } });
+    try {
+      await reserve(plan, node, context.cluster.client, name);
+    } catch (error) {
+      this.#release(uid, context);
+      throw error;
+    }
+    return { requeueAfterMs: volumesMs };
+  }
+
+  /** Binds a pod whose volumes are there. */
+  async #afterVolumes(
+    pod: Pod,
+    { node, waiting }: Assumed,
+    context: ReconcileContext<Pod>,
+  ): Promise<ReconcileResult | undefined> {
+    if (waiting === undefined) return undefined;
+    const progress = progressOf(waiting.plan, context.cluster.informers);
+    const leftMs = waiting.untilMs - context.clock.monotonicMs();
+    if (progress === "waiting" && leftMs > 0) return { requeueAfterMs: leftMs };
+    if (progress === "bound") {
+      await this.#bind(pod, node, context);
+      return undefined;
+    }
+    this.#release(pod.metadata.uid, context);
+    const fault = progress === "waiting" ? "context deadline exceeded" : progress.fault;
+    const message = `running PreBind plugin "VolumeBinding": binding volumes: ${fault}`;
+    return this.#say(pod, message, { context, reason: "SchedulerError" });
+  }
+
+  /** The room that was kept for a pod is free again. */
+  #release(uid: string, context: ReconcileContext<Pod>): void {
+    this.#assumed.delete(uid);
+    for (const key of this.#attention.wakeAll(context.cluster.informers)) context.enqueue(key);
   }
 
   #snapshot({ cluster }: ReconcileContext<Pod>): Snapshot {
@@ -173,10 +241,7 @@ class Scheduler {
       if (node !== "" && !this.#assumed.has(pod.metadata.uid))
         nominated.set(node, [...(nominated.get(node) ?? []), pod]);
     }
-    const nodes = cluster.informers
-      .informer(NodeKind)
-      .list()
-      .filter((node) => !isDeleting(node));
+    const nodes = cluster.informers.informer(NodeKind).list();
     return {
       nodes: nodes.toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)).map(view),
       nominated,
@@ -184,7 +249,8 @@ class Scheduler {
     };
   }
 
-  async #bind(pod: Pod, node: string, { cluster, events }: ReconcileContext<Pod>): Promise<boolean> {
+  async #bind(pod: Pod, node: string, context: ReconcileContext<Pod>): Promise<boolean> {
+    const { cluster, events } = context;
     const { namespace = "", name: podName, uid } = pod.metadata;
     this.#assumed.set(uid, { pod, node });
     const binding = {
@@ -197,12 +263,14 @@ class Scheduler {
     try {
       await cluster.client.json("POST", path, binding);
     } catch (error) {
-      this.#assumed.delete(uid);
+      this.#release(uid, context);
       // Bound by someone else, or gone: its event tells.
       if (isConflict(error) || isNotFound(error)) return false;
       throw error;
     }
-    events.record(pod, "Normal", "Scheduled", `Successfully assigned ${namespace}/${podName} to ${node}`);
+    this.#attention.forget(uid);
+    const message = `Successfully assigned ${namespace}/${podName} to ${node}`;
+    events.report({ about: pod, type: "Normal", reason: "Scheduled", action: "Binding", message });
     return true;
   }
 
@@ -221,7 +289,9 @@ class Scheduler {
         throw error;
       }
       await pods.delete(victimName, { namespace, preconditions: { uid } });
-      context.events.record(victim, "Normal", "Preempted", `Preempted by pod ${pod.metadata.uid} on node ${node}`);
+      const told = `Preempted by pod ${pod.metadata.uid} on node ${node}`;
+      const about = { about: victim, related: pod, type: "Normal", reason: "Preempted", action: "Preempting" } as const;
+      context.events.report({ ...about, message: told });
     }
     await this.#breakPromises(pod, node, context);
     if (victims.length === 0) return;
@@ -240,20 +310,22 @@ class Scheduler {
   }
 
   /** Says why the pod stays, after it was tried to make room for it. */
-  async #refuse({ pod, snapshot, assessed, why }: Refusal, context: ReconcileContext<Pod>): Promise<ReconcileResult> {
-    const obstacles = assessed.flatMap(({ obstacle }) => (obstacle === undefined ? [] : [obstacle]));
+  async #refuse({ pod, snapshot, assessed, fit }: Refusal, context: ReconcileContext<Pod>): Promise<ReconcileResult> {
+    const { length } = snapshot.nodes;
+    if (length === 0) return this.#say(pod, "no nodes available to schedule pods", { context });
+    const obstacles = assessed.flatMap(({ obstacle }) => obstacle ?? []);
     const head =
-      why === undefined ? refusalText(assessed.length, obstacles) : `0/${assessed.length} nodes are available: ${why}.`;
-    if (assessed.length === 0 && why === undefined)
-      return this.#say(pod, "no nodes available to schedule pods", { context, nominated: undefined });
+      fit.everywhere === undefined
+        ? refusalText(length, obstacles)
+        : `0/${length} nodes are available: ${fit.everywhere}.`;
     const budgets = context.cluster.informers.informer(PodDisruptionBudgetKind).list();
-    const outcome = findPreemption({ pod, snapshot, assessed, budgets });
+    const outcome = findPreemption({ pod, fit, assessed, budgets });
     if ("preemption" in outcome) await this.#makeRoom(pod, outcome.preemption, context);
     const message = "message" in outcome ? `${head} ${outcome.message}` : head;
     this.#noteRefusal(pod, message, assessed);
-    const promised = "isUnderWay" in outcome ? pod.status?.nominatedNodeName : undefined;
+    const promised = "isPromiseKept" in outcome ? pod.status?.nominatedNodeName : undefined;
     const nominated = "preemption" in outcome ? outcome.preemption.node : promised;
-    return this.#say(pod, message, { context, nominated });
+    return this.#say(pod, message, { context, ...(nominated === undefined ? {} : { nominated }) });
   }
 
   /** Writes down what keeps the pod from each node. */
@@ -266,23 +338,25 @@ class Scheduler {
   async #say(
     pod: Pod,
     message: string,
-    { context, nominated }: { readonly context: ReconcileContext<Pod>; readonly nominated: string | undefined },
+    { context, nominated, reason = "Unschedulable" }: Saying,
   ): Promise<ReconcileResult> {
+    const note = message.length > maxNote ? `${message.slice(0, maxNote - 4)} ...` : message;
+    const told = { about: pod, type: "Warning", reason: "FailedScheduling", action: "Scheduling" } as const;
+    context.events.report({ ...told, message: note });
     const before = findCondition(pod.status?.conditions, "PodScheduled");
-    const isSaid = before?.status === "False" && before.message === message;
+    const isSaid = before?.status === "False" && before.message === message && before.reason === reason;
     if (isSaid && pod.status?.nominatedNodeName === nominated) return { requeueAfterMs: retryMs };
-    if (!isSaid) context.events.record(pod, "Warning", "FailedScheduling", message);
-    const said = { type: "PodScheduled", status: "False", reason: "Unschedulable", message };
+    const said = { type: "PodScheduled", status: "False", reason, message };
     const conditions = withCondition(pod.status?.conditions, said, context.clock.now());
-    await this.#writeStatus(pod, { ...pod.status, conditions }, { context, nominated });
+    await this.#writeStatus(
+      pod,
+      { ...pod.status, conditions },
+      { context, ...(nominated === undefined ? {} : { nominated }) },
+    );
     return { requeueAfterMs: retryMs };
   }
 
-  async #writeStatus(
-    pod: Pod,
-    status: NonNullable<Pod["status"]>,
-    { context, nominated }: { readonly context: ReconcileContext<Pod>; readonly nominated: string | undefined },
-  ): Promise<void> {
+  async #writeStatus(pod: Pod, status: NonNullable<Pod["status"]>, { context, nominated }: Saying): Promise<void> {
     const { nominatedNodeName: _before, ...rest } = status;
     const nomination = nominated === undefined ? {} : { nominatedNodeName: nominated };
     try {
@@ -299,7 +373,7 @@ class Scheduler {
     const pending = context.cluster.informers.informer(PodKind).byIndex(pendingIndex, "yes");
     for (const other of pending.filter(({ status }) => status?.nominatedNodeName === node)) {
       if (priorityOf(other) >= priorityOf(pod)) continue;
-      await this.#writeStatus(other, other.status ?? {}, { context, nominated: undefined });
+      await this.#writeStatus(other, other.status ?? {}, { context });
     }
   }
 

@@ -108,7 +108,7 @@ test("taints keep pods away unless tolerated; cordoned and not ready nodes too",
   await play.clock.advance(100);
 
   expect(await refusal("t1")).toBe(
-    "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: yes}, 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 node(s) were unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+    "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) had untolerated taint(s). preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
   );
   expect(await nodeOf("t2", { tolerations: [{ key: "gpu", operator: "Exists" }] })).toBe("a");
 

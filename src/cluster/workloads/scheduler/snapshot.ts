@@ -1,10 +1,4 @@
-import {
-  isDeleting,
-  type LabelSelector,
-  labelSelectorMatches,
-  type Node,
-  type Pod,
-} from "../../../kernel/kinds/index.js";
+import { type LabelSelector, labelSelectorMatches, type Node, type Pod } from "../../../kernel/kinds/index.js";
 
 /** A node and the pods that count on it. */
 export interface NodeView {
@@ -84,20 +78,4 @@ export function termMatches(term: AffinityTerm, owner: Pod, other: Pod, snapshot
     ...(term.mismatchLabelKeys ? { mismatch: term.mismatchLabelKeys } : {}),
   };
   return labelSelectorMatches(narrowed(term.labelSelector, owner, keys), other.metadata.labels);
-}
-
-/** How many pods that `counts` accepts run in each domain of a topology key. */
-export function countByDomain(
-  nodes: readonly NodeView[],
-  topologyKey: string,
-  counts: (pod: Pod) => boolean,
-): Map<string, number> {
-  const domains = new Map<string, number>();
-  for (const { node, pods } of nodes) {
-    const domain = domainOf(node, topologyKey);
-    if (domain === undefined) continue;
-    const count = pods.reduce((sum, pod) => sum + (!isDeleting(pod) && counts(pod) ? 1 : 0), 0);
-    domains.set(domain, (domains.get(domain) ?? 0) + count);
-  }
-  return domains;
 }

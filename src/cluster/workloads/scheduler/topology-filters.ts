@@ -1,8 +1,13 @@
-import { labelSelectorMatches, type Pod } from "../../../kernel/kinds/index.js";
+import {
+  isDeleting,
+  type LabelSelector,
+  labelSelectorMatches,
+  type Node,
+  type Pod,
+} from "../../../kernel/kinds/index.js";
 import { matchesNodeAffinity, untolerated } from "./node-filters.js";
 import {
   type AffinityTerm,
-  countByDomain,
   domainOf,
   finalObstacle,
   type NodeView,
@@ -12,111 +17,184 @@ import {
   termMatches,
 } from "./snapshot.js";
 
-/** Why a pod cannot run on a node because of other pods; `undefined` when it can. */
-export type TopologyCheck = (view: NodeView) => Obstacle | undefined;
+/** How the pods of one node differ from the snapshot's. */
+export interface Change {
+  readonly added: readonly Pod[];
+  readonly removed: readonly Pod[];
+}
+
+const unchanged: Change = { added: [], removed: [] };
+
+/** What it takes to get from a view's pods to these. */
+export function changeOf(view: NodeView, pods: readonly Pod[]): Change {
+  if (pods === view.pods) return unchanged;
+  const [before, now] = [new Set(view.pods), new Set(pods)];
+  return { added: pods.filter((pod) => !before.has(pod)), removed: view.pods.filter((pod) => !now.has(pod)) };
+}
+
+/** Why a pod cannot run on a node because of other pods; `undefined` when it can. The change is the node's own. */
+export type TopologyCheck = (view: NodeView, change: Change) => Obstacle | undefined;
 
 const passing = (reason: string): Obstacle => ({ reasons: [reason], isFinal: false });
 
-type Constraint = NonNullable<Pod["spec"]["topologySpreadConstraints"]>[number];
+/** A spread constraint as the wire has it. */
+export type Constraint = NonNullable<Pod["spec"]["topologySpreadConstraints"]>[number];
 
-/** Whether a spread constraint counts a pod. */
-export function spreadMatches(constraint: Constraint, pod: Pod): (other: Pod) => boolean {
-  const selector = narrowed(
-    constraint.labelSelector,
-    pod,
-    constraint.matchLabelKeys ? { match: constraint.matchLabelKeys } : {},
-  );
-  return (other) =>
-    other.metadata.namespace === pod.metadata.namespace && labelSelectorMatches(selector, other.metadata.labels);
+/** The selector of a spread constraint, with what it takes from the pod itself. */
+export function spreadSelector(constraint: Constraint, pod: Pod): LabelSelector | undefined {
+  const keys = constraint.matchLabelKeys ? { match: constraint.matchLabelKeys } : {};
+  return narrowed(constraint.labelSelector, pod, keys);
 }
 
-function spreadCheck(pod: Pod, constraint: Constraint, snapshot: Snapshot): TopologyCheck {
-  const keys = (pod.spec.topologySpreadConstraints ?? [])
-    .filter(({ whenUnsatisfiable }) => whenUnsatisfiable === constraint.whenUnsatisfiable)
-    .map((one) => one.topologyKey);
-  const { topologyKey, maxSkew, minDomains = 1 } = constraint;
-  const eligible = snapshot.nodes.filter(
-    ({ node }) =>
-      // A node that lacks the label of any constraint counts for none.
-      keys.every((key) => domainOf(node, key) !== undefined) &&
-      (constraint.nodeAffinityPolicy === "Ignore" || matchesNodeAffinity(pod, node)) &&
-      (constraint.nodeTaintsPolicy !== "Honor" || untolerated(pod, node, ["NoSchedule", "NoExecute"]) === undefined),
+/** How many of the pods a spread constraint counts. A selector that selects everything counts nothing, as upstream. */
+export function spreadCount(selector: LabelSelector | undefined, pod: Pod, pods: readonly Pod[]): number {
+  const { matchLabels = {}, matchExpressions = [] } = selector ?? {};
+  if (Object.keys(matchLabels).length + matchExpressions.length === 0) return 0;
+  return pods.filter(
+    (other) =>
+      !isDeleting(other) &&
+      other.metadata.namespace === pod.metadata.namespace &&
+      labelSelectorMatches(selector, other.metadata.labels),
+  ).length;
+}
+
+/** Whether a node counts for a spread constraint, by the pod's node affinity and by the node's taints. */
+export function isIncluded(constraint: Constraint, pod: Pod, node: Node): boolean {
+  const { nodeAffinityPolicy, nodeTaintsPolicy } = constraint;
+  return (
+    (nodeAffinityPolicy === "Ignore" || matchesNodeAffinity(pod, node)) &&
+    (nodeTaintsPolicy !== "Honor" || untolerated(pod, node, ["NoSchedule", "NoExecute"]) === undefined)
   );
-  const counts = spreadMatches(constraint, pod);
-  const domains = countByDomain(eligible, topologyKey, counts);
-  const least = domains.size < minDomains ? 0 : Math.min(...domains.values());
-  const own = counts(pod) ? 1 : 0;
-  return ({ node }) => {
+}
+
+function spreadCheck(pod: Pod, constraint: Constraint, keys: readonly string[], snapshot: Snapshot): TopologyCheck {
+  const { topologyKey, maxSkew, minDomains = 1 } = constraint;
+  const selector = spreadSelector(constraint, pod);
+  const counts = (other: Pod): boolean =>
+    other.metadata.namespace === pod.metadata.namespace && labelSelectorMatches(selector, other.metadata.labels);
+  const isEligible = (node: Node): boolean =>
+    // A node that lacks the label of any constraint counts for none.
+    keys.every((key) => domainOf(node, key) !== undefined) && isIncluded(constraint, pod, node);
+  const domains = new Map<string, number>();
+  for (const { node, pods } of snapshot.nodes) {
+    const domain = domainOf(node, topologyKey);
+    if (domain === undefined || !isEligible(node)) continue;
+    domains.set(domain, (domains.get(domain) ?? 0) + spreadCount(selector, pod, pods));
+  }
+  const own = labelSelectorMatches(selector, pod.metadata.labels) ? 1 : 0;
+  return ({ node }, { added, removed }) => {
     const domain = domainOf(node, topologyKey);
     if (domain === undefined)
       return finalObstacle("node(s) didn't match pod topology spread constraints (missing required label)");
-    const skew = (domains.get(domain) ?? 0) + own - least;
+    const delta = added.filter(counts).length - removed.filter(counts).length;
+    const numbers =
+      delta === 0 || !isEligible(node) ? domains : new Map(domains).set(domain, (domains.get(domain) ?? 0) + delta);
+    const least = numbers.size < minDomains ? 0 : Math.min(...numbers.values());
+    const skew = (numbers.get(domain) ?? 0) + own - least;
     return skew > maxSkew ? passing("node(s) didn't match pod topology spread constraints") : undefined;
   };
 }
 
+/** Counts by topology key and domain. */
+type Tally = Map<string, number>;
+
+function add(tally: Tally, node: Node, keys: readonly string[], amount: number): void {
+  for (const key of keys) {
+    const domain = domainOf(node, key);
+    if (domain === undefined) continue;
+    const entry = `${key}=${domain}`;
+    const count = (tally.get(entry) ?? 0) + amount;
+    if (count === 0) tally.delete(entry);
+    else tally.set(entry, count);
+  }
+}
+
+/** The topology keys under which a pod counts. */
+type Counting = (other: Pod) => readonly string[];
+
+/** Counts of the snapshot, and how they are after a change. */
+function tallyOf(snapshot: Snapshot, keysOf: Counting): (view: NodeView, change: Change) => Tally {
+  const base: Tally = new Map();
+  for (const { node, pods } of snapshot.nodes) for (const other of pods) add(base, node, keysOf(other), 1);
+  return ({ node }, { added, removed }) => {
+    if (added.length + removed.length === 0) return base;
+    const tally = new Map(base);
+    for (const other of added) add(tally, node, keysOf(other), 1);
+    for (const other of removed) add(tally, node, keysOf(other), -1);
+    return tally;
+  };
+}
+
+const requiredOf = (pod: Pod, kind: "podAffinity" | "podAntiAffinity"): readonly AffinityTerm[] =>
+  pod.spec.affinity?.[kind]?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+
 function affinityCheck(pod: Pod, terms: readonly AffinityTerm[], snapshot: Snapshot): TopologyCheck {
-  const domains = terms.map((term) =>
-    countByDomain(snapshot.nodes, term.topologyKey, (other) => termMatches(term, pod, other, snapshot)),
-  );
-  const isAlone = domains.every((counts) => [...counts.values()].every((count) => count === 0));
-  // The first of a group that wants to be together has nobody to join.
-  const isFirst = isAlone && terms.every((term) => termMatches(term, pod, pod, snapshot));
-  return ({ node }) => {
-    const isMet = terms.every((term, index) => {
-      const domain = domainOf(node, term.topologyKey);
-      return domain !== undefined && (isFirst || (domains[index]?.get(domain) ?? 0) > 0);
-    });
+  const keys = terms.map((term) => term.topologyKey);
+  // Who is to be near must be what all terms mean.
+  const isWanted = (other: Pod): boolean => terms.every((term) => termMatches(term, pod, other, snapshot));
+  const tallyAfter = tallyOf(snapshot, (other) => (isWanted(other) ? keys : []));
+  const isOwnKind = isWanted(pod);
+  return (view, change) => {
+    const tally = tallyAfter(view, change);
+    const domains = keys.map((key) => ({ key, domain: domainOf(view.node, key) }));
+    const isMet =
+      domains.every(({ domain }) => domain !== undefined) &&
+      (domains.every(({ key, domain }) => (tally.get(`${key}=${domain}`) ?? 0) > 0) ||
+        // The first of a group that wants to be together has nobody to join.
+        (tally.size === 0 && isOwnKind));
     return isMet ? undefined : finalObstacle("node(s) didn't match pod affinity rules");
   };
 }
 
 function antiAffinityCheck(pod: Pod, terms: readonly AffinityTerm[], snapshot: Snapshot): TopologyCheck {
-  const domains = terms.map((term) =>
-    countByDomain(snapshot.nodes, term.topologyKey, (other) => termMatches(term, pod, other, snapshot)),
-  );
-  return ({ node }) => {
-    const isMet = terms.some((term, index) => (domains[index]?.get(domainOf(node, term.topologyKey) ?? "") ?? 0) > 0);
+  const keysOf: Counting = (other) =>
+    terms.filter((term) => termMatches(term, pod, other, snapshot)).map((term) => term.topologyKey);
+  const tallyAfter = tallyOf(snapshot, keysOf);
+  return (view, change) => {
+    const tally = tallyAfter(view, change);
+    const isMet = terms.some(({ topologyKey: key }) => (tally.get(`${key}=${domainOf(view.node, key)}`) ?? 0) > 0);
     return isMet ? passing("node(s) didn't match pod anti-affinity rules") : undefined;
   };
 }
 
 /** Pods that already run may refuse the newcomer's company. */
-function existingAntiAffinityCheck(pod: Pod, snapshot: Snapshot): TopologyCheck {
-  const closed = new Set<string>();
-  for (const { node, pods } of snapshot.nodes) {
-    for (const other of pods) {
-      for (const term of other.spec.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []) {
-        const domain = domainOf(node, term.topologyKey);
-        if (domain !== undefined && termMatches(term, other, pod, snapshot))
-          closed.add(`${term.topologyKey}=${domain}`);
-      }
-    }
-  }
-  return ({ node }) => {
-    const isClosed = [...closed].some((entry) => {
-      const cut = entry.indexOf("=");
-      return domainOf(node, entry.slice(0, cut)) === entry.slice(cut + 1);
-    });
+function existingAntiAffinityCheck(pod: Pod, snapshot: Snapshot): TopologyCheck | undefined {
+  const keysOf: Counting = (other) =>
+    requiredOf(other, "podAntiAffinity")
+      .filter((term) => termMatches(term, other, pod, snapshot))
+      .map((term) => term.topologyKey);
+  const tallyAfter = tallyOf(snapshot, keysOf);
+  const isAny = snapshot.nodes.some(({ pods }) => pods.some((other) => keysOf(other).length > 0));
+  // Without a rule of its own and without such a neighbour, upstream does not look at those who are still to come either.
+  if (!isAny && requiredOf(pod, "podAffinity").length + requiredOf(pod, "podAntiAffinity").length === 0)
+    return undefined;
+  return (view, change) => {
+    const tally = tallyAfter(view, change);
+    const isClosed = Object.entries(view.node.metadata.labels ?? {}).some(
+      ([key, value]) => (tally.get(`${key}=${value}`) ?? 0) > 0,
+    );
     return isClosed ? passing("node(s) didn't satisfy existing pods anti-affinity rules") : undefined;
   };
 }
 
 /** Everything about other pods, computed once for a pod and asked for each node. */
-export function topologyChecks(pod: Pod, snapshot: Snapshot): TopologyCheck {
-  const { affinity, topologySpreadConstraints = [] } = pod.spec;
-  const spread = topologySpreadConstraints.filter((constraint) => constraint.whenUnsatisfiable === "DoNotSchedule");
-  const together = affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
-  const apart = affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+export function topologyCheck(pod: Pod, snapshot: Snapshot): TopologyCheck {
+  const spread = (pod.spec.topologySpreadConstraints ?? []).filter(
+    (constraint) => constraint.whenUnsatisfiable === "DoNotSchedule",
+  );
+  const keys = spread.map((constraint) => constraint.topologyKey);
+  const together = requiredOf(pod, "podAffinity");
+  const apart = requiredOf(pod, "podAntiAffinity");
+  const existing = existingAntiAffinityCheck(pod, snapshot);
   const checks = [
-    ...spread.map((constraint) => spreadCheck(pod, constraint, snapshot)),
+    ...spread.map((constraint) => spreadCheck(pod, constraint, keys, snapshot)),
     ...(together.length === 0 ? [] : [affinityCheck(pod, together, snapshot)]),
     ...(apart.length === 0 ? [] : [antiAffinityCheck(pod, apart, snapshot)]),
-    existingAntiAffinityCheck(pod, snapshot),
+    ...(existing === undefined ? [] : [existing]),
   ];
-  return (view) => {
+  return (view, change) => {
     for (const check of checks) {
-      const obstacle = check(view);
+      const obstacle = check(view, change);
       if (obstacle !== undefined) return obstacle;
     }
     return undefined;

@@ -9,8 +9,6 @@ import {
   isDeleting,
   isOfKind,
   type KubeObject,
-  type Node,
-  NodeKind,
   type PersistentVolume,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
@@ -26,6 +24,11 @@ const completed = "pv.kubernetes.io/bind-completed";
 const byController = "pv.kubernetes.io/bound-by-controller";
 /** Made by the cluster's own nodes when a pod comes; see the node agent. */
 const localClass = "local";
+const selectedNode = "volume.kubernetes.io/selected-node";
+const provisionerKeys = [
+  "volume.kubernetes.io/storage-provisioner",
+  "volume.beta.kubernetes.io/storage-provisioner",
+] as const;
 const noProvisioner = "kubernetes.io/no-provisioner";
 
 type Context = ReconcileContext<PersistentVolumeClaim>;
@@ -41,7 +44,6 @@ export function claimBinder(): ControllerSpec<PersistentVolumeClaim> {
       { kind: PersistentVolumeKind, keys: (volume, informers) => [...holderOf(volume), ...unbound(informers)] },
       { kind: StorageClassKind, keys: (_class, informers) => unbound(informers) },
       { kind: PodKind, keys: keysOfPod },
-      { kind: NodeKind, keys: () => [] },
     ],
     async reconcile(_key, claim, context) {
       if (claim === undefined || isDeleting(claim)) return;
@@ -80,54 +82,76 @@ async function findVolume(claim: PersistentVolumeClaim, context: Context): Promi
   const storageClass = informers.informer(StorageClassKind).get({ namespace: "", name: className ?? "" });
   const volumes = informers.informer(PersistentVolumeKind).list();
   const isDelayed = storageClass?.volumeBindingMode === "WaitForFirstConsumer";
-  const node = isDelayed ? consumerOf(claim, context) : undefined;
-  const candidates = isDelayed && node === undefined ? volumes.filter((one) => isReservedFor(one, claim)) : volumes;
-  const volume = volumeFor(claim, candidates, node);
+  // The scheduler reserves the volume together with the node.
+  const candidates = isDelayed ? volumes.filter((one) => isReservedFor(one, claim)) : volumes;
+  const volume = volumeFor(claim, candidates);
   if (volume !== undefined) return bind(claim, volume, context);
   await setClaimStatus(claim, { phase: "Pending" }, context);
-  tellWhy(claim, { storageClass, hasConsumer: node !== undefined }, context);
+  await provideOrTell(claim, storageClass, context);
 }
 
-/** The node of the first pod that uses the claim. */
-function consumerOf({ metadata }: PersistentVolumeClaim, { cluster }: Context): Node | undefined {
-  const pod = cluster.informers
+/** Pods that wait for a node, and with them the claim. */
+function waitingPods({ metadata }: PersistentVolumeClaim, { cluster }: Context): readonly string[] {
+  return cluster.informers
     .informer(PodKind)
     .list(metadata.namespace ?? "")
-    .find(
+    .filter(
       ({ spec }) =>
-        spec.nodeName !== undefined &&
+        (spec.nodeName ?? "") === "" &&
         spec.volumes?.some((volume) => volume.persistentVolumeClaim?.claimName === metadata.name) === true,
-    );
-  return cluster.informers.informer(NodeKind).get({ namespace: "", name: pod?.spec.nodeName ?? "" });
+    )
+    .map((pod) => pod.metadata.name);
 }
 
-function tellWhy(
+/** Asks the class's provisioner for a volume, or says what the claim waits for. */
+async function provideOrTell(
   claim: PersistentVolumeClaim,
-  about: { readonly storageClass: StorageClass | undefined; readonly hasConsumer: boolean },
-  { events }: Context,
-): void {
-  const { storageClass, hasConsumer } = about;
+  storageClass: StorageClass | undefined,
+  context: Context,
+): Promise<void> {
+  const { events } = context;
   const className = claim.spec.storageClassName;
   const isLocal = className === undefined || className === localClass;
   const isDelayed = isLocal || storageClass?.volumeBindingMode === "WaitForFirstConsumer";
-  if (isDelayed && !hasConsumer)
-    events.record(claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
-  else if (className === "" || storageClass?.provisioner === noProvisioner)
+  if (isDelayed && claim.metadata.annotations?.[selectedNode] === undefined) {
+    const pods = waitingPods(claim, context);
+    const waiting = `waiting for ${pods.length > 1 ? "pods" : "pod"} ${pods.join(",")} to be scheduled`;
+    if (pods.length > 0) events.record(claim, "Normal", "WaitForPodScheduled", waiting);
+    else
+      events.record(claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+  } else if (className === "")
     events.record(
       claim,
       "Normal",
       "FailedBinding",
       "no persistent volumes available for this claim and no storage class is set",
     );
-  else if (storageClass !== undefined)
-    events.record(
-      claim,
-      "Normal",
-      "ExternalProvisioning",
-      `Waiting for a volume to be created either by the external provisioner '${storageClass.provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.`,
-    );
-  else if (!isLocal)
+  else if (storageClass === undefined)
     events.record(claim, "Warning", "ProvisioningFailed", `storageclass.storage.k8s.io "${className}" not found`);
+  else if (storageClass.provisioner === noProvisioner)
+    events.record(claim, "Warning", "ProvisioningFailed", `no volume plugin matched name: ${noProvisioner}`);
+  else await askProvisioner(claim, storageClass.provisioner, context);
+}
+
+/** Names the provisioner that is to make the volume, as provisioners want to be called. */
+async function askProvisioner(claim: PersistentVolumeClaim, name: string, { cluster, events }: Context): Promise<void> {
+  if (claim.metadata.annotations?.[provisionerKeys[0]] !== name) {
+    const annotations = Object.fromEntries(provisionerKeys.map((key) => [key, name]));
+    await cluster.client
+      .resource(PersistentVolumeClaimKind)
+      .patch(
+        claim.metadata.name,
+        "merge",
+        { metadata: { annotations } },
+        { namespace: claim.metadata.namespace ?? "", fieldManager },
+      );
+  }
+  events.record(
+    claim,
+    "Normal",
+    "ExternalProvisioning",
+    `Waiting for a volume to be created either by the external provisioner '${name}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.`,
+  );
 }
 
 async function bind(claim: PersistentVolumeClaim, volume: PersistentVolume, context: Context): Promise<void> {

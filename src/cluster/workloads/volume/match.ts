@@ -9,7 +9,7 @@ import {
 import { nodeTermMatches } from "../scheduler/node-filters.js";
 
 /** How much a claim asks for, or a volume has, in billionths of a byte. */
-function amountOf(list: Readonly<Record<string, string>> | undefined): bigint {
+export function amountOf(list: Readonly<Record<string, string>> | undefined): bigint {
   return tryParseQuantity(list?.["storage"] ?? "")?.nanos ?? 0n;
 }
 
