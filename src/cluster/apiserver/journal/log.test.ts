@@ -225,36 +225,41 @@ describe("a damaged journal", () => {
   });
 });
 
-test("a disk that fills up costs nothing that was acknowledged, and writes go on when there is room", async ({
-  skip,
-}) => {
-  const root = mkdtempSync(join(tmpdir(), "argosy-full-"));
-  folders.push(root);
-  const isMounted =
-    process.getuid?.() === 0 && spawnSync("mount", ["-t", "tmpfs", "-o", "size=1500k", "tmpfs", root]).status === 0;
-  skip(!isMounted, "skipped, because only root can mount a small disk");
-  try {
-    const folder = join(root, "journal");
-    const journal = logJournal(folder);
-    const acknowledged: number[] = [];
-    // Room for the first megabyte that is made ahead, and then for single writes only.
-    for (let revision = 1; revision <= 6000; revision++) {
-      const isWritten = await journal.append([entry(revision)], all).then(
-        () => true,
-        (error: unknown) =>
-          error instanceof JournalError && error.code === "DiskFull" ? false : Promise.reject(error),
-      );
-      if (isWritten) acknowledged.push(revision);
-      else if (acknowledged.length > 0 && revision % 50 === 0)
-        spawnSync("mount", ["-o", `remount,size=${1500 + revision}k`, root]);
-    }
-    await journal.close().catch(() => undefined);
-    spawnSync("mount", ["-o", "remount,size=32m", root]);
+test.for([
+  ["one", 1],
+  ["many", 10],
+] as const)(
+  "a disk that fills up costs nothing of what was acknowledged, %s at a time, and writes go on when there is room",
+  async ([, size], { skip }) => {
+    const root = mkdtempSync(join(tmpdir(), "argosy-full-"));
+    folders.push(root);
+    const isMounted =
+      process.getuid?.() === 0 && spawnSync("mount", ["-t", "tmpfs", "-o", "size=1500k", "tmpfs", root]).status === 0;
+    skip(!isMounted, "skipped, because only root can mount a small disk");
+    try {
+      const folder = join(root, "journal");
+      const journal = logJournal(folder);
+      const acknowledged: number[] = [];
+      // Room for the first megabyte that is made ahead, and then for single writes only.
+      for (let revision = 1; revision <= 6000; revision += size) {
+        const batch = Array.from({ length: size }, (_, index) => entry(revision + index));
+        const isWritten = await journal.append(batch, all).then(
+          () => true,
+          (error: unknown) =>
+            error instanceof JournalError && error.code === "DiskFull" ? false : Promise.reject(error),
+        );
+        if (isWritten) acknowledged.push(...batch.map((each) => each.revision));
+        else if (acknowledged.length > 0 && revision % 50 < size)
+          spawnSync("mount", ["-o", `remount,size=${1500 + revision}k`, root]);
+      }
+      await journal.close().catch(() => undefined);
+      spawnSync("mount", ["-o", "remount,size=32m", root]);
 
-    expect(acknowledged.length).toBeGreaterThan(3000);
-    expect(acknowledged.length).toBeLessThan(6000);
-    expect(await revisionsIn(folder)).toEqual(acknowledged);
-  } finally {
-    spawnSync("umount", ["--lazy", root]);
-  }
-});
+      expect(acknowledged.length).toBeGreaterThan(3000);
+      expect(acknowledged.length).toBeLessThan(6000);
+      expect(await revisionsIn(folder)).toEqual(acknowledged);
+    } finally {
+      spawnSync("umount", ["--lazy", root]);
+    }
+  },
+);

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { type FileLock, lockFile } from "../../../kernel/files/index.js";
 import { JournalError, toJournalError } from "./errors.js";
-import { encodeFrame, entriesOf, entryBytes, type Frame, frameAt } from "./frame.js";
+import { encodeFrame, entriesOf, entryBytes, type Frame, type FrameHead, frameAt } from "./frame.js";
 import { type Recovered, recover, type SealedSegment } from "./recovery.js";
 import { firstFrameAt, OpenSegment, readSegment, segmentFile } from "./segment.js";
 import type { Journal, JournalContent, JournalEntry, Retained } from "./types.js";
@@ -13,6 +13,9 @@ export interface LogJournalOptions {
   /** Besides twice the live objects, this much of the past may lie on the disk before it is cleaned up. */
   readonly slackBytes?: number;
 }
+
+/** So many writers at once have others behind them: the event loop serves those while the disk is at work. */
+const manyEntries = 8;
 
 /** What one commit copies at most while an old segment is cleaned up: bounds the pause. */
 const copyBytesPerCommit = 256 * 1024;
@@ -60,6 +63,15 @@ interface Copy {
   readonly forgetsPast: boolean;
 }
 
+/** What goes to the disk as one frame, and what then holds. */
+interface Commit {
+  readonly head: FrameHead;
+  readonly frame: Buffer;
+  readonly copy: Copy;
+  /** The segment that nobody needs any more when the frame is there. */
+  readonly cleaned: SealedSegment | undefined;
+}
+
 const noCopy: Copy = { entries: [], next: { frame: undefined, done: 0 }, forgetsPast: false };
 
 class LogJournal implements Journal {
@@ -101,34 +113,40 @@ class LogJournal implements Journal {
     return content;
   }
 
-  append(entries: readonly JournalEntry[], retained: Retained): Promise<void> {
+  async append(entries: readonly JournalEntry[], retained: Retained): Promise<void> {
     try {
       if (this.#open.end >= this.#segmentBytes) this.#roll();
       this.#cleaning ??= this.#startCleaning(retained);
       const copy = this.#cleaning === undefined ? noCopy : nextCopy(this.#cleaning, retained);
       const past = copy.forgetsPast ? this.#revision : 0;
-      this.#commit(entries, Math.max(this.#compacted, retained.compacted, past), copy);
-      return Promise.resolve();
+      const commit = this.#prepare(entries, Math.max(this.#compacted, retained.compacted, past), copy);
+      if (entries.length < manyEntries) this.#open.append(commit.frame);
+      else await this.#open.appendSoon(commit.frame);
+      this.#finish(commit);
     } catch (error) {
-      return Promise.reject(toJournalError(this.#open.file, error));
+      throw toJournalError(this.#open.file, error);
     }
   }
 
-  #commit(entries: readonly JournalEntry[], compacted: number, copy: Copy): void {
-    const cleaning = this.#cleaning;
-    const cleaned =
-      cleaning !== undefined && copy !== noCopy && copy.next.frame === undefined ? this.#sealed[0] : undefined;
+  #prepare(entries: readonly JournalEntry[], compacted: number, copy: Copy): Commit {
+    const isLastCopy = copy !== noCopy && copy.next.frame === undefined;
+    const cleaned = this.#cleaning !== undefined && isLastCopy ? this.#sealed[0] : undefined;
     const firstSegment = this.#sealed[cleaned === undefined ? 0 : 1]?.number ?? this.#open.number;
     // Copies first: what the entries themselves supersede is still live now.
     const all = copy.entries.length === 0 ? entries : [...copy.entries, ...entries];
     const sequence = this.#sequence + 1;
     const revision = entries.reduce((max, entry) => Math.max(max, entry.revision), this.#revision);
-    this.#open.append(encodeFrame({ sequence, compacted, firstSegment, revision }, all));
-    this.#sequence = sequence;
-    this.#revision = revision;
-    this.#compacted = compacted;
+    const head = { sequence, compacted, firstSegment, revision };
+    return { head, frame: encodeFrame(head, all), copy, cleaned };
+  }
+
+  /** The frame is on the disk. */
+  #finish({ head, copy, cleaned }: Commit): void {
+    this.#sequence = head.sequence;
+    this.#revision = head.revision;
+    this.#compacted = head.compacted;
     this.#hasWritten = true;
-    if (cleaning !== undefined && copy !== noCopy) Object.assign(cleaning, copy.next);
+    if (this.#cleaning !== undefined && copy !== noCopy) Object.assign(this.#cleaning, copy.next);
     if (cleaned !== undefined) this.#drop(cleaned);
   }
 
@@ -171,7 +189,7 @@ class LogJournal implements Journal {
     if (this.#isClosed) return Promise.resolve();
     this.#isClosed = true;
     try {
-      if (this.#hasWritten) this.#commit([], this.#compacted, noCopy);
+      if (this.#hasWritten) this.#open.append(this.#prepare([], this.#compacted, noCopy).frame);
       this.#open.seal();
       return Promise.resolve();
     } catch (error) {

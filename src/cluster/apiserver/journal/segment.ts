@@ -1,5 +1,6 @@
 import {
   closeSync,
+  fdatasync,
   fdatasyncSync,
   fsyncSync,
   ftruncateSync,
@@ -10,6 +11,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { errnoOf } from "../../../kernel/files/index.js";
 import { JournalError, toJournalError } from "./errors.js";
 
@@ -20,6 +22,8 @@ export const firstFrameAt = signature.length;
 
 /** Room is made ahead in steps of this size: writing where the file already reaches spares the file system a commit of its own. */
 const zeros = Buffer.alloc(1024 * 1024);
+
+const syncSoon = promisify(fdatasync);
 
 const namePattern = /^(\d{12})\.log$/;
 
@@ -110,14 +114,34 @@ export class OpenSegment {
   /** Writes a frame; it is on the disk when this returns. After a failure the segment holds what it held before. */
   append(frame: Buffer): void {
     try {
-      this.#makeRoom(frame.length);
-      writeFully(this.#descriptor, frame, this.#end);
+      this.#write(frame);
       fdatasyncSync(this.#descriptor);
     } catch (error) {
       this.#wipe(frame.length);
       throw error;
     }
-    this.#end += frame.length;
+    this.#advance(frame.length);
+  }
+
+  /** The same, while the event loop goes on. Nothing else may be done with the segment until then. */
+  async appendSoon(frame: Buffer): Promise<void> {
+    try {
+      this.#write(frame);
+      await syncSoon(this.#descriptor);
+    } catch (error) {
+      this.#wipe(frame.length);
+      throw error;
+    }
+    this.#advance(frame.length);
+  }
+
+  #write(frame: Buffer): void {
+    this.#makeRoom(frame.length);
+    writeFully(this.#descriptor, frame, this.#end);
+  }
+
+  #advance(size: number): void {
+    this.#end += size;
     // A frame for which no room could be made ahead has lengthened the file itself.
     this.#allocated = Math.max(this.#allocated, this.#end);
   }
