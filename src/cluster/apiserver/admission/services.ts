@@ -4,6 +4,7 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { follow } from "../auth/index.js";
 import { internalError, invalid } from "../failures.js";
 import { equalJson, isObject, objectAt, stringAt, stringsAt } from "../fields.js";
+import { clusterAddressFaults } from "../native/service-addresses.js";
 import { listPrefix, objectKey } from "../store/keys.js";
 import type { AdmissionPlugin, AdmissionRequest, Store, StoreEvent } from "../types.js";
 import { type AddressRange, Pool, parseRange, toAddress, toNumber } from "./address-pool.js";
@@ -18,7 +19,7 @@ export interface ServiceAdmissionOptions {
 const services = { group: "", plural: "services" };
 const nodePorts = { first: 30_000, size: 2768 };
 /** Fields that mean nothing without a cluster address. */
-const addressFields = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
+const addressFields = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
 
 /** Gives Services their cluster addresses and node ports, takes them back when they go, and keeps them over updates. */
 export function serviceAllocation(options: ServiceAdmissionOptions): AdmissionPlugin & { close(): void } {
@@ -49,9 +50,11 @@ export function serviceAllocation(options: ServiceAdmissionOptions): AdmissionPl
       const spec = object["spec"];
       if (!isObject(spec)) return;
       const oldSpec = request.old === undefined ? undefined : objectAt(request.old, "spec");
-      if (oldSpec !== undefined) keepAllotted(spec, oldSpec);
+      if (oldSpec === undefined) alignNew(spec);
+      else keepAllotted(spec, oldSpec);
+      const owner = objectKey(services, request.namespace, request.name);
+      allocate(spec, { pools, request, owner, ...(oldSpec === undefined ? {} : { old: oldSpec }) });
       dropMeaningless(spec, oldSpec);
-      allocate(spec, { pools, request, owner: objectKey(services, request.namespace, request.name) });
     },
   };
 }
@@ -67,9 +70,12 @@ interface Work {
   readonly pools: Pools;
   readonly request: AdmissionRequest;
   readonly owner: string;
+  /** The spec before; absent: the Service is new. */
+  readonly old?: JsonObject;
 }
 
 const needsAddress = (spec: JsonObject) => stringAt(spec, "type") !== "ExternalName";
+const mayHaveNodePorts = (spec: JsonObject) => ["NodePort", "LoadBalancer"].includes(stringAt(spec, "type"));
 function needsNodePorts(spec: JsonObject): boolean {
   const type = stringAt(spec, "type");
   return type === "NodePort" || (type === "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] !== false);
@@ -77,26 +83,41 @@ function needsNodePorts(spec: JsonObject): boolean {
 const needsHealthPort = (spec: JsonObject) =>
   stringAt(spec, "type") === "LoadBalancer" && stringAt(spec, "externalTrafficPolicy") === "Local";
 
+/** clusterIP is the old name of the list's first entry. */
+function alignNew(spec: JsonObject): void {
+  if (stringAt(spec, "clusterIP") !== "" && isUnset(spec["clusterIPs"]))
+    spec["clusterIPs"] = [stringAt(spec, "clusterIP")];
+}
+
 /** Clients that send a Service without what was allotted to it keep that. */
 function keepAllotted(spec: JsonObject, old: JsonObject): void {
-  if (needsAddress(spec) && needsAddress(old)) {
-    const sameList = equalJson(spec["clusterIPs"], old["clusterIPs"]);
-    // clusterIP is the old name of the list's first entry: who changes it alone means the list too.
-    if (sameList && stringAt(spec, "clusterIP") !== "" && stringAt(spec, "clusterIP") !== stringAt(old, "clusterIP"))
-      spec["clusterIPs"] = [stringAt(spec, "clusterIP")];
-    for (const field of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"])
-      if (isUnset(spec[field])) setOrDrop(spec, field, old[field]);
-  }
-  if (needsNodePorts(spec) && needsNodePorts(old)) {
-    const wanted = new Set(portsOf(spec).map((port) => port["nodePort"]));
-    const known = new Map(portsOf(old).map((port) => [portId(port), port["nodePort"]]));
-    for (const port of portsOf(spec)) {
-      const kept = known.get(portId(port));
-      if (isUnset(port["nodePort"]) && typeof kept === "number" && !wanted.has(kept)) port["nodePort"] = kept;
-    }
-  }
+  if (needsAddress(spec) && needsAddress(old))
+    for (const field of ["clusterIP", "clusterIPs"]) if (isUnset(spec[field])) setOrDrop(spec, field, old[field]);
+  if (mayHaveNodePorts(spec) && mayHaveNodePorts(old)) keepNodePorts(spec, old);
   if (needsHealthPort(spec) && needsHealthPort(old) && isUnset(spec["healthCheckNodePort"]))
     setOrDrop(spec, "healthCheckNodePort", old["healthCheckNodePort"]);
+  const [now, before] = [stringAt(spec, "clusterIP"), stringAt(old, "clusterIP")];
+  if (isUnset(spec["clusterIPs"]) && now === before) setOrDrop(spec, "clusterIPs", old["clusterIPs"]);
+  // Who changes the first entry by its old name alone means the list too.
+  if (now === before || !sameLists(spec["clusterIPs"], old["clusterIPs"])) return;
+  if (now === "") delete spec["clusterIPs"];
+  else spec["clusterIPs"] = [now];
+}
+
+function sameLists(a: Json | undefined, b: Json | undefined): boolean {
+  return (isUnset(a) && isUnset(b)) || equalJson(a, b);
+}
+
+/** Ports of nodes go with the names of ports. */
+function keepNodePorts(spec: JsonObject, old: JsonObject): void {
+  const numbers = (of: JsonObject) => new Set(portsOf(of).map((port) => port["nodePort"]));
+  const [now, before] = [numbers(spec), numbers(old)];
+  const known = new Map(portsOf(old).map((port) => [stringAt(port, "name"), port["nodePort"]]));
+  for (const port of portsOf(spec)) {
+    const kept = known.get(stringAt(port, "name"));
+    if (isUnset(port["nodePort"]) && typeof kept === "number" && !(now.has(kept) && before.has(kept)))
+      port["nodePort"] = kept;
+  }
 }
 
 /** After a change of type, what the server had set for the old type goes, unless the client changed it too. */
@@ -106,8 +127,11 @@ function dropMeaningless(spec: JsonObject, old: JsonObject | undefined): void {
     if (equalJson(spec[field], old[field]) || isUnset(spec[field])) delete spec[field];
   };
   const ended = (needs: (of: JsonObject) => boolean) => needs(old) && !needs(spec);
-  if (ended(needsAddress)) for (const field of addressFields) drop(field);
-  if (ended(needsNodePorts)) dropNodePorts(spec, old);
+  if (ended(needsAddress)) {
+    const isSame = equalJson(spec["clusterIP"], old["clusterIP"]) && sameLists(spec["clusterIPs"], old["clusterIPs"]);
+    for (const field of addressFields) if (!field.startsWith("clusterIP") || isSame) drop(field);
+  }
+  if (ended(mayHaveNodePorts)) dropNodePorts(spec, old);
   if (ended(isExternal)) drop("externalTrafficPolicy");
   if (ended(needsHealthPort)) drop("healthCheckNodePort");
   if (ended((of) => stringAt(of, "type") === "LoadBalancer")) {
@@ -116,45 +140,102 @@ function dropMeaningless(spec: JsonObject, old: JsonObject | undefined): void {
   }
 }
 
-const isExternal = (spec: JsonObject) => ["NodePort", "LoadBalancer"].includes(stringAt(spec, "type"));
+const isExternal = (spec: JsonObject) =>
+  mayHaveNodePorts(spec) || (stringAt(spec, "type") === "ClusterIP" && stringsAt(spec, "externalIPs").length > 0);
 
+/** All go, or none, where there are others than there were. */
 function dropNodePorts(spec: JsonObject, old: JsonObject): void {
-  const known = new Map(portsOf(old).map((port) => [portId(port), port["nodePort"]]));
-  for (const port of portsOf(spec)) if (known.get(portId(port)) === port["nodePort"]) delete port["nodePort"];
+  const known = new Set(portsOf(old).map((port) => port["nodePort"]));
+  if (portsOf(spec).every((port) => isUnset(port["nodePort"]) || known.has(port["nodePort"])))
+    for (const port of portsOf(spec)) delete port["nodePort"];
 }
 
 function allocate(spec: JsonObject, work: Work): void {
+  const { old } = work;
   if (needsAddress(spec)) {
     setFamilies(spec, work);
-    allocateAddress(spec, work);
+    // An address is for a Service's whole life.
+    if (old === undefined || !needsAddress(old)) allocateAddress(spec, work);
   }
-  if (needsNodePorts(spec)) allocateNodePorts(spec, work);
-  if (needsHealthPort(spec) && isUnset(spec["healthCheckNodePort"]))
+  if (mayHaveNodePorts(spec)) allocateNodePorts(spec, work);
+  if (needsHealthPort(spec) && (old === undefined || !needsHealthPort(old))) allocateHealthPort(spec, work);
+}
+
+function allocateHealthPort(spec: JsonObject, work: Work): void {
+  const asked = spec["healthCheckNodePort"];
+  if (typeof asked !== "number" || asked === 0) {
     spec["healthCheckNodePort"] = promisePort(pickPort(work), work);
+    return;
+  }
+  const why = portFault(asked, work);
+  if (why !== undefined) throw internalError(`failed to allocate requested HealthCheck NodePort ${asked}: ${why}`);
+  promisePort(asked, work);
+}
+
+/** Why a node port cannot be had, or nothing. */
+function portFault(port: number, { pools, owner }: Work): string | undefined {
+  const last = nodePorts.first + nodePorts.size - 1;
+  if (port < nodePorts.first || port > last)
+    return `provided port is not in the valid range. The range of valid ports is ${nodePorts.first}-${last}`;
+  return pools.ports.isFree(port, owner) ? undefined : "provided port is already allocated";
 }
 
 function setFamilies(spec: JsonObject, work: Work): void {
-  const isHeadless = stringAt(spec, "clusterIP") === "None";
-  const hasSelector = Object.keys(objectAt(spec, "selector")).length > 0;
-  const policy = stringAt(spec, "ipFamilyPolicy");
+  const { old } = work;
   // A headless Service without selector lists addresses of other people's: of either family.
-  if (isHeadless && !hasSelector && policy === "" && isUnset(spec["ipFamilies"])) {
-    spec["ipFamilies"] = ["IPv4", "IPv6"];
-    spec["ipFamilyPolicy"] = "RequireDualStack";
+  const isOpen = stringAt(spec, "clusterIP") === "None" && Object.keys(objectAt(spec, "selector")).length === 0;
+  if (stringAt(spec, "ipFamilyPolicy") === "" && spec["ipFamilyPolicy"] === undefined)
+    spec["ipFamilyPolicy"] = stringAt(old ?? {}, "ipFamilyPolicy") || (isOpen ? "RequireDualStack" : "SingleStack");
+  const { causes } = clusterAddressFaults(spec, old);
+  if (causes.length > 0) throw invalid({ group: "", kind: "Service" }, work.request.name, causes);
+  shrink(spec, old);
+  const policy = stringAt(spec, "ipFamilyPolicy");
+  const [addresses, families] = [stringsAt(spec, "clusterIPs"), stringsAt(spec, "ipFamilies")];
+  const faults: [string, string][] = [];
+  const needsTwo = "must be 'RequireDualStack' or 'PreferDualStack' when multiple";
+  if (policy === "SingleStack" && addresses.length === 2)
+    faults.push(["ipFamilyPolicy", `"SingleStack": ${needsTwo} cluster IPs are specified`]);
+  if (policy === "SingleStack" && families.length === 2)
+    faults.push(["ipFamilyPolicy", `"SingleStack": ${needsTwo} IP families are specified`]);
+  for (const [index, address] of addresses.entries()) {
+    if (address === "None") break;
+    if (index < families.length) continue;
+    if (address.includes(":"))
+      faults.push([`clusterIPs[${index}]`, `${JSON.stringify(addresses)}: IPv6 is not configured on this cluster`]);
+    else families.push("IPv4");
+  }
+  refuseAll(faults, work);
+  const known = families.length === 0 ? ["IPv4"] : families;
+  if (isOpen) {
+    if (known.length < 2 && policy !== "SingleStack") known.push(known[0] === "IPv4" ? "IPv6" : "IPv4");
+    spec["ipFamilies"] = known;
     return;
   }
-  if (policy === "RequireDualStack" && !(isHeadless && !hasSelector))
-    throw wrong(
-      work,
-      "spec.ipFamilyPolicy",
-      `Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`,
-    );
-  const families = stringsAt(spec, "ipFamilies");
-  const index = families.indexOf("IPv6");
-  if (index >= 0 && !(isHeadless && !hasSelector))
-    throw wrong(work, `spec.ipFamilies[${index}]`, `Invalid value: "IPv6": not configured on this cluster`);
-  if (families.length === 0) spec["ipFamilies"] = ["IPv4"];
-  if (policy === "") spec["ipFamilyPolicy"] = "SingleStack";
+  const missing: [string, string][] = known.flatMap((family, index): [string, string][] =>
+    family === "IPv4" ? [] : [[`ipFamilies[${index}]`, `${JSON.stringify(family)}: not configured on this cluster`]],
+  );
+  if (policy === "RequireDualStack")
+    missing.unshift(["ipFamilyPolicy", '"RequireDualStack": this cluster is not configured for dual-stack services']);
+  refuseAll(missing, work);
+  spec["ipFamilies"] = known;
+}
+
+/** Who goes back to one family without naming the second one's parts gives them up. */
+function shrink(spec: JsonObject, old: JsonObject | undefined): void {
+  if (old === undefined || stringAt(spec, "ipFamilyPolicy") !== "SingleStack") return;
+  for (const field of ["clusterIPs", "ipFamilies"])
+    if (sameLists(spec[field], old[field]) && stringsAt(spec, field).length > 1)
+      spec[field] = stringsAt(spec, field).slice(0, 1);
+}
+
+function refuseAll(faults: readonly (readonly [string, string])[], work: Work): void {
+  if (faults.length === 0) return;
+  const causes = faults.map(([field, message]) => ({
+    reason: "FieldValueInvalid",
+    message: `Invalid value: ${message}`,
+    field: `spec.${field}`,
+  }));
+  throw invalid({ group: "", kind: "Service" }, work.request.name, causes);
 }
 
 function allocateAddress(spec: JsonObject, work: Work): void {
@@ -176,24 +257,34 @@ function allocateAddress(spec: JsonObject, work: Work): void {
     wrong(work, "spec.clusterIPs", `Invalid value: ${JSON.stringify([asked])}: failed to allocate IP ${asked}: ${why}`);
   const value = isIPv4(asked) ? toNumber(asked) : -1;
   if (value < pools.range.first || value >= pools.range.first + pools.range.size)
-    throw refuse("the provided network does not match the current range");
+    throw refuse(
+      // As upstream: who only tries is asked about one range, who means it about all.
+      request.dryRun
+        ? `the provided IP (${asked}) is not in the valid range. The range of valid IPs is ${pools.range.cidr}`
+        : "the provided network does not match the current range",
+    );
   if (!pools.addresses.isFree(value, owner)) throw refuse("provided IP is already allocated");
   if (!request.dryRun) pools.addresses.promise(value, owner);
 }
 
+/** Ports of one number share one of the nodes'. */
 function allocateNodePorts(spec: JsonObject, work: Work): void {
+  const before = new Set(portsOf(work.old ?? {}).map((port) => port["nodePort"]));
+  const isNew = work.old === undefined;
+  const shared = new Map<Json | undefined, number>();
   for (const [index, port] of portsOf(spec).entries()) {
     const asked = port["nodePort"];
-    if (typeof asked !== "number" || asked === 0) {
+    const isAsked = typeof asked === "number" && asked !== 0;
+    if (!isAsked && !needsNodePorts(spec)) continue;
+    const number = isAsked ? asked : isNew ? shared.get(port["port"]) : undefined;
+    if (number === undefined) {
       port["nodePort"] = promisePort(pickPort(work), work);
-      continue;
-    }
-    const refuse = (why: string) => wrong(work, `spec.ports[${index}].nodePort`, `Invalid value: ${asked}: ${why}`);
-    const last = nodePorts.first + nodePorts.size - 1;
-    if (asked < nodePorts.first || asked > last)
-      throw refuse(`provided port is not in the valid range. The range of valid ports is ${nodePorts.first}-${last}`);
-    if (!work.pools.ports.isFree(asked, work.owner)) throw refuse("provided port is already allocated");
-    promisePort(asked, work);
+    } else if (isAsked && !before.has(asked) && ![...shared.values()].includes(asked)) {
+      const why = portFault(asked, work);
+      if (why !== undefined) throw wrong(work, `spec.ports[${index}].nodePort`, `Invalid value: ${asked}: ${why}`);
+      promisePort(asked, work);
+    } else port["nodePort"] = number;
+    if (!shared.has(port["port"]) && typeof port["nodePort"] === "number") shared.set(port["port"], port["nodePort"]);
   }
 }
 
@@ -219,10 +310,6 @@ function note(pools: Pools, owner: string, service: JsonObject, what: "take" | "
 function portsOf(spec: JsonObject): JsonObject[] {
   const { ports } = spec;
   return Array.isArray(ports) ? ports.filter(isObject) : [];
-}
-
-function portId(port: JsonObject): string {
-  return `${stringAt(port, "protocol") || "TCP"}/${JSON.stringify(port["port"])}`;
 }
 
 function isUnset(value: Json | undefined): boolean {

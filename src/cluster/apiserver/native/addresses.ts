@@ -65,7 +65,8 @@ export function readNetwork(text: string): Network | undefined {
   return { address, bits: used, canonical: `${maskedText(address, used)}/${used}` };
 }
 
-function maskedText(address: Address, bits: number): string {
+/** The network of an address, of so many bits, as text. */
+export function maskedText(address: Address, bits: number): string {
   const masked = address.bytes.map((byte, index) => {
     const kept = Math.max(0, Math.min(8, bits - index * 8));
     return byte & ((0xff << (8 - kept)) & 0xff);
@@ -94,8 +95,8 @@ export function checkNetwork(value: string, path: string, faults: Faults, old: r
   return false;
 }
 
-/** Addresses that no endpoint can have. */
-export function checkEndpointAddress(value: string, path: string, faults: Faults): void {
+/** Addresses that no endpoint can have; a machine's own address, where it may have that. */
+export function checkEndpointAddress(value: string, path: string, faults: Faults, mayBeOwn = false): void {
   const address = readAddress(value);
   if (address === undefined) {
     faults.invalid(path, value, "must be a valid IP address");
@@ -105,8 +106,8 @@ export function checkEndpointAddress(value: string, path: string, faults: Faults
   const [first = 0, second = 0, third = 0] = bytes;
   const starts = (...list: readonly number[]): boolean => list.every((byte, index) => bytes[index] === byte);
   if (bytes.every((byte) => byte === 0)) faults.invalid(path, value, `may not be unspecified (${value})`);
-  if (family === 4 ? first === 127 : bytes.slice(0, 15).every((byte) => byte === 0) && bytes[15] === 1)
-    faults.invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+  const isOwn = family === 4 ? first === 127 : bytes.slice(0, 15).every((byte) => byte === 0) && bytes[15] === 1;
+  if (isOwn && !mayBeOwn) faults.invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
   if (family === 4 ? starts(169, 254) : first === 0xfe && (second & 0xc0) === 0x80)
     faults.invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
   if (family === 4 ? starts(224, 0) && third === 0 : first === 0xff && (second & 0x0f) === 2)

@@ -157,3 +157,25 @@ export function checkNotNegative(value: Json | undefined, path: string, faults: 
   faults.invalid(path, Number(amount.nanos / 1_000_000_000n), "must be a valid resource quantity");
   return false;
 }
+
+/** The source of a claim has two names: what is said by the one goes for the other. */
+export function alignSources(spec: JsonObject, old: JsonObject): void {
+  const isUsed = old["dataSourceRef"] !== undefined;
+  // Sources in other namespaces are off in this version.
+  if (!isUsed && asString(at(spec, "dataSourceRef", "namespace")) !== "") delete spec["dataSourceRef"];
+  const isNew = !isUsed && old["dataSource"] === undefined && spec["dataSourceRef"] === undefined;
+  if (isNew && !isKnownSource(asObject(spec["dataSource"]))) delete spec["dataSource"];
+  const [one, other] = [spec["dataSource"], spec["dataSourceRef"]];
+  if (one !== undefined && other === undefined) spec["dataSourceRef"] = cloneObject(asObject(one));
+  else if (one === undefined && other !== undefined && asString(at(other, "namespace")) === "") {
+    const { apiGroup, kind = "", name = "" } = asObject(other);
+    spec["dataSource"] = { ...(apiGroup === undefined ? {} : { apiGroup }), kind, name };
+  }
+}
+
+/** By its older name, a source is a claim or a snapshot. */
+function isKnownSource(source: JsonObject): boolean {
+  const group = asString(source["apiGroup"]);
+  if (source["kind"] === "PersistentVolumeClaim") return group === "";
+  return source["kind"] === "VolumeSnapshot" && group === "snapshot.storage.k8s.io";
+}

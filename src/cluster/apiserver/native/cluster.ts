@@ -1,12 +1,9 @@
-import { isIP } from "node:net";
-import { tryParseQuantity } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { validateFinalizers } from "../registry/metadata.js";
-import { labelFaults, labelValueFaults, qualifiedNameFaults } from "../registry/names.js";
+import { labelFaults } from "../registry/names.js";
 import {
   asList,
   asNumber,
@@ -15,11 +12,17 @@ import {
   asString,
   at,
   ensureObject,
-  isEmpty,
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
+import { checkNetwork, readNetwork, warnOfNetwork } from "./addresses.js";
+import { alignSources, validateClaimSpec, validateClaimStatus, validateClaimUpdate } from "./claims.js";
 import { textAt } from "./common.js";
+import { checkResourceAmount } from "./pods/resources.js";
+import { validateTaints } from "./pods/scheduling.js";
+import { warnOfClaim } from "./pods/warnings.js";
+import { qualifiedName } from "./rules.js";
+import { validateMountOptions, validateVolumeSpec, validateVolumeUpdate, volumeOf, warnOfVolume } from "./volumes.js";
 
 const nameLabel = "kubernetes.io/metadata.name";
 const orNone = (text: string): string => (text === "" ? "<none>" : text);
@@ -30,10 +33,17 @@ const namespace: Behaviour = {
     const metadata = ensureObject(object, "metadata");
     const name = asString(metadata["name"]);
     if (name !== "") ensureObject(metadata, "labels")[nameLabel] = name;
+    setDefaultText(ensureObject(object, "status"), "phase", "Active");
   },
   initialStatus: () => ({ phase: "Active" }),
-  validate: (object, faults) =>
-    validateFinalizers(asList(at(object, "spec", "finalizers")), "spec.finalizers", faults, false),
+  complete: true,
+  updateChecks: { status: [0, 1], finalize: [0, 1] },
+  validate(object, faults) {
+    const finalizers = asList(at(object, "spec", "finalizers"));
+    for (const finalizer of finalizers) qualifiedName(finalizer, "spec.finalizers", faults);
+    validateFinalizers(finalizers, "spec.finalizers", faults, false);
+  },
+  statusOnly: true,
   validateUpdate(object, _old, faults, context) {
     if (context.subresource !== "status") return;
     const phase = textAt(object, "status", "phase");
@@ -92,56 +102,78 @@ function alignRanges(object: JsonObject): void {
   } else if (first !== one) spec["podCIDRs"] = [one];
 }
 
-const taintEffects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-
-function validateNode(object: JsonObject, faults: Faults): void {
-  const seen = new Set<string>();
-  for (const [index, taint] of asObjects(at(object, "spec", "taints")).entries()) {
-    const path = `metadata.taints[${index}]`;
-    const [key, value, effect] = ["key", "value", "effect"].map((field) => asString(taint[field]));
-    for (const fault of qualifiedNameFaults(key ?? "")) faults.invalid(`${path}.key`, key, fault);
-    const wrong = labelValueFaults(value ?? "");
-    if (wrong.length > 0) faults.invalid(`${path}.value`, value, wrong.join(";"));
-    if (effect === "") faults.required(`${path}.effect`);
-    else if (!taintEffects.includes(effect ?? "")) faults.unsupported(`${path}.effect`, effect, taintEffects);
-    const pair = `${effect} ${key}`;
-    if (seen.has(pair)) faults.duplicate(path, taint, "taints must be unique by key and effect pair");
-    seen.add(pair);
-  }
-  for (const [index, range] of asList(at(object, "spec", "podCIDRs"))
-    .map(asString)
-    .entries())
-    validateRange(range, `spec.podCIDRs[${index}]`, faults);
+function validateAmounts(object: JsonObject, faults: Faults): void {
+  for (const field of ["capacity", "allocatable"])
+    for (const [name, value] of Object.entries(asObject(at(object, "status", field))))
+      checkResourceAmount(name, value, `status.${field}.${name}`, faults);
 }
 
-function validateRange(range: string, path: string, faults: Faults): void {
-  const [address = "", bits = ""] = range.split("/");
-  const width = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : -1;
-  if (!/^\d{1,3}$/.test(bits) || Number(bits) > width)
-    faults.invalid(path, range, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+function validateNode(object: JsonObject, faults: Faults): void {
+  validateTaints(at(object, "spec", "taints"), "metadata.taints", faults);
+  validateAmounts(object, faults);
+  const swap = asNumber(at(object, "status", "nodeInfo", "swap", "capacity"));
+  if (swap !== undefined && swap <= 0)
+    faults.invalid("metadata.nodeSwapStatus.capacity", swap, "must be greater than zero");
+  const ranges = asList(at(object, "spec", "podCIDRs")).map(asString);
+  for (const [index, range] of ranges.entries()) checkNetwork(range, `spec.podCIDRs[${index}]`, faults);
+  if (ranges.length < 2) return;
+  const families = ranges.map((range) => readNetwork(range)?.address.family);
+  if (families.includes(undefined)) {
+    const bad = ranges[families.indexOf(undefined)] ?? "";
+    faults.internal(
+      "spec.podCIDRs",
+      `invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[${families.indexOf(undefined)}]: <nil> (invalid CIDR address: ${bad})`,
+    );
+  }
+  if (!(families.includes(4) && families.includes(6)) || ranges.length > 2)
+    faults.invalid("spec.podCIDRs", ranges, "may specify no more than one CIDR for each IP family");
+}
+
+function validateNodeChange(object: JsonObject, old: JsonObject, faults: Faults): void {
+  validateAmounts(object, faults);
+  const seen = new Set<string>();
+  for (const [index, address] of asObjects(at(object, "status", "addresses")).entries()) {
+    const key = `${asString(address["type"])} ${asString(address["address"])}`;
+    if (seen.has(key)) faults.duplicate(`status.addresses[${index}]`, address);
+    seen.add(key);
+  }
+  const [ranges, before] = [asList(at(object, "spec", "podCIDRs")), asList(at(old, "spec", "podCIDRs"))];
+  const words = 'node updates may not change podCIDR except from "" to valid';
+  if (before.length > 0 && ranges.length !== before.length) faults.forbidden("spec.podCIDRs", words);
+  else
+    for (const [index, range] of before.entries())
+      if (range !== ranges[index]) faults.forbidden("spec.podCIDRs", words);
+  const provider = textAt(old, "spec", "providerID");
+  if (provider !== "" && provider !== textAt(object, "spec", "providerID"))
+    faults.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid');
+  validateTaints(at(object, "spec", "taints"), "metadata.taints", faults);
+  if (textAt(object, "spec", "externalID") !== textAt(old, "spec", "externalID"))
+    faults.forbidden("spec.externalID", "may not be updated");
+}
+
+function warnOfNode(object: JsonObject, faults: Faults): void {
+  if (at(object, "spec", "configSource") !== undefined) faults.warn("spec.configSource: the feature is removed");
+  if (textAt(object, "spec", "externalID") !== "")
+    faults.warn("spec.externalID: this field is deprecated, and is unused by Kubernetes");
+  for (const [index, range] of asList(at(object, "spec", "podCIDRs")).entries())
+    warnOfNetwork(range, `spec.podCIDRs[${index}]`, faults);
 }
 
 const node: Behaviour = {
-  ownChecks: ["spec.taints.effect"],
-  ownRequired: ["spec.taints.key", "spec.taints.effect"],
+  complete: true,
+  statusOnly: true,
   keepsStatusOnCreate: true,
   defaults(object) {
     const status = asObject(object["status"]);
-    if (!isEmpty(status["capacity"])) {
-      const allocatable = ensureObject(status, "allocatable");
-      for (const [name, value] of Object.entries(asObject(status["capacity"])))
-        if (value !== undefined) setDefault(allocatable, name, value);
-    }
+    if (status["capacity"] !== undefined && status["allocatable"] === undefined)
+      status["allocatable"] = { ...asObject(status["capacity"]) };
     alignRanges(object);
   },
   validate: validateNode,
-  validateUpdate(object, old, faults) {
-    const before = asList(at(old, "spec", "podCIDRs"));
-    if (before.length > 0 && !equalJson(at(object, "spec", "podCIDRs"), at(old, "spec", "podCIDRs")))
-      faults.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid');
-    const provider = textAt(old, "spec", "providerID");
-    if (provider !== "" && provider !== textAt(object, "spec", "providerID"))
-      faults.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid');
+  validateCreate: warnOfNode,
+  validateUpdate(object, old, faults, { subresource }) {
+    validateNodeChange(object, old, faults);
+    if (subresource === "") warnOfNode(object, faults);
   },
   selectable: { "spec.unschedulable": (object) => String(at(object, "spec", "unschedulable") === true) },
   columns: [
@@ -170,7 +202,6 @@ const orderedNode: Behaviour = {
   columns: [nameColumn, statusColumn, rolesColumn, ageColumn, ...restOfNode].filter((one) => one !== undefined),
 };
 
-const modes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const shortModes: Readonly<Record<string, string>> = {
   ReadWriteOnce: "RWO",
   ReadOnlyMany: "ROX",
@@ -182,42 +213,37 @@ const showModes = (list: Json | undefined): string =>
     .map((mode) => shortModes[asString(mode)] ?? asString(mode))
     .join(",");
 
+const oldClassName = "volume.beta.kubernetes.io/storage-class";
+
+function warnOfOwnClaim(object: JsonObject, faults: Faults): void {
+  if (at(object, "metadata", "annotations", oldClassName) !== undefined)
+    faults.warn(
+      `metadata.annotations[${oldClassName}]: deprecated since v1.8; use "storageClassName" attribute instead`,
+    );
+  warnOfClaim(asObject(object["spec"]), "spec", faults);
+}
+
 const claim: Behaviour = {
-  ownChecks: ["spec.accessModes"],
+  complete: true,
+  statusOnly: true,
+  checkedTwice: "spec",
+  updateChecks: { "": [2, 1] },
   defaults(object) {
-    setDefaultText(ensureObject(object, "spec"), "volumeMode", "Filesystem");
+    setDefault(ensureObject(object, "spec"), "volumeMode", "Filesystem");
     setDefaultText(ensureObject(object, "status"), "phase", "Pending");
   },
   initialStatus: () => ({ phase: "Pending" }),
-  validate(object, faults) {
-    const spec = asObject(object["spec"]);
-    if (isEmpty(spec["accessModes"])) faults.required("spec.accessModes", "at least 1 access mode is required");
-    for (const mode of asList(spec["accessModes"]))
-      if (!modes.includes(asString(mode))) faults.unsupported("spec.accessModes", mode, modes);
-    const size = at(spec, "resources", "requests", "storage");
-    if (size === undefined) faults.required("spec.resources[storage]");
-    else if ((tryParseQuantity(asString(size))?.nanos ?? 0n) <= 0n)
-      faults.invalid("spec.resources[storage]", size, "must be greater than zero");
+  prepare(object, old, { subresource }) {
+    if (subresource === "") alignSources(asObject(object["spec"]), asObject(at(old, "spec")));
   },
-  validateUpdate(object, old, faults) {
-    const fixed = (one: JsonObject): JsonObject => {
-      const {
-        resources: _,
-        volumeAttributesClassName: __,
-        volumeName,
-        storageClassName,
-        ...rest
-      } = asObject(one["spec"]);
-      const unbound = at(old, "spec", "volumeName") === undefined;
-      return unbound && at(old, "spec", "storageClassName") === undefined
-        ? rest
-        : { ...rest, ...(unbound ? {} : { volumeName }), storageClassName };
-    };
-    if (!equalJson(fixed(object), fixed(old)))
-      faults.forbidden(
-        "spec",
-        "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
-      );
+  validate: (object, faults) => validateClaimSpec(asObject(object["spec"]), "spec", faults),
+  validateCreate: warnOfOwnClaim,
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") validateClaimStatus(object, faults);
+    else {
+      validateClaimUpdate(object, old, faults);
+      warnOfOwnClaim(object, faults);
+    }
   },
   columns: [
     column("Status", (object) =>
@@ -232,11 +258,6 @@ const claim: Behaviour = {
   ],
 };
 
-const volumeSources = (
-  "hostPath gcePersistentDisk awsElasticBlockStore glusterfs nfs rbd quobyte cephfs iscsi cinder fc flocker azureFile vsphereVolume " +
-  "azureDisk photonPersistentDisk portworxVolume scaleIO local storageos csi"
-).split(" ");
-
 /** When a volume came into its phase, where whoever writes the status does not say. */
 function stampPhase(status: JsonObject, before: JsonObject, now: string): void {
   const field = "lastPhaseTransitionTime";
@@ -246,28 +267,31 @@ function stampPhase(status: JsonObject, before: JsonObject, now: string): void {
 }
 
 const volume: Behaviour = {
-  checkedTwice: "all",
+  complete: true,
+  statusOnly: true,
+  checkedTwice: "spec",
+  updateChecks: { "": [2, 0] },
   defaults(object) {
     const spec = ensureObject(object, "spec");
     setDefaultText(ensureObject(object, "status"), "phase", "Pending");
     setDefaultText(spec, "persistentVolumeReclaimPolicy", "Retain");
-    setDefaultText(spec, "volumeMode", "Filesystem");
+    setDefault(spec, "volumeMode", "Filesystem");
     if (spec["hostPath"] !== undefined) setDefault(asObject(spec["hostPath"]), "type", "");
   },
   prepare(object, old, { now }) {
     if (old === undefined) object["status"] = { phase: "Pending", lastPhaseTransitionTime: now };
     else stampPhase(asObject(object["status"]), asObject(old["status"]), now);
   },
-  validate(object, faults) {
-    const spec = asObject(object["spec"]);
-    if (isEmpty(spec["accessModes"])) faults.required("spec.accessModes");
-    if (isEmpty(spec["capacity"])) faults.required("spec.capacity");
-    const capacities = Object.keys(asObject(spec["capacity"]));
-    if (capacities.length !== 1 || capacities[0] !== "storage")
-      faults.unsupported("spec.capacity", spec["capacity"] ?? null, ["storage"]);
-    const [first, ...more] = volumeSources.filter((source) => spec[source] !== undefined);
-    if (first === undefined) faults.required("spec", "must specify a volume type");
-    for (const source of more) faults.forbidden(`spec.${source}`, "may not specify more than 1 volume type");
+  validate: (object, faults) => validateVolumeSpec(asObject(object["spec"]), volumeOf(object), faults),
+  validateCreate(object, faults) {
+    validateMountOptions(object, faults);
+    warnOfVolume(object, faults);
+  },
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") return;
+    validateMountOptions(object, faults);
+    validateVolumeUpdate(object, old, faults);
+    warnOfVolume(object, faults);
   },
   columns: [
     column("Capacity", (object) => textAt(object, "spec", "capacity", "storage")),
@@ -297,6 +321,13 @@ export const clusterBehaviours: BehaviourTable = {
   "coordination.k8s.io/Lease": {
     createsOnUpdate: true,
     needsVersion: true,
+    complete: true,
+    anyFinalizers: true,
+    updateChecks: { "": [0, 1] },
+    prepare(object) {
+      // Coordinated election is off in this version.
+      for (const field of ["strategy", "preferredHolder"]) delete asObject(object["spec"])[field];
+    },
     validate(object, faults) {
       const seconds = asNumber(at(object, "spec", "leaseDurationSeconds"));
       if (seconds !== undefined && seconds <= 0)

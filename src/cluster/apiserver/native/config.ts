@@ -4,7 +4,7 @@ import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { configKeyFaults } from "../registry/names.js";
-import { asList, asObject, asString, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
+import { asList, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
 import { goSyntaxFault } from "../request/go-json.js";
 
 const maximumBytes = 1024 * 1024;
@@ -40,6 +40,7 @@ function frozen(object: JsonObject, old: JsonObject, fields: readonly string[], 
 }
 
 const configMap: Behaviour = {
+  complete: true,
   validate(object, faults) {
     validateKeys(object, "data", faults);
     for (const key of keys(object, "binaryData"))
@@ -61,6 +62,7 @@ const requiredKeys: Readonly<Record<string, readonly string[]>> = {
 };
 
 const secret: Behaviour = {
+  complete: true,
   defaults(object) {
     setDefaultText(object, "type", "Opaque");
     const plain = object["stringData"];
@@ -87,7 +89,8 @@ function validateSecret(object: JsonObject, faults: Faults): void {
   const type = asString(object["type"]);
   validateKeys(object, "data", faults);
   if (decodedBytes(data) > maximumBytes) faults.tooLong("data", maximumBytes);
-  for (const key of requiredKeys[type] ?? []) if (data[key] === undefined) faults.required(`data[${key}]`);
+  for (const key of requiredKeys[type] ?? [])
+    if (data[key] === undefined || (data[key] === "" && key === "ssh-privatekey")) faults.required(`data[${key}]`);
   if (type === "kubernetes.io/basic-auth" && data["username"] === undefined && data["password"] === undefined)
     for (const key of ["username", "password"]) faults.required(`data[${key}]`);
   for (const key of [".dockerconfigjson", ".dockercfg"])
@@ -108,9 +111,33 @@ function validateJsonText(encoded: string, path: string, faults: Faults): void {
   if (fault !== undefined) faults.invalid(path, "<secret contents redacted>", fault);
 }
 
+const mountableOnly = "kubernetes.io/enforce-mountable-secrets";
+
+function warnOfMountable(object: JsonObject, faults: Faults): void {
+  if (at(object, "metadata", "annotations", mountableOnly) !== undefined)
+    faults.warn(
+      `metadata.annotations[${mountableOnly}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets`,
+    );
+}
+
+const serviceAccount: Behaviour = {
+  complete: true,
+  prepare(object) {
+    // Of a secret, an account knows the name.
+    const secrets = object["secrets"];
+    if (Array.isArray(secrets))
+      object["secrets"] = asObjects(secrets).map(({ name }) => (name === undefined ? {} : { name }));
+  },
+  validateCreate: warnOfMountable,
+  validateUpdate(object, old, faults) {
+    if (at(old, "metadata", "annotations", mountableOnly) === undefined) warnOfMountable(object, faults);
+  },
+  columns: [column("Secrets", (object) => asList(object["secrets"]).length)],
+};
+
 /** What workloads read: ConfigMaps, Secrets, ServiceAccounts. */
 export const configBehaviours: BehaviourTable = {
   "/ConfigMap": configMap,
   "/Secret": secret,
-  "/ServiceAccount": { columns: [column("Secrets", (object) => asList(object["secrets"]).length)] },
+  "/ServiceAccount": serviceAccount,
 };

@@ -1,11 +1,12 @@
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { equalJson } from "../../../kernel/schema/index.js";
 import { ageOf } from "../registry/ages.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column, nameColumn } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { qualifiedNameFaults } from "../registry/names.js";
 import { asNumber, asObject, asString, at } from "../registry/read.js";
 import { countAt } from "./common.js";
+import { qualifiedName } from "./rules.js";
 
 function lastSeen(object: JsonObject, now: number): string {
   const series = at(object, "series", "lastObservedTime");
@@ -19,34 +20,107 @@ const source = (object: JsonObject): string =>
   asString(object["reportingComponent"] ?? object["reportingController"]);
 const eventFields = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
 
-/** An event lies in the namespace of what it is about; those about cluster-scoped objects lie in default. */
-function validatePlace(object: JsonObject, field: string, faults: Faults): void {
+interface Naming {
+  /** What events are about. */
+  readonly reference: string;
+  readonly controller: string;
+  readonly isNew: boolean;
+}
+
+const none = (value: Json | undefined): boolean => value === undefined || value === null || value === "";
+const longestText = 128;
+const longestNote = 1024;
+
+/** What holds in both groups; upstream calls fields by their names in its own structs. */
+function validateAny(object: JsonObject, { controller, isNew }: Naming, faults: Faults): void {
   const namespace = asString(at(object, "metadata", "namespace"));
   const wanted = asString(about(object)["namespace"]);
-  const fits =
-    wanted === "" ? namespace === "" || namespace === "default" || namespace === "kube-system" : wanted === namespace;
-  if (!fits) faults.invalid(`${field}.namespace`, wanted, "does not match event.namespace");
+  const isHere = namespace === "" || namespace === "default";
+  const misplaced = (): void => faults.invalid("involvedObject.namespace", wanted, "does not match event.namespace");
+  if (none(object["eventTime"])) {
+    if (wanted === "" ? !isHere : wanted !== namespace) misplaced();
+    return;
+  }
+  if (wanted === "" && namespace !== "default" && namespace !== "kube-system") misplaced();
+  const by = asString(object["reportingController"] ?? object["reportingComponent"]);
+  if (by === "") faults.required(controller);
+  qualifiedName(by, controller, faults);
+  for (const field of ["reportingInstance", "action", "reason"]) {
+    const text = asString(object[field]);
+    if (text === "") faults.required(field);
+    if (Buffer.byteLength(text) > longestText) faults.invalid(field, "", `can have at most ${longestText} characters`);
+  }
+  const note = asString(isNew ? object["note"] : object["message"]);
+  if (Buffer.byteLength(note) > longestNote)
+    faults.invalid("message", "", `can have at most ${longestNote} characters`);
 }
 
-function validateNewEvent(object: JsonObject, faults: Faults): void {
-  if (object["eventTime"] === undefined || object["eventTime"] === null) faults.required("eventTime");
+function validateSeries(object: JsonObject, faults: Faults): void {
+  const { series } = object;
+  if (series === undefined) return;
+  if (countAt(object, "series", "count") < 2) faults.invalid("series.count", "", "should be at least 2");
+  if (none(at(series, "lastObservedTime"))) faults.required("series.lastObservedTime");
+}
+
+/** What holds of new events of the newer group. */
+function validateNew(object: JsonObject, faults: Faults): void {
+  validateSeries(object, faults);
+  if (none(object["eventTime"])) faults.required("eventTime");
   const type = asString(object["type"]);
   if (type !== "Normal" && type !== "Warning") faults.invalid("type", "", `has invalid value: ${type}`);
-  const controller = asString(object["reportingController"]);
-  if (controller === "") faults.required("reportingController");
-  else for (const fault of qualifiedNameFaults(controller)) faults.invalid("reportingController", controller, fault);
-  for (const field of ["reportingInstance", "action", "reason"])
-    if (asString(object[field]) === "") faults.required(field);
+  const unset = (field: string): void => faults.invalid(field, "", "needs to be unset");
+  for (const field of ["firstTimestamp", "lastTimestamp"])
+    if (!none(object[newNames.get(field) ?? field])) unset(field);
+  if (countAt(object, "deprecatedCount") !== 0) unset("count");
+  const from = asObject(object["deprecatedSource"]);
+  if (asString(from["component"]) !== "" || asString(from["host"]) !== "") unset("source");
 }
 
-const event = (reference: string, strict: boolean): Behaviour => ({
-  validate(object, faults) {
-    validatePlace(object, reference, faults);
-    if (strict) validateNewEvent(object, faults);
-  },
+const fixed = [
+  "involvedObject",
+  "reason",
+  "message",
+  "source",
+  "firstTimestamp",
+  "lastTimestamp",
+  "count",
+  "reason",
+  "type",
+  "eventTime",
+  "action",
+  "related",
+  "reportingController",
+  "reportingInstance",
+];
+const structs = new Set(["involvedObject", "source", "related"]);
+const times = new Set(["firstTimestamp", "lastTimestamp", "eventTime"]);
+
+/** An event of the newer group is what it is, but for its series. */
+function validateChange(object: JsonObject, old: JsonObject, faults: Faults): void {
+  if (!equalJson(object["series"], old["series"])) validateSeries(object, faults);
+  for (const field of fixed) {
+    const name = newNames.get(field) ?? field;
+    const [now, before] = [object[name], old[name]];
+    if ((none(now) && none(before)) || (field === "count" && (now ?? 0) === (before ?? 0))) continue;
+    if (structs.has(field) && equalJson(now ?? {}, before ?? {})) continue;
+    if (equalJson(now, before)) continue;
+    const shown = now ?? (structs.has(field) || times.has(field) ? null : field === "count" ? 0 : "");
+    faults.invalid(field, shown, "field is immutable");
+  }
+}
+
+const event = (naming: Naming): Behaviour => ({
+  complete: true,
+  plainNames: !naming.isNew,
+  updateChecks: { "": naming.isNew ? [0, 1] : [0, 0] },
+  validate: (object, faults) => validateAny(object, naming, faults),
+  ...(naming.isNew ? { validateCreate: validateNew, validateUpdate: validateChange } : {}),
   selectable: {
     ...Object.fromEntries(
-      eventFields.map((field) => [`${reference}.${field}`, (object: JsonObject) => asString(about(object)[field])]),
+      eventFields.map((field) => [
+        `${naming.reference}.${field}`,
+        (object: JsonObject) => asString(about(object)[field]),
+      ]),
     ),
     reason: (object) => asString(object["reason"]),
     type: (object) => asString(object["type"]),
@@ -102,9 +176,9 @@ function toCore(object: JsonObject): JsonObject {
 
 /** Events in both groups: the same objects. */
 export const eventBehaviours: BehaviourTable = {
-  "/Event": event("involvedObject", false),
+  "/Event": event({ reference: "involvedObject", controller: "reportingComponent", isNew: false }),
   "events.k8s.io/Event": {
-    ...event("regarding", true),
+    ...event({ reference: "regarding", controller: "reportingController", isNew: true }),
     conversions: { v1: { fromStorage: fromCore, toStorage: toCore } },
   },
 };

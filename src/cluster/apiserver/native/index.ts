@@ -8,6 +8,7 @@ import { autoscalerBehaviours } from "./autoscalers.js";
 import { clusterBehaviours } from "./cluster.js";
 import { configBehaviours } from "./config.js";
 import { definitionBehaviours } from "./definitions.js";
+import { endpointBehaviours } from "./endpoints.js";
 import { eventBehaviours } from "./events.js";
 import { ingressBehaviours } from "./ingresses.js";
 import { jobBehaviours } from "./jobs.js";
@@ -26,6 +27,7 @@ export const behaviours: BehaviourTable = {
   ...workloadBehaviours,
   ...jobBehaviours,
   ...serviceBehaviours,
+  ...endpointBehaviours,
   ...configBehaviours,
   ...clusterBehaviours,
   ...limitBehaviours,

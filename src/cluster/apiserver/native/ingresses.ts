@@ -1,36 +1,60 @@
-import { isIP } from "node:net";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { labelFaults, pathSegmentFaults, portNameFaults, subdomainFaults } from "../registry/names.js";
+import { label1035Faults, labelFaults, pathSegmentFaults, portNameFaults, subdomainFaults } from "../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
+import { checkAddress, readAddress, warnOfAddress } from "./addresses.js";
 import { immutable, textAt } from "./common.js";
+import { follows, needed, optional, portNumber } from "./rules.js";
+import { checkBalancerName } from "./service-validation.js";
 
-function validateClassAndTls(spec: JsonObject, faults: Faults): void {
-  const className = spec["ingressClassName"];
-  if (className !== undefined)
-    for (const fault of subdomainFaults(asString(className))) faults.invalid("spec.ingressClassName", className, fault);
+function validateTlsAndClass(spec: JsonObject, faults: Faults): void {
   for (const [index, tls] of asObjects(spec["tls"]).entries()) {
     for (const [place, host] of asList(tls["hosts"]).map(asString).entries())
-      for (const fault of host.includes("*") ? wildcardFaults(host) : subdomainFaults(host))
-        faults.invalid(`spec.tls[${index}].hosts[${place}]`, host, fault);
-    const name = asString(tls["secretName"]);
-    if (name !== "")
-      for (const fault of subdomainFaults(name)) faults.invalid(`spec.tls[${index}].secretName`, name, fault);
+      follows(hostFaults, host, `spec.tls[${index}].hosts[${place}]`, faults);
+    optional(subdomainFaults, tls["secretName"], `spec.tls[${index}].secretName`, faults);
+  }
+  const className = spec["ingressClassName"];
+  if (className !== undefined) follows(subdomainFaults, asString(className), "spec.ingressClassName", faults);
+}
+
+const oldClass = "kubernetes.io/ingress.class";
+
+function validateIngressStatus(object: JsonObject, old: JsonObject, faults: Faults): void {
+  const before = asObjects(at(old, "status", "loadBalancer", "ingress")).map((one) => asString(one["ip"]));
+  for (const [index, entry] of asObjects(at(object, "status", "loadBalancer", "ingress")).entries()) {
+    const path = `status.loadBalancer.ingress[${index}]`;
+    const address = asString(entry["ip"]);
+    if (address !== "") checkAddress(address, `${path}.ip`, faults, before);
+    checkBalancerName(entry["hostname"], `${path}.hostname`, faults);
+    warnOfAddress(address, path, faults);
   }
 }
 
 const ingress: Behaviour = {
   generation: true,
-  ownRequired: ["spec.rules.http.paths.pathType"],
+  complete: true,
+  statusOnly: true,
+  validateCreate(object, faults) {
+    const annotated = at(object, "metadata", "annotations", oldClass);
+    if (annotated === undefined) return;
+    const name = at(object, "spec", "ingressClassName");
+    if (name !== undefined && name !== annotated)
+      faults.invalid(`annotations.${oldClass}`, annotated, "must match `ingressClassName` when both are specified");
+    if (name === undefined)
+      faults.warn(`annotation "${oldClass}" is deprecated, please use 'spec.ingressClassName' instead`);
+  },
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") validateIngressStatus(object, old, faults);
+  },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     if (isEmpty(spec["rules"]) && spec["defaultBackend"] === undefined)
-      faults.invalid("spec", null, "either `defaultBackend` or `rules` must be specified");
+      faults.invalid("spec", spec["rules"] ?? null, "either `defaultBackend` or `rules` must be specified");
     if (spec["defaultBackend"] !== undefined) validateBackend(spec["defaultBackend"], "spec.defaultBackend", faults);
-    validateClassAndTls(spec, faults);
     for (const [index, rule] of asObjects(spec["rules"]).entries()) validateRule(rule, `spec.rules[${index}]`, faults);
+    validateTlsAndClass(spec, faults);
   },
   columns: [
     column(
@@ -61,16 +85,20 @@ function hosts(object: JsonObject): string {
 const wildcardWords =
   "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
-function wildcardFaults(host: string): string[] {
-  return host.startsWith("*.") && subdomainFaults(host.slice(2)).length === 0 ? [] : [wildcardWords];
+const longestHost = 253;
+
+function hostFaults(host: string): readonly string[] {
+  if (!host.includes("*")) return subdomainFaults(host);
+  const faults = host.length > longestHost ? [`must be no more than ${longestHost} characters`] : [];
+  return /^\*\.[a-z\d]([-a-z\d]*[a-z\d])?(\.[a-z\d]([-a-z\d]*[a-z\d])?)*$/.test(host)
+    ? faults
+    : [...faults, wildcardWords];
 }
 
 function validateRule(rule: JsonObject, path: string, faults: Faults): void {
   const host = asString(rule["host"]);
-  if (isIP(host) !== 0) faults.invalid(`${path}.host`, host, "must be a DNS name, not an IP address");
-  else if (host.includes("*")) {
-    for (const fault of wildcardFaults(host)) faults.invalid(`${path}.host`, host, fault);
-  } else if (host !== "") for (const fault of subdomainFaults(host)) faults.invalid(`${path}.host`, host, fault);
+  if (readAddress(host) !== undefined) faults.invalid(`${path}.host`, host, "must be a DNS name, not an IP address");
+  optional(hostFaults, host, `${path}.host`, faults);
   if (rule["http"] === undefined) return;
   const paths = asObjects(at(rule, "http", "paths"));
   if (paths.length === 0) faults.required(`${path}.http.paths`);
@@ -78,34 +106,52 @@ function validateRule(rule: JsonObject, path: string, faults: Faults): void {
 }
 
 function validatePath(one: JsonObject, path: string, faults: Faults): void {
+  if (one["pathType"] === undefined) {
+    faults.required(`${path}.pathType`, "pathType must be specified");
+    return;
+  }
   const type = asString(one["pathType"]);
   const value = asString(one["path"]);
-  if (one["pathType"] === undefined) faults.required(`${path}.pathType`, "pathType must be specified");
-  if ((type === "Exact" || type === "Prefix") && !value.startsWith("/"))
-    faults.invalid(`${path}.path`, value, "must be an absolute path");
-  for (const part of ["//", "/./", "/../", "%2f", "%2F"])
-    if ((type === "Exact" || type === "Prefix") && value.includes(part))
-      faults.invalid(`${path}.path`, value, `must not contain '${part}'`);
+  const isStrict = type === "Exact" || type === "Prefix";
+  if (isStrict || (type === "ImplementationSpecific" && value !== ""))
+    if (!value.startsWith("/")) faults.invalid(`${path}.path`, value, "must be an absolute path");
+  if (isStrict) {
+    for (const part of ["//", "/./", "/../", "%2f", "%2F"])
+      if (value.includes(part)) faults.invalid(`${path}.path`, value, `must not contain '${part}'`);
+    for (const part of ["/..", "/."])
+      if (value.endsWith(part)) faults.invalid(`${path}.path`, value, `cannot end with '${part}'`);
+  } else if (type !== "ImplementationSpecific")
+    faults.unsupported(`${path}.pathType`, type, ["Exact", "ImplementationSpecific", "Prefix"]);
   validateBackend(one["backend"], `${path}.backend`, faults);
 }
 
 function validateBackend(backend: Json | undefined, path: string, faults: Faults): void {
-  const service = at(backend, "service");
-  if (service === undefined && at(backend, "resource") === undefined) {
-    faults.invalid(path, "", "resource or service backend is required");
-    return;
-  }
-  if (service === undefined) return;
-  if (at(backend, "resource") !== undefined) faults.invalid(path, "", "cannot set both resource and service backends");
-  const name = asString(at(service, "name"));
-  if (name === "") faults.required(`${path}.service.name`);
+  const [service, resource] = [at(backend, "service"), at(backend, "resource")];
+  if (service !== undefined && resource !== undefined)
+    faults.invalid(path, "", "cannot set both resource and service backends");
+  else if (resource !== undefined) validateResource(asObject(resource), `${path}.resource`, faults);
+  else if (service === undefined) faults.invalid(path, "", "resource or service backend is required");
+  else validateServiceBackend(asObject(service), path, faults);
+}
+
+function validateServiceBackend(service: JsonObject, path: string, faults: Faults): void {
+  const name = needed(service, "name", `${path}.service`, faults);
+  if (name !== "") follows(label1035Faults, name, `${path}.service.name`, faults);
   const [portName, number] = [asString(at(service, "port", "name")), asNumber(at(service, "port", "number")) ?? 0];
-  if (portName === "" && number === 0) faults.required(`${path}.service.port`, "port name or number is required");
-  else if (portName !== "" && number !== 0) faults.invalid(path, "", "cannot set both port name & port number");
-  else if (portName !== "")
-    for (const fault of portNameFaults(portName)) faults.invalid(`${path}.service.port.name`, portName, fault);
-  else if (number < 1 || number > 65_535)
-    faults.invalid(`${path}.service.port.number`, number, "must be between 1 and 65535, inclusive");
+  if (portName !== "" && number !== 0) faults.invalid(path, "", "cannot set both port name & port number");
+  else if (portName !== "") follows(portNameFaults, portName, `${path}.service.port.name`, faults);
+  else if (number !== 0) portNumber(number, `${path}.service.port.number`, faults);
+  else faults.required(path, "port name or number is required");
+}
+
+/** A reference to an object in the same namespace. */
+function validateResource(reference: JsonObject, path: string, faults: Faults): void {
+  const group = reference["apiGroup"];
+  if (group !== undefined) follows(subdomainFaults, asString(group), `${path}.apiGroup`, faults);
+  for (const field of ["kind", "name"]) {
+    const value = needed(reference, field, path, faults);
+    if (value !== "") follows(pathSegmentFaults, value, `${path}.${field}`, faults);
+  }
 }
 
 const longestController = 250;
@@ -129,14 +175,7 @@ function validateClass(spec: JsonObject, faults: Faults): void {
   validateController(asString(spec["controller"]), faults);
   if (spec["parameters"] === undefined) return;
   const [parameters, path] = [asObject(spec["parameters"]), "spec.parameters"];
-  const group = parameters["apiGroup"];
-  if (group !== undefined)
-    for (const fault of subdomainFaults(asString(group))) faults.invalid(`${path}.apiGroup`, group, fault);
-  for (const field of ["kind", "name"]) {
-    const value = asString(parameters[field]);
-    if (value === "") faults.required(`${path}.${field}`);
-    for (const fault of pathSegmentFaults(value)) faults.invalid(`${path}.${field}`, value, fault);
-  }
+  validateResource(parameters, path, faults);
   const [scope, namespace] = [asString(parameters["scope"]), parameters["namespace"]];
   if (parameters["scope"] === undefined) faults.required(`${path}.scope`);
   else if (scope !== "Cluster" && scope !== "Namespace")

@@ -1,11 +1,19 @@
 import { compareQuantities, type Quantity, quantityToNumber, tryParseQuantity } from "../../../kernel/kinds/index.js";
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { qualifiedNameFaults } from "../registry/names.js";
-import { asObject, asObjects, asString, at } from "../registry/read.js";
+import { asList, asObject, asObjects, asString, at } from "../registry/read.js";
+import {
+  allowsOvercommit,
+  checkContainerResourceName,
+  checkQuotaResourceName,
+  checkResourceAmount,
+  checkResourceName,
+  isQuotaResource,
+} from "./pods/resources.js";
 
 /** What bounds a namespace: LimitRange and ResourceQuota. */
 
@@ -13,7 +21,8 @@ const standardLimitTypes = ["Container", "PersistentVolumeClaim", "Pod"];
 
 const limitRange: Behaviour = {
   createsOnUpdate: true,
-  ownRequired: ["spec.limits.type"],
+  complete: true,
+  updateChecks: { "": [1, 0] },
   defaults(object) {
     for (const limit of asObjects(at(object, "spec", "limits")))
       if (limit["type"] === "Container") completeLimit(limit);
@@ -23,8 +32,9 @@ const limitRange: Behaviour = {
     for (const [index, limit] of asObjects(at(object, "spec", "limits")).entries()) {
       const path = `spec.limits[${index}]`;
       const type = asString(limit["type"]);
-      for (const fault of qualifiedNameFaults(type)) faults.invalid(`${path}.type`, type, fault);
-      if (type !== "" && !type.includes("/") && !standardLimitTypes.includes(type))
+      const wrong = qualifiedNameFaults(type);
+      for (const fault of wrong) faults.invalid(`${path}.type`, type, fault);
+      if (wrong.length === 0 && !type.includes("/") && !standardLimitTypes.includes(type))
         faults.invalid(`${path}.type`, type, "must be a standard limit type or fully qualified");
       if (seen.has(type)) faults.duplicate(`${path}.type`, type);
       seen.add(type);
@@ -47,21 +57,26 @@ function completeLimit(limit: JsonObject): void {
 }
 
 function validateLimit(limit: JsonObject, path: string, faults: Faults): void {
-  const lists = ["default", "defaultRequest", "max", "min", "maxLimitRequestRatio"].map((field) =>
-    asObject(limit[field]),
-  );
-  if (limit["type"] === "Pod")
-    for (const field of ["default", "defaultRequest"])
-      if (Object.keys(asObject(limit[field])).length > 0)
-        faults.forbidden(`${path}.${field}`, "may not be specified when `type` is 'Pod'");
-  if (
-    limit["type"] === "PersistentVolumeClaim" &&
-    at(limit, "min", "storage") === undefined &&
-    at(limit, "max", "storage") === undefined
-  )
-    faults.required(path, "either minimum or maximum storage value is required, but neither was provided");
-  const names = new Set(lists.flatMap((list) => Object.keys(list)));
-  for (const name of names) validateBounds(limit, name, path, faults);
+  const isPod = limit["type"] === "Pod";
+  const checkName = isPod || limit["type"] === "Container" ? checkContainerResourceName : checkResourceName;
+  const names = new Set<string>();
+  const note = (field: string): void => {
+    for (const name of Object.keys(asObject(limit[field]))) {
+      checkName(name, `${path}.${field}[${name}]`, faults);
+      names.add(name);
+    }
+  };
+  for (const field of ["max", "min"]) note(field);
+  for (const field of ["default", "defaultRequest"])
+    if (!isPod) note(field);
+    else if (Object.keys(asObject(limit[field])).length > 0)
+      faults.forbidden(`${path}.${field}`, "may not be specified when `type` is 'Pod'");
+  const isStorage = at(limit, "min", "storage") !== undefined || at(limit, "max", "storage") !== undefined;
+  if (limit["type"] === "PersistentVolumeClaim" && !isStorage)
+    faults.required(`${path}.limits`, "either minimum or maximum storage value is required, but neither was provided");
+  note("maxLimitRequestRatio");
+  const bounds = isPod ? { ...limit, default: {}, defaultRequest: {} } : limit;
+  for (const name of names) validateBounds(bounds, name, path, faults);
 }
 
 /** The words of the fields in messages. */
@@ -93,6 +108,18 @@ function validateBounds(limit: JsonObject, name: string, path: string, faults: F
   });
   order("min", "default", { field: "default", shown: "min" });
   order("default", "max", { field: "default", shown: "max" });
+  const [granted, asked] = [amount("default"), amount("defaultRequest")];
+  if (
+    !allowsOvercommit(name) &&
+    granted !== undefined &&
+    asked !== undefined &&
+    compareQuantities(granted, asked) !== 0
+  )
+    faults.invalid(
+      `${path}.defaultRequest[${name}]`,
+      text("defaultRequest"),
+      `default value ${text("default")} must equal to defaultRequest value ${text("defaultRequest")} in ${name}`,
+    );
   const ratio = amount("maxLimitRequestRatio");
   if (ratio === undefined) return;
   const blame = (detail: string) =>
@@ -104,78 +131,115 @@ function validateBounds(limit: JsonObject, name: string, path: string, faults: F
   if (value > most) blame(`ratio ${text("maxLimitRequestRatio")} is greater than max/min = ${most.toFixed(6)}`);
 }
 
-const computeResources = /^((requests|limits)\.)?(cpu|memory|ephemeral-storage)$|^((requests|limits)\.)?hugepages-/;
-const countedResources = new Set([
-  "configmaps",
-  "persistentvolumeclaims",
-  "pods",
-  "replicationcontrollers",
-  "resourcequotas",
-  "secrets",
-  "services",
-  "services.loadbalancers",
-  "services.nodeports",
-]);
 const contraries = [
   ["BestEffort", "NotBestEffort"],
   ["Terminating", "NotTerminating"],
 ] as const;
 
-const quotaScopes = new Set([
+const ofPods = new Set("pods cpu memory limits.cpu limits.memory requests.cpu requests.memory".split(" "));
+const ofClaims = new Set(["persistentvolumeclaims", "requests.storage"]);
+/** What each scope is about: quotas of this scope bound nothing else. */
+const scopes: Readonly<Record<string, ReadonlySet<string>>> = {
+  BestEffort: new Set(["pods"]),
+  CrossNamespacePodAffinity: ofPods,
+  NotBestEffort: ofPods,
+  NotTerminating: ofPods,
+  PriorityClass: ofPods,
+  Terminating: ofPods,
+  VolumeAttributesClass: ofClaims,
+};
+const onlyExists = new Set([
   "BestEffort",
-  "CrossNamespacePodAffinity",
   "NotBestEffort",
-  "NotTerminating",
-  "PriorityClass",
   "Terminating",
-  "VolumeAttributesClass",
+  "NotTerminating",
+  "CrossNamespacePodAffinity",
 ]);
 
+function validateAmounts(amounts: Json | undefined, path: string, faults: Faults): void {
+  for (const [name, value] of Object.entries(asObject(amounts))) {
+    checkQuotaResourceName(name, `${path}[${name}]`, faults);
+    checkResourceAmount(name, value, `${path}[${name}]`, faults);
+  }
+}
+
 const resourceQuota: Behaviour = {
-  ownChecks: ["spec.scopes"],
+  complete: true,
+  statusOnly: true,
+  updateChecks: { "": [0, 1] },
   columns: [
     column("Request", (object) => quotaWords(object, (name) => !name.startsWith("limits."))),
     column("Limit", (object) => quotaWords(object, (name) => name.startsWith("limits."))),
   ],
   validate(object, faults) {
-    const hard = asObject(at(object, "spec", "hard"));
-    for (const [name, value] of Object.entries(hard)) validateHard(name, asString(value), faults);
-    const given = at(object, "spec", "scopes");
-    const scopes = Array.isArray(given) ? given.map(asString) : [];
-    const blame = (detail: string) => faults.invalid("spec.scopes", given, detail);
-    for (const scope of scopes) {
-      if (!quotaScopes.has(scope)) blame("unsupported scope");
-      for (const name of Object.keys(hard))
-        if (isStandardQuota(name) && !scopeCovers(scope, name)) blame("unsupported scope applied to resource");
-    }
-    if (contraries.some((pair) => pair.every((scope) => scopes.includes(scope)))) blame("conflicting scopes");
+    const spec = asObject(object["spec"]);
+    validateAmounts(spec["hard"], "spec.hard", faults);
+    validateScopes(spec, faults);
+    if (spec["scopeSelector"] !== undefined) validateScopeSelector(spec, faults);
   },
-  validateUpdate(object, old, faults) {
-    const [now, before] = [at(object, "spec", "scopes"), at(old, "spec", "scopes")];
-    if (!equalJson(now, before)) faults.invalid("spec.scopes", now ?? null, "field is immutable");
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") {
+      for (const field of ["hard", "used"]) validateAmounts(at(object, "status", field), `status.${field}`, faults);
+      return;
+    }
+    const named = (one: JsonObject): string[] => [...new Set(asList(at(one, "spec", "scopes")).map(asString))].sort();
+    if (!equalJson(named(object), named(old)))
+      faults.invalid("spec.scopes", at(object, "spec", "scopes") ?? null, "field is immutable");
   },
 };
 
-function validateHard(name: string, text: string, faults: Faults): void {
-  const field = `spec.hard[${name}]`;
-  for (const fault of qualifiedNameFaults(name)) faults.invalid(field, name, fault);
-  if (!name.includes("/") && !isStandardQuota(name))
-    faults.invalid(field, name, "must be a standard resource for quota");
-  const amount = tryParseQuantity(text);
-  if (amount === undefined) return;
-  if (amount.nanos < 0n) faults.invalid(field, text, "must be greater than or equal to 0");
-  else if ((countedResources.has(name) || name.startsWith("count/")) && amount.nanos % 1_000_000_000n !== 0n)
-    faults.invalid(field, text, "must be an integer");
+/** Names of what a quota bounds, of those that have no domain, in order. */
+const boundNames = (spec: JsonObject): string[] => Object.keys(asObject(spec["hard"])).filter(isQuotaResource).sort();
+
+function validateScopes(spec: JsonObject, faults: Faults): void {
+  const given = spec["scopes"];
+  const list = asList(given).map(asString);
+  const blame = (detail: string) => faults.invalid("spec.scopes", given, detail);
+  for (const scope of list) {
+    const covered = scopes[scope];
+    if (covered === undefined) blame("unsupported scope");
+    for (const name of boundNames(spec))
+      if (covered !== undefined && !covered.has(name)) blame("unsupported scope applied to resource");
+  }
+  if (list.length === 0) return;
+  if (contraries.some((pair) => pair.every((scope) => list.includes(scope)))) blame("conflicting scopes");
 }
 
-function isStandardQuota(name: string): boolean {
-  return computeResources.test(name) || countedResources.has(name) || name === "requests.storage";
-}
-
-/** Best-effort pods have no amounts to bound; the other scopes are about pods and what they use. */
-function scopeCovers(scope: string, name: string): boolean {
-  if (name === "pods") return true;
-  return scope !== "BestEffort" && computeResources.test(name);
+function validateScopeSelector(spec: JsonObject, faults: Faults): void {
+  const path = "spec.scopeSelector.matchExpressions";
+  const list = asObjects(at(spec, "scopeSelector", "matchExpressions"));
+  for (const requirement of list) {
+    const [scope, operator] = [asString(requirement["scopeName"]), asString(requirement["operator"])];
+    const values = asList(requirement["values"]);
+    const covered = scopes[scope];
+    if (covered === undefined) faults.invalid(`${path}.scopeName`, scope, "unsupported scope");
+    for (const name of boundNames(spec))
+      if (covered !== undefined && !covered.has(name))
+        faults.invalid(path, spec["scopeSelector"], "unsupported scope applied to resource");
+    if (onlyExists.has(scope) && operator !== "Exists")
+      faults.invalid(
+        `${path}.operator`,
+        operator,
+        "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
+      );
+    if (operator === "In" || operator === "NotIn") {
+      if (values.length === 0)
+        faults.required(
+          `${path}.values`,
+          "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+        );
+    } else if (operator === "Exists" || operator === "DoesNotExist") {
+      if (values.length > 0)
+        faults.invalid(
+          `${path}.values`,
+          [...values],
+          "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
+        );
+    } else faults.invalid(`${path}.operator`, operator, "not a valid selector operator");
+  }
+  const names = list.map((one) => asString(one["scopeName"]));
+  if (contraries.some((pair) => pair.every((scope) => names.includes(scope))))
+    faults.invalid(path, spec["scopes"] ?? null, "conflicting scopes");
 }
 
 function quotaWords(object: JsonObject, wanted: (name: string) => boolean): string {

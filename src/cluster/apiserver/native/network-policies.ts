@@ -1,5 +1,4 @@
-import { BlockList, isIP, isIPv4 } from "node:net";
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
@@ -13,79 +12,90 @@ import {
   at,
   ensureObject,
   isEmpty,
-  setDefaultText,
+  setDefault,
 } from "../registry/read.js";
+import { checkNetwork, maskedText, type Network, readNetwork, warnOfNetwork } from "./addresses.js";
 import { showSelector } from "./common.js";
+import { follows, needed, oneOf, oneOfIfSet, portNumber } from "./rules.js";
 import { validateSelector } from "./selectors.js";
-
-const cidrWords = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-
-interface Cidr {
-  readonly address: string;
-  readonly bits: number;
-}
-
-function parseCidr(text: string): Cidr | undefined {
-  const [address = "", bits = "", ...rest] = text.split("/");
-  const width = isIPv4(address) ? 32 : 128;
-  if (rest.length > 0 || isIP(address) === 0 || !/^\d{1,3}$/.test(bits) || Number(bits) > width) return undefined;
-  return { address, bits: Number(bits) };
-}
 
 function validatePeer(peer: JsonObject, path: string, faults: Faults): void {
   const fields = ["podSelector", "namespaceSelector", "ipBlock"].filter((field) => peer[field] !== undefined);
+  for (const field of ["podSelector", "namespaceSelector"]) validateSelector(peer[field], `${path}.${field}`, faults);
+  if (peer["ipBlock"] !== undefined) validateBlock(asObject(peer["ipBlock"]), `${path}.ipBlock`, faults);
   if (fields.length === 0) faults.required(path, "must specify a peer");
   if (peer["ipBlock"] !== undefined && fields.length > 1)
     faults.forbidden(path, "may not specify both ipBlock and another peer");
-  for (const field of ["podSelector", "namespaceSelector"]) validateSelector(peer[field], `${path}.${field}`, faults);
-  if (peer["ipBlock"] === undefined) return;
-  const cidr = asString(at(peer, "ipBlock", "cidr"));
-  const block = parseCidr(cidr);
-  if (block === undefined) {
-    faults.invalid(`${path}.ipBlock.cidr`, cidr, cidrWords);
-    return;
-  }
-  for (const [index, value] of asList(at(peer, "ipBlock", "except")).entries()) {
-    const place = `${path}.ipBlock.except[${index}]`;
-    const hole = parseCidr(asString(value));
-    if (hole === undefined) faults.invalid(place, value, cidrWords);
-    else if (!isInside(hole, block)) faults.invalid(place, value, "must be a strict subset of `cidr`");
+}
+
+function validateBlock(block: JsonObject, path: string, faults: Faults): void {
+  const cidr = needed(block, "cidr", path, faults);
+  if (cidr === "") return;
+  checkNetwork(cidr, `${path}.cidr`, faults);
+  const whole = readNetwork(cidr);
+  if (whole === undefined) return;
+  for (const [index, value] of asList(block["except"]).map(asString).entries()) {
+    const place = `${path}.except[${index}]`;
+    checkNetwork(value, place, faults);
+    const hole = readNetwork(value);
+    if (hole !== undefined && !isInside(hole, whole)) faults.invalid(place, value, "must be a strict subset of `cidr`");
   }
 }
 
-function isInside(inner: Cidr, outer: Cidr): boolean {
-  const family = isIPv4(outer.address) ? "ipv4" : "ipv6";
-  if (family !== (isIPv4(inner.address) ? "ipv4" : "ipv6") || inner.bits <= outer.bits) return false;
-  const list = new BlockList();
-  list.addSubnet(outer.address, outer.bits, family);
-  return list.check(inner.address, family);
+function isInside(inner: Network, outer: Network): boolean {
+  if (inner.address.family !== outer.address.family || inner.bits <= outer.bits) return false;
+  return maskedText(inner.address, outer.bits) === maskedText(outer.address, outer.bits);
 }
+
+const protocols = ["TCP", "UDP", "SCTP"];
 
 function validatePort(port: JsonObject, path: string, faults: Faults): void {
+  oneOfIfSet(port["protocol"], protocols, `${path}.protocol`, faults);
   const value = port["port"];
-  if (typeof value === "number" && (value < 1 || value > 65_535))
-    faults.invalid(`${path}.port`, value, "must be between 1 and 65535, inclusive");
-  if (typeof value === "string")
-    for (const fault of portNameFaults(value)) faults.invalid(`${path}.port`, value, fault);
   const end = asNumber(port["endPort"]);
-  if (end === undefined) return;
-  if (value === undefined) faults.invalid(`${path}.endPort`, end, "may not be specified when `port` is not specified");
-  else if (typeof value === "string")
-    faults.invalid(`${path}.endPort`, end, "may not be specified when `port` is non-numeric");
-  else if (typeof value === "number" && end < value)
-    faults.invalid(`${path}.endPort`, value, "must be greater than or equal to `port`");
+  if (value === undefined) {
+    if (end !== undefined) faults.invalid(`${path}.endPort`, end, "may not be specified when `port` is not specified");
+  } else if (typeof value === "string") {
+    if (end !== undefined) faults.invalid(`${path}.endPort`, end, "may not be specified when `port` is non-numeric");
+    follows(portNameFaults, value, `${path}.port`, faults);
+  } else {
+    portNumber(value, `${path}.port`, faults);
+    if (end === undefined) return;
+    if (end < (asNumber(value) ?? 0))
+      faults.invalid(`${path}.endPort`, value, "must be greater than or equal to `port`");
+    portNumber(end, `${path}.endPort`, faults);
+  }
 }
 
 const policyTypes = ["Ingress", "Egress"];
 
+function validateTypes(types: readonly Json[], faults: Faults): void {
+  const path = "spec.policyTypes";
+  if (types.length > policyTypes.length) faults.invalid(path, [...types], "may not specify more than two policyTypes");
+  else for (const [index, type] of types.entries()) oneOf(type, policyTypes, `${path}[${index}]`, faults);
+}
+
+/** The blocks of addresses that a policy names, and where it does. */
+function blocksOf(spec: JsonObject): [JsonObject, string][] {
+  return Object.entries({ ingress: "from", egress: "to" }).flatMap(([direction, peers]) =>
+    asObjects(spec[direction]).flatMap((rule, index) =>
+      asObjects(rule[peers]).flatMap((peer, place): [JsonObject, string][] =>
+        peer["ipBlock"] === undefined
+          ? []
+          : [[asObject(peer["ipBlock"]), `spec.${direction}[${index}].${peers}[${place}].ipBlock`]],
+      ),
+    ),
+  );
+}
+
 const networkPolicy: Behaviour = {
   checkedTwice: "spec",
   generation: true,
-  ownChecks: ["spec.policyTypes"],
+  complete: true,
   defaults(object) {
     const spec = ensureObject(object, "spec");
     for (const rule of [...asObjects(spec["ingress"]), ...asObjects(spec["egress"])])
-      for (const port of asObjects(rule["ports"])) setDefaultText(port, "protocol", "TCP");
+      for (const port of asObjects(rule["ports"])) setDefault(port, "protocol", "TCP");
     if (isEmpty(spec["policyTypes"])) spec["policyTypes"] = isEmpty(spec["egress"]) ? ["Ingress"] : [...policyTypes];
   },
   validate(object, faults) {
@@ -99,8 +109,12 @@ const networkPolicy: Behaviour = {
         for (const [place, peer] of asObjects(rule[peers]).entries())
           validatePeer(peer, `${path}.${peers}[${place}]`, faults);
       }
-    for (const [index, type] of asList(spec["policyTypes"]).entries())
-      if (!policyTypes.includes(asString(type))) faults.unsupported(`spec.policyTypes[${index}]`, type, policyTypes);
+    validateTypes(asList(spec["policyTypes"]), faults);
+    for (const [block, path] of blocksOf(spec)) {
+      warnOfNetwork(block["cidr"], `${path}.cidr`, faults);
+      for (const [index, hole] of asList(block["except"]).entries())
+        warnOfNetwork(hole, `${path}.except[${index}]`, faults);
+    }
   },
   columns: [column("Pod-Selector", (object) => showSelector(at(object, "spec", "podSelector")))],
 };

@@ -46,6 +46,8 @@ export interface Behaviour {
   readonly validate?: (object: JsonObject, faults: Faults) => void;
   /** How often an update's metadata is checked, besides what all kinds have in common, as a new object's and as a change; by subresource (empty: none). Default: once each. */
   readonly updateChecks?: Readonly<Record<string, readonly [asNew: number, asChange: number]>>;
+  /** Finalizers need not be the server's own or have a domain. */
+  readonly anyFinalizers?: boolean;
   /** Names of new objects are looked at as parts of paths alone. */
   readonly plainNames?: boolean;
   /** A write of the status is checked by `validateUpdate` alone. */

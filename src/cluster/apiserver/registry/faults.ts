@@ -45,6 +45,11 @@ export class Faults {
     this.#add("FieldValueNotFound", field, `Not found: ${quoteValue(value)}${why}`);
   }
 
+  /** What could not be checked. */
+  internal(field: string, detail: string): void {
+    this.#add("InternalError", field, `Internal error: ${detail}`);
+  }
+
   tooLong(field: string, maximumBytes: number): void {
     this.#add("FieldValueTooLong", field, `Too long: may not be more than ${maximumBytes} bytes`);
   }

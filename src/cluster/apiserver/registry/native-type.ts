@@ -181,7 +181,10 @@ export class NativeType implements ResourceType {
     const [asNew, asChange] = updateChecks?.[subresource] ?? [isStatusAlone ? 0 : checkedTwice === "all" ? 2 : 1, 1];
     // What all kinds have in common comes first, then the same again where the kind's own rules include it.
     validateMetadata(object, pathSegmentFaults, faults);
-    for (let round = 0; round <= asChange; round += 1) validateMetadataChange(object, old, faults);
+    for (let round = 0; round <= asChange; round += 1) {
+      validateMetadataChange(object, old, faults);
+      if (round > 0) this.#validateFinalizers(object, faults);
+    }
     for (let round = 0; round < asNew; round += 1) this.#validateMetadata(object, faults);
     this.#behaviour.validateUpdate?.(object, old, faults, context);
     if (!isStatusAlone) {
@@ -194,7 +197,12 @@ export class NativeType implements ResourceType {
 
   #validateMetadata(object: JsonObject, faults: Faults): void {
     validateMetadata(object, this.#behaviour.nameFaults ?? subdomainFaults, faults);
-    validateFinalizers(asList(asObject(object["metadata"])["finalizers"]), "metadata.finalizers", faults);
+    this.#validateFinalizers(object, faults);
+  }
+
+  #validateFinalizers(object: JsonObject, faults: Faults): void {
+    if (this.#behaviour.anyFinalizers !== true)
+      validateFinalizers(asList(asObject(object["metadata"])["finalizers"]), "metadata.finalizers", faults);
   }
 
   #validateBody(object: JsonObject, faults: Faults): void {
