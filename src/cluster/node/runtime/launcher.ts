@@ -17,6 +17,7 @@ import {
   removeCgroup,
 } from "../isolation/cgroup.js";
 import type { Isolation } from "../isolation/detect.js";
+import { begin } from "./begin.js";
 import { fifoWriter } from "./fifo.js";
 import { isForNetworkOwner } from "./network-sysctls.js";
 import { defaultSignals, identityOf, privilegePrefix } from "./privileges.js";
@@ -218,11 +219,12 @@ export class ContainerLauncher {
     const path = this.#inputPath(saved);
     if (stdin && !existsSync(path))
       throw new NodeError("NoInput", `container "${saved.name}" has no stdin (spec.containers[].stdin is not set)`);
+    const seen = begin(source.output(stop.signal));
     const input = stdin ? fifoWriter(path, this.#options.clock) : undefined;
     if (saved.stdinOnce === true) input?.once("close", () => source.inputEnded());
     return Promise.resolve({
       stdin: input,
-      stdout: Readable.from(source.output(stop.signal)),
+      stdout: Readable.from(seen),
       stderr: undefined,
       exited: source.exited(),
       resize: (size) => source.resize(size),

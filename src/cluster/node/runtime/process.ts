@@ -182,7 +182,7 @@ class ProcessRuntime implements PodRuntime {
     });
   }
 
-  attach(ref: ContainerRef, options: { readonly stdin: boolean }): Promise<ExecSession> {
+  async attach(ref: ContainerRef, options: { readonly stdin: boolean }): Promise<ExecSession> {
     const attempt = this.#book.running(ref);
     const resizer = new TerminalResizer(this.#options.clock, () => attempt.init?.pid ?? 0);
     return this.#launcher.attach(attempt.saved, options.stdin, {

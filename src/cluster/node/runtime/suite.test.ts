@@ -233,6 +233,38 @@ describe.each(runtimeHomes)("$name", ({ name, missing, open }) => {
     expect(out).toContain("terminal");
   });
 
+  unless(missing)(
+    "an attached client types and reads; the next one goes on, or the input ends with the first",
+    async () => {
+      const program = ["sh", "-c", "while read line; do echo got $line; done; echo over"];
+      const ref = (container: string) => ({ podUid: "pc", name: container, attempt: 0 });
+      const type = async (container: string, text: string, seen: string): Promise<void> => {
+        const session = await runtime.attach(ref(container), { stdin: true });
+        session.stdin?.write(text);
+        for await (const chunk of session.stdout) if (String(chunk).includes(seen)) break;
+        session.kill();
+      };
+      await runtime.createPod(pod("pc"));
+      await runtime.startContainer(spec("pc", program, { name: "open", stdin: true }));
+      await runtime.startContainer(spec("pc", program, { name: "once", stdin: true, stdinOnce: true }));
+      await runtime.startContainer(spec("pc", program, { name: "terminal", stdin: true, tty: true }));
+
+      await type("open", "one\n", "got one");
+      await type("open", "two\n", "got two");
+      await type("once", "three\n", "got three");
+      await type("terminal", "four\n", "got four");
+      await ended("pc", "once");
+
+      const states = runtime.containers("pc").map((each) => [each.name, each.state]);
+      expect(states.sort()).toEqual([
+        ["once", "exited"],
+        ["open", "running"],
+        ["terminal", "running"],
+      ]);
+      await expect(runtime.attach(ref("once"), { stdin: true })).rejects.toThrow('container "once" is not running');
+    },
+  );
+
   unless(missing)("a new runtime adopts what runs and learns how the rest ended", async () => {
     await runtime.createPod(pod("p6"));
     await runtime.startContainer(spec("p6", ["sleep", "1000"]));

@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import { NodeError } from "../../errors.js";
 import type { Attempt } from "../attempt.js";
+import { begin } from "../begin.js";
 import type { ExecSession } from "../types.js";
 import type { PodmanEngine } from "./engine.js";
 
@@ -18,15 +19,16 @@ export async function attachTo({ attempt, stdin, engine, output, exited }: Attac
   if (stdin && saved.stdin !== true)
     throw new NodeError("NoInput", `container "${saved.name}" has no stdin (spec.containers[].stdin is not set)`);
   const path = `/containers/${saved.engineId ?? ""}`;
-  const input = stdin
-    ? await engine.stream(`${path}/attach?stream=true&stdin=true&stdout=false&stderr=false`)
-    : undefined;
+  const stop = new AbortController();
+  const seen = begin(output(stop.signal));
+  // For a terminal podman ends the stream at once when no output is asked for; what comes is in the log too.
+  const streams = `stdin=true&stdout=${saved.tty === true}&stderr=false`;
+  const input = stdin ? await engine.stream(`${path}/attach?stream=true&${streams}`) : undefined;
   input?.on("error", () => undefined);
   input?.resume();
-  const stop = new AbortController();
   return {
     stdin: input,
-    stdout: Readable.from(output(stop.signal)),
+    stdout: Readable.from(seen),
     stderr: undefined,
     exited: exited(),
     resize: ({ columns, rows }) => {

@@ -61,6 +61,11 @@ export class PodmanEngine {
     return join(this.#folder, "run", "overlay-containers", id, "rootfs", "upper");
   }
 
+  /** How podman describes a container to the program that runs it. */
+  configOf(id: string): string {
+    return join(this.#folder, "storage", "overlay-containers", id, "userdata", "config.json");
+  }
+
   /** Writes podman's settings. */
   async start(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o711 });

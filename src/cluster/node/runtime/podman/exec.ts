@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Readable, Transform } from "node:stream";
 import type { Clock } from "../../../../kernel/clock/index.js";
-import type { Json } from "../../../../kernel/kinds/object.js";
+import type { JsonObject } from "../../../../kernel/kinds/object.js";
 import { isObject } from "../../../../kernel/schema/index.js";
 import { plainEnvironment } from "../../commands.js";
 import { NodeError } from "../../errors.js";
@@ -30,14 +30,18 @@ let counter = 0;
  * Runs a command in a container, with its namespaces, rights, environment and folder: by the program that podman itself runs containers
  * with, because podman would start three processes of its own for each.
  */
-export async function execIn(request: ExecRequest): Promise<ExecSession> {
+export function execIn(request: ExecRequest): ExecSession {
   const { attempt, options, engine, clock, folder } = request;
   counter += 1;
   const pidFile = join(folder, `exec-${counter}.pid`);
+  const processFile = join(folder, `exec-${counter}.json`);
   const { engineId = "" } = attempt.saved;
-  const terminal = options.tty ? ["--tty", ...((await hasTerm(engine, engineId)) ? [] : ["--env", "TERM=xterm"])] : [];
-  const words = ["--log-format", "json", "exec", "--pid-file", pidFile, ...terminal, engineId, ...options.command];
-  const direct = [engine.programs.runtime, ...words];
+  const words = ["--log-format", "json", "exec", "--pid-file", pidFile];
+  // With a terminal everything is said in a file: its size has to be there before the program is.
+  if (options.tty) writeFileSync(processFile, JSON.stringify(processOf(engine, engineId, options)), { mode: 0o600 });
+  const direct = options.tty
+    ? [engine.programs.runtime, ...words, "--process", processFile, engineId]
+    : [engine.programs.runtime, ...words, engineId, ...options.command];
   const [program = "", ...args] = options.tty
     ? onTerminal(direct, { imageRoot: undefined, env: new Map([["TERM", "xterm"]]), size: options.size })
     : direct;
@@ -47,18 +51,37 @@ export async function execIn(request: ExecRequest): Promise<ExecSession> {
     env: { ...plainEnvironment, TERM: "xterm" },
     stdio: [options.stdin ? "pipe" : "ignore", "pipe", "pipe"],
   });
-  return sessionOf(child, { tty: options.tty, pidFile, clock });
+  return sessionOf(child, { tty: options.tty, pidFile, processFile, clock });
 }
 
-async function hasTerm(engine: PodmanEngine, id: string): Promise<boolean> {
-  const config = (await engine.ask("GET", `/containers/${id}/json`))?.["Config"];
-  const env: Json | undefined = isObject(config) ? config["Env"] : undefined;
-  return Array.isArray(env) && env.some((each) => typeof each === "string" && each.startsWith("TERM="));
+/** The container's own process as podman described it, with another command and on a terminal. */
+function processOf(engine: PodmanEngine, id: string, { command, size }: ExecOptions): JsonObject {
+  const config: unknown = JSON.parse(readFileSync(engine.configOf(id), "utf8"));
+  const own = isObject(config) && isObject(config["process"]) ? config["process"] : {};
+  const env = Array.isArray(own["env"]) ? own["env"] : [];
+  const hasTerm = env.some((each) => typeof each === "string" && each.startsWith("TERM="));
+  return {
+    ...own,
+    args: [...command],
+    env: hasTerm ? env : [...env, "TERM=xterm"],
+    terminal: true,
+    ...(size === undefined ? {} : { consoleSize: { height: size.rows, width: size.columns } }),
+  };
 }
 
 function sessionOf(
   child: ChildProcess,
-  { tty, pidFile, clock }: { readonly tty: boolean; readonly pidFile: string; readonly clock: Clock },
+  {
+    tty,
+    pidFile,
+    processFile,
+    clock,
+  }: {
+    readonly tty: boolean;
+    readonly pidFile: string;
+    readonly processFile: string;
+    readonly clock: Clock;
+  },
 ): ExecSession {
   const { stdin, stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new NodeError("ExecFailed", "the command has no output");
@@ -68,7 +91,7 @@ function sessionOf(
   const exited = new Promise<number>((resolve) => {
     child.on("error", () => resolve(126));
     child.on("close", (code, signal) => {
-      rmSync(pidFile, { force: true });
+      for (const file of [pidFile, processFile]) rmSync(file, { force: true });
       resolve(code === notStartedCode && cause.wasSaid ? notFoundCode : (code ?? (signal === "SIGKILL" ? 137 : 143)));
     });
   });
