@@ -107,6 +107,11 @@ export function notAcceptable(available: readonly string[], isForm: boolean): Ap
     : failure(406, "NotAcceptable", `406: Not Acceptable\n\nAvailable representations: ${list}`, {});
 }
 
+/** Whether a 406 is about the media type itself, which upstream refuses before anything else. */
+export function isUnservedType(error: unknown): boolean {
+  return error instanceof ApiError && error.message.startsWith("406: ");
+}
+
 /** 500 without a reason: what upstream's handlers do not make an answer of. */
 export function unexplained(message: string): ApiError {
   return failure(500, "", message);

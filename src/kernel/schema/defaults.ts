@@ -50,3 +50,22 @@ function defaultMember(schema: Schema | undefined, object: JsonObject, name: str
   if (absent && schema.default !== undefined) setMember(object, name, cloneJson(schema.default));
   applyDefaults(schema, object[name]);
 }
+
+/** Takes away, in place, every `null` that is not allowed and that no default takes the place of. */
+export function dropNulls(schema: Schema | undefined, value: Json | undefined): void {
+  if (Array.isArray(value)) for (const item of value) dropNulls(schema?.items, item);
+  else if (isObject(value)) for (const name of Object.keys(value)) dropNull(schema, value, name);
+}
+
+function dropNull(schema: Schema | undefined, object: JsonObject, name: string): void {
+  const { properties, additionalProperties } = schema ?? {};
+  const child =
+    properties !== undefined && Object.hasOwn(properties, name)
+      ? properties[name]
+      : typeof additionalProperties === "object"
+        ? additionalProperties
+        : undefined;
+  const isRefused = child !== undefined && child.nullable !== true && (child.default ?? null) === null;
+  if (object[name] === null && isRefused) delete object[name];
+  else dropNulls(child, object[name]);
+}

@@ -38,6 +38,11 @@ const checks: Readonly<Record<string, (value: string) => boolean>> = {
   ipv6: isIPv6,
   cidr: isCidr,
   mac: (value) => /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(value),
+  hexcolor: (value) => /^#?([0-9a-f]{3}|[0-9a-f]{6})$/i.test(value),
+  rgbcolor: (value) =>
+    /^rgb\(\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*(,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*){2}\)$/.test(value),
+  ssn: (value) => /^\d{3}[- ]?\d{2}[- ]?\d{4}$/.test(value),
+  bsonobjectid: (value) => /^[0-9a-f]{24}$/i.test(value),
   hostname: (value) => hostname.test(value),
   email: (value) => /^[^\s@]+@[^\s@]+$/.test(value),
   duration: (value) => duration.test(value),

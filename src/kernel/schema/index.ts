@@ -14,7 +14,7 @@ export type {
   StringBounds,
 } from "./builder.js";
 export { Field, s } from "./builder.js";
-export { applyDefaults } from "./defaults.js";
+export { applyDefaults, dropNulls } from "./defaults.js";
 export { readDefinitions } from "./definitions.unsafe.js";
 export { cloneJson, cloneObject, equalJson, isObject, parseJson, setMember, toJson, toJsonObject } from "./json.js";
 export { compilePattern } from "./pattern.js";
@@ -22,4 +22,4 @@ export { knownNames, prune } from "./prune.js";
 export { asList, asNumber, asObject, asObjects, asString } from "./read.js";
 export { didYouMean } from "./suggest.js";
 export type { Schema } from "./types.js";
-export { quoteValue, validateSchema } from "./validate.js";
+export { isComposite, quoteValue, validateSchema, validateValue } from "./validate.js";

@@ -12,24 +12,71 @@ export function quoteValue(value: Json | undefined): string {
 
 /** Checks a value against a structural schema (no $ref). Returns one cause per fault, worded as a Kubernetes API server words it; unknown fields are no fault. `path` prefixes the fields. */
 export function validateSchema(schema: Schema, value: Json | undefined, path = ""): StatusCause[] {
-  const causes: StatusCause[] = [];
-  if (value !== undefined) check(schema, value, path, causes);
+  if (value === undefined) return [];
+  const causes = validateValue(schema, value, path);
+  checkStructure(schema, value, path, causes);
   return causes;
 }
 
-function check(schema: Schema, value: Json, path: string, causes: StatusCause[]): void {
-  if (!checkType(schema, value, path, causes)) return;
-  if (value === null) return;
-  if (typeof value === "string") checkString(schema, value, path, causes);
-  else if (typeof value === "number") checkNumber(schema, value, path, causes);
-  else if (Array.isArray(value)) checkList(schema, value, path, causes);
-  else if (isObject(value)) checkObject(schema, value, path, causes);
-  checkEnum(schema, value, path, causes);
-  checkCombined(schema, value, path, causes);
+/** The same without what lists and whole resources have to be besides: each item once, an apiVersion and a kind. */
+export function validateValue(schema: Schema, value: Json, path = ""): StatusCause[] {
+  return check(schema, value, path).causes;
+}
+
+/** Whether a fault is one of anyOf, oneOf, allOf or not: upstream tells them of the value as a whole, and names the place in the words. */
+export function isComposite({ message }: StatusCause): boolean {
+  return /^Invalid value: "": ".*" must (not )?validate /.test(message);
+}
+
+/** Faults found, and how much was found right: of alternatives that all fail, that which nearly fits is told. */
+class Result {
+  readonly causes: StatusCause[] = [];
+  matches = 0;
+
+  get isValid(): boolean {
+    return this.causes.length === 0;
+  }
+
+  add(cause: StatusCause): void {
+    if (!this.causes.some(({ field, message }) => field === cause.field && message === cause.message))
+      this.causes.push(cause);
+  }
+
+  merge(other: Result): void {
+    for (const cause of other.causes) this.add(cause);
+    this.matches += other.matches;
+  }
+}
+
+/** A value of the wrong type is checked by all other rules that speak of values of its own type, as upstream. */
+function check(schema: Schema, value: Json, path: string): Result {
+  const result = new Result();
+  result.matches = 2;
+  checkType(schema, value, path, result);
+  if (value === null) {
+    checkEnum(schema, value, path, result);
+    return result;
+  }
+  checkCombined(schema, value, path, result);
+  if (typeof value === "string") checkString(schema, value, path, result);
+  else if (typeof value === "number") checkNumber(schema, value, path, result);
+  else if (Array.isArray(value)) checkList(schema, value, path, result);
+  checkEnum(schema, value, path, result);
+  if (isObject(value)) checkObject(schema, value, path, result);
+  return result;
 }
 
 function invalid(path: string, value: Json, detail: string): StatusCause {
-  return { reason: "FieldValueInvalid", message: `Invalid value: ${quoteValue(value)}: ${detail}`, field: path };
+  return {
+    reason: "FieldValueInvalid",
+    message: `Invalid value: ${quoteValue(value)}: ${detail}`,
+    field: fieldOf(path),
+  };
+}
+
+/** Names of values that have none of their own begin with a dot in the words, and not in the field. */
+function fieldOf(path: string): string {
+  return path.startsWith(".") ? path.slice(1) : path;
 }
 
 function inBody(path: string): string {
@@ -43,42 +90,52 @@ function typeName(value: Json): string {
   return typeof value;
 }
 
-function checkType(schema: Schema, value: Json, path: string, causes: StatusCause[]): boolean {
-  if (value === null && (schema.nullable === true || acceptsAnything(schema))) return true;
-  const actual = typeName(value);
-  const wanted = schema["x-kubernetes-int-or-string"] === true ? "integer,string" : schema.type;
-  if (wanted === undefined) return true;
-  if (wanted === actual || (wanted === "number" && actual === "integer") || wanted.split(",").includes(actual))
-    return true;
-  const message = `Invalid value: ${quoteValue(actual)}: ${inBody(path)} must be of type ${wanted}: ${quoteValue(actual)}`;
-  causes.push({ reason: "FieldValueTypeInvalid", message, field: path });
-  return false;
-}
+/** Formats of Go's numbers, by which upstream calls a number where the schema names a format. */
+const numberFormats: Readonly<Record<string, string>> = { integer: "int64", number: "float64" };
 
-function acceptsAnything(schema: Schema): boolean {
-  return schema.type === undefined && schema["x-kubernetes-int-or-string"] !== true;
+function checkType(schema: Schema, value: Json, path: string, result: Result): void {
+  const wanted = schema["x-kubernetes-int-or-string"] === true ? ["integer", "string"] : [schema.type ?? ""];
+  const format = schema.format ?? "";
+  if (wanted[0] === "" && format === "") return;
+  result.matches += 1;
+  const actual = typeName(value);
+  const refuse = (type: string, found: string): void => {
+    result.matches -= 1;
+    const message = `Invalid value: ${quoteValue(found)}: ${inBody(path)} must be of type ${type}: ${quoteValue(found)}`;
+    result.add({ reason: "FieldValueTypeInvalid", message, field: fieldOf(path) });
+  };
+  if (value === null) {
+    if (wanted[0] !== "" && schema.nullable !== true) refuse(wanted.join(","), "null");
+    return;
+  }
+  const fits = wanted.includes(actual) || (actual === "integer" && wanted.includes("number"));
+  const isPlain = typeof value === "string" || Array.isArray(value);
+  const valueFormat = numberFormats[actual] ?? "";
+  if (!isPlain && format !== "" && !fits && format !== valueFormat) refuse(format, valueFormat);
+  else if (isPlain && format !== "" && !wanted.includes("number") && !wanted.includes("integer")) return;
+  else if (!fits) refuse(wanted.join(","), actual);
 }
 
 /** Only the first of length and pattern is told, as upstream. */
-function checkString(schema: Schema, value: string, path: string, causes: StatusCause[]): void {
+function checkString(schema: Schema, value: string, path: string, result: Result): void {
   const { minLength, maxLength, pattern, format } = schema;
   const length = minLength === undefined && maxLength === undefined ? 0 : characters(value);
   if (maxLength !== undefined && length > maxLength)
-    causes.push({
+    result.add({
       reason: "FieldValueTooLong",
-      message: `Too long: may not be more than ${maxLength} bytes`,
-      field: path,
+      message: `Too long: may not be more than ${maxLength} ${maxLength === 1 ? "byte" : "bytes"}`,
+      field: fieldOf(path),
     });
   else if (minLength !== undefined && length < minLength)
-    causes.push(invalid(path, value, `${inBody(path)} should be at least ${minLength} chars long`));
+    result.add(invalid(path, value, `${inBody(path)} should be at least ${minLength} chars long`));
   else if (pattern !== undefined && !compilePattern(pattern).test(value))
-    causes.push(invalid(path, value, `${inBody(path)} should match '${pattern}'`));
+    result.add(invalid(path, value, `${inBody(path)} should match '${pattern}'`));
   if (format !== undefined && !matchesFormat(format, value)) {
     const detail = `${inBody(path)} must be of type ${format}: ${quoteValue(value)}`;
-    causes.push({
+    result.add({
       reason: "FieldValueTypeInvalid",
       message: `Invalid value: ${quoteValue(value)}: ${detail}`,
-      field: path,
+      field: fieldOf(path),
     });
   }
 }
@@ -89,28 +146,28 @@ function characters(value: string): number {
   return count;
 }
 
-function checkNumber(schema: Schema, value: number, path: string, causes: StatusCause[]): void {
-  const { minimum, maximum, multipleOf, format } = schema;
-  if (multipleOf !== undefined && !isMultiple(value, multipleOf))
-    causes.push(invalid(path, value, `${inBody(path)} should be a multiple of ${multipleOf}`));
-  if (maximum !== undefined && (schema.exclusiveMaximum === true ? value >= maximum : value > maximum))
-    causes.push(
-      invalid(
-        path,
-        value,
-        `${inBody(path)} should be less than ${schema.exclusiveMaximum === true ? "" : "or equal to "}${maximum}`,
-      ),
-    );
-  if (minimum !== undefined && (schema.exclusiveMinimum === true ? value <= minimum : value < minimum))
-    causes.push(
-      invalid(
-        path,
-        value,
-        `${inBody(path)} should be greater than ${schema.exclusiveMinimum === true ? "" : "or equal to "}${minimum}`,
-      ),
-    );
+/** Whole numbers are compared with whole bounds. */
+function checkNumber(schema: Schema, value: number, path: string, result: Result): void {
+  const { format } = schema;
+  const bound = (of: number | undefined): number | undefined =>
+    of === undefined || !Number.isInteger(value) ? of : Math.trunc(of);
+  const [minimum, maximum, multipleOf] = [bound(schema.minimum), bound(schema.maximum), bound(schema.multipleOf)];
   if (format === "int32" && schema.type === "integer" && (value > 2_147_483_647 || value < -2_147_483_648))
-    causes.push(invalid(path, value, "Checked value must be of type integer with format int32"));
+    result.add(invalid(path, value, "Checked value must be of type integer with format int32"));
+  if (multipleOf !== undefined && multipleOf <= 0)
+    result.add(invalid(path, multipleOf, `factor MultipleOf declared for ${path} must be positive: ${multipleOf}`));
+  else if (multipleOf !== undefined && !isMultiple(value, multipleOf))
+    result.add(invalid(path, value, `${inBody(path)} should be a multiple of ${multipleOf}`));
+  const isOverMinimum = schema.exclusiveMinimum === true ? value > (minimum ?? 0) : value >= (minimum ?? 0);
+  if (minimum !== undefined && !isOverMinimum)
+    result.add(invalid(path, value, boundWords(path, "greater", minimum, schema.exclusiveMinimum === true)));
+  const isUnderMaximum = schema.exclusiveMaximum === true ? value < (maximum ?? 0) : value <= (maximum ?? 0);
+  if (maximum !== undefined && !isUnderMaximum)
+    result.add(invalid(path, value, boundWords(path, "less", maximum, schema.exclusiveMaximum === true)));
+}
+
+function boundWords(path: string, how: string, bound: number, isExclusive: boolean): string {
+  return `${inBody(path)} should be ${how} than ${isExclusive ? "" : "or equal to "}${bound}`;
 }
 
 function isMultiple(value: number, of: number): boolean {
@@ -118,20 +175,128 @@ function isMultiple(value: number, of: number): boolean {
   return Math.abs(quotient - Math.round(quotient)) < 1e-9 * Math.max(1, Math.abs(quotient));
 }
 
-function checkList(schema: Schema, value: readonly Json[], path: string, causes: StatusCause[]): void {
+function checkList(schema: Schema, value: readonly Json[], path: string, result: Result): void {
   const { minItems, maxItems, items } = schema;
+  // What is too long is not looked at further: it may be very long.
+  if (maxItems === undefined || value.length <= maxItems)
+    for (const [index, item] of items === undefined ? [] : value.entries())
+      result.merge(check(items ?? {}, item, `${path}[${index}]`));
   if (minItems !== undefined && value.length < minItems)
-    causes.push(invalid(path, value.length, `${inBody(path)} should have at least ${minItems} items`));
-  if (maxItems !== undefined && value.length > maxItems) {
-    causes.push({
+    result.add(invalid(path, value.length, `${inBody(path)} should have at least ${minItems} items`));
+  if (maxItems !== undefined && value.length > maxItems)
+    result.add({
       reason: "FieldValueTooMany",
       message: `Too many: ${value.length}: must have at most ${maxItems} items`,
-      field: path,
+      field: fieldOf(path),
     });
-    return;
+}
+
+function checkObject(schema: Schema, value: JsonObject, path: string, result: Result): void {
+  const { properties, additionalProperties, required, minProperties, maxProperties } = schema;
+  if (minProperties !== undefined || maxProperties !== undefined) checkSize(schema, value, path, result);
+  for (const name in value) {
+    const present = value[name];
+    if (present === undefined) continue;
+    if (properties !== undefined && Object.hasOwn(properties, name)) {
+      const child = properties[name];
+      if (child !== undefined) result.merge(check(child, present, join(path, name)));
+    } else if (typeof additionalProperties === "object")
+      result.merge(check(additionalProperties, present, `${path}.${name}`));
   }
-  if (items !== undefined) for (const [index, item] of value.entries()) check(items, item, `${path}[${index}]`, causes);
-  checkUnique(schema, value, path, causes);
+  for (const name of required ?? [])
+    if (value[name] === undefined)
+      result.add({ reason: "FieldValueRequired", message: "Required value", field: join(path, name) });
+}
+
+function checkSize(schema: Schema, value: JsonObject, path: string, result: Result): void {
+  const size = Object.keys(value).length;
+  const { minProperties, maxProperties } = schema;
+  if (minProperties !== undefined && size < minProperties)
+    result.add(invalid(path, size, `${inBody(path)} should have at least ${minProperties} properties`));
+  if (maxProperties !== undefined && size > maxProperties)
+    result.add({
+      reason: "FieldValueTooMany",
+      message: `Too many: ${size}: must have at most ${maxProperties} items`,
+      field: fieldOf(path),
+    });
+}
+
+function join(path: string, name: string): string {
+  return path === "" ? name : `${path}.${name}`;
+}
+
+function isAllowed(allowed: Json, value: Json): boolean {
+  if (typeof allowed === "number" && typeof value === "number")
+    return Number.isInteger(allowed) ? Math.trunc(value) === allowed : value === allowed;
+  return equalJson(allowed, value);
+}
+
+function checkEnum(schema: Schema, value: Json, path: string, result: Result): void {
+  if (schema.enum === undefined || schema.enum.length === 0) return;
+  if (schema.enum.some((allowed) => isAllowed(allowed, value))) return;
+  const supported = schema.enum.map((allowed) =>
+    typeof allowed === "string" ? JSON.stringify(allowed) : `"${quoteValue(allowed)}"`,
+  );
+  const message = `Unsupported value: ${quoteValue(value)}: supported values: ${supported.join(", ")}`;
+  result.add({ reason: "FieldValueNotSupported", message, field: fieldOf(path) });
+}
+
+function checkCombined(schema: Schema, value: Json, path: string, result: Result): void {
+  // That it is the one or the other was said already.
+  const anyOf = schema["x-kubernetes-int-or-string"] === true ? undefined : schema.anyOf;
+  if (anyOf !== undefined && anyOf.length > 0) {
+    const found = anyOf.map((part) => check(part, value, path));
+    if (!found.some(({ isValid }) => isValid)) {
+      result.add(invalid(path, "", `"${path}" must validate at least one schema (anyOf)`));
+      mergeBest(found, result);
+    }
+  }
+  if (schema.oneOf !== undefined && schema.oneOf.length > 0) {
+    const found = schema.oneOf.map((part) => check(part, value, path));
+    const count = found.filter(({ isValid }) => isValid).length;
+    const words = count === 0 ? "Found none valid" : `Found ${count} valid alternatives`;
+    if (count !== 1) result.add(invalid(path, "", `"${path}" must validate one and only one schema (oneOf). ${words}`));
+    if (count === 0) mergeBest(found, result);
+  }
+  checkAllOf(schema, value, path, result);
+  if (schema.not !== undefined && check(schema.not, value, path).isValid)
+    result.add(invalid(path, "", `"${path}" must not validate the schema (not)`));
+}
+
+function checkAllOf(schema: Schema, value: Json, path: string, result: Result): void {
+  if (schema.allOf === undefined || schema.allOf.length === 0) return;
+  const found = schema.allOf.map((part) => check(part, value, path));
+  for (const one of found) result.merge(one);
+  const count = found.filter(({ isValid }) => isValid).length;
+  if (count === found.length) return;
+  const words = count === 0 ? ". None validated" : "";
+  result.add(invalid(path, "", `"${path}" must validate all the schemas (allOf)${words}`));
+}
+
+/** Tells the faults of the alternative that fits best. */
+function mergeBest(found: readonly Result[], result: Result): void {
+  const [first, ...rest] = found;
+  if (first === undefined) return;
+  result.merge(rest.reduce((best, one) => (one.matches > best.matches ? one : best), first));
+}
+
+function checkStructure(schema: Schema, value: Json, path: string, causes: StatusCause[]): void {
+  if (Array.isArray(value)) {
+    const { items } = schema;
+    if (items !== undefined)
+      for (const [index, item] of value.entries()) checkStructure(items, item, `${path}[${index}]`, causes);
+    checkUnique(schema, value, path, causes);
+  } else if (isObject(value)) {
+    if (schema["x-kubernetes-embedded-resource"] === true) checkEmbedded(value, path, causes);
+    const { properties, additionalProperties } = schema;
+    for (const name in value) {
+      const isKnown = properties !== undefined && Object.hasOwn(properties, name);
+      const child = isKnown ? properties[name] : additionalProperties;
+      const present = value[name];
+      if (typeof child === "object" && present !== undefined)
+        checkStructure(child, present, isKnown ? join(path, name) : `${path}[${name}]`, causes);
+    }
+  }
 }
 
 function checkUnique(schema: Schema, value: readonly Json[], path: string, causes: StatusCause[]): void {
@@ -170,69 +335,13 @@ function sorted(value: Json): Json {
   );
 }
 
-function checkObject(schema: Schema, value: JsonObject, path: string, causes: StatusCause[]): void {
-  const { properties, additionalProperties, required, minProperties, maxProperties } = schema;
-  if (minProperties !== undefined || maxProperties !== undefined) checkSize(schema, value, path, causes);
-  if (schema["x-kubernetes-embedded-resource"] === true) checkEmbedded(value, path, causes);
-  for (const name of required ?? [])
-    if (value[name] === undefined)
-      causes.push({ reason: "FieldValueRequired", message: "Required value", field: join(path, name) });
-  for (const name in value) {
-    const present = value[name];
-    if (present === undefined) continue;
-    const child = properties !== undefined && Object.hasOwn(properties, name) ? properties[name] : additionalProperties;
-    if (typeof child === "object") check(child, present, join(path, name), causes);
-  }
-}
-
-function checkSize(schema: Schema, value: JsonObject, path: string, causes: StatusCause[]): void {
-  const size = Object.keys(value).length;
-  const { minProperties, maxProperties } = schema;
-  if (minProperties !== undefined && size < minProperties)
-    causes.push(invalid(path, size, `${inBody(path)} should have at least ${minProperties} properties`));
-  if (maxProperties !== undefined && size > maxProperties)
-    causes.push({
-      reason: "FieldValueTooMany",
-      message: `Too many: ${size}: must have at most ${maxProperties} items`,
-      field: path,
-    });
-}
-
+/** What a whole resource inside another has to be. */
 function checkEmbedded(value: JsonObject, path: string, causes: StatusCause[]): void {
-  for (const name of ["apiVersion", "kind"])
-    if (value[name] === undefined || value[name] === "")
-      causes.push({ reason: "FieldValueRequired", message: "Required value", field: join(path, name) });
-}
-
-function join(path: string, name: string): string {
-  return path === "" ? name : `${path}.${name}`;
-}
-
-function checkEnum(schema: Schema, value: Json, path: string, causes: StatusCause[]): void {
-  if (schema.enum === undefined || schema.enum.some((allowed) => equalJson(allowed, value))) return;
-  const supported = schema.enum.map((allowed) =>
-    typeof allowed === "string" ? JSON.stringify(allowed) : `"${quoteValue(allowed)}"`,
-  );
-  const message = `Unsupported value: ${quoteValue(value)}: supported values: ${supported.join(", ")}`;
-  causes.push({ reason: "FieldValueNotSupported", message, field: path });
-}
-
-function checkCombined(schema: Schema, value: Json, path: string, causes: StatusCause[]): void {
-  if (schema["x-kubernetes-int-or-string"] === true) return;
-  const where = path === "" ? "<nil>" : path;
-  const passes = (part: Schema): boolean => validateSchema(part, value, path).length === 0;
-  for (const part of schema.allOf ?? []) {
-    const faults = validateSchema(part, value, path);
-    causes.push(...faults);
+  for (const name of ["apiVersion", "kind"]) {
+    const member = value[name];
+    const field = join(path, name);
+    if (member === undefined) causes.push({ reason: "FieldValueRequired", message: "Required value", field });
+    else if (typeof member !== "string") causes.push({ ...invalid(field, member, "must be a string"), field });
+    else if (member === "") causes.push(invalid(field, "", "must not be empty"));
   }
-  if (schema.anyOf !== undefined && !schema.anyOf.some(passes))
-    causes.push(invalid(path, "", `"${where}" must validate at least one schema (anyOf)`));
-  if (schema.oneOf !== undefined) {
-    const matching = schema.oneOf.filter(passes).length;
-    const found = matching === 0 ? "Found none valid" : `Found ${matching} valid alternatives`;
-    if (matching !== 1)
-      causes.push(invalid(path, "", `"${where}" must validate one and only one schema (oneOf). ${found}`));
-  }
-  if (schema.not !== undefined && passes(schema.not))
-    causes.push(invalid(path, "", `"${where}" must not validate the schema (not)`));
 }

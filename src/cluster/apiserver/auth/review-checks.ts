@@ -17,9 +17,10 @@ export function checkQuestion(spec: JsonObject, withUser: boolean): StatusCause[
 }
 
 /** The additional rules of LocalSubjectAccessReview: the question is about the namespace of the path. */
-export function checkLocalQuestion(spec: JsonObject, namespace: string): StatusCause[] {
+export function checkLocalQuestion(object: JsonObject, namespace: string): StatusCause[] {
+  const spec = objectAt(object, "spec");
   const path = spec["nonResourceAttributes"];
-  const causes = checkQuestion(spec, true);
+  const causes = [...checkQuestion(spec, true), ...checkEmptyMetadata(object, true)];
   const asked = stringAt(objectAt(spec, "resourceAttributes"), "namespace");
   if (isObject(spec["resourceAttributes"]) && asked !== namespace)
     causes.push(
@@ -28,6 +29,17 @@ export function checkLocalQuestion(spec: JsonObject, namespace: string): StatusC
   if (isObject(path))
     causes.push(invalid("spec.nonResourceAttributes", `${shownPath(path)}: disallowed on this kind of request`));
   return causes;
+}
+
+/** A question has no metadata, but for its namespace and for who wrote it. */
+export function checkEmptyMetadata(object: JsonObject, hasNamespace: boolean): StatusCause[] {
+  const metadata = objectAt(object, "metadata");
+  const others = Object.keys(metadata).filter(
+    (key) => key !== "managedFields" && !(hasNamespace && key === "namespace"),
+  );
+  if (others.length === 0) return [];
+  const why = hasNamespace ? "must be empty except for namespace" : "must be empty";
+  return [invalid("metadata", `${JSON.stringify(metadata)}: ${why}`)];
 }
 
 /** Selectors that are valid and cannot be used all the same: they are left out of the question. */

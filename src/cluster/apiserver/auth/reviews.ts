@@ -6,7 +6,13 @@ import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
 import type { AuthorizationAttributes, Authorizer, UserInfo, VirtualResource } from "../types.js";
 import type { Authentication } from "./authentication.js";
 import { attributesOf, type RbacAuthorizer } from "./rbac.js";
-import { checkLocalQuestion, checkQuestion, fieldSelectorOf, unusableSelectors } from "./review-checks.js";
+import {
+  checkEmptyMetadata,
+  checkLocalQuestion,
+  checkQuestion,
+  fieldSelectorOf,
+  unusableSelectors,
+} from "./review-checks.js";
 import { compact } from "./rules.js";
 
 export interface ReviewOptions {
@@ -56,15 +62,15 @@ export function reviewResources(options: ReviewOptions): VirtualResource[] {
       plural: "selfsubjectreviews",
       async create({ object, user }) {
         const now = new Date(options.clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
-        const metadata = { ...objectAt(object, "metadata"), creationTimestamp: now };
-        return { ...object, metadata, status: { userInfo: userInfoOf(user) } };
+        const { kind, apiVersion } = object;
+        return { kind, apiVersion, metadata: { creationTimestamp: now }, status: { userInfo: userInfoOf(user) } };
       },
     },
     access("subjectaccessreviews", (object) => subjectAttributes(object, "")),
     access("localsubjectaccessreviews", (object, _caller, namespace) => subjectAttributes(object, namespace)),
     access("selfsubjectaccessreviews", (object, caller) => {
       const spec = specOf(object);
-      refuse(checkQuestion(spec, false));
+      refuse([...checkQuestion(spec, false), ...checkEmptyMetadata(object, false)]);
       return questionOf(spec, caller);
     }),
     {
@@ -100,7 +106,11 @@ function userInfoOf(user: UserInfo): JsonObject {
 /** The question of a (Local)SubjectAccessReview. `namespace` is the path's, empty for the cluster-wide kind. */
 function subjectAttributes(object: JsonObject, namespace: string): AuthorizationAttributes {
   const spec = specOf(object);
-  refuse(namespace === "" ? checkQuestion(spec, true) : checkLocalQuestion(spec, namespace));
+  refuse(
+    namespace === ""
+      ? [...checkQuestion(spec, true), ...checkEmptyMetadata(object, false)]
+      : checkLocalQuestion(object, namespace),
+  );
   const uid = stringAt(spec, "uid");
   const extra = Object.keys(objectAt(spec, "extra")).map(
     (key) => [key, stringsAt(objectAt(spec, "extra"), key)] as const,
@@ -135,8 +145,11 @@ function reviewRules(rbac: RbacAuthorizer, object: JsonObject, user: UserInfo): 
   const held = rbac.heldBy(user, namespace);
   const ofResources = compact(held.rules.filter((rule) => rule.nonResourceURLs.length === 0));
   const ofPaths = held.rules.filter((rule) => rule.nonResourceURLs.length > 0);
+  const { kind, apiVersion } = object;
   return {
-    ...object,
+    kind,
+    apiVersion,
+    metadata: {},
     spec: {},
     status: {
       resourceRules: ofResources.map((rule) => ({

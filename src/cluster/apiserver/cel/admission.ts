@@ -5,6 +5,7 @@ import type { Budget, Engine, Program } from "./engine.unsafe.js";
 import { CelEvaluationError } from "./errors.js";
 import { libraryEngine } from "./libraries/index.js";
 import { type Shape, shapeOf } from "./shapes.js";
+import { typeWords } from "./wording.js";
 
 /** A named expression of a policy or webhook; `fault`: it does not compile. */
 export interface Expression {
@@ -70,20 +71,18 @@ export class AdmissionExpressions {
   }
 
   /** `type` absent: any result will do. */
-  compile(name: string, source: string, type?: "bool" | "string"): Expression {
-    this.#engine ??= this.#makeEngine();
-    const trimmed = source.trim();
-    const compiled = this.#engine.compile(trimmed);
-    if ("fault" in compiled)
-      return { name, text: source, program: undefined, fault: `compilation failed: ${compiled.fault}` };
-    const { program } = compiled;
-    if (type !== undefined && program.type !== type && program.type !== "dyn")
-      return { name, text: source, program: undefined, fault: `must evaluate to ${type} but got ${program.type}` };
-    return { name, text: source, program, fault: undefined };
+  compile(name: string, source: string, type?: ResultType): Expression {
+    this.#engine ??= this.#makeEngine(true);
+    return compileIn(this.#engine, { name, text: source }, type);
   }
 
-  #makeEngine(): Engine {
-    const engine = common().engine.child();
+  /** A messageExpression, which asks for nobody's rights. */
+  compileMessage(source: string): Expression {
+    return compileIn(this.#makeEngine(false), { name: "", text: source }, "string");
+  }
+
+  #makeEngine(hasAuthorizer: boolean): Engine {
+    const engine = hasAuthorizer ? common().engine.child() : common().withoutAuthorizer.child();
     if (this.#fields !== undefined) {
       engine.declareType("kubernetes.variables", Variables, { ...this.#fields });
       engine.declareVariable("variables", "kubernetes.variables");
@@ -112,11 +111,32 @@ export class AdmissionExpressions {
   }
 }
 
+/** What an expression may yield. */
+export type ResultType = "bool" | "string" | "string or null";
+
+const results: Readonly<Record<ResultType, { readonly types: readonly string[]; readonly words: string }>> = {
+  bool: { types: ["bool"], words: "bool" },
+  string: { types: ["string"], words: "string" },
+  "string or null": { types: ["string", "null"], words: "one of [string null_type]" },
+};
+
+function compileIn(engine: Engine, { name, text }: { name: string; text: string }, type?: ResultType): Expression {
+  const refuse = (fault: string): Expression => ({ name, text, program: undefined, fault });
+  const compiled = engine.compile(text.trim());
+  if ("fault" in compiled) return refuse(`compilation failed: ${compiled.fault}`);
+  const { program } = compiled;
+  const wanted = type === undefined ? undefined : results[type];
+  if (wanted !== undefined && !wanted.types.includes(program.type))
+    return refuse(`must evaluate to ${wanted.words} but got ${typeWords(program.type)}`);
+  return { name, text, program, fault: undefined };
+}
+
 /** Values of a policy's own variables. */
 class Variables {}
 
 interface Common {
   readonly engine: Engine;
+  readonly withoutAuthorizer: Engine;
   readonly request: Shape | undefined;
 }
 
@@ -125,12 +145,13 @@ let made: Common | undefined;
 /** What all expressions of admission may name; made once, so that values of `request` are of the one type. */
 function common(): Common {
   if (made !== undefined) return made;
-  const engine = libraryEngine();
-  const request = shapeOf(engine, requestSchema, "request", false);
+  const withoutAuthorizer = libraryEngine();
+  const request = shapeOf(withoutAuthorizer, requestSchema, "request", false);
+  for (const name of ["object", "oldObject", "namespaceObject"]) withoutAuthorizer.declareVariable(name, "dyn");
+  withoutAuthorizer.declareVariable("request", request?.type ?? "dyn");
+  const engine = withoutAuthorizer.child();
   declareAuthorizer(engine);
-  for (const name of ["object", "oldObject", "namespaceObject"]) engine.declareVariable(name, "dyn");
-  engine.declareVariable("request", request?.type ?? "dyn");
-  made = { engine, request };
+  made = { engine, withoutAuthorizer, request };
   return made;
 }
 

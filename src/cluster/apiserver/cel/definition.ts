@@ -1,6 +1,6 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { asString } from "../../../kernel/schema/index.js";
+import { asObjects, asString } from "../../../kernel/schema/index.js";
 import { costWords, ruleCostLimit, totalCostLimit } from "./cost.js";
 import { resolveFieldPath } from "./paths.js";
 import { compileRules, type Rule, type RuleNode } from "./rules.js";
@@ -24,15 +24,29 @@ export function checkRules(schema: JsonObject, path: string): StatusCause[] {
 
 /** `uncorrelated`: the list below which old values cannot be found. */
 function checkNode(node: RuleNode, path: string, uncorrelated: string | undefined, checking: Checking): void {
-  for (const rule of node.rules) checkRule(node, rule, { path, uncorrelated, checking });
+  for (const rule of node.rules) checkRule(rule, { path, uncorrelated, checking });
   for (const [name, below] of node.properties) checkNode(below, `${path}.properties[${name}]`, uncorrelated, checking);
   if (node.items !== undefined)
     checkNode(node.items, `${path}.items`, uncorrelated ?? (node.mapKeys === undefined ? path : undefined), checking);
   if (node.values !== undefined) checkNode(node.values, `${path}.additionalProperties`, uncorrelated, checking);
 }
 
+/** What is wrong with what a schema's own rules say besides their expressions. */
+export function ruleWordFaults(schema: JsonObject, path: string): StatusCause[] {
+  const causes: StatusCause[] = [];
+  for (const [index, source] of asObjects(schema["x-kubernetes-validations"]).entries()) {
+    const place = `${path}.x-kubernetes-validations[${index}]`;
+    const add = (reason: string, field: string, message: string): void =>
+      void causes.push({ reason, message, field: `${place}.${field}` });
+    checkWords(source, add);
+    const fieldPath = asString(source["fieldPath"]);
+    if (fieldPath !== "" && resolveFieldPath(schema, fieldPath) === undefined)
+      add("FieldValueInvalid", "fieldPath", `Invalid value: ${JSON.stringify(fieldPath)}: must be a valid path`);
+  }
+  return causes;
+}
+
 function checkRule(
-  { schema }: RuleNode,
   rule: Rule,
   place: { readonly path: string; readonly uncorrelated: string | undefined; readonly checking: Checking },
 ): void {
@@ -40,10 +54,6 @@ function checkRule(
   const path = `${place.path}.x-kubernetes-validations[${rule.index}]`;
   const add = (reason: string, field: string, message: string): void =>
     void checking.causes.push({ reason, message, field: `${path}.${field}` });
-  checkWords(rule.source, add);
-  const fieldPath = asString(rule.source["fieldPath"]);
-  if (fieldPath !== "" && resolveFieldPath(schema, fieldPath) === undefined)
-    add("FieldValueInvalid", "fieldPath", `Invalid value: ${JSON.stringify(fieldPath)}: must be a valid path`);
   if (rule.text === "") return;
   const shown = dump(rule.source);
   if (rule.fault !== undefined) add("FieldValueInvalid", "rule", `Invalid value: ${shown}: ${rule.fault}`);

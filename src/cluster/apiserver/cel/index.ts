@@ -12,7 +12,7 @@ export {
   requestValue,
 } from "./admission.js";
 export { authorizerValue, type Judge } from "./authorizer.js";
-export { checkRules } from "./definition.js";
+export { checkRules, ruleWordFaults } from "./definition.js";
 export type { Budget, Compiled, Engine, Program } from "./engine.unsafe.js";
 export { libraryEngine } from "./libraries/index.js";
 export { type RuleSet, ruleSet } from "./validate.js";

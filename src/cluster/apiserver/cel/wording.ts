@@ -108,10 +108,11 @@ function callFault(text: string, { summary, start, end }: FaultDetails): Words {
 }
 
 /** Types as cel-go prints them. */
-function typeWords(types: string): string {
+export function typeWords(types: string): string {
   return types
     .replaceAll("<", "(")
     .replaceAll(">", ")")
+    .replaceAll(/\bnull\b/g, "null_type")
     .replaceAll(/\$?\bself\.[\w.]+/g, "object");
 }
 

@@ -12,6 +12,7 @@ import type { Manager, Managers } from "./managers.js";
 import { managerIdentity, readManagers, writeManagers } from "./managers.js";
 import { stripServerFields, withoutManagedFields } from "./server-fields.js";
 import { typedFaults } from "./typed-faults.js";
+import { withoutReset as setBy, zeroBase } from "./update.js";
 
 /** Server-side apply (KEP-555): merges the applied configuration into the current object, removes what the manager applied before and no longer does, records ownership. Throws a 409 `ApiError` with one cause per field and owner unless forced. */
 export function applyObject(
@@ -24,7 +25,7 @@ export function applyObject(
   const { shape } = options;
   const config = withoutReset(options, applied, by.subresource);
   const live = current ?? { apiVersion: apiVersionOf(options), kind: options.kind, metadata: {} };
-  const managers = currentManagers(options, current);
+  const managers = currentManagers(options, current, by);
   const self: Manager = {
     manager: by.manager,
     operation: "Apply",
@@ -79,16 +80,17 @@ function withoutReset(options: MergeOptions, applied: JsonObject, subresource: s
 }
 
 /** Who owned an object before ownership was recorded: one manager, so that its fields can be taken over knowingly. */
-function currentManagers(options: MergeOptions, current: JsonObject | undefined): Managers {
+function currentManagers(options: MergeOptions, current: JsonObject | undefined, by: FieldManager): Managers {
   const managers = readManagers(current);
   if (current === undefined || managers.size > 0) return managers;
+  const { added, modified } = compareObjects(options.shape, zeroBase(options), withoutManagedFields(current));
   const first: Manager = {
     manager: "before-first-apply",
     operation: "Update",
     apiVersion: apiVersionOf(options),
-    subresource: "",
-    time: asString(asObject(current["metadata"])["creationTimestamp"]),
-    set: stripServerFields(fieldsOf(options.shape, withoutManagedFields(current))),
+    subresource: by.subresource,
+    time: by.now,
+    set: setBy(options, stripServerFields(added.union(modified)), by.subresource),
   };
   return first.set.isEmpty ? managers : new Map([[managerIdentity(first), first]]);
 }

@@ -25,10 +25,12 @@ export function managerIdentity(entry: Pick<Manager, "manager" | "operation" | "
   return JSON.stringify([entry.manager, entry.operation, version, entry.subresource]);
 }
 
-/** Reads metadata.managedFields. Entries that make no sense are left out. */
+/** Reads metadata.managedFields; none where an entry makes no sense. */
 export function readManagers(object: JsonObject | undefined): Managers {
   const managers: Managers = new Map();
-  for (const entry of asObjects(asObject(object?.["metadata"])["managedFields"])) {
+  const entries = asObjects(asObject(object?.["metadata"])["managedFields"]);
+  if (!entries.every(isSensible)) return managers;
+  for (const entry of entries) {
     const manager: Manager = {
       manager: asString(entry["manager"]),
       operation: entry["operation"] === "Apply" ? "Apply" : "Update",
@@ -43,6 +45,13 @@ export function readManagers(object: JsonObject | undefined): Managers {
   }
   return managers;
 }
+
+function isSensible(entry: JsonObject): boolean {
+  const { operation, apiVersion, fieldsType } = entry;
+  return (operation === "Apply" || operation === "Update") && isText(apiVersion) && fieldsType === "FieldsV1";
+}
+
+const isText = (value: Json | undefined): boolean => typeof value === "string" && value !== "";
 
 /** Writes metadata.managedFields; without entries the field goes. */
 export function writeManagers(object: JsonObject, managers: Managers): void {

@@ -1,12 +1,12 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import { zeroObject } from "../registry/decode.js";
-import { asObject, asObjects, isEmpty } from "../registry/read.js";
+import { asObject, isEmpty } from "../registry/read.js";
 import type { FieldManager } from "../types.js";
 import { compareObjects } from "./compare.js";
 import type { MergeOptions } from "./create.js";
 import type { FieldSet } from "./field-set.js";
-import type { Manager } from "./managers.js";
+import type { Manager, Managers } from "./managers.js";
 import { managerIdentity, readManagers, writeManagers } from "./managers.js";
 import { stripServerFields, withoutManagedFields } from "./server-fields.js";
 
@@ -17,11 +17,14 @@ export function trackUpdate(
   old: JsonObject | undefined,
   by: FieldManager,
 ): void {
-  if (asksForReset(object)) {
+  const managers: Managers = asksForReset(object)
+    ? new Map()
+    : readManagers(managedSource(object, old, by.subresource));
+  // What nobody is known to own stays so until the next apply.
+  if (old !== undefined && managers.size === 0) {
     delete asObject(object["metadata"])["managedFields"];
     return;
   }
-  const managers = readManagers(managedSource(object, old, by.subresource));
   const base = old === undefined ? zeroBase(options) : withoutManagedFields(old);
   const comparison = compareObjects(options.shape, base, withoutManagedFields(object));
   const taken = withoutReset(options, stripServerFields(comparison.added.union(comparison.modified)), by.subresource);
@@ -46,13 +49,14 @@ export function trackUpdate(
 }
 
 /** The status belongs to those who write the subresource, the rest to those who write the resource itself. */
-function withoutReset(options: MergeOptions, taken: FieldSet, subresource: string): FieldSet {
+export function withoutReset(options: MergeOptions, taken: FieldSet, subresource: string): FieldSet {
   if (!options.hasStatus || (subresource !== "" && subresource !== "status")) return taken;
   taken.children.delete(subresource === "" ? "f:status" : "f:spec");
   return taken;
 }
 
-function zeroBase(options: MergeOptions): JsonObject {
+/** An object of the kind with nothing in it. */
+export function zeroBase(options: MergeOptions): JsonObject {
   return options.supportsStrategic ? zeroObject(options.shape) : { metadata: {} };
 }
 
@@ -66,7 +70,5 @@ function asksForReset(object: JsonObject): boolean {
 /** A client may replace the list itself; a client that knows nothing of it leaves it as it was. */
 function managedSource(object: JsonObject, old: JsonObject | undefined, subresource: string): JsonObject | undefined {
   if (subresource !== "" && old !== undefined) return old;
-  const sent = asObjects(asObject(object["metadata"])["managedFields"]);
-  if (sent.length > 0) return object;
-  return old;
+  return readManagers(object).size > 0 ? object : old;
 }

@@ -3,19 +3,20 @@ import { AdmissionExpressions, compileConditions, type Expression } from "../cel
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
-import { qualifiedNameFaults } from "../registry/names.js";
-import { asList, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
+import { label1035Faults, pathSegmentFaults, qualifiedNameFaults, subdomainFaults } from "../registry/names.js";
+import { asList, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefault } from "../registry/read.js";
 import { showSelector, textAt } from "./common.js";
+import { validateChoice, validateMatchResources } from "./match-rules.js";
+import { validateSelector } from "./selectors.js";
 
-const operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 
 function defaultMatch(match: JsonObject): void {
-  setDefaultText(match, "matchPolicy", "Equivalent");
+  setDefault(match, "matchPolicy", "Equivalent");
   ensureObject(match, "namespaceSelector");
   ensureObject(match, "objectSelector");
   for (const field of ["resourceRules", "excludeResourceRules"])
-    for (const rule of asObjects(match[field])) setDefaultText(rule, "scope", "*");
+    for (const rule of asObjects(match[field])) setDefault(rule, "scope", "*");
 }
 
 function defaultsAt(object: JsonObject, field: string): void {
@@ -23,25 +24,13 @@ function defaultsAt(object: JsonObject, field: string): void {
   if (match !== undefined && match !== null) defaultMatch(asObject(match));
 }
 
-function validateMatch(match: JsonObject, path: string, faults: Faults): void {
-  const policy = asString(match["matchPolicy"]);
-  if (policy !== "" && !["Equivalent", "Exact"].includes(policy))
-    faults.unsupported(`${path}.matchPolicy`, policy, ["Equivalent", "Exact"]);
-  for (const field of ["resourceRules", "excludeResourceRules"])
-    for (const [index, rule] of asObjects(match[field]).entries())
-      validateRule(rule, `${path}.${field}[${index}]`, faults);
-}
-
-function validateRule(rule: JsonObject, path: string, faults: Faults): void {
-  for (const field of ["operations", "apiGroups", "apiVersions", "resources"])
-    if (isEmpty(rule[field])) faults.required(`${path}.${field}`);
-  for (const [index, operation] of asList(rule["operations"]).entries())
-    if (!operations.includes(asString(operation)))
-      faults.unsupported(`${path}.operations[${index}]`, operation, operations);
-}
-
-function reportFault({ text, fault }: Expression, path: string, faults: Faults): void {
-  if (text.trim() === "") faults.required(path, `${path.split(".").at(-1) ?? "expression"} is not specified`);
+function reportFault(
+  { text, fault }: Expression,
+  path: string,
+  faults: Faults,
+  empty = "expression is not specified",
+): void {
+  if (text.trim() === "") faults.required(path, empty);
   else if (fault !== undefined) faults.invalid(path, text, fault);
 }
 
@@ -60,79 +49,141 @@ function reportConditions(
   faults: Faults,
 ): void {
   const names = new Set<string>();
+  if (conditions.length > 64) faults.tooMany(path, conditions.length, 64);
   for (const [index, condition] of conditions.entries()) {
+    const expression = compiled[index];
+    if (expression !== undefined) reportFault(expression, `${path}[${index}].expression`, faults, "");
     const name = asString(condition["name"]);
     if (name === "") faults.required(`${path}[${index}].name`);
     else for (const fault of qualifiedNameFaults(name)) faults.invalid(`${path}[${index}].name`, name, fault);
-    if (names.has(name)) faults.duplicate(`${path}[${index}].name`, name);
+    if (name !== "" && names.has(name)) faults.duplicate(`${path}[${index}].name`, name);
     names.add(name);
-    const expression = compiled[index];
-    if (expression !== undefined) reportFault(expression, `${path}[${index}].expression`, faults);
   }
 }
 
 function validateExpressions(spec: JsonObject, name: string, faults: Faults): void {
-  const variables = asObjects(spec["variables"]);
-  const expressions = new AdmissionExpressions({ hasParams: !isEmpty(spec["paramKind"]), variables });
-  for (const [index, variable] of expressions.variables.entries()) {
-    if (!/^[A-Za-z_]\w*$/.test(variable.name))
-      faults.invalid(`spec.variables[${index}].name`, variable.name, "name is not a valid CEL identifier");
-    reportFault(variable, `spec.variables[${index}].expression`, faults);
-  }
+  const hasParams = spec["paramKind"] !== undefined && spec["paramKind"] !== null;
+  const expressions = new AdmissionExpressions({ hasParams, variables: asObjects(spec["variables"]) });
+  const alone = new AdmissionExpressions({ hasParams, variables: [] });
   const conditions = asObjects(spec["matchConditions"]);
-  const compiled = compileConditions(expressions, spec["matchConditions"]);
-  reportConditions(conditions, compiled, "spec.matchConditions", faults);
+  reportConditions(conditions, compileConditions(alone, spec["matchConditions"]), "spec.matchConditions", faults);
+  for (const [index, variable] of expressions.variables.entries()) {
+    const path = `spec.variables[${index}]`;
+    if (variable.name.trim() === "") faults.required(`${path}.name`, "name is not specified");
+    else if (!isIdentifier(variable.name))
+      faults.invalid(`${path}.name`, variable.name, "must be a valid CEL identifier");
+    reportFault(variable, `${path}.expression`, faults);
+  }
+  if (isEmpty(spec["validations"]) && isEmpty(spec["auditAnnotations"])) {
+    for (const field of ["validations", "auditAnnotations"])
+      faults.required(`spec.${field}`, "validations or auditAnnotations must contain at least one item");
+    return;
+  }
   for (const [index, validation] of asObjects(spec["validations"]).entries())
     validateValidation(validation, `spec.validations[${index}]`, { expressions, faults });
-  for (const [index, annotation] of asObjects(spec["auditAnnotations"]).entries()) {
+  validateAnnotations(asObjects(spec["auditAnnotations"]), name, { expressions, faults });
+}
+
+const reservedWords = new Set(
+  "true false null in as break const continue else for function if import let loop package namespace return var void while".split(
+    " ",
+  ),
+);
+
+function isIdentifier(name: string): boolean {
+  return /^[A-Za-z_]\w*$/.test(name) && !reservedWords.has(name);
+}
+
+interface Checking {
+  readonly expressions: AdmissionExpressions;
+  readonly faults: Faults;
+}
+
+const maxAnnotations = 20;
+
+function validateAnnotations(
+  annotations: readonly JsonObject[],
+  policyName: string,
+  { expressions, faults }: Checking,
+): void {
+  if (annotations.length > maxAnnotations)
+    faults.invalid(
+      "spec.auditAnnotations",
+      [...annotations],
+      `must not have more than ${maxAnnotations} auditAnnotations`,
+    );
+  const keys = new Set<string>();
+  for (const [index, annotation] of annotations.entries()) {
     const path = `spec.auditAnnotations[${index}]`;
-    const key = `${name}/${asString(annotation["key"])}`;
-    for (const fault of qualifiedNameFaults(key)) faults.invalid(`${path}.key`, key, fault);
-    reportFault(expressions.compile("", asString(annotation["valueExpression"])), `${path}.valueExpression`, faults);
+    const key = asString(annotation["key"]);
+    const whole = `${policyName}/${key}`;
+    if (policyName === "") faults.invalid(`${path}.key`, key, "requires metadata.name be non-empty");
+    else for (const fault of qualifiedNameFaults(whole)) faults.invalid(`${path}.key`, whole, fault);
+    const value = expressions.compile("", asString(annotation["valueExpression"]), "string or null");
+    reportFault(value, `${path}.valueExpression`, faults, "valueExpression is not specified");
+    if (keys.has(key)) faults.duplicate(`${path}.key`, key);
+    keys.add(key);
   }
 }
 
-function validateValidation(
-  validation: JsonObject,
-  path: string,
-  { expressions, faults }: { readonly expressions: AdmissionExpressions; readonly faults: Faults },
-): void {
+function validateValidation(validation: JsonObject, path: string, { expressions, faults }: Checking): void {
   reportFault(expressions.compile("", asString(validation["expression"]), "bool"), `${path}.expression`, faults);
-  const message = asString(validation["message"]);
-  if (message.includes("\n")) faults.invalid(`${path}.message`, message, "message must not contain line breaks");
   const messageExpression = asString(validation["messageExpression"]);
-  if (messageExpression !== "")
-    reportFault(expressions.compile("", messageExpression, "string"), `${path}.messageExpression`, faults);
-  const reason = asString(validation["reason"]);
-  if (reason !== "" && !reasons.includes(reason)) faults.unsupported(`${path}.reason`, reason, reasons);
+  if (messageExpression !== "" && messageExpression.trim() === "")
+    faults.invalid(`${path}.messageExpression`, messageExpression, "must be non-empty if specified");
+  else if (messageExpression !== "")
+    reportFault(expressions.compileMessage(messageExpression), `${path}.messageExpression`, faults);
+  const message = asString(validation["message"]);
+  if (message !== "" && message.trim() === "")
+    faults.invalid(`${path}.message`, message, "must be non-empty if specified");
+  else if (/[\n\r]/.test(message.trim())) faults.invalid(`${path}.message`, message, "must not contain line breaks");
+  const { reason } = validation;
+  if (reason !== undefined && reason !== null && !reasons.includes(asString(reason)))
+    faults.unsupported(`${path}.reason`, reason, reasons);
+}
+
+function validateParamKind(kind: JsonObject, faults: Faults): void {
+  const path = "spec.paramKind";
+  const apiVersion = asString(kind["apiVersion"]);
+  const parts = apiVersion === "/" ? ["", ""] : apiVersion.split("/");
+  const [group, version] = parts.length === 1 ? ["", parts[0] ?? ""] : [parts[0] ?? "", parts[1] ?? ""];
+  if (apiVersion === "") faults.required(`${path}.apiVersion`);
+  else if (parts.length > 2)
+    faults.invalid(`${path}.apiVersion`, apiVersion, `unexpected GroupVersion string: ${apiVersion}`);
+  else {
+    const groupFaults = group === "" ? [] : subdomainFaults(group);
+    if (groupFaults.length > 0) faults.invalid(`${path}.apiVersion`, group, groupFaults.join(","));
+    const versionFaults = label1035Faults(version);
+    if (version === "") faults.invalid(`${path}.apiVersion`, apiVersion, "version must be specified");
+    else if (versionFaults.length > 0) faults.invalid(`${path}.apiVersion`, version, versionFaults.join(","));
+  }
+  const name = asString(kind["kind"]);
+  const nameFaults = label1035Faults(name.toLowerCase());
+  if (name === "") faults.required(`${path}.kind`);
+  else if (nameFaults.length > 0)
+    faults.invalid(`${path}.kind`, name, `may have mixed case, but should otherwise match: ${nameFaults.join(",")}`);
 }
 
 const policy: Behaviour = {
   needsVersion: true,
   generation: true,
-  ownChecks: ["spec"],
+  complete: true,
   defaults(object) {
-    setDefaultText(ensureObject(object, "spec"), "failurePolicy", "Fail");
+    setDefault(ensureObject(object, "spec"), "failurePolicy", "Fail");
     defaultsAt(object, "matchConstraints");
   },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
-    if (isEmpty(spec["validations"]) && isEmpty(spec["auditAnnotations"]))
-      for (const field of ["validations", "auditAnnotations"])
-        faults.required(`spec.${field}`, "validations or auditAnnotations must contain at least one item");
-    const failure = asString(spec["failurePolicy"]);
-    if (failure !== "Fail" && failure !== "Ignore")
-      faults.unsupported("spec.failurePolicy", failure, ["Fail", "Ignore"]);
-    const match = spec["matchConstraints"];
+    const place = { path: "spec", faults };
+    if (spec["failurePolicy"] === undefined) faults.required("spec.failurePolicy");
+    validateChoice(spec, "failurePolicy", ["Fail", "Ignore"], place);
+    const { paramKind: kind, matchConstraints: match } = spec;
+    if (kind !== undefined && kind !== null) validateParamKind(asObject(kind), faults);
     if (match === undefined || match === null) faults.required("spec.matchConstraints");
     else {
+      validateMatchResources(asObject(match), "spec.matchConstraints", faults);
       if (isEmpty(asObject(match)["resourceRules"])) faults.required("spec.matchConstraints.resourceRules");
-      validateMatch(asObject(match), "spec.matchConstraints", faults);
     }
-    const kind = spec["paramKind"];
-    if (!isEmpty(kind))
-      for (const field of ["apiVersion", "kind"])
-        if (isEmpty(asObject(kind)[field])) faults.required(`spec.paramKind.${field}`);
     validateExpressions(spec, asString(at(object, "metadata", "name")), faults);
   },
   columns: [
@@ -148,7 +199,6 @@ const actions = ["Audit", "Deny", "Warn"];
 
 function validateActions(list: readonly Json[], faults: Faults): void {
   const path = "spec.validationActions";
-  if (list.length === 0) faults.required(path, "at least one validation action is required");
   for (const [index, action] of list.entries()) {
     if (!actions.includes(asString(action))) faults.unsupported(`${path}[${index}]`, action, actions);
     if (list.indexOf(action) < index) faults.duplicate(`${path}[${index}]`, action);
@@ -159,32 +209,43 @@ function validateActions(list: readonly Json[], faults: Faults): void {
       [...list],
       "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
     );
+  if (list.length === 0) faults.required(path, "at least one validation action is required");
 }
 
 function validateParamRef(ref: JsonObject, faults: Faults): void {
   const path = "spec.paramRef";
-  const [byName, bySelector] = [!isEmpty(ref["name"]), ref["selector"] !== undefined && ref["selector"] !== null];
-  if (byName && bySelector) faults.forbidden(`${path}.name`, "name and selector are mutually exclusive");
-  if (!byName && !bySelector) faults.required(path, "one of name or selector must be specified");
+  const name = asString(ref["name"]);
+  const { selector } = ref;
+  const bySelector = selector !== undefined && selector !== null;
+  if (name !== "") {
+    for (const fault of pathSegmentFaults(name)) faults.invalid(`${path}.name`, name, fault);
+    if (bySelector) faults.forbidden(`${path}.name`, "name and selector are mutually exclusive");
+  }
+  if (bySelector) {
+    validateSelector(selector, `${path}.selector`, faults);
+    if (name !== "") faults.forbidden(`${path}.selector`, "name and selector are mutually exclusive");
+  }
+  if (name === "" && !bySelector) faults.required(path, "one of name or selector must be specified");
   const action = asString(ref["parameterNotFoundAction"]);
   if (action === "") faults.required(`${path}.parameterNotFoundAction`);
-  else if (action !== "Deny" && action !== "Allow")
-    faults.unsupported(`${path}.parameterNotFoundAction`, action, ["Allow", "Deny"]);
+  else validateChoice(ref, "parameterNotFoundAction", ["Deny", "Allow"], { path, faults });
 }
 
 const binding: Behaviour = {
   needsVersion: true,
   generation: true,
-  ownChecks: ["spec"],
+  complete: true,
   defaults: (object) => defaultsAt(object, "matchResources"),
   validate(object, faults) {
     const spec = asObject(object["spec"]);
-    if (isEmpty(spec["policyName"])) faults.required("spec.policyName");
-    validateActions(asList(spec["validationActions"]), faults);
+    const name = asString(spec["policyName"]);
+    if (name === "") faults.required("spec.policyName");
+    else for (const fault of subdomainFaults(name)) faults.invalid("spec.policyName", name, fault);
     if (spec["paramRef"] !== undefined && spec["paramRef"] !== null)
       validateParamRef(asObject(spec["paramRef"]), faults);
     if (spec["matchResources"] !== undefined && spec["matchResources"] !== null)
-      validateMatch(asObject(spec["matchResources"]), "spec.matchResources", faults);
+      validateMatchResources(asObject(spec["matchResources"]), "spec.matchResources", faults);
+    validateActions(asList(spec["validationActions"]), faults);
   },
   columns: [
     column("PolicyName", (object) => textAt(object, "spec", "policyName")),

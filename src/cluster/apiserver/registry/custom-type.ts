@@ -4,7 +4,9 @@ import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import {
   applyDefaults,
   cloneObject,
+  dropNulls,
   equalJson,
+  isComposite,
   prune,
   toJsonObject,
   validateSchema,
@@ -119,6 +121,7 @@ export class CustomType implements ResourceType {
     checkApiVersionAndKind(raw, this);
     const { apiVersion: _, kind: __, metadata, ...body } = raw;
     const unknownFields = prune(this.definition.schema, body, "", { metadata: metadataSchema() }).sort();
+    dropNulls(this.definition.schema, body);
     const decodedMeta = decodeNative(objectMetaShape(), asObject(metadata), this);
     return {
       object: { apiVersion: apiVersionOf(this), kind: this.kind, metadata: decodedMeta.object, ...body },
@@ -157,14 +160,14 @@ export class CustomType implements ResourceType {
   validateCreate(object: JsonObject): StatusCause[] {
     const faults = new Faults();
     validateMetadata(object, subdomainFaults, faults);
-    return this.#withRules([...faults.causes, ...validateSchema(this.definition.schema, body(object))], object);
+    return this.#withRules([...faults.causes, ...rooted(validateSchema(this.definition.schema, body(object)))], object);
   }
 
   validateUpdate(object: JsonObject, old: JsonObject): StatusCause[] {
     const faults = new Faults();
     validateMetadataUpdate(object, old, faults);
     validateMetadata(object, subdomainFaults, faults);
-    const bySchema = ratchet(validateSchema(this.definition.schema, body(object)), object, old);
+    const bySchema = rooted(ratchet(validateSchema(this.definition.schema, body(object)), object, old));
     return this.#withRules([...faults.causes, ...bySchema], object, old);
   }
 
@@ -220,6 +223,10 @@ export class CustomType implements ResourceType {
   cells(object: JsonObject, now: number): (string | number | boolean | null)[] {
     return [asString(asObject(object["metadata"])["name"]), ...this.#cells.map((cell) => cell(object, now))];
   }
+}
+
+function rooted(causes: readonly StatusCause[]): StatusCause[] {
+  return causes.map((cause) => (isComposite(cause) || cause.field === "" ? { ...cause, field: "<nil>" } : cause));
 }
 
 const rulesNotChecked: StatusCause = {
@@ -280,10 +287,10 @@ const defaultAge: CustomColumn = {
 function cellReader(column: CustomColumn): (object: JsonObject, now: number) => string | number | boolean | null {
   const path = JsonPath.parse(column.jsonPath);
   return (object, now) => {
-    const values = path?.read(object) ?? [];
-    const [value] = values;
+    // Of several the first, as upstream.
+    const [value] = path?.read(object) ?? [];
     if (value === undefined || value === null) return null;
-    return column.type === "date" ? dateCell(value, now) : typedCell(column.type, values, value);
+    return column.type === "date" ? dateCell(value, now) : typedCell(column.type, value);
   };
 }
 
@@ -291,7 +298,7 @@ function dateCell(value: Json, now: number): string {
   return typeof value === "string" && !Number.isNaN(Date.parse(value)) ? ageOf(value, now) : "<invalid>";
 }
 
-function typedCell(type: string, values: readonly Json[], value: Json): string | number | boolean | null {
+function typedCell(type: string, value: Json): string | number | boolean | null {
   switch (type) {
     case "integer":
       return typeof value === "number" ? Math.trunc(value) : null;
@@ -300,7 +307,7 @@ function typedCell(type: string, values: readonly Json[], value: Json): string |
     case "boolean":
       return typeof value === "boolean" ? value : null;
     default:
-      return values.length > 1 ? values.map(showJson).join(",") : showJson(value);
+      return showJson(value);
   }
 }
 

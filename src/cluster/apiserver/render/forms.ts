@@ -38,7 +38,7 @@ export function tableOf(
     kind: "Table",
     apiVersion: `meta.k8s.io/${form.version}`,
     metadata: about.metadata,
-    columnDefinitions: about.withColumns ? type.columns.map((column) => ({ ...column })) : [],
+    columnDefinitions: about.withColumns ? type.columns.map((column) => ({ ...column })) : null,
     rows: objects.map((object) => tableRow(type, object, form, about.now)),
   };
 }

@@ -118,7 +118,8 @@ class Parser {
   #exactValue(key: string): string {
     const next = this.#peek();
     if (next.kind === "end" || next.text === ",") return "";
-    if (next.kind !== "word") throw badRequest(`found '${next.text}', expected: identifier`);
+    if (next.kind !== "word")
+      throw badRequest(`unable to parse requirement: found '${next.text}', expected: identifier`);
     this.#take();
     return checkValue(key, next.text);
   }

@@ -83,13 +83,15 @@ export function parseFieldSelector(text: string): FieldTerm[] {
 }
 
 function splitUnescaped(text: string): string[] {
-  return text.match(/(?:\\.|[^,\\])+/g) ?? [];
+  return text.match(/(?:\\.|[^,\\]|\\$)+/g) ?? [];
 }
 
 function parseTerm(part: string, text: string): FieldTerm | undefined {
   const match = /^((?:\\.|[^=!\\])*)(!=|==|=)(.*)$/s.exec(part);
   if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${part}'`);
   const [, field = "", operator = "", value = ""] = match;
+  const escape = /\\.?/su.exec(value.replaceAll(/\\[\\,=]/g, ""))?.[0];
+  if (escape !== undefined) throw badRequest(`invalid field selector: invalid escape sequence: ${escape}`);
   if (/^(?:\\.|[^\\=])*=/s.test(value)) throw badRequest("invalid field selector: unescaped character in value: 61");
   return { field, value: value.replace(/\\(.)/g, "$1"), isNegated: operator === "!=" };
 }

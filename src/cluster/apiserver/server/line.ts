@@ -2,13 +2,22 @@ import type { Logger } from "../../../kernel/log/index.js";
 import type { Audit, Trail } from "../audit/index.js";
 import type { Auth } from "../auth/index.js";
 import { deniedBy } from "../auth/index.js";
-import { badRequest, methodNotAllowed, tooLarge, unknownResource, unservedPath } from "../failures.js";
+import {
+  badRequest,
+  isUnservedType,
+  methodNotAllowed,
+  notAcceptable,
+  tooLarge,
+  unknownResource,
+  unservedPath,
+} from "../failures.js";
+import { objectAt } from "../fields.js";
 import type { Limits, Ticket } from "../limits/index.js";
 import type { ComputedResource } from "../node-metrics/index.js";
 import type { FrameCache } from "../render/frames.js";
 import { withJsonBody } from "../request/body.js";
 import { parseRequestInfo } from "../request/info.js";
-import { negotiate } from "../request/negotiate.js";
+import { type Accepted, negotiate } from "../request/negotiate.js";
 import type {
   ApiRequest,
   ApiResponse,
@@ -21,10 +30,11 @@ import type {
   UserInfo,
   VirtualResource,
 } from "../types.js";
-import { type Call, type Machinery, namespaceOf } from "../verbs/context.js";
+import { type Call, type Machinery, namespaceOf, timestamp } from "../verbs/context.js";
 import { create, placeInNamespace } from "../verbs/create.js";
 import { decodeBody } from "../verbs/decode.js";
 import { remove, removeCollection } from "../verbs/delete.js";
+import { checkListOptions } from "../verbs/list-options.js";
 import { readWriteOptions } from "../verbs/options.js";
 import { patch } from "../verbs/patch.js";
 import { get, list } from "../verbs/read.js";
@@ -162,10 +172,7 @@ class RequestLine implements Line {
       info,
       type,
       user,
-      accepted: negotiate(request.headers["accept"], {
-        isCollection: info.verb === "list" || info.verb === "watch",
-        isCustom: type.custom,
-      }),
+      accepted: acceptedForm(request, info, type),
       warnings: type.deprecation === undefined ? [] : [type.deprecation],
     };
     const response = await this.#answerOrRefuse(call);
@@ -278,15 +285,19 @@ class RequestLine implements Line {
   }
 
   #answerWatch(call: Call): ApiResponse {
-    if (call.accepted.format !== "json") throw badRequest("watches are served as application/json only");
     const body = watch(this.#parts, call);
     const headers = { "content-type": "application/json", "cache-control": "no-cache, private" };
     return { status: 200, headers, body };
   }
 
   async #answerVirtual(virtual: VirtualResource, call: Call): Promise<ApiResponse> {
-    const object = decodeBody(call, readWriteOptions(call.request, "CreateOptions"));
+    if (call.accepted.as !== undefined) throw notAcceptable(bodyForms, true);
+    const options = readWriteOptions(call.request, "CreateOptions");
+    const object = decodeBody(call, options);
     placeInNamespace(object, namespaceOf(call));
+    for (const field of wiped) delete objectAt(object, "metadata")[field];
+    const now = timestamp(this.#parts.clock);
+    call.type.merge.trackUpdate(object, undefined, { manager: options.manager, subresource: "", now });
     const value = await virtual.create({ object, namespace: namespaceOf(call), user: call.user });
     return jsonResponse(201, value, call.accepted);
   }
@@ -308,6 +319,25 @@ function withTicket(response: ApiResponse, ticket: Ticket): ApiResponse {
   if (response.body instanceof Uint8Array) ticket.holds(response.body.byteLength);
   return { ...response, done: () => ticket.leave() };
 }
+
+/** What clients cannot say of something that is made. */
+const wiped = ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid"];
+const bodyForms = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/** The form of the answer. A list or watch that is asked for wrongly is refused for that first, as upstream. */
+function acceptedForm({ headers, query }: ApiRequest, info: RequestInfo, type: ResourceType): Accepted {
+  const verb = info.verb === "list" ? "list" : info.verb === "watch" ? "watch" : undefined;
+  try {
+    const accepted = negotiate(headers["accept"], { isCollection: verb !== undefined, isCustom: type.custom });
+    if (verb === "watch" && accepted.format !== "json") throw notAcceptable(streams, true);
+    return accepted;
+  } catch (error) {
+    if (verb !== undefined && !isUnservedType(error)) checkListOptions(query, verb);
+    throw error;
+  }
+}
+
+const streams = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 
 function virtualKey(about: { readonly group: string; readonly version: string; readonly plural: string }): string {
   return `${about.group}/${about.version}/${about.plural}`;

@@ -1,6 +1,6 @@
-import type { StatusCause } from "../../../kernel/errors/index.js";
-import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { badRequest, failure, invalid } from "../failures.js";
+import { ApiError, type StatusCause } from "../../../kernel/errors/index.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { badRequest, invalid, unexplained } from "../failures.js";
 import { objectAt } from "../fields.js";
 import { parseBody } from "../request/body.js";
 import type { ApiRequest } from "../types.js";
@@ -22,12 +22,13 @@ const policies = ["Foreground", "Background", "Orphan"] as const;
 /** Reads a body of kind DeleteOptions, or else the query. Throws 400 or 422. */
 export function readDeleteOptions(request: ApiRequest): DeleteOptions {
   const causes: StatusCause[] = [];
-  const query = request.body.byteLength > 0 ? toQuery(request) : request.query;
+  const isFromBody = request.body.byteLength > 0;
+  const query = isFromBody ? toQuery(request) : request.query;
   const dryRun = readDryRun(query, causes);
   const orphan = query.get("orphanDependents");
   const policy = query.get("propagationPolicy") ?? "";
   // Empty in a body is a value, and none of the known; in a query it is as if it were not there.
-  const isGiven = policy !== "" || (request.body.byteLength > 0 && query.has("propagationPolicy"));
+  const isGiven = policy !== "" || (isFromBody && query.has("propagationPolicy"));
   const propagation = policies.find((known) => known === policy);
   if (isGiven && propagation === undefined) {
     causes.push({
@@ -49,8 +50,8 @@ export function readDeleteOptions(request: ApiRequest): DeleteOptions {
     graceSeconds: readGrace(query.get("gracePeriodSeconds")),
     propagation: propagation ?? (orphan === null ? undefined : orphan === "true" ? "Orphan" : "Background"),
     isOldCascade: orphan === "false",
-    uid: query.get("preconditions.uid") ?? undefined,
-    resourceVersion: query.get("preconditions.resourceVersion") ?? undefined,
+    uid: query.get(isFromBody ? "preconditions.uid" : "uid") || undefined,
+    resourceVersion: query.get(isFromBody ? "preconditions.resourceVersion" : "resourceVersion") || undefined,
   };
 }
 
@@ -64,10 +65,13 @@ function readGrace(text: string | null): number | undefined {
 
 /** The body's fields as if they had come in the query; what is in the query itself does not count then, as upstream. */
 function toQuery(request: ApiRequest): URLSearchParams {
-  const { value } = parseBody(request.body, request.headers["content-type"], "DeleteOptions");
+  const value = parseOptions(request);
   const kind = value["kind"] ?? "DeleteOptions";
   if (kind !== "DeleteOptions") {
-    throw badRequest(`${JSON.stringify(kind)} cannot be handled as a DeleteOptions`);
+    const version = typeof value["apiVersion"] === "string" ? value["apiVersion"] : "v1";
+    throw unexplained(
+      `no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(version)} in scheme "${scheme}"`,
+    );
   }
   const query = new URLSearchParams();
   for (const field of ["gracePeriodSeconds", "propagationPolicy", "orphanDependents"]) {
@@ -75,6 +79,10 @@ function toQuery(request: ApiRequest): URLSearchParams {
     if (text !== undefined) query.set(field, text);
   }
   const dryRun = value["dryRun"];
+  if (dryRun !== undefined && dryRun !== null && !Array.isArray(dryRun))
+    throw unexplained(
+      `json: cannot unmarshal ${goKind(dryRun)} into Go struct field DeleteOptions.dryRun of type []string`,
+    );
   if (Array.isArray(dryRun))
     for (const item of dryRun) query.append("dryRun", typeof item === "string" ? item : JSON.stringify(item));
   for (const [field, member] of Object.entries(objectAt(value, "preconditions"))) {
@@ -86,10 +94,36 @@ function toQuery(request: ApiRequest): URLSearchParams {
 function plainMember(options: JsonObject, field: string): string | undefined {
   const member = options[field];
   if (member === undefined || member === null) return undefined;
-  if (field === "gracePeriodSeconds" && typeof member !== "number") {
-    const why = `cannot unmarshal ${typeof member} into Go struct field DeleteOptions.gracePeriodSeconds of type int64`;
-    throw failure(500, "", `json: ${why}`);
+  const { type, name } = goTypes[field] ?? { type: "string", name: "string" };
+  if (typeof member !== type)
+    throw unexplained(
+      `json: cannot unmarshal ${goKind(member)} into Go struct field DeleteOptions.${field} of type ${name}`,
+    );
+  return JSON.stringify(member).replace(/^"|"$/g, "");
+}
+
+const scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:28";
+const goTypes: Readonly<Record<string, { readonly type: string; readonly name: string }>> = {
+  gracePeriodSeconds: { type: "number", name: "int64" },
+  propagationPolicy: { type: "string", name: "v1.DeletionPropagation" },
+  orphanDependents: { type: "boolean", name: "bool" },
+};
+
+function goKind(value: Json): string {
+  if (Array.isArray(value)) return "array";
+  return typeof value === "boolean" ? "bool" : typeof value;
+}
+
+/** What is no JSON is the server's failure here, as upstream. */
+function parseOptions(request: ApiRequest): JsonObject {
+  try {
+    return parseBody(request.body, request.headers["content-type"], "DeleteOptions").value;
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.httpCode !== 400) throw error;
+    throw unexplained(
+      error.message
+        .replace(/^the object provided is unrecognized \(must be of type DeleteOptions\): /, "")
+        .replace(/ \([^()]*\)$/, ""),
+    );
   }
-  if (typeof member === "object") throw badRequest(`DeleteOptions.${field} is no plain value`);
-  return String(member);
 }

@@ -2,14 +2,16 @@ import { ApiError } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { conflict, notFound } from "../failures.js";
 import { copy, metadataOf, stringAt, stringsAt } from "../fields.js";
-import { parseSelection } from "../request/selectors.js";
-import { listPrefix } from "../store/index.js";
+import { listOf } from "../render/lists.js";
+import { selectionOf } from "../request/selectors.js";
 import type { ResourceType, Stored } from "../types.js";
 import { admissionRequest, mutate, validate } from "./admit.js";
-import { type Call, inVersion, keyOf, type Machinery, namespaceOf, type Outcome, outcomeOf } from "./context.js";
+import { type Call, inVersion, keyOf, type Machinery, type Outcome, outcomeOf } from "./context.js";
 import { inOrder } from "./create.js";
 import { type DeleteOptions, readDeleteOptions } from "./delete-options.js";
 import { deletionRulesOf } from "./deletion-rules.js";
+import { checkListOptions } from "./list-options.js";
+import { listForm, pageOf } from "./read.js";
 
 const orphanFinalizer = "orphan";
 const foregroundFinalizer = "foregroundDeletion";
@@ -37,56 +39,32 @@ export async function remove(machinery: Machinery, call: Call): Promise<Outcome>
   }
 }
 
-/** DELETE of a collection: every object that the selectors match, one by one. */
+/** DELETE of a collection: every object that the query selects, one by one; answers them as they were. */
 export async function removeCollection(machinery: Machinery, call: Call): Promise<JsonObject> {
+  const { terms } = checkListOptions(call.request.query, "list");
+  selectionOf(call.type, terms);
   const options = readDeleteOptions(call.request);
   warnOfDependents(call, options);
-  const selection = parseSelection(call.type, call.request.query);
-  const { items, revision } = machinery.store.list(listPrefix(call.type, namespaceOf(call)));
-  const removed: JsonObject[] = [];
-  for (const stored of items) {
-    const value = await inVersion(call.type, stored);
-    if (!selection.matches(value)) continue;
-    const gone = await removeMember(machinery, call, stored, options);
-    if (gone !== undefined) removed.push(call.type.custom ? gone : withoutKind(gone));
-  }
-  return {
-    kind: call.type.listKind,
-    apiVersion: apiVersion(call.type),
-    metadata: { resourceVersion: String(revision) },
-    items: removed,
-  };
+  const { items, metadata } = await pageOf(machinery, call);
+  const found = await Promise.all(items.map((stored) => inVersion(call.type, stored)));
+  for (const stored of items) await removeMember(machinery, call, stored, options);
+  return listOf(call.type, found, listForm(call), { now: machinery.clock.now(), metadata });
 }
 
-/** Members of a list of a native kind do not say what they are. */
-function withoutKind(object: JsonObject): JsonObject {
-  const { kind: _, apiVersion: __, ...rest } = object;
-  return rest;
-}
-
-async function removeMember(
-  machinery: Machinery,
-  call: Call,
-  stored: Stored,
-  options: DeleteOptions,
-): Promise<JsonObject | undefined> {
+async function removeMember(machinery: Machinery, call: Call, stored: Stored, options: DeleteOptions): Promise<void> {
   const metadata = metadataOf(stored.value);
   const info = { ...call.info, name: stringAt(metadata, "name"), namespace: stringAt(metadata, "namespace") };
   const member: Call = { ...call, info };
   for (;;) {
     const current = machinery.store.get(stored.key);
-    if (current === undefined) return undefined;
+    if (current === undefined) return;
     try {
       await removeOnce(machinery, member, current, options);
-      return await inVersion(call.type, machinery.store.get(stored.key) ?? current);
+      return;
     } catch (error) {
       if (machinery.store.get(stored.key)?.revision === current.revision) throw error;
     }
   }
-}
-
-function apiVersion(type: ResourceType): string {
-  return type.group === "" ? type.version : `${type.group}/${type.version}`;
 }
 
 async function removeOnce(machinery: Machinery, call: Call, current: Stored, options: DeleteOptions): Promise<Outcome> {

@@ -1,9 +1,9 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
-import { badRequest, failure, invalid } from "../failures.js";
+import { badRequest, failure, invalid, unexplained } from "../failures.js";
 import { isObject } from "../fields.js";
 import { goSyntaxFault, rawBase64Fault } from "../request/go-json.js";
 import { isTrue } from "../request/info.js";
-import { parseSelectors, type Selection, selectionOf } from "../request/selectors.js";
+import { parseSelectors, type Selection, type Selectors, selectionOf } from "../request/selectors.js";
 import type { ResourceType, Store } from "../types.js";
 
 /** What a list or watch asks for, besides its selectors. */
@@ -26,21 +26,14 @@ export function readListOptions(
   query: URLSearchParams,
   verb: "list" | "watch",
 ): { readonly options: ListOptions; readonly selection: Selection } {
-  const limit = readCount(query, "limit");
-  const timeoutSeconds = readCount(query, "timeoutSeconds");
-  const terms = parseSelectors(query);
-  const versionText = query.get("resourceVersion") ?? "";
-  const match = query.get("resourceVersionMatch") ?? "";
-  const initial = query.get("sendInitialEvents");
-  const sendInitialEvents = initial === null ? undefined : isTrue(initial);
-  checkMatch({ match, versionText, hasContinue: query.has("continue"), sendInitialEvents, verb });
+  const { limit, timeoutSeconds, terms, versionText, match, sendInitialEvents } = checkListOptions(query, verb);
   const selection = selectionOf(type, terms);
-  const token = query.get("continue") ?? "";
+  const token = verb === "watch" ? "" : (query.get("continue") ?? "");
   const position = token === "" ? undefined : decodeContinue(token);
   if (token !== "" && versionText !== "" && versionText !== "0") {
     throw badRequest("specifying resource version is not allowed when using continue");
   }
-  const resourceVersion = readVersion(versionText);
+  const resourceVersion = verb === "watch" ? readPlainVersion(versionText) : readListVersion(versionText);
   const isExact = match === "Exact" || (match === "" && limit !== undefined && (resourceVersion ?? 0) > 0);
   const options = {
     limit: limit === 0 ? undefined : limit,
@@ -53,6 +46,31 @@ export function readListOptions(
     timeoutSeconds,
   };
   return { options, selection };
+}
+
+interface Checked {
+  readonly limit: number | undefined;
+  readonly timeoutSeconds: number | undefined;
+  readonly terms: Selectors;
+  readonly versionText: string;
+  readonly match: string;
+  readonly sendInitialEvents: boolean | undefined;
+}
+
+/** What is looked at before the form of the answer is. Throws 400 or 422. */
+export function checkListOptions(query: URLSearchParams, verb: "list" | "watch"): Checked {
+  const limit = readCount(query, "limit");
+  const timeoutSeconds = readCount(query, "timeoutSeconds");
+  const terms = parseSelectors(query);
+  const versionText = query.get("resourceVersion") ?? "";
+  const initial = query.get("sendInitialEvents");
+  const given = query.get("resourceVersionMatch") ?? "";
+  // A watch of "whatever there is" begins with it, and says where that ends.
+  const isLegacy = verb === "watch" && initial === null && given === "" && (versionText === "" || versionText === "0");
+  const match = isLegacy ? "NotOlderThan" : given;
+  const sendInitialEvents = isLegacy || (initial === null ? undefined : isTrue(initial));
+  checkMatch({ match, versionText, hasContinue: (query.get("continue") ?? "") !== "", sendInitialEvents, verb });
+  return { limit, timeoutSeconds, terms, versionText, match, sendInitialEvents };
 }
 
 function asMatch(text: string): ListOptions["match"] {
@@ -68,7 +86,7 @@ interface MatchQuestion {
 }
 
 function checkMatch(question: MatchQuestion): void {
-  const causes = question.sendInitialEvents === undefined ? matchCauses(question) : initialEventsCauses(question);
+  const causes = question.verb === "watch" ? watchCauses(question) : listCauses(question);
   if (causes.length > 0) throw invalid({ group: "meta.k8s.io", kind: "ListOptions" }, "", causes);
 }
 
@@ -84,11 +102,20 @@ const unsupported = (match: string, supported: string): StatusCause => ({
   message: `Unsupported value: ${JSON.stringify(match)}: supported values: ${supported}`,
 });
 
-function matchCauses({ match, versionText, hasContinue, verb }: MatchQuestion): StatusCause[] {
-  if (match === "") return [];
-  if (verb === "watch")
-    return [refused("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")];
+function listCauses(question: MatchQuestion): StatusCause[] {
+  const causes = matchCauses(question);
+  if (question.sendInitialEvents !== undefined)
+    causes.push({
+      reason: "FieldValueForbidden",
+      field: "sendInitialEvents",
+      message: "Forbidden: sendInitialEvents is forbidden for list",
+    });
+  return causes;
+}
+
+function matchCauses({ match, versionText, hasContinue }: MatchQuestion): StatusCause[] {
   const causes: StatusCause[] = [];
+  if (match === "") return causes;
   if (versionText === "") causes.push(refused("resourceVersionMatch is forbidden unless resourceVersion is provided"));
   if (hasContinue) causes.push(refused("resourceVersionMatch is forbidden when continue is provided"));
   if (match !== "Exact" && match !== "NotOlderThan") {
@@ -100,31 +127,39 @@ function matchCauses({ match, versionText, hasContinue, verb }: MatchQuestion): 
   return causes;
 }
 
-function initialEventsCauses({ match, verb }: MatchQuestion): StatusCause[] {
-  if (verb === "list") {
-    return [
-      {
-        reason: "FieldValueForbidden",
-        field: "sendInitialEvents",
-        message: "Forbidden: sendInitialEvents is forbidden for list",
-      },
-    ];
-  }
+function watchCauses({ match, hasContinue, sendInitialEvents }: MatchQuestion): StatusCause[] {
   const causes: StatusCause[] = [];
-  if (match !== "NotOlderThan") {
+  const isInitial = sendInitialEvents !== undefined;
+  if (isInitial && match !== "NotOlderThan")
     causes.push(refused("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
-    if (match !== "") causes.push(unsupported(match, '"NotOlderThan"'));
-  }
+  if (match === "") return causes;
+  if (!isInitial)
+    causes.push(refused("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+  if (match !== "NotOlderThan") causes.push(unsupported(match, '"NotOlderThan"'));
+  if (hasContinue) causes.push(refused("resourceVersionMatch is forbidden when continue is provided"));
   return causes;
 }
 
-function readVersion(text: string): number | undefined {
+function readListVersion(text: string): number | undefined {
+  const version = versionOf(text);
+  if (typeof version !== "string") return version;
+  throw badRequest(`invalid resource version: ${version}`);
+}
+
+/** The version that a watch or the reading of one object names. Throws 500, as upstream. */
+export function readPlainVersion(text: string): number | undefined {
+  const version = versionOf(text);
+  if (typeof version !== "string") return version;
+  throw unexplained(version);
+}
+
+/** The version, or what is wrong with it. */
+function versionOf(text: string): number | string | undefined {
   if (text === "") return undefined;
   const version = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(version)) return version;
-  throw badRequest(
-    `invalid resource version: resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
-  );
+  const shown = JSON.stringify(text);
+  return `resourceVersion: Invalid value: ${shown}: strconv.ParseUint: parsing ${shown}: invalid syntax`;
 }
 
 function readCount(query: URLSearchParams, name: string): number | undefined {

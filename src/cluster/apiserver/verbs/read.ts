@@ -1,7 +1,7 @@
 import { ApiError } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { failure, notFound } from "../failures.js";
-import { formOf } from "../render/forms.js";
+import { type Form, formOf } from "../render/forms.js";
 import { listOf, listPieces } from "../render/lists.js";
 import type { Selection } from "../request/selectors.js";
 import { encodeJson } from "../store/index.js";
@@ -16,17 +16,19 @@ import {
   outcomeOf,
   prefixFor,
 } from "./context.js";
-import { encodeContinue, type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
+import { encodeContinue, type ListOptions, readListOptions, readPlainVersion, refuseFuture } from "./list-options.js";
 
 /** GET of one object. */
 export async function get(machinery: Machinery, call: Call): Promise<Outcome> {
+  const version = call.request.query.get("resourceVersion");
+  if (version !== null) refuseFuture(machinery.store, readPlainVersion(version));
   const stored = machinery.store.get(keyOf(call));
   if (stored === undefined) throw notFound(call.type, call.info.name);
   return outcomeOf(call.type, 200, stored);
 }
 
 /** One page of a list: what is in it, and its metadata. */
-interface Page {
+export interface Page {
   readonly items: readonly Stored[];
   readonly metadata: JsonObject;
 }
@@ -36,11 +38,9 @@ const maxItemsAtOnce = 200;
 
 /** GET of a collection; answers encoded JSON, a long one piece by piece. */
 export async function list(machinery: Machinery, call: Call): Promise<Uint8Array | AsyncIterable<Uint8Array>> {
-  const { type, request } = call;
-  const { options, selection } = readListOptions(type, request.query, "list");
-  refuseFuture(machinery.store, options.resourceVersion);
-  const page = await readPage(machinery, call, options, selection);
-  const form = formOf(call.accepted, request.query);
+  const { type } = call;
+  const page = await pageOf(machinery, call);
+  const form = listForm(call);
   const about = { now: machinery.clock.now(), metadata: page.metadata };
   if (isStoredForm(type)) {
     const pieces = listPieces(type, page.items, form, about);
@@ -48,6 +48,18 @@ export async function list(machinery: Machinery, call: Call): Promise<Uint8Array
   }
   const values = await Promise.all(page.items.map((stored) => inVersion(type, stored)));
   return encodeJson(listOf(type, values, form, about));
+}
+
+/** The form of a list. Throws 406 where that of one object was asked for. */
+export function listForm({ accepted, request, type }: Call): Form {
+  if (accepted.as?.kind === "PartialObjectMetadata") {
+    const struct = type.custom
+      ? "unstructured.UnstructuredList"
+      : `${type.group.split(".")[0] || "core"}.${type.listKind}`;
+    const what = `the requested object is a list (*${struct})`;
+    throw failure(406, "NotAcceptable", `you requested PartialObjectMetadata, but ${what}`);
+  }
+  return formOf(accepted, request.query);
 }
 
 /** Hands out pieces; between two of them the event loop turns. */
@@ -63,20 +75,35 @@ function breath(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** What the query of a list or of the deletion of a collection asks for. Throws 400, 410, 422 or 504. */
+export function pageOf(machinery: Machinery, call: Call): Promise<Page> {
+  const { options, selection } = readListOptions(call.type, call.request.query, "list");
+  refuseFuture(machinery.store, options.resourceVersion);
+  return readPage(machinery, call, options, selection);
+}
+
 async function readPage(machinery: Machinery, call: Call, options: ListOptions, selection: Selection): Promise<Page> {
   // Version 0 ("any will do") is answered from memory at once, whole, as upstream's watch cache does.
   const isAny = options.resourceVersion === 0 && options.continueAfter === undefined;
   const limit = isAny ? undefined : options.limit;
   try {
     return selection.isEverything
-      ? plainPage(machinery, prefixFor(call, selection), options, limit)
+      ? plainPage(machinery, call, { selection, limit }, options)
       : await selectedPage(machinery, call, { selection, limit }, options);
   } catch (error) {
     if (error instanceof ApiError && error.httpCode === 410 && options.continueAfter !== undefined) {
       throw expiredContinue(options.continueAfter);
     }
+    if (error instanceof ApiError && error.httpCode === 410)
+      throw failure(410, "Expired", "The resourceVersion for the provided list is too old.");
     throw error;
   }
+}
+
+/** Lists of custom resources say that there is nothing more, in objects of their own. */
+function listMetadata({ type, accepted }: Call, revision: number): { [field: string]: Json } {
+  const isPlain = type.custom && accepted.as === undefined;
+  return { ...(isPlain ? { continue: "" } : {}), resourceVersion: String(revision) };
 }
 
 function position(options: ListOptions): { at?: number; after?: string } {
@@ -86,10 +113,17 @@ function position(options: ListOptions): { at?: number; after?: string } {
   };
 }
 
-function plainPage(machinery: Machinery, prefix: string, options: ListOptions, limit: number | undefined): Page {
+function plainPage(
+  machinery: Machinery,
+  call: Call,
+  what: { readonly selection: Selection; readonly limit: number | undefined },
+  options: ListOptions,
+): Page {
+  const { limit } = what;
+  const prefix = prefixFor(call, what.selection);
   const found = machinery.store.list(prefix, { ...position(options), ...(limit === undefined ? {} : { limit }) });
   const last = found.items.at(-1);
-  const metadata: { [field: string]: Json } = { resourceVersion: String(found.revision) };
+  const metadata = listMetadata(call, found.revision);
   if (found.more && last !== undefined) {
     metadata["continue"] = encodeContinue(last.key, found.revision);
     metadata["remainingItemCount"] = found.remaining;
@@ -117,7 +151,7 @@ async function selectedPage(
     }
     if (selection.matches(await inVersion(call.type, stored))) items.push(stored);
   }
-  const metadata: { [field: string]: Json } = { resourceVersion: String(found.revision) };
+  const metadata = listMetadata(call, found.revision);
   if (next !== undefined) metadata["continue"] = encodeContinue(next, found.revision);
   return { items, metadata };
 }

@@ -186,7 +186,9 @@ class Watch {
     const { clock, random } = this.#machinery;
     const seconds = options.timeoutSeconds ?? 0;
     const timeoutMs = (seconds > 0 ? seconds : defaultTimeoutSeconds * (1 + random.next())) * 1000;
-    this.#timers.push(clock.setTimer(timeoutMs, () => this.#finish(options.allowBookmarks)));
+    // As upstream, whose last bookmark comes two seconds before the end.
+    const hasLast = options.allowBookmarks && timeoutMs > 2000;
+    this.#timers.push(clock.setTimer(timeoutMs, () => this.#finish(hasLast)));
     if (options.allowBookmarks) this.#scheduleBookmark();
   }
 
