@@ -172,6 +172,8 @@ export class ContainerRunner {
     if (this.#isReplaced) return;
     this.#isReplaced = true;
     this.#backOff = new BackOff();
+    // The API lets no container that has ended begin again in a pod that is not to be restarted.
+    this.#waiting = { reason: "ContainerCreating", message: "" };
     this.#endInBackground(this.#graceMs(), `Container ${this.container.name} definition changed, will be restarted`);
   }
 
