@@ -194,14 +194,19 @@ export function testWith(
   tool: Tool,
   name: string,
   body: (folder: string, context: TestContext) => Promise<void>,
+  timeoutMs = 900_000,
 ): void {
-  test(name, async (context) => {
-    const folder = await obtain(tool).catch((error: unknown) => {
-      if (error instanceof Missing) return context.skip(`skipped, because ${error.message}`);
-      throw error;
-    });
-    await body(folder, context);
-  }, 900_000);
+  test(
+    name,
+    async (context) => {
+      const folder = await obtain(tool).catch((error: unknown) => {
+        if (error instanceof Missing) return context.skip(`skipped, because ${error.message}`);
+        throw error;
+      });
+      await body(folder, context);
+    },
+    timeoutMs,
+  );
 }
 
 /**
