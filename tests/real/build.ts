@@ -9,6 +9,8 @@ import { packageRoot } from "../../src/kernel/assets/index.js";
 const packages = {
   etcd: "go.etcd.io/etcd/server/v3",
   "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+  "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+  "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
 } as const;
 
 /** The module that names the versions; packaged tests are compiled elsewhere, so it is found from the clone. */

@@ -93,7 +93,7 @@ export async function startOwn(): Promise<SchedulingCluster> {
   const informers = createInformerSet({ client, ...common });
   const manager = createManager({ cluster: { name: "own", client, informers }, ...common });
   const ledger = memoryLedger({ clock: systemClock });
-  const wanted = ["default-scheduler", "persistentvolume-controller"];
+  const wanted = ["default-scheduler", "persistentvolume-controller", "persistentvolume-phase-controller"];
   for (const spec of workloadControllers({ ledger, clusterName: "own" }))
     if (wanted.includes(spec.name)) manager.add(spec);
   manager.start();

@@ -105,7 +105,7 @@ export async function runScenario(pair: Pair, scenario: Scenario): Promise<Disag
   const found: Disagreement[] = [];
   try {
     await both(pair, async (side) => {
-      for (const one of scenario.setup) await side.write(one);
+      await side.setUp(scenario.setup);
       await side.settle(scenario.nodes, `settle-s${scenario.seed}`);
     });
     for (const [index, trial] of scenario.trials.entries()) {

@@ -75,6 +75,28 @@ export class Side {
     }
   }
 
+  /** Writes what a scenario begins with. Volumes and claims one after the other: which claim gets a volume is no matter of chance then. */
+  async setUp(writes: readonly Write[]): Promise<void> {
+    for (const one of writes) {
+      await this.write(one);
+      const { name } = (one.body?.["metadata"] ?? {}) as { name?: string };
+      if (one.path.endsWith("/persistentvolumes"))
+        await this.#until(
+          `${name} is offered`,
+          async () => ((await this.#read(`${one.path}/${name}`)).status?.phase ?? "Pending") !== "Pending",
+        );
+      if (one.path.endsWith("/persistentvolumeclaims"))
+        await this.#until(`something is said of ${name}`, async () => {
+          const isBound = (await this.#read(`${one.path}/${name}`)).status?.phase === "Bound";
+          return isBound || (await this.#events()).some(({ involvedObject }) => involvedObject.name === name);
+        });
+    }
+  }
+
+  async #read(path: string): Promise<{ readonly status?: { readonly phase?: string } }> {
+    return (await this.#cluster.client.json("GET", path)) as { status?: { phase?: string } };
+  }
+
   async #list<T>(path: string): Promise<readonly T[]> {
     return ((await this.#cluster.client.json("GET", path)) as unknown as { items: T[] }).items;
   }

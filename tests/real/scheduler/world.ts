@@ -119,7 +119,7 @@ export function makeVolumes(
   nodes: readonly MadeNode[],
 ): { readonly claims: readonly string[]; readonly writes: readonly Write[] } {
   if (!active.has("volumes")) return { claims: [], writes: [] };
-  const writes: Write[] = [];
+  const [volumes, writes]: [Write[], Write[]] = [[], []];
   const claims: string[] = [];
   const count = 1 + chance.int(4);
   for (let index = 0; index < count; index += 1) {
@@ -128,7 +128,7 @@ export function makeVolumes(
     const storageClassName = chance.pick(["waits", "static", "waits", "none"]);
     const accessModes = [chance.maybe(0.2) ? "ReadWriteOncePod" : "ReadWriteOnce"];
     if (chance.maybe(0.75))
-      writes.push(volume(chance, { name: `pv${index}-s${seed}`, storageClassName, accessModes, nodes }));
+      volumes.push(volume(chance, { name: `pv${index}-s${seed}`, storageClassName, accessModes, nodes }));
     const spec = {
       storageClassName,
       accessModes,
@@ -141,7 +141,7 @@ export function makeVolumes(
       body: { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata, spec },
     });
   }
-  return { claims, writes };
+  return { claims, writes: [...volumes, ...writes] };
 }
 
 function volume(
