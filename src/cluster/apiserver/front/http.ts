@@ -4,12 +4,11 @@ import { TLSSocket } from "node:tls";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { tooLarge } from "../failures.js";
-import { ByteStream } from "../render/stream.js";
 import { maxBodyBytes } from "../server/line.js";
 import { failureResponse } from "../server/respond.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import { warningValue } from "./in-process.js";
-import { type AnyResponse, writeStream, writeTo } from "./streams.js";
+import { type AnyResponse, outOf, writeBody } from "./streams.js";
 import type { Waiting } from "./waiting.js";
 
 /** A request and its answer, of either protocol: the compatibility API of node:http2 is that of node:http. */
@@ -132,7 +131,7 @@ type Subject = Pick<ApiRequest, "clientCertificate" | "hasStrangeCertificate">;
 const subjects = new WeakMap<object, Subject | "none">();
 
 /** CN and O of a verified client certificate, or that there is another; looked at once a connection. */
-function certificateSubject(socket: object): Subject | undefined {
+export function certificateSubject(socket: object): Subject | undefined {
   const known = subjects.get(socket) ?? readSubject(socket);
   subjects.set(socket, known);
   return known === "none" ? undefined : known;
@@ -208,26 +207,5 @@ async function write(
   response.writeHead(answer.status, headers);
   // A watch may have nothing to say for long; the client waits for the head.
   if ("flushHeaders" in response) response.flushHeaders();
-  if (body instanceof ByteStream) return writeStream(response, body, how.answers);
-  for await (const chunk of body) {
-    if (response.destroyed || response.writableEnded) return;
-    if (writeTo(response, chunk)) continue;
-    const wait = how.answers.begin(() => response.destroy());
-    await drained(response);
-    how.answers.end(wait);
-  }
-  response.end();
-}
-
-/** Resolves when the client took what was written, or is gone. */
-function drained(response: AnyResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      response.removeListener("drain", done);
-      response.removeListener("close", done);
-      resolve();
-    };
-    response.once("drain", done);
-    response.once("close", done);
-  });
+  await writeBody(outOf(response), body, how.answers);
 }

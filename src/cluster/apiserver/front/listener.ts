@@ -2,12 +2,13 @@ import { once } from "node:events";
 import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { DEFAULT_CIPHERS } from "node:tls";
+import { DEFAULT_CIPHERS, type TLSSocket } from "node:tls";
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 import { listenError } from "./errors.js";
 import { serve } from "./http.js";
+import { Lane, type LaneHost } from "./lane.js";
 import { serveUpgrade } from "./upgrades.js";
 import { Waiting } from "./waiting.js";
 
@@ -33,6 +34,9 @@ export interface ListenerOptions {
 /** Bodies come within what upstream gives a whole request; large answers may go over slow lines. */
 const bodyPatience = { limitMs: 60_000, maxBytes: 256 * 1024 * 1024 };
 const answerPatience = { limitMs: 600_000, maxBytes: 1024 * 1024 * 1024 };
+/** How long a new connection may take to send its first bytes; and clients keep connections between requests for a minute and more. */
+const firstBytesMs = 32_000;
+const nextRequestMs = 75_000;
 
 /** An open HTTPS port, HTTP/2 and HTTP/1.1. */
 export interface Listener {
@@ -47,7 +51,12 @@ export interface Listener {
 /** Opens the port. Throws `ListenError` when the address is taken or forbidden. */
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { target, clock, log, host, port } = options;
-  const waits = { bodies: new Waiting(clock, bodyPatience), answers: new Waiting(clock, answerPatience) };
+  const waits = {
+    bodies: new Waiting(clock, bodyPatience),
+    answers: new Waiting(clock, answerPatience),
+    first: new Waiting(clock, { limitMs: firstBytesMs, maxBytes: 0 }),
+    next: new Waiting(clock, { limitMs: nextRequestMs, maxBytes: 0 }),
+  };
   const server = createSecureServer({
     allowHTTP1: true,
     cert: options.certPem,
@@ -69,11 +78,11 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   server.on("upgrade", (request, socket: Duplex, head: Buffer) => {
     void serveUpgrade({ request, socket, head }, (asked) => target.upgrade(asked), log); // answers its own failures
   });
+  layLanes(server, { handle: (asked) => target.handle(asked), waits, log, date: dates(clock) });
   server.on("sessionError", (error) => log.debug("session broke", { err: error.message }));
   const closeAll = trackConnections(server);
   server.setTimeout(0);
-  // Clients keep connections between requests for a minute and more.
-  Object.assign(server, { keepAliveTimeout: 75_000, headersTimeout: 32_000, requestTimeout: 65_000 });
+  Object.assign(server, { keepAliveTimeout: nextRequestMs, headersTimeout: firstBytesMs, requestTimeout: 65_000 });
   server.listen(port, host);
   try {
     await once(server, "listening");
@@ -89,9 +98,34 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       new Promise((resolve) => {
         server.close(() => resolve());
         closeAll();
-        waits.bodies.close();
-        waits.answers.close();
+        for (const waiting of Object.values(waits)) waiting.close();
       }),
+  };
+}
+
+/** Connections over HTTP/1.1 begin on a lane; node's own listeners get those that leave it, and all over HTTP/2. */
+function layLanes(server: Http2SecureServer, host: Omit<LaneHost, "takeOver">): void {
+  const event = "secureConnection";
+  const own = server.listeners(event);
+  const takeOver = (socket: TLSSocket): void => {
+    for (const listener of own) Reflect.apply(listener, server, [socket]);
+  };
+  server.removeAllListeners(event);
+  server.on(event, (socket: TLSSocket) => {
+    if (socket.alpnProtocol === "http/1.1" || socket.alpnProtocol === false) new Lane(socket, { ...host, takeOver });
+    else takeOver(socket);
+  });
+}
+
+/** The date as a head has it, made once a second. */
+function dates(clock: Clock): () => string {
+  let second = Number.NaN;
+  let text = "";
+  return () => {
+    const now = Math.floor(clock.now() / 1000);
+    if (now !== second) text = new Date(now * 1000).toUTCString();
+    second = now;
+    return text;
   };
 }
 

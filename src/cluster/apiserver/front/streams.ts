@@ -1,55 +1,102 @@
 import type { ServerResponse } from "node:http";
 import type { Http2ServerResponse } from "node:http2";
-import type { ByteStream } from "../render/stream.js";
+import { ByteStream } from "../render/stream.js";
 import type { Wait, Waiting } from "./waiting.js";
 
 /** An answer of either protocol: the compatibility API of node:http2 is that of node:http. */
 export type AnyResponse = ServerResponse | Http2ServerResponse;
 
+/** Where the body of an answer goes, piece by piece, when its head is out. */
+export interface Out {
+  /** Nobody takes what is written. */
+  readonly isGone: boolean;
+  /** False: the next piece is to come after `onDrain`. */
+  write(bytes: Uint8Array): boolean;
+  end(): void;
+  destroy(): void;
+  onDrain: () => void;
+  onClose: () => void;
+}
+
 /**
- * Writes what a stream is given to an answer whose head is out, as fast as the client takes it. Resolves when all of it is
- * written or the client is gone.
+ * Writes a body that comes in pieces as fast as the client takes it; whoever takes nothing for long is cut off. Resolves when all of
+ * it is written or the client is gone; rejects with what the body fails with.
  */
-export function writeStream(response: AnyResponse, stream: ByteStream, answers: Waiting): Promise<void> {
+export function writeBody(out: Out, body: AsyncIterable<Uint8Array>, answers: Waiting): Promise<void> {
+  return body instanceof ByteStream ? writeStream(out, body, answers) : writePieces(out, body, answers);
+}
+
+async function writePieces(out: Out, body: AsyncIterable<Uint8Array>, answers: Waiting): Promise<void> {
+  for await (const chunk of body) {
+    if (out.isGone) return;
+    if (out.write(chunk)) continue;
+    const wait = answers.begin(() => out.destroy());
+    await new Promise<void>((resolve) => {
+      out.onDrain = resolve;
+      out.onClose = resolve;
+    });
+    answers.end(wait);
+  }
+  out.end();
+}
+
+/** A watch: without a promise for each of its pieces. */
+function writeStream(out: Out, stream: ByteStream, answers: Waiting): Promise<void> {
   return new Promise((resolve) => {
-    const chunked = marksOwnChunks(response);
     let wait: Wait | undefined;
     const endWait = (): void => {
       if (wait !== undefined) answers.end(wait);
       wait = undefined;
     };
-    stream.whenCut(() => response.destroy());
-    response.on("drain", () => {
+    stream.whenCut(() => out.destroy());
+    out.onDrain = () => {
       endWait();
       stream.resume();
-    });
-    response.once("close", () => {
+    };
+    out.onClose = () => {
       endWait();
       stream.end();
       resolve();
-    });
+    };
     stream.handTo({
       take(chunk) {
-        if (response.destroyed || response.writableEnded) return true;
-        if (writeTo(response, chunked ? asChunk(chunk) : chunk)) return true;
-        wait ??= answers.begin(() => response.destroy());
+        if (out.isGone || out.write(chunk)) return true;
+        wait ??= answers.begin(() => out.destroy());
         return false;
       },
       end() {
-        if (chunked && !response.destroyed) writeTo(response, lastChunk);
-        response.end();
+        if (!out.isGone) out.end();
         resolve();
       },
     });
   });
 }
 
-/** The two protocols' `write` differ in their overloads only. */
-export function writeTo(response: AnyResponse, chunk: Uint8Array): boolean {
-  return "stream" in response ? response.write(chunk) : response.write(chunk);
+/** The body of an answer of node's own servers; its head must be out. */
+export function outOf(response: AnyResponse): Out {
+  const isChunked = marksOwnChunks(response);
+  const out: Out = {
+    get isGone() {
+      return response.destroyed || response.writableEnded;
+    },
+    write: (bytes) => bytes.byteLength === 0 || writeTo(response, isChunked ? asChunk(bytes) : bytes),
+    end() {
+      if (isChunked) writeTo(response, lastChunk);
+      response.end();
+    },
+    destroy: () => void response.destroy(),
+    onDrain: () => undefined,
+    onClose: () => undefined,
+  };
+  response.on("drain", () => out.onDrain());
+  response.once("close", () => out.onClose());
+  return out;
 }
 
-const lastChunk = Buffer.from("0\r\n\r\n");
+/** The two protocols' `write` differ in their overloads only. */
+function writeTo(response: AnyResponse, chunk: Uint8Array): boolean {
+  return "stream" in response ? response.write(chunk) : response.write(chunk);
+}
 
 /**
  * Takes the marks between chunks (RFC 9112 §7.1) over from node, which writes them in pieces of their own for each client.
@@ -61,10 +108,13 @@ function marksOwnChunks(response: AnyResponse): boolean {
   return true;
 }
 
+/** Ends a body in chunks. */
+export const lastChunk: Uint8Array = Buffer.from("0\r\n\r\n");
+
 const marked = new WeakMap<Uint8Array, Uint8Array>();
 
-/** The bytes with the marks of a chunk around them; a crowd of watchers shares them. */
-function asChunk(bytes: Uint8Array): Uint8Array {
+/** The bytes, which are some, with the marks of a chunk around them; a crowd of watchers shares them. */
+export function asChunk(bytes: Uint8Array): Uint8Array {
   const known = marked.get(bytes);
   if (known !== undefined) return known;
   const size = bytes.byteLength.toString(16);
