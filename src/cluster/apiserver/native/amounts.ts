@@ -1,7 +1,9 @@
+import { formatQuantity } from "../../../kernel/kinds/index.js";
 import type { Json } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Faults } from "../registry/faults.js";
 import { qualifiedNameFaults } from "../registry/names.js";
+import { asObject, at } from "../registry/read.js";
 import { quantityOf } from "./rules.js";
 
 /** A quantity above zero. Returns whether it is. */
@@ -10,6 +12,20 @@ export function checkQuantityAbove(value: Json | undefined, path: string, faults
   if (amount === undefined || amount.nanos > 0n) return true;
   faults.invalid(path, value, "must be greater than zero");
   return false;
+}
+
+const thousandth = 1_000_000n;
+
+/** Amounts finer than thousandths are rounded up to these; `fields` name the maps that hold them. */
+export function roundAmounts(holder: Json | undefined, fields: readonly string[]): void {
+  for (const amounts of fields.map((field) => asObject(at(holder, field))))
+    for (const [name, value] of Object.entries(amounts)) {
+      const amount = quantityOf(value);
+      if (amount === undefined || amount.nanos % thousandth === 0n) continue;
+      const { nanos, format } = amount;
+      const steps = nanos / thousandth + (nanos > 0n ? 1n : -1n);
+      amounts[name] = formatQuantity({ nanos: steps * thousandth, format });
+    }
 }
 
 /** The name of what claims have: storage, or somebody's own. Returns whether it is. */

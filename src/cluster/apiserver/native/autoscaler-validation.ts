@@ -3,21 +3,30 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Faults } from "../registry/faults.js";
 import { labelFaults, pathSegmentFaults } from "../registry/names.js";
 import { asNumber, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
+import { nonNegative } from "./common.js";
+import { checkContainerResourceName } from "./pods/resources.js";
+import { needed, optional, quantityOf } from "./rules.js";
 
 const metricTypes = ["ContainerResource", "External", "Object", "Pods", "Resource"];
 const longestWindowSeconds = 3600;
 const longestPeriodSeconds = 1800;
 
-/** Checks an autoscaler in its stored version. */
-export function validateAutoscaler(object: JsonObject, faults: Faults): void {
+/** Checks an autoscaler in its stored version; `old` is what it is a change of. */
+export function validateAutoscaler(object: JsonObject, old: JsonObject | undefined, faults: Faults): void {
   const spec = asObject(object["spec"]);
+  const lowest = at(old, "spec", "minReplicas") === 0 ? 0 : 1;
   const [minimum, maximum] = [asNumber(spec["minReplicas"]), asNumber(spec["maxReplicas"]) ?? 0];
-  if (minimum !== undefined && minimum < 1)
-    faults.invalid("spec.minReplicas", minimum, "must be greater than or equal to 1");
+  if (minimum !== undefined && minimum < lowest)
+    faults.invalid("spec.minReplicas", minimum, `must be greater than or equal to ${lowest}`);
   if (maximum < 1) faults.invalid("spec.maxReplicas", maximum, "must be greater than 0");
   if (minimum !== undefined && maximum < minimum)
     faults.invalid("spec.maxReplicas", maximum, "must be greater than or equal to `minReplicas`");
-  validateReference(asObject(spec["scaleTargetRef"]), "spec.scaleTargetRef", { faults, needsGroup: true });
+  const [reference, before] = [asObject(spec["scaleTargetRef"]), asObject(at(old, "spec", "scaleTargetRef"))];
+  const path = "spec.scaleTargetRef";
+  validateReference(reference, path, faults);
+  const isSame = ["kind", "apiVersion"].every((field) => asString(reference[field]) === asString(before[field]));
+  if (old === undefined || !isSame)
+    validateVersion(reference, path, { faults, needsGroup: reference["kind"] !== "ReplicationController" });
   const metrics = asObjects(spec["metrics"]);
   for (const [index, metric] of metrics.entries()) validateMetric(metric, `spec.metrics[${index}]`, faults);
   const scalesToZero = metrics.some((metric) => metric["type"] === "Object" || metric["type"] === "External");
@@ -32,16 +41,24 @@ export function validateAutoscaler(object: JsonObject, faults: Faults): void {
   }
 }
 
-function validateReference(
+/** Checks what an autoscaler's controller wrote. */
+export function validateAutoscalerStatus(object: JsonObject, faults: Faults): void {
+  for (const field of ["currentReplicas", "desiredReplicas"])
+    nonNegative(asObject(object["status"]), field, "status", faults);
+}
+
+function validateReference(reference: JsonObject, path: string, faults: Faults): void {
+  for (const field of ["kind", "name"]) {
+    const value = needed(reference, field, path, faults);
+    optional(pathSegmentFaults, value, `${path}.${field}`, faults);
+  }
+}
+
+function validateVersion(
   reference: JsonObject,
   path: string,
   { faults, needsGroup }: { readonly faults: Faults; readonly needsGroup: boolean },
 ): void {
-  for (const field of ["kind", "name"]) {
-    const value = asString(reference[field]);
-    if (value === "") faults.required(`${path}.${field}`);
-    for (const fault of pathSegmentFaults(value)) faults.invalid(`${path}.${field}`, value, fault);
-  }
   const version = asString(reference["apiVersion"]);
   const parts = version.split("/");
   if (parts.length > 2) faults.invalid(`${path}.apiVersion`, version, `unexpected GroupVersion string: ${version}`);
@@ -62,6 +79,9 @@ function validateRules(rules: JsonObject, path: string, faults: Faults): void {
   if (isEmpty(rules["policies"])) faults.required(`${path}.policies`, "must specify at least one Policy");
   for (const [index, policy] of asObjects(rules["policies"]).entries())
     validatePolicy(policy, `${path}.policies[${index}]`, faults);
+  const tolerance = quantityOf(rules["tolerance"]);
+  if (tolerance !== undefined && tolerance.nanos < 0n)
+    faults.invalid(`${path}.tolerance`, rules["tolerance"], "must be greater than or equal to 0");
 }
 
 function validatePolicy(policy: JsonObject, path: string, faults: Faults): void {
@@ -96,21 +116,26 @@ function validateMetric(metric: JsonObject, path: string, faults: Faults): void 
 
 function validateSource(kind: string, source: JsonObject, path: string, faults: Faults): void {
   const target = asObject(source["target"]);
-  if (kind === "object")
-    validateReference(asObject(source["describedObject"]), `${path}.describedObject`, { faults, needsGroup: false });
+  if (kind === "object") {
+    const [described, place] = [asObject(source["describedObject"]), `${path}.describedObject`];
+    validateReference(described, place, faults);
+    validateVersion(described, place, { faults, needsGroup: false });
+  }
   if (kind === "resource" || kind === "containerResource") validateResource(kind, source, path, faults);
   else {
     const name = asString(at(source, "metric", "name"));
     if (name === "") faults.required(`${path}.metric.name`, "must specify a metric name");
-    for (const fault of pathSegmentFaults(name)) faults.invalid(`${path}.metric.name`, name, fault);
+    optional(pathSegmentFaults, name, `${path}.metric.name`, faults);
   }
   validateTarget(target, `${path}.target`, faults);
   validateGoal(kind, target, `${path}.target`, faults);
 }
 
 function validateResource(kind: string, source: JsonObject, path: string, faults: Faults): void {
-  if (asString(source["name"]) === "") faults.required(`${path}.name`, "must specify a resource name");
+  const name = asString(source["name"]);
+  if (name === "") faults.required(`${path}.name`, "must specify a resource name");
   if (kind === "resource") return;
+  if (name !== "") checkContainerResourceName(name, `${path}.name`, faults);
   const container = asString(source["container"]);
   if (container === "") faults.required(`${path}.container`, "must specify a container");
   else for (const fault of labelFaults(container)) faults.invalid(`${path}.container`, container, fault);

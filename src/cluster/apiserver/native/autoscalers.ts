@@ -3,7 +3,7 @@ import { cloneObject } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import { asNumber, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefault } from "../registry/read.js";
-import { validateAutoscaler } from "./autoscaler-validation.js";
+import { validateAutoscaler, validateAutoscalerStatus } from "./autoscaler-validation.js";
 import { countAt, textAt } from "./common.js";
 
 const defaultUtilization = 80;
@@ -128,7 +128,13 @@ const autoscaler: Behaviour = {
         },
       ];
   },
-  validate: validateAutoscaler,
+  statusOnly: true,
+  updateChecks: { "": [0, 1], status: [0, 1] },
+  validateCreate: (object, faults) => validateAutoscaler(object, undefined, faults),
+  validateUpdate(object, old, faults, { subresource }) {
+    if (subresource === "status") validateAutoscalerStatus(object, faults);
+    else validateAutoscaler(object, old, faults);
+  },
   conversions: { v1: { fromStorage: toVersionOne, toStorage: toVersionTwo } },
   columns: [
     column(

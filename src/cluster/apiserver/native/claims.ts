@@ -1,4 +1,4 @@
-import { compareQuantities } from "../../../kernel/kinds/index.js";
+import { compareQuantities, type Quantity } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
 import type { Faults } from "../registry/faults.js";
@@ -68,6 +68,8 @@ function checkDataSource(source: JsonObject, path: string, faults: Faults, keeps
 
 const annotation = "volume.beta.kubernetes.io/storage-class";
 
+const none: Quantity = { nanos: 0n, format: "DecimalSI" };
+
 /** Checks what may change of a claim. */
 export function validateClaimUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
   const [spec, before] = [cloneObject(asObject(object["spec"])), cloneObject(asObject(old["spec"]))];
@@ -93,12 +95,11 @@ export function validateClaimUpdate(object: JsonObject, old: JsonObject, faults:
       "spec",
       "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n",
     );
-  const size = quantityOf(at(object, "spec", "resources", "requests", "storage"));
-  const sizeBefore = quantityOf(at(old, "spec", "resources", "requests", "storage"));
-  const real = quantityOf(at(old, "status", "capacity", "storage")) ?? { nanos: 0n, format: "DecimalSI" };
-  if (size !== undefined && sizeBefore !== undefined && compareQuantities(size, sizeBefore) < 0)
-    if (compareQuantities(size, real) <= 0)
-      faults.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
+  const size = quantityOf(at(object, "spec", "resources", "requests", "storage")) ?? none;
+  const sizeBefore = quantityOf(at(old, "spec", "resources", "requests", "storage")) ?? none;
+  const real = quantityOf(at(old, "status", "capacity", "storage")) ?? none;
+  if (compareQuantities(size, sizeBefore) < 0 && compareQuantities(size, real) <= 0)
+    faults.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
   immutableAt("volumeMode", at(object, "spec", "volumeMode"), at(old, "spec", "volumeMode"), faults);
   checkAttributesClass(object, old, faults);
 }

@@ -16,6 +16,7 @@ import {
   setDefaultText,
 } from "../registry/read.js";
 import { checkNetwork, readNetwork, warnOfNetwork } from "./addresses.js";
+import { roundAmounts } from "./amounts.js";
 import { alignSources, validateClaimSpec, validateClaimStatus, validateClaimUpdate } from "./claims.js";
 import { textAt } from "./common.js";
 import { checkResourceAmount } from "./pods/resources.js";
@@ -167,7 +168,15 @@ const node: Behaviour = {
     const status = asObject(object["status"]);
     if (status["capacity"] !== undefined && status["allocatable"] === undefined)
       status["allocatable"] = { ...asObject(status["capacity"]) };
+    for (const field of ["capacity", "allocatable"]) roundAmounts(status, [field]);
     alignRanges(object);
+  },
+  // What came to nothing is taken away, unless it is there already.
+  prepare(object, old, { subresource }) {
+    const [spec, status] = [asObject(object["spec"]), asObject(object["status"])];
+    if (subresource === "" && at(old, "spec", "configSource") === undefined) delete spec["configSource"];
+    if ((old === undefined || subresource === "status") && at(old, "status", "config") === undefined)
+      delete status["config"];
   },
   validate: validateNode,
   validateCreate: warnOfNode,
@@ -229,7 +238,10 @@ const claim: Behaviour = {
   checkedTwice: "spec",
   updateChecks: { "": [2, 1] },
   defaults(object) {
-    setDefault(ensureObject(object, "spec"), "volumeMode", "Filesystem");
+    const spec = ensureObject(object, "spec");
+    setDefault(spec, "volumeMode", "Filesystem");
+    roundAmounts(spec["resources"], ["limits", "requests"]);
+    roundAmounts(object["status"], ["capacity", "allocatedResources"]);
     setDefaultText(ensureObject(object, "status"), "phase", "Pending");
   },
   initialStatus: () => ({ phase: "Pending" }),
@@ -276,6 +288,7 @@ const volume: Behaviour = {
     setDefaultText(ensureObject(object, "status"), "phase", "Pending");
     setDefaultText(spec, "persistentVolumeReclaimPolicy", "Retain");
     setDefault(spec, "volumeMode", "Filesystem");
+    roundAmounts(spec, ["capacity"]);
     if (spec["hostPath"] !== undefined) setDefault(asObject(spec["hostPath"]), "type", "");
   },
   prepare(object, old, { now }) {

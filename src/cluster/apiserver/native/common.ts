@@ -61,16 +61,3 @@ export function showContainers(object: JsonObject, path: readonly string[]): { n
     images: containers.map((one) => asString(one["image"])).join(","),
   };
 }
-
-/** A number that is not negative, or a percentage up to 100%. */
-export function validatePercent(value: Json | undefined, path: string, faults: Faults): void {
-  if (typeof value === "number" && value < 0) faults.invalid(path, value, "must be greater than or equal to 0");
-  if (typeof value !== "string") return;
-  if (!/^\d+%$/.test(value))
-    faults.invalid(
-      path,
-      value,
-      "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
-    );
-  else if (Number(value.slice(0, -1)) > 100) faults.invalid(path, value, "must not be greater than 100%");
-}

@@ -3,7 +3,7 @@ import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { label1035Faults, labelFaults, pathSegmentFaults, portNameFaults, subdomainFaults } from "../registry/names.js";
-import { asList, asNumber, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
+import { asList, asNumber, asObject, asObjects, asString, at, isEmpty, setDefault } from "../registry/read.js";
 import { checkAddress, readAddress, warnOfAddress } from "./addresses.js";
 import { immutable, textAt } from "./common.js";
 import { follows, needed, optional, portNumber } from "./rules.js";
@@ -194,6 +194,10 @@ export const ingressBehaviours: BehaviourTable = {
   "networking.k8s.io/IngressClass": {
     complete: true,
     generation: true,
+    defaults(object) {
+      const parameters = at(object, "spec", "parameters");
+      if (parameters !== undefined) setDefault(asObject(parameters), "scope", "Cluster");
+    },
     validate: (object, faults) => validateClass(asObject(object["spec"]), faults),
     validateUpdate: (object, old, faults) => immutable(object, old, ["spec", "controller"], faults),
     columns: [

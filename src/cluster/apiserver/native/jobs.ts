@@ -203,7 +203,7 @@ function jobStatus(object: JsonObject): string {
   if (hasCondition(object, "Complete")) return "Complete";
   if (hasCondition(object, "Failed")) return "Failed";
   if (at(object, "metadata", "deletionTimestamp") !== undefined) return "Terminating";
-  if (at(object, "spec", "suspend") === true) return "Suspended";
+  if (hasCondition(object, "Suspended")) return "Suspended";
   if (hasCondition(object, "FailureTarget")) return "FailureTarget";
   if (hasCondition(object, "SuccessCriteriaMet")) return "SuccessCriteriaMet";
   return "Running";

@@ -6,6 +6,7 @@ import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { qualifiedNameFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString, at } from "../registry/read.js";
+import { roundAmounts } from "./amounts.js";
 import {
   allowsOvercommit,
   checkContainerResourceName,
@@ -24,8 +25,15 @@ const limitRange: Behaviour = {
   complete: true,
   updateChecks: { "": [1, 0] },
   defaults(object) {
-    for (const limit of asObjects(at(object, "spec", "limits")))
+    for (const limit of asObjects(at(object, "spec", "limits"))) {
+      roundAmounts(limit, ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]);
       if (limit["type"] === "Container") completeLimit(limit);
+    }
+  },
+  // Who gives no name gets one.
+  prepare(object, old) {
+    const metadata = asObject(object["metadata"]);
+    if (old === undefined && asString(metadata["name"]) === "") metadata["name"] = metadata["uid"] ?? "";
   },
   validate(object, faults) {
     const seen = new Set<string>();
@@ -167,6 +175,10 @@ const resourceQuota: Behaviour = {
   complete: true,
   statusOnly: true,
   updateChecks: { "": [0, 1] },
+  defaults(object) {
+    roundAmounts(object["spec"], ["hard"]);
+    roundAmounts(object["status"], ["hard", "used"]);
+  },
   columns: [
     column("Request", (object) => quotaWords(object, (name) => !name.startsWith("limits."))),
     column("Limit", (object) => quotaWords(object, (name) => name.startsWith("limits."))),

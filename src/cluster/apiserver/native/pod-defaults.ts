@@ -10,6 +10,8 @@ import {
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
+import { roundAmounts } from "./amounts.js";
+import { tagOf } from "./pods/images.js";
 
 const fileMode = 0o644;
 const tokenSeconds = 3600;
@@ -29,6 +31,8 @@ export function defaultPodSpec(spec: JsonObject): void {
   mirrorServiceAccount(spec);
   for (const field of ["initContainers", "containers", "ephemeralContainers"])
     for (const container of asObjects(spec[field])) defaultContainer(container);
+  roundAmounts(spec, ["overhead"]);
+  roundAmounts(spec["resources"], ["limits", "requests"]);
   for (const volume of asObjects(spec["volumes"])) defaultVolume(volume);
 }
 
@@ -69,16 +73,13 @@ function defaultContainer(container: JsonObject): void {
   }
   for (const field of ["livenessProbe", "readinessProbe", "startupProbe"])
     if (container[field] !== undefined) defaultProbe(asObject(container[field]));
+  roundAmounts(container["resources"], ["limits", "requests"]);
   for (const hook of ["postStart", "preStop"]) defaultHttp(at(container, "lifecycle", hook, "httpGet"));
 }
 
 /** An image without a tag, or with `latest`, is pulled anew each time. */
 function pullPolicyOf(image: string): string {
-  if (image === "") return "IfNotPresent";
-  if (image.includes("@")) return "IfNotPresent";
-  const name = image.slice(image.lastIndexOf("/") + 1);
-  const tag = name.includes(":") ? name.slice(name.indexOf(":") + 1) : "latest";
-  return tag === "latest" ? "Always" : "IfNotPresent";
+  return tagOf(image) === "latest" ? "Always" : "IfNotPresent";
 }
 
 function defaultProbe(probe: JsonObject): void {
@@ -106,7 +107,9 @@ function defaultVolume(volume: JsonObject): void {
     if (token !== undefined) setDefault(asObject(token), "expirationSeconds", tokenSeconds);
   }
   const claim = at(volume, "ephemeral", "volumeClaimTemplate", "spec");
-  if (claim !== undefined) setDefaultText(asObject(claim), "volumeMode", "Filesystem");
+  if (claim === undefined) return;
+  setDefaultText(asObject(claim), "volumeMode", "Filesystem");
+  roundAmounts(at(claim, "resources"), ["limits", "requests"]);
 }
 
 function defaultItems(source: JsonObject[string]): void {

@@ -14,7 +14,10 @@ import {
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
-import { countAt, immutable, textAt, validatePercent } from "./common.js";
+import { countAt, immutable, nonNegative, textAt } from "./common.js";
+import { checkConditions } from "./conditions.js";
+import { checkAtMostAll, checkCountOrPercent } from "./rollouts.js";
+import { oneOfIfSet } from "./rules.js";
 import { validateSelector } from "./selectors.js";
 
 const rbacGroup = "rbac.authorization.k8s.io";
@@ -141,6 +144,10 @@ function validateSubject(
 const disruptionBudget: Behaviour = {
   needsVersion: true,
   generation: true,
+  complete: true,
+  plainNames: true,
+  statusOnly: true,
+  updateChecks: { "": [0, 0], status: [0, 0] },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     if (spec["minAvailable"] !== undefined && spec["maxUnavailable"] !== undefined)
@@ -155,10 +162,19 @@ const disruptionBudget: Behaviour = {
         "minAvailable and maxUnavailable cannot be both set",
       );
     for (const field of ["minAvailable", "maxUnavailable"]) {
-      const value = spec[field];
-      validatePercent(value, `spec.${field}`, faults);
+      checkCountOrPercent(spec[field], `spec.${field}`, faults);
+      checkAtMostAll(spec[field], `spec.${field}`, faults);
     }
     validateSelector(spec["selector"], "spec.selector", faults);
+    const policies = ["AlwaysAllow", "IfHealthyBudget"];
+    oneOfIfSet(spec["unhealthyPodEvictionPolicy"], policies, "spec.unhealthyPodEvictionPolicy", faults);
+  },
+  validateUpdate(object, _old, faults, { subresource }) {
+    if (subresource !== "status") return;
+    const status = asObject(object["status"]);
+    checkConditions(asObjects(status["conditions"]), "status.conditions", faults);
+    for (const field of ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"])
+      nonNegative(status, field, "status", faults);
   },
   columns: [
     column("Min Available", (object) => showCount(at(object, "spec", "minAvailable"))),
@@ -193,9 +209,10 @@ function validateSystemPriority(object: JsonObject, faults: Faults): void {
 
 const priorityClass: Behaviour = {
   complete: true,
+  updateChecks: { "": [0, 1] },
   generation: "once",
   defaults: (object) => setDefault(object, "preemptionPolicy", "PreemptLowerPriority"),
-  validate(object, faults) {
+  validateCreate(object, faults) {
     const isSystem = asString(asObject(object["metadata"])["name"]).startsWith("system-");
     if (isSystem) validateSystemPriority(object, faults);
     else if (countAt(object, "value") > highestUserPriority)

@@ -1,11 +1,10 @@
-import { tryParseQuantity } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { validateLabels } from "../registry/metadata.js";
-import { labelFaults, qualifiedNameFaults, subdomainFaults } from "../registry/names.js";
+import { labelFaults, subdomainFaults } from "../registry/names.js";
 import {
   asList,
   asNumber,
@@ -18,25 +17,56 @@ import {
   setDefault,
 } from "../registry/read.js";
 import { immutable, textAt } from "./common.js";
+import { validateResources } from "./pods/resources.js";
 import { validateTolerations } from "./pods/scheduling.js";
+import { checkDriverName } from "./pods/volume-sources.js";
+import { oldLabelWords } from "./pods/warnings.js";
+import { follows, needed, oneOf, qualifiedName } from "./rules.js";
+import { validateVolumeSpec, warnOfTopologies } from "./volumes.js";
 
 const maximumParameters = 512;
-const maximumParameterBytes = 256 * 1024;
+const maximumBytes = 256 * 1024;
 
-function oneOf(object: JsonObject, field: string, known: readonly string[], faults: Faults): void {
-  const value = asString(object[field]);
-  if (value !== "" && !known.includes(value)) faults.unsupported(field, value, known);
+function bytesOf(map: Json | undefined): number {
+  return Object.entries(asObject(map)).reduce(
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(asString(value)),
+    0,
+  );
 }
 
-function validateParameters(parameters: Json | undefined, faults: Faults): void {
-  const entries = Object.entries(asObject(parameters));
-  if (entries.length > maximumParameters) {
+/** Returns whether there are as few as there may be. */
+function validateParameters(parameters: Json | undefined, faults: Faults): boolean {
+  const keys = Object.keys(asObject(parameters));
+  if (keys.length > maximumParameters) {
     faults.tooLong("parameters", maximumParameters);
-    return;
+    return false;
   }
-  for (const [key] of entries) if (key === "") faults.invalid("parameters", key, "field can not be empty.");
-  const bytes = entries.reduce((sum, [key, value]) => sum + key.length + asString(value).length, 0);
-  if (bytes > maximumParameterBytes) faults.tooLong("parameters", maximumParameterBytes);
+  if (keys.includes("")) faults.invalid("parameters", "", "field can not be empty.");
+  if (bytesOf(parameters) > maximumBytes) faults.tooLong("parameters", maximumBytes);
+  return true;
+}
+
+function validateProvisioner(value: Json | undefined, path: string, faults: Faults): void {
+  const provisioner = asString(value).toLowerCase();
+  if (provisioner === "") faults.required(path);
+  else qualifiedName(provisioner, path, faults);
+}
+
+/** Terms with their keys and values, whatever their order; upstream starts its list of those seen with as many empty ones. */
+function validateTopologies(terms: readonly JsonObject[], faults: Faults): void {
+  const seen: Json[] = terms.map(() => ({}));
+  for (const [index, term] of terms.entries()) {
+    const path = `allowedTopologies[${index}]`;
+    validateTopology(term, path, faults);
+    const shape = Object.fromEntries(
+      asObjects(term["matchLabelExpressions"]).map(({ key, values }): [string, Json] => [
+        asString(key),
+        [...new Set(asList(values).map(asString))].sort(),
+      ]),
+    );
+    for (const other of seen) if (equalJson(other, shape)) faults.duplicate(`${path}.matchLabelExpressions`, "");
+    seen.push(shape);
+  }
 }
 
 function validateTopology(term: JsonObject, path: string, faults: Faults): void {
@@ -48,7 +78,7 @@ function validateTopology(term: JsonObject, path: string, faults: Faults): void 
     if (values.length === 0) faults.required(`${place}.values`);
     for (const [order, value] of values.entries())
       if (values.indexOf(value) < order) faults.duplicate(`${place}.values[${order}]`, value);
-    for (const fault of qualifiedNameFaults(key)) faults.invalid(`${place}.key`, key, fault);
+    qualifiedName(key, `${place}.key`, faults);
     if (keys.has(key)) faults.duplicate(`${place}.key`, key);
     keys.add(key);
   }
@@ -62,18 +92,13 @@ const storageClass: Behaviour = {
     setDefault(object, "volumeBindingMode", "Immediate");
   },
   validate(object, faults) {
-    const provisioner = asString(object["provisioner"]);
-    if (provisioner === "") faults.required("provisioner");
-    else
-      for (const fault of qualifiedNameFaults(provisioner.toLowerCase()))
-        faults.invalid("provisioner", provisioner.toLowerCase(), fault);
+    validateProvisioner(object["provisioner"], "provisioner", faults);
     validateParameters(object["parameters"], faults);
-    oneOf(object, "reclaimPolicy", ["Delete", "Retain"], faults);
-    const mode = asString(object["volumeBindingMode"]);
-    const modes = ["Immediate", "WaitForFirstConsumer"];
-    if (!modes.includes(mode)) faults.unsupported("volumeBindingMode", mode, modes);
-    for (const [index, term] of asObjects(object["allowedTopologies"]).entries())
-      validateTopology(term, `allowedTopologies[${index}]`, faults);
+    if (object["reclaimPolicy"] !== "") oneOf(object["reclaimPolicy"], ["Delete", "Retain"], "reclaimPolicy", faults);
+    oneOf(object["volumeBindingMode"], ["Immediate", "WaitForFirstConsumer"], "volumeBindingMode", faults);
+    const topologies = asObjects(object["allowedTopologies"]);
+    validateTopologies(topologies, faults);
+    warnOfTopologies(topologies, "allowedTopologies", faults);
   },
   validateUpdate(object, old, faults) {
     for (const field of ["parameters", "provisioner", "reclaimPolicy"])
@@ -110,6 +135,7 @@ function validateTokenRequests(requests: Json | undefined, faults: Faults): void
 
 const driver: Behaviour = {
   complete: true,
+  updateChecks: { "": [0, 1] },
   needsVersion: true,
   generation: "updated",
   deletion: { returnsObject: true },
@@ -161,7 +187,7 @@ const driver: Behaviour = {
 
 function validateNodeDriver(one: JsonObject, path: string, faults: Faults): void {
   const name = asString(one["name"]);
-  validateDriverName(name, `${path}.name`, faults);
+  checkDriverName(name, `${path}.name`, faults);
   const id = asString(one["nodeID"]);
   if (id === "") faults.required(`${path}.nodeID`);
   if (id.length > 256) faults.invalid(`${path}.nodeID`, id, "must be 256 characters or less");
@@ -170,14 +196,8 @@ function validateNodeDriver(one: JsonObject, path: string, faults: Faults): void
     faults.invalid(`${path}.allocatable.count`, count, "must be greater than or equal to 0");
 }
 
-/** The name of a storage driver: a domain of at most 63 characters. */
-export function validateDriverName(name: string, path: string, faults: Faults): void {
-  if (name === "") faults.required(path);
-  if (name.length > 63) faults.tooLong(path, 63);
-  for (const fault of subdomainFaults(name.toLowerCase())) faults.invalid(path, name, fault);
-}
-
 const csiNode: Behaviour = {
+  updateChecks: { "": [2, 0] },
   deletion: { returnsObject: true },
   checkedTwice: "all",
   complete: true,
@@ -195,7 +215,7 @@ const csiNode: Behaviour = {
         if (key === "") faults.required(path);
         if (keys.has(key)) faults.duplicate(path, key);
         keys.add(key);
-        for (const fault of qualifiedNameFaults(key)) faults.invalid(path, key, fault);
+        qualifiedName(key, path, faults);
       }
     }
   },
@@ -208,32 +228,47 @@ const csiNode: Behaviour = {
   columns: [column("Drivers", (object) => asList(at(object, "spec", "drivers")).length, { type: "integer" })],
 };
 
+const longestError = 1024;
+
+function validateAttachmentStatus(status: JsonObject, faults: Faults): void {
+  if (bytesOf(status["attachmentMetadata"]) > maximumBytes) faults.tooLong("status.attachmentMetadata", maximumBytes);
+  for (const field of ["attachError", "detachError"]) {
+    const text = asString(at(status, field, "message"));
+    if (Buffer.byteLength(text) > longestError) faults.tooLong(`status.${field}.message`, maximumBytes);
+    const code = asNumber(at(status, field, "errorCode"));
+    if (code !== undefined && code < 0)
+      faults.invalid(`status.${field}.errorCode`, code, "must be between 0 and 2147483647, inclusive");
+  }
+}
+
+function validateAttached(source: JsonObject, faults: Faults): void {
+  const path = "spec.source";
+  const [name, inlined] = [source["persistentVolumeName"], source["inlineVolumeSpec"]];
+  const both = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+  if (name === undefined && inlined === undefined) faults.required(path, both);
+  else if (name !== undefined && inlined !== undefined) faults.forbidden(path, both);
+  else if (name === "") faults.required(`${path}.persistentVolumeName`, "must specify non empty persistentVolumeName");
+  else if (inlined !== undefined)
+    validateVolumeSpec(asObject(inlined), { path: `${path}.inlineVolumeSpec`, name: "", isInline: true }, faults);
+}
+
 const attachment: Behaviour = {
   deletion: { returnsObject: true },
   checkedTwice: "all",
+  updateChecks: { "": [2, 0], status: [2, 0] },
   complete: true,
   needsVersion: true,
   validate(object, faults) {
     const spec = asObject(object["spec"]);
-    const attacher = asString(spec["attacher"]);
-    if (attacher === "") faults.required("spec.attacher");
-    const source = asObject(spec["source"]);
-    const name = source["persistentVolumeName"];
-    const both = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
-    if (name === undefined && source["inlineVolumeSpec"] === undefined) faults.required("spec.source", both);
-    else if (name !== undefined && source["inlineVolumeSpec"] !== undefined) faults.forbidden("spec.source", both);
-    else if (name === "")
-      faults.required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName");
-    const node = asString(spec["nodeName"]);
-    for (const fault of subdomainFaults(node)) faults.invalid("spec.nodeName", node, fault);
+    needed(spec, "attacher", "spec", faults);
+    validateAttached(asObject(spec["source"]), faults);
+    follows(subdomainFaults, asString(spec["nodeName"]), "spec.nodeName", faults);
+    validateAttachmentStatus(asObject(object["status"]), faults);
   },
   validateCreate(object, faults) {
-    const attacher = textAt(object, "spec", "attacher");
-    validateDriverName(attacher, "spec.attacher", faults);
+    checkDriverName(textAt(object, "spec", "attacher"), "spec.attacher", faults);
     const name = at(object, "spec", "source", "persistentVolumeName");
-    if (name !== undefined)
-      for (const fault of subdomainFaults(asString(name)))
-        faults.invalid("spec.source.persistentVolumeName", name, fault);
+    if (name !== undefined) follows(subdomainFaults, asString(name), "spec.source.persistentVolumeName", faults);
   },
   validateUpdate: (object, old, faults) => {
     if (!equalJson(object["spec"], old["spec"])) faults.invalid("spec", object["spec"], "field is immutable");
@@ -246,35 +281,67 @@ const attachment: Behaviour = {
   ],
 };
 
-function validateOverhead(overhead: Json | undefined, faults: Faults): void {
-  for (const [name, value] of Object.entries(asObject(overhead))) {
-    const path = `overhead.limits[${name}]`;
-    const quantity = tryParseQuantity(asString(value));
-    for (const fault of qualifiedNameFaults(name)) faults.invalid(path, name, fault);
-    if (quantity !== undefined && quantity.nanos < 0n)
-      faults.invalid(path, value, "must be greater than or equal to 0");
+function validateScheduling(scheduling: JsonObject, faults: Faults): void {
+  const path = "scheduling.nodeSelector";
+  if (scheduling["nodeSelector"] !== undefined) validateLabels(scheduling["nodeSelector"], path, faults);
+  for (const key of Object.keys(asObject(scheduling["nodeSelector"]))) {
+    const words = oldLabelWords(key);
+    if (words !== undefined) faults.warn(`${path}: ${words}`);
   }
+  const tolerations = asObjects(scheduling["tolerations"]);
+  validateTolerations(scheduling["tolerations"], "scheduling.tolerations.tolerations", faults);
+  const seen = new Set<string>();
+  for (const [index, toleration] of tolerations.entries()) {
+    const key = JSON.stringify(["key", "operator", "value", "effect"].map((field) => asString(toleration[field])));
+    if (seen.has(key)) faults.duplicate(`scheduling.tolerations[${index}]`, shownToleration(toleration));
+    seen.add(key);
+  }
+}
+
+/** As upstream shows a toleration in a message. */
+function shownToleration({ key, operator, value, effect, tolerationSeconds }: JsonObject): JsonObject {
+  return {
+    Key: asString(key),
+    Operator: asString(operator),
+    Value: asString(value),
+    Effect: asString(effect),
+    TolerationSeconds: tolerationSeconds ?? null,
+  };
 }
 
 const runtimeClass: Behaviour = {
   createsOnUpdate: true,
+  anyFinalizers: true,
   complete: true,
   needsVersion: true,
   validate(object, faults) {
-    const handler = asString(object["handler"]);
-    for (const fault of labelFaults(handler)) faults.invalid("handler", handler, fault);
-    validateOverhead(at(object, "overhead", "podFixed"), faults);
-    const scheduling = asObject(object["scheduling"]);
-    if (scheduling["nodeSelector"] !== undefined)
-      validateLabels(scheduling["nodeSelector"], "scheduling.nodeSelector", faults);
-    validateTolerations(scheduling["tolerations"], "scheduling.tolerations.tolerations", faults);
+    follows(labelFaults, asString(object["handler"]), "handler", faults);
+    if (object["overhead"] !== undefined)
+      validateResources({ limits: asObject(at(object, "overhead", "podFixed")) }, "overhead", faults);
+    if (object["scheduling"] !== undefined) validateScheduling(asObject(object["scheduling"]), faults);
   },
   validateUpdate: (object, old, faults) => immutable(object, old, ["handler"], faults),
   columns: [column("Handler", (object) => asString(object["handler"]))],
 };
 
+function validateAttributes(object: JsonObject, faults: Faults): void {
+  validateProvisioner(object["driverName"], "driverName", faults);
+  const few = validateParameters(object["parameters"], faults);
+  if (few && isEmpty(object["parameters"])) faults.required("parameters", "must contain at least one key/value pair");
+}
+
 const attributesClass: Behaviour = {
   deletion: { returnsObject: true },
+  complete: true,
+  updateChecks: { "": [2, 1] },
+  validateCreate: validateAttributes,
+  validateUpdate(object, old, faults) {
+    validateAttributes(object, faults);
+    for (const field of ["driverName", "parameters"])
+      if (!equalJson(object[field] ?? null, old[field] ?? null))
+        faults.forbidden(field, `updates to ${field} are forbidden.`);
+    validateAttributes(object, faults);
+  },
   columns: [column("DriverName", (object) => asString(object["driverName"]))],
 };
 

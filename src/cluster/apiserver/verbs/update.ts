@@ -141,7 +141,8 @@ function carryMetadata(call: Call, object: JsonObject, old: JsonObject): void {
     const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${stringAt(before, "uid")}`;
     throw conflict(call.type, call.info.name, why);
   }
-  for (const field of ["uid", "creationTimestamp"]) if (metadata[field] === undefined) metadata[field] = before[field];
+  if (metadata["uid"] === undefined) metadata["uid"] = before["uid"];
+  if (before["creationTimestamp"] !== undefined) metadata["creationTimestamp"] = before["creationTimestamp"];
   if (before["generation"] === undefined) delete metadata["generation"];
   else metadata["generation"] = before["generation"];
   // A deletion cannot be taken back; one that is made up is a change, which validation refuses.

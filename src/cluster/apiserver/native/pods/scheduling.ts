@@ -48,7 +48,12 @@ export function validateTaints(taints: Json | undefined, path: string, faults: F
     const wrong = labelValueFaults(value);
     if (wrong.length > 0) faults.invalid(`${place}.value`, value, wrong.join(";"));
     neededOneOf(effect, effects, `${place}.effect`, faults);
-    if (seen.has(`${effect} ${key}`)) faults.duplicate(place, taint, "taints must be unique by key and effect pair");
+    if (seen.has(`${effect} ${key}`))
+      faults.duplicate(
+        place,
+        { Key: key, Value: value, Effect: effect, TimeAdded: taint["timeAdded"] ?? null },
+        "taints must be unique by key and effect pair",
+      );
     seen.add(`${effect} ${key}`);
   }
 }
