@@ -7,7 +7,8 @@ import { openAuthority } from "../kernel/identity/index.js";
 import type { OwnedAccess, Surroundings } from "./access.js";
 import type { Closers } from "./closers.js";
 import type { Layout } from "./layout.js";
-import { startNode, startPodNetwork, startServiceProxy } from "./nodes.js";
+import { startNode, startPodNetwork, startRuntimes, startServiceProxy } from "./nodes.js";
+import type { NodeRuntime } from "./runtime.js";
 
 /** How a node of this machine joins a cluster. */
 export interface NodeLevelOptions {
@@ -21,6 +22,8 @@ export interface NodeLevelOptions {
   readonly clientName?: string;
   /** Whether ClusterIPs are made to answer here; not where a kube-proxy already does. */
   readonly serviceProxy: boolean;
+  /** Absent: as at the last start. */
+  readonly runtime?: NodeRuntime;
 }
 
 export interface NodeLevelInput extends Surroundings {
@@ -43,6 +46,7 @@ export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
   const name = nodeNameOf(options.node);
   const isolation = isolationIn(layout.root, detectIsolation());
   const endpoint = await endpointOf(input, name);
+  const runtimes = await startRuntimes(options.node.runtime, { ...input, isolation });
   const network = createPodNetwork({ dataDir: layout.root, isolation, log: input.log });
   await startPodNetwork(network, input);
   if (options.node.serviceProxy) {
@@ -54,11 +58,12 @@ export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
     cluster: access,
     isolation,
     network,
+    runtimes,
     labels: { "topology.kubernetes.io/region": access.name },
     ...(endpoint === undefined ? {} : { endpoint }),
   });
   const proxy = options.node.serviceProxy ? "ClusterIPs answer here" : "no service proxy";
-  return `node ${name} at ${network.hostAddress}; ${proxy}`;
+  return `node ${name} at ${network.hostAddress}; ${proxy}${runtimes.name === "podman" ? "; containers by podman" : ""}`;
 }
 
 async function endpointOf(input: NodeLevelInput, name: string): Promise<EndpointOptions | undefined> {

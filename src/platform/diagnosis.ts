@@ -1,7 +1,7 @@
 import { accessSync, constants } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, join } from "node:path";
-import { detectIsolation } from "../cluster/node/index.js";
+import { detectIsolation, findPodman, type Isolation } from "../cluster/node/index.js";
 import { messageOf } from "../kernel/errors/index.js";
 import { availableSqliteDrivers } from "../stores/sqlite/index.js";
 
@@ -44,9 +44,18 @@ export async function diagnoseMachine(): Promise<Finding[]> {
       reason,
       remedy,
     })),
+    podmanFinding(isolation),
     programFinding("kubectl", "for `kubectl --kubeconfig DIR/kubeconfig`; `argosy get` needs it not"),
     programFinding("python3", "for pods with the image `python`"),
   ];
+}
+
+function podmanFinding(isolation: Isolation): Finding {
+  const found = findPodman(isolation);
+  const finding = { name: "podman", required: false };
+  return "podman" in found
+    ? { ...finding, available: true, reason: `${found.description}, for \`argosy up --runtime podman\``, remedy: "" }
+    : { ...finding, available: false, reason: found.reason, remedy: `optional: ${found.remedy}` };
 }
 
 function sqliteFinding(): Finding {

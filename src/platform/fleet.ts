@@ -42,6 +42,7 @@ import { type ClusterPlan, type NumberedMember, planClusters, preferredPorts } f
 import type { PlatformOptions } from "./platform.js";
 import type { PortChooser } from "./ports.js";
 import { registerMembers } from "./register-members.js";
+import type { NodeRuntime } from "./runtime.js";
 import type { ClusterSecurity } from "./security.js";
 import { type ServiceAddresses, startPlatformServices } from "./services.js";
 import { openStores, type Stores } from "./stores.js";
@@ -56,6 +57,7 @@ export interface FleetInput {
   readonly step: PlatformOptions["step"];
   readonly closers: Closers;
   readonly without: ReadonlySet<PlatformPart>;
+  readonly runtime?: NodeRuntime | undefined;
   readonly security: (cluster: string) => ClusterSecurity;
 }
 
@@ -338,6 +340,7 @@ async function startAllNodes(assembly: Assembly, detail: (text: string) => void)
     layout: assembly.layout,
     isolation: assembly.isolation,
     network: assembly.network,
+    ...(assembly.runtime === undefined ? {} : { runtime: assembly.runtime }),
     closers: assembly.closers,
     ending: assembly.ending,
     members: members.map((plan) => ({ plan, cluster: clusterOf(assembly, plan) })),

@@ -13,5 +13,6 @@ export { DirectoryInUseError, type Layout, layoutOf, makeDirectory, runningProce
 export { type PlatformPart, parseParts, platformParts } from "./parts.js";
 export { type MemberOptions, type Platform, type PlatformOptions, startPlatform } from "./platform.js";
 export { stopRemains } from "./remains.js";
+export { type NodeRuntime, nodeRuntimes, parseRuntime } from "./runtime.js";
 export { readSecurity, type SecurityOptions } from "./security.js";
 export { productVersion, type Versions } from "./version.js";

@@ -6,7 +6,6 @@ import {
   type PodNetwork,
   type PodNetworkKind,
   podNetworkKind,
-  processRuntime,
 } from "../cluster/node/index.js";
 import type { ApiClient } from "../kernel/client/types.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
@@ -19,6 +18,8 @@ import { nodeIdentity, serviceProxy, volumeProvisioner } from "./identities.js";
 import { platformImages } from "./images.js";
 import type { Layout } from "./layout.js";
 import type { ClusterPlan } from "./plan.js";
+import { endPods } from "./remains.js";
+import { lastRuntime, type NodeRuntime, noteRuntime, openRuntimes, type Runtimes } from "./runtime.js";
 import { productVersion } from "./version.js";
 
 /** One node of this machine, in any cluster. */
@@ -31,6 +32,7 @@ export interface NodeInput extends Surroundings {
   readonly layout: Layout;
   readonly isolation: Isolation;
   readonly network: PodNetwork;
+  readonly runtimes: Runtimes;
   /** Absent: no logs, exec and port-forward through the API. */
   readonly endpoint?: EndpointOptions;
   readonly labels?: Readonly<Record<string, string>>;
@@ -38,7 +40,7 @@ export interface NodeInput extends Surroundings {
   readonly ending: { readonly keepPods: boolean };
 }
 
-/** Starts a node that runs pods as processes of this machine: the images and folders are those of its data directory. */
+/** Starts a node that runs pods on this machine: the images and folders are those of its data directory. */
 export async function startNode(input: NodeInput): Promise<void> {
   const { name, cluster, provisioner, layout, isolation, network, endpoint, closers, ending, clock, random } = input;
   const dataDir = layout.node(cluster.name, name);
@@ -52,7 +54,7 @@ export async function startNode(input: NodeInput): Promise<void> {
     random,
     log,
     dataDir,
-    runtime: processRuntime({ dataDir, clock, log, isolation, network, hiddenPaths }),
+    runtime: input.runtimes.make({ dataDir, log, network, hiddenPaths }),
     images: platformImages(layout),
     network,
     isolation,
@@ -98,11 +100,28 @@ export async function startPodNetwork(
   closers.add(() => network.close({ keepPods: ending.keepPods }));
 }
 
+/** Opens the runtime that is wanted, else that of the last start; what another one left running is ended first. */
+export async function startRuntimes(
+  wanted: NodeRuntime | undefined,
+  input: Pick<NodeInput, "layout" | "isolation" | "closers" | "ending" | "clock" | "log">,
+): Promise<Runtimes> {
+  const { layout, closers, ending } = input;
+  const last = await lastRuntime(layout);
+  const name = wanted ?? last;
+  const runtimes = await openRuntimes(name, input);
+  closers.add(() => runtimes.close({ keepPods: ending.keepPods }));
+  if (name !== last) await endPods(layout, last);
+  await noteRuntime(layout, name);
+  return runtimes;
+}
+
 export interface NodesInput extends Surroundings {
   readonly layout: Layout;
   readonly isolation: Isolation;
   /** Not started yet. */
   readonly network: PodNetwork;
+  /** Absent: as at the last start. */
+  readonly runtime?: NodeRuntime;
   readonly members: readonly { readonly plan: ClusterPlan; readonly cluster: EmbeddedCluster }[];
   readonly closers: Closers;
   readonly ending: { readonly keepPods: boolean };
@@ -119,6 +138,7 @@ const isolationWords: Readonly<Record<PodNetworkKind, string>> = {
 /** Starts every member's nodes and waits until they are Ready. Returns one line for people. */
 export async function startNodes(input: NodesInput): Promise<string> {
   const { isolation, members, network } = input;
+  const runtimes = await startRuntimes(input.runtime, input);
   await startPodNetwork(network, input);
   for (const { plan, cluster } of members) {
     await startServiceProxy({
@@ -134,6 +154,7 @@ export async function startNodes(input: NodesInput): Promise<string> {
         cluster: cluster.as(nodeIdentity(name)),
         provisioner: cluster.as(volumeProvisioner).client,
         network,
+        runtimes,
         labels: { "topology.kubernetes.io/region": plan.name },
         endpoint: {
           issueCertificate: (names) => cluster.server.issueServerCertificate(names),
@@ -144,7 +165,7 @@ export async function startNodes(input: NodesInput): Promise<string> {
   }
   await untilReady(input);
   const count = members.reduce((sum, { plan }) => sum + plan.nodes.length, 0);
-  return `${count} nodes in ${members.length} members, ${isolationWords[podNetworkKind(isolation)]}`;
+  return `${count} nodes in ${members.length} members, ${isolationWords[podNetworkKind(isolation)]}${runtimes.name === "podman" ? ", containers by podman" : ""}`;
 }
 
 async function untilReady({ members, clock, detail }: NodesInput): Promise<void> {

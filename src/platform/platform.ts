@@ -14,6 +14,7 @@ import { rotatingLogFile } from "./log-file.js";
 import type { PlatformPart } from "./parts.js";
 import { numberMembers } from "./plan.js";
 import { portChooser } from "./ports.js";
+import type { NodeRuntime } from "./runtime.js";
 import { readSecurity, type SecurityOptions } from "./security.js";
 
 /** A member cluster to bring up. */
@@ -35,6 +36,8 @@ export interface PlatformOptions {
   readonly note: (text: string) => void;
   /** Parts that do not start; the API servers, their stores and the platform's own services always do. */
   readonly without?: ReadonlySet<PlatformPart>;
+  /** What runs the containers of all nodes; absent: as at the last start, at first `process`. */
+  readonly runtime?: NodeRuntime;
   readonly logLevel?: "error" | "warn" | "info" | "debug";
   /** Whose tokens count, what is noted, encrypted and limited. */
   readonly security?: SecurityOptions;
@@ -104,6 +107,7 @@ async function bringUp(
     step: options.step,
     closers,
     without: options.without ?? new Set(),
+    runtime: options.runtime,
     security,
   });
   await writeState(layout, {

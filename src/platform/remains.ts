@@ -1,17 +1,12 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  createPodNetwork,
-  detectIsolation,
-  isolationIn,
-  networkFileOf,
-  processRuntime,
-} from "../cluster/node/index.js";
+import { createPodNetwork, detectIsolation, isolationIn, networkFileOf } from "../cluster/node/index.js";
 import { runningGateway } from "../dataplane/gateway/index.js";
 import { systemClock } from "../kernel/clock/index.js";
 import { silentLogger } from "../kernel/log/index.js";
 import type { Layout } from "./layout.js";
+import { lastRuntime, type NodeRuntime, openRuntimes } from "./runtime.js";
 
 /** Ends what a killed or `--keep-pods` run left behind: gateway and pods with their network. Returns how many processes there were. */
 export async function stopRemains(layout: Layout): Promise<number> {
@@ -20,6 +15,12 @@ export async function stopRemains(layout: Layout): Promise<number> {
   if (gateway !== undefined) {
     ended += endProcess(gateway) ? 1 : 0;
   }
+  return ended + (await endPods(layout, await lastRuntime(layout)));
+}
+
+/** Ends the pods that a runtime left running, with their network. Returns how many containers there were. */
+export async function endPods(layout: Layout, runtimeName: NodeRuntime): Promise<number> {
+  let ended = 0;
   const nodes = await nodeFolders(layout);
   if (nodes.length === 0 && !existsSync(networkFileOf(layout.root))) {
     return ended;
@@ -27,8 +28,9 @@ export async function stopRemains(layout: Layout): Promise<number> {
   const isolation = isolationIn(layout.root, detectIsolation());
   const network = createPodNetwork({ dataDir: layout.root, isolation, log: silentLogger });
   await network.start();
+  const runtimes = await openRuntimes(runtimeName, { layout, isolation, clock: systemClock, log: silentLogger });
   for (const dataDir of nodes) {
-    const runtime = processRuntime({ dataDir, clock: systemClock, log: silentLogger, isolation, network });
+    const runtime = runtimes.make({ dataDir, log: silentLogger, network });
     await runtime.start();
     ended += runtime
       .pods()
@@ -36,6 +38,7 @@ export async function stopRemains(layout: Layout): Promise<number> {
       .filter(({ state }) => state !== "exited").length;
     await runtime.close({ keepPods: false });
   }
+  await runtimes.close({ keepPods: false });
   await network.close({ keepPods: false });
   return ended;
 }

@@ -4,7 +4,14 @@ import { dump } from "js-yaml";
 import { InputError } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Level } from "../../kernel/module/types.js";
-import { describeKinds, describeRights, startAgent, writeNodeCredentials } from "../../platform/index.js";
+import {
+  describeKinds,
+  describeRights,
+  nodeRuntimes,
+  parseRuntime,
+  startAgent,
+  writeNodeCredentials,
+} from "../../platform/index.js";
 import { type CliContext, collect, commandWithExamples } from "../context.js";
 import { untilSignal } from "../platform/signals.js";
 import { levelNames, parseBoolean, parseLevel, parseListen, parseNames } from "./options.js";
@@ -29,6 +36,7 @@ interface RunOptions {
   readonly clientCa?: string;
   readonly clientName?: string;
   readonly serviceProxy: boolean;
+  readonly runtime?: string;
 }
 
 /** Where the gateway of a level listens unless told otherwise: as in `argosy up`. */
@@ -83,6 +91,7 @@ export function agentCommand(context: CliContext): Command {
       "--client-name <name>",
       "level node: common name of that certificate (default: kube-apiserver-kubelet-client)",
     )
+    .option("--runtime <name>", `level node: ${nodeRuntimes.join(", ")} (default: as at the last start)`)
     .option("--no-service-proxy", "level node: leave ClusterIPs to a kube-proxy")
     .action((options: RunOptions) => runAgent(context, options));
   for (const part of [rbacCommand(context), crdsCommand(context), credentialsCommand(context)]) {
@@ -125,7 +134,11 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
       artifacts: parseListen("--artifacts", options.artifacts),
     },
     health: parseListen("--health", options.health),
-    node: { serviceProxy, ...given({ name: nodeName, servingCertificate, clientCa, clientName }) },
+    node: {
+      serviceProxy,
+      ...given({ name: nodeName, servingCertificate, clientCa, clientName }),
+      ...(options.runtime === undefined ? {} : { runtime: parseRuntime(options.runtime) }),
+    },
     note: (text) => terminal.err(`${text}\n`),
   });
   terminal.err(`${agent.summary}\nready: ${level} agent of ${agent.cluster}, health at ${agent.health}\n`);

@@ -1,5 +1,5 @@
 import type { Option } from "commander";
-import { platformParts } from "../../platform/index.js";
+import { nodeRuntimes, platformParts } from "../../platform/index.js";
 import { levelNames } from "../agent/options.js";
 import type { ServedResource } from "../resource/discovery.js";
 import type { ClusterNames } from "./cluster.js";
@@ -119,6 +119,8 @@ async function valuesOf(option: Option, line: Line, cluster: ClusterNames): Prom
       return levelNames;
     case "installCrds":
       return ["false", "true"];
+    case "runtime":
+      return nodeRuntimes;
     case "without":
       return listed(line.current, platformParts);
     default:

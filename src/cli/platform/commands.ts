@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { platformParts } from "../../platform/index.js";
+import { nodeRuntimes, platformParts } from "../../platform/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { outputFormats, parseOutputFormat } from "../output/print.js";
 import { backupCommand, restoreCommand } from "./backup.js";
@@ -20,12 +20,14 @@ export function platformCommands(context: CliContext): Command[] {
         "argosy up",
         "argosy up --data /var/lib/argosy --members cloud=2,edge,far-edge --detach",
         "argosy up --members site-a,site-b",
+        "argosy up --runtime podman",
         "argosy up --without scheduler,nodes,workloads,modules",
         "argosy up --audit-policy default --encryption-config encryption.yaml",
       ])
         .option("--data <dir>", "where everything is kept", ".argosy")
         .option("--members <list>", membersHelp)
         .option("--without <parts>", `leave parts out: ${platformParts.join(", ")}`)
+        .option("--runtime <name>", `what runs containers: ${nodeRuntimes.join(", ")} (default: as at the last start)`)
         .option("--detach", "run in the background and return when it is ready")
         .option("--fresh", "forget what the data directory holds and start over"),
     ).action((options) => up(context, options)),

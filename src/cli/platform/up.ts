@@ -10,6 +10,7 @@ import {
   makeDirectory,
   type Platform,
   parseParts,
+  parseRuntime,
   readAddresses,
   readSecurity,
   runningProcess,
@@ -31,6 +32,8 @@ export interface UpOptions extends SecurityFlags {
   readonly detach?: boolean;
   readonly fresh?: boolean;
   readonly without?: string;
+  /** Absent: that of the last start. */
+  readonly runtime?: string;
 }
 
 /** `argosy up`: runs until a signal, or, detached, until it is ready. */
@@ -80,6 +83,7 @@ export async function bringUp(options: Omit<UpOptions, "detach">, steps: StepLis
     dataDir: layout.root,
     members: await wantedMembers(layout, options.members, steps),
     ...(options.without === undefined ? {} : { without: parseParts(options.without) }),
+    ...(options.runtime === undefined ? {} : { runtime: parseRuntime(options.runtime) }),
     security: securityOf(options),
     step: (title, work) => steps.run(title, work),
     note: (text) => steps.note(text),
@@ -111,6 +115,7 @@ async function clear(directory: string): Promise<void> {
     "addresses.json",
     "argosy.pid",
     "kubeconfig",
+    "runtime",
     "clusters",
     "gateway",
     "artifacts",
@@ -145,6 +150,7 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
     await clear(options.data);
   }
   const without = options.without === undefined ? [] : ["--without", [...parseParts(options.without)].join(",")];
+  const runtime = options.runtime === undefined ? [] : ["--runtime", parseRuntime(options.runtime)];
   const members = options.members === undefined ? [] : ["--members", options.members];
   parseMembers(options.members ?? membersOf(undefined));
   // What is wrong with a file is said here, not in the other process's log.
@@ -152,7 +158,7 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   await makeDirectory(layout);
   const output = await open(join(layout.logs, "up.log"), "w", 0o600);
   const main = process.argv[1] ?? "";
-  const words = ["up", "--data", layout.root, ...members, ...without, ...securityArguments(options)];
+  const words = ["up", "--data", layout.root, ...members, ...without, ...runtime, ...securityArguments(options)];
   const child = spawn(process.execPath, [main, ...words], {
     detached: true,
     stdio: ["ignore", output.fd, output.fd],

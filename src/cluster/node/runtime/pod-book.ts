@@ -7,8 +7,9 @@ import { NodeError } from "../errors.js";
 import type { PodAddress, PodNetwork } from "../network/types.js";
 import { Attempt } from "./attempt.js";
 import { LogFile } from "./log-file.js";
+import { programLines } from "./podman/log-lines.js";
 import { type NodeFiles, readContainer, type SavedContainer } from "./process-files.js";
-import { type ContainerRef, containerIdOf, type SandboxRecord, type SandboxSpec } from "./types.js";
+import { type ContainerRef, containerIdOf, type LogOptions, type SandboxRecord, type SandboxSpec } from "./types.js";
 
 export interface PodBookOptions {
   readonly files: NodeFiles;
@@ -160,6 +161,14 @@ export class PodBook {
   forget({ saved, log }: Attempt): void {
     log.unwatch();
     this.#attempts.delete(containerIdOf(saved));
+  }
+
+  /** What an attempt has said, whichever runtime it ran by. */
+  lines(attempt: Attempt, options: LogOptions): AsyncIterable<Uint8Array> {
+    const isOver = (): boolean => attempt.saved.state === "exited";
+    if (attempt.saved.engineId === undefined) return attempt.log.read(options, isOver);
+    const { timestamps: _dated, limitBytes: _limit, ...rest } = options;
+    return programLines(attempt.log.read(rest, isOver), options);
   }
 
   /** Forgets an attempt with its files. */

@@ -4,7 +4,7 @@ import type { IsolationMode } from "../isolation/detect.js";
 import type { ContainerUser, ProcessIdentity } from "./types.js";
 
 /** What a container may do as root of its pod, when it asks for nothing else. */
-const usualCapabilities = [
+export const usualCapabilities = [
   "chown",
   "dac_override",
   "fsetid",

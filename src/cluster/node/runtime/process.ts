@@ -200,8 +200,7 @@ class ProcessRuntime implements PodRuntime {
   }
 
   logs(ref: ContainerRef, options: LogOptions): AsyncIterable<Uint8Array> {
-    const attempt = this.#book.known(ref);
-    return attempt.log.read(options, () => attempt.saved.state === "exited");
+    return this.#book.lines(this.#book.known(ref), options);
   }
 
   async dial(podUid: string, port: number): Promise<Duplex> {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
+import { isObject } from "../../../kernel/schema/index.js";
 import { detectIsolation, type Isolation } from "../isolation/detect.js";
 import type { PodNetwork } from "../network/types.js";
 import { PodmanEngine } from "./podman/engine.js";
@@ -25,7 +26,7 @@ export interface RuntimeHome {
   /** Why it cannot be used here. */
   readonly missing: string | undefined;
   /** Makes runtimes over the same node, one after the other, and takes away what they share. */
-  open(parts: RuntimeParts): Promise<OpenRuntime>;
+  readonly open: (parts: RuntimeParts) => Promise<OpenRuntime>;
 }
 
 export interface OpenRuntime {
@@ -75,7 +76,8 @@ export const runtimeHomes: readonly RuntimeHome[] = [
         make: (dataDir) => podmanRuntime({ ...shared(parts), dataDir, engine }),
         hasEnded: (dataDir, ref) => {
           const record: unknown = JSON.parse(readFileSync(new NodeFiles(dataDir).record(ref), "utf8"));
-          return existsSync(join(engine.exits, (record as { engineId: string }).engineId));
+          const id = isObject(record) ? record["engineId"] : undefined;
+          return typeof id === "string" && existsSync(join(engine.exits, id));
         },
         close: () => engine.close({ keepPods: false }),
       };

@@ -256,9 +256,9 @@ describe.each(runtimeHomes)("$name", ({ name, missing, open }) => {
       await ended("pc", "once");
 
       const states = runtime.containers("pc").map((each) => [each.name, each.state]);
-      expect(states.sort()).toEqual([
-        ["once", "exited"],
+      expect(states).toEqual([
         ["open", "running"],
+        ["once", "exited"],
         ["terminal", "running"],
       ]);
       await expect(runtime.attach(ref("once"), { stdin: true })).rejects.toThrow('container "once" is not running');

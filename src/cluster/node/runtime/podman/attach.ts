@@ -9,8 +9,8 @@ interface AttachRequest {
   readonly attempt: Attempt;
   readonly stdin: boolean;
   readonly engine: PodmanEngine;
-  output(signal: AbortSignal): AsyncIterable<Uint8Array>;
-  exited(): Promise<number>;
+  readonly output: (signal: AbortSignal) => AsyncIterable<Uint8Array>;
+  readonly exited: () => Promise<number>;
 }
 
 /** Output of a container from now on, and its input where it has one. */

@@ -3,10 +3,10 @@ import { join, relative } from "node:path";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
 import type { ResourceLimits } from "../../isolation/cgroup.js";
 import { isWithin } from "../mount-table.js";
-import { keptCapabilities } from "../privileges.js";
+import { keptCapabilities, usualCapabilities } from "../privileges.js";
 import type { RootMount } from "../rootfs.js";
 import { signalNumber } from "../signals.js";
-import type { ContainerSpec, SandboxRecord } from "../types.js";
+import type { ContainerSpec, ContainerUser, SandboxRecord } from "../types.js";
 
 /** Everything that podman is told about a container. */
 export interface CreateRequest {
@@ -94,10 +94,9 @@ function mountsOf({ mounts, root, spec }: CreateRequest): Json[] {
 }
 
 function rightsOf({ spec: { user } }: CreateRequest): JsonObject {
-  const kept = keptCapabilities(user).map((name) => (name === "all" ? "ALL" : `CAP_${name.toUpperCase()}`));
   return {
     privileged: user.privileged === true,
-    ...(user.privileged === true ? {} : { cap_drop: ["ALL"], cap_add: kept }),
+    ...(user.privileged === true ? {} : capabilitiesOf(user)),
     no_new_privileges: user.allowPrivilegeEscalation === false,
     read_only_filesystem: user.readOnlyRoot === true,
     ...(user.unmaskedProc === true ? { unmask: ["ALL"] } : {}),
@@ -105,6 +104,15 @@ function rightsOf({ spec: { user } }: CreateRequest): JsonObject {
     apparmor_profile: "unconfined",
     selinux_opts: ["disable"],
   };
+}
+
+function capabilitiesOf(user: ContainerUser): JsonObject {
+  const kept = keptCapabilities(user);
+  const names = (list: readonly string[]): string[] => list.map((name) => name.toUpperCase());
+  const dropped = kept.includes("all") ? [] : usualCapabilities.filter((name) => !kept.includes(name));
+  // What podman adds it hands to the program of any user; by Kubernetes' rules only root has capabilities.
+  const added = (user.uid ?? 0) === 0 ? kept.filter((name) => !usualCapabilities.includes(name)) : [];
+  return { cap_drop: names(dropped), cap_add: names(added) };
 }
 
 const cpuPeriodUs = 100_000;

@@ -11,6 +11,7 @@ import { findProgram, plainEnvironment, runCommand } from "../../commands.js";
 import { NodeError, shellQuote } from "../../errors.js";
 import { removeGroupTree } from "../../isolation/cgroup.js";
 import { mountPoints } from "../mount-table.js";
+import { usualCapabilities } from "../privileges.js";
 import { answers, ask, isGone, openStream } from "./api.js";
 import type { PodmanPrograms } from "./programs.js";
 
@@ -56,9 +57,9 @@ export class PodmanEngine {
     return join(this.#runFolder, "tmp", "exits");
   }
 
-  /** What a container with an image's root has written there. */
-  written(id: string): string {
-    return join(this.#folder, "run", "overlay-containers", id, "rootfs", "upper");
+  /** What a container with an image's root has written there (`upper`), and the image's root with it (`merge`). */
+  rootOf(id: string, part: "upper" | "merge"): string {
+    return join(this.#folder, "run", "overlay-containers", id, "rootfs", part);
   }
 
   /** How podman describes a container to the program that runs it. */
@@ -199,6 +200,7 @@ exec ${conmon} $open "$@"
       "[containers]",
       "env = []",
       "http_proxy = false",
+      `default_capabilities = [${usualCapabilities.map((name) => text(name.toUpperCase())).join(", ")}]`,
       "[engine]",
       'cgroup_manager = "cgroupfs"',
       'events_logger = "none"',

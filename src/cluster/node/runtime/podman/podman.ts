@@ -1,4 +1,4 @@
-import { type FSWatcher, readFileSync, rmSync, statSync, watch } from "node:fs";
+import { chmodSync, chownSync, type FSWatcher, readFileSync, rmSync, statSync, watch } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Clock, Timer } from "../../../../kernel/clock/index.js";
@@ -35,7 +35,6 @@ import {
 import { attachTo } from "./attach.js";
 import type { PodmanEngine } from "./engine.js";
 import { execIn } from "./exec.js";
-import { programLines } from "./log-lines.js";
 import { engineName, makeEtc, nodeLabel, prepareContainer } from "./prepare.js";
 
 /** What the podman runtime needs. */
@@ -144,6 +143,7 @@ class PodmanRuntime implements PodRuntime {
       const engineId = textOf(created, "Id");
       this.#book.update(attempt, { engineId, cgroup: `${engine.cgroupParent}/libpod-${engineId}` });
       attempt.log.watch();
+      if (spec.imageRoot !== undefined) await this.#giveRoot(engineId, spec.imageRoot);
       await engine.ask("POST", `/containers/${engineId}/start`);
       await this.#learnProcesses(attempt);
     } catch (error) {
@@ -189,7 +189,7 @@ class PodmanRuntime implements PodRuntime {
       attempt,
       stdin: options.stdin,
       engine: this.#options.engine,
-      output: (signal) => this.#lines(attempt, { follow: true, tailLines: 0, partial: true, signal }),
+      output: (signal) => this.#book.lines(attempt, { follow: true, tailLines: 0, partial: true, signal }),
       exited: async () => {
         await this.#until(attempt);
         return attempt.saved.exitCode ?? 0;
@@ -198,7 +198,7 @@ class PodmanRuntime implements PodRuntime {
   }
 
   logs(ref: ContainerRef, options: LogOptions): AsyncIterable<Uint8Array> {
-    return this.#lines(this.#book.known(ref), options);
+    return this.#book.lines(this.#book.known(ref), options);
   }
 
   async dial(podUid: string, port: number): Promise<Duplex> {
@@ -220,7 +220,8 @@ class PodmanRuntime implements PodRuntime {
 
   async diskUse(ref: ContainerRef): Promise<number | undefined> {
     const { engineId } = this.#book.attempt(ref)?.saved ?? {};
-    const written = engineId === undefined ? 0 : ((await folderBytes(this.#options.engine.written(engineId))) ?? 0);
+    const written =
+      engineId === undefined ? 0 : ((await folderBytes(this.#options.engine.rootOf(engineId, "upper"))) ?? 0);
     const own = await folderBytes(this.#files.attempt(ref));
     return own === undefined ? undefined : own + written;
   }
@@ -245,12 +246,13 @@ class PodmanRuntime implements PodRuntime {
     this.#book.close();
   }
 
-  #lines(attempt: Attempt, options: LogOptions): AsyncIterable<Uint8Array> {
-    const { timestamps: _dated, limitBytes: _limit, ...rest } = options;
-    return programLines(
-      attempt.log.read(rest, () => isOver(attempt)),
-      options,
-    );
+  /** podman gives the root itself to the container's user: it is the image's owner's. */
+  async #giveRoot(engineId: string, imageRoot: string): Promise<void> {
+    const { engine } = this.#options;
+    await engine.ask("POST", `/containers/${engineId}/init`);
+    const [{ uid, gid, mode }, merged] = [statSync(imageRoot), engine.rootOf(engineId, "merge")];
+    chownSync(merged, uid, gid);
+    chmodSync(merged, mode);
   }
 
   #startFailed(attempt: Attempt, message: string): never {
