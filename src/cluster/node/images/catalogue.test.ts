@@ -1,12 +1,12 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { unless } from "../../../testing/unless.js";
 import { findProgram } from "../commands.js";
-import { imageCatalogue, splitImage } from "./catalogue.js";
+import { imageCatalogue, type ResolvedImage, splitImage } from "./catalogue.js";
 
 let folder = "";
 beforeAll(() => {
@@ -89,34 +89,62 @@ test("names are split as registries do", () => {
   expect(splitImage(`a:1@sha256:${"0".repeat(64)}`)).toEqual({ name: "a", tag: "1" });
 });
 
-test("an OCI layout is unpacked: layers over each other, whiteouts, configuration", async () => {
-  const layout = join(folder, "layout");
-  mkdirSync(join(layout, "blobs", "sha256"), { recursive: true });
-  const put = (content: Buffer | string): { digest: string; size: number } => {
-    const hash = createHash("sha256").update(content).digest("hex");
-    writeFileSync(join(layout, "blobs", "sha256", hash), content);
-    return { digest: `sha256:${hash}`, size: content.length };
-  };
-  const layer = (files: Record<string, string>): { digest: string; size: number; mediaType: string } => {
-    const from = mkdtempSync(join(folder, "layer-"));
-    for (const [name, text] of Object.entries(files)) {
-      mkdirSync(join(from, name, ".."), { recursive: true });
-      writeFileSync(join(from, name), text);
-    }
-    execFileSync("tar", ["-czf", `${from}.tgz`, "-C", from, "."]);
-    return { ...put(readFileSync(`${from}.tgz`)), mediaType: "application/vnd.oci.image.layer.v1.tar+gzip" };
-  };
-  const layers = [layer({ "app/a": "old", "app/b": "b" }), layer({ "app/a": "new", "app/.wh.b": "" })];
-  const config = put(
-    JSON.stringify({ config: { Entrypoint: ["/app/a"], Cmd: ["x"], Env: ["E=1=2"], WorkingDir: "/app", User: "7:8" } }),
-  );
-  const manifest = put(JSON.stringify({ schemaVersion: 2, config, layers }));
-  writeFileSync(join(layout, "index.json"), JSON.stringify({ manifests: [manifest] }));
+interface Blob {
+  readonly digest: string;
+  readonly size: number;
+}
 
-  const image = await catalogue().resolve("oci");
+/** An OCI layout in the making. */
+function newLayout(): { put(content: Buffer | string): Blob; index(manifests: object[]): void; layout: string } {
+  const layout = mkdtempSync(join(folder, "layout-"));
+  mkdirSync(join(layout, "blobs", "sha256"), { recursive: true });
+  return {
+    layout,
+    put: (content) => {
+      const hash = createHash("sha256").update(content).digest("hex");
+      writeFileSync(join(layout, "blobs", "sha256", hash), content);
+      return { digest: `sha256:${hash}`, size: content.length };
+    },
+    index: (manifests) => writeFileSync(join(layout, "index.json"), JSON.stringify({ manifests })),
+  };
+}
+
+/** A layer of what `fill` puts into a folder. */
+function layerOf(fill: (folder: string) => void, ...options: string[]): Buffer {
+  const from = mkdtempSync(join(folder, "layer-"));
+  fill(from);
+  execFileSync("tar", ["-czf", `${from}.tgz`, ...options, "-C", from, ...readdirSync(from)]);
+  return readFileSync(`${from}.tgz`);
+}
+
+const files =
+  (content: Record<string, string>) =>
+  (to: string): void => {
+    for (const [name, text] of Object.entries(content)) {
+      mkdirSync(join(to, name, ".."), { recursive: true });
+      writeFileSync(join(to, name), text);
+    }
+  };
+
+/** Resolves an image of these layers. */
+function imageOf(layers: Buffer[], config: object = {}): Promise<ResolvedImage> {
+  const { put, index, layout } = newLayout();
+  const mediaType = "application/vnd.oci.image.layer.v1.tar+gzip";
+  const parts = layers.map((layer) => ({ ...put(layer), mediaType }));
+  index([put(JSON.stringify({ schemaVersion: 2, config: put(JSON.stringify({ config })), layers: parts }))]);
+  return imageCatalogue({ entries: { x: { ociLayout: layout } }, cacheDir: join(layout, "cache") }).resolve("x");
+}
+
+test("an OCI layout is unpacked: layers over each other, whiteouts, configuration", async () => {
+  const config = { Entrypoint: ["/app/a"], Cmd: ["x"], Env: ["E=1=2"], WorkingDir: "/app", User: "app:extra" };
+  const lower = { "app/a": "old", "app/b": "b", "all/c": "c", "was/d": "d" };
+  const users = { "etc/passwd": "app:x:7:9::/:\n", "etc/group": "extra:x:8:\n" };
+  const upper = { "app/a": "new", "app/.wh.b": "", "all/.wh..wh..opq": "", "all/e": "e", was: "a file now" };
+  const image = await imageOf([layerOf(files(lower)), layerOf(files(users)), layerOf(files(upper))], config);
+  const read = (name: string): string => readFileSync(join(image.root ?? "", name), "utf8");
 
   expect(image).toMatchObject({
-    id: manifest.digest,
+    id: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
     entrypoint: ["/app/a"],
     cmd: ["x"],
     workingDir: "/app",
@@ -124,6 +152,74 @@ test("an OCI layout is unpacked: layers over each other, whiteouts, configuratio
     gid: 8,
     env: expect.arrayContaining([["E", "1=2"]]),
   });
-  expect(readFileSync(join(image.root ?? "", "app/a"), "utf8")).toBe("new");
-  expect(() => readFileSync(join(image.root ?? "", "app/b"))).toThrow();
+  expect([read("app/a"), read("all/e"), read("was")]).toEqual(["new", "e", "a file now"]);
+  expect([readdirSync(join(image.root ?? "", "app")), readdirSync(join(image.root ?? "", "all"))]).toEqual([
+    ["a"],
+    ["e"],
+  ]);
+});
+
+test("of several images in a layout the tag says which; one that is not there is told", async () => {
+  const { put, index, layout } = newLayout();
+  const manifest = (tag: string) => ({
+    ...put(JSON.stringify({ config: put(JSON.stringify({ config: { Cmd: [tag] } })), layers: [] })),
+    annotations: { "org.opencontainers.image.ref.name": tag },
+  });
+  index([manifest("1.0"), manifest("2.0")]);
+  const images = imageCatalogue({ entries: { x: { ociLayout: layout } }, cacheDir: join(layout, "cache") });
+
+  expect((await images.resolve("x:2.0")).cmd).toEqual(["2.0"]);
+  await expect(images.resolve("x:3.0")).rejects.toThrow('no image of the tag "3.0"; it has 1.0, 2.0');
+});
+
+test("a layer reaches nothing outside of the image, whatever links lie below it", async () => {
+  const outside = mkdtempSync(join(folder, "outside-"));
+  writeFileSync(join(outside, "victim"), "untouched");
+  const links = layerOf((to) => {
+    symlinkSync(outside, join(to, "absolute"));
+    symlinkSync(`../../../../../../../..${outside}`, join(to, "relative"));
+  });
+  const through = (name: string): Buffer => layerOf(files({ [`${name}/victim`]: "evil", [`${name}/new`]: "evil" }));
+  const away = (name: string, mark: string): Buffer => layerOf(files({ [`${name}/${mark}`]: "" }));
+  const image = await imageOf([
+    links,
+    through("absolute"),
+    links,
+    away("absolute", ".wh.victim"),
+    links,
+    away("relative", ".wh..wh..opq"),
+    links,
+    through("relative"),
+  ]);
+
+  expect([readdirSync(outside), readFileSync(join(outside, "victim"), "utf8")]).toEqual([["victim"], "untouched"]);
+  expect(readFileSync(join(image.root ?? "", "relative/victim"), "utf8")).toBe("evil");
+  await expect(imageOf([away(".", ".wh...")])).rejects.toMatchObject({ code: "ErrImagePull" });
+  await expect(
+    imageOf([layerOf(files({ f: "evil" }), "--absolute-names", "--transform", "s,^,../../,")]),
+  ).rejects.toMatchObject({ code: "ErrImagePull" });
+  expect((await imageOf([layerOf((to) => symlinkSync("/etc", join(to, "etc")))], { User: "0" })).uid).toBe(0);
+  await expect(imageOf([layerOf((to) => symlinkSync("/etc", join(to, "etc")))], { User: "root" })).rejects.toThrow(
+    'the image\'s user "root" is not in its',
+  );
+});
+
+unless(process.getuid?.() === 0 ? undefined : "only root makes devices")(
+  "devices of a layer are left out",
+  async () => {
+    const layer = layerOf((to) => execFileSync("mknod", ["-m", "666", join(to, "disk"), "b", "8", "0"]));
+
+    expect(readdirSync((await imageOf([layer])).root ?? "")).toEqual([]);
+  },
+);
+
+test("what is not what its digest says is not used", async () => {
+  const { put, index, layout } = newLayout();
+  const damage = ({ digest }: Blob): void => writeFileSync(join(layout, "blobs", "sha256", digest.slice(7)), "{}");
+  const config = put(JSON.stringify({ config: { Cmd: ["x"] } }));
+  index([put(JSON.stringify({ config, layers: [] }))]);
+  damage(config);
+  const images = imageCatalogue({ entries: { x: { ociLayout: layout } }, cacheDir: join(layout, "cache") });
+
+  await expect(images.resolve("x")).rejects.toThrow("damaged: its digest differs");
 });

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { findProgram, isExecutable, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
+import { groupNamed, userNamed } from "./identity.js";
 import { unpackOciLayout } from "./oci-layout.js";
 
 /** One image: exactly one of a program's files, a folder, or an OCI layout. */
@@ -254,7 +255,7 @@ async function resolveOci(image: string, entry: OciImage, cacheDir: string): Pro
   if (!existsSync(entry.ociLayout) || !statSync(entry.ociLayout).isDirectory()) {
     throw new NodeError("ErrImagePull", `image "${image}": there is no OCI layout at ${entry.ociLayout}`);
   }
-  const unpacked = await unpackOciLayout(entry.ociLayout, cacheDir);
+  const unpacked = await unpackOciLayout(entry.ociLayout, cacheDir, splitImage(image).tag);
   const config = unpacked.config;
   const env = [...config.env, ...Object.entries(entry.env ?? {})];
   const user = resolveUser(config.user, unpacked.root);
@@ -271,18 +272,15 @@ async function resolveOci(image: string, entry: OciImage, cacheDir: string): Pro
   };
 }
 
-/** `user`, `uid` or `uid:gid`; names are looked up in the image's own passwd. */
-function resolveUser(user: string, root: string): { uid?: number; gid?: number } {
-  if (user === "") return {};
-  const [name = "", group] = user.split(":");
-  if (/^\d+$/.test(name))
-    return { uid: Number(name), ...(group === undefined || !/^\d+$/.test(group) ? {} : { gid: Number(group) }) };
-  const passwd = join(root, "etc/passwd");
-  const line = (existsSync(passwd) ? readFileSync(passwd, "utf8") : "")
-    .split("\n")
-    .find((each) => each.startsWith(`${name}:`));
-  if (line === undefined)
-    throw new NodeError("CreateContainerConfigError", `the image's user "${name}" is not in its /etc/passwd`);
-  const [, , uid, gid] = line.split(":");
-  return { uid: Number(uid), gid: Number(gid) };
+/** `user`, `uid`, or one of them and a group; names are looked up in the image's own passwd and group files. */
+function resolveUser(text: string, root: string): { uid?: number; gid?: number } {
+  if (text === "") return {};
+  const [user = "", group = ""] = text.split(":");
+  const found = /^\d+$/.test(user) ? { uid: Number(user) } : userNamed(root, user);
+  const gid = /^\d+$/.test(group) ? Number(group) : groupNamed(root, group);
+  const missing =
+    found === undefined ? `user "${user}"` : group !== "" && gid === undefined ? `group "${group}"` : undefined;
+  if (missing !== undefined)
+    throw new NodeError("CreateContainerConfigError", `the image's ${missing} is not in its /etc/passwd or /etc/group`);
+  return { ...found, ...(gid === undefined ? {} : { gid }) };
 }

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { requireProgram, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
+import { applyLayer } from "./layer.js";
 
 /** What an image's configuration says about running it. */
 export interface OciConfig {
@@ -24,12 +25,17 @@ export interface UnpackedImage {
   readonly config: OciConfig;
 }
 
+/** Indexes, manifests and configurations are some kilobytes. */
+const maxJsonBytes = 4 * 1024 * 1024;
 const unpackTimeoutMs = 600_000;
 const unpacking = new Map<string, Promise<UnpackedImage>>();
 
-/** Unpacks an OCI image layout (image-spec 1.0) below `cacheDir`, once for each digest. Layers are checked by SHA-256. */
-export async function unpackOciLayout(layout: string, cacheDir: string): Promise<UnpackedImage> {
-  const manifestDigest = await findManifest(layout);
+/**
+ * Unpacks an image of an OCI image layout (image-spec 1.0) below `cacheDir`, once for each digest. Everything is checked by SHA-256. Of
+ * several images `tag` says which.
+ */
+export async function unpackOciLayout(layout: string, cacheDir: string, tag?: string): Promise<UnpackedImage> {
+  const manifestDigest = await findManifest(layout, tag);
   const key = `${cacheDir}|${manifestDigest}`;
   const running = unpacking.get(key) ?? unpack(layout, manifestDigest, cacheDir);
   unpacking.set(key, running);
@@ -50,16 +56,26 @@ async function unpack(layout: string, digest: string, cacheDir: string): Promise
   const fresh = `${folder}.new`;
   await rm(fresh, { recursive: true, force: true });
   await mkdir(join(fresh, "root"), { recursive: true });
-  for (const layer of listAt(manifest["layers"])) await unpackLayer(layout, objectAt(layer), join(fresh, "root"));
+  for (const layer of listAt(manifest["layers"])) await unpackLayer(layout, objectAt(layer), fresh);
   await writeFile(join(fresh, "complete"), "");
   await rm(folder, { recursive: true, force: true });
   await rename(fresh, folder);
   return { root, digest, config };
 }
 
-async function findManifest(layout: string): Promise<string> {
+const refName = "org.opencontainers.image.ref.name";
+
+async function findManifest(layout: string, tag: string | undefined): Promise<string> {
   const index = parseObject(await readText(join(layout, "index.json")), "index.json");
-  return pick(layout, listAt(index["manifests"]).map(objectAt));
+  const manifests = listAt(index["manifests"]).map(objectAt);
+  const nameOf = (each: JsonObject): string => textAt(objectAt(each["annotations"]), refName);
+  const tagged = manifests.filter((each) => nameOf(each) === tag);
+  const names = new Set(manifests.map(nameOf));
+  if (tag !== undefined && tagged.length === 0 && names.size > 1) {
+    const known = [...names].filter((name) => name !== "").join(", ");
+    throw new NodeError("ErrImagePull", `the OCI layout ${layout} has no image of the tag "${tag}"; it has ${known}`);
+  }
+  return pick(layout, tagged.length > 0 ? tagged : manifests);
 }
 
 /** The manifest for this machine, through nested indexes. */
@@ -78,34 +94,29 @@ async function pick(layout: string, manifests: readonly JsonObject[]): Promise<s
   return pick(layout, listAt((await readBlobJson(layout, digest))["manifests"]).map(objectAt));
 }
 
-async function unpackLayer(layout: string, layer: JsonObject, root: string): Promise<void> {
+async function unpackLayer(layout: string, layer: JsonObject, folder: string): Promise<void> {
   const digest = textAt(layer, "digest");
   const path = blobPath(layout, digest);
   await checkDigest(path, digest);
   const compression = textAt(layer, "mediaType").endsWith("zstd") ? ["--zstd"] : [];
   const listed = await tar([...compression, "-t", "-f", path], digest);
-  await applyWhiteouts(root, listed.split("\n"));
   const owner = process.getuid?.() === 0 ? ["--same-owner"] : ["--no-same-owner"];
-  await tar([...compression, "-x", "-p", ...owner, "--exclude=.wh.*", "-C", root, "-f", path], digest);
+  // In a folder of its own: over what lower layers left, tar would follow their links.
+  const fresh = join(folder, "layer");
+  await mkdir(fresh);
+  await tar([...compression, "-x", "-p", ...owner, "-C", fresh, "-f", path], digest);
+  await applyLayer(
+    fresh,
+    join(folder, "root"),
+    listed.split("\n").filter((name) => name.endsWith("/")),
+  );
+  await rm(fresh, { recursive: true });
 }
 
 async function tar(args: readonly string[], digest: string): Promise<string> {
   const result = await runCommand(requireProgram("tar"), args, "", unpackTimeoutMs);
   if (result.code === 0) return result.stdout;
   throw new NodeError("ErrImagePull", `layer ${digest} cannot be unpacked: ${result.stderr.slice(0, 300)}`);
-}
-
-/** `.wh.name` in a layer removes what lower layers put there; `.wh..wh..opq` everything beside it. */
-async function applyWhiteouts(root: string, names: readonly string[]): Promise<void> {
-  for (const name of names) {
-    const file = basename(name);
-    if (!file.startsWith(".wh.")) continue;
-    const folder = join(root, dirname(join("/", name)));
-    if (file === ".wh..wh..opq") {
-      const present = await readdir(folder).catch(() => []);
-      for (const each of present) await rm(join(folder, each), { recursive: true, force: true });
-    } else if (!file.startsWith(".wh..wh.")) await rm(join(folder, file.slice(4)), { recursive: true, force: true });
-  }
 }
 
 function blobPath(layout: string, digest: string): string {
@@ -126,16 +137,24 @@ async function checkDigest(path: string, digest: string): Promise<void> {
     throw new NodeError("ErrImagePull", `the layer ${path} is damaged: its digest differs`);
 }
 
+/** A manifest, an index or a configuration: what it says counts only where it is what its digest says. */
 async function readBlobJson(layout: string, digest: string): Promise<JsonObject> {
-  return parseObject(await readText(blobPath(layout, digest)), digest);
+  const path = blobPath(layout, digest);
+  const text = await readText(path);
+  if (`sha256:${createHash("sha256").update(text).digest("hex")}` !== digest)
+    throw new NodeError("ErrImagePull", `${path} is damaged: its digest differs`);
+  return parseObject(text, digest);
 }
 
 async function readText(path: string): Promise<string> {
+  let size: number;
   try {
-    return await readFile(path, "utf8");
+    ({ size } = await stat(path));
+    if (size <= maxJsonBytes) return await readFile(path, "utf8");
   } catch (error) {
     throw new NodeError("ErrImagePull", `no OCI layout: ${path} cannot be read`, { cause: error });
   }
+  throw new NodeError("ErrImagePull", `${path} has ${size} bytes: no index, manifest or configuration is that long`);
 }
 
 function parseObject(text: string, what: string): JsonObject {
