@@ -197,8 +197,8 @@ export interface DeletionRules {
   isHeld?(object: JsonObject): boolean;
   /** Changes the object (its own copy) when its deletion begins. */
   begin?(object: JsonObject): void;
-  /** What happens to dependents when the request does not say; default: they are deleted after their owner. */
-  readonly defaultPropagation?: "Orphan";
+  /** What happens to dependents when the request does not say; default: they are deleted after their owner. `None`: there are none, whatever it says. */
+  readonly defaultPropagation?: "Orphan" | "None";
   /** Told to who deletes without saying what shall happen to dependents. */
   readonly propagationWarning?: string;
   /** The answer to a finished delete is the object, not a Status. */

@@ -57,8 +57,14 @@ export function podPriority(store: Store): AdmissionPlugin {
         );
       if (found !== undefined) spec["priorityClassName"] = stringAt(objectAt(found, "metadata"), "name");
       spec["priority"] = priority;
-      const policy = found === undefined ? "" : stringAt(found, "preemptionPolicy");
-      spec["preemptionPolicy"] ??= policy || "PreemptLowerPriority";
+      const policy = (found === undefined ? "" : stringAt(found, "preemptionPolicy")) || "PreemptLowerPriority";
+      if (typeof spec["preemptionPolicy"] === "string" && spec["preemptionPolicy"] !== policy)
+        throw forbidden(
+          { group: "", plural: "pods" },
+          request.name,
+          `the string value of PreemptionPolicy (${spec["preemptionPolicy"]}) must not be provided in pod spec; priority admission controller computed ${policy} from the given PriorityClass name`,
+        );
+      spec["preemptionPolicy"] = policy;
     },
     validate(request) {
       const { type, object, name } = request;

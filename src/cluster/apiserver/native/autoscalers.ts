@@ -62,6 +62,11 @@ function toVersionTwo(sent: JsonObject): JsonObject {
   return object;
 }
 
+/** In the version that is checked. */
+function inVersionTwo(object: JsonObject): JsonObject {
+  return object["apiVersion"] === "autoscaling/v1" ? toVersionTwo(object) : object;
+}
+
 function parseMetrics(text: Json | undefined): JsonObject[] {
   try {
     const value: Json = JSON.parse(asString(text) || "[]");
@@ -130,10 +135,10 @@ const autoscaler: Behaviour = {
   },
   statusOnly: true,
   updateChecks: { "": [0, 1], status: [0, 1] },
-  validateCreate: (object, faults) => validateAutoscaler(object, undefined, faults),
+  validateCreate: (object, faults) => validateAutoscaler(inVersionTwo(object), undefined, faults),
   validateUpdate(object, old, faults, { subresource }) {
     if (subresource === "status") validateAutoscalerStatus(object, faults);
-    else validateAutoscaler(object, old, faults);
+    else validateAutoscaler(inVersionTwo(object), inVersionTwo(old), faults);
   },
   conversions: { v1: { fromStorage: toVersionOne, toStorage: toVersionTwo } },
   columns: [

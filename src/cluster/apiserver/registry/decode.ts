@@ -249,6 +249,8 @@ function nullIn(shape: Shape): Json | undefined {
       return 0;
     case "boolean":
       return false;
+    case "quantity":
+      return "0";
     default:
       return undefined;
   }

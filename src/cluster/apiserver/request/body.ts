@@ -81,6 +81,8 @@ function describeSyntax(text: string, error: unknown): string {
 }
 
 function parseYaml(text: string): unknown {
+  // Nothing at all is an object with nothing in it.
+  if (/^(\s*(#.*)?(\n|$))*$/.test(text)) return {};
   let value: unknown;
   try {
     value = load(text);

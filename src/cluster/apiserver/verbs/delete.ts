@@ -166,6 +166,7 @@ function rfc3339(milliseconds: number): string {
 /** The propagation policy as finalizers for the garbage collector. */
 function finalizersFor(type: ResourceType, present: readonly string[], options: DeleteOptions): string[] {
   const others = present.filter((finalizer) => finalizer !== orphanFinalizer && finalizer !== foregroundFinalizer);
+  if (deletionRulesOf(type).defaultPropagation === "None") return others;
   switch (options.propagation) {
     case "Orphan":
       return [...others, orphanFinalizer];

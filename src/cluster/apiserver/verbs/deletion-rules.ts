@@ -33,6 +33,7 @@ const namespaces: DeletionRules = {
 
 const returnsObject: DeletionRules = { returnsObject: true };
 const orphans: DeletionRules = { defaultPropagation: "Orphan" };
+const childless: DeletionRules = { defaultPropagation: "None" };
 const jobs: DeletionRules = {
   ...orphans,
   propagationWarning:
@@ -51,6 +52,8 @@ const table: Readonly<Record<string, DeletionRules>> = {
   "/resourcequotas": returnsObject,
   "/replicationcontrollers": orphans,
   "batch/jobs": jobs,
+  "/events": childless,
+  "events.k8s.io/events": childless,
 };
 
 /** The rules for a kind. */
