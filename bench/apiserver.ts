@@ -12,7 +12,8 @@ import { peerPrograms, type Running, serve, startServer } from "./apiserver/serv
 type Sample = Readonly<Record<string, number>>;
 
 async function main(): Promise<void> {
-  if (process.argv.includes("--serve")) return serve(text("--serve", ""), text("--journal", "disk"));
+  if (process.argv.includes("--serve"))
+    return serve(text("--serve", ""), text("--journal", "disk"), number("--clusters", 1));
   const peer = "kube-apiserver and etcd";
   const names = text("--servers", `argosy,argosy in memory,${peer}`).split(",");
   const chosen = names.filter((name) => name !== peer || peerPrograms() !== undefined);
@@ -67,15 +68,24 @@ const parts: Readonly<Record<string, (servers: ReadonlyMap<string, Running>) => 
   },
   async idle(servers) {
     const results: Record<string, unknown> = {};
-    for (const name of servers.keys()) {
-      const own = await startServer(name);
-      await idle(own, 30); // what starting leaves behind
-      results[name] = await idle(own, 20);
-      await own.stop();
-    }
+    for (const name of servers.keys()) results[name] = await idleOf(name);
+    const one = await idleOf("argosy");
+    const four = await idleOf("four of argosy");
+    results["argosy, each beside others in one process"] = {
+      corePercent: Number((four.corePercent / 4).toFixed(2)),
+      residentMb: Math.round((four.residentMb - one.residentMb) / 3),
+    };
     return results;
   },
 };
+
+async function idleOf(name: string): Promise<Awaited<ReturnType<typeof idle>>> {
+  const own = await startServer(name);
+  await idle(own, 30); // what starting leaves behind
+  const sample = await idle(own, 20);
+  await own.stop();
+  return sample;
+}
 
 /** Memory with many objects, gets beside lists of them, and the start with even more on the disk. */
 async function scale(server: Running): Promise<unknown> {

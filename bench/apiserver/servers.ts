@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { createApiServer } from "../../src/cluster/apiserver/index.js";
+import { type ApiServer, createApiServer } from "../../src/cluster/apiserver/index.js";
 import { systemClock, systemRandom } from "../../src/kernel/clock/index.js";
 import { createLogger } from "../../src/kernel/log/index.js";
 import { type Address, Connection } from "./connection.js";
@@ -27,7 +27,7 @@ interface Recipe {
   start(directory: string): Promise<{ readonly children: ChildProcess[]; readonly address: Address }>;
 }
 
-/** Starts a server by its name: `argosy`, `argosy in memory` or `kube-apiserver and etcd`. */
+/** Starts a server by its name: `argosy`, `argosy in memory`, `four of argosy` in one process, or `kube-apiserver and etcd`. */
 export async function startServer(name: string): Promise<Running> {
   const recipe = recipes[name];
   if (recipe === undefined) throw new Error(`no server ${name}`);
@@ -61,6 +61,7 @@ export async function startServer(name: string): Promise<Running> {
 const recipes: Readonly<Record<string, Recipe>> = {
   argosy: { start: (directory) => startArgosy(directory, "disk") },
   "argosy in memory": { start: (directory) => startArgosy(directory, "memory") },
+  "four of argosy": { start: (directory) => startArgosy(directory, "disk", 4) },
   "kube-apiserver and etcd": { start: startKubernetes },
 };
 
@@ -75,11 +76,11 @@ export function peerPrograms(): string | undefined {
 async function startArgosy(
   directory: string,
   journal: string,
+  clusters = 1,
 ): Promise<{ children: ChildProcess[]; address: Address }> {
   const program = process.argv[1] ?? "";
-  const child = spawn(process.execPath, [program, "--serve", directory, "--journal", journal], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const how = ["--serve", directory, "--journal", journal, "--clusters", String(clusters)];
+  const child = spawn(process.execPath, [program, ...how], { stdio: ["ignore", "pipe", "inherit"] });
   const address = await new Promise<Address>((resolve, reject) => {
     let output = "";
     child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
@@ -92,12 +93,26 @@ async function startArgosy(
   return { children: [child], address };
 }
 
-/** The body of the process that `startArgosy` starts: its address goes to standard output as one line of JSON. */
-export async function serve(dataDir: string, journal: string): Promise<void> {
+/** The body of the process that `startArgosy` starts: the address of its first cluster goes to standard output as one line of JSON. */
+export async function serve(dataDir: string, journal: string, clusters: number): Promise<void> {
+  const servers: ApiServer[] = [];
+  process.on("SIGTERM", () => void Promise.all(servers.map((server) => server.close())).then(() => process.exit(0)));
+  let address: Address | undefined;
+  for (let index = 0; index < clusters; index++) {
+    const directory = index === 0 ? dataDir : join(dataDir, `cluster-${index}`);
+    const server = await openServer(`bench-${index}`, journal === "memory" ? undefined : directory);
+    servers.push(server);
+    const { url, caPem } = await server.listen({ host: "127.0.0.1", port: 0 });
+    address ??= { port: Number(new URL(url).port), token: server.adminToken, caPem };
+  }
+  process.stdout.write(`${JSON.stringify(address)}\n`);
+}
+
+function openServer(clusterName: string, dataDir: string | undefined): Promise<ApiServer> {
   const log = createLogger({ clock: systemClock, level: "warn", write: (line) => process.stderr.write(`${line}\n`) });
-  const server = await createApiServer({
-    clusterName: "bench",
-    ...(journal === "memory" ? {} : { dataDir }),
+  return createApiServer({
+    clusterName,
+    ...(dataDir === undefined ? {} : { dataDir }),
     clock: systemClock,
     random: systemRandom,
     log,
@@ -105,10 +120,6 @@ export async function serve(dataDir: string, journal: string): Promise<void> {
     tokens: [],
     authorization: "rbac",
   });
-  const { url, caPem } = await server.listen({ host: "127.0.0.1", port: 0 });
-  process.on("SIGTERM", () => void server.close().then(() => process.exit(0)));
-  const address: Address = { port: Number(new URL(url).port), token: server.adminToken, caPem };
-  process.stdout.write(`${JSON.stringify(address)}\n`);
 }
 
 const token = "bench-token";
