@@ -200,9 +200,10 @@ test("what stands in a member is still reported when a change of it is refused t
   const status = { address: { url: "http://digits.demo.cloud" }, conditions: [{ type: "Ready", status: "True" }] };
   await services.patch("digits", "merge", { status }, { ...inDemo, subresource: "status" });
 
-  const refused = { ...service(3), metadata: { name: "digits", namespace: "demo", labels: { bad: "no label" } } };
+  // The hub does not know the kind, and takes what its members would not.
+  const refused = { ...service(3), spec: "three" };
   const hypers = fleet.hub.client.resource((await import("./kinds.js")).HyperMLServiceKind);
-  await hypers.update({ ...(await fleet.getHyper("digits")), spec: workloads(refused) }, inDemo);
+  await hypers.patch("digits", "merge", { spec: workloads(refused) }, inDemo);
   const failed = await eventually(
     () => fleet.getHyper("digits"),
     (object) => fullyApplied(object)?.reason === "FullyAppliedFailed",
