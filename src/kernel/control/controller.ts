@@ -90,7 +90,8 @@ class RunningController<T extends KubeObject> implements Controller {
     this.#log = options.log.with({ controller: spec.name, cluster: cluster.name });
     this.#meters = createMeters(options.metrics, spec.name);
     this.#informer = cluster.informers.informer(spec.kind);
-    this.#events = createEventRecorder({ client: cluster.client, clock, random, log: this.#log, component: spec.name });
+    const component = spec.eventSource ?? spec.name;
+    this.#events = createEventRecorder({ client: cluster.client, clock, random, log: this.#log, component });
     this.#queue = createQueue({
       clock,
       random,

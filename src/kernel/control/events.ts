@@ -36,6 +36,38 @@ interface Known {
   lastMs: number;
 }
 
+/** Messages for one reason of one object. */
+interface Group {
+  readonly messages: readonly string[];
+  readonly lastMs: number;
+}
+
+/** Knows what was said lately. */
+class Groups {
+  readonly #clock: Clock;
+  readonly #groups = new Map<string, Group>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Whether so many others were said of the object for the same reason that they are told as one. */
+  isOneOfMany(source: string, message: string): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    const before = this.#groups.get(source);
+    const messages = before !== undefined && nowMs - before.lastMs <= countWindowMs ? before.messages : [];
+    const isKnown = messages.includes(message);
+    this.#groups.delete(source);
+    const now = isKnown ? messages : [...messages, message].slice(-(maxAlike - 1));
+    this.#groups.set(source, { messages: now, lastMs: nowMs });
+    trim(this.#groups);
+    return (isKnown ? messages.length : messages.length + 1) >= maxAlike;
+  }
+}
+
+/** As upstream: the tenth message for one reason stands for those that come after it as well. */
+const maxAlike = 10;
+const combinedPrefix = "(combined from similar events): ";
 const maxKnown = 2_000;
 const maxWaiting = 500;
 const maxMessageLength = 1024;
@@ -50,6 +82,7 @@ export function createEventRecorder(options: EventRecorderOptions): OwnedEventRe
   const { clock, log } = options;
   const waiting: Wish[] = [];
   const known = new Map<string, Known>();
+  const groups = new Groups(clock);
   const spent = new Map<string, { tokens: number; atMs: number }>();
   let writing: Promise<void> | undefined;
   let isOpen = true;
@@ -79,7 +112,14 @@ export function createEventRecorder(options: EventRecorderOptions): OwnedEventRe
     const { about, type, reason, action = "", related } = event;
     const { namespace = "", name, uid } = about.metadata;
     const message = event.message.slice(0, maxMessageLength);
-    if (!isOpen || waiting.length >= maxWaiting || !mayRecord(`${about.kind}/${namespace}/${name}/${uid}`)) return;
+    if (!isOpen || waiting.length >= maxWaiting || !mayRecord(`${about.kind}/${namespace}/${name}/${uid}/${type}`))
+      return;
+    if (event.action === undefined && groups.isOneOfMany([about.kind, uid, type, reason].join("\u0000"), message)) {
+      const combined = `${combinedPrefix}${message}`.slice(0, maxMessageLength);
+      waiting.push({ ...event, key: [about.kind, uid, type, reason].join("\u0000"), message: combined });
+      writing ??= drain();
+      return;
+    }
     const key = [about.kind, uid, type, reason, action, related?.metadata.uid ?? "", message].join("\u0000");
     waiting.push({ ...event, key, message });
     writing ??= drain();
@@ -116,7 +156,7 @@ async function write(wish: Wish, known: Map<string, Known>, options: EventRecord
     const count = before.count + 1;
     const patch =
       wish.action === undefined
-        ? { count, lastTimestamp: timeOf(nowMs) }
+        ? { count, lastTimestamp: timeOf(nowMs), message: wish.message }
         : { series: { count, lastObservedTime: microTimeOf(nowMs) } };
     try {
       await events.patch(before.name, "merge", patch, { namespace: before.namespace, fieldManager: options.component });

@@ -89,6 +89,8 @@ export interface WatchSpec {
 export interface ControllerSpec<T extends KubeObject = KubeObject> {
   /** `kebab-case`; also field manager, metric label and event source. */
   readonly name: string;
+  /** The source of its events, where it is another one. */
+  readonly eventSource?: string;
   readonly kind: Kind<T>;
   /** Kinds whose owner reference (controller: true) points to `kind`. */
   readonly owns?: readonly Kind[];

@@ -39,6 +39,7 @@ type Status = NonNullable<PodDisruptionBudget["status"]>;
 export function disruptionController(): ControllerSpec<PodDisruptionBudget> {
   return {
     name,
+    eventSource: "controllermanager",
     kind: PodDisruptionBudgetKind,
     watches: [
       {

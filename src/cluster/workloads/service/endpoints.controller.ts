@@ -10,12 +10,12 @@ import {
   PodKind,
   type Service,
   ServiceKind,
-  timeOf,
 } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import { isTerminal } from "../shared/pods.js";
 import { addressOf, familiesOf, hasSelector, hostnameOf, podWatch, portsFor, selects } from "./endpoints.js";
 import { changeTime } from "./slices.js";
+import { TriggerTimes } from "./trigger-times.js";
 
 const fieldManager = "endpoint-controller";
 const managedBy = { "endpoints.kubernetes.io/managed-by": "endpoint-controller" };
@@ -25,6 +25,7 @@ const maxAddresses = 1000;
 
 /** Keeps the Endpoints of Services with a selector: the old form of EndpointSlices, which older clients still read. */
 export function endpointsController(): ControllerSpec<Service> {
+  const times = new TriggerTimes();
   return {
     name: fieldManager,
     kind: ServiceKind,
@@ -32,7 +33,7 @@ export function endpointsController(): ControllerSpec<Service> {
       podWatch,
       { kind: EndpointsKind, keys: ({ metadata }) => [{ namespace: metadata.namespace ?? "", name: metadata.name }] },
     ],
-    async reconcile({ namespace, name }, service, { cluster, clock }) {
+    async reconcile({ namespace, name }, service, { cluster }) {
       const resource = cluster.client.resource(EndpointsKind);
       const found = cluster.informers.informer(EndpointsKind).get({ namespace, name });
       if (service === undefined) {
@@ -45,9 +46,10 @@ export function endpointsController(): ControllerSpec<Service> {
       const selected = pods.filter((pod) => selects(service, pod.metadata.labels));
       const headless = service.spec.clusterIP === "None" ? { [headlessLabel]: "" } : {};
       const labels = { ...service.metadata.labels, ...managedBy, ...headless };
-      const wanted = { ...subsetsOf(service, selected), labels };
+      const changedAt = times.next(service, selected);
+      const wanted = { ...subsetsOf(service, selected), labels, changedAt };
       if (found !== undefined && isSame(found, wanted)) return;
-      await writeEndpoints(service, { found, wanted }, { cluster, clock });
+      await writeEndpoints(service, { found, wanted }, { cluster });
     },
   };
 }
@@ -55,13 +57,13 @@ export function endpointsController(): ControllerSpec<Service> {
 async function writeEndpoints(
   { metadata: { namespace = "", name } }: Service,
   { found, wanted }: { readonly found: Endpoints | undefined; readonly wanted: Wanted },
-  { cluster, clock }: Pick<ReconcileContext<Service>, "cluster" | "clock">,
+  { cluster }: Pick<ReconcileContext<Service>, "cluster">,
 ): Promise<void> {
   const resource = cluster.client.resource(EndpointsKind);
-  const { [overCapacity]: _cut, ...kept } = found?.metadata.annotations ?? {};
+  const { [overCapacity]: _cut, [changeTime]: _before, ...kept } = found?.metadata.annotations ?? {};
   const annotations = {
     ...kept,
-    [changeTime]: timeOf(clock.now()),
+    ...(wanted.changedAt === undefined ? {} : { [changeTime]: wanted.changedAt }),
     ...(wanted.isCut ? { [overCapacity]: "truncated" } : {}),
   };
   const labels = { ...wanted.labels };
@@ -83,6 +85,7 @@ interface Wanted {
   readonly labels: Readonly<Record<string, string>>;
   readonly subsets: readonly EndpointSubset[];
   readonly isCut: boolean;
+  readonly changedAt: string | undefined;
 }
 
 function isSame({ metadata, subsets = [] }: Endpoints, wanted: Wanted): boolean {

@@ -49,7 +49,11 @@ export function endpointsMirror(): ControllerSpec<Endpoints> {
         [managedByLabel]: manager,
         [serviceLabel]: endpoints.metadata.name,
       };
-      await writeSlices({ owner: endpoints, labels, annotations, fieldManager }, { wanted, slices }, context);
+      await writeSlices(
+        { owner: endpoints, labels, annotations, fieldManager, changedAt: undefined },
+        { wanted, slices },
+        context,
+      );
     },
   };
 }

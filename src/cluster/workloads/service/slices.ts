@@ -7,7 +7,6 @@ import {
   isDeleting,
   type KubeObject,
   ownerReferenceTo,
-  timeOf,
 } from "../../../kernel/kinds/index.js";
 
 /** Says which controller keeps a slice. */
@@ -31,9 +30,11 @@ export interface SliceOwner {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly fieldManager: string;
+  /** Of the change that is written, where it is known. */
+  readonly changedAt: string | undefined;
 }
 
-type Context = Pick<ReconcileContext<KubeObject>, "cluster" | "clock">;
+type Context = Pick<ReconcileContext<KubeObject>, "cluster">;
 
 /** The slices of a Service that `manager` keeps for `owner`. */
 export function ownSlices(owner: KubeObject, manager: string, { cluster }: Context): EndpointSlice[] {
@@ -111,13 +112,13 @@ function samePorts(left: readonly EndpointPort[], right: readonly EndpointPort[]
 
 /** Makes the slices that there are be those that are wanted. */
 export async function writeSlices(
-  { owner, labels, annotations = {}, fieldManager }: SliceOwner,
+  { owner, labels, annotations = {}, fieldManager, changedAt }: SliceOwner,
   { wanted, slices }: { readonly wanted: readonly WantedSlice[]; readonly slices: readonly EndpointSlice[] },
   context: Context,
 ): Promise<void> {
   const calls = context.cluster.client.resource(EndpointSliceKind);
   const { namespace = "", name } = owner.metadata;
-  const notes = { ...annotations, [changeTime]: timeOf(context.clock.now()) };
+  const notes = { ...annotations, ...(changedAt === undefined ? {} : { [changeTime]: changedAt }) };
   const used = new Set(wanted.map(({ slice }) => slice?.metadata.uid));
   for (const { slice, addressType, ports, endpoints } of wanted) {
     const content = { addressType, endpoints: [...endpoints], ports: [...ports] };
@@ -126,7 +127,7 @@ export async function writeSlices(
         generateName: `${name}-`,
         namespace,
         labels: { ...labels },
-        annotations: notes,
+        ...(Object.keys(notes).length === 0 ? {} : { annotations: notes }),
         ownerReferences: [ownerReferenceTo(owner)],
       };
       await calls.create(
@@ -134,11 +135,8 @@ export async function writeSlices(
         { namespace, fieldManager },
       );
     } else if (!isSame(slice, content, labels)) {
-      const metadata = {
-        ...slice.metadata,
-        labels: { ...labels },
-        annotations: { ...slice.metadata.annotations, ...notes },
-      };
+      const { [changeTime]: _before, ...kept } = slice.metadata.annotations ?? {};
+      const metadata = { ...slice.metadata, labels: { ...labels }, annotations: { ...kept, ...notes } };
       await calls.update({ ...slice, metadata, ...content }, { namespace, fieldManager });
     }
   }
@@ -162,7 +160,7 @@ function isSame(
   if (!samePorts(slice.ports ?? [], content.ports)) return false;
   const text = (endpoints: readonly Endpoint[]) =>
     JSON.stringify(
-      endpoints.map(({ addresses, conditions, targetRef, nodeName, zone, hostname }) => [
+      endpoints.map(({ addresses, conditions, targetRef, nodeName, zone, hostname, hints }) => [
         addresses,
         conditions?.ready,
         conditions?.serving,
@@ -171,6 +169,7 @@ function isSame(
         nodeName,
         zone,
         hostname,
+        JSON.stringify(hints),
       ]),
     );
   if (text(slice.endpoints ?? []) !== text(content.endpoints)) return false;

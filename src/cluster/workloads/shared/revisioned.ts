@@ -10,7 +10,7 @@ import {
   type Resource,
 } from "../../../kernel/kinds/index.js";
 import { nextAvailabilityMs } from "./pods.js";
-import { ensureRevision, trimRevisions } from "./revisions.js";
+import { ensureRevision, revisionLabel, trimRevisions } from "./revisions.js";
 
 const defaultHistory = 10;
 
@@ -38,6 +38,8 @@ export interface RevisionedLook<Owner extends RevisionedOwner> {
   readonly owner: Owner;
   readonly kind: Kind<Owner>;
   readonly fieldManager: string;
+  /** Absent: that of the pods. */
+  readonly hashLabel?: string;
   readonly cluster: ClusterAccess;
   readonly clock: Clock;
   /** Makes it true; not called while the owner is being deleted. What it throws is thrown after the report. Returns when to look again. */
@@ -50,8 +52,8 @@ export async function reconcileRevisioned<Owner extends RevisionedOwner>(
   look: RevisionedLook<Owner>,
 ): Promise<ReconcileResult | undefined> {
   const { owner, kind, cluster, clock, fieldManager } = look;
-  const { template, selector, minReadySeconds = 0, revisionHistoryLimit = defaultHistory } = owner.spec;
-  const history = { owner, template, labels: selector.matchLabels ?? {}, cluster, fieldManager };
+  const { template, minReadySeconds = 0, revisionHistoryLimit = defaultHistory } = owner.spec;
+  const history = { owner, template, hashLabel: look.hashLabel ?? revisionLabel, cluster, fieldManager };
   const update = await ensureRevision(history);
   let failure: { readonly error: unknown } | undefined;
   let waitMs: number | undefined;

@@ -19,7 +19,8 @@ export const revisionLabel = "controller-revision-hash";
 export interface HistoryOptions {
   readonly owner: KubeObject;
   readonly template: PodTemplateSpec;
-  readonly labels: Readonly<Record<string, string>>;
+  /** Of revisions, with the hash; the template's labels come beside it. */
+  readonly hashLabel: string;
   readonly cluster: ClusterAccess;
   readonly fieldManager: string;
 }
@@ -54,7 +55,8 @@ export async function ensureRevision(options: HistoryOptions): Promise<Controlle
           metadata: {
             name,
             namespace,
-            labels: { ...options.labels, [revisionLabel]: hash },
+            labels: { ...template.metadata?.labels, [options.hashLabel]: hash },
+            ...(owner.metadata.annotations === undefined ? {} : { annotations: { ...owner.metadata.annotations } }),
             ownerReferences: [ownerReferenceTo(owner)],
           },
           data,

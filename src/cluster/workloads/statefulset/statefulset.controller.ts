@@ -90,6 +90,7 @@ function reconcileSet(set: StatefulSet, context: Context): Promise<ReconcileResu
     owner: set,
     kind: StatefulSetKind,
     fieldManager,
+    hashLabel: "controller.kubernetes.io/hash",
     cluster,
     clock,
     async act({ metadata }) {
