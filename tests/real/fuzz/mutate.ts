@@ -6,7 +6,7 @@ import { type Chance, labelKeyFor, numberFor, oddValues, quantityFor, textFor } 
 import { type Sample, widgetDefinition } from "./samples.js";
 
 /** The part of a schema that made-up values need. */
-interface Schema {
+export interface Schema {
   readonly type?: string;
   readonly format?: string;
   readonly enum?: readonly Json[];
@@ -32,7 +32,8 @@ function resolve(schema: Schema): { schema: Schema; name: string } {
 }
 
 /** The schema of a sample's kind. */
-function schemaOf(sample: Sample): Schema {
+export function schemaOf(sample: Sample): Schema {
+  if (sample.schema !== undefined) return sample.schema as Schema;
   if (sample.kind === "Widget") {
     const spec = widgetDefinition["spec"] as unknown as { versions: { schema: { openAPIV3Schema: Schema } }[] };
     return spec.versions[0]?.schema.openAPIV3Schema ?? {};
@@ -47,14 +48,15 @@ function schemaOf(sample: Sample): Schema {
 }
 
 /** A value that a schema allows, or nearly. */
-function made(chance: Chance, of: Schema, field: string, depth: number): Json {
+export function made(chance: Chance, of: Schema, field: string, depth: number): Json {
   const { schema, name } = resolve(of);
   if (name.endsWith(".Quantity")) return quantityFor(chance);
   if (name.endsWith(".IntOrString") || schema["x-kubernetes-int-or-string"] === true)
     return chance.maybe(0.5)
       ? numberFor(chance, "int32")
       : chance.pick(["http", "50%", "0%", "150%", "", "x y", "-1", "80", "100%", "a%"]);
-  if (schema.enum !== undefined) return chance.maybe(0.8) ? chance.pick(schema.enum) : chance.pick(["", "Bogus", 1]);
+  if (schema.enum !== undefined && schema.enum.length > 0)
+    return chance.maybe(0.8) ? chance.pick(schema.enum) : chance.pick(["", "Bogus", 1]);
   switch (schema.type) {
     case "string":
       return textFor(chance, field, schema.format ?? "");
@@ -76,16 +78,27 @@ function made(chance: Chance, of: Schema, field: string, depth: number): Json {
         () => made(chance, schema.items ?? {}, field, depth + 1),
       );
     default:
-      return madeObject(chance, schema, depth);
+      return madeObject(chance, schema, { depth, kind: name.slice(name.lastIndexOf(".") + 1) });
   }
 }
 
-function madeObject(chance: Chance, schema: Schema, depth: number): Json {
+/** Fields of which docs/kubernetes-differences.md says that they are treated otherwise here. */
+const leftOut: Readonly<Record<string, readonly string[]>> = {
+  Container: ["restartPolicy", "restartPolicyRules"],
+  Lifecycle: ["stopSignal"],
+  PodSpec: ["hostnameOverride"],
+  EnvVarSource: ["fileKeyRef"],
+  Volume: ["image"],
+  VolumeProjection: ["clusterTrustBundle", "podCertificate"],
+};
+
+function madeObject(chance: Chance, schema: Schema, { depth, kind }: { depth: number; kind: string }): Json {
   const result = freeMembers(chance, schema, depth);
   if (schema.properties === undefined)
     return Object.keys(result).length > 0 ? result : chance.pick<Json>([{}, { a: 1 }, { a: { b: ["c"] } }]);
   const required = new Set(schema.required ?? []);
   for (const [name, property] of Object.entries(schema.properties)) {
+    if (leftOut[kind]?.includes(name) === true) continue;
     const share = required.has(name) ? 0.93 : depth > 3 ? 0.08 : 0.25;
     if (chance.maybe(share) && (depth < 6 || required.has(name)))
       result[name] = made(chance, property, name, depth + 1);
@@ -118,9 +131,10 @@ const isObject = (value: Json | undefined): value is JsonObject =>
 function place(chance: Chance, object: JsonObject, schema: Schema): Place | undefined {
   let holder = object;
   let known = resolve(schema).schema;
+  let left: readonly string[] = ["apiVersion", "kind", "metadata", "status"];
   for (let depth = 0; depth < 14; depth += 1) {
     const all = Object.keys(known.properties ?? {}).filter(
-      (name) => depth > 0 || !["apiVersion", "kind", "metadata", "status"].includes(name),
+      (name) => !left.includes(name) || (depth > 0 && name in holder),
     );
     const present = Object.keys(holder).filter(
       (name) => all.includes(name) || typeof known.additionalProperties === "object",
@@ -130,12 +144,20 @@ function place(chance: Chance, object: JsonObject, schema: Schema): Place | unde
     const field = chance.pick(names);
     const below =
       known.properties?.[field] ?? (typeof known.additionalProperties === "object" ? known.additionalProperties : {});
+    left = leftOutOf(below);
     const next = descend(chance, holder[field], resolve(below).schema);
     if (next === undefined || chance.maybe(depth === 0 ? 0.03 : 0.2)) return { holder, field, schema: below };
     holder = next.holder;
     known = next.schema;
   }
   return undefined;
+}
+
+/** Fields that a value, or the items of a list, shall not get. */
+function leftOutOf(schema: Schema): readonly string[] {
+  const { schema: known, name } = resolve(schema);
+  const kind = known.items === undefined ? name : resolve(known.items).name;
+  return leftOut[kind.slice(kind.lastIndexOf(".") + 1)] ?? [];
 }
 
 function descend(

@@ -1,4 +1,5 @@
 import type { JsonObject } from "../../../src/kernel/kinds/object.js";
+import { deepSamples } from "./deep-samples.js";
 
 /** A valid object of a kind to begin with, and where it lives. */
 export interface Sample {
@@ -12,6 +13,8 @@ export interface Sample {
   readonly body: JsonObject;
   /** Names are not free (a definition's, a binding's): `NAME` is replaced by the made-up one. */
   readonly name?: string;
+  /** Of a definition's kind that is made for one scenario. */
+  readonly schema?: JsonObject;
 }
 
 const labels = { app: "a" };
@@ -555,4 +558,12 @@ const definition = make(
 );
 
 /** Every kind that is fuzzed. */
-export const samples: readonly Sample[] = [...core, ...workloads, ...others, widget, widget, definition];
+export const samples: readonly Sample[] = [
+  ...core,
+  ...workloads,
+  ...others,
+  widget,
+  widget,
+  definition,
+  ...deepSamples,
+];
