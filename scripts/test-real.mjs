@@ -3,7 +3,7 @@
 // docs/clients.md) against an embedded cluster. Where the programs cannot be had (no Go, no network) it says so and ends well.
 //   --seeds A-B     which random scenarios are sent to both servers (default 1-300)
 //   --within MIN    ends after so many minutes, and says what was left out; default: runs to the end
-//   --no-suites, --no-fuzz, --no-clients   leave a part out
+//   --no-suites, --no-fuzz, --no-scheduler, --no-controllers, --no-clients   leave a part out
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -30,6 +30,11 @@ const ownServerOnly = new Map([
 ]);
 /** Share of the answers that may still differ; goes down as they become alike. */
 const mostDifferent = "0.11";
+/** Clusters of the comparison with kube-scheduler, and the share of pods that may be answered otherwise there: what is a matter of time. */
+const schedulerSeeds = "1-60";
+const mostPlacedOtherwise = "0.02";
+/** Share of the steps under kube-controller-manager after which something may differ. */
+const mostStepsOtherwise = "0.05";
 /** A part that has less time than this is not begun. */
 const leastMs = 60_000;
 
@@ -39,6 +44,8 @@ const { values } = parseArgs({
     within: { type: "string" },
     suites: { type: "boolean", default: true },
     fuzz: { type: "boolean", default: true },
+    scheduler: { type: "boolean", default: true },
+    controllers: { type: "boolean", default: true },
     clients: { type: "boolean", default: true },
   },
   allowNegative: true,
@@ -158,6 +165,16 @@ if (values.fuzz) {
   const options = ["--programs", programs, "--seeds", values.seeds, "--at-most", mostDifferent];
   const title = "random requests to both";
   if (await part(title, [main, "fuzz", ...options])) failed.push(title);
+}
+if (values.scheduler) {
+  const title = "pods beside kube-scheduler";
+  const options = ["--programs", programs, "--seeds", schedulerSeeds, "--at-most", mostPlacedOtherwise];
+  if (await part(title, [main, "scheduler", ...options])) failed.push(title);
+}
+if (values.controllers) {
+  const title = "workloads beside kube-controller-manager";
+  const options = ["--programs", programs, "--at-most", mostStepsOtherwise];
+  if (await part(title, [main, "controllers", ...options])) failed.push(title);
 }
 const serial = ["--no-file-parallelism", "--maxWorkers=1", "--reporter=default"];
 if (values.suites) {

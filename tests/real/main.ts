@@ -2,17 +2,21 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startStack } from "../../src/testing/real-stack.js";
 import { buildStack, Unobtainable } from "./build.js";
+import { compareControllers } from "./controllers/main.js";
 import { generate } from "./fuzz/generate.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
 import type { Difference } from "./fuzz/types.js";
 import { openOwn } from "./own.js";
 import { record, writeCases } from "./record.js";
+import { compareSchedulers } from "./scheduler/main.js";
 
 /*
  * What `npm run test:real` is made of, one command at a time (`--help` of scripts/test-real.mjs):
  *   build                     builds the programs, prints their folder; ends with 3 and the reason where they cannot be had
  *   serve --programs DIR      keeps a real API server running for the others, prints its kubeconfig
+ *   scheduler --programs DIR  pods into a real cluster with kube-scheduler and into one of ours, --seeds A-B
+ *   controllers --programs DIR   scripted workloads under kube-controller-manager and under ours, --only NAMES
  *   fuzz, shrink, record      with --programs DIR (a server of its own) or --kubeconfig FILE (a running one), --seeds A-B
  */
 const { positionals, values } = parseArgs({
@@ -27,6 +31,8 @@ const { positionals, values } = parseArgs({
     out: { type: "string" },
     /** Share of differing answers above which the run fails. */
     "at-most": { type: "string", default: "1" },
+    /** What kube-scheduler logs; its logs are kept when it is not 0. */
+    verbosity: { type: "string", default: "0" },
     most: { type: "string", default: "300" },
   },
 });
@@ -164,6 +170,22 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
   },
   serve,
   fuzz,
+  controllers: () =>
+    compareControllers({
+      programs: values.programs,
+      atMost: Number(values["at-most"]),
+      ...(only === undefined ? {} : { only }),
+      ...(values.out === undefined ? {} : { out: values.out }),
+    }),
+  scheduler: () =>
+    compareSchedulers({
+      programs: values.programs,
+      from,
+      to,
+      atMost: Number(values["at-most"]),
+      verbosity: Number(values.verbosity),
+      ...(values.out === undefined ? {} : { out: values.out }),
+    }),
   shrink: shrinkAll,
   async record() {
     const cases = await withServers((real, own) => record(real, own, { from, to, tag, most: Number(values.most) }));
