@@ -1,10 +1,13 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { unless } from "../../testing/unless.js";
 import { podDraft, shell, startNode, type TestNode } from "./agent.fixture.js";
 import { findProgram } from "./commands.js";
+import { files, layerOf, layoutOf, programs } from "./images/layout.fixture.js";
 import { detectIsolation } from "./index.js";
 import { runtimeHomes } from "./runtime/runtimes.fixture.js";
 
@@ -15,10 +18,28 @@ describe.each(runtimeHomes)("$name", ({ name: runtime, missing: noPods }) => {
   const missing = noPods ?? (kubectl === undefined ? "kubectl is not on this machine" : undefined);
   let node: TestNode;
   let kubeconfig = "";
+  let images = "";
 
   beforeAll(async () => {
     if (missing !== undefined) return;
-    node = await startNode({ isolation, runtime });
+    images = mkdtempSync(join(tmpdir(), "argosy-kubectl-"));
+    const layer = layerOf(images, (to) => {
+      programs("sh", "cat", "id", "mkdir", "sleep", "tar", "touch", "env", "setpriv", "umount")(to);
+      files({
+        "etc/passwd": "app:x:1000:1001::/:\n",
+        "etc/group": "extra:x:44:app\n",
+        "data/text": "from the image\n",
+      })(to);
+    });
+    const imageConfig = {
+      Entrypoint: ["/bin/sh", "-c"],
+      Cmd: ["id; pwd; echo $COLOR; cat /data/text; touch /data/x 2>/dev/null || echo not mine; exec sleep 1000"],
+      Env: ["PATH=/bin", "COLOR=red"],
+      WorkingDir: "/tmp/work",
+      User: "app",
+    };
+    const tool = { ociLayout: layoutOf(images, [layer], imageConfig) };
+    node = await startNode({ isolation, runtime, images: { "quay.io/team/tool": tool } });
     const { server } = node.cluster;
     const { url } = await server.listen({ host: "127.0.0.1", port: 0 });
     kubeconfig = join(node.folder, "kubeconfig");
@@ -35,7 +56,10 @@ describe.each(runtimeHomes)("$name", ({ name: runtime, missing: noPods }) => {
     await node.create(podDraft("box", { containers: [shell("exec sleep 1000")] }));
     await node.seen("box", (pod) => pod.status?.containerStatuses?.[0]?.ready === true);
   });
-  afterAll(() => node?.close());
+  afterAll(async () => {
+    await node?.close();
+    rmSync(images, { recursive: true, force: true });
+  });
 
   interface Said {
     readonly code: number | null;
@@ -152,6 +176,50 @@ describe.each(runtimeHomes)("$name", ({ name: runtime, missing: noPods }) => {
       if (stdout.endsWith("three\n")) void k(["delete", "pod", "talks", "--grace-period=0", "--force"]);
     });
     expect(await following).toMatchObject({ code: 0, stdout: "one\ntwo\nthree\n" });
+  });
+
+  unless(missing)(
+    "an image from an OCI layout: its command, variables, user and folder; probes, exec and cp in it",
+    async () => {
+      const container = {
+        name: "main",
+        image: "quay.io/team/tool:2",
+        readinessProbe: { exec: { command: ["cat", "/data/text"] }, periodSeconds: 1 },
+        volumeMounts: [{ name: "e", mountPath: "/scratch" }],
+      };
+      await node.create(podDraft("tool", { containers: [container], volumes: [{ name: "e", emptyDir: {} }] }));
+      const pod = await node.seen("tool", (each) => each.status?.containerStatuses?.[0]?.ready === true);
+      writeFileSync(join(node.folder, "sent"), "there and back");
+
+      const said = await k(["exec", "tool", "--", "env"]);
+      const there = await k(["cp", join(node.folder, "sent"), "tool:/scratch/f"]);
+      const back = await k(["cp", "tool:/scratch/f", join(node.folder, "received")]);
+
+      const log = "uid=1000(app) gid=1001 groups=1001,44(extra)\n/tmp/work\nred\nfrom the image\nnot mine\n";
+      expect((await k(["logs", "tool"])).stdout).toBe(log);
+      expect(pod.status?.containerStatuses?.[0]?.imageID).toMatch(/^sha256:[0-9a-f]{64}$/);
+      expect(said.stdout).toContain("COLOR=red\n");
+      expect([there.code, back.code]).toEqual([0, 0]);
+      expect(readFileSync(join(node.folder, "received"), "utf8")).toBe("there and back");
+    },
+  );
+
+  unless(missing)("port-forward: a connection to the pod's port, and back", async () => {
+    const program = "require('net').createServer(s=>s.end('hello')).listen(7070,'127.0.0.1',()=>console.log('up'))";
+    await node.create(podDraft("server", { containers: [{ name: "main", image: "node", args: ["-e", program] }] }));
+    await expect.poll(async () => (await k(["logs", "server"])).stdout, { timeout: 30_000 }).toBe("up\n");
+    const forward = spawn(kubectl ?? "kubectl", ["port-forward", "server", ":7070"], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, KUBECONFIG: kubeconfig },
+    });
+    const port = await new Promise<number>((resolve) =>
+      forward.stdout.on("data", (text: Buffer) => resolve(Number(/127\.0\.0\.1:(\d+)/.exec(text.toString())?.[1]))),
+    );
+    let said = "";
+    for await (const chunk of connect(port, "127.0.0.1")) said += String(chunk);
+    forward.kill();
+
+    expect(said).toBe("hello");
   });
 
   unless(missing)("debug: an ephemeral container in the pod's network, with a terminal", async () => {

@@ -1,12 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { unless } from "../../../testing/unless.js";
 import { findProgram } from "../commands.js";
 import { imageCatalogue, type ResolvedImage, splitImage } from "./catalogue.js";
+import { files, layerOf as layerIn, layoutOf, newLayout as newLayoutIn } from "./layout.fixture.js";
 
 let folder = "";
 beforeAll(() => {
@@ -89,50 +89,13 @@ test("names are split as registries do", () => {
   expect(splitImage(`a:1@sha256:${"0".repeat(64)}`)).toEqual({ name: "a", tag: "1" });
 });
 
-interface Blob {
-  readonly digest: string;
-  readonly size: number;
-}
-
-/** An OCI layout in the making. */
-function newLayout(): { put(content: Buffer | string): Blob; index(manifests: object[]): void; layout: string } {
-  const layout = mkdtempSync(join(folder, "layout-"));
-  mkdirSync(join(layout, "blobs", "sha256"), { recursive: true });
-  return {
-    layout,
-    put: (content) => {
-      const hash = createHash("sha256").update(content).digest("hex");
-      writeFileSync(join(layout, "blobs", "sha256", hash), content);
-      return { digest: `sha256:${hash}`, size: content.length };
-    },
-    index: (manifests) => writeFileSync(join(layout, "index.json"), JSON.stringify({ manifests })),
-  };
-}
-
-/** A layer of what `fill` puts into a folder. */
-function layerOf(fill: (folder: string) => void, ...options: string[]): Buffer {
-  const from = mkdtempSync(join(folder, "layer-"));
-  fill(from);
-  execFileSync("tar", ["-czf", `${from}.tgz`, ...options, "-C", from, ...readdirSync(from)]);
-  return readFileSync(`${from}.tgz`);
-}
-
-const files =
-  (content: Record<string, string>) =>
-  (to: string): void => {
-    for (const [name, text] of Object.entries(content)) {
-      mkdirSync(join(to, name, ".."), { recursive: true });
-      writeFileSync(join(to, name), text);
-    }
-  };
+const newLayout = () => newLayoutIn(folder);
+const layerOf = (fill: (to: string) => void, ...options: string[]): Buffer => layerIn(folder, fill, ...options);
 
 /** Resolves an image of these layers. */
 function imageOf(layers: Buffer[], config: object = {}): Promise<ResolvedImage> {
-  const { put, index, layout } = newLayout();
-  const mediaType = "application/vnd.oci.image.layer.v1.tar+gzip";
-  const parts = layers.map((layer) => ({ ...put(layer), mediaType }));
-  index([put(JSON.stringify({ schemaVersion: 2, config: put(JSON.stringify({ config })), layers: parts }))]);
-  return imageCatalogue({ entries: { x: { ociLayout: layout } }, cacheDir: join(layout, "cache") }).resolve("x");
+  const ociLayout = layoutOf(folder, layers, config);
+  return imageCatalogue({ entries: { x: { ociLayout } }, cacheDir: join(ociLayout, "cache") }).resolve("x");
 }
 
 test("an OCI layout is unpacked: layers over each other, whiteouts, configuration", async () => {
@@ -215,7 +178,8 @@ unless(process.getuid?.() === 0 ? undefined : "only root makes devices")(
 
 test("what is not what its digest says is not used", async () => {
   const { put, index, layout } = newLayout();
-  const damage = ({ digest }: Blob): void => writeFileSync(join(layout, "blobs", "sha256", digest.slice(7)), "{}");
+  const damage = ({ digest }: { readonly digest: string }): void =>
+    writeFileSync(join(layout, "blobs", "sha256", digest.slice(7)), "{}");
   const config = put(JSON.stringify({ config: { Cmd: ["x"] } }));
   index([put(JSON.stringify({ config, layers: [] }))]);
   damage(config);
