@@ -4,6 +4,7 @@ import { startStack } from "../../src/testing/real-stack.js";
 import { buildStack, Unobtainable } from "./build.js";
 import { compareControllers } from "./controllers/main.js";
 import { generate } from "./fuzz/generate.js";
+import { generateMachinery } from "./fuzz/machinery.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
 import type { Difference } from "./fuzz/types.js";
@@ -25,7 +26,9 @@ const { positionals, values } = parseArgs({
     programs: { type: "string", default: "" },
     kubeconfig: { type: "string", default: "" },
     seeds: { type: "string", default: "1-100" },
-    /** Kinds as `apps/v1/Deployment`. */
+    /** `kinds`: objects of all kinds; `machinery`: what all kinds share. */
+    area: { type: "string", default: "kinds" },
+    /** Kinds as `apps/v1/Deployment`; areas of the machinery as `customs`. */
     only: { type: "string" },
     /** Where all differences are written. */
     out: { type: "string" },
@@ -34,10 +37,13 @@ const { positionals, values } = parseArgs({
     /** What kube-scheduler logs; its logs are kept when it is not 0. */
     verbosity: { type: "string", default: "0" },
     most: { type: "string", default: "300" },
+    /** Report only the first difference of each seed: what follows may come of it. */
+    first: { type: "boolean", default: false },
   },
 });
 const [from = 1, to = from] = values.seeds.split("-").map(Number);
 const only = values.only === undefined ? undefined : new RegExp(values.only);
+const scenarioOf = values.area === "machinery" ? generateMachinery : generate;
 /** Keeps runs against one server apart. */
 const tag = `-${Date.now().toString(36).slice(-5)}`;
 
@@ -114,11 +120,12 @@ async function fuzz(): Promise<void> {
   await withServers(async (real, own) => {
     await Promise.all([furnish(real), furnish(own)]);
     for (let seed = from; seed <= to; seed += 1) {
-      const scenario = generate(seed, tag, only);
+      const scenario = scenarioOf(seed, tag, only);
       const found = await runScenario(real, own, scenario);
       requests += scenario.steps.length;
       different += found.length;
-      for (const one of found) groups.set(signature(one), [...(groups.get(signature(one)) ?? []), one]);
+      for (const one of values.first ? found.slice(0, 1) : found)
+        groups.set(signature(one), [...(groups.get(signature(one)) ?? []), one]);
     }
   });
   const lines = report(groups);
@@ -137,7 +144,7 @@ async function shrinkAll(): Promise<void> {
   await withServers(async (real, own) => {
     await Promise.all([furnish(real), furnish(own)]);
     for (let seed = from; seed <= to; seed += 1) {
-      const scenario = generate(seed, tag, only);
+      const scenario = scenarioOf(seed, tag, only);
       for (const found of await runScenario(real, own, scenario)) {
         const steps = await shrink(real, own, scenario, found);
         process.stdout.write(`${JSON.stringify({ seed, steps, lines: found.lines }, null, 1)}\n`);

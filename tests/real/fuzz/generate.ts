@@ -30,7 +30,8 @@ export function generate(seed: number, tag: string, only?: RegExp): Scenario {
   return { seed, namespace, steps: maker.steps };
 }
 
-class Maker {
+/** Makes the requests of one kind. */
+export class Maker {
   readonly steps: Step[] = [];
   readonly #chance: Chance;
   readonly #sample: Sample;
@@ -38,13 +39,15 @@ class Maker {
   readonly #name: string;
   #nextId = 0;
 
-  constructor(chance: Chance, namespace: string, sample: Sample) {
+  constructor(chance: Chance, namespace: string, sample: Sample, before: readonly Omit<Step, "id">[] = []) {
     this.#chance = chance;
     this.#sample = sample;
     this.#namespace = sample.kind === "ResourceQuota" ? `${namespace}q` : namespace;
     this.#name = (sample.name ?? "NAME").replaceAll("NAME", `${namespace}n`);
+    for (const step of before) this.#push(step);
     const isReal = sample.kind !== "CustomResourceDefinition";
     this.#push({
+      setup: true,
       method: "POST",
       path: this.#path("", this.#query(isReal ? [] : [["dryRun", "All"]])),
       body: this.#object(0),

@@ -16,6 +16,7 @@ const inTexts: readonly (readonly [RegExp, string])[] = [
   [/(Invalid value: )"(?:\{\\"|map\[|v1\.)(?:[^"\\]|\\.)*"/g, "$1<object>"],
   [/(Forbidden: [^\n]*)\n.*/gs, "$1"],
   [/(Invalid value: )\{.*\}(?=: )/gs, "$1<object>"],
+  [/(Invalid value: )\[\{.*\}\](?=: )/gs, "$1<object>"],
   [/(, got )&?[{v][^\n]*/g, "$1<value>"],
   [/(into Go value of type )\S.*/gs, "$1<type>"],
   [/(in scheme )"[^"]+"/g, "$1<scheme>"],
@@ -59,6 +60,7 @@ export class Normaliser {
     const table = value["kind"] === "Table" ? withoutProse(value) : value;
     // A controller's work here, the API server's own there; none runs in a comparison.
     if (value["kind"] === "ResourceQuota") delete table["status"];
+    if (value["kind"] === "SelfSubjectRulesReview") orderRules(table);
     const result: JsonObject = {};
     for (const [key, inner] of Object.entries(table))
       if (inner !== undefined) result[this.text(key)] = this.#field(key, inner);
@@ -110,6 +112,14 @@ function orderCauses(status: JsonObject): void {
   details["causes"] = counts;
   const message = textOf(status["message"]);
   status["message"] = message.replace(/( is invalid: |admission webhook.*?: )\[.*$/s, "$1<causes>");
+}
+
+/** Rules come in any order. */
+function orderRules(review: JsonObject): void {
+  const { status } = review;
+  if (typeof status !== "object" || status === null || Array.isArray(status)) return;
+  for (const [field, rules] of Object.entries(status))
+    if (Array.isArray(rules)) status[field] = rules.toSorted((a, b) => (asText(a) < asText(b) ? -1 : 1));
 }
 
 /** Managers come in any order where they wrote at the same time. */

@@ -14,6 +14,17 @@ export interface Target {
 /** The server hung up: real servers do so where they crash on a request. */
 export const crashed: Answer = { status: 0, type: "", warnings: [], body: null };
 
+/** Nothing was asked. */
+const skipped: Answer = { status: -1, type: "", warnings: [], body: null };
+
+function isPending({ until }: Step, { status, body }: Answer): boolean {
+  if (until === undefined) return false;
+  return (
+    (until.status !== undefined && until.status !== status) ||
+    (until.without !== undefined && JSON.stringify(body).includes(until.without))
+  );
+}
+
 /** One scenario on one server: remembers what placeholders stand for. */
 export interface Session {
   send(step: Step): Promise<Answer>;
@@ -32,6 +43,7 @@ class TargetSession implements Session {
   readonly #dispatcher: Agent;
   readonly #about: { readonly url: string; readonly token: string };
   readonly #chosen = new Map<string, string>();
+  readonly #succeeded = new Set<number>();
   readonly #normaliser = new Normaliser();
 
   constructor(dispatcher: Agent, about: { readonly url: string; readonly token: string }) {
@@ -40,6 +52,17 @@ class TargetSession implements Session {
   }
 
   async send(step: Step): Promise<Answer> {
+    if (step.after !== undefined && !this.#succeeded.has(step.after)) return skipped;
+    let answer = await this.#answer(step);
+    for (let attempt = 0; attempt < 40 && isPending(step, answer); attempt += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      answer = await this.#answer(step);
+    }
+    if (answer.status >= 200 && answer.status < 300) this.#succeeded.add(step.id);
+    return answer;
+  }
+
+  async #answer(step: Step): Promise<Answer> {
     // A connection that was just closed; twice in a row, the request itself is too much for the server.
     const answer = await this.#request(step).catch(() => this.#request(step).catch(() => undefined));
     if (answer === undefined) return crashed;

@@ -14,6 +14,12 @@ export interface Step {
   readonly raw?: string;
   /** Index that placeholders elsewhere call this step by; shrinking removes steps without renaming them. */
   readonly id: number;
+  /** What others presuppose: a recorded case keeps it. */
+  readonly setup?: boolean;
+  /** Sent only where the step of that id was answered with success. */
+  readonly after?: number;
+  /** Sent again until it is answered with this status, and (where given) without this text. Definitions take their time. */
+  readonly until?: { readonly status?: number; readonly without?: string };
 }
 
 /** Requests that build on each other, made from a seed, in a namespace of their own. */

@@ -1,0 +1,855 @@
+import type { Json, JsonObject } from "../../../src/kernel/kinds/object.js";
+import { Chance } from "./chance.js";
+import { expression, ruledObjects, ruledSchema, shownExpression } from "./expressions.js";
+import { Maker } from "./generate.js";
+import { made, mutate, type Schema, schemaOf } from "./mutate.js";
+import { type Sample, samples } from "./samples.js";
+import { rootSchema } from "./schemas.js";
+import type { Scenario, Step } from "./types.js";
+
+type Request = Omit<Step, "id">;
+
+/** Scenarios about what all kinds share: definitions and their objects, rules, policies, reviews, collections, subresources, documents. */
+export function generateMachinery(seed: number, tag: string, only?: RegExp): Scenario {
+  const chance = new Chance(seed);
+  const namespace = `f${seed}${tag}`;
+  const makers: readonly (readonly [number, string, (chance: Chance, namespace: string) => Step[]])[] = [
+    [14, "definitions", definitions],
+    [14, "customs", customs],
+    [14, "rules", rules],
+    [12, "policies", policies],
+    [8, "reviews", reviews],
+    [12, "collections", collections],
+    [10, "subresources", subresources],
+    [5, "documents", documents],
+    [11, "configurations", configurations],
+  ];
+  const fitting = makers.filter(([, name]) => only === undefined || only.test(name));
+  const make = chance.weighted(fitting.map(([weight, , maker]) => [weight, maker] as const));
+  return { seed, namespace, steps: make(chance, namespace) };
+}
+
+function numbered(steps: readonly Request[]): Step[] {
+  return steps.map((step, id) => ({ id, ...step }));
+}
+
+const definitionsPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+function definition(namespace: string, schema: JsonObject, rest: JsonObject = {}): JsonObject {
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `things.${namespace}n.example.com` },
+    spec: {
+      group: `${namespace}n.example.com`,
+      scope: "Namespaced",
+      names: { plural: "things", singular: "thing", kind: "Thing", listKind: "ThingList" },
+      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: schema }, ...rest }],
+    },
+  };
+}
+
+function definitions(chance: Chance, namespace: string): Step[] {
+  const definitionSample = samples.find(({ kind }) => kind === "CustomResourceDefinition");
+  return numbered(
+    Array.from({ length: 6 + chance.int(5) }, () => {
+      const body = definition(namespace, rootSchema(chance, { wrong: chance.pick([0, 0.2, 0.5]) }), extras(chance));
+      if (chance.maybe(0.3) && definitionSample !== undefined) mutate(chance, body, definitionSample);
+      if (chance.maybe(0.2)) addVersion(chance, body);
+      const mode = chance.pick(["", "", "", "&fieldValidation=Strict", "&fieldValidation=Warn"]);
+      return { method: "POST", path: `${definitionsPath}?dryRun=All${mode}`, body };
+    }),
+  );
+}
+
+/** What a version has beside its schema. */
+function extras(chance: Chance): JsonObject {
+  const path = (): string =>
+    chance.pick([
+      ".spec.a",
+      ".spec.list",
+      ".status.n",
+      ".metadata.name",
+      "spec",
+      ".spec.x-y",
+      ".spec['a']",
+      ".spec.list[0]",
+      ".",
+      "",
+    ]);
+  return {
+    ...(chance.maybe(0.3)
+      ? {
+          subresources: {
+            status: {},
+            ...(chance.maybe(0.5)
+              ? {
+                  scale: {
+                    specReplicasPath: path(),
+                    statusReplicasPath: path(),
+                    ...(chance.maybe(0.5) ? { labelSelectorPath: path() } : {}),
+                  },
+                }
+              : {}),
+          },
+        }
+      : {}),
+    ...(chance.maybe(0.3)
+      ? {
+          additionalPrinterColumns: [
+            {
+              name: chance.pick(["A", "", "a b"]),
+              type: chance.pick(["string", "integer", "date", "x"]),
+              jsonPath: path(),
+              ...(chance.maybe(0.3) ? { format: chance.pick(["int32", "byte", "x"]) } : {}),
+            },
+          ],
+        }
+      : {}),
+    ...(chance.maybe(0.25)
+      ? { selectableFields: [{ jsonPath: path() }, ...(chance.maybe(0.2) ? [{ jsonPath: path() }] : [])] }
+      : {}),
+    ...(chance.maybe(0.1)
+      ? { deprecated: true, deprecationWarning: chance.pick(["old", "", "a\nb", "x".repeat(300)]) }
+      : {}),
+  };
+}
+
+function addVersion(chance: Chance, body: JsonObject): void {
+  const { versions, ...spec } = (body["spec"] ?? {}) as JsonObject;
+  if (!Array.isArray(versions)) return;
+  const second = {
+    name: chance.pick(["v2", "v1", "v1beta1", "A", ""]),
+    served: chance.maybe(0.5),
+    storage: chance.maybe(0.2),
+    schema: { openAPIV3Schema: rootSchema(chance, { wrong: 0.1 }) },
+    ...extras(chance),
+  };
+  body["spec"] = { ...spec, versions: [...versions, second] };
+  if (chance.maybe(0.4))
+    (body["spec"] as JsonObject)["conversion"] = chance.pick<Json>([
+      { strategy: "None" },
+      { strategy: "Webhook" },
+      { strategy: "x" },
+      { strategy: "Webhook", webhook: { conversionReviewVersions: ["v1"], clientConfig: { url: "https://h/x" } } },
+      { strategy: "Webhook", webhook: { conversionReviewVersions: ["v3"], clientConfig: { url: "http://h/x" } } },
+      {
+        strategy: "Webhook",
+        webhook: {
+          conversionReviewVersions: ["v1", "v1"],
+          clientConfig: { service: { name: "s", namespace: "n", path: "x//y" } },
+        },
+      },
+      {
+        strategy: "Webhook",
+        webhook: {
+          conversionReviewVersions: ["v1"],
+          clientConfig: { service: { name: "", namespace: "" }, url: "https://h" },
+        },
+      },
+      { strategy: "None", webhook: { conversionReviewVersions: ["v1"] } },
+    ]);
+}
+
+/** The definition, and a wait until its objects are served. */
+function installed(namespace: string, body: JsonObject, query = ""): Request[] {
+  const path = `/apis/${namespace}n.example.com/v1/namespaces/${namespace}/things`;
+  return [
+    { setup: true, method: "POST", path: `${definitionsPath}${query}`, body },
+    { setup: true, after: 0, until: { status: 200 }, method: "GET", path },
+  ];
+}
+
+/** Objects of a definition of their own. */
+function customs(chance: Chance, namespace: string): Step[] {
+  const schema = rootSchema(chance, { wrong: 0 });
+  const rest: JsonObject = {
+    ...(chance.maybe(0.6)
+      ? {
+          subresources: {
+            status: {},
+            ...(chance.maybe(0.5)
+              ? { scale: { specReplicasPath: ".spec.value", statusReplicasPath: ".status.n" } }
+              : {}),
+          },
+        }
+      : {}),
+    ...(chance.maybe(0.4)
+      ? {
+          additionalPrinterColumns: ["string", "integer", "date", "number", "boolean"].map((type) => ({
+            name: type,
+            type,
+            jsonPath: chance.pick([
+              ".spec.a",
+              ".spec.b",
+              ".spec.list",
+              ".spec.list[0]",
+              ".spec.map",
+              ".spec.list[*].name",
+              ".status.n",
+              ".metadata.labels.a",
+            ]),
+          })),
+        }
+      : {}),
+  };
+  const body = made(chance, schema as Schema, "", 2);
+  const sample: Sample = {
+    apiVersion: `${namespace}n.example.com/v1`,
+    kind: "Thing",
+    plural: "things",
+    namespaced: true,
+    subresources: ["status", "scale"],
+    body: typeof body === "object" && body !== null && !Array.isArray(body) ? body : {},
+    schema,
+  };
+  const maker = new Maker(chance, namespace, sample, installed(namespace, definition(namespace, schema, rest)));
+  for (let count = 6 + chance.int(8); count > 0; count -= 1) maker.add();
+  return [...maker.steps, { id: 99, method: "DELETE", path: `${definitionsPath}/things.${namespace}n.example.com` }];
+}
+
+/** Rules that hold, fail or do not compile, one after the other in one definition. */
+function rules(chance: Chance, namespace: string): Step[] {
+  const path = `/apis/${namespace}n.example.com/v1/namespaces/${namespace}/things`;
+  const bodyOf = (validations: Json, mark: string): JsonObject => {
+    const spec = { ...ruledSchema, "x-kubernetes-validations": validations };
+    return definition(namespace, { type: "object", properties: { spec, mark: { type: "string", enum: [mark] } } });
+  };
+  const steps: Request[] = installed(namespace, bodyOf([{ rule: "true" }], "m"));
+  for (let round = 0; round < 8; round += 1) {
+    const mark = `m${round}`;
+    const isShown = chance.maybe(0.6);
+    const rule = isShown
+      ? { rule: "false", messageExpression: shownExpression(chance) }
+      : { rule: expression(chance, "bool"), ...(chance.maybe(0.2) ? { message: "no" } : {}) };
+    const id = steps.length;
+    steps.push({
+      setup: true,
+      method: "PATCH",
+      path: `${definitionsPath}/things.${namespace}n.example.com`,
+      contentType: "application/merge-patch+json",
+      body: { spec: bodyOf([rule], mark)["spec"] ?? null },
+    });
+    const body = (object: JsonObject): JsonObject => ({
+      apiVersion: `${namespace}n.example.com/v1`,
+      kind: "Thing",
+      metadata: { name: "x" },
+      mark,
+      spec: object,
+    });
+    for (const object of ruledObjects)
+      steps.push({
+        after: id,
+        until: { without: "supported values" },
+        method: "POST",
+        path: `${path}?dryRun=All`,
+        body: body(object),
+      });
+  }
+  steps.push({ method: "DELETE", path: `${definitionsPath}/things.${namespace}n.example.com` });
+  return numbered(steps);
+}
+
+/** Policies whose expressions do or do not compile. */
+function policies(chance: Chance, namespace: string): Step[] {
+  const path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies?dryRun=All";
+  const rule = { apiGroups: ["none.example.com"], apiVersions: ["v1"], operations: ["CREATE"], resources: ["things"] };
+  const dynamic = (text: string): string =>
+    text
+      .replaceAll("self.set", "object.spec.set")
+      .replaceAll("self", chance.pick(["object", "oldObject", "object.spec", "variables.v", "params"]));
+  const steps = Array.from({ length: 8 }, () => ({
+    method: "POST",
+    path,
+    body: {
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: "ValidatingAdmissionPolicy",
+      metadata: { name: `${namespace}n` },
+      spec: {
+        matchConstraints: { resourceRules: [rule] },
+        ...(chance.maybe(0.3) ? { paramKind: { apiVersion: "v1", kind: "ConfigMap" } } : {}),
+        ...(chance.maybe(0.7)
+          ? {
+              variables: [
+                {
+                  name: "v",
+                  expression: dynamic(chance.pick(["object.spec", "1", "object", expression(chance, "strings")])),
+                },
+              ],
+            }
+          : {}),
+        ...(chance.maybe(0.3)
+          ? { matchConditions: [{ name: "c", expression: dynamic(expression(chance, "bool")) }] }
+          : {}),
+        ...(chance.maybe(0.2)
+          ? { auditAnnotations: [{ key: "k", valueExpression: dynamic(shownExpression(chance)) }] }
+          : {}),
+        validations: [
+          {
+            expression: chance.maybe(0.3) ? chance.pick(requestExpressions) : dynamic(expression(chance, "bool")),
+            ...(chance.maybe(0.4) ? { messageExpression: dynamic(shownExpression(chance)) } : {}),
+          },
+        ],
+      },
+    } satisfies JsonObject,
+  }));
+  return numbered(steps);
+}
+
+const requestExpressions = [
+  "request.userInfo.username == 'a'",
+  "request.kind.kind == 'Pod' && request.operation in ['CREATE']",
+  "request.nope",
+  "request.userInfo.groups.exists(g, g == 'x')",
+  "request.userInfo.extra['a'][0] == 'b'",
+  "request.options.dryRun == true",
+  "authorizer.group('').resource('pods').namespace('x').check('get').allowed()",
+  "authorizer.path('/healthz').check('get').reason() == ''",
+  "authorizer.requestResource.check('update').errored()",
+  "authorizer.serviceAccount('a', 'b').group('').resource('x').subresource('y').name('z').check('v').error() == ''",
+  "authorizer.group(1)",
+  "namespaceObject.metadata.name == 'x'",
+  "namespaceObject.metadata.labels.?a.orValue('') == 'b'",
+  "namespaceObject.bogus",
+  "namespaceObject.spec.finalizers.size() > 0",
+  "object.metadata.name.startsWith('a') || oldObject == null",
+  "params.data.x == '1'",
+  "variables.nope",
+  "variables.v.x > 1",
+  "size(object.spec.containers) > 0 && object.spec.containers.all(c, c.image.contains('/'))",
+  "request.dryRun",
+  "request.name + 1",
+  "request.object == null",
+  "authorizer.group('').resource('pods').fieldSelector('a=b').check('list').allowed()",
+  "object",
+  "object.spec",
+  "'x'",
+  "has(object.a.b) && object.a.b",
+];
+
+const review = (apiVersion: string, kind: string, plural: string, body: JsonObject, namespaced = false): Sample => ({
+  apiVersion,
+  kind,
+  plural,
+  namespaced,
+  subresources: [],
+  body,
+});
+const attributes = { namespace: "default", verb: "get", resource: "pods" };
+const reviewSamples: readonly Sample[] = [
+  review("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", {
+    spec: { user: "u", groups: ["g"], resourceAttributes: attributes },
+  }),
+  review("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", {
+    spec: { user: "u", nonResourceAttributes: { path: "/healthz", verb: "get" } },
+  }),
+  review("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", {
+    spec: { resourceAttributes: attributes },
+  }),
+  review(
+    "authorization.k8s.io/v1",
+    "LocalSubjectAccessReview",
+    "localsubjectaccessreviews",
+    { spec: { user: "u", resourceAttributes: { ...attributes, namespace: "NAMESPACE" } } },
+    true,
+  ),
+  review("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", {
+    spec: { namespace: "default" },
+  }),
+  review("authentication.k8s.io/v1", "TokenReview", "tokenreviews", { spec: { token: "x" } }),
+  review("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", {}),
+];
+
+function filled(sample: Sample, namespace: string, name?: string): JsonObject {
+  const { apiVersion, kind, body } = sample;
+  const text = JSON.stringify(body).replaceAll("NAMESPACE", namespace).replaceAll("NAME", `${namespace}n`);
+  return { apiVersion, kind, metadata: name === undefined ? {} : { name }, ...(JSON.parse(text) as JsonObject) };
+}
+
+function collection({ apiVersion, plural, namespaced }: Sample, namespace: string): string {
+  const root = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  return `${root}${namespaced ? `/namespaces/${namespace}` : ""}/${plural}`;
+}
+
+function reviews(chance: Chance, namespace: string): Step[] {
+  return numbered(
+    Array.from({ length: 8 }, () => {
+      const sample = chance.pick(reviewSamples);
+      const path = collection(sample, namespace);
+      if (chance.maybe(0.06)) return { method: chance.pick(["GET", "DELETE", "PATCH"]), path };
+      const body = filled(sample, namespace);
+      for (let count = chance.int(3); count > 0; count -= 1) mutate(chance, body, sample);
+      const query = chance.pick(["", "", "?fieldValidation=Strict", "?dryRun=All", "?pretty=true"]);
+      return {
+        method: "POST",
+        path: `${path}${query}`,
+        body,
+        ...(chance.maybe(0.25) ? { headers: impersonated(chance) } : {}),
+        ...(chance.maybe(0.1)
+          ? { accept: chance.pick(["application/yaml", "application/json;as=Table;v=v1;g=meta.k8s.io", "text/plain"]) }
+          : {}),
+      };
+    }),
+  );
+}
+
+function impersonated(chance: Chance): Record<string, string> {
+  return chance.pick<Record<string, string>>([
+    { "impersonate-user": "jane" },
+    { "impersonate-user": "jane", "impersonate-group": "devs" },
+    { "impersonate-user": "system:serviceaccount:default:default" },
+    { "impersonate-user": "jane", "impersonate-uid": "7", "impersonate-extra-a%2fb": "c" },
+    { "impersonate-group": "devs" },
+    { "impersonate-user": "system:anonymous" },
+  ]);
+}
+
+function collections(chance: Chance, namespace: string): Step[] {
+  const sample = chance.pick(
+    samples.filter(({ kind }) => ["ConfigMap", "Secret", "Lease", "Widget", "Service"].includes(kind)),
+  );
+  const path = collection(sample, namespace);
+  const steps: Request[] = ["a", "b", "c", "d"].map((name, index) => {
+    const body = filled(sample, namespace, `${namespace}${name}`);
+    body["metadata"] = {
+      name: `${namespace}${name}`,
+      labels: { app: name < "c" ? "x" : "y", [`l${index}`]: "1" },
+      ...(chance.maybe(0.1) ? { finalizers: ["example.com/f"] } : {}),
+    };
+    return { setup: true, method: "POST", path, body };
+  });
+  for (let count = 8; count > 0; count -= 1) steps.push(collectionRequest(chance, path, namespace, steps.length));
+  return numbered(steps);
+}
+
+const acceptedForms = [
+  "application/json;as=Table;v=v1;g=meta.k8s.io",
+  "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+  "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+  "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+  "application/yaml",
+  "application/cbor",
+  "application/json;stream=watch",
+  "*/*",
+  "text/html",
+];
+
+function collectionRequest(chance: Chance, path: string, namespace: string, next: number): Request {
+  const pairs: [string, string][] = [];
+  const id = (): number => chance.int(next);
+  if (chance.maybe(0.4))
+    pairs.push([
+      "labelSelector",
+      chance.pick([
+        "app=x",
+        "app!=x",
+        "app in (x,y)",
+        "app notin (x)",
+        "!l0",
+        "l0",
+        "l0>0",
+        "l1<2",
+        "app=x,l0",
+        "app==y",
+        "a b",
+        "app in",
+        "app=x,",
+        " app = x ",
+        "app=(x)",
+        "a/b/c",
+        "l0 > 0,app",
+      ]),
+    ]);
+  if (chance.maybe(0.3))
+    pairs.push([
+      "fieldSelector",
+      chance.pick([
+        `metadata.name=${namespace}a`,
+        `metadata.name!=${namespace}a`,
+        `metadata.namespace=${namespace}`,
+        "spec.color=red",
+        "type=Opaque",
+        "spec.type=ClusterIP",
+        "spec.clusterIP=None",
+        "a=b",
+        "metadata.name",
+        `metadata.name=${namespace}a,metadata.name!=x`,
+        "metadata.name=\\",
+      ]),
+    ]);
+  if (chance.maybe(0.35)) pairs.push(["limit", chance.pick(["1", "2", "3", "0", "-1", "x", "500"])]);
+  if (chance.maybe(0.25)) pairs.push(["continue", `\${continue:${id()}}`]);
+  if (chance.maybe(0.3))
+    pairs.push([
+      "resourceVersion",
+      chance.pick(["0", `\${rv:${id()}}`, `\${rv:${id()}}`, "1", "x", "", "-1", "99999999"]),
+    ]);
+  if (chance.maybe(0.3))
+    pairs.push(["resourceVersionMatch", chance.pick(["Exact", "NotOlderThan", "Exact", "bogus", ""])]);
+  const accept = chance.maybe(0.25) ? { accept: chance.pick(acceptedForms) } : {};
+  const kind = chance.weighted([
+    [10, "list"],
+    [5, "watch"],
+    [4, "deletecollection"],
+    [3, "get"],
+    [2, "delete"],
+    [2, "touch"],
+  ] as const);
+  const query = (more: readonly (readonly [string, string])[] = []): string => {
+    const all = [...pairs, ...more].map(
+      ([name, value]) =>
+        `${name}=${encodeURIComponent(value).replaceAll("%24%7B", "${").replaceAll("%7D", "}").replaceAll("%3A", ":")}`,
+    );
+    return all.length === 0 ? "" : `?${all.join("&")}`;
+  };
+  const name = `${namespace}${chance.pick(["a", "b", "c", "d", "z"])}`;
+  switch (kind) {
+    case "list":
+      return { method: "GET", path: path + query(), ...accept };
+    case "watch":
+      return {
+        method: "GET",
+        path:
+          path +
+          query([
+            ["watch", chance.pick(["1", "true", "true", "0", "x"])],
+            ["timeoutSeconds", "1"],
+            ...watchOptions(chance),
+          ]),
+        ...accept,
+      };
+    case "deletecollection":
+      return {
+        method: "DELETE",
+        path: path + query(chance.maybe(0.3) ? [["dryRun", "All"]] : []),
+        ...(chance.maybe(0.3) ? { body: deleteOptions(chance) } : {}),
+        ...accept,
+      };
+    case "get":
+      return { method: "GET", path: `${path}/${name}${query()}`, ...accept };
+    case "delete":
+      return {
+        method: "DELETE",
+        path: `${path}/${name}${query(chance.maybe(0.3) ? [["dryRun", "All"]] : [])}`,
+        ...(chance.maybe(0.5) ? { body: deleteOptions(chance) } : {}),
+        ...accept,
+      };
+    default:
+      return {
+        method: "PATCH",
+        path: `${path}/${name}`,
+        contentType: "application/merge-patch+json",
+        body: {
+          metadata: {
+            labels: { app: chance.pick(["x", "y"]) },
+            finalizers: chance.pick<Json>([null, ["example.com/f"], []]),
+          },
+        },
+      };
+  }
+}
+
+function watchOptions(chance: Chance): [string, string][] {
+  const pairs: [string, string][] = [];
+  if (chance.maybe(0.3)) pairs.push(["allowWatchBookmarks", chance.pick(["true", "false", "x"])]);
+  if (chance.maybe(0.4)) pairs.push(["sendInitialEvents", chance.pick(["true", "false", "true"])]);
+  return pairs;
+}
+
+function deleteOptions(chance: Chance): JsonObject {
+  return {
+    ...(chance.maybe(0.7)
+      ? {
+          apiVersion: chance.pick(["v1", "meta.k8s.io/v1", "v2", "apps/v1"]),
+          kind: chance.pick(["DeleteOptions", "DeleteOptions", "Pod"]),
+        }
+      : {}),
+    ...(chance.maybe(0.3) ? { propagationPolicy: chance.pick(["Foreground", "Background", "Orphan", "x"]) } : {}),
+    ...(chance.maybe(0.3) ? { gracePeriodSeconds: chance.pick([0, 1, -1]) } : {}),
+    ...(chance.maybe(0.2) ? { orphanDependents: true } : {}),
+    ...(chance.maybe(0.2) ? { dryRun: chance.pick<Json>([["All"], ["x"], "All"]) } : {}),
+    ...(chance.maybe(0.2) ? { preconditions: chance.pick<Json>([{ uid: "x" }, { resourceVersion: "1" }, {}]) } : {}),
+    ...(chance.maybe(0.1) ? { bogus: 1 } : {}),
+    ...(chance.maybe(0.1) ? { ignoreStoreReadErrorWithClusterBreakingPotential: chance.maybe(0.5) } : {}),
+  };
+}
+
+const scaled = ["Deployment", "ReplicaSet", "StatefulSet", "ReplicationController", "Widget"];
+
+/** What stands below an object. */
+function subresources(chance: Chance, namespace: string): Step[] {
+  const sample = chance.pick(
+    samples.filter(({ kind }) =>
+      ["Pod", "ServiceAccount", "Node", "Namespace", "Service", "Job", "PersistentVolumeClaim", ...scaled].includes(
+        kind,
+      ),
+    ),
+  );
+  const name = `${namespace}n`;
+  const path = collection(sample, namespace);
+  const steps: Request[] = [{ setup: true, method: "POST", path, body: filled(sample, namespace, name) }];
+  for (let count = 9; count > 0; count -= 1) {
+    const at = `${path}/${chance.maybe(0.93) ? name : "none"}`;
+    steps.push(subresourceRequest(chance, sample, at, name));
+  }
+  return numbered(steps);
+}
+
+const bodies: Readonly<Record<string, (chance: Chance, name: string) => JsonObject>> = {
+  scale: (chance, name) => ({
+    apiVersion: chance.pick(["autoscaling/v1", "autoscaling/v1", "v1"]),
+    kind: chance.pick(["Scale", "Scale", "X"]),
+    metadata: { name, ...(chance.maybe(0.3) ? { resourceVersion: chance.pick(["1", "x", "${rv:0}"]) } : {}) },
+    spec: chance.pick<Json>([
+      { replicas: 3 },
+      { replicas: -1 },
+      {},
+      { replicas: "x" },
+      { replicas: 1, bogus: 2 },
+      null,
+    ]),
+  }),
+  eviction: (chance, name) => ({
+    apiVersion: chance.pick(["policy/v1", "policy/v1", "v1"]),
+    kind: "Eviction",
+    metadata: { name: chance.pick([name, name, "other", ""]) },
+    ...(chance.maybe(0.4) ? { deleteOptions: deleteOptions(chance) } : {}),
+  }),
+  binding: (chance, name) => ({
+    apiVersion: "v1",
+    kind: "Binding",
+    metadata: { name, ...(chance.maybe(0.2) ? { uid: "x" } : {}) },
+    target: chance.pick<Json>([
+      { kind: "Node", name: "n1" },
+      { name: "n2" },
+      {},
+      { kind: "Pod", name: "x" },
+      { apiVersion: "v1", kind: "Node", name: "A b" },
+    ]),
+  }),
+  token: (chance) => ({
+    apiVersion: "authentication.k8s.io/v1",
+    kind: "TokenRequest",
+    spec: {
+      audiences: chance.pick<Json>([["a"], [], ["https://kubernetes.default.svc"]]),
+      expirationSeconds: chance.pick([600, 3600, 10, 4294967297, -1]),
+      ...(chance.maybe(0.3)
+        ? {
+            boundObjectRef: chance.pick<Json>([
+              { kind: "Pod", apiVersion: "v1", name: "x" },
+              { kind: "Secret", apiVersion: "v1", name: "x" },
+              { kind: "Bogus", apiVersion: "v1", name: "x" },
+              { kind: "Node", apiVersion: "v1", name: "x", uid: "y" },
+              {},
+            ]),
+          }
+        : {}),
+    },
+  }),
+  finalize: (chance, name) => ({
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name },
+    spec: chance.pick<Json>([
+      { finalizers: ["kubernetes"] },
+      { finalizers: ["a"] },
+      { finalizers: ["example.com/f"] },
+      {},
+    ]),
+  }),
+  ephemeralcontainers: (chance, name) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name },
+    spec: {
+      ephemeralContainers: [
+        {
+          name: chance.pick(["e", "main", "A"]),
+          image: "i",
+          ...(chance.maybe(0.3) ? { targetContainerName: chance.pick(["main", "nope"]) } : {}),
+          ...(chance.maybe(0.3)
+            ? chance.pick<JsonObject>([
+                { ports: [{ containerPort: 1 }] },
+                { resources: { limits: { cpu: "1" } } },
+                { stdin: true },
+                { livenessProbe: { exec: { command: ["x"] } } },
+              ])
+            : {}),
+        },
+      ],
+    },
+  }),
+  resize: (chance, name) => ({
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name },
+    spec: {
+      containers: [
+        {
+          name: chance.pick(["main", "c", "x"]),
+          image: "i",
+          resources: chance.pick<Json>([
+            { requests: { cpu: "200m" } },
+            { limits: { cpu: "2" } },
+            { requests: { memory: "1Gi" } },
+            {},
+          ]),
+        },
+      ],
+    },
+  }),
+  status: (chance, name) => ({
+    metadata: { name, ...(chance.maybe(0.2) ? { labels: { a: "b" } } : {}) },
+    status: chance.pick<Json>([
+      { phase: "Running" },
+      { replicas: 2 },
+      { conditions: [{ type: "Ready", status: "True" }] },
+      {},
+      "x",
+      { bogus: 1 },
+    ]),
+  }),
+};
+
+function subresourceRequest(chance: Chance, sample: Sample, at: string, name: string): Request {
+  const { kind, apiVersion } = sample;
+  const fitting =
+    kind === "Pod"
+      ? ["status", "eviction", "binding", "ephemeralcontainers", "resize"]
+      : kind === "ServiceAccount"
+        ? ["token"]
+        : kind === "Namespace"
+          ? ["status", "finalize"]
+          : scaled.includes(kind)
+            ? ["status", "scale"]
+            : ["status"];
+  const what = chance.maybe(0.92)
+    ? chance.pick(fitting)
+    : chance.pick([...Object.keys(bodies), "nope", "log", "exec", "attach", "proxy", "portforward"]);
+  const path = `${at}/${what}`;
+  const body = bodies[what]?.(chance, name) ?? {};
+  if (what === "status") Object.assign(body, { apiVersion, kind });
+  const query = chance.pick(["", "", "", "?dryRun=All", "?fieldValidation=Strict", "?fieldManager=m1"]);
+  const isPosted = ["eviction", "binding", "token"].includes(what);
+  const method = isPosted
+    ? chance.maybe(0.92)
+      ? "POST"
+      : chance.pick(["GET", "PUT"])
+    : chance.weighted([
+        [3, "PUT"],
+        [4, "PATCH"],
+        [3, "GET"],
+        [1, "DELETE"],
+      ] as const);
+  if (method === "GET" || method === "DELETE")
+    return { method, path, ...(chance.maybe(0.2) ? { accept: chance.pick(acceptedForms) } : {}) };
+  if (method !== "PATCH") return { method, path: path + query, body };
+  const type = chance.pick(["merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml"]);
+  return {
+    method,
+    path: `${path}${query === "" ? (type === "apply-patch+yaml" ? "?fieldManager=m2" : "") : query}`,
+    contentType: `application/${type}`,
+    body,
+  };
+}
+
+/** Webhook configurations, policies, bindings, roles: changed in several places. */
+function configurations(chance: Chance, namespace: string): Step[] {
+  const kinds = [
+    "ValidatingWebhookConfiguration",
+    "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "Lease",
+  ];
+  const sample = chance.pick(samples.filter(({ kind }) => kinds.includes(kind)));
+  const schema = schemaOf(sample);
+  return numbered(
+    Array.from({ length: 8 }, () => {
+      const body = filled(sample, namespace, `${namespace}n`);
+      for (let count = 1 + chance.int(3); count > 0; count -= 1) mutate(chance, body, sample);
+      if (chance.maybe(0.2)) {
+        const all = made(chance, schema, "", 2);
+        if (typeof all === "object" && all !== null && !Array.isArray(all))
+          for (const [field, value] of Object.entries(all))
+            if (!["metadata", "apiVersion", "kind"].includes(field) && value !== undefined) body[field] = value;
+      }
+      return { method: "POST", path: `${collection(sample, namespace)}?dryRun=All`, body };
+    }),
+  );
+}
+
+/** Discovery, OpenAPI, health, version. */
+function documents(chance: Chance): Step[] {
+  const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+  const accepts = [
+    aggregated,
+    `${aggregated},application/json`,
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    `${aggregated},application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json`,
+    "application/json;g=apidiscovery.k8s.io;v=v3;as=APIGroupDiscoveryList",
+    "application/yaml",
+    "text/html",
+    "*/*",
+    "application/json;q=0.5,application/yaml",
+  ];
+  const paths = [
+    "/api",
+    "/apis",
+    "/apis/",
+    "/api/",
+    "/api/v1",
+    "/apis/apps",
+    "/apis/apps/v1",
+    "/apis/fuzz.example.com",
+    "/apis/fuzz.example.com/v1",
+    "/apis/autoscaling",
+    "/apis/authorization.k8s.io/v1",
+    "/apis/policy/v1",
+    "/apis/events.k8s.io/v1",
+    "/apis/batch",
+    "/apis/admissionregistration.k8s.io/v1",
+    "/apis/apiextensions.k8s.io/v1",
+    "/apis/rbac.authorization.k8s.io/v1",
+    "/version",
+    "/version/",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/healthz/ping",
+    "/livez?verbose",
+    "/livez?exclude=ping",
+    "/readyz?exclude=nope",
+    "/healthz/",
+    "/nope",
+    "/apis/nope/v1",
+    "/api/v2",
+    "/openapi",
+    "/.well-known/openid-configuration",
+    "/openid/v1/jwks",
+    "/metrics/nope",
+    "/logs",
+    "/debug/pprof",
+    "/ui",
+    "/swaggerapi",
+    "/apis/apps/v1/",
+    "/apis/apps/",
+  ];
+  return numbered(
+    Array.from({ length: 8 }, () => ({
+      method: chance.weighted([
+        [10, "GET"],
+        [1, "POST"],
+        [1, "HEAD"],
+        [1, "PUT"],
+        [1, "OPTIONS"],
+      ] as const),
+      path: chance.pick(paths),
+      ...(chance.maybe(0.6) ? { accept: chance.pick(accepts) } : {}),
+    })),
+  );
+}
