@@ -12,8 +12,8 @@ import type { Wait, Waiting } from "./waiting.js";
 /** What lanes need of their listener. */
 export interface LaneHost {
   handle(request: ApiRequest): Promise<ApiResponse>;
-  /** Clients that have not sent anything yet, that may send another request, and that are to take an answer. */
-  readonly waits: { readonly first: Waiting; readonly next: Waiting; readonly answers: Waiting };
+  /** Clients that have not sent anything yet, that may send another request, that still send a body, and that are to take an answer. */
+  readonly waits: Readonly<Record<"first" | "next" | "bodies" | "answers", Waiting>>;
   readonly log: Logger;
   /** As in a Date field. */
   date(): string;
@@ -47,6 +47,8 @@ export class Lane {
   #gone: LazyAbort | undefined;
   #out: Out | undefined;
   #early: Buffer | undefined;
+  /** Of a request whose body has not come whole. */
+  #begun: Buffer | undefined;
 
   constructor(socket: TLSSocket, host: LaneHost) {
     this.#socket = socket;
@@ -58,8 +60,8 @@ export class Lane {
     this.#waitFor(host.waits.first);
   }
 
-  #waitFor(of: Waiting): void {
-    this.#wait = { of, entry: of.begin(() => this.#socket.destroy()) };
+  #waitFor(of: Waiting, bytes = 0): void {
+    this.#wait = { of, entry: of.begin(() => this.#socket.destroy(), bytes) };
   }
 
   #endWait(): void {
@@ -77,10 +79,27 @@ export class Lane {
   }
 
   #begin(chunk: Buffer): void {
+    const all = this.#begun === undefined ? chunk : Buffer.concat([this.#begun, chunk]);
+    const request = this.#reader.read(all);
+    if (request === "incomplete") {
+      this.#await(all, chunk.byteLength);
+      return;
+    }
+    this.#begun = undefined;
     this.#endWait();
-    const request = this.#reader.read(chunk);
-    if (request === undefined) this.#handOver(chunk);
+    if (request === undefined) this.#handOver(all);
     else void this.#serve(request); // answers its own failures
+  }
+
+  /** All of the body must come in its time, however many pieces there are. */
+  #await(begun: Buffer, newBytes: number): void {
+    const { bodies } = this.#host.waits;
+    if (this.#begun !== undefined && this.#wait !== undefined) bodies.grow(this.#wait.entry, newBytes);
+    else {
+      this.#endWait();
+      this.#waitFor(bodies, begun.byteLength);
+    }
+    this.#begun = begun;
   }
 
   #handOver(chunk: Buffer): void {

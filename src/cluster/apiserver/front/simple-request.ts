@@ -1,4 +1,4 @@
-/** A request that came whole in one piece and asks for nothing special of the connection. */
+/** A request that asks for nothing special of the connection, and on which no other one follows. */
 export interface SimpleRequest {
   readonly method: string;
   /** Path and query. */
@@ -9,6 +9,8 @@ export interface SimpleRequest {
 }
 
 const maxHeadBytes = 16 * 1024;
+/** Longer bodies are gathered elsewhere. */
+const maxBodyBytes = 256 * 1024;
 const requestLine = /^(GET|POST|PUT|PATCH|DELETE) (\/[\x21-\x7e]*) HTTP\/1\.1$/;
 const fieldLine = /^([a-z0-9-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?[ \t]*$/i;
 /** Whoever sends these is served by node's own parser. */
@@ -32,7 +34,8 @@ export class SimpleReader {
   #fields = "";
   #headers: Readonly<Record<string, string>> | undefined;
 
-  read(piece: Buffer): SimpleRequest | undefined {
+  /** `incomplete`: the head is plain, and more of the body is to come. */
+  read(piece: Buffer): SimpleRequest | "incomplete" | undefined {
     const end = piece.indexOf("\r\n\r\n");
     if (end < 0 || end > maxHeadBytes) return undefined;
     const head = piece.toString("latin1", 0, end);
@@ -42,9 +45,10 @@ export class SimpleReader {
     const headers = this.#read(head.slice(lineEnd + 2));
     if (headers?.["host"] === undefined) return undefined;
     const body = piece.subarray(end + 4);
-    const length = headers["content-length"];
-    const isWhole = length === undefined ? body.byteLength === 0 : String(body.byteLength) === length;
-    return isWhole ? { method, target, headers, body } : undefined;
+    const length = headers["content-length"] ?? "0";
+    if (String(body.byteLength) === length) return { method, target, headers, body };
+    const isToCome = /^[1-9]\d{0,6}$/.test(length) && Number(length) > body.byteLength;
+    return isToCome && Number(length) <= maxBodyBytes ? "incomplete" : undefined;
   }
 
   #read(fields: string): Readonly<Record<string, string>> | undefined {
