@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Random } from "../../kernel/clock/index.js";
+import type { JsonObject } from "../../kernel/kinds/object.js";
 import {
   type Authority,
   type KeptCertificate,
@@ -189,7 +190,11 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   const more = metrics.resources.map(({ type }) => type);
   const registry = createRegistry({ log, convert: admission.convert, more });
   const deleteAll = (resource: Parameters<typeof deleteEverything>[2]) => deleteEverything(store, submit, resource);
-  const definitions = new DefinitionController({ store, registry, clock, log, deleteAll });
+  const track = (object: JsonObject, old: JsonObject, now: string): void =>
+    registry
+      .find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+      ?.merge.trackUpdate(object, old, { manager: "kube-apiserver", subresource: "status", now });
+  const definitions = new DefinitionController({ store, registry, clock, log, deleteAll, track });
   const audit = options.audit === undefined ? undefined : openAudit(options.audit, { clock, random, log });
   let isReady = false;
   const line = createLine({

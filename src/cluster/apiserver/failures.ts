@@ -98,6 +98,19 @@ export function methodNotAllowed(): ApiError {
   return failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
 }
 
+/** 405 of a kind that a definition made. */
+export function methodNotSupported(
+  about: About & { readonly group: string; readonly plural: string },
+  verb: string,
+): ApiError {
+  return failure(
+    405,
+    "MethodNotAllowed",
+    `${verb} is not supported on resources of kind ${JSON.stringify(qualified(about))}`,
+    { group: about.group, kind: about.plural },
+  );
+}
+
 /** 406. `available` are the media types that are served here; `isForm`: the media type is one of them, the form asked for is not. */
 export function notAcceptable(available: readonly string[], isForm: boolean): ApiError {
   const list = available.join(", ");

@@ -186,7 +186,7 @@ function checkList(schema: Schema, value: readonly Json[], path: string, result:
   if (maxItems !== undefined && value.length > maxItems)
     result.add({
       reason: "FieldValueTooMany",
-      message: `Too many: ${value.length}: must have at most ${maxItems} items`,
+      message: `Too many: ${value.length}: must have at most ${maxItems} ${maxItems === 1 ? "item" : "items"}`,
       field: fieldOf(path),
     });
 }
@@ -202,6 +202,12 @@ function checkObject(schema: Schema, value: JsonObject, path: string, result: Re
       if (child !== undefined) result.merge(check(child, present, join(path, name)));
     } else if (typeof additionalProperties === "object")
       result.merge(check(additionalProperties, present, `${path}.${name}`));
+    else if (additionalProperties === false)
+      result.add({
+        reason: "FieldValueInvalid",
+        message: `Invalid value: ${quoteValue(name)}: ${path}.${name} in body is a forbidden property`,
+        field: fieldOf(`${path}.${name}`),
+      });
   }
   for (const name of required ?? [])
     if (value[name] === undefined)
@@ -216,7 +222,7 @@ function checkSize(schema: Schema, value: JsonObject, path: string, result: Resu
   if (maxProperties !== undefined && size > maxProperties)
     result.add({
       reason: "FieldValueTooMany",
-      message: `Too many: ${size}: must have at most ${maxProperties} items`,
+      message: `Too many: ${size}: must have at most ${maxProperties} ${maxProperties === 1 ? "item" : "items"}`,
       field: fieldOf(path),
     });
 }
@@ -242,8 +248,7 @@ function checkEnum(schema: Schema, value: Json, path: string, result: Result): v
 }
 
 function checkCombined(schema: Schema, value: Json, path: string, result: Result): void {
-  // That it is the one or the other was said already.
-  const anyOf = schema["x-kubernetes-int-or-string"] === true ? undefined : schema.anyOf;
+  const { anyOf } = schema;
   if (anyOf !== undefined && anyOf.length > 0) {
     const found = anyOf.map((part) => check(part, value, path));
     if (!found.some(({ isValid }) => isValid)) {

@@ -1,7 +1,9 @@
 import { type ASTNode, Environment, type EvaluationError, type Optional, ParseError } from "@marcbachmann/cel-js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { CelCostError, CelEvaluationError } from "./errors.js";
-import { wordFault, wordRunTimeFault } from "./wording.js";
+import { literalFault } from "./literals.js";
+import { registerLoops } from "./loops.unsafe.js";
+import { wordFault, wordPlaced, wordRunTimeFault } from "./wording.js";
 
 /** What one evaluation may cost; functions and comprehensions charge it. Costs are counted as upstream counts them, roughly: one a step. */
 export class Meter {
@@ -46,6 +48,8 @@ export interface CelNode {
   readonly op: string;
   readonly args: unknown;
   readonly type: string;
+  /** Where it begins in the text. */
+  readonly start: number;
   readonly alternate: CelNode | undefined;
   readonly parts: readonly CelNode[];
 }
@@ -82,10 +86,10 @@ export class Engine {
 
   /** The language alone. */
   static bare(): Engine {
-    return new Engine(
-      new Environment({ enableOptionalTypes: true, homogeneousAggregateLiterals: false, limits }),
-      new Meter(),
-    );
+    const environment = new Environment({ enableOptionalTypes: true, homogeneousAggregateLiterals: false, limits });
+    const meter = new Meter();
+    registerLoops(environment, meter);
+    return new Engine(environment, meter);
   }
 
   /** A copy that can be extended; this one must not be any more. */
@@ -128,6 +132,8 @@ export class Engine {
     const checked = parsed.check();
     if (!checked.valid) return { fault: wordFault(text, detailsOf(checked.error)) };
     const ast: ASTNode = parsed.ast;
+    const literal = literalFault(nodeOf(ast as unknown as RawNode));
+    if (literal !== undefined) return { fault: wordPlaced(text, literal) };
     meterSteps(ast as unknown as RawNode, this.meter);
     const { meter } = this;
     return {
@@ -182,6 +188,7 @@ interface RawNode {
   readonly op: string;
   readonly args: unknown;
   readonly checkedType?: unknown;
+  readonly start?: number;
   readonly meta: {
     alternate?: RawNode;
     macro?: Record<string, unknown> & { evaluate(ev: unknown, macro: unknown, ctx: unknown): unknown };
@@ -228,6 +235,7 @@ function nodeOf(raw: RawNode): CelNode {
     op: raw.op,
     args: raw.args,
     type: raw.checkedType === undefined ? "dyn" : `${raw.checkedType as string}`,
+    start: raw.start ?? 0,
     get alternate() {
       return raw.meta.alternate === undefined ? undefined : nodeOf(raw.meta.alternate);
     },

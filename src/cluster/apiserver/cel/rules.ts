@@ -110,10 +110,6 @@ interface Place {
 function compileRule(source: JsonObject, index: number, { engines, shape, cardinality }: Place): Rule {
   const isOldSelfOptional = source["optionalOldSelf"] === true;
   const engine = isOldSelfOptional ? engines.optional : engines.required;
-  const scope = new Map([
-    ["self", shape],
-    ["oldSelf", shape],
-  ]);
   const text = asString(source["rule"]).trim();
   const rule = compileTo(engine, text, "bool");
   const messageText = asString(source["messageExpression"]).trim();
@@ -128,10 +124,12 @@ function compileRule(source: JsonObject, index: number, { engines, shape, cardin
     messageFault: message.fault,
     usesOldSelf: rule.program !== undefined && mentions(rule.program.root, "oldSelf"),
     isOldSelfOptional,
-    cost: rule.program === undefined ? 0 : estimateCost(rule.program.root, scope) * cardinality,
-    messageCost: message.program === undefined ? 0 : estimateCost(message.program.root, scope) * cardinality,
+    cost: rule.program === undefined ? 0 : times(estimateCost(rule.program.root, shape), cardinality),
+    messageCost: message.program === undefined ? 0 : estimateCost(message.program.root, shape),
   };
 }
+
+const times = (cost: number, runs: number): number => (cost === 0 ? 0 : cost * runs);
 
 const mismatch = {
   bool: "cel expression must evaluate to a bool",

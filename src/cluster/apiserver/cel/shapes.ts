@@ -155,15 +155,25 @@ const timestamp = (value: Json): unknown => (typeof value === "string" ? new Dat
 
 function textShape(schema: JsonObject): Shape {
   const longest = asList(schema["enum"]).reduce<number>((so, item) => Math.max(so, asString(item).length), 0);
-  const max = longest > 0 ? longest : (asNumber(schema["maxLength"]) ?? maxRequestBytes - 2);
+  const bound = asNumber(schema["maxLength"]);
+  const plain = longest > 0 ? longest : maxRequestBytes - 2;
+  // Characters are up to four bytes long.
+  const max = bound === undefined ? plain : Math.max(bound, 0) * 4;
+  const bytes = bound === undefined ? maxRequestBytes - 2 : Math.max(bound, 0);
   switch (schema["format"]) {
     case "byte":
-      return { type: "bytes", convert: (value) => Buffer.from(asString(value), "base64"), max, minBytes: 2 };
+      return { type: "bytes", convert: (value) => Buffer.from(asString(value), "base64"), max: bytes, minBytes: 2 };
     case "date":
+      return { type: "google.protobuf.Timestamp", convert: timestamp, max: 12, minBytes: 12 };
     case "date-time":
-      return { type: "google.protobuf.Timestamp", convert: timestamp, max: 0, minBytes: 12 };
+      return { type: "google.protobuf.Timestamp", convert: timestamp, max: 32, minBytes: 21 };
     case "duration":
-      return { type: "google.protobuf.Duration", convert: (value) => durationOf(asString(value)), max: 0, minBytes: 3 };
+      return {
+        type: "google.protobuf.Duration",
+        convert: (value) => durationOf(asString(value)),
+        max: 32,
+        minBytes: 3,
+      };
     default:
       return { type: "string", convert: (value) => value, max, minBytes: 2 };
   }

@@ -26,7 +26,11 @@ interface Words {
 
 /** What is wrong with an expression, as cel-go words it: place, fault, the line and a mark under the place. */
 export function wordFault(text: string, fault: FaultDetails): string {
-  const { message, at } = fault.isSyntax ? syntax(text, fault) : semantics(text, fault);
+  return wordPlaced(text, fault.isSyntax ? syntax(text, fault) : semantics(text, fault));
+}
+
+/** A fault with its place, the line and a mark under the place. */
+export function wordPlaced(text: string, { message, at }: Words): string {
   const before = text.slice(0, at).split("\n");
   const column = before.at(-1)?.length ?? 0;
   const line = text.split("\n")[before.length - 1] ?? "";
@@ -100,12 +104,28 @@ function callFault(text: string, { summary, start, end }: FaultDetails): Words {
   const call = /'(?:(.*)\.)?([A-Za-z_]\w*)\((.*)\)'$/.exec(summary);
   const [, receiver, name = "", given = ""] = call ?? [];
   const at = text.indexOf("(", text.indexOf(name, start));
+  if (!knownFunctions.has(name))
+    return { message: `undeclared reference to '${name}' (in container '')`, at: at < 0 || at > end ? start : at };
   const applied = receiver === undefined ? `(${typeWords(given)})` : `${typeWords(receiver)}.(${typeWords(given)})`;
   return {
     message: `found no matching overload for '${name}' applied to '${applied}'`,
     at: at < 0 || at > end ? start : at,
   };
 }
+
+/** Functions that there are; calls of others name nothing. */
+const knownFunctions = new Set(
+  (
+    "add allowed asApproximateFloat asInteger base64 bool bytes charAt check cidr compareTo contains containsCIDR containsIP double duration dyn " +
+    "endsWith equivalent error errored family fieldSelector find findAll first format getDate getDayOfMonth getDayOfWeek getDayOfYear " +
+    "getEscapedPath getFullYear getHost getHostname getHours getMilliseconds getMinutes getMonth getPort getQuery getScheme getSeconds group " +
+    "has hasValue indexOf int intersects ip isCIDR isCanonical isGlobalUnicast isGreaterThan isIP isInteger isLessThan isLinkLocalMulticast " +
+    "isLinkLocalUnicast isLoopback isQuantity isSemver isSorted isURL isUnspecified join labelSelector last lastIndexOf lowerAscii major masked " +
+    "matches max min minor name named namespace none of ofNonZeroValue optFlatMap optMap or orValue patch path prefixLength quantity quote reason " +
+    "replace resource semver serviceAccount sign size split startsWith string sub subresource substring sum timestamp trim type uint " +
+    "unwrap unwrapOpt upperAscii url validate value dns1123Label dns1123Subdomain dns1035Label qualifiedName labelValue uri uuid byte date datetime"
+  ).split(" "),
+);
 
 /** Types as cel-go prints them. */
 export function typeWords(types: string): string {

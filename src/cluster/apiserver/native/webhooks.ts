@@ -4,16 +4,7 @@ import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
 import type { Faults } from "../registry/faults.js";
 import { label1035Faults, subdomainFaults } from "../registry/names.js";
-import {
-  asList,
-  asNumber,
-  asObject,
-  asObjects,
-  asString,
-  at,
-  ensureObject,
-  setDefault,
-} from "../registry/read.js";
+import { asList, asNumber, asObject, asObjects, asString, at, ensureObject, setDefault } from "../registry/read.js";
 import { validateConditions } from "./admission-policies.js";
 import { validateWebhookService, validateWebhookUrl } from "./client-configs.js";
 import { validateChoice, validateRule } from "./match-rules.js";

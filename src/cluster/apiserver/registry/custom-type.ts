@@ -7,6 +7,7 @@ import {
   dropNulls,
   equalJson,
   isComposite,
+  isObject,
   prune,
   toJsonObject,
   validateSchema,
@@ -16,7 +17,7 @@ import { createMerge } from "../merge/index.js";
 import type { Decoded, MergeSchema, ResourceType, SubresourceType, TableColumn, Verb, WriteContext } from "../types.js";
 import { ageOf } from "./ages.js";
 import type { Convert } from "./conversion.js";
-import { checkApiVersionAndKind } from "./coordinates.js";
+import { checkCoordinates, unreadableMetadata } from "./custom-coordinates.js";
 import type { CustomColumn, CustomVersion, ScalePaths } from "./custom-definition.js";
 import { decodeNative } from "./decode.js";
 import { Faults } from "./faults.js";
@@ -26,6 +27,7 @@ import { subdomainFaults } from "./names.js";
 import { metadataSchema, objectMetaShape } from "./object-meta.js";
 import { ratchet } from "./ratchet.js";
 import { asObject, asString } from "./read.js";
+import { scaleFaults } from "./scale-faults.js";
 import type { FieldShape, Shape } from "./shape.js";
 import { ShapeBuilder } from "./shape.js";
 
@@ -118,14 +120,15 @@ export class CustomType implements ResourceType {
   }
 
   decode(raw: JsonObject): Decoded {
-    checkApiVersionAndKind(raw, this);
+    checkCoordinates(raw, this);
     const { apiVersion: _, kind: __, metadata, ...body } = raw;
+    if (metadata !== undefined && metadata !== null && !isObject(metadata)) throw unreadableMetadata(metadata, this);
     const unknownFields = prune(this.definition.schema, body, "", { metadata: metadataSchema() }).sort();
     dropNulls(this.definition.schema, body);
     const decodedMeta = decodeNative(objectMetaShape(), asObject(metadata), this);
     return {
       object: { apiVersion: apiVersionOf(this), kind: this.kind, metadata: decodedMeta.object, ...body },
-      unknownFields,
+      unknownFields: [...decodedMeta.unknownFields.map((field) => `metadata.${field}`), ...unknownFields],
     };
   }
 
@@ -160,7 +163,8 @@ export class CustomType implements ResourceType {
   validateCreate(object: JsonObject): StatusCause[] {
     const faults = new Faults();
     validateMetadata(object, subdomainFaults, faults);
-    return this.#withRules([...faults.causes, ...rooted(validateSchema(this.definition.schema, body(object)))], object);
+    const bySchema = rooted(validateSchema(this.definition.schema, body(object)));
+    return this.#withRules([...faults.causes, ...bySchema, ...scaleFaults(this.definition.scale, object)], object);
   }
 
   validateUpdate(object: JsonObject, old: JsonObject): StatusCause[] {
@@ -168,7 +172,8 @@ export class CustomType implements ResourceType {
     validateMetadataUpdate(object, old, faults);
     validateMetadata(object, subdomainFaults, faults);
     const bySchema = rooted(ratchet(validateSchema(this.definition.schema, body(object)), object, old));
-    return this.#withRules([...faults.causes, ...bySchema], object, old);
+    const byScale = scaleFaults(this.definition.scale, object);
+    return this.#withRules([...faults.causes, ...bySchema, ...byScale], object, old);
   }
 
   /** Rules are run on what has the right types and sizes. */

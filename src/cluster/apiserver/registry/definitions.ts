@@ -22,6 +22,8 @@ export interface DefinitionOptions {
   readonly registry: DefinitionHost;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Records who wrote the status. */
+  readonly track: (object: JsonObject, old: JsonObject, now: string) => void;
   /** Deletes every object of a resource as a client would (finalizers count); returns how many are still there. */
   readonly deleteAll: (resource: {
     group: string;
@@ -119,8 +121,9 @@ export class DefinitionController {
     const now = this.#now();
     const accepted = acceptNames(object, this.#others(nameOf(object)));
     establish(object, accepted, now);
-    if (!equalJson(object["status"], stored.value["status"]))
-      await this.#options.store.update(stored.key, stored.revision, object);
+    if (equalJson(object["status"], stored.value["status"])) return;
+    this.#options.track(object, stored.value, now);
+    await this.#options.store.update(stored.key, stored.revision, object);
   }
 
   #now(): string {

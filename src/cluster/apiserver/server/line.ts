@@ -6,7 +6,9 @@ import {
   badRequest,
   isUnservedType,
   methodNotAllowed,
+  methodNotSupported,
   notAcceptable,
+  notFound,
   tooLarge,
   unknownResource,
   unservedPath,
@@ -207,8 +209,9 @@ class RequestLine implements Line {
     const needsNamespace = info.name !== "" && info.verb !== "list" && info.verb !== "watch";
     if (type.namespaced && !isInNamespace && needsNamespace && info.verb !== "deletecollection")
       throw unknownResource();
-    if (info.subresource !== "" && !type.subresources.has(info.subresource) && this.#handlerOf(info) === undefined) {
-      throw unknownResource();
+    if (info.subresource !== "" && !type.subresources.has(info.subresource)) {
+      if (type.custom) throw notFound(type, info.name);
+      if (this.#handlerOf(info) === undefined) throw unknownResource();
     }
     return type;
   }
@@ -359,8 +362,8 @@ function checkVerb(request: ApiRequest, info: RequestInfo, type: ResourceType): 
   if (isOnObject && name === "") throw methodNotAllowed();
   if (subresource !== "") {
     const verbs = type.subresources.get(subresource)?.verbs ?? [];
-    if (!verbs.includes(verb)) throw methodNotAllowed();
-    return;
+    if (verbs.includes(verb)) return;
+    throw type.custom ? methodNotSupported(type, verb) : methodNotAllowed();
   }
   if (verb === "create" && (name !== "" || (type.namespaced && info.namespace === ""))) throw methodNotAllowed();
   if (verb === "deletecollection" && type.namespaced && info.namespace === "") throw methodNotAllowed();

@@ -39,6 +39,12 @@ const patchTypes = [
   "application/merge-patch+json",
   "application/strategic-merge-patch+json",
 ];
+const strategicType = "application/strategic-merge-patch+json";
+const customPatchTypes = [
+  "application/json-patch+json",
+  "application/merge-patch+json",
+  "application/apply-patch+yaml",
+];
 const nativePaths: ScalePaths = { spec: ["spec", "replicas"], status: ["status", "replicas"] };
 
 /** `<any>/scale`: the number of replicas of anything scalable as one kind (autoscaling/v1 Scale). */
@@ -50,8 +56,12 @@ export function scaleSubresource(options: { readonly clock: Clock }): Subresourc
       const key = objectKey(type, info.namespace, info.name);
       const stored = store.get(key);
       if (stored === undefined) throw notFound(type, info.name);
-      const paths = pathsOf(store, type);
-      if (request.method === "GET") return json(200, scaleOf(stored, paths));
+      const paths = pathsOf(store, type, info.name);
+      if (request.method === "GET") {
+        if (type.custom && !hasField(stored.value, paths.spec))
+          throw internalError(`the spec replicas field ${JSON.stringify(`.${paths.spec.join(".")}`)} does not exist`);
+        return json(200, scaleOf(stored, paths));
+      }
       if (request.method !== "PUT" && request.method !== "PATCH") throw methodNotAllowed();
       return write(context, { key, paths, clock: options.clock });
     },
@@ -67,7 +77,7 @@ async function write(
     const stored = store.get(key);
     if (stored === undefined) throw notFound(type, info.name);
     const current = scaleOf(stored, paths);
-    const wanted = request.method === "PATCH" ? patched(request, current) : readObject(request);
+    const wanted = request.method === "PATCH" ? patched(request, current, type.custom) : readObject(request);
     const next = scaled({ context, stored, paths, wanted, now: timestamp(clock.now()) });
     if (next === undefined) return json(200, current);
     if (isDryRun(request)) return json(200, scaleOf({ ...stored, value: next }, paths));
@@ -79,10 +89,12 @@ async function write(
   }
 }
 
-function pathsOf(store: Store, type: ResourceType): ScalePaths {
+function pathsOf(store: Store, type: ResourceType, name: string): ScalePaths {
   if (!type.custom) return nativePaths;
-  const name = `${type.plural}.${type.group}`;
-  const definition = lookUp(store, "apiextensions.k8s.io", "customresourcedefinitions", { namespace: "", name });
+  const definition = lookUp(store, "apiextensions.k8s.io", "customresourcedefinitions", {
+    namespace: "",
+    name: `${type.plural}.${type.group}`,
+  });
   const versions = definition === undefined ? undefined : objectAt(definition, "spec")["versions"];
   const served = Array.isArray(versions)
     ? versions.filter(isObject).find((version) => version["name"] === type.version)
@@ -91,7 +103,7 @@ function pathsOf(store: Store, type: ResourceType): ScalePaths {
   const split = (field: string) => stringAt(scale, field).split(".").filter(Boolean);
   const selector = split("labelSelectorPath");
   const [spec, status] = [split("specReplicasPath"), split("statusReplicasPath")];
-  if (spec.length === 0 || status.length === 0) throw notFound({ group: type.group, plural: type.plural }, "scale");
+  if (spec.length === 0 || status.length === 0) throw notFound(type, name);
   return { spec, status, ...(selector.length === 0 ? {} : { selector }) };
 }
 
@@ -112,9 +124,10 @@ function scaleOf(stored: Stored, paths: ScalePaths): JsonObject {
   };
 }
 
-function patched(request: ApiRequest, current: JsonObject): JsonObject {
+function patched(request: ApiRequest, current: JsonObject, isCustom: boolean): JsonObject {
   const type = mediaTypeOf(request.headers["content-type"]);
   if (!patchTypes.includes(type)) throw unknownBodyFormat(patchTypes);
+  if (isCustom && type === strategicType) throw unknownBodyFormat(customPatchTypes);
   const patch = parsePatch(request.body);
   const result =
     type === "application/json-patch+json" ? applyJsonPatch(current, patch) : applyMergePatch(current, patch);

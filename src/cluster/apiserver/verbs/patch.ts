@@ -38,6 +38,8 @@ export async function patch(machinery: Machinery, call: Call): Promise<Outcome> 
   if (form === undefined) throw unsupportedPatch();
   if (form === "strategic" && !call.type.merge.supportsStrategic) throw unknownBodyFormat(customForms);
   const options = readWriteOptions(call.request, "PatchOptions", form === "apply");
+  // What is not there is said before anyone looks at the patch; an apply may make it.
+  if (form !== "apply" && machinery.store.get(keyOf(call)) === undefined) throw notFound(call.type, call.info.name);
   const parsed = parse(form, call);
   for (let attempt = 1; ; attempt++) {
     const current = machinery.store.get(keyOf(call));
@@ -109,7 +111,9 @@ function decodePatched(call: Call, patched: JsonObject, isConverted: boolean): R
     return call.type.decode(patched, { isConverted });
   } catch (error) {
     if (!(error instanceof ApiError) || error.httpCode !== 400) throw error;
-    const why = error.message.replace(/^.* cannot be handled as an? [^:]*: /, "");
+    const why = error.message
+      .replace(/^.* cannot be handled as an? [^:]*: /, "")
+      .replace(/^the object provided is unrecognized \([^)]*\): (.*) \(.*\)$/s, "$1");
     throw invalidPatch(patched, why);
   }
 }

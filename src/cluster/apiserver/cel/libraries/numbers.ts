@@ -47,7 +47,7 @@ function defineQuantities(engine: Engine): void {
     "isQuantity(string): bool",
     (text: string) => text.trim() === text && tryParseQuantity(text) !== undefined,
   );
-  engine.define(`${type}.sign(): int`, ({ quantity }: QuantityValue) =>
+  engine.define(`sign(${type}): int`, ({ quantity }: QuantityValue) =>
     quantity.nanos < 0n ? -1n : quantity.nanos > 0n ? 1n : 0n,
   );
   engine.define(`${type}.isInteger(): bool`, isWhole);

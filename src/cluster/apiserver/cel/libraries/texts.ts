@@ -69,12 +69,31 @@ export function defineTexts(engine: Engine): void {
     read(text);
     return Array.from(text).reverse().join("");
   });
+  engine.define("string(google.protobuf.Timestamp): string", (time: Date) => shownTime(time));
+  engine.define("string(google.protobuf.Duration): string", (span: { seconds: bigint; nanos: number }) =>
+    shownSpan(span),
+  );
   engine.declareNamespace("strings", "CelStrings");
   engine.define("CelStrings.quote(string): string", (_: unknown, text: string) => JSON.stringify(text));
   engine.define("string.format(list<dyn>): string", (template: string, values: readonly unknown[]) => {
     read(template);
     return format(template, values);
   });
+}
+
+/** As RFC 3339, with as much of the second as there is. */
+function shownTime(time: Date): string {
+  return time.toISOString().replace(/\.?0*Z$/, "Z");
+}
+
+/** In seconds, with as much of the last one as there is. */
+function shownSpan({ seconds, nanos }: { readonly seconds: bigint; readonly nanos: number }): string {
+  const whole = seconds * 1_000_000_000n + BigInt(nanos);
+  const [sign, size] = whole < 0n ? ["-", -whole] : ["", whole];
+  const fraction = String(size % 1_000_000_000n)
+    .padStart(9, "0")
+    .replace(/0+$/, "");
+  return `${sign}${size / 1_000_000_000n}${fraction === "" ? "" : `.${fraction}`}s`;
 }
 
 /** cel-go's format: %s %d %f %e %x %X %o %b %%, with a precision for floats. */
@@ -122,9 +141,14 @@ function inBase(verb: string, value: unknown): string {
   return verb === "X" ? text.toUpperCase() : text;
 }
 
+function isSpan(value: unknown): value is { seconds: bigint; nanos: number } {
+  return typeof value === "object" && value !== null && "seconds" in value && "nanos" in value;
+}
+
 function shown(value: unknown): string {
   if (value === null) return "null";
-  if (value instanceof Date) return value.toISOString().replace(".000Z", "Z");
+  if (value instanceof Date) return shownTime(value);
+  if (isSpan(value)) return shownSpan(value);
   if (Array.isArray(value)) return `[${value.map(shown).join(", ")}]`;
   if (value instanceof Map)
     return `{${[...value]
