@@ -76,7 +76,8 @@ function parseMetrics(text: Json | undefined): JsonObject[] {
   }
 }
 
-function showTargets(object: JsonObject): string {
+function showTargets(shown: JsonObject): string {
+  const object = inVersionTwo(shown);
   const current = asObjects(at(object, "status", "currentMetrics"));
   const parts = asObjects(at(object, "spec", "metrics")).map((metric, index) => {
     const field = sourceField(metric);

@@ -43,7 +43,7 @@ export function validateClaimSpec(spec: JsonObject, path: string, faults: Faults
 
 function checkDataSources(spec: JsonObject, path: string, faults: Faults, old: JsonObject | undefined): void {
   const { dataSource: source, dataSourceRef: reference } = spec;
-  const keeps = ["dataSource", "dataSourceRef"].some((field) => at(old, field, "apiGroup") !== undefined);
+  const keeps = ["dataSource", "dataSourceRef"].some((field) => typeof at(old, field, "apiGroup") === "string");
   if (source !== undefined) checkDataSource(asObject(source), `${path}.dataSource`, faults, keeps);
   if (reference !== undefined) {
     checkDataSource(asObject(reference), `${path}.dataSourceRef`, faults, keeps);

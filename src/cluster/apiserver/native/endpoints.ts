@@ -84,13 +84,15 @@ const endpoints: Behaviour = {
   },
   columns: [
     column("Endpoints", (object) => {
-      const all = asObjects(object["subsets"]).flatMap((subset) =>
-        asObjects(subset["addresses"]).flatMap((address) => {
-          const ports = asObjects(subset["ports"]);
-          if (ports.length === 0) return [asString(address["ip"])];
-          return ports.map((port) => `${asString(address["ip"])}:${String(asNumber(port["port"]))}`);
-        }),
-      );
+      if (isEmpty(object["subsets"])) return "<none>";
+      const all = asObjects(object["subsets"]).flatMap((subset) => {
+        const addresses = asObjects(subset["addresses"]).map((address) => asString(address["ip"]));
+        const ports = asObjects(subset["ports"]).map((port) => String(asNumber(port["port"]) ?? 0));
+        if (ports.length === 0) return addresses;
+        return ports.flatMap((port) =>
+          addresses.map((address) => (address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`)),
+        );
+      });
       return cut(all, 3);
     }),
   ],
@@ -98,7 +100,6 @@ const endpoints: Behaviour = {
 
 /** At most `limit` of a list, and how many more. */
 function cut(list: readonly string[], limit: number): string {
-  if (list.length === 0) return "<none>";
   return list.length <= limit ? list.join(",") : `${list.slice(0, limit).join(",")} + ${list.length - limit} more...`;
 }
 
@@ -266,17 +267,21 @@ const endpointSlice: Behaviour = {
   },
   columns: [
     column("AddressType", (object) => asString(object["addressType"])),
-    column("Ports", (object) =>
-      cut(
-        asObjects(object["ports"]).map((port) => (port["port"] === undefined ? "*" : String(asNumber(port["port"])))),
-        3,
-      ).replace("<none>", "<unset>"),
+    column(
+      "Ports",
+      (object) =>
+        cut(
+          asObjects(object["ports"]).map((port) => (port["port"] === undefined ? "*" : String(asNumber(port["port"])))),
+          3,
+        ) || "<unset>",
     ),
-    column("Endpoints", (object) =>
-      cut(
-        asObjects(object["endpoints"]).flatMap((one) => asList(one["addresses"]).map(asString)),
-        3,
-      ).replace("<none>", "<unset>"),
+    column(
+      "Endpoints",
+      (object) =>
+        cut(
+          asObjects(object["endpoints"]).flatMap((one) => asList(one["addresses"]).map(asString)),
+          3,
+        ) || "<unset>",
     ),
   ],
 };

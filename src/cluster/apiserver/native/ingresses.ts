@@ -147,7 +147,7 @@ function validateServiceBackend(service: JsonObject, path: string, faults: Fault
 /** A reference to an object in the same namespace. */
 function validateResource(reference: JsonObject, path: string, faults: Faults): void {
   const group = reference["apiGroup"];
-  if (group !== undefined) follows(subdomainFaults, asString(group), `${path}.apiGroup`, faults);
+  if (typeof group === "string") follows(subdomainFaults, group, `${path}.apiGroup`, faults);
   for (const field of ["kind", "name"]) {
     const value = needed(reference, field, path, faults);
     if (value !== "") follows(pathSegmentFaults, value, `${path}.${field}`, faults);

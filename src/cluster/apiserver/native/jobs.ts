@@ -12,6 +12,7 @@ import {
   asString,
   at,
   ensureObject,
+  isEmpty,
   setDefault,
   setDefaultText,
 } from "../registry/read.js";
@@ -57,8 +58,6 @@ function generateSelector(job: JsonObject, old: JsonObject | undefined): void {
   const template = ensureObject(spec, "template");
   const labels = ensureObject(ensureObject(template, "metadata"), "labels");
   const own = ensureObject(metadata, "labels");
-  // A job without labels has those of its pods.
-  if (Object.keys(own).length === 0) Object.assign(own, labels);
   for (const target of [labels, own])
     Object.assign(target, { "controller-uid": uid, "job-name": name, [uidLabel]: uid, [nameLabel]: name });
   const selector = ensureObject(spec, "selector");
@@ -73,6 +72,9 @@ const job: Behaviour = {
   defaults(object) {
     const spec = ensureObject(object, "spec");
     defaultJobSpec(spec);
+    // A job without labels has those of its pods.
+    const [labels, own] = [at(spec, "template", "metadata", "labels"), at(object, "metadata", "labels")];
+    if (!isEmpty(labels) && isEmpty(own)) ensureObject(object, "metadata")["labels"] = { ...asObject(labels) };
     const podSpec = at(spec, "template", "spec");
     if (podSpec !== undefined) {
       // A job has no use for pods that restart for ever; what the user did not choose is refused by validation.

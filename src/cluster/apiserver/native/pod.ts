@@ -97,7 +97,6 @@ export const podBehaviours: BehaviourTable = {
     defaults: (object) => defaultPodSpec(podTemplateSpec(object)),
     validate: (object, faults) => validatePodTemplate(asObject(object["template"]), "template", faults),
     validateCreate: (object, faults) => warnOfPod(asObject(object["template"]), "template", faults),
-    validateUpdate: (object, _, faults) => warnOfPod(asObject(object["template"]), "template", faults),
     allColumns: true,
     columns: [
       nameColumn,

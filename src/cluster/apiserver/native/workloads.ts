@@ -194,8 +194,8 @@ const statefulSet: Behaviour = {
     setDefault(spec, "replicas", 1);
     setDefault(spec, "revisionHistoryLimit", 10);
     for (const claim of asObjects(spec["volumeClaimTemplates"])) {
-      setDefaultText(claim, "apiVersion", "v1");
-      setDefaultText(claim, "kind", "PersistentVolumeClaim");
+      claim["apiVersion"] = "v1";
+      claim["kind"] = "PersistentVolumeClaim";
       setDefaultText(ensureObject(claim, "spec"), "volumeMode", "Filesystem");
       setDefaultText(ensureObject(claim, "status"), "phase", "Pending");
     }
@@ -281,7 +281,7 @@ const daemonSet: Behaviour = {
     if (subresource === "status") validateStatusCounts(object, old, faults, daemonCounts);
     else {
       immutable(object, old, ["spec", "selector"], faults);
-      warnIfNew(object, old, faults);
+      if (!equalJson(at(object, "spec", "template"), at(old, "spec", "template"))) warnOfTemplate(object, faults);
     }
   },
   columns: [

@@ -17,7 +17,8 @@ export class Faults {
   }
 
   invalid(field: string, value: Json | undefined, detail: string): void {
-    this.#add("FieldValueInvalid", field, `Invalid value: ${quoteValue(value)}: ${detail}`);
+    const why = detail === "" ? "" : `: ${detail}`;
+    this.#add("FieldValueInvalid", field, `Invalid value: ${quoteValue(value)}${why}`);
   }
 
   /** Invalid, without showing the value. */

@@ -106,7 +106,8 @@ export class ShapeBuilder {
     const reference = schema.$ref ?? (schema.allOf?.length === 1 ? schema.allOf[0]?.$ref : undefined);
     if (reference?.startsWith(referencePrefix)) {
       const target = this.definition(reference.slice(referencePrefix.length));
-      return schema["x-kubernetes-map-type"] === "atomic" ? { ...target, atomic: true } : target;
+      const mapType = schema["x-kubernetes-map-type"];
+      return mapType === undefined ? target : { ...target, atomic: mapType === "atomic" };
     }
     const shape = emptyShape("any");
     this.#fill(shape, schema, "");
@@ -162,6 +163,7 @@ function nativeField(definition: string, name: string, shape: Shape): { default?
   // Stored as protobuf, which knows no empty lists; definitions alone are stored as JSON.
   const isProtobuf = !definition.startsWith("io.k8s.apiextensions");
   if (isNull && (isList || shape.format === "date-time")) return { default: null, dropsZero: isList && isProtobuf };
+  if (isNull && name === "apiGroup") return { default: null, dropsZero: false };
   if (!isAlwaysZero) return { dropsZero: isPlain };
   const zero = zeroes[shape.type];
   return zero === undefined ? { dropsZero: false } : { default: zero, dropsZero: false };

@@ -37,7 +37,7 @@ export async function update(machinery: Machinery, call: Call): Promise<Outcome>
   }
 }
 
-/** Some kinds make what is not there, unless an earlier state was meant. */
+/** Some kinds make what is not there, whatever state of it was meant. */
 async function createInstead(
   machinery: Machinery,
   call: Call,
@@ -45,9 +45,7 @@ async function createInstead(
   options: WriteOptions,
 ): Promise<Outcome> {
   const { type, info } = call;
-  const version = stringAt(metadataOf(object), "resourceVersion");
   if (type.createsOnUpdate !== true || info.subresource !== "") throw notFound(type, info.name);
-  if (version !== "" && version !== "0") throw conflict(type, info.name);
   delete metadataOf(object)["resourceVersion"];
   return createObject(machinery, call, object, { ...options, track: true });
 }

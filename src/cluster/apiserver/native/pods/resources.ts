@@ -189,7 +189,9 @@ export function validatePodResources(spec: JsonObject, path: string, faults: Fau
   }
   if (asList(resources["claims"]).length > 0)
     faults.forbidden(`${place}.claims`, "claims may not be set for Resources at pod-level");
+  const claims = asObjects(spec["resourceClaims"]).map((claim) => asString(claim["name"]));
   checkRequirements(resources, place, { faults, checkName: checkPodResourceName });
+  checkClaims(asObjects(resources["claims"]), claims, `${place}.claims`, faults);
   const [requests, limits] = [asObject(resources["requests"]), asObject(resources["limits"])];
   for (const [name, sum] of aggregate(spec, "requests")) {
     const pod = quantityOf(requests[name]);

@@ -89,7 +89,7 @@ function searchFaults(domain: string): string[] {
   const faults = domain.length > 253 ? ["must be no more than 253 characters"] : [];
   if (!searchPattern.test(domain))
     faults.push(
-      `a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '${searchFormat}')`,
+      `a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '${searchFormat}')`,
     );
   return faults;
 }

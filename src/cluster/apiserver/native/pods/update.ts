@@ -169,7 +169,11 @@ function validateTerms(now: Json | undefined, before: Json | undefined, faults: 
   const path = `spec.affinity.nodeAffinity.${required}.nodeSelectorTerms`;
   const [terms, oldTerms] = [asObjects(at(now, "nodeSelectorTerms")), asObjects(at(before, "nodeSelectorTerms"))];
   if (oldTerms.length > 0 && oldTerms.length !== terms.length) {
-    faults.invalid(path, [...terms], "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+    faults.invalid(
+      path,
+      terms.length === 0 ? null : [...terms],
+      "no additions/deletions to non-empty NodeSelectorTerms list are allowed",
+    );
     return;
   }
   for (const [index, term] of oldTerms.entries())

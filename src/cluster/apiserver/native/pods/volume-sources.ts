@@ -282,7 +282,8 @@ export function checkSources(
   for (const [field, check] of sources) {
     const source: Json | undefined = holder[field];
     if (source === undefined) continue;
-    if (found !== "")
+    // Upstream lets these stand beside others.
+    if (found !== "" && !(field === "flexVolume" && sources === persistentSources))
       faults.forbidden(`${path}.${spelledAsSecond[field] ?? field}`, "may not specify more than 1 volume type");
     else {
       found = field;
