@@ -1,7 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ControlledCluster, startOwn, startReal } from "./clusters.js";
-import { type Scenario, scenarios } from "./scenarios.js";
+import { scenarios } from "./scenarios.js";
+import type { Scenario } from "./script.js";
 import { Stage } from "./stage.js";
 
 /** What to compare. */
@@ -76,11 +77,13 @@ async function makeNodes({ client }: ControlledCluster): Promise<void> {
   }
 }
 
+const heartbeats = ["node-a", "node-b", "nodes-1"];
+
 /** Nobody else says that the nodes are alive. */
 async function keepAlive({ client }: ControlledCluster, signal: AbortSignal): Promise<void> {
   const leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
   const headers = { "content-type": "application/merge-patch+json" };
-  for (const name of ["node-a", "node-b"])
+  for (const name of heartbeats)
     await client.json("POST", leases, { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name } });
   while (!signal.aborted) {
     const spec = {
@@ -88,7 +91,7 @@ async function keepAlive({ client }: ControlledCluster, signal: AbortSignal): Pr
       leaseDurationSeconds: 40,
       renewTime: new Date().toISOString().replace("Z", "000Z"),
     };
-    for (const name of ["node-a", "node-b"]) await client.json("PATCH", `${leases}/${name}`, { spec }, { headers });
+    for (const name of heartbeats) await client.json("PATCH", `${leases}/${name}`, { spec }, { headers });
     await sleep(5000, undefined, { signal }).catch(() => undefined);
   }
 }

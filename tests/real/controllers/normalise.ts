@@ -67,7 +67,8 @@ function replaceAll(text: string, names: ReadonlyMap<string, string>, seen: Seen
       .replaceAll(/10\.96\.\d+\.\d+/g, "CLUSTER-IP")
       // Pods that are gone already.
       .replaceAll(/(HASH\d+|[a-z]+(?:-\d+)?)-[bcdfghjklmnpqrstvwxz2456789]{5}\b/g, "$1-*")
-      .replace(tries, "$1: ")
+      // Jobs of CronJobs are named after the minute.
+      .replaceAll(/-\d{8}\b/g, "-MINUTE")
       .replaceAll(/-----BEGIN[^"]*/g, "PEM")
   );
 }
@@ -84,8 +85,10 @@ function settled(kind: string, item: JsonObject): JsonObject {
   return copy;
 }
 
-/** How many events of one reason there are depends on how often a controller tried. */
-const tries = /(FailedCreate|SuccessfulCreate|SuccessfulDelete): \(combined from similar events\): /;
+/** Which of many events stands for the others depends on which came last. */
+const combined = /(\w+): \(combined from similar events\): .*/;
+/** How many pods are tried depends on how often a controller looked. */
+const tried = /^event .* (FailedCreate|SuccessfulCreate|SuccessfulDelete): .*/;
 
 /** A line for each object and each event, sorted. */
 export function normalised(found: readonly Found[], events: readonly JsonObject[], seen: Seen): readonly string[] {
@@ -97,7 +100,11 @@ export function normalised(found: readonly Found[], events: readonly JsonObject[
     const { component = "" } = (event["source"] ?? {}) as { component?: string };
     return `event ${about.kind}/${about.name} ${component} ${type} ${reason}: ${message}`;
   });
-  const texts = [...lines, ...new Set(told)].map((line) => replaceAll(line, names, seen));
+  const texts = [...lines, ...new Set(told)]
+    .map((line) => replaceAll(line, names, seen))
+    .map((line) =>
+      tried.test(line) ? line.replace("(combined from similar events): ", "") : line.replace(combined, "$1: many"),
+    );
   const isEvent = (line: string): boolean => line.startsWith("event ");
   // Events of pods with made-up names fall together.
   return [...texts.filter((line) => !isEvent(line)), ...new Set(texts.filter(isEvent))].sort();

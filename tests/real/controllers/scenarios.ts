@@ -1,23 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject } from "../../../src/kernel/kinds/object.js";
+import { jobs } from "./jobs.js";
+import { type Scenario, template, thenWait } from "./script.js";
 import type { Stage } from "./stage.js";
-
-/** What is done to both clusters, one step after the other; after each the two are compared. */
-export interface Scenario {
-  readonly name: string;
-  readonly steps: readonly (readonly [say: string, act: (stage: Stage) => Promise<unknown>])[];
-}
-
-/** The same, and the time that it takes. */
-async function thenWait(work: Promise<unknown>, ms: number): Promise<void> {
-  await work;
-  await sleep(ms);
-}
-
-const template = (labels: JsonObject, more: JsonObject = {}, image = "app:1"): JsonObject => ({
-  metadata: { labels },
-  spec: { containers: [{ name: "main", image }], ...more },
-});
 
 const workload = (kind: string, apiVersion: string, name: string, spec: JsonObject): JsonObject => ({
   apiVersion,
@@ -27,18 +12,9 @@ const workload = (kind: string, apiVersion: string, name: string, spec: JsonObje
 });
 const deployment = (name: string, spec: JsonObject): JsonObject =>
   workload("Deployment", "apps/v1", name, { template: template({ app: name }), ...spec });
-const job = (name: string, spec: JsonObject, pod: JsonObject = {}): JsonObject => ({
-  apiVersion: "batch/v1",
-  kind: "Job",
-  metadata: { name },
-  spec: { template: template({ app: name }, { restartPolicy: "Never", ...pod }), ...spec },
-});
 const image = (tag: string): JsonObject => ({
   spec: { template: { spec: { containers: [{ name: "main", image: `app:${tag}` }] } } },
 });
-const at = (index: string) => (pod: { metadata: { labels?: Readonly<Record<string, string>> } }) =>
-  pod.metadata.labels?.["batch.kubernetes.io/job-completion-index"] === index;
-
 const deployments: readonly Scenario[] = [
   {
     name: "rollout",
@@ -281,184 +257,6 @@ const sets: readonly Scenario[] = [
   },
 ];
 
-const jobs: readonly Scenario[] = [
-  {
-    name: "job",
-    steps: [
-      ["make", (s) => s.create("jobs", job("work", { completions: 3, parallelism: 2 }))],
-      ["run", (s) => s.run(2)],
-      ["one ends", (s) => s.finish(1, 0)],
-      ["third runs", (s) => s.run(1)],
-      ["all end", (s) => s.finish(2, 0)],
-    ],
-  },
-  {
-    name: "job-fails",
-    steps: [
-      ["make", (s) => s.create("jobs", job("work", { backoffLimit: 0, parallelism: 2, completions: 2 }))],
-      ["run", (s) => s.run(2)],
-      ["one fails", (s) => s.finish(1, 3)],
-      ["other goes", (s) => s.reap()],
-    ],
-  },
-  {
-    name: "job-replace",
-    steps: [
-      ["make", (s) => s.create("jobs", job("work", { backoffLimit: 6, podReplacementPolicy: "Failed" }))],
-      ["run", (s) => s.run(1)],
-      ["is deleted", async (s) => s.remove("pods", (await s.pods())[0]?.metadata.name ?? "")],
-      ["goes", (s) => s.reap()],
-    ],
-  },
-  {
-    name: "job-indexed",
-    steps: [
-      [
-        "make",
-        (s) =>
-          s.create(
-            "jobs",
-            job("work", {
-              completionMode: "Indexed",
-              completions: 4,
-              parallelism: 4,
-              backoffLimitPerIndex: 0,
-              maxFailedIndexes: 2,
-            }),
-          ),
-      ],
-      ["run", (s) => s.run(4)],
-      ["one ends", (s) => s.finish(1, 0, at("1"))],
-      ["one fails", (s) => s.finish(1, 1, at("3"))],
-      [
-        "others end",
-        async (s) => {
-          await s.finish(1, 0, at("0"));
-          await s.finish(1, 0, at("2"));
-        },
-      ],
-    ],
-  },
-  {
-    name: "job-indexes",
-    steps: [
-      [
-        "make",
-        (s) =>
-          s.create(
-            "jobs",
-            job("work", {
-              completionMode: "Indexed",
-              completions: 4,
-              parallelism: 4,
-              backoffLimitPerIndex: 0,
-              maxFailedIndexes: 1,
-            }),
-          ),
-      ],
-      ["run", (s) => s.run(4)],
-      ["one fails", (s) => s.finish(1, 1, at("0"))],
-      ["two fail", (s) => s.finish(1, 1, at("3"))],
-      ["others go", (s) => s.reap()],
-    ],
-  },
-  {
-    name: "job-policy",
-    steps: [
-      [
-        "make",
-        (s) =>
-          s.create(
-            "jobs",
-            job("work", {
-              parallelism: 2,
-              completions: 2,
-              backoffLimit: 3,
-              podFailurePolicy: {
-                rules: [
-                  { action: "Ignore", onExitCodes: { containerName: "main", operator: "In", values: [7] } },
-                  { action: "FailJob", onExitCodes: { operator: "In", values: [42] } },
-                ],
-              },
-            }),
-          ),
-      ],
-      ["run", (s) => s.run(2)],
-      ["ignored", (s) => thenWait(s.finish(1, 7), 9000)],
-      ["again", (s) => s.run(1)],
-      ["fails the job", (s) => s.finish(1, 42)],
-      ["other goes", (s) => s.reap()],
-    ],
-  },
-  {
-    name: "job-success",
-    steps: [
-      [
-        "make",
-        (s) =>
-          s.create(
-            "jobs",
-            job("work", {
-              completionMode: "Indexed",
-              completions: 3,
-              parallelism: 3,
-              successPolicy: { rules: [{ succeededIndexes: "0" }] },
-            }),
-          ),
-      ],
-      ["run", (s) => s.run(3)],
-      ["leader ends", (s) => s.finish(1, 0, at("0"))],
-      ["others go", (s) => s.reap()],
-    ],
-  },
-  {
-    name: "job-suspend",
-    steps: [
-      ["make", (s) => s.create("jobs", job("work", { suspend: true, parallelism: 2, completions: 2 }))],
-      ["resume", (s) => s.patch("jobs", "work", { spec: { suspend: false } })],
-      ["run", (s) => s.run(2)],
-      ["suspend", (s) => s.patch("jobs", "work", { spec: { suspend: true } })],
-      ["gone", (s) => s.reap()],
-      ["resume again", (s) => s.patch("jobs", "work", { spec: { suspend: false } })],
-    ],
-  },
-  {
-    name: "job-deadline",
-    steps: [
-      ["make", (s) => s.create("jobs", job("work", { activeDeadlineSeconds: 2 }))],
-      ["run", (s) => thenWait(s.run(1), 2500)],
-      ["gone", (s) => s.reap()],
-    ],
-  },
-  {
-    name: "job-ttl",
-    steps: [
-      ["make", (s) => s.create("jobs", job("work", { ttlSecondsAfterFinished: 2 }))],
-      ["run", (s) => s.run(1)],
-      ["end", (s) => thenWait(s.finish(1, 0), 3500)],
-    ],
-  },
-  {
-    name: "cron",
-    steps: [
-      [
-        "suspended",
-        (s) =>
-          s.create("cronjobs", {
-            apiVersion: "batch/v1",
-            kind: "CronJob",
-            metadata: { name: "tick" },
-            spec: {
-              schedule: "* * * * *",
-              suspend: true,
-              jobTemplate: { spec: { template: template({ app: "tick" }, { restartPolicy: "Never" }) } },
-            },
-          }),
-      ],
-    ],
-  },
-];
-
 const service = (name: string, spec: JsonObject): JsonObject => ({
   apiVersion: "v1",
   kind: "Service",
@@ -553,5 +351,117 @@ const others: readonly Scenario[] = [
   },
 ];
 
+const cron = (name: string, spec: JsonObject): JsonObject => ({
+  apiVersion: "batch/v1",
+  kind: "CronJob",
+  metadata: { name },
+  spec: {
+    schedule: "* * * * *",
+    jobTemplate: {
+      metadata: { labels: { from: name } },
+      spec: { template: template({ app: name }, { restartPolicy: "Never" }) },
+    },
+    ...spec,
+  },
+});
+const node = (stage: Stage, path: string, body: JsonObject): Promise<JsonObject> =>
+  stage.send("PATCH", `/api/v1/nodes/nodes-1${path}`, body);
+const ready = (status: string, more: JsonObject[] = []): JsonObject => ({
+  status: { conditions: [{ type: "Ready", status, reason: "Test", message: "" }, ...more] },
+});
+
+const rest: readonly Scenario[] = [
+  {
+    // First of all: it takes two minutes.
+    name: "ticks",
+    steps: [
+      [
+        "two",
+        async (s) => {
+          await s.create("cronjobs", cron("forbid", { concurrencyPolicy: "Forbid", successfulJobsHistoryLimit: 1 }));
+          await s.create("cronjobs", cron("replace", { concurrencyPolicy: "Replace", timeZone: "Etc/UTC" }));
+          await thenWait(
+            s.create("cronjobs", cron("never", { schedule: "0 0 31 2 *" })),
+            61_000 - (Date.now() % 60_000),
+          );
+        },
+      ],
+      ["they run", (s) => s.run(2)],
+      ["next minute", () => sleep(61_500 - (Date.now() % 60_000))],
+      ["one goes", (s) => s.reap()],
+      ["one ends", (s) => s.finish(1, 0)],
+    ],
+  },
+  {
+    name: "leaving",
+    steps: [
+      [
+        "something that stays",
+        (s) =>
+          s.create("configmaps", {
+            apiVersion: "v1",
+            kind: "ConfigMap",
+            metadata: { name: "kept", finalizers: ["example.com/keep"] },
+          }),
+      ],
+      ["a pod", (s) => s.create("deployments", deployment("web", { replicas: 1 }))],
+      ["it runs", (s) => s.run(1)],
+      ["delete", (s) => s.send("DELETE", `/api/v1/namespaces/${s.namespace}`)],
+    ],
+  },
+  {
+    name: "controllers",
+    steps: [
+      [
+        "make",
+        (s) =>
+          s.create("replicationcontrollers", {
+            apiVersion: "v1",
+            kind: "ReplicationController",
+            metadata: { name: "old" },
+            spec: { replicas: 2, selector: { app: "old" }, template: template({ app: "old" }) },
+          }),
+      ],
+      ["run", (s) => s.run(2)],
+      ["fewer", (s) => s.patch("replicationcontrollers", "old", { spec: { replicas: 1 } })],
+      ["delete", (s) => s.remove("replicationcontrollers", "old", { propagationPolicy: "Background" })],
+    ],
+  },
+  {
+    name: "nodes",
+    steps: [
+      [
+        "make",
+        (s) =>
+          s.send("POST", "/api/v1/nodes", {
+            apiVersion: "v1",
+            kind: "Node",
+            metadata: { name: "nodes-1" },
+            spec: { taints: [{ key: "only", effect: "NoSchedule" }] },
+          }),
+      ],
+      ["ready", (s) => node(s, "/status", ready("True"))],
+      [
+        "under pressure",
+        (s) =>
+          node(
+            s,
+            "/status",
+            ready("True", [
+              { type: "MemoryPressure", status: "True" },
+              { type: "DiskPressure", status: "True" },
+              { type: "NetworkUnavailable", status: "True" },
+            ]),
+          ),
+      ],
+      ["cordoned", (s) => node(s, "", { spec: { unschedulable: true } })],
+      ["not ready", (s) => node(s, "/status", ready("False"))],
+      ["unknown", (s) => node(s, "/status", ready("Unknown"))],
+      ["well again", (s) => node(s, "/status", ready("True"))],
+      ["open again", (s) => node(s, "", { spec: { unschedulable: null } })],
+    ],
+  },
+];
+
 /** All of them; each in a namespace of its own. */
-export const scenarios: readonly Scenario[] = [...deployments, ...sets, ...jobs, ...others];
+export const scenarios: readonly Scenario[] = [...rest, ...deployments, ...sets, ...jobs, ...others];

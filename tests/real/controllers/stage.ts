@@ -12,7 +12,11 @@ export interface PodSeen {
     readonly deletionTimestamp?: string;
     readonly finalizers?: readonly string[];
   };
-  readonly spec: { readonly nodeName?: string; readonly containers: readonly { readonly name: string }[] };
+  readonly spec: {
+    readonly nodeName?: string;
+    readonly containers: readonly { readonly name: string }[];
+    readonly affinity?: JsonObject;
+  };
   readonly status?: { readonly phase?: string; readonly podIP?: string };
 }
 
@@ -35,6 +39,13 @@ const kinds = [
   "/apis/discovery.k8s.io/v1/namespaces/NS/endpointslices",
   "/apis/policy/v1/namespaces/NS/poddisruptionbudgets",
 ];
+
+/** Daemons are made for one node. */
+function nodeFor({ spec }: PodSeen): string {
+  return (
+    /"metadata\.name","operator":"In","values":\["([^"]+)"/.exec(JSON.stringify(spec.affinity ?? {}))?.[1] ?? "node-a"
+  );
+}
 
 /** A namespace of one of the two clusters, with the part of kubelet played by whoever calls. */
 export class Stage {
@@ -96,7 +107,7 @@ export class Stage {
     const { name } = pod.metadata;
     const path = `${this.path("pods")}/${name}`;
     if ((pod.spec.nodeName ?? "") === "") {
-      const target = { apiVersion: "v1", kind: "Node", name: "node-a" };
+      const target = { apiVersion: "v1", kind: "Node", name: nodeFor(pod) };
       await this.send("POST", `${path}/binding`, { apiVersion: "v1", kind: "Binding", metadata: { name }, target });
     }
     await this.#say(pod, { phase: "Running", isReady, state: { running: {} } });
@@ -163,6 +174,9 @@ export class Stage {
     );
     const namespace = await this.send("GET", `/api/v1/namespaces/${this.namespace}`);
     const events = (await this.send("GET", `/api/v1/namespaces/${this.namespace}/events`))["items"] as JsonObject[];
-    return normalised([{ kind: "namespaces", item: namespace }, ...lists.flat()], events, this.#seen);
+    const nodes = ((await this.send("GET", "/api/v1/nodes"))["items"] as JsonObject[])
+      .filter((item) => (item["metadata"] as { name: string }).name.startsWith(`${this.namespace}-`))
+      .map((item) => ({ kind: "nodes", item }));
+    return normalised([{ kind: "namespaces", item: namespace }, ...nodes, ...lists.flat()], events, this.#seen);
   }
 }

@@ -17,12 +17,12 @@ import {
   setDefaultText,
 } from "../registry/read.js";
 import { countAt, nonNegative, showContainers, showSelector, textAt } from "./common.js";
-import { scheduleFault, timeZoneFault } from "./cron-schedule.js";
+import { scheduleFault, timeZoneFaults } from "./cron-schedule.js";
 import { hasCondition, validateJobStatus } from "./job-status.js";
 import { validateJobSpec } from "./job-validation.js";
 import { defaultPodSpec } from "./pod-defaults.js";
 import { warnOfPod } from "./pods/warnings.js";
-import { needed, neededOneOf } from "./rules.js";
+import { follows, needed, neededOneOf } from "./rules.js";
 import { isSelector, selects, validateSelector } from "./selectors.js";
 import { validateMatch } from "./templates.js";
 
@@ -39,7 +39,7 @@ function defaultJobSpec(spec: JsonObject): void {
   }
   setDefault(spec, "parallelism", 1);
   setDefault(spec, "backoffLimit", spec["backoffLimitPerIndex"] === undefined ? 6 : 2_147_483_647);
-  setDefaultText(spec, "completionMode", "NonIndexed");
+  setDefault(spec, "completionMode", "NonIndexed");
   setDefault(spec, "suspend", false);
   setDefault(spec, "manualSelector", false);
   setDefaultText(
@@ -58,10 +58,23 @@ function generateSelector(job: JsonObject, old: JsonObject | undefined): void {
   const template = ensureObject(spec, "template");
   const labels = ensureObject(ensureObject(template, "metadata"), "labels");
   const own = ensureObject(metadata, "labels");
-  for (const target of [labels, own])
+  // Labels that it has from its pods go with theirs.
+  for (const target of equalJson(own, labels) ? [labels, own] : [labels])
     Object.assign(target, { "controller-uid": uid, "job-name": name, [uidLabel]: uid, [nameLabel]: name });
   const selector = ensureObject(spec, "selector");
   ensureObject(selector, "matchLabels")[uidLabel] = uid;
+}
+
+/** A job without labels has those of its pods. */
+function takeLabels(job: JsonObject): void {
+  const [labels, own] = [at(job, "spec", "template", "metadata", "labels"), at(job, "metadata", "labels")];
+  if (!isEmpty(labels) && isEmpty(own)) ensureObject(job, "metadata")["labels"] = { ...asObject(labels) };
+}
+
+/** What is looked at once, however often the spec is. */
+function validateOnce(object: JsonObject, faults: Faults): void {
+  validateSelectorIsGenerated(object, faults);
+  validateHostnames(object, faults);
 }
 
 const job: Behaviour = {
@@ -72,9 +85,7 @@ const job: Behaviour = {
   defaults(object) {
     const spec = ensureObject(object, "spec");
     defaultJobSpec(spec);
-    // A job without labels has those of its pods.
-    const [labels, own] = [at(spec, "template", "metadata", "labels"), at(object, "metadata", "labels")];
-    if (!isEmpty(labels) && isEmpty(own)) ensureObject(object, "metadata")["labels"] = { ...asObject(labels) };
+    takeLabels(object);
     const podSpec = at(spec, "template", "spec");
     if (podSpec !== undefined) {
       // A job has no use for pods that restart for ever; what the user did not choose is refused by validation.
@@ -83,21 +94,24 @@ const job: Behaviour = {
   },
   prepare: (object, old, context) => {
     if (context.subresource === "") generateSelector(object, old);
+    takeLabels(object);
   },
   validate(object, faults) {
     const spec = asObject(object["spec"]);
     const { selector } = spec;
-    validateSelectorIsGenerated(object, faults);
     validateJobSpec(spec, "spec", faults);
     if (selector === undefined) faults.required("spec.selector");
     else validateSelector(selector, "spec.selector", faults);
     if (isSelector(selector)) validateMatch(selector, asObject(spec["template"]), "spec.template", faults);
-    validateHostnames(object, faults);
   },
-  validateCreate: (object, faults) => warnOfTemplate(object, ["spec", "template"], faults),
+  validateCreate(object, faults) {
+    validateOnce(object, faults);
+    warnOfTemplate(object, ["spec", "template"], faults);
+  },
   validateUpdate(object, old, faults, context) {
     if (context.subresource === "status") validateJobStatus(object, old, faults);
     else {
+      validateOnce(object, faults);
       validateJobUpdate(object, old, faults);
       if (isNew(object, old)) warnOfTemplate(object, ["spec", "template"], faults);
     }
@@ -245,8 +259,7 @@ function validateCronJob(object: JsonObject, faults: Faults): void {
 
 function validateTimeZone(object: JsonObject, faults: Faults): void {
   const zone = at(object, "spec", "timeZone");
-  const fault = zone === undefined ? undefined : timeZoneFault(asString(zone));
-  if (fault !== undefined) faults.invalid("spec.timeZone", zone, fault);
+  if (zone !== undefined) follows(timeZoneFaults, asString(zone), "spec.timeZone", faults);
 }
 
 function warnOfCronJob(object: JsonObject, faults: Faults): void {

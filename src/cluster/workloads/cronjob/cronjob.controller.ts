@@ -102,7 +102,11 @@ function readSchedule(cron: CronJob, context: Context): Schedule | undefined {
     return undefined;
   }
   try {
-    return parseSchedule(schedule, timeZone);
+    const parsed = parseSchedule(schedule, timeZone);
+    if (parsed.next(context.clock.now()) !== undefined) return parsed;
+    const why = "time difference between two schedules is less than 1 second";
+    context.events.record(cron, "Warning", "InvalidSchedule", `invalid schedule: ${schedule} : ${why}`);
+    return undefined;
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     const message = `unparseable schedule: "${schedule}" : ${messageOf(error)}`;

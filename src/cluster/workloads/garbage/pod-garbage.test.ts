@@ -50,3 +50,38 @@ test("pods of a node that is gone for good are ended; those of a node that comes
   await manager.close();
   await cluster.close();
 });
+
+test("what hangs on a node that is out of service is given up; the oldest of very many ended pods go", async () => {
+  const cluster = await startTestCluster();
+  const manager = createManager({ cluster, clock: systemClock, random: cluster.random, log: silentLogger });
+  manager.add(podGarbageCollector({ threshold: 1 }));
+  manager.start();
+  const [nodes, pods] = [cluster.client.resource(NodeKind), cluster.client.resource(PodKind)];
+  const namespace = "default";
+  const taints = [{ key: "node.kubernetes.io/out-of-service", value: "nodeshutdown", effect: "NoExecute" }];
+  await nodes.create({ apiVersion: "v1", kind: "Node", metadata: { name: "dark" }, spec: { taints } });
+  const make = (name: string) =>
+    pods.create(
+      {
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { name, namespace },
+        spec: { nodeName: "dark", containers: [{ name: "c", image: "i" }] },
+      },
+      { namespace },
+    );
+  await make("hangs");
+  await make("stays");
+  await pods.delete("hangs", { namespace });
+  await vi.waitFor(async () => expect(await pods.find("hangs", { namespace })).toBeUndefined());
+  expect(await pods.find("stays", { namespace })).toBeDefined();
+
+  for (const name of ["first", "second"]) {
+    await make(name);
+    await pods.patch(name, "merge", { status: { phase: "Succeeded" } }, { namespace, subresource: "status" });
+  }
+  await vi.waitFor(async () => expect(await pods.find("first", { namespace })).toBeUndefined());
+  expect(await pods.find("second", { namespace })).toBeDefined();
+  await manager.close();
+  await cluster.close();
+});

@@ -30,10 +30,25 @@ const confirmMs = 5_000;
 const conditionTypes = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] as const;
 const prefix = "node.kubernetes.io/";
 const ownKeys = new Set(
-  ["not-ready", "unreachable", "memory-pressure", "disk-pressure", "pid-pressure", "unschedulable"].map(
-    (key) => prefix + key,
-  ),
+  [
+    "not-ready",
+    "unreachable",
+    "memory-pressure",
+    "disk-pressure",
+    "pid-pressure",
+    "network-unavailable",
+    "unschedulable",
+  ].map((key) => prefix + key),
 );
+/** On a node: for how many seconds its agent may keep what it read, by the number of nodes. */
+const ttlKey = "node.alpha.kubernetes.io/ttl";
+const ttlSteps = [
+  [100, 0],
+  [500, 15],
+  [1000, 30],
+  [2000, 60],
+] as const;
+const longestTtl = 300;
 
 type Context = ReconcileContext<Node>;
 
@@ -49,6 +64,7 @@ export function nodeLifecycleController(): ControllerSpec<Node> {
   const heard = new Map<string, Heard>();
   return {
     name,
+    eventSource: "node-controller",
     kind: NodeKind,
     watches: [
       {
@@ -65,7 +81,7 @@ export function nodeLifecycleController(): ControllerSpec<Node> {
       }
       const silence = listen(node, heard, context);
       const current = silence.isLost ? await markUnknown(node, context) : node;
-      const tainted = await taint(current, context);
+      const tainted = await taint(await annotate(current, context), context);
       if (readiness(tainted) === "Unknown") await distrustPods(tainted, context);
       if (readiness(tainted) === "True") await trustPods(tainted, context);
       const evictMs = await evict(tainted, context);
@@ -119,6 +135,14 @@ async function markUnknown(node: Node, { cluster, clock, events }: Context): Pro
     .updateStatus({ ...node, status: { ...node.status, conditions } }, { fieldManager: name });
 }
 
+async function annotate(node: Node, { cluster }: Context): Promise<Node> {
+  const count = cluster.informers.informer(NodeKind).list().length;
+  const ttl = String(ttlSteps.find(([nodes]) => count <= nodes)?.[1] ?? longestTtl);
+  if (node.metadata.annotations?.[ttlKey] === ttl) return node;
+  const patch = { metadata: { annotations: { [ttlKey]: ttl } } };
+  return cluster.client.resource(NodeKind).patch(node.metadata.name, "merge", patch, { fieldManager: name });
+}
+
 /** The taints that a node's conditions call for; times of those that it has stay. */
 function wantedTaints(node: Node, nowMs: number): readonly Taint[] {
   const status = (type: string): string | undefined => findCondition(node.status?.conditions, type)?.status;
@@ -128,27 +152,29 @@ function wantedTaints(node: Node, nowMs: number): readonly Taint[] {
     const known = node.spec.taints?.find((taint) => taint.key === prefix + key && taint.effect === effect);
     wanted.push(known ?? { key: prefix + key, effect, timeAdded: timeOf(nowMs) });
   };
-  if (node.spec.unschedulable === true) add("unschedulable", "NoSchedule");
-  if (ready !== "True") {
-    const key = ready === "Unknown" ? "unreachable" : "not-ready";
-    add(key, "NoSchedule");
-    // A node that never spoke has no pods to lose.
-    if (ready !== undefined) add(key, "NoExecute");
-  }
-  for (const [type, key] of [
+  // A node that never spoke is not judged before it is taken for lost.
+  const key = ready === "Unknown" ? "unreachable" : "not-ready";
+  const isUnfit = ready !== undefined && ready !== "True";
+  if (isUnfit) add(key, "NoSchedule");
+  for (const [type, pressure] of [
     ["MemoryPressure", "memory-pressure"],
     ["DiskPressure", "disk-pressure"],
+    ["NetworkUnavailable", "network-unavailable"],
     ["PIDPressure", "pid-pressure"],
   ] as const) {
-    if (status(type) === "True") add(key, "NoSchedule");
+    if (status(type) === "True") add(pressure, "NoSchedule");
   }
+  if (node.spec.unschedulable === true) add("unschedulable", "NoSchedule");
+  if (isUnfit) add(key, "NoExecute");
   return wanted;
 }
 
 async function taint(node: Node, { cluster, clock }: Context): Promise<Node> {
   const present = node.spec.taints ?? [];
-  const others = present.filter(({ key }) => !ownKeys.has(key));
-  const taints = [...others, ...wantedTaints(node, clock.now())];
+  const wanted = wantedTaints(node, clock.now());
+  // What stays keeps its place.
+  const kept = present.filter((one) => !ownKeys.has(one.key) || wanted.includes(one));
+  const taints = [...kept, ...wanted.filter((one) => !kept.includes(one))];
   const order = (list: readonly Taint[]) =>
     toJson(list.toSorted((a, b) => `${a.key}${a.effect}`.localeCompare(`${b.key}${b.effect}`)));
   if (equalJson(order(taints), order(present))) return node;
@@ -183,6 +209,7 @@ async function sayReady(
 /** Services must not send requests to pods that nobody vouches for. */
 async function distrustPods(node: Node, context: Context): Promise<void> {
   for (const pod of podsOn(node.metadata.name, context).filter(isReady)) {
+    context.events.record(pod, "Warning", "NodeNotReady", "Node is not ready");
     await sayReady(
       pod,
       { status: "False", reason: lostReason, message: `node ${node.metadata.name} stopped reporting` },
