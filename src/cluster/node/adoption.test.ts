@@ -14,17 +14,23 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { packageRoot } from "../../kernel/assets/index.js";
+import { systemClock } from "../../kernel/clock/index.js";
 import { type Draft, isConditionTrue, type Pod, PodKind } from "../../kernel/kinds/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
 import { findProgram } from "./commands.js";
-import { detectIsolation } from "./index.js";
+import { detectIsolation, findPodman, PodmanEngine } from "./index.js";
 
 /** As root both ways are tried: root's own, and a plain user's. */
 const isRoot = process.getuid?.() === 0;
+const isolation = detectIsolation();
+const podman = findPodman(isolation);
 const ways = [
-  { name: "as this user", prefix: [], canRun: detectIsolation().mode !== "none" },
+  { name: "as this user", runtime: "process", prefix: [], canRun: isolation.mode !== "none" },
+  { name: "by podman", runtime: "podman", prefix: [], canRun: "podman" in podman },
   {
     name: "as a plain user",
+    runtime: "process",
     prefix: ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
     canRun: isRoot && findProgram("setpriv") !== undefined && detectIsolation({ asUser: true }).mode === "user",
   },
@@ -34,6 +40,7 @@ let folder = "";
 let cluster: TestCluster;
 let child: ChildProcess | undefined;
 let prefix: readonly string[] = [];
+let runtimeName = "process";
 
 /** An agent as a process of its own, so that it can be killed. */
 const program = (url: string, ca: string, token: string, end: boolean): string => {
@@ -49,14 +56,18 @@ const program = (url: string, ca: string, token: string, end: boolean): string =
     const dataDir = ${JSON.stringify(join(folder, "node"))};
     const network = node.createPodNetwork({ dataDir: ${JSON.stringify(join(folder, "network"))}, isolation, log });
     await network.start();
+    const shared = { dataDir, clock, log, isolation, network };
+    const programs = node.findPodman(isolation);
+    const engine = ${JSON.stringify(runtimeName)} === "podman" ? new node.PodmanEngine({ ...shared, dataDir: ${JSON.stringify(folder)}, programs }) : undefined;
+    await engine?.start();
     const agent = node.createNodeAgent({
       name: "n", cluster, clock, random, log, dataDir, network, isolation,
-      runtime: node.processRuntime({ dataDir, clock, log, isolation, network }),
+      runtime: engine === undefined ? node.processRuntime(shared) : node.podmanRuntime({ ...shared, engine }),
       images: node.imageCatalogue({ entries: { shell: { entrypoint: ["/bin/sh"], files: [] } }, cacheDir: ${JSON.stringify(join(folder, "images"))} }),
     });
     await agent.start();
     console.log("up");
-    ${end ? "await agent.close({ keepPods: false }); await network.close({ keepPods: false }); process.exit(0);" : "setInterval(() => {}, 60000);"}
+    ${end ? "await agent.close({ keepPods: false }); await engine?.close({ keepPods: false }); await network.close({ keepPods: false }); process.exit(0);" : "setInterval(() => {}, 60000);"}
   `;
 };
 
@@ -149,8 +160,17 @@ const draft = (name: string, script: string): Draft<Pod> => ({
   },
 });
 
+/** Files that say how a container has ended. */
+function exits(): string[] {
+  if (runtimeName === "process" || !("podman" in podman)) return readdirSync(join(folder, "node", "events"));
+  return readdirSync(
+    new PodmanEngine({ dataDir: folder, programs: podman, clock: systemClock, log: silentLogger }).exits,
+  );
+}
+
 test.each(ways)("pods survive a kill -9 of the agent and are adopted, with true exit codes, $name", async (way) => {
   prefix = way.prefix;
+  runtimeName = way.runtime;
   mkdirSync(join(folder, "go"));
   chmodSync(join(folder, "go"), 0o777);
   await startAgent();
@@ -163,8 +183,7 @@ test.each(ways)("pods survive a kill -9 of the agent and are adopted, with true 
 
   await kill();
   writeFileSync(join(folder, "go", "end"), "");
-  const events = join(folder, "node", "events");
-  for (const end = performance.now() + 10_000; !readdirSync(events).some((file) => file.endsWith(".exit")); ) {
+  for (const end = performance.now() + 10_000; !exits().some((file) => /\.exit$|^[0-9a-f]{64}$/.test(file)); ) {
     if (performance.now() > end) throw new Error("the container did not end");
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -2,14 +2,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
-import { isObject } from "../../../kernel/schema/index.js";
 import { detectIsolation, type Isolation } from "../isolation/detect.js";
 import type { PodNetwork } from "../network/types.js";
 import { PodmanEngine } from "./podman/engine.js";
 import { podmanRuntime } from "./podman/podman.js";
 import { findPodman } from "./podman/programs.js";
 import { processRuntime } from "./process.js";
-import { NodeFiles } from "./process-files.js";
+import { NodeFiles, readContainer, readIdentity } from "./process-files.js";
 import type { ContainerRef, PodRuntime } from "./types.js";
 
 /** What a runtime is made of in a test. */
@@ -33,6 +32,8 @@ export interface OpenRuntime {
   make(dataDir: string): PodRuntime;
   /** Whether the end of a container is written down where the next runtime finds it. */
   hasEnded(dataDir: string, ref: ContainerRef): boolean;
+  /** The process that watches a container and outlives the runtime. */
+  keeperOf(dataDir: string, ref: ContainerRef): number;
   close(): Promise<void>;
 }
 
@@ -48,6 +49,10 @@ const shared = ({ folder, ...parts }: RuntimeParts) => ({
   hiddenPaths: [folder],
 });
 
+function engineIdOf(dataDir: string, ref: ContainerRef): string {
+  return readContainer(new NodeFiles(dataDir).record(ref), ref)?.engineId ?? "none";
+}
+
 /** The runtimes of real containers. */
 export const runtimeHomes: readonly RuntimeHome[] = [
   {
@@ -57,6 +62,7 @@ export const runtimeHomes: readonly RuntimeHome[] = [
       Promise.resolve({
         make: (dataDir) => processRuntime({ ...shared(parts), dataDir }),
         hasEnded: (dataDir, ref) => existsSync(new NodeFiles(dataDir).event(ref, "exit")),
+        keeperOf: (dataDir, ref) => readIdentity(new NodeFiles(dataDir).event(ref, "keeper"))?.pid ?? 0,
         close: () => Promise.resolve(),
       }),
   },
@@ -74,10 +80,10 @@ export const runtimeHomes: readonly RuntimeHome[] = [
       await engine.start();
       return {
         make: (dataDir) => podmanRuntime({ ...shared(parts), dataDir, engine }),
-        hasEnded: (dataDir, ref) => {
-          const record: unknown = JSON.parse(readFileSync(new NodeFiles(dataDir).record(ref), "utf8"));
-          const id = isObject(record) ? record["engineId"] : undefined;
-          return typeof id === "string" && existsSync(join(engine.exits, id));
+        hasEnded: (dataDir, ref) => existsSync(join(engine.exits, engineIdOf(dataDir, ref))),
+        keeperOf: (dataDir, ref) => {
+          const own = join(parts.folder, "podman", "run", "overlay-containers", engineIdOf(dataDir, ref));
+          return Number(readFileSync(join(own, "userdata", "conmon.pid"), "utf8"));
         },
         close: () => engine.close({ keepPods: false }),
       };

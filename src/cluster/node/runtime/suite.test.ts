@@ -313,6 +313,23 @@ describe.each(runtimeHomes)("$name", ({ name, missing, open }) => {
     },
   );
 
+  unless(missing)("a container whose watcher was killed ends with it, and nobody knows how", async () => {
+    await runtime.createPod(pod("pk"));
+    await runtime.startContainer(spec("pk", ["sleep", "1000"]));
+    const ref = { podUid: "pk", name: "main", attempt: 0 };
+    const keeper = home.keeperOf(join(folder, "node"), ref);
+    expect(keeper).toBeGreaterThan(1);
+    process.kill(keeper, "SIGKILL");
+
+    // Nobody writes a word: the next runtime sees it.
+    await runtime.close({ keepPods: true });
+    runtime = newRuntime();
+    await runtime.start();
+
+    expect(await ended("pk")).toMatchObject({ exitCode: 137, reason: "ContainerStatusUnknown" });
+    await expect(runtime.exec(ref, { command: ["true"], tty: false, stdin: false })).rejects.toThrow("is not running");
+  });
+
   unless(missing)("logs can be followed, cut and dated", async () => {
     await runtime.createPod(pod("p8"));
     await runtime.startContainer(

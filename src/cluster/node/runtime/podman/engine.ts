@@ -69,7 +69,7 @@ export class PodmanEngine {
 
   /** Writes podman's settings. */
   async start(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o711 });
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     await mkdir(this.exits, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(this.#runFolder)) {
       if (name.endsWith(".sock")) await rm(join(this.#runFolder, name), { force: true });
@@ -150,7 +150,6 @@ export class PodmanEngine {
     });
     closeSync(output);
     child.on("error", () => undefined);
-    child.unref();
     for (const end = clock.monotonicMs() + upTimeoutMs; ; ) {
       if (existsSync(socket) && (await answers(socket))) break;
       if (child.pid === undefined || child.exitCode !== null || clock.monotonicMs() > end) {
@@ -159,6 +158,7 @@ export class PodmanEngine {
       }
       await clock.sleep(upPollMs);
     }
+    child.unref();
     this.#service = { child, socket };
     return socket;
   }

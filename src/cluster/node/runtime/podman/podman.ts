@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, type FSWatcher, readFileSync, rmSync, statSync, watch } from "node:fs";
+import { chmodSync, chownSync, type FSWatcher, readFileSync, rmSync, statSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Clock, Timer } from "../../../../kernel/clock/index.js";
@@ -262,14 +262,14 @@ class PodmanRuntime implements PodRuntime {
     throw new StartError(message);
   }
 
-  /** Finds the processes of a container; false when podman does not run it. */
+  /** Finds the processes of a container; false when podman does not run it, or nobody watches it any more. */
   async #learnProcesses(attempt: Attempt): Promise<boolean> {
     const state = await this.#stateOf(attempt);
     const numberOf = (name: string): number => (typeof state?.[name] === "number" ? state[name] : 0);
     if (numberOf("Pid") === 0) return false;
     attempt.init = markOf(numberOf("Pid"));
     attempt.keeper = markOf(numberOf("ConmonPid"));
-    return attempt.init !== undefined;
+    return attempt.init !== undefined && attempt.keeper !== undefined;
   }
 
   async #stateOf({ saved }: Attempt): Promise<JsonObject | undefined> {
@@ -280,7 +280,7 @@ class PodmanRuntime implements PodRuntime {
 
   async #adopt(attempt: Attempt): Promise<void> {
     if (isOver(attempt)) return;
-    const runs = attempt.saved.engineId !== undefined && (await this.#learnProcesses(attempt).catch(() => false));
+    const runs = attempt.saved.engineId !== undefined && (await this.#learnProcesses(attempt));
     if (runs) attempt.log.watch();
     if (runs && attempt.saved.state === "starting") this.#book.update(attempt, { state: "running" });
     this.#look(attempt);
@@ -322,6 +322,9 @@ class PodmanRuntime implements PodRuntime {
   #lost(attempt: Attempt): void {
     this.#finish(attempt, () => {
       this.#killProcesses(attempt);
+      // podman waits long for what conmon would have written.
+      if (attempt.saved.engineId !== undefined)
+        writeFileSync(join(this.#options.engine.exits, attempt.saved.engineId), "137");
       const isExplained = this.#killed.has(attempt);
       const message = "the process that watches the container was killed; the container was stopped with it";
       const cause = isExplained ? { reason: "Error" } : { reason: "ContainerStatusUnknown", message };
@@ -402,7 +405,7 @@ class PodmanRuntime implements PodRuntime {
         this.#look(attempt);
         // It had ended before its processes were known, and nobody wrote down how.
         const isUnknown = attempt.saved.state === "running" && attempt.keeper === undefined;
-        if (isUnknown && !this.#ending.has(attempt)) void this.#adopt(attempt);
+        if (isUnknown && !this.#ending.has(attempt)) this.#adopt(attempt).catch(() => undefined);
       }
       this.#schedulePolls();
     });
