@@ -17,7 +17,7 @@ const descriptors = new Set("@yearly @annually @monthly @weekly @daily @midnight
 /** What is wrong with a cron schedule, or nothing. */
 export function scheduleFault(text: string): string | undefined {
   const [, zone, rest] = /^(?:CRON_)?TZ=([^ ]*)( .*)$/s.exec(text) ?? [];
-  if (zone !== undefined && zone !== "" && timeZoneFault(zone) !== undefined)
+  if (zone !== undefined && zone !== "" && timeZoneFaults(zone).length > 0)
     return `provided bad location ${zone}: unknown time zone ${zone}`;
   const schedule = (rest ?? text).trim();
   if (schedule.startsWith("@")) return descriptorFault(schedule);
@@ -73,18 +73,20 @@ function numberOf(text: string, range: Range): number | string {
 const zonePart = /^[A-Za-z.\-_0-9+]{1,14}$/;
 
 /** What is wrong with the name of a time zone, or nothing. */
-export function timeZoneFault(zone: string): string | undefined {
-  if (zone === "") return "timeZone must be nil or non-empty string";
-  const unknown = `unknown time zone ${zone}`;
+export function timeZoneFaults(zone: string): readonly string[] {
+  if (zone === "") return ["timeZone must be nil or non-empty string"];
+  const unknown = [`unknown time zone ${zone}`];
   const isOdd = (part: string): boolean =>
     part === "." || part === ".." || part.startsWith("-") || !zonePart.test(part);
   if (zone.split("/").some(isOdd)) return unknown;
-  if (zone.toLowerCase() === "local")
-    return "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+  if (zone.toLowerCase() === "local") {
+    const vague = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+    return [vague, ...(zone === "Local" ? [] : unknown)];
+  }
   try {
     const { timeZone } = new Intl.DateTimeFormat("en", { timeZone: zone }).resolvedOptions();
     // Upstream looks for a file of this name.
-    return timeZone !== zone && timeZone.toLowerCase() === zone.toLowerCase() ? unknown : undefined;
+    return timeZone !== zone && timeZone.toLowerCase() === zone.toLowerCase() ? unknown : [];
   } catch {
     return unknown;
   }
