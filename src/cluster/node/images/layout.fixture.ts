@@ -12,8 +12,8 @@ interface Blob {
 /** An OCI layout in the making. */
 export interface LayoutDraft {
   readonly layout: string;
-  put(content: Buffer | string): Blob;
-  index(manifests: object[]): void;
+  readonly put: (content: Buffer | string) => Blob;
+  readonly index: (manifests: object[]) => void;
 }
 
 /** Begins an OCI layout in a new folder below `folder`. */
