@@ -214,11 +214,8 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     ...(options.limits === undefined ? {} : { limits: createLimits(options.limits, clock) }),
     isReady: () => isReady,
   });
-  const isNew = store.revision === 0;
   definitions.start();
   await ensureBootstrapObjects({ store, submit, serviceCidr, roles: metrics.roles });
-  // Nobody has seen what was before: a watch from there is told so, as by a real server.
-  if (isNew) store.compact();
   isReady = true;
   const close = async (): Promise<void> => {
     isReady = false;

@@ -117,11 +117,15 @@ test("a watch-list is the state, a bookmark that ends it, bookmarks each minute,
   expect(lines.events.map(({ type }) => type)).toEqual(["ADDED", "BOOKMARK", "BOOKMARK", "BOOKMARK"]);
 });
 
-test("a version that is forgotten ends a watch with an ERROR event", async () => {
+test("a new server's first version can be watched from; once it is forgotten, the watch ends with an ERROR event", async () => {
   const cluster = await newCluster();
+  const fresh = await watch(cluster, "/api/v1/namespaces?watch=1&resourceVersion=1");
+  await cluster.clock.advance(301_000);
+  await json(cluster, "POST", configMaps, configMap("a"));
   const lines = await watch(cluster, `${configMaps}?watch=1&resourceVersion=1`);
   await lines.ended;
 
+  expect(fresh.events).toContainEqual(expect.objectContaining({ type: "ADDED" }));
   expect(lines.events).toMatchObject([{ type: "ERROR", object: { kind: "Status", code: 410, reason: "Expired" } }]);
 });
 

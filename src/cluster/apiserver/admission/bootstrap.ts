@@ -57,6 +57,18 @@ export async function publishApiAddress(options: BootstrapOptions, host: string,
     endpoints: [{ addresses: [host], conditions: { ready: true } }],
     ports,
   };
+  // Both are written here, so nobody shall make slices of the older form.
+  const endpoints: JsonObject = {
+    apiVersion: "v1",
+    kind: "Endpoints",
+    metadata: {
+      name: "kubernetes",
+      namespace: "default",
+      labels: { "endpointslice.kubernetes.io/skip-mirror": "true" },
+    },
+    subsets: [{ addresses: [{ ip: host }], ports }],
+  };
+  await replace(options, { group: "", plural: "endpoints", namespace: "default", object: endpoints });
   await replace(options, { group: "discovery.k8s.io", plural: "endpointslices", namespace: "default", object: slice });
 }
 
@@ -131,7 +143,7 @@ async function ensure(options: BootstrapOptions, wanted: Wanted): Promise<void> 
 async function replace(options: BootstrapOptions, wanted: Wanted): Promise<void> {
   const found = options.store.get(keyOf(wanted))?.value;
   if (found === undefined) await send(options, "POST", wanted);
-  else if (!["endpoints", "ports"].every((field) => equalJson(found[field], wanted.object[field])))
+  else if (!["subsets", "endpoints", "ports"].every((field) => equalJson(found[field], wanted.object[field])))
     await send(options, "PUT", repaired(found, wanted));
 }
 

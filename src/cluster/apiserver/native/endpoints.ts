@@ -21,14 +21,14 @@ import { follows, neededOneOf, optional, portNumber, qualifiedName } from "./rul
 
 const protocols = ["SCTP", "TCP", "UDP"];
 
-function validateAddress(address: JsonObject, path: string, faults: Faults): void {
+function validateAddress(address: JsonObject, path: string, faults: Faults, mayBeOwn: boolean): void {
   const ip = asString(address["ip"]);
   checkAddress(ip, `${path}.ip`, faults);
   optional(labelFaults, address["hostname"], `${path}.hostname`, faults);
   if (address["nodeName"] !== undefined)
     follows(subdomainFaults, asString(address["nodeName"]), `${path}.nodeName`, faults);
   // As upstream: what is no address is reported once as one, once as an endpoint's.
-  checkEndpointAddress(ip, `${path}.ip`, faults);
+  checkEndpointAddress(ip, `${path}.ip`, faults, mayBeOwn);
 }
 
 function validatePort(port: JsonObject, path: string, faults: Faults, isNamed: boolean): void {
@@ -41,13 +41,15 @@ function validatePort(port: JsonObject, path: string, faults: Faults, isNamed: b
 }
 
 function validateSubsets(object: JsonObject, faults: Faults): void {
+  // Where the API itself is: a cluster on one machine offers it there.
+  const isApi = at(object, "metadata", "namespace") === "default" && at(object, "metadata", "name") === "kubernetes";
   for (const [index, subset] of asObjects(object["subsets"]).entries()) {
     const path = `subsets[${index}]`;
     if (isEmpty(subset["addresses"]) && isEmpty(subset["notReadyAddresses"]))
       faults.required(path, "must specify `addresses` or `notReadyAddresses`");
     for (const field of ["addresses", "notReadyAddresses"])
       for (const [place, address] of asObjects(subset[field]).entries())
-        validateAddress(address, `${path}.${field}[${place}]`, faults);
+        validateAddress(address, `${path}.${field}[${place}]`, faults, isApi);
     const ports = asObjects(subset["ports"]);
     for (const [place, port] of ports.entries())
       validatePort(port, `${path}.ports[${place}]`, faults, ports.length > 1);
