@@ -151,12 +151,15 @@ async function eventTable(session: Session, kind: Json | undefined, meta: JsonOb
     await session.client.json("GET", `${root}?fieldSelector=${encodeURIComponent(selector)}`),
   );
   const events = asObjects(list?.["items"])
-    .map((event) => ({ event, last: Date.parse(text(event["lastTimestamp"] ?? event["eventTime"])) || 0 }))
+    .map((event) => {
+      const series = parseJsonObject(event["series"]);
+      const last = series?.["lastObservedTime"] ?? event["lastTimestamp"] ?? event["eventTime"];
+      return { event, count: series?.["count"] ?? event["count"], last: Date.parse(text(last)) || 0 };
+    })
     .sort((a, b) => a.last - b.last);
-  const rows = events.map(({ event, last }) => {
+  const rows = events.map(({ event, count, last }) => {
     const age = last === 0 ? "" : formatAge(systemClock.now() - last);
     const source = parseJsonObject(event["source"])?.["component"] ?? event["reportingComponent"];
-    const count = event["count"];
     const times = typeof count === "number" && count > 1 ? ` (x${count})` : "";
     return [text(event["type"]), text(event["reason"]), `${age}${times}`, text(source), text(event["message"])];
   });
