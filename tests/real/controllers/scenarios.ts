@@ -241,7 +241,7 @@ const sets: readonly Scenario[] = [
         (s) =>
           s.patch("daemonsets", "agent", {
             spec: {
-              updateStrategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+              updateStrategy: { rollingUpdate: { maxSurge: 2, maxUnavailable: 0 } },
               ...(image("3")["spec"] as JsonObject),
             },
           }),
