@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { cloneJson } from "../../../kernel/schema/index.js";
+import { cloneJson, equalJson } from "../../../kernel/schema/index.js";
 import type { BehaviourTable } from "../registry/behaviour.js";
 import { column, nameColumn } from "../registry/columns.js";
 import { asObject, asObjects, asString, at, ensureObject, setDefault } from "../registry/read.js";
@@ -97,6 +97,10 @@ export const podBehaviours: BehaviourTable = {
     defaults: (object) => defaultPodSpec(podTemplateSpec(object)),
     validate: (object, faults) => validatePodTemplate(asObject(object["template"]), "template", faults),
     validateCreate: (object, faults) => warnOfPod(asObject(object["template"]), "template", faults),
+    validateUpdate(object, old, faults) {
+      if (!equalJson(object["template"] ?? {}, old["template"] ?? {}))
+        warnOfPod(asObject(object["template"]), "template", faults);
+    },
     allColumns: true,
     columns: [
       nameColumn,

@@ -20,11 +20,22 @@ export function formOf(accepted: Accepted, query: URLSearchParams): Form {
 
 /** An object reduced to its metadata. */
 export function partialMetadata(object: JsonObject, version: string): JsonObject {
+  const metadata = objectAt(object, "metadata");
+  const added = object["apiVersion"] === "apps/v1" ? addedAnnotations[String(object["kind"])] : undefined;
   return {
     kind: "PartialObjectMetadata",
     apiVersion: `meta.k8s.io/${version}`,
-    metadata: objectAt(object, "metadata"),
+    metadata: added === undefined ? metadata : withoutAnnotation(metadata, added),
   };
+}
+
+/** Annotations that a field of upstream's own struct becomes where an object of apps/v1 is shown as a whole. */
+const addedAnnotations: Readonly<Record<string, string>> = { DaemonSet: "deprecated.daemonset.template.generation" };
+
+function withoutAnnotation({ annotations, ...metadata }: JsonObject, name: string): JsonObject {
+  if (!isObject(annotations)) return metadata;
+  const { [name]: _, ...rest } = annotations;
+  return Object.keys(rest).length === 0 ? metadata : { ...metadata, annotations: rest };
 }
 
 /** A Table of these objects; `withColumns` false leaves out the column definitions (later events of a watch). */

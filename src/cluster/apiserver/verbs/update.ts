@@ -71,8 +71,9 @@ export async function updateObject(
   const old = await inVersion(type, current);
   const now = timestamp(machinery.clock);
   placeInNamespace(object, namespaceOf(call));
+  checkUid(call, object, old);
   checkVersion(call, object, current);
-  carryMetadata(call, object, old);
+  carryMetadata(object, old);
   const warn = (message: string): void => void call.warnings.push(message);
   const context = { now, user: call.user, subresource: call.info.subresource, warn };
   const admission = admissionRequest(call, { operation: "UPDATE", object, old, dryRun: options.dryRun });
@@ -129,16 +130,39 @@ function checkVersion(call: Call, object: JsonObject, current: Stored): void {
   if (version !== String(current.revision)) throw conflict(call.type, call.info.name);
 }
 
-/** What updates cannot change stays; an uid that is another's means another object of that name was meant. */
-function carryMetadata(call: Call, object: JsonObject, old: JsonObject): void {
-  const metadata = metadataOf(object);
+/** Resources that upstream stores under other names than their own. */
+const storedAs: Readonly<Record<string, string>> = {
+  "/replicationcontrollers": "controllers",
+  "/endpoints": "services/endpoints",
+  "/services": "services/specs",
+  "/nodes": "minions",
+  "networking.k8s.io/ingresses": "ingress",
+};
+
+/** Where upstream stores an object; its messages say so. */
+function storageKeyOf({ type, info, request }: Call): string {
+  const owned = type.custom || type.group === "apiextensions.k8s.io" || type.group === "apiregistration.k8s.io";
+  const folder = storedAs[`${type.group}/${type.plural}`] ?? (owned ? `${type.group}/${type.plural}` : type.plural);
+  const prefix = request.query.has("dryRun") ? "" : "/registry";
+  return [prefix, folder, ...(type.namespaced ? [info.namespace] : []), info.name].join("/");
+}
+
+/** An uid that is another's means that another object of that name was meant. */
+function checkUid(call: Call, object: JsonObject, old: JsonObject): void {
   const before = metadataOf(old);
-  const uid = stringAt(metadata, "uid");
+  const uid = stringAt(metadataOf(object), "uid");
   // A patch names no object of its own: another uid is a change, which validation refuses.
   if (uid !== "" && uid !== before["uid"] && call.info.verb !== "patch") {
     const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${stringAt(before, "uid")}`;
-    throw conflict(call.type, call.info.name, why);
+    const where = `Code: 4, Key: ${storageKeyOf(call)}, ResourceVersion: 0, AdditionalErrorMsg`;
+    throw conflict(call.type, call.info.name, `StorageError: invalid object, ${where}: ${why}`);
   }
+}
+
+/** What updates cannot change stays. */
+function carryMetadata(object: JsonObject, old: JsonObject): void {
+  const metadata = metadataOf(object);
+  const before = metadataOf(old);
   if (metadata["uid"] === undefined) metadata["uid"] = before["uid"];
   if (before["creationTimestamp"] !== undefined) metadata["creationTimestamp"] = before["creationTimestamp"];
   if (before["generation"] === undefined) delete metadata["generation"];
