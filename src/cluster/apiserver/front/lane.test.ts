@@ -82,6 +82,7 @@ test("one connection serves plain requests, short and long, one after the other"
     post(maps, map("fine")),
     post(maps, map("long", long)),
     get(`${maps}/long`),
+    ...Array.from({ length: 8 }, (_, index) => post(maps, map(`long-${index}`, long))),
     get(maps),
     get(`${maps}/none`),
   ]) {
@@ -94,9 +95,11 @@ test("one connection serves plain requests, short and long, one after the other"
   );
   const objects = bodies.map((body) => JSON.parse(body) as Record<string, unknown>);
 
-  expect(answers.map(({ head }) => head.slice(9, 12))).toEqual(["422", "201", "201", "200", "200", "404"]);
+  const made = Array.from({ length: 8 }, () => "201");
+  expect(answers.map(({ head }) => head.slice(9, 12))).toEqual(["422", "201", "201", "200", ...made, "200", "404"]);
   expect(objects[3]).toMatchObject({ metadata: { name: "long" }, data: { payload: long } });
-  expect(objects[4]).toMatchObject({ kind: "ConfigMapList" });
+  expect(objects[12]).toMatchObject({ kind: "ConfigMapList" });
+  expect(Object.values(objects[12]?.["items"] ?? [])).toHaveLength(10);
   expect(answers[1]?.head).toMatch(/date: Thu, 01 Jan 2026/);
 });
 
@@ -114,10 +117,16 @@ async function answersTo(first: string, bytes: readonly string[]): Promise<strin
 
 /** Names that are free in both runs. */
 let run = 0;
+function inTwo(name: string, behind: string): string[] {
+  const bytes = post(maps, map(name));
+  return [bytes.slice(0, -20), bytes.slice(-20) + behind, ...(behind === "" ? [goodbye()] : [])];
+}
 const odd: readonly [string, () => readonly string[]][] = [
   ["a head in two pieces", () => [get("/version").slice(0, 30), get("/version").slice(30) + goodbye()]],
   ["two requests at once", () => [get("/version") + get("/version") + goodbye()]],
   ["requests that do not wait", () => [get("/version"), post(maps, map(`early-${run}`)), get("/version"), goodbye()]],
+  ["a head, and then its body", () => inTwo(`after-${run}`, "")],
+  ["a body in two pieces, and a request behind it", () => inTwo(`before-${run}`, goodbye())],
   [
     "a body in chunks",
     () => [

@@ -6,7 +6,7 @@ import type { ApiRequest, ApiResponse } from "../types.js";
 import { certificateSubject, LazyAbort } from "./http.js";
 import { warningValue } from "./in-process.js";
 import { SimpleReader, type SimpleRequest } from "./simple-request.js";
-import { asChunk, lastChunk, type Out, writeBody } from "./streams.js";
+import { lastChunk, type Out, writeBody, writeChunk } from "./streams.js";
 import type { Wait, Waiting } from "./waiting.js";
 
 /** What lanes need of their listener. */
@@ -218,7 +218,7 @@ export class Lane {
       get isGone() {
         return socket.destroyed;
       },
-      write: (bytes) => bytes.byteLength === 0 || socket.write(asChunk(bytes)),
+      write: (bytes) => writeChunk(socket, bytes),
       end: () => void socket.write(lastChunk),
       destroy: () => void socket.destroy(),
       onDrain: () => undefined,

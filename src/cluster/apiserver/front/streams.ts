@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Http2ServerResponse } from "node:http2";
+import type { Writable } from "node:stream";
 import { ByteStream } from "../render/stream.js";
 import type { Wait, Waiting } from "./waiting.js";
 
@@ -74,14 +75,14 @@ function writeStream(out: Out, stream: ByteStream, answers: Waiting): Promise<vo
 
 /** The body of an answer of node's own servers; its head must be out. */
 export function outOf(response: AnyResponse): Out {
-  const isChunked = marksOwnChunks(response);
+  const chunked = withoutMarks(response);
   const out: Out = {
     get isGone() {
       return response.destroyed || response.writableEnded;
     },
-    write: (bytes) => bytes.byteLength === 0 || writeTo(response, isChunked ? asChunk(bytes) : bytes),
+    write: (bytes) => (chunked === undefined ? writeTo(response, bytes) : writeChunk(chunked, bytes)),
     end() {
-      if (isChunked) writeTo(response, lastChunk);
+      if (chunked !== undefined) chunked.write(lastChunk);
       response.end();
     },
     destroy: () => void response.destroy(),
@@ -100,21 +101,36 @@ function writeTo(response: AnyResponse, chunk: Uint8Array): boolean {
 
 /**
  * Takes the marks between chunks (RFC 9112 §7.1) over from node, which writes them in pieces of their own for each client.
- * False: this answer has none.
+ * `undefined`: this answer has none.
  */
-function marksOwnChunks(response: AnyResponse): boolean {
-  if ("stream" in response || !response.headersSent || !response.chunkedEncoding) return false;
+function withoutMarks(response: AnyResponse): ServerResponse | undefined {
+  if ("stream" in response || !response.headersSent || !response.chunkedEncoding) return undefined;
   response.chunkedEncoding = false;
-  return true;
+  return response;
 }
 
 /** Ends a body in chunks. */
 export const lastChunk: Uint8Array = Buffer.from("0\r\n\r\n");
 
+/** Longer ones are parts of lists, for one client alone: not worth a copy. */
+const maxSharedBytes = 64 * 1024;
+
+/** Writes bytes with the marks of a chunk around them. False: the next ones are to come after `drain`. */
+export function writeChunk(to: Writable, bytes: Uint8Array): boolean {
+  if (bytes.byteLength === 0) return true;
+  if (bytes.byteLength <= maxSharedBytes) return to.write(asChunk(bytes));
+  to.cork();
+  to.write(`${bytes.byteLength.toString(16)}\r\n`, "latin1");
+  to.write(bytes);
+  const isEager = to.write("\r\n", "latin1");
+  to.uncork();
+  return isEager;
+}
+
 const marked = new WeakMap<Uint8Array, Uint8Array>();
 
-/** The bytes, which are some, with the marks of a chunk around them; a crowd of watchers shares them. */
-export function asChunk(bytes: Uint8Array): Uint8Array {
+/** A crowd of watchers shares what is made here. */
+function asChunk(bytes: Uint8Array): Uint8Array {
   const known = marked.get(bytes);
   if (known !== undefined) return known;
   const size = bytes.byteLength.toString(16);
