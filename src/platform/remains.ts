@@ -6,7 +6,7 @@ import { runningGateway } from "../dataplane/gateway/index.js";
 import { systemClock } from "../kernel/clock/index.js";
 import { silentLogger } from "../kernel/log/index.js";
 import type { Layout } from "./layout.js";
-import { lastRuntime, type NodeRuntime, openRuntimes } from "./runtime.js";
+import { lastRuntime, type NodeRuntime, openRuntimes, podmanFolder } from "./runtime.js";
 
 /** Ends what a killed or `--keep-pods` run left behind: gateway and pods with their network. Returns how many processes there were. */
 export async function stopRemains(layout: Layout): Promise<number> {
@@ -22,7 +22,9 @@ export async function stopRemains(layout: Layout): Promise<number> {
 export async function endPods(layout: Layout, runtimeName: NodeRuntime): Promise<number> {
   let ended = 0;
   const nodes = await nodeFolders(layout);
-  if (nodes.length === 0 && !existsSync(networkFileOf(layout.root))) {
+  // Podman's files go with the last of its containers; without them there need be no podman any more.
+  const isClean = runtimeName === "podman" && !existsSync(podmanFolder(layout));
+  if (isClean || (nodes.length === 0 && !existsSync(networkFileOf(layout.root)))) {
     return ended;
   }
   const isolation = isolationIn(layout.root, detectIsolation());

@@ -59,6 +59,11 @@ export async function noteRuntime(layout: Layout, name: NodeRuntime): Promise<vo
   await replaceFile(fileOf(layout), `${name}\n`);
 }
 
+/** Where podman keeps what is its own, as long as there may be containers of it. */
+export function podmanFolder({ root }: Layout): string {
+  return join(root, "podman");
+}
+
 function fileOf({ root }: Layout): string {
   return join(root, "runtime");
 }
