@@ -15,10 +15,16 @@ const podsPath = (pod: JsonObject): string =>
 
 /** Pods that run already: made with their node, and said to run since a moment of their own. */
 function running(chance: Chance, world: World, active: ReadonlySet<Theme>): Write[] {
+  const taken = new Set<string>();
   return Array.from({ length: chance.int(9) }, (_, index) => {
     const node = chance.pick(world.nodes);
     const pod = makePod(chance, world, { name: `old${index}-s${world.seed}`, active, isRunning: true });
-    (pod["spec"] as JsonObject)["nodeName"] = node.name;
+    const spec = pod["spec"] as JsonObject & { containers: JsonObject[]; initContainers?: JsonObject[] };
+    spec["nodeName"] = node.name;
+    // Two that run on one node never have the same port.
+    if (taken.has(node.name))
+      for (const one of [...spec.containers, ...(spec.initContainers ?? [])]) delete one["ports"];
+    taken.add(node.name);
     const startTime = `2026-01-01T00:00:${String(10 + index)}Z`;
     const status = { phase: "Running", startTime, conditions: [{ type: "Ready", status: "True" }] };
     const { name } = pod["metadata"] as { name: string };

@@ -191,7 +191,10 @@ export class Side {
     return claims.map(({ metadata, spec, status }) => {
       const selected = metadata.annotations?.["volume.kubernetes.io/selected-node"] ?? "";
       const told = events
-        .filter(({ involvedObject }) => involvedObject.name === metadata.name)
+        // Said or not, as it happens that the binder looks before the pod is placed.
+        .filter(
+          ({ involvedObject, reason }) => involvedObject.name === metadata.name && reason !== "WaitForPodScheduled",
+        )
         .map(({ type, reason, message }) => `${type} ${reason}: ${message}`);
       return `${metadata.name} ${status?.phase ?? ""} ${spec.volumeName ?? ""} ${selected} ${[...new Set(told)].sort().join(" + ")}`;
     });

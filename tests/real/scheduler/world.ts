@@ -160,7 +160,8 @@ function volume(
   };
   const zone = chance.maybe(0.2) ? { labels: { "topology.kubernetes.io/zone": chance.pick(["east", "west"]) } } : {};
   const spec = {
-    capacity: { storage: chance.pick(["1Gi", "5Gi", "5Gi"]) },
+    // Of volumes of one size either may be taken.
+    capacity: { storage: `${chance.pick([1024, 5120, 5120]) + Number(/\d/.exec(name)?.[0] ?? 0)}Mi` },
     accessModes,
     storageClassName,
     hostPath: { path: "/data" },
