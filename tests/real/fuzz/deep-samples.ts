@@ -379,13 +379,6 @@ const others: readonly Sample[] = [
   ),
   make(
     "storage.k8s.io/v1",
-    "VolumeAttributesClass",
-    "volumeattributesclasses",
-    { driverName: "d.example.com", parameters: { a: "b" } },
-    whole,
-  ),
-  make(
-    "storage.k8s.io/v1",
     "CSIDriver",
     "csidrivers",
     {

@@ -90,6 +90,8 @@ const leftOut: Readonly<Record<string, readonly string[]>> = {
   EnvVarSource: ["fileKeyRef"],
   Volume: ["image"],
   VolumeProjection: ["clusterTrustBundle", "podCertificate"],
+  RollingUpdateStatefulSetStrategy: ["maxUnavailable"],
+  HPAScalingRules: ["tolerance"],
 };
 
 function madeObject(chance: Chance, schema: Schema, { depth, kind }: { depth: number; kind: string }): Json {
