@@ -7,6 +7,7 @@ import { isRunning, markOf } from "../../../../kernel/files/index.js";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
 import type { Logger } from "../../../../kernel/log/index.js";
 import { isObject } from "../../../../kernel/schema/index.js";
+import { runCommand } from "../../commands.js";
 import { StartError } from "../../errors.js";
 import { cgroupProcesses, cgroupUsage, type ResourceUsage, wasOutOfMemory } from "../../isolation/cgroup.js";
 import { type Isolation, isolationRefusal } from "../../isolation/detect.js";
@@ -320,15 +321,19 @@ class PodmanRuntime implements PodRuntime {
 
   /** conmon is gone without a word (someone killed it, or the machine was started anew): the container cannot be waited for any more. */
   #lost(attempt: Attempt): void {
-    this.#finish(attempt, () => {
+    this.#finish(attempt, async () => {
+      const { engine, clock } = this.#options;
+      const { engineId } = attempt.saved;
       this.#killProcesses(attempt);
-      // podman waits long for what conmon would have written.
-      if (attempt.saved.engineId !== undefined)
-        writeFileSync(join(this.#options.engine.exits, attempt.saved.engineId), "137");
+      if (engineId !== undefined) {
+        // What podman leaves to conmon; it would wait long for its word.
+        await runCommand(engine.programs.runtime, ["delete", "--force", engineId]);
+        writeFileSync(join(engine.exits, engineId), "137");
+      }
       const isExplained = this.#killed.has(attempt);
       const message = "the process that watches the container was killed; the container was stopped with it";
       const cause = isExplained ? { reason: "Error" } : { reason: "ContainerStatusUnknown", message };
-      return Promise.resolve({ exitCode: 137, finishedAtMs: this.#options.clock.now(), ...cause });
+      return { exitCode: 137, finishedAtMs: clock.now(), ...cause };
     });
   }
 
