@@ -247,7 +247,7 @@ const sets: readonly Scenario[] = [
           }),
       ],
       ["new ones run", (s) => s.run(2)],
-      ["one fails", (s) => s.finish(1, 1)],
+      ["one fails", (s) => s.finish(1, 1, (pod) => pod.spec.nodeName === "node-a")],
       [
         "fewer nodes",
         (s) => s.patch("daemonsets", "agent", { spec: { template: { spec: { nodeSelector: { disk: "ssd" } } } } }),
