@@ -87,16 +87,20 @@ export async function lists(
   return { bytes, cpuMs: round(used / times / 1000, 1), p50Ms: quantile(took, 0.5) };
 }
 
-/** Every create of `events` reaches each watcher. CPU per delivery, the creates themselves included. */
+/**
+ * Every create of `events` reaches each watcher. CPU per delivery, the creates themselves included; the delay counts from the
+ * answer to a create until this process has read its event, which it does for all watchers, one after the other.
+ */
 export async function fanOut(
   server: Running,
   watchers: number,
   events: number,
-): Promise<{ deliveriesPerSecond: number; cpuMicros: number }> {
+): Promise<{ deliveriesPerSecond: number; cpuMicros: number; delayP50Ms: number; delayP99Ms: number }> {
   const namespace = "fan-out";
   await makeNamespace(server, namespace).catch(() => undefined);
   const connections = await openAll(server.address, watchers);
-  let deliveries = 0;
+  const answered: number[] = [];
+  const delays: number[] = [];
   let open = 0;
   let onOpen: () => void = () => undefined;
   let onAll: () => void = () => undefined;
@@ -107,13 +111,17 @@ export async function fanOut(
   const version = /"resourceVersion":"(\d+)"/.exec(writer.body.toString("latin1"))?.[1] ?? "";
   for (const connection of connections) {
     let isOpen = false;
+    let seen = 0;
     connection.onData = (chunk) => {
       if (!isOpen) {
         isOpen = true;
         if (++open === watchers) onOpen();
       }
       for (let at = chunk.indexOf('"type":"ADDED"'); at >= 0; at = chunk.indexOf('"type":"ADDED"', at + 1)) {
-        if (++deliveries === watchers * events) onAll();
+        // An event may be here before the answer.
+        const now = performance.now();
+        delays.push(now - (answered[seen++] ?? now));
+        if (delays.length === watchers * events) onAll();
       }
     };
     connection.start("GET", `${collection(namespace)}?watch=1&resourceVersion=${version}`);
@@ -123,6 +131,7 @@ export async function fanOut(
   const start = performance.now();
   for (let index = 0; index < events; index++) {
     expectStatus(await writer.send("POST", collection(namespace), configMap()), 201, writer);
+    answered.push(performance.now());
   }
   await allIn;
   const elapsed = (performance.now() - start) / 1000;
@@ -131,6 +140,8 @@ export async function fanOut(
   return {
     deliveriesPerSecond: Math.round((watchers * events) / elapsed),
     cpuMicros: round(used / (watchers * events), 1),
+    delayP50Ms: quantile(delays, 0.5),
+    delayP99Ms: quantile(delays, 0.99),
   };
 }
 

@@ -9,10 +9,8 @@ interface Watcher {
 
 /** With so many patient watchers of a resource, each event still goes out by itself. */
 const fewWatchers = 32;
-/** Between two rounds everything else gets this many times as long as the last one took… */
-const shareOfOthers = 3;
-/** …within these bounds: what is written is worth waiting for, and nobody waits for long. */
-const pausePerWatcherMs = { least: 0.05, most: 0.2 };
+/** Between two rounds everything else gets as long as the last one took, within these bounds: nobody waits for long. */
+const pausePerWatcherMs = { least: 0.05, most: 0.1 };
 
 /** The watches of one resource. */
 interface Audience {
@@ -121,7 +119,7 @@ function pauseAfter(audience: Audience): number {
   if (!isCrowd(audience)) return 0;
   const { least, most } = pausePerWatcherMs;
   const { size } = audience.patient;
-  return Math.min(Math.max(audience.lastTookMs * shareOfOthers, size * least), size * most);
+  return Math.min(Math.max(audience.lastTookMs, size * least), size * most);
 }
 
 /** Watchers of one prefix get the same batch, so that they can share what they make of it. */
