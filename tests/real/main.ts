@@ -9,7 +9,7 @@ import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
 import type { Difference } from "./fuzz/types.js";
 import { openOwn } from "./own.js";
-import { record, writeCases } from "./record.js";
+import { readCases, record, writeCases } from "./record.js";
 import { compareSchedulers } from "./scheduler/main.js";
 
 /*
@@ -195,9 +195,12 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     }),
   shrink: shrinkAll,
   async record() {
-    const cases = await withServers((real, own) => record(real, own, { from, to, tag, most: Number(values.most) }));
-    writeCases(cases);
-    process.stdout.write(`${cases.length} cases\n`);
+    const make = (seed: number) => scenarioOf(seed, "", only);
+    const asked = { from, to, tag, most: Number(values.most), make, known: readCases() };
+    const cases = await withServers((real, own) => record(real, own, asked));
+    // Read again: others may have recorded meanwhile.
+    writeCases([...readCases(), ...cases]);
+    process.stdout.write(`${cases.length} new cases\n`);
   },
 };
 const command = commands[positionals[0] ?? ""];

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { packageRoot } from "../../src/kernel/assets/index.js";
 import type { Json } from "../../src/kernel/kinds/object.js";
 import { differences } from "./fuzz/compare.js";
-import { generate } from "./fuzz/generate.js";
 import { furnish, prepare, renamed } from "./fuzz/run.js";
 import type { Target } from "./fuzz/target.js";
 import type { Answer, Scenario, Step } from "./fuzz/types.js";
@@ -67,19 +66,44 @@ function subject(step: Step, answer: Answer): string {
   return `${step.method} ${step.contentType ?? ""} ${kind} ${answer.status} ${causes.slice(0, 160)} ${answer.warnings.length > 0}`;
 }
 
-/** Records single requests of scenarios on which both servers agree, each subject once. */
+/** A step and what it builds on: what others presuppose, and the steps whose answers it names. */
+function withItsGround(steps: readonly Step[], index: number): Step[] {
+  const step = steps[index];
+  if (step === undefined) return [];
+  const text = JSON.stringify(step);
+  const named = (id: number): boolean => ["rv", "uid", "continue"].some((field) => text.includes(`\${${field}:${id}}`));
+  const isGround = (one: Step): boolean => one.setup === true || step.after === one.id || named(one.id);
+  return [...steps.slice(0, index).filter(isGround), step];
+}
+
+/**
+ * Records single requests of scenarios on which both servers agree, each subject once; what `known` cases are about is left
+ * out.
+ */
 export async function record(
   real: Target,
   own: Target,
-  asked: { readonly from: number; readonly to: number; readonly most: number; readonly tag: string },
+  asked: {
+    readonly from: number;
+    readonly to: number;
+    readonly most: number;
+    readonly tag: string;
+    readonly make: (seed: number) => Scenario;
+    readonly known: readonly RecordedCase[];
+  },
 ): Promise<RecordedCase[]> {
   await Promise.all([furnish(real), furnish(own)]);
   const cases: RecordedCase[] = [];
   const seen = new Set<string>();
+  for (const { steps, answer } of asked.known) {
+    const last = steps.at(-1);
+    if (last !== undefined) seen.add(subject(last, answer));
+  }
   for (let seed = asked.from; seed <= asked.to && cases.length < asked.most; seed += 1) {
-    const scenario = renamed(generate(seed, ""), namespace);
+    const scenario = renamed(asked.make(seed), namespace);
     for (const [index, step] of scenario.steps.entries()) {
-      const candidate = { seed, steps: [step] };
+      if (step.setup === true) continue;
+      const candidate = { seed, steps: withItsGround(scenario.steps, index) };
       const name = `r${seed}x${index}${asked.tag}`;
       const [expected, got] = await Promise.all([replay(real, candidate, name), replay(own, candidate, name)]);
       if (expected === undefined || got === undefined || expected.status === 0) continue;
