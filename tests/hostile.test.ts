@@ -142,9 +142,13 @@ async function write(protocol: "http/1.1" | "h2", bytes: Buffer): Promise<string
 /** What a real kube-apiserver 1.34 answers with 500 too, word for word; seen there. */
 const asUpstream: readonly { readonly method: RegExp; readonly text: RegExp }[] = [
   { method: /./, text: /^Internal Server Error: "[^"]*": requested \[.*\] without impersonating a user\n$/ },
-  { method: /^POST$/, text: /"message":"resourceVersion should not be set on objects to be created","code":500\}\n$/ },
-  { method: /^PATCH$/, text: /"message":"failed to create typed patch object \([^"]*\): .*","code":500\}\n$/ },
-  { method: /^POST$/, text: /"message":"target\.name: Required value","code":500\}\n$/ },
+  { method: /^POST$/, text: /"message":"resourceVersion should not be set on objects to be created","code":500\}\n?$/ },
+  { method: /^PATCH$/, text: /"message":"failed to create typed patch object \([^"]*\): .*","code":500\}\n?$/ },
+  {
+    method: /^(GET|HEAD)$/,
+    text: /"message":"resourceVersion: Invalid value: .*: strconv\.ParseUint: parsing .*: invalid syntax","code":500\}\n?$/,
+  },
+  { method: /^POST$/, text: /"message":"target\.name: Required value","code":500\}\n?$/ },
 ];
 const isAsUpstream = (method: string, answer: { readonly status: number; readonly text: string }): boolean =>
   answer.status === 500 && asUpstream.some((one) => one.method.test(method) && one.text.test(answer.text));

@@ -90,7 +90,7 @@ async function acknowledgedBeyond(count: number, told: ReadonlyMap<string, Told>
 }
 
 test(`kill -9 under load, ${rounds} rounds: no acknowledged write is lost, watches go on without a gap`, {
-  timeout: 60_000 + rounds * 10_000,
+  timeout: 60_000 + rounds * 30_000,
 }, async ({ skip }) => {
   skip(!isKillableBuilt(), "the program is not built: npm run build");
   const directory = mkdtempSync(join(tmpdir(), "argosy-kill-"));
