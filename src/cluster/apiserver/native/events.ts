@@ -18,6 +18,14 @@ const about = (object: JsonObject): JsonObject => asObject(object["involvedObjec
 const source = (object: JsonObject): string =>
   asString(at(object, "source", "component")) ||
   asString(object["reportingComponent"] ?? object["reportingController"]);
+/** Who reported an event, and which of them. */
+function reporter(object: JsonObject): string {
+  const from = object["source"] ?? object["deprecatedSource"];
+  const by = asString(at(from, "component")) || asString(object["reportingComponent"] ?? object["reportingController"]);
+  const instance = asString(at(from, "host")) || asString(object["reportingInstance"]);
+  return instance === "" ? by : `${by}, ${instance}`;
+}
+
 const eventFields = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
 
 interface Naming {
@@ -134,7 +142,7 @@ const event = (naming: Naming): Behaviour => ({
     column("Reason", (object) => asString(object["reason"])),
     column("Object", (object) => `${asString(about(object)["kind"]).toLowerCase()}/${asString(about(object)["name"])}`),
     column("Subobject", (object) => asString(about(object)["fieldPath"]), { wide: true }),
-    column("Source", source, { wide: true }),
+    column("Source", reporter, { wide: true }),
     column("Message", (object) => (asString(object["message"]) || asString(object["note"])).trim()),
     column("First Seen", (object, now) => ageOf(object["firstTimestamp"] ?? object["eventTime"], now), { wide: true }),
     column("Count", (object) => asNumber(at(object, "series", "count")) ?? Math.max(countAt(object, "count"), 1), {

@@ -113,7 +113,10 @@ const billion = 1_000_000_000n;
 /** Whether a quantity has no fraction, looked at in thousandths as upstream does. */
 export function isWhole({ nanos }: Quantity): boolean {
   const thousandth = 1_000_000n;
-  const millis = nanos / thousandth + (nanos % thousandth > 0n ? 1n : 0n);
+  const most = 2n ** 63n - 1n;
+  const all = nanos / thousandth + (nanos % thousandth > 0n ? 1n : 0n);
+  // What is too much for upstream's number counts as the most that it holds.
+  const millis = all > most ? most : all;
   return millis % 1000n === 0n;
 }
 
