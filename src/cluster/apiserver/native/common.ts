@@ -5,7 +5,6 @@ import { asNumber, asObject, asObjects, asString, at } from "../registry/read.js
 import { labelsOf, selectorOf } from "./selectors.js";
 
 export { nonNegative } from "./rules.js";
-export { labelsOf, selectorOf } from "./selectors.js";
 
 /** A field that may not change. */
 export function immutable(object: JsonObject, old: JsonObject, path: readonly string[], faults: Faults): void {
