@@ -226,6 +226,10 @@ def watch_resumes():
 
 @check
 def watch_from_too_long_ago():
+    # A server keeps five minutes of the past, but not more than 16 MiB of states that others replaced.
+    core.create_namespaced_config_map(NS, config_map("bulky"))
+    for count in range(24):
+        core.patch_namespaced_config_map("bulky", NS, {"data": {"filler": str(count % 10) * 900_000}})
     old = watch.Watch().stream(core.list_namespaced_config_map, NS, resource_version="1", timeout_seconds=2)
     try:
         events = list(old)
