@@ -10,7 +10,7 @@ interface Watcher {
 /** With so many patient watchers of a resource, each event still goes out by itself. */
 const fewWatchers = 32;
 /** Between two rounds everything else gets as long as the last one took, within these bounds: nobody waits for long. */
-const pausePerWatcherMs = { least: 0.05, most: 0.1 };
+const pausePerWatcherMs = { least: 0.02, most: 0.04 };
 
 /** The watches of one resource. */
 interface Audience {
