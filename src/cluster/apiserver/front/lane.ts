@@ -47,8 +47,8 @@ export class Lane {
   #gone: LazyAbort | undefined;
   #out: Out | undefined;
   #early: Buffer | undefined;
-  /** Of a request whose body has not come whole. */
-  #begun: Buffer | undefined;
+  /** A request of which not all has come. */
+  #coming: { readonly pieces: Buffer[]; missing: number } | undefined;
 
   constructor(socket: TLSSocket, host: LaneHost) {
     this.#socket = socket;
@@ -79,39 +79,49 @@ export class Lane {
   }
 
   #begin(chunk: Buffer): void {
-    const all = this.#begun === undefined ? chunk : Buffer.concat([this.#begun, chunk]);
+    const all = this.#gather(chunk);
+    if (all === undefined) return;
     const request = this.#reader.read(all);
-    if (request === "incomplete") {
-      this.#await(all, chunk.byteLength);
+    if (typeof request === "number") {
+      this.#coming = { pieces: [all], missing: request - all.byteLength };
+      this.#endWait();
+      this.#waitFor(this.#host.waits.bodies, all.byteLength);
       return;
     }
-    this.#begun = undefined;
     this.#endWait();
     if (request === undefined) this.#handOver(all);
     else void this.#serve(request); // answers its own failures
   }
 
-  /** All of the body must come in its time, however many pieces there are. */
-  #await(begun: Buffer, newBytes: number): void {
-    const { bodies } = this.#host.waits;
-    if (this.#begun !== undefined && this.#wait !== undefined) bodies.grow(this.#wait.entry, newBytes);
-    else {
-      this.#endWait();
-      this.#waitFor(bodies, begun.byteLength);
-    }
-    this.#begun = begun;
+  /** A request's bytes, once all of them are here: the body must come in its time, however many pieces there are. */
+  #gather(chunk: Buffer): Buffer | undefined {
+    const coming = this.#coming;
+    if (coming === undefined) return chunk;
+    coming.pieces.push(chunk);
+    coming.missing -= chunk.byteLength;
+    if (this.#wait !== undefined) this.#host.waits.bodies.grow(this.#wait.entry, chunk.byteLength);
+    if (coming.missing > 0) return undefined;
+    this.#coming = undefined;
+    return Buffer.concat(coming.pieces);
   }
 
+  /**
+   * Node's parser takes bytes from the connection itself, beside its stream: what TLS has decrypted in this turn of the event loop
+   * must be in the stream, in order, before that.
+   */
   #handOver(chunk: Buffer): void {
     const socket = this.#socket;
     socket.off("data", this.#onData);
     socket.off("drain", this.#onDrain);
     socket.off("close", this.#onClose);
-    socket.off("error", this.#onError);
     socket.pause();
     socket.unshift(chunk);
-    this.#host.takeOver(socket);
-    socket.resume();
+    setImmediate(() => {
+      socket.off("error", this.#onError);
+      if (socket.destroyed) return;
+      this.#host.takeOver(socket);
+      socket.resume();
+    });
   }
 
   async #serve(request: SimpleRequest): Promise<void> {

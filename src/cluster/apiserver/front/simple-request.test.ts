@@ -76,7 +76,7 @@ test("what is taken for a simple request is, byte for byte, what node's parser m
       const lines = isPlain ? ["Host: x", ...(body === "" ? [] : [`Content-Length: ${body.length}`])] : fields;
       const piece = Buffer.from(`${[`${method} ${target} ${version}`, ...lines].join("\r\n")}${end}${body}`, "latin1");
       const read = new SimpleReader().read(piece);
-      if (read === undefined || read === "incomplete") return;
+      if (read === undefined || typeof read === "number") return;
       simple++;
       const expected = await readByNode(piece);
       expect({ ...read, body: Buffer.from(read.body).toString("latin1") }).toEqual(expected);
@@ -110,7 +110,7 @@ test("of a body that has not come whole, more is wanted", () => {
   const reader = new SimpleReader();
   const text = `${plain.replace("Accept: a", "Content-Length: 4")}abcd`;
 
-  expect(reader.read(Buffer.from(text.slice(0, -4)))).toBe("incomplete");
-  expect(reader.read(Buffer.from(text.slice(0, -1)))).toBe("incomplete");
+  expect(reader.read(Buffer.from(text.slice(0, -4)))).toBe(text.length);
+  expect(reader.read(Buffer.from(text.slice(0, -1)))).toBe(text.length);
   expect(reader.read(Buffer.from(text))).toMatchObject({ body: Buffer.from("abcd") });
 });

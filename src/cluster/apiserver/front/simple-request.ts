@@ -1,3 +1,5 @@
+import { maxBodyBytes } from "../server/line.js";
+
 /** A request that asks for nothing special of the connection, and on which no other one follows. */
 export interface SimpleRequest {
   readonly method: string;
@@ -9,8 +11,6 @@ export interface SimpleRequest {
 }
 
 const maxHeadBytes = 16 * 1024;
-/** Longer bodies are gathered elsewhere. */
-const maxBodyBytes = 256 * 1024;
 const requestLine = /^(GET|POST|PUT|PATCH|DELETE) (\/[\x21-\x7e]*) HTTP\/1\.1$/;
 const fieldLine = /^([a-z0-9-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?[ \t]*$/i;
 /** Whoever sends these is served by node's own parser. */
@@ -34,8 +34,8 @@ export class SimpleReader {
   #fields = "";
   #headers: Readonly<Record<string, string>> | undefined;
 
-  /** `incomplete`: the head is plain, and more of the body is to come. */
-  read(piece: Buffer): SimpleRequest | "incomplete" | undefined {
+  /** A number: the head is plain, and the request will be so many bytes in all. */
+  read(piece: Buffer): SimpleRequest | number | undefined {
     const end = piece.indexOf("\r\n\r\n");
     if (end < 0 || end > maxHeadBytes) return undefined;
     const head = piece.toString("latin1", 0, end);
@@ -48,7 +48,7 @@ export class SimpleReader {
     const length = headers["content-length"] ?? "0";
     if (String(body.byteLength) === length) return { method, target, headers, body };
     const isToCome = /^[1-9]\d{0,6}$/.test(length) && Number(length) > body.byteLength;
-    return isToCome && Number(length) <= maxBodyBytes ? "incomplete" : undefined;
+    return isToCome && Number(length) <= maxBodyBytes ? end + 4 + Number(length) : undefined;
   }
 
   #read(fields: string): Readonly<Record<string, string>> | undefined {

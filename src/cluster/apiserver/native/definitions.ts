@@ -46,7 +46,7 @@ function validateDefinition(object: JsonObject, faults: Faults): void {
   if (scope === "") faults.required("spec.scope");
   else if (scope !== "Cluster" && scope !== "Namespaced")
     faults.unsupported("spec.scope", scope, ["Cluster", "Namespaced"]);
-  validateVersions(asObjects(spec["versions"]), faults);
+  validateVersions(spec["versions"], faults);
   for (const field of ["plural", "singular", "kind", "listKind"])
     if (asString(names[field]) === "") faults.required(`spec.names.${field}`);
   validateNames(names, "spec.names", faults);
@@ -127,7 +127,8 @@ function isShared(versions: readonly JsonObject[], field: (typeof shared)[number
 
 const hasStatus = (version: JsonObject): boolean => isObject(at(version, "subresources", "status"));
 
-function validateVersions(versions: readonly JsonObject[], faults: Faults): void {
+function validateVersions(given: Json | undefined, faults: Faults): void {
+  const versions = asObjects(given);
   const own = Object.fromEntries(shared.map((field) => [field, !isShared(versions, field)]));
   const lacksSchema = versions.every((version) => !isObject(at(version, "schema", "openAPIV3Schema")));
   for (const [index, version] of versions.entries())
@@ -158,7 +159,7 @@ function validateVersions(versions: readonly JsonObject[], faults: Faults): void
   if (versions.filter((version) => version["storage"] === true).length !== 1)
     faults.invalid(
       "spec.versions",
-      versions.length === 0 ? null : versions.map(goVersion),
+      given === undefined ? null : versions.map(goVersion),
       "must have exactly one version marked as storage version",
     );
   const first = asString(versions[0]?.["name"]);

@@ -43,6 +43,8 @@ function defaultService(object: JsonObject): void {
   if (isExternal(spec)) setDefaultText(spec, "externalTrafficPolicy", "Cluster");
   if (["NodePort", "LoadBalancer", "ClusterIP"].includes(asString(spec["type"])))
     setDefault(spec, "internalTrafficPolicy", "Cluster");
+  // A name in another place has no traffic inside.
+  else if (spec["type"] === "ExternalName") delete spec["internalTrafficPolicy"];
   if (spec["type"] !== "LoadBalancer") return;
   setDefault(spec, "allocateLoadBalancerNodePorts", true);
   for (const entry of asObjects(at(object, "status", "loadBalancer", "ingress")))

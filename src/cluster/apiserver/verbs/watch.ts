@@ -13,11 +13,13 @@ import {
 } from "../render/frames.js";
 import { ByteStream } from "../render/stream.js";
 import type { Selection } from "../request/selectors.js";
+import { objectKey } from "../store/keys.js";
 import { restamped } from "../store/snapshot.js";
-import type { ResourceType, Stored, StoreEvent, WatchHandle } from "../types.js";
+import type { ResourceType, Store, Stored, StoreEvent, WatchHandle } from "../types.js";
 import { type Call, isStoredForm, type Machinery, prefixFor } from "./context.js";
 import { type ListOptions, readListOptions, refuseFuture } from "./list-options.js";
 
+const definitionKind = { group: "apiextensions.k8s.io", plural: "customresourcedefinitions" };
 const bookmarkEveryMs = 60_000;
 /** A watch without a time-out of its own ends after this to twice this, so that clients spread themselves anew. */
 const defaultTimeoutSeconds = 1800;
@@ -27,6 +29,15 @@ export function watch(machinery: Machinery & { readonly frames: FrameCache }, ca
   const { options, selection } = readListOptions(call.type, call.request.query, "watch");
   if (options.sendInitialEvents === true) refuseFuture(machinery.store, options.resourceVersion);
   return new Watch(machinery, call, { options, selection }).stream;
+}
+
+/** A custom kind's past begins with its definition, as upstream's watch caches do. */
+function refuseBefore(store: Store, { plural, group }: ResourceType, version: number): void {
+  const key = objectKey(definitionKind, "", `${plural}.${group}`);
+  const isThere = (items: readonly Stored[]) => items.some((stored) => stored.key === key);
+  const now = store.get(key);
+  if (now === undefined || isThere(store.list(key, { at: version }).items)) return;
+  throw expired(`too old resource version: ${version} (${now.revision})`);
 }
 
 /** What an event means to one watch. */
@@ -81,6 +92,7 @@ class Watch {
     }
     if (sendsState) this.#sendState(prefix, from, options);
     try {
+      if (this.#type.custom && from < store.revision) refuseBefore(store, this.#type, from);
       this.#subscription = store.watch(prefix, from, {
         isPatient: true,
         onEvents: (events) => this.#onEvents(events, from),
