@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Random } from "../../kernel/clock/index.js";
-import type { JsonObject } from "../../kernel/kinds/object.js";
 import {
   type Authority,
   type KeptCertificate,
@@ -13,6 +12,7 @@ import {
   randomToken,
   type ServiceAccountTokens,
 } from "../../kernel/identity/index.js";
+import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Logger } from "../../kernel/log/index.js";
 import { type Connect, connectDirectly } from "../../kernel/netns/index.js";
 import { createAdmission, ensureBootstrapObjects, type ObjectCheck, type Submit } from "./admission/index.js";

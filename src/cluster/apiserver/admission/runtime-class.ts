@@ -62,8 +62,8 @@ function restrict(request: AdmissionRequest, spec: JsonObject, scheduling: JsonO
   const wanted = objectAt(scheduling, "nodeSelector");
   for (const [key, value] of Object.entries(wanted)) {
     if (own[key] === undefined || own[key] === value) continue;
-    const where = `runtimeClass.scheduling.nodeSelector[${key}] = ${String(value)}`;
-    throw refusal(request, `conflict: ${where}; pod.spec.nodeSelector[${key}] = ${String(own[key])}`);
+    const where = `runtimeClass.scheduling.nodeSelector[${key}] = ${stringAt(wanted, key)}`;
+    throw refusal(request, `conflict: ${where}; pod.spec.nodeSelector[${key}] = ${stringAt(own, key)}`);
   }
   if (Object.keys(wanted).length > 0) spec["nodeSelector"] = { ...own, ...wanted };
   const merged = mergeTolerations([...listAt(spec, "tolerations"), ...listAt(scheduling, "tolerations")]);

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { isObject, objectAt } from "../fields.js";
+import { isObject, objectAt, stringAt } from "../fields.js";
 import type { Accepted } from "../request/negotiate.js";
 import type { ResourceType } from "../types.js";
 
@@ -21,7 +21,7 @@ export function formOf(accepted: Accepted, query: URLSearchParams): Form {
 /** An object reduced to its metadata. */
 export function partialMetadata(object: JsonObject, version: string): JsonObject {
   const metadata = objectAt(object, "metadata");
-  const added = object["apiVersion"] === "apps/v1" ? addedAnnotations[String(object["kind"])] : undefined;
+  const added = object["apiVersion"] === "apps/v1" ? addedAnnotations[stringAt(object, "kind")] : undefined;
   return {
     kind: "PartialObjectMetadata",
     apiVersion: `meta.k8s.io/${version}`,

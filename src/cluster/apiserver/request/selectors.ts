@@ -90,8 +90,8 @@ function parseTerm(part: string, text: string): FieldTerm | undefined {
   const match = /^((?:\\.|[^=!\\])*)(!=|==|=)(.*)$/s.exec(part);
   if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${part}'`);
   const [, field = "", operator = "", value = ""] = match;
-  const escape = /\\.?/su.exec(value.replaceAll(/\\[\\,=]/g, ""))?.[0];
-  if (escape !== undefined) throw badRequest(`invalid field selector: invalid escape sequence: ${escape}`);
+  const sequence = /\\.?/su.exec(value.replaceAll(/\\[\\,=]/g, ""))?.[0];
+  if (sequence !== undefined) throw badRequest(`invalid field selector: invalid escape sequence: ${sequence}`);
   if (/^(?:\\.|[^\\=])*=/s.test(value)) throw badRequest("invalid field selector: unescaped character in value: 61");
   return { field, value: value.replace(/\\(.)/g, "$1"), isNegated: operator === "!=" };
 }
