@@ -237,16 +237,17 @@ export const s = {
   }> =>
     s
       .object({
-        matchLabels: s.map(s.string()).optional(),
+        matchLabels: s.map(s.string()).optional().describe("Labels with exactly these values."),
         matchExpressions: s
           .array(
             s.object({
-              key: s.string(),
-              operator: s.enum("In", "NotIn", "Exists", "DoesNotExist"),
-              values: s.array(s.string()).optional(),
+              key: s.string().describe("Name of a label."),
+              operator: s.enum("In", "NotIn", "Exists", "DoesNotExist").describe("How it is looked at."),
+              values: s.array(s.string()).optional().describe("With In and NotIn: the values."),
             }),
           )
-          .optional(),
+          .optional()
+          .describe("All must hold."),
       })
       .extend({ "x-kubernetes-map-type": "atomic" }),
 } as const;

@@ -3,6 +3,7 @@ import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.j
 import type { KindDefinition } from "../../kernel/kinds/index.js";
 import type { Module, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/index.js";
+import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 import { clusterStatusController } from "./cluster-status.js";
 import { executionController } from "./execution.js";
 import { headIngressController } from "./head-ingress.js";
@@ -11,6 +12,28 @@ import { hyperMLServiceAdmission, ManifestChecker } from "./hyper-admission.js";
 import { hyperMLServiceController } from "./hyper-controller.js";
 import { ingressController } from "./ingress.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
+import {
+  ClusterOverridePolicyKind,
+  ClusterPropagationPolicyKind,
+  ClusterTaintPolicyKind,
+  OverridePolicyKind,
+  PropagationPolicyKind,
+  WorkloadRebalancerKind,
+} from "./policies/kinds.js";
+
+/** Karmada's kinds, where Argosy's own engine carries them out. */
+const ENGINE_KINDS: readonly KindDefinition[] = [
+  WorkKind,
+  ClusterKind,
+  ResourceBindingKind,
+  ClusterResourceBindingKind,
+  PropagationPolicyKind,
+  ClusterPropagationPolicyKind,
+  OverridePolicyKind,
+  ClusterOverridePolicyKind,
+  ClusterTaintPolicyKind,
+  WorkloadRebalancerKind,
+];
 
 /** What the fleet module is composed with. */
 export interface FleetOptions {
@@ -86,11 +109,7 @@ export const DELIVERY_RULES: readonly PolicyRule[] = [
 export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
   const checker = new ManifestChecker();
-  const definitions: KindDefinition[] = [
-    HyperMLServiceKind,
-    HeadIngressKind,
-    ...(isEngine ? [WorkKind, ClusterKind] : []),
-  ];
+  const definitions: KindDefinition[] = [HyperMLServiceKind, HeadIngressKind, ...(isEngine ? ENGINE_KINDS : [])];
   return {
     name: "fleet",
     summary: "Model services in several clusters: delivery, status, weighted ingress.",

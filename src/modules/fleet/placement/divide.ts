@@ -1,0 +1,177 @@
+import { affinityMatches } from "./affinity.js";
+import { UNKNOWN_ROOM } from "./capacity.js";
+import type { ClusterFacts, Demand, ReplicaScheduling, Target } from "./types.js";
+
+/** A cluster that passed the filters. */
+export interface Candidate {
+  readonly cluster: ClusterFacts;
+  readonly score: number;
+  readonly room: number;
+}
+
+/** Who gets how many, and by which rule; or why they cannot be divided. */
+export type Division =
+  | { readonly targets: readonly Target[]; readonly rule: string }
+  | { readonly fault: string; readonly rule: string };
+
+/**
+ * Webster's method (Sainte-Laguë): each seat goes to the greatest votes/(2·seats+1). Of equal quotients the party with fewer
+ * seats is first, then the name, ascending or descending.
+ */
+export function webster(seats: number, votes: ReadonlyMap<string, number>, isDescending: boolean): Map<string, number> {
+  const won = new Map([...votes].filter(([, weight]) => weight > 0).map(([name]) => [name, 0]));
+  const names = [...won.keys()].sort();
+  if (isDescending) names.reverse();
+  for (let seat = 0; seat < seats && names.length > 0; seat++) {
+    let best = names[0] ?? "";
+    for (const name of names) if (isBefore(name, best, votes, won)) best = name;
+    won.set(best, (won.get(best) ?? 0) + 1);
+  }
+  return won;
+}
+
+function isBefore(
+  name: string,
+  best: string,
+  votes: ReadonlyMap<string, number>,
+  won: ReadonlyMap<string, number>,
+): boolean {
+  const [seats, bestSeats] = [won.get(name) ?? 0, won.get(best) ?? 0];
+  const difference = (votes.get(name) ?? 0) * (2 * bestSeats + 1) - (votes.get(best) ?? 0) * (2 * seats + 1);
+  return difference > 0 || (difference === 0 && seats < bestSeats);
+}
+
+/** FNV-1a, 32 bits, of UTF-8. */
+export function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(text, "utf8")) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash;
+}
+
+/** Divides the replicas of a demand over the candidates, in their order. */
+export function divide(
+  demand: Demand,
+  candidates: readonly Candidate[],
+  scheduling: ReplicaScheduling | undefined,
+): Division {
+  const { replicas } = demand;
+  const { replicaSchedulingType = "Duplicated", replicaDivisionPreference, weightPreference } = scheduling ?? {};
+  if (replicas === undefined || replicas === 0)
+    return {
+      targets: candidates.map(({ cluster }) => ({
+        name: cluster.name,
+        replicas: replicas === undefined ? undefined : 0,
+      })),
+      rule: replicas === undefined ? "all that fit: the kind has no replicas" : "all that fit: no replicas are wanted",
+    };
+  if (replicaSchedulingType === "Duplicated")
+    return { targets: candidates.map(({ cluster }) => ({ name: cluster.name, replicas })), rule: "Duplicated" };
+  if (replicaDivisionPreference === "Aggregated") return byRoom(demand, replicas, candidates, true);
+  if (weightPreference?.dynamicWeight === "AvailableReplicas") return byRoom(demand, replicas, candidates, false);
+  return byStaticWeights(demand, replicas, candidates, weightPreference?.staticWeightList ?? []);
+}
+
+function byStaticWeights(
+  demand: Demand,
+  replicas: number,
+  candidates: readonly Candidate[],
+  list: NonNullable<NonNullable<ReplicaScheduling["weightPreference"]>["staticWeightList"]>,
+): Division {
+  const weights = new Map<string, number>();
+  for (const { cluster } of candidates) {
+    const own = list.filter(({ targetCluster }) => affinityMatches(targetCluster, cluster)).map(({ weight }) => weight);
+    weights.set(cluster.name, Math.max(0, ...own));
+  }
+  const nobody = [...weights.values()].every((weight) => weight === 0);
+  if (nobody) for (const name of weights.keys()) weights.set(name, 1);
+  const won = webster(replicas, weights, isOdd(demand));
+  return {
+    targets: inOrder(candidates, won),
+    rule: nobody ? "static weights: no rule matches, all weigh the same" : `static weights ${sayWeights(weights)}`,
+  };
+}
+
+/** Steady: an increment is divided by room, a decrement by what is held. Fresh: everything by room, what is held counted as room. */
+function byRoom(demand: Demand, replicas: number, candidates: readonly Candidate[], isAggregated: boolean): Division {
+  const name = isAggregated ? "Aggregated" : "dynamic weights";
+  const names = new Set(candidates.map(({ cluster }) => cluster.name));
+  const held = new Map(
+    demand.assigned.filter((target) => names.has(target.name)).map((target) => [target.name, target.replicas ?? 0]),
+  );
+  const before = [...held.values()].reduce((sum, count) => sum + count, 0);
+  const rooms = new Map(candidates.map(({ cluster, room }) => [cluster.name, room === UNKNOWN_ROOM ? replicas : room]));
+  if (demand.isFresh) {
+    for (const [cluster, count] of held) rooms.set(cluster, (rooms.get(cluster) ?? 0) + count);
+    return spreadOver(demand, replicas, rooms, {
+      candidates,
+      held: new Map(),
+      isAggregated,
+      rule: `${name}, computed anew`,
+    });
+  }
+  if (replicas < before) {
+    const won = webster(replicas, held, isOdd(demand));
+    return {
+      targets: inOrder(candidates, won),
+      rule: `${name}: fewer than before, by what each holds ${sayWeights(held)}`,
+    };
+  }
+  if (replicas === before) return { targets: inOrder(candidates, held), rule: `${name}: as before` };
+  return spreadOver(demand, replicas - before, rooms, { candidates, held, isAggregated, rule: name });
+}
+
+function spreadOver(
+  demand: Demand,
+  count: number,
+  rooms: ReadonlyMap<string, number>,
+  how: {
+    readonly candidates: readonly Candidate[];
+    readonly held: ReadonlyMap<string, number>;
+    readonly isAggregated: boolean;
+    readonly rule: string;
+  },
+): Division {
+  const total = [...rooms.values()].reduce((sum, room) => sum + room, 0);
+  if (total < count)
+    return {
+      fault: `${how.held.size === 0 && !demand.isFresh ? "failed to scale up" : "failed to scale up"}: Clusters available replicas ${total} are not enough to schedule.`,
+      rule: how.rule,
+    };
+  const weights = how.isAggregated ? shortestPrefix(count, rooms, how.held) : rooms;
+  const won = webster(count, weights, isOdd(demand));
+  const sum = new Map(how.held);
+  for (const [cluster, seats] of won) sum.set(cluster, (sum.get(cluster) ?? 0) + seats);
+  return { targets: inOrder(how.candidates, sum), rule: `${how.rule} ${sayWeights(weights)}` };
+}
+
+/** Clusters that hold some already come first, then those with most room; as few as hold the number. */
+function shortestPrefix(
+  count: number,
+  rooms: ReadonlyMap<string, number>,
+  held: ReadonlyMap<string, number>,
+): ReadonlyMap<string, number> {
+  const isHolder = (name: string): number => ((held.get(name) ?? 0) > 0 ? 1 : 0);
+  const ordered = [...rooms].sort(
+    ([a, roomA], [b, roomB]) => isHolder(b) - isHolder(a) || roomB - roomA || (a < b ? -1 : 1),
+  );
+  const taken = new Map<string, number>();
+  let sum = 0;
+  for (const [name, room] of ordered) {
+    if (sum >= count) break;
+    taken.set(name, room);
+    sum += room;
+  }
+  return taken;
+}
+
+const isOdd = (demand: Demand): boolean => fnv1a(demand.uid) % 2 === 1;
+
+/** Clusters without a replica are left out. */
+function inOrder(candidates: readonly Candidate[], counts: ReadonlyMap<string, number>): Target[] {
+  return candidates
+    .map(({ cluster }) => ({ name: cluster.name, replicas: counts.get(cluster.name) ?? 0 }))
+    .filter(({ replicas }) => replicas > 0);
+}
+
+const sayWeights = (weights: ReadonlyMap<string, number>): string =>
+  `(${[...weights].map(([name, weight]) => `${name} ${weight}`).join(", ")})`;

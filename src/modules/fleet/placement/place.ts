@@ -1,0 +1,128 @@
+import { affinityMatches, untoleratedTaint } from "./affinity.js";
+import { roomFor } from "./capacity.js";
+import { type Candidate, divide } from "./divide.js";
+import { selectSpread } from "./spread.js";
+import type { ClusterAffinity, ClusterFacts, Demand, Placement, PlacementResult, PlacementTrace } from "./types.js";
+
+type Rejection = PlacementTrace["rejected"][number];
+
+const LOCALITY_SCORE = 100;
+
+/**
+ * Decides where an object goes: filters, scores, spread, division; ordered affinities are tried one after the other, from
+ * `startAffinity` on. The same input gives the same answer.
+ */
+export function place(
+  demand: Demand,
+  placement: Placement,
+  clusters: readonly ClusterFacts[],
+  startAffinity?: string,
+): PlacementResult {
+  const terms = placement.clusterAffinities;
+  if (terms === undefined || terms.length === 0) return attempt(demand, placement, clusters, placement.clusterAffinity);
+  const start = Math.max(
+    0,
+    terms.findIndex(({ affinityName }) => affinityName === startAffinity),
+  );
+  let last: PlacementResult | undefined;
+  for (const term of terms.slice(start)) {
+    const result = attempt(demand, placement, clusters, term);
+    last = { ...result, trace: { ...result.trace, affinity: term.affinityName } };
+    if (result.isPlaced) return last;
+  }
+  return last ?? attempt(demand, placement, clusters, undefined);
+}
+
+function attempt(
+  demand: Demand,
+  placement: Placement,
+  clusters: readonly ClusterFacts[],
+  affinity: ClusterAffinity | undefined,
+): PlacementResult {
+  const rejected: Rejection[] = [];
+  const candidates: Candidate[] = [];
+  const assigned = new Set(demand.assigned.map(({ name }) => name));
+  for (const cluster of [...clusters].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const rejection = cluster.isLeaving ? undefined : filter(demand, placement, cluster, { affinity, assigned });
+    if (rejection !== undefined) rejected.push(rejection);
+    else if (!cluster.isLeaving)
+      candidates.push({
+        cluster,
+        score: assigned.has(cluster.name) ? LOCALITY_SCORE : 0,
+        room: roomFor(cluster, demand.requests),
+      });
+  }
+  const trace = (rule: string): PlacementTrace => ({
+    affinity: undefined,
+    rejected,
+    feasible: candidates.map(({ cluster, score, room }) => ({ cluster: cluster.name, score, room })),
+    rule,
+  });
+  if (candidates.length === 0)
+    return {
+      isPlaced: false,
+      reason: "NoClusterFit",
+      message: fitMessage(clusters.length, rejected),
+      trace: trace("filters"),
+    };
+  const spread = selectSpread(candidates, placement.spreadConstraints ?? []);
+  if ("fault" in spread)
+    return {
+      isPlaced: false,
+      reason: "SchedulerError",
+      message: `failed to select clusters: ${spread.fault}`,
+      trace: trace("spread constraints"),
+    };
+  const division = divide(demand, spread.selected, placement.replicaScheduling);
+  if ("fault" in division)
+    return {
+      isPlaced: false,
+      reason: "SchedulerError",
+      message: `failed to assign replicas: ${division.fault}`,
+      trace: trace(division.rule),
+    };
+  return { isPlaced: true, targets: division.targets, trace: trace(division.rule) };
+}
+
+/** The first reason why a cluster cannot take the object. What runs there already may stay behind a taint or an incomplete list of kinds. */
+function filter(
+  demand: Demand,
+  placement: Placement,
+  cluster: ClusterFacts,
+  { affinity, assigned }: { readonly affinity: ClusterAffinity | undefined; readonly assigned: ReadonlySet<string> },
+): Rejection | undefined {
+  const refuse = (plugin: string, reason: string): Rejection => ({ cluster: cluster.name, plugin, reason });
+  const isHere = assigned.has(cluster.name);
+  const isServed = cluster.kinds.has(`${demand.apiVersion}/${demand.kind}`) || (isHere && !cluster.knowsAllKinds);
+  if (!isServed) return refuse("APIEnablement", "did not have the API resource");
+  const taint = isHere ? undefined : untoleratedTaint(cluster, placement.clusterTolerations ?? []);
+  if (taint !== undefined) {
+    const value = taint.value === undefined || taint.value === "" ? "" : `=${taint.value}`;
+    return refuse("TaintToleration", `had untolerated taint {${taint.key}${value}:${taint.effect}}`);
+  }
+  if (!affinityMatches(affinity, cluster))
+    return refuse("ClusterAffinity", "did not match the placement cluster affinity constraint");
+  const missing = (placement.spreadConstraints ?? []).find(({ spreadByField, spreadByLabel }) =>
+    spreadByLabel !== undefined
+      ? cluster.labels[spreadByLabel] === undefined
+      : (spreadByField === "provider" && cluster.provider === "") ||
+        (spreadByField === "region" && cluster.region === "") ||
+        (spreadByField === "zone" && cluster.zones.length === 0),
+  );
+  if (missing !== undefined) {
+    const what = missing.spreadByLabel === undefined ? missing.spreadByField : `label ${missing.spreadByLabel}`;
+    return refuse("SpreadConstraint", `did not have ${what} property`);
+  }
+  if (demand.evicting.has(cluster.name)) return refuse("ClusterEviction", "is in the process of eviction");
+  return undefined;
+}
+
+/** As upstream words it: reasons with how many clusters each kept out, in the order of the words. */
+function fitMessage(total: number, rejected: readonly Rejection[]): string {
+  const counts = new Map<string, number>();
+  for (const { reason } of rejected) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  const parts = [...counts].map(([reason, count]) => `${count} cluster(s) ${reason}`).sort();
+  return total === 0
+    ? "0/0 clusters are available: no cluster exists."
+    : `0/${total} clusters are available: ${parts.join(", ")}.`;
+}
