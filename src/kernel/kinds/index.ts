@@ -8,7 +8,9 @@ export * from "./define.js";
 export { defineKind, type KindOptions } from "./define-kind.js";
 /** @public scripts/kinds-reference.mjs renders docs/kinds.md with it. */
 export { renderKindReference, undescribedFields } from "./document.js";
+export { Faults } from "./faults.js";
 export * from "./metadata.js";
+export * from "./names.js";
 export * from "./native.js";
 export * from "./object.js";
 export * from "./quantity.js";

@@ -1,8 +1,8 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
+import { qualifiedNameFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { asObjects } from "../../../kernel/schema/index.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
-import { qualifiedNameFaults } from "../registry/names.js";
 
 /** What is wrong with a question of a SubjectAccessReview, in upstream's order. `withUser`: it says about whom. */
 export function checkQuestion(spec: JsonObject, withUser: boolean): StatusCause[] {

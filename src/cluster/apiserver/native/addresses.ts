@@ -1,6 +1,6 @@
 import { isIPv6 } from "node:net";
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
 import { asString } from "../registry/read.js";
 
 /** An address as upstream reads it: with zeros before numbers, as older releases did. */

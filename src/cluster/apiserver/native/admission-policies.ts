@@ -1,9 +1,14 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import {
+  label1035Faults,
+  pathSegmentFaults,
+  qualifiedNameFaults,
+  subdomainFaults,
+} from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { AdmissionExpressions, compileConditions, type Expression } from "../cel/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { label1035Faults, pathSegmentFaults, qualifiedNameFaults, subdomainFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefault } from "../registry/read.js";
 import { showSelector, textAt } from "./common.js";
 import { validateChoice, validateMatchResources } from "./match-rules.js";

@@ -1,8 +1,7 @@
-import { formatQuantity } from "../../../kernel/kinds/index.js";
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { formatQuantity, qualifiedNameFaults } from "../../../kernel/kinds/index.js";
 import type { Json } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
-import type { Faults } from "../registry/faults.js";
-import { qualifiedNameFaults } from "../registry/names.js";
 import { asObject, at } from "../registry/read.js";
 import { quantityOf } from "./rules.js";
 

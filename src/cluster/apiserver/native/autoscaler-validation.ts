@@ -1,7 +1,6 @@
-import { tryParseQuantity } from "../../../kernel/kinds/index.js";
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelFaults, pathSegmentFaults, tryParseQuantity } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
-import { labelFaults, pathSegmentFaults } from "../registry/names.js";
 import { asNumber, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
 import { nonNegative } from "./common.js";
 import { checkContainerResourceName } from "./pods/resources.js";

@@ -1,8 +1,7 @@
-import { compareQuantities, type Quantity } from "../../../kernel/kinds/index.js";
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { compareQuantities, labelFaults, type Quantity, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
-import type { Faults } from "../registry/faults.js";
-import { labelFaults, subdomainFaults } from "../registry/names.js";
 import { asList, asObject, asString, at, ensureObject } from "../registry/read.js";
 import { checkQuantityAbove, checkResourceKey, immutableAt } from "./amounts.js";
 import { checkResourceAmount } from "./pods/resources.js";

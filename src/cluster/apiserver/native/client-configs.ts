@@ -1,6 +1,6 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
-import { subdomainFaults } from "../registry/names.js";
 import { asNumber, asString } from "../registry/read.js";
 
 const form = "; desired format: https://host[/path]";

@@ -1,9 +1,9 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
 import { validateFinalizers } from "../registry/metadata.js";
-import { labelFaults } from "../registry/names.js";
 import {
   asList,
   asNumber,

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
-import type { Faults } from "../registry/faults.js";
 import { asNumber, asObject, asObjects, asString, at } from "../registry/read.js";
 import { labelsOf, selectorOf } from "./selectors.js";
 

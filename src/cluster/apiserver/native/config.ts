@@ -1,9 +1,9 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { configKeyFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { configKeyFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString, at, ensureObject, isEmpty, setDefaultText } from "../registry/read.js";
 import { goSyntaxFault } from "../request/go-json.js";
 

@@ -1,10 +1,10 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { label1035Faults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson, isObject } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { setTerminating, storeVersions } from "../registry/definition-status.js";
 import { cleanupFinalizer } from "../registry/definitions.js";
-import type { Faults } from "../registry/faults.js";
-import { label1035Faults, subdomainFaults } from "../registry/names.js";
 import {
   asList,
   asObject,

@@ -1,10 +1,10 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelFaults, labelValueFaults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
 import { validateLabels } from "../registry/metadata.js";
-import { labelFaults, labelValueFaults, subdomainFaults } from "../registry/names.js";
 import {
   asList,
   asNumber,

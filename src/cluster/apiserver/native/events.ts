@@ -1,9 +1,9 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import { ageOf } from "../registry/ages.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column, nameColumn } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
 import { asNumber, asObject, asString, at } from "../registry/read.js";
 import { countAt } from "./common.js";
 import { qualifiedName } from "./rules.js";

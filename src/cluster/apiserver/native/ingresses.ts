@@ -1,8 +1,14 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import {
+  label1035Faults,
+  labelFaults,
+  pathSegmentFaults,
+  portNameFaults,
+  subdomainFaults,
+} from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { label1035Faults, labelFaults, pathSegmentFaults, portNameFaults, subdomainFaults } from "../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at, isEmpty, setDefault } from "../registry/read.js";
 import { checkAddress, readAddress, warnOfAddress } from "./addresses.js";
 import { immutable, textAt } from "./common.js";

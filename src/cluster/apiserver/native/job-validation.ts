@@ -1,6 +1,6 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
-import { subdomainFaults } from "../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at } from "../registry/read.js";
 import { validatePodTemplate } from "./pods/spec.js";
 import { follows, nonNegative, oneOf, qualifiedName } from "./rules.js";

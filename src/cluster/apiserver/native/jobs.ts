@@ -1,10 +1,10 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import { ageOf, humanDuration } from "../registry/ages.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { labelFaults } from "../registry/names.js";
 import {
   asNumber,
   asObject,

@@ -1,10 +1,15 @@
-import { compareQuantities, type Quantity, quantityToNumber, tryParseQuantity } from "../../../kernel/kinds/index.js";
+import type { Faults } from "../../../kernel/kinds/index.js";
+import {
+  compareQuantities,
+  type Quantity,
+  qualifiedNameFaults,
+  quantityToNumber,
+  tryParseQuantity,
+} from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { qualifiedNameFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString, at } from "../registry/read.js";
 import { roundAmounts } from "./amounts.js";
 import {

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { pathSegmentFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
-import { pathSegmentFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString } from "../registry/read.js";
 import { validateSelector } from "./selectors.js";
 

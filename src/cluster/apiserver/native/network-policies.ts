@@ -1,8 +1,8 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { portNameFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { portNameFaults } from "../registry/names.js";
 import {
   asList,
   asNumber,

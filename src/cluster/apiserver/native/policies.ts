@@ -1,9 +1,9 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { pathSegmentFaults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { pathSegmentFaults, subdomainFaults } from "../registry/names.js";
 import {
   asObject,
   asObjects,

@@ -1,5 +1,5 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
 import { asNumber, asObject, asString } from "../registry/read.js";
 
 const percentWords =

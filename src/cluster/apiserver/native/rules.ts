@@ -1,7 +1,12 @@
-import { formatQuantity, type Quantity, tryParseQuantity } from "../../../kernel/kinds/index.js";
+import type { Faults } from "../../../kernel/kinds/index.js";
+import {
+  formatQuantity,
+  portNameFaults,
+  type Quantity,
+  qualifiedNameFaults,
+  tryParseQuantity,
+} from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
-import { portNameFaults, qualifiedNameFaults } from "../registry/names.js";
 import { asNumber, asString } from "../registry/read.js";
 
 /** What is wrong with a text, in upstream's words; nothing for a good one. */

@@ -1,6 +1,6 @@
+import { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneJson, isComposite, isObject, prune, validateValue } from "../../../kernel/schema/index.js";
-import { Faults } from "../registry/faults.js";
 import { asObject, asString } from "../registry/read.js";
 import { schemaOf } from "../registry/schema-json.unsafe.js";
 

@@ -1,7 +1,7 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 import { checkRules, ruleWordFaults } from "../cel/index.js";
-import type { Faults } from "../registry/faults.js";
 import { asList, asObject, asObjects, asString, isEmpty } from "../registry/read.js";
 import { validateDefaults } from "./schema-defaults.js";
 import { validateStructural } from "./structural.js";

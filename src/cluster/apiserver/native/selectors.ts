@@ -1,8 +1,7 @@
-import { labelSelectorMatches } from "../../../kernel/kinds/index.js";
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelSelectorMatches, labelValueFaults, qualifiedNameFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import type { Faults } from "../registry/faults.js";
 import { validateLabels } from "../registry/metadata.js";
-import { labelValueFaults, qualifiedNameFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
 import { follows, qualifiedName } from "./rules.js";
 

@@ -1,5 +1,5 @@
+import { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { Faults } from "../registry/faults.js";
 import { asList, asString } from "../registry/read.js";
 import { checkAddress, isDualStack, readAddress } from "./addresses.js";
 import { oneOf } from "./rules.js";

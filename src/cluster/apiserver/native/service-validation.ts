@@ -1,8 +1,8 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelFaults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
-import type { Faults } from "../registry/faults.js";
 import { validateLabels } from "../registry/metadata.js";
-import { labelFaults, subdomainFaults } from "../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at } from "../registry/read.js";
 import {
   checkAddress,

@@ -1,7 +1,7 @@
+import { label1035Faults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import { label1035Faults } from "../registry/names.js";
 import {
   asList,
   asNumber,

@@ -1,6 +1,6 @@
+import { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { compilePattern, equalJson, isObject } from "../../../kernel/schema/index.js";
-import { Faults } from "../registry/faults.js";
 import { asList, asObject, asObjects, asString, isEmpty } from "../registry/read.js";
 
 /** Where a schema stands: rules differ at the root and for items of lists. */

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneObject } from "../../../kernel/schema/index.js";
-import type { Faults } from "../registry/faults.js";
 import { validateAnnotations, validateLabels } from "../registry/metadata.js";
 import { asObject, asObjects, asString, at, isEmpty } from "../registry/read.js";
 import { sortedMap } from "./common.js";

@@ -1,7 +1,7 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
-import type { Faults } from "../registry/faults.js";
-import { subdomainFaults } from "../registry/names.js";
 import { asList, asObject, asObjects, asString, at } from "../registry/read.js";
 import { checkQuantityAbove, immutableAt } from "./amounts.js";
 import { checkAccessModes, checkNotNegative, checkVolumeMode } from "./claims.js";

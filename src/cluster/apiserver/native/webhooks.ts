@@ -1,9 +1,9 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { label1035Faults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { label1035Faults, subdomainFaults } from "../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at, ensureObject, setDefault } from "../registry/read.js";
 import { validateConditions } from "./admission-policies.js";
 import { validateWebhookService, validateWebhookUrl } from "./client-configs.js";

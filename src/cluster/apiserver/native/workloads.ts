@@ -1,9 +1,9 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson, isObject } from "../../../kernel/schema/index.js";
 import type { Behaviour, BehaviourTable, Column } from "../registry/behaviour.js";
 import { column } from "../registry/columns.js";
-import type { Faults } from "../registry/faults.js";
-import { labelFaults } from "../registry/names.js";
 import {
   asObject,
   asObjects,

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { DeletionRules, TableColumn, WriteContext } from "../types.js";
-import type { Faults } from "./faults.js";
 
 /** A column that has a value for an object. */
 export interface Column extends TableColumn {

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
-import type { Faults } from "./faults.js";
 import type { Shape } from "./shape.js";
 
 const worthChecking = new WeakMap<Shape, boolean>();

@@ -1,4 +1,5 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
+import { Faults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import {
@@ -20,10 +21,8 @@ import type { Convert } from "./conversion.js";
 import { checkCoordinates, unreadableMetadata } from "./custom-coordinates.js";
 import type { CustomColumn, CustomVersion, ScalePaths } from "./custom-definition.js";
 import { decodeNative } from "./decode.js";
-import { Faults } from "./faults.js";
 import { JsonPath, showJson } from "./json-path.js";
 import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
-import { subdomainFaults } from "./names.js";
 import { metadataSchema, objectMetaShape } from "./object-meta.js";
 import { ratchet } from "./ratchet.js";
 import { asObject, asString } from "./read.js";

@@ -1,7 +1,7 @@
+import type { Faults } from "../../../kernel/kinds/index.js";
+import { labelValueFaults, qualifiedNameFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { equalJson } from "../../../kernel/schema/index.js";
-import type { Faults } from "./faults.js";
-import { labelValueFaults, qualifiedNameFaults } from "./names.js";
 import { asList, asObject, asObjects, asString } from "./read.js";
 
 const maximumAnnotationBytes = 256 * 1024;

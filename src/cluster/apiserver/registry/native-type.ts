@@ -1,4 +1,5 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
+import { Faults, pathSegmentFaults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
 import { createMerge } from "../merge/index.js";
@@ -17,9 +18,7 @@ import { checkBySchema } from "./checks.js";
 import { columnsOf } from "./columns.js";
 import { checkApiVersionAndKind } from "./coordinates.js";
 import { decodeNative, zeroObject } from "./decode.js";
-import { Faults } from "./faults.js";
 import { validateFinalizers, validateMetadata, validateMetadataChange } from "./metadata.js";
-import { pathSegmentFaults, subdomainFaults } from "./names.js";
 import { asList, asObject, asString } from "./read.js";
 import type { Shape } from "./shape.js";
 import { carryOver, copyPaths, writePart } from "./subresources.js";

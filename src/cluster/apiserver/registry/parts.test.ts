@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { qualifiedNameFaults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import { humanDuration } from "./ages.js";
 import { compareVersions } from "./custom-definition.js";
 import { JsonPath } from "./json-path.js";
-import { qualifiedNameFaults, subdomainFaults } from "./names.js";
 import { ratchet } from "./ratchet.js";
 import { normaliseTime } from "./times.js";
 

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { labelFaults, portNameFaults } from "../../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
-import { labelFaults, portNameFaults } from "../../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at, isEmpty } from "../../registry/read.js";
 import { needed, neededOneOf, oneOf, optional, within } from "../rules.js";
 import { validateEnv, validateEnvFrom } from "./env.js";

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { configKeyFaults, labelFaults, subdomainFaults } from "../../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
-import { configKeyFaults, labelFaults, subdomainFaults } from "../../registry/names.js";
 import { asObject, asObjects, asString } from "../../registry/read.js";
 import { follows, needed, noBackSteps, optional } from "../rules.js";
 import { checkFieldReference, checkResourceReference, environmentFields } from "./downward.js";

@@ -1,5 +1,5 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
 import { asObjects, asString, at } from "../../registry/read.js";
 import { descendingPath, needed, oneOf } from "../rules.js";
 

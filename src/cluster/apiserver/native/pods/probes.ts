@@ -1,5 +1,5 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
 import { asNumber, asObject, asObjects, asString, at, isEmpty } from "../../registry/read.js";
 import { needed, nonNegative, oneOf, portNumber, portNumberOrName } from "../rules.js";
 import { signals, windowsSignals } from "./signals.js";

@@ -1,7 +1,6 @@
-import { compareQuantities, type Quantity } from "../../../../kernel/kinds/index.js";
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { compareQuantities, labelFaults, type Quantity, qualifiedNameFaults } from "../../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
-import { labelFaults, qualifiedNameFaults } from "../../registry/names.js";
 import { asList, asObject, asObjects, asString } from "../../registry/read.js";
 import { follows, isWhole, quantityOf, shownQuantity, wholeUnits } from "../rules.js";
 

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { labelFaults, labelValueFaults, subdomainFaults } from "../../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
-import { labelFaults, labelValueFaults, subdomainFaults } from "../../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at } from "../../registry/read.js";
 import { follows, neededOneOf, oneOf, oneOfIfSet, qualifiedName } from "../rules.js";
 import { validateSelector } from "../selectors.js";

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../../kernel/schema/index.js";
-import type { Faults } from "../../registry/faults.js";
 import { asList, asNumber, asObject, asObjects, asString, at, isEmpty } from "../../registry/read.js";
 import type { WriteContext } from "../../types.js";
 import { qosClass } from "../pod-defaults.js";

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { labelFaults, subdomainFaults } from "../../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
-import { labelFaults, subdomainFaults } from "../../registry/names.js";
 import { asList, asNumber, asObject, asString, isEmpty } from "../../registry/read.js";
 import { descendingPath, follows, needed, noBackSteps, oneOf, oneOfIfSet, optional, within } from "../rules.js";
 

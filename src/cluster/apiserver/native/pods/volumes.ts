@@ -1,7 +1,7 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { labelFaults, subdomainFaults } from "../../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
 import { validateAnnotations, validateLabels } from "../../registry/metadata.js";
-import { labelFaults, subdomainFaults } from "../../registry/names.js";
 import { asNumber, asObject, asObjects, asString, at, isEmpty } from "../../registry/read.js";
 import { validateClaimSpec } from "../claims.js";
 import { fileMode, follows, localPath, needed, neededOneOf, quantityOf } from "../rules.js";

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { labelFaults, labelValueFaults } from "../../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
-import { labelFaults, labelValueFaults } from "../../registry/names.js";
 import { asList, asNumber, asObject, asObjects, asString, at } from "../../registry/read.js";
 import { warnOfAddress } from "../addresses.js";
 import { isWhole, quantityOf, shownQuantity } from "../rules.js";

@@ -1,6 +1,6 @@
+import type { Faults } from "../../../../kernel/kinds/index.js";
+import { subdomainFaults } from "../../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
-import type { Faults } from "../../registry/faults.js";
-import { subdomainFaults } from "../../registry/names.js";
 import { asObject, asString, at, isEmpty } from "../../registry/read.js";
 import { follows, oneOf } from "../rules.js";
 

@@ -1,6 +1,6 @@
-import type { StatusCause } from "../../../kernel/errors/index.js";
-import type { Json } from "../../../kernel/kinds/object.js";
-import { quoteValue } from "../../../kernel/schema/index.js";
+import type { StatusCause } from "../errors/index.js";
+import { quoteValue } from "../schema/index.js";
+import type { Json } from "./object.js";
 
 /** Collects the faults of an object, worded as upstream words them (`field.Error`). Paths look like `spec.ports[0].name`. */
 export class Faults {
