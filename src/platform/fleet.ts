@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { ObjectCheck } from "../cluster/apiserver/index.js";
+import { checksOf } from "../cluster/apiserver/index.js";
 import {
   createPodNetwork,
   detectIsolation,
@@ -11,7 +11,6 @@ import {
 } from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
-import type { ClusterAccess } from "../kernel/control/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
 import { DELIVERY_RULES } from "../modules/fleet/index.js";
 import type { Surroundings } from "./access.js";
@@ -34,7 +33,7 @@ import {
 import { openIngresses } from "./ingresses.js";
 import type { KubeconfigCluster } from "./kubeconfig.js";
 import type { Layout } from "./layout.js";
-import { controllersAt, kindsAt, runControllers } from "./level.js";
+import { admissionAt, controllersAt, kindsAt, runControllers } from "./level.js";
 import { allModules, platformGateway } from "./modules.js";
 import { startNodes } from "./nodes.js";
 import type { PlatformPart } from "./parts.js";
@@ -202,18 +201,6 @@ function identitiesOf(plan: ClusterPlan, modules: readonly Module[]): Identity[]
       ];
 }
 
-/** The modules' looks at objects, each with the modules' own rights. */
-function checksOf(modules: readonly Module[], level: Level, agent: () => ClusterAccess): ObjectCheck[] {
-  return modules
-    .flatMap((module) => module.admission ?? [])
-    .filter((admission) => admission.level === level)
-    .map(({ kind, review }) => ({
-      group: kind.group,
-      kind: kind.kind,
-      review: (object, old) => review(object, old, agent()),
-    }));
-}
-
 async function startApiServers(assembly: Assembly): Promise<string> {
   const { plans, clusters, closers, layout, ports, surroundings, modules, without } = assembly;
   const starts = await Promise.allSettled(
@@ -228,7 +215,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         serviceCidr: plan.serviceCidr,
         security: assembly.security(plan.name),
         identities,
-        checks: (as) => checksOf(modules, levelOf(plan), () => as(moduleAgent([]))),
+        checks: (as) => checksOf(admissionAt(modules, levelOf(plan)), () => as(moduleAgent([]))),
         nodeMetrics: !without.has("nodes"),
         connect: assembly.network.connect,
       });

@@ -3,7 +3,7 @@ import type { ClusterAccess, ControllerSpec } from "../kernel/control/types.js";
 import { InputError } from "../kernel/errors/index.js";
 import type { KindDefinition } from "../kernel/kinds/index.js";
 import type { Metrics } from "../kernel/metrics/index.js";
-import type { Level, Module } from "../kernel/module/types.js";
+import type { Level, Module, ModuleAdmission } from "../kernel/module/types.js";
 import { didYouMean } from "../kernel/schema/index.js";
 import type { Surroundings } from "./access.js";
 import type { Closers } from "./closers.js";
@@ -50,6 +50,11 @@ export function kindsAt(modules: readonly Module[], level: Level): KindDefinitio
   return modules.flatMap((module) =>
     module.kinds.filter(({ levels }) => levels.includes(level)).map(({ definition }) => definition),
   );
+}
+
+/** What these modules look at before it is stored in clusters of a level. */
+export function admissionAt(modules: readonly Module[], level: Level): ModuleAdmission[] {
+  return modules.flatMap((module) => module.admission ?? []).filter((admission) => admission.level === level);
 }
 
 /** The modules wanted, of those that there are; `undefined`: all. Throws `InputError` for a name that there is not. */

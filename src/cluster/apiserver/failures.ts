@@ -93,6 +93,12 @@ export function forbidden(about: About, name: string, why: string): ApiError {
   return failure(403, "Forbidden", `${subject}: ${why}`, detailsOf(about, name));
 }
 
+/** 403 in the words of an admission webhook's refusal; `why` may be empty. */
+export function denied(webhook: string, why: string, code = 403, reason = "Forbidden"): ApiError {
+  const start = `admission webhook ${JSON.stringify(webhook)} denied the request`;
+  return failure(code, reason, why === "" ? `${start} without explanation` : `${start}: ${why}`);
+}
+
 /** 405. */
 export function methodNotAllowed(): ApiError {
   return failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});

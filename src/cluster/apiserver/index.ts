@@ -15,7 +15,7 @@ import { type Listener, listen } from "./front/listener.js";
 import { openLocalWebSocket } from "./front/local-websocket.js";
 import type { ApiRequest, ApiResponse } from "./types.js";
 
-export type { ObjectCheck } from "./admission/index.js";
+export { checksOf, type ObjectCheck } from "./admission/index.js";
 export type { ApiServerOptions } from "./assemble.js";
 export { type AuditOptions, defaultAuditFile, defaultAuditPolicy, readAuditPolicy } from "./audit/index.js";
 export { type AuthenticationConfig, readAuthenticationConfig } from "./auth/index.js";

@@ -54,23 +54,41 @@ export interface AdmissionReview {
   readonly faults: readonly StatusCause[];
   /** Told to who writes; the write goes on. */
   readonly warnings: readonly string[];
+  /** Refuses the write as an admission webhook of this name does (403): for kinds whose clients know such answers. */
+  readonly denial?: { readonly webhook: string; readonly message: string };
 }
 
-/** A module's look at objects of one kind, before they are stored. */
+/** What completing an object may draw on. */
+export interface CompletionContext {
+  /** RFC 3339, seconds. */
+  readonly now: string;
+  /** A new random identifier. */
+  uuid(): string;
+}
+
+/** A module's look at objects before they are stored, and before they are removed. */
 export interface ModuleAdmission {
-  readonly kind: Kind;
+  /** Absent: objects of every kind. */
+  readonly kind?: Kind;
   /** In the clusters of which level. */
   readonly level: Level;
+  /**
+   * Fills in, in place, what the writer left out of an object (its private copy) that is created or changed, not for its status. It comes before
+   * the schema is checked, so the object may hold anything; what it throws is logged, and the write goes on.
+   */
+  readonly complete?: (object: JsonObject, old: JsonObject | undefined, context: CompletionContext) => void;
   /**
    * Called when an object is created or changed, not for its status. `cluster` is where it is written, with the rights of the module's agent
    * there. It must not write, and must accept an object whose changed part it has nothing against, however the rest is. What it
    * throws is logged, and the write goes on.
    */
-  readonly review: (
+  readonly review?: (
     object: JsonObject,
     old: JsonObject | undefined,
     cluster: ClusterAccess,
   ) => Promise<AdmissionReview>;
+  /** Called before an object is removed, or marked for it. What it throws is logged, and the object goes. */
+  readonly reviewDeletion?: (object: JsonObject) => AdmissionReview;
 }
 
 /** A capability in one value: what it adds to the API, what makes it true, what it needs. Composition is the platform's. */

@@ -1,4 +1,4 @@
-import type { ObjectCheck } from "../../cluster/apiserver/index.js";
+import { checksOf } from "../../cluster/apiserver/index.js";
 import type { GatewayDriver, GatewayPart, GatewayState } from "../../dataplane/gateway/index.js";
 import { systemClock } from "../../kernel/clock/index.js";
 import { type ClusterAccess, createManager } from "../../kernel/control/index.js";
@@ -14,7 +14,7 @@ import {
   type Resource,
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
-import type { Module, PolicyRule } from "../../kernel/module/types.js";
+import type { PolicyRule } from "../../kernel/module/types.js";
 import { s } from "../../kernel/schema/index.js";
 import { memoryLedger } from "../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
@@ -121,7 +121,7 @@ export async function startFleet(
   const others = await Promise.all(
     names.map((name) => startTestCluster({ name, kinds: memberKinds, tokens: [AGENT] })),
   );
-  const checks = checksOf(module, () => agent);
+  const checks = checksOf(module.admission ?? [], () => agent);
   const hub = await startTestCluster({ name: "hub", kinds, tokens: [AGENT], checks });
   const agent: ClusterAccess = hub.as(AGENT.token);
   const members = new Map(others.map((member) => [member.name, member]));
@@ -167,15 +167,6 @@ function hyperCalls(hub: TestCluster): Pick<TestFleet, "createHyper" | "getHyper
       ),
     getHyper: (name) => hypers.get(name, inDemo),
   };
-}
-
-/** What a module has against objects, as the platform hands it to a cluster's API. */
-function checksOf(module: Module, cluster: () => ClusterAccess): ObjectCheck[] {
-  return (module.admission ?? []).map(({ kind, review }) => ({
-    group: kind.group,
-    kind: kind.kind,
-    review: (object, old) => review(object, old, cluster()),
-  }));
 }
 
 /** For tests: lets the agent do what the rules say. */

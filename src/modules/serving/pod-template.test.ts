@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { checksOf } from "../../cluster/apiserver/index.js";
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { memoryLedger } from "../../stores/ledger/index.js";
 import { startTestCluster } from "../../testing/index.js";
@@ -51,11 +52,7 @@ test("the hub refuses a model service of its own, and says where it belongs", as
     probe: { ask: async () => ({}) } as never,
     address: () => ({ domain: "x", port: 1 }),
   });
-  const checks = (module.admission ?? []).map(({ kind, review }) => ({
-    group: kind.group,
-    kind: kind.kind,
-    review: (object: JsonObject, old: JsonObject | undefined) => review(object, old, hub),
-  }));
+  const checks = checksOf(module.admission ?? [], () => hub);
   const hub = await startTestCluster({ kinds: [MLServiceKind], checks });
   const made = hub.client.resource(MLServiceKind).create(
     {

@@ -24,7 +24,7 @@ import { storageProtection } from "./storage-protection.js";
 import { type Conversions, webhookAdmission } from "./webhooks/index.js";
 
 export { ensureBootstrapObjects, publishApiAddress, type Submit } from "./bootstrap.js";
-export type { ObjectCheck } from "./object-checks.js";
+export { checksOf, type ObjectCheck } from "./object-checks.js";
 
 export interface AdmissionOptions {
   readonly store: Store;
@@ -77,7 +77,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       storageProtection(),
       ...builtIn,
       policyAdmission(options),
-      objectChecks(options.checks, options.log),
+      objectChecks(options.checks, options),
       webhooks,
       // After webhooks, which may not know which addresses are free.
       allocation,

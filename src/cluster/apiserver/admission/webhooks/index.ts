@@ -8,7 +8,7 @@ import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
 import type { Logger } from "../../../../kernel/log/index.js";
 import type { Connect } from "../../../../kernel/netns/index.js";
 import { AdmissionExpressions, compileConditions, conditionsHold, type Expression } from "../../cel/index.js";
-import { failure, forbidden, internalError } from "../../failures.js";
+import { denied, forbidden, internalError } from "../../failures.js";
 import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js";
 import type { AdmissionPlugin, AdmissionRequest, Authorizer, Store } from "../../types.js";
 import { applyJsonPatch } from "../../verbs/json-patch.js";
@@ -158,9 +158,7 @@ function refusal(webhook: Webhook, status: JsonObject): ApiError {
   const code =
     typeof status["code"] === "number" && status["code"] >= 400 && status["code"] < 600 ? status["code"] : 403;
   const why = stringAt(status, "message") || stringAt(status, "reason");
-  const start = `admission webhook ${JSON.stringify(webhook.name)} denied the request`;
-  const reason = stringAt(status, "reason") || "Forbidden";
-  return failure(code, reason, why === "" ? `${start} without explanation` : `${start}: ${why}`);
+  return denied(webhook.name, why, code, stringAt(status, "reason") || "Forbidden");
 }
 
 function reviewOf(request: AdmissionRequest, uid: string): JsonObject {
