@@ -12,7 +12,7 @@ import {
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
-import { DELIVERY_RULES } from "../modules/fleet/index.js";
+import { PROPAGATION_RULES } from "../modules/fleet/index.js";
 import type { Surroundings } from "./access.js";
 import type { Addresses } from "./addresses.js";
 import { publishArtifactReader } from "./artifact-access.js";
@@ -34,6 +34,7 @@ import { openIngresses } from "./ingresses.js";
 import type { KubeconfigCluster } from "./kubeconfig.js";
 import type { Layout } from "./layout.js";
 import { admissionAt, controllersAt, kindsAt, runControllers } from "./level.js";
+import { type MemberConnections, memberConnections } from "./members.js";
 import { allModules, platformGateway } from "./modules.js";
 import { startNodes } from "./nodes.js";
 import type { PlatformPart } from "./parts.js";
@@ -74,6 +75,8 @@ interface Assembly extends FleetInput {
   readonly clusters: Map<string, EmbeddedCluster>;
   readonly stores: Stores;
   readonly modules: readonly Module[];
+  /** Members that joined from elsewhere. */
+  readonly joined: MemberConnections;
   readonly gateway: GatewayDriver;
   readonly isolation: Isolation;
   readonly network: PodNetwork;
@@ -127,6 +130,8 @@ async function assemble(input: FleetInput): Promise<Assembly> {
   );
   const stores = await openStores(input.layout, input.surroundings, input.closers);
   const clusters = new Map<string, EmbeddedCluster>();
+  const joined = memberConnections(input.surroundings, (name) => clusters.has(name));
+  input.closers.add(() => joined.close());
   const ending = { keepPods: false };
   const gateway = platformGateway(input.layout, input.surroundings);
   const plans = input.without.has("modules") ? planned : await startGateway(planned, gateway, { ...input, ending });
@@ -144,7 +149,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
               const models = input.layout.models(name);
               return { name, domain, host: loopback, port: ingressPort, models };
             }),
-          members: (name) => clusters.get(name)?.as(fleetDelivery(DELIVERY_RULES)),
+          members: (name) => clusters.get(name)?.as(delivery) ?? joined.access(name),
         },
         stores,
       );
@@ -154,6 +159,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
     clusters,
     stores,
     modules,
+    joined,
     gateway,
     isolation,
     network: createPodNetwork({ dataDir: input.layout.root, isolation, log: input.surroundings.log }),
@@ -184,21 +190,15 @@ const loopback = "127.0.0.1";
 /** The controller that has an identity of its own, as upstream. */
 const schedulerName = "default-scheduler";
 
+const delivery = fleetDelivery(PROPAGATION_RULES);
+
 const levelOf = (plan: ClusterPlan): Level => (plan.role === "hub" ? "continuum" : "cluster");
 
 function identitiesOf(plan: ClusterPlan, modules: readonly Module[]): Identity[] {
   const agent = moduleAgent(modules.flatMap((module) => module.rules[levelOf(plan)] ?? []));
   return plan.role === "hub"
     ? [controllerManager, scheduler, agent, northboundReviewer]
-    : [
-        controllerManager,
-        scheduler,
-        agent,
-        fleetDelivery(DELIVERY_RULES),
-        serviceProxy,
-        volumeProvisioner,
-        ...plan.nodes.map(nodeIdentity),
-      ];
+    : [controllerManager, scheduler, agent, delivery, serviceProxy, volumeProvisioner, ...plan.nodes.map(nodeIdentity)];
 }
 
 async function startApiServers(assembly: Assembly): Promise<string> {
@@ -286,6 +286,7 @@ async function startControllers(assembly: Assembly): Promise<string> {
       { access: cluster.as(controllerManager), specs: own.filter(({ name }) => name !== schedulerName) },
       { access: cluster.as(scheduler), specs: own.filter(({ name }) => name === schedulerName) },
       { access: agent, specs: controllersAt(modules, levelOf(plan), agent) },
+      { access: agent, specs: plan.role === "hub" && !without.has("modules") ? [assembly.joined.controller] : [] },
     ];
     for (const { access, specs } of sets) {
       runControllers({ ...surroundings, log, cluster: access, specs, closers });

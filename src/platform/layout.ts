@@ -38,6 +38,8 @@ export interface Layout {
   readonly logs: string;
   readonly pki: string;
   cluster(name: string): string;
+  /** A kubeconfig of this cluster alone. */
+  clusterKubeconfig(name: string): string;
   node(cluster: string, node: string): string;
   /** Where pods of a cluster share downloaded models, by namespace. */
   models(cluster: string): string;
@@ -57,6 +59,7 @@ export function layoutOf(directory: string): Layout {
     logs: join(root, "logs"),
     pki: join(root, "pki"),
     cluster: (name) => join(root, "clusters", name),
+    clusterKubeconfig: (name) => join(root, "clusters", name, "kubeconfig"),
     node: (cluster, node) => join(root, "clusters", cluster, "nodes", node),
     models: (cluster) => join(root, "clusters", cluster, "models"),
   };

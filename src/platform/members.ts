@@ -28,7 +28,11 @@ interface Connection {
  * Connections by Cluster objects, as Karmada's push mode has them: `spec.apiEndpoint`, and in the Secret of `spec.secretRef` either `token`
  * and `caBundle`, or a whole `kubeconfig`. What cannot be used is said in an event of the Cluster.
  */
-export function memberConnections(surroundings: Surroundings): MemberConnections {
+export function memberConnections(
+  surroundings: Surroundings,
+  /** Members that are reached another way. */
+  isOwn: (name: string) => boolean = () => false,
+): MemberConnections {
   const connections = new Map<string, Connection>();
   const drop = async (name: string): Promise<void> => {
     const connection = connections.get(name);
@@ -41,7 +45,7 @@ export function memberConnections(surroundings: Surroundings): MemberConnections
     concurrency: 8,
     async reconcile({ name }, _object, context) {
       const cluster = context.cluster.informers.informer(ClusterKind).get({ namespace: "", name });
-      if (cluster === undefined) {
+      if (cluster === undefined || isOwn(name)) {
         await drop(name);
         return undefined;
       }

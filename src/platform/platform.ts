@@ -116,6 +116,8 @@ async function bringUp(
     ports: ports.chosen(),
   });
   await replaceFile(layout.kubeconfig, renderKubeconfig(fleet.kubeconfig), { isDurable: true });
+  for (const cluster of fleet.kubeconfig)
+    await replaceFile(layout.clusterKubeconfig(cluster.name), renderKubeconfig([cluster]), { isDurable: true });
   await writeAddresses(layout, fleet.addresses);
   return fleet;
 }

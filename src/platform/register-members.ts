@@ -1,9 +1,13 @@
 import type { ApiClient } from "../kernel/client/index.js";
 import { ClusterKind } from "../modules/fleet/index.js";
+import { ensureNamespace } from "./install.js";
 
 const fieldManager = "argosy-platform";
 /** Holds the drain alone: what it does not name any more goes. */
 const drainManager = "argosy-platform-drain";
+
+/** Where Karmada's own things are, and the credentials of members: its clients expect them. */
+const KARMADA_SPACES = ["karmada-system", "karmada-cluster"] as const;
 
 /** A member of this start. */
 export interface RegisteredMember {
@@ -22,6 +26,7 @@ export async function registerMembers(
   members: readonly RegisteredMember[],
   resting: readonly string[],
 ): Promise<void> {
+  for (const name of KARMADA_SPACES) await ensureNamespace(hub, name);
   const clusters = hub.resource(ClusterKind);
   const drain = (name: string, annotations: Record<string, string>): Promise<unknown> =>
     clusters.apply({ metadata: { name, annotations } }, { fieldManager: drainManager, force: true });

@@ -5,4 +5,4 @@
  */
 
 export { ClusterKind, HyperMLServiceKind } from "./kinds.js";
-export { createFleetModule, DELIVERY_RULES } from "./module.js";
+export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES } from "./module.js";

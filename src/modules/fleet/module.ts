@@ -105,6 +105,15 @@ export const DELIVERY_RULES: readonly PolicyRule[] = [
   { apiGroups: ["tensorstack.dev", "serving.kserve.io"], resources: ["*"], verbs: WRITE },
 ];
 
+/**
+ * The hub's rights in a member that belongs to whoever owns the hub (an embedded one, one that was joined with them): what a policy of the hub
+ * selects can be of any kind.
+ */
+export const PROPAGATION_RULES: readonly PolicyRule[] = [
+  { apiGroups: ["*"], resources: ["*"], verbs: ["*"] },
+  { nonResourceURLs: ["*"], verbs: ["get"] },
+];
+
 /** Makes the fleet module: delivery of HyperMLServices to members, member status, head ingress, ingress. */
 export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
