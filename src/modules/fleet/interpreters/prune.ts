@@ -1,0 +1,122 @@
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { asObject, asObjects, asString, cloneObject, isObject } from "../../../kernel/schema/index.js";
+import { namespaceOf, valueAt, withValueAt } from "./fields.js";
+
+/** Metadata that a server fills in, or that is about one server only. */
+const OWN_METADATA = [
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "generation",
+  "managedFields",
+  "resourceVersion",
+  "selfLink",
+  "uid",
+  "ownerReferences",
+  "finalizers",
+];
+
+/** Labels that a Job's controller puts on its pods. */
+const JOB_LABELS = ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
+
+/** A copy of an object without what is true of it in the hub only: identity, status, what servers and controllers filled in. */
+export function withoutIrrelevant(object: JsonObject): JsonObject {
+  const { status: _status, ...rest } = cloneObject(object);
+  const metadata = asObject(rest["metadata"]);
+  for (const field of OWN_METADATA) delete metadata[field];
+  return PRUNERS[asString(object["kind"])]?.(rest) ?? rest;
+}
+
+type Prune = (object: JsonObject) => JsonObject;
+
+function without(object: JsonObject, path: readonly string[]): JsonObject {
+  return withValueAt(object, path, undefined);
+}
+
+const pruneDeployment: Prune = (object) =>
+  ["deployment.kubernetes.io/revision", "deployment.kubernetes.io/revision-history"].reduce(
+    (copy, name) => without(copy, ["metadata", "annotations", name]),
+    object,
+  );
+
+const pruneJob: Prune = (object) => {
+  // The member would delete the Job, and the hub make it anew.
+  let job = without(object, ["spec", "ttlSecondsAfterFinished"]);
+  if (valueAt(object, ["spec", "manualSelector"]) === true) return job;
+  for (const label of JOB_LABELS) {
+    job = without(job, ["spec", "selector", "matchLabels", label]);
+    job = without(job, ["spec", "template", "metadata", "labels", label]);
+  }
+  return job;
+};
+
+const pruneService: Prune = (object) => {
+  const address = valueAt(object, ["spec", "clusterIP"]);
+  if (address === undefined || address === "None") return object;
+  return without(without(object, ["spec", "clusterIP"]), ["spec", "clusterIPs"]);
+};
+
+const pruneSecret: Prune = (object) =>
+  object["type"] === "kubernetes.io/service-account-token"
+    ? without(without(object, ["metadata", "annotations", "kubernetes.io/service-account.uid"]), ["data"])
+    : object;
+
+const pruneAccount: Prune = (object) => {
+  const prefix = `${asString(asObject(object["metadata"])["name"])}-token-`;
+  const secrets = asObjects(object["secrets"]);
+  const made = secrets.filter((secret) => asString(secret["name"]).startsWith(prefix));
+  return made.length === 0
+    ? object
+    : withValueAt(
+        object,
+        ["secrets"],
+        secrets.filter((secret) => !made.includes(secret)),
+      );
+};
+
+const pruneClaim: Prune = (object) =>
+  without(object, ["metadata", "annotations", "volume.kubernetes.io/selected-node"]);
+
+const PRUNERS: Readonly<Record<string, Prune>> = {
+  Deployment: pruneDeployment,
+  Job: pruneJob,
+  Secret: pruneSecret,
+  Service: pruneService,
+  ServiceAccount: pruneAccount,
+  PersistentVolumeClaim: pruneClaim,
+};
+
+/** Names of the annotations and labels that the hub gives an object, so that what it takes back later goes from members too. */
+const MANAGED_ANNOTATIONS = "resourcetemplate.karmada.io/managed-annotations";
+const MANAGED_LABELS = "resourcetemplate.karmada.io/managed-labels";
+/** Label of a Work and of what it carries. */
+export const WORK_ID = "work.karmada.io/permanent-id";
+
+/** A manifest as a Work stores it: pruned, with the Work's permanent id, and with the names of its own labels and annotations. */
+export function asManifest(object: JsonObject, permanentId: string): JsonObject {
+  const pruned = withoutIrrelevant(object);
+  const metadata = isObject(pruned["metadata"]) ? pruned["metadata"] : {};
+  const labels: JsonObject = {
+    ...asObject(metadata["labels"]),
+    ...(permanentId === "" ? {} : { [WORK_ID]: permanentId }),
+  };
+  const { [MANAGED_ANNOTATIONS]: _a, [MANAGED_LABELS]: _l, ...annotations } = asObject(metadata["annotations"]);
+  const names = [MANAGED_ANNOTATIONS, MANAGED_LABELS, ...Object.keys(annotations)].toSorted();
+  return {
+    ...pruned,
+    metadata: {
+      ...metadata,
+      ...(Object.keys(labels).length === 0 ? {} : { labels }),
+      annotations: {
+        ...annotations,
+        [MANAGED_ANNOTATIONS]: names.join(","),
+        [MANAGED_LABELS]: Object.keys(labels).toSorted().join(","),
+      },
+    },
+  };
+}
+
+/** `namespace/name` of an object. */
+export function coordinatesOf(object: JsonObject): string {
+  return `${namespaceOf(object)}/${asString(asObject(object["metadata"])["name"])}`;
+}
