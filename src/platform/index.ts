@@ -10,6 +10,7 @@ export { type NodeCredentials, writeNodeCredentials } from "./agent-credentials.
 export { type BackupContent, backUp, restore } from "./backup.js";
 export { diagnoseMachine, type Finding } from "./diagnosis.js";
 export { DirectoryInUseError, type Layout, layoutOf, makeDirectory, runningProcess } from "./layout.js";
+export { ownImageNames, writeOwnImages } from "./oci/own-images.js";
 export { type PlatformPart, parseParts, platformParts } from "./parts.js";
 export { type MemberOptions, type Platform, type PlatformOptions, startPlatform } from "./platform.js";
 export { stopRemains } from "./remains.js";

@@ -5,10 +5,11 @@ import { systemClock, systemRandom } from "../../kernel/clock/index.js";
 import { createLogger } from "../../kernel/log/index.js";
 import { type CliContext, commandWithExamples } from "../context.js";
 import { untilSignal } from "../platform/signals.js";
+import { imagesCommand } from "./images.js";
 
-/** Programs of their own that the platform starts, and that can be run alone. */
+/** Programs of their own that the platform starts, and that can be run alone; and the images in which they run elsewhere. */
 export function programCommands(context: CliContext): Command[] {
-  return [gatewayCommand(context), modelServerCommand(context)];
+  return [gatewayCommand(context), modelServerCommand(context), imagesCommand(context)];
 }
 
 function gatewayCommand({ terminal }: CliContext): Command {
