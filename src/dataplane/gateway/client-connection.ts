@@ -1,11 +1,14 @@
 import type { Socket } from "node:net";
 import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "../../kernel/http1/index.js";
 import type { GatewayCore, ListenerState } from "./core.js";
-import { Exchange } from "./exchange.js";
+import { type Arrived, Exchange } from "./exchange.js";
 import { type Reply, renderReply } from "./replies.js";
+import { receivingInto, writeText } from "./socket.unsafe.js";
 
 const MAX_PIPELINED_BYTES = 65_536;
 const LINGER_MS = 2000;
+// One for all plain connections: what is to outlive the call is copied.
+const readBuffer = Buffer.allocUnsafeSlow(65_536);
 
 /** One connection of a client: reads request heads and hands each request to an exchange, one after the other. */
 export class ClientConnection {
@@ -26,15 +29,26 @@ export class ClientConnection {
   constructor(core: GatewayCore, listener: ListenerState, socket: Socket) {
     this.core = core;
     this.listener = listener;
-    this.socket = socket;
-    this.address = socket.remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
+    const direct = listener.isSecure
+      ? undefined
+      : receivingInto(socket, readBuffer, (length) => {
+          this.#onData(readBuffer, length);
+          return true;
+        });
+    this.socket = direct ?? socket;
+    if (direct === undefined) this.#readAsStream();
+    this.address = this.socket.remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
     this.deadlineMs = core.nowMs + core.limits.keepAliveMs;
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
-    socket.on("end", () => this.#onEnd());
-    socket.on("drain", () => this.#exchange?.onClientDrain());
+    this.socket.on("end", () => this.#onEnd());
+    this.socket.on("drain", () => this.#exchange?.onClientDrain());
     // The close event follows and does what is needed.
-    socket.on("error", () => {});
-    socket.on("close", () => this.#onClose());
+    this.socket.on("error", () => {});
+    this.socket.on("close", () => this.#onClose());
+  }
+
+  #readAsStream(): void {
+    this.socket.on("data", (chunk: Buffer) => this.#onData(chunk, chunk.length));
+    this.socket.resume();
   }
 
   get isIdle(): boolean {
@@ -43,7 +57,7 @@ export class ClientConnection {
 
   /** False when the client reads more slowly than this is written; `onClientDrain` of the exchange follows. */
   write(data: string | Buffer): boolean {
-    return typeof data === "string" ? this.socket.write(data, "latin1") : this.socket.write(data);
+    return typeof data === "string" ? writeText(this.socket, data) : this.socket.write(data);
   }
 
   pause(): void {
@@ -58,9 +72,9 @@ export class ClientConnection {
     this.socket.resume();
   }
 
-  /** Bytes after the end of the running request. */
+  /** Bytes after the end of the running request; they are copied. */
   keep(bytes: Buffer): void {
-    this.#pending = this.#pending === undefined ? bytes : Buffer.concat([this.#pending, bytes]);
+    this.#pending = this.#pending === undefined ? Buffer.from(bytes) : Buffer.concat([this.#pending, bytes]);
     if (this.#pending.length > MAX_PIPELINED_BYTES) this.pause();
   }
 
@@ -112,17 +126,18 @@ export class ClientConnection {
     else this.closeSoon();
   }
 
-  #onData(chunk: Buffer): void {
+  /** The first `length` bytes are new; they stand there for this call only. */
+  #onData(buffer: Buffer, length: number): void {
     if (this.#isClosing) return;
     if (this.#exchange !== undefined) {
-      this.#exchange.onClientData(chunk);
+      this.#exchange.onClientData(buffer.subarray(0, length));
       return;
     }
     if (this.#pending === undefined) {
       this.deadlineMs = this.core.nowMs + this.core.limits.headMs;
-      this.#readHead(chunk);
+      this.#readHead(buffer, length);
     } else {
-      this.#pending = Buffer.concat([this.#pending, chunk]);
+      this.#pending = Buffer.concat([this.#pending, buffer.subarray(0, length)]);
     }
     if (this.#pending !== undefined && !this.#isAdvancing) this.#advance();
   }
@@ -136,13 +151,12 @@ export class ClientConnection {
       if (pending.length === before) break;
       before = pending.length;
       this.#pending = undefined;
-      this.#readHead(pending);
+      this.#readHead(pending, pending.length);
     }
     this.#isAdvancing = false;
   }
 
-  #readHead(chunk: Buffer): void {
-    const length = chunk.length;
+  #readHead(chunk: Buffer, length: number): void {
     let text = latin1(chunk, 0, Math.min(length, MAX_HEAD_BYTES));
     let skipped = 0;
     while (text.startsWith("\r\n")) {
@@ -152,27 +166,28 @@ export class ClientConnection {
     const end = text.indexOf("\r\n\r\n");
     if (end < 0) {
       if (length >= MAX_HEAD_BYTES) this.#refuse(new HeadFault(431, `the head is longer than ${MAX_HEAD_BYTES} bytes`));
-      else if (text.length > 0) this.#pending = skipped > 0 ? chunk.subarray(skipped) : chunk;
+      else if (text.length > 0) this.#pending = Buffer.from(chunk.subarray(skipped, length));
       return;
     }
     const head = parseRequestHead(text, end + 2);
     if (head instanceof HeadFault) this.#refuse(head);
-    else this.#begin(head, chunk, text, end + 4 + skipped);
+    else this.#begin(head, { chunk, length, text, bodyStart: end + 4 + skipped });
   }
 
-  #begin(head: RequestHead, chunk: Buffer, text: string, bodyStart: number): void {
+  #begin(head: RequestHead, arrived: Arrived): void {
     const route = this.core.routing.find(this.listener.name, head.host, head.target);
     if (route === undefined) {
       this.core.totals.unrouted++;
       const hasBody = head.fields.isChunked || head.fields.contentLength > 0;
-      if (!hasBody && bodyStart < chunk.length) this.keep(chunk.subarray(bodyStart));
+      if (!hasBody && arrived.bodyStart < arrived.length)
+        this.keep(arrived.chunk.subarray(arrived.bodyStart, arrived.length));
       const message = `no route of listener ${this.listener.name} matches host "${head.host}" and path "${head.target.split("?")[0]}"`;
       this.reply({ status: 404, reason: "NoRoute", message }, head, !hasBody);
       return;
     }
     const exchange = new Exchange(this, head, route);
     this.#exchange = exchange;
-    exchange.start(chunk, text, bodyStart);
+    exchange.start(arrived);
   }
 
   #refuse(fault: HeadFault): void {

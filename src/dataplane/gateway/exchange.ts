@@ -20,6 +20,15 @@ const MAX_RESPONSE_HEAD = 65_536;
 // Below this, head and body go out as one string in one write; above, copying costs more than a second write.
 const JOIN_BYTES = 16_384;
 
+/** Bytes of a client in which a head ends at `bodyStart`; valid for the call. */
+export interface Arrived {
+  readonly chunk: Buffer;
+  readonly length: number;
+  /** The Latin-1 form of the beginning. */
+  readonly text: string;
+  readonly bodyStart: number;
+}
+
 /** One request and its answer: chooses a backend, relays both ways, tries again where that is safe. */
 export class Exchange implements UpstreamUser {
   readonly #client: ClientConnection;
@@ -51,18 +60,18 @@ export class Exchange implements UpstreamUser {
     this.#hasUpgrade = connectionUpgrade && upgrade !== "" && !/h2c/i.test(upgrade) && this.#request.isAbsent;
   }
 
-  /** Begins with the bytes that came along with the head. `text` is the Latin-1 form of the chunk's beginning. */
-  start(chunk: Buffer, text: string, bodyStart: number): void {
-    const used = this.#takeBody(chunk, bodyStart);
+  /** Begins with the bytes that came along with the head. */
+  start({ chunk, length, text, bodyStart }: Arrived): void {
+    const used = this.#takeBody(chunk, bodyStart, length);
     if (used < 0) return;
     // The usual case: everything is here in one small piece, and its text is already made.
-    const isJoined = used > 0 && text.length === chunk.length && chunk.length <= JOIN_BYTES;
+    const isJoined = used > 0 && text.length === length && length <= JOIN_BYTES;
     this.#attempt(isJoined ? text.slice(bodyStart, bodyStart + used) : undefined);
   }
 
   /** How many bytes belong to the body; the rest stays with the client connection. -1: the request was refused. */
-  #takeBody(chunk: Buffer, start: number): number {
-    const used = this.#request.take(chunk, start);
+  #takeBody(chunk: Buffer, start: number, end: number): number {
+    const used = this.#request.take(chunk, start, end);
     const { fault } = this.#request;
     if (fault !== undefined) {
       this.#dropUpstream();
@@ -70,7 +79,7 @@ export class Exchange implements UpstreamUser {
       else this.#reply(fault.status, fault.reason, fault.message);
       return -1;
     }
-    if (start + used < chunk.length) this.#client.keep(chunk.subarray(start + used));
+    if (start + used < end) this.#client.keep(chunk.subarray(start + used, end));
     return used;
   }
 
@@ -115,19 +124,19 @@ export class Exchange implements UpstreamUser {
     const upstream = this.#upstream;
     if (this.#isTunnel) {
       this.#deadline(this.#route.table.timeouts.idleMs);
-      if (upstream?.write(chunk) === false) this.#client.pause();
+      if (upstream?.write(Buffer.from(chunk)) === false) this.#client.pause();
       return;
     }
     if (this.#request.isDone || upstream === undefined) {
       this.#client.keep(chunk);
       return;
     }
-    const used = this.#takeBody(chunk, 0);
+    const used = this.#takeBody(chunk, 0, chunk.length);
     if (used < 0) return;
     if (this.#request.isLarge && upstream.isConnected) this.#request.forget();
     const { responseMs, idleMs } = this.#route.table.timeouts;
     this.#deadline(this.#request.isDone && this.#answer === undefined ? responseMs : idleMs);
-    if (!upstream.write(used === chunk.length ? chunk : chunk.subarray(0, used))) this.#client.pause();
+    if (!upstream.write(Buffer.from(chunk.subarray(0, used)))) this.#client.pause();
   }
 
   onConnected(): void {

@@ -152,7 +152,8 @@ class Listener {
   #createServer(): Server {
     const options = { allowHalfOpen: true, noDelay: true };
     const { tls } = this.table;
-    if (tls === undefined) return createPlainServer(options, (socket) => this.#accept(socket));
+    if (tls === undefined)
+      return createPlainServer({ ...options, pauseOnConnect: true }, (socket) => this.#accept(socket));
     const server = createTlsServer(
       {
         ...options,
@@ -179,7 +180,7 @@ class Listener {
     totals.connections++;
     const connection = new ClientConnection(this.#core, this.state, socket);
     this.#connections.add(connection);
-    socket.on("close", () => this.#connections.delete(connection));
+    connection.socket.on("close", () => this.#connections.delete(connection));
   }
 
   async close(): Promise<void> {

@@ -40,11 +40,11 @@ export class RequestBody {
     return { status: 413, reason: "BodyTooLarge", message: `the body is longer than ${this.#limit} bytes` };
   }
 
-  /** How many bytes from `start` on belong to the body; they are kept for a second sending until `forget`. */
-  take(chunk: Buffer, start: number): number {
-    const used = this.#framing.consume(chunk, start, chunk.length);
+  /** How many bytes from `start` on belong to the body; a copy is kept for a second sending until `forget`. */
+  take(chunk: Buffer, start: number, end: number): number {
+    const used = this.#framing.consume(chunk, start, end);
     if (this.#framing.kind === "chunked") this.#received += used;
-    if (used > 0) this.#replay?.push(chunk.subarray(start, start + used));
+    if (used > 0) this.#replay?.push(Buffer.from(chunk.subarray(start, start + used)));
     return used;
   }
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { connect as connectPlain, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { NetworkSockets } from "../../kernel/netns/index.js";
+import { writeText } from "./socket.unsafe.js";
 import type { BackendTable } from "./table.js";
 import { splitAddress } from "./table.js";
 
@@ -97,7 +98,10 @@ export class UpstreamConnection {
 
   /** As `Socket.write`. */
   write(data: string | Buffer, encoding?: BufferEncoding): boolean {
-    if (this.#socket !== undefined) return this.#socket.write(data, encoding);
+    if (this.#socket !== undefined) {
+      if (encoding === "latin1" && typeof data === "string" && this.isConnected) return writeText(this.#socket, data);
+      return this.#socket.write(data, encoding);
+    }
     this.#early.push([data, encoding]);
     return true;
   }
