@@ -3,7 +3,7 @@
  * answers out; pure. Known are the kinds of Kubernetes and of machine learning; others are interpreted by customizations. May use: kinds.
  */
 
-export { podSpecPaths } from "./pods.js";
+export { podSpecPaths, textsOf } from "./pods.js";
 export { asManifest, WORK_ID, withoutIrrelevant } from "./prune.js";
 export { builtInInterpreter, InterpreterRegistry } from "./registry.js";
 export type * from "./types.js";
