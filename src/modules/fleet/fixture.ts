@@ -1,6 +1,6 @@
 import { checksOf } from "../../cluster/apiserver/index.js";
 import type { GatewayDriver, GatewayPart, GatewayState } from "../../dataplane/gateway/index.js";
-import { systemClock } from "../../kernel/clock/index.js";
+import { type Clock, systemClock, type VirtualClock } from "../../kernel/clock/index.js";
 import { type ClusterAccess, createManager } from "../../kernel/control/index.js";
 import { InputError } from "../../kernel/errors/index.js";
 import {
@@ -27,6 +27,7 @@ import {
   WorkKind,
 } from "./kinds.js";
 import { createFleetModule, DELIVERY_RULES, type FleetOptions } from "./module.js";
+import { HyperRolloutKind } from "./rollout/kind.js";
 
 /** For tests: the shape of MLService as far as the fleet looks at it. */
 export const TestServiceKind: KindDefinition<Resource<JsonObject, JsonObject>> = defineKind({
@@ -97,13 +98,15 @@ export async function startFleet(
   options: {
     readonly gateway?: GatewayDriver;
     readonly fleet?: Partial<FleetOptions>;
+    /** Default: the machine's. */
+    readonly clock?: Clock | VirtualClock;
     /** Besides the fleet's own. */
     readonly hubKinds?: readonly KindDefinition[];
     /** Default: the two above. */
     readonly memberKinds?: readonly KindDefinition[];
   } = {},
 ): Promise<TestFleet> {
-  const clock = systemClock;
+  const clock = options.clock ?? systemClock;
   const cut = new Set<string>();
   const ledger = memoryLedger({ clock });
   const accesses = new Map<string, ClusterAccess>();
@@ -116,13 +119,19 @@ export async function startFleet(
     callTimeoutMs: 300,
     ...options.fleet,
   });
-  const kinds = [HyperMLServiceKind, WorkKind, ClusterKind, HeadIngressKind, ...(options.hubKinds ?? [])];
+  const kinds = [
+    HyperMLServiceKind,
+    WorkKind,
+    ClusterKind,
+    HeadIngressKind,
+    HyperRolloutKind,
+    ...(options.hubKinds ?? []),
+  ];
   const memberKinds = options.memberKinds ?? [TestServiceKind, TestRuntimeKind];
-  const others = await Promise.all(
-    names.map((name) => startTestCluster({ name, kinds: memberKinds, tokens: [AGENT] })),
-  );
+  const start = (name: string) => startTestCluster({ name, clock, kinds: memberKinds, tokens: [AGENT] });
+  const others = await Promise.all(names.map(start));
   const checks = checksOf(module.admission ?? [], () => agent);
-  const hub = await startTestCluster({ name: "hub", kinds, tokens: [AGENT], checks });
+  const hub = await startTestCluster({ name: "hub", clock, kinds, tokens: [AGENT], checks });
   const agent: ClusterAccess = hub.as(AGENT.token);
   const members = new Map(others.map((member) => [member.name, member]));
   // Everything runs with the rights that the module asks for, and no more.
@@ -137,22 +146,30 @@ export async function startFleet(
   const manager = createManager({ cluster: agent, clock, random: hub.random, log: silentLogger });
   for (const controller of module.controllers("continuum", agent)) manager.add(controller);
   manager.start();
-  await hub.client
-    .resource(NamespaceKind)
-    .create({ apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" }, spec: {} });
-  for (const name of names) await hub.client.resource(ClusterKind).create(clusterDraft(name));
+  await fillHub(hub, names);
   return {
     hub,
     members,
     ledger,
     cut,
     ...hyperCalls(hub),
-    async close() {
-      await manager.close();
-      await hub.close();
-      for (const member of members.values()) await member.close();
-    },
+    close: () => closeAll([manager, hub, ...members.values()], clock),
   };
+}
+
+async function fillHub({ client }: TestCluster, names: readonly string[]): Promise<void> {
+  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" }, spec: {} };
+  await client.resource(NamespaceKind).create(namespace);
+  for (const name of names) await client.resource(ClusterKind).create(clusterDraft(name));
+}
+
+/** One after the other; virtual time goes on meanwhile, for what ends only when time passes. */
+async function closeAll(parts: readonly { close(): Promise<void> }[], clock: Clock | VirtualClock): Promise<void> {
+  for (const part of parts) {
+    const closed = part.close();
+    if ("advance" in clock) await clock.advance(10_000);
+    await closed;
+  }
 }
 
 function hyperCalls(hub: TestCluster): Pick<TestFleet, "createHyper" | "getHyper"> {

@@ -2,7 +2,7 @@ import type { BackendInput, BackendReport, RouteInput } from "../../dataplane/ga
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { findCondition, isDeleting } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
-import { readyConditionIn } from "./hyper-status.js";
+import { readyConditionIn } from "./hyper-readiness.js";
 import type { AggregatedRow, Cluster, HeadBackendStatus, HeadIngress, HyperMLService } from "./kinds.js";
 import { ARGOSY } from "./names.js";
 

@@ -1,6 +1,6 @@
 import { findCondition, type JsonObject, type Kind, type KubeObject } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
-import { readyConditionIn } from "./hyper-status.js";
+import { readyConditionIn } from "./hyper-readiness.js";
 
 /** Karmada's words for it. */
 export type Health = "Healthy" | "Unhealthy" | "Unknown";
@@ -17,6 +17,9 @@ export function healthOf(kind: Kind, object: KubeObject): Health {
       : "Unhealthy";
   }
   if (kind.group === "batch" && kind.kind === "Job") return jobHealth(status);
+  // What it says of itself is about an earlier form.
+  if (Number(status["observedGeneration"] ?? Number.POSITIVE_INFINITY) < (object.metadata.generation ?? 0))
+    return "Unhealthy";
   const ready = readyConditionIn(status);
   if (ready !== undefined)
     return ready.status === "True" ? "Healthy" : ready.status === "False" ? "Unhealthy" : "Unknown";

@@ -40,6 +40,7 @@ const hyperStatus = s.object({
         appliedMessage: s.string().describe("What the member said, or what is waited for."),
         reason: s.string().optional().describe("The same as one CamelCase word."),
         nextRetryTime: s.dateTime().optional().describe("When delivery is tried again after a failure."),
+        health: s.string().optional().describe("Healthy, Unhealthy or Unknown, as its delivery judged it."),
         status: s.preserveUnknown().optional().describe("The object's status in the member."),
       }),
     )
@@ -57,11 +58,44 @@ const hyperStatus = s.object({
     )
     .optional()
     .describe("Clusters that are to hold nothing of this any more: requests go first, then the objects."),
+  revision: s
+    .string()
+    .optional()
+    .describe("ControllerRevision that all clusters are given; during a rollout the one that it began from."),
+  revisions: s
+    .array(
+      s.object({
+        cluster: s.string().describe("The member cluster."),
+        revision: s.string().describe("ControllerRevision that it is given; empty while it is held as it is."),
+        canaryPercent: s
+          .integer()
+          .optional()
+          .describe("Share of its requests that the new release gets; absent: the revision as it is."),
+        ready: s.boolean().describe("All of it is applied there, and what reports readiness is ready."),
+        message: s.string().optional().describe("Why it is not."),
+      }),
+    )
+    .optional()
+    .describe("What each cluster is given at the moment."),
+  traffic: s
+    .array(
+      s.object({
+        ingress: s.string().describe("The HeadIngress that requests come in by."),
+        cluster: s.string().describe("The member cluster."),
+        release: s.string().describe("Release of the MLService there; empty where it reports none."),
+        percent: s.number().describe("Share of all new requests that ends here: the two others multiplied."),
+        clusterPercent: s.number().describe("Share that the HeadIngress sends to the cluster."),
+        releasePercent: s.number().describe("Share of those that the MLService gives to the release."),
+      }),
+    )
+    .optional()
+    .describe("Where requests end, from the public address to the release."),
+  trafficSummary: s.string().optional().describe("The same in short: cloud/v1 30%, edge/v1 70%."),
   conditions: s
     .conditions()
     .optional()
     .describe(
-      "FullyApplied: every manifest is in every cluster. Ready: every object that reports readiness is ready. ManifestsChecked: what the hub found before any member saw them.",
+      "FullyApplied: every manifest is in every cluster. Ready: every object that reports readiness is ready. Progressing: something is on its way. Degraded: something that should be there is not, or no longer. TrafficReady: requests to the public address have somewhere to go. ManifestsChecked: what the hub found before any member saw them.",
     ),
 });
 
@@ -87,6 +121,8 @@ export const HyperMLServiceKind: KindDefinition<HyperMLService> = defineKind<Hyp
     { name: "Applied", type: "string", jsonPath: ".status.appliedSummary" },
     { name: "FullyApplied", type: "string", jsonPath: '.status.conditions[?(@.type=="FullyApplied")].status' },
     { name: "Ready", type: "string", jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+    { name: "Traffic", type: "string", jsonPath: ".status.trafficSummary" },
+    { name: "Degraded", type: "string", jsonPath: '.status.conditions[?(@.type=="Degraded")].status', priority: 1 },
     { name: "Message", type: "string", jsonPath: '.status.conditions[?(@.type=="FullyApplied")].message', priority: 1 },
     { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
   ],

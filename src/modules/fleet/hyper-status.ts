@@ -1,7 +1,9 @@
-import { findCondition, type JsonObject, withCondition } from "../../kernel/kinds/index.js";
-import { isObject } from "../../kernel/schema/index.js";
-import { type PlannedObject, qualified } from "./hyper-plan.js";
-import type { AggregatedRow, ConditionDraft, HyperMLService, HyperMLServiceStatus, Work } from "./kinds.js";
+import { withCondition } from "../../kernel/kinds/index.js";
+import { drawConditions } from "./hyper-conditions.js";
+import type { PlannedObject } from "./hyper-plan.js";
+import { memberStatusOf } from "./hyper-readiness.js";
+import type { TrafficRow } from "./hyper-traffic.js";
+import type { AggregatedRow, HeadIngress, HyperMLService, HyperMLServiceStatus, Work } from "./kinds.js";
 
 /** How one planned object stands. */
 export interface ObjectState {
@@ -12,20 +14,41 @@ export interface ObjectState {
   readonly message: string;
 }
 
-const MAX_NAMED = 3;
+/** How a rollout of it stands, as far as its conditions tell. */
+export interface RolloutFacts {
+  /** Name of the HyperRollout. */
+  readonly name: string;
+  readonly phase: string;
+  readonly message: string;
+  /** Clusters that do not have the present spec (yet). */
+  readonly behind: readonly string[];
+  /** Clusters that are just being given something else. */
+  readonly updating: ReadonlySet<string>;
+}
+
+/** Everything that the conditions of a HyperMLService follow from. */
+export interface HyperFacts {
+  readonly states: readonly ObjectState[];
+  /** Faults of the spec. */
+  readonly faults: readonly string[];
+  readonly leaving: NonNullable<HyperMLServiceStatus["leaving"]>;
+  /** HeadIngresses that lead here. */
+  readonly heads: readonly HeadIngress[];
+  /** Clusters whose API does not answer, and why. */
+  readonly silent: ReadonlyMap<string, string>;
+  readonly traffic: readonly TrafficRow[];
+  readonly rollout: RolloutFacts | undefined;
+}
 
 /** The status that follows from the objects' states. Pure but for the time of transitions. */
-export function hyperStatusOf(
-  owner: HyperMLService,
-  states: readonly ObjectState[],
-  faults: readonly string[],
-  nowMs: number,
-): HyperMLServiceStatus {
+export function hyperStatusOf(owner: HyperMLService, facts: HyperFacts, nowMs: number): HyperMLServiceStatus {
+  const { states, faults, traffic, leaving } = facts;
   const generation = owner.metadata.generation ?? 0;
   const applied = states.filter((state) => state.isApplied).length;
-  const rows = faults.length > 0 ? (owner.status?.aggregatedStatus ?? []) : states.map(rowOf);
+  const isSpecUsed = faults.length === 0;
+  const rows = isSpecUsed ? states.map(rowOf) : (owner.status?.aggregatedStatus ?? []);
   let conditions = owner.status?.conditions;
-  for (const draft of [fullyApplied(states, faults), readiness(rows, states, faults)]) {
+  for (const draft of drawConditions(owner, facts)) {
     conditions = withCondition(conditions, { ...draft, observedGeneration: generation }, nowMs);
   }
   return {
@@ -33,13 +56,23 @@ export function hyperStatusOf(
     aggregatedStatus: rows,
     appliedSummary: `${applied}/${states.length}`,
     clusters: [...new Set(states.map((state) => state.object.cluster))].join(","),
+    ...(leaving.length === 0 ? {} : { leaving }),
+    ...(traffic.length === 0 ? {} : { traffic: [...traffic], trafficSummary: summaryOf(traffic) }),
     ...(conditions === undefined ? {} : { conditions }),
   };
 }
 
+function summaryOf(traffic: readonly TrafficRow[]): string {
+  const isOne = new Set(traffic.map(({ ingress }) => ingress)).size === 1;
+  const place = ({ ingress, cluster, release }: TrafficRow): string =>
+    [...(isOne ? [] : [ingress]), cluster, ...(release === "" ? [] : [release])].join("/");
+  return traffic.map((row) => `${place(row)} ${row.percent}%`).join(", ");
+}
+
 function rowOf(state: ObjectState): AggregatedRow {
   const { object, work } = state;
-  const status = work?.status?.manifestStatuses?.[0]?.status;
+  const status = memberStatusOf(state);
+  const health = work?.status?.manifestStatuses?.[0]?.health;
   return {
     applied: state.isApplied,
     appliedMessage: state.message,
@@ -54,86 +87,7 @@ function rowOf(state: ObjectState): AggregatedRow {
     ...(work?.status?.nextRetryTime === undefined || state.isApplied
       ? {}
       : { nextRetryTime: work.status.nextRetryTime }),
+    ...(health === undefined ? {} : { health }),
     ...(status === undefined ? {} : { status }),
   };
-}
-
-function fullyApplied(states: readonly ObjectState[], faults: readonly string[]): ConditionDraft {
-  if (faults.length > 0) {
-    const message = `the spec is not carried out, everything stays as it was: ${listed(faults)}`;
-    return { type: "FullyApplied", status: "False", reason: "InvalidSpec", message };
-  }
-  const failed = states.filter((state) => !state.isApplied);
-  if (failed.length === 0) {
-    return {
-      type: "FullyApplied",
-      status: "True",
-      reason: "FullyAppliedSuccess",
-      message: "All manifests have been successfully applied",
-    };
-  }
-  const reasons = failed.map(
-    ({ object, message }) => `${object.cluster}/${object.kind}/${qualified(object)}: ${message}`,
-  );
-  const isProgressing = failed.every((state) => state.reason === "Pending" || state.reason === "WaitingForOrder");
-  return {
-    type: "FullyApplied",
-    status: "False",
-    reason: isProgressing ? "Progressing" : "FullyAppliedFailed",
-    message: `${states.length - failed.length}/${states.length} manifests are applied; ${listed(reasons)}`,
-  };
-}
-
-function readiness(
-  rows: readonly AggregatedRow[],
-  states: readonly ObjectState[],
-  faults: readonly string[],
-): ConditionDraft {
-  const speaking = rows.flatMap((row) => {
-    const ready = readyConditionIn(row.status);
-    return ready === undefined && row.resource.kind !== "MLService" ? [] : [{ row, ready }];
-  });
-  const unready = speaking.filter(({ row, ready }) => !row.applied || ready?.status !== "True");
-  if (unready.length > 0) {
-    const reasons = unready.map(({ row, ready }) => {
-      const why = row.applied ? (ready?.message ?? "has not reported yet") : "is not applied";
-      return `${row.cluster}/${row.resource.kind}/${row.resource.name}: ${why}`;
-    });
-    return {
-      type: "Ready",
-      status: "False",
-      reason: "NotReady",
-      message: `${speaking.length - unready.length}/${speaking.length} are ready; ${listed(reasons)}`,
-    };
-  }
-  if (faults.length > 0 || states.some((state) => !state.isApplied)) {
-    return { type: "Ready", status: "False", reason: "NotApplied", message: "not everything is applied" };
-  }
-  const message =
-    speaking.length === 0
-      ? "everything is applied; none of the objects reports readiness"
-      : `all ${speaking.length} are ready`;
-  return { type: "Ready", status: "True", reason: "Ready", message };
-}
-
-/** A condition inside a raw member status, Ready unless another is asked for. */
-export function readyConditionIn(
-  status: JsonObject | undefined,
-  wanted = "Ready",
-): { readonly status: string; readonly message: string } | undefined {
-  const list = status?.["conditions"];
-  if (!Array.isArray(list)) return undefined;
-  const conditions = list.flatMap((item) => {
-    if (!isObject(item)) return [];
-    const { type, status: value, message, reason } = item;
-    if (typeof type !== "string" || typeof value !== "string") return [];
-    const text = typeof message === "string" && message !== "" ? message : typeof reason === "string" ? reason : "";
-    return [{ type, status: value, message: text }];
-  });
-  return findCondition(conditions, wanted);
-}
-
-function listed(items: readonly string[]): string {
-  const more = items.length - MAX_NAMED;
-  return `${items.slice(0, MAX_NAMED).join("; ")}${more > 0 ? `; and ${more} more` : ""}`;
 }

@@ -20,6 +20,7 @@ import {
   PropagationPolicyKind,
   WorkloadRebalancerKind,
 } from "./policies/kinds.js";
+import { HyperRolloutKind } from "./rollout/kind.js";
 
 /** Karmada's kinds, where Argosy's own engine carries them out. */
 const ENGINE_KINDS: readonly KindDefinition[] = [
@@ -83,6 +84,14 @@ const HUB_RULES: readonly PolicyRule[] = [
     resources: ["headingresses", "headingresses/status", "headingresses/finalizers"],
     verbs: WRITE,
   },
+  {
+    apiGroups: ["argosy.dev"],
+    resources: ["hyperrollouts", "hyperrollouts/status"],
+    verbs: [...READ, "update", "patch"],
+  },
+  // Revisions of HyperMLServices; what their Secrets hold is in Secrets, which are read one by one.
+  { apiGroups: ["apps"], resources: ["controllerrevisions"], verbs: WRITE },
+  { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create", "delete"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create"] },
   ...INGRESS_RULES,
 ];
@@ -118,7 +127,12 @@ export const PROPAGATION_RULES: readonly PolicyRule[] = [
 export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
   const checker = new ManifestChecker();
-  const definitions: KindDefinition[] = [HyperMLServiceKind, HeadIngressKind, ...(isEngine ? ENGINE_KINDS : [])];
+  const definitions: KindDefinition[] = [
+    HyperMLServiceKind,
+    HeadIngressKind,
+    HyperRolloutKind,
+    ...(isEngine ? ENGINE_KINDS : []),
+  ];
   return {
     name: "fleet",
     summary: "Model services in several clusters: delivery, status, weighted ingress.",
@@ -136,7 +150,7 @@ export function createFleetModule(options: FleetOptions): Module {
       if (level === "cluster") return controllers;
       const { members, gateway, ledger, headListener } = options;
       controllers.push(
-        hyperMLServiceController(checker),
+        hyperMLServiceController({ checker, ledger }),
         headIngressMaker(),
         headIngressController({ gateway, ledger, listener: headListener }),
       );

@@ -31,6 +31,8 @@ export const ARGOSY = {
   abandonClusters: "argosy.dev/abandon-clusters",
   /** Annotation of a Work, or of a Cluster that is being deleted: do not wait for the member. */
   abandon: "argosy.dev/abandon",
+  /** Annotation of a Work that outlives its HyperMLService, because its cluster did not answer: since when. It is removed there when it does. */
+  tombstone: "argosy.dev/tombstone",
   /** Annotation of a Cluster: host:port by which the hub's gateway reaches the cluster's ingress. */
   ingressAddress: "argosy.dev/ingress-address",
   /** Annotation of a Cluster: its weight where none is given. */

@@ -1,0 +1,59 @@
+import { findCondition, type JsonObject } from "../../kernel/kinds/index.js";
+import { asObjects, isObject } from "../../kernel/schema/index.js";
+import type { ObjectState } from "./hyper-status.js";
+
+/** A condition inside a raw member status, Ready unless another is asked for. */
+export function readyConditionIn(
+  status: JsonObject | undefined,
+  wanted = "Ready",
+): { readonly status: string; readonly message: string } | undefined {
+  const list = status?.["conditions"];
+  if (!Array.isArray(list)) return undefined;
+  const conditions = list.flatMap((item) => {
+    if (!isObject(item)) return [];
+    const { type, status: value, message, reason } = item;
+    if (typeof type !== "string" || typeof value !== "string") return [];
+    const text = typeof message === "string" && message !== "" ? message : typeof reason === "string" ? reason : "";
+    return [{ type, status: value, message: text }];
+  });
+  return findCondition(conditions, wanted);
+}
+
+/** What the member reported of an object, as its Work has it. */
+export function memberStatusOf({ work }: ObjectState): JsonObject | undefined {
+  return work?.status?.manifestStatuses?.[0]?.status;
+}
+
+/** Why an object is not ready; empty when it is, undefined when it is of a kind that says nothing of it. */
+export function unreadinessOf(state: ObjectState): string | undefined {
+  const status = memberStatusOf(state);
+  const health = state.work?.status?.manifestStatuses?.[0]?.health;
+  const ready = readyConditionIn(status);
+  const isService = state.object.kind === "MLService";
+  if (ready === undefined && health !== "Unhealthy" && !isService) return undefined;
+  if (!state.isApplied) return "is not applied";
+  if (ready !== undefined && ready.status !== "True") return orElse(ready.message, "is not ready");
+  const release = isService ? releaseGap(state.object.manifest, status) : "";
+  if (release !== "") return release;
+  if (ready !== undefined && health !== "Unhealthy") return "";
+  return ready === undefined && isService ? "has not reported yet" : "has not reported on its newest form yet";
+}
+
+/** An MLService keeps the default before until the new one answers: only then what it says is about what was asked for. */
+function releaseGap(manifest: JsonObject, status: JsonObject | undefined): string {
+  const spec = isObject(manifest["spec"]) ? manifest["spec"] : {};
+  const { default: wanted, canary } = spec;
+  const seen = status?.["defaultRelease"];
+  if (typeof wanted === "string" && typeof seen === "string" && wanted !== seen)
+    return `release ${wanted} is not the default yet, ${seen} is`;
+  const releases = status?.["releases"];
+  if (typeof canary !== "string" || !Array.isArray(releases)) return "";
+  const release = asObjects(releases).find(({ name }) => name === canary);
+  if (release !== undefined && release["trafficPercent"] !== 0) return "";
+  const message = release?.["message"];
+  return `canary ${canary} gets no requests yet${typeof message === "string" && message !== "" ? `: ${message}` : ""}`;
+}
+
+function orElse(text: string, other: string): string {
+  return text === "" ? other : text;
+}
