@@ -279,8 +279,9 @@ async function startControllers(assembly: Assembly): Promise<string> {
       ledger: stores.ledger,
       clusterName: plan.name,
       caPem: cluster.server.caPem,
-      scheduler: !without.has("scheduler"),
-      workloads: !without.has("workloads"),
+      // The hub is a control plane only: its workloads are templates of what members run.
+      scheduler: plan.role !== "hub" && !without.has("scheduler"),
+      workloads: plan.role !== "hub" && !without.has("workloads"),
     });
     const sets = [
       { access: cluster.as(controllerManager), specs: own.filter(({ name }) => name !== schedulerName) },

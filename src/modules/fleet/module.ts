@@ -5,6 +5,7 @@ import type { Module, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 import { clusterStatusController } from "./cluster-status.js";
+import { engineControllers } from "./engine.js";
 import { executionController } from "./execution.js";
 import { headIngressController } from "./head-ingress.js";
 import { headIngressMaker } from "./head-maker.js";
@@ -96,6 +97,16 @@ const HUB_RULES: readonly PolicyRule[] = [
   ...INGRESS_RULES,
 ];
 
+/** What the engine does with objects of any kind: it reads them, marks whose they are, and keeps their status. */
+const ENGINE_RULES: readonly PolicyRule[] = [
+  { apiGroups: ["*"], resources: ["*"], verbs: [...READ, "patch", "update"] },
+  {
+    apiGroups: ["work.karmada.io", "policy.karmada.io", "apps.karmada.io"],
+    resources: ["*"],
+    verbs: WRITE,
+  },
+];
+
 /**
  * What the hub's identity must be allowed in a member so that it can deliver there: reading what it looks at, and writing what
  * HyperMLServices usually carry. Whoever delivers other kinds binds more to the same user.
@@ -140,7 +151,7 @@ export function createFleetModule(options: FleetOptions): Module {
       definition,
       levels: ["continuum"],
     })),
-    rules: { continuum: HUB_RULES, cluster: INGRESS_RULES },
+    rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
     admission: [hyperMLServiceAdmission(checker)],
     controllers(level, cluster) {
       const controllers: ControllerSpec[] = [];
@@ -156,7 +167,12 @@ export function createFleetModule(options: FleetOptions): Module {
       );
       if (!isEngine) return controllers;
       const limit = options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs };
-      return [...controllers, executionController({ members, ...limit }), clusterStatusController(members)];
+      return [
+        ...controllers,
+        executionController({ members, ...limit }),
+        clusterStatusController(members),
+        ...engineControllers(cluster, ledger),
+      ];
     },
   };
 }

@@ -1,5 +1,6 @@
 import { affinityMatches } from "./affinity.js";
 import { UNKNOWN_ROOM } from "./capacity.js";
+import { fnv1a } from "./hash.js";
 import type { ClusterFacts, Demand, ReplicaScheduling, Target } from "./types.js";
 
 /** A cluster that passed the filters. */
@@ -39,13 +40,6 @@ function isBefore(
   const [seats, bestSeats] = [won.get(name) ?? 0, won.get(best) ?? 0];
   const difference = (votes.get(name) ?? 0) * (2 * bestSeats + 1) - (votes.get(best) ?? 0) * (2 * seats + 1);
   return difference > 0 || (difference === 0 && seats < bestSeats);
-}
-
-/** FNV-1a, 32 bits, of UTF-8. */
-export function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(text, "utf8")) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return hash;
 }
 
 /** Divides the replicas of a demand over the candidates, in their order. */

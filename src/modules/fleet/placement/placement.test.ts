@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { fnv1a, webster } from "./divide.js";
+import { webster } from "./divide.js";
+import { fnv1a } from "./hash.js";
 import { type ClusterFacts, type Demand, type Placement, type PlacementResult, place } from "./index.js";
 
 const gi = 1024n ** 3n * 1000n;

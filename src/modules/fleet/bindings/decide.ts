@@ -1,0 +1,106 @@
+import type { Json } from "../../../kernel/kinds/index.js";
+import { equalJson, isObject, parseJson, type Schema, toJson } from "../../../kernel/schema/index.js";
+import { affinityMatches } from "../placement/affinity.js";
+import { amounts } from "../placement/facts.js";
+import { place } from "../placement/place.js";
+import { placementSchema } from "../placement/schema.js";
+import type { ClusterFacts, Demand, Placement, PlacementResult, Target } from "../placement/types.js";
+import { BINDING } from "../policies/marks.js";
+import type { BindingSpec, BindingStatus } from "./kinds.js";
+
+/** As much of a binding as its placement depends on. */
+export interface Bound {
+  readonly spec: BindingSpec;
+  readonly status?: BindingStatus;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** Whether somebody, and who, must place a binding. */
+export type Verdict =
+  | { readonly isDue: false; readonly why: string }
+  | { readonly isDue: true; readonly why: string; readonly isFresh: boolean };
+
+const DEFAULT_SCHEDULER = "default-scheduler";
+
+/** Whether Argosy's scheduler has anything to do with a binding. */
+export function isOurs({ placement, schedulerName = "", suspension }: BindingSpec): boolean {
+  return (
+    placement !== undefined &&
+    (schedulerName === "" || schedulerName === DEFAULT_SCHEDULER) &&
+    suspension?.scheduling !== true
+  );
+}
+
+/** Whether a binding must be placed, and why. What is divided stays where it is as long as nothing asks for a change. */
+export function verdictOn(binding: Bound, clusters: ReadonlyMap<string, ClusterFacts>): Verdict {
+  const { spec, status, annotations } = binding;
+  const { placement = {}, replicas = 0, clusters: targets = [] } = spec;
+  const due = (why: string, isFresh = false): Verdict => ({ isDue: true, why, isFresh });
+  const triggered = Date.parse(spec.rescheduleTriggeredAt ?? "");
+  if (triggered > (Date.parse(status?.lastScheduledTime ?? "") || 0)) return due("it was asked for anew", true);
+  const applied = annotations[BINDING.appliedPlacement];
+  if (applied === undefined || !equalJson(parseJson(applied), toJson(placement))) return due("placement changed");
+  const isDivided = placement.replicaScheduling?.replicaSchedulingType === "Divided" && replicas > 0;
+  if (!isDivided) return due("it goes wherever it fits");
+  const held = targets.reduce((sum, target) => sum + (target.replicas ?? 0), 0);
+  if (held !== replicas) return due(`${replicas} replicas are wanted, ${held} are placed`);
+  for (const { name } of targets) {
+    const cluster = clusters.get(name);
+    if (cluster === undefined || cluster.isLeaving) return due(`cluster ${name} leaves`);
+    if (!affinityMatches(affinityInUse(placement, status), cluster))
+      return due(`cluster ${name} is not meant any more`);
+  }
+  return { isDue: false, why: "as before" };
+}
+
+function affinityInUse(placement: Placement, status: BindingStatus | undefined): Placement["clusterAffinity"] {
+  const terms = placement.clusterAffinities;
+  if (terms === undefined || terms.length === 0) return placement.clusterAffinity;
+  return terms.find(({ affinityName }) => affinityName === status?.schedulerObservingAffinityName) ?? terms[0];
+}
+
+/** Places a binding. The same input gives the same answer. */
+export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFresh: boolean): PlacementResult {
+  const { spec, status } = binding;
+  const { resource, replicaRequirements, replicas = 0 } = spec;
+  const demand: Demand = {
+    apiVersion: resource.apiVersion,
+    kind: resource.kind,
+    uid: resource.uid ?? "",
+    replicas: replicas > 0 ? replicas : undefined,
+    requests: amounts(replicaRequirements?.resourceRequest),
+    assigned: (spec.clusters ?? []).map((target) => ({ name: target.name, replicas: target.replicas })),
+    evicting: new Set((spec.gracefulEvictionTasks ?? []).map(({ fromCluster }) => fromCluster)),
+    isFresh,
+  };
+  const result = place(demand, spec.placement ?? {}, clusters, status?.schedulerObservingAffinityName);
+  // A workload that is scaled to nothing needs no cluster; one that asks for nothing is not told from an object without replicas.
+  const isIdle = result.isPlaced && replicas === 0 && replicaRequirements !== undefined;
+  return isIdle
+    ? { ...result, targets: [], trace: { ...result.trace, rule: "no replicas are wanted, so no cluster is" } }
+    : result;
+}
+
+/** Targets as a binding has them. */
+export function targetsOf(targets: readonly Target[]): NonNullable<BindingSpec["clusters"]> {
+  return targets.map(({ name, replicas }) => (replicas === undefined ? { name } : { name, replicas }));
+}
+
+/** The placement as the annotation of a binding keeps it: members in the order of the schema. */
+export function placementText(placement: Placement): string {
+  return JSON.stringify(inOrder(toJson(placement), placementSchema.schema));
+}
+
+function inOrder(value: Json | undefined, schema: Schema): Json | undefined {
+  if (Array.isArray(value)) {
+    const { items } = schema;
+    return items === undefined ? value : value.map((item) => inOrder(item, items) ?? null);
+  }
+  const { properties } = schema;
+  if (!isObject(value) || properties === undefined) return value;
+  const known = Object.entries(properties).flatMap(([name, part]) =>
+    value[name] === undefined ? [] : [[name, inOrder(value[name], part)]],
+  );
+  const others = Object.entries(value).filter(([name]) => properties[name] === undefined);
+  return Object.fromEntries([...known, ...others]);
+}

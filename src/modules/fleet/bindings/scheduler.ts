@@ -1,0 +1,167 @@
+import type { ControllerSpec, Key, ReconcileContext } from "../../../kernel/control/index.js";
+import { syncStatus } from "../../../kernel/control/index.js";
+import {
+  findCondition,
+  isDeleting,
+  type JsonObject,
+  type KindDefinition,
+  timeOf,
+  withCondition,
+} from "../../../kernel/kinds/index.js";
+import { equalJson, toJson } from "../../../kernel/schema/index.js";
+import type { Ledger } from "../../../stores/ledger/index.js";
+import { affinityMatches } from "../placement/affinity.js";
+import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
+import type { ClusterFacts, PlacementResult } from "../placement/types.js";
+import { BINDING } from "../policies/marks.js";
+import { type Bound, decide, isOurs, placementText, targetsOf, verdictOn } from "./decide.js";
+import { recordDecision } from "./decisions.js";
+import {
+  type BindingSpec,
+  type BindingStatus,
+  ClusterResourceBindingKind,
+  type ResourceBinding,
+  ResourceBindingKind,
+} from "./kinds.js";
+
+type Context = ReconcileContext<ResourceBinding>;
+
+/** What the scheduler works with. */
+export interface SchedulerParts {
+  readonly book: ClusterBook;
+  readonly ledger: Ledger;
+}
+
+/** Places bindings, and places them again when clusters change. One controller for each kind of binding. */
+export function schedulerControllers(parts: SchedulerParts): ControllerSpec<ResourceBinding>[] {
+  return [
+    scheduler(ResourceBindingKind, "resource-binding-scheduler", parts),
+    scheduler(ClusterResourceBindingKind, "cluster-resource-binding-scheduler", parts),
+  ];
+}
+
+function scheduler(
+  kind: KindDefinition<ResourceBinding>,
+  name: string,
+  { book, ledger }: SchedulerParts,
+): ControllerSpec<ResourceBinding> {
+  const following = new WeakSet<AbortSignal>();
+  return {
+    name,
+    kind,
+    concurrency: 16,
+    async reconcile(_key, binding, context) {
+      if (!following.has(context.signal)) {
+        following.add(context.signal);
+        const undo = book.onChange((now, old, what) => wake(context, now, old, what));
+        context.signal.addEventListener("abort", undo, { once: true });
+        await book.synced(context.signal);
+      }
+      if (binding === undefined || isDeleting(binding) || !isOurs(binding.spec)) return;
+      const placed = await placeBinding(binding, { kind, name, book, ledger }, context);
+      await report(placed, { kind, name }, context);
+    },
+  };
+}
+
+/** Who may be concerned by the change of a cluster. */
+function wake(
+  context: Context,
+  now: ClusterFacts | undefined,
+  old: ClusterFacts | undefined,
+  what: ClusterChange,
+): void {
+  for (const binding of context.informer.list()) {
+    const key: Key = { namespace: binding.metadata.namespace ?? "", name: binding.metadata.name };
+    const isPlaced = findCondition(binding.status?.conditions, "Scheduled")?.status === "True";
+    if (!isPlaced) context.enqueue(key);
+    else if (what === "place" && isConcerned(binding, [now, old])) context.enqueue(key);
+  }
+}
+
+function isConcerned({ spec }: ResourceBinding, facts: readonly (ClusterFacts | undefined)[]): boolean {
+  const { placement, clusters = [] } = spec;
+  const terms = placement?.clusterAffinities ?? [placement?.clusterAffinity];
+  return facts.some(
+    (each) =>
+      each !== undefined &&
+      (clusters.some(({ name }) => name === each.name) || terms.some((affinity) => affinityMatches(affinity, each))),
+  );
+}
+
+interface Placed {
+  readonly binding: ResourceBinding;
+  readonly result: PlacementResult | undefined;
+  readonly isMoved: boolean;
+}
+
+async function placeBinding(
+  binding: ResourceBinding,
+  parts: SchedulerParts & { readonly kind: KindDefinition<ResourceBinding>; readonly name: string },
+  context: Context,
+): Promise<Placed> {
+  const { metadata, spec, status } = binding;
+  const { annotations = {} } = metadata;
+  const bound: Bound = { spec, annotations, ...(status === undefined ? {} : { status }) };
+  const verdict = verdictOn(bound, parts.book.byName);
+  if (!verdict.isDue) return { binding, result: undefined, isMoved: false };
+  const result = decide(bound, parts.book.list, verdict.isFresh);
+  const targets = nextTargets(spec, result);
+  const text = placementText(spec.placement ?? {});
+  const isSame =
+    equalJson(toJson(targets), toJson(spec.clusters ?? [])) &&
+    (annotations[BINDING.appliedPlacement] === text || !result.isPlaced);
+  if (isSame) return { binding, result, isMoved: verdict.isFresh };
+  recordDecision(parts.ledger, context.cluster.name, aboutOf(spec), verdict.why, result);
+  const patch: JsonObject[] = [
+    { op: "replace", path: "/metadata/resourceVersion", value: metadata.resourceVersion },
+    { op: "add", path: "/spec/clusters", value: toJson(targets) },
+    ...(result.isPlaced
+      ? [{ op: "add", path: "/metadata/annotations", value: { ...annotations, [BINDING.appliedPlacement]: text } }]
+      : []),
+  ];
+  const { namespace } = metadata;
+  const moved = await context.cluster.client.resource(parts.kind).patch(metadata.name, "json", patch, {
+    fieldManager: parts.name,
+    ...(namespace === undefined ? {} : { namespace }),
+  });
+  return { binding: moved, result, isMoved: true };
+}
+
+/** Where nothing fits nothing stays; what could not be divided stays as it is. */
+function nextTargets(spec: BindingSpec, result: PlacementResult): NonNullable<BindingSpec["clusters"]> {
+  if (result.isPlaced) return targetsOf(result.targets);
+  return result.reason === "NoClusterFit" ? [] : (spec.clusters ?? []);
+}
+
+function aboutOf({ resource }: BindingSpec): Parameters<typeof recordDecision>[2] {
+  const { apiVersion, kind, name, namespace } = resource;
+  return { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
+}
+
+async function report(
+  { binding, result, isMoved }: Placed,
+  { kind, name }: { readonly kind: KindDefinition<ResourceBinding>; readonly name: string },
+  context: Context,
+): Promise<void> {
+  const { status, metadata } = binding;
+  const generation = metadata.generation ?? 0;
+  const isPlaced = result?.isPlaced !== false;
+  const draft = isPlaced
+    ? { status: "True" as const, reason: "Success", message: "Binding has been scheduled successfully." }
+    : { status: "False" as const, reason: result.reason, message: result.message };
+  const now = context.clock.now();
+  const isNews = isMoved || status?.schedulerObservedGeneration !== generation;
+  const affinity =
+    result === undefined ? status?.schedulerObservingAffinityName : isPlaced ? result.trace.affinity : undefined;
+  const { schedulerObservingAffinityName: _affinity, ...rest } = status ?? {};
+  const next: BindingStatus = {
+    ...rest,
+    schedulerObservedGeneration: generation,
+    conditions: withCondition(status?.conditions, { type: "Scheduled", ...draft }, now),
+    ...(affinity === undefined ? {} : { schedulerObservingAffinityName: affinity }),
+    ...(isPlaced && isNews && result !== undefined ? { lastScheduledTime: timeOf(now) } : {}),
+  };
+  if (isPlaced && next.lastScheduledTime === undefined) next.lastScheduledTime = timeOf(now);
+  await syncStatus(context.cluster.client.resource(kind), binding, next, name);
+}

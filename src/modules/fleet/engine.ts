@@ -1,0 +1,22 @@
+import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.js";
+import type { Ledger } from "../../stores/ledger/index.js";
+import { BindingWriter } from "./bindings/binding-writer.js";
+import { schedulerControllers } from "./bindings/scheduler.js";
+import { worksControllers } from "./bindings/works.js";
+import { InterpreterRegistry } from "./interpreters/index.js";
+import { ClusterBook } from "./placement/cluster-book.js";
+import { policyControllers } from "./policies/policy-controller.js";
+import { Templates } from "./policies/templates.js";
+
+/** The controllers that carry out Karmada's policies in a hub: from template and policy to binding, from binding to Works. */
+export function engineControllers(hub: ClusterAccess, ledger: Ledger): ControllerSpec[] {
+  const templates = new Templates(hub);
+  const book = new ClusterBook(hub);
+  const interpreters = new InterpreterRegistry();
+  const writer = new BindingWriter(hub, { book, ledger, interpreters });
+  return [
+    ...policyControllers({ templates, writer, book }),
+    ...schedulerControllers({ book, ledger }),
+    ...worksControllers({ templates, interpreters }),
+  ];
+}

@@ -1,0 +1,7 @@
+/** What informers hold came over the wire as JSON, so an object of a kind is a JSON object; its type alone does not say so. */
+import type { JsonObject, KubeObject } from "../../kernel/kinds/index.js";
+
+/** The object as JSON, not copied: it must not be changed. */
+export function jsonOf(object: KubeObject): JsonObject {
+  return object as unknown as JsonObject;
+}

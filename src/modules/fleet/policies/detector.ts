@@ -1,0 +1,323 @@
+import {
+  createQueue,
+  type Informer,
+  type Key,
+  type Queue,
+  type ReconcileContext,
+} from "../../../kernel/control/index.js";
+import { isConflict, isNotFound } from "../../../kernel/errors/index.js";
+import { isDeleting, type KubeObject } from "../../../kernel/kinds/index.js";
+import { equalJson, toJson } from "../../../kernel/schema/index.js";
+import { type BindingWriter, claimAnnotations, claimLabels } from "../bindings/binding-writer.js";
+import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
+import type { ClusterBook } from "../placement/cluster-book.js";
+import { choosePolicy, type Policy, policyRank, type Subject } from "./choose.js";
+import { Claims, claimOf, textOf } from "./claims.js";
+import {
+  ClusterOverridePolicyKind,
+  ClusterPropagationPolicyKind,
+  OverridePolicyKind,
+  type PropagationPolicy,
+  PropagationPolicyKind,
+} from "./kinds.js";
+import { CLAIM, isReservedSpace } from "./marks.js";
+import { policyOf } from "./policy.js";
+import { PolicyIndex } from "./policy-index.js";
+import { isContentChange, type TemplateRef, type Templates } from "./templates.js";
+
+const NAME = "resource-detector";
+const WORKERS = 16;
+/** How often a policy waits for override policies that it depends on; their coming wakes it too. */
+const OVERRIDES_WAIT_MS = 10_000;
+
+/** What the detector works with. */
+export interface DetectorParts {
+  readonly templates: Templates;
+  readonly writer: BindingWriter;
+  readonly book: ClusterBook;
+}
+
+/**
+ * Finds for each template the policy that it belongs to, claims it, and keeps its binding. Only kinds that some policy means are
+ * followed.
+ */
+export class Detector {
+  readonly context: ReconcileContext<PropagationPolicy>;
+  readonly #parts: DetectorParts;
+  readonly #index = new PolicyIndex();
+  readonly #claims = new Claims();
+  readonly #refs = new Map<string, TemplateRef>();
+  /** Templates that changed by themselves; a lazy policy acts on nothing else. */
+  readonly #touched = new Set<string>();
+  readonly #queue: Queue;
+  readonly #undo: (() => void)[] = [];
+  readonly #started: Promise<void>;
+  #isStarted = false;
+
+  constructor(parts: DetectorParts, context: ReconcileContext<PropagationPolicy>) {
+    this.#parts = parts;
+    this.context = context;
+    const { clock, random, signal } = context;
+    this.#queue = createQueue({ clock, random, concurrency: WORKERS, work: (key) => this.#work(key) });
+    signal.addEventListener("abort", () => void this.#close(), { once: true });
+    this.#started = this.#start();
+    // Whoever waits for it is told; nobody may be waiting.
+    this.#started.catch(() => {});
+  }
+
+  /** Looks at everything that a policy means or has claimed. Resolves to whether the hub has all kinds that it names. */
+  async attend(policy: Policy): Promise<boolean> {
+    await this.#started;
+    let knowsAll = true;
+    for (const { apiVersion, kind, name = "", namespace = "" } of policy.spec.resourceSelectors) {
+      const informer = await this.#parts.templates.follow(apiVersion, kind, this.context.signal);
+      if (informer === undefined) {
+        knowsAll = false;
+        continue;
+      }
+      const space = policy.isCluster ? namespace : policy.namespace;
+      if (name !== "" && (space !== "" || !informer.kind.namespaced)) {
+        if (informer.get({ namespace: space, name }) !== undefined)
+          this.#add({ apiVersion, kind, namespace: space, name });
+        continue;
+      }
+      for (const object of informer.list(space === "" ? undefined : space)) {
+        const subject = subjectOf({ apiVersion, kind, ...placeOf(object) }, object);
+        if (policyRank(policy, subject) >= 0) this.#add(subject);
+      }
+    }
+    for (const ref of this.#claims.of(policy.id)) this.#add(ref);
+    return knowsAll;
+  }
+
+  /** Lets go of what a policy claimed; resolves to whether nothing is left. */
+  async release(policy: Policy): Promise<boolean> {
+    await this.#started;
+    const held = this.#claims.of(policy.id);
+    for (const ref of held) this.#add(ref);
+    return held.length === 0;
+  }
+
+  async #start(): Promise<void> {
+    const { cluster, signal } = this.context;
+    const { templates, book } = this.#parts;
+    const policies = [PropagationPolicyKind, ClusterPropagationPolicyKind].map((kind) =>
+      cluster.informers.informer(kind),
+    );
+    const bindings = [ResourceBindingKind, ClusterResourceBindingKind].map((kind) => cluster.informers.informer(kind));
+    const overrides = [OverridePolicyKind, ClusterOverridePolicyKind].map((kind) => cluster.informers.informer(kind));
+    for (const informer of policies) this.#followPolicies(informer);
+    for (const informer of bindings) this.#undo.push(informer.onChange((now, old) => this.#onBinding(now, old)));
+    await Promise.all([
+      book.synced(signal),
+      ...[...policies, ...bindings, ...overrides].map((informer) => informer.synced(signal)),
+    ]);
+    this.#undo.push(templates.onChange((ref, now, old) => this.#onTemplate(ref, now, old)));
+    const kinds = new Map(this.#index.kinds().map((each) => [`${each.apiVersion}/${each.kind}`, each]));
+    for (const informer of bindings)
+      for (const { spec } of informer.list())
+        kinds.set(`${spec.resource.apiVersion}/${spec.resource.kind}`, spec.resource);
+    for (const { apiVersion, kind } of kinds.values()) {
+      const informer = await templates.follow(apiVersion, kind, signal);
+      for (const object of informer?.list() ?? []) {
+        const ref = { apiVersion, kind, ...placeOf(object) };
+        this.#claims.note(ref, object, undefined);
+        this.#consider(ref, object);
+      }
+    }
+    for (const informer of bindings) for (const binding of informer.list()) this.#onBinding(binding, undefined);
+    this.#isStarted = true;
+    this.#queue.start();
+  }
+
+  #followPolicies(informer: Informer<PropagationPolicy>): void {
+    const take = (object: PropagationPolicy, isGone: boolean): void => {
+      const policy = policyOf(object);
+      this.#index.set(policy.key, isGone ? undefined : policy);
+    };
+    this.#undo.push(
+      informer.onChange((now, old) => {
+        const object = now ?? old;
+        if (object !== undefined) take(object, now === undefined);
+      }),
+    );
+    for (const object of informer.list()) take(object, false);
+  }
+
+  #onTemplate(ref: TemplateRef, now: KubeObject | undefined, old: KubeObject | undefined): void {
+    this.#claims.note(ref, now, old);
+    if (now === undefined) {
+      this.#touched.delete(textOf(ref));
+      if (this.#parts.writer.find(ref.kind, ref.namespace, ref.name) !== undefined) this.#add(ref);
+      return;
+    }
+    if (old !== undefined && !isContentChange(now, old)) return;
+    if (this.#isStarted && isOwnChange(now, old)) this.#touched.add(textOf(ref));
+    this.#consider(ref, now);
+  }
+
+  #consider(ref: TemplateRef, object: KubeObject): void {
+    if (claimOf(object) !== "" || this.#index.candidates(subjectOf(ref, object)).length > 0) this.#add(ref);
+  }
+
+  /** A binding that somebody took away or changed is put right. */
+  #onBinding(now: ResourceBinding | undefined, old: ResourceBinding | undefined): void {
+    const object = now ?? old;
+    if (object === undefined) return;
+    if (now !== undefined && old !== undefined && now.metadata.generation === old.metadata.generation) return;
+    const { apiVersion, kind, namespace = "", name } = object.spec.resource;
+    this.#add({ apiVersion, kind, namespace, name });
+  }
+
+  #add(ref: TemplateRef): void {
+    const name = textOf(ref);
+    this.#refs.set(name, ref);
+    this.#queue.add({ namespace: "", name });
+  }
+
+  async #work(key: Key): Promise<void> {
+    const ref = this.#refs.get(key.name);
+    if (ref === undefined) return;
+    const { log, signal } = this.context;
+    try {
+      const waitMs = await this.#reconcile(ref);
+      this.#queue.forget(key);
+      if (waitMs !== undefined) this.#queue.addAfter(key, waitMs);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (isConflict(error) || isNotFound(error))
+        log.debug("template is tried again", { template: key.name, err: error });
+      else log.warn("template is tried again", { template: key.name, err: error });
+      this.#queue.addRateLimited(key);
+    }
+  }
+
+  async #reconcile(ref: TemplateRef): Promise<number | undefined> {
+    const { templates, writer } = this.#parts;
+    const template = templates.get(ref);
+    const binding = writer.find(ref.kind, ref.namespace, ref.name);
+    if (template === undefined) {
+      this.#refs.delete(textOf(ref));
+      if (binding !== undefined && !isDeleting(binding) && isOf(binding, ref)) await writer.remove(binding);
+      return undefined;
+    }
+    if (isDeleting(template) || isReservedSpace(ref.namespace)) return undefined;
+    const subject = subjectOf(ref, template);
+    const id = claimOf(template);
+    const claimant = id === "" ? undefined : this.#index.byId(id);
+    const policy = choosePolicy(this.#index.candidates(subject), subject, claimant);
+    if (policy === undefined) {
+      if (id !== "") await this.#unclaim(template, binding);
+      return undefined;
+    }
+    const isTouched = this.#touched.has(textOf(ref)) || template.metadata.creationTimestamp > policy.createdAt;
+    if (policy.spec.activationPreference === "Lazy" && !isTouched) {
+      if (id !== "" && claimant === undefined) await this.#unclaim(template, binding);
+      return undefined;
+    }
+    if (!this.#hasOverrides(policy)) return OVERRIDES_WAIT_MS;
+    const claimed = await this.#claim(template, policy);
+    await writer.ensure(claimed, policy, this.context);
+    this.#touched.delete(textOf(ref));
+    return undefined;
+  }
+
+  #hasOverrides(policy: Policy): boolean {
+    const { informers } = this.context.cluster;
+    const { namespace } = policy;
+    return (policy.spec.dependentOverrides ?? []).every((name) =>
+      policy.isCluster
+        ? informers.informer(ClusterOverridePolicyKind).get({ namespace: "", name }) !== undefined
+        : informers.informer(OverridePolicyKind).get({ namespace, name }) !== undefined,
+    );
+  }
+
+  async #claim(template: KubeObject, policy: Policy): Promise<KubeObject> {
+    const labels = claimLabels(policy);
+    const annotations = claimAnnotations(policy);
+    const has = (marks: Readonly<Record<string, string>> | undefined, wanted: Record<string, string>): boolean =>
+      Object.entries(wanted).every(([mark, value]) => marks?.[mark] === value);
+    const other = policy.isCluster ? CLAIM.namespaced : CLAIM.cluster;
+    const { metadata } = template;
+    const isFree = metadata.labels?.[other.id] === undefined && metadata.annotations?.[other.name] === undefined;
+    if (isFree && has(metadata.labels, labels) && has(metadata.annotations, annotations)) return template;
+    return this.#mark(template, labels, annotations);
+  }
+
+  async #unclaim(template: KubeObject, binding: ResourceBinding | undefined): Promise<void> {
+    await this.#mark(template, {}, {});
+    if (binding !== undefined && !isDeleting(binding)) await this.#parts.writer.release(binding);
+  }
+
+  /** Writes the marks of one policy in the place of any other's. */
+  async #mark(
+    template: KubeObject,
+    labels: Record<string, string>,
+    annotations: Record<string, string>,
+  ): Promise<KubeObject> {
+    const { cluster } = this.context;
+    const kind = await cluster.client.findKind(template.apiVersion, template.kind);
+    if (kind === undefined) return template;
+    const { name, namespace, uid } = template.metadata;
+    const gone = (marks: Readonly<Record<string, string>> | undefined): Record<string, null> =>
+      Object.fromEntries(ALL_MARKS.filter((mark) => marks?.[mark] !== undefined).map((mark) => [mark, null]));
+    const patch = {
+      metadata: {
+        uid,
+        labels: { ...gone(template.metadata.labels), ...labels },
+        annotations: { ...gone(template.metadata.annotations), ...annotations },
+      },
+    };
+    return cluster.client
+      .dynamic(kind)
+      .patch(name, "merge", patch, { fieldManager: NAME, ...(namespace === undefined ? {} : { namespace }) });
+  }
+
+  async #close(): Promise<void> {
+    for (const undo of this.#undo.splice(0)) undo();
+    await this.#queue.close();
+  }
+}
+
+const ALL_MARKS = [
+  CLAIM.namespaced.id,
+  CLAIM.namespaced.name,
+  CLAIM.namespaced.namespace,
+  CLAIM.cluster.id,
+  CLAIM.cluster.name,
+];
+
+function placeOf({ metadata }: KubeObject): { readonly namespace: string; readonly name: string } {
+  return { namespace: metadata.namespace ?? "", name: metadata.name };
+}
+
+function subjectOf(ref: TemplateRef, object: KubeObject): Subject {
+  return { ...ref, labels: object.metadata.labels ?? {} };
+}
+
+/** Two kinds may share a name of bindings (`jobs.a` and `jobs.b`). */
+function isOf({ spec: { resource } }: ResourceBinding, ref: TemplateRef): boolean {
+  return resource.apiVersion === ref.apiVersion && resource.kind === ref.kind && resource.name === ref.name;
+}
+
+/** Whether more changed than the marks of policies. */
+function isOwnChange(now: KubeObject, old: KubeObject | undefined): boolean {
+  if (old === undefined || now.metadata.generation !== old.metadata.generation) return true;
+  const own = ({ metadata }: KubeObject): unknown[] =>
+    [metadata.labels, metadata.annotations].map((marks) =>
+      Object.fromEntries(Object.entries(marks ?? {}).filter(([mark]) => !ALL_MARKS.some((each) => each === mark))),
+    );
+  if (!equalJson(toJson(own(now)), toJson(own(old)))) return true;
+  // Kinds without generations tell of no change but in their content.
+  return (
+    now.metadata.generation === undefined && equalJson(toJson(own(now)), toJson(own(old))) && !isMarkChange(now, old)
+  );
+}
+
+function isMarkChange(now: KubeObject, old: KubeObject): boolean {
+  return ALL_MARKS.some(
+    (mark) =>
+      now.metadata.labels?.[mark] !== old.metadata.labels?.[mark] ||
+      now.metadata.annotations?.[mark] !== old.metadata.annotations?.[mark],
+  );
+}

@@ -1,0 +1,58 @@
+import { fnv1a } from "../placement/hash.js";
+
+/** Labels and annotations by which templates, bindings and Works say what they come from (Karmada's names). */
+export const CLAIM = {
+  namespaced: {
+    id: "propagationpolicy.karmada.io/permanent-id",
+    name: "propagationpolicy.karmada.io/name",
+    namespace: "propagationpolicy.karmada.io/namespace",
+    finalizer: "karmada.io/propagation-policy-controller",
+  },
+  cluster: {
+    id: "clusterpropagationpolicy.karmada.io/permanent-id",
+    name: "clusterpropagationpolicy.karmada.io/name",
+    finalizer: "karmada.io/cluster-propagation-policy-controller",
+  },
+} as const;
+
+/** Marks of bindings and of the Works that are made of them. */
+export const BINDING = {
+  finalizer: "karmada.io/binding-controller",
+  clusterFinalizer: "karmada.io/cluster-resource-binding-controller",
+  /** Label of a binding and of its Works. */
+  id: "resourcebinding.karmada.io/permanent-id",
+  clusterId: "clusterresourcebinding.karmada.io/permanent-id",
+  /** Annotations of a Work. */
+  name: "resourcebinding.karmada.io/name",
+  namespace: "resourcebinding.karmada.io/namespace",
+  clusterName: "clusterresourcebinding.karmada.io/name",
+  /** Annotation of a binding: the placement of its last decision, as JSON. */
+  appliedPlacement: "policy.karmada.io/applied-placement",
+  /** Label of a Work and of its manifest. */
+  workId: "work.karmada.io/permanent-id",
+  /** Annotations of a delivered object. */
+  templateUid: "resourcetemplate.karmada.io/uid",
+} as const;
+
+/** Name of the binding of an object: `web-deployment`. */
+export function bindingNameOf(kind: string, name: string): string {
+  return `${name}-${kind}`.toLowerCase().replaceAll(":", ".");
+}
+
+/** Name of the Work of an object, the same in each cluster: `web-675fb5c89f`. */
+export function workNameOf(kind: string, namespace: string, name: string): string {
+  const safe = name.replaceAll(":", ".").toLowerCase();
+  const whole = [...(namespace === "" ? [] : [namespace]), safe, kind].join("-").toLowerCase();
+  return `${safe}-${safeDigits(String(fnv1a(whole)))}`;
+}
+
+/** Without vowels and look-alikes, as Kubernetes writes hashes in names. */
+function safeDigits(text: string): string {
+  const alphabet = "bcdfghjklmnpqrstvwxz2456789";
+  return [...text].map((character) => alphabet[(character.codePointAt(0) ?? 0) % alphabet.length]).join("");
+}
+
+/** Namespaces that are the control plane's own: nothing in them is propagated. */
+export function isReservedSpace(namespace: string): boolean {
+  return namespace.startsWith("karmada-") || namespace.startsWith("kube-");
+}
