@@ -1,5 +1,6 @@
 import { type Draft, findCondition, type JsonObject } from "../../kernel/kinds/index.js";
 import { cloneObject, equalJson, isObject } from "../../kernel/schema/index.js";
+import { keptManifest, WORK_ID } from "./admission/works.js";
 import type { PlannedObject } from "./hyper-plan.js";
 import { type HyperMLService, type Work, WorkKind } from "./kinds.js";
 import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "./names.js";
@@ -22,7 +23,9 @@ export function workFor(owner: HyperMLService, object: PlannedObject, existing: 
     [KARMADA.templateGeneration]: templateGenerationOf(existing) ?? String(owner.metadata.generation ?? 1),
   };
   metadata["annotations"] = annotations;
-  if (existing !== undefined && !equalJson(manifestOf(existing), manifest))
+  const workId = existing?.metadata.labels?.[WORK_ID];
+  const kept = workId === undefined ? manifest : keptManifest(manifest, workId);
+  if (existing !== undefined && !equalJson(manifestOf(existing), kept))
     annotations[KARMADA.templateGeneration] = String(owner.metadata.generation ?? 1);
   const { apiVersion, kind } = object;
   return {

@@ -98,7 +98,7 @@ const kept = "Kept for Karmada; Argosy does not read it.";
 const clusterSpec = s.object({
   id: s.string().optional().describe(`Identity of the cluster, whatever its name. ${kept}`),
   syncMode: s
-    .enum("Push", "Pull")
+    .enum("Pull", "Push")
     .optional()
     .describe("Push: the hub writes into the member. Pull: an agent in the member fetches; Argosy does not serve it."),
   apiEndpoint: s.string().optional().describe("URL of the member's API server."),
@@ -124,9 +124,7 @@ const clusterSpec = s.object({
       s.object({
         key: s.string().describe("Name of the taint."),
         value: s.string().optional().describe("Value that a toleration may ask for."),
-        effect: s
-          .enum("NoSchedule", "PreferNoSchedule", "NoExecute")
-          .describe("Keep new workloads away, if it must be, prefer others, or send present ones away."),
+        effect: s.enum("NoSchedule", "NoExecute").describe("Keep new workloads away, or send present ones away too."),
         timeAdded: s.dateTime().optional().describe("When it was set; NoExecute counts from then."),
       }),
     )

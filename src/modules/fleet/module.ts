@@ -3,8 +3,10 @@ import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.j
 import type { KindDefinition } from "../../kernel/kinds/index.js";
 import type { Module, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/index.js";
+import { engineAdmission } from "./admission/index.js";
 import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 import { clusterStatusController } from "./cluster-status.js";
+import { FederatedResourceQuotaKind } from "./clusters/quota-kind.js";
 import { engineControllers } from "./engine.js";
 import { executionController } from "./execution.js";
 import { headIngressController } from "./head-ingress.js";
@@ -22,6 +24,8 @@ import {
   WorkloadRebalancerKind,
 } from "./policies/kinds.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
+import { unservedControllers } from "./unserved/controller.js";
+import { CronFederatedHPAKind, FederatedHPAKind, MultiClusterServiceKind } from "./unserved/kinds.js";
 
 /** Karmada's kinds, where Argosy's own engine carries them out. */
 const ENGINE_KINDS: readonly KindDefinition[] = [
@@ -35,6 +39,10 @@ const ENGINE_KINDS: readonly KindDefinition[] = [
   ClusterOverridePolicyKind,
   ClusterTaintPolicyKind,
   WorkloadRebalancerKind,
+  FederatedResourceQuotaKind,
+  FederatedHPAKind,
+  CronFederatedHPAKind,
+  MultiClusterServiceKind,
 ];
 
 /** What the fleet module is composed with. */
@@ -152,7 +160,7 @@ export function createFleetModule(options: FleetOptions): Module {
       levels: ["continuum"],
     })),
     rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
-    admission: [hyperMLServiceAdmission(checker)],
+    admission: [hyperMLServiceAdmission(checker), ...(isEngine ? engineAdmission() : [])],
     controllers(level, cluster) {
       const controllers: ControllerSpec[] = [];
       if (level === "node") return controllers;
@@ -172,6 +180,7 @@ export function createFleetModule(options: FleetOptions): Module {
         executionController({ members, ...limit }),
         clusterStatusController(members),
         ...engineControllers(cluster, ledger),
+        ...unservedControllers(),
       ];
     },
   };

@@ -12,6 +12,9 @@ export const KARMADA = {
   workNamespace: "work.karmada.io/namespace",
   /** Annotation of a member's object: generation of what it was made from. */
   templateGeneration: "resourcetemplate.karmada.io/generation",
+  /** Annotations of a manifest: which of its annotations and labels come from the hub, by comma. */
+  managedAnnotations: "resourcetemplate.karmada.io/managed-annotations",
+  managedLabels: "resourcetemplate.karmada.io/managed-labels",
   /** Annotation of a manifest: `overwrite` takes over an object that exists already; default `abort`. */
   conflictResolution: "work.karmada.io/conflict-resolution",
 } as const;
