@@ -1,15 +1,10 @@
 import type { ClusterAccess, ControllerSpec, ReconcileContext } from "../../kernel/control/index.js";
 import { syncStatus } from "../../kernel/control/index.js";
-import { isAlreadyExists, messageOf } from "../../kernel/errors/index.js";
-import {
-  findCondition,
-  isConditionTrue,
-  type Json,
-  NamespaceKind,
-  NodeKind,
-  withCondition,
-} from "../../kernel/kinds/index.js";
-import { isObject } from "../../kernel/schema/index.js";
+import { isAlreadyExists, isNotFound, messageOf } from "../../kernel/errors/index.js";
+import { findCondition, NamespaceKind, withCondition } from "../../kernel/kinds/index.js";
+import { type Discovered, discoverKinds } from "./clusters/discovery.js";
+import { MemberWatch } from "./clusters/member-watch.js";
+import { summaryOf } from "./clusters/summary.js";
 import { deadline } from "./deadline.js";
 import { type Cluster, ClusterKind, type ClusterStatus, type ConditionDraft, WorkKind } from "./kinds.js";
 import { CLUSTER_FINALIZER, finalizeCluster } from "./leaving.js";
@@ -21,17 +16,24 @@ const INTERVAL_MS = 3000;
 const CONFIRM_MS = 500;
 const TIMEOUT_MS = 2000;
 const FAILURES_UNTIL_NOT_READY = 2;
+/** One that was not ready has to answer for so long, so that one that comes and goes is not taken for well. */
+const RECOVERY_MS = 3000;
+const RECOVERY_LOOK_MS = 1000;
+/** How long a cluster that has just joined is given until its connection is there. */
+const CONNECTING_MS = 3000;
 const DISCOVERY_MS = 300_000;
+/** Changes of nodes and pods are told together. */
+const GATHER_MS = 300;
 
 /** What the looks at one member found so far. */
 interface Memory {
   failures: number;
+  /** Since when it answers again; undefined while it does not. */
+  goodSinceMs: number | undefined;
+  readonly firstSeenMs: number;
   discoveredMs: number;
-  version: string | undefined;
-  enablements: NonNullable<ClusterStatus["apiEnablements"]> | undefined;
-  /** The member whose nodes are followed, and whether they are known: an empty list before that would be a lie. */
-  nodesOf: ClusterAccess | undefined;
-  hasNodes: boolean;
+  discovered: Discovered | undefined;
+  watch: MemberWatch | undefined;
 }
 
 type Look = { readonly isReady: true } | { readonly isReady: false; readonly reason: string; readonly message: string };
@@ -41,51 +43,76 @@ export function clusterStatusController(
   members: (cluster: string) => ClusterAccess | undefined,
 ): ControllerSpec<Cluster> {
   const memories = new Map<string, Memory>();
+  const forget = (name: string): void => {
+    memories.get(name)?.watch?.close();
+    memories.delete(name);
+  };
   return {
     name: NAME,
     kind: ClusterKind,
     // A look may wait for its time limit; a dead member must not keep the others from being looked at.
     concurrency: 64,
     finalizer: CLUSTER_FINALIZER,
-    finalize: (cluster, context) => {
+    finalize: async (cluster, context) => {
       const { name } = cluster.metadata;
       const silence = async (): Promise<string> => {
-        const look = await lookAt(name, members(name), context);
+        const look = await lookAt(members(name), context);
         return look.isReady ? "" : look.message;
       };
-      return finalizeCluster(cluster, silence, context);
+      const done = await finalizeCluster(cluster, silence, context);
+      if (done !== "done") return done;
+      await removeSpace(name, context);
+      forget(name);
+      return done;
     },
     // Only so that Works are known: what is left of a cluster is looked after by time.
     watches: [{ kind: WorkKind, keys: () => [] }],
     async reconcile(key, cluster, context) {
       if (cluster === undefined) {
-        memories.delete(key.name);
+        forget(key.name);
         return undefined;
       }
-      const memory = memories.get(key.name) ?? {
-        failures: 0,
-        discoveredMs: Number.NEGATIVE_INFINITY,
-        version: undefined,
-        enablements: undefined,
-        nodesOf: undefined,
-        hasNodes: false,
-      };
+      const memory = memories.get(key.name) ?? newMemory(context);
       memories.set(key.name, memory);
       await ensureSpace(key.name, context);
       const member = members(key.name);
-      const look = await lookAt(key.name, member, context);
-      memory.failures = look.isReady ? 0 : memory.failures + 1;
-      const isFirst = findCondition(cluster.status?.conditions, "Ready") === undefined;
-      if (!look.isReady && memory.failures < FAILURES_UNTIL_NOT_READY && !isFirst)
-        return { requeueAfterMs: CONFIRM_MS };
+      const look = await lookAt(member, context);
+      const waitMs = damping(cluster, look, memory, context);
+      if (waitMs > 0) return { requeueAfterMs: waitMs };
       if (look.isReady && member !== undefined) {
-        followNodes(member, memory, context);
+        follow(member, memory, context);
         await discover(member, memory, context);
       }
-      await report(cluster, member, look, { memory, context });
+      await report(cluster, look, { memory, context });
       return { requeueAfterMs: INTERVAL_MS };
     },
   };
+}
+
+function newMemory(context: ReconcileContext<Cluster>): Memory {
+  return {
+    failures: 0,
+    goodSinceMs: undefined,
+    firstSeenMs: context.clock.monotonicMs(),
+    discoveredMs: Number.NEGATIVE_INFINITY,
+    discovered: undefined,
+    watch: undefined,
+  };
+}
+
+/** How long to look again before a change is told; 0: it is told now. */
+function damping(cluster: Cluster, look: Look, memory: Memory, context: ReconcileContext<Cluster>): number {
+  const nowMs = context.clock.monotonicMs();
+  memory.failures = look.isReady ? 0 : memory.failures + 1;
+  memory.goodSinceMs = look.isReady ? (memory.goodSinceMs ?? nowMs) : undefined;
+  const told = findCondition(cluster.status?.conditions, "Ready")?.status;
+  if (told === undefined) {
+    const isConnecting = !look.isReady && look.reason === NOT_CONNECTED;
+    return isConnecting && nowMs - memory.firstSeenMs < CONNECTING_MS ? CONFIRM_MS : 0;
+  }
+  if (!look.isReady) return told === "True" && memory.failures < FAILURES_UNTIL_NOT_READY ? CONFIRM_MS : 0;
+  const isProven = memory.goodSinceMs !== undefined && nowMs - memory.goodSinceMs >= RECOVERY_MS;
+  return told !== "True" && !isProven ? RECOVERY_LOOK_MS : 0;
 }
 
 async function ensureSpace(cluster: string, context: ReconcileContext<Cluster>): Promise<void> {
@@ -101,29 +128,39 @@ async function ensureSpace(cluster: string, context: ReconcileContext<Cluster>):
   }
 }
 
-async function lookAt(
-  name: string,
-  member: ClusterAccess | undefined,
-  context: ReconcileContext<Cluster>,
-): Promise<Look> {
+async function removeSpace(cluster: string, context: ReconcileContext<Cluster>): Promise<void> {
+  try {
+    await context.cluster.client.resource(NamespaceKind).delete(executionSpaceOf(cluster));
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
+
+const NOT_CONNECTED = "ClusterNotConnected";
+
+async function lookAt(member: ClusterAccess | undefined, context: ReconcileContext<Cluster>): Promise<Look> {
   if (member === undefined)
-    return { isReady: false, reason: "ClusterNotConnected", message: `no connection to cluster ${name} is configured` };
+    return {
+      isReady: false,
+      reason: NOT_CONNECTED,
+      message: "no connection to the cluster is configured; see its events",
+    };
   const limit = deadline(context.clock, context.signal, TIMEOUT_MS);
   try {
     const answer = member.client.transport.request({ method: "GET", path: "/readyz", signal: limit.signal });
     const response = await Promise.race([answer, rejectionOf(limit.signal)]);
-    const pieces: Uint8Array[] = [];
-    for await (const piece of response.body) if (pieces.length < 16) pieces.push(piece);
+    for await (const _piece of response.body);
     if (response.status === 200) return { isReady: true };
-    const text = Buffer.concat(pieces).toString("utf8").trim().slice(0, 200);
+    context.log.debug("a member's health endpoint is not well", { status: response.status });
     return {
       isReady: false,
       reason: "ClusterNotReady",
-      message: `/readyz answered ${response.status}${text === "" ? "" : `: ${text}`}`,
+      message: "cluster is reachable but health endpoint responded without ok",
     };
   } catch (error) {
     if (context.signal.aborted) throw error;
-    return { isReady: false, reason: "ClusterNotReachable", message: messageOf(error) };
+    context.log.debug("a member does not answer", { reason: messageOf(error) });
+    return { isReady: false, reason: "ClusterNotReachable", message: "cluster is not reachable" };
   } finally {
     limit.done();
   }
@@ -135,23 +172,16 @@ function rejectionOf(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** Version and kinds, now and then: they change seldom and cost a request a group. */
+/** Version and kinds, when definitions changed and now and then: they cost a request a group. */
 async function discover(member: ClusterAccess, memory: Memory, context: ReconcileContext<Cluster>): Promise<void> {
   const nowMs = context.clock.monotonicMs();
-  if (nowMs - memory.discoveredMs < DISCOVERY_MS) return;
+  const { watch } = memory;
+  if (nowMs - memory.discoveredMs < DISCOVERY_MS && watch?.hasNewKinds !== true) return;
   const limit = deadline(context.clock, context.signal, TIMEOUT_MS * 5);
   try {
-    const get = (path: string): Promise<Json> => member.client.json("GET", path, undefined, { signal: limit.signal });
-    const version = await get("/version");
-    memory.version = isObject(version) && typeof version["gitVersion"] === "string" ? version["gitVersion"] : undefined;
-    const groupVersions = ["v1", ...groupVersionsIn(await get("/apis"))];
-    const enablements: NonNullable<ClusterStatus["apiEnablements"]> = [];
-    for (const groupVersion of groupVersions) {
-      const resources = resourcesIn(await get(groupVersion === "v1" ? "/api/v1" : `/apis/${groupVersion}`));
-      if (resources.length > 0) enablements.push({ groupVersion, resources });
-    }
-    memory.enablements = enablements.sort((a, b) => (a.groupVersion < b.groupVersion ? -1 : 1));
-    memory.discoveredMs = nowMs;
+    if (watch !== undefined) watch.hasNewKinds = false;
+    memory.discovered = await discoverKinds(member, limit.signal);
+    memory.discoveredMs = memory.discovered.isComplete ? nowMs : Number.NEGATIVE_INFINITY;
   } catch (error) {
     context.log.debug("member's kinds cannot be read", { cluster: member.name, err: error });
   } finally {
@@ -159,32 +189,12 @@ async function discover(member: ClusterAccess, memory: Memory, context: Reconcil
   }
 }
 
-function groupVersionsIn(list: Json): string[] {
-  const groups = isObject(list) && Array.isArray(list["groups"]) ? list["groups"] : [];
-  return groups.flatMap((group) => {
-    const versions = isObject(group) && Array.isArray(group["versions"]) ? group["versions"] : [];
-    return versions.flatMap((version) =>
-      isObject(version) && typeof version["groupVersion"] === "string" ? [version["groupVersion"]] : [],
-    );
-  });
-}
-
-function resourcesIn(list: Json): { name: string; kind: string }[] {
-  const resources = isObject(list) && Array.isArray(list["resources"]) ? list["resources"] : [];
-  return resources.flatMap((resource) => {
-    if (!isObject(resource)) return [];
-    const { name, kind } = resource;
-    return typeof name === "string" && typeof kind === "string" && !name.includes("/") ? [{ name, kind }] : [];
-  });
-}
-
 async function report(
   cluster: Cluster,
-  member: ClusterAccess | undefined,
   look: Look,
   { memory, context }: { memory: Memory; context: ReconcileContext<Cluster> },
 ): Promise<void> {
-  const draft: ConditionDraft = look.isReady
+  const ready: ConditionDraft = look.isReady
     ? {
         type: "Ready",
         status: "True",
@@ -192,42 +202,47 @@ async function report(
         message: "cluster is healthy and ready to accept workloads",
       }
     : { type: "Ready", status: "False", reason: look.reason, message: look.message };
-  const conditions = withCondition(
+  const { discovered, watch } = memory;
+  const drafts = [ready, ...(look.isReady && discovered !== undefined ? [enablementsOf(discovered)] : [])];
+  const observedGeneration = cluster.metadata.generation ?? 0;
+  const conditions = drafts.reduce(
+    (list, draft) => withCondition(list, { ...draft, observedGeneration }, context.clock.now()),
     cluster.status?.conditions,
-    { ...draft, observedGeneration: cluster.metadata.generation ?? 0 },
-    context.clock.now(),
   );
+  const nodes = look.isReady ? watch?.nodes : undefined;
   const status: ClusterStatus = {
     ...cluster.status,
-    conditions,
-    ...(memory.version === undefined ? {} : { kubernetesVersion: memory.version }),
-    ...(memory.enablements === undefined ? {} : { apiEnablements: memory.enablements }),
-    ...(look.isReady && member !== undefined && memory.hasNodes ? nodeSummaryOf(member) : {}),
+    ...(conditions === undefined ? {} : { conditions }),
+    ...(discovered?.version === undefined ? {} : { kubernetesVersion: discovered.version }),
+    ...(discovered === undefined ? {} : { apiEnablements: discovered.enablements }),
+    ...(nodes === undefined ? {} : summaryOf(nodes, watch?.pods, cluster.spec?.resourceModels ?? [])),
   };
   const before = findCondition(cluster.status?.conditions, "Ready")?.status;
-  if (before !== undefined && before !== draft.status) {
-    context.events.record(cluster, look.isReady ? "Normal" : "Warning", draft.reason, draft.message);
+  if (before !== undefined && before !== ready.status) {
+    context.events.record(cluster, look.isReady ? "Normal" : "Warning", ready.reason, ready.message);
   }
   await syncStatus(context.cluster.client.resource(ClusterKind), cluster, status, NAME);
 }
 
-function followNodes(member: ClusterAccess, memory: Memory, context: ReconcileContext<Cluster>): void {
-  if (memory.nodesOf === member) return;
-  memory.nodesOf = member;
-  memory.hasNodes = false;
-  const nodes = member.informers.informer(NodeKind);
-  nodes.synced(context.signal).then(
-    () => {
-      memory.hasNodes = true;
-      context.enqueue({ namespace: "", name: member.name });
-    },
-    // Only at the end.
-    () => {},
-  );
+function enablementsOf({ enablements, isComplete }: Discovered): ConditionDraft {
+  const type = "CompleteAPIEnablements";
+  if (isComplete)
+    return { type, status: "True", reason: "Complete", message: "collected complete APIEnablements from the cluster" };
+  const { length } = enablements;
+  return length === 0
+    ? { type, status: "False", reason: "Empty", message: "collected empty APIEnablements from the cluster" }
+    : {
+        type,
+        status: "False",
+        reason: "Partial",
+        message: `might collect partial APIEnablements(${length}) from the cluster`,
+      };
 }
 
-function nodeSummaryOf(member: ClusterAccess): Pick<ClusterStatus, "nodeSummary"> {
-  const nodes = member.informers.informer(NodeKind).list();
-  const ready = nodes.filter((node) => isConditionTrue(node.status?.conditions, "Ready"));
-  return { nodeSummary: { totalNum: nodes.length, readyNum: ready.length } };
+function follow(member: ClusterAccess, memory: Memory, context: ReconcileContext<Cluster>): void {
+  if (memory.watch?.member === member) return;
+  memory.watch?.close();
+  memory.watch = new MemberWatch(member, context.signal, () =>
+    context.enqueue({ namespace: "", name: member.name }, GATHER_MS),
+  );
 }

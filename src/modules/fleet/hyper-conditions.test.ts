@@ -123,7 +123,14 @@ function gatewayState(shares: Readonly<Record<string, number>>): GatewayState {
     endpoints: [],
   }));
   const route = { id: "headingress/demo/digits", listener: "head", hosts: ["*"], path: "/", unroutable: 0, backends };
-  const listener = { name: "head", address: "127.0.0.1:8080", listening: true, reason: "", connections: 0, taken: false };
+  const listener = {
+    name: "head",
+    address: "127.0.0.1:8080",
+    listening: true,
+    reason: "",
+    connections: 0,
+    taken: false,
+  };
   return {
     version: 1,
     pid: 1,

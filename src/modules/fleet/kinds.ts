@@ -115,10 +115,10 @@ const clusterSpec = s.object({
     .optional()
     .describe("HTTP proxy on the way to the member. Argosy refuses it: it connects directly."),
   proxyHeader: s.map(s.string()).optional().describe(`Headers for that proxy. ${kept}`),
-  provider: s.string().optional().describe(`Who runs the cluster. ${kept}`),
-  region: s.string().optional().describe(`Where it is. ${kept}`),
-  zone: s.string().optional().describe(`Older form of zones. ${kept}`),
-  zones: s.array(s.string()).optional().describe(`Zones that its nodes are in. ${kept}`),
+  provider: s.string().optional().describe("Who runs the cluster; policies may ask for it."),
+  region: s.string().optional().describe("Where it is; policies may ask for it, and spread over regions."),
+  zone: s.string().optional().describe("Older form of zones; becomes one."),
+  zones: s.array(s.string()).optional().describe("Zones that its nodes are in; policies may ask for them."),
   taints: s
     .array(
       s.object({
@@ -129,7 +129,7 @@ const clusterSpec = s.object({
       }),
     )
     .optional()
-    .describe(`What keeps workloads away that do not tolerate it. ${kept}`),
+    .describe("What keeps workloads away that do not tolerate it."),
   resourceModels: s
     .array(
       s.object({
@@ -146,7 +146,7 @@ const clusterSpec = s.object({
       }),
     )
     .optional()
-    .describe(`Classes of nodes by size, to estimate what fits. ${kept}`),
+    .describe("Classes of nodes by size, to estimate what fits; nine of them when none is given."),
 });
 
 const clusterStatus = s.object({
@@ -167,8 +167,13 @@ const clusterStatus = s.object({
       }),
     )
     .optional()
-    .describe("What the member serves; read again every five minutes."),
-  conditions: s.conditions().optional().describe("Ready: its /readyz answers; asked every three seconds."),
+    .describe("What the member serves; read again when its definitions change, and every five minutes."),
+  conditions: s
+    .conditions()
+    .optional()
+    .describe(
+      "Ready: its /readyz answers; asked every three seconds. CompleteAPIEnablements: all of its kinds could be read.",
+    ),
   nodeSummary: s
     .object({
       totalNum: s.integer().optional().describe("How many nodes there are."),
@@ -181,6 +186,15 @@ const clusterStatus = s.object({
       allocatable: s.map(s.quantity()).optional().describe("What the nodes offer to pods, by resource."),
       allocating: s.map(s.quantity()).optional().describe("What pods ask for that have no node yet."),
       allocated: s.map(s.quantity()).optional().describe("What pods on nodes ask for."),
+      allocatableModelings: s
+        .array(
+          s.object({
+            grade: s.integer().describe("Class of nodes, of spec.resourceModels."),
+            count: s.integer().describe("How many nodes have so much left."),
+          }),
+        )
+        .optional()
+        .describe("Nodes by what they have left."),
     })
     .optional()
     .describe("The member's capacity, summed over its nodes."),
