@@ -17,6 +17,7 @@ const BINDING_INDEX = "binding";
 export interface WorksParts {
   readonly templates: Templates;
   readonly interpreters: Interpreters;
+  readonly book: ClusterBook;
 }
 
 /** Makes one Work of each binding for each cluster that it goes to. One controller for each kind of binding. */

@@ -47,8 +47,10 @@ export class Detector {
   readonly #index = new PolicyIndex();
   readonly #claims = new Claims();
   readonly #refs = new Map<string, TemplateRef>();
-  /** Templates that changed by themselves; a lazy policy acts on nothing else. */
-  readonly #touched = new Set<string>();
+  /** Templates that changed by themselves, with the version of that change; a lazy policy acts on nothing else. */
+  readonly #touched = new Map<string, string>();
+  /** The version at which each policy was first seen, by uid. */
+  readonly #born = new Map<string, string>();
   readonly #queue: Queue;
   readonly #undo: (() => void)[] = [];
   readonly #started: Promise<void>;
@@ -133,6 +135,8 @@ export class Detector {
   #followPolicies(informer: Informer<PropagationPolicy>): void {
     const take = (object: PropagationPolicy, isGone: boolean): void => {
       const policy = policyOf(object);
+      if (isGone) this.#born.delete(policy.uid);
+      else if (!this.#born.has(policy.uid)) this.#born.set(policy.uid, object.metadata.resourceVersion);
       this.#index.set(policy.key, isGone ? undefined : policy);
     };
     this.#undo.push(
@@ -152,7 +156,7 @@ export class Detector {
       return;
     }
     if (old !== undefined && !isContentChange(now, old)) return;
-    if (this.#isStarted && isOwnChange(now, old)) this.#touched.add(textOf(ref));
+    if (this.#isStarted && isOwnChange(now, old)) this.#touched.set(textOf(ref), now.metadata.resourceVersion);
     this.#consider(ref, now);
   }
 
@@ -210,8 +214,7 @@ export class Detector {
       if (id !== "") await this.#unclaim(template, binding);
       return undefined;
     }
-    const isTouched = this.#touched.has(textOf(ref)) || template.metadata.creationTimestamp > policy.createdAt;
-    if (policy.spec.activationPreference === "Lazy" && !isTouched) {
+    if (policy.spec.activationPreference === "Lazy" && !this.#isTouched(ref, template, policy)) {
       if (id !== "" && claimant === undefined) await this.#unclaim(template, binding);
       return undefined;
     }
@@ -220,6 +223,13 @@ export class Detector {
     await writer.ensure(claimed, policy, this.context);
     this.#touched.delete(textOf(ref));
     return undefined;
+  }
+
+  /** Whether a template changed, or was made, since its policy is there. */
+  #isTouched(ref: TemplateRef, template: KubeObject, policy: Policy): boolean {
+    const touched = this.#touched.get(textOf(ref));
+    const born = this.#born.get(policy.uid) ?? "";
+    return (touched !== undefined && isLater(touched, born)) || template.metadata.creationTimestamp > policy.createdAt;
   }
 
   #hasOverrides(policy: Policy): boolean {
@@ -320,4 +330,9 @@ function isMarkChange(now: KubeObject, old: KubeObject): boolean {
       now.metadata.labels?.[mark] !== old.metadata.labels?.[mark] ||
       now.metadata.annotations?.[mark] !== old.metadata.annotations?.[mark],
   );
+}
+
+/** Whether one resourceVersion came after another. */
+function isLater(a: string, b: string): boolean {
+  return a.length === b.length ? a > b : a.length > b.length;
 }
