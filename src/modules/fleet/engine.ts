@@ -1,6 +1,7 @@
 import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { BindingWriter } from "./bindings/binding-writer.js";
+import { OverrideWatch } from "./bindings/override-watch.js";
 import { schedulerControllers } from "./bindings/scheduler.js";
 import { worksControllers } from "./bindings/works.js";
 import { InterpreterRegistry } from "./interpreters/index.js";
@@ -17,6 +18,6 @@ export function engineControllers(hub: ClusterAccess, ledger: Ledger): Controlle
   return [
     ...policyControllers({ templates, writer, book }),
     ...schedulerControllers({ book, ledger }),
-    ...worksControllers({ templates, interpreters }),
+    ...worksControllers({ templates, interpreters, book, overrides: new OverrideWatch(hub) }),
   ];
 }

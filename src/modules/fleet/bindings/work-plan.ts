@@ -6,9 +6,15 @@ import { asManifest } from "../interpreters/index.js";
 import { jsonOf } from "../json.unsafe.js";
 import { WorkKind } from "../kinds.js";
 import { EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "../names.js";
+import { applyOverrides, describeApplied, type Overridden, type OverridePolicyFacts } from "../overrides/index.js";
 import { webster } from "../placement/divide.js";
+import type { ClusterFacts } from "../placement/types.js";
 import { BINDING, workNameOf } from "../policies/marks.js";
 import type { BindingSpec, ResourceBinding } from "./kinds.js";
+
+/** Annotations of a Work: the override rules that made it what it is. */
+export const APPLIED_OVERRIDES = "policy.karmada.io/applied-overrides";
+export const APPLIED_CLUSTER_OVERRIDES = "policy.karmada.io/applied-cluster-overrides";
 
 /** A cluster that a binding goes to. */
 export interface WorkTarget {
@@ -33,12 +39,19 @@ export function keptClustersOf(spec: BindingSpec): string[] {
     .map(({ fromCluster }) => executionSpaceOf(fromCluster));
 }
 
-/** The Work of a binding for one cluster. */
+/** What a Work depends on besides binding and template. */
+export interface WorkSurroundings {
+  readonly interpreters: Interpreters;
+  readonly facts: ClusterFacts;
+  readonly overrides: readonly OverridePolicyFacts[];
+}
+
+/** The Work of a binding for one cluster. Throws `OverrideError` when an override does not fit the object. */
 export function workDraftFor(
   binding: ResourceBinding,
   template: KubeObject,
   target: WorkTarget,
-  { interpreters }: { readonly interpreters: Interpreters },
+  { interpreters, facts, overrides }: WorkSurroundings,
 ) {
   const { spec, metadata } = binding;
   const namespace = executionSpaceOf(target.name);
@@ -52,7 +65,8 @@ export function workDraftFor(
     : { [BINDING.clusterName]: metadata.name };
   const own = template.metadata.annotations?.[KARMADA.conflictResolution];
   const resolution = own === "overwrite" || own === "abort" ? own : spec.conflictResolution.toLowerCase();
-  const revised = revisedFor(binding, template, target, interpreters);
+  const overridden = applyOverrides(revisedFor(binding, template, target, interpreters), facts, overrides);
+  const revised = overridden.manifest;
   const meta = isObject(revised["metadata"]) ? revised["metadata"] : {};
   const marked = {
     ...revised,
@@ -81,7 +95,7 @@ export function workDraftFor(
       name,
       namespace,
       labels: { ...idLabel, [BINDING.workId]: workId },
-      annotations: { ...from, [KARMADA.conflictResolution]: resolution },
+      annotations: { ...from, [KARMADA.conflictResolution]: resolution, ...appliedMarks(overridden) },
       finalizers: [EXECUTION_FINALIZER],
     },
     spec: {
@@ -89,6 +103,14 @@ export function workDraftFor(
       suspendDispatching: dispatching === true || dispatchingOnClusters?.clusterNames?.includes(target.name) === true,
       preserveResourcesOnDeletion: spec.preserveResourcesOnDeletion === true,
     },
+  };
+}
+
+/** Which overrides made it, as annotations of the Work. */
+function appliedMarks({ cluster, namespaced }: Overridden): Record<string, string> {
+  return {
+    ...(cluster.length === 0 ? {} : { [APPLIED_CLUSTER_OVERRIDES]: describeApplied(cluster) }),
+    ...(namespaced.length === 0 ? {} : { [APPLIED_OVERRIDES]: describeApplied(namespaced) }),
   };
 }
 

@@ -1,13 +1,17 @@
 import type { ControllerSpec, Key, ReconcileContext } from "../../../kernel/control/index.js";
-import { isNotFound } from "../../../kernel/errors/index.js";
+import { isNotFound, messageOf } from "../../../kernel/errors/index.js";
 import { isDeleting, type KindDefinition, type KubeObject } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import type { Interpreters } from "../interpreters/index.js";
 import { type Work, WorkKind } from "../kinds.js";
+import { executionSpaceOf } from "../names.js";
+import { OverrideError } from "../overrides/index.js";
+import type { ClusterBook } from "../placement/cluster-book.js";
 import { BINDING, bindingNameOf } from "../policies/marks.js";
 import { isContentChange, type Templates } from "../policies/templates.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
-import { clustersOf, keptClustersOf, workDraftFor } from "./work-plan.js";
+import type { OverrideWatch } from "./override-watch.js";
+import { clustersOf, keptClustersOf, type WorkSurroundings, type WorkTarget, workDraftFor } from "./work-plan.js";
 
 type Context = ReconcileContext<ResourceBinding>;
 
@@ -18,6 +22,7 @@ export interface WorksParts {
   readonly templates: Templates;
   readonly interpreters: Interpreters;
   readonly book: ClusterBook;
+  readonly overrides: OverrideWatch;
 }
 
 /** Makes one Work of each binding for each cluster that it goes to. One controller for each kind of binding. */
@@ -56,8 +61,20 @@ function worksController(
         if (context.informer.get(key) !== undefined) context.enqueue(key);
       }),
     ];
-    context.signal.addEventListener("abort", () => undo.forEach((each) => void each()), { once: true });
-    await works.synced(context.signal);
+    undo.push(
+      parts.overrides.onChange(context.informer, ({ metadata }) =>
+        context.enqueue({ namespace: metadata.namespace ?? "", name: metadata.name }),
+      ),
+    );
+    const stop = (): void => {
+      for (const each of undo) each();
+    };
+    context.signal.addEventListener("abort", stop, { once: true });
+    await Promise.all([
+      works.synced(context.signal),
+      parts.book.synced(context.signal),
+      parts.overrides.synced(context.signal),
+    ]);
   };
   return {
     name,
@@ -86,15 +103,39 @@ async function syncWorks(binding: ResourceBinding, parts: WorksParts, context: C
   // Without it the binding goes too.
   if (template === undefined) return;
   const existing = new Map(worksOf(binding, context).map((work) => [work.metadata.namespace ?? "", work]));
-  const wanted = clustersOf(binding.spec).map((target) => workDraftFor(binding, template, target, parts));
   const kept = new Set(keptClustersOf(binding.spec));
-  const writes = wanted.map((draft) => {
-    const old = existing.get(draft.metadata.namespace);
-    existing.delete(draft.metadata.namespace);
-    return writeWork(draft, old, context);
-  });
+  const overrides = parts.overrides.about(binding.spec);
+  const writes: Promise<void>[] = [];
+  for (const target of clustersOf(binding.spec)) {
+    const facts = parts.book.byName.get(target.name);
+    // A cluster that left takes its Works along.
+    if (facts === undefined) continue;
+    const space = executionSpaceOf(target.name);
+    const old = existing.get(space);
+    existing.delete(space);
+    const draft = draftFor(binding, template, target, { ...parts, facts, overrides }, context);
+    if (draft !== undefined) writes.push(writeWork(draft, old, context));
+  }
   for (const [space, work] of existing) if (!kept.has(space)) writes.push(removeWork(work, context));
   await Promise.all(writes);
+}
+
+/** `undefined` when an override does not fit: that cluster keeps what it has, and the others get theirs. */
+function draftFor(
+  binding: ResourceBinding,
+  template: KubeObject,
+  target: WorkTarget,
+  surroundings: WorkSurroundings,
+  context: Context,
+): WorkDraft | undefined {
+  try {
+    return workDraftFor(binding, template, target, surroundings);
+  } catch (error) {
+    if (!(error instanceof OverrideError)) throw error;
+    const message = `cluster ${target.name} keeps what it has: ${messageOf(error)}`;
+    context.events.record(binding, "Warning", "ApplyOverridePolicyFailed", message);
+    return undefined;
+  }
 }
 
 async function writeWork(draft: WorkDraft, old: Work | undefined, context: Context): Promise<void> {

@@ -49,7 +49,7 @@ export function workNameOf(kind: string, namespace: string, name: string): strin
 /** Without vowels and look-alikes, as Kubernetes writes hashes in names. */
 function safeDigits(text: string): string {
   const alphabet = "bcdfghjklmnpqrstvwxz2456789";
-  return [...text].map((character) => alphabet[(character.codePointAt(0) ?? 0) % alphabet.length]).join("");
+  return Array.from(text, (digit) => alphabet[digit.charCodeAt(0) % alphabet.length]).join("");
 }
 
 /** Namespaces that are the control plane's own: nothing in them is propagated. */
