@@ -1,7 +1,7 @@
 import { type Draft, findCondition, type JsonObject } from "../../kernel/kinds/index.js";
 import { cloneObject, equalJson, isObject } from "../../kernel/schema/index.js";
-import { keptManifest, WORK_ID } from "./admission/works.js";
 import type { PlannedObject } from "./hyper-plan.js";
+import { asManifest, WORK_ID } from "./interpreters/index.js";
 import { type HyperMLService, type Work, WorkKind } from "./kinds.js";
 import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "./names.js";
 
@@ -24,7 +24,7 @@ export function workFor(owner: HyperMLService, object: PlannedObject, existing: 
   };
   metadata["annotations"] = annotations;
   const workId = existing?.metadata.labels?.[WORK_ID];
-  const kept = workId === undefined ? manifest : keptManifest(manifest, workId);
+  const kept = workId === undefined ? manifest : asManifest(manifest, workId);
   if (existing !== undefined && !equalJson(manifestOf(existing), kept))
     annotations[KARMADA.templateGeneration] = String(owner.metadata.generation ?? 1);
   const { apiVersion, kind } = object;
