@@ -70,6 +70,24 @@ test("malformed calls and plain text end their connection, not the server", asyn
   expect(await get(url)).toBe("here");
 });
 
+test("a client that asks again before it took a long answer is answered, however its next request comes", async () => {
+  const server = serverOf(
+    (call, response) => void text(call).then((body) => response.end(body || "x".repeat(2_000_000))),
+  );
+  const { port } = await server.start();
+  const socket = connect({ port, host: "127.0.0.1", ca });
+  await once(socket, "secureConnect");
+  const body = "y".repeat(40_000);
+  // Each write is a record of TLS; all of them arrive together.
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  socket.write(`PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`);
+  socket.write(body);
+  const answers = await text(socket);
+
+  expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200", "HTTP/1.1 200"]);
+  expect(answers.endsWith(body)).toBe(true);
+});
+
 test("a renewed certificate is what new connections see; those that are open go on", async () => {
   const server = serverOf((_request, response) => response.end("here"));
   const { url, port } = await server.start();

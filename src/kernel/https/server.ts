@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:https";
 import type { Clock } from "../clock/index.js";
 import { ArgosyError } from "../errors/index.js";
 import type { Logger } from "../log/index.js";
+import { readByStream } from "./reading.js";
 
 export interface HttpsServerOptions {
   readonly certPem: string;
@@ -47,6 +48,7 @@ export function createHttpsServer(options: HttpsServerOptions): HttpsServer {
     minVersion,
     maxHeaderSize: 32 * 1024,
   });
+  server.on("secureConnection", readByStream);
   server.on("request", answer);
   server.on("checkContinue", answer);
   server.on("tlsClientError", (error) => options.log.debug("tls handshake failed", { err: error }));

@@ -105,23 +105,16 @@ export class Lane {
     return Buffer.concat(coming.pieces);
   }
 
-  /**
-   * Node's parser takes bytes from the connection itself, beside its stream: what TLS has decrypted in this turn of the event loop
-   * must be in the stream, in order, before that.
-   */
   #handOver(chunk: Buffer): void {
     const socket = this.#socket;
     socket.off("data", this.#onData);
     socket.off("drain", this.#onDrain);
     socket.off("close", this.#onClose);
+    socket.off("error", this.#onError);
     socket.pause();
     socket.unshift(chunk);
-    setImmediate(() => {
-      socket.off("error", this.#onError);
-      if (socket.destroyed) return;
-      this.#host.takeOver(socket);
-      socket.resume();
-    });
+    this.#host.takeOver(socket);
+    socket.resume();
   }
 
   async #serve(request: SimpleRequest): Promise<void> {

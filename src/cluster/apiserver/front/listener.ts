@@ -4,11 +4,13 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { DEFAULT_CIPHERS, type TLSSocket } from "node:tls";
 import type { Clock } from "../../../kernel/clock/index.js";
+import { readByStream } from "../../../kernel/https/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 import { listenError } from "./errors.js";
 import { serve } from "./http.js";
 import { Lane, type LaneHost } from "./lane.js";
+import type { AnyResponse } from "./streams.js";
 import { serveUpgrade } from "./upgrades.js";
 import { Waiting } from "./waiting.js";
 
@@ -75,6 +77,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   server.on("request", (request, response) => {
     void serve({ request, response }, (asked) => target.handle(asked), log, waits); // answers its own failures
   });
+  server.on("checkContinue", (request, response) => {
+    inItsTurn(response, () => {
+      response.writeContinue();
+      server.emit("request", request, response);
+    });
+  });
   server.on("upgrade", (request, socket: Duplex, head: Buffer) => {
     void serveUpgrade({ request, socket, head }, (asked) => target.upgrade(asked), log); // answers its own failures
   });
@@ -103,12 +111,19 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   };
 }
 
+/** When the answers to what came before on a connection are out: node would write the word to go on into the midst of one. */
+function inItsTurn(response: AnyResponse, go: () => void): void {
+  if ("stream" in response || response.socket !== null) go();
+  else response.once("socket", go);
+}
+
 /** Connections over HTTP/1.1 begin on a lane; node's own listeners get those that leave it, and all over HTTP/2. */
 function layLanes(server: Http2SecureServer, host: Omit<LaneHost, "takeOver">): void {
   const event = "secureConnection";
   const own = server.listeners(event);
   const takeOver = (socket: TLSSocket): void => {
     for (const listener of own) Reflect.apply(listener, server, [socket]);
+    if (socket.alpnProtocol !== "h2") readByStream(socket);
   };
   server.removeAllListeners(event);
   server.on(event, (socket: TLSSocket) => {

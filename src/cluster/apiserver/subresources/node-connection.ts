@@ -85,14 +85,19 @@ export function nodeAddress(store: Store, name: string): { host: string; port: n
   return { host: stringAt(host, "address"), port };
 }
 
-/** Sends a request on and streams the answer back, as slowly as the client reads it. Throws 500, 503. */
+/**
+ * Sends a request on and streams the answer back, as slowly as the client reads it. Throws 500, 503. What was to be read over a
+ * connection that the peer was just closing, unused for long, is asked for again.
+ */
 export async function forward(destination: Destination, request: Forwarded): Promise<ApiResponse> {
   const stream = await streamTo(destination);
   return new Promise((resolve, reject) => {
     const outgoing = open(destination, { ...request, headers: passedHeaders(request.headers) }, stream);
     const abort = () => outgoing.destroy();
     request.signal.addEventListener("abort", abort, { once: true });
+    let isAnswered = false;
     outgoing.on("response", (response) => {
+      isAnswered = true;
       response.on("close", () => request.signal.removeEventListener("abort", abort));
       resolve({
         status: response.statusCode ?? 502,
@@ -102,7 +107,9 @@ export async function forward(destination: Destination, request: Forwarded): Pro
     });
     outgoing.on("error", (error) => {
       request.signal.removeEventListener("abort", abort);
-      reject(unreachable(destination, error));
+      const wasClosed = !isAnswered && !request.signal.aborted && outgoing.reusedSocket && isReset(error);
+      if (wasClosed && request.method === "GET") resolve(forward(destination, request));
+      else reject(unreachable(destination, error));
     });
     outgoing.end(request.body);
   });
@@ -113,7 +120,8 @@ export async function forwardUpgrade(destination: Destination, request: Forwarde
   const stream = await streamTo(destination);
   return new Promise((resolve, reject) => {
     const headers = { ...passedHeaders(request.headers), ...upgradeHeaders(request.headers) };
-    const outgoing = open(destination, { ...request, headers }, stream);
+    // What is begun by an upgrade may not be begun twice: a connection of its own cannot be one that is just being closed.
+    const outgoing = open({ ...destination, ...alone(destination) }, { ...request, headers }, stream);
     const abort = () => outgoing.destroy();
     request.signal.addEventListener("abort", abort, { once: true });
     const settle = () => request.signal.removeEventListener("abort", abort);
@@ -150,6 +158,15 @@ async function streamTo(destination: Destination): Promise<Duplex | undefined> {
     throw unreachable(destination, error);
   });
   return scheme === "https" ? connectTls({ socket, rejectUnauthorized: false }) : socket;
+}
+
+function isReset(error: Error): boolean {
+  return "code" in error && (error.code === "ECONNRESET" || error.code === "EPIPE");
+}
+
+/** The same credentials, without the pool. */
+function alone({ agent }: Destination): Partial<Destination> {
+  return agent === undefined ? {} : { agent: new Agent({ ...agent.options, keepAlive: false }) };
 }
 
 function open(destination: Destination, { method, headers }: Pick<Forwarded, "method" | "headers">, stream?: Duplex) {

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import type { Clock } from "../../../kernel/clock/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
+import { readByStream } from "../../../kernel/https/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { NodeError } from "../errors.js";
 import type { PodManager } from "../pods/manager.js";
@@ -26,6 +27,9 @@ export interface NodeEndpointOptions {
   readonly caller: string;
 }
 
+/** Longer than the API server keeps connections that it does not use: it never sends on one that is just being closed. */
+const keepAliveMs = 90_000;
+
 /** kubelet's HTTPS endpoint: logs, exec, attach, port-forward and figures, for the API server alone. */
 export class NodeEndpoint {
   readonly #options: NodeEndpointOptions;
@@ -46,6 +50,8 @@ export class NodeEndpoint {
       rejectUnauthorized: false,
       minVersion: "TLSv1.2",
     });
+    this.#server.keepAliveTimeout = keepAliveMs;
+    this.#server.on("secureConnection", readByStream);
     this.#server.on("request", (request, response) => void this.#answer(request, response));
     this.#server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.#upgrade(request, socket, head),
