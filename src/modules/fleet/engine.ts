@@ -2,6 +2,7 @@ import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.j
 import type { Ledger } from "../../stores/ledger/index.js";
 import { BindingWriter } from "./bindings/binding-writer.js";
 import { OverrideWatch } from "./bindings/override-watch.js";
+import { rebalancerController } from "./bindings/rebalancer.js";
 import { schedulerControllers } from "./bindings/scheduler.js";
 import { worksControllers } from "./bindings/works.js";
 import { InterpreterRegistry } from "./interpreters/index.js";
@@ -18,6 +19,7 @@ export function engineControllers(hub: ClusterAccess, ledger: Ledger): Controlle
   return [
     ...policyControllers({ templates, writer, book }),
     ...schedulerControllers({ book, ledger }),
+    rebalancerController(),
     ...worksControllers({ templates, interpreters, book, overrides: new OverrideWatch(hub) }),
   ];
 }

@@ -26,7 +26,10 @@ import { type BindingSpec, ClusterResourceBindingKind, type ResourceBinding, Res
 
 const MANAGER = "resource-detector";
 
-type Surroundings = Pick<ReconcileContext<KubeObject>, "random">;
+interface Surroundings extends Pick<ReconcileContext<KubeObject>, "random"> {
+  /** `undefined`: its policy says nothing of it. */
+  readonly priority: number | undefined;
+}
 
 /** The binding kind of objects with or without namespace. */
 export function bindingKindOf(namespace: string): KindDefinition<ResourceBinding> {
@@ -60,14 +63,17 @@ export class BindingWriter {
   }
 
   /** Makes the binding be as template and policy say. Throws a conflict when it changed meanwhile. */
-  async ensure(template: KubeObject, policy: Policy, { random }: Surroundings): Promise<void> {
+  async ensure(template: KubeObject, policy: Policy, { random, priority }: Surroundings): Promise<void> {
     const namespace = template.metadata.namespace ?? "";
     const existing = this.find(template.kind, namespace, template.metadata.name);
     // Its end wakes the template again.
     if (existing !== undefined && isDeleting(existing)) return;
     const resource = this.#client(namespace);
     const wanted = this.#interpreters.interpreterFor(template.apiVersion, template.kind).replicas(jsonOf(template));
-    const wish = wishFor(template, policy, wanted, existing?.spec);
+    const wish = {
+      ...wishFor(template, policy, wanted, existing?.spec),
+      ...(priority === undefined ? {} : { schedulePriority: { priority } }),
+    };
     if (existing === undefined) {
       const draft = this.#decided(wish, { spec: wish, annotations: {} }, template);
       await resource.create(
@@ -135,7 +141,7 @@ export class BindingWriter {
     if (verdict?.isDue !== true) return { spec, annotations: {} };
     const result = decide(bound, this.#book.list, verdict.isFresh);
     if (!result.isPlaced) return { spec, annotations: {} };
-    recordDecision(this.#ledger, this.#hub.name, template, verdict.why, result);
+    recordDecision(this.#ledger, { hub: this.#hub.name, template, why: verdict.why }, result);
     return {
       spec: { ...spec, clusters: targetsOf(result.targets) },
       annotations: { [BINDING.appliedPlacement]: placementText(spec.placement ?? {}) },
@@ -218,6 +224,7 @@ const WISHED = [
   "failover",
   "suspension",
   "preserveResourcesOnDeletion",
+  "schedulePriority",
 ] as const;
 
 function changedFields(spec: BindingSpec, wish: BindingSpec): string[] {

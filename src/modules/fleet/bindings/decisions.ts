@@ -10,9 +10,7 @@ type About = Pick<KubeObject, "apiVersion" | "kind"> & {
 /** Writes down where something goes, and why there. */
 export function recordDecision(
   ledger: Ledger,
-  hub: string,
-  template: About,
-  why: string,
+  { hub, template, why }: { readonly hub: string; readonly template: About; readonly why: string },
   result: PlacementResult,
 ): void {
   const { apiVersion, kind, metadata } = template;

@@ -108,13 +108,6 @@ const bindingSpec = s.object({
     .object({ priority: s.integer({ format: "int32" }).default(0).describe("Greater is placed first.") })
     .optional()
     .describe("Who is placed first."),
-  workloadAffinityGroups: s
-    .object({
-      affinityGroup: s.string().optional().describe("Together with this group."),
-      antiAffinityGroup: s.string().optional().describe("Apart from this group."),
-    })
-    .optional()
-    .describe("Groups of objects that it belongs to."),
 });
 
 const bindingStatus = s.object({

@@ -71,7 +71,9 @@ function wake(
   old: ClusterFacts | undefined,
   what: ClusterChange,
 ): void {
-  for (const binding of context.informer.list()) {
+  const priorityOf = ({ spec }: ResourceBinding): number => spec.schedulePriority?.priority ?? 0;
+  // Who is more important is placed first.
+  for (const binding of context.informer.list().toSorted((a, b) => priorityOf(b) - priorityOf(a))) {
     const key: Key = { namespace: binding.metadata.namespace ?? "", name: binding.metadata.name };
     const isPlaced = findCondition(binding.status?.conditions, "Scheduled")?.status === "True";
     if (!isPlaced) context.enqueue(key);
@@ -112,7 +114,7 @@ async function placeBinding(
     equalJson(toJson(targets), toJson(spec.clusters ?? [])) &&
     (annotations[BINDING.appliedPlacement] === text || !result.isPlaced);
   if (isSame) return { binding, result, isMoved: verdict.isFresh };
-  recordDecision(parts.ledger, context.cluster.name, aboutOf(spec), verdict.why, result);
+  recordDecision(parts.ledger, { hub: context.cluster.name, template: aboutOf(spec), why: verdict.why }, result);
   const patch: JsonObject[] = [
     { op: "replace", path: "/metadata/resourceVersion", value: metadata.resourceVersion },
     { op: "add", path: "/spec/clusters", value: toJson(targets) },
@@ -134,7 +136,7 @@ function nextTargets(spec: BindingSpec, result: PlacementResult): NonNullable<Bi
   return result.reason === "NoClusterFit" ? [] : (spec.clusters ?? []);
 }
 
-function aboutOf({ resource }: BindingSpec): Parameters<typeof recordDecision>[2] {
+function aboutOf({ resource }: BindingSpec): Parameters<typeof recordDecision>[1]["template"] {
   const { apiVersion, kind, name, namespace } = resource;
   return { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
 }

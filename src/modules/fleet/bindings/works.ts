@@ -11,7 +11,7 @@ import { BINDING, bindingNameOf } from "../policies/marks.js";
 import { isContentChange, type Templates } from "../policies/templates.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
 import type { OverrideWatch } from "./override-watch.js";
-import { clustersOf, keptClustersOf, type WorkSurroundings, type WorkTarget, workDraftFor } from "./work-plan.js";
+import { clustersOf, keptClustersOf, workDraftFor } from "./work-plan.js";
 
 type Context = ReconcileContext<ResourceBinding>;
 
@@ -113,7 +113,16 @@ async function syncWorks(binding: ResourceBinding, parts: WorksParts, context: C
     const space = executionSpaceOf(target.name);
     const old = existing.get(space);
     existing.delete(space);
-    const draft = draftFor(binding, template, target, { ...parts, facts, overrides }, context);
+    const draft = draftOr(
+      () => workDraftFor(binding, template, target, { ...parts, facts, overrides }),
+      (why) =>
+        context.events.record(
+          binding,
+          "Warning",
+          "ApplyOverridePolicyFailed",
+          `cluster ${target.name} keeps what it has: ${why}`,
+        ),
+    );
     if (draft !== undefined) writes.push(writeWork(draft, old, context));
   }
   for (const [space, work] of existing) if (!kept.has(space)) writes.push(removeWork(work, context));
@@ -121,19 +130,12 @@ async function syncWorks(binding: ResourceBinding, parts: WorksParts, context: C
 }
 
 /** `undefined` when an override does not fit: that cluster keeps what it has, and the others get theirs. */
-function draftFor(
-  binding: ResourceBinding,
-  template: KubeObject,
-  target: WorkTarget,
-  surroundings: WorkSurroundings,
-  context: Context,
-): WorkDraft | undefined {
+function draftOr(make: () => WorkDraft, tell: (why: string) => void): WorkDraft | undefined {
   try {
-    return workDraftFor(binding, template, target, surroundings);
+    return make();
   } catch (error) {
     if (!(error instanceof OverrideError)) throw error;
-    const message = `cluster ${target.name} keeps what it has: ${messageOf(error)}`;
-    context.events.record(binding, "Warning", "ApplyOverridePolicyFailed", message);
+    tell(messageOf(error));
     return undefined;
   }
 }

@@ -88,16 +88,6 @@ const replicaScheduling = s.object({
   weightPreference: weightPreference.optional().describe("The weights; absent: all the same."),
 });
 
-const workloadTerm = (meaning: string) =>
-  s
-    .object({
-      groupByLabelKey: s
-        .string({ min: 1 })
-        .describe("Objects of one namespace with the same value of this label are a group."),
-    })
-    .optional()
-    .describe(meaning);
-
 /** Where objects go (`Placement`). */
 export const placementSchema = s.object({
   clusterAffinity: clusterAffinity.optional().describe("The clusters that are meant; not beside clusterAffinities."),
@@ -108,11 +98,4 @@ export const placementSchema = s.object({
   clusterTolerations: s.array(toleration).optional().describe("Taints of clusters that do not matter."),
   spreadConstraints: s.array(spreadConstraint).optional().describe("Over how many groups of clusters."),
   replicaScheduling: replicaScheduling.optional().describe("How replicas are divided; absent: all in each cluster."),
-  workloadAffinity: s
-    .object({
-      affinity: workloadTerm("Together with others of its group."),
-      antiAffinity: workloadTerm("Apart from others of its group."),
-    })
-    .optional()
-    .describe("Other objects that it should share clusters with, or not."),
 });

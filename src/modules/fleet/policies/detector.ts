@@ -6,7 +6,7 @@ import {
   type ReconcileContext,
 } from "../../../kernel/control/index.js";
 import { isConflict, isNotFound } from "../../../kernel/errors/index.js";
-import { isDeleting, type KubeObject } from "../../../kernel/kinds/index.js";
+import { isDeleting, type KubeObject, PriorityClassKind } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import { type BindingWriter, claimAnnotations, claimLabels } from "../bindings/binding-writer.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
@@ -27,8 +27,6 @@ import { isContentChange, type TemplateRef, type Templates } from "./templates.j
 
 const NAME = "resource-detector";
 const WORKERS = 16;
-/** How often a policy waits for override policies that it depends on; their coming wakes it too. */
-const OVERRIDES_WAIT_MS = 10_000;
 
 /** What the detector works with. */
 export interface DetectorParts {
@@ -49,6 +47,8 @@ export class Detector {
   readonly #refs = new Map<string, TemplateRef>();
   /** Templates that changed by themselves, with the version of that change; a lazy policy acts on nothing else. */
   readonly #touched = new Map<string, string>();
+  /** Templates whose policy waits for override policies. */
+  readonly #waiting = new Map<string, TemplateRef>();
   /** The version at which each policy was first seen, by uid. */
   readonly #born = new Map<string, string>();
   readonly #queue: Queue;
@@ -110,8 +110,14 @@ export class Detector {
     const overrides = [OverridePolicyKind, ClusterOverridePolicyKind].map((kind) => cluster.informers.informer(kind));
     for (const informer of policies) this.#followPolicies(informer);
     for (const informer of bindings) this.#undo.push(informer.onChange((now, old) => this.#onBinding(now, old)));
+    const classes = cluster.informers.informer(PriorityClassKind);
+    const retry = (_now: KubeObject | undefined, old: KubeObject | undefined): void => {
+      if (old === undefined) for (const ref of this.#waiting.values()) this.#add(ref);
+    };
+    this.#undo.push(classes.onChange(retry), ...overrides.map((informer) => informer.onChange(retry)));
     await Promise.all([
       book.synced(signal),
+      classes.synced(signal),
       ...[...policies, ...bindings, ...overrides].map((informer) => informer.synced(signal)),
     ]);
     this.#undo.push(templates.onChange((ref, now, old) => this.#onTemplate(ref, now, old)));
@@ -184,9 +190,8 @@ export class Detector {
     if (ref === undefined) return;
     const { log, signal } = this.context;
     try {
-      const waitMs = await this.#reconcile(ref);
+      await this.#reconcile(ref);
       this.#queue.forget(key);
-      if (waitMs !== undefined) this.#queue.addAfter(key, waitMs);
     } catch (error) {
       if (signal.aborted) return;
       if (isConflict(error) || isNotFound(error))
@@ -196,33 +201,39 @@ export class Detector {
     }
   }
 
-  async #reconcile(ref: TemplateRef): Promise<number | undefined> {
+  async #reconcile(ref: TemplateRef): Promise<void> {
     const { templates, writer } = this.#parts;
     const template = templates.get(ref);
     const binding = writer.find(ref.kind, ref.namespace, ref.name);
     if (template === undefined) {
       this.#refs.delete(textOf(ref));
+      this.#waiting.delete(textOf(ref));
       if (binding !== undefined && !isDeleting(binding) && isOf(binding, ref)) await writer.remove(binding);
-      return undefined;
+      return;
     }
-    if (isDeleting(template) || isReservedSpace(ref.namespace)) return undefined;
+    if (isDeleting(template) || isReservedSpace(ref.namespace)) return;
     const subject = subjectOf(ref, template);
     const id = claimOf(template);
     const claimant = id === "" ? undefined : this.#index.byId(id);
     const policy = choosePolicy(this.#index.candidates(subject), subject, claimant);
     if (policy === undefined) {
       if (id !== "") await this.#unclaim(template, binding);
-      return undefined;
+      return;
     }
     if (policy.spec.activationPreference === "Lazy" && !this.#isTouched(ref, template, policy)) {
       if (id !== "" && claimant === undefined) await this.#unclaim(template, binding);
-      return undefined;
+      return;
     }
-    if (!this.#hasOverrides(policy)) return OVERRIDES_WAIT_MS;
+    const lack = this.#lackOf(policy);
+    if (lack !== undefined) {
+      this.#waiting.set(textOf(ref), ref);
+      this.context.events.record(template, "Warning", "ApplyPolicyFailed", `${policy.name}: ${lack}`);
+      return;
+    }
+    this.#waiting.delete(textOf(ref));
     const claimed = await this.#claim(template, policy);
-    await writer.ensure(claimed, policy, this.context);
+    await writer.ensure(claimed, policy, { random: this.context.random, priority: this.#priorityOf(policy.spec) });
     this.#touched.delete(textOf(ref));
-    return undefined;
   }
 
   /** Whether a template changed, or was made, since its policy is there. */
@@ -232,14 +243,28 @@ export class Detector {
     return (touched !== undefined && isLater(touched, born)) || template.metadata.creationTimestamp > policy.createdAt;
   }
 
-  #hasOverrides(policy: Policy): boolean {
+  /** What a policy needs and the hub does not have yet. */
+  #lackOf({ spec, isCluster, namespace }: Policy): string | undefined {
     const { informers } = this.context.cluster;
-    const { namespace } = policy;
-    return (policy.spec.dependentOverrides ?? []).every((name) =>
-      policy.isCluster
-        ? informers.informer(ClusterOverridePolicyKind).get({ namespace: "", name }) !== undefined
-        : informers.informer(OverridePolicyKind).get({ namespace, name }) !== undefined,
+    const missing = (spec.dependentOverrides ?? []).find((name) =>
+      isCluster
+        ? informers.informer(ClusterOverridePolicyKind).get({ namespace: "", name }) === undefined
+        : informers.informer(OverridePolicyKind).get({ namespace, name }) === undefined,
     );
+    if (missing !== undefined)
+      return `waits for ${isCluster ? "ClusterOverridePolicy" : "OverridePolicy"} ${missing} (spec.dependentOverrides)`;
+    const { schedulePriority } = spec;
+    if (schedulePriority === undefined) return undefined;
+    const { priorityClassSource, priorityClassName } = schedulePriority;
+    if (priorityClassSource !== "KubePriorityClass")
+      return `spec.schedulePriority.priorityClassSource ${priorityClassSource} is not served: only KubePriorityClass is`;
+    return this.#priorityOf(spec) === undefined ? `waits for PriorityClass ${priorityClassName}` : undefined;
+  }
+
+  #priorityOf({ schedulePriority }: Policy["spec"]): number | undefined {
+    if (schedulePriority === undefined) return undefined;
+    const name = schedulePriority.priorityClassName;
+    return this.context.cluster.informers.informer(PriorityClassKind).get({ namespace: "", name })?.value;
   }
 
   async #claim(template: KubeObject, policy: Policy): Promise<KubeObject> {
