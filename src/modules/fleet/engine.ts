@@ -5,16 +5,21 @@ import { OverrideWatch } from "./bindings/override-watch.js";
 import { rebalancerController } from "./bindings/rebalancer.js";
 import { schedulerControllers } from "./bindings/scheduler.js";
 import { worksControllers } from "./bindings/works.js";
-import { InterpreterRegistry } from "./interpreters/index.js";
+import type { Interpreters } from "./interpreters/index.js";
 import { ClusterBook } from "./placement/cluster-book.js";
 import { policyControllers } from "./policies/policy-controller.js";
 import { Templates } from "./policies/templates.js";
 
+/** What the engine needs besides the hub. */
+export interface EngineParts {
+  readonly ledger: Ledger;
+  readonly interpreters: Interpreters;
+}
+
 /** The controllers that carry out Karmada's policies in a hub: from template and policy to binding, from binding to Works. */
-export function engineControllers(hub: ClusterAccess, ledger: Ledger): ControllerSpec[] {
+export function engineControllers(hub: ClusterAccess, { ledger, interpreters }: EngineParts): ControllerSpec[] {
   const templates = new Templates(hub);
   const book = new ClusterBook(hub);
-  const interpreters = new InterpreterRegistry();
   const writer = new BindingWriter(hub, { book, ledger, interpreters });
   return [
     ...policyControllers({ templates, writer, book }),

@@ -9,6 +9,7 @@ import {
 } from "../../kernel/control/index.js";
 import { ArgosyError } from "../../kernel/errors/index.js";
 import { apiVersionOf, type Kind, type KubeObject } from "../../kernel/kinds/index.js";
+import type { Interpreters } from "./interpreters/index.js";
 import { ClusterKind, type Work, WorkKind } from "./kinds.js";
 import { clusterOfSpace, executionSpaceOf, KARMADA } from "./names.js";
 import { WorkExecutor } from "./work-executor.js";
@@ -19,6 +20,7 @@ const SPACE_INDEX = "execution-space";
 /** What delivery needs besides the hub. */
 export interface ExecutionOptions {
   readonly members: (cluster: string) => ClusterAccess | undefined;
+  readonly interpreters: Interpreters;
   /** Objects worked on at once in one member; default 4. */
   readonly concurrencyPerMember?: number;
   /** A call to a member that takes longer has failed; default 5 s. */
@@ -103,6 +105,7 @@ class Lane {
       member,
       context,
       timeoutMs: options.callTimeoutMs ?? 5000,
+      interpreters: options.interpreters,
       follow: (kind) => this.#follow(kind, context),
       retry: (key, delayMs) => this.queue.addAfter(key, delayMs),
     });

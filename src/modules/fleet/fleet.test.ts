@@ -236,7 +236,7 @@ test("an object that is not ours is left alone and named as the cause; taking it
   );
 
   expect(fullyApplied(failed)?.message).toMatch(
-    /^3\/4 manifests are applied; cloud\/MLService\/demo\/digits: Failed to apply all manifests \(0\/1\): \[MLService digits already exists in cluster cloud and is not made by Argosy/,
+    /^3\/4 manifests are applied; cloud\/MLService\/demo\/digits: Failed to apply all manifests \(0\/1\): MLService digits already exists in cluster cloud and is not made by Argosy/,
   );
   expect(failed.status?.aggregatedStatus?.[0]).toMatchObject({ applied: false, reason: "AppliedFailed" });
   expect(failed.status?.aggregatedStatus?.[0]?.nextRetryTime).toMatch(/^\d{4}-/);

@@ -12,33 +12,35 @@ import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "./names.
  */
 export function workFor(owner: HyperMLService, object: PlannedObject, existing: Work | undefined): Draft<Work> {
   const namespace = executionSpaceOf(object.cluster);
-  const manifest = cloneObject(object.manifest);
-  const metadata = isObject(manifest["metadata"]) ? manifest["metadata"] : {};
-  manifest["metadata"] = metadata;
-  metadata["labels"] = { ...stringMap(metadata["labels"]), [KARMADA.managed]: "true" };
-  const annotations: JsonObject = {
-    ...stringMap(metadata["annotations"]),
-    [KARMADA.workName]: object.workName,
-    [KARMADA.workNamespace]: namespace,
-    [KARMADA.templateGeneration]: templateGenerationOf(existing) ?? String(owner.metadata.generation ?? 1),
-  };
-  metadata["annotations"] = annotations;
-  const workId = existing?.metadata.labels?.[WORK_ID];
-  const kept = workId === undefined ? manifest : asManifest(manifest, workId);
-  if (existing !== undefined && !equalJson(manifestOf(existing), kept))
-    annotations[KARMADA.templateGeneration] = String(owner.metadata.generation ?? 1);
+  const id = existing?.metadata.labels?.[WORK_ID] ?? "";
+  const now = String(owner.metadata.generation ?? 1);
   const { apiVersion, kind } = object;
+  const manifestAt = (generation: string): JsonObject => {
+    const manifest = cloneObject(object.manifest);
+    const metadata = isObject(manifest["metadata"]) ? manifest["metadata"] : {};
+    const labels = { ...stringMap(metadata["labels"]), [KARMADA.managed]: "true" };
+    const annotations = {
+      ...stringMap(metadata["annotations"]),
+      [KARMADA.workName]: object.workName,
+      [KARMADA.workNamespace]: namespace,
+      [KARMADA.templateGeneration]: generation,
+    };
+    // As the hub stores it, so that the two can be compared.
+    return asManifest({ ...manifest, apiVersion, kind, metadata: { ...metadata, labels, annotations } }, id);
+  };
+  const unchanged = manifestAt(templateGenerationOf(existing) ?? now);
+  const isSame = existing === undefined || equalJson(manifestOf(existing), unchanged);
   return {
     apiVersion: `${WorkKind.group}/${WorkKind.version}`,
     kind: WorkKind.kind,
     metadata: {
       name: object.workName,
       namespace,
-      labels: { [ARGOSY.ownerUid]: owner.metadata.uid },
+      labels: { [ARGOSY.ownerUid]: owner.metadata.uid, ...(id === "" ? {} : { [WORK_ID]: id }) },
       annotations: { [ARGOSY.ownerName]: owner.metadata.name, [ARGOSY.ownerNamespace]: owner.metadata.namespace ?? "" },
       finalizers: [EXECUTION_FINALIZER],
     },
-    spec: { workload: { manifests: [{ ...manifest, apiVersion, kind }] } },
+    spec: { workload: { manifests: [{ ...(isSame ? unchanged : manifestAt(now)), apiVersion, kind }] } },
   };
 }
 

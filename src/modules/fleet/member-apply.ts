@@ -3,13 +3,16 @@ import type { ClusterAccess, Informer } from "../../kernel/control/index.js";
 import { ArgosyError, isAlreadyExists, isNotFound } from "../../kernel/errors/index.js";
 import {
   apiVersionOf,
+  type Draft,
   type Json,
   type JsonObject,
   type Kind,
   type KubeObject,
   NamespaceKind,
 } from "../../kernel/kinds/index.js";
-import { isObject } from "../../kernel/schema/index.js";
+import { asObject, isObject } from "../../kernel/schema/index.js";
+import { WORK_ID } from "./interpreters/index.js";
+import type { Work } from "./kinds.js";
 import { KARMADA } from "./names.js";
 
 /** Field manager of what the hub delivers. */
@@ -19,6 +22,20 @@ export const DELIVERY_MANAGER = "argosy-delivery";
 export class ManifestError extends ArgosyError {
   constructor(message: string, options?: ErrorOptions) {
     super("ManifestRefused", message, options);
+  }
+}
+
+/** The member has no such kind. */
+export class NoKindError extends ManifestError {
+  readonly apiVersion: string;
+  readonly kind: string;
+
+  constructor(cluster: string, apiVersion: string, kind: string) {
+    super(
+      `cluster ${cluster} has no kind ${kind} in ${apiVersion}: correct apiVersion and kind, or install there what serves it`,
+    );
+    this.apiVersion = apiVersion;
+    this.kind = kind;
   }
 }
 
@@ -37,10 +54,7 @@ export async function resolveTarget(member: ClusterAccess, manifest: JsonObject)
     throw new ManifestError("the manifest has no apiVersion, kind or metadata");
   }
   const kind = await member.client.findKind(apiVersion, kindName);
-  if (kind === undefined)
-    throw new ManifestError(
-      `cluster ${member.name} has no kind ${kindName} in ${apiVersion}: correct apiVersion and kind, or install there what serves it`,
-    );
+  if (kind === undefined) throw new NoKindError(member.name, apiVersion, kindName);
   const { name, namespace } = metadata;
   if (typeof name !== "string" || name === "") throw new ManifestError(`${kindName} has no metadata.name`);
   if (kind.namespaced && (typeof namespace !== "string" || namespace === "")) {
@@ -64,38 +78,77 @@ export async function findCurrent(
 }
 
 /** Whether an object of the member was put there by this Work. */
-export function isOurs(object: KubeObject, work: { readonly namespace: string; readonly name: string }): boolean {
+export function isOurs(object: KubeObject, work: Work): boolean {
   const { labels, annotations } = object.metadata;
+  const id = work.metadata.labels?.[WORK_ID];
+  if (id !== undefined && labels?.[WORK_ID] === id) return true;
   return (
-    labels?.[KARMADA.managed] === "true" &&
-    annotations?.[KARMADA.workName] === work.name &&
-    annotations[KARMADA.workNamespace] === work.namespace
+    isManaged(object) &&
+    annotations?.[KARMADA.workName] === work.metadata.name &&
+    annotations[KARMADA.workNamespace] === work.metadata.namespace
   );
 }
 
-/** Why an existing object must not be touched; undefined when it may be. */
-export function foreignness(
-  object: KubeObject,
-  target: Target,
-  work: { readonly namespace: string; readonly name: string },
-  cluster: string,
-): string | undefined {
-  if (isOurs(object, work)) return undefined;
-  const metadata = target.manifest["metadata"];
-  const annotations = isObject(metadata) ? metadata["annotations"] : undefined;
-  const resolution = isObject(annotations) ? annotations[KARMADA.conflictResolution] : undefined;
-  if (resolution === "overwrite") return undefined;
-  const { workName, workNamespace } = KARMADA;
-  const other = object.metadata.annotations?.[workName];
-  const whose =
-    other === undefined
-      ? "not made by Argosy"
-      : `delivered by Work ${object.metadata.annotations?.[workNamespace] ?? ""}/${other}`;
-  return `${target.kind.kind} ${object.metadata.name} already exists in cluster ${cluster} and is ${whose}; it is left alone (annotation ${KARMADA.conflictResolution}: overwrite would take it over)`;
+/** Whether an object of the member was put there from a hub. */
+export function isManaged(object: KubeObject): boolean {
+  return object.metadata.labels?.[KARMADA.managed] === "true";
 }
 
-/** Server-side apply in the member; the namespace is made if it is missing. */
-export async function applyTarget(member: ClusterAccess, target: Target, signal: AbortSignal): Promise<KubeObject> {
+/** Whether the manifest, or else its Work, says that an object that is there already is to be taken over. */
+export function takesOver(target: Target, work: Work): boolean {
+  const own = asObject(asObject(target.manifest["metadata"])["annotations"])[KARMADA.conflictResolution];
+  return (own ?? work.metadata.annotations?.[KARMADA.conflictResolution]) === "overwrite";
+}
+
+/** Marks of a delivered object; without them it is the member's own. */
+const MARKS = {
+  labels: [
+    KARMADA.managed,
+    WORK_ID,
+    "resourcebinding.karmada.io/permanent-id",
+    "clusterresourcebinding.karmada.io/permanent-id",
+  ],
+  annotations: [
+    KARMADA.workName,
+    KARMADA.workNamespace,
+    KARMADA.templateGeneration,
+    "resourcetemplate.karmada.io/managed-annotations",
+    "resourcetemplate.karmada.io/managed-labels",
+    "resourcetemplate.karmada.io/uid",
+    "resourcebinding.karmada.io/namespace",
+    "resourcebinding.karmada.io/name",
+    "clusterresourcebinding.karmada.io/name",
+  ],
+} as const;
+
+/** Takes the marks off an object that stays in the member. */
+export async function release(
+  member: ClusterAccess,
+  target: Target,
+  object: KubeObject,
+  signal: AbortSignal,
+): Promise<void> {
+  const gone = (present: Record<string, string> | undefined, marks: readonly string[]): JsonObject =>
+    Object.fromEntries(marks.filter((mark) => present?.[mark] !== undefined).map((mark) => [mark, null]));
+  const { uid, labels, annotations } = object.metadata;
+  const metadata = { uid, labels: gone(labels, MARKS.labels), annotations: gone(annotations, MARKS.annotations) };
+  await member.client
+    .dynamic(target.kind)
+    .patch(
+      target.name,
+      "merge",
+      { metadata },
+      { fieldManager: DELIVERY_MANAGER, signal, ...(target.namespace === "" ? {} : { namespace: target.namespace }) },
+    );
+}
+
+/** Server-side apply in the member. With `makesNamespace` the namespace is made if it is missing. */
+export async function applyTarget(
+  member: ClusterAccess,
+  target: Target,
+  makesNamespace: boolean,
+  signal: AbortSignal,
+): Promise<KubeObject> {
   const apply = (): Promise<KubeObject> =>
     member.client.dynamic(target.kind).apply(toApplyObject(target), {
       fieldManager: DELIVERY_MANAGER,
@@ -106,9 +159,24 @@ export async function applyTarget(member: ClusterAccess, target: Target, signal:
   try {
     return await apply();
   } catch (error) {
-    if (!isNotFound(error) || target.namespace === "") throw error;
+    if (!isNotFound(error) || target.namespace === "" || !makesNamespace) throw error;
     await ensureNamespace(member, target.namespace, signal);
     return apply();
+  }
+}
+
+/** What the member would say if the object were made anew: of a wrong type an apply says little. `undefined`: nothing. */
+export async function creationFault(member: ClusterAccess, target: Target, signal: AbortSignal): Promise<unknown> {
+  try {
+    await member.client.dynamic(target.kind).create(draftOf(target), {
+      dryRun: true,
+      fieldManager: DELIVERY_MANAGER,
+      signal,
+      ...(target.namespace === "" ? {} : { namespace: target.namespace }),
+    });
+    return undefined;
+  } catch (error) {
+    return error;
   }
 }
 
@@ -123,6 +191,11 @@ async function ensureNamespace(member: ClusterAccess, name: string, signal: Abor
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
   }
+}
+
+function draftOf(target: Target): Draft<KubeObject & Record<string, unknown>> {
+  const { metadata } = toApplyObject(target);
+  return { ...target.manifest, apiVersion: apiVersionOf(target.kind), kind: target.kind.kind, metadata };
 }
 
 function toApplyObject(target: Target): ApplyObject {

@@ -14,6 +14,7 @@ import { headIngressMaker } from "./head-maker.js";
 import { hyperMLServiceAdmission, ManifestChecker } from "./hyper-admission.js";
 import { hyperMLServiceController } from "./hyper-controller.js";
 import { ingressController } from "./ingress.js";
+import { InterpreterRegistry } from "./interpreters/index.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
 import {
   ClusterOverridePolicyKind,
@@ -146,6 +147,7 @@ export const PROPAGATION_RULES: readonly PolicyRule[] = [
 export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
   const checker = new ManifestChecker();
+  const interpreters = new InterpreterRegistry();
   const definitions: KindDefinition[] = [
     HyperMLServiceKind,
     HeadIngressKind,
@@ -177,9 +179,9 @@ export function createFleetModule(options: FleetOptions): Module {
       const limit = options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs };
       return [
         ...controllers,
-        executionController({ members, ...limit }),
+        executionController({ members, interpreters, ...limit }),
         clusterStatusController(members),
-        ...engineControllers(cluster, ledger),
+        ...engineControllers(cluster, { ledger, interpreters }),
         ...unservedControllers(),
       ];
     },

@@ -8,40 +8,54 @@ import {
   removeFinalizer,
   syncStatus,
 } from "../../kernel/control/index.js";
-import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
+import { ApiError, ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import {
-  type Condition,
   findCondition,
   isDeleting,
   type JsonObject,
   type Kind,
   type KubeObject,
+  NamespaceKind,
   timeOf,
-  withCondition,
 } from "../../kernel/kinds/index.js";
-import { isObject, toJsonObject } from "../../kernel/schema/index.js";
+import { toJsonObject } from "../../kernel/schema/index.js";
 import { deadline } from "./deadline.js";
-import { healthOf } from "./health.js";
+import type { Interpreters } from "./interpreters/index.js";
 import { ClusterKind, type ConditionDraft, type Work, WorkKind, type WorkStatus } from "./kinds.js";
 import {
   applyTarget,
+  creationFault,
   DELIVERY_MANAGER,
   findCurrent,
-  foreignness,
   isAsWanted,
+  isManaged,
   isOurs,
   ManifestError,
+  release,
   resolveTarget,
   type Target,
+  takesOver,
   withoutSecrets,
 } from "./member-apply.js";
-import { ARGOSY, EXECUTION_FINALIZER } from "./names.js";
-import { describeRefusal } from "./refusal.js";
+import { ARGOSY, EXECUTION_FINALIZER, KARMADA } from "./names.js";
+import { isOfHyper, wordsFor } from "./status/words.js";
+import {
+  appliedCondition,
+  dispatchingCondition,
+  isAppliedNow,
+  manifestStatuses,
+  type Outcome,
+  withConditions,
+} from "./status/work-status.js";
 
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 60_000;
 /** How often a deletion is looked after that no event tells of. */
 const DELETION_POLL_MS = 1000;
+
+/** Label of a namespace of the hub that stays there. */
+const SKIP_PROPAGATION = "namespace.karmada.io/skip-auto-propagation";
+const RESERVED = /^(kube|karmada)-/;
 
 /** What an executor works with. */
 export interface ExecutorOptions {
@@ -49,6 +63,7 @@ export interface ExecutorOptions {
   readonly member: ClusterAccess | undefined;
   readonly context: ReconcileContext<Work>;
   readonly timeoutMs: number;
+  readonly interpreters: Interpreters;
   /** Watches a kind in the member from now on. */
   readonly follow: (kind: Kind) => { readonly informer: Informer<KubeObject>; readonly isSynced: boolean };
   readonly retry: (key: Key, delayMs: number) => void;
@@ -62,19 +77,12 @@ interface Attempt {
   readonly epoch: string;
 }
 
-type ManifestStatus = NonNullable<WorkStatus["manifestStatuses"]>[number];
-
-interface Outcome {
-  readonly target: Target | undefined;
-  readonly object: KubeObject | undefined;
-  readonly error: string | undefined;
-  readonly isUnreachable: boolean;
-}
-
 /** Makes the Works of one member true, one key at a time. */
 export class WorkExecutor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new Map<string, Attempt>();
+  /** Identity and version of members' objects as they were after the last apply: what a member adds to them is no drift. */
+  readonly #made = new Map<string, string>();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -115,38 +123,21 @@ export class WorkExecutor {
       EXECUTION_FINALIZER,
       DELIVERY_MANAGER,
     );
-    if (held.spec.suspendDispatching === true) {
-      await this.#report(
-        held,
-        { type: "Dispatching", status: "False", reason: "SuspendDispatching", message: "dispatching is suspended" },
-        {},
-      );
-      return;
-    }
-    const manifests = held.spec.workload?.manifests ?? [];
+    const isSuspended = held.spec.suspendDispatching === true;
     const outcomes: Outcome[] = [];
-    for (const manifest of manifests) outcomes.push(await this.#deliverOne(held, manifest));
+    for (const manifest of held.spec.workload?.manifests ?? [])
+      outcomes.push(await (isSuspended ? this.#observeOne(held, manifest) : this.#deliverOne(held, manifest)));
     const failed = outcomes.filter((outcome) => outcome.error !== undefined);
-    const statuses = outcomes.flatMap((outcome, ordinal) => manifestStatus(outcome, ordinal));
-    if (failed.length === 0) {
-      this.#attempts.delete(`${key.namespace}/${key.name}`);
-      const message = "Manifest has been successfully applied";
-      await this.#report(held, { type: "Applied", status: "True", reason: "AppliedSuccessful", message }, { statuses });
-      return;
-    }
-    const nextMs = this.#planRetry(held, key);
-    if (failed.every((outcome) => outcome.isUnreachable) && isAppliedNow(held)) return;
-    const errors = failed.map((outcome) => outcome.error).join(", ");
-    const message = `Failed to apply all manifests (${outcomes.length - failed.length}/${outcomes.length}): [${errors}]`;
-    await this.#report(
-      held,
-      { type: "Applied", status: "False", reason: "AppliedFailed", message },
-      {
-        // Of a member that does not answer, the last that was heard stays.
-        ...(failed.every((outcome) => outcome.isUnreachable) ? {} : { statuses }),
-        nextRetryTime: timeOf(context.clock.now() + nextMs),
-      },
-    );
+    if (failed.length === 0) this.#attempts.delete(`${key.namespace}/${key.name}`);
+    const nextMs = failed.length === 0 ? undefined : this.#planRetry(held, key);
+    const isSilent = failed.length > 0 && failed.every((outcome) => outcome.isUnreachable);
+    if (isSilent && isAppliedNow(held)) return;
+    const applied = isSuspended ? undefined : appliedCondition(held, outcomes);
+    await this.#report(held, [dispatchingCondition(held), ...(applied === undefined ? [] : [applied])], {
+      // Of a member that does not answer, the last that was heard stays.
+      ...(isSilent ? {} : { statuses: manifestStatuses(held, outcomes, this.#options.interpreters) }),
+      ...(nextMs === undefined ? {} : { nextRetryTime: timeOf(context.clock.now() + nextMs) }),
+    });
   }
 
   #planRetry(work: Work, key: Key): number {
@@ -163,6 +154,24 @@ export class WorkExecutor {
     return delayMs;
   }
 
+  /** What a member has of a Work that is suspended; nothing is sent, and silence is no fault. */
+  async #observeOne(work: Work, manifest: JsonObject): Promise<Outcome> {
+    const { member, follow } = this.#options;
+    const none = { target: undefined, object: undefined, error: undefined, isUnreachable: false };
+    if (member === undefined) return none;
+    try {
+      return await this.#bounded(async (signal) => {
+        const target = await resolveTarget(member, manifest);
+        const current = await findCurrent(member, target, follow(target.kind), signal);
+        const object = current !== undefined && isOurs(current, work) ? current : undefined;
+        return { ...none, target, object };
+      });
+    } catch (error) {
+      if (this.#options.context.signal.aborted) throw error;
+      return none;
+    }
+  }
+
   async #deliverOne(work: Work, manifest: JsonObject): Promise<Outcome> {
     const { cluster, member, follow } = this.#options;
     const none = { target: undefined, object: undefined };
@@ -175,41 +184,88 @@ export class WorkExecutor {
         const target = await resolveTarget(member, manifest);
         standing = { target, object: undefined };
         const current = await findCurrent(member, target, follow(target.kind), signal);
-        const obstacle = current === undefined ? undefined : foreignness(current, target, keyOf(work), cluster);
-        if (obstacle !== undefined) return { target, object: undefined, error: obstacle, isUnreachable: false };
-        if (current !== undefined && isDeleting(current)) {
-          return {
-            target,
-            object: current,
-            error: `${target.kind.kind} ${target.name} is being deleted in cluster ${cluster}`,
-            isUnreachable: false,
-          };
-        }
+        if (current === undefined) return await this.#make(work, target, signal);
+        const hold = this.#holdOn(current, target, work);
+        if (hold === "left") return { ...standing, error: undefined, isUnreachable: false };
+        if (hold === "foreign")
+          return { ...standing, error: wordsFor(work).foreign(current, target, cluster), isUnreachable: false };
         standing = { target, object: current };
-        const isTrue = current !== undefined && isAppliedNow(work) && isAsWanted(current, target);
-        if (!isTrue && current !== undefined && isAppliedNow(work)) {
-          this.#options.context.log.info("drift repaired", {
-            cluster,
-            kind: target.kind.kind,
-            namespace: target.namespace,
-            name: target.name,
-          });
+        if (isDeleting(current)) {
+          const error = `${target.kind.kind} ${target.name} is being deleted in cluster ${cluster}`;
+          return { ...standing, error, isUnreachable: false };
         }
-        return {
-          target,
-          object: isTrue ? current : await applyTarget(member, target, signal),
-          error: undefined,
-          isUnreachable: false,
-        };
+        return await this.#change(work, target, { current, signal });
       });
     } catch (error) {
       if (this.#options.context.signal.aborted) throw error;
       const isUnreachable = isSilence(error);
       const message = isUnreachable
         ? `cluster(${cluster}) not ready: ${messageOf(error)}`
-        : describeRefusal(error, standing.target, cluster);
+        : wordsFor(work).refusal(error, standing.target, cluster);
       return { ...standing, error: withoutSecrets(message, manifest), isUnreachable };
     }
+  }
+
+  /** Whose an object is: this Work's (or to be), somebody else's, or taken over by another Work since this one was applied. */
+  #holdOn(current: KubeObject, target: Target, work: Work): "ours" | "foreign" | "left" {
+    if (isOurs(current, work) || takesOver(target, work)) return "ours";
+    if (!isManaged(current) || isOfHyper(work)) return "foreign";
+    const name = current.metadata.annotations?.[KARMADA.workName];
+    const namespace = current.metadata.annotations?.[KARMADA.workNamespace];
+    const isHeld =
+      name !== undefined &&
+      namespace !== undefined &&
+      this.#options.context.informer.get({ namespace, name })?.metadata.deletionTimestamp === undefined &&
+      this.#options.context.informer.get({ namespace, name }) !== undefined;
+    return isHeld && isAppliedNow(work) ? "left" : "ours";
+  }
+
+  async #make(work: Work, target: Target, signal: AbortSignal): Promise<Outcome> {
+    const { member } = this.#options;
+    if (member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
+    try {
+      const makesNamespace = isOfHyper(work) || this.#isPropagated(target.namespace);
+      const object = await applyTarget(member, target, makesNamespace, signal);
+      this.#made.set(nameOf(target), versionOf(object));
+      return { target, object, error: undefined, isUnreachable: false, isWritten: true, isRemade: isAppliedNow(work) };
+    } catch (error) {
+      const isVague = error instanceof ApiError && error.httpCode === 500 && !isOfHyper(work);
+      throw (isVague ? await creationFault(member, target, signal) : undefined) ?? error;
+    }
+  }
+
+  /** Whether a namespace of the hub goes to all members anyway; then what is in it does not wait for that. */
+  #isPropagated(name: string): boolean {
+    const namespaces = this.#options.context.cluster.informers.informer(NamespaceKind);
+    const found = namespaces.get({ namespace: "", name });
+    return (
+      found !== undefined &&
+      found.metadata.deletionTimestamp === undefined &&
+      found.metadata.labels?.[SKIP_PROPAGATION] !== "true" &&
+      !RESERVED.test(name)
+    );
+  }
+
+  /** Makes an object that is there as it is wanted, if it is not so. */
+  async #change(
+    work: Work,
+    target: Target,
+    { current, signal }: { readonly current: KubeObject; readonly signal: AbortSignal },
+  ): Promise<Outcome> {
+    const { member, interpreters, cluster, context } = this.#options;
+    if (member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
+    const interpreter = interpreters.interpreterFor(current.apiVersion, current.kind);
+    const wanted = { ...target, manifest: interpreter.retain(target.manifest, toJsonObject(current)) };
+    const isApplied = isAppliedNow(work);
+    if (isApplied && (this.#made.get(nameOf(target)) === versionOf(current) || isAsWanted(current, wanted)))
+      return { target, object: current, error: undefined, isUnreachable: false };
+    const object = await applyTarget(member, wanted, false, signal);
+    this.#made.set(nameOf(target), versionOf(object));
+    if (isApplied && versionOf(object) !== versionOf(current)) {
+      const { kind, namespace, name } = target;
+      context.log.info("drift repaired", { cluster, kind: kind.kind, namespace, name });
+    }
+    return { target, object, error: undefined, isUnreachable: false, isWritten: !isApplied };
   }
 
   /** One exchange with the member, with a time limit. */
@@ -232,11 +288,10 @@ export class WorkExecutor {
   async #remove(work: Work, key: Key): Promise<void> {
     if (work.metadata.finalizers?.includes(EXECUTION_FINALIZER) !== true) return;
     const { context, cluster } = this.#options;
-    const isKept =
-      work.spec.preserveResourcesOnDeletion === true || work.metadata.annotations?.[ARGOSY.abandon] === "true";
+    const isAbandoned = work.metadata.annotations?.[ARGOSY.abandon] === "true";
     const isRegistered =
       context.cluster.informers.informer(ClusterKind).get({ namespace: "", name: cluster }) !== undefined;
-    const waits = isKept || !isRegistered ? [] : await this.#removeObjects(work);
+    const waits = isAbandoned || !isRegistered ? [] : await this.#removeObjects(work);
     if (waits.length === 0) {
       await removeFinalizer(
         context.cluster.client.resource(WorkKind),
@@ -248,14 +303,11 @@ export class WorkExecutor {
       return;
     }
     this.#options.retry(key, DELETION_POLL_MS);
-    await this.#report(
-      work,
-      { type: "Applied", status: "False", reason: "Deleting", message: `waits for removal: ${waits.join("; ")}` },
-      {},
-    );
+    const message = `waits for removal: ${waits.join("; ")}`;
+    await this.#report(work, [{ type: "Applied", status: "False", reason: "Deleting", message }], {});
   }
 
-  /** Deletes what this Work delivered. Returns what is still there, or cannot be reached. */
+  /** Deletes what this Work delivered, or lets go of it. Returns what is still there, or cannot be reached. */
   async #removeObjects(work: Work): Promise<string[]> {
     const { cluster, member, follow } = this.#options;
     const waits: string[] = [];
@@ -265,9 +317,14 @@ export class WorkExecutor {
         const left = await this.#bounded(async (signal) => {
           const target = await resolveTarget(member, manifest);
           const current = await findCurrent(member, target, follow(target.kind), signal);
-          if (current === undefined || !isOurs(current, keyOf(work))) return undefined;
+          if (current === undefined || !isOurs(current, work)) return undefined;
+          const { uid } = current.metadata;
+          this.#made.delete(nameOf(target));
+          if (work.spec.preserveResourcesOnDeletion === true) {
+            await release(member, target, current, signal);
+            return undefined;
+          }
           if (!isDeleting(current)) {
-            const { uid } = current.metadata;
             await member.client.dynamic(target.kind).delete(target.name, {
               preconditions: { uid },
               propagationPolicy: "Background",
@@ -290,83 +347,34 @@ export class WorkExecutor {
 
   async #report(
     work: Work,
-    draft: ConditionDraft,
-    more: { readonly statuses?: ManifestStatus[]; readonly nextRetryTime?: string },
+    drafts: readonly ConditionDraft[],
+    more: { readonly statuses?: NonNullable<WorkStatus["manifestStatuses"]>; readonly nextRetryTime?: string },
   ): Promise<void> {
     const { context } = this.#options;
-    const now = context.clock.now();
-    const observedGeneration = generationOf(work);
-    let conditions: Condition[] = withCondition(work.status?.conditions, { ...draft, observedGeneration }, now);
-    if (draft.type === "Applied") {
-      conditions = conditions.filter((condition) => condition.type !== "Dispatching");
-      if (draft.reason !== "Deleting")
-        conditions = withCondition(
-          conditions,
-          { ...availability(draft, more.statuses ?? []), observedGeneration },
-          now,
-        );
-    }
     const statuses = more.statuses ?? work.status?.manifestStatuses;
     const status: WorkStatus = {
-      conditions,
+      ...withConditions(work, drafts, context.clock.now()),
       ...(statuses === undefined ? {} : { manifestStatuses: statuses }),
       ...(more.nextRetryTime === undefined ? {} : { nextRetryTime: more.nextRetryTime }),
     };
     const before = findCondition(work.status?.conditions, "Applied");
-    if (draft.status === "False" && draft.reason === "AppliedFailed" && before?.message !== draft.message) {
-      context.events.record(work, "Warning", draft.reason, draft.message);
-    }
+    const applied = drafts.find(({ type }) => type === "Applied");
+    if (applied?.reason === "AppliedFailed" && before?.message !== applied.message)
+      context.events.record(work, "Warning", applied.reason, applied.message);
     await syncStatus(context.cluster.client.resource(WorkKind), work, status, DELIVERY_MANAGER);
   }
 }
 
-function manifestStatus(outcome: Outcome, ordinal: number): ManifestStatus[] {
-  const { target, object } = outcome;
-  if (target === undefined) return [];
-  const { kind, namespace, name } = target;
-  const raw = object === undefined ? undefined : Object.entries(object).find(([field]) => field === "status")?.[1];
-  const status: unknown = raw;
-  return [
-    {
-      identifier: {
-        ordinal,
-        group: kind.group,
-        version: kind.version,
-        kind: kind.kind,
-        resource: kind.plural,
-        name,
-        ...(namespace === "" ? {} : { namespace }),
-      },
-      ...(isObject(status) ? { status: toJsonObject(status) } : {}),
-      health: object === undefined ? "Unknown" : healthOf(target.kind, object),
-    },
-  ];
+function nameOf({ kind, namespace, name }: Target): string {
+  return `${kind.plural}.${kind.group}/${namespace}/${name}`;
 }
 
-function availability(applied: ConditionDraft, statuses: readonly ManifestStatus[]): ConditionDraft {
-  const sick = statuses.filter((status) => status.health !== "Healthy");
-  if (applied.status !== "True")
-    return { type: "Available", status: "False", reason: "NotApplied", message: "not everything is applied" };
-  if (sick.length === 0)
-    return { type: "Available", status: "True", reason: "Healthy", message: "everything is there and healthy" };
-  const names = sick.map(
-    ({ identifier, health }) => `${identifier.kind} ${identifier.name} is ${String(health).toLowerCase()}`,
-  );
-  return { type: "Available", status: "False", reason: "Unhealthy", message: names.join("; ") };
-}
-
-/** Whether the Work's present content was applied. */
-function isAppliedNow(work: Work): boolean {
-  const applied = findCondition(work.status?.conditions, "Applied");
-  return applied?.status === "True" && applied.observedGeneration === generationOf(work);
+function versionOf({ metadata }: KubeObject): string {
+  return `${metadata.uid}/${metadata.resourceVersion}`;
 }
 
 function generationOf(work: Work): number {
   return work.metadata.generation ?? 0;
-}
-
-function keyOf(work: Work): Key {
-  return { namespace: work.metadata.namespace ?? "", name: work.metadata.name };
 }
 
 /** The member did not answer (as opposed to: it answered no). */

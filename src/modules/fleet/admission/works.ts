@@ -4,7 +4,7 @@ import { isObject } from "../../../kernel/schema/index.js";
 import { ClusterResourceBindingKind, ResourceBindingKind } from "../bindings/kinds.js";
 import { asManifest, WORK_ID } from "../interpreters/index.js";
 import { WorkKind } from "../kinds.js";
-import { ACCEPTED, deniedFor, isUntouched, labelOf, metadataOf, objectIn, objectsIn, setLabel } from "./denial.js";
+import { ACCEPTED, deniedFor, isUntouched, labelOf, metadataOf, objectIn, setLabel } from "./denial.js";
 
 const DEPENDENCIES = "resourcebinding.karmada.io/dependencies";
 const BINDINGS = [
@@ -18,11 +18,13 @@ export function workAdmission(): ModuleAdmission[] {
     {
       kind: WorkKind,
       level: "continuum",
-      complete: (object, _old, { uuid }) => {
-        if (labelOf(object, WORK_ID) === "") setLabel(object, WORK_ID, uuid());
+      complete: (object, old, { uuid }) => {
+        const before = old === undefined ? "" : labelOf(old, WORK_ID);
+        if (labelOf(object, WORK_ID) === "") setLabel(object, WORK_ID, before === "" ? uuid() : before);
         const workload = objectIn(objectIn(object, "spec"), "workload");
-        const manifests = objectsIn(workload, "manifests");
-        if (manifests.length > 0)
+        const { manifests } = workload;
+        // What is no object is for the schema to refuse.
+        if (Array.isArray(manifests) && manifests.every(isObject))
           workload["manifests"] = manifests.map((manifest) => asManifest(manifest, labelOf(object, WORK_ID)));
       },
     },

@@ -70,11 +70,13 @@ export const disruptionHealth: Judge = (object) => {
   return toHealth(count(status, "currentHealthy") >= count(status, "desiredHealthy"));
 };
 
-/** By a condition that says that all is well; `Unknown` as long as it says nothing. */
+/** By a condition that says that all is well; `Unknown` as long as it says nothing. What a status says of an earlier form does not count. */
 export function byCondition(type: string): Judge {
   return (object) => {
-    const status = conditionIn(object, type);
-    return status === "" || status === "Unknown" ? "Unknown" : toHealth(status === "True");
+    const said = conditionIn(object, type);
+    if (said === "" || said === "Unknown") return "Unknown";
+    const observed = asNumber(statusOf(object)["observedGeneration"]);
+    return toHealth(said === "True" && (observed === undefined || observed >= generationOf(object)));
   };
 }
 
