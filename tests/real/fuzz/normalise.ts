@@ -12,6 +12,8 @@ const inTexts: readonly (readonly [RegExp, string])[] = [
   [/\b(kube-api-access-)[a-z0-9]{5}\b/g, "$1<suffix>"],
   [/\b10\.96\.\d+\.\d+\b/g, "<ip>"],
   [/\b(\d+:)3[0-2]\d{3}(\/(?:TCP|UDP|SCTP))/g, "$1<port>$2"],
+  // Types of schemas are called by the moment at which they are compiled.
+  [/\bselfType\d+/g, "<self>"],
   // What shows only how a server is written: dumps of its structs, names of its types.
   [/(Invalid value: )"(?:\{\\"|map\[|v1\.)(?:[^"\\]|\\.)*"/g, "$1<object>"],
   [/(Forbidden: [^\n]*)\n.*/gs, "$1"],

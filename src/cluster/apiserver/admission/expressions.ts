@@ -1,6 +1,13 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { accountUser, attributesOf } from "../auth/index.js";
-import { type AdmissionVariables, authorizerValue, dynamicValue, type Judge, requestValue } from "../cel/index.js";
+import {
+  type AdmissionVariables,
+  authorizerValues,
+  dynamicValue,
+  type Judge,
+  namespaceValue,
+  requestValue,
+} from "../cel/index.js";
 import { objectKey } from "../store/keys.js";
 import type { AdmissionRequest, Authorizer, Store } from "../types.js";
 import { optionsOf, shown, userInfoOf } from "./review.js";
@@ -26,8 +33,12 @@ export function requestVariables({ store, authorizer }: Sources, request: Admiss
     object: () => dynamicValue(shown(request.object, request)),
     oldObject: () => dynamicValue(shown(request.old, request)),
     request: () => requestValue(requestOf(request)),
-    namespaceObject: () => dynamicValue(namespaceOf(store, request)),
-    authorizer: () => authorizerValue(judgeOf(authorizer, request)),
+    namespaceObject: () => {
+      const namespace = namespaceOf(store, request);
+      return namespace === null ? null : namespaceValue(namespace);
+    },
+    authorizer: () => authorizerValues(judgeOf(authorizer, request)).authorizer,
+    "authorizer.requestResource": () => authorizerValues(judgeOf(authorizer, request)).requestResource,
   };
   for (const [name, make] of Object.entries(makers))
     Object.defineProperty(variables, name, { enumerable: true, get: once(name, make) });

@@ -1,4 +1,4 @@
-import type { Engine } from "./engine.unsafe.js";
+import { type Engine, Opaque } from "./language/index.js";
 
 /** What an expression asks the authorizer. */
 export interface Question {
@@ -22,28 +22,38 @@ export interface Judge {
   readonly requestResource: Pick<Question, "group" | "resource" | "subresource" | "namespace" | "name">;
 }
 
-/** What one question costs, as upstream counts it. */
-const questionCost = 350_000;
+const prefix = "kubernetes.authorization.";
 const nothing = { group: "", resource: "", subresource: "", namespace: "", name: "" };
 
-class Decision {
+class Decision extends Opaque {
+  readonly typeName = `${prefix}Decision`;
   readonly allowed: boolean;
   readonly reason: string;
 
   constructor(decision = { allowed: false, reason: "" }) {
+    super();
     this.allowed = decision.allowed;
     this.reason = decision.reason;
+  }
+
+  isEqual(other: Opaque): boolean {
+    return other === this;
   }
 }
 
 /** A question that is not asked yet: all checks are such. */
-class Check {
+abstract class Check extends Opaque {
   readonly judge: Judge | undefined;
   readonly about: Omit<Question, "verb">;
 
   constructor(judge?: Judge, about: Omit<Question, "verb"> = nothing) {
+    super();
     this.judge = judge;
     this.about = about;
+  }
+
+  isEqual(other: Opaque): boolean {
+    return other === this;
   }
 
   ask(verb: string): Decision {
@@ -51,9 +61,15 @@ class Check {
   }
 }
 
-class PathCheck extends Check {}
-class GroupCheck extends Check {}
+class PathCheck extends Check {
+  readonly typeName = `${prefix}PathCheck`;
+}
+class GroupCheck extends Check {
+  readonly typeName = `${prefix}GroupCheck`;
+}
 class ResourceCheck extends Check {
+  readonly typeName = `${prefix}ResourceCheck`;
+
   with(more: Partial<Question>): ResourceCheck {
     return new ResourceCheck(this.judge, { ...this.about, ...more });
   }
@@ -61,28 +77,29 @@ class ResourceCheck extends Check {
 
 /** `authorizer` as expressions see it. */
 class Authorizer extends Check {
+  readonly typeName = `${prefix}Authorizer`;
+
   get requestResource(): ResourceCheck {
     return new ResourceCheck(this.judge, { ...this.about, ...this.judge?.requestResource });
   }
 }
 
-/** The value of `authorizer` for one request. */
-export function authorizerValue(judge: Judge | undefined): object {
-  return new Authorizer(judge);
+/** The values of `authorizer` and `authorizer.requestResource` for one request. */
+export function authorizerValues(judge: Judge | undefined): {
+  readonly authorizer: unknown;
+  readonly requestResource: unknown;
+} {
+  const authorizer = new Authorizer(judge);
+  return { authorizer, requestResource: authorizer.requestResource };
 }
 
-/** Declares `authorizer` and what can be asked of it. */
-export function declareAuthorizer(engine: Engine): void {
-  const prefix = "kubernetes.authorization.";
+/** What can be asked of an authorizer. */
+export function defineAuthorizer(engine: Engine): void {
   const define = <A extends readonly unknown[]>(signature: string, implementation: (...values: A) => unknown): void =>
     engine.define(signature.replaceAll(/\b(?=[A-Z])/g, prefix), implementation);
-  for (const [name, ctor] of Object.entries({ PathCheck, GroupCheck, ResourceCheck, Decision }))
-    engine.declareType(prefix + name, ctor);
-  engine.declareType(`${prefix}Authorizer`, Authorizer, { requestResource: `${prefix}ResourceCheck` });
-  const ask = (check: Check, verb: string): Decision => {
-    engine.meter.charge(questionCost);
-    return check.ask(verb);
-  };
+  for (const name of ["Authorizer", "PathCheck", "GroupCheck", "ResourceCheck", "Decision"])
+    engine.declareType(prefix + name);
+  const ask = (check: Check, verb: string): Decision => check.ask(verb);
   define(
     "Authorizer.path(string): PathCheck",
     (a: Authorizer, path: string) => new PathCheck(a.judge, { ...a.about, path }),
@@ -112,5 +129,10 @@ export function declareAuthorizer(engine: Engine): void {
   define("Decision.reason(): string", (decision: Decision) => decision.reason);
   define("Decision.error(): string", (_decision: Decision) => "");
   define("Decision.errored(): bool", (_decision: Decision) => false);
+}
+
+/** Lets expressions name the authorizer. */
+export function declareAuthorizer(engine: Engine): void {
   engine.declareVariable("authorizer", `${prefix}Authorizer`);
+  engine.declareVariable("authorizer.requestResource", `${prefix}ResourceCheck`);
 }

@@ -25,8 +25,19 @@ test.each([
   ["url('https://a.example:8443/p?q=1').getHost() + url('/x').getEscapedPath()", "a.example:8443/x"],
   ["semver('1.0.0-rc.1').isLessThan(semver('1.0.0')) && !isSemver('1.0') && isSemver('v1.0', true)", true],
   ["sets.contains([1, 2, 3], [3, 1]) && sets.equivalent([1, 1, 2], [2, 1]) && sets.intersects([1], [1, 2])", true],
-  ["math.greatest(1, 3, 2) == 3 && math.least([2.0, 1.0]) == 1.0 && math.abs(-2) == 2", true],
   ["{'a': 1}[?'b'].orValue(7)", 7n],
+  ["{?'a': optional.of(1), ?'b': optional.none()} == {'a': 1} && [?optional.none()] == []", true],
+  [
+    "string(timestamp('1999-12-31T23:59:59.5+01:00')) + string(duration('1h30m')) + string(1e21)",
+    "1999-12-31T23:59:59.5+01:00" + "5400s" + "1e+21",
+  ],
+  [
+    "'%.2f|%e|%s'.format([1234.5, 1.5, {'b': 1.5, 'a': [true, 'x']}])",
+    '1,234.50|1.500000\u202f×\u202f10⁰⁰|{"a":[true, "x"], "b":1.500000}',
+  ],
+  ["[1, 2].transformMap(i, v, v > 1, v * 2) == {1: 4} && {'a': 1}.exists(k, v, k == 'a' && v == 1)", true],
+  ["[0, 2].all(x, 4 / x > 3) || true", true],
+  ["optional.of(2).optMap(x, x + 1).orValue(0) + [1, 2, 3].filter(x, x > 1)[0]", 5n],
 ])("%s", (text, expected) => {
   expect(evaluate(text)).toEqual(expected);
 });
@@ -118,5 +129,20 @@ test("faults of rules are told with their place", () => {
   expect(faultOf("self.nn == 1")).toContain("ERROR: <input>:1:5: undefined field 'nn'\n | self.nn == 1\n | ....^");
   expect(faultOf("self.n == 'a'")).toContain("1:8: found no matching overload for '_==_' applied to '(int, string)'");
   expect(faultOf("other == 1")).toContain("1:1: undeclared reference to 'other' (in container '')");
+  expect(faultOf("nope + self.nn")).toBe(
+    "Invalid value: {" +
+      `"Rule":"nope + self.nn","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}: compilation failed: ` +
+      "ERROR: <input>:1:1: undeclared reference to 'nope' (in container '')\n | nope + self.nn\n | ^\n" +
+      "ERROR: <input>:1:12: undefined field 'nn'\n | nope + self.nn\n | ...........^",
+  );
+  expect(faultOf("has(self.nn)")).toContain("1:4: undefined field 'nn'");
+  expect(faultOf("package == 1")).toContain("1:1: reserved identifier: package");
+  expect(faultOf("[1, 'a'].size() > duration('x').getHours()")).toContain("1:28: invalid duration argument");
+  expect(faultOf("'%d'.format([1.5]) == ''")).toContain(
+    "error during formatting: decimal clause can only be used on integers, was given double",
+  );
+  expect(faultOf("int('x') == 1")).toContain(
+    "program instantiation failed: type conversion error from 'string' to 'int'",
+  );
   expect(faultOf("size(self.n) == 1")).toContain("1:5: found no matching overload for 'size' applied to '(int)'");
 });

@@ -54,7 +54,7 @@ function checkRule(
   const path = `${place.path}.x-kubernetes-validations[${rule.index}]`;
   const add = (reason: string, field: string, message: string): void =>
     void checking.causes.push({ reason, message, field: `${path}.${field}` });
-  if (rule.text === "") return;
+  if (rule.text.trim() === "") return;
   const shown = dump(rule.source);
   if (rule.fault !== undefined) add("FieldValueInvalid", "rule", `Invalid value: ${shown}: ${rule.fault}`);
   if (rule.messageFault !== undefined)

@@ -1,9 +1,9 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { asList, asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import { estimateCost } from "./cost.js";
-import type { CelNode, Engine, Program } from "./engine.unsafe.js";
+import { type Compiled, mentions, optionalOf, type Program } from "./language/index.js";
 import { libraryEngine } from "./libraries/index.js";
-import { escapeField, type Shape, shapeOf } from "./shapes.js";
+import { maxRequestBytes, type Shape, shapeOf } from "./shapes.js";
 
 /** One rule of a schema, compiled. */
 export interface Rule {
@@ -47,30 +47,41 @@ export function hasRules(schema: Json | undefined): boolean {
 
 /** Compiles the rules of a structural schema; `undefined`: it has none. */
 export function compileRules(schema: JsonObject): RuleNode | undefined {
-  if (!hasRules(schema)) return undefined;
-  const engine = libraryEngine();
-  const shape = shapeOf(engine, { ...schema, type: "object" }, "self", true);
-  return shape === undefined ? undefined : nodeOf(engine, schema, shape, 1);
+  return nodeOf({ ...schema, type: "object" }, { isResource: true, cardinality: 1 });
 }
 
-function nodeOf(engine: Engine, schema: JsonObject, shape: Shape, cardinality: number): RuleNode | undefined {
+/** What stands above a place in a schema. */
+interface Above {
+  readonly isResource: boolean;
+  /** How often the place can be in one object; absent: as often as fits. */
+  readonly cardinality: number | undefined;
+}
+
+function nodeOf(schema: JsonObject, above: Above): RuleNode | undefined {
   if (!hasRules(schema)) return undefined;
+  const engine = libraryEngine();
+  const shape = shapeOf(engine, schema, "selfType0", above);
+  if (shape === undefined) return undefined;
+  const times = above.cardinality ?? Math.floor(maxRequestBytes / (shape.minBytes + 1));
   const properties: [string, RuleNode][] = [];
   for (const [name, inner] of Object.entries(asObject(schema["properties"]))) {
-    if (!isObject(inner)) continue;
-    const below = shape.fields?.get(escapeField(name) ?? "");
-    const node = below === undefined ? unnamed(inner, cardinality) : nodeOf(engine, inner, below, cardinality);
-    if (node !== undefined) properties.push([name, node]);
+    const below = isObject(inner)
+      ? nodeOf(inner, { isResource: isEmbedded(inner), cardinality: above.cardinality })
+      : undefined;
+    if (below !== undefined) properties.push([name, below]);
   }
-  const [items, values] = [schema["items"], schema["additionalProperties"]];
-  const many = cardinality * Math.max(shape.max, 1);
+  const member = (inner: Json | undefined, most: Json | undefined): RuleNode | undefined => {
+    const cardinality =
+      typeof most === "number" && above.cardinality !== undefined ? above.cardinality * most : undefined;
+    return isObject(inner) ? nodeOf(inner, { isResource: isEmbedded(inner), cardinality }) : undefined;
+  };
   return {
     schema,
     shape,
-    rules: compileAt(engine, schema, shape, cardinality),
+    rules: compileAt(engine, schema, { shape, cardinality: times }),
     properties,
-    items: isObject(items) && shape.items !== undefined ? nodeOf(engine, items, shape.items, many) : undefined,
-    values: isObject(values) && shape.values !== undefined ? nodeOf(engine, values, shape.values, many) : undefined,
+    items: member(schema["items"], schema["maxItems"]),
+    values: member(schema["additionalProperties"], schema["maxProperties"]),
     mapKeys:
       schema["x-kubernetes-list-type"] === "map"
         ? asList(schema["x-kubernetes-list-map-keys"]).map(asString)
@@ -78,42 +89,35 @@ function nodeOf(engine: Engine, schema: JsonObject, shape: Shape, cardinality: n
   };
 }
 
-/** Rules may also stand at a property whose name expressions cannot say. */
-function unnamed(schema: JsonObject, cardinality: number): RuleNode | undefined {
-  if (!hasRules(schema)) return undefined;
-  const engine = libraryEngine();
-  const shape = shapeOf(engine, schema, "self", schema["x-kubernetes-embedded-resource"] === true);
-  return shape === undefined ? undefined : nodeOf(engine, schema, shape, cardinality);
-}
-
-interface Engines {
-  readonly required: Engine;
-  readonly optional: Engine;
-}
-
-function compileAt(engine: Engine, schema: JsonObject, shape: Shape, cardinality: number): Rule[] {
-  const sources = asObjects(schema["x-kubernetes-validations"]);
-  if (sources.length === 0) return [];
-  const engines: Engines = { required: engine.child(), optional: engine.child() };
-  for (const one of [engines.required, engines.optional]) one.declareVariable("self", shape.type);
-  engines.required.declareVariable("oldSelf", shape.type);
-  engines.optional.declareVariable("oldSelf", `optional<${shape.type}>`);
-  return sources.map((source, index) => compileRule(source, index, { engines, shape, cardinality }));
-}
+const isEmbedded = (schema: JsonObject): boolean => schema["x-kubernetes-embedded-resource"] === true;
 
 interface Place {
-  readonly engines: Engines;
   readonly shape: Shape;
   readonly cardinality: number;
 }
 
-function compileRule(source: JsonObject, index: number, { engines, shape, cardinality }: Place): Rule {
-  const isOldSelfOptional = source["optionalOldSelf"] === true;
-  const engine = isOldSelfOptional ? engines.optional : engines.required;
-  const text = asString(source["rule"]).trim();
-  const rule = compileTo(engine, text, "bool");
-  const messageText = asString(source["messageExpression"]).trim();
-  const message = messageText === "" ? {} : compileTo(engine, messageText, "string");
+type Engine = ReturnType<typeof libraryEngine>;
+
+function compileAt(engine: Engine, schema: JsonObject, place: Place): Rule[] {
+  const sources = asObjects(schema["x-kubernetes-validations"]);
+  if (sources.length === 0) return [];
+  const { type } = place.shape;
+  engine.declareVariable("self", type);
+  const [required, optional] = [engine.child(), engine.child()];
+  required.declareVariable("oldSelf", type);
+  optional.declareVariable("oldSelf", optionalOf(type));
+  return sources.map((source, index) =>
+    compileRule(source, index, { ...place, engine: source["optionalOldSelf"] === true ? optional : required }),
+  );
+}
+
+function compileRule(source: JsonObject, index: number, place: Place & { readonly engine: Engine }): Rule {
+  const { engine, shape, cardinality } = place;
+  const text = asString(source["rule"]);
+  const rule = text.trim() === "" ? {} : compileTo(engine, text, "bool");
+  const messageText = asString(source["messageExpression"]);
+  // Without a rule that compiles nothing is said of its message.
+  const message = messageText === "" || rule.program === undefined ? {} : compileTo(engine, messageText, "string");
   return {
     source,
     index,
@@ -122,27 +126,27 @@ function compileRule(source: JsonObject, index: number, { engines, shape, cardin
     fault: rule.fault,
     messageProgram: message.program,
     messageFault: message.fault,
-    usesOldSelf: rule.program !== undefined && mentions(rule.program.root, "oldSelf"),
-    isOldSelfOptional,
-    cost: rule.program === undefined ? 0 : times(estimateCost(rule.program.root, shape), cardinality),
-    messageCost: message.program === undefined ? 0 : estimateCost(message.program.root, shape),
+    usesOldSelf: rule.program !== undefined && mentions(rule.program.checked.root, "oldSelf"),
+    isOldSelfOptional: source["optionalOldSelf"] === true,
+    cost: rule.program === undefined ? 0 : times(estimateCost(rule.program.checked, shape), cardinality),
+    messageCost: message.program === undefined ? 0 : estimateCost(message.program.checked, shape),
   };
 }
 
 const times = (cost: number, runs: number): number => (cost === 0 ? 0 : cost * runs);
 
-const mismatch = {
-  bool: "cel expression must evaluate to a bool",
-  string: "messageExpression must evaluate to a string",
+const words = {
+  bool: { before: "", mismatch: "cel expression must evaluate to a bool" },
+  string: { before: "messageExpression ", mismatch: "messageExpression must evaluate to a string" },
 } as const;
 
 function compileTo(engine: Engine, text: string, type: "bool" | "string"): { program?: Program; fault?: string } {
-  const compiled = engine.compile(text);
-  if ("fault" in compiled)
-    return { fault: `${type === "bool" ? "" : "messageExpression "}compilation failed: ${compiled.fault}` };
-  return compiled.program.type === type ? { program: compiled.program } : { fault: mismatch[type] };
-}
-
-function mentions(node: CelNode, name: string): boolean {
-  return (node.op === "id" && node.args === name) || node.parts.some((part) => mentions(part, name));
+  const { before, mismatch } = words[type];
+  const compiled: Compiled = engine.compile(text);
+  if ("program" in compiled)
+    return compiled.program.type.kind === type ? { program: compiled.program } : { fault: mismatch };
+  // A fault of planning, of which there is none where the type is wrong already.
+  const late = type === "bool" ? "program instantiation failed" : "messageExpression instantiation failed";
+  if (compiled.isLate) return { fault: compiled.type.kind === type ? `${late}: ${compiled.fault}` : mismatch };
+  return { fault: `${before}compilation failed: ${compiled.fault}` };
 }

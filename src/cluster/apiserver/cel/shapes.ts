@@ -1,12 +1,23 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { asList, asNumber, asObject, asString, isObject } from "../../../kernel/schema/index.js";
-import { durationOf, type Engine } from "./engine.unsafe.js";
-import { dynamicValue, ObjectValue } from "./values.js";
+import {
+  dynamicValue,
+  type Engine,
+  type FieldReader,
+  keyedList,
+  listOf,
+  mapOf,
+  ObjectValue,
+  readDuration,
+  readTime,
+  structOf,
+  type Type,
+  types,
+} from "./language/index.js";
 
 /** What a schema says of a value, for expressions: its type, how JSON becomes it, and how big it can be. */
 export interface Shape {
-  /** In the words of the engine: `int`, `list<string>`, `self.spec`. */
-  readonly type: string;
+  readonly type: Type;
   convert(value: Json): unknown;
   /** Most elements of a list or map, most characters of a text; 0 for what has no size. */
   readonly max: number;
@@ -17,14 +28,15 @@ export interface Shape {
   readonly values?: Shape;
 }
 
-const maxRequestBytes = 3 * 1024 * 1024;
+/** The biggest request, in bytes. */
+export const maxRequestBytes = 3 * 1024 * 1024;
 const reserved = new Set(
   "true false null in as break const continue else for function if import let loop package namespace return var void while".split(
     " ",
   ),
 );
-/** Members that every JavaScript object has. */
-const unsafe = new Set(["constructor", "__proto__", "toString", "valueOf"]);
+/** Keys of maps may be as long as a request. */
+export const keySize = 0;
 
 /** The name by which expressions read a field; `undefined`: they cannot. */
 export function escapeField(name: string): string | undefined {
@@ -37,23 +49,38 @@ export function escapeField(name: string): string | undefined {
     .replaceAll("/", "__slash__");
 }
 
+/** Where a schema stands. */
+interface Place {
+  /** Objects there have a name and a type at least. */
+  readonly isResource: boolean;
+  /** What the type of an object is called; default: as its place. */
+  readonly named?: (path: string) => string;
+}
+
 /** Declares the types of a schema in an engine. `undefined`: expressions cannot read such a value. */
-export function shapeOf(engine: Engine, schema: JsonObject, name: string, isResource: boolean): Shape | undefined {
-  if (schema["x-kubernetes-int-or-string"] === true)
-    return { type: "dyn", convert: dynamicValue, max: maxRequestBytes - 2, minBytes: 1 };
+export function shapeOf(engine: Engine, schema: JsonObject, name: string, place: Place): Shape | undefined {
+  if (schema["x-kubernetes-int-or-string"] === true) {
+    const bound = asNumber(schema["maxLength"]);
+    return {
+      type: types.dyn,
+      convert: dynamicValue,
+      max: bound === undefined ? maxRequestBytes - 2 : bound * 4,
+      minBytes: 1,
+    };
+  }
   switch (schema["type"]) {
     case "array":
-      return listShape(engine, schema, name);
+      return listShape(engine, schema, name, place);
     case "object":
-      return objectShape(engine, isResource ? withTypeAndName(schema) : schema, name);
+      return objectShape(engine, place.isResource ? withTypeAndName(schema) : schema, name, place);
     case "string":
       return textShape(schema);
     case "integer":
-      return { type: "int", convert: wholeNumber, max: 0, minBytes: 1 };
+      return { type: types.int, convert: wholeNumber, max: 0, minBytes: 1 };
     case "number":
-      return { type: "double", convert: (value) => value, max: 0, minBytes: 1 };
+      return { type: types.double, convert: (value) => value, max: 0, minBytes: 1 };
     case "boolean":
-      return { type: "bool", convert: (value) => value, max: 0, minBytes: 4 };
+      return { type: types.bool, convert: (value) => value, max: 0, minBytes: 4 };
     default:
       return undefined;
   }
@@ -69,75 +96,71 @@ function withTypeAndName(schema: JsonObject): JsonObject {
   return { ...schema, properties: { ...asObject(schema["properties"]), apiVersion: text, kind: text, metadata } };
 }
 
-function listShape(engine: Engine, schema: JsonObject, name: string): Shape | undefined {
+const isEmbedded = (schema: JsonObject): boolean => schema["x-kubernetes-embedded-resource"] === true;
+
+function listShape(engine: Engine, schema: JsonObject, name: string, place: Place): Shape | undefined {
   const inner = asObject(schema["items"]);
-  const items = shapeOf(engine, inner, `${name}.item`, inner["x-kubernetes-embedded-resource"] === true);
+  const items = shapeOf(engine, inner, `${name}.@idx`, { ...place, isResource: isEmbedded(inner) });
   if (items === undefined) return undefined;
   const max = asNumber(schema["maxItems"]) ?? Math.floor((maxRequestBytes - 2) / (items.minBytes + 1));
+  const keyOf = keyReader(schema);
   return {
-    type: `list<${items.type}>`,
-    convert: (value) => (Array.isArray(value) ? value.map((item) => items.convert(item)) : value),
-    max,
+    type: listOf(items.type),
+    convert(value) {
+      if (!Array.isArray(value)) return value;
+      const made = value.map((item) => items.convert(item));
+      return keyOf === undefined ? made : keyedList(made, keyOf);
+    },
+    max: Math.max(max, 0),
     minBytes: 2,
     items,
   };
 }
 
-function objectShape(engine: Engine, schema: JsonObject, name: string): Shape | undefined {
+/** How items of a list are told apart whose order means nothing. */
+function keyReader(schema: JsonObject): ((item: unknown) => string) | undefined {
+  const kind = schema["x-kubernetes-list-type"];
+  if (kind === "set") return (item) => `${typeof item} ${String(item)}`;
+  if (kind !== "map") return undefined;
+  const keys = asList(schema["x-kubernetes-list-map-keys"]).map(asString);
+  return (item) => JSON.stringify(item instanceof ObjectValue ? keys.map((key) => item.raw[key] ?? null) : null);
+}
+
+function objectShape(engine: Engine, schema: JsonObject, name: string, place: Place): Shape | undefined {
   const { additionalProperties } = schema;
-  if (isObject(additionalProperties)) return mapShape(engine, schema, additionalProperties, name);
+  if (isObject(additionalProperties)) return mapShape(engine, schema, name, place);
   const fields = new Map<string, Shape>();
-  const getters: PropertyDescriptorMap = {};
+  const readers = new Map<string, FieldReader>();
   const required = asList(schema["required"]);
   let minBytes = 2;
   for (const [property, inner] of Object.entries(asObject(schema["properties"]))) {
+    if (!isObject(inner)) continue;
     const escaped = escapeField(property);
-    if (escaped === undefined || unsafe.has(escaped) || !isObject(inner)) continue;
-    const shape = shapeOf(engine, inner, `${name}.${escaped}`, inner["x-kubernetes-embedded-resource"] === true);
+    const shape = shapeOf(engine, inner, `${name}.${escaped ?? property}`, { ...place, isResource: isEmbedded(inner) });
     if (shape === undefined) continue;
-    fields.set(escaped, shape);
-    getters[escaped] = getter(property, shape);
     if (required.includes(property) && inner["default"] === undefined) minBytes += property.length + 4 + shape.minBytes;
+    if (escaped === undefined) continue;
+    fields.set(escaped, shape);
+    readers.set(escaped, { property, convert: (value) => shape.convert(value) });
   }
-  const ctor = class extends ObjectValue {};
-  Object.defineProperties(ctor.prototype, getters);
-  engine.declareType(name, ctor, Object.fromEntries([...fields].map(([field, shape]) => [field, shape.type])));
-  engine.defineEquality(name, (a: unknown, b: unknown) => sameObject(a, b));
-  return { type: name, convert: (value) => (isObject(value) ? new ctor(value) : value), max: 0, minBytes, fields };
-}
-
-function sameObject(a: unknown, b: unknown): boolean {
-  if (!(a instanceof ObjectValue) || !(b instanceof ObjectValue)) return false;
-  return JSON.stringify(sorted(ObjectValue.rawOf(a))) === JSON.stringify(sorted(ObjectValue.rawOf(b)));
-}
-
-function sorted(value: Json | undefined): Json {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (!isObject(value)) return value ?? null;
-  return Object.fromEntries(
-    Object.keys(value)
-      .sort()
-      .map((key) => [key, sorted(value[key])]),
-  );
-}
-
-/** A member is converted when it is read; null counts as absent. */
-function getter(property: string, shape: Shape): PropertyDescriptor {
+  const typeName = place.named?.(name) ?? name;
+  engine.declareFields(typeName, new Map([...fields].map(([field, shape]) => [field, shape.type])));
   return {
-    get(this: ObjectValue) {
-      const raw = ObjectValue.rawOf(this);
-      const value = Object.hasOwn(raw, property) ? raw[property] : undefined;
-      return value === undefined || value === null ? undefined : shape.convert(value);
-    },
+    type: structOf(typeName),
+    convert: (value) => (isObject(value) ? new ObjectValue(typeName, value, readers) : value),
+    max: 0,
+    minBytes,
+    fields,
   };
 }
 
-function mapShape(engine: Engine, schema: JsonObject, inner: JsonObject, name: string): Shape | undefined {
-  const values = shapeOf(engine, inner, `${name}.value`, inner["x-kubernetes-embedded-resource"] === true);
+function mapShape(engine: Engine, schema: JsonObject, name: string, place: Place): Shape | undefined {
+  const inner = asObject(schema["additionalProperties"]);
+  const values = shapeOf(engine, inner, `${name}.@elem`, { ...place, isResource: isEmbedded(inner) });
   if (values === undefined) return undefined;
   const max = asNumber(schema["maxProperties"]) ?? Math.floor((maxRequestBytes - 2) / (values.minBytes + 6));
   return {
-    type: `map<string, ${values.type}>`,
+    type: mapOf(types.string, values.type),
     convert(value) {
       if (!isObject(value)) return value;
       const members = new Map<string, unknown>();
@@ -145,13 +168,16 @@ function mapShape(engine: Engine, schema: JsonObject, inner: JsonObject, name: s
         if (member !== undefined && member !== null) members.set(key, values.convert(member));
       return members;
     },
-    max,
+    max: Math.max(max, 0),
     minBytes: 2,
     values,
   };
 }
 
-const timestamp = (value: Json): unknown => (typeof value === "string" ? new Date(value) : value);
+const timestamp = (value: Json): unknown => {
+  const text = asString(value).replace("t", "T").replace(/z$/, "Z").replace(" ", "T");
+  return readTime(text.length === 10 ? `${text}T00:00:00Z` : text) ?? value;
+};
 
 function textShape(schema: JsonObject): Shape {
   const longest = asList(schema["enum"]).reduce<number>((so, item) => Math.max(so, asString(item).length), 0);
@@ -162,19 +188,19 @@ function textShape(schema: JsonObject): Shape {
   const bytes = bound === undefined ? maxRequestBytes - 2 : Math.max(bound, 0);
   switch (schema["format"]) {
     case "byte":
-      return { type: "bytes", convert: (value) => Buffer.from(asString(value), "base64"), max: bytes, minBytes: 2 };
+      return { type: types.bytes, convert: (value) => Buffer.from(asString(value), "base64"), max: bytes, minBytes: 2 };
     case "date":
-      return { type: "google.protobuf.Timestamp", convert: timestamp, max: 12, minBytes: 12 };
+      return { type: types.timestamp, convert: timestamp, max: 12, minBytes: 12 };
     case "date-time":
-      return { type: "google.protobuf.Timestamp", convert: timestamp, max: 32, minBytes: 21 };
+      return { type: types.timestamp, convert: timestamp, max: 32, minBytes: 21 };
     case "duration":
       return {
-        type: "google.protobuf.Duration",
-        convert: (value) => durationOf(asString(value)),
+        type: types.duration,
+        convert: (value) => readDuration(asString(value)) ?? value,
         max: 32,
         minBytes: 3,
       };
     default:
-      return { type: "string", convert: (value) => value, max, minBytes: 2 };
+      return { type: types.string, convert: (value) => value, max, minBytes: 2 };
   }
 }

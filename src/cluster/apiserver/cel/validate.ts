@@ -1,8 +1,8 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { asList, asString, equalJson, isObject } from "../../../kernel/schema/index.js";
-import { type Budget, optionalOf } from "./engine.unsafe.js";
 import { CelCostError, CelEvaluationError } from "./errors.js";
+import { type Budget, Optional } from "./language/index.js";
 import { joinPath, resolveFieldPath } from "./paths.js";
 import { compileRules, hasRules, type Rule, type RuleNode } from "./rules.js";
 
@@ -141,12 +141,12 @@ function whyFailed(rule: Rule, error: CelEvaluationError | CelCostError, budget:
 function variablesOf(node: RuleNode, rule: Rule, { self, old }: Place): Record<string, unknown> {
   if (!rule.usesOldSelf && rule.messageProgram === undefined) return { self };
   const before = old === never ? undefined : node.shape.convert(old);
-  if (rule.isOldSelfOptional) return { self, oldSelf: optionalOf(before) };
+  if (rule.isOldSelfOptional) return { self, oldSelf: before === undefined ? Optional.none : new Optional(before) };
   return before === undefined ? { self } : { self, oldSelf: before };
 }
 
 function told(rule: Rule): string {
-  return asString(rule.source["message"]).trim() || rule.text;
+  return asString(rule.source["message"]).trim() || rule.text.trim();
 }
 
 const words: Readonly<Record<string, (type: string, message: string) => string>> = {
@@ -165,7 +165,7 @@ function broken(node: RuleNode, rule: Rule, place: Place & { readonly type: stri
 }
 
 function messageOf(node: RuleNode, rule: Rule, place: Place): string {
-  const fallback = asString(rule.source["message"]).trim() || `failed rule: ${rule.text}`;
+  const fallback = asString(rule.source["message"]).trim() || `failed rule: ${rule.text.trim()}`;
   if (rule.messageProgram === undefined) return fallback;
   try {
     const made = rule.messageProgram.run(variablesOf(node, rule, place), place.validation.budget);

@@ -30,12 +30,13 @@ function defaultsAt(object: JsonObject, field: string): void {
 }
 
 function reportFault(
-  { text, fault }: Expression,
+  { text, fault, isLate }: Expression,
   path: string,
   faults: Faults,
   empty = "expression is not specified",
 ): void {
   if (text.trim() === "") faults.required(path, empty);
+  else if (fault !== undefined && isLate) faults.internal(path, fault);
   else if (fault !== undefined) faults.invalid(path, text, fault);
 }
 

@@ -242,9 +242,9 @@ function compile(
     return () => undefined;
   }
   const { program } = compiled;
-  const base = program.type.replace(/<.*$/, "");
+  const base = program.type.name;
   if (base !== "dyn" && !types.includes(base))
-    faults.add(field, `must give ${types.join(" or ")}, not ${program.type}`);
+    faults.add(field, `must give ${types.join(" or ")}, not ${program.type.text}`);
   return (variables) => evaluate(program, variables);
 }
 

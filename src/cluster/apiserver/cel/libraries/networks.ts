@@ -1,24 +1,36 @@
 import { isIP } from "node:net";
-import type { Engine } from "../engine.unsafe.js";
 import { CelEvaluationError } from "../errors.js";
+import { type Engine, Opaque } from "../language/index.js";
 
-class Address {
+class Address extends Opaque {
+  readonly typeName = "net.IP";
   readonly family: 4 | 6;
   readonly value: bigint;
 
   constructor(family: 4 | 6 = 4, value = 0n) {
+    super();
     this.family = family;
     this.value = value;
   }
+
+  isEqual(other: Opaque): boolean {
+    return other instanceof Address && other.family === this.family && other.value === this.value;
+  }
 }
 
-class Range {
+class Range extends Opaque {
+  readonly typeName = "net.CIDR";
   readonly address: Address;
   readonly bits: number;
 
   constructor(address: Address = new Address(), bits = 0) {
+    super();
     this.address = address;
     this.bits = bits;
+  }
+
+  isEqual(other: Opaque): boolean {
+    return other instanceof Range && other.bits === this.bits && other.address.isEqual(this.address);
   }
 }
 
@@ -77,10 +89,20 @@ function containsAddress(range: Range, address: Address): boolean {
   );
 }
 
+/** What Go says of the commonest texts that are no address. */
+function addressFault(text: string): string {
+  const shown = JSON.stringify(text);
+  const within = `IP Address ${shown} parse error during conversion from string: ParseAddr(${shown}): `;
+  if (isIP(text) === 6)
+    return text.includes("%")
+      ? `IP address ${shown} with zone value is not allowed`
+      : `IPv4-mapped IPv6 address ${shown} is not allowed`;
+  return `${within}unable to parse IP`;
+}
+
 function addressOf(text: string): Address {
   const address = readAddress(text);
-  if (address === undefined)
-    throw new CelEvaluationError(`IP Address ${JSON.stringify(text)} parse error during conversion from string`);
+  if (address === undefined) throw new CelEvaluationError(addressFault(text));
   return address;
 }
 
@@ -110,25 +132,21 @@ const notGlobal = [
 ];
 
 /** IP addresses and ranges: ip, cidr and what they can be asked. */
-function defineAddresses(engine: Engine): void {
+export function defineNetworks(engine: Engine): void {
   const ip = "net.IP";
-  engine.declareType(ip, Address);
-  engine.declareNamespace("ip", "CelIp");
   engine.define(`ip(string): ${ip}`, addressOf);
   engine.define("isIP(string): bool", (text: string) => readAddress(text) !== undefined);
-  engine.define("CelIp.isCanonical(string): bool", (_: unknown, text: string) => showAddress(addressOf(text)) === text);
+  engine.define("ip.isCanonical(string): bool", (text: string) => showAddress(addressOf(text)) === text);
   engine.define(`${ip}.family(): int`, ({ family }: Address) => BigInt(family));
   engine.define(`string(${ip}): string`, showAddress);
   for (const [name, ranges] of Object.entries(kinds))
     engine.define(`${ip}.${name}(): bool`, (address: Address) => ranges.some((isIn) => isIn(address)));
   engine.define(`${ip}.isGlobalUnicast(): bool`, (address: Address) => !notGlobal.some((isIn) => isIn(address)));
-  engine.defineEquality(ip, (a: Address, b: Address) => a.family === b.family && a.value === b.value);
   defineRanges(engine, ip);
 }
 
 function defineRanges(engine: Engine, ip: string): void {
   const cidr = "net.CIDR";
-  engine.declareType(cidr, Range);
   engine.define(`cidr(string): ${cidr}`, rangeOf);
   engine.define("isCIDR(string): bool", (text: string) => readRange(text) !== undefined);
   engine.define(`string(${cidr}): string`, ({ address, bits }: Range) => `${showAddress(address)}/${bits}`);
@@ -145,60 +163,4 @@ function defineRanges(engine: Engine, ip: string): void {
   engine.define(`${cidr}.containsCIDR(string): bool`, (range: Range, text: string) =>
     containsRange(range, rangeOf(text)),
   );
-  engine.defineEquality(
-    cidr,
-    (a: Range, b: Range) =>
-      a.bits === b.bits && a.address.family === b.address.family && a.address.value === b.address.value,
-  );
-}
-
-/** An absolute URL or path, as Go's url.ParseRequestURI takes it. */
-class Location {
-  readonly url: URL;
-  readonly isPath: boolean;
-
-  constructor(url: URL = new URL("x:/"), isPath = false) {
-    this.url = url;
-    this.isPath = isPath;
-  }
-}
-
-function readUrl(text: string): Location | undefined {
-  const isPath = text.startsWith("/");
-  // The parser forgives these; Go's does not.
-  if (/[\s\\]/.test(text) || (!isPath && !/^[a-z][a-z0-9+.-]*:/i.test(text))) return undefined;
-  const full = isPath ? `http://path${text}` : text;
-  return URL.canParse(full) ? new Location(new URL(full), isPath) : undefined;
-}
-
-function defineUrls(engine: Engine): void {
-  const type = "kubernetes.URL";
-  engine.declareType(type, Location);
-  engine.define(`url(string): ${type}`, (text: string) => {
-    const url = readUrl(text);
-    if (url === undefined) throw new CelEvaluationError(`URL parse error during conversion from string: ${text}`);
-    return url;
-  });
-  engine.define("isURL(string): bool", (text: string) => readUrl(text) !== undefined);
-  const parts: Readonly<Record<string, (url: URL) => string>> = {
-    getScheme: ({ protocol }) => protocol.replace(/:$/, ""),
-    getHost: ({ host }) => host,
-    getHostname: ({ hostname }) => hostname.replace(/^\[|\]$/g, ""),
-    getPort: ({ port }) => port,
-  };
-  for (const [name, part] of Object.entries(parts))
-    engine.define(`${type}.${name}(): string`, ({ url, isPath }: Location) => (isPath ? "" : part(url)));
-  engine.define(`${type}.getEscapedPath(): string`, ({ url }: Location) => url.pathname);
-  engine.define(`${type}.getQuery(): map<string, list<string>>`, ({ url }: Location) => {
-    const query = new Map<string, string[]>();
-    for (const [key, value] of url.searchParams) query.set(key, [...(query.get(key) ?? []), value]);
-    return query;
-  });
-  engine.defineEquality(type, (a: Location, b: Location) => a.isPath === b.isPath && a.url.href === b.url.href);
-}
-
-/** Addresses, ranges and URLs. */
-export function defineNetworks(engine: Engine): void {
-  defineAddresses(engine);
-  defineUrls(engine);
 }

@@ -1,15 +1,21 @@
 import { formatQuantity, type Quantity, tryParseQuantity } from "../../../../kernel/kinds/index.js";
-import type { Engine } from "../engine.unsafe.js";
 import { CelEvaluationError } from "../errors.js";
+import { type Engine, Opaque } from "../language/index.js";
 
-class QuantityValue {
+class QuantityValue extends Opaque {
+  readonly typeName = "kubernetes.Quantity";
   readonly quantity: Quantity;
 
   constructor(quantity: Quantity = { nanos: 0n, format: "DecimalSI" }) {
+    super();
     this.quantity = quantity;
   }
 
-  toString(): string {
+  isEqual(other: Opaque): boolean {
+    return other instanceof QuantityValue && other.quantity.nanos === this.quantity.nanos;
+  }
+
+  override toString(): string {
     return formatQuantity(this.quantity);
   }
 }
@@ -18,11 +24,13 @@ const nano = 1_000_000_000n;
 
 function quantityOf(text: string): QuantityValue {
   const quantity = text.trim() === text ? tryParseQuantity(text) : undefined;
-  if (quantity === undefined)
-    throw new CelEvaluationError(
-      "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-    );
-  return new QuantityValue(quantity);
+  if (quantity !== undefined) return new QuantityValue(quantity);
+  const isFormed = /^[+-]?(?:\d+\.?\d*|\.\d+)[eEinumkKMGTP]*(?:[-+]?\d*)$/.test(text);
+  throw new CelEvaluationError(
+    isFormed
+      ? "unable to parse quantity's suffix"
+      : "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+  );
 }
 
 function compare(a: QuantityValue, b: QuantityValue): number {
@@ -41,7 +49,7 @@ function moved({ quantity }: QuantityValue, by: bigint): QuantityValue {
 /** Quantities: quantity, isQuantity, comparisons, sums. */
 function defineQuantities(engine: Engine): void {
   const type = "kubernetes.Quantity";
-  engine.declareType(type, QuantityValue);
+  engine.declareType(type);
   engine.define(`quantity(string): ${type}`, quantityOf);
   engine.define(
     "isQuantity(string): bool",
@@ -63,17 +71,22 @@ function defineQuantities(engine: Engine): void {
   engine.define(`${type}.add(int): ${type}`, (a: QuantityValue, b: bigint) => moved(a, b * nano));
   engine.define(`${type}.sub(${type}): ${type}`, (a: QuantityValue, b: QuantityValue) => moved(a, -b.quantity.nanos));
   engine.define(`${type}.sub(int): ${type}`, (a: QuantityValue, b: bigint) => moved(a, -b * nano));
-  engine.defineEquality(type, (a: QuantityValue, b: QuantityValue) => compare(a, b) === 0);
 }
 
 /** A version as semver.org defines it. */
-class Version {
+class Version extends Opaque {
+  readonly typeName = "kubernetes.Semver";
   readonly numbers: readonly bigint[];
   readonly labels: readonly string[];
 
   constructor(numbers: readonly bigint[] = [], labels: readonly string[] = []) {
+    super();
     this.numbers = numbers;
     this.labels = labels;
+  }
+
+  isEqual(other: Opaque): boolean {
+    return other instanceof Version && compareVersions(this, other) === 0;
   }
 }
 
@@ -122,7 +135,7 @@ function compareLabels(a: string, b: string): number {
 
 function defineVersions(engine: Engine): void {
   const type = "kubernetes.Semver";
-  engine.declareType(type, Version);
+  engine.declareType(type);
   const parse = (text: string, lenient: boolean): Version => {
     const version = readVersion(text, lenient);
     if (version === undefined) throw new CelEvaluationError(`invalid semantic version ${JSON.stringify(text)}`);
@@ -140,7 +153,6 @@ function defineVersions(engine: Engine): void {
   engine.define(`${type}.isLessThan(${type}): bool`, (a: Version, b: Version) => compareVersions(a, b) < 0);
   engine.define(`${type}.isGreaterThan(${type}): bool`, (a: Version, b: Version) => compareVersions(a, b) > 0);
   engine.define(`${type}.compareTo(${type}): int`, (a: Version, b: Version) => BigInt(compareVersions(a, b)));
-  engine.defineEquality(type, (a: Version, b: Version) => compareVersions(a, b) === 0);
 }
 
 /** Quantities, semantic versions. */
