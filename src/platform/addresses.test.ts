@@ -22,6 +22,7 @@ test("addresses are read as they were written; a file that is none counts as mis
     ],
     ingress: "http://127.0.0.1:8080",
     northbound: "https://127.0.0.1:5000",
+    northboundFromPods: "https://tracking.argosy-system.svc.cluster.local:5000",
     artifacts: "https://127.0.0.1:9000",
     kubeconfig: layout.kubeconfig,
     caFile: join(layout.pki, "ca.crt"),

@@ -21,6 +21,8 @@ export interface Addresses {
   readonly ingress: string;
   /** Tracking (MLflow REST) and the ledger. */
   readonly northbound: string;
+  /** The same as pods of the members reach it. */
+  readonly northboundFromPods: string;
   /** The artifact store (S3). */
   readonly artifacts: string;
   readonly kubeconfig: string;
@@ -57,6 +59,7 @@ export async function readAddresses(layout: Layout): Promise<Addresses | undefin
     })),
     ingress: text(value["ingress"]),
     northbound: text(value["northbound"]),
+    northboundFromPods: text(value["northboundFromPods"]),
     artifacts: text(value["artifacts"]),
     kubeconfig: text(value["kubeconfig"]),
     caFile: text(value["caFile"]),

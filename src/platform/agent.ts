@@ -6,6 +6,7 @@ import {
   httpTransport,
   inClusterContext,
   loadKubeconfig,
+  type Transport,
   UnavailableError,
 } from "../kernel/client/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
@@ -23,8 +24,10 @@ import { type NodeLevelOptions, nodeNameOf, startNodeLevel } from "./agent-node.
 import { publishArtifactReader } from "./artifact-access.js";
 import { Closers } from "./closers.js";
 import { startHealth } from "./health.js";
+import { hostServiceAddress, hostServices } from "./host-services.js";
 import { nodeIdentity } from "./identities.js";
 import { ensureNamespace, installKinds, requireKinds } from "./install.js";
+import { servesKarmada, withKarmada } from "./karmada.js";
 import { type Layout, layoutOf, takeDirectory } from "./layout.js";
 import { controllersAt, kindsAt, runControllers, selectModules } from "./level.js";
 import { rotatingLogFile } from "./log-file.js";
@@ -44,6 +47,8 @@ export interface AgentOptions {
   /** Absent: the ServiceAccount of the pod that this process runs in. */
   readonly kubeconfig?: string;
   readonly context?: string;
+  /** Level continuum: the API server of a real Karmada, where it is not the hub's own. */
+  readonly karmadaKubeconfig?: string;
   /** The process' environment; tells where the pod's API server is. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The cluster's name in the fleet; default: as the kubeconfig calls it. */
@@ -62,6 +67,11 @@ export interface AgentOptions {
   readonly nodeDataDir?: string;
   /** Level continuum: where tracking and decisions, and the artifact store, listen; port 0: any free one. */
   readonly services: Readonly<Record<ServiceName, ListenAddress>>;
+  /**
+   * Level continuum: host by which pods of the members reach these services, or `services`: by the Services that `agentDeployment` makes there.
+   * Default: where they listen.
+   */
+  readonly advertise?: string;
   /** Below which this cluster's models have their hosts; default `<cluster>.argosy.localhost`. */
   readonly domain?: string;
   readonly health: ListenAddress;
@@ -169,7 +179,7 @@ async function assemble(options: AgentOptions, layout: Layout, closers: Closers)
   const context = await contextOf(options);
   const name = options.cluster ?? context.cluster;
   const { fieldSelectors = {} } = options.level === "node" ? nodeIdentity(nodeNameOf(options.node)) : {};
-  const access = openAccess(name, httpTransport(context.transport), surroundings, fieldSelectors);
+  const access = openAccess(name, await transportOf(options, context), surroundings, fieldSelectors);
   closers.add(() => access.close());
   options.note(`cluster ${name} at ${context.transport.server}: ${await versionOf(access, context)}`);
   return {
@@ -182,6 +192,12 @@ async function assemble(options: AgentOptions, layout: Layout, closers: Closers)
     metrics: createMetrics(),
     ending: { keepPods: false, isUp: false },
   };
+}
+
+async function transportOf({ karmadaKubeconfig }: AgentOptions, { transport }: ClusterContext): Promise<Transport> {
+  const hub = httpTransport(transport);
+  if (karmadaKubeconfig === undefined) return hub;
+  return withKarmada(hub, httpTransport((await loadKubeconfig(karmadaKubeconfig)).transport));
 }
 
 async function contextOf({ kubeconfig, context, environment, cluster }: AgentOptions): Promise<ClusterContext> {
@@ -231,7 +247,10 @@ async function startLevel(assembly: Assembly): Promise<string> {
   const nodes = options.nodeDataDir === undefined ? layout : layoutOf(options.nodeDataDir);
   const gateway = platformGateway(layout, surroundings, nodes);
   const members = memberConnections(surroundings);
-  const modules = await modulesOf(assembly, { gateway, stores, members });
+  const hasKarmada =
+    level === "continuum" && (options.karmadaKubeconfig !== undefined || (await servesKarmada(access.client)));
+  if (hasKarmada) options.note("a Karmada runs there: it delivers the Works and watches the members");
+  const modules = await modulesOf(assembly, { gateway, stores, members, hasKarmada });
   const specs = controllersAt(modules, level, access);
   const serves = level === "continuum" && hasTracking(modules);
   if (specs.length === 0 && !serves) {
@@ -249,12 +268,12 @@ async function startLevel(assembly: Assembly): Promise<string> {
   await openIngress(gateway, options, access.name);
   const services = serves ? await serve(assembly, stores, modules) : undefined;
   closers.add(() => members.close());
-  const isHub = level === "continuum" && modules.some(({ name }) => name === "fleet");
+  const delivers = level === "continuum" && !hasKarmada && modules.some(({ name }) => name === "fleet");
   runControllers({
     ...surroundings,
     log: surroundings.log.with({ cluster: access.name }),
     cluster: access,
-    specs: isHub ? [...specs, members.controller] : specs,
+    specs: delivers ? [...specs, members.controller] : specs,
     closers,
     metrics,
     election: { namespace, name: agentName(level), identity: candidate(surroundings) },
@@ -265,7 +284,7 @@ async function startLevel(assembly: Assembly): Promise<string> {
 /** The modules wanted, of those that this level has. */
 async function modulesOf(
   { options, access, clock, random, log }: Assembly,
-  parts: { gateway: GatewayDriver; stores: Stores; members: MemberConnections },
+  parts: { gateway: GatewayDriver; stores: Stores; members: MemberConnections; hasKarmada: boolean },
 ): Promise<readonly Module[]> {
   const { level, ingress, modules } = options;
   const input = {
@@ -277,6 +296,7 @@ async function modulesOf(
     head: ingress,
     places: level === "cluster" ? [{ name: access.name, domain: domainOf(options, access), ...ingress }] : [],
     members: (name: string) => parts.members.access(name),
+    hasKarmada: parts.hasKarmada,
   };
   const all = level === "continuum" ? await allModules(input, parts.stores) : controllerModules(input);
   return selectModules(all, modules);
@@ -301,19 +321,46 @@ async function serve(assembly: Assembly, stores: Stores, modules: readonly Modul
     hubClient: access.client,
     hosts: { northbound: services.northbound.host, artifacts: services.artifacts.host },
     listen: (name, start) => start(services[name].port),
-    names: [hostname()],
+    names: certified(options),
   });
-  const { host } = new URL(started.artifacts);
+  const { host } = new URL(fromPods(options, "artifacts", started.artifacts));
   await publishArtifactReader(access.client, started.reader, { host, caPem: started.caPem, namespace });
   await writeAddresses(layout, {
     clusters: [],
     ingress: `http://${options.ingress.host}:${options.ingress.port}`,
-    northbound: started.northbound,
-    artifacts: started.artifacts,
+    northbound: fromHere(started.northbound),
+    northboundFromPods: fromPods(options, "northbound", started.northbound),
+    artifacts: fromHere(started.artifacts),
     kubeconfig: options.kubeconfig ?? "",
     caFile: join(layout.pki, "ca.crt"),
   });
   return started;
+}
+
+/** Names and addresses, besides the usual, for which the services' certificate stands. */
+function certified({ services, advertise }: AgentOptions): string[] {
+  const listening = Object.values(services).map(({ host }) => host);
+  const told = advertise === undefined || advertise === "services" ? [] : [advertise];
+  return [...new Set([hostname(), ...listening.filter((host) => !isEveryAddress(host)), ...told])];
+}
+
+const isEveryAddress = (host: string): boolean => host === "0.0.0.0" || host === "::" || host === "[::]";
+
+/** An address by which programs of this machine reach what listens on all of its addresses. */
+function fromHere(address: string): string {
+  const url = new URL(address);
+  if (isEveryAddress(url.hostname)) url.hostname = "127.0.0.1";
+  return url.href.replace(/\/$/, "");
+}
+
+/** Throws `InputError` where pods cannot know an address. */
+function fromPods({ advertise }: AgentOptions, service: ServiceName, address: string): string {
+  if (advertise === "services") return hostServiceAddress(hostServices[service]);
+  const url = new URL(address);
+  if (advertise !== undefined) url.hostname = advertise;
+  else if (isEveryAddress(url.hostname))
+    throw new InputError(`--${service} listens on every address: say with --advertise by which one pods reach it`);
+  return url.href.replace(/\/$/, "");
 }
 
 function summaryOf(

@@ -18,7 +18,7 @@ import type { Addresses } from "./addresses.js";
 import { publishArtifactReader } from "./artifact-access.js";
 import type { Closers } from "./closers.js";
 import { type EmbeddedCluster, prepareCluster, startCluster } from "./cluster.js";
-import { hostServiceNames, publishHostServices } from "./host-services.js";
+import { hostServiceAddress, hostServices, publishHostServices } from "./host-services.js";
 import {
   controllerManager,
   fleetDelivery,
@@ -259,7 +259,7 @@ async function startServices(assembly: Assembly): Promise<ServiceAddresses> {
     listen: (name, start) => ports.listen(name, preferredPorts[name], start),
   });
   await publishArtifactReader(hub.admin.client, started.reader, {
-    host: `${hostServiceNames("artifacts").at(-1) ?? ""}:${preferredPorts.artifacts}`,
+    host: new URL(hostServiceAddress(hostServices.artifacts)).host,
     caPem: started.caPem,
   });
   return started;
@@ -310,13 +310,11 @@ async function startAllNodes(assembly: Assembly, detail: (text: string) => void)
   const { ports } = assembly;
   const targets = [
     {
-      name: "tracking",
-      port: preferredPorts.northbound,
+      ...hostServices.northbound,
       targetPort: ports.chosen()["northbound"] ?? preferredPorts.northbound,
     },
     {
-      name: "artifacts",
-      port: preferredPorts.artifacts,
+      ...hostServices.artifacts,
       targetPort: ports.chosen()["artifacts"] ?? preferredPorts.artifacts,
     },
   ];
@@ -349,6 +347,7 @@ function addressesOf(assembly: Assembly, services: ServiceAddresses): Addresses 
     })),
     ingress: `http://127.0.0.1:${plans[0]?.ingressPort ?? 0}`,
     northbound: services.northbound,
+    northboundFromPods: hostServiceAddress(hostServices.northbound),
     artifacts: services.artifacts,
     kubeconfig: layout.kubeconfig,
     caFile: join(layout.pki, "ca.crt"),

@@ -5,8 +5,17 @@
 
 export { type Addresses, type ClusterAddress, readAddresses } from "./addresses.js";
 /** @public scripts/kinds-reference.mjs describes them. */
-export { type Agent, type AgentOptions, describeKinds, describeRights, ownKinds, startAgent } from "./agent.js";
+export {
+  type Agent,
+  type AgentOptions,
+  describeKinds,
+  describeRights,
+  type ListenAddress,
+  ownKinds,
+  startAgent,
+} from "./agent.js";
 export { type NodeCredentials, writeNodeCredentials } from "./agent-credentials.js";
+export { agentDeployment } from "./agent-deployment.js";
 export { type BackupContent, backUp, restore } from "./backup.js";
 export { diagnoseMachine, type Finding } from "./diagnosis.js";
 export { DirectoryInUseError, type Layout, layoutOf, makeDirectory, runningProcess } from "./layout.js";

@@ -29,6 +29,8 @@ export interface ModuleSurroundings extends Surroundings {
   readonly places: readonly ClusterPlace[];
   /** A member with the hub's identity there. */
   readonly members: (name: string) => ClusterAccess | undefined;
+  /** Whether a real Karmada delivers Works and watches members. */
+  readonly hasKarmada?: boolean;
 }
 
 /** The control plane's side of the gateway of a data directory, which runs as a process of its own. `nodes` is the data directory of the nodes whose pods it reaches. */
@@ -59,6 +61,7 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
   const { ledger, gateway, head, places, members } = surroundings;
   const placeOf = (cluster: string): ClusterPlace | undefined => places.find(({ name }) => name === cluster);
   const fleet = createFleetModule({
+    ...(surroundings.hasKarmada === true ? { engine: "karmada" as const } : {}),
     members,
     gateway,
     ledger,

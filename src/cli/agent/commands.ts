@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { dump } from "js-yaml";
@@ -5,10 +6,13 @@ import { InputError } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import type { Level } from "../../kernel/module/types.js";
 import {
+  agentDeployment,
   describeKinds,
   describeRights,
+  type ListenAddress,
   nodeRuntimes,
   parseRuntime,
+  productVersion,
   startAgent,
   writeNodeCredentials,
 } from "../../platform/index.js";
@@ -20,6 +24,7 @@ interface RunOptions {
   readonly level?: Level;
   readonly kubeconfig?: string;
   readonly context?: string;
+  readonly karmadaKubeconfig?: string;
   readonly cluster?: string;
   readonly data?: string;
   readonly modules?: string;
@@ -27,6 +32,7 @@ interface RunOptions {
   readonly namespace: string;
   readonly ingress?: string;
   readonly domain?: string;
+  readonly advertise?: string;
   readonly nodeData?: string;
   readonly northbound: string;
   readonly artifacts: string;
@@ -64,6 +70,10 @@ export function agentCommand(context: CliContext): Command {
     .option("--level <level>", levelNames.join(" | "), parseLevel)
     .option("--kubeconfig <file>", "cluster and identity (default: the ServiceAccount of the pod that this runs in)")
     .option("--context <name>", "context of the kubeconfig (default: its current one)")
+    .option(
+      "--karmada-kubeconfig <file>",
+      "level continuum: a real Karmada's API server, where it is not the hub's own",
+    )
     .option("--cluster <name>", "what the fleet calls this cluster (default: as the kubeconfig does)")
     .option("--data <dir>", "gateway table, decisions, logs, pods of a node (default: .argosy-agent/LEVEL)")
     .option("--modules <list>", "only these modules, for instance serving (default: all of the level)")
@@ -72,6 +82,10 @@ export function agentCommand(context: CliContext): Command {
     .option("--ingress <host:port>", "where its gateway takes requests (default: 127.0.0.1:8080, cluster: 8081)")
     .option("--northbound <host:port>", "level continuum: tracking and decisions", "127.0.0.1:5000")
     .option("--artifacts <host:port>", "level continuum: the artifact store (S3)", "127.0.0.1:9000")
+    .option(
+      "--advertise <host>",
+      "level continuum: by which host pods reach these two, or `services` for those of `agent deployment --northbound --artifacts` (default: where they listen)",
+    )
     .option(
       "--domain <name>",
       "level cluster: models are <name>.<namespace>.<domain> (default: CLUSTER.argosy.localhost)",
@@ -94,7 +108,12 @@ export function agentCommand(context: CliContext): Command {
     .option("--runtime <name>", `level node: ${nodeRuntimes.join(", ")} (default: as at the last start)`)
     .option("--no-service-proxy", "level node: leave ClusterIPs to a kube-proxy")
     .action((options: RunOptions) => runAgent(context, options));
-  for (const part of [rbacCommand(context), crdsCommand(context), credentialsCommand(context)]) {
+  for (const part of [
+    rbacCommand(context),
+    crdsCommand(context),
+    deploymentCommand(context),
+    credentialsCommand(context),
+  ]) {
     command.addCommand(part);
   }
   return command;
@@ -119,8 +138,10 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
     ...given({
       kubeconfig: options.kubeconfig,
       context: options.context,
+      karmadaKubeconfig: options.karmadaKubeconfig,
       cluster: options.cluster,
       domain: options.domain,
+      advertise: options.advertise,
       nodeDataDir: options.nodeData,
     }),
     ...(modules === undefined ? {} : { modules }),
@@ -197,6 +218,67 @@ function crdsCommand({ terminal }: CliContext): Command {
   )
     .option("--modules <list>", "as the agent will have it")
     .action((options) => terminal.out(documents(describeKinds(options.level, parseNames(options.modules)))));
+}
+
+function deploymentCommand({ terminal }: CliContext): Command {
+  return withLevel(
+    commandWithExamples(
+      "deployment",
+      "Print what runs an agent in a pod of its own cluster: its rights, a Deployment and a Service.",
+      [
+        "argosy agent deployment --level cluster --cluster edge --node-port 30080 | kubectl --context edge apply -f -",
+        "argosy agent deployment --level continuum --cluster hub -- --modules fleet | kubectl --context hub apply -f -",
+      ],
+    ),
+  )
+    .requiredOption("--cluster <name>", "what the fleet calls the cluster")
+    .option("--image <image>", "of `argosy images` (default: this program's version)")
+    .option("--namespace <name>", "where it runs", systemNamespace)
+    .option("--node-port <port>", "port of every node that leads to its gateway (default: none)", parseNodePort)
+    .option(
+      "--northbound <ip:port>",
+      "level cluster: where pods reach tracking of the hub's agent; makes a Service for it",
+      parsePlace,
+    )
+    .option("--artifacts <ip:port>", "level cluster: the same for its artifact store", parsePlace)
+    .option("--delivery", "level cluster: also the identity by which the hub delivers to this cluster")
+    .argument("[options...]", "more options of `argosy agent`, after --")
+    .action(async (words: string[], options) => {
+      const { level, cluster, namespace, nodePort } = options;
+      if (level === "node") throw new InputError("a node's agent runs outside of pods: `argosy agent --level node`");
+      const image = options.image ?? `argosy.dev/argosy:${(await productVersion()).argosy}`;
+      const rights = { level, namespace, installCrds: true, delivery: options.delivery === true };
+      terminal.out(
+        documents([
+          ...describeRights(rights),
+          ...agentDeployment({
+            level,
+            cluster,
+            namespace,
+            image,
+            nodePort,
+            options: words,
+            services: { northbound: options.northbound, artifacts: options.artifacts },
+          }),
+        ]),
+      );
+    });
+}
+
+/** Endpoints of a Service are addresses. */
+function parsePlace(text: string): ListenAddress {
+  const place = parseListen("address", text);
+  if (isIP(place.host) === 0) throw new InputError(`${JSON.stringify(text)} has no IP address before its port`);
+  return place;
+}
+
+function parseNodePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw new InputError(
+      `--node-port ${JSON.stringify(text)} is no port; clusters use 30000 to 32767 unless told otherwise`,
+    );
+  return port;
 }
 
 function credentialsCommand({ terminal }: CliContext): Command {

@@ -26,6 +26,7 @@ test("a start that names none has the members of the last one, else those of the
     ],
     ingress: "",
     northbound: "",
+    northboundFromPods: "",
     artifacts: "",
     kubeconfig: "",
     caFile: "",

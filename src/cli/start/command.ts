@@ -24,6 +24,7 @@ import { type TrainedModel, trainModel } from "./train.js";
 interface StartOptions {
   readonly data: string;
   readonly members?: string;
+  readonly kubeconfig?: string;
   readonly fresh?: boolean;
   readonly exit?: boolean;
   readonly requests: number;
@@ -42,10 +43,19 @@ export function startCommand(context: CliContext): Command {
   return commandWithExamples(
     "start",
     "Bring up the fleet, train the digits model, deliver it to two members, send it requests.",
-    ["argosy start", "argosy start --exit --data /tmp/argosy", "argosy start --fresh"],
+    [
+      "argosy start",
+      "argosy start --exit --data /tmp/argosy",
+      "argosy start --fresh",
+      "argosy start --kubeconfig fleet.kubeconfig --data .argosy-agent/continuum    # on clusters of your own, which agents serve",
+    ],
   )
     .option("--data <dir>", "where everything is kept", ".argosy")
     .option("--members <list>", membersHelp)
+    .option(
+      "--kubeconfig <file>",
+      "run the example on the clusters of its contexts hub, cloud and edge, which agents serve; --data is that of the hub's agent",
+    )
     .option("--fresh", "forget what the data directory holds and start over")
     .option("--exit", "end after the summary")
     .option("--requests <n>", "how many held-out rows to send", parseRequests, 1000)
@@ -68,6 +78,10 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
   const began = systemClock.monotonicMs();
   const steps = new StepList(context.terminal, systemClock);
   const layout = layoutOf(options.data);
+  if (options.kubeconfig !== undefined) {
+    await startElsewhere(context, options, { layout, steps, began, file: options.kubeconfig });
+    return;
+  }
   const running = await runningProcess(layout);
   if (running !== undefined && options.fresh === true) {
     throw new CommandError(
@@ -86,7 +100,8 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
   let failed = true;
   try {
     const { requests } = options;
-    const job = runMainJob({ layout, addresses, steps, clock: systemClock, requests });
+    const clusters = { file: layout.kubeconfig, names: addresses.clusters.map(({ name }) => name) };
+    const job = runMainJob({ layout, addresses, clusters, steps, clock: systemClock, requests });
     const summary = await Promise.race([job, ending.then(interrupted)]);
     printSummary(context, options, addresses, { ...summary, elapsedMs: systemClock.monotonicMs() - began });
     failed = false;
@@ -98,6 +113,31 @@ async function start(context: CliContext, options: StartOptions): Promise<void> 
   if (platform !== undefined && options.exit !== true) {
     await hold(context, platform, ending);
   }
+}
+
+/** The example on clusters that are there already: nothing is brought up, and nothing ended. */
+async function startElsewhere(
+  context: CliContext,
+  options: StartOptions,
+  { layout, steps, began, file }: { layout: Layout; steps: StepList; began: number; file: string },
+): Promise<void> {
+  if (options.members !== undefined || options.fresh === true) {
+    throw new InputError(
+      "--members and --fresh are of clusters that this program brings up; --kubeconfig names others",
+    );
+  }
+  const addresses = await readAddresses(layout);
+  if (addresses === undefined || addresses.clusters.length > 0) {
+    throw new InputError(
+      `--data ${options.data} is not the directory of a hub's agent: start \`argosy agent --level continuum --data ${options.data} …\` first`,
+    );
+  }
+  const { requests } = options;
+  const clusters = { file, names: ["hub", "cloud", "edge"] };
+  const job = runMainJob({ layout, addresses, clusters, steps, clock: systemClock, requests });
+  const summary = await Promise.race([job, untilSignal().then(interrupted)]);
+  const elapsedMs = systemClock.monotonicMs() - began;
+  printSummary(context, { ...options, exit: true }, { ...addresses, kubeconfig: file }, { ...summary, elapsedMs });
 }
 
 function requireExampleMembers(members: string): void {
@@ -122,6 +162,8 @@ async function hold(context: CliContext, platform: Platform, ending: Promise<End
 interface MainJob {
   readonly layout: Layout;
   readonly addresses: Addresses;
+  /** A kubeconfig and its contexts. */
+  readonly clusters: { readonly file: string; readonly names: readonly string[] };
   readonly steps: StepList;
   readonly clock: Clock;
   readonly requests: number;
@@ -129,7 +171,7 @@ interface MainJob {
 
 async function runMainJob(job: MainJob): Promise<Omit<JobSummary, "elapsedMs">> {
   const { steps, clock } = job;
-  const connections = await openConnections(job.layout, job.addresses);
+  const connections = await openConnections(job.layout, job.addresses, job.clusters);
   try {
     const model = await steps.run("train the digits model in cloud", async (step) => {
       const trained = await trainModel(connections, clock, (text) => step.detail(text));
@@ -206,7 +248,9 @@ function printSummary(
     "",
     "Try next:",
     ...(options.exit === true
-      ? [`  npx argosy start${data}   # goes on with what is here, and keeps running`]
+      ? options.kubeconfig === undefined
+        ? [`  npx argosy start${data}   # goes on with what is here, and keeps running`]
+        : [`  kubectl --kubeconfig ${options.kubeconfig} --context hub get hmls,headingresses -A`]
       : [
           `  kubectl --kubeconfig ${addresses.kubeconfig} --context hub get hmls,headingresses -A`,
           `  curl -s ${url}/v2/models/digits`,

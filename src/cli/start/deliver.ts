@@ -4,9 +4,9 @@ import type { JsonObject } from "../../kernel/kinds/object.js";
 import { asObjects } from "../../kernel/schema/index.js";
 import { CommandError } from "../errors.js";
 import { parseJsonObject } from "../manifest/json.js";
-import type { Connections } from "./connections.js";
+import { type Connections, exampleNamespace } from "./connections.js";
 import { applyObjects, exampleFile, fillManifest } from "./manifests.js";
-import { exampleNamespace, type TrainedModel } from "./train.js";
+import type { TrainedModel } from "./train.js";
 import { type Check, waitUntil } from "./wait.js";
 
 const service = `/apis/tensorstack.dev/v1beta1/namespaces/${exampleNamespace}/hypermlservices/digits`;

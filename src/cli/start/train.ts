@@ -4,11 +4,10 @@ import { type Job, JobKind, type Pod, PodKind } from "../../kernel/kinds/index.j
 import { asObjects } from "../../kernel/schema/index.js";
 import { CommandError } from "../errors.js";
 import { parseJsonObject } from "../manifest/json.js";
-import type { Connections } from "./connections.js";
+import { type Connections, exampleNamespace } from "./connections.js";
 import { applyObjects, exampleFile, fillManifest } from "./manifests.js";
 import { type Check, waitUntil } from "./wait.js";
 
-export const exampleNamespace = "digits";
 const jobName = "train-digits";
 const modelName = "digits";
 
@@ -41,9 +40,9 @@ export async function trainModel(
 }
 
 async function applyTraining(connections: Connections, existing: Job | undefined): Promise<void> {
-  const token = await trainingToken(connections);
+  const token = await connections.trainerToken();
   const objects = await fillManifest(exampleFile("manifests", "train-job.yaml"), {
-    TRACKING_URI: "https://tracking.argosy-system.svc.cluster.local:5000",
+    TRACKING_URI: connections.addresses.northboundFromPods,
     TRACKING_TOKEN_BASE64: Buffer.from(token).toString("base64"),
     CA_BASE64: Buffer.from(connections.ca).toString("base64"),
   });
@@ -52,24 +51,6 @@ async function applyTraining(connections: Connections, existing: Job | undefined
     await cloud.resource(JobKind).delete(jobName, { namespace: exampleNamespace, propagationPolicy: "Foreground" });
   }
   await applyObjects(cloud, objects);
-}
-
-/** A token of a hub ServiceAccount that may write tracking records and nothing else. */
-async function trainingToken(connections: Connections): Promise<string> {
-  const hub = connections.cluster("hub");
-  await applyObjects(hub, await fillManifest(exampleFile("manifests", "hub-access.yaml"), {}));
-  const answer = parseJsonObject(
-    await hub.json("POST", `/api/v1/namespaces/${exampleNamespace}/serviceaccounts/trainer/token`, {
-      apiVersion: "authentication.k8s.io/v1",
-      kind: "TokenRequest",
-      spec: { audiences: [], expirationSeconds: 86_400 },
-    }),
-  );
-  const token = parseJsonObject(answer?.["status"])?.["token"];
-  if (typeof token !== "string") {
-    throw new CommandError("the hub issued no token for the ServiceAccount digits/trainer");
-  }
-  return token;
 }
 
 async function jobState(connections: Connections): Promise<Check<true>> {

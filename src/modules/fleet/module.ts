@@ -103,6 +103,8 @@ const HUB_RULES: readonly PolicyRule[] = [
   { apiGroups: ["apps"], resources: ["controllerrevisions"], verbs: WRITE },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create", "delete"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create"] },
+  // Tells whether a real Karmada runs there.
+  { apiGroups: ["apiregistration.k8s.io"], resources: ["apiservices"], verbs: ["get"] },
   ...INGRESS_RULES,
 ];
 

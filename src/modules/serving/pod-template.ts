@@ -52,8 +52,7 @@ export function buildPodTemplate(
   if (main === undefined) throw new InputError(`the runtime has no container named ${USER_CONTAINER}`);
   const port = portOf(containers, asObjects(spec["initContainers"]));
   renderArguments(main, predictor.model.parameters ?? {});
-  const builtIn = typeof main["image"] === "string" && imageName(main["image"]) === MODEL_SERVER_IMAGE;
-  completeMain(main, port, builtIn);
+  completeMain(main, port, builtInImage(main) !== undefined);
   const readiness = asObject(asObject(main["readinessProbe"])["httpGet"]);
   spec["containers"] = containers;
   addModel(spec, main, predictor.storage, options);
@@ -163,6 +162,8 @@ function completeMain(main: JsonObject, port: number, builtIn: boolean): void {
     main["readinessProbe"] ??= { tcpSocket: { port }, periodSeconds: 2, failureThreshold: 3 };
     return;
   }
+  // Brought to the nodes (`argosy images`) rather than to a registry, whatever its tag.
+  main["imagePullPolicy"] ??= "IfNotPresent";
   const args = Array.isArray(main["args"]) ? main["args"] : [];
   if (!args.some((arg) => typeof arg === "string" && /^--http(=|$)/.test(arg)))
     main["args"] = [...args, `--http=${port}`];
@@ -212,11 +213,13 @@ function addModel(
     const isShared = cacheHostPath !== undefined;
     volumes.push({ name: "model", emptyDir: {} }, { name: "model-cache", emptyDir: {} });
     if (isShared) volumes.push({ name: "model-share", hostPath: { path: cacheHostPath, type: "DirectoryOrCreate" } });
-    volumes.push({ name: "model-s3", secret: { secretName: secretRef.name, defaultMode: 0o400 } });
+    volumes.push({ name: "model-s3", secret: { secretName: secretRef.name, defaultMode: 0o444 } });
     mounts.push({ name: "model", mountPath, readOnly: true });
     const fetch: JsonObject = {
       name: FETCH_CONTAINER,
-      image: MODEL_SERVER_IMAGE,
+      // The same one where the built-in model server runs: one version, one image to bring to the nodes.
+      image: builtInImage(main) ?? MODEL_SERVER_IMAGE,
+      imagePullPolicy: main["imagePullPolicy"] ?? "IfNotPresent",
       args: [
         ...["--model-uri", uri, "--s3cfg", `${S3_FOLDER}/.s3cfg`, "--fetch-to", mountPath, "--cache", CACHE_FOLDER],
         ...(isShared ? ["--shared-cache", SHARED_FOLDER] : []),
@@ -233,6 +236,10 @@ function addModel(
   }
   if (volumes.length > 0) spec["volumes"] = volumes;
   if (mounts.length > 0) main["volumeMounts"] = mounts;
+}
+
+function builtInImage({ image }: JsonObject): string | undefined {
+  return typeof image === "string" && imageName(image) === MODEL_SERVER_IMAGE ? image : undefined;
 }
 
 /** The image without tag and digest. */

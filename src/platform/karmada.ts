@@ -1,0 +1,31 @@
+import type { ApiClient, Transport } from "../kernel/client/types.js";
+import { isNotFound } from "../kernel/errors/index.js";
+import { isObject } from "../kernel/schema/index.js";
+
+/** Requests about Karmada's own groups. */
+const KARMADA_PATH = /^\/(?:openapi\/v3\/)?apis\/[a-z]+\.karmada\.io(?:\/|$)/;
+
+/** A hub whose Karmada has an API server of its own: what is Karmada's goes there, everything else to the hub. */
+export function withKarmada(hub: Transport, karmada: Transport): Transport {
+  const of = (path: string) => (KARMADA_PATH.test(path) ? karmada : hub);
+  return {
+    request: (request) => of(request.path).request(request),
+    upgrade: (path, protocols, signal) => of(path).upgrade(path, protocols, signal),
+    close: async () => {
+      await Promise.all([hub.close(), karmada.close()]);
+    },
+  };
+}
+
+/** Whether a real Karmada runs behind an API: its Clusters are no CustomResources but served by a program of its own. */
+export async function servesKarmada(client: ApiClient): Promise<boolean> {
+  try {
+    const path = "/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.cluster.karmada.io";
+    const service = await client.json("GET", path);
+    const spec = isObject(service) ? service["spec"] : undefined;
+    return isObject(spec) && isObject(spec["service"]);
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
+}
