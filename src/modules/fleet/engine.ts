@@ -9,6 +9,7 @@ import type { Interpreters } from "./interpreters/index.js";
 import { ClusterBook } from "./placement/cluster-book.js";
 import { policyControllers } from "./policies/policy-controller.js";
 import { Templates } from "./policies/templates.js";
+import { bindingStatusControllers } from "./status/binding-status.js";
 
 /** What the engine needs besides the hub. */
 export interface EngineParts {
@@ -25,6 +26,7 @@ export function engineControllers(hub: ClusterAccess, { ledger, interpreters }: 
     ...policyControllers({ templates, writer, book }),
     ...schedulerControllers({ book, ledger }),
     rebalancerController(),
+    ...bindingStatusControllers({ templates, interpreters }),
     ...worksControllers({ templates, interpreters, book, overrides: new OverrideWatch(hub) }),
   ];
 }

@@ -102,6 +102,7 @@ export const podStatus: Aggregate = (template, items, now) => {
       })),
     );
   return withoutEmpty({
+    ...only(statusOf(template), ["qosClass"]),
     ...phase,
     containerStatuses: containers("containerStatuses"),
     initContainerStatuses: containers("initContainerStatuses"),
