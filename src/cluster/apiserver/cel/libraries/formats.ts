@@ -4,7 +4,7 @@ import {
   labelValueFaults,
   qualifiedNameFaults,
   subdomainFaults,
-} from "../../registry/names.js";
+} from "../../../../kernel/kinds/index.js";
 import { type Engine, Opaque, Optional } from "../language/index.js";
 import { uriFault } from "./urls.js";
 
