@@ -1,0 +1,244 @@
+import { afterEach, expect, test } from "vitest";
+import {
+  ConfigMapKind,
+  DeploymentKind,
+  findCondition,
+  type JsonObject,
+  NamespaceKind,
+} from "../../../kernel/kinds/index.js";
+import { eventually, startFleet, type TestFleet } from "../fixture.js";
+import { type Work, WorkKind } from "../kinds.js";
+import { EXECUTION_FINALIZER, KARMADA } from "../names.js";
+
+const SPACE = { namespace: "karmada-es-member1" };
+const inDemo = { namespace: "demo" };
+const fleets: TestFleet[] = [];
+afterEach(async () => {
+  for (const fleet of fleets.splice(0)) await fleet.close();
+});
+
+async function begin() {
+  const fleet = await startFleet(["member1"]);
+  fleets.push(fleet);
+  const member = fleet.members.get("member1");
+  if (member === undefined) throw new Error("no member");
+  const { client } = member;
+  await client
+    .resource(NamespaceKind)
+    .create({ apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" }, spec: {} });
+  const works = fleet.hub.client.resource(WorkKind);
+  const spaces = fleet.hub.client.resource(NamespaceKind);
+  await eventually(
+    () => spaces.find(SPACE.namespace),
+    (found) => found !== undefined,
+    "the member has its space",
+  );
+  return {
+    fleet,
+    works,
+    maps: client.resource(ConfigMapKind),
+    deployments: client.resource(DeploymentKind),
+    until: (name: string, isTrue: (work: Work) => boolean, what: string) =>
+      eventually(() => works.get(name, SPACE), isTrue, what),
+  };
+}
+
+/** A manifest as Karmada's binding controller marks it. */
+function marked(work: string, manifest: JsonObject & { metadata: JsonObject }): JsonObject {
+  return {
+    ...manifest,
+    metadata: {
+      namespace: "demo",
+      ...manifest.metadata,
+      labels: { [KARMADA.managed]: "true", ...(manifest.metadata["labels"] as JsonObject | undefined) },
+      annotations: {
+        [KARMADA.workName]: work,
+        [KARMADA.workNamespace]: SPACE.namespace,
+        [KARMADA.templateGeneration]: "1",
+        ...(manifest.metadata["annotations"] as JsonObject | undefined),
+      },
+    },
+  };
+}
+
+function map(data: Record<string, string>, metadata: JsonObject = {}): JsonObject & { metadata: JsonObject } {
+  return { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "conf", ...metadata }, data };
+}
+
+function draft(name: string, manifests: JsonObject[], more: Partial<Work["spec"]> = {}) {
+  return {
+    apiVersion: "work.karmada.io/v1alpha1",
+    kind: "Work",
+    metadata: { name, ...SPACE, finalizers: [EXECUTION_FINALIZER] },
+    spec: { workload: { manifests: manifests as never[] }, ...more },
+  };
+}
+
+function says(work: Work, type: string): string[] {
+  const condition = findCondition(work.status?.conditions, type);
+  return condition === undefined ? [] : [condition.status, condition.reason, condition.message];
+}
+
+const applied = ["True", "AppliedSuccessful", "Manifest has been successfully applied"];
+const isApplied = (work: Work): boolean => says(work, "Applied")[0] === "True";
+
+test("a Work that is applied says so in Karmada's words, with the status and health of each manifest that names it", async () => {
+  const { works, until } = await begin();
+  await works.create(draft("w", [marked("w", map({ k: "v" }))]), SPACE);
+  const work = await until("w", isApplied, "applied");
+  expect(says(work, "Applied")).toEqual(applied);
+  expect(says(work, "Dispatching")).toEqual(["True", "Dispatching", "Work is being dispatched to member clusters."]);
+  expect(work.status?.conditions).toHaveLength(2);
+  expect(work.status?.manifestStatuses).toMatchObject([
+    { identifier: { ordinal: 0, kind: "ConfigMap" }, health: "Healthy" },
+  ]);
+  await works.create(draft("bare", [{ ...map({ k: "v" }), metadata: { name: "bare", namespace: "demo" } }]), SPACE);
+  const bare = await until("bare", isApplied, "applied");
+  expect(bare.status?.manifestStatuses ?? []).toEqual([]);
+});
+
+test("an object that is the member's own is left alone until it goes, or the manifest takes it over", async () => {
+  const { works, maps, until } = await begin();
+  const own = {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "conf", namespace: "demo" },
+    data: { mine: "1" },
+  };
+  await maps.create(own, inDemo);
+  await works.create(draft("w", [marked("w", map({ k: "v" }))]), SPACE);
+  const refused = await until("w", (work) => says(work, "Applied")[0] === "False", "refused");
+  expect(says(refused, "Applied")).toEqual([
+    "False",
+    "AppliedFailed",
+    "Failed to apply all manifests (0/1): resource(kind=ConfigMap, demo/conf) already exists in the cluster member1 and the work.karmada.io/conflict-resolution strategy value is empty, Karmada will not manage this resource",
+  ]);
+  expect((await maps.get("conf", inDemo)).data).toEqual({ mine: "1" });
+  await maps.delete("conf", inDemo);
+  await until("w", isApplied, "applied once it is gone");
+  expect((await maps.get("conf", inDemo)).data).toEqual({ k: "v" });
+
+  await maps.create({ ...own, metadata: { name: "other", namespace: "demo" } }, inDemo);
+  const taking = marked(
+    "t",
+    map({ k: "v" }, { name: "other", annotations: { [KARMADA.conflictResolution]: "overwrite" } }),
+  );
+  await works.create(draft("t", [taking]), SPACE);
+  await until("t", isApplied, "taken over");
+  expect((await maps.get("other", inDemo)).data).toMatchObject({ k: "v" });
+});
+
+test("of two Works with one object the later one has it; the earlier does not fight, and its end leaves it there", async () => {
+  const { works, maps, until } = await begin();
+  await works.create(draft("a", [marked("a", map({ from: "a" }))]), SPACE);
+  await until("a", isApplied, "first");
+  await works.create(draft("b", [marked("b", map({ from: "b" }))]), SPACE);
+  await until("b", isApplied, "second");
+  expect((await maps.get("conf", inDemo)).data).toEqual({ from: "b" });
+  await works.patch("a", "merge", { metadata: { labels: { woken: "yes" } } }, SPACE);
+  await works.delete("a", SPACE);
+  await eventually(
+    () => works.find("a", SPACE),
+    (found) => found === undefined,
+    "the first is gone",
+  );
+  expect((await maps.get("conf", inDemo)).data).toEqual({ from: "b" });
+  await works.delete("b", SPACE);
+  await eventually(
+    () => maps.find("conf", inDemo),
+    (found) => found === undefined,
+    "it goes with its Work",
+  );
+});
+
+test("what somebody changes or removes in the member comes back; a suspended Work waits, but tells what is there", async () => {
+  const { works, maps, until } = await begin();
+  await works.create(draft("w", [marked("w", map({ k: "v" }))]), SPACE);
+  await until("w", isApplied, "applied");
+  await maps.patch("conf", "merge", { data: { k: "drifted" } }, inDemo);
+  await eventually(
+    () => maps.get("conf", inDemo),
+    ({ data }) => data?.["k"] === "v",
+    "drift is repaired",
+  );
+  await maps.delete("conf", inDemo);
+  await eventually(
+    () => maps.find("conf", inDemo),
+    (found) => found !== undefined,
+    "it is made again",
+  );
+  await until("w", (work) => says(work, "Applied")[1] === "ReCreateSuccessful", "and told so");
+
+  await works.patch(
+    "w",
+    "merge",
+    { spec: { suspendDispatching: true, workload: { manifests: [marked("w", map({ k: "new" }))] } } },
+    SPACE,
+  );
+  const suspended = await until("w", (work) => says(work, "Dispatching")[0] === "False", "suspended");
+  expect(says(suspended, "Dispatching").slice(1)).toEqual([
+    "SuspendDispatching",
+    "Work dispatching is in a suspended state.",
+  ]);
+  expect(isApplied(suspended)).toBe(true);
+  expect((await maps.get("conf", inDemo)).data).toEqual({ k: "v" });
+  await works.patch("w", "merge", { spec: { suspendDispatching: false } }, SPACE);
+  await eventually(
+    () => maps.get("conf", inDemo),
+    ({ data }) => data?.["k"] === "new",
+    "it goes on",
+  );
+});
+
+test("several manifests fail one by one, in the member's words; what a namespace lacks is not made up", async () => {
+  const { works, until } = await begin();
+  const thing = { apiVersion: "nowhere.example.com/v1", kind: "Thing", metadata: { name: "t" } };
+  const lost = { ...map({}), metadata: { name: "conf", namespace: "nowhere" } };
+  await works.create(draft("w", [marked("w", thing), marked("w", map({ k: "v" })), marked("w", lost)]), SPACE);
+  const work = await until("w", (one) => says(one, "Applied").length > 0, "tried");
+  expect(says(work, "Applied")).toEqual([
+    "False",
+    "AppliedFailed",
+    'Failed to apply all manifests (1/3): [no matches for kind "Thing" in version "nowhere.example.com/v1", namespaces "nowhere" not found]',
+  ]);
+  expect(work.status?.manifestStatuses?.map(({ identifier }) => identifier.name)).toEqual(["conf"]);
+});
+
+test("a member decides about replicas where the template says so, and keeps what is let go of without the hub's marks", async () => {
+  const { works, deployments, until } = await begin();
+  const deployment = {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "web", labels: { "resourcetemplate.karmada.io/retain-replicas": "true", keep: "me" } },
+    spec: {
+      replicas: 2,
+      selector: { matchLabels: { app: "web" } },
+      template: { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "app", image: "a:1" }] } },
+    },
+  };
+  await works.create(draft("w", [marked("w", deployment)]), SPACE);
+  await until("w", isApplied, "applied");
+  await deployments.patch("web", "merge", { spec: { replicas: 7 } }, inDemo);
+  const changed = marked("w", { ...deployment, spec: { ...deployment.spec, minReadySeconds: 3 } });
+  await works.patch(
+    "w",
+    "merge",
+    { spec: { workload: { manifests: [changed] }, preserveResourcesOnDeletion: true } },
+    SPACE,
+  );
+  const now = await eventually(
+    () => deployments.get("web", inDemo),
+    ({ spec }) => spec?.minReadySeconds === 3,
+    "changed",
+  );
+  expect(now.spec?.replicas).toBe(7);
+  await works.delete("w", SPACE);
+  await eventually(
+    () => works.find("w", SPACE),
+    (found) => found === undefined,
+    "the Work is gone",
+  );
+  const { metadata } = await deployments.get("web", inDemo);
+  expect(metadata.labels).toEqual({ "resourcetemplate.karmada.io/retain-replicas": "true", keep: "me" });
+  expect(metadata.annotations ?? {}).toEqual({});
+});
