@@ -10,7 +10,7 @@ import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 import { listenError } from "./errors.js";
 import { serve } from "./http.js";
 import { Lane, type LaneHost } from "./lane.js";
-import type { AnyResponse } from "./streams.js";
+import { continueInTurn, noteDue } from "./turns.js";
 import { serveUpgrade } from "./upgrades.js";
 import { Waiting } from "./waiting.js";
 
@@ -75,13 +75,11 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     maxSessionMemory: 64,
   });
   server.on("request", (request, response) => {
+    noteDue(request.socket, response);
     void serve({ request, response }, (asked) => target.handle(asked), log, waits); // answers its own failures
   });
   server.on("checkContinue", (request, response) => {
-    inItsTurn(response, () => {
-      response.writeContinue();
-      server.emit("request", request, response);
-    });
+    continueInTurn(response, () => server.emit("request", request, response));
   });
   server.on("upgrade", (request, socket: Duplex, head: Buffer) => {
     void serveUpgrade({ request, socket, head }, (asked) => target.upgrade(asked), log); // answers its own failures
@@ -109,12 +107,6 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
         for (const waiting of Object.values(waits)) waiting.close();
       }),
   };
-}
-
-/** When the answers to what came before on a connection are out: node would write the word to go on into the midst of one. */
-function inItsTurn(response: AnyResponse, go: () => void): void {
-  if ("stream" in response || response.socket !== null) go();
-  else response.once("socket", go);
 }
 
 /** Connections over HTTP/1.1 begin on a lane; node's own listeners get those that leave it, and all over HTTP/2. */

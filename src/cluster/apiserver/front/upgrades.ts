@@ -4,6 +4,7 @@ import type { Logger } from "../../../kernel/log/index.js";
 import { failureResponse } from "../server/respond.js";
 import type { ApiRequest, Upgraded } from "../types.js";
 import { toApiRequest } from "./http.js";
+import { answersOut } from "./turns.js";
 
 const nothing = new Uint8Array();
 
@@ -19,6 +20,7 @@ export async function serveUpgrade(
   socket.on("error", () => gone.abort());
   const asked = toApiRequest(request, nothing, gone);
   try {
+    await answersOut(socket);
     const { headers, socket: peer } = await upgrade(asked);
     if (socket.destroyed) {
       peer.destroy();
