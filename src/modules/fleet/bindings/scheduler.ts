@@ -1,7 +1,6 @@
 import type { ControllerSpec, Key, ReconcileContext } from "../../../kernel/control/index.js";
 import { syncStatus } from "../../../kernel/control/index.js";
 import {
-  findCondition,
   isDeleting,
   type JsonObject,
   type KindDefinition,
@@ -46,39 +45,48 @@ function scheduler(
   { book, ledger }: SchedulerParts,
 ): ControllerSpec<ResourceBinding> {
   const following = new WeakSet<AbortSignal>();
+  const unplaced: Unplaced = new Map();
   return {
     name,
     kind,
     concurrency: 16,
-    async reconcile(_key, binding, context) {
+    async reconcile(key, binding, context) {
+      const text = `${key.namespace}/${key.name}`;
+      unplaced.delete(text);
       if (!following.has(context.signal)) {
         following.add(context.signal);
-        const undo = book.onChange((now, old, what) => wake(context, now, old, what));
+        const undo = book.onChange((now, old, what) => wake(context, unplaced, [now, old], what));
         context.signal.addEventListener("abort", undo, { once: true });
         await book.synced(context.signal);
       }
       if (binding === undefined || isDeleting(binding) || !isOurs(binding.spec)) return;
       const placed = await placeBinding(binding, { kind, name, book, ledger }, context);
+      if (placed.result?.isPlaced === false) unplaced.set(text, key);
       await report(placed, { kind, name }, context);
     },
   };
 }
 
-/** Who may be concerned by the change of a cluster. */
+/** Those that found no place yet, by key as text. */
+type Unplaced = Map<string, Key>;
+
+/** Who may be concerned by the change of a cluster: everybody by its place, by its room only who has none yet. */
 function wake(
   context: Context,
-  now: ClusterFacts | undefined,
-  old: ClusterFacts | undefined,
+  unplaced: Unplaced,
+  facts: readonly (ClusterFacts | undefined)[],
   what: ClusterChange,
 ): void {
+  const waiting = [...unplaced.values()].flatMap((key) => context.informer.get(key) ?? []);
+  const concerned = what === "room" ? [] : context.informer.list().filter((binding) => isConcerned(binding, facts));
   const priorityOf = ({ spec }: ResourceBinding): number => spec.schedulePriority?.priority ?? 0;
   // Who is more important is placed first.
-  for (const binding of context.informer.list().toSorted((a, b) => priorityOf(b) - priorityOf(a))) {
-    const key: Key = { namespace: binding.metadata.namespace ?? "", name: binding.metadata.name };
-    const isPlaced = findCondition(binding.status?.conditions, "Scheduled")?.status === "True";
-    if (!isPlaced) context.enqueue(key);
-    else if (what === "place" && isConcerned(binding, [now, old])) context.enqueue(key);
-  }
+  for (const binding of [...waiting, ...concerned].toSorted((a, b) => priorityOf(b) - priorityOf(a)))
+    context.enqueue(keyOf(binding));
+}
+
+function keyOf({ metadata }: ResourceBinding): Key {
+  return { namespace: metadata.namespace ?? "", name: metadata.name };
 }
 
 function isConcerned({ spec }: ResourceBinding, facts: readonly (ClusterFacts | undefined)[]): boolean {
