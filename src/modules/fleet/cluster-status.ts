@@ -7,7 +7,7 @@ import { MemberWatch } from "./clusters/member-watch.js";
 import { summaryOf } from "./clusters/summary.js";
 import { deadline } from "./deadline.js";
 import { type Cluster, ClusterKind, type ClusterStatus, type ConditionDraft, WorkKind } from "./kinds.js";
-import { CLUSTER_FINALIZER, finalizeCluster } from "./leaving.js";
+import { CLUSTER_FINALIZER, dropOldFinalizer, finalizeCluster } from "./leaving.js";
 import { executionSpaceOf } from "./names.js";
 
 const NAME = "cluster-status-controller";
@@ -61,6 +61,7 @@ export function clusterStatusController(
       };
       const done = await finalizeCluster(cluster, silence, context);
       if (done !== "done") return done;
+      await dropOldFinalizer(cluster, context);
       await removeSpace(name, context);
       forget(name);
       return done;
@@ -74,6 +75,7 @@ export function clusterStatusController(
       }
       const memory = memories.get(key.name) ?? newMemory(context);
       memories.set(key.name, memory);
+      await dropOldFinalizer(cluster, context);
       await ensureSpace(key.name, context);
       const member = members(key.name);
       const look = await lookAt(member, context);

@@ -14,8 +14,10 @@ import {
 } from "./kinds.js";
 import { ARGOSY, clusterOfSpace, executionSpaceOf } from "./names.js";
 
-/** Finalizer of Cluster: requests first, then its objects, then the Cluster. */
-export const CLUSTER_FINALIZER = "argosy.dev/cluster-removal";
+/** Finalizer of Cluster, Karmada's name: requests first, then its objects, then the Cluster. */
+export const CLUSTER_FINALIZER = "karmada.io/cluster-controller";
+/** What it was called before. */
+const OLD_CLUSTER_FINALIZER = "argosy.dev/cluster-removal";
 
 const NAME = "cluster-status-controller";
 /** How long objects wait at most for their HeadIngresses to send nothing there any more. */
@@ -65,6 +67,15 @@ export function leavingOf(works: readonly Work[], clusters: readonly string[], p
       : `objects still to be removed from it: ${own.length}`;
     return { cluster, message, ...(url === undefined ? {} : { url }) };
   });
+}
+
+/** Takes the finalizer of earlier versions off a Cluster. */
+export async function dropOldFinalizer({ metadata }: Cluster, context: ReconcileContext<Cluster>): Promise<void> {
+  const { name, finalizers = [], resourceVersion } = metadata;
+  if (!finalizers.includes(OLD_CLUSTER_FINALIZER)) return;
+  const kept = finalizers.filter((finalizer) => finalizer !== OLD_CLUSTER_FINALIZER);
+  const change = { metadata: { finalizers: kept, resourceVersion: resourceVersion ?? "" } };
+  await context.cluster.client.resource(ClusterKind).patch(name, "merge", change);
 }
 
 /** Holds a Cluster that is being deleted until nothing of ours is left in it; says what is waited for. `silence` is why the member does not answer; empty when it does. */

@@ -6,6 +6,7 @@ import type { Ledger } from "../../stores/ledger/index.js";
 import { engineAdmission } from "./admission/index.js";
 import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 import { clusterStatusController } from "./cluster-status.js";
+import { clusterControllers } from "./clusters/index.js";
 import { FederatedResourceQuotaKind } from "./clusters/quota-kind.js";
 import { engineControllers } from "./engine.js";
 import { executionController } from "./execution.js";
@@ -116,6 +117,7 @@ const ENGINE_RULES: readonly PolicyRule[] = [
     resources: ["*"],
     verbs: WRITE,
   },
+  { apiGroups: [""], resources: ["namespaces"], verbs: ["delete"] },
 ];
 
 /**
@@ -184,6 +186,7 @@ export function createFleetModule(options: FleetOptions): Module {
         executionController({ members, interpreters, ...limit }),
         clusterStatusController(members),
         ...engineControllers(cluster, { ledger, interpreters }),
+        ...clusterControllers(ledger),
         ...unservedControllers(),
       ];
     },

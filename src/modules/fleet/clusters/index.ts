@@ -1,0 +1,15 @@
+/**
+ * Member clusters besides how they are: their taints, what leaves them, and what every one of them is given (namespaces, shares of quotas).
+ * In: Clusters with their status, taint policies, bindings, namespaces, federated quotas. Out: taints, evictions, Works.
+ */
+import type { ControllerSpec } from "../../../kernel/control/index.js";
+import type { Ledger } from "../../../stores/ledger/index.js";
+import { evictionControllers } from "./eviction-controller.js";
+import { namespaceController } from "./namespaces.js";
+import { quotaController } from "./quota-controller.js";
+import { taintController } from "./taint-controller.js";
+
+/** The controllers of the engine that look after clusters. */
+export function clusterControllers(ledger: Ledger): ControllerSpec[] {
+  return [taintController(), ...evictionControllers(ledger), namespaceController(), quotaController()];
+}
