@@ -3,7 +3,7 @@ import type { Checked } from "./checker.js";
 import type { Fault } from "./tokens.js";
 import { type Expression, partsOf } from "./tree.js";
 import { isSameType, type Type, withoutOptional } from "./types.js";
-import { readDuration, readTime } from "./values.js";
+import { earliest, latest, readDuration, readTime } from "./values.js";
 
 const isPattern = (text: string): boolean => {
   try {
@@ -16,7 +16,9 @@ const isPattern = (text: string): boolean => {
 
 const checks: Readonly<Record<string, (value: unknown) => boolean>> = {
   duration: (value) => typeof value === "bigint" || (typeof value === "string" && readDuration(value) !== undefined),
-  timestamp: (value) => typeof value === "bigint" || (typeof value === "string" && readTime(value) !== undefined),
+  timestamp: (value) =>
+    (typeof value === "bigint" && value >= earliest && value <= latest) ||
+    (typeof value === "string" && readTime(value) !== undefined),
   matches: (value) => typeof value === "string" && isPattern(value),
 };
 

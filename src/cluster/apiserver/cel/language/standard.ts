@@ -9,6 +9,8 @@ import {
   compare,
   concatenated,
   Duration,
+  earliest,
+  latest,
   memberOf,
   Optional,
   readDuration,
@@ -42,9 +44,6 @@ function duration(nanos: bigint): Duration {
   if (nanos < least || nanos > most) throw error("integer overflow");
   return new Duration(nanos);
 }
-
-const earliest = -62_135_596_800n;
-const latest = 253_402_300_799n;
 
 function moment(nanos: bigint, offset: number): Timestamp {
   const made = new Timestamp(nanos, offset);

@@ -23,6 +23,10 @@ export class Unsigned {
 
 const nano = 1_000_000_000n;
 
+/** The first and the last second that there are, since 1970. */
+export const earliest = -62_135_596_800n;
+export const latest = 253_402_300_799n;
+
 /** A moment; remembers the zone that it was told in. */
 export class Timestamp {
   /** Since 1970. */
