@@ -87,11 +87,14 @@ export async function finalizeCluster(
   const space = executionSpaceOf(cluster.metadata.name);
   const works = context.cluster.informers.informer(WorkKind).list(space);
   if (works.length === 0) return "done";
+  const why = await silence();
   const isAbandoned = cluster.metadata.annotations?.[ARGOSY.abandon] === "true";
   const client = context.cluster.client.resource(WorkKind);
   for (const work of works) {
     const { name, uid, annotations, labels } = work.metadata;
-    if (isAbandoned && annotations?.[ARGOSY.abandon] !== "true") {
+    // As Karmada has it, what its policies put into a member that does not answer stays there when the member leaves.
+    const isGivenUp = isAbandoned || (why !== "" && labels?.[ARGOSY.ownerUid] === undefined);
+    if (isGivenUp && annotations?.[ARGOSY.abandon] !== "true") {
       const patch = { metadata: { annotations: { [ARGOSY.abandon]: "true" } } };
       await client.patch(name, "merge", patch, { namespace: space });
     }
@@ -99,7 +102,6 @@ export async function finalizeCluster(
     if (labels?.[ARGOSY.ownerUid] === undefined && !isDeleting(work))
       await client.delete(name, { namespace: space, preconditions: { uid } });
   }
-  const why = await silence();
   const wayOut =
     why === ""
       ? ""
