@@ -3,7 +3,8 @@ import type { UpstreamPool } from "./upstream.js";
 
 /** Failed attempts in a row after which an address is out of use, when no single one is proof. */
 const EJECT_AFTER = 3;
-const LATENCY_BOUNDS_MS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000];
+/** Upper bounds of the classes that durations of requests are counted in. */
+export const LATENCY_BOUNDS_MS: readonly number[] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000];
 
 /** Counters of one backend of one route since the process began. */
 export class BackendStats {

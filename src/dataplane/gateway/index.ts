@@ -4,6 +4,7 @@
  * `gatewayDriver` is the control plane's side of it. May use: the kernel.
  */
 
+export { LATENCY_BOUNDS_MS } from "./balance.js";
 export { type GatewayDriver, type GatewayPart, gatewayDriver, gatewayPorts } from "./driver.js";
 export { runGateway, runningGateway } from "./gateway.js";
 export type { BackendReport, GatewayState } from "./state.js";

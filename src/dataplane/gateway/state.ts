@@ -29,6 +29,8 @@ export interface BackendReport {
   readonly retries: number;
   readonly inFlight: number;
   readonly latencySumMs: number;
+  /** Requests by duration: how many took up to each of `LATENCY_BOUNDS_MS`, but more than the one before. Absent before the first. */
+  readonly latency?: readonly number[];
   readonly byClass: Readonly<Record<string, number>>;
   readonly endpoints: readonly EndpointReport[];
 }
@@ -108,6 +110,7 @@ function reportBackend(backend: Backend, weightEffective: number, total: number)
     retries: stats.retries,
     inFlight: stats.inFlight,
     latencySumMs: Math.round(stats.latencySumMs * 1000) / 1000,
+    ...(stats.requests === 0 ? {} : { latency: [...stats.latency] }),
     byClass,
     endpoints: backend.endpoints.map((endpoint) => ({
       address: endpoint.address,

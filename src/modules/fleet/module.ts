@@ -25,6 +25,8 @@ import {
   PropagationPolicyKind,
   WorkloadRebalancerKind,
 } from "./policies/kinds.js";
+import { hyperRolloutAdmission } from "./rollout/admission.js";
+import { hyperRolloutController } from "./rollout/controller.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 import { unservedControllers } from "./unserved/controller.js";
 import { CronFederatedHPAKind, FederatedHPAKind, MultiClusterServiceKind } from "./unserved/kinds.js";
@@ -103,7 +105,7 @@ const HUB_RULES: readonly PolicyRule[] = [
   // Revisions of HyperMLServices; what their Secrets hold is in Secrets, which are read one by one.
   { apiGroups: ["apps"], resources: ["controllerrevisions"], verbs: WRITE },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create", "delete"] },
-  { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create"] },
+  { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create", "delete"] },
   // Tells whether a real Karmada runs there.
   { apiGroups: ["apiregistration.k8s.io"], resources: ["apiservices"], verbs: ["get"] },
   ...INGRESS_RULES,
@@ -133,6 +135,9 @@ export const DELIVERY_RULES: readonly PolicyRule[] = [
     verbs: WRITE,
   },
   { apiGroups: ["apps"], resources: ["deployments", "statefulsets", "daemonsets"], verbs: WRITE },
+  // Metrics of model servers, for gates of rollouts.
+  { apiGroups: [""], resources: ["pods"], verbs: ["get", "list"] },
+  { apiGroups: [""], resources: ["pods/proxy"], verbs: ["get"] },
   { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], verbs: WRITE },
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses", "networkpolicies"], verbs: WRITE },
   { apiGroups: ["tensorstack.dev", "serving.kserve.io"], resources: ["*"], verbs: WRITE },
@@ -166,7 +171,7 @@ export function createFleetModule(options: FleetOptions): Module {
       levels: ["continuum"],
     })),
     rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
-    admission: [hyperMLServiceAdmission(checker), ...(isEngine ? engineAdmission() : [])],
+    admission: [hyperMLServiceAdmission(checker), hyperRolloutAdmission(), ...(isEngine ? engineAdmission() : [])],
     controllers(level, cluster) {
       const controllers: ControllerSpec[] = [];
       if (level === "node") return controllers;
@@ -176,6 +181,7 @@ export function createFleetModule(options: FleetOptions): Module {
       const { members, gateway, ledger, headListener } = options;
       controllers.push(
         hyperMLServiceController({ checker, ledger }),
+        hyperRolloutController({ gateway, members, ledger }),
         headIngressMaker(),
         headIngressController({ gateway, ledger, listener: headListener }),
       );

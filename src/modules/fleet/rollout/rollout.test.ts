@@ -1,0 +1,286 @@
+import { afterEach, expect, test } from "vitest";
+import type { VirtualClock } from "../../../kernel/clock/index.js";
+import { ControllerRevisionKind, findCondition, SecretKind } from "../../../kernel/kinds/index.js";
+import { playClock } from "../../../testing/play-clock.js";
+import { recordingGateway, startFleet, type TestFleet } from "../fixture.js";
+import { HyperMLServiceKind } from "../kinds.js";
+import { type Broken, rolloutCalls, serviceOf, startServing } from "./fixture.js";
+import { HyperRolloutKind } from "./kind.js";
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close();
+});
+
+const NAMES = ["cloud", "edge", "far-edge"];
+const inDemo = { namespace: "demo" };
+
+interface Stage {
+  readonly fleet: TestFleet;
+  readonly clock: VirtualClock;
+  readonly broken: Broken;
+  readonly calls: ReturnType<typeof rolloutCalls>;
+  /** Advances until the rollout is in this phase with the revision of this number as target. */
+  readonly phase: (phase: string, target: number, limitMs?: number) => Promise<number>;
+  readonly served: () => Promise<string[]>;
+}
+
+/** A HyperMLService that serves v1 in three clusters, without a rollout. */
+async function begin(): Promise<Stage> {
+  const clock = playClock();
+  const broken: Broken = new Set();
+  const gateway = recordingGateway();
+  const fleet = await startFleet(NAMES, { clock, gateway });
+  const stop = startServing(fleet, clock, broken);
+  closing.push(stop, () => fleet.close());
+  const calls = rolloutCalls(fleet);
+  await fleet.createHyper("digits", { workloads: [{ clusters: [...NAMES], manifests: [serviceOf("v1")] }] });
+  await clock.runUntil(
+    async () => findCondition((await fleet.getHyper("digits")).status?.conditions, "Ready")?.status === "True",
+    60_000,
+  );
+  return {
+    fleet,
+    clock,
+    broken,
+    calls,
+    phase: (phase, target, limitMs = 600_000) =>
+      clock.runUntil(async () => {
+        const { status } = await calls.get();
+        return status?.phase === phase && status.target?.number === target;
+      }, limitMs),
+    served: () => Promise.all(NAMES.map((name) => calls.served(name))),
+  };
+}
+
+test("a revision goes through its waves, one cluster at a time, each watched; every decision is in the ledger", async () => {
+  const { fleet, clock, calls, phase, served } = await begin();
+  await calls.create({ waves: [{ name: "first", clusters: ["edge"], bake: "2m" }], bake: "30s" });
+  await phase("Complete", 1);
+  await calls.release(NAMES, [serviceOf("v2")]);
+
+  await phase("Baking", 2);
+  expect(await served()).toEqual(["v1", "v2", "v1"]);
+  const hyper = await fleet.getHyper("digits");
+  expect(findCondition(hyper.status?.conditions, "FullyApplied")).toMatchObject({
+    status: "False",
+    reason: "RolloutBaking",
+  });
+  expect(findCondition(hyper.status?.conditions, "Progressing")).toMatchObject({
+    status: "True",
+    reason: "RollingOut",
+  });
+  expect((await calls.get()).status).toMatchObject({ wave: { name: "first", index: 0, count: 2 }, summary: "1/3" });
+
+  // Of the rest one at a time: the second only when the first is ready.
+  const bakedMs = await clock.runUntil(async () => (await served())[0] === "v2", 300_000);
+  expect(bakedMs).toBeGreaterThanOrEqual(119_000);
+  expect(await served()).toEqual(["v2", "v2", "v1"]);
+  await phase("Complete", 2);
+  expect(await served()).toEqual(["v2", "v2", "v2"]);
+  const done = await fleet.getHyper("digits");
+  expect(findCondition(done.status?.conditions, "FullyApplied")?.status).toBe("True");
+  expect(done.status?.revision).toBe((await calls.get()).status?.stable?.name);
+
+  const outcomes = (await fleet.ledger.query({ name: "digits", topic: "rollout" })).map(({ outcome }) => outcome);
+  expect(outcomes.reverse()).toEqual([
+    "rollout of revision 1 begins",
+    "rollout of revision 2 begins",
+    "wave first begins: edge",
+    "revision 2 for edge",
+    "wave first (1 of 2) is done",
+    "wave rest begins: cloud, far-edge",
+    "revision 2 for cloud",
+    "revision 2 for far-edge",
+    "wave rest (2 of 2) is done",
+    "revision 2 is in every cluster: it is the stable one now",
+  ]);
+});
+
+test("inside a cluster the new release is canary of the old one first, with rising shares", async () => {
+  const { calls, phase, clock, served } = await begin();
+  await calls.create({
+    waves: [{ name: "first", count: 1 }],
+    steps: [{ canaryPercent: 10 }, { canaryPercent: 50 }],
+    bake: "60s",
+    maxUnavailable: 3,
+  });
+  await phase("Complete", 1);
+  await calls.release(NAMES, [serviceOf("v2")]);
+
+  const seen: string[] = [];
+  await clock.runUntil(async () => {
+    const now = (await served()).join(", ");
+    if (seen.at(-1) !== now) seen.push(now);
+    return (await calls.get()).status?.phase === "Complete" && (await calls.get()).status?.target?.number === 2;
+  }, 1_200_000);
+
+  const settled = seen.filter((one) => one.split(", ")[1] === one.split(", ")[2] && one !== "v1, v1, v1");
+  expect(settled).toEqual([
+    "v1 + v2 10%, v1, v1",
+    "v1 + v2 50%, v1, v1",
+    "v2, v1, v1",
+    "v2, v1 + v2 10%, v1 + v2 10%",
+    "v2, v1 + v2 50%, v1 + v2 50%",
+    "v2, v2, v2",
+  ]);
+});
+
+test("a cluster that is not ready in time is a failure: everything goes back by itself, and stays back", async () => {
+  const { fleet, calls, phase, broken, served, clock } = await begin();
+  await calls.create({ waves: [{ name: "first", clusters: ["cloud"] }], progressDeadline: "3m", bake: "10s" });
+  await phase("Complete", 1);
+  broken.add("far-edge/v2");
+  await calls.release(NAMES, [serviceOf("v2")]);
+
+  await phase("RolledBack", 2);
+
+  expect(await served()).toEqual(["v1", "v1", "v1"]);
+  const { status } = await calls.get();
+  expect(status?.failure).toMatchObject({ reason: "DeadlineExceeded" });
+  expect(status?.failure?.message).toContain("far-edge is not ready within 3m: MLService digits: v2 crashes");
+  const hyper = await fleet.getHyper("digits");
+  expect(findCondition(hyper.status?.conditions, "Degraded")).toMatchObject({
+    status: "True",
+    reason: "RolloutFailed",
+  });
+  await clock.advance(600_000);
+  expect((await calls.get()).status?.phase).toBe("RolledBack");
+
+  // The next revision is tried, whole.
+  await calls.release(NAMES, [serviceOf("v3")]);
+  await phase("Complete", 3);
+  expect(await served()).toEqual(["v3", "v3", "v3"]);
+});
+
+test("pause, resume, approval, promote, abort; and back to the revision before by its content", async () => {
+  const { fleet, calls, phase, served, clock } = await begin();
+  await calls.create({
+    waves: [
+      { name: "first", clusters: ["edge"], bake: "1h" },
+      { name: "second", clusters: ["cloud"], approval: true },
+    ],
+    bake: "10s",
+  });
+  await phase("Complete", 1);
+  await calls.change({ paused: true });
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await phase("Paused", 2);
+  await clock.advance(120_000);
+  expect(await served()).toEqual(["v1", "v1", "v1"]);
+
+  await calls.change({ paused: false });
+  await phase("Baking", 2);
+  expect(await served()).toEqual(["v1", "v2", "v1"]);
+  const revision = (await calls.get()).status?.target?.name ?? "";
+  await calls.change({ promoted: { revision, through: "first" } });
+  await phase("Waiting", 2, 60_000);
+  expect((await calls.get()).status?.message).toBe("wave second begins when it is promoted: cloud");
+  await calls.change({ promoted: { revision, through: "second" } });
+  await phase("Progressing", 2);
+  await calls.change({ aborted: revision });
+  await phase("RolledBack", 2);
+  expect(await served()).toEqual(["v1", "v1", "v1"]);
+
+  // The content of revision 1 again: it has a new number, and nothing has to move.
+  await calls.release(NAMES, [serviceOf("v1")]);
+  await phase("Complete", 3);
+  const revisions = (await fleet.hub.client.resource(ControllerRevisionKind).list(inDemo)).items;
+  expect(new Set(revisions.map((one) => one.revision))).toEqual(new Set([2, 3]));
+});
+
+test("an unreachable cluster does not hold the others up beyond the budget, and catches up", async () => {
+  const { fleet, calls, phase, served, clock } = await begin();
+  await calls.create({ bake: "10s", maxUnavailable: 1 });
+  await phase("Complete", 1);
+  fleet.cut.add("far-edge");
+  await clock.advance(20_000);
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await clock.advance(120_000);
+  const { status } = await calls.get();
+  expect(status?.clusters?.map(({ cluster, state }) => `${cluster} ${state}`)).toContain("far-edge Unreachable");
+  expect(await served()).toEqual(["v1", "v1", "v1"]);
+
+  await calls.change({ maxUnavailable: 2 });
+  await phase("Complete", 2);
+  expect(await served()).toEqual(["v2", "v2", "v1"]);
+  fleet.cut.delete("far-edge");
+  await clock.runUntil(async () => (await served())[2] === "v2", 300_000);
+});
+
+test("clusters come and leave with a revision: the new ones in their wave, the old ones after all others", async () => {
+  const { fleet, calls, phase, served } = await begin();
+  await fleet.hub.client
+    .resource(HyperMLServiceKind)
+    .patch("digits", "merge", { metadata: { annotations: { "argosy.dev/ingress": "none" } } }, inDemo);
+  await calls.create({ waves: [{ name: "first", clusters: ["edge"] }], bake: "20s" });
+  await phase("Complete", 1);
+  await calls.release(["edge", "far-edge"], [serviceOf("v2")]);
+
+  await phase("Baking", 2);
+  expect(await served()).toEqual(["v1", "v2", "v1"]);
+  await phase("Complete", 2);
+  expect(await served()).toEqual(["nothing", "v2", "v2"]);
+  expect((await calls.get()).status?.clusters?.map(({ cluster }) => cluster)).toEqual(["edge", "far-edge"]);
+});
+
+test("a revision is immutable and whole, and what its Secrets hold is in a Secret", async () => {
+  const { fleet, calls, phase, clock } = await begin();
+  const secret = {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "s3", ...inDemo },
+    stringData: { key: "hidden" },
+  };
+  await calls.create({ bake: "1s" });
+  await phase("Complete", 1);
+  await calls.release(NAMES, [serviceOf("v1"), secret]);
+  await phase("Complete", 2);
+
+  const revisions = await fleet.hub.client.resource(ControllerRevisionKind).list(inDemo);
+  expect(JSON.stringify(revisions)).not.toContain("hidden");
+  expect(revisions.items[0]?.metadata.ownerReferences?.[0]).toMatchObject({ kind: "HyperMLService", name: "digits" });
+  const name = (await fleet.getHyper("digits")).status?.revision ?? "";
+  const kept = await fleet.hub.client.resource(SecretKind).get(name, inDemo);
+  expect(kept).toMatchObject({ immutable: true, type: "argosy.dev/revision" });
+  expect((await fleet.members.get("edge")?.client.resource(SecretKind).get("s3", inDemo))?.data?.["key"]).toBe(
+    Buffer.from("hidden").toString("base64"),
+  );
+
+  await fleet.hub.client.resource(HyperMLServiceKind).delete("digits", inDemo);
+  await clock.runUntil(
+    async () => (await fleet.hub.client.resource(ControllerRevisionKind).list(inDemo)).items.length === 0,
+    60_000,
+  );
+  expect(await fleet.hub.client.resource(SecretKind).find(name, inDemo)).toBeUndefined();
+});
+
+test("what cannot be carried out is refused; a second HyperRollout for the same says that it does not rule", async () => {
+  const { fleet, calls, phase, clock } = await begin();
+  await expect(calls.create({ waves: [{ name: "rest", count: 1 }] })).rejects.toThrow(
+    '"rest" is the name of a wave that is made',
+  );
+  await expect(calls.create({ waves: [{ name: "one" }] })).rejects.toThrow("it would never have a cluster");
+  await expect(calls.create({ maxUnavailable: "0" })).rejects.toThrow("neither a number of clusters");
+  await expect(calls.create({ gates: [{ name: "g", source: "Prometheus", min: 1 }] })).rejects.toThrow(
+    "no prometheus.address",
+  );
+  await expect(calls.create({ gates: [{ name: "g", source: "Gateway", metric: "P99" }] })).rejects.toThrow(
+    "neither min nor max",
+  );
+  await calls.create({});
+  await phase("Complete", 1);
+  const rollouts = fleet.hub.client.resource(HyperRolloutKind);
+  const spec = { hyperMLServiceRef: { name: "digits" } };
+  const draft = {
+    apiVersion: "argosy.dev/v1alpha1",
+    kind: "HyperRollout",
+    metadata: { name: "late", ...inDemo },
+    spec,
+  };
+  await rollouts.create(draft, inDemo);
+  await clock.runUntil(async () => (await rollouts.get("late", inDemo)).status?.conditions !== undefined, 60_000);
+  expect(findCondition((await rollouts.get("late", inDemo)).status?.conditions, "Progressing")).toMatchObject({
+    reason: "Superseded",
+  });
+});
