@@ -158,9 +158,10 @@ function statusOf(quota: FederatedResourceQuota, works: readonly Work[]): Federa
     })
     .sort((a, b) => order.indexOf(a.clusterName) - order.indexOf(b.clusterName));
   const used = sumOf(rows.map((row) => row.used));
+  const isUsed = Object.values(used).some((amount) => (tryParseQuantity(amount)?.nanos ?? 0n) !== 0n);
   return {
     overall: quota.spec.overall,
-    ...(Object.keys(used).length === 0 ? {} : { overallUsed: used }),
+    ...(isUsed ? { overallUsed: used } : {}),
     ...(rows.length === 0 ? {} : { aggregatedStatus: rows }),
   };
 }

@@ -18,7 +18,7 @@ const quotaSpec = s.object({
 
 const quotaStatus = s.object({
   overall: amounts("As in the spec.").optional(),
-  overallUsed: amounts("How much is used, summed over the clusters.").optional(),
+  overallUsed: amounts("How much is used, summed over the clusters; absent: nothing is.").optional(),
   aggregatedStatus: s
     .array(
       s.object({
