@@ -81,6 +81,7 @@ function completeSpec(spec: JsonObject, namespace: string): void {
   const isImport = (selector: JsonObject): boolean =>
     selector["kind"] === "ServiceImport" && selector["apiVersion"] === "multicluster.x-k8s.io/v1alpha1";
   if (selectors.some(isImport)) spec["propagateDeps"] = true;
+  spec["placement"] ??= {};
   const placement = objectIn(spec, "placement");
   for (const constraint of objectsIn(placement, "spreadConstraints")) {
     if (textIn(constraint, "spreadByField") === "" && textIn(constraint, "spreadByLabel") === "")

@@ -138,8 +138,9 @@ export class BindingWriter {
     template: KubeObject,
   ): { readonly spec: BindingSpec; readonly annotations: Record<string, string> } {
     const verdict = isOurs(spec) ? verdictOn(bound, this.#book.byName) : undefined;
-    if (verdict?.isDue !== true) return { spec, annotations: {} };
-    const result = decide(bound, this.#book.list, verdict.isFresh);
+    // A fresh placement is the scheduler's, which notes that it is done.
+    if (verdict?.isDue !== true || verdict.isFresh) return { spec, annotations: {} };
+    const result = decide(bound, this.#book.list, false);
     if (!result.isPlaced) return { spec, annotations: {} };
     recordDecision(this.#ledger, { hub: this.#hub.name, template, why: verdict.why }, result);
     return {

@@ -161,6 +161,8 @@ async function report(
     ? { status: "True" as const, reason: "Success", message: "Binding has been scheduled successfully." }
     : { status: "False" as const, reason: result.reason, message: result.message };
   const now = context.clock.now();
+  // One that was asked for is done with this, whatever the second it was asked for in.
+  const placedAt = timeOf(Math.max(now, Date.parse(binding.spec.rescheduleTriggeredAt ?? "") || 0));
   const isNews = isMoved || status?.schedulerObservedGeneration !== generation;
   const affinity =
     result === undefined ? status?.schedulerObservingAffinityName : isPlaced ? result.trace.affinity : undefined;
@@ -170,8 +172,8 @@ async function report(
     schedulerObservedGeneration: generation,
     conditions: withCondition(status?.conditions, { type: "Scheduled", ...draft }, now),
     ...(affinity === undefined ? {} : { schedulerObservingAffinityName: affinity }),
-    ...(isPlaced && isNews && result !== undefined ? { lastScheduledTime: timeOf(now) } : {}),
+    ...(isPlaced && isNews && result !== undefined ? { lastScheduledTime: placedAt } : {}),
   };
-  if (isPlaced && next.lastScheduledTime === undefined) next.lastScheduledTime = timeOf(now);
+  if (isPlaced && next.lastScheduledTime === undefined) next.lastScheduledTime = placedAt;
   await syncStatus(context.cluster.client.resource(kind), binding, next, name);
 }
