@@ -5,6 +5,7 @@ import { OverrideWatch } from "./bindings/override-watch.js";
 import { rebalancerController } from "./bindings/rebalancer.js";
 import { schedulerControllers } from "./bindings/scheduler.js";
 import { worksControllers } from "./bindings/works.js";
+import { dependenciesController } from "./dependencies/distributor.js";
 import type { Interpreters } from "./interpreters/index.js";
 import { ClusterBook } from "./placement/cluster-book.js";
 import { policyControllers } from "./policies/policy-controller.js";
@@ -26,6 +27,7 @@ export function engineControllers(hub: ClusterAccess, { ledger, interpreters }: 
     ...policyControllers({ templates, writer, book }),
     ...schedulerControllers({ book, ledger }),
     rebalancerController(),
+    dependenciesController({ templates, interpreters }),
     ...bindingStatusControllers({ templates, interpreters }),
     ...worksControllers({ templates, interpreters, book, overrides: new OverrideWatch(hub) }),
   ];

@@ -26,6 +26,8 @@ export const BINDING = {
   name: "resourcebinding.karmada.io/name",
   namespace: "resourcebinding.karmada.io/namespace",
   clusterName: "clusterresourcebinding.karmada.io/name",
+  /** Annotation of a binding whose object takes others along: which, as JSON. */
+  dependencies: "resourcebinding.karmada.io/dependencies",
   /** Annotation of a binding: the placement of its last decision, as JSON. */
   appliedPlacement: "policy.karmada.io/applied-placement",
   /** Label of a Work and of its manifest. */
@@ -33,6 +35,14 @@ export const BINDING = {
   /** Annotations of a delivered object. */
   templateUid: "resourcetemplate.karmada.io/uid",
 } as const;
+
+/** Label of a binding that goes where another one is: which one, by a hash; its value is that one's identifier. */
+export function dependedByLabel(namespace: string, name: string): string {
+  return `${DEPENDED_BY}${safeDigits(String(fnv1a(`${namespace}/${name}`)))}`;
+}
+
+/** What those labels begin with. */
+export const DEPENDED_BY = "resourcebinding.karmada.io/depended-by-";
 
 /** Name of the binding of an object: `web-deployment`. */
 export function bindingNameOf(kind: string, name: string): string {

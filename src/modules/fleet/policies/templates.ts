@@ -48,6 +48,11 @@ export class Templates {
     return this.#followed.get(`${apiVersion}/${kind}`)?.informer.get({ namespace, name });
   }
 
+  /** All objects of a kind that is followed, in a namespace. */
+  list(apiVersion: string, kind: string, namespace: string): readonly KubeObject[] {
+    return this.#followed.get(`${apiVersion}/${kind}`)?.informer.list(namespace) ?? [];
+  }
+
   async #begin(
     apiVersion: string,
     kind: string,
