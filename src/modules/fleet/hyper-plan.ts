@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { didYouMean, isObject } from "../../kernel/schema/index.js";
-import type { HyperMLService } from "./kinds.js";
 
 /** One object for one cluster, as a HyperMLService asks for it. */
 export interface PlannedObject {
@@ -15,14 +14,6 @@ export interface PlannedObject {
   readonly rank: number;
   readonly workName: string;
   readonly manifest: JsonObject;
-}
-
-/** What a HyperMLService means. */
-export interface HyperPlan {
-  /** In the order of clusters, kinds and names. */
-  readonly objects: readonly PlannedObject[];
-  /** Faults of the spec that leave it without a meaning; while there is one, nothing is changed anywhere. */
-  readonly faults: readonly string[];
 }
 
 const RANKS: Readonly<Record<string, number>> = {
@@ -58,15 +49,11 @@ export interface SpecParts {
   readonly workloads: readonly { readonly clusters: readonly string[]; readonly manifests: readonly JsonObject[] }[];
 }
 
-/** Reads the spec: one entry for each cluster and manifest, in delivery's terms. Pure. */
-export function planHyperMLService(object: HyperMLService): HyperPlan {
-  const { objects, faults } = planParts({ metadata: object.metadata, workloads: object.spec.workloads });
-  return { objects, faults: faults.map(({ field, message }) => `${field}: ${message}`) };
-}
-
-/** The same of what may not have been validated yet. */
+/** Reads a spec, validated or not: one entry for each cluster and manifest, in delivery's terms. Pure. */
 export function planParts(owner: SpecParts): {
+  /** In the order of clusters, kinds and names. */
   readonly objects: readonly PlannedObject[];
+  /** What leaves it without a meaning. */
   readonly faults: readonly SpecFault[];
 } {
   const objects: PlannedObject[] = [];

@@ -76,16 +76,17 @@ export function judgeCounts(gate: GateSpec, cluster: string, counts: Counts): Ga
 /** What a gate says of values: every one must be within its bounds. Pure. */
 export function judge(gate: GateSpec, cluster: string, values: readonly number[], unit: string): GateReport {
   const { name, min, max } = gate;
-  const isBad = (value: number): boolean =>
-    Number.isNaN(value) || (min !== undefined && value < min) || (max !== undefined && value > max);
-  const worst = values.find(isBad) ?? values[0];
+  const isBad = (value: number): boolean => (min !== undefined && value < min) || (max !== undefined && value > max);
+  const bad = values.find(isBad);
+  // What is divided by nothing is no number yet.
+  const worst = bad ?? (values.some(Number.isNaN) ? undefined : values[0]);
   if (worst === undefined) return { name, cluster, verdict: "Waiting", message: "no value was seen" };
   const bounds = [...(min === undefined ? [] : [`at least ${min}`]), ...(max === undefined ? [] : [`at most ${max}`])];
   const text = `${gate.metric ?? "the query"} is ${shown(worst)}${unit === "" ? "" : ` ${unit}`}; ${bounds.join(" and ")} is asked for`;
   return {
     name,
     cluster,
-    verdict: isBad(worst) ? "Failed" : "Passed",
+    verdict: bad === undefined ? "Passed" : "Failed",
     ...(Number.isFinite(worst) ? { value: Math.round(worst * 1e6) / 1e6 } : {}),
     message: text,
   };

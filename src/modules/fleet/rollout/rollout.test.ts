@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "vitest";
+import type { GatewayState } from "../../../dataplane/gateway/index.js";
 import type { VirtualClock } from "../../../kernel/clock/index.js";
 import { ControllerRevisionKind, findCondition, SecretKind } from "../../../kernel/kinds/index.js";
 import { playClock } from "../../../testing/play-clock.js";
@@ -15,7 +16,31 @@ afterEach(async () => {
 const NAMES = ["cloud", "edge", "far-edge"];
 const inDemo = { namespace: "demo" };
 
+/** What a gateway says that counted so many requests for `digits`, so many of them bad, by cluster. */
+function gatewayState(counted: Readonly<Record<string, readonly [number, number]>>): GatewayState {
+  const backends = Object.entries(counted).map(([name, [requests, bad]]) => ({
+    name,
+    weight: 1,
+    weightEffective: 1,
+    share: 1,
+    healthy: true,
+    answered: true,
+    reason: "",
+    requests,
+    failures: 0,
+    retries: 0,
+    inFlight: 0,
+    latencySumMs: 0,
+    byClass: { "2xx": requests - bad, "5xx": bad },
+    endpoints: [],
+  }));
+  const route = { id: "headingress/demo/digits", listener: "head", hosts: ["*"], path: "/", unroutable: 0, backends };
+  const said = { version: 1, pid: 1, startedAt: "", mark: "", generation: "", tableError: "" } as const;
+  return { ...said, listeners: [], routes: [route], totals: {} };
+}
+
 interface Stage {
+  readonly gateway: ReturnType<typeof recordingGateway>;
   readonly fleet: TestFleet;
   readonly clock: VirtualClock;
   readonly broken: Broken;
@@ -40,6 +65,7 @@ async function begin(): Promise<Stage> {
     60_000,
   );
   return {
+    gateway,
     fleet,
     clock,
     broken,
@@ -283,4 +309,62 @@ test("what cannot be carried out is refused; a second HyperRollout for the same 
   expect(findCondition((await rollouts.get("late", inDemo)).status?.conditions, "Progressing")).toMatchObject({
     reason: "Superseded",
   });
+});
+
+test("a failed gate takes a revision back; one that sees too little waits, and says for what", async () => {
+  const { calls, phase, served, clock, gateway } = await begin();
+  const told = (requests: number, bad: number): void => {
+    gateway.state = gatewayState({ cloud: [0, 0], edge: [requests, bad], "far-edge": [0, 0] });
+  };
+  told(5000, 5000);
+  await calls.create({
+    waves: [{ name: "first", clusters: ["edge"] }],
+    bake: "60s",
+    gates: [{ name: "answers", source: "Gateway", metric: "SuccessRate", min: 0.95, minRequests: 100 }],
+  });
+  await phase("Complete", 1);
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await phase("Baking", 2);
+  // What was before it was ready does not count.
+  told(5050, 5000);
+  await clock.advance(90_000);
+  expect((await calls.get()).status).toMatchObject({
+    phase: "Baking",
+    gates: [{ name: "answers", cluster: "edge", verdict: "Waiting", message: "50 of 100 requests were seen" }],
+  });
+  told(5200, 5020);
+  await phase("RolledBack", 2, 60_000);
+  expect(await served()).toEqual(["v1", "v1", "v1"]);
+  expect((await calls.get()).status?.failure).toMatchObject({
+    reason: "GateFailed",
+    message: "gate answers in cluster edge: SuccessRate is 0.9 of 200 requests; at least 0.95 is asked for",
+  });
+});
+
+test("a gate that holds lets go on; onFailure: Pause leaves the decision to people", async () => {
+  const { calls, phase, served, clock, gateway, fleet } = await begin();
+  gateway.state = gatewayState({ edge: [0, 0] });
+  await calls.create({
+    waves: [{ name: "first", clusters: ["edge"] }],
+    bake: "20s",
+    onFailure: "Pause",
+    gates: [{ name: "answers", source: "Gateway", metric: "SuccessRate", min: 0.95 }],
+  });
+  await phase("Complete", 1);
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await phase("Baking", 2);
+  gateway.state = gatewayState({ edge: [100, 50] });
+  await phase("Paused", 2, 60_000);
+  expect((await calls.get()).status?.message).toContain("promote or abort it");
+  expect(await served()).toEqual(["v1", "v2", "v1"]);
+  await clock.advance(60_000);
+  expect(await served()).toEqual(["v1", "v2", "v1"]);
+
+  await calls.change({ promoted: { revision: (await calls.get()).status?.target?.name ?? "", through: "*" } });
+  await phase("Complete", 2);
+  expect(await served()).toEqual(["v2", "v2", "v2"]);
+  const failed = (await fleet.ledger.query({ name: "digits", topic: "rollout" })).filter(({ outcome }) =>
+    outcome.includes("fails"),
+  );
+  expect(failed).toHaveLength(1);
 });
