@@ -57,8 +57,8 @@ function scheduler(
         following.add(context.signal);
         const undo = book.onChange((now, old, what) => wake(context, unplaced, [now, old], what));
         context.signal.addEventListener("abort", undo, { once: true });
-        await book.synced(context.signal);
       }
+      await book.synced(context.signal);
       if (binding === undefined || isDeleting(binding) || !isOurs(binding.spec)) return;
       const placed = await placeBinding(binding, { kind, name, book, ledger }, context);
       if (placed.result?.isPlaced === false) unplaced.set(text, key);

@@ -39,59 +39,91 @@ function worksController(
   finalizer: string,
   parts: WorksParts,
 ): ControllerSpec<ResourceBinding> {
-  const { templates } = parts;
-  const following = new WeakSet<AbortSignal>();
-  const follow = async (context: Context): Promise<void> => {
-    if (following.has(context.signal)) return;
-    following.add(context.signal);
-    const works = context.cluster.informers.informer(WorkKind);
-    works.addIndex(BINDING_INDEX, (work) => bindingTextOf(work));
-    const undo = [
-      works.onChange((now, old) => {
-        if (now !== undefined && old !== undefined && now.metadata.generation === old.metadata.generation) return;
-        // A new one is our own.
-        if (old === undefined) return;
-        const key = bindingOf(old);
-        if (key !== undefined && (key.namespace !== "") === kind.namespaced) context.enqueue(key);
-      }),
-      templates.onChange((ref, now, old) => {
-        if (now === undefined || (old !== undefined && !isContentChange(now, old))) return;
-        if ((ref.namespace !== "") !== kind.namespaced) return;
-        const key = { namespace: ref.namespace, name: bindingNameOf(ref.kind, ref.name) };
-        if (context.informer.get(key) !== undefined) context.enqueue(key);
-      }),
-    ];
-    undo.push(
-      parts.overrides.onChange(context.informer, ({ metadata }) =>
-        context.enqueue({ namespace: metadata.namespace ?? "", name: metadata.name }),
-      ),
-    );
-    const stop = (): void => {
-      for (const each of undo) each();
-    };
-    context.signal.addEventListener("abort", stop, { once: true });
-    await Promise.all([
-      works.synced(context.signal),
-      parts.book.synced(context.signal),
-      parts.overrides.synced(context.signal),
-    ]);
-  };
+  const following = new WeakMap<AbortSignal, Promise<void>>();
+  /** The generation that each binding's Works were made of; whatever else they depend on takes it away. */
+  const made = new Map<string, string>();
   return {
     name,
     kind,
     concurrency: 16,
     finalizer,
-    async reconcile(_key, binding, context) {
-      await follow(context);
-      if (binding === undefined || isDeleting(binding)) return;
-      await syncWorks(binding, parts, context);
+    async reconcile(key, binding, context) {
+      let ready = following.get(context.signal);
+      if (ready === undefined) {
+        made.clear();
+        ready = follow(parts, context, (changed) => {
+          made.delete(textOf(changed));
+          context.enqueue(changed);
+        });
+        following.set(context.signal, ready);
+      }
+      await ready;
+      const text = textOf(key);
+      if (binding === undefined || isDeleting(binding)) {
+        made.delete(text);
+        return;
+      }
+      const version = `${binding.metadata.uid}/${binding.metadata.generation ?? 0}`;
+      if (made.get(text) === version) return;
+      // Before it is done: what changes meanwhile takes it away again.
+      made.set(text, version);
+      try {
+        await syncWorks(binding, parts, context);
+      } catch (error) {
+        made.delete(text);
+        throw error;
+      }
     },
     async finalize(binding, context) {
-      await follow(context);
+      await context.cluster.informers.informer(WorkKind).synced(context.signal);
+      indexWorks(context);
       await Promise.all(worksOf(binding, context).map((work) => removeWork(work, context)));
       return "done";
     },
   };
+}
+
+const textOf = ({ namespace, name }: Key): string => `${namespace}/${name}`;
+
+function indexWorks(context: Context): void {
+  context.cluster.informers.informer(WorkKind).addIndex(BINDING_INDEX, bindingTextOf);
+}
+
+/** Tells of bindings whose Works must be looked at though they themselves are as they were. Resolves when all is known. */
+async function follow(parts: WorksParts, context: Context, wake: (binding: Key) => void): Promise<void> {
+  const { informer, signal } = context;
+  const works = context.cluster.informers.informer(WorkKind);
+  indexWorks(context);
+  const { namespaced } = informer.kind;
+  const undo = [
+    works.onChange((now, old) => {
+      // A new one is our own; of others only the content counts.
+      if (old === undefined || now?.metadata.generation === old.metadata.generation) return;
+      const key = bindingOf(old);
+      if (key !== undefined && (key.namespace !== "") === namespaced) wake(key);
+    }),
+    parts.templates.onChange((ref, now, old) => {
+      if (now === undefined || (old !== undefined && !isContentChange(now, old))) return;
+      if ((ref.namespace !== "") !== namespaced) return;
+      const key = { namespace: ref.namespace, name: bindingNameOf(ref.kind, ref.name) };
+      if (informer.get(key) !== undefined) wake(key);
+    }),
+    parts.overrides.onChange(informer, (binding) => wake(keyOf(binding))),
+    parts.book.onChange((now, _old, what) => {
+      if (now === undefined || what !== "place") return;
+      for (const binding of informer.list())
+        if (clustersOf(binding.spec).some(({ name }) => name === now.name)) wake(keyOf(binding));
+    }),
+  ];
+  const stop = (): void => {
+    for (const each of undo) each();
+  };
+  signal.addEventListener("abort", stop, { once: true });
+  await Promise.all([works.synced(signal), parts.book.synced(signal), parts.overrides.synced(signal)]);
+}
+
+function keyOf({ metadata }: ResourceBinding): Key {
+  return { namespace: metadata.namespace ?? "", name: metadata.name };
 }
 
 async function syncWorks(binding: ResourceBinding, parts: WorksParts, context: Context): Promise<void> {

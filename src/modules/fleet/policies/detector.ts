@@ -175,6 +175,8 @@ export class Detector {
     const object = now ?? old;
     if (object === undefined) return;
     if (now !== undefined && old !== undefined && now.metadata.generation === old.metadata.generation) return;
+    // A new one is our own.
+    if (old === undefined && this.#isStarted) return;
     const { apiVersion, kind, namespace = "", name } = object.spec.resource;
     this.#add({ apiVersion, kind, namespace, name });
   }
