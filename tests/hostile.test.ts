@@ -148,6 +148,10 @@ const asUpstream: readonly { readonly method: RegExp; readonly text: RegExp }[] 
     method: /^(GET|HEAD)$/,
     text: /"message":"resourceVersion: Invalid value: .*: strconv\.ParseUint: parsing .*: invalid syntax","code":500\}\n?$/,
   },
+  {
+    method: /^(GET|HEAD)$/,
+    text: /^apiVersion: v1\ncode: 500\nkind: Status\nmessage: 'resourceVersion: Invalid value: .*: strconv\.ParseUint: parsing .*: invalid syntax'\n/,
+  },
   { method: /^POST$/, text: /"message":"target\.name: Required value","code":500\}\n?$/ },
 ];
 const isAsUpstream = (method: string, answer: { readonly status: number; readonly text: string }): boolean =>

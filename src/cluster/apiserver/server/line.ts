@@ -358,6 +358,8 @@ function checkName(name: string): void {
 function checkVerb(request: ApiRequest, info: RequestInfo, type: ResourceType): void {
   if (request.method === "HEAD") throw methodNotAllowed();
   const { verb, name, subresource } = info;
+  // The old paths of watches say the verb, whatever the method.
+  if (verb === "watch" && request.method !== "GET") throw methodNotAllowed();
   const isOnObject = verb === "get" || verb === "update" || verb === "patch" || verb === "delete";
   if (isOnObject && name === "") throw methodNotAllowed();
   if (subresource !== "") {
