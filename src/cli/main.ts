@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { ApiError, messageOf } from "../kernel/errors/index.js";
 import { agentCommand } from "./agent/commands.js";
+import { clustersCommand } from "./clusters/commands.js";
 import { completionCommand } from "./completion/completion.js";
 import { explainCommand } from "./decision/explain.js";
 import { exitCode, exitCodeOf, isRefusedConnection } from "./errors.js";
@@ -65,6 +66,7 @@ export function createProgram(terminal: Terminal, exit: (code: number) => void):
     startCommand(context),
     ...platformCommands(context),
     ...resourceCommands(context),
+    clustersCommand(context),
     explainCommand(context),
     agentCommand(context),
     ...programCommands(context),

@@ -4,5 +4,14 @@
  * in the ledger. May use: kernel, stores/ledger, dataplane/gateway (its driver).
  */
 
+export {
+  awaitReady,
+  forgetHub,
+  type Hub,
+  joinCluster,
+  leaveCluster,
+  listClusters,
+  setCordon,
+} from "./clusters/joining.js";
 export { ClusterKind, HyperMLServiceKind } from "./kinds.js";
 export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES } from "./module.js";

@@ -1,0 +1,181 @@
+import { Command, type Command as CommandType } from "commander";
+import { createClient, httpTransport, loadKubeconfig } from "../../kernel/client/index.js";
+import { systemClock, systemRandom } from "../../kernel/clock/index.js";
+import { InputError } from "../../kernel/errors/index.js";
+import { findCondition } from "../../kernel/kinds/index.js";
+import {
+  awaitReady,
+  DELIVERY_RULES,
+  forgetHub,
+  type Hub,
+  joinCluster,
+  leaveCluster,
+  listClusters,
+  PROPAGATION_RULES,
+  setCordon,
+} from "../../modules/fleet/index.js";
+import { type CliContext, collect, commandWithExamples, withConnection } from "../context.js";
+import { formatAge, renderTable } from "../output/table.js";
+import { type ConnectionOptions, connect } from "../session.js";
+
+/** How much the hub may do in a member. */
+const rights = { all: PROPAGATION_RULES, delivery: DELIVERY_RULES } as const;
+
+interface JoinOptions extends ConnectionOptions {
+  readonly memberKubeconfig: string;
+  readonly memberContext?: string;
+  readonly endpoint?: string;
+  readonly rights: string;
+  readonly region?: string;
+  readonly provider?: string;
+  readonly zone: readonly string[];
+  readonly label: readonly string[];
+  readonly timeout: string;
+}
+
+/** `argosy clusters join | leave | list | cordon | uncordon`. */
+export function clustersCommand(context: CliContext): CommandType {
+  const command = new Command("clusters").description("Bring member clusters into a hub, take them out, look at them.");
+  for (const part of [joinCommand(context), leaveCommand(context), listCommand(context), ...cordonCommands(context)])
+    command.addCommand(part);
+  return command;
+}
+
+function joinCommand({ terminal }: CliContext): CommandType {
+  return withConnection(
+    commandWithExamples("join", "Bring a cluster in by push: the hub gets an account in it, and delivers.", [
+      "argosy clusters join paris --member-kubeconfig paris.kubeconfig",
+      "argosy clusters join lab --member-kubeconfig ~/.kube/config --member-context lab --region eu --zone eu-1 --label tier=gold",
+      "argosy clusters join shop --member-kubeconfig shop.kubeconfig --rights delivery",
+    ]),
+  )
+    .argument("<name>", "what the fleet calls it")
+    .requiredOption("--member-kubeconfig <file>", "an administrator's way into the cluster")
+    .option("--member-context <name>", "context of that file (default: its current one)")
+    .option("--endpoint <url>", "where the hub reaches its API (default: as that file does)")
+    .option("--rights <which>", "what the hub may do there: all, or delivery (what model services need)", "all")
+    .option("--region <name>", "where it is")
+    .option("--provider <name>", "who runs it")
+    .option("--zone <name>", "a zone of its nodes (repeatable)", collect, [])
+    .option("--label <key=value>", "a label of the cluster (repeatable)", collect, [])
+    .option("--timeout <seconds>", "how long to wait until it is Ready", "60")
+    .action(async (name: string, options: JoinOptions) => {
+      const timeoutMs = secondsOf(options.timeout) * 1000;
+      const rules = Object.entries(rights).find(([word]) => word === options.rights)?.[1];
+      if (rules === undefined) throw new InputError(`--rights ${JSON.stringify(options.rights)}: all or delivery`);
+      const labels = labelsOf(options.label);
+      const hub = await hubOf(options);
+      const { transport } = await loadKubeconfig(options.memberKubeconfig, options.memberContext);
+      const member = createClient({ transport: httpTransport(transport), clock: systemClock, random: systemRandom });
+      const { caPem, insecureSkipTlsVerify } = transport;
+      await joinCluster(hub, {
+        name,
+        member,
+        rules,
+        labels,
+        endpoint: {
+          server: options.endpoint ?? transport.server,
+          ...(caPem === undefined ? {} : { caPem }),
+          ...(insecureSkipTlsVerify === undefined ? {} : { insecureSkipTlsVerify }),
+        },
+        place: {
+          zones: options.zone,
+          ...(options.region === undefined ? {} : { region: options.region }),
+          ...(options.provider === undefined ? {} : { provider: options.provider }),
+        },
+      });
+      await awaitReady(hub, name, timeoutMs);
+      terminal.out(`cluster ${name} has joined and is Ready\n`);
+    });
+}
+
+function leaveCommand({ terminal }: CliContext): CommandType {
+  return withConnection(
+    commandWithExamples("leave", "Take a cluster out: what the hub put there goes first, where it answers.", [
+      "argosy clusters leave paris",
+      "argosy clusters leave paris --member-kubeconfig paris.kubeconfig    # the hub's account there goes too",
+    ]),
+  )
+    .argument("<name>", "the cluster")
+    .option("--member-kubeconfig <file>", "to remove the hub's account and rights there")
+    .option("--member-context <name>", "context of that file (default: its current one)")
+    .option("--timeout <seconds>", "how long to wait", "120")
+    .action(
+      async (
+        name: string,
+        options: ConnectionOptions & { memberKubeconfig?: string; memberContext?: string; timeout: string },
+      ) => {
+        await leaveCluster(await hubOf(options), name, secondsOf(options.timeout) * 1000);
+        if (options.memberKubeconfig !== undefined) {
+          const { transport } = await loadKubeconfig(options.memberKubeconfig, options.memberContext);
+          const parts = { transport: httpTransport(transport), clock: systemClock, random: systemRandom };
+          await forgetHub(createClient(parts), name);
+        }
+        terminal.out(`cluster ${name} has left\n`);
+      },
+    );
+}
+
+function listCommand({ terminal }: CliContext): CommandType {
+  return withConnection(
+    commandWithExamples("list", "Say which clusters there are, and how they are.", [
+      "argosy clusters list",
+      "argosy get clusters -o yaml",
+    ]),
+  ).action(async (options: ConnectionOptions) => {
+    const hub = await hubOf(options);
+    const rows = (await listClusters(hub)).map(({ metadata, spec, status }) => {
+      const { readyNum = 0, totalNum = 0 } = status?.nodeSummary ?? {};
+      const taints = (spec?.taints ?? []).map(({ key, effect }) => `${key}:${effect}`);
+      return [
+        metadata.name,
+        spec?.syncMode ?? "",
+        findCondition(status?.conditions, "Ready")?.status ?? "Unknown",
+        status?.kubernetesVersion ?? "",
+        status?.nodeSummary === undefined ? "" : `${readyNum}/${totalNum}`,
+        spec?.region ?? "",
+        taints.join(",") || "<none>",
+        formatAge(hub.clock.now() - Date.parse(metadata.creationTimestamp ?? "")),
+      ];
+    });
+    const head = ["name", "mode", "ready", "version", "nodes", "region", "taints", "age"];
+    terminal.out(rows.length === 0 ? "" : renderTable(head, rows));
+    if (rows.length === 0) terminal.err("no clusters\n");
+  });
+}
+
+function cordonCommands({ terminal }: CliContext): CommandType[] {
+  return ([true, false] as const).map((isCordoned) => {
+    const verb = isCordoned ? "cordon" : "uncordon";
+    const what = isCordoned
+      ? "Keep newcomers out of a cluster; what is there stays."
+      : "Let newcomers into a cluster again.";
+    return withConnection(commandWithExamples(verb, what, [`argosy clusters ${verb} paris`]))
+      .argument("<name>", "the cluster")
+      .action(async (name: string, options: ConnectionOptions) => {
+        const isChanged = await setCordon(await hubOf(options), name, isCordoned);
+        terminal.out(`cluster ${name} ${isChanged ? "is" : "was already"} ${verb}ed\n`);
+      });
+  });
+}
+
+async function hubOf(options: ConnectionOptions): Promise<Hub> {
+  return { client: (await connect(options)).client, clock: systemClock };
+}
+
+function secondsOf(text: string): number {
+  const seconds = Number(text);
+  if (!Number.isFinite(seconds) || seconds < 0)
+    throw new InputError(`--timeout ${JSON.stringify(text)} is no number of seconds`);
+  return seconds;
+}
+
+function labelsOf(words: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    words.map((word) => {
+      const at = word.indexOf("=");
+      if (at < 1) throw new InputError(`--label ${JSON.stringify(word)}: write KEY=VALUE`);
+      return [word.slice(0, at), word.slice(at + 1)];
+    }),
+  );
+}

@@ -1,0 +1,89 @@
+import { expect, onTestFinished, test } from "vitest";
+import { workloadControllers } from "../../../cluster/workloads/index.js";
+import { createManager } from "../../../kernel/control/index.js";
+import { ClusterRoleKind, NamespaceKind, SecretKind } from "../../../kernel/kinds/index.js";
+import { silentLogger } from "../../../kernel/log/index.js";
+import { memoryLedger } from "../../../stores/ledger/index.js";
+import { startTestCluster } from "../../../testing/index.js";
+import { ClusterKind } from "../kinds.js";
+import { awaitReady, forgetHub, joinCluster, leaveCluster, listClusters, setCordon } from "./joining.js";
+
+async function start() {
+  const hub = await startTestCluster({ name: "hub", kinds: [ClusterKind] });
+  const member = await startTestCluster({ name: "paris" });
+  const { clock, random } = member;
+  const manager = createManager({ cluster: member, clock, random, log: silentLogger });
+  const controllers = workloadControllers({
+    ledger: memoryLedger({ clock }),
+    clusterName: "paris",
+    caPem: member.server.caPem,
+    scheduler: false,
+    workloads: false,
+  });
+  for (const controller of controllers) manager.add(controller);
+  manager.start();
+  onTestFinished(async () => {
+    await manager.close();
+    await member.close();
+    await hub.close();
+  });
+  const request = {
+    name: "paris",
+    member: member.client,
+    endpoint: { server: "https://paris.example:6443", caPem: member.server.caPem },
+    rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list"] }],
+    place: { region: "eu", zones: ["eu-1"] },
+    labels: { tier: "gold" },
+  };
+  return { hub: { client: hub.client, clock }, member, request };
+}
+
+test("a cluster joins with an account of the hub's own, which can do there what it was given; leaving undoes both", async () => {
+  const { hub, member, request } = await start();
+  await joinCluster(hub, request);
+  const [cluster] = await listClusters(hub);
+  const id = (await member.client.resource(NamespaceKind).get("kube-system")).metadata.uid;
+  expect(cluster).toMatchObject({
+    metadata: { name: "paris", labels: { tier: "gold" } },
+    spec: {
+      id,
+      syncMode: "Push",
+      apiEndpoint: "https://paris.example:6443",
+      region: "eu",
+      zones: ["eu-1"],
+      secretRef: { namespace: "karmada-cluster", name: "paris" },
+    },
+  });
+  const inSpace = { namespace: "karmada-cluster" };
+  const { data } = await hub.client.resource(SecretKind).get("paris", inSpace);
+  const token = Buffer.from(data?.["token"] ?? "", "base64").toString();
+  const asHub = member.as(token).client;
+  expect(await asHub.json("GET", "/api/v1/configmaps")).toMatchObject({ kind: "ConfigMapList" });
+  await expect(asHub.json("GET", "/api/v1/secrets")).rejects.toMatchObject({ httpCode: 403 });
+  await joinCluster(hub, { ...request, place: { region: "us" } });
+  expect((await listClusters(hub))[0]?.spec).toMatchObject({ region: "us" });
+  await expect(joinCluster(hub, { ...request, name: "twin" })).rejects.toThrow(/in the fleet already, as paris/);
+  await expect(joinCluster(hub, { ...request, name: "Big" })).rejects.toThrow(/RFC 1123/);
+  await expect(awaitReady(hub, "paris", 0)).rejects.toThrow(/is not Ready after 0 s/);
+
+  await leaveCluster(hub, "paris", 1000);
+  await forgetHub(member.client, "paris");
+  expect(await listClusters(hub)).toEqual([]);
+  expect(await hub.client.resource(SecretKind).find("paris", inSpace)).toBeUndefined();
+  const roles = (await member.client.resource(ClusterRoleKind).list()).items.map(({ metadata }) => metadata.name);
+  expect(roles.filter((name) => name.includes("karmada"))).toEqual([]);
+  await expect(asHub.json("GET", "/api/v1/configmaps")).rejects.toMatchObject({ httpCode: 401 });
+});
+
+test("a cordon keeps other taints", async () => {
+  const { hub, request } = await start();
+  await joinCluster(hub, request);
+  const own = { key: "dedicated", effect: "NoSchedule" };
+  await hub.client.resource(ClusterKind).patch("paris", "merge", { spec: { taints: [own] } });
+  expect(await setCordon(hub, "paris", true)).toBe(true);
+  expect(await setCordon(hub, "paris", true)).toBe(false);
+  const taints = async () => (await listClusters(hub))[0]?.spec?.taints;
+  expect(await taints()).toEqual([own, { key: "cluster.karmada.io/unschedulable", effect: "NoSchedule" }]);
+  expect(await setCordon(hub, "paris", false)).toBe(true);
+  expect(await taints()).toEqual([own]);
+});

@@ -1,0 +1,228 @@
+import type { ApiClient } from "../../../kernel/client/index.js";
+import type { Clock } from "../../../kernel/clock/index.js";
+import { ArgosyError, InputError, isNotFound } from "../../../kernel/errors/index.js";
+import {
+  ClusterRoleBindingKind,
+  ClusterRoleKind,
+  findCondition,
+  NamespaceKind,
+  SecretKind,
+  ServiceAccountKind,
+} from "../../../kernel/kinds/index.js";
+import type { PolicyRule } from "../../../kernel/module/types.js";
+import { toJson } from "../../../kernel/schema/index.js";
+import { clusterNameFaults } from "../admission/clusters.js";
+import { type Cluster, ClusterKind } from "../kinds.js";
+
+/** Where credentials are, in the hub and in the member (Karmada's name). */
+const SPACE = "karmada-cluster";
+const MANAGER = "argosy-join";
+const POLL_MS = 200;
+const TOKEN_MS = 20_000;
+const CORDON = { key: "cluster.karmada.io/unschedulable", effect: "NoSchedule" } as const;
+
+const IMPERSONATION: readonly PolicyRule[] = [
+  { apiGroups: [""], resources: ["users", "groups", "serviceaccounts"], verbs: ["impersonate"] },
+  { apiGroups: ["authentication.k8s.io"], resources: ["*"], verbs: ["impersonate"] },
+];
+
+/** What a member brings with it. */
+export interface JoinRequest {
+  readonly name: string;
+  /** As whoever may make accounts and roles there. */
+  readonly member: ApiClient;
+  /** How the hub reaches it. */
+  readonly endpoint: { readonly server: string; readonly caPem?: string; readonly insecureSkipTlsVerify?: boolean };
+  /** What the hub may do there. */
+  readonly rules: readonly PolicyRule[];
+  readonly place: { readonly region?: string; readonly provider?: string; readonly zones?: readonly string[] };
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Where the hub is, and what tells the time. */
+export interface Hub {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+}
+
+/**
+ * Brings a member in by push: an account of the hub's in the member, its token in the hub, and the Cluster. Doing it again renews the credentials.
+ * Throws `InputError` for a name that cannot be one, or a member that is there under another name.
+ */
+export async function joinCluster({ client, clock }: Hub, request: JoinRequest): Promise<void> {
+  const { name, member, endpoint } = request;
+  const [wrong] = clusterNameFaults(name);
+  if (wrong !== undefined) throw new InputError(`cluster ${JSON.stringify(name)}: ${wrong}`);
+  const id = (await member.resource(NamespaceKind).get("kube-system")).metadata.uid;
+  const clusters = client.resource(ClusterKind);
+  const twin = (await clusters.list()).items.find(({ spec, metadata }) => spec?.id === id && metadata.name !== name);
+  if (twin !== undefined) throw new InputError(`this cluster is in the fleet already, as ${twin.metadata.name}`);
+  await ensureSpace(member);
+  const token = await accountWith(member, clock, accountOf(name), request.rules);
+  const impersonator = await accountWith(member, clock, impersonatorOf(name), IMPERSONATION);
+  await ensureSpace(client);
+  const secret = async (own: string, data: Record<string, string>): Promise<void> => {
+    const encoded = Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString("base64")]);
+    await client
+      .resource(SecretKind)
+      .apply(
+        { metadata: { name: own, namespace: SPACE }, data: Object.fromEntries(encoded) },
+        { fieldManager: MANAGER, force: true, namespace: SPACE },
+      );
+  };
+  await secret(name, { token, ...(endpoint.caPem === undefined ? {} : { caBundle: endpoint.caPem }) });
+  await secret(secretsOf(name)[1], { token: impersonator });
+  const { region, provider, zones } = request.place;
+  await clusters.apply(
+    {
+      metadata: { name, labels: request.labels },
+      spec: {
+        id,
+        syncMode: "Push",
+        apiEndpoint: endpoint.server,
+        secretRef: { namespace: SPACE, name },
+        impersonatorSecretRef: { namespace: SPACE, name: secretsOf(name)[1] },
+        ...(endpoint.insecureSkipTlsVerify === true ? { insecureSkipTLSVerification: true } : {}),
+        ...(region === undefined ? {} : { region }),
+        ...(provider === undefined ? {} : { provider }),
+        ...(zones === undefined || zones.length === 0 ? {} : { zones: [...zones] }),
+      },
+    },
+    { fieldManager: MANAGER, force: true },
+  );
+}
+
+/** Waits until the hub calls the member Ready. Throws with what it says instead. */
+export async function awaitReady({ client, clock }: Hub, name: string, timeoutMs: number): Promise<void> {
+  const end = clock.monotonicMs() + timeoutMs;
+  for (;;) {
+    const cluster = await client.resource(ClusterKind).get(name);
+    const ready = findCondition(cluster.status?.conditions, "Ready");
+    if (ready?.status === "True") return;
+    if (clock.monotonicMs() > end)
+      throw new ArgosyError(
+        "NotReady",
+        `cluster ${name} has joined, but is not Ready after ${timeoutMs / 1000} s: ${ready?.message ?? "the hub has not looked at it yet: is its continuum agent running?"}`,
+      );
+    await clock.sleep(POLL_MS);
+  }
+}
+
+/** Takes a member out: its objects go where it answers, then the Cluster, then its credentials. Throws when that takes too long. */
+export async function leaveCluster({ client, clock }: Hub, name: string, timeoutMs: number): Promise<void> {
+  const clusters = client.resource(ClusterKind);
+  await clusters.delete(name);
+  const end = clock.monotonicMs() + timeoutMs;
+  for (;;) {
+    const cluster = await clusters.find(name);
+    if (cluster === undefined) break;
+    if (clock.monotonicMs() > end) {
+      const why = findCondition(cluster.status?.conditions, "Leaving")?.message ?? "it is not gone yet";
+      throw new ArgosyError("NotGone", `cluster ${name} is leaving: ${why}`);
+    }
+    await clock.sleep(POLL_MS);
+  }
+  for (const own of secretsOf(name)) await ifThere(client.resource(SecretKind).delete(own, { namespace: SPACE }));
+}
+
+/** Removes from a member what `joinCluster` made there. */
+export async function forgetHub(member: ApiClient, name: string): Promise<void> {
+  for (const account of [accountOf(name), impersonatorOf(name)]) {
+    for (const kind of [ClusterRoleBindingKind, ClusterRoleKind])
+      await ifThere(member.resource(kind).delete(roleOf(account)));
+    for (const kind of [SecretKind, ServiceAccountKind])
+      await ifThere(member.resource(kind).delete(account, { namespace: SPACE }));
+  }
+}
+
+/** Keeps newcomers out of a member, or lets them in again. Says whether that changed anything. */
+export async function setCordon({ client }: Hub, name: string, isCordoned: boolean): Promise<boolean> {
+  const clusters = client.resource(ClusterKind);
+  const { spec, metadata } = await clusters.get(name);
+  const taints = spec?.taints ?? [];
+  const others = taints.filter(({ key, effect }) => key !== CORDON.key || effect !== CORDON.effect);
+  const wanted = isCordoned ? [...others, CORDON] : others;
+  if (wanted.length === taints.length) return false;
+  const { resourceVersion = "" } = metadata;
+  await clusters.patch(
+    name,
+    "merge",
+    { metadata: { resourceVersion }, spec: { taints: wanted.length === 0 ? null : toJson(wanted) } },
+    { fieldManager: MANAGER },
+  );
+  return true;
+}
+
+/** The members that a hub knows, by name. */
+export async function listClusters({ client }: Hub): Promise<Cluster[]> {
+  const { items } = await client.resource(ClusterKind).list();
+  return items.toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+}
+
+function accountOf(name: string): string {
+  return `karmada-${name}`;
+}
+
+function impersonatorOf(name: string): string {
+  return `karmada-${name}-impersonator`;
+}
+
+/** In the hub: the way in, and the right to speak for others there. */
+function secretsOf(name: string): readonly [string, string] {
+  return [name, `${name}-impersonator`];
+}
+
+function roleOf(account: string): string {
+  return `karmada-controller-manager:${account}`;
+}
+
+async function ensureSpace(client: ApiClient): Promise<void> {
+  const spaces = client.resource(NamespaceKind);
+  if ((await spaces.find(SPACE)) === undefined)
+    await spaces.apply({ metadata: { name: SPACE } }, { fieldManager: MANAGER });
+}
+
+/** An account with these rights and a token that stays until its Secret goes. */
+async function accountWith(
+  member: ApiClient,
+  clock: Clock,
+  account: string,
+  rules: readonly PolicyRule[],
+): Promise<string> {
+  const options = { fieldManager: MANAGER, force: true };
+  const inSpace = { ...options, namespace: SPACE };
+  const metadata = { name: account, namespace: SPACE };
+  await member.resource(ServiceAccountKind).apply({ metadata }, inSpace);
+  const role = roleOf(account);
+  await member.resource(ClusterRoleKind).apply({ metadata: { name: role }, rules: toJson(rules) }, options);
+  await member.resource(ClusterRoleBindingKind).apply(
+    {
+      metadata: { name: role },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role },
+      subjects: [{ kind: "ServiceAccount", name: account, namespace: SPACE }],
+    },
+    options,
+  );
+  const annotations = { "kubernetes.io/service-account.name": account };
+  const secrets = member.resource(SecretKind);
+  await secrets.apply({ metadata: { ...metadata, annotations }, type: "kubernetes.io/service-account-token" }, inSpace);
+  const end = clock.monotonicMs() + TOKEN_MS;
+  for (;;) {
+    const token = (await secrets.get(account, { namespace: SPACE })).data?.["token"];
+    if (token !== undefined && token !== "") return Buffer.from(token, "base64").toString("utf8");
+    if (clock.monotonicMs() > end)
+      throw new ArgosyError(
+        "NoToken",
+        `the member gives ServiceAccount ${SPACE}/${account} no token after ${TOKEN_MS / 1000} s: does its token controller run?`,
+      );
+    await clock.sleep(POLL_MS);
+  }
+}
+
+async function ifThere(removal: Promise<unknown>): Promise<void> {
+  try {
+    await removal;
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
