@@ -9,6 +9,7 @@ import { colours, processTerminal, type Terminal } from "./output/terminal.js";
 import { platformCommands } from "./platform/commands.js";
 import { programCommands } from "./program/commands.js";
 import { resourceCommands } from "./resource/commands.js";
+import { rolloutCommands } from "./rollout/commands.js";
 import { startCommand } from "./start/command.js";
 
 /** Runs the command line of this process and sets its exit code. */
@@ -67,6 +68,7 @@ export function createProgram(terminal: Terminal, exit: (code: number) => void):
     ...platformCommands(context),
     ...resourceCommands(context),
     clustersCommand(context),
+    ...rolloutCommands(context),
     explainCommand(context),
     agentCommand(context),
     ...programCommands(context),

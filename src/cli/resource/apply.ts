@@ -1,7 +1,7 @@
 import { fieldFaults } from "../../kernel/client/index.js";
 import type { ApiClient } from "../../kernel/client/types.js";
 import { ApiError, InputError } from "../../kernel/errors/index.js";
-import { apiVersionOf, parseApiVersion } from "../../kernel/kinds/object.js";
+import { apiVersionOf, type JsonObject, parseApiVersion } from "../../kernel/kinds/object.js";
 import { didYouMean } from "../../kernel/schema/index.js";
 import { parseJsonObject } from "../manifest/json.js";
 import { loadManifests, type ManifestObject } from "../manifest/load.js";
@@ -37,6 +37,27 @@ export async function applyManifests(session: Session, options: ApplyOptions, te
 }
 
 async function applyObject(session: Session, object: ManifestObject, options: ApplyOptions): Promise<string> {
+  const { resource, before, after } = await send(session, object, options);
+  const what = before === undefined ? "created" : versionOf(before) === versionOf(after) ? "unchanged" : "configured";
+  return `${resourceName(resource, object.name)} ${what}${options.dryRun === true ? " (dry run)" : ""}`;
+}
+
+/** What the server would make of an object. */
+export interface DryRun {
+  /** As it stands; undefined when it does not. */
+  readonly before: JsonObject | undefined;
+  /** Checked and completed. */
+  readonly after: JsonObject;
+}
+
+/** Applies an object without changing anything, whoever else has fields of it. Throws the server's refusal, with file and line. */
+export async function dryRun(session: Session, object: ManifestObject, namespace: string | undefined): Promise<DryRun> {
+  const place = namespace === undefined ? {} : { namespace };
+  const { before, after } = await send(session, object, { ...place, dryRun: true, force: true });
+  return { before: parseJsonObject(before), after: parseJsonObject(after) ?? {} };
+}
+
+async function send(session: Session, object: ManifestObject, options: Omit<ApplyOptions, "files">) {
   const { resource, path } = resolveManifest(
     object,
     await discover(session.client),
@@ -56,8 +77,7 @@ async function applyObject(session: Session, object: ManifestObject, options: Ap
     const after = await session.client.json("PATCH", `${path}?${query.toString()}`, body, {
       headers: { "content-type": "application/apply-patch+yaml" },
     });
-    const what = before === undefined ? "created" : versionOf(before) === versionOf(after) ? "unchanged" : "configured";
-    return `${resourceName(resource, object.name)} ${what}${options.dryRun === true ? " (dry run)" : ""}`;
+    return { resource, before, after };
   } catch (error) {
     throw await located(error, object, session.client);
   }

@@ -3,7 +3,7 @@ import type { StatusCause } from "../../kernel/errors/index.js";
 import { findCondition, type JsonObject } from "../../kernel/kinds/index.js";
 import type { AdmissionReview, ModuleAdmission } from "../../kernel/module/types.js";
 import { equalJson, isObject } from "../../kernel/schema/index.js";
-import { describeUnknownCluster, planParts, type SpecParts } from "./hyper-plan.js";
+import { describeUnknownCluster, planParts, type SpecParts, specPartsOf } from "./hyper-plan.js";
 import { KindSchemas } from "./kind-schemas.js";
 import { ClusterKind, type ConditionDraft, type HyperMLService, HyperMLServiceKind } from "./kinds.js";
 import { checkManifest } from "./manifest-check.js";
@@ -66,8 +66,8 @@ export function hyperMLServiceAdmission(checker: ManifestChecker): ModuleAdmissi
     kind: HyperMLServiceKind,
     level: "continuum",
     async review(object, old, hub) {
-      const parts = partsOf(object);
-      const before = old === undefined ? undefined : partsOf(old);
+      const parts = specPartsOf(object);
+      const before = old === undefined ? undefined : specPartsOf(old);
       // Finalizers and labels must be writable whatever the spec is.
       if (isDeleted(object) || (before !== undefined && equalJson(old?.["spec"], object["spec"]))) return NOTHING;
       const skip = before?.workloads.flatMap(({ manifests }) => manifests) ?? [];
@@ -114,20 +114,4 @@ function shortened(text: string): string {
 function isDeleted(object: JsonObject): boolean {
   const { metadata } = object;
   return isObject(metadata) && typeof metadata["deletionTimestamp"] === "string";
-}
-
-function partsOf(object: JsonObject): SpecParts {
-  const { metadata, spec } = object;
-  const { name, namespace } = isObject(metadata) ? metadata : {};
-  const workloads = isObject(spec) && Array.isArray(spec["workloads"]) ? spec["workloads"] : [];
-  return {
-    metadata: {
-      name: typeof name === "string" ? name : "",
-      ...(typeof namespace === "string" ? { namespace } : {}),
-    },
-    workloads: workloads.filter(isObject).map(({ clusters, manifests }) => ({
-      clusters: (Array.isArray(clusters) ? clusters : []).filter((cluster) => typeof cluster === "string"),
-      manifests: (Array.isArray(manifests) ? manifests : []).filter(isObject),
-    })),
-  };
 }

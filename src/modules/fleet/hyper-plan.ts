@@ -90,6 +90,23 @@ export function planParts(owner: SpecParts): {
   return { objects, faults };
 }
 
+/** The parts of an object that may not have been validated yet. */
+export function specPartsOf(object: JsonObject): SpecParts {
+  const { metadata, spec } = object;
+  const { name, namespace } = isObject(metadata) ? metadata : {};
+  const workloads = isObject(spec) && Array.isArray(spec["workloads"]) ? spec["workloads"] : [];
+  return {
+    metadata: {
+      name: typeof name === "string" ? name : "",
+      ...(typeof namespace === "string" ? { namespace } : {}),
+    },
+    workloads: workloads.filter(isObject).map(({ clusters, manifests }) => ({
+      clusters: (Array.isArray(clusters) ? clusters : []).filter((cluster) => typeof cluster === "string"),
+      manifests: (Array.isArray(manifests) ? manifests : []).filter(isObject),
+    })),
+  };
+}
+
 /** `demo/digits`, or the name alone. */
 export function qualified(object: { readonly namespace: string; readonly name: string }): string {
   return object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;

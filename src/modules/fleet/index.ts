@@ -13,5 +13,17 @@ export {
   listClusters,
   setCordon,
 } from "./clusters/joining.js";
-export { ClusterKind, HyperMLServiceKind } from "./kinds.js";
+export { specPartsOf } from "./hyper-plan.js";
+export { ClusterKind, type HyperMLService, HyperMLServiceKind, WorkKind } from "./kinds.js";
 export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES } from "./module.js";
+export { type HyperRollout, HyperRolloutKind } from "./rollout/kind.js";
+export {
+  changedFields,
+  type FieldChange,
+  manifestsInForce,
+  manifestsOf,
+  previewOf,
+  type WavePreview,
+} from "./rollout/preview.js";
+export { readRevision } from "./rollout/revisions.js";
+export { rolloutOf } from "./rollout/targets.js";

@@ -66,6 +66,7 @@ class Stepper {
   #gates: readonly GateReport[];
   #wakeMs: number | undefined;
   #waves: readonly Wave[] = [];
+  #awaits: string | undefined;
 
   constructor(scene: RolloutScene) {
     const { spec, status, latest, seed } = scene;
@@ -140,11 +141,13 @@ class Stepper {
     const index = this.#waves.indexOf(wave);
     const isApproved = this.#isApproved(index);
     if (this.#wave === undefined) {
-      if (wave.needsApproval && !isApproved)
+      if (wave.needsApproval && !isApproved) {
+        this.#awaits = wave.name;
         return {
           phase: "Waiting",
           message: `wave ${wave.name} begins when it is promoted: ${wave.clusters.join(", ")}`,
         };
+      }
       this.#wave = { index, name: wave.name, count: this.#waves.length, step: 0 };
       this.#decide(
         `wave ${wave.name} begins: ${wave.clusters.join(", ")}`,
@@ -412,6 +415,7 @@ class Stepper {
       target: this.#target,
       ...(this.#stable === undefined ? {} : { stable: this.#stable }),
       ...(this.#wave === undefined ? {} : { wave: this.#wave }),
+      ...(this.#awaits === undefined ? {} : { awaits: this.#awaits }),
       ...(this.#failure === undefined ? {} : { failure: this.#failure }),
       clusters,
       ...(this.#gates.length === 0 ? {} : { gates: [...this.#gates] }),

@@ -136,6 +136,7 @@ const rolloutStatus = s.object({
     })
     .optional()
     .describe("The wave that is on."),
+  awaits: s.string().optional().describe("Name of the wave that begins when it is promoted."),
   failure: s
     .object({
       revision: s.string().describe("Name of the revision that failed or was aborted."),

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { ApiClient } from "../../../kernel/client/index.js";
 import { ownerReferenceTo, type ReconcileContext } from "../../../kernel/control/index.js";
 import { InputError, isAlreadyExists, isNotFound } from "../../../kernel/errors/index.js";
 import {
@@ -92,11 +93,8 @@ export class RevisionStore {
     if (revision === undefined || revision.metadata.labels?.[ARGOSY.ownerUid] !== object.metadata.uid) return undefined;
     const known = this.#loaded.get(revision.metadata.uid);
     if (known !== undefined) return known;
-    const data = toJsonObject(revision.data ?? {});
-    const secret =
-      data["hasSecrets"] === true ? await client.resource(SecretKind).find(name, { namespace }) : undefined;
-    if (data["hasSecrets"] === true && secret === undefined) return undefined;
-    const workloads = joinSecrets(data, decode(secret?.data?.[CONTENTS]));
+    const workloads = await readRevision(client, revision);
+    if (workloads === undefined) return undefined;
     if (this.#loaded.size >= MAX_KEPT) this.#loaded.clear();
     this.#loaded.set(revision.metadata.uid, workloads);
     return workloads;
@@ -172,6 +170,15 @@ export class RevisionStore {
       await context.cluster.client.resource(SecretKind).delete(name, { namespace }).catch(ignore);
     await context.cluster.client.resource(ControllerRevisionKind).delete(name, { namespace }).catch(ignore);
   }
+}
+
+/** The workloads of a revision, with what its Secrets hold; undefined when that is gone. */
+export async function readRevision(client: ApiClient, revision: ControllerRevision): Promise<Workloads | undefined> {
+  const { name, namespace = "" } = revision.metadata;
+  const data = toJsonObject(revision.data ?? {});
+  if (data["hasSecrets"] !== true) return joinSecrets(data, []);
+  const secret = await client.resource(SecretKind).find(name, { namespace });
+  return secret === undefined ? undefined : joinSecrets(data, decode(secret.data?.[CONTENTS]));
 }
 
 /** What the spec's Secrets hold, by place. */
