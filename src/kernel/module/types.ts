@@ -63,7 +63,7 @@ export interface CompletionContext {
   /** RFC 3339, seconds. */
   readonly now: string;
   /** A new random identifier. */
-  uuid(): string;
+  readonly uuid: () => string;
 }
 
 /** A module's look at objects before they are stored, and before they are removed. */

@@ -22,7 +22,11 @@ export interface ObjectCheck {
   /** Of which kind; absent: of every one. */
   readonly about?: { readonly group: string; readonly kind: string };
   /** Fills in what is created or changed, in place and before its schema is checked; not for status. */
-  complete?(object: JsonObject, old: JsonObject | undefined, context: { readonly now: string; uuid(): string }): void;
+  complete?(
+    object: JsonObject,
+    old: JsonObject | undefined,
+    context: { readonly now: string; readonly uuid: () => string },
+  ): void;
   /** Called for what is created or changed, not for status. */
   review?(object: JsonObject, old: JsonObject | undefined): Promise<CheckResult>;
   /** Called for what is to be removed. */

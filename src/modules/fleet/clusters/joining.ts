@@ -143,7 +143,7 @@ export async function setCordon({ client }: Hub, name: string, isCordoned: boole
   const others = taints.filter(({ key, effect }) => key !== CORDON.key || effect !== CORDON.effect);
   const wanted = isCordoned ? [...others, CORDON] : others;
   if (wanted.length === taints.length) return false;
-  const { resourceVersion = "" } = metadata;
+  const { resourceVersion } = metadata;
   await clusters.patch(
     name,
     "merge",
