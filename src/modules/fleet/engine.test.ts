@@ -1,18 +1,28 @@
-import { expect, test } from "vitest";
-import { apiVersionOf, DeploymentKind, type KindDefinition } from "../../kernel/kinds/index.js";
-import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
-import { eventually, startFleet } from "./fixture.js";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  apiVersionOf,
+  ClusterRoleKind,
+  ConfigMapKind,
+  DeploymentKind,
+  type Draft,
+  type Kind,
+  type KindDefinition,
+  type KubeObject,
+} from "../../kernel/kinds/index.js";
+import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./bindings/kinds.js";
+import { eventually, startFleet, type TestFleet } from "./fixture.js";
 import { ClusterKind, WorkKind } from "./kinds.js";
 import {
   ClusterOverridePolicyKind,
   ClusterPropagationPolicyKind,
   ClusterTaintPolicyKind,
   OverridePolicyKind,
+  type PropagationPolicy,
   PropagationPolicyKind,
   WorkloadRebalancerKind,
 } from "./policies/kinds.js";
 
-const kinds: KindDefinition[] = [
+const hubKinds: KindDefinition[] = [
   ResourceBindingKind,
   ClusterResourceBindingKind,
   PropagationPolicyKind,
@@ -23,74 +33,337 @@ const kinds: KindDefinition[] = [
   WorkloadRebalancerKind,
 ];
 
+const names = ["member1", "member2", "member3"];
 const inDemo = { namespace: "demo" };
+let fleet: TestFleet;
 
-test("a Deployment reaches the clusters that its policy names", async () => {
-  const fleet = await startFleet(["member1", "member2"], { hubKinds: kinds });
-  try {
-    const { hub, members } = fleet;
+beforeAll(async () => {
+  fleet = await startFleet(names, { hubKinds });
+  for (const name of names)
     await eventually(
-      () => hub.client.resource(ClusterKind).get("member2"),
+      () => fleet.hub.client.resource(ClusterKind).get(name),
       ({ status }) => (status?.apiEnablements ?? []).length > 0,
-      "kinds are known",
+      `the kinds of ${name} are known`,
     );
-    await hub.client.resource(DeploymentKind).create(
-      {
-        apiVersion: apiVersionOf(DeploymentKind),
-        kind: "Deployment",
-        metadata: { name: "web", namespace: "demo" },
-        spec: {
-          replicas: 3,
-          selector: { matchLabels: { app: "web" } },
-          template: {
-            metadata: { labels: { app: "web" } },
-            spec: { containers: [{ name: "app", image: "registry.example/app:1.0" }] },
-          },
+}, 60_000);
+afterAll(() => fleet.close());
+
+const deployments = () => fleet.hub.client.resource(DeploymentKind);
+const maps = () => fleet.hub.client.resource(ConfigMapKind);
+const policies = () => fleet.hub.client.resource(PropagationPolicyKind);
+const bindings = () => fleet.hub.client.resource(ResourceBindingKind);
+
+function createDeployment(name: string, replicas = 3) {
+  const labels = { app: name };
+  return deployments().create(
+    {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name, namespace: "demo" },
+      spec: {
+        replicas,
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: { containers: [{ name: "app", image: "registry.example/app:1.0" }] },
         },
       },
-      inDemo,
-    );
-    await hub.client.resource(PropagationPolicyKind).create(
+    },
+    inDemo,
+  );
+}
+
+function createMap(name: string) {
+  return maps().create(
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "demo" }, data: { k: "v" } },
+    inDemo,
+  );
+}
+
+function specFor(
+  kind: Kind,
+  name: string | undefined,
+  clusterNames: string[],
+  more: Partial<PropagationPolicy["spec"]> = {},
+): PropagationPolicy["spec"] {
+  const selector = { apiVersion: apiVersionOf(kind), kind: kind.kind, ...(name === undefined ? {} : { name }) };
+  return {
+    resourceSelectors: [selector],
+    priority: 0,
+    preemption: "Never",
+    schedulerName: "default-scheduler",
+    conflictResolution: "Abort",
+    placement: { clusterAffinity: { clusterNames } },
+    ...more,
+  };
+}
+
+function createPolicy(name: string, spec: PropagationPolicy["spec"]) {
+  const draft: Draft<PropagationPolicy> = {
+    apiVersion: apiVersionOf(PropagationPolicyKind),
+    kind: "PropagationPolicy",
+    metadata: { name, namespace: "demo" },
+    spec,
+  };
+  return policies().create(draft, inDemo);
+}
+
+const where = (binding: ResourceBinding | undefined): string[] =>
+  (binding?.spec.clusters ?? [])
+    .map(({ name, replicas }) => (replicas === undefined ? name : `${name} ${replicas}`))
+    .sort();
+
+/** Waits until the binding goes exactly there. */
+function goes(binding: string, to: string[]) {
+  return eventually(
+    () => bindings().find(binding, inDemo),
+    (found) => JSON.stringify(where(found)) === JSON.stringify(to),
+    `${binding} goes to ${to.join(", ")}`,
+  );
+}
+
+/** Waits until exactly these members have the object. */
+async function isIn<T extends KubeObject>(kind: Kind<T>, name: string, expected: string[], namespace = "demo") {
+  const scope = kind.namespaced ? { namespace } : {};
+  return eventually(
+    async () => {
+      const found: string[] = [];
+      for (const [member, { client }] of fleet.members)
+        if ((await client.resource(kind).find(name, scope)) !== undefined) found.push(member);
+      return found;
+    },
+    (found) => JSON.stringify(found) === JSON.stringify(expected),
+    `${kind.kind} ${name} is in ${expected.join(", ")}`,
+  );
+}
+
+test("a Deployment is divided over the clusters that its policy names, follows its replicas, and goes with its template", async () => {
+  await createDeployment("web", 3);
+  const replicaScheduling = {
+    replicaSchedulingType: "Divided" as const,
+    replicaDivisionPreference: "Weighted" as const,
+  };
+  const weights = names
+    .slice(0, 2)
+    .map((name, index) => ({ targetCluster: { clusterNames: [name] }, weight: index + 1 }));
+  const placement = {
+    clusterAffinity: { clusterNames: names },
+    replicaScheduling: { ...replicaScheduling, weightPreference: { staticWeightList: weights } },
+  };
+  await createPolicy("web", specFor(DeploymentKind, "web", [], { placement }));
+  await isIn(DeploymentKind, "web", ["member1", "member2"]);
+  const bound = await goes("web-deployment", ["member1 1", "member2 2"]);
+  expect(bound?.metadata.annotations).toMatchObject({ "propagationpolicy.karmada.io/name": "web" });
+  await deployments().patch("web", "merge", { spec: { replicas: 6 } }, inDemo);
+  await eventually(
+    () => fleet.members.get("member2")?.client.resource(DeploymentKind).find("web", inDemo),
+    (found) => found?.spec?.replicas === 4,
+    "member2 has four",
+  );
+  const [decision] = await fleet.ledger.query({ name: "web", topic: "placement" });
+  expect(decision).toMatchObject({ outcome: "member1 2, member2 4" });
+  expect(decision?.losers.map(({ name }) => name)).toEqual(["member3"]);
+  await deployments().delete("web", inDemo);
+  await isIn(DeploymentKind, "web", []);
+  await eventually(
+    () => fleet.hub.client.resource(WorkKind).list(),
+    ({ items }) => items.every(({ metadata }) => !metadata.name.startsWith("web-")),
+    "its Works are gone",
+  );
+  expect(await bindings().find("web-deployment", inDemo)).toBeUndefined();
+  expect(await policies().find("web", inDemo)).toBeDefined();
+});
+
+test("a policy that goes hands over to the next; where there is none, things stay, and nobody claims them", async () => {
+  await createMap("handed");
+  await createPolicy("handed-a", specFor(ConfigMapKind, "handed", ["member1"]));
+  await isIn(ConfigMapKind, "handed", ["member1"]);
+  await createPolicy("handed-b", specFor(ConfigMapKind, "handed", ["member2"]));
+  await policies().delete("handed-a", inDemo);
+  await isIn(ConfigMapKind, "handed", ["member2"]);
+  await policies().delete("handed-b", inDemo);
+  await eventually(
+    () => maps().get("handed", inDemo),
+    ({ metadata }) => metadata.annotations?.["propagationpolicy.karmada.io/name"] === undefined,
+    "it is claimed no more",
+  );
+  await eventually(
+    () => policies().find("handed-b", inDemo),
+    (found) => found === undefined,
+    "the policy is gone",
+  );
+  expect(where(await bindings().find("handed-configmap", inDemo))).toEqual(["member2"]);
+  await isIn(ConfigMapKind, "handed", ["member2"]);
+});
+
+test("who preempts takes over as soon as the other's priority is lower", async () => {
+  await createMap("wanted");
+  await createPolicy("wanted-a", specFor(ConfigMapKind, "wanted", ["member1"], { priority: 5 }));
+  await goes("wanted-configmap", ["member1"]);
+  await createPolicy("wanted-b", specFor(ConfigMapKind, "wanted", ["member2"], { priority: 3, preemption: "Always" }));
+  await policies().patch("wanted-a", "merge", { spec: { priority: 1 } }, inDemo);
+  await goes("wanted-configmap", ["member2"]);
+  expect((await maps().get("wanted", inDemo)).metadata.annotations).toMatchObject({
+    "propagationpolicy.karmada.io/name": "wanted-b",
+  });
+});
+
+test("a lazy policy acts when its template changes", async () => {
+  await createMap("lazy");
+  const spec = specFor(ConfigMapKind, "lazy", ["member1"], { activationPreference: "Lazy" });
+  await createPolicy("lazy", spec);
+  await policies().patch(
+    "lazy",
+    "merge",
+    { spec: { placement: { clusterAffinity: { clusterNames: ["member3"] } } } },
+    inDemo,
+  );
+  // What comes later is through: the lazy one had its turn.
+  await createMap("eager");
+  await createPolicy("eager", specFor(ConfigMapKind, "eager", ["member1"]));
+  await isIn(ConfigMapKind, "eager", ["member1"]);
+  expect(await bindings().find("lazy-configmap", inDemo)).toBeUndefined();
+  await maps().patch("lazy", "merge", { data: { k: "w" } }, inDemo);
+  await isIn(ConfigMapKind, "lazy", ["member3"]);
+});
+
+test("a policy waits for the override policies that it names, and its objects differ by cluster", async () => {
+  await createDeployment("differs", 1);
+  const more = { dependentOverrides: ["differs"] };
+  await createPolicy("differs", specFor(DeploymentKind, "differs", ["member1", "member2"], more));
+  await createMap("meanwhile");
+  await createPolicy("meanwhile", specFor(ConfigMapKind, "meanwhile", ["member1"]));
+  await isIn(ConfigMapKind, "meanwhile", ["member1"]);
+  expect(await bindings().find("differs-deployment", inDemo)).toBeUndefined();
+  const tag = (value: string) => ({
+    overrideRules: [
       {
-        apiVersion: apiVersionOf(PropagationPolicyKind),
-        kind: "PropagationPolicy",
-        metadata: { name: "p", namespace: "demo" },
-        spec: {
-          resourceSelectors: [{ apiVersion: "apps/v1", kind: "Deployment", name: "web" }],
-          priority: 0,
-          preemption: "Never",
-          schedulerName: "default-scheduler",
-          conflictResolution: "Abort",
-          placement: {
-            replicaScheduling: { replicaSchedulingType: "Divided", replicaDivisionPreference: "Weighted" },
-          },
-        },
+        targetCluster: { clusterNames: ["member2"] },
+        overriders: { imageOverrider: [{ component: "Tag" as const, operator: "replace" as const, value }] },
       },
-      inDemo,
+    ],
+  });
+  const overrides = fleet.hub.client.resource(OverridePolicyKind);
+  const selectors = [{ apiVersion: "apps/v1", kind: "Deployment", name: "differs" }];
+  await overrides.create(
+    {
+      apiVersion: apiVersionOf(OverridePolicyKind),
+      kind: "OverridePolicy",
+      metadata: { name: "differs", namespace: "demo" },
+      spec: { resourceSelectors: selectors, ...tag("2.0") },
+    },
+    inDemo,
+  );
+  const images = (expected: (string | undefined)[]) =>
+    eventually(
+      async () => {
+        const found = ["member1", "member2"].map((name) =>
+          fleet.members.get(name)?.client.resource(DeploymentKind).find("differs", inDemo),
+        );
+        return (await Promise.all(found)).map((each) => each?.spec?.template.spec?.containers[0]?.image);
+      },
+      (found) => JSON.stringify(found) === JSON.stringify(expected),
+      `images are ${expected.join(", ")}`,
     );
-    for (const member of members.values()) {
-      const found = await eventually(
-        () => member.client.resource(DeploymentKind).find("web", inDemo),
-        (object) => object !== undefined,
-        "it is there",
-      );
-      expect(found?.spec?.replicas).toBeGreaterThan(0);
-    }
-    const binding = await hub.client.resource(ResourceBindingKind).get("web-deployment", inDemo);
-    expect(binding.spec.clusters?.map(({ replicas }) => replicas).sort()).toEqual([1, 2]);
-    await hub.client.resource(DeploymentKind).delete("web", inDemo);
-    await eventually(
-      () => hub.client.resource(WorkKind).list(),
-      ({ items }) => items.length === 0,
-      "Works are gone",
-    );
-    for (const member of members.values())
-      await eventually(
-        () => member.client.resource(DeploymentKind).find("web", inDemo),
-        (object) => object === undefined,
-        "it is gone",
-      );
-  } finally {
-    await fleet.close();
-  }
+  await images(["registry.example/app:1.0", "registry.example/app:2.0"]);
+  await overrides.patch("differs", "merge", { spec: tag("3.0") }, inDemo);
+  await images(["registry.example/app:1.0", "registry.example/app:3.0"]);
+});
+
+test("objects without a namespace go by policies of the whole cluster", async () => {
+  await fleet.hub.client.resource(ClusterRoleKind).create({
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "ClusterRole",
+    metadata: { name: "reader" },
+    rules: [],
+  });
+  const selector = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRole", name: "reader" };
+  await fleet.hub.client.resource(ClusterPropagationPolicyKind).create({
+    apiVersion: apiVersionOf(ClusterPropagationPolicyKind),
+    kind: "ClusterPropagationPolicy",
+    metadata: { name: "reader" },
+    spec: { ...specFor(ConfigMapKind, undefined, ["member1"]), resourceSelectors: [selector] },
+  });
+  const wide = fleet.hub.client.resource(ClusterResourceBindingKind);
+  const bound = await eventually(
+    () => wide.find("reader-clusterrole"),
+    (found) => where(found).length > 0,
+    "it is bound",
+  );
+  expect(where(bound)).toEqual(["member1"]);
+});
+
+test("a binding that somebody took away is made again; one that is suspended sends nothing", async () => {
+  await createMap("kept");
+  await createPolicy("kept", specFor(ConfigMapKind, "kept", ["member1"]));
+  const first = await goes("kept-configmap", ["member1"]);
+  await bindings().delete("kept-configmap", inDemo);
+  await eventually(
+    () => bindings().find("kept-configmap", inDemo),
+    (found) => found !== undefined && found.metadata.uid !== first?.metadata.uid,
+    "there is another",
+  );
+  await isIn(ConfigMapKind, "kept", ["member1"]);
+  await policies().patch("kept", "merge", { spec: { suspension: { dispatching: true } } }, inDemo);
+  const works = fleet.hub.client.resource(WorkKind);
+  await eventually(
+    () => works.list({ namespace: "karmada-es-member1" }),
+    ({ items }) =>
+      items.some(({ metadata, spec }) => metadata.name.startsWith("kept-") && spec.suspendDispatching === true),
+    "its Work is suspended",
+  );
+});
+
+test("clusters that change are reacted to: labels bring objects and take them away", async () => {
+  await createMap("labelled");
+  const placement = { clusterAffinity: { labelSelector: { matchLabels: { tier: "gold" } } } };
+  await createPolicy("labelled", specFor(ConfigMapKind, "labelled", [], { placement }));
+  await eventually(
+    () => bindings().find("labelled-configmap", inDemo),
+    (found) => found?.status?.conditions?.find(({ type }) => type === "Scheduled")?.reason === "NoClusterFit",
+    "nobody fits",
+  );
+  const clusters = fleet.hub.client.resource(ClusterKind);
+  await clusters.patch("member2", "merge", { metadata: { labels: { tier: "gold" } } });
+  await isIn(ConfigMapKind, "labelled", ["member2"]);
+  await clusters.patch("member3", "merge", { metadata: { labels: { tier: "gold" } } });
+  await clusters.patch("member2", "merge", { metadata: { labels: { tier: null } } });
+  await isIn(ConfigMapKind, "labelled", ["member3"]);
+});
+
+test("a rebalancer places anew, says so, and goes when its time is over", async () => {
+  await createDeployment("moved", 4);
+  await createPolicy("moved", specFor(DeploymentKind, "moved", ["member1"]));
+  await goes("moved-deployment", ["member1 4"]);
+  const workload = { apiVersion: "apps/v1", kind: "Deployment", name: "moved", namespace: "demo" };
+  const ghost = { ...workload, name: "ghost" };
+  const rebalancers = fleet.hub.client.resource(WorkloadRebalancerKind);
+  await rebalancers.create({
+    apiVersion: apiVersionOf(WorkloadRebalancerKind),
+    kind: "WorkloadRebalancer",
+    metadata: { name: "r" },
+    spec: { workloads: [workload, ghost] },
+  });
+  const done = await eventually(
+    () => rebalancers.get("r"),
+    ({ status }) => status?.finishTime !== undefined,
+    "it is done",
+  );
+  expect(done.status?.observedWorkloads).toEqual([
+    { workload: ghost, result: "Failed", reason: "ReferencedBindingNotFound" },
+    { workload, result: "Successful" },
+  ]);
+  const bound = await eventually(
+    () => bindings().get("moved-deployment", inDemo),
+    ({ spec, status }) =>
+      spec.rescheduleTriggeredAt !== undefined && (status?.lastScheduledTime ?? "") >= spec.rescheduleTriggeredAt,
+    "the wish is answered",
+  );
+  expect(where(bound)).toEqual(["member1 4"]);
+  await rebalancers.patch("r", "merge", { spec: { ttlSecondsAfterFinished: 0 } });
+  await eventually(
+    () => rebalancers.find("r"),
+    (found) => found === undefined,
+    "it is gone",
+  );
 });

@@ -37,7 +37,9 @@ export function verdictOn(binding: Bound, clusters: ReadonlyMap<string, ClusterF
   const { placement = {}, replicas = 0, clusters: targets = [] } = spec;
   const due = (why: string, isFresh = false): Verdict => ({ isDue: true, why, isFresh });
   const triggered = Date.parse(spec.rescheduleTriggeredAt ?? "");
-  if (triggered > (Date.parse(status?.lastScheduledTime ?? "") || 0)) return due("it was asked for anew", true);
+  const isAnswered = annotations[BINDING.rescheduled] === spec.rescheduleTriggeredAt;
+  if (!isAnswered && triggered > (Date.parse(status?.lastScheduledTime ?? "") || 0))
+    return due("it was asked for anew", true);
   const applied = annotations[BINDING.appliedPlacement];
   if (applied === undefined || !equalJson(parseJson(applied), toJson(placement))) return due("placement changed");
   const isDivided = placement.replicaScheduling?.replicaSchedulingType === "Divided" && replicas > 0;

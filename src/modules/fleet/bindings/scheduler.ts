@@ -127,7 +127,18 @@ async function placeBinding(
     { op: "replace", path: "/metadata/resourceVersion", value: metadata.resourceVersion },
     { op: "add", path: "/spec/clusters", value: toJson(targets) },
     ...(result.isPlaced
-      ? [{ op: "add", path: "/metadata/annotations", value: { ...annotations, [BINDING.appliedPlacement]: text } }]
+      ? [
+          {
+            op: "add",
+            path: "/metadata/annotations",
+            value: {
+              ...annotations,
+              [BINDING.appliedPlacement]: text,
+              // Together with its answer: a wish that is answered twice moves things twice.
+              ...(verdict.isFresh ? { [BINDING.rescheduled]: spec.rescheduleTriggeredAt } : {}),
+            },
+          },
+        ]
       : []),
   ];
   const { namespace } = metadata;

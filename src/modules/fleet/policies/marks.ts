@@ -30,6 +30,8 @@ export const BINDING = {
   dependencies: "resourcebinding.karmada.io/dependencies",
   /** Annotation of a binding: the placement of its last decision, as JSON. */
   appliedPlacement: "policy.karmada.io/applied-placement",
+  /** Annotation of a binding: the wish for a fresh placement (`spec.rescheduleTriggeredAt`) that its clusters are the answer to. */
+  rescheduled: "argosy.dev/rescheduled-at",
   /** Label of a Work and of its manifest. */
   workId: "work.karmada.io/permanent-id",
   /** Annotations of a delivered object. */
