@@ -7,8 +7,9 @@ import { agentDeployment } from "./agent-deployment.js";
 const common = { namespace: "argosy-system", image: "argosy.dev/argosy:1", options: [] };
 
 async function stored(objects: readonly JsonObject[]): Promise<Record<string, JsonObject>> {
-  const { client, close } = await startTestCluster();
-  onTestFinished(close);
+  const cluster = await startTestCluster();
+  const { client } = cluster;
+  onTestFinished(() => cluster.close());
   const result: Record<string, JsonObject> = {};
   for (const object of objects) {
     const { apiVersion, kind, metadata } = object as { apiVersion: string; kind: string; metadata: { name: string } };

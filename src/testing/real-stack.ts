@@ -25,6 +25,8 @@ export interface RealStack {
   readonly kubeconfig: string;
   /** Who signs this cluster's certificates. */
   readonly authority: Authority;
+  /** Of its keys and logs. */
+  readonly folder: string;
   close(): Promise<void>;
 }
 
@@ -36,6 +38,10 @@ export interface StackOptions {
   readonly tokens?: readonly StackToken[];
   /** Features that are off in this version unless asked for; default: none. */
   readonly features?: readonly string[];
+  /** Other servers answer a part of its API (APIService), and nodes are spoken to; default: neither. */
+  readonly isWhole?: boolean;
+  /** More flags of kube-apiserver. */
+  readonly flags?: Readonly<Record<string, string>>;
 }
 
 /** Starts etcd and kube-apiserver from a folder of programs; resolves when the API is ready (some 4 s). Throws when it does not get so. */
@@ -60,7 +66,7 @@ process.once("exit", () => {
 class Stack implements RealStack {
   readonly token = randomToken();
   readonly #programs: string;
-  readonly #folder: string;
+  readonly folder: string;
   readonly #options: StackOptions;
   readonly #children: ChildProcess[] = [];
   #authority: Authority | undefined;
@@ -68,7 +74,7 @@ class Stack implements RealStack {
 
   constructor(programs: string, folder: string, options: StackOptions) {
     this.#programs = programs;
-    this.#folder = folder;
+    this.folder = folder;
     this.#options = options;
   }
 
@@ -90,7 +96,7 @@ class Stack implements RealStack {
   }
 
   #file(name: string): string {
-    return join(this.#folder, name);
+    return join(this.folder, name);
   }
 
   async start(): Promise<void> {
@@ -132,9 +138,26 @@ class Stack implements RealStack {
       "authorization-mode": "Node,RBAC",
       "allow-privileged": "true",
       "service-cluster-ip-range": serviceCidr,
-      "cert-dir": this.#folder,
+      "cert-dir": this.folder,
       // The lock-step runs send thousands of requests; shedding some would be a difference that is none.
       "enable-priority-and-fairness": "false",
+      ...(this.#options.isWhole === true ? this.#wholeFlags() : {}),
+      ...this.#options.flags,
+    };
+  }
+
+  #wholeFlags(): Record<string, string> {
+    return {
+      "requestheader-client-ca-file": this.#file("ca.crt"),
+      "requestheader-allowed-names": "front-proxy-client",
+      "requestheader-username-headers": "X-Remote-User",
+      "requestheader-group-headers": "X-Remote-Group",
+      "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+      "proxy-client-cert-file": this.#file("front-proxy.crt"),
+      "proxy-client-key-file": this.#file("front-proxy.key"),
+      "kubelet-client-certificate": this.#file("to-nodes.crt"),
+      "kubelet-client-key": this.#file("to-nodes.key"),
+      "kubelet-certificate-authority": this.#file("ca.crt"),
     };
   }
 
@@ -142,6 +165,12 @@ class Stack implements RealStack {
     const write = (name: string, text: string): void => writeFileSync(this.#file(name), text, { mode: 0o600 });
     const names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc", "10.96.0.1"];
     const server = await authority.issueServer(names, { commonName: "kube-apiserver" });
+    const clients = { "front-proxy": "front-proxy-client", "to-nodes": "kube-apiserver-kubelet-client" };
+    for (const [file, user] of Object.entries(clients)) {
+      const issued = await authority.issueClient(user, user === "front-proxy-client" ? [] : ["system:masters"]);
+      write(`${file}.crt`, issued.certPem);
+      write(`${file}.key`, issued.keyPem);
+    }
     const account = generateKeyPairSync("rsa", { modulusLength: 2048 });
     write("ca.crt", authority.caPem);
     write("api.crt", server.certPem);
@@ -207,11 +236,12 @@ class Stack implements RealStack {
       child.kill("SIGKILL");
       await ended;
     }
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+/** Ports of the loopback that nobody listens on. */
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from(
       { length: count },

@@ -5,16 +5,39 @@ import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import { packageRoot } from "../../src/kernel/assets/index.js";
 
-/** The programs of a control plane, and the packages they are built from (versions: `stack/go.mod`). */
-const packages = {
-  etcd: "go.etcd.io/etcd/server/v3",
-  "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
-  "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-  "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
-} as const;
+/** Programs that belong together: their module, which names the versions, and the packages they are built from. */
+interface ProgramSet {
+  /** Below `tests/real`. */
+  readonly module: string;
+  readonly packages: Readonly<Record<string, string>>;
+}
 
-/** The module that names the versions; packaged tests are compiled elsewhere, so it is found from the clone. */
-const moduleFolder = join(packageRoot(), "tests", "real", "stack");
+/** The programs of a control plane. */
+const planeSet: ProgramSet = {
+  module: "stack",
+  packages: {
+    etcd: "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+  },
+};
+
+/** What a fleet of real clusters has besides: Karmada, and nodes. */
+export const homeSet: ProgramSet = {
+  module: "home/stack",
+  packages: {
+    "karmada-aggregated-apiserver": "github.com/karmada-io/karmada/cmd/aggregated-apiserver",
+    "karmada-controller-manager": "github.com/karmada-io/karmada/cmd/controller-manager",
+    "karmada-webhook": "github.com/karmada-io/karmada/cmd/webhook",
+    kubelet: "k8s.io/kubernetes/cmd/kubelet",
+    "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+    pause: "./pause",
+  },
+};
+
+/** Packaged tests are compiled elsewhere, so modules are found from the clone. */
+const folderOf = ({ module }: ProgramSet): string => join(packageRoot(), "tests", "real", module);
 
 const leastMemoryGib = 4;
 /** Modules, compiled packages, programs. */
@@ -27,7 +50,9 @@ export class Unobtainable extends Error {}
  * Builds what is not built yet, into a folder outside the clone that is named after the versions. Returns the folder. Throws
  * `Unobtainable` where the modules cannot be had, or the machine is too small.
  */
-export async function buildStack(say: (line: string) => void): Promise<string> {
+export async function buildStack(say: (line: string) => void, set = planeSet): Promise<string> {
+  const { packages } = set;
+  const moduleFolder = folderOf(set);
   const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
   const sums = createHash("sha256");
   for (const file of ["go.mod", "go.sum"]) sums.update(readFileSync(join(moduleFolder, file)));
@@ -38,13 +63,16 @@ export async function buildStack(say: (line: string) => void): Promise<string> {
   if (missing.length === 0) return folder;
   requireRoom(cache);
   say("… get the modules");
-  const fetched = await go(["list", "-deps", ...missing.map(([, path]) => path)]);
+  const fetched = await go(["list", "-deps", ...missing.map(([, path]) => path)], moduleFolder);
   if (fetched.code !== 0) throw new Unobtainable(`the modules cannot be had: ${lastLine(fetched.said)}`);
   for (const [name, path] of missing) {
     const partial = join(folder, `${name}.${process.pid}`);
     say(`… build ${name} (minutes, the first time)`);
     const beganMs = Date.now();
-    const { code, said } = await go(["build", "-trimpath", "-ldflags", linkerFlags(), "-o", partial, path]);
+    const { code, said } = await go(
+      ["build", "-trimpath", "-ldflags", linkerFlags(moduleFolder), "-o", partial, path],
+      moduleFolder,
+    );
     if (/signal: killed/.test(said)) throw new Unobtainable(`a compiler was killed while ${name} was built (memory?)`);
     if (code !== 0) throw new Error(`${name} cannot be built: ${said.slice(-2000)}`);
     renameSync(partial, join(folder, name));
@@ -79,7 +107,7 @@ function dropPartial(folder: string): void {
 }
 
 /** Programs built from modules do not know their own version, and components refuse to run as 0.0. */
-function linkerFlags(): string {
+function linkerFlags(moduleFolder: string): string {
   const version = /^\s*k8s\.io\/kubernetes (v1\.(\d+)\.\S+)/m.exec(readFileSync(join(moduleFolder, "go.mod"), "utf8"));
   const set = (name: string, value = ""): string => `-X k8s.io/component-base/version.${name}=${value}`;
   return ["-s -w", set("gitVersion", version?.[1]), set("gitMajor", "1"), set("gitMinor", version?.[2])].join(" ");
@@ -88,7 +116,10 @@ function linkerFlags(): string {
 const lastLine = (text: string): string => text.trim().split("\n").at(-1)?.slice(0, 500) ?? "";
 
 /** Runs Go. Two compilers at once keep below 4 GiB, whatever cores the machine has. */
-function go(args: readonly string[]): Promise<{ readonly code: number | null; readonly said: string }> {
+function go(
+  args: readonly string[],
+  moduleFolder: string,
+): Promise<{ readonly code: number | null; readonly said: string }> {
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=readonly -buildvcs=false -p=2" };
   const child = spawn("go", args, { cwd: moduleFolder, env, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";

@@ -1,13 +1,15 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startStack } from "../../src/testing/real-stack.js";
-import { buildStack, Unobtainable } from "./build.js";
+import { buildStack, homeSet, Unobtainable } from "./build.js";
 import { compareControllers } from "./controllers/main.js";
 import { generate } from "./fuzz/generate.js";
 import { generateMachinery } from "./fuzz/machinery.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
 import type { Difference } from "./fuzz/types.js";
+import { runMainJob } from "./home/main-job.js";
+import { obstacleToNodes } from "./home/node.js";
 import { openOwn } from "./own.js";
 import { readCases, record, writeCases } from "./record.js";
 import { compareSchedulers } from "./scheduler/main.js";
@@ -18,6 +20,7 @@ import { compareSchedulers } from "./scheduler/main.js";
  *   serve --programs DIR      keeps a real API server running for the others, prints its kubeconfig
  *   scheduler --programs DIR  pods into a real cluster with kube-scheduler and into one of ours, --seeds A-B
  *   controllers --programs DIR   scripted workloads under kube-controller-manager and under ours, --only NAMES
+ *   home --programs DIR       the main job with a real Karmada and clusters with real nodes
  *   fuzz, shrink, record      with --programs DIR (a server of its own) or --kubeconfig FILE (a running one), --seeds A-B
  */
 const { positionals, values } = parseArgs({
@@ -173,6 +176,17 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
       if (!(error instanceof Unobtainable)) throw error;
       process.stdout.write(`${error.message}\n`);
       process.exitCode = 3;
+    }
+  },
+  async home() {
+    try {
+      const obstacle = obstacleToNodes();
+      if (obstacle !== undefined) throw new Unobtainable(obstacle);
+      const home = await buildStack((line) => void process.stderr.write(`${line}\n`), homeSet);
+      await runMainJob({ plane: values.programs, home });
+    } catch (error) {
+      if (!(error instanceof Unobtainable)) throw error;
+      process.stdout.write(`skipped, because ${error.message}\n`);
     }
   },
   serve,
