@@ -257,10 +257,12 @@ test("a policy waits for the override policies that it names, and its objects di
   const images = (expected: (string | undefined)[]) =>
     eventually(
       async () => {
-        const found = ["member1", "member2"].map((name) =>
-          fleet.members.get(name)?.client.resource(DeploymentKind).find("differs", inDemo),
-        );
-        return (await Promise.all(found)).map((each) => each?.spec?.template.spec?.containers[0]?.image);
+        const found: (string | undefined)[] = [];
+        for (const name of ["member1", "member2"]) {
+          const object = await fleet.members.get(name)?.client.resource(DeploymentKind).find("differs", inDemo);
+          found.push(object?.spec?.template.spec?.containers[0]?.image);
+        }
+        return found;
       },
       (found) => JSON.stringify(found) === JSON.stringify(expected),
       `images are ${expected.join(", ")}`,

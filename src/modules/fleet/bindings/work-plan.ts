@@ -13,8 +13,8 @@ import { BINDING, workNameOf } from "../policies/marks.js";
 import type { BindingSpec, ResourceBinding } from "./kinds.js";
 
 /** Annotations of a Work: the override rules that made it what it is. */
-export const APPLIED_OVERRIDES = "policy.karmada.io/applied-overrides";
-export const APPLIED_CLUSTER_OVERRIDES = "policy.karmada.io/applied-cluster-overrides";
+const APPLIED_OVERRIDES = "policy.karmada.io/applied-overrides";
+const APPLIED_CLUSTER_OVERRIDES = "policy.karmada.io/applied-cluster-overrides";
 
 /** A cluster that a binding goes to. */
 export interface WorkTarget {
