@@ -23,19 +23,21 @@ export function summaryOf(nodes: readonly Node[], pods: readonly Pod[] | undefin
     totalNum: nodes.length,
     readyNum: nodes.filter((node) => isConditionTrue(node.status?.conditions, "Ready")).length,
   };
-  if (pods === undefined) return { nodeSummary, resourceSummary: { allocatable: shown(allocatable) } };
+  const offered = shown(allocatable);
+  if (pods === undefined) return { nodeSummary, resourceSummary: hasAny(offered) ? { allocatable: offered } : {} };
   const used = usedByNode(pods);
   const allocated: Amounts = new Map();
   for (const amounts of used.values()) addAll(allocated, amounts);
   const allocating: Amounts = new Map();
   for (const pod of pods) if (!isPlaced(pod) && !isOver(pod)) addAll(allocating, requestsOf(pod));
+  const [waiting, running] = [shown(asked(allocating)), shown(asked(allocated))];
   const modelings = modelingsOf(nodes, used, models);
   return {
     nodeSummary,
     resourceSummary: {
-      allocatable: shown(allocatable),
-      allocating: shown(allocating),
-      allocated: shown(allocated),
+      ...(hasAny(offered) ? { allocatable: offered } : {}),
+      ...(hasAny(waiting) ? { allocating: waiting } : {}),
+      ...(hasAny(running) ? { allocated: running } : {}),
       ...(modelings.length === 0 ? {} : { allocatableModelings: modelings }),
     },
   };
@@ -121,6 +123,15 @@ function amountsOf(list: Readonly<Record<string, string | number>> | undefined):
 
 function addAll(to: Amounts, amounts: Amounts): void {
   for (const [name, amount] of amounts) to.set(name, addQuantities(to.get(name) ?? zero, amount));
+}
+
+/** Without what nobody asks for. */
+function asked(amounts: Amounts): Amounts {
+  return new Map([...amounts].filter(([, { nanos }]) => nanos > 0n));
+}
+
+function hasAny(list: Record<string, string>): boolean {
+  return Object.keys(list).length > 0;
 }
 
 function shown(amounts: Amounts): Record<string, string> {

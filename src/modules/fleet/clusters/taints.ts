@@ -29,12 +29,7 @@ export function taintsFor(
       const known = taints;
       const added = spec.taints
         .filter((taint) => !known.some((other) => isSame(other, taint)))
-        // Clusters have no other effects.
-        .flatMap(({ key, value, effect }) =>
-          effect === "PreferNoSchedule"
-            ? []
-            : [{ key, effect, ...(value === undefined ? {} : { value }), timeAdded: now }],
-        );
+        .map(({ key, value, effect }) => ({ key, effect, ...(value === undefined ? {} : { value }), timeAdded: now }));
       taints = [...taints, ...added];
     }
     if (holds(conditions, spec.removeOnConditions))

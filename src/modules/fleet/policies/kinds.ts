@@ -42,8 +42,8 @@ const propagationSpec = s.object({
   schedulePriority: s
     .object({
       priorityClassSource: s
-        .enum("KubePriorityClass", "PodPriorityClass", "FederatedPriorityClass")
-        .describe("Where the class is looked up; only KubePriorityClass is served."),
+        .enum("KubePriorityClass")
+        .describe("Where the class is looked up: among the hub's PriorityClasses."),
       priorityClassName: s.string().describe("Its name."),
     })
     .optional()
@@ -141,7 +141,7 @@ const taintPolicySpec = s.object({
     .array(
       s.object({
         key: s.string({ min: 1 }).describe("Key of the taint."),
-        effect: s.enum("NoSchedule", "PreferNoSchedule", "NoExecute").describe("What it does."),
+        effect: s.enum("NoSchedule", "NoExecute").describe("What it does."),
         value: s.string().optional().describe("Its value."),
       }),
       { min: 1 },

@@ -45,7 +45,7 @@ export const failoverSchema = s.object({
     .object({
       purgeMode: s
         .enum("Directly", "Gracefully")
-        .optional()
+        .default("Gracefully")
         .describe("What becomes of the object in the failed cluster."),
       statePreservation: statePreservation(),
     })
@@ -69,7 +69,7 @@ const mapOverrider = (what: string) =>
     .array(
       s.object({
         operator: operator("add, remove or replace."),
-        value: s.map(s.string()).optional().describe(`The ${what}; of remove only the keys count.`),
+        value: s.map(s.string()).describe(`The ${what}; of remove only the keys count.`),
       }),
     )
     .optional()
