@@ -141,6 +141,7 @@ class Stack implements RealStack {
       "cert-dir": this.folder,
       // The lock-step runs send thousands of requests; shedding some would be a difference that is none.
       "enable-priority-and-fairness": "false",
+      profiling: "false",
       ...(this.#options.isWhole === true ? this.#wholeFlags() : {}),
       ...this.#options.flags,
     };

@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
-import type { Json } from "../../../kernel/kinds/object.js";
-import type { ApiResponse } from "../types.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { methodNotAllowed, notAcceptable } from "../failures.js";
+import { isRouted, mediaTypes } from "../request/accept.js";
+import { plainFormat, toYaml } from "../request/negotiate.js";
+import type { ApiRequest, ApiResponse } from "../types.js";
 
 const encoder = new TextEncoder();
 
@@ -26,6 +29,21 @@ export function bytesAnswer(
     },
     body,
   };
+}
+
+/** What upstream's router asks of a request before its handler sees it: a GET of what the route produces. Throws 405, 406. */
+export function checkRoute(request: ApiRequest, produced: readonly string[] = mediaTypes): void {
+  if (request.method !== "GET") throw methodNotAllowed();
+  if (!isRouted(request.headers["accept"], produced)) throw notAcceptable(produced, false);
+}
+
+/** A document about the API as JSON or YAML, whichever the client prefers. Throws 406. */
+export function documentAnswer(request: ApiRequest, value: JsonObject): ApiResponse {
+  const format = plainFormat(request.headers["accept"]);
+  if (format === undefined) throw notAcceptable(mediaTypes, true);
+  return format === "json"
+    ? jsonAnswer(value)
+    : bytesAnswer(toYaml(encoder.encode(JSON.stringify(value))), { type: "application/yaml" });
 }
 
 /** What the server says of a path that nothing serves. */

@@ -2,12 +2,12 @@ import { createHash } from "node:crypto";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import { unknownResource } from "../failures.js";
+import { type Conversion, pickFormat } from "../request/accept.js";
+import { toYaml } from "../request/negotiate.js";
 import type { ApiRequest, ApiResponse, ResourceType, SubresourceType } from "../types.js";
-import { hashOf, jsonAnswer, pageNotFound } from "./answers.js";
+import { bytesAnswer, checkRoute, documentAnswer, hashOf, jsonAnswer, pageNotFound } from "./answers.js";
 import { compareVersions } from "./custom-definition.js";
 import { asString } from "./read.js";
-
-const aggregatedType = /application\/json;\s*g=apidiscovery\.k8s\.io;\s*v=(v2beta1|v2);\s*as=APIGroupDiscoveryList/i;
 
 /** A group with its served versions, preferred first. */
 interface Group {
@@ -15,23 +15,25 @@ interface Group {
   readonly versions: readonly { readonly version: string; readonly types: readonly ResourceType[] }[];
 }
 
-/** Answers /api, /apis and what is below down to the list of a version's resources; `undefined` for other paths. Throws 404 for a known group's unknown version. */
+/** Answers /api, /apis and what is below down to the list of a version's resources; `undefined` for other paths. Throws 404 for a known group's unknown version; 405 and 406 where upstream's router stands before the document. */
 export function answerDiscovery(request: ApiRequest, types: readonly ResourceType[]): ApiResponse | undefined {
   if (request.path === "/") return jsonAnswer({ paths: rootPaths(types) });
   const segments = request.path.split("/").filter((segment) => segment !== "");
   const [root, first, second] = segments;
   if (root === "api") {
     if (segments.length === 1) return answerCoreRoot(request, types);
-    return segments.length === 2 && first === "v1" ? versionAnswer("", "v1", types) : undefined;
+    if (segments.length > 2) return undefined;
+    if (first !== "v1") throw unknownResource();
+    return versionAnswer(request, { group: "", version: "v1" }, types);
   }
   if (root !== "apis") return undefined;
   if (first === undefined) return answerGroups(request, types);
   const group = groupsOf(types).find((one) => one.name === first);
   if (segments.length > 3) return undefined;
   if (group === undefined || first === "") return pageNotFound();
-  if (second === undefined) return jsonAnswer({ kind: "APIGroup", apiVersion: "v1", ...groupJson(group) });
+  if (second === undefined) return documentAnswer(request, { kind: "APIGroup", apiVersion: "v1", ...groupJson(group) });
   if (!group.versions.some((one) => one.version === second)) throw unknownResource();
-  return versionAnswer(first, second, types);
+  return versionAnswer(request, { group: first, version: second }, types);
 }
 
 const fixedPaths = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"];
@@ -54,10 +56,11 @@ function rootPaths(types: readonly ResourceType[]): string[] {
 }
 
 function answerCoreRoot(request: ApiRequest, types: readonly ResourceType[]): ApiResponse {
+  checkRoute(request);
   const core = types.filter((type) => type.group === "");
   return (
     aggregated(request, groupsOf(core)) ??
-    jsonAnswer({
+    documentAnswer(request, {
       kind: "APIVersions",
       versions: ["v1"],
       serverAddressByClientCIDRs: [{ clientCIDR: "0.0.0.0/0", serverAddress: request.headers["host"] ?? "" }],
@@ -67,9 +70,9 @@ function answerCoreRoot(request: ApiRequest, types: readonly ResourceType[]): Ap
 
 function answerGroups(request: ApiRequest, types: readonly ResourceType[]): ApiResponse {
   const groups = groupsOf(types.filter((type) => type.group !== ""));
-  return (
-    aggregated(request, groups) ?? jsonAnswer({ kind: "APIGroupList", apiVersion: "v1", groups: groups.map(groupJson) })
-  );
+  // With a slash at its end the path is another one, where upstream has no such list.
+  const whole = request.path.endsWith("/") ? undefined : aggregated(request, groups);
+  return whole ?? documentAnswer(request, { kind: "APIGroupList", apiVersion: "v1", groups: groups.map(groupJson) });
 }
 
 /** Groups in the order in which types name them; versions best first. */
@@ -101,10 +104,16 @@ function listingName(resource: JsonObject, group: string): string {
   return group.includes(".") && !group.endsWith(".k8s.io") ? name.replace(/\/scale$/, "/status/scale") : name;
 }
 
-function versionAnswer(group: string, version: string, types: readonly ResourceType[]): ApiResponse {
+function versionAnswer(
+  request: ApiRequest,
+  { group, version }: { readonly group: string; readonly version: string },
+  types: readonly ResourceType[],
+): ApiResponse {
   const own = types.filter((type) => type.group === group && type.version === version);
+  // Upstream's router knows no groups of definitions.
+  if (!own.every((type) => type.custom)) checkRoute(request);
   const apiVersion = apiVersionOf({ group, version });
-  return jsonAnswer({
+  return documentAnswer(request, {
     kind: "APIResourceList",
     ...(group === "" ? {} : { apiVersion: "v1" }),
     groupVersion: apiVersion,
@@ -130,8 +139,12 @@ function resourceJson(type: ResourceType): JsonObject {
   };
 }
 
+/** Versions that upstream stores and no longer serves: the hash is of them. */
+const formerVersions: Readonly<Record<string, string>> = { "apiextensions.k8s.io/CustomResourceDefinition": "v1beta1" };
+
 function storageHash(type: ResourceType): string {
-  const stored = `${type.storageGroup ?? type.group}/${type.storageVersion}/${type.kind}`;
+  const version = formerVersions[`${type.group}/${type.kind}`] ?? type.storageVersion;
+  const stored = `${type.storageGroup ?? type.group}/${version}/${type.kind}`;
   return createHash("sha256").update(stored).digest().subarray(0, 8).toString("base64");
 }
 
@@ -150,13 +163,21 @@ function subresourceJson(type: ResourceType, sub: SubresourceType): JsonObject {
   };
 }
 
+/** All groups with their resources in one list, where the client takes it. */
+function isAggregated(conversion: Conversion | undefined): boolean {
+  return (
+    conversion?.group === "apidiscovery.k8s.io" &&
+    conversion.version === "v2" &&
+    conversion.kind === "APIGroupDiscoveryList"
+  );
+}
+
 function aggregated(request: ApiRequest, groups: readonly Group[]): ApiResponse | undefined {
-  const wanted = aggregatedType.exec(request.headers["accept"] ?? "");
-  if (wanted === null) return undefined;
-  const version = wanted[1] ?? "v2";
+  const wanted = pickFormat(request.headers["accept"], isAggregated);
+  if (wanted?.conversion === undefined) return undefined;
   const body: JsonObject = {
     kind: "APIGroupDiscoveryList",
-    apiVersion: `apidiscovery.k8s.io/${version}`,
+    apiVersion: "apidiscovery.k8s.io/v2",
     metadata: {},
     items: groups.map((group) => ({
       metadata: group.name === "" ? {} : { name: group.name },
@@ -167,11 +188,12 @@ function aggregated(request: ApiRequest, groups: readonly Group[]): ApiResponse 
       })),
     })),
   };
-  const etag = `"${hashOf(new TextEncoder().encode(JSON.stringify(body)))}"`;
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  const etag = `"${hashOf(bytes)}"`;
   const headers = { vary: "Accept", etag };
   if (request.headers["if-none-match"] === etag) return { status: 304, headers, body: new Uint8Array() };
-  return jsonAnswer(body, {
-    type: `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`,
+  return bytesAnswer(wanted.format === "json" ? bytes : toYaml(bytes), {
+    type: `application/${wanted.format};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList`,
     headers,
   });
 }

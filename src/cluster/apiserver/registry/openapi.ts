@@ -34,16 +34,15 @@ export class OpenApi {
       this.#swagger = undefined;
       this.#swaggerProtobuf = undefined;
     }
-    const path = request.path.replace(/\/$/, "");
+    const { path } = request;
     if (path === "/openapi/v3") return this.#index(types);
     if (path === "/openapi/v2") return this.#swaggerAnswer(request, types);
-    const document = path.startsWith("/openapi/v3/")
-      ? this.#document(path.slice("/openapi/v3/".length), types)
-      : undefined;
-    if (document === undefined) return pageNotFound();
+    if (!path.startsWith("/openapi/v3/")) return pageNotFound();
+    const document = this.#document(path.slice("/openapi/v3/".length), types);
+    if (document === undefined) return { status: 404, headers: { "content-length": "0" }, body: new Uint8Array() };
     return preferredType(request.headers.accept, [json]) === undefined
       ? notAcceptable()
-      : documentAnswer(request, document, json);
+      : answerWith(request, document, json);
   }
 
   #swaggerAnswer(request: ApiRequest, types: readonly ResourceType[]): ApiResponse {
@@ -51,10 +50,10 @@ export class OpenApi {
     if (type === undefined) return notAcceptable();
     if (type === json) {
       this.#swagger ??= encode(swaggerDocument(types, servedVersion));
-      return documentAnswer(request, this.#swagger, json);
+      return answerWith(request, this.#swagger, json);
     }
     this.#swaggerProtobuf ??= documentOf(swaggerProtobuf(swaggerDocument(types, servedVersion)));
-    return documentAnswer(request, this.#swaggerProtobuf, protobuf);
+    return answerWith(request, this.#swaggerProtobuf, protobuf);
   }
 
   #index(types: readonly ResourceType[]): ApiResponse {
@@ -91,10 +90,10 @@ function documentOf(bytes: Uint8Array): Document {
 }
 
 function notAcceptable(): ApiResponse {
-  return bytesAnswer(new Uint8Array(), { status: 406, type: "text/plain; charset=utf-8", headers: { vary: "Accept" } });
+  return { status: 406, headers: { vary: "Accept", "content-length": "0" }, body: new Uint8Array() };
 }
 
-function documentAnswer(request: ApiRequest, document: Document, type: string): ApiResponse {
+function answerWith(request: ApiRequest, document: Document, type: string): ApiResponse {
   const etag = `"${document.hash}"`;
   const headers = {
     etag,

@@ -1,13 +1,14 @@
 import { kubernetesVersion } from "../../../kernel/assets/index.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
-import { jsonAnswer } from "./answers.js";
+import { checkRoute, jsonAnswer } from "./answers.js";
 
 /** The version that the server says it is. */
 export const servedVersion = `${kubernetesVersion}+argosy`;
 
-/** Answers /version. */
+/** Answers /version. Throws 405, 406. */
 export function answerVersion(request: ApiRequest): ApiResponse | undefined {
   if (request.path !== "/version" && request.path !== "/version/") return undefined;
+  checkRoute(request, ["application/json"]);
   return jsonAnswer({
     major: "1",
     minor: "34",

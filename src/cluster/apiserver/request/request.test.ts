@@ -101,6 +101,10 @@ test.each([
 });
 
 test("what cannot be served is refused with what could", () => {
-  expect(() => negotiate("application/vnd.kubernetes.protobuf")).toThrow(/406: Not Acceptable.*application\/yaml/s);
-  expect(() => negotiate("text/html")).toThrow(/406/);
+  expect(() => negotiate("application/vnd.kubernetes.protobuf")).toThrow(/^only the following .*application\/yaml/);
+  expect(() => negotiate("text/html")).toThrow(/406: Not Acceptable.*application\/yaml/s);
+  // Upstream's router has no partial wildcards; definitions are not behind it.
+  expect(() => negotiate("application/*")).toThrow(/406: Not Acceptable/);
+  expect(negotiate("application/*", { isCustom: true })).toEqual({ format: "json" });
+  expect(() => negotiate("application/json;v=v1")).toThrow(/^only the following/);
 });

@@ -42,13 +42,11 @@ import { patch } from "../verbs/patch.js";
 import { get, list } from "../verbs/read.js";
 import { update } from "../verbs/update.js";
 import { watch } from "../verbs/watch.js";
+import { answerHealth } from "./health.js";
 import { compressed, failureResponse, jsonResponse, listResponse, outcomeResponse, textResponse } from "./respond.js";
 
 /** Bodies above this are refused with 413 (upstream's limit for resources). */
 export const maxBodyBytes = 3 * 1024 * 1024;
-
-/** Single checks by the names under which probes and people ask for them. */
-const healthChecks = new Set(["ping", "log", "etcd", "informer-sync", "shutdown"]);
 
 /** Everything that the request line passes through. */
 export interface LineParts extends Machinery {
@@ -231,19 +229,8 @@ class RequestLine implements Line {
   }
 
   #answerNonResource(request: ApiRequest): ApiResponse {
-    const known = this.#answerHealth(request) ?? this.#parts.registry.answer(request);
-    if (request.method !== "GET" && known?.status === 200 && isReadOnlyRoute(request.path)) throw methodNotAllowed();
+    const known = answerHealth(request, this.#parts.isReady()) ?? this.#parts.registry.answer(request);
     return known ?? this.#parts.answerPath(request) ?? textResponse(404, "404 page not found\n");
-  }
-
-  #answerHealth(request: ApiRequest): ApiResponse | undefined {
-    if (!/^\/(healthz|livez|readyz)(\/[a-z0-9-]+)*$/.test(request.path)) return undefined;
-    const [, name = "", check] = request.path.split("/");
-    if (check !== undefined && !healthChecks.has(check)) return undefined;
-    const isFine = name === "livez" || this.#parts.isReady();
-    if (!isFine) return textResponse(500, `[-]${name} failed: the server is starting or shutting down\n`);
-    const isVerbose = request.query.has("verbose");
-    return textResponse(200, isVerbose ? `[+]ping ok\n[+]journal ok\n${name} check passed\n` : "ok");
   }
 
   /** A refusal carries the warnings that came up before it. */
@@ -304,11 +291,6 @@ class RequestLine implements Line {
     const value = await virtual.create({ object, namespace: namespaceOf(call), user: call.user });
     return jsonResponse(201, value, call.accepted);
   }
-}
-
-/** Discovery of a version, and what it is a version of: the one part of discovery that minds the method. */
-function isReadOnlyRoute(path: string): boolean {
-  return /^\/(version|api|api\/[^/]+|apis\/[^/]+\/[^/]+)\/?$/.test(path);
 }
 
 /** As upstream's filters say it, which stand before its API machinery. */
