@@ -98,6 +98,8 @@ export interface AdmissionRequest {
   readonly operation: "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
   readonly type: ResourceType;
   readonly subresource: string;
+  /** What the object is where a subresource takes another kind than its resource is of (Scale, Eviction); absent: `type`. */
+  readonly body?: ResourceType;
   readonly namespace: string;
   readonly name: string;
   readonly user: UserInfo;
@@ -183,6 +185,10 @@ export interface ResourceType extends Kind {
   readonly createsOnUpdate?: boolean;
   /** Updates must name the version that they change. */
   readonly needsVersion?: boolean;
+  /** What upstream calls the struct of the kind; absent: by group and kind. */
+  readonly goName?: string;
+  /** Where the scale subresource finds its numbers; absent: there is none. */
+  readonly scale?: ScalePaths;
   /** How objects of this kind go; absent: at once, unless finalizers hold them. */
   readonly deletion?: DeletionRules;
   /** Merges by schema: strategic (native kinds only; CRDs answer 415) and server-side apply. */
@@ -203,6 +209,14 @@ export interface DeletionRules {
   readonly propagationWarning?: string;
   /** The answer to a finished delete is the object, not a Status. */
   readonly returnsObject?: boolean;
+}
+
+/** Paths in an object (`.spec.replicas`) of what its Scale shows. */
+export interface ScalePaths {
+  readonly specReplicasPath: string;
+  readonly statusReplicasPath: string;
+  /** Of the selector as text; empty: the object has none, or (native kinds) it is its LabelSelector. */
+  readonly labelSelectorPath: string;
 }
 
 export interface SubresourceType {
@@ -295,17 +309,31 @@ export interface WatchHandle {
   catchUp(): void;
 }
 
-/** A kind whose objects are answered and never stored: TokenReview, SubjectAccessReview, … Its only verb is create. */
+/** What is sent in with POST, answered and never stored: TokenReview, SubjectAccessReview, …, and subresources such as `pods/eviction`. */
 export interface VirtualResource {
   readonly group: string;
   readonly version: string;
   readonly plural: string;
-  /** `object` is decoded (kind checked, unknown fields pruned); returns the object to answer with 201. Throws `ApiError`. */
-  create(request: {
-    readonly object: JsonObject;
-    readonly namespace: string;
-    readonly user: UserInfo;
-  }): Promise<JsonObject>;
+  /** Below objects of the resource. Absent: it is the resource itself. */
+  readonly subresource?: string;
+  /** What its bodies are; absent: of the resource's own kind. */
+  readonly body?: ResourceType;
+  /** uid and resourceVersion of a body are preconditions: they are left in it. */
+  readonly keepsIdentity?: boolean;
+  create(request: VirtualRequest): Promise<JsonObject>;
+}
+
+/** One request to a virtual resource. */
+export interface VirtualRequest {
+  /** Decoded: kind checked, unknown fields pruned. */
+  readonly object: JsonObject;
+  readonly namespace: string;
+  /** The object in the path, of subresources. */
+  readonly name: string;
+  readonly user: UserInfo;
+  readonly dryRun: boolean;
+  /** Lets admission look at the object once it was checked. Throws its refusal. */
+  readonly admit: () => Promise<void>;
 }
 
 /** What an upgrade (WebSocket, SPDY) was answered with: the peer's headers of its 101 and the raw bytes from there on. */
@@ -314,9 +342,9 @@ export interface Upgraded {
   readonly socket: Duplex;
 }
 
-/** Answers subresources that are no plain reads or writes of the object: token, binding, eviction, scale, log, exec, attach, portforward, proxy. */
+/** Answers subresources that are no reads or writes of anything: log, exec, attach, portforward, proxy. */
 export interface SubresourceHandler {
-  /** For instance `pods/log`, `*\/scale`. */
+  /** For instance `pods/log`. */
   readonly path: string;
   handle(context: SubresourceContext): Promise<ApiResponse>;
   /**
@@ -332,6 +360,4 @@ export interface SubresourceContext {
   readonly type: ResourceType;
   readonly user: UserInfo;
   readonly store: Store;
-  /** Runs another request through the whole line as the same user (scale writes its Deployment through it, say). */
-  dispatch(request: ApiRequest): Promise<ApiResponse>;
 }

@@ -10,7 +10,7 @@ import {
 } from "../cel/index.js";
 import { objectKey } from "../store/keys.js";
 import type { AdmissionRequest, Authorizer, Store } from "../types.js";
-import { optionsOf, shown, userInfoOf } from "./review.js";
+import { kindOf, optionsOf, shown, userInfoOf } from "./review.js";
 
 /** What the expressions of one request may cost together. */
 export const requestBudget = 10_000_000;
@@ -58,7 +58,7 @@ function judgeOf(authorizer: Authorizer, request: AdmissionRequest): Judge {
 
 function requestOf(request: AdmissionRequest): JsonObject {
   const { type, subresource, name, namespace, operation, dryRun } = request;
-  const kind = { group: type.group, version: type.version, kind: type.kind };
+  const kind = kindOf(request);
   const resource = { group: type.group, version: type.version, resource: type.plural };
   return {
     kind,

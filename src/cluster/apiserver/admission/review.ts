@@ -2,10 +2,15 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { AdmissionRequest } from "../types.js";
 
 /** An object as webhooks and expressions see it. */
-export function shown(object: JsonObject | undefined, { type }: AdmissionRequest): JsonObject | null {
+export function shown(object: JsonObject | undefined, request: AdmissionRequest): JsonObject | null {
   if (object === undefined) return null;
-  const apiVersion = type.group === "" ? type.version : `${type.group}/${type.version}`;
-  return { kind: type.kind, apiVersion, ...object };
+  const { group, version, kind } = kindOf(request);
+  return { kind, apiVersion: group === "" ? version : `${group}/${version}`, ...object };
+}
+
+/** What kind the request's object is of. */
+export function kindOf({ type, body = type }: AdmissionRequest): { group: string; version: string; kind: string } {
+  return { group: body.group, version: body.version, kind: body.kind };
 }
 
 /** The options of the request. */

@@ -1,7 +1,7 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
-import { badRequest, failure } from "../failures.js";
+import { badRequest, failure, unexplained } from "../failures.js";
 import { asObject, asString, ensureObject, isEmpty } from "../registry/read.js";
 import type { FieldManager } from "../types.js";
 import { overlayMembers, removeFields, withNamedFields } from "./combine.js";
@@ -22,17 +22,18 @@ export function applyObject(
   by: FieldManager & { readonly force: boolean },
 ): JsonObject {
   checkApplied(options, applied);
+  const managers = currentManagers(options, current, by);
+  checkTyped(options, applied);
   const { shape } = options;
   const config = withoutReset(options, applied, by.subresource);
   const live = current ?? { apiVersion: apiVersionOf(options), kind: options.kind, metadata: {} };
-  const managers = currentManagers(options, current, by);
   const self: Manager = {
     manager: by.manager,
     operation: "Apply",
     apiVersion: apiVersionOf(options),
     subresource: by.subresource,
     time: by.now,
-    set: stripServerFields(fieldsOf(shape, config)),
+    set: setBy(options, stripServerFields(fieldsOf(shape, config)), by.subresource),
   };
   const identity = managerIdentity(self);
   const before = managers.get(identity);
@@ -41,7 +42,7 @@ export function applyObject(
   if (before !== undefined) prune(options, merged, before.set, managers);
   const result = options.normalise(merged);
   // Values are compared as they were applied: another way to write a quantity is another value.
-  settle({ options, live: withoutManagedFields(live), result: merged, managers, self: identity, force: by.force });
+  settle({ options, live: withoutManagedFields(live), result: merged, managers, self: identity, by });
   // A time is when fields were last changed: an apply that changes nothing has none of its own.
   if (current !== undefined && equalJson(withoutManagedFields(live), merged))
     managers.set(identity, { ...self, time: before?.time ?? "" });
@@ -57,6 +58,9 @@ function checkApplied(options: MergeOptions, applied: JsonObject): void {
     throw badRequest(`invalid object type: ${slash}, Kind=${kind}`);
   }
   if (!isEmpty(asObject(applied["metadata"])["managedFields"])) throw badRequest("metadata.managedFields must be nil");
+}
+
+function checkTyped(options: MergeOptions, applied: JsonObject): void {
   const [fault] = typedFaults(options.shape, applied);
   if (fault === undefined) return;
   const { namespace, name } = asObject(applied["metadata"]);
@@ -83,6 +87,12 @@ function withoutReset(options: MergeOptions, applied: JsonObject, subresource: s
 function currentManagers(options: MergeOptions, current: JsonObject | undefined, by: FieldManager): Managers {
   const managers = readManagers(current);
   if (current === undefined || managers.size > 0) return managers;
+  if (!options.isConvertible) {
+    const apiVersion = apiVersionOf(options);
+    throw unexplained(
+      `failed to create manager for existing fields: failed to convert live object (/; ${apiVersion}, Kind=${options.kind}) to proper version: request to convert CR to an invalid group/version: ${apiVersion}`,
+    );
+  }
   const { added, modified } = compareObjects(options.shape, zeroBase(options), withoutManagedFields(current));
   const first: Manager = {
     manager: "before-first-apply",
@@ -119,24 +129,25 @@ interface Settlement {
   readonly result: JsonObject;
   readonly managers: Managers;
   readonly self: string;
-  readonly force: boolean;
+  readonly by: FieldManager & { readonly force: boolean };
 }
 
 /** Takes changed fields away from their owners, or refuses. */
 function settle(settlement: Settlement): void {
-  const { options, live, result, managers, self, force } = settlement;
+  const { options, live, result, managers, self, by } = settlement;
   const comparison = compareObjects(options.shape, live, result);
-  const changed = comparison.modified.union(comparison.added);
+  const changed = setBy(options, comparison.modified.union(comparison.added), by.subresource);
+  const removed = setBy(options, comparison.removed, by.subresource);
   const conflicts: { manager: Manager; set: FieldSet }[] = [];
   for (const [identity, manager] of managers) {
     if (identity === self) continue;
     const set = manager.set.intersection(changed);
     if (!set.isEmpty) conflicts.push({ manager, set });
   }
-  if (conflicts.length > 0 && !force) throw conflictError(conflicts);
+  if (conflicts.length > 0 && !by.force) throw conflictError(conflicts);
   for (const [identity, manager] of managers) {
     if (identity === self) continue;
-    const rest = manager.set.difference(changed).difference(comparison.removed);
+    const rest = manager.set.difference(changed).difference(removed);
     if (rest.isEmpty) managers.delete(identity);
     else managers.set(identity, { ...manager, set: rest });
   }

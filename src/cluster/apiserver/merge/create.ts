@@ -11,8 +11,12 @@ export interface MergeOptions {
   readonly group: string;
   readonly version: string;
   readonly kind: string;
+  /** Paths that a write by a subresource (empty: of the object itself) leaves as they were, whatever it says. Default: the status, and by `status` the spec. */
+  readonly resets?: Readonly<Record<string, readonly (readonly string[])[]>>;
   /** Native kinds only. */
   readonly supportsStrategic: boolean;
+  /** Upstream's server can bring a live object of the kind into this version; if not, nobody can be found who owned it before. */
+  readonly isConvertible: boolean;
   /** Writes to the resource itself leave the status alone. */
   readonly hasStatus: boolean;
   /** Brings a merged object into the form in which the server keeps objects of the kind. */

@@ -73,6 +73,20 @@ export class FieldSet {
     return result;
   }
 
+  /** All but one path and what is below it. */
+  without(path: readonly string[]): FieldSet {
+    const [first, ...rest] = path;
+    const child = first === undefined ? undefined : this.children.get(first);
+    if (first === undefined) return new FieldSet();
+    if (child === undefined) return this;
+    const result = new FieldSet();
+    result.member = this.member;
+    for (const [element, one] of this.children) if (one !== child) result.children.set(element, one);
+    const left = rest.length === 0 ? undefined : child.without(rest);
+    if (left !== undefined && !left.isEmpty) result.children.set(first, left);
+    return result;
+  }
+
   equals(other: FieldSet): boolean {
     return this.difference(other).isEmpty && other.difference(this).isEmpty;
   }

@@ -3,3 +3,4 @@
  * objects. Out: merged objects. May use: the registry's shapes, failures.
  */
 export { createMerge } from "./create.js";
+export { carryOwners, type ReplicasPaths, showOwners } from "./scale-fields.js";

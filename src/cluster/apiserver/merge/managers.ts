@@ -39,9 +39,8 @@ export function readManagers(object: JsonObject | undefined): Managers {
       time: asString(entry["time"]),
       set: parseFieldsV1(entry["fieldsV1"]),
     };
-    const identity = managerIdentity(manager);
-    const twin = managers.get(identity);
-    managers.set(identity, twin === undefined ? manager : { ...manager, set: manager.set.union(twin.set) });
+    // Of two entries that say the same the last one counts, as upstream.
+    managers.set(managerIdentity(manager), manager);
   }
   return managers;
 }

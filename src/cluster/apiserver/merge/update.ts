@@ -17,9 +17,10 @@ export function trackUpdate(
   old: JsonObject | undefined,
   by: FieldManager,
 ): void {
-  const managers: Managers = asksForReset(object)
-    ? new Map()
-    : readManagers(managedSource(object, old, by.subresource));
+  const managers: Managers =
+    by.subresource === "" && asksForReset(object)
+      ? new Map()
+      : readManagers(managedSource(object, old, by.subresource));
   // What nobody is known to own stays so until the next apply.
   if (old !== undefined && managers.size === 0) {
     delete asObject(object["metadata"])["managedFields"];
@@ -27,11 +28,11 @@ export function trackUpdate(
   }
   const base = old === undefined ? zeroBase(options) : withoutManagedFields(old);
   const comparison = compareObjects(options.shape, base, withoutManagedFields(object));
-  const taken = withoutReset(options, stripServerFields(comparison.added.union(comparison.modified)), by.subresource);
-  for (const [identity, manager] of managers) {
-    const rest = manager.set.difference(taken).difference(comparison.removed);
-    managers.set(identity, { ...manager, set: rest });
-  }
+  const added = stripServerFields(comparison.added.union(comparison.modified));
+  const taken = withoutReset(options, added, by.subresource);
+  const removed = withoutReset(options, comparison.removed, by.subresource);
+  for (const [identity, manager] of managers)
+    managers.set(identity, { ...manager, set: manager.set.difference(taken).difference(removed) });
   if (!taken.isEmpty) {
     const self: Manager = {
       manager: by.manager,
@@ -48,11 +49,12 @@ export function trackUpdate(
   writeManagers(object, managers);
 }
 
-/** The status belongs to those who write the subresource, the rest to those who write the resource itself. */
-export function withoutReset(options: MergeOptions, taken: FieldSet, subresource: string): FieldSet {
-  if (!options.hasStatus || (subresource !== "" && subresource !== "status")) return taken;
-  taken.children.delete(subresource === "" ? "f:status" : "f:spec");
-  return taken;
+const byDefault: NonNullable<MergeOptions["resets"]> = { "": [["status"]], status: [["spec"]] };
+
+/** A set without what a write by the subresource leaves as it was. */
+export function withoutReset(options: MergeOptions, set: FieldSet, subresource: string): FieldSet {
+  const paths = options.resets?.[subresource] ?? (options.hasStatus ? byDefault[subresource] : undefined) ?? [];
+  return paths.reduce((rest, path) => rest.without(path.map((name) => `f:${name}`)), set);
 }
 
 /** An object of the kind with nothing in it. */

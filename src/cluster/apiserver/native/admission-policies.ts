@@ -171,6 +171,7 @@ function validateParamKind(kind: JsonObject, faults: Faults): void {
 }
 
 const policy: Behaviour = {
+  resets: { status: [["metadata"], ["spec"]] },
   needsVersion: true,
   generation: true,
   complete: true,

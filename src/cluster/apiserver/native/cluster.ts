@@ -3,7 +3,7 @@ import { labelFaults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Behaviour, BehaviourTable } from "../registry/behaviour.js";
 import { ageColumn, column, nameColumn } from "../registry/columns.js";
-import { validateFinalizers } from "../registry/metadata.js";
+import { isFinalizerName, strangeFinalizer } from "../registry/metadata.js";
 import {
   asList,
   asNumber,
@@ -28,7 +28,17 @@ import { validateMountOptions, validateVolumeSpec, validateVolumeUpdate, volumeO
 const nameLabel = "kubernetes.io/metadata.name";
 const orNone = (text: string): string => (text === "" ? "<none>" : text);
 
+function checkFinalizers(object: JsonObject, faults: Faults, isIndexed: boolean): void {
+  const path = "spec.finalizers";
+  for (const [index, finalizer] of asList(at(object, "spec", "finalizers")).entries()) {
+    const where = isIndexed ? `${path}[${index}]` : path;
+    qualifiedName(finalizer, where, faults);
+    if (!isFinalizerName(asString(finalizer))) faults.invalid(where, asString(finalizer), strangeFinalizer);
+  }
+}
+
 const namespace: Behaviour = {
+  resets: { finalize: [["status"]] },
   nameFaults: labelFaults,
   defaults: (object) => {
     const metadata = ensureObject(object, "metadata");
@@ -39,13 +49,10 @@ const namespace: Behaviour = {
   initialStatus: () => ({ phase: "Active" }),
   complete: true,
   updateChecks: { status: [0, 1], finalize: [0, 1] },
-  validate(object, faults) {
-    const finalizers = asList(at(object, "spec", "finalizers"));
-    for (const finalizer of finalizers) qualifiedName(finalizer, "spec.finalizers", faults);
-    validateFinalizers(finalizers, "spec.finalizers", faults, false);
-  },
+  validateCreate: (object, faults) => checkFinalizers(object, faults, false),
   statusOnly: true,
   validateUpdate(object, _old, faults, context) {
+    if (context.subresource === "finalize") checkFinalizers(object, faults, true);
     if (context.subresource !== "status") return;
     const phase = textAt(object, "status", "phase");
     const isDeleted = at(object, "metadata", "deletionTimestamp") !== undefined;
@@ -62,12 +69,6 @@ const namespace: Behaviour = {
     if (old !== undefined) object["spec"] = asObject(old["spec"]);
     else if (!asList(spec["finalizers"]).includes("kubernetes"))
       spec["finalizers"] = [...asList(spec["finalizers"]), "kubernetes"];
-  },
-  subresourceFields: {
-    finalize: [
-      ["spec", "finalizers"],
-      ["metadata", "finalizers"],
-    ],
   },
   selectable: { "status.phase": (object) => textAt(object, "status", "phase") },
   columns: [column("Status", (object) => textAt(object, "status", "phase"))],

@@ -372,6 +372,7 @@ function validateReviewVersions(versions: readonly string[], path: string, fault
 }
 
 const definition: Behaviour = {
+  resets: { status: [["metadata"], ["spec"]] },
   generation: true,
   complete: true,
   defaults: defaultDefinition,

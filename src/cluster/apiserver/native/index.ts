@@ -5,6 +5,7 @@
 import type { BehaviourTable } from "../registry/behaviour.js";
 import { admissionPolicyBehaviours } from "./admission-policies.js";
 import { autoscalerBehaviours } from "./autoscalers.js";
+import { bodyBehaviours } from "./bodies.js";
 import { clusterBehaviours } from "./cluster.js";
 import { configBehaviours } from "./config.js";
 import { definitionBehaviours } from "./definitions.js";
@@ -40,4 +41,5 @@ export const behaviours: BehaviourTable = {
   ...admissionPolicyBehaviours,
   ...ingressBehaviours,
   ...definitionBehaviours,
+  ...bodyBehaviours,
 };

@@ -18,6 +18,8 @@ function resizeContainers(result: JsonObject, sent: JsonObject): void {
   const [spec, wishes] = [asObject(result["spec"]), asObject(sent["spec"])];
   const fields = ["containers", "initContainers"];
   if (fields.some((field) => asObjects(spec[field]).length !== asObjects(wishes[field]).length)) {
+    // As it was sent: validation says what is wrong with it.
+    delete result["status"];
     Object.assign(result, sent);
     return;
   }
@@ -58,6 +60,7 @@ const selectable = {
 /** Pods and their templates. */
 export const podBehaviours: BehaviourTable = {
   "/Pod": {
+    resets: { status: [["spec"], ["metadata", "deletionTimestamp"], ["metadata", "ownerReferences"]] },
     complete: true,
     generation: true,
     defaults: (pod) => defaultPod(asObject(pod["spec"])),

@@ -253,6 +253,7 @@ function validateAttached(source: JsonObject, faults: Faults): void {
 }
 
 const attachment: Behaviour = {
+  resets: { status: [["metadata"], ["spec"]] },
   deletion: { returnsObject: true },
   checkedTwice: "all",
   updateChecks: { "": [2, 0], status: [2, 0] },

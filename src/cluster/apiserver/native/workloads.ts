@@ -67,6 +67,7 @@ function warnOfClaims(object: JsonObject, faults: Faults): void {
 }
 
 const deployment: Behaviour = {
+  resets: { status: [["spec"], ["metadata", "labels"]] },
   complete: true,
   statusOnly: true,
   updateChecks: changeOnly,

@@ -63,6 +63,8 @@ export interface Behaviour {
   readonly allColumns?: boolean;
   /** Paths that a subresource may write (besides `status`, which writes the status). */
   readonly subresourceFields?: Readonly<Record<string, readonly (readonly string[])[]>>;
+  /** Paths that a write by a subresource (empty: of the object itself) leaves as they were, as far as ownership goes. Default: the status, and by `status` the spec. */
+  readonly resets?: Readonly<Record<string, readonly (readonly string[])[]>>;
   /** Subresources that write parts which no path names: makes of the old object (a copy) what a write of `sent` leaves. */
   readonly subresourceWrites?: Readonly<Record<string, (result: JsonObject, sent: JsonObject) => void>>;
 }

@@ -1,26 +1,28 @@
 import type { JsonObject, Kind } from "../../../kernel/kinds/object.js";
-import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import { apiVersionOf, parseApiVersion } from "../../../kernel/kinds/object.js";
 import { badRequest } from "../failures.js";
 import { asString } from "./read.js";
 
-/** Checks that a body, where it says what it is, is of the kind. Throws a 400 `ApiError`. */
-export function checkApiVersionAndKind(raw: JsonObject, kind: Kind): void {
-  const apiVersion = asString(raw["apiVersion"]);
-  const sentKind = asString(raw["kind"]);
+const scheme = "pkg/api/legacyscheme/scheme.go:30";
+
+/** Checks that a body, where it says what it is, is of the kind. `isKnown` says whether a kind exists at all. Throws a 400 `ApiError`. */
+export function checkApiVersionAndKind(
+  raw: JsonObject,
+  kind: Kind,
+  isKnown: (group: string, version: string, kind: string) => boolean,
+): void {
   const expected = apiVersionOf(kind);
-  if (sentKind !== "" && sentKind !== kind.kind) {
-    const version = apiVersion === "" ? expected : apiVersion;
-    const short = version.slice(version.lastIndexOf("/") + 1);
-    throw badRequest(
-      `${sentKind} in version "${short}" cannot be handled as a ${kind.kind}: converting (${short}.${sentKind}) to (${packageOf(kind.group)}.${kind.kind}): unknown conversion`,
-    );
-  }
-  if (apiVersion !== "" && apiVersion !== expected) {
-    const short = apiVersion.slice(apiVersion.lastIndexOf("/") + 1);
-    throw badRequest(
-      `${kind.kind} in version "${short}" cannot be handled as a ${kind.kind}: no kind "${kind.kind}" is registered for version "${apiVersion}" in scheme "pkg/api/legacyscheme/scheme.go:30"`,
-    );
-  }
+  const apiVersion = asString(raw["apiVersion"]) || expected;
+  const sent = asString(raw["kind"]) || kind.kind;
+  if (apiVersion === expected && sent === kind.kind) return;
+  const { group, version } = parseApiVersion(apiVersion);
+  const refuse = (why: string) =>
+    badRequest(`${sent} in version "${version}" cannot be handled as a ${kind.kind}: ${why}`);
+  if (!isKnown(group, version, sent))
+    throw refuse(`no kind "${sent}" is registered for version "${apiVersion}" in scheme "${scheme}"`);
+  if (sent !== kind.kind)
+    throw refuse(`converting (${version}.${sent}) to (${packageOf(kind.group)}.${kind.kind}): unknown conversion`);
+  throw badRequest(`the API version in the data (${apiVersion}) does not match the expected API version (${expected})`);
 }
 
 function packageOf(group: string): string {

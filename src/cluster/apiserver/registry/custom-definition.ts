@@ -1,15 +1,9 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import type { Schema } from "../../../kernel/schema/index.js";
 import { isObject } from "../../../kernel/schema/index.js";
+import type { ScalePaths } from "../types.js";
 import { asObject, asObjects, asString } from "./read.js";
 import { schemaOf } from "./schema-json.unsafe.js";
-
-/** Where the scale subresource finds its numbers. */
-export interface ScalePaths {
-  readonly specReplicasPath: string;
-  readonly statusReplicasPath: string;
-  readonly labelSelectorPath: string;
-}
 
 /** A printer column of a CRD. */
 export interface CustomColumn {

@@ -15,11 +15,20 @@ import {
 } from "../../../kernel/schema/index.js";
 import { type RuleSet, ruleSet } from "../cel/index.js";
 import { createMerge } from "../merge/index.js";
-import type { Decoded, MergeSchema, ResourceType, SubresourceType, TableColumn, Verb, WriteContext } from "../types.js";
+import type {
+  Decoded,
+  MergeSchema,
+  ResourceType,
+  ScalePaths,
+  SubresourceType,
+  TableColumn,
+  Verb,
+  WriteContext,
+} from "../types.js";
 import { ageOf } from "./ages.js";
 import type { Convert } from "./conversion.js";
 import { checkCoordinates, unreadableMetadata } from "./custom-coordinates.js";
-import type { CustomColumn, CustomVersion, ScalePaths } from "./custom-definition.js";
+import type { CustomColumn, CustomVersion } from "./custom-definition.js";
 import { decodeNative } from "./decode.js";
 import { JsonPath, showJson } from "./json-path.js";
 import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
@@ -113,6 +122,7 @@ export class CustomType implements ResourceType {
       version: this.version,
       kind: this.kind,
       supportsStrategic: false,
+      isConvertible: true,
       hasStatus: definition.status,
       normalise: (object) => this.decode(object).object,
     });
@@ -166,11 +176,12 @@ export class CustomType implements ResourceType {
     return this.#withRules([...faults.causes, ...bySchema, ...scaleFaults(this.definition.scale, object)], object);
   }
 
-  validateUpdate(object: JsonObject, old: JsonObject): StatusCause[] {
+  validateUpdate(object: JsonObject, old: JsonObject, context?: WriteContext): StatusCause[] {
     const faults = new Faults();
     validateMetadataUpdate(object, old, faults);
     validateMetadata(object, subdomainFaults, faults);
-    const bySchema = rooted(ratchet(validateSchema(this.definition.schema, body(object)), object, old));
+    const found = rooted(ratchet(validateSchema(this.definition.schema, body(object)), object, old));
+    const bySchema = context?.subresource === "status" ? ofStatus(found) : found;
     const byScale = scaleFaults(this.definition.scale, object);
     return this.#withRules([...faults.causes, ...bySchema, ...byScale], object, old);
   }
@@ -231,6 +242,13 @@ export class CustomType implements ResourceType {
 
 function rooted(causes: readonly StatusCause[]): StatusCause[] {
   return causes.map((cause) => (isComposite(cause) || cause.field === "" ? { ...cause, field: "<nil>" } : cause));
+}
+
+/** A write of the status is looked at as if there were nothing else, and messages name what they are about from there on. */
+function ofStatus(causes: readonly StatusCause[]): StatusCause[] {
+  return causes
+    .filter(({ field }) => /^status($|[.[])/.test(field))
+    .map((cause) => ({ ...cause, message: cause.message.replace(/(?<=^|: )status\.?(?=\S* in body )/, "") }));
 }
 
 const rulesNotChecked: StatusCause = {

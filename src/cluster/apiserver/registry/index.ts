@@ -5,4 +5,5 @@
 export { customVersions } from "./custom-definition.js";
 export { CustomType } from "./custom-type.js";
 export { DefinitionController } from "./definitions.js";
+export { bodyType } from "./native-resources.js";
 export { createRegistry } from "./registry.js";

@@ -84,16 +84,19 @@ function validateOwner(owner: JsonObject, path: string, faults: Faults): void {
 const standardFinalizers = new Set(["kubernetes", "orphan", "foregroundDeletion"]);
 
 /** Native kinds: a finalizer is a standard one, or has its owner's domain. */
-export function validateFinalizers(finalizers: readonly Json[], path: string, faults: Faults, isIndexed = true): void {
+export function validateFinalizers(finalizers: readonly Json[], path: string, faults: Faults): void {
   for (const [index, finalizer] of finalizers.entries()) {
     const name = asString(finalizer);
-    if (!name.includes("/") && !standardFinalizers.has(name))
-      faults.invalid(
-        isIndexed ? `${path}[${index}]` : path,
-        name,
-        "name is neither a standard finalizer name nor is it fully qualified",
-      );
+    if (!isFinalizerName(name)) faults.invalid(`${path}[${index}]`, name, strangeFinalizer);
   }
+}
+
+/** What is wrong with a finalizer that is nobody's. */
+export const strangeFinalizer = "name is neither a standard finalizer name nor is it fully qualified";
+
+/** Whether a finalizer is one of the server's own, or says whose it is. */
+export function isFinalizerName(name: string): boolean {
+  return name.includes("/") || standardFinalizers.has(name);
 }
 
 function validateOwners(owners: Json, faults: Faults): void {

@@ -42,13 +42,67 @@ function readTypes(): readonly NativeType[] {
   return found;
 }
 
+/** Versions in which upstream still takes a body that it no longer serves. */
+const alsoTaken: Readonly<Record<string, readonly string[]>> = { "policy/Eviction": ["policy/v1beta1"] };
+
+/** Kinds of former versions that upstream can still read, though it refuses them then. */
+const formerVersions: Readonly<Record<string, readonly string[]>> = {
+  apps: ["v1beta1", "v1beta2"],
+  autoscaling: ["v2beta1", "v2beta2"],
+  batch: ["v1beta1"],
+  policy: ["v1beta1"],
+};
+
+function isKnown(group: string, version: string, kind: string): boolean {
+  const known = definitionNames();
+  if (known.has(`${group}/${version}/${kind}`)) return true;
+  return formerVersions[group]?.includes(version) === true && known.has(`${group}/v1/${kind}`);
+}
+
+const bodies = new Map<string, NativeType>();
+
+/** The type of bodies that subresources take and no resource is of: Scale, Eviction, Binding, TokenRequest. `isOfCustom`: the resources are definitions'. */
+export function bodyType(group: string, version: string, kind: string, isOfCustom = false): NativeType {
+  const definition = `${group}/${version}/${kind}`;
+  const key = `${isOfCustom ? "custom" : ""} ${definition}`;
+  const known = bodies.get(key);
+  if (known !== undefined) return known;
+  const builder = new ShapeBuilder(nativeAssets().schemas, { native: true });
+  const type = new NativeType(
+    {
+      group,
+      version,
+      kind,
+      plural: kind,
+      singular: "",
+      namespaced: true,
+      shortNames: [],
+      categories: [],
+      verbs: [],
+      subresources: new Map(),
+      storageVersion: version,
+      alsoTaken: alsoTaken[`${group}/${kind}`] ?? [],
+      isKnown,
+      isOfCustom,
+    },
+    builder.definition(definitionNames().get(definition) ?? ""),
+    behaviours[`${isOfCustom ? "custom " : ""}${group}/${kind}`] ?? {},
+  );
+  bodies.set(key, type);
+  return type;
+}
+
+let names: ReadonlyMap<string, string> | undefined;
+
 /** Definition names by `group/version/Kind`. */
 export function definitionNames(): ReadonlyMap<string, string> {
-  const names = new Map<string, string>();
+  if (names !== undefined) return names;
+  const found = new Map<string, string>();
   for (const [name, schema] of Object.entries(nativeAssets().schemas))
     for (const gvk of schema["x-kubernetes-group-version-kind"] ?? [])
-      names.set(`${gvk.group}/${gvk.version}/${gvk.kind}`, name);
-  return names;
+      found.set(`${gvk.group}/${gvk.version}/${gvk.kind}`, name);
+  names = found;
+  return found;
 }
 
 /** Versions in which resources with several served versions are kept. */
@@ -95,6 +149,7 @@ function readResources(apiVersion: string, list: Json | undefined): NativeResour
             }),
         ),
         storageVersion: storageVersions[`${group}/${plural}`] ?? version,
+        isKnown,
       };
     });
 }

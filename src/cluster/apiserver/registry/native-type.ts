@@ -8,6 +8,7 @@ import type {
   DeletionRules,
   MergeSchema,
   ResourceType,
+  ScalePaths,
   SubresourceType,
   TableColumn,
   Verb,
@@ -38,7 +39,19 @@ export interface NativeResource {
   /** Where the resource is a second face of another group's. */
   readonly storageGroup?: string;
   readonly storageVersion: string;
+  /** What is written is a part of an object of a definition. */
+  readonly isOfCustom?: boolean;
+  /** Versions besides its own in which a body may say it comes. */
+  readonly alsoTaken?: readonly string[];
+  /** Whether there is a native kind of that name, served or not. */
+  readonly isKnown: (group: string, version: string, kind: string) => boolean;
 }
+
+const scalePaths: ScalePaths = {
+  specReplicasPath: ".spec.replicas",
+  statusReplicasPath: ".status.replicas",
+  labelSelectorPath: "",
+};
 
 /** A resource of Kubernetes itself: its schema from the reference documents, the rest from its `Behaviour`. */
 export class NativeType implements ResourceType {
@@ -62,9 +75,13 @@ export class NativeType implements ResourceType {
   readonly deletion?: DeletionRules;
   readonly deprecation?: string;
   readonly needsVersion: boolean;
+  readonly scale?: ScalePaths;
+  readonly goName?: string;
   readonly createsOnUpdate: boolean;
   readonly #ownChecks: ReadonlySet<string>;
   readonly #ownRequired: ReadonlySet<string>;
+  readonly #alsoTaken: readonly string[];
+  readonly #isKnown: NativeResource["isKnown"];
   readonly shape: Shape;
   readonly #behaviour: Behaviour;
   readonly #cells: (object: JsonObject, now: number) => (string | number | boolean | null)[];
@@ -87,11 +104,15 @@ export class NativeType implements ResourceType {
     this.shape = shape;
     this.#behaviour = behaviour;
     if (behaviour.deletion !== undefined) this.deletion = behaviour.deletion;
+    if (resource.isOfCustom === true) this.goName = `${resource.version}.${resource.kind}`;
+    if (resource.subresources.has("scale")) this.scale = scalePaths;
     this.needsVersion = behaviour.needsVersion === true;
     this.createsOnUpdate = behaviour.createsOnUpdate === true;
     if (behaviour.deprecation !== undefined) this.deprecation = behaviour.deprecation;
     this.#ownChecks = new Set(behaviour.ownChecks ?? []);
     this.#ownRequired = new Set(behaviour.ownRequired ?? []);
+    this.#alsoTaken = resource.alsoTaken ?? [];
+    this.#isKnown = resource.isKnown;
     this.#hasStatus = resource.subresources.has("status");
     this.selectableFieldNames = [
       "metadata.name",
@@ -107,13 +128,17 @@ export class NativeType implements ResourceType {
       version: this.version,
       kind: this.kind,
       supportsStrategic: true,
+      ...(behaviour.resets === undefined ? {} : { resets: behaviour.resets }),
+      isConvertible: resource.isOfCustom !== true,
       hasStatus: this.#hasStatus,
       normalise: (object) => decodeNative(shape, object, this).object,
     });
   }
 
   decode(raw: JsonObject, { isConverted } = { isConverted: false }): Decoded {
-    checkApiVersionAndKind(raw, this);
+    // A strategic merge is one of fields, whatever the patch calls itself.
+    if (!isConverted && !this.#alsoTaken.includes(asString(raw["apiVersion"])))
+      checkApiVersionAndKind(raw, this, this.#isKnown);
     const { kind, version } = this;
     const decoded = decodeNative(this.shape, raw, { kind, version, isConverted });
     decoded.object["apiVersion"] = this.group === "" ? this.version : `${this.group}/${this.version}`;

@@ -1,7 +1,7 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
-import type { ScalePaths } from "./custom-definition.js";
+import type { ScalePaths } from "../types.js";
 
 const most = 2_147_483_647;
 
@@ -41,8 +41,12 @@ function valueAt(
   fits: (value: Json) => boolean,
 ): { readonly value: Json } | string | undefined {
   let current: Json = object;
-  for (const name of path.split(".").slice(1)) {
-    if (!isObject(current)) return misfit(path, current, "map[string]interface {}");
+  const names = path.split(".").slice(1);
+  for (const [index, name] of names.entries()) {
+    if (!isObject(current)) {
+      const where = names.slice(0, index + 1).map((one) => `.${one}`);
+      return misfit(where.join(""), current, "map[string]interface{}");
+    }
     const next: Json | undefined = current[name];
     if (next === undefined) return undefined;
     current = next;

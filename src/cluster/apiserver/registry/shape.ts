@@ -160,8 +160,8 @@ export class ShapeBuilder {
 function nativeField(definition: string, name: string, shape: Shape): { default?: Json; dropsZero: boolean } {
   const { isPlain, isAlwaysZero, isNull } = goField(definition, name);
   const isList = shape.type === "list" || shape.type === "map";
-  // Stored as protobuf, which knows no empty lists; definitions alone are stored as JSON.
-  const isProtobuf = !definition.startsWith("io.k8s.apiextensions");
+  // Stored as protobuf, which knows no empty lists; definitions are stored as JSON, what authenticates not at all.
+  const isProtobuf = !/^io\.k8s\.(apiextensions|api\.authentication)/.test(definition);
   if (isNull && (isList || shape.format === "date-time")) return { default: null, dropsZero: isList && isProtobuf };
   if (isNull && name === "apiGroup") return { default: null, dropsZero: false };
   if (!isAlwaysZero) return { dropsZero: isPlain };

@@ -13,7 +13,6 @@ import {
   unknownResource,
   unservedPath,
 } from "../failures.js";
-import { objectAt } from "../fields.js";
 import type { Limits, Ticket } from "../limits/index.js";
 import type { ComputedResource } from "../node-metrics/index.js";
 import type { FrameCache } from "../render/frames.js";
@@ -26,20 +25,21 @@ import type {
   AuthorizationAttributes,
   RequestInfo,
   ResourceType,
+  ScalePaths,
   SubresourceContext,
   SubresourceHandler,
   Upgraded,
   UserInfo,
   VirtualResource,
 } from "../types.js";
-import { type Call, type Machinery, namespaceOf, timestamp } from "../verbs/context.js";
-import { create, placeInNamespace } from "../verbs/create.js";
-import { decodeBody } from "../verbs/decode.js";
+import type { Call, Machinery } from "../verbs/context.js";
+import { create } from "../verbs/create.js";
 import { remove, removeCollection } from "../verbs/delete.js";
 import { checkListOptions } from "../verbs/list-options.js";
-import { readWriteOptions } from "../verbs/options.js";
 import { patch } from "../verbs/patch.js";
 import { get, list } from "../verbs/read.js";
+import { scale, scaleCall } from "../verbs/scale.js";
+import { submit } from "../verbs/submit.js";
 import { update } from "../verbs/update.js";
 import { watch } from "../verbs/watch.js";
 import { answerHealth } from "./health.js";
@@ -163,8 +163,10 @@ class RequestLine implements Line {
     if (!info.isResource) return this.#answerNonResource(request);
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
-    if (handler !== undefined)
+    if (handler !== undefined) {
+      checkSubresourceVerb(info, type);
       return handler.handle(this.#subresourceContext({ request: withJsonBody(request), info, type, user }));
+    }
     checkName(info.name);
     checkVerb(request, info, type);
     const call: Call = {
@@ -172,7 +174,7 @@ class RequestLine implements Line {
       info,
       type,
       user,
-      accepted: acceptedForm(request, info, type),
+      accepted: acceptedForm(request, info, { isCustom: type.custom, hasTable: this.#hasTable(info) }),
       warnings: type.deprecation === undefined ? [] : [type.deprecation],
     };
     const response = await this.#answerOrRefuse(call);
@@ -220,12 +222,19 @@ class RequestLine implements Line {
   }
 
   #handlerOf(info: RequestInfo): SubresourceHandler | undefined {
-    if (info.subresource === "") return undefined;
-    return this.#handlers.get(`${info.resource}/${info.subresource}`) ?? this.#handlers.get(`*/${info.subresource}`);
+    return info.subresource === "" ? undefined : this.#handlers.get(`${info.resource}/${info.subresource}`);
+  }
+
+  #hasTable(info: RequestInfo): boolean {
+    return ["", "status", "scale"].includes(info.subresource) && this.#virtualOf(info) === undefined;
+  }
+
+  #virtualOf({ group, version, resource: plural, subresource }: RequestInfo): VirtualResource | undefined {
+    return this.#virtual.get(virtualKey({ group, version, plural, subresource }));
   }
 
   #subresourceContext(about: Pick<SubresourceContext, "request" | "info" | "type" | "user">): SubresourceContext {
-    return { ...about, store: this.#parts.store, dispatch: (request) => this.handleAs(about.user, request) };
+    return { ...about, store: this.#parts.store };
   }
 
   #answerNonResource(request: ApiRequest): ApiResponse {
@@ -246,7 +255,9 @@ class RequestLine implements Line {
     const parts = this.#parts;
     const computed = this.#computed.get(call.type);
     if (computed !== undefined) return computed.answer(call);
-    switch (call.info.verb) {
+    const { verb, subresource } = call.info;
+    if (subresource === "scale" && call.type.scale !== undefined) return scaleResponse(parts, call, call.type.scale);
+    switch (verb) {
       case "get":
         return outcomeResponse(parts, call, await get(parts, call));
       case "list":
@@ -269,27 +280,16 @@ class RequestLine implements Line {
   }
 
   async #answerCreate(call: Call): Promise<ApiResponse> {
-    const virtual = this.#virtual.get(virtualKey(call.type));
-    if (virtual !== undefined) return this.#answerVirtual(virtual, call);
-    return outcomeResponse(this.#parts, call, await create(this.#parts, call));
+    const virtual = this.#virtualOf(call.info);
+    if (virtual === undefined) return outcomeResponse(this.#parts, call, await create(this.#parts, call));
+    const { body = call.type } = virtual;
+    return outcomeResponse(this.#parts, { ...call, type: body }, await submit(this.#parts, call, virtual));
   }
 
   #answerWatch(call: Call): ApiResponse {
     const body = watch(this.#parts, call);
     const headers = { "content-type": "application/json", "cache-control": "no-cache, private" };
     return { status: 200, headers, body };
-  }
-
-  async #answerVirtual(virtual: VirtualResource, call: Call): Promise<ApiResponse> {
-    if (call.accepted.as !== undefined) throw notAcceptable(bodyForms, true);
-    const options = readWriteOptions(call.request, "CreateOptions");
-    const object = decodeBody(call, options);
-    placeInNamespace(object, namespaceOf(call));
-    for (const field of wiped) delete objectAt(object, "metadata")[field];
-    const now = timestamp(this.#parts.clock);
-    call.type.merge.trackUpdate(object, undefined, { manager: options.manager, subresource: "", now });
-    const value = await virtual.create({ object, namespace: namespaceOf(call), user: call.user });
-    return jsonResponse(201, value, call.accepted);
   }
 }
 
@@ -305,15 +305,15 @@ function withTicket(response: ApiResponse, ticket: Ticket): ApiResponse {
   return { ...response, done: () => ticket.leave() };
 }
 
-/** What clients cannot say of something that is made. */
-const wiped = ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid"];
-const bodyForms = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-
 /** The form of the answer. A list or watch that is asked for wrongly is refused for that first, as upstream. */
-function acceptedForm({ headers, query }: ApiRequest, info: RequestInfo, type: ResourceType): Accepted {
+function acceptedForm(
+  { headers, query }: ApiRequest,
+  info: RequestInfo,
+  route: { readonly isCustom: boolean; readonly hasTable: boolean },
+): Accepted {
   const verb = info.verb === "list" ? "list" : info.verb === "watch" ? "watch" : undefined;
   try {
-    const accepted = negotiate(headers["accept"], { isCollection: verb !== undefined, isCustom: type.custom });
+    const accepted = negotiate(headers["accept"], { ...route, isCollection: verb !== undefined });
     if (verb === "watch" && accepted.format !== "json") throw notAcceptable(streams, true);
     return accepted;
   } catch (error) {
@@ -324,8 +324,14 @@ function acceptedForm({ headers, query }: ApiRequest, info: RequestInfo, type: R
 
 const streams = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 
-function virtualKey(about: { readonly group: string; readonly version: string; readonly plural: string }): string {
-  return `${about.group}/${about.version}/${about.plural}`;
+function virtualKey(about: Pick<VirtualResource, "group" | "version" | "plural" | "subresource">): string {
+  return `${about.group}/${about.version}/${about.plural}/${about.subresource ?? ""}`;
+}
+
+/** Answered in the terms of Scale, which stands for a part of the object. */
+async function scaleResponse(parts: LineParts, call: Call, paths: ScalePaths): Promise<ApiResponse> {
+  const scaled = scaleCall(call);
+  return outcomeResponse(parts, scaled, await scale(parts, scaled, call, paths));
 }
 
 /** No object can be called so: refused before anyone looks for it. */
@@ -345,11 +351,16 @@ function checkVerb(request: ApiRequest, info: RequestInfo, type: ResourceType): 
   const isOnObject = verb === "get" || verb === "update" || verb === "patch" || verb === "delete";
   if (isOnObject && name === "") throw methodNotAllowed();
   if (subresource !== "") {
-    const verbs = type.subresources.get(subresource)?.verbs ?? [];
-    if (verbs.includes(verb)) return;
-    throw type.custom ? methodNotSupported(type, verb) : methodNotAllowed();
+    checkSubresourceVerb(info, type);
+    return;
   }
   if (verb === "create" && (name !== "" || (type.namespaced && info.namespace === ""))) throw methodNotAllowed();
   if (verb === "deletecollection" && type.namespaced && info.namespace === "") throw methodNotAllowed();
   if (!type.verbs.some((known) => known === verb)) throw methodNotAllowed();
+}
+
+function checkSubresourceVerb({ subresource, verb }: RequestInfo, type: ResourceType): void {
+  const verbs = type.subresources.get(subresource)?.verbs ?? [];
+  if (verbs.includes(verb)) return;
+  throw type.custom ? methodNotSupported(type, verb) : methodNotAllowed();
 }

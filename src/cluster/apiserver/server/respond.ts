@@ -82,8 +82,8 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
 }
 
 /** As upstream calls the struct of a kind. */
-function internalName({ group, kind }: Call["type"]): string {
-  return `${group.split(".")[0] || "core"}.${kind}`;
+function internalName({ group, kind, goName }: Call["type"]): string {
+  return goName ?? `${group.split(".")[0] || "core"}.${kind}`;
 }
 
 /** Whatever was thrown, as a Status. What is no `ApiError` is a fault of the server's own and is logged. */

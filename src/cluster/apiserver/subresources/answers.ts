@@ -1,30 +1,37 @@
+import { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { parseBody } from "../request/body.js";
-import type { ApiRequest, ApiResponse } from "../types.js";
-
-/** A JSON answer. */
-export function json(status: number, body: JsonObject): ApiResponse {
-  return {
-    status,
-    headers: { "content-type": "application/json" },
-    body: Buffer.from(`${JSON.stringify(body)}\n`),
-  };
-}
+import { failure } from "../failures.js";
+import { isObject, objectAt, stringAt } from "../fields.js";
+import type { ApiResponse } from "../types.js";
 
 /** The Status of something done. */
 export function success(code: number): JsonObject {
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code };
 }
 
-/** The body (JSON or YAML) as an object; an empty one counts as `{}`. Throws 400, 415. */
-export function readObject(request: ApiRequest): JsonObject {
-  if (request.body.length === 0) return {};
-  return parseBody(request.body, request.headers["content-type"], "object").value;
-}
-
-/** Whether the request is a rehearsal. */
-export function isDryRun(request: ApiRequest): boolean {
-  return request.query.getAll("dryRun").includes("All");
+/** What a request that the server sent to itself was answered. Throws the refusal, if it is one. */
+export function accepted({ status, body }: ApiResponse): void {
+  if (status < 300) return;
+  const value: unknown = body instanceof Uint8Array ? JSON.parse(Buffer.from(body).toString("utf8")) : {};
+  const answer = isObject(value) ? value : {};
+  const { causes, retryAfterSeconds, ...details } = objectAt(answer, "details");
+  const { status: known } = failure(status, stringAt(answer, "reason"), stringAt(answer, "message"));
+  throw new ApiError({
+    ...known,
+    details: {
+      ...Object.fromEntries(Object.keys(details).map((field) => [field, stringAt(details, field)])),
+      ...(typeof retryAfterSeconds === "number" ? { retryAfterSeconds } : {}),
+      ...(Array.isArray(causes)
+        ? {
+            causes: causes.filter(isObject).map((cause) => ({
+              reason: stringAt(cause, "reason"),
+              message: stringAt(cause, "message"),
+              field: stringAt(cause, "field"),
+            })),
+          }
+        : {}),
+    },
+  });
 }
 
 /** RFC 3339 with seconds. */

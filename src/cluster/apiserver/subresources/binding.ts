@@ -1,10 +1,12 @@
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { conflict, failure, notFound } from "../failures.js";
-import { copy, isObject, metadataOf, objectAt, stringAt } from "../fields.js";
+import { badRequest, conflict, notFound, unexplained } from "../failures.js";
+import { copy, metadataOf, objectAt, stringAt } from "../fields.js";
+import { bodyType } from "../registry/index.js";
 import { objectKey } from "../store/keys.js";
-import type { Store, SubresourceHandler, VirtualResource } from "../types.js";
-import { isDryRun, json, readObject, success, timestamp } from "./answers.js";
+import type { Store, Stored, VirtualRequest, VirtualResource } from "../types.js";
+import { success } from "./answers.js";
+import { sayOfPod } from "./pod-conditions.js";
 
 const pods = { group: "", plural: "pods" };
 const about = { group: "", plural: "pods/binding" };
@@ -14,68 +16,83 @@ export interface BindingOptions {
   readonly clock: Clock;
 }
 
-/** `pods/binding`: the scheduler's word on which node a pod runs. */
-export function podBinding(options: BindingOptions): SubresourceHandler {
-  return {
-    path: "pods/binding",
-    async handle({ request, info }) {
-      const binding = readObject(request);
-      await bind(options, binding, { namespace: info.namespace, name: info.name, dryRun: isDryRun(request) });
-      return json(201, success(201));
+/** `pods/binding`, the scheduler's word on which node a pod runs, and the same by the older way: `POST /api/v1/namespaces/x/bindings`. */
+export function podBindings(options: BindingOptions): VirtualResource[] {
+  const core = { group: "", version: "v1", body: bodyType("", "v1", "Binding"), keepsIdentity: true };
+  return [
+    {
+      ...core,
+      plural: "pods",
+      subresource: "binding",
+      async create({ name, ...request }) {
+        if (stringAt(objectAt(request.object, "metadata"), "name") !== name)
+          throw badRequest("name in URL does not match name in Binding object");
+        return bind(options, name, request);
+      },
     },
-  };
-}
-
-/** `POST /api/v1/namespaces/x/bindings`: the same by the older way. */
-export function bindingResource(options: BindingOptions): VirtualResource {
-  return {
-    group: "",
-    version: "v1",
-    plural: "bindings",
-    async create({ object, namespace }) {
-      const name = stringAt(objectAt(object, "metadata"), "name");
-      await bind(options, object, { namespace, name, dryRun: false });
-      return success(201);
+    {
+      ...core,
+      plural: "bindings",
+      create: (request) => bind(options, stringAt(objectAt(request.object, "metadata"), "name"), request),
     },
-  };
+  ];
 }
 
 async function bind(
   { store, clock }: BindingOptions,
-  binding: JsonObject,
-  at: { namespace: string; name: string; dryRun: boolean },
-): Promise<void> {
+  name: string,
+  { object: binding, namespace, dryRun, admit }: Omit<VirtualRequest, "name">,
+): Promise<JsonObject> {
   const target = objectAt(binding, "target");
-  const node = stringAt(target, "name");
   checkTarget(target);
-  const key = objectKey(pods, at.namespace, at.name);
-  const stored = store.get(key);
-  if (stored === undefined) throw notFound(pods, at.name);
-  const uid = stringAt(objectAt(binding, "metadata"), "uid");
-  const ownUid = stringAt(objectAt(stored.value, "metadata"), "uid");
-  if (uid !== "" && uid !== ownUid)
-    throw conflict(pods, at.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${ownUid}`);
-  checkPod(stored.value, at.name);
+  await admit();
+  const stored = store.get(objectKey(pods, namespace, name));
+  if (stored === undefined) throw notFound(pods, name);
+  checkPreconditions(stored, objectAt(binding, "metadata"), {
+    name,
+    key: `${dryRun ? "" : "/registry"}/pods/${namespace}/${name}`,
+  });
+  checkPod(stored.value, name);
   const pod = copy(stored.value);
-  objectAt(pod, "spec")["nodeName"] = node;
+  objectAt(pod, "spec")["nodeName"] = stringAt(target, "name");
   const annotations = objectAt(objectAt(binding, "metadata"), "annotations");
   if (Object.keys(annotations).length > 0) {
     const metadata = metadataOf(pod);
     metadata["annotations"] = { ...objectAt(metadata, "annotations"), ...annotations };
   }
-  setScheduled(pod, timestamp(clock.now()));
-  if (!at.dryRun) await store.update(key, stored.revision, pod);
+  sayOfPod(pod, { type: "PodScheduled", status: "True" }, clock.now());
+  if (!dryRun) await store.update(stored.key, stored.revision, pod);
+  return success(201);
 }
 
+function checkPreconditions(
+  { value }: Stored,
+  wanted: JsonObject,
+  { name, key }: { readonly name: string; readonly key: string },
+): void {
+  const metadata = objectAt(value, "metadata");
+  for (const [field, label] of [
+    ["uid", "UID"],
+    ["resourceVersion", "ResourceVersion"],
+  ] as const) {
+    const [given, own] = [stringAt(wanted, field), stringAt(metadata, field)];
+    if (given === "" || given === own) continue;
+    const why = `Precondition failed: ${label} in precondition: ${given}, ${label} in object meta: ${own}`;
+    const where = `Code: 4, Key: ${key}, ResourceVersion: 0, AdditionalErrorMsg`;
+    throw conflict(pods, name, `StorageError: invalid object, ${where}: ${why}`);
+  }
+}
+
+/** Upstream makes no answer of what is wrong with a target but its words. */
 function checkTarget(target: JsonObject): void {
   const kind = stringAt(target, "kind");
-  if (kind !== "" && kind !== "Node")
-    throw failure(
-      500,
-      "",
-      `target.kind: Unsupported value: ${JSON.stringify(kind)}: supported values: "Node", "<empty>"`,
-    );
-  if (stringAt(target, "name") === "") throw failure(500, "", "target.name: Required value");
+  const faults = [
+    ...(kind !== "" && kind !== "Node"
+      ? [`target.kind: Unsupported value: ${JSON.stringify(kind)}: supported values: "Node", "<empty>"`]
+      : []),
+    ...(stringAt(target, "name") === "" ? ["target.name: Required value"] : []),
+  ];
+  if (faults.length > 0) throw unexplained(faults.length === 1 ? faults.join("") : `[${faults.join(", ")}]`);
 }
 
 function checkPod(pod: JsonObject, name: string): void {
@@ -87,22 +104,4 @@ function checkPod(pod: JsonObject, name: string): void {
   const gates = spec["schedulingGates"];
   if (Array.isArray(gates) && gates.length > 0)
     throw conflict(about, name, `pod ${name} has non-empty .spec.schedulingGates`);
-}
-
-function setScheduled(pod: JsonObject, now: string): void {
-  const status = objectAt(pod, "status");
-  pod["status"] = status;
-  const given = status["conditions"];
-  const others = (Array.isArray(given) ? given.filter(isObject) : []).filter(
-    (condition) => condition["type"] !== "PodScheduled",
-  );
-  const observed = objectAt(pod, "metadata")["generation"];
-  const scheduled = {
-    type: "PodScheduled",
-    ...(observed === undefined ? {} : { observedGeneration: observed }),
-    status: "True",
-    lastProbeTime: null,
-    lastTransitionTime: now,
-  };
-  status["conditions"] = [...others, scheduled];
 }

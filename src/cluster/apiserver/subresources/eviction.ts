@@ -5,11 +5,16 @@ import { labelSelectorMatches } from "../../../kernel/kinds/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Submit } from "../admission/index.js";
 import { isPodOn, nodeNameOf } from "../auth/index.js";
-import { badRequest, failure, forbidden, internalError, notFound } from "../failures.js";
-import { copy, isObject, objectAt, stringAt, stringsAt } from "../fields.js";
+import { badRequest, conflict, failure, forbidden, invalid, notFound, unexplained } from "../failures.js";
+import { copy, equalJson, isObject, objectAt, stringAt, stringsAt } from "../fields.js";
+import { bodyType } from "../registry/index.js";
 import { listPrefix, objectKey } from "../store/keys.js";
-import type { Store, Stored, SubresourceHandler } from "../types.js";
-import { isDryRun, json, readObject, success, timestamp } from "./answers.js";
+import type { Store, Stored, VirtualResource } from "../types.js";
+import { accepted, success, timestamp } from "./answers.js";
+import { sayOfPod } from "./pod-conditions.js";
+
+/** A race for a pod or a budget is run so often, as upstream. */
+const maxAttempts = 20;
 
 const pods = { group: "", plural: "pods" };
 const budgets = { group: "policy", plural: "poddisruptionbudgets" };
@@ -21,65 +26,165 @@ export interface EvictionOptions {
 }
 
 /** `pods/eviction`: a delete that respects PodDisruptionBudgets. */
-export function podEviction(options: EvictionOptions): SubresourceHandler {
+export function podEviction(options: EvictionOptions): VirtualResource {
   return {
-    path: "pods/eviction",
-    async handle({ request, info, user }) {
-      const { namespace, name } = info;
+    group: "",
+    version: "v1",
+    plural: "pods",
+    subresource: "eviction",
+    body: bodyType("policy", "v1", "Eviction"),
+    async create({ object, namespace, name, user, dryRun, admit }) {
       const node = nodeNameOf(user);
       if (node !== undefined && !isPodOn(options.store, node, { namespace, name, uid: "" }))
         throw forbidden(pods, name, `node "${node}" can only evict pods with spec.nodeName set to itself`);
-      const eviction = readObject(request);
-      const named = stringAt(objectAt(eviction, "metadata"), "name");
-      if (named !== "" && named !== name) throw badRequest("name in URL does not match name in Eviction object");
-      const pod = options.store.get(objectKey(pods, namespace, name));
-      if (pod === undefined) throw notFound(pods, name);
-      const dryRun = isDryRun(request);
-      if (!needsNoBudget(pod.value)) await spendBudget(options, pod, { namespace, name, dryRun });
-      const { metadata, spec } = {
-        metadata: objectAt(pod.value, "metadata"),
-        spec: objectAt(eviction, "deleteOptions"),
-      };
-      const given = objectAt(spec, "preconditions");
-      const preconditions = { ...given, uid: given["uid"] ?? stringAt(metadata, "uid") };
-      const path = `/api/v1/namespaces/${namespace}/pods/${name}${dryRun ? "?dryRun=All" : ""}`;
-      const answer = await options.submit("DELETE", path, { ...spec, preconditions });
-      return answer.status >= 300 ? answer : json(201, success(201));
+      if (stringAt(objectAt(object, "metadata"), "name") !== name)
+        throw badRequest("name in URL does not match name in Eviction object");
+      const asked = deleteOptionsOf(object, name, dryRun);
+      await admit();
+      await evict(options, { namespace, name }, asked);
+      return success(201);
     },
   };
+}
+
+const evictionKind = { group: "policy", kind: "Eviction" };
+
+/** The options of the delete: a rehearsal may be asked for in both places. Throws 422, 500. */
+function deleteOptionsOf(eviction: JsonObject, name: string, dryRun: boolean): JsonObject {
+  const { apiVersion: _apiVersion, kind: _kind, ...options } = objectAt(eviction, "deleteOptions");
+  const field = "ignoreStoreReadErrorWithClusterBreakingPotential";
+  if (options[field] === true) {
+    const message = "Invalid value: true: can not be set for pod eviction, try after removing the option";
+    throw invalid(evictionKind, name, [{ reason: "FieldValueInvalid", message, field: `deleteOptions.${field}` }]);
+  }
+  const own = stringsAt(options, "dryRun");
+  if (!dryRun) return options;
+  if (own.length === 0) return { ...options, dryRun: ["All"] };
+  if (own.length > 1 || own[0] !== "All")
+    throw unexplained(`Non-matching dry-run options in request and content: [All] and [${own.join(" ")}]`);
+  return options;
+}
+
+interface Place {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Spends a budget where one guards the pod, marks the pod and deletes it. A pod that changes meanwhile is looked at again, unless the client named its version. */
+async function evict(options: EvictionOptions, at: Place, asked: JsonObject): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    const pod = options.store.get(objectKey(pods, at.namespace, at.name));
+    if (pod === undefined) throw notFound(pods, at.name);
+    const isRehearsal = stringsAt(asked, "dryRun").length > 0;
+    const isFree = needsNoBudget(pod.value);
+    const isFixed = isFree ? !isOver(pod.value) : await spendBudget(options, pod, { name: at.name, isRehearsal });
+    const given = objectAt(asked, "preconditions");
+    const isPinned = given["resourceVersion"] !== undefined;
+    const preconditions =
+      isFixed && !isPinned
+        ? { ...given, resourceVersion: stringAt(objectAt(pod.value, "metadata"), "resourceVersion") }
+        : given;
+    try {
+      await deletePod(options, at, { ...asked, preconditions });
+      return;
+    } catch (error) {
+      if (!isConflict(error) || isPinned || !isFree || attempt >= maxAttempts) throw error;
+    }
+  }
+}
+
+/** Says on the pod why it goes, then deletes it. */
+async function deletePod(options: EvictionOptions, at: Place, asked: JsonObject): Promise<void> {
+  const isRehearsal = stringsAt(asked, "dryRun").length > 0;
+  let preconditions = objectAt(asked, "preconditions");
+  if (!isRehearsal) {
+    const marked = await markPod(options, at, preconditions);
+    const version = stringAt(objectAt(marked.value, "metadata"), "resourceVersion");
+    if (preconditions["resourceVersion"] !== undefined) preconditions = { ...preconditions, resourceVersion: version };
+  }
+  const path = `/api/v1/namespaces/${at.namespace}/pods/${at.name}`;
+  accepted(await options.submit("DELETE", path, { ...asked, preconditions }));
+}
+
+async function markPod({ store, clock }: EvictionOptions, at: Place, preconditions: JsonObject): Promise<Stored> {
+  const pod = store.get(objectKey(pods, at.namespace, at.name));
+  if (pod === undefined) throw notFound(pods, at.name);
+  checkPreconditions(pod.value, at.name, preconditions);
+  const marked = copy(pod.value);
+  sayOfPod(marked, disruption, clock.now());
+  return equalJson(pod.value, marked) ? pod : store.update(pod.key, pod.revision, marked);
+}
+
+const disruption = {
+  type: "DisruptionTarget",
+  status: "True",
+  reason: "EvictionByEvictionAPI",
+  message: "Eviction API: evicting",
+};
+
+function checkPreconditions(pod: JsonObject, name: string, preconditions: JsonObject): void {
+  const metadata = objectAt(pod, "metadata");
+  const about = { group: "", plural: "Pod" };
+  const [uid, version] = [stringAt(preconditions, "uid"), stringAt(preconditions, "resourceVersion")];
+  const [ownUid, ownVersion] = [stringAt(metadata, "uid"), stringAt(metadata, "resourceVersion")];
+  if (uid !== "" && uid !== ownUid)
+    throw conflict(
+      about,
+      name,
+      `the UID in the precondition (${uid}) does not match the UID in record (${ownUid}). The object might have been deleted and then recreated`,
+    );
+  if (version !== "" && version !== ownVersion)
+    throw conflict(
+      about,
+      name,
+      `the ResourceVersion in the precondition (${version}) does not match the ResourceVersion in record (${ownVersion}). The object might have been modified`,
+    );
 }
 
 /** Pods that do no work: their going disrupts nothing. */
 function needsNoBudget(pod: JsonObject): boolean {
   const phase = stringAt(objectAt(pod, "status"), "phase");
-  const isGoing = objectAt(pod, "metadata")["deletionTimestamp"] !== undefined;
-  return isGoing || phase === "Succeeded" || phase === "Failed" || phase === "Pending" || phase === "";
+  return isOver(pod) || phase === "Pending" || phase === "";
 }
 
+/** Pods that will do no work any more. */
+function isOver(pod: JsonObject): boolean {
+  const phase = stringAt(objectAt(pod, "status"), "phase");
+  const isGoing = objectAt(pod, "metadata")["deletionTimestamp"] !== undefined;
+  return isGoing || phase === "Succeeded" || phase === "Failed";
+}
+
+/** Takes one disruption from the budget that guards the pod, if any does. Resolves to whether the pod must still be as it was seen. Throws 403, 429, 500. */
 async function spendBudget(
-  { store, clock }: EvictionOptions,
+  options: EvictionOptions,
   pod: Stored,
-  at: { namespace: string; name: string; dryRun: boolean },
-): Promise<void> {
-  for (let attempt = 0; attempt < 5; attempt++) {
-    const guarding = budgetsOf(store, pod.value, at.namespace);
+  at: { readonly name: string; readonly isRehearsal: boolean },
+): Promise<boolean> {
+  const namespace = stringAt(objectAt(pod.value, "metadata"), "namespace");
+  for (let attempt = 1; ; attempt += 1) {
+    const guarding = budgetsOf(options.store, pod.value, namespace);
     const [budget] = guarding;
-    if (budget === undefined) return;
+    if (budget === undefined) return false;
     if (guarding.length > 1)
-      throw internalError(
+      throw unexplained(
         "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
       );
-    if (mayGoUnready(budget.value, pod.value)) return;
-    const next = spend(budget.value, at.name, timestamp(clock.now()));
-    if (at.dryRun) return;
+    if (mayGoUnready(budget.value, pod.value)) return true;
+    const next = spend(budget.value, at.name, options.clock.now());
+    if (at.isRehearsal) return false;
+    const name = stringAt(objectAt(budget.value, "metadata"), "name");
+    const path = `/apis/policy/v1/namespaces/${namespace}/poddisruptionbudgets/${name}/status`;
     try {
-      await store.update(budget.key, budget.revision, next);
-      return;
+      accepted(await options.submit("PUT", path, next));
+      return false;
     } catch (error) {
       if (!isConflict(error)) throw error;
+      if (attempt >= maxAttempts)
+        throw failure(504, "Timeout", `Timeout: couldn't update PodDisruptionBudget "${name}" due to conflicts`, {
+          retryAfterSeconds: 10,
+        });
     }
   }
-  throw tooMany("the disruption budget changes too fast; try again");
 }
 
 function budgetsOf(store: Store, pod: JsonObject, namespace: string): Stored[] {
@@ -103,12 +208,12 @@ function mayGoUnready(budget: JsonObject, pod: JsonObject): boolean {
 }
 
 /** The budget with one disruption less; throws 429 when there is none to spend. */
-function spend(budget: JsonObject, pod: string, now: string): JsonObject {
+function spend(budget: JsonObject, pod: string, now: number): JsonObject {
   const metadata = objectAt(budget, "metadata");
   const name = stringAt(metadata, "name");
   const status = objectAt(budget, "status");
   if (numberAt(status, "observedGeneration") < numberAt(metadata, "generation"))
-    throw tooMany(`The disruption budget ${name} is still being processed by the server.`);
+    throw tooMany(`The disruption budget ${name} is still being processed by the server.`, 10);
   const allowed = numberAt(status, "disruptionsAllowed");
   if (allowed < 0) throw forbidden(budgets, name, "pdb disruptions allowed is negative");
   if (Object.keys(objectAt(status, "disruptedPods")).length > 2000)
@@ -120,12 +225,30 @@ function spend(budget: JsonObject, pod: string, now: string): JsonObject {
   const next = copy(budget);
   const nextStatus = objectAt(next, "status");
   nextStatus["disruptionsAllowed"] = allowed - 1;
-  nextStatus["disruptedPods"] = { ...objectAt(status, "disruptedPods"), [pod]: now };
+  nextStatus["disruptedPods"] = { ...objectAt(status, "disruptedPods"), [pod]: timestamp(now) };
+  if (allowed === 1) nextStatus["conditions"] = exhausted(status, now);
   return next;
 }
 
-function tooMany(message: string) {
+/** The conditions of a budget from which nothing more can be taken. */
+function exhausted(status: JsonObject, now: number): JsonObject[] {
+  const conditions = status["conditions"];
+  const list = Array.isArray(conditions) ? conditions.filter(isObject) : [];
+  const before = list.find((condition) => condition["type"] === "DisruptionAllowed");
+  const said = {
+    type: "DisruptionAllowed",
+    status: "False",
+    observedGeneration: numberAt(status, "observedGeneration"),
+    lastTransitionTime: before?.["status"] === "False" ? (before["lastTransitionTime"] ?? null) : timestamp(now),
+    reason: "InsufficientPods",
+    message: "",
+  };
+  return before === undefined ? [...list, said] : list.map((one) => (one === before ? said : one));
+}
+
+function tooMany(message: string, retryAfterSeconds?: number) {
   return failure(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", {
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     causes: [{ reason: "DisruptionBudget", message, field: "" }],
   });
 }

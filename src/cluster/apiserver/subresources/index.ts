@@ -1,5 +1,5 @@
 /**
- * Subresources that are more than a read or write of their object: tokens, binding, eviction, scale, and the streams that a
+ * Subresources that are more than a read or write of their object: tokens, binding, eviction, and the streams that a
  * node's agent or a pod answers. In: authorized requests. Out: answers, or raw streams after an upgrade. May use: the API
  * server's store, auth, request and types; kernel identity; node:http(s).
  */
@@ -8,13 +8,12 @@ import type { ServiceAccountTokens } from "../../../kernel/identity/index.js";
 import type { Connect } from "../../../kernel/netns/index.js";
 import type { Submit } from "../admission/index.js";
 import type { Store, SubresourceHandler, VirtualResource } from "../types.js";
-import { bindingResource, podBinding } from "./binding.js";
+import { podBindings } from "./binding.js";
 import { podEviction } from "./eviction.js";
 import { nodeAgents } from "./node-agents.js";
 import type { NodeCredentials } from "./node-connection.js";
 import { podStreams } from "./pod-streams.js";
 import { proxies } from "./proxies.js";
-import { scaleSubresource } from "./scale.js";
 import { tokenRequests } from "./token-request.js";
 
 export { type NodeAgents, nodeAgents } from "./node-agents.js";
@@ -43,15 +42,8 @@ export interface Subresources {
 export function createSubresources(options: SubresourceOptions): Subresources {
   const agents = nodeAgents(options.nodeCredentials);
   return {
-    handlers: [
-      tokenRequests(options),
-      podBinding(options),
-      podEviction(options),
-      scaleSubresource(options),
-      ...podStreams(agents),
-      ...proxies(agents, options.connect),
-    ],
-    virtualResources: [bindingResource(options)],
+    handlers: [...podStreams(agents), ...proxies(agents, options.connect)],
+    virtualResources: [tokenRequests(options), podEviction(options), ...podBindings(options)],
     close: () => agents.close(),
   };
 }

@@ -6,7 +6,7 @@ import { messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Connect } from "../../../kernel/netns/index.js";
 import { lookUp } from "../auth/index.js";
-import { badRequest, failure, internalError, notFound, unavailable } from "../failures.js";
+import { badRequest, failure, internalError, notFound, unavailable, unexplained } from "../failures.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
 import type { ApiResponse, Store, Upgraded } from "../types.js";
 
@@ -68,10 +68,10 @@ export function nodeAgentPool(credentials: NodeCredentials): Agent {
   });
 }
 
-/** Where a node's agent listens. Throws 404 without the node, 503 when it says no address or port. */
-export function nodeAddress(store: Store, name: string): { host: string; port: number } {
+/** Where a node's agent listens. Throws 404 without the node (called by what was asked for, as upstream), 500 or 503 when it says no address or port. */
+export function nodeAddress(store: Store, name: string, asked = "nodes"): { host: string; port: number } {
   const node = lookUp(store, "", "nodes", { namespace: "", name });
-  if (node === undefined) throw notFound({ group: "", plural: "nodes" }, name);
+  if (node === undefined) throw notFound({ group: "", plural: asked }, name);
   const status = objectAt(node, "status");
   const given = status["addresses"];
   const addresses = Array.isArray(given) ? given.filter(isObject) : [];
@@ -79,7 +79,7 @@ export function nodeAddress(store: Store, name: string): { host: string; port: n
     .map((type) => addresses.find((address) => address["type"] === type))
     .find((address): address is JsonObject => address !== undefined && stringAt(address, "address") !== "");
   const port = objectAt(objectAt(status, "daemonEndpoints"), "kubeletEndpoint")["Port"];
-  if (host === undefined) throw unavailable(`no preferred addresses found; known addresses: []`);
+  if (host === undefined) throw unexplained("no preferred addresses found; known addresses: []");
   if (typeof port !== "number" || port <= 0 || port > 65_535)
     throw unavailable(`node ${name} says no port of its agent (status.daemonEndpoints.kubeletEndpoint.Port)`);
   return { host: stringAt(host, "address"), port };

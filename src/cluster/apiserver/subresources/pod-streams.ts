@@ -18,12 +18,11 @@ export function podStreams(agents: NodeAgents): SubresourceHandler[] {
       path: "pods/log",
       async handle(context) {
         if (context.request.method !== "GET") throw methodNotAllowed();
-        const pod = podOf(context);
         const query = logQuery(context);
+        const pod = podOf(context);
         const container = containerOf(pod, context);
         // Nothing runs yet, so there is nothing to show.
-        if (hostOf(pod) === "")
-          return { status: 200, headers: { "content-type": "text/plain" }, body: new Uint8Array() };
+        if (hostOf(pod) === "") return { status: 204, headers: {}, body: new Uint8Array() };
         const answer = await forward(toAgent(agents, context, pod, { path: ["containerLogs"], container, query }), {
           ...context.request,
           method: "GET",
@@ -61,9 +60,10 @@ function stream(
 ): SubresourceHandler {
   const destination = (context: SubresourceContext): Destination => {
     const pod = podOf(context);
-    const query = queryOf(context.request.query, name);
     const container = name === "portforward" ? undefined : containerOf(pod, context);
     if (hostOf(pod) === "") throw badRequest(`pod ${context.info.name} does not have a host assigned`);
+    nodeAddress(context.store, hostOf(pod), "pods");
+    const query = queryOf(context.request.query, name);
     const path = [name === "portforward" ? "portForward" : name];
     return toAgent(agents, context, pod, { path, query, ...(container === undefined ? {} : { container }) });
   };
@@ -138,10 +138,11 @@ function containerOf(pod: JsonObject, { request, info }: SubresourceContext): st
     const list = spec[field];
     return Array.isArray(list) ? list.filter(isObject).map((container) => stringAt(container, "name")) : [];
   };
-  const [main, init, ephemeral] = [namesOf("containers"), namesOf("initContainers"), namesOf("ephemeralContainers")];
+  const main = namesOf("containers");
+  const all = [...namesOf("initContainers"), ...main, ...namesOf("ephemeralContainers")];
   const wanted = request.query.get("container") ?? "";
   if (wanted !== "") {
-    if ([...main, ...init, ...ephemeral].includes(wanted)) return wanted;
+    if (all.includes(wanted)) return wanted;
     throw badRequest(`container ${wanted} is not valid for pod ${info.name}`);
   }
   const annotated = stringAt(
@@ -150,8 +151,7 @@ function containerOf(pod: JsonObject, { request, info }: SubresourceContext): st
   );
   if (main.length === 1) return main[0] ?? "";
   if (main.includes(annotated)) return annotated;
-  const or = init.length === 0 ? "" : ` or one of the init containers: [${init.join(" ")}]`;
-  throw badRequest(`a container name must be specified for pod ${info.name}, choose one of: [${main.join(" ")}]${or}`);
+  throw badRequest(`a container name must be specified for pod ${info.name}, choose one of: [${all.join(" ")}]`);
 }
 
 function toAgent(
@@ -160,7 +160,7 @@ function toAgent(
   pod: JsonObject,
   what: { path: readonly string[]; container?: string; query: URLSearchParams },
 ): Destination {
-  const { host, port } = nodeAddress(store, hostOf(pod));
+  const { host, port } = nodeAddress(store, hostOf(pod), "pods");
   const segments = [...what.path, info.namespace, info.name, ...(what.container === undefined ? [] : [what.container])];
   const query = what.query.toString();
   const path = `/${segments.map(encodeURIComponent).join("/")}${query === "" ? "" : `?${query}`}`;
@@ -232,7 +232,7 @@ function readSince(since: string, query: URLSearchParams, causes: Causes): void 
 function wrongValue(field: string, value: string, why: string): Causes[number] {
   return {
     reason: "FieldValueInvalid",
-    message: `Invalid value: ${JSON.stringify(value.slice(0, 64))}: ${why}`,
+    message: `Invalid value: ${/^-?\d{1,15}$/.test(value) ? value : JSON.stringify(value.slice(0, 64))}: ${why}`,
     field,
   };
 }

@@ -1,7 +1,7 @@
 import { isIPv4 } from "node:net";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Connect } from "../../../kernel/netns/index.js";
-import { badRequest, forbidden, notFound, unavailable } from "../failures.js";
+import { badRequest, notFound, unavailable } from "../failures.js";
 import { isObject, objectAt, stringAt, stringsAt } from "../fields.js";
 import { listPrefix, objectKey } from "../store/keys.js";
 import type { SubresourceContext, SubresourceHandler } from "../types.js";
@@ -52,25 +52,22 @@ function decode(segment: string): string {
 }
 
 /** `name`, `name:port`, `https:name:port`. Throws 400. */
-function targetOf(text: string): Target {
+function targetOf(text: string, what: "node" | "pod" | "service"): Target {
   const parts = text.split(":");
   const [first = "", second = "", third = ""] = parts;
   if (parts.length <= 2) return { scheme: "http", name: first, port: second };
   if (parts.length === 3 && (first === "http" || first === "https" || first === ""))
     return { scheme: first === "https" ? "https" : "http", name: second, port: third };
-  throw badRequest(
-    `invalid request ${JSON.stringify(text.slice(0, 128))}: must be name, name:port or scheme:name:port`,
-  );
+  throw badRequest(`invalid ${what} request ${JSON.stringify(text.slice(0, 128))}`);
 }
 
 function toPod({ store, info }: SubresourceContext): Place {
-  const target = targetOf(info.name);
+  const target = targetOf(info.name, "pod");
   const pods = { group: "", plural: "pods" };
   const pod = store.get(objectKey(pods, info.namespace, target.name))?.value;
   if (pod === undefined) throw notFound(pods, target.name);
   const host = stringAt(objectAt(pod, "status"), "podIP");
-  if (host === "") throw unavailable(`pod ${target.name} has no address yet`);
-  if (isReserved(host)) throw forbidden(pods, target.name, "address not allowed");
+  if (host === "" || isReserved(host)) throw badRequest("address not allowed");
   const port = target.port === "" ? (portsOf(pod)[0]?.port ?? 80) : (portNamed(portsOf(pod), target.port) ?? 0);
   if (port === 0) throw badRequest(`pod ${target.name} has no port ${JSON.stringify(target.port.slice(0, 64))}`);
   return { scheme: target.scheme, host, port };
@@ -101,30 +98,40 @@ function portNamed(ports: readonly NamedPort[], wanted: string): number | undefi
 }
 
 /** A ready address behind the Service, by its EndpointSlices. */
-function toService({ store, info }: SubresourceContext): Place {
-  const target = targetOf(info.name);
+function toService(context: SubresourceContext): Place {
+  const { store, info } = context;
+  const target = targetOf(info.name, "service");
   const services = { group: "", plural: "services" };
   const service = store.get(objectKey(services, info.namespace, target.name))?.value;
   if (service === undefined) throw notFound(services, target.name);
+  const shown = JSON.stringify(target.name);
   const ports = numbered(objectAt(service, "spec")["ports"], "port");
+  const isNumber = /^\d+$/.test(target.port);
+  const slices = slicesOf(context, target.name);
   const chosen =
     target.port === ""
       ? ports[0]
-      : ports.find(({ name, port }) => name === target.port || String(port) === target.port);
-  if (chosen === undefined)
-    throw unavailable(
-      `no service port ${JSON.stringify(target.port.slice(0, 64))} found for service ${JSON.stringify(target.name)}`,
-    );
-  const slices = store
-    .list(listPrefix({ group: "discovery.k8s.io", plural: "endpointslices" }, info.namespace))
-    .items.map(({ value }) => value)
-    .filter((slice) => objectAt(objectAt(slice, "metadata"), "labels")["kubernetes.io/service-name"] === target.name);
+      : ports.find(({ name, port }) => (isNumber ? String(port) === target.port : name === target.port));
+  if (isNumber && chosen === undefined) throw unavailable(`no service port ${target.port} found for service ${shown}`);
+  // Nobody has said yet what stands behind it.
+  if (slices.length === 0 && !hasEndpoints(context, target.name)) throw notFound(services, target.name);
   for (const slice of slices) {
-    const port = numbered(slice["ports"], "port").find(({ name }) => name === chosen.name)?.port;
+    const port = numbered(slice["ports"], "port").find(({ name }) => name === chosen?.name)?.port;
     const host = readyAddress(slice);
     if (port !== undefined && host !== undefined) return { scheme: target.scheme, host, port };
   }
-  throw unavailable(`no endpoints available for service ${JSON.stringify(target.name)}`);
+  throw unavailable(`no endpoints available for service ${shown}`);
+}
+
+function slicesOf({ store, info }: SubresourceContext, service: string): JsonObject[] {
+  return store
+    .list(listPrefix({ group: "discovery.k8s.io", plural: "endpointslices" }, info.namespace))
+    .items.map(({ value }) => value)
+    .filter((slice) => objectAt(objectAt(slice, "metadata"), "labels")["kubernetes.io/service-name"] === service);
+}
+
+function hasEndpoints({ store, info }: SubresourceContext, service: string): boolean {
+  return store.get(objectKey({ group: "", plural: "endpoints" }, info.namespace, service)) !== undefined;
 }
 
 function readyAddress(slice: JsonObject): string | undefined {
@@ -137,7 +144,7 @@ function readyAddress(slice: JsonObject): string | undefined {
 }
 
 function toNode(agents: NodeAgents, { store, info }: SubresourceContext): Place {
-  const target = targetOf(info.name);
+  const target = targetOf(info.name, "node");
   const address = nodeAddress(store, target.name);
   if (target.port !== "" && Number(target.port) !== address.port)
     throw badRequest(`node ${target.name} may be reached at its agent's port ${address.port} only`);

@@ -123,7 +123,7 @@ test("log requests are checked, and a pod without node has no log", async () => 
   expect((await log("two")).message).toBe("a container name must be specified for pod two, choose one of: [a b]");
   expect((await log("two", "?container=c")).message).toBe("container c is not valid for pod two");
   expect((await log("p", "?tailLines=-1")).message).toContain("tailLines: Invalid value");
-  expect((await log("lost")).message).toBe('nodes "no-such-node" not found');
+  expect((await log("lost")).message).toBe('pods "no-such-node" not found');
 });
 
 test("a followed log is read no faster than its reader, and ends with it", async () => {
@@ -318,5 +318,95 @@ test("proxied requests reach pods, never this host or link-local addresses", asy
   backend.close();
 
   expect(out).toBe("GET /a/b?c=d -");
-  expect([metadata.code, host.code]).toEqual([403, 403]);
+  expect([metadata, host]).toEqual([
+    { code: 400, message: "address not allowed" },
+    { code: 400, message: "address not allowed" },
+  ]);
+});
+
+test("policies look at what is sent to subresources: a Scale, an Eviction", async () => {
+  const policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+  const rule = (apiGroup: string, resource: string, operation: string) => ({
+    apiGroups: [apiGroup],
+    apiVersions: ["v1"],
+    operations: [operation],
+    resources: [resource],
+  });
+  const policy = (name: string, resourceRules: JsonObject[], expression: string) =>
+    post(policies, {
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: "ValidatingAdmissionPolicy",
+      metadata: { name },
+      spec: { matchConstraints: { resourceRules }, validations: [{ expression, message: "not here" }] },
+    });
+  await policy(
+    "few",
+    [rule("apps", "replicasets/scale", "UPDATE")],
+    "object.kind == 'Scale' && object.spec.replicas < 4",
+  );
+  await policy("stay", [rule("", "pods/eviction", "CREATE")], "!object.metadata.name.startsWith('kept')");
+  for (const policyName of ["few", "stay"])
+    await post("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", {
+      apiVersion: "admissionregistration.k8s.io/v1",
+      kind: "ValidatingAdmissionPolicyBinding",
+      metadata: { name: policyName },
+      spec: { policyName, validationActions: ["Deny"] },
+    });
+  const sets = "/apis/apps/v1/namespaces/default/replicasets";
+  const template = { metadata: { labels: { app: "s" } }, spec: { containers: [{ name: "c", image: "i" }] } };
+  const spec = { replicas: 1, selector: { matchLabels: { app: "s" } }, template };
+  await post(sets, { apiVersion: "apps/v1", kind: "ReplicaSet", metadata: { name: "s" }, spec });
+  await newPod("kept");
+  const merge = { "content-type": "application/merge-patch+json" };
+  const scaleTo = (replicas: number) => call("PATCH", `${sets}/s/scale`, { spec: { replicas } }, merge);
+  const evict = () =>
+    post(`${base}/kept/eviction`, {
+      apiVersion: "policy/v1",
+      kind: "Eviction",
+      metadata: { name: "kept" },
+    });
+
+  expect((await scaleTo(3)).spec["replicas"]).toBe(3);
+  expect((await refusal(scaleTo(4))).message).toContain("not here");
+  expect((await refusal(evict())).message).toContain("not here");
+});
+
+test("an evicted pod says why it goes", async () => {
+  await newPod("leaving", { nodeName: "n1" });
+  await post(`${base}/leaving/eviction`, { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: "leaving" } });
+
+  const { status, metadata } = await call("GET", `${base}/leaving`);
+
+  expect(metadata["deletionTimestamp"]).toBeDefined();
+  expect(status).toMatchObject({ conditions: [{ type: "DisruptionTarget", reason: "EvictionByEvictionAPI" }] });
+});
+
+test("who applies a scale owns the replicas of the object", async () => {
+  const path = "/apis/apps/v1/namespaces/default/deployments";
+  const template = { metadata: { labels: { app: "o" } }, spec: { containers: [{ name: "c", image: "i" }] } };
+  const spec = { replicas: 2, selector: { matchLabels: { app: "o" } }, template };
+  await post(path, { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "o" }, spec });
+  const apply = (query: string) =>
+    call(
+      "PATCH",
+      `${path}/o/scale?fieldManager=hand${query}`,
+      { apiVersion: "autoscaling/v1", kind: "Scale", metadata: { name: "o" }, spec: { replicas: 7 } },
+      { "content-type": "application/apply-patch+yaml" },
+    );
+
+  const met = await refusal(apply(""));
+  await apply("&force=true");
+  const { metadata, spec: after } = await call("GET", `${path}/o`);
+
+  expect(met).toMatchObject({ code: 409, message: expect.stringContaining("using autoscaling/v1: .spec.replicas") });
+  expect(after["replicas"]).toBe(7);
+  expect(metadata["managedFields"]).toContainEqual(
+    expect.objectContaining({
+      manager: "hand",
+      operation: "Apply",
+      apiVersion: "apps/v1",
+      subresource: "scale",
+      fieldsV1: { "f:spec": { "f:replicas": {} } },
+    }),
+  );
 });

@@ -1,4 +1,5 @@
 import type { Clock, Random } from "../../../kernel/clock/index.js";
+import type { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Accepted } from "../request/negotiate.js";
 import type { Selection } from "../request/selectors.js";
@@ -13,6 +14,7 @@ import type {
   Stored,
   UserInfo,
 } from "../types.js";
+import type { WriteOptions } from "./options.js";
 
 /** What every verb works with. */
 export interface Machinery {
@@ -40,6 +42,22 @@ export interface Outcome {
   readonly value: JsonObject;
   /** Where the value is a stored one in the version asked for: its bytes are sent as they are. */
   readonly stored?: Stored;
+}
+
+/** What PUT and PATCH read and write: an object, or what stands for a part of one. */
+export interface View {
+  /** Of the stored object. */
+  readonly key: string;
+  /** It is a part of an object of a definition. Upstream reads such bodies in a way of its own. */
+  readonly isOfCustom: boolean;
+  /** 404 of the object. */
+  missing(): ApiError;
+  read(stored: Stored): Promise<JsonObject>;
+  /** `track` false: managedFields are already right. */
+  write(
+    change: { readonly object: JsonObject; readonly current: Stored },
+    options: WriteOptions & { readonly track: boolean },
+  ): Promise<Outcome>;
 }
 
 /** The namespace in keys: empty for cluster-scoped kinds, whatever the path says. */

@@ -1,16 +1,15 @@
 import { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import { badRequest, invalid, notFound, unknownBodyFormat, unsupportedPatch } from "../failures.js";
+import { badRequest, invalid, unknownBodyFormat, unsupportedPatch } from "../failures.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
 import { mediaTypeOf, parseAny, parsePatch, textOf } from "../request/body.js";
 import { duplicateFields } from "../request/duplicates.js";
-import type { Stored } from "../types.js";
-import { type Call, inVersion, keyOf, type Machinery, type Outcome, timestamp } from "./context.js";
-import { createObject } from "./create.js";
+import { type Call, type Machinery, namespaceOf, type Outcome, timestamp, type View } from "./context.js";
+import { createObject, placeInNamespace } from "./create.js";
 import { fieldFaults } from "./decode.js";
 import { applyJsonPatch, applyMergePatch, notDecodable } from "./json-patch.js";
 import { readWriteOptions, type WriteOptions } from "./options.js";
-import { updateObject } from "./update.js";
+import { wholeObject } from "./update.js";
 
 /** A patch without a resourceVersion is made again on what won the race, this often (as upstream). */
 const maxAttempts = 5;
@@ -33,23 +32,28 @@ interface Patch {
 }
 
 /** PATCH in its four forms; apply also creates. */
-export async function patch(machinery: Machinery, call: Call): Promise<Outcome> {
+export async function patch(
+  machinery: Machinery,
+  call: Call,
+  view: View = wholeObject(machinery, call),
+): Promise<Outcome> {
+  const isOfCustom = view.isOfCustom || call.type.custom;
   const form = forms[mediaTypeOf(call.request.headers["content-type"])];
+  if (isOfCustom && (form === undefined || form === "strategic")) throw unknownBodyFormat(customForms);
   if (form === undefined) throw unsupportedPatch();
-  if (form === "strategic" && !call.type.merge.supportsStrategic) throw unknownBodyFormat(customForms);
   const options = readWriteOptions(call.request, "PatchOptions", form === "apply");
   // What is not there is said before anyone looks at the patch; an apply may make it.
-  if (form !== "apply" && machinery.store.get(keyOf(call)) === undefined) throw notFound(call.type, call.info.name);
+  if (form !== "apply" && machinery.store.get(view.key) === undefined) throw view.missing();
   const parsed = parse(form, call);
   for (let attempt = 1; ; attempt++) {
-    const current = machinery.store.get(keyOf(call));
+    const current = machinery.store.get(view.key);
     try {
-      if (current === undefined) return await createByApply(machinery, call, parsed, options);
-      return await patchOnce(machinery, call, { parsed, current }, options);
+      if (current === undefined) return await createByApply(machinery, call, { parsed, view }, options);
+      const patched = patchedState(machinery, call, { parsed, old: await view.read(current) }, options);
+      return await view.write({ object: patched, current }, { ...options, track: parsed.form !== "apply" });
     } catch (error) {
       const isRace = error instanceof ApiError && error.httpCode === 409 && attempt < maxAttempts;
-      if (!isRace || namesVersion(parsed) || machinery.store.get(keyOf(call))?.revision === current?.revision)
-        throw error;
+      if (!isRace || namesVersion(parsed) || machinery.store.get(view.key)?.revision === current?.revision) throw error;
     }
   }
 }
@@ -69,24 +73,21 @@ function namesVersion({ content }: Patch): boolean {
   return isObject(content) && stringAt(objectAt(content, "metadata"), "resourceVersion") !== "";
 }
 
-async function patchOnce(
+/** What the patch makes of the object. */
+function patchedState(
   machinery: Machinery,
   call: Call,
-  subject: { readonly parsed: Patch; readonly current: Stored },
+  { parsed, old }: { readonly parsed: Patch; readonly old: JsonObject },
   options: WriteOptions,
-): Promise<Outcome> {
-  const { parsed, current } = subject;
-  const old = await inVersion(call.type, current);
-  if (parsed.form === "apply") {
-    const object = applyOn(machinery, call, { content: parsed.content, current: old }, options);
-    return updateObject(machinery, call, { object, current }, { ...options, track: false });
-  }
+): JsonObject {
+  if (parsed.form === "apply") return applyOn(machinery, call, { content: parsed.content, current: old }, options);
   const patched = patchedObject(call, old, parsed);
   const { object, unknownFields } = decodePatched(call, patched, parsed.form === "strategic");
   checkFields(call, { patched, faults: fieldFaults(parsed.duplicates, unknownFields) }, options);
   call.type.applyDefaults(object);
+  placeInNamespace(object, namespaceOf(call));
   checkIdentity(call, object, old);
-  return updateObject(machinery, call, { object, current }, { ...options, track: true });
+  return object;
 }
 
 function patchedObject(call: Call, old: JsonObject, { form, content }: Patch): JsonObject {
@@ -156,25 +157,32 @@ function applyOn(
   const { content, current } = subject;
   if (!isObject(content)) throw badRequest("the patch is no object");
   // Applied as it was sent: what decoding adds (empty structs, say) is nobody's intent.
-  const metadata = objectAt(content, "metadata");
-  const name = stringAt(metadata, "name");
-  if (name !== "" && name !== call.info.name) {
-    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.info.name})`);
-  }
   const merged = call.type.merge.apply(current, content, {
     manager: options.manager,
     subresource: call.info.subresource,
     now: timestamp(machinery.clock),
     force: options.force,
   });
+  const name = stringAt(objectAt(content, "metadata"), "name");
+  if (name !== "" && name !== call.info.name) {
+    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.info.name})`);
+  }
   const object = call.type.decode(merged).object;
   call.type.applyDefaults(object);
   return object;
 }
 
-async function createByApply(machinery: Machinery, call: Call, parsed: Patch, options: WriteOptions): Promise<Outcome> {
-  if (parsed.form !== "apply" || call.info.subresource !== "") throw notFound(call.type, call.info.name);
+async function createByApply(
+  machinery: Machinery,
+  call: Call,
+  { parsed, view }: { readonly parsed: Patch; readonly view: View },
+  options: WriteOptions,
+): Promise<Outcome> {
+  const isPart = call.info.subresource !== "";
+  // Where a PUT might make it, a part is made up before the whole is missed.
+  if (parsed.form !== "apply" || (isPart && call.type.createsOnUpdate !== true)) throw view.missing();
   const object = applyOn(machinery, call, { content: parsed.content, current: undefined }, options);
+  if (isPart) throw view.missing();
   const metadata = objectAt(object, "metadata");
   metadata["name"] = call.info.name;
   delete metadata["resourceVersion"];

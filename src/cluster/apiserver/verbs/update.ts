@@ -1,7 +1,8 @@
+import { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest, conflict, invalid, notFound, unexplained } from "../failures.js";
 import { equalJson, metadataOf, objectAt, stringAt, stringsAt } from "../fields.js";
-import type { Stored } from "../types.js";
+import type { AdmissionRequest, Stored } from "../types.js";
 import { admissionRequest, mutate, validate } from "./admit.js";
 import {
   type Call,
@@ -12,40 +13,71 @@ import {
   type Outcome,
   outcomeOf,
   timestamp,
+  type View,
 } from "./context.js";
 import { createObject, inOrder, placeInNamespace } from "./create.js";
 import { decodeBody } from "./decode.js";
 import { isHeld } from "./deletion-rules.js";
 import { readWriteOptions, type WriteOptions } from "./options.js";
 
+/** An object as it is. */
+export function wholeObject(machinery: Machinery, call: Call): View {
+  const { type, info } = call;
+  return {
+    key: keyOf(call),
+    isOfCustom: false,
+    missing: () => notFound(type, info.name),
+    read: (stored) => inVersion(type, stored),
+    write: (change, options) => updateObject(machinery, call, change, options),
+  };
+}
+
 /** PUT of an object or of one of its subresources. */
-export async function update(machinery: Machinery, call: Call): Promise<Outcome> {
+export async function update(
+  machinery: Machinery,
+  call: Call,
+  view: View = wholeObject(machinery, call),
+): Promise<Outcome> {
   const options = readWriteOptions(call.request, "UpdateOptions");
-  const object = decodeBody(call, options);
+  const object = view.isOfCustom ? decodePart(call, options) : decodeBody(call, options);
+  placeInNamespace(object, namespaceOf(call));
   checkName(object, call.info.name);
   for (;;) {
-    const current = machinery.store.get(keyOf(call));
-    if (current === undefined) return createInstead(machinery, call, object, options);
+    const current = machinery.store.get(view.key);
+    if (current === undefined) {
+      if (!mayCreate(call)) throw view.missing();
+      return createInstead(machinery, call, object, options);
+    }
     const version = stringAt(objectAt(object, "metadata"), "resourceVersion");
     try {
       // Without a version the write is unconditional: it is made again on what won the race.
       const attempt = version === "" ? structuredClone(object) : object;
-      return await updateObject(machinery, call, { object: attempt, current }, { ...options, track: true });
+      return await view.write({ object: attempt, current }, { ...options, track: true });
     } catch (error) {
-      if (version !== "" || machinery.store.get(keyOf(call))?.revision === current.revision) throw error;
+      if (version !== "" || machinery.store.get(view.key)?.revision === current.revision) throw error;
     }
   }
 }
 
+/** Upstream does not know what it was reading when it could not read it. */
+function decodePart(call: Call, options: WriteOptions): JsonObject {
+  try {
+    return decodeBody(call, options);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.httpCode !== 400) throw error;
+    const { kind, version } = call.type;
+    throw badRequest(`no kind is registered for the type ${version}.${kind} in scheme "${partScheme}"`);
+  }
+}
+
+const partScheme = "k8s.io/apiextensions-apiserver/pkg/apiserver/customresource_handler.go:1400";
+
 /** Some kinds make what is not there, whatever state of it was meant. */
-async function createInstead(
-  machinery: Machinery,
-  call: Call,
-  object: JsonObject,
-  options: WriteOptions,
-): Promise<Outcome> {
-  const { type, info } = call;
-  if (type.createsOnUpdate !== true || info.subresource !== "") throw notFound(type, info.name);
+function mayCreate({ type, info }: Call): boolean {
+  return type.createsOnUpdate === true && info.subresource === "";
+}
+
+function createInstead(machinery: Machinery, call: Call, object: JsonObject, options: WriteOptions): Promise<Outcome> {
   delete metadataOf(object)["resourceVersion"];
   return createObject(machinery, call, object, { ...options, track: true });
 }
@@ -59,6 +91,13 @@ function checkName(object: JsonObject, name: string): void {
   }
 }
 
+/** A new state of an object, on its way into the store. */
+export interface Change {
+  readonly object: JsonObject;
+  readonly old: JsonObject;
+  readonly current: Stored;
+}
+
 /** Admits, completes, checks and stores a new state. An unchanged one is not written. Throws 409 when `current` is no longer the latest. */
 export async function updateObject(
   machinery: Machinery,
@@ -69,23 +108,35 @@ export async function updateObject(
   const { type } = call;
   const { object, current } = change;
   const old = await inVersion(type, current);
-  const now = timestamp(machinery.clock);
   placeInNamespace(object, namespaceOf(call));
   checkUid(call, object, old);
   checkVersion(call, object, current);
   carryMetadata(object, old);
-  const warn = (message: string): void => void call.warnings.push(message);
-  const context = { now, user: call.user, subresource: call.info.subresource, warn };
+  const by = { manager: options.manager, subresource: call.info.subresource, now: timestamp(machinery.clock) };
+  // Before admission, whose changes are not the client's.
+  if (options.track) type.merge.trackUpdate(object, old, by);
   const admission = admissionRequest(call, { operation: "UPDATE", object, old, dryRun: options.dryRun });
-  const by = { manager: options.manager, subresource: call.info.subresource, now };
-  // A write of the object itself is tracked before admission, whose changes are not the client's; a subresource writes what its kind leaves of it.
-  if (options.track && by.subresource === "") type.merge.trackUpdate(object, old, by);
   await mutate(machinery, admission);
+  return completeChange(machinery, call, { object, old, current, admission }, options);
+}
+
+/** Completes, checks and stores what was admitted. */
+export async function completeChange(
+  machinery: Machinery,
+  call: Call,
+  { object, old, current, admission }: Change & { readonly admission: AdmissionRequest },
+  options: WriteOptions,
+): Promise<Outcome> {
+  const { type } = call;
+  const warn = (message: string): void => void call.warnings.push(message);
+  const { subresource } = call.info;
+  const context = { now: timestamp(machinery.clock), user: call.user, subresource, warn };
   type.prepareForUpdate(object, old, context);
   const causes = await type.validateUpdate(object, old, context);
   if (causes.length > 0) throw invalid(type, call.info.name, causes);
-  if (options.track && by.subresource !== "") type.merge.trackUpdate(object, old, by);
   await validate(machinery, admission);
+  // What the subresource left out is filled in as if it were read from the store.
+  if (subresource !== "") type.applyDefaults(object);
   if (isUnchanged(object, old)) return outcomeOf(type, 200, current);
   return storeChange(machinery, call, { object, current }, options);
 }
@@ -116,7 +167,8 @@ function isReleased(call: Call, object: JsonObject): boolean {
   return (typeof grace !== "number" || grace === 0) && !isHeld(call.type, object);
 }
 
-function checkVersion(call: Call, object: JsonObject, current: Stored): void {
+/** Refuses a state that was made of another one than the current. Throws 409, 422, 500. */
+export function checkVersion(call: Call, object: JsonObject, current: Stored): void {
   const { type } = call;
   const version = stringAt(metadataOf(object), "resourceVersion");
   if (version === "" || version === "0") {
@@ -147,8 +199,8 @@ function storageKeyOf({ type, info, request }: Call): string {
   return [prefix, folder, ...(type.namespaced ? [info.namespace] : []), info.name].join("/");
 }
 
-/** An uid that is another's means that another object of that name was meant. */
-function checkUid(call: Call, object: JsonObject, old: JsonObject): void {
+/** An uid that is another's means that another object of that name was meant. Throws 409. */
+export function checkUid(call: Call, object: JsonObject, old: JsonObject): void {
   const before = metadataOf(old);
   const uid = stringAt(metadataOf(object), "uid");
   // A patch names no object of its own: another uid is a change, which validation refuses.

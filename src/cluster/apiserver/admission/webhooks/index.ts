@@ -13,7 +13,7 @@ import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js"
 import type { AdmissionPlugin, AdmissionRequest, Authorizer, Store } from "../../types.js";
 import { applyJsonPatch } from "../../verbs/json-patch.js";
 import { requestBudget, requestVariables } from "../expressions.js";
-import { optionsOf, shown, userInfoOf } from "../review.js";
+import { kindOf, optionsOf, shown, userInfoOf } from "../review.js";
 import { CallError, type WebhookCaller, webhookCaller } from "./call.js";
 import { askForConversion } from "./conversion.js";
 import { matches, type Webhook, webhooksOf } from "./match.js";
@@ -105,10 +105,10 @@ function patchIn(encoded: string): Json {
 }
 
 /** The request's object becomes the patched one: same identity, decoded and completed like any body. */
-function replace({ type, object }: AdmissionRequest, patched: JsonObject): void {
+function replace({ type, body = type, object }: AdmissionRequest, patched: JsonObject): void {
   if (object === undefined) return;
-  const decoded = type.decode(patched).object;
-  type.applyDefaults(decoded);
+  const decoded = body.decode(patched).object;
+  body.applyDefaults(decoded);
   for (const field of Object.keys(object)) delete object[field];
   Object.assign(object, decoded);
 }
@@ -163,7 +163,7 @@ function refusal(webhook: Webhook, status: JsonObject): ApiError {
 
 function reviewOf(request: AdmissionRequest, uid: string): JsonObject {
   const { type, subresource, operation, object, old } = request;
-  const kind = { group: type.group, version: type.version, kind: type.kind };
+  const kind = kindOf(request);
   const resource = { group: type.group, version: type.version, resource: type.plural };
   const sub = subresource === "" ? {} : { subResource: subresource, requestSubResource: subresource };
   return {

@@ -230,7 +230,11 @@ function validateResize(object: JsonObject, old: JsonObject, faults: Faults): vo
   const [spec, before] = [asObject(object["spec"]), asObject(old["spec"])];
   const quality = asString(at(old, "status", "qosClass")) || qosClass(before);
   if (qosClass(spec) !== quality)
-    faults.invalid("spec", quality, "Pod QOS Class may not change as a result of resizing");
+    faults.invalid(
+      "spec",
+      asString(at(object, "status", "qosClass")),
+      "Pod QOS Class may not change as a result of resizing",
+    );
   const running = asObjects(at(old, "status", "containerStatuses")).find(
     (one) => at(one, "state", "running") !== undefined,
   );
