@@ -41,6 +41,7 @@ export function verdictOn(binding: Bound, clusters: ReadonlyMap<string, ClusterF
   if (!isAnswered && triggered > (Date.parse(status?.lastScheduledTime ?? "") || 0))
     return due("it was asked for anew", true);
   const applied = annotations[BINDING.appliedPlacement];
+  if (applied === undefined && targets.length === 0) return due("it has no place yet");
   if (applied === undefined || !equalJson(parseJson(applied), toJson(placement))) return due("placement changed");
   const isDivided = placement.replicaScheduling?.replicaSchedulingType === "Divided" && replicas > 0;
   if (!isDivided) return due("it goes wherever it fits");
