@@ -49,12 +49,13 @@ function statusController(
   name: string,
   parts: StatusParts,
 ): ControllerSpec<ResourceBinding> {
-  const following = new WeakSet<AbortSignal>();
+  const following = new WeakMap<AbortSignal, Promise<void>>();
   /** Since when bindings have no Works yet, by uid. */
   const waiting = new Map<string, number>();
-  const follow = async (context: Context): Promise<void> => {
-    if (following.has(context.signal)) return;
-    following.add(context.signal);
+  // Nobody looks before all Works are known: a binding without them would be told to have none.
+  const follow = (context: Context): Promise<void> => {
+    const known = following.get(context.signal);
+    if (known !== undefined) return known;
     const works = context.cluster.informers.informer(WorkKind);
     works.addIndex(INDEX, (work) => {
       const key = bindingOf(work);
@@ -66,7 +67,9 @@ function statusController(
       if (key !== undefined && (key.namespace !== "") === kind.namespaced) context.enqueue(key, GATHER_MS);
     });
     context.signal.addEventListener("abort", undo, { once: true });
-    await works.synced(context.signal);
+    const ready = works.synced(context.signal);
+    following.set(context.signal, ready);
+    return ready;
   };
   return {
     name,
