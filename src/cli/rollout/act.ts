@@ -39,7 +39,7 @@ export async function promote(
   const through = options.all === true ? "*" : (options.through ?? status?.awaits ?? status?.wave?.name);
   if (through === undefined)
     throw new CommandError(`no wave is on or waits (${phase}: ${message}); --through WAVE or --all says what is meant`);
-  await change(ruled, { promoted: { revision: target.name, through } });
+  await change(ruled, { promoted: { revision: target.name, number: target.number, through } });
   const what = through === "*" ? "all waves" : `waves through ${through}`;
   terminal.out(`hyperrollout/${metadata.name}: ${what} of revision ${target.number} go on when they are ready\n`);
 }
@@ -52,7 +52,7 @@ export async function abort(ruled: Ruled, terminal: Terminal): Promise<void> {
     throw new CommandError(
       `no revision is being rolled out (${phase ?? "Waiting"}); \`argosy rollout undo\` goes back to an earlier one`,
     );
-  await change(ruled, { aborted: target.name });
+  await change(ruled, { aborted: { revision: target.name, number: target.number } });
   terminal.out(`hyperrollout/${metadata.name}: revision ${target.number} is taken back to revision ${stable.number}\n`);
 }
 

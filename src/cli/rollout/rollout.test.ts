@@ -183,13 +183,24 @@ test("rollout steers by fields of the HyperRollout, and says what there is nothi
   const waiting = { ...status, phase: "Waiting" as const, target, awaits: "core" };
   await rollouts.updateStatus({ ...(await rollouts.get("careful", inDemo)), status: waiting }, inDemo);
   await promote(await get(), {}, terminal);
-  expect((await rollouts.get("careful", inDemo)).spec.promoted).toEqual({ revision: "digits-b", through: "core" });
+  expect((await rollouts.get("careful", inDemo)).spec.promoted).toEqual({
+    revision: "digits-b",
+    number: 2,
+    through: "core",
+  });
   await promote(await get(), { all: true }, terminal);
-  expect((await rollouts.get("careful", inDemo)).spec.promoted).toEqual({ revision: "digits-b", through: "*" });
+  expect((await rollouts.get("careful", inDemo)).spec.promoted).toEqual({
+    revision: "digits-b",
+    number: 2,
+    through: "*",
+  });
   await setPaused(await get(), true, terminal);
   await setPaused(await get(), true, terminal);
   await abort(await get(), terminal);
-  expect((await rollouts.get("careful", inDemo)).spec).toMatchObject({ paused: true, aborted: "digits-b" });
+  expect((await rollouts.get("careful", inDemo)).spec).toMatchObject({
+    paused: true,
+    aborted: { revision: "digits-b", number: 2 },
+  });
   expect(terminal.stdout()).toContain("hyperrollout/careful is paused already\n");
   expect(terminal.stdout()).toContain("revision 2 is taken back to revision 1\n");
 });

@@ -98,7 +98,7 @@ class Stepper {
       { staying: targets, leaving },
       (cluster) => this.#given.facts(cluster)?.labels,
     );
-    if (spec.aborted === this.#target.name && this.#failure?.reason !== "Aborted")
+    if (this.#isMeant(spec.aborted) && this.#failure?.reason !== "Aborted")
       this.#fail("Aborted", "it was aborted (spec.aborted)");
     if (this.#failure !== undefined && this.#failure.reason !== "Aborted" && this.#isApprovedAnyway())
       this.#failure = undefined;
@@ -373,9 +373,15 @@ class Stepper {
     return { phase: "Complete", message: `every cluster has revision ${this.#target.number}` };
   }
 
+  #isMeant(named: { readonly revision: string; readonly number?: number } | undefined): boolean {
+    return (
+      named?.revision === this.#target.name && (named.number === undefined || named.number === this.#target.number)
+    );
+  }
+
   #isApproved(index: number): boolean {
     const { promoted } = this.#scene.spec;
-    if (promoted?.revision !== this.#target.name) return false;
+    if (promoted === undefined || !this.#isMeant(promoted)) return false;
     if (promoted.through === "*") return true;
     return index <= this.#waves.findIndex(({ name }) => name === promoted.through);
   }

@@ -97,11 +97,21 @@ const rolloutSpec = s.object({
   promoted: s
     .object({
       revision: s.string({ min: 1 }).describe("Name of the revision; of any other this says nothing."),
+      number: s
+        .integer()
+        .optional()
+        .describe("Its number: when its content comes back later, with another, this says nothing of it. Absent: any."),
       through: s.string({ min: 1 }).describe("Name of the last wave that it is meant for; *: all."),
     })
     .optional()
     .describe("Approves waves of a revision: they are begun, and go on when they are ready, without bake and gates."),
-  aborted: s.string().optional().describe("Name of a revision that is not to be rolled out: it is taken back."),
+  aborted: s
+    .object({
+      revision: s.string({ min: 1 }).describe("Name of the revision."),
+      number: s.integer().optional().describe("Its number, as with promoted."),
+    })
+    .optional()
+    .describe("A revision that is not to be rolled out: it is taken back."),
   revisionHistoryLimit: s
     .integer({ min: 0, max: 1000 })
     .optional()

@@ -2,6 +2,7 @@ import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { equalJson, isObject } from "../../../kernel/schema/index.js";
 import { coordinatesOf, type PlannedObject, planParts, type SpecParts } from "../hyper-plan.js";
 import { manifestOf } from "../hyper-works.js";
+import { asManifest, WORK_ID } from "../interpreters/index.js";
 import type { Work } from "../kinds.js";
 import { clusterOfSpace, KARMADA } from "../names.js";
 import type { HyperRolloutSpec } from "./kind.js";
@@ -35,14 +36,14 @@ export interface WavePreview {
 /** What stands in place of a value that must not be shown. */
 export const REDACTED = "(redacted)";
 
-/** What is in force in each cluster, as Works have it; without what delivery adds. */
+/** What is in force in each cluster, as Works have it. */
 export function manifestsInForce(works: readonly Work[]): ReadonlyMap<string, readonly JsonObject[]> {
   const byCluster = new Map<string, JsonObject[]>();
   for (const work of works) {
     const cluster = clusterOfSpace(work.metadata.namespace ?? "");
     const manifest = manifestOf(work);
     if (cluster !== undefined && manifest !== undefined)
-      byCluster.set(cluster, [...(byCluster.get(cluster) ?? []), withoutMarks(manifest)]);
+      byCluster.set(cluster, [...(byCluster.get(cluster) ?? []), manifest]);
   }
   return byCluster;
 }
@@ -81,12 +82,12 @@ export function previewOf(
 }
 
 function changesIn(before: readonly JsonObject[], after: readonly PlannedObject[]): ObjectChange[] {
-  const olds = new Map(before.map((manifest) => [identityOf(manifest), manifest]));
+  const olds = new Map(before.map((manifest) => [identityOf(manifest), asDelivered(manifest)]));
   const news = after.flatMap(({ manifest }): ObjectChange[] => {
     const old = olds.get(identityOf(manifest));
     olds.delete(identityOf(manifest));
     if (old === undefined) return [{ what: "add", ...coordinatesOf(manifest), fields: [] }];
-    const fields = changedFields(old, manifest);
+    const fields = changedFields(old, asDelivered(manifest));
     return fields.length === 0 ? [] : [{ what: "change", ...coordinatesOf(manifest), fields }];
   });
   const gone = [...olds.values()].map(
@@ -159,21 +160,26 @@ function identityOf(manifest: JsonObject): string {
   return JSON.stringify([group, kind, namespace, name]);
 }
 
-/** Without the labels and annotations that delivery adds. */
-function withoutMarks(manifest: JsonObject): JsonObject {
-  const marks: ReadonlySet<string> = new Set([
-    KARMADA.managed,
-    KARMADA.workName,
-    KARMADA.workNamespace,
-    KARMADA.templateGeneration,
-  ]);
-  const { metadata } = manifest;
-  if (!isObject(metadata)) return manifest;
+const MARKS: ReadonlySet<string> = new Set([
+  KARMADA.managed,
+  KARMADA.workName,
+  KARMADA.workNamespace,
+  KARMADA.templateGeneration,
+  KARMADA.managedAnnotations,
+  KARMADA.managedLabels,
+  WORK_ID,
+]);
+
+/** A manifest as Works carry it, without the labels and annotations that delivery adds. */
+function asDelivered(manifest: JsonObject): JsonObject {
+  const delivered = asManifest(manifest, "");
+  const { metadata } = delivered;
+  if (!isObject(metadata)) return delivered;
   const cleaned = Object.entries(metadata).flatMap(([name, value]): [string, Json][] => {
     if (value === undefined) return [];
     if ((name !== "labels" && name !== "annotations") || !isObject(value)) return [[name, value]];
-    const own = Object.entries(value).filter(([key]) => !marks.has(key));
+    const own = Object.entries(value).filter(([key]) => !MARKS.has(key));
     return own.length === 0 ? [] : [[name, Object.fromEntries(own)]];
   });
-  return { ...manifest, metadata: Object.fromEntries(cleaned) };
+  return { ...delivered, metadata: Object.fromEntries(cleaned) };
 }

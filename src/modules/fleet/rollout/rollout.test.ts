@@ -204,7 +204,7 @@ test("pause, resume, approval, promote, abort; and back to the revision before b
   expect((await calls.get()).status?.message).toBe("wave second begins when it is promoted: cloud");
   await calls.change({ promoted: { revision, through: "second" } });
   await phase("Progressing", 2);
-  await calls.change({ aborted: revision });
+  await calls.change({ aborted: { revision, number: 2 } });
   await phase("RolledBack", 2);
   expect(await served()).toEqual(["v1", "v1", "v1"]);
 
@@ -213,6 +213,12 @@ test("pause, resume, approval, promote, abort; and back to the revision before b
   await phase("Complete", 3);
   const revisions = (await fleet.hub.client.resource(ControllerRevisionKind).list(inDemo)).items;
   expect(new Set(revisions.map((one) => one.revision))).toEqual(new Set([2, 3]));
+
+  // What was aborted is tried again when it comes back later.
+  await calls.change({ waves: [{ name: "first", clusters: ["edge"] }] });
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await phase("Complete", 4);
+  expect(await served()).toEqual(["v2", "v2", "v2"]);
 });
 
 test("an unreachable cluster does not hold the others up beyond the budget, and catches up", async () => {
