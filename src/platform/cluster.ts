@@ -1,4 +1,4 @@
-import { type ApiServer, createApiServer, type ObjectCheck } from "../cluster/apiserver/index.js";
+import { type ApiServer, createApiServer, type ObjectCheck, type ObjectProxy } from "../cluster/apiserver/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import { ArgosyError } from "../kernel/errors/index.js";
 import { ClusterRoleBindingKind, ClusterRoleKind, type KindDefinition } from "../kernel/kinds/index.js";
@@ -19,6 +19,8 @@ export interface ClusterOptions extends Surroundings {
   readonly identities: readonly Identity[];
   /** What else looks at objects before they are stored; `as` gives it a client once the server runs. */
   readonly checks?: (as: (identity: Identity) => ClusterAccess) => readonly ObjectCheck[];
+  /** Who answers the proxies of kinds of the modules. */
+  readonly proxies?: readonly ObjectProxy[];
   /** Whose tokens count, what is noted, encrypted and limited; default: the cluster's own, nothing. */
   readonly security?: ClusterSecurity;
   /** Whether it tells what its nodes and pods use; default: no. */
@@ -61,6 +63,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     authorization: "rbac",
     ...options.security,
     checks: options.checks?.(as) ?? [],
+    proxies: options.proxies ?? [],
     nodeMetrics: options.nodeMetrics === true,
     ...(options.connect === undefined ? {} : { connect: options.connect }),
   });

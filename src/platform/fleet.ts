@@ -33,7 +33,7 @@ import {
 import { openIngresses } from "./ingresses.js";
 import type { KubeconfigCluster } from "./kubeconfig.js";
 import type { Layout } from "./layout.js";
-import { admissionAt, controllersAt, kindsAt, runControllers } from "./level.js";
+import { admissionAt, controllersAt, kindsAt, proxiesAt, runControllers } from "./level.js";
 import { type MemberConnections, memberConnections } from "./members.js";
 import { allModules, platformGateway } from "./modules.js";
 import { startNodes } from "./nodes.js";
@@ -216,6 +216,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         security: assembly.security(plan.name),
         identities,
         checks: (as) => checksOf(admissionAt(modules, levelOf(plan)), () => as(moduleAgent([]))),
+        proxies: proxiesAt(modules, levelOf(plan)),
         nodeMetrics: !without.has("nodes"),
         connect: assembly.network.connect,
       });

@@ -1,3 +1,4 @@
+import type { ObjectProxy } from "../cluster/apiserver/index.js";
 import { createManager, type Manager } from "../kernel/control/index.js";
 import type { ClusterAccess, ControllerSpec } from "../kernel/control/types.js";
 import { InputError } from "../kernel/errors/index.js";
@@ -55,6 +56,14 @@ export function kindsAt(modules: readonly Module[], level: Level): KindDefinitio
 /** What these modules look at before it is stored in clusters of a level. */
 export function admissionAt(modules: readonly Module[], level: Level): ModuleAdmission[] {
   return modules.flatMap((module) => module.admission ?? []).filter((admission) => admission.level === level);
+}
+
+/** What these modules answer below objects in clusters of a level. */
+export function proxiesAt(modules: readonly Module[], level: Level): ObjectProxy[] {
+  return modules
+    .flatMap((module) => module.proxies ?? [])
+    .filter((proxy) => proxy.level === level)
+    .map(({ kind, forward }) => ({ about: kind, forward }));
 }
 
 /** The modules wanted, of those that there are; `undefined`: all. Throws `InputError` for a name that there is not. */

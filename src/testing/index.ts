@@ -2,7 +2,13 @@
  * What tests of every room stand on: a real API server over a memory journal, in this process, with an administrator's
  * client. In: a clock, chance, kinds to install. Out: a cluster. May use: anything below the modules. Never part of the program.
  */
-import { type ApiServer, createApiServer, type ObjectCheck, type UserInfo } from "../cluster/apiserver/index.js";
+import {
+  type ApiServer,
+  createApiServer,
+  type ObjectCheck,
+  type ObjectProxy,
+  type UserInfo,
+} from "../cluster/apiserver/index.js";
 import { type ApiClient, createClient, createInformerSet, UnavailableError } from "../kernel/client/index.js";
 import { type Clock, type Random, seededRandom, systemClock } from "../kernel/clock/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
@@ -29,6 +35,7 @@ export interface TestClusterOptions {
   readonly serviceCidr?: string;
   /** What else looks at objects before they are stored; default: nothing. */
   readonly checks?: readonly ObjectCheck[];
+  readonly proxies?: readonly ObjectProxy[];
   /** Default: no metrics.k8s.io. */
   readonly nodeMetrics?: boolean;
 }
@@ -95,6 +102,7 @@ async function openServer(
     tokens: options.tokens ?? [],
     authorization: "rbac",
     checks: options.checks ?? [],
+    proxies: options.proxies ?? [],
     nodeMetrics: options.nodeMetrics === true,
     ...(options.dataDir === undefined ? {} : { dataDir: options.dataDir }),
   });

@@ -36,7 +36,7 @@ import { createRegistry, DefinitionController } from "./registry/index.js";
 import { FrameCache } from "./render/frames.js";
 import { createLine, type Line } from "./server/line.js";
 import { type CompactableStore, openStore } from "./store/index.js";
-import { createSubresources } from "./subresources/index.js";
+import { createSubresources, type ObjectProxy } from "./subresources/index.js";
 import type { UserInfo } from "./types.js";
 
 /** What an API server is made of. */
@@ -63,6 +63,8 @@ export interface ApiServerOptions {
   readonly limits?: LimitOptions;
   /** What else looks at objects before they are stored; default: nothing. */
   readonly checks?: readonly ObjectCheck[];
+  /** Who answers the `proxy` subresource of kinds that are none of the server's own. */
+  readonly proxies?: readonly ObjectProxy[];
   /** Whether metrics.k8s.io is served, from the nodes' agents; default: no. */
   readonly nodeMetrics?: boolean;
   /** How pods are reached, by proxies and webhooks; default: as everything else. */
@@ -184,7 +186,15 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     types: () => registry.all(),
   });
   const nodeCredentials = () => credentialsOf(secrets);
-  const subresources = createSubresources({ store, clock, serviceAccountTokens, submit, nodeCredentials, connect });
+  const subresources = createSubresources({
+    store,
+    clock,
+    serviceAccountTokens,
+    submit,
+    nodeCredentials,
+    connect,
+    proxies: options.proxies ?? [],
+  });
   const isServed = options.nodeMetrics === true;
   const metrics = createNodeMetrics({ store, clock, log, nodeCredentials, isServed });
   const more = metrics.resources.map(({ type }) => type);

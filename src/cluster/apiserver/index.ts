@@ -23,6 +23,7 @@ export { type EncryptionConfig, readEncryptionConfig } from "./encryption/index.
 export { ListenError } from "./front/errors.js";
 export { copyJournal } from "./journal/backup.js";
 export { defaultLimits, type LimitOptions } from "./limits/index.js";
+export type { ObjectProxy } from "./subresources/index.js";
 export type { ApiRequest, ApiResponse, UserInfo } from "./types.js";
 
 /** A running API server. */

@@ -344,7 +344,7 @@ export interface Upgraded {
 
 /** Answers subresources that are no reads or writes of anything: log, exec, attach, portforward, proxy. */
 export interface SubresourceHandler {
-  /** For instance `pods/log`. */
+  /** For instance `pods/log`, and of one group alone `clusters.cluster.karmada.io/proxy`. */
   readonly path: string;
   handle(context: SubresourceContext): Promise<ApiResponse>;
   /**

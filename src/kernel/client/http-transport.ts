@@ -100,6 +100,9 @@ export function httpTransport(options: HttpTransportOptions): Transport {
       path: `${prefix}${request.path}`,
       headers: {
         ...request.headers,
+        ...Object.fromEntries(
+          Object.entries(request.repeatedHeaders ?? {}).map(([name, values]) => [name, [...values]]),
+        ),
         ...(credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` }),
       },
       ...(request.body === undefined ? {} : { body: request.body }),

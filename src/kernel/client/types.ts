@@ -6,6 +6,8 @@ export interface TransportRequest {
   /** Path with its query string. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Headers that go out once for each value. */
+  readonly repeatedHeaders?: Readonly<Record<string, readonly string[]>>;
   readonly body?: Uint8Array | string;
   readonly signal?: AbortSignal;
 }

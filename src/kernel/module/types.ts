@@ -1,3 +1,4 @@
+import type { TransportResponse } from "../client/types.js";
 import type { ClusterAccess, ControllerSpec } from "../control/types.js";
 import type { StatusCause } from "../errors/index.js";
 import type { KindDefinition } from "../kinds/define.js";
@@ -91,6 +92,32 @@ export interface ModuleAdmission {
   readonly reviewDeletion?: (object: JsonObject) => AdmissionReview;
 }
 
+/** A request below `…/NAME/proxy`, already authenticated and authorized in the cluster where it came in. */
+export interface ProxyRequest {
+  readonly method: string;
+  /** What follows `/proxy`, with the query. */
+  readonly path: string;
+  /** Without those that are about the connection or say who asks. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+  readonly user: {
+    readonly username: string;
+    readonly uid?: string;
+    readonly groups: readonly string[];
+    readonly extra?: Readonly<Record<string, readonly string[]>>;
+  };
+  readonly signal: AbortSignal;
+}
+
+/** Answers the `proxy` subresource of a kind: HTTP to what its objects stand for. */
+export interface ModuleProxy {
+  readonly kind: Kind;
+  /** In the clusters of which level. */
+  readonly level: Level;
+  /** Throws an `ApiError` for an object that cannot be reached. */
+  readonly forward: (name: string, request: ProxyRequest) => Promise<TransportResponse>;
+}
+
 /** A capability in one value: what it adds to the API, what makes it true, what it needs. Composition is the platform's. */
 export interface Module {
   /** `fleet`, `serving`, … */
@@ -103,6 +130,8 @@ export interface Module {
   /** The controllers to run at this level, in this cluster. */
   controllers(level: Level, cluster: ClusterAccess): readonly ControllerSpec[];
   readonly routes?: readonly HttpRoute[];
+  /** Which of its objects stand for something that is reached through the API server. */
+  readonly proxies?: readonly ModuleProxy[];
   /** What refuses or comments on objects as they are written. */
   readonly admission?: readonly ModuleAdmission[];
 }

@@ -7,6 +7,7 @@ import { engineAdmission } from "./admission/index.js";
 import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 import { clusterStatusController } from "./cluster-status.js";
 import { clusterControllers } from "./clusters/index.js";
+import { clusterProxy } from "./clusters/proxy.js";
 import { FederatedResourceQuotaKind } from "./clusters/quota-kind.js";
 import { engineControllers } from "./engine.js";
 import { executionController } from "./execution.js";
@@ -171,6 +172,7 @@ export function createFleetModule(options: FleetOptions): Module {
       levels: ["continuum"],
     })),
     rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
+    ...(isEngine ? { proxies: [clusterProxy(options.members)] } : {}),
     admission: [hyperMLServiceAdmission(checker), hyperRolloutAdmission(), ...(isEngine ? engineAdmission() : [])],
     controllers(level, cluster) {
       const controllers: ControllerSpec[] = [];

@@ -71,10 +71,15 @@ function toApiRequest(
     method: request.method,
     path,
     query: new URLSearchParams(mark < 0 ? "" : request.path.slice(mark + 1)),
-    headers: { "user-agent": "argosy", ...request.headers, ...headers },
+    headers: { "user-agent": "argosy", ...request.headers, ...joined(request.repeatedHeaders ?? {}), ...headers },
+    ...(request.repeatedHeaders === undefined ? {} : { repeatedHeaders: request.repeatedHeaders }),
     body: typeof request.body === "string" ? Buffer.from(request.body, "utf8") : (request.body ?? nothing),
     signal,
   };
+}
+
+function joined(headers: Readonly<Record<string, readonly string[]>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, values]) => [name, values.join(", ")]));
 }
 
 function toTransportResponse(

@@ -164,7 +164,8 @@ class RequestLine implements Line {
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
     if (handler !== undefined) {
-      checkSubresourceVerb(info, type);
+      // Those of others take every verb.
+      if (!this.#handlers.has(ownPath(info))) checkSubresourceVerb(info, type);
       return handler.handle(this.#subresourceContext({ request: withJsonBody(request), info, type, user }));
     }
     checkName(info.name);
@@ -209,7 +210,8 @@ class RequestLine implements Line {
     const needsNamespace = info.name !== "" && info.verb !== "list" && info.verb !== "watch";
     if (type.namespaced && !isInNamespace && needsNamespace && info.verb !== "deletecollection")
       throw unknownResource();
-    if (info.subresource !== "" && !type.subresources.has(info.subresource)) {
+    const isServed = type.subresources.has(info.subresource) || this.#handlers.has(ownPath(info));
+    if (info.subresource !== "" && !isServed) {
       if (type.custom) throw notFound(type, info.name);
       if (this.#handlerOf(info) === undefined) throw unknownResource();
     }
@@ -222,7 +224,8 @@ class RequestLine implements Line {
   }
 
   #handlerOf(info: RequestInfo): SubresourceHandler | undefined {
-    return info.subresource === "" ? undefined : this.#handlers.get(`${info.resource}/${info.subresource}`);
+    if (info.subresource === "") return undefined;
+    return this.#handlers.get(ownPath(info)) ?? this.#handlers.get(`${info.resource}/${info.subresource}`);
   }
 
   #hasTable(info: RequestInfo): boolean {
@@ -335,6 +338,11 @@ async function scaleResponse(parts: LineParts, call: Call, paths: ScalePaths): P
 }
 
 /** No object can be called so: refused before anyone looks for it. */
+/** Under which handlers of one group's resource are kept. */
+function ownPath({ group, resource, subresource }: RequestInfo): string {
+  return `${resource}.${group}/${subresource}`;
+}
+
 function checkName(name: string): void {
   const fault = name === "." || name === ".." ? `may not be '${name}'` : ["/", "%"].find((part) => name.includes(part));
   if (fault === undefined) return;

@@ -12,12 +12,14 @@ import { podBindings } from "./binding.js";
 import { podEviction } from "./eviction.js";
 import { nodeAgents } from "./node-agents.js";
 import type { NodeCredentials } from "./node-connection.js";
+import { type ObjectProxy, objectProxies } from "./object-proxies.js";
 import { podStreams } from "./pod-streams.js";
 import { proxies } from "./proxies.js";
 import { tokenRequests } from "./token-request.js";
 
 export { type NodeAgents, nodeAgents } from "./node-agents.js";
 export { forward, type NodeCredentials, nodeAddress } from "./node-connection.js";
+export type { ObjectProxy } from "./object-proxies.js";
 
 export interface SubresourceOptions {
   readonly store: Store;
@@ -29,6 +31,8 @@ export interface SubresourceOptions {
   readonly nodeCredentials: () => NodeCredentials | undefined;
   /** How pods are reached. */
   readonly connect: Connect;
+  /** Who answers the proxies of kinds of others. */
+  readonly proxies: readonly ObjectProxy[];
 }
 
 export interface Subresources {
@@ -42,7 +46,7 @@ export interface Subresources {
 export function createSubresources(options: SubresourceOptions): Subresources {
   const agents = nodeAgents(options.nodeCredentials);
   return {
-    handlers: [...podStreams(agents), ...proxies(agents, options.connect)],
+    handlers: [...podStreams(agents), ...proxies(agents, options.connect), ...objectProxies(options.proxies)],
     virtualResources: [tokenRequests(options), podEviction(options), ...podBindings(options)],
     close: () => agents.close(),
   };

@@ -179,7 +179,8 @@ function open(destination: Destination, { method, headers }: Pick<Forwarded, "me
   return httpsRequest(agent === undefined ? { ...common, rejectUnauthorized: false } : { ...common, agent });
 }
 
-function passedHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+/** Headers that are neither about this connection nor say who asks. */
+export function passedHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
   const passed: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     const isOwn =

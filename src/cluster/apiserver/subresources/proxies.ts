@@ -26,7 +26,10 @@ interface Target {
 type Place = Omit<Destination, "path">;
 
 function proxy(plural: string, locate: (context: SubresourceContext) => Place): SubresourceHandler {
-  const destination = (context: SubresourceContext): Destination => ({ ...locate(context), path: pathOf(context) });
+  const destination = (context: SubresourceContext): Destination => ({
+    ...locate(context),
+    path: pathBelowProxy(context),
+  });
   return {
     path: `${plural}/proxy`,
     handle: async (context) => forward(destination(context), context.request),
@@ -35,7 +38,7 @@ function proxy(plural: string, locate: (context: SubresourceContext) => Place): 
 }
 
 /** What follows `/proxy` in the path, as sent. */
-function pathOf({ request, info }: SubresourceContext): string {
+export function pathBelowProxy({ request, info }: Pick<SubresourceContext, "request" | "info">): string {
   const start = request.path.split("/");
   const at = start.findIndex((segment, index) => segment === "proxy" && decode(start[index - 1] ?? "") === info.name);
   const rest = at < 0 ? "" : start.slice(at + 1).join("/");

@@ -1,0 +1,30 @@
+import type { TransportResponse } from "../../../kernel/client/index.js";
+import type { ProxyRequest } from "../../../kernel/module/types.js";
+import type { SubresourceHandler } from "../types.js";
+import { passedHeaders } from "./node-connection.js";
+import { pathBelowProxy } from "./proxies.js";
+
+/** Who answers the `proxy` subresource of one kind. */
+export interface ObjectProxy {
+  readonly about: { readonly group: string; readonly plural: string };
+  readonly forward: (name: string, request: ProxyRequest) => Promise<TransportResponse>;
+}
+
+/** The proxies of kinds that are none of the API server's own. Upgrades do not pass. */
+export function objectProxies(proxies: readonly ObjectProxy[]): SubresourceHandler[] {
+  return proxies.map(({ about, forward }) => ({
+    path: `${about.plural}.${about.group}/proxy`,
+    async handle(context) {
+      const { request, info, user } = context;
+      const { status, headers, body } = await forward(info.name, {
+        method: request.method,
+        path: pathBelowProxy(context),
+        headers: passedHeaders(request.headers),
+        body: request.body,
+        user,
+        signal: request.signal,
+      });
+      return { status, headers: passedHeaders(headers), body };
+    },
+  }));
+}
