@@ -10,6 +10,7 @@ import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 import { listenError } from "./errors.js";
 import { serve } from "./http.js";
 import { Lane, type LaneHost } from "./lane.js";
+import { endUnanswering } from "./sessions.js";
 import { continueInTurn, noteDue } from "./turns.js";
 import { serveUpgrade } from "./upgrades.js";
 import { Waiting } from "./waiting.js";
@@ -31,6 +32,8 @@ export interface ListenerOptions {
   readonly target: ListenerTarget;
   readonly clock: Clock;
   readonly log: Logger;
+  /** After how many milliseconds of silence a session over HTTP/2 is asked whether anyone is there; 15,000 unless told. */
+  readonly quietMs?: number;
 }
 
 /** Bodies come within what upstream gives a whole request; large answers may go over slow lines. */
@@ -85,6 +88,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     void serveUpgrade({ request, socket, head }, (asked) => target.upgrade(asked), log); // answers its own failures
   });
   layLanes(server, { handle: (asked) => target.handle(asked), waits, log, date: dates(clock) });
+  server.on("session", (session) => endUnanswering(session, options.quietMs ?? 15_000));
   server.on("sessionError", (error) => log.debug("session broke", { err: error.message }));
   const closeAll = trackConnections(server);
   server.setTimeout(0);
