@@ -175,8 +175,8 @@ async function report(
   // One that was asked for is done with this, whatever the second it was asked for in.
   const placedAt = timeOf(Math.max(now, Date.parse(binding.spec.rescheduleTriggeredAt ?? "") || 0));
   const isNews = isMoved || status?.schedulerObservedGeneration !== generation;
-  const affinity =
-    result === undefined ? status?.schedulerObservingAffinityName : isPlaced ? result.trace.affinity : undefined;
+  // Where nothing worked, the choice that is in use stays.
+  const affinity = result?.isPlaced === true ? result.trace.affinity : status?.schedulerObservingAffinityName;
   const { schedulerObservingAffinityName: _affinity, ...rest } = status ?? {};
   const next: BindingStatus = {
     ...rest,

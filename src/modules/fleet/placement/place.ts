@@ -24,13 +24,15 @@ export function place(
     0,
     terms.findIndex(({ affinityName }) => affinityName === startAffinity),
   );
-  let last: PlacementResult | undefined;
+  let first: PlacementResult | undefined;
   for (const term of terms.slice(start)) {
     const result = attempt(demand, placement, clusters, term);
-    last = { ...result, trace: { ...result.trace, affinity: term.affinityName } };
-    if (result.isPlaced) return last;
+    const named = { ...result, trace: { ...result.trace, affinity: term.affinityName } };
+    if (result.isPlaced) return named;
+    // Where all fail, the one that was wanted most says why.
+    first ??= named;
   }
-  return last ?? attempt(demand, placement, clusters, undefined);
+  return first ?? attempt(demand, placement, clusters, undefined);
 }
 
 function attempt(

@@ -20,7 +20,7 @@ import {
   type PropagationPolicy,
   PropagationPolicyKind,
 } from "./kinds.js";
-import { CLAIM, isReservedSpace } from "./marks.js";
+import { CLAIM, isClustersOwn, isReservedSpace } from "./marks.js";
 import { policyOf } from "./policy.js";
 import { PolicyIndex } from "./policy-index.js";
 import { isContentChange, type TemplateRef, type Templates } from "./templates.js";
@@ -213,7 +213,7 @@ export class Detector {
       if (binding !== undefined && !isDeleting(binding) && isOf(binding, ref)) await writer.remove(binding);
       return;
     }
-    if (isDeleting(template) || isReservedSpace(ref.namespace)) return;
+    if (isDeleting(template) || isReservedSpace(ref.namespace) || isClustersOwn(ref)) return;
     const subject = subjectOf(ref, template);
     const id = claimOf(template);
     const claimant = id === "" ? undefined : this.#index.byId(id);

@@ -68,3 +68,8 @@ function safeDigits(text: string): string {
 export function isReservedSpace(namespace: string): boolean {
   return namespace.startsWith("karmada-") || namespace.startsWith("kube-");
 }
+
+/** Objects that every namespace of every cluster has of its own: those of the hub are not for members. */
+export function isClustersOwn({ kind, name }: { readonly kind: string; readonly name: string }): boolean {
+  return (kind === "ConfigMap" && name === "kube-root-ca.crt") || (kind === "ServiceAccount" && name === "default");
+}
