@@ -193,7 +193,12 @@ test("a policy that goes hands over to the next; where there is none, things sta
     "the policy is gone",
   );
   expect(where(await bindings().find("handed-configmap", inDemo))).toEqual(["member2"]);
-  await isIn(ConfigMapKind, "handed", ["member2"]);
+  await maps().patch("handed", "merge", { data: { k: "later" } }, inDemo);
+  await createMap("after");
+  await createPolicy("after", specFor(ConfigMapKind, "after", ["member2"]));
+  await isIn(ConfigMapKind, "after", ["member2"]);
+  const left = await fleet.members.get("member2")?.client.resource(ConfigMapKind).get("handed", inDemo);
+  expect(left?.data).toEqual({ k: "v" });
 });
 
 test("who preempts takes over as soon as the other's priority is lower", async () => {

@@ -7,7 +7,7 @@ import { type Work, WorkKind } from "../kinds.js";
 import { executionSpaceOf } from "../names.js";
 import { OverrideError } from "../overrides/index.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
-import { BINDING, bindingNameOf } from "../policies/marks.js";
+import { BINDING, bindingNameOf, CLAIM } from "../policies/marks.js";
 import { isContentChange, type Templates } from "../policies/templates.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
 import type { OverrideWatch } from "./override-watch.js";
@@ -106,7 +106,8 @@ async function follow(parts: WorksParts, context: Context, wake: (binding: Key) 
       if (now === undefined || (old !== undefined && !isContentChange(now, old))) return;
       if ((ref.namespace !== "") !== namespaced) return;
       const key = { namespace: ref.namespace, name: bindingNameOf(ref.kind, ref.name) };
-      if (informer.get(key) !== undefined) wake(key);
+      const binding = informer.get(key);
+      if (binding !== undefined && isClaimed(binding)) wake(key);
     }),
     parts.overrides.onChange(informer, (binding) => wake(keyOf(binding))),
     parts.book.onChange((now, _old, what) => {
@@ -120,6 +121,15 @@ async function follow(parts: WorksParts, context: Context, wake: (binding: Key) 
   };
   signal.addEventListener("abort", stop, { once: true });
   await Promise.all([works.synced(signal), parts.book.synced(signal), parts.overrides.synced(signal)]);
+}
+
+/** Whether somebody still wants the template's changes in members; what is left behind by its policy stays as it is. */
+function isClaimed({ metadata: { labels = {} }, spec }: ResourceBinding): boolean {
+  return (
+    labels[CLAIM.namespaced.id] !== undefined ||
+    labels[CLAIM.cluster.id] !== undefined ||
+    (spec.requiredBy ?? []).length > 0
+  );
 }
 
 function keyOf({ metadata }: ResourceBinding): Key {
