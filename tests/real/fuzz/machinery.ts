@@ -4,12 +4,12 @@ import { expression, ruledObjects, ruledSchema, shownExpression } from "./expres
 import { Maker } from "./generate.js";
 import { scaled, subresourceRequest } from "./machinery-bodies.js";
 import { collectionRequest } from "./machinery-collections.js";
+import { enforcements, policies } from "./machinery-policies.js";
+import { definition, definitionsPath, installed, numbered, type Request } from "./machinery-shared.js";
 import { made, mutate, type Schema, schemaOf } from "./mutate.js";
 import { type Sample, samples } from "./samples.js";
 import { rootSchema } from "./schemas.js";
 import type { Scenario, Step } from "./types.js";
-
-type Request = Omit<Step, "id">;
 
 /** Scenarios about what all kinds share: definitions and their objects, rules, policies, reviews, collections, subresources, documents. */
 export function generateMachinery(seed: number, tag: string, only?: RegExp): Scenario {
@@ -20,6 +20,7 @@ export function generateMachinery(seed: number, tag: string, only?: RegExp): Sce
     [14, "customs", customs],
     [14, "rules", rules],
     [12, "policies", policies],
+    [6, "enforcements", enforcements],
     [8, "reviews", reviews],
     [12, "collections", collections],
     [10, "subresources", subresources],
@@ -29,26 +30,6 @@ export function generateMachinery(seed: number, tag: string, only?: RegExp): Sce
   const fitting = makers.filter(([, name]) => only === undefined || only.test(name));
   const make = chance.weighted(fitting.map(([weight, , maker]) => [weight, maker] as const));
   return { seed, namespace, steps: make(chance, namespace) };
-}
-
-function numbered(steps: readonly Request[]): Step[] {
-  return steps.map((step, id) => ({ id, ...step }));
-}
-
-const definitionsPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-
-function definition(namespace: string, schema: JsonObject, rest: JsonObject = {}): JsonObject {
-  return {
-    apiVersion: "apiextensions.k8s.io/v1",
-    kind: "CustomResourceDefinition",
-    metadata: { name: `things.${namespace}n.example.com` },
-    spec: {
-      group: `${namespace}n.example.com`,
-      scope: "Namespaced",
-      names: { plural: "things", singular: "thing", kind: "Thing", listKind: "ThingList" },
-      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: schema }, ...rest }],
-    },
-  };
 }
 
 function definitions(chance: Chance, namespace: string): Step[] {
@@ -153,15 +134,6 @@ function addVersion(chance: Chance, body: JsonObject): void {
     ]);
 }
 
-/** The definition, and a wait until its objects are served. */
-function installed(namespace: string, body: JsonObject, query = ""): Request[] {
-  const path = `/apis/${namespace}n.example.com/v1/namespaces/${namespace}/things`;
-  return [
-    { setup: true, method: "POST", path: `${definitionsPath}${query}`, body },
-    { setup: true, after: 0, until: { status: 200 }, method: "GET", path },
-  ];
-}
-
 /** Objects of a definition of their own. */
 function customs(chance: Chance, namespace: string): Step[] {
   const schema = rootSchema(chance, { wrong: 0 });
@@ -251,83 +223,6 @@ function rules(chance: Chance, namespace: string): Step[] {
   steps.push({ method: "DELETE", path: `${definitionsPath}/things.${namespace}n.example.com` });
   return numbered(steps);
 }
-
-/** Policies whose expressions do or do not compile. */
-function policies(chance: Chance, namespace: string): Step[] {
-  const path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies?dryRun=All";
-  const rule = { apiGroups: ["none.example.com"], apiVersions: ["v1"], operations: ["CREATE"], resources: ["things"] };
-  const dynamic = (text: string): string =>
-    text
-      .replaceAll("self.set", "object.spec.set")
-      .replaceAll("self", chance.pick(["object", "oldObject", "object.spec", "variables.v", "params"]));
-  const steps = Array.from({ length: 8 }, () => ({
-    method: "POST",
-    path,
-    body: {
-      apiVersion: "admissionregistration.k8s.io/v1",
-      kind: "ValidatingAdmissionPolicy",
-      metadata: { name: `${namespace}n` },
-      spec: {
-        matchConstraints: { resourceRules: [rule] },
-        ...(chance.maybe(0.3) ? { paramKind: { apiVersion: "v1", kind: "ConfigMap" } } : {}),
-        ...(chance.maybe(0.7)
-          ? {
-              variables: [
-                {
-                  name: "v",
-                  expression: dynamic(chance.pick(["object.spec", "1", "object", expression(chance, "strings")])),
-                },
-              ],
-            }
-          : {}),
-        ...(chance.maybe(0.3)
-          ? { matchConditions: [{ name: "c", expression: dynamic(expression(chance, "bool")) }] }
-          : {}),
-        ...(chance.maybe(0.2)
-          ? { auditAnnotations: [{ key: "k", valueExpression: dynamic(shownExpression(chance)) }] }
-          : {}),
-        validations: [
-          {
-            expression: chance.maybe(0.3) ? chance.pick(requestExpressions) : dynamic(expression(chance, "bool")),
-            ...(chance.maybe(0.4) ? { messageExpression: dynamic(shownExpression(chance)) } : {}),
-          },
-        ],
-      },
-    } satisfies JsonObject,
-  }));
-  return numbered(steps);
-}
-
-const requestExpressions = [
-  "request.userInfo.username == 'a'",
-  "request.kind.kind == 'Pod' && request.operation in ['CREATE']",
-  "request.nope",
-  "request.userInfo.groups.exists(g, g == 'x')",
-  "request.userInfo.extra['a'][0] == 'b'",
-  "request.options.dryRun == true",
-  "authorizer.group('').resource('pods').namespace('x').check('get').allowed()",
-  "authorizer.path('/healthz').check('get').reason() == ''",
-  "authorizer.requestResource.check('update').errored()",
-  "authorizer.serviceAccount('a', 'b').group('').resource('x').subresource('y').name('z').check('v').error() == ''",
-  "authorizer.group(1)",
-  "namespaceObject.metadata.name == 'x'",
-  "namespaceObject.metadata.labels.?a.orValue('') == 'b'",
-  "namespaceObject.bogus",
-  "namespaceObject.spec.finalizers.size() > 0",
-  "object.metadata.name.startsWith('a') || oldObject == null",
-  "params.data.x == '1'",
-  "variables.nope",
-  "variables.v.x > 1",
-  "size(object.spec.containers) > 0 && object.spec.containers.all(c, c.image.contains('/'))",
-  "request.dryRun",
-  "request.name + 1",
-  "request.object == null",
-  "authorizer.group('').resource('pods').fieldSelector('a=b').check('list').allowed()",
-  "object",
-  "object.spec",
-  "'x'",
-  "has(object.a.b) && object.a.b",
-];
 
 const review = (apiVersion: string, kind: string, plural: string, body: JsonObject, namespaced = false): Sample => ({
   apiVersion,

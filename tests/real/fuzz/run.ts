@@ -4,11 +4,47 @@ import type { Target } from "./target.js";
 import type { Difference, Scenario, Step } from "./types.js";
 
 const widgets = "/apis/fuzz.example.com/v1/namespaces/default/widgets";
+const admission = "/apis/admissionregistration.k8s.io/v1";
+
+/** A real server does not see ConfigMaps as parameters any more once the last policy that takes some is gone: this one stays. */
+const keeper = {
+  apiVersion: "admissionregistration.k8s.io/v1",
+  kind: "ValidatingAdmissionPolicy",
+  metadata: { name: "fuzz-keeper" },
+  spec: {
+    paramKind: { apiVersion: "v1", kind: "ConfigMap" },
+    matchConstraints: {
+      resourceRules: [
+        { apiGroups: ["none.example.com"], apiVersions: ["v1"], operations: ["CREATE"], resources: ["things"] },
+      ],
+    },
+    validations: [{ expression: "true" }],
+  },
+};
+
+const keepersBinding = {
+  apiVersion: "admissionregistration.k8s.io/v1",
+  kind: "ValidatingAdmissionPolicyBinding",
+  metadata: { name: "fuzz-keeper" },
+  spec: {
+    policyName: "fuzz-keeper",
+    validationActions: ["Deny"],
+    paramRef: { name: "none", namespace: "default", parameterNotFoundAction: "Allow" },
+  },
+};
+
 const namespacesOf = ({ namespace }: Scenario): string[] => [namespace, `${namespace}q`];
 
 /** Installs what scenarios presuppose in a fresh server. */
 export async function furnish(target: Target): Promise<void> {
   const session = target.open({ namespace: "default" });
+  await session.send({ id: 2, method: "POST", path: `${admission}/validatingadmissionpolicies`, body: keeper });
+  await session.send({
+    id: 3,
+    method: "POST",
+    path: `${admission}/validatingadmissionpolicybindings`,
+    body: keepersBinding,
+  });
   const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
   await session.send({ id: 0, method: "POST", path, body: widgetDefinition });
   for (let attempt = 0; attempt < 100; attempt += 1) {

@@ -17,13 +17,14 @@ export const crashed: Answer = { status: 0, type: "", warnings: [], body: null }
 /** Nothing was asked. */
 const skipped: Answer = { status: -1, type: "", warnings: [], body: null };
 
-function isPending({ until }: Step, { status, body }: Answer): boolean {
+function isPending({ until }: Step, { status, body, warnings }: Answer): boolean {
   // A real server's words while it makes its handlers of a changed definition anew.
   if (status === 503 && JSON.stringify(body).includes("apiserver is shutting down")) return true;
   if (until === undefined) return false;
   return (
     (until.status !== undefined && until.status !== status) ||
-    (until.without !== undefined && JSON.stringify(body).includes(until.without))
+    (until.without !== undefined && JSON.stringify(body).includes(until.without)) ||
+    (until.with !== undefined && !JSON.stringify([body, warnings]).includes(until.with))
   );
 }
 
@@ -56,7 +57,11 @@ class TargetSession implements Session {
   async send(step: Step): Promise<Answer> {
     if (step.after !== undefined && !this.#succeeded.has(step.after)) return skipped;
     let answer = await this.#answer(step);
-    for (let attempt = 0; attempt < 40 && isPending(step, answer); attempt += 1) {
+    for (
+      let attempt = 0;
+      attempt < (step.until?.with === undefined ? 40 : 100) && isPending(step, answer);
+      attempt += 1
+    ) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       answer = await this.#answer(step);
     }

@@ -18,8 +18,8 @@ export interface Step {
   readonly setup?: boolean;
   /** Sent only where the step of that id was answered with success. */
   readonly after?: number;
-  /** Sent again until it is answered with this status, and (where given) without this text. Definitions take their time. */
-  readonly until?: { readonly status?: number; readonly without?: string };
+  /** Sent again until it is answered with this status, without this text and with that one (in the body or in warnings), where given. Definitions take their time. */
+  readonly until?: { readonly status?: number; readonly without?: string; readonly with?: string };
 }
 
 /** Requests that build on each other, made from a seed, in a namespace of their own. */

@@ -60,15 +60,14 @@ function requestOf(request: AdmissionRequest): JsonObject {
   const { type, subresource, name, namespace, operation, dryRun } = request;
   const kind = kindOf(request);
   const resource = { group: type.group, version: type.version, resource: type.plural };
+  // What is empty is not there.
+  const texts = { subResource: subresource, requestSubResource: subresource, name, namespace };
   return {
     kind,
     resource,
-    subResource: subresource,
     requestKind: kind,
     requestResource: resource,
-    requestSubResource: subresource,
-    name,
-    namespace,
+    ...Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== "")),
     operation,
     userInfo: userInfoOf(request),
     dryRun,

@@ -49,7 +49,6 @@ interface Case {
   readonly compiled: CompiledPolicy;
   readonly request: AdmissionRequest;
   readonly variables: AdmissionVariables;
-  readonly budget: Budget;
 }
 
 interface Refusal {
@@ -57,6 +56,8 @@ interface Refusal {
   readonly reason: string;
   /** Of the validation; 0 for what is no validation's. */
   readonly index: number;
+  /** It refuses whatever the binding's actions are. */
+  readonly isFinal?: boolean;
 }
 
 /** What policies have to say to the audit log: values by key, each once. */
@@ -73,7 +74,6 @@ export function policyAdmission(options: PolicyOptions): AdmissionPlugin {
       if (bound.length === 0) return;
       const found: { at: Case; refusals: readonly Refusal[] }[] = [];
       const variables = requestVariables(options, request);
-      const budget = { left: requestBudget };
       const annotations: Annotations = new Map();
       for (const { value: binding } of bound) {
         const name = stringAt(objectAt(binding, "spec"), "policyName");
@@ -81,7 +81,7 @@ export function policyAdmission(options: PolicyOptions): AdmissionPlugin {
         if (policy === undefined || !applies(store, policy, binding, request)) continue;
         const ready = compiled.get(policy) ?? compilePolicy(policy);
         compiled.set(policy, ready);
-        const at = { policy, binding, compiled: ready, request, variables, budget };
+        const at = { policy, binding, compiled: ready, request, variables };
         found.push({ at, refusals: evaluate(at, options, annotations) });
       }
       for (const [key, values] of annotations) request.audit?.annotate(key, [...values].join(", "));
@@ -124,15 +124,19 @@ function compilePolicy(policy: JsonObject): CompiledPolicy {
 
 function evaluate(at: Case, options: PolicyOptions, annotations: Annotations): Refusal[] {
   const params = paramsOf(at, options);
-  if ("error" in params) return failed(at, params.error);
+  if ("error" in params) return failed(at, `failed to configure binding: ${params.error}`).map(asFinal);
   return params.found.flatMap((param) => {
     const given = withParams(at.variables, param);
-    const variables = at.compiled.expressions.bind(given, at.budget);
-    const condition = conditionsHold(at.compiled.conditions, variables, at.budget);
+    const budget = { left: requestBudget };
+    const variables = at.compiled.expressions.bind(given, budget);
+    const condition = conditionsHold(at.compiled.conditions, variables);
     if (condition.error !== undefined) return failed(at, condition.error);
-    return condition.holds ? [...refusalsOf(at, variables), ...annotate(at, variables, annotations)] : [];
+    if (!condition.holds) return [];
+    return [...refusalsOf(at, variables, budget), ...annotate(at, variables, annotations)];
   });
 }
+
+const asFinal = (refusal: Refusal): Refusal => ({ ...refusal, isFinal: true });
 
 /** Adds `params`; what is made when it is read stays so. */
 function withParams(variables: AdmissionVariables, param: JsonObject | null | undefined): AdmissionVariables {
@@ -149,31 +153,32 @@ function failed({ policy }: Case, message: string, index = 0): Refusal[] {
 
 /** Evaluates `auditAnnotations`; one that fails refuses the request, as a validation does. */
 function annotate(at: Case, variables: AdmissionVariables, annotations: Annotations): Refusal[] {
+  const budget = { left: requestBudget };
   return at.compiled.annotations.flatMap(({ name, text, program, fault }, index) => {
     try {
-      if (program === undefined) return failed(at, fault ?? "", index);
-      const value = program.run(variables, at.budget);
+      if (program === undefined) return failed(at, fault ?? "", index).map(asFinal);
+      const value = program.run(variables, budget);
       const shown = typeof value === "string" ? value.trim().slice(0, maxAnnotationLength) : "";
       const key = `${nameOf(at.policy)}/${name}`;
       if (shown !== "") annotations.set(key, (annotations.get(key) ?? new Set()).add(shown));
       return [];
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      return failed(at, `valueExpression '${text}' resulted in error: ${error.message}`, index);
+      return failed(at, `expression '${text.trim()}' resulted in error: ${error.message}`, index).map(asFinal);
     }
   });
 }
 
-function refusalsOf(at: Case, variables: AdmissionVariables): Refusal[] {
+function refusalsOf(at: Case, variables: AdmissionVariables, budget: Budget): Refusal[] {
   return at.compiled.validations.flatMap(({ expression, source, message }, index) => {
     try {
       if (expression.program === undefined) return failed(at, expression.fault ?? "", index);
-      if (expression.program.run(variables, at.budget) === true) return [];
+      if (expression.program.run(variables, budget) === true) return [];
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      return failed(at, `expression '${expression.text}' resulted in error: ${error.message}`, index);
+      return failed(at, `expression '${expression.text.trim()}' resulted in error: ${error.message}`, index);
     }
-    const told = made(message, variables, at.budget) ?? stringAt(source, "message").trim();
+    const told = made(message, variables, budget) ?? stringAt(source, "message").trim();
     return [
       {
         message: told === "" ? `failed expression: ${expression.text.trim()}` : told,
@@ -250,13 +255,15 @@ function noteFailures(found: readonly { at: Case; refusals: readonly Refusal[] }
   const failures = found.flatMap(({ at: { policy, binding }, refusals }) => {
     const validationActions = stringsAt(objectAt(binding, "spec"), "validationActions");
     if (!validationActions.includes("Audit")) return [];
-    return refusals.map(({ message, index }) => ({
-      message,
-      policy: nameOf(policy),
-      binding: nameOf(binding),
-      expressionIndex: index,
-      validationActions,
-    }));
+    return refusals
+      .filter(({ isFinal = false }) => !isFinal)
+      .map(({ message, index }) => ({
+        message,
+        policy: nameOf(policy),
+        binding: nameOf(binding),
+        expressionIndex: index,
+        validationActions,
+      }));
   });
   if (failures.length === 0) return;
   request.audit?.annotate("validation.policy.admission.k8s.io/validation_failure", JSON.stringify(failures));
@@ -268,9 +275,9 @@ function enforce(found: readonly { at: Case; refusals: readonly Refusal[] }[], r
   for (const { at, refusals } of found) {
     const actions = stringsAt(objectAt(at.binding, "spec"), "validationActions");
     const who = `ValidatingAdmissionPolicy '${nameOf(at.policy)}' with binding '${nameOf(at.binding)}'`;
-    for (const { message, reason } of refusals) {
-      if (actions.includes("Warn")) request.warn(`Validation failed for ${who}: ${message}`);
-      if (actions.includes("Deny")) denied ??= { message: `${who} denied request: ${message}`, reason };
+    for (const { message, reason, isFinal = false } of refusals) {
+      if (actions.includes("Warn") && !isFinal) request.warn(`Validation failed for ${who}: ${message}`);
+      if (actions.includes("Deny") || isFinal) denied ??= { message: `${who} denied request: ${message}`, reason };
     }
   }
   if (denied === undefined) return;

@@ -221,21 +221,30 @@ export function compileConditions(expressions: AdmissionExpressions, list: unkno
   return asObjects(list).map((one) => expressions.compile(asString(one["name"]), asString(one["expression"]), "bool"));
 }
 
-/** What match conditions say: a condition that is false decides, before one that fails. */
+/** What all match conditions of one request may cost. */
+const conditionsBudget = 2_500_000;
+
+/** What match conditions say: a condition that is false decides, before one that fails. They are not told of the namespace. */
 export function conditionsHold(
   conditions: readonly Expression[],
-  variables: AdmissionVariables,
-  budget: Budget,
+  given: AdmissionVariables,
 ): { readonly holds: boolean; readonly error?: string } {
-  let error: string | undefined;
-  for (const { name, program, fault } of conditions) {
+  const errors = new Set<string>();
+  const budget = { left: conditionsBudget };
+  const variables: AdmissionVariables = Object.defineProperties(
+    {},
+    { ...Object.getOwnPropertyDescriptors(given), namespaceObject: { value: null, enumerable: true } },
+  );
+  for (const { text, program, fault } of conditions) {
     try {
       if (program === undefined) throw new CelEvaluationError(fault ?? "");
       if (program.run(variables, budget) !== true) return { holds: false };
     } catch (thrown) {
       if (!(thrown instanceof Error)) throw thrown;
-      error ??= `match condition ${JSON.stringify(name)} failed: ${thrown.message}`;
+      errors.add(`expression '${text.trim()}' resulted in error: ${thrown.message}`);
     }
   }
-  return error === undefined ? { holds: true } : { holds: false, error };
+  if (errors.size === 0) return { holds: true };
+  const all = [...errors].join(", ");
+  return { holds: false, error: errors.size === 1 ? all : `[${all}]` };
 }

@@ -144,7 +144,15 @@ function objectShape(engine: Engine, schema: JsonObject, name: string, place: Pl
     readers.set(escaped, { property, convert: (value) => shape.convert(value) });
   }
   const typeName = place.named?.(name) ?? name;
-  engine.declareFields(typeName, new Map([...fields].map(([field, shape]) => [field, shape.type])));
+  const fieldTypes = new Map([...fields].map(([field, shape]) => [field, shape.type]));
+  // A word of the language may be written as it is where a field is wanted.
+  for (const word of reserved) {
+    const [type, reader] = [fieldTypes.get(`__${word}__`), readers.get(`__${word}__`)];
+    if (type === undefined || reader === undefined || fieldTypes.has(word)) continue;
+    fieldTypes.set(word, type);
+    readers.set(word, reader);
+  }
+  engine.declareFields(typeName, fieldTypes);
   return {
     type: structOf(typeName),
     convert: (value) => (isObject(value) ? new ObjectValue(typeName, value, readers) : value),

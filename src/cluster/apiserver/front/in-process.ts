@@ -105,9 +105,10 @@ function toTransportResponse(
   };
 }
 
-/** `299 - "text"` (RFC 9111 §5.5 of old), as the API's clients parse it. */
+/** `299 - "text"` (RFC 9111 §5.5 of old), as the API's clients parse it: in UTF-8, a byte a character. */
 export function warningValue(text: string): string {
-  return `299 - "${text.replace(/[\r\n]+/g, " ").replace(/(["\\])/g, "\\$1")}"`;
+  const bytes = Buffer.from(text, "utf8").toString("latin1");
+  return `299 - "${bytes.replace(/[\r\n]+/g, " ").replace(/(["\\])/g, "\\$1")}"`;
 }
 
 async function* onePiece(bytes: Uint8Array): AsyncIterable<Uint8Array> {

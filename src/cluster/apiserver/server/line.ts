@@ -44,6 +44,7 @@ import { update } from "../verbs/update.js";
 import { watch } from "../verbs/watch.js";
 import { answerHealth } from "./health.js";
 import { compressed, failureResponse, jsonResponse, listResponse, outcomeResponse, textResponse } from "./respond.js";
+import { shownWarnings } from "./warnings.js";
 
 /** Bodies above this are refused with 413 (upstream's limit for resources). */
 export const maxBodyBytes = 3 * 1024 * 1024;
@@ -179,7 +180,7 @@ class RequestLine implements Line {
       warnings: type.deprecation === undefined ? [] : [type.deprecation],
     };
     const response = await this.#answerOrRefuse(call);
-    return call.warnings.length === 0 ? response : { ...response, warnings: call.warnings };
+    return call.warnings.length === 0 ? response : { ...response, warnings: shownWarnings(call.warnings) };
   }
 
   #authorize(user: UserInfo, info: RequestInfo, { query, audit }: ApiRequest): void {

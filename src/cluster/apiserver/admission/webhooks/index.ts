@@ -12,7 +12,7 @@ import { denied, forbidden, internalError } from "../../failures.js";
 import { copy, equalJson, objectAt, stringAt, stringsAt } from "../../fields.js";
 import type { AdmissionPlugin, AdmissionRequest, Authorizer, Store } from "../../types.js";
 import { applyJsonPatch } from "../../verbs/json-patch.js";
-import { requestBudget, requestVariables } from "../expressions.js";
+import { requestVariables } from "../expressions.js";
 import { kindOf, optionsOf, shown, userInfoOf } from "../review.js";
 import { CallError, type WebhookCaller, webhookCaller } from "./call.js";
 import { askForConversion } from "./conversion.js";
@@ -143,7 +143,7 @@ function isMeant(webhook: Webhook, request: AdmissionRequest, asking: Asking): b
     compiledConditions.get(spec) ??
     compileConditions(new AdmissionExpressions({ hasParams: false, variables: [] }), spec["matchConditions"]);
   compiledConditions.set(spec, compiled);
-  const found = conditionsHold(compiled, requestVariables(asking, request), { left: requestBudget });
+  const found = conditionsHold(compiled, requestVariables(asking, request));
   if (found.error === undefined) return found.holds;
   if (!isIgnored(webhook)) throw forbidden(request.type, request.name, found.error);
   asking.log.warn("webhook's match conditions failed and it is left out", { webhook: webhook.id, err: found.error });

@@ -146,7 +146,10 @@ export class ObjectValue {
   }
 
   get names(): string[] {
-    return [...this.#fields.keys()].filter((name) => this.get(name) !== undefined);
+    const byProperty = new Map<string, string>();
+    for (const [name, { property }] of this.#fields)
+      if (!byProperty.has(property) && this.get(name) !== undefined) byProperty.set(property, name);
+    return [...byProperty.values()];
   }
 
   isEqual(other: ObjectValue): boolean {
