@@ -4,7 +4,7 @@ import { isAlreadyExists, isNotFound, messageOf } from "../../kernel/errors/inde
 import { findCondition, NamespaceKind, withCondition } from "../../kernel/kinds/index.js";
 import { type Discovered, discoverKinds } from "./clusters/discovery.js";
 import { MemberWatch } from "./clusters/member-watch.js";
-import { summaryOf } from "./clusters/summary.js";
+import { type Summary, summaryOf } from "./clusters/summary.js";
 import { deadline } from "./deadline.js";
 import { type Cluster, ClusterKind, type ClusterStatus, type ConditionDraft, WorkKind } from "./kinds.js";
 import { CLUSTER_FINALIZER, dropOldFinalizer, finalizeCluster } from "./leaving.js";
@@ -34,6 +34,10 @@ interface Memory {
   discoveredMs: number;
   discovered: Discovered | undefined;
   watch: MemberWatch | undefined;
+  /** The last summary of nodes and pods, and what it was made of. */
+  summary:
+    | { readonly watch: MemberWatch; readonly changes: number; readonly models: string; readonly value: Summary }
+    | undefined;
 }
 
 type Look = { readonly isReady: true } | { readonly isReady: false; readonly reason: string; readonly message: string };
@@ -99,6 +103,7 @@ function newMemory(context: ReconcileContext<Cluster>): Memory {
     discoveredMs: Number.NEGATIVE_INFINITY,
     discovered: undefined,
     watch: undefined,
+    summary: undefined,
   };
 }
 
@@ -204,26 +209,40 @@ async function report(
         message: "cluster is healthy and ready to accept workloads",
       }
     : { type: "Ready", status: "False", reason: look.reason, message: look.message };
-  const { discovered, watch } = memory;
+  const { discovered } = memory;
   const drafts = [ready, ...(look.isReady && discovered !== undefined ? [enablementsOf(discovered)] : [])];
   const observedGeneration = cluster.metadata.generation ?? 0;
   const conditions = drafts.reduce(
     (list, draft) => withCondition(list, { ...draft, observedGeneration }, context.clock.now()),
     cluster.status?.conditions,
   );
-  const nodes = look.isReady ? watch?.nodes : undefined;
+  const summary = look.isReady ? summarize(cluster, memory) : undefined;
   const status: ClusterStatus = {
     ...cluster.status,
     ...(conditions === undefined ? {} : { conditions }),
     ...(discovered?.version === undefined ? {} : { kubernetesVersion: discovered.version }),
     ...(discovered === undefined ? {} : { apiEnablements: discovered.enablements }),
-    ...(nodes === undefined ? {} : summaryOf(nodes, watch?.pods, cluster.spec?.resourceModels ?? [])),
+    ...summary,
   };
   const before = findCondition(cluster.status?.conditions, "Ready")?.status;
   if (before !== undefined && before !== ready.status) {
     context.events.record(cluster, look.isReady ? "Normal" : "Warning", ready.reason, ready.message);
   }
   await syncStatus(context.cluster.client.resource(ClusterKind), cluster, status, NAME);
+}
+
+/** Nodes and pods summed up, anew only when they changed: a member may have very many. Undefined as long as they are not known. */
+function summarize({ spec }: Cluster, memory: Memory): Summary | undefined {
+  const { watch } = memory;
+  const nodes = watch?.nodes;
+  if (watch === undefined || nodes === undefined) return undefined;
+  const { changes } = watch;
+  const models = JSON.stringify(spec?.resourceModels ?? []);
+  const known = memory.summary;
+  if (known?.watch === watch && known.changes === changes && known.models === models) return known.value;
+  const value = summaryOf(nodes, watch.pods, spec?.resourceModels ?? []);
+  memory.summary = { watch, changes, models, value };
+  return value;
 }
 
 function enablementsOf({ enablements, isComplete }: Discovered): ConditionDraft {

@@ -129,15 +129,24 @@ const ENGINE_RULES: readonly PolicyRule[] = [
  */
 export const DELIVERY_RULES: readonly PolicyRule[] = [
   { nonResourceURLs: ["/readyz", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
-  { apiGroups: [""], resources: ["nodes"], verbs: READ },
+  // What there is room for, and which kinds there are.
+  { apiGroups: [""], resources: ["nodes", "pods"], verbs: READ },
+  { apiGroups: ["apiextensions.k8s.io"], resources: ["customresourcedefinitions"], verbs: READ },
   {
     apiGroups: [""],
-    resources: ["namespaces", "secrets", "configmaps", "services", "serviceaccounts", "persistentvolumeclaims"],
+    resources: [
+      "namespaces",
+      "secrets",
+      "configmaps",
+      "services",
+      "serviceaccounts",
+      "persistentvolumeclaims",
+      "resourcequotas",
+    ],
     verbs: WRITE,
   },
   { apiGroups: ["apps"], resources: ["deployments", "statefulsets", "daemonsets"], verbs: WRITE },
   // Metrics of model servers, for gates of rollouts.
-  { apiGroups: [""], resources: ["pods"], verbs: ["get", "list"] },
   { apiGroups: [""], resources: ["pods/proxy"], verbs: ["get"] },
   { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], verbs: WRITE },
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses", "networkpolicies"], verbs: WRITE },

@@ -16,12 +16,18 @@ export class MemberWatch {
   readonly #undo: (() => void)[] = [];
   /** Definitions were made, changed or removed since the kinds were read last. */
   hasNewKinds = false;
+  /** Raised with every change of nodes and pods. */
+  changes = 0;
 
   /** `onChange` is called after every change, however small. */
   constructor(member: ClusterAccess, signal: AbortSignal, onChange: () => void) {
     this.member = member;
-    this.#nodes = this.#follow(member.informers.informer(NodeKind), signal, onChange);
-    this.#pods = this.#follow(member.informers.informer(PodKind), signal, onChange);
+    const count = (): void => {
+      this.changes += 1;
+      onChange();
+    };
+    this.#nodes = this.#follow(member.informers.informer(NodeKind), signal, count);
+    this.#pods = this.#follow(member.informers.informer(PodKind), signal, count);
     const definitions = member.informers.informer(CustomResourceDefinitionKind);
     this.#undo.push(
       definitions.onChange(() => {

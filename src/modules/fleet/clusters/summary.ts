@@ -13,7 +13,8 @@ import type { ClusterSpec, ClusterStatus } from "../kinds.js";
 
 type Amounts = Map<string, Quantity>;
 type Models = NonNullable<ClusterSpec["resourceModels"]>;
-type Summary = Pick<ClusterStatus, "nodeSummary" | "resourceSummary">;
+/** What a Cluster says of its nodes and pods. */
+export type Summary = Pick<ClusterStatus, "nodeSummary" | "resourceSummary">;
 
 /** What a member's nodes offer and its pods use; `pods` absent: not known yet. */
 export function summaryOf(nodes: readonly Node[], pods: readonly Pod[] | undefined, models: Models): Summary {
