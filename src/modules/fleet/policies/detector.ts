@@ -282,8 +282,9 @@ export class Detector {
   }
 
   async #unclaim(template: KubeObject, binding: ResourceBinding | undefined): Promise<void> {
-    await this.#mark(template, {}, {});
+    // First the binding: as long as it is claimed, the template's changes go to members.
     if (binding !== undefined && !isDeleting(binding)) await this.#parts.writer.release(binding);
+    await this.#mark(template, {}, {});
   }
 
   /** Writes the marks of one policy in the place of any other's. */
