@@ -12,7 +12,7 @@ import {
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
-import { PROPAGATION_RULES } from "../modules/fleet/index.js";
+import { PROPAGATION_RULES, TEMPLATE_RULES } from "../modules/fleet/index.js";
 import type { Surroundings } from "./access.js";
 import type { Addresses } from "./addresses.js";
 import { publishArtifactReader } from "./artifact-access.js";
@@ -195,7 +195,11 @@ const delivery = fleetDelivery(PROPAGATION_RULES);
 const levelOf = (plan: ClusterPlan): Level => (plan.role === "hub" ? "continuum" : "cluster");
 
 function identitiesOf(plan: ClusterPlan, modules: readonly Module[]): Identity[] {
-  const agent = moduleAgent(modules.flatMap((module) => module.rules[levelOf(plan)] ?? []));
+  const isEngineHub = plan.role === "hub" && modules.length > 0;
+  const agent = moduleAgent([
+    ...modules.flatMap((module) => module.rules[levelOf(plan)] ?? []),
+    ...(isEngineHub ? TEMPLATE_RULES : []),
+  ]);
   return plan.role === "hub"
     ? [controllerManager, scheduler, agent, northboundReviewer]
     : [controllerManager, scheduler, agent, delivery, serviceProxy, volumeProvisioner, ...plan.nodes.map(nodeIdentity)];

@@ -26,7 +26,7 @@ import {
   HyperMLServiceKind,
   WorkKind,
 } from "./kinds.js";
-import { createFleetModule, DELIVERY_RULES, type FleetOptions } from "./module.js";
+import { createFleetModule, DELIVERY_RULES, type FleetOptions, TEMPLATE_RULES } from "./module.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 
 /** For tests: the shape of MLService as far as the fleet looks at it. */
@@ -142,7 +142,7 @@ export async function startFleet(
       cuttable(member.as(AGENT.token), () => cut.has(member.name)),
     );
   }
-  await grant(hub, module.rules.continuum ?? []);
+  await grant(hub, [...(module.rules.continuum ?? []), ...TEMPLATE_RULES]);
   const manager = createManager({ cluster: agent, clock, random: hub.random, log: silentLogger });
   for (const controller of module.controllers("continuum", agent)) manager.add(controller);
   manager.start();

@@ -15,7 +15,7 @@ export {
 } from "./clusters/joining.js";
 export { specPartsOf } from "./hyper-plan.js";
 export { ClusterKind, type HyperMLService, HyperMLServiceKind, WorkKind } from "./kinds.js";
-export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES } from "./module.js";
+export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES, TEMPLATE_RULES } from "./module.js";
 export { type HyperRollout, HyperRolloutKind } from "./rollout/kind.js";
 export {
   changedFields,

@@ -112,15 +112,59 @@ const HUB_RULES: readonly PolicyRule[] = [
   ...INGRESS_RULES,
 ];
 
-/** What the engine does with objects of any kind: it reads them, marks whose they are, and keeps their status. */
+const withStatus = (...plurals: readonly string[]): string[] =>
+  plurals.flatMap((plural) => [plural, `${plural}/status`, `${plural}/finalizers`]);
+
+/** What the engine does with Karmada's kinds, and with the kinds of which templates usually are. */
 const ENGINE_RULES: readonly PolicyRule[] = [
-  { apiGroups: ["*"], resources: ["*"], verbs: [...READ, "patch", "update"] },
   {
-    apiGroups: ["work.karmada.io", "policy.karmada.io", "apps.karmada.io"],
-    resources: ["*"],
+    apiGroups: ["work.karmada.io"],
+    resources: withStatus("resourcebindings", "clusterresourcebindings"),
+    verbs: WRITE,
+  },
+  {
+    apiGroups: ["policy.karmada.io"],
+    resources: withStatus(
+      "propagationpolicies",
+      "clusterpropagationpolicies",
+      "overridepolicies",
+      "clusteroverridepolicies",
+      "clustertaintpolicies",
+      "federatedresourcequotas",
+    ),
+    verbs: WRITE,
+  },
+  { apiGroups: ["apps.karmada.io"], resources: withStatus("workloadrebalancers"), verbs: WRITE },
+  {
+    apiGroups: ["autoscaling.karmada.io", "networking.karmada.io"],
+    resources: withStatus("federatedhpas", "cronfederatedhpas", "multiclusterservices"),
     verbs: WRITE,
   },
   { apiGroups: [""], resources: ["namespaces"], verbs: ["delete"] },
+  {
+    apiGroups: ["", "apps", "batch", "networking.k8s.io"],
+    resources: withStatus(
+      "configmaps",
+      "services",
+      "serviceaccounts",
+      "persistentvolumeclaims",
+      "deployments",
+      "statefulsets",
+      "daemonsets",
+      "jobs",
+      "cronjobs",
+      "ingresses",
+    ),
+    verbs: [...READ, "patch", "update"],
+  },
+];
+
+/**
+ * What lets the engine have objects of every kind as templates: reading them, marking whose they are, keeping their status. A hub that belongs to
+ * nobody else gives it all of it; elsewhere whoever has policies about other kinds than usual binds what they need to the agent.
+ */
+export const TEMPLATE_RULES: readonly PolicyRule[] = [
+  { apiGroups: ["*"], resources: ["*"], verbs: [...READ, "patch", "update"] },
 ];
 
 /**
