@@ -177,7 +177,12 @@ function render({ kind, namespace, name, what, fields = [], waves, rollout }: Pl
   const total = waves.flatMap(({ clusters }) => clusters).length;
   const how = rollout === undefined ? "all clusters at once" : `in the waves of HyperRollout ${rollout}`;
   const lines = [`${title} ${verb}${what === "nothing" ? "" : `: ${changed} of ${total} clusters, ${how}`}`];
-  if (what === "nothing") return `${lines.join("\n")}\n`;
+  if (what !== "nothing") lines.push(...renderWaves(waves, rollout));
+  return `${lines.join("\n")}\n`;
+}
+
+function renderWaves(waves: NonNullable<Planned["waves"]>, rollout: string | undefined): string[] {
+  const lines: string[] = [];
   for (const wave of waves) {
     if (rollout !== undefined)
       lines.push(
@@ -192,7 +197,7 @@ function render({ kind, namespace, name, what, fields = [], waves, rollout }: Pl
       }
     }
   }
-  return `${lines.join("\n")}\n`;
+  return lines;
 }
 
 function renderField({ path, before, after }: FieldChange): string {

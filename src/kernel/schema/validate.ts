@@ -293,14 +293,18 @@ function checkStructure(schema: Schema, value: Json, path: string, causes: Statu
     checkUnique(schema, value, path, causes);
   } else if (isObject(value)) {
     if (schema["x-kubernetes-embedded-resource"] === true) checkEmbedded(value, path, causes);
-    const { properties, additionalProperties } = schema;
-    for (const name in value) {
-      const isKnown = properties !== undefined && Object.hasOwn(properties, name);
-      const child = isKnown ? properties[name] : additionalProperties;
-      const present = value[name];
-      if (typeof child === "object" && present !== undefined)
-        checkStructure(child, present, isKnown ? join(path, name) : `${path}[${name}]`, causes);
-    }
+    checkMembers(schema, value, path, causes);
+  }
+}
+
+function checkMembers(schema: Schema, value: JsonObject, path: string, causes: StatusCause[]): void {
+  const { properties, additionalProperties } = schema;
+  for (const name in value) {
+    const isKnown = properties !== undefined && Object.hasOwn(properties, name);
+    const child = isKnown ? properties[name] : additionalProperties;
+    const present = value[name];
+    if (typeof child === "object" && present !== undefined)
+      checkStructure(child, present, isKnown ? join(path, name) : `${path}[${name}]`, causes);
   }
 }
 

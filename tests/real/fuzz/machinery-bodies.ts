@@ -128,18 +128,26 @@ const bodies: Readonly<Record<string, (chance: Chance, name: string) => JsonObje
   }),
 };
 
+const fittingOf: Readonly<Record<string, readonly string[]>> = {
+  Pod: ["status", "eviction", "binding", "ephemeralcontainers", "resize"],
+  ServiceAccount: ["token"],
+  Namespace: ["status", "finalize"],
+};
+
+function methodFor(chance: Chance, subresource: string): string {
+  if (["eviction", "binding", "token"].includes(subresource))
+    return chance.maybe(0.92) ? "POST" : chance.pick(["GET", "PUT"]);
+  return chance.weighted([
+    [3, "PUT"],
+    [4, "PATCH"],
+    [3, "GET"],
+    [1, "DELETE"],
+  ] as const);
+}
+
 export function subresourceRequest(chance: Chance, sample: Sample, at: string, name: string): Request {
   const { kind, apiVersion } = sample;
-  const fitting =
-    kind === "Pod"
-      ? ["status", "eviction", "binding", "ephemeralcontainers", "resize"]
-      : kind === "ServiceAccount"
-        ? ["token"]
-        : kind === "Namespace"
-          ? ["status", "finalize"]
-          : scaled.includes(kind)
-            ? ["status", "scale"]
-            : ["status"];
+  const fitting = fittingOf[kind] ?? (scaled.includes(kind) ? ["status", "scale"] : ["status"]);
   const what = chance.maybe(0.92)
     ? chance.pick(fitting)
     : chance.pick([...Object.keys(bodies), "nope", "log", "exec", "attach", "proxy", "portforward"]);
@@ -147,17 +155,7 @@ export function subresourceRequest(chance: Chance, sample: Sample, at: string, n
   const body = bodies[what]?.(chance, name) ?? {};
   if (what === "status") Object.assign(body, { apiVersion, kind });
   const query = chance.pick(["", "", "", "?dryRun=All", "?fieldValidation=Strict", "?fieldManager=m1"]);
-  const isPosted = ["eviction", "binding", "token"].includes(what);
-  const method = isPosted
-    ? chance.maybe(0.92)
-      ? "POST"
-      : chance.pick(["GET", "PUT"])
-    : chance.weighted([
-        [3, "PUT"],
-        [4, "PATCH"],
-        [3, "GET"],
-        [1, "DELETE"],
-      ] as const);
+  const method = methodFor(chance, what);
   if (method === "GET" || method === "DELETE")
     return { method, path, ...(chance.maybe(0.2) ? { accept: chance.pick(acceptedForms) } : {}) };
   if (method !== "PATCH") return { method, path: path + query, body };

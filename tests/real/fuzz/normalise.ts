@@ -74,8 +74,7 @@ export class Normaliser {
     // A controller's work here, the API server's own there; none runs in a comparison.
     if (value["kind"] === "ResourceQuota") delete table["status"];
     if (value["kind"] === "SelfSubjectRulesReview") orderRules(table);
-    for (const [mark, fields] of Object.entries(ownAffairs))
-      if (value[mark] !== undefined) for (const field of fields) if (table[field] !== undefined) table[field] = "<own>";
+    hideOwn(table, value);
     const result: JsonObject = {};
     for (const [key, inner] of Object.entries(table))
       if (inner !== undefined) result[this.text(key)] = this.#field(key, inner);
@@ -91,6 +90,11 @@ export class Normaliser {
     const inner = this.#value(value);
     return key === "managedFields" && Array.isArray(inner) ? byManager(inner) : inner;
   }
+}
+
+function hideOwn(table: JsonObject, value: JsonObject): void {
+  for (const [mark, fields] of Object.entries(ownAffairs))
+    if (value[mark] !== undefined) for (const field of fields) if (table[field] !== undefined) table[field] = "<own>";
 }
 
 /** Ages are times; descriptions are prose (see docs/kubernetes-differences.md). */

@@ -146,16 +146,18 @@ function listSchema(chance: Chance, style: Style, depth: number): JsonObject {
   return schema;
 }
 
-function objectSchema(chance: Chance, style: Style, depth: number): JsonObject {
+/** An object with names of the writer's choice. */
+function freeSchema(chance: Chance, style: Style, depth: number): JsonObject {
   const schema: JsonObject = { type: "object" };
-  if (depth > 0 && chance.maybe(0.25)) {
-    schema["additionalProperties"] = chance.maybe(0.1)
-      ? chance.pick([true, false])
-      : anySchema(chance, style, depth + 1);
-    if (chance.maybe(0.2)) schema["maxProperties"] = chance.pick([0, 1, 2]);
-    if (chance.maybe(0.1)) schema["minProperties"] = 1;
-    return schema;
-  }
+  schema["additionalProperties"] = chance.maybe(0.1) ? chance.pick([true, false]) : anySchema(chance, style, depth + 1);
+  if (chance.maybe(0.2)) schema["maxProperties"] = chance.pick([0, 1, 2]);
+  if (chance.maybe(0.1)) schema["minProperties"] = 1;
+  return schema;
+}
+
+function objectSchema(chance: Chance, style: Style, depth: number): JsonObject {
+  if (depth > 0 && chance.maybe(0.25)) return freeSchema(chance, style, depth);
+  const schema: JsonObject = { type: "object" };
   const properties: JsonObject = {};
   for (let count = 1 + chance.int(depth === 0 ? 6 : 4); count > 0; count -= 1)
     properties[chance.pick(names)] = anySchema(chance, style, depth + 1);

@@ -190,6 +190,25 @@ function setFamilies(spec: JsonObject, work: Work): void {
   if (causes.length > 0) throw invalid({ group: "", kind: "Service" }, work.request.name, causes);
   shrink(spec, old);
   const policy = stringAt(spec, "ipFamilyPolicy");
+  const families = familiesOf(spec, work);
+  const known = families.length === 0 ? ["IPv4"] : families;
+  if (isOpen) {
+    if (known.length < 2 && policy !== "SingleStack") known.push(known[0] === "IPv4" ? "IPv6" : "IPv4");
+    spec["ipFamilies"] = known;
+    return;
+  }
+  const missing: [string, string][] = known.flatMap((family, index): [string, string][] =>
+    family === "IPv4" ? [] : [[`ipFamilies[${index}]`, `${JSON.stringify(family)}: not configured on this cluster`]],
+  );
+  if (policy === "RequireDualStack")
+    missing.unshift(["ipFamilyPolicy", '"RequireDualStack": this cluster is not configured for dual-stack services']);
+  refuseAll(missing, work);
+  spec["ipFamilies"] = known;
+}
+
+/** The families that are asked for, and those of the addresses that are. */
+function familiesOf(spec: JsonObject, work: Work): string[] {
+  const policy = stringAt(spec, "ipFamilyPolicy");
   const [addresses, families] = [stringsAt(spec, "clusterIPs"), stringsAt(spec, "ipFamilies")];
   const faults: [string, string][] = [];
   const needsTwo = "must be 'RequireDualStack' or 'PreferDualStack' when multiple";
@@ -205,19 +224,7 @@ function setFamilies(spec: JsonObject, work: Work): void {
     else families.push("IPv4");
   }
   refuseAll(faults, work);
-  const known = families.length === 0 ? ["IPv4"] : families;
-  if (isOpen) {
-    if (known.length < 2 && policy !== "SingleStack") known.push(known[0] === "IPv4" ? "IPv6" : "IPv4");
-    spec["ipFamilies"] = known;
-    return;
-  }
-  const missing: [string, string][] = known.flatMap((family, index): [string, string][] =>
-    family === "IPv4" ? [] : [[`ipFamilies[${index}]`, `${JSON.stringify(family)}: not configured on this cluster`]],
-  );
-  if (policy === "RequireDualStack")
-    missing.unshift(["ipFamilyPolicy", '"RequireDualStack": this cluster is not configured for dual-stack services']);
-  refuseAll(missing, work);
-  spec["ipFamilies"] = known;
+  return families;
 }
 
 /** Who goes back to one family without naming the second one's parts gives them up. */
@@ -277,15 +284,17 @@ function allocateNodePorts(spec: JsonObject, work: Work): void {
     const isAsked = typeof asked === "number" && asked !== 0;
     if (!isAsked && !needsNodePorts(spec)) continue;
     const number = isAsked ? asked : isNew ? shared.get(port["port"]) : undefined;
-    if (number === undefined) {
-      port["nodePort"] = promisePort(pickPort(work), work);
-    } else if (isAsked && !before.has(asked) && ![...shared.values()].includes(asked)) {
-      const why = portFault(asked, work);
-      if (why !== undefined) throw wrong(work, `spec.ports[${index}].nodePort`, `Invalid value: ${asked}: ${why}`);
-      promisePort(asked, work);
-    } else port["nodePort"] = number;
+    if (number === undefined) port["nodePort"] = promisePort(pickPort(work), work);
+    else if (isAsked && !before.has(asked) && ![...shared.values()].includes(asked)) takePort(asked, index, work);
+    else port["nodePort"] = number;
     if (!shared.has(port["port"]) && typeof port["nodePort"] === "number") shared.set(port["port"], port["nodePort"]);
   }
+}
+
+function takePort(asked: number, index: number, work: Work): void {
+  const why = portFault(asked, work);
+  if (why !== undefined) throw wrong(work, `spec.ports[${index}].nodePort`, `Invalid value: ${asked}: ${why}`);
+  promisePort(asked, work);
 }
 
 function pickPort({ pools }: Work): number {

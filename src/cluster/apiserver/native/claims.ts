@@ -72,17 +72,9 @@ const none: Quantity = { nanos: 0n, format: "DecimalSI" };
 /** Checks what may change of a claim. */
 export function validateClaimUpdate(object: JsonObject, old: JsonObject, faults: Faults): void {
   const [spec, before] = [cloneObject(asObject(object["spec"])), cloneObject(asObject(old["spec"]))];
-  const [now, then] = [spec["storageClassName"], before["storageClassName"]];
-  const [shown, shownBefore] = [annotationOf(object), annotationOf(old)];
+  const shown: Pair = [annotationOf(object), annotationOf(old)];
   if (asString(before["volumeName"]) === "") copy(spec, before, "volumeName");
-  if (shownBefore !== undefined && then === undefined && now === shownBefore && (shown ?? shownBefore) === shownBefore)
-    delete spec["storageClassName"];
-  else {
-    if ((shown ?? "") !== (shownBefore ?? ""))
-      faults.invalid(`metadata.annotations.${annotation}`, shown ?? "", "field is immutable");
-    if (now !== undefined && then === undefined && (shownBefore === undefined || now === shownBefore))
-      before["storageClassName"] = now;
-  }
+  settleClass(spec, before, shown, faults);
   if (at(object, "status", "phase") === "Bound") {
     const size = at(before, "resources", "requests", "storage");
     const requests = ensureObject(ensureObject(spec, "resources"), "requests");
@@ -94,13 +86,37 @@ export function validateClaimUpdate(object: JsonObject, old: JsonObject, faults:
       "spec",
       "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n",
     );
+  checkSize(object, old, faults);
+  immutableAt("volumeMode", at(object, "spec", "volumeMode"), at(old, "spec", "volumeMode"), faults);
+  checkAttributesClass(object, old, faults);
+}
+
+type Pair = readonly [string | undefined, string | undefined];
+
+/** The class may move from the annotation, or from nowhere, to its field. */
+function settleClass(spec: JsonObject, before: JsonObject, [shown, shownBefore]: Pair, faults: Faults): void {
+  const [now, then] = [spec["storageClassName"], before["storageClassName"]];
+  if (
+    shownBefore !== undefined &&
+    then === undefined &&
+    now === shownBefore &&
+    (shown ?? shownBefore) === shownBefore
+  ) {
+    delete spec["storageClassName"];
+    return;
+  }
+  if ((shown ?? "") !== (shownBefore ?? ""))
+    faults.invalid(`metadata.annotations.${annotation}`, shown ?? "", "field is immutable");
+  if (now !== undefined && then === undefined && (shownBefore === undefined || now === shownBefore))
+    before["storageClassName"] = now;
+}
+
+function checkSize(object: JsonObject, old: JsonObject, faults: Faults): void {
   const size = quantityOf(at(object, "spec", "resources", "requests", "storage")) ?? none;
   const sizeBefore = quantityOf(at(old, "spec", "resources", "requests", "storage")) ?? none;
   const real = quantityOf(at(old, "status", "capacity", "storage")) ?? none;
   if (compareQuantities(size, sizeBefore) < 0 && compareQuantities(size, real) <= 0)
     faults.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
-  immutableAt("volumeMode", at(object, "spec", "volumeMode"), at(old, "spec", "volumeMode"), faults);
-  checkAttributesClass(object, old, faults);
 }
 
 function checkAttributesClass(object: JsonObject, old: JsonObject, faults: Faults): void {

@@ -136,23 +136,8 @@ function validateVersions(given: Json | undefined, faults: Faults): void {
       faults.required(`spec.versions[${index}].schema.openAPIV3Schema`);
   const names = new Set<string>();
   for (const [index, version] of versions.entries()) {
-    const name = asString(version["name"]);
-    const path = `spec.versions[${index}]`;
-    names.add(name);
-    const found = label1035Faults(name);
-    if (found.length > 0) faults.invalid(`${path}.name`, name, found.join(","));
-    for (const fault of deprecationFaults(version))
-      faults.invalid(`${path}.deprecationWarning`, version["deprecationWarning"], fault);
-    if (own["schema"] === true) validateSchemaOf(version, `${path}.schema`, hasStatus(version), faults);
-    if (own["subresources"] === true) validateScale(version, `${path}.subresources`, faults);
-    if (own["additionalPrinterColumns"] === true) validateColumns(version, path, faults);
-    if (own["selectableFields"] === true)
-      validateSelectable(
-        version,
-        path,
-        faults,
-        own["schema"] === true ? undefined : "may only be set when `version.schema.openAPIV3Schema` is not included",
-      );
+    names.add(asString(version["name"]));
+    validateVersion(version, `spec.versions[${index}]`, own, faults);
   }
   if (names.size < versions.length)
     faults.invalid("spec.versions", versions.map(goVersion), "must contain unique version names");
@@ -165,6 +150,30 @@ function validateVersions(given: Json | undefined, faults: Faults): void {
   const first = asString(versions[0]?.["name"]);
   const firstFaults = first === "" ? [] : label1035Faults(first);
   if (firstFaults.length > 0) faults.invalid("spec.version", first, firstFaults.join(","));
+}
+
+/** `own`: what is reported of this version, and not of all. */
+function validateVersion(
+  version: JsonObject,
+  path: string,
+  own: Readonly<Record<string, boolean>>,
+  faults: Faults,
+): void {
+  const name = asString(version["name"]);
+  const found = label1035Faults(name);
+  if (found.length > 0) faults.invalid(`${path}.name`, name, found.join(","));
+  for (const fault of deprecationFaults(version))
+    faults.invalid(`${path}.deprecationWarning`, version["deprecationWarning"], fault);
+  if (own["schema"] === true) validateSchemaOf(version, `${path}.schema`, hasStatus(version), faults);
+  if (own["subresources"] === true) validateScale(version, `${path}.subresources`, faults);
+  if (own["additionalPrinterColumns"] === true) validateColumns(version, path, faults);
+  if (own["selectableFields"] === true)
+    validateSelectable(
+      version,
+      path,
+      faults,
+      own["schema"] === true ? undefined : "may only be set when `version.schema.openAPIV3Schema` is not included",
+    );
 }
 
 /** What all versions have alike. */

@@ -109,12 +109,19 @@ function validateChange(object: JsonObject, old: JsonObject, faults: Faults): vo
   for (const field of fixed) {
     const name = newNames.get(field) ?? field;
     const [now, before] = [object[name], old[name]];
-    if ((none(now) && none(before)) || (field === "count" && (now ?? 0) === (before ?? 0))) continue;
-    if (structs.has(field) && equalJson(now ?? {}, before ?? {})) continue;
-    if (equalJson(now, before)) continue;
-    const shown = now ?? (structs.has(field) || times.has(field) ? null : field === "count" ? 0 : "");
-    faults.invalid(field, shown, "field is immutable");
+    if (!isSame(field, now, before)) faults.invalid(field, now ?? blankOf(field), "field is immutable");
   }
+}
+
+function isSame(field: string, now: Json | undefined, before: Json | undefined): boolean {
+  if ((none(now) && none(before)) || (field === "count" && (now ?? 0) === (before ?? 0))) return true;
+  return equalJson(now, before) || (structs.has(field) && equalJson(now ?? {}, before ?? {}));
+}
+
+/** What stands for a field that is not there. */
+function blankOf(field: string): Json {
+  if (structs.has(field) || times.has(field)) return null;
+  return field === "count" ? 0 : "";
 }
 
 const event = (naming: Naming): Behaviour => ({

@@ -222,12 +222,28 @@ function validateScopes(spec: JsonObject, faults: Faults): void {
   if (contraries.some((pair) => pair.every((scope) => list.includes(scope)))) blame("conflicting scopes");
 }
 
+function validateOperator(operator: string, values: readonly Json[], path: string, faults: Faults): void {
+  if (operator === "In" || operator === "NotIn") {
+    if (values.length === 0)
+      faults.required(
+        `${path}.values`,
+        "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+      );
+  } else if (operator === "Exists" || operator === "DoesNotExist") {
+    if (values.length > 0)
+      faults.invalid(
+        `${path}.values`,
+        [...values],
+        "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
+      );
+  } else faults.invalid(`${path}.operator`, operator, "not a valid selector operator");
+}
+
 function validateScopeSelector(spec: JsonObject, faults: Faults): void {
   const path = "spec.scopeSelector.matchExpressions";
   const list = asObjects(at(spec, "scopeSelector", "matchExpressions"));
   for (const requirement of list) {
     const [scope, operator] = [asString(requirement["scopeName"]), asString(requirement["operator"])];
-    const values = asList(requirement["values"]);
     const covered = scopes[scope];
     if (covered === undefined) faults.invalid(`${path}.scopeName`, scope, "unsupported scope");
     for (const name of boundNames(spec))
@@ -239,20 +255,7 @@ function validateScopeSelector(spec: JsonObject, faults: Faults): void {
         operator,
         "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
       );
-    if (operator === "In" || operator === "NotIn") {
-      if (values.length === 0)
-        faults.required(
-          `${path}.values`,
-          "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
-        );
-    } else if (operator === "Exists" || operator === "DoesNotExist") {
-      if (values.length > 0)
-        faults.invalid(
-          `${path}.values`,
-          [...values],
-          "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
-        );
-    } else faults.invalid(`${path}.operator`, operator, "not a valid selector operator");
+    validateOperator(operator, asList(requirement["values"]), path, faults);
   }
   const names = list.map((one) => asString(one["scopeName"]));
   if (contraries.some((pair) => pair.every((scope) => names.includes(scope))))

@@ -110,7 +110,25 @@ function checkNode(schema: JsonObject, path: string, context: Context): void {
   const { faults } = context;
   checkKeywords(schema, path, context);
   const plain: Context = { ...context, isRoot: false };
-  const { additionalProperties: values, items } = schema;
+  checkProperties(schema, path, context);
+  const { items } = schema;
+  if (isObject(schema["not"])) checkNode(schema["not"], `${path}.not`, plain);
+  for (const keyword of ["allOf", "oneOf", "anyOf"])
+    for (const [index, part] of asObjects(schema[keyword]).entries())
+      checkNode(part, `${path}.${keyword}[${index}]`, plain);
+  for (const keyword of ["definitions", "dependencies"])
+    for (const [name, child] of Object.entries(asObject(schema[keyword])))
+      if (isObject(child)) checkNode(child, `${path}.${keyword}[${name}]`, plain);
+  if (isObject(items)) checkNode(items, `${path}.items`, plain);
+  else for (const [index, item] of asObjects(items).entries()) checkNode(item, `${path}.items[${index}]`, plain);
+  checkMapsAndLists(schema, path, faults);
+  faults.causes.push(...ruleWordFaults(schema, path));
+}
+
+function checkProperties(schema: JsonObject, path: string, context: Context): void {
+  const { faults } = context;
+  const plain: Context = { ...context, isRoot: false };
+  const { additionalProperties: values } = schema;
   const properties = Object.entries(asObject(schema["properties"]));
   if (properties.length > 0 && (isObject(values) || values === false))
     faults.forbidden(`${path}.additionalProperties`, "additionalProperties and properties are mutual exclusive");
@@ -125,17 +143,6 @@ function checkNode(schema: JsonObject, path: string, context: Context): void {
     if (isObject(child))
       checkNode(child, `${path}.properties[${name}]`, { ...plain, isInMeta: context.isInMeta || isMeta, noDefault });
   }
-  if (isObject(schema["not"])) checkNode(schema["not"], `${path}.not`, plain);
-  for (const keyword of ["allOf", "oneOf", "anyOf"])
-    for (const [index, part] of asObjects(schema[keyword]).entries())
-      checkNode(part, `${path}.${keyword}[${index}]`, plain);
-  for (const keyword of ["definitions", "dependencies"])
-    for (const [name, child] of Object.entries(asObject(schema[keyword])))
-      if (isObject(child)) checkNode(child, `${path}.${keyword}[${name}]`, plain);
-  if (isObject(items)) checkNode(items, `${path}.items`, plain);
-  else for (const [index, item] of asObjects(items).entries()) checkNode(item, `${path}.items[${index}]`, plain);
-  checkMapsAndLists(schema, path, faults);
-  faults.causes.push(...ruleWordFaults(schema, path));
 }
 
 function checkKeywords(schema: JsonObject, path: string, context: Context): void {
@@ -197,6 +204,11 @@ function checkMapsAndLists(schema: JsonObject, path: string, faults: Faults): vo
     if (!["atomic", "set", "map"].includes(asString(listType)))
       faults.unsupported(`${path}.x-kubernetes-list-type`, listType, ["atomic", "set", "map"]);
   }
+  checkKeys(schema, path, faults);
+}
+
+function checkKeys(schema: JsonObject, path: string, faults: Faults): void {
+  const listType = schema["x-kubernetes-list-type"];
   const keys = asList(schema["x-kubernetes-list-map-keys"]).map(asString);
   const isMap = "must be map if x-kubernetes-list-map-keys is non-empty";
   if (keys.length > 0 && !isGiven(listType)) faults.required(`${path}.x-kubernetes-list-type`, isMap);

@@ -71,25 +71,30 @@ export class Detector {
   async attend(policy: Policy): Promise<boolean> {
     await this.#started;
     let knowsAll = true;
-    for (const { apiVersion, kind, name = "", namespace = "" } of policy.spec.resourceSelectors) {
-      const informer = await this.#parts.templates.follow(apiVersion, kind, this.context.signal);
-      if (informer === undefined) {
-        knowsAll = false;
-        continue;
-      }
-      const space = policy.isCluster ? namespace : policy.namespace;
-      if (name !== "" && (space !== "" || !informer.kind.namespaced)) {
-        if (informer.get({ namespace: space, name }) !== undefined)
-          this.#add({ apiVersion, kind, namespace: space, name });
-        continue;
-      }
-      for (const object of informer.list(space === "" ? undefined : space)) {
-        const subject = subjectOf({ apiVersion, kind, ...placeOf(object) }, object);
-        if (policyRank(policy, subject) >= 0) this.#add(subject);
-      }
+    for (const selector of policy.spec.resourceSelectors) {
+      const isKnown = await this.#addMeant(policy, selector);
+      knowsAll &&= isKnown;
     }
     for (const ref of this.#claims.of(policy.id)) this.#add(ref);
     return knowsAll;
+  }
+
+  /** Resolves to whether the hub has the kind. */
+  async #addMeant(policy: Policy, selector: Policy["spec"]["resourceSelectors"][number]): Promise<boolean> {
+    const { apiVersion, kind, name = "", namespace = "" } = selector;
+    const informer = await this.#parts.templates.follow(apiVersion, kind, this.context.signal);
+    if (informer === undefined) return false;
+    const space = policy.isCluster ? namespace : policy.namespace;
+    if (name !== "" && (space !== "" || !informer.kind.namespaced)) {
+      if (informer.get({ namespace: space, name }) !== undefined)
+        this.#add({ apiVersion, kind, namespace: space, name });
+      return true;
+    }
+    for (const object of informer.list(space === "" ? undefined : space)) {
+      const subject = subjectOf({ apiVersion, kind, ...placeOf(object) }, object);
+      if (policyRank(policy, subject) >= 0) this.#add(subject);
+    }
+    return true;
   }
 
   /** Lets go of what a policy claimed; resolves to whether nothing is left. */

@@ -182,7 +182,6 @@ const forbiddenInEphemeral = [
 /** Checks containers that came later to have a look. */
 export function validateEphemeralContainers(context: PodContext): void {
   const { faults, spec } = context;
-  const words = "cannot be set for an Ephemeral Container";
   const others = ["containers", "initContainers"].flatMap((field) =>
     asObjects(spec[field]).map((one) => asString(one["name"])),
   );
@@ -196,12 +195,17 @@ export function validateEphemeralContainers(context: PodContext): void {
     names.add(name);
     const target = asString(container["targetContainerName"]);
     if (target !== "" && !others.includes(target)) faults.notFound(`${place}.targetContainerName`, target);
-    for (const field of forbiddenInEphemeral)
-      if (container[field] !== undefined && !isEmpty(container[field])) faults.forbidden(`${place}.${field}`, words);
-    for (const [number, mount] of asObjects(container["volumeMounts"]).entries())
-      for (const field of ["subPath", "subPathExpr"])
-        if (asString(mount[field]) !== "") faults.forbidden(`${place}.volumeMounts[${number}].${field}`, words);
+    forbidInEphemeral(container, place, faults);
   }
+}
+
+function forbidInEphemeral(container: JsonObject, place: string, faults: Faults): void {
+  const words = "cannot be set for an Ephemeral Container";
+  for (const field of forbiddenInEphemeral)
+    if (container[field] !== undefined && !isEmpty(container[field])) faults.forbidden(`${place}.${field}`, words);
+  for (const [number, mount] of asObjects(container["volumeMounts"]).entries())
+    for (const field of ["subPath", "subPathExpr"])
+      if (asString(mount[field]) !== "") faults.forbidden(`${place}.volumeMounts[${number}].${field}`, words);
 }
 
 /** Pods' images have no blanks around them; templates' may have. */

@@ -51,13 +51,13 @@ function validateStates(status: JsonObject, before: JsonObject, spec: JsonObject
       .map((one) => one["name"]),
   );
   for (const field of lists) {
-    const isEphemeral = field === "ephemeralContainerStatuses";
-    if (policy === "Always" && !isEphemeral) continue;
+    const mayRestart = (one: JsonObject): boolean => {
+      if (field === "ephemeralContainerStatuses") return false;
+      if (policy === "Always" || (field === "initContainerStatuses" && sidecars.has(one["name"]))) return true;
+      return policy === "OnFailure" && (asNumber(at(one, "state", "terminated", "exitCode")) ?? 0) !== 0;
+    };
     for (const [index, one] of asObjects(before[field]).entries()) {
-      const ended = at(one, "state", "terminated");
-      if (ended === undefined) continue;
-      const mayRestart = policy === "OnFailure" && (asNumber(at(ended, "exitCode")) ?? 0) !== 0;
-      if (!isEphemeral && (mayRestart || (field === "initContainerStatuses" && sidecars.has(one["name"])))) continue;
+      if (at(one, "state", "terminated") === undefined || mayRestart(one)) continue;
       for (const now of asObjects(status[field]))
         if (now["name"] === one["name"] && at(now, "state", "terminated") === undefined)
           faults.forbidden(`status.${field}[${index}].state`, "may not be transitioned to non-terminated state");

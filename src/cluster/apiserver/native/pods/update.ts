@@ -211,20 +211,10 @@ function hasOwnResources(pod: JsonObject): boolean {
 
 /** Checks a change of what containers ask for and may use. */
 function validateResize(object: JsonObject, old: JsonObject, faults: Faults): void {
-  const refuse = (detail: string): void => {
+  const which = unresizable(object, old);
+  if (which !== undefined) {
     faults.causes.length = 0;
-    faults.forbidden("", detail);
-  };
-  if (hasOwnResources(old) || hasOwnResources(object)) {
-    refuse("pods with pod-level resources cannot be resized");
-    return;
-  }
-  if (at(old, "metadata", "annotations", mirrorAnnotation) !== undefined) {
-    refuse("static pods cannot be resized");
-    return;
-  }
-  if (at(old, "spec", "os", "name") === "windows") {
-    refuse("windows pods cannot be resized");
+    faults.forbidden("", `${which} cannot be resized`);
     return;
   }
   const [spec, before] = [asObject(object["spec"]), asObject(old["spec"])];
@@ -241,6 +231,18 @@ function validateResize(object: JsonObject, old: JsonObject, faults: Faults): vo
   if (running !== undefined && running["resources"] === undefined)
     faults.forbidden("spec", "Pod running on node without support for resize");
   if (!validateOrder(spec, before, faults)) return;
+  validateKept(spec, before, faults);
+  validateOnlyCompute(spec, before, faults);
+}
+
+function unresizable(object: JsonObject, old: JsonObject): string | undefined {
+  if (hasOwnResources(old) || hasOwnResources(object)) return "pods with pod-level resources";
+  if (at(old, "metadata", "annotations", mirrorAnnotation) !== undefined) return "static pods";
+  return at(old, "spec", "os", "name") === "windows" ? "windows pods" : undefined;
+}
+
+/** What is asked for may change, but not go. */
+function validateKept(spec: JsonObject, before: JsonObject, faults: Faults): void {
   for (const field of ["initContainers", "containers"])
     for (const [index, container] of asObjects(before[field]).entries()) {
       if (field === "initContainers" && container["restartPolicy"] !== "Always") continue;
@@ -251,7 +253,6 @@ function validateResize(object: JsonObject, old: JsonObject, faults: Faults): vo
           faults.forbidden(`spec.${field}[${index}].resources.${kind}`, `resource ${kind} cannot be removed`);
       }
     }
-  validateOnlyCompute(spec, before, faults);
 }
 
 function validateOrder(spec: JsonObject, before: JsonObject, faults: Faults): boolean {
