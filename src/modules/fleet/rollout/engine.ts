@@ -148,13 +148,14 @@ class Stepper {
           message: `wave ${wave.name} begins when it is promoted: ${wave.clusters.join(", ")}`,
         };
       }
-      this.#wave = { index, name: wave.name, count: this.#waves.length, step: 0 };
+      const found = this.#stepsOf(wave).length;
+      this.#wave = { index, name: wave.name, count: this.#waves.length, step: 0, steps: found };
       this.#decide(
         `wave ${wave.name} begins: ${wave.clusters.join(", ")}`,
         isApproved ? "it is promoted" : "the waves before are done",
       );
     }
-    const steps = this.#stepsOf(wave);
+    const steps = (this.#scene.spec.steps ?? []).slice(0, this.#wave.steps);
     const step = Math.min(this.#wave.step, steps.length);
     const percent = steps[step]?.canaryPercent;
     const pending = this.#assign(wave, percent);
@@ -172,8 +173,7 @@ class Stepper {
     if (watching !== undefined || this.#failure !== undefined) return watching;
     this.#decide(`${where} is done`, isApproved ? "it is promoted" : "it is ready, was watched, and every gate passed");
     this.#gates = [];
-    this.#wave =
-      step < steps.length ? { index, name: wave.name, count: this.#waves.length, step: step + 1 } : undefined;
+    this.#wave = step < steps.length ? withoutTime({ ...this.#wave, index, step: step + 1 }) : undefined;
     return undefined;
   }
 

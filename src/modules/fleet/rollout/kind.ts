@@ -142,6 +142,7 @@ const rolloutStatus = s.object({
       name: s.string().describe("Its name."),
       count: s.integer().describe("How many waves there are."),
       step: s.integer().describe("Step inside the clusters, from 0; the last is the revision as it is."),
+      steps: s.integer().describe("How many steps there are before the last."),
       readySince: s.dateTime().optional().describe("Since when all its clusters are ready: its bake began then."),
     })
     .optional()
