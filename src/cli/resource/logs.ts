@@ -40,14 +40,16 @@ export async function streamLogs(
   const response = await session.client.transport.request({ method: "GET", path });
   const decoder = new TextDecoder();
   let text = "";
+  // 204: nothing runs yet.
+  const isFine = response.status >= 200 && response.status < 300;
   for await (const chunk of response.body) {
-    if (response.status === 200) {
+    if (isFine) {
       terminal.out(decoder.decode(chunk, { stream: true }));
     } else {
       text += decoder.decode(chunk, { stream: true });
     }
   }
-  if (response.status !== 200) {
+  if (!isFine) {
     throw refusal(text, response.status);
   }
 }

@@ -32,8 +32,16 @@ export function answerDiscovery(request: ApiRequest, types: readonly ResourceTyp
   if (segments.length > 3) return undefined;
   if (group === undefined || first === "") return pageNotFound();
   if (second === undefined) return documentAnswer(request, { kind: "APIGroup", apiVersion: "v1", ...groupJson(group) });
-  if (!group.versions.some((one) => one.version === second)) throw unknownResource();
+  if (!group.versions.some((one) => one.version === second)) {
+    if (isCustom(group)) return pageNotFound();
+    throw unknownResource();
+  }
   return versionAnswer(request, { group: first, version: second }, types);
+}
+
+/** Upstream's router knows no groups of definitions. */
+function isCustom({ versions }: Group): boolean {
+  return versions.every(({ types }) => types.every((type) => type.custom));
 }
 
 const fixedPaths = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"];
@@ -110,7 +118,6 @@ function versionAnswer(
   types: readonly ResourceType[],
 ): ApiResponse {
   const own = types.filter((type) => type.group === group && type.version === version);
-  // Upstream's router knows no groups of definitions.
   if (!own.every((type) => type.custom)) checkRoute(request);
   const apiVersion = apiVersionOf({ group, version });
   return documentAnswer(request, {
