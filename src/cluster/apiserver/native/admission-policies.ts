@@ -171,6 +171,7 @@ function validateParamKind(kind: JsonObject, faults: Faults): void {
 }
 
 const policy: Behaviour = {
+  anyFinalizers: true,
   resets: { status: [["metadata"], ["spec"]] },
   needsVersion: true,
   generation: true,
@@ -239,6 +240,7 @@ function validateParamRef(ref: JsonObject, faults: Faults): void {
 }
 
 const binding: Behaviour = {
+  anyFinalizers: true,
   needsVersion: true,
   generation: true,
   complete: true,

@@ -381,6 +381,7 @@ function validateReviewVersions(versions: readonly string[], path: string, fault
 }
 
 const definition: Behaviour = {
+  anyFinalizers: true,
   resets: { status: [["metadata"], ["spec"]] },
   generation: true,
   complete: true,

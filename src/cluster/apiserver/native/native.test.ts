@@ -109,6 +109,19 @@ test.each([
   expect(await faults(pods, object)).toEqual([fault]);
 });
 
+test("what a pod asks for as a whole is completed from its containers and its limits", () => {
+  const container = { resources: { requests: { cpu: "100m", memory: "10Mi" } } };
+  const given = { limits: { cpu: "1", memory: "1Gi", "hugepages-2Mi": "4Mi" } };
+
+  const { spec, status } = made(pods, pod(container, { resources: given })) as Record<string, JsonObject>;
+
+  expect(spec?.["resources"]).toEqual({
+    ...given,
+    requests: { cpu: "100m", memory: "10Mi", "hugepages-2Mi": "4Mi" },
+  });
+  expect(status?.["qosClass"]).toBe("Burstable");
+});
+
 test("a pod's containers cannot change, their images can", async () => {
   const old = made(pods, pod({}));
   const image = made(pods, pod({ image: "i:2" }));

@@ -1,4 +1,6 @@
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { formatQuantity } from "../../../kernel/kinds/index.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import { isObject } from "../../../kernel/schema/index.js";
 import {
   asList,
   asObject,
@@ -12,6 +14,7 @@ import {
 } from "../registry/read.js";
 import { roundAmounts } from "./amounts.js";
 import { tagOf } from "./pods/images.js";
+import { aggregate } from "./pods/resources.js";
 
 const fileMode = 0o644;
 const tokenSeconds = 3600;
@@ -50,10 +53,40 @@ export function defaultPod(spec: JsonObject): void {
   setDefault(spec, "enableServiceLinks", true);
   const containers = [...asObjects(spec["initContainers"]), ...asObjects(spec["containers"])];
   for (const container of containers) requestsFromLimits(container);
+  if (isObject(spec["resources"])) defaultPodResources(spec, spec["resources"]);
   if (spec["hostNetwork"] === true)
     for (const port of containers.flatMap((container) => asObjects(container["ports"])))
       setDefault(port, "hostPort", portNumber(port));
 }
+
+/** What a pod asks for as a whole is completed from what its containers ask for, and from its limits. */
+function defaultPodResources(spec: JsonObject, resources: JsonObject): void {
+  const setMissing = (kind: string, amounts: readonly (readonly [string, Json])[]): void => {
+    for (const [name, amount] of amounts) setDefault(ensureObject(resources, kind), name, amount);
+  };
+  const ofContainers = (kind: "limits" | "requests"): [string, Json][] =>
+    [...aggregate(spec, kind)].map(([name, amount]) => [name, formatQuantity(amount)]);
+  const isAsked = (name: string): boolean => asObject(resources["requests"])[name] !== undefined;
+  if (isEmpty(resources["limits"]) && isEmpty(resources["requests"])) return;
+  setMissing(
+    "limits",
+    ofContainers("limits").filter(([name]) => isHugePage(name) && !isAsked(name)),
+  );
+  if (isEmpty(resources["limits"])) return;
+  setMissing(
+    "requests",
+    ofContainers("requests").filter(([name]) => name === "cpu" || name === "memory"),
+  );
+  const limits = Object.entries(asObject(resources["limits"]));
+  setMissing(
+    "requests",
+    limits.flatMap(([name, limit]) =>
+      limit !== undefined && (name === "cpu" || name === "memory" || isHugePage(name)) ? [[name, limit] as const] : [],
+    ),
+  );
+}
+
+const isHugePage = (name: string): boolean => name.startsWith("hugepages-");
 
 function requestsFromLimits(container: JsonObject): void {
   const limits = at(container, "resources", "limits");
@@ -117,11 +150,11 @@ function defaultItems(source: JsonObject[string]): void {
     if (item["fieldRef"] !== undefined) setDefaultText(asObject(item["fieldRef"]), "apiVersion", "v1");
 }
 
-/** Best effort, burstable or guaranteed: what the requests and limits of all containers say. */
+/** Best effort, burstable or guaranteed: what the requests and limits of the pod say, or else those of all containers. */
 export function qosClass(spec: JsonObject): string {
-  const containers = [...asObjects(spec["containers"]), ...asObjects(spec["initContainers"])].map((one) =>
-    asObject(one["resources"]),
-  );
+  const containers = isObject(spec["resources"])
+    ? [spec["resources"]]
+    : [...asObjects(spec["containers"]), ...asObjects(spec["initContainers"])].map((one) => asObject(one["resources"]));
   const named = (resources: JsonObject, kind: string): string[] =>
     Object.keys(asObject(resources[kind])).filter((name) => name === "cpu" || name === "memory");
   if (containers.every((one) => named(one, "requests").length + named(one, "limits").length === 0)) return "BestEffort";

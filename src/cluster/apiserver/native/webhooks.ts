@@ -77,6 +77,7 @@ function validateReviewVersions(versions: readonly Json[], path: string, faults:
 const webhooks = (mutating: boolean): Behaviour => ({
   generation: true,
   needsVersion: true,
+  anyFinalizers: true,
   complete: true,
   defaults(object) {
     for (const webhook of asObjects(object["webhooks"])) defaultWebhook(webhook, mutating);

@@ -31,10 +31,10 @@ import { checkCoordinates, unreadableMetadata } from "./custom-coordinates.js";
 import type { CustomColumn, CustomVersion } from "./custom-definition.js";
 import { decodeNative } from "./decode.js";
 import { JsonPath, showJson } from "./json-path.js";
-import { validateMetadata, validateMetadataUpdate } from "./metadata.js";
+import { isFinalizerName, validateMetadata, validateMetadataUpdate } from "./metadata.js";
 import { metadataSchema, objectMetaShape } from "./object-meta.js";
 import { ratchet } from "./ratchet.js";
-import { asObject, asString } from "./read.js";
+import { asList, asObject, asString } from "./read.js";
 import { scaleFaults } from "./scale-faults.js";
 import type { FieldShape, Shape } from "./shape.js";
 import { ShapeBuilder } from "./shape.js";
@@ -169,11 +169,14 @@ export class CustomType implements ResourceType {
     return true;
   }
 
-  validateCreate(object: JsonObject): StatusCause[] {
+  validateCreate(object: JsonObject, context?: WriteContext): StatusCause[] {
     const faults = new Faults();
     validateMetadata(object, subdomainFaults, faults);
     const bySchema = rooted(validateSchema(this.definition.schema, body(object)));
-    return this.#withRules([...faults.causes, ...bySchema, ...scaleFaults(this.definition.scale, object)], object);
+    const byScale = scaleFaults(this.definition.scale, object, "");
+    const causes = this.#withRules([...faults.causes, ...bySchema, ...byScale], object);
+    if (causes.length === 0) warnOfFinalizers(object, undefined, context);
+    return causes;
   }
 
   validateUpdate(object: JsonObject, old: JsonObject, context?: WriteContext): StatusCause[] {
@@ -182,8 +185,10 @@ export class CustomType implements ResourceType {
     validateMetadata(object, subdomainFaults, faults);
     const found = rooted(ratchet(validateSchema(this.definition.schema, body(object)), object, old));
     const bySchema = context?.subresource === "status" ? ofStatus(found) : found;
-    const byScale = scaleFaults(this.definition.scale, object);
-    return this.#withRules([...faults.causes, ...bySchema, ...byScale], object, old);
+    const byScale = scaleFaults(this.definition.scale, object, context?.subresource ?? "");
+    const causes = this.#withRules([...faults.causes, ...bySchema, ...byScale], object, old);
+    if (causes.length === 0 && context?.subresource === "") warnOfFinalizers(object, old, context);
+    return causes;
   }
 
   /** Rules are run on what has the right types and sizes. */
@@ -242,6 +247,20 @@ export class CustomType implements ResourceType {
 
 function rooted(causes: readonly StatusCause[]): StatusCause[] {
   return causes.map((cause) => (isComposite(cause) || cause.field === "" ? { ...cause, field: "<nil>" } : cause));
+}
+
+/** Upstream refuses such finalizers on its own kinds alone. */
+function warnOfFinalizers(object: JsonObject, old: JsonObject | undefined, context: WriteContext | undefined): void {
+  const namesIn = (from: JsonObject | undefined): string[] =>
+    asList(asObject(from?.["metadata"])["finalizers"]).map(asString);
+  const before = new Set(namesIn(old));
+  for (const name of [...new Set(namesIn(object))].filter((one) => !before.has(one)).sort()) {
+    if (isFinalizerName(name)) continue;
+    const path = name.includes(".") ? " including a path (/)" : "";
+    context?.warn?.(
+      `metadata.finalizers: ${JSON.stringify(name)}: prefer a domain-qualified finalizer name${path} to avoid accidental conflicts with other finalizer writers`,
+    );
+  }
 }
 
 /** A write of the status is looked at as if there were nothing else, and messages name what they are about from there on. */

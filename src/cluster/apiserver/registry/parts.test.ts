@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { qualifiedNameFaults, subdomainFaults } from "../../../kernel/kinds/index.js";
 import { humanDuration } from "./ages.js";
-import { compareVersions } from "./custom-definition.js";
+import { compareVersions, customVersions } from "./custom-definition.js";
+import { CustomType } from "./custom-type.js";
 import { JsonPath } from "./json-path.js";
 import { ratchet } from "./ratchet.js";
 import { normaliseTime } from "./times.js";
@@ -75,5 +76,33 @@ test("an old fault may stay, a new one may not come", () => {
 
   expect(ratchet([cause("spec.a"), cause("spec.b"), cause("spec.list[0].k", "FieldValueRequired")], now, old)).toEqual([
     cause("spec.b"),
+  ]);
+});
+
+test("finalizers without a domain are warned of on objects of definitions", () => {
+  const schema = { type: "object" } as const;
+  const [version] = customVersions({
+    spec: {
+      group: "example.com",
+      names: { plural: "boxes", kind: "Box" },
+      scope: "Namespaced",
+      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: schema } }],
+    },
+  });
+  if (version === undefined) throw new Error("the definition has a version");
+  const warnings: string[] = [];
+  const context = {
+    now: "2026-01-01T00:00:00Z",
+    user: { username: "u", groups: [] },
+    subresource: "",
+    warn: (text: string) => void warnings.push(text),
+  };
+  const finalizers = ["b", "example.com/x", "a.b", "orphan"];
+
+  new CustomType(version).validateCreate({ metadata: { name: "a", namespace: "n", finalizers } }, context);
+
+  expect(warnings).toEqual([
+    'metadata.finalizers: "a.b": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers',
+    'metadata.finalizers: "b": prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers',
   ]);
 });

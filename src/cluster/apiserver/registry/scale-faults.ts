@@ -5,11 +5,11 @@ import type { ScalePaths } from "../types.js";
 
 const most = 2_147_483_647;
 
-/** What keeps an object of a definition from being scaled: its numbers are none, or none that a scale can say. */
-export function scaleFaults(scale: ScalePaths | undefined, object: JsonObject): StatusCause[] {
+/** What keeps an object of a definition from being scaled: its numbers are none, or none that a scale can say. A write of the status is asked for the status alone. */
+export function scaleFaults(scale: ScalePaths | undefined, object: JsonObject, subresource: string): StatusCause[] {
   if (scale === undefined) return [];
   return [
-    ...countFaults(object, scale.specReplicasPath),
+    ...(subresource === "status" ? [] : countFaults(object, scale.specReplicasPath)),
     ...countFaults(object, scale.statusReplicasPath),
     ...textFaults(object, scale.labelSelectorPath),
   ];
