@@ -1,6 +1,13 @@
+import { customInterpreter } from "./custom.js";
+import {
+  OPERATIONS,
+  type Operation,
+  type ResourceInterpreterCustomization,
+  ResourceInterpreterCustomizationKind,
+} from "./customization-kind.js";
 import { MACHINE_LEARNING_KINDS } from "./machine-learning.js";
 import { NATIVE_KINDS } from "./native.js";
-import type { Interpreter, Interpreters, PartialInterpreter } from "./types.js";
+import type { CustomizationSource, Interpreter, Interpreters, PartialInterpreter } from "./types.js";
 
 /** What holds of a kind of which nothing is known. */
 const USUAL: Interpreter = {
@@ -32,18 +39,60 @@ export function builtInInterpreter(apiVersion: string, kind: string): Interprete
   return KNOWN.get(`${apiVersion}/${kind}`) ?? UNKNOWN;
 }
 
-/** Interpreters with customizations on top of what Argosy knows. */
+/** Interpreters with the hub's customizations on top of what Argosy knows. */
 export class InterpreterRegistry implements Interpreters {
   readonly #custom = new Map<string, Interpreter>();
+  readonly #following = new WeakMap<AbortSignal, Promise<void>>();
 
   interpreterFor(apiVersion: string, kind: string): Interpreter {
     return this.#custom.get(`${apiVersion}/${kind}`) ?? builtInInterpreter(apiVersion, kind);
   }
 
-  /** From now on these parts come first; for kinds that are not named, none do. */
-  customize(parts: ReadonlyMap<string, PartialInterpreter>): void {
-    this.#custom.clear();
-    for (const [name, part] of parts)
-      this.#custom.set(name, interpreterOf(part, NATIVE_KINDS[name], MACHINE_LEARNING_KINDS[name]));
+  follow(source: CustomizationSource): Promise<void> {
+    const known = this.#following.get(source.signal);
+    if (known !== undefined) return known;
+    const begun = this.#begin(source);
+    this.#following.set(source.signal, begun);
+    return begun;
   }
+
+  async #begin(source: CustomizationSource): Promise<void> {
+    const informer = source.cluster.informers.informer(ResourceInterpreterCustomizationKind);
+    const undo = informer.onChange((now, old) => {
+      const kinds = [now, old].flatMap((one) => (one === undefined ? [] : [targetOf(one)]));
+      for (const kind of new Set(kinds)) this.#build(kind, informer.list(), source);
+    });
+    source.signal.addEventListener("abort", undo, { once: true });
+    await informer.synced(source.signal);
+    for (const kind of new Set(informer.list().map(targetOf))) this.#build(kind, informer.list(), source);
+  }
+
+  #build(target: string, all: readonly ResourceInterpreterCustomization[], { clock, log }: CustomizationSource): void {
+    const own = all
+      .filter((one) => targetOf(one) === target)
+      .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+    if (own.length === 0) {
+      this.#custom.delete(target);
+      return;
+    }
+    const told = new Set<string>();
+    const report = (operation: Operation, message: string): void => {
+      if (told.has(message) || told.size > MAX_TOLD) return;
+      told.add(message);
+      log.warn("a script went wrong", { kind: target, operation: OPERATIONS[operation], message });
+    };
+    try {
+      const part = customInterpreter(own, { nowMs: () => clock.now(), report });
+      this.#custom.set(target, interpreterOf(part, NATIVE_KINDS[target], MACHINE_LEARNING_KINDS[target]));
+    } catch (error) {
+      // Written before this hub looked at scripts; what was before goes on.
+      log.warn("a customization cannot be read", { kind: target, err: error });
+    }
+  }
+}
+
+const MAX_TOLD = 20;
+
+function targetOf({ spec: { target } }: ResourceInterpreterCustomization): string {
+  return `${target.apiVersion}/${target.kind}`;
 }

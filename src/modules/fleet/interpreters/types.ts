@@ -1,4 +1,7 @@
+import type { Clock } from "../../../kernel/clock/index.js";
+import type { ClusterAccess } from "../../../kernel/control/index.js";
 import type { JsonObject, LabelSelector } from "../../../kernel/kinds/index.js";
+import type { Logger } from "../../../kernel/log/index.js";
 
 /** What one replica needs of a node and of a cluster (`ReplicaRequirements` of a binding). */
 export interface ReplicaRequirements {
@@ -72,7 +75,17 @@ export interface Interpreter {
 /** The part of an interpreter that a kind fills in; the rest is usual. */
 export type PartialInterpreter = Partial<Interpreter>;
 
+/** The hub that customizations are read from, and what scripts need of it; a controller's context is one. */
+export interface CustomizationSource {
+  readonly cluster: ClusterAccess;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
 /** Finds what is known of a kind. */
 export interface Interpreters {
   interpreterFor(apiVersion: string, kind: string): Interpreter;
+  /** Follows the customizations of a hub from the first call on; resolves when all of them are known. */
+  follow(hub: CustomizationSource): Promise<void>;
 }
