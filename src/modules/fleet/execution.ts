@@ -49,6 +49,7 @@ export function executionController(options: ExecutionOptions): ControllerSpec<W
       },
     ],
     async reconcile(key, _object, context) {
+      await options.interpreters.follow(context);
       if (lanes === undefined || lanes.context.signal.aborted) lanes = new Lanes(options, context);
       await lanes.sort(key);
     },

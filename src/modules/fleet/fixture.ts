@@ -18,6 +18,7 @@ import type { PolicyRule } from "../../kernel/module/types.js";
 import { s } from "../../kernel/schema/index.js";
 import { memoryLedger } from "../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import { ResourceInterpreterCustomizationKind } from "./interpreters/index.js";
 import {
   type Cluster,
   ClusterKind,
@@ -125,6 +126,7 @@ export async function startFleet(
     ClusterKind,
     HeadIngressKind,
     HyperRolloutKind,
+    ResourceInterpreterCustomizationKind,
     ...(options.hubKinds ?? []),
   ];
   const memberKinds = options.memberKinds ?? [TestServiceKind, TestRuntimeKind];

@@ -16,7 +16,7 @@ import { headIngressMaker } from "./head-maker.js";
 import { hyperMLServiceAdmission, ManifestChecker } from "./hyper-admission.js";
 import { hyperMLServiceController } from "./hyper-controller.js";
 import { ingressController } from "./ingress.js";
-import { InterpreterRegistry } from "./interpreters/index.js";
+import { InterpreterRegistry, ResourceInterpreterCustomizationKind } from "./interpreters/index.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
 import {
   ClusterOverridePolicyKind,
@@ -44,6 +44,7 @@ const ENGINE_KINDS: readonly KindDefinition[] = [
   ClusterOverridePolicyKind,
   ClusterTaintPolicyKind,
   WorkloadRebalancerKind,
+  ResourceInterpreterCustomizationKind,
   FederatedResourceQuotaKind,
   FederatedHPAKind,
   CronFederatedHPAKind,

@@ -3,6 +3,7 @@
  * they are written. Out: completed objects, refusals.
  */
 import type { ModuleAdmission } from "../../../kernel/module/types.js";
+import { customizationAdmission } from "../interpreters/index.js";
 import { federatedHpaAdmission } from "./autoscalers.js";
 import { clusterAdmission } from "./clusters.js";
 import { cronFederatedHpaAdmission } from "./cron.js";
@@ -24,6 +25,7 @@ export function engineAdmission(): ModuleAdmission[] {
     federatedHpaAdmission(),
     cronFederatedHpaAdmission(),
     multiClusterServiceAdmission(),
+    customizationAdmission(),
     deletionProtection(),
   ];
 }

@@ -15,7 +15,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Ledger } from "../../../stores/ledger/index.js";
-import type { Interpreters, ReplicaRequirements, Replicas } from "../interpreters/index.js";
+import type { CustomizationSource, Interpreters, ReplicaRequirements, Replicas } from "../interpreters/index.js";
 import { jsonOf } from "../json.unsafe.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
 import type { Policy } from "../policies/choose.js";
@@ -55,6 +55,11 @@ export class BindingWriter {
     this.#book = parts.book;
     this.#ledger = parts.ledger;
     this.#interpreters = parts.interpreters;
+  }
+
+  /** Resolves when it is known how the hub's kinds are read. */
+  ready(source: CustomizationSource): Promise<void> {
+    return this.#interpreters.follow(source);
   }
 
   /** The binding of an object, if it has one. */

@@ -120,7 +120,12 @@ async function follow(parts: WorksParts, context: Context, wake: (binding: Key) 
     for (const each of undo) each();
   };
   signal.addEventListener("abort", stop, { once: true });
-  await Promise.all([works.synced(signal), parts.book.synced(signal), parts.overrides.synced(signal)]);
+  await Promise.all([
+    works.synced(signal),
+    parts.book.synced(signal),
+    parts.overrides.synced(signal),
+    parts.interpreters.follow(context),
+  ]);
 }
 
 /** Whether somebody still wants the template's changes in members; what is left behind by its policy stays as it is. */

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import { apiVersionOf, ConfigMapKind, DeploymentKind, isDeleting, NamespaceKind } from "../../../kernel/kinds/index.js";
+import { apiVersionOf, ConfigMapKind, DeploymentKind, isDeleting } from "../../../kernel/kinds/index.js";
 import { ClusterResourceBindingKind, ResourceBindingKind } from "../bindings/kinds.js";
 import { eventually, startFleet, type TestFleet } from "../fixture.js";
 import { ClusterKind } from "../kinds.js";
@@ -32,10 +32,6 @@ async function begin() {
   const fleet = await startFleet(["member1", "member2"], { hubKinds });
   fleets.push(fleet);
   const { hub, members } = fleet;
-  for (const { client } of members.values())
-    await client
-      .resource(NamespaceKind)
-      .create({ apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" }, spec: {} });
   await eventually(
     () => hub.client.resource(ClusterKind).list(),
     ({ items }) => items.every(({ status }) => (status?.apiEnablements ?? []).length > 0),

@@ -64,6 +64,7 @@ class Needs {
   /** After a start: who needs what has to be known before anything is called needless. */
   async #learn(): Promise<void> {
     await this.context.informer.synced(this.context.signal);
+    await this.#parts.interpreters.follow(this.context);
     for (const binding of this.context.informer.list()) {
       const { namespace = "", name } = binding.metadata;
       if (binding.spec.propagateDeps === true && !isDeleting(binding))

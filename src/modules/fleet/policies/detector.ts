@@ -122,6 +122,7 @@ export class Detector {
     this.#undo.push(classes.onChange(retry), ...overrides.map((informer) => informer.onChange(retry)));
     await Promise.all([
       book.synced(signal),
+      this.#parts.writer.ready(this.context),
       classes.synced(signal),
       ...[...policies, ...bindings, ...overrides].map((informer) => informer.synced(signal)),
     ]);

@@ -67,7 +67,7 @@ function statusController(
       if (key !== undefined && (key.namespace !== "") === kind.namespaced) context.enqueue(key, GATHER_MS);
     });
     context.signal.addEventListener("abort", undo, { once: true });
-    const ready = works.synced(context.signal);
+    const ready = Promise.all([works.synced(context.signal), parts.interpreters.follow(context)]).then(() => {});
     following.set(context.signal, ready);
     return ready;
   };
