@@ -18,7 +18,7 @@ import type { Ledger } from "../../stores/ledger/index.js";
 import { checkedCondition, isChecked, type ManifestChecker } from "./hyper-admission.js";
 import { deleteInOrder, removeHyper } from "./hyper-deletion.js";
 import { Delivery, workKey } from "./hyper-delivery.js";
-import { planParts } from "./hyper-plan.js";
+import { groupedByCluster, planParts } from "./hyper-plan.js";
 import { memberStatusOf, unreadinessOf } from "./hyper-readiness.js";
 import { hyperStatusOf, type ObjectState } from "./hyper-status.js";
 import { HeadChanges, trafficOf } from "./hyper-traffic.js";
@@ -159,17 +159,19 @@ async function carryOut(
   const states: ObjectState[] = [];
   for (const target of targets.clusters) states.push(...(await delivery.deliver(target.objects)));
   states.push(...heldBack({ object, targets, works }));
-  const staying = targets.clusters
-    .filter(({ cluster, objects }) => objects.length > 0 && !delivery.leaving.has(cluster))
-    .map(({ cluster }) => cluster);
+  const staying = new Set(
+    targets.clusters
+      .filter(({ cluster, objects }) => objects.length > 0 && !delivery.leaving.has(cluster))
+      .map(({ cluster }) => cluster),
+  );
   const wanted = new Set(
     targets.clusters
-      .filter(({ cluster }) => staying.includes(cluster))
+      .filter(({ cluster }) => staying.has(cluster))
       .flatMap(({ cluster, objects }) => objects.map((planned) => workKey(cluster, planned.workName))),
   );
   const clusterOf = (work: Work): string => clusterOfSpace(work.metadata.namespace ?? "") ?? "";
   const left = works.filter((work) => !wanted.has(workKey(clusterOf(work), work.metadata.name)));
-  const leaving = [...new Set(left.map(clusterOf))].filter((cluster) => !staying.includes(cluster)).sort();
+  const leaving = [...new Set(left.map(clusterOf))].filter((cluster) => !staying.has(cluster)).sort();
   const pending = drains.pending(object, leaving, context);
   await deleteInOrder(
     left.filter((work) => !pending.includes(clusterOf(work))),
@@ -208,7 +210,11 @@ async function report(
     .informer(HeadIngressKind)
     .list(object.metadata.namespace)
     .filter((head) => head.spec.hyperMLServiceRef?.name === object.metadata.name);
-  const traffic = trafficOf(heads, (cluster, service) => serviceStatusIn(states, cluster, service));
+  const services = groupedByCluster(
+    states.filter((state) => state.object.kind === "MLService"),
+    (state) => state.object.cluster,
+  );
+  const traffic = trafficOf(heads, (cluster, service) => serviceStatusIn(services.get(cluster) ?? [], service));
   const rollout = factsOf(targets, latest);
   const facts = { states, faults: targets.faults, leaving, heads, silent: silentClusters(context), traffic, rollout };
   const seen = hyperStatusOf(object, facts, context.clock.now());
@@ -224,28 +230,20 @@ async function report(
   await syncStatus(context.cluster.client.resource(HyperMLServiceKind), object, status, NAME);
 }
 
-function serviceStatusIn(
-  states: readonly ObjectState[],
-  cluster: string,
-  service: string | undefined,
-): JsonObject | undefined {
-  const state = states.find(
-    ({ object }) =>
-      object.cluster === cluster && object.kind === "MLService" && (service === undefined || object.name === service),
-  );
+function serviceStatusIn(services: readonly ObjectState[], service: string | undefined): JsonObject | undefined {
+  const state = services.find(({ object }) => service === undefined || object.name === service);
   return state === undefined ? undefined : memberStatusOf(state);
 }
 
 function rowsOf(targets: Targets, states: readonly ObjectState[]) {
+  const groups = groupedByCluster(states, ({ object }) => object.cluster);
   return targets.clusters
     .filter(({ revision, objects }) => revision !== "" || objects.length > 0)
     .map(({ cluster, revision, canaryPercent }) => {
-      const gaps = states
-        .filter(({ object }) => object.cluster === cluster)
-        .flatMap((state) => {
-          const why = state.isApplied ? (unreadinessOf(state) ?? "") : state.message;
-          return why === "" ? [] : [`${state.object.kind} ${state.object.name}: ${why}`];
-        });
+      const gaps = (groups.get(cluster) ?? []).flatMap((state) => {
+        const why = state.isApplied ? (unreadinessOf(state) ?? "") : state.message;
+        return why === "" ? [] : [`${state.object.kind} ${state.object.name}: ${why}`];
+      });
       const [message] = gaps;
       return {
         cluster,

@@ -107,6 +107,21 @@ export function specPartsOf(object: JsonObject): SpecParts {
   };
 }
 
+/** Planned objects, or what holds them, by cluster. */
+export function groupedByCluster<T>(
+  items: readonly T[],
+  clusterOf: (item: T) => string,
+): ReadonlyMap<string, readonly T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const cluster = clusterOf(item);
+    const group = groups.get(cluster);
+    if (group === undefined) groups.set(cluster, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
 /** `demo/digits`, or the name alone. */
 export function qualified(object: { readonly namespace: string; readonly name: string }): string {
   return object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;

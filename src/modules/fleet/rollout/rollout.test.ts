@@ -123,6 +123,27 @@ test("a revision goes through its waves, one cluster at a time, each watched; ev
   ]);
 });
 
+test("a HyperRollout that is written just before a change already holds it", async () => {
+  const { calls, phase, served } = await begin();
+  await calls.create({ waves: [{ name: "first", clusters: ["edge"] }], bake: "5m" });
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await phase("Baking", 2);
+  expect(await served()).toEqual(["v1", "v2", "v1"]);
+});
+
+test("the first revision goes everywhere at once; what a HyperRollout is not yet looked at for is delivered nowhere", async () => {
+  const { fleet, calls, clock, phase, served } = await begin();
+  const hypers = fleet.hub.client.resource(HyperMLServiceKind);
+  await hypers.delete("digits", inDemo);
+  await clock.runUntil(async () => (await hypers.find("digits", inDemo)) === undefined, 60_000);
+  await calls.create({ waves: [{ name: "first", clusters: ["edge"] }] });
+  await fleet.createHyper("digits", { workloads: [{ clusters: [...NAMES], manifests: [serviceOf("v7")] }] });
+  await phase("Complete", 1);
+  expect(await served()).toEqual(["v7", "v7", "v7"]);
+  const outcomes = (await fleet.ledger.query({ name: "digits", topic: "rollout" })).map(({ outcome }) => outcome);
+  expect(outcomes).toContain("revision 1 for cloud, edge, far-edge at once");
+});
+
 test("inside a cluster the new release is canary of the old one first, with rising shares", async () => {
   const { calls, phase, clock, served } = await begin();
   await calls.create({

@@ -1,6 +1,7 @@
 import type { ReconcileContext } from "../../../kernel/control/index.js";
 import { isDeleting, type JsonObject } from "../../../kernel/kinds/index.js";
-import { coordinatesOf, type PlannedObject, planParts } from "../hyper-plan.js";
+import { asString } from "../../../kernel/schema/index.js";
+import { coordinatesOf, groupedByCluster, type PlannedObject, planParts } from "../hyper-plan.js";
 import type { RolloutFacts } from "../hyper-status.js";
 import { manifestOf } from "../hyper-works.js";
 import type { HyperMLService, Work } from "../kinds.js";
@@ -10,6 +11,9 @@ import { withCanary } from "./release-steps.js";
 import type { RevisionRef, RevisionStore } from "./revisions.js";
 
 type Context = ReconcileContext<HyperMLService>;
+
+/** The objects of a revision by cluster. */
+type ClusterPlans = ReadonlyMap<string, readonly PlannedObject[]>;
 
 /** What one cluster is given. */
 export interface ClusterTarget {
@@ -57,27 +61,32 @@ export async function targetsOf(
   const { objects, faults } = planParts({ metadata: object.metadata, workloads: object.spec.workloads });
   const told = faults.map(({ field, message }) => `${field}: ${message}`);
   const names = [...new Set(object.spec.workloads.flatMap(({ clusters }) => clusters))];
-  const fromSpec = (cluster: string): readonly PlannedObject[] => objects.filter((one) => one.cluster === cluster);
   if (rollout === undefined) {
+    const fromSpec = groupedByCluster(objects, ({ cluster }) => cluster);
     const clusters = names.sort().map((cluster) => ({
       cluster,
       revision: latest.name,
       canaryPercent: undefined,
-      objects: fromSpec(cluster),
+      objects: fromSpec.get(cluster) ?? [],
     }));
     return { clusters, faults: told, rollout };
   }
   const assigned = new Map((rollout.status?.clusters ?? []).map((one) => [one.cluster, one]));
-  const held = works.map((work) => clusterOf(work));
-  const everywhere = [...new Set([...names, ...assigned.keys(), ...held])].sort();
-  const plans = new Map<string, Promise<readonly PlannedObject[] | undefined>>();
-  const planOf = (revision: string): Promise<readonly PlannedObject[] | undefined> => {
+  const held = groupedByCluster(
+    works.filter((work) => !isDeleting(work)),
+    clusterOf,
+  );
+  const everywhere = [...new Set([...names, ...assigned.keys(), ...held.keys()])].sort();
+  const plans = new Map<string, Promise<ClusterPlans | undefined>>();
+  const planOf = (revision: string): Promise<ClusterPlans | undefined> => {
     const known = plans.get(revision);
     if (known !== undefined) return known;
     const plan = revisions
       .load(object, revision, context)
       .then((workloads) =>
-        workloads === undefined ? undefined : planParts({ metadata: object.metadata, workloads }).objects,
+        workloads === undefined
+          ? undefined
+          : groupedByCluster(planParts({ metadata: object.metadata, workloads }).objects, ({ cluster }) => cluster),
       );
     plans.set(revision, plan);
     return plan;
@@ -85,23 +94,25 @@ export async function targetsOf(
   const clusters: ClusterTarget[] = [];
   for (const cluster of everywhere) {
     const target = await assignedTo(assigned.get(cluster), planOf);
-    clusters.push(target ?? { cluster, revision: "", canaryPercent: undefined, objects: heldObjects(works, cluster) });
+    clusters.push(
+      target ?? { cluster, revision: "", canaryPercent: undefined, objects: (held.get(cluster) ?? []).map(heldObject) },
+    );
   }
   return { clusters, faults: told, rollout };
 }
 
 async function assignedTo(
   assignment: ClusterAssignment | undefined,
-  planOf: (revision: string) => Promise<readonly PlannedObject[] | undefined>,
+  planOf: (revision: string) => Promise<ClusterPlans | undefined>,
 ): Promise<ClusterTarget | undefined> {
   if (assignment === undefined) return undefined;
   const { cluster, revision, from, canaryPercent } = assignment;
   const plan = await planOf(revision);
   if (plan === undefined) return undefined;
-  const objects = plan.filter((one) => one.cluster === cluster);
+  const objects = plan.get(cluster) ?? [];
   if (from === undefined || canaryPercent === undefined)
     return { cluster, revision, canaryPercent: undefined, objects };
-  const before = (await planOf(from))?.filter((one) => one.cluster === cluster) ?? [];
+  const before = (await planOf(from))?.get(cluster) ?? [];
   return { cluster, revision, canaryPercent, objects: betweenOf(before, objects, canaryPercent) };
 }
 
@@ -131,21 +142,16 @@ export function hasCanary(before: readonly PlannedObject[], after: readonly Plan
 }
 
 /** What a cluster has, as if it were planned. */
-function heldObjects(works: readonly Work[], cluster: string): readonly PlannedObject[] {
-  return works
-    .filter((work) => clusterOf(work) === cluster && !isDeleting(work))
-    .map((work): PlannedObject => {
-      const manifest: JsonObject = manifestOf(work) ?? {};
-      const { apiVersion } = manifest;
-      return {
-        cluster,
-        apiVersion: typeof apiVersion === "string" ? apiVersion : "",
-        ...coordinatesOf(manifest),
-        rank: 0,
-        workName: work.metadata.name,
-        manifest,
-      };
-    });
+function heldObject(work: Work): PlannedObject {
+  const manifest: JsonObject = manifestOf(work) ?? {};
+  return {
+    cluster: clusterOf(work),
+    apiVersion: asString(manifest["apiVersion"]),
+    ...coordinatesOf(manifest),
+    rank: 0,
+    workName: work.metadata.name,
+    manifest,
+  };
 }
 
 function clusterOf(work: Work): string {
