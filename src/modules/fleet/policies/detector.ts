@@ -263,10 +263,9 @@ export class Detector {
       return `waits for ${isCluster ? "ClusterOverridePolicy" : "OverridePolicy"} ${missing} (spec.dependentOverrides)`;
     const { schedulePriority } = spec;
     if (schedulePriority === undefined) return undefined;
-    const { priorityClassSource, priorityClassName } = schedulePriority;
-    if (priorityClassSource !== "KubePriorityClass")
-      return `spec.schedulePriority.priorityClassSource ${priorityClassSource} is not served: only KubePriorityClass is`;
-    return this.#priorityOf(spec) === undefined ? `waits for PriorityClass ${priorityClassName}` : undefined;
+    return this.#priorityOf(spec) === undefined
+      ? `waits for PriorityClass ${schedulePriority.priorityClassName}`
+      : undefined;
   }
 
   #priorityOf({ schedulePriority }: Policy["spec"]): number | undefined {
