@@ -165,6 +165,7 @@ export class Detector {
     if (now === undefined) {
       this.#touched.delete(textOf(ref));
       if (this.#parts.writer.find(ref.kind, ref.namespace, ref.name) !== undefined) this.#add(ref);
+      else this.#refs.delete(textOf(ref));
       return;
     }
     if (old !== undefined && !isContentChange(now, old)) return;
@@ -211,6 +212,8 @@ export class Detector {
 
   async #reconcile(ref: TemplateRef): Promise<void> {
     const { templates, writer } = this.#parts;
+    // Of a kind that is not followed nobody can say that an object is gone.
+    if ((await templates.follow(ref.apiVersion, ref.kind, this.context.signal)) === undefined) return;
     const template = templates.get(ref);
     const binding = writer.find(ref.kind, ref.namespace, ref.name);
     if (template === undefined) {
