@@ -78,12 +78,9 @@ class Matcher {
     let [at, place] = [from, first];
     for (;;) {
       this.#budget.step();
-      if (place >= this.#pattern.length) return at;
-      const character = this.#pattern.charAt(place);
-      if (character === "(") return this.#open(at, place);
-      if (character === ")") return this.#close(at, place);
-      if (character === "$" && place + 1 === this.#pattern.length) return at === this.#text.length ? at : undefined;
-      const special = character === "%" ? this.#special(at, place) : undefined;
+      const rest = this.#rest(at, place);
+      if (rest !== undefined) return rest.end;
+      const special = this.#pattern.charAt(place) === "%" ? this.#special(at, place) : undefined;
       if (special !== undefined) {
         if (special.end === undefined) return undefined;
         [at, place] = [special.end, special.place];
@@ -96,6 +93,17 @@ class Matcher {
       if (!this.#single(at, place, end)) return undefined;
       [at, place] = [at + 1, end];
     }
+  }
+
+  /** How all of the rest ends, where it is nothing, an end of the text, or begins with a mark of a group. */
+  #rest(at: number, place: number): { readonly end: number | undefined } | undefined {
+    if (place >= this.#pattern.length) return { end: at };
+    const character = this.#pattern.charAt(place);
+    if (character === "(") return { end: this.#open(at, place) };
+    if (character === ")") return { end: this.#close(at, place) };
+    if (character === "$" && place + 1 === this.#pattern.length)
+      return { end: at === this.#text.length ? at : undefined };
+    return undefined;
   }
 
   /** `%b`, `%f` and captures by number; `undefined` for other escapes. */
