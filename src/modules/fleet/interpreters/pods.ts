@@ -6,7 +6,7 @@ import {
   type Quantity,
   tryParseQuantity,
 } from "../../../kernel/kinds/index.js";
-import { asList, asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
+import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import type { DependentObject, NodeClaim, ReplicaRequirements } from "./types.js";
 
 type Amounts = Map<string, Quantity>;
@@ -206,13 +206,3 @@ export const ROLE_FIELDS: Readonly<Record<string, string>> = {
   PaddleJob: "paddleReplicaSpecs",
   JAXJob: "jaxReplicaSpecs",
 };
-
-/** The objects of a list that have a name, by it. */
-export function byName(value: unknown): Map<string, JsonObject> {
-  return new Map(asObjects(value).map((item) => [asString(item["name"]), item]));
-}
-
-/** How many items a list has. */
-export function countOf(value: JsonObject[string]): number {
-  return asList(value).length;
-}

@@ -1,6 +1,6 @@
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, cloneObject, isObject } from "../../../kernel/schema/index.js";
-import { namespaceOf, valueAt, withValueAt } from "./fields.js";
+import { valueAt, withValueAt } from "./fields.js";
 
 /** Metadata that a server fills in, or that is about one server only. */
 const OWN_METADATA = [
@@ -114,9 +114,4 @@ export function asManifest(object: JsonObject, permanentId: string): JsonObject 
       },
     },
   };
-}
-
-/** `namespace/name` of an object. */
-export function coordinatesOf(object: JsonObject): string {
-  return `${namespaceOf(object)}/${asString(asObject(object["metadata"])["name"])}`;
 }

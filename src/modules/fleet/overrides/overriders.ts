@@ -66,11 +66,7 @@ function wordChanges(object: JsonObject, field: "command" | "args", overrider: W
     });
 }
 
-function mapChanges(
-  object: JsonObject,
-  field: "labels" | "annotations",
-  { operator, value = {} }: MapOverrider,
-): Change[] {
+function mapChanges(object: JsonObject, field: "labels" | "annotations", { operator, value }: MapOverrider): Change[] {
   const before = asObject(asObject(object["metadata"])[field]);
   const path = `/metadata/${field}`;
   const keys = Object.keys(value).filter((key) => operator === "add" || Object.hasOwn(before, key));

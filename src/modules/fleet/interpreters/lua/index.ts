@@ -6,4 +6,4 @@
 export { Arguments } from "./arguments.js";
 export type { LibraryFunction } from "./library.js";
 export { Script } from "./script.js";
-export { Budget, fromJson, LuaError, LuaTable, type LuaValue, toJsonTable, toJsonValue, typeName } from "./values.js";
+export { fromJson, LuaError, toJsonTable, toJsonValue, typeName } from "./values.js";
