@@ -47,13 +47,13 @@ export function callAdmin(
   });
 }
 
-/** Reads the gateway's state; with `since`, waits up to 3 s for it to differ from that mark. The assertion is safe as far as the version goes: the gateway and this client are one program. */
+/** Reads the gateway's state; with `since`, only what is new since that mark, for which it waits up to 3 s unless `now`. The assertion is safe as far as the version goes: the gateway and this client are one program. */
 export async function readState(
   socketPath: string,
-  options: { readonly since?: string; readonly signal?: AbortSignal } = {},
+  options: { readonly since?: string; readonly now?: boolean; readonly signal?: AbortSignal } = {},
 ): Promise<GatewayState> {
-  const { since, signal } = options;
-  const path = since === undefined ? "/state" : `/state?since=${encodeURIComponent(since)}`;
+  const { since, signal, now = false } = options;
+  const path = since === undefined ? "/state" : `/state?since=${encodeURIComponent(since)}${now ? "&now=1" : ""}`;
   const text = await callAdmin(socketPath, "GET", path, {
     timeoutMs: since === undefined ? 2000 : 6000,
     ...(signal === undefined ? {} : { signal }),

@@ -153,10 +153,8 @@ test("a new control plane adopts the running gateway and keeps what the old one'
   await after.apply("two", { listeners: [], routes: [route("b", backend.address)] });
 
   expect(after.process).toMatchObject({ running: true, adopted: true, pid });
-  expect(
-    JSON.parse(await readFile(join(directory, "table.json"), "utf8")).routes.map((r: { id: string }) => r.id),
-  ).toEqual(["a", "b"]);
-  expect(written.length).toBeGreaterThan(0);
+  expect(await readFile(join(directory, "table.json"), "utf8")).toBe(written);
+  expect((await ask(portOf(after), "/b/")).body).toBe("ok");
   expect((await ask(portOf(after), "/a/")).body).toBe("ok");
 });
 

@@ -1,15 +1,14 @@
-import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock, Timer } from "../../kernel/clock/types.js";
-import { ArgosyError, InputError, messageOf } from "../../kernel/errors/index.js";
-import { replaceFile } from "../../kernel/files/index.js";
+import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { callAdmin, readState } from "./admin-client.unsafe.js";
 import { GATEWAY_FILES } from "./gateway.js";
-import type { GatewayState } from "./state.js";
+import type { GatewayState, RouteReport } from "./state.js";
 import { GatewaySupervisor, type SupervisorReport } from "./supervisor.js";
-import { type GatewayTable, type ListenerInput, parseTable, type RouteInput } from "./table.js";
+import type { ListenerInput, RouteInput } from "./table.js";
+import { TableWriter } from "./table-writer.js";
 
 /** While the gateway is silent. */
 const OBSERVE_MS = 500;
@@ -81,10 +80,7 @@ class FileGatewayDriver implements GatewayDriver {
   readonly #options: GatewayDriverOptions;
   readonly #supervisor: GatewaySupervisor;
   readonly #handlers = new Set<(state: GatewayState | undefined) => void>();
-  #parts: ReadonlyMap<string, GatewayPart> | undefined;
-  #written = "";
-  /** Of the table that was written last. */
-  #generation = "";
+  readonly #table: TableWriter;
   #lastState: GatewayState | undefined;
   #timer: Timer | undefined;
   #tail: Promise<void> = Promise.resolve();
@@ -94,6 +90,7 @@ class FileGatewayDriver implements GatewayDriver {
 
   constructor(options: GatewayDriverOptions) {
     this.#options = options;
+    this.#table = new TableWriter(options.directory, options.log);
     this.#supervisor = new GatewaySupervisor(options);
   }
 
@@ -107,7 +104,7 @@ class FileGatewayDriver implements GatewayDriver {
 
   async start(): Promise<void> {
     await mkdir(this.#options.directory, { recursive: true, mode: 0o700 });
-    await this.#load();
+    await this.#table.load();
     await this.#supervisor.start();
     await this.#poll();
   }
@@ -125,17 +122,17 @@ class FileGatewayDriver implements GatewayDriver {
   }
 
   async #open(listener: ListenerInput): Promise<void> {
+    await this.#table.load();
     const parts = new Map<string, GatewayPart>();
-    const before = [...(await this.#load())];
+    const before = [...this.#table.parts()];
     const gone = new Set(
       before.flatMap(([, { listeners }]) =>
         listeners.filter((other) => isInTheWay(other, listener)).map(({ name }) => name),
       ),
     );
     for (const [source, part] of before) parts.set(source, withListener(part, listener, gone));
-    const source = `listener ${listener.name}`;
-    parts.set(source, { listeners: [listener], routes: [] });
-    await this.#write(parts, source);
+    parts.set(`listener ${listener.name}`, { listeners: [listener], routes: [] });
+    await this.#write(parts);
     const { clock, directory } = this.#options;
     const endMs = clock.monotonicMs() + OPEN_MS;
     let said = "";
@@ -145,7 +142,7 @@ class FileGatewayDriver implements GatewayDriver {
       const state = await this.observe().catch((error: unknown) => {
         said = messageOf(error);
       });
-      if (state?.generation === this.#generation) {
+      if (state?.generation === this.#table.generation) {
         const report = state.listeners.find(({ name }) => name === listener.name);
         if (report?.listening === true) return;
         if (report?.taken === true) throw new ArgosyError("PortInUse", report.reason);
@@ -160,21 +157,13 @@ class FileGatewayDriver implements GatewayDriver {
   }
 
   async #apply(source: string, part: GatewayPart): Promise<void> {
-    const parts = new Map(await this.#load());
-    if (part.listeners.length + part.routes.length === 0) parts.delete(source);
-    else parts.set(source, part);
-    await this.#write(parts, source);
+    await this.#table.load();
+    await this.#write(new Map([[source, part]]));
   }
 
-  async #write(parts: ReadonlyMap<string, GatewayPart>, source: string): Promise<void> {
-    const { text, generation } = renderTable(parts, source);
-    this.#generation = generation;
-    if (text === this.#written) return;
+  async #write(parts: ReadonlyMap<string, GatewayPart>): Promise<void> {
+    if (!(await this.#table.write(parts))) return;
     const { directory } = this.#options;
-    await replaceFile(join(directory, "sources.json"), JSON.stringify(Object.fromEntries(parts)));
-    await replaceFile(join(directory, GATEWAY_FILES.table), text);
-    this.#parts = parts;
-    this.#written = text;
     try {
       await callAdmin(join(directory, GATEWAY_FILES.admin), "POST", "/reload");
       await this.observe();
@@ -186,26 +175,19 @@ class FileGatewayDriver implements GatewayDriver {
     }
   }
 
-  /** What was applied before this process began: kept until each source speaks again, so that a restart removes no route. */
-  async #load(): Promise<ReadonlyMap<string, GatewayPart>> {
-    if (this.#parts !== undefined) return this.#parts;
-    const parts = new Map<string, GatewayPart>();
-    try {
-      const value: unknown = JSON.parse(await readFile(join(this.#options.directory, "sources.json"), "utf8"));
-      const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
-      for (const [source, part] of entries) parts.set(source, parsePart(part));
-      this.#written = await readFile(join(this.#options.directory, GATEWAY_FILES.table), "utf8");
-    } catch (error) {
-      this.#options.log.debug("no earlier gateway sources", { reason: messageOf(error) });
-    }
-    this.#parts = parts;
-    return parts;
+  async observe(): Promise<GatewayState> {
+    return this.#read({ now: true });
   }
 
-  async observe(): Promise<GatewayState> {
-    const state = await readState(join(this.#options.directory, GATEWAY_FILES.admin));
-    this.#lastState = state;
-    return state;
+  /** The state, put together from what was read before and what is new. */
+  async #read(how: { readonly now: boolean; readonly signal?: AbortSignal }): Promise<GatewayState> {
+    const before = this.#lastState;
+    const since = before === undefined ? {} : { since: before.mark };
+    const state = await readState(join(this.#options.directory, GATEWAY_FILES.admin), { ...how, ...since });
+    const merged = state.partial && before !== undefined ? { ...state, routes: mergeRoutes(before.routes, state.routes) } : state;
+    // Of two that are read at the same time the older one may come later, and has nothing to add.
+    if (this.#lastState === before) this.#lastState = merged;
+    return merged;
   }
 
   onState(handler: (state: GatewayState | undefined) => void): () => void {
@@ -217,12 +199,8 @@ class FileGatewayDriver implements GatewayDriver {
     this.#timer = undefined;
     try {
       const isHurried = this.#options.clock.monotonicMs() < this.#hurryUntilMs;
-      const since = isHurried ? undefined : this.#lastState?.mark;
-      this.#lastState = await readState(join(this.#options.directory, GATEWAY_FILES.admin), {
-        signal: this.#stop.signal,
-        ...(since === undefined ? {} : { since }),
-      });
-      this.#supervisor.onAnswer(this.#lastState?.pid);
+      const { pid } = await this.#read({ now: isHurried, signal: this.#stop.signal });
+      this.#supervisor.onAnswer(pid);
     } catch (error) {
       if (this.#isClosed) return;
       this.#lastState = undefined;
@@ -274,68 +252,10 @@ function withListener(part: GatewayPart, listener: ListenerInput, gone: Readonly
   };
 }
 
-/** The whole table. Faults are blamed on `source`, the part that changed. */
-function renderTable(
-  parts: ReadonlyMap<string, GatewayPart>,
-  source: string,
-): { readonly text: string; readonly generation: string } {
-  const listeners = new Map<string, ListenerInput>();
-  const routes = new Map<string, RouteInput>();
-  for (const [name, part] of parts) {
-    for (const listener of part.listeners) {
-      const other = listeners.get(listener.name);
-      if (other !== undefined && identityOf(other) !== identityOf(listener)) {
-        throw new InputError(
-          `gateway source "${source}": listener "${listener.name}" is described differently by another source`,
-        );
-      }
-      listeners.set(listener.name, listener);
-    }
-    for (const route of part.routes) {
-      if (routes.has(route.id))
-        throw new InputError(`gateway source "${source}": route "${route.id}" exists already (also in "${name}")`);
-      routes.set(route.id, route);
-    }
-  }
-  const byName = <T>(map: ReadonlyMap<string, T>): T[] =>
-    [...map].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map((entry) => entry[1]);
-  const body = { listeners: byName(listeners), routes: byName(routes) };
-  const generation = createHash("sha256").update(JSON.stringify(body)).digest("hex").slice(0, 16);
-  const table = { version: 1, generation, ...body };
-  parseTable(table);
-  return { text: JSON.stringify(table), generation };
-}
-
-/** The same for the same listener, with its defaults written out or not. */
-function identityOf({ host, port, tls, trustForwarded = false }: ListenerInput): string {
-  return JSON.stringify([host, port, tls?.certFile, tls?.keyFile, trustForwarded]);
-}
-
-/** A part as it was written by an earlier process, with all defaults filled in. */
-function parsePart(value: unknown): GatewayPart {
-  const fields = new Map<string, unknown>(typeof value === "object" && value !== null ? Object.entries(value) : []);
-  const listeners = fields.get("listeners");
-  const routes = fields.get("routes");
-  // Listeners of other sources may be named, so every listener a route names is declared for the check.
-  const table: GatewayTable = parseTable({
-    version: 1,
-    listeners: [...(Array.isArray(listeners) ? listeners : []), ...foreignListeners(listeners, routes)],
-    routes,
-  });
-  return { listeners: table.listeners.filter((listener) => !listener.host.startsWith("\0")), routes: table.routes };
-}
-
-function foreignListeners(listeners: unknown, routes: unknown): unknown[] {
-  const names = (list: unknown, field: string): string[] =>
-    (Array.isArray(list) ? list : []).flatMap((item: unknown) => {
-      const name =
-        typeof item === "object" && item !== null
-          ? new Map<string, unknown>(Object.entries(item)).get(field)
-          : undefined;
-      return typeof name === "string" ? [name] : [];
-    });
-  const own = new Set(names(listeners, "name"));
-  return [...new Set(names(routes, "listener"))]
-    .filter((name) => !own.has(name))
-    .map((name, index) => ({ name, host: `\0${index}`, port: 1 }));
+/** Reports by id: what is new takes the place of what was. */
+function mergeRoutes(before: readonly RouteReport[], news: readonly RouteReport[]): readonly RouteReport[] {
+  if (news.length === 0) return before;
+  const merged = new Map(before.map((report) => [report.id, report]));
+  for (const report of news) merged.set(report.id, report);
+  return [...merged.values()];
 }

@@ -1,19 +1,68 @@
-import { Framing, type RequestHead, type ResponseHead } from "../../kernel/http1/index.js";
+import {
+  Framing,
+  HeadFault,
+  latin1,
+  parseResponseHead,
+  type RequestHead,
+  type ResponseHead,
+} from "../../kernel/http1/index.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 
 /** No endpoint tried yet; shared, so that the usual request allocates nothing for it. */
 export const NONE_TRIED: readonly Endpoint[] = [];
 
+const MAX_RESPONSE_HEAD = 65_536;
+
+/** An answer's head with the bytes that came along with it. */
+export interface AnswerRead {
+  readonly answer: ResponseHead;
+  readonly buffer: Buffer;
+  readonly length: number;
+  /** Latin-1 form of everything since the beginning of the head, which ends at `end`. */
+  readonly text: string;
+  readonly end: number;
+  /** Where the text's first character stands in the buffer; negative: before it. */
+  readonly offset: number;
+}
+
+/** Reads an answer's head from what came earlier and what came now; a string is what is to be kept until more comes. */
+export function readAnswerHead(
+  earlier: string,
+  buffer: Buffer,
+  length: number,
+  onInterim: (head: string) => void,
+): AnswerRead | HeadFault | string {
+  let text = earlier === "" ? latin1(buffer, 0, length) : earlier + latin1(buffer, 0, length);
+  let offset = -earlier.length;
+  for (;;) {
+    const end = text.indexOf("\r\n\r\n");
+    if (end < 0) return text.length > MAX_RESPONSE_HEAD ? new HeadFault(502, "its head is too long") : text;
+    const answer = parseResponseHead(text, end + 2);
+    if (answer instanceof HeadFault) return answer;
+    if (answer.status >= 200 || answer.status === 101) return { answer, buffer, length, text, end, offset };
+    // Interim answers: 100 was the gateway's to give; others are the client's.
+    if (answer.status !== 100) onInterim(text.slice(0, end + 4));
+    text = text.slice(end + 4);
+    offset += end + 4;
+  }
+}
+
+/** Whether an answer without a length is a stream that may rest for long. */
+export function isEventStream(answer: ResponseHead): boolean {
+  return answer.fields.contentLength < 0 && /(?:^|\r\n)content-type:\s*text\/event-stream/i.test(answer.fields.rest);
+}
+
 /** How an attempt failed before the backend's answer began. */
 export interface Failure {
-  readonly kind: "connect" | "closed" | "silent" | "timeout" | "malformed";
+  readonly kind: "connect" | "closed" | "silent" | "timeout" | "malformed" | "status";
   readonly detail: string;
 }
 
 /** Whether another attempt can do no harm: nothing was sent, or nothing was answered and sending twice is allowed. */
 export function mayRepeat(failure: Failure, isRepeatable: boolean): boolean {
-  return failure.kind === "connect" || ((failure.kind === "closed" || failure.kind === "silent") && isRepeatable);
+  if (failure.kind === "connect") return true;
+  return isRepeatable && (failure.kind === "closed" || failure.kind === "silent" || failure.kind === "status");
 }
 
 /** Methods that may be sent twice (RFC 9110 9.2.2). */

@@ -1,22 +1,27 @@
+import type { Timer } from "../../kernel/clock/types.js";
 import type { RequestHead, ResponseHead } from "../../kernel/http1/index.js";
-import { Framing, HeadFault, latin1, parseResponseHead } from "../../kernel/http1/index.js";
-import type { Backend, Endpoint, Route } from "./balance.js";
+import { Framing, HeadFault, latin1 } from "../../kernel/http1/index.js";
+import type { Backend, Choice, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import {
+  type AnswerRead,
   describeUnavailable,
   type Failure,
   frameAnswer,
+  isEventStream,
   isIdempotent,
   mayRepeat,
   NONE_TRIED,
+  readAnswerHead,
   refusalOf,
   renderAnswerHead,
   renderRequestHead,
 } from "./exchange-text.js";
+import { Rival } from "./hedge.js";
 import { RequestBody } from "./request-body.js";
+import { cookieLine, type Session, sessionIn } from "./sessions.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 
-const MAX_RESPONSE_HEAD = 65_536;
 // Below this, head and body go out as one string in one write; above, copying costs more than a second write.
 const JOIN_BYTES = 16_384;
 
@@ -49,6 +54,11 @@ export class Exchange implements UpstreamUser {
   #isOver = false;
   #keepClient = false;
   #hasUpgrade: boolean;
+  readonly #session: Session | undefined;
+  /** A stream may rest for longer than other answers, and has no end that could be late. */
+  #isStream = false;
+  #rival: Rival | undefined;
+  #hedgeTimer: Timer | undefined;
 
   constructor(client: ClientConnection, head: RequestHead, route: Route) {
     this.#client = client;
@@ -57,6 +67,10 @@ export class Exchange implements UpstreamUser {
     this.#startedMs = client.core.clock.monotonicMs();
     const { connectionUpgrade, upgrade } = head.fields;
     this.#request = new RequestBody(head.fields, route.table.maxBodyBytes, client.core.limits.replayBytes);
+    const { affinity } = route.table;
+    this.#session = affinity === undefined ? undefined : sessionIn(head.fields.rest, affinity);
+    route.begun++;
+    route.usedAt = client.core.routing.turn;
     this.#hasUpgrade = connectionUpgrade && upgrade !== "" && !/h2c/i.test(upgrade) && this.#request.isAbsent;
   }
 
@@ -88,7 +102,7 @@ export class Exchange implements UpstreamUser {
     const choice =
       again !== undefined && this.#backend !== undefined
         ? { backend: this.#backend, endpoint: again }
-        : this.#route.choose(this.#tried);
+        : this.#route.choose(this.#tried, core.nowMs, this.#session);
     if (choice === undefined) {
       this.#route.unroutable++;
       this.#reply(503, "NoHealthyBackend", describeUnavailable(this.#route), 1);
@@ -107,6 +121,52 @@ export class Exchange implements UpstreamUser {
     }
     this.#attempts++;
     this.#sendHead(upstream, choice.backend, joined);
+    if (this.#route.table.hedge !== undefined && this.#attempts === 1) this.#planHedge(this.#route.table.hedge);
+  }
+
+  #planHedge(hedge: NonNullable<Route["table"]["hedge"]>): void {
+    if (!this.#request.isDone || this.#hasUpgrade || !this.#isRepeatable) return;
+    this.#hedgeTimer = this.#client.core.clock.setTimer(hedge.afterMs, () => {
+      const route = this.#route;
+      if (this.#isOver || this.#answer !== undefined || this.#endpoint === undefined || this.#rival !== undefined) return;
+      if (((route.hedged + 1) * 100) / route.begun > hedge.maxPercent) return;
+      const choice = route.choose([...this.#tried, this.#endpoint], this.#client.core.nowMs, undefined);
+      if (choice === undefined) return;
+      route.hedged++;
+      this.#startRival(choice);
+    });
+  }
+
+  #startRival(choice: Choice): void {
+    const rival = new Rival(choice, {
+      won: (buffer, length) => {
+        this.#promote(rival);
+        return this.onData(buffer, length);
+      },
+      lost: (detail) => {
+        this.#rival = undefined;
+        choice.endpoint.blame(detail, false, this.#client.core.clock.monotonicMs());
+      },
+    });
+    this.#rival = rival;
+    rival.start(this.#client.core.nowMs, (upstream) => this.#sendHead(upstream, choice.backend, undefined));
+  }
+
+  /** The second attempt takes the place of the first. */
+  #promote(rival: Rival): void {
+    this.#rival = undefined;
+    this.#dropUpstream();
+    if (this.#backend !== undefined) this.#backend.stats.inFlight--;
+    this.#backend = rival.choice.backend;
+    this.#endpoint = rival.choice.endpoint;
+    this.#partial = "";
+    this.#upstream = rival.handOver(this);
+  }
+
+  #endHedge(): void {
+    this.#hedgeTimer?.cancel();
+    this.#rival?.drop();
+    this.#rival = undefined;
   }
 
   #sendHead(upstream: UpstreamConnection, backend: Backend, joined: string | undefined): void {
@@ -123,7 +183,7 @@ export class Exchange implements UpstreamUser {
   onClientData(chunk: Buffer): void {
     const upstream = this.#upstream;
     if (this.#isTunnel) {
-      this.#deadline(this.#route.table.timeouts.idleMs);
+      this.#deadline(this.#idleMs);
       if (upstream?.write(Buffer.from(chunk)) === false) this.#client.pause();
       return;
     }
@@ -149,13 +209,13 @@ export class Exchange implements UpstreamUser {
   }
 
   onClientDrain(): void {
-    this.#deadline(this.#route.table.timeouts.idleMs);
+    this.#deadline(this.#idleMs);
     this.#upstream?.resume();
   }
 
   onData(buffer: Buffer, length: number): boolean {
     if (this.#isTunnel) {
-      this.#deadline(this.#route.table.timeouts.idleMs);
+      this.#deadline(this.#idleMs);
       return this.#client.write(Buffer.from(buffer.subarray(0, length)));
     }
     if (this.#response !== undefined) return this.#relayBody(buffer, 0, length);
@@ -163,41 +223,24 @@ export class Exchange implements UpstreamUser {
   }
 
   #readAnswer(buffer: Buffer, length: number): boolean {
-    const earlier = this.#partial.length;
-    let text = earlier === 0 ? latin1(buffer, 0, length) : this.#partial + latin1(buffer, 0, length);
-    let offset = -earlier;
-    for (;;) {
-      const end = text.indexOf("\r\n\r\n");
-      if (end < 0) {
-        this.#partial = text;
-        if (text.length > MAX_RESPONSE_HEAD) this.#failed({ kind: "malformed", detail: "its head is too long" });
-        return true;
-      }
-      const answer = parseResponseHead(text, end + 2);
-      if (answer instanceof HeadFault) {
-        this.#failed({ kind: "malformed", detail: answer.message });
-        return true;
-      }
-      if (answer.status >= 200 || answer.status === 101)
-        return this.#begin(answer, { buffer, length, text, end, offset });
-      // Interim answers: 100 was ours to give; others are the client's, if it can understand them.
-      if (answer.status !== 100 && this.#head.minor === 1) this.#client.write(text.slice(0, end + 4));
-      text = text.slice(end + 4);
-      offset += end + 4;
-    }
+    const read = readAnswerHead(this.#partial, buffer, length, (interim) => {
+      if (this.#head.minor === 1) this.#client.write(interim);
+    });
+    if (typeof read === "string") this.#partial = read;
+    else if (read instanceof HeadFault) this.#failed({ kind: "malformed", detail: read.message });
+    else return this.#begin(read);
+    return true;
   }
 
-  #begin(
-    answer: ResponseHead,
-    read: { buffer: Buffer; length: number; text: string; end: number; offset: number },
-  ): boolean {
+  #begin(read: AnswerRead): boolean {
+    const { answer } = read;
     const client = this.#client;
     const framing = this.#frame(answer);
     if (framing === undefined) {
       this.#failed({ kind: "malformed", detail: "it switched protocols unasked, or sent chunks to HTTP/1.0" });
       return true;
     }
-    const refusal = answer.status < 404 ? undefined : refusalOf(answer);
+    const refusal = answer.status < 400 ? undefined : this.#refusalIn(answer);
     this.#partial = "";
     if (refusal !== undefined && this.#route.hasOther(this.#endpoint) && this.#canRepeat(refusal)) {
       this.#failed(refusal);
@@ -206,15 +249,14 @@ export class Exchange implements UpstreamUser {
     this.#answer = answer;
     this.#response = framing;
     this.#request.forget();
-    if (this.#endpoint !== undefined) {
-      this.#endpoint.lastAnswerMs = client.core.nowMs;
-      this.#endpoint.consecutiveFailures = 0;
-    }
+    if (this.#hedgeTimer !== undefined) this.#endHedge();
+    this.#isStream = this.#isTunnel || (framing.kind !== "length" && isEventStream(answer));
+    if (this.#endpoint !== undefined) this.#noteAnswer(this.#endpoint, answer.status);
     this.#keepClient =
       client.wantsKeepAlive(this.#head) && framing.kind !== "close" && !this.#isTunnel && this.#request.isDone;
     const headText = renderAnswerHead(answer, this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close", {
       minor: this.#head.minor,
-      added: this.#route.table.nameBackend ? (this.#backend?.nameLine ?? "") : "",
+      added: this.#addedLines(),
     });
     const bodyStart = read.end + 4;
     const rest = read.text.length - bodyStart;
@@ -232,6 +274,28 @@ export class Exchange implements UpstreamUser {
     return this.#afterWrite(isFlowing, start + used < read.length);
   }
 
+  #noteAnswer(endpoint: Endpoint, status: number): void {
+    endpoint.answered(this.#client.core.nowMs);
+    endpoint.consecutiveFailures = 0;
+    if (status >= 500) this.#route.onError(endpoint, status, this.#client.core.clock.monotonicMs());
+    else endpoint.consecutiveErrors = 0;
+  }
+
+  /** Why an answer is none for the client: a gateway there had no backend, or the route repeats this status. */
+  #refusalIn(answer: ResponseHead): Failure | undefined {
+    const refusal = refusalOf(answer);
+    if (refusal !== undefined || !this.#route.table.retry.statuses.includes(answer.status)) return refusal;
+    return { kind: "status", detail: `it answered ${answer.status}` };
+  }
+
+  #addedLines(): string {
+    const { nameBackend, affinity } = this.#route.table;
+    const name = nameBackend ? (this.#backend?.nameLine ?? "") : "";
+    const token = this.#endpoint?.token ?? "";
+    if (affinity?.by !== "cookie" || this.#session?.value === token) return name;
+    return name + cookieLine(affinity, token, this.#client.listener.isSecure);
+  }
+
   /** A piece that came along with the head but is too long to be joined with it. */
   private onPiece(buffer: Buffer, start: number, end: number): boolean {
     return this.#isTunnel
@@ -243,6 +307,7 @@ export class Exchange implements UpstreamUser {
     if (answer.status !== 101) return frameAnswer(answer, this.#head);
     if (!this.#hasUpgrade) return undefined;
     this.#isTunnel = true;
+    this.#isStream = true;
     this.#client.resume();
     return new Framing("close");
   }
@@ -268,7 +333,7 @@ export class Exchange implements UpstreamUser {
       return true;
     }
     if (framing.isDone) this.#complete(hasExtra);
-    else this.#deadline(this.#route.table.timeouts.idleMs);
+    else this.#deadline(this.#idleMs);
     return isFlowing || framing.isDone;
   }
 
@@ -300,6 +365,7 @@ export class Exchange implements UpstreamUser {
     const stats = this.#backend?.stats;
     if (stats === undefined) return;
     stats.inFlight--;
+    this.#route.usedAt = this.#client.core.routing.turn;
     stats.record(status, this.#client.core.clock.monotonicMs() - this.#startedMs);
     this.#backend = undefined;
   }
@@ -352,9 +418,17 @@ export class Exchange implements UpstreamUser {
     this.#dropUpstream();
     if (endpoint === undefined || backend === undefined) return;
     backend.stats.inFlight--;
-    if (!isStale) {
+    if (failure.kind === "status") {
+      this.#noteAnswer(endpoint, 500);
+    } else if (!isStale) {
       backend.stats.failures++;
       endpoint.blame(failure.detail, failure.kind === "connect", this.#client.core.clock.monotonicMs());
+    }
+    if (this.#rival !== undefined) {
+      backend.stats.retries++;
+      backend.stats.inFlight++;
+      this.#promote(this.#rival);
+      return;
     }
     if (this.#canRepeat(failure)) {
       backend.stats.retries++;
@@ -375,9 +449,13 @@ export class Exchange implements UpstreamUser {
   }
 
   #canRepeat(failure: Failure): boolean {
-    const { retry } = this.#route.table;
-    if (this.#request.replay === undefined || this.#attempts > retry.attempts) return false;
-    return mayRepeat(failure, this.#partial === "" && (retry.nonIdempotent || isIdempotent(this.#head.method)));
+    if (this.#request.replay === undefined || this.#attempts > this.#route.table.retry.attempts) return false;
+    return mayRepeat(failure, this.#partial === "" && this.#isRepeatable);
+  }
+
+  /** Whether the request may reach two backends. */
+  get #isRepeatable(): boolean {
+    return this.#route.table.retry.nonIdempotent || isIdempotent(this.#head.method);
   }
 
   #countFailure(detail: string): void {
@@ -391,7 +469,11 @@ export class Exchange implements UpstreamUser {
 
   onDeadline(): void {
     const { timeouts } = this.#route.table;
-    if (this.#answer !== undefined || (!this.#request.isDone && this.#upstream?.isConnected === true)) {
+    if (this.#isLate() && this.#answer === undefined) {
+      this.#endHedge();
+      this.#attempts = Number.MAX_SAFE_INTEGER;
+      this.#failed({ kind: "timeout", detail: `not answered within the ${timeouts.requestMs} ms that a request may take` });
+    } else if (this.#answer !== undefined || (!this.#request.isDone && this.#upstream?.isConnected === true)) {
       this.#countFailure("idle for too long");
       this.#dropUpstream();
       if (this.#answer !== undefined) this.#abort();
@@ -409,6 +491,7 @@ export class Exchange implements UpstreamUser {
 
   onClientGone(): void {
     if (this.#isOver) return;
+    this.#endHedge();
     if (!this.#isTunnel) this.#client.core.totals.clientAborts++;
     this.#dropUpstream();
     this.#account(this.#isTunnel ? 101 : 499);
@@ -425,6 +508,7 @@ export class Exchange implements UpstreamUser {
 
   #reply(status: number, reason: string, message: string, retryAfterSeconds?: number): void {
     this.#isOver = true;
+    this.#endHedge();
     if (this.#backend !== undefined) this.#account(status);
     this.#client.reply(
       {
@@ -448,6 +532,20 @@ export class Exchange implements UpstreamUser {
   }
 
   #deadline(afterMs: number): void {
-    this.#client.deadlineMs = this.#client.core.nowMs + afterMs;
+    const dueMs = this.#client.core.nowMs + afterMs;
+    const { requestMs } = this.#route.table.timeouts;
+    this.#client.deadlineMs =
+      requestMs === 0 || this.#isStream ? dueMs : Math.min(dueMs, this.#startedMs + requestMs);
+  }
+
+  #isLate(): boolean {
+    const { requestMs } = this.#route.table.timeouts;
+    return requestMs > 0 && !this.#isStream && this.#client.core.nowMs >= this.#startedMs + requestMs;
+  }
+
+  /** How long the exchange may rest. */
+  get #idleMs(): number {
+    const { idleMs, streamIdleMs } = this.#route.table.timeouts;
+    return this.#isStream ? streamIdleMs : idleMs;
   }
 }

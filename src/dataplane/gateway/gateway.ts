@@ -1,5 +1,5 @@
 import { type FSWatcher, watch } from "node:fs";
-import { chmod, mkdir, readFile, rm, stat } from "node:fs/promises";
+import { chmod, mkdir, readFile, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -13,8 +13,9 @@ import { HealthChecker } from "./health.js";
 import { Listeners } from "./listeners.js";
 import { type GatewayMark, readMark } from "./process-file.js";
 import { Routing } from "./routing.js";
-import { type GatewayState, markOfState, renderMetrics, reportRoute } from "./state.js";
-import { EMPTY_TABLE, parseTable } from "./table.js";
+import { factsOf, type GatewayState, renderMetrics, reportRoute } from "./state.js";
+import { EMPTY_TABLE, parseChange, parseTable } from "./table.js";
+import { TABLE_FILES, TableFiles } from "./table-files.js";
 
 const SWEEP_MS = 200;
 /** How long `/state?since=…` waits at most, and how often it looks. */
@@ -24,7 +25,7 @@ const POLL_MS = 1000;
 
 /** Files in a gateway's directory. */
 export const GATEWAY_FILES = {
-  table: "table.json",
+  ...TABLE_FILES,
   /** The last table that was good, for a start with a bad one. */
   accepted: "table.accepted.json",
   admin: "admin.sock",
@@ -78,9 +79,7 @@ class RunningGateway implements Gateway {
   #sweep: Timer | undefined;
   #poll: Timer | undefined;
   #tableError = "";
-  #lastText: string | undefined;
-  /** Of the file that was read last: an unchanged one is not read again. */
-  #stamp = "";
+  readonly #files: TableFiles;
   #reloading: Promise<string> | undefined;
   #isClosed = false;
 
@@ -100,6 +99,7 @@ class RunningGateway implements Gateway {
       totals: { connections: 0, refusedConnections: 0, badRequests: 0, unrouted: 0, clientAborts: 0 },
     };
     this.#listeners = new Listeners(this.#core);
+    this.#files = new TableFiles(options.directory);
     this.#mark = {
       pid: process.pid,
       startedAt: new Date(clock.now()).toISOString(),
@@ -118,7 +118,7 @@ class RunningGateway implements Gateway {
     try {
       // Renames are seen at once; the poll is for file systems that do not tell.
       this.#watcher = watch(directory, { persistent: false }, (_event, name) => {
-        if (name === GATEWAY_FILES.table) void this.reload();
+        if (name === GATEWAY_FILES.table || name === GATEWAY_FILES.changes) void this.reload();
       });
       this.#watcher.on("error", (cause) => log.debug("cannot watch the table", { err: cause }));
     } catch (cause) {
@@ -154,20 +154,29 @@ class RunningGateway implements Gateway {
   }
 
   async #reloadNow(): Promise<string> {
-    let text: string;
+    if (this.#isClosed) return this.#tableError;
     try {
-      const { mtimeMs, ino, size } = await stat(this.#file("table"));
-      const stamp = `${mtimeMs} ${ino} ${size}`;
-      if (stamp === this.#stamp) return this.#tableError;
-      this.#stamp = stamp;
-      text = await readFile(this.#file("table"), "utf8");
+      const { whole, lines } = await this.#files.look(this.#core.routing.table.generation);
+      if (whole !== undefined && (await this.#use(whole, true)) !== "") return this.#tableError;
+      return await this.#change(lines);
     } catch (error) {
       if (isMissing(error)) return this.#tableError;
       return this.#refuse(`cannot read it: ${messageOf(error)}`);
     }
-    if (text === this.#lastText || this.#isClosed) return this.#tableError;
-    this.#lastText = text;
-    return this.#use(text, true);
+  }
+
+  /** Changes of the table in force. Between two of them the loop takes its turn: requests do not wait for a long list. */
+  async #change(lines: readonly string[]): Promise<string> {
+    for (const line of lines) {
+      try {
+        this.#core.routing.change(parseChange(JSON.parse(line)));
+        this.#tableError = "";
+      } catch (error) {
+        return this.#refuse(`a change of it: ${messageOf(error)}`);
+      }
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    return this.#tableError;
   }
 
   async #use(text: string, keep: boolean): Promise<string> {
@@ -197,7 +206,10 @@ class RunningGateway implements Gateway {
   async #useAccepted(): Promise<void> {
     const reason = this.#tableError;
     try {
-      await this.#use(await readFile(this.#file("accepted"), "utf8"), false);
+      const text = await readFile(this.#file("accepted"), "utf8");
+      await this.#use(text, false);
+      this.#files.follow(text);
+      await this.#change(await this.#files.changes());
     } catch (error) {
       this.#core.log.debug("no earlier table", { err: error });
     }
@@ -222,35 +234,53 @@ class RunningGateway implements Gateway {
   }
 
   state(): GatewayState {
+    return this.#stateSince(-1);
+  }
+
+  /** The state, of routes only those that changed or were used after turn `since`. */
+  #stateSince(since: number): GatewayState {
     const { routing, totals } = this.#core;
-    return {
+    const now = this.#core.clock.monotonicMs();
+    const isPartial = since >= routing.wholeAt;
+    const routes = [...routing.routes.values()].filter(
+      (route) => !isPartial || route.changedAt > since || route.usedAt > since || route.isWarming(now),
+    );
+    const state: GatewayState = {
       version: 1,
       pid: this.#mark.pid,
       startedAt: this.#mark.startedAt,
-      mark: this.#stateMark(),
+      mark: `${this.#mark.pid}.${routing.turn}.${this.#facts()}`,
       generation: routing.table.generation,
       tableError: this.#tableError,
       listeners: this.#listeners.report(),
-      routes: [...routing.routes.values()].map(reportRoute),
+      partial: isPartial,
+      routes: routes.map((route) => reportRoute(route, now)),
       totals,
     };
+    routing.turn++;
+    return state;
   }
 
-  #stateMark(): string {
-    const { routing } = this.#core;
-    const facts = {
-      generation: routing.table.generation,
+  #facts(): string {
+    return factsOf({
+      generation: this.#core.routing.table.generation,
       tableError: this.#tableError,
       listeners: this.#listeners.report(),
-    };
-    return markOfState(facts, routing.routes.values());
+    });
   }
 
-  /** Resolves when the mark is another one than `since`, the caller is gone, or the longest wait is over. */
+  /** The turn of a mark of this process, and whether something that matters is new since. */
+  #readMark(mark: string): { readonly turn: number; readonly isOld: boolean } {
+    const [pid, turn = "", facts] = mark.split(".");
+    if (pid !== String(this.#mark.pid) || !/^\d+$/.test(turn)) return { turn: -1, isOld: true };
+    return { turn: Number(turn), isOld: facts !== this.#facts() || this.#core.routing.newsAt > Number(turn) };
+  }
+
+  /** Resolves when there is news since the mark, the caller is gone, or the longest wait is over. */
   async #untilChanged(since: string, response: ServerResponse): Promise<void> {
     const { clock } = this.#core;
     const end = clock.monotonicMs() + MAX_WAIT_MS;
-    while (!this.#isClosed && !response.destroyed && clock.monotonicMs() < end && this.#stateMark() === since) {
+    while (!this.#isClosed && !response.destroyed && clock.monotonicMs() < end && !this.#readMark(since).isOld) {
       await clock.sleep(WAIT_STEP_MS);
     }
   }
@@ -275,11 +305,12 @@ class RunningGateway implements Gateway {
       response.end(body);
     };
     if (key === "GET /state") {
-      const since = new URLSearchParams(query).get("since");
-      if (since !== null) await this.#untilChanged(since, response);
-      send(200, "application/json", JSON.stringify(this.state()));
+      const options = new URLSearchParams(query);
+      const since = options.get("since");
+      if (since !== null && !options.has("now")) await this.#untilChanged(since, response);
+      send(200, "application/json", JSON.stringify(this.#stateSince(since === null ? -1 : this.#readMark(since).turn)));
     } else if (key === "GET /metrics") {
-      send(200, "text/plain; version=0.0.4", renderMetrics(this.state(), this.#core.routing.routes.values()));
+      send(200, "text/plain; version=0.0.4", renderMetrics(this.state(), this.#core.routing.routes.values(), this.#core.clock.monotonicMs()));
     } else if (key === "POST /reload") {
       const error = await this.reload();
       // Who asks may have just freed a port.

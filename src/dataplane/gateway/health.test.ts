@@ -111,7 +111,7 @@ function watched(seed: number) {
     return { endpoint, backend: new Backend(table, [endpoint], new BackendStats()) };
   });
   const route = new Route(
-    { path: "/", rewrite: "/" } as never,
+    { path: "/", rewrite: "/", slowStartMs: 0 } as never,
     backends.map(({ backend }) => backend),
   );
   const edge = backends[1]?.endpoint as Endpoint;

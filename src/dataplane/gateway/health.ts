@@ -33,6 +33,10 @@ export class HealthChecker implements EndpointWatcher {
       check.schedule(this.#random.int(Math.min(endpoint.table.health.intervalMs, 250)) + 1);
   }
 
+  nowMs(): number {
+    return this.#core().nowMs;
+  }
+
   removed(endpoint: Endpoint): void {
     this.#checks.get(endpoint)?.close();
     this.#checks.delete(endpoint);
@@ -92,9 +96,10 @@ class EndpointCheck {
     const { health, name } = endpoint.table;
     endpoint.successes++;
     endpoint.consecutiveFailures = 0;
-    if (health.path !== undefined) endpoint.lastAnswerMs = this.#core.nowMs;
-    if (endpoint.isHealthy || endpoint.successes < health.healthyThreshold) return;
-    endpoint.admit(this.#core.clock.monotonicMs());
+    const now = this.#core.clock.monotonicMs();
+    if (health.path !== undefined) endpoint.answered(this.#core.nowMs);
+    if (endpoint.isHealthy || endpoint.successes < health.healthyThreshold || !endpoint.mayReturn(now)) return;
+    endpoint.admit(now);
     this.#core.log.info("backend is back", { address: endpoint.address, backend: name });
   }
 
@@ -105,7 +110,7 @@ class EndpointCheck {
     endpoint.consecutiveFailures++;
     // A slow check says nothing while real requests are answered.
     const isContradicted = failure.isSilence && endpoint.lastAnswerMs > startedMs;
-    if (!endpoint.isHealthy) endpoint.reason = failure.reason;
+    if (!endpoint.isHealthy) endpoint.eject(failure.reason, this.#core.clock.monotonicMs());
     else if (!isContradicted && endpoint.consecutiveFailures >= health.unhealthyThreshold) {
       endpoint.eject(failure.reason, this.#core.clock.monotonicMs());
       if (failure.isSilence) endpoint.pool.announceSilence(endpoint, failure.reason);

@@ -1,6 +1,7 @@
+import { InputError } from "../../kernel/errors/index.js";
 import type { NetworkSockets } from "../../kernel/netns/index.js";
 import { Backend, BackendStats, Endpoint, Route } from "./balance.js";
-import type { BackendTable, GatewayTable, RouteTable } from "./table.js";
+import type { BackendTable, GatewayTable, RouteTable, TableChange } from "./table.js";
 import { UpstreamPool } from "./upstream.js";
 
 /** Routes of one host, found by the longest path that matches in whole segments. */
@@ -15,6 +16,12 @@ class PathMap {
       this.#prefixes.set(route.prefix, route);
       this.#deepest = Math.max(this.#deepest, route.prefix.split("/").length - 1);
     }
+  }
+
+  remove(route: Route): void {
+    const map = route.table.exact ? this.#exact : this.#prefixes;
+    const key = route.table.exact ? route.table.path : route.prefix;
+    if (map.get(key) === route) map.delete(key);
   }
 
   find(path: string): Route | undefined {
@@ -42,6 +49,10 @@ class HostMap {
     }
   }
 
+  remove(route: Route): void {
+    for (const host of route.table.hosts) this.#hosts.get(host)?.remove(route);
+  }
+
   find(host: string, path: string): Route | undefined {
     const exact = this.#hosts.get(host)?.find(path);
     if (exact !== undefined) return exact;
@@ -55,14 +66,22 @@ class HostMap {
 export interface EndpointWatcher {
   added(endpoint: Endpoint): void;
   removed(endpoint: Endpoint): void;
+  /** Monotonic milliseconds. */
+  nowMs(): number;
 }
 
 /** The table in use, with everything that must outlive a change of it: connections, health, counters, positions in the round robin. */
 export class Routing {
-  table: GatewayTable;
+  table: Pick<GatewayTable, "generation" | "listeners">;
   readonly pools = new Map<string, UpstreamPool>();
   readonly endpoints = new Map<string, Endpoint>();
-  routes: ReadonlyMap<string, Route> = new Map();
+  routes = new Map<string, Route>();
+  /** Counts the reports that were given; what changes afterwards is marked with it. */
+  turn = 1;
+  /** Turn of the last change that somebody may wait for; and from which on a report can leave routes out. */
+  newsAt = 0;
+  wholeAt = 0;
+  readonly #keys = new Map<Endpoint, { readonly key: string; readonly poolKey: string }>();
   #listeners = new Map<string, HostMap>();
   readonly #watcher: EndpointWatcher;
   readonly #network: NetworkSockets | undefined;
@@ -80,21 +99,52 @@ export class Routing {
 
   /** Puts a new table into force. Running exchanges keep the route that they began with. */
   apply(table: GatewayTable): void {
-    for (const endpoint of this.endpoints.values()) endpoint.references = 0;
+    const before = this.routes;
     const routes = new Map<string, Route>();
-    const listeners = new Map<string, HostMap>();
-    for (const listener of table.listeners) listeners.set(listener.name, new HostMap());
+    this.#listeners = new Map(table.listeners.map((listener) => [listener.name, new HostMap()]));
     for (const routeTable of table.routes) {
-      const route = this.#buildRoute(routeTable, this.routes.get(routeTable.id));
+      const route = this.#buildRoute(routeTable, before.get(routeTable.id));
       routes.set(routeTable.id, route);
-      listeners.get(routeTable.listener)?.add(route);
+      this.#listeners.get(routeTable.listener)?.add(route);
     }
-    this.table = table;
+    this.table = { generation: table.generation, listeners: table.listeners };
     this.routes = routes;
-    this.#listeners = listeners;
-    this.#dropUnused();
+    for (const route of before.values()) this.#forget(route);
+    this.wholeAt = this.turn;
+    this.newsAt = this.turn;
     // A new table is often news of a backend: those that are out of use are looked at now, not at their next turn.
     for (const endpoint of this.endpoints.values()) if (!endpoint.isHealthy) endpoint.wake();
+  }
+
+  /** Puts some routes in the place of their former selves, and lets others go. The rest of the table is not touched. Throws `InputError`, and changes nothing then. */
+  change(change: TableChange): void {
+    for (const { id, listener } of change.routes)
+      if (!this.#listeners.has(listener))
+        throw new InputError(`route "${id}" names listener "${listener}", which does not exist`);
+    for (const id of change.removed) this.#remove(id);
+    for (const table of change.routes) this.#replace(table);
+    this.table = { ...this.table, generation: change.generation };
+    this.newsAt = this.turn;
+  }
+
+  #remove(id: string): void {
+    const route = this.routes.get(id);
+    if (route === undefined) return;
+    this.#listeners.get(route.table.listener)?.remove(route);
+    this.routes.delete(id);
+    this.#forget(route);
+    this.wholeAt = this.turn;
+  }
+
+  #replace(table: RouteTable): void {
+    const before = this.routes.get(table.id);
+    const route = this.#buildRoute(table, before);
+    if (before !== undefined) this.#listeners.get(before.table.listener)?.remove(before);
+    this.#listeners.get(table.listener)?.add(route);
+    this.routes.set(table.id, route);
+    if (before !== undefined) this.#forget(before);
+    for (const { endpoints } of route.backends)
+      for (const endpoint of endpoints) if (!endpoint.isHealthy) endpoint.wake();
   }
 
   #buildRoute(table: RouteTable, before: Route | undefined): Route {
@@ -104,47 +154,63 @@ export class Routing {
       table.backends.every((backend) => old.get(backend.name)?.table.weight === backend.weight);
     const backends = table.backends.map((backendTable) => {
       const previous = old.get(backendTable.name);
-      const endpoints = backendTable.addresses.map((address) => this.#endpoint(address, backendTable));
+      const endpoints = backendTable.addresses.map((address) => this.#endpoint(address, backendTable, before));
       const backend = new Backend(backendTable, endpoints, previous?.stats ?? new BackendStats());
       if (sameWeights) backend.current = previous?.current ?? 0;
       return backend;
     });
     const route = new Route(table, backends);
     route.unroutable = before?.unroutable ?? 0;
+    route.begun = before?.begun ?? 0;
+    route.hedged = before?.hedged ?? 0;
+    route.changedAt = this.turn;
+    for (const backend of backends) for (const endpoint of backend.endpoints) endpoint.routes.add(route);
     return route;
   }
 
-  #endpoint(address: string, table: BackendTable): Endpoint {
+  #endpoint(address: string, table: BackendTable, before: Route | undefined): Endpoint {
     const tls = table.tls === undefined ? "" : JSON.stringify(table.tls);
     const key = JSON.stringify([address, tls, table.host ?? "", table.health]);
-    let endpoint = this.endpoints.get(key);
-    if (endpoint === undefined) {
-      const poolKey = `${address} ${tls}`;
-      const pool = this.pools.get(poolKey) ?? new UpstreamPool(address, table.tls, this.#network);
-      this.pools.set(poolKey, pool);
-      pool.unretire();
-      endpoint = new Endpoint(address, pool, table);
-      this.endpoints.set(key, endpoint);
-      this.#watcher.added(endpoint);
-    }
-    endpoint.references++;
+    const known = this.endpoints.get(key);
+    if (known !== undefined) return known;
+    const poolKey = `${address} ${tls}`;
+    const pool = this.pools.get(poolKey) ?? new UpstreamPool(address, table.tls, this.#network);
+    this.pools.set(poolKey, pool);
+    pool.unretire();
+    pool.owners++;
+    const endpoint = new Endpoint(address, pool, table);
+    // The first addresses of a route have nobody beside them to spare them.
+    if (before !== undefined) endpoint.warmSinceMs = this.#watcher.nowMs();
+    endpoint.changed = () => {
+      for (const route of endpoint.routes) route.changedAt = this.turn;
+      this.newsAt = this.turn;
+    };
+    this.endpoints.set(key, endpoint);
+    this.#keys.set(endpoint, { key, poolKey });
+    this.#watcher.added(endpoint);
     return endpoint;
   }
 
-  #dropUnused(): void {
-    const used = new Set<UpstreamPool>();
-    for (const [key, endpoint] of this.endpoints) {
-      if (endpoint.references > 0) used.add(endpoint.pool);
-      else {
-        this.endpoints.delete(key);
-        this.#watcher.removed(endpoint);
+  /** A route that is no longer in force lets go of its addresses; those that nobody uses any more are closed. */
+  #forget(route: Route): void {
+    for (const backend of route.backends) {
+      for (const endpoint of backend.endpoints) {
+        endpoint.routes.delete(route);
+        if (endpoint.routes.size === 0) this.#drop(endpoint);
       }
     }
-    for (const [key, pool] of this.pools) {
-      if (used.has(pool)) continue;
-      pool.retire();
-      this.pools.delete(key);
-    }
+  }
+
+  #drop(endpoint: Endpoint): void {
+    const keys = this.#keys.get(endpoint);
+    if (keys === undefined) return;
+    this.#keys.delete(endpoint);
+    this.endpoints.delete(keys.key);
+    this.#watcher.removed(endpoint);
+    endpoint.pool.owners--;
+    if (endpoint.pool.owners > 0) return;
+    endpoint.pool.retire();
+    this.pools.delete(keys.poolKey);
   }
 
   close(): void {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type Backend, BackendStats, type Route } from "./balance.js";
+import { type Backend, BackendStats, type EffectiveWeight, type Route } from "./balance.js";
 import type { ListenerReport } from "./listeners.js";
 
 /** One address of a backend in `/state`. */
@@ -22,11 +22,13 @@ export interface BackendReport {
   readonly healthy: boolean;
   /** It has answered since it is in the table, a request or a check; until it fails, a backend is taken for healthy without. */
   readonly answered: boolean;
-  /** Why it gets no traffic; empty when it gets some. */
+  /** Why it gets less than it was given; empty when it gets that. */
   readonly reason: string;
   readonly requests: number;
   readonly failures: number;
   readonly retries: number;
+  /** Requests that it was sent while another backend was still waited for. */
+  readonly hedges: number;
   readonly inFlight: number;
   readonly latencySumMs: number;
   /** Requests by duration: how many took up to each of `LATENCY_BOUNDS_MS`, but more than the one before. Absent before the first. */
@@ -52,47 +54,43 @@ export interface GatewayState {
   readonly pid: number;
   /** RFC 3339. */
   readonly startedAt: string;
-  /** Of the table in force. */
-  /** See `markOfState`. */
+  /** For `/state?since=MARK`, which waits until health, the table or a listener differ. */
   readonly mark: string;
+  /** Of the table in force. */
   readonly generation: string;
   /** Why the file on disk is not in force; empty when it is. */
   readonly tableError: string;
   readonly listeners: readonly ListenerReport[];
+  /** `routes` has only those of which something is new since the mark that was given; none has gone. */
+  readonly partial: boolean;
   readonly routes: readonly RouteReport[];
   readonly totals: Readonly<Record<string, number>>;
 }
 
-/** Changes when a backend's health, the table or a listener does; not with counters. `/state?since=MARK` waits for that. */
-export function markOfState(
-  state: Pick<GatewayState, "generation" | "tableError" | "listeners">,
-  routes: Iterable<Route>,
-): string {
+/** One word for what concerns no single route. */
+export function factsOf(state: Pick<GatewayState, "generation" | "tableError" | "listeners">): string {
   const hash = createHash("sha256").update(`${state.generation} ${state.tableError}`);
   for (const listener of state.listeners) hash.update(`${listener.name} ${listener.listening};`);
-  for (const route of routes) {
-    for (const backend of route.backends)
-      hash.update(backend.isHealthy ? (backend.hasAnswered ? "a" : "h") : backend.reason);
-    hash.update("/");
-  }
-  return hash.digest("base64url");
+  return hash.digest("base64url").slice(0, 12);
 }
 
 /** One route as `/state` shows it. */
-export function reportRoute(route: Route): RouteReport {
-  const effective = route.backends.map((backend) => (backend.isHealthy ? backend.table.weight : 0));
-  const total = effective.reduce((sum, weight) => sum + weight, 0);
+export function reportRoute(route: Route, nowMs: number): RouteReport {
+  const effective = route.effectiveWeights(nowMs);
+  const total = effective.reduce((sum, { weight }) => sum + weight, 0);
   return {
     id: route.table.id,
     listener: route.table.listener,
     hosts: route.table.hosts,
     path: route.table.path,
     unroutable: route.unroutable,
-    backends: route.backends.map((backend, index) => reportBackend(backend, effective[index] ?? 0, total)),
+    backends: route.backends.map((backend, index) => reportBackend(backend, effective[index] ?? NOTHING, total)),
   };
 }
 
-function reportBackend(backend: Backend, weightEffective: number, total: number): BackendReport {
+const NOTHING: EffectiveWeight = { weight: 0, reason: "" };
+
+function reportBackend(backend: Backend, effective: EffectiveWeight, total: number): BackendReport {
   const { stats } = backend;
   const byClass: Record<string, number> = {};
   for (const [index, count] of stats.byClass.entries())
@@ -100,14 +98,15 @@ function reportBackend(backend: Backend, weightEffective: number, total: number)
   return {
     name: backend.table.name,
     weight: backend.table.weight,
-    weightEffective,
-    share: total > 0 ? weightEffective / total : 0,
+    weightEffective: effective.weight,
+    share: total > 0 ? effective.weight / total : 0,
     healthy: backend.isHealthy,
     answered: backend.hasAnswered,
-    reason: backend.reason,
+    reason: effective.reason,
     requests: stats.requests,
     failures: stats.failures,
     retries: stats.retries,
+    hedges: stats.hedges,
     inFlight: stats.inFlight,
     latencySumMs: Math.round(stats.latencySumMs * 1000) / 1000,
     ...(stats.requests === 0 ? {} : { latency: [...stats.latency] }),
@@ -125,6 +124,7 @@ function reportBackend(backend: Backend, weightEffective: number, total: number)
 export function renderMetrics(
   state: Pick<GatewayState, "listeners" | "tableError" | "totals">,
   routes: Iterable<Route>,
+  nowMs: number,
 ): string {
   const lines: string[] = [
     "# TYPE argosy_gateway_connections gauge",
@@ -148,15 +148,15 @@ export function renderMetrics(
     families.set(name, family);
     family.samples.push(text);
   };
-  for (const route of routes) routeSamples(route, sample);
+  for (const route of routes) routeSamples(route, nowMs, sample);
   for (const [name, family] of families) lines.push(`# TYPE ${name} ${family.type}`, ...family.samples);
   return `${lines.join("\n")}\n`;
 }
 
 type Sample = (name: string, type: string, text: string) => void;
 
-function routeSamples(route: Route, sample: Sample): void {
-  const report = reportRoute(route);
+function routeSamples(route: Route, nowMs: number, sample: Sample): void {
+  const report = reportRoute(route, nowMs);
   const prefix = "argosy_gateway";
   sample(
     `${prefix}_unroutable_total`,
@@ -174,6 +174,7 @@ function routeSamples(route: Route, sample: Sample): void {
     }
     sample(`${prefix}_failures_total`, "counter", `${prefix}_failures_total{${labels}} ${backend.failures}`);
     sample(`${prefix}_retries_total`, "counter", `${prefix}_retries_total{${labels}} ${backend.retries}`);
+    sample(`${prefix}_hedges_total`, "counter", `${prefix}_hedges_total{${labels}} ${backend.hedges}`);
     sample(`${prefix}_in_flight`, "gauge", `${prefix}_in_flight{${labels}} ${backend.inFlight}`);
     sample(`${prefix}_weight`, "gauge", `${prefix}_weight{${labels},kind="asked"} ${backend.weight}`);
     sample(`${prefix}_weight`, "gauge", `${prefix}_weight{${labels},kind="effective"} ${backend.weightEffective}`);

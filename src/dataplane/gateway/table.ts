@@ -1,13 +1,26 @@
-import { InputError, messageOf } from "../../kernel/errors/index.js";
+import { messageOf } from "../../kernel/errors/index.js";
+import { Reader } from "./table-reader.js";
 
 /** A listening socket. TLS where a certificate is given. */
 export interface ListenerTable {
   readonly name: string;
   readonly host: string;
   readonly port: number;
-  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  readonly tls?: {
+    readonly certFile: string;
+    readonly keyFile: string;
+    /** Other certificates, chosen by the name that the client asks for (SNI): exact names or `*.example.org`. */
+    readonly names?: readonly NamedCertificate[];
+  };
   /** Believe `X-Forwarded-*` of the client (it is another gateway of ours) and append to them; default false: they are replaced. */
   readonly trustForwarded: boolean;
+}
+
+/** A certificate for some of a listener's names. Its files must not change: a new certificate has new names. */
+export interface NamedCertificate {
+  readonly hosts: readonly string[];
+  readonly certFile: string;
+  readonly keyFile: string;
 }
 
 /** Active check of one backend; every address is asked separately. */
@@ -20,6 +33,41 @@ export interface HealthTable {
   readonly unhealthyThreshold: number;
 }
 
+/** TLS towards a backend; the certificate files are the gateway's own identity there. */
+export interface BackendTls {
+  readonly serverName?: string;
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  readonly insecure: boolean;
+}
+
+/** How requests of one client are kept on one backend. */
+export interface AffinityTable {
+  /** header: by a hash of its value; cookie: one that the gateway sets. */
+  readonly by: "header" | "cookie";
+  readonly name: string;
+  /** Of the cookie; 0: until the browser ends. */
+  readonly ttlSeconds: number;
+}
+
+/** A second attempt while the first is still waited for; whichever answers first is used. Only for requests that may be sent twice. */
+export interface HedgeTable {
+  readonly afterMs: number;
+  /** At most this share of the route's requests is sent twice. */
+  readonly maxPercent: number;
+}
+
+/** When an address that answers, but badly, is out of use for a while. */
+export interface OutlierTable {
+  /** Answers of 500 and above in a row. */
+  readonly consecutiveErrors: number;
+  /** For how long at first; each time again as much longer. */
+  readonly baseEjectionMs: number;
+  /** Of the route's addresses; the last one that is in use always stays. */
+  readonly maxEjectedPercent: number;
+}
+
 /** Where requests go: one or more addresses that are equal to each other. */
 export interface BackendTable {
   readonly name: string;
@@ -29,7 +77,11 @@ export interface BackendTable {
   readonly addresses: readonly string[];
   /** Share relative to the other backends of the route; 0: no traffic. */
   readonly weight: number;
-  readonly tls?: { readonly serverName?: string; readonly caFile?: string; readonly insecure: boolean };
+  /** Of backends that may take requests, only those with the lowest number get any. Default 0. */
+  readonly priority: number;
+  /** Only clients whose cookie names it get to it. */
+  readonly draining: boolean;
+  readonly tls?: BackendTls;
   readonly health: HealthTable;
   /** Why the control plane gave it no weight or no address; shown in `/state` and in 503 answers. */
   readonly reason?: string;
@@ -46,22 +98,37 @@ export interface RouteTable {
   readonly exact: boolean;
   /** What the matched prefix becomes; absent: unchanged. */
   readonly rewrite?: string;
+  /** What the backends speak. `h2` needs clients that speak HTTP/2 (gRPC); clients may speak either with `http1`. Default `http1`. */
+  readonly protocol: "http1" | "h2";
+  readonly affinity?: AffinityTable;
+  readonly hedge?: HedgeTable;
+  readonly outlier?: OutlierTable;
+  /** An address that is new or back gets its full share only after this long. Default 0: at once. */
+  readonly slowStartMs: number;
   readonly timeouts: {
     readonly connectMs: number;
     /** From the request being sent to the first byte of the answer. */
     readonly responseMs: number;
     /** Between two pieces of a request or an answer. */
     readonly idleMs: number;
+    /** The same for streams: upgraded connections, server-sent events, gRPC. Default: `idleMs`. */
+    readonly streamIdleMs: number;
+    /** The whole exchange, retries included, from the head to the answer's last byte; streams are exempt. 0 (default): no limit. */
+    readonly requestMs: number;
   };
   readonly retry: {
     /** Attempts after the first. */
     readonly attempts: number;
     /** Also repeat requests whose method is not idempotent when the connection broke before any answer. */
     readonly nonIdempotent: boolean;
+    /** Answers with these statuses are no answers: the request is repeated elsewhere if it may be. Default: none. */
+    readonly statuses: readonly number[];
   };
   readonly maxBodyBytes?: number;
   /** Answers carry `X-Argosy-Backend` with the name of the backend that gave them. */
   readonly nameBackend: boolean;
+  /** Who wrote it; for the writers. */
+  readonly source?: string;
   readonly backends: readonly BackendTable[];
 }
 
@@ -79,13 +146,19 @@ export type ListenerInput = Partial<ListenerTable> & Pick<ListenerTable, "name" 
 export type BackendInput = Omit<Partial<BackendTable>, "health" | "tls"> &
   Pick<BackendTable, "name" | "addresses"> & {
     readonly health?: Partial<HealthTable>;
-    readonly tls?: { readonly serverName?: string; readonly caFile?: string; readonly insecure?: boolean };
+    readonly tls?: Partial<BackendTls>;
   };
-export type RouteInput = Omit<Partial<RouteTable>, "backends" | "timeouts" | "retry"> &
+export type RouteInput = Omit<
+  Partial<RouteTable>,
+  "backends" | "timeouts" | "retry" | "affinity" | "hedge" | "outlier"
+> &
   Pick<RouteTable, "id" | "listener"> & {
     readonly backends: readonly BackendInput[];
     readonly timeouts?: Partial<RouteTable["timeouts"]>;
     readonly retry?: Partial<RouteTable["retry"]>;
+    readonly affinity?: Partial<AffinityTable> & Pick<AffinityTable, "by" | "name">;
+    readonly hedge?: Partial<HedgeTable> & Pick<HedgeTable, "afterMs">;
+    readonly outlier?: Partial<OutlierTable>;
   };
 
 /** The table of a gateway that has none yet. */
@@ -96,6 +169,7 @@ const MAX_BACKENDS = 512;
 const MAX_TIMEOUT_MS = 86_400_000;
 const HOST_PATTERN = /^(\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?)$/;
 const PATH_PATTERN = /^\/[\x21-\x7e]*$/;
+const TOKEN_PATTERN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 const HEADER_VALUE_PATTERN = /^[\x21-\x7e]+$/;
 
 /**
@@ -127,6 +201,27 @@ export function parseTable(value: unknown): GatewayTable {
   return { version: 1, generation: root.text("generation", ""), listeners, routes };
 }
 
+/** A change of the table in force. */
+export interface TableChange {
+  /** The table's name after it. */
+  readonly generation: string;
+  /** New, or in the place of the route of the same id. */
+  readonly routes: readonly RouteTable[];
+  /** Ids of routes that go. */
+  readonly removed: readonly string[];
+}
+
+/** Checks a line of `table.changes.jsonl`, as `parseTable` does a table. */
+export function parseChange(value: unknown): TableChange {
+  const root = new Reader(value, "change");
+  root.only(["generation", "routes", "removed"]);
+  return {
+    generation: root.text("generation"),
+    routes: root.list("routes", MAX_ROUTES).map(parseRoute),
+    removed: root.texts("removed"),
+  };
+}
+
 /** What is wrong with one route by itself; an empty string when nothing is. Its listener is taken to exist. */
 export function checkRoute(route: RouteInput): string {
   try {
@@ -148,14 +243,36 @@ export function splitAddress(address: string): { host: string; port: number } | 
 function parseListener(reader: Reader): ListenerTable {
   reader.only(["name", "host", "port", "tls", "trustForwarded"]);
   const tls = reader.child("tls");
-  tls?.only(["certFile", "keyFile"]);
+  tls?.only(["certFile", "keyFile", "names"]);
   return {
     name: reader.text("name"),
     host: reader.text("host"),
     port: reader.number("port", { minimum: 0, maximum: 65_535, integer: true }),
     trustForwarded: reader.flag("trustForwarded"),
-    ...(tls === undefined ? {} : { tls: { certFile: tls.text("certFile"), keyFile: tls.text("keyFile") } }),
+    ...(tls === undefined ? {} : { tls: parseListenerTls(tls) }),
   };
+}
+
+function parseListenerTls(tls: Reader): NonNullable<ListenerTable["tls"]> {
+  const names = tls.has("names") ? tls.list("names", 4096).map(parseNamed) : undefined;
+  return {
+    certFile: tls.text("certFile"),
+    keyFile: tls.text("keyFile"),
+    ...(names === undefined ? {} : { names }),
+  };
+}
+
+function parseNamed(reader: Reader): NamedCertificate {
+  reader.only(["hosts", "certFile", "keyFile"]);
+  return { hosts: parseHosts(reader), certFile: reader.text("certFile"), keyFile: reader.text("keyFile") };
+}
+
+function parseHosts(reader: Reader): readonly string[] {
+  const hosts = reader.has("hosts") ? reader.texts("hosts").map((host) => host.toLowerCase()) : ["*"];
+  for (const host of hosts)
+    if (!HOST_PATTERN.test(host)) reader.fail("hosts", `"${host}" is no host name, "*.name" or "*"`);
+  if (hosts.length === 0) reader.fail("hosts", "must not be empty");
+  return hosts;
 }
 
 function parseRoute(reader: Reader): RouteTable {
@@ -171,17 +288,21 @@ function parseRoute(reader: Reader): RouteTable {
     "maxBodyBytes",
     "nameBackend",
     "backends",
+    "protocol",
+    "affinity",
+    "hedge",
+    "outlier",
+    "slowStartMs",
+    "source",
   ]);
-  const hosts = reader.has("hosts") ? reader.texts("hosts").map((host) => host.toLowerCase()) : ["*"];
-  for (const host of hosts)
-    if (!HOST_PATTERN.test(host)) reader.fail("hosts", `"${host}" is no host name, "*.name" or "*"`);
-  if (hosts.length === 0) reader.fail("hosts", "must not be empty");
+  const hosts = parseHosts(reader);
   const rewrite = reader.optionalText("rewrite");
   const path = reader.text("path", "/");
   for (const [field, given] of Object.entries({ path, rewrite: rewrite ?? "/" })) {
     if (!PATH_PATTERN.test(given)) reader.fail(field, `"${given}" must begin with "/" and have no spaces`);
   }
   const backends = reader.list("backends", MAX_BACKENDS).map(parseBackend);
+  const source = reader.optionalText("source");
   const names = new Set(backends.map((backend) => backend.name));
   if (names.size !== backends.length) reader.fail("backends", "two backends have the same name");
   return {
@@ -193,33 +314,85 @@ function parseRoute(reader: Reader): RouteTable {
     nameBackend: reader.flag("nameBackend"),
     timeouts: parseTimeouts(reader.child("timeouts")),
     retry: parseRetry(reader.child("retry")),
+    protocol: parseProtocol(reader),
+    slowStartMs: reader.number("slowStartMs", { minimum: 0, maximum: MAX_TIMEOUT_MS, fallback: 0 }),
     backends,
+    ...parsePolicies(reader),
+    ...(source === undefined ? {} : { source }),
     ...(rewrite === undefined ? {} : { rewrite }),
     ...(reader.has("maxBodyBytes") ? { maxBodyBytes: reader.number("maxBodyBytes", { minimum: 0 }) } : {}),
   };
 }
 
+function parseProtocol(reader: Reader): RouteTable["protocol"] {
+  const protocol = reader.text("protocol", "http1");
+  return protocol === "http1" || protocol === "h2" ? protocol : reader.fail("protocol", 'must be "http1" or "h2"');
+}
+
+function parsePolicies(reader: Reader): Pick<RouteTable, "affinity" | "hedge" | "outlier"> {
+  const affinity = reader.child("affinity");
+  const hedge = reader.child("hedge");
+  const outlier = reader.child("outlier");
+  hedge?.only(["afterMs", "maxPercent"]);
+  outlier?.only(["consecutiveErrors", "baseEjectionMs", "maxEjectedPercent"]);
+  const whole = (from: Reader, name: string, minimum: number, maximum: number, fallback?: number): number =>
+    from.number(name, { minimum, maximum, integer: true, ...(fallback === undefined ? {} : { fallback }) });
+  return {
+    ...(affinity === undefined ? {} : { affinity: parseAffinity(affinity) }),
+    ...(hedge === undefined
+      ? {}
+      : {
+          hedge: {
+            afterMs: whole(hedge, "afterMs", 1, MAX_TIMEOUT_MS),
+            maxPercent: hedge.number("maxPercent", { minimum: 0, maximum: 100, fallback: 10 }),
+          },
+        }),
+    ...(outlier === undefined
+      ? {}
+      : {
+          outlier: {
+            consecutiveErrors: whole(outlier, "consecutiveErrors", 1, 1_000_000, 5),
+            baseEjectionMs: whole(outlier, "baseEjectionMs", 1, MAX_TIMEOUT_MS, 30_000),
+            maxEjectedPercent: outlier.number("maxEjectedPercent", { minimum: 0, maximum: 100, fallback: 50 }),
+          },
+        }),
+  };
+}
+
+function parseAffinity(reader: Reader): AffinityTable {
+  reader.only(["by", "name", "ttlSeconds"]);
+  const by = reader.text("by");
+  const name = reader.text("name");
+  if (by !== "header" && by !== "cookie") return reader.fail("by", 'must be "header" or "cookie"');
+  if (!TOKEN_PATTERN.test(name)) reader.fail("name", `"${name}" is no name of a header or cookie`);
+  return { by, name, ttlSeconds: reader.number("ttlSeconds", { minimum: 0, maximum: 31_536_000, fallback: 0 }) };
+}
+
 function parseTimeouts(reader: Reader | undefined): RouteTable["timeouts"] {
-  reader?.only(["connectMs", "responseMs", "idleMs"]);
+  reader?.only(["connectMs", "responseMs", "idleMs", "streamIdleMs", "requestMs"]);
   const read = (name: string, fallback: number): number =>
     reader?.number(name, { minimum: 1, maximum: MAX_TIMEOUT_MS, fallback }) ?? fallback;
+  const idleMs = read("idleMs", 300_000);
   return {
     connectMs: read("connectMs", 1000),
     responseMs: read("responseMs", 60_000),
-    idleMs: read("idleMs", 300_000),
+    idleMs,
+    streamIdleMs: read("streamIdleMs", idleMs),
+    requestMs: reader?.number("requestMs", { minimum: 0, maximum: MAX_TIMEOUT_MS, fallback: 0 }) ?? 0,
   };
 }
 
 function parseRetry(reader: Reader | undefined): RouteTable["retry"] {
-  reader?.only(["attempts", "nonIdempotent"]);
+  reader?.only(["attempts", "nonIdempotent", "statuses"]);
   return {
+    statuses: reader?.has("statuses") === true ? reader.statuses("statuses") : [],
     attempts: reader?.number("attempts", { minimum: 0, maximum: 10, integer: true, fallback: 2 }) ?? 2,
     nonIdempotent: reader?.flag("nonIdempotent") ?? false,
   };
 }
 
 function parseBackend(reader: Reader): BackendTable {
-  reader.only(["name", "host", "addresses", "weight", "tls", "health", "reason"]);
+  reader.only(["name", "host", "addresses", "weight", "priority", "draining", "tls", "health", "reason"]);
   const host = reader.optionalText("host");
   if (host !== undefined && !HEADER_VALUE_PATTERN.test(host))
     reader.fail("host", "must be a host, with a port if needed");
@@ -229,11 +402,13 @@ function parseBackend(reader: Reader): BackendTable {
   }
   const reason = reader.optionalText("reason");
   const tls = reader.child("tls");
-  tls?.only(["serverName", "caFile", "insecure"]);
+  tls?.only(["serverName", "caFile", "certFile", "keyFile", "insecure"]);
   return {
     name: reader.text("name"),
     addresses: [...new Set(addresses)],
     weight: reader.number("weight", { minimum: 0, maximum: 1_000_000, fallback: 1 }),
+    priority: reader.number("priority", { minimum: 0, maximum: 1000, integer: true, fallback: 0 }),
+    draining: reader.flag("draining"),
     health: parseHealth(reader.child("health")),
     ...(host === undefined ? {} : { host }),
     ...(reason === undefined ? {} : { reason }),
@@ -242,13 +417,11 @@ function parseBackend(reader: Reader): BackendTable {
 }
 
 function parseBackendTls(reader: Reader): NonNullable<BackendTable["tls"]> {
-  const serverName = reader.optionalText("serverName");
-  const caFile = reader.optionalText("caFile");
-  return {
-    insecure: reader.flag("insecure"),
-    ...(serverName === undefined ? {} : { serverName }),
-    ...(caFile === undefined ? {} : { caFile }),
-  };
+  const texts = ["serverName", "caFile", "certFile", "keyFile"].flatMap((name) => {
+    const value = reader.optionalText(name);
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { insecure: reader.flag("insecure"), ...Object.fromEntries(texts) };
 }
 
 function parseHealth(reader: Reader | undefined): HealthTable {
@@ -264,87 +437,4 @@ function parseHealth(reader: Reader | undefined): HealthTable {
     unhealthyThreshold: read("unhealthyThreshold", 2, 1),
     ...(path === undefined ? {} : { path }),
   };
-}
-
-interface NumberRule {
-  readonly minimum: number;
-  readonly maximum?: number;
-  readonly integer?: boolean;
-  readonly fallback?: number;
-}
-
-/** Reads the fields of one JSON object and names the place of what is wrong. */
-class Reader {
-  readonly #fields: ReadonlyMap<string, unknown>;
-  readonly #path: string;
-
-  constructor(value: unknown, path: string) {
-    if (typeof value !== "object" || value === null || Array.isArray(value))
-      throw new InputError(`${path}: must be an object`);
-    this.#fields = new Map(Object.entries(value).filter((entry) => entry[1] !== undefined));
-    this.#path = path;
-  }
-
-  fail(name: string, message: string): never {
-    throw new InputError(`${this.#path}.${name}: ${message}`);
-  }
-
-  only(names: readonly string[]): void {
-    for (const name of this.#fields.keys()) {
-      if (!names.includes(name)) this.fail(name, `unknown field; known are ${names.join(", ")}`);
-    }
-  }
-
-  has(name: string): boolean {
-    return this.#fields.has(name);
-  }
-
-  field(name: string): unknown {
-    return this.#fields.get(name);
-  }
-
-  text(name: string, fallback?: string): string {
-    return this.optionalText(name) ?? fallback ?? this.fail(name, "is required");
-  }
-
-  optionalText(name: string): string | undefined {
-    const value = this.field(name);
-    if (value !== undefined && (typeof value !== "string" || value.length > 4096)) this.fail(name, "must be a string");
-    return typeof value === "string" ? value : undefined;
-  }
-
-  texts(name: string): string[] {
-    const value = this.field(name);
-    if (!Array.isArray(value) || value.length > 4096) return this.fail(name, "must be a list of strings");
-    return value.map((item: unknown) =>
-      typeof item === "string" ? item : this.fail(name, "must be a list of strings"),
-    );
-  }
-
-  flag(name: string): boolean {
-    const value = this.field(name);
-    if (value !== undefined && typeof value !== "boolean") this.fail(name, "must be true or false");
-    return value === true;
-  }
-
-  number(name: string, rule: NumberRule): number {
-    const value = this.field(name) ?? rule.fallback;
-    const maximum = rule.maximum ?? Number.MAX_SAFE_INTEGER;
-    if (typeof value !== "number" || !(value >= rule.minimum && value <= maximum)) {
-      return this.fail(name, `must be a number from ${rule.minimum} to ${maximum}`);
-    }
-    if (rule.integer === true && !Number.isInteger(value)) this.fail(name, "must be a whole number");
-    return value;
-  }
-
-  list(name: string, limit: number): Reader[] {
-    const value = this.field(name);
-    if (!Array.isArray(value)) return this.fail(name, "must be a list");
-    if (value.length > limit) this.fail(name, `has ${value.length} entries; at most ${limit} are allowed`);
-    return value.map((item: unknown, index) => new Reader(item, `${this.#path}.${name}[${index}]`));
-  }
-
-  child(name: string): Reader | undefined {
-    return this.has(name) ? new Reader(this.field(name), `${this.#path}.${name}`) : undefined;
-  }
 }

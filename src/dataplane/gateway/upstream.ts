@@ -141,6 +141,8 @@ export class UpstreamPool {
   readonly #open = new Set<UpstreamConnection>();
   readonly #network: NetworkSockets | undefined;
   #isRetired = false;
+  /** Addresses in the table that are behind it. */
+  owners = 0;
 
   /** `network` reaches addresses that this process does not reach by itself. */
   constructor(address: string, tls: BackendTable["tls"], network?: NetworkSockets) {
