@@ -1,7 +1,9 @@
+import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "../../kernel/http1/index.js";
 import type { GatewayCore, ListenerState } from "./core.js";
 import { type Arrived, Exchange } from "./exchange.js";
+import { HTTP2_PREFACE } from "./http2-preface.js";
 import { type Reply, renderReply } from "./replies.js";
 import { receivingInto, writeText } from "./socket.unsafe.js";
 
@@ -25,6 +27,9 @@ export class ClientConnection {
   #isClosing = false;
   #isPaused = false;
   #isAdvancing = false;
+  /** Set once the client turned out to speak HTTP/2. */
+  #http2: ServerHttp2Session | undefined;
+  #isHttp2 = false;
 
   constructor(core: GatewayCore, listener: ListenerState, socket: Socket) {
     this.core = core;
@@ -52,7 +57,7 @@ export class ClientConnection {
   }
 
   get isIdle(): boolean {
-    return this.#exchange === undefined && this.#pending === undefined;
+    return this.#exchange === undefined && this.#pending === undefined && !this.#isHttp2;
   }
 
   /** False when the client reads more slowly than this is written; `onClientDrain` of the exchange follows. */
@@ -107,6 +112,10 @@ export class ClientConnection {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#pending = undefined;
+    if (this.#isHttp2) {
+      this.#http2?.close();
+      return;
+    }
     this.deadlineMs = this.core.nowMs + LINGER_MS;
     if (this.#hasEnded) this.socket.destroySoon();
     else this.socket.end();
@@ -116,6 +125,23 @@ export class ClientConnection {
   destroy(): void {
     this.#isClosing = true;
     this.socket.destroy();
+  }
+
+  /** The client speaks HTTP/2: hands the socket over, with what was read of it. */
+  becomeHttp2(read?: Buffer): void {
+    const { socket } = this;
+    this.#isHttp2 = true;
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+    for (const event of ["data", "end", "drain", "error"]) socket.removeAllListeners(event);
+    socket.on("error", () => {});
+    socket.pause();
+    // Not within the socket's own callback.
+    setImmediate(() => {
+      if (socket.destroyed) return;
+      if (read !== undefined) socket.unshift(read);
+      this.#http2 = this.core.http2.take(socket, this.listener);
+      if (this.#isClosing) this.#http2?.close();
+    });
   }
 
   /** Called by the sweep when `deadlineMs` has passed. */
@@ -128,7 +154,7 @@ export class ClientConnection {
 
   /** The first `length` bytes are new; they stand there for this call only. */
   #onData(buffer: Buffer, length: number): void {
-    if (this.#isClosing) return;
+    if (this.#isClosing || this.#isHttp2) return;
     if (this.#exchange !== undefined) {
       this.#exchange.onClientData(buffer.subarray(0, length));
       return;
@@ -164,6 +190,10 @@ export class ClientConnection {
       skipped += 2;
     }
     const end = text.indexOf("\r\n\r\n");
+    if (end === 14 && text.startsWith(HTTP2_PREFACE.slice(0, 18))) {
+      this.becomeHttp2(Buffer.from(chunk.subarray(skipped, length)));
+      return;
+    }
     if (end < 0) {
       if (length >= MAX_HEAD_BYTES) this.#refuse(new HeadFault(431, `the head is longer than ${MAX_HEAD_BYTES} bytes`));
       else if (text.length > 0) this.#pending = Buffer.from(chunk.subarray(skipped, length));
@@ -183,6 +213,11 @@ export class ClientConnection {
         this.keep(arrived.chunk.subarray(arrived.bodyStart, arrived.length));
       const message = `no route of listener ${this.listener.name} matches host "${head.host}" and path "${head.target.split("?")[0]}"`;
       this.reply({ status: 404, reason: "NoRoute", message }, head, !hasBody);
+      return;
+    }
+    if (route.table.protocol === "h2") {
+      const message = `the backends of route ${route.table.id} speak HTTP/2, so that clients must speak it too`;
+      this.reply({ status: 426, reason: "NeedsHttp2", message }, head, false);
       return;
     }
     const exchange = new Exchange(this, head, route);

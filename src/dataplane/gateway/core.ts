@@ -1,5 +1,6 @@
 import type { Clock } from "../../kernel/clock/types.js";
 import type { Logger } from "../../kernel/log/types.js";
+import type { Http2Front } from "./http2-front.js";
 import type { Routing } from "./routing.js";
 
 /** Limits on what clients may do; generous for honest ones. */
@@ -28,6 +29,9 @@ export interface GatewayCore {
   readonly routing: Routing;
   /** Monotonic milliseconds, refreshed by the sweep (every 200 ms): cheap, and exact enough for deadlines. */
   nowMs: number;
+  readonly http2: Http2Front;
+  /** Connections within this process, of streams of HTTP/2 clients. */
+  readonly loops: Set<{ readonly deadlineMs: number; onDeadline(): void; destroy(): void }>;
   /** The process is about to end: no connection is kept alive. */
   isDraining: boolean;
   readonly totals: {

@@ -10,6 +10,7 @@ import type { Logger } from "../../kernel/log/types.js";
 import { NetworkSockets } from "../../kernel/netns/index.js";
 import { type ClientLimits, DEFAULT_LIMITS, type GatewayCore } from "./core.js";
 import { HealthChecker } from "./health.js";
+import { Http2Front } from "./http2-front.js";
 import { Listeners } from "./listeners.js";
 import { type GatewayMark, readMark } from "./process-file.js";
 import { Routing } from "./routing.js";
@@ -90,6 +91,8 @@ class RunningGateway implements Gateway {
     this.#network = podNetworkFile === undefined ? undefined : new NetworkSockets(podNetworkFile);
     const routing = new Routing(EMPTY_TABLE, new HealthChecker(() => this.#core, random), this.#network);
     this.#core = {
+      http2: new Http2Front(() => this.#core),
+      loops: new Set(),
       clock,
       log,
       limits: { ...DEFAULT_LIMITS, ...options.limits },

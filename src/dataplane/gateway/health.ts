@@ -2,15 +2,23 @@ import type { Random, Timer } from "../../kernel/clock/types.js";
 import { HeadFault, latin1, parseResponseHead } from "../../kernel/http1/index.js";
 import type { Endpoint } from "./balance.js";
 import type { GatewayCore } from "./core.js";
+import { GrpcProbe } from "./health-grpc.js";
 import type { EndpointWatcher } from "./routing.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 
-type Outcome =
+/** How a check ended. */
+export type Outcome =
   | { readonly isAlive: true }
   | { readonly isAlive: false; readonly reason: string; readonly isSilence: boolean };
 
 // After one failed check the next follows at once: a hung backend is out within two timeouts and one interval.
 const CONFIRM_MS = 100;
+
+/** One question to one address. */
+export interface Check {
+  start(): void;
+  cancel(): void;
+}
 
 /** Asks every endpoint with a check path at its interval, and those without one while they are out of use. */
 export class HealthChecker implements EndpointWatcher {
@@ -29,7 +37,7 @@ export class HealthChecker implements EndpointWatcher {
     this.#checks.set(endpoint, check);
     endpoint.wake = () => check.schedule(CONFIRM_MS);
     // Spread over the interval, so that a large table does not ask everyone in the same millisecond.
-    if (endpoint.table.health.path !== undefined)
+    if (isAsked(endpoint))
       check.schedule(this.#random.int(Math.min(endpoint.table.health.intervalMs, 250)) + 1);
   }
 
@@ -48,7 +56,7 @@ class EndpointCheck {
   readonly #endpoint: Endpoint;
   #timer: Timer | undefined;
   #dueMs = Number.POSITIVE_INFINITY;
-  #probe: Probe | undefined;
+  #probe: Check | undefined;
   #isClosed = false;
 
   constructor(core: GatewayCore, endpoint: Endpoint) {
@@ -74,10 +82,15 @@ class EndpointCheck {
   #run(): void {
     this.#dueMs = Number.POSITIVE_INFINITY;
     const startedMs = this.#core.nowMs;
-    this.#probe = new Probe(this.#core, this.#endpoint, (outcome) => {
+    const done = (outcome: Outcome): void => {
       this.#probe = undefined;
       if (!this.#isClosed) this.#conclude(outcome, startedMs);
-    });
+    };
+    const { grpc } = this.#endpoint.table.health;
+    this.#probe =
+      grpc === undefined
+        ? new Probe(this.#core, this.#endpoint, done)
+        : new GrpcProbe(this.#core, this.#endpoint, grpc, done);
     this.#probe.start();
   }
 
@@ -87,7 +100,7 @@ class EndpointCheck {
     if (outcome.isAlive) this.#onAnswer();
     else this.#onFailure(outcome, startedMs);
     const isConfirming = !outcome.isAlive && endpoint.isHealthy;
-    if (health.path === undefined && endpoint.isHealthy) return;
+    if (!isAsked(endpoint) && endpoint.isHealthy) return;
     this.schedule(isConfirming ? Math.min(CONFIRM_MS, health.intervalMs) : health.intervalMs);
   }
 
@@ -97,7 +110,7 @@ class EndpointCheck {
     endpoint.successes++;
     endpoint.consecutiveFailures = 0;
     const now = this.#core.clock.monotonicMs();
-    if (health.path !== undefined) endpoint.answered(this.#core.nowMs);
+    if (isAsked(endpoint)) endpoint.answered(this.#core.nowMs);
     if (endpoint.isHealthy || endpoint.successes < health.healthyThreshold || !endpoint.mayReturn(now)) return;
     endpoint.admit(now);
     this.#core.log.info("backend is back", { address: endpoint.address, backend: name });
@@ -117,6 +130,11 @@ class EndpointCheck {
       this.#core.log.warn("backend out of use", { address: endpoint.address, backend: name, reason: failure.reason });
     }
   }
+}
+
+/** Whether it is asked while it is in use, and not only when it is to come back. */
+function isAsked({ table: { health } }: Endpoint): boolean {
+  return health.path !== undefined || health.grpc !== undefined;
 }
 
 /** One check: `GET path`, any answer below 500 is good; without a path, a connection. */

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { createServer as createPlainServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
+import { createSecureContext, createServer as createTlsServer, type SecureContext, TLSSocket } from "node:tls";
 import type { Timer } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { ClientConnection } from "./client-connection.js";
 import type { GatewayCore, ListenerState } from "./core.js";
-import type { ListenerTable } from "./table.js";
+import type { ListenerTable, NamedCertificate } from "./table.js";
 
 const RETRY_MS = 1000;
 
@@ -78,6 +78,7 @@ export class Listeners {
   /** Deadlines of all connections. */
   sweep(nowMs: number): void {
     for (const connection of this.#connections) if (connection.deadlineMs <= nowMs) connection.onDeadline();
+    for (const loop of this.#core.loops) if (loop.deadlineMs <= nowMs) loop.onDeadline();
   }
 
   /** Stops accepting and ends idle connections. Running requests go on. */
@@ -159,7 +160,8 @@ class Listener {
         ...options,
         cert: readFileSync(tls.certFile),
         key: readFileSync(tls.keyFile),
-        ALPNProtocols: ["http/1.1"],
+        ...(tls.names === undefined ? {} : { SNICallback: certificatesFor(tls.names) }),
+        ALPNProtocols: ["h2", "http/1.1"],
         minVersion: "TLSv1.2",
         handshakeTimeout: 10_000,
       },
@@ -180,6 +182,7 @@ class Listener {
     totals.connections++;
     const connection = new ClientConnection(this.#core, this.state, socket);
     this.#connections.add(connection);
+    if (socket instanceof TLSSocket && socket.alpnProtocol === "h2") connection.becomeHttp2();
     connection.socket.on("close", () => this.#connections.delete(connection));
   }
 
@@ -193,4 +196,19 @@ class Listener {
     server.close();
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
+}
+
+type Answer = (error: Error | null, context?: SecureContext) => void;
+
+/** The certificate for a name; the listener's own where none fits, or the one that does cannot be read. */
+function certificatesFor(names: readonly NamedCertificate[]): (name: string, answer: Answer) => void {
+  const byHost = new Map<string, SecureContext>();
+  for (const { hosts, certFile, keyFile } of names) {
+    const context = createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
+    for (const host of hosts) byHost.set(host, context);
+  }
+  return (name, answer) => {
+    const host = name.toLowerCase();
+    answer(null, byHost.get(host) ?? byHost.get(`*${host.slice(host.indexOf("."))}`) ?? byHost.get("*"));
+  };
 }

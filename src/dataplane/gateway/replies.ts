@@ -6,6 +6,7 @@ const PHRASES: Readonly<Record<number, string>> = {
   413: "Content Too Large",
   414: "URI Too Long",
   417: "Expectation Failed",
+  426: "Upgrade Required",
   431: "Request Header Fields Too Large",
   501: "Not Implemented",
   502: "Bad Gateway",

@@ -27,6 +27,8 @@ export interface NamedCertificate {
 export interface HealthTable {
   /** Any answer below 500 is alive. Absent: a TCP connection, and only while the address is out of use. */
   readonly path?: string;
+  /** Instead of a path: asked by gRPC's health protocol for this service; empty for the whole server. */
+  readonly grpc?: string;
   readonly intervalMs: number;
   readonly timeoutMs: number;
   readonly healthyThreshold: number;
@@ -425,7 +427,9 @@ function parseBackendTls(reader: Reader): NonNullable<BackendTable["tls"]> {
 }
 
 function parseHealth(reader: Reader | undefined): HealthTable {
-  reader?.only(["path", "intervalMs", "timeoutMs", "healthyThreshold", "unhealthyThreshold"]);
+  const grpc = reader?.optionalText("grpc");
+  if (grpc !== undefined && reader?.has("path") === true) reader.fail("grpc", "there is a path already");
+  reader?.only(["path", "grpc", "intervalMs", "timeoutMs", "healthyThreshold", "unhealthyThreshold"]);
   const path = reader?.optionalText("path");
   if (path !== undefined && !PATH_PATTERN.test(path)) reader?.fail("path", `"${path}" must begin with "/"`);
   const read = (name: string, fallback: number, minimum: number): number =>
@@ -436,5 +440,6 @@ function parseHealth(reader: Reader | undefined): HealthTable {
     healthyThreshold: read("healthyThreshold", 1, 1),
     unhealthyThreshold: read("unhealthyThreshold", 2, 1),
     ...(path === undefined ? {} : { path }),
+    ...(grpc === undefined ? {} : { grpc }),
   };
 }

@@ -1,6 +1,8 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectPlain, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { NetworkSockets } from "../../kernel/netns/index.js";
 import { writeText } from "./socket.unsafe.js";
 import type { BackendTable } from "./table.js";
@@ -141,6 +143,7 @@ export class UpstreamPool {
   readonly #open = new Set<UpstreamConnection>();
   readonly #network: NetworkSockets | undefined;
   #isRetired = false;
+  #http2: Promise<ClientHttp2Session> | undefined;
   /** Addresses in the table that are behind it. */
   owners = 0;
 
@@ -211,14 +214,63 @@ export class UpstreamPool {
   retire(): void {
     this.#isRetired = true;
     this.dropIdle();
+    this.#http2?.then(
+      (session) => session.close(),
+      () => undefined,
+    );
+    this.#http2 = undefined;
   }
 
   unretire(): void {
     this.#isRetired = false;
   }
 
+  /** A connected HTTP/2 session, shared by all exchanges with this address. Throws what connecting throws. */
+  async http2Session(): Promise<ClientHttp2Session> {
+    const before = this.#http2;
+    if (before !== undefined) {
+      const session = await before;
+      if (!session.closed && !session.destroyed) return session;
+      if (this.#http2 !== before) return this.http2Session();
+    }
+    const opening = this.#openHttp2();
+    this.#http2 = opening;
+    opening.catch(() => {
+      if (this.#http2 === opening) this.#http2 = undefined;
+    });
+    return opening;
+  }
+
+  async #openHttp2(): Promise<ClientHttp2Session> {
+    const socket = await this.#dialWhole(["h2"]);
+    const session = connectHttp2(`${this.tls === undefined ? "http" : "https"}://${this.host}:${this.port}`, {
+      createConnection: () => socket,
+    });
+    session.on("error", () => undefined);
+    session.unref();
+    return session;
+  }
+
+  /** A socket that is connected, TLS included, and that nobody reads yet. */
+  async #dialWhole(protocols: readonly string[]): Promise<Socket> {
+    const covered = this.#network?.covers(this.host) === true;
+    const plain = covered ? await this.#network?.connect(this.host, this.port) : undefined;
+    if (plain !== undefined && this.tls === undefined) return plain;
+    const place = plain === undefined ? { host: this.host, port: this.port } : { socket: plain };
+    const socket =
+      this.tls === undefined
+        ? connectPlain({ host: this.host, port: this.port, noDelay: true })
+        : connectTls({ ...place, ...this.#tlsOptions(protocols) });
+    await once(socket, this.tls === undefined ? "connect" : "secureConnect");
+    return socket;
+  }
+
   destroy(): void {
     this.retire();
+    this.#http2?.then(
+      (session) => session.destroy(),
+      () => undefined,
+    );
     for (const connection of [...this.#open]) connection.close();
   }
 
@@ -253,15 +305,21 @@ export class UpstreamPool {
     place: { readonly host: string; readonly port: number } | { readonly socket: Socket },
     receive: (buffer: Buffer, length: number) => boolean,
   ): Socket {
-    const socket = connectTls({
-      ...place,
-      ALPNProtocols: ["http/1.1"],
-      rejectUnauthorized: this.tls?.insecure !== true,
-      ...(this.tls?.serverName === undefined ? {} : { servername: this.tls.serverName }),
-      ...(this.tls?.caFile === undefined ? {} : { ca: readCertificates(this.tls.caFile) }),
-    });
+    const socket = connectTls({ ...place, ...this.#tlsOptions(["http/1.1"]) });
     socket.setNoDelay(true);
     return receiveInto(socket, receive);
+  }
+
+  #tlsOptions(protocols: readonly string[]): ConnectionOptions {
+    const { insecure = false, serverName, caFile, certFile, keyFile } = this.tls ?? {};
+    return {
+      ALPNProtocols: [...protocols],
+      rejectUnauthorized: !insecure,
+      ...(serverName === undefined ? {} : { servername: serverName }),
+      ...(caFile === undefined ? {} : { ca: readCertificates(caFile) }),
+      ...(certFile === undefined ? {} : { cert: readCertificates(certFile) }),
+      ...(keyFile === undefined ? {} : { key: readCertificates(keyFile) }),
+    };
   }
 }
 
