@@ -218,6 +218,8 @@ export interface EffectiveWeight {
   readonly weight: number;
   /** Why it is less than the table says; empty otherwise. */
   readonly reason: string;
+  /** The same as one word, for a backend that is in use. */
+  readonly word: "" | "StandsBy" | "WarmingUp";
 }
 
 /** A route with its run-time state. */
@@ -276,6 +278,7 @@ export class Route {
   #chooseAmong(tried: readonly Endpoint[], nowMs: number, session: Session | undefined): Choice | undefined {
     if (session?.by === "cookie") {
       for (const backend of this.backends) {
+        if (backend.table.weight <= 0 && !backend.table.draining) continue;
         const endpoint = backend.endpointOf(session.value);
         if (endpoint !== undefined && !tried.includes(endpoint)) return { backend, endpoint };
       }
@@ -324,14 +327,16 @@ export class Route {
     const { slowStartMs } = this.table;
     const priority = this.#priorityInUse(NONE);
     return this.backends.map((backend) => {
-      if (!isOffered(backend, NONE)) return { weight: 0, reason: backend.reason };
+      if (!isOffered(backend, NONE)) return { weight: 0, reason: backend.reason, word: "" };
       if (backend.table.priority > priority)
-        return { weight: 0, reason: `it stands by while a backend of priority ${priority} is in use` };
+        return {
+          weight: 0,
+          reason: `it stands by while a backend of priority ${priority} is in use`,
+          word: "StandsBy",
+        };
       const weight = Math.round(backend.warmWeight(nowMs, slowStartMs) * 1000) / 1000;
-      return {
-        weight,
-        reason: weight < backend.table.weight ? `it is new or back and warms up for ${slowStartMs} ms` : "",
-      };
+      if (weight >= backend.table.weight) return { weight, reason: "", word: "" };
+      return { weight, reason: `it is new or back and warms up for ${slowStartMs} ms`, word: "WarmingUp" };
     });
   }
 

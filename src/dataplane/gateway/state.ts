@@ -24,6 +24,8 @@ export interface BackendReport {
   readonly answered: boolean;
   /** Why it gets less than it was given; empty when it gets that. */
   readonly reason: string;
+  /** One word for why a backend that is in use gets less than it was given. */
+  readonly word: "" | "StandsBy" | "WarmingUp";
   readonly requests: number;
   readonly failures: number;
   readonly retries: number;
@@ -88,7 +90,7 @@ export function reportRoute(route: Route, nowMs: number): RouteReport {
   };
 }
 
-const NOTHING: EffectiveWeight = { weight: 0, reason: "" };
+const NOTHING: EffectiveWeight = { weight: 0, reason: "", word: "" };
 
 function reportBackend(backend: Backend, effective: EffectiveWeight, total: number): BackendReport {
   const { stats } = backend;
@@ -103,6 +105,7 @@ function reportBackend(backend: Backend, effective: EffectiveWeight, total: numb
     healthy: backend.isHealthy,
     answered: backend.hasAnswered,
     reason: effective.reason,
+    word: effective.word,
     requests: stats.requests,
     failures: stats.failures,
     retries: stats.retries,

@@ -6,7 +6,147 @@ const observedGeneration = () =>
 
 const weight = (): ReturnType<typeof s.integer> => s.integer({ min: 0, max: 1_000_000 });
 
+const milliseconds = (): ReturnType<typeof s.integer> => s.integer({ min: 1, max: 86_400_000 });
+
+const tokenName = (): ReturnType<typeof s.string> => s.string({ pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$" });
+
+const weighting = s.object({
+  by: s
+    .enum("Fixed", "ReadyReplicas", "FreeCapacity", "Latency")
+    .optional()
+    .describe(
+      "What a weight is multiplied by: 1 (Fixed, default); the ready replicas of the model; what the cluster has free of a resource; how quickly it answers.",
+    ),
+  resource: s.string({ min: 1, max: 253 }).optional().describe("For FreeCapacity: the resource. Default cpu."),
+  minPercent: s
+    .integer({ min: 0, max: 100 })
+    .optional()
+    .describe("A backend that is in use counts at least as much as this share of the best one, in percent. Default 10."),
+});
+
+const affinity = s.object({
+  header: tokenName().optional().describe("Requests with the same value of this header go to the same backend."),
+  cookie: s
+    .object({
+      name: tokenName().describe("Name of the cookie."),
+      ttlSeconds: s
+        .integer({ min: 0, max: 31_536_000 })
+        .optional()
+        .describe("How long the client keeps it; 0 (default): until it ends."),
+    })
+    .optional()
+    .describe("The gateway gives clients a cookie that names their backend."),
+});
+
+const policies = {
+  weighting: weighting.optional().describe("What weights follow while nobody edits them."),
+  priorities: s
+    .map(s.integer({ min: 0, max: 1000 }))
+    .optional()
+    .describe("Failover order by cluster: requests go to the lowest number that has a backend in use. Default 0."),
+  affinity: affinity.optional().describe("Keeps clients where they are: by a header or by a cookie."),
+  hedge: s
+    .object({
+      afterMs: milliseconds().describe("Milliseconds without an answer until a second backend is asked as well."),
+      maxPercent: s
+        .number({ min: 0, max: 100 })
+        .optional()
+        .describe("Share of requests that may be sent twice. Default 10."),
+    })
+    .optional()
+    .describe("Asks a second backend when the first one is slow; only for requests that may be sent twice."),
+  outlierEjection: s
+    .object({
+      consecutiveErrors: s
+        .integer({ min: 1, max: 1_000_000 })
+        .optional()
+        .describe("Answers of 500 and above in a row. Default 5."),
+      baseEjectionMs: milliseconds()
+        .optional()
+        .describe("How long it is out of use at first; each time again as much longer. Default 30000."),
+      maxEjectedPercent: s
+        .number({ min: 0, max: 100 })
+        .optional()
+        .describe("Share of the backends that may be out at a time; the last one always stays. Default 50."),
+    })
+    .optional()
+    .describe("Takes a backend that answers badly out of use for a while."),
+  slowStartMs: s
+    .integer({ min: 0, max: 86_400_000 })
+    .optional()
+    .describe("A backend that is new or back gets its full share only after this long. Default 0."),
+  protocol: s
+    .enum("HTTP", "GRPC")
+    .optional()
+    .describe("GRPC: backends are spoken to in HTTP/2, and clients must speak it. Default HTTP: HTTP/1.1 to backends."),
+  tls: s
+    .object({
+      secretName: s
+        .string({ min: 1, max: 253 })
+        .describe("Secret of type kubernetes.io/tls in the same namespace: certificate and key for spec.hosts."),
+    })
+    .optional()
+    .describe("Clients must come over TLS."),
+  backendTLS: s
+    .object({
+      serverName: s.string({ min: 1, max: 253 }).optional().describe("Name in the backends' certificates; default: their host."),
+      caSecretName: s
+        .string({ min: 1, max: 253 })
+        .optional()
+        .describe("Secret with ca.crt: who may have signed them. Default: the usual authorities."),
+      clientSecretName: s
+        .string({ min: 1, max: 253 })
+        .optional()
+        .describe("Secret of type kubernetes.io/tls: the gateway's own certificate towards backends."),
+      insecureSkipVerify: s.boolean().optional().describe("Takes any certificate. Default false."),
+    })
+    .optional()
+    .describe("TLS towards backends whose URL is https."),
+};
+
+const rendering = {
+  class: s
+    .enum("auto", "builtin", "nginx", "haproxy", "istio", "gateway-api")
+    .optional()
+    .describe(
+      "Who carries it out: the built-in gateway, or a program for which it is rendered. auto (default): the built-in gateway, and rendered for haproxy too while the load is high.",
+    ),
+  ingressCluster: s
+    .string({ min: 1, max: 253 })
+    .optional()
+    .describe("Cluster in which what is rendered is applied; default: the hub."),
+  rendering: s
+    .object({
+      configMap: s
+        .string({ min: 1, max: 253 })
+        .optional()
+        .describe("nginx, haproxy: ConfigMap for the configuration; HeadIngresses of a namespace that name the same one share it. Default argosy-CLASS."),
+      listen: s
+        .string({ pattern: "^([0-9.]+|\\*|\\[[0-9a-fA-F:]+\\]):[0-9]{1,5}$" })
+        .optional()
+        .describe("nginx, haproxy: where it listens. Default *:8080; with tls *:8443."),
+      gateways: s
+        .array(s.string({ min: 1, max: 253 }), { max: 16 })
+        .optional()
+        .describe("istio: the VirtualService's gateways. Default t9k-system/t9k."),
+      parentRefs: s
+        .array(
+          s.object({
+            name: s.string({ min: 1, max: 253 }).describe("Name of the Gateway."),
+            namespace: s.string({ min: 1, max: 63 }).optional().describe("Its namespace; default: that of the HeadIngress."),
+            sectionName: s.string({ min: 1, max: 253 }).optional().describe("One of its listeners."),
+          }),
+          { max: 16 },
+        )
+        .optional()
+        .describe("gateway-api: the HTTPRoute's Gateways."),
+    })
+    .optional()
+    .describe("Details of what is rendered."),
+};
+
 const headSpec = s.object({
+  ...rendering,
   listener: s.string().optional().describe("Listener of the gateway; default: the head listener."),
   hosts: s
     .array(s.string({ min: 1, max: 253, pattern: "^(\\*|(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$" }), {
@@ -40,6 +180,14 @@ const headSpec = s.object({
         host: s.string().optional().describe("Host header; default: the host of the URL."),
         address: s.string().optional().describe("host:port to connect to instead of the URL's."),
         weight: weight().optional().describe("Default 1."),
+        priority: s
+          .integer({ min: 0, max: 1000 })
+          .optional()
+          .describe("Failover order: requests go to the lowest number that has a backend in use. Default 0."),
+        drain: s
+          .boolean()
+          .optional()
+          .describe("It gets no new clients; those whose cookie names it stay. Default false."),
       }),
       { max: 256 },
     )
@@ -76,6 +224,12 @@ const headSpec = s.object({
         .integer({ min: 1, max: 86_400_000 })
         .optional()
         .describe("Milliseconds without a byte in either direction. Default 300000."),
+      streamIdleMs: milliseconds()
+        .optional()
+        .describe("The same for WebSockets, server-sent events and gRPC. Default: idleMs."),
+      requestMs: milliseconds()
+        .optional()
+        .describe("Milliseconds for the whole request, retries included; streams are exempt. Default: no limit."),
     })
     .optional()
     .describe("How long the gateway waits for a backend."),
@@ -85,6 +239,10 @@ const headSpec = s.object({
         .integer({ min: 0, max: 10 })
         .optional()
         .describe("How often a request is sent once more, to another backend if there is one. Default 2."),
+      statuses: s
+        .array(s.integer({ min: 400, max: 599 }), { max: 64 })
+        .optional()
+        .describe("Answers with these statuses are no answers: the request is repeated elsewhere if it may be."),
       nonIdempotent: s
         .boolean()
         .optional()
@@ -94,6 +252,7 @@ const headSpec = s.object({
     })
     .optional()
     .describe("What happens to a request that got no answer."),
+  ...policies,
 });
 
 const headStatus = s.object({
@@ -107,7 +266,7 @@ const headStatus = s.object({
         url: s.string().describe("Scheme, host and port that requests are sent to."),
         address: s.string().optional().describe("host:port that is connected to, where it is not the URL's."),
         weight: s.integer().describe("Asked for."),
-        weightEffective: s.integer().describe("In force now."),
+        weightEffective: s.number().describe("In force now."),
         percent: s.number().describe("Share of new requests now."),
         reason: s.string().optional().describe("Why the two weights differ, as one word."),
         message: s.string().optional().describe("The same for people."),
@@ -117,12 +276,30 @@ const headStatus = s.object({
     )
     .optional()
     .describe("Each backend as the gateway has it."),
+  rendered: s
+    .object({
+      class: s.string().describe("For whom."),
+      cluster: s.string().optional().describe("Where; absent: in the hub."),
+      objects: s
+        .array(
+          s.object({
+            apiVersion: s.string().describe("Group and version."),
+            kind: s.string().describe("Its kind."),
+            namespace: s.string().describe("Its namespace."),
+            name: s.string().describe("Its name."),
+          }),
+        )
+        .describe("What is there for this HeadIngress."),
+    })
+    .optional()
+    .describe("What was applied in the ingress cluster."),
+  requestsPerSecond: s.number().optional().describe("Measured by the built-in gateway over the last half minute."),
   summary: s.string().optional().describe("Effective percentages by backend."),
   conditions: s
     .conditions()
     .optional()
     .describe(
-      "Programmed: the gateway carries the route. Ready: requests have somewhere to go. WeightsEffective: every backend has the weight asked for.",
+      "Programmed: the gateway carries the route. Ready: requests have somewhere to go. WeightsEffective: every backend has the weight asked for. FieldsHonoured: each field that is set is made true; else the message says which are not, and why. Rendered: what was rendered is in the ingress cluster. HighTraffic: the load is so high that haproxy carries it cheaper.",
     ),
 });
 

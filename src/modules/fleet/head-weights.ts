@@ -2,6 +2,7 @@ import type { BackendInput, BackendReport, RouteInput } from "../../dataplane/ga
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { findCondition, isDeleting } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
+import { measuresOf, weighted } from "./head-signals.js";
 import { readyConditionIn } from "./hyper-readiness.js";
 import type { AggregatedRow, Cluster, HeadBackendStatus, HeadIngress, HyperMLService } from "./kinds.js";
 import { ARGOSY } from "./names.js";
@@ -17,12 +18,23 @@ export interface PlannedBackend {
   readonly address: string | undefined;
   readonly isSecure: boolean;
   readonly weightAsked: number;
+  readonly priority: number;
+  /** Clients that are there already may stay. */
+  readonly isDraining: boolean;
   /** Weight given to the gateway; the gateway makes it 0 by itself while the backend does not answer. */
   readonly weightGiven: number;
   /** Why it is given less than was asked; empty otherwise. */
   readonly reason: string;
   readonly message: string;
 }
+
+/** What changes by itself and weights may follow. */
+export interface HeadSignals {
+  /** Milliseconds that a backend takes to answer, by its name; absent where it was not measured. */
+  readonly latencyMs: ReadonlyMap<string, number>;
+}
+
+const NO_SIGNALS: HeadSignals = { latencyMs: new Map() };
 
 /** The backends that follow from a HeadIngress and what it refers to, and what is wrong with it. */
 export interface HeadPlan {
@@ -56,6 +68,7 @@ export function planHead(
   head: HeadIngress,
   hyper: HyperMLService | undefined,
   clusters: ReadonlyMap<string, Cluster>,
+  signals: HeadSignals = NO_SIGNALS,
 ): HeadPlan {
   const faults: string[] = [];
   const backends: PlannedBackend[] = [];
@@ -85,13 +98,19 @@ export function planHead(
       isSecure: url.isSecure,
       weightAsked: weight,
       weightGiven: weight,
-      reason: "",
-      message: "",
+      priority: given.priority ?? 0,
+      isDraining: given.drain === true,
+      reason: given.drain === true ? "Draining" : "",
+      message: given.drain === true ? "spec.backends says that it is drained" : "",
     });
   }
   if (reference === undefined && backends.length === 0 && faults.length === 0)
     faults.push("neither hyperMLServiceRef nor backends are given");
-  return { backends, faults };
+  for (const name of Object.keys(head.spec.priorities ?? {}))
+    if (!backends.some((backend) => backend.cluster === name))
+      faults.push(`spec.priorities.${name}: there is no backend in a cluster of that name`);
+  const measured = measuresOf(head, { backends, hyper, clusters, signals });
+  return { backends: weighted(backends, head.spec.weighting, measured), faults };
 }
 
 function backendsOf(
@@ -125,7 +144,9 @@ function backendsOf(
     const draining = wantedNames.includes(cluster)
       ? drainOf(clusters.get(cluster))
       : `HyperMLService ${hyper.metadata.name} no longer runs in cluster ${cluster}`;
-    return [backendOf(cluster, { row, url, weight, draining, cluster: clusters.get(cluster) })];
+    const priority = head.spec.priorities?.[cluster] ?? 0;
+    const isLeaving = !wantedNames.includes(cluster);
+    return [backendOf(cluster, { row, url, weight, priority, draining, isLeaving, cluster: clusters.get(cluster) })];
   });
 }
 
@@ -159,12 +180,15 @@ interface Candidate {
   /** Where it answers, of one that leaves. */
   readonly url: string | undefined;
   readonly weight: number;
+  readonly priority: number;
+  readonly isLeaving: boolean;
   /** Why it is to get nothing. */
   readonly draining: string | undefined;
   readonly cluster: Cluster | undefined;
 }
 
-function backendOf(name: string, { row, url: before, weight, draining, cluster }: Candidate): PlannedBackend {
+function backendOf(name: string, candidate: Candidate): PlannedBackend {
+  const { row, url: before, weight, priority, draining, isLeaving, cluster } = candidate;
   const given = urlIn(row?.status) ?? before;
   const url = given === undefined ? undefined : parseUrl(given);
   const obstacle =
@@ -177,6 +201,8 @@ function backendOf(name: string, { row, url: before, weight, draining, cluster }
     address: url === undefined ? undefined : (cluster?.metadata.annotations?.[ARGOSY.ingressAddress] ?? url.address),
     isSecure: url?.isSecure ?? false,
     weightAsked: weight,
+    priority,
+    isDraining: draining !== undefined && !isLeaving && obstacleOf(row, given, url !== undefined) === undefined,
     weightGiven: obstacle === undefined ? weight : 0,
     reason: obstacle?.reason ?? "",
     message: obstacle?.message ?? "",
@@ -226,7 +252,7 @@ function parseUrl(
 }
 
 /** The route that carries a HeadIngress out. */
-export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string): RouteInput {
+export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string, files: BackendFiles = {}): RouteInput {
   const { namespace = "", name } = head.metadata;
   const { spec } = head;
   return {
@@ -239,7 +265,9 @@ export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string): Ro
     retry: {
       attempts: spec.retry?.attempts ?? 2,
       nonIdempotent: spec.retry?.nonIdempotent ?? spec.hyperMLServiceRef !== undefined,
+      ...(spec.retry?.statuses === undefined ? {} : { statuses: spec.retry.statuses }),
     },
+    ...policiesOf(spec),
     ...(spec.timeouts === undefined ? {} : { timeouts: spec.timeouts }),
     backends: plan.backends.map(
       (backend): BackendInput => ({
@@ -247,15 +275,53 @@ export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string): Ro
         ...(backend.host === "" ? {} : { host: backend.host }),
         addresses: backend.address === undefined ? [] : [backend.address],
         weight: backend.weightGiven,
+        ...(backend.priority === 0 ? {} : { priority: backend.priority }),
+        ...(backend.isDraining ? { draining: true } : {}),
         health: {
-          path: spec.health?.path ?? "/v2/health/ready",
+          ...(spec.protocol === "GRPC" ? { grpc: "" } : { path: spec.health?.path ?? "/v2/health/ready" }),
           ...(spec.health?.intervalMs === undefined ? {} : { intervalMs: spec.health.intervalMs }),
           ...(spec.health?.timeoutMs === undefined ? {} : { timeoutMs: spec.health.timeoutMs }),
         },
         ...(backend.message === "" ? {} : { reason: backend.message }),
-        ...(backend.isSecure ? { tls: { serverName: backend.host.replace(/:\d+$/, "") } } : {}),
+        ...(backend.isSecure ? { tls: tlsOf(spec.backendTLS, backend, files) } : {}),
       }),
     ),
+  };
+}
+
+function policiesOf(spec: HeadIngress["spec"]): Partial<RouteInput> {
+  const { affinity, hedge, outlierEjection, slowStartMs, protocol } = spec;
+  const kept =
+    affinity?.header === undefined
+      ? affinity?.cookie === undefined
+        ? undefined
+        : { by: "cookie" as const, ...affinity.cookie }
+      : { by: "header" as const, name: affinity.header };
+  return {
+    ...(protocol === "GRPC" ? { protocol: "h2" } : {}),
+    ...(kept === undefined ? {} : { affinity: kept }),
+    ...(hedge === undefined ? {} : { hedge }),
+    ...(outlierEjection === undefined ? {} : { outlier: outlierEjection }),
+    ...(slowStartMs === undefined ? {} : { slowStartMs }),
+  };
+}
+
+/** Where the gateway finds what it needs for TLS towards backends. */
+export interface BackendFiles {
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+}
+
+function tlsOf(
+  asked: HeadIngress["spec"]["backendTLS"],
+  backend: PlannedBackend,
+  files: BackendFiles,
+): NonNullable<BackendInput["tls"]> {
+  return {
+    serverName: asked?.serverName ?? backend.host.replace(/:\d+$/, ""),
+    ...(asked?.insecureSkipVerify === true ? { insecure: true } : {}),
+    ...files,
   };
 }
 
@@ -270,7 +336,8 @@ export function backendStatusOf(
   report: BackendReport | undefined,
   cluster: Cluster | undefined,
 ): HeadBackendStatus {
-  const weightEffective = backend.weightGiven === 0 || report?.answered !== true ? 0 : report.weightEffective;
+  const isGiven = backend.weightGiven > 0 && !backend.isDraining;
+  const weightEffective = isGiven && report?.answered === true ? report.weightEffective : 0;
   const difference = differenceOf(backend, report);
   const ready = findCondition(cluster?.status?.conditions, "Ready");
   const note =
@@ -299,11 +366,13 @@ function differenceOf(
   backend: PlannedBackend,
   report: BackendReport | undefined,
 ): { readonly reason: string; readonly message: string } | undefined {
-  if (backend.reason !== "") return { reason: backend.reason, message: backend.message };
+  if (backend.reason !== "" && (backend.weightGiven === 0 || backend.isDraining))
+    return { reason: backend.reason, message: backend.message };
   if (backend.weightAsked === 0) return { reason: "WeightZero", message: "a weight of 0 was asked for" };
   if (report === undefined)
     return { reason: "NotProgrammed", message: "the gateway has not reported this backend yet" };
   if (!report.healthy) return { reason: "NotAnswering", message: report.reason };
   if (!report.answered) return { reason: "NotChecked", message: "the gateway has not seen it answer yet" };
-  return undefined;
+  if (report.word !== "") return { reason: report.word, message: report.reason };
+  return backend.reason === "" ? undefined : { reason: backend.reason, message: backend.message };
 }
