@@ -43,7 +43,7 @@ export function renderHaproxy(routes: readonly HeadRoute[], settings: HaproxySet
 
 const HEAD = `# Written by Argosy from HeadIngresses; changes are overwritten.
 global
-  maxconn 16384
+  expose-experimental-directives
   # tls.key lies beside tls.crt, as in Secrets.
   ssl-load-extra-del-ext
 defaults
@@ -78,7 +78,7 @@ function frontend(name: string, bind: string, routes: readonly HeadRoute[]): str
       for (const host of hosts)
         lines.push(
           host.startsWith("*.")
-            ? `  acl h_${word} hdr(host),field(1,:),lower -m reg ^[^.]+${escaped(host.slice(1))}$`
+            ? `  acl h_${word} hdr(host),field(1,:),lower -m reg '^[^.]+${escaped(host.slice(1))}$'`
             : `  acl h_${word} hdr(host),field(1,:),lower -m str ${host}`,
         );
       conditions.push(`h_${word}`);
@@ -94,7 +94,7 @@ function backend(headRoute: HeadRoute, limits: Limits): string {
   const base = baseOf(route);
   const lines = [`backend b_${wordOf(route.id)}`, ...timeoutsOf(headRoute), ...retriesOf(headRoute)];
   if (base !== undefined && prefix !== base)
-    lines.push(`  http-request set-path ${base === "" ? "" : base}%[path,regsub(^${prefix === "" ? "" : escaped(prefix)}/?,/)]`);
+    lines.push(`  http-request set-path '${base}%[path,regsub("^${escaped(prefix)}/?","/")]'`);
   if (prefix !== "" && base !== undefined) lines.push(`  http-request set-header X-Forwarded-Prefix ${prefix}`);
   const hosts = new Set(route.backends.map(({ host }) => host ?? ""));
   const isOneHost = hosts.size === 1;

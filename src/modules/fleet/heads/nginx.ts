@@ -61,7 +61,7 @@ function headOf({ directory }: NginxSettings): string {
 worker_processes auto;
 pid ${directory}/nginx.pid;
 error_log stderr warn;
-events { worker_connections 16384; }
+events { worker_connections 8192; }
 http {
   access_log off;
   server_tokens off;
@@ -87,7 +87,8 @@ function upstream(headRoute: HeadRoute, { directory }: NginxSettings, limits: Li
   const lines: string[] = [];
   if (affinity?.by === "cookie")
     lines.push(`  map $cookie_${affinity.name} $argosy_session_${word} { "" $request_id; default $cookie_${affinity.name}; }`);
-  lines.push(`  upstream u_${word} {`);
+  // One count for all workers.
+  lines.push(`  upstream u_${word} {`, `    zone u_${word} 64k;`);
   if (affinity?.by === "header") lines.push(`    hash $http_${affinity.name.toLowerCase().replaceAll("-", "_")} consistent;`);
   if (affinity?.by === "cookie") lines.push(`    hash $argosy_session_${word} consistent;`);
   let served = 0;
@@ -96,7 +97,7 @@ function upstream(headRoute: HeadRoute, { directory }: NginxSettings, limits: Li
     if (weight === 0 || one.addresses.length === 0 || one.draining === true) continue;
     served++;
     const isBackup = (one.priority ?? 0) > lowest;
-    const words = [`weight=${weight}`, `max_fails=${outlier?.consecutiveErrors ?? 3}`, `fail_timeout=${secondsOf(outlier?.baseEjectionMs ?? 2000)}`];
+    const words = [`weight=${weight}`, `max_fails=${outlier?.consecutiveErrors ?? 3}`, `fail_timeout=${Math.max(1, Math.ceil((outlier?.baseEjectionMs ?? 2000) / 1000))}s`];
     if (isBackup && !isHashed) words.push("backup");
     lines.push(`    server ${socketOf(directory, route.id, one.name)} ${words.join(" ")};`);
   }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request, type RequestListener } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { connect, createServer as createTcpServer } from "node:net";
@@ -48,8 +48,10 @@ async function model(name: string, listener?: RequestListener) {
     if (listener !== undefined) listener(incoming, response);
     else incoming.on("data", () => undefined).on("end", () => response.end(name));
   });
+  const upgraded = new Set<{ destroy(): void }>();
   server.on("upgrade", (_incoming, socket) => {
-    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    upgraded.add(socket);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
     socket.on("data", (piece: Buffer) => socket.write(piece));
     socket.on("error", () => undefined);
   });
@@ -59,6 +61,7 @@ async function model(name: string, listener?: RequestListener) {
     new Promise((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();
+      for (const socket of upgraded) socket.destroy();
     });
   closing.push(stop);
   return { name, seen, stop, address: `127.0.0.1:${typeof bound === "object" ? bound?.port : 0}` };
@@ -83,6 +86,8 @@ function headRoute(id: string, route: Partial<RouteInput>, spec: Partial<HeadIng
 async function start(program: Program, routes: readonly HeadRoute[]) {
   const directory = mkdtempSync(join(tmpdir(), "argosy-proxy-"));
   closing.push(() => rmSync(directory, { recursive: true, force: true }));
+  // nginx' workers are another user's.
+  chmodSync(directory, 0o755);
   const port = await freePort();
   const settings = { listen: `127.0.0.1:${port}`, listenTls: `127.0.0.1:${port + 1}`, directory };
   const { text, limits } = program === "nginx" ? renderNginx(routes, settings) : renderHaproxy(routes, settings);
@@ -92,11 +97,13 @@ async function start(program: Program, routes: readonly HeadRoute[]) {
   const checked = spawnSync(program, check, { encoding: "utf8" });
   expect(`${checked.status} ${checked.status === 0 ? "" : `${checked.stderr}\n${text}`}`).toBe("0 ");
   const child: ChildProcess = spawn(program, program === "nginx" ? ["-g", "daemon off;", "-c", file] : ["-db", "-f", file], {
-    stdio: ["ignore", "ignore", "ignore"],
+    stdio: ["ignore", "ignore", "inherit"],
   });
   closing.push(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGTERM");
+    // Its workers end with it: they see that it is gone.
+    child.kill(program === "nginx" ? "SIGTERM" : "SIGKILL");
     await gone;
   });
   await eventually(() => answers(port), (is) => is, `${program} listens`);
@@ -225,7 +232,7 @@ for (const program of PROGRAMS) {
     socket.on("data", (piece: Buffer) => {
       text += piece.toString();
     });
-    socket.write("GET /e/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    socket.write("GET /e/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
     await eventually(() => text, (got) => got.includes("101"), "the protocol is switched");
     socket.write("ping");
     await eventually(() => text, (got) => got.endsWith("ping"), "the echo is there");

@@ -82,7 +82,7 @@ export function baseOf(route: RouteInput): string | undefined {
 
 /** Text in a regular expression (RE2, PCRE). */
 export function escaped(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
 /** Whole weights in the same proportions, none above `most`; what is above 0 stays above 0. */
