@@ -20,6 +20,7 @@ const noGateway: GatewayDriver = {
   start: async () => {},
   apply: async () => {},
   open: async () => {},
+  keep: async () => "",
   observe: async () => {
     throw new ArgosyError("Simulated", "there is no gateway in the simulation");
   },

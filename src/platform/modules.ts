@@ -66,6 +66,8 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
     gateway,
     ledger,
     headListener: { name: "head", ...head },
+    // As 8443 is to 8080.
+    headTlsListener: { name: "head-tls", host: head.host, port: head.port === 0 ? 0 : head.port + 363 },
     ingressListener: (cluster) => {
       const place = placeOf(cluster);
       return place === undefined

@@ -299,7 +299,10 @@ export class Route {
   }
 
   #chooseByHash(usable: readonly Backend[], tried: readonly Endpoint[], value: string): Choice | undefined {
-    const backend = pickByHash(usable, (one) => ({ key: hashOf(`${value}\0${one.table.name}`), weight: one.table.weight }));
+    const backend = pickByHash(usable, (one) => ({
+      key: hashOf(`${value}\0${one.table.name}`),
+      weight: one.table.weight,
+    }));
     const endpoints = backend?.endpoints.filter((endpoint) => endpoint.isHealthy && !tried.includes(endpoint)) ?? [];
     const endpoint = pickByHash(endpoints, (one) => ({ key: hashOf(`${value}\0${one.token}`), weight: 1 }));
     return backend === undefined || endpoint === undefined ? undefined : { backend, endpoint };
@@ -349,7 +352,8 @@ export class Route {
   /** An answer of 500 or above came from an address: out of use after several in a row, as far as the route allows. */
   onError(endpoint: Endpoint, status: number, nowMs: number): void {
     const { outlier } = this.table;
-    if (outlier === undefined || ++endpoint.consecutiveErrors < outlier.consecutiveErrors || !endpoint.isHealthy) return;
+    if (outlier === undefined || ++endpoint.consecutiveErrors < outlier.consecutiveErrors || !endpoint.isHealthy)
+      return;
     const all = new Set(this.backends.flatMap((backend) => backend.endpoints));
     const held = [...all].filter((one) => !one.isHealthy && one.heldUntilMs > nowMs).length;
     if (((held + 1) * 100) / all.size > outlier.maxEjectedPercent || !this.hasOther(endpoint)) return;

@@ -48,6 +48,8 @@ export interface GatewayDriver {
    * the gateway does not say how it stands for 10 s.
    */
   open(listener: ListenerInput): Promise<void>;
+  /** Keeps a text, such as a certificate or its key, in a file that only the gateway's user can read; resolves with its path. */
+  keep(text: string): Promise<string>;
   /** The state now. Throws `ArgosyError` (`GatewayUnreachable`). */
   observe(): Promise<GatewayState>;
   /** The state of the last observation; undefined while the gateway does not answer. */
@@ -113,6 +115,10 @@ class FileGatewayDriver implements GatewayDriver {
     const next = this.#tail.then(() => this.#apply(source, part));
     this.#tail = next.catch(() => {});
     return next;
+  }
+
+  keep(text: string): Promise<string> {
+    return this.#table.keep(text);
   }
 
   open(listener: ListenerInput): Promise<void> {
@@ -184,7 +190,8 @@ class FileGatewayDriver implements GatewayDriver {
     const before = this.#lastState;
     const since = before === undefined ? {} : { since: before.mark };
     const state = await readState(join(this.#options.directory, GATEWAY_FILES.admin), { ...how, ...since });
-    const merged = state.partial && before !== undefined ? { ...state, routes: mergeRoutes(before.routes, state.routes) } : state;
+    const merged =
+      state.partial && before !== undefined ? { ...state, routes: mergeRoutes(before.routes, state.routes) } : state;
     // Of two that are read at the same time the older one may come later, and has nothing to add.
     if (this.#lastState === before) this.#lastState = merged;
     return merged;

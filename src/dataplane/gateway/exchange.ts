@@ -128,7 +128,8 @@ export class Exchange implements UpstreamUser {
     if (!this.#request.isDone || this.#hasUpgrade || !this.#isRepeatable) return;
     this.#hedgeTimer = this.#client.core.clock.setTimer(hedge.afterMs, () => {
       const route = this.#route;
-      if (this.#isOver || this.#answer !== undefined || this.#endpoint === undefined || this.#rival !== undefined) return;
+      if (this.#isOver || this.#answer !== undefined || this.#endpoint === undefined || this.#rival !== undefined)
+        return;
       if (((route.hedged + 1) * 100) / route.begun > hedge.maxPercent) return;
       const choice = route.choose([...this.#tried, this.#endpoint], this.#client.core.nowMs, undefined);
       if (choice === undefined) return;
@@ -472,7 +473,10 @@ export class Exchange implements UpstreamUser {
     if (this.#isLate() && this.#answer === undefined) {
       this.#endHedge();
       this.#attempts = Number.MAX_SAFE_INTEGER;
-      this.#failed({ kind: "timeout", detail: `not answered within the ${timeouts.requestMs} ms that a request may take` });
+      this.#failed({
+        kind: "timeout",
+        detail: `not answered within the ${timeouts.requestMs} ms that a request may take`,
+      });
     } else if (this.#answer !== undefined || (!this.#request.isDone && this.#upstream?.isConnected === true)) {
       this.#countFailure("idle for too long");
       this.#dropUpstream();
@@ -534,8 +538,7 @@ export class Exchange implements UpstreamUser {
   #deadline(afterMs: number): void {
     const dueMs = this.#client.core.nowMs + afterMs;
     const { requestMs } = this.#route.table.timeouts;
-    this.#client.deadlineMs =
-      requestMs === 0 || this.#isStream ? dueMs : Math.min(dueMs, this.#startedMs + requestMs);
+    this.#client.deadlineMs = requestMs === 0 || this.#isStream ? dueMs : Math.min(dueMs, this.#startedMs + requestMs);
   }
 
   #isLate(): boolean {

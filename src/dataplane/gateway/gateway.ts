@@ -313,7 +313,11 @@ class RunningGateway implements Gateway {
       if (since !== null && !options.has("now")) await this.#untilChanged(since, response);
       send(200, "application/json", JSON.stringify(this.#stateSince(since === null ? -1 : this.#readMark(since).turn)));
     } else if (key === "GET /metrics") {
-      send(200, "text/plain; version=0.0.4", renderMetrics(this.state(), this.#core.routing.routes.values(), this.#core.clock.monotonicMs()));
+      send(
+        200,
+        "text/plain; version=0.0.4",
+        renderMetrics(this.state(), this.#core.routing.routes.values(), this.#core.clock.monotonicMs()),
+      );
     } else if (key === "POST /reload") {
       const error = await this.reload();
       // Who asks may have just freed a port.

@@ -37,8 +37,7 @@ export class HealthChecker implements EndpointWatcher {
     this.#checks.set(endpoint, check);
     endpoint.wake = () => check.schedule(CONFIRM_MS);
     // Spread over the interval, so that a large table does not ask everyone in the same millisecond.
-    if (isAsked(endpoint))
-      check.schedule(this.#random.int(Math.min(endpoint.table.health.intervalMs, 250)) + 1);
+    if (isAsked(endpoint)) check.schedule(this.#random.int(Math.min(endpoint.table.health.intervalMs, 250)) + 1);
   }
 
   nowMs(): number {

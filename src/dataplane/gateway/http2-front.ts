@@ -1,6 +1,6 @@
 import {
-  createServer,
   constants,
+  createServer,
   type Http2Server,
   type IncomingHttpHeaders,
   type ServerHttp2Session,

@@ -28,7 +28,11 @@ async function client(cleanup: Cleanup, port: number): Promise<ClientHttp2Sessio
   return session;
 }
 
-function call(session: ClientHttp2Session, headers: Record<string, string>, body?: string | Buffer): Promise<Http2Answer> {
+function call(
+  session: ClientHttp2Session,
+  headers: Record<string, string>,
+  body?: string | Buffer,
+): Promise<Http2Answer> {
   return new Promise((resolve, reject) => {
     const stream = session.request(headers, { endStream: body === undefined });
     let answered: IncomingHttpHeaders = {};
@@ -48,7 +52,10 @@ function call(session: ClientHttp2Session, headers: Record<string, string>, body
 }
 
 /** A gRPC server, as far as HTTP/2 goes: echoes messages as they come and ends with a status. */
-async function grpcServer(cleanup: Cleanup, name: string): Promise<{ address: string; server: Http2Server; seen: string[]; serving: { status: number } }> {
+async function grpcServer(
+  cleanup: Cleanup,
+  name: string,
+): Promise<{ address: string; server: Http2Server; seen: string[]; serving: { status: number } }> {
   const seen: string[] = [];
   const serving = { status: 1 };
   const server = createServer();
@@ -89,7 +96,9 @@ test("clients that speak HTTP/2 reach backends that speak HTTP/1.1: heads, bodie
     request.on("end", () => {
       response.setHeader("set-cookie", ["a=1", "b=2"]);
       if (request.url === "/v2/known") response.setHeader("content-length", "5");
-      response.write(request.url === "/v2/known" ? "12345" : `${request.method} ${request.url} ${request.headers.host} `);
+      response.write(
+        request.url === "/v2/known" ? "12345" : `${request.method} ${request.url} ${request.headers.host} `,
+      );
       response.end(request.url === "/v2/known" ? undefined : String(Buffer.concat(pieces).length));
     });
   });
@@ -120,7 +129,10 @@ test("clients that speak HTTP/2 reach backends that speak HTTP/1.1: heads, bodie
   expect(gateway.state().routes[0]?.backends[0]).toMatchObject({ requests: 32, inFlight: 0 });
 });
 
-const grpcRoute = (backends: readonly { name: string; address: string }[], more: Partial<RouteInput> = {}): RouteInput => ({
+const grpcRoute = (
+  backends: readonly { name: string; address: string }[],
+  more: Partial<RouteInput> = {},
+): RouteInput => ({
   id: "r",
   listener: "head",
   path: "/",
@@ -139,9 +151,19 @@ test("gRPC passes: both directions flow at once, trailers end the call, and call
   const cleanup = begin();
   const one = await grpcServer(cleanup, "one");
   const two = await grpcServer(cleanup, "two");
-  const { port } = await startGateway(cleanup, [grpcRoute([{ name: "one", ...one }, { name: "two", ...two }])]);
+  const { port } = await startGateway(cleanup, [
+    grpcRoute([
+      { name: "one", ...one },
+      { name: "two", ...two },
+    ]),
+  ]);
   const session = await client(cleanup, port);
-  const headers = { ":method": "POST", ":path": "/inference.GRPCInferenceService/ModelStreamInfer", "content-type": "application/grpc", te: "trailers" };
+  const headers = {
+    ":method": "POST",
+    ":path": "/inference.GRPCInferenceService/ModelStreamInfer",
+    "content-type": "application/grpc",
+    te: "trailers",
+  };
 
   const stream = session.request(headers);
   const said: string[] = [];
@@ -164,14 +186,21 @@ test("gRPC passes: both directions flow at once, trailers end the call, and call
   const servers = others.map((answer) => answer.headers["x-server"]);
   expect(servers.filter((name) => name === "one").length + one.seen.length).toBeGreaterThanOrEqual(3);
   expect(new Set(servers)).toEqual(new Set(["one", "two"]));
-  expect([...one.seen, ...two.seen][0]).toMatch(/^(one|two)\.example\.org \/inference\.GRPCInferenceService\/ModelStreamInfer trailers 127\.0\.0\.1$/);
+  expect([...one.seen, ...two.seen][0]).toMatch(
+    /^(one|two)\.example\.org \/inference\.GRPCInferenceService\/ModelStreamInfer trailers 127\.0\.0\.1$/,
+  );
 });
 
 test("a gRPC server that says it is not serving, or is gone, gets no calls; with none left the client hears UNAVAILABLE", async () => {
   const cleanup = begin();
   const one = await grpcServer(cleanup, "one");
   const two = await grpcServer(cleanup, "two");
-  const { port, gateway } = await startGateway(cleanup, [grpcRoute([{ name: "one", ...one }, { name: "two", ...two }])]);
+  const { port, gateway } = await startGateway(cleanup, [
+    grpcRoute([
+      { name: "one", ...one },
+      { name: "two", ...two },
+    ]),
+  ]);
   const session = await client(cleanup, port);
   const headers = { ":method": "POST", ":path": "/x", "content-type": "application/grpc", te: "trailers" };
   one.serving.status = 2;

@@ -1,5 +1,5 @@
-import { Duplex } from "node:stream";
 import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
 
 /** One end of a connection within this process. */
 export class LoopSocket extends Duplex {

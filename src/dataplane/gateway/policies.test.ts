@@ -32,7 +32,9 @@ const counts = async (port: number, times: number, headers?: (turn: number) => r
 async function backends(cleanup: Cleanup, names: readonly string[]) {
   return Object.fromEntries(
     await Promise.all(
-      names.map(async (name) => [name, await fakeBackend(cleanup, (_request, response) => response.end(name))] as const),
+      names.map(
+        async (name) => [name, await fakeBackend(cleanup, (_request, response) => response.end(name))] as const,
+      ),
     ),
   );
 }
@@ -71,7 +73,10 @@ test("sessions by header: the same value goes to the same backend, many values s
   const users = Array.from({ length: 200 }, (_, index) => `user-${index}`);
   const homes = new Map<string, string>();
   for (const user of users) homes.set(user, await said(port, [`x-user: ${user}`]));
-  const shares = [...homes.values()].reduce<Record<string, number>>((sum, name) => ({ ...sum, [name]: (sum[name] ?? 0) + 1 }), {});
+  const shares = [...homes.values()].reduce<Record<string, number>>(
+    (sum, name) => ({ ...sum, [name]: (sum[name] ?? 0) + 1 }),
+    {},
+  );
   expect(shares["c"]).toBeGreaterThan(75);
   expect(shares["a"]).toBeGreaterThan(25);
   for (const user of users.slice(0, 20)) expect(await said(port, [`X-USER: ${user}`])).toBe(homes.get(user));
@@ -95,7 +100,9 @@ test("sessions by cookie stay where they are, also at a backend that is drained,
   const { port, setRoutes, gateway } = await startGateway(cleanup, [table("")]);
   const first = await ask(port, "/");
   const home = first.headers.get("x-argosy-backend") ?? "";
-  const cookie = /^(argosy=[^;]+); Path=\/; Max-Age=60; HttpOnly; SameSite=Lax$/.exec(first.headers.get("set-cookie") ?? "")?.[1];
+  const cookie = /^(argosy=[^;]+); Path=\/; Max-Age=60; HttpOnly; SameSite=Lax$/.exec(
+    first.headers.get("set-cookie") ?? "",
+  )?.[1];
   expect(cookie).toBeDefined();
   const mine = [`Cookie: other=1; ${cookie}`];
   expect(await counts(port, 6, () => mine)).toEqual({ [home]: 6 });
@@ -105,7 +112,10 @@ test("sessions by cookie stay where they are, also at a backend that is drained,
   const other = home === "a" ? "b" : "a";
   expect(await counts(port, 4, () => mine)).toEqual({ [home]: 4 });
   expect(await counts(port, 4)).toEqual({ [other]: 4 });
-  expect(gateway.state().routes[0]?.backends.find((one) => one.name === home)).toMatchObject({ weightEffective: 0, reason: "it is drained" });
+  expect(gateway.state().routes[0]?.backends.find((one) => one.name === home)).toMatchObject({
+    weightEffective: 0,
+    reason: "it is drained",
+  });
   await up[home]?.close();
   const moved = await ask(port, "/", { headers: mine });
   expect(moved.headers.get("x-argosy-backend")).toBe(other);

@@ -64,7 +64,12 @@ export class TableFiles {
         if (ino !== this.#changesFile || size < this.#offset) this.#offset = 0;
         this.#changesFile = ino;
         if (size <= this.#offset) return [];
-        const { buffer, bytesRead } = await file.read(Buffer.alloc(size - this.#offset), 0, size - this.#offset, this.#offset);
+        const { buffer, bytesRead } = await file.read(
+          Buffer.alloc(size - this.#offset),
+          0,
+          size - this.#offset,
+          this.#offset,
+        );
         const end = buffer.lastIndexOf(10, bytesRead - 1) + 1;
         const lines = buffer.toString("utf8", 0, end).split("\n").slice(0, -1);
         return this.#accept(lines, end);

@@ -1,12 +1,12 @@
-import {
-  checkRoute,
-  type GatewayDriver,
-  type GatewayPart,
-  type GatewayState,
-  type ListenerInput,
-  type RouteInput,
+import type {
+  GatewayDriver,
+  GatewayPart,
+  GatewayState,
+  ListenerInput,
+  RouteInput,
 } from "../../dataplane/gateway/index.js";
 import {
+  type ClusterAccess,
   type ControllerSpec,
   type InformerSet,
   type Key,
@@ -16,9 +16,13 @@ import {
 } from "../../kernel/control/index.js";
 import { findCondition, isDeleting, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
-import { derivedFrom } from "./derived.js";
 import { GatewayWriter } from "./gateway-writer.js";
-import { backendStatusOf, type HeadPlan, planHead, routeIdOf, routeOf } from "./head-weights.js";
+import { backendStatusOf, type HeadPlan, routeIdOf } from "./head-weights.js";
+import { type ApplyOutcome, configMapOf, HeadApplier, type RenderedClass } from "./heads/applier.js";
+import { type Compiled, HeadCompiler } from "./heads/compiler.js";
+import { assumedReport, builtinLimits, honouredOf, trafficOf } from "./heads/conditions.js";
+import { LoadMeter } from "./heads/load.js";
+import { HeadSecrets } from "./heads/secrets.js";
 import {
   type Cluster,
   ClusterKind,
@@ -31,6 +35,11 @@ import {
 } from "./kinds.js";
 
 const NAME = "head-ingress-controller";
+/** Finalizer of those that have objects in another cluster. */
+const FINALIZER = "argosy.dev/head-ingress";
+/** What was rendered, and the Secrets that are named, are looked at this often. */
+const RENDERED_MS = 10_000;
+const SECRETS_MS = 30_000;
 /** Counters alone are written no more often than this. */
 const COUNTERS_MS = 5000;
 
@@ -38,7 +47,10 @@ const COUNTERS_MS = 5000;
 export interface HeadIngressOptions {
   readonly gateway: GatewayDriver;
   readonly listener: ListenerInput;
+  readonly tlsListener: Omit<ListenerInput, "tls"> | undefined;
   readonly ledger: Ledger;
+  /** By name; undefined when it is not connected. */
+  readonly members: (cluster: string) => ClusterAccess | undefined;
 }
 
 type Context = ReconcileContext<HeadIngress>;
@@ -52,7 +64,7 @@ export function headIngressController(options: HeadIngressOptions): ControllerSp
     concurrency: 8,
     watches: [
       { kind: HyperMLServiceKind, keys: (object, informers) => headsOf(object, informers) },
-      { kind: ClusterKind, keys: (_cluster, informers) => informers.informer(HeadIngressKind).list().map(keyOf) },
+      { kind: ClusterKind, keys: headsOfCluster() },
     ],
     async reconcile(key, head, context) {
       if (worker === undefined || worker.context.signal.aborted) worker = new HeadIngressWorker(options, context);
@@ -70,20 +82,36 @@ function keyOf(object: KubeObject): Key {
   return { namespace: object.metadata.namespace ?? "", name: object.metadata.name };
 }
 
-/** What a HeadIngress comes to. */
-interface Compiled {
-  readonly plan: HeadPlan;
-  readonly route: RouteInput;
-  /** Why it gets no route; empty when it gets one. */
-  readonly fault: string;
+/** Heartbeats of clusters concern nobody: only what weights and messages are made of does. */
+function headsOfCluster(): (cluster: KubeObject, informers: InformerSet) => readonly Key[] {
+  const told = new Map<string, string>();
+  return (object, informers) => {
+    const cluster = informers.informer(ClusterKind).get({ namespace: "", name: object.metadata.name });
+    const ready = findCondition(cluster?.status?.conditions, "Ready");
+    const facts = JSON.stringify([
+      cluster?.metadata.annotations,
+      cluster?.metadata.deletionTimestamp,
+      ready?.status,
+      cluster?.status?.resourceSummary,
+    ]);
+    if (cluster !== undefined && told.get(object.metadata.name) === facts) return [];
+    told.set(object.metadata.name, facts);
+    return informers.informer(HeadIngressKind).list().map(keyOf);
+  };
 }
 
 class HeadIngressWorker {
   readonly context: Context;
   readonly #options: HeadIngressOptions;
   readonly #writer: GatewayWriter;
-  readonly #compiled: () => ReadonlyMap<string, Compiled>;
-  /** By route id: what the gateway last said, counters left out; and when a status was last written. */
+  readonly #compiler: HeadCompiler;
+  readonly #applier: HeadApplier;
+  readonly #secrets: HeadSecrets;
+  readonly #load = new LoadMeter();
+  /** By route id: what was recorded last. */
+  readonly #explained = new Map<string, string>();
+  /** By route id: what the gateway last said, whole, and counters left out; and when a status was last written. */
+  readonly #reports = new Map<string, object>();
   readonly #seen = new Map<string, string>();
   readonly #countedMs = new Map<string, number>();
   #wasSilent = false;
@@ -92,87 +120,126 @@ class HeadIngressWorker {
     this.#options = options;
     this.context = context;
     const { informers } = context.cluster;
-    this.#compiled = derivedFrom(informers, [HeadIngressKind, HyperMLServiceKind, ClusterKind], context.signal, () =>
-      this.#compileAll(),
+    this.#secrets = new HeadSecrets(context.cluster, options.gateway);
+    this.#compiler = new HeadCompiler(
+      informers,
+      {
+        listenerOf: (head) =>
+          head.spec.tls === undefined ? options.listener.name : (options.tlsListener?.name ?? "head-tls"),
+        filesOf: (head) => this.#secrets.of(head).backend,
+        latencyOf: (head) => this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name)).latencyMs,
+      },
+      context.signal,
     );
+    this.#applier = new HeadApplier({
+      of: (cluster) => (cluster === undefined ? context.cluster : options.members(cluster)),
+    });
     this.#writer = new GatewayWriter(options.gateway, context.clock, "head-ingress", () => this.#build());
     const stop = options.gateway.onState((state) => this.#onState(state));
     context.signal.addEventListener("abort", stop, { once: true });
   }
 
   async reconcile(key: Key, head: HeadIngress | undefined): Promise<ReconcileResult | undefined> {
-    await this.#writer.flush();
     const { context } = this;
     const id = routeIdOf(key.namespace, key.name);
+    if (head !== undefined && !isDeleting(head) && (await this.#secrets.refresh(head))) this.#compiler.refresh();
+    await this.#writer.flush();
     if (head === undefined || isDeleting(head)) {
-      this.#seen.delete(id);
-      this.#countedMs.delete(id);
+      for (const map of [this.#seen, this.#countedMs, this.#reports, this.#explained]) map.delete(id);
+      this.#load.forget(id);
+      if (head !== undefined) await this.#release(head);
       return undefined;
     }
-    const compiled = this.#compiled().get(head.metadata.uid);
+    const compiled = this.#compiler.all().get(head.metadata.uid);
     // Not in the informer any more: its deletion is on the way.
     if (compiled === undefined) return undefined;
     const { plan } = compiled;
     const fault = this.#faultOf(compiled);
     const state = this.#options.gateway.lastState;
     const route = state?.routes.find((report) => report.id === id);
-    const clusters = this.#clusters();
+    const clusters = this.#compiler.clusters();
+    const isBuiltin = classOf(head) === "builtin";
     const backends = plan.backends.map((backend) =>
       backendStatusOf(
         backend,
-        route?.backends.find((report) => report.name === backend.name),
+        isBuiltin
+          ? route?.backends.find((report) => report.name === backend.name)
+          : assumedReport(backend, plan.backends),
         backend.cluster === undefined ? undefined : clusters.get(backend.cluster),
       ),
     );
-    if (state !== undefined && fault === "") this.#explain(head, plan, backends);
-    const status = this.#statusOf(head, { compiled, fault, state, isProgrammed: route !== undefined, backends });
+    const outcome = await this.#render(head, compiled, fault);
+    if ((state !== undefined || !isBuiltin) && fault === "") this.#explain(head, plan, backends);
+    const status = this.#statusOf(head, {
+      compiled,
+      fault,
+      state,
+      isProgrammed: route !== undefined,
+      backends,
+      outcome,
+    });
     this.#recordTransition(head, status);
     await syncStatus(context.cluster.client.resource(HeadIngressKind), head, status, NAME);
     this.#countedMs.set(id, context.clock.monotonicMs());
-    // A weight that was just changed is reported by the gateway's next observation; this is only for a lost one.
-    return route === undefined && fault === "" ? { requeueAfterMs: 500 } : undefined;
+    // The driver tells within half a second; this is for the case that it was told before the route was known.
+    if (isBuiltin && route === undefined && fault === "") return { requeueAfterMs: 500 };
+    if (outcome !== undefined) return { requeueAfterMs: RENDERED_MS };
+    return head.spec.tls === undefined && head.spec.backendTLS === undefined
+      ? undefined
+      : { requeueAfterMs: SECRETS_MS };
   }
 
-  #clusters(): ReadonlyMap<string, Cluster> {
-    return new Map(
-      this.context.cluster.informers
-        .informer(ClusterKind)
-        .list()
-        .map((cluster) => [cluster.metadata.name, cluster]),
-    );
-  }
-
-  #plan(head: HeadIngress): HeadPlan {
-    const reference = head.spec.hyperMLServiceRef;
-    const { informers } = this.context.cluster;
-    const namespace = head.metadata.namespace ?? "";
-    const hyper =
-      reference === undefined
-        ? undefined
-        : informers.informer(HyperMLServiceKind).get({ namespace, name: reference.name });
-    return planHead(head, hyper, this.#clusters());
-  }
-
-  /** What all HeadIngresses come to, the oldest first: of two that claim the same place, the older one has it. */
-  #compileAll(): ReadonlyMap<string, Compiled> {
-    const compiled = new Map<string, Compiled>();
-    const owners = new Map<string, HeadIngress>();
-    const heads = this.context.cluster.informers.informer(HeadIngressKind).list();
-    for (const head of heads.filter((candidate) => !isDeleting(candidate)).sort(compareAge)) {
-      const plan = this.#plan(head);
-      const route = routeOf(head, plan, this.#options.listener.name);
-      const elder = claimsOf(route).flatMap((claim) => owners.get(claim) ?? [])[0];
-      const fault = elder === undefined ? checkRoute(route) : describeElder(elder);
-      if (fault === "") for (const claim of claimsOf(route)) owners.set(claim, head);
-      compiled.set(head.metadata.uid, { plan, route, fault });
+  /** Brings into the ingress cluster what the class wants there, and takes away what it does not. */
+  async #render(head: HeadIngress, compiled: Compiled, fault: string): Promise<ApplyOutcome | undefined> {
+    const kind = this.#renderedClassOf(head);
+    if (kind === undefined || fault !== "") {
+      if (head.status?.rendered !== undefined) await this.#release(head);
+      return undefined;
     }
-    return compiled;
+    if (head.spec.ingressCluster !== undefined) await this.#hold(head);
+    const group = [...this.#compiler.all().values()].filter(
+      (other) =>
+        other.head.metadata.namespace === head.metadata.namespace &&
+        this.#renderedClassOf(other.head) === kind &&
+        other.head.spec.ingressCluster === head.spec.ingressCluster &&
+        configMapOf(other.head, kind) === configMapOf(head, kind) &&
+        this.#faultOf(other) === "",
+    );
+    return this.#applier.apply(kind, compiled, group);
+  }
+
+  #renderedClassOf(head: HeadIngress): RenderedClass | undefined {
+    const { class: asked = "auto" } = head.spec;
+    if (asked === "builtin") return undefined;
+    if (asked !== "auto") return asked;
+    return this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name)).isHigh ? "haproxy" : undefined;
+  }
+
+  /** Objects in another cluster are not removed by the hub's own collector. */
+  async #hold(head: HeadIngress): Promise<void> {
+    const { finalizers = [], name, namespace = "" } = head.metadata;
+    if (finalizers.includes(FINALIZER)) return;
+    const change = { metadata: { finalizers: [...finalizers, FINALIZER] } };
+    await this.context.cluster.client.resource(HeadIngressKind).patch(name, "merge", change, { namespace });
+  }
+
+  async #release(head: HeadIngress): Promise<void> {
+    await this.#applier.remove(head, []);
+    const { finalizers = [], name, namespace = "" } = head.metadata;
+    if (!finalizers.includes(FINALIZER)) return;
+    const change = { metadata: { finalizers: finalizers.filter((one) => one !== FINALIZER) } };
+    await this.context.cluster.client.resource(HeadIngressKind).patch(name, "merge", change, { namespace });
   }
 
   #faultOf(compiled: Compiled): string {
+    const [fault] = this.#secrets.of(compiled.head).faults;
+    if (classOf(compiled.head) !== "builtin") return compiled.fault;
+    if (fault !== undefined) return fault;
     const { listener } = compiled.route;
+    const { tlsListener } = this.#options;
     const listeners = new Set([
       this.#options.listener.name,
+      ...(tlsListener === undefined ? [] : [tlsListener.name]),
       ...(this.#options.gateway.lastState?.listeners ?? []).map((report) => report.name),
     ]);
     if (listeners.has(listener)) return compiled.fault;
@@ -180,10 +247,22 @@ class HeadIngressWorker {
   }
 
   #build(): GatewayPart {
-    const routes = [...this.#compiled().values()].flatMap((compiled) =>
-      this.#faultOf(compiled) === "" ? [compiled.route] : [],
+    const carried = [...this.#compiler.all().values()].filter(
+      (compiled) => classOf(compiled.head) === "builtin" && this.#faultOf(compiled) === "",
     );
-    return { listeners: [this.#options.listener], routes };
+    return { listeners: this.#listeners(carried), routes: carried.map(({ route }) => route) };
+  }
+
+  /** The listener for TLS is there while a HeadIngress wants it, with the certificates of all. */
+  #listeners(carried: readonly Compiled[]): readonly ListenerInput[] {
+    const { listener, tlsListener } = this.#options;
+    const names = carried.flatMap(({ head, route }) => {
+      const files = this.#secrets.of(head).client;
+      return files === undefined ? [] : [{ hosts: route.hosts ?? ["*"], ...files }];
+    });
+    const [first] = names;
+    if (tlsListener === undefined || first === undefined) return [listener];
+    return [listener, { ...tlsListener, tls: { certFile: first.certFile, keyFile: first.keyFile, names } }];
   }
 
   #statusOf(
@@ -194,26 +273,34 @@ class HeadIngressWorker {
       readonly state: GatewayState | undefined;
       readonly isProgrammed: boolean;
       readonly backends: readonly HeadBackendStatus[];
+      readonly outcome: ApplyOutcome | undefined;
     },
   ): HeadIngressStatus {
     const observedGeneration = head.metadata.generation ?? 0;
     let conditions = head.status?.conditions;
-    const programmed = this.#programmed(
-      seen.fault,
-      seen.state,
-      seen.isProgrammed ? seen.compiled.route.listener : undefined,
-    );
+    const isBuiltin = classOf(head) === "builtin";
+    const programmed = isBuiltin
+      ? this.#programmed(seen.fault, seen.state, seen.isProgrammed ? seen.compiled.route.listener : undefined)
+      : programmedAs(seen.fault, seen.outcome);
+    const load = this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name));
+    const limits = [...(isBuiltin ? builtinLimits(head) : []), ...(isBuiltin ? [] : (seen.outcome?.limits ?? []))];
+    const traffic = trafficOf(head, load, seen.outcome);
     for (const draft of [
       programmed,
       readinessOf(programmed, seen.compiled.plan, seen.backends),
       weightsOf(seen.backends),
+      honouredOf(limits),
+      ...(seen.outcome === undefined ? [] : [seen.outcome.condition]),
+      ...(traffic === undefined ? [] : [traffic]),
     ]) {
       conditions = withCondition(conditions, { ...draft, observedGeneration }, this.context.clock.now());
     }
     const address = addressOf(seen.compiled.route, seen.state, this.#options.listener);
     return {
       observedGeneration,
-      ...(address === undefined ? {} : { address }),
+      ...(address === undefined || !isBuiltin ? {} : { address }),
+      ...(seen.outcome?.rendered === undefined ? {} : { rendered: seen.outcome.rendered }),
+      ...(load.rate > 0 ? { requestsPerSecond: Math.round(load.rate * 10) / 10 } : {}),
       backends: [...seen.backends],
       summary: seen.backends.map((backend) => `${backend.name} ${backend.percent}%`).join(", "),
       ...(conditions === undefined ? {} : { conditions }),
@@ -244,6 +331,12 @@ class HeadIngressWorker {
 
   #explain(head: HeadIngress, plan: HeadPlan, backends: readonly HeadBackendStatus[]): void {
     const { apiVersion, kind, metadata } = head;
+    const id = routeIdOf(metadata.namespace ?? "", metadata.name);
+    const said = JSON.stringify(
+      backends.map(({ name, url, weight, weightEffective, message }) => [name, url, weight, weightEffective, message]),
+    );
+    if (this.#explained.get(id) === said) return;
+    this.#explained.set(id, said);
     const candidate = (backend: HeadBackendStatus) => ({
       name: backend.name,
       score: backend.weightEffective,
@@ -289,6 +382,11 @@ class HeadIngressWorker {
     for (const route of state?.routes ?? []) {
       const [kind, namespace, name] = route.id.split("/");
       if (kind !== "headingress" || namespace === undefined || name === undefined) continue;
+      // The driver hands out the same report until something is new.
+      if (this.#reports.get(route.id) === route) continue;
+      this.#reports.set(route.id, route);
+      const isLoadNew = this.#load.note(route, now);
+      if (isLoadNew) this.#compiler.refresh();
       const said = JSON.stringify(
         route.backends.map(({ weight, weightEffective, share, healthy, answered, reason }) => [
           weight,
@@ -303,26 +401,23 @@ class HeadIngressWorker {
       const requests = route.backends.reduce((sum, backend) => sum + backend.requests, 0);
       const reported = (head?.status?.backends ?? []).reduce((sum, backend) => sum + backend.requests, 0);
       const isCounting = requests !== reported && now - (this.#countedMs.get(route.id) ?? 0) >= COUNTERS_MS;
-      if (this.#seen.get(route.id) !== said || isCounting) this.context.enqueue({ namespace, name });
+      if (this.#seen.get(route.id) !== said || isCounting || isLoadNew) this.context.enqueue({ namespace, name });
       this.#seen.set(route.id, said);
     }
   }
 }
 
-function compareAge(a: HeadIngress, b: HeadIngress): number {
-  const [first = "", second = ""] = [a, b].map(
-    ({ metadata }) => `${metadata.creationTimestamp} ${metadata.namespace ?? ""}/${metadata.name}`,
-  );
-  return first < second ? -1 : 1;
+/** Who carries a HeadIngress; `auto` is carried by the built-in gateway, whatever is rendered beside it. */
+function classOf(head: HeadIngress): "builtin" | RenderedClass {
+  const { class: asked = "auto" } = head.spec;
+  return asked === "auto" ? "builtin" : asked;
 }
 
-/** The places that a route takes, each as one word. */
-function claimsOf(route: RouteInput): string[] {
-  return (route.hosts ?? ["*"]).map((host) => `${route.listener} ${host} ${(route.path ?? "/").replace(/\/+$/, "")}`);
-}
-
-function describeElder({ metadata }: HeadIngress): string {
-  return `HeadIngress ${metadata.namespace ?? ""}/${metadata.name}, which is older, has the same listener, host and path`;
+function programmedAs(fault: string, outcome: ApplyOutcome | undefined): ConditionDraft {
+  if (fault !== "") return { type: "Programmed", status: "False", reason: "Invalid", message: fault };
+  if (outcome?.condition.status === "True")
+    return { type: "Programmed", status: "True", reason: "Rendered", message: outcome.condition.message };
+  return { type: "Programmed", status: "False", reason: "NotRendered", message: outcome?.condition.message ?? "" };
 }
 
 function readinessOf(

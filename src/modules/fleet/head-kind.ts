@@ -21,7 +21,9 @@ const weighting = s.object({
   minPercent: s
     .integer({ min: 0, max: 100 })
     .optional()
-    .describe("A backend that is in use counts at least as much as this share of the best one, in percent. Default 10."),
+    .describe(
+      "A backend that is in use counts at least as much as this share of the best one, in percent. Default 10.",
+    ),
 });
 
 const affinity = s.object({
@@ -89,7 +91,10 @@ const policies = {
     .describe("Clients must come over TLS."),
   backendTLS: s
     .object({
-      serverName: s.string({ min: 1, max: 253 }).optional().describe("Name in the backends' certificates; default: their host."),
+      serverName: s
+        .string({ min: 1, max: 253 })
+        .optional()
+        .describe("Name in the backends' certificates; default: their host."),
       caSecretName: s
         .string({ min: 1, max: 253 })
         .optional()
@@ -120,7 +125,9 @@ const rendering = {
       configMap: s
         .string({ min: 1, max: 253 })
         .optional()
-        .describe("nginx, haproxy: ConfigMap for the configuration; HeadIngresses of a namespace that name the same one share it. Default argosy-CLASS."),
+        .describe(
+          "nginx, haproxy: ConfigMap for the configuration; HeadIngresses of a namespace that name the same one share it. Default argosy-CLASS.",
+        ),
       listen: s
         .string({ pattern: "^([0-9.]+|\\*|\\[[0-9a-fA-F:]+\\]):[0-9]{1,5}$" })
         .optional()
@@ -133,7 +140,10 @@ const rendering = {
         .array(
           s.object({
             name: s.string({ min: 1, max: 253 }).describe("Name of the Gateway."),
-            namespace: s.string({ min: 1, max: 63 }).optional().describe("Its namespace; default: that of the HeadIngress."),
+            namespace: s
+              .string({ min: 1, max: 63 })
+              .optional()
+              .describe("Its namespace; default: that of the HeadIngress."),
             sectionName: s.string({ min: 1, max: 253 }).optional().describe("One of its listeners."),
           }),
           { max: 16 },

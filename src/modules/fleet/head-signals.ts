@@ -67,7 +67,9 @@ function readyReplicasOf(
   const wanted = head.spec.hyperMLServiceRef?.service;
   const row = hyper?.status?.aggregatedStatus?.find(
     ({ cluster, resource }) =>
-      cluster === backend.cluster && resource.kind === "MLService" && (wanted === undefined || resource.name === wanted),
+      cluster === backend.cluster &&
+      resource.kind === "MLService" &&
+      (wanted === undefined || resource.name === wanted),
   );
   const releases: unknown = row?.status?.["releases"];
   if (!Array.isArray(releases)) return undefined;

@@ -59,6 +59,8 @@ export interface FleetOptions {
   readonly ledger: Ledger;
   /** Where HeadIngresses listen. */
   readonly headListener: ListenerInput;
+  /** Where those of them listen that want TLS; undefined: nowhere, and they say so. */
+  readonly headTlsListener?: Omit<ListenerInput, "tls">;
   /** Where a cluster's own Ingresses listen (the hub's too); undefined: that cluster has no ingress. */
   readonly ingressListener: (cluster: string) => ListenerInput | undefined;
   /**
@@ -108,6 +110,16 @@ const HUB_RULES: readonly PolicyRule[] = [
   { apiGroups: ["apps"], resources: ["controllerrevisions"], verbs: WRITE },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create", "delete"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create", "delete"] },
+  // What HeadIngresses are rendered to.
+  { apiGroups: [""], resources: ["configmaps"], verbs: WRITE },
+  { apiGroups: [""], resources: ["services"], verbs: WRITE },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: WRITE },
+  {
+    apiGroups: ["networking.istio.io"],
+    resources: ["virtualservices", "serviceentries", "destinationrules"],
+    verbs: WRITE,
+  },
+  { apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: WRITE },
   // Tells whether a real Karmada runs there.
   { apiGroups: ["apiregistration.k8s.io"], resources: ["apiservices"], verbs: ["get"] },
   ...INGRESS_RULES,
@@ -239,7 +251,13 @@ export function createFleetModule(options: FleetOptions): Module {
         hyperMLServiceController({ checker, ledger }),
         hyperRolloutController({ gateway, members, ledger }),
         headIngressMaker(),
-        headIngressController({ gateway, ledger, listener: headListener }),
+        headIngressController({
+          gateway,
+          ledger,
+          members,
+          listener: headListener,
+          tlsListener: options.headTlsListener,
+        }),
       );
       if (!isEngine) return controllers;
       const limit = options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs };

@@ -42,6 +42,8 @@ export const ARGOSY = {
   ingressWeight: "argosy.dev/ingress-weight",
   /** Annotation of a Cluster: it is sent no requests; the value says why. */
   drain: "argosy.dev/drain",
+  /** Label of what was rendered for HeadIngresses. */
+  headIngress: "argosy.dev/head-ingress",
   /** Annotation of an Ingress: path that the gateway asks every pod for, twice a second. */
   healthPath: "argosy.dev/health-path",
   /** Annotation of an Ingress: JSON, Service name to whole weight; where a rule's Service is among them, its requests are split over all. */

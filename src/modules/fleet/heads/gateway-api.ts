@@ -1,6 +1,14 @@
 import type { BackendInput } from "../../../dataplane/gateway/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { baseOf, type HeadRoute, type Limit, Limits, prefixOf, type RenderedObject, wholeWeights } from "./rendering.js";
+import {
+  baseOf,
+  type HeadRoute,
+  type Limit,
+  Limits,
+  prefixOf,
+  type RenderedObject,
+  wholeWeights,
+} from "./rendering.js";
 
 /** An HTTPRoute that carries one HeadIngress out, with a Service (and EndpointSlice) for each backend. Pure. */
 export function renderGatewayApi(headRoute: HeadRoute): {
@@ -26,9 +34,19 @@ export function renderGatewayApi(headRoute: HeadRoute): {
       filters: [
         ...(backend.host === undefined
           ? []
-          : [{ type: "RequestHeaderModifier", requestHeaderModifier: { set: [{ name: "Host", value: backend.host }] } }]),
+          : [
+              {
+                type: "RequestHeaderModifier",
+                requestHeaderModifier: { set: [{ name: "Host", value: backend.host }] },
+              },
+            ]),
         ...(route.nameBackend === true
-          ? [{ type: "ResponseHeaderModifier", responseHeaderModifier: { set: [{ name: "X-Argosy-Backend", value: backend.name }] } }]
+          ? [
+              {
+                type: "ResponseHeaderModifier",
+                responseHeaderModifier: { set: [{ name: "X-Argosy-Backend", value: backend.name }] },
+              },
+            ]
           : []),
       ],
     });
@@ -88,7 +106,9 @@ function httpRoute({ head, route }: HeadRoute, backendRefs: readonly JsonObject[
         ];
   const timeouts = {
     ...(requestMs > 0 ? { request: durationOf(requestMs) } : {}),
-    ...(responseMs === undefined ? {} : { backendRequest: durationOf(requestMs > 0 ? Math.min(requestMs, responseMs) : responseMs) }),
+    ...(responseMs === undefined
+      ? {}
+      : { backendRequest: durationOf(requestMs > 0 ? Math.min(requestMs, responseMs) : responseMs) }),
   };
   return {
     apiVersion: "gateway.networking.k8s.io/v1",
@@ -127,7 +147,10 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
   const { idleMs, connectMs, streamIdleMs } = spec.timeouts ?? {};
   const standard = "the standard channel of the Gateway API has no field for it";
   limits.note(route.id, {
-    "spec.rendering.parentRefs": [(spec.rendering?.parentRefs ?? []).length === 0, "no Gateway is named: nobody carries the route"],
+    "spec.rendering.parentRefs": [
+      (spec.rendering?.parentRefs ?? []).length === 0,
+      "no Gateway is named: nobody carries the route",
+    ],
     "spec.health": [spec.health !== undefined, standard],
     "spec.hedge": [spec.hedge !== undefined, standard],
     "spec.affinity": [spec.affinity !== undefined, "session persistence is experimental in the Gateway API"],
@@ -135,12 +158,21 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
     "spec.slowStartMs": [(spec.slowStartMs ?? 0) > 0, standard],
     "spec.outlierEjection": [spec.outlierEjection !== undefined, standard],
     "spec.retry": [spec.retry !== undefined, "retries are experimental in the Gateway API"],
-    "spec.timeouts": [idleMs !== undefined || connectMs !== undefined || streamIdleMs !== undefined, "of the times only requestMs and responseMs have a field"],
-    "spec.tls": [spec.tls !== undefined, "TLS to clients is the Gateway's: name a listener that has the certificate in rendering.parentRefs"],
+    "spec.timeouts": [
+      idleMs !== undefined || connectMs !== undefined || streamIdleMs !== undefined,
+      "of the times only requestMs and responseMs have a field",
+    ],
+    "spec.tls": [
+      spec.tls !== undefined,
+      "TLS to clients is the Gateway's: name a listener that has the certificate in rendering.parentRefs",
+    ],
     "spec.backendTLS": [
       route.backends.some(({ tls }) => tls !== undefined),
       "TLS towards backends is a BackendTLSPolicy, which is not in the standard channel: they would be spoken to in clear text",
     ],
-    "spec.weighting.by": [spec.weighting?.by === "Latency", "the built-in gateway measures latency only where it carries the requests"],
+    "spec.weighting.by": [
+      spec.weighting?.by === "Latency",
+      "the built-in gateway measures latency only where it carries the requests",
+    ],
   });
 }

@@ -8,8 +8,8 @@ import {
   Limits,
   prefixOf,
   type RenderedText,
-  secondsOf,
   SYSTEM_AUTHORITIES,
+  secondsOf,
   TLS_DIRECTORY,
   wholeWeights,
   wordOf,
@@ -110,11 +110,19 @@ function backend(headRoute: HeadRoute, limits: Limits): string {
     limits.add(route.id, "spec.weights", `haproxy's weights go to ${MAX_WEIGHT}: shares are rounded`);
   const lowest = Math.min(...route.backends.map(({ priority }) => priority ?? 0));
   for (const [index, one] of route.backends.entries())
-    lines.push(...server(headRoute, one, { weight: whole[index] ?? 0, isBackup: (one.priority ?? 0) > lowest, isNamedByHost: !isOneHost && hasOneNameEach }));
+    lines.push(
+      ...server(headRoute, one, {
+        weight: whole[index] ?? 0,
+        isBackup: (one.priority ?? 0) > lowest,
+        isNamedByHost: !isOneHost && hasOneNameEach,
+      }),
+    );
   if (route.nameBackend === true && !(!isOneHost && hasOneNameEach))
     lines.push("  http-response set-header X-Argosy-Backend %[srv_name]");
   if (route.backends.every(({ addresses }) => addresses.length === 0))
-    lines.push('  http-request return status 503 content-type application/json string \'{"error":{"code":503,"reason":"NoHealthyBackend"}}\'');
+    lines.push(
+      '  http-request return status 503 content-type application/json string \'{"error":{"code":503,"reason":"NoHealthyBackend"}}\'',
+    );
   noteLimits(headRoute, limits);
   return lines.join("\n");
 }
@@ -146,9 +154,15 @@ function balanceOf({ route }: HeadRoute, limits: Limits): string[] {
   const lines = ["  balance roundrobin"];
   if (affinity?.by === "cookie") {
     const { name, ttlSeconds = 0 } = affinity;
-    lines.push(`  cookie ${name} insert indirect nocache httponly attr SameSite=Lax${ttlSeconds > 0 ? ` maxlife ${ttlSeconds}s` : ""}`);
+    lines.push(
+      `  cookie ${name} insert indirect nocache httponly attr SameSite=Lax${ttlSeconds > 0 ? ` maxlife ${ttlSeconds}s` : ""}`,
+    );
     if (ttlSeconds > 0)
-      limits.add(route.id, "spec.affinity.cookie.ttlSeconds", "haproxy ends the session after it; the cookie itself stays until the client ends");
+      limits.add(
+        route.id,
+        "spec.affinity.cookie.ttlSeconds",
+        "haproxy ends the session after it; the cookie itself stays until the client ends",
+      );
   }
   return lines;
 }
@@ -179,7 +193,9 @@ function server(
     const name = how.isNamedByHost ? (one.host ?? one.name) : `${one.name}${index === 0 ? "" : `-${index}`}`;
     const words = [`  server ${name} ${address}`, `weight ${one.draining === true ? 0 : how.weight}`];
     if (health?.path !== undefined || health?.grpc !== undefined)
-      words.push(`check inter ${secondsOf(health.intervalMs ?? 500)} fall ${health.unhealthyThreshold ?? 2} rise ${health.healthyThreshold ?? 1}`);
+      words.push(
+        `check inter ${secondsOf(health.intervalMs ?? 500)} fall ${health.unhealthyThreshold ?? 2} rise ${health.healthyThreshold ?? 1}`,
+      );
     if (outlier !== undefined)
       words.push(`observe layer7 error-limit ${outlier.consecutiveErrors ?? 5} on-error mark-down`);
     if (slowStartMs > 0) words.push(`slowstart ${secondsOf(slowStartMs)}`);
@@ -209,17 +225,31 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
   limits.note(route.id, {
     "spec.hedge": [spec.hedge !== undefined, "haproxy asks no second backend while it waits for the first"],
     "spec.timeouts.requestMs": [spec.timeouts?.requestMs !== undefined, "haproxy has no time for a request as a whole"],
-    "spec.timeouts.idleMs": [spec.timeouts?.idleMs !== undefined, "it holds for clients; towards backends responseMs does"],
-    "spec.health.timeoutMs": [spec.health?.timeoutMs !== undefined, "haproxy takes a check's interval for its time too"],
+    "spec.timeouts.idleMs": [
+      spec.timeouts?.idleMs !== undefined,
+      "it holds for clients; towards backends responseMs does",
+    ],
+    "spec.health.timeoutMs": [
+      spec.health?.timeoutMs !== undefined,
+      "haproxy takes a check's interval for its time too",
+    ],
     "spec.outlierEjection.baseEjectionMs": [
       spec.outlierEjection?.baseEjectionMs !== undefined,
       "haproxy takes a backend back as soon as its checks pass",
     ],
-    "spec.outlierEjection.maxEjectedPercent": [spec.outlierEjection?.maxEjectedPercent !== undefined, "haproxy has no such bound"],
+    "spec.outlierEjection.maxEjectedPercent": [
+      spec.outlierEjection?.maxEjectedPercent !== undefined,
+      "haproxy has no such bound",
+    ],
     "spec.priorities": [priorities.size > 2, "haproxy knows two levels: the lowest number, and all others"],
-    "spec.weighting.by": [spec.weighting?.by === "Latency", "the built-in gateway measures latency only where it carries the requests"],
+    "spec.weighting.by": [
+      spec.weighting?.by === "Latency",
+      "the built-in gateway measures latency only where it carries the requests",
+    ],
     "spec.retry.statuses": [
-      (spec.retry?.statuses ?? []).some((status) => ![401, 403, 404, 408, 425, 429, 500, 501, 502, 503, 504].includes(status)),
+      (spec.retry?.statuses ?? []).some(
+        (status) => ![401, 403, 404, 408, 425, 429, 500, 501, 502, 503, 504].includes(status),
+      ),
       "haproxy repeats only 401, 403, 404, 408, 425, 429, 500 to 504",
     ],
   });

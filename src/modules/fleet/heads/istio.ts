@@ -1,6 +1,14 @@
 import type { BackendInput } from "../../../dataplane/gateway/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
-import { baseOf, type HeadRoute, Limits, type Limit, prefixOf, type RenderedObject, wholeWeights } from "./rendering.js";
+import {
+  baseOf,
+  type HeadRoute,
+  type Limit,
+  Limits,
+  prefixOf,
+  type RenderedObject,
+  wholeWeights,
+} from "./rendering.js";
 
 const API = "networking.istio.io/v1";
 const DEFAULT_GATEWAYS = ["t9k-system/t9k"];
@@ -58,7 +66,14 @@ function serviceEntry(head: HeadRoute["head"], name: string, { host, backend }: 
       location: "MESH_EXTERNAL",
       ports: [{ number: port, name: protocol.toLowerCase(), protocol }],
       resolution: isGiven && isNumeric ? "STATIC" : "DNS",
-      ...(isGiven ? { endpoints: backend.addresses.map((one) => ({ address: one.replace(/:\d+$/, ""), ports: { [protocol.toLowerCase()]: Number(/:(\d+)$/.exec(one)?.[1] ?? port) } })) } : {}),
+      ...(isGiven
+        ? {
+            endpoints: backend.addresses.map((one) => ({
+              address: one.replace(/:\d+$/, ""),
+              ports: { [protocol.toLowerCase()]: Number(/:(\d+)$/.exec(one)?.[1] ?? port) },
+            })),
+          }
+        : {}),
     },
   };
 }
@@ -110,9 +125,9 @@ function destinationRule({ head, route }: HeadRoute, name: string, { host, backe
                 mode: clientSecretName === undefined ? "SIMPLE" : "MUTUAL",
                 ...(tls.serverName === undefined ? {} : { sni: tls.serverName, subjectAltNames: [tls.serverName] }),
                 ...(tls.insecure === true ? { insecureSkipVerify: true } : {}),
-                ...(clientSecretName ?? caSecretName) === undefined
+                ...((clientSecretName ?? caSecretName) === undefined
                   ? {}
-                  : { credentialName: clientSecretName ?? caSecretName },
+                  : { credentialName: clientSecretName ?? caSecretName }),
               },
             }),
       },
@@ -128,14 +143,16 @@ function virtualService({ head, route }: HeadRoute, backends: readonly BackendIn
     1_000_000,
   );
   const { requestMs = 0 } = route.timeouts ?? {};
-  const destinations = backends.map((backend, index): JsonObject => ({
-    destination: { host: hostOf(backend), port: { number: portOf(backend) } },
-    weight: weights[index] ?? 0,
-    headers: {
-      request: { set: { Host: backend.host ?? hostOf(backend) } },
-      ...(route.nameBackend === true ? { response: { set: { "X-Argosy-Backend": backend.name } } } : {}),
-    },
-  }));
+  const destinations = backends.map(
+    (backend, index): JsonObject => ({
+      destination: { host: hostOf(backend), port: { number: portOf(backend) } },
+      weight: weights[index] ?? 0,
+      headers: {
+        request: { set: { Host: backend.host ?? hostOf(backend) } },
+        ...(route.nameBackend === true ? { response: { set: { "X-Argosy-Backend": backend.name } } } : {}),
+      },
+    }),
+  );
   const rewrite = base === undefined || base === prefix ? undefined : { uri: `${base}/` };
   const rule = (uri: JsonObject, to: Json | undefined): JsonObject => ({
     match: [{ uri }],
@@ -177,15 +194,30 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
       "Istio keeps clients at an address of one backend; the backend is chosen by weight for each request",
     ],
     "spec.priorities": [priorities.size > 1, "a VirtualService splits by weight and knows no order"],
-    "spec.slowStartMs": [(spec.slowStartMs ?? 0) > 0, "it holds for the addresses of one backend, not between backends"],
-    "spec.timeouts.responseMs": [spec.timeouts?.responseMs !== undefined, "Istio has only a time for the request as a whole"],
-    "spec.timeouts.streamIdleMs": [spec.timeouts?.streamIdleMs !== undefined, "Istio has one idle time; idleMs is used"],
-    "spec.tls": [spec.tls !== undefined, "TLS to clients is the Istio Gateway's: name one that has the certificate in rendering.gateways"],
+    "spec.slowStartMs": [
+      (spec.slowStartMs ?? 0) > 0,
+      "it holds for the addresses of one backend, not between backends",
+    ],
+    "spec.timeouts.responseMs": [
+      spec.timeouts?.responseMs !== undefined,
+      "Istio has only a time for the request as a whole",
+    ],
+    "spec.timeouts.streamIdleMs": [
+      spec.timeouts?.streamIdleMs !== undefined,
+      "Istio has one idle time; idleMs is used",
+    ],
+    "spec.tls": [
+      spec.tls !== undefined,
+      "TLS to clients is the Istio Gateway's: name one that has the certificate in rendering.gateways",
+    ],
     "spec.backendTLS.caSecretName": [
       spec.backendTLS?.caSecretName !== undefined && spec.backendTLS.clientSecretName !== undefined,
       "Istio takes both from one Secret: clientSecretName is used and must hold ca.crt too",
     ],
-    "spec.weighting.by": [spec.weighting?.by === "Latency", "the built-in gateway measures latency only where it carries the requests"],
+    "spec.weighting.by": [
+      spec.weighting?.by === "Latency",
+      "the built-in gateway measures latency only where it carries the requests",
+    ],
     "spec.retry.nonIdempotent": [
       spec.retry?.nonIdempotent === false,
       "Istio repeats by what happened, not by method: only connections that could not be made are repeated",

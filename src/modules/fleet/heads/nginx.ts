@@ -7,8 +7,8 @@ import {
   Limits,
   prefixOf,
   type RenderedText,
-  secondsOf,
   SYSTEM_AUTHORITIES,
+  secondsOf,
   TLS_DIRECTORY,
   wholeWeights,
   wordOf,
@@ -40,7 +40,11 @@ export function renderNginx(routes: readonly HeadRoute[], settings: NginxSetting
   const carried = ordered.filter((one) => !isGrpc(one) || one.head.spec.tls !== undefined || !isMixed);
   for (const one of ordered)
     if (!carried.includes(one))
-      limits.add(one.route.id, "spec.protocol", "nginx has no gRPC beside HTTP/1.1 on one socket without tls: the route is left out");
+      limits.add(
+        one.route.id,
+        "spec.protocol",
+        "nginx has no gRPC beside HTTP/1.1 on one socket without tls: the route is left out",
+      );
   const parts = [headOf(settings)];
   for (const one of carried) parts.push(upstream(one, settings, limits), ...inner(one, settings));
   const plain = carried.filter(({ head }) => head.spec.tls === undefined);
@@ -56,7 +60,9 @@ export function renderNginx(routes: readonly HeadRoute[], settings: NginxSetting
 }
 
 function headOf({ directory }: NginxSettings): string {
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `  ${name}_temp_path ${directory}/${name};`);
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (name) => `  ${name}_temp_path ${directory}/${name};`,
+  );
   return `# Written by Argosy from HeadIngresses; changes are overwritten.
 worker_processes auto;
 pid ${directory}/nginx.pid;
@@ -73,7 +79,8 @@ ${temporary.join("\n")}
   map $http_upgrade $argosy_connection { default upgrade; "" ""; }`;
 }
 
-const socketOf = (directory: string, id: string, name: string): string => `unix:${directory}/${wordOf(`${id}/${name}`).slice(-80)}.sock`;
+const socketOf = (directory: string, id: string, name: string): string =>
+  `unix:${directory}/${wordOf(`${id}/${name}`).slice(-80)}.sock`;
 
 function upstream(headRoute: HeadRoute, { directory }: NginxSettings, limits: Limits): string {
   const { route } = headRoute;
@@ -81,15 +88,19 @@ function upstream(headRoute: HeadRoute, { directory }: NginxSettings, limits: Li
   const word = wordOf(route.id);
   const weights = backends.map(({ weight }) => weight ?? 1);
   const whole = wholeWeights(weights, MAX_WEIGHT);
-  if (isRounded(weights, whole)) limits.add(route.id, "spec.weights", `nginx's weights are whole numbers up to ${MAX_WEIGHT}`);
+  if (isRounded(weights, whole))
+    limits.add(route.id, "spec.weights", `nginx's weights are whole numbers up to ${MAX_WEIGHT}`);
   const lowest = Math.min(...backends.map(({ priority }) => priority ?? 0));
   const isHashed = affinity !== undefined;
   const lines: string[] = [];
   if (affinity?.by === "cookie")
-    lines.push(`  map $cookie_${affinity.name} $argosy_session_${word} { "" $request_id; default $cookie_${affinity.name}; }`);
+    lines.push(
+      `  map $cookie_${affinity.name} $argosy_session_${word} { "" $request_id; default $cookie_${affinity.name}; }`,
+    );
   // One count for all workers.
   lines.push(`  upstream u_${word} {`, `    zone u_${word} 64k;`);
-  if (affinity?.by === "header") lines.push(`    hash $http_${affinity.name.toLowerCase().replaceAll("-", "_")} consistent;`);
+  if (affinity?.by === "header")
+    lines.push(`    hash $http_${affinity.name.toLowerCase().replaceAll("-", "_")} consistent;`);
   if (affinity?.by === "cookie") lines.push(`    hash $argosy_session_${word} consistent;`);
   let served = 0;
   for (const [index, one] of backends.entries()) {
@@ -97,7 +108,11 @@ function upstream(headRoute: HeadRoute, { directory }: NginxSettings, limits: Li
     if (weight === 0 || one.addresses.length === 0 || one.draining === true) continue;
     served++;
     const isBackup = (one.priority ?? 0) > lowest;
-    const words = [`weight=${weight}`, `max_fails=${outlier?.consecutiveErrors ?? 3}`, `fail_timeout=${Math.max(1, Math.ceil((outlier?.baseEjectionMs ?? 2000) / 1000))}s`];
+    const words = [
+      `weight=${weight}`,
+      `max_fails=${outlier?.consecutiveErrors ?? 3}`,
+      `fail_timeout=${Math.max(1, Math.ceil((outlier?.baseEjectionMs ?? 2000) / 1000))}s`,
+    ];
     if (isBackup && !isHashed) words.push("backup");
     lines.push(`    server ${socketOf(directory, route.id, one.name)} ${words.join(" ")};`);
   }
@@ -113,7 +128,9 @@ function inner(headRoute: HeadRoute, { directory }: NginxSettings): string[] {
   const { head, route } = headRoute;
   const { connectMs = 1000, responseMs = 60_000 } = route.timeouts ?? {};
   const isGrpc = route.protocol === "h2";
-  const used = route.backends.filter((one) => (one.weight ?? 1) > 0 && one.addresses.length > 0 && one.draining !== true);
+  const used = route.backends.filter(
+    (one) => (one.weight ?? 1) > 0 && one.addresses.length > 0 && one.draining !== true,
+  );
   if (used.length === 0)
     return [
       `  server { listen ${socketOf(directory, route.id, "")}; default_type application/json; return 503 '{"error":{"code":503,"reason":"NoHealthyBackend"}}'; }`,
@@ -161,7 +178,11 @@ function tlsLines(head: HeadRoute["head"], { tls }: BackendInput, kind: string):
     ...(tls.serverName === undefined ? [] : [`      ${kind}_ssl_name ${tls.serverName};`]),
     ...(tls.insecure === true
       ? [`      ${kind}_ssl_verify off;`]
-      : [`      ${kind}_ssl_verify on;`, `      ${kind}_ssl_verify_depth 5;`, `      ${kind}_ssl_trusted_certificate ${authorities};`]),
+      : [
+          `      ${kind}_ssl_verify on;`,
+          `      ${kind}_ssl_verify_depth 5;`,
+          `      ${kind}_ssl_trusted_certificate ${authorities};`,
+        ]),
     ...(clientSecretName === undefined
       ? []
       : [
@@ -219,14 +240,20 @@ function location({ head, route }: HeadRoute): string {
   const pass = (rest: string): string => {
     if (isWhole) return `${kind}_pass ${target};`;
     // gRPC cannot be passed on with a path: the path is rewritten before.
-    return kind === "grpc" ? `rewrite ^${prefix}(/.*)?$ ${base}$1 break;\n      grpc_pass ${target};` : `proxy_pass ${target}${base}${rest};`;
+    return kind === "grpc"
+      ? `rewrite ^${prefix}(/.*)?$ ${base}$1 break;\n      grpc_pass ${target};`
+      : `proxy_pass ${target}${base}${rest};`;
   };
   if (prefix === "") return block("/", pass("/"));
   const exact = block(`= ${prefix}`, pass("/"));
   return route.exact === true ? exact : `${exact}\n${block(`^~ ${prefix}/`, pass("/"))}`;
 }
 
-function cookie({ name, ttlSeconds = 0 }: NonNullable<HeadRoute["route"]["affinity"]>, word: string, isSecure: boolean): string {
+function cookie(
+  { name, ttlSeconds = 0 }: NonNullable<HeadRoute["route"]["affinity"]>,
+  word: string,
+  isSecure: boolean,
+): string {
   const age = ttlSeconds > 0 ? `; Max-Age=${ttlSeconds}` : "";
   return `      add_header Set-Cookie "${name}=$argosy_session_${word}; Path=/${age}; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}";`;
 }
@@ -234,7 +261,12 @@ function cookie({ name, ttlSeconds = 0 }: NonNullable<HeadRoute["route"]["affini
 function retries(route: HeadRoute["route"], kind: string): string[] {
   const { attempts = 2, nonIdempotent = false, statuses = [] } = route.retry ?? {};
   if (attempts === 0) return [`      ${kind}_next_upstream off;`];
-  const codes = new Set([502, 504, ...statuses.filter((status) => REPEATABLE.has(status)), ...(route.outlier === undefined ? [] : [500, 503])]);
+  const codes = new Set([
+    502,
+    504,
+    ...statuses.filter((status) => REPEATABLE.has(status)),
+    ...(route.outlier === undefined ? [] : [500, 503]),
+  ]);
   const words = ["error", ...[...codes].map((code) => `http_${code}`), ...(nonIdempotent ? ["non_idempotent"] : [])];
   const { requestMs = 0 } = route.timeouts ?? {};
   return [
@@ -258,21 +290,36 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
   const { spec } = head;
   const priorities = new Set(route.backends.map(({ priority }) => priority ?? 0));
   limits.note(route.id, {
-    "spec.health": [spec.health !== undefined, "nginx asks nobody by itself: a backend is out for a while after requests failed there"],
+    "spec.health": [
+      spec.health !== undefined,
+      "nginx asks nobody by itself: a backend is out for a while after requests failed there",
+    ],
     "spec.hedge": [spec.hedge !== undefined, "nginx asks no second backend while it waits for the first"],
     "spec.slowStartMs": [(spec.slowStartMs ?? 0) > 0, "only the commercial nginx starts slowly"],
-    "spec.outlierEjection.maxEjectedPercent": [spec.outlierEjection?.maxEjectedPercent !== undefined, "nginx has no such bound"],
+    "spec.outlierEjection.maxEjectedPercent": [
+      spec.outlierEjection?.maxEjectedPercent !== undefined,
+      "nginx has no such bound",
+    ],
     "spec.priorities": [
       priorities.size > 2 || (priorities.size > 1 && spec.affinity !== undefined),
       "nginx knows two levels, the lowest number and all others, and none together with affinity",
     ],
-    "spec.timeouts.streamIdleMs": [spec.timeouts?.streamIdleMs !== undefined, "nginx has one time for answers and streams: responseMs"],
-    "spec.timeouts.requestMs": [spec.timeouts?.requestMs !== undefined, "nginx holds it for repeated attempts, not for the last one"],
+    "spec.timeouts.streamIdleMs": [
+      spec.timeouts?.streamIdleMs !== undefined,
+      "nginx has one time for answers and streams: responseMs",
+    ],
+    "spec.timeouts.requestMs": [
+      spec.timeouts?.requestMs !== undefined,
+      "nginx holds it for repeated attempts, not for the last one",
+    ],
     "spec.backends[].drain": [
       route.backends.some(({ draining }) => draining === true) && spec.affinity !== undefined,
       "nginx moves the sessions of a drained backend at once",
     ],
-    "spec.weighting.by": [spec.weighting?.by === "Latency", "the built-in gateway measures latency only where it carries the requests"],
+    "spec.weighting.by": [
+      spec.weighting?.by === "Latency",
+      "the built-in gateway measures latency only where it carries the requests",
+    ],
     "spec.retry.statuses": [
       (spec.retry?.statuses ?? []).some((status) => !REPEATABLE.has(status)),
       `nginx repeats only ${[...REPEATABLE].join(", ")}`,

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, request, type RequestListener } from "node:http";
+import { createServer, type RequestListener, request } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -18,7 +18,9 @@ const PROGRAMS = ["nginx", "haproxy"] as const;
 type Program = (typeof PROGRAMS)[number];
 
 const lacking = (program: Program): string | undefined =>
-  spawnSync(program, ["-v"]).error === undefined ? undefined : `${program} is not installed (Debian: apt-get install ${program === "nginx" ? "nginx-light" : program})`;
+  spawnSync(program, ["-v"]).error === undefined
+    ? undefined
+    : `${program} is not installed (Debian: apt-get install ${program === "nginx" ? "nginx-light" : program})`;
 
 const closing: (() => Promise<unknown> | unknown)[] = [];
 afterEach(async () => {
@@ -51,7 +53,9 @@ async function model(name: string, listener?: RequestListener) {
   const upgraded = new Set<{ destroy(): void }>();
   server.on("upgrade", (_incoming, socket) => {
     upgraded.add(socket);
-    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+    socket.write(
+      "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
     socket.on("data", (piece: Buffer) => socket.write(piece));
     socket.on("error", () => undefined);
   });
@@ -77,7 +81,12 @@ async function freePort(): Promise<number> {
 
 function headRoute(id: string, route: Partial<RouteInput>, spec: Partial<HeadIngress["spec"]> = {}): HeadRoute {
   return {
-    head: { apiVersion: "argosy.dev/v1alpha1", kind: "HeadIngress", metadata: { name: id, namespace: "demo" }, spec } as HeadIngress,
+    head: {
+      apiVersion: "argosy.dev/v1alpha1",
+      kind: "HeadIngress",
+      metadata: { name: id, namespace: "demo" },
+      spec,
+    } as HeadIngress,
     route: { id: `headingress/demo/${id}`, listener: "head", backends: [], ...route },
   };
 }
@@ -96,9 +105,13 @@ async function start(program: Program, routes: readonly HeadRoute[]) {
   const check = program === "nginx" ? ["-t", "-c", file] : ["-c", "-f", file];
   const checked = spawnSync(program, check, { encoding: "utf8" });
   expect(`${checked.status} ${checked.status === 0 ? "" : `${checked.stderr}\n${text}`}`).toBe("0 ");
-  const child: ChildProcess = spawn(program, program === "nginx" ? ["-g", "daemon off;", "-c", file] : ["-db", "-f", file], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+  const child: ChildProcess = spawn(
+    program,
+    program === "nginx" ? ["-g", "daemon off;", "-c", file] : ["-db", "-f", file],
+    {
+      stdio: ["ignore", "ignore", "inherit"],
+    },
+  );
   closing.push(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((resolve) => child.once("exit", resolve));
@@ -106,7 +119,11 @@ async function start(program: Program, routes: readonly HeadRoute[]) {
     child.kill(program === "nginx" ? "SIGTERM" : "SIGKILL");
     await gone;
   });
-  await eventually(() => answers(port), (is) => is, `${program} listens`);
+  await eventually(
+    () => answers(port),
+    (is) => is,
+    `${program} listens`,
+  );
   return { port, limits, text };
 }
 
@@ -120,18 +137,34 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
-function ask(port: number, path: string, options: { method?: string; headers?: Record<string, string>; body?: string } = {}) {
-  return new Promise<{ status: number; body: string; headers: Record<string, string | string[] | undefined> }>((resolve, reject) => {
-    const call = request({ port, host: "127.0.0.1", path, method: options.method ?? "GET", headers: { host: "any.example.org", ...options.headers }, agent: false }, (response) => {
-      let body = "";
-      response.on("data", (piece: Buffer) => {
-        body += piece.toString();
-      });
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, body, headers: response.headers }));
-    });
-    call.on("error", reject);
-    call.end(options.body);
-  });
+function ask(
+  port: number,
+  path: string,
+  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
+) {
+  return new Promise<{ status: number; body: string; headers: Record<string, string | string[] | undefined> }>(
+    (resolve, reject) => {
+      const call = request(
+        {
+          port,
+          host: "127.0.0.1",
+          path,
+          method: options.method ?? "GET",
+          headers: { host: "any.example.org", ...options.headers },
+          agent: false,
+        },
+        (response) => {
+          let body = "";
+          response.on("data", (piece: Buffer) => {
+            body += piece.toString();
+          });
+          response.on("end", () => resolve({ status: response.statusCode ?? 0, body, headers: response.headers }));
+        },
+      );
+      call.on("error", reject);
+      call.end(options.body);
+    },
+  );
 }
 
 const count = async (port: number, times: number, path = "/m/x", headers: Record<string, string> = {}) => {
@@ -145,58 +178,89 @@ const count = async (port: number, times: number, path = "/m/x", headers: Record
 
 for (const program of PROGRAMS) {
   const declare = unless(lacking(program));
-  declare(`${program}: splits by weight, rewrites, sets Host per backend, chooses by host and longest path`, async () => {
-    const [cloud, edge, other] = [await model("cloud"), await model("edge"), await model("other")];
-    const backends = [
-      { name: "cloud", host: "m.cloud.example", addresses: [cloud.address], weight: 30, health: { path: "/ready" } },
-      { name: "edge", host: "m.edge.example:8081", addresses: [edge.address], weight: 70, health: { path: "/ready" } },
-    ];
-    const { port } = await start(program, [
-      headRoute("all", { path: "/m/", rewrite: "/", nameBackend: true, backends }),
-      headRoute("deep", { path: "/m/deep/", rewrite: "/v2/", backends: [{ name: "other", host: "o", addresses: [other.address] }] }),
-      headRoute("hosted", { path: "/m/", hosts: ["one.example.org", "*.wild.example.org"], backends: [{ name: "other", addresses: [other.address] }] }),
-      headRoute("empty", { path: "/empty/", rewrite: "/", backends: [{ name: "gone", addresses: [] }] }),
-    ]);
-    expect(await count(port, 100, "/m/v2/models/digits/infer?x=1%20y")).toEqual({ cloud: 30, edge: 70 });
-    expect(cloud.seen[0]).toEqual({ name: "cloud", url: "/v2/models/digits/infer?x=1%20y", host: "m.cloud.example", forwarded: "any.example.org http" });
-    expect(edge.seen[0]?.host).toBe("m.edge.example:8081");
-    expect((await ask(port, "/m")).status).toBe(200);
-    expect([...cloud.seen, ...edge.seen].at(-1)?.url).toMatch(/^\/(v2|$)/);
-    await ask(port, "/m/deep/a");
-    expect(other.seen.at(-1)).toMatchObject({ url: "/v2/a", host: "o" });
-    await ask(port, "/m/b", { headers: { host: "one.example.org:8080" } });
-    expect(other.seen.at(-1)).toMatchObject({ url: "/m/b" });
-    await ask(port, "/m/c", { headers: { host: "x.wild.example.org" } });
-    expect(other.seen.at(-1)).toMatchObject({ url: "/m/c" });
-    expect((await ask(port, "/mm/x")).status).toBeGreaterThanOrEqual(404);
-    expect((await ask(port, "/empty/x")).status).toBe(503);
-    const big = await ask(port, "/m/x", { method: "POST", body: "y".repeat(300_000) });
-    expect(big.status).toBe(200);
-  });
+  declare(
+    `${program}: splits by weight, rewrites, sets Host per backend, chooses by host and longest path`,
+    async () => {
+      const [cloud, edge, other] = [await model("cloud"), await model("edge"), await model("other")];
+      const backends = [
+        { name: "cloud", host: "m.cloud.example", addresses: [cloud.address], weight: 30, health: { path: "/ready" } },
+        {
+          name: "edge",
+          host: "m.edge.example:8081",
+          addresses: [edge.address],
+          weight: 70,
+          health: { path: "/ready" },
+        },
+      ];
+      const { port } = await start(program, [
+        headRoute("all", { path: "/m/", rewrite: "/", nameBackend: true, backends }),
+        headRoute("deep", {
+          path: "/m/deep/",
+          rewrite: "/v2/",
+          backends: [{ name: "other", host: "o", addresses: [other.address] }],
+        }),
+        headRoute("hosted", {
+          path: "/m/",
+          hosts: ["one.example.org", "*.wild.example.org"],
+          backends: [{ name: "other", addresses: [other.address] }],
+        }),
+        headRoute("empty", { path: "/empty/", rewrite: "/", backends: [{ name: "gone", addresses: [] }] }),
+      ]);
+      expect(await count(port, 100, "/m/v2/models/digits/infer?x=1%20y")).toEqual({ cloud: 30, edge: 70 });
+      expect(cloud.seen[0]).toEqual({
+        name: "cloud",
+        url: "/v2/models/digits/infer?x=1%20y",
+        host: "m.cloud.example",
+        forwarded: "any.example.org http",
+      });
+      expect(edge.seen[0]?.host).toBe("m.edge.example:8081");
+      expect((await ask(port, "/m")).status).toBe(200);
+      expect([...cloud.seen, ...edge.seen].at(-1)?.url).toMatch(/^\/(v2|$)/);
+      await ask(port, "/m/deep/a");
+      expect(other.seen.at(-1)).toMatchObject({ url: "/v2/a", host: "o" });
+      await ask(port, "/m/b", { headers: { host: "one.example.org:8080" } });
+      expect(other.seen.at(-1)).toMatchObject({ url: "/m/b" });
+      await ask(port, "/m/c", { headers: { host: "x.wild.example.org" } });
+      expect(other.seen.at(-1)).toMatchObject({ url: "/m/c" });
+      expect((await ask(port, "/mm/x")).status).toBeGreaterThanOrEqual(404);
+      expect((await ask(port, "/empty/x")).status).toBe(503);
+      const big = await ask(port, "/m/x", { method: "POST", body: "y".repeat(300_000) });
+      expect(big.status).toBe(200);
+    },
+  );
 
-  declare(`${program}: a dead backend loses no request that may be repeated; backups wait for the first ones`, async () => {
-    const [first, second, spare] = [await model("first"), await model("second"), await model("spare")];
-    const health = { path: "/ready", intervalMs: 100 };
-    const { port } = await start(program, [
-      headRoute("m", {
-        path: "/m/",
-        rewrite: "/",
-        retry: { attempts: 2, nonIdempotent: true },
-        backends: [
-          { name: "first", host: "f", addresses: [first.address], health },
-          { name: "second", host: "s", addresses: [second.address], health },
-          { name: "spare", host: "b", addresses: [spare.address], priority: 1, health },
-        ],
-      }),
-    ]);
-    expect(await count(port, 10)).toEqual({ first: 5, second: 5 });
-    await first.stop();
-    const statuses = await Promise.all(Array.from({ length: 20 }, () => ask(port, "/m/x", { method: "POST", body: "z" })));
-    expect(new Set(statuses.map((answer) => `${answer.status} ${answer.body}`))).toEqual(new Set(["200 second"]));
-    await second.stop();
-    await eventually(async () => (await ask(port, "/m/x")).body, (body) => body === "spare", "the backup takes over");
-    expect(await count(port, 5)).toEqual({ spare: 5 });
-  });
+  declare(
+    `${program}: a dead backend loses no request that may be repeated; backups wait for the first ones`,
+    async () => {
+      const [first, second, spare] = [await model("first"), await model("second"), await model("spare")];
+      const health = { path: "/ready", intervalMs: 100 };
+      const { port } = await start(program, [
+        headRoute("m", {
+          path: "/m/",
+          rewrite: "/",
+          retry: { attempts: 2, nonIdempotent: true },
+          backends: [
+            { name: "first", host: "f", addresses: [first.address], health },
+            { name: "second", host: "s", addresses: [second.address], health },
+            { name: "spare", host: "b", addresses: [spare.address], priority: 1, health },
+          ],
+        }),
+      ]);
+      expect(await count(port, 10)).toEqual({ first: 5, second: 5 });
+      await first.stop();
+      const statuses = await Promise.all(
+        Array.from({ length: 20 }, () => ask(port, "/m/x", { method: "POST", body: "z" })),
+      );
+      expect(new Set(statuses.map((answer) => `${answer.status} ${answer.body}`))).toEqual(new Set(["200 second"]));
+      await second.stop();
+      await eventually(
+        async () => (await ask(port, "/m/x")).body,
+        (body) => body === "spare",
+        "the backup takes over",
+      );
+      expect(await count(port, 5)).toEqual({ spare: 5 });
+    },
+  );
 
   declare(`${program}: clients stay at a backend by header and by cookie`, async () => {
     const models = [await model("a"), await model("b"), await model("c")];
@@ -226,16 +290,28 @@ for (const program of PROGRAMS) {
       wait();
     });
     let asked = false;
-    const { port } = await start(program, [headRoute("e", { path: "/e/", rewrite: "/", backends: [{ name: "e", host: "e", addresses: [events.address] }] })]);
+    const { port } = await start(program, [
+      headRoute("e", { path: "/e/", rewrite: "/", backends: [{ name: "e", host: "e", addresses: [events.address] }] }),
+    ]);
     const socket = connect(port, "127.0.0.1");
     let text = "";
     socket.on("data", (piece: Buffer) => {
       text += piece.toString();
     });
-    socket.write("GET /e/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-    await eventually(() => text, (got) => got.includes("101"), "the protocol is switched");
+    socket.write(
+      "GET /e/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    await eventually(
+      () => text,
+      (got) => got.includes("101"),
+      "the protocol is switched",
+    );
     socket.write("ping");
-    await eventually(() => text, (got) => got.endsWith("ping"), "the echo is there");
+    await eventually(
+      () => text,
+      (got) => got.endsWith("ping"),
+      "the echo is there",
+    );
     socket.destroy();
     const streamed = new Promise<string>((resolve) => {
       const call = request({ port, host: "127.0.0.1", path: "/e/events", agent: false }, (response) => {
@@ -259,7 +335,8 @@ for (const program of PROGRAMS) {
     let seen = "";
     server.on("stream", (stream, headers) => {
       stream.on("error", () => undefined);
-      if (headers[":path"] !== "/grpc.health.v1.Health/Check") seen = `${headers[":path"]} ${headers[":authority"] ?? headers["host"]}`;
+      if (headers[":path"] !== "/grpc.health.v1.Health/Check")
+        seen = `${headers[":path"]} ${headers[":authority"] ?? headers["host"]}`;
       stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
       stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
       stream.on("data", (piece: Buffer) => stream.write(piece));
@@ -272,10 +349,17 @@ for (const program of PROGRAMS) {
     });
     const bound = server.address();
     const address = `127.0.0.1:${typeof bound === "object" ? bound?.port : 0}`;
-    const { port } = await start(program, [headRoute("g", { path: "/", protocol: "h2", backends: [{ name: "g", host: "g.example", addresses: [address] }] })]);
+    const { port } = await start(program, [
+      headRoute("g", { path: "/", protocol: "h2", backends: [{ name: "g", host: "g.example", addresses: [address] }] }),
+    ]);
     const session = connectHttp2(`http://127.0.0.1:${port}`);
     closing.push(() => session.destroy());
-    const stream = session.request({ ":method": "POST", ":path": "/inference.X/Infer", "content-type": "application/grpc", te: "trailers" });
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/inference.X/Infer",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
     const outcome = await new Promise<{ body: string; status: unknown }>((resolve, reject) => {
       let body = "";
       let status: unknown;

@@ -1,0 +1,171 @@
+import type { ClusterAccess } from "../../../kernel/control/index.js";
+import { ArgosyError, isConflict, messageOf } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import type { ConditionDraft, HeadIngress, HeadIngressStatus } from "../kinds.js";
+import { ARGOSY } from "../names.js";
+import { renderGatewayApi } from "./gateway-api.js";
+import { renderHaproxy } from "./haproxy.js";
+import { renderIstio } from "./istio.js";
+import { renderNginx } from "./nginx.js";
+import type { HeadRoute, Limit, RenderedObject } from "./rendering.js";
+
+const MANAGER = "argosy-head-ingress";
+
+class NoSuchKindError extends ArgosyError {
+  constructor(message: string) {
+    super("NoSuchKind", message);
+  }
+}
+
+/** What a HeadIngress can be rendered for. */
+export type RenderedClass = "nginx" | "haproxy" | "istio" | "gateway-api";
+
+type Rendered = NonNullable<HeadIngressStatus["rendered"]>;
+
+/** What became of rendering. */
+export interface ApplyOutcome {
+  readonly rendered: Rendered | undefined;
+  readonly condition: ConditionDraft;
+  readonly limits: readonly Limit[];
+}
+
+/** Where rendered objects go, and where they are looked for when they are to go. */
+export interface ApplyPlaces {
+  /** By the name of `spec.ingressCluster`; undefined is the hub. */
+  readonly of: (cluster: string | undefined) => ClusterAccess | undefined;
+}
+
+/** Name of the ConfigMap that holds an nginx or haproxy configuration. */
+export function configMapOf(head: HeadIngress, kind: RenderedClass): string {
+  return head.spec.rendering?.configMap ?? `argosy-${kind}`;
+}
+
+/** The objects for one HeadIngress; `group` are all that share a configuration with it, itself included. Pure. */
+export function renderFor(
+  kind: RenderedClass,
+  own: HeadRoute,
+  group: readonly HeadRoute[],
+): { readonly objects: readonly RenderedObject[]; readonly limits: readonly Limit[] } {
+  if (kind === "istio") return renderIstio(own);
+  if (kind === "gateway-api") return renderGatewayApi(own);
+  const listen = own.head.spec.rendering?.listen;
+  const settings = {
+    listen: own.head.spec.tls === undefined ? (listen ?? "*:8080") : "*:8080",
+    listenTls: own.head.spec.tls === undefined ? "*:8443" : (listen ?? "*:8443"),
+    directory: "/tmp",
+  };
+  const { text, limits } = kind === "nginx" ? renderNginx(group, settings) : renderHaproxy(group, settings);
+  const object: RenderedObject = {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: configMapOf(own.head, kind), namespace: own.head.metadata.namespace ?? "" },
+    data: { [kind === "nginx" ? "nginx.conf" : "haproxy.cfg"]: text },
+  };
+  return { objects: [object], limits: limits.get(own.route.id) ?? [] };
+}
+
+/** Brings what is rendered into the ingress cluster and takes away what no longer is. */
+export class HeadApplier {
+  readonly #places: ApplyPlaces;
+
+  constructor(places: ApplyPlaces) {
+    this.#places = places;
+  }
+
+  /** Makes the cluster so that exactly these objects are there for the HeadIngress. `shared` are the names of objects that others need too. */
+  async apply(kind: RenderedClass, own: HeadRoute, group: readonly HeadRoute[]): Promise<ApplyOutcome> {
+    const { head } = own;
+    const { objects, limits } = renderFor(kind, own, group);
+    const { ingressCluster } = head.spec;
+    const place = this.#places.of(ingressCluster);
+    const failed = (reason: string, message: string): ApplyOutcome => ({
+      rendered: head.status?.rendered,
+      condition: { type: "Rendered", status: "False", reason, message },
+      limits,
+    });
+    if (place === undefined)
+      return failed("NoCluster", `spec.ingressCluster: there is no connection to a cluster "${ingressCluster ?? ""}"`);
+    const owners = ingressCluster === undefined ? group.map(({ head: one }) => ownerOf(one)) : [];
+    try {
+      for (const object of objects) await applyOne(place, object, owners);
+      await this.remove(head, objects);
+    } catch (error) {
+      return failed(isConflict(error) ? "Conflict" : "ApplyFailed", messageOf(error));
+    }
+    const rendered: Rendered = {
+      class: kind,
+      ...(ingressCluster === undefined ? {} : { cluster: ingressCluster }),
+      objects: objects.map(idOf),
+    };
+    const names = objects.map((object) => `${object.kind} ${object.metadata.name}`).join(", ");
+    return {
+      rendered,
+      condition: { type: "Rendered", status: "True", reason: "Applied", message: `rendered for ${kind}: ${names}` },
+      limits,
+    };
+  }
+
+  /** Removes what an earlier state of the HeadIngress left and `kept` does not name. Throws what the cluster's API throws. */
+  async remove(head: HeadIngress, kept: readonly RenderedObject[]): Promise<void> {
+    const before = head.status?.rendered;
+    const place = before === undefined ? undefined : this.#places.of(before.cluster);
+    if (before === undefined || place === undefined) return;
+    const isSamePlace = before.cluster === head.spec.ingressCluster;
+    const wanted = new Set(isSamePlace ? kept.map((object) => JSON.stringify(idOf(object))) : []);
+    for (const id of before.objects) {
+      if (
+        wanted.has(JSON.stringify({ apiVersion: id.apiVersion, kind: id.kind, namespace: id.namespace, name: id.name }))
+      )
+        continue;
+      const kind = await place.client.findKind(id.apiVersion, id.kind);
+      if (kind === undefined) continue;
+      const objects = place.client.dynamic(kind);
+      const found = await objects.find(id.name, { namespace: id.namespace });
+      // Another's, or one that others still need.
+      if (found?.metadata.labels?.[ARGOSY.headIngress] !== "true" || isShared(head, found.metadata.ownerReferences))
+        continue;
+      await objects.delete(id.name, { namespace: id.namespace });
+    }
+  }
+}
+
+function isShared(head: HeadIngress, owners: readonly { readonly uid: string }[] | undefined): boolean {
+  return (owners ?? []).some(({ uid }) => uid !== head.metadata.uid);
+}
+
+function idOf(object: RenderedObject): Rendered["objects"][number] {
+  const { name, namespace = "" } = object.metadata;
+  return { apiVersion: object.apiVersion, kind: object.kind, namespace, name };
+}
+
+function ownerOf(head: HeadIngress): JsonObject {
+  const { name, uid = "" } = head.metadata;
+  return toJsonObject({ apiVersion: head.apiVersion, kind: head.kind, name, uid });
+}
+
+async function applyOne(place: ClusterAccess, object: RenderedObject, owners: readonly JsonObject[]): Promise<void> {
+  const kind = await place.client.findKind(object.apiVersion, object.kind);
+  if (kind === undefined)
+    throw new NoSuchKindError(
+      `cluster ${place.name} has no kind ${object.kind} in ${object.apiVersion}: install there what serves it`,
+    );
+  const { namespace = "", name } = object.metadata;
+  await place.client.dynamic(kind).apply(
+    {
+      ...object,
+      metadata: {
+        ...object.metadata,
+        name,
+        labels: { ...labelsOf(object), [ARGOSY.headIngress]: "true" },
+        ...(owners.length === 0 ? {} : { ownerReferences: [...owners] }),
+      },
+    },
+    { fieldManager: MANAGER, force: true, namespace },
+  );
+}
+
+function labelsOf(object: RenderedObject): JsonObject {
+  const { labels } = object.metadata;
+  return isObject(labels) ? toJsonObject(labels) : {};
+}

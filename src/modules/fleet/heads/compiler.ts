@@ -1,0 +1,161 @@
+import { checkRoute, type RouteInput } from "../../../dataplane/gateway/index.js";
+import type { InformerSet } from "../../../kernel/control/index.js";
+import { isDeleting, type Kind } from "../../../kernel/kinds/index.js";
+import { type BackendFiles, type HeadPlan, planHead, routeOf } from "../head-weights.js";
+import {
+  type Cluster,
+  ClusterKind,
+  type HeadIngress,
+  HeadIngressKind,
+  type HyperMLService,
+  HyperMLServiceKind,
+} from "../kinds.js";
+
+/** What a HeadIngress comes to. */
+export interface Compiled {
+  readonly head: HeadIngress;
+  readonly plan: HeadPlan;
+  readonly route: RouteInput;
+  /** Why it gets no route; empty when it gets one. */
+  readonly fault: string;
+}
+
+interface Cached {
+  readonly head: HeadIngress;
+  readonly hyper: HyperMLService | undefined;
+  readonly mark: string;
+  readonly plan: HeadPlan;
+  readonly route: RouteInput;
+  readonly fault: string;
+  readonly claims: readonly string[];
+}
+
+/** What a compiler asks for besides the informers. */
+export interface CompilerSources {
+  /** The listener for a HeadIngress that names none. */
+  readonly listenerOf: (head: HeadIngress) => string;
+  readonly filesOf: (head: HeadIngress) => BackendFiles;
+  readonly latencyOf: (head: HeadIngress) => ReadonlyMap<string, number>;
+}
+
+/**
+ * Routes of all HeadIngresses, the oldest first: of two that claim the same place, the older one has it. Only what changed is
+ * made anew, and a route that says the same stays the same object.
+ */
+export class HeadCompiler {
+  readonly #informers: InformerSet;
+  readonly #sources: CompilerSources;
+  readonly #cache = new Map<string, Cached>();
+  #kept: ReadonlyMap<string, Compiled> | undefined;
+
+  constructor(informers: InformerSet, sources: CompilerSources, signal: AbortSignal) {
+    this.#informers = informers;
+    this.#sources = sources;
+    const kinds: readonly Kind[] = [HeadIngressKind, HyperMLServiceKind, ClusterKind];
+    for (const kind of kinds) {
+      const stop = informers.informer(kind).onChange(() => this.refresh());
+      signal.addEventListener("abort", stop, { once: true });
+    }
+  }
+
+  /** Something else than an object changed. */
+  refresh(): void {
+    this.#kept = undefined;
+  }
+
+  /** By uid. */
+  all(): ReadonlyMap<string, Compiled> {
+    this.#kept ??= this.#compileAll();
+    return this.#kept;
+  }
+
+  clusters(): ReadonlyMap<string, Cluster> {
+    return new Map(
+      this.#informers
+        .informer(ClusterKind)
+        .list()
+        .map((cluster) => [cluster.metadata.name, cluster]),
+    );
+  }
+
+  #compileAll(): ReadonlyMap<string, Compiled> {
+    const compiled = new Map<string, Compiled>();
+    const owners = new Map<string, HeadIngress>();
+    const clusters = this.clusters();
+    const marks = marksOf(clusters);
+    const heads = this.#informers
+      .informer(HeadIngressKind)
+      .list()
+      .filter((head) => !isDeleting(head));
+    for (const head of heads.sort(compareAge)) {
+      const made = this.#compile(head, clusters, marks);
+      const elder = made.claims.flatMap((claim) => owners.get(claim) ?? [])[0];
+      const fault = elder === undefined ? made.fault : describeElder(elder);
+      if (fault === "") for (const claim of made.claims) owners.set(claim, head);
+      compiled.set(head.metadata.uid, { head, plan: made.plan, route: made.route, fault });
+    }
+    for (const uid of this.#cache.keys()) if (!compiled.has(uid)) this.#cache.delete(uid);
+    return compiled;
+  }
+
+  #compile(head: HeadIngress, clusters: ReadonlyMap<string, Cluster>, marks: ClusterMarks): Cached {
+    const { uid, namespace = "" } = head.metadata;
+    const { hyperMLServiceRef, weighting } = head.spec;
+    const hyper =
+      hyperMLServiceRef === undefined
+        ? undefined
+        : this.#informers.informer(HyperMLServiceKind).get({ namespace, name: hyperMLServiceRef.name });
+    const latencyMs = weighting?.by === "Latency" ? this.#sources.latencyOf(head) : new Map<string, number>();
+    const files = this.#sources.filesOf(head);
+    const listener = this.#sources.listenerOf(head);
+    const mark = JSON.stringify([
+      head.metadata.generation,
+      hyperMLServiceRef === undefined ? "" : marks.places,
+      weighting?.by === "FreeCapacity" ? marks.capacity : "",
+      [...latencyMs],
+      files,
+      listener,
+    ]);
+    const cached = this.#cache.get(uid);
+    // Of the objects only the status of a HeadIngress itself can change without a change of its generation, and that is not looked at.
+    if (cached?.mark === mark && cached.hyper === hyper) return cached;
+    const plan = planHead(head, hyper, clusters, { latencyMs });
+    const made = routeOf(head, plan, listener, files);
+    const isSame = cached !== undefined && JSON.stringify(cached.route) === JSON.stringify(made);
+    const route = isSame ? cached.route : made;
+    const fault = isSame ? cached.fault : checkRoute(made);
+    const entry = { head, hyper, mark, plan, route, fault, claims: isSame ? cached.claims : claimsOf(made) };
+    this.#cache.set(uid, entry);
+    return entry;
+  }
+}
+
+/** What of all clusters plans look at, each as one word. */
+interface ClusterMarks {
+  readonly places: string;
+  readonly capacity: string;
+}
+
+function marksOf(clusters: ReadonlyMap<string, Cluster>): ClusterMarks {
+  const sorted = [...clusters].sort((a, b) => (a[0] < b[0] ? -1 : 1));
+  return {
+    places: JSON.stringify(sorted.map(([name, cluster]) => [name, cluster.metadata.annotations, isDeleting(cluster)])),
+    capacity: JSON.stringify(sorted.map(([name, cluster]) => [name, cluster.status?.resourceSummary])),
+  };
+}
+
+function compareAge(a: HeadIngress, b: HeadIngress): number {
+  const [first = "", second = ""] = [a, b].map(
+    ({ metadata }) => `${metadata.creationTimestamp} ${metadata.namespace ?? ""}/${metadata.name}`,
+  );
+  return first < second ? -1 : 1;
+}
+
+/** The places that a route takes, each as one word. */
+function claimsOf(route: RouteInput): string[] {
+  return (route.hosts ?? ["*"]).map((host) => `${route.listener} ${host} ${(route.path ?? "/").replace(/\/+$/, "")}`);
+}
+
+function describeElder({ metadata }: HeadIngress): string {
+  return `HeadIngress ${metadata.namespace ?? ""}/${metadata.name}, which is older, has the same listener, host and path`;
+}

@@ -1,0 +1,114 @@
+import type { BackendReport } from "../../../dataplane/gateway/index.js";
+import type { PlannedBackend } from "../head-weights.js";
+import type { ConditionDraft, HeadIngress } from "../kinds.js";
+import type { ApplyOutcome } from "./applier.js";
+import type { Limit } from "./rendering.js";
+
+/** Fields of a HeadIngress that mean nothing for the built-in gateway. */
+export function builtinLimits({ spec }: HeadIngress): readonly Limit[] {
+  const limits: Limit[] = [];
+  const note = (isSet: boolean, field: string, message: string): void => {
+    if (isSet) limits.push({ field, message });
+  };
+  const { affinity, rendering, class: asked = "auto" } = spec;
+  note(
+    asked === "builtin" && spec.ingressCluster !== undefined,
+    "spec.ingressCluster",
+    "the built-in gateway is the hub's",
+  );
+  note(asked === "builtin" && rendering !== undefined, "spec.rendering", "nothing is rendered for class builtin");
+  note(
+    affinity?.header !== undefined && affinity.cookie !== undefined,
+    "spec.affinity.cookie",
+    "there is a header too, and that is used",
+  );
+  note(
+    affinity !== undefined && affinity.header === undefined && affinity.cookie === undefined,
+    "spec.affinity",
+    "neither header nor cookie is given",
+  );
+  note(
+    spec.protocol === "GRPC" && spec.health?.path !== undefined,
+    "spec.health.path",
+    "backends that speak gRPC are asked by gRPC's own health protocol",
+  );
+  note(spec.protocol === "GRPC" && spec.hedge !== undefined, "spec.hedge", "calls of gRPC are not sent twice");
+  note(
+    spec.protocol === "GRPC" && spec.timeouts?.requestMs !== undefined,
+    "spec.timeouts.requestMs",
+    "a call of gRPC brings its own deadline",
+  );
+  note(
+    spec.protocol === "GRPC" && (spec.retry?.statuses ?? []).length > 0,
+    "spec.retry.statuses",
+    "answers of gRPC have status 200",
+  );
+  note(
+    spec.weighting?.resource !== undefined && spec.weighting.by !== "FreeCapacity",
+    "spec.weighting.resource",
+    "it is for weighting by FreeCapacity",
+  );
+  return limits;
+}
+
+/** What is taken for true of a backend that another program carries: nobody tells, so that what was given holds. */
+export function assumedReport(backend: PlannedBackend, all: readonly PlannedBackend[]): BackendReport {
+  const given = ({ weightGiven, isDraining }: PlannedBackend): number => (isDraining ? 0 : weightGiven);
+  const lowest = Math.min(...all.filter((one) => given(one) > 0).map(({ priority }) => priority));
+  const isUsed = backend.priority === lowest;
+  const weight = isUsed ? given(backend) : 0;
+  const total = all.reduce((sum, one) => sum + (one.priority === lowest ? given(one) : 0), 0);
+  const standby = `it stands by while a backend of priority ${lowest} is in use`;
+  return {
+    name: backend.name,
+    weight: backend.weightGiven,
+    weightEffective: weight,
+    share: total > 0 ? weight / total : 0,
+    healthy: true,
+    answered: true,
+    reason: isUsed ? "" : standby,
+    word: isUsed ? "" : "StandsBy",
+    requests: 0,
+    failures: 0,
+    retries: 0,
+    hedges: 0,
+    inFlight: 0,
+    latencySumMs: 0,
+    latency: [],
+    byClass: {},
+    endpoints: [],
+  };
+}
+
+/** Whether each field that is set is made true. */
+export function honouredOf(limits: readonly Limit[]): ConditionDraft {
+  const type = "FieldsHonoured";
+  if (limits.length === 0)
+    return { type, status: "True", reason: "AllHonoured", message: "every field that is set is made true" };
+  return {
+    type,
+    status: "False",
+    reason: "NotExpressible",
+    message: limits.map(({ field, message }) => `${field}: ${message}`).join("; "),
+  };
+}
+
+/** Says so while the load is high, and of former high load that it is over. */
+export function trafficOf(
+  head: HeadIngress,
+  load: { readonly rate: number; readonly isHigh: boolean },
+  outcome: ApplyOutcome | undefined,
+): ConditionDraft | undefined {
+  const type = "HighTraffic";
+  const rate = `${Math.round(load.rate)} requests a second were measured`;
+  if (load.isHigh) {
+    const where = outcome?.rendered?.objects[0]?.name;
+    const advice =
+      where === undefined
+        ? "haproxy would need less CPU for them"
+        : `haproxy needs less CPU for them: its configuration is in ConfigMap ${where}`;
+    return { type, status: "True", reason: "Measured", message: `${rate}; ${advice}` };
+  }
+  const wasHigh = (head.status?.conditions ?? []).some((condition) => condition.type === type);
+  return wasHigh ? { type, status: "False", reason: "Measured", message: rate } : undefined;
+}
