@@ -124,7 +124,7 @@ export class HeadCompiler {
     const isSame = cached !== undefined && JSON.stringify(cached.route) === JSON.stringify(made);
     const route = isSame ? cached.route : made;
     const fault = isSame ? cached.fault : checkRoute(made);
-    const entry = { head, hyper, mark, plan, route, fault, claims: isSame ? cached.claims : claimsOf(made) };
+    const entry = { head, hyper, mark, plan, route, fault, claims: isSame ? cached.claims : claimsOf(head, made) };
     this.#cache.set(uid, entry);
     return entry;
   }
@@ -151,9 +151,12 @@ function compareAge(a: HeadIngress, b: HeadIngress): number {
   return first < second ? -1 : 1;
 }
 
-/** The places that a route takes, each as one word. */
-function claimsOf(route: RouteInput): string[] {
-  return (route.hosts ?? ["*"]).map((host) => `${route.listener} ${host} ${(route.path ?? "/").replace(/\/+$/, "")}`);
+/** The places that a route takes at who carries it, each as one word. */
+function claimsOf({ spec }: HeadIngress, route: RouteInput): string[] {
+  const { class: asked = "auto", ingressCluster = "" } = spec;
+  const carrier = asked === "auto" || asked === "builtin" ? "" : `${asked}/${ingressCluster}`;
+  const path = (route.path ?? "/").replace(/\/+$/, "");
+  return (route.hosts ?? ["*"]).map((host) => `${carrier} ${route.listener} ${host} ${path}`);
 }
 
 function describeElder({ metadata }: HeadIngress): string {

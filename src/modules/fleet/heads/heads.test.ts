@@ -1,0 +1,273 @@
+import { readFileSync } from "node:fs";
+import { afterEach, expect, test } from "vitest";
+import type { GatewayState } from "../../../dataplane/gateway/index.js";
+import {
+  ConfigMapKind,
+  CustomResourceDefinitionKind,
+  findCondition,
+  type JsonObject,
+  SecretKind,
+} from "../../../kernel/kinds/index.js";
+import { eventually, recordingGateway, startFleet, type TestFleet } from "../fixture.js";
+import { type HeadIngress, HeadIngressKind } from "../kinds.js";
+import { LoadMeter } from "./load.js";
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+const inDemo = { namespace: "demo" };
+const BACKENDS = [
+  { name: "a", url: "http://a.example.org:8081", address: "10.0.0.7:8081", weight: 30 },
+  { name: "b", url: "http://b.example.org", weight: 70 },
+];
+
+async function begin(members: readonly string[] = []): Promise<TestFleet & { gateway: ReturnType<typeof recordingGateway> }> {
+  const gateway = recordingGateway();
+  const fleet = await startFleet(members, {
+    gateway,
+    fleet: { headTlsListener: { name: "head-tls", host: "127.0.0.1", port: 0 } },
+  });
+  closing.push(() => fleet.close());
+  return { ...fleet, gateway };
+}
+
+const heads = (fleet: TestFleet) => fleet.hub.client.resource(HeadIngressKind);
+
+function create(fleet: TestFleet, name: string, spec: HeadIngress["spec"]): Promise<HeadIngress> {
+  return heads(fleet).create(
+    { apiVersion: "argosy.dev/v1alpha1", kind: "HeadIngress", metadata: { name, ...inDemo }, spec },
+    inDemo,
+  );
+}
+
+function whenCondition(fleet: TestFleet, name: string, type: string, status: string) {
+  return eventually(
+    () => heads(fleet).get(name, inDemo),
+    (head) => findCondition(head.status?.conditions, type)?.status === status,
+    `${type}=${status} of ${name}`,
+  );
+}
+
+test("nginx and haproxy: HeadIngresses of a namespace share a ConfigMap; it is put right, and goes when nobody wants it", async () => {
+  const fleet = await begin();
+  const maps = fleet.hub.client.resource(ConfigMapKind);
+  for (const kind of ["nginx", "haproxy"] as const) {
+    const key = kind === "nginx" ? "nginx.conf" : "haproxy.cfg";
+    await create(fleet, `${kind}-one`, { class: kind, path: `/${kind}/one/`, backends: BACKENDS, hedge: { afterMs: 50 } });
+    await create(fleet, `${kind}-two`, { class: kind, path: `/${kind}/two/`, backends: BACKENDS });
+    const map = await eventually(
+      () => maps.find(`argosy-${kind}`, inDemo),
+      (found) => found?.data?.[key]?.includes("/two") === true && found.data[key].includes("/one"),
+      "both are in the configuration",
+    );
+    expect(map?.data?.[key]).toContain("10.0.0.7:8081");
+    const one = await whenCondition(fleet, `${kind}-one`, "Programmed", "True");
+    expect(one.status?.rendered).toEqual({
+      class: kind,
+      objects: [{ apiVersion: "v1", kind: "ConfigMap", namespace: "demo", name: `argosy-${kind}` }],
+    });
+    expect(one.status?.backends).toMatchObject([
+      { name: "a", weight: 30, weightEffective: 30, percent: 30 },
+      { name: "b", weight: 70, weightEffective: 70, percent: 70 },
+    ]);
+    expect(findCondition(one.status?.conditions, "FieldsHonoured")).toMatchObject({
+      status: "False",
+      message: `spec.hedge: ${kind} asks no second backend while it waits for the first`,
+    });
+    const two = await whenCondition(fleet, `${kind}-two`, "FieldsHonoured", "True");
+    expect(findCondition(two.status?.conditions, "Ready")?.status).toBe("True");
+
+    await maps.patch(`argosy-${kind}`, "merge", { data: { [key]: "mine" } }, inDemo);
+    await heads(fleet).patch(`${kind}-two`, "merge", { spec: { path: `/${kind}/three/` } }, inDemo);
+    await eventually(
+      () => maps.get(`argosy-${kind}`, inDemo),
+      (found) => found.data?.[key]?.includes("/three") === true,
+      "it is put right",
+    );
+    for (const name of ["one", "two"]) await heads(fleet).patch(`${kind}-${name}`, "merge", { spec: { class: "builtin" } }, inDemo);
+    await eventually(() => heads(fleet).get(`${kind}-two`, inDemo), (head) => head.status?.rendered === undefined, "it is released");
+  }
+  const part = () => fleet.gateway.parts.get("head-ingress")?.routes.map(({ id }) => id) ?? [];
+  await eventually(part, (ids) => ids.length === 4, "the built-in gateway has them now");
+});
+
+test("Istio and the Gateway API: what is rendered is valid by their definitions, nothing of it is dropped, and it goes with its class", async () => {
+  const fleet = await begin();
+  const file = new URL("./definitions.data.json", import.meta.url);
+  const { definitions }: { definitions: (JsonObject & { metadata: { name: string } })[] } = JSON.parse(readFileSync(file, "utf8"));
+  const crds = fleet.hub.client.resource(CustomResourceDefinitionKind);
+  for (const definition of definitions) await crds.create(definition as never);
+  for (const definition of definitions)
+    await eventually(
+      async () => JSON.stringify(await crds.get(definition.metadata.name)),
+      (text) => text.includes('"type":"Established"'),
+      "its kind is served",
+    );
+  const spec: HeadIngress["spec"] = {
+    path: "/m/",
+    hosts: ["models.example.org"],
+    backends: [
+      ...BACKENDS,
+      { name: "c", url: "https://c.example.org", host: "inner.example.org", weight: 1, drain: true },
+    ],
+    retry: { attempts: 3, statuses: [503] },
+    timeouts: { connectMs: 500, responseMs: 2500, requestMs: 90_000, idleMs: 10_000 },
+    affinity: { cookie: { name: "sid", ttlSeconds: 60 } },
+    outlierEjection: { consecutiveErrors: 3 },
+    slowStartMs: 30_000,
+    backendTLS: { serverName: "inner.example.org", insecureSkipVerify: true },
+    rendering: { gateways: ["istio-system/public"], parentRefs: [{ name: "public", namespace: "infra" }] },
+  };
+  await create(fleet, "istio", { ...spec, class: "istio" });
+  await create(fleet, "routes", { ...spec, class: "gateway-api" });
+  const istio = await whenCondition(fleet, "istio", "Rendered", "True");
+  const routes = await whenCondition(fleet, "routes", "Rendered", "True");
+
+  const objects = [...(istio.status?.rendered?.objects ?? []), ...(routes.status?.rendered?.objects ?? [])];
+  expect(objects.map(({ kind }) => kind).sort()).toEqual(
+    ["DestinationRule", "DestinationRule", "DestinationRule", "EndpointSlice", "HTTPRoute", "Service", "Service", "Service", "ServiceEntry", "ServiceEntry", "ServiceEntry", "VirtualService"],
+  );
+  const read = async (kind: string, name: string): Promise<JsonObject> => {
+    const id = objects.find((one) => one.kind === kind && one.name === name);
+    const found = await fleet.hub.client.findKind(id?.apiVersion ?? "", kind);
+    if (found === undefined) return {};
+    return JSON.parse(JSON.stringify(await fleet.hub.client.dynamic(found).get(name, inDemo)));
+  };
+  const service = await read("VirtualService", "istio");
+  expect(service["spec"]).toMatchObject({
+    gateways: ["istio-system/public"],
+    hosts: ["models.example.org"],
+    http: [
+      {
+        match: [{ uri: { prefix: "/m/" } }],
+        rewrite: { uri: "/" },
+        timeout: "90000ms",
+        retries: { attempts: 3, retryOn: "connect-failure,refused-stream,503" },
+        route: [
+          { destination: { host: "a.example.org", port: { number: 8081 } }, weight: 30, headers: { request: { set: { Host: "a.example.org:8081" } } } },
+          { destination: { host: "b.example.org", port: { number: 80 } }, weight: 70 },
+          { destination: { host: "inner.example.org", port: { number: 443 } }, weight: 0 },
+        ],
+      },
+      { match: [{ uri: { exact: "/m" } }] },
+    ],
+  });
+  expect((await read("ServiceEntry", "istio-0"))["spec"]).toEqual({
+    hosts: ["a.example.org"],
+    location: "MESH_EXTERNAL",
+    ports: [{ number: 8081, name: "http", protocol: "HTTP" }],
+    resolution: "STATIC",
+    endpoints: [{ address: "10.0.0.7", ports: { http: 8081 } }],
+  });
+  expect((await read("DestinationRule", "istio-2"))["spec"]).toMatchObject({
+    host: "inner.example.org",
+    trafficPolicy: {
+      loadBalancer: { consistentHash: { httpCookie: { name: "sid", ttl: "60s" } }, warmupDurationSecs: "30s" },
+      outlierDetection: { consecutive5xxErrors: 3, baseEjectionTime: "30000ms", maxEjectionPercent: 50, interval: "1s" },
+      tls: { mode: "SIMPLE", sni: "inner.example.org", insecureSkipVerify: true },
+    },
+  });
+  expect((await read("HTTPRoute", "routes"))["spec"]).toMatchObject({
+    parentRefs: [{ name: "public", namespace: "infra" }],
+    hostnames: ["models.example.org"],
+    rules: [
+      {
+        matches: [{ path: { type: "PathPrefix", value: "/m" } }],
+        filters: [{ type: "URLRewrite", urlRewrite: { path: { type: "ReplacePrefixMatch", replacePrefixMatch: "/" } } }],
+        timeouts: { request: "1m30s", backendRequest: "2s500ms" },
+        backendRefs: [
+          { name: "routes-0", port: 8081, weight: 30 },
+          { name: "routes-1", port: 80, weight: 70 },
+          { name: "routes-2", port: 443, weight: 0 },
+        ],
+      },
+    ],
+  });
+  expect((await read("Service", "routes-1"))["spec"]).toMatchObject({ type: "ExternalName", externalName: "b.example.org" });
+  const said = findCondition(routes.status?.conditions, "FieldsHonoured")?.message ?? "";
+  for (const field of ["spec.affinity:", "spec.retry:", "spec.outlierEjection:", "spec.timeouts:", "spec.backendTLS:"]) expect(said).toContain(field);
+
+  await heads(fleet).patch("istio", "merge", { spec: { class: "builtin" } }, inDemo);
+  await eventually(async () => read("VirtualService", "istio").catch(() => undefined), (found) => found === undefined, "its objects go");
+});
+
+test("what is rendered for another cluster goes there, and from there when its HeadIngress goes", async () => {
+  const fleet = await begin(["edge"]);
+  await create(fleet, "far", { class: "haproxy", ingressCluster: "edge", path: "/far/", backends: BACKENDS });
+  await create(fleet, "lost", { class: "haproxy", ingressCluster: "moon", path: "/lost/", backends: BACKENDS });
+  const edge = fleet.members.get("edge");
+  const find = () => edge?.client.resource(ConfigMapKind).find("argosy-haproxy", inDemo);
+  const lost = await whenCondition(fleet, "lost", "Programmed", "False");
+  expect(findCondition(lost.status?.conditions, "Programmed")?.message).toContain('no connection to a cluster "moon"');
+  await edge?.client.json("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" } }).catch(() => undefined);
+  await heads(fleet).patch("far", "merge", { spec: { path: "/farther/" } }, inDemo);
+  await eventually(find, (map) => map?.data?.["haproxy.cfg"]?.includes("/farther") === true, "it is there");
+  await eventually(() => heads(fleet).get("far", inDemo), (head) => head.status?.rendered?.cluster === "edge", "the status says so");
+  await heads(fleet).delete("far", inDemo);
+  await eventually(find, (map) => map === undefined, "it went");
+  await eventually(() => heads(fleet).find("far", inDemo), (head) => head === undefined, "the HeadIngress is gone");
+});
+
+test("TLS: certificates come from Secrets, for clients by name and for backends; what is missing is said", async () => {
+  const fleet = await begin();
+  await create(fleet, "secure", {
+    class: "builtin",
+    hosts: ["models.example.org"],
+    path: "/",
+    backends: [{ name: "a", url: "https://a.example.org" }],
+    tls: { secretName: "cert" },
+    backendTLS: { caSecretName: "ca" },
+  });
+  const waiting = await whenCondition(fleet, "secure", "Programmed", "False");
+  expect(findCondition(waiting.status?.conditions, "Programmed")?.message).toBe("spec.tls.secretName: there is no Secret cert");
+  const secrets = fleet.hub.client.resource(SecretKind);
+  const secret = (name: string, data: Record<string, string>, type = "Opaque") =>
+    secrets.create({ apiVersion: "v1", kind: "Secret", type, metadata: { name, ...inDemo }, data }, inDemo);
+  const text = Buffer.from("text").toString("base64");
+  await secret("cert", { "tls.crt": text, "tls.key": text }, "kubernetes.io/tls");
+  await secret("ca", { "ca.crt": text });
+  await heads(fleet).patch("secure", "merge", { spec: { slowStartMs: 10 } }, inDemo);
+  const part = await eventually(
+    () => fleet.gateway.parts.get("head-ingress"),
+    (found) => (found?.routes.length ?? 0) === 1,
+    "the route is there",
+  );
+  expect(part?.listeners).toEqual([
+    { name: "head", host: "127.0.0.1", port: 0 },
+    {
+      name: "head-tls",
+      host: "127.0.0.1",
+      port: 0,
+      tls: {
+        certFile: "/kept.pem",
+        keyFile: "/kept.pem",
+        names: [{ hosts: ["models.example.org"], certFile: "/kept.pem", keyFile: "/kept.pem" }],
+      },
+    },
+  ]);
+  expect(part?.routes[0]).toMatchObject({
+    listener: "head-tls",
+    backends: [{ tls: { serverName: "a.example.org", caFile: "/kept.pem" } }],
+  });
+});
+
+type Report = GatewayState["routes"][number];
+
+test("load is measured over windows; high load ends only when it has halved", () => {
+  const meter = new LoadMeter();
+  const report = (requests: number, latencySumMs: number) =>
+    ({ id: "r", backends: [{ name: "a", requests, latencySumMs }] }) as unknown as Report;
+  expect(meter.note(report(0, 0), 0)).toBe(false);
+  expect(meter.note(report(1000, 5000), 5000)).toBe(false);
+  expect(meter.note(report(1000, 5000), 10_000)).toBe(true);
+  expect(meter.of("r")).toMatchObject({ rate: 100, isHigh: false });
+  expect(meter.of("r").latencyMs.get("a")).toBe(5);
+  expect(meter.note(report(401_000, 2_005_000), 20_000)).toBe(true);
+  expect(meter.of("r").isHigh).toBe(true);
+  expect(meter.note(report(551_000, 2_755_000), 30_000)).toBe(false);
+  expect(meter.of("r").isHigh).toBe(true);
+  expect(meter.note(report(561_000, 2_805_000), 40_000)).toBe(true);
+  expect(meter.of("r").isHigh).toBe(false);
+});
