@@ -349,8 +349,16 @@ export class Route {
     return this.backends.some((backend) => isOffered(backend, tried));
   }
 
+  /** An address answered. Milliseconds are monotonic. */
+  onAnswer(endpoint: Endpoint, status: number, nowMs: number): void {
+    endpoint.answered(nowMs);
+    endpoint.consecutiveFailures = 0;
+    if (status >= 500) this.#onError(endpoint, status, nowMs);
+    else endpoint.consecutiveErrors = 0;
+  }
+
   /** An answer of 500 or above came from an address: out of use after several in a row, as far as the route allows. */
-  onError(endpoint: Endpoint, status: number, nowMs: number): void {
+  #onError(endpoint: Endpoint, status: number, nowMs: number): void {
     const { outlier } = this.table;
     if (outlier === undefined || ++endpoint.consecutiveErrors < outlier.consecutiveErrors || !endpoint.isHealthy)
       return;

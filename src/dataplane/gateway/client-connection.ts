@@ -2,7 +2,8 @@ import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "../../kernel/http1/index.js";
 import type { GatewayCore, ListenerState } from "./core.js";
-import { type Arrived, Exchange } from "./exchange.js";
+import { Exchange } from "./exchange.js";
+import type { Arrived } from "./exchange-text.js";
 import { HTTP2_PREFACE } from "./http2-preface.js";
 import { type Reply, renderReply } from "./replies.js";
 import { receivingInto, writeText } from "./socket.unsafe.js";
@@ -63,6 +64,11 @@ export class ClientConnection {
   /** False when the client reads more slowly than this is written; `onClientDrain` of the exchange follows. */
   write(data: string | Buffer): boolean {
     return typeof data === "string" ? writeText(this.socket, data) : this.socket.write(data);
+  }
+
+  /** The same for bytes that stand there for this call only; short ones go out cheaper as text. */
+  writeCopy(bytes: Buffer, isShort: boolean): boolean {
+    return this.write(isShort ? latin1(bytes, 0, bytes.length) : Buffer.from(bytes));
   }
 
   pause(): void {

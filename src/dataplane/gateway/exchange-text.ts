@@ -6,6 +6,7 @@ import {
   type RequestHead,
   type ResponseHead,
 } from "../../kernel/http1/index.js";
+import type { Logger } from "../../kernel/log/types.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 
@@ -13,6 +14,15 @@ import type { ClientConnection } from "./client-connection.js";
 export const NONE_TRIED: readonly Endpoint[] = [];
 
 const MAX_RESPONSE_HEAD = 65_536;
+
+/** Bytes of a client in which a head ends at `bodyStart`; valid for the call. */
+export interface Arrived {
+  readonly chunk: Buffer;
+  readonly length: number;
+  /** The Latin-1 form of the beginning. */
+  readonly text: string;
+  readonly bodyStart: number;
+}
 
 /** An answer's head with the bytes that came along with it. */
 export interface AnswerRead {
@@ -132,12 +142,27 @@ function forwardedLines(head: RequestHead, client: ClientConnection, route: Rout
   return prefix === "" ? lines : `${lines}X-Forwarded-Prefix: ${prefix}\r\n`;
 }
 
-/** What another gateway's own answer says of the attempt: whether its backends saw the request; undefined for answers of backends. */
-export function refusalOf(answer: ResponseHead): Failure | undefined {
-  const detail = `the gateway there answered ${answer.status} ${answer.fields.gatewayReason}`;
-  if (answer.fields.gatewayReason === "NoHealthyBackend" || answer.fields.gatewayReason === "NoRoute")
-    return { kind: "connect", detail };
-  return answer.fields.gatewayReason === "BackendFailed" ? { kind: "closed", detail } : undefined;
+/**
+ * Why an answer is none for the client; undefined when it is one. Another gateway's own answers say whether its backends saw the
+ * request; `repeated` are the statuses that the route takes for no answer.
+ */
+export function refusalOf(answer: ResponseHead, repeated: readonly number[]): Failure | undefined {
+  const { gatewayReason } = answer.fields;
+  const detail = `the gateway there answered ${answer.status} ${gatewayReason}`;
+  if (gatewayReason === "NoHealthyBackend" || gatewayReason === "NoRoute") return { kind: "connect", detail };
+  if (gatewayReason === "BackendFailed") return { kind: "closed", detail };
+  return repeated.includes(answer.status) ? { kind: "status", detail: `it answered ${answer.status}` } : undefined;
+}
+
+/** Counts and logs an answer that broke off. */
+export function noteBroken(log: Logger, route: Route, backend: Backend, detail: string): void {
+  backend.stats.failures++;
+  log.debug("answer broken off by backend", { route: route.table.id, backend: backend.table.name, detail });
+}
+
+/** Whether the connection of a whole answer can carry another request. */
+export function isReusable(answer: ResponseHead, head: RequestHead): boolean {
+  return !answer.fields.close && head.minor === 1 && (answer.minor === 1 || answer.fields.keepAlive);
 }
 
 /** Why no backend of the route can be used, backend by backend. */

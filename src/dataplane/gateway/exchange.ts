@@ -1,38 +1,32 @@
-import type { Timer } from "../../kernel/clock/types.js";
 import type { RequestHead, ResponseHead } from "../../kernel/http1/index.js";
-import { Framing, HeadFault, latin1 } from "../../kernel/http1/index.js";
-import type { Backend, Choice, Endpoint, Route } from "./balance.js";
+import { Framing, HeadFault } from "../../kernel/http1/index.js";
+import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import {
   type AnswerRead,
+  type Arrived,
   describeUnavailable,
   type Failure,
   frameAnswer,
   isEventStream,
   isIdempotent,
+  isReusable,
   mayRepeat,
   NONE_TRIED,
+  noteBroken,
   readAnswerHead,
   refusalOf,
   renderAnswerHead,
   renderRequestHead,
 } from "./exchange-text.js";
-import { Rival } from "./hedge.js";
+import { ExchangeTimes } from "./exchange-times.js";
+import { Hedge, type Rival } from "./hedge.js";
 import { RequestBody } from "./request-body.js";
-import { cookieLine, type Session, sessionIn } from "./sessions.js";
+import { addedLines, type Session, sessionIn } from "./sessions.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 
 // Below this, head and body go out as one string in one write; above, copying costs more than a second write.
 const JOIN_BYTES = 16_384;
-
-/** Bytes of a client in which a head ends at `bodyStart`; valid for the call. */
-export interface Arrived {
-  readonly chunk: Buffer;
-  readonly length: number;
-  /** The Latin-1 form of the beginning. */
-  readonly text: string;
-  readonly bodyStart: number;
-}
 
 /** One request and its answer: chooses a backend, relays both ways, tries again where that is safe. */
 export class Exchange implements UpstreamUser {
@@ -40,7 +34,7 @@ export class Exchange implements UpstreamUser {
   readonly #head: RequestHead;
   readonly #route: Route;
   readonly #request: RequestBody;
-  readonly #startedMs: number;
+  readonly #times: ExchangeTimes;
   #response: Framing | undefined;
   #answer: ResponseHead | undefined;
   #backend: Backend | undefined;
@@ -55,16 +49,13 @@ export class Exchange implements UpstreamUser {
   #keepClient = false;
   #hasUpgrade: boolean;
   readonly #session: Session | undefined;
-  /** A stream may rest for longer than other answers, and has no end that could be late. */
-  #isStream = false;
-  #rival: Rival | undefined;
-  #hedgeTimer: Timer | undefined;
+  #hedge: Hedge | undefined;
 
   constructor(client: ClientConnection, head: RequestHead, route: Route) {
     this.#client = client;
     this.#head = head;
     this.#route = route;
-    this.#startedMs = client.core.clock.monotonicMs();
+    this.#times = new ExchangeTimes(client.core, route.table.timeouts);
     const { connectionUpgrade, upgrade } = head.fields;
     this.#request = new RequestBody(head.fields, route.table.maxBodyBytes, client.core.limits.replayBytes);
     const { affinity } = route.table;
@@ -121,41 +112,23 @@ export class Exchange implements UpstreamUser {
     }
     this.#attempts++;
     this.#sendHead(upstream, choice.backend, joined);
-    if (this.#route.table.hedge !== undefined && this.#attempts === 1) this.#planHedge(this.#route.table.hedge);
+    const isHedged = this.#route.table.hedge !== undefined && this.#attempts === 1;
+    if (isHedged && this.#request.isDone && !this.#hasUpgrade && this.#isRepeatable) this.#planHedge();
   }
 
-  #planHedge(hedge: NonNullable<Route["table"]["hedge"]>): void {
-    if (!this.#request.isDone || this.#hasUpgrade || !this.#isRepeatable) return;
-    this.#hedgeTimer = this.#client.core.clock.setTimer(hedge.afterMs, () => {
-      const route = this.#route;
-      if (this.#isOver || this.#answer !== undefined || this.#endpoint === undefined || this.#rival !== undefined)
-        return;
-      if (((route.hedged + 1) * 100) / route.begun > hedge.maxPercent) return;
-      const choice = route.choose([...this.#tried, this.#endpoint], this.#client.core.nowMs, undefined);
-      if (choice === undefined) return;
-      route.hedged++;
-      this.#startRival(choice);
-    });
-  }
-
-  #startRival(choice: Choice): void {
-    const rival = new Rival(choice, {
-      won: (buffer, length) => {
+  #planHedge(): void {
+    this.#hedge = new Hedge(this.#route, this.#client.core, {
+      waitsFor: () => (this.#isOver || this.#answer !== undefined ? undefined : this.#endpoint),
+      send: (upstream, backend) => this.#sendHead(upstream, backend, undefined),
+      won: (rival, buffer, length) => {
         this.#promote(rival);
         return this.onData(buffer, length);
       },
-      lost: (detail) => {
-        this.#rival = undefined;
-        choice.endpoint.blame(detail, false, this.#client.core.clock.monotonicMs());
-      },
     });
-    this.#rival = rival;
-    rival.start(this.#client.core.nowMs, (upstream) => this.#sendHead(upstream, choice.backend, undefined));
   }
 
-  /** The second attempt takes the place of the first. */
+  /** A second attempt takes the place of the first. */
   #promote(rival: Rival): void {
-    this.#rival = undefined;
     this.#dropUpstream();
     if (this.#backend !== undefined) this.#backend.stats.inFlight--;
     this.#backend = rival.choice.backend;
@@ -164,27 +137,17 @@ export class Exchange implements UpstreamUser {
     this.#upstream = rival.handOver(this);
   }
 
-  #endHedge(): void {
-    this.#hedgeTimer?.cancel();
-    this.#rival?.drop();
-    this.#rival = undefined;
-  }
-
   #sendHead(upstream: UpstreamConnection, backend: Backend, joined: string | undefined): void {
-    const lines = renderRequestHead(this.#head, this.#client, {
-      route: this.#route,
-      backend,
-      isUpgrade: this.#hasUpgrade,
-    });
-    const replay = joined === undefined ? this.#request.replay : undefined;
+    const to = { route: this.#route, backend, isUpgrade: this.#hasUpgrade };
+    const lines = renderRequestHead(this.#head, this.#client, to);
     upstream.write(joined === undefined ? lines : lines + joined, "latin1");
-    for (const piece of replay ?? []) upstream.write(piece);
+    if (joined === undefined) for (const piece of this.#request.replay ?? []) upstream.write(piece);
   }
 
   onClientData(chunk: Buffer): void {
     const upstream = this.#upstream;
     if (this.#isTunnel) {
-      this.#deadline(this.#idleMs);
+      this.#deadline(this.#times.idleMs);
       if (upstream?.write(Buffer.from(chunk)) === false) this.#client.pause();
       return;
     }
@@ -210,13 +173,13 @@ export class Exchange implements UpstreamUser {
   }
 
   onClientDrain(): void {
-    this.#deadline(this.#idleMs);
+    this.#deadline(this.#times.idleMs);
     this.#upstream?.resume();
   }
 
   onData(buffer: Buffer, length: number): boolean {
     if (this.#isTunnel) {
-      this.#deadline(this.#idleMs);
+      this.#deadline(this.#times.idleMs);
       return this.#client.write(Buffer.from(buffer.subarray(0, length)));
     }
     if (this.#response !== undefined) return this.#relayBody(buffer, 0, length);
@@ -241,7 +204,7 @@ export class Exchange implements UpstreamUser {
       this.#failed({ kind: "malformed", detail: "it switched protocols unasked, or sent chunks to HTTP/1.0" });
       return true;
     }
-    const refusal = answer.status < 400 ? undefined : this.#refusalIn(answer);
+    const refusal = answer.status < 400 ? undefined : refusalOf(answer, this.#route.table.retry.statuses);
     this.#partial = "";
     if (refusal !== undefined && this.#route.hasOther(this.#endpoint) && this.#canRepeat(refusal)) {
       this.#failed(refusal);
@@ -250,14 +213,18 @@ export class Exchange implements UpstreamUser {
     this.#answer = answer;
     this.#response = framing;
     this.#request.forget();
-    if (this.#hedgeTimer !== undefined) this.#endHedge();
-    this.#isStream = this.#isTunnel || (framing.kind !== "length" && isEventStream(answer));
+    this.#hedge?.end();
+    this.#times.isStream = this.#isTunnel || (framing.kind !== "length" && isEventStream(answer));
     if (this.#endpoint !== undefined) this.#noteAnswer(this.#endpoint, answer.status);
     this.#keepClient =
       client.wantsKeepAlive(this.#head) && framing.kind !== "close" && !this.#isTunnel && this.#request.isDone;
     const headText = renderAnswerHead(answer, this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close", {
       minor: this.#head.minor,
-      added: this.#addedLines(),
+      added: addedLines(this.#route.table.affinity, this.#session, {
+        name: this.#route.table.nameBackend ? (this.#backend?.nameLine ?? "") : "",
+        token: this.#endpoint?.token ?? "",
+        isSecure: client.listener.isSecure,
+      }),
     });
     const bodyStart = read.end + 4;
     const rest = read.text.length - bodyStart;
@@ -265,50 +232,27 @@ export class Exchange implements UpstreamUser {
       const isFlowing = client.write(headText);
       return this.#afterWrite(isFlowing);
     }
+    const start = bodyStart + read.offset;
     if (rest > JOIN_BYTES || this.#isTunnel) {
       client.write(headText);
-      return this.onPiece(read.buffer, bodyStart + read.offset, read.length);
+      return this.#isTunnel
+        ? client.write(Buffer.from(read.buffer.subarray(start, read.length)))
+        : this.#relayBody(read.buffer, start, read.length);
     }
-    const start = bodyStart + read.offset;
     const used = framing.consume(read.buffer, start, read.length);
     const isFlowing = client.write(headText + read.text.slice(bodyStart, bodyStart + used));
     return this.#afterWrite(isFlowing, start + used < read.length);
   }
 
   #noteAnswer(endpoint: Endpoint, status: number): void {
-    endpoint.answered(this.#client.core.nowMs);
-    endpoint.consecutiveFailures = 0;
-    if (status >= 500) this.#route.onError(endpoint, status, this.#client.core.clock.monotonicMs());
-    else endpoint.consecutiveErrors = 0;
-  }
-
-  /** Why an answer is none for the client: a gateway there had no backend, or the route repeats this status. */
-  #refusalIn(answer: ResponseHead): Failure | undefined {
-    const refusal = refusalOf(answer);
-    if (refusal !== undefined || !this.#route.table.retry.statuses.includes(answer.status)) return refusal;
-    return { kind: "status", detail: `it answered ${answer.status}` };
-  }
-
-  #addedLines(): string {
-    const { nameBackend, affinity } = this.#route.table;
-    const name = nameBackend ? (this.#backend?.nameLine ?? "") : "";
-    const token = this.#endpoint?.token ?? "";
-    if (affinity?.by !== "cookie" || this.#session?.value === token) return name;
-    return name + cookieLine(affinity, token, this.#client.listener.isSecure);
-  }
-
-  /** A piece that came along with the head but is too long to be joined with it. */
-  private onPiece(buffer: Buffer, start: number, end: number): boolean {
-    return this.#isTunnel
-      ? this.#client.write(Buffer.from(buffer.subarray(start, end)))
-      : this.#relayBody(buffer, start, end);
+    this.#route.onAnswer(endpoint, status, this.#client.core.clock.monotonicMs());
   }
 
   #frame(answer: ResponseHead): Framing | undefined {
     if (answer.status !== 101) return frameAnswer(answer, this.#head);
     if (!this.#hasUpgrade) return undefined;
     this.#isTunnel = true;
-    this.#isStream = true;
+    this.#times.isStream = true;
     this.#client.resume();
     return new Framing("close");
   }
@@ -318,9 +262,7 @@ export class Exchange implements UpstreamUser {
     if (framing === undefined) return true;
     const used = framing.consume(buffer, start, end);
     const piece = buffer.subarray(start, start + used);
-    const isFlowing =
-      used === 0 ||
-      (used <= JOIN_BYTES ? this.#client.write(latin1(piece, 0, used)) : this.#client.write(Buffer.from(piece)));
+    const isFlowing = used === 0 || this.#client.writeCopy(piece, used <= JOIN_BYTES);
     return this.#afterWrite(isFlowing, start + used < end);
   }
 
@@ -334,7 +276,7 @@ export class Exchange implements UpstreamUser {
       return true;
     }
     if (framing.isDone) this.#complete(hasExtra);
-    else this.#deadline(this.#idleMs);
+    else this.#deadline(this.#times.idleMs);
     return isFlowing || framing.isDone;
   }
 
@@ -347,17 +289,9 @@ export class Exchange implements UpstreamUser {
     this.#upstream = undefined;
     this.#account(answer?.status ?? 0);
     if (upstream !== undefined && answer !== undefined) {
-      const canReuse =
-        this.#request.isDone &&
-        !hasExtra &&
-        !answer.fields.close &&
-        this.#head.minor === 1 &&
-        (answer.minor === 1 || answer.fields.keepAlive);
+      const canReuse = this.#request.isDone && !hasExtra && isReusable(answer, this.#head);
       if (canReuse) upstream.pool.release(upstream, this.#client.core.nowMs, answer.fields.keepAliveSeconds);
-      else {
-        upstream.user = undefined;
-        upstream.close();
-      }
+      else upstream.abandon();
     }
     this.#client.finish(this.#keepClient && this.#request.isDone);
   }
@@ -367,7 +301,7 @@ export class Exchange implements UpstreamUser {
     if (stats === undefined) return;
     stats.inFlight--;
     this.#route.usedAt = this.#client.core.routing.turn;
-    stats.record(status, this.#client.core.clock.monotonicMs() - this.#startedMs);
+    stats.record(status, this.#times.passedMs);
     this.#backend = undefined;
   }
 
@@ -425,10 +359,11 @@ export class Exchange implements UpstreamUser {
       backend.stats.failures++;
       endpoint.blame(failure.detail, failure.kind === "connect", this.#client.core.clock.monotonicMs());
     }
-    if (this.#rival !== undefined) {
+    const rival = this.#hedge?.take();
+    if (rival !== undefined) {
       backend.stats.retries++;
       backend.stats.inFlight++;
-      this.#promote(this.#rival);
+      this.#promote(rival);
       return;
     }
     if (this.#canRepeat(failure)) {
@@ -443,7 +378,7 @@ export class Exchange implements UpstreamUser {
       return;
     }
     const status = failure.kind === "timeout" ? 504 : 502;
-    backend.stats.record(status, this.#client.core.clock.monotonicMs() - this.#startedMs);
+    backend.stats.record(status, this.#times.passedMs);
     this.#backend = undefined;
     const message = `backend "${backend.table.name}" at ${endpoint.address}: ${failure.detail}`;
     this.#reply(status, failure.kind === "timeout" ? "BackendTimeout" : "BackendFailed", message, 1);
@@ -459,19 +394,15 @@ export class Exchange implements UpstreamUser {
     return this.#route.table.retry.nonIdempotent || isIdempotent(this.#head.method);
   }
 
+  /** An answer broke off: too late for another attempt. */
   #countFailure(detail: string): void {
-    if (this.#backend !== undefined) this.#backend.stats.failures++;
-    this.#client.core.log.debug("answer broken off by backend", {
-      route: this.#route.table.id,
-      backend: this.#backend?.table.name,
-      detail,
-    });
+    if (this.#backend !== undefined) noteBroken(this.#client.core.log, this.#route, this.#backend, detail);
   }
 
   onDeadline(): void {
     const { timeouts } = this.#route.table;
-    if (this.#isLate() && this.#answer === undefined) {
-      this.#endHedge();
+    if (this.#times.isLate && this.#answer === undefined) {
+      this.#hedge?.end();
       this.#attempts = Number.MAX_SAFE_INTEGER;
       this.#failed({
         kind: "timeout",
@@ -495,7 +426,7 @@ export class Exchange implements UpstreamUser {
 
   onClientGone(): void {
     if (this.#isOver) return;
-    this.#endHedge();
+    this.#hedge?.end();
     if (!this.#isTunnel) this.#client.core.totals.clientAborts++;
     this.#dropUpstream();
     this.#account(this.#isTunnel ? 101 : 499);
@@ -512,43 +443,19 @@ export class Exchange implements UpstreamUser {
 
   #reply(status: number, reason: string, message: string, retryAfterSeconds?: number): void {
     this.#isOver = true;
-    this.#endHedge();
+    this.#hedge?.end();
     if (this.#backend !== undefined) this.#account(status);
-    this.#client.reply(
-      {
-        status,
-        reason,
-        message,
-        route: this.#route.table.id,
-        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-      },
-      this.#head,
-      this.#request.isDone,
-    );
+    const route = this.#route.table.id;
+    const later = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+    this.#client.reply({ status, reason, message, route, ...later }, this.#head, this.#request.isDone);
   }
 
   #dropUpstream(): void {
-    const upstream = this.#upstream;
+    this.#upstream?.abandon();
     this.#upstream = undefined;
-    if (upstream === undefined) return;
-    upstream.user = undefined;
-    upstream.close();
   }
 
   #deadline(afterMs: number): void {
-    const dueMs = this.#client.core.nowMs + afterMs;
-    const { requestMs } = this.#route.table.timeouts;
-    this.#client.deadlineMs = requestMs === 0 || this.#isStream ? dueMs : Math.min(dueMs, this.#startedMs + requestMs);
-  }
-
-  #isLate(): boolean {
-    const { requestMs } = this.#route.table.timeouts;
-    return requestMs > 0 && !this.#isStream && this.#client.core.nowMs >= this.#startedMs + requestMs;
-  }
-
-  /** How long the exchange may rest. */
-  get #idleMs(): number {
-    const { idleMs, streamIdleMs } = this.#route.table.timeouts;
-    return this.#isStream ? streamIdleMs : idleMs;
+    this.#client.deadlineMs = this.#times.dueMs(afterMs);
   }
 }

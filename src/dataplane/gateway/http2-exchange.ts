@@ -146,10 +146,7 @@ export class Http2Exchange {
   #note(status: number): void {
     const endpoint = this.#choice?.endpoint;
     if (endpoint === undefined) return;
-    endpoint.answered(this.#core.nowMs);
-    endpoint.consecutiveFailures = 0;
-    if (status >= 500) this.#route.onError(endpoint, status, this.#core.clock.monotonicMs());
-    else endpoint.consecutiveErrors = 0;
+    this.#route.onAnswer(endpoint, status, this.#core.clock.monotonicMs());
     this.#account(status);
   }
 

@@ -32,7 +32,6 @@ const NOT_PASSED = new Set([
  * so that retries, sessions, limits and counters are the same for both kinds of clients.
  */
 export class Http2OverHttp1 {
-  readonly #core: GatewayCore;
   readonly #request: Http2Request;
   readonly #near: LoopSocket;
   readonly #connection: ClientConnection;
@@ -40,7 +39,6 @@ export class Http2OverHttp1 {
   #framing: Framing | undefined;
 
   constructor(core: GatewayCore, request: Http2Request) {
-    this.#core = core;
     this.#request = request;
     const [near, far] = LoopSocket.pair(request.address);
     this.#near = near;

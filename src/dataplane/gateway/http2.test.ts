@@ -69,7 +69,7 @@ async function grpcServer(
       stream.end(Buffer.from([0, 0, 0, 0, 2, 8, serving.status]));
       return;
     }
-    seen.push(`${headers[":authority"]} ${path} ${headers["te"]} ${headers["x-forwarded-for"]}`);
+    seen.push(`${headers[":authority"]} ${path} ${String(headers["te"])} ${String(headers["x-forwarded-for"])}`);
     stream.on("data", (piece: Buffer) => stream.write(piece));
     stream.on("end", () => stream.end());
   });

@@ -73,10 +73,8 @@ test("sessions by header: the same value goes to the same backend, many values s
   const users = Array.from({ length: 200 }, (_, index) => `user-${index}`);
   const homes = new Map<string, string>();
   for (const user of users) homes.set(user, await said(port, [`x-user: ${user}`]));
-  const shares = [...homes.values()].reduce<Record<string, number>>(
-    (sum, name) => ({ ...sum, [name]: (sum[name] ?? 0) + 1 }),
-    {},
-  );
+  const shares: Record<string, number> = {};
+  for (const home of homes.values()) shares[home] = (shares[home] ?? 0) + 1;
   expect(shares["c"]).toBeGreaterThan(75);
   expect(shares["a"]).toBeGreaterThan(25);
   for (const user of users.slice(0, 20)) expect(await said(port, [`X-USER: ${user}`])).toBe(homes.get(user));
@@ -137,7 +135,7 @@ test("an answer of a status that is to be repeated is no answer, if the request 
   ]);
   for (let turn = 0; turn < 4; turn++) expect((await ask(port, "/")).status).toBe(200);
   const posts = await Promise.all([0, 1].map(() => ask(port, "/", { method: "POST", body: "x" })));
-  expect(posts.map((answer) => answer.status).sort()).toEqual([200, 503]);
+  expect(posts.map((answer) => answer.status).sort((a, b) => a - b)).toEqual([200, 503]);
 });
 
 test("a slow answer is asked for a second time elsewhere; whichever comes first is used, and the share is bounded", async () => {

@@ -22,6 +22,17 @@ export function sessionIn(lines: string, affinity: AffinityTable): Session | und
   return undefined;
 }
 
+/** Header lines for the client: the backend's name, if it is to be told, and a cookie if the client has none for this address. */
+export function addedLines(
+  affinity: AffinityTable | undefined,
+  session: Session | undefined,
+  answering: { readonly name: string; readonly token: string; readonly isSecure: boolean },
+): string {
+  const { name, token, isSecure } = answering;
+  if (affinity?.by !== "cookie" || session?.value === token) return name;
+  return name + cookieLine(affinity, token, isSecure);
+}
+
 /** The header line that makes a client come back to the same address. */
 export function cookieLine(affinity: AffinityTable, token: string, isSecure: boolean): string {
   const age = affinity.ttlSeconds > 0 ? `; Max-Age=${affinity.ttlSeconds}` : "";

@@ -337,15 +337,15 @@ function parsePolicies(reader: Reader): Pick<RouteTable, "affinity" | "hedge" | 
   const outlier = reader.child("outlier");
   hedge?.only(["afterMs", "maxPercent"]);
   outlier?.only(["consecutiveErrors", "baseEjectionMs", "maxEjectedPercent"]);
-  const whole = (from: Reader, name: string, minimum: number, maximum: number, fallback?: number): number =>
-    from.number(name, { minimum, maximum, integer: true, ...(fallback === undefined ? {} : { fallback }) });
+  const whole = (from: Reader, name: string, maximum: number, fallback?: number): number =>
+    from.number(name, { minimum: 1, maximum, integer: true, ...(fallback === undefined ? {} : { fallback }) });
   return {
     ...(affinity === undefined ? {} : { affinity: parseAffinity(affinity) }),
     ...(hedge === undefined
       ? {}
       : {
           hedge: {
-            afterMs: whole(hedge, "afterMs", 1, MAX_TIMEOUT_MS),
+            afterMs: whole(hedge, "afterMs", MAX_TIMEOUT_MS),
             maxPercent: hedge.number("maxPercent", { minimum: 0, maximum: 100, fallback: 10 }),
           },
         }),
@@ -353,8 +353,8 @@ function parsePolicies(reader: Reader): Pick<RouteTable, "affinity" | "hedge" | 
       ? {}
       : {
           outlier: {
-            consecutiveErrors: whole(outlier, "consecutiveErrors", 1, 1_000_000, 5),
-            baseEjectionMs: whole(outlier, "baseEjectionMs", 1, MAX_TIMEOUT_MS, 30_000),
+            consecutiveErrors: whole(outlier, "consecutiveErrors", 1_000_000, 5),
+            baseEjectionMs: whole(outlier, "baseEjectionMs", MAX_TIMEOUT_MS, 30_000),
             maxEjectedPercent: outlier.number("maxEjectedPercent", { minimum: 0, maximum: 100, fallback: 50 }),
           },
         }),

@@ -125,6 +125,12 @@ export class UpstreamConnection {
     return this.user.onData(buffer, length);
   }
 
+  /** Closes it; whoever used it hears nothing more. */
+  abandon(): void {
+    this.user = undefined;
+    this.close();
+  }
+
   close(): void {
     const wasOpen = !this.isClosed;
     this.isClosed = true;

@@ -1,10 +1,4 @@
-import type {
-  GatewayDriver,
-  GatewayPart,
-  GatewayState,
-  ListenerInput,
-  RouteInput,
-} from "../../dataplane/gateway/index.js";
+import type { GatewayDriver, GatewayPart, GatewayState, ListenerInput } from "../../dataplane/gateway/index.js";
 import {
   type ClusterAccess,
   type ControllerSpec,
@@ -20,11 +14,19 @@ import { GatewayWriter } from "./gateway-writer.js";
 import { backendStatusOf, type HeadPlan, routeIdOf } from "./head-weights.js";
 import { type ApplyOutcome, configMapOf, HeadApplier, type RenderedClass } from "./heads/applier.js";
 import { type Compiled, HeadCompiler } from "./heads/compiler.js";
-import { assumedReport, builtinLimits, honouredOf, trafficOf } from "./heads/conditions.js";
+import {
+  addressOf,
+  assumedReport,
+  builtinLimits,
+  honouredOf,
+  programmedAs,
+  readinessOf,
+  trafficOf,
+  weightsOf,
+} from "./heads/conditions.js";
 import { LoadMeter } from "./heads/load.js";
 import { HeadSecrets } from "./heads/secrets.js";
 import {
-  type Cluster,
   ClusterKind,
   type ConditionDraft,
   type HeadBackendStatus,
@@ -411,69 +413,4 @@ class HeadIngressWorker {
 function classOf(head: HeadIngress): "builtin" | RenderedClass {
   const { class: asked = "auto" } = head.spec;
   return asked === "auto" ? "builtin" : asked;
-}
-
-function programmedAs(fault: string, outcome: ApplyOutcome | undefined): ConditionDraft {
-  if (fault !== "") return { type: "Programmed", status: "False", reason: "Invalid", message: fault };
-  if (outcome?.condition.status === "True")
-    return { type: "Programmed", status: "True", reason: "Rendered", message: outcome.condition.message };
-  return { type: "Programmed", status: "False", reason: "NotRendered", message: outcome?.condition.message ?? "" };
-}
-
-function readinessOf(
-  programmed: ConditionDraft,
-  plan: HeadPlan,
-  backends: readonly HeadBackendStatus[],
-): ConditionDraft {
-  if (programmed.status !== "True")
-    return { type: "Ready", status: "False", reason: programmed.reason, message: programmed.message };
-  const short = backends.filter((backend) => backend.weightEffective < backend.weight);
-  const why = [...plan.faults, ...short.map((backend) => `${backend.name}: ${backend.message ?? "no traffic"}`)].join(
-    "; ",
-  );
-  const percents = backends
-    .filter((backend) => backend.weightEffective > 0)
-    .map((backend) => `${backend.name} ${backend.percent}%`);
-  if (percents.length === 0)
-    return { type: "Ready", status: "False", reason: "NoBackend", message: why === "" ? "there is no backend" : why };
-  if (why !== "")
-    return {
-      type: "Ready",
-      status: "True",
-      reason: "Degraded",
-      message: `requests go to ${percents.join(", ")}; ${why}`,
-    };
-  return { type: "Ready", status: "True", reason: "Serving", message: `requests go to ${percents.join(", ")}` };
-}
-
-/** True once every backend has the weight that was asked for. */
-function weightsOf(backends: readonly HeadBackendStatus[]): ConditionDraft {
-  const short = backends.filter((backend) => backend.weightEffective !== backend.weight);
-  if (short.length === 0 && backends.length > 0) {
-    return {
-      type: "WeightsEffective",
-      status: "True",
-      reason: "AsAsked",
-      message: "every backend has the weight that was asked for",
-    };
-  }
-  const why = short.map(
-    (backend) =>
-      `${backend.name} has ${backend.weightEffective} of ${backend.weight}: ${backend.message ?? "no traffic"}`,
-  );
-  return {
-    type: "WeightsEffective",
-    status: "False",
-    reason: "Differs",
-    message: backends.length === 0 ? "there is no backend" : why.join("; "),
-  };
-}
-
-function addressOf(route: RouteInput, state: GatewayState | undefined, listener: ListenerInput): string | undefined {
-  const bound =
-    state?.listeners.find((report) => report.name === route.listener)?.address ?? `${listener.host}:${listener.port}`;
-  const scheme = route.listener === listener.name && listener.tls !== undefined ? "https" : "http";
-  const host = route.hosts?.find((name) => !name.startsWith("*"));
-  const authority = host === undefined ? bound : `${host}:${bound.split(":").at(-1)}`;
-  return `${scheme}://${authority}${route.path ?? "/"}`;
 }

@@ -140,7 +140,7 @@ function idOf(object: RenderedObject): Rendered["objects"][number] {
 }
 
 function ownerOf(head: HeadIngress): JsonObject {
-  const { name, uid = "" } = head.metadata;
+  const { name, uid } = head.metadata;
   return toJsonObject({ apiVersion: head.apiVersion, kind: head.kind, name, uid });
 }
 

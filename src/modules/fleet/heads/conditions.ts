@@ -1,6 +1,6 @@
-import type { BackendReport } from "../../../dataplane/gateway/index.js";
-import type { PlannedBackend } from "../head-weights.js";
-import type { ConditionDraft, HeadIngress } from "../kinds.js";
+import type { BackendReport, GatewayState, ListenerInput, RouteInput } from "../../../dataplane/gateway/index.js";
+import type { HeadPlan, PlannedBackend } from "../head-weights.js";
+import type { ConditionDraft, HeadBackendStatus, HeadIngress } from "../kinds.js";
 import type { ApplyOutcome } from "./applier.js";
 import type { Limit } from "./rendering.js";
 
@@ -111,4 +111,76 @@ export function trafficOf(
   }
   const wasHigh = (head.status?.conditions ?? []).some((condition) => condition.type === type);
   return wasHigh ? { type, status: "False", reason: "Measured", message: rate } : undefined;
+}
+
+/** How a HeadIngress stands that another program carries. */
+export function programmedAs(fault: string, outcome: ApplyOutcome | undefined): ConditionDraft {
+  if (fault !== "") return { type: "Programmed", status: "False", reason: "Invalid", message: fault };
+  if (outcome?.condition.status === "True")
+    return { type: "Programmed", status: "True", reason: "Rendered", message: outcome.condition.message };
+  return { type: "Programmed", status: "False", reason: "NotRendered", message: outcome?.condition.message ?? "" };
+}
+
+/** Whether requests have somewhere to go. */
+export function readinessOf(
+  programmed: ConditionDraft,
+  plan: HeadPlan,
+  backends: readonly HeadBackendStatus[],
+): ConditionDraft {
+  if (programmed.status !== "True")
+    return { type: "Ready", status: "False", reason: programmed.reason, message: programmed.message };
+  const short = backends.filter((backend) => backend.weightEffective < backend.weight);
+  const why = [...plan.faults, ...short.map((backend) => `${backend.name}: ${backend.message ?? "no traffic"}`)].join(
+    "; ",
+  );
+  const percents = backends
+    .filter((backend) => backend.weightEffective > 0)
+    .map((backend) => `${backend.name} ${backend.percent}%`);
+  if (percents.length === 0)
+    return { type: "Ready", status: "False", reason: "NoBackend", message: why === "" ? "there is no backend" : why };
+  if (why !== "")
+    return {
+      type: "Ready",
+      status: "True",
+      reason: "Degraded",
+      message: `requests go to ${percents.join(", ")}; ${why}`,
+    };
+  return { type: "Ready", status: "True", reason: "Serving", message: `requests go to ${percents.join(", ")}` };
+}
+
+/** True once every backend has the weight that was asked for. */
+export function weightsOf(backends: readonly HeadBackendStatus[]): ConditionDraft {
+  const short = backends.filter((backend) => backend.weightEffective !== backend.weight);
+  if (short.length === 0 && backends.length > 0) {
+    return {
+      type: "WeightsEffective",
+      status: "True",
+      reason: "AsAsked",
+      message: "every backend has the weight that was asked for",
+    };
+  }
+  const why = short.map(
+    (backend) =>
+      `${backend.name} has ${backend.weightEffective} of ${backend.weight}: ${backend.message ?? "no traffic"}`,
+  );
+  return {
+    type: "WeightsEffective",
+    status: "False",
+    reason: "Differs",
+    message: backends.length === 0 ? "there is no backend" : why.join("; "),
+  };
+}
+
+/** Where clients send requests. */
+export function addressOf(
+  route: RouteInput,
+  state: GatewayState | undefined,
+  listener: ListenerInput,
+): string | undefined {
+  const bound =
+    state?.listeners.find((report) => report.name === route.listener)?.address ?? `${listener.host}:${listener.port}`;
+  const scheme = route.listener === listener.name && listener.tls !== undefined ? "https" : "http";
+  const host = route.hosts?.find((name) => !name.startsWith("*"));
+  const authority = host === undefined ? bound : `${host}:${bound.split(":").at(-1)}`;
+  return `${scheme}://${authority}${route.path ?? "/"}`;
 }

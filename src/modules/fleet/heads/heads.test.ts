@@ -23,7 +23,9 @@ const BACKENDS = [
   { name: "b", url: "http://b.example.org", weight: 70 },
 ];
 
-async function begin(members: readonly string[] = []): Promise<TestFleet & { gateway: ReturnType<typeof recordingGateway> }> {
+async function begin(
+  members: readonly string[] = [],
+): Promise<TestFleet & { gateway: ReturnType<typeof recordingGateway> }> {
   const gateway = recordingGateway();
   const fleet = await startFleet(members, {
     gateway,
@@ -55,7 +57,12 @@ test("nginx and haproxy: HeadIngresses of a namespace share a ConfigMap; it is p
   const maps = fleet.hub.client.resource(ConfigMapKind);
   for (const kind of ["nginx", "haproxy"] as const) {
     const key = kind === "nginx" ? "nginx.conf" : "haproxy.cfg";
-    await create(fleet, `${kind}-one`, { class: kind, path: `/${kind}/one/`, backends: BACKENDS, hedge: { afterMs: 50 } });
+    await create(fleet, `${kind}-one`, {
+      class: kind,
+      path: `/${kind}/one/`,
+      backends: BACKENDS,
+      hedge: { afterMs: 50 },
+    });
     await create(fleet, `${kind}-two`, { class: kind, path: `/${kind}/two/`, backends: BACKENDS });
     const map = await eventually(
       () => maps.find(`argosy-${kind}`, inDemo),
@@ -86,8 +93,13 @@ test("nginx and haproxy: HeadIngresses of a namespace share a ConfigMap; it is p
       (found) => found.data?.[key]?.includes("/three") === true,
       "it is put right",
     );
-    for (const name of ["one", "two"]) await heads(fleet).patch(`${kind}-${name}`, "merge", { spec: { class: "builtin" } }, inDemo);
-    await eventually(() => heads(fleet).get(`${kind}-two`, inDemo), (head) => head.status?.rendered === undefined, "it is released");
+    for (const name of ["one", "two"])
+      await heads(fleet).patch(`${kind}-${name}`, "merge", { spec: { class: "builtin" } }, inDemo);
+    await eventually(
+      () => heads(fleet).get(`${kind}-two`, inDemo),
+      (head) => head.status?.rendered === undefined,
+      "it is released",
+    );
   }
   const part = () => fleet.gateway.parts.get("head-ingress")?.routes.map(({ id }) => id) ?? [];
   await eventually(part, (ids) => ids.length === 4, "the built-in gateway has them now");
@@ -96,7 +108,9 @@ test("nginx and haproxy: HeadIngresses of a namespace share a ConfigMap; it is p
 test("Istio and the Gateway API: what is rendered is valid by their definitions, nothing of it is dropped, and it goes with its class", async () => {
   const fleet = await begin();
   const file = new URL("./definitions.data.json", import.meta.url);
-  const { definitions }: { definitions: (JsonObject & { metadata: { name: string } })[] } = JSON.parse(readFileSync(file, "utf8"));
+  const { definitions }: { definitions: (JsonObject & { metadata: { name: string } })[] } = JSON.parse(
+    readFileSync(file, "utf8"),
+  );
   const crds = fleet.hub.client.resource(CustomResourceDefinitionKind);
   for (const definition of definitions) await crds.create(definition as never);
   for (const definition of definitions)
@@ -126,9 +140,20 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
   const routes = await whenCondition(fleet, "routes", "Rendered", "True");
 
   const objects = [...(istio.status?.rendered?.objects ?? []), ...(routes.status?.rendered?.objects ?? [])];
-  expect(objects.map(({ kind }) => kind).sort()).toEqual(
-    ["DestinationRule", "DestinationRule", "DestinationRule", "EndpointSlice", "HTTPRoute", "Service", "Service", "Service", "ServiceEntry", "ServiceEntry", "ServiceEntry", "VirtualService"],
-  );
+  expect(objects.map(({ kind }) => kind).sort()).toEqual([
+    "DestinationRule",
+    "DestinationRule",
+    "DestinationRule",
+    "EndpointSlice",
+    "HTTPRoute",
+    "Service",
+    "Service",
+    "Service",
+    "ServiceEntry",
+    "ServiceEntry",
+    "ServiceEntry",
+    "VirtualService",
+  ]);
   const read = async (kind: string, name: string): Promise<JsonObject> => {
     const id = objects.find((one) => one.kind === kind && one.name === name);
     const found = await fleet.hub.client.findKind(id?.apiVersion ?? "", kind);
@@ -146,7 +171,11 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
         timeout: "90000ms",
         retries: { attempts: 3, retryOn: "connect-failure,refused-stream,503" },
         route: [
-          { destination: { host: "a.example.org", port: { number: 8081 } }, weight: 30, headers: { request: { set: { Host: "a.example.org:8081" } } } },
+          {
+            destination: { host: "a.example.org", port: { number: 8081 } },
+            weight: 30,
+            headers: { request: { set: { Host: "a.example.org:8081" } } },
+          },
           { destination: { host: "b.example.org", port: { number: 80 } }, weight: 70 },
           { destination: { host: "inner.example.org", port: { number: 443 } }, weight: 0 },
         ],
@@ -165,7 +194,12 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
     host: "inner.example.org",
     trafficPolicy: {
       loadBalancer: { consistentHash: { httpCookie: { name: "sid", ttl: "60s" } }, warmupDurationSecs: "30s" },
-      outlierDetection: { consecutive5xxErrors: 3, baseEjectionTime: "30000ms", maxEjectionPercent: 50, interval: "1s" },
+      outlierDetection: {
+        consecutive5xxErrors: 3,
+        baseEjectionTime: "30000ms",
+        maxEjectionPercent: 50,
+        interval: "1s",
+      },
       tls: { mode: "SIMPLE", sni: "inner.example.org", insecureSkipVerify: true },
     },
   });
@@ -175,7 +209,9 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
     rules: [
       {
         matches: [{ path: { type: "PathPrefix", value: "/m" } }],
-        filters: [{ type: "URLRewrite", urlRewrite: { path: { type: "ReplacePrefixMatch", replacePrefixMatch: "/" } } }],
+        filters: [
+          { type: "URLRewrite", urlRewrite: { path: { type: "ReplacePrefixMatch", replacePrefixMatch: "/" } } },
+        ],
         timeouts: { request: "1m30s", backendRequest: "2s500ms" },
         backendRefs: [
           { name: "routes-0", port: 8081, weight: 30 },
@@ -185,12 +221,20 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
       },
     ],
   });
-  expect((await read("Service", "routes-1"))["spec"]).toMatchObject({ type: "ExternalName", externalName: "b.example.org" });
+  expect((await read("Service", "routes-1"))["spec"]).toMatchObject({
+    type: "ExternalName",
+    externalName: "b.example.org",
+  });
   const said = findCondition(routes.status?.conditions, "FieldsHonoured")?.message ?? "";
-  for (const field of ["spec.affinity:", "spec.retry:", "spec.outlierEjection:", "spec.timeouts:", "spec.backendTLS:"]) expect(said).toContain(field);
+  for (const field of ["spec.affinity:", "spec.retry:", "spec.outlierEjection:", "spec.timeouts:", "spec.backendTLS:"])
+    expect(said).toContain(field);
 
   await heads(fleet).patch("istio", "merge", { spec: { class: "builtin" } }, inDemo);
-  await eventually(async () => read("VirtualService", "istio").catch(() => undefined), (found) => found === undefined, "its objects go");
+  await eventually(
+    async () => read("VirtualService", "istio").catch(() => undefined),
+    (found) => found === undefined,
+    "its objects go",
+  );
 });
 
 test("what is rendered for another cluster goes there, and from there when its HeadIngress goes", async () => {
@@ -201,13 +245,23 @@ test("what is rendered for another cluster goes there, and from there when its H
   const find = () => edge?.client.resource(ConfigMapKind).find("argosy-haproxy", inDemo);
   const lost = await whenCondition(fleet, "lost", "Programmed", "False");
   expect(findCondition(lost.status?.conditions, "Programmed")?.message).toContain('no connection to a cluster "moon"');
-  await edge?.client.json("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" } }).catch(() => undefined);
+  await edge?.client
+    .json("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" } })
+    .catch(() => undefined);
   await heads(fleet).patch("far", "merge", { spec: { path: "/farther/" } }, inDemo);
   await eventually(find, (map) => map?.data?.["haproxy.cfg"]?.includes("/farther") === true, "it is there");
-  await eventually(() => heads(fleet).get("far", inDemo), (head) => head.status?.rendered?.cluster === "edge", "the status says so");
+  await eventually(
+    () => heads(fleet).get("far", inDemo),
+    (head) => head.status?.rendered?.cluster === "edge",
+    "the status says so",
+  );
   await heads(fleet).delete("far", inDemo);
   await eventually(find, (map) => map === undefined, "it went");
-  await eventually(() => heads(fleet).find("far", inDemo), (head) => head === undefined, "the HeadIngress is gone");
+  await eventually(
+    () => heads(fleet).find("far", inDemo),
+    (head) => head === undefined,
+    "the HeadIngress is gone",
+  );
 });
 
 test("TLS: certificates come from Secrets, for clients by name and for backends; what is missing is said", async () => {
@@ -221,7 +275,9 @@ test("TLS: certificates come from Secrets, for clients by name and for backends;
     backendTLS: { caSecretName: "ca" },
   });
   const waiting = await whenCondition(fleet, "secure", "Programmed", "False");
-  expect(findCondition(waiting.status?.conditions, "Programmed")?.message).toBe("spec.tls.secretName: there is no Secret cert");
+  expect(findCondition(waiting.status?.conditions, "Programmed")?.message).toBe(
+    "spec.tls.secretName: there is no Secret cert",
+  );
   const secrets = fleet.hub.client.resource(SecretKind);
   const secret = (name: string, data: Record<string, string>, type = "Opaque") =>
     secrets.create({ apiVersion: "v1", kind: "Secret", type, metadata: { name, ...inDemo }, data }, inDemo);

@@ -22,7 +22,7 @@ const lacking = (program: Program): string | undefined =>
     ? undefined
     : `${program} is not installed (Debian: apt-get install ${program === "nginx" ? "nginx-light" : program})`;
 
-const closing: (() => Promise<unknown> | unknown)[] = [];
+const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
