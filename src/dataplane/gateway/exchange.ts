@@ -1,5 +1,4 @@
-import type { RequestHead, ResponseHead } from "../../kernel/http1/index.js";
-import { Framing, HeadFault } from "../../kernel/http1/index.js";
+import { Framing, HeadFault, type RequestHead, type ResponseHead } from "../../kernel/http1/index.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import {
@@ -58,8 +57,7 @@ export class Exchange implements UpstreamUser {
     this.#times = new ExchangeTimes(client.core, route.table.timeouts);
     const { connectionUpgrade, upgrade } = head.fields;
     this.#request = new RequestBody(head.fields, route.table.maxBodyBytes, client.core.limits.replayBytes);
-    const { affinity } = route.table;
-    this.#session = affinity === undefined ? undefined : sessionIn(head.fields.rest, affinity);
+    this.#session = sessionIn(head.fields.rest, route.table.affinity);
     route.begun++;
     route.usedAt = client.core.routing.turn;
     this.#hasUpgrade = connectionUpgrade && upgrade !== "" && !/h2c/i.test(upgrade) && this.#request.isAbsent;
@@ -215,7 +213,8 @@ export class Exchange implements UpstreamUser {
     this.#request.forget();
     this.#hedge?.end();
     this.#times.isStream = this.#isTunnel || (framing.kind !== "length" && isEventStream(answer));
-    if (this.#endpoint !== undefined) this.#noteAnswer(this.#endpoint, answer.status);
+    if (this.#endpoint !== undefined)
+      this.#route.onAnswer(this.#endpoint, answer.status, this.#client.core.clock.monotonicMs());
     this.#keepClient =
       client.wantsKeepAlive(this.#head) && framing.kind !== "close" && !this.#isTunnel && this.#request.isDone;
     const headText = renderAnswerHead(answer, this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close", {
@@ -228,10 +227,7 @@ export class Exchange implements UpstreamUser {
     });
     const bodyStart = read.end + 4;
     const rest = read.text.length - bodyStart;
-    if (rest === 0) {
-      const isFlowing = client.write(headText);
-      return this.#afterWrite(isFlowing);
-    }
+    if (rest === 0) return this.#afterWrite(client.write(headText));
     const start = bodyStart + read.offset;
     if (rest > JOIN_BYTES || this.#isTunnel) {
       client.write(headText);
@@ -242,10 +238,6 @@ export class Exchange implements UpstreamUser {
     const used = framing.consume(read.buffer, start, read.length);
     const isFlowing = client.write(headText + read.text.slice(bodyStart, bodyStart + used));
     return this.#afterWrite(isFlowing, start + used < read.length);
-  }
-
-  #noteAnswer(endpoint: Endpoint, status: number): void {
-    this.#route.onAnswer(endpoint, status, this.#client.core.clock.monotonicMs());
   }
 
   #frame(answer: ResponseHead): Framing | undefined {
@@ -354,7 +346,7 @@ export class Exchange implements UpstreamUser {
     if (endpoint === undefined || backend === undefined) return;
     backend.stats.inFlight--;
     if (failure.kind === "status") {
-      this.#noteAnswer(endpoint, 500);
+      this.#route.onAnswer(endpoint, 500, this.#client.core.clock.monotonicMs());
     } else if (!isStale) {
       backend.stats.failures++;
       endpoint.blame(failure.detail, failure.kind === "connect", this.#client.core.clock.monotonicMs());
@@ -404,10 +396,8 @@ export class Exchange implements UpstreamUser {
     if (this.#times.isLate && this.#answer === undefined) {
       this.#hedge?.end();
       this.#attempts = Number.MAX_SAFE_INTEGER;
-      this.#failed({
-        kind: "timeout",
-        detail: `not answered within the ${timeouts.requestMs} ms that a request may take`,
-      });
+      const detail = `not answered within the ${timeouts.requestMs} ms that a request may take`;
+      this.#failed({ kind: "timeout", detail });
     } else if (this.#answer !== undefined || (!this.#request.isDone && this.#upstream?.isConnected === true)) {
       this.#countFailure("idle for too long");
       this.#dropUpstream();

@@ -24,7 +24,7 @@ export class Http2Exchange {
   readonly #request: Http2Request;
   readonly #route: Route;
   readonly #client: ServerHttp2Stream;
-  readonly #session: Session | undefined;
+  readonly #session: Session | undefined = undefined;
   readonly #startedMs: number;
   #tried: readonly Endpoint[] = [];
   #choice: Choice | undefined;
@@ -42,7 +42,7 @@ export class Http2Exchange {
     this.#client = request.stream;
     this.#startedMs = core.clock.monotonicMs();
     const { affinity } = request.route.table;
-    this.#session = affinity === undefined ? undefined : sessionIn(linesOf(request.headers), affinity);
+    if (affinity !== undefined) this.#session = sessionIn(linesOf(request.headers), affinity);
   }
 
   start(): void {

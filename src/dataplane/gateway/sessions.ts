@@ -9,7 +9,8 @@ export interface Session {
 }
 
 /** The session of a request whose header lines are `lines`; undefined when it has none yet. */
-export function sessionIn(lines: string, affinity: AffinityTable): Session | undefined {
+export function sessionIn(lines: string, affinity: AffinityTable | undefined): Session | undefined {
+  if (affinity === undefined) return undefined;
   if (affinity.by === "header") {
     const value = fieldIn(lines, affinity.name);
     return value === undefined ? undefined : { by: "header", value };

@@ -26,6 +26,8 @@ function gatewayState(counted: Readonly<Record<string, readonly [number, number]
     healthy: true,
     answered: true,
     reason: "",
+    word: "" as const,
+    hedges: 0,
     requests,
     failures: 0,
     retries: 0,
@@ -35,7 +37,7 @@ function gatewayState(counted: Readonly<Record<string, readonly [number, number]
     endpoints: [],
   }));
   const route = { id: "headingress/demo/digits", listener: "head", hosts: ["*"], path: "/", unroutable: 0, backends };
-  const said = { version: 1, pid: 1, startedAt: "", mark: "", generation: "", tableError: "" } as const;
+  const said = { version: 1, pid: 1, startedAt: "", partial: false, mark: "", generation: "", tableError: "" } as const;
   return { ...said, listeners: [], routes: [route], totals: {} };
 }
 
