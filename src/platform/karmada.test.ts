@@ -3,7 +3,7 @@ import { createClient } from "../kernel/client/index.js";
 import type { Transport, TransportResponse } from "../kernel/client/types.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
 import type { JsonObject } from "../kernel/kinds/object.js";
-import { WorkKind } from "../modules/fleet/kinds.js";
+import { ClusterKind } from "../modules/fleet/index.js";
 import { servesKarmada, withKarmada } from "./karmada.js";
 
 /** An API that answers these paths, and notes what it was asked. */
@@ -32,17 +32,17 @@ test("a Karmada with an API server of its own is asked for what is Karmada's, th
     metadata: { resourceVersion: "7" },
     items: [],
   };
-  const karmada = api({ "/apis/work.karmada.io/v1alpha1/works": list });
+  const karmada = api({ "/apis/cluster.karmada.io/v1alpha1/clusters": list });
   const hub = api({ "/api/v1/namespaces": { apiVersion: "v1", kind: "NamespaceList", items: [] } });
   const client = createClient({ transport: withKarmada(hub, karmada), clock: systemClock, random: systemRandom });
-  expect((await client.resource(WorkKind).list()).resourceVersion).toBe("7");
+  expect((await client.resource(ClusterKind).list()).resourceVersion).toBe("7");
   await client.json("GET", "/api/v1/namespaces");
   for (const path of ["/apis/tensorstack.dev/v1beta1", "/apis/evil-karmada.io/v1", "/apis"])
     await client.json("GET", path).catch(() => undefined);
-  await client.json("GET", "/openapi/v3/apis/cluster.karmada.io/v1alpha1").catch(() => undefined);
+  await client.json("GET", "/openapi/v3/apis/work.karmada.io/v1alpha1").catch(() => undefined);
   expect(karmada.asked.map((path) => path.replace(/\?.*/, ""))).toEqual([
-    "/apis/work.karmada.io/v1alpha1/works",
-    "/openapi/v3/apis/cluster.karmada.io/v1alpha1",
+    "/apis/cluster.karmada.io/v1alpha1/clusters",
+    "/openapi/v3/apis/work.karmada.io/v1alpha1",
   ]);
   expect(hub.asked).toEqual([
     "/api/v1/namespaces",
