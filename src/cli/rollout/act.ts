@@ -64,7 +64,7 @@ export async function undo(ruled: Ruled, to: number | undefined, terminal: Termi
   const workloads = await readRevision(client, revision);
   if (workloads === undefined)
     throw new CommandError(
-      `Secret ${namespace}/${revision.metadata.name}, which holds Secrets of revision ${revision.revision}, is gone`,
+      `RevisionContents ${namespace}/${revision.metadata.name}, which holds the Secrets of revision ${revision.revision}, is gone`,
     );
   const spec = toJsonObject({ workloads });
   const options = { namespace, fieldManager: MANAGER };

@@ -2,8 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ControllerRevisionKind, type JsonObject, NamespaceKind, SecretKind } from "../../kernel/kinds/index.js";
-import { ClusterKind, HyperMLServiceKind, HyperRolloutKind, WorkKind } from "../../modules/fleet/index.js";
+import { ControllerRevisionKind, type JsonObject, NamespaceKind } from "../../kernel/kinds/index.js";
+import {
+  ClusterKind,
+  HyperMLServiceKind,
+  HyperRolloutKind,
+  RevisionContentsKind,
+  WorkKind,
+} from "../../modules/fleet/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
 import { testTerminal } from "../output/terminal.fixture.js";
 import type { Session } from "../session.js";
@@ -57,7 +63,9 @@ async function work(
 }
 
 beforeAll(async () => {
-  cluster = await startTestCluster({ kinds: [HyperMLServiceKind, HyperRolloutKind, WorkKind, ClusterKind] });
+  cluster = await startTestCluster({
+    kinds: [HyperMLServiceKind, HyperRolloutKind, RevisionContentsKind, WorkKind, ClusterKind],
+  });
   session = { client: cluster.client, context: "test", namespace: "demo" };
   for (const name of ["demo", "karmada-es-cloud", "karmada-es-edge"]) {
     await cluster.client
@@ -225,11 +233,16 @@ test("history and undo read revisions, with what their Secrets hold; status show
       },
       inDemo,
     );
-    const hidden = JSON.stringify([{ workload: 0, manifest: 1, fields: { stringData: { key: `hidden-${release}` } } }]);
-    const data = { "contents.json": Buffer.from(hidden).toString("base64") };
-    await cluster.client
-      .resource(SecretKind)
-      .create({ apiVersion: "v1", kind: "Secret", metadata: { name, ...inDemo }, data }, inDemo);
+    const secrets = [{ workload: 0, manifest: 1, fields: { stringData: { key: `hidden-${release}` } } }];
+    await cluster.client.resource(RevisionContentsKind).create(
+      {
+        apiVersion: "argosy.dev/v1alpha1",
+        kind: "RevisionContents",
+        metadata: { name, ...inDemo },
+        spec: { secrets },
+      },
+      inDemo,
+    );
   }
   const traffic = [
     { ingress: "digits", cluster: "cloud", release: "v1", percent: 30, clusterPercent: 30, releasePercent: 100 },

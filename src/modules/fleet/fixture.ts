@@ -28,6 +28,7 @@ import {
   WorkKind,
 } from "./kinds.js";
 import { createFleetModule, DELIVERY_RULES, type FleetOptions, TEMPLATE_RULES } from "./module.js";
+import { RevisionContentsKind } from "./rollout/contents-kind.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 
 /** For tests: the shape of MLService as far as the fleet looks at it. */
@@ -94,6 +95,16 @@ export interface TestFleet {
   close(): Promise<void>;
 }
 
+const HUB_KINDS: readonly KindDefinition[] = [
+  HyperMLServiceKind,
+  WorkKind,
+  ClusterKind,
+  HeadIngressKind,
+  HyperRolloutKind,
+  RevisionContentsKind,
+  ResourceInterpreterCustomizationKind,
+];
+
 /** For tests: starts it. Members named in `missing` have no connection. */
 export async function startFleet(
   names: readonly string[],
@@ -121,15 +132,7 @@ export async function startFleet(
     callTimeoutMs: 300,
     ...options.fleet,
   });
-  const kinds = [
-    HyperMLServiceKind,
-    WorkKind,
-    ClusterKind,
-    HeadIngressKind,
-    HyperRolloutKind,
-    ResourceInterpreterCustomizationKind,
-    ...(options.hubKinds ?? []),
-  ];
+  const kinds = [...HUB_KINDS, ...(options.hubKinds ?? [])];
   const memberKinds = options.memberKinds ?? [TestServiceKind, TestRuntimeKind];
   const start = (name: string) => startTestCluster({ name, clock, kinds: memberKinds, tokens: [AGENT] });
   const others = await Promise.all(names.map(start));

@@ -16,6 +16,7 @@ export {
 export { specPartsOf } from "./hyper-plan.js";
 export { ClusterKind, type HyperMLService, HyperMLServiceKind, WorkKind } from "./kinds.js";
 export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES, TEMPLATE_RULES } from "./module.js";
+export { RevisionContentsKind } from "./rollout/contents-kind.js";
 export { type HyperRollout, HyperRolloutKind } from "./rollout/kind.js";
 export {
   changedFields,

@@ -27,6 +27,7 @@ import {
   WorkloadRebalancerKind,
 } from "./policies/kinds.js";
 import { hyperRolloutAdmission } from "./rollout/admission.js";
+import { RevisionContentsKind } from "./rollout/contents-kind.js";
 import { hyperRolloutController } from "./rollout/controller.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 import { unservedControllers } from "./unserved/controller.js";
@@ -106,9 +107,9 @@ const HUB_RULES: readonly PolicyRule[] = [
     resources: ["hyperrollouts", "hyperrollouts/status"],
     verbs: [...READ, "update", "patch"],
   },
-  // Revisions of HyperMLServices; what their Secrets hold is in Secrets, which are read one by one.
+  // Revisions of HyperMLServices.
   { apiGroups: ["apps"], resources: ["controllerrevisions"], verbs: WRITE },
-  { apiGroups: [""], resources: ["secrets"], verbs: ["get", "create", "delete"] },
+  { apiGroups: ["argosy.dev"], resources: ["revisioncontents"], verbs: ["get", "create", "delete"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create", "delete"] },
   // What HeadIngresses are rendered to.
   { apiGroups: [""], resources: ["configmaps"], verbs: WRITE },
@@ -228,6 +229,7 @@ export function createFleetModule(options: FleetOptions): Module {
     HyperMLServiceKind,
     HeadIngressKind,
     HyperRolloutKind,
+    RevisionContentsKind,
     ...(isEngine ? ENGINE_KINDS : []),
   ];
   return {

@@ -7,16 +7,14 @@ import {
   ControllerRevisionKind,
   type Json,
   type JsonObject,
-  SecretKind,
 } from "../../../kernel/kinds/index.js";
 import { asObjects, asString, cloneObject, isObject, toJson, toJsonObject } from "../../../kernel/schema/index.js";
 import type { SpecParts } from "../hyper-plan.js";
 import type { HyperMLService } from "../kinds.js";
 import { ARGOSY } from "../names.js";
+import { type RevisionContents, RevisionContentsKind } from "./contents-kind.js";
 
 const NAME = "hypermlservice-controller";
-/** Field of the Secret that holds what a revision must not show. */
-const CONTENTS = "contents.json";
 const OWNER_INDEX = "revision-of";
 const MAX_KEPT = 200;
 
@@ -32,7 +30,7 @@ export interface RevisionRef {
 
 /**
  * Immutable snapshots of HyperMLServices' specs: an apps/v1 ControllerRevision for each content that was asked for. Contents of Secrets are
- * kept beside it, in an immutable Secret of the same name.
+ * kept beside it, in a RevisionContents of the same name.
  */
 export class RevisionStore {
   /** By uid of the HyperMLService: what its generation comes to. */
@@ -126,9 +124,9 @@ export class RevisionStore {
     };
     const options = { namespace, fieldManager: NAME };
     if (hidden.length > 0) {
-      const data = { [CONTENTS]: Buffer.from(JSON.stringify(hidden)).toString("base64") };
-      const secret = { apiVersion: "v1", kind: "Secret", metadata, type: "argosy.dev/revision", immutable: true, data };
-      await client.resource(SecretKind).create(secret, options).catch(unlessThere);
+      const { group, version, kind } = RevisionContentsKind;
+      const contents = { apiVersion: `${group}/${version}`, kind, metadata, spec: { secrets: hidden } };
+      await client.resource(RevisionContentsKind).create(contents, options).catch(unlessThere);
     }
     try {
       await client.resource(ControllerRevisionKind).create(
@@ -167,7 +165,7 @@ export class RevisionStore {
       if (!isNotFound(error)) throw error;
     };
     if (toJsonObject(revision.data ?? {})["hasSecrets"] === true)
-      await context.cluster.client.resource(SecretKind).delete(name, { namespace }).catch(ignore);
+      await context.cluster.client.resource(RevisionContentsKind).delete(name, { namespace }).catch(ignore);
     await context.cluster.client.resource(ControllerRevisionKind).delete(name, { namespace }).catch(ignore);
   }
 }
@@ -177,19 +175,14 @@ export async function readRevision(client: ApiClient, revision: ControllerRevisi
   const { name, namespace = "" } = revision.metadata;
   const data = toJsonObject(revision.data ?? {});
   if (data["hasSecrets"] !== true) return joinSecrets(data, []);
-  const secret = await client.resource(SecretKind).find(name, { namespace });
-  return secret === undefined ? undefined : joinSecrets(data, decode(secret.data?.[CONTENTS]));
+  const contents = await client.resource(RevisionContentsKind).find(name, { namespace });
+  return contents === undefined ? undefined : joinSecrets(data, contents.spec.secrets);
 }
 
-/** What the spec's Secrets hold, by place. */
-interface Hidden {
-  readonly workload: number;
-  readonly manifest: number;
-  readonly fields: JsonObject;
-}
+type Hidden = RevisionContents["spec"]["secrets"][number];
 
 /** Takes what Secrets hold out of workloads. */
-export function splitSecrets(workloads: readonly JsonObject[]): {
+function splitSecrets(workloads: readonly JsonObject[]): {
   readonly shown: JsonObject[];
   readonly hidden: Hidden[];
 } {
@@ -208,20 +201,14 @@ export function splitSecrets(workloads: readonly JsonObject[]): {
   return { shown, hidden };
 }
 
-function joinSecrets(data: JsonObject, hidden: readonly JsonObject[]): Workloads {
+function joinSecrets(data: JsonObject, hidden: readonly Hidden[]): Workloads {
   return asObjects(data["workloads"]).map((workload, w) => ({
     clusters: (Array.isArray(workload["clusters"]) ? workload["clusters"] : []).map(asString),
     manifests: asObjects(workload["manifests"]).map((manifest, m) => {
-      const own = hidden.find((one) => one["workload"] === w && one["manifest"] === m)?.["fields"];
-      return isObject(own) ? { ...manifest, ...own } : manifest;
+      const own = hidden.find((one) => one.workload === w && one.manifest === m)?.fields;
+      return { ...manifest, ...own };
     }),
   }));
-}
-
-function decode(contents: string | undefined): readonly JsonObject[] {
-  if (contents === undefined) return [];
-  const value: unknown = JSON.parse(Buffer.from(contents, "base64").toString("utf8"));
-  return asObjects(value);
 }
 
 /** The same text for the same content, whatever the order of fields. */

@@ -5,6 +5,7 @@ import { ControllerRevisionKind, findCondition, SecretKind } from "../../../kern
 import { playClock } from "../../../testing/play-clock.js";
 import { recordingGateway, startFleet, type TestFleet } from "../fixture.js";
 import { HyperMLServiceKind } from "../kinds.js";
+import { RevisionContentsKind } from "./contents-kind.js";
 import { type Broken, rolloutCalls, serviceOf, startServing } from "./fixture.js";
 import { HyperRolloutKind } from "./kind.js";
 
@@ -151,7 +152,7 @@ test("inside a cluster the new release is canary of the old one first, with risi
   await calls.create({
     waves: [{ name: "first", count: 1 }],
     steps: [{ canaryPercent: 10 }, { canaryPercent: 50 }],
-    bake: "60s",
+    bake: "15s",
     maxUnavailable: 3,
   });
   await phase("Complete", 1);
@@ -177,7 +178,7 @@ test("inside a cluster the new release is canary of the old one first, with risi
 
 test("a cluster that is not ready in time is a failure: everything goes back by itself, and stays back", async () => {
   const { fleet, calls, phase, broken, served, clock } = await begin();
-  await calls.create({ waves: [{ name: "first", clusters: ["cloud"] }], progressDeadline: "3m", bake: "10s" });
+  await calls.create({ waves: [{ name: "first", clusters: ["cloud"] }], progressDeadline: "1m", bake: "10s" });
   await phase("Complete", 1);
   broken.add("far-edge/v2");
   await calls.release(NAMES, [serviceOf("v2")]);
@@ -187,13 +188,13 @@ test("a cluster that is not ready in time is a failure: everything goes back by 
   expect(await served()).toEqual(["v1", "v1", "v1"]);
   const { status } = await calls.get();
   expect(status?.failure).toMatchObject({ reason: "DeadlineExceeded" });
-  expect(status?.failure?.message).toContain("far-edge is not ready within 3m: MLService digits: v2 crashes");
+  expect(status?.failure?.message).toContain("far-edge is not ready within 1m: MLService digits: v2 crashes");
   const hyper = await fleet.getHyper("digits");
   expect(findCondition(hyper.status?.conditions, "Degraded")).toMatchObject({
     status: "True",
     reason: "RolloutFailed",
   });
-  await clock.advance(600_000);
+  await clock.advance(60_000);
   expect((await calls.get()).status?.phase).toBe("RolledBack");
 
   // The next revision is tried, whole.
@@ -279,7 +280,7 @@ test("clusters come and leave with a revision: the new ones in their wave, the o
   expect((await calls.get()).status?.clusters?.map(({ cluster }) => cluster)).toEqual(["edge", "far-edge"]);
 });
 
-test("a revision is immutable and whole, and what its Secrets hold is in a Secret", async () => {
+test("a revision is immutable and whole, and what its Secrets hold is apart", async () => {
   const { fleet, calls, phase, clock } = await begin();
   const secret = {
     apiVersion: "v1",
@@ -296,8 +297,11 @@ test("a revision is immutable and whole, and what its Secrets hold is in a Secre
   expect(JSON.stringify(revisions)).not.toContain("hidden");
   expect(revisions.items[0]?.metadata.ownerReferences?.[0]).toMatchObject({ kind: "HyperMLService", name: "digits" });
   const name = (await fleet.getHyper("digits")).status?.revision ?? "";
-  const kept = await fleet.hub.client.resource(SecretKind).get(name, inDemo);
-  expect(kept).toMatchObject({ immutable: true, type: "argosy.dev/revision" });
+  const contents = fleet.hub.client.resource(RevisionContentsKind);
+  expect((await contents.get(name, inDemo)).spec.secrets).toEqual([
+    { workload: 0, manifest: 1, fields: { stringData: { key: "hidden" } } },
+  ]);
+  await expect(contents.patch(name, "merge", { spec: { secrets: [] } }, inDemo)).rejects.toThrow("does not change");
   expect((await fleet.members.get("edge")?.client.resource(SecretKind).get("s3", inDemo))?.data?.["key"]).toBe(
     Buffer.from("hidden").toString("base64"),
   );
@@ -307,7 +311,7 @@ test("a revision is immutable and whole, and what its Secrets hold is in a Secre
     async () => (await fleet.hub.client.resource(ControllerRevisionKind).list(inDemo)).items.length === 0,
     60_000,
   );
-  expect(await fleet.hub.client.resource(SecretKind).find(name, inDemo)).toBeUndefined();
+  expect(await contents.find(name, inDemo)).toBeUndefined();
 });
 
 test("what cannot be carried out is refused; a second HyperRollout for the same says that it does not rule", async () => {
