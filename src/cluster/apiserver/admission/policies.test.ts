@@ -133,3 +133,31 @@ test("expressions ask what the user, or a ServiceAccount, may do", async () => {
   expect(await asAnn).toContain("may not read secrets");
   await unbind("asking");
 });
+
+test("errors of conditions, parameters and annotations are told as upstream tells them", async () => {
+  const spec = { validations: [{ expression: "true" }] };
+  await bind("conditioned", {
+    ...spec,
+    matchConditions: [{ name: "c", expression: "object.data.none == namespaceObject" }],
+  });
+  const denied = (policy: string, why: string): string =>
+    `422 configmaps "m" is forbidden: ValidatingAdmissionPolicy '${policy}' with binding '${policy}' denied request: ${why}`;
+  expect(await refusal(maps, configMap("m", {}))).toBe(
+    denied("conditioned", "expression 'object.data.none == namespaceObject' resulted in error: no such key: data"),
+  );
+  await unbind("conditioned");
+  await bind(
+    "lacking",
+    { ...spec, paramKind: { apiVersion: "v1", kind: "ConfigMap" } },
+    { validationActions: ["Warn"], paramRef: { name: "nowhere", parameterNotFoundAction: "Deny" } },
+  );
+  const lacks = "no params found for policy binding with `Deny` parameterNotFoundAction";
+  expect(await refusal(maps, configMap("m", {}))).toBe(denied("lacking", `failed to configure binding: ${lacks}`));
+  await unbind("lacking");
+  const noted = { key: "k", valueExpression: "request.subResource" };
+  await bind("noting", { ...spec, auditAnnotations: [noted] }, { validationActions: ["Warn"] });
+  expect(await refusal(maps, configMap("m", {}))).toBe(
+    denied("noting", "expression 'request.subResource' resulted in error: no such key: subResource"),
+  );
+  await unbind("noting");
+});

@@ -54,3 +54,33 @@ test("expressions have the values that another implementation gives them (proper
     { numRuns: 300 },
   );
 });
+
+const any =
+  "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
+test.each([
+  ["(", [`1:2: Syntax error: mismatched input '<EOF>' expecting ${any}`]],
+  ["1 2", ["1:3: Syntax error: extraneous input '2' expecting <EOF>"]],
+  ["self.", ["1:6: Syntax error: no viable alternative at input '.'"]],
+  ["a.true", ["1:3: Syntax error: mismatched input 'true' expecting IDENTIFIER"]],
+  ["{'a' 1}", ["1:6: Syntax error: missing ':' at '1'"]],
+  ["a ? b", ["1:6: Syntax error: mismatched input '<EOF>' expecting ':'"]],
+  [
+    "'abc",
+    [
+      "1:1: Syntax error: token recognition error at: ''abc'",
+      `1:5: Syntax error: mismatched input '<EOF>' expecting ${any}`,
+    ],
+  ],
+  [
+    "1 + + 2) (3",
+    [
+      `1:5: Syntax error: extraneous input '+' expecting ${any}`,
+      "1:8: Syntax error: mismatched input ')' expecting <EOF>",
+    ],
+  ],
+  ["'é' + nope", ["1:7: undeclared reference to 'nope' (in container '')"]],
+])("the faults of %s are told as upstream tells them", (text, faults) => {
+  const told = ours(text).match(/(?<=<input>:).*/g);
+  expect(told).toEqual(faults);
+});
