@@ -5,7 +5,7 @@ import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { isMissing, replaceFile } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import type { GatewayPart } from "./driver.js";
-import { checkRoute, type ListenerInput, parseChange, parseTable, type RouteInput } from "./table.js";
+import { checkRoute, type ListenerInput, parseChange, parseTable, type RouteInput, readRoute } from "./table.js";
 import { changesHead, TABLE_FILES } from "./table-files.js";
 
 /** Which source has which listeners; routes say it themselves. */
@@ -23,6 +23,8 @@ interface Kept {
   readonly route: RouteInput;
   /** As it is written. */
   readonly text: string;
+  /** It comes from the files, with all defaults filled in. */
+  readonly isRead?: boolean;
 }
 
 /** The table's files, written by parts: whoever changes one route of a thousand writes one. */
@@ -110,18 +112,27 @@ export class TableWriter {
             `gateway source "${source}": route "${route.id}" exists already (also in "${wanted.get(route.id) ?? kept?.source ?? ""}")`,
           );
         wanted.set(route.id, source);
-        if (kept?.route === route && kept.source === source) continue;
-        if (!listeners.has(route.listener))
-          throw new InputError(
-            `gateway source "${source}": route "${route.id}" names listener "${route.listener}", which does not exist`,
-          );
-        const text = JSON.stringify({ ...route, source });
-        if (kept?.text === text) this.#routes.set(route.id, { source, route, text });
-        else changed.push({ source, route, text: checked(route, text) });
+        const change = this.#changeOf(route, source, listeners);
+        if (change !== undefined) changed.push(change);
       }
     }
     const removed = [...this.#routes].flatMap(([id, { source }]) => (parts.has(source) && !wanted.has(id) ? [id] : []));
     return { changed, removed };
+  }
+
+  /** What is to be written for a route; undefined when that stands there already. */
+  #changeOf(route: RouteInput, source: string, listeners: ReadonlySet<string>): Kept | undefined {
+    const kept = this.#routes.get(route.id);
+    if (kept?.route === route && kept.source === source) return undefined;
+    if (!listeners.has(route.listener))
+      throw new InputError(
+        `gateway source "${source}": route "${route.id}" names listener "${route.listener}", which does not exist`,
+      );
+    const text = JSON.stringify({ ...route, source });
+    if (kept === undefined || (kept.text !== text && (kept.isRead !== true || kept.text !== textOf(route, source))))
+      return { source, route, text: checked(route, text) };
+    this.#routes.set(route.id, { source, route, text: kept.text });
+    return undefined;
   }
 
   async #append(changed: readonly Kept[], removed: readonly string[]): Promise<void> {
@@ -201,7 +212,7 @@ export class TableWriter {
   }
 
   #keep({ source = "", ...route }: RouteInput): void {
-    this.#routes.set(route.id, { source, route, text: JSON.stringify({ ...route, source }) });
+    this.#routes.set(route.id, { source, route, text: textOf(route, source), isRead: true });
   }
 
   async #readChanges(): Promise<void> {
@@ -232,6 +243,11 @@ export class TableWriter {
     const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
     return entries.map(([source, listeners]) => [source, parseTable({ version: 1, listeners, routes: [] }).listeners]);
   }
+}
+
+/** With all defaults filled in. */
+function textOf(route: RouteInput, source: string): string {
+  return JSON.stringify({ ...readRoute(route), source });
 }
 
 function checked(route: RouteInput, text: string): string {

@@ -1,4 +1,4 @@
-import { messageOf } from "../../kernel/errors/index.js";
+import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { Reader } from "./table-reader.js";
 
 /** A listening socket. TLS where a certificate is given. */
@@ -224,10 +224,17 @@ export function parseChange(value: unknown): TableChange {
   };
 }
 
+/** A route with its defaults filled in. Throws `InputError`. */
+export function readRoute(route: RouteInput): RouteTable {
+  const [read] = new Reader({ routes: [route] }, "table").list("routes", 1).map(parseRoute);
+  if (read === undefined) throw new InputError("table.routes: there is none");
+  return read;
+}
+
 /** What is wrong with one route by itself; an empty string when nothing is. Its listener is taken to exist. */
 export function checkRoute(route: RouteInput): string {
   try {
-    parseTable({ version: 1, listeners: [{ name: route.listener, host: "localhost", port: 0 }], routes: [route] });
+    readRoute(route);
     return "";
   } catch (error) {
     return messageOf(error).replace(/^table\.routes\[0\]\./, "");
