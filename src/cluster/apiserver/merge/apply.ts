@@ -2,7 +2,7 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
 import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
 import { badRequest, failure, unexplained } from "../failures.js";
-import { asObject, asString, ensureObject, isEmpty } from "../registry/read.js";
+import { asObject, asString, ensureObject } from "../registry/read.js";
 import type { FieldManager } from "../types.js";
 import { overlayMembers, removeFields, withNamedFields } from "./combine.js";
 import { compareObjects, fieldsOf } from "./compare.js";
@@ -57,7 +57,8 @@ function checkApplied(options: MergeOptions, applied: JsonObject): void {
     const slash = apiVersion.includes("/") ? apiVersion : `/${apiVersion}`;
     throw badRequest(`invalid object type: ${slash}, Kind=${kind}`);
   }
-  if (!isEmpty(asObject(applied["metadata"])["managedFields"])) throw badRequest("metadata.managedFields must be nil");
+  if ((asObject(applied["metadata"])["managedFields"] ?? null) !== null)
+    throw badRequest("metadata.managedFields must be nil");
 }
 
 function checkTyped(options: MergeOptions, applied: JsonObject): void {

@@ -113,6 +113,7 @@ function collectMembers(shape: Shape, value: JsonObject, node: FieldSet): void {
     if (present === undefined || child === undefined) continue;
     const below = node.child(`f:${name}`);
     collect(child, present, below);
-    if (isVoid(present) || !shape.fields.has(name)) below.member = true;
+    // An empty list of items that are told apart speaks of none.
+    if ((isVoid(present) && !Array.isArray(present)) || !shape.fields.has(name)) below.member = true;
   }
 }

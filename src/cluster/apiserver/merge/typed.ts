@@ -56,7 +56,8 @@ export function itemElement(shape: Shape, item: Json): string {
 export function itemKeys(shape: Shape, item: JsonObject): JsonObject {
   const keys: JsonObject = {};
   for (const name of [...shape.listKeys].sort()) {
-    const value = item[name] ?? shape.items?.fields.get(name)?.default;
+    const field = shape.items?.fields.get(name);
+    const value = item[name] ?? field?.keyDefault ?? field?.default;
     if (value !== undefined) keys[name] = value;
   }
   return keys;

@@ -44,6 +44,8 @@ export interface FieldShape {
   readonly required: boolean;
   /** Native kinds: what an absent field is written as (fields that Go always writes). CRDs: the default, used for the keys of list maps. */
   readonly default?: Json;
+  /** What counts for an absent field that is a key of a list map. */
+  readonly keyDefault?: Json;
   /** An empty value means the same as none and is left out. */
   readonly dropsZero: boolean;
   /** Native kinds: Go's name of the field's type where it has one of its own (`v1.Protocol`); else empty. */
@@ -148,6 +150,7 @@ export class ShapeBuilder {
       shape,
       required,
       ...(value === undefined ? {} : { default: value }),
+      ...(property.default === undefined ? {} : { keyDefault: property.default }),
       dropsZero: go.dropsZero,
       named: this.#native ? goField(definition, name).named : "",
       mergeKey: property["x-kubernetes-patch-merge-key"] ?? "",
