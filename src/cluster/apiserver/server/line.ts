@@ -371,5 +371,6 @@ function checkVerb(request: ApiRequest, info: RequestInfo, type: ResourceType): 
 function checkSubresourceVerb({ subresource, verb }: RequestInfo, type: ResourceType): void {
   const verbs = type.subresources.get(subresource)?.verbs ?? [];
   if (verbs.includes(verb)) return;
-  throw type.custom ? methodNotSupported(type, verb) : methodNotAllowed();
+  // Methods that stand for no verb have none.
+  throw type.custom ? methodNotSupported(type, type.verbs.find((known) => known === verb) ?? "") : methodNotAllowed();
 }

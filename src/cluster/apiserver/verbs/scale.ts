@@ -101,7 +101,9 @@ async function writeScale(
   const about = { operation: "UPDATE", object: wanted, old: before, dryRun: options.dryRun } as const;
   const admission = { ...admissionRequest(whole, about), body };
   await mutate(machinery, admission);
-  const object = scaled(whole, old, wanted, paths);
+  const changed = scaled(whole, old, wanted, paths);
+  // The path may lead to a field that the definition's schema does not have.
+  const object = type.custom ? type.decode(changed).object : changed;
   carryOwners(object, wanted, apiVersionOf(type), owners);
   checkVersion(whole, object, current);
   const outcome = await completeChange(machinery, whole, { object, old, current, admission }, options);
