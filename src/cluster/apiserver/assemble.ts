@@ -186,15 +186,9 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     types: () => registry.all(),
   });
   const nodeCredentials = () => credentialsOf(secrets);
-  const subresources = createSubresources({
-    store,
-    clock,
-    serviceAccountTokens,
-    submit,
-    nodeCredentials,
-    connect,
-    proxies: options.proxies ?? [],
-  });
+  const { proxies = [] } = options;
+  const parts = { store, clock, serviceAccountTokens, submit, nodeCredentials, connect, proxies };
+  const subresources = createSubresources(parts);
   const isServed = options.nodeMetrics === true;
   const metrics = createNodeMetrics({ store, clock, log, nodeCredentials, isServed });
   const more = metrics.resources.map(({ type }) => type);
