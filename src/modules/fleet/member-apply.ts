@@ -14,6 +14,7 @@ import { asObject, isObject } from "../../kernel/schema/index.js";
 import { WORK_ID } from "./interpreters/index.js";
 import type { Work } from "./kinds.js";
 import { KARMADA } from "./names.js";
+import { CLAIM } from "./policies/marks.js";
 
 /** Field manager of what the hub delivers. */
 export const DELIVERY_MANAGER = "argosy-delivery";
@@ -107,6 +108,8 @@ const MARKS = {
     WORK_ID,
     "resourcebinding.karmada.io/permanent-id",
     "clusterresourcebinding.karmada.io/permanent-id",
+    CLAIM.namespaced.id,
+    CLAIM.cluster.id,
   ],
   annotations: [
     KARMADA.workName,
@@ -118,6 +121,9 @@ const MARKS = {
     "resourcebinding.karmada.io/namespace",
     "resourcebinding.karmada.io/name",
     "clusterresourcebinding.karmada.io/name",
+    CLAIM.namespaced.name,
+    CLAIM.namespaced.namespace,
+    CLAIM.cluster.name,
   ],
 } as const;
 
