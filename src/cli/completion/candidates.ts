@@ -47,6 +47,12 @@ async function operandsFor(line: Line, cluster: ClusterNames): Promise<Candidate
       return line.operands.length === 0 ? typeAndName(line.current, cluster) : [];
     case "logs":
       return line.operands.length === 0 ? logTargets(line.current, cluster) : [];
+    case "leave":
+    case "cordon":
+    case "uncordon":
+      return line.operands.length === 0
+        ? objectsFor({ ...line, operands: ["clusters.cluster.karmada.io"] }, cluster)
+        : [];
     case "completion":
       return line.operands.length === 0 ? ["bash", "fish", "zsh"] : [];
     default:

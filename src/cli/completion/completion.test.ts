@@ -51,7 +51,7 @@ async function startCluster(): Promise<string> {
 
 test("commands, subcommands, options and their values", async () => {
   expect(await completed("desc")).toEqual(["describe"]);
-  expect(await completed("agent", "")).toEqual(["crds", "credentials", "rbac"]);
+  expect(await completed("agent", "")).toEqual(["crds", "credentials", "deployment", "rbac"]);
   expect(await completed("agent", "rbac", "--node")).toEqual(["--node-name"]);
   expect(await completed("agent", "--level", "c")).toEqual(["cluster", "continuum"]);
   expect(await completed("get", "pods", "-o", "")).toEqual(["json", "name", "table", "wide", "yaml"]);
