@@ -78,6 +78,18 @@ export function planHead(
       faults.push(`HyperMLService ${reference.name} does not exist in namespace ${head.metadata.namespace ?? ""}`);
     else backends.push(...backendsOf(head, hyper, clusters, faults));
   }
+  addByHand(head, backends, faults);
+  if (reference === undefined && backends.length === 0 && faults.length === 0)
+    faults.push("neither hyperMLServiceRef nor backends are given");
+  for (const name of Object.keys(head.spec.priorities ?? {}))
+    if (!backends.some((backend) => backend.cluster === name))
+      faults.push(`spec.priorities.${name}: there is no backend in a cluster of that name`);
+  const measured = measuresOf(head, { backends, hyper, clusters, signals });
+  return { backends: weighted(backends, head.spec.weighting, measured), faults };
+}
+
+/** Backends that the HeadIngress names itself. */
+function addByHand(head: HeadIngress, backends: PlannedBackend[], faults: string[]): void {
   for (const [index, given] of (head.spec.backends ?? []).entries()) {
     const url = parseUrl(given.url);
     if (url === undefined) {
@@ -104,13 +116,6 @@ export function planHead(
       message: given.drain === true ? "spec.backends says that it is drained" : "",
     });
   }
-  if (reference === undefined && backends.length === 0 && faults.length === 0)
-    faults.push("neither hyperMLServiceRef nor backends are given");
-  for (const name of Object.keys(head.spec.priorities ?? {}))
-    if (!backends.some((backend) => backend.cluster === name))
-      faults.push(`spec.priorities.${name}: there is no backend in a cluster of that name`);
-  const measured = measuresOf(head, { backends, hyper, clusters, signals });
-  return { backends: weighted(backends, head.spec.weighting, measured), faults };
 }
 
 function backendsOf(

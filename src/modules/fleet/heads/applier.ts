@@ -8,7 +8,7 @@ import { renderGatewayApi } from "./gateway-api.js";
 import { renderHaproxy } from "./haproxy.js";
 import { renderIstio } from "./istio.js";
 import { renderNginx } from "./nginx.js";
-import type { HeadRoute, Limit, RenderedObject } from "./rendering.js";
+import { type HeadRoute, type Limit, type RenderedObject, unsafeFieldsOf } from "./rendering.js";
 
 const MANAGER = "argosy-head-ingress";
 
@@ -55,14 +55,17 @@ export function renderFor(
     listenTls: own.head.spec.tls === undefined ? "*:8443" : (listen ?? "*:8443"),
     directory: "/tmp",
   };
-  const { text, limits } = kind === "nginx" ? renderNginx(group, settings) : renderHaproxy(group, settings);
+  const unsafe = unsafeFieldsOf(own);
+  const carried = group.filter((one) => unsafeFieldsOf(one).length === 0);
+  if (carried.length === 0) return { objects: [], limits: unsafe };
+  const { text, limits } = kind === "nginx" ? renderNginx(carried, settings) : renderHaproxy(carried, settings);
   const object: RenderedObject = {
     apiVersion: "v1",
     kind: "ConfigMap",
     metadata: { name: configMapOf(own.head, kind), namespace: own.head.metadata.namespace ?? "" },
     data: { [kind === "nginx" ? "nginx.conf" : "haproxy.cfg"]: text },
   };
-  return { objects: [object], limits: limits.get(own.route.id) ?? [] };
+  return { objects: [object], limits: [...unsafe, ...(limits.get(own.route.id) ?? [])] };
 }
 
 /** Brings what is rendered into the ingress cluster and takes away what no longer is. */
@@ -93,6 +96,8 @@ export class HeadApplier {
     } catch (error) {
       return failed(isConflict(error) ? "Conflict" : "ApplyFailed", messageOf(error));
     }
+    const [unsafe] = kind === "nginx" || kind === "haproxy" ? unsafeFieldsOf(own) : [];
+    if (unsafe !== undefined) return failed("NotExpressible", `${unsafe.field}: ${unsafe.message}`);
     const rendered: Rendered = {
       class: kind,
       ...(ingressCluster === undefined ? {} : { cluster: ingressCluster }),

@@ -86,30 +86,10 @@ function serviceOf({ head, route }: HeadRoute, name: string, backend: BackendInp
 
 function httpRoute({ head, route }: HeadRoute, backendRefs: readonly JsonObject[]): RenderedObject {
   const prefix = prefixOf(route);
-  const base = baseOf(route);
-  const { requestMs = 0, responseMs } = route.timeouts ?? {};
   const hosts = (route.hosts ?? ["*"]).filter((host) => host !== "*");
   const type = route.exact === true ? "Exact" : "PathPrefix";
-  const replace =
-    base === undefined || base === prefix
-      ? []
-      : [
-          {
-            type: "URLRewrite",
-            urlRewrite: {
-              path:
-                type === "Exact"
-                  ? { type: "ReplaceFullPath", replaceFullPath: base === "" ? "/" : base }
-                  : { type: "ReplacePrefixMatch", replacePrefixMatch: base === "" ? "/" : base },
-            },
-          },
-        ];
-  const timeouts = {
-    ...(requestMs > 0 ? { request: durationOf(requestMs) } : {}),
-    ...(responseMs === undefined
-      ? {}
-      : { backendRequest: durationOf(requestMs > 0 ? Math.min(requestMs, responseMs) : responseMs) }),
-  };
+  const replace = rewriteOf(route);
+  const timeouts = timeoutsOf(route);
   return {
     apiVersion: "gateway.networking.k8s.io/v1",
     kind: "HTTPRoute",
@@ -126,6 +106,26 @@ function httpRoute({ head, route }: HeadRoute, backendRefs: readonly JsonObject[
         },
       ],
     },
+  };
+}
+
+function rewriteOf(route: HeadRoute["route"]): JsonObject[] {
+  const base = baseOf(route);
+  if (base === undefined || base === prefixOf(route)) return [];
+  const to = base === "" ? "/" : base;
+  const path =
+    route.exact === true
+      ? { type: "ReplaceFullPath", replaceFullPath: to }
+      : { type: "ReplacePrefixMatch", replacePrefixMatch: to };
+  return [{ type: "URLRewrite", urlRewrite: { path } }];
+}
+
+function timeoutsOf(route: HeadRoute["route"]): JsonObject {
+  const { requestMs = 0, responseMs } = route.timeouts ?? {};
+  const backendMs = requestMs > 0 && responseMs !== undefined ? Math.min(requestMs, responseMs) : responseMs;
+  return {
+    ...(requestMs > 0 ? { request: durationOf(requestMs) } : {}),
+    ...(backendMs === undefined ? {} : { backendRequest: durationOf(backendMs) }),
   };
 }
 

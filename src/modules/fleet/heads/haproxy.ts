@@ -65,27 +65,32 @@ function frontend(name: string, bind: string, routes: readonly HeadRoute[]): str
     "  http-request set-header X-Forwarded-Host %[req.hdr(host)]",
     `  http-request set-header X-Forwarded-Proto ${name === "head_tls" ? "https" : "http"}`,
   ];
-  for (const { route } of routes) {
-    const word = wordOf(route.id);
-    const prefix = prefixOf(route);
-    if (prefix !== "") {
-      lines.push(`  acl p_${word} path ${prefix}`);
-      if (route.exact !== true) lines.push(`  acl p_${word} path_beg ${prefix}/`);
-    }
-    const conditions = prefix === "" ? [] : [`p_${word}`];
-    const hosts = route.hosts ?? ["*"];
-    if (!hosts.includes("*")) {
-      for (const host of hosts)
-        lines.push(
-          host.startsWith("*.")
-            ? `  acl h_${word} hdr(host),field(1,:),lower -m reg '^[^.]+${escaped(host.slice(1))}$'`
-            : `  acl h_${word} hdr(host),field(1,:),lower -m str ${host}`,
-        );
-      conditions.push(`h_${word}`);
-    }
-    lines.push(`  use_backend b_${word}${conditions.length === 0 ? "" : ` if ${conditions.join(" ")}`}`);
-  }
+  for (const { route } of routes) lines.push(...choiceOf(route));
   return lines.join("\n");
+}
+
+/** The lines by which a frontend finds a route. */
+function choiceOf(route: HeadRoute["route"]): string[] {
+  const lines: string[] = [];
+  const word = wordOf(route.id);
+  const prefix = prefixOf(route);
+  if (prefix !== "") {
+    lines.push(`  acl p_${word} path ${prefix}`);
+    if (route.exact !== true) lines.push(`  acl p_${word} path_beg ${prefix}/`);
+  }
+  const conditions = prefix === "" ? [] : [`p_${word}`];
+  const hosts = route.hosts ?? ["*"];
+  if (!hosts.includes("*")) {
+    for (const host of hosts)
+      lines.push(
+        host.startsWith("*.")
+          ? `  acl h_${word} hdr(host),field(1,:),lower -m reg '^[^.]+${escaped(host.slice(1))}$'`
+          : `  acl h_${word} hdr(host),field(1,:),lower -m str ${host}`,
+      );
+    conditions.push(`h_${word}`);
+  }
+  lines.push(`  use_backend b_${word}${conditions.length === 0 ? "" : ` if ${conditions.join(" ")}`}`);
+  return lines;
 }
 
 function backend(headRoute: HeadRoute, limits: Limits): string {
@@ -187,24 +192,33 @@ function server(
   one: BackendInput,
   how: { readonly weight: number; readonly isBackup: boolean; readonly isNamedByHost: boolean },
 ): string[] {
-  const { health, tls } = one;
-  const { outlier, slowStartMs = 0, affinity, protocol } = route;
+  const { tls } = one;
+  const { protocol } = route;
   return one.addresses.map((address, index) => {
     const name = how.isNamedByHost ? (one.host ?? one.name) : `${one.name}${index === 0 ? "" : `-${index}`}`;
-    const words = [`  server ${name} ${address}`, `weight ${one.draining === true ? 0 : how.weight}`];
-    if (health?.path !== undefined || health?.grpc !== undefined)
-      words.push(
-        `check inter ${secondsOf(health.intervalMs ?? 500)} fall ${health.unhealthyThreshold ?? 2} rise ${health.healthyThreshold ?? 1}`,
-      );
-    if (outlier !== undefined)
-      words.push(`observe layer7 error-limit ${outlier.consecutiveErrors ?? 5} on-error mark-down`);
-    if (slowStartMs > 0) words.push(`slowstart ${secondsOf(slowStartMs)}`);
-    if (affinity?.by === "cookie") words.push(`cookie ${wordOf(one.name)}`);
+    const words = [
+      `  server ${name} ${address}`,
+      `weight ${one.draining === true ? 0 : how.weight}`,
+      ...lifeOf(route, one),
+    ];
     if (how.isBackup) words.push("backup");
     if (protocol === "h2") words.push(tls === undefined ? "proto h2" : "alpn h2");
     if (tls !== undefined) words.push(...tlsWords(head, tls));
     return words.join(" ");
   });
+}
+
+/** Checks, ejection, slow start and the cookie of one server. */
+function lifeOf({ outlier, slowStartMs = 0, affinity }: HeadRoute["route"], one: BackendInput): string[] {
+  const { path, grpc, intervalMs = 500, unhealthyThreshold = 2, healthyThreshold = 1 } = one.health ?? {};
+  const words: string[] = [];
+  if (path !== undefined || grpc !== undefined)
+    words.push(`check inter ${secondsOf(intervalMs)} fall ${unhealthyThreshold} rise ${healthyThreshold}`);
+  if (outlier !== undefined)
+    words.push(`observe layer7 error-limit ${outlier.consecutiveErrors ?? 5} on-error mark-down`);
+  if (slowStartMs > 0) words.push(`slowstart ${secondsOf(slowStartMs)}`);
+  if (affinity?.by === "cookie") words.push(`cookie ${wordOf(one.name)}`);
+  return words;
 }
 
 function tlsWords(head: HeadRoute["head"], tls: NonNullable<BackendInput["tls"]>): string[] {

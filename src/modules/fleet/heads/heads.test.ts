@@ -309,6 +309,29 @@ test("TLS: certificates come from Secrets, for clients by name and for backends;
   });
 });
 
+test("texts that could be read as configuration are never part of one", async () => {
+  const fleet = await begin();
+  const maps = fleet.hub.client.resource(ConfigMapKind);
+  await create(fleet, "good", { class: "nginx", path: "/good/", backends: BACKENDS });
+  await create(fleet, "bad", { class: "nginx", path: "/x/{return.200;}", backends: BACKENDS });
+  await create(fleet, "worse", {
+    class: "nginx",
+    path: "/worse/",
+    backends: [{ name: 'a";}\nuser root;', url: "http://a.example.org" }],
+  });
+  for (const [name, field] of [
+    ["bad", "spec.path"],
+    ["worse", "spec.backends"],
+  ] as const) {
+    const head = await whenCondition(fleet, name, "Programmed", "False");
+    expect(findCondition(head.status?.conditions, "Programmed")?.message).toContain(`${field}: it has characters`);
+  }
+  await whenCondition(fleet, "good", "Programmed", "True");
+  const text = (await maps.get("argosy-nginx", inDemo)).data?.["nginx.conf"] ?? "";
+  expect(text).toContain("/good/");
+  expect(text).not.toMatch(/return\.200|user root|worse/);
+});
+
 type Report = GatewayState["routes"][number];
 
 test("load is measured over windows; high load ends only when it has halved", () => {

@@ -80,9 +80,7 @@ function serviceEntry(head: HeadRoute["head"], name: string, { host, backend }: 
 
 function destinationRule({ head, route }: HeadRoute, name: string, { host, backend }: Place): RenderedObject {
   const { connectMs, idleMs } = route.timeouts ?? {};
-  const { outlier, affinity, slowStartMs = 0 } = route;
-  const { tls } = backend;
-  const { caSecretName, clientSecretName } = head.spec.backendTLS ?? {};
+  const { affinity, slowStartMs = 0 } = route;
   const sessions: JsonObject | undefined =
     affinity === undefined
       ? undefined
@@ -108,31 +106,41 @@ function destinationRule({ head, route }: HeadRoute, name: string, { host, backe
             ...(route.protocol === "h2" ? { h2UpgradePolicy: "UPGRADE" } : {}),
           },
         },
-        ...(outlier === undefined
-          ? {}
-          : {
-              outlierDetection: {
-                consecutive5xxErrors: outlier.consecutiveErrors ?? 5,
-                baseEjectionTime: `${outlier.baseEjectionMs ?? 30_000}ms`,
-                maxEjectionPercent: Math.round(outlier.maxEjectedPercent ?? 50),
-                interval: "1s",
-              },
-            }),
-        ...(tls === undefined
-          ? {}
-          : {
-              tls: {
-                mode: clientSecretName === undefined ? "SIMPLE" : "MUTUAL",
-                ...(tls.serverName === undefined ? {} : { sni: tls.serverName, subjectAltNames: [tls.serverName] }),
-                ...(tls.insecure === true ? { insecureSkipVerify: true } : {}),
-                ...((clientSecretName ?? caSecretName) === undefined
-                  ? {}
-                  : { credentialName: clientSecretName ?? caSecretName }),
-              },
-            }),
+        ...outlierOf(route),
+        ...tlsOf(head, backend),
       },
     },
   };
+}
+
+function outlierOf({ outlier }: HeadRoute["route"]): JsonObject {
+  if (outlier === undefined) return none();
+  return {
+    outlierDetection: {
+      consecutive5xxErrors: outlier.consecutiveErrors ?? 5,
+      baseEjectionTime: `${outlier.baseEjectionMs ?? 30_000}ms`,
+      maxEjectionPercent: Math.round(outlier.maxEjectedPercent ?? 50),
+      interval: "1s",
+    },
+  };
+}
+
+function tlsOf(head: HeadRoute["head"], { tls }: BackendInput): JsonObject {
+  if (tls === undefined) return none();
+  const { caSecretName, clientSecretName } = head.spec.backendTLS ?? {};
+  const credentialName = clientSecretName ?? caSecretName;
+  return {
+    tls: {
+      mode: clientSecretName === undefined ? "SIMPLE" : "MUTUAL",
+      ...(tls.serverName === undefined ? {} : { sni: tls.serverName, subjectAltNames: [tls.serverName] }),
+      ...(tls.insecure === true ? { insecureSkipVerify: true } : {}),
+      ...(credentialName === undefined ? {} : { credentialName }),
+    },
+  };
+}
+
+function none(): JsonObject {
+  return {};
 }
 
 function virtualService({ head, route }: HeadRoute, backends: readonly BackendInput[]): RenderedObject {

@@ -50,6 +50,32 @@ export const TLS_DIRECTORY = "/etc/argosy/tls";
 /** Certificates of the usual authorities, as Debian and its images have them. */
 export const SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";
 
+/** What a configuration's text can hold as a word; anything else could be read as something of its own. */
+const SAFE_WORD = /^[A-Za-z0-9._~/%:@&*+,=[\]-]*$/;
+
+/** Fields whose texts cannot stand in a configuration of nginx or haproxy. */
+export function unsafeFieldsOf({ head, route }: HeadRoute): readonly Limit[] {
+  const { tls, backendTLS } = head.spec;
+  const texts: [string, string | undefined][] = [
+    ["spec.path", route.path],
+    ["spec.rewrite", route.rewrite],
+    ["spec.tls.secretName", tls?.secretName],
+    ["spec.backendTLS.caSecretName", backendTLS?.caSecretName],
+    ["spec.backendTLS.clientSecretName", backendTLS?.clientSecretName],
+    ["spec.health.path", head.spec.health?.path],
+    ["spec.affinity", route.affinity === undefined ? undefined : route.affinity.name.replaceAll(/[_-]/g, "")],
+  ];
+  for (const { name, host, addresses, tls: secure } of route.backends)
+    for (const text of [name, host, secure?.serverName, ...addresses]) texts.push(["spec.backends", text]);
+  const unsafe = new Set(
+    texts.flatMap(([field, text]) => (text !== undefined && !SAFE_WORD.test(text) ? [field] : [])),
+  );
+  return [...unsafe].map((field) => ({
+    field,
+    message: "it has characters that a configuration's text cannot hold: the route is left out",
+  }));
+}
+
 /** Longest path first; exact hosts before patterns, patterns before all: the order in which the built-in gateway looks. */
 export function inOrder(routes: readonly HeadRoute[]): readonly HeadRoute[] {
   const rank = ({ route }: HeadRoute): number => {
