@@ -63,7 +63,13 @@ export class InterpreterRegistry implements Interpreters {
       for (const kind of new Set(kinds)) this.#build(kind, informer.list(), source);
     });
     source.signal.addEventListener("abort", undo, { once: true });
-    await informer.synced(source.signal);
+    // A hub whose definitions are older has none; what waits for them must not wait for ever.
+    const wait = new AbortController();
+    try {
+      await Promise.race([informer.synced(source.signal), source.clock.sleep(LONGEST_WAIT_MS, wait.signal)]);
+    } finally {
+      wait.abort();
+    }
     for (const kind of new Set(informer.list().map(targetOf))) this.#build(kind, informer.list(), source);
   }
 
@@ -92,6 +98,7 @@ export class InterpreterRegistry implements Interpreters {
 }
 
 const MAX_TOLD = 20;
+const LONGEST_WAIT_MS = 10_000;
 
 function targetOf({ spec: { target } }: ResourceInterpreterCustomization): string {
   return `${target.apiVersion}/${target.kind}`;
