@@ -54,9 +54,24 @@ const ingressDefaults: Readonly<Record<Level, string>> = {
 
 const systemNamespace = "argosy-system";
 
-/** `argosy agent` with `rbac`, `crds` and `credentials`. */
+/** `argosy agent` with what it prints and issues: `rbac`, `crds`, `deployment` and `credentials`. */
 export function agentCommand(context: CliContext): Command {
-  const command = commandWithExamples(
+  const command = withNodeOptions(withLevelOptions(runCommand())).action((options: RunOptions) =>
+    runAgent(context, options),
+  );
+  for (const part of [
+    rbacCommand(context),
+    crdsCommand(context),
+    deploymentCommand(context),
+    credentialsCommand(context),
+  ]) {
+    command.addCommand(part);
+  }
+  return command;
+}
+
+function runCommand(): Command {
+  return commandWithExamples(
     "agent",
     "Run the controllers of one level against any Kubernetes API, or make this machine a node.",
     [
@@ -79,6 +94,12 @@ export function agentCommand(context: CliContext): Command {
     .option("--modules <list>", "only these modules, for instance serving (default: all of the level)")
     .option("--install-crds <yes>", "false: refuse a cluster without the kinds", booleanOf("--install-crds"), true)
     .option("--namespace <name>", "of the lease by which agents take turns", systemNamespace)
+    .option("--health <host:port>", "/healthz, /readyz and /metrics; port 0: any free one", "127.0.0.1:0");
+}
+
+/** Of the hub's and of members' agents. */
+function withLevelOptions(command: Command): Command {
+  return command
     .option("--ingress <host:port>", "where its gateway takes requests (default: 127.0.0.1:8080, cluster: 8081)")
     .option("--northbound <host:port>", "level continuum: tracking and decisions", "127.0.0.1:5000")
     .option("--artifacts <host:port>", "level continuum: the artifact store (S3)", "127.0.0.1:9000")
@@ -93,8 +114,11 @@ export function agentCommand(context: CliContext): Command {
     .option(
       "--node-data <dir>",
       "level cluster, as a plain user: the --data of this machine's node agent, to reach its pods",
-    )
-    .option("--health <host:port>", "/healthz, /readyz and /metrics; port 0: any free one", "127.0.0.1:0")
+    );
+}
+
+function withNodeOptions(command: Command): Command {
+  return command
     .option("--node-name <name>", "level node (default: this machine's name)")
     .option("--serving-certificate <file>", "level node: PEM certificate and key (default: by an authority of its own)")
     .option(
@@ -106,17 +130,7 @@ export function agentCommand(context: CliContext): Command {
       "level node: common name of that certificate (default: kube-apiserver-kubelet-client)",
     )
     .option("--runtime <name>", `level node: ${nodeRuntimes.join(", ")} (default: as at the last start)`)
-    .option("--no-service-proxy", "level node: leave ClusterIPs to a kube-proxy")
-    .action((options: RunOptions) => runAgent(context, options));
-  for (const part of [
-    rbacCommand(context),
-    crdsCommand(context),
-    deploymentCommand(context),
-    credentialsCommand(context),
-  ]) {
-    command.addCommand(part);
-  }
-  return command;
+    .option("--no-service-proxy", "level node: leave ClusterIPs to a kube-proxy");
 }
 
 function withLevel(command: Command): Command {

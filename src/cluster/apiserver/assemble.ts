@@ -194,10 +194,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
   const more = metrics.resources.map(({ type }) => type);
   const registry = createRegistry({ log, convert: admission.convert, more });
   const deleteAll = (resource: Parameters<typeof deleteEverything>[2]) => deleteEverything(store, submit, resource);
-  const track = (object: JsonObject, old: JsonObject, now: string): void =>
-    registry
-      .find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-      ?.merge.trackUpdate(object, old, { manager: "kube-apiserver", subresource: "status", now });
+  const track = statusOwner(registry);
   const definitions = new DefinitionController({ store, registry, clock, log, deleteAll, track });
   const audit = options.audit === undefined ? undefined : openAudit(options.audit, { clock, random, log });
   let isReady = false;
@@ -227,6 +224,14 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     await store.close();
   };
   return { store, line, authority, adminToken, submit, close };
+}
+
+/** Notes who owns what the server itself says of a definition. */
+function statusOwner(registry: ReturnType<typeof createRegistry>) {
+  return (object: JsonObject, old: JsonObject, now: string): void =>
+    registry
+      .find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+      ?.merge.trackUpdate(object, old, { manager: "kube-apiserver", subresource: "status", now });
 }
 
 function openAuth(store: CompactableStore, options: ApiServerOptions, secrets: Secrets) {
