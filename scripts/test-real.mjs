@@ -31,7 +31,7 @@ const ownServerOnly = new Map([
 /** Share of the answers that may still differ, by what is asked for (objects of all kinds; what all kinds share); goes down as they become alike. */
 const mostDifferent = new Map([
   ["kinds", "0.055"],
-  ["machinery", "0.15"],
+  ["machinery", "0.03"],
 ]);
 /** Clusters of the comparison with kube-scheduler, and the share of pods that may be answered otherwise there: what is a matter of time. */
 const schedulerSeeds = "1-60";

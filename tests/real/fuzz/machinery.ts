@@ -20,7 +20,7 @@ export function generateMachinery(seed: number, tag: string, only?: RegExp): Sce
     [14, "customs", customs],
     [14, "rules", rules],
     [12, "policies", policies],
-    [6, "enforcements", enforcements],
+    [3, "enforcements", enforcements],
     [8, "reviews", reviews],
     [12, "collections", collections],
     [10, "subresources", subresources],
