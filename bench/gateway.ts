@@ -1,7 +1,7 @@
 /**
- * CPU per request of the built-in gateway beside haproxy: same machine, same run, same routes (prefix match and rewrite, Host
+ * CPU per request of the built-in gateway beside haproxy, and nginx where it is installed: same machine, same run, same routes (prefix match and rewrite, Host
  * set, weights 30/70 over two backends, keep-alive on both sides). Figure: user + system CPU time of the proxy process over
- * requests answered, median of the rounds; the two take turns. Load: wrk, 64 connections; backends: one haproxy that answers
+ * requests answered, median of the rounds; they take turns. Load: wrk, 64 connections; backends: one haproxy that answers
  * by itself. Run: `node dist/bench/gateway.js [--seconds 4] [--rounds 3]`; prints JSON, or `{"skipped": why}`.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
@@ -56,7 +56,7 @@ async function serve(directory: string): Promise<void> {
 }
 
 async function measure(directory: string, children: ChildProcess[]): Promise<unknown> {
-  const [one = 0, two = 0, haproxyPort = 0, gatewayPort = 0] = await freePorts(4);
+  const [one = 0, two = 0, haproxyPort = 0, gatewayPort = 0, nginxPort = 0] = await freePorts(5);
   const start = (program: string, args: string[]): number => {
     const child = spawn(program, args, { stdio: ["ignore", "ignore", "inherit"] });
     children.push(child);
@@ -84,6 +84,11 @@ async function measure(directory: string, children: ChildProcess[]): Promise<unk
       before: cpuSecondsOf,
     },
   ];
+  if (spawnSync("nginx", ["-v"]).error === undefined) {
+    writeFileSync(join(directory, "nginx.conf"), nginxConfig(directory, nginxPort, [one, two]));
+    const pid = start("nginx", ["-c", join(directory, "nginx.conf"), "-g", "daemon off; master_process off;"]);
+    proxies.push({ name: "nginx", port: nginxPort, pid, before: cpuSecondsOf });
+  }
   await systemClock.sleep(1500);
   const seconds = argument("--seconds", 4);
   const results: Record<string, Record<string, Sample>> = {};
@@ -101,10 +106,8 @@ async function measure(directory: string, children: ChildProcess[]): Promise<unk
     results[load] = Object.fromEntries([...samples].map(([name, list]) => [name, median(list)]));
   }
   const hang = await measureHang(children[0], gatewayPort);
-  const ratio = (load: string): number =>
-    round2(
-      (results[load]?.["argosy"]?.cpuMicrosPerRequest ?? 0) / (results[load]?.["haproxy"]?.cpuMicrosPerRequest ?? 1),
-    );
+  const ratio = (load: string, peer = "haproxy"): number =>
+    round2((results[load]?.["argosy"]?.cpuMicrosPerRequest ?? 0) / (results[load]?.[peer]?.cpuMicrosPerRequest ?? 1));
   return {
     bench: "gateway",
     haproxy: execFileSync("haproxy", ["-v"], { encoding: "utf8" }).split("\n")[0],
@@ -113,7 +116,10 @@ async function measure(directory: string, children: ChildProcess[]): Promise<unk
     results,
     hungBackend: hang,
     cpuRatioToHaproxy: { get: ratio("get"), post1k: ratio("post1k") },
-    bar: 2,
+    ...(proxies.length > 2
+      ? { cpuRatioToNginx: { get: ratio("get", "nginx"), post1k: ratio("post1k", "nginx") } }
+      : {}),
+    bar: 1,
   };
 }
 
@@ -231,6 +237,39 @@ backend digits
   http-request replace-path ${PREFIX}/(.*) /\\1
   http-request set-header Host digits.demo.argosy.localhost
 ${backends.map((backend, index) => `  server s${index} 127.0.0.1:${backend} weight ${index === 0 ? 30 : 70} check inter 500ms`).join("\n")}
+`;
+}
+
+function nginxConfig(directory: string, port: number, backends: readonly number[]): string {
+  return `worker_processes 1;
+pid ${directory}/nginx.pid;
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  keepalive_requests 1000000;
+  client_body_temp_path ${directory}/body;
+  proxy_temp_path ${directory}/proxy;
+  fastcgi_temp_path ${directory}/fastcgi;
+  uwsgi_temp_path ${directory}/uwsgi;
+  scgi_temp_path ${directory}/scgi;
+  upstream digits {
+${backends.map((backend, index) => `    server 127.0.0.1:${backend} weight=${index === 0 ? 30 : 70};`).join("\n")}
+    keepalive 128;
+  }
+  server {
+    listen 127.0.0.1:${port};
+    location ^~ ${PREFIX}/ {
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host digits.demo.argosy.localhost;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_pass http://digits/;
+    }
+  }
+}
 `;
 }
 
