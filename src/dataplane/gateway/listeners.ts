@@ -1,6 +1,12 @@
 import { readFileSync } from "node:fs";
 import { createServer as createPlainServer, type Server, type Socket } from "node:net";
-import { createSecureContext, createServer as createTlsServer, type SecureContext, TLSSocket } from "node:tls";
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type SecureContext,
+  TLSSocket,
+  Server as TlsServer,
+} from "node:tls";
 import type { Timer } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { ClientConnection } from "./client-connection.js";
@@ -37,7 +43,8 @@ export class Listeners {
     const closing: Promise<void>[] = [];
     for (const [name, listener] of this.#listeners) {
       const table = wanted.get(name);
-      if (table !== undefined && JSON.stringify(table) === JSON.stringify(listener.table)) continue;
+      if (table !== undefined && (JSON.stringify(table) === JSON.stringify(listener.table) || listener.renew(table)))
+        continue;
       this.#listeners.delete(name);
       closing.push(listener.close());
       for (const connection of this.#connections)
@@ -93,7 +100,7 @@ export class Listeners {
 }
 
 class Listener {
-  readonly table: ListenerTable;
+  table: ListenerTable;
   readonly state: ListenerState & { isClosed: boolean };
   reason = "not open yet";
   isTaken = false;
@@ -101,6 +108,7 @@ class Listener {
   readonly #connections: Set<ClientConnection>;
   #server: Server | undefined;
   #retry: Timer | undefined;
+  #certificates: CertificateChoice = (_name, answer) => answer(null);
 
   constructor(core: GatewayCore, table: ListenerTable, connections: Set<ClientConnection>) {
     this.#core = core;
@@ -155,12 +163,13 @@ class Listener {
     const { tls } = this.table;
     if (tls === undefined)
       return createPlainServer({ ...options, pauseOnConnect: true }, (socket) => this.#accept(socket));
+    this.#certificates = certificatesFor(tls.names ?? []);
     const server = createTlsServer(
       {
         ...options,
         cert: readFileSync(tls.certFile),
         key: readFileSync(tls.keyFile),
-        ...(tls.names === undefined ? {} : { SNICallback: certificatesFor(tls.names) }),
+        SNICallback: (name, answer) => this.#certificates(name, answer),
         ALPNProtocols: ["h2", "http/1.1"],
         minVersion: "TLSv1.2",
         handshakeTimeout: 10_000,
@@ -186,6 +195,23 @@ class Listener {
     connection.socket.on("close", () => this.#connections.delete(connection));
   }
 
+  /** Other certificates on the same socket: takes them over without closing it. False where that will not do. */
+  renew(table: ListenerTable): boolean {
+    const server = this.#server;
+    const { tls } = table;
+    const isSame = JSON.stringify({ ...table, tls: "" }) === JSON.stringify({ ...this.table, tls: "" });
+    if (!isSame || tls === undefined || !(server instanceof TlsServer)) return false;
+    try {
+      server.setSecureContext({ cert: readFileSync(tls.certFile), key: readFileSync(tls.keyFile) });
+      this.#certificates = certificatesFor(tls.names ?? []);
+    } catch (error) {
+      this.#core.log.warn("certificates cannot be taken over", { listener: table.name, err: error });
+      return false;
+    }
+    this.table = table;
+    return true;
+  }
+
   async close(): Promise<void> {
     this.state.isClosed = true;
     this.#retry?.cancel();
@@ -199,9 +225,10 @@ class Listener {
 }
 
 type Answer = (error: Error | null, context?: SecureContext) => void;
+type CertificateChoice = (name: string, answer: Answer) => void;
 
 /** The certificate for a name; the listener's own where none fits, or the one that does cannot be read. */
-function certificatesFor(names: readonly NamedCertificate[]): (name: string, answer: Answer) => void {
+function certificatesFor(names: readonly NamedCertificate[]): CertificateChoice {
   const byHost = new Map<string, SecureContext>();
   for (const { hosts, certFile, keyFile } of names) {
     const context = createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) });

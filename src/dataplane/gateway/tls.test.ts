@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { createServer, request } from "node:https";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock/index.js";
 import { createAuthority } from "../../kernel/identity/index.js";
@@ -94,4 +95,40 @@ test("TLS to clients and to backends: certificates are checked, and large bodies
     body: expect.stringMatching(/unable to|self.signed/),
   });
   await expect(ask(port, "/good")).rejects.toThrow();
+});
+
+test("certificates are chosen by name and renewed on the same socket; clients may speak HTTP/2", async () => {
+  const cleanup = new Cleanup();
+  cleanups.push(cleanup);
+  const directory = await temporaryDirectory(cleanup);
+  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  const write = async (file: string, host: string) => {
+    const { certPem, keyPem } = await authority.issueServer([host]);
+    await writeFile(join(directory, `${file}.crt`), certPem);
+    await writeFile(join(directory, `${file}.key`), keyPem);
+    return { certFile: join(directory, `${file}.crt`), keyFile: join(directory, `${file}.key`) };
+  };
+  const first = await write("first", "one.example.org");
+  const second = await write("second", "two.example.org");
+  const tls = (two: typeof second) => ({ ...first, names: [{ hosts: ["two.example.org"], ...two }] });
+  const { port, gateway } = await startGateway(cleanup, [], { directory, listener: { tls: tls(second) } });
+  const meet = (servername: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const socket = connectTls(
+        { port, host: "127.0.0.1", servername, rejectUnauthorized: false, ALPNProtocols: ["h2"] },
+        () => {
+          resolve(`${socket.getPeerCertificate().subjectaltname} ${String(socket.alpnProtocol)}`);
+          socket.destroy();
+        },
+      );
+      socket.on("error", reject);
+    });
+  expect(await meet("one.example.org")).toBe("DNS:one.example.org h2");
+  expect(await meet("two.example.org")).toBe("DNS:two.example.org h2");
+  const renewed = await write("third", "new.two.example.org");
+  const listeners = [{ name: "head", host: "127.0.0.1", port: 0, tls: tls(renewed) }];
+  await writeFile(join(directory, "table.json"), JSON.stringify({ version: 1, listeners, routes: [] }));
+  expect(await gateway.reload()).toBe("");
+  expect(await meet("two.example.org")).toBe("DNS:new.two.example.org h2");
+  expect(gateway.state().listeners[0]?.address).toBe(`127.0.0.1:${port}`);
 });
