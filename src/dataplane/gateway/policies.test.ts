@@ -149,7 +149,7 @@ test("a slow answer is asked for a second time elsewhere; whichever comes first 
         { name: "slow", addresses: [slow.address] },
         { name: "quick", addresses: [quick.address] },
       ],
-      { hedge: { afterMs: 20, maxPercent: 100 } },
+      { hedge: { afterMs: 400, maxPercent: 100 } },
     ),
   ]);
   const answers = await Promise.all(Array.from({ length: 6 }, () => ask(port, "/")));
