@@ -255,11 +255,15 @@ func owns(ctx context.Context, w *world) error {
 func scales(ctx context.Context, w *world) error {
 	one := gadget(w, "one", 0, "")
 	scale := &autoscalingv1.Scale{}
-	if err := w.client.SubResource("scale").Get(ctx, one, scale); err != nil {
+	// The status is the manager's to write, which it does after its third part.
+	err := eventually(ctx, "the scale is three", func() (bool, error) {
+		if err := w.client.SubResource("scale").Get(ctx, one, scale); err != nil {
+			return false, err
+		}
+		return scale.Spec.Replicas == 3 && scale.Status.Replicas == 3 && scale.Status.Selector == "gadget=one", nil
+	})
+	if err != nil {
 		return err
-	}
-	if scale.Spec.Replicas != 3 || scale.Status.Replicas != 3 || scale.Status.Selector != "gadget=one" {
-		return fmt.Errorf("scale %v %v", scale.Spec, scale.Status)
 	}
 	scale.Spec.Replicas = 1
 	scale.ResourceVersion = ""
