@@ -221,17 +221,27 @@ export function clusterDraft(name: string, annotations: Record<string, string> =
   };
 }
 
+/** A request that nobody answers: it ends when its signal does, as on the wire. */
+function hanging(args: readonly unknown[]): Promise<never> {
+  const signals = args.flatMap((arg) => {
+    const signal: unknown = typeof arg === "object" && arg !== null ? Reflect.get(arg, "signal") : undefined;
+    return signal instanceof AbortSignal ? [signal] : [];
+  });
+  return new Promise((_resolve, reject) => {
+    for (const signal of signals) signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
 /** An access whose requests hang while it is cut. */
 function cuttable(member: ClusterAccess, isCut: () => boolean): ClusterAccess {
   const { client } = member;
-  const hang = new Promise<never>(() => {});
   const guard = <T extends object>(target: T): T =>
     new Proxy(target, {
       get(object, name) {
         const value: unknown = Reflect.get(object, name);
         if (typeof value !== "function") return value;
         return (...args: unknown[]): unknown => {
-          if (isCut()) return hang;
+          if (isCut()) return hanging(args);
           const result: unknown = Reflect.apply(value, object, args);
           return name === "resource" || name === "dynamic" ? guard(toObject(result)) : result;
         };
