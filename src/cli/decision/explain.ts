@@ -1,7 +1,8 @@
 import type { Command } from "commander";
+import type { ApiClient } from "../../kernel/client/types.js";
 import { InputError } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
-import { asObjects } from "../../kernel/schema/index.js";
+import { asObjects, asString } from "../../kernel/schema/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { parseJsonObject } from "../manifest/json.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
@@ -10,6 +11,13 @@ import { discover, resolveResources } from "../resource/discovery.js";
 import { resourcePath } from "../resource/path.js";
 import { type ConnectionOptions, connect } from "../session.js";
 import { northboundClient } from "./northbound.js";
+import { sayThem, subjectsOf } from "./subject.js";
+
+interface Connections {
+  readonly client: ApiClient;
+  readonly ask: (path: string) => Promise<unknown>;
+  readonly namespace: string;
+}
 
 interface ExplainOptions extends ConnectionOptions {
   readonly namespace?: string;
@@ -19,11 +27,12 @@ interface ExplainOptions extends ConnectionOptions {
   readonly output: OutputFormat;
 }
 
-/** `argosy explain TYPE/NAME`: the decisions about an object, newest first, with inputs, rule, winners and losers. */
+/** `argosy explain TYPE/NAME`: the decisions about an object (of a binding or a Work: about what it carries), newest first, with inputs, rule, winners and losers. */
 export function explainCommand({ terminal }: CliContext): Command {
   return withConnection(
     commandWithExamples("explain", "Say why the system decided as it did: placement, weights, readiness.", [
       "argosy explain hmls/digits -n digits",
+      "argosy explain rb/web-deployment -n demo",
       "argosy explain headingress/digits -n digits --topic weight",
       "argosy explain pod/web-0 --cluster cloud -o json",
     ]),
@@ -53,38 +62,55 @@ async function explain(target: string, options: ExplainOptions, terminal: Termin
   const session = await connect(options);
   const context = options.context ?? options.cluster;
   const { client } = context === undefined ? session : await connect({ ...options, context });
-  const served = await discover(client);
-  const namespace = options.namespace ?? session.namespace;
-  const [resource] = resolveResources(type, served);
-  const query = new URLSearchParams({ name, limit: options.limit });
-  if (resource !== undefined) {
-    query.set("kind", resource.kind);
-    if (resource.namespaced) {
-      query.set("namespace", namespace);
-    }
-  }
-  if (options.cluster !== undefined) {
-    query.set("cluster", options.cluster);
-  }
-  if (options.topic !== undefined) {
-    query.set("topic", options.topic);
-  }
   const northbound = await northboundClient(options);
-  const answer = parseJsonObject(await northbound.get(`/argosy/v1/decisions?${query.toString()}`)) ?? {};
+  await explainWith({ client, ask: (path) => northbound.get(path), namespace: session.namespace }, [type, name], {
+    options,
+    terminal,
+  });
+}
+
+/** `explain` with its connections made: `ask` reads from the northbound server. */
+export async function explainWith(
+  { client, ask, namespace: usual }: Connections,
+  [type, name]: readonly [string, string],
+  {
+    options,
+    terminal,
+  }: { readonly options: Omit<ExplainOptions, keyof ConnectionOptions>; readonly terminal: Terminal },
+): Promise<void> {
+  const namespace = options.namespace ?? usual;
+  const [resource] = resolveResources(type, await discover(client));
+  const subjects = resource === undefined ? [{ name }] : await subjectsOf(client, resource, { namespace, name });
+  const found: JsonObject[] = [];
+  for (const subject of subjects) {
+    const query = new URLSearchParams({ limit: options.limit, ...subject });
+    if (options.cluster !== undefined) query.set("cluster", options.cluster);
+    if (options.topic !== undefined) query.set("topic", options.topic);
+    const answer = parseJsonObject(await ask(`/argosy/v1/decisions?${query.toString()}`)) ?? {};
+    found.push(...asObjects(answer["decisions"]));
+  }
+  const decisions = subjects.length === 1 ? found : newestOf(found, Number(options.limit));
   if (options.output === "json" || options.output === "yaml") {
-    terminal.out(renderDocument(answer, options.output));
+    terminal.out(renderDocument({ decisions }, options.output));
     return;
   }
-  const decisions = asObjects(answer["decisions"]);
+  const isItself = resource === undefined || subjects.some(({ kind }) => kind === resource.kind);
+  const about = isItself ? `${type}/${name}` : `${type}/${name} (${sayThem(subjects)})`;
   if (decisions.length === 0) {
-    if (resource !== undefined) {
+    if (resource !== undefined && isItself) {
       // An object that is not there is a better answer.
       await client.json("GET", resourcePath(resource, namespace, name));
     }
-    terminal.err(`no decisions about ${target} are in the ledger\n`);
+    terminal.err(`no decisions about ${about} are in the ledger\n`);
     return;
   }
+  if (!isItself) terminal.out(`about ${sayThem(subjects)}:\n\n`);
   terminal.out(decisions.map(renderDecision).join("\n"));
+}
+
+function newestOf(decisions: readonly JsonObject[], limit: number): JsonObject[] {
+  const timeOf = ({ time }: JsonObject): string => asString(time);
+  return decisions.toSorted((a, b) => (timeOf(a) < timeOf(b) ? 1 : -1)).slice(0, limit);
 }
 
 function renderDecision(decision: JsonObject): string {

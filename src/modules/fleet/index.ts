@@ -4,6 +4,7 @@
  * in the ledger. May use: kernel, stores/ledger, dataplane/gateway (its driver).
  */
 
+export { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 export {
   awaitReady,
   forgetHub,

@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type JsonObject, NamespaceKind } from "../../kernel/kinds/index.js";
+import { ClusterResourceBindingKind, ResourceBindingKind, WorkKind } from "../../modules/fleet/index.js";
+import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import { testTerminal } from "../output/terminal.fixture.js";
+import { explainWith } from "./explain.js";
+
+let cluster: TestCluster;
+const inDemo = { namespace: "demo" };
+const inSpace = { namespace: "karmada-es-cloud" };
+
+const decision = (kind: string, name: string, time: string): JsonObject => ({
+  time,
+  cluster: "hub",
+  about: { apiVersion: "v1", kind, name },
+  topic: "placement",
+  rule: "Duplicated",
+  inputs: {},
+  outcome: `${kind} ${name} goes to cloud`,
+  winners: [{ name: "cloud", reason: "fits" }],
+  losers: [],
+});
+
+/** A ledger that knows one Deployment, one ClusterRole and one HyperMLService. */
+const known = [
+  decision("Deployment", "web", "2026-01-01T00:00:01.000Z"),
+  decision("ClusterRole", "reader", "2026-01-01T00:00:02.000Z"),
+  decision("HyperMLService", "digits", "2026-01-01T00:00:03.000Z"),
+];
+
+async function explain(type: string, name: string, namespace = "demo", output: "table" | "json" = "table") {
+  const terminal = testTerminal();
+  const asked: string[] = [];
+  const ask = async (path: string): Promise<unknown> => {
+    const query = new URL(path, "https://test").searchParams;
+    asked.push(`${query.get("kind") ?? ""} ${query.get("namespace") ?? ""}/${query.get("name") ?? ""}`);
+    return {
+      decisions: known.filter((each) => {
+        const about = each["about"] as JsonObject;
+        return about["kind"] === query.get("kind") && about["name"] === query.get("name");
+      }),
+    };
+  };
+  await explainWith({ client: cluster.client, ask, namespace }, [type, name], {
+    options: { limit: "10", output },
+    terminal,
+  });
+  return { asked, out: terminal.stdout(), err: terminal.stderr() };
+}
+
+beforeAll(async () => {
+  cluster = await startTestCluster({ kinds: [ResourceBindingKind, ClusterResourceBindingKind, WorkKind] });
+  for (const name of ["demo", "karmada-es-cloud"])
+    await cluster.client
+      .resource(NamespaceKind)
+      .create({ apiVersion: "v1", kind: "Namespace", metadata: { name }, spec: {} });
+  const apiVersion = "work.karmada.io/v1alpha2";
+  const resource = (kind: string, name: string, namespace?: string) => ({
+    apiVersion: "v1",
+    kind,
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+  });
+  const bindings = cluster.client.resource(ResourceBindingKind);
+  await bindings.create(
+    {
+      apiVersion,
+      kind: "ResourceBinding",
+      metadata: { name: "web-deployment", ...inDemo },
+      spec: { resource: resource("Deployment", "web", "demo"), conflictResolution: "Abort" },
+    },
+    inDemo,
+  );
+  await bindings.create(
+    {
+      apiVersion,
+      kind: "ResourceBinding",
+      metadata: { name: "settings-configmap", ...inDemo },
+      spec: {
+        resource: resource("ConfigMap", "settings", "demo"),
+        conflictResolution: "Abort",
+        requiredBy: [{ namespace: "demo", name: "web-deployment" }],
+      },
+    },
+    inDemo,
+  );
+  await cluster.client.resource(ClusterResourceBindingKind).create({
+    apiVersion,
+    kind: "ClusterResourceBinding",
+    metadata: { name: "reader-clusterrole" },
+    spec: { resource: resource("ClusterRole", "reader"), conflictResolution: "Abort" },
+  });
+  const work = (name: string, kind: string, annotations: Record<string, string>) => ({
+    apiVersion: "work.karmada.io/v1alpha1",
+    kind: "Work",
+    metadata: { name, ...inSpace, annotations },
+    spec: {
+      workload: {
+        manifests: [{ apiVersion: "apps/v1", kind, metadata: { name: "web", namespace: "demo" }, spec: {} }],
+      },
+    },
+  });
+  const works = cluster.client.resource(WorkKind);
+  await works.create(work("web-1", "Deployment", {}), inSpace);
+  const owner = { "argosy.dev/hypermlservice-name": "digits", "argosy.dev/hypermlservice-namespace": "demo" };
+  await works.create(work("digits-1", "MLService", owner), inSpace);
+});
+afterAll(() => cluster.close());
+
+test("a binding leads to the decisions about its template, by each name that it goes by", async () => {
+  for (const type of ["rb", "resourcebinding", "resourcebindings.work.karmada.io"]) {
+    const { asked, out } = await explain(type, "web-deployment");
+    expect(asked).toEqual(["Deployment demo/web"]);
+    expect(out).toContain("about Deployment demo/web:");
+    expect(out).toContain("Deployment web goes to cloud");
+  }
+  const { asked, out } = await explain("crb", "reader-clusterrole");
+  expect(asked).toEqual(["ClusterRole /reader"]);
+  expect(out).toContain("ClusterRole reader goes to cloud");
+});
+
+test("a binding that goes along with another leads to that one's decisions too", async () => {
+  const { asked, out } = await explain("rb", "settings-configmap");
+  expect(asked).toEqual(["ConfigMap demo/settings", "Deployment demo/web"]);
+  expect(out).toContain("Deployment web goes to cloud");
+});
+
+test("a Work leads to what it carries and to its HyperMLService", async () => {
+  expect((await explain("work", "web-1", "karmada-es-cloud")).out).toContain("Deployment web goes to cloud");
+  const { asked, out } = await explain("work", "digits-1", "karmada-es-cloud", "json");
+  expect(asked).toEqual(["HyperMLService demo/digits", "MLService demo/web"]);
+  expect(JSON.parse(out).decisions).toEqual([known[2]]);
+});
+
+test("what is not there is said, and what nobody decided about", async () => {
+  await expect(explain("rb", "none")).rejects.toThrow(/not found/);
+  await expect(explain("namespace", "none")).rejects.toThrow(/not found/);
+  expect((await explain("namespace", "demo")).err).toBe("no decisions about namespace/demo are in the ledger\n");
+});
