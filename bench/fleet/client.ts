@@ -1,0 +1,96 @@
+/** How the measurements speak to a hub and to members: requests over kept connections, and watches. */
+import { Agent, get } from "node:https";
+import { type Address, Connection } from "../apiserver/connection.js";
+
+/** Requests over so many connections, each with one under way. */
+export class Pool {
+  readonly #free: Connection[];
+  readonly #all: readonly Connection[];
+  readonly #waiting: ((connection: Connection) => void)[] = [];
+
+  private constructor(connections: readonly Connection[]) {
+    this.#all = connections;
+    this.#free = [...connections];
+  }
+
+  static async open(address: Address, size = 32): Promise<Pool> {
+    return new Pool(await Promise.all(Array.from({ length: size }, () => Connection.open(address))));
+  }
+
+  /** Throws when the answer is no success. */
+  async send(method: string, path: string, body: unknown = ""): Promise<string> {
+    const connection = this.#free.pop() ?? (await new Promise<Connection>((resolve) => this.#waiting.push(resolve)));
+    const status = await connection.send(method, path, typeof body === "string" ? body : JSON.stringify(body));
+    const text = connection.body.toString("utf8");
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free.push(connection);
+    else next(connection);
+    if (status >= 300) throw new Error(`${method} ${path} answered ${status}: ${text.slice(0, 500)}`);
+    return text;
+  }
+
+  /** Of an answer that came in one piece. */
+  async json(path: string): Promise<unknown> {
+    const text = await this.send("GET", path);
+    return JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1));
+  }
+
+  close(): void {
+    for (const connection of this.#all) connection.close();
+  }
+}
+
+/** Reads every event of a collection from now on, each as its line of JSON. Returns how to end it. */
+export async function watch(address: Address, path: string, onEvent: (line: string) => void): Promise<() => void> {
+  const pool = await Pool.open(address, 1);
+  const list = await pool.send("GET", `${path}?limit=1`);
+  pool.close();
+  const version = /"resourceVersion":\s?"(\d+)"/.exec(list)?.[1] ?? "";
+  const agent = new Agent({ keepAlive: false });
+  const trust = address.caPem === undefined ? { rejectUnauthorized: false } : { ca: address.caPem };
+  let isEnded = false;
+  const request = get({
+    host: "127.0.0.1",
+    port: address.port,
+    servername: "localhost",
+    path: `${path}?watch=1&resourceVersion=${version}&timeoutSeconds=3600`,
+    headers: { authorization: `Bearer ${address.token}`, "user-agent": "bench" },
+    agent,
+    ...trust,
+  });
+  const fail = (error: Error): void => {
+    if (!isEnded) throw error;
+  };
+  request.on("error", fail);
+  await new Promise<void>((resolve) => {
+    request.once("response", (response) => {
+      let rest = "";
+      response.setEncoding("utf8");
+      response.on("error", fail);
+      response.on("end", () => fail(new Error(`the watch of ${path} ended`)));
+      response.on("data", (text: string) => {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) onEvent(line);
+      });
+      resolve();
+    });
+  });
+  return () => {
+    isEnded = true;
+    request.destroy();
+  };
+}
+
+/** Waits until something holds; throws after so many seconds. */
+export async function until(what: string, seconds: number, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const end = performance.now() + seconds * 1000;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`${what}: not within ${seconds} s`);
+    await sleep(20);
+  }
+}
+
+export function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
