@@ -2,7 +2,7 @@
  * The hub of a fleet beside a real Karmada: what a Work and a template cost, and how long they take. Under way.
  */
 import { cpus } from "node:os";
-import { startArgosy } from "./fleet/hubs.js";
+import { karmadaPrograms, startArgosy, startKarmadaHub } from "./fleet/hubs.js";
 import { rawWorks, templates } from "./fleet/loads.js";
 import { serveMember } from "./fleet/members.js";
 import { residentMbOf } from "./fleet/processes.js";
@@ -10,7 +10,11 @@ import { residentMbOf } from "./fleet/processes.js";
 async function main(): Promise<void> {
   const member = text("--serve-member", "");
   if (member !== "") return serveMember(member, text("--data", ""));
-  const hub = await startArgosy();
+  const programs = karmadaPrograms();
+  const hub =
+    text("--hubs", "argosy") === "karmada" && programs !== undefined
+      ? await startKarmadaHub(programs)
+      : await startArgosy();
   const out: Record<string, unknown> = {};
   try {
     const only = text("--only", "works,templates").split(",");

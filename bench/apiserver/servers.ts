@@ -67,10 +67,15 @@ const recipes: Readonly<Record<string, Recipe>> = {
 
 /** The folder of the peer's programs, as `npm run test:real` builds them; `undefined` where they are not. */
 export function peerPrograms(): string | undefined {
+  return folderWith(["etcd", "kube-apiserver"]);
+}
+
+/** The folder that `npm run test:real` built these programs into, or ARGOSY_REAL_BIN. */
+export function folderWith(programs: readonly string[]): string | undefined {
   const cache = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "argosy", "realstack");
   const built = existsSync(cache) ? readdirSync(cache).map((name) => join(cache, name)) : [];
   const folders = [process.env["ARGOSY_REAL_BIN"] ?? "", ...built];
-  return folders.find((folder) => ["etcd", "kube-apiserver"].every((name) => existsSync(join(folder, name))));
+  return folders.find((folder) => programs.every((name) => existsSync(join(folder, name))));
 }
 
 async function startArgosy(

@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { packageRoot } from "../../src/kernel/assets/index.js";
+import { type Built, type KarmadaOptions, startKarmada } from "../../tests/real/home/karmada.js";
 import type { Address } from "../apiserver/connection.js";
-import { join_, type Member, startMembers } from "./members.js";
+import { folderWith } from "../apiserver/servers.js";
+import { joinMembers, type Member, startMembers } from "./members.js";
 import { adopt, forget, kill, type Started, start } from "./processes.js";
 
 /** A hub that runs, with its members. */
@@ -15,17 +17,20 @@ export interface Hub {
   readonly members: readonly Member[];
   /** Of everything that is the hub; of no member. */
   pids(): readonly number[];
-  /** Ends what is the hub; the members go on. */
-  halt(): Promise<void>;
-  /** Starts it again on the same data. */
-  resume(): Promise<void>;
+  /** Ends hub and members. */
   stop(): Promise<void>;
+}
+
+/** A hub that can be ended and started again on its data, while the members go on. */
+export interface RestartableHub extends Hub {
+  halt(): Promise<void>;
+  resume(): Promise<void>;
 }
 
 export const memberNames = ["member1", "member2", "member3"] as const;
 
 /** Argosy as a user starts it, without clusters of its own beside the hub. */
-export async function startArgosy(): Promise<Hub> {
+export async function startArgosy(): Promise<RestartableHub> {
   const data = mkdtempSync(join(tmpdir(), "argosy-bench-hub-"));
   const words = [join(packageRoot(), "bin", "argosy.mjs"), "up", "--data", data, "--members", ""];
   let hub: Started | undefined;
@@ -52,7 +57,7 @@ export async function startArgosy(): Promise<Hub> {
     await resume();
     const address = addressIn(join(data, "clusters", "hub", "kubeconfig"));
     members.push(...(await startMembers(memberNames)));
-    await join_(address, members);
+    await joinMembers(address, members);
     const pids = (): number[] => [hub?.child.pid ?? 0, ...(gateway === undefined ? [] : [gateway])];
     return { name: "argosy", address, members, pids, halt, resume, stop };
   } catch (error) {
@@ -73,4 +78,57 @@ function addressIn(kubeconfig: string): Address {
   if (cluster === undefined || user === undefined) throw new Error(`${kubeconfig} names no cluster`);
   const caPem = Buffer.from(cluster.cluster["certificate-authority-data"], "base64").toString("utf8");
   return { port: Number(new URL(cluster.cluster.server).port), token: user.user.token, caPem };
+}
+
+/** Folders of the peer's programs (ARGOSY_REAL_BIN, or as `npm run test:real` builds them); `undefined` where some are missing. */
+export function karmadaPrograms(): Built | undefined {
+  const plane = folderWith(["etcd", "kube-apiserver", "kube-controller-manager"]);
+  const home = folderWith([
+    "karmada-aggregated-apiserver",
+    "karmada-controller-manager",
+    "karmada-scheduler",
+    "karmada-webhook",
+  ]);
+  return plane === undefined || home === undefined ? undefined : { plane, home };
+}
+
+const ofQps = { "kube-api-qps": "1000", "kube-api-burst": "2000" };
+const ofLimiter = { "rate-limiter-qps": "1000", "rate-limiter-bucket-size": "2000" };
+/** Limits and numbers of workers that a hub under load has, instead of the defaults (40 requests a second, 5 workers). */
+const tunedFlags: KarmadaOptions = {
+  isDurable: true,
+  api: { "max-requests-inflight": "2000", "max-mutating-requests-inflight": "1000" },
+  webhook: ofQps,
+  scheduler: { ...ofQps, ...ofLimiter },
+  controllers: {
+    ...ofQps,
+    ...ofLimiter,
+    "cluster-api-qps": "1000",
+    "cluster-api-burst": "2000",
+    "concurrent-work-syncs": "30",
+    "concurrent-resourcebinding-syncs": "30",
+    "concurrent-resource-template-syncs": "30",
+    "concurrent-propagation-policy-syncs": "10",
+    "concurrent-namespace-syncs": "5",
+  },
+};
+
+/** A real Karmada with tuned flags: etcd, kube-apiserver, kube-controller-manager and the four programs of Karmada. */
+export async function startKarmadaHub(programs: Built): Promise<Hub> {
+  const karmada = await startKarmada(programs, tunedFlags);
+  const members: Member[] = [];
+  const stop = async (): Promise<void> => {
+    await karmada.close();
+    for (const member of members) await member.stop();
+  };
+  try {
+    const { url, token, caPem } = karmada.stack;
+    const address = { port: Number(new URL(url).port), token, caPem };
+    members.push(...(await startMembers(memberNames)));
+    await joinMembers(address, members);
+    return { name: "karmada", address, members, pids: () => karmada.pids(), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }

@@ -61,7 +61,7 @@ export async function serveMember(name: string, dataDir: string): Promise<void> 
 }
 
 /** Tells a hub of members, waits until they are Ready and the loads' namespace is in all of them. */
-export async function join_(hub: Address, members: readonly Member[]): Promise<void> {
+export async function joinMembers(hub: Address, members: readonly Member[]): Promise<void> {
   const pool = await Pool.open(hub, 2);
   const base64 = (text: string): string => Buffer.from(text).toString("base64");
   for (const { name, address } of members) {

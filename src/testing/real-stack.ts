@@ -27,6 +27,8 @@ export interface RealStack {
   readonly authority: Authority;
   /** Of its keys and logs. */
   readonly folder: string;
+  /** Its processes. */
+  pids(): readonly number[];
   close(): Promise<void>;
 }
 
@@ -42,6 +44,8 @@ export interface StackOptions {
   readonly isWhole?: boolean;
   /** More flags of kube-apiserver. */
   readonly flags?: Readonly<Record<string, string>>;
+  /** What it acknowledges is on the disk, as where it is used in earnest; default: no. */
+  readonly isDurable?: boolean;
 }
 
 /** Starts etcd and kube-apiserver from a folder of programs; resolves when the API is ready (some 4 s). Throws when it does not get so. */
@@ -95,6 +99,10 @@ class Stack implements RealStack {
     return this.#authority;
   }
 
+  pids(): readonly number[] {
+    return this.#children.flatMap(({ pid }) => pid ?? []);
+  }
+
   #file(name: string): string {
     return join(this.folder, name);
   }
@@ -114,7 +122,7 @@ class Stack implements RealStack {
       "listen-peer-urls": peers,
       "initial-advertise-peer-urls": peers,
       "initial-cluster": `default=${peers}`,
-      "unsafe-no-fsync": "true",
+      ...(this.#options.isDurable === true ? { "quota-backend-bytes": "8589934592" } : { "unsafe-no-fsync": "true" }),
     });
     this.#spawn("kube-apiserver", this.#apiFlags(etcd));
     await this.#ready();

@@ -49,14 +49,32 @@ export async function apply(client: ApiClient, object: JsonObject): Promise<void
 /** The API server of a hub has no controllers that make pods: there a Deployment is a template. */
 const HUB_CONTROLLERS = "namespace,garbagecollector,serviceaccount-token,ttl-after-finished,clusterrole-aggregation";
 
+/** How a Karmada differs from one with default flags. */
+export interface KarmadaOptions {
+  /** Absent: no scheduler, Works need none. */
+  readonly scheduler?: Flags;
+  readonly controllers?: Flags;
+  readonly webhook?: Flags;
+  readonly api?: Flags;
+  readonly isDurable?: boolean;
+}
+
+type Flags = Readonly<Record<string, string>>;
+
+/** A Karmada with all its processes. */
+export interface RunningKarmada extends RunningCluster {
+  pids(): readonly number[];
+}
+
 /**
- * A Karmada control plane on loopback, without members: etcd, kube-apiserver, and Karmada's aggregated API server, webhook and controllers (no scheduler: Works
- * need none). Its definitions come from its module.
+ * A Karmada control plane on loopback, without members: etcd, kube-apiserver, and Karmada's aggregated API server, webhook and controllers.
+ * Its definitions come from its module.
  */
-export async function startKarmada({ plane, home }: Built): Promise<RunningCluster> {
+export async function startKarmada({ plane, home }: Built, options: KarmadaOptions = {}): Promise<RunningKarmada> {
   const stack = await startStack(plane, {
     isWhole: true,
-    flags: { "disable-admission-plugins": "StorageObjectInUseProtection,ServiceAccount" },
+    flags: { "disable-admission-plugins": "StorageObjectInUseProtection,ServiceAccount", ...options.api },
+    ...(options.isDurable === true ? { isDurable: true } : {}),
   });
   const programs = new Programs(stack.folder);
   const client = clientOf(stack);
@@ -66,17 +84,22 @@ export async function startKarmada({ plane, home }: Built): Promise<RunningClust
     await stack.close();
   };
   try {
-    await bringUp({ plane, home }, stack, client, programs);
+    await bringUp({ plane, home, options }, stack, client, programs);
   } catch (error) {
     await close();
     throw error;
   }
-  return { stack, client, close };
+  return { stack, client, pids: () => [...stack.pids(), ...programs.pids()], close };
 }
 
-async function bringUp({ plane, home }: Built, stack: RealStack, client: ApiClient, programs: Programs): Promise<void> {
+async function bringUp(
+  { plane, home, options }: Built & { readonly options: KarmadaOptions },
+  stack: RealStack,
+  client: ApiClient,
+  programs: Programs,
+): Promise<void> {
   const { kubeconfig, folder, authority } = stack;
-  const [kcm = 0, aggregated = 0, webhook = 0, ...health] = await freePorts(8);
+  const [kcm = 0, aggregated = 0, webhook = 0, ...health] = await freePorts(10);
   const certificates = join(folder, "webhook");
   mkdirSync(certificates);
   const server = await authority.issueServer(["localhost", "127.0.0.1"]);
@@ -114,6 +137,7 @@ async function bringUp({ plane, home }: Built, stack: RealStack, client: ApiClie
     "cert-dir": certificates,
     "health-probe-bind-address": local(health[0]),
     "metrics-bind-address": local(health[1]),
+    ...options.webhook,
   });
   await programs.until("Karmada's Cluster API", async () => {
     await client.json("GET", "/apis/cluster.karmada.io/v1alpha1/clusters");
@@ -125,7 +149,17 @@ async function bringUp({ plane, home }: Built, stack: RealStack, client: ApiClie
     "leader-elect": "false",
     "health-probe-bind-address": local(health[2]),
     "metrics-bind-address": local(health[3]),
+    ...options.controllers,
   });
+  if (options.scheduler !== undefined)
+    programs.start(join(home, "karmada-scheduler"), {
+      kubeconfig,
+      "leader-elect": "false",
+      "enable-scheduler-estimator": "false",
+      "health-probe-bind-address": local(health[4]),
+      "metrics-bind-address": local(health[5]),
+      ...options.scheduler,
+    });
   await programs.until(
     "karmada-controller-manager",
     async () => (await fetch(`http://${local(health[2])}/healthz`)).ok,

@@ -36,6 +36,10 @@ export class Programs {
     return child;
   }
 
+  pids(): readonly number[] {
+    return this.#children.flatMap(({ child }) => child.pid ?? []);
+  }
+
   /** Waits until something holds, as long as every program lives. Throws with the last words of all when it does not come to hold. */
   async until(what: string, holds: () => Promise<boolean>, seconds = 60): Promise<void> {
     for (let attempt = 0; attempt < seconds * 5; attempt += 1) {
