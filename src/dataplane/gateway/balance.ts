@@ -1,11 +1,11 @@
+import { LATENCY_BOUNDS_MS } from "./latency.js";
 import { hashOf, pickByHash, type Session, tokenOf } from "./sessions.js";
+import type { Shadow } from "./shadow.js";
 import type { BackendTable, RouteTable } from "./table.js";
 import type { UpstreamPool } from "./upstream.js";
 
 /** Failed attempts in a row after which an address is out of use, when no single one is proof. */
 const EJECT_AFTER = 3;
-/** Upper bounds of the classes that durations of requests are counted in. */
-export const LATENCY_BOUNDS_MS: readonly number[] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000];
 /** The share of its weight with which an address that is new or back begins, under slow start. */
 const COLD_SHARE = 0.1;
 
@@ -20,8 +20,6 @@ export class BackendStats {
   latencySumMs = 0;
   readonly byClass = [0, 0, 0, 0, 0, 0];
   readonly latency = LATENCY_BOUNDS_MS.map(() => 0);
-
-  static readonly bounds: readonly number[] = LATENCY_BOUNDS_MS;
 
   record(status: number, durationMs: number): void {
     this.requests++;
@@ -226,6 +224,7 @@ export interface EffectiveWeight {
 export class Route {
   readonly table: RouteTable;
   readonly backends: readonly Backend[];
+  readonly shadows: readonly Shadow[];
   /** Without the trailing slash; empty for "/". */
   readonly prefix: string;
   /** Requests that found no backend. */
@@ -239,9 +238,10 @@ export class Route {
   /** Weights alone decide. */
   readonly #isSimple: boolean;
 
-  constructor(table: RouteTable, backends: readonly Backend[]) {
+  constructor(table: RouteTable, backends: readonly Backend[], shadows: readonly Shadow[] = []) {
     this.table = table;
     this.backends = backends;
+    this.shadows = shadows;
     this.prefix = table.path.replace(/\/+$/, "");
     this.#isSimple =
       table.affinity === undefined &&

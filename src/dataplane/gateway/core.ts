@@ -30,8 +30,8 @@ export interface GatewayCore {
   /** Monotonic milliseconds, refreshed by the sweep (every 200 ms): cheap, and exact enough for deadlines. */
   nowMs: number;
   readonly http2: Http2Front;
-  /** Connections within this process, of streams of HTTP/2 clients. */
-  readonly loops: Set<{ readonly deadlineMs: number; onDeadline(): void; destroy(): void }>;
+  /** What has a deadline besides clients' connections: connections within this process, of streams of HTTP/2 clients; copies for shadows. */
+  readonly timed: Set<{ readonly deadlineMs: number; onDeadline(): void }>;
   /** The process is about to end: no connection is kept alive. */
   isDraining: boolean;
   readonly totals: {

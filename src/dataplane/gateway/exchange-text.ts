@@ -9,6 +9,7 @@ import {
 import type { Logger } from "../../kernel/log/types.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
+import type { Shadow } from "./shadow.js";
 
 /** No endpoint tried yet; shared, so that the usual request allocates nothing for it. */
 export const NONE_TRIED: readonly Endpoint[] = [];
@@ -102,6 +103,20 @@ export function renderRequestHead(
   if (to.isUpgrade) return `${lines}Connection: Upgrade\r\nUpgrade: ${head.fields.upgrade}\r\n\r\n`;
   // An HTTP/1.0 client cannot take chunks, so the backend is asked in HTTP/1.0 too.
   return head.minor === 0 ? `${lines}Connection: close\r\n\r\n` : `${lines}\r\n`;
+}
+
+/** The request head as shadows get it; the client's connection is looked at now, and not when the copies go out. */
+export function renderCopyHead(head: RequestHead, client: ClientConnection, route: Route): (shadow: Shadow) => string {
+  const start = `${head.method} ${route.rewriteTarget(head.target)} HTTP/1.${head.minor}\r\n`;
+  const rest = head.fields.rest + forwardedLines(head, client, route);
+  const end = head.minor === 0 ? "Connection: close\r\n\r\n" : "\r\n";
+  return ({ table }) =>
+    `${start}Host: ${table.host ?? head.fields.host}\r\n${rest}X-Argosy-Shadow: ${printable(table.name)}\r\n${end}`;
+}
+
+/** A text as it can stand in a header line. */
+function printable(text: string): string {
+  return text.replaceAll(/[^!-~]/g, "?");
 }
 
 /** The answer's head as the client gets it; `added` are whole header lines. */

@@ -22,6 +22,7 @@ import { ExchangeTimes } from "./exchange-times.js";
 import { Hedge, type Rival } from "./hedge.js";
 import { RequestBody } from "./request-body.js";
 import { addedLines, type Session, sessionIn } from "./sessions.js";
+import { Copies } from "./shadow-copies.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 
 // Below this, head and body go out as one string in one write; above, copying costs more than a second write.
@@ -49,6 +50,7 @@ export class Exchange implements UpstreamUser {
   #hasUpgrade: boolean;
   readonly #session: Session | undefined;
   #hedge: Hedge | undefined;
+  #copies: Copies | undefined;
 
   constructor(client: ClientConnection, head: RequestHead, route: Route) {
     this.#client = client;
@@ -70,6 +72,15 @@ export class Exchange implements UpstreamUser {
     // The usual case: everything is here in one small piece, and its text is already made.
     const isJoined = used > 0 && text.length === length && length <= JOIN_BYTES;
     this.#attempt(isJoined ? text.slice(bodyStart, bodyStart + used) : undefined);
+    if (this.#route.shadows.length > 0) this.#copy();
+  }
+
+  /** Begins copies for the route's shadows. What of the body is here is still kept. */
+  #copy(): void {
+    if (this.#hasUpgrade || this.#backend === undefined || this.#isOver) return;
+    this.#copies = Copies.of(this.#route, this.#client, this.#head, this.#backend.table.name);
+    for (const piece of this.#request.replay ?? []) this.#copies?.add(piece);
+    if (this.#request.isDone) this.#copies?.send();
   }
 
   /** How many bytes belong to the body; the rest stays with the client connection. -1: the request was refused. */
@@ -158,7 +169,13 @@ export class Exchange implements UpstreamUser {
     if (this.#request.isLarge && upstream.isConnected) this.#request.forget();
     const { responseMs, idleMs } = this.#route.table.timeouts;
     this.#deadline(this.#request.isDone && this.#answer === undefined ? responseMs : idleMs);
-    if (!upstream.write(Buffer.from(chunk.subarray(0, used)))) this.#client.pause();
+    const piece = Buffer.from(chunk.subarray(0, used));
+    const isFlowing = upstream.write(piece);
+    if (this.#copies !== undefined) {
+      this.#copies.add(piece);
+      if (this.#request.isDone) this.#copies.send();
+    }
+    if (!isFlowing) this.#client.pause();
   }
 
   onConnected(): void {
@@ -279,6 +296,7 @@ export class Exchange implements UpstreamUser {
     const upstream = this.#upstream;
     const answer = this.#answer;
     this.#upstream = undefined;
+    this.#copies?.answered({ status: answer?.status ?? 0, tookMs: this.#times.passedMs });
     this.#account(answer?.status ?? 0);
     if (upstream !== undefined && answer !== undefined) {
       const canReuse = this.#request.isDone && !hasExtra && isReusable(answer, this.#head);
@@ -417,6 +435,7 @@ export class Exchange implements UpstreamUser {
   onClientGone(): void {
     if (this.#isOver) return;
     this.#hedge?.end();
+    this.#copies?.answered(undefined);
     if (!this.#isTunnel) this.#client.core.totals.clientAborts++;
     this.#dropUpstream();
     this.#account(this.#isTunnel ? 101 : 499);
@@ -427,6 +446,7 @@ export class Exchange implements UpstreamUser {
   #abort(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#copies?.answered(undefined);
     this.#account(this.#answer?.status ?? 502);
     this.#client.destroy();
   }
@@ -434,6 +454,7 @@ export class Exchange implements UpstreamUser {
   #reply(status: number, reason: string, message: string, retryAfterSeconds?: number): void {
     this.#isOver = true;
     this.#hedge?.end();
+    this.#copies?.answered({ status, tookMs: this.#times.passedMs });
     if (this.#backend !== undefined) this.#account(status);
     const route = this.#route.table.id;
     const later = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };

@@ -92,7 +92,7 @@ class RunningGateway implements Gateway {
     const routing = new Routing(EMPTY_TABLE, new HealthChecker(() => this.#core, random), this.#network);
     this.#core = {
       http2: new Http2Front(() => this.#core),
-      loops: new Set(),
+      timed: new Set(),
       clock,
       log,
       limits: { ...DEFAULT_LIMITS, ...options.limits },

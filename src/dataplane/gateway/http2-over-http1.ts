@@ -43,8 +43,8 @@ export class Http2OverHttp1 {
     const [near, far] = LoopSocket.pair(request.address);
     this.#near = near;
     this.#connection = new ClientConnection(core, request.listener, far.asSocket);
-    core.loops.add(this.#connection);
-    far.once("close", () => core.loops.delete(this.#connection));
+    core.timed.add(this.#connection);
+    far.once("close", () => core.timed.delete(this.#connection));
   }
 
   start(): void {

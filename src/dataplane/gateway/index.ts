@@ -4,8 +4,8 @@
  * `gatewayDriver` is the control plane's side of it. May use: the kernel.
  */
 
-export { LATENCY_BOUNDS_MS } from "./balance.js";
 export { type GatewayDriver, type GatewayPart, gatewayDriver, gatewayPorts } from "./driver.js";
 export { runGateway, runningGateway } from "./gateway.js";
-export type { BackendReport, GatewayState } from "./state.js";
-export { type BackendInput, checkRoute, type ListenerInput, type RouteInput } from "./table.js";
+export { LATENCY_BOUNDS_MS } from "./latency.js";
+export type { BackendReport, GatewayState, ShadowReport } from "./state.js";
+export { type BackendInput, checkRoute, type ListenerInput, type RouteInput, type ShadowInput } from "./table.js";

@@ -85,7 +85,7 @@ export class Listeners {
   /** Deadlines of all connections. */
   sweep(nowMs: number): void {
     for (const connection of this.#connections) if (connection.deadlineMs <= nowMs) connection.onDeadline();
-    for (const loop of this.#core.loops) if (loop.deadlineMs <= nowMs) loop.onDeadline();
+    for (const one of this.#core.timed) if (one.deadlineMs <= nowMs) one.onDeadline();
   }
 
   /** Stops accepting and ends idle connections. Running requests go on. */

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Backend, BackendStats, Endpoint, Route } from "./balance.js";
-import { parseTable, splitAddress } from "./table.js";
+import { splitAddress } from "./place-table.js";
+import { parseTable } from "./table.js";
 import { UpstreamPool } from "./upstream.js";
 
 test("any run of as many choices as the weights add up to splits exactly by weight, wherever it begins", () => {

@@ -1,6 +1,8 @@
 import { InputError } from "../../kernel/errors/index.js";
 import type { NetworkSockets } from "../../kernel/netns/index.js";
 import { Backend, BackendStats, Endpoint, Route } from "./balance.js";
+import { Shadow, ShadowStats } from "./shadow.js";
+import type { ShadowTable } from "./shadow-table.js";
 import type { BackendTable, GatewayTable, RouteTable, TableChange } from "./table.js";
 import { UpstreamPool } from "./upstream.js";
 
@@ -81,7 +83,8 @@ export class Routing {
   /** Turn of the last change that somebody may wait for; and from which on a report can leave routes out. */
   newsAt = 0;
   wholeAt = 0;
-  readonly #keys = new Map<Endpoint, { readonly key: string; readonly poolKey: string }>();
+  readonly #keys = new Map<Endpoint, string>();
+  readonly #poolKeys = new Map<UpstreamPool, string>();
   #listeners = new Map<string, HostMap>();
   readonly #watcher: EndpointWatcher;
   readonly #network: NetworkSockets | undefined;
@@ -159,7 +162,8 @@ export class Routing {
       if (sameWeights) backend.current = previous?.current ?? 0;
       return backend;
     });
-    const route = new Route(table, backends);
+    const shadows = table.shadows.map((shadow) => this.#shadow(shadow, before));
+    const route = new Route(table, backends, shadows);
     route.unroutable = before?.unroutable ?? 0;
     route.begun = before?.begun ?? 0;
     route.hedged = before?.hedged ?? 0;
@@ -168,16 +172,29 @@ export class Routing {
     return route;
   }
 
+  /** Its connections are its own, so that it never has one that a request could have had. */
+  #shadow(table: ShadowTable, before: Route | undefined): Shadow {
+    const known = before?.shadows.find((one) => one.table.name === table.name);
+    const tls = table.tls === undefined ? "" : JSON.stringify(table.tls);
+    const pools = table.addresses.map((address) => this.#pool(`shadow ${address} ${tls}`, address, table.tls));
+    return new Shadow(table, pools, known?.stats ?? new ShadowStats());
+  }
+
+  #pool(key: string, address: string, tls: BackendTable["tls"]): UpstreamPool {
+    const pool = this.pools.get(key) ?? new UpstreamPool(address, tls, this.#network);
+    this.pools.set(key, pool);
+    this.#poolKeys.set(pool, key);
+    pool.unretire();
+    pool.owners++;
+    return pool;
+  }
+
   #endpoint(address: string, table: BackendTable, before: Route | undefined): Endpoint {
     const tls = table.tls === undefined ? "" : JSON.stringify(table.tls);
     const key = JSON.stringify([address, tls, table.host ?? "", table.health]);
     const known = this.endpoints.get(key);
     if (known !== undefined) return known;
-    const poolKey = `${address} ${tls}`;
-    const pool = this.pools.get(poolKey) ?? new UpstreamPool(address, table.tls, this.#network);
-    this.pools.set(poolKey, pool);
-    pool.unretire();
-    pool.owners++;
+    const pool = this.#pool(`${address} ${tls}`, address, table.tls);
     const endpoint = new Endpoint(address, pool, table);
     // The first addresses of a route have nobody beside them to spare them.
     if (before !== undefined) endpoint.warmSinceMs = this.#watcher.nowMs();
@@ -186,7 +203,7 @@ export class Routing {
       this.newsAt = this.turn;
     };
     this.endpoints.set(key, endpoint);
-    this.#keys.set(endpoint, { key, poolKey });
+    this.#keys.set(endpoint, key);
     this.#watcher.added(endpoint);
     return endpoint;
   }
@@ -199,18 +216,24 @@ export class Routing {
         if (endpoint.routes.size === 0) this.#drop(endpoint);
       }
     }
+    for (const { pools } of route.shadows) for (const pool of pools) this.#leave(pool);
   }
 
   #drop(endpoint: Endpoint): void {
-    const keys = this.#keys.get(endpoint);
-    if (keys === undefined) return;
+    const key = this.#keys.get(endpoint);
+    if (key === undefined) return;
     this.#keys.delete(endpoint);
-    this.endpoints.delete(keys.key);
+    this.endpoints.delete(key);
     this.#watcher.removed(endpoint);
-    endpoint.pool.owners--;
-    if (endpoint.pool.owners > 0) return;
-    endpoint.pool.retire();
-    this.pools.delete(keys.poolKey);
+    this.#leave(endpoint.pool);
+  }
+
+  #leave(pool: UpstreamPool): void {
+    pool.owners--;
+    if (pool.owners > 0) return;
+    pool.retire();
+    this.pools.delete(this.#poolKeys.get(pool) ?? "");
+    this.#poolKeys.delete(pool);
   }
 
   close(): void {

@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
-import { type Backend, BackendStats, type EffectiveWeight, type Route } from "./balance.js";
+import type { Backend, EffectiveWeight, Route } from "./balance.js";
+import { LATENCY_BOUNDS_MS } from "./latency.js";
 import type { ListenerReport } from "./listeners.js";
+import type { Shadow } from "./shadow.js";
 
 /** One address of a backend in `/state`. */
 export interface EndpointReport {
@@ -47,6 +49,33 @@ export interface RouteReport {
   /** Requests answered 503 because no backend was left. */
   readonly unroutable: number;
   readonly backends: readonly BackendReport[];
+  /** Absent: it has none. */
+  readonly shadows?: readonly ShadowReport[];
+}
+
+/** One shadow of a route in `/state`; what it counts is in no backend's figures. */
+export interface ShadowReport {
+  readonly name: string;
+  /** Share of the requests that is copied. */
+  readonly percent: number;
+  readonly inFlight: number;
+  /** Copies sent; answered; and without an answer. */
+  readonly copied: number;
+  readonly answered: number;
+  readonly failures: number;
+  /** Why the last one failed; empty when none did. */
+  readonly lastFailure: string;
+  /** Requests that were to be copied and were not, by reason. */
+  readonly skipped: { readonly busy: number; readonly tooLarge: number; readonly unfinished: number };
+  readonly latencySumMs: number;
+  /** As of backends. Absent before the first answer. */
+  readonly latency?: readonly number[];
+  readonly byClass: Readonly<Record<string, number>>;
+  /** Of copies whose original was answered too: how many, how many of them with another status, and how long both took together. */
+  readonly compared: number;
+  readonly differing: number;
+  readonly comparedSumMs: number;
+  readonly originalSumMs: number;
 }
 
 /** What the gateway says of itself (`GET /state` on the admin socket). */
@@ -87,16 +116,44 @@ export function reportRoute(route: Route, nowMs: number): RouteReport {
     path: route.table.path,
     unroutable: route.unroutable,
     backends: route.backends.map((backend, index) => reportBackend(backend, effective[index] ?? NOTHING, total)),
+    ...(route.shadows.length === 0 ? {} : { shadows: route.shadows.map(reportShadow) }),
   };
+}
+
+function reportShadow({ table, stats, inFlight }: Shadow): ShadowReport {
+  return {
+    name: table.name,
+    percent: table.percent,
+    inFlight,
+    copied: stats.copied,
+    answered: stats.answered,
+    failures: stats.failures,
+    lastFailure: stats.lastFailure,
+    skipped: { busy: stats.busy, tooLarge: stats.tooLarge, unfinished: stats.unfinished },
+    latencySumMs: rounded(stats.latencySumMs),
+    ...(stats.answered === 0 ? {} : { latency: [...stats.latency] }),
+    byClass: classesOf(stats.byClass),
+    compared: stats.compared,
+    differing: stats.differing,
+    comparedSumMs: rounded(stats.comparedSumMs),
+    originalSumMs: rounded(stats.originalSumMs),
+  };
+}
+
+function classesOf(counts: readonly number[]): Record<string, number> {
+  const byClass: Record<string, number> = {};
+  for (const [index, count] of counts.entries()) if (count > 0) byClass[index === 0 ? "other" : `${index}xx`] = count;
+  return byClass;
+}
+
+function rounded(milliseconds: number): number {
+  return Math.round(milliseconds * 1000) / 1000;
 }
 
 const NOTHING: EffectiveWeight = { weight: 0, reason: "", word: "" };
 
 function reportBackend(backend: Backend, effective: EffectiveWeight, total: number): BackendReport {
   const { stats } = backend;
-  const byClass: Record<string, number> = {};
-  for (const [index, count] of stats.byClass.entries())
-    if (count > 0) byClass[index === 0 ? "other" : `${index}xx`] = count;
   return {
     name: backend.table.name,
     weight: backend.table.weight,
@@ -111,9 +168,9 @@ function reportBackend(backend: Backend, effective: EffectiveWeight, total: numb
     retries: stats.retries,
     hedges: stats.hedges,
     inFlight: stats.inFlight,
-    latencySumMs: Math.round(stats.latencySumMs * 1000) / 1000,
+    latencySumMs: rounded(stats.latencySumMs),
     ...(stats.requests === 0 ? {} : { latency: [...stats.latency] }),
-    byClass,
+    byClass: classesOf(stats.byClass),
     endpoints: backend.endpoints.map((endpoint) => ({
       address: endpoint.address,
       healthy: endpoint.isHealthy,
@@ -182,20 +239,48 @@ function routeSamples(route: Route, nowMs: number, sample: Sample): void {
     sample(`${prefix}_weight`, "gauge", `${prefix}_weight{${labels},kind="asked"} ${backend.weight}`);
     sample(`${prefix}_weight`, "gauge", `${prefix}_weight{${labels},kind="effective"} ${backend.weightEffective}`);
     const stats = route.backends[index]?.stats;
-    if (stats !== undefined) latencySamples(stats, labels, sample);
+    if (stats !== undefined)
+      latencySamples(`${prefix}_request_duration_seconds`, { ...stats, count: stats.requests }, labels, sample);
   }
+  for (const shadow of route.shadows) shadowSamples(shadow, route.table.id, sample);
 }
 
-function latencySamples(stats: BackendStats, labels: string, sample: Sample): void {
-  const name = "argosy_gateway_request_duration_seconds";
+function shadowSamples(shadow: Shadow, id: string, sample: Sample): void {
+  const { stats } = shadow;
+  const labels = `route=${quoted(id)},shadow=${quoted(shadow.table.name)}`;
+  const prefix = "argosy_gateway_shadow";
+  const count = (name: string, value: number, more = ""): void =>
+    sample(`${prefix}_${name}`, "counter", `${prefix}_${name}{${labels}${more}} ${value}`);
+  count("copies_total", stats.copied);
+  for (const [statusClass, answers] of Object.entries(classesOf(stats.byClass)))
+    count("answers_total", answers, `,class="${statusClass}"`);
+  count("failures_total", stats.failures);
+  for (const [reason, skipped] of Object.entries(reportShadow(shadow).skipped))
+    count("skipped_total", skipped, `,reason="${reason}"`);
+  count("compared_total", stats.compared);
+  count("status_differs_total", stats.differing);
+  // Their difference, divided by compared_total, is how much slower the shadow is.
+  count("compared_seconds_total", stats.comparedSumMs / 1000, ',of="copy"');
+  count("compared_seconds_total", stats.originalSumMs / 1000, ',of="original"');
+  sample(`${prefix}_in_flight`, "gauge", `${prefix}_in_flight{${labels}} ${shadow.inFlight}`);
+  latencySamples(`${prefix}_duration_seconds`, { ...stats, count: stats.answered }, labels, sample);
+}
+
+interface Durations {
+  readonly latency: readonly number[];
+  readonly latencySumMs: number;
+  readonly count: number;
+}
+
+function latencySamples(name: string, durations: Durations, labels: string, sample: Sample): void {
   let sum = 0;
-  for (const [index, bound] of BackendStats.bounds.entries()) {
-    sum += stats.latency[index] ?? 0;
+  for (const [index, bound] of LATENCY_BOUNDS_MS.entries()) {
+    sum += durations.latency[index] ?? 0;
     sample(name, "histogram", `${name}_bucket{${labels},le="${bound / 1000}"} ${sum}`);
   }
-  sample(name, "histogram", `${name}_bucket{${labels},le="+Inf"} ${stats.requests}`);
-  sample(name, "histogram", `${name}_sum{${labels}} ${stats.latencySumMs / 1000}`);
-  sample(name, "histogram", `${name}_count{${labels}} ${stats.requests}`);
+  sample(name, "histogram", `${name}_bucket{${labels},le="+Inf"} ${durations.count}`);
+  sample(name, "histogram", `${name}_sum{${labels}} ${durations.latencySumMs / 1000}`);
+  sample(name, "histogram", `${name}_count{${labels}} ${durations.count}`);
 }
 
 function quoted(text: string): string {

@@ -1,4 +1,6 @@
 import { InputError, messageOf } from "../../kernel/errors/index.js";
+import { type PlaceTable, parsePlace } from "./place-table.js";
+import { parseShadow, type ShadowTable } from "./shadow-table.js";
 import { Reader } from "./table-reader.js";
 
 /** A listening socket. TLS where a certificate is given. */
@@ -35,15 +37,6 @@ export interface HealthTable {
   readonly unhealthyThreshold: number;
 }
 
-/** TLS towards a backend; the certificate files are the gateway's own identity there. */
-export interface BackendTls {
-  readonly serverName?: string;
-  readonly caFile?: string;
-  readonly certFile?: string;
-  readonly keyFile?: string;
-  readonly insecure: boolean;
-}
-
 /** How requests of one client are kept on one backend. */
 export interface AffinityTable {
   /** header: by a hash of its value; cookie: one that the gateway sets. */
@@ -70,20 +63,15 @@ export interface OutlierTable {
   readonly maxEjectedPercent: number;
 }
 
-/** Where requests go: one or more addresses that are equal to each other. */
-export interface BackendTable {
+/** Where requests go: one or more addresses that are equal to each other; none: then `reason` should say why. */
+export interface BackendTable extends PlaceTable {
   readonly name: string;
-  /** `Host` header for it; absent: the client's is passed on. */
-  readonly host?: string;
-  /** `host:port`. May be empty: then `reason` should say why. */
-  readonly addresses: readonly string[];
   /** Share relative to the other backends of the route; 0: no traffic. */
   readonly weight: number;
   /** Of backends that may take requests, only those with the lowest number get any. Default 0. */
   readonly priority: number;
   /** Only clients whose cookie names it get to it. */
   readonly draining: boolean;
-  readonly tls?: BackendTls;
   readonly health: HealthTable;
   /** Why the control plane gave it no weight or no address; shown in `/state` and in 503 answers. */
   readonly reason?: string;
@@ -132,6 +120,8 @@ export interface RouteTable {
   /** Who wrote it; for the writers. */
   readonly source?: string;
   readonly backends: readonly BackendTable[];
+  /** Who gets copies of requests; their answers are dropped. */
+  readonly shadows: readonly ShadowTable[];
 }
 
 /** The whole routing table, as in `table.json`. */
@@ -148,14 +138,17 @@ export type ListenerInput = Partial<ListenerTable> & Pick<ListenerTable, "name" 
 export type BackendInput = Omit<Partial<BackendTable>, "health" | "tls"> &
   Pick<BackendTable, "name" | "addresses"> & {
     readonly health?: Partial<HealthTable>;
-    readonly tls?: Partial<BackendTls>;
+    readonly tls?: Partial<NonNullable<PlaceTable["tls"]>>;
   };
+export type ShadowInput = Omit<Partial<ShadowTable>, "tls"> &
+  Pick<ShadowTable, "name" | "addresses"> & { readonly tls?: Partial<NonNullable<PlaceTable["tls"]>> };
 export type RouteInput = Omit<
   Partial<RouteTable>,
-  "backends" | "timeouts" | "retry" | "affinity" | "hedge" | "outlier"
+  "backends" | "shadows" | "timeouts" | "retry" | "affinity" | "hedge" | "outlier"
 > &
   Pick<RouteTable, "id" | "listener"> & {
     readonly backends: readonly BackendInput[];
+    readonly shadows?: readonly ShadowInput[];
     readonly timeouts?: Partial<RouteTable["timeouts"]>;
     readonly retry?: Partial<RouteTable["retry"]>;
     readonly affinity?: Partial<AffinityTable> & Pick<AffinityTable, "by" | "name">;
@@ -168,11 +161,11 @@ export const EMPTY_TABLE: GatewayTable = { version: 1, generation: "", listeners
 
 const MAX_ROUTES = 20_000;
 const MAX_BACKENDS = 512;
+const MAX_SHADOWS = 32;
 const MAX_TIMEOUT_MS = 86_400_000;
 const HOST_PATTERN = /^(\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?)$/;
 const PATH_PATTERN = /^\/[\x21-\x7e]*$/;
 const TOKEN_PATTERN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
-const HEADER_VALUE_PATTERN = /^[\x21-\x7e]+$/;
 
 /**
  * Checks a parsed `table.json` and fills in defaults. Throws `InputError` naming the field of the first fault; nothing of a
@@ -241,14 +234,6 @@ export function checkRoute(route: RouteInput): string {
   }
 }
 
-/** `host:port`, with IPv6 hosts in brackets. `undefined` when it is not that. */
-export function splitAddress(address: string): { host: string; port: number } | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/.exec(address);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  return host === undefined || port < 1 || port > 65_535 ? undefined : { host, port };
-}
-
 function parseListener(reader: Reader): ListenerTable {
   reader.only(["name", "host", "port", "tls", "trustForwarded"]);
   const tls = reader.child("tls");
@@ -297,6 +282,7 @@ function parseRoute(reader: Reader): RouteTable {
     "maxBodyBytes",
     "nameBackend",
     "backends",
+    "shadows",
     "protocol",
     "affinity",
     "hedge",
@@ -314,6 +300,9 @@ function parseRoute(reader: Reader): RouteTable {
   const source = reader.optionalText("source");
   const names = new Set(backends.map((backend) => backend.name));
   if (names.size !== backends.length) reader.fail("backends", "two backends have the same name");
+  const shadows = reader.has("shadows") ? reader.list("shadows", MAX_SHADOWS).map(parseShadow) : [];
+  if (new Set(shadows.map(({ name }) => name)).size !== shadows.length)
+    reader.fail("shadows", "two shadows have the same name");
   return {
     id: reader.text("id"),
     listener: reader.text("listener"),
@@ -326,6 +315,7 @@ function parseRoute(reader: Reader): RouteTable {
     protocol: parseProtocol(reader),
     slowStartMs: reader.number("slowStartMs", { minimum: 0, maximum: MAX_TIMEOUT_MS, fallback: 0 }),
     backends,
+    shadows,
     ...parsePolicies(reader),
     ...(source === undefined ? {} : { source }),
     ...(rewrite === undefined ? {} : { rewrite }),
@@ -402,35 +392,16 @@ function parseRetry(reader: Reader | undefined): RouteTable["retry"] {
 
 function parseBackend(reader: Reader): BackendTable {
   reader.only(["name", "host", "addresses", "weight", "priority", "draining", "tls", "health", "reason"]);
-  const host = reader.optionalText("host");
-  if (host !== undefined && !HEADER_VALUE_PATTERN.test(host))
-    reader.fail("host", "must be a host, with a port if needed");
-  const addresses = reader.texts("addresses");
-  for (const address of addresses) {
-    if (splitAddress(address) === undefined) reader.fail("addresses", `"${address}" is not host:port`);
-  }
   const reason = reader.optionalText("reason");
-  const tls = reader.child("tls");
-  tls?.only(["serverName", "caFile", "certFile", "keyFile", "insecure"]);
   return {
     name: reader.text("name"),
-    addresses: [...new Set(addresses)],
+    ...parsePlace(reader),
     weight: reader.number("weight", { minimum: 0, maximum: 1_000_000, fallback: 1 }),
     priority: reader.number("priority", { minimum: 0, maximum: 1000, integer: true, fallback: 0 }),
     draining: reader.flag("draining"),
     health: parseHealth(reader.child("health")),
-    ...(host === undefined ? {} : { host }),
     ...(reason === undefined ? {} : { reason }),
-    ...(tls === undefined ? {} : { tls: parseBackendTls(tls) }),
   };
-}
-
-function parseBackendTls(reader: Reader): NonNullable<BackendTable["tls"]> {
-  const texts = ["serverName", "caFile", "certFile", "keyFile"].flatMap((name) => {
-    const value = reader.optionalText(name);
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return { insecure: reader.flag("insecure"), ...Object.fromEntries(texts) };
 }
 
 function parseHealth(reader: Reader | undefined): HealthTable {

@@ -4,9 +4,9 @@ import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectPlain, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { NetworkSockets } from "../../kernel/netns/index.js";
+import { splitAddress } from "./place-table.js";
 import { writeText } from "./socket.unsafe.js";
 import type { BackendTable } from "./table.js";
-import { splitAddress } from "./table.js";
 
 /** Who uses an upstream connection at the moment. */
 export interface UpstreamUser {
