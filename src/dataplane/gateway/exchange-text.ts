@@ -9,7 +9,9 @@ import {
 import type { Logger } from "../../kernel/log/types.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
+import { addedLines, type Session } from "./sessions.js";
 import type { Shadow } from "./shadow.js";
+import type { RouteTable } from "./table.js";
 
 /** No endpoint tried yet; shared, so that the usual request allocates nothing for it. */
 export const NONE_TRIED: readonly Endpoint[] = [];
@@ -71,9 +73,14 @@ export interface Failure {
 }
 
 /** Whether another attempt can do no harm: nothing was sent, or nothing was answered and sending twice is allowed. */
-export function mayRepeat(failure: Failure, isRepeatable: boolean): boolean {
+export function mayRepeat(failure: Failure, isAllowed: boolean): boolean {
   if (failure.kind === "connect") return true;
-  return isRepeatable && (failure.kind === "closed" || failure.kind === "silent" || failure.kind === "status");
+  return isAllowed && (failure.kind === "closed" || failure.kind === "silent" || failure.kind === "status");
+}
+
+/** Whether a request may reach two backends. */
+export function isRepeatable({ table }: Route, { method }: RequestHead): boolean {
+  return table.retry.nonIdempotent || isIdempotent(method);
 }
 
 /** Methods that may be sent twice (RFC 9110 9.2.2). */
@@ -119,16 +126,31 @@ function printable(text: string): string {
   return text.replaceAll(/[^!-~]/g, "?");
 }
 
-/** The answer's head as the client gets it; `added` are whole header lines. */
+/** Whole header lines of the gateway's own in an answer. */
+export function answerLines(
+  by: {
+    readonly route: RouteTable;
+    readonly session: Session | undefined;
+    readonly backend: Backend | undefined;
+    readonly endpoint: Endpoint | undefined;
+  },
+  isSecure: boolean,
+): string {
+  const name = by.route.nameBackend ? (by.backend?.nameLine ?? "") : "";
+  return addedLines(by.route.affinity, by.session, { name, token: by.endpoint?.token ?? "", isSecure });
+}
+
+/** The answer's head as the client gets it; `minor` is the client's, `added` are whole header lines. */
 export function renderAnswerHead(
   answer: ResponseHead,
   connection: "keep" | "close" | "upgrade",
-  client: { readonly minor: number; readonly added: string },
+  minor: number,
+  added: string,
 ): string {
-  const start = `HTTP/1.1 ${answer.statusText}\r\n${answer.fields.rest}${client.added}`;
+  const start = `HTTP/1.1 ${answer.statusText}\r\n${answer.fields.rest}${added}`;
   if (connection === "upgrade") return `${start}Connection: Upgrade\r\nUpgrade: ${answer.fields.upgrade}\r\n\r\n`;
   if (connection === "close") return `${start}Connection: close\r\n\r\n`;
-  return client.minor === 0 ? `${start}Connection: keep-alive\r\n\r\n` : `${start}\r\n`;
+  return minor === 0 ? `${start}Connection: keep-alive\r\n\r\n` : `${start}\r\n`;
 }
 
 /** Where the answer's body ends (RFC 9112 6.3); `undefined` when the client cannot be given it. */

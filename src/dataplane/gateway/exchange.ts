@@ -4,11 +4,12 @@ import type { ClientConnection } from "./client-connection.js";
 import {
   type AnswerRead,
   type Arrived,
+  answerLines,
   describeUnavailable,
   type Failure,
   frameAnswer,
   isEventStream,
-  isIdempotent,
+  isRepeatable,
   isReusable,
   mayRepeat,
   NONE_TRIED,
@@ -21,8 +22,8 @@ import {
 import { ExchangeTimes } from "./exchange-times.js";
 import { Hedge, type Rival } from "./hedge.js";
 import { RequestBody } from "./request-body.js";
-import { addedLines, type Session, sessionIn } from "./sessions.js";
-import { Copies } from "./shadow-copies.js";
+import { type Session, sessionIn } from "./sessions.js";
+import { type Copies, copiesOf } from "./shadow-copies.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
 
 // Below this, head and body go out as one string in one write; above, copying costs more than a second write.
@@ -72,15 +73,8 @@ export class Exchange implements UpstreamUser {
     // The usual case: everything is here in one small piece, and its text is already made.
     const isJoined = used > 0 && text.length === length && length <= JOIN_BYTES;
     this.#attempt(isJoined ? text.slice(bodyStart, bodyStart + used) : undefined);
-    if (this.#route.shadows.length > 0) this.#copy();
-  }
-
-  /** Begins copies for the route's shadows. What of the body is here is still kept. */
-  #copy(): void {
-    if (this.#hasUpgrade || this.#backend === undefined || this.#isOver) return;
-    this.#copies = Copies.of(this.#route, this.#client, this.#head, this.#backend.table.name);
-    for (const piece of this.#request.replay ?? []) this.#copies?.add(piece);
-    if (this.#request.isDone) this.#copies?.send();
+    if (this.#route.shadows.length > 0 && this.#backend !== undefined && !this.#hasUpgrade)
+      this.#copies = copiesOf(this.#route, this.#client, { head: this.#head, request: this.#request }, this.#backend);
   }
 
   /** How many bytes belong to the body; the rest stays with the client connection. -1: the request was refused. */
@@ -122,7 +116,8 @@ export class Exchange implements UpstreamUser {
     this.#attempts++;
     this.#sendHead(upstream, choice.backend, joined);
     const isHedged = this.#route.table.hedge !== undefined && this.#attempts === 1;
-    if (isHedged && this.#request.isDone && !this.#hasUpgrade && this.#isRepeatable) this.#planHedge();
+    if (isHedged && this.#request.isDone && !this.#hasUpgrade && isRepeatable(this.#route, this.#head))
+      this.#planHedge();
   }
 
   #planHedge(): void {
@@ -170,12 +165,8 @@ export class Exchange implements UpstreamUser {
     const { responseMs, idleMs } = this.#route.table.timeouts;
     this.#deadline(this.#request.isDone && this.#answer === undefined ? responseMs : idleMs);
     const piece = Buffer.from(chunk.subarray(0, used));
-    const isFlowing = upstream.write(piece);
-    if (this.#copies !== undefined) {
-      this.#copies.add(piece);
-      if (this.#request.isDone) this.#copies.send();
-    }
-    if (!isFlowing) this.#client.pause();
+    if (!upstream.write(piece)) this.#client.pause();
+    this.#copies?.add(piece, this.#request.isDone);
   }
 
   onConnected(): void {
@@ -198,10 +189,6 @@ export class Exchange implements UpstreamUser {
       return this.#client.write(Buffer.from(buffer.subarray(0, length)));
     }
     if (this.#response !== undefined) return this.#relayBody(buffer, 0, length);
-    return this.#readAnswer(buffer, length);
-  }
-
-  #readAnswer(buffer: Buffer, length: number): boolean {
     const read = readAnswerHead(this.#partial, buffer, length, (interim) => {
       if (this.#head.minor === 1) this.#client.write(interim);
     });
@@ -212,8 +199,7 @@ export class Exchange implements UpstreamUser {
   }
 
   #begin(read: AnswerRead): boolean {
-    const { answer } = read;
-    const client = this.#client;
+    const { answer, client } = { answer: read.answer, client: this.#client };
     const framing = this.#frame(answer);
     if (framing === undefined) {
       this.#failed({ kind: "malformed", detail: "it switched protocols unasked, or sent chunks to HTTP/1.0" });
@@ -234,14 +220,9 @@ export class Exchange implements UpstreamUser {
       this.#route.onAnswer(this.#endpoint, answer.status, this.#client.core.clock.monotonicMs());
     this.#keepClient =
       client.wantsKeepAlive(this.#head) && framing.kind !== "close" && !this.#isTunnel && this.#request.isDone;
-    const headText = renderAnswerHead(answer, this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close", {
-      minor: this.#head.minor,
-      added: addedLines(this.#route.table.affinity, this.#session, {
-        name: this.#route.table.nameBackend ? (this.#backend?.nameLine ?? "") : "",
-        token: this.#endpoint?.token ?? "",
-        isSecure: client.listener.isSecure,
-      }),
-    });
+    const mode = this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close";
+    const by = { route: this.#route.table, session: this.#session, backend: this.#backend, endpoint: this.#endpoint };
+    const headText = renderAnswerHead(answer, mode, this.#head.minor, answerLines(by, client.listener.isSecure));
     const bodyStart = read.end + 4;
     const rest = read.text.length - bodyStart;
     if (rest === 0) return this.#afterWrite(client.write(headText));
@@ -279,9 +260,7 @@ export class Exchange implements UpstreamUser {
     const framing = this.#response;
     if (framing === undefined) return true;
     if (framing.isBroken) {
-      this.#countFailure("the chunked body is malformed");
-      this.#dropUpstream();
-      this.#abort();
+      this.#cut("the chunked body is malformed");
       return true;
     }
     if (framing.isDone) this.#complete(hasExtra);
@@ -345,9 +324,7 @@ export class Exchange implements UpstreamUser {
   #upstreamLost(detail: string): void {
     if (this.#isOver) return;
     if (this.#answer !== undefined) {
-      this.#countFailure(detail);
-      this.#dropUpstream();
-      this.#abort();
+      this.#cut(detail);
       return;
     }
     this.#failed({ kind: this.#upstream?.isConnected === false ? "connect" : "closed", detail });
@@ -396,12 +373,13 @@ export class Exchange implements UpstreamUser {
 
   #canRepeat(failure: Failure): boolean {
     if (this.#request.replay === undefined || this.#attempts > this.#route.table.retry.attempts) return false;
-    return mayRepeat(failure, this.#partial === "" && this.#isRepeatable);
+    return mayRepeat(failure, this.#partial === "" && isRepeatable(this.#route, this.#head));
   }
 
-  /** Whether the request may reach two backends. */
-  get #isRepeatable(): boolean {
-    return this.#route.table.retry.nonIdempotent || isIdempotent(this.#head.method);
+  #cut(detail: string): void {
+    this.#countFailure(detail);
+    this.#dropUpstream();
+    this.#abort();
   }
 
   /** An answer broke off: too late for another attempt. */
@@ -457,8 +435,7 @@ export class Exchange implements UpstreamUser {
     this.#copies?.answered({ status, tookMs: this.#times.passedMs });
     if (this.#backend !== undefined) this.#account(status);
     const route = this.#route.table.id;
-    const later = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
-    this.#client.reply({ status, reason, message, route, ...later }, this.#head, this.#request.isDone);
+    this.#client.reply({ status, reason, message, route, retryAfterSeconds }, this.#head, this.#request.isDone);
   }
 
   #dropUpstream(): void {

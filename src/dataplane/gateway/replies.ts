@@ -22,7 +22,7 @@ export interface Reply {
   readonly reason: string;
   readonly message: string;
   readonly route?: string;
-  readonly retryAfterSeconds?: number;
+  readonly retryAfterSeconds?: number | undefined;
 }
 
 /** The whole HTTP message of a reply. */

@@ -1,10 +1,26 @@
 import { type Framing, HeadFault, type RequestHead } from "../../kernel/http1/index.js";
-import type { Route } from "./balance.js";
+import type { Backend, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import type { GatewayCore } from "./core.js";
 import { type AnswerRead, frameAnswer, isReusable, readAnswerHead, renderCopyHead } from "./exchange-text.js";
+import type { RequestBody } from "./request-body.js";
 import type { Compared, Shadow } from "./shadow.js";
 import type { UpstreamConnection, UpstreamUser } from "./upstream.js";
+
+/** The copies of a request that just went to a backend; undefined when nobody gets one. What of its body is here is still kept. */
+export function copiesOf(
+  route: Route,
+  client: ClientConnection,
+  { head, request }: { readonly head: RequestHead; readonly request: RequestBody },
+  backend: Backend,
+): Copies | undefined {
+  const shadows = route.shadows.filter((shadow) => shadow.takes(backend.table.name));
+  if (shadows.length === 0) return undefined;
+  const copies = new Copies(route, client, head, shadows);
+  for (const piece of request.replay ?? []) copies.add(piece, false);
+  if (request.isDone) copies.send();
+  return copies;
+}
 
 /** The copies of one request. Nothing of them reaches the client: neither what they answer, nor that they fail, nor how long they take. */
 export class Copies {
@@ -16,27 +32,22 @@ export class Copies {
   readonly #body: Buffer[] = [];
   #bytes = 0;
 
-  private constructor(route: Route, client: ClientConnection, head: RequestHead, shadows: readonly Shadow[]) {
+  constructor(route: Route, client: ClientConnection, head: RequestHead, shadows: readonly Shadow[]) {
     this.#route = route;
     this.#client = client;
     this.#head = head;
     this.#waiting = shadows.map((shadow) => new Copy(client.core, route, shadow));
   }
 
-  /** Those of a request that goes to a backend; undefined when nobody gets one. */
-  static of(route: Route, client: ClientConnection, head: RequestHead, backend: string): Copies | undefined {
-    const shadows = route.shadows.filter((shadow) => shadow.takes(backend));
-    return shadows.length === 0 ? undefined : new Copies(route, client, head, shadows);
-  }
-
-  /** Another piece of the body; it must not change afterwards. */
-  add(piece: Buffer): void {
+  /** Another piece of the body, which must not change afterwards. With the last one the copies go out, after what is to be done for requests. */
+  add(piece: Buffer, isLast: boolean): void {
     this.#bytes += piece.length;
     this.#waiting = this.#waiting.filter((copy) => !copy.isTooLong(this.#bytes));
     if (this.#waiting.length > 0) this.#body.push(piece);
+    if (isLast) this.send();
   }
 
-  /** The request is whole: they go out, after what is to be done for requests. */
+  /** The request is whole. */
   send(): void {
     const copies = this.#waiting;
     if (copies.length === 0) return;

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Backend, EffectiveWeight, Route } from "./balance.js";
+import type { Backend, BackendStats, EffectiveWeight, Route } from "./balance.js";
 import { LATENCY_BOUNDS_MS } from "./latency.js";
 import type { ListenerReport } from "./listeners.js";
 import type { Shadow } from "./shadow.js";
@@ -240,7 +240,7 @@ function routeSamples(route: Route, nowMs: number, sample: Sample): void {
     sample(`${prefix}_weight`, "gauge", `${prefix}_weight{${labels},kind="effective"} ${backend.weightEffective}`);
     const stats = route.backends[index]?.stats;
     if (stats !== undefined)
-      latencySamples(`${prefix}_request_duration_seconds`, { ...stats, count: stats.requests }, labels, sample);
+      latencySamples(`${prefix}_request_duration_seconds`, stats, stats.requests, { labels, sample });
   }
   for (const shadow of route.shadows) shadowSamples(shadow, route.table.id, sample);
 }
@@ -263,24 +263,23 @@ function shadowSamples(shadow: Shadow, id: string, sample: Sample): void {
   count("compared_seconds_total", stats.comparedSumMs / 1000, ',of="copy"');
   count("compared_seconds_total", stats.originalSumMs / 1000, ',of="original"');
   sample(`${prefix}_in_flight`, "gauge", `${prefix}_in_flight{${labels}} ${shadow.inFlight}`);
-  latencySamples(`${prefix}_duration_seconds`, { ...stats, count: stats.answered }, labels, sample);
+  latencySamples(`${prefix}_duration_seconds`, stats, stats.answered, { labels, sample });
 }
 
-interface Durations {
-  readonly latency: readonly number[];
-  readonly latencySumMs: number;
-  readonly count: number;
-}
-
-function latencySamples(name: string, durations: Durations, labels: string, sample: Sample): void {
+function latencySamples(
+  name: string,
+  { latency, latencySumMs }: Pick<BackendStats, "latency" | "latencySumMs">,
+  count: number,
+  { labels, sample }: { readonly labels: string; readonly sample: Sample },
+): void {
   let sum = 0;
   for (const [index, bound] of LATENCY_BOUNDS_MS.entries()) {
-    sum += durations.latency[index] ?? 0;
+    sum += latency[index] ?? 0;
     sample(name, "histogram", `${name}_bucket{${labels},le="${bound / 1000}"} ${sum}`);
   }
-  sample(name, "histogram", `${name}_bucket{${labels},le="+Inf"} ${durations.count}`);
-  sample(name, "histogram", `${name}_sum{${labels}} ${durations.latencySumMs / 1000}`);
-  sample(name, "histogram", `${name}_count{${labels}} ${durations.count}`);
+  sample(name, "histogram", `${name}_bucket{${labels},le="+Inf"} ${count}`);
+  sample(name, "histogram", `${name}_sum{${labels}} ${latencySumMs / 1000}`);
+  sample(name, "histogram", `${name}_count{${labels}} ${count}`);
 }
 
 function quoted(text: string): string {
