@@ -134,9 +134,12 @@ class RunningController<T extends KubeObject> implements Controller {
       );
     };
     this.#undo.push(
-      this.#informer.onChange((now, old) =>
-        this.#wake([now, old].flatMap((object) => (object ? [keyOf(object)] : []))),
-      ),
+      this.#informer.onChange((now, old) => {
+        const object = now ?? old;
+        if (object === undefined) return;
+        if (now !== undefined && old !== undefined && spec.concerns?.(now, old) === false) return;
+        this.#wake([keyOf(object)]);
+      }),
     );
     for (const owned of spec.owns ?? [])
       follow(cluster.informers.informer(owned), (object) => ownerKey(object, spec.kind));
@@ -162,12 +165,18 @@ class RunningController<T extends KubeObject> implements Controller {
 
   #contextFor(key: Key): ReconcileContext<T> {
     const { cluster, clock, random, signal } = this.#options;
+    const parent = this.#log;
+    let log: Logger | undefined;
     return {
       cluster,
       clock,
       random,
       signal,
-      log: this.#log.with({ key: `${key.namespace}/${key.name}` }),
+      // Most reconciles have nothing to say.
+      get log() {
+        log ??= parent.with({ key: `${key.namespace}/${key.name}` });
+        return log;
+      },
       informer: this.#informer,
       events: this.#events,
       enqueue: (other, delayMs = 0) => this.#queue.addAfter(other, delayMs),

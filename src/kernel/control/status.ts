@@ -1,6 +1,6 @@
 import type { ResourceClient } from "../client/index.js";
 import type { KubeObject } from "../kinds/index.js";
-import { equalJson, toJson } from "../schema/index.js";
+import { equalJson } from "../schema/index.js";
 
 /**
  * Makes an object's status be `status`: writes it through the status subresource, unless it says the same already.
@@ -12,6 +12,6 @@ export async function syncStatus<T extends KubeObject & { status?: object }>(
   status: NonNullable<T["status"]>,
   fieldManager: string,
 ): Promise<T> {
-  if (equalJson(toJson(object.status ?? {}), toJson(status))) return object;
+  if (equalJson(object.status ?? {}, status)) return object;
   return resource.updateStatus({ ...object, status }, { fieldManager });
 }

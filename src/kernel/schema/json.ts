@@ -62,11 +62,11 @@ export function setMember(object: JsonObject, key: string, value: Json | undefin
   else object[key] = value;
 }
 
-/** Structural equality; absent and undefined members are the same, order of members does not matter. */
-export function equalJson(a: Json | undefined, b: Json | undefined): boolean {
+/** Structural equality of anything that JSON can carry; absent and undefined members are the same, order of members does not matter. */
+export function equalJson(a: unknown, b: unknown): boolean {
   if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   if (Array.isArray(a) || Array.isArray(b)) return Array.isArray(a) && Array.isArray(b) && equalLists(a, b);
+  if (!isObject(a) || !isObject(b)) return false;
   let members = 0;
   for (const key in a) {
     if (a[key] === undefined) continue;
@@ -77,6 +77,8 @@ export function equalJson(a: Json | undefined, b: Json | undefined): boolean {
   return members === 0;
 }
 
-function equalLists(a: readonly Json[], b: readonly Json[]): boolean {
-  return a.length === b.length && a.every((item, index) => equalJson(item, b[index]));
+function equalLists(a: readonly unknown[], b: readonly unknown[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index += 1) if (!equalJson(a[index], b[index])) return false;
+  return true;
 }

@@ -9,6 +9,7 @@ import {
 } from "../../kernel/control/index.js";
 import { ArgosyError } from "../../kernel/errors/index.js";
 import { apiVersionOf, type Kind, type KubeObject } from "../../kernel/kinds/index.js";
+import { isMoreThanStatus } from "./changes.js";
 import type { Interpreters } from "./interpreters/index.js";
 import { ClusterKind, type Work, WorkKind } from "./kinds.js";
 import { clusterOfSpace, executionSpaceOf, KARMADA } from "./names.js";
@@ -36,6 +37,7 @@ export function executionController(options: ExecutionOptions): ControllerSpec<W
   return {
     name: NAME,
     kind: WorkKind,
+    concerns: isMoreThanStatus,
     concurrency: 8,
     watches: [
       {
@@ -107,7 +109,7 @@ class Lane {
       context,
       timeoutMs: options.callTimeoutMs ?? 5000,
       interpreters: options.interpreters,
-      follow: (kind) => this.#follow(kind, context),
+      follow: (kind) => this.#follow(kind, { context, isEcho: (object) => executor.isEcho(kind, object) }),
       retry: (key, delayMs) => this.queue.addAfter(key, delayMs),
     });
     this.queue = createQueue({
@@ -131,7 +133,7 @@ class Lane {
   /** The member's informer of a kind; changes of objects that a Work delivered wake that Work. */
   #follow(
     kind: Kind,
-    context: ReconcileContext<Work>,
+    { context, isEcho }: { readonly context: ReconcileContext<Work>; readonly isEcho: (now: KubeObject) => boolean },
   ): { readonly informer: Informer<KubeObject>; readonly isSynced: boolean } {
     const key = `${apiVersionOf(kind)}/${kind.plural}`;
     const known = this.#followed.get(key);
@@ -142,12 +144,11 @@ class Lane {
     this.#followed.set(key, followed);
     this.#undo.push(
       informer.onChange((now, old) => {
-        for (const object of [now, old]) {
-          const annotations = object?.metadata.annotations;
-          const name = annotations?.[KARMADA.workName];
-          const namespace = annotations?.[KARMADA.workNamespace];
-          if (name !== undefined && namespace !== undefined) this.queue.add({ namespace, name });
-        }
+        const key = workOf(now);
+        const before = workOf(old);
+        const isOther = before?.name !== key?.name || before?.namespace !== key?.namespace;
+        if (key !== undefined && !(now !== undefined && isEcho(now))) this.queue.add(key);
+        if (before !== undefined && isOther) this.queue.add(before);
       }),
     );
     informer.synced(context.signal).then(
@@ -164,4 +165,12 @@ class Lane {
     for (const undo of this.#undo.splice(0)) undo();
     await this.queue.close();
   }
+}
+
+/** The Work that an object of a member says it was delivered by. */
+function workOf(object: KubeObject | undefined): Key | undefined {
+  const annotations = object?.metadata.annotations;
+  const name = annotations?.[KARMADA.workName];
+  const namespace = annotations?.[KARMADA.workNamespace];
+  return name === undefined || namespace === undefined ? undefined : { namespace, name };
 }

@@ -23,7 +23,6 @@ import { deadline } from "./deadline.js";
 import type { Interpreters } from "./interpreters/index.js";
 import { ClusterKind, type ConditionDraft, type Work, WorkKind, type WorkStatus } from "./kinds.js";
 import {
-  applyTarget,
   creationFault,
   DELIVERY_MANAGER,
   findCurrent,
@@ -37,6 +36,7 @@ import {
   takesOver,
   withoutSecrets,
 } from "./member-apply.js";
+import { type Applying, isSameVersion, MemberWrites } from "./member-writes.js";
 import { ARGOSY, EXECUTION_FINALIZER, KARMADA } from "./names.js";
 import { isOfHyper, wordsFor } from "./status/words.js";
 import {
@@ -81,8 +81,7 @@ interface Attempt {
 export class WorkExecutor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new Map<string, Attempt>();
-  /** Identity and version of members' objects as they were after the last apply: what a member adds to them is no drift. */
-  readonly #made = new Map<string, string>();
+  readonly #writes = new MemberWrites();
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -106,6 +105,19 @@ export class WorkExecutor {
     }
     if (isDeleting(work)) await this.#remove(work, key);
     else await this.#deliver(work, key);
+  }
+
+  /** Whether a change of a member's object is what this executor just made of it. */
+  isEcho(kind: Kind, object: KubeObject): boolean {
+    const { namespace = "", name } = object.metadata;
+    return this.#writes.isEcho({ kind, namespace, name }, object);
+  }
+
+  #apply(work: Work, target: Target, how: Pick<Applying, "signal" | "makesNamespace">): Promise<KubeObject> {
+    const { member, retry } = this.#options;
+    if (member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
+    const { namespace = "", name } = work.metadata;
+    return this.#writes.apply(member, target, { ...how, onOtherChange: () => retry({ namespace, name }, 0) });
   }
 
   #epoch(): string {
@@ -222,15 +234,13 @@ export class WorkExecutor {
 
   async #make(work: Work, target: Target, signal: AbortSignal): Promise<Outcome> {
     const { member } = this.#options;
-    if (member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
     try {
       const makesNamespace = isOfHyper(work) || this.#isPropagated(target.namespace);
-      const object = await applyTarget(member, target, makesNamespace, signal);
-      this.#made.set(nameOf(target), versionOf(object));
+      const object = await this.#apply(work, target, { signal, makesNamespace });
       return { target, object, error: undefined, isUnreachable: false, isWritten: true, isRemade: isAppliedNow(work) };
     } catch (error) {
       const isVague = error instanceof ApiError && error.httpCode === 500 && !isOfHyper(work);
-      throw (isVague ? await creationFault(member, target, signal) : undefined) ?? error;
+      throw (isVague && member !== undefined ? await creationFault(member, target, signal) : undefined) ?? error;
     }
   }
 
@@ -252,16 +262,14 @@ export class WorkExecutor {
     target: Target,
     { current, signal }: { readonly current: KubeObject; readonly signal: AbortSignal },
   ): Promise<Outcome> {
-    const { member, interpreters, cluster, context } = this.#options;
-    if (member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
+    const { interpreters, cluster, context } = this.#options;
     const interpreter = interpreters.interpreterFor(current.apiVersion, current.kind);
     const wanted = { ...target, manifest: interpreter.retain(target.manifest, toJsonObject(current)) };
     const isApplied = isAppliedNow(work);
-    if (isApplied && (this.#made.get(nameOf(target)) === versionOf(current) || isAsWanted(current, wanted)))
+    if (isApplied && (this.#writes.isAsMade(target, current) || isAsWanted(current, wanted)))
       return { target, object: current, error: undefined, isUnreachable: false };
-    const object = await applyTarget(member, wanted, false, signal);
-    this.#made.set(nameOf(target), versionOf(object));
-    if (isApplied && versionOf(object) !== versionOf(current)) {
+    const object = await this.#apply(work, wanted, { signal, makesNamespace: false });
+    if (isApplied && !isSameVersion(object, current)) {
       const { kind, namespace, name } = target;
       context.log.info("drift repaired", { cluster, kind: kind.kind, namespace, name });
     }
@@ -319,7 +327,7 @@ export class WorkExecutor {
           const current = await findCurrent(member, target, follow(target.kind), signal);
           if (current === undefined || !isOurs(current, work)) return undefined;
           const { uid } = current.metadata;
-          this.#made.delete(nameOf(target));
+          this.#writes.forget(target);
           if (work.spec.preserveResourcesOnDeletion === true) {
             await release(member, target, current, signal);
             return undefined;
@@ -363,14 +371,6 @@ export class WorkExecutor {
       context.events.record(work, "Warning", applied.reason, applied.message);
     await syncStatus(context.cluster.client.resource(WorkKind), work, status, DELIVERY_MANAGER);
   }
-}
-
-function nameOf({ kind, namespace, name }: Target): string {
-  return `${kind.plural}.${kind.group}/${namespace}/${name}`;
-}
-
-function versionOf({ metadata }: KubeObject): string {
-  return `${metadata.uid}/${metadata.resourceVersion}`;
 }
 
 function generationOf(work: Work): number {

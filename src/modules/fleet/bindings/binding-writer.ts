@@ -108,8 +108,8 @@ export class BindingWriter {
     const labels = { ...withoutClaims(metadata.labels), ...claimLabels(policy) };
     const annotations = { ...withoutClaims(metadata.annotations), ...claimAnnotations(policy) };
     const isMarked =
-      equalJson(toJson(labels), toJson(metadata.labels ?? {})) &&
-      equalJson(toJson(annotations), toJson(metadata.annotations ?? {})) &&
+      equalJson(labels, metadata.labels ?? {}) &&
+      equalJson(annotations, metadata.annotations ?? {}) &&
       metadata.ownerReferences?.some(({ uid }) => uid === template.metadata.uid) === true;
     if (changed.length === 0 && isMarked) return;
     const next = this.#decided(

@@ -42,7 +42,7 @@ export function verdictOn(binding: Bound, clusters: ReadonlyMap<string, ClusterF
     return due("it was asked for anew", true);
   const applied = annotations[BINDING.appliedPlacement];
   if (applied === undefined && targets.length === 0) return due("it has no place yet");
-  if (applied === undefined || !equalJson(parseJson(applied), toJson(placement))) return due("placement changed");
+  if (applied === undefined || !isTextOf(applied, placement)) return due("placement changed");
   const isDivided = placement.replicaScheduling?.replicaSchedulingType === "Divided" && replicas > 0;
   if (!isDivided) return due("it goes wherever it fits");
   const held = targets.reduce((sum, target) => sum + (target.replicas ?? 0), 0);
@@ -89,9 +89,20 @@ export function targetsOf(targets: readonly Target[]): NonNullable<BindingSpec["
   return targets.map(({ name, replicas }) => (replicas === undefined ? { name } : { name, replicas }));
 }
 
+/** Texts of placements, which are shared and never changed. */
+const texts = new WeakMap<Placement, string>();
+
 /** The placement as the annotation of a binding keeps it: members in the order of the schema. */
 export function placementText(placement: Placement): string {
-  return JSON.stringify(inOrder(toJson(placement), placementSchema.schema));
+  const known = texts.get(placement);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(inOrder(toJson(placement), placementSchema.schema));
+  texts.set(placement, text);
+  return text;
+}
+
+function isTextOf(text: string, placement: Placement): boolean {
+  return text === placementText(placement) || equalJson(parseJson(text), placement);
 }
 
 function inOrder(value: Json | undefined, schema: Schema): Json | undefined {

@@ -9,6 +9,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import type { Ledger } from "../../../stores/ledger/index.js";
+import { isMoreThanStatus } from "../changes.js";
 import { affinityMatches } from "../placement/affinity.js";
 import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
 import type { ClusterFacts, PlacementResult } from "../placement/types.js";
@@ -49,6 +50,7 @@ function scheduler(
   return {
     name,
     kind,
+    concerns: isMoreThanStatus,
     concurrency: 16,
     async reconcile(key, binding, context) {
       const text = `${key.namespace}/${key.name}`;
@@ -119,8 +121,7 @@ async function placeBinding(
   const targets = nextTargets(spec, result);
   const text = placementText(spec.placement ?? {});
   const isSame =
-    equalJson(toJson(targets), toJson(spec.clusters ?? [])) &&
-    (annotations[BINDING.appliedPlacement] === text || !result.isPlaced);
+    equalJson(targets, spec.clusters ?? []) && (annotations[BINDING.appliedPlacement] === text || !result.isPlaced);
   if (isSame) return { binding, result, isMoved: verdict.isFresh };
   recordDecision(parts.ledger, { hub: context.cluster.name, template: aboutOf(spec), why: verdict.why }, result);
   const patch: JsonObject[] = [

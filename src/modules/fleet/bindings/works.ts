@@ -2,6 +2,7 @@ import type { ControllerSpec, Key, ReconcileContext } from "../../../kernel/cont
 import { isNotFound, messageOf } from "../../../kernel/errors/index.js";
 import { isDeleting, type KindDefinition, type KubeObject } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson } from "../../../kernel/schema/index.js";
+import { isMoreThanStatus } from "../changes.js";
 import type { Interpreters } from "../interpreters/index.js";
 import { type Work, WorkKind } from "../kinds.js";
 import { executionSpaceOf } from "../names.js";
@@ -45,6 +46,7 @@ function worksController(
   return {
     name,
     kind,
+    concerns: isMoreThanStatus,
     concurrency: 16,
     finalizer,
     async reconcile(key, binding, context) {
@@ -200,7 +202,7 @@ async function writeWork(draft: WorkDraft, old: Work | undefined, context: Conte
   const has = (marks: Readonly<Record<string, string>> | undefined, wanted: Record<string, string>): boolean =>
     Object.entries(wanted).every(([mark, value]) => marks?.[mark] === value);
   const isSame =
-    equalJson(toJson(old.spec), toJson(draft.spec)) &&
+    equalJson(old.spec, draft.spec) &&
     has(old.metadata.labels, draft.metadata.labels) &&
     has(old.metadata.annotations, draft.metadata.annotations);
   if (isSame) return;

@@ -8,6 +8,7 @@ import {
   type ResourceBinding,
   ResourceBindingKind,
 } from "../bindings/kinds.js";
+import { isMoreThanStatus } from "../changes.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
 import { factsOf } from "../placement/facts.js";
 import { affinityMatches, untoleratedTaint } from "../placement/index.js";
@@ -33,6 +34,8 @@ function evictionController(
   return {
     name,
     kind,
+    // An eviction ends when its replacement is healthy.
+    concerns: (now, old) => (now.spec.gracefulEvictionTasks ?? []).length > 0 || isMoreThanStatus(now, old),
     concurrency: 4,
     watches: [
       {

@@ -8,7 +8,7 @@ import {
   type KubeObject,
   tryParseQuantity,
 } from "../../../kernel/kinds/index.js";
-import { asObject, equalJson, isObject, toJson } from "../../../kernel/schema/index.js";
+import { asObject, equalJson, isObject } from "../../../kernel/schema/index.js";
 import { asManifest, WORK_ID } from "../interpreters/index.js";
 import { ClusterKind, type Work, WorkKind } from "../kinds.js";
 import { clusterOfSpace, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "../names.js";
@@ -105,7 +105,7 @@ async function writeShares(quota: FederatedResourceQuota, works: readonly Work[]
 
 function isSame(old: Work, manifest: JsonObject): boolean {
   const kept = asManifest(manifest, old.metadata.labels?.[WORK_ID] ?? "");
-  return equalJson(toJson(old.spec.workload?.manifests ?? []), [kept]);
+  return equalJson(old.spec.workload?.manifests ?? [], [kept]);
 }
 
 async function remove(work: Work, context: Context): Promise<void> {

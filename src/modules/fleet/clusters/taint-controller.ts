@@ -31,7 +31,7 @@ export function taintController(): ControllerSpec<Cluster> {
       const now = `${new Date(context.clock.now()).toISOString().slice(0, 19)}Z`;
       const before = cluster.spec?.taints ?? [];
       const taints = taintsFor(cluster, factsOf(cluster), policies.list(), now);
-      if (equalJson(toJson(before), toJson(taints))) return;
+      if (equalJson(before, taints)) return;
       const { name, resourceVersion } = cluster.metadata;
       const change = { metadata: { resourceVersion: resourceVersion ?? "" }, spec: { taints: toJson(taints) } };
       const clusters = context.cluster.client.resource(ClusterKind);

@@ -8,6 +8,7 @@ import { isNotFound } from "../../../kernel/errors/index.js";
 import { isDeleting, type JsonObject, type KubeObject, labelSelectorMatches } from "../../../kernel/kinds/index.js";
 import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import { type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
+import { isMoreThanStatus } from "../changes.js";
 import type { DependentObject, Interpreters } from "../interpreters/index.js";
 import { jsonOf } from "../json.unsafe.js";
 import { BINDING, bindingNameOf } from "../policies/marks.js";
@@ -33,6 +34,7 @@ export function dependenciesController(parts: DependencyParts): ControllerSpec<R
   return {
     name: NAME,
     kind: ResourceBindingKind,
+    concerns: isMoreThanStatus,
     concurrency: 8,
     async reconcile(key, binding, context) {
       if (needs === undefined || needs.context.signal.aborted) needs = new Needs(parts, context);
@@ -204,7 +206,7 @@ class Needs {
     const labels = withAttachmentLabels(metadata.labels, marks);
     const { requiredBy: _old, ...rest } = spec;
     const next = { ...rest, ...(isOnlyNeeded ? wishes : {}), ...(requiredBy.length === 0 ? {} : { requiredBy }) };
-    if (equalJson(toJson(next), toJson(spec)) && equalJson(toJson(labels), toJson(metadata.labels ?? {}))) return;
+    if (equalJson(next, spec) && equalJson(labels, metadata.labels ?? {})) return;
     const patch: JsonObject[] = [
       { op: "replace", path: "/metadata/resourceVersion", value: metadata.resourceVersion },
       { op: "add", path: "/metadata/labels", value: labels },

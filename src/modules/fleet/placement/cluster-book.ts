@@ -1,5 +1,5 @@
 import type { ClusterAccess, Informer } from "../../../kernel/control/index.js";
-import { equalJson, toJson } from "../../../kernel/schema/index.js";
+import { equalJson } from "../../../kernel/schema/index.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
 import { factsOf } from "./facts.js";
 import type { ClusterFacts } from "./types.js";
@@ -71,7 +71,7 @@ export class ClusterBook {
 }
 
 function difference(now: Cluster, old: Cluster): ClusterChange | undefined {
-  const isSame = (a: unknown, b: unknown): boolean => a === b || equalJson(toJson(a ?? null), toJson(b ?? null));
+  const isSame = (a: unknown, b: unknown): boolean => a === b || equalJson(a ?? null, b ?? null);
   const placeOf = ({ metadata, spec, status }: Cluster): unknown[] => [
     metadata.labels,
     metadata.deletionTimestamp,

@@ -7,7 +7,7 @@ import {
 } from "../../../kernel/control/index.js";
 import { isConflict, isNotFound } from "../../../kernel/errors/index.js";
 import { isDeleting, type KubeObject, PriorityClassKind } from "../../../kernel/kinds/index.js";
-import { equalJson, toJson } from "../../../kernel/schema/index.js";
+import { equalJson } from "../../../kernel/schema/index.js";
 import { type BindingWriter, claimAnnotations, claimLabels } from "../bindings/binding-writer.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
@@ -353,11 +353,9 @@ function isOwnChange(now: KubeObject, old: KubeObject | undefined): boolean {
     [metadata.labels, metadata.annotations].map((marks) =>
       Object.fromEntries(Object.entries(marks ?? {}).filter(([mark]) => !ALL_MARKS.some((each) => each === mark))),
     );
-  if (!equalJson(toJson(own(now)), toJson(own(old)))) return true;
+  if (!equalJson(own(now), own(old))) return true;
   // Kinds without generations tell of no change but in their content.
-  return (
-    now.metadata.generation === undefined && equalJson(toJson(own(now)), toJson(own(old))) && !isMarkChange(now, old)
-  );
+  return now.metadata.generation === undefined && equalJson(own(now), own(old)) && !isMarkChange(now, old);
 }
 
 function isMarkChange(now: KubeObject, old: KubeObject): boolean {

@@ -1,6 +1,6 @@
 import type { ClusterAccess, Informer } from "../../../kernel/control/index.js";
-import type { Json, KubeObject } from "../../../kernel/kinds/index.js";
-import { equalJson, toJson } from "../../../kernel/schema/index.js";
+import type { KubeObject } from "../../../kernel/kinds/index.js";
+import { equalJson } from "../../../kernel/schema/index.js";
 
 /** Names an object of any kind in the hub. */
 export interface TemplateRef {
@@ -82,9 +82,13 @@ export function partOf(object: KubeObject, name: string): unknown {
 
 /** Whether more than the status of an object changed. */
 export function isContentChange(now: KubeObject, old: KubeObject): boolean {
-  const { generation } = now.metadata;
-  if (generation === undefined || generation !== old.metadata.generation) return true;
-  const marks = ({ metadata }: KubeObject): Json =>
-    toJson([metadata.labels ?? {}, metadata.annotations ?? {}, metadata.deletionTimestamp ?? "", metadata.uid]);
-  return !equalJson(marks(now), marks(old));
+  const { generation, labels = {}, annotations = {}, deletionTimestamp, uid } = now.metadata;
+  const before = old.metadata;
+  if (generation === undefined || generation !== before.generation) return true;
+  return (
+    uid !== before.uid ||
+    deletionTimestamp !== before.deletionTimestamp ||
+    !equalJson(labels, before.labels ?? {}) ||
+    !equalJson(annotations, before.annotations ?? {})
+  );
 }

@@ -16,6 +16,7 @@ import {
   ResourceBindingKind,
 } from "../bindings/kinds.js";
 import { bindingOf } from "../bindings/works.js";
+import { isMoreThanStatus } from "../changes.js";
 import type { Interpreters } from "../interpreters/index.js";
 import { jsonOf } from "../json.unsafe.js";
 import { type Work, WorkKind } from "../kinds.js";
@@ -27,6 +28,8 @@ type Context = ReconcileContext<ResourceBinding>;
 const INDEX = "status-of-binding";
 /** Several members answer at about the same time: one write tells of all of them. */
 const GATHER_MS = 20;
+/** How long those that have answered wait for the others. */
+const GATHER_ALL_MS = 500;
 /** How long a binding without Works is given before it is said that nothing was applied. */
 const PATIENCE_MS = 1000;
 
@@ -64,7 +67,9 @@ function statusController(
     const undo = works.onChange((now, old) => {
       if (now !== undefined && old !== undefined && !isTelling(now, old)) return;
       const key = bindingOf(now ?? old ?? { metadata: NO_METADATA });
-      if (key !== undefined && (key.namespace !== "") === kind.namespaced) context.enqueue(key, GATHER_MS);
+      if (key === undefined || (key.namespace !== "") !== kind.namespaced) return;
+      const isWhole = works.byIndex(INDEX, `${key.namespace}/${key.name}`).every(isAnswered);
+      context.enqueue(key, isWhole ? GATHER_MS : GATHER_ALL_MS);
     });
     context.signal.addEventListener("abort", undo, { once: true });
     const ready = Promise.all([works.synced(context.signal), parts.interpreters.follow(context)]).then(() => {});
@@ -74,6 +79,7 @@ function statusController(
   return {
     name,
     kind,
+    concerns: isMoreThanStatus,
     concurrency: 16,
     async reconcile(key, binding, context) {
       await follow(context);
@@ -99,9 +105,15 @@ function statusController(
 
 const NO_METADATA = { name: "", uid: "", resourceVersion: "", creationTimestamp: "" };
 
+/** Whether a member has said something of a Work as it is now; of a suspended one nothing is expected. */
+function isAnswered(work: Work): boolean {
+  if (isDeleting(work) || work.spec.suspendDispatching === true) return true;
+  return findCondition(work.status?.conditions, "Applied")?.observedGeneration === work.metadata.generation;
+}
+
 /** Whether the change of a Work is one that its binding tells of. */
 function isTelling(now: Work, old: Work): boolean {
-  return isDeleting(now) !== isDeleting(old) || !equalJson(toJson(now.status ?? {}), toJson(old.status ?? {}));
+  return isDeleting(now) !== isDeleting(old) || !equalJson(now.status ?? {}, old.status ?? {});
 }
 
 interface Teller {
@@ -150,5 +162,5 @@ async function tellTemplate(
 }
 
 function isSameStatus(template: KubeObject, status: object): boolean {
-  return equalJson(toJson(partOf(template, "status") ?? {}), toJson(status));
+  return equalJson(partOf(template, "status") ?? {}, status);
 }
