@@ -1,43 +1,150 @@
 /**
- * The hub of a fleet beside a real Karmada: what a Work and a template cost, and how long they take. Under way.
+ * The hub of a fleet beside a real Karmada (ARGOSY_REAL_BIN, or where `npm run test:real` built one; tuned flags, see fleet/hubs.ts). Each hub
+ * has three members in processes of their own, embedded API servers for both, joined by push; CPU and memory are the hub's alone. What
+ * is delivered are Deployments; nothing makes pods of them. Karmada gets smaller loads, since it is slow; the counts are in the result.
+ * - works: Works written by hand, all at once (CPU, works a second) and at a rate. From the moment a write is due until a watch of the member tells of it.
+ * - templates: Deployments that a policy sends to all three members (one policy for all, or one each), until their bindings say so.
+ * - decisions: placement alone, in this process.
+ * - outage: one member is frozen (SIGSTOP) under load.
+ * - scale: memory with many bindings; the hub ended and started again with all their Works, while things change in the members.
+ * Run: `node dist/bench/fleet.js [--only works,templates,decisions,outage,scale] [--hubs argosy,karmada] [--rounds 3] [--works 5000]
+ * [--rate 1000] [--templates 1000] [--bindings 10000] [--profile DIR]`; a Karmada's loads by `--peer-works 300 --peer-templates 60`.
  */
-import { cpus } from "node:os";
-import { karmadaPrograms, startArgosy, startKarmadaHub } from "./fleet/hubs.js";
-import { rawWorks, templates } from "./fleet/loads.js";
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { barsOf, type HubResult } from "./fleet/bars.js";
+import { sleep } from "./fleet/client.js";
+import { decisions } from "./fleet/decisions.js";
+import { type Hub, karmadaPrograms, startArgosy, startKarmadaHub } from "./fleet/hubs.js";
+import { type LoadResult, rawWorks, templates } from "./fleet/loads.js";
 import { serveMember } from "./fleet/members.js";
+import { nextBatch } from "./fleet/objects.js";
+import { outage } from "./fleet/outage.js";
 import { residentMbOf } from "./fleet/processes.js";
+import { restart } from "./fleet/restart.js";
 
 async function main(): Promise<void> {
   const member = text("--serve-member", "");
   if (member !== "") return serveMember(member, text("--data", ""));
-  const programs = karmadaPrograms();
-  const hub =
-    text("--hubs", "argosy") === "karmada" && programs !== undefined
-      ? await startKarmadaHub(programs)
-      : await startArgosy();
-  const out: Record<string, unknown> = {};
-  try {
-    const only = text("--only", "works,templates").split(",");
-    if (only.includes("works")) {
-      await rawWorks(hub, 300);
-      out["works"] = await rawWorks(hub, number("--works", 3000));
-      console.error(out);
-      out["worksAtRate"] = await rawWorks(hub, number("--works", 3000), number("--rate", 1000));
-      console.error(out);
-    }
-    if (only.includes("templates")) {
-      await templates(hub, 50);
-      out["templates"] = await templates(hub, number("--templates", 500));
-      console.error(out);
-      out["templatesOwn"] = await templates(hub, number("--templates", 500), { hasOwnPolicy: true });
-    }
-    out["residentMb"] = residentMbOf(hub.pids());
-  } finally {
-    await hub.stop();
+  const folder = mkdtempSync(join(tmpdir(), "argosy-bench-fleet-"));
+  process.env["TMPDIR"] = folder;
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const load = loadavg()[0];
+  const argosy: HubResult = {};
+  const karmada: HubResult = {};
+  const hubs = text("--hubs", "argosy,karmada").split(",");
+  const programs = hubs.includes("karmada") ? karmadaPrograms() : undefined;
+  const placement = only("decisions") ? decisions(1000) : undefined;
+  if (hubs.includes("argosy")) await measureArgosy(argosy);
+  if (programs !== undefined) {
+    step("karmada: start");
+    await keeping(startKarmadaHub(programs), (hub) => measureKarmada(hub, karmada));
   }
-  process.stdout.write(
-    `${JSON.stringify({ bench: "fleet", node: process.version, cpus: cpus().length, ...out }, null, 2)}\n`,
+  const skipped =
+    programs === undefined && hubs.includes("karmada")
+      ? {
+          skipped:
+            "karmada: etcd, kube-apiserver, kube-controller-manager and Karmada's programs are not all in ARGOSY_REAL_BIN",
+        }
+      : {};
+  const bars = barsOf({ argosy, karmada, decisions: placement });
+  const machine = { node: process.version, cpus: cpus().length, loadBefore: load };
+  print({ bench: "fleet", ...machine, ...skipped, decisionsPerSecond: placement, argosy, karmada, bars });
+}
+
+async function measureArgosy(result: HubResult): Promise<void> {
+  if (["works", "templates", "outage"].some(only)) {
+    step("argosy: start");
+    await keeping(startArgosy(text("--profile", "")), async (hub) => {
+      if (only("works")) {
+        await rawWorks(hub, 500);
+        const count = number("--works", 5000);
+        const rate = number("--rate", 1000);
+        const atOnce = await rounds("argosy: works at once", () => rawWorks(hub, count));
+        const atRate = await rounds("argosy: works at a rate", () => rawWorks(hub, count, rate));
+        result.works = { atOnce, atRate: { ...atRate, offeredPerSecond: rate } };
+      }
+      if (only("templates")) result.templates = await bothTemplates(hub, number("--templates", 1000));
+      if (only("outage")) {
+        step("argosy: one member frozen");
+        result.outage = await outage(hub, { perSecond: 200, seconds: 30, limit: 120 });
+      }
+    });
+  }
+  if (only("scale")) {
+    step("argosy: many bindings");
+    await keeping(startArgosy(), async (hub) => {
+      const restMb = residentMbOf(hub.pids());
+      const count = number("--bindings", 10_000);
+      const batch = nextBatch();
+      await templates(hub, count, { batch });
+      await sleep(5000);
+      result.memory = { residentMb: residentMbOf(hub.pids()), bindings: count, restMb };
+      step("argosy: restart");
+      result.restart = await restart(hub, { batch, count, limit: 180 });
+    });
+  }
+}
+
+async function measureKarmada(hub: Hub, result: HubResult): Promise<void> {
+  const restMb = residentMbOf(hub.pids());
+  const count = number("--peer-templates", 60);
+  if (only("works")) {
+    await rawWorks(hub, 30);
+    result.works = { atOnce: await rounds("karmada: works at once", () => rawWorks(hub, number("--peer-works", 300))) };
+  }
+  if (only("templates")) result.templates = await bothTemplates(hub, count);
+  if (only("scale")) {
+    step("karmada: memory");
+    if (result.templates === undefined) await templates(hub, count);
+    const made = result.templates === undefined ? count : 2 * number("--rounds", 3) * count;
+    await sleep(5000);
+    result.memory = { residentMb: residentMbOf(hub.pids()), bindings: made, restMb };
+  }
+  if (only("outage")) {
+    step("karmada: one member frozen");
+    result.outage = await outage(hub, { perSecond: 15, seconds: 90, limit: 150 });
+  }
+}
+
+async function bothTemplates(hub: Hub, count: number): Promise<NonNullable<HubResult["templates"]>> {
+  await templates(hub, Math.ceil(count / 10));
+  const onePolicy = await rounds(`${hub.name}: templates, one policy`, () => templates(hub, count));
+  const ownPolicies = await rounds(`${hub.name}: templates, a policy each`, () =>
+    templates(hub, count, { hasOwnPolicy: true }),
   );
+  return { onePolicy, ownPolicies };
+}
+
+/** Of some rounds the one that is in the middle by its CPU. */
+async function rounds(what: string, measure: () => Promise<LoadResult>): Promise<LoadResult> {
+  step(what);
+  const samples: LoadResult[] = [];
+  for (let round = 0; round < number("--rounds", 3); round++) samples.push(await measure());
+  const [middle] = samples.toSorted((a, b) => a.cpuMs - b.cpuMs).slice(Math.floor(samples.length / 2));
+  if (middle === undefined) throw new Error("no rounds");
+  return middle;
+}
+
+async function keeping<T extends { stop(): Promise<void> }>(
+  starting: Promise<T>,
+  use: (it: T) => Promise<void>,
+): Promise<void> {
+  const it = await starting;
+  try {
+    await use(it);
+  } finally {
+    await it.stop();
+  }
+}
+
+function only(part: string): boolean {
+  return text("--only", "works,templates,decisions,outage,scale").split(",").includes(part);
+}
+
+function step(what: string): void {
+  process.stderr.write(`  ${what}\n`);
 }
 
 function text(name: string, fallback: string): string {
@@ -47,6 +154,10 @@ function text(name: string, fallback: string): string {
 
 function number(name: string, fallback: number): number {
   return Number(text(name, String(fallback)));
+}
+
+function print(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
 await main();

@@ -29,10 +29,11 @@ export interface RestartableHub extends Hub {
 
 export const memberNames = ["member1", "member2", "member3"] as const;
 
-/** Argosy as a user starts it, without clusters of its own beside the hub. */
-export async function startArgosy(): Promise<RestartableHub> {
+/** Argosy as a user starts it, without clusters of its own beside the hub. `profiles`: a folder for its CPU profile. */
+export async function startArgosy(profiles = ""): Promise<RestartableHub> {
   const data = mkdtempSync(join(tmpdir(), "argosy-bench-hub-"));
-  const words = [join(packageRoot(), "bin", "argosy.mjs"), "up", "--data", data, "--members", ""];
+  const profiling = profiles === "" ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`];
+  const words = [...profiling, join(packageRoot(), "bin", "argosy.mjs"), "up", "--data", data, "--members", ""];
   let hub: Started | undefined;
   let gateway: number | undefined;
   const resume = async (): Promise<void> => {

@@ -1,5 +1,5 @@
 /** Loads on a hub, and what they cost and take. CPU is of the hub alone, from the first write until everything is done and reported. */
-import { Pool, sleep, until, watch } from "./client.js";
+import { Pool, sleep, until, watch, within } from "./client.js";
 import type { Hub } from "./hubs.js";
 import {
   allWorks,
@@ -19,7 +19,7 @@ import { cpuOf } from "./processes.js";
 const now = (): number => performance.now();
 
 /** Writes `count` things as fast as they are taken, or at a rate. Resolves with when each was due. */
-async function offer(
+export async function offer(
   count: number,
   perSecond: number | undefined,
   write: (index: number) => Promise<void>,
@@ -96,7 +96,7 @@ async function follow(hub: Hub, batch: number, path: string, isDone: (line: stri
 }
 
 /** A Work that is applied and whose status is back. */
-const isReported = (line: string): boolean =>
+export const isReported = (line: string): boolean =>
   line.includes('"AppliedSuccessful"') && line.includes('"manifestStatuses":[{');
 /** A binding that is everywhere. */
 const isFullyApplied = (line: string): boolean => line.includes('"FullyAppliedSuccess"');
@@ -118,10 +118,14 @@ export async function rawWorks(hub: Hub, count: number, perSecond?: number, limi
   const pool = await Pool.open(hub.address, 32);
   const memberOf = (index: number): string => hub.members[index % hub.members.length]?.name ?? "";
   const cpu = cpuOf(hub.pids());
-  const due = await offer(count, perSecond, async (index) => {
-    const member = memberOf(index);
-    await pool.send("POST", works(member), work(member, batch, index));
-  });
+  const due = await within(
+    "the writes",
+    limit,
+    offer(count, perSecond, async (index) => {
+      const member = memberOf(index);
+      await pool.send("POST", works(member), work(member, batch, index));
+    }),
+  );
   await until(`${count} Works are applied`, limit, () => arrivals.count() >= count);
   const applied = due.map((_, index) => arrivals.at.get(memberOf(index))?.[index] ?? Number.NaN);
   const result = await finish(hub, { arrivals, due, applied, cpu, limit, count });
@@ -133,19 +137,28 @@ export async function rawWorks(hub: Hub, count: number, perSecond?: number, limi
 export async function templates(
   hub: Hub,
   count: number,
-  options: { readonly perSecond?: number; readonly hasOwnPolicy?: boolean; readonly limit?: number } = {},
+  options: {
+    readonly perSecond?: number;
+    /** Each Deployment has a policy of its own; default: one policy selects all. */
+    readonly hasOwnPolicy?: boolean;
+    readonly limit?: number;
+    readonly batch?: number;
+  } = {},
 ): Promise<LoadResult> {
-  const { perSecond, hasOwnPolicy = false, limit = 300 } = options;
-  const batch = nextBatch();
+  const { perSecond, hasOwnPolicy = false, limit = 300, batch = nextBatch() } = options;
   const names = hub.members.map(({ name }) => name);
   const arrivals = await follow(hub, batch, bindings, isFullyApplied);
   const pool = await Pool.open(hub.address, 32);
   const cpu = cpuOf(hub.pids());
   if (!hasOwnPolicy) await pool.send("POST", policies, policy(batch, names));
-  const due = await offer(count, perSecond, async (index) => {
-    if (hasOwnPolicy) await pool.send("POST", policies, policy(batch, names, index));
-    await pool.send("POST", deployments, deployment(batch, index));
-  });
+  const due = await within(
+    "the writes",
+    limit,
+    offer(count, perSecond, async (index) => {
+      if (hasOwnPolicy) await pool.send("POST", policies, policy(batch, names, index));
+      await pool.send("POST", deployments, deployment(batch, index));
+    }),
+  );
   const all = count * names.length;
   await until(`${count} Deployments are in all members`, limit, () => arrivals.count() >= all);
   const applied = due.map((_, index) =>
@@ -187,7 +200,7 @@ async function finish(
 
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
-  return round(sorted[Math.floor(sorted.length * share)] ?? 0, 1);
+  return round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0, 1);
 }
 
 export function round(value: number, digits: number): number {
