@@ -18,14 +18,18 @@ import {
   addressOf,
   assumedReport,
   builtinLimits,
+  countedBy,
+  countedIn,
   honouredOf,
   programmedAs,
   readinessOf,
+  saidOf,
   trafficOf,
   weightsOf,
 } from "./heads/conditions.js";
 import { LoadMeter } from "./heads/load.js";
 import { HeadSecrets } from "./heads/secrets.js";
+import { shadowLimits, shadowStatusesOf } from "./heads/shadowing.js";
 import {
   ClusterKind,
   type ConditionDraft,
@@ -56,6 +60,7 @@ export interface HeadIngressOptions {
 }
 
 type Context = ReconcileContext<HeadIngress>;
+type RouteReport = GatewayState["routes"][number];
 
 /** Carries HeadIngresses out with the gateway, and reports what the gateway makes of them. */
 export function headIngressController(options: HeadIngressOptions): ControllerSpec<HeadIngress> {
@@ -112,10 +117,11 @@ class HeadIngressWorker {
   readonly #load = new LoadMeter();
   /** By route id: what was recorded last. */
   readonly #explained = new Map<string, string>();
-  /** By route id: what the gateway last said, whole, and counters left out; and when a status was last written. */
+  /** By route id: what the gateway last said, whole, and counters left out; when a status was last written; and whose counters are newer. */
   readonly #reports = new Map<string, object>();
   readonly #seen = new Map<string, string>();
   readonly #countedMs = new Map<string, number>();
+  readonly #behind = new Set<string>();
   #wasSilent = false;
 
   constructor(options: HeadIngressOptions, context: Context) {
@@ -149,6 +155,7 @@ class HeadIngressWorker {
     if (head === undefined || isDeleting(head)) {
       for (const map of [this.#seen, this.#countedMs, this.#reports, this.#explained]) map.delete(id);
       this.#load.forget(id);
+      this.#behind.delete(id);
       if (head !== undefined) await this.#release(head);
       return undefined;
     }
@@ -176,7 +183,7 @@ class HeadIngressWorker {
       compiled,
       fault,
       state,
-      isProgrammed: route !== undefined,
+      report: route,
       backends,
       outcome,
     });
@@ -273,7 +280,7 @@ class HeadIngressWorker {
       readonly compiled: Compiled;
       readonly fault: string;
       readonly state: GatewayState | undefined;
-      readonly isProgrammed: boolean;
+      readonly report: RouteReport | undefined;
       readonly backends: readonly HeadBackendStatus[];
       readonly outcome: ApplyOutcome | undefined;
     },
@@ -282,10 +289,13 @@ class HeadIngressWorker {
     let conditions = head.status?.conditions;
     const isBuiltin = classOf(head) === "builtin";
     const programmed = isBuiltin
-      ? this.#programmed(seen.fault, seen.state, seen.isProgrammed ? seen.compiled.route.listener : undefined)
+      ? this.#programmed(seen.fault, seen.state, seen.report === undefined ? undefined : seen.compiled.route.listener)
       : programmedAs(seen.fault, seen.outcome);
     const load = this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name));
-    const limits = [...(isBuiltin ? builtinLimits(head) : []), ...(isBuiltin ? [] : (seen.outcome?.limits ?? []))];
+    const limits = isBuiltin
+      ? [...builtinLimits(head), ...shadowLimits("builtin", seen.compiled)]
+      : (seen.outcome?.limits ?? []);
+    const shadows = shadowStatusesOf(classOf(head), head, seen.compiled.plan.shadows, seen.report?.shadows);
     const traffic = trafficOf(head, load, seen.outcome);
     for (const draft of [
       programmed,
@@ -304,6 +314,7 @@ class HeadIngressWorker {
       ...(seen.outcome?.rendered === undefined ? {} : { rendered: seen.outcome.rendered }),
       ...(load.rate > 0 ? { requestsPerSecond: Math.round(load.rate * 10) / 10 } : {}),
       backends: [...seen.backends],
+      ...(shadows.length === 0 ? {} : { shadows }),
       summary: seen.backends.map((backend) => `${backend.name} ${backend.percent}%`).join(", "),
       ...(conditions === undefined ? {} : { conditions }),
     };
@@ -384,28 +395,27 @@ class HeadIngressWorker {
     for (const route of state?.routes ?? []) {
       const [kind, namespace, name] = route.id.split("/");
       if (kind !== "headingress" || namespace === undefined || name === undefined) continue;
-      // The driver hands out the same report until something is new.
-      if (this.#reports.get(route.id) === route) continue;
-      this.#reports.set(route.id, route);
-      const isLoadNew = this.#load.note(route, now);
-      if (isLoadNew) this.#compiler.refresh();
-      const said = JSON.stringify(
-        route.backends.map(({ weight, weightEffective, share, healthy, answered, reason }) => [
-          weight,
-          weightEffective,
-          share,
-          healthy,
-          answered,
-          reason,
-        ]),
-      );
       const head = heads.get({ namespace, name });
-      const requests = route.backends.reduce((sum, backend) => sum + backend.requests, 0);
-      const reported = (head?.status?.backends ?? []).reduce((sum, backend) => sum + backend.requests, 0);
-      const isCounting = requests !== reported && now - (this.#countedMs.get(route.id) ?? 0) >= COUNTERS_MS;
-      if (this.#seen.get(route.id) !== said || isCounting || isLoadNew) this.context.enqueue({ namespace, name });
-      this.#seen.set(route.id, said);
+      if (this.#isNews(route, head, now)) this.context.enqueue({ namespace, name });
     }
+  }
+
+  #isNews(route: RouteReport, head: HeadIngress | undefined, nowMs: number): boolean {
+    const { id } = route;
+    const isSame = this.#reports.get(id) === route;
+    this.#reports.set(id, route);
+    // The driver hands out the same report until something is new; then only load falls, and counters are still to be written.
+    if (isSame && this.#load.of(id).rate === 0 && !this.#behind.has(id)) return false;
+    const isLoadNew = this.#load.note(route, nowMs);
+    if (isLoadNew) this.#compiler.refresh();
+    const said = saidOf(route);
+    const isSaid = this.#seen.get(id) === said;
+    this.#seen.set(id, said);
+    const isCountNew = countedBy(route) !== countedIn(head?.status);
+    const isDue = nowMs - (this.#countedMs.get(id) ?? 0) >= COUNTERS_MS;
+    if (isCountNew && !isDue) this.#behind.add(id);
+    else this.#behind.delete(id);
+    return !isSaid || isLoadNew || (isCountNew && isDue);
   }
 }
 

@@ -1,5 +1,6 @@
 import { defineKind, type KindDefinition, type Resource } from "../../kernel/kinds/index.js";
 import { type Infer, s } from "../../kernel/schema/index.js";
+import { shadowSpec, shadowStatus } from "./head-shadow-kind.js";
 
 const observedGeneration = () =>
   s.integer().optional().describe("metadata.generation of the object that this status was computed from.");
@@ -47,6 +48,12 @@ const policies = {
     .optional()
     .describe("Failover order by cluster: requests go to the lowest number that has a backend in use. Default 0."),
   affinity: affinity.optional().describe("Keeps clients where they are: by a header or by a cookie."),
+  shadows: s
+    .array(shadowSpec, { max: 16 })
+    .optional()
+    .describe(
+      "Who gets copies of a share of the requests. Clients never see their answers, never wait for them, and no weight or gate counts them.",
+    ),
   hedge: s
     .object({
       afterMs: milliseconds().describe("Milliseconds without an answer until a second backend is asked as well."),
@@ -286,6 +293,10 @@ const headStatus = s.object({
     )
     .optional()
     .describe("Each backend as the gateway has it."),
+  shadows: s
+    .array(shadowStatus)
+    .optional()
+    .describe("Each shadow: those of the spec, then those that a rollout makes."),
   rendered: s
     .object({
       class: s.string().describe("For whom."),
@@ -318,6 +329,9 @@ export type HeadIngressStatus = Infer<typeof headStatus>;
 export type HeadIngress = Resource<HeadIngressSpec, HeadIngressStatus>;
 /** One entry of a HeadIngress' `status.backends`. */
 export type HeadBackendStatus = NonNullable<HeadIngressStatus["backends"]>[number];
+
+/** One entry of a HeadIngress' `status.shadows`. */
+export type HeadShadowStatus = NonNullable<HeadIngressStatus["shadows"]>[number];
 
 /** One public address in front of several clusters. */
 export const HeadIngressKind: KindDefinition<HeadIngress> = defineKind<HeadIngressSpec, HeadIngressStatus>({

@@ -2,7 +2,9 @@ import type { BackendInput, BackendReport, RouteInput } from "../../dataplane/ga
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { findCondition, isDeleting } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
+import { type PlannedShadow, planShadows, shadowInputOf } from "./head-shadows.js";
 import { measuresOf, weighted } from "./head-signals.js";
+import { parseUrl } from "./head-url.js";
 import { readyConditionIn } from "./hyper-readiness.js";
 import type { AggregatedRow, Cluster, HeadBackendStatus, HeadIngress, HyperMLService } from "./kinds.js";
 import { ARGOSY } from "./names.js";
@@ -39,6 +41,7 @@ const NO_SIGNALS: HeadSignals = { latencyMs: new Map() };
 /** The backends that follow from a HeadIngress and what it refers to, and what is wrong with it. */
 export interface HeadPlan {
   readonly backends: readonly PlannedBackend[];
+  readonly shadows: readonly PlannedShadow[];
   readonly faults: readonly string[];
 }
 
@@ -85,7 +88,8 @@ export function planHead(
     if (!backends.some((backend) => backend.cluster === name))
       faults.push(`spec.priorities.${name}: there is no backend in a cluster of that name`);
   const measured = measuresOf(head, { backends, hyper, clusters, signals });
-  return { backends: weighted(backends, head.spec.weighting, measured), faults };
+  const shadows = planShadows({ head, hyper, clusters });
+  return { backends: weighted(backends, head.spec.weighting, measured), shadows, faults };
 }
 
 /** Backends that the HeadIngress names itself. */
@@ -244,18 +248,6 @@ export function urlIn(status: JsonObject | undefined): string | undefined {
   return typeof url === "string" && url !== "" ? url : undefined;
 }
 
-function parseUrl(
-  text: string,
-): { readonly host: string; readonly address: string; readonly isSecure: boolean } | undefined {
-  const match = /^(https?):\/\/([^/?#@\s]+)\/?$/.exec(text);
-  if (match?.[2] === undefined) return undefined;
-  const isSecure = match[1] === "https";
-  const hasPort = /:\d+$/.test(match[2]);
-  const place = hasPort ? match[2] : `${match[2]}:${isSecure ? 443 : 80}`;
-  // Names below .localhost are this machine (RFC 6761 §6.3), also where its resolver does not know that.
-  return { host: match[2], address: place.replace(/^[^:]+\.localhost(?=:\d+$)/i, "127.0.0.1"), isSecure };
-}
-
 /** The route that carries a HeadIngress out. */
 export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string, files: BackendFiles = {}): RouteInput {
   const { namespace = "", name } = head.metadata;
@@ -291,6 +283,9 @@ export function routeOf(head: HeadIngress, plan: HeadPlan, listener: string, fil
         ...(backend.isSecure ? { tls: tlsOf(spec.backendTLS, backend, files) } : {}),
       }),
     ),
+    ...(plan.shadows.length === 0
+      ? {}
+      : { shadows: plan.shadows.map((shadow) => shadowInputOf(shadow, tlsOf(spec.backendTLS, shadow, files))) }),
   };
 }
 
@@ -320,7 +315,7 @@ export interface BackendFiles {
 
 function tlsOf(
   asked: HeadIngress["spec"]["backendTLS"],
-  backend: PlannedBackend,
+  backend: Pick<PlannedBackend, "host">,
   files: BackendFiles,
 ): NonNullable<BackendInput["tls"]> {
   return {

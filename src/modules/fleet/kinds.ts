@@ -7,6 +7,7 @@ export {
   HeadIngressKind,
   type HeadIngressSpec,
   type HeadIngressStatus,
+  type HeadShadowStatus,
 } from "./head-kind.js";
 export {
   type AggregatedRow,

@@ -1,6 +1,6 @@
 import type { BackendReport, GatewayState, ListenerInput, RouteInput } from "../../../dataplane/gateway/index.js";
 import type { HeadPlan, PlannedBackend } from "../head-weights.js";
-import type { ConditionDraft, HeadBackendStatus, HeadIngress } from "../kinds.js";
+import type { ConditionDraft, HeadBackendStatus, HeadIngress, HeadIngressStatus } from "../kinds.js";
 import type { ApplyOutcome } from "./applier.js";
 import type { Limit } from "./rendering.js";
 
@@ -169,6 +169,34 @@ export function weightsOf(backends: readonly HeadBackendStatus[]): ConditionDraf
     reason: "Differs",
     message: backends.length === 0 ? "there is no backend" : why.join("; "),
   };
+}
+
+type RouteReport = GatewayState["routes"][number];
+
+/** What the gateway says of a route, without counters, as one word. */
+export function saidOf({ backends }: RouteReport): string {
+  return JSON.stringify(
+    backends.map(({ weight, weightEffective, share, healthy, answered, reason }) => [
+      weight,
+      weightEffective,
+      share,
+      healthy,
+      answered,
+      reason,
+    ]),
+  );
+}
+
+/** Everything that the gateway counted of a route, as one number. */
+export function countedBy({ backends, shadows = [] }: RouteReport): number {
+  const copies = shadows.reduce((sum, { compared, failures }) => sum + compared + failures, 0);
+  return backends.reduce((sum, { requests }) => sum + requests, copies);
+}
+
+/** The same as `countedBy`, of a status. */
+export function countedIn(status: HeadIngressStatus | undefined): number {
+  const copies = (status?.shadows ?? []).reduce((sum, { compared = 0, failures = 0 }) => sum + compared + failures, 0);
+  return (status?.backends ?? []).reduce((sum, { requests }) => sum + requests, copies);
 }
 
 /** Where clients send requests. */

@@ -1,4 +1,4 @@
-import type { BackendInput } from "../../../dataplane/gateway/index.js";
+import type { BackendInput, ShadowInput } from "../../../dataplane/gateway/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import {
   baseOf,
@@ -9,6 +9,7 @@ import {
   type RenderedObject,
   wholeWeights,
 } from "./rendering.js";
+import { copiedBy, shadowLimits } from "./shadowing.js";
 
 /** An HTTPRoute that carries one HeadIngress out, with a Service (and EndpointSlice) for each backend. Pure. */
 export function renderGatewayApi(headRoute: HeadRoute): {
@@ -24,6 +25,12 @@ export function renderGatewayApi(headRoute: HeadRoute): {
     backends.map(({ weight, draining }) => (draining === true ? 0 : (weight ?? 1))),
     1_000_000,
   );
+  const mirrors = copiedBy("gateway-api", headRoute).map((shadow, index) => {
+    const name = `${head.metadata.name}-shadow-${index}`;
+    objects.push(...serviceOf(headRoute, name, shadow));
+    const filter: JsonObject = { type: "RequestMirror", requestMirror: { backendRef: { name, port: portOf(shadow) } } };
+    return { of: shadow.of ?? [], filter };
+  });
   for (const [index, backend] of backends.entries()) {
     const name = `${head.metadata.name}-${index}`;
     objects.push(...serviceOf(headRoute, name, backend));
@@ -48,19 +55,21 @@ export function renderGatewayApi(headRoute: HeadRoute): {
               },
             ]
           : []),
+        ...mirrors.flatMap(({ of, filter }) => (of.includes(backend.name) ? [filter] : [])),
       ],
     });
   }
-  objects.push(httpRoute(headRoute, refs));
+  const everywhere = mirrors.filter(({ of }) => of.length === 0).map(({ filter }) => filter);
+  objects.push(httpRoute(headRoute, refs, everywhere));
   noteLimits(headRoute, limits);
   return { objects, limits: limits.byRoute.get(route.id) ?? [] };
 }
 
-function portOf(backend: BackendInput): number {
+function portOf(backend: BackendInput | ShadowInput): number {
   return Number(/:(\d+)$/.exec(backend.addresses[0] ?? "")?.[1] ?? 80);
 }
 
-function serviceOf({ head, route }: HeadRoute, name: string, backend: BackendInput): RenderedObject[] {
+function serviceOf({ head, route }: HeadRoute, name: string, backend: BackendInput | ShadowInput): RenderedObject[] {
   const namespace = head.metadata.namespace ?? "default";
   const hosts = backend.addresses.map((address) => address.replace(/:\d+$/, "").replaceAll(/[[\]]/g, ""));
   const isNumeric = hosts.every((host) => /^[\d.]+$|:/.test(host));
@@ -84,11 +93,15 @@ function serviceOf({ head, route }: HeadRoute, name: string, backend: BackendInp
   return [service({ type: "ClusterIP" }), slice];
 }
 
-function httpRoute({ head, route }: HeadRoute, backendRefs: readonly JsonObject[]): RenderedObject {
+function httpRoute(
+  { head, route }: HeadRoute,
+  backendRefs: readonly JsonObject[],
+  mirrors: readonly JsonObject[],
+): RenderedObject {
   const prefix = prefixOf(route);
   const hosts = (route.hosts ?? ["*"]).filter((host) => host !== "*");
   const type = route.exact === true ? "Exact" : "PathPrefix";
-  const replace = rewriteOf(route);
+  const filters = [...rewriteOf(route), ...mirrors];
   const timeouts = timeoutsOf(route);
   return {
     apiVersion: "gateway.networking.k8s.io/v1",
@@ -100,7 +113,7 @@ function httpRoute({ head, route }: HeadRoute, backendRefs: readonly JsonObject[
       rules: [
         {
           matches: [{ path: { type, value: prefix === "" ? "/" : prefix } }],
-          ...(replace.length === 0 ? {} : { filters: replace }),
+          ...(filters.length === 0 ? {} : { filters }),
           backendRefs: [...backendRefs],
           ...(Object.keys(timeouts).length === 0 ? {} : { timeouts }),
         },
@@ -142,6 +155,7 @@ function durationOf(milliseconds: number): string {
 }
 
 function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
+  for (const { field, message } of shadowLimits("gateway-api", { head, route })) limits.add(route.id, field, message);
   const { spec } = head;
   const priorities = new Set(route.backends.map(({ priority }) => priority ?? 0));
   const { idleMs, connectMs, streamIdleMs } = spec.timeouts ?? {};

@@ -14,6 +14,7 @@ import {
   wholeWeights,
   wordOf,
 } from "./rendering.js";
+import { shadowLimits } from "./shadowing.js";
 
 const MAX_WEIGHT = 256;
 
@@ -234,6 +235,7 @@ function tlsWords(head: HeadRoute["head"], tls: NonNullable<BackendInput["tls"]>
 }
 
 function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
+  for (const { field, message } of shadowLimits("haproxy", { head, route })) limits.add(route.id, field, message);
   const { spec } = head;
   const priorities = new Set(route.backends.map(({ priority }) => priority ?? 0));
   limits.note(route.id, {

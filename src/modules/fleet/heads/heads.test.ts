@@ -133,6 +133,11 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
     slowStartMs: 30_000,
     backendTLS: { serverName: "inner.example.org", insecureSkipVerify: true },
     rendering: { gateways: ["istio-system/public"], parentRefs: [{ name: "public", namespace: "infra" }] },
+    shadows: [
+      { name: "next", url: "http://10.0.0.9:8090", host: "next.example.org" },
+      { name: "some", url: "http://a.example.org:8081", percent: 5 },
+      { name: "one", url: "http://one.example.org", of: ["a"] },
+    ],
   };
   await create(fleet, "istio", { ...spec, class: "istio" });
   await create(fleet, "routes", { ...spec, class: "gateway-api" });
@@ -144,11 +149,16 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
     "DestinationRule",
     "DestinationRule",
     "DestinationRule",
+    "DestinationRule",
+    "EndpointSlice",
     "EndpointSlice",
     "HTTPRoute",
     "Service",
     "Service",
     "Service",
+    "Service",
+    "Service",
+    "ServiceEntry",
     "ServiceEntry",
     "ServiceEntry",
     "ServiceEntry",
@@ -168,6 +178,10 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
       {
         match: [{ uri: { prefix: "/m/" } }],
         rewrite: { uri: "/" },
+        mirrors: [
+          { destination: { host: "next.example.org", port: { number: 8090 } }, percentage: { value: 100 } },
+          { destination: { host: "a.example.org", port: { number: 8081 } }, percentage: { value: 5 } },
+        ],
         timeout: "90000ms",
         retries: { attempts: 3, retryOn: "connect-failure,refused-stream,503" },
         route: [
@@ -211,10 +225,20 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
         matches: [{ path: { type: "PathPrefix", value: "/m" } }],
         filters: [
           { type: "URLRewrite", urlRewrite: { path: { type: "ReplacePrefixMatch", replacePrefixMatch: "/" } } },
+          { type: "RequestMirror", requestMirror: { backendRef: { name: "routes-shadow-0", port: 8090 } } },
         ],
         timeouts: { request: "1m30s", backendRequest: "2s500ms" },
         backendRefs: [
-          { name: "routes-0", port: 8081, weight: 30 },
+          {
+            name: "routes-0",
+            port: 8081,
+            weight: 30,
+            filters: [
+              {},
+              {},
+              { type: "RequestMirror", requestMirror: { backendRef: { name: "routes-shadow-1", port: 80 } } },
+            ],
+          },
           { name: "routes-1", port: 80, weight: 70 },
           { name: "routes-2", port: 443, weight: 0 },
         ],
@@ -228,6 +252,13 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
   const said = findCondition(routes.status?.conditions, "FieldsHonoured")?.message ?? "";
   for (const field of ["spec.affinity:", "spec.retry:", "spec.outlierEjection:", "spec.timeouts:", "spec.backendTLS:"])
     expect(said).toContain(field);
+  // Who copies what, and what nobody copies.
+  const shares = ({ status }: HeadIngress) =>
+    (status?.shadows ?? []).map(({ name, percentEffective, reason = "" }) => `${name} ${percentEffective} ${reason}`);
+  expect(shares(istio)).toEqual(["next 100 ", "some 5 ", "one 0 NotExpressible"]);
+  expect(shares(routes)).toEqual(["next 100 ", "some 0 NotExpressible", "one 100 "]);
+  expect(said).toContain('spec.shadows "some": the standard channel of the Gateway API copies all requests');
+  expect(findCondition(istio.status?.conditions, "FieldsHonoured")?.message).toContain("-shadow behind the Host");
 
   await heads(fleet).patch("istio", "merge", { spec: { class: "builtin" } }, inDemo);
   await eventually(

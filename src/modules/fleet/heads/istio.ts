@@ -1,4 +1,4 @@
-import type { BackendInput } from "../../../dataplane/gateway/index.js";
+import type { BackendInput, ShadowInput } from "../../../dataplane/gateway/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import {
   baseOf,
@@ -9,6 +9,7 @@ import {
   type RenderedObject,
   wholeWeights,
 } from "./rendering.js";
+import { copiedBy, shadowLimits } from "./shadowing.js";
 
 const API = "networking.istio.io/v1";
 const DEFAULT_GATEWAYS = ["t9k-system/t9k"];
@@ -21,34 +22,38 @@ export function renderIstio(headRoute: HeadRoute): {
   const { head, route } = headRoute;
   const limits = new Limits();
   const backends = route.backends.filter(({ addresses }) => addresses.length > 0);
-  const named = new Map(backends.map((backend) => [hostOf(backend), backend]));
+  const shadows = copiedBy("istio", headRoute);
+  const named = new Map<string, PlaceInput>();
+  for (const place of [...backends, ...shadows]) if (!named.has(hostOf(place))) named.set(hostOf(place), place);
   const objects: RenderedObject[] = [];
   let index = 0;
   for (const [host, backend] of named) {
     const name = `${head.metadata.name}-${index++}`;
     objects.push(serviceEntry(head, name, { host, backend }), destinationRule(headRoute, name, { host, backend }));
   }
-  if (backends.length > 0) objects.push(virtualService(headRoute, backends));
+  if (backends.length > 0) objects.push(virtualService(headRoute, backends, shadows));
   noteLimits(headRoute, limits);
   return { objects, limits: limits.byRoute.get(route.id) ?? [] };
 }
+
+type PlaceInput = BackendInput | ShadowInput;
 
 function metadataOf(head: HeadRoute["head"], name: string): RenderedObject["metadata"] {
   return { name, namespace: head.metadata.namespace ?? "default" };
 }
 
 /** A backend's Host without its port; its address where it has none. */
-function hostOf(backend: BackendInput): string {
+function hostOf(backend: PlaceInput): string {
   return (backend.host ?? backend.addresses[0] ?? "").replace(/:\d+$/, "");
 }
 
-function portOf(backend: BackendInput): number {
+function portOf(backend: PlaceInput): number {
   return Number(/:(\d+)$/.exec(backend.addresses[0] ?? "")?.[1] ?? 80);
 }
 
 interface Place {
   readonly host: string;
-  readonly backend: BackendInput;
+  readonly backend: PlaceInput;
 }
 
 function serviceEntry(head: HeadRoute["head"], name: string, { host, backend }: Place): RenderedObject {
@@ -125,7 +130,7 @@ function outlierOf({ outlier }: HeadRoute["route"]): JsonObject {
   };
 }
 
-function tlsOf(head: HeadRoute["head"], { tls }: BackendInput): JsonObject {
+function tlsOf(head: HeadRoute["head"], { tls }: PlaceInput): JsonObject {
   if (tls === undefined) return none();
   const { caSecretName, clientSecretName } = head.spec.backendTLS ?? {};
   const credentialName = clientSecretName ?? caSecretName;
@@ -143,7 +148,11 @@ function none(): JsonObject {
   return {};
 }
 
-function virtualService({ head, route }: HeadRoute, backends: readonly BackendInput[]): RenderedObject {
+function virtualService(
+  { head, route }: HeadRoute,
+  backends: readonly BackendInput[],
+  shadows: readonly ShadowInput[],
+): RenderedObject {
   const prefix = prefixOf(route);
   const base = baseOf(route);
   const weights = wholeWeights(
@@ -161,11 +170,18 @@ function virtualService({ head, route }: HeadRoute, backends: readonly BackendIn
       },
     }),
   );
+  const mirrors = shadows.map(
+    (shadow): JsonObject => ({
+      destination: { host: hostOf(shadow), port: { number: portOf(shadow) } },
+      percentage: { value: shadow.percent ?? 100 },
+    }),
+  );
   const rewrite = base === undefined || base === prefix ? undefined : { uri: `${base}/` };
   const rule = (uri: JsonObject, to: Json | undefined): JsonObject => ({
     match: [{ uri }],
     ...(to === undefined ? {} : { rewrite: to }),
     route: destinations,
+    ...(mirrors.length === 0 ? {} : { mirrors }),
     retries: retriesOf(route),
     ...(requestMs > 0 ? { timeout: `${requestMs}ms` } : {}),
   });
@@ -192,6 +208,7 @@ function retriesOf(route: HeadRoute["route"]): JsonObject {
 }
 
 function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
+  for (const { field, message } of shadowLimits("istio", { head, route })) limits.add(route.id, field, message);
   const { spec } = head;
   const priorities = new Set(route.backends.map(({ priority }) => priority ?? 0));
   limits.note(route.id, {

@@ -60,7 +60,7 @@ export class LoadMeter {
     const latencyMs = latenciesOf(report, before, old.latencyMs);
     const isNew = isHigh !== old.isHigh || isNotable(old.latencyMs, latencyMs);
     this.#figures.set(report.id, { rate, isHigh, latencyMs: isNew ? latencyMs : old.latencyMs });
-    return isNew;
+    return isNew || (rate === 0 && old.rate > 0);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { BackendInput } from "../../../dataplane/gateway/index.js";
+import { type NginxShadows, nginxTlsLines, renderShadows } from "./nginx-shadows.js";
 import {
   baseOf,
   type HeadRoute,
@@ -7,12 +7,12 @@ import {
   Limits,
   prefixOf,
   type RenderedText,
-  SYSTEM_AUTHORITIES,
   secondsOf,
   TLS_DIRECTORY,
   wholeWeights,
   wordOf,
 } from "./rendering.js";
+import { shadowLimits } from "./shadowing.js";
 
 const MAX_WEIGHT = 10_000;
 /** Statuses that nginx can pass on to the next backend. */
@@ -46,7 +46,10 @@ export function renderNginx(routes: readonly HeadRoute[], settings: NginxSetting
         "nginx has no gRPC beside HTTP/1.1 on one socket without tls: the route is left out",
       );
   const parts = [headOf(settings)];
-  for (const one of carried) parts.push(upstream(one, settings, limits), ...inner(one, settings));
+  for (const one of carried) {
+    const shadows = renderShadows(one);
+    parts.push(upstream(one, settings, limits), ...shadows.parts, ...inner(one, settings, shadows));
+  }
   const plain = carried.filter(({ head }) => head.spec.tls === undefined);
   const secure = carried.filter(({ head }) => head.spec.tls !== undefined);
   parts.push(...servers(plain, (one) => `listen ${settings.listen}${isGrpc(one) ? " http2" : ""};`));
@@ -75,6 +78,9 @@ http {
   client_max_body_size 0;
   keepalive_requests 100000;
   large_client_header_buffers 8 32k;
+  # Variables are named after routes.
+  variables_hash_bucket_size 2048;
+  variables_hash_max_size 16384;
 ${temporary.join("\n")}
   map $http_upgrade $argosy_connection { default upgrade; "" ""; }`;
 }
@@ -124,7 +130,7 @@ function upstream(headRoute: HeadRoute, { directory }: NginxSettings, limits: Li
 }
 
 /** A server for each backend: what differs between them is said there. */
-function inner(headRoute: HeadRoute, { directory }: NginxSettings): string[] {
+function inner(headRoute: HeadRoute, { directory }: NginxSettings, shadows: NginxShadows): string[] {
   const { head, route } = headRoute;
   const { connectMs = 1000, responseMs = 60_000 } = route.timeouts ?? {};
   const isGrpc = route.protocol === "h2";
@@ -145,13 +151,15 @@ function inner(headRoute: HeadRoute, { directory }: NginxSettings): string[] {
       "  }",
       "  server {",
       `    listen ${socketOf(directory, route.id, one.name)}${isGrpc ? " http2" : ""};`,
+      ...shadows.serverLines(one.name),
       "    location / {",
+      ...shadows.locationLines(one.name),
       `      ${kind}_set_header Host ${one.host === undefined ? "$http_host" : `"${one.host}"`};`,
       `      ${kind}_connect_timeout ${secondsOf(connectMs)};`,
       `      ${kind}_read_timeout ${secondsOf(responseMs)};`,
       `      ${kind}_next_upstream error;`,
       ...(isGrpc ? [] : PROXY_LINES),
-      ...tlsLines(head, one, kind),
+      ...nginxTlsLines(head, one, kind),
       ...(route.nameBackend === true ? [`      add_header X-Argosy-Backend "${one.name}" always;`] : []),
       `      ${kind}_pass ${isGrpc ? (one.tls === undefined ? "grpc" : "grpcs") : one.tls === undefined ? "http" : "https"}://a_${word};`,
       "    }",
@@ -169,53 +177,34 @@ const PROXY_LINES = [
   "      proxy_request_buffering off;",
 ];
 
-function tlsLines(head: HeadRoute["head"], { tls }: BackendInput, kind: string): string[] {
-  if (tls === undefined) return [];
-  const { caSecretName, clientSecretName } = head.spec.backendTLS ?? {};
-  const authorities = caSecretName === undefined ? SYSTEM_AUTHORITIES : `${TLS_DIRECTORY}/${caSecretName}/ca.crt`;
-  return [
-    `      ${kind}_ssl_server_name on;`,
-    ...(tls.serverName === undefined ? [] : [`      ${kind}_ssl_name ${tls.serverName};`]),
-    ...(tls.insecure === true
-      ? [`      ${kind}_ssl_verify off;`]
-      : [
-          `      ${kind}_ssl_verify on;`,
-          `      ${kind}_ssl_verify_depth 5;`,
-          `      ${kind}_ssl_trusted_certificate ${authorities};`,
-        ]),
-    ...(clientSecretName === undefined
-      ? []
-      : [
-          `      ${kind}_ssl_certificate ${TLS_DIRECTORY}/${clientSecretName}/tls.crt;`,
-          `      ${kind}_ssl_certificate_key ${TLS_DIRECTORY}/${clientSecretName}/tls.key;`,
-        ]),
-  ];
-}
-
-/** One server for each set of hosts and certificate, with the locations of its routes. */
+/** One server for hosts that have the same routes and certificate, with the locations of those. */
 function servers(routes: readonly HeadRoute[], listenOf: (route: HeadRoute) => string): string[] {
-  const groups = new Map<string, HeadRoute[]>();
+  const byHost = new Map<string, { readonly listen: string; readonly host: string; readonly routes: HeadRoute[] }>();
   for (const one of routes)
     for (const host of one.route.hosts ?? ["*"]) {
-      const key = JSON.stringify([listenOf(one), host]);
-      groups.set(key, [...(groups.get(key) ?? []), one]);
+      const listen = listenOf(one);
+      const key = JSON.stringify([listen, host]);
+      const group = byHost.get(key) ?? { listen, host, routes: [] };
+      byHost.set(key, group);
+      group.routes.push(one);
     }
-  return [...groups.values()].map((group) => {
-    const [first] = group;
-    const hosts = new Set(group.flatMap(({ route }) => route.hosts ?? ["*"]));
-    const own = [...hosts].filter((host) => group.every(({ route }) => (route.hosts ?? ["*"]).includes(host)));
-    const names = own.map((host) => (host === "*" ? "_" : host)).join(" ");
-    const listen = first === undefined ? "" : listenOf(first);
-    const isDefault = own.includes("*");
-    return [
+  const groups = new Map<string, { readonly listen: string; readonly hosts: string[]; readonly routes: HeadRoute[] }>();
+  for (const { listen, host, routes: own } of byHost.values()) {
+    const key = JSON.stringify([listen, own.map(({ route }) => route.id)]);
+    const group = groups.get(key) ?? { listen, hosts: [], routes: own };
+    groups.set(key, group);
+    group.hosts.push(host);
+  }
+  return [...groups.values()].map(({ listen, hosts, routes: own }) =>
+    [
       "  server {",
-      `    ${isDefault ? listen.replace(/;/, " default_server;") : listen}`,
-      `    server_name ${names};`,
-      ...group.map((one) => location(one)),
-      ...(group.some(({ route }) => prefixOf(route) === "") ? [] : ["    location / { return 404; }"]),
+      `    ${hosts.includes("*") ? listen.replace(/;/, " default_server;") : listen}`,
+      `    server_name ${hosts.map((host) => (host === "*" ? "_" : host)).join(" ")};`,
+      ...own.map((one) => location(one)),
+      ...(own.some(({ route }) => prefixOf(route) === "") ? [] : ["    location / { return 404; }"]),
       "  }",
-    ].join("\n");
-  });
+    ].join("\n"),
+  );
 }
 
 function location({ head, route }: HeadRoute): string {
@@ -287,6 +276,7 @@ function times(route: HeadRoute["route"], kind: string): string[] {
 }
 
 function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
+  for (const { field, message } of shadowLimits("nginx", { head, route })) limits.add(route.id, field, message);
   const { spec } = head;
   const priorities = new Set(route.backends.map(({ priority }) => priority ?? 0));
   limits.note(route.id, {

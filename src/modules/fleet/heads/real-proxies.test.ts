@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type RequestListener, request } from "node:http";
+import { Agent, createServer, type RequestListener, request } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import type { RouteInput } from "../../../dataplane/gateway/index.js";
 import { unless } from "../../../testing/unless.js";
 import { eventually } from "../fixture.js";
@@ -140,7 +140,7 @@ function answers(port: number): Promise<boolean> {
 function ask(
   port: number,
   path: string,
-  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
+  options: { method?: string; headers?: Record<string, string>; body?: string; agent?: Agent } = {},
 ) {
   return new Promise<{ status: number; body: string; headers: Record<string, string | string[] | undefined> }>(
     (resolve, reject) => {
@@ -151,7 +151,7 @@ function ask(
           path,
           method: options.method ?? "GET",
           headers: { host: "any.example.org", ...options.headers },
-          agent: false,
+          agent: options.agent ?? false,
         },
         (response) => {
           let body = "";
@@ -204,6 +204,11 @@ for (const program of PROGRAMS) {
           hosts: ["one.example.org", "*.wild.example.org"],
           backends: [{ name: "other", addresses: [other.address] }],
         }),
+        headRoute("beside", {
+          path: "/n/",
+          hosts: ["*.wild.example.org"],
+          backends: [{ name: "other", addresses: [other.address] }],
+        }),
         headRoute("empty", { path: "/empty/", rewrite: "/", backends: [{ name: "gone", addresses: [] }] }),
       ]);
       expect(await count(port, 100, "/m/v2/models/digits/infer?x=1%20y")).toEqual({ cloud: 30, edge: 70 });
@@ -222,6 +227,8 @@ for (const program of PROGRAMS) {
       expect(other.seen.at(-1)).toMatchObject({ url: "/m/b" });
       await ask(port, "/m/c", { headers: { host: "x.wild.example.org" } });
       expect(other.seen.at(-1)).toMatchObject({ url: "/m/c" });
+      await ask(port, "/n/d", { headers: { host: "x.wild.example.org" } });
+      expect(other.seen.at(-1)).toMatchObject({ url: "/n/d" });
       expect((await ask(port, "/mm/x")).status).toBeGreaterThanOrEqual(404);
       expect((await ask(port, "/empty/x")).status).toBe(503);
       const big = await ask(port, "/m/x", { method: "POST", body: "y".repeat(300_000) });
@@ -377,3 +384,87 @@ for (const program of PROGRAMS) {
     expect(seen).toBe("/inference.X/Infer g.example");
   });
 }
+
+unless(lacking("nginx"))(
+  "nginx: a share of the requests is copied, by backend; a shadow that never answers holds up neither the answer nor the connection's next request",
+  async () => {
+    const [first, second, next, rare] = [
+      await model("first"),
+      await model("second"),
+      await model("next"),
+      await model("rare"),
+    ];
+    const bodies: string[] = [];
+    const held: (() => void)[] = [];
+    let isReleased = false;
+    const silent = await model("silent", (incoming, response) => {
+      let body = "";
+      incoming.on("data", (piece: Buffer) => {
+        body += piece.toString();
+      });
+      incoming.on("end", () => {
+        bodies.push(
+          `${incoming.method} ${incoming.url} ${incoming.headers.host} ${String(incoming.headers["x-argosy-shadow"])} ${body}`,
+        );
+        if (isReleased) response.end();
+        else held.push(() => response.end());
+      });
+    });
+    const { port, limits } = await start("nginx", [
+      headRoute("m", {
+        path: "/m/",
+        rewrite: "/v2/",
+        backends: [
+          { name: "first", host: "f.example", addresses: [first.address] },
+          { name: "second", host: "s.example", addresses: [second.address] },
+        ],
+        shadows: [
+          { name: "silent", host: "shadow.example", addresses: [silent.address] },
+          { name: "edge/v2", addresses: [next.address], of: ["second"] },
+          { name: "rare", addresses: [rare.address], percent: 20 },
+          { name: "off", addresses: [rare.address], percent: 0 },
+        ],
+      }),
+    ]);
+    expect(limits.size).toBe(0);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    closing.push(() => agent.destroy());
+    const answers: string[] = [];
+    for (let turn = 0; turn < 20; turn++)
+      answers.push((await ask(port, `/m/x?turn=${turn}`, { method: "POST", body: `b${turn}`, agent })).body);
+    expect(answers.filter((name) => name === "first")).toHaveLength(10);
+    await eventually(
+      () => bodies.length,
+      (seen) => seen === 20,
+      "all are copied",
+    );
+    expect([...bodies].sort()[0]).toBe("POST /v2/x?turn=0 shadow.example silent b0");
+    await eventually(
+      () => next.seen.length,
+      (seen) => seen === 10,
+      "those to the second are copied for edge/v2",
+    );
+    expect(next.seen.every(({ url }) => second.seen.some((one) => one.url === url))).toBe(true);
+    isReleased = true;
+    for (const release of held.splice(0)) release();
+    for (let turn = 0; turn < 200; turn++) await ask(port, "/m/y", { agent });
+    expect(rare.seen.length).toBeGreaterThan(10);
+    expect(rare.seen.length).toBeLessThan(90);
+  },
+);
+
+test("what copies no requests, or only in part, says so", () => {
+  const shadows = [{ name: "next", addresses: ["10.0.0.1:80"], percent: 10, maxBodyBytes: 5 }];
+  const one = headRoute("m", { backends: [{ name: "a", addresses: ["10.0.0.2:80"] }], shadows });
+  const settings = { listen: "*:1", listenTls: "*:2", directory: "/d" };
+  const haproxy = renderHaproxy([one], settings);
+  expect(haproxy.text).not.toContain("10.0.0.1");
+  expect(haproxy.limits.get(one.route.id)).toEqual([
+    { field: 'spec.shadows "next"', message: "haproxy copies no requests without an agent beside it" },
+  ]);
+  expect(renderNginx([one], settings).limits.get(one.route.id)).toEqual([
+    { field: "spec.shadows[].maxBodyBytes", message: "nginx copies requests of every length" },
+  ]);
+  const grpc = headRoute("g", { protocol: "h2", backends: one.route.backends, shadows }, { protocol: "GRPC" });
+  expect(renderNginx([grpc], settings).text).not.toContain("10.0.0.1");
+});

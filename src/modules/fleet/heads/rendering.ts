@@ -67,6 +67,8 @@ export function unsafeFieldsOf({ head, route }: HeadRoute): readonly Limit[] {
   ];
   for (const { name, host, addresses, tls: secure } of route.backends)
     for (const text of [name, host, secure?.serverName, ...addresses]) texts.push(["spec.backends", text]);
+  for (const { name, host, addresses, tls: secure } of route.shadows ?? [])
+    for (const text of [name, host, secure?.serverName, ...addresses]) texts.push(["spec.shadows", text]);
   const unsafe = new Set(
     texts.flatMap(([field, text]) => (text !== undefined && !SAFE_WORD.test(text) ? [field] : [])),
   );
