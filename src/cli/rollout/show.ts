@@ -34,10 +34,11 @@ export async function showStatus(
     const seen = revisions.find((row) => row.cluster === cluster);
     const number = numbers.get(one?.revision ?? seen?.revision ?? "") ?? one?.number;
     const share = one?.canaryPercent ?? seen?.canaryPercent;
+    const copies = one?.shadowPercent ?? seen?.shadows?.[0]?.percent;
     return [
       cluster,
       one?.wave ?? "",
-      `${number ?? "as it is"}${share === undefined ? "" : ` (canary ${share}%)`}`,
+      `${number ?? "as it is"}${share === undefined ? "" : ` (canary ${share}%)`}${copies === undefined ? "" : ` (shadow ${copies}%)`}`,
       one?.state ?? (seen?.ready === true ? "Ready" : "NotReady"),
       one === undefined ? "" : formatAge(nowMs - Date.parse(one.since)),
       traffic

@@ -34,9 +34,13 @@ interface Around {
 /** Who gets copies: those that the HeadIngress names, and the releases that a rollout tries in shadow. Pure. */
 export function planShadows(around: Around): PlannedShadow[] {
   const names = new Set<string>();
-  const tried = (around.hyper?.status?.revisions ?? []).flatMap(({ cluster, shadow }): ShadowSpec[] =>
-    shadow === undefined ? [] : [{ name: shadowNameOf(cluster, shadow.release), cluster, of: [cluster], ...shadow }],
-  );
+  const wanted = around.head.spec.hyperMLServiceRef?.service;
+  const tried = (around.hyper?.status?.revisions ?? []).flatMap(({ cluster, shadows = [] }): ShadowSpec[] => {
+    const own = shadows.find(({ service }) => wanted === undefined || service === wanted);
+    if (own === undefined) return [];
+    const { release, percent } = own;
+    return [{ name: shadowNameOf(cluster, release), cluster, release, percent, of: [cluster] }];
+  });
   return [...(around.head.spec.shadows ?? []), ...tried].map((spec) => {
     const planned = planOne(spec, around);
     if (!names.has(spec.name)) names.add(spec.name);

@@ -19,7 +19,7 @@ import { checkedCondition, isChecked, type ManifestChecker } from "./hyper-admis
 import { deleteInOrder, removeHyper } from "./hyper-deletion.js";
 import { Delivery, workKey } from "./hyper-delivery.js";
 import { groupedByCluster, planParts } from "./hyper-plan.js";
-import { memberStatusOf, unreadinessOf } from "./hyper-readiness.js";
+import { memberStatusOf, triedGap, unreadinessOf } from "./hyper-readiness.js";
 import { hyperStatusOf, type ObjectState } from "./hyper-status.js";
 import { HeadChanges, trafficOf } from "./hyper-traffic.js";
 import { ClusterKind, HeadIngressKind, type HyperMLService, HyperMLServiceKind, type Work, WorkKind } from "./kinds.js";
@@ -239,9 +239,10 @@ function rowsOf(targets: Targets, states: readonly ObjectState[]) {
   const groups = groupedByCluster(states, ({ object }) => object.cluster);
   return targets.clusters
     .filter(({ revision, objects }) => revision !== "" || objects.length > 0)
-    .map(({ cluster, revision, canaryPercent }) => {
+    .map(({ cluster, revision, canaryPercent, shadows }) => {
       const gaps = (groups.get(cluster) ?? []).flatMap((state) => {
-        const why = state.isApplied ? (unreadinessOf(state) ?? "") : state.message;
+        const tried = shadows?.find(({ service }) => service === state.object.name)?.release;
+        const why = state.isApplied ? unreadinessOf(state) || triedGap(state, tried) : state.message;
         return why === "" ? [] : [`${state.object.kind} ${state.object.name}: ${why}`];
       });
       const [message] = gaps;
@@ -250,6 +251,7 @@ function rowsOf(targets: Targets, states: readonly ObjectState[]) {
         revision,
         ready: gaps.length === 0,
         ...(canaryPercent === undefined ? {} : { canaryPercent }),
+        ...(shadows === undefined ? {} : { shadows: [...shadows] }),
         ...(message === undefined ? {} : { message }),
       };
     });

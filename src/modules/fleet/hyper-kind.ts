@@ -71,13 +71,16 @@ const hyperStatus = s.object({
           .integer()
           .optional()
           .describe("Share of its requests that the new release gets; absent: the revision as it is."),
-        shadow: s
-          .object({
-            release: s.string().describe("The new release; it answers nobody yet."),
-            percent: s.integer().describe("Share of the cluster's requests of which it gets copies."),
-          })
+        shadows: s
+          .array(
+            s.object({
+              service: s.string().describe("The MLService."),
+              release: s.string().describe("Its new release; it answers nobody yet."),
+              percent: s.integer().describe("Share of the cluster's requests of which it gets copies."),
+            }),
+          )
           .optional()
-          .describe("Absent: no release is tried in shadow."),
+          .describe("Releases that are tried in shadow; absent: none."),
         ready: s.boolean().describe("All of it is applied there, and what reports readiness is ready."),
         message: s.string().optional().describe("Why it is not."),
       }),

@@ -1,5 +1,5 @@
 import { findCondition, type JsonObject } from "../../kernel/kinds/index.js";
-import { asObjects, isObject } from "../../kernel/schema/index.js";
+import { asObjects, asString, isObject } from "../../kernel/schema/index.js";
 import type { ObjectState } from "./hyper-status.js";
 
 /** A condition inside a raw member status, Ready unless another is asked for. */
@@ -52,6 +52,14 @@ function releaseGap(manifest: JsonObject, status: JsonObject | undefined): strin
   if (release !== undefined && release["trafficPercent"] !== 0) return "";
   const message = release?.["message"];
   return `canary ${canary} gets no requests yet${typeof message === "string" && message !== "" ? `: ${message}` : ""}`;
+}
+
+/** Why a release that is tried in shadow cannot be: it must run beside the others. Empty when it does, or none is tried. */
+export function triedGap(state: ObjectState, release: string | undefined): string {
+  if (release === undefined || state.object.kind !== "MLService") return "";
+  const found = asObjects(memberStatusOf(state)?.["releases"]).find(({ name }) => name === release);
+  if (found === undefined) return `release ${release} is not there yet`;
+  return found["ready"] === true ? "" : `release ${release}: ${orElse(asString(found["message"]), "is not ready")}`;
 }
 
 function orElse(text: string, other: string): string {

@@ -19,7 +19,12 @@ export function hyperRolloutAdmission(): ModuleAdmission {
 
 /** What is wrong with a HyperRollout's spec beyond its schema. Pure. */
 export function faultsOfRollout(spec: JsonObject): StatusCause[] {
-  return [...wavesFaults(spec), ...gatesFaults(spec), ...amountFaults("spec.maxUnavailable", spec["maxUnavailable"])];
+  return [
+    ...wavesFaults(spec),
+    ...stepsFaults(spec),
+    ...gatesFaults(spec),
+    ...amountFaults("spec.maxUnavailable", spec["maxUnavailable"]),
+  ];
 }
 
 function wavesFaults(spec: JsonObject): StatusCause[] {
@@ -35,6 +40,14 @@ function wavesFaults(spec: JsonObject): StatusCause[] {
       : [];
     return [...own, ...empty, ...amountFaults(`${place}.count`, wave["count"])];
   });
+}
+
+function stepsFaults(spec: JsonObject): StatusCause[] {
+  return asObjects(spec["steps"]).flatMap(({ canaryPercent, shadowPercent }, index) =>
+    (canaryPercent === undefined) === (shadowPercent === undefined)
+      ? [invalid(`spec.steps[${index}]`, "give either canaryPercent or shadowPercent")]
+      : [],
+  );
 }
 
 function nameFault(name: string): string {

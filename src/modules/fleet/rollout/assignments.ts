@@ -11,6 +11,7 @@ export interface ClusterFacts {
   /** What it has been given, as its HyperMLService says. */
   readonly revision: string;
   readonly canaryPercent: number | undefined;
+  readonly shadowPercent: number | undefined;
   /** All of that is applied and ready. */
   readonly isReady: boolean;
   readonly message: string;
@@ -22,11 +23,18 @@ export interface Wanted {
   /** During a step: the revision whose releases keep the rest of the requests. */
   readonly from?: string | undefined;
   readonly canaryPercent?: number | undefined;
+  /** Instead: it gets copies only. */
+  readonly shadowPercent?: number | undefined;
 }
 
 /** Whether two come to the same in a cluster. */
 export function isSame(one: Wanted | undefined, other: Wanted): boolean {
-  return one !== undefined && one.revision === other.revision && one.canaryPercent === other.canaryPercent;
+  return (
+    one !== undefined &&
+    one.revision === other.revision &&
+    one.canaryPercent === other.canaryPercent &&
+    one.shadowPercent === other.shadowPercent
+  );
 }
 
 /** What each cluster is given, held against what is seen there. */
@@ -66,7 +74,7 @@ export class Assignments {
 
   /** Gives a cluster something from now on. */
   give(cluster: string, wanted: Wanted, number: number): void {
-    const { revision, from, canaryPercent } = wanted;
+    const { revision, from, canaryPercent, shadowPercent } = wanted;
     this.#assigned.set(cluster, {
       cluster,
       wave: "",
@@ -74,6 +82,7 @@ export class Assignments {
       number,
       ...(from === undefined ? {} : { from }),
       ...(canaryPercent === undefined ? {} : { canaryPercent }),
+      ...(shadowPercent === undefined ? {} : { shadowPercent }),
       since: timeOf(this.#nowMs),
       state: "Updating",
     });
@@ -91,7 +100,7 @@ export class Assignments {
 
   hasTarget(cluster: string): boolean {
     const one = this.#assigned.get(cluster);
-    return one?.revision === this.#target.name && one.canaryPercent === undefined;
+    return one !== undefined && isSame(one, { revision: this.#target.name });
   }
 
   /** It has what it was given, and that is ready. */

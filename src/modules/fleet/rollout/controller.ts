@@ -231,8 +231,13 @@ class Conductor {
       clusters: watched.map(({ cluster }) => cluster),
       gates,
       heads: heads.filter(({ spec }) => spec.hyperMLServiceRef?.name === name),
+      triedIn: (cluster) => {
+        const isTried = watched.some((one) => one.cluster === cluster && one.shadowPercent !== undefined);
+        const services = isTried ? servicesOf(within(plans.get(target.name), cluster), true) : [];
+        return isTried ? services.flatMap(({ release }) => release ?? []) : undefined;
+      },
       servicesIn: (cluster) => {
-        const isStep = watched.some((one) => one.cluster === cluster && one.canaryPercent !== undefined);
+        const isStep = watched.some((one) => one.cluster === cluster && one.from !== undefined);
         return servicesOf(within(plans.get(target.name), cluster), isStep);
       },
     };
@@ -327,6 +332,7 @@ function factsOf(hyper: HyperMLService, context: Context): ReadonlyMap<string, C
           silence,
           revision: row?.revision ?? "",
           canaryPercent: row?.canaryPercent,
+          shadowPercent: row?.shadows?.[0]?.percent,
           isReady: isFresh && row?.ready === true,
           message: row?.message ?? "",
         },

@@ -19,7 +19,15 @@ interface World {
 
 /** Clusters that all have revision one, ready. */
 function begin(): World {
-  const fact = { labels: {}, silence: "", revision: "one", canaryPercent: undefined, isReady: true, message: "" };
+  const fact = {
+    labels: {},
+    silence: "",
+    revision: "one",
+    canaryPercent: undefined,
+    shadowPercent: undefined,
+    isReady: true,
+    message: "",
+  };
   return { facts: new Map(NAMES.map((name) => [name, fact])), status: {}, nowMs: 1_000_000 };
 }
 
@@ -45,14 +53,25 @@ function arrive(world: World, cluster: string, isReady: boolean): void {
   const one = world.status.clusters?.find((row) => row.cluster === cluster);
   const before = world.facts.get(cluster);
   if (one === undefined || before === undefined) return;
-  world.facts.set(cluster, { ...before, revision: one.revision, canaryPercent: one.canaryPercent, isReady });
+  world.facts.set(cluster, {
+    ...before,
+    revision: one.revision,
+    canaryPercent: one.canaryPercent,
+    shadowPercent: one.shadowPercent,
+    isReady,
+  });
 }
 
 const changing = (world: World): string[] =>
   NAMES.filter((name) => {
     const one = world.status.clusters?.find((row) => row.cluster === name);
     const fact = world.facts.get(name);
-    return fact?.isReady !== true || fact.revision !== one?.revision || fact.canaryPercent !== one.canaryPercent;
+    return (
+      fact?.isReady !== true ||
+      fact.revision !== one?.revision ||
+      fact.canaryPercent !== one.canaryPercent ||
+      fact.shadowPercent !== one.shadowPercent
+    );
   });
 
 test("whatever arrives when, never more clusters change at once than allowed, and all end with the target", () => {
@@ -69,6 +88,7 @@ test("whatever arrives when, never more clusters change at once than allowed, an
     undefined,
     [{ canaryPercent: 10 }],
     [{ canaryPercent: 10 }, { canaryPercent: 60 }],
+    [{ shadowPercent: 100 }, { canaryPercent: 60 }],
   );
   fc.assert(
     fc.property(order, waves, steps, fc.integer({ min: 1, max: 4 }), (picks, waveSpecs, stepSpecs, maxUnavailable) => {
@@ -88,9 +108,11 @@ test("whatever arrives when, never more clusters change at once than allowed, an
         world.nowMs += 5000;
       }
       expect(world.status.phase).toBe("Complete");
-      expect(world.status.clusters?.every((one) => one.revision === "two" && one.canaryPercent === undefined)).toBe(
-        true,
-      );
+      expect(
+        world.status.clusters?.every(
+          (one) => one.revision === "two" && one.canaryPercent === undefined && one.shadowPercent === undefined,
+        ),
+      ).toBe(true);
     }),
   );
 });

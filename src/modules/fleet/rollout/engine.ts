@@ -11,6 +11,8 @@ const DEADLINE_MS = 600_000;
 /** Gates are asked this often while a wave is watched. */
 const GATE_MS = 5000;
 
+type StepSpec = NonNullable<HyperRolloutSpec["steps"]>[number];
+
 /** Everything that a step of a rollout depends on. */
 export interface RolloutScene {
   readonly spec: HyperRolloutSpec;
@@ -157,8 +159,7 @@ class Stepper {
     }
     const steps = (this.#scene.spec.steps ?? []).slice(0, this.#wave.steps);
     const step = Math.min(this.#wave.step, steps.length);
-    const percent = steps[step]?.canaryPercent;
-    const pending = this.#assign(wave, percent);
+    const pending = this.#assign(wave, steps[step]);
     const where = this.#describe(wave, steps.length, step);
     if (this.#isLate(wave)) return undefined;
     const open = wave.clusters.filter((cluster) => !this.#isSettled(cluster));
@@ -178,7 +179,7 @@ class Stepper {
   }
 
   /** The steps inside the clusters of a wave; none where no cluster can have a canary. */
-  #stepsOf(wave: Wave): NonNullable<HyperRolloutSpec["steps"]> {
+  #stepsOf(wave: Wave): readonly StepSpec[] {
     return wave.clusters.some((cluster) => this.#baseOf(cluster) !== undefined) ? (this.#scene.spec.steps ?? []) : [];
   }
 
@@ -192,14 +193,14 @@ class Stepper {
   }
 
   /** Gives the wave's clusters what they are to have, as far as the budget lets; returns those that have to wait. */
-  #assign(wave: Wave, canaryPercent: number | undefined): string[] {
+  #assign(wave: Wave, share: StepSpec | undefined): string[] {
     const all = this.#given.names();
     const away = new Set(all.filter((cluster) => !this.#given.isAvailable(cluster)));
     const budget = this.#budget();
     const pending: string[] = [];
     const begun: string[] = [];
     for (const cluster of wave.clusters) {
-      const wanted = this.#wantedFor(cluster, canaryPercent);
+      const wanted = this.#wantedFor(cluster, share);
       const now = this.#given.get(cluster);
       if (isSame(now, wanted)) continue;
       // A new cluster takes nothing away, nor does one that gives nothing now.
@@ -213,7 +214,12 @@ class Stepper {
       begun.push(cluster);
     }
     if (begun.length > 0) {
-      const what = canaryPercent === undefined ? "" : ` as canary with ${canaryPercent}%`;
+      const what =
+        share?.canaryPercent !== undefined
+          ? ` as canary with ${share.canaryPercent}%`
+          : share?.shadowPercent === undefined
+            ? ""
+            : ` in shadow, with copies of ${share.shadowPercent}%`;
       this.#decisions.push({
         outcome: `revision ${this.#target.number}${what} for ${begun.join(", ")}`,
         rule: `at most ${budget} clusters are unavailable at once`,
@@ -224,13 +230,14 @@ class Stepper {
     return pending;
   }
 
-  #wantedFor(cluster: string, canaryPercent: number | undefined): Wanted {
+  #wantedFor(cluster: string, share: StepSpec | undefined): Wanted {
     const now = this.#given.get(cluster);
     const full = { revision: this.#target.name };
-    if (canaryPercent === undefined || now === undefined) return full;
+    if (share === undefined || now === undefined) return full;
     const from = this.#baseOf(cluster);
     // Where there can be no canary the cluster changes with the last step.
-    return from === undefined ? now : { ...full, from, canaryPercent };
+    const { canaryPercent, shadowPercent } = share;
+    return from === undefined ? now : { ...full, from, canaryPercent, shadowPercent };
   }
 
   #budget(): number {

@@ -29,16 +29,18 @@ function playServing(
       const canary = asString(spec["canary"]);
       const share = canary === "" ? 0 : Number(spec["canaryTrafficPercent"]);
       const shares = new Map([[name, 100 - share], ...(canary === "" ? [] : [[canary, share] as const])]);
+      const releases = asObjects(spec["releases"]).map((release) => asString(release["name"]));
       const sick = [...shares.keys()].filter((release) => broken.has(`${cluster}/${release}`));
       const status: JsonObject = {
         observedGeneration: metadata.generation ?? 0,
         address: { url: `http://digits.${cluster}` },
         defaultRelease: name,
         ...(canary === "" ? {} : { canaryRelease: canary }),
-        releases: asObjects(spec["releases"]).map((release) => ({
-          name: asString(release["name"]),
-          ready: true,
-          trafficPercent: shares.get(asString(release["name"])) ?? 0,
+        releases: releases.map((release) => ({
+          name: release,
+          ready: !broken.has(`${cluster}/${release}`),
+          trafficPercent: shares.get(release) ?? 0,
+          url: `http://digits-predict-${release}.${cluster}`,
         })),
         conditions: [
           sick.length === 0

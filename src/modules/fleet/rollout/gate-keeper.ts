@@ -2,6 +2,7 @@ import { type GatewayState, LATENCY_BOUNDS_MS } from "../../../dataplane/gateway
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { isDeleting, type Pod, PodKind } from "../../../kernel/kinds/index.js";
+import { shadowNameOf } from "../head-shadows.js";
 import { routeIdOf } from "../head-weights.js";
 import type { HeadIngress } from "../kinds.js";
 import { countsOfModelServer } from "./exposition.js";
@@ -22,6 +23,8 @@ export interface Watch {
   readonly gates: readonly GateSpec[];
   /** HeadIngresses that lead to it. */
   readonly heads: readonly HeadIngress[];
+  /** During a step in shadow: the releases in a cluster that get copies; undefined where none does. */
+  readonly triedIn: (cluster: string) => readonly string[] | undefined;
   /** The MLServices in a cluster; with a release, only that one is watched. */
   readonly servicesIn: (cluster: string) => readonly WatchedService[];
 }
@@ -39,6 +42,15 @@ interface Baseline {
   readonly counts: Map<string, Counts>;
   /** Until the first look is over: what is seen then was there before. */
   isFirst: boolean;
+}
+
+/** What the gateway counted of a backend, or of a shadow. */
+interface Counted {
+  readonly name: string;
+  readonly byClass: Readonly<Record<string, number>>;
+  readonly requests: number;
+  readonly failures: number;
+  readonly latency?: readonly number[];
 }
 
 /** Who tells what gates ask for. */
@@ -95,26 +107,36 @@ export class GateKeeper {
     return reports;
   }
 
-  #fromGateway(cluster: string, { heads, namespace }: Watch, baseline: Baseline): Counts {
+  #fromGateway(cluster: string, { heads, namespace, triedIn }: Watch, baseline: Baseline): Counts {
     const routes = this.#sources.gateway()?.routes ?? [];
-    const parts = heads.map((head) => {
+    const tried = triedIn(cluster)?.map((release) => shadowNameOf(cluster, release));
+    const parts = heads.flatMap((head) => {
       const id = routeIdOf(namespace, head.metadata.name);
-      const report = routes.find((route) => route.id === id)?.backends.find(({ name }) => name === cluster);
-      if (report === undefined) return sum([]);
-      const { byClass, requests, failures, latency = [] } = report;
-      const bad = (byClass["5xx"] ?? 0) + (byClass["other"] ?? 0);
-      const within = LATENCY_BOUNDS_MS.map((boundMs, index) => ({
-        boundMs,
-        count: latency.slice(0, index + 1).reduce((total, count) => total + count, 0),
-      }));
-      // An attempt that got no answer is the cluster's, also where another answered in its place.
-      return sinceFirst(baseline, `gateway ${cluster} ${id}`, {
-        requests: requests + failures,
-        good: requests - bad,
-        within,
-      });
+      const route = routes.find((one) => one.id === id);
+      const reports: readonly Counted[] =
+        tried === undefined
+          ? (route?.backends ?? []).filter(({ name }) => name === cluster)
+          : (route?.shadows ?? [])
+              .filter(({ name }) => tried.includes(name))
+              .map(({ answered, ...shadow }) => ({ ...shadow, requests: answered }));
+      return reports.map((report) => this.#countsOf(report, id, baseline));
     });
     return sum(parts);
+  }
+
+  #countsOf(report: Counted, id: string, baseline: Baseline): Counts {
+    const { name, byClass, requests, failures, latency = [] } = report;
+    const bad = (byClass["5xx"] ?? 0) + (byClass["other"] ?? 0);
+    const within = LATENCY_BOUNDS_MS.map((boundMs, index) => ({
+      boundMs,
+      count: latency.slice(0, index + 1).reduce((total, count) => total + count, 0),
+    }));
+    // An attempt that got no answer is the cluster's, also where another answered in its place.
+    return sinceFirst(baseline, `gateway ${name} ${id}`, {
+      requests: requests + failures,
+      good: requests - bad,
+      within,
+    });
   }
 
   async #fromModelServers(

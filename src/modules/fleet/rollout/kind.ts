@@ -68,14 +68,21 @@ const rolloutSpec = s.object({
       s.object({
         canaryPercent: s
           .integer({ min: 1, max: 99 })
-          .describe("Share of a cluster's requests that its new release gets."),
+          .optional()
+          .describe("Share of a cluster's requests that its new release gets. Either this or shadowPercent."),
+        shadowPercent: s
+          .integer({ min: 1, max: 100 })
+          .optional()
+          .describe(
+            "Share of a cluster's requests of which its new release gets copies; it answers nobody, and gates look at the copies.",
+          ),
         bake: duration().optional().describe("How long the step is watched. Default: spec.bake."),
       }),
       { max: 16 },
     )
     .optional()
     .describe(
-      "Inside the clusters of each wave: the new default release of their MLServices is canary of the old one first, with these shares. Where the release keeps its name there is no such step.",
+      "Inside the clusters of each wave: the new default release of their MLServices first runs beside the old one, and gets copies of requests, or is its canary, with these shares. Where the release keeps its name there is no such step.",
     ),
   maxUnavailable: count()
     .optional()
@@ -169,6 +176,10 @@ const rolloutStatus = s.object({
           .optional()
           .describe("During a step: name of the revision whose releases have the rest of the requests."),
         canaryPercent: s.integer().optional().describe("During a step: share of the new release."),
+        shadowPercent: s
+          .integer()
+          .optional()
+          .describe("During a step in shadow: share of the requests of which the new release gets copies."),
         since: s.dateTime().describe("When it was given that."),
         state: s
           .enum("Waiting", "Updating", "Ready", "Unreachable", "NotReady")

@@ -82,6 +82,7 @@ unless(isThere ? undefined : "there is no program `prometheus` here (Debian: apt
       gates: [gate("vector", query), gate("scalar", 'scalar(errors{cluster="$cluster"})'), gate("bad", "errors{")],
       heads: [],
       servicesIn: () => [],
+      triedIn: () => undefined,
     };
 
     const reports = await eventually(

@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from "vitest";
-import type { GatewayState } from "../../../dataplane/gateway/index.js";
+import type { GatewayState, ShadowReport } from "../../../dataplane/gateway/index.js";
 import type { VirtualClock } from "../../../kernel/clock/index.js";
 import { ControllerRevisionKind, findCondition, SecretKind } from "../../../kernel/kinds/index.js";
 import { playClock } from "../../../testing/play-clock.js";
-import { recordingGateway, startFleet, type TestFleet } from "../fixture.js";
+import { recordingGateway, startFleet, type TestFleet, TestServiceKind } from "../fixture.js";
 import { HyperMLServiceKind } from "../kinds.js";
 import { RevisionContentsKind } from "./contents-kind.js";
 import { type Broken, rolloutCalls, serviceOf, startServing } from "./fixture.js";
@@ -40,6 +40,14 @@ function gatewayState(counted: Readonly<Record<string, readonly [number, number]
   const route = { id: "headingress/demo/digits", listener: "head", hosts: ["*"], path: "/", unroutable: 0, backends };
   const said = { version: 1, pid: 1, startedAt: "", partial: false, mark: "", generation: "", tableError: "" } as const;
   return { ...said, listeners: [], routes: [route], totals: {} };
+}
+
+/** A shadow that answered so many copies, so many of them badly. */
+function shadowReport(name: string, answered: number, bad: number): ShadowReport {
+  const none = { inFlight: 0, failures: 0, lastFailure: "", skipped: { busy: 0, tooLarge: 0, unfinished: 0 } };
+  const byClass = { "2xx": answered - bad, "5xx": bad };
+  const compared = { compared: answered, differing: bad, comparedSumMs: 0, originalSumMs: 0, latencySumMs: 0 };
+  return { name, percent: 30, copied: answered, answered, byClass, ...none, ...compared };
 }
 
 interface Stage {
@@ -327,6 +335,8 @@ test("what cannot be carried out is refused; a second HyperRollout for the same 
   await expect(calls.create({ gates: [{ name: "g", source: "Gateway", metric: "P99" }] })).rejects.toThrow(
     "neither min nor max",
   );
+  for (const step of [{}, { canaryPercent: 5, shadowPercent: 5 }])
+    await expect(calls.create({ steps: [step] })).rejects.toThrow("give either canaryPercent or shadowPercent");
   await calls.create({});
   await phase("Complete", 1);
   const rollouts = fleet.hub.client.resource(HyperRolloutKind);
@@ -400,4 +410,81 @@ test("a gate that holds lets go on; onFailure: Pause leaves the decision to peop
     outcome.includes("fails"),
   );
   expect(failed).toHaveLength(1);
+});
+
+test("in shadow first: the new release gets copies, answers nobody, and gates look at the copies alone", async () => {
+  const { calls, phase, served, clock, gateway, fleet, broken } = await begin();
+  const told = (copies: number, bad: number): void => {
+    const state = gatewayState({ cloud: [900, 0], edge: [900, 900], "far-edge": [900, 0] });
+    const shadow = shadowReport("edge/v2", copies, bad);
+    gateway.state = { ...state, routes: state.routes.map((route) => ({ ...route, shadows: [shadow] })) };
+  };
+  const routeShadows = () =>
+    (gateway.parts.get("head-ingress")?.routes[0]?.shadows ?? []).map(
+      ({ name, percent, of = [], addresses }) => `${name} ${percent}% of ${of.join()} at ${addresses.join()}`,
+    );
+  await calls.create({
+    waves: [{ name: "first", clusters: ["edge"] }],
+    steps: [{ shadowPercent: 30 }, { canaryPercent: 10 }],
+    bake: "20s",
+    gates: [{ name: "answers", source: "Gateway", metric: "SuccessRate", min: 0.95, minRequests: 10 }],
+  });
+  await phase("Complete", 1);
+  broken.add("edge/v2");
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await clock.advance(60_000);
+  // It must run before anything is copied.
+  expect((await calls.get()).status).toMatchObject({
+    phase: "Progressing",
+    message: expect.stringContaining("release v2"),
+  });
+  expect(routeShadows()).toEqual(["edge/v2 30% of edge at "]);
+  broken.delete("edge/v2");
+  const service = fleet.members.get("edge")?.client.resource(TestServiceKind);
+  await service?.patch("digits", "merge", { metadata: { annotations: { again: "" } } }, inDemo);
+  await phase("Baking", 2);
+  expect(await served()).toEqual(["v1", "v1", "v1"]);
+  await clock.runUntil(async () => routeShadows()[0]?.endsWith(":80") === true, 10_000);
+  expect(routeShadows()).toEqual(["edge/v2 30% of edge at digits-predict-v2.edge:80"]);
+  const rows = (await fleet.getHyper("digits")).status?.revisions ?? [];
+  expect(rows.find(({ cluster }) => cluster === "edge")).toMatchObject({
+    ready: true,
+    shadows: [{ service: "digits", release: "v2", percent: 30 }],
+  });
+  told(0, 0);
+  await clock.advance(30_000);
+  expect((await calls.get()).status).toMatchObject({
+    wave: { step: 0, steps: 2 },
+    gates: [{ verdict: "Waiting", message: "0 of 10 requests were seen" }],
+  });
+  // What the old release answers meanwhile is not asked for.
+  told(40, 1);
+  await clock.runUntil(async () => (await served())[1] === "v1 + v2 10%", 60_000);
+  await clock.runUntil(async () => routeShadows().length === 0, 10_000);
+  const outcomes = (await fleet.ledger.query({ name: "digits", topic: "rollout" })).map(({ outcome }) => outcome);
+  expect(outcomes).toContain("revision 2 in shadow, with copies of 30% for edge");
+});
+
+test("copies that fail take a revision back before it answered anybody", async () => {
+  const { calls, phase, served, gateway, clock } = await begin();
+  const told = (copies: number, bad: number): void => {
+    const state = gatewayState({ edge: [0, 0] });
+    const shadows = [shadowReport("edge/v2", copies, bad)];
+    gateway.state = { ...state, routes: state.routes.map((route) => ({ ...route, shadows })) };
+  };
+  told(0, 0);
+  await calls.create({
+    waves: [{ name: "first", clusters: ["edge"] }],
+    steps: [{ shadowPercent: 100 }],
+    gates: [{ name: "answers", source: "Gateway", metric: "SuccessRate", min: 0.95 }],
+  });
+  await phase("Complete", 1);
+  await calls.release(NAMES, [serviceOf("v2")]);
+  await phase("Baking", 2);
+  expect(await served()).toEqual(["v1", "v1", "v1"]);
+  told(20, 15);
+  await phase("RolledBack", 2, 60_000);
+  expect((await calls.get()).status?.failure?.message).toContain("SuccessRate is 0.25 of 20 requests");
+  const shadows = () => gateway.parts.get("head-ingress")?.routes[0]?.shadows ?? [];
+  await clock.runUntil(async () => shadows().length === 0, 10_000);
 });

@@ -7,7 +7,7 @@ import { manifestOf } from "../hyper-works.js";
 import type { HyperMLService, Work } from "../kinds.js";
 import { clusterOfSpace } from "../names.js";
 import { type ClusterAssignment, type HyperRollout, HyperRolloutKind } from "./kind.js";
-import { withCanary } from "./release-steps.js";
+import { type StepShare, triedRelease, withCanary } from "./release-steps.js";
 import type { RevisionRef, RevisionStore } from "./revisions.js";
 
 type Context = ReconcileContext<HyperMLService>;
@@ -15,12 +15,22 @@ type Context = ReconcileContext<HyperMLService>;
 /** The objects of a revision by cluster. */
 type ClusterPlans = ReadonlyMap<string, readonly PlannedObject[]>;
 
+/** A release that is tried in shadow. */
+export interface TriedRelease {
+  /** Name of the MLService. */
+  readonly service: string;
+  readonly release: string;
+  readonly percent: number;
+}
+
 /** What one cluster is given. */
 export interface ClusterTarget {
   readonly cluster: string;
   /** Empty: it is held as it is. */
   readonly revision: string;
-  readonly canaryPercent: number | undefined;
+  readonly canaryPercent?: number | undefined;
+  /** During a step in shadow: which releases get copies of which share of the requests. */
+  readonly shadows?: readonly TriedRelease[];
   readonly objects: readonly PlannedObject[];
 }
 
@@ -66,7 +76,6 @@ export async function targetsOf(
     const clusters = names.sort().map((cluster) => ({
       cluster,
       revision: latest.name,
-      canaryPercent: undefined,
       objects: fromSpec.get(cluster) ?? [],
     }));
     return { clusters, faults: told, rollout };
@@ -94,9 +103,7 @@ export async function targetsOf(
   const clusters: ClusterTarget[] = [];
   for (const cluster of everywhere) {
     const target = await assignedTo(assigned.get(cluster), planOf);
-    clusters.push(
-      target ?? { cluster, revision: "", canaryPercent: undefined, objects: (held.get(cluster) ?? []).map(heldObject) },
-    );
+    clusters.push(target ?? { cluster, revision: "", objects: (held.get(cluster) ?? []).map(heldObject) });
   }
   return { clusters, faults: told, rollout };
 }
@@ -106,28 +113,36 @@ async function assignedTo(
   planOf: (revision: string) => Promise<ClusterPlans | undefined>,
 ): Promise<ClusterTarget | undefined> {
   if (assignment === undefined) return undefined;
-  const { cluster, revision, from, canaryPercent } = assignment;
+  const { cluster, revision, from, canaryPercent, shadowPercent } = assignment;
   const plan = await planOf(revision);
   if (plan === undefined) return undefined;
   const objects = plan.get(cluster) ?? [];
-  if (from === undefined || canaryPercent === undefined)
-    return { cluster, revision, canaryPercent: undefined, objects };
+  if (from === undefined) return { cluster, revision, objects };
   const before = (await planOf(from))?.get(cluster) ?? [];
-  return { cluster, revision, canaryPercent, objects: betweenOf(before, objects, canaryPercent) };
+  if (canaryPercent !== undefined)
+    return { cluster, revision, canaryPercent, objects: betweenOf(before, objects, { canaryPercent }) };
+  if (shadowPercent === undefined) return { cluster, revision, objects };
+  const shadows = objects.flatMap((one): TriedRelease[] => {
+    const old = before.find(({ workName }) => workName === one.workName);
+    const release =
+      one.kind !== "MLService" || old === undefined ? undefined : triedRelease(old.manifest, one.manifest);
+    return release === undefined ? [] : [{ service: one.name, release, percent: shadowPercent }];
+  });
+  return { cluster, revision, shadows, objects: betweenOf(before, objects, { shadowPercent }) };
 }
 
 /** The objects of a step: the new ones, with canaries in their MLServices, and what the old release still needs. */
 function betweenOf(
   before: readonly PlannedObject[],
   after: readonly PlannedObject[],
-  canaryPercent: number,
+  share: StepShare,
 ): readonly PlannedObject[] {
   const olds = new Map(before.map((one) => [one.workName, one]));
   const news = after.map((one) => {
     const old = olds.get(one.workName);
     olds.delete(one.workName);
     if (one.kind !== "MLService" || old === undefined) return one;
-    const outcome = withCanary(old.manifest, one.manifest, canaryPercent);
+    const outcome = withCanary(old.manifest, one.manifest, share);
     return "manifest" in outcome ? { ...one, manifest: outcome.manifest } : one;
   });
   return [...news, ...[...olds.values()].filter((one) => one.kind !== "MLService")];
@@ -137,7 +152,7 @@ function betweenOf(
 export function hasCanary(before: readonly PlannedObject[], after: readonly PlannedObject[]): boolean {
   return after.some((one) => {
     const old = before.find((other) => other.workName === one.workName);
-    return one.kind === "MLService" && old !== undefined && "manifest" in withCanary(old.manifest, one.manifest, 1);
+    return one.kind === "MLService" && old !== undefined && triedRelease(old.manifest, one.manifest) !== undefined;
   });
 }
 
@@ -164,7 +179,10 @@ export function factsOf({ rollout, clusters: targets }: Targets, latest: Revisio
   const { phase = "Waiting", message = "", clusters = [] } = rollout.status ?? {};
   const updating = clusters.filter(({ state }) => state === "Updating").map(({ cluster }) => cluster);
   const behind = targets
-    .filter(({ revision, canaryPercent }) => revision !== latest.name || canaryPercent !== undefined)
+    .filter(
+      ({ revision, canaryPercent, shadows }) =>
+        revision !== latest.name || canaryPercent !== undefined || shadows !== undefined,
+    )
     .map(({ cluster }) => cluster);
   return { name: rollout.metadata.name, phase, message, behind, updating: new Set(updating) };
 }
