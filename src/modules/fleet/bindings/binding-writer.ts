@@ -20,7 +20,7 @@ import { jsonOf } from "../json.unsafe.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
 import type { Policy } from "../policies/choose.js";
 import { BINDING, bindingNameOf, CLAIM } from "../policies/marks.js";
-import { decide, isOurs, placementText, targetsOf, verdictOn } from "./decide.js";
+import { decide, isOurs, placementText, promiseRoom, targetsOf, verdictOn } from "./decide.js";
 import { recordDecision } from "./decisions.js";
 import { type BindingSpec, ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
 
@@ -147,6 +147,7 @@ export class BindingWriter {
     if (verdict?.isDue !== true || verdict.isFresh) return { spec, annotations: {} };
     const result = decide(bound, this.#book.list, false);
     if (!result.isPlaced) return { spec, annotations: {} };
+    promiseRoom(this.#book.promises, bound, result);
     recordDecision(this.#ledger, { hub: this.#hub.name, template, why: verdict.why }, result);
     return {
       spec: { ...spec, clusters: targetsOf(result.targets) },

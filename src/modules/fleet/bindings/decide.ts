@@ -3,6 +3,7 @@ import { equalJson, isObject, parseJson, type Schema, toJson } from "../../../ke
 import { affinityMatches } from "../placement/affinity.js";
 import { amounts } from "../placement/facts.js";
 import { place } from "../placement/place.js";
+import type { Promises } from "../placement/promises.js";
 import { placementSchema } from "../placement/schema.js";
 import type { ClusterFacts, Demand, Placement, PlacementResult, Target } from "../placement/types.js";
 import { BINDING } from "../policies/marks.js";
@@ -82,6 +83,16 @@ export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFres
   return isIdle
     ? { ...result, targets: [], trace: { ...result.trace, rule: "no replicas are wanted, so no cluster is" } }
     : result;
+}
+
+/** Keeps the room that a decision gave away from others, until its clusters show it as used. */
+export function promiseRoom(promises: Promises, { spec, status }: Bound, result: PlacementResult): void {
+  const { resource, replicas = 0, replicaRequirements, clusters = [] } = spec;
+  const { uid = "" } = resource;
+  if (!result.isPlaced || replicas === 0 || uid === "") return;
+  const before = clusters.map((target) => ({ name: target.name, replicas: target.replicas }));
+  promises.promise(uid, amounts(replicaRequirements?.resourceRequest), before, result.targets);
+  promises.hear(uid, status?.aggregatedStatus ?? []);
 }
 
 /** Targets as a binding has them. */

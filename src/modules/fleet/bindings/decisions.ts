@@ -17,8 +17,9 @@ export function recordDecision(
   const { trace } = result;
   const chosen = result.isPlaced ? result.targets : [];
   const room = (name: string): string => {
-    const known = trace.feasible.find(({ cluster }) => cluster === name)?.room;
-    return known === undefined || known === UNKNOWN_ROOM ? "" : `, room for ${known}`;
+    const known = trace.feasible.find(({ cluster }) => cluster === name);
+    if (known === undefined || known.room === UNKNOWN_ROOM) return "";
+    return `, room for ${known.room}${known.promised === 0 ? "" : ` of which ${known.promised} are promised to others`}`;
   };
   ledger.record({
     cluster: hub,

@@ -14,7 +14,7 @@ import { affinityMatches } from "../placement/affinity.js";
 import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
 import type { ClusterFacts, PlacementResult } from "../placement/types.js";
 import { BINDING } from "../policies/marks.js";
-import { type Bound, decide, isOurs, placementText, targetsOf, verdictOn } from "./decide.js";
+import { type Bound, decide, isOurs, placementText, promiseRoom, targetsOf, verdictOn } from "./decide.js";
 import { recordDecision } from "./decisions.js";
 import {
   type BindingSpec,
@@ -23,6 +23,7 @@ import {
   type ResourceBinding,
   ResourceBindingKind,
 } from "./kinds.js";
+import { Reevaluation } from "./reevaluation.js";
 
 type Context = ReconcileContext<ResourceBinding>;
 
@@ -57,8 +58,7 @@ function scheduler(
       unplaced.delete(text);
       if (!following.has(context.signal)) {
         following.add(context.signal);
-        const undo = book.onChange((now, old, what) => wake(context, unplaced, [now, old], what));
-        context.signal.addEventListener("abort", undo, { once: true });
+        follow(book, unplaced, context);
       }
       await book.synced(context.signal);
       if (binding === undefined || isDeleting(binding) || !isOurs(binding.spec)) return;
@@ -72,19 +72,40 @@ function scheduler(
 /** Those that found no place yet, by key as text. */
 type Unplaced = Map<string, Key>;
 
+/** Looks at bindings again when clusters change or room comes free, within a budget. */
+function follow(book: ClusterBook, unplaced: Unplaced, context: Context): void {
+  const { promises } = book;
+  promises.start(context.clock);
+  const budget = new Reevaluation(context.clock, (key) => context.enqueue(key));
+  const undo = [
+    book.onChange((now, old, what) => budget.add(concernedBy(context, unplaced, [now, old], what))),
+    promises.onRelease(() => budget.add(concernedBy(context, unplaced, [], "room"))),
+    context.informer.onChange((now, old) => {
+      const uid = (now ?? old)?.spec.resource.uid ?? "";
+      if (now === undefined) promises.forget(uid);
+      else promises.hear(uid, now.status?.aggregatedStatus ?? []);
+    }),
+    () => budget.close(),
+  ];
+  const stop = (): void => {
+    for (const each of undo) each();
+  };
+  context.signal.addEventListener("abort", stop, { once: true });
+}
+
 /** Who may be concerned by the change of a cluster: everybody by its place, by its room only who has none yet. */
-function wake(
+function concernedBy(
   context: Context,
   unplaced: Unplaced,
   facts: readonly (ClusterFacts | undefined)[],
   what: ClusterChange,
-): void {
+): Parameters<Reevaluation["add"]>[0] {
   const waiting = [...unplaced.values()].flatMap((key) => context.informer.get(key) ?? []);
   const concerned = what === "room" ? [] : context.informer.list().filter((binding) => isConcerned(binding, facts));
-  const priorityOf = ({ spec }: ResourceBinding): number => spec.schedulePriority?.priority ?? 0;
-  // Who is more important is placed first.
-  for (const binding of [...waiting, ...concerned].toSorted((a, b) => priorityOf(b) - priorityOf(a)))
-    context.enqueue(keyOf(binding));
+  return [...waiting, ...concerned].map((binding) => ({
+    key: keyOf(binding),
+    priority: binding.spec.schedulePriority?.priority ?? 0,
+  }));
 }
 
 function keyOf({ metadata }: ResourceBinding): Key {
@@ -118,6 +139,7 @@ async function placeBinding(
   const verdict = verdictOn(bound, parts.book.byName);
   if (!verdict.isDue) return { binding, result: undefined, isMoved: false };
   const result = decide(bound, parts.book.list, verdict.isFresh);
+  promiseRoom(parts.book.promises, bound, result);
   const targets = nextTargets(spec, result);
   const text = placementText(spec.placement ?? {});
   const isSame =

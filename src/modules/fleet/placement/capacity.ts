@@ -16,6 +16,16 @@ export function roomFor(cluster: ClusterFacts, requests: Demand["requests"]): nu
   return Math.min(pods, capacity.grades.length > 0 ? roomByGrades(capacity, asked) : roomInSum(capacity, asked));
 }
 
+/** The same, less what is given away already; of the object `exceptUid` itself nothing is. */
+export function roomLeft(cluster: ClusterFacts, requests: Demand["requests"], exceptUid: string): number {
+  const room = roomFor(cluster, requests);
+  const { capacity, promised } = cluster;
+  if (capacity === undefined || promised === undefined || promised.isEmpty) return room;
+  const taken = promised.taken(requests, exceptUid);
+  const pods = Number((capacity.free.get("pods") ?? 0n) / 1000n);
+  return Math.max(0, Math.min(pods - taken.pods, room - taken.replicas));
+}
+
 function roomInSum({ free }: ClusterCapacity, asked: readonly (readonly [string, bigint])[]): number {
   return Math.min(...asked.map(([name, milli]) => Number((free.get(name) ?? 0n) / milli)));
 }

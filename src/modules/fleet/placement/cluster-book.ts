@@ -2,6 +2,7 @@ import type { ClusterAccess, Informer } from "../../../kernel/control/index.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
 import { factsOf } from "./facts.js";
+import { Promises } from "./promises.js";
 import type { ClusterFacts } from "./types.js";
 
 /** How much a change of a cluster matters: to who may be there at all, or only to how much room there is. */
@@ -11,6 +12,8 @@ type Handler = (now: ClusterFacts | undefined, old: ClusterFacts | undefined, wh
 
 /** What is known of all clusters, ready for placement. */
 export class ClusterBook {
+  /** Room that was given away and that clusters do not show as used yet. */
+  readonly promises = new Promises();
   readonly #informer: Informer<Cluster>;
   readonly #facts = new Map<string, ClusterFacts>();
   readonly #seen = new Map<string, Cluster>();
@@ -59,7 +62,8 @@ export class ClusterBook {
     const what = seen === undefined || before === undefined ? "place" : difference(now, seen);
     this.#seen.set(name, now);
     if (what === undefined) return;
-    const facts = factsOf(now);
+    const facts = { ...factsOf(now), promised: this.promises.in(name) };
+    this.promises.see(name, before?.capacity?.used ?? new Map(), facts.capacity?.used ?? new Map());
     this.#facts.set(name, facts);
     this.#list = undefined;
     this.#tell(facts, before, what);

@@ -8,6 +8,8 @@ export interface Candidate {
   readonly cluster: ClusterFacts;
   readonly score: number;
   readonly room: number;
+  /** Of that, what is not given away already. */
+  readonly left: number;
 }
 
 /** Who gets how many, and by which rule; or why they cannot be divided. */
@@ -93,11 +95,15 @@ function byRoom(demand: Demand, replicas: number, candidates: readonly Candidate
     demand.assigned.filter((target) => names.has(target.name)).map((target) => [target.name, target.replicas ?? 0]),
   );
   const before = [...held.values()].reduce((sum, count) => sum + count, 0);
-  const rooms = new Map(candidates.map(({ cluster, room }) => [cluster.name, room === UNKNOWN_ROOM ? replicas : room]));
+  const told = (room: number): number => (room === UNKNOWN_ROOM ? replicas : room);
+  const rooms = new Map(candidates.map(({ cluster, room }) => [cluster.name, told(room)]));
+  const left = new Map(candidates.map((candidate) => [candidate.cluster.name, told(candidate.left)]));
   if (demand.isFresh) {
-    for (const [cluster, count] of held) rooms.set(cluster, (rooms.get(cluster) ?? 0) + count);
+    for (const known of [rooms, left])
+      for (const [cluster, count] of held) known.set(cluster, (known.get(cluster) ?? 0) + count);
     return spreadOver(demand, replicas, rooms, {
       candidates,
+      left,
       held: new Map(),
       isAggregated,
       rule: `${name}, computed anew`,
@@ -111,15 +117,17 @@ function byRoom(demand: Demand, replicas: number, candidates: readonly Candidate
     };
   }
   if (replicas === before) return { targets: inOrder(candidates, held), rule: `${name}: as before` };
-  return spreadOver(demand, replicas - before, rooms, { candidates, held, isAggregated, rule: name });
+  return spreadOver(demand, replicas - before, rooms, { candidates, left, held, isAggregated, rule: name });
 }
 
+/** By all the room that clusters tell of, unless that would give away what is promised: then by what is left. */
 function spreadOver(
   demand: Demand,
   count: number,
   rooms: ReadonlyMap<string, number>,
   how: {
     readonly candidates: readonly Candidate[];
+    readonly left: ReadonlyMap<string, number>;
     readonly held: ReadonlyMap<string, number>;
     readonly isAggregated: boolean;
     readonly rule: string;
@@ -133,6 +141,12 @@ function spreadOver(
     };
   const weights = how.isAggregated ? shortestPrefix(count, rooms, how.held) : rooms;
   const won = webster(count, weights, isOdd(demand));
+  const isGivenAway = ([cluster, seats]: [string, number]): boolean => {
+    const free = how.left.get(cluster) ?? 0;
+    return free < (rooms.get(cluster) ?? 0) && seats > free;
+  };
+  if ([...won].some(isGivenAway))
+    return spreadOver(demand, count, how.left, { ...how, rule: `${how.rule}, without what is promised to others` });
   const sum = new Map(how.held);
   for (const [cluster, seats] of won) sum.set(cluster, (sum.get(cluster) ?? 0) + seats);
   return { targets: inOrder(how.candidates, sum), rule: `${how.rule} ${sayWeights(weights)}` };

@@ -37,8 +37,10 @@ function capacityOf({ spec, status }: Cluster): ClusterCapacity | undefined {
     amounts(summary[part]),
   );
   const free = new Map<string, bigint>();
+  const used = new Map(allocated);
+  for (const [name, milli] of allocating ?? []) used.set(name, (used.get(name) ?? 0n) + milli);
   for (const [name, milli] of allocatable ?? []) {
-    const left = milli - (allocated?.get(name) ?? 0n) - (allocating?.get(name) ?? 0n);
+    const left = milli - (used.get(name) ?? 0n);
     free.set(name, left < 0n ? 0n : left);
   }
   const counts = Array.isArray(summary["allocatableModelings"]) ? summary["allocatableModelings"] : [];
@@ -53,7 +55,7 @@ function capacityOf({ spec, status }: Cluster): ClusterCapacity | undefined {
       },
     ];
   });
-  return { free, grades };
+  return { free, grades, used };
 }
 
 /** Milli-units by resource. */

@@ -1,5 +1,5 @@
 import { affinityMatches, untoleratedTaint } from "./affinity.js";
-import { roomFor } from "./capacity.js";
+import { roomFor, roomLeft } from "./capacity.js";
 import { type Candidate, divide } from "./divide.js";
 import { selectSpread } from "./spread.js";
 import type { ClusterAffinity, ClusterFacts, Demand, Placement, PlacementResult, PlacementTrace } from "./types.js";
@@ -52,12 +52,18 @@ function attempt(
         cluster,
         score: assigned.has(cluster.name) ? LOCALITY_SCORE : 0,
         room: roomFor(cluster, demand.requests),
+        left: roomLeft(cluster, demand.requests, demand.isFresh ? demand.uid : ""),
       });
   }
   const trace = (rule: string): PlacementTrace => ({
     affinity: undefined,
     rejected,
-    feasible: candidates.map(({ cluster, score, room }) => ({ cluster: cluster.name, score, room })),
+    feasible: candidates.map(({ cluster, score, room, left }) => ({
+      cluster: cluster.name,
+      score,
+      room,
+      promised: room - left,
+    })),
     rule,
   });
   if (candidates.length === 0)

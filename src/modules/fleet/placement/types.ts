@@ -29,6 +29,15 @@ export interface ClusterCapacity {
   readonly free: ReadonlyMap<string, bigint>;
   /** By grade, smallest first; empty: not told. */
   readonly grades: readonly NodeGrade[];
+  /** Milli-units by resource name: allocated and allocating; absent: not told. */
+  readonly used?: ReadonlyMap<string, bigint>;
+}
+
+/** Replicas that were decided on and that a cluster's figures do not show yet. */
+export interface PromisedRoom {
+  readonly isEmpty: boolean;
+  /** How many pods, and how many replicas with these requests they are worth; what the object `exceptUid` is promised does not count. */
+  taken(requests: ReadonlyMap<string, bigint>, exceptUid: string): { readonly pods: number; readonly replicas: number };
 }
 
 /** A member cluster as placement sees it. */
@@ -46,6 +55,8 @@ export interface ClusterFacts {
   readonly isLeaving: boolean;
   /** `undefined`: it told nothing. */
   readonly capacity: ClusterCapacity | undefined;
+  /** What of that is given away already; absent: nothing. */
+  readonly promised?: PromisedRoom;
 }
 
 /** Which clusters are meant (`ClusterAffinity`). Every part that is given must hold; `exclude` wins. */
@@ -123,8 +134,13 @@ export interface PlacementTrace {
   /** Name of the affinity that was chosen among ordered ones. */
   readonly affinity: string | undefined;
   readonly rejected: readonly { readonly cluster: string; readonly plugin: string; readonly reason: string }[];
-  /** Clusters that passed, with score and how many replicas they have room for. */
-  readonly feasible: readonly { readonly cluster: string; readonly score: number; readonly room: number }[];
+  /** Clusters that passed, with score, how many replicas they have room for, and how many of those are promised to others. */
+  readonly feasible: readonly {
+    readonly cluster: string;
+    readonly score: number;
+    readonly room: number;
+    readonly promised: number;
+  }[];
   readonly rule: string;
 }
 

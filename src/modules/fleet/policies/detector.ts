@@ -60,6 +60,7 @@ export class Detector {
     this.#parts = parts;
     this.context = context;
     const { clock, random, signal } = context;
+    parts.book.promises.start(clock);
     this.#queue = createQueue({ clock, random, concurrency: WORKERS, work: (key) => this.#work(key) });
     signal.addEventListener("abort", () => void this.#close(), { once: true });
     this.#started = this.#start();
