@@ -89,7 +89,7 @@ export class Promises {
       room.add({ uid, sum: room.sumOf(requests), pending, settled, sinceMs: nowMs, takenMs, isBegun });
       this.#where.set(uid, (this.#where.get(uid) ?? new Set()).add(room));
     }
-    this.#timer ??= clock.setTimer(SWEEP_MS, () => this.#sweep(clock));
+    if (this.#timer === undefined) this.#timer = clock.setTimer(SWEEP_MS, () => this.#sweep(clock));
   }
 
   /** The object is gone, and what it was promised is free. */
