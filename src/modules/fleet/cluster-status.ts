@@ -1,7 +1,7 @@
 import type { ClusterAccess, ControllerSpec, ReconcileContext } from "../../kernel/control/index.js";
 import { syncStatus } from "../../kernel/control/index.js";
 import { isAlreadyExists, isNotFound, messageOf } from "../../kernel/errors/index.js";
-import { findCondition, NamespaceKind, withCondition } from "../../kernel/kinds/index.js";
+import { findCondition, NamespaceKind, type Node, withCondition } from "../../kernel/kinds/index.js";
 import { type Discovered, discoverKinds } from "./clusters/discovery.js";
 import { MemberWatch } from "./clusters/member-watch.js";
 import { type Summary, summaryOf } from "./clusters/summary.js";
@@ -45,6 +45,8 @@ type Look = { readonly isReady: true } | { readonly isReady: false; readonly rea
 /** Looks at each member every few seconds and says in its Cluster object how it is. Also gives it its namespace in the hub. */
 export function clusterStatusController(
   members: (cluster: string) => ClusterAccess | undefined,
+  /** Told of each cluster's nodes. */
+  onNodes: (cluster: string, nodes: readonly Node[]) => void = () => {},
 ): ControllerSpec<Cluster> {
   const memories = new Map<string, Memory>();
   const forget = (name: string): void => {
@@ -87,6 +89,7 @@ export function clusterStatusController(
       if (waitMs > 0) return { requeueAfterMs: waitMs };
       if (look.isReady && member !== undefined) {
         follow(member, memory, context);
+        if (memory.watch?.nodes !== undefined) onNodes(key.name, memory.watch.nodes);
         await discover(member, memory, context);
       }
       await report(cluster, look, { memory, context });

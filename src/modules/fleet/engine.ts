@@ -7,7 +7,7 @@ import { schedulerControllers } from "./bindings/scheduler.js";
 import { worksControllers } from "./bindings/works.js";
 import { dependenciesController } from "./dependencies/distributor.js";
 import type { Interpreters } from "./interpreters/index.js";
-import { ClusterBook } from "./placement/cluster-book.js";
+import type { ClusterBook } from "./placement/cluster-book.js";
 import { policyControllers } from "./policies/policy-controller.js";
 import { Templates } from "./policies/templates.js";
 import { bindingStatusControllers } from "./status/binding-status.js";
@@ -16,12 +16,12 @@ import { bindingStatusControllers } from "./status/binding-status.js";
 export interface EngineParts {
   readonly ledger: Ledger;
   readonly interpreters: Interpreters;
+  readonly book: ClusterBook;
 }
 
 /** The controllers that carry out Karmada's policies in a hub: from template and policy to binding, from binding to Works. */
-export function engineControllers(hub: ClusterAccess, { ledger, interpreters }: EngineParts): ControllerSpec[] {
+export function engineControllers(hub: ClusterAccess, { ledger, interpreters, book }: EngineParts): ControllerSpec[] {
   const templates = new Templates(hub);
-  const book = new ClusterBook(hub);
   const writer = new BindingWriter(hub, { book, ledger, interpreters });
   return [
     ...policyControllers({ templates, writer, book }),

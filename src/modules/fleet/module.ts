@@ -1,6 +1,6 @@
 import type { GatewayDriver, ListenerInput } from "../../dataplane/gateway/index.js";
 import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.js";
-import type { KindDefinition } from "../../kernel/kinds/index.js";
+import type { KindDefinition, Node } from "../../kernel/kinds/index.js";
 import type { Module, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { engineAdmission } from "./admission/index.js";
@@ -18,6 +18,7 @@ import { hyperMLServiceController } from "./hyper-controller.js";
 import { ingressController } from "./ingress.js";
 import { InterpreterRegistry, ResourceInterpreterCustomizationKind } from "./interpreters/index.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
+import { ClusterBook } from "./placement/cluster-book.js";
 import {
   ClusterOverridePolicyKind,
   ClusterPropagationPolicyKind,
@@ -220,6 +221,10 @@ export const PROPAGATION_RULES: readonly PolicyRule[] = [
   { nonResourceURLs: ["*"], verbs: ["get"] },
 ];
 
+function hasKubelet({ status }: Node): boolean {
+  return (status?.nodeInfo?.kubeletVersion ?? "") !== "";
+}
+
 /** Makes the fleet module: delivery of HyperMLServices to members, member status, head ingress, ingress. */
 export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
@@ -262,13 +267,14 @@ export function createFleetModule(options: FleetOptions): Module {
         }),
       );
       if (!isEngine) return controllers;
+      const book = new ClusterBook(cluster);
       const limit = options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs };
       return [
         ...controllers,
         executionController({ members, interpreters, ...limit }),
-        clusterStatusController(members),
-        ...engineControllers(cluster, { ledger, interpreters }),
-        ...clusterControllers(ledger),
+        clusterStatusController(members, (name, nodes) => book.promises.seeNodes(name, nodes.some(hasKubelet))),
+        ...engineControllers(cluster, { ledger, interpreters, book }),
+        ...clusterControllers({ ledger, book }),
         ...unservedControllers(),
       ];
     },

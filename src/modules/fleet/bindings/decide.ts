@@ -6,7 +6,7 @@ import { place } from "../placement/place.js";
 import type { Promises } from "../placement/promises.js";
 import { placementSchema } from "../placement/schema.js";
 import type { ClusterFacts, Demand, Placement, PlacementResult, Target } from "../placement/types.js";
-import { BINDING } from "../policies/marks.js";
+import { BINDING, lostClustersOf } from "../policies/marks.js";
 import type { BindingSpec, BindingStatus } from "./kinds.js";
 
 /** As much of a binding as its placement depends on. */
@@ -65,8 +65,9 @@ function affinityInUse(placement: Placement, status: BindingStatus | undefined):
 
 /** Places a binding. The same input gives the same answer. */
 export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFresh: boolean): PlacementResult {
-  const { spec, status } = binding;
+  const { spec, status, annotations } = binding;
   const { resource, replicaRequirements, replicas = 0 } = spec;
+  const lost = lostClustersOf(annotations);
   const demand: Demand = {
     apiVersion: resource.apiVersion,
     kind: resource.kind,
@@ -76,8 +77,14 @@ export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFres
     assigned: (spec.clusters ?? []).map((target) => ({ name: target.name, replicas: target.replicas })),
     evicting: new Set((spec.gracefulEvictionTasks ?? []).map(({ fromCluster }) => fromCluster)),
     isFresh,
+    ...(lost.length === 0 ? {} : { distrusted: new Set(lost) }),
   };
-  const result = place(demand, spec.placement ?? {}, clusters, status?.schedulerObservingAffinityName);
+  const placement = spec.placement ?? {};
+  const first = place(demand, placement, clusters, status?.schedulerObservingAffinityName);
+  // A cluster that failed is better than none.
+  const isLastResort = !first.isPlaced && lost.length > 0;
+  const { distrusted: _distrusted, ...trusting } = demand;
+  const result = isLastResort ? place(trusting, placement, clusters, status?.schedulerObservingAffinityName) : first;
   // A workload that is scaled to nothing needs no cluster; one that asks for nothing is not told from an object without replicas.
   const isIdle = result.isPlaced && replicas === 0 && replicaRequirements !== undefined;
   return isIdle

@@ -97,7 +97,8 @@ const nowMs = Date.parse(now);
 const facts = (more: Partial<EvictionFacts> = {}): EvictionFacts => ({
   cluster: (name) =>
     name === "bad" ? cluster("True", [{ key: "broken", effect: "NoExecute", timeAdded: now }]) : cluster("True"),
-  hasAlternative: () => true,
+  isFeasible: () => true,
+  brake: undefined,
   nowMs,
   ...more,
 });
@@ -155,9 +156,9 @@ test("an eviction ends when the replacement is healthy or its time is over, neve
 
 test("what would be removed at once stays where it is when it has nowhere to go", () => {
   const direct = binding({ clusters: [{ name: "bad" }], failover: { cluster: { purgeMode: "Directly" } } });
-  expect(planEviction(direct, facts({ hasAlternative: () => false }))).toMatchObject({
+  expect(planEviction(direct, facts({ isFeasible: () => false }))).toMatchObject({
     isChanged: false,
-    stranded: ["bad"],
+    held: [{ cluster: "bad", why: "there is no other cluster that it could go to" }],
     clusters: [{ name: "bad" }],
   });
   expect(planEviction(direct, facts())).toMatchObject({ evicted: ["bad"], tasks: [{ purgeMode: "Directly" }] });

@@ -3,13 +3,19 @@
  * In: Clusters with their status, taint policies, bindings, namespaces, federated quotas. Out: taints, evictions, Works.
  */
 import type { ControllerSpec } from "../../../kernel/control/index.js";
-import type { Ledger } from "../../../stores/ledger/index.js";
-import { evictionControllers } from "./eviction-controller.js";
+import { type EvictionParts, evictionControllers } from "./eviction-controller.js";
 import { namespaceController } from "./namespaces.js";
 import { quotaController } from "./quota-controller.js";
+import { stabilityController } from "./stability-controller.js";
 import { taintController } from "./taint-controller.js";
 
 /** The controllers of the engine that look after clusters. */
-export function clusterControllers(ledger: Ledger): ControllerSpec[] {
-  return [taintController(), ...evictionControllers(ledger), namespaceController(), quotaController()];
+export function clusterControllers(parts: EvictionParts): ControllerSpec[] {
+  return [
+    taintController(),
+    stabilityController(),
+    ...evictionControllers(parts),
+    namespaceController(),
+    quotaController(),
+  ];
 }

@@ -122,6 +122,8 @@ function filter(
     return refuse("SpreadConstraint", `did not have ${what} property`);
   }
   if (demand.evicting.has(cluster.name)) return refuse("ClusterEviction", "is in the process of eviction");
+  if (!isHere && demand.distrusted?.has(cluster.name) === true)
+    return refuse("FailBack", "failed, and has not been well for long enough since");
   return undefined;
 }
 

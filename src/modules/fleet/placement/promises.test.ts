@@ -15,6 +15,7 @@ function setUp(rooms: Record<string, bigint>) {
   const clock = virtualClock();
   const promises = new Promises();
   promises.start(clock);
+  for (const name of Object.keys(rooms)) promises.seeNodes(name, true);
   const clusters = Object.entries(rooms).map(
     ([name, cpus]): ClusterFacts => ({
       name,
@@ -101,6 +102,17 @@ test("a promise ends soon where the member has the object and nobody begins with
   expect(promises.in("b").isEmpty).toBe(false);
   await clock.advance(28_000);
   expect(promises.in("b").isEmpty).toBe(true);
+});
+
+test("nothing is held back where no kubelet looks after the nodes; where nodes are not known, pods tell", () => {
+  const { decide, promises } = setUp({ a: 8n });
+  promises.seeNodes("a", false);
+  expect([decide("1", 8), decide("2", 8)]).toEqual([{ a: 8 }, { a: 8 }]);
+  const elsewhere = promises.in("b");
+  promises.promise("3", one, [], [{ name: "b", replicas: 2 }]);
+  expect(elsewhere.isEmpty).toBe(true);
+  promises.see("b", new Map(), used(1n, 100n));
+  expect(elsewhere.taken(one, "")).toEqual({ pods: 2, replicas: 2 });
 });
 
 test("a decision that is said again is promised once; one that takes less gives back; what is gone needs nothing", () => {

@@ -39,7 +39,8 @@ export interface Heard {
 
 /**
  * Room that was given away and that clusters do not show as used yet: so a burst of decisions does not give the same room away twice. A promise ends
- * when the cluster's own figures grow by as much, when the member has it and nobody there begins with it, or after a bound.
+ * when the cluster's own figures grow by as much, when the member has it and nobody there begins with it, or after a bound. It counts only where pods
+ * run: on nodes that no kubelet looks after nothing would ever show.
  */
 export class Promises {
   #clock: Clock | undefined;
@@ -62,6 +63,11 @@ export class Promises {
   /** What is promised in a cluster; the same object for good. */
   in(cluster: string): PromisedRoom {
     return this.#room(cluster);
+  }
+
+  /** What was seen of a cluster's nodes: whether a kubelet looks after any of them. Where that is not known, figures that show pods tell. */
+  seeNodes(cluster: string, hasKubelet: boolean): void {
+    this.#room(cluster).hasKubelet = hasKubelet;
   }
 
   /** Calls `handler` when room came free that no cluster tells of. Returns its removal. */
@@ -113,8 +119,8 @@ export class Promises {
 
   /** A cluster's own figures changed: as much as is used more ends promises, the oldest first. */
   see(cluster: string, before: Amounts, now: Amounts): void {
-    const room = this.#rooms.get(cluster);
-    if (room === undefined || room.isEmpty) return;
+    const room = this.#room(cluster);
+    room.hasPods = (now.get("pods") ?? 0n) > 0n;
     const more = new Map([...now].map(([name, milli]) => [name, milli - (before.get(name) ?? 0n)]));
     for (const promise of room.held.values()) {
       const needs: [string, bigint][] = [...promise.sum.requests].filter(([, milli]) => milli > 0n);
@@ -166,15 +172,18 @@ class Room implements PromisedRoom {
   /** By the object's uid, the oldest first. */
   readonly held = new Map<string, Held>();
   readonly #sums = new Map<string, Sum>();
+  hasKubelet: boolean | undefined;
+  hasPods = false;
 
   get isEmpty(): boolean {
-    return this.held.size === 0;
+    return this.held.size === 0 || !(this.hasKubelet ?? this.hasPods);
   }
 
   taken(requests: Amounts, exceptUid: string): { readonly pods: number; readonly replicas: number } {
     const own = exceptUid === "" ? undefined : this.held.get(exceptUid);
     let pods = 0;
     let replicas = 0;
+    if (this.isEmpty) return { pods, replicas };
     for (const sum of this.#sums.values()) {
       const count = sum.count - (own?.sum === sum ? own.pending : 0);
       let share = 0;

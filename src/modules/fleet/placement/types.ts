@@ -125,6 +125,8 @@ export interface Demand {
   readonly assigned: readonly Target[];
   /** Clusters that it is being evicted from. */
   readonly evicting: ReadonlySet<string>;
+  /** Clusters that failed with it, and get it again only where nothing else would. */
+  readonly distrusted?: ReadonlySet<string>;
   /** Everything is computed anew, as if nothing were placed. */
   readonly isFresh: boolean;
 }

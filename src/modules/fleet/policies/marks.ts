@@ -32,11 +32,18 @@ export const BINDING = {
   appliedPlacement: "policy.karmada.io/applied-placement",
   /** Annotation of a binding: the wish for a fresh placement (`spec.rescheduleTriggeredAt`) that its clusters are the answer to. */
   rescheduled: "argosy.dev/rescheduled-at",
+  /** Annotation of a binding: clusters, by comma, that failed while its object was there and are not trusted again yet. */
+  lost: "argosy.dev/lost-clusters",
   /** Label of a Work and of its manifest. */
   workId: "work.karmada.io/permanent-id",
   /** Annotations of a delivered object. */
   templateUid: "resourcetemplate.karmada.io/uid",
 } as const;
+
+/** Clusters that a binding's annotations say it lost by their failure. */
+export function lostClustersOf(annotations: Readonly<Record<string, string>> | undefined): string[] {
+  return (annotations?.[BINDING.lost] ?? "").split(",").filter((name) => name !== "");
+}
 
 /** Label of a binding that goes where another one is: which one, by a hash; its value is that one's identifier. */
 export function dependedByLabel(namespace: string, name: string): string {
