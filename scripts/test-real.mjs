@@ -17,7 +17,9 @@ const suites = [
   "src/kernel/client",
   "src/kernel/control",
   "src/kernel/kinds/native.test.ts",
+  "src/cluster/webhooks",
   "src/cluster/workloads",
+  "src/platform/admission.test.ts",
   "src/modules/fleet",
   "src/modules/serving",
 ];

@@ -29,6 +29,9 @@ const DATA = "/var/lib/argosy";
 /** Port of the gateway in the pod. */
 const GATEWAY_PORT = 8080;
 const SERVICES: Readonly<Record<string, number>> = { northbound: 5000, artifacts: 9000 };
+const WEBHOOK_PORT = 8443;
+/** Ports of the Service that are not those of the pod. */
+const SERVICE_PORTS: Readonly<Record<string, number>> = { ingress: 80, webhook: 443 };
 
 /**
  * The Deployment and the Service by which an agent runs in its cluster, with an ordinary user, a read-only root and no rights on the node. The hub's agent
@@ -40,11 +43,15 @@ export function agentDeployment(options: DeploymentOptions): JsonObject[] {
   const isHub = level === "continuum";
   const labels = { "app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "argosy" };
   const metadata = { name, namespace, labels };
-  const ports: Readonly<Record<string, number>> = { ingress: GATEWAY_PORT, ...(isHub ? SERVICES : {}) };
+  const ports: Readonly<Record<string, number>> = {
+    ingress: GATEWAY_PORT,
+    ...(isHub ? { ...SERVICES, webhook: WEBHOOK_PORT } : {}),
+  };
   const args = [
     ...["agent", "--level", level, "--cluster", cluster, "--namespace", namespace, "--data", `${DATA}/agent`],
     ...["--ingress", `0.0.0.0:${GATEWAY_PORT}`, "--health", `0.0.0.0:${HEALTH_PORT}`],
     ...(isHub ? Object.entries(SERVICES).flatMap(([service, port]) => [`--${service}`, `0.0.0.0:${port}`]) : []),
+    ...(isHub && !options.options.includes("--webhook") ? ["--webhook", `0.0.0.0:${WEBHOOK_PORT}`] : []),
     ...(isHub && !options.options.includes("--advertise") ? ["--advertise", "services"] : []),
     ...options.options,
   ];
@@ -69,7 +76,7 @@ export function agentDeployment(options: DeploymentOptions): JsonObject[] {
       ...(nodePort === undefined ? {} : { type: "NodePort" }),
       ports: Object.entries(ports).map(([port, number]) => ({
         name: port,
-        port: port === "ingress" ? 80 : number,
+        port: SERVICE_PORTS[port] ?? number,
         targetPort: port,
         ...(port === "ingress" && nodePort !== undefined ? { nodePort } : {}),
       })),

@@ -1,3 +1,4 @@
+import { webhookRules } from "../cluster/webhooks/index.js";
 import { type KindDefinition, toCrd } from "../kernel/kinds/index.js";
 import type { JsonObject } from "../kernel/kinds/object.js";
 import type { Level, Module, PolicyRule } from "../kernel/module/types.js";
@@ -6,7 +7,7 @@ import { DELIVERY_RULES } from "../modules/fleet/index.js";
 import { artifactReader } from "./artifact-access.js";
 import { AGENT_RULES, northboundReviewer, PROXY_RULES, VOLUME_RULES } from "./identities.js";
 import { crdName } from "./install.js";
-import { kindsAt } from "./level.js";
+import { admissionAt, kindsAt } from "./level.js";
 
 /** What an agent's rights are made from. */
 export interface RightsOptions {
@@ -22,6 +23,8 @@ export interface RightsOptions {
   readonly node?: string;
   /** Also the identity by which the hub delivers to this cluster. */
   readonly delivery?: boolean;
+  /** Whether it may have the API server ask it about the kinds of its modules; default true. */
+  readonly webhook?: boolean;
 }
 
 const group = "rbac.authorization.k8s.io";
@@ -35,9 +38,17 @@ const SECRET_RULES: readonly PolicyRule[] = [
   { apiGroups: [""], resources: ["secrets"], resourceNames: [artifactReader], verbs: ["patch"] },
 ];
 
+/** Tells whether the hub is a member too. */
+const MEMBER_TOO: PolicyRule = {
+  apiGroups: ["coordination.k8s.io"],
+  resources: ["leases"],
+  resourceNames: [agentName("cluster")],
+  verbs: ["get"],
+};
+
 /** Namespace, identity and the least rights with which an agent of a level works in a cluster, made from the modules' declarations. */
 export function agentRights(options: RightsOptions): JsonObject[] {
-  const { level, modules, hasTracking, namespace, installCrds, node, delivery } = options;
+  const { level, modules, hasTracking, namespace, installCrds, node, delivery, webhook } = options;
   if (level === "node") {
     const subject =
       node === undefined
@@ -53,6 +64,7 @@ export function agentRights(options: RightsOptions): JsonObject[] {
     // Who calls tracking, and what they may do there, is the hub's to say.
     ...(level === "continuum" && hasTracking ? (northboundReviewer.rules ?? []) : []),
     ...(installCrds ? crdRules(kindsAt(modules, level)) : []),
+    ...(webhook !== false && admissionAt(modules, level).length > 0 ? webhookRules(name) : []),
   ]);
   return [
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },
@@ -64,7 +76,7 @@ export function agentRights(options: RightsOptions): JsonObject[] {
       metadata: { name, namespace },
       rules: toJson([
         ...leaseRules(name),
-        ...(level === "continuum" ? SECRET_RULES : []),
+        ...(level === "continuum" ? [...SECRET_RULES, MEMBER_TOO] : []),
         { apiGroups: [""], resources: ["namespaces"], resourceNames: [namespace], verbs: ["get"] },
       ]),
     },

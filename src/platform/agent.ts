@@ -10,6 +10,7 @@ import {
   UnavailableError,
 } from "../kernel/client/index.js";
 import { systemClock, systemRandom } from "../kernel/clock/index.js";
+import type { ControllerSpec } from "../kernel/control/types.js";
 import { ApiError, ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
 import type { KindDefinition } from "../kernel/kinds/index.js";
 import { createLogger } from "../kernel/log/index.js";
@@ -19,6 +20,7 @@ import { isObject } from "../kernel/schema/index.js";
 import { memoryLedger } from "../stores/ledger/index.js";
 import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
 import { writeAddresses } from "./addresses.js";
+import { admissionPlace, hasAdmission, notServed, serveAdmission } from "./admission.js";
 import { agentKinds, agentName, agentRights, type RightsOptions } from "./agent-manifests.js";
 import { type NodeLevelOptions, nodeNameOf, startNodeLevel } from "./agent-node.js";
 import { publishArtifactReader } from "./artifact-access.js";
@@ -72,6 +74,8 @@ export interface AgentOptions {
    * Default: where they listen.
    */
   readonly advertise?: string;
+  /** Where the API server asks what the modules refuse and fill in; default: on the loopback, if the API server is there too, else nowhere. */
+  readonly webhook?: ListenAddress;
   /** Below which this cluster's models have their hosts; default `<cluster>.argosy.localhost`. */
   readonly domain?: string;
   readonly health: ListenAddress;
@@ -268,17 +272,32 @@ async function startLevel(assembly: Assembly): Promise<string> {
   await openIngress(gateway, options, access.name);
   const services = serves ? await serve(assembly, stores, modules) : undefined;
   closers.add(() => members.close());
+  const admission = await admissionOf(assembly, modules);
   const delivers = level === "continuum" && !hasKarmada && modules.some(({ name }) => name === "fleet");
   runControllers({
     ...surroundings,
     log: surroundings.log.with({ cluster: access.name }),
     cluster: access,
-    specs: delivers ? [...specs, members.controller] : specs,
+    specs: [...specs, ...(delivers ? [members.controller] : []), ...admission],
     closers,
     metrics,
     election: { namespace, name: agentName(level), identity: candidate(surroundings) },
   });
   return summaryOf(assembly, modules, services);
+}
+
+/** What registers the modules' admission, where there is any and the API server can ask for it. */
+async function admissionOf(assembly: Assembly, modules: readonly Module[]): Promise<ControllerSpec[]> {
+  const { options, layout, closers, access, context, clock, random, log } = assembly;
+  const { level, namespace, kubeconfig, webhook, advertise, note } = options;
+  if (!hasAdmission(modules, level)) return [];
+  const { server } = context.transport;
+  const place = admissionPlace({ level, namespace, server, kubeconfig, webhook, advertise });
+  if (typeof place === "string") {
+    note(notServed(place));
+    return [];
+  }
+  return serveAdmission({ clock, random, log, level, namespace, modules, access, layout, closers, place, note });
 }
 
 /** The modules wanted, of those that this level has. */

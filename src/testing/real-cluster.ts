@@ -38,7 +38,7 @@ export async function startRealServer(programs: string, options: RealServerOptio
   manager.add(serviceAccountController());
   manager.start();
   const endChecks =
-    options.checks.length === 0 ? undefined : await serveChecks(client, stack.authority, options.checks);
+    options.checks.length === 0 ? undefined : await serveChecks(manager, stack.authority, options.checks);
   return {
     transport,
     listen: async () => ({ url, caPem }),

@@ -33,6 +33,7 @@ interface RunOptions {
   readonly ingress?: string;
   readonly domain?: string;
   readonly advertise?: string;
+  readonly webhook?: string;
   readonly nodeData?: string;
   readonly northbound: string;
   readonly artifacts: string;
@@ -108,6 +109,10 @@ function withLevelOptions(command: Command): Command {
       "level continuum: by which host pods reach these two, or `services` for those of `agent deployment --northbound --artifacts` (default: where they listen)",
     )
     .option(
+      "--webhook <host:port>",
+      "level continuum: where the hub's API server asks what is refused and filled in (default: on the loopback, if that server is there too)",
+    )
+    .option(
       "--domain <name>",
       "level cluster: models are <name>.<namespace>.<domain> (default: CLUSTER.argosy.localhost)",
     )
@@ -169,6 +174,7 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
       artifacts: parseListen("--artifacts", options.artifacts),
     },
     health: parseListen("--health", options.health),
+    ...(options.webhook === undefined ? {} : { webhook: parseListen("--webhook", options.webhook) }),
     node: {
       serviceProxy,
       ...given({ name: nodeName, servingCertificate, clientCa, clientName }),
@@ -207,6 +213,7 @@ function rbacCommand({ terminal }: CliContext): Command {
     .option("--namespace <name>", "as the agent will have it", systemNamespace)
     .option("--node-name <name>", "level node (default: all nodes)")
     .option("--delivery", "also the identity by which the hub delivers to this cluster (ServiceAccount argosy-fleet)")
+    .option("--no-webhook", "without the right to have the API server ask it (it makes webhook configurations)")
     .action((options) => {
       const modules = parseNames(options.modules);
       terminal.out(
@@ -216,6 +223,7 @@ function rbacCommand({ terminal }: CliContext): Command {
             namespace: options.namespace,
             installCrds: options.installCrds,
             delivery: options.delivery === true,
+            webhook: options.webhook,
             ...(modules === undefined ? {} : { modules }),
             ...(options.nodeName === undefined ? {} : { node: options.nodeName }),
           }),

@@ -15,11 +15,12 @@ import { type Listener, listen } from "./front/listener.js";
 import { openLocalWebSocket } from "./front/local-websocket.js";
 import type { ApiRequest, ApiResponse } from "./types.js";
 
-export { checksOf, type ObjectCheck } from "./admission/index.js";
+export { type CheckResult, checksOf, type ObjectCheck } from "./admission/index.js";
 export type { ApiServerOptions } from "./assemble.js";
 export { type AuditOptions, defaultAuditFile, defaultAuditPolicy, readAuditPolicy } from "./audit/index.js";
 export { type AuthenticationConfig, readAuthenticationConfig } from "./auth/index.js";
 export { type EncryptionConfig, readEncryptionConfig } from "./encryption/index.js";
+export { invalid as invalidObject } from "./failures.js";
 export { ListenError } from "./front/errors.js";
 export { copyJournal } from "./journal/backup.js";
 export { defaultLimits, type LimitOptions } from "./limits/index.js";

@@ -119,6 +119,7 @@ class RunningController<T extends KubeObject> implements Controller {
     await Promise.all([this.#informer.synced(signal), ...sources.map((source) => source.synced(signal))]);
     if (signal.aborted) return;
     for (const object of this.#informer.list()) this.#queue.add(keyOf(object));
+    for (const key of this.#spec.keys ?? []) this.#queue.add(key);
     this.#armResync();
     this.#queue.start();
   }
@@ -159,6 +160,7 @@ class RunningController<T extends KubeObject> implements Controller {
     const { clock, random, resyncMs } = this.#options;
     this.#resyncTimer = clock.setTimer(resyncMs * (0.9 + 0.2 * random.next()), () => {
       for (const object of this.#informer.list()) this.#queue.add(keyOf(object), "resync");
+      for (const key of this.#spec.keys ?? []) this.#queue.add(key, "resync");
       this.#armResync();
     });
   }

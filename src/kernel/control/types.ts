@@ -97,6 +97,8 @@ export interface ControllerSpec<T extends KubeObject = KubeObject> {
   readonly watches?: readonly WatchSpec[];
   /** Whether a change of an object is a reason to look at it; absent: every one is. Looking again to be sure is not asked for. */
   concerns?(now: T, old: T): boolean;
+  /** Looked at from the start on, whether there are such objects or not: what this controller keeps without being asked to by an object. */
+  readonly keys?: readonly Key[];
   /** Keys worked on at once; default 2. Never two workers on one key. */
   readonly concurrency?: number;
   /** Set it to have `finalize` called before an object goes; added to objects before the first reconcile. */

@@ -67,10 +67,20 @@ export interface CompletionContext {
   readonly uuid: () => string;
 }
 
+/** Which objects of all kinds an admission is about; whoever asks need not ask about others. */
+export interface AdmissionLabel {
+  readonly key: string;
+  readonly value: string;
+  /** Name of the webhook, in the form of a domain. */
+  readonly webhook: string;
+}
+
 /** A module's look at objects before they are stored, and before they are removed. */
 export interface ModuleAdmission {
   /** Absent: objects of every kind. */
   readonly kind?: Kind;
+  /** Without a kind: the label of the objects that it has something to say about, and as which webhook another's server asks it. */
+  readonly label?: AdmissionLabel;
   /** In the clusters of which level. */
   readonly level: Level;
   /**

@@ -24,7 +24,7 @@ import { storageProtection } from "./storage-protection.js";
 import { type Conversions, webhookAdmission } from "./webhooks/index.js";
 
 export { ensureBootstrapObjects, publishApiAddress, type Submit } from "./bootstrap.js";
-export { checksOf, type ObjectCheck } from "./object-checks.js";
+export { type CheckResult, checksOf, type ObjectCheck } from "./object-checks.js";
 
 export interface AdmissionOptions {
   readonly store: Store;

@@ -1,9 +1,9 @@
 import type { Clock, Random } from "../../../kernel/clock/index.js";
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import type { StatusCause } from "../../../kernel/errors/index.js";
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { JsonObject, Kind } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/types.js";
-import type { ModuleAdmission } from "../../../kernel/module/types.js";
+import type { AdmissionLabel, ModuleAdmission } from "../../../kernel/module/types.js";
 import { denied, invalid } from "../failures.js";
 import type { AdmissionPlugin, AdmissionRequest, ResourceType } from "../types.js";
 import { timestamp } from "../verbs/context.js";
@@ -20,7 +20,9 @@ export interface CheckResult {
 /** A look at objects by somebody outside the API server, in any version. What it throws is logged and refuses nothing. */
 export interface ObjectCheck {
   /** Of which kind; absent: of every one. */
-  readonly about?: { readonly group: string; readonly kind: string };
+  readonly about?: Pick<Kind, "group" | "kind" | "plural">;
+  /** Of objects with this label only. */
+  readonly label?: AdmissionLabel;
   /** Fills in what is created or changed, in place and before its schema is checked; not for status. */
   complete?(
     object: JsonObject,
@@ -35,8 +37,9 @@ export interface ObjectCheck {
 
 /** The modules' looks at objects of one cluster, as checks; `cluster` is asked for when one is made. */
 export function checksOf(admissions: readonly ModuleAdmission[], cluster: () => ClusterAccess): ObjectCheck[] {
-  return admissions.map(({ kind, complete, review, reviewDeletion }) => ({
+  return admissions.map(({ kind, label, complete, review, reviewDeletion }) => ({
     ...(kind === undefined ? {} : { about: kind }),
+    ...(label === undefined ? {} : { label }),
     ...(complete === undefined ? {} : { complete }),
     ...(review === undefined
       ? {}

@@ -20,6 +20,7 @@ import {
 
 const SERVICE_ID = "multiclusterservice.karmada.io/permanent-id";
 const PROTECTION = "resourcetemplate.karmada.io/deletion-protected";
+const PROTECTION_WEBHOOK = "resourcedeletionprotection.karmada.io";
 
 /** Checks services over several clusters. */
 export function multiClusterServiceAdmission(): ModuleAdmission {
@@ -100,12 +101,10 @@ export function taintPolicyAdmission(): ModuleAdmission {
 export function deletionProtection(): ModuleAdmission {
   return {
     level: "continuum",
+    label: { key: PROTECTION, value: "Always", webhook: PROTECTION_WEBHOOK },
     reviewDeletion: (object) =>
       labelOf(object, PROTECTION) === "Always"
-        ? denied(
-            "resourcedeletionprotection.karmada.io",
-            `This resource is protected, please make sure to remove the label: ${PROTECTION}`,
-          )
+        ? denied(PROTECTION_WEBHOOK, `This resource is protected, please make sure to remove the label: ${PROTECTION}`)
         : ACCEPTED,
   };
 }
