@@ -1,60 +1,19 @@
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
+import { buildGateway, type GatewayProgram } from "../../testing/gateway-program.js";
 import { type GatewayDriver, gatewayDriver } from "./driver.js";
 import { ask, Cleanup, eventually, fakeBackend, temporaryDirectory } from "./fixture.js";
 import type { RouteInput } from "./table.js";
 
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-let program = "";
-let built = "";
-
-// The gateway as a program of its own, compiled once: a process is what the driver is about.
+let gateway: GatewayProgram;
 beforeAll(() => {
-  built = mkdtempSync(join(tmpdir(), "argosy-gateway-build-"));
-  const config = {
-    extends: join(root, "tsconfig.json"),
-    compilerOptions: {
-      composite: false,
-      incremental: false,
-      tsBuildInfoFile: null,
-      noEmit: false,
-      declaration: false,
-      sourceMap: false,
-      outDir: join(built, "out"),
-      rootDir: root,
-      typeRoots: [join(root, "node_modules/@types")],
-    },
-    include: [],
-    files: ["src/dataplane/gateway/gateway.ts", "src/kernel/clock/index.ts", "src/kernel/log/index.ts"].map((file) =>
-      join(root, file),
-    ),
-  };
-  writeFileSync(join(built, "tsconfig.json"), JSON.stringify(config));
-  execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", join(built, "tsconfig.json")], {
-    stdio: "pipe",
-  });
-  mkdirSync(join(built, "out"), { recursive: true });
-  writeFileSync(join(built, "out/package.json"), '{"type":"module"}');
-  program = join(built, "out/main.mjs");
-  writeFileSync(
-    program,
-    `import { runGateway } from "./src/dataplane/gateway/gateway.js";
-import { systemClock, systemRandom } from "./src/kernel/clock/index.js";
-import { silentLogger } from "./src/kernel/log/index.js";
-const gateway = await runGateway({ directory: process.argv[2], clock: systemClock, random: systemRandom, log: silentLogger });
-process.on("SIGTERM", () => gateway.close(1000).then(() => process.exit(0)));
-`,
-  );
+  gateway = buildGateway();
 }, 60_000);
-afterAll(() => rmSync(built, { recursive: true, force: true }));
+afterAll(() => gateway.remove());
 
 const cleanups: Cleanup[] = [];
 afterEach(async () => {
@@ -72,7 +31,7 @@ async function startDriver(cleanup: Cleanup, directory: string): Promise<Gateway
     directory,
     clock: systemClock,
     log: silentLogger,
-    supervise: { command: [process.execPath, program, directory] },
+    supervise: { command: gateway.command(directory) },
   });
   cleanup.add(() => driver.close({ stopProcess: true }));
   await driver.start();

@@ -27,7 +27,7 @@ import {
   trafficOf,
   weightsOf,
 } from "./heads/conditions.js";
-import { LoadMeter } from "./heads/load.js";
+import { LoadMeter, type LoadSettings } from "./heads/load.js";
 import { HeadSecrets } from "./heads/secrets.js";
 import { shadowLimits, shadowStatusesOf } from "./heads/shadowing.js";
 import {
@@ -57,6 +57,7 @@ export interface HeadIngressOptions {
   readonly ledger: Ledger;
   /** By name; undefined when it is not connected. */
   readonly members: (cluster: string) => ClusterAccess | undefined;
+  readonly load?: LoadSettings;
 }
 
 type Context = ReconcileContext<HeadIngress>;
@@ -114,7 +115,7 @@ class HeadIngressWorker {
   readonly #compiler: HeadCompiler;
   readonly #applier: HeadApplier;
   readonly #secrets: HeadSecrets;
-  readonly #load = new LoadMeter();
+  readonly #load: LoadMeter;
   /** By route id: what was recorded last. */
   readonly #explained = new Map<string, string>();
   /** By route id: what the gateway last said, whole, and counters left out; when a status was last written; and whose counters are newer. */
@@ -127,6 +128,7 @@ class HeadIngressWorker {
   constructor(options: HeadIngressOptions, context: Context) {
     this.#options = options;
     this.context = context;
+    this.#load = new LoadMeter(options.load);
     const { informers } = context.cluster;
     this.#secrets = new HeadSecrets(context.cluster, options.gateway);
     this.#compiler = new HeadCompiler(

@@ -13,6 +13,7 @@ import { engineControllers } from "./engine.js";
 import { executionController } from "./execution.js";
 import { headIngressController } from "./head-ingress.js";
 import { headIngressMaker } from "./head-maker.js";
+import type { LoadSettings } from "./heads/load.js";
 import { hyperMLServiceAdmission, ManifestChecker } from "./hyper-admission.js";
 import { hyperMLServiceController } from "./hyper-controller.js";
 import { ingressController } from "./ingress.js";
@@ -70,6 +71,8 @@ export interface FleetOptions {
    * Work and Cluster are its kinds and are not installed.
    */
   readonly engine?: "argosy" | "karmada";
+  /** How the load of HeadIngresses is measured. */
+  readonly headLoad?: LoadSettings;
   /** A call to a member that takes longer has failed; default 5 s. */
   readonly callTimeoutMs?: number;
 }
@@ -264,6 +267,7 @@ export function createFleetModule(options: FleetOptions): Module {
           members,
           listener: headListener,
           tlsListener: options.headTlsListener,
+          ...(options.headLoad === undefined ? {} : { load: options.headLoad }),
         }),
       );
       if (!isEngine) return controllers;

@@ -2,14 +2,20 @@ import type { GatewayState } from "../../../dataplane/gateway/index.js";
 
 type RouteReport = GatewayState["routes"][number];
 
-/** Figures are taken over at least this long. */
+/** Figures are taken over at least this long where nothing else is said. */
 const WINDOW_MS = 10_000;
 /** Latencies that differ by less are the same: each new weight is a new table. */
 const NOTABLE_SHARE = 0.1;
 /** Requests a second at which the built-in gateway has used half of its one processor (bench/gateway.ts: about 20 µs a request). */
 const HIGH_RATE = 25_000;
-/** A load is high again only after it was below half of that. */
-const LOW_RATE = HIGH_RATE / 2;
+
+/** Where measuring is set another way. */
+export interface LoadSettings {
+  /** Milliseconds that figures are taken over, at least. Default 10 s. */
+  readonly windowMs?: number;
+  /** Requests a second that are many; they are until they are fewer than half of that. Default 25,000. */
+  readonly highRate?: number;
+}
 
 interface Window {
   readonly atMs: number;
@@ -29,6 +35,13 @@ const NOTHING: Figures = { rate: 0, isHigh: false, latencyMs: new Map() };
 export class LoadMeter {
   readonly #windows = new Map<string, Window>();
   readonly #figures = new Map<string, Figures>();
+  readonly #windowMs: number;
+  readonly #highRate: number;
+
+  constructor({ windowMs = WINDOW_MS, highRate = HIGH_RATE }: LoadSettings = {}) {
+    this.#windowMs = windowMs;
+    this.#highRate = highRate;
+  }
 
   /** Of a route; zeros until it was seen for a while. */
   of(id: string): Figures {
@@ -45,7 +58,7 @@ export class LoadMeter {
     const before = this.#windows.get(report.id);
     const requests = report.backends.reduce((sum, backend) => sum + backend.requests, 0);
     const isRestarted = before !== undefined && requests < before.requests;
-    if (before !== undefined && !isRestarted && nowMs - before.atMs < WINDOW_MS) return false;
+    if (before !== undefined && !isRestarted && nowMs - before.atMs < this.#windowMs) return false;
     this.#windows.set(report.id, {
       atMs: nowMs,
       requests,
@@ -56,7 +69,7 @@ export class LoadMeter {
     if (before === undefined || isRestarted) return false;
     const old = this.of(report.id);
     const rate = ((requests - before.requests) * 1000) / (nowMs - before.atMs);
-    const isHigh = old.isHigh ? rate >= LOW_RATE : rate >= HIGH_RATE;
+    const isHigh = rate >= (old.isHigh ? this.#highRate / 2 : this.#highRate);
     const latencyMs = latenciesOf(report, before, old.latencyMs);
     const isNew = isHigh !== old.isHigh || isNotable(old.latencyMs, latencyMs);
     this.#figures.set(report.id, { rate, isHigh, latencyMs: isNew ? latencyMs : old.latencyMs });
