@@ -20,6 +20,10 @@ export interface ApiRequest {
   readonly repeatedHeaders?: Readonly<Record<string, readonly string[]>>;
   /** The whole body, already bounded in size (3 MiB) by the front end. */
   readonly body: Uint8Array;
+  /** Of a client in this process: the body as the JSON text that it made of an object. */
+  readonly text?: string;
+  /** The client is in this process and takes objects as they are, shared and not to be changed. */
+  readonly takesObjects?: boolean;
   /** Subject of a client certificate that the front end verified against the cluster's CA: CN is the user, O are the groups. */
   readonly clientCertificate?: {
     readonly commonName: string;
@@ -49,11 +53,24 @@ export interface ApiResponse {
   readonly warnings?: readonly string[];
   /** One piece, or a stream (watch, logs). */
   readonly body: Uint8Array | AsyncIterable<Uint8Array>;
+  /** In the place of a body, where the request takes objects: the answer, shared and not to be changed. */
+  readonly object?: JsonObject;
+  /** In the place of a body: the events of a watch. */
+  readonly events?: HandedEvents;
   /** The front end calls it when the answer is out, or nobody waits for it any more. */
   readonly done?: () => void;
 }
 
 export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete" | "deletecollection";
+
+/** A watch event as it is handed over in one process. */
+export interface HandedEvent {
+  readonly type: string;
+  readonly object: JsonObject;
+}
+
+/** Events as they come, those that wait together. */
+export type HandedEvents = AsyncIterable<readonly HandedEvent[]>;
 
 /** What a path means (Kubernetes' RequestInfo). */
 export interface RequestInfo {

@@ -1,8 +1,8 @@
 import { abortReason, type Clock } from "../clock/index.js";
 import { ApiError, messageOf } from "../errors/index.js";
-import type { Json } from "../kinds/index.js";
+import type { Json, JsonObject } from "../kinds/index.js";
 import { failureFrom, localFailure, UnavailableError } from "./failures.js";
-import type { Transport, TransportRequest, TransportResponse } from "./types.js";
+import type { HandedEvent, Transport, TransportRequest, TransportResponse } from "./types.js";
 import { parseJson } from "./wire.unsafe.js";
 
 /** What an exchange needs besides method and path. */
@@ -11,19 +11,32 @@ export interface ExchangeOptions {
   readonly contentType?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
+  /** What is answered is shared, where the server is in the same process, and not changed. */
+  readonly takesObjects?: boolean;
   /** Gives up after this long without an answer; default 60 s. */
   readonly timeoutMs?: number;
 }
 
 /** One transport with failures mapped to `ApiError`, time-outs, and patience with servers that ask for it. */
 export interface Exchange {
-  /** The whole answer as text. */
-  text(method: string, path: string, options?: ExchangeOptions): Promise<string>;
   /** The whole answer as JSON. */
   json(method: string, path: string, options?: ExchangeOptions): Promise<Json>;
-  /** The body as it arrives. No time-out once the answer began. */
-  stream(path: string, options?: ExchangeOptions): Promise<AsyncIterable<Uint8Array>>;
+  /** The whole answer as JSON, and whether it is shared: then it must not be changed. */
+  answer(method: string, path: string, options: ExchangeOptions): Promise<Answer>;
+  /** What a watch tells as it arrives: bytes, or events. No time-out once the answer began. */
+  watch(path: string, options?: ExchangeOptions): Promise<WatchStream>;
 }
+
+/** An answer. */
+export interface Answer {
+  readonly value: Json;
+  readonly isShared: boolean;
+}
+
+/** Lines in bytes, or events of a server in the same process. */
+export type WatchStream =
+  | { readonly body: AsyncIterable<Uint8Array> }
+  | { readonly events: AsyncIterable<readonly HandedEvent[]> };
 
 const defaultTimeoutMs = 60_000;
 const maxBodyBytes = 512 * 1024 * 1024;
@@ -97,10 +110,11 @@ function requestOf(
       ...options.headers,
     },
     ...(options.body === undefined ? {} : { body: options.body }),
+    ...(options.takesObjects === true ? { takesObjects: true } : {}),
   };
 }
 
-type Outcome = { readonly body: string } | { readonly waitMs: number };
+type Outcome = { readonly body: string } | { readonly object: JsonObject } | { readonly waitMs: number };
 
 /** Stands between typed calls and a transport. */
 export function createExchange(transport: Transport, clock: Clock, userAgent: string): Exchange {
@@ -110,6 +124,7 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
     const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
     try {
       const response = await transport.request(requestOf({ method, path, signal: scope.signal }, options, userAgent));
+      if (response.object !== undefined && response.status < 400) return { object: response.object };
       const body = await readText(response.body, about);
       if (response.status < 400) return { body };
       const waitMs = attempt < maxRetries ? retryAfterMs(response) : undefined;
@@ -125,21 +140,23 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
     }
   };
 
-  const text = async (method: string, path: string, options: ExchangeOptions = {}): Promise<string> => {
+  const answer = async (method: string, path: string, options: ExchangeOptions): Promise<Answer> => {
     for (let attempt = 0; ; attempt += 1) {
       const outcome = await tryOnce(method, path, options, attempt);
-      if ("body" in outcome) return outcome.body;
+      if ("object" in outcome) return { value: outcome.object, isShared: true };
+      if ("body" in outcome)
+        return {
+          value: outcome.body === "" ? null : parseJson(outcome.body, `${method} ${path}`),
+          isShared: false,
+        };
       if (outcome.waitMs > 0) await clock.sleep(outcome.waitMs, options.signal);
     }
   };
 
   return {
-    text,
-    async json(method, path, options) {
-      const body = await text(method, path, options);
-      return body === "" ? null : parseJson(body, `${method} ${path}`);
-    },
-    async stream(path, options = {}) {
+    answer,
+    json: async (method, path, options = {}) => (await answer(method, path, options)).value,
+    async watch(path, options = {}) {
       const about = `GET ${path}`;
       const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
       try {
@@ -148,7 +165,9 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
         );
         if (response.status >= 400) throw failureFrom(response.status, await readText(response.body, about), about);
         scope.stopTimer();
-        return guardStream(response.body, scope, about);
+        return response.events === undefined
+          ? { body: guardStream(response.body, scope, about) }
+          : { events: guardStream(response.events, scope, about) };
       } catch (error) {
         scope.release();
         throw translate(error, scope.signal, about);
@@ -157,11 +176,11 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
   };
 }
 
-async function* guardStream(
-  body: AsyncIterable<Uint8Array>,
+async function* guardStream<T>(
+  body: AsyncIterable<T>,
   scope: { readonly signal: AbortSignal; release(): void },
   about: string,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<T> {
   try {
     yield* body;
   } catch (error) {

@@ -39,8 +39,8 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
   const stopListening = client.onWrite?.((kind, write) => {
     const cache = caches.get(keyOf(kind));
     if (cache === undefined) return;
-    // A copy: the caller may change what a call returned, the cache is shared.
-    if (write.type === "put") cache.remember(copyObject(write.object));
+    // A copy: the caller may hold what a call returned, and the cache takes managedFields off.
+    if (write.type === "put") cache.remember(write.isShared ? write.object : copyObject(write.object));
     else cache.forget(write.namespace, write.name, write.uid);
   });
 

@@ -142,7 +142,7 @@ export class ObjectCache<T extends KubeObject> implements Informer<T> {
       if (oldVersion === resourceVersion || isOlder(resourceVersion, oldVersion)) return;
       if (old.metadata.uid !== uid) this.#remove(old);
     }
-    delete object.metadata.managedFields;
+    if (object.metadata.managedFields !== undefined) delete object.metadata.managedFields;
     let objects = this.#namespaces.get(namespace);
     if (objects === undefined) {
       objects = new Map();

@@ -75,7 +75,7 @@ interface Round {
 async function listOnce<T extends KubeObject>(options: ReflectorOptions<T>): Promise<Round> {
   const { resource, cache, signal } = options;
   try {
-    const list = await resource.list({ signal, ...selectorOf(options) });
+    const list = await resource.list({ signal, isShared: true, ...selectorOf(options) });
     if (!signal.aborted) cache.replace(list.items, list.resourceVersion);
     return { resourceVersion: list.resourceVersion, isFruitful: true };
   } catch (error) {
@@ -99,6 +99,7 @@ async function watchOnce<T extends KubeObject>(options: ReflectorOptions<T>, fro
       resourceVersion,
       timeoutSeconds,
       allowWatchBookmarks: true,
+      isShared: true,
       signal: guard.signal,
       ...selectorOf(options),
     })) {

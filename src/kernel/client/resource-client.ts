@@ -62,8 +62,7 @@ function readPage<T extends KubeObject>(kind: Kind<T>, answer: Json): ObjectList
   };
 }
 
-function readEvent<T extends KubeObject>(kind: Kind<T>, line: string): WatchEvent<T> {
-  const event = parseJson(line, `watch of ${kind.plural}`);
+function readEvent<T extends KubeObject>(kind: Kind<T>, event: unknown): WatchEvent<T> {
   const type = isObject(event) ? event["type"] : undefined;
   const object = isObject(event) ? event["object"] : undefined;
   if (type === "ADDED" || type === "MODIFIED" || type === "DELETED" || type === "BOOKMARK")
@@ -95,7 +94,8 @@ type Reads<T extends KubeObject> = Pick<ResourceClient<T>, "get" | "find" | "lis
 function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange): Reads<T> {
   const listPage = async (options: ListOptions): Promise<ObjectList<T>> => {
     const path = withQuery(collectionPath(kind, options.namespace), listQuery(options));
-    return readPage(kind, await exchange.json("GET", path, { signal: options.signal }));
+    const takesObjects = options.isShared === true;
+    return readPage(kind, await exchange.json("GET", path, { signal: options.signal, takesObjects }));
   };
 
   const listAll = async (options: ListOptions): Promise<ObjectList<T>> => {
@@ -138,8 +138,14 @@ function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange): Reads
     },
     async *watch(options = {}) {
       const path = withQuery(collectionPath(kind, options.namespace), watchQuery(options));
-      for await (const lines of decodeLines(await exchange.stream(path, { signal: options.signal }))) {
-        for (const line of lines) yield readEvent(kind, line);
+      const takesObjects = options.isShared === true;
+      const stream = await exchange.watch(path, { signal: options.signal, takesObjects });
+      if ("events" in stream) {
+        for await (const events of stream.events) for (const event of events) yield readEvent(kind, event);
+        return;
+      }
+      for await (const lines of decodeLines(stream.body)) {
+        for (const line of lines) yield readEvent(kind, parseJson(line, `watch of ${kind.plural}`));
       }
     },
   };
@@ -152,16 +158,17 @@ function writesOf<T extends KubeObject>(kind: Kind<T>, dependencies: Dependencie
   const apiVersion = apiVersionOf(kind);
 
   const write = async ({ method, path, body, options, contentType }: Write): Promise<T> => {
-    const answer = await exchange.json(method, withQuery(path, writeQuery(options)), {
+    const { value: answer, isShared } = await exchange.answer(method, withQuery(path, writeQuery(options)), {
       body: JSON.stringify(body),
       signal: options.signal,
+      takesObjects: true,
       ...(contentType === undefined ? {} : { contentType }),
     });
     // A binding is answered with a Status, which has no metadata of its own.
     if (isObject(answer) && answer["kind"] === "Status") answer["metadata"] ??= {};
     const object = asObject<T>(answer, kind);
     if (options.dryRun !== true && object.kind === kind.kind && object.apiVersion === apiVersion)
-      onWrite({ type: "put", object });
+      onWrite({ type: "put", object, isShared });
     return object;
   };
 
@@ -238,7 +245,9 @@ async function deleteObject(
   if (answer["kind"] === kind.kind) {
     const object = asObject(answer, kind);
     report(
-      isStillThere(object) ? { type: "put", object } : { type: "gone", namespace, name, uid: object.metadata.uid },
+      isStillThere(object)
+        ? { type: "put", object, isShared: false }
+        : { type: "gone", namespace, name, uid: object.metadata.uid },
     );
     return;
   }

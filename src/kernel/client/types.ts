@@ -10,6 +10,11 @@ export interface TransportRequest {
   readonly repeatedHeaders?: Readonly<Record<string, readonly string[]>>;
   readonly body?: Uint8Array | string;
   readonly signal?: AbortSignal;
+  /**
+   * Objects may be answered as they are, shared and without managedFields: whoever asks so does not change them, and a body
+   * that is text was made of an object. Only a server in the same process heeds it.
+   */
+  readonly takesObjects?: boolean;
 }
 
 /** Headers are lower case. The body is read once, or dropped with `discard`. */
@@ -17,6 +22,16 @@ export interface TransportResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: AsyncIterable<Uint8Array>;
+  /** In the place of a body, where the request takes objects. */
+  readonly object?: JsonObject;
+  /** In the place of a body: the events of a watch, those that wait together. */
+  readonly events?: AsyncIterable<readonly HandedEvent[]>;
+}
+
+/** A watch event as a server in the same process hands it over. */
+export interface HandedEvent {
+  readonly type: string;
+  readonly object: JsonObject;
 }
 
 /** A full-duplex message channel (WebSocket, v5.channel.k8s.io) of exec, attach and port-forward. */
@@ -44,6 +59,8 @@ export interface ListOptions {
   readonly continue?: string;
   readonly resourceVersion?: string;
   readonly resourceVersionMatch?: "Exact" | "NotOlderThan";
+  /** Objects may be shared with others, and come without managedFields: they are not changed. */
+  readonly isShared?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -91,7 +108,10 @@ export type ApplyObject = { metadata: { name: string; namespace?: string; [field
   [field: string]: unknown;
 };
 
-/** Typed calls on one kind. `namespace` is required in calls on one namespaced object; every failure is an `ApiError`. */
+/**
+ * Typed calls on one kind. `namespace` is required in calls on one namespaced object; every failure is an `ApiError`. What a
+ * write answers may be shared with informers: never change it.
+ */
 export interface ResourceClient<T extends KubeObject> {
   readonly kind: Kind<T>;
   get(name: string, options?: { namespace?: string; signal?: AbortSignal }): Promise<T>;
@@ -115,7 +135,7 @@ export interface ResourceClient<T extends KubeObject> {
 
 /** A write of this client that the server acknowledged, in the order of acknowledgement. */
 export type AcknowledgedWrite =
-  | { readonly type: "put"; readonly object: KubeObject }
+  | { readonly type: "put"; readonly object: KubeObject; readonly isShared: boolean }
   | { readonly type: "gone"; readonly namespace: string; readonly name: string; readonly uid: string };
 
 /** A client of one cluster's API with one identity. */

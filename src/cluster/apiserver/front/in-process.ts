@@ -8,6 +8,7 @@ import {
 import type { ApiRequest, ApiResponse } from "../types.js";
 
 const nothing = new Uint8Array();
+const never = new AbortController().signal;
 
 /** What an in-process transport reaches. */
 export interface InProcessTarget {
@@ -29,6 +30,12 @@ export function inProcessTransport(target: InProcessTarget, token: string): Tran
     async request(request) {
       if (isClosed) throw new UnavailableError("the client is closed");
       request.signal?.throwIfAborted();
+      // What is over in a moment needs no end of its own.
+      if (request.takesObjects === true && request.method !== "GET") {
+        const signal = request.signal ?? never;
+        const answer = await target.handle(toApiRequest(request, headers, signal));
+        return toTransportResponse(answer, signal, () => undefined);
+      }
       const ending = linkedController(request.signal, open);
       const response = await target.handle(toApiRequest(request, headers, ending.controller.signal));
       return toTransportResponse(response, request.signal, ending.release);
@@ -66,19 +73,26 @@ function toApiRequest(
   signal: AbortSignal,
 ): ApiRequest {
   const mark = request.path.indexOf("?");
-  const path = mark < 0 ? request.path : request.path.slice(0, mark);
+  const { method, body, repeatedHeaders, takesObjects = false } = request;
+  const text = takesObjects && typeof body === "string" ? body : undefined;
   return {
-    method: request.method,
-    path,
+    method,
+    path: mark < 0 ? request.path : request.path.slice(0, mark),
     query: new URLSearchParams(mark < 0 ? "" : request.path.slice(mark + 1)),
-    headers: { "user-agent": "argosy", ...request.headers, ...joined(request.repeatedHeaders ?? {}), ...headers },
-    ...(request.repeatedHeaders === undefined ? {} : { repeatedHeaders: request.repeatedHeaders }),
-    body: typeof request.body === "string" ? Buffer.from(request.body, "utf8") : (request.body ?? nothing),
+    headers: { "user-agent": "argosy", ...request.headers, ...joined(repeatedHeaders), ...headers },
+    ...(repeatedHeaders === undefined ? {} : { repeatedHeaders }),
+    ...(takesObjects ? { takesObjects } : {}),
+    ...(text === undefined ? {} : { text }),
+    // Of an own text few ask for the bytes.
+    get body() {
+      return typeof body === "string" ? Buffer.from(body, "utf8") : (body ?? nothing);
+    },
     signal,
   };
 }
 
-function joined(headers: Readonly<Record<string, readonly string[]>>): Record<string, string> {
+function joined(headers: Readonly<Record<string, readonly string[]>> | undefined): Record<string, string> {
+  if (headers === undefined) return {};
   return Object.fromEntries(Object.entries(headers).map(([name, values]) => [name, values.join(", ")]));
 }
 
@@ -87,21 +101,21 @@ function toTransportResponse(
   signal: AbortSignal | undefined,
   release: () => void,
 ): TransportResponse {
-  const { status, headers, warnings, body } = response;
-  if (body instanceof Uint8Array) {
+  const { status, warnings, body, object, events } = response;
+  const headers =
+    warnings === undefined ? response.headers : { ...response.headers, warning: warnings.map(warningValue).join(", ") };
+  const end = (): void => {
     release();
     response.done?.();
-  }
+  };
+  if (events !== undefined)
+    return { status, headers, body: onePiece(nothing), events: untilAborted(events, signal, end) };
+  if (body instanceof Uint8Array) end();
   return {
     status,
-    headers: warnings === undefined ? headers : { ...headers, warning: warnings.map(warningValue).join(", ") },
-    body:
-      body instanceof Uint8Array
-        ? onePiece(body)
-        : untilAborted(body, signal, () => {
-            release();
-            response.done?.();
-          }),
+    headers,
+    ...(object === undefined ? {} : { object }),
+    body: body instanceof Uint8Array ? onePiece(body) : untilAborted(body, signal, end),
   };
 }
 
@@ -116,11 +130,11 @@ async function* onePiece(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 }
 
 /** An aborted watch ends by itself; whoever reads it must see why. */
-async function* untilAborted(
-  body: AsyncIterable<Uint8Array>,
+async function* untilAborted<T>(
+  body: AsyncIterable<T>,
   signal: AbortSignal | undefined,
   release: () => void,
-): AsyncIterable<Uint8Array> {
+): AsyncIterable<T> {
   try {
     yield* body;
   } finally {

@@ -45,6 +45,15 @@ function resourceVersionOf(object: JsonObject): string {
 
 const initialEventsEnd = "k8s.io/initial-events-end";
 
+/** The object of a bookmark. */
+export function bookmarkOf(kind: ResourceType, revision: number, endsInitialEvents: boolean): JsonObject {
+  const metadata: JsonObject = {
+    resourceVersion: String(revision),
+    ...(endsInitialEvents ? { annotations: { [initialEventsEnd]: "true" } } : {}),
+  };
+  return { kind: kind.kind, apiVersion: apiVersionOf(kind), metadata };
+}
+
 /** Says up to which revision a watch has seen everything; `endsInitialEvents` after the state of a watch-list. */
 export function bookmarkFrame(
   kind: ResourceType,
@@ -52,11 +61,7 @@ export function bookmarkFrame(
   revision: number,
   endsInitialEvents: boolean,
 ): Uint8Array {
-  const metadata: JsonObject = {
-    resourceVersion: String(revision),
-    ...(endsInitialEvents ? { annotations: { [initialEventsEnd]: "true" } } : {}),
-  };
-  const object: JsonObject = { kind: kind.kind, apiVersion: apiVersionOf(kind), metadata };
+  const object = bookmarkOf(kind, revision, endsInitialEvents);
   if (form.kind === "PartialObjectMetadata") return jsonFrame("BOOKMARK", partialMetadata(object, form.version));
   if (form.kind === "Table") {
     const table = tableOf(kind, [], form, {

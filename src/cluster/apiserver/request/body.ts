@@ -39,6 +39,13 @@ export function parseBody(body: Uint8Array, contentType: string | undefined, kin
   return { value, duplicates: type === "application/yaml" ? [] : duplicateFields(text, value) };
 }
 
+/** The body of a client in this process, which made its text of an object: read without looking for faults. */
+export function ownBody({ text }: Pick<ApiRequest, "text">): Json | undefined {
+  if (text === undefined) return undefined;
+  const value: Json = JSON.parse(text);
+  return value;
+}
+
 /** Body bytes as text without copying them first. */
 export function textOf(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");

@@ -16,6 +16,7 @@ import {
 import type { Limits, Ticket } from "../limits/index.js";
 import type { ComputedResource } from "../node-metrics/index.js";
 import type { FrameCache } from "../render/frames.js";
+import { givesObjects } from "../render/shared.js";
 import { withJsonBody } from "../request/body.js";
 import { parseRequestInfo } from "../request/info.js";
 import { type Accepted, negotiate } from "../request/negotiate.js";
@@ -37,13 +38,21 @@ import { create } from "../verbs/create.js";
 import { remove, removeCollection } from "../verbs/delete.js";
 import { checkListOptions } from "../verbs/list-options.js";
 import { patch } from "../verbs/patch.js";
-import { get, list } from "../verbs/read.js";
+import { get, list, listedObjects, listForm } from "../verbs/read.js";
 import { scale, scaleCall } from "../verbs/scale.js";
 import { submit } from "../verbs/submit.js";
 import { update } from "../verbs/update.js";
 import { watch } from "../verbs/watch.js";
 import { answerHealth } from "./health.js";
-import { compressed, failureResponse, jsonResponse, listResponse, outcomeResponse, textResponse } from "./respond.js";
+import {
+  compressed,
+  failureResponse,
+  jsonResponse,
+  listResponse,
+  objectResponse,
+  outcomeResponse,
+  textResponse,
+} from "./respond.js";
 import { shownWarnings } from "./warnings.js";
 
 /** Bodies above this are refused with 413 (upstream's limit for resources). */
@@ -159,7 +168,7 @@ class RequestLine implements Line {
   }
 
   async #dispatch(user: UserInfo, request: ApiRequest, info: RequestInfo): Promise<ApiResponse> {
-    if (request.body.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
+    if (sizeOf(request) > maxBodyBytes) throw tooLarge(maxBodyBytes);
     this.#authorize(user, info, request);
     if (!info.isResource) return this.#answerNonResource(request);
     const type = this.#typeOf(info);
@@ -265,7 +274,9 @@ class RequestLine implements Line {
       case "get":
         return outcomeResponse(parts, call, await get(parts, call));
       case "list":
-        return listResponse(call, await list(parts, call));
+        return givesObjects(call, listForm(call))
+          ? objectResponse(200, await listedObjects(parts, call))
+          : listResponse(call, await list(parts, call));
       case "watch":
         return this.#answerWatch(call);
       case "create":
@@ -291,10 +302,18 @@ class RequestLine implements Line {
   }
 
   #answerWatch(call: Call): ApiResponse {
-    const body = watch(this.#parts, call);
+    const answer = watch(this.#parts, call);
     const headers = { "content-type": "application/json", "cache-control": "no-cache, private" };
-    return { status: 200, headers, body };
+    return "events" in answer
+      ? { status: 200, headers, body: nothing, events: answer.events }
+      : { status: 200, headers, body: answer.body };
   }
+}
+
+const nothing = new Uint8Array();
+
+function sizeOf({ text, body }: ApiRequest): number {
+  return text === undefined ? body.byteLength : Buffer.byteLength(text);
 }
 
 /** As upstream's filters say it, which stand before its API machinery. */

@@ -5,6 +5,7 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { badRequest, failure, internalError, PlainFailure, unexplained } from "../failures.js";
 import { formOf, partialMetadata, tableOf } from "../render/forms.js";
+import { givesObjects, sharedObject } from "../render/shared.js";
 import { type Accepted, failureFormat, toYaml } from "../request/negotiate.js";
 import { encodeJson } from "../store/index.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
@@ -52,6 +53,13 @@ async function gathered(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
+/** An answer that is handed over in this process as it is. */
+export function objectResponse(status: number, object: JsonObject): ApiResponse {
+  return { status, headers: jsonHeaders, body: nothing, object };
+}
+
+const nothing = new Uint8Array();
+
 /** A plain text answer. */
 export function textResponse(status: number, text: string): ApiResponse {
   return { status, headers: { "content-type": "text/plain; charset=utf-8" }, body: Buffer.from(text) };
@@ -62,6 +70,8 @@ export function outcomeResponse(machinery: Machinery, call: Call, outcome: Outco
   const { accepted } = call;
   const isStatus = outcome.value["kind"] === "Status" && outcome.value["apiVersion"] === "v1";
   const form = formOf(accepted, call.request.query);
+  if (outcome.stored !== undefined && givesObjects(call, form))
+    return objectResponse(outcome.status, sharedObject(outcome.stored));
   if (form.kind === "Object" || isStatus) {
     const bytes = outcome.stored === undefined ? encodeJson(outcome.value) : outcome.stored.bytes;
     return bytesResponse(outcome.status, bytes, accepted);

@@ -1,14 +1,17 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest } from "../failures.js";
 import { equalJson, isObject, stringAt } from "../fields.js";
-import { parseBody } from "../request/body.js";
+import { ownBody, parseBody } from "../request/body.js";
 import type { Call } from "./context.js";
 import type { WriteOptions } from "./options.js";
 
 /** Reads the body as an object of the call's kind: duplicates and unknown fields are refused, warned of or ignored as asked; defaults are filled in. */
 export function decodeBody(call: Call, options: Pick<WriteOptions, "fieldValidation">): JsonObject {
   const { request, type } = call;
-  const { value, duplicates } = parseBody(request.body, request.headers["content-type"], type.kind);
+  const own = ownBody(request);
+  const { value, duplicates } = isObject(own)
+    ? { value: own, duplicates: [] }
+    : parseBody(request.body, request.headers["content-type"], type.kind);
   const { object, unknownFields } = type.decode(value);
   const faults = fieldFaults(duplicates, unknownFields);
   if (faults.length > 0 && options.fieldValidation === "Strict") {

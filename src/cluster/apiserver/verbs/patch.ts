@@ -2,7 +2,7 @@ import { ApiError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { badRequest, invalid, unknownBodyFormat, unsupportedPatch } from "../failures.js";
 import { isObject, objectAt, stringAt } from "../fields.js";
-import { mediaTypeOf, parseAny, parsePatch, textOf } from "../request/body.js";
+import { mediaTypeOf, ownBody, parseAny, parsePatch, textOf } from "../request/body.js";
 import { duplicateFields } from "../request/duplicates.js";
 import { type Call, type Machinery, namespaceOf, type Outcome, timestamp, type View } from "./context.js";
 import { createObject, placeInNamespace } from "./create.js";
@@ -59,6 +59,8 @@ export async function patch(
 }
 
 function parse(form: Form, call: Call): Patch {
+  const own = ownBody(call.request);
+  if (own !== undefined && (form !== "apply" || isObject(own))) return { form, content: own, duplicates: [] };
   const { body } = call.request;
   if (form === "apply") {
     const content = parseAny(body);

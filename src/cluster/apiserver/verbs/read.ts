@@ -3,6 +3,7 @@ import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { failure, notFound } from "../failures.js";
 import { type Form, formOf } from "../render/forms.js";
 import { listOf, listPieces } from "../render/lists.js";
+import { sharedObjects } from "../render/shared.js";
 import type { Selection } from "../request/selectors.js";
 import { encodeJson } from "../store/index.js";
 import type { Stored } from "../types.js";
@@ -48,6 +49,12 @@ export async function list(machinery: Machinery, call: Call): Promise<Uint8Array
   }
   const values = await Promise.all(page.items.map((stored) => inVersion(type, stored)));
   return encodeJson(listOf(type, values, form, about));
+}
+
+/** GET of a collection by a client in this process. */
+export async function listedObjects(machinery: Machinery, call: Call): Promise<JsonObject> {
+  const { items, metadata } = await pageOf(machinery, call);
+  return { metadata, items: sharedObjects(items) };
 }
 
 /** The form of a list. Throws 406 where that of one object was asked for. */
