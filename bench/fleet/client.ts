@@ -40,34 +40,54 @@ export class Pool {
   }
 }
 
-/** Reads every event of a collection from now on, each as its line of JSON. Returns how to end it. */
+/**
+ * Reads every event of a collection from now on, each as its line of JSON; where the server ends the watch, everything that is there comes
+ * again as if it were new. Returns how to end it.
+ */
 export async function watch(address: Address, path: string, onEvent: (line: string) => void): Promise<() => void> {
   const pool = await Pool.open(address, 1);
   const list = await pool.send("GET", `${path}?limit=1`);
   pool.close();
   const version = /"resourceVersion":\s?"(\d+)"/.exec(list)?.[1] ?? "";
-  const agent = new Agent({ keepAlive: false });
-  const trust = address.caPem === undefined ? { rejectUnauthorized: false } : { ca: address.caPem };
   let isEnded = false;
-  const request = get({
-    host: "127.0.0.1",
-    port: address.port,
-    servername: "localhost",
-    path: `${path}?watch=1&resourceVersion=${version}&timeoutSeconds=3600`,
-    headers: { authorization: `Bearer ${address.token}`, "user-agent": "bench" },
-    agent,
-    ...trust,
-  });
-  const fail = (error: Error): void => {
-    if (!isEnded) throw error;
+  let current = openWatch(address, `${path}?watch=1&timeoutSeconds=3600&resourceVersion=${version}`, onEvent);
+  await current.opened;
+  const goOn = async (): Promise<void> => {
+    for (;;) {
+      await current.closed;
+      if (isEnded) return;
+      await sleep(200);
+      current = openWatch(address, `${path}?watch=1&timeoutSeconds=3600`, onEvent);
+    }
   };
-  request.on("error", fail);
-  await new Promise<void>((resolve) => {
+  void goOn();
+  return () => {
+    isEnded = true;
+    current.end();
+  };
+}
+
+interface OpenWatch {
+  readonly opened: Promise<void>;
+  readonly closed: Promise<void>;
+  end(): void;
+}
+
+function openWatch(address: Address, path: string, onEvent: (line: string) => void): OpenWatch {
+  const trust = address.caPem === undefined ? { rejectUnauthorized: false } : { ca: address.caPem };
+  const { port, token } = address;
+  const headers = { authorization: `Bearer ${token}`, "user-agent": "bench" };
+  const agent = new Agent({ keepAlive: false });
+  const request = get({ host: "127.0.0.1", port, servername: "localhost", path, headers, agent, ...trust });
+  const closed = new Promise<void>((resolve) => {
+    request.once("close", resolve);
+    request.once("error", () => resolve());
+  });
+  const opened = new Promise<void>((resolve) => {
     request.once("response", (response) => {
       let rest = "";
       response.setEncoding("utf8");
-      response.on("error", fail);
-      response.on("end", () => fail(new Error(`the watch of ${path} ended`)));
+      response.on("error", () => undefined);
       response.on("data", (text: string) => {
         const lines = (rest + text).split("\n");
         rest = lines.pop() ?? "";
@@ -76,10 +96,7 @@ export async function watch(address: Address, path: string, onEvent: (line: stri
       resolve();
     });
   });
-  return () => {
-    isEnded = true;
-    request.destroy();
-  };
+  return { opened: Promise.race([opened, closed]), closed, end: () => request.destroy() };
 }
 
 /** Waits until something holds; throws after so many seconds. */
