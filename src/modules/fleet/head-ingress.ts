@@ -223,7 +223,10 @@ class HeadIngressWorker {
     const { class: asked = "auto" } = head.spec;
     if (asked === "builtin") return undefined;
     if (asked !== "auto") return asked;
-    return this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name)).isHigh ? "haproxy" : undefined;
+    // Once it was rendered clients may have moved there, and then nothing is left to measure here: only people take it back.
+    const isThere = head.status?.rendered?.class === "haproxy";
+    const { isHigh } = this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name));
+    return isThere || isHigh ? "haproxy" : undefined;
   }
 
   /** Objects in another cluster are not removed by the hub's own collector. */

@@ -121,7 +121,7 @@ const rendering = {
     .enum("auto", "builtin", "nginx", "haproxy", "istio", "gateway-api")
     .optional()
     .describe(
-      "Who carries it out: the built-in gateway, or a program for which it is rendered. auto (default): the built-in gateway, and rendered for haproxy too while the load is high.",
+      "Who carries it out: the built-in gateway, or a program for which it is rendered. auto (default): the built-in gateway, and rendered for haproxy too once the load was high.",
     ),
   ingressCluster: s
     .string({ min: 1, max: 253 })

@@ -100,7 +100,7 @@ export function trafficOf(
   outcome: ApplyOutcome | undefined,
 ): ConditionDraft | undefined {
   const type = "HighTraffic";
-  const rate = `${Math.round(load.rate)} requests a second were measured`;
+  const rate = `${Math.round(load.rate)} requests a second were measured here`;
   if (load.isHigh) {
     const where = outcome?.rendered?.objects[0]?.name;
     const advice =
@@ -110,7 +110,12 @@ export function trafficOf(
     return { type, status: "True", reason: "Measured", message: `${rate}; ${advice}` };
   }
   const wasHigh = (head.status?.conditions ?? []).some((condition) => condition.type === type);
-  return wasHigh ? { type, status: "False", reason: "Measured", message: rate } : undefined;
+  if (!wasHigh) return undefined;
+  const kept =
+    outcome?.rendered === undefined
+      ? ""
+      : "; what is rendered for haproxy stays until spec.class is builtin, because clients may have moved there";
+  return { type, status: "False", reason: "Measured", message: `${rate}${kept}` };
 }
 
 /** How a HeadIngress stands that another program carries. */
