@@ -16,13 +16,14 @@ import { join } from "node:path";
 import { barsOf, type HubResult } from "./fleet/bars.js";
 import { sleep } from "./fleet/client.js";
 import { decisions } from "./fleet/decisions.js";
-import { type Hub, karmadaPrograms, startArgosy, startKarmadaHub } from "./fleet/hubs.js";
+import { type Hub, type KarmadaHub, karmadaPrograms, startArgosy, startKarmadaHub } from "./fleet/hubs.js";
 import { type LoadResult, rawWorks, templates } from "./fleet/loads.js";
 import { serveMember } from "./fleet/members.js";
 import { nextBatch } from "./fleet/objects.js";
 import { outage } from "./fleet/outage.js";
 import { residentMbOf } from "./fleet/processes.js";
 import { restart } from "./fleet/restart.js";
+import { seed } from "./fleet/seed.js";
 
 async function main(): Promise<void> {
   const member = text("--serve-member", "");
@@ -87,7 +88,7 @@ async function measureArgosy(result: HubResult): Promise<void> {
   }
 }
 
-async function measureKarmada(hub: Hub, result: HubResult): Promise<void> {
+async function measureKarmada(hub: KarmadaHub, result: HubResult): Promise<void> {
   const restMb = residentMbOf(hub.pids());
   const count = number("--peer-templates", 60);
   if (only("works")) {
@@ -95,16 +96,15 @@ async function measureKarmada(hub: Hub, result: HubResult): Promise<void> {
     result.works = { atOnce: await rounds("karmada: works at once", () => rawWorks(hub, number("--peer-works", 300))) };
   }
   if (only("templates")) result.templates = await bothTemplates(hub, count);
-  if (only("scale")) {
-    step("karmada: memory");
-    if (result.templates === undefined) await templates(hub, count);
-    const made = result.templates === undefined ? count : 2 * number("--rounds", 3) * count;
-    await sleep(5000);
-    result.memory = { residentMb: residentMbOf(hub.pids()), bindings: made, restMb };
-  }
   if (only("outage")) {
     step("karmada: one member frozen");
     result.outage = await outage(hub, { perSecond: 15, seconds: 90, limit: 150 });
+  }
+  if (only("scale")) {
+    step("karmada: many bindings");
+    const bindings = number("--bindings", 10_000);
+    await seed(hub, bindings);
+    result.memory = { residentMb: residentMbOf(hub.pids()), bindings, restMb };
   }
 }
 

@@ -61,10 +61,8 @@ export function barsOf({ argosy, karmada, decisions }: Results): Bar[] {
     argosy.restart?.settledAfter,
     30,
   );
-  // Karmada's with its few bindings: with as many as Argosy has it would be more.
   const memory = ratio(argosy.memory?.residentMb, karmada.memory?.residentMb);
-  const counts = `${argosy.memory?.bindings ?? 0} bindings, of Karmada's at ${karmada.memory?.bindings ?? 0}`;
-  atMost(`memory at ${counts}`, memory, round(1 / 3, 4));
+  atMost(`memory at ${argosy.memory?.bindings ?? 0} bindings, of Karmada's`, memory, round(1 / 3, 4));
   atMost("seconds until a frozen member is not ready", argosy.outage?.notReadyAfter, 10);
   atMost("p99 in ms to the healthy members beside a frozen one", argosy.outage?.during.p99Ms, 250);
   return bars;

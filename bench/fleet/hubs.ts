@@ -8,7 +8,7 @@ import { type Built, type KarmadaOptions, startKarmada } from "../../tests/real/
 import type { Address } from "../apiserver/connection.js";
 import { folderWith } from "../apiserver/servers.js";
 import { joinMembers, type Member, startMembers } from "./members.js";
-import { adopt, forget, kill, type Started, start } from "./processes.js";
+import { adopt, forget, kill, programOf, type Started, start } from "./processes.js";
 
 /** A hub that runs, with its members. */
 export interface Hub {
@@ -25,6 +25,11 @@ export interface Hub {
 export interface RestartableHub extends Hub {
   halt(): Promise<void>;
   resume(): Promise<void>;
+}
+
+/** A Karmada, whose controllers can be stopped alone. */
+export interface KarmadaHub extends Hub {
+  controllerPids(): readonly number[];
 }
 
 export const memberNames = ["member1", "member2", "member3"] as const;
@@ -115,7 +120,7 @@ const tunedFlags: KarmadaOptions = {
 };
 
 /** A real Karmada with tuned flags: etcd, kube-apiserver, kube-controller-manager and the four programs of Karmada. */
-export async function startKarmadaHub(programs: Built): Promise<Hub> {
+export async function startKarmadaHub(programs: Built): Promise<KarmadaHub> {
   const karmada = await startKarmada(programs, tunedFlags);
   const members: Member[] = [];
   const stop = async (): Promise<void> => {
@@ -127,7 +132,9 @@ export async function startKarmadaHub(programs: Built): Promise<Hub> {
     const address = { port: Number(new URL(url).port), token, caPem };
     members.push(...(await startMembers(memberNames)));
     await joinMembers(address, members);
-    return { name: "karmada", address, members, pids: () => karmada.pids(), stop };
+    const pids = (): readonly number[] => karmada.pids();
+    const isController = (pid: number): boolean => /^karmada-(controller-manager|scheduler)/.test(programOf(pid));
+    return { name: "karmada", address, members, pids, controllerPids: () => pids().filter(isController), stop };
   } catch (error) {
     await stop();
     throw error;

@@ -59,7 +59,11 @@ export function deployment(batch: number, index: number): Record<string, unknown
 }
 
 /** A Work with a Deployment, with everything that Karmada wants in one that somebody else wrote. */
-export function work(member: string, batch: number, index: number): Record<string, unknown> {
+export function work(
+  member: string,
+  batch: number,
+  index: number,
+): Record<string, unknown> & { readonly spec: Record<string, unknown> } {
   const name = nameOf(batch, index);
   const space = `karmada-es-${member}`;
   const manifest = deployment(batch, index);
@@ -103,6 +107,28 @@ export function policy(batch: number, members: readonly string[], index?: number
           : { ...selector, name: nameOf(batch, index) },
       ],
       placement: { clusterAffinity: { clusterNames: members } },
+    },
+  };
+}
+
+/** A binding of a Deployment that the scheduler leaves alone. */
+export function binding(of: {
+  readonly batch: number;
+  readonly index: number;
+  readonly uid: string;
+  readonly members: readonly string[];
+}): Record<string, unknown> {
+  const { batch, index, uid, members } = of;
+  const owner = { apiVersion: "apps/v1", kind: "Deployment", name: nameOf(batch, index), uid };
+  return {
+    apiVersion: "work.karmada.io/v1alpha2",
+    kind: "ResourceBinding",
+    metadata: { name: `${nameOf(batch, index)}-deployment`, namespace, ownerReferences: [owner] },
+    spec: {
+      resource: { ...owner, namespace },
+      replicas: 2,
+      placement: { clusterAffinity: { clusterNames: members } },
+      suspension: { scheduling: true },
     },
   };
 }

@@ -1,6 +1,7 @@
 /** Processes that a measurement starts, and what they take. None outlives the program. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { cpuMicrosOf, residentBytesOf } from "../apiserver/servers.js";
 
 const running = new Set<number>();
@@ -102,4 +103,9 @@ export function cpuOf(pids: readonly number[]): number {
 /** Resident memory of processes, in MB. */
 export function residentMbOf(pids: readonly number[]): number {
   return Math.round(pids.reduce((sum, pid) => sum + residentBytesOf(pid), 0) / 1024 / 1024);
+}
+
+/** The file name of a process's program. */
+export function programOf(pid: number): string {
+  return basename(readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0] ?? "");
 }
