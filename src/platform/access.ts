@@ -1,4 +1,4 @@
-import { createClient, createInformerSet, type Transport } from "../kernel/client/index.js";
+import { createClient, createInformerSet, type Followed, type Transport } from "../kernel/client/index.js";
 import type { Clock, Random } from "../kernel/clock/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import type { Logger } from "../kernel/log/index.js";
@@ -20,10 +20,10 @@ export function openAccess(
   name: string,
   transport: Transport,
   { clock, random, log }: Surroundings,
-  fieldSelectors: Readonly<Record<string, string>> = {},
+  followed: Followed = {},
 ): OwnedAccess {
   const client = createClient({ transport, clock, random });
-  const informers = createInformerSet({ client, clock, random, log: log.with({ cluster: name }), fieldSelectors });
+  const informers = createInformerSet({ client, clock, random, log: log.with({ cluster: name }), ...followed });
   return {
     name,
     client,

@@ -12,6 +12,8 @@ export interface ClusterAddress {
   readonly nodes: readonly string[];
   /** Where its models are reached. */
   readonly ingress: string;
+  /** Member: it fetches its Works itself. */
+  readonly isPull?: boolean;
 }
 
 /** Every address of a running Argosy. */
@@ -56,6 +58,7 @@ export async function readAddresses(layout: Layout): Promise<Addresses | undefin
       api: text(cluster["api"]),
       nodes: Array.isArray(cluster["nodes"]) ? cluster["nodes"].filter((node) => typeof node === "string") : [],
       ingress: text(cluster["ingress"]),
+      ...(cluster["isPull"] === true ? { isPull: true } : {}),
     })),
     ingress: text(value["ingress"]),
     northbound: text(value["northbound"]),

@@ -27,7 +27,7 @@ import { publishArtifactReader } from "./artifact-access.js";
 import { Closers } from "./closers.js";
 import { startHealth } from "./health.js";
 import { hostServiceAddress, hostServices } from "./host-services.js";
-import { nodeIdentity } from "./identities.js";
+import { AGENT_FOLLOWED, nodeIdentity } from "./identities.js";
 import { ensureNamespace, installKinds, requireKinds } from "./install.js";
 import { servesKarmada, withKarmada } from "./karmada.js";
 import { type Layout, layoutOf, takeDirectory } from "./layout.js";
@@ -182,8 +182,8 @@ async function assemble(options: AgentOptions, layout: Layout, closers: Closers)
   const surroundings = { clock: systemClock, random: systemRandom, log };
   const context = await contextOf(options);
   const name = options.cluster ?? context.cluster;
-  const { fieldSelectors = {} } = options.level === "node" ? nodeIdentity(nodeNameOf(options.node)) : {};
-  const access = openAccess(name, await transportOf(options, context), surroundings, fieldSelectors);
+  const followed = options.level === "node" ? nodeIdentity(nodeNameOf(options.node)).followed : AGENT_FOLLOWED;
+  const access = openAccess(name, await transportOf(options, context), surroundings, followed);
   closers.add(() => access.close());
   options.note(`cluster ${name} at ${context.transport.server}: ${await versionOf(access, context)}`);
   return {

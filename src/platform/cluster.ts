@@ -50,7 +50,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     const credential = credentials.get(identity.name);
     if (credential === undefined)
       throw new ArgosyError("UnknownIdentity", `cluster ${options.name} has no identity ${identity.name}`);
-    return access(credential.token, identity.fieldSelectors);
+    return access(credential.token, identity.followed);
   };
   const server = await createApiServer({
     clusterName: options.name,
@@ -72,12 +72,12 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     await server.close();
     throw error;
   });
-  const access = (token: string, fieldSelectors?: Identity["fieldSelectors"]): ClusterAccess => {
+  const access = (token: string, followed?: Identity["followed"]): ClusterAccess => {
     const known = accesses.get(token);
     if (known !== undefined) {
       return known;
     }
-    const made = openAccess(options.name, server.transport(token), options, fieldSelectors);
+    const made = openAccess(options.name, server.transport(token), options, followed);
     accesses.set(token, made);
     return made;
   };

@@ -12,8 +12,15 @@ import {
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
 import type { Level, Module } from "../kernel/module/types.js";
-import { PROPAGATION_RULES, TEMPLATE_RULES } from "../modules/fleet/index.js";
-import type { Surroundings } from "./access.js";
+import {
+  agentAccountOf,
+  followedByAgent,
+  PROPAGATION_RULES,
+  pullControllers,
+  requestToken,
+  TEMPLATE_RULES,
+} from "../modules/fleet/index.js";
+import { openAccess, type Surroundings } from "./access.js";
 import type { Addresses } from "./addresses.js";
 import { publishArtifactReader } from "./artifact-access.js";
 import type { Closers } from "./closers.js";
@@ -149,7 +156,10 @@ async function assemble(input: FleetInput): Promise<Assembly> {
               const models = input.layout.models(name);
               return { name, domain, host: loopback, port: ingressPort, models };
             }),
-          members: (name) => clusters.get(name)?.as(delivery) ?? joined.access(name),
+          members: (name) =>
+            planned.some((plan) => plan.name === name && plan.isPull)
+              ? undefined
+              : (clusters.get(name)?.as(delivery) ?? joined.access(name)),
         },
         stores,
       );
@@ -305,10 +315,30 @@ async function startControllers(assembly: Assembly): Promise<string> {
       name: plan.name,
       url: clusterOf(assembly, plan).url,
       ingressPort: plan.ingressPort,
+      isPull: plan.isPull,
     }));
     if (hub !== undefined) await registerMembers(clusterOf(assembly, hub).admin.client, known, assembly.resting);
+    for (const member of members)
+      if (hub !== undefined && member.isPull) count += await startPull(assembly, hub, member);
   }
   return `${count} controllers in ${plans.length} clusters`;
+}
+
+/** A year: the process asks for another at each start. */
+const PULL_TOKEN_SECONDS = 365 * 86_400;
+
+/** The agent of a pull member, which has no more of the hub than one that runs elsewhere. */
+async function startPull(assembly: Assembly, hub: ClusterPlan, { name }: ClusterPlan): Promise<number> {
+  const { surroundings, closers, clusters } = assembly;
+  const { admin, server } = clusterOf(assembly, hub);
+  const { token } = await requestToken(admin.client, agentAccountOf(name), PULL_TOKEN_SECONDS);
+  const access = openAccess(hub.name, server.transport(token), surroundings, followedByAgent(name));
+  closers.add(() => access.close());
+  const member = clusters.get(name)?.as(delivery);
+  const specs = member === undefined ? [] : pullControllers(member);
+  const log = surroundings.log.with({ cluster: name, part: "pull" });
+  runControllers({ ...surroundings, log, cluster: access, specs, closers });
+  return specs.length;
 }
 
 async function startAllNodes(assembly: Assembly, detail: (text: string) => void): Promise<string> {
@@ -349,6 +379,7 @@ function addressesOf(assembly: Assembly, services: ServiceAddresses): Addresses 
       api: clusterOf(assembly, plan).url,
       nodes: plan.nodes,
       ingress: `http://127.0.0.1:${plan.ingressPort}`,
+      ...(plan.isPull ? { isPull: true } : {}),
     })),
     ingress: `http://127.0.0.1:${plans[0]?.ingressPort ?? 0}`,
     northbound: services.northbound,

@@ -1,7 +1,9 @@
 import { join } from "node:path";
 import type { UserInfo } from "../cluster/apiserver/index.js";
+import type { Followed } from "../kernel/client/index.js";
 import { keepToken } from "../kernel/identity/index.js";
 import type { PolicyRule } from "../kernel/module/types.js";
+import { CLUSTER_SPACE } from "../modules/fleet/index.js";
 
 /** An agent of ours in one cluster: its user and what it may do there besides what every authenticated user may. */
 export interface Identity {
@@ -11,7 +13,7 @@ export interface Identity {
   /** Becomes a ClusterRole of the same name; absent where a bootstrap role or group already fits. */
   readonly rules?: readonly PolicyRule[];
   /** Of what kinds (`v1/pods`) its informers follow but a part. */
-  readonly fieldSelectors?: Readonly<Record<string, string>>;
+  readonly followed?: Followed;
 }
 
 /** The workload controllers share one identity; garbage collection and namespaces make it wide, but it grants nothing on. */
@@ -81,12 +83,16 @@ export const AGENT_RULES: readonly PolicyRule[] = [
   { nonResourceURLs: ["/readyz", "/livez", "/version", "/api", "/api/*", "/apis", "/apis/*"], verbs: ["get"] },
 ];
 
+/** Of Leases, modules look at those of member clusters only. */
+export const AGENT_FOLLOWED: Followed = { namespaces: { "coordination.k8s.io/v1/leases": CLUSTER_SPACE } };
+
 /** The agent that hosts the modules' controllers in one cluster. */
 export function moduleAgent(rules: readonly PolicyRule[]): Identity {
   return {
     name: "argosy-agent",
     user: { username: "argosy:agent", groups: ["system:authenticated"] },
     rules: [...rules, ...AGENT_RULES],
+    followed: AGENT_FOLLOWED,
   };
 }
 
@@ -105,7 +111,7 @@ export function nodeIdentity(node: string): Identity {
     name: `node-${node}`,
     user: { username: `system:node:${node}`, groups: ["system:nodes", "system:authenticated"] },
     rules: [{ apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get", "list", "watch"] }],
-    fieldSelectors: { "v1/pods": `spec.nodeName=${node}` },
+    followed: { fieldSelectors: { "v1/pods": `spec.nodeName=${node}` } },
   };
 }
 

@@ -137,11 +137,11 @@ function parseState(value: unknown): State {
     throw new InputError("it is no state of this version of Argosy");
   }
   const members = value["members"].map((member) => {
-    const { name, nodes, index } = asObject(member);
+    const { name, nodes, index, isPull } = asObject(member);
     if (typeof name !== "string" || !isCount(nodes) || !isCount(index) || index === 0) {
       throw new InputError("a member needs a name, its nodes and its number");
     }
-    return { name, nodes, index };
+    return { name, nodes, index, ...(isPull === true ? { isPull } : {}) };
   });
   const ports: Record<string, number> = {};
   for (const [name, port] of Object.entries(value["ports"])) {

@@ -12,6 +12,8 @@ export interface ClusterPlan {
   readonly serviceCidr: string;
   /** Below which models' host names stand, `cloud.argosy.localhost`. */
   readonly domain: string;
+  /** Member: it fetches its Works itself. */
+  readonly isPull: boolean;
 }
 
 /** The ports that clusters and services prefer; stable over restarts. */
@@ -65,7 +67,8 @@ export async function planClusters(
   choosePort: (name: string, preferred: number) => Promise<number>,
 ): Promise<ClusterPlan[]> {
   const plans: ClusterPlan[] = [];
-  for (const member of [{ name: "hub", nodes: 0, index: 0 }, ...members]) {
+  const hub: NumberedMember = { name: "hub", nodes: 0, index: 0 };
+  for (const member of [hub, ...members]) {
     const { name, index } = member;
     plans.push({
       name,
@@ -76,6 +79,7 @@ export async function planClusters(
       ingressPort: await choosePort(index === 0 ? "ingress" : `ingress-${name}`, preferredPorts.ingress + index),
       serviceCidr: serviceRange(network, index),
       domain: `${name}.argosy.localhost`,
+      isPull: member.isPull === true,
     });
   }
   return plans;

@@ -22,6 +22,8 @@ export interface MemberOptions {
   /** Lower-case, `cloud`. */
   readonly name: string;
   readonly nodes: number;
+  /** It fetches its Works itself, with rights of its own in the hub. Default: the hub delivers. */
+  readonly isPull?: boolean;
 }
 
 export interface PlatformOptions {
@@ -112,7 +114,12 @@ async function bringUp(
   });
   await writeState(layout, {
     version: 1,
-    members: [...members, ...resting].map(({ name, nodes, index }) => ({ name, nodes, index })),
+    members: [...members, ...resting].map(({ name, nodes, index, isPull }) => ({
+      name,
+      nodes,
+      index,
+      ...(isPull === true ? { isPull } : {}),
+    })),
     ports: ports.chosen(),
   });
   await replaceFile(layout.kubeconfig, renderKubeconfig(fleet.kubeconfig), { isDurable: true });

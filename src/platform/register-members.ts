@@ -1,5 +1,5 @@
 import type { ApiClient } from "../kernel/client/index.js";
-import { ClusterKind } from "../modules/fleet/index.js";
+import { ClusterKind, enrolCluster, revokeCluster } from "../modules/fleet/index.js";
 import { ensureNamespace } from "./install.js";
 
 const fieldManager = "argosy-platform";
@@ -15,6 +15,8 @@ export interface RegisteredMember {
   /** Of its API. */
   readonly url: string;
   readonly ingressPort: number;
+  /** It fetches its Works itself. */
+  readonly isPull?: boolean;
 }
 
 /**
@@ -34,10 +36,12 @@ export async function registerMembers(
     if ((await clusters.find(name)) !== undefined)
       await drain(name, { "argosy.dev/drain": "it is not among the members of this start" });
   }
-  for (const { name, url, ingressPort } of members) {
+  for (const { name, url, ingressPort, isPull } of members) {
     const annotations = { "argosy.dev/ingress-address": `127.0.0.1:${ingressPort}` };
-    const spec = { syncMode: "Push", apiEndpoint: url };
+    const spec = { syncMode: isPull === true ? "Pull" : "Push", apiEndpoint: url };
     const cluster = await clusters.apply({ metadata: { name, annotations }, spec }, { fieldManager, force: true });
     if (cluster.metadata.annotations?.["argosy.dev/drain"] !== undefined) await drain(name, {});
+    if (isPull === true) await enrolCluster(hub, { name });
+    else await revokeCluster(hub, name);
   }
 }

@@ -9,16 +9,21 @@ import { ObjectCache } from "./object-cache.js";
 import { runReflector } from "./reflector.js";
 import type { ApiClient } from "./types.js";
 
+/** Of what kinds (`v1/pods`) only a part is followed, and asked for; default: everything is. */
+export interface Followed {
+  readonly fieldSelectors?: Readonly<Record<string, string>>;
+  /** The one namespace. */
+  readonly namespaces?: Readonly<Record<string, string>>;
+}
+
 /** What a set of informers needs. */
-export interface InformerSetOptions {
+export interface InformerSetOptions extends Followed {
   readonly client: ApiClient;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   /** Default 150 s: servers send bookmarks about each minute, so this is two missed ones. */
   readonly inactivityMs?: number;
-  /** Of what kinds (`v1/pods`) only a part is followed; default: everything is. */
-  readonly fieldSelectors?: Readonly<Record<string, string>>;
 }
 
 const defaultInactivityMs = 150_000;
@@ -52,6 +57,7 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
       const cache = new ObjectCache<T>(kind, log);
       caches.set(keyOf(kind), objectAs(cache));
       const fieldSelector = options.fieldSelectors?.[keyOf(kind)];
+      const namespace = options.namespaces?.[keyOf(kind)];
       running.push(
         runReflector({
           resource: client.resource(kind),
@@ -62,6 +68,7 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
           signal: stop.signal,
           inactivityMs: options.inactivityMs ?? defaultInactivityMs,
           ...(fieldSelector === undefined ? {} : { fieldSelector }),
+          ...(namespace === undefined ? {} : { namespace }),
         }),
       );
       return cache;

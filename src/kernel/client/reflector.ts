@@ -18,6 +18,8 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly inactivityMs: number;
   /** Default: everything. */
   readonly fieldSelector?: string;
+  /** Default: all of them. */
+  readonly namespace?: string;
 }
 
 const firstBackoffMs = 250;
@@ -75,7 +77,7 @@ interface Round {
 async function listOnce<T extends KubeObject>(options: ReflectorOptions<T>): Promise<Round> {
   const { resource, cache, signal } = options;
   try {
-    const list = await resource.list({ signal, isShared: true, ...selectorOf(options) });
+    const list = await resource.list({ signal, isShared: true, ...partOf(options) });
     if (!signal.aborted) cache.replace(list.items, list.resourceVersion);
     return { resourceVersion: list.resourceVersion, isFruitful: true };
   } catch (error) {
@@ -83,8 +85,13 @@ async function listOnce<T extends KubeObject>(options: ReflectorOptions<T>): Pro
   }
 }
 
-function selectorOf({ fieldSelector }: { readonly fieldSelector?: string }): { readonly fieldSelector?: string } {
-  return fieldSelector === undefined ? {} : { fieldSelector };
+type Part = Pick<ReflectorOptions<KubeObject>, "fieldSelector" | "namespace">;
+
+function partOf({ fieldSelector, namespace }: Part): Part {
+  return {
+    ...(fieldSelector === undefined ? {} : { fieldSelector }),
+    ...(namespace === undefined ? {} : { namespace }),
+  };
 }
 
 /** One watch connection until it ends, however it ends. */
@@ -101,7 +108,7 @@ async function watchOnce<T extends KubeObject>(options: ReflectorOptions<T>, fro
       allowWatchBookmarks: true,
       isShared: true,
       signal: guard.signal,
-      ...selectorOf(options),
+      ...partOf(options),
     })) {
       guard.touch();
       isFruitful = true;

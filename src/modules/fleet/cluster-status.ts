@@ -1,7 +1,7 @@
-import type { ClusterAccess, ControllerSpec, ReconcileContext } from "../../kernel/control/index.js";
+import type { ClusterAccess, ControllerSpec, ReconcileContext, ReconcileResult } from "../../kernel/control/index.js";
 import { syncStatus } from "../../kernel/control/index.js";
 import { isAlreadyExists, isNotFound, messageOf } from "../../kernel/errors/index.js";
-import { findCondition, NamespaceKind, type Node, withCondition } from "../../kernel/kinds/index.js";
+import { findCondition, LeaseKind, NamespaceKind, type Node, withCondition } from "../../kernel/kinds/index.js";
 import { type Discovered, discoverKinds } from "./clusters/discovery.js";
 import { MemberWatch } from "./clusters/member-watch.js";
 import { type Summary, summaryOf } from "./clusters/summary.js";
@@ -9,6 +9,7 @@ import { deadline } from "./deadline.js";
 import { type Cluster, ClusterKind, type ClusterStatus, type ConditionDraft, WorkKind } from "./kinds.js";
 import { CLUSTER_FINALIZER, dropOldFinalizer, finalizeCluster } from "./leaving.js";
 import { executionSpaceOf } from "./names.js";
+import { LeaseWatch, reportSilence } from "./pull/lease-watch.js";
 
 const NAME = "cluster-status-controller";
 /** A frozen member is called not ready after two failed looks: at most 3 + 2 + 0.5 + 2 seconds. */
@@ -48,11 +49,8 @@ export function clusterStatusController(
   /** Told of each cluster's nodes. */
   onNodes: (cluster: string, nodes: readonly Node[]) => void = () => {},
 ): ControllerSpec<Cluster> {
-  const memories = new Map<string, Memory>();
-  const forget = (name: string): void => {
-    memories.get(name)?.watch?.close();
-    memories.delete(name);
-  };
+  const memories = new Memories();
+  const leases = new LeaseWatch();
   return {
     name: NAME,
     kind: ClusterKind,
@@ -62,6 +60,7 @@ export function clusterStatusController(
     finalize: async (cluster, context) => {
       const { name } = cluster.metadata;
       const silence = async (): Promise<string> => {
+        if (isPull(cluster)) return leases.look(name, context).silence;
         const look = await lookAt(members(name), context);
         return look.isReady ? "" : look.message;
       };
@@ -69,45 +68,100 @@ export function clusterStatusController(
       if (done !== "done") return done;
       await dropOldFinalizer(cluster, context);
       await removeSpace(name, context);
-      forget(name);
+      memories.forget(name);
+      leases.forget(name);
       return done;
     },
-    // Only so that Works are known: what is left of a cluster is looked after by time.
-    watches: [{ kind: WorkKind, keys: () => [] }],
+    watches: [
+      // Only so that Works are known: what is left of a cluster is looked after by time.
+      { kind: WorkKind, keys: () => [] },
+      { kind: LeaseKind, keys: ({ metadata: { name } }) => [{ namespace: "", name }] },
+    ],
     async reconcile(key, cluster, context) {
       if (cluster === undefined) {
-        forget(key.name);
+        memories.forget(key.name);
+        leases.forget(key.name);
         return undefined;
       }
-      const memory = memories.get(key.name) ?? newMemory(context);
-      memories.set(key.name, memory);
       await dropOldFinalizer(cluster, context);
       await ensureSpace(key.name, context);
-      const member = members(key.name);
-      const look = await lookAt(member, context);
-      const waitMs = damping(cluster, look, memory, context);
-      if (waitMs > 0) return { requeueAfterMs: waitMs };
-      if (look.isReady && member !== undefined) {
-        follow(member, memory, context);
-        if (memory.watch?.nodes !== undefined) onNodes(key.name, memory.watch.nodes);
-        await discover(member, memory, context);
-      }
-      await report(cluster, look, { memory, context });
-      return { requeueAfterMs: INTERVAL_MS };
+      if (!isPull(cluster)) return observe(cluster, members(key.name), { memories, context, onNodes });
+      memories.forget(key.name);
+      const heartbeat = leases.look(key.name, context);
+      await reportSilence(cluster, heartbeat, context);
+      return { requeueAfterMs: heartbeat.lookAgainMs };
     },
   };
 }
 
-function newMemory(context: ReconcileContext<Cluster>): Memory {
+/** The same in a pull member, by its own agent: it says how the member is in its Cluster, and does nothing else in the hub. */
+export function clusterReporter(members: (cluster: string) => ClusterAccess | undefined): ControllerSpec<Cluster> {
+  const memories = new Memories();
   return {
-    failures: 0,
-    goodSinceMs: undefined,
-    firstSeenMs: context.clock.monotonicMs(),
-    discoveredMs: Number.NEGATIVE_INFINITY,
-    discovered: undefined,
-    watch: undefined,
-    summary: undefined,
+    name: NAME,
+    kind: ClusterKind,
+    async reconcile(key, cluster, context) {
+      const member = members(key.name);
+      if (cluster === undefined || member === undefined || !isPull(cluster)) {
+        memories.forget(key.name);
+        return undefined;
+      }
+      return observe(cluster, member, { memories, context, isAgent: true });
+    },
   };
+}
+
+function isPull({ spec }: Cluster): boolean {
+  return spec?.syncMode === "Pull";
+}
+
+/** Looks at a member once, and says in its Cluster what came of it. */
+async function observe(
+  cluster: Cluster,
+  member: ClusterAccess | undefined,
+  tools: {
+    readonly memories: Memories;
+    readonly context: ReconcileContext<Cluster>;
+    readonly isAgent?: boolean;
+    readonly onNodes?: (cluster: string, nodes: readonly Node[]) => void;
+  },
+): Promise<ReconcileResult> {
+  const { memories, context, isAgent = false, onNodes } = tools;
+  const memory = memories.of(cluster.metadata.name, context);
+  const look = await lookAt(member, context);
+  const waitMs = damping(cluster, look, memory, context);
+  if (waitMs > 0) return { requeueAfterMs: waitMs };
+  if (look.isReady && member !== undefined) {
+    follow(member, memory, context);
+    if (memory.watch?.nodes !== undefined) onNodes?.(member.name, memory.watch.nodes);
+    await discover(member, memory, context);
+  }
+  await report(cluster, look, { memory, context, isAgent });
+  return { requeueAfterMs: INTERVAL_MS };
+}
+
+/** What is remembered of each member. */
+class Memories {
+  readonly #memories = new Map<string, Memory>();
+
+  of(name: string, context: ReconcileContext<Cluster>): Memory {
+    const memory = this.#memories.get(name) ?? {
+      failures: 0,
+      goodSinceMs: undefined,
+      firstSeenMs: context.clock.monotonicMs(),
+      discoveredMs: Number.NEGATIVE_INFINITY,
+      discovered: undefined,
+      watch: undefined,
+      summary: undefined,
+    };
+    this.#memories.set(name, memory);
+    return memory;
+  }
+
+  forget(name: string): void {
+    this.#memories.get(name)?.watch?.close();
+    this.#memories.delete(name);
+  }
 }
 
 /** How long to look again before a change is told; 0: it is told now. */
@@ -202,7 +256,7 @@ async function discover(member: ClusterAccess, memory: Memory, context: Reconcil
 async function report(
   cluster: Cluster,
   look: Look,
-  { memory, context }: { memory: Memory; context: ReconcileContext<Cluster> },
+  { memory, context, isAgent }: { memory: Memory; context: ReconcileContext<Cluster>; isAgent: boolean },
 ): Promise<void> {
   const ready: ConditionDraft = look.isReady
     ? {
@@ -228,7 +282,8 @@ async function report(
     ...summary,
   };
   const before = findCondition(cluster.status?.conditions, "Ready")?.status;
-  if (before !== undefined && before !== ready.status) {
+  // Events of a Cluster are in a namespace where a member's agent writes nothing.
+  if (before !== undefined && before !== ready.status && !isAgent) {
     context.events.record(cluster, look.isReady ? "Normal" : "Warning", ready.reason, ready.message);
   }
   await syncStatus(context.cluster.client.resource(ClusterKind), cluster, status, NAME);

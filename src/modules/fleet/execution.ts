@@ -8,11 +8,11 @@ import {
   type ReconcileContext,
 } from "../../kernel/control/index.js";
 import { ArgosyError } from "../../kernel/errors/index.js";
-import { apiVersionOf, type Kind, type KubeObject } from "../../kernel/kinds/index.js";
+import { apiVersionOf, isDeleting, type Kind, type KubeObject } from "../../kernel/kinds/index.js";
 import { isMoreThanStatus } from "./changes.js";
 import type { Interpreters } from "./interpreters/index.js";
 import { ClusterKind, type Work, WorkKind } from "./kinds.js";
-import { clusterOfSpace, executionSpaceOf, KARMADA } from "./names.js";
+import { ARGOSY, clusterOfSpace, executionSpaceOf, KARMADA } from "./names.js";
 import { WorkExecutor } from "./work-executor.js";
 
 const NAME = "execution-controller";
@@ -22,6 +22,8 @@ const SPACE_INDEX = "execution-space";
 export interface ExecutionOptions {
   readonly members: (cluster: string) => ClusterAccess | undefined;
   readonly interpreters: Interpreters;
+  /** It runs in the only member, and sees of the hub what the member's agent may see. Default: in the hub, for push members. */
+  readonly isAgent?: boolean;
   /** Objects worked on at once in one member; default 4. */
   readonly concurrencyPerMember?: number;
   /** A call to a member that takes longer has failed; default 5 s. */
@@ -72,7 +74,7 @@ class Lanes {
 
   async sort(key: Key): Promise<void> {
     const cluster = clusterOfSpace(key.namespace);
-    if (cluster === undefined) return;
+    if (cluster === undefined || this.#isFetched(cluster, key)) return;
     const member = this.#options.members(cluster);
     let lane = this.#lanes.get(cluster);
     if (lane === undefined || lane.member !== member) {
@@ -81,6 +83,15 @@ class Lanes {
       this.#lanes.set(cluster, lane);
     }
     lane.queue.add(key);
+  }
+
+  /** Whether the member's own agent makes a Work true. What was given up there is let go of here. */
+  #isFetched(cluster: string, key: Key): boolean {
+    if (this.#options.isAgent === true) return false;
+    const { informers } = this.context.cluster;
+    if (informers.informer(ClusterKind).get({ namespace: "", name: cluster })?.spec?.syncMode !== "Pull") return false;
+    const work = informers.informer(WorkKind).get(key);
+    return work === undefined || !isDeleting(work) || work.metadata.annotations?.[ARGOSY.abandon] !== "true";
   }
 
   async #close(): Promise<void> {
@@ -109,6 +120,7 @@ class Lane {
       context,
       timeoutMs: options.callTimeoutMs ?? 5000,
       interpreters: options.interpreters,
+      isAgent: options.isAgent === true,
       follow: (kind) => this.#follow(kind, { context, isEcho: (object) => executor.isEcho(kind, object) }),
       retry: (key, delayMs) => this.queue.addAfter(key, delayMs),
     });

@@ -341,7 +341,7 @@ export function backendStatusOf(
   const difference = differenceOf(backend, report);
   const ready = findCondition(cluster?.status?.conditions, "Ready");
   const note =
-    difference === undefined && ready?.status === "False"
+    difference === undefined && ready !== undefined && ready.status !== "True"
       ? {
           reason: "ClusterNotReady",
           message: `the cluster's API is not ready (${ready.message}); its model answers, so it keeps its traffic`,

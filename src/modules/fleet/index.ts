@@ -17,6 +17,20 @@ export {
 export { specPartsOf } from "./hyper-plan.js";
 export { ClusterKind, type HyperMLService, HyperMLServiceKind, WorkKind } from "./kinds.js";
 export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES, TEMPLATE_RULES } from "./module.js";
+export {
+  agentAccountOf,
+  CLUSTER_SPACE,
+  type Enrolment,
+  enrolCluster,
+  followedByAgent,
+  HUB_SECRET,
+  HUB_SECRET_KEYS,
+  type HubToken,
+  pullControllers,
+  registrationToken,
+  requestToken,
+  revokeCluster,
+} from "./pull/index.js";
 export { RevisionContentsKind } from "./rollout/contents-kind.js";
 export { type HyperRollout, HyperRolloutKind } from "./rollout/kind.js";
 export {

@@ -101,7 +101,9 @@ const clusterSpec = s.object({
   syncMode: s
     .enum("Pull", "Push")
     .optional()
-    .describe("Push: the hub writes into the member. Pull: an agent in the member fetches; Argosy does not serve it."),
+    .describe(
+      "Push: the hub writes into the member. Pull: an agent in the member fetches, and tells how the member is.",
+    ),
   apiEndpoint: s.string().optional().describe("URL of the member's API server."),
   secretRef: secretReference(
     "Secret with which the hub enters the member: `token` and `caBundle`, or a whole `kubeconfig`. Embedded members need none.",

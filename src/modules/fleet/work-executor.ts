@@ -37,7 +37,8 @@ import {
   withoutSecrets,
 } from "./member-apply.js";
 import { type Applying, isSameVersion, MemberWrites } from "./member-writes.js";
-import { ARGOSY, EXECUTION_FINALIZER, KARMADA } from "./names.js";
+import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "./names.js";
+import { workNameOf } from "./policies/marks.js";
 import { isOfHyper, wordsFor } from "./status/words.js";
 import {
   appliedCondition,
@@ -64,6 +65,8 @@ export interface ExecutorOptions {
   readonly context: ReconcileContext<Work>;
   readonly timeoutMs: number;
   readonly interpreters: Interpreters;
+  /** Of the hub only this member's Works are seen. */
+  readonly isAgent: boolean;
   /** Watches a kind in the member from now on. */
   readonly follow: (kind: Kind) => { readonly informer: Informer<KubeObject>; readonly isSynced: boolean };
   readonly retry: (key: Key, delayMs: number) => void;
@@ -246,6 +249,11 @@ export class WorkExecutor {
 
   /** Whether a namespace of the hub goes to all members anyway; then what is in it does not wait for that. */
   #isPropagated(name: string): boolean {
+    if (this.#options.isAgent) {
+      const key = { namespace: executionSpaceOf(this.#options.cluster), name: workNameOf("Namespace", "", name) };
+      const work = this.#options.context.informer.get(key);
+      return work !== undefined && !isDeleting(work);
+    }
     const namespaces = this.#options.context.cluster.informers.informer(NamespaceKind);
     const found = namespaces.get({ namespace: "", name });
     return (

@@ -1,0 +1,8 @@
+/**
+ * Members that fetch their Works themselves (`syncMode: Pull`). In: an administrator's access to the hub for enrolment; later the hub with the member's own small
+ * rights, and the member. Out: Clusters, accounts and rights in the hub; in the member what its Works say. May use: kernel, the fleet's delivery.
+ */
+export { followedByAgent, pullControllers } from "./agent.js";
+export { type Enrolment, enrolCluster, registrationToken, revokeCluster } from "./enrolment.js";
+export { agentAccountOf, CLUSTER_SPACE, HUB_SECRET, HUB_SECRET_KEYS } from "./names.js";
+export { type HubToken, requestToken } from "./tokens.js";
