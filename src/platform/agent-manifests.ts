@@ -3,7 +3,7 @@ import { type KindDefinition, toCrd } from "../kernel/kinds/index.js";
 import type { JsonObject } from "../kernel/kinds/object.js";
 import type { Level, Module, PolicyRule } from "../kernel/module/types.js";
 import { toJson } from "../kernel/schema/index.js";
-import { DELIVERY_RULES } from "../modules/fleet/index.js";
+import { DELIVERY_RULES, HUB_SECRET, PROPAGATION_RULES } from "../modules/fleet/index.js";
 import { artifactReader } from "./artifact-access.js";
 import { AGENT_RULES, northboundReviewer, PROXY_RULES, VOLUME_RULES } from "./identities.js";
 import { crdName } from "./install.js";
@@ -25,7 +25,20 @@ export interface RightsOptions {
   readonly delivery?: boolean;
   /** Whether it may have the API server ask it about the kinds of its modules; default true. */
   readonly webhook?: boolean;
+  /** Level cluster: it fetches the member's objects itself, with these rights to make them. */
+  readonly pull?: PullRights;
 }
+
+/** What an agent that fetches may make in its member: anything that the hub sends, or what model services need. */
+export type PullRights = "all" | "delivery";
+
+/** Lease by which agents that fetch take turns. */
+export const pullLease = "argosy-pull-agent";
+
+const PULL_RULES: Readonly<Record<PullRights, readonly PolicyRule[]>> = {
+  all: PROPAGATION_RULES,
+  delivery: DELIVERY_RULES,
+};
 
 const group = "rbac.authorization.k8s.io";
 
@@ -46,9 +59,14 @@ const MEMBER_TOO: PolicyRule = {
   verbs: ["get"],
 };
 
+/** The credential for the hub, which the agent renews. */
+const HUB_SECRET_RULES: readonly PolicyRule[] = [
+  { apiGroups: [""], resources: ["secrets"], resourceNames: [HUB_SECRET], verbs: ["get", "patch"] },
+];
+
 /** Namespace, identity and the least rights with which an agent of a level works in a cluster, made from the modules' declarations. */
 export function agentRights(options: RightsOptions): JsonObject[] {
-  const { level, modules, hasTracking, namespace, installCrds, node, delivery, webhook } = options;
+  const { level, modules, hasTracking, namespace, installCrds, node, delivery, webhook, pull } = options;
   if (level === "node") {
     const subject =
       node === undefined
@@ -65,6 +83,7 @@ export function agentRights(options: RightsOptions): JsonObject[] {
     ...(level === "continuum" && hasTracking ? (northboundReviewer.rules ?? []) : []),
     ...(installCrds ? crdRules(kindsAt(modules, level)) : []),
     ...(webhook !== false && admissionAt(modules, level).length > 0 ? webhookRules(name) : []),
+    ...(pull === undefined ? [] : PULL_RULES[pull]),
   ]);
   return [
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },
@@ -75,7 +94,8 @@ export function agentRights(options: RightsOptions): JsonObject[] {
       kind: "Role",
       metadata: { name, namespace },
       rules: toJson([
-        ...leaseRules(name),
+        ...leaseRules(name, ...(pull === undefined ? [] : [pullLease])),
+        ...(pull === undefined ? [] : HUB_SECRET_RULES),
         ...(level === "continuum" ? [...SECRET_RULES, MEMBER_TOO] : []),
         { apiGroups: [""], resources: ["namespaces"], resourceNames: [namespace], verbs: ["get"] },
       ]),
@@ -111,12 +131,12 @@ function distinct(rules: readonly PolicyRule[]): PolicyRule[] {
   return [...new Map(rules.map((rule) => [JSON.stringify(rule), rule])).values()];
 }
 
-function leaseRules(name: string): PolicyRule[] {
+function leaseRules(...names: string[]): PolicyRule[] {
   const apiGroups = ["coordination.k8s.io"];
   return [
     // A lease that is not there yet has no name to allow by.
     { apiGroups, resources: ["leases"], verbs: ["create"] },
-    { apiGroups, resources: ["leases"], resourceNames: [name], verbs: ["get", "update"] },
+    { apiGroups, resources: ["leases"], resourceNames: names, verbs: ["get", "update"] },
   ];
 }
 

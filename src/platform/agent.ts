@@ -23,6 +23,7 @@ import { writeAddresses } from "./addresses.js";
 import { admissionPlace, hasAdmission, notServed, serveAdmission } from "./admission.js";
 import { agentKinds, agentName, agentRights, type RightsOptions } from "./agent-manifests.js";
 import { type NodeLevelOptions, nodeNameOf, startNodeLevel } from "./agent-node.js";
+import { startPull } from "./agent-pull.js";
 import { publishArtifactReader } from "./artifact-access.js";
 import { Closers } from "./closers.js";
 import { startHealth } from "./health.js";
@@ -49,6 +50,8 @@ export interface AgentOptions {
   /** Absent: the ServiceAccount of the pod that this process runs in. */
   readonly kubeconfig?: string;
   readonly context?: string;
+  /** Level cluster: it also fetches the member's objects from the hub that the member's Secret names. */
+  readonly pull?: boolean;
   /** Level continuum: the API server of a real Karmada, where it is not the hub's own. */
   readonly karmadaKubeconfig?: string;
   /** The process' environment; tells where the pod's API server is. */
@@ -247,6 +250,8 @@ async function notReady({ client, name }: OwnedAccess): Promise<string | undefin
 async function startLevel(assembly: Assembly): Promise<string> {
   const { options, layout, closers, access, metrics, ending, ...surroundings } = assembly;
   const { level, namespace } = options;
+  if (options.pull === true && level !== "cluster")
+    throw new InputError("--pull is for the agent of a member: --level cluster");
   const stores = await openStores(layout, surroundings, closers);
   const nodes = options.nodeDataDir === undefined ? layout : layoutOf(options.nodeDataDir);
   const gateway = platformGateway(layout, surroundings, nodes);
@@ -273,6 +278,7 @@ async function startLevel(assembly: Assembly): Promise<string> {
   const services = serves ? await serve(assembly, stores, modules) : undefined;
   closers.add(() => members.close());
   const admission = await admissionOf(assembly, modules);
+  const identity = candidate(surroundings);
   const delivers = level === "continuum" && !hasKarmada && modules.some(({ name }) => name === "fleet");
   runControllers({
     ...surroundings,
@@ -281,9 +287,10 @@ async function startLevel(assembly: Assembly): Promise<string> {
     specs: [...specs, ...(delivers ? [members.controller] : []), ...admission],
     closers,
     metrics,
-    election: { namespace, name: agentName(level), identity: candidate(surroundings) },
+    election: { namespace, name: agentName(level), identity },
   });
-  return summaryOf(assembly, modules, services);
+  const summary = summaryOf(assembly, modules, services);
+  return options.pull === true ? `${summary}; ${await startPull({ ...assembly, identity })}` : summary;
 }
 
 /** What registers the modules' admission, where there is any and the API server can ask for it. */

@@ -15,14 +15,15 @@ export function programFile(...parts: string[]): string {
 
 /** Argosy's own programs as images of pods. */
 function ownImages(): Readonly<Record<string, ImageEntry>> {
-  const files = ["package.json", "dist", "node_modules", "assets", "examples"].map((name) => programFile(name));
+  const files = ["package.json", "bin", "dist", "node_modules", "assets", "examples"].map((name) => programFile(name));
   const program = (...path: string[]): ImageEntry => ({
-    entrypoint: [process.execPath, programFile("dist", ...path)],
+    entrypoint: [process.execPath, programFile(...path)],
     files: [...files, dirname(process.execPath)],
   });
   return {
-    "argosy.dev/model-server": program("src", "dataplane", "modelserver", "main.js"),
-    "argosy.dev/examples/digits": program("examples", "digits", "train.js"),
+    "argosy.dev/argosy": program("bin", "argosy.mjs"),
+    "argosy.dev/model-server": program("dist", "src", "dataplane", "modelserver", "main.js"),
+    "argosy.dev/examples/digits": program("dist", "examples", "digits", "train.js"),
   };
 }
 

@@ -16,6 +16,7 @@ export {
 } from "./agent.js";
 export { type NodeCredentials, writeNodeCredentials } from "./agent-credentials.js";
 export { agentDeployment } from "./agent-deployment.js";
+export type { PullRights } from "./agent-manifests.js";
 export { type BackupContent, backUp, restore } from "./backup.js";
 export { diagnoseMachine, type Finding } from "./diagnosis.js";
 export { DirectoryInUseError, type Layout, layoutOf, makeDirectory, runningProcess } from "./layout.js";

@@ -1,4 +1,5 @@
 import type { ObjectProxy } from "../cluster/apiserver/index.js";
+import type { ApiClient } from "../kernel/client/index.js";
 import { createManager, type Manager } from "../kernel/control/index.js";
 import type { ClusterAccess, ControllerSpec } from "../kernel/control/types.js";
 import { InputError } from "../kernel/errors/index.js";
@@ -14,6 +15,8 @@ export interface Election {
   readonly namespace: string;
   readonly name: string;
   readonly identity: string;
+  /** Where the lease is; default: the cluster. */
+  readonly client?: ApiClient;
 }
 
 export interface LevelInput extends Surroundings {

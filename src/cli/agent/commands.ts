@@ -11,6 +11,7 @@ import {
   describeRights,
   type ListenAddress,
   nodeRuntimes,
+  type PullRights,
   parseRuntime,
   productVersion,
   startAgent,
@@ -29,6 +30,7 @@ interface RunOptions {
   readonly data?: string;
   readonly modules?: string;
   readonly installCrds: boolean;
+  readonly pull?: boolean;
   readonly namespace: string;
   readonly ingress?: string;
   readonly domain?: string;
@@ -54,6 +56,14 @@ const ingressDefaults: Readonly<Record<Level, string>> = {
 };
 
 const systemNamespace = "argosy-system";
+
+const pullHelp =
+  "level cluster: it fetches, too, and may make `all` that the hub sends, or what model services need (`delivery`)";
+
+function parsePullRights(text: string): PullRights {
+  if (text !== "all" && text !== "delivery") throw new InputError(`--pull ${JSON.stringify(text)}: all or delivery`);
+  return text;
+}
 
 /** `argosy agent` with what it prints and issues: `rbac`, `crds`, `deployment` and `credentials`. */
 export function agentCommand(context: CliContext): Command {
@@ -113,6 +123,10 @@ function withLevelOptions(command: Command): Command {
       "level continuum: where the hub's API server asks what is refused and filled in (default: on the loopback, if that server is there too)",
     )
     .option(
+      "--pull",
+      "level cluster: fetch what the hub has for this cluster, too, as `argosy clusters register` set it up",
+    )
+    .option(
       "--domain <name>",
       "level cluster: models are <name>.<namespace>.<domain> (default: CLUSTER.argosy.localhost)",
     )
@@ -167,6 +181,7 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
     environment: process.env,
     dataDir: options.data ?? join(".argosy-agent", level),
     installCrds: options.installCrds,
+    pull: options.pull === true,
     namespace: options.namespace,
     ingress: parseListen("--ingress", options.ingress ?? ingressDefaults[level]),
     services: {
@@ -214,6 +229,7 @@ function rbacCommand({ terminal }: CliContext): Command {
     .option("--node-name <name>", "level node (default: all nodes)")
     .option("--delivery", "also the identity by which the hub delivers to this cluster (ServiceAccount argosy-fleet)")
     .option("--no-webhook", "without the right to have the API server ask it (it makes webhook configurations)")
+    .option("--pull <rights>", pullHelp, parsePullRights)
     .action((options) => {
       const modules = parseNames(options.modules);
       terminal.out(
@@ -224,6 +240,7 @@ function rbacCommand({ terminal }: CliContext): Command {
             installCrds: options.installCrds,
             delivery: options.delivery === true,
             webhook: options.webhook,
+            ...(options.pull === undefined ? {} : { pull: options.pull }),
             ...(modules === undefined ? {} : { modules }),
             ...(options.nodeName === undefined ? {} : { node: options.nodeName }),
           }),
@@ -264,12 +281,14 @@ function deploymentCommand({ terminal }: CliContext): Command {
     )
     .option("--artifacts <ip:port>", "level cluster: the same for its artifact store", parsePlace)
     .option("--delivery", "level cluster: also the identity by which the hub delivers to this cluster")
+    .option("--pull <rights>", pullHelp, parsePullRights)
     .argument("[options...]", "more options of `argosy agent`, after --")
     .action(async (words: string[], options) => {
       const { level, cluster, namespace, nodePort } = options;
       if (level === "node") throw new InputError("a node's agent runs outside of pods: `argosy agent --level node`");
       const image = options.image ?? `argosy.dev/argosy:${(await productVersion()).argosy}`;
-      const rights = { level, namespace, installCrds: true, delivery: options.delivery === true };
+      const pull = options.pull === undefined ? {} : { pull: options.pull };
+      const rights = { level, namespace, installCrds: true, delivery: options.delivery === true, ...pull };
       terminal.out(
         documents([
           ...describeRights(rights),
@@ -279,7 +298,7 @@ function deploymentCommand({ terminal }: CliContext): Command {
             namespace,
             image,
             nodePort,
-            options: words,
+            options: options.pull === undefined ? words : ["--pull", ...words],
             services: { northbound: options.northbound, artifacts: options.artifacts },
           }),
         ]),

@@ -14,35 +14,40 @@ import {
   PROPAGATION_RULES,
   setCordon,
 } from "../../modules/fleet/index.js";
-import { type CliContext, collect, commandWithExamples, withConnection } from "../context.js";
+import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { formatAge, renderTable } from "../output/table.js";
 import { type ConnectionOptions, connect } from "../session.js";
+import { labelsOf, type PlaceOptions, placeOf, secondsOf, withPlace } from "./options.js";
+import { registerCommand, tokenCommand } from "./pull.js";
 
 /** How much the hub may do in a member. */
 const rights = { all: PROPAGATION_RULES, delivery: DELIVERY_RULES } as const;
 
-interface JoinOptions extends ConnectionOptions {
+interface JoinOptions extends ConnectionOptions, PlaceOptions {
   readonly memberKubeconfig: string;
   readonly memberContext?: string;
   readonly endpoint?: string;
   readonly rights: string;
-  readonly region?: string;
-  readonly provider?: string;
-  readonly zone: readonly string[];
-  readonly label: readonly string[];
   readonly timeout: string;
 }
 
-/** `argosy clusters join | leave | list | cordon | uncordon`. */
+/** `argosy clusters join | register | token | leave | list | cordon | uncordon`. */
 export function clustersCommand(context: CliContext): CommandType {
   const command = new Command("clusters").description("Bring member clusters into a hub, take them out, look at them.");
-  for (const part of [joinCommand(context), leaveCommand(context), listCommand(context), ...cordonCommands(context)])
+  for (const part of [
+    joinCommand(context),
+    registerCommand(context),
+    tokenCommand(context),
+    leaveCommand(context),
+    listCommand(context),
+    ...cordonCommands(context),
+  ])
     command.addCommand(part);
   return command;
 }
 
 function joinCommand({ terminal }: CliContext): CommandType {
-  return withConnection(
+  return withPlace(
     commandWithExamples("join", "Bring a cluster in by push: the hub gets an account in it, and delivers.", [
       "argosy clusters join paris --member-kubeconfig paris.kubeconfig",
       "argosy clusters join lab --member-kubeconfig ~/.kube/config --member-context lab --region eu --zone eu-1 --label tier=gold",
@@ -54,13 +59,9 @@ function joinCommand({ terminal }: CliContext): CommandType {
     .option("--member-context <name>", "context of that file (default: its current one)")
     .option("--endpoint <url>", "where the hub reaches its API (default: as that file does)")
     .option("--rights <which>", "what the hub may do there: all, or delivery (what model services need)", "all")
-    .option("--region <name>", "where it is")
-    .option("--provider <name>", "who runs it")
-    .option("--zone <name>", "a zone of its nodes (repeatable)", collect, [])
-    .option("--label <key=value>", "a label of the cluster (repeatable)", collect, [])
     .option("--timeout <seconds>", "how long to wait until it is Ready", "60")
     .action(async (name: string, options: JoinOptions) => {
-      const timeoutMs = secondsOf(options.timeout) * 1000;
+      const timeoutMs = secondsOf("--timeout", options.timeout) * 1000;
       const rules = Object.entries(rights).find(([word]) => word === options.rights)?.[1];
       if (rules === undefined) throw new InputError(`--rights ${JSON.stringify(options.rights)}: all or delivery`);
       const labels = labelsOf(options.label);
@@ -78,11 +79,7 @@ function joinCommand({ terminal }: CliContext): CommandType {
           ...(caPem === undefined ? {} : { caPem }),
           ...(insecureSkipTlsVerify === undefined ? {} : { insecureSkipTlsVerify }),
         },
-        place: {
-          zones: options.zone,
-          ...(options.region === undefined ? {} : { region: options.region }),
-          ...(options.provider === undefined ? {} : { provider: options.provider }),
-        },
+        place: placeOf(options),
       });
       await awaitReady(hub, name, timeoutMs);
       terminal.out(`cluster ${name} has joined and is Ready\n`);
@@ -105,7 +102,7 @@ function leaveCommand({ terminal }: CliContext): CommandType {
         name: string,
         options: ConnectionOptions & { memberKubeconfig?: string; memberContext?: string; timeout: string },
       ) => {
-        await leaveCluster(await hubOf(options), name, secondsOf(options.timeout) * 1000);
+        await leaveCluster(await hubOf(options), name, secondsOf("--timeout", options.timeout) * 1000);
         if (options.memberKubeconfig !== undefined) {
           const { transport } = await loadKubeconfig(options.memberKubeconfig, options.memberContext);
           const parts = { transport: httpTransport(transport), clock: systemClock, random: systemRandom };
@@ -161,21 +158,4 @@ function cordonCommands({ terminal }: CliContext): CommandType[] {
 
 async function hubOf(options: ConnectionOptions): Promise<Hub> {
   return { client: (await connect(options)).client, clock: systemClock };
-}
-
-function secondsOf(text: string): number {
-  const seconds = Number(text);
-  if (!Number.isFinite(seconds) || seconds < 0)
-    throw new InputError(`--timeout ${JSON.stringify(text)} is no number of seconds`);
-  return seconds;
-}
-
-function labelsOf(words: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const at = word.indexOf("=");
-      if (at < 1) throw new InputError(`--label ${JSON.stringify(word)}: write KEY=VALUE`);
-      return [word.slice(0, at), word.slice(at + 1)];
-    }),
-  );
 }

@@ -1,4 +1,5 @@
 import { setMaxListeners } from "node:events";
+import type { ApiClient } from "../client/index.js";
 import type { Clock, Random } from "../clock/index.js";
 import { ArgosyError } from "../errors/index.js";
 import type { KubeObject } from "../kinds/index.js";
@@ -18,7 +19,10 @@ export interface ManagerOptions {
   readonly leaderElection?: Pick<
     LeaderElectionOptions,
     "namespace" | "name" | "identity" | "leaseDurationMs" | "renewDeadlineMs" | "retryMs"
-  >;
+  > & {
+    /** Where the lease is; default: the cluster. */
+    readonly client?: ApiClient;
+  };
   /** Default: a registry of its own. */
   readonly metrics?: Metrics;
   /** Every object is looked at again after this long even if nothing changed; default 10 minutes. */

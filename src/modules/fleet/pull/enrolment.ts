@@ -5,7 +5,7 @@ import { asObject, asString } from "../../../kernel/schema/index.js";
 import { clusterNameFaults } from "../admission/clusters.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
 import { executionSpaceOf } from "../names.js";
-import { agentAccountOf, CLUSTER_SPACE, registrationAccountOf } from "./names.js";
+import { agentAccountOf, CLUSTER_SPACE, ENROLLED, registrationAccountOf } from "./names.js";
 import { enrolmentManifests, enrolmentPolicy } from "./rights.js";
 import { type HubToken, requestToken } from "./tokens.js";
 
@@ -35,7 +35,11 @@ export async function enrolCluster(client: ApiClient, { name, labels, place = {}
   const { region, provider, zones } = place;
   const cluster = await clusters.apply(
     {
-      metadata: { name, ...(labels === undefined ? {} : { labels }) },
+      metadata: {
+        name,
+        annotations: { [ENROLLED]: agentAccountOf(name) },
+        ...(labels === undefined ? {} : { labels }),
+      },
       spec: {
         syncMode: "Pull",
         ...(region === undefined ? {} : { region }),

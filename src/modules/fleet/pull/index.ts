@@ -3,6 +3,16 @@
  * rights, and the member. Out: Clusters, accounts and rights in the hub; in the member what its Works say. May use: kernel, the fleet's delivery.
  */
 export { followedByAgent, pullControllers } from "./agent.js";
-export { type Enrolment, enrolCluster, registrationToken, revokeCluster } from "./enrolment.js";
-export { agentAccountOf, CLUSTER_SPACE, HUB_SECRET, HUB_SECRET_KEYS } from "./names.js";
-export { type HubToken, requestToken } from "./tokens.js";
+export { enrolCluster, registrationToken, revokeCluster } from "./enrolment.js";
+export { agentAccountOf, CLUSTER_SPACE, HUB_SECRET } from "./names.js";
+export {
+  authorityHash,
+  CLUSTER_INFO,
+  CREDENTIAL_SECONDS,
+  type HubCredential,
+  keepCredential,
+  publishClusterInfo,
+  readCredential,
+  registerMember,
+} from "./registering.js";
+export { requestToken } from "./tokens.js";

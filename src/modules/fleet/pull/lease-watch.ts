@@ -1,8 +1,8 @@
 import type { ReconcileContext } from "../../../kernel/control/index.js";
 import { syncStatus } from "../../../kernel/control/index.js";
-import { findCondition, LeaseKind, withCondition } from "../../../kernel/kinds/index.js";
+import { findCondition, LeaseKind, ServiceAccountKind, withCondition } from "../../../kernel/kinds/index.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
-import { CLUSTER_SPACE } from "./names.js";
+import { CLUSTER_SPACE, CREDENTIAL_ENDS, ENROLLED } from "./names.js";
 
 const NAME = "cluster-status-controller";
 /** As karmada-agent has it, where a lease does not say. */
@@ -49,18 +49,50 @@ export async function reportSilence(
 ): Promise<void> {
   if (silence === "") return;
   const before = findCondition(cluster.status?.conditions, "Ready");
-  if (before?.status === "Unknown") return;
-  const wasHeard = before !== undefined;
+  const cause = await causeOf(cluster, context);
+  if (before?.status === "Unknown" && (cause === undefined || before.reason === cause.reason)) return;
   const draft = {
     type: "Ready",
     status: "Unknown" as const,
-    reason: wasHeard ? "ClusterStatusUnknown" : "ClusterStatusNeverUpdated",
-    message: wasHeard
-      ? "Cluster status controller stopped posting cluster status."
-      : "Cluster status controller never posted cluster status.",
+    ...(cause ?? (before === undefined ? NEVER : STOPPED)),
     observedGeneration: cluster.metadata.generation ?? 0,
   };
   const conditions = withCondition(cluster.status?.conditions, draft, context.clock.now());
-  if (wasHeard) context.events.record(cluster, "Warning", draft.reason, `${draft.message} (${silence})`);
+  if (before !== undefined) context.events.record(cluster, "Warning", draft.reason, `${draft.message} (${silence})`);
   await syncStatus(context.cluster.client.resource(ClusterKind), cluster, { ...cluster.status, conditions }, NAME);
+}
+
+interface Cause {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Karmada's words. */
+const STOPPED: Cause = {
+  reason: "ClusterStatusUnknown",
+  message: "Cluster status controller stopped posting cluster status.",
+};
+const NEVER: Cause = {
+  reason: "ClusterStatusNeverUpdated",
+  message: "Cluster status controller never posted cluster status.",
+};
+
+/** Why an agent cannot speak, where the hub can know. */
+async function causeOf(cluster: Cluster, context: ReconcileContext<Cluster>): Promise<Cause | undefined> {
+  const { name, annotations } = cluster.metadata;
+  const account = annotations?.[ENROLLED];
+  if (account === undefined) return undefined;
+  const again = `\`argosy clusters token create ${name}\`, then register it again`;
+  const accounts = context.cluster.client.resource(ServiceAccountKind);
+  const isThere = await accounts.find(account, { namespace: CLUSTER_SPACE, signal: context.signal }).then(
+    (found) => found !== undefined,
+    // Who may not look does not know.
+    () => true,
+  );
+  if (!isThere) return { reason: "CredentialRevoked", message: `the credential of its agent was revoked: ${again}` };
+  const lease = context.cluster.informers.informer(LeaseKind).get({ namespace: CLUSTER_SPACE, name });
+  const ends = lease?.metadata.annotations?.[CREDENTIAL_ENDS];
+  return ends !== undefined && Date.parse(ends) <= context.clock.now()
+    ? { reason: "CredentialExpired", message: `the credential of its agent ended at ${ends}: ${again}` }
+    : undefined;
 }

@@ -11,6 +11,11 @@ export function registrationAccountOf(cluster: string): string {
   return `argosy-register-${cluster}`;
 }
 
+/** Annotation of a Cluster: it was enrolled here, so its agent has an account that can be revoked. */
+export const ENROLLED = "argosy.dev/pull-account";
+/** Annotation of a Lease: when its holder's credential ends, RFC 3339. */
+export const CREDENTIAL_ENDS = "argosy.dev/credential-ends";
+
 /** In the member: the Secret with its credential in the hub; its keys. */
 export const HUB_SECRET = "argosy-hub";
 export const HUB_SECRET_KEYS = { server: "server", ca: "ca.crt", token: "token", cluster: "cluster" } as const;
