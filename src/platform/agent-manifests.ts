@@ -3,7 +3,7 @@ import { type KindDefinition, toCrd } from "../kernel/kinds/index.js";
 import type { JsonObject } from "../kernel/kinds/object.js";
 import type { Level, Module, PolicyRule } from "../kernel/module/types.js";
 import { toJson } from "../kernel/schema/index.js";
-import { DELIVERY_RULES, HUB_SECRET, PROPAGATION_RULES } from "../modules/fleet/index.js";
+import { CLUSTER_SPACE, DELIVERY_RULES, HUB_SECRET, PROPAGATION_RULES } from "../modules/fleet/index.js";
 import { artifactReader } from "./artifact-access.js";
 import { AGENT_RULES, northboundReviewer, PROXY_RULES, VOLUME_RULES } from "./identities.js";
 import { crdName } from "./install.js";
@@ -89,24 +89,18 @@ export function agentRights(options: RightsOptions): JsonObject[] {
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },
     serviceAccount(name, namespace),
     ...clusterRights(name, rules, account),
-    {
-      apiVersion: `${group}/v1`,
-      kind: "Role",
-      metadata: { name, namespace },
-      rules: toJson([
+    ...spaceRights(
+      name,
+      namespace,
+      [
         ...leaseRules(name, ...(pull === undefined ? [] : [pullLease])),
         ...(pull === undefined ? [] : HUB_SECRET_RULES),
         ...(level === "continuum" ? [...SECRET_RULES, MEMBER_TOO] : []),
         { apiGroups: [""], resources: ["namespaces"], resourceNames: [namespace], verbs: ["get"] },
-      ]),
-    },
-    {
-      apiVersion: `${group}/v1`,
-      kind: "RoleBinding",
-      metadata: { name, namespace },
-      roleRef: { apiGroup: group, kind: "Role", name },
-      subjects: [account],
-    },
+      ],
+      account,
+    ),
+    ...(level === "continuum" && modules.some((module) => module.name === "fleet") ? membersRights(name, account) : []),
     ...(delivery === true
       ? [
           serviceAccount("argosy-fleet", namespace),
@@ -153,6 +147,29 @@ function crdRules(definitions: readonly KindDefinition[]): PolicyRule[] {
 
 function serviceAccount(name: string, namespace: string): JsonObject {
   return { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } };
+}
+
+/** Signs of life of members that fetch. */
+function membersRights(name: string, account: JsonObject): JsonObject[] {
+  const rule = { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "list", "watch"] };
+  return [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: CLUSTER_SPACE } },
+    ...spaceRights(name, CLUSTER_SPACE, [rule], account),
+  ];
+}
+
+function spaceRights(name: string, namespace: string, rules: readonly PolicyRule[], subject: JsonObject): JsonObject[] {
+  const metadata = { name, namespace };
+  return [
+    { apiVersion: `${group}/v1`, kind: "Role", metadata, rules: toJson(rules) },
+    {
+      apiVersion: `${group}/v1`,
+      kind: "RoleBinding",
+      metadata,
+      roleRef: { apiGroup: group, kind: "Role", name },
+      subjects: [subject],
+    },
+  ];
 }
 
 function clusterRights(name: string, rules: readonly PolicyRule[], subject: JsonObject): JsonObject[] {

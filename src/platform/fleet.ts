@@ -157,7 +157,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
               return { name, domain, host: loopback, port: ingressPort, models };
             }),
           members: (name) =>
-            planned.some((plan) => plan.name === name && plan.isPull)
+            planned.some((plan) => plan.name === name && plan.isPull === true)
               ? undefined
               : (clusters.get(name)?.as(delivery) ?? joined.access(name)),
         },
@@ -315,11 +315,11 @@ async function startControllers(assembly: Assembly): Promise<string> {
       name: plan.name,
       url: clusterOf(assembly, plan).url,
       ingressPort: plan.ingressPort,
-      isPull: plan.isPull,
+      ...(plan.isPull === true ? { isPull: true } : {}),
     }));
     if (hub !== undefined) await registerMembers(clusterOf(assembly, hub).admin.client, known, assembly.resting);
     for (const member of members)
-      if (hub !== undefined && member.isPull) count += await startPull(assembly, hub, member);
+      if (hub !== undefined && member.isPull === true) count += await startPull(assembly, hub, member);
   }
   return `${count} controllers in ${plans.length} clusters`;
 }
@@ -379,7 +379,7 @@ function addressesOf(assembly: Assembly, services: ServiceAddresses): Addresses 
       api: clusterOf(assembly, plan).url,
       nodes: plan.nodes,
       ingress: `http://127.0.0.1:${plan.ingressPort}`,
-      ...(plan.isPull ? { isPull: true } : {}),
+      ...(plan.isPull === true ? { isPull: true } : {}),
     })),
     ingress: `http://127.0.0.1:${plans[0]?.ingressPort ?? 0}`,
     northbound: services.northbound,

@@ -13,7 +13,7 @@ export interface ClusterPlan {
   /** Below which models' host names stand, `cloud.argosy.localhost`. */
   readonly domain: string;
   /** Member: it fetches its Works itself. */
-  readonly isPull: boolean;
+  readonly isPull?: boolean;
 }
 
 /** The ports that clusters and services prefer; stable over restarts. */
@@ -79,7 +79,7 @@ export async function planClusters(
       ingressPort: await choosePort(index === 0 ? "ingress" : `ingress-${name}`, preferredPorts.ingress + index),
       serviceCidr: serviceRange(network, index),
       domain: `${name}.argosy.localhost`,
-      isPull: member.isPull === true,
+      ...(member.isPull === true ? { isPull: true } : {}),
     });
   }
   return plans;

@@ -115,8 +115,6 @@ const HUB_RULES: readonly PolicyRule[] = [
   { apiGroups: ["apps"], resources: ["controllerrevisions"], verbs: WRITE },
   { apiGroups: ["argosy.dev"], resources: ["revisioncontents"], verbs: ["get", "create", "delete"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: [...READ, "create", "delete"] },
-  // Signs of life of members that fetch.
-  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: READ },
   // What HeadIngresses are rendered to.
   { apiGroups: [""], resources: ["configmaps"], verbs: WRITE },
   { apiGroups: [""], resources: ["services"], verbs: WRITE },
