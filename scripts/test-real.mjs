@@ -1,9 +1,10 @@
 // `npm run test:real`: builds a real Kubernetes control plane from Go modules (outside the clone), compares answers to random requests,
 // runs the suites of our client, informers and controllers on it, runs clients that others wrote (helm, client-go, …,
-// docs/clients.md) against an embedded cluster, and the main job on a real Karmada with clusters of real nodes (root). Where the programs cannot be had (no Go, no network) it says so and ends well.
+// docs/clients.md) against an embedded cluster, plays HyperMLServices, rollouts and policies on a real Karmada and on our engine, and the main job on a
+// real Karmada with clusters of real nodes (root). Where the programs cannot be had (no Go, no network) it says so and ends well.
 //   --seeds A-B     which random scenarios are sent to both servers (default 1-300)
 //   --within MIN    ends after so many minutes, and says what was left out; default: runs to the end
-//   --no-suites, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-home   leave a part out
+//   --no-suites, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home   leave a part out
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -52,6 +53,7 @@ const { values } = parseArgs({
     scheduler: { type: "boolean", default: true },
     controllers: { type: "boolean", default: true },
     clients: { type: "boolean", default: true },
+    fleet: { type: "boolean", default: true },
     home: { type: "boolean", default: true },
   },
   allowNegative: true,
@@ -201,6 +203,9 @@ if (values.clients) {
   const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
   const env = { ARGOSY_TEST_INSTALL: "go,python,javascript", ARGOSY_HISTORIES: "5" };
   await tests("clients that others wrote", words, { files: ["tests/clients"], env });
+}
+if (values.fleet) {
+  await compared("the fleet on a real Karmada and on our engine", [main, "fleet", "--programs", programs]);
 }
 if (values.home) {
   await compared("the main job on a real Karmada and real clusters", [main, "home", "--programs", programs]);

@@ -29,6 +29,7 @@ export const homeSet: ProgramSet = {
   packages: {
     "karmada-aggregated-apiserver": "github.com/karmada-io/karmada/cmd/aggregated-apiserver",
     "karmada-controller-manager": "github.com/karmada-io/karmada/cmd/controller-manager",
+    "karmada-scheduler": "github.com/karmada-io/karmada/cmd/scheduler",
     "karmada-webhook": "github.com/karmada-io/karmada/cmd/webhook",
     kubelet: "k8s.io/kubernetes/cmd/kubelet",
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",

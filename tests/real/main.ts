@@ -3,11 +3,13 @@ import { parseArgs } from "node:util";
 import { startStack } from "../../src/testing/real-stack.js";
 import { buildStack, homeSet, Unobtainable } from "./build.js";
 import { compareControllers } from "./controllers/main.js";
+import { compareFleets } from "./fleet/main.js";
 import { generate } from "./fuzz/generate.js";
 import { generateMachinery } from "./fuzz/machinery.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
 import { openTarget, type Target } from "./fuzz/target.js";
 import type { Difference } from "./fuzz/types.js";
+import type { Built } from "./home/karmada.js";
 import { runMainJob } from "./home/main-job.js";
 import { obstacleToNodes } from "./home/node.js";
 import { openOwn } from "./own.js";
@@ -20,6 +22,7 @@ import { compareSchedulers } from "./scheduler/main.js";
  *   serve --programs DIR      keeps a real API server running for the others, prints its kubeconfig
  *   scheduler --programs DIR  pods into a real cluster with kube-scheduler and into one of ours, --seeds A-B
  *   controllers --programs DIR   scripted workloads under kube-controller-manager and under ours, --only NAMES
+ *   fleet --programs DIR      HyperMLServices, rollouts and policies on a real Karmada and on our engine, --only NAMES
  *   home --programs DIR       the main job with a real Karmada and clusters with real nodes
  *   fuzz, shrink, record      with --programs DIR (a server of its own) or --kubeconfig FILE (a running one), --seeds A-B
  */
@@ -168,6 +171,18 @@ async function serve(): Promise<void> {
   await stack.close();
 }
 
+/** What stands on a Karmada, where its programs can be had and nothing else is in the way. */
+async function withHome(obstacle: string | undefined, work: (built: Built) => Promise<void>): Promise<void> {
+  try {
+    if (obstacle !== undefined) throw new Unobtainable(obstacle);
+    const home = await buildStack((line) => void process.stderr.write(`${line}\n`), homeSet);
+    await work({ plane: values.programs, home });
+  } catch (error) {
+    if (!(error instanceof Unobtainable)) throw error;
+    process.stdout.write(`skipped, because ${error.message}\n`);
+  }
+}
+
 const commands: Readonly<Record<string, () => Promise<void>>> = {
   async build() {
     try {
@@ -178,17 +193,14 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
       process.exitCode = 3;
     }
   },
-  async home() {
-    try {
-      const obstacle = obstacleToNodes();
-      if (obstacle !== undefined) throw new Unobtainable(obstacle);
-      const home = await buildStack((line) => void process.stderr.write(`${line}\n`), homeSet);
-      await runMainJob({ plane: values.programs, home });
-    } catch (error) {
-      if (!(error instanceof Unobtainable)) throw error;
-      process.stdout.write(`skipped, because ${error.message}\n`);
-    }
-  },
+  fleet: () =>
+    withHome(undefined, (built) =>
+      compareFleets(built, {
+        ...(only === undefined ? {} : { only }),
+        ...(values.out === undefined ? {} : { out: values.out }),
+      }),
+    ),
+  home: () => withHome(obstacleToNodes(), runMainJob),
   serve,
   fuzz,
   controllers: () =>

@@ -166,6 +166,34 @@ async function bringUp(
   );
 }
 
+/** A cluster that is to be a member. */
+export interface Joining {
+  readonly name: string;
+  readonly url: string;
+  readonly caPem: string;
+  /** Of an administrator. */
+  readonly token: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** Karmada enters a member with its administrator's token. */
+export async function joinKarmada(client: ApiClient, member: Joining): Promise<void> {
+  const { name, url, token, caPem, annotations = {} } = member;
+  const secret = { name, namespace: "karmada-cluster" };
+  await apply(client, {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: secret,
+    stringData: { token, caBundle: caPem },
+  });
+  await apply(client, {
+    apiVersion: "cluster.karmada.io/v1alpha1",
+    kind: "Cluster",
+    metadata: { name, annotations: { ...annotations } },
+    spec: { syncMode: "Push", apiEndpoint: url, secretRef: secret, impersonatorSecretRef: secret },
+  });
+}
+
 function etcdOf({ folder }: RealStack): string {
   const log = readFileSync(join(folder, "etcd.log"), "utf8");
   const url = /"advertise-client-urls":\["([^"]+)"/.exec(log)?.[1];

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { loadDigits, splitDigits } from "../../../examples/digits/data.js";
 import { packageRoot } from "../../../src/kernel/assets/index.js";
 import { freePorts } from "../../../src/testing/real-stack.js";
-import { apply, type Built, type RunningCluster, startKarmada } from "./karmada.js";
+import { type Built, joinKarmada, type RunningCluster, startKarmada } from "./karmada.js";
 import { type Member, startMember } from "./member.js";
 import { makeNetwork, type Network } from "./network.js";
 import { Programs } from "./programs.js";
@@ -83,7 +83,14 @@ async function runOn(home: Home): Promise<void> {
     const image = ["--image", "argosy.dev/argosy:latest", "--node-port", String(NODE_PORT)];
     const manifests = await argosy([...words, ...image]);
     await argosy(["apply", "--kubeconfig", member.stack.kubeconfig, "-f", "-"], { input: manifests });
-    await joinKarmada(hub, member);
+    const annotations = { "argosy.dev/ingress-address": `${member.node.address}:${NODE_PORT}` };
+    await joinKarmada(hub.client, {
+      name: member.name,
+      url: member.stack.url,
+      caPem: member.stack.caPem,
+      token: member.stack.token,
+      annotations,
+    });
   }
   for (const member of members) await ready(home, member);
   say("✔ a cluster agent in a pod of each, both joined to Karmada");
@@ -164,24 +171,6 @@ async function answeredBy(url: string, body: string): Promise<string | undefined
   } catch {
     return undefined;
   }
-}
-
-/** Karmada enters a member with its administrator's token. */
-async function joinKarmada({ client }: RunningCluster, { name, stack, node }: Member): Promise<void> {
-  const namespace = "karmada-cluster";
-  const secret = { name, namespace };
-  await apply(client, {
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata: secret,
-    stringData: { token: stack.token, caBundle: stack.caPem },
-  });
-  await apply(client, {
-    apiVersion: "cluster.karmada.io/v1alpha1",
-    kind: "Cluster",
-    metadata: { name, annotations: { "argosy.dev/ingress-address": `${node.address}:${NODE_PORT}` } },
-    spec: { syncMode: "Push", apiEndpoint: stack.url, secretRef: secret, impersonatorSecretRef: secret },
-  });
 }
 
 async function ready({ hub, agent }: Home, member: Member): Promise<void> {
