@@ -286,6 +286,10 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
     ],
     "spec.hedge": [spec.hedge !== undefined, "nginx asks no second backend while it waits for the first"],
     "spec.slowStartMs": [(spec.slowStartMs ?? 0) > 0, "only the commercial nginx starts slowly"],
+    "spec.outlierEjection": [
+      spec.outlierEjection !== undefined && spec.retry?.attempts === 0,
+      "nginx counts only bad answers that it repeats elsewhere: with retry.attempts 0 none",
+    ],
     "spec.outlierEjection.maxEjectedPercent": [
       spec.outlierEjection?.maxEjectedPercent !== undefined,
       "nginx has no such bound",

@@ -1,12 +1,16 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, createServer, type RequestListener, request } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
+import { createServer as createHttpsServer, request as requestTls } from "node:https";
 import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { afterEach, expect, test } from "vitest";
 import type { RouteInput } from "../../../dataplane/gateway/index.js";
+import { systemClock } from "../../../kernel/clock/index.js";
+import { createAuthority } from "../../../kernel/identity/index.js";
 import { unless } from "../../../testing/unless.js";
 import { eventually } from "../fixture.js";
 import type { HeadIngress } from "../kinds.js";
@@ -91,15 +95,25 @@ function headRoute(id: string, route: Partial<RouteInput>, spec: Partial<HeadIng
   };
 }
 
+/** Files of Secrets, by their names and keys. */
+type Secrets = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
 /** The real program with the rendered configuration; resolves when it listens. */
-async function start(program: Program, routes: readonly HeadRoute[]) {
+async function start(program: Program, routes: readonly HeadRoute[], secrets: Secrets = {}) {
   const directory = mkdtempSync(join(tmpdir(), "argosy-proxy-"));
   closing.push(() => rmSync(directory, { recursive: true, force: true }));
   // nginx' workers are another user's.
   chmodSync(directory, 0o755);
   const port = await freePort();
   const settings = { listen: `127.0.0.1:${port}`, listenTls: `127.0.0.1:${port + 1}`, directory };
-  const { text, limits } = program === "nginx" ? renderNginx(routes, settings) : renderHaproxy(routes, settings);
+  const rendered = program === "nginx" ? renderNginx(routes, settings) : renderHaproxy(routes, settings);
+  const { limits } = rendered;
+  // In a pod the Secrets are mounted there.
+  const text = rendered.text.replaceAll("/etc/argosy/tls", join(directory, "tls"));
+  for (const [name, files] of Object.entries(secrets)) {
+    mkdirSync(join(directory, "tls", name), { recursive: true });
+    for (const [key, content] of Object.entries(files)) writeFileSync(join(directory, "tls", name, key), content);
+  }
   const file = join(directory, "proxy.conf");
   writeFileSync(file, text);
   const check = program === "nginx" ? ["-t", "-c", file] : ["-c", "-f", file];
@@ -120,7 +134,7 @@ async function start(program: Program, routes: readonly HeadRoute[]) {
     await gone;
   });
   await eventually(
-    () => answers(port),
+    () => answers(routes.some(({ head }) => head.spec.tls === undefined) ? port : port + 1),
     (is) => is,
     `${program} listens`,
   );
@@ -333,6 +347,108 @@ for (const program of PROGRAMS) {
       call.end();
     });
     expect(await streamed).toBe("data: 1\n\ndata: 2\n\n");
+  });
+
+  declare(`${program}: TLS on both sides, with the gateway's own certificate towards backends`, async () => {
+    const [authority, stranger] = [
+      await createAuthority({ clock: systemClock, name: "test" }),
+      await createAuthority({ clock: systemClock, name: "stranger" }),
+    ];
+    const inside = await authority.issueServer(["inner.example.org"]);
+    const own = await authority.issueClient("gateway.example.org", []);
+    const server = createHttpsServer(
+      { cert: inside.certPem, key: inside.keyPem, ca: authority.caPem, requestCert: true, rejectUnauthorized: false },
+      (incoming, response) => {
+        const tls = incoming.socket as TLSSocket;
+        response.end(`${tls.authorized} ${tls.servername || "none"} ${String(incoming.headers["x-forwarded-proto"])}`);
+      },
+    );
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+    closing.push(() => {
+      server.close();
+      server.closeAllConnections();
+    });
+    const bound = server.address();
+    const addresses = [`127.0.0.1:${typeof bound === "object" ? bound?.port : 0}`];
+    const tls = { serverName: "inner.example.org" };
+    const names = ["one.example.org", "two.example.org"];
+    const certificates = await Promise.all(names.map((name) => authority.issueServer([name])));
+    const secure = (index: number, path: string, caSecretName: string) =>
+      headRoute(
+        `t${index}-${caSecretName}`,
+        { path, hosts: [names[index] ?? ""], retry: { attempts: 0 }, backends: [{ name: "b", addresses, tls }] },
+        { tls: { secretName: `cert-${index}` }, backendTLS: { caSecretName, clientSecretName: "own" } },
+      );
+    const { port } = await start(
+      program,
+      [secure(0, "/", "ca"), secure(1, "/", "ca"), secure(1, "/strange/", "stranger")],
+      {
+        ca: { "ca.crt": authority.caPem },
+        stranger: { "ca.crt": stranger.caPem },
+        own: { "tls.crt": own.certPem, "tls.key": own.keyPem },
+        ...Object.fromEntries(
+          certificates.map(({ certPem, keyPem }, index) => [
+            `cert-${index}`,
+            { "tls.crt": certPem, "tls.key": keyPem },
+          ]),
+        ),
+      },
+    );
+    const overTls = (host: string, path: string) =>
+      new Promise<string>((resolve, reject) => {
+        const to = { host: "127.0.0.1", port: port + 1, servername: host, ca: authority.caPem, agent: false };
+        requestTls({ ...to, path, headers: { host } }, (response) => {
+          let body = "";
+          response.on("data", (piece: Buffer) => {
+            body += piece.toString();
+          });
+          response.on("end", () => resolve(`${response.statusCode} ${body}`));
+        })
+          .on("error", reject)
+          .end();
+      });
+    for (const name of names) expect(await overTls(name, "/x")).toBe("200 true inner.example.org https");
+    expect(await overTls("two.example.org", "/strange/x")).toMatch(/^50[23] /);
+  });
+
+  declare(`${program}: times, answers that are to be repeated, ejection and drain`, async () => {
+    const slow = await model("slow", () => undefined);
+    const [bad, good] = [
+      await model("bad", (_incoming, response) => {
+        response.statusCode = 503;
+        response.end("bad");
+      }),
+      await model("good"),
+    ];
+    const pair = [bad, good].map(({ name, address }) => ({ name, host: `${name}.example`, addresses: [address] }));
+    const { port } = await start(program, [
+      headRoute("late", {
+        path: "/late/",
+        retry: { attempts: 0 },
+        timeouts: { responseMs: 200 },
+        backends: [{ name: "slow", addresses: [slow.address] }],
+      }),
+      headRoute("repeated", { path: "/repeated/", retry: { attempts: 2, statuses: [503] }, backends: pair }),
+      headRoute("ejected", {
+        path: "/ejected/",
+        outlier: { consecutiveErrors: 2, baseEjectionMs: 60_000 },
+        retry: { attempts: 1 },
+        backends: pair.map((one) => ({ ...one, health: { path: "/ready", intervalMs: 60_000 } })),
+      }),
+      headRoute("drained", {
+        path: "/drained/",
+        backends: [{ ...pair[0], draining: true } as (typeof pair)[number], ...pair.slice(1)],
+      }),
+    ]);
+    const late = await ask(port, "/late/x");
+    expect(late.status).toBe(504);
+    expect(slow.seen).toHaveLength(1);
+    expect(await count(port, 6, "/repeated/x")).toEqual({ good: 6 });
+    expect(await count(port, 4, "/drained/x")).toEqual({ good: 4 });
+    await count(port, 12, "/ejected/x");
+    const before = bad.seen.length;
+    expect(await count(port, 6, "/ejected/x")).toEqual({ good: 6 });
+    expect(bad.seen).toHaveLength(before);
   });
 
   declare(`${program}: gRPC passes with its trailers`, async () => {
