@@ -4,6 +4,7 @@ import { agentCommand } from "./agent/commands.js";
 import { clustersCommand } from "./clusters/commands.js";
 import { completionCommand } from "./completion/completion.js";
 import { explainCommand } from "./decision/explain.js";
+import { whatIfCommand } from "./decision/what-if.js";
 import { exitCode, exitCodeOf, isRefusedConnection } from "./errors.js";
 import { colours, processTerminal, type Terminal } from "./output/terminal.js";
 import { platformCommands } from "./platform/commands.js";
@@ -70,6 +71,7 @@ export function createProgram(terminal: Terminal, exit: (code: number) => void):
     clustersCommand(context),
     ...rolloutCommands(context),
     explainCommand(context),
+    whatIfCommand(context),
     agentCommand(context),
     ...programCommands(context),
   ]) {

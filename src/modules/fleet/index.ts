@@ -48,3 +48,17 @@ export {
 } from "./rollout/preview.js";
 export { readRevision } from "./rollout/revisions.js";
 export { rolloutOf } from "./rollout/targets.js";
+export {
+  labelled,
+  leaving,
+  lost,
+  type NewCluster,
+  type TaintChange,
+  tainted,
+  withCluster,
+  withNewCluster,
+  withReplicas,
+} from "./what-if/changes.js";
+export { type FleetCopy, readFleet } from "./what-if/copy.js";
+export { type Outcome, type Simulation, simulate } from "./what-if/simulate.js";
+export { revisedObject, withTyped } from "./what-if/typed.unsafe.js";

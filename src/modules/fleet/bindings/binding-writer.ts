@@ -8,21 +8,20 @@ import {
 import {
   apiVersionOf,
   isDeleting,
-  type Json,
   type JsonObject,
   type KindDefinition,
   type KubeObject,
 } from "../../../kernel/kinds/index.js";
-import { equalJson, toJson, toJsonObject } from "../../../kernel/schema/index.js";
+import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import type { Ledger } from "../../../stores/ledger/index.js";
-import type { CustomizationSource, Interpreters, ReplicaRequirements, Replicas } from "../interpreters/index.js";
-import { jsonOf } from "../json.unsafe.js";
+import type { CustomizationSource, Interpreters } from "../interpreters/index.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
 import type { Policy } from "../policies/choose.js";
 import { BINDING, bindingNameOf, CLAIM } from "../policies/marks.js";
 import { decide, isOurs, placementText, promiseRoom, targetsOf, verdictOn } from "./decide.js";
 import { recordDecision } from "./decisions.js";
 import { type BindingSpec, ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
+import { changedFields, wishFor, withoutAbsent } from "./wish.js";
 
 const MANAGER = "resource-detector";
 
@@ -74,9 +73,9 @@ export class BindingWriter {
     // Its end wakes the template again.
     if (existing !== undefined && isDeleting(existing)) return;
     const resource = this.#client(namespace);
-    const wanted = this.#interpreters.interpreterFor(template.apiVersion, template.kind).replicas(jsonOf(template));
+    const interpreter = this.#interpreters.interpreterFor(template.apiVersion, template.kind);
     const wish = {
-      ...wishFor(template, policy, wanted, existing?.spec),
+      ...wishFor(template, policy, interpreter, existing?.spec),
       ...(priority === undefined ? {} : { schedulePriority: { priority } }),
     };
     if (existing === undefined) {
@@ -150,7 +149,7 @@ export class BindingWriter {
     promiseRoom(this.#book.promises, bound, result);
     recordDecision(this.#ledger, { hub: this.#hub.name, template, why: verdict.why }, result);
     return {
-      spec: { ...spec, clusters: targetsOf(result.targets) },
+      spec: { ...spec, clusters: targetsOf(result.targets, spec.components) },
       annotations: { [BINDING.appliedPlacement]: placementText(spec.placement ?? {}) },
     };
   }
@@ -185,71 +184,6 @@ export class BindingWriter {
   }
 }
 
-/** What of a binding comes from template and policy. */
-function wishFor(
-  template: KubeObject,
-  policy: Policy,
-  wanted: Replicas | undefined,
-  old: BindingSpec | undefined,
-): BindingSpec {
-  const { spec } = policy;
-  const { metadata, apiVersion, kind } = template;
-  const suspension = {
-    ...spec.suspension,
-    ...(old?.suspension?.scheduling === undefined ? {} : { scheduling: old.suspension.scheduling }),
-  };
-  return {
-    resource: {
-      apiVersion,
-      kind,
-      name: metadata.name,
-      uid: metadata.uid,
-      resourceVersion: metadata.resourceVersion,
-      ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-    },
-    placement: spec.placement ?? {},
-    schedulerName: spec.schedulerName,
-    conflictResolution: spec.conflictResolution,
-    ...(wanted === undefined || wanted.replicas === 0 ? {} : { replicas: wanted.replicas }),
-    ...(wanted?.requirements === undefined ? {} : { replicaRequirements: requirementsOf(wanted.requirements) }),
-    ...(spec.propagateDeps === undefined ? {} : { propagateDeps: spec.propagateDeps }),
-    ...(spec.failover === undefined ? {} : { failover: spec.failover }),
-    ...(Object.keys(suspension).length === 0 ? {} : { suspension }),
-    ...(spec.preserveResourcesOnDeletion === undefined
-      ? {}
-      : { preserveResourcesOnDeletion: spec.preserveResourcesOnDeletion }),
-  };
-}
-
-const WISHED = [
-  "placement",
-  "schedulerName",
-  "conflictResolution",
-  "replicas",
-  "replicaRequirements",
-  "propagateDeps",
-  "failover",
-  "suspension",
-  "preserveResourcesOnDeletion",
-  "schedulePriority",
-] as const;
-
-function changedFields(spec: BindingSpec, wish: BindingSpec): string[] {
-  const isSame = (a: unknown, b: unknown): boolean => equalJson(asJson(a), asJson(b));
-  const changed: string[] = WISHED.filter((field) => !isSame(spec[field], wish[field]));
-  if (spec.resource.uid !== wish.resource.uid) changed.push("resource");
-  return changed;
-}
-
-const asJson = (value: unknown): Json | undefined => (value === undefined ? undefined : toJson(value));
-
-/** Fields that template and policy say nothing of any more are gone. */
-function withoutAbsent(spec: BindingSpec, wish: BindingSpec): JsonObject {
-  const all = toJsonObject(spec);
-  for (const field of WISHED) if (wish[field] === undefined) delete all[field];
-  return all;
-}
-
 const CLAIM_MARKS = new Set<string>([...Object.values(CLAIM.namespaced), ...Object.values(CLAIM.cluster)]);
 const isClaimMark = (mark: string): boolean => CLAIM_MARKS.has(mark);
 
@@ -267,30 +201,4 @@ export function claimAnnotations(policy: Policy): Record<string, string> {
   return policy.isCluster
     ? { [CLAIM.cluster.name]: policy.name }
     : { [CLAIM.namespaced.name]: policy.name, [CLAIM.namespaced.namespace]: policy.namespace };
-}
-
-function requirementsOf(needs: ReplicaRequirements): NonNullable<BindingSpec["replicaRequirements"]> {
-  const { nodeClaim, resourceRequest, priorityClassName } = needs;
-  return {
-    ...(resourceRequest === undefined ? {} : { resourceRequest: { ...resourceRequest } }),
-    ...(priorityClassName === undefined ? {} : { priorityClassName }),
-    ...(nodeClaim === undefined
-      ? {}
-      : {
-          nodeClaim: {
-            ...(nodeClaim.hardNodeAffinity === undefined ? {} : { hardNodeAffinity: nodeClaim.hardNodeAffinity }),
-            ...(nodeClaim.nodeSelector === undefined ? {} : { nodeSelector: { ...nodeClaim.nodeSelector } }),
-            ...(nodeClaim.tolerations === undefined ? {} : { tolerations: nodeClaim.tolerations.map(tolerationOf) }),
-          },
-        }),
-  };
-}
-
-function tolerationOf(value: JsonObject): Record<string, string> {
-  return Object.fromEntries(
-    ["key", "operator", "value", "effect"].flatMap((field) => {
-      const text = value[field];
-      return typeof text === "string" ? [[field, text]] : [];
-    }),
-  );
 }

@@ -5,7 +5,7 @@ import { amounts } from "../placement/facts.js";
 import { place } from "../placement/place.js";
 import type { Promises } from "../placement/promises.js";
 import { placementSchema } from "../placement/schema.js";
-import type { ClusterFacts, Demand, Placement, PlacementResult, Target } from "../placement/types.js";
+import type { ClusterFacts, Demand, Placement, PlacementResult, Target, WorkloadSet } from "../placement/types.js";
 import { BINDING, lostClustersOf } from "../policies/marks.js";
 import type { BindingSpec, BindingStatus } from "./kinds.js";
 
@@ -66,7 +66,7 @@ function affinityInUse(placement: Placement, status: BindingStatus | undefined):
 /** Places a binding. The same input gives the same answer. */
 export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFresh: boolean): PlacementResult {
   const { spec, status, annotations } = binding;
-  const { resource, replicaRequirements, replicas = 0 } = spec;
+  const { resource, replicaRequirements, replicas = 0, components = [] } = spec;
   const lost = lostClustersOf(annotations);
   const demand: Demand = {
     apiVersion: resource.apiVersion,
@@ -77,6 +77,7 @@ export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFres
     assigned: (spec.clusters ?? []).map((target) => ({ name: target.name, replicas: target.replicas })),
     evicting: new Set((spec.gracefulEvictionTasks ?? []).map(({ fromCluster }) => fromCluster)),
     isFresh,
+    ...(components.length === 0 ? {} : { set: setOf(components) }),
     ...(lost.length === 0 ? {} : { distrusted: new Set(lost) }),
   };
   const placement = spec.placement ?? {};
@@ -94,17 +95,43 @@ export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFres
 
 /** Keeps the room that a decision gave away from others, until its clusters show it as used. */
 export function promiseRoom(promises: Promises, { spec, status }: Bound, result: PlacementResult): void {
-  const { resource, replicas = 0, replicaRequirements, clusters = [] } = spec;
+  const { resource, replicas = 0, replicaRequirements, clusters = [], components = [] } = spec;
   const { uid = "" } = resource;
-  if (!result.isPlaced || replicas === 0 || uid === "") return;
+  if (!result.isPlaced || uid === "") return;
+  if (components.length > 0) {
+    const whole = ({ name }: { readonly name: string }): Target => ({ name, replicas: 1 });
+    promises.promise(uid, setOf(components).requests, clusters.map(whole), result.targets.map(whole));
+  }
+  if (replicas === 0) return;
   const before = clusters.map((target) => ({ name: target.name, replicas: target.replicas }));
   promises.promise(uid, amounts(replicaRequirements?.resourceRequest), before, result.targets);
   promises.hear(uid, status?.aggregatedStatus ?? []);
 }
 
+/** All components of a workload as one. */
+function setOf(components: NonNullable<BindingSpec["components"]>): WorkloadSet {
+  const parts = components.map(({ replicas, replicaRequirements }) => ({
+    replicas,
+    requests: amounts(replicaRequirements?.resourceRequest),
+  }));
+  const requests = new Map<string, bigint>();
+  for (const part of parts)
+    for (const [name, milli] of part.requests)
+      requests.set(name, (requests.get(name) ?? 0n) + milli * BigInt(part.replicas));
+  return { pods: parts.reduce((sum, { replicas }) => sum + replicas, 0), requests, parts };
+}
+
 /** Targets as a binding has them. */
-export function targetsOf(targets: readonly Target[]): NonNullable<BindingSpec["clusters"]> {
-  return targets.map(({ name, replicas }) => (replicas === undefined ? { name } : { name, replicas }));
+export function targetsOf(
+  targets: readonly Target[],
+  components: BindingSpec["components"] = [],
+): NonNullable<BindingSpec["clusters"]> {
+  const parts = components.map(({ name, replicas }) => ({ name, replicas }));
+  return targets.map(({ name, replicas }) => ({
+    name,
+    ...(replicas === undefined ? {} : { replicas }),
+    ...(parts.length === 0 ? {} : { components: parts }),
+  }));
 }
 
 /** Texts of placements, which are shared and never changed. */

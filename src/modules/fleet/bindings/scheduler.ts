@@ -173,8 +173,8 @@ async function placeBinding(
 }
 
 /** Where nothing fits nothing stays; what could not be divided stays as it is. */
-function nextTargets(spec: BindingSpec, result: PlacementResult): NonNullable<BindingSpec["clusters"]> {
-  if (result.isPlaced) return targetsOf(result.targets);
+export function nextTargets(spec: BindingSpec, result: PlacementResult): NonNullable<BindingSpec["clusters"]> {
+  if (result.isPlaced) return targetsOf(result.targets, spec.components);
   return result.reason === "NoClusterFit" ? [] : (spec.clusters ?? []);
 }
 

@@ -1,3 +1,4 @@
+import type { Logger } from "../../../kernel/log/index.js";
 import { customInterpreter } from "./custom.js";
 import {
   OPERATIONS,
@@ -39,6 +40,12 @@ export function builtInInterpreter(apiVersion: string, kind: string): Interprete
   return KNOWN.get(`${apiVersion}/${kind}`) ?? UNKNOWN;
 }
 
+/** What scripts need to run. */
+interface Surroundings {
+  readonly nowMs: () => number;
+  readonly log: Logger;
+}
+
 /** Interpreters with the hub's customizations on top of what Argosy knows. */
 export class InterpreterRegistry implements Interpreters {
   readonly #custom = new Map<string, Interpreter>();
@@ -56,11 +63,17 @@ export class InterpreterRegistry implements Interpreters {
     return begun;
   }
 
+  /** Takes over customizations once, as they are. */
+  learn(all: readonly ResourceInterpreterCustomization[], surroundings: Surroundings): void {
+    for (const kind of new Set(all.map(targetOf))) this.#build(kind, all, surroundings);
+  }
+
   async #begin(source: CustomizationSource): Promise<void> {
+    const surroundings = { nowMs: () => source.clock.now(), log: source.log };
     const informer = source.cluster.informers.informer(ResourceInterpreterCustomizationKind);
     const undo = informer.onChange((now, old) => {
       const kinds = [now, old].flatMap((one) => (one === undefined ? [] : [targetOf(one)]));
-      for (const kind of new Set(kinds)) this.#build(kind, informer.list(), source);
+      for (const kind of new Set(kinds)) this.#build(kind, informer.list(), surroundings);
     });
     source.signal.addEventListener("abort", undo, { once: true });
     // A hub whose definitions are older has none; what waits for them must not wait for ever.
@@ -70,10 +83,10 @@ export class InterpreterRegistry implements Interpreters {
     } finally {
       wait.abort();
     }
-    for (const kind of new Set(informer.list().map(targetOf))) this.#build(kind, informer.list(), source);
+    this.learn(informer.list(), surroundings);
   }
 
-  #build(target: string, all: readonly ResourceInterpreterCustomization[], { clock, log }: CustomizationSource): void {
+  #build(target: string, all: readonly ResourceInterpreterCustomization[], { nowMs, log }: Surroundings): void {
     const own = all
       .filter((one) => targetOf(one) === target)
       .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
@@ -88,7 +101,7 @@ export class InterpreterRegistry implements Interpreters {
       log.warn("a script went wrong", { kind: target, operation: OPERATIONS[operation], message });
     };
     try {
-      const part = customInterpreter(own, { nowMs: () => clock.now(), report });
+      const part = customInterpreter(own, { nowMs, report });
       this.#custom.set(target, interpreterOf(part, NATIVE_KINDS[target], MACHINE_LEARNING_KINDS[target]));
     } catch (error) {
       // Written before this hub looked at scripts; what was before goes on.

@@ -58,7 +58,12 @@ export function divide(
         name: cluster.name,
         replicas: replicas === undefined ? undefined : 0,
       })),
-      rule: replicas === undefined ? "all that fit: the kind has no replicas" : "all that fit: no replicas are wanted",
+      rule:
+        demand.set === undefined
+          ? replicas === undefined
+            ? "all that fit: the kind has no replicas"
+            : "all that fit: no replicas are wanted"
+          : `whole: ${demand.set.pods} pods of ${demand.set.parts.length} components are not divided`,
     };
   if (replicaSchedulingType === "Duplicated")
     return { targets: candidates.map(({ cluster }) => ({ name: cluster.name, replicas })), rule: "Duplicated" };

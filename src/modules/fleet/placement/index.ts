@@ -3,6 +3,6 @@
  * input or output, so that a decision can be repeated, explained and tried on a copy. May use: kinds.
  */
 
-export { affinityMatches, tolerates, untoleratedTaint } from "./affinity.js";
+export { affinityMatches, tolerates } from "./affinity.js";
 export { place } from "./place.js";
 export type * from "./types.js";

@@ -1,6 +1,7 @@
 import { affinityMatches, untoleratedTaint } from "./affinity.js";
 import { roomFor, roomLeft } from "./capacity.js";
 import { type Candidate, divide } from "./divide.js";
+import { setsFor, setsLeft } from "./sets.js";
 import { selectSpread } from "./spread.js";
 import type { ClusterAffinity, ClusterFacts, Demand, Placement, PlacementResult, PlacementTrace } from "./types.js";
 
@@ -51,8 +52,7 @@ function attempt(
       candidates.push({
         cluster,
         score: assigned.has(cluster.name) ? LOCALITY_SCORE : 0,
-        room: roomFor(cluster, demand.requests),
-        left: roomLeft(cluster, demand.requests, demand.isFresh ? demand.uid : ""),
+        ...roomIn(cluster, demand),
       });
   }
   const trace = (rule: string): PlacementTrace => ({
@@ -92,6 +92,22 @@ function attempt(
   return { isPlaced: true, targets: division.targets, trace: trace(division.rule) };
 }
 
+function roomIn(cluster: ClusterFacts, demand: Demand): Pick<Candidate, "room" | "left"> {
+  const { set, requests, uid } = demand;
+  const except = demand.isFresh ? uid : "";
+  return set === undefined
+    ? { room: roomFor(cluster, requests), left: roomLeft(cluster, requests, except) }
+    : { room: setsFor(cluster, set), left: setsLeft(cluster, set, except) };
+}
+
+/** Whether it goes to one cluster alone. */
+function isForOne({ spreadConstraints = [] }: Placement): boolean {
+  return spreadConstraints.some(
+    ({ spreadByField, spreadByLabel, maxGroups }) =>
+      maxGroups === 1 && spreadByLabel === undefined && (spreadByField ?? "cluster") === "cluster",
+  );
+}
+
 /** The first reason why a cluster cannot take the object. What runs there already may stay behind a taint or an incomplete list of kinds. */
 function filter(
   demand: Demand,
@@ -124,6 +140,8 @@ function filter(
   if (demand.evicting.has(cluster.name)) return refuse("ClusterEviction", "is in the process of eviction");
   if (!isHere && demand.distrusted?.has(cluster.name) === true)
     return refuse("FailBack", "failed, and has not been well for long enough since");
+  if (!isHere && demand.set !== undefined && isForOne(placement) && setsLeft(cluster, demand.set, demand.uid) < 1)
+    return refuse("Capacity", "did not have room for all components together");
   return undefined;
 }
 

@@ -111,6 +111,15 @@ export interface Target {
   readonly replicas: number | undefined;
 }
 
+/** A workload of several components, which is of use only as a whole. */
+export interface WorkloadSet {
+  /** How many pods it has. */
+  readonly pods: number;
+  /** Milli-units that all of it asks for, by resource. */
+  readonly requests: ReadonlyMap<string, bigint>;
+  readonly parts: readonly { readonly replicas: number; readonly requests: ReadonlyMap<string, bigint> }[];
+}
+
 /** What is to be placed. */
 export interface Demand {
   readonly apiVersion: string;
@@ -121,6 +130,8 @@ export interface Demand {
   readonly replicas: number | undefined;
   /** Milli-units that a replica asks for, by resource. */
   readonly requests: ReadonlyMap<string, bigint>;
+  /** It has several components, and no number of replicas. */
+  readonly set?: WorkloadSet;
   /** Where it is now. */
   readonly assigned: readonly Target[];
   /** Clusters that it is being evicted from. */
