@@ -19,12 +19,12 @@ export function renderSimulation({ outcomes, unchanged, notes }: Simulation): st
   ].join("\n");
 }
 
-function renderOutcome({ template, before, after, steps, decision }: Outcome): string[] {
+function renderOutcome({ template, before, after, kept, steps, decision }: Outcome): string[] {
   const { kind, namespace, name } = template;
   const lines = [
     `${kind} ${namespace === undefined ? "" : `${namespace}/`}${name}`,
     `  before  ${sayTargets(before)}`,
-    `  after   ${sayTargets(after)}`,
+    `  after   ${sayTargets(after)}${kept.length === 0 ? "" : `; until it is well there, also ${kept.join(", ")}`}`,
     ...steps.map(({ atSeconds, what }) => `  +${atSeconds}s  ${what}`),
   ];
   if (decision === undefined) return lines;

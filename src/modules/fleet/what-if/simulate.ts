@@ -1,5 +1,5 @@
 import type { Clock } from "../../../kernel/clock/index.js";
-import { isDeleting, type KubeObject } from "../../../kernel/kinds/index.js";
+import { findCondition, isDeleting, type KubeObject } from "../../../kernel/kinds/index.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import { type Bound, decide, isOurs, placementText, promiseRoom, verdictOn } from "../bindings/decide.js";
 import type { BindingSpec, ResourceBinding } from "../bindings/kinds.js";
@@ -33,6 +33,8 @@ export interface Outcome {
   };
   readonly before: readonly Target[];
   readonly after: readonly Target[];
+  /** Clusters that it leaves, and where it stays until it is well elsewhere. */
+  readonly kept: readonly string[];
   /** What happens, in order, each with seconds from the change on. */
   readonly steps: readonly { readonly atSeconds: number; readonly what: string }[];
   /** The last placement: why it was made, by which rule, and who was left out. */
@@ -69,7 +71,9 @@ export function simulate(before: FleetCopy, changed: FleetCopy): Simulation {
     const was = known.get(text);
     const outcome = outcomeOf(text, was === undefined ? [] : clustersOf(was.spec), actor);
     const isMoved = !equalJson(sorted(outcome.before), sorted(outcome.after));
-    if (isMoved || was === undefined || outcome.steps.length > 0) outcomes.push(outcome);
+    const message = outcome.decision?.message;
+    const isStuck = message !== undefined && message !== findCondition(was?.status?.conditions, "Scheduled")?.message;
+    if (isMoved || isStuck || was === undefined || outcome.steps.length > 0) outcomes.push(outcome);
   }
   return { outcomes, unchanged: world.actors.size - outcomes.length, notes };
 }
@@ -193,10 +197,16 @@ class World {
       nowMs: this.#nowMs,
     });
     if (plan.againMs !== undefined) waits.push(Math.max(1000, plan.againMs));
-    for (const { cluster, why } of plan.held) this.#say(actor, `stays in ${cluster}, where it is not wanted: ${why}`);
+    const evicted = new Set(plan.evicted);
+    for (const { cluster, why } of plan.held) {
+      const until = evicted.has(cluster) ? " until it has a place" : "";
+      this.#say(actor, `stays in ${cluster}, where it is not wanted${until}: ${why}`);
+    }
     for (const cluster of plan.restored) this.#say(actor, `stays in ${cluster} after all`);
     if (!plan.isChanged) return false;
-    for (const cluster of plan.evicted) this.#say(actor, `leaves ${cluster}: a NoExecute taint of it is not tolerated`);
+    for (const cluster of plan.evicted)
+      if (!plan.held.some((each) => each.cluster === cluster))
+        this.#say(actor, `leaves ${cluster}: a NoExecute taint of it is not tolerated`);
     const failed = plan.evicted.filter((name) => {
       const cluster = this.#byName.get(name);
       return cluster !== undefined && isAway(cluster);
@@ -263,7 +273,10 @@ function outcomeOf(text: string, before: readonly Target[], { binding, steps, de
   const { apiVersion, kind, name, namespace } = binding.spec.resource;
   const after = clustersOf(binding.spec);
   const template = { apiVersion, kind, name, ...(namespace === undefined ? {} : { namespace }) };
-  const shown = { binding: text, template, before: [...before], after, steps };
+  const kept = (binding.spec.gracefulEvictionTasks ?? []).flatMap(({ fromCluster, purgeMode }) =>
+    purgeMode === "Directly" || purgeMode === "Immediately" ? [] : [fromCluster],
+  );
+  const shown = { binding: text, template, before: [...before], after, kept, steps };
   if (decision === undefined) return shown;
   const { why, result } = decision;
   const { rule, rejected, feasible } = result.trace;
