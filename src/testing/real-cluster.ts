@@ -6,7 +6,8 @@ import { createManager } from "../kernel/control/index.js";
 import { InputError } from "../kernel/errors/index.js";
 import { silentLogger } from "../kernel/log/index.js";
 import { serveChecks } from "./real-checks.js";
-import { type StackToken, startStack } from "./real-stack.js";
+import { giveBack, takeStack } from "./real-pool.js";
+import type { StackToken } from "./real-stack.js";
 import type { Traffic } from "./traffic.js";
 
 /** The folder of real programs that tests shall stand on instead of this program's own API server; absent: none. */
@@ -25,7 +26,7 @@ export interface RealServerOptions {
 
 /** A real API server of a test's own with the face of ours. It keeps an account `default` in every namespace, as every cluster does. */
 export async function startRealServer(programs: string, options: RealServerOptions): Promise<ApiServer> {
-  const stack = await startStack(programs, { tokens: options.tokens, features });
+  const stack = await takeStack(programs, { tokens: options.tokens, features });
   const { url, caPem } = stack;
   const { traffic } = options;
   const plainTransport = (token: string) => httpTransport({ server: url, caPem, token });
@@ -56,7 +57,7 @@ export async function startRealServer(programs: string, options: RealServerOptio
       await informers.close();
       await client.close();
       await endChecks?.();
-      await stack.close();
+      await giveBack(stack);
     },
   };
 }

@@ -27,6 +27,8 @@ export interface RealStack {
   readonly authority: Authority;
   /** Of its keys and logs. */
   readonly folder: string;
+  /** Its etcd. */
+  readonly store: string;
   /** Its processes. */
   pids(): readonly number[];
   close(): Promise<void>;
@@ -75,6 +77,7 @@ class Stack implements RealStack {
   readonly #children: ChildProcess[] = [];
   #authority: Authority | undefined;
   #port = 0;
+  store = "";
 
   constructor(programs: string, folder: string, options: StackOptions) {
     this.#programs = programs;
@@ -114,6 +117,7 @@ class Stack implements RealStack {
     await this.#writeKeys(this.#authority);
     writeFileSync(this.kubeconfig, this.#kubeconfigOf({ token: this.token }), { mode: 0o600 });
     const etcd = `http://127.0.0.1:${client}`;
+    this.store = etcd;
     const peers = `http://127.0.0.1:${peer}`;
     this.#spawn("etcd", {
       "data-dir": this.#file("etcd"),

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { connect, createServer, type Server } from "node:net";
 
 /** A bridge of this machine on which the nodes are; nothing leads out of it. */
@@ -31,6 +31,14 @@ function sweep(): void {
   }
 }
 
+/** Takes the bridge away when this process is gone, however it ended: its end of the pipe is closed then. */
+function removeAfterwards(bridge: string): void {
+  const words = ["-c", 'cat; ip link del "$0"', bridge];
+  const child = spawn("sh", words, { detached: true, stdio: ["pipe", "ignore", "ignore"] });
+  child.unref();
+  if ("unref" in child.stdin && typeof child.stdin.unref === "function") child.stdin.unref();
+}
+
 /** Makes the bridge, with the first of some private networks that this machine has no route to. */
 export function makeNetwork(): Network {
   sweep();
@@ -42,6 +50,7 @@ export function makeNetwork(): Network {
   const gateway = `${net}.0.1`;
   ip("link", "add", bridge, "type", "bridge");
   ip("link", "set", bridge, "alias", `${MARK}${process.pid}`);
+  removeAfterwards(bridge);
   ip("addr", "add", `${gateway}/24`, "dev", bridge);
   ip("link", "set", bridge, "up");
   const servers: Server[] = [];
