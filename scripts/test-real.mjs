@@ -6,13 +6,13 @@
 //   --within MIN    ends after so many minutes, and says what was left out; default: runs to the end
 //   --no-suites, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home   leave a part out
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { prepare, root } from "./prepare.mjs";
 
-/** Whatever stands on `startTestCluster` or `startPlayCluster` in these runs on the real server; tests without a cluster run as they are. */
+/** Whatever stands on a test cluster in these runs on the real server; files without one are left out, a server makes no difference to them. */
 const suites = [
   "src/testing",
   "src/kernel/client",
@@ -24,6 +24,7 @@ const suites = [
   "src/modules/fleet",
   "src/modules/serving",
 ];
+const onCluster = /\bstart(TestCluster|PlayCluster|Fleet)\b|fixture\.js"/;
 /** Tests that need what only this program's own API server has, with why. */
 const ownServerOnly = new Map([
   [
@@ -151,6 +152,14 @@ function failedFiles(report, all) {
   }
 }
 
+/** The test files of a folder, or that file, that stand on a cluster. */
+function suiteFiles(place) {
+  if (!statSync(join(root, place)).isDirectory()) return [place];
+  return readdirSync(join(root, place), { recursive: true })
+    .filter((file) => file.endsWith(".test.ts") && onCluster.test(readFileSync(join(root, place, file), "utf8")))
+    .map((file) => join(place, file));
+}
+
 /** Test files one after the other. Those that fail are run once more with new servers: a wait may be too short on a loaded machine, a fault fails again. */
 async function tests(title, words, { files, env }) {
   const report = join(temporary, "report.json");
@@ -197,7 +206,10 @@ if (values.suites) {
   const words = [...serial, "--hookTimeout=120000", "--testTimeout=180000"];
   words.push("-t", `^(?!.*(${[...ownServerOnly.keys()].join("|")}))`);
   for (const [name, reason] of ownServerOnly) process.stdout.write(`\nleft out: "${name} …", because ${reason}\n`);
-  await tests("suites on a real API server", words, { files: suites, env: { ARGOSY_TEST_REAL: programs } });
+  await tests("suites on a real API server", words, {
+    files: suites.flatMap(suiteFiles),
+    env: { ARGOSY_TEST_REAL: programs },
+  });
 }
 if (values.clients) {
   const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
