@@ -135,6 +135,21 @@ test("on a hub of somebody else's, what is wrong is refused and what is missing 
     'spec.waves[0].name: Invalid value: "all" is the name of a wave that is made',
   );
 
+  const head = {
+    apiVersion: "argosy.dev/v1alpha1",
+    kind: "HeadIngress",
+    metadata: { name: "h", namespace: "default" },
+    spec: { backends: [{ name: "a", url: "http://10.0.0.1:99999" }] },
+  };
+  const warned = await client.transport.request({
+    method: "POST",
+    path: "/apis/argosy.dev/v1alpha1/namespaces/default/headingresses",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(head),
+  });
+  expect(warned.status).toBe(201);
+  expect(warned.headers["warning"]).toContain("is not host:port; it carries no requests until this is corrected");
+
   const [stored] = await apply(client, policy);
   expect(stored).toMatchObject({
     metadata: { labels: { "propagationpolicy.karmada.io/permanent-id": expect.any(String) } },

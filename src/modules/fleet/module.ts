@@ -11,6 +11,7 @@ import { clusterProxy } from "./clusters/proxy.js";
 import { FederatedResourceQuotaKind } from "./clusters/quota-kind.js";
 import { engineControllers } from "./engine.js";
 import { executionController } from "./execution.js";
+import { headIngressAdmission } from "./head-admission.js";
 import { headIngressController } from "./head-ingress.js";
 import { headIngressMaker } from "./head-maker.js";
 import type { LoadSettings } from "./heads/load.js";
@@ -249,7 +250,12 @@ export function createFleetModule(options: FleetOptions): Module {
     })),
     rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
     ...(isEngine ? { proxies: [clusterProxy(options.members)] } : {}),
-    admission: [hyperMLServiceAdmission(checker), hyperRolloutAdmission(), ...(isEngine ? engineAdmission() : [])],
+    admission: [
+      hyperMLServiceAdmission(checker),
+      headIngressAdmission(),
+      hyperRolloutAdmission(),
+      ...(isEngine ? engineAdmission() : []),
+    ],
     controllers(level, cluster) {
       const controllers: ControllerSpec[] = [];
       if (level === "node") return controllers;
