@@ -17,6 +17,7 @@ export { Field, s } from "./builder.js";
 export { applyDefaults, dropNulls } from "./defaults.js";
 export { readDefinitions } from "./definitions.unsafe.js";
 export { cloneJson, cloneObject, equalJson, isObject, parseJson, setMember, toJson, toJsonObject } from "./json.js";
+export { JsonPath, showJson } from "./json-path.js";
 export { compilePattern } from "./pattern.js";
 export { knownNames, prune } from "./prune.js";
 export { asList, asNumber, asObject, asObjects, asString } from "./read.js";

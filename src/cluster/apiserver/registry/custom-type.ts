@@ -9,7 +9,9 @@ import {
   equalJson,
   isComposite,
   isObject,
+  JsonPath,
   prune,
+  showJson,
   toJsonObject,
   validateSchema,
 } from "../../../kernel/schema/index.js";
@@ -30,7 +32,6 @@ import type { Convert } from "./conversion.js";
 import { checkCoordinates, unreadableMetadata } from "./custom-coordinates.js";
 import type { CustomColumn, CustomVersion } from "./custom-definition.js";
 import { decodeNative } from "./decode.js";
-import { JsonPath, showJson } from "./json-path.js";
 import { isFinalizerName, validateMetadata, validateMetadataUpdate } from "./metadata.js";
 import { metadataSchema, objectMetaShape } from "./object-meta.js";
 import { ratchet } from "./ratchet.js";

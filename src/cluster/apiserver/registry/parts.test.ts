@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { qualifiedNameFaults, subdomainFaults } from "../../../kernel/kinds/index.js";
+import { JsonPath } from "../../../kernel/schema/index.js";
 import { humanDuration } from "./ages.js";
 import { compareVersions, customVersions } from "./custom-definition.js";
 import { CustomType } from "./custom-type.js";
-import { JsonPath } from "./json-path.js";
 import { ratchet } from "./ratchet.js";
 import { normaliseTime } from "./times.js";
 

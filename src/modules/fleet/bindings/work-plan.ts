@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
 import { isObject } from "../../../kernel/schema/index.js";
+import { labelsCarriedTo } from "../clusters/state-preservation.js";
 import type { Interpreters } from "../interpreters/index.js";
 import { asManifest } from "../interpreters/index.js";
 import { jsonOf } from "../json.unsafe.js";
@@ -65,7 +66,7 @@ export function workDraftFor(
     : { [BINDING.clusterName]: metadata.name };
   const own = template.metadata.annotations?.[KARMADA.conflictResolution];
   const resolution = own === "overwrite" || own === "abort" ? own : spec.conflictResolution.toLowerCase();
-  const overridden = applyOverrides(revisedFor(binding, template, target, interpreters), facts, overrides);
+  const overridden = applyOverrides(ownManifest(binding, template, target, interpreters), facts, overrides);
   const revised = overridden.manifest;
   const meta = isObject(revised["metadata"]) ? revised["metadata"] : {};
   const marked = {
@@ -112,6 +113,20 @@ function appliedMarks({ cluster, namespaced }: Overridden): Record<string, strin
     ...(cluster.length === 0 ? {} : { [APPLIED_CLUSTER_OVERRIDES]: describeApplied(cluster) }),
     ...(namespaced.length === 0 ? {} : { [APPLIED_OVERRIDES]: describeApplied(namespaced) }),
   };
+}
+
+/** The template as this cluster gets it, before overrides: with the state that it had where it failed. */
+function ownManifest(
+  binding: ResourceBinding,
+  template: KubeObject,
+  target: WorkTarget,
+  interpreters: Interpreters,
+): JsonObject {
+  const revised = revisedFor(binding, template, target, interpreters);
+  const carried = labelsCarriedTo(target.name, binding.spec);
+  if (Object.keys(carried).length === 0) return revised;
+  const metadata = asMarks(revised["metadata"]);
+  return { ...revised, metadata: { ...metadata, labels: { ...asMarks(metadata["labels"]), ...carried } } };
 }
 
 /** The template with the replicas, and of a Job the completions, that this cluster gets. */

@@ -3,6 +3,7 @@ import type { BindingSpec, ResourceBinding } from "../bindings/kinds.js";
 import type { Cluster } from "../kinds.js";
 import { tolerates } from "../placement/index.js";
 import { awayMs, isAway } from "./stability.js";
+import { type PreservedState, preservedState, stateOf } from "./state-preservation.js";
 import type { ClusterTaint } from "./taints.js";
 
 export type EvictionTask = NonNullable<BindingSpec["gracefulEvictionTasks"]>[number];
@@ -58,6 +59,14 @@ export function planEviction(binding: ResourceBinding, facts: EvictionFacts): Ev
     // Gracefully it is on its way, and stays until there is a place.
     if (purgeMode === "Directly") leaving.clear();
   }
+  // Only of what is removed at once the state is the last.
+  const rules = purgeMode === "Directly" ? (spec.failover?.cluster?.statePreservation?.rules ?? []) : [];
+  const states = new Map([...leaving].map((name) => [name, preservedState(binding, name, rules)] as const));
+  for (const [cluster, state] of states) {
+    if (!("fault" in state)) continue;
+    held.push({ cluster, why: state.fault });
+    leaving.delete(cluster);
+  }
   const ongoing = progressOf(binding, facts, waits);
   const stamp = timestamp(facts.nowMs);
   const known = new Set(ongoing.kept.map(({ fromCluster }) => fromCluster));
@@ -71,6 +80,7 @@ export function planEviction(binding: ResourceBinding, facts: EvictionFacts): Ev
         ...count,
         reason: "TaintUntolerated",
         producer: "TaintManager",
+        ...stateOf(binding, labelsIn(states.get(name))),
         creationTimestamp: stamp,
       };
     });
@@ -86,6 +96,10 @@ export function planEviction(binding: ResourceBinding, facts: EvictionFacts): Ev
     restored: restored.map(({ name }) => name),
     held,
   };
+}
+
+function labelsIn(state: PreservedState | undefined): Readonly<Record<string, string>> {
+  return state !== undefined && "labels" in state ? state.labels : {};
 }
 
 /** Clusters that do not want the object any more, and of those the ones where nothing is done about it for now. */

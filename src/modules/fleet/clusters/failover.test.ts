@@ -32,6 +32,9 @@ const isReady = async (name: string): Promise<boolean> => {
   const { status } = await fleet.hub.client.resource(ClusterKind).get(name);
   return status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
 };
+/** Members in which nothing becomes available. */
+const sick = new Set<string>();
+
 /** Meanwhile the members' Deployments become what they should be. */
 const until = (condition: () => Promise<boolean>, limitMs = 60_000) =>
   clock.runUntil(async () => {
@@ -46,7 +49,8 @@ async function serve(): Promise<void> {
     for (const { metadata, spec, status } of (await deployments.list()).items) {
       const { replicas = 0 } = spec ?? {};
       if (status?.observedGeneration === metadata.generation) continue;
-      const counters = { replicas, updatedReplicas: replicas, readyReplicas: replicas, availableReplicas: replicas };
+      const ready = sick.has(name) ? 0 : replicas;
+      const counters = { replicas, updatedReplicas: replicas, readyReplicas: ready, availableReplicas: ready };
       const next = { status: { observedGeneration: metadata.generation ?? 0, ...counters } };
       await deployments.patch(metadata.name, "merge", next, { ...inDemo, subresource: "status" });
     }
@@ -73,7 +77,14 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => fleet.close());
 
-async function deploy(name: string, replicas: number, purgeMode: "Directly" | "Gracefully", clusterNames = names) {
+type Failover = NonNullable<ResourceBinding["spec"]["failover"]>;
+
+async function deploy(
+  name: string,
+  replicas: number,
+  purgeMode: "Directly" | "Gracefully",
+  { clusterNames = names, application }: { clusterNames?: string[]; application?: Failover["application"] } = {},
+) {
   const labels = { app: name };
   await fleet.hub.client.resource(DeploymentKind).create(
     {
@@ -99,7 +110,8 @@ async function deploy(name: string, replicas: number, purgeMode: "Directly" | "G
         preemption: "Never",
         schedulerName: "default-scheduler",
         conflictResolution: "Abort",
-        failover: { cluster: { purgeMode } },
+        failover: { cluster: { purgeMode }, ...(application === undefined ? {} : { application }) },
+        propagateDeps: true,
         placement: {
           clusterAffinity: { clusterNames },
           replicaScheduling: { replicaSchedulingType: "Divided", replicaDivisionPreference: "Weighted" },
@@ -178,12 +190,12 @@ test("what has nowhere to go stays where it is, and stays when its cluster is we
     ["only", "Gracefully"],
     ["direct", "Directly"],
   ] as const)
-    await deploy(name, 2, purgeMode, ["m2"]);
+    await deploy(name, 2, purgeMode, { clusterNames: ["m2"] });
   await goes("only", "m2 2");
   await goes("direct", "m2 2");
   fleet.cut.add("m2");
   await until(async () => (await bindingOf("only")).spec.gracefulEvictionTasks !== undefined);
-  await clock.advance(700_000);
+  await clock.advance(30_000);
   expect((await bindingOf("only")).spec.gracefulEvictionTasks).toHaveLength(1);
   expect(await where("direct")).toBe("m2 2");
   for (const name of ["only", "direct"])
@@ -193,4 +205,31 @@ test("what has nowhere to go stays where it is, and stays when its cluster is we
   const { spec, metadata } = await bindingOf("only");
   expect(spec.gracefulEvictionTasks).toBeUndefined();
   expect(metadata.annotations?.["argosy.dev/lost-clusters"]).toBeUndefined();
+}, 60_000);
+
+test("what is unhealthy for too long moves, and takes its state along", async () => {
+  await until(async () => (await isReady("m1")) && (await isReady("m2")) && (await isReady("m3")));
+  sick.add("m1");
+  await deploy("ill", 1, "Directly", {
+    clusterNames: ["m1"],
+    application: {
+      decisionConditions: { tolerationSeconds: 30 },
+      purgeMode: "Directly",
+      statePreservation: { rules: [{ aliasLabelName: "had-replicas", jsonPath: "{.replicas}" }] },
+    },
+  });
+  await goes("ill", "m1 1");
+  await clock.advance(60_000);
+  await serve();
+  await clock.advance(35_000);
+  expect(await where("ill")).toBe("m1 1");
+  expect((await saidOf("ill-deployment", "EvictionHeldBack")).join()).toContain("no other cluster");
+  const policies = fleet.hub.client.resource(PropagationPolicyKind);
+  const clusterAffinity = { clusterNames: ["m1", "m3"] };
+  await policies.patch("ill", "merge", { spec: { placement: { clusterAffinity } } }, inDemo);
+  await goes("ill", "m3 1");
+  const moved = async () => fleet.members.get("m3")?.client.resource(DeploymentKind).find("ill", inDemo);
+  await until(async () => (await moved()) !== undefined);
+  expect((await moved())?.metadata.labels).toMatchObject({ "had-replicas": "1" });
+  sick.clear();
 }, 60_000);

@@ -4,6 +4,7 @@
  */
 import type { ControllerSpec } from "../../../kernel/control/index.js";
 import { type EvictionParts, evictionControllers } from "./eviction-controller.js";
+import { failoverControllers } from "./failover-controller.js";
 import { namespaceController } from "./namespaces.js";
 import { quotaController } from "./quota-controller.js";
 import { stabilityController } from "./stability-controller.js";
@@ -15,6 +16,7 @@ export function clusterControllers(parts: EvictionParts): ControllerSpec[] {
     taintController(),
     stabilityController(),
     ...evictionControllers(parts),
+    ...failoverControllers(parts),
     namespaceController(),
     quotaController(),
   ];

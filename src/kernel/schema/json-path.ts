@@ -1,5 +1,5 @@
-import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { isObject } from "../../../kernel/schema/index.js";
+import type { Json, JsonObject } from "../kinds/object.js";
+import { isObject } from "./json.js";
 
 /** One step of a path: a member, an index, every item, or the items for which a member equals a value. */
 type Step =
