@@ -79,7 +79,7 @@ async function measureArgosy(result: HubResult): Promise<void> {
       const restMb = residentMbOf(hub.pids());
       const count = number("--bindings", 10_000);
       const batch = nextBatch();
-      await templates(hub, count, { batch });
+      await templates(hub, count, { batch, limit: 900 });
       await sleep(5000);
       result.memory = { residentMb: residentMbOf(hub.pids()), bindings: count, restMb };
       step("argosy: restart");
