@@ -66,6 +66,24 @@ test("a queue holds a key once, never works twice on it at once, and looks again
   expect(seen).toEqual(["a", "b", "c", "a"]);
 });
 
+test("a long queue of work that waits for nothing lets the rest of the process run", async () => {
+  let done = 0;
+  const work = async (): Promise<void> => {
+    done += 1;
+  };
+  const queue = createQueue({ clock: virtualClock(), random: seededRandom(1), concurrency: 4, work });
+  for (let index = 0; index < 1000; index += 1) queue.add(key(String(index)));
+
+  queue.start();
+  await new Promise((resolve) => setImmediate(resolve));
+  const afterOneTurn = done;
+  while (queue.depth > 0) await new Promise((resolve) => setImmediate(resolve));
+  await queue.close();
+
+  expect(afterOneTurn).toBeLessThan(200);
+  expect(done).toBe(1000);
+});
+
 test("fresh keys go before resyncs, and a fresh add promotes a waiting resync", async () => {
   const clock = virtualClock();
   const seen: string[] = [];

@@ -33,6 +33,11 @@ export interface Queue {
 
 const firstBackoffMs = 50;
 const maxBackoffMs = 120_000;
+/**
+ * Keys begun in one turn of the event loop. Work that finds everything as it should be waits for nothing, so that a long queue of it would
+ * let nothing else of the process run until it is empty.
+ */
+const maxPerTurn = 64;
 
 const textOf = (key: Key): string => `${key.namespace}/${key.name}`;
 
@@ -52,6 +57,7 @@ class WorkQueue implements Queue {
   readonly #failures = new Map<string, number>();
   #isOpen = true;
   #isStarted = false;
+  #begunThisTurn = 0;
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -134,10 +140,18 @@ class WorkQueue implements Queue {
     return undefined;
   }
 
+  #nextTurn(): void {
+    this.#begunThisTurn = 0;
+    this.#dispatch();
+  }
+
   #dispatch(): void {
     while (this.#isOpen && this.#isStarted && this.#running.size < this.#options.concurrency) {
+      if (this.#begunThisTurn >= maxPerTurn) return;
       const key = this.#takeNext();
       if (key === undefined) return;
+      this.#begunThisTurn += 1;
+      if (this.#begunThisTurn === 1) setImmediate(() => this.#nextTurn());
       const text = textOf(key);
       const finished = this.#options.work(key).finally(() => {
         this.#running.delete(text);
