@@ -191,16 +191,6 @@ if (values.fuzz) {
     if (await part(title, [main, "fuzz", ...options])) failed.push(title);
   }
 }
-if (values.scheduler) {
-  const title = "pods beside kube-scheduler";
-  const options = ["--programs", programs, "--seeds", schedulerSeeds, "--at-most", mostPlacedOtherwise];
-  await compared(title, [main, "scheduler", ...options]);
-}
-if (values.controllers) {
-  const title = "workloads beside kube-controller-manager";
-  const options = ["--programs", programs, "--at-most", mostStepsOtherwise];
-  await compared(title, [main, "controllers", ...options]);
-}
 const serial = ["--no-file-parallelism", "--maxWorkers=1", "--reporter=default"];
 if (values.suites) {
   const words = [...serial, "--hookTimeout=120000", "--testTimeout=180000"];
@@ -211,16 +201,26 @@ if (values.suites) {
     env: { ARGOSY_TEST_REAL: programs },
   });
 }
-if (values.clients) {
-  const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
-  const env = { ARGOSY_TEST_INSTALL: "go,python,javascript", ARGOSY_HISTORIES: "5" };
-  await tests("clients that others wrote", words, { files: ["tests/clients"], env });
-}
 if (values.fleet) {
   await compared("the fleet on a real Karmada and on our engine", [main, "fleet", "--programs", programs]);
 }
 if (values.home) {
   await compared("the main job on a real Karmada and real clusters", [main, "home", "--programs", programs]);
+}
+if (values.scheduler) {
+  const title = "pods beside kube-scheduler";
+  const options = ["--programs", programs, "--seeds", schedulerSeeds, "--at-most", mostPlacedOtherwise];
+  await compared(title, [main, "scheduler", ...options]);
+}
+if (values.controllers) {
+  const title = "workloads beside kube-controller-manager";
+  const options = ["--programs", programs, "--at-most", mostStepsOtherwise];
+  await compared(title, [main, "controllers", ...options]);
+}
+if (values.clients) {
+  const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
+  const env = { ARGOSY_TEST_INSTALL: "go,python,javascript", ARGOSY_HISTORIES: "5" };
+  await tests("clients that others wrote", words, { files: ["tests/clients"], env });
 }
 for (const what of leftOut) process.stdout.write(`\nleft out, because --within ${values.within} was over: ${what}\n`);
 if (failed.length === 0) end(0, "\ntest:real passed\n");

@@ -12,7 +12,9 @@ interface Kept {
   readonly groups: readonly string[];
 }
 
+/** The last that were given back; each holds 350 MiB. */
 const idle: Kept[] = [];
+const MOST_IDLE = 4;
 const inUse = new Map<RealStack, Kept>();
 
 /** A server's own doings, some of them later than its start. */
@@ -36,8 +38,12 @@ export async function takeStack(programs: string, options: StackOptions): Promis
 export async function giveBack(stack: RealStack): Promise<void> {
   const kept = inUse.get(stack);
   inUse.delete(stack);
-  if (kept !== undefined && (await renewed(kept).catch(() => false))) idle.push(kept);
-  else await stack.close();
+  if (kept === undefined || !(await renewed(kept).catch(() => false))) {
+    await stack.close();
+    return;
+  }
+  idle.push(kept);
+  if (idle.length > MOST_IDLE) await idle.shift()?.stack.close();
 }
 
 async function startKept(programs: string, options: StackOptions, mark: string): Promise<Kept> {
