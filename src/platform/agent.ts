@@ -322,6 +322,7 @@ async function modulesOf(
     head: ingress,
     places: level === "cluster" ? [{ name: access.name, domain: domainOf(options, access), ...ingress }] : [],
     members: (name: string) => parts.members.access(name),
+    speakers: (name: string) => parts.members.speaker(name),
     hasKarmada: parts.hasKarmada,
   };
   const all = level === "continuum" ? await allModules(input, parts.stores) : controllerModules(input);

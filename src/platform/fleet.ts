@@ -11,6 +11,7 @@ import {
 } from "../cluster/node/index.js";
 import { workloadControllers } from "../cluster/workloads/index.js";
 import type { GatewayDriver } from "../dataplane/gateway/index.js";
+import type { ClusterAccess } from "../kernel/control/types.js";
 import type { Level, Module } from "../kernel/module/types.js";
 import {
   agentAccountOf,
@@ -142,6 +143,8 @@ async function assemble(input: FleetInput): Promise<Assembly> {
   const ending = { keepPods: false };
   const gateway = platformGateway(input.layout, input.surroundings);
   const plans = input.without.has("modules") ? planned : await startGateway(planned, gateway, { ...input, ending });
+  const own = (name: string): ClusterAccess | undefined =>
+    planned.some((plan) => plan.name === name && plan.isPull === true) ? undefined : clusters.get(name)?.as(delivery);
   const modules = input.without.has("modules")
     ? []
     : await allModules(
@@ -156,10 +159,8 @@ async function assemble(input: FleetInput): Promise<Assembly> {
               const models = input.layout.models(name);
               return { name, domain, host: loopback, port: ingressPort, models };
             }),
-          members: (name) =>
-            planned.some((plan) => plan.name === name && plan.isPull === true)
-              ? undefined
-              : (clusters.get(name)?.as(delivery) ?? joined.access(name)),
+          members: (name) => own(name) ?? joined.access(name),
+          speakers: (name) => own(name)?.client.transport ?? joined.speaker(name),
         },
         stores,
       );

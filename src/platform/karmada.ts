@@ -1,4 +1,4 @@
-import type { ApiClient, Transport } from "../kernel/client/types.js";
+import { type ApiClient, type Transport, UnavailableError } from "../kernel/client/index.js";
 import { isNotFound } from "../kernel/errors/index.js";
 import { isObject } from "../kernel/schema/index.js";
 
@@ -11,6 +11,12 @@ export function withKarmada(hub: Transport, karmada: Transport): Transport {
   return {
     request: (request) => of(request.path).request(request),
     upgrade: (path, protocols, signal) => of(path).upgrade(path, protocols, signal),
+    async switchProtocols(request) {
+      const transport = of(request.path);
+      if (transport.switchProtocols === undefined)
+        throw new UnavailableError(`nothing that is upgraded is at ${request.path}`);
+      return transport.switchProtocols(request);
+    },
     close: async () => {
       await Promise.all([hub.close(), karmada.close()]);
     },

@@ -66,7 +66,7 @@ export function proxiesAt(modules: readonly Module[], level: Level): ObjectProxy
   return modules
     .flatMap((module) => module.proxies ?? [])
     .filter((proxy) => proxy.level === level)
-    .map(({ kind, forward }) => ({ about: kind, forward }));
+    .map(({ kind, forward, upgrade }) => ({ about: kind, forward, ...(upgrade === undefined ? {} : { upgrade }) }));
 }
 
 /** The modules wanted, of those that there are; `undefined`: all. Throws `InputError` for a name that there is not. */

@@ -108,7 +108,6 @@ test("a Secret may hold a whole kubeconfig, but none that runs a program", async
 });
 
 test.each([
-  [{ syncMode: "Pull" }, "syncMode Pull"],
   [{ proxyURL: "http://127.0.0.1:1" }, "spec.proxyURL is not supported"],
   [{ secretRef: {} }, "spec.secretRef must name a Secret"],
   [{ secretRef: { name: "gone", namespace: "fleet" } }, "there is no Secret fleet/gone"],

@@ -1,27 +1,63 @@
-import { type Credentials, type HttpTransportOptions, httpTransport, parseKubeconfig } from "../kernel/client/index.js";
-import type { ClusterAccess, ControllerSpec, ReconcileContext } from "../kernel/control/types.js";
+import {
+  type ApiClient,
+  type Credentials,
+  type HttpTransportOptions,
+  httpTransport,
+  parseKubeconfig,
+  type Transport,
+} from "../kernel/client/index.js";
+import type { Clock } from "../kernel/clock/index.js";
+import type { ClusterAccess, ControllerSpec } from "../kernel/control/types.js";
 import { InputError, messageOf } from "../kernel/errors/index.js";
-import { type Secret, SecretKind } from "../kernel/kinds/index.js";
-import { ClusterKind } from "../modules/fleet/index.js";
+import { isConditionTrue, type Secret, SecretKind } from "../kernel/kinds/index.js";
+import { type Cluster, ClusterKind } from "../modules/fleet/index.js";
 import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
 
 /** How often credentials are read again: they are renewed by whoever issued them. */
 const rereadMs = 30_000;
+/** The same for members that do not answer: with a new authority they may. */
+const rereadUnwellMs = 3_000;
+/** Credentials that are refused are read again at once, but no more often. */
+const refusedRereadMs = 1_000;
 
 /** The members that the hub's Cluster objects say how to reach. */
 export interface MemberConnections {
-  /** The same object as long as address and credentials are the same. */
+  /** The same object as long as address and authority are the same; renewed credentials do not change it. */
   access(name: string): ClusterAccess | undefined;
+  /** A way into a member by which the hub may speak for others: as `spec.impersonatorSecretRef` says, else as it delivers. */
+  speaker(name: string): Transport | undefined;
   /** Keeps the connections as the Cluster objects and the Secrets that they name say. */
   readonly controller: ControllerSpec;
   close(): Promise<void>;
 }
 
-interface Connection {
+/** A connection whose credentials may change while it is used. */
+interface Held {
   /** What, when it changes, needs another connection; renewed credentials do not. */
   readonly mark: string;
+  readonly holder: Holder;
+}
+
+interface Holder {
+  credentials: Credentials;
+  readMs: number;
+  /** Reads the credentials again, from where they came. */
+  read: () => Promise<HttpTransportOptions>;
+}
+
+interface Connection extends Held {
   readonly access: OwnedAccess;
-  readonly holder: { credentials: Credentials };
+}
+
+interface Speaker extends Held {
+  readonly transport: Transport;
+}
+
+/** The connections of one kind, by the name of their Cluster. */
+interface Book<T extends Held> {
+  readonly held: Map<string, T>;
+  readonly open: (name: string, held: Held, transport: Transport) => T;
+  readonly close: (held: T) => Promise<void>;
 }
 
 /**
@@ -33,11 +69,15 @@ export function memberConnections(
   /** Members that are reached another way. */
   isOwn: (name: string) => boolean = () => false,
 ): MemberConnections {
-  const connections = new Map<string, Connection>();
-  const drop = async (name: string): Promise<void> => {
-    const connection = connections.get(name);
-    connections.delete(name);
-    await connection?.access.close();
+  const connections: Book<Connection> = {
+    held: new Map(),
+    open: (name, held, transport) => ({ ...held, access: openAccess(name, transport, surroundings) }),
+    close: ({ access }) => access.close(),
+  };
+  const speakers: Book<Speaker> = {
+    held: new Map(),
+    open: (_name, held, transport) => ({ ...held, transport }),
+    close: ({ transport }) => transport.close(),
   };
   const controller: ControllerSpec = {
     name: "member-connections",
@@ -46,38 +86,99 @@ export function memberConnections(
     async reconcile({ name }, _object, context) {
       const cluster = context.cluster.informers.informer(ClusterKind).get({ namespace: "", name });
       if (cluster === undefined || isOwn(name)) {
-        await drop(name);
+        await Promise.all([drop(connections, name), drop(speakers, name)]);
         return undefined;
       }
+      const spec = cluster.spec ?? {};
+      const hub = { client: context.cluster.client, clock: surroundings.clock };
       try {
-        const options = await transportOf(cluster.spec ?? {}, context, surroundings);
-        const { token, clientCertPem, clientKeyPem, ...address } = options;
-        const credentials = credentialsOf({ token, clientCertPem, clientKeyPem });
-        const mark = JSON.stringify(address);
-        const known = connections.get(name);
-        if (known?.mark === mark) {
-          known.holder.credentials = credentials;
-        } else {
-          await drop(name);
-          const holder = { credentials };
-          const transport = httpTransport({ ...address, credentials: async () => holder.credentials });
-          connections.set(name, { mark, holder, access: openAccess(name, transport, surroundings) });
-          context.log.info("connected to a member", { member: name, server: options.server });
-        }
+        await keep(connections, name, wayOf(spec, hub), hub);
+        await keep(speakers, name, speakersWayOf(spec, hub), hub);
       } catch (error) {
-        await drop(name);
+        await Promise.all([drop(connections, name), drop(speakers, name)]);
         context.events.record(cluster, "Warning", "NotConnected", messageOf(error));
         context.log.warn("no connection to a member", { member: name, reason: messageOf(error) });
       }
-      return { requeueAfterMs: rereadMs };
+      return { requeueAfterMs: isConditionTrue(cluster.status?.conditions, "Ready") ? rereadMs : rereadUnwellMs };
     },
   };
   return {
-    access: (name) => connections.get(name)?.access,
+    access: (name) => connections.held.get(name)?.access,
+    speaker: (name) => speakers.held.get(name)?.transport ?? connections.held.get(name)?.access.client.transport,
     controller,
     close: async () => {
-      await Promise.all([...connections.keys()].map(drop));
+      await Promise.all([...connections.held.keys()].map((name) => drop(connections, name)));
+      await Promise.all([...speakers.held.keys()].map((name) => drop(speakers, name)));
     },
+  };
+}
+
+async function drop<T extends Held>(book: Book<T>, name: string): Promise<void> {
+  const held = book.held.get(name);
+  book.held.delete(name);
+  if (held !== undefined) await book.close(held);
+}
+
+/** Makes the connection, or gives the one that there is its present credentials. `way` undefined: there is to be none. */
+async function keep<T extends Held>(
+  book: Book<T>,
+  name: string,
+  way: Holder["read"] | undefined,
+  { clock }: Hub,
+): Promise<void> {
+  if (way === undefined) return drop(book, name);
+  const { token, clientCertPem, clientKeyPem, ...address } = await way();
+  const credentials = credentialsOf({ token, clientCertPem, clientKeyPem });
+  const mark = JSON.stringify(address);
+  const known = book.held.get(name);
+  if (known?.mark === mark) {
+    Object.assign(known.holder, { credentials, read: way, readMs: clock.monotonicMs() });
+    return undefined;
+  }
+  await drop(book, name);
+  const holder: Holder = { credentials, read: way, readMs: clock.monotonicMs() };
+  const transport = httpTransport({ ...address, credentials: (state) => presentOf(holder, state.refused, clock) });
+  book.held.set(name, book.open(name, { mark, holder }, transport));
+  return undefined;
+}
+
+/** The credentials; what was refused is read again, so that one that was renewed is used with the same request. */
+async function presentOf(holder: Holder, isRefused: boolean, clock: Clock): Promise<Credentials> {
+  if (isRefused && clock.monotonicMs() - holder.readMs >= refusedRereadMs) {
+    holder.readMs = clock.monotonicMs();
+    // What is wrong with the Secret is said when the controller reads it.
+    const options = await holder.read().catch(() => undefined);
+    if (options !== undefined) {
+      const { token, clientCertPem, clientKeyPem } = options;
+      holder.credentials = credentialsOf({ token, clientCertPem, clientKeyPem });
+    }
+  }
+  return holder.credentials;
+}
+
+type Spec = NonNullable<Cluster["spec"]>;
+
+/** Where Secrets are. */
+interface Hub {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+}
+
+/** How a member is entered; undefined: it fetches, and names no way. */
+function wayOf(spec: Spec, hub: Hub): Holder["read"] | undefined {
+  if (spec.syncMode === "Pull" && spec.secretRef === undefined) return undefined;
+  return () => transportOf(spec, hub);
+}
+
+/** The same with the token that may speak for others; undefined: the Cluster names none. */
+function speakersWayOf(spec: Spec, hub: Hub): Holder["read"] | undefined {
+  const { impersonatorSecretRef, secretRef, apiEndpoint } = spec;
+  if (impersonatorSecretRef === undefined || (spec.syncMode === "Pull" && apiEndpoint === undefined)) return undefined;
+  return async () => {
+    const own = await transportOf({ ...spec, secretRef: impersonatorSecretRef }, hub);
+    if (own.caPem !== undefined || own.insecureSkipTlsVerify === true || secretRef === undefined) return own;
+    const { caPem } = await transportOf(spec, hub);
+    return { ...own, ...(caPem === undefined ? {} : { caPem }) };
   };
 }
 
@@ -90,20 +191,7 @@ function credentialsOf(given: { readonly [field in keyof Credentials]: string | 
   };
 }
 
-async function transportOf(
-  spec: {
-    readonly syncMode?: "Push" | "Pull" | undefined;
-    readonly apiEndpoint?: string | undefined;
-    readonly secretRef?: { readonly name?: string | undefined; readonly namespace?: string | undefined } | undefined;
-    readonly insecureSkipTLSVerification?: boolean | undefined;
-    readonly proxyURL?: string | undefined;
-  },
-  { cluster, signal }: Pick<ReconcileContext<never>, "cluster" | "signal">,
-  { clock }: Surroundings,
-): Promise<HttpTransportOptions> {
-  if (spec.syncMode === "Pull") {
-    throw new InputError("spec.syncMode Pull: an agent in the member does the work, nothing is delivered from here");
-  }
+async function transportOf(spec: Spec, { client, clock }: Hub): Promise<HttpTransportOptions> {
   if (spec.proxyURL !== undefined) {
     throw new InputError("spec.proxyURL is not supported: the member must be reachable directly");
   }
@@ -112,7 +200,7 @@ async function transportOf(
     throw new InputError("spec.secretRef must name a Secret with the credentials of this member, and its namespace");
   }
   const where = `Secret ${namespace}/${name}`;
-  const secret = await cluster.client.resource(SecretKind).find(name, { namespace, signal });
+  const secret = await client.resource(SecretKind).find(name, { namespace });
   if (secret === undefined) {
     throw new InputError(`spec.secretRef: there is no ${where}`);
   }

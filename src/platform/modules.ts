@@ -1,5 +1,6 @@
 import { networkFileOf } from "../cluster/node/index.js";
 import { type GatewayDriver, gatewayDriver } from "../dataplane/gateway/index.js";
+import type { Transport } from "../kernel/client/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import type { Module } from "../kernel/module/types.js";
 import { createFleetModule } from "../modules/fleet/index.js";
@@ -29,6 +30,8 @@ export interface ModuleSurroundings extends Surroundings {
   readonly places: readonly ClusterPlace[];
   /** A member with the hub's identity there. */
   readonly members: (name: string) => ClusterAccess | undefined;
+  /** A way into a member by which the hub speaks for others; default: as it delivers. */
+  readonly speakers?: (name: string) => Transport | undefined;
   /** Whether a real Karmada delivers Works and watches members. */
   readonly hasKarmada?: boolean;
 }
@@ -58,11 +61,12 @@ export function platformGateway(
 
 /** The modules that have controllers; with `createTrackingModule` in `up`, the only places that name modules. */
 export function controllerModules(surroundings: ModuleSurroundings): readonly Module[] {
-  const { ledger, gateway, head, places, members } = surroundings;
+  const { ledger, gateway, head, places, members, speakers } = surroundings;
   const placeOf = (cluster: string): ClusterPlace | undefined => places.find(({ name }) => name === cluster);
   const fleet = createFleetModule({
     ...(surroundings.hasKarmada === true ? { engine: "karmada" as const } : {}),
     members,
+    ...(speakers === undefined ? {} : { speakers }),
     gateway,
     ledger,
     headListener: { name: "head", ...head },

@@ -86,6 +86,7 @@ class RunningServer implements ApiServer {
     return inProcessTransport(
       {
         handle: (request) => line.handle(request),
+        upgrade: (request) => line.upgrade(request),
         openWebSocket: (path, protocols, options) =>
           openLocalWebSocket({ upgrade: (request) => line.upgrade(request), log }, path, protocols, options),
       },

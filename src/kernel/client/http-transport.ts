@@ -1,6 +1,7 @@
 import { Pool } from "undici";
-import { ArgosyError } from "../errors/index.js";
-import type { Duplex, Transport, TransportRequest, TransportResponse } from "./types.js";
+import { ApiError, ArgosyError } from "../errors/index.js";
+import { switchProtocols } from "./switch.js";
+import type { Duplex, Switched, Transport, TransportRequest, TransportResponse } from "./types.js";
 import { openWebSocket } from "./websocket.js";
 
 /** What proves who asks. A client certificate and a token may both be given. */
@@ -82,6 +83,28 @@ class PoolOfCredentials {
   }
 }
 
+/** Upgrades a connection of its own; with other credentials when the first are refused and there may be others. */
+async function switchWith(
+  options: HttpTransportOptions,
+  request: Omit<TransportRequest, "body">,
+  credentialsOf: (refused: boolean) => Promise<Credentials>,
+): Promise<Switched> {
+  const base = new URL(options.server);
+  const url = new URL(`${base.origin}${base.pathname.replace(/\/$/, "")}${request.path}`);
+  const attempt = async (refused: boolean): Promise<Switched> => {
+    const credentials = await credentialsOf(refused);
+    const { token } = credentials;
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return switchProtocols({ url, tls: tlsOptions(options, credentials), headers }, request);
+  };
+  try {
+    return await attempt(false);
+  } catch (error) {
+    if (options.credentials === undefined || !(error instanceof ApiError) || error.httpCode !== 401) throw error;
+    return attempt(true);
+  }
+}
+
 /** Speaks HTTP/1.1 (HTTP/2 of Node leaks in long watches) to an API server; connections are kept alive and pooled. */
 export function httpTransport(options: HttpTransportOptions): Transport {
   const base = new URL(options.server);
@@ -127,6 +150,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         ...(signal === undefined ? {} : { signal }),
       });
     },
+    switchProtocols: (request) => switchWith(options, request, credentialsOf),
     async close() {
       isClosed = true;
       await pools.destroy();

@@ -1,3 +1,4 @@
+import type { Duplex as ByteStream } from "node:stream";
 import type { Draft, Json, JsonObject, Kind, KubeObject } from "../kinds/object.js";
 
 /** One HTTP exchange with an API server, below all typing. */
@@ -44,10 +45,18 @@ export interface Duplex {
   close(code?: number): void;
 }
 
+/** What became of a connection by an upgrade: the server's headers of its 101, and the raw bytes from there on. */
+export interface Switched {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly socket: ByteStream;
+}
+
 /** What a client speaks through: undici over TLS, or an embedded server in the same process. */
 export interface Transport {
   request(request: TransportRequest): Promise<TransportResponse>;
   upgrade(path: string, protocols: readonly string[], signal?: AbortSignal): Promise<Duplex>;
+  /** Any upgrade (WebSocket, SPDY) as it is, with the handshake in the request's headers. Throws the server's refusal as an `ApiError`. Absent: there is no way. */
+  switchProtocols?(request: Omit<TransportRequest, "body">): Promise<Switched>;
   close(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-import type { TransportResponse } from "../client/types.js";
+import type { Switched, TransportResponse } from "../client/types.js";
 import type { ClusterAccess, ControllerSpec } from "../control/types.js";
 import type { StatusCause } from "../errors/index.js";
 import type { KindDefinition } from "../kinds/define.js";
@@ -126,6 +126,8 @@ export interface ModuleProxy {
   readonly level: Level;
   /** Throws an `ApiError` for an object that cannot be reached. */
   readonly forward: (name: string, request: ProxyRequest) => Promise<TransportResponse>;
+  /** The same for an upgrade (exec, attach, port-forward), whose handshake is among the headers. Absent: upgrades are refused. */
+  readonly upgrade?: (name: string, request: Omit<ProxyRequest, "body">) => Promise<Switched>;
 }
 
 /** A capability in one value: what it adds to the API, what makes it true, what it needs. Composition is the platform's. */

@@ -216,6 +216,7 @@ async function lookAt(member: ClusterAccess | undefined, context: ReconcileConte
     for await (const _piece of response.body);
     if (response.status === 200) return { isReady: true };
     context.log.debug("a member's health endpoint is not well", { status: response.status });
+    if (response.status === 401) return { isReady: false, ...CREDENTIALS_REFUSED };
     return {
       isReady: false,
       reason: "ClusterNotReady",
@@ -224,10 +225,28 @@ async function lookAt(member: ClusterAccess | undefined, context: ReconcileConte
   } catch (error) {
     if (context.signal.aborted) throw error;
     context.log.debug("a member does not answer", { reason: messageOf(error) });
+    const doubt = certificateFault(error);
+    if (doubt !== undefined) return { isReady: false, reason: "CertificateRefused", message: doubt };
     return { isReady: false, reason: "ClusterNotReachable", message: "cluster is not reachable" };
   } finally {
     limit.done();
   }
+}
+
+const CREDENTIALS_REFUSED = {
+  reason: "CredentialsRefused",
+  message:
+    "cluster refuses the hub's credentials (401 Unauthorized): they ended or were revoked; renew what spec.secretRef names",
+};
+
+/** What is wrong with the certificate that a member shows, in a sentence. */
+function certificateFault(error: unknown): string | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const code = "code" in cause && typeof cause.code === "string" ? cause.code : "";
+    if (/CERT|SIGNATURE/.test(code))
+      return `the hub does not trust the certificate that the cluster shows (${cause.message}): put its authority into caBundle of what spec.secretRef names`;
+  }
+  return undefined;
 }
 
 function rejectionOf(signal: AbortSignal): Promise<never> {

@@ -1,3 +1,4 @@
+import type { Timer } from "../../kernel/clock/index.js";
 import {
   type ClusterAccess,
   type ControllerSpec,
@@ -17,6 +18,8 @@ import { WorkExecutor } from "./work-executor.js";
 
 const NAME = "execution-controller";
 const SPACE_INDEX = "execution-space";
+/** How often it is looked whether members have other connections. */
+const FOLLOW_MS = 3000;
 
 /** What delivery needs besides the hub. */
 export interface ExecutionOptions {
@@ -55,7 +58,7 @@ export function executionController(options: ExecutionOptions): ControllerSpec<W
     async reconcile(key, _object, context) {
       await options.interpreters.follow(context);
       if (lanes === undefined || lanes.context.signal.aborted) lanes = new Lanes(options, context);
-      await lanes.sort(key);
+      lanes.sort(key);
     },
   };
 }
@@ -65,24 +68,53 @@ class Lanes {
   readonly context: ReconcileContext<Work>;
   readonly #options: ExecutionOptions;
   readonly #lanes = new Map<string, Lane>();
+  #timer: Timer | undefined;
 
   constructor(options: ExecutionOptions, context: ReconcileContext<Work>) {
     this.#options = options;
     this.context = context;
-    context.signal.addEventListener("abort", () => void this.#close(), { once: true });
+    context.signal.addEventListener(
+      "abort",
+      () => {
+        this.#timer?.cancel();
+        void this.#close();
+      },
+      { once: true },
+    );
+    this.#follow();
   }
 
-  async sort(key: Key): Promise<void> {
+  /** A connection may be replaced (a new authority) without anything else that changes: what was delivered is then looked at over the new one. */
+  #follow(): void {
+    const { clock, signal, informer } = this.context;
+    if (signal.aborted) return;
+    for (const [cluster, lane] of this.#lanes) {
+      if (this.#options.members(cluster) === lane.member) continue;
+      const space = executionSpaceOf(cluster);
+      for (const { metadata } of informer.list(space)) this.context.enqueue({ namespace: space, name: metadata.name });
+    }
+    this.#timer = clock.setTimer(FOLLOW_MS, () => this.#follow());
+  }
+
+  sort(key: Key): void {
     const cluster = clusterOfSpace(key.namespace);
     if (cluster === undefined || this.#isFetched(cluster, key)) return;
     const member = this.#options.members(cluster);
     let lane = this.#lanes.get(cluster);
     if (lane === undefined || lane.member !== member) {
-      await lane?.close();
+      // Put in its place at once, so that there is never a second one; it begins when the one before has ended.
+      const before = lane?.close();
       lane = new Lane(cluster, member, this.#options, this.context);
       this.#lanes.set(cluster, lane);
+      if (before === undefined) lane.queue.start();
+      else void this.#begin(lane, before);
     }
     lane.queue.add(key);
+  }
+
+  async #begin(lane: Lane, before: Promise<void>): Promise<void> {
+    await before.catch((error: unknown) => this.context.log.warn("a member's queue ended badly", { err: error }));
+    if (!this.context.signal.aborted) lane.queue.start();
   }
 
   /** Whether the member's own agent makes a Work true. What was given up there is let go of here. */
@@ -139,7 +171,6 @@ class Lane {
         }
       },
     });
-    this.queue.start();
   }
 
   /** The member's informer of a kind; changes of objects that a Work delivered wake that Work. */

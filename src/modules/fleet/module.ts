@@ -1,4 +1,5 @@
 import type { GatewayDriver, ListenerInput } from "../../dataplane/gateway/index.js";
+import type { Transport } from "../../kernel/client/index.js";
 import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.js";
 import type { KindDefinition, Node } from "../../kernel/kinds/index.js";
 import type { Module, PolicyRule } from "../../kernel/module/types.js";
@@ -59,6 +60,8 @@ const ENGINE_KINDS: readonly KindDefinition[] = [
 export interface FleetOptions {
   /** A member by the name of its Cluster object, with the identity by which the hub delivers to it; undefined when it is not connected. The same object as long as the connection is the same. */
   readonly members: (cluster: string) => ClusterAccess | undefined;
+  /** A way into a member by which the hub speaks for others there (`clusters/NAME/proxy`); default: as it delivers. */
+  readonly speakers?: (cluster: string) => Transport | undefined;
   readonly gateway: GatewayDriver;
   readonly ledger: Ledger;
   /** Where HeadIngresses listen. */
@@ -249,7 +252,9 @@ export function createFleetModule(options: FleetOptions): Module {
       levels: ["continuum"],
     })),
     rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
-    ...(isEngine ? { proxies: [clusterProxy(options.members)] } : {}),
+    ...(isEngine
+      ? { proxies: [clusterProxy(options.speakers ?? ((name) => options.members(name)?.client.transport))] }
+      : {}),
     admission: [
       hyperMLServiceAdmission(checker),
       headIngressAdmission(),

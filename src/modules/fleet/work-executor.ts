@@ -385,11 +385,13 @@ function generationOf(work: Work): number {
   return work.metadata.generation ?? 0;
 }
 
-/** The member did not answer (as opposed to: it answered no). */
+/** The member did not answer (as opposed to: it answered no); who is not let in at all has no answer either. */
 function isSilence(error: unknown): boolean {
   return (
     error instanceof UnavailableError ||
-    (error instanceof ArgosyError && error.code === "Timeout") ||
+    (error instanceof ApiError && error.httpCode === 401) ||
+    // Closed: the connection was just replaced.
+    (error instanceof ArgosyError && (error.code === "Timeout" || error.code === "Closed")) ||
     (error instanceof Error && error.name === "AbortError")
   );
 }

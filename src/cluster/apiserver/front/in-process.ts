@@ -5,7 +5,7 @@ import {
   type TransportResponse,
   UnavailableError,
 } from "../../../kernel/client/index.js";
-import type { ApiRequest, ApiResponse } from "../types.js";
+import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 
 const nothing = new Uint8Array();
 const never = new AbortController().signal;
@@ -13,6 +13,7 @@ const never = new AbortController().signal;
 /** What an in-process transport reaches. */
 export interface InProcessTarget {
   handle(request: ApiRequest): Promise<ApiResponse>;
+  upgrade(request: ApiRequest): Promise<Upgraded>;
   /** Opens a WebSocket, through the same front as one from outside. */
   openWebSocket(
     path: string,
@@ -42,6 +43,10 @@ export function inProcessTransport(target: InProcessTarget, token: string): Tran
     },
     upgrade: (path, protocols, signal) =>
       target.openWebSocket(path, protocols, { headers, ...(signal === undefined ? {} : { signal }) }),
+    switchProtocols(request) {
+      const gone = new AbortController();
+      return target.upgrade(toApiRequest(request, headers, request.signal ?? gone.signal));
+    },
     close() {
       isClosed = true;
       for (const controller of open) controller.abort();

@@ -11,7 +11,10 @@ test("informers in one process share the objects that the server tells them of, 
   await maps.create({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "before", ...at } }, at);
   const informers = [cluster.informers.informer(ConfigMapKind), other.informers.informer(ConfigMapKind)] as const;
   await Promise.all(informers.map((informer) => informer.synced()));
-  const made = await maps.create({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a", ...at }, data: { y: "1" } }, at);
+  const made = await maps.create(
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "a", ...at }, data: { y: "1" } },
+    at,
+  );
   const told = new Promise<void>((resolve) => {
     informers[1].onChange((now) => {
       if (now?.metadata.name === "a" && now.data?.["x"] === "1") resolve();

@@ -194,7 +194,7 @@ export function passedHeaders(headers: Readonly<Record<string, string>>): Record
 }
 
 /** The handshake, without the subprotocol in which browsers hide their token. */
-function upgradeHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+export function upgradeHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
   const passed: Record<string, string> = { connection: "Upgrade", upgrade: headers["upgrade"] ?? "websocket" };
   for (const [name, value] of Object.entries(headers))
     if (name.startsWith("sec-websocket-") || name === "x-stream-protocol-version") passed[name] = value;
@@ -216,7 +216,8 @@ function answeredHeaders(headers: IncomingHttpHeaders): Record<string, string> {
   return passed;
 }
 
-function switchedHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+/** Of a 101, what the handshake is made of. */
+export function switchedHeaders(headers: IncomingHttpHeaders): Record<string, string> {
   const passed: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     const isHandshake = name === "connection" || name === "upgrade" || name.startsWith("sec-websocket-");

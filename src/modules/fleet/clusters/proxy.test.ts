@@ -1,4 +1,7 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { expect, onTestFinished } from "vitest";
+import { httpTransport } from "../../../kernel/client/index.js";
 import { ConfigMapKind } from "../../../kernel/kinds/index.js";
 import { startTestCluster } from "../../../testing/index.js";
 import { unless } from "../../../testing/unless.js";
@@ -11,7 +14,7 @@ const embedded = unless(
 
 embedded("a member's API is reached through the hub's, with the rights that the asker has there", async () => {
   const member = await startTestCluster({ name: "edge" });
-  const { kind, forward } = clusterProxy((name) => (name === "edge" ? member : undefined));
+  const { kind, forward } = clusterProxy((name) => (name === "edge" ? member.client.transport : undefined));
   const hub = await startTestCluster({
     name: "hub",
     kinds: [ClusterKind],
@@ -60,4 +63,91 @@ embedded("a member's API is reached through the hub's, with the rights that the 
     subjects: [{ apiGroup: group, kind: "Group", name: "team" }],
   });
   expect(await kim.json("GET", `${maps}/a`)).toMatchObject({ metadata: { name: "a" } });
+});
+
+/** A member that takes every upgrade and says everything back, but for what it refuses. */
+async function startEcho() {
+  const seen: { url: string; headers: Readonly<Record<string, unknown>> }[] = [];
+  const server = createServer((_request, response) => response.writeHead(200).end("plain"));
+  server.on("upgrade", (request, socket) => {
+    seen.push({ url: request.url ?? "", headers: request.headers });
+    if (request.url?.includes("refused") === true) {
+      const text = JSON.stringify({
+        kind: "Status",
+        apiVersion: "v1",
+        status: "Failure",
+        metadata: {},
+        code: 403,
+        reason: "Forbidden",
+        message: "not you",
+      });
+      socket.end(`HTTP/1.1 403 Forbidden\r\ncontent-length: ${text.length}\r\n\r\n${text}`);
+      return;
+    }
+    const upgraded = `connection: Upgrade\r\nupgrade: ${request.headers.upgrade}\r\nx-stream-protocol-version: v4\r\nx-own: a`;
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\n${upgraded}\r\n\r\nfirst;`);
+    socket.pipe(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const port = typeof address === "object" ? address?.port : 0;
+  const transport = httpTransport({ server: `http://127.0.0.1:${port}`, token: "hubs" });
+  const close = async (): Promise<void> => {
+    await transport.close();
+    server.closeAllConnections();
+    server.close();
+  };
+  return { seen, transport, close };
+}
+
+embedded("upgrades pass as they are, in the asker's name; refusals and silence are told", async () => {
+  const echo = await startEcho();
+  const silent = httpTransport({ server: "http://127.0.0.1:1" });
+  const proxy = clusterProxy((name) => (name === "edge" ? echo.transport : name === "dead" ? silent : undefined));
+  const { kind, forward, upgrade } = proxy;
+  if (upgrade === undefined) throw new TypeError("it takes upgrades");
+  const hub = await startTestCluster({
+    name: "hub",
+    kinds: [ClusterKind],
+    proxies: [{ about: kind, forward, upgrade }],
+  });
+  onTestFinished(async () => {
+    await hub.close();
+    await echo.close();
+    await silent.close();
+  });
+  const { transport } = hub.client;
+  const ask = (name: string, path: string) =>
+    transport.switchProtocols?.({
+      method: "POST",
+      path: `/apis/cluster.karmada.io/v1alpha1/clusters/${name}/proxy${path}`,
+      headers: {
+        connection: "Upgrade",
+        upgrade: "SPDY/3.1",
+        "x-stream-protocol-version": "v4",
+        "impersonate-user": "",
+      },
+    });
+  const switched = await ask("edge", "/api/v1/namespaces/a/pods/b/exec?command=ls&command=-l");
+  expect(switched?.headers).toEqual({ connection: "Upgrade", upgrade: "SPDY/3.1", "x-stream-protocol-version": "v4" });
+  const said: Buffer[] = [];
+  switched?.socket.on("data", (piece: Buffer) => said.push(piece));
+  switched?.socket.write("over");
+  await expect.poll(() => Buffer.concat(said).toString()).toBe("first;over");
+  switched?.socket.destroy();
+  expect(echo.seen).toMatchObject([
+    {
+      url: "/api/v1/namespaces/a/pods/b/exec?command=ls&command=-l",
+      headers: {
+        authorization: "Bearer hubs",
+        "impersonate-user": "argosy:admin",
+        "impersonate-group": "system:masters, system:authenticated",
+        "x-stream-protocol-version": "v4",
+      },
+    },
+  ]);
+  await expect(ask("edge", "/refused")).rejects.toMatchObject({ httpCode: 403, message: "not you" });
+  await expect(ask("dead", "/api")).rejects.toThrow(/cluster dead does not answer: .*ECONNREFUSED/);
+  await expect(ask("gone", "/api")).rejects.toThrow(/no way into cluster gone: a pull member needs/);
 });
