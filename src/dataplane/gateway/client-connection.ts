@@ -1,10 +1,11 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
-import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "../../kernel/http1/index.js";
+import { HeadFault, latin1, MAX_HEAD_BYTES, type RequestHead } from "../../kernel/http1/index.js";
 import type { GatewayCore, ListenerState } from "./core.js";
 import { Exchange } from "./exchange.js";
 import type { Arrived } from "./exchange-text.js";
 import { HTTP2_PREFACE } from "./http2-preface.js";
+import { type KnownRequest, readRequest } from "./known-heads.js";
 import { type Reply, renderReply } from "./replies.js";
 import { receivingInto, writeText } from "./socket.unsafe.js";
 
@@ -24,6 +25,8 @@ export class ClientConnection {
   #exchange: Exchange | undefined;
   /** Bytes of the next request that are here already. */
   #pending: Buffer | undefined;
+  /** The last request's head. */
+  #known: KnownRequest | undefined;
   #hasEnded = false;
   #isClosing = false;
   #isPaused = false;
@@ -190,6 +193,11 @@ export class ClientConnection {
 
   #readHead(chunk: Buffer, length: number): void {
     let text = latin1(chunk, 0, Math.min(length, MAX_HEAD_BYTES));
+    const known = this.#known;
+    if (known !== undefined && known.text !== "" && text.startsWith(known.text)) {
+      this.#begin(known, { chunk, length, text, bodyStart: known.text.length });
+      return;
+    }
     let skipped = 0;
     while (text.startsWith("\r\n")) {
       text = text.slice(2);
@@ -205,13 +213,18 @@ export class ClientConnection {
       else if (text.length > 0) this.#pending = Buffer.from(chunk.subarray(skipped, length));
       return;
     }
-    const head = parseRequestHead(text, end + 2);
-    if (head instanceof HeadFault) this.#refuse(head);
-    else this.#begin(head, { chunk, length, text, bodyStart: end + 4 + skipped });
+    const read = readRequest(chunk, text, end, skipped);
+    if (read instanceof HeadFault) {
+      this.#refuse(read);
+      return;
+    }
+    this.#known = read;
+    this.#begin(read, { chunk, length, text, bodyStart: end + 4 + skipped });
   }
 
-  #begin(head: RequestHead, arrived: Arrived): void {
-    const route = this.core.routing.find(this.listener.name, head.host, head.target);
+  #begin(known: KnownRequest, arrived: Arrived): void {
+    const route = known.routeFor(this);
+    const { head } = known;
     if (route === undefined) {
       this.core.totals.unrouted++;
       const hasBody = head.fields.isChunked || head.fields.contentLength > 0;
@@ -226,7 +239,7 @@ export class ClientConnection {
       this.reply({ status: 426, reason: "NeedsHttp2", message }, head, false);
       return;
     }
-    const exchange = new Exchange(this, head, route);
+    const exchange = new Exchange(this, known, route);
     this.#exchange = exchange;
     exchange.start(arrived);
   }

@@ -9,6 +9,7 @@ import {
 import type { Logger } from "../../kernel/log/types.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
+import type { KnownAnswer } from "./known-heads.js";
 import { addedLines, type Session } from "./sessions.js";
 import type { Shadow } from "./shadow.js";
 import type { RouteTable } from "./table.js";
@@ -42,18 +43,27 @@ export interface AnswerRead {
 /** Reads an answer's head from what came earlier and what came now; a string is what is to be kept until more comes. */
 export function readAnswerHead(
   earlier: string,
-  buffer: Buffer,
-  length: number,
+  {
+    buffer,
+    length,
+    known,
+  }: { readonly buffer: Buffer; readonly length: number; readonly known?: KnownAnswer | undefined },
   onInterim: (head: string) => void,
 ): AnswerRead | HeadFault | string {
   let text = earlier === "" ? latin1(buffer, 0, length) : earlier + latin1(buffer, 0, length);
   let offset = -earlier.length;
+  const same = known?.find(text);
+  if (known !== undefined && same !== undefined)
+    return { answer: same, buffer, length, text, end: known.length - 4, offset };
   for (;;) {
     const end = text.indexOf("\r\n\r\n");
     if (end < 0) return text.length > MAX_RESPONSE_HEAD ? new HeadFault(502, "its head is too long") : text;
     const answer = parseResponseHead(text, end + 2);
     if (answer instanceof HeadFault) return answer;
-    if (answer.status >= 200 || answer.status === 101) return { answer, buffer, length, text, end, offset };
+    if (answer.status >= 200 || answer.status === 101) {
+      if (offset === 0) known?.keep(answer, buffer, end);
+      return { answer, buffer, length, text, end, offset };
+    }
     // Interim answers: 100 was the gateway's to give; others are the client's.
     if (answer.status !== 100) onInterim(text.slice(0, end + 4));
     text = text.slice(end + 4);

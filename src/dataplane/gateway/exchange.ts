@@ -17,10 +17,10 @@ import {
   readAnswerHead,
   refusalOf,
   renderAnswerHead,
-  renderRequestHead,
 } from "./exchange-text.js";
 import { ExchangeTimes } from "./exchange-times.js";
 import { Hedge, type Rival } from "./hedge.js";
+import type { KnownRequest } from "./known-heads.js";
 import { RequestBody } from "./request-body.js";
 import { type Session, sessionIn } from "./sessions.js";
 import { type Copies, copiesOf } from "./shadow-copies.js";
@@ -32,6 +32,7 @@ const JOIN_BYTES = 16_384;
 /** One request and its answer: chooses a backend, relays both ways, tries again where that is safe. */
 export class Exchange implements UpstreamUser {
   readonly #client: ClientConnection;
+  readonly #known: KnownRequest;
   readonly #head: RequestHead;
   readonly #route: Route;
   readonly #request: RequestBody;
@@ -53,14 +54,15 @@ export class Exchange implements UpstreamUser {
   #hedge: Hedge | undefined;
   #copies: Copies | undefined;
 
-  constructor(client: ClientConnection, head: RequestHead, route: Route) {
+  constructor(client: ClientConnection, known: KnownRequest, route: Route) {
     this.#client = client;
-    this.#head = head;
+    this.#known = known;
+    this.#head = known.head;
     this.#route = route;
     this.#times = new ExchangeTimes(client.core, route.table.timeouts);
-    const { connectionUpgrade, upgrade } = head.fields;
-    this.#request = new RequestBody(head.fields, route.table.maxBodyBytes, client.core.limits.replayBytes);
-    this.#session = sessionIn(head.fields.rest, route.table.affinity);
+    const { connectionUpgrade, upgrade, rest } = known.head.fields;
+    this.#request = new RequestBody(known.head.fields, route.table.maxBodyBytes, client.core.limits.replayBytes);
+    this.#session = sessionIn(rest, route.table.affinity);
     route.begun++;
     route.usedAt = client.core.routing.turn;
     this.#hasUpgrade = connectionUpgrade && upgrade !== "" && !/h2c/i.test(upgrade) && this.#request.isAbsent;
@@ -68,18 +70,18 @@ export class Exchange implements UpstreamUser {
 
   /** Begins with the bytes that came along with the head. */
   start({ chunk, length, text, bodyStart }: Arrived): void {
-    const used = this.#takeBody(chunk, bodyStart, length);
-    if (used < 0) return;
     // The usual case: everything is here in one small piece, and its text is already made.
-    const isJoined = used > 0 && text.length === length && length <= JOIN_BYTES;
-    this.#attempt(isJoined ? text.slice(bodyStart, bodyStart + used) : undefined);
+    const isJoined = bodyStart < length && text.length === length && length <= JOIN_BYTES;
+    const used = this.#takeBody(chunk, bodyStart, length, isJoined ? text : undefined);
+    if (used < 0) return;
+    this.#attempt(isJoined && used > 0 ? text.slice(bodyStart, bodyStart + used) : undefined);
     if (this.#route.shadows.length > 0 && this.#backend !== undefined && !this.#hasUpgrade)
       this.#copies = copiesOf(this.#route, this.#client, { head: this.#head, request: this.#request }, this.#backend);
   }
 
   /** How many bytes belong to the body; the rest stays with the client connection. -1: the request was refused. */
-  #takeBody(chunk: Buffer, start: number, end: number): number {
-    const used = this.#request.take(chunk, start, end);
+  #takeBody(chunk: Buffer, start: number, end: number, text?: string): number {
+    const used = this.#request.take(chunk, start, end, text);
     const { fault } = this.#request;
     if (fault !== undefined) {
       this.#dropUpstream();
@@ -143,9 +145,9 @@ export class Exchange implements UpstreamUser {
 
   #sendHead(upstream: UpstreamConnection, backend: Backend, joined: string | undefined): void {
     const to = { route: this.#route, backend, isUpgrade: this.#hasUpgrade };
-    const lines = renderRequestHead(this.#head, this.#client, to);
+    const lines = this.#known.linesFor(this.#client, to);
     upstream.write(joined === undefined ? lines : lines + joined, "latin1");
-    if (joined === undefined) for (const piece of this.#request.replay ?? []) upstream.write(piece);
+    if (joined === undefined) for (const piece of this.#request.replay ?? []) upstream.write(piece, "latin1");
   }
 
   onClientData(chunk: Buffer): void {
@@ -189,7 +191,8 @@ export class Exchange implements UpstreamUser {
       return this.#client.write(Buffer.from(buffer.subarray(0, length)));
     }
     if (this.#response !== undefined) return this.#relayBody(buffer, 0, length);
-    const read = readAnswerHead(this.#partial, buffer, length, (interim) => {
+    const known = this.#upstream?.pool.answer;
+    const read = readAnswerHead(this.#partial, { buffer, length, known }, (interim) => {
       if (this.#head.minor === 1) this.#client.write(interim);
     });
     if (typeof read === "string") this.#partial = read;
@@ -272,8 +275,7 @@ export class Exchange implements UpstreamUser {
   #complete(hasExtra: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    const upstream = this.#upstream;
-    const answer = this.#answer;
+    const { upstream, answer } = { upstream: this.#upstream, answer: this.#answer };
     this.#upstream = undefined;
     this.#copies?.answered({ status: answer?.status ?? 0, tookMs: this.#times.passedMs });
     this.#account(answer?.status ?? 0);
@@ -296,9 +298,8 @@ export class Exchange implements UpstreamUser {
 
   onEnd(): void {
     if (this.#isTunnel) this.#client.closeSoon();
-    else if (this.#response?.kind === "close") {
-      this.#complete(true);
-    } else this.#upstreamLost("the backend closed the connection");
+    else if (this.#response?.kind === "close") this.#complete(true);
+    else this.#upstreamLost("the backend closed the connection");
   }
 
   /** The backend is frozen: what waits for it and may be sent twice goes elsewhere; the rest keeps waiting for its deadline. */
@@ -333,8 +334,7 @@ export class Exchange implements UpstreamUser {
   /** The attempt ended before an answer began: tries another backend if that cannot do harm, else answers 502 or 504. */
   #failed(failure: Failure): void {
     const upstream = this.#upstream;
-    const endpoint = this.#endpoint;
-    const backend = this.#backend;
+    const { endpoint, backend } = { endpoint: this.#endpoint, backend: this.#backend };
     const wasReused = upstream !== undefined && upstream.uses > 0;
     const isStale = wasReused && failure.kind === "closed" && this.#partial === "" && endpoint?.isHealthy === true;
     this.#dropUpstream();
@@ -434,8 +434,8 @@ export class Exchange implements UpstreamUser {
     this.#hedge?.end();
     this.#copies?.answered({ status, tookMs: this.#times.passedMs });
     if (this.#backend !== undefined) this.#account(status);
-    const route = this.#route.table.id;
-    this.#client.reply({ status, reason, message, route, retryAfterSeconds }, this.#head, this.#request.isDone);
+    const reply = { status, reason, message, route: this.#route.table.id, retryAfterSeconds };
+    this.#client.reply(reply, this.#head, this.#request.isDone);
   }
 
   #dropUpstream(): void {

@@ -13,7 +13,7 @@ export class RequestBody {
   readonly #limit: number | undefined;
   readonly #replayBytes: number;
   /** The body so far; undefined once it is no longer kept. */
-  #replay: Buffer[] | undefined = [];
+  #replay: (Buffer | string)[] | undefined = [];
   #received = 0;
 
   constructor(fields: Fields, limit: number | undefined, replayBytes: number) {
@@ -40,16 +40,17 @@ export class RequestBody {
     return { status: 413, reason: "BodyTooLarge", message: `the body is longer than ${this.#limit} bytes` };
   }
 
-  /** How many bytes from `start` on belong to the body; a copy is kept for a second sending until `forget`. */
-  take(chunk: Buffer, start: number, end: number): number {
+  /** How many bytes from `start` on belong to the body; a copy, or that part of the chunk's `text`, is kept for a second sending until `forget`. */
+  take(chunk: Buffer, start: number, end: number, text?: string): number {
     const used = this.#framing.consume(chunk, start, end);
     if (this.#framing.kind === "chunked") this.#received += used;
-    if (used > 0) this.#replay?.push(Buffer.from(chunk.subarray(start, start + used)));
+    if (used > 0)
+      this.#replay?.push(text?.slice(start, start + used) ?? Buffer.from(chunk.subarray(start, start + used)));
     return used;
   }
 
-  /** Everything that came so far, or undefined when it is no longer kept. */
-  get replay(): readonly Buffer[] | undefined {
+  /** Everything that came so far, text as Latin-1, or undefined when it is no longer kept. */
+  get replay(): readonly (Buffer | string)[] | undefined {
     return this.#replay;
   }
 

@@ -17,7 +17,8 @@ export function copiesOf(
   const shadows = route.shadows.filter((shadow) => shadow.takes(backend.table.name));
   if (shadows.length === 0) return undefined;
   const copies = new Copies(route, client, head, shadows);
-  for (const piece of request.replay ?? []) copies.add(piece, false);
+  for (const piece of request.replay ?? [])
+    copies.add(typeof piece === "string" ? Buffer.from(piece, "latin1") : piece, false);
   if (request.isDone) copies.send();
   return copies;
 }
@@ -146,7 +147,7 @@ class Copy implements UpstreamUser {
   onData(buffer: Buffer, length: number): boolean {
     if (this.#framing !== undefined) this.#consume(buffer, 0, length);
     else {
-      const read = readAnswerHead(this.#partial, buffer, length, () => {});
+      const read = readAnswerHead(this.#partial, { buffer, length }, () => {});
       if (typeof read === "string") this.#partial = read;
       else if (read instanceof HeadFault) this.#fail(read.message);
       else this.#begin(read);

@@ -4,6 +4,7 @@ import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectPlain, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { NetworkSockets } from "../../kernel/netns/index.js";
+import { KnownAnswer } from "./known-heads.js";
 import { splitAddress } from "./place-table.js";
 import { writeText } from "./socket.unsafe.js";
 import type { BackendTable } from "./table.js";
@@ -146,6 +147,7 @@ export class UpstreamPool {
   readonly port: number;
   readonly tls: BackendTable["tls"];
   readonly idle: UpstreamConnection[] = [];
+  readonly answer = new KnownAnswer();
   readonly #open = new Set<UpstreamConnection>();
   readonly #network: NetworkSockets | undefined;
   #isRetired = false;
