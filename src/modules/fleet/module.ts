@@ -215,6 +215,8 @@ export const DELIVERY_RULES: readonly PolicyRule[] = [
   // Metrics of model servers, for gates of rollouts.
   { apiGroups: [""], resources: ["pods/proxy"], verbs: ["get"] },
   { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], verbs: WRITE },
+  // Who decides about replicas there.
+  { apiGroups: ["autoscaling"], resources: ["horizontalpodautoscalers"], verbs: READ },
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses", "networkpolicies"], verbs: WRITE },
   { apiGroups: ["tensorstack.dev", "serving.kserve.io"], resources: ["*"], verbs: WRITE },
 ];

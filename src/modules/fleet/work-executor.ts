@@ -36,6 +36,8 @@ import {
   takesOver,
   withoutSecrets,
 } from "./member-apply.js";
+import { withOwners, withoutScaled } from "./member-owners.js";
+import { tellOfDrift, tellOfScaler } from "./member-words.js";
 import { type Applying, isSameVersion, MemberWrites } from "./member-writes.js";
 import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "./names.js";
 import { workNameOf } from "./policies/marks.js";
@@ -270,17 +272,20 @@ export class WorkExecutor {
     target: Target,
     { current, signal }: { readonly current: KubeObject; readonly signal: AbortSignal },
   ): Promise<Outcome> {
-    const { interpreters, cluster, context } = this.#options;
+    const { interpreters, cluster, context, member } = this.#options;
     const interpreter = interpreters.interpreterFor(current.apiVersion, current.kind);
     const wanted = { ...target, manifest: interpreter.retain(target.manifest, toJsonObject(current)) };
     const isApplied = isAppliedNow(work);
     if (isApplied && (this.#writes.isAsMade(target, current) || isAsWanted(current, wanted)))
       return { target, object: current, error: undefined, isUnreachable: false };
-    const object = await this.#apply(work, wanted, { signal, makesNamespace: false });
-    if (isApplied && !isSameVersion(object, current)) {
-      const { kind, namespace, name } = target;
-      context.log.info("drift repaired", { cluster, kind: kind.kind, namespace, name });
-    }
+    const scaled = member === undefined ? undefined : await withoutScaled(member, wanted, current, signal);
+    const aim = scaled === undefined ? wanted : { ...wanted, manifest: scaled.manifest };
+    if (scaled !== undefined) tellOfScaler(work, target, scaled.autoscaler, context);
+    if (isApplied && isAsWanted(current, aim))
+      return { target, object: current, error: undefined, isUnreachable: false };
+    const before = isApplied && member !== undefined ? await withOwners(member, target, current, signal) : current;
+    const object = await this.#apply(work, aim, { signal, makesNamespace: false });
+    if (isApplied && !isSameVersion(object, before)) tellOfDrift(work, aim, before, { cluster, context });
     return { target, object, error: undefined, isUnreachable: false, isWritten: !isApplied };
   }
 

@@ -2,7 +2,9 @@ import { afterEach, expect, test } from "vitest";
 import {
   ConfigMapKind,
   DeploymentKind,
+  EventKind,
   findCondition,
+  HorizontalPodAutoscalerKind,
   type JsonObject,
   NamespaceKind,
 } from "../../../kernel/kinds/index.js";
@@ -38,6 +40,7 @@ async function begin() {
     works,
     maps: client.resource(ConfigMapKind),
     deployments: client.resource(DeploymentKind),
+    autoscalers: client.resource(HorizontalPodAutoscalerKind),
     until: (name: string, isTrue: (work: Work) => boolean, what: string) =>
       eventually(() => works.get(name, SPACE), isTrue, what),
   };
@@ -241,4 +244,110 @@ test("a member decides about replicas where the template says so, and keeps what
   const { metadata } = await deployments.get("web", inDemo);
   expect(metadata.labels).toEqual({ "resourcetemplate.karmada.io/retain-replicas": "true", keep: "me" });
   expect(metadata.annotations ?? {}).toEqual({});
+});
+
+function deployment(replicas: number, image = "registry.example/app:1.0"): JsonObject & { metadata: JsonObject } {
+  const labels = { app: "web" };
+  const containers = [{ name: "app", image }];
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "web" },
+    spec: { replicas, selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers } } },
+  };
+}
+
+const eventsOf = async (fleet: TestFleet, reason: string): Promise<string[]> =>
+  (await fleet.hub.client.resource(EventKind).list()).items.flatMap((event) =>
+    event.reason === reason ? [event.message ?? ""] : [],
+  );
+
+test("what a member's autoscaler has set is its own until it goes; all else is put back, and said whose it was", async () => {
+  const { fleet, works, deployments, autoscalers, until } = await begin();
+  await works.create(draft("w", [marked("w", deployment(2))]), SPACE);
+  await until("w", isApplied, "applied");
+  await autoscalers.create(
+    {
+      apiVersion: "autoscaling/v2",
+      kind: "HorizontalPodAutoscaler",
+      metadata: { name: "web", namespace: "demo" },
+      spec: {
+        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "web" },
+        minReplicas: 1,
+        maxReplicas: 9,
+      },
+    },
+    inDemo,
+  );
+  const scaling = { ...inDemo, subresource: "scale", fieldManager: "horizontal-pod-autoscaler" };
+  await deployments.patch("web", "merge", { spec: { replicas: 7 } }, scaling);
+  await eventually(
+    () => eventsOf(fleet, "ReplicasKept"),
+    (messages) => messages.join().includes("HorizontalPodAutoscaler web of the member decides"),
+    "it is said who decides",
+  );
+  // A change of the template comes through, and the replicas stay.
+  await works.patch(
+    "w",
+    "merge",
+    { spec: draft("w", [marked("w", deployment(3, "registry.example/app:2.0"))]).spec },
+    SPACE,
+  );
+  const imageOf = async () => (await deployments.get("web", inDemo)).spec?.template.spec?.containers[0]?.image;
+  await eventually(imageOf, (image) => image === "registry.example/app:2.0", "the new image is there");
+  const scaled = await deployments.get("web", inDemo);
+  expect(scaled.spec?.replicas).toBe(7);
+  const owners = scaled.metadata.managedFields?.flatMap(({ manager, fieldsV1 }) =>
+    JSON.stringify(fieldsV1).includes('"f:replicas"') ? [manager] : [],
+  );
+  expect(owners).toEqual(["horizontal-pod-autoscaler"]);
+
+  const editing = { ...inDemo, fieldManager: "kubectl-edit" };
+  await deployments.patch("web", "merge", { spec: { minReadySeconds: 5, paused: true } }, editing);
+  await works.patch(
+    "w",
+    "merge",
+    { spec: draft("w", [marked("w", deployment(3, "registry.example/app:3.0"))]).spec },
+    SPACE,
+  );
+  await eventually(imageOf, (image) => image === "registry.example/app:3.0", "the next image is there");
+  await deployments.patch(
+    "web",
+    "json",
+    [{ op: "replace", path: "/spec/template/spec/containers/0/image", value: "registry.example/evil:1.0" }],
+    editing,
+  );
+  const told = await eventually(
+    () => eventsOf(fleet, "DriftRepaired"),
+    (messages) => messages.length > 0,
+    "it is said what was put back",
+  );
+  expect(told[0]).toBe(
+    "Deployment demo/web in cluster member1: put back spec.template.spec.containers (changed by kubectl-edit)",
+  );
+  // What the manifest says nothing of is the member's.
+  expect((await deployments.get("web", inDemo)).spec).toMatchObject({ minReadySeconds: 5, paused: true, replicas: 7 });
+
+  await autoscalers.delete("web", inDemo);
+  await deployments.patch("web", "merge", { spec: { minReadySeconds: 6 } }, editing);
+  await eventually(
+    () => deployments.get("web", inDemo),
+    ({ spec }) => spec?.replicas === 3,
+    "the hub decides again",
+  );
+});
+
+test("who scales without an autoscaler is put right", async () => {
+  const { fleet, works, deployments, until } = await begin();
+  await works.create(draft("w", [marked("w", deployment(2))]), SPACE);
+  await until("w", isApplied, "applied");
+  const scaling = { ...inDemo, subresource: "scale", fieldManager: "kubectl" };
+  await deployments.patch("web", "merge", { spec: { replicas: 7 } }, scaling);
+  await eventually(
+    () => eventsOf(fleet, "DriftRepaired"),
+    (messages) =>
+      messages.join() === "Deployment demo/web in cluster member1: put back spec.replicas (changed by kubectl)",
+    "it is said",
+  );
+  expect((await deployments.get("web", inDemo)).spec?.replicas).toBe(2);
 });
