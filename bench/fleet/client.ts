@@ -1,5 +1,5 @@
 /** How the measurements speak to a hub and to members: requests over kept connections, and watches. */
-import { Agent, get } from "node:https";
+import { Agent, get, type RequestOptions } from "node:https";
 import { type Address, Connection } from "../apiserver/connection.js";
 
 /** Requests over so many connections, each with one under way. */
@@ -67,6 +67,28 @@ export async function watch(address: Address, path: string, onEvent: (line: stri
   };
 }
 
+/** The whole answer, however it is sent. */
+export function readText(address: Address, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = get(optionsOf(address, path), (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (piece: string) => {
+        text += piece;
+      });
+      response.on("end", () => resolve(text));
+    });
+    request.once("error", reject);
+  });
+}
+
+function optionsOf({ port, token, caPem }: Address, path: string): RequestOptions {
+  const trust = caPem === undefined ? { rejectUnauthorized: false } : { ca: caPem };
+  const headers = { authorization: `Bearer ${token}`, "user-agent": "bench" };
+  const agent = new Agent({ keepAlive: false });
+  return { host: "127.0.0.1", port, servername: "localhost", path, headers, agent, ...trust };
+}
+
 interface OpenWatch {
   readonly opened: Promise<void>;
   readonly closed: Promise<void>;
@@ -74,11 +96,7 @@ interface OpenWatch {
 }
 
 function openWatch(address: Address, path: string, onEvent: (line: string) => void): OpenWatch {
-  const trust = address.caPem === undefined ? { rejectUnauthorized: false } : { ca: address.caPem };
-  const { port, token } = address;
-  const headers = { authorization: `Bearer ${token}`, "user-agent": "bench" };
-  const agent = new Agent({ keepAlive: false });
-  const request = get({ host: "127.0.0.1", port, servername: "localhost", path, headers, agent, ...trust });
+  const request = get(optionsOf(address, path));
   const closed = new Promise<void>((resolve) => {
     request.once("close", resolve);
     request.once("error", () => resolve());

@@ -8,7 +8,7 @@ import { type Built, type KarmadaOptions, startKarmada } from "../../tests/real/
 import type { Address } from "../apiserver/connection.js";
 import { folderWith } from "../apiserver/servers.js";
 import { joinMembers, type Member, startMembers } from "./members.js";
-import { adopt, forget, kill, programOf, type Started, start } from "./processes.js";
+import { adopt, programOf, type Started, start } from "./processes.js";
 
 /** A hub that runs, with its members. */
 export interface Hub {
@@ -40,18 +40,14 @@ export async function startArgosy(profiles = ""): Promise<RestartableHub> {
   const profiling = profiles === "" ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`];
   const words = [...profiling, join(packageRoot(), "bin", "argosy.mjs"), "up", "--data", data, "--members", ""];
   let hub: Started | undefined;
-  let gateway: number | undefined;
+  const gateway = adopt(join(data, "gateway", "gateway.pid"));
   const resume = async (): Promise<void> => {
     hub = start([...words, "--without", "scheduler,nodes,workloads"]);
     await hub.said("stderr", /^ready:/, 120);
-    gateway = adopt(join(data, "gateway", "gateway.pid"));
   };
   const halt = async (): Promise<void> => {
     await hub?.end();
-    if (gateway !== undefined) {
-      kill(gateway, "SIGKILL");
-      forget(gateway);
-    }
+    gateway.end();
   };
   const members: Member[] = [];
   const stop = async (): Promise<void> => {
@@ -64,7 +60,7 @@ export async function startArgosy(profiles = ""): Promise<RestartableHub> {
     const address = addressIn(join(data, "clusters", "hub", "kubeconfig"));
     members.push(...(await startMembers(memberNames)));
     await joinMembers(address, members);
-    const pids = (): number[] => [hub?.child.pid ?? 0, ...(gateway === undefined ? [] : [gateway])];
+    const pids = (): number[] => [hub?.child.pid ?? 0, ...[gateway.pid() ?? []].flat()];
     return { name: "argosy", address, members, pids, halt, resume, stop };
   } catch (error) {
     await stop();

@@ -1,5 +1,5 @@
 /** Loads on a hub, and what they cost and take. CPU is of the hub alone, from the first write until everything is done and reported. */
-import { Pool, sleep, until, watch, within } from "./client.js";
+import { Pool, readText, sleep, until, watch, within } from "./client.js";
 import type { Hub } from "./hubs.js";
 import {
   allWorks,
@@ -107,6 +107,10 @@ export interface LoadResult {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** Writes to the hub's store, of this program and of the hub itself. */
+  readonly writesEach: number;
+  /** Requests to the hub's API, of the same two; absent where the hub does not count them. */
+  readonly requestsEach?: number;
   /** The last is reported so long after the last is applied. */
   readonly reportedAfterMs: number;
 }
@@ -117,7 +121,7 @@ export async function rawWorks(hub: Hub, count: number, perSecond?: number, limi
   const arrivals = await follow(hub, batch, allWorks, isReported);
   const pool = await Pool.open(hub.address, 32);
   const memberOf = (index: number): string => hub.members[index % hub.members.length]?.name ?? "";
-  const cpu = cpuOf(hub.pids());
+  const before = await takenSoFar(hub);
   const due = await within(
     "the writes",
     limit,
@@ -128,7 +132,7 @@ export async function rawWorks(hub: Hub, count: number, perSecond?: number, limi
   );
   await until(`${count} Works are applied`, limit, () => arrivals.count() >= count);
   const applied = due.map((_, index) => arrivals.at.get(memberOf(index))?.[index] ?? Number.NaN);
-  const result = await finish(hub, { arrivals, due, applied, cpu, limit, count });
+  const result = await finish(hub, { arrivals, due, applied, before, limit, count });
   pool.close();
   return result;
 }
@@ -149,7 +153,7 @@ export async function templates(
   const names = hub.members.map(({ name }) => name);
   const arrivals = await follow(hub, batch, bindings, isFullyApplied);
   const pool = await Pool.open(hub.address, 32);
-  const cpu = cpuOf(hub.pids());
+  const before = await takenSoFar(hub);
   if (!hasOwnPolicy) await pool.send("POST", policies, policy(batch, names));
   const due = await within(
     "the writes",
@@ -164,7 +168,7 @@ export async function templates(
   const applied = due.map((_, index) =>
     Math.max(...[...arrivals.at.values()].map((times) => times[index] ?? Number.NaN)),
   );
-  const result = await finish(hub, { arrivals, due, applied, cpu, limit, count });
+  const result = await finish(hub, { arrivals, due, applied, before, limit, count });
   pool.close();
   return result;
 }
@@ -175,27 +179,50 @@ async function finish(
     readonly arrivals: Arrivals;
     readonly due: readonly number[];
     readonly applied: readonly number[];
-    readonly cpu: number;
+    readonly before: Taken;
     readonly limit: number;
     readonly count: number;
   },
 ): Promise<LoadResult> {
-  const { arrivals, due, applied, cpu, limit, count } = load;
+  const { arrivals, due, applied, before, limit, count } = load;
   const last = now();
   await until(`the status of all ${count} is back`, limit, () => arrivals.done.size >= count);
   const reportedAfterMs = Math.round(now() - last);
   await sleep(1000); // what else follows of it
-  const used = cpuOf(hub.pids()) - cpu;
+  const after = await takenSoFar(hub);
   arrivals.close();
   const delays = applied.map((at, index) => at - (due[index] ?? Number.NaN));
   return {
     count,
-    cpuMs: round(used / 1000 / count, 3),
+    cpuMs: round((after.cpuMicros.asked - before.cpuMicros.told) / 1000 / count, 3),
     perSecond: round(count / ((Math.max(...applied) - Math.min(...due)) / 1000), 1),
     p50Ms: quantile(delays, 0.5),
     p99Ms: quantile(delays, 0.99),
+    writesEach: round((after.writes - before.writes) / count, 1),
+    ...(after.requests === undefined || before.requests === undefined
+      ? {}
+      : { requestsEach: round((after.requests - before.requests) / count, 1) }),
     reportedAfterMs,
   };
+}
+
+/** What a hub has used up and done so far. */
+interface Taken {
+  /** Before and after this was asked, which takes some itself. */
+  readonly cpuMicros: { readonly asked: number; readonly told: number };
+  readonly writes: number;
+  readonly requests: number | undefined;
+}
+
+async function takenSoFar(hub: Hub): Promise<Taken> {
+  const asked = cpuOf(hub.pids());
+  // A store numbers its writes; a list says at which it is.
+  const list = await readText(hub.address, "/api/v1/namespaces?limit=1");
+  const writes = Number(/"resourceVersion":\s?"(\d+)"/.exec(list)?.[1] ?? 0);
+  const metrics = await readText(hub.address, "/metrics");
+  const counts = [...metrics.matchAll(/^apiserver_request_total\{[^}]*\} (\S+)$/gm)].map(([, count]) => Number(count));
+  const requests = counts.length === 0 ? undefined : counts.reduce((sum, count) => sum + count, 0);
+  return { cpuMicros: { asked, told: cpuOf(hub.pids()) }, writes, requests };
 }
 
 export function quantile(values: readonly number[], share: number): number {

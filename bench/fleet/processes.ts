@@ -1,6 +1,6 @@
 /** Processes that a measurement starts, and what they take. None outlives the program. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { basename } from "node:path";
 import { cpuMicrosOf, residentBytesOf } from "../apiserver/servers.js";
 
@@ -71,19 +71,22 @@ export function start(words: readonly string[], env: NodeJS.ProcessEnv = process
   };
 }
 
-/** A process that another one started, and that would outlive this program. */
-export function adopt(pidFile: string): number | undefined {
-  try {
-    const pid = Number((JSON.parse(readFileSync(pidFile, "utf8")) as { pid: number }).pid);
-    running.add(pid);
-    return pid;
-  } catch {
-    return undefined;
-  }
-}
-
-export function forget(pid: number): void {
-  running.delete(pid);
+/** The number in a file that a process writes which outlives whoever started it; it ends with this program at the latest. */
+export function adopt(pidFile: string): { pid(): number | undefined; end(): void } {
+  const pid = (): number | undefined => {
+    try {
+      return Number((JSON.parse(readFileSync(pidFile, "utf8")) as { pid: number }).pid);
+    } catch {
+      return undefined;
+    }
+  };
+  const end = (): void => {
+    const found = pid();
+    if (found !== undefined) kill(found, "SIGKILL");
+    rmSync(pidFile, { force: true });
+  };
+  process.prependOnceListener("exit", end);
+  return { pid, end };
 }
 
 /** Sends a signal; a process that is gone is no fault. */
