@@ -43,7 +43,10 @@ function removeAfterwards(bridge: string): void {
 export function makeNetwork(): Network {
   sweep();
   const routes = ip("route");
-  const second = Array.from({ length: 20 }, (_, at) => 210 + at).find((each) => !routes.includes(`10.${each}.`));
+  // A node that outlived its run still has its end of a link.
+  const links = ip("-o", "link");
+  const isFree = (each: number): boolean => !routes.includes(`10.${each}.`) && !links.includes(` argr${each}`);
+  const second = Array.from({ length: 20 }, (_, at) => 210 + at).find(isFree);
   if (second === undefined) throw new Error("10.210 to 10.229 are all in use on this machine");
   const net = `10.${second}`;
   const bridge = `argr${second}`;

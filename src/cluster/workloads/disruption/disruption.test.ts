@@ -51,7 +51,7 @@ test("a budget counts its healthy pods, allows what is left over, and evictions 
   );
   const statusIs = (wanted: object) =>
     vi.waitFor(async () => expect((await budgets.get("b", { namespace })).status).toMatchObject(wanted), {
-      timeout: 5000,
+      timeout: 20_000,
     });
 
   await statusIs({ expectedPods: 4, currentHealthy: 3, desiredHealthy: 2, disruptionsAllowed: 1 });
