@@ -338,6 +338,44 @@ test("clusters that change are reacted to: labels bring objects and take them aw
   await isIn(ConfigMapKind, "labelled", ["member3"]);
 });
 
+test("workloads of one group are placed together, or apart, also when they come at once", async () => {
+  const one = [{ spreadByField: "cluster" as const, minGroups: 1, maxGroups: 1 }];
+  const term = { groupByLabelKey: "set" };
+  for (const name of ["pair-a", "pair-b", "rival-a", "rival-b", "rival-c", "rival-d"]) {
+    const workloadAffinity = name.startsWith("pair") ? { affinity: term } : { antiAffinity: term };
+    const placement = { clusterAffinity: { clusterNames: names }, spreadConstraints: one, workloadAffinity };
+    await createPolicy(name, specFor(ConfigMapKind, name, [], { placement }));
+  }
+  const labelled = (name: string) => ({ name, namespace: "demo", labels: { set: name.split("-")[0] ?? "" } });
+  const make = (name: string) =>
+    maps().create({ apiVersion: "v1", kind: "ConfigMap", metadata: labelled(name), data: {} }, inDemo);
+  await Promise.all(["pair-a", "pair-b", "rival-a", "rival-b", "rival-c", "rival-d"].map(make));
+  const placed = (...of: string[]) =>
+    eventually(
+      async () => (await Promise.all(of.map((name) => bindings().find(`${name}-configmap`, inDemo)))).flatMap(where),
+      (found) => found.length >= Math.min(of.length, names.length),
+      `${of.join(", ")} have places`,
+    );
+  expect(new Set(await placed("pair-a", "pair-b")).size).toBe(1);
+  expect(new Set(await placed("rival-a", "rival-b", "rival-c", "rival-d"))).toEqual(new Set(names));
+  const homeless = await eventually(
+    async () => {
+      const all = ["a", "b", "c", "d"].map((each) => bindings().get(`rival-${each}-configmap`, inDemo));
+      return (await Promise.all(all)).find((binding) => where(binding).length === 0);
+    },
+    (found) => found?.status?.conditions?.some(({ reason }) => reason === "NoClusterFit") === true,
+    "one of them has no place",
+  );
+  expect(homeless?.spec.workloadAffinityGroups).toEqual({ antiAffinityGroup: "set=rival" });
+  const winner = ["a", "b", "c", "d"].find((each) => `rival-${each}-configmap` !== homeless?.metadata.name);
+  await maps().delete(`rival-${winner}`, inDemo);
+  await eventually(
+    () => bindings().get(homeless?.metadata.name ?? "", inDemo),
+    (found) => where(found).length === 1,
+    "it takes the place that came free",
+  );
+});
+
 test("a rebalancer places anew, says so, and goes when its time is over", async () => {
   await createDeployment("moved", 4);
   await createPolicy("moved", specFor(DeploymentKind, "moved", ["member1"]));

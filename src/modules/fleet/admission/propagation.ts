@@ -142,6 +142,11 @@ function placementFaults(placement: JsonObject, faults: Faults): void {
   if (isObject(clusterAffinity)) affinityFaults(clusterAffinity, `${path}.clusterAffinity`, faults);
   affinitiesFaults(placement, `${path}.clusterAffinities`, faults);
   spreadFaults(objectsIn(placement, "spreadConstraints"), `${path}.spreadConstraints`, faults);
+  for (const term of ["affinity", "antiAffinity"]) {
+    const key = objectIn(objectIn(placement, "workloadAffinity"), term)["groupByLabelKey"];
+    for (const fault of typeof key === "string" ? qualifiedNameFaults(key) : [])
+      faults.invalid(`${path}.workloadAffinity.${term}.groupByLabelKey`, key, fault);
+  }
 }
 
 /** What is wrong with a choice of clusters. */

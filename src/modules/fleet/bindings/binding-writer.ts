@@ -18,7 +18,7 @@ import type { CustomizationSource, Interpreters } from "../interpreters/index.js
 import type { ClusterBook } from "../placement/cluster-book.js";
 import type { Policy } from "../policies/choose.js";
 import { BINDING, bindingNameOf, CLAIM } from "../policies/marks.js";
-import { decide, isOurs, placementText, promiseRoom, targetsOf, verdictOn } from "./decide.js";
+import { decide, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
 import { recordDecision } from "./decisions.js";
 import { type BindingSpec, ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
 import { changedFields, wishFor, withoutAbsent } from "./wish.js";
@@ -146,7 +146,7 @@ export class BindingWriter {
     if (verdict?.isDue !== true || verdict.isFresh) return { spec, annotations: {} };
     const result = decide(bound, this.#book.list, false);
     if (!result.isPlaced) return { spec, annotations: {} };
-    promiseRoom(this.#book.promises, bound, result);
+    takeNote(this.#book, bound, result);
     recordDecision(this.#ledger, { hub: this.#hub.name, template, why: verdict.why }, result);
     return {
       spec: { ...spec, clusters: targetsOf(result.targets, spec.components) },

@@ -4,9 +4,11 @@ import { affinityMatches } from "../placement/affinity.js";
 import { amounts } from "../placement/facts.js";
 import { place } from "../placement/place.js";
 import type { Promises } from "../placement/promises.js";
+import type { Residents } from "../placement/residents.js";
 import { placementSchema } from "../placement/schema.js";
 import type { ClusterFacts, Demand, Placement, PlacementResult, Target, WorkloadSet } from "../placement/types.js";
 import { BINDING, lostClustersOf } from "../policies/marks.js";
+import { groupNamesOf, placeGroupsOf } from "./groups.js";
 import type { BindingSpec, BindingStatus } from "./kinds.js";
 
 /** As much of a binding as its placement depends on. */
@@ -68,6 +70,7 @@ export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFres
   const { spec, status, annotations } = binding;
   const { resource, replicaRequirements, replicas = 0, components = [] } = spec;
   const lost = lostClustersOf(annotations);
+  const { together, apart } = placeGroupsOf(spec);
   const demand: Demand = {
     apiVersion: resource.apiVersion,
     kind: resource.kind,
@@ -78,6 +81,8 @@ export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFres
     evicting: new Set((spec.gracefulEvictionTasks ?? []).map(({ fromCluster }) => fromCluster)),
     isFresh,
     ...(components.length === 0 ? {} : { set: setOf(components) }),
+    ...(together === undefined ? {} : { together }),
+    ...(apart === undefined ? {} : { apart }),
     ...(lost.length === 0 ? {} : { distrusted: new Set(lost) }),
   };
   const placement = spec.placement ?? {};
@@ -93,8 +98,18 @@ export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFres
     : result;
 }
 
-/** Keeps the room that a decision gave away from others, until its clusters show it as used. */
-export function promiseRoom(promises: Promises, { spec, status }: Bound, result: PlacementResult): void {
+/** Lets decisions after this one know of it: of the room that it gave away, until its clusters show it as used, and of the company that it gives. */
+export function takeNote(
+  { promises, residents }: { readonly promises: Promises; readonly residents: Residents },
+  { spec, status }: Bound,
+  result: PlacementResult,
+): void {
+  if (result.isPlaced)
+    residents.settle(
+      spec.resource.uid ?? "",
+      groupNamesOf(spec),
+      result.targets.map(({ name }) => name),
+    );
   const { resource, replicas = 0, replicaRequirements, clusters = [], components = [] } = spec;
   const { uid = "" } = resource;
   if (!result.isPlaced || uid === "") return;

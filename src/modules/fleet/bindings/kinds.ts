@@ -104,6 +104,13 @@ const bindingSpec = s.object({
     .optional()
     .describe("What is held back."),
   preserveResourcesOnDeletion: s.boolean().optional().describe("The members keep their objects when it goes."),
+  workloadAffinityGroups: s
+    .object({
+      affinityGroup: s.string().optional().describe("It goes only where others of this group are."),
+      antiAffinityGroup: s.string().optional().describe("It goes nowhere where others of this group are."),
+    })
+    .optional()
+    .describe("Groups that it is in, by its labels and its policy."),
   schedulePriority: s
     .object({ priority: s.integer({ format: "int32" }).default(0).describe("Greater is placed first.") })
     .optional()

@@ -14,8 +14,9 @@ import { affinityMatches } from "../placement/affinity.js";
 import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
 import type { ClusterFacts, PlacementResult } from "../placement/types.js";
 import { BINDING } from "../policies/marks.js";
-import { type Bound, decide, isOurs, placementText, promiseRoom, targetsOf, verdictOn } from "./decide.js";
+import { type Bound, decide, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
 import { recordDecision } from "./decisions.js";
+import { groupNamesOf } from "./groups.js";
 import {
   type BindingSpec,
   type BindingStatus,
@@ -82,15 +83,24 @@ function follow(book: ClusterBook, unplaced: Unplaced, context: Context): void {
     promises.onRelease(() => budget.add(concernedBy(context, unplaced, [], "room"))),
     context.informer.onChange((now, old) => {
       const uid = (now ?? old)?.spec.resource.uid ?? "";
+      if (house(book, uid, now)) budget.add(concernedBy(context, unplaced, [], "room"));
       if (now === undefined) promises.forget(uid);
       else promises.hear(uid, now.status?.aggregatedStatus ?? []);
     }),
     () => budget.close(),
   ];
+  for (const binding of context.informer.list()) house(book, binding.spec.resource.uid ?? "", binding);
   const stop = (): void => {
     for (const each of undo) each();
   };
   context.signal.addEventListener("abort", stop, { once: true });
+}
+
+/** Notes where the groups of a binding are; whether it left a cluster. */
+function house({ residents }: ClusterBook, uid: string, binding: ResourceBinding | undefined): boolean {
+  if (binding === undefined) return residents.settle(uid, [], []);
+  const clusters = (binding.spec.clusters ?? []).map(({ name }) => name);
+  return residents.settle(uid, groupNamesOf(binding.spec), clusters);
 }
 
 /** Who may be concerned by the change of a cluster: everybody by its place, by its room only who has none yet. */
@@ -139,7 +149,7 @@ async function placeBinding(
   const verdict = verdictOn(bound, parts.book.byName);
   if (!verdict.isDue) return { binding, result: undefined, isMoved: false };
   const result = decide(bound, parts.book.list, verdict.isFresh);
-  promiseRoom(parts.book.promises, bound, result);
+  takeNote(parts.book, bound, result);
   const targets = nextTargets(spec, result);
   const text = placementText(spec.placement ?? {});
   const isSame =

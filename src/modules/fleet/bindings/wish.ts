@@ -3,6 +3,7 @@ import { equalJson, toJson, toJsonObject } from "../../../kernel/schema/index.js
 import type { Component, Interpreter, ReplicaRequirements } from "../interpreters/index.js";
 import { jsonOf } from "../json.unsafe.js";
 import type { Policy } from "../policies/choose.js";
+import { groupsOf } from "./groups.js";
 import type { BindingSpec } from "./kinds.js";
 
 /** Longest name of a component in a binding. */
@@ -19,6 +20,7 @@ export function wishFor(
   const object = jsonOf(template);
   const components = interpreter.components(object);
   const isWhole = components.length > 1;
+  const groups = groupsOf(template, spec.placement);
   const wanted = isWhole ? undefined : interpreter.replicas(object);
   const { metadata, apiVersion, kind } = template;
   const suspension = {
@@ -39,6 +41,7 @@ export function wishFor(
     conflictResolution: spec.conflictResolution,
     ...(wanted === undefined || wanted.replicas === 0 ? {} : { replicas: wanted.replicas }),
     ...(wanted?.requirements === undefined ? {} : { replicaRequirements: requirementsOf(wanted.requirements) }),
+    ...(groups === undefined ? {} : { workloadAffinityGroups: groups }),
     ...(isWhole ? { components: components.map(componentOf) } : {}),
     ...(spec.propagateDeps === undefined ? {} : { propagateDeps: spec.propagateDeps }),
     ...(spec.failover === undefined ? {} : { failover: spec.failover }),
@@ -56,6 +59,7 @@ const WISHED = [
   "replicas",
   "replicaRequirements",
   "components",
+  "workloadAffinityGroups",
   "propagateDeps",
   "failover",
   "suspension",

@@ -3,6 +3,7 @@ import { equalJson } from "../../../kernel/schema/index.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
 import { factsOf } from "./facts.js";
 import { Promises } from "./promises.js";
+import { Residents } from "./residents.js";
 import type { ClusterFacts } from "./types.js";
 
 /** How much a change of a cluster matters: to who may be there at all, or only to how much room there is. */
@@ -14,6 +15,8 @@ type Handler = (now: ClusterFacts | undefined, old: ClusterFacts | undefined, wh
 export class ClusterBook {
   /** Room that was given away and that clusters do not show as used yet. */
   readonly promises = new Promises();
+  /** Which groups of workloads are where. */
+  readonly residents = new Residents();
   readonly #informer: Informer<Cluster>;
   readonly #facts = new Map<string, ClusterFacts>();
   readonly #seen = new Map<string, Cluster>();
@@ -62,7 +65,7 @@ export class ClusterBook {
     const what = seen === undefined || before === undefined ? "place" : difference(now, seen);
     this.#seen.set(name, now);
     if (what === undefined) return;
-    const facts = { ...factsOf(now), promised: this.promises.in(name) };
+    const facts = { ...factsOf(now), promised: this.promises.in(name), residents: this.residents.in(name) };
     this.promises.see(name, before?.capacity?.used ?? new Map(), facts.capacity?.used ?? new Map());
     this.#facts.set(name, facts);
     this.#list = undefined;

@@ -46,7 +46,9 @@ function attempt(
   const candidates: Candidate[] = [];
   const assigned = new Set(demand.assigned.map(({ name }) => name));
   for (const cluster of [...clusters].sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    const rejection = cluster.isLeaving ? undefined : filter(demand, placement, cluster, { affinity, assigned });
+    const rejection = cluster.isLeaving
+      ? undefined
+      : (filter(demand, placement, cluster, { affinity, assigned }) ?? company(demand, cluster, clusters));
     if (rejection !== undefined) rejected.push(rejection);
     else if (!cluster.isLeaving)
       candidates.push({
@@ -90,6 +92,21 @@ function attempt(
       trace: trace(division.rule),
     };
   return { isPlaced: true, targets: division.targets, trace: trace(division.rule) };
+}
+
+/** Whether it is kept away by workloads that it goes together with, or apart from. */
+function company(
+  { uid, together, apart, assigned }: Demand,
+  cluster: ClusterFacts,
+  clusters: readonly ClusterFacts[],
+): Rejection | undefined {
+  const refuse = (plugin: string, reason: string): Rejection => ({ cluster: cluster.name, plugin, reason });
+  if (assigned.some(({ name }) => name === cluster.name)) return undefined;
+  const has = (each: ClusterFacts, group: string): boolean => each.residents?.has(group, uid) === true;
+  if (apart !== undefined && has(cluster, apart))
+    return refuse("WorkloadAntiAffinity", "had a workload of the same anti-affinity group");
+  const isLonely = together === undefined || has(cluster, together) || !clusters.some((each) => has(each, together));
+  return isLonely ? undefined : refuse("WorkloadAffinity", "did not have a workload of the same affinity group");
 }
 
 function roomIn(cluster: ClusterFacts, demand: Demand): Pick<Candidate, "room" | "left"> {

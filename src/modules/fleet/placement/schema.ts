@@ -88,6 +88,10 @@ const replicaScheduling = s.object({
   weightPreference: weightPreference.optional().describe("The weights; absent: all the same."),
 });
 
+const groupTerm = s.object({
+  groupByLabelKey: s.string({ min: 1 }).describe("Templates with the same value of this label are a group."),
+});
+
 /** Where objects go (`Placement`). */
 export const placementSchema = s.object({
   clusterAffinity: clusterAffinity.optional().describe("The clusters that are meant; not beside clusterAffinities."),
@@ -97,5 +101,12 @@ export const placementSchema = s.object({
     .describe("Choices of clusters; the first that works is taken."),
   clusterTolerations: s.array(toleration).optional().describe("Taints of clusters that do not matter."),
   spreadConstraints: s.array(spreadConstraint).optional().describe("Over how many groups of clusters."),
+  workloadAffinity: s
+    .object({
+      affinity: groupTerm.optional().describe("They go only where others of their group are, if there are any."),
+      antiAffinity: groupTerm.optional().describe("They go nowhere where others of their group are."),
+    })
+    .optional()
+    .describe("Workloads of one namespace that are placed together, or apart."),
   replicaScheduling: replicaScheduling.optional().describe("How replicas are divided; absent: all in each cluster."),
 });

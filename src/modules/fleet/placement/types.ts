@@ -40,6 +40,12 @@ export interface PromisedRoom {
   taken(requests: ReadonlyMap<string, bigint>, exceptUid: string): { readonly pods: number; readonly replicas: number };
 }
 
+/** Which groups of workloads a cluster has. */
+export interface GroupResidents {
+  /** Whether another object than that of this group is there. */
+  has(group: string, exceptUid: string): boolean;
+}
+
 /** A member cluster as placement sees it. */
 export interface ClusterFacts {
   readonly name: string;
@@ -57,6 +63,8 @@ export interface ClusterFacts {
   readonly capacity: ClusterCapacity | undefined;
   /** What of that is given away already; absent: nothing. */
   readonly promised?: PromisedRoom;
+  /** Groups of workloads that are there; absent: none. */
+  readonly residents?: GroupResidents;
 }
 
 /** Which clusters are meant (`ClusterAffinity`). Every part that is given must hold; `exclude` wins. */
@@ -103,6 +111,11 @@ export interface Placement {
   readonly clusterTolerations?: readonly ClusterToleration[];
   readonly spreadConstraints?: readonly SpreadConstraint[];
   readonly replicaScheduling?: ReplicaScheduling;
+  /** Workloads of the same value of a label are placed together, or apart. */
+  readonly workloadAffinity?: {
+    readonly affinity?: { readonly groupByLabelKey: string };
+    readonly antiAffinity?: { readonly groupByLabelKey: string };
+  };
 }
 
 /** Replicas in one cluster; `undefined` for objects without replicas. */
@@ -138,6 +151,10 @@ export interface Demand {
   readonly evicting: ReadonlySet<string>;
   /** Clusters that failed with it, and get it again only where nothing else would. */
   readonly distrusted?: ReadonlySet<string>;
+  /** Goes only where others of this group are, if there are any. */
+  readonly together?: string;
+  /** Goes nowhere where others of this group are. */
+  readonly apart?: string;
   /** Everything is computed anew, as if nothing were placed. */
   readonly isFresh: boolean;
 }

@@ -1,7 +1,8 @@
 import type { Clock } from "../../../kernel/clock/index.js";
 import { findCondition, isDeleting, type KubeObject } from "../../../kernel/kinds/index.js";
 import { equalJson } from "../../../kernel/schema/index.js";
-import { type Bound, decide, isOurs, placementText, promiseRoom, verdictOn } from "../bindings/decide.js";
+import { type Bound, decide, isOurs, placementText, takeNote, verdictOn } from "../bindings/decide.js";
+import { groupNamesOf } from "../bindings/groups.js";
 import type { BindingSpec, ResourceBinding } from "../bindings/kinds.js";
 import { nextTargets } from "../bindings/scheduler.js";
 import { wishFor } from "../bindings/wish.js";
@@ -14,6 +15,7 @@ import { taintsFor } from "../clusters/taints.js";
 import type { Cluster } from "../kinds.js";
 import { factsOf } from "../placement/facts.js";
 import { Promises } from "../placement/promises.js";
+import { Residents } from "../placement/residents.js";
 import type { ClusterFacts, PlacementResult, Target } from "../placement/types.js";
 import { choosePolicy, type Policy } from "../policies/choose.js";
 import { claimOf } from "../policies/claims.js";
@@ -92,6 +94,7 @@ class World {
   readonly #facts: readonly ClusterFacts[];
   readonly #factsByName: ReadonlyMap<string, ClusterFacts>;
   readonly #promises = new Promises();
+  readonly #residents = new Residents();
   readonly #startMs: number;
   #nowMs: number;
 
@@ -110,9 +113,15 @@ class World {
       const { name } = cluster.metadata;
       // What is decided here is seen nowhere.
       this.#promises.seeNodes(name, true);
-      return { ...factsOf(cluster), promised: this.#promises.in(name) };
+      return { ...factsOf(cluster), promised: this.#promises.in(name), residents: this.#residents.in(name) };
     });
     this.#factsByName = new Map(this.#facts.map((facts) => [facts.name, facts]));
+    for (const { spec } of copy.bindings)
+      this.#residents.settle(
+        spec.resource.uid ?? "",
+        groupNamesOf(spec),
+        (spec.clusters ?? []).map(({ name }) => name),
+      );
     const priorityOf = ({ spec }: ResourceBinding): number => spec.schedulePriority?.priority ?? 0;
     for (const binding of copy.bindings.toSorted((a, b) => priorityOf(b) - priorityOf(a)))
       if (!isDeleting(binding)) this.actors.set(textOf(binding), { binding, steps: [], decision: undefined });
@@ -232,7 +241,7 @@ class World {
     const verdict = verdictOn(bound, this.#factsByName);
     if (!verdict.isDue) return false;
     const result = decide(bound, this.#facts, verdict.isFresh);
-    promiseRoom(this.#promises, bound, result);
+    takeNote({ promises: this.#promises, residents: this.#residents }, bound, result);
     const clusters = nextTargets(spec, result);
     const isSame = equalJson(clusters, spec.clusters ?? []);
     if (!isSame || !result.isPlaced || actor.steps.length > 0) actor.decision = { why: verdict.why, result };
