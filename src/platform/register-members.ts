@@ -1,4 +1,5 @@
 import type { ApiClient } from "../kernel/client/index.js";
+import { ClusterRoleBindingKind, ClusterRoleKind } from "../kernel/kinds/index.js";
 import { ClusterKind, enrolCluster, revokeCluster } from "../modules/fleet/index.js";
 import { ensureNamespace } from "./install.js";
 
@@ -29,6 +30,7 @@ export async function registerMembers(
   resting: readonly string[],
 ): Promise<void> {
   for (const name of KARMADA_SPACES) await ensureNamespace(hub, name);
+  await letAdministratorThrough(hub);
   const clusters = hub.resource(ClusterKind);
   const drain = (name: string, annotations: Record<string, string>): Promise<unknown> =>
     clusters.apply({ metadata: { name, annotations } }, { fieldManager: drainManager, force: true });
@@ -44,4 +46,21 @@ export async function registerMembers(
     if (isPull === true) await enrolCluster(hub, { name });
     else await revokeCluster(hub, name);
   }
+}
+
+/** The hub's administrator may be spoken for in members by name: a role of everything names nobody. As `karmadactl init` does. */
+async function letAdministratorThrough(hub: ApiClient): Promise<void> {
+  const options = { fieldManager, force: true };
+  const metadata = { name: "cluster-proxy-admin" };
+  const apiGroup = "rbac.authorization.k8s.io";
+  const rules = [{ apiGroups: ["cluster.karmada.io"], resources: ["clusters/proxy"], verbs: ["*"] }];
+  await hub.resource(ClusterRoleKind).apply({ metadata, rules }, options);
+  await hub.resource(ClusterRoleBindingKind).apply(
+    {
+      metadata,
+      roleRef: { apiGroup, kind: "ClusterRole", name: metadata.name },
+      subjects: [{ apiGroup, kind: "User", name: "argosy:admin" }],
+    },
+    options,
+  );
 }

@@ -163,6 +163,8 @@ const ENGINE_RULES: readonly PolicyRule[] = [
     verbs: WRITE,
   },
   { apiGroups: [""], resources: ["namespaces"], verbs: ["delete"] },
+  // Whom the hub lets through to members.
+  { apiGroups: ["rbac.authorization.k8s.io"], resources: ["clusterroles", "clusterrolebindings"], verbs: READ },
   {
     apiGroups: ["", "apps", "batch", "networking.k8s.io"],
     resources: withStatus(
@@ -234,6 +236,10 @@ function hasKubelet({ status }: Node): boolean {
   return (status?.nodeInfo?.kubeletVersion ?? "") !== "";
 }
 
+function proxiesOf({ members, speakers }: FleetOptions): Pick<Module, "proxies"> {
+  return { proxies: [clusterProxy(speakers ?? ((name) => members(name)?.client.transport))] };
+}
+
 /** Makes the fleet module: delivery of HyperMLServices to members, member status, head ingress, ingress. */
 export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
@@ -254,9 +260,7 @@ export function createFleetModule(options: FleetOptions): Module {
       levels: ["continuum"],
     })),
     rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
-    ...(isEngine
-      ? { proxies: [clusterProxy(options.speakers ?? ((name) => options.members(name)?.client.transport))] }
-      : {}),
+    ...(isEngine ? proxiesOf(options) : {}),
     admission: [
       hyperMLServiceAdmission(checker),
       headIngressAdmission(),

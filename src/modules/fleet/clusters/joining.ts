@@ -13,6 +13,7 @@ import type { PolicyRule } from "../../../kernel/module/types.js";
 import { toJson } from "../../../kernel/schema/index.js";
 import { clusterNameFaults } from "../admission/clusters.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
+import { OWN_IMPERSONATOR } from "./proxy-rights.js";
 
 /** Where credentials are, in the hub and in the member (Karmada's name). */
 const SPACE = "karmada-cluster";
@@ -75,7 +76,7 @@ export async function joinCluster({ client, clock }: Hub, request: JoinRequest):
   const { region, provider, zones } = request.place;
   await clusters.apply(
     {
-      metadata: { name, labels: request.labels },
+      metadata: { name, labels: request.labels, annotations: { [OWN_IMPERSONATOR]: "true" } },
       spec: {
         id,
         syncMode: "Push",

@@ -142,7 +142,7 @@ embedded("upgrades pass as they are, in the asker's name; refusals and silence a
       headers: {
         authorization: "Bearer hubs",
         "impersonate-user": "argosy:admin",
-        "impersonate-group": "system:masters, system:authenticated",
+        "impersonate-group": "system:masters",
         "x-stream-protocol-version": "v4",
       },
     },

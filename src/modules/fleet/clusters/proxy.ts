@@ -30,15 +30,12 @@ export function clusterProxy(speaker: (cluster: string) => Transport | undefined
   };
 }
 
-/** In whose name it is asked: user, groups and extras. */
+/** In whose name it is asked: user and groups, without those that everybody is in anyway (as Karmada does). */
 function spokenFor({ headers, user }: Pick<ProxyRequest, "headers" | "user">) {
-  const extra = Object.entries(user.extra ?? {}).map(([key, values]) => [
-    `impersonate-extra-${encodeURIComponent(key)}`,
-    values,
-  ]);
+  const groups = user.groups.filter((group) => group !== "system:authenticated" && group !== "system:unauthenticated");
   return {
     headers: { ...headers, "impersonate-user": user.username },
-    repeatedHeaders: { "impersonate-group": user.groups, ...Object.fromEntries(extra) },
+    repeatedHeaders: { "impersonate-group": groups },
   };
 }
 
