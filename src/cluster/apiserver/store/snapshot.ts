@@ -4,9 +4,16 @@ import { isObject, metadataOf } from "../fields.js";
 import { JournalError } from "../journal/errors.js";
 import type { Stored } from "../types.js";
 
+/** Node cuts small buffers from shared pieces of 8 KiB; what outlives its neighbours and is larger than this would hold much more than itself. */
+const smallBytes = 1024;
+
 /** JSON text of a value as bytes. */
 export function encodeJson(value: unknown): Uint8Array {
-  return Buffer.from(JSON.stringify(value), "utf8");
+  const text = JSON.stringify(value);
+  if (text.length <= smallBytes) return Buffer.from(text, "utf8");
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text, "utf8"));
+  bytes.write(text, "utf8");
+  return bytes;
 }
 
 /** So many values are kept beside their bytes; a parsed object takes several times the room of its bytes. */
