@@ -165,6 +165,8 @@ function drainOf(cluster: Cluster | undefined): string | undefined {
   const { name, annotations } = cluster.metadata;
   if (isDeleting(cluster)) return `cluster ${name} is being removed`;
   const why = annotations?.[ARGOSY.drain];
+  if (why === undefined && cluster.status?.remedyActions?.includes("TrafficControl") === true)
+    return `cluster ${name} is drained: a Remedy asks for TrafficControl`;
   return why === undefined ? undefined : `cluster ${name} is drained${why === "" ? "" : `: ${why}`}`;
 }
 

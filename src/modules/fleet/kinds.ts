@@ -201,6 +201,7 @@ const clusterStatus = s.object({
     })
     .optional()
     .describe("The member's capacity, summed over its nodes."),
+  remedyActions: s.array(s.string()).optional().describe("What Remedies ask for; TrafficControl: no requests."),
 });
 
 export type ClusterSpec = Infer<typeof clusterSpec>;

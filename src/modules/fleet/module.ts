@@ -10,6 +10,7 @@ import { clusterStatusController } from "./cluster-status.js";
 import { clusterControllers } from "./clusters/index.js";
 import { clusterProxy } from "./clusters/proxy.js";
 import { FederatedResourceQuotaKind } from "./clusters/quota-kind.js";
+import { RemedyKind } from "./clusters/remedy-kind.js";
 import { engineControllers } from "./engine.js";
 import { executionController } from "./execution.js";
 import { headIngressAdmission } from "./head-admission.js";
@@ -51,6 +52,7 @@ const ENGINE_KINDS: readonly KindDefinition[] = [
   WorkloadRebalancerKind,
   ResourceInterpreterCustomizationKind,
   FederatedResourceQuotaKind,
+  RemedyKind,
   FederatedHPAKind,
   CronFederatedHPAKind,
   MultiClusterServiceKind,
@@ -157,6 +159,7 @@ const ENGINE_RULES: readonly PolicyRule[] = [
     verbs: WRITE,
   },
   { apiGroups: ["apps.karmada.io"], resources: withStatus("workloadrebalancers"), verbs: WRITE },
+  { apiGroups: ["remedy.karmada.io"], resources: ["remedies"], verbs: READ },
   {
     apiGroups: ["autoscaling.karmada.io", "networking.karmada.io"],
     resources: withStatus("federatedhpas", "cronfederatedhpas", "multiclusterservices"),
@@ -255,10 +258,7 @@ export function createFleetModule(options: FleetOptions): Module {
   return {
     name: "fleet",
     summary: "Model services in several clusters: delivery, status, weighted ingress.",
-    kinds: definitions.map((definition) => ({
-      definition,
-      levels: ["continuum"],
-    })),
+    kinds: definitions.map((definition) => ({ definition, levels: ["continuum"] })),
     rules: { continuum: isEngine ? [...HUB_RULES, ...ENGINE_RULES] : HUB_RULES, cluster: INGRESS_RULES },
     ...(isEngine ? proxiesOf(options) : {}),
     admission: [

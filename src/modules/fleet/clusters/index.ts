@@ -9,6 +9,7 @@ import { failoverControllers } from "./failover-controller.js";
 import { namespaceController } from "./namespaces.js";
 import { proxyRightsController } from "./proxy-rights.js";
 import { quotaController } from "./quota-controller.js";
+import { remedyController } from "./remedies.js";
 import { stabilityController } from "./stability-controller.js";
 import { taintController } from "./taint-controller.js";
 
@@ -19,6 +20,7 @@ export function clusterControllers(parts: EvictionParts): ControllerSpec[] {
     stabilityController(),
     ...evictionControllers(parts),
     ...failoverControllers(parts),
+    remedyController(),
     namespaceController(),
     quotaController(),
     proxyRightsController(),
