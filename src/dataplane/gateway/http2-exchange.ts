@@ -10,6 +10,7 @@ import { messageOf } from "../../kernel/errors/index.js";
 import type { Choice, Endpoint, Route } from "./balance.js";
 import type { GatewayCore } from "./core.js";
 import { describeUnavailable, isIdempotent } from "./exchange-text.js";
+import { Http2Copies, statusOfCall } from "./http2-copies.js";
 import type { Http2Request } from "./http2-over-http1.js";
 import { cookieLine, type Session, sessionIn } from "./sessions.js";
 
@@ -34,6 +35,10 @@ export class Http2Exchange {
   #isSent = false;
   #isAnswered = false;
   #isOver = false;
+  #copies: Http2Copies | undefined;
+  /** What the client was given, for copies to be held against. */
+  #given: IncomingHttpHeaders | undefined;
+  #givenTrailers: IncomingHttpHeaders = {};
 
   constructor(core: GatewayCore, request: Http2Request & { readonly route: Route }) {
     this.#core = core;
@@ -67,7 +72,9 @@ export class Http2Exchange {
     choice.endpoint.pool
       .http2Session()
       .then((session) => {
-        if (this.#choice === choice && !this.#isOver) this.#send(session.request(this.#headersFor(choice)));
+        if (this.#choice !== choice || this.#isOver) return;
+        this.#beginCopies(choice.backend.table.name);
+        this.#send(session.request(this.#headersFor(choice)));
       })
       .catch((error: unknown) => {
         if (this.#choice === choice) this.#failed(messageOf(error), true);
@@ -75,6 +82,10 @@ export class Http2Exchange {
   }
 
   #headersFor({ backend }: Choice): OutgoingHttpHeaders {
+    return this.#headersTo(backend.table.host, backend.table.tls !== undefined);
+  }
+
+  #headersTo(host: string | undefined, isSecure: boolean): OutgoingHttpHeaders {
     const { headers, authority, target, address, listener } = this.#request;
     const sent: Record<string, string | string[] | undefined> = {};
     for (const [name, value] of Object.entries(headers))
@@ -84,12 +95,27 @@ export class Http2Exchange {
       ...sent,
       ":method": headers[":method"] ?? "POST",
       ":path": this.#route.rewriteTarget(target),
-      ":scheme": backend.table.tls === undefined ? "http" : "https",
-      ":authority": backend.table.host ?? authority,
+      ":scheme": isSecure ? "https" : "http",
+      ":authority": host ?? authority,
       "x-forwarded-for": before === undefined ? address : `${String(before)}, ${address}`,
       "x-forwarded-host": authority,
       "x-forwarded-proto": listener.isSecure ? "https" : "http",
     };
+  }
+
+  /** Once for all attempts: nothing of the call was sent before. */
+  #beginCopies(backend: string): void {
+    if (this.#route.shadows.length === 0 || this.#copies !== undefined) return;
+    const headersFor = (host: string | undefined, isSecure: boolean): OutgoingHttpHeaders =>
+      this.#headersTo(host, isSecure);
+    const copies = Http2Copies.of({ core: this.#core, route: this.#route, headersFor }, backend);
+    this.#copies = copies;
+    if (copies === undefined) return;
+    if (this.#client.endAfterHeaders) copies.send();
+    this.#client.on("data", (piece: Buffer) => copies.add(piece));
+    this.#client.on("end", () => {
+      if (this.#isUnbroken) copies.send();
+    });
   }
 
   #send(upstream: ClientHttp2Stream): void {
@@ -116,12 +142,16 @@ export class Http2Exchange {
       this.#client.pause();
       upstream.once("drain", () => this.#client.resume());
     });
-    this.#client.on("end", () => upstream.end());
+    // What was broken off ends too; the backend must not take it for whole.
+    this.#client.on("end", () => {
+      if (this.#isUnbroken) upstream.end();
+    });
   }
 
   #respond(headers: IncomingHttpHeaders, upstream: ClientHttp2Stream): void {
     if (this.#isOver || this.#client.destroyed) return;
     this.#isAnswered = true;
+    this.#given = headers;
     const { streamIdleMs } = this.#route.table.timeouts;
     this.#wait(streamIdleMs, () => this.#cut());
     const status = Number(headers[":status"] ?? 502);
@@ -137,6 +167,7 @@ export class Http2Exchange {
     this.#client.respond(answer, { waitForTrailers: true });
     const trailers: OutgoingHttpHeaders = {};
     upstream.on("trailers", (given: IncomingHttpHeaders) => {
+      this.#givenTrailers = given;
       for (const [name, value] of Object.entries(given)) if (!name.startsWith(":")) trailers[name] = value;
     });
     this.#client.on("wantTrailers", () => this.#client.sendTrailers(trailers));
@@ -235,10 +266,23 @@ export class Http2Exchange {
   }
 
   #onClientGone(): void {
+    if (this.#copies !== undefined) this.#tellCopies(this.#copies);
     this.#timer?.cancel();
     if (!this.#isAnswered && !this.#isOver) this.#account(499);
     this.#isOver = true;
     this.#upstream?.close(constants.NGHTTP2_CANCEL);
+  }
+
+  get #isUnbroken(): boolean {
+    return !this.#client.aborted && this.#client.rstCode === constants.NGHTTP2_NO_ERROR;
+  }
+
+  /** The client's stream is over: well, or broken off. */
+  #tellCopies(copies: Http2Copies): void {
+    const isWhole = this.#given !== undefined && this.#isUnbroken;
+    const tookMs = this.#core.clock.monotonicMs() - this.#startedMs;
+    const status = this.#given === undefined ? 0 : statusOfCall(this.#given, this.#givenTrailers);
+    copies.answered(isWhole ? { status, tookMs } : undefined);
   }
 
   #wait(afterMs: number, onLate: () => void): void {

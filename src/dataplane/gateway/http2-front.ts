@@ -36,6 +36,8 @@ export class Http2Front {
       const address = socket.remoteAddress?.replace(/^::ffff:/, "") ?? "unknown";
       session.on("stream", (stream, headers) => this.#begin(stream, headers, { address, listener }));
       session.on("error", () => undefined);
+      // The socket stays open for writing by itself; who ends it cannot be told from one that is gone, as with HTTP/1.1.
+      socket.once("end", () => session.destroy());
     });
     this.#server.emit("connection", socket);
     return taken;

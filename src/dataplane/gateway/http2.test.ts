@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, connect, createServer, type Http2Server, type IncomingHttpHeaders } from "node:http2";
+import { connect as connectPlain } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { ask, Cleanup, eventually, fakeBackend, startGateway } from "./fixture.js";
 import type { RouteInput } from "./table.js";
@@ -55,6 +56,7 @@ function call(
 async function grpcServer(
   cleanup: Cleanup,
   name: string,
+  code = "0",
 ): Promise<{ address: string; server: Http2Server; seen: string[]; serving: { status: number } }> {
   const seen: string[] = [];
   const serving = { status: 1 };
@@ -63,7 +65,7 @@ async function grpcServer(
     stream.on("error", () => undefined);
     const path = headers[":path"] ?? "";
     stream.respond({ ":status": 200, "content-type": "application/grpc", "x-server": name }, { waitForTrailers: true });
-    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "grpc-message": "fine" }));
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": code, "grpc-message": "fine" }));
     if (path === "/grpc.health.v1.Health/Check") {
       stream.resume();
       stream.end(Buffer.from([0, 0, 0, 0, 2, 8, serving.status]));
@@ -226,4 +228,44 @@ test("a client that speaks HTTP/1.1 is told what a route with HTTP/2 backends wa
   const answer = await ask(port, "/x", { method: "POST", body: "y" });
   expect(answer.status).toBe(426);
   expect(answer.body).toContain("NeedsHttp2");
+});
+
+test("calls are copied when they are whole, and what became of them is held against the originals by gRPC's status", async () => {
+  const cleanup = begin();
+  const [first, next] = [await grpcServer(cleanup, "first"), await grpcServer(cleanup, "next", "13")];
+  const { port, gateway } = await startGateway(cleanup, [
+    grpcRoute([{ name: "first", ...first }], {
+      shadows: [
+        { name: "next", host: "next.example.org", addresses: [next.address], percent: 50, maxBodyBytes: 1000 },
+        { name: "gone", addresses: ["127.0.0.1:9"], percent: 25 },
+      ],
+    }),
+  ]);
+  const session = await client(cleanup, port);
+  const headers = { ":method": "POST", ":path": "/x.Y/Infer", "content-type": "application/grpc", te: "trailers" };
+  const shadows = () => gateway.state().routes[0]?.shadows ?? [];
+  for (let turn = 0; turn < 8; turn++)
+    expect((await call(session, headers, `message ${turn}`)).headers["x-server"]).toBe("first");
+  await eventually(() => shadows()[0]?.compared === 4 && shadows()[1]?.failures === 2, "they are counted");
+  expect(shadows()[0]).toMatchObject({ copied: 4, answered: 4, differing: 4, byClass: { "5xx": 4 } });
+  expect(next.seen).toEqual(Array.from({ length: 4 }, () => "next.example.org /x.Y/Infer trailers 127.0.0.1"));
+  expect(first.seen).toHaveLength(8);
+  expect(gateway.state().routes[0]?.backends[0]).toMatchObject({ requests: 8, failures: 0 });
+
+  // A stream that is still open is not copied yet, and one that breaks off never is.
+  const socket = connectPlain(port, "127.0.0.1");
+  const other = connect(`http://127.0.0.1:${port}`, { createConnection: () => socket });
+  other.on("error", () => undefined);
+  for (let turn = 0; turn < 2; turn++) {
+    const open = other.request(headers);
+    open.on("error", () => undefined);
+    open.write("begun");
+  }
+  await eventually(() => shadows()[0]?.inFlight === 1, "one is to be copied");
+  socket.destroy();
+  await eventually(() => shadows()[0]?.skipped.unfinished === 1, "it is given up");
+  await call(session, headers, "y".repeat(5000));
+  await call(session, headers, "y".repeat(5000));
+  await eventually(() => shadows()[0]?.skipped.tooLarge === 1, "a long one is not copied");
+  expect(shadows()[0]).toMatchObject({ copied: 4, inFlight: 0 });
 });

@@ -104,8 +104,8 @@ async function start(program: Program, routes: readonly HeadRoute[], secrets: Se
   closing.push(() => rmSync(directory, { recursive: true, force: true }));
   // nginx' workers are another user's.
   chmodSync(directory, 0o755);
-  const port = await freePort();
-  const settings = { listen: `127.0.0.1:${port}`, listenTls: `127.0.0.1:${port + 1}`, directory };
+  const [port, tlsPort] = [await freePort(), await freePort()];
+  const settings = { listen: `127.0.0.1:${port}`, listenTls: `127.0.0.1:${tlsPort}`, directory };
   const rendered = program === "nginx" ? renderNginx(routes, settings) : renderHaproxy(routes, settings);
   const { limits } = rendered;
   // In a pod the Secrets are mounted there.
@@ -134,11 +134,11 @@ async function start(program: Program, routes: readonly HeadRoute[], secrets: Se
     await gone;
   });
   await eventually(
-    () => answers(routes.some(({ head }) => head.spec.tls === undefined) ? port : port + 1),
+    () => answers(routes.some(({ head }) => head.spec.tls === undefined) ? port : tlsPort),
     (is) => is,
     `${program} listens`,
   );
-  return { port, limits, text };
+  return { port, tlsPort, limits, text };
 }
 
 function answers(port: number): Promise<boolean> {
@@ -379,7 +379,7 @@ for (const program of PROGRAMS) {
         { path, hosts: [names[index] ?? ""], retry: { attempts: 0 }, backends: [{ name: "b", addresses, tls }] },
         { tls: { secretName: `cert-${index}` }, backendTLS: { caSecretName, clientSecretName: "own" } },
       );
-    const { port } = await start(
+    const { tlsPort } = await start(
       program,
       [secure(0, "/", "ca"), secure(1, "/", "ca"), secure(1, "/strange/", "stranger")],
       {
@@ -396,7 +396,7 @@ for (const program of PROGRAMS) {
     );
     const overTls = (host: string, path: string) =>
       new Promise<string>((resolve, reject) => {
-        const to = { host: "127.0.0.1", port: port + 1, servername: host, ca: authority.caPem, agent: false };
+        const to = { host: "127.0.0.1", port: tlsPort, servername: host, ca: authority.caPem, agent: false };
         requestTls({ ...to, path, headers: { host } }, (response) => {
           let body = "";
           response.on("data", (piece: Buffer) => {

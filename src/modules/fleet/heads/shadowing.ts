@@ -10,8 +10,8 @@ type Carrier = "builtin" | "nginx" | "haproxy" | "istio" | "gateway-api";
 function obstacleFor(carrier: Carrier, head: HeadIngress, shadow: Pick<PlannedShadow, "of" | "percent" | "isSecure">) {
   const isGrpc = head.spec.protocol === "GRPC";
   if (carrier === "haproxy") return "haproxy copies no requests without an agent beside it";
-  if (isGrpc && (carrier === "builtin" || carrier === "nginx"))
-    return `calls of gRPC are not copied by ${carrier === "nginx" ? carrier : "the built-in gateway"}`;
+  if (isGrpc && carrier === "nginx")
+    return "nginx reads a request whole before it copies it, and calls of gRPC may be streams";
   if (carrier === "istio" && shadow.of.length > 0)
     return "Istio copies the requests of a whole route, not those to one backend";
   if (carrier !== "gateway-api") return undefined;
