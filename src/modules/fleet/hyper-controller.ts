@@ -22,6 +22,7 @@ import { groupedByCluster, planParts } from "./hyper-plan.js";
 import { memberStatusOf, triedGap, unreadinessOf } from "./hyper-readiness.js";
 import { hyperStatusOf, type ObjectState } from "./hyper-status.js";
 import { HeadChanges, trafficOf } from "./hyper-traffic.js";
+import { namedAsKarmada } from "./karmada-names.js";
 import { ClusterKind, HeadIngressKind, type HyperMLService, HyperMLServiceKind, type Work, WorkKind } from "./kinds.js";
 import { Drains, type Leaving, leavingOf } from "./leaving.js";
 import { ARGOSY, clusterOfSpace, HYPER_FINALIZER } from "./names.js";
@@ -43,12 +44,15 @@ interface Tools {
   readonly ledger: Ledger;
   readonly drains: Drains;
   readonly revisions: RevisionStore;
+  readonly isKarmadas: boolean;
 }
 
 /** Turns each HyperMLService into Works, one for a cluster and manifest, in order; and their states into its status. */
 export function hyperMLServiceController(options: {
   readonly checker: ManifestChecker;
   readonly ledger: Ledger;
+  /** A real Karmada makes the Works true. */
+  readonly isKarmadas: boolean;
 }): ControllerSpec<HyperMLService> {
   const tools: Tools = { ...options, drains: new Drains(), revisions: new RevisionStore() };
   const heads = new HeadChanges();
@@ -121,7 +125,8 @@ async function reconcile(object: HyperMLService, tools: Tools, context: Context)
   const latest = isFaulty
     ? { name: object.status?.revision ?? "", number: 0 }
     : await revisions.ensure(object, context);
-  const targets = await targetsOf(object, works, { revisions, latest, context });
+  const planned = await targetsOf(object, works, { revisions, latest, context });
+  const targets = tools.isKarmadas ? namedIn(planned, object, context) : planned;
   const scene: Scene = { object, works, latest, targets };
   const { states, leaving } =
     targets.faults.length === 0 ? await carryOut(scene, tools.drains, context) : { states: [], leaving: [] };
@@ -131,6 +136,14 @@ async function reconcile(object: HyperMLService, tools: Tools, context: Context)
   const limit = targets.rollout?.spec.revisionHistoryLimit ?? HISTORY;
   await revisions.prune(object, used, limit, context);
   return isWaiting ? { requeueAfterMs: RETRY_MS } : undefined;
+}
+
+/** The same with names of Works by which a real Karmada finds them again. */
+function namedIn(targets: Targets, { metadata }: HyperMLService, context: Context): Targets {
+  const works = context.cluster.informers.informer(WorkKind);
+  const book = { owner: metadata.uid, standing: (namespace: string, name: string) => works.get({ namespace, name }) };
+  const clusters = targets.clusters.map((target) => ({ ...target, objects: namedAsKarmada(target.objects, book) }));
+  return { ...targets, clusters };
 }
 
 function namesIn({ clusters, rollout }: Targets): string[] {

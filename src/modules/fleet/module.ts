@@ -275,7 +275,7 @@ export function createFleetModule(options: FleetOptions): Module {
       if (level === "cluster") return controllers;
       const { members, gateway, ledger, headListener } = options;
       controllers.push(
-        hyperMLServiceController({ checker, ledger }),
+        hyperMLServiceController({ checker, ledger, isKarmadas: !isEngine }),
         hyperRolloutController({ gateway, members, ledger }),
         headIngressMaker(),
         headIngressController({

@@ -8,8 +8,6 @@ export interface Step {
   readonly say: string;
   readonly act: (stage: Stage) => Promise<void>;
   readonly shows: readonly RegExp[];
-  /** Why a real Karmada does not do this: it is not asked to. */
-  readonly notThere?: string;
 }
 
 /** A namespace of that name in which things happen one after the other. */
@@ -112,7 +110,6 @@ const delivery: Scenario = {
     {
       say: "what somebody removes from a member comes back",
       act: (stage) => stage.remove("configmaps", "settings", "cloud"),
-      notThere: "Karmada 1.16 finds the Work of an object that is gone by the name that its own bindings would give it",
       shows: [applied, /^cloud has configmaps\/settings .*"a":"2"/],
     },
     {
