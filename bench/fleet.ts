@@ -8,7 +8,7 @@
  * - outage: one member is frozen (SIGSTOP) under load.
  * - scale: memory with many bindings; the hub ended and started again with all their Works, while things change in the members.
  * Run: `node dist/bench/fleet.js [--only works,templates,decisions,outage,scale] [--hubs argosy,karmada] [--rounds 3] [--works 5000]
- * [--rate 1000] [--templates 1000] [--bindings 10000] [--profile DIR]`; a Karmada's loads by `--peer-works 300 --peer-templates 60`.
+ * [--rate 1000] [--templates 1000] [--outage-rate 200] [--bindings 10000] [--profile DIR]`; a Karmada's loads by `--peer-works 300 --peer-templates 60`.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
@@ -69,7 +69,7 @@ async function measureArgosy(result: HubResult): Promise<void> {
       if (only("templates")) result.templates = await bothTemplates(hub, number("--templates", 1000));
       if (only("outage")) {
         step("argosy: one member frozen");
-        result.outage = await outage(hub, { perSecond: 200, seconds: 30, limit: 120 });
+        result.outage = await outage(hub, { perSecond: number("--outage-rate", 200), seconds: 30, limit: 120 });
       }
     });
   }

@@ -2,6 +2,9 @@
 import { Agent, get, type RequestOptions } from "node:https";
 import { type Address, Connection } from "../apiserver/connection.js";
 
+/** A request that is not answered for so long never will be. */
+const answerSeconds = 120;
+
 /** Requests over so many connections, each with one under way. */
 export class Pool {
   readonly #free: Connection[];
@@ -20,13 +23,14 @@ export class Pool {
   /** Throws when the answer is no success. */
   async send(method: string, path: string, body: unknown = ""): Promise<string> {
     const connection = this.#free.pop() ?? (await new Promise<Connection>((resolve) => this.#waiting.push(resolve)));
-    const status = await connection.send(method, path, typeof body === "string" ? body : JSON.stringify(body));
-    const text = connection.body.toString("utf8");
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    const status = await within(`${method} ${path}`, answerSeconds, connection.send(method, path, text));
+    const answer = connection.body.toString("utf8");
     const next = this.#waiting.shift();
     if (next === undefined) this.#free.push(connection);
     else next(connection);
-    if (status >= 300) throw new Error(`${method} ${path} answered ${status}: ${text.slice(0, 500)}`);
-    return text;
+    if (status >= 300) throw new Error(`${method} ${path} answered ${status}: ${answer.slice(0, 500)}`);
+    return answer;
   }
 
   /** Of an answer that came in one piece. */
