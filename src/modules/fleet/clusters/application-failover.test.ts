@@ -110,7 +110,7 @@ test("the same goes for a cluster that fails", () => {
     metadata: { name: "m1", uid: "u", resourceVersion: "1", creationTimestamp: now },
     spec: { taints },
   };
-  const surroundings = { cluster: () => cluster, isFeasible: () => true, brake: undefined, nowMs };
+  const surroundings = { cluster: () => cluster, isFeasible: () => true, brake: () => undefined, nowMs };
   expect(planEviction(binding({}, { failover }), surroundings).tasks).toMatchObject([
     { reason: "TaintUntolerated", preservedLabelState: { "job-id": "abc" }, clustersBeforeFailover: ["m1"] },
   ]);

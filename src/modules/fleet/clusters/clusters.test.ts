@@ -98,7 +98,7 @@ const facts = (more: Partial<EvictionFacts> = {}): EvictionFacts => ({
   cluster: (name) =>
     name === "bad" ? cluster("True", [{ key: "broken", effect: "NoExecute", timeAdded: now }]) : cluster("True"),
   isFeasible: () => true,
-  brake: undefined,
+  brake: () => undefined,
   nowMs,
   ...more,
 });

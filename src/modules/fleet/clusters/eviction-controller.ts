@@ -4,12 +4,19 @@ import type {
   ReconcileContext,
   ReconcileResult,
 } from "../../../kernel/control/index.js";
-import { isDeleting, type JsonObject, type KindDefinition, timeOf } from "../../../kernel/kinds/index.js";
-import { toJson } from "../../../kernel/schema/index.js";
+import {
+  isDeleting,
+  type JsonObject,
+  type KindDefinition,
+  type KubeObject,
+  timeOf,
+} from "../../../kernel/kinds/index.js";
+import { asObject, asObjects, toJson } from "../../../kernel/schema/index.js";
 import type { Ledger } from "../../../stores/ledger/index.js";
 import { type Bound, decide } from "../bindings/decide.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
 import { isMoreThanStatus } from "../changes.js";
+import { jsonOf } from "../json.unsafe.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
 import type { ClusterFacts } from "../placement/types.js";
@@ -20,7 +27,8 @@ import { brakeOn, isAway } from "./stability.js";
 
 type Context = ReconcileContext<ResourceBinding>;
 
-const CLUSTER_INDEX = "clusters-of-binding";
+const HERE = "clusters-here";
+const LEFT = "clusters-left";
 
 /** What evictions are made with. */
 export interface EvictionParts {
@@ -55,10 +63,13 @@ function evictionController(
         kind: ClusterKind,
         keys: (cluster, informers) => {
           const bindings = informers.informer(kind);
-          bindings.addIndex(CLUSTER_INDEX, clustersAbout);
-          return bindings
-            .byIndex(CLUSTER_INDEX, cluster.metadata.name)
-            .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
+          bindings.addIndex(HERE, clustersHere);
+          bindings.addIndex(LEFT, clustersLeft);
+          const { name: about } = cluster.metadata;
+          // Whom it wants is of interest where it sends anything away; its figures change all the time.
+          return [...(sendsAway(cluster) ? bindings.byIndex(HERE, about) : []), ...bindings.byIndex(LEFT, about)].map(
+            ({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }),
+          );
         },
       },
     ],
@@ -69,11 +80,20 @@ function evictionController(
   };
 }
 
-/** Where a binding's object is, is leaving, or was until they failed. */
-function clustersAbout({ spec, metadata }: ResourceBinding): string[] {
+/** Where a binding's object is. */
+function clustersHere({ spec }: ResourceBinding): string[] {
+  return (spec.clusters ?? []).map((target) => target.name);
+}
+
+/** Where it is leaving, or was until they failed. */
+function clustersLeft({ spec, metadata }: ResourceBinding): string[] {
   const leaving = (spec.gracefulEvictionTasks ?? []).map(({ fromCluster }) => fromCluster);
-  const here = (spec.clusters ?? []).map((target) => target.name);
-  return [...new Set([...here, ...leaving, ...lostClustersOf(metadata.annotations)])];
+  return [...new Set([...leaving, ...lostClustersOf(metadata.annotations)])];
+}
+
+function sendsAway(object: KubeObject): boolean {
+  const { taints } = asObject(jsonOf(object)["spec"]);
+  return asObjects(taints).some(({ effect }) => effect === "NoExecute");
 }
 
 interface Parts extends EvictionParts {
@@ -90,7 +110,7 @@ async function attend(binding: ResourceBinding, parts: Parts, context: Context):
   const plan = planEviction(binding, {
     cluster: clusterOf,
     isFeasible: (leaving) => isFeasible(binding, parts.book.list, leaving),
-    brake: brakeOn(clusters.list()),
+    brake: () => brakeOn(clusters.list()),
     nowMs,
   });
   const back = planFailBack(binding, {

@@ -15,6 +15,8 @@ const GRACE_SECONDS = 600;
 const DETECTION_MS = 8000;
 /** How soon it is looked again whether clusters are still taken to be well. */
 const BRAKE_LOOK_MS = 5000;
+/** How soon it is looked again whether there is a place by now. */
+const HELD_LOOK_MS = 10_000;
 
 /** What an eviction is decided by. */
 export interface EvictionFacts {
@@ -23,7 +25,7 @@ export interface EvictionFacts {
   /** Whether the whole object has a place without those clusters. */
   readonly isFeasible: (leaving: ReadonlySet<string>) => boolean;
   /** Why nothing is sent away from clusters that are away; undefined: it is. */
-  readonly brake: string | undefined;
+  readonly brake: () => string | undefined;
   readonly nowMs: number;
 }
 
@@ -57,7 +59,10 @@ export function planEviction(binding: ResourceBinding, facts: EvictionFacts): Ev
   if (leaving.size > 0 && !facts.isFeasible(leaving)) {
     held.push(...[...leaving].map((cluster) => ({ cluster, why: NOWHERE })));
     // Gracefully it is on its way, and stays until there is a place.
-    if (purgeMode === "Directly") leaving.clear();
+    if (purgeMode === "Directly") {
+      leaving.clear();
+      waits.push(HELD_LOOK_MS);
+    }
   }
   // Only of what is removed at once the state is the last.
   const rules = purgeMode === "Directly" ? (spec.failover?.cluster?.statePreservation?.rules ?? []) : [];
@@ -105,7 +110,7 @@ function labelsIn(state: PreservedState | undefined): Readonly<Record<string, st
 /** Clusters that do not want the object any more, and of those the ones where nothing is done about it for now. */
 function leavingOf(
   spec: BindingSpec,
-  { cluster: clusterOf, brake, nowMs }: EvictionFacts,
+  { cluster: clusterOf, brake: brakeOf, nowMs }: EvictionFacts,
   waits: number[],
 ): { readonly leaving: Set<string>; readonly held: { cluster: string; why: string }[] } {
   const leaving = new Set<string>();
@@ -114,9 +119,17 @@ function leavingOf(
     const cluster = clusterOf(name);
     const inMs = evictsInMs(cluster?.spec?.taints ?? [], spec, nowMs);
     if (inMs === undefined) continue;
-    if (inMs > 0) waits.push(inMs);
-    else if (cluster === undefined || !isAway(cluster)) leaving.add(name);
-    else if (awayMs(cluster, nowMs) < DETECTION_MS) waits.push(DETECTION_MS - awayMs(cluster, nowMs));
+    if (inMs > 0) {
+      waits.push(inMs);
+      continue;
+    }
+    if (cluster === undefined || !isAway(cluster)) {
+      leaving.add(name);
+      continue;
+    }
+    const undetectedMs = DETECTION_MS - awayMs(cluster, nowMs);
+    const brake = undetectedMs > 0 ? undefined : brakeOf();
+    if (undetectedMs > 0) waits.push(undetectedMs);
     else if (brake !== undefined) {
       held.push({ cluster: name, why: brake });
       waits.push(BRAKE_LOOK_MS);

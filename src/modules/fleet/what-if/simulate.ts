@@ -202,7 +202,7 @@ class World {
     const plan = planEviction(binding, {
       cluster: (name) => this.#byName.get(name),
       isFeasible: (leaving) => isFeasible(binding, this.#facts, leaving),
-      brake: brakeOn(this.#clusters),
+      brake: () => brakeOn(this.#clusters),
       nowMs: this.#nowMs,
     });
     if (plan.againMs !== undefined) waits.push(Math.max(1000, plan.againMs));
