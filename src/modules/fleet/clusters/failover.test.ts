@@ -230,7 +230,9 @@ test("what is unhealthy for too long moves, and takes its state along", async ()
   sick.add("m3");
   const policies = fleet.hub.client.resource(PropagationPolicyKind);
   const clusterAffinity = { clusterNames: ["m1", "m3"] };
-  await policies.patch("ill", "merge", { spec: { placement: { clusterAffinity } } }, inDemo);
+  // In one of them: else the scheduler may give it to both before it is sent away.
+  const spreadConstraints = [{ spreadByField: "cluster", minGroups: 1, maxGroups: 1 }];
+  await policies.patch("ill", "merge", { spec: { placement: { clusterAffinity, spreadConstraints } } }, inDemo);
   await goes("ill", "m3 1");
   const moved = async () => fleet.members.get("m3")?.client.resource(DeploymentKind).find("ill", inDemo);
   await until(async () => (await moved()) !== undefined);
