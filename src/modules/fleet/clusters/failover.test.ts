@@ -87,6 +87,10 @@ async function deploy(
   purgeMode: "Directly" | "Gracefully",
   { clusterNames = names, application }: { clusterNames?: string[]; application?: Failover["application"] } = {},
 ) {
+  const weights = clusterNames.map((each, index) => ({
+    targetCluster: { clusterNames: [each] },
+    weight: application === undefined ? 1 : 10 - index,
+  }));
   const labels = { app: name };
   await fleet.hub.client.resource(DeploymentKind).create(
     {
@@ -116,7 +120,12 @@ async function deploy(
         propagateDeps: true,
         placement: {
           clusterAffinity: { clusterNames },
-          replicaScheduling: { replicaSchedulingType: "Divided", replicaDivisionPreference: "Weighted" },
+          replicaScheduling: {
+            replicaSchedulingType: "Divided",
+            replicaDivisionPreference: "Weighted",
+            // Without a choice between equals.
+            weightPreference: { staticWeightList: weights },
+          },
         },
       },
     },
@@ -212,8 +221,10 @@ test("what has nowhere to go stays where it is, and stays when its cluster is we
 test("what is unhealthy for too long moves, and takes its state along", async () => {
   await until(async () => (await isReady("m1")) && (await isReady("m2")) && (await isReady("m3")));
   sick.add("m1");
+  const clusters = fleet.hub.client.resource(ClusterKind);
+  await clusters.patch("m3", "merge", { spec: { taints: [{ key: "full", effect: "NoSchedule" }] } });
   await deploy("ill", 1, "Directly", {
-    clusterNames: ["m1"],
+    clusterNames: ["m1", "m3"],
     application: {
       decisionConditions: { tolerationSeconds: 30 },
       purgeMode: "Directly",
@@ -221,18 +232,14 @@ test("what is unhealthy for too long moves, and takes its state along", async ()
     },
   });
   await goes("ill", "m1 1");
-  await clock.advance(60_000);
+  await clock.advance(10_000);
   await serve();
   await clock.advance(35_000);
   expect(await where("ill")).toBe("m1 1");
   expect((await saidOf("ill-deployment", "EvictionHeldBack")).join()).toContain("no other cluster");
   // Once it is well there, the labels have done what they are for.
   sick.add("m3");
-  const policies = fleet.hub.client.resource(PropagationPolicyKind);
-  const clusterAffinity = { clusterNames: ["m1", "m3"] };
-  // In one of them: else the scheduler may give it to both before it is sent away.
-  const spreadConstraints = [{ spreadByField: "cluster", minGroups: 1, maxGroups: 1 }];
-  await policies.patch("ill", "merge", { spec: { placement: { clusterAffinity, spreadConstraints } } }, inDemo);
+  await clusters.patch("m3", "merge", { spec: { taints: null } });
   await goes("ill", "m3 1");
   const moved = async () => fleet.members.get("m3")?.client.resource(DeploymentKind).find("ill", inDemo);
   await until(async () => (await moved()) !== undefined);
