@@ -56,6 +56,11 @@ async function readText(body: AsyncIterable<Uint8Array>, about: string): Promise
   return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength).toString("utf8");
 }
 
+/** Where nothing can be late: the caller's own signal. */
+function plainScope(signal: AbortSignal | undefined) {
+  return { signal, stopTimer: (): void => undefined, release: (): void => undefined };
+}
+
 /** A signal that follows `outer` and can also be aborted by a time-out. */
 function scopedSignal(clock: Clock, outer: AbortSignal | undefined, timeoutMs: number) {
   const controller = new AbortController();
@@ -97,12 +102,18 @@ function translate(error: unknown, signal: AbortSignal | undefined, about: strin
 }
 
 function requestOf(
-  line: { readonly method: string; readonly path: string; readonly signal: AbortSignal },
+  {
+    method,
+    path,
+    signal,
+  }: { readonly method: string; readonly path: string; readonly signal: AbortSignal | undefined },
   options: ExchangeOptions,
   userAgent: string,
 ): TransportRequest {
   return {
-    ...line,
+    method,
+    path,
+    ...(signal === undefined ? {} : { signal }),
     headers: {
       accept: "application/json",
       "user-agent": userAgent,
@@ -121,7 +132,10 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
   /** One exchange: the answer, or how long to wait before the next try. */
   const tryOnce = async (method: string, path: string, options: ExchangeOptions, attempt: number): Promise<Outcome> => {
     const about = `${method} ${path}`;
-    const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
+    const isLocal = transport.isLocal === true && options.takesObjects === true && options.timeoutMs === undefined;
+    const scope = isLocal
+      ? plainScope(options.signal)
+      : scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
     try {
       const response = await transport.request(requestOf({ method, path, signal: scope.signal }, options, userAgent));
       if (response.object !== undefined && response.status < 400) return { object: response.object };
@@ -132,7 +146,8 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
       return { waitMs };
     } catch (error) {
       // A kept connection that the server closed at this very moment: reading again on a new one is safe, and enough.
-      const mayRepeat = method === "GET" && attempt === 0 && !scope.signal.aborted && isBrokenConnection(error);
+      const mayRepeat =
+        method === "GET" && attempt === 0 && scope.signal?.aborted !== true && isBrokenConnection(error);
       if (mayRepeat) return { waitMs: 0 };
       throw translate(error, scope.signal, about);
     } finally {

@@ -4,7 +4,7 @@ import type { Informer, InformerSet } from "../control/types.js";
 import { ArgosyError } from "../errors/index.js";
 import { apiVersionOf, type Kind, type KubeObject } from "../kinds/index.js";
 import type { Logger } from "../log/index.js";
-import { cacheAs, copyObject, objectAs } from "./informer-set.unsafe.js";
+import { cacheAs, objectAs } from "./informer-set.unsafe.js";
 import { ObjectCache } from "./object-cache.js";
 import { runReflector } from "./reflector.js";
 import type { ApiClient } from "./types.js";
@@ -44,8 +44,8 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
   const stopListening = client.onWrite?.((kind, write) => {
     const cache = caches.get(keyOf(kind));
     if (cache === undefined) return;
-    // A copy: the caller may hold what a call returned, and the cache takes managedFields off.
-    if (write.type === "put") cache.remember(write.isShared ? write.object : copyObject(write.object));
+    // What a write answers is nobody's to change; the cache takes managedFields off.
+    if (write.type === "put") cache.remember(write.isShared ? write.object : ownCopy(write.object));
     else cache.forget(write.namespace, write.name, write.uid);
   });
 
@@ -79,4 +79,9 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
       await Promise.all(running);
     },
   };
+}
+
+/** The same object, with metadata of its own. */
+function ownCopy(object: KubeObject): KubeObject {
+  return { ...object, metadata: { ...object.metadata } };
 }

@@ -1,6 +1,5 @@
-/** Wire objects are JSON, so a JSON copy of one is one. A map by kind cannot tell TypeScript that the cache under a kind's key is of that kind; the key guarantees it. */
-import type { JsonObject, KubeObject } from "../kinds/index.js";
-import { cloneObject } from "../schema/index.js";
+/** A map by kind cannot tell TypeScript that the cache under a kind's key is of that kind; the key guarantees it. */
+import type { KubeObject } from "../kinds/index.js";
 import type { ObjectCache } from "./object-cache.js";
 
 /** The cache as one of its own type. */
@@ -11,9 +10,4 @@ export function cacheAs<T extends KubeObject>(cache: ObjectCache<KubeObject>): O
 /** The cache as one among caches of all kinds. */
 export function objectAs<T extends KubeObject>(cache: ObjectCache<T>): ObjectCache<KubeObject> {
   return cache as unknown as ObjectCache<KubeObject>;
-}
-
-/** A deep copy, several times cheaper than `structuredClone`. */
-export function copyObject<T extends KubeObject>(object: T): T {
-  return cloneObject(object as unknown as JsonObject) as unknown as T;
 }

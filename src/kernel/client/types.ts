@@ -53,6 +53,8 @@ export interface Switched {
 
 /** What a client speaks through: undici over TLS, or an embedded server in the same process. */
 export interface Transport {
+  /** Leads to a server in this process, whose answers to writes come by themselves. */
+  readonly isLocal?: boolean;
   request(request: TransportRequest): Promise<TransportResponse>;
   upgrade(path: string, protocols: readonly string[], signal?: AbortSignal): Promise<Duplex>;
   /** Any upgrade (WebSocket, SPDY) as it is, with the handshake in the request's headers. Throws the server's refusal as an `ApiError`. Absent: there is no way. */

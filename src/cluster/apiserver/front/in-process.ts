@@ -28,6 +28,7 @@ export function inProcessTransport(target: InProcessTarget, token: string): Tran
   let isClosed = false;
   const headers = { authorization: `Bearer ${token}` };
   return {
+    isLocal: true,
     async request(request) {
       if (isClosed) throw new UnavailableError("the client is closed");
       request.signal?.throwIfAborted();

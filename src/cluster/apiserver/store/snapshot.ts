@@ -17,7 +17,7 @@ export function encodeJson(value: unknown): Uint8Array {
 }
 
 /** So many values are kept beside their bytes; a parsed object takes several times the room of its bytes. */
-const keptValues = 512;
+const keptValues = 2048;
 
 /**
  * The snapshots whose values were made or asked for last, of all stores: in turn, the oldest forgets its value. (Weak

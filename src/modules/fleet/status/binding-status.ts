@@ -29,7 +29,7 @@ const INDEX = "status-of-binding";
 /** Several members answer at about the same time: one write tells of all of them. */
 const GATHER_MS = 20;
 /** How long those that have answered wait for the others. */
-const GATHER_ALL_MS = 500;
+const GATHER_ALL_MS = 1000;
 /** How long a binding without Works is given before it is said that nothing was applied. */
 const PATIENCE_MS = 1000;
 
