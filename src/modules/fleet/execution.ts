@@ -17,7 +17,8 @@ import { ARGOSY, clusterOfSpace, executionSpaceOf, KARMADA } from "./names.js";
 import { WorkExecutor } from "./work-executor.js";
 
 const NAME = "execution-controller";
-const SPACE_INDEX = "execution-space";
+/** Stands for all that failed in a member; no object is called so. */
+const NO_WORK = "#failed";
 /** How often it is looked whether members have other connections. */
 const FOLLOW_MS = 3000;
 
@@ -47,12 +48,8 @@ export function executionController(options: ExecutionOptions): ControllerSpec<W
     watches: [
       {
         kind: ClusterKind,
-        keys: (cluster, informers) => {
-          const works = informers.informer(WorkKind);
-          works.addIndex(SPACE_INDEX, (work) => [work.metadata.namespace ?? ""]);
-          const space = executionSpaceOf(cluster.metadata.name);
-          return works.byIndex(SPACE_INDEX, space).map((work) => ({ namespace: space, name: work.metadata.name }));
-        },
+        // Of a cluster that changes, those Works are looked at that failed in it; a new connection is a reason for all.
+        keys: (cluster) => [{ namespace: executionSpaceOf(cluster.metadata.name), name: NO_WORK }],
       },
     ],
     async reconcile(key, _object, context) {
@@ -68,6 +65,8 @@ class Lanes {
   readonly context: ReconcileContext<Work>;
   readonly #options: ExecutionOptions;
   readonly #lanes = new Map<string, Lane>();
+  /** How each cluster was to be served when it was last looked at. */
+  readonly #modes = new Map<string, string>();
   #timer: Timer | undefined;
 
   constructor(options: ExecutionOptions, context: ReconcileContext<Work>) {
@@ -98,18 +97,42 @@ class Lanes {
 
   sort(key: Key): void {
     const cluster = clusterOfSpace(key.namespace);
-    if (cluster === undefined || this.#isFetched(cluster, key)) return;
+    if (cluster === undefined) return;
+    const isAboutAll = key.name === NO_WORK && this.#hasNewMode(cluster);
+    if (this.#isFetched(cluster, key)) return;
     const member = this.#options.members(cluster);
-    let lane = this.#lanes.get(cluster);
-    if (lane === undefined || lane.member !== member) {
-      // Put in its place at once, so that there is never a second one; it begins when the one before has ended.
-      const before = lane?.close();
-      lane = new Lane(cluster, member, this.#options, this.context);
-      this.#lanes.set(cluster, lane);
-      if (before === undefined) lane.queue.start();
-      else void this.#begin(lane, before);
+    const known = this.#lanes.get(cluster);
+    if (known !== undefined && known.member === member && !isAboutAll) {
+      if (key.name === NO_WORK) known.retryFailed();
+      else known.queue.add(key);
+      return;
     }
-    lane.queue.add(key);
+    const lane = known !== undefined && known.member === member ? known : this.#open(cluster, member, known);
+    // What was done on another connection is not known on this one.
+    for (const { metadata } of this.context.informer.list(key.namespace)) {
+      const each = { namespace: key.namespace, name: metadata.name };
+      if (!this.#isFetched(cluster, each)) lane.queue.add(each);
+    }
+  }
+
+  /** A lane in the place of another. */
+  #open(cluster: string, member: ClusterAccess | undefined, old: Lane | undefined): Lane {
+    // Put in its place at once, so that there is never a second one; it begins when the one before has ended.
+    const before = old?.close();
+    const lane = new Lane(cluster, member, this.#options, this.context);
+    this.#lanes.set(cluster, lane);
+    if (before === undefined) lane.queue.start();
+    else void this.#begin(lane, before);
+    return lane;
+  }
+
+  /** Whether a cluster came, went, or changed between push and pull since this was last asked. */
+  #hasNewMode(name: string): boolean {
+    const cluster = this.context.cluster.informers.informer(ClusterKind).get({ namespace: "", name });
+    const mode = cluster === undefined ? "" : (cluster.spec?.syncMode ?? "Push");
+    const isNew = this.#modes.get(name) !== mode;
+    this.#modes.set(name, mode);
+    return isNew;
   }
 
   async #begin(lane: Lane, before: Promise<void>): Promise<void> {
@@ -138,6 +161,7 @@ class Lane {
   readonly queue: Queue;
   readonly #followed = new Map<string, { readonly informer: Informer<KubeObject>; isSynced: boolean }>();
   readonly #undo: (() => void)[] = [];
+  readonly #executor: WorkExecutor;
 
   constructor(
     cluster: string,
@@ -156,6 +180,7 @@ class Lane {
       follow: (kind) => this.#follow(kind, { context, isEcho: (object) => executor.isEcho(kind, object) }),
       retry: (key, delayMs) => this.queue.addAfter(key, delayMs),
     });
+    this.#executor = executor;
     this.queue = createQueue({
       clock: context.clock,
       random: context.random,
@@ -202,6 +227,11 @@ class Lane {
       () => {},
     );
     return followed;
+  }
+
+  /** Tries what failed again, where the member is ready for it. */
+  retryFailed(): void {
+    for (const key of this.#executor.failed()) this.queue.add(key);
   }
 
   async close(): Promise<void> {

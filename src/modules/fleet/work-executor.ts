@@ -112,6 +112,12 @@ export class WorkExecutor {
     else await this.#deliver(work, key);
   }
 
+  /** Works that wait to be tried again. */
+  failed(): Key[] {
+    const namespace = executionSpaceOf(this.#options.cluster);
+    return [...this.#attempts.keys()].map((text) => ({ namespace, name: text.slice(text.indexOf("/") + 1) }));
+  }
+
   /** Whether a change of a member's object is what this executor just made of it. */
   isEcho(kind: Kind, object: KubeObject): boolean {
     const { namespace = "", name } = object.metadata;

@@ -8,6 +8,7 @@ import { type Work, WorkKind } from "../kinds.js";
 import { executionSpaceOf } from "../names.js";
 import { OverrideError } from "../overrides/index.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
+import type { ClusterFacts } from "../placement/types.js";
 import { BINDING, bindingNameOf, CLAIM } from "../policies/marks.js";
 import { isContentChange, type Templates } from "../policies/templates.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
@@ -112,8 +113,8 @@ async function follow(parts: WorksParts, context: Context, wake: (binding: Key) 
       if (binding !== undefined && isClaimed(binding)) wake(key);
     }),
     parts.overrides.onChange(informer, (binding) => wake(keyOf(binding))),
-    parts.book.onChange((now, _old, what) => {
-      if (now === undefined || what !== "place") return;
+    parts.book.onChange((now, old, what) => {
+      if (now === undefined || what !== "place" || (old !== undefined && isSamePlace(now, old))) return;
       for (const binding of informer.list())
         if (clustersOf(binding.spec).some(({ name }) => name === now.name)) wake(keyOf(binding));
     }),
@@ -128,6 +129,12 @@ async function follow(parts: WorksParts, context: Context, wake: (binding: Key) 
     parts.overrides.synced(signal),
     parts.interpreters.follow(context),
   ]);
+}
+
+/** Whether overrides see no difference: taints, kinds and room are no matter of theirs. */
+function isSamePlace(now: ClusterFacts, old: ClusterFacts): boolean {
+  const placeOf = ({ labels, provider, region, zones }: ClusterFacts): unknown => [labels, provider, region, zones];
+  return equalJson(placeOf(now), placeOf(old));
 }
 
 /** Whether somebody still wants the template's changes in members; what is left behind by its policy stays as it is. */
