@@ -62,18 +62,15 @@ export class FieldSet {
     return result;
   }
 
-  /** The set itself where nothing is taken from it. */
   difference(other: FieldSet): FieldSet {
     const result = new FieldSet();
     result.member = this.member && !other.member;
-    let isSame = result.member === this.member;
     for (const [element, child] of this.children) {
       const twin = other.children.get(element);
       const rest = twin === undefined ? child : child.difference(twin);
-      isSame &&= rest === child;
       if (!rest.isEmpty) result.children.set(element, rest);
     }
-    return isSame ? this : result;
+    return result;
   }
 
   /** All but one path and what is below it. */
@@ -104,18 +101,10 @@ export class FieldSet {
   }
 }
 
-/** FieldsV1 that were read or written, and their sets: neither is changed any more, and most stay as they are over many writes. */
-const setsOf = new WeakMap<JsonObject, FieldSet>();
-const fieldsOf = new WeakMap<FieldSet, JsonObject>();
-
-/** Reads FieldsV1; what is no FieldsV1 is left out. The fields must not be changed afterwards. */
+/** Reads FieldsV1; what is no FieldsV1 is left out. */
 export function parseFieldsV1(fields: Json | undefined): FieldSet {
-  if (!isObject(fields)) return new FieldSet();
-  const known = setsOf.get(fields);
-  if (known !== undefined) return known;
   const set = new FieldSet();
-  readNode(set, fields);
-  setsOf.set(fields, set);
+  if (isObject(fields)) readNode(set, fields);
   return set;
 }
 
@@ -132,22 +121,13 @@ function readNode(node: FieldSet, fields: JsonObject): void {
   }
 }
 
-/** Writes FieldsV1, elements in order. What is answered must not be changed, nor the set afterwards. */
+/** Writes FieldsV1, elements in order. */
 export function toFieldsV1(set: FieldSet): JsonObject {
-  const known = fieldsOf.get(set);
-  if (known !== undefined) return known;
-  const fields = write(set);
-  fieldsOf.set(set, fields);
-  setsOf.set(fields, set);
-  return fields;
-}
-
-function write(set: FieldSet): JsonObject {
   const fields: JsonObject = {};
   if (set.member && set.children.size > 0) fields["."] = {};
   for (const element of [...set.children.keys()].sort()) {
     const child = set.children.get(element);
-    if (child !== undefined && !child.isEmpty) fields[element] = write(child);
+    if (child !== undefined && !child.isEmpty) fields[element] = toFieldsV1(child);
   }
   return fields;
 }

@@ -27,8 +27,7 @@ export function trackUpdate(
     return;
   }
   const base = old === undefined ? zeroBase(options) : withoutManagedFields(old);
-  const left = topLevelResets(options, by.subresource);
-  const comparison = compareObjects(options.shape, without(base, left), without(withoutManagedFields(object), left));
+  const comparison = compareObjects(options.shape, base, withoutManagedFields(object));
   const added = stripServerFields(comparison.added.union(comparison.modified));
   const taken = withoutReset(options, added, by.subresource);
   const removed = withoutReset(options, comparison.removed, by.subresource);
@@ -52,26 +51,10 @@ export function trackUpdate(
 
 const byDefault: NonNullable<MergeOptions["resets"]> = { "": [["status"]], status: [["spec"]] };
 
-/** What a write by the subresource leaves as it was. */
-function resetPaths(options: MergeOptions, subresource: string): readonly (readonly string[])[] {
-  return options.resets?.[subresource] ?? (options.hasStatus ? byDefault[subresource] : undefined) ?? [];
-}
-
-/** Whole members of the object among it: they need not be compared. */
-function topLevelResets(options: MergeOptions, subresource: string): string[] {
-  return resetPaths(options, subresource).flatMap((path) =>
-    path.length === 1 && path[0] !== undefined ? [path[0]] : [],
-  );
-}
-
-function without(object: JsonObject, names: readonly string[]): JsonObject {
-  if (!names.some((name) => object[name] !== undefined)) return object;
-  return Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)));
-}
-
 /** A set without what a write by the subresource leaves as it was. */
 export function withoutReset(options: MergeOptions, set: FieldSet, subresource: string): FieldSet {
-  return resetPaths(options, subresource).reduce((rest, path) => rest.without(path.map((name) => `f:${name}`)), set);
+  const paths = options.resets?.[subresource] ?? (options.hasStatus ? byDefault[subresource] : undefined) ?? [];
+  return paths.reduce((rest, path) => rest.without(path.map((name) => `f:${name}`)), set);
 }
 
 /** An object of the kind with nothing in it. */
