@@ -142,7 +142,11 @@ export class ObjectCache<T extends KubeObject> implements Informer<T> {
       if (oldVersion === resourceVersion || isOlder(resourceVersion, oldVersion)) return;
       if (old.metadata.uid !== uid) this.#remove(old);
     }
-    if (object.metadata.managedFields !== undefined) delete object.metadata.managedFields;
+    if (object.metadata.managedFields !== undefined) {
+      // Rebuilt: an object that a member was deleted from takes far more room.
+      const { managedFields: _managers, ...metadata } = object.metadata;
+      object.metadata = metadata;
+    }
     let objects = this.#namespaces.get(namespace);
     if (objects === undefined) {
       objects = new Map();
