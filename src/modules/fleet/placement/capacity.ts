@@ -11,14 +11,18 @@ export function roomFor(cluster: ClusterFacts, requests: Demand["requests"]): nu
   const { capacity } = cluster;
   if (capacity === undefined) return UNKNOWN_ROOM;
   const pods = Number((capacity.free.get("pods") ?? 0n) / 1000n);
+  if (capacity.grades.length === 0) return Math.min(pods, roomInSum(capacity, requests));
   const asked = [...requests].filter(([, milli]) => milli > 0n);
-  if (asked.length === 0) return pods;
-  return Math.min(pods, capacity.grades.length > 0 ? roomByGrades(capacity, asked) : roomInSum(capacity, asked));
+  return asked.length === 0 ? pods : Math.min(pods, roomByGrades(capacity, asked));
 }
 
-/** The same, less what is given away already; of the object `exceptUid` itself nothing is. */
-export function roomLeft(cluster: ClusterFacts, requests: Demand["requests"], exceptUid: string): number {
-  const room = roomFor(cluster, requests);
+/** The same, less what is given away already; of the object `exceptUid` itself nothing is. `room` is what it has room for. */
+export function roomLeft(
+  cluster: ClusterFacts,
+  requests: Demand["requests"],
+  exceptUid: string,
+  room = roomFor(cluster, requests),
+): number {
   const { capacity, promised } = cluster;
   if (capacity === undefined || promised === undefined || promised.isEmpty) return room;
   const taken = promised.taken(requests, exceptUid);
@@ -26,8 +30,13 @@ export function roomLeft(cluster: ClusterFacts, requests: Demand["requests"], ex
   return Math.max(0, Math.min(pods - taken.pods, room - taken.replicas));
 }
 
-function roomInSum({ free }: ClusterCapacity, asked: readonly (readonly [string, bigint])[]): number {
-  return Math.min(...asked.map(([name, milli]) => Number((free.get(name) ?? 0n) / milli)));
+/** `Infinity` where nothing is asked for. */
+function roomInSum({ free }: ClusterCapacity, asked: Iterable<readonly [string, bigint]>): number {
+  let room = Number.POSITIVE_INFINITY;
+  for (const [name, milli] of asked) {
+    if (milli > 0n) room = Math.min(room, Number((free.get(name) ?? 0n) / milli));
+  }
+  return room;
 }
 
 function roomByGrades(capacity: ClusterCapacity, asked: readonly (readonly [string, bigint])[]): number {

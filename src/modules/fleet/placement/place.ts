@@ -36,6 +36,17 @@ export function place(
   return first ?? attempt(demand, placement, clusters, undefined);
 }
 
+/** Lists of clusters in order; most decisions are made about the same list, which nobody changes. */
+const ordered = new WeakMap<readonly ClusterFacts[], readonly ClusterFacts[]>();
+
+function byName(clusters: readonly ClusterFacts[]): readonly ClusterFacts[] {
+  const known = ordered.get(clusters);
+  if (known !== undefined) return known;
+  const made = [...clusters].sort((a, b) => (a.name < b.name ? -1 : 1));
+  ordered.set(clusters, made);
+  return made;
+}
+
 function attempt(
   demand: Demand,
   placement: Placement,
@@ -45,7 +56,7 @@ function attempt(
   const rejected: Rejection[] = [];
   const candidates: Candidate[] = [];
   const assigned = new Set(demand.assigned.map(({ name }) => name));
-  for (const cluster of [...clusters].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const cluster of byName(clusters)) {
     const rejection = cluster.isLeaving
       ? undefined
       : (filter(demand, placement, cluster, { affinity, assigned }) ?? company(demand, cluster, clusters));
@@ -112,9 +123,9 @@ function company(
 function roomIn(cluster: ClusterFacts, demand: Demand): Pick<Candidate, "room" | "left"> {
   const { set, requests, uid } = demand;
   const except = demand.isFresh ? uid : "";
-  return set === undefined
-    ? { room: roomFor(cluster, requests), left: roomLeft(cluster, requests, except) }
-    : { room: setsFor(cluster, set), left: setsLeft(cluster, set, except) };
+  if (set !== undefined) return { room: setsFor(cluster, set), left: setsLeft(cluster, set, except) };
+  const room = roomFor(cluster, requests);
+  return { room, left: roomLeft(cluster, requests, except, room) };
 }
 
 /** Whether it goes to one cluster alone. */
