@@ -19,7 +19,7 @@ const inUse = new Map<RealStack, Kept>();
 
 /** A server's own doings, some of them later than its start. */
 const OF_ITS_OWN =
-  /^\/registry\/(masterleases|leases\/kube-system|flowschemas|prioritylevelconfigurations|servicecidrs|configmaps\/kube-system|events)\//;
+  /^\/registry\/(masterleases|leases\/kube-system|flowschemas|prioritylevelconfigurations|servicecidrs|configmaps\/kube-system)\//;
 
 /**
  * A server as `startStack` makes it, or one that an earlier test of this thread gave back: its store is then as it was when it was new, which takes a
