@@ -54,8 +54,9 @@ export function clusterStatusController(
   return {
     name: NAME,
     kind: ClusterKind,
-    // A look may wait for its time limit; a dead member must not keep the others from being looked at.
-    concurrency: 64,
+    // A look may wait for its time limit, and for a member's kinds after a start; hundreds of dead or distant members must not keep the others
+    // from being looked at.
+    concurrency: 512,
     finalizer: CLUSTER_FINALIZER,
     finalize: async (cluster, context) => {
       const { name } = cluster.metadata;

@@ -115,8 +115,11 @@ async function follow(parts: WorksParts, context: Context, wake: (binding: Key) 
     parts.overrides.onChange(informer, (binding) => wake(keyOf(binding))),
     parts.book.onChange((now, old, what) => {
       if (now === undefined || what !== "place" || (old !== undefined && isSamePlace(now, old))) return;
-      for (const binding of informer.list())
-        if (clustersOf(binding.spec).some(({ name }) => name === now.name)) wake(keyOf(binding));
+      for (const binding of informer.list()) {
+        // What a cluster is like matters to overrides alone; a new one is given its Works.
+        const isConcerned = old === undefined || parts.overrides.about(binding.spec).length > 0;
+        if (isConcerned && clustersOf(binding.spec).some(({ name }) => name === now.name)) wake(keyOf(binding));
+      }
     }),
   ];
   const stop = (): void => {

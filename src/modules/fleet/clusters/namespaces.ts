@@ -27,6 +27,7 @@ export function namespaceController(): ControllerSpec<Namespace> {
       .filter(({ metadata: { name } }) => isSent(name))
       .map(({ metadata: { name } }) => ({ namespace: "", name }));
   const known = new Set<string>();
+  const settled: Settled = new Map();
   return {
     name: NAME,
     kind: NamespaceKind,
@@ -65,7 +66,7 @@ export function namespaceController(): ControllerSpec<Namespace> {
         clusters
           .list()
           .filter((cluster) => !isDeleting(cluster))
-          .map((cluster) => send(namespace, cluster, overrides, context)),
+          .map((cluster) => send(namespace, cluster, { overrides, settled }, context)),
       );
     },
   };
@@ -75,10 +76,13 @@ function isSent(name: string): boolean {
   return !OWN.has(name) && !isReservedSpace(name);
 }
 
+/** Of what each Work was found to be as it should: nothing is computed again that cannot have changed. */
+type Settled = Map<string, string>;
+
 async function send(
   namespace: Namespace,
   cluster: Cluster,
-  overrides: readonly OverridePolicyFacts[],
+  { overrides, settled }: { readonly overrides: readonly OverridePolicyFacts[]; readonly settled: Settled },
   context: Context,
 ): Promise<void> {
   const space = executionSpaceOf(cluster.metadata.name);
@@ -91,6 +95,10 @@ async function send(
   const name = workNameOf("Namespace", "", namespace.metadata.name);
   const old = informers.informer(WorkKind).get({ namespace: space, name });
   if (old !== undefined && isDeleting(old)) return;
+  const place = `${space}/${name}`;
+  const state = `${versionOf(namespace)} ${old?.metadata.uid}/${old?.metadata.generation}`;
+  if (overrides.length === 0 && settled.get(place) === state) return;
+  settled.delete(place);
   let manifest: JsonObject;
   try {
     manifest = applyOverrides(manifestFor(namespace, { namespace: space, name }), factsOf(cluster), overrides).manifest;
@@ -104,6 +112,11 @@ async function send(
     await works.create(draftOf(namespace, { namespace: space, name }, manifest), { namespace: space });
   else if (!equalJson(toJson(old.spec.workload?.manifests ?? []), [asManifest(manifest, idOf(old))]))
     await works.patch(name, "merge", { spec: { workload: { manifests: [manifest] } } }, { namespace: space });
+  else if (overrides.length === 0) settled.set(place, state);
+}
+
+function versionOf({ metadata }: Namespace): string {
+  return `${metadata.uid}/${metadata.resourceVersion}`;
 }
 
 function idOf(work: Work): string {
