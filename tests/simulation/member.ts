@@ -309,6 +309,15 @@ export class SimulatedMember {
     if (request.method !== "DELETE" && refusal !== undefined && shareOf(`${this.name}/${key}`) < refusal.share)
       return failure(refusal.status, reasonOf(refusal.status), `admission webhook "no.example" denied ${name}`);
     if (request.method === "DELETE") return this.#delete(collection, key, name, body);
+    return this.#change(request, { place, body, key, name, stored, isDry }, query);
+  }
+
+  #change(
+    request: { method: string; contentType: string },
+    { place, body, key, name, stored, isDry }: Asked,
+    query: URLSearchParams,
+  ): Answer {
+    const { collection } = place;
     if (place.namespace !== "" && !this.#collection("/api/v1/namespaces").objects.has(`/${place.namespace}`))
       return failure(404, "NotFound", `namespaces "${place.namespace}" not found`);
     if (request.method === "POST") {
@@ -337,15 +346,12 @@ export class SimulatedMember {
     const isSame = stored !== undefined && sameBut(stored.object, next);
     const isSameSpec = stored !== undefined && equalJson(bare(stored.object), bare(next));
     const nowMs = this.#options.clock.now() + this.#options.skewMs;
-    const metadata: JsonObject = {
-      ...asObject(next["metadata"]),
-      name,
-      ...(namespace === "" ? {} : { namespace }),
-      uid: asString(old["uid"]) || this.#uid(),
-      creationTimestamp: asString(old["creationTimestamp"]) || `${new Date(nowMs).toISOString().slice(0, 19)}Z`,
-      generation: stored === undefined ? 1 : Number(old["generation"] ?? 1) + (isSameSpec ? 0 : 1),
-      resourceVersion: asString(old["resourceVersion"]),
-    };
+    const own =
+      stored === undefined
+        ? { uid: this.#uid(), creationTimestamp: `${new Date(nowMs).toISOString().slice(0, 19)}Z`, generation: 1 }
+        : { ...serverFields(old), generation: Number(old["generation"] ?? 1) + (isSameSpec ? 0 : 1) };
+    const scope = namespace === "" ? {} : { namespace };
+    const metadata: JsonObject = { ...asObject(next["metadata"]), name, ...scope, ...own };
     const status = stored?.object["status"];
     const object = { ...next, apiVersion, kind, metadata, ...(status === undefined ? {} : { status }) };
     if (isDry) return { status: 200, body: JSON.stringify(object) };
@@ -456,6 +462,15 @@ interface Place {
   readonly subresource: string;
 }
 
+interface Asked {
+  readonly place: Place;
+  readonly body: JsonObject;
+  readonly key: string;
+  readonly name: string;
+  readonly stored: Stored | undefined;
+  readonly isDry: boolean;
+}
+
 interface Write {
   readonly key: string;
   readonly name: string;
@@ -498,6 +513,10 @@ function digest(value: JsonObject): string {
 }
 
 const OWN_METADATA = ["uid", "creationTimestamp", "generation", "resourceVersion"] as const;
+
+function serverFields({ uid = "", creationTimestamp = "", resourceVersion = "" }: JsonObject): JsonObject {
+  return { uid, creationTimestamp, resourceVersion };
+}
 
 /** Whether an object says the same as it is written, but for what the server adds. */
 function sameBut(object: JsonObject, next: JsonObject): boolean {

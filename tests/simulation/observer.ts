@@ -46,6 +46,7 @@ export class Observer {
   /** When whoever cannot be reached was lost, and when whoever can be reached came back. */
   readonly #lostMs = new Map<string, number>();
   readonly #backMs = new Map<string, number>();
+  readonly #doubtful = new Set<string>();
   /** Since when there is a hub; undefined: there is none. */
   hubSinceMs: number | undefined;
   /** Until when what is in members may differ from what was told, because somebody there changes it. */
@@ -76,6 +77,13 @@ export class Observer {
     this.#backMs.set(member, nowMs);
   }
 
+  /** Of ways that lose or spoil much, nobody can say how a member is. */
+  setDoubtful(member: string, isDoubtful: boolean): void {
+    if (isDoubtful) this.#doubtful.add(member);
+    else this.#doubtful.delete(member);
+    this.#backMs.set(member, this.#clock.monotonicMs());
+  }
+
   get works(): readonly Seen[] {
     return this.#works.list();
   }
@@ -97,7 +105,7 @@ export class Observer {
     for (const { metadata, status } of this.#clusters.list()) {
       const { name } = metadata;
       const told = status?.conditions?.find(({ type }) => type === "Ready");
-      if (told === undefined) continue;
+      if (told === undefined || this.#doubtful.has(name)) continue;
       const lostMs = this.#lostMs.get(name);
       const sinceMs = Math.max(this.hubSinceMs, lostMs ?? this.#backMs.get(name) ?? 0);
       const toldMs = this.#clock.now() - Date.parse(told.lastTransitionTime ?? "");
@@ -205,8 +213,8 @@ function contentOf({ metadata, spec }: Seen): {
 }
 
 function nameOf(object: JsonObject): string {
-  const { namespace = "", name } = asObject(object["metadata"]);
-  return `${asString(object["kind"])} ${String(namespace)}/${String(name)}`;
+  const { namespace, name } = asObject(object["metadata"]);
+  return `${asString(object["kind"])} ${asString(namespace)}/${asString(name)}`;
 }
 
 /** Whether an object says everything that a manifest says. */

@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import { load } from "js-yaml";
 import { InputError } from "../../src/kernel/errors/index.js";
-import type { Json } from "../../src/kernel/kinds/index.js";
+import type { Json, JsonObject } from "../../src/kernel/kinds/index.js";
 import {
   applyDefaults,
   asObject,
   asObjects,
+  asString,
   cloneJson,
   didYouMean,
   type Infer,
@@ -127,7 +128,6 @@ const event = s.object({
         .object({ min: share().default(0), max: share().default(1) })
         .optional()
         .describe("Share of the Works that are applied."),
-      delivered: s.boolean().optional().describe("Everything is in the clusters that can be reached."),
     })
     .optional()
     .describe("What must hold at that time."),
@@ -199,34 +199,42 @@ export function readScenarioFile(path: string): Scenario {
   return readScenario(readFileSync(path, "utf8"), path);
 }
 
-/** What the schema cannot say: groups that are named are there, an event does one thing or several, a policy or clusters. */
+/** What the schema cannot say: names are there once, groups that are named are there, an event does something, a policy or clusters. */
 function namesFaults(value: Json): string[] {
   const { clusters, workloads, timeline } = asObject(value);
-  const faults: string[] = [];
   const events = asObjects(timeline);
-  const places = [...asObjects(clusters), ...events.map((event) => asObject(event["join"]))].map(({ name }) => name);
-  const loads = [...asObjects(workloads), ...events.map((event) => asObject(event["add"]))];
+  const places = [...asObjects(clusters), ...events.map(({ join }) => asObject(join))].map(({ name }) => name);
+  const loads = [...asObjects(workloads), ...events.map(({ add }) => asObject(add))];
   const names = loads.map(({ name }) => name);
-  for (const [list, what] of [
-    [places, "clusters"],
-    [names, "workloads"],
-  ] as const) {
-    const twice = list.filter((name, index) => name !== undefined && list.indexOf(name) !== index);
-    if (twice.length > 0) faults.push(`${what}: the name ${twice.join(", ")} is there twice`);
-  }
-  for (const { name, kind, spread, placement } of loads)
-    if (kind === "HyperMLService" ? spread === undefined : spread !== undefined)
-      faults.push(`workloads ${String(name)}: a HyperMLService has spread, others have placement`);
-    else if (kind === "HyperMLService" && placement !== undefined)
-      faults.push(`workloads ${String(name)}: a HyperMLService has no placement`);
-  for (const [index, event] of events.entries()) {
-    if (!ACTIONS.some((action) => event[action] !== undefined)) faults.push(`timeline[${index}]: nothing happens`);
-    for (const action of ACTIONS) {
-      const { of: group } = asObject(event[action]);
-      if (group === undefined) continue;
-      const known = action === "change" || action === "remove" ? names : places;
-      if (!known.includes(group)) faults.push(`timeline[${index}].${action}.of: there is no group ${String(group)}`);
-    }
+  return [
+    ...twiceIn("clusters", places),
+    ...twiceIn("workloads", names),
+    ...loads.flatMap(workloadFaults),
+    ...events.flatMap((event, index) => eventFaults(event, `timeline[${index}]`, { places, names })),
+  ];
+}
+
+type Names = readonly (Json | undefined)[];
+
+function twiceIn(what: string, list: Names): string[] {
+  const twice = list.filter((name, index) => name !== undefined && list.indexOf(name) !== index);
+  return twice.length === 0 ? [] : [`${what}: the name ${twice.map(asString).join(", ")} is there twice`];
+}
+
+function workloadFaults({ name, kind, spread, placement }: JsonObject): string[] {
+  const isHyper = kind === "HyperMLService";
+  return isHyper !== (spread !== undefined) || (isHyper && placement !== undefined)
+    ? [`workloads ${asString(name)}: a HyperMLService has spread, others have placement`]
+    : [];
+}
+
+function eventFaults(event: JsonObject, path: string, { places, names }: { places: Names; names: Names }): string[] {
+  const faults = ACTIONS.some((action) => event[action] !== undefined) ? [] : [`${path}: nothing happens`];
+  for (const action of ACTIONS) {
+    const { of: group } = asObject(event[action]);
+    const known = action === "change" || action === "remove" ? names : places;
+    if (group !== undefined && !known.includes(group))
+      faults.push(`${path}.${action}.of: there is no group ${asString(group)}`);
   }
   return faults;
 }

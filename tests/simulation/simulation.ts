@@ -402,9 +402,11 @@ class Simulation {
         lose,
         (link) => {
           link.weather = { ...link.weather, loss: lose.loss };
+          this.#observer.setDoubtful(link.member.name, true);
         },
         (link) => {
           link.weather = before.get(link) ?? link.weather;
+          this.#observer.setDoubtful(link.member.name, false);
         },
       );
     }
@@ -413,9 +415,11 @@ class Simulation {
         confuse,
         (link) => {
           link.wrong = confuse.answers;
+          this.#observer.setDoubtful(link.member.name, true);
         },
         (link) => {
           link.wrong = 0;
+          this.#observer.setDoubtful(link.member.name, false);
         },
       );
     if (refuse !== undefined)
@@ -447,7 +451,11 @@ class Simulation {
     if (rotate === undefined) return;
     for (const { member } of this.#pick(rotate)) {
       member.token = `${Number(member.token) + 1}`;
-      this.#clock.setTimer(msOf(rotate.after), () => this.#tokens.set(member.name, member.token));
+      this.#observer.setDoubtful(member.name, true);
+      this.#clock.setTimer(msOf(rotate.after), () => {
+        this.#tokens.set(member.name, member.token);
+        this.#observer.setDoubtful(member.name, false);
+      });
     }
   }
 

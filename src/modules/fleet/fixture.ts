@@ -1,6 +1,6 @@
 import { checksOf } from "../../cluster/apiserver/index.js";
 import type { GatewayDriver, GatewayPart, GatewayState } from "../../dataplane/gateway/index.js";
-import { type Clock, systemClock, type VirtualClock } from "../../kernel/clock/index.js";
+import { type Clock, seededRandom, systemClock, type VirtualClock } from "../../kernel/clock/index.js";
 import { type ClusterAccess, createManager } from "../../kernel/control/index.js";
 import { InputError } from "../../kernel/errors/index.js";
 import {
@@ -117,6 +117,8 @@ export async function startFleet(
     readonly hubKinds?: readonly KindDefinition[];
     /** Default: the two above. */
     readonly memberKinds?: readonly KindDefinition[];
+    /** Members of another fleet, which closes them. */
+    readonly shared?: ReadonlyMap<string, TestCluster>;
   } = {},
 ): Promise<TestFleet> {
   const clock = options.clock ?? systemClock;
@@ -135,14 +137,17 @@ export async function startFleet(
   const kinds = [...HUB_KINDS, ...(options.hubKinds ?? [])];
   const memberKinds = options.memberKinds ?? [TestServiceKind, TestRuntimeKind];
   const start = (name: string) => startTestCluster({ name, clock, kinds: memberKinds, tokens: [AGENT] });
-  const others = await Promise.all(names.map(start));
+  const { shared } = options;
+  const others = await Promise.all(names.map(async (name) => shared?.get(name) ?? (await start(name))));
   const checks = checksOf(module.admission ?? [], () => agent);
-  const hub = await startTestCluster({ name: "hub", clock, kinds, tokens: [AGENT], checks });
+  // No two hubs draw the same identifiers.
+  const random = seededRandom(shared === undefined ? 1 : 2);
+  const hub = await startTestCluster({ name: "hub", clock, random, kinds, tokens: [AGENT], checks });
   const agent: ClusterAccess = hub.as(AGENT.token);
   const members = new Map(others.map((member) => [member.name, member]));
   // Everything runs with the rights that the module asks for, and no more.
   for (const member of others) {
-    await grant(member, DELIVERY_RULES);
+    if (shared === undefined) await grant(member, DELIVERY_RULES);
     accesses.set(
       member.name,
       cuttable(member.as(AGENT.token), () => cut.has(member.name)),
@@ -159,7 +164,7 @@ export async function startFleet(
     ledger,
     cut,
     ...hyperCalls(hub),
-    close: () => closeAll([manager, hub, ...members.values()], clock),
+    close: () => closeAll([manager, hub, ...(shared === undefined ? members.values() : [])], clock),
   };
 }
 

@@ -90,6 +90,21 @@ export function isOurs(object: KubeObject, work: Work): boolean {
   );
 }
 
+/** Annotation of a delivered object: which object of the hub it was made of. */
+const TEMPLATE_UID = "resourcetemplate.karmada.io/uid";
+
+/**
+ * Whether an object that bears this Work's names was delivered by a Work of another hub: Works are named alike there, but no two have one
+ * identifier.
+ */
+export function isOfAnotherHub(object: KubeObject, work: Work, target: Target): boolean {
+  const { labels, annotations } = object.metadata;
+  const [own, its] = [work.metadata.labels?.[WORK_ID], labels?.[WORK_ID]];
+  if (own === undefined || its === undefined || own === its) return false;
+  const template = asObject(asObject(target.manifest["metadata"])["annotations"])[TEMPLATE_UID];
+  return isOurs(object, work) && (template === undefined || template !== annotations?.[TEMPLATE_UID]);
+}
+
 /** Whether an object of the member was put there from a hub. */
 export function isManaged(object: KubeObject): boolean {
   return object.metadata.labels?.[KARMADA.managed] === "true";

@@ -10,12 +10,14 @@ export interface Applying {
   readonly makesNamespace: boolean;
   /** Called when the member told of another change meanwhile. */
   readonly onOtherChange: () => void;
+  /** What is applied: uid and generation of the Work. */
+  readonly content: string;
 }
 
 /** What was written to one member, so that its echo is known for what it is. */
 export class MemberWrites {
   /** Identity and version of members' objects as they were after the last apply: what a member adds to them is no drift. */
-  readonly #made = new Map<string, string>();
+  readonly #made = new Map<string, { readonly version: string; readonly content: string }>();
   /** Objects that are being applied, with the version that the member told of meanwhile. */
   readonly #applying = new Map<string, string>();
 
@@ -27,7 +29,7 @@ export class MemberWrites {
     try {
       const object = await applyTarget(member, target, by.makesNamespace, by.signal);
       answer = versionOf(object);
-      this.#made.set(text, answer);
+      this.#made.set(text, { version: answer, content: by.content });
       return object;
     } finally {
       const told = this.#applying.get(text) ?? "";
@@ -38,7 +40,12 @@ export class MemberWrites {
 
   /** Whether an object is as the last apply left it. */
   isAsMade(target: Place, object: KubeObject): boolean {
-    return this.#made.get(textOf(target)) === versionOf(object);
+    return this.#made.get(textOf(target))?.version === versionOf(object);
+  }
+
+  /** Whether that apply was of this content too: then there is nothing to say again, even if it could not be told in the hub. */
+  isMadeOf(content: string, target: Place, object: KubeObject): boolean {
+    return this.#made.get(textOf(target))?.content === content && this.isAsMade(target, object);
   }
 
   /** Whether a change that the member tells of is what was just written there, and no news. */

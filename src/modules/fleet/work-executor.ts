@@ -28,6 +28,7 @@ import {
   findCurrent,
   isAsWanted,
   isManaged,
+  isOfAnotherHub,
   isOurs,
   ManifestError,
   release,
@@ -41,7 +42,7 @@ import { tellOfDrift, tellOfScaler } from "./member-words.js";
 import { type Applying, isSameVersion, MemberWrites } from "./member-writes.js";
 import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "./names.js";
 import { workNameOf } from "./policies/marks.js";
-import { isOfHyper, wordsFor } from "./status/words.js";
+import { isOfHyper, takenWords, tellsOfTwoHubs, wordsFor } from "./status/words.js";
 import {
   appliedCondition,
   dispatchingCondition,
@@ -128,7 +129,11 @@ export class WorkExecutor {
     const { member, retry } = this.#options;
     if (member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
     const { namespace = "", name } = work.metadata;
-    return this.#writes.apply(member, target, { ...how, onOtherChange: () => retry({ namespace, name }, 0) });
+    return this.#writes.apply(member, target, {
+      ...how,
+      content: contentOf(work),
+      onOtherChange: () => retry({ namespace, name }, 0),
+    });
   }
 
   #epoch(): string {
@@ -212,6 +217,7 @@ export class WorkExecutor {
         if (hold === "left") return { ...standing, error: undefined, isUnreachable: false };
         if (hold === "foreign")
           return { ...standing, error: wordsFor(work).foreign(current, target, cluster), isUnreachable: false };
+        if (hold === "taken") return { ...standing, error: takenWords(target, cluster), isUnreachable: false };
         standing = { target, object: current };
         if (isDeleting(current)) {
           const error = `${target.kind.kind} ${target.name} is being deleted in cluster ${cluster}`;
@@ -229,9 +235,12 @@ export class WorkExecutor {
     }
   }
 
-  /** Whose an object is: this Work's (or to be), somebody else's, or taken over by another Work since this one was applied. */
-  #holdOn(current: KubeObject, target: Target, work: Work): "ours" | "foreign" | "left" {
-    if (isOurs(current, work) || takesOver(target, work)) return "ours";
+  /** Whose an object is: this Work's (or to be), somebody else's, or taken over since this one was applied: by another Work, or by another hub. */
+  #holdOn(current: KubeObject, target: Target, work: Work): "ours" | "foreign" | "left" | "taken" {
+    if (takesOver(target, work)) return "ours";
+    // Whoever came last keeps it, and whoever loses it says so: to put it back and forth would help nobody.
+    if (isTaken(current, work, target)) return "taken";
+    if (isOurs(current, work)) return "ours";
     if (!isManaged(current) || isOfHyper(work)) return "foreign";
     const name = current.metadata.annotations?.[KARMADA.workName];
     const namespace = current.metadata.annotations?.[KARMADA.workNamespace];
@@ -282,8 +291,9 @@ export class WorkExecutor {
     const interpreter = interpreters.interpreterFor(current.apiVersion, current.kind);
     const wanted = { ...target, manifest: interpreter.retain(target.manifest, toJsonObject(current)) };
     const isApplied = isAppliedNow(work);
-    if (isApplied && (this.#writes.isAsMade(target, current) || isAsWanted(current, wanted)))
-      return { target, object: current, error: undefined, isUnreachable: false };
+    const isAsMade = this.#writes.isMadeOf(contentOf(work), target, current);
+    if (isAsMade || (isApplied && (this.#writes.isAsMade(target, current) || isAsWanted(current, wanted))))
+      return { target, object: current, error: undefined, isUnreachable: false, isWritten: !isApplied };
     const scaled = member === undefined ? undefined : await withoutScaled(member, wanted, current, signal);
     const aim = scaled === undefined ? wanted : { ...wanted, manifest: scaled.manifest };
     if (scaled !== undefined) tellOfScaler(work, target, scaled.autoscaler, context);
@@ -344,7 +354,7 @@ export class WorkExecutor {
         const left = await this.#bounded(async (signal) => {
           const target = await resolveTarget(member, manifest);
           const current = await findCurrent(member, target, follow(target.kind), signal);
-          if (current === undefined || !isOurs(current, work)) return undefined;
+          if (current === undefined || !isOurs(current, work) || isTaken(current, work, target)) return undefined;
           const { uid } = current.metadata;
           this.#writes.forget(target);
           if (work.spec.preserveResourcesOnDeletion === true) {
@@ -390,6 +400,15 @@ export class WorkExecutor {
       context.events.record(work, "Warning", applied.reason, applied.message);
     await syncStatus(context.cluster.client.resource(WorkKind), work, status, DELIVERY_MANAGER);
   }
+}
+
+/** Whether another hub has taken what this Work had delivered. */
+function isTaken(current: KubeObject, work: Work, target: Target): boolean {
+  return isOfAnotherHub(current, work, target) && (isAppliedNow(work) || tellsOfTwoHubs(work));
+}
+
+function contentOf(work: Work): string {
+  return `${work.metadata.uid}/${generationOf(work)}`;
 }
 
 function generationOf(work: Work): number {

@@ -1,5 +1,5 @@
 import { ApiError, messageOf } from "../../../kernel/errors/index.js";
-import type { KubeObject } from "../../../kernel/kinds/index.js";
+import { findCondition, type KubeObject } from "../../../kernel/kinds/index.js";
 import type { Work } from "../kinds.js";
 import { ManifestError, NoKindError, type Target } from "../member-apply.js";
 import { ARGOSY, KARMADA } from "../names.js";
@@ -43,6 +43,19 @@ const karmada: DeliveryWords = {
     return error instanceof ApiError || error instanceof ManifestError ? error.message : messageOf(error);
   },
 };
+
+const TWO_HUBS = "two hubs deliver to this cluster";
+
+/** An object that another hub took over: said, and not fought for. */
+export function takenWords({ kind, namespace, name }: Target, cluster: string): string {
+  const where = namespace === "" ? name : `${namespace}/${name}`;
+  return `${kind.kind} ${where} was taken over by another hub: ${TWO_HUBS} ${cluster}; it is left as it is until the object is removed there, or one of the hubs lets the cluster go`;
+}
+
+/** Whether a Work tells that another hub took its object. */
+export function tellsOfTwoHubs(work: Work): boolean {
+  return findCondition(work.status?.conditions, "Applied")?.message.includes(TWO_HUBS) === true;
+}
 
 /** Several errors in one line, each once; as Karmada joins them. */
 export function joinErrors(errors: readonly string[]): string {
