@@ -39,13 +39,13 @@ export class Killable {
     await new Promise((resolve) => child.once("exit", resolve));
   }
 
-  client(): ApiClient {
+  /** Where it is, and its administrator's token. */
+  get access(): { readonly server: string; readonly caPem: string; readonly token: string } {
     const pki = (name: string): string => readFileSync(join(this.#directory, "pki", name), "utf8");
-    const transport = httpTransport({
-      server: `https://127.0.0.1:${this.#port}`,
-      caPem: pki("ca.crt"),
-      token: pki("admin.token").trim(),
-    });
-    return createClient({ transport, clock: systemClock, random: systemRandom });
+    return { server: `https://127.0.0.1:${this.#port}`, caPem: pki("ca.crt"), token: pki("admin.token").trim() };
+  }
+
+  client(): ApiClient {
+    return createClient({ transport: httpTransport(this.access), clock: systemClock, random: systemRandom });
   }
 }
