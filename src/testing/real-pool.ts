@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from "node:child_process";
 import { Agent, request } from "undici";
 import { systemClock } from "../kernel/clock/index.js";
 import { asList, asObjects, asString, isObject } from "../kernel/schema/index.js";
@@ -6,6 +7,7 @@ import { type RealStack, type StackOptions, startStack } from "./real-stack.js";
 /** A server that a test had, as it was when it was new. */
 interface Kept {
   readonly stack: RealStack;
+  readonly guard: ChildProcess;
   readonly mark: string;
   /** What its store held, by key; both base64. */
   readonly contents: ReadonlyMap<string, string>;
@@ -38,17 +40,31 @@ export async function takeStack(programs: string, options: StackOptions): Promis
 export async function giveBack(stack: RealStack): Promise<void> {
   const kept = inUse.get(stack);
   inUse.delete(stack);
-  if (kept === undefined || !(await renewed(kept).catch(() => false))) {
-    await stack.close();
-    return;
+  if (kept === undefined) return;
+  const isNew = await renewed(kept).catch(() => false);
+  if (isNew) idle.push(kept);
+  const over = isNew ? idle.splice(0, idle.length - MOST_IDLE) : [kept];
+  for (const each of over) {
+    // Before its processes' numbers can be somebody else's.
+    if (each.guard.pid !== undefined) process.kill(-each.guard.pid, "SIGKILL");
+    await each.stack.close();
   }
-  idle.push(kept);
-  if (idle.length > MOST_IDLE) await idle.shift()?.stack.close();
 }
 
 async function startKept(programs: string, options: StackOptions, mark: string): Promise<Kept> {
   const stack = await startStack(programs, options);
-  return { stack, mark, contents: await contentsOf(stack), groups: await groupsOf(stack) };
+  return { stack, guard: endWithThread(stack), mark, contents: await contentsOf(stack), groups: await groupsOf(stack) };
+}
+
+/** An idle server ends when this thread or process does, however that ends: the pipe to its guard is closed then. */
+function endWithThread(stack: RealStack): ChildProcess {
+  const words = ["-c", 'cat; folder=$1; shift; kill -KILL "$@"; rm -rf "$folder"', "sh", stack.folder];
+  const pids = stack.pids().map(String);
+  const guard = spawn("sh", [...words, ...pids], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
+  guard.unref();
+  const { stdin } = guard;
+  if ("unref" in stdin && typeof stdin.unref === "function") stdin.unref();
+  return guard;
 }
 
 async function renewed({ stack, contents, groups }: Kept): Promise<boolean> {
