@@ -40,7 +40,7 @@ test("one seed, one way: the same writes at the same times, the same objects at 
     { at: "4s", killHub: { for: "1s" } },
     { at: "10s", lose: { loss: 0.2, for: "20s" } },
   ];
-  const scenario = small({ timeline });
+  const scenario = small({ timeline, expect: { convergedWithin: "3m" } });
   const [first, again, other] = [
     await runScenario(scenario),
     await runScenario(scenario),
