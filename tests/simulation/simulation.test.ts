@@ -6,7 +6,7 @@ import { readScenario, readScenarioFile } from "./scenario.js";
 import { runScenario } from "./simulation.js";
 
 const folder = join(packageRoot(), "tests", "simulation", "scenarios");
-/** Too long for every day; see `.ci/run`. */
+/** Minutes of computing: run by hand, `node dist/tests/simulation/main.js`. */
 const LONG = new Set(["thousand-clusters.yaml"]);
 const small = (more: object) =>
   readScenario(
