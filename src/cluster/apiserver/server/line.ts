@@ -274,7 +274,8 @@ class RequestLine implements Line {
       case "get":
         return outcomeResponse(parts, call, await get(parts, call));
       case "list":
-        return givesObjects(call, listForm(call))
+        // Of others the form is looked at after the selectors, as upstream does.
+        return call.request.takesObjects === true && givesObjects(call, listForm(call))
           ? objectResponse(200, await listedObjects(parts, call))
           : listResponse(call, await list(parts, call));
       case "watch":
