@@ -63,7 +63,13 @@ export function clusterStatusController(
       const silence = async (): Promise<string> => {
         if (isPull(cluster)) return leases.look(name, context).silence;
         const look = await lookAt(members(name), context);
-        return look.isReady ? "" : look.message;
+        const memory = memories.of(name, context);
+        memory.failures = look.isReady ? 0 : memory.failures + 1;
+        // One look that fails is no silence yet: on its word, objects stay in the member for good.
+        const isDoubtful =
+          memory.failures < FAILURES_UNTIL_NOT_READY &&
+          findCondition(cluster.status?.conditions, "Ready")?.status === "True";
+        return look.isReady || isDoubtful ? "" : look.message;
       };
       const done = await finalizeCluster(cluster, silence, context);
       if (done !== "done") return done;
