@@ -38,6 +38,7 @@ import {
   withoutSecrets,
 } from "./member-apply.js";
 import { withOwners, withoutScaled } from "./member-owners.js";
+import { Repairs } from "./member-repairs.js";
 import { tellOfDrift, tellOfScaler } from "./member-words.js";
 import { type Applying, isSameVersion, MemberWrites } from "./member-writes.js";
 import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf, KARMADA } from "./names.js";
@@ -88,9 +89,11 @@ export class WorkExecutor {
   readonly #options: ExecutorOptions;
   readonly #attempts = new Map<string, Attempt>();
   readonly #writes = new MemberWrites();
+  readonly #repairs: Repairs;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
+    this.#repairs = new Repairs(options.context.clock);
   }
 
   /** Throws what should be tried again soon (a lost race in the hub); failures of the member end in the Work's status. */
@@ -300,6 +303,8 @@ export class WorkExecutor {
     if (isApplied && isAsWanted(current, aim))
       return { target, object: current, error: undefined, isUnreachable: false };
     const before = isApplied && member !== undefined ? await withOwners(member, target, current, signal) : current;
+    const held = this.#repairs.begin(aim, contentOf(work), { current: before, cluster, isApplied });
+    if (held !== undefined) return { target, object: current, error: held, isUnreachable: false };
     const object = await this.#apply(work, aim, { signal, makesNamespace: false });
     if (isApplied && !isSameVersion(object, before)) tellOfDrift(work, aim, before, { cluster, context });
     return { target, object, error: undefined, isUnreachable: false, isWritten: !isApplied };
@@ -357,6 +362,7 @@ export class WorkExecutor {
           if (current === undefined || !isOurs(current, work) || isTaken(current, work, target)) return undefined;
           const { uid } = current.metadata;
           this.#writes.forget(target);
+          this.#repairs.forget(target);
           if (work.spec.preserveResourcesOnDeletion === true) {
             await release(member, target, current, signal);
             return undefined;

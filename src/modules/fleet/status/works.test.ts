@@ -351,3 +351,30 @@ test("who scales without an autoscaler is put right", async () => {
   );
   expect((await deployments.get("web", inDemo)).spec?.replicas).toBe(2);
 });
+
+test("two who undo each other's changes do not keep each other busy", async () => {
+  const { works, deployments, until } = await begin();
+  await works.create(draft("w", [marked("w", deployment(2))]), SPACE);
+  await until("w", isApplied, "applied");
+  const scaling = { ...inDemo, subresource: "scale", fieldManager: "other-hub" };
+  const ending = new AbortController();
+  let undone = 0;
+  const other = (async () => {
+    for (;;) {
+      const { spec } = await deployments.get("web", inDemo);
+      if (ending.signal.aborted) return;
+      if (spec?.replicas === 2) undone++;
+      if (spec?.replicas === 2) await deployments.patch("web", "merge", { spec: { replicas: 7 } }, scaling);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  })();
+  const held = await until("w", (work) => says(work, "Applied").join(" ").includes("again and again"), "it is told");
+  expect(says(held, "Applied")[2]).toContain(
+    "Deployment web in cluster member1 is changed again and again: spec.replicas (changed by other-hub); it is put back, each time later",
+  );
+  expect(undone).toBeLessThanOrEqual(8);
+  ending.abort();
+  await other;
+  await until("w", isApplied, "and when the other is still, it is as the hub wants it");
+  expect((await deployments.get("web", inDemo)).spec?.replicas).toBe(2);
+});
