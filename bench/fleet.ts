@@ -98,7 +98,12 @@ async function measureKarmada(hub: KarmadaHub, result: HubResult): Promise<void>
   if (only("templates")) result.templates = await bothTemplates(hub, count);
   if (only("outage")) {
     step("karmada: one member frozen");
-    result.outage = await outage(hub, { perSecond: 15, seconds: 90, limit: 150 });
+    try {
+      result.outage = await outage(hub, { perSecond: 15, seconds: 90, limit: 150 });
+    } catch (error) {
+      // Its API was seen to leave a write without an answer for two minutes then; the other figures stand.
+      result.outageFault = error instanceof Error ? error.message : String(error);
+    }
   }
   if (only("scale")) {
     step("karmada: many bindings");

@@ -9,6 +9,8 @@ export interface HubResult {
   works?: { readonly atOnce: LoadResult; readonly atRate?: LoadResult & { readonly offeredPerSecond: number } };
   templates?: { readonly onePolicy: LoadResult; readonly ownPolicies: LoadResult };
   outage?: OutageResult;
+  /** Why it could not be measured. */
+  outageFault?: string;
   /** `restMb`: before the first binding. */
   memory?: { readonly residentMb: number; readonly bindings: number; readonly restMb: number };
   restart?: RestartResult;
