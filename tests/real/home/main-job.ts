@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadDigits, splitDigits } from "../../../examples/digits/data.js";
+import { runningGateway } from "../../../src/dataplane/gateway/index.js";
 import { packageRoot } from "../../../src/kernel/assets/index.js";
 import { freePorts } from "../../../src/testing/real-stack.js";
 import { type Built, joinKarmada, type RunningCluster, startKarmada } from "./karmada.js";
@@ -54,6 +55,7 @@ export async function runMainJob(built: Built): Promise<void> {
       members.push(member);
       say(`✔ a real cluster ${name}, its node Ready`);
     }
+    ends.push(() => endGateway(join(folder, "agent", "gateway")));
     const agent = new Programs(folder);
     ends.push(() => agent.close());
     await runOn({ folder, network, hub, members, agent });
@@ -62,6 +64,12 @@ export async function runMainJob(built: Built): Promise<void> {
     await network.close();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+/** The gateway outlives its agent, as it should. */
+async function endGateway(directory: string): Promise<void> {
+  const pid = await runningGateway(directory);
+  if (pid !== undefined) process.kill(pid);
 }
 
 interface Home {
