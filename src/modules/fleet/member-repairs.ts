@@ -10,13 +10,6 @@ const LAST_WAIT_MS = 60_000;
 /** Who leaves an object alone for so long has stopped. */
 const QUIET_MS = 5 * LAST_WAIT_MS;
 
-interface Repair {
-  /** The object as it is, with its owners. */
-  readonly current: KubeObject;
-  readonly cluster: string;
-  readonly isApplied: boolean;
-}
-
 interface Row {
   readonly content: string;
   readonly count: number;
@@ -32,22 +25,28 @@ export class Repairs {
     this.#clock = clock;
   }
 
-  /**
-   * Notes that an object is put back now, which `isApplied` says was as it should be before. Returns why it has to wait instead, when that happened
-   * too often of late.
-   */
-  begin(target: Target, content: string, { current, cluster, isApplied }: Repair): string | undefined {
-    const text = textOf(target);
-    const row = this.#rows.get(text);
-    const nowMs = this.#clock.monotonicMs();
-    const isInRow = row?.content === content && nowMs - row.atMs < QUIET_MS;
-    // Not applied yet, and nothing of late: it is made for the first time.
-    if (!isInRow && !isApplied) return undefined;
-    const count = isInRow ? row.count : 0;
-    const waitMs = count < AT_ONCE ? 0 : Math.min(FIRST_WAIT_MS * 2 ** (count - AT_ONCE), LAST_WAIT_MS);
-    if (isInRow && nowMs - row.atMs < waitMs) return words(target, current, cluster);
-    this.#rows.set(text, { content, count: count + 1, atMs: nowMs });
-    return undefined;
+  /** Why an object that is not as it should be has to wait, because it was put back so often of late; `undefined`: it need not. */
+  hold(target: Target, content: string, current: KubeObject, cluster: string): string | undefined {
+    const row = this.#row(target, content);
+    if (row === undefined || row.count < AT_ONCE) return undefined;
+    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** (row.count - AT_ONCE), LAST_WAIT_MS);
+    return this.#clock.monotonicMs() - row.atMs < waitMs ? words(target, current, cluster) : undefined;
+  }
+
+  /** Notes that an object was put back: that it was as it should be before, and that the write changed it. */
+  made(target: Target, content: string): void {
+    const count = this.#row(target, content)?.count ?? 0;
+    this.#rows.set(textOf(target), { content, count: count + 1, atMs: this.#clock.monotonicMs() });
+  }
+
+  /** Whether an object was put back of late. */
+  isAtOdds(target: Target, content: string): boolean {
+    return this.#row(target, content) !== undefined;
+  }
+
+  #row(target: Target, content: string): Row | undefined {
+    const row = this.#rows.get(textOf(target));
+    return row?.content === content && this.#clock.monotonicMs() - row.atMs < QUIET_MS ? row : undefined;
   }
 
   forget(target: Target): void {

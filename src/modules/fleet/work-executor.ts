@@ -303,10 +303,14 @@ export class WorkExecutor {
     if (isApplied && isAsWanted(current, aim))
       return { target, object: current, error: undefined, isUnreachable: false };
     const before = isApplied && member !== undefined ? await withOwners(member, target, current, signal) : current;
-    const held = this.#repairs.begin(aim, contentOf(work), { current: before, cluster, isApplied });
+    const content = contentOf(work);
+    const held = this.#repairs.hold(aim, content, before, cluster);
     if (held !== undefined) return { target, object: current, error: held, isUnreachable: false };
     const object = await this.#apply(work, aim, { signal, makesNamespace: false });
-    if (isApplied && !isSameVersion(object, before)) tellOfDrift(work, aim, before, { cluster, context });
+    // What the member only spells differently is no change.
+    const isChanged = !isSameVersion(object, before);
+    if (isChanged && (isApplied || this.#repairs.isAtOdds(aim, content))) this.#repairs.made(aim, content);
+    if (isChanged && isApplied) tellOfDrift(work, aim, before, { cluster, context });
     return { target, object, error: undefined, isUnreachable: false, isWritten: !isApplied };
   }
 

@@ -378,3 +378,28 @@ test("two who undo each other's changes do not keep each other busy", async () =
   await until("w", isApplied, "and when the other is still, it is as the hub wants it");
   expect((await deployments.get("web", inDemo)).spec?.replicas).toBe(2);
 });
+
+test("what the member spells differently is not at odds with the hub, however often its status changes", async () => {
+  const { fleet, works, deployments, until } = await begin();
+  const manifest = deployment(2);
+  const spelled = JSON.parse(
+    JSON.stringify(manifest).replace('"image":', '"resources":{"limits":{"cpu":"1000m"}},"image":'),
+  ) as typeof manifest;
+  await works.create(draft("w", [marked("w", spelled)]), SPACE);
+  await until("w", isApplied, "applied");
+  expect((await deployments.get("web", inDemo)).spec?.template.spec?.containers[0]?.resources?.limits).toEqual({
+    cpu: "1",
+  });
+  for (let ready = 1; ready <= 8; ready++) {
+    await deployments.patch(
+      "web",
+      "merge",
+      { status: { replicas: ready, readyReplicas: ready } },
+      { ...inDemo, subresource: "status" },
+    );
+    await until("w", (work) => JSON.stringify(work.status).includes(`"readyReplicas":${ready}`), "the status is told");
+  }
+  const work = await works.get("w", SPACE);
+  expect(says(work, "Applied")).toEqual(applied);
+  expect(await eventsOf(fleet, "DriftRepaired")).toEqual([]);
+});
