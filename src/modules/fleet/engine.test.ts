@@ -6,39 +6,25 @@ import {
   DeploymentKind,
   type Draft,
   type Kind,
-  type KindDefinition,
   type KubeObject,
 } from "../../kernel/kinds/index.js";
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./bindings/kinds.js";
-import { eventually, startFleet, type TestFleet } from "./fixture.js";
+import { ENGINE_KINDS, eventually, startFleet, type TestFleet } from "./fixture.js";
 import { ClusterKind, WorkKind } from "./kinds.js";
 import {
-  ClusterOverridePolicyKind,
   ClusterPropagationPolicyKind,
-  ClusterTaintPolicyKind,
   OverridePolicyKind,
   type PropagationPolicy,
   PropagationPolicyKind,
   WorkloadRebalancerKind,
 } from "./policies/kinds.js";
 
-const hubKinds: KindDefinition[] = [
-  ResourceBindingKind,
-  ClusterResourceBindingKind,
-  PropagationPolicyKind,
-  ClusterPropagationPolicyKind,
-  OverridePolicyKind,
-  ClusterOverridePolicyKind,
-  ClusterTaintPolicyKind,
-  WorkloadRebalancerKind,
-];
-
 const names = ["member1", "member2", "member3"];
 const inDemo = { namespace: "demo" };
 let fleet: TestFleet;
 
 beforeAll(async () => {
-  fleet = await startFleet(names, { hubKinds });
+  fleet = await startFleet(names, { hubKinds: ENGINE_KINDS });
   for (const name of names)
     await eventually(
       () => fleet.hub.client.resource(ClusterKind).get(name),

@@ -18,6 +18,7 @@ import type { PolicyRule } from "../../kernel/module/types.js";
 import { s } from "../../kernel/schema/index.js";
 import { memoryLedger } from "../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
+import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 import { ResourceInterpreterCustomizationKind } from "./interpreters/index.js";
 import {
   type Cluster,
@@ -28,6 +29,14 @@ import {
   WorkKind,
 } from "./kinds.js";
 import { createFleetModule, DELIVERY_RULES, type FleetOptions, TEMPLATE_RULES } from "./module.js";
+import {
+  ClusterOverridePolicyKind,
+  ClusterPropagationPolicyKind,
+  ClusterTaintPolicyKind,
+  OverridePolicyKind,
+  PropagationPolicyKind,
+  WorkloadRebalancerKind,
+} from "./policies/kinds.js";
 import { RevisionContentsKind } from "./rollout/contents-kind.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 
@@ -50,6 +59,18 @@ export const TestRuntimeKind: KindDefinition<Resource<JsonObject>> = defineKind(
   description: "test",
   spec: s.preserveUnknown(),
 });
+
+/** For tests: what the hub serves besides, where Karmada's policies are carried out. */
+export const ENGINE_KINDS: KindDefinition[] = [
+  ResourceBindingKind,
+  ClusterResourceBindingKind,
+  PropagationPolicyKind,
+  ClusterPropagationPolicyKind,
+  OverridePolicyKind,
+  ClusterOverridePolicyKind,
+  ClusterTaintPolicyKind,
+  WorkloadRebalancerKind,
+];
 
 /** For tests: a gateway driver that keeps what it is given. */
 export function recordingGateway(): GatewayDriver & {

@@ -1,28 +1,10 @@
 import { afterEach, expect, test } from "vitest";
-import { ConfigMapKind, findCondition, type KindDefinition } from "../../kernel/kinds/index.js";
+import { ConfigMapKind, findCondition } from "../../kernel/kinds/index.js";
 import { playClock } from "../../testing/play-clock.js";
-import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
-import { startFleet, type TestFleet, TestRuntimeKind, TestServiceKind } from "./fixture.js";
+import { ENGINE_KINDS, startFleet, type TestFleet, TestRuntimeKind, TestServiceKind } from "./fixture.js";
 import { WorkKind } from "./kinds.js";
-import {
-  ClusterOverridePolicyKind,
-  ClusterPropagationPolicyKind,
-  ClusterTaintPolicyKind,
-  OverridePolicyKind,
-  PropagationPolicyKind,
-  WorkloadRebalancerKind,
-} from "./policies/kinds.js";
+import { PropagationPolicyKind } from "./policies/kinds.js";
 
-const hubKinds: KindDefinition[] = [
-  ResourceBindingKind,
-  ClusterResourceBindingKind,
-  PropagationPolicyKind,
-  ClusterPropagationPolicyKind,
-  OverridePolicyKind,
-  ClusterOverridePolicyKind,
-  ClusterTaintPolicyKind,
-  WorkloadRebalancerKind,
-];
 const inDemo = { namespace: "demo" };
 const fleets: TestFleet[] = [];
 afterEach(async () => {
@@ -54,7 +36,7 @@ async function deliverSettings(fleet: TestFleet, text: string): Promise<void> {
 
 test("two hubs that deliver one object to one member by mistake do not fight: the last keeps it, the other says so", async () => {
   const clock = playClock();
-  const first = await startFleet(["edge"], { clock, hubKinds });
+  const first = await startFleet(["edge"], { clock, hubKinds: ENGINE_KINDS });
   fleets.push(first);
   const member = first.members.get("edge");
   if (member === undefined) throw new Error("there is no member");
@@ -72,7 +54,7 @@ test("two hubs that deliver one object to one member by mistake do not fight: th
   const shared = first.members;
   const second = await startFleet(["edge"], {
     clock,
-    hubKinds,
+    hubKinds: ENGINE_KINDS,
     shared,
     memberKinds: [TestServiceKind, TestRuntimeKind],
   });

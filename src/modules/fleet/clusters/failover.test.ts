@@ -1,28 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { virtualClock } from "../../../kernel/clock/index.js";
-import { apiVersionOf, DeploymentKind, EventKind, type KindDefinition } from "../../../kernel/kinds/index.js";
-import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
-import { startFleet, type TestFleet } from "../fixture.js";
+import { apiVersionOf, DeploymentKind, EventKind } from "../../../kernel/kinds/index.js";
+import { type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
+import { ENGINE_KINDS, startFleet, type TestFleet } from "../fixture.js";
 import { ClusterKind } from "../kinds.js";
-import {
-  ClusterOverridePolicyKind,
-  ClusterPropagationPolicyKind,
-  ClusterTaintPolicyKind,
-  OverridePolicyKind,
-  PropagationPolicyKind,
-  WorkloadRebalancerKind,
-} from "../policies/kinds.js";
+import { ClusterTaintPolicyKind, PropagationPolicyKind } from "../policies/kinds.js";
 
-const hubKinds: KindDefinition[] = [
-  ResourceBindingKind,
-  ClusterResourceBindingKind,
-  PropagationPolicyKind,
-  ClusterPropagationPolicyKind,
-  OverridePolicyKind,
-  ClusterOverridePolicyKind,
-  ClusterTaintPolicyKind,
-  WorkloadRebalancerKind,
-];
 const names = ["m1", "m2", "m3"];
 const inDemo = { namespace: "demo" };
 const clock = virtualClock(Date.parse("2026-01-01T00:00:00Z"));
@@ -60,7 +43,7 @@ async function serve(): Promise<void> {
 }
 
 beforeAll(async () => {
-  fleet = await startFleet(names, { hubKinds, clock });
+  fleet = await startFleet(names, { hubKinds: ENGINE_KINDS, clock });
   await until(async () => {
     const { items } = await fleet.hub.client.resource(ClusterKind).list();
     return items.every(({ status }) => (status?.apiEnablements ?? []).length > 0);

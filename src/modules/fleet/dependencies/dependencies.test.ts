@@ -1,27 +1,10 @@
 import { afterEach, expect, test } from "vitest";
 import { apiVersionOf, ConfigMapKind, DeploymentKind, isDeleting } from "../../../kernel/kinds/index.js";
-import { ClusterResourceBindingKind, ResourceBindingKind } from "../bindings/kinds.js";
-import { eventually, startFleet, type TestFleet } from "../fixture.js";
+import { ResourceBindingKind } from "../bindings/kinds.js";
+import { ENGINE_KINDS, eventually, startFleet, type TestFleet } from "../fixture.js";
 import { ClusterKind } from "../kinds.js";
-import {
-  ClusterOverridePolicyKind,
-  ClusterPropagationPolicyKind,
-  ClusterTaintPolicyKind,
-  OverridePolicyKind,
-  PropagationPolicyKind,
-  WorkloadRebalancerKind,
-} from "../policies/kinds.js";
+import { PropagationPolicyKind } from "../policies/kinds.js";
 
-const hubKinds = [
-  ResourceBindingKind,
-  ClusterResourceBindingKind,
-  PropagationPolicyKind,
-  ClusterPropagationPolicyKind,
-  OverridePolicyKind,
-  ClusterOverridePolicyKind,
-  ClusterTaintPolicyKind,
-  WorkloadRebalancerKind,
-];
 const inDemo = { namespace: "demo" };
 const fleets: TestFleet[] = [];
 afterEach(async () => {
@@ -29,7 +12,7 @@ afterEach(async () => {
 });
 
 async function begin() {
-  const fleet = await startFleet(["member1", "member2"], { hubKinds });
+  const fleet = await startFleet(["member1", "member2"], { hubKinds: ENGINE_KINDS });
   fleets.push(fleet);
   const { hub, members } = fleet;
   await eventually(

@@ -7,17 +7,10 @@ import {
   type Resource,
 } from "../../../kernel/kinds/index.js";
 import { s } from "../../../kernel/schema/index.js";
-import { ClusterResourceBindingKind, ResourceBindingKind } from "../bindings/kinds.js";
-import { eventually, startFleet, type TestFleet } from "../fixture.js";
+import { ResourceBindingKind } from "../bindings/kinds.js";
+import { ENGINE_KINDS, eventually, startFleet, type TestFleet } from "../fixture.js";
 import { ClusterKind } from "../kinds.js";
-import {
-  ClusterOverridePolicyKind,
-  ClusterPropagationPolicyKind,
-  ClusterTaintPolicyKind,
-  OverridePolicyKind,
-  PropagationPolicyKind,
-  WorkloadRebalancerKind,
-} from "../policies/kinds.js";
+import { PropagationPolicyKind } from "../policies/kinds.js";
 import { customInterpreter } from "./custom.js";
 import type { CustomizationSpec, ResourceInterpreterCustomization } from "./customization-kind.js";
 import { ResourceInterpreterCustomizationKind } from "./index.js";
@@ -30,17 +23,7 @@ const GizmoKind: KindDefinition<Resource<JsonObject, JsonObject>> = defineKind({
   spec: s.preserveUnknown(),
   status: s.preserveUnknown().optional(),
 });
-const hubKinds = [
-  ResourceBindingKind,
-  ClusterResourceBindingKind,
-  PropagationPolicyKind,
-  ClusterPropagationPolicyKind,
-  OverridePolicyKind,
-  ClusterOverridePolicyKind,
-  ClusterTaintPolicyKind,
-  WorkloadRebalancerKind,
-  GizmoKind,
-];
+const hubKinds = [...ENGINE_KINDS, GizmoKind];
 const inDemo = { namespace: "demo" };
 const fleets: TestFleet[] = [];
 afterEach(async () => {

@@ -1,33 +1,16 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { virtualClock } from "../../../kernel/clock/index.js";
-import { apiVersionOf, DeploymentKind, type KindDefinition } from "../../../kernel/kinds/index.js";
-import { ClusterResourceBindingKind, ResourceBindingKind } from "../bindings/kinds.js";
-import { startFleet, type TestFleet } from "../fixture.js";
+import { apiVersionOf, DeploymentKind } from "../../../kernel/kinds/index.js";
+import { ResourceBindingKind } from "../bindings/kinds.js";
+import { ENGINE_KINDS, startFleet, type TestFleet } from "../fixture.js";
 import { ClusterKind } from "../kinds.js";
 import type { Target } from "../placement/types.js";
-import {
-  ClusterOverridePolicyKind,
-  ClusterPropagationPolicyKind,
-  ClusterTaintPolicyKind,
-  OverridePolicyKind,
-  PropagationPolicyKind,
-  WorkloadRebalancerKind,
-} from "../policies/kinds.js";
+import { ClusterTaintPolicyKind, PropagationPolicyKind } from "../policies/kinds.js";
 import { labelled, leaving, lost, tainted, withCluster, withNewCluster, withReplicas } from "./changes.js";
 import { type FleetCopy, readFleet } from "./copy.js";
 import { type Outcome, simulate } from "./simulate.js";
 import { withTyped } from "./typed.unsafe.js";
 
-const hubKinds: KindDefinition[] = [
-  ResourceBindingKind,
-  ClusterResourceBindingKind,
-  PropagationPolicyKind,
-  ClusterPropagationPolicyKind,
-  OverridePolicyKind,
-  ClusterOverridePolicyKind,
-  ClusterTaintPolicyKind,
-  WorkloadRebalancerKind,
-];
 const inDemo = { namespace: "demo" };
 const clock = virtualClock(Date.parse("2026-01-01T00:00:00Z"));
 let fleet: TestFleet;
@@ -64,7 +47,7 @@ const tried = (copy: FleetCopy, changed: FleetCopy): Record<string, string> =>
   Object.fromEntries(simulate(copy, changed).outcomes.map(({ template, after }) => [template.name, say(after)]));
 
 beforeAll(async () => {
-  fleet = await startFleet(["m1", "m2", "m3"], { hubKinds, clock });
+  fleet = await startFleet(["m1", "m2", "m3"], { hubKinds: ENGINE_KINDS, clock });
   const clusters = fleet.hub.client.resource(ClusterKind);
   await clock.runUntil(
     async () => (await clusters.list()).items.every(({ status }) => (status?.apiEnablements ?? []).length > 0),
