@@ -19,7 +19,8 @@ export interface BatchOptions {
 
 /** Runs inferences, several requests in one where that is possible. */
 export interface Batcher {
-  infer(inputs: readonly TensorValue[]): Promise<TensorValue[]>;
+  /** `isGone` is asked before a run begins: what nobody waits for any more is not computed (a 499 `HttpError`). */
+  infer(inputs: readonly TensorValue[], isGone?: () => boolean): Promise<TensorValue[]>;
   readonly waiting: number;
   /** Resolves when nothing waits and nothing runs. */
   idle(): Promise<void>;
@@ -30,6 +31,7 @@ interface Job {
   readonly rows: number;
   /** Jobs with the same key may share a run: same shapes but for the rows. `undefined`: with none. */
   readonly key: string | undefined;
+  readonly isGone: (() => boolean) | undefined;
   readonly resolve: (outputs: TensorValue[]) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -62,14 +64,14 @@ class NaturalBatcher implements Batcher {
     return this.#queue.length;
   }
 
-  infer(inputs: readonly TensorValue[]): Promise<TensorValue[]> {
+  infer(inputs: readonly TensorValue[], isGone?: () => boolean): Promise<TensorValue[]> {
     return new Promise((resolve, reject) => {
       if (this.#queue.length >= this.#options.maxWaiting) {
         return reject(new HttpError(503, `${this.#queue.length} requests wait already`, { "retry-after": "1" }));
       }
       const rows = this.#shares ? (inputs[0]?.shape[0] ?? 1) : 1;
       const alike = this.#shares && inputs.every((input) => input.shape[0] === rows);
-      this.#queue.push({ inputs, rows, key: alike ? keyOf(inputs) : undefined, resolve, reject });
+      this.#queue.push({ inputs, rows, key: alike ? keyOf(inputs) : undefined, isGone, resolve, reject });
       if (!this.#running) this.#schedule();
     });
   }
@@ -97,11 +99,22 @@ class NaturalBatcher implements Batcher {
 
   async #drain(): Promise<void> {
     while (this.#queue.length > 0) {
+      this.#forgetGone();
       const batch = this.#takeBatch();
       this.#isLonely = batch.length === 1;
       await this.#run(batch);
     }
     this.#running = false;
+  }
+
+  #forgetGone(): void {
+    let gone = 0;
+    for (const job of this.#queue) {
+      if (job.isGone?.() !== true) continue;
+      gone++;
+      job.reject(new HttpError(499, "nobody waits for the answer any more"));
+    }
+    if (gone > 0) this.#queue = this.#queue.filter((job) => job.isGone?.() !== true);
   }
 
   #takeBatch(): Job[] {

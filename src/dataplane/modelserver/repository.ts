@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { HttpError } from "../../kernel/http1/index.js";
@@ -18,6 +19,8 @@ import { listModelFolders, listVersions, readModelConfig } from "./model-folder.
 export interface ServedModel {
   readonly name: string;
   readonly version: string;
+  /** Where the version's files are. */
+  readonly folder: string;
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly batcher: Batcher;
@@ -228,7 +231,10 @@ async function loadVersions(
         clock: options.clock,
         onRun: options.metrics.runOf(name, version),
       });
-      versions.push({ engine, served: { name, version, inputs: engine.inputs, outputs: engine.outputs, batcher } });
+      versions.push({
+        engine,
+        served: { name, version, folder: dirname(file), inputs: engine.inputs, outputs: engine.outputs, batcher },
+      });
     } catch (error) {
       const known =
         error instanceof ModelError ? error : new ModelError("ModelLoadFailed", messageOf(error), { cause: error });
