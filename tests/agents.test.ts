@@ -5,13 +5,12 @@ import { join } from "node:path";
 import { loadAll } from "js-yaml";
 import { request } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { CLASSES, PIXELS } from "../examples/digits/data.js";
-import { encodeNetwork } from "../examples/digits/model.js";
 import { loadKubeconfig } from "../src/kernel/client/index.js";
 import type { ApiClient } from "../src/kernel/client/types.js";
 import { EventKind, type JsonObject, type Lease, LeaseKind, SecretKind } from "../src/kernel/kinds/index.js";
 import { ClusterKind } from "../src/modules/fleet/index.js";
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
+import { blankManifests, blankPath, blankRequest } from "./support/blank-model.js";
 import { clientOf } from "./support/fleet.js";
 import { eventually } from "./support/polling.js";
 
@@ -23,17 +22,6 @@ const namespace = "demo";
 let server: Running;
 let hub: ApiClient;
 let cloud: ApiClient;
-
-/** A classifier that knows nothing, but answers: every weight is 0. */
-function blankModel(): string {
-  const layer = {
-    inputs: PIXELS,
-    outputs: CLASSES,
-    weights: new Float32Array(PIXELS * CLASSES),
-    bias: new Float32Array(CLASSES),
-  };
-  return Buffer.from(encodeNetwork({ scale: 1, layers: [layer] })).toString("base64");
-}
 
 /** Creates or changes objects as the administrator. */
 async function apply(client: ApiClient, ...objects: JsonObject[]): Promise<void> {
@@ -125,43 +113,6 @@ async function joinMember(ingress: number): Promise<void> {
   );
 }
 
-const manifests = (): JsonObject[] => [
-  {
-    apiVersion: "v1",
-    kind: "ConfigMap",
-    metadata: { name: "model", namespace },
-    binaryData: { "model.onnx": blankModel() },
-  },
-  {
-    apiVersion: "tensorstack.dev/v1beta1",
-    kind: "MLServiceRuntime",
-    metadata: { name: "onnx", namespace },
-    spec: {
-      enabled: true,
-      template: {
-        spec: {
-          containers: [
-            {
-              name: "user-container",
-              image: "argosy.dev/model-server",
-              args: ["--model-name=blank", "--model-dir=/model"],
-              ports: [{ containerPort: 8080 }],
-              volumeMounts: [{ name: "model", mountPath: "/model" }],
-            },
-          ],
-          volumes: [{ name: "model", configMap: { name: "model" } }],
-        },
-      },
-    },
-  },
-  {
-    apiVersion: "tensorstack.dev/v1beta1",
-    kind: "MLService",
-    metadata: { name: "blank", namespace },
-    spec: { default: "v1", releases: [{ name: "v1", predictor: { minReplicas: 1, model: { runtime: "onnx" } } }] },
-  },
-];
-
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const holder = createServer().once("error", reject);
@@ -234,7 +185,7 @@ test("agents of all three levels, each a process with its own least rights, deli
       apiVersion: "tensorstack.dev/v1beta1",
       kind: "HyperMLService",
       metadata: { name: "blank", namespace },
-      spec: { workloads: [{ clusters: ["cloud"], manifests: manifests() }] },
+      spec: { workloads: [{ clusters: ["cloud"], manifests: blankManifests(namespace) }] },
     },
   );
 
@@ -254,18 +205,11 @@ test("agents of all three levels, each a process with its own least rights, deli
     { boundMs: 90_000, seen: () => seen },
   );
   const answer = await eventually("the model answers through the head ingress", async () => {
-    const { statusCode, body } = await request(
-      `http://127.0.0.1:${ports.head}/t9k/hypermlservices/namespaces/${namespace}/blank/v2/models/blank/infer`,
-      {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({
-          inputs: [
-            { name: "input", datatype: "FP32", shape: [1, PIXELS], data: Array.from({ length: PIXELS }, () => 0) },
-          ],
-        }),
-      },
-    );
+    const { statusCode, body } = await request(`http://127.0.0.1:${ports.head}${blankPath(namespace)}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: blankRequest,
+    });
     const text = await body.text();
     return statusCode === 200 ? text : undefined;
   });
