@@ -6,6 +6,7 @@ import type { Module, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { engineAdmission } from "./admission/index.js";
 import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
+import { recallPromises } from "./bindings/recall.js";
 import { clusterStatusController } from "./cluster-status.js";
 import { clusterControllers } from "./clusters/index.js";
 import { clusterProxy } from "./clusters/proxy.js";
@@ -288,7 +289,7 @@ export function createFleetModule(options: FleetOptions): Module {
         }),
       );
       if (!isEngine) return controllers;
-      const book = new ClusterBook(cluster);
+      const book = new ClusterBook(cluster, (promises, signal) => recallPromises(cluster, promises, signal));
       const limit = options.callTimeoutMs === undefined ? {} : { callTimeoutMs: options.callTimeoutMs };
       return [
         ...controllers,

@@ -124,7 +124,7 @@ export function takeNote(
 }
 
 /** All components of a workload as one. */
-function setOf(components: NonNullable<BindingSpec["components"]>): WorkloadSet {
+export function setOf(components: NonNullable<BindingSpec["components"]>): WorkloadSet {
   const parts = components.map(({ replicas, replicaRequirements }) => ({
     replicas,
     requests: amounts(replicaRequirements?.resourceRequest),

@@ -21,16 +21,23 @@ export class ClusterBook {
   readonly #facts = new Map<string, ClusterFacts>();
   readonly #seen = new Map<string, Cluster>();
   readonly #handlers = new Set<Handler>();
+  readonly #recall: (promises: Promises, signal: AbortSignal) => Promise<void>;
+  #recalled: Promise<void> | undefined;
   #list: readonly ClusterFacts[] | undefined;
 
-  constructor(hub: ClusterAccess) {
+  /** `recall` promises again what was promised before this process started. */
+  constructor(hub: ClusterAccess, recall: (promises: Promises, signal: AbortSignal) => Promise<void> = async () => {}) {
+    this.#recall = recall;
     this.#informer = hub.informers.informer(ClusterKind);
     this.#informer.onChange((now, old) => this.#take(now, old));
     for (const cluster of this.#informer.list()) this.#take(cluster, undefined);
   }
 
-  synced(signal: AbortSignal): Promise<void> {
-    return this.#informer.synced(signal);
+  /** Resolves when all clusters are known, and what they were promised; to be awaited before the first decision. */
+  async synced(signal: AbortSignal): Promise<void> {
+    await this.#informer.synced(signal);
+    this.#recalled ??= this.#recall(this.promises, signal);
+    await this.#recalled;
   }
 
   /** All clusters. */

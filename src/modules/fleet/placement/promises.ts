@@ -231,7 +231,7 @@ class Room implements PromisedRoom {
 }
 
 /** Whether a controller of the member has written anything into a status. */
-function isBegun(status: unknown): boolean {
+export function isBegun(status: unknown): boolean {
   return (
     isObject(status) &&
     Object.entries(status).some(
