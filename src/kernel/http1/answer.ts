@@ -20,7 +20,8 @@ export interface Http1Answer {
   readonly headers?: Readonly<Record<string, string>>;
   /** Media type; application/json unless told. */
   readonly type?: string;
-  readonly body: string | Uint8Array;
+  /** Pieces are sent as they come, no faster than the client takes them; what they fail with cuts the connection. */
+  readonly body: string | Uint8Array | AsyncIterable<string | Uint8Array>;
 }
 
 /** What the connection has to say in an answer's head. */
@@ -28,6 +29,7 @@ export interface HopFields {
   readonly close: boolean;
   /** HTTP/1.0 must be told that the connection stays. */
   readonly keepAlive: boolean;
+  readonly chunked?: boolean;
   /** As in a Date field. */
   readonly date: string;
 }
@@ -35,10 +37,16 @@ export interface HopFields {
 // RFC 9110 5.5: anything else could end the field.
 const NOT_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
-/** Status line and fields, with the empty line. Throws `HttpError` 500 when a field's value could end the field. */
-export function renderHead(answer: Http1Answer, length: number, hop: HopFields): string {
+/** Status line and fields, with the empty line; without `length` the body's end is told by chunks, or by the connection's where that ends. Throws `HttpError` 500 when a field's value could end the field. */
+export function renderHead(answer: Http1Answer, length: number | undefined, hop: HopFields): string {
   const { status, type = "application/json", headers } = answer;
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\ncontent-type: ${type}\r\ncontent-length: ${length}\r\ndate: ${hop.date}\r\n`;
+  const size =
+    length !== undefined
+      ? `content-length: ${length}\r\n`
+      : hop.chunked === true
+        ? "transfer-encoding: chunked\r\n"
+        : "";
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\ncontent-type: ${type}\r\n${size}date: ${hop.date}\r\n`;
   if (headers !== undefined) {
     for (const [name, value] of Object.entries(headers)) {
       if (NOT_A_VALUE.test(value))

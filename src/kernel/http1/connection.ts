@@ -25,8 +25,19 @@ export interface ConnectionHost {
   nowMs(): number;
   /** As in a Date field. */
   date(): string;
+  /** Takes over a connection that begins with HTTP/2's preface; `first` was read of it already. */
+  readonly takeOver: ((socket: Socket, first: Buffer) => void) | undefined;
+  /** Forgets a connection that was handed over. */
+  release(connection: Http1Connection): void;
 }
 
+/** How HTTP/2 begins (RFC 9113 3.4), up to what looks like the end of a head. */
+const HTTP2_PREFACE = "PRI * HTTP/2.0\r\n\r\n";
+const BARE_LF = /(?<!\r)\n/;
+
+type Whole = string | Uint8Array;
+
+const CRLF = Buffer.from("\r\n");
 const MAX_PIPELINED_BYTES = 65_536;
 /** How long what still comes is read after our last byte, so that the answer is not lost to a reset. */
 const LINGER_MS = 5000;
@@ -44,6 +55,8 @@ export class Http1Connection {
   #isAdvancing = false;
   #isClosing = false;
   #isBlocked = false;
+  #isFirst = true;
+  #onUnblocked: (() => void) | undefined;
 
   constructor(host: ConnectionHost, socket: Socket) {
     this.#host = host;
@@ -54,7 +67,10 @@ export class Http1Connection {
     socket.on("drain", () => this.#onDrain());
     // The close event follows.
     socket.on("error", () => {});
-    socket.on("close", () => this.#request?.cut("the connection ended"));
+    socket.on("close", () => {
+      this.#request?.cut("the connection ended");
+      this.#unblock();
+    });
   }
 
   /** Between requests, nothing begun. */
@@ -108,6 +124,11 @@ export class Http1Connection {
   #onDrain(): void {
     if (!this.#isBlocked) return;
     this.#isBlocked = false;
+    if (this.#onUnblocked !== undefined) {
+      this.deadlineMs = Number.POSITIVE_INFINITY;
+      this.#unblock();
+      return;
+    }
     this.deadlineMs = this.#host.nowMs() + (this.#isClosing ? LINGER_MS : this.#host.limits.idleMs);
     if (this.#request === undefined && !this.#isClosing) this.#advance();
   }
@@ -133,7 +154,15 @@ export class Http1Connection {
       skipped += 2;
     }
     const end = text.indexOf("\r\n\r\n");
+    if (this.#isFirst && this.#host.takeOver !== undefined && text.startsWith(HTTP2_PREFACE)) {
+      this.#handOver(this.#host.takeOver, chunk);
+      return false;
+    }
     if (end < 0) {
+      if (BARE_LF.test(text)) {
+        this.#refuse(new HttpError(400, "the head has control characters or bare line ends"));
+        return false;
+      }
       if (chunk.length >= MAX_HEAD_BYTES) {
         this.#refuse(new HttpError(431, `the head is longer than ${MAX_HEAD_BYTES} bytes`));
         return false;
@@ -149,8 +178,20 @@ export class Http1Connection {
     return true;
   }
 
+  #handOver(takeOver: (socket: Socket, first: Buffer) => void, first: Buffer): void {
+    this.#pending = undefined;
+    this.#isClosing = true;
+    this.#host.release(this);
+    for (const event of ["data", "end", "drain", "error", "close"]) this.#socket.removeAllListeners(event);
+    takeOver(this.#socket, first);
+  }
+
   #begin(head: RequestHead, chunk: Buffer, bodyStart: number): void {
-    const request = new Http1Request(head, { wantBody: () => this.#wantBody(request) });
+    this.#isFirst = false;
+    const request = new Http1Request(head, {
+      wantBody: () => this.#wantBody(request),
+      isGone: () => this.#socket.destroyed,
+    });
     this.#request = request;
     this.#head = head;
     if (bodyStart < chunk.length) this.#feed(request, chunk, bodyStart);
@@ -192,8 +233,52 @@ export class Http1Connection {
     const { close, keepAlive } = head.fields;
     const stays =
       request.isWhole && !this.#isClosing && !this.#host.isClosing && !close && (head.minor === 1 || keepAlive);
-    this.#write(request, answer, { close: !stays, keepAlive: head.minor === 0 });
-    this.#finish(stays);
+    const { body } = answer;
+    if (typeof body === "string" || body instanceof Uint8Array) {
+      this.#write(request, [answer, body], { close: !stays, keepAlive: head.minor === 0 });
+      this.#finish(stays);
+    } else void this.#stream(answer, body, { stays: stays && head.minor === 1, chunked: head.minor === 1 });
+  }
+
+  /** The answer is under way: no other request is begun before its end. Never rejects. */
+  async #stream(
+    answer: Http1Answer,
+    pieces: AsyncIterable<string | Uint8Array>,
+    { stays, chunked }: { stays: boolean; chunked: boolean },
+  ): Promise<void> {
+    const socket = this.#socket;
+    try {
+      const hop = { close: !stays, keepAlive: false, chunked, date: this.#host.date() };
+      socket.write(renderHead(answer, undefined, hop), "latin1");
+      for await (const piece of pieces) {
+        const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
+        if (socket.destroyed) break;
+        if (bytes.length === 0) continue;
+        const sent = chunked
+          ? socket.write(Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, CRLF]))
+          : socket.write(bytes);
+        if (!sent) await this.#untilUnblocked();
+      }
+      if (socket.destroyed) return;
+      if (chunked) this.#isBlocked = !socket.write("0\r\n\r\n");
+      this.#finish(stays);
+    } catch {
+      // The head is out: only a cut says that the answer is not whole.
+      socket.destroy();
+    }
+  }
+
+  #untilUnblocked(): Promise<void> {
+    this.#isBlocked = true;
+    this.deadlineMs = this.#host.nowMs() + this.#host.limits.writeMs;
+    return new Promise((resolve) => {
+      this.#onUnblocked = resolve;
+    });
+  }
+
+  #unblock(): void {
+    this.#onUnblocked?.();
+    this.#onUnblocked = undefined;
   }
 
   #finish(stays: boolean): void {
@@ -208,18 +293,22 @@ export class Http1Connection {
     if (this.#pending !== undefined && !this.#isBlocked) this.#advance();
   }
 
-  #write(request: Http1Request | undefined, answer: Http1Answer, hop: { close: boolean; keepAlive: boolean }): void {
+  #write(
+    request: Http1Request | undefined,
+    [answer, whole]: readonly [Http1Answer, Whole],
+    hop: { close: boolean; keepAlive: boolean },
+  ): void {
     const socket = this.#socket;
     if (socket.destroyed) return;
-    let { body } = answer;
+    let body = whole;
     let length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
     let head: string;
     try {
       head = renderHead(answer, length, { ...hop, date: this.#host.date() });
     } catch (error) {
       const { status, body: why } = this.#host.fail(error, request);
-      body = why;
-      length = typeof why === "string" ? Buffer.byteLength(why) : why.length;
+      body = wholeOf(why);
+      length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
       head = renderHead({ status, body }, length, { ...hop, date: this.#host.date() });
     }
     // One write of one string is the cheapest there is; a head is ASCII or latin1, which a longer body must not turn into UTF-8.
@@ -234,7 +323,12 @@ export class Http1Connection {
   }
 
   #refuse(error: HttpError): void {
-    this.#write(undefined, this.#host.fail(error, undefined), { close: true, keepAlive: false });
+    const answer = this.#host.fail(error, undefined);
+    this.#write(undefined, [answer, wholeOf(answer.body)], { close: true, keepAlive: false });
     this.closeSoon();
   }
 }
+
+/** Answers to what failed are whole; one that is not has lost its words. */
+const wholeOf = (body: Http1Answer["body"]): Whole =>
+  typeof body === "string" || body instanceof Uint8Array ? body : "";

@@ -5,6 +5,11 @@ import type { RequestHead } from "./head.js";
 /** Told of bytes before they are kept; may throw to refuse the body. */
 export type BodyCharge = (bytes: number) => void;
 
+interface RequestConnection {
+  readonly wantBody: () => void;
+  readonly isGone: () => boolean;
+}
+
 interface Reader {
   readonly limit: number;
   readonly charge: BodyCharge | undefined;
@@ -21,7 +26,7 @@ export class Http1Request {
   readonly host: string;
   readonly #head: RequestHead;
   readonly #framing: Framing;
-  readonly #connection: { readonly wantBody: () => void };
+  readonly #connection: RequestConnection;
   #headers: Map<string, string> | undefined;
   #pieces: Buffer[] = [];
   #size = 0;
@@ -32,7 +37,7 @@ export class Http1Request {
   #fault: HttpError | undefined;
 
   /** `connection.wantBody` is called when the body is asked for and not all here. */
-  constructor(head: RequestHead, connection: { readonly wantBody: () => void }) {
+  constructor(head: RequestHead, connection: RequestConnection) {
     this.method = head.method;
     this.target = head.target;
     this.host = head.host;
@@ -52,6 +57,11 @@ export class Http1Request {
   /** Whether all of the body is here. */
   get isWhole(): boolean {
     return this.#framing.isDone;
+  }
+
+  /** The client is away: nobody reads an answer. */
+  get isGone(): boolean {
+    return this.#connection.isGone();
   }
 
   /** Bytes of the body that wait for somebody to read it. */

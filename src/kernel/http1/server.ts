@@ -12,6 +12,8 @@ export interface Http1ServerOptions {
   /** The answer for a request that failed; without `request`: for one that could not be read (an `HttpError`). */
   readonly fail: (error: unknown, request: Http1Request | undefined) => Http1Answer;
   readonly limits?: Partial<Http1Limits>;
+  /** Takes connections that begin with HTTP/2's preface (prior knowledge); without it they are refused. `first` was read already. */
+  readonly takeOver?: (socket: Socket, first: Buffer) => void;
 }
 
 /** An HTTP/1.1 server over TCP for answers that fit the memory; one connection's requests are answered one after the other. */
@@ -36,6 +38,7 @@ class NodeHttp1Server implements Http1Server, ConnectionHost {
   readonly limits: Http1Limits;
   readonly answer: ConnectionHost["answer"];
   readonly fail: ConnectionHost["fail"];
+  readonly takeOver: ConnectionHost["takeOver"];
   readonly #clock: Clock;
   readonly #server: Server;
   readonly #connections = new Set<Http1Connection>();
@@ -44,7 +47,8 @@ class NodeHttp1Server implements Http1Server, ConnectionHost {
   #dateSecond = -1;
   isClosing = false;
 
-  constructor({ clock, answer, fail, limits }: Http1ServerOptions) {
+  constructor({ clock, answer, fail, limits, takeOver }: Http1ServerOptions) {
+    this.takeOver = takeOver;
     this.limits = { ...LIMITS, ...limits };
     this.answer = answer;
     this.fail = fail;
@@ -93,6 +97,10 @@ class NodeHttp1Server implements Http1Server, ConnectionHost {
     await closed;
     deadline.cancel();
     this.#sweep?.cancel();
+  }
+
+  release(connection: Http1Connection): void {
+    this.#connections.delete(connection);
   }
 
   #accept(socket: Socket): void {
