@@ -1,3 +1,4 @@
+import { onAbort } from "../clock/index.js";
 import type { Informer, Key } from "../control/types.js";
 import { messageOf } from "../errors/index.js";
 import type { Kind, KubeObject } from "../kinds/index.js";
@@ -68,19 +69,20 @@ export class ObjectCache<T extends KubeObject> implements Informer<T> {
   synced(signal?: AbortSignal): Promise<void> {
     if (this.#isSynced) return Promise.resolve();
     return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) {
+        reject(signal.reason);
+        return;
+      }
       const done = (): void => {
-        signal?.removeEventListener("abort", onAbort);
+        forget?.();
         resolve();
       };
-      const onAbort = (): void => {
+      const stop = (): void => {
         this.#waiting.delete(done);
         reject(signal?.reason);
       };
-      if (signal?.aborted === true) onAbort();
-      else {
-        signal?.addEventListener("abort", onAbort, { once: true });
-        this.#waiting.add(done);
-      }
+      const forget = signal === undefined ? undefined : onAbort(signal, stop);
+      this.#waiting.add(done);
     });
   }
 

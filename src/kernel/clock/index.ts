@@ -3,6 +3,7 @@
  * every other room gets injected, so that a fleet can run on virtual time, deterministically. May use: nothing.
  */
 
+export { onAbort } from "./abort.js";
 export { seededRandom } from "./seeded.js";
 export { abortReason } from "./sleep.js";
 export { systemClock, systemRandom } from "./system.js";

@@ -1,4 +1,5 @@
 import { ArgosyError } from "../errors/index.js";
+import { onAbort } from "./abort.js";
 import type { Timer } from "./types.js";
 
 /** What an aborted signal gives as its reason, as an error. */
@@ -14,14 +15,16 @@ export function clockSleep(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      timer.cancel();
-      if (signal !== undefined) reject(abortReason(signal));
-    };
     const timer = setTimer(delayMs, () => {
-      signal?.removeEventListener("abort", onAbort);
+      forget?.();
       resolve();
     });
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const forget =
+      signal === undefined
+        ? undefined
+        : onAbort(signal, () => {
+            timer.cancel();
+            reject(abortReason(signal));
+          });
   });
 }

@@ -1,4 +1,4 @@
-import type { Clock } from "../../kernel/clock/index.js";
+import { type Clock, onAbort } from "../../kernel/clock/index.js";
 import { ArgosyError } from "../../kernel/errors/index.js";
 
 /** A signal that aborts with `parent` or after `timeoutMs`; `done` must be called when it is no longer needed. */
@@ -13,12 +13,12 @@ export function deadline(
     controller.abort(new ArgosyError("Timeout", `no answer within ${timeoutMs} ms`)),
   );
   if (parent.aborted) stop();
-  else parent.addEventListener("abort", stop, { once: true });
+  const forget = parent.aborted ? undefined : onAbort(parent, stop);
   return {
     signal: controller.signal,
     done() {
       timer.cancel();
-      parent.removeEventListener("abort", stop);
+      forget?.();
     },
   };
 }
