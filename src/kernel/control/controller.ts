@@ -6,7 +6,7 @@ import type { Metrics } from "../metrics/index.js";
 import { createEventRecorder, type OwnedEventRecorder } from "./events.js";
 import { addFinalizer, removeFinalizer } from "./finalizers.js";
 import { createQueue, type Queue } from "./queue.js";
-import type { ClusterAccess, ControllerSpec, Informer, Key, ReconcileContext } from "./types.js";
+import type { ClusterAccess, ControllerSpec, Informer, Key, ReconcileContext, WatchSpec } from "./types.js";
 
 /** One running controller. */
 export interface Controller {
@@ -128,10 +128,17 @@ class RunningController<T extends KubeObject> implements Controller {
     const { cluster } = this.#options;
     const spec = this.#spec;
     const sources: Informer<KubeObject>[] = [];
-    const follow = (source: Informer<KubeObject>, keys: (object: KubeObject) => readonly Key[]): void => {
+    const follow = (
+      source: Informer<KubeObject>,
+      keys: (object: KubeObject) => readonly Key[],
+      concerns: WatchSpec["concerns"] = () => true,
+    ): void => {
       sources.push(source);
       this.#undo.push(
-        source.onChange((now, old) => this.#wake([...(now ? keys(now) : []), ...(old ? keys(old) : [])])),
+        source.onChange((now, old) => {
+          if (now !== undefined && old !== undefined && !concerns(now, old)) return;
+          this.#wake([...(now ? keys(now) : []), ...(old ? keys(old) : [])]);
+        }),
       );
     };
     this.#undo.push(
@@ -146,7 +153,7 @@ class RunningController<T extends KubeObject> implements Controller {
       follow(cluster.informers.informer(owned), (object) => ownerKey(object, spec.kind));
     for (const watch of spec.watches ?? []) {
       const { informers } = watch.cluster ?? cluster;
-      follow(informers.informer(watch.kind), (object) => watch.keys(object, informers));
+      follow(informers.informer(watch.kind), (object) => watch.keys(object, informers), watch.concerns);
     }
     return sources;
   }

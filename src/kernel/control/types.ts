@@ -81,6 +81,8 @@ export interface WatchSpec {
   readonly kind: Kind;
   /** Keys to look at when such an object changes; called with the new and with the old state. */
   readonly keys: (object: KubeObject, informers: InformerSet) => readonly Key[];
+  /** Whether a change of such an object is a reason to look; absent: every one is. */
+  readonly concerns?: (now: KubeObject, old: KubeObject) => boolean;
   /** A cluster other than the controller's own. */
   readonly cluster?: ClusterAccess;
 }

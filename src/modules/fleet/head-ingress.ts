@@ -13,7 +13,7 @@ import type { Ledger } from "../../stores/ledger/index.js";
 import { GatewayWriter } from "./gateway-writer.js";
 import { backendStatusOf, type HeadPlan, routeIdOf } from "./head-weights.js";
 import { type ApplyOutcome, configMapOf, HeadApplier, type RenderedClass } from "./heads/applier.js";
-import { type Compiled, HeadCompiler } from "./heads/compiler.js";
+import { type Compiled, HeadCompiler, marksOf } from "./heads/compiler.js";
 import {
   addressOf,
   assumedReport,
@@ -96,16 +96,28 @@ function headsOfCluster(): (cluster: KubeObject, informers: InformerSet) => read
   return (object, informers) => {
     const cluster = informers.informer(ClusterKind).get({ namespace: "", name: object.metadata.name });
     const ready = findCondition(cluster?.status?.conditions, "Ready");
-    const facts = JSON.stringify([
-      cluster?.metadata.annotations,
-      cluster?.metadata.deletionTimestamp,
-      ready?.status,
-      cluster?.status?.resourceSummary,
-    ]);
+    const { place, capacity } = cluster === undefined ? { place: "", capacity: "" } : marksOf(cluster);
+    const facts = [place, ready?.status, capacity].join(" ");
     if (cluster !== undefined && told.get(object.metadata.name) === facts) return [];
     told.set(object.metadata.name, facts);
-    return informers.informer(HeadIngressKind).list().map(keyOf);
+    const heads = informers.informer(HeadIngressKind).list();
+    return heads.filter((head) => mayGoTo(head, object.metadata.name, informers)).map(keyOf);
   };
+}
+
+/** Whether requests to a HeadIngress may end in a cluster, or did. */
+function mayGoTo({ metadata, spec, status }: HeadIngress, cluster: string, informers: InformerSet): boolean {
+  const { hyperMLServiceRef, ingressCluster } = spec;
+  if (hyperMLServiceRef === undefined) return ingressCluster === cluster;
+  const key = { namespace: metadata.namespace ?? "", name: hyperMLServiceRef.name };
+  const hyper = informers.informer(HyperMLServiceKind).get(key);
+  return (
+    hyper === undefined ||
+    ingressCluster === cluster ||
+    status?.backends?.some((backend) => backend.cluster === cluster) === true ||
+    hyper.spec.workloads.some(({ clusters }) => clusters.includes(cluster)) ||
+    hyper.status?.leaving?.some((leaving) => leaving.cluster === cluster) === true
+  );
 }
 
 class HeadIngressWorker {

@@ -10,18 +10,21 @@ import {
   type Condition,
   ControllerRevisionKind,
   findCondition,
+  isDeleting,
   type JsonObject,
   type KubeObject,
   withCondition,
 } from "../../kernel/kinds/index.js";
+import { asObject, asObjects } from "../../kernel/schema/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { checkedCondition, isChecked, type ManifestChecker } from "./hyper-admission.js";
 import { deleteInOrder, removeHyper } from "./hyper-deletion.js";
-import { Delivery, workKey } from "./hyper-delivery.js";
-import { groupedByCluster, planParts } from "./hyper-plan.js";
+import { Delivery, type DeliveryMemory, workKey } from "./hyper-delivery.js";
+import { groupedByCluster, Plans } from "./hyper-plan.js";
 import { memberStatusOf, triedGap, unreadinessOf } from "./hyper-readiness.js";
 import { hyperStatusOf, type ObjectState } from "./hyper-status.js";
 import { HeadChanges, trafficOf } from "./hyper-traffic.js";
+import { jsonOf } from "./json.unsafe.js";
 import { namedAsKarmada } from "./karmada-names.js";
 import { ClusterKind, HeadIngressKind, type HyperMLService, HyperMLServiceKind, type Work, WorkKind } from "./kinds.js";
 import { Drains, type Leaving, leavingOf } from "./leaving.js";
@@ -32,8 +35,13 @@ import { factsOf, rolloutOf, type Targets, targetsOf } from "./rollout/targets.j
 
 const NAME = "hypermlservice-controller";
 const OWNER_INDEX = "hypermlservice-uid";
+const CLUSTER_INDEX = "hypermlservice-cluster";
 /** Works are watched; this is for what no event tells of (a namespace that is still to come). */
 const RETRY_MS = 1000;
+/** What Works of many clusters tell one after the other is written as one status: of more objects than this, once in so long for each. */
+const MANY = 20;
+const TELL_MS = 2;
+const MAX_TELL_MS = 1000;
 /** Revisions that are kept of a HyperMLService without HyperRollout. */
 const HISTORY = 10;
 
@@ -44,6 +52,10 @@ interface Tools {
   readonly ledger: Ledger;
   readonly drains: Drains;
   readonly revisions: RevisionStore;
+  readonly plans: Plans;
+  readonly delivered: DeliveryMemory;
+  /** When the status of each was written last, by uid. */
+  readonly told: Map<string, number>;
   readonly isKarmadas: boolean;
 }
 
@@ -54,7 +66,14 @@ export function hyperMLServiceController(options: {
   /** A real Karmada makes the Works true. */
   readonly isKarmadas: boolean;
 }): ControllerSpec<HyperMLService> {
-  const tools: Tools = { ...options, drains: new Drains(), revisions: new RevisionStore() };
+  const tools: Tools = {
+    ...options,
+    drains: new Drains(),
+    revisions: new RevisionStore(),
+    plans: new Plans(),
+    delivered: new WeakMap(),
+    told: new Map(),
+  };
   const heads = new HeadChanges();
   return {
     name: NAME,
@@ -63,7 +82,11 @@ export function hyperMLServiceController(options: {
     finalizer: HYPER_FINALIZER,
     watches: [
       { kind: WorkKind, keys: ownerOfWork },
-      { kind: ClusterKind, keys: (cluster, informers) => usersOfCluster(cluster.metadata.name, informers) },
+      {
+        kind: ClusterKind,
+        keys: (cluster, informers) => usersOfCluster(cluster.metadata.name, informers),
+        concerns: saysOther,
+      },
       { kind: HeadIngressKind, keys: (head, informers) => heads.keys(head, informers) },
       { kind: HyperRolloutKind, keys: ruledBy },
       // Only so that they are known.
@@ -73,7 +96,10 @@ export function hyperMLServiceController(options: {
     async finalize(object, context) {
       const { ledger, revisions } = tools;
       const result = await removeHyper(object, () => worksOf(object, context), { ledger, context });
-      if (result === "done") await revisions.forget(object, context);
+      if (result !== "done") return result;
+      tools.plans.forget(object.metadata.uid);
+      tools.told.delete(object.metadata.uid);
+      await revisions.forget(object, context);
       return result;
     },
   };
@@ -96,11 +122,22 @@ function ownerOfWork(work: KubeObject): readonly Key[] {
 }
 
 function usersOfCluster(cluster: string, informers: InformerSet): readonly Key[] {
-  const users = informers
-    .informer(HyperMLServiceKind)
-    .list()
-    .filter((object) => object.spec.workloads.some((workload) => workload.clusters.includes(cluster)));
-  return users.map((object) => ({ namespace: object.metadata.namespace ?? "", name: object.metadata.name }));
+  const informer = informers.informer(HyperMLServiceKind);
+  informer.addIndex(CLUSTER_INDEX, ({ spec }) => [...new Set(spec.workloads.flatMap(({ clusters }) => clusters))]);
+  return informer
+    .byIndex(CLUSTER_INDEX, cluster)
+    .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
+}
+
+/** Whether a Cluster says anything new of what a HyperMLService looks at: how it is, and that it leaves. */
+function saysOther(now: KubeObject, old: KubeObject): boolean {
+  const said = (cluster: KubeObject): unknown[] => {
+    const conditions = asObjects(asObject(jsonOf(cluster)["status"])["conditions"]);
+    const ready = conditions.find(({ type }) => type === "Ready");
+    return [isDeleting(cluster), ready?.["status"], ready?.["message"]];
+  };
+  const before = said(old);
+  return said(now).some((part, index) => part !== before[index]);
 }
 
 function worksOf(object: HyperMLService, context: Context): readonly Work[] {
@@ -120,16 +157,16 @@ interface Scene {
 async function reconcile(object: HyperMLService, tools: Tools, context: Context): Promise<ReconcileResult | undefined> {
   const { revisions } = tools;
   const works = worksOf(object, context);
-  const isFaulty = planParts({ metadata: object.metadata, workloads: object.spec.workloads }).faults.length > 0;
+  const isFaulty = tools.plans.of(object).faults.length > 0;
   if (!isFaulty && (await isRuledUnseen(object, tools, context))) return { requeueAfterMs: RETRY_MS };
   const latest = isFaulty
     ? { name: object.status?.revision ?? "", number: 0 }
     : await revisions.ensure(object, context);
-  const planned = await targetsOf(object, works, { revisions, latest, context });
+  const planned = await targetsOf(object, works, { revisions, plans: tools.plans, latest, context });
   const targets = tools.isKarmadas ? namedIn(planned, object, context) : planned;
   const scene: Scene = { object, works, latest, targets };
   const { states, leaving } =
-    targets.faults.length === 0 ? await carryOut(scene, tools.drains, context) : { states: [], leaving: [] };
+    targets.faults.length === 0 ? await carryOut(scene, tools, context) : { states: [], leaving: [] };
   const isWaiting = leaving.length > 0 || states.some((state) => state.reason === "DeliveryFailed");
   await report(scene, { states, leaving }, tools, context);
   const used = new Set([latest.name, ...namesIn(targets)]);
@@ -165,13 +202,13 @@ async function isRuledUnseen(object: HyperMLService, { revisions }: Tools, conte
 /** Delivers what is planned; removes what is no longer, from a cluster that leaves only when it gets no more requests. */
 async function carryOut(
   { object, works, targets }: Scene,
-  drains: Drains,
+  { drains, plans, delivered }: Tools,
   context: Context,
 ): Promise<{ readonly states: ObjectState[]; readonly leaving: Leaving[] }> {
-  const delivery = new Delivery(object, works, context);
+  const delivery = new Delivery(object, works, { context, delivered });
   const states: ObjectState[] = [];
   for (const target of targets.clusters) states.push(...(await delivery.deliver(target.objects)));
-  states.push(...heldBack({ object, targets, works }));
+  states.push(...heldBack({ object, targets, works }, plans));
   const staying = new Set(
     targets.clusters
       .filter(({ cluster, objects }) => objects.length > 0 && !delivery.leaving.has(cluster))
@@ -194,7 +231,10 @@ async function carryOut(
 }
 
 /** What the spec has for clusters that hold nothing yet and are to hold nothing yet. */
-function heldBack({ object, targets, works }: Pick<Scene, "object" | "targets" | "works">): ObjectState[] {
+function heldBack(
+  { object, targets, works }: Pick<Scene, "object" | "targets" | "works">,
+  plans: Plans,
+): ObjectState[] {
   const { rollout } = targets;
   if (rollout === undefined) return [];
   const held = new Set(
@@ -204,7 +244,7 @@ function heldBack({ object, targets, works }: Pick<Scene, "object" | "targets" |
   );
   if (held.size === 0) return [];
   const message = `HyperRollout ${rollout.metadata.name} has not come to this cluster yet`;
-  const { objects } = planParts({ metadata: object.metadata, workloads: object.spec.workloads });
+  const { objects } = plans.of(object);
   const isLeaving = (cluster: string): boolean =>
     works.some((work) => clusterOfSpace(work.metadata.namespace ?? "") === cluster);
   return objects
@@ -219,17 +259,33 @@ async function report(
   context: Context,
 ): Promise<void> {
   const { object, targets, latest } = scene;
+  const { uid, namespace = "", name, generation } = object.metadata;
+  const nowMs = context.clock.monotonicMs();
+  const gatherMs = states.length <= MANY ? 0 : Math.min(MAX_TELL_MS, states.length * TELL_MS);
+  const waitMs = (tools.told.get(uid) ?? Number.NEGATIVE_INFINITY) + gatherMs - nowMs;
+  if (waitMs > 0 && object.status?.observedGeneration === generation) {
+    context.enqueue({ namespace, name }, waitMs);
+    return;
+  }
   const heads = context.cluster.informers
     .informer(HeadIngressKind)
-    .list(object.metadata.namespace)
-    .filter((head) => head.spec.hyperMLServiceRef?.name === object.metadata.name);
+    .list(namespace)
+    .filter((head) => head.spec.hyperMLServiceRef?.name === name);
   const services = groupedByCluster(
     states.filter((state) => state.object.kind === "MLService"),
     (state) => state.object.cluster,
   );
   const traffic = trafficOf(heads, (cluster, service) => serviceStatusIn(services.get(cluster) ?? [], service));
   const rollout = factsOf(targets, latest);
-  const facts = { states, faults: targets.faults, leaving, heads, silent: silentClusters(context), traffic, rollout };
+  const facts = {
+    states,
+    faults: targets.faults,
+    leaving,
+    heads,
+    silent: silentClusters(states, context),
+    traffic,
+    rollout,
+  };
   const seen = hyperStatusOf(object, facts, context.clock.now());
   recordTransition(object, seen.conditions, context);
   const stable = targets.rollout === undefined ? latest.name : targets.rollout.status?.stable?.name;
@@ -240,7 +296,8 @@ async function report(
     ...(targets.faults.length > 0 ? {} : { revisions: rowsOf(targets, states) }),
     ...(await checkedConditions(object, seen.conditions, tools.checker, context)),
   };
-  await syncStatus(context.cluster.client.resource(HyperMLServiceKind), object, status, NAME);
+  const written = await syncStatus(context.cluster.client.resource(HyperMLServiceKind), object, status, NAME);
+  if (written !== object) tools.told.set(uid, nowMs);
 }
 
 function serviceStatusIn(services: readonly ObjectState[], service: string | undefined): JsonObject | undefined {
@@ -270,12 +327,14 @@ function rowsOf(targets: Targets, states: readonly ObjectState[]) {
     });
 }
 
-function silentClusters(context: Context): ReadonlyMap<string, string> {
-  const clusters = context.cluster.informers.informer(ClusterKind).list();
+/** Those of the objects' clusters that do not answer, and why. */
+function silentClusters(states: readonly ObjectState[], context: Context): ReadonlyMap<string, string> {
+  const clusters = context.cluster.informers.informer(ClusterKind);
+  const names = [...new Set(states.map(({ object }) => object.cluster))];
   return new Map(
-    clusters.flatMap((cluster): [string, string][] => {
-      const ready = findCondition(cluster.status?.conditions, "Ready");
-      return ready === undefined || ready.status === "True" ? [] : [[cluster.metadata.name, ready.message]];
+    names.flatMap((name): [string, string][] => {
+      const ready = findCondition(clusters.get({ namespace: "", name })?.status?.conditions, "Ready");
+      return ready === undefined || ready.status === "True" ? [] : [[name, ready.message]];
     }),
   );
 }

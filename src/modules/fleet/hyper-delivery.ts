@@ -37,24 +37,31 @@ function obstructionOf(state: ObjectState): string {
   return isConditionTrue(conditions, "Established") ? "" : "established";
 }
 
+/** How Works that are as planned stand, by the Work as it was read and what it was planned as. */
+export type DeliveryMemory = WeakMap<Work, ObjectState>;
+
 /** Brings one HyperMLService's objects into the hub's Works. */
 export class Delivery {
   readonly #owner: HyperMLService;
   readonly #context: Context;
   readonly #existing: ReadonlyMap<string, Work>;
-  readonly #clusters: readonly string[];
+  readonly #delivered: DeliveryMemory;
   /** Clusters that are being removed: nothing is delivered there. */
   readonly leaving: ReadonlySet<string>;
 
   /** `works` are those that the owner has already. */
-  constructor(owner: HyperMLService, works: readonly Work[], context: Context) {
+  constructor(
+    owner: HyperMLService,
+    works: readonly Work[],
+    { context, delivered }: { readonly context: Context; readonly delivered: DeliveryMemory },
+  ) {
     this.#owner = owner;
     this.#context = context;
+    this.#delivered = delivered;
     this.#existing = new Map(
       works.map((work) => [workKey(clusterOfSpace(work.metadata.namespace ?? "") ?? "", work.metadata.name), work]),
     );
     const clusters = context.cluster.informers.informer(ClusterKind).list();
-    this.#clusters = clusters.map((cluster) => cluster.metadata.name);
     this.leaving = new Set(clusters.filter(isDeleting).map((cluster) => cluster.metadata.name));
   }
 
@@ -81,13 +88,17 @@ export class Delivery {
       const existing = this.#existing.get(workKey(cluster, workName));
       return this.#state(object, existing, { isApplied: false, reason: "ClusterLeaving", message });
     }
-    if (this.#clusters.includes(cluster)) return undefined;
-    const message = describeUnknownCluster(cluster, this.#clusters);
+    const clusters = this.#context.cluster.informers.informer(ClusterKind);
+    if (clusters.get({ namespace: "", name: cluster }) !== undefined) return undefined;
+    const names = clusters.list().map(({ metadata }) => metadata.name);
+    const message = describeUnknownCluster(cluster, names);
     return this.#state(object, undefined, { isApplied: false, reason: "ClusterUnknown", message });
   }
 
   async #deliverOne(object: PlannedObject, waitsFor: Gate | undefined): Promise<ObjectState> {
     const existing = this.#existing.get(workKey(object.cluster, object.workName));
+    const known = existing === undefined ? undefined : this.#delivered.get(existing);
+    if (known?.object === object) return known;
     if (existing === undefined && this.#isTombstone(object)) {
       const message = `waits until what an earlier HyperMLService of this name left in cluster ${object.cluster} is removed`;
       return this.#state(object, undefined, { isApplied: false, reason: "Pending", message });
@@ -107,7 +118,11 @@ export class Delivery {
       existing !== undefined &&
       equalJson(manifestOf(existing), desired.spec.workload?.manifests?.[0]) &&
       existing.metadata.finalizers?.includes(desired.metadata.finalizers?.[0] ?? "") === true;
-    if (isCurrent) return this.#state(object, existing, deliveryOf(existing));
+    if (isCurrent) {
+      const state = this.#state(object, existing, deliveryOf(existing));
+      this.#delivered.set(existing, state);
+      return state;
+    }
     if (waitsFor !== undefined) {
       const message = `waits for ${waitsFor.object.kind} ${qualified(waitsFor.object)} to be ${waitsFor.until} first`;
       return this.#state(object, existing, { isApplied: false, reason: "WaitingForOrder", message });

@@ -90,6 +90,29 @@ export function planParts(owner: SpecParts): {
   return { objects, faults };
 }
 
+/** What HyperMLServices come to, as long as they do not change: the same objects for the same generation. */
+export class Plans {
+  readonly #plans = new Map<string, { readonly generation: number; readonly plan: ReturnType<typeof planParts> }>();
+
+  of({ metadata, spec }: Planned): ReturnType<typeof planParts> {
+    const { uid, generation } = metadata;
+    const known = this.#plans.get(uid);
+    if (known !== undefined && known.generation === generation) return known.plan;
+    const plan = planParts({ metadata, workloads: spec.workloads });
+    if (generation !== undefined) this.#plans.set(uid, { generation, plan });
+    return plan;
+  }
+
+  forget(uid: string): void {
+    this.#plans.delete(uid);
+  }
+}
+
+interface Planned {
+  readonly metadata: SpecParts["metadata"] & { readonly uid: string; readonly generation?: number };
+  readonly spec: Pick<SpecParts, "workloads">;
+}
+
 /** The parts of an object that may not have been validated yet. */
 export function specPartsOf(object: JsonObject): SpecParts {
   const { metadata, spec } = object;

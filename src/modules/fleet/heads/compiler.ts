@@ -46,16 +46,34 @@ export class HeadCompiler {
   readonly #informers: InformerSet;
   readonly #sources: CompilerSources;
   readonly #cache = new Map<string, Cached>();
+  readonly #marks = new Map<string, ClusterMarks>();
+  /** Counted up with every change of what plans look at in a cluster: where it is and whether it takes requests; how much room it has. */
+  #places = 0;
+  #capacity = 0;
+  #clusters: ReadonlyMap<string, Cluster> | undefined;
   #kept: ReadonlyMap<string, Compiled> | undefined;
 
   constructor(informers: InformerSet, sources: CompilerSources, signal: AbortSignal) {
     this.#informers = informers;
     this.#sources = sources;
-    const kinds: readonly Kind[] = [HeadIngressKind, HyperMLServiceKind, ClusterKind];
-    for (const kind of kinds) {
-      const stop = informers.informer(kind).onChange(() => this.refresh());
-      signal.addEventListener("abort", stop, { once: true });
-    }
+    const kinds: readonly Kind[] = [HeadIngressKind, HyperMLServiceKind];
+    const undo = kinds.map((kind) => informers.informer(kind).onChange(() => this.refresh()));
+    const clusters = informers.informer(ClusterKind);
+    undo.push(clusters.onChange((now, old) => this.#note((now ?? old)?.metadata.name ?? "", now)));
+    for (const cluster of clusters.list()) this.#note(cluster.metadata.name, cluster);
+    for (const stop of undo) signal.addEventListener("abort", stop, { once: true });
+  }
+
+  /** Heartbeats of clusters concern nobody. */
+  #note(name: string, cluster: Cluster | undefined): void {
+    this.#clusters = undefined;
+    const before = this.#marks.get(name);
+    const now = cluster === undefined ? undefined : marksOf(cluster);
+    if (now === undefined) this.#marks.delete(name);
+    else this.#marks.set(name, now);
+    if (before?.place !== now?.place) this.#places += 1;
+    if (before?.capacity !== now?.capacity) this.#capacity += 1;
+    if (before?.place !== now?.place || before?.capacity !== now?.capacity) this.refresh();
   }
 
   /** Something else than an object changed. */
@@ -70,25 +88,25 @@ export class HeadCompiler {
   }
 
   clusters(): ReadonlyMap<string, Cluster> {
-    return new Map(
+    this.#clusters ??= new Map(
       this.#informers
         .informer(ClusterKind)
         .list()
         .map((cluster) => [cluster.metadata.name, cluster]),
     );
+    return this.#clusters;
   }
 
   #compileAll(): ReadonlyMap<string, Compiled> {
     const compiled = new Map<string, Compiled>();
     const owners = new Map<string, HeadIngress>();
     const clusters = this.clusters();
-    const marks = marksOf(clusters);
     const heads = this.#informers
       .informer(HeadIngressKind)
       .list()
       .filter((head) => !isDeleting(head));
     for (const head of heads.sort(compareAge)) {
-      const made = this.#compile(head, clusters, marks);
+      const made = this.#compile(head, clusters);
       const elder = made.claims.flatMap((claim) => owners.get(claim) ?? [])[0];
       const fault = elder === undefined ? made.fault : describeElder(elder);
       if (fault === "") for (const claim of made.claims) owners.set(claim, head);
@@ -98,7 +116,7 @@ export class HeadCompiler {
     return compiled;
   }
 
-  #compile(head: HeadIngress, clusters: ReadonlyMap<string, Cluster>, marks: ClusterMarks): Cached {
+  #compile(head: HeadIngress, clusters: ReadonlyMap<string, Cluster>): Cached {
     const { uid, namespace = "" } = head.metadata;
     const { hyperMLServiceRef, weighting } = head.spec;
     const hyper =
@@ -110,8 +128,8 @@ export class HeadCompiler {
     const listener = this.#sources.listenerOf(head);
     const mark = JSON.stringify([
       head.metadata.generation,
-      hyperMLServiceRef === undefined ? "" : marks.places,
-      weighting?.by === "FreeCapacity" ? marks.capacity : "",
+      hyperMLServiceRef === undefined ? "" : this.#places,
+      weighting?.by === "FreeCapacity" ? this.#capacity : "",
       [...latencyMs],
       files,
       listener,
@@ -130,17 +148,18 @@ export class HeadCompiler {
   }
 }
 
-/** What of all clusters plans look at, each as one word. */
-interface ClusterMarks {
-  readonly places: string;
+/** What of a cluster plans look at, each as one word. */
+export interface ClusterMarks {
+  readonly place: string;
   readonly capacity: string;
 }
 
-function marksOf(clusters: ReadonlyMap<string, Cluster>): ClusterMarks {
-  const sorted = [...clusters].sort((a, b) => (a[0] < b[0] ? -1 : 1));
+/** What of a cluster plans of HeadIngresses look at. */
+export function marksOf(cluster: Cluster): ClusterMarks {
+  const { metadata, status } = cluster;
   return {
-    places: JSON.stringify(sorted.map(([name, cluster]) => [name, cluster.metadata.annotations, isDeleting(cluster)])),
-    capacity: JSON.stringify(sorted.map(([name, cluster]) => [name, cluster.status?.resourceSummary])),
+    place: JSON.stringify([metadata.annotations, isDeleting(cluster), status?.remedyActions]),
+    capacity: JSON.stringify(status?.resourceSummary ?? {}),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { ReconcileContext } from "../../../kernel/control/index.js";
 import { isDeleting, type JsonObject } from "../../../kernel/kinds/index.js";
 import { asString } from "../../../kernel/schema/index.js";
-import { coordinatesOf, groupedByCluster, type PlannedObject, planParts } from "../hyper-plan.js";
+import { coordinatesOf, groupedByCluster, type PlannedObject, type Plans, planParts } from "../hyper-plan.js";
 import type { RolloutFacts } from "../hyper-status.js";
 import { manifestOf } from "../hyper-works.js";
 import type { HyperMLService, Work } from "../kinds.js";
@@ -63,12 +63,17 @@ function ageOf({ metadata }: HyperRollout): string {
 export async function targetsOf(
   object: HyperMLService,
   works: readonly Work[],
-  tools: { readonly revisions: RevisionStore; readonly latest: RevisionRef; readonly context: Context },
+  tools: {
+    readonly revisions: RevisionStore;
+    readonly plans: Plans;
+    readonly latest: RevisionRef;
+    readonly context: Context;
+  },
 ): Promise<Targets> {
   const { revisions, latest, context } = tools;
   const { namespace = "", name } = object.metadata;
   const rollout = rolloutOf(namespace, name, context.cluster.informers.informer(HyperRolloutKind).list(namespace));
-  const { objects, faults } = planParts({ metadata: object.metadata, workloads: object.spec.workloads });
+  const { objects, faults } = tools.plans.of(object);
   const told = faults.map(({ field, message }) => `${field}: ${message}`);
   const names = [...new Set(object.spec.workloads.flatMap(({ clusters }) => clusters))];
   if (rollout === undefined) {
