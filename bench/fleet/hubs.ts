@@ -34,7 +34,7 @@ export interface KarmadaHub extends Hub {
 
 export const memberNames = ["member1", "member2", "member3"] as const;
 
-/** Argosy as a user starts it, without clusters of its own beside the hub. `profiles`: a folder for its CPU profile. */
+/** Argosy as a user starts it, without clusters of its own beside the hub. `profiles`: a folder for the CPU profiles of hub and members. */
 export async function startArgosy(profiles = ""): Promise<RestartableHub> {
   const data = mkdtempSync(join(tmpdir(), "argosy-bench-hub-"));
   const profiling = profiles === "" ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`];
@@ -58,7 +58,7 @@ export async function startArgosy(profiles = ""): Promise<RestartableHub> {
   try {
     await resume();
     const address = addressIn(join(data, "clusters", "hub", "kubeconfig"));
-    members.push(...(await startMembers(memberNames)));
+    members.push(...(await startMembers(memberNames, profiling)));
     await joinMembers(address, members);
     const pids = (): number[] => [hub?.child.pid ?? 0, ...[gateway.pid() ?? []].flat()];
     return { name: "argosy", address, members, pids, halt, resume, stop };

@@ -104,6 +104,9 @@ const isFullyApplied = (line: string): boolean => line.includes('"FullyAppliedSu
 export interface LoadResult {
   readonly count: number;
   readonly cpuMs: number;
+  /** The same of all members together, and of this program. */
+  readonly membersCpuMs: number;
+  readonly clientCpuMs: number;
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -195,6 +198,8 @@ async function finish(
   return {
     count,
     cpuMs: round((after.cpuMicros.asked - before.cpuMicros.told) / 1000 / count, 3),
+    membersCpuMs: round((after.membersCpuMicros - before.membersCpuMicros) / 1000 / count, 3),
+    clientCpuMs: round((after.clientCpuMicros - before.clientCpuMicros) / 1000 / count, 3),
     perSecond: round(count / ((Math.max(...applied) - Math.min(...due)) / 1000), 1),
     p50Ms: quantile(delays, 0.5),
     p99Ms: quantile(delays, 0.99),
@@ -210,19 +215,24 @@ async function finish(
 interface Taken {
   /** Before and after this was asked, which takes some itself. */
   readonly cpuMicros: { readonly asked: number; readonly told: number };
+  readonly membersCpuMicros: number;
+  readonly clientCpuMicros: number;
   readonly writes: number;
   readonly requests: number | undefined;
 }
 
 async function takenSoFar(hub: Hub): Promise<Taken> {
   const asked = cpuOf(hub.pids());
+  const membersCpuMicros = cpuOf(hub.members.map(({ pid }) => pid));
+  const { user, system } = process.cpuUsage();
   // A store numbers its writes; a list says at which it is.
   const list = await readText(hub.address, "/api/v1/namespaces?limit=1");
   const writes = Number(/"resourceVersion":\s?"(\d+)"/.exec(list)?.[1] ?? 0);
   const metrics = await readText(hub.address, "/metrics");
   const counts = [...metrics.matchAll(/^apiserver_request_total\{[^}]*\} (\S+)$/gm)].map(([, count]) => Number(count));
   const requests = counts.length === 0 ? undefined : counts.reduce((sum, count) => sum + count, 0);
-  return { cpuMicros: { asked, told: cpuOf(hub.pids()) }, writes, requests };
+  const cpuMicros = { asked, told: cpuOf(hub.pids()) };
+  return { cpuMicros, membersCpuMicros, clientCpuMicros: user + system, writes, requests };
 }
 
 export function quantile(values: readonly number[], share: number): number {

@@ -14,25 +14,27 @@ import { kill, start } from "./processes.js";
 export interface Member {
   readonly name: string;
   readonly address: Address;
+  readonly pid: number;
   /** It answers nobody until it is thawed. */
   freeze(): void;
   thaw(): void;
   stop(): Promise<void>;
 }
 
-/** Starts members, and joins them to a hub by push as an administrator of both would. */
-export async function startMembers(names: readonly string[]): Promise<Member[]> {
-  return Promise.all(names.map(startMember));
+/** Starts members. `flags`: of Node. */
+export async function startMembers(names: readonly string[], flags: readonly string[] = []): Promise<Member[]> {
+  return Promise.all(names.map((name) => startMember(name, flags)));
 }
 
-async function startMember(name: string): Promise<Member> {
+async function startMember(name: string, flags: readonly string[]): Promise<Member> {
   const directory = mkdtempSync(join(tmpdir(), "argosy-bench-member-"));
-  const process_ = start([process.argv[1] ?? "", "--serve-member", name, "--data", directory]);
+  const process_ = start([...flags, process.argv[1] ?? "", "--serve-member", name, "--data", directory]);
   const address = JSON.parse(await process_.said("stdout", /^\{/, 30)) as Address;
   const pid = process_.child.pid ?? 0;
   return {
     name,
     address,
+    pid,
     freeze: () => kill(pid, "SIGSTOP"),
     thaw: () => kill(pid, "SIGCONT"),
     stop: async () => {
