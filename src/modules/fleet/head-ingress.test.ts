@@ -14,9 +14,11 @@ import {
   type JsonObject,
   NamespaceKind,
   ServiceKind,
+  withCondition,
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import { startTestCluster } from "../../testing/index.js";
+import { RemedyKind } from "./clusters/remedy-kind.js";
 import { AGENT, eventually, grant, startFleet, type TestFleet, TestServiceKind } from "./fixture.js";
 import { ingressController } from "./ingress.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind } from "./kinds.js";
@@ -102,7 +104,7 @@ async function startServing(weights: string): Promise<{
   report: (cluster: string, ready: boolean) => Promise<void>;
 }> {
   const gateway = await startGateway();
-  const fleet = await startFleet(["cloud", "edge"], { gateway: gateway.driver });
+  const fleet = await startFleet(["cloud", "edge"], { gateway: gateway.driver, hubKinds: [RemedyKind] });
   closing.push(() => fleet.close());
   const models = { cloud: await startModel("cloud"), edge: await startModel("edge") };
   for (const name of ["cloud", "edge"] as const) {
@@ -233,6 +235,68 @@ test("a backend that stops answering, or whose model is not ready, gets nothing,
     (head) => findCondition(head?.status?.conditions, "Ready")?.reason === "Serving",
     "both are back",
   );
+});
+
+test("a Remedy with TrafficControl takes the requests from a cluster by its conditions, and gives them back", async () => {
+  const { fleet, gateway, report } = await startServing("cloud=50,edge=50");
+  await report("cloud", true);
+  await report("edge", true);
+  const serves = (percents: string, why: string) =>
+    eventually(
+      () => getHead(fleet),
+      (head) => head?.status?.backends?.map(({ percent }) => percent).join("/") === percents,
+      why,
+    );
+  await serves("50/50", "both serve");
+  const served = async (): Promise<string[]> => {
+    const bodies: string[] = [];
+    for (let index = 0; index < 10; index++)
+      bodies.push((await gateway.ask("/t9k/hypermlservices/namespaces/demo/digits/x")).body);
+    return [...new Set(bodies)].sort();
+  };
+  const { hub } = fleet;
+  const clusterConditionMatch = {
+    conditionType: "ServiceDomainNameResolutionReady",
+    operator: "Equal" as const,
+    conditionStatus: "False",
+  };
+  await hub.client.resource(RemedyKind).create({
+    apiVersion: "remedy.karmada.io/v1alpha1",
+    kind: "Remedy",
+    metadata: { name: "dns" },
+    spec: { decisionMatches: [{ clusterConditionMatch }], actions: ["TrafficControl"] },
+  });
+  const tell = (status: "True" | "False") =>
+    eventually(
+      async () => {
+        const edge = await hub.client.resource(ClusterKind).get("edge");
+        const draft = { type: clusterConditionMatch.conditionType, status, reason: "Looked", message: "" };
+        const conditions = withCondition(edge.status?.conditions, draft, systemClock.now());
+        return hub.client
+          .resource(ClusterKind)
+          .updateStatus({ ...edge, status: { ...edge.status, conditions } })
+          .catch(() => undefined);
+      },
+      (written) => written !== undefined,
+      "the cluster's names are told of",
+    );
+  await tell("True");
+  expect(await served()).toEqual(["cloud", "edge"]);
+
+  await tell("False");
+  const drained = await serves("100/0", "edge is drained");
+  expect(drained?.status?.backends?.[1]).toMatchObject({ name: "edge", reason: "Draining", weightEffective: 0 });
+  expect(drained?.status?.backends?.[1]?.message).toBe("cluster edge is drained: a Remedy asks for TrafficControl");
+  expect(await served()).toEqual(["cloud"]);
+
+  await tell("True");
+  await serves("50/50", "edge gets requests again");
+  expect(await served()).toEqual(["cloud", "edge"]);
+
+  await hub.client.resource(RemedyKind).patch("dns", "merge", { spec: { decisionMatches: null } });
+  await serves("0/0", "without matches all are drained at once");
+  await hub.client.resource(RemedyKind).delete("dns");
+  await serves("50/50", "the Remedy is gone");
 });
 
 test("weights follow the annotation; faults are named; a head ingress by hand is left alone", async () => {
