@@ -270,6 +270,7 @@ test("health is told on the loopback; a standby takes over when the leader ends"
   ]);
   agents.push(standby);
   await standby.says("ready: ");
+  await standby.says(`waits: ${before} holds the lease argosy-system/argosy-continuum-agent`);
   expect((await leaseOf(hub, "continuum")).spec.holderIdentity).toBe(before);
 
   expect(await stop(continuum)).toBe(0);

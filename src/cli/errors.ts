@@ -36,11 +36,17 @@ export class CommandError extends ArgosyError {
 
 /** Whether nobody listens at the address that was asked. */
 export function isRefusedConnection(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ("code" in cause && cause.code === "ECONNREFUSED") {
-      return true;
-    }
-  }
+  return hasCode(error, ["ECONNREFUSED"]);
+}
+
+/** Whether a certificate is refused for the time of day. */
+export function isClockFault(error: unknown): boolean {
+  return hasCode(error, ["CERT_NOT_YET_VALID", "CERT_HAS_EXPIRED"]);
+}
+
+function hasCode(error: unknown, codes: readonly string[]): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if ("code" in cause && typeof cause.code === "string" && codes.includes(cause.code)) return true;
   return false;
 }
 

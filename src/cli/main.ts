@@ -5,7 +5,7 @@ import { clustersCommand } from "./clusters/commands.js";
 import { completionCommand } from "./completion/completion.js";
 import { explainCommand } from "./decision/explain.js";
 import { whatIfCommand } from "./decision/what-if.js";
-import { exitCode, exitCodeOf, isRefusedConnection } from "./errors.js";
+import { exitCode, exitCodeOf, isClockFault, isRefusedConnection } from "./errors.js";
 import { colours, processTerminal, type Terminal } from "./output/terminal.js";
 import { platformCommands } from "./platform/commands.js";
 import { programCommands } from "./program/commands.js";
@@ -41,7 +41,9 @@ export async function runCli(words: readonly string[], terminal: Terminal): Prom
     const reason = error instanceof ApiError ? ` (${error.status.reason})` : "";
     const hint = isRefusedConnection(error)
       ? "\nnothing listens there: Argosy does not run (`argosy status`); `argosy up` or `argosy start` starts it"
-      : "";
+      : isClockFault(error)
+        ? "\ncompare the clocks of this machine and of that one; if they agree, the certificate has to be renewed"
+        : "";
     terminal.err(`${paint.red("error:")} ${messageOf(error)}${reason}${hint}\n`);
     if (terminal.env["ARGOSY_DEBUG"] !== undefined && error instanceof Error) {
       terminal.err(`${error.stack ?? ""}\n`);

@@ -38,6 +38,7 @@ import { type MemberConnections, memberConnections } from "./members.js";
 import { allModules, controllerModules, platformGateway } from "./modules.js";
 import { type ServiceAddresses, type ServiceName, startPlatformServices } from "./services.js";
 import { openStores, type Stores } from "./stores.js";
+import { turnWords } from "./turns.js";
 
 /** A host and a port of this machine. */
 export interface ListenAddress {
@@ -287,10 +288,20 @@ async function startLevel(assembly: Assembly): Promise<string> {
     specs: [...specs, ...(delivers ? [members.controller] : []), ...admission],
     closers,
     metrics,
-    election: { namespace, name: agentName(level), identity },
+    election: { namespace, name: agentName(level), identity, onLeader: tellTurns(options, agentName(level)) },
   });
   const summary = summaryOf(assembly, modules, services);
   return options.pull === true ? `${summary}; ${await startPull({ ...assembly, identity })}` : summary;
+}
+
+/** Says, once something else than this agent's own work is to be said, whose turn it is. */
+function tellTurns({ note, namespace }: AgentOptions, name: string): (holder: string | undefined) => void {
+  const words = turnWords(namespace, name);
+  let hasWaited = false;
+  return (holder) => {
+    hasWaited ||= holder !== undefined;
+    if (hasWaited) note(words(holder));
+  };
 }
 
 /** What registers the modules' admission, where there is any and the API server can ask for it. */

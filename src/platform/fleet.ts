@@ -54,6 +54,7 @@ import type { NodeRuntime } from "./runtime.js";
 import type { ClusterSecurity } from "./security.js";
 import { type ServiceAddresses, startPlatformServices } from "./services.js";
 import { openStores, type Stores } from "./stores.js";
+import { freeTurn, takeTurn } from "./turns.js";
 
 export interface FleetInput {
   readonly layout: Layout;
@@ -305,6 +306,9 @@ async function startControllers(assembly: Assembly): Promise<string> {
       { access: agent, specs: controllersAt(modules, levelOf(plan), agent) },
       { access: agent, specs: plan.role === "hub" && !without.has("modules") ? [assembly.joined.controller] : [] },
     ];
+    await (without.has("modules")
+      ? freeTurn(cluster.admin.client, levelOf(plan))
+      : takeTurn(cluster.admin.client, levelOf(plan), surroundings.clock));
     for (const { access, specs } of sets) {
       runControllers({ ...surroundings, log, cluster: access, specs, closers });
       count += specs.length;

@@ -17,6 +17,8 @@ export interface Election {
   readonly identity: string;
   /** Where the lease is; default: the cluster. */
   readonly client?: ApiClient;
+  /** Told who leads instead (`undefined`: this candidate), whenever that changes. */
+  readonly onLeader?: (holder: string | undefined) => void;
 }
 
 export interface LevelInput extends Surroundings {

@@ -1,8 +1,7 @@
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { packageRoot } from "../../src/kernel/assets/index.js";
+import { makeLibrary } from "./preloaded.js";
 
 /** A disk that can be made read-only under the programs that have files open on it; see `read-only-disk.c`. */
 export interface FragileDisk {
@@ -23,13 +22,10 @@ export function fragileDisk(): FragileDisk | string {
     string,
   ];
   const remove = (): void => rmSync(place, { recursive: true, force: true });
-  const source = join(packageRoot(), "tests", "support", "read-only-disk.c");
-  const made = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], { encoding: "utf8" });
-  if (made.status !== 0) {
+  const fault = makeLibrary("read-only-disk.c", library);
+  if (fault !== undefined) {
     remove();
-    return made.error === undefined
-      ? `cc cannot make the library that plays the disk: ${made.stderr.trim()}`
-      : "there is no C compiler (cc) to make the library that plays the disk";
+    return fault;
   }
   return {
     folder,

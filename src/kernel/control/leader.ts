@@ -21,6 +21,8 @@ export interface LeaderElectionOptions {
   readonly renewDeadlineMs?: number;
   /** Time between attempts; default 2 s. */
   readonly retryMs?: number;
+  /** Told whenever somebody else is seen to lead (`holder`), or this candidate begins to (`undefined`). */
+  readonly onLeader?: (holder: string | undefined) => void;
 }
 
 /** A candidate. */
@@ -37,13 +39,23 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
   return new Candidate(options);
 }
 
+/** What came of one attempt: the lease is held, another holds it, or nobody knows. */
+type Attempt = "held" | "taken" | "failed";
+
 class Candidate implements LeaderElection {
   readonly #options: Required<LeaderElectionOptions>;
+  #told: string | undefined;
   #seen: { readonly version: string; readonly atMs: number } | undefined;
   #isLeader = false;
 
   constructor(options: LeaderElectionOptions) {
-    this.#options = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryMs: 2_000, ...options };
+    this.#options = {
+      leaseDurationMs: 15_000,
+      renewDeadlineMs: 10_000,
+      retryMs: 2_000,
+      onLeader: () => {},
+      ...options,
+    };
   }
 
   get isLeader(): boolean {
@@ -53,11 +65,12 @@ class Candidate implements LeaderElection {
   async run(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
     const { clock, random, retryMs, log, name, identity } = this.#options;
     while (!signal.aborted) {
-      if (!(await this.#tryAcquire(signal))) {
+      if ((await this.#tryAcquire(signal)) !== "held") {
         await clock.sleep(retryMs * (1 + 0.2 * random.next()), signal).catch(() => undefined);
         continue;
       }
       log.info("leading", { lease: name, identity });
+      this.#tell(undefined);
       const term = new AbortController();
       // One listener for each thing that runs: no leak.
       setMaxListeners(0, term.signal);
@@ -71,15 +84,23 @@ class Candidate implements LeaderElection {
     }
   }
 
-  async #tryAcquire(signal: AbortSignal): Promise<boolean> {
+  #tell(holder: string | undefined): void {
+    const { log, name, identity, onLeader } = this.#options;
+    if (holder !== undefined && holder === this.#told) return;
+    this.#told = holder;
+    if (holder !== undefined) log.info("another leads", { lease: name, identity, holder });
+    onLeader(holder);
+  }
+
+  async #tryAcquire(signal: AbortSignal): Promise<Attempt> {
     const { log, name } = this.#options;
     try {
-      return await this.#acquire(signal);
+      return (await this.#acquire(signal)) ? "held" : "taken";
     } catch (error) {
       if (!isConflict(error) && !isAlreadyExists(error) && !signal.aborted) {
         log.debug("lease attempt failed", { lease: name, reason: messageOf(error) });
       }
-      return false;
+      return "failed";
     }
   }
 
@@ -98,7 +119,10 @@ class Candidate implements LeaderElection {
     }
     const version = current.metadata.resourceVersion;
     if (this.#seen?.version !== version) this.#seen = { version, atMs: clock.monotonicMs() };
-    if (this.#isHeldByOther(current, clock.monotonicMs() - this.#seen.atMs)) return false;
+    if (this.#isHeldByOther(current, clock.monotonicMs() - this.#seen.atMs)) {
+      this.#tell(current.spec.holderIdentity ?? "");
+      return false;
+    }
     await leases.update({ ...current, spec: this.#specAfter(current) }, { signal });
     return true;
   }
@@ -125,7 +149,7 @@ class Candidate implements LeaderElection {
     };
   }
 
-  /** Renews until the signal is aborted or the deadline passes without success. */
+  /** Renews until the signal is aborted, another holds the lease, or the deadline passes without success. */
   async #keep(signal: AbortSignal): Promise<void> {
     const { clock, log, name, identity, renewDeadlineMs, retryMs } = this.#options;
     let renewedMs = clock.monotonicMs();
@@ -136,8 +160,11 @@ class Candidate implements LeaderElection {
       const timer = clock.setTimer(Math.max(renewDeadlineMs - (clock.monotonicMs() - renewedMs), 0), () =>
         attempt.abort(),
       );
-      if (await this.#tryAcquire(attempt.signal)) renewedMs = clock.monotonicMs();
+      const came = await this.#tryAcquire(attempt.signal);
+      if (came === "held") renewedMs = clock.monotonicMs();
       timer.cancel();
+      // Who took it works already.
+      if (came === "taken") break;
     }
     if (!signal.aborted) log.warn("lost the lease", { lease: name, identity });
   }

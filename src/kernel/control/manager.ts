@@ -18,7 +18,7 @@ export interface ManagerOptions {
   /** Present: controllers run only while this candidate leads. */
   readonly leaderElection?: Pick<
     LeaderElectionOptions,
-    "namespace" | "name" | "identity" | "leaseDurationMs" | "renewDeadlineMs" | "retryMs"
+    "namespace" | "name" | "identity" | "leaseDurationMs" | "renewDeadlineMs" | "retryMs" | "onLeader"
   > & {
     /** Where the lease is; default: the cluster. */
     readonly client?: ApiClient;

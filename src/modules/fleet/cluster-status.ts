@@ -250,8 +250,10 @@ const CREDENTIALS_REFUSED = {
 function certificateFault(error: unknown): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const code = "code" in cause && typeof cause.code === "string" ? cause.code : "";
-    if (/CERT|SIGNATURE/.test(code))
-      return `the hub does not trust the certificate that the cluster shows (${cause.message}): put its authority into caBundle of what spec.secretRef names`;
+    const fault = `the hub does not trust the certificate that the cluster shows (${cause.message})`;
+    if (/^CERT_(NOT_YET_VALID|HAS_EXPIRED)$/.test(code))
+      return `${fault}: compare the clocks of the hub and the cluster; if they agree, renew the certificate`;
+    if (/CERT|SIGNATURE/.test(code)) return `${fault}: put its authority into caBundle of what spec.secretRef names`;
   }
   return undefined;
 }
