@@ -24,6 +24,7 @@ import { ingressController } from "./ingress.js";
 import { InterpreterRegistry, ResourceInterpreterCustomizationKind } from "./interpreters/index.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
 import { ClusterBook } from "./placement/cluster-book.js";
+import { ClaimDesk, claimAdmission } from "./policies/claim-desk.js";
 import {
   ClusterOverridePolicyKind,
   ClusterPropagationPolicyKind,
@@ -249,6 +250,7 @@ export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
   const checker = new ManifestChecker();
   const interpreters = new InterpreterRegistry();
+  const desk = new ClaimDesk();
   const definitions: KindDefinition[] = [
     HyperMLServiceKind,
     HeadIngressKind,
@@ -266,7 +268,7 @@ export function createFleetModule(options: FleetOptions): Module {
       hyperMLServiceAdmission(checker),
       headIngressAdmission(),
       hyperRolloutAdmission(),
-      ...(isEngine ? engineAdmission() : []),
+      ...(isEngine ? [...engineAdmission(), claimAdmission(desk)] : []),
     ],
     controllers(level, cluster) {
       const controllers: ControllerSpec[] = [];
@@ -295,7 +297,7 @@ export function createFleetModule(options: FleetOptions): Module {
         ...controllers,
         executionController({ members, interpreters, ...limit }),
         clusterStatusController(members, (name, nodes) => book.promises.seeNodes(name, nodes.some(hasKubelet))),
-        ...engineControllers(cluster, { ledger, interpreters, book }),
+        ...engineControllers(cluster, { ledger, interpreters, book, desk }),
         ...clusterControllers({ ledger, book }),
         ...unservedControllers(),
       ];

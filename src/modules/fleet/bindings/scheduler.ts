@@ -25,6 +25,7 @@ import {
   ResourceBindingKind,
 } from "./kinds.js";
 import { Reevaluation } from "./reevaluation.js";
+import type { Report, Reports } from "./reports.js";
 
 type Context = ReconcileContext<ResourceBinding>;
 
@@ -32,6 +33,7 @@ type Context = ReconcileContext<ResourceBinding>;
 export interface SchedulerParts {
   readonly book: ClusterBook;
   readonly ledger: Ledger;
+  readonly reports: Reports;
 }
 
 /** Places bindings, and places them again when clusters change. One controller for each kind of binding. */
@@ -45,8 +47,9 @@ export function schedulerControllers(parts: SchedulerParts): ControllerSpec<Reso
 function scheduler(
   kind: KindDefinition<ResourceBinding>,
   name: string,
-  { book, ledger }: SchedulerParts,
+  parts: SchedulerParts,
 ): ControllerSpec<ResourceBinding> {
+  const { book, reports } = parts;
   const following = new WeakSet<AbortSignal>();
   const unplaced: Unplaced = new Map();
   return {
@@ -59,13 +62,17 @@ function scheduler(
       unplaced.delete(text);
       if (!following.has(context.signal)) {
         following.add(context.signal);
-        follow(book, unplaced, context);
+        follow(parts, unplaced, context);
       }
       await book.synced(context.signal);
       if (binding === undefined || isDeleting(binding) || !isOurs(binding.spec)) return;
-      const placed = await placeBinding(binding, { kind, name, book, ledger }, context);
+      const placed = await placeBinding(binding, { ...parts, kind, name }, context);
       if (placed.result?.isPlaced === false) unplaced.set(text, key);
-      await report(placed, { kind, name }, context);
+      const report = reportOf(placed, context);
+      const isHeld = isAwaited(placed) && reports.hold(placed.binding, report, () => context.enqueue(key));
+      if (isHeld) return;
+      await syncStatus(context.cluster.client.resource(kind), placed.binding, report(placed.binding.status), name);
+      reports.settle(placed.binding.metadata.uid);
     },
   };
 }
@@ -74,9 +81,10 @@ function scheduler(
 type Unplaced = Map<string, Key>;
 
 /** Looks at bindings again when clusters change or room comes free, within a budget. */
-function follow(book: ClusterBook, unplaced: Unplaced, context: Context): void {
+function follow({ book, reports }: SchedulerParts, unplaced: Unplaced, context: Context): void {
   const { promises } = book;
   promises.start(context.clock);
+  reports.start(context.clock, context.signal);
   const budget = new Reevaluation(context.clock, (key) => context.enqueue(key));
   const undo = [
     book.onChange((now, old, what) => budget.add(concernedBy(context, unplaced, [now, old], what))),
@@ -84,6 +92,7 @@ function follow(book: ClusterBook, unplaced: Unplaced, context: Context): void {
     context.informer.onChange((now, old) => {
       const uid = (now ?? old)?.spec.resource.uid ?? "";
       if (house(book, uid, now)) budget.add(concernedBy(context, unplaced, [], "room"));
+      if (now === undefined) reports.settle(old?.metadata.uid ?? "");
       if (now === undefined) promises.forget(uid);
       else promises.hear(uid, now.status?.aggregatedStatus ?? []);
     }),
@@ -193,31 +202,34 @@ function aboutOf({ resource }: BindingSpec): Parameters<typeof recordDecision>[1
   return { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
 }
 
-async function report(
-  { binding, result, isMoved }: Placed,
-  { kind, name }: { readonly kind: KindDefinition<ResourceBinding>; readonly name: string },
-  context: Context,
-): Promise<void> {
-  const { status, metadata } = binding;
-  const generation = metadata.generation ?? 0;
+/** Whether the status of a binding will be written in a moment anyway: members are to answer for it. */
+function isAwaited({ binding: { spec }, result }: Placed): boolean {
+  return result?.isPlaced !== false && (spec.clusters ?? []).length > 0 && spec.suspension === undefined;
+}
+
+/** What is said of a binding, in whatever status it has by then. */
+function reportOf({ binding, result, isMoved }: Placed, { clock }: Context): Report {
+  const generation = binding.metadata.generation ?? 0;
   const isPlaced = result?.isPlaced !== false;
   const draft = isPlaced
     ? { status: "True" as const, reason: "Success", message: "Binding has been scheduled successfully." }
     : { status: "False" as const, reason: result.reason, message: result.message };
-  const now = context.clock.now();
+  const now = clock.now();
   // One that was asked for is done with this, whatever the second it was asked for in.
   const placedAt = timeOf(Math.max(now, Date.parse(binding.spec.rescheduleTriggeredAt ?? "") || 0));
-  const isNews = isMoved || status?.schedulerObservedGeneration !== generation;
-  // Where nothing worked, the choice that is in use stays.
-  const affinity = result?.isPlaced === true ? result.trace.affinity : status?.schedulerObservingAffinityName;
-  const { schedulerObservingAffinityName: _affinity, ...rest } = status ?? {};
-  const next: BindingStatus = {
-    ...rest,
-    schedulerObservedGeneration: generation,
-    conditions: withCondition(status?.conditions, { type: "Scheduled", ...draft }, now),
-    ...(affinity === undefined ? {} : { schedulerObservingAffinityName: affinity }),
-    ...(isPlaced && isNews && result !== undefined ? { lastScheduledTime: placedAt } : {}),
+  return (status) => {
+    const isNews = isMoved || status?.schedulerObservedGeneration !== generation;
+    // Where nothing worked, the choice that is in use stays.
+    const affinity = result?.isPlaced === true ? result.trace.affinity : status?.schedulerObservingAffinityName;
+    const { schedulerObservingAffinityName: _affinity, ...rest } = status ?? {};
+    const next: BindingStatus = {
+      ...rest,
+      schedulerObservedGeneration: generation,
+      conditions: withCondition(status?.conditions, { type: "Scheduled", ...draft }, now),
+      ...(affinity === undefined ? {} : { schedulerObservingAffinityName: affinity }),
+      ...(isPlaced && isNews && result !== undefined ? { lastScheduledTime: placedAt } : {}),
+    };
+    if (isPlaced && next.lastScheduledTime === undefined) next.lastScheduledTime = placedAt;
+    return next;
   };
-  if (isPlaced && next.lastScheduledTime === undefined) next.lastScheduledTime = placedAt;
-  await syncStatus(context.cluster.client.resource(kind), binding, next, name);
 }

@@ -12,6 +12,7 @@ import { type BindingWriter, claimAnnotations, claimLabels } from "../bindings/b
 import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "../bindings/kinds.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
 import { choosePolicy, type Policy, policyRank, type Subject } from "./choose.js";
+import { ALL_MARKS, type Claimant, type ClaimDesk } from "./claim-desk.js";
 import { Claims, claimOf, textOf } from "./claims.js";
 import {
   ClusterOverridePolicyKind,
@@ -33,6 +34,7 @@ export interface DetectorParts {
   readonly templates: Templates;
   readonly writer: BindingWriter;
   readonly book: ClusterBook;
+  readonly desk: ClaimDesk;
 }
 
 /**
@@ -142,8 +144,20 @@ export class Detector {
     }
     for (const informer of bindings) for (const binding of informer.list()) this.#onBinding(binding, undefined);
     this.#isStarted = true;
+    this.#parts.desk.open(this.#claimant);
     this.#queue.start();
   }
+
+  /** What new objects are claimed with. What policies do not mean, or what a policy waits with, gets nothing. */
+  readonly #claimant: Claimant = {
+    means: (apiVersion, kind) => this.#index.means(apiVersion, kind),
+    marksFor: (subject) => {
+      if (isReservedSpace(subject.namespace) || isClustersOwn(subject)) return undefined;
+      const policy = choosePolicy(this.#index.candidates(subject), subject, undefined);
+      if (policy === undefined || policy.id === "" || this.#lackOf(policy) !== undefined) return undefined;
+      return { labels: claimLabels(policy), annotations: claimAnnotations(policy) };
+    },
+  };
 
   #followPolicies(informer: Informer<PropagationPolicy>): void {
     const take = (object: PropagationPolicy, isGone: boolean): void => {
@@ -321,18 +335,11 @@ export class Detector {
   }
 
   async #close(): Promise<void> {
+    this.#parts.desk.close(this.#claimant);
     for (const undo of this.#undo.splice(0)) undo();
     await this.#queue.close();
   }
 }
-
-const ALL_MARKS = [
-  CLAIM.namespaced.id,
-  CLAIM.namespaced.name,
-  CLAIM.namespaced.namespace,
-  CLAIM.cluster.id,
-  CLAIM.cluster.name,
-];
 
 function placeOf({ metadata }: KubeObject): { readonly namespace: string; readonly name: string } {
   return { namespace: metadata.namespace ?? "", name: metadata.name };
@@ -352,7 +359,7 @@ function isOwnChange(now: KubeObject, old: KubeObject | undefined): boolean {
   if (old === undefined || now.metadata.generation !== old.metadata.generation) return true;
   const own = ({ metadata }: KubeObject): unknown[] =>
     [metadata.labels, metadata.annotations].map((marks) =>
-      Object.fromEntries(Object.entries(marks ?? {}).filter(([mark]) => !ALL_MARKS.some((each) => each === mark))),
+      Object.fromEntries(Object.entries(marks ?? {}).filter(([mark]) => !ALL_MARKS.includes(mark))),
     );
   if (!equalJson(own(now), own(old))) return true;
   // Kinds without generations tell of no change but in their content.

@@ -60,6 +60,11 @@ export class PolicyIndex {
     });
   }
 
+  /** Whether some policy is about a kind. */
+  means(apiVersion: string, kind: string): boolean {
+    return this.#kinds.has(`${apiVersion}/${kind}`);
+  }
+
   #count(kind: string, by: 1 | -1): void {
     const count = (this.#kinds.get(kind) ?? 0) + by;
     if (count === 0) this.#kinds.delete(kind);

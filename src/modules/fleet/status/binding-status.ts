@@ -1,8 +1,9 @@
-import { type ControllerSpec, type ReconcileContext, syncStatus } from "../../../kernel/control/index.js";
+import { type ControllerSpec, type Key, type ReconcileContext, syncStatus } from "../../../kernel/control/index.js";
 import { isNotFound } from "../../../kernel/errors/index.js";
 import {
   findCondition,
   isDeleting,
+  type Kind,
   type KindDefinition,
   type KubeObject,
   timeOf,
@@ -15,6 +16,7 @@ import {
   type ResourceBinding,
   ResourceBindingKind,
 } from "../bindings/kinds.js";
+import type { Reports } from "../bindings/reports.js";
 import { bindingOf } from "../bindings/works.js";
 import { isMoreThanStatus } from "../changes.js";
 import type { Interpreters } from "../interpreters/index.js";
@@ -22,21 +24,20 @@ import { jsonOf } from "../json.unsafe.js";
 import { type Work, WorkKind } from "../kinds.js";
 import { partOf, type Templates } from "../policies/templates.js";
 import { aggregatedItems, expectedClusters, fullyApplied } from "./aggregate-binding.js";
+import type { Pace } from "./pace.js";
 
 type Context = ReconcileContext<ResourceBinding>;
 
 const INDEX = "status-of-binding";
 /** Several members answer at about the same time: one write tells of all of them. */
 const GATHER_MS = 20;
-/** How long those that have answered wait for the others. */
-const GATHER_ALL_MS = 1000;
-/** How long a binding without Works is given before it is said that nothing was applied. */
-const PATIENCE_MS = 1000;
 
 /** What the gathering of statuses needs. */
 export interface StatusParts {
   readonly templates: Templates;
   readonly interpreters: Interpreters;
+  readonly pace: Pace;
+  readonly reports: Reports;
 }
 
 /** Tells in bindings and templates what members tell in Works. One controller for each kind of binding. */
@@ -53,54 +54,82 @@ function statusController(
   parts: StatusParts,
 ): ControllerSpec<ResourceBinding> {
   const following = new WeakMap<AbortSignal, Promise<void>>();
-  /** Since when bindings have no Works yet, by uid. */
-  const waiting = new Map<string, number>();
-  // Nobody looks before all Works are known: a binding without them would be told to have none.
-  const follow = (context: Context): Promise<void> => {
-    const known = following.get(context.signal);
-    if (known !== undefined) return known;
-    const works = context.cluster.informers.informer(WorkKind);
-    works.addIndex(INDEX, (work) => {
-      const key = bindingOf(work);
-      return key === undefined ? [] : [`${key.namespace}/${key.name}`];
-    });
-    const undo = works.onChange((now, old) => {
-      if (now !== undefined && old !== undefined && !isTelling(now, old)) return;
-      const key = bindingOf(now ?? old ?? { metadata: NO_METADATA });
-      if (key === undefined || (key.namespace !== "") !== kind.namespaced) return;
-      const isWhole = works.byIndex(INDEX, `${key.namespace}/${key.name}`).every(isAnswered);
-      context.enqueue(key, isWhole ? GATHER_MS : GATHER_ALL_MS);
-    });
-    context.signal.addEventListener("abort", undo, { once: true });
-    const ready = Promise.all([works.synced(context.signal), parts.interpreters.follow(context)]).then(() => {});
-    following.set(context.signal, ready);
-    return ready;
-  };
+  /** What each binding was last told of. */
+  const told = new WeakMap<ResourceBinding, readonly unknown[]>();
   return {
     name,
     kind,
     concerns: isMoreThanStatus,
     concurrency: 16,
     async reconcile(key, binding, context) {
-      await follow(context);
-      if (binding === undefined || isDeleting(binding)) return undefined;
-      const { uid } = binding.metadata;
-      const works = context.cluster.informers.informer(WorkKind).byIndex(INDEX, `${key.namespace}/${key.name}`);
-      const wasTold = findCondition(binding.status?.conditions, "FullyApplied") !== undefined;
-      if (works.length === 0 && !wasTold) {
-        if (expectedClusters(binding.spec).size === 0) return undefined;
-        const sinceMs = waiting.get(uid) ?? context.clock.monotonicMs();
-        waiting.set(uid, sinceMs);
-        const leftMs = sinceMs + PATIENCE_MS - context.clock.monotonicMs();
-        if (leftMs > 0) return { requeueAfterMs: leftMs };
+      const ready = following.get(context.signal) ?? follow(kind, parts, context);
+      following.set(context.signal, ready);
+      await ready;
+      const text = textOf(key);
+      if (binding === undefined || isDeleting(binding)) {
+        parts.pace.end(text);
+        return undefined;
       }
-      waiting.delete(uid);
+      const works = context.cluster.informers.informer(WorkKind).byIndex(INDEX, text);
+      if (works.length === 0 && !isTold(binding) && expectedClusters(binding.spec).size === 0) return undefined;
+      const leftMs = waitMs(binding, works, { pace: parts.pace, context });
+      if (leftMs > 0) return { requeueAfterMs: leftMs };
+      parts.pace.end(text);
+      const template = await templateOf(binding, parts, context);
+      const seen = told.get(binding);
+      const shown = [template?.object, ...works];
+      if (seen?.length === shown.length && seen.every((each, index) => each === shown[index])) return undefined;
       const items = aggregatedItems(works);
-      await tellBinding(binding, items, { kind, name, context });
-      await tellTemplate(binding, items, { parts, name, context });
+      const now = await tellBinding(binding, items, { kind, name, parts, context });
+      const isSame =
+        template === undefined || !(await tellTemplate(template, binding, items, { parts, name, context }));
+      if (isSame) told.set(now, shown);
       return undefined;
     },
   };
+}
+
+/** Nobody looks before all Works are known: a binding without them would be told to have none. */
+async function follow(
+  { namespaced }: KindDefinition<ResourceBinding>,
+  { interpreters, pace }: StatusParts,
+  context: Context,
+): Promise<void> {
+  const works = context.cluster.informers.informer(WorkKind);
+  works.addIndex(INDEX, (work) => {
+    const key = bindingOf(work);
+    return key === undefined ? [] : [textOf(key)];
+  });
+  const undo = works.onChange((now, old) => {
+    if (now !== undefined && old !== undefined && !isTelling(now, old)) return;
+    const key = bindingOf(now ?? old ?? { metadata: NO_METADATA });
+    if (key === undefined || (key.namespace !== "") !== namespaced) return;
+    const text = textOf(key);
+    // That it was sent is no news of the member; its binding waits by itself.
+    if (old === undefined && now !== undefined && !isAnswered(now) && pace.has(text)) return;
+    const isWhole = works.byIndex(INDEX, text).every(isAnswered);
+    context.enqueue(key, isWhole ? GATHER_MS : pace.patienceMs());
+  });
+  context.signal.addEventListener("abort", undo, { once: true });
+  await Promise.all([works.synced(context.signal), interpreters.follow(context)]);
+}
+
+/** How long it is to wait until a binding is told of for the first time. */
+function waitMs(
+  binding: ResourceBinding,
+  works: readonly Work[],
+  { pace, context }: { readonly pace: Pace; readonly context: Context },
+): number {
+  if (isTold(binding) || (works.length > 0 && works.every(isAnswered))) return 0;
+  const { namespace = "", name } = binding.metadata;
+  const nowMs = context.clock.monotonicMs();
+  return pace.begin(textOf({ namespace, name }), nowMs) + pace.patienceMs() - nowMs;
+}
+
+const textOf = ({ namespace, name }: Key): string => `${namespace}/${name}`;
+
+function isTold({ status }: ResourceBinding): boolean {
+  return findCondition(status?.conditions, "FullyApplied") !== undefined;
 }
 
 const NO_METADATA = { name: "", uid: "", resourceVersion: "", creationTimestamp: "" };
@@ -118,47 +147,68 @@ function isTelling(now: Work, old: Work): boolean {
 
 interface Teller {
   readonly name: string;
+  readonly parts: StatusParts;
   readonly context: Context;
 }
 
+/** The binding as it is then. */
 async function tellBinding(
   binding: ResourceBinding,
   items: AggregatedItem[],
-  { kind, name, context }: Teller & { readonly kind: KindDefinition<ResourceBinding> },
-): Promise<void> {
+  { kind, name, parts, context }: Teller & { readonly kind: KindDefinition<ResourceBinding> },
+): Promise<ResourceBinding> {
   const observedGeneration = binding.metadata.generation ?? 0;
   const draft = { ...fullyApplied(binding.spec, items), observedGeneration };
-  const conditions = withCondition(binding.status?.conditions, draft, context.clock.now());
-  const { aggregatedStatus: _old, ...rest } = binding.status ?? {};
+  const { aggregatedStatus: _old, ...rest } = parts.reports.merged(binding) ?? {};
+  const conditions = withCondition(rest.conditions, draft, context.clock.now());
   const status = { ...rest, conditions, ...(items.length === 0 ? {} : { aggregatedStatus: items }) };
-  await syncStatus(context.cluster.client.resource(kind), binding, status, name);
+  const now = await syncStatus(context.cluster.client.resource(kind), binding, status, name);
+  parts.reports.settle(binding.metadata.uid);
+  return now;
 }
 
+interface Template {
+  readonly kind: Kind;
+  readonly object: KubeObject;
+}
+
+async function templateOf(
+  { spec }: ResourceBinding,
+  { templates }: StatusParts,
+  { signal }: Context,
+): Promise<Template | undefined> {
+  const { apiVersion, kind, name, namespace = "" } = spec.resource;
+  const informer = await templates.follow(apiVersion, kind, signal);
+  const object = informer?.get({ namespace, name });
+  return informer === undefined || object === undefined ? undefined : { kind: informer.kind, object };
+}
+
+/** Resolves to whether anything was written. */
 async function tellTemplate(
+  { kind, object }: Template,
   binding: ResourceBinding,
   items: readonly AggregatedItem[],
-  { parts, name, context }: Teller & { readonly parts: StatusParts },
-): Promise<void> {
-  const { apiVersion, kind, name: templateName, namespace = "" } = binding.spec.resource;
-  const interpreter = parts.interpreters.interpreterFor(apiVersion, kind);
-  const informer = await parts.templates.follow(apiVersion, kind, context.signal);
-  const template = informer?.get({ namespace, name: templateName });
-  if (informer === undefined || template === undefined) return;
-  const status = interpreter.aggregateStatus(jsonOf(template), items, timeOf(context.clock.now()));
-  if (status === undefined || isSameStatus(template, status)) return;
+  { parts, name, context }: Teller,
+): Promise<boolean> {
+  const { resource } = binding.spec;
+  const interpreter = parts.interpreters.interpreterFor(resource.apiVersion, resource.kind);
+  const status = interpreter.aggregateStatus(jsonOf(object), items, timeOf(context.clock.now()));
+  if (status === undefined || isSameStatus(object, status)) return false;
+  const { namespace } = object.metadata;
   try {
     await context.cluster.client
-      .dynamic(informer.kind)
-      .patch(templateName, "json", [{ op: "add", path: "/status", value: toJson(status) }], {
+      .dynamic(kind)
+      .patch(object.metadata.name, "json", [{ op: "add", path: "/status", value: toJson(status) }], {
         subresource: "status",
         fieldManager: name,
-        ...(namespace === "" ? {} : { namespace }),
+        ...(namespace === undefined ? {} : { namespace }),
       });
   } catch (error) {
     // It is gone, or its kind keeps no status apart.
     if (!isNotFound(error)) throw error;
-    context.log.debug("a template has no status to write", { kind, namespace, name: templateName });
+    context.log.debug("a template has no status to write", { kind: kind.kind, name: object.metadata.name });
   }
+  return true;
 }
 
 function isSameStatus(template: KubeObject, status: object): boolean {
