@@ -1,8 +1,19 @@
 import type { Clock, Timer } from "../../kernel/clock/types.js";
 import { HttpError } from "../../kernel/http1/index.js";
-import type { TensorData, TensorValue } from "./datatypes.js";
-import { typeInfo } from "./datatypes.js";
-import type { Engine } from "./engine.unsafe.js";
+import { joinInputs, keyOf, sliceOutputs } from "./batch-rows.js";
+import type { TensorValue } from "./datatypes.js";
+import type { Engine } from "./engines/types.js";
+import { EngineFault } from "./failures.js";
+
+/** One run of a model, as it is counted. */
+export interface BatchRun {
+  readonly rows: number;
+  readonly requests: number;
+  /** Milliseconds inside the model. */
+  readonly ms: number;
+  /** Milliseconds that each of the requests waited for it. */
+  readonly waitsMs: readonly number[];
+}
 
 /** How a model's requests share runs. */
 export interface BatchOptions {
@@ -13,14 +24,18 @@ export interface BatchOptions {
   /** Most requests that wait; beyond it 503. */
   readonly maxWaiting: number;
   readonly clock: Clock;
-  /** Told after each run: rows, requests, and milliseconds of the run. */
-  readonly onRun: (rows: number, requests: number, ms: number) => void;
+  /** Told after each run that gave an answer. */
+  readonly onRun: (run: BatchRun) => void;
 }
 
 /** Runs inferences, several requests in one where that is possible. */
 export interface Batcher {
-  /** `isGone` is asked before a run begins: what nobody waits for any more is not computed (a 499 `HttpError`). */
-  infer(inputs: readonly TensorValue[], isGone?: () => boolean): Promise<TensorValue[]>;
+  /**
+   * What one request's data cause fails that request only. `isGone` is asked before a run begins: what nobody waits for any
+   * more is not computed (a 499 `HttpError`). `deadlineMs`: when the answer is worth nothing any more, by the clock's
+   * `monotonicMs`; 504 then, and no run that starts later.
+   */
+  infer(inputs: readonly TensorValue[], isGone?: () => boolean, deadlineMs?: number): Promise<TensorValue[]>;
   readonly waiting: number;
   /** Resolves when nothing waits and nothing runs. */
   idle(): Promise<void>;
@@ -29,15 +44,20 @@ export interface Batcher {
 interface Job {
   readonly inputs: readonly TensorValue[];
   readonly rows: number;
-  /** Jobs with the same key may share a run: same shapes but for the rows. `undefined`: with none. */
-  readonly key: string | undefined;
+  /** Jobs with the same key may share a run: same names, types and shapes but for the rows. `undefined`: with none. */
+  key: string | undefined;
+  readonly sinceMs: number;
+  readonly deadlineMs: number;
   readonly isGone: (() => boolean) | undefined;
+  /** Runs that it was in when the model's worker failed. */
+  faults: number;
+  isOver: boolean;
   readonly resolve: (outputs: TensorValue[]) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * Natural batching: while a run is under way arrivals wait, and the next run takes all that fit together. A request that is
+ * Natural batching: while runs are under way arrivals wait, and the next run takes all that fit together. A request that is
  * alone runs at once, so idle latency is that of a plain run (unless `maxDelayMs` asks for waiting).
  */
 export function createBatcher(engine: Engine, options: BatchOptions): Batcher {
@@ -48,11 +68,15 @@ class NaturalBatcher implements Batcher {
   readonly #engine: Engine;
   readonly #options: BatchOptions;
   #queue: Job[] = [];
-  #running = false;
-  #delay: Timer | undefined;
+  #active = 0;
+  #isTurnDue = false;
+  #ripening: Timer | undefined;
   #shares: boolean;
   /** The last run was of one request: the next one need not look for company. */
   #isLonely = false;
+  /** What a run takes, smoothed: a request whose deadline comes near does not wait for more company. */
+  #runMs = 0;
+  #idlers: (() => void)[] = [];
 
   constructor(engine: Engine, options: BatchOptions) {
     this.#engine = engine;
@@ -64,62 +88,144 @@ class NaturalBatcher implements Batcher {
     return this.#queue.length;
   }
 
-  infer(inputs: readonly TensorValue[], isGone?: () => boolean): Promise<TensorValue[]> {
+  infer(inputs: readonly TensorValue[], isGone?: () => boolean, deadlineMs?: number): Promise<TensorValue[]> {
     return new Promise((resolve, reject) => {
+      if (this.#queue.length >= this.#options.maxWaiting) this.#forgetGone();
       if (this.#queue.length >= this.#options.maxWaiting) {
         return reject(new HttpError(503, `${this.#queue.length} requests wait already`, { "retry-after": "1" }));
       }
       const rows = this.#shares ? (inputs[0]?.shape[0] ?? 1) : 1;
       const alike = this.#shares && inputs.every((input) => input.shape[0] === rows);
-      this.#queue.push({ inputs, rows, key: alike ? keyOf(inputs) : undefined, isGone, resolve, reject });
-      if (!this.#running) this.#schedule();
+      const sinceMs = this.#options.clock.monotonicMs();
+      const job: Job = {
+        ...{ inputs, rows, sinceMs, resolve, reject, isGone, faults: 0, isOver: false },
+        key: alike ? keyOf(inputs) : undefined,
+        deadlineMs: deadlineMs ?? Number.POSITIVE_INFINITY,
+      };
+      if (deadlineMs === undefined || this.#guard(job)) {
+        this.#queue.push(job);
+        this.#schedule();
+      }
     });
   }
 
-  async idle(): Promise<void> {
-    while (this.#running || this.#queue.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  idle(): Promise<void> {
+    if (this.#active === 0 && this.#queue.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idlers.push(resolve));
   }
 
-  #schedule(): void {
-    const { maxDelayMs, maxRows, clock } = this.#options;
-    const enough = this.#queue.reduce((sum, job) => sum + job.rows, 0) >= maxRows;
-    if (maxDelayMs > 0 && this.#shares && !enough) this.#delay ??= clock.setTimer(maxDelayMs, () => this.#start());
-    else this.#start();
-  }
-
-  #start(): void {
-    this.#delay?.cancel();
-    this.#delay = undefined;
-    if (this.#running) return;
-    this.#running = true;
-    // One turn of the event loop lets requests that are already here join. Runs report their failures to their jobs.
-    if (this.#isLonely) void this.#drain();
-    else setImmediate(() => void this.#drain());
-  }
-
-  async #drain(): Promise<void> {
-    while (this.#queue.length > 0) {
-      this.#forgetGone();
-      const batch = this.#takeBatch();
-      this.#isLonely = batch.length === 1;
-      await this.#run(batch);
+  /** Ends the job when its time is over; false when that is so already. */
+  #guard(job: Job): boolean {
+    const expire = (): void => this.#leave(job, new HttpError(504, "the request's deadline passed before its answer"));
+    if (job.deadlineMs <= job.sinceMs) {
+      expire();
+      return false;
     }
-    this.#running = false;
+    const timer = this.#options.clock.setTimer(job.deadlineMs - job.sinceMs, expire);
+    const { resolve, reject } = job;
+    Object.assign(job, {
+      resolve(outputs: TensorValue[]) {
+        timer.cancel();
+        resolve(outputs);
+      },
+      reject(error: unknown) {
+        timer.cancel();
+        reject(error);
+      },
+    });
+    return true;
   }
 
   #forgetGone(): void {
-    let gone = 0;
-    for (const job of this.#queue) {
-      if (job.isGone?.() !== true) continue;
-      gone++;
-      job.reject(new HttpError(499, "nobody waits for the answer any more"));
+    const gone = this.#queue.filter((job) => job.isGone?.() === true);
+    for (const job of gone) this.#leave(job, new HttpError(499, "nobody waits for the answer any more"));
+  }
+
+  #leave(job: Job, error: HttpError): void {
+    if (job.isOver) return;
+    job.isOver = true;
+    this.#queue = this.#queue.filter((each) => each !== job);
+    job.reject(error);
+    this.#tellIdle();
+  }
+
+  #schedule(): void {
+    if (this.#active >= this.#engine.concurrency || this.#isTurnDue || this.#queue.length === 0) return;
+    if (!this.#isRipe()) this.#ripen();
+    else if (this.#isLonely && this.#queue.length === 1) this.#start();
+    else {
+      // One turn of the event loop lets requests that are already here join.
+      this.#isTurnDue = true;
+      setImmediate(() => {
+        this.#isTurnDue = false;
+        this.#start();
+      });
     }
-    if (gone > 0) this.#queue = this.#queue.filter((job) => job.isGone?.() !== true);
+  }
+
+  #proceed(): void {
+    if (this.#queue.length === 0) return;
+    if (this.#isRipe()) this.#start();
+    else this.#ripen();
+  }
+
+  #isRipe(): boolean {
+    return this.#ripeMs() <= this.#options.clock.monotonicMs();
+  }
+
+  #ripen(): void {
+    this.#ripening ??= this.#options.clock.setTimer(this.#ripeMs() - this.#options.clock.monotonicMs(), () => {
+      this.#ripening = undefined;
+      this.#start();
+    });
+  }
+
+  /** When the request that came first has had its wait for company; now, when there is nothing to wait for. */
+  #ripeMs(): number {
+    const { maxDelayMs, maxRows } = this.#options;
+    const [first] = this.#queue;
+    if (maxDelayMs <= 0 || first?.key === undefined) return Number.NEGATIVE_INFINITY;
+    let rows = 0;
+    let ripe = first.sinceMs + maxDelayMs;
+    for (const job of this.#queue) {
+      if (job.key !== first.key) continue;
+      rows += job.rows;
+      ripe = Math.min(ripe, job.deadlineMs - 2 * this.#runMs);
+    }
+    return rows >= maxRows ? Number.NEGATIVE_INFINITY : ripe;
+  }
+
+  #start(): void {
+    this.#ripening?.cancel();
+    this.#ripening = undefined;
+    this.#forgetGone();
+    while (this.#active < this.#engine.concurrency && this.#queue.length > 0) {
+      const batch = this.#takeBatch();
+      if (batch.length === 0) continue;
+      this.#isLonely = batch.length === 1;
+      this.#active++;
+      // A run reports its failures to its jobs. What came meanwhile is already here: it need not wait a turn.
+      void this.#run(batch).then(() => {
+        this.#active--;
+        this.#proceed();
+        this.#tellIdle();
+      });
+      if (this.#queue.length > 0 && !this.#isRipe()) {
+        this.#ripen();
+        return;
+      }
+    }
+  }
+
+  #tellIdle(): void {
+    if (this.#active > 0 || this.#queue.length > 0) return;
+    for (const resolve of this.#idlers.splice(0)) resolve();
   }
 
   #takeBatch(): Job[] {
     const [first] = this.#queue;
-    if (!this.#shares || first?.key === undefined) return this.#queue.splice(0, 1);
+    if (first === undefined) return [];
+    if (!this.#shares || first.key === undefined) return this.#queue.splice(0, 1);
     const batch: Job[] = [];
     const rest: Job[] = [];
     let rows = 0;
@@ -133,70 +239,77 @@ class NaturalBatcher implements Batcher {
     return batch;
   }
 
-  async #run(batch: readonly Job[]): Promise<void> {
+  async #run(asked: readonly Job[]): Promise<void> {
+    const { clock, onRun } = this.#options;
+    const batch = asked.filter((job) => !job.isOver);
     const [only] = batch;
     if (only === undefined) return;
-    const { clock, onRun } = this.#options;
     const started = clock.monotonicMs();
     const rows = batch.reduce((sum, job) => sum + job.rows, 0);
     try {
-      const outputs = await this.#engine.run(batch.length === 1 ? only.inputs : joinInputs(batch, rows));
-      onRun(rows, batch.length, clock.monotonicMs() - started);
-      if (batch.length === 1) return only.resolve(outputs);
-      if (outputs.every((output) => output.shape[0] === rows)) return splitOutputs(batch, outputs);
+      const inputs =
+        batch.length === 1
+          ? only.inputs
+          : joinInputs(
+              batch.map((job) => job.inputs),
+              rows,
+            );
+      const outputs = await this.#engine.run(inputs);
+      const ms = clock.monotonicMs() - started;
+      this.#runMs = this.#runMs === 0 ? ms : 0.8 * this.#runMs + 0.2 * ms;
+      onRun({ rows, requests: batch.length, ms, waitsMs: batch.map((job) => started - job.sinceMs) });
+      if (batch.length === 1) return finish(only, outputs);
+      if (outputs.every((output) => output.shape[0] === rows)) return split(batch, outputs);
       // The model does not keep rows apart, whatever it declares.
       this.#shares = false;
+      for (const job of batch) await this.#run([job]);
     } catch (error) {
-      if (batch.length === 1) return only.reject(error);
+      await this.#recover(batch, error);
     }
-    // One bad request must not fail its neighbours: each on its own.
-    for (const job of batch) await this.#run([job]);
+  }
+
+  /** One bad request must not fail its neighbours: halves are tried, down to the one that it is. */
+  async #recover(batch: readonly Job[], error: unknown): Promise<void> {
+    if (error instanceof EngineFault) return this.#survive(batch, error);
+    if (batch.length === 1) return fail(batch, error);
+    const middle = Math.ceil(batch.length / 2);
+    await this.#run(batch.slice(0, middle));
+    await this.#run(batch.slice(middle));
+  }
+
+  /** The worker is gone: who was in its last run alone may have been the cause; the others try once more, each alone. */
+  #survive(batch: readonly Job[], fault: EngineFault): void {
+    const again = fault.kind === "restarting" || batch.length === 1 ? [] : batch.filter((job) => job.faults === 0);
+    fail(
+      batch.filter((job) => !again.includes(job)),
+      fault,
+    );
+    for (const job of again) {
+      job.faults++;
+      job.key = undefined;
+    }
+    this.#queue.unshift(...again.filter((job) => !job.isOver));
   }
 }
 
-function keyOf(inputs: readonly TensorValue[]): string {
-  let key = "";
-  for (const input of inputs) key += `${input.name}:${input.shape.slice(1).join(",")};`;
-  return key;
+function finish(job: Job, outputs: TensorValue[]): void {
+  if (job.isOver) return;
+  job.isOver = true;
+  job.resolve(outputs);
 }
 
-function joinInputs(batch: readonly Job[], rows: number): TensorValue[] {
-  const [first] = batch;
-  return (first?.inputs ?? []).map((input, index) => {
-    const parts = batch.map((job) => job.inputs[index]?.data ?? []);
-    const shape = [rows, ...input.shape.slice(1)];
-    return {
-      ...input,
-      shape,
-      data: joinData(parts, typeInfo(input.datatype).make(shape.reduce((product, size) => product * size, 1))),
-    };
-  });
-}
-
-function joinData(parts: readonly TensorData[], into: TensorData): TensorData {
-  if (Array.isArray(into)) return parts.flatMap((part) => (Array.isArray(part) ? part : []));
-  const bytes = new Uint8Array(into.buffer);
-  let at = 0;
-  for (const part of parts) {
-    if (Array.isArray(part)) continue;
-    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at);
-    at += part.byteLength;
+function fail(batch: readonly Job[], error: unknown): void {
+  for (const job of batch) {
+    if (job.isOver) continue;
+    job.isOver = true;
+    job.reject(error);
   }
-  return into;
 }
 
-function splitOutputs(batch: readonly Job[], outputs: readonly TensorValue[]): void {
+function split(batch: readonly Job[], outputs: readonly TensorValue[]): void {
   let row = 0;
   for (const job of batch) {
-    const from = row;
+    finish(job, sliceOutputs(outputs, row, job.rows));
     row += job.rows;
-    job.resolve(
-      outputs.map((output) => {
-        const size = output.shape.slice(1).reduce((product, dimension) => product * dimension, 1);
-        const range = [from * size, (from + job.rows) * size] as const;
-        const data = Array.isArray(output.data) ? output.data.slice(...range) : output.data.subarray(...range);
-        return { ...output, shape: [job.rows, ...output.shape.slice(1)], data };
-      }),
-    );
   }
 }

@@ -1,7 +1,21 @@
 import { ArgosyError } from "../../kernel/errors/index.js";
+import { HttpError } from "../../kernel/http1/index.js";
 
-/** Why a model is not there: the words that `/ready`, the index, the termination message and the platform's conditions use. */
-export type ModelFailureReason = "ModelDownloadFailed" | "ModelLoadFailed" | "RuntimeUnavailable" | "ModelNotFound";
+/**
+ * Why a model is not there: the words that `/ready`, the index, the termination message and the platform's conditions use.
+ * `RuntimeUnhealthy`: it was there, and its worker died or did not answer. `ModelTooLarge`: more than the memory budget.
+ * `ModelChanged`: its files are not those that were loaded. `ModelRefused`: the configuration does not allow this kind.
+ */
+export type ModelFailureReason =
+  | "ModelDownloadFailed"
+  | "ModelLoadFailed"
+  | "RuntimeUnavailable"
+  | "ModelNotFound"
+  | "RuntimeUnhealthy"
+  | "ModelTooLarge"
+  | "ModelChanged"
+  | "ModelRefused"
+  | "UnsupportedFormat";
 
 /** A model that could not be fetched or loaded. */
 export class ModelError extends ArgosyError {
@@ -13,5 +27,18 @@ export class ModelError extends ArgosyError {
     super(reason, message, options.cause === undefined ? {} : { cause: options.cause });
     this.reason = reason;
     this.transient = options.transient ?? false;
+  }
+}
+
+/** How the place where a model ran failed. */
+export type FaultKind = "timeout" | "crash" | "memory" | "restarting";
+
+/** A model's worker died, was ended, or is not back yet: not the fault of any one request, so others may be tried again. */
+export class EngineFault extends HttpError {
+  readonly kind: FaultKind;
+
+  constructor(kind: FaultKind, message: string, retryAfterSeconds = 1) {
+    super(kind === "timeout" ? 504 : 503, message, { "retry-after": String(retryAfterSeconds) });
+    this.kind = kind;
   }
 }

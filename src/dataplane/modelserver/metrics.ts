@@ -1,4 +1,5 @@
 /** Counters of the server as Prometheus text (exposition format 0.0.4). */
+import { createEngineMetrics, type EngineMetrics } from "./engine-metrics.js";
 
 const BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -12,20 +13,15 @@ interface ModelCounters {
   readonly labels: string;
   succeeded: number;
   failed: number;
-  runs: number;
-  rows: number;
-  runSeconds: number;
   readonly latency: Histogram;
 }
 
 /** What the server counts. Labels are names and versions of models that exist, so their number is bounded. */
-export interface ServerMetrics {
+export interface ServerMetrics extends EngineMetrics {
   /** An inference request was answered. */
   inference(model: string, version: string, seconds: number): void;
   /** An inference request to a model of ours failed. */
   failure(model: string, version: string): void;
-  /** A counter of runs for one version, to be called after each. */
-  runOf(model: string, version: string): (rows: number, requests: number, ms: number) => void;
   /** Any HTTP request was answered. */
   response(status: number): void;
   /** The page; `gauges` are added as they are now. */
@@ -35,6 +31,7 @@ export interface ServerMetrics {
 /** Counters at zero. */
 export function createMetrics(): ServerMetrics {
   const models = new Map<string, ModelCounters>();
+  const engines = createEngineMetrics();
   const responses = new Map<number, number>();
   const of = (model: string, version: string): ModelCounters => {
     const key = `${model}\n${version}`;
@@ -45,9 +42,6 @@ export function createMetrics(): ServerMetrics {
         labels,
         succeeded: 0,
         failed: 0,
-        runs: 0,
-        rows: 0,
-        runSeconds: 0,
         latency: { counts: new Float64Array(BUCKETS_S.length), sum: 0, total: 0 },
       };
       models.set(key, counters);
@@ -63,18 +57,11 @@ export function createMetrics(): ServerMetrics {
     failure: (model, version) => {
       of(model, version).failed++;
     },
-    runOf(model, version) {
-      const counters = of(model, version);
-      return (rows, _requests, ms) => {
-        counters.runs++;
-        counters.rows += rows;
-        counters.runSeconds += ms / 1000;
-      };
-    },
+    ...engines,
     response: (status) => {
       responses.set(status, (responses.get(status) ?? 0) + 1);
     },
-    render: (gauges) => renderPage([...models.values()], responses, gauges),
+    render: (gauges) => renderPage([...models.values()], responses, gauges) + engines.lines(),
   };
 }
 
@@ -105,9 +92,6 @@ function renderPage(
     );
   perModel("inferences_total", "Inference requests answered.", (model) => model.succeeded);
   perModel("inference_failures_total", "Inference requests that failed.", (model) => model.failed);
-  perModel("runs_total", "Runs of the model; fewer than inferences where requests shared one.", (model) => model.runs);
-  perModel("rows_total", "Rows computed.", (model) => model.rows);
-  perModel("run_seconds_total", "Seconds inside the model.", (model) => model.runSeconds);
   const latency = models.flatMap(({ labels, latency: { counts, sum, total } }) => [
     ...BUCKETS_S.map((bound, index) => `_bucket{${labels},le="${bound}"} ${counts[index] ?? 0}`),
     `_bucket{${labels},le="+Inf"} ${total}`,

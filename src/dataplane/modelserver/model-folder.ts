@@ -1,56 +1,65 @@
 /** What lies in a model's folder: configuration and versions. */
 import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { messageOf } from "../../kernel/errors/index.js";
-import type { Json } from "../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../kernel/kinds/object.js";
 import { ModelError } from "./failures.js";
 
-/** The parts of `config.json` (Triton's model configuration) that this server acts on. */
+/** The parts of a model's configuration that this server acts on. */
 export interface ModelConfig {
   /** Most rows of one run; 0 forbids sharing runs, absent leaves it to the model's shapes. */
   readonly maxBatchSize?: number;
-  /** `dynamic_batching.max_queue_delay_microseconds`, in milliseconds. */
+  /** How long a request may wait for company, milliseconds. */
   readonly maxDelayMs: number;
   readonly versionPolicy: { readonly latest: number } | { readonly specific: readonly string[] } | "all";
+  /** Names for versions: `stable` → `3`. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** What is for the engine: `parameters` of the configuration. */
+  readonly settings: JsonObject;
+  /** The model's file where the configuration names it. */
+  readonly file?: string;
+  /** The version of a folder without numbered ones; default 1. */
+  readonly version?: string;
   /** The file as it is, for `GET …/config`. */
   readonly raw: Json;
 }
 
-/** A version's number and its model file. */
-export interface ModelVersionFile {
+/** A version's number and where its files are. */
+export interface ModelVersionFolder {
   readonly version: string;
-  readonly file: string;
+  readonly folder: string;
 }
 
-/** Reads `config.json`; a folder without one gets the defaults. Throws `ModelError` naming the file and field. */
+/** Reads a model's configuration: Triton's `config.json` or `config.pbtxt`, or MLServer's `model-settings.json`; a folder without one gets the defaults. Throws `ModelError` naming the file and field. */
 export async function readModelConfig(folder: string): Promise<ModelConfig> {
-  const file = join(folder, "config.json");
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch {
-    return { maxDelayMs: 0, versionPolicy: "all", raw: {} };
+  const triton = join(folder, "config.json");
+  const json = await readText(triton);
+  if (json !== undefined) return tritonConfig(triton, parseConfig(triton, json));
+  const proto = join(folder, "config.pbtxt");
+  const text = await readText(proto);
+  if (text !== undefined) {
+    const { parseTextProto } = await import("./text-proto.js");
+    return tritonConfig(proto, parseTextProto(text, proto));
   }
-  let raw: Json;
-  try {
-    raw = JSON.parse(text);
-  } catch (error) {
-    throw new ModelError("ModelLoadFailed", `${file} is not JSON: ${messageOf(error)}`);
-  }
-  const number = (field: string, value: Json | undefined): number | undefined => {
-    if (value === undefined) return undefined;
-    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
-      throw new ModelError("ModelLoadFailed", `${file}: ${field} must be a whole number from 0`);
-    }
-    return value;
-  };
-  const maxBatchSize = number("max_batch_size", member(raw, "max_batch_size"));
-  const delay = number(
-    "dynamic_batching.max_queue_delay_microseconds",
-    member(raw, "dynamic_batching", "max_queue_delay_microseconds"),
+  const mlserver = join(folder, "model-settings.json");
+  const settings = await readText(mlserver);
+  if (settings !== undefined) return mlserverConfig(mlserver, parseConfig(mlserver, settings));
+  return { maxDelayMs: 0, versionPolicy: "all", labels: {}, settings: {}, raw: {} };
+}
+
+function tritonConfig(file: string, raw: Json): ModelConfig {
+  const maxBatchSize = wholeNumber(file, "max_batch_size", member(raw, "max_batch_size"));
+  const delayField = ["dynamic_batching", "max_queue_delay_microseconds"];
+  const delay = wholeNumber(file, delayField.join("."), member(raw, ...delayField));
+  const latest = wholeNumber(
+    file,
+    "version_policy.latest.num_versions",
+    member(raw, "version_policy", "latest", "num_versions"),
   );
-  const latest = number("version_policy.latest.num_versions", member(raw, "version_policy", "latest", "num_versions"));
   const specific = member(raw, "version_policy", "specific", "versions");
+  const labels = objectAt(file, "version_labels", member(raw, "version_labels"));
+  const modelFile = member(raw, "default_model_filename");
+  const instances = instanceCount(file, raw);
   return {
     ...(maxBatchSize === undefined ? {} : { maxBatchSize }),
     maxDelayMs: (delay ?? 0) / 1000,
@@ -59,31 +68,85 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
       : latest === undefined
         ? "all"
         : { latest },
+    labels: Object.fromEntries(
+      Object.entries(labels).map(([label, version]) => [
+        label,
+        typeof version === "string" ? version : JSON.stringify(version),
+      ]),
+    ),
+    settings: {
+      ...(instances === undefined ? {} : { instances }),
+      ...objectAt(file, "parameters", member(raw, "parameters")),
+    },
+    ...(modelFile === undefined || modelFile === ""
+      ? {}
+      : { file: plainName(file, "default_model_filename", modelFile) }),
     raw,
   };
 }
 
+/** Copies over all instance groups, each of which has one unless it says more. */
+function instanceCount(file: string, raw: Json): number | undefined {
+  const groups = member(raw, "instance_group");
+  if (!Array.isArray(groups) || groups.length === 0) return undefined;
+  return groups.reduce<number>(
+    (sum, group) => sum + Math.max(1, wholeNumber(file, "instance_group.count", member(group, "count")) ?? 1),
+    0,
+  );
+}
+
+function mlserverConfig(file: string, raw: Json): ModelConfig {
+  const maxBatchSize = wholeNumber(file, "max_batch_size", member(raw, "max_batch_size"));
+  const seconds = member(raw, "max_batch_time");
+  const uri = member(raw, "parameters", "uri");
+  const version = member(raw, "parameters", "version");
+  const implementation = member(raw, "implementation");
+  return {
+    // MLServer batches only when told to; natural batching costs no waiting and stays.
+    ...(maxBatchSize === undefined || maxBatchSize === 0 ? {} : { maxBatchSize }),
+    maxDelayMs: typeof seconds === "number" && seconds > 0 ? seconds * 1000 : 0,
+    versionPolicy: "all",
+    labels: {},
+    settings: {
+      ...objectAt(file, "parameters.extra", member(raw, "parameters", "extra")),
+      ...(typeof implementation === "string" ? { implementation } : {}),
+    },
+    ...(uri === undefined || uri === null ? {} : { file: plainName(file, "parameters.uri", uri) }),
+    ...(typeof version === "string" ? { version } : {}),
+    raw,
+  };
+}
+
+/** A file beside the configuration; paths that lead out of the folder are refused. */
+function plainName(file: string, field: string, value: Json): string {
+  const name = typeof value === "string" ? value.replace(/^\.\//, "") : "";
+  if (name === "" || basename(name) !== name || name === "..")
+    throw new ModelError("ModelLoadFailed", `${file}: ${field} must name a file in the model's folder`);
+  return name;
+}
+
 /**
- * The versions to serve, oldest first. A folder holds either numbered folders with a `.onnx` file in each, or one `.onnx` file
+ * The versions to serve, oldest first. A folder holds either numbered folders with a model file in each, or one model file
  * itself (that is version 1). Throws `ModelError` when there is nothing to serve.
  */
-export async function listVersions(folder: string, policy: ModelConfig["versionPolicy"]): Promise<ModelVersionFile[]> {
+export async function listVersions(folder: string, config: ModelConfig): Promise<ModelVersionFolder[]> {
+  const { versionPolicy: policy, version = "1" } = config;
   const entries = await readFolder(folder);
   const numbers = entries
     .filter((entry) => entry.isDirectory() && /^[1-9]\d{0,17}$/.test(entry.name))
     .map((entry) => entry.name);
-  if (numbers.length === 0) return [{ version: "1", file: await onnxFileOf(folder) }];
+  if (numbers.length === 0) return [{ version, folder }];
   numbers.sort((a, b) => Number(a) - Number(b));
-  const chosen = numbers.filter((version, index) => {
+  const chosen = numbers.filter((each, index) => {
     if (policy === "all") return true;
-    return "latest" in policy ? index >= numbers.length - policy.latest : policy.specific.includes(version);
+    return "latest" in policy ? index >= numbers.length - policy.latest : policy.specific.includes(each);
   });
   if (chosen.length === 0)
     throw new ModelError(
       "ModelNotFound",
       `${folder}: version_policy leaves none of the versions ${numbers.join(", ")}`,
     );
-  return Promise.all(chosen.map(async (version) => ({ version, file: await onnxFileOf(join(folder, version)) })));
+  return chosen.map((each) => ({ version: each, folder: join(folder, each) }));
 }
 
 /** Folders of a repository that look like models, by name. */
@@ -91,21 +154,6 @@ export async function listModelFolders(repository: string): Promise<Map<string, 
   const entries = await readFolder(repository);
   const folders = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith("."));
   return new Map(folders.map((entry) => [entry.name, join(repository, entry.name)]));
-}
-
-async function onnxFileOf(folder: string): Promise<string> {
-  const names = (await readFolder(folder))
-    .filter((entry) => !entry.isDirectory() && entry.name.endsWith(".onnx"))
-    .map((entry) => entry.name);
-  const [first] = names;
-  if (names.includes("model.onnx")) return join(folder, "model.onnx");
-  if (first === undefined) throw new ModelError("ModelNotFound", `${folder} holds no .onnx file`);
-  if (names.length > 1)
-    throw new ModelError(
-      "ModelLoadFailed",
-      `${folder} holds several .onnx files (${names.join(", ")}) and none is model.onnx`,
-    );
-  return join(folder, first);
 }
 
 async function readFolder(folder: string) {
@@ -116,6 +164,37 @@ async function readFolder(folder: string) {
       cause: error,
     });
   }
+}
+
+async function readText(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+function parseConfig(file: string, text: string): Json {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ModelError("ModelLoadFailed", `${file} is not JSON: ${messageOf(error)}`);
+  }
+}
+
+function wholeNumber(file: string, field: string, value: Json | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
+    throw new ModelError("ModelLoadFailed", `${file}: ${field} must be a whole number from 0`);
+  }
+  return value;
+}
+
+function objectAt(file: string, field: string, value: Json | undefined): JsonObject {
+  if (value === undefined || value === null) return {};
+  if (typeof value !== "object" || Array.isArray(value))
+    throw new ModelError("ModelLoadFailed", `${file}: ${field} must be an object`);
+  return value;
 }
 
 function member(value: Json, ...path: string[]): Json | undefined {

@@ -5,6 +5,7 @@ import { MessageChannel } from "node:worker_threads";
 import type { Clock, Random } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
+import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
 import { type FetchOptions, fetchModel } from "./fetch.js";
 import { type ModelServerOptions, runModelServer } from "./server.js";
@@ -35,6 +36,13 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1 and V2 (Open Inferen
   --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
   --max-body-bytes N      default 67108864
   --threads N             threads of one run, default 1
+  --memory-budget-bytes N memory for all models; those not used for longest leave, and come back when asked for; default 70 % of what there is
+  --model-memory-bytes N  memory of a model's own process, default 2 GiB
+  --run-timeout-ms N      a run that takes longer is ended and the model's worker restarted, default 30000
+  --load-timeout-ms N     default 120000
+  --allow-code yes|no     whether models may be code (model.js, model.py), default yes
+  --allow-pickles yes|no  whether pickles and joblib files are opened, in a process of their own, default no
+  --python PROGRAM        Python for such models, default python3
   --on-failure serve|exit when the one model cannot be loaded: go on answering 503 with the cause (default), or exit 1
   --fetch-to DIR          only download --model-uri into DIR, then exit
 
@@ -55,6 +63,8 @@ interface Arguments {
   readonly maxBatchRows: number | undefined;
   readonly maxBodyBytes: number | undefined;
   readonly threads: number | undefined;
+  readonly limits: Partial<EngineLimits>;
+  readonly memoryBudgetBytes: number | undefined;
   readonly exitOnFailure: boolean;
 }
 
@@ -91,6 +101,8 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
     ...(parsed.maxBatchRows === undefined ? {} : { maxBatchRows: parsed.maxBatchRows }),
     ...(parsed.maxBodyBytes === undefined ? {} : { maxBodyBytes: parsed.maxBodyBytes }),
     ...(parsed.threads === undefined ? {} : { threads: parsed.threads }),
+    ...(parsed.memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes: parsed.memoryBudgetBytes }),
+    limits: parsed.limits,
   });
   process.stdout.write(`listening on ${server.url}\n`);
   const failure = server.loaded.then(
@@ -171,6 +183,13 @@ const OPTIONS = {
   "max-batch-rows": { type: "string" },
   "max-body-bytes": { type: "string" },
   threads: { type: "string" },
+  "memory-budget-bytes": { type: "string" },
+  "model-memory-bytes": { type: "string" },
+  "run-timeout-ms": { type: "string" },
+  "load-timeout-ms": { type: "string" },
+  "allow-code": { type: "string" },
+  "allow-pickles": { type: "string" },
+  python: { type: "string" },
   "on-failure": { type: "string" },
   "fetch-to": { type: "string" },
   help: { type: "boolean" },
@@ -205,7 +224,32 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     maxBodyBytes: readNumber("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]),
     threads: readNumber("threads", values.threads, [1, 256]),
     exitOnFailure: onFailure === "exit",
+    limits: readLimits(values, env),
+    memoryBudgetBytes: readNumber("memory-budget-bytes", values["memory-budget-bytes"], [2 ** 20, 2 ** 50]),
   };
+}
+
+function readLimits(values: ReturnType<typeof readFlags>, env: ModelServerProgram["env"]): Partial<EngineLimits> {
+  const memoryBytes = readNumber("model-memory-bytes", values["model-memory-bytes"], [2 ** 24, 2 ** 50]);
+  const runTimeoutMs = readNumber("run-timeout-ms", values["run-timeout-ms"], [1, 86_400_000]);
+  const loadTimeoutMs = readNumber("load-timeout-ms", values["load-timeout-ms"], [1, 86_400_000]);
+  const allowCode = readSwitch("allow-code", values["allow-code"] ?? env["ARGOSY_MODEL_ALLOW_CODE"]);
+  const allowPickles = readSwitch("allow-pickles", values["allow-pickles"] ?? env["ARGOSY_MODEL_ALLOW_PICKLES"]);
+  const python = values.python ?? env["ARGOSY_MODEL_PYTHON"];
+  return {
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(runTimeoutMs === undefined ? {} : { runTimeoutMs }),
+    ...(loadTimeoutMs === undefined ? {} : { loadTimeoutMs }),
+    ...(allowCode === undefined ? {} : { allowCode }),
+    ...(allowPickles === undefined ? {} : { allowPickles }),
+    ...(python === undefined ? {} : { python }),
+  };
+}
+
+function readSwitch(flag: string, value: string | undefined): boolean | undefined {
+  if (value === undefined || value === "yes" || value === "no")
+    return value === undefined ? undefined : value === "yes";
+  throw new InputError(`--${flag} is "${value}"; expected yes or no`);
 }
 
 function readFlags(args: readonly string[]) {

@@ -1,30 +1,16 @@
-import { dirname } from "node:path";
 import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { HttpError } from "../../kernel/http1/index.js";
 import type { Json } from "../../kernel/kinds/object.js";
 import type { Logger } from "../../kernel/log/types.js";
-import type { Batcher } from "./batcher.js";
-import { createBatcher } from "./batcher.js";
-import type { TensorSpec } from "./datatypes.js";
-import { typeInfo } from "./datatypes.js";
-import type { Engine } from "./engine.unsafe.js";
-import { loadEngine } from "./engine.unsafe.js";
+import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
 import type { ServerMetrics } from "./metrics.js";
-import type { ModelConfig, ModelVersionFile } from "./model-folder.js";
-import { listModelFolders, listVersions, readModelConfig } from "./model-folder.js";
+import { listModelFolders, listVersions, type ModelConfig, readModelConfig } from "./model-folder.js";
+import { createResidency, type Residency, type ResidencyState } from "./residency.js";
+import { type LoadedVersion, loadVersions, type ServedModel, type VersionFailure } from "./versions.js";
 
-/** A version that answers. */
-export interface ServedModel {
-  readonly name: string;
-  readonly version: string;
-  /** Where the version's files are. */
-  readonly folder: string;
-  readonly inputs: readonly TensorSpec[];
-  readonly outputs: readonly TensorSpec[];
-  readonly batcher: Batcher;
-}
+export type { ServedModel } from "./versions.js";
 
 /** One line of the repository index. */
 export interface IndexEntry {
@@ -44,6 +30,11 @@ export interface RepositoryOptions {
   /** Most rows of a shared run where the model's configuration does not say. */
   readonly maxBatchRows: number;
   readonly maxWaiting: number;
+  readonly limits: EngineLimits;
+  /** Most bytes of all models in memory; those not used for longest leave, and come back when asked for. */
+  readonly memoryBudgetBytes: number;
+  /** Resident bytes of this process; default: as the system says. */
+  readonly processBytes?: () => number;
   readonly metrics: ServerMetrics;
   readonly clock: Clock;
   readonly log: Logger;
@@ -60,16 +51,14 @@ export interface Repository {
   find(name: string, version?: string): ServedModel;
   /** Versions that answer, oldest first. */
   versions(name: string): readonly string[];
+  /** Names for versions. */
+  labels(name: string): Readonly<Record<string, string>>;
   names(): readonly string[];
   config(name: string): Json;
   index(): readonly IndexEntry[];
+  /** What is in memory. */
+  memory(): ResidencyState;
   close(): Promise<void>;
-}
-
-interface FailedVersion {
-  readonly version: string;
-  readonly error: ModelError;
-  readonly reason: string;
 }
 
 interface Slot {
@@ -77,8 +66,11 @@ interface Slot {
   /** Words for people when it is not ready. */
   reason: string;
   config: Json;
-  versions: readonly { served: ServedModel; engine: Engine }[];
-  failed: readonly FailedVersion[];
+  labels: ModelConfig["labels"];
+  versions: readonly LoadedVersion[];
+  failed: readonly VersionFailure[];
+  /** Loads and unloads of one model happen one after the other. */
+  lane: Promise<unknown>;
 }
 
 /** Opens a repository; nothing is loaded yet. */
@@ -89,15 +81,26 @@ export function createRepository(options: RepositoryOptions): Repository {
 class FolderRepository implements Repository {
   readonly #options: RepositoryOptions;
   readonly #slots = new Map<string, Slot>();
+  readonly #residency: Residency;
+  #isClosed = false;
 
   constructor(options: RepositoryOptions) {
     this.#options = options;
+    this.#residency = createResidency({
+      budgetBytes: options.memoryBudgetBytes,
+      processBytes: options.processBytes ?? (() => process.memoryUsage.rss()),
+      onEvicted: (label) => {
+        options.metrics.evicted();
+        options.log.debug("model left memory for others", { model: label });
+      },
+    });
   }
 
   async loadAll(): Promise<void> {
     const names = [...(await this.#folders()).keys()];
     for (const name of names) this.#slotOf(name).state = "LOADING";
     for (const name of names) {
+      if (this.#isClosed) return;
       try {
         await this.load(name);
       } catch (error) {
@@ -106,34 +109,18 @@ class FolderRepository implements Repository {
     }
   }
 
-  async load(name: string): Promise<void> {
-    const folder = (await this.#folders()).get(name);
-    if (folder === undefined) throw new ModelError("ModelNotFound", `the repository has no model ${name}`);
-    const slot = this.#slotOf(name);
-    const before = slot.versions;
-    if (before.length === 0) slot.state = "LOADING";
-    try {
-      const config = await readModelConfig(folder);
-      const loaded = await loadVersions(name, await listVersions(folder, config.versionPolicy), config, this.#options);
-      const [failure] = loaded.failed;
-      if (loaded.versions.length === 0 && failure !== undefined) throw failure.error;
-      Object.assign(slot, { ...loaded, state: "READY", config: config.raw, reason: "" });
-      this.#options.log.info("model loaded", { model: name, versions: this.versions(name) });
-      await Promise.all(before.map(closeVersion));
-    } catch (error) {
-      // Versions that answered before go on answering.
-      if (before.length === 0) Object.assign(slot, { state: "UNAVAILABLE", reason: messageOf(error) });
-      this.#options.log.error("model cannot be loaded", { model: name, err: error });
-      throw error;
-    }
+  load(name: string): Promise<void> {
+    return this.#inTurn(this.#slots.get(name), () => this.#load(name));
   }
 
   async unload(name: string): Promise<void> {
     const slot = this.#slots.get(name);
     if (slot === undefined) throw new ModelError("ModelNotFound", `there is no model ${name}`);
-    const { versions } = slot;
-    Object.assign(slot, { state: "UNAVAILABLE", reason: "unloaded", versions: [], failed: [] });
-    await Promise.all(versions.map(closeVersion));
+    await this.#inTurn(slot, async () => {
+      const { versions } = slot;
+      Object.assign(slot, { state: "UNAVAILABLE", reason: "unloaded", versions: [], failed: [] });
+      await Promise.all(versions.map(closeVersion));
+    });
   }
 
   find(name: string, version?: string): ServedModel {
@@ -157,6 +144,10 @@ class FolderRepository implements Repository {
     return this.#slots.get(name)?.versions.map(({ served }) => served.version) ?? [];
   }
 
+  labels(name: string): Readonly<Record<string, string>> {
+    return this.#slots.get(name)?.labels ?? {};
+  }
+
   names(): readonly string[] {
     return [...this.#slots.keys()];
   }
@@ -169,10 +160,50 @@ class FolderRepository implements Repository {
     return [...this.#slots.entries()].flatMap(([name, slot]) => indexOf(name, slot));
   }
 
+  memory(): ResidencyState {
+    return this.#residency.state();
+  }
+
   async close(): Promise<void> {
-    const all = [...this.#slots.values()].flatMap((slot) => slot.versions);
+    this.#isClosed = true;
+    const slots = [...this.#slots.values()];
+    await Promise.all(slots.map((slot) => slot.lane));
+    const all = slots.flatMap((slot) => slot.versions);
     this.#slots.clear();
     await Promise.all(all.map(closeVersion));
+  }
+
+  #inTurn<T>(slot: Slot | undefined, work: () => Promise<T>): Promise<T> {
+    if (slot === undefined) return work();
+    const turn = slot.lane.then(work, work);
+    slot.lane = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #load(name: string): Promise<void> {
+    const folder = (await this.#folders()).get(name);
+    if (folder === undefined) throw new ModelError("ModelNotFound", `the repository has no model ${name}`);
+    const slot = this.#slotOf(name);
+    const before = slot.versions;
+    if (before.length === 0) slot.state = "LOADING";
+    try {
+      const config = await readModelConfig(folder);
+      const folders = await listVersions(folder, config);
+      const loaded = await loadVersions(name, folders, config, { ...this.#options, residency: this.#residency });
+      const [failure] = loaded.failed;
+      if (loaded.versions.length === 0 && failure !== undefined) throw failure.error;
+      Object.assign(slot, { ...loaded, state: "READY", config: config.raw, labels: config.labels, reason: "" });
+      this.#options.metrics.loaded(name, true);
+      this.#options.log.info("model loaded", { model: name, versions: this.versions(name) });
+      await Promise.all(before.map(closeVersion));
+    } catch (error) {
+      // Versions that answered before go on answering.
+      const words = error instanceof ModelError ? `${error.reason}: ${error.message}` : messageOf(error);
+      if (before.length === 0) Object.assign(slot, { state: "UNAVAILABLE", reason: words });
+      this.#options.metrics.loaded(name, false);
+      this.#options.log.error("model cannot be loaded", { model: name, err: error });
+      throw error;
+    }
   }
 
   async #folders(): Promise<ReadonlyMap<string, string>> {
@@ -181,14 +212,18 @@ class FolderRepository implements Repository {
   }
 
   #slotOf(name: string): Slot {
-    const slot = this.#slots.get(name) ?? { state: "UNAVAILABLE", reason: "", config: {}, versions: [], failed: [] };
+    const fresh: Slot = {
+      ...{ state: "UNAVAILABLE", reason: "", config: {}, labels: {}, versions: [], failed: [] },
+      lane: Promise.resolve(),
+    };
+    const slot = this.#slots.get(name) ?? fresh;
     this.#slots.set(name, slot);
     return slot;
   }
 }
 
 /** Requests that were accepted are answered first. */
-async function closeVersion({ served, engine }: Slot["versions"][number]): Promise<void> {
+async function closeVersion({ served, engine }: LoadedVersion): Promise<void> {
   await served.batcher.idle();
   await engine.close();
 }
@@ -197,68 +232,19 @@ const unavailable = (what: string, reason: string): HttpError =>
   new HttpError(503, reason === "" ? what : `${what}: ${reason}`, { "retry-after": "1" });
 
 function indexOf(name: string, slot: Slot): IndexEntry[] {
-  const ready: IndexEntry[] = slot.versions.map(({ served }) => ({
-    name,
-    version: served.version,
-    state: "READY",
-    reason: "",
-  }));
+  const loaded: IndexEntry[] = slot.versions.map(({ served }) => {
+    const { unhealthy } = served;
+    return unhealthy === undefined
+      ? { name, version: served.version, state: "READY", reason: "" }
+      : { name, version: served.version, state: "UNAVAILABLE", reason: `RuntimeUnhealthy: ${unhealthy}` };
+  });
   const failed: IndexEntry[] = slot.failed.map(({ version, reason }) => ({
     name,
     version,
     state: "UNAVAILABLE",
     reason,
   }));
-  return ready.length + failed.length > 0 ? [...ready, ...failed] : [{ name, state: slot.state, reason: slot.reason }];
-}
-
-async function loadVersions(
-  name: string,
-  files: readonly ModelVersionFile[],
-  config: ModelConfig,
-  options: RepositoryOptions,
-): Promise<Pick<Slot, "versions" | "failed">> {
-  const versions: { served: ServedModel; engine: Engine }[] = [];
-  const failed: FailedVersion[] = [];
-  for (const { version, file } of files) {
-    try {
-      const engine = await loadEngine(file, { threads: options.threads });
-      await warmUp(engine, file);
-      const batcher = createBatcher(engine, {
-        maxRows: config.maxBatchSize ?? options.maxBatchRows,
-        maxDelayMs: config.maxDelayMs,
-        maxWaiting: options.maxWaiting,
-        clock: options.clock,
-        onRun: options.metrics.runOf(name, version),
-      });
-      versions.push({
-        engine,
-        served: { name, version, folder: dirname(file), inputs: engine.inputs, outputs: engine.outputs, batcher },
-      });
-    } catch (error) {
-      const known =
-        error instanceof ModelError ? error : new ModelError("ModelLoadFailed", messageOf(error), { cause: error });
-      failed.push({ version, error: known, reason: `${known.reason}: ${known.message}` });
-    }
-  }
-  return { versions, failed };
-}
-
-/** One inference on zeros (empty texts), free dimensions 1: a model is ready when it has answered, not when it was read. */
-async function warmUp(engine: Engine, file: string): Promise<void> {
-  const inputs = engine.inputs.map((spec) => {
-    const shape = spec.shape.map((size) => (size < 0 ? 1 : size));
-    const count = shape.reduce((product, size) => product * size, 1);
-    const data =
-      spec.datatype === "BYTES" ? Array.from({ length: count }, () => "") : typeInfo(spec.datatype).make(count);
-    return { name: spec.name, datatype: spec.datatype, shape, data };
-  });
-  try {
-    await engine.run(inputs);
-  } catch (error) {
-    await engine.close();
-    throw new ModelError("ModelLoadFailed", `${file} was loaded, but its first inference failed: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+  return loaded.length + failed.length > 0
+    ? [...loaded, ...failed]
+    : [{ name, state: slot.state, reason: slot.reason }];
 }

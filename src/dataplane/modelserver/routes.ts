@@ -137,7 +137,7 @@ function v2Endpoint(segments: readonly string[], options: RouteOptions): Endpoin
     case "":
       return { GET: () => describeModel(repository.find(name, version), repository.versions(name)) };
     case "ready":
-      return { GET: () => jsonAnswer({ name: repository.find(name, version).name, ready: true }) };
+      return { GET: () => jsonAnswer({ name: findHealthy(repository, name, version).name, ready: true }) };
     case "config":
       return { GET: () => jsonAnswer({ name: repository.find(name, version).name, config: repository.config(name) }) };
     default:
@@ -188,6 +188,14 @@ function repositoryEndpoint(segments: readonly string[], options: RouteOptions):
   };
 }
 
+/** A model whose worker failed is not ready until it is back; requests may still be sent to it. */
+function findHealthy(repository: Repository, name: string, version: string | undefined): ServedModel {
+  const model = repository.find(name, version);
+  if (model.unhealthy !== undefined)
+    throw new HttpError(503, `model ${name}: ${model.unhealthy}`, { "retry-after": "1" });
+  return model;
+}
+
 /** Triton's way of sending configuration or files with the request is not offered; it must not be swallowed. */
 function checkLoadParameters(body: Buffer): void {
   if (body.length === 0) return;
@@ -219,7 +227,7 @@ const describeModel = (model: ServedModel, versions: readonly string[]): Http1An
   jsonAnswer({
     name: model.name,
     versions,
-    platform: "onnxruntime_onnx",
+    platform: model.platform,
     inputs: model.inputs,
     outputs: model.outputs,
   });
@@ -231,6 +239,9 @@ function metricsPage({ metrics, repository }: RouteOptions): Http1Answer {
       help: "Model versions that answer.",
       value: repository.index().filter(({ state }) => state === "READY").length,
     },
+    models_resident: { help: "Model versions in memory.", value: repository.memory().resident },
+    models_resident_bytes: { help: "Memory that models take, as measured.", value: repository.memory().residentBytes },
+    models_budget_bytes: { help: "Memory that models may take.", value: repository.memory().budgetBytes },
     resident_memory_bytes: { help: "Resident memory of the process.", value: memory },
     cpu_seconds: {
       help: "User and system CPU time of the process.",

@@ -466,7 +466,7 @@ test("a broken model in a repository leaves the others alone, and can be mended 
     "half 2": "UNAVAILABLE",
     "empty -": "UNAVAILABLE",
   });
-  expect(index.find(({ name }) => name === "empty")?.reason).toContain("holds no .onnx file");
+  expect(index.find(({ name }) => name === "empty")?.reason).toContain("holds no model file");
   expect(mended.status).toBe(200);
   expect((await call(server, "/v2/models/bad/ready")).status).toBe(200);
   expect(unloaded.status).toBe(200);

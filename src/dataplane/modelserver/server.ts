@@ -2,6 +2,7 @@ import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { createHttp1Server, type Http1Server } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
+import { DEFAULT_LIMITS, defaultMemoryBudget, type EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
 import { type BodyCharge, createBodyBudget } from "./http.js";
 import { createMetrics } from "./metrics.js";
@@ -27,6 +28,10 @@ export interface ModelServerOptions {
   readonly maxWaiting?: number;
   /** Threads of one run; default 1. */
   readonly threads?: number;
+  /** What models may take, and which kinds may be run. */
+  readonly limits?: Partial<EngineLimits>;
+  /** Most bytes of all models in memory; default 70 % of what the machine or container has. */
+  readonly memoryBudgetBytes?: number;
   /** Whether models may be loaded and unloaded by request; default: true for a repository. */
   readonly repositoryApi?: boolean;
   /** How long requests are still taken after `drain` began, so that routers notice; default 500 ms. */
@@ -123,7 +128,11 @@ class NodeModelServer implements ModelServer {
 
   #openRepository(source: ModelSource): Repository {
     const { clock, log, threads = 1, maxBatchRows = 64, maxWaiting = 1024 } = this.#options;
-    return createRepository({ source, threads, maxBatchRows, maxWaiting, metrics: this.#metrics, clock, log });
+    const { limits, memoryBudgetBytes = defaultMemoryBudget() } = this.#options;
+    return createRepository({
+      ...{ source, threads, maxBatchRows, maxWaiting, memoryBudgetBytes, metrics: this.#metrics, clock, log },
+      limits: { ...DEFAULT_LIMITS, ...limits },
+    });
   }
 
   #makeRoutes(repositoryApi: boolean): Routes {

@@ -4,8 +4,9 @@ import { systemClock, virtualClock } from "../../kernel/clock/index.js";
 import { HttpError } from "../../kernel/http1/index.js";
 import { createBatcher } from "./batcher.js";
 import type { TensorValue } from "./datatypes.js";
-import type { Engine } from "./engine.unsafe.js";
+import type { Engine } from "./engines/types.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
+import { EngineFault } from "./failures.js";
 import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
 
 test("every half comes back from its number", () => {
@@ -94,6 +95,9 @@ function doubler(extra: Partial<Engine> = {}): Engine & { readonly runs: number[
     inputs: [{ name: "x", datatype: "FP32", shape: [-1] }],
     outputs: [{ name: "y", datatype: "FP32", shape: [-1] }],
     batchable: true,
+    platform: "test",
+    concurrency: 1,
+    memoryBytes: 0,
     async run(inputs) {
       const data = inputs[0]?.data as Float32Array;
       runs.push(data.length);
@@ -177,4 +181,94 @@ test("with a delay a lone request waits for company until the batch is full", as
 
   expect(engine.runs).toEqual([2, 1]);
   expect(answer[0]?.data[0]).toBe(6);
+});
+
+test("a request whose time is over leaves the batch with 504, waiting or under way; one that nobody waits for is not run", async () => {
+  const clock = virtualClock();
+  const wait: { release?: () => void } = {};
+  const plain = doubler();
+  const engine = doubler({
+    run: async (inputs) => {
+      await new Promise<void>((resolve) => Object.assign(wait, { release: resolve }));
+      return plain.run(inputs);
+    },
+  });
+  const batcher = createBatcher(engine, { ...options, clock });
+  const settled = (answer: Promise<unknown>) => answer.catch((error: unknown) => error);
+  const running = settled(batcher.infer(row([1]), undefined, clock.monotonicMs() + 50));
+  await new Promise((resolve) => setImmediate(resolve));
+  const waiting = settled(batcher.infer(row([2]), undefined, clock.monotonicMs() + 50));
+  const gone = settled(batcher.infer(row([3]), () => true));
+  const late = settled(batcher.infer(row([4]), undefined, clock.monotonicMs()));
+  const patient = settled(batcher.infer(row([5]), undefined, clock.monotonicMs() + 5000));
+  await clock.advance(60);
+  wait.release?.();
+  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+  wait.release?.();
+
+  expect(await running).toMatchObject({ status: 504 });
+  expect(await waiting).toMatchObject({ status: 504 });
+  expect(await gone).toMatchObject({ status: 499 });
+  expect(await late).toMatchObject({ status: 504 });
+  expect(await patient).toMatchObject([{ data: Float32Array.of(10) }]);
+  expect(plain.runs).toEqual([1, 1]);
+  await batcher.idle();
+});
+
+test("whatever arrives together, each gets what it would get alone, in runs of alike requests within the limit", async () => {
+  const shapes = fc.record({
+    rows: fc.integer({ min: 1, max: 5 }),
+    tail: fc.constantFrom(1, 2, 3),
+    bad: fc.boolean(),
+    maxRows: fc.constant(0),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(shapes, { maxLength: 20 }), fc.integer({ min: 1, max: 9 }), async (requests, maxRows) => {
+      const runs: number[] = [];
+      const run = (inputs: readonly TensorValue[]): TensorValue[] => {
+        const [input] = inputs;
+        const data = input?.data as Float32Array;
+        if (data.some((value) => value < 0)) throw new HttpError(400, "negative");
+        return [{ name: "y", datatype: "FP32", shape: input?.shape ?? [], data: data.map((value) => value * 2) }];
+      };
+      const engine = doubler({
+        run: async (inputs) => {
+          runs.push(inputs[0]?.shape[0] ?? 0);
+          return run(inputs);
+        },
+      });
+      const batcher = createBatcher(engine, { ...options, maxRows });
+      const all = requests.map(({ rows, tail, bad }, index) => {
+        const data = Float32Array.from({ length: rows * tail }, (_, at) => (bad && at === 0 ? -1 : index * 100 + at));
+        return [{ name: "x", datatype: "FP32" as const, shape: [rows, tail], data }];
+      });
+
+      const answers = await Promise.allSettled(all.map((inputs) => batcher.infer(inputs)));
+
+      for (const [index, answer] of answers.entries()) {
+        if (requests[index]?.bad) expect(answer.status).toBe("rejected");
+        else expect(answer).toEqual({ status: "fulfilled", value: run(all[index] ?? []) });
+      }
+      const largest = Math.max(maxRows, ...requests.map(({ rows }) => rows));
+      expect(Math.max(0, ...runs)).toBeLessThanOrEqual(largest);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("when a worker fails under several requests, each that was not alone in it is tried once more", async () => {
+  const plain = doubler();
+  const engine = doubler({
+    run: async (inputs) => {
+      if (inputs.some(({ data }) => (data as Float32Array).includes(13))) throw new EngineFault("crash", "gone");
+      return plain.run(inputs);
+    },
+  });
+  const batcher = createBatcher(engine, options);
+
+  const answers = await Promise.allSettled([1, 13, 3].map((value) => batcher.infer(row([value]))));
+
+  expect(answers.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  expect(plain.runs).toEqual([1, 1]);
 });

@@ -24,7 +24,8 @@ export type OnnxAttribute =
   | { readonly float: number }
   | { readonly ints: readonly number[] }
   | { readonly floats: readonly number[] }
-  | { readonly text: string };
+  | { readonly text: string }
+  | { readonly graph: OnnxGraph };
 
 /** One operator call. */
 export interface OnnxNode {
@@ -120,6 +121,7 @@ function encodeAttribute(name: string, value: OnnxAttribute): Uint8Array {
   if ("float" in value) return message.float(2, value.float).varint(20, 1).finish();
   if ("int" in value) return message.varint(3, value.int).varint(20, 2).finish();
   if ("text" in value) return message.bytes(4, value.text).varint(20, 3).finish();
+  if ("graph" in value) return message.bytes(6, encodeGraph(value.graph)).varint(20, 5).finish();
   if ("floats" in value) {
     for (const number of value.floats) message.float(7, number);
     return message.varint(20, 6).finish();

@@ -1,0 +1,46 @@
+/** Rows of several requests in one run: putting inputs together and taking outputs apart. */
+import type { TensorData, TensorValue } from "./datatypes.js";
+import { typeInfo } from "./datatypes.js";
+
+/** Equal for inputs that may share a run: same names, types and shapes but for the rows. */
+export function keyOf(inputs: readonly TensorValue[]): string {
+  let key = "";
+  for (const input of inputs) key += `${input.name}:${input.datatype}:${input.shape.slice(1).join(",")};`;
+  return key;
+}
+
+/** The inputs of all requests, one behind the other; all have the same key. */
+export function joinInputs(requests: readonly (readonly TensorValue[])[], rows: number): TensorValue[] {
+  const [first] = requests;
+  return (first ?? []).map((input, index) => {
+    const parts = requests.map((inputs) => inputs[index]?.data ?? []);
+    const shape = [rows, ...input.shape.slice(1)];
+    return {
+      ...input,
+      shape,
+      data: joinData(parts, typeInfo(input.datatype).make(shape.reduce((product, size) => product * size, 1))),
+    };
+  });
+}
+
+function joinData(parts: readonly TensorData[], into: TensorData): TensorData {
+  if (Array.isArray(into)) return parts.flatMap((part) => (Array.isArray(part) ? part : []));
+  const bytes = new Uint8Array(into.buffer);
+  let at = 0;
+  for (const part of parts) {
+    if (Array.isArray(part)) continue;
+    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at);
+    at += part.byteLength;
+  }
+  return into;
+}
+
+/** The rows of one request. */
+export function sliceOutputs(outputs: readonly TensorValue[], from: number, rows: number): TensorValue[] {
+  return outputs.map((output) => {
+    const size = output.shape.slice(1).reduce((product, dimension) => product * dimension, 1);
+    const range = [from * size, (from + rows) * size] as const;
+    const data = Array.isArray(output.data) ? output.data.slice(...range) : output.data.subarray(...range);
+    return { ...output, shape: [rows, ...output.shape.slice(1)], data };
+  });
+}

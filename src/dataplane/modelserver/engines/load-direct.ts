@@ -1,0 +1,18 @@
+/** Loads a model into the thread that calls. Imports are late: a server reads only the code of the formats that it serves. */
+import { ModelError } from "../failures.js";
+import type { Engine, EngineFile } from "./types.js";
+
+/** Throws `ModelError` for a file that is not what its format demands, and where its runtime is missing. */
+export async function loadDirect(model: EngineFile, options: { readonly threads: number }): Promise<Engine> {
+  switch (model.kind) {
+    case "onnx": {
+      const { loadOnnx } = await import("./onnx/session.unsafe.js");
+      return loadOnnx(model.file, options);
+    }
+    default:
+      throw new ModelError(
+        "UnsupportedFormat",
+        `${model.file}: ${model.kind} models do not run in a thread of this server`,
+      );
+  }
+}

@@ -1,0 +1,106 @@
+/** The versions of a model: opened, and made to answer. */
+import { messageOf } from "../../kernel/errors/index.js";
+import type { Json } from "../../kernel/kinds/object.js";
+import type { Batcher } from "./batcher.js";
+import { createBatcher } from "./batcher.js";
+import type { TensorSpec } from "./datatypes.js";
+import { openEngine } from "./engines/open-engine.js";
+import type { Engine, EngineFile } from "./engines/types.js";
+import { ModelError } from "./failures.js";
+import { findModelFile } from "./model-file.js";
+import type { ModelConfig, ModelVersionFolder } from "./model-folder.js";
+import type { RepositoryOptions } from "./repository.js";
+import type { Residency } from "./residency.js";
+
+/** A version that answers. */
+export interface ServedModel {
+  readonly name: string;
+  readonly version: string;
+  /** Where the version's files are. */
+  readonly folder: string;
+  /** Kind of model as clients see it: `onnxruntime_onnx`, `sklearn`, … */
+  readonly platform: string;
+  /** The model's configuration as it was written. */
+  readonly config: Json;
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  readonly batcher: Batcher;
+  /** What is wrong with its worker now; `undefined` when nothing is. */
+  readonly unhealthy: string | undefined;
+}
+
+/** A version and what runs it. */
+export interface LoadedVersion {
+  readonly served: ServedModel;
+  readonly engine: Engine;
+}
+
+/** A version that cannot be had. */
+export interface VersionFailure {
+  readonly version: string;
+  readonly error: ModelError;
+  readonly reason: string;
+}
+
+/** What loading needs. */
+export type VersionOptions = RepositoryOptions & { readonly residency: Residency };
+
+/** Loads each version; one that fails does not stop the others. */
+export async function loadVersions(
+  name: string,
+  folders: readonly ModelVersionFolder[],
+  config: ModelConfig,
+  options: VersionOptions,
+): Promise<{ versions: LoadedVersion[]; failed: VersionFailure[] }> {
+  const versions: LoadedVersion[] = [];
+  const failed: VersionFailure[] = [];
+  for (const folder of folders) {
+    try {
+      versions.push(await loadVersion(name, folder, config, options));
+    } catch (error) {
+      const known =
+        error instanceof ModelError ? error : new ModelError("ModelLoadFailed", messageOf(error), { cause: error });
+      failed.push({ version: folder.version, error: known, reason: `${known.reason}: ${known.message}` });
+    }
+  }
+  return { versions, failed };
+}
+
+async function loadVersion(
+  name: string,
+  { version, folder }: ModelVersionFolder,
+  config: ModelConfig,
+  options: VersionOptions,
+): Promise<LoadedVersion> {
+  const { residency, metrics, clock, log, threads, limits } = options;
+  const { file, kind } = await findModelFile(folder, config.file);
+  const model: EngineFile = { kind, file, settings: config.settings };
+  const maxRows = config.maxBatchSize ?? options.maxBatchRows;
+  let unhealthy: string | undefined;
+  const onFault: Parameters<typeof openEngine>[1]["onFault"] = (fault) => {
+    unhealthy = fault?.words;
+    if (fault === undefined) return;
+    metrics.fault(name, version, fault.kind);
+    log.warn("a model's worker failed", { model: name, version, kind: fault.kind, words: fault.words });
+  };
+  const engine = await residency.admit({
+    label: `${name}/${version}`,
+    ...{ kind, file },
+    open: () => openEngine(model, { threads, maxRows, limits, clock, onFault }),
+  });
+  const batcher = createBatcher(engine, {
+    maxRows,
+    maxDelayMs: config.maxDelayMs,
+    maxWaiting: options.maxWaiting,
+    clock,
+    onRun: metrics.runOf(name, version),
+  });
+  const { platform, inputs, outputs } = engine;
+  const served: ServedModel = {
+    ...{ name, version, folder, platform, config: config.raw, inputs, outputs, batcher },
+    get unhealthy() {
+      return unhealthy;
+    },
+  };
+  return { engine, served };
+}
