@@ -141,6 +141,12 @@ async function observe(
   if (look.isReady && member !== undefined) {
     follow(member, memory, context);
     if (memory.watch?.nodes !== undefined) onNodes?.(member.name, memory.watch.nodes);
+    // That it is well again must not wait for its kinds, which are a request a group over a way that may lose some.
+    const isBack = findCondition(cluster.status?.conditions, "Ready")?.status !== "True";
+    if (isBack && (cluster.status?.apiEnablements ?? []).length > 0) {
+      await report(cluster, look, { memory, context, isAgent });
+      return { requeueAfterMs: CONFIRM_MS };
+    }
     await discover(member, memory, context);
   }
   await report(cluster, look, { memory, context, isAgent });
