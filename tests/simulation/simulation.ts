@@ -44,6 +44,7 @@ const noGateway: GatewayDriver = {
     throw new ArgosyError("Simulated", "there is no gateway in the simulation");
   },
   lastState: undefined,
+  onActivators: () => () => {},
   onState: () => () => {},
   process: { running: true, pid: 1, adopted: false, restarts: 0, reason: "" },
   close: async () => {},

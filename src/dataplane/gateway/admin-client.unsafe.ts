@@ -1,5 +1,6 @@
 import { request } from "node:http";
 import { ArgosyError } from "../../kernel/errors/index.js";
+import type { ActivatorsReport } from "./activator-report.js";
 import type { GatewayState } from "./state.js";
 
 const MAX_STATE_BYTES = 256 * 1024 * 1024;
@@ -65,4 +66,16 @@ export async function readState(
       `gateway admin ${socketPath}: speaks version ${String(state.version)}, not 1`,
     );
   return state;
+}
+
+/** What the gateway's activators count; with `since`, at once when a request has met one without a pod after that turn, else within a second. The assertion is safe as `readState`'s. */
+export async function readActivators(
+  socketPath: string,
+  { since, signal }: { readonly since?: number | undefined; readonly signal?: AbortSignal } = {},
+): Promise<ActivatorsReport> {
+  const text = await callAdmin(socketPath, "GET", since === undefined ? "/activators" : `/activators?since=${since}`, {
+    timeoutMs: 5000,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return JSON.parse(text) as ActivatorsReport;
 }

@@ -1,3 +1,4 @@
+import type { Activator } from "./activator.js";
 import { LATENCY_BOUNDS_MS } from "./latency.js";
 import { hashOf, pickByHash, type Session, tokenOf } from "./sessions.js";
 import type { Shadow } from "./shadow.js";
@@ -55,6 +56,10 @@ export class Endpoint {
   heldUntilMs = 0;
   /** Monotonic milliseconds at which its slow start began; negative infinity: it needs none. */
   warmSinceMs = Number.NEGATIVE_INFINITY;
+  /** Its pod is not ready yet: it is asked often, and only a good answer counts. */
+  isCandidate = false;
+  /** Its pod was ready once, so that it is no candidate any more when it is not. */
+  wasReady = false;
   /** Names it in cookies. */
   readonly token: string;
   /** Told when `isHealthy` or `reason` changes, and at its first answer; set by the routing. */
@@ -135,16 +140,18 @@ export class Backend {
   readonly table: BackendTable;
   readonly endpoints: readonly Endpoint[];
   readonly stats: BackendStats;
+  readonly activator: Activator | undefined;
   /** Header line that names it in answers. */
   readonly nameLine: string;
   /** State of the smooth weighted round robin. */
   current = 0;
   #turn = 0;
 
-  constructor(table: BackendTable, endpoints: readonly Endpoint[], stats: BackendStats) {
+  constructor(table: BackendTable, endpoints: readonly Endpoint[], stats: BackendStats, activator?: Activator) {
     this.table = table;
     this.endpoints = endpoints;
     this.stats = stats;
+    this.activator = activator;
     this.nameLine = `X-Argosy-Backend: ${table.name.replaceAll(/[^!-~]/g, "?")}\r\n`;
   }
 
@@ -235,6 +242,8 @@ export class Route {
   /** Turns of the state in which its health changed last, and in which it last had a request. */
   changedAt = 0;
   usedAt = 0;
+  /** Some backend of it holds requests. */
+  readonly isActivated: boolean;
   /** Weights alone decide. */
   readonly #isSimple: boolean;
 
@@ -243,6 +252,7 @@ export class Route {
     this.backends = backends;
     this.shadows = shadows;
     this.prefix = table.path.replace(/\/+$/, "");
+    this.isActivated = backends.some(({ activator }) => activator !== undefined);
     this.#isSimple =
       table.affinity === undefined &&
       table.slowStartMs === 0 &&
@@ -272,6 +282,21 @@ export class Route {
     best.current -= total;
     const endpoint = best.nextEndpoint(tried);
     return endpoint === undefined ? undefined : { backend: best, endpoint };
+  }
+
+  /** The backend by weights alone, where those that hold requests need no address; undefined when none can take a request. */
+  chooseBackend(tried: readonly Endpoint[]): Backend | undefined {
+    let total = 0;
+    let best: Backend | undefined;
+    for (const backend of this.backends) {
+      const { weight, draining } = backend.table;
+      if (weight <= 0 || draining || (backend.activator === undefined && !backend.hasUntried(tried))) continue;
+      total += weight;
+      backend.current += weight;
+      if (best === undefined || backend.current > best.current) best = backend;
+    }
+    if (best !== undefined) best.current -= total;
+    return best;
   }
 
   /** The same with sessions, failover order, drain and slow start. */

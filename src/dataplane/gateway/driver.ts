@@ -3,7 +3,9 @@ import { join } from "node:path";
 import type { Clock, Timer } from "../../kernel/clock/types.js";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
-import { callAdmin, readState } from "./admin-client.unsafe.js";
+import { ActivatorFeed } from "./activator-feed.js";
+import type { ActivatorsReport } from "./activator-report.js";
+import { callAdmin, readActivators, readState } from "./admin-client.unsafe.js";
 import { GATEWAY_FILES } from "./gateway.js";
 import type { GatewayState, RouteReport } from "./state.js";
 import { GatewaySupervisor, type SupervisorReport } from "./supervisor.js";
@@ -56,6 +58,8 @@ export interface GatewayDriver {
   readonly lastState: GatewayState | undefined;
   /** Called after each observation: at once when health or table change, else every three seconds. Returns its removal. */
   onState(handler: (state: GatewayState | undefined) => void): () => void;
+  /** Called with what the activators count: every second, and at once when a request meets one without a pod; with undefined while the gateway does not answer. Returns its removal. */
+  onActivators(handler: (report: ActivatorsReport | undefined) => void): () => void;
   readonly process: SupervisorReport;
   /** Stops observing. The process goes on unless `stopProcess`. */
   close(options?: { readonly stopProcess?: boolean }): Promise<void>;
@@ -82,6 +86,7 @@ class FileGatewayDriver implements GatewayDriver {
   readonly #options: GatewayDriverOptions;
   readonly #supervisor: GatewaySupervisor;
   readonly #handlers = new Set<(state: GatewayState | undefined) => void>();
+  readonly #activators: ActivatorFeed;
   readonly #table: TableWriter;
   #lastState: GatewayState | undefined;
   #timer: Timer | undefined;
@@ -94,6 +99,8 @@ class FileGatewayDriver implements GatewayDriver {
     this.#options = options;
     this.#table = new TableWriter(options.directory, options.log);
     this.#supervisor = new GatewaySupervisor(options);
+    const admin = join(options.directory, GATEWAY_FILES.admin);
+    this.#activators = new ActivatorFeed(options.clock, (since, signal) => readActivators(admin, { since, signal }));
   }
 
   get lastState(): GatewayState | undefined {
@@ -202,6 +209,10 @@ class FileGatewayDriver implements GatewayDriver {
     return () => this.#handlers.delete(handler);
   }
 
+  onActivators(handler: (report: ActivatorsReport | undefined) => void): () => void {
+    return this.#activators.subscribe(handler);
+  }
+
   async #poll(): Promise<void> {
     this.#timer = undefined;
     try {
@@ -239,6 +250,7 @@ class FileGatewayDriver implements GatewayDriver {
     this.#stop.abort();
     this.#timer?.cancel();
     this.#handlers.clear();
+    this.#activators.close();
     await this.#tail;
     await this.#supervisor.close(options?.stopProcess === true);
   }

@@ -10,6 +10,7 @@ import type { Logger } from "../../kernel/log/types.js";
 import type { Backend, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import type { KnownAnswer } from "./known-heads.js";
+import type { Reply } from "./replies.js";
 import { addedLines, type Session } from "./sessions.js";
 import type { Shadow } from "./shadow.js";
 import type { RouteTable } from "./table.js";
@@ -164,7 +165,8 @@ export function renderAnswerHead(
 }
 
 /** Where the answer's body ends (RFC 9112 6.3); `undefined` when the client cannot be given it. */
-export function frameAnswer(answer: ResponseHead, head: RequestHead): Framing | undefined {
+export function frameAnswer(answer: ResponseHead, head: RequestHead, hasUpgrade = false): Framing | undefined {
+  if (answer.status === 101) return hasUpgrade ? new Framing("close") : undefined;
   const { isChunked, contentLength } = answer.fields;
   if (head.method === "HEAD" || answer.status === 204 || answer.status === 304) return new Framing("none");
   if (isChunked) return head.minor === 0 ? undefined : new Framing("chunked");
@@ -201,8 +203,17 @@ export function refusalOf(answer: ResponseHead, repeated: readonly number[]): Fa
   return repeated.includes(answer.status) ? { kind: "status", detail: `it answered ${answer.status}` } : undefined;
 }
 
+/** What the client is told when no attempt is left. */
+export function failureReply({ kind, detail }: Failure, backend: Backend, endpoint: Endpoint): Reply {
+  const message = `backend "${backend.table.name}" at ${endpoint.address}: ${detail}`;
+  return kind === "timeout"
+    ? { status: 504, reason: "BackendTimeout", message, retryAfterSeconds: 1 }
+    : { status: 502, reason: "BackendFailed", message, retryAfterSeconds: 1 };
+}
+
 /** Counts and logs an answer that broke off. */
-export function noteBroken(log: Logger, route: Route, backend: Backend, detail: string): void {
+export function noteBroken(log: Logger, route: Route, backend: Backend | undefined, detail: string): void {
+  if (backend === undefined) return;
   backend.stats.failures++;
   log.debug("answer broken off by backend", { route: route.table.id, backend: backend.table.name, detail });
 }

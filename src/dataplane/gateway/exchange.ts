@@ -1,26 +1,13 @@
-import { Framing, HeadFault, type RequestHead, type ResponseHead } from "../../kernel/http1/index.js";
-import type { Backend, Endpoint, Route } from "./balance.js";
+import { type Framing, HeadFault, type RequestHead, type ResponseHead } from "../../kernel/http1/index.js";
+import type { Backend, Choice, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
-import {
-  type AnswerRead,
-  type Arrived,
-  answerLines,
-  describeUnavailable,
-  type Failure,
-  frameAnswer,
-  isEventStream,
-  isRepeatable,
-  isReusable,
-  mayRepeat,
-  NONE_TRIED,
-  noteBroken,
-  readAnswerHead,
-  refusalOf,
-  renderAnswerHead,
-} from "./exchange-text.js";
+import type { AnswerRead, Arrived, Failure } from "./exchange-text.js";
+import * as wire from "./exchange-text.js";
 import { ExchangeTimes } from "./exchange-times.js";
+import { type Gate, gateOf } from "./gate.js";
 import { Hedge, type Rival } from "./hedge.js";
 import type { KnownRequest } from "./known-heads.js";
+import type { Reply } from "./replies.js";
 import { RequestBody } from "./request-body.js";
 import { type Session, sessionIn } from "./sessions.js";
 import { type Copies, copiesOf } from "./shadow-copies.js";
@@ -42,7 +29,7 @@ export class Exchange implements UpstreamUser {
   #backend: Backend | undefined;
   #endpoint: Endpoint | undefined;
   #upstream: UpstreamConnection | undefined;
-  #tried: readonly Endpoint[] = NONE_TRIED;
+  #tried: readonly Endpoint[] = wire.NONE_TRIED;
   #attempts = 0;
   /** The beginning of a response head. */
   #partial = "";
@@ -53,6 +40,8 @@ export class Exchange implements UpstreamUser {
   readonly #session: Session | undefined;
   #hedge: Hedge | undefined;
   #copies: Copies | undefined;
+  /** Only where the route holds requests. */
+  #gate: Gate | undefined;
 
   constructor(client: ClientConnection, known: KnownRequest, route: Route) {
     this.#client = client;
@@ -75,8 +64,17 @@ export class Exchange implements UpstreamUser {
     const used = this.#takeBody(chunk, bodyStart, length, isJoined ? text : undefined);
     if (used < 0) return;
     this.#attempt(isJoined && used > 0 ? text.slice(bodyStart, bodyStart + used) : undefined);
-    if (this.#route.shadows.length > 0 && this.#backend !== undefined && !this.#hasUpgrade)
-      this.#copies = copiesOf(this.#route, this.#client, { head: this.#head, request: this.#request }, this.#backend);
+  }
+
+  /** Where the route holds requests: asks for a pod. False: none is to be asked for. */
+  #ask(joined: string | undefined): boolean {
+    let isNow = true;
+    const granted = (choice: Choice): void => this.#go(choice, isNow ? joined : undefined);
+    this.#gate ??= gateOf(this.#head, this.#route, granted, (reply) => this.#reply(reply));
+    const isAsked = this.#gate.ask(this.#tried);
+    isNow = false;
+    if (this.#gate.isWaiting) this.#deadline(this.#gate.waitMs);
+    return isAsked;
   }
 
   /** How many bytes belong to the body; the rest stays with the client connection. -1: the request was refused. */
@@ -86,7 +84,7 @@ export class Exchange implements UpstreamUser {
     if (fault !== undefined) {
       this.#dropUpstream();
       if (this.#answer !== undefined) this.#abort();
-      else this.#reply(fault.status, fault.reason, fault.message);
+      else this.#reply(fault);
       return -1;
     }
     if (start + used < end) this.#client.keep(chunk.subarray(start + used, end));
@@ -94,32 +92,39 @@ export class Exchange implements UpstreamUser {
   }
 
   #attempt(joined: string | undefined, again?: Endpoint): void {
-    const core = this.#client.core;
+    if (again === undefined && this.#route.isActivated && this.#ask(joined)) return;
     const choice =
       again !== undefined && this.#backend !== undefined
         ? { backend: this.#backend, endpoint: again }
-        : this.#route.choose(this.#tried, core.nowMs, this.#session);
-    if (choice === undefined) {
+        : this.#route.choose(this.#tried, this.#client.core.nowMs, this.#session);
+    if (choice !== undefined) this.#go(choice, joined, again !== undefined);
+    else {
       this.#route.unroutable++;
-      this.#reply(503, "NoHealthyBackend", describeUnavailable(this.#route), 1);
-      return;
+      const message = wire.describeUnavailable(this.#route);
+      this.#reply({ status: 503, reason: "NoHealthyBackend", message, retryAfterSeconds: 1 });
     }
+  }
+
+  #go(choice: Choice, joined: string | undefined, isAgain = false): void {
+    const core = this.#client.core;
     this.#backend = choice.backend;
     this.#endpoint = choice.endpoint;
     this.#partial = "";
     choice.backend.stats.inFlight++;
-    const upstream = choice.endpoint.pool.acquire(this, core.nowMs, again !== undefined || this.#request.isLarge);
+    const upstream = choice.endpoint.pool.acquire(this, core.nowMs, isAgain || this.#request.isLarge);
     this.#upstream = upstream;
     this.#deadline(upstream.isConnected ? this.#route.table.timeouts.responseMs : this.#route.table.timeouts.connectMs);
     if (!upstream.isConnected && !this.#request.isDone) this.#client.pause();
-    if (this.#head.fields.expectContinue && this.#attempts === 0 && this.#head.minor === 1 && !this.#request.isDone) {
+    else this.#client.resume();
+    if (this.#head.fields.expectContinue && this.#attempts === 0 && this.#head.minor === 1 && !this.#request.isDone)
       this.#client.write("HTTP/1.1 100 Continue\r\n\r\n");
-    }
     this.#attempts++;
     this.#sendHead(upstream, choice.backend, joined);
     const isHedged = this.#route.table.hedge !== undefined && this.#attempts === 1;
-    if (isHedged && this.#request.isDone && !this.#hasUpgrade && isRepeatable(this.#route, this.#head))
+    if (isHedged && this.#request.isDone && !this.#hasUpgrade && wire.isRepeatable(this.#route, this.#head))
       this.#planHedge();
+    if (this.#route.shadows.length > 0 && this.#attempts === 1 && !this.#hasUpgrade)
+      this.#copies = copiesOf(this.#route, this.#client, { head: this.#head, request: this.#request }, choice.backend);
   }
 
   #planHedge(): void {
@@ -157,12 +162,16 @@ export class Exchange implements UpstreamUser {
       if (upstream?.write(Buffer.from(chunk)) === false) this.#client.pause();
       return;
     }
-    if (this.#request.isDone || upstream === undefined) {
+    if (this.#request.isDone || (upstream === undefined && this.#gate?.isWaiting !== true)) {
       this.#client.keep(chunk);
       return;
     }
     const used = this.#takeBody(chunk, 0, chunk.length);
     if (used < 0) return;
+    if (upstream === undefined) {
+      if (this.#request.isLarge && !this.#request.isDone) this.#client.pause();
+      return;
+    }
     if (this.#request.isLarge && upstream.isConnected) this.#request.forget();
     const { responseMs, idleMs } = this.#route.table.timeouts;
     this.#deadline(this.#request.isDone && this.#answer === undefined ? responseMs : idleMs);
@@ -191,8 +200,8 @@ export class Exchange implements UpstreamUser {
       return this.#client.write(Buffer.from(buffer.subarray(0, length)));
     }
     if (this.#response !== undefined) return this.#relayBody(buffer, 0, length);
-    const known = this.#upstream?.pool.answer;
-    const read = readAnswerHead(this.#partial, { buffer, length, known }, (interim) => {
+    const chunk = { buffer, length, known: this.#upstream?.pool.answer };
+    const read = wire.readAnswerHead(this.#partial, chunk, (interim) => {
       if (this.#head.minor === 1) this.#client.write(interim);
     });
     if (typeof read === "string") this.#partial = read;
@@ -203,12 +212,14 @@ export class Exchange implements UpstreamUser {
 
   #begin(read: AnswerRead): boolean {
     const { answer, client } = { answer: read.answer, client: this.#client };
-    const framing = this.#frame(answer);
+    const framing = wire.frameAnswer(answer, this.#head, this.#hasUpgrade);
     if (framing === undefined) {
       this.#failed({ kind: "malformed", detail: "it switched protocols unasked, or sent chunks to HTTP/1.0" });
       return true;
     }
-    const refusal = answer.status < 400 ? undefined : refusalOf(answer, this.#route.table.retry.statuses);
+    this.#isTunnel = answer.status === 101;
+    if (this.#isTunnel) client.resume();
+    const refusal = answer.status < 400 ? undefined : wire.refusalOf(answer, this.#route.table.retry.statuses);
     this.#partial = "";
     if (refusal !== undefined && this.#route.hasOther(this.#endpoint) && this.#canRepeat(refusal)) {
       this.#failed(refusal);
@@ -218,14 +229,15 @@ export class Exchange implements UpstreamUser {
     this.#response = framing;
     this.#request.forget();
     this.#hedge?.end();
-    this.#times.isStream = this.#isTunnel || (framing.kind !== "length" && isEventStream(answer));
+    this.#times.isStream = this.#isTunnel || (framing.kind !== "length" && wire.isEventStream(answer));
     if (this.#endpoint !== undefined)
       this.#route.onAnswer(this.#endpoint, answer.status, this.#client.core.clock.monotonicMs());
     this.#keepClient =
       client.wantsKeepAlive(this.#head) && framing.kind !== "close" && !this.#isTunnel && this.#request.isDone;
     const mode = this.#isTunnel ? "upgrade" : this.#keepClient ? "keep" : "close";
     const by = { route: this.#route.table, session: this.#session, backend: this.#backend, endpoint: this.#endpoint };
-    const headText = renderAnswerHead(answer, mode, this.#head.minor, answerLines(by, client.listener.isSecure));
+    const added = wire.answerLines(by, client.listener.isSecure);
+    const headText = wire.renderAnswerHead(answer, mode, this.#head.minor, added);
     const bodyStart = read.end + 4;
     const rest = read.text.length - bodyStart;
     if (rest === 0) return this.#afterWrite(client.write(headText));
@@ -239,15 +251,6 @@ export class Exchange implements UpstreamUser {
     const used = framing.consume(read.buffer, start, read.length);
     const isFlowing = client.write(headText + read.text.slice(bodyStart, bodyStart + used));
     return this.#afterWrite(isFlowing, start + used < read.length);
-  }
-
-  #frame(answer: ResponseHead): Framing | undefined {
-    if (answer.status !== 101) return frameAnswer(answer, this.#head);
-    if (!this.#hasUpgrade) return undefined;
-    this.#isTunnel = true;
-    this.#times.isStream = true;
-    this.#client.resume();
-    return new Framing("close");
   }
 
   #relayBody(buffer: Buffer, start: number, end: number): boolean {
@@ -280,7 +283,7 @@ export class Exchange implements UpstreamUser {
     this.#copies?.answered({ status: answer?.status ?? 0, tookMs: this.#times.passedMs });
     this.#account(answer?.status ?? 0);
     if (upstream !== undefined && answer !== undefined) {
-      const canReuse = this.#request.isDone && !hasExtra && isReusable(answer, this.#head);
+      const canReuse = this.#request.isDone && !hasExtra && wire.isReusable(answer, this.#head);
       if (canReuse) upstream.pool.release(upstream, this.#client.core.nowMs, answer.fields.keepAliveSeconds);
       else upstream.abandon();
     }
@@ -291,6 +294,7 @@ export class Exchange implements UpstreamUser {
     const stats = this.#backend?.stats;
     if (stats === undefined) return;
     stats.inFlight--;
+    this.#gate?.leave(this.#answer === undefined ? 0 : status);
     this.#route.usedAt = this.#client.core.routing.turn;
     stats.record(status, this.#times.passedMs);
     this.#backend = undefined;
@@ -333,8 +337,7 @@ export class Exchange implements UpstreamUser {
 
   /** The attempt ended before an answer began: tries another backend if that cannot do harm, else answers 502 or 504. */
   #failed(failure: Failure): void {
-    const upstream = this.#upstream;
-    const { endpoint, backend } = { endpoint: this.#endpoint, backend: this.#backend };
+    const [upstream, endpoint, backend] = [this.#upstream, this.#endpoint, this.#backend];
     const wasReused = upstream !== undefined && upstream.uses > 0;
     const isStale = wasReused && failure.kind === "closed" && this.#partial === "" && endpoint?.isHealthy === true;
     this.#dropUpstream();
@@ -353,7 +356,9 @@ export class Exchange implements UpstreamUser {
       this.#promote(rival);
       return;
     }
-    if (this.#canRepeat(failure)) {
+    const isRepeated = this.#canRepeat(failure);
+    if (!isRepeated || !isStale) this.#gate?.leave(0);
+    if (isRepeated) {
       backend.stats.retries++;
       // A kept connection that the backend had just given up says nothing about the backend: the same one is asked again.
       if (isStale) this.#attempt(undefined, endpoint);
@@ -364,44 +369,39 @@ export class Exchange implements UpstreamUser {
       }
       return;
     }
-    const status = failure.kind === "timeout" ? 504 : 502;
-    backend.stats.record(status, this.#times.passedMs);
+    const reply = wire.failureReply(failure, backend, endpoint);
+    backend.stats.record(reply.status, this.#times.passedMs);
     this.#backend = undefined;
-    const message = `backend "${backend.table.name}" at ${endpoint.address}: ${failure.detail}`;
-    this.#reply(status, failure.kind === "timeout" ? "BackendTimeout" : "BackendFailed", message, 1);
+    this.#reply(reply);
   }
 
   #canRepeat(failure: Failure): boolean {
     if (this.#request.replay === undefined || this.#attempts > this.#route.table.retry.attempts) return false;
-    return mayRepeat(failure, this.#partial === "" && isRepeatable(this.#route, this.#head));
+    return wire.mayRepeat(failure, this.#partial === "" && wire.isRepeatable(this.#route, this.#head));
   }
 
   #cut(detail: string): void {
-    this.#countFailure(detail);
+    wire.noteBroken(this.#client.core.log, this.#route, this.#backend, detail);
     this.#dropUpstream();
     this.#abort();
   }
 
-  /** An answer broke off: too late for another attempt. */
-  #countFailure(detail: string): void {
-    if (this.#backend !== undefined) noteBroken(this.#client.core.log, this.#route, this.#backend, detail);
-  }
-
   onDeadline(): void {
-    const { timeouts } = this.#route.table;
-    if (this.#times.isLate && this.#answer === undefined) {
-      this.#hedge?.end();
-      this.#attempts = Number.MAX_SAFE_INTEGER;
-      const detail = `not answered within the ${timeouts.requestMs} ms that a request may take`;
-      this.#failed({ kind: "timeout", detail });
-    } else if (this.#answer !== undefined || (!this.#request.isDone && this.#upstream?.isConnected === true)) {
-      this.#countFailure("idle for too long");
+    if (this.#gate?.isWaiting === true) {
+      this.#gate.expire();
+      return;
+    }
+    const how = { isAnswered: this.#answer !== undefined, isSent: this.#request.isDone };
+    const { isWhole, kind, message } = this.#times.lateness({ ...how, isConnected: this.#upstream?.isConnected });
+    if (isWhole) this.#hedge?.end();
+    if (isWhole) this.#attempts = Number.MAX_SAFE_INTEGER;
+    if (kind !== "idle") this.#failed({ kind, detail: message });
+    else if (how.isAnswered) this.#cut("idle for too long");
+    else {
+      wire.noteBroken(this.#client.core.log, this.#route, this.#backend, "idle for too long");
       this.#dropUpstream();
-      if (this.#answer !== undefined) this.#abort();
-      else this.#reply(408, "RequestTimeout", `no more of the request body came within ${timeouts.idleMs} ms`);
-    } else if (this.#upstream?.isConnected === false) {
-      this.#failed({ kind: "connect", detail: `no connection within ${timeouts.connectMs} ms` });
-    } else this.#failed({ kind: "timeout", detail: `no answer within ${timeouts.responseMs} ms` });
+      this.#reply({ status: 408, reason: "RequestTimeout", message });
+    }
   }
 
   onClientEnd(): void {
@@ -414,6 +414,7 @@ export class Exchange implements UpstreamUser {
     if (this.#isOver) return;
     this.#hedge?.end();
     this.#copies?.answered(undefined);
+    this.#gate?.leave(0);
     if (!this.#isTunnel) this.#client.core.totals.clientAborts++;
     this.#dropUpstream();
     this.#account(this.#isTunnel ? 101 : 499);
@@ -429,13 +430,13 @@ export class Exchange implements UpstreamUser {
     this.#client.destroy();
   }
 
-  #reply(status: number, reason: string, message: string, retryAfterSeconds?: number): void {
+  #reply(reply: Omit<Reply, "route">): void {
     this.#isOver = true;
     this.#hedge?.end();
-    this.#copies?.answered({ status, tookMs: this.#times.passedMs });
-    if (this.#backend !== undefined) this.#account(status);
-    const reply = { status, reason, message, route: this.#route.table.id, retryAfterSeconds };
-    this.#client.reply(reply, this.#head, this.#request.isDone);
+    this.#copies?.answered({ status: reply.status, tookMs: this.#times.passedMs });
+    if (this.#backend !== undefined) this.#account(reply.status);
+    this.#gate?.leave(0);
+    this.#client.reply({ ...reply, route: this.#route.table.id }, this.#head, this.#request.isDone);
   }
 
   #dropUpstream(): void {

@@ -8,6 +8,8 @@ import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import { isMissing, isRunning, markOf, replaceFile } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { NetworkSockets } from "../../kernel/netns/index.js";
+import type { ActivatorsReport } from "./activator-report.js";
+import { ActivatorSet } from "./activator-set.js";
 import { type ClientLimits, DEFAULT_LIMITS, type GatewayCore } from "./core.js";
 import { HealthChecker } from "./health.js";
 import { Http2Front } from "./http2-front.js";
@@ -22,6 +24,8 @@ const SWEEP_MS = 200;
 /** How long `/state?since=…` waits at most, and how often it looks. */
 const MAX_WAIT_MS = 3_000;
 const WAIT_STEP_MS = 100;
+/** How long `/activators?since=…` waits at most: as often as loads are to be measured. */
+const ACTIVATORS_MS = 1000;
 const POLL_MS = 1000;
 
 /** Files in a gateway's directory. */
@@ -49,6 +53,8 @@ export interface Gateway {
   /** Reads `table.json` now. Resolves with why it was refused, or an empty string. */
   reload(): Promise<string>;
   state(): GatewayState;
+  /** What requests wait for, and how many there were. */
+  activators(): ActivatorsReport;
   /** Stops accepting, lets running requests finish for up to `graceMs` (default 10 s), then cuts the rest. */
   close(graceMs?: number): Promise<void>;
 }
@@ -89,7 +95,9 @@ class RunningGateway implements Gateway {
     const { clock, log, random } = options;
     const { podNetworkFile } = options;
     this.#network = podNetworkFile === undefined ? undefined : new NetworkSockets(podNetworkFile);
-    const routing = new Routing(EMPTY_TABLE, new HealthChecker(() => this.#core, random), this.#network);
+    const activators = new ActivatorSet(clock, random);
+    const watcher = new HealthChecker(() => this.#core, random);
+    const routing = new Routing(EMPTY_TABLE, { watcher, activators }, this.#network);
     this.#core = {
       http2: new Http2Front(() => this.#core),
       timed: new Set(),
@@ -264,6 +272,11 @@ class RunningGateway implements Gateway {
     return state;
   }
 
+  activators(): ActivatorsReport {
+    const { activators } = this.#core.routing;
+    return { pid: this.#mark.pid, turn: activators.turn, activators: activators.report() };
+  }
+
   #facts(): string {
     return factsOf({
       generation: this.#core.routing.table.generation,
@@ -312,6 +325,10 @@ class RunningGateway implements Gateway {
       const since = options.get("since");
       if (since !== null && !options.has("now")) await this.#untilChanged(since, response);
       send(200, "application/json", JSON.stringify(this.#stateSince(since === null ? -1 : this.#readMark(since).turn)));
+    } else if (key === "GET /activators") {
+      const since = new URLSearchParams(query).get("since");
+      if (since !== null) await this.#core.routing.activators.untilWoken(Number(since), ACTIVATORS_MS);
+      send(200, "application/json", JSON.stringify(this.activators()));
     } else if (key === "GET /metrics") {
       send(
         200,
@@ -328,7 +345,7 @@ class RunningGateway implements Gateway {
       send(
         404,
         "application/json",
-        JSON.stringify({ error: `no ${key}; there are GET /state, /metrics, /healthz and POST /reload` }),
+        JSON.stringify({ error: `no ${key}; there are GET /state, /activators, /metrics, /healthz and POST /reload` }),
       );
   }
 

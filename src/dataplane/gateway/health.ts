@@ -11,6 +11,13 @@ export type Outcome =
   | { readonly isAlive: true }
   | { readonly isAlive: false; readonly reason: string; readonly isSilence: boolean };
 
+// How often a pod that is starting is asked: fast at first, then ever more slowly.
+const STARTING_MS = [
+  { untilMs: 5000, everyMs: 10 },
+  { untilMs: 30_000, everyMs: 50 },
+  { untilMs: Number.POSITIVE_INFINITY, everyMs: 250 },
+] as const;
+const STARTING_TIMEOUT_MS = 200;
 // After one failed check the next follows at once: a hung backend is out within two timeouts and one interval.
 const CONFIRM_MS = 100;
 
@@ -35,7 +42,7 @@ export class HealthChecker implements EndpointWatcher {
   added(endpoint: Endpoint): void {
     const check = new EndpointCheck(this.#core(), endpoint);
     this.#checks.set(endpoint, check);
-    endpoint.wake = () => check.schedule(CONFIRM_MS);
+    endpoint.wake = () => check.schedule(isStarting(endpoint) ? waitOf(endpoint, this.#core()) : CONFIRM_MS);
     // Spread over the interval, so that a large table does not ask everyone in the same millisecond.
     if (isAsked(endpoint)) check.schedule(this.#random.int(Math.min(endpoint.table.health.intervalMs, 250)) + 1);
   }
@@ -98,6 +105,10 @@ class EndpointCheck {
     const { health } = endpoint.table;
     if (outcome.isAlive) this.#onAnswer();
     else this.#onFailure(outcome, startedMs);
+    if (isStarting(endpoint)) {
+      this.schedule(waitOf(endpoint, this.#core));
+      return;
+    }
     const isConfirming = !outcome.isAlive && endpoint.isHealthy;
     if (!isAsked(endpoint) && endpoint.isHealthy) return;
     this.schedule(isConfirming ? Math.min(CONFIRM_MS, health.intervalMs) : health.intervalMs);
@@ -131,6 +142,16 @@ class EndpointCheck {
   }
 }
 
+function isStarting(endpoint: Endpoint): boolean {
+  return endpoint.isCandidate && !endpoint.isHealthy;
+}
+
+/** When a starting pod is asked next. */
+function waitOf({ sinceMs }: Endpoint, { clock }: GatewayCore): number {
+  const passedMs = clock.monotonicMs() - sinceMs;
+  return STARTING_MS.find(({ untilMs }) => passedMs < untilMs)?.everyMs ?? 250;
+}
+
 /** Whether it is asked while it is in use, and not only when it is to come back. */
 function isAsked({ table: { health } }: Endpoint): boolean {
   return health.path !== undefined || health.grpc !== undefined;
@@ -153,7 +174,9 @@ class Probe implements UpstreamUser {
   }
 
   start(): void {
-    const { timeoutMs } = this.#endpoint.table.health;
+    const { health } = this.#endpoint.table;
+    // A packet to a pod whose network is not there yet is lost, and the next one is not.
+    const timeoutMs = isStarting(this.#endpoint) ? Math.min(health.timeoutMs, STARTING_TIMEOUT_MS) : health.timeoutMs;
     this.#timer = this.#core.clock.setTimer(timeoutMs, () =>
       this.#silence(`no answer to the health check within ${timeoutMs} ms`),
     );
@@ -203,7 +226,7 @@ class Probe implements UpstreamUser {
   }
 
   #judge(status: number, body: string): Outcome {
-    if (status < 500) return { isAlive: true };
+    if (status < (this.#endpoint.isCandidate ? 400 : 500)) return { isAlive: true };
     const said = explanationIn(body);
     const path = this.#endpoint.table.health.path ?? "/";
     return {

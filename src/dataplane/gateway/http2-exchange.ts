@@ -10,6 +10,7 @@ import { messageOf } from "../../kernel/errors/index.js";
 import type { Choice, Endpoint, Route } from "./balance.js";
 import type { GatewayCore } from "./core.js";
 import { describeUnavailable, isIdempotent } from "./exchange-text.js";
+import { Gate } from "./gate.js";
 import { Http2Copies, statusOfCall } from "./http2-copies.js";
 import type { Http2Request } from "./http2-over-http1.js";
 import { cookieLine, type Session, sessionIn } from "./sessions.js";
@@ -36,6 +37,8 @@ export class Http2Exchange {
   #isAnswered = false;
   #isOver = false;
   #copies: Http2Copies | undefined;
+  /** Only where the route holds requests. */
+  #gate: Gate | undefined;
   /** What the client was given, for copies to be held against. */
   #given: IncomingHttpHeaders | undefined;
   #givenTrailers: IncomingHttpHeaders = {};
@@ -57,13 +60,35 @@ export class Http2Exchange {
   }
 
   #attempt(): void {
+    if (this.#route.isActivated && this.#ask()) return;
     const choice = this.#route.choose(this.#tried, this.#core.nowMs, this.#session);
-    if (choice === undefined) {
+    if (choice !== undefined) this.#go(choice);
+    else {
       this.#route.unroutable++;
       this.#route.usedAt = this.#core.routing.turn;
       this.#refuse(503, "NoHealthyBackend", describeUnavailable(this.#route));
-      return;
     }
+  }
+
+  /** Where the route holds requests: asks for a pod. False: none is to be asked for. */
+  #ask(): boolean {
+    this.#gate ??= new Gate({
+      route: this.#route,
+      fieldOf: (name) => {
+        const value = this.#request.headers[name];
+        return value === undefined ? undefined : String(value);
+      },
+      granted: (choice) => this.#go(choice),
+      refused: ({ status, reason, message, retryAfterSeconds }) =>
+        this.#refuse(status, reason, message, retryAfterSeconds),
+    });
+    const gate = this.#gate;
+    const isAsked = gate.ask(this.#tried);
+    if (gate.isWaiting) this.#wait(gate.waitMs, () => gate.expire());
+    return isAsked;
+  }
+
+  #go(choice: Choice): void {
     this.#choice = choice;
     this.#tried = [...this.#tried, choice.endpoint];
     choice.backend.stats.inFlight++;
@@ -219,6 +244,7 @@ export class Http2Exchange {
     upstream?.close(constants.NGHTTP2_CANCEL);
     const { stats, table } = choice.backend;
     stats.inFlight--;
+    this.#gate?.leave(0);
     stats.failures++;
     choice.endpoint.blame(detail, isUntouched, this.#core.clock.monotonicMs());
     const { retry } = this.#route.table;
@@ -232,9 +258,10 @@ export class Http2Exchange {
     this.#refuse(502, "BackendFailed", `backend "${table.name}" at ${choice.endpoint.address}: ${detail}`);
   }
 
-  #refuse(status: number, reason: string, message: string): void {
+  #refuse(status: number, reason: string, message: string, retryAfterSeconds?: number): void {
     this.#isOver = true;
     this.#timer?.cancel();
+    this.#gate?.leave(0);
     if (this.#client.destroyed) return;
     const isGrpc = String(this.#request.headers["content-type"] ?? "").startsWith("application/grpc");
     if (isGrpc) {
@@ -247,7 +274,12 @@ export class Http2Exchange {
       return;
     }
     const body = JSON.stringify({ error: { code: status, reason, message, route: this.#route.table.id } });
-    this.#client.respond({ ":status": status, "content-type": "application/json", "x-argosy-gateway": reason });
+    this.#client.respond({
+      ":status": status,
+      "content-type": "application/json",
+      "x-argosy-gateway": reason,
+      ...(retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) }),
+    });
     this.#client.end(`${body}\n`);
   }
 
@@ -269,6 +301,7 @@ export class Http2Exchange {
     if (this.#copies !== undefined) this.#tellCopies(this.#copies);
     this.#timer?.cancel();
     if (!this.#isAnswered && !this.#isOver) this.#account(499);
+    this.#gate?.leave(this.#isAnswered ? 200 : 0);
     this.#isOver = true;
     this.#upstream?.close(constants.NGHTTP2_CANCEL);
   }

@@ -4,6 +4,8 @@
  * `gatewayDriver` is the control plane's side of it. May use: the kernel.
  */
 
+export type { ActivatorReport, ActivatorsReport } from "./activator-report.js";
+export type { ActivatorInput } from "./activator-table.js";
 export { type GatewayDriver, type GatewayPart, gatewayDriver, gatewayPorts } from "./driver.js";
 export { runGateway, runningGateway } from "./gateway.js";
 export { LATENCY_BOUNDS_MS } from "./latency.js";

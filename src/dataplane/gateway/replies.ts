@@ -1,4 +1,5 @@
 const PHRASES: Readonly<Record<number, string>> = {
+  200: "OK",
   400: "Bad Request",
   404: "Not Found",
   405: "Method Not Allowed",
@@ -27,9 +28,9 @@ export interface Reply {
 
 /** The whole HTTP message of a reply. */
 export function renderReply(reply: Reply, options: { readonly close: boolean; readonly withoutBody: boolean }): string {
-  const body = `${JSON.stringify({
-    error: { code: reply.status, reason: reply.reason, message: reply.message, route: reply.route },
-  })}\n`;
+  const { status: code, reason, message, route } = reply;
+  const said = { code, reason, message, route };
+  const body = `${JSON.stringify(code < 400 ? said : { error: said })}\n`;
   const lines = [
     `HTTP/1.1 ${reply.status} ${PHRASES[reply.status] ?? "Error"}`,
     "Content-Type: application/json",

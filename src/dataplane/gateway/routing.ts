@@ -1,5 +1,6 @@
 import { InputError } from "../../kernel/errors/index.js";
 import type { NetworkSockets } from "../../kernel/netns/index.js";
+import type { ActivatorSet } from "./activator-set.js";
 import { Backend, BackendStats, Endpoint, Route } from "./balance.js";
 import { Shadow, ShadowStats } from "./shadow.js";
 import type { ShadowTable } from "./shadow-table.js";
@@ -86,12 +87,18 @@ export class Routing {
   readonly #keys = new Map<Endpoint, string>();
   readonly #poolKeys = new Map<UpstreamPool, string>();
   #listeners = new Map<string, HostMap>();
+  readonly activators: ActivatorSet;
   readonly #watcher: EndpointWatcher;
   readonly #network: NetworkSockets | undefined;
 
-  constructor(empty: GatewayTable, watcher: EndpointWatcher, network?: NetworkSockets) {
+  constructor(
+    empty: GatewayTable,
+    parts: { readonly watcher: EndpointWatcher; readonly activators: ActivatorSet },
+    network?: NetworkSockets,
+  ) {
     this.table = empty;
-    this.#watcher = watcher;
+    this.activators = parts.activators;
+    this.#watcher = parts.watcher;
     this.#network = network;
   }
 
@@ -113,6 +120,8 @@ export class Routing {
     this.table = { generation: table.generation, listeners: table.listeners };
     this.routes = routes;
     for (const route of before.values()) this.#forget(route);
+    for (const route of routes.values())
+      if (route.isActivated) for (const { activator } of route.backends) activator?.pump();
     this.wholeAt = this.turn;
     this.newsAt = this.turn;
     // A new table is often news of a backend: those that are out of use are looked at now, not at their next turn.
@@ -146,8 +155,10 @@ export class Routing {
     this.#listeners.get(table.listener)?.add(route);
     this.routes.set(table.id, route);
     if (before !== undefined) this.#forget(before);
-    for (const { endpoints } of route.backends)
+    for (const { endpoints, activator } of route.backends) {
       for (const endpoint of endpoints) if (!endpoint.isHealthy) endpoint.wake();
+      activator?.pump();
+    }
   }
 
   #buildRoute(table: RouteTable, before: Route | undefined): Route {
@@ -157,8 +168,7 @@ export class Routing {
       table.backends.every((backend) => old.get(backend.name)?.table.weight === backend.weight);
     const backends = table.backends.map((backendTable) => {
       const previous = old.get(backendTable.name);
-      const endpoints = backendTable.addresses.map((address) => this.#endpoint(address, backendTable, before));
-      const backend = new Backend(backendTable, endpoints, previous?.stats ?? new BackendStats());
+      const backend = this.#buildBackend(backendTable, before);
       if (sameWeights) backend.current = previous?.current ?? 0;
       return backend;
     });
@@ -168,8 +178,42 @@ export class Routing {
     route.begun = before?.begun ?? 0;
     route.hedged = before?.hedged ?? 0;
     route.changedAt = this.turn;
-    for (const backend of backends) for (const endpoint of backend.endpoints) endpoint.routes.add(route);
+    for (const backend of backends) {
+      for (const endpoint of backend.endpoints) endpoint.routes.add(route);
+      backend.activator?.attach(backend, table.id);
+    }
     return route;
+  }
+
+  #buildBackend(table: BackendTable, before: Route | undefined): Backend {
+    const known = before?.backends.find((backend) => backend.table.name === table.name);
+    const endpoints = table.addresses.map((address) => this.#readyEndpoint(address, table, before));
+    const candidates = table.candidates.map((address) => this.#candidate(address, table, before));
+    const activator = table.activator === undefined ? undefined : this.activators.get(table.activator);
+    return new Backend(table, [...endpoints, ...candidates], known?.stats ?? new BackendStats(), activator);
+  }
+
+  /** Its pod says that it is ready: that counts as much as an answer to the gateway's own check. */
+  #readyEndpoint(address: string, table: BackendTable, before: Route | undefined): Endpoint {
+    const endpoint = this.#endpoint(address, table, before);
+    const isBack = endpoint.isCandidate || endpoint.heldUntilMs === Number.POSITIVE_INFINITY;
+    endpoint.isCandidate = false;
+    endpoint.wasReady = true;
+    if (isBack) endpoint.heldUntilMs = 0;
+    if (isBack && !endpoint.isHealthy) endpoint.admit(this.#watcher.nowMs());
+    return endpoint;
+  }
+
+  #candidate(address: string, table: BackendTable, before: Route | undefined): Endpoint {
+    const endpoint = this.#endpoint(address, table, before);
+    if (endpoint.wasReady) {
+      if (endpoint.isHealthy) endpoint.eject("its pod is not ready", this.#watcher.nowMs());
+      endpoint.heldUntilMs = Number.POSITIVE_INFINITY;
+    } else if (!endpoint.isCandidate) {
+      endpoint.isCandidate = true;
+      endpoint.eject("it is starting", this.#watcher.nowMs());
+    }
+    return endpoint;
   }
 
   /** Its connections are its own, so that it never has one that a request could have had. */
@@ -199,7 +243,10 @@ export class Routing {
     // The first addresses of a route have nobody beside them to spare them.
     if (before !== undefined) endpoint.warmSinceMs = this.#watcher.nowMs();
     endpoint.changed = () => {
-      for (const route of endpoint.routes) route.changedAt = this.turn;
+      for (const route of endpoint.routes) {
+        route.changedAt = this.turn;
+        if (route.isActivated) for (const { activator } of route.backends) activator?.pump();
+      }
       this.newsAt = this.turn;
     };
     this.endpoints.set(key, endpoint);
@@ -211,6 +258,7 @@ export class Routing {
   /** A route that is no longer in force lets go of its addresses; those that nobody uses any more are closed. */
   #forget(route: Route): void {
     for (const backend of route.backends) {
+      this.activators.detach(backend);
       for (const endpoint of backend.endpoints) {
         endpoint.routes.delete(route);
         if (endpoint.routes.size === 0) this.#drop(endpoint);
@@ -237,6 +285,7 @@ export class Routing {
   }
 
   close(): void {
+    this.activators.close();
     for (const endpoint of this.endpoints.values()) this.#watcher.removed(endpoint);
     for (const pool of this.pools.values()) pool.destroy();
   }

@@ -41,7 +41,7 @@ export function cookieLine(affinity: AffinityTable, token: string, isSecure: boo
 }
 
 /** Values of all fields of a name, joined as RFC 9110 5.3 has it (`; ` for cookies, RFC 9113 8.2.3). */
-function fieldIn(lines: string, name: string): string | undefined {
+export function fieldIn(lines: string, name: string): string | undefined {
   const wanted = `${name.toLowerCase()}:`;
   const values: string[] = [];
   let position = 0;

@@ -1,5 +1,6 @@
 import { InputError, messageOf } from "../../kernel/errors/index.js";
-import { type PlaceTable, parsePlace } from "./place-table.js";
+import { type ActivatorInput, type ActivatorTable, parseActivator } from "./activator-table.js";
+import { type PlaceTable, parsePlace, splitAddress } from "./place-table.js";
 import { parseShadow, type ShadowTable } from "./shadow-table.js";
 import { Reader } from "./table-reader.js";
 
@@ -73,6 +74,10 @@ export interface BackendTable extends PlaceTable {
   /** Only clients whose cookie names it get to it. */
   readonly draining: boolean;
   readonly health: HealthTable;
+  /** Requests are held while no address has room for them. */
+  readonly activator?: ActivatorTable;
+  /** Addresses of pods that are not ready yet: asked often, and used as soon as they answer the check of `health` well. Needs an activator, and a check with a path or by gRPC. */
+  readonly candidates: readonly string[];
   /** Why the control plane gave it no weight or no address; shown in `/state` and in 503 answers. */
   readonly reason?: string;
 }
@@ -135,8 +140,9 @@ export interface GatewayTable {
 
 /** A table as a writer gives it: everything that has a default may be left out. */
 export type ListenerInput = Partial<ListenerTable> & Pick<ListenerTable, "name" | "host" | "port">;
-export type BackendInput = Omit<Partial<BackendTable>, "health" | "tls"> &
+export type BackendInput = Omit<Partial<BackendTable>, "health" | "tls" | "activator"> &
   Pick<BackendTable, "name" | "addresses"> & {
+    readonly activator?: ActivatorInput;
     readonly health?: Partial<HealthTable>;
     readonly tls?: Partial<NonNullable<PlaceTable["tls"]>>;
   };
@@ -300,6 +306,9 @@ function parseRoute(reader: Reader): RouteTable {
   const source = reader.optionalText("source");
   const names = new Set(backends.map((backend) => backend.name));
   if (names.size !== backends.length) reader.fail("backends", "two backends have the same name");
+  const isActivated = backends.some(({ activator }) => activator !== undefined);
+  if (isActivated && (reader.has("hedge") || reader.has("affinity")))
+    reader.fail("backends", "an activator goes with neither hedge nor affinity");
   const shadows = reader.has("shadows") ? reader.list("shadows", MAX_SHADOWS).map(parseShadow) : [];
   if (new Set(shadows.map(({ name }) => name)).size !== shadows.length)
     reader.fail("shadows", "two shadows have the same name");
@@ -391,17 +400,43 @@ function parseRetry(reader: Reader | undefined): RouteTable["retry"] {
 }
 
 function parseBackend(reader: Reader): BackendTable {
-  reader.only(["name", "host", "addresses", "weight", "priority", "draining", "tls", "health", "reason"]);
+  reader.only([
+    "name",
+    "host",
+    "addresses",
+    "weight",
+    "priority",
+    "draining",
+    "tls",
+    "health",
+    "reason",
+    "activator",
+    "candidates",
+  ]);
   const reason = reader.optionalText("reason");
+  const activator = reader.child("activator");
   return {
     name: reader.text("name"),
     ...parsePlace(reader),
+    candidates: parseCandidates(reader),
+    ...(activator === undefined ? {} : { activator: parseActivator(activator) }),
     weight: reader.number("weight", { minimum: 0, maximum: 1_000_000, fallback: 1 }),
     priority: reader.number("priority", { minimum: 0, maximum: 1000, integer: true, fallback: 0 }),
     draining: reader.flag("draining"),
     health: parseHealth(reader.child("health")),
     ...(reason === undefined ? {} : { reason }),
   };
+}
+
+function parseCandidates(reader: Reader): readonly string[] {
+  const candidates = reader.has("candidates") ? reader.texts("candidates") : [];
+  const bad = candidates.find((address) => splitAddress(address) === undefined);
+  if (bad !== undefined) reader.fail("candidates", `"${bad}" is not host:port`);
+  const health = reader.child("health");
+  const isChecked = health?.has("path") === true || health?.has("grpc") === true;
+  if (candidates.length > 0 && (!reader.has("activator") || !isChecked))
+    reader.fail("candidates", "need an activator, and a health check with a path or by gRPC");
+  return [...new Set(candidates)];
 }
 
 function parseHealth(reader: Reader | undefined): HealthTable {

@@ -91,6 +91,7 @@ export function recordingGateway(): GatewayDriver & {
     get lastState() {
       return this.state;
     },
+    onActivators: () => () => {},
     onState: () => () => {},
     process: { running: true, pid: 1, adopted: false, restarts: 0, reason: "" },
     close: async () => {},

@@ -26,6 +26,7 @@ import {
 import { isObject } from "../../kernel/schema/index.js";
 import { derivedFrom } from "./derived.js";
 import { GatewayWriter } from "./gateway-writer.js";
+import { activated, activatorOf, startingAddresses } from "./ingress-activator.js";
 import { ARGOSY } from "./names.js";
 
 const NAME = "ingress-controller";
@@ -227,8 +228,10 @@ function weightsIn(ingress: Ingress): { readonly weights?: Readonly<Record<strin
 function backendOf(ingress: Ingress, backend: IngressBackend, context: Context): BackendInput {
   const found = addressesOf(ingress.metadata.namespace ?? "", backend, context);
   const healthPath = ingress.metadata.annotations?.[ARGOSY.healthPath];
+  const name = backend.service?.name ?? "resource";
   return {
-    name: backend.service?.name ?? "resource",
+    name,
+    ...activated(activatorOf(ingress, name, context.cluster.name), found.starting, healthPath),
     addresses: found.addresses,
     ...(found.reason === "" ? {} : { reason: found.reason }),
     ...(healthPath === undefined ? {} : { health: { path: healthPath } }),
@@ -240,8 +243,8 @@ function addressesOf(
   namespace: string,
   backend: IngressBackend,
   context: Context,
-): { readonly addresses: string[]; readonly reason: string } {
-  const none = (reason: string) => ({ addresses: [], reason });
+): { readonly addresses: string[]; readonly starting: readonly string[]; readonly reason: string } {
+  const none = (reason: string, starting: readonly string[] = []) => ({ addresses: [], starting, reason });
   if (backend.service === undefined) return none("the rule names a resource; only Services can be backends");
   const { name, port } = backend.service;
   const { informers } = context.cluster;
@@ -254,7 +257,9 @@ function addressesOf(
     return none(`Service ${namespace}/${name} has no port ${port?.name ?? port?.number ?? ""}`);
   const slices = slicesOf(service, informers);
   const addresses = [...new Set(slices.flatMap((slice) => readyAddresses(slice, servicePort.name ?? "")))].sort();
-  return addresses.length > 0 ? { addresses, reason: "" } : none(`Service ${namespace}/${name} has no ready pod`);
+  const starting = startingAddresses(slices, servicePort.name ?? "");
+  if (addresses.length === 0) return none(`Service ${namespace}/${name} has no ready pod`, starting);
+  return { addresses, starting, reason: "" };
 }
 
 function slicesOf(service: Service, informers: InformerSet): readonly EndpointSlice[] {

@@ -44,6 +44,10 @@ export const ARGOSY = {
   drain: "argosy.dev/drain",
   /** Label of what was rendered for HeadIngresses. */
   headIngress: "argosy.dev/head-ingress",
+  /** Annotation of an Ingress: the Deployments whose requests are held while they have no pod, by comma. */
+  activator: "serving.argosy.dev/activator",
+  /** Annotation of an Ingress: JSON, Deployment → limits of its activator. */
+  activatorLimits: "serving.argosy.dev/activator-limits",
   /** Annotation of an Ingress: path that the gateway asks every pod for, twice a second. */
   healthPath: "argosy.dev/health-path",
   /** Annotation of an Ingress: JSON, Service name to whole weight; where a rule's Service is among them, its requests are split over all. */
