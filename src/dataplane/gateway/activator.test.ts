@@ -205,13 +205,13 @@ test("gRPC: a call waits for a pod, with its trailers; one that is refused is UN
       const stream = client.request({ ":method": "POST", ":path": "/x.Y/Z", "content-type": "application/grpc" });
       let said = "";
       stream.on("response", (headers) => {
-        said += `${headers["grpc-status"] ?? ""} `;
+        said += `${String(headers["grpc-status"] ?? "")} `;
       });
       stream.on("data", (piece: Buffer) => {
         said += piece.toString();
       });
       stream.on("trailers", (headers) => {
-        said += ` ${headers["grpc-status"]}`;
+        said += ` ${String(headers["grpc-status"])}`;
       });
       stream.on("close", () => resolve(said));
       stream.end("question");
