@@ -19,11 +19,12 @@ export interface VirtualClock extends Clock {
 interface Entry {
   readonly dueMs: number;
   readonly sequence: number;
-  readonly fire: () => void;
-  cancelled: boolean;
+  /** Undefined: it was cancelled. What it would have done is let go of at once, for it may wait for long. */
+  fire: (() => void) | undefined;
 }
 
 const dayMs = 86_400_000;
+const MANY_CANCELLED = 1000;
 /** Work that never comes to rest (a loop of immediates) must not hang time for ever. */
 const maxSettleRounds = 20_000;
 
@@ -31,7 +32,8 @@ const isBefore = (a: Entry, b: Entry): boolean => a.dueMs < b.dueMs || (a.dueMs 
 
 /** Binary min-heap of timers. */
 class TimerHeap {
-  readonly #entries: Entry[] = [];
+  #entries: Entry[] = [];
+  #cancelled = 0;
 
   push(entry: Entry): void {
     const entries = this.#entries;
@@ -46,9 +48,26 @@ class TimerHeap {
     entries[index] = entry;
   }
 
+  cancel(entry: Entry): void {
+    if (entry.fire === undefined) return;
+    entry.fire = undefined;
+    this.#cancelled += 1;
+    if (this.#cancelled > MANY_CANCELLED && this.#cancelled > this.#entries.length / 2) this.#compact();
+  }
+
+  /** Most timers are time limits, which are cancelled long before they are due. */
+  #compact(): void {
+    // What is in order is a heap.
+    this.#entries = this.#entries.filter(({ fire }) => fire !== undefined).sort((a, b) => (isBefore(a, b) ? -1 : 1));
+    this.#cancelled = 0;
+  }
+
   /** The earliest timer that is not cancelled. */
   peek(): Entry | undefined {
-    while (this.#entries[0]?.cancelled === true) this.#dropFirst();
+    for (let first = this.#entries[0]; first !== undefined && first.fire === undefined; first = this.#entries[0]) {
+      this.#dropFirst();
+      this.#cancelled -= 1;
+    }
     return this.#entries[0];
   }
 
@@ -59,7 +78,7 @@ class TimerHeap {
   }
 
   get size(): number {
-    return this.#entries.reduce((count, entry) => count + (entry.cancelled ? 0 : 1), 0);
+    return this.#entries.length - this.#cancelled;
   }
 
   #dropFirst(): void {
@@ -117,13 +136,9 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1), others?: ()
 
   const setTimer = (delayMs: number, fire: () => void): Timer => {
     sequence += 1;
-    const entry: Entry = { dueMs: nowMs + Math.max(0, delayMs), sequence, fire, cancelled: false };
+    const entry: Entry = { dueMs: nowMs + Math.max(0, delayMs), sequence, fire };
     heap.push(entry);
-    return {
-      cancel() {
-        entry.cancelled = true;
-      },
-    };
+    return { cancel: () => heap.cancel(entry) };
   };
 
   const settle = () => settleWith(others);
@@ -133,7 +148,12 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1), others?: ()
     const first = heap.peek();
     if (first === undefined || first.dueMs > untilMs) return false;
     nowMs = Math.max(nowMs, first.dueMs);
-    for (let entry = heap.peek(); entry !== undefined && entry.dueMs <= nowMs; entry = heap.peek()) heap.pop()?.fire();
+    for (let entry = heap.peek(); entry !== undefined && entry.dueMs <= nowMs; entry = heap.peek()) {
+      heap.pop();
+      const { fire } = entry;
+      entry.fire = undefined;
+      fire?.();
+    }
     await settle();
     return true;
   };

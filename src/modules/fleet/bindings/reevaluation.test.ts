@@ -18,6 +18,21 @@ test("a change that concerns many is spread over time, 1,000 at once and 500 a s
   expect(new Set(seen).size).toBe(3000);
 });
 
+test("the more clusters there are to look at, the fewer are looked at again", async () => {
+  const clock = virtualClock();
+  const seen: string[] = [];
+  const budget = new Reevaluation(
+    clock,
+    ({ name }) => seen.push(name),
+    () => 1000,
+  );
+  budget.add(waiting(3000));
+  expect(seen).toHaveLength(200);
+  await clock.advance(10_000);
+  expect(seen.length).toBeGreaterThanOrEqual(1190);
+  expect(seen.length).toBeLessThanOrEqual(1200);
+});
+
 test("who waits is noted once, and the more important go first", async () => {
   const clock = virtualClock();
   const seen: string[] = [];

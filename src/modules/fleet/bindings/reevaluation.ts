@@ -5,6 +5,8 @@ import type { Key } from "../../../kernel/control/index.js";
 const PER_SECOND = 500;
 const AT_ONCE = 1000;
 const TICK_MS = 50;
+/** A placement looks at every cluster: of more than these, so much fewer are made. */
+const USUAL_CLUSTERS = 200;
 
 interface Waiting {
   readonly key: Key;
@@ -18,13 +20,16 @@ interface Waiting {
 export class Reevaluation {
   readonly #clock: Clock;
   readonly #enqueue: (key: Key) => void;
+  readonly #clusters: () => number;
   readonly #waiting = new Map<string, Waiting>();
   #isSorted = true;
   #credit = AT_ONCE;
   #creditedMs: number;
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, enqueue: (key: Key) => void) {
+  /** `clusters` tells how many there are. */
+  constructor(clock: Clock, enqueue: (key: Key) => void, clusters: () => number = () => 0) {
+    this.#clusters = clusters;
     this.#clock = clock;
     this.#enqueue = enqueue;
     this.#creditedMs = clock.monotonicMs();
@@ -56,9 +61,10 @@ export class Reevaluation {
       for (const [text, each] of inOrder) this.#waiting.set(text, each);
       this.#isSorted = true;
     }
+    const cost = Math.max(1, this.#clusters() / USUAL_CLUSTERS);
     for (const [text, { key }] of this.#waiting) {
-      if (this.#credit < 1) break;
-      this.#credit -= 1;
+      if (this.#credit < cost) break;
+      this.#credit -= cost;
       this.#waiting.delete(text);
       this.#enqueue(key);
     }

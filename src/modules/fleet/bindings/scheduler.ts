@@ -85,7 +85,11 @@ function follow({ book, reports }: SchedulerParts, unplaced: Unplaced, context: 
   const { promises } = book;
   promises.start(context.clock);
   reports.start(context.clock, context.signal);
-  const budget = new Reevaluation(context.clock, (key) => context.enqueue(key));
+  const budget = new Reevaluation(
+    context.clock,
+    (key) => context.enqueue(key),
+    () => book.byName.size,
+  );
   const undo = [
     book.onChange((now, old, what) => budget.add(concernedBy(context, unplaced, [now, old], what))),
     promises.onRelease(() => budget.add(concernedBy(context, unplaced, [], "room"))),

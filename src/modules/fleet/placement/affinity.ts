@@ -1,14 +1,35 @@
 import { labelSelectorMatches } from "../../../kernel/kinds/index.js";
 import type { ClusterAffinity, ClusterFacts, ClusterTaint, ClusterToleration } from "./types.js";
 
+type Matcher = (cluster: ClusterFacts) => boolean;
+
+/** Affinities as they are asked about: of many clusters each. */
+const matchers = new WeakMap<ClusterAffinity, Matcher>();
+
 /** Whether an affinity means this cluster. */
 export function affinityMatches(affinity: ClusterAffinity | undefined, cluster: ClusterFacts): boolean {
   if (affinity === undefined) return true;
-  const { exclude = [], labelSelector, fieldSelector, clusterNames = [] } = affinity;
-  if (exclude.includes(cluster.name)) return false;
-  if (labelSelector !== undefined && !labelSelectorMatches(labelSelector, cluster.labels)) return false;
-  if (!(fieldSelector?.matchExpressions ?? []).every((term) => fieldMatches(term, cluster))) return false;
-  return clusterNames.length === 0 || clusterNames.includes(cluster.name);
+  let matches = matchers.get(affinity);
+  if (matches === undefined) {
+    matches = matcherOf(affinity);
+    matchers.set(affinity, matches);
+  }
+  return matches(cluster);
+}
+
+function matcherOf({ exclude = [], labelSelector, fieldSelector, clusterNames = [] }: ClusterAffinity): Matcher {
+  const excluded = new Set(exclude);
+  const named = new Set(clusterNames);
+  const labels = Object.entries(labelSelector?.matchLabels ?? {});
+  const expressions = { matchExpressions: labelSelector?.matchExpressions ?? [] };
+  const terms = fieldSelector?.matchExpressions ?? [];
+  return (cluster) => {
+    if (excluded.has(cluster.name)) return false;
+    for (const [name, value] of labels) if (cluster.labels[name] !== value) return false;
+    if (expressions.matchExpressions.length > 0 && !labelSelectorMatches(expressions, cluster.labels)) return false;
+    for (const term of terms) if (!fieldMatches(term, cluster)) return false;
+    return named.size === 0 || named.has(cluster.name);
+  };
 }
 
 function fieldMatches(

@@ -56,27 +56,29 @@ function attempt(
   const rejected: Rejection[] = [];
   const candidates: Candidate[] = [];
   const assigned = new Set(demand.assigned.map(({ name }) => name));
+  const needs = { kind: `${demand.apiVersion}/${demand.kind}`, affinity, assigned };
   for (const cluster of byName(clusters)) {
-    const rejection = cluster.isLeaving
-      ? undefined
-      : (filter(demand, placement, cluster, { affinity, assigned }) ?? company(demand, cluster, clusters));
-    if (rejection !== undefined) rejected.push(rejection);
-    else if (!cluster.isLeaving)
-      candidates.push({
-        cluster,
-        score: assigned.has(cluster.name) ? LOCALITY_SCORE : 0,
-        ...roomIn(cluster, demand),
-      });
+    if (cluster.isLeaving) continue;
+    const rejection = filter(demand, placement, cluster, needs) ?? company(demand, cluster, clusters);
+    if (rejection !== undefined) {
+      rejected.push(rejection);
+      continue;
+    }
+    const { room, left } = roomIn(cluster, demand);
+    candidates.push({ cluster, score: assigned.has(cluster.name) ? LOCALITY_SCORE : 0, room, left });
   }
   const trace = (rule: string): PlacementTrace => ({
     affinity: undefined,
     rejected,
-    feasible: candidates.map(({ cluster, score, room, left }) => ({
-      cluster: cluster.name,
-      score,
-      room,
-      promised: room - left,
-    })),
+    // Most decisions come to what was decided before, and are told to nobody.
+    get feasible() {
+      return candidates.map(({ cluster, score, room, left }) => ({
+        cluster: cluster.name,
+        score,
+        room,
+        promised: room - left,
+      }));
+    },
     rule,
   });
   if (candidates.length === 0)
@@ -111,6 +113,7 @@ function company(
   cluster: ClusterFacts,
   clusters: readonly ClusterFacts[],
 ): Rejection | undefined {
+  if (together === undefined && apart === undefined) return undefined;
   const refuse = (plugin: string, reason: string): Rejection => ({ cluster: cluster.name, plugin, reason });
   if (assigned.some(({ name }) => name === cluster.name)) return undefined;
   const has = (each: ClusterFacts, group: string): boolean => each.residents?.has(group, uid) === true;
@@ -136,16 +139,24 @@ function isForOne({ spreadConstraints = [] }: Placement): boolean {
   );
 }
 
+/** What is the same for all clusters of a decision. */
+interface Needs {
+  /** API version and kind. */
+  readonly kind: string;
+  readonly affinity: ClusterAffinity | undefined;
+  readonly assigned: ReadonlySet<string>;
+}
+
 /** The first reason why a cluster cannot take the object. What runs there already may stay behind a taint or an incomplete list of kinds. */
 function filter(
   demand: Demand,
   placement: Placement,
   cluster: ClusterFacts,
-  { affinity, assigned }: { readonly affinity: ClusterAffinity | undefined; readonly assigned: ReadonlySet<string> },
+  { kind, affinity, assigned }: Needs,
 ): Rejection | undefined {
   const refuse = (plugin: string, reason: string): Rejection => ({ cluster: cluster.name, plugin, reason });
   const isHere = assigned.has(cluster.name);
-  const isServed = cluster.kinds.has(`${demand.apiVersion}/${demand.kind}`) || (isHere && !cluster.knowsAllKinds);
+  const isServed = cluster.kinds.has(kind) || (isHere && !cluster.knowsAllKinds);
   if (!isServed) return refuse("APIEnablement", "did not have the API resource");
   const taint = isHere ? undefined : untoleratedTaint(cluster, placement.clusterTolerations ?? []);
   if (taint !== undefined) {
@@ -154,7 +165,7 @@ function filter(
   }
   if (!affinityMatches(affinity, cluster))
     return refuse("ClusterAffinity", "did not match the placement cluster affinity constraint");
-  const missing = (placement.spreadConstraints ?? []).find(({ spreadByField, spreadByLabel }) =>
+  const missing = placement.spreadConstraints?.find(({ spreadByField, spreadByLabel }) =>
     spreadByLabel !== undefined
       ? cluster.labels[spreadByLabel] === undefined
       : (spreadByField === "provider" && cluster.provider === "") ||
