@@ -51,6 +51,8 @@ export class Observer {
   hubSinceMs: number | undefined;
   /** Until when what is in members may differ from what was told, because somebody there changes it. */
   meddledUntilMs = 0;
+  /** Works that are not applied, or on their way out. */
+  readonly #open = new Map<string, Seen>();
   /** Works whose objects some members refuse. */
   unapplied = 0;
 
@@ -61,8 +63,13 @@ export class Observer {
     this.#bindings = hub.informers.informer(bindings);
     this.#hypers = hub.informers.informer(as(HyperMLServiceKind));
     this.#clusters = hub.informers.informer(as(ClusterKind));
-    this.#works.onChange((now) => {
-      if (now !== undefined) this.#checkWork(now);
+    this.#works.onChange((now, old) => {
+      const { namespace = "", name } = (now ?? old)?.metadata ?? { name: "" };
+      const key = `${namespace}/${name}`;
+      this.#open.delete(key);
+      if (now === undefined) return;
+      if (isDeleting(now) || !isTrue(now, "Applied")) this.#open.set(key, now);
+      this.#checkWork(now);
     });
   }
 
@@ -89,7 +96,7 @@ export class Observer {
   }
 
   get applied(): number {
-    return this.works.filter((work) => isTrue(work, "Applied")).length;
+    return this.works.length - [...this.#open.values()].filter((work) => !isTrue(work, "Applied")).length;
   }
 
   get notReady(): number {
@@ -121,9 +128,8 @@ export class Observer {
   gaps(wanted: { readonly bound: number; readonly hyper: number }): string[] {
     const gaps: string[] = [];
     const works = this.works;
-    const waiting = works.filter((work) => isDeleting(work) || !isTrue(work, "Applied"));
-    if (waiting.length !== this.unapplied)
-      gaps.push(`${waiting.length} of ${works.length} works are not applied: ${some(waiting)}`);
+    if (this.#open.size !== this.unapplied)
+      gaps.push(`${this.#open.size} of ${works.length} works are not applied: ${some([...this.#open.values()])}`);
     const bound = this.#bindings.list();
     if (bound.length !== wanted.bound) gaps.push(`${bound.length} bindings instead of ${wanted.bound}`);
     const open = bound.filter((binding) => isDeleting(binding) || !isTrue(binding, "Scheduled"));

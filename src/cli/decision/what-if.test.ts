@@ -10,6 +10,7 @@ import { testTerminal } from "../output/terminal.fixture.js";
 import type { Session } from "../session.js";
 import { type Change, tryChange, type WhatIfOptions } from "./what-if.js";
 import { applied, scaled } from "./what-if-objects.js";
+import { renderSimulation } from "./what-if-text.js";
 import { parseLabel, parseTaint } from "./what-if-words.js";
 
 const folder = mkdtempSync(join(tmpdir(), "argosy-what-if-"));
@@ -124,4 +125,53 @@ test("taints and labels are read as kubectl reads them", () => {
   expect(parseLabel("a=b=c")).toEqual(["a", "b=c"]);
   expect(parseLabel("a-")).toEqual(["a", null]);
   for (const word of ["a", "=b", "-"]) expect(() => parseLabel(word)).toThrow(/no label/);
+});
+
+test("what would become of HyperMLServices is told cluster by cluster", () => {
+  const change = { what: "change" as const, kind: "MLService", namespace: "demo", name: "digits" };
+  const fields = [{ path: "spec.default", before: "v1", after: "v2" }];
+  const text = renderSimulation({
+    outcomes: [],
+    unchanged: 2,
+    notes: [],
+    services: [
+      {
+        namespace: "demo",
+        name: "digits",
+        refused: [],
+        rollout: "slowly",
+        clusters: [
+          {
+            cluster: "cloud",
+            before: { cluster: "cloud", changes: [], refused: [], percent: 50, wave: "first" },
+            after: {
+              cluster: "cloud",
+              changes: [{ ...change, fields }],
+              refused: [],
+              percent: 100,
+              wave: "then",
+              needsApproval: true,
+            },
+          },
+          {
+            cluster: "edge",
+            before: { cluster: "edge", changes: [], refused: [], percent: 50 },
+            after: { cluster: "edge", changes: [], refused: ["it leaves"], percent: 0, why: "it is drained" },
+          },
+        ],
+      },
+    ],
+  });
+  expect(text).toBe(`HyperMLService demo/digits, in the waves of HyperRollout slowly
+  cloud (wave then, when it is promoted)
+    was in wave first
+    ~ MLService demo/digits
+        spec.default: "v1" → "v2"
+    requests 50% → 100%
+  edge
+    refused  it leaves
+    requests 50% → 0%: it is drained
+
+0 of 2 bindings and 1 HyperMLService would be concerned; nothing was changed
+`);
 });

@@ -190,14 +190,18 @@ function renderWaves(waves: NonNullable<Planned["waves"]>, rollout: string | und
       );
     for (const { cluster, changes } of wave.clusters) {
       lines.push(`  ${cluster}${changes.length === 0 ? ": nothing changes" : ""}`);
-      for (const change of changes) {
-        const mark = { add: "+", change: "~", remove: "-" }[change.what];
-        lines.push(`    ${mark} ${change.kind} ${change.namespace === "" ? "" : `${change.namespace}/`}${change.name}`);
-        lines.push(...change.fields.map((field) => `        ${renderField(field)}`));
-      }
+      lines.push(...renderChanges(changes).map((line) => `    ${line}`));
     }
   }
   return lines;
+}
+
+/** Objects of a cluster that come, change or go, for people. */
+export function renderChanges(changes: WavePreview["clusters"][number]["changes"]): string[] {
+  return changes.flatMap(({ what, kind, namespace, name, fields }) => [
+    `${{ add: "+", change: "~", remove: "-" }[what]} ${kind} ${namespace === "" ? "" : `${namespace}/`}${name}`,
+    ...fields.map((field) => `    ${renderField(field)}`),
+  ]);
 }
 
 function renderField({ path, before, after }: FieldChange): string {

@@ -39,6 +39,7 @@ export function headIngressMaker(): ControllerSpec<HyperMLService> {
         return;
       }
       const weights = weightsOf(hyper, told, context);
+      const spec = madeSpec(hyper);
       const isCurrent =
         existing?.spec.hyperMLServiceRef?.name === key.name && equalJson(existing.spec.weights ?? {}, weights);
       if (isCurrent) return;
@@ -49,7 +50,7 @@ export function headIngressMaker(): ControllerSpec<HyperMLService> {
             namespace: key.namespace,
             ownerReferences: [toJsonObject(ownerReferenceTo(hyper))],
           },
-          spec: { hyperMLServiceRef: { name: key.name }, ...(Object.keys(weights).length === 0 ? {} : { weights }) },
+          spec,
         },
         { fieldManager: NAME, force: true, namespace: key.namespace },
       );
@@ -57,7 +58,18 @@ export function headIngressMaker(): ControllerSpec<HyperMLService> {
   };
 }
 
-function wantsIngress(hyper: HyperMLService): boolean {
+/** What the HeadIngress that is made for a HyperMLService says. */
+export function madeSpec({ metadata }: HyperMLService): {
+  hyperMLServiceRef: { name: string };
+  weights?: Record<string, number>;
+} {
+  const { weights } = parseWeights(metadata.annotations?.[ARGOSY.ingressWeights] ?? "");
+  const isAny = Object.keys(weights).length > 0;
+  return { hyperMLServiceRef: { name: metadata.name }, ...(isAny ? { weights: { ...weights } } : {}) };
+}
+
+/** Whether one is made. */
+export function wantsIngress(hyper: HyperMLService): boolean {
   if (hyper.metadata.annotations?.[ARGOSY.ingress] === "none") return false;
   return hyper.spec.workloads.some((workload) => workload.manifests.some((manifest) => manifest.kind === "MLService"));
 }

@@ -65,8 +65,19 @@ function waitOf({ metadata }: Cluster): number | undefined {
   return amount === undefined ? FAIL_BACK_MS : Number(amount) * (UNIT_MS[unit] ?? 0);
 }
 
+/** By the list, which nobody changes: it is asked about for every cluster that is away. */
+const brakes = new WeakMap<readonly Cluster[], { readonly why: string | undefined }>();
+
 /** Why nothing is sent away from clusters that do not answer; `undefined`: nothing speaks against it. */
 export function brakeOn(clusters: readonly Cluster[]): string | undefined {
+  const known = brakes.get(clusters);
+  if (known !== undefined) return known.why;
+  const why = brakeNow(clusters);
+  brakes.set(clusters, { why });
+  return why;
+}
+
+function brakeNow(clusters: readonly Cluster[]): string | undefined {
   const joined = clusters.filter((cluster) => !isDeleting(cluster));
   const away = joined.filter(isAway).length;
   if (away < 2 || away / joined.length <= BRAKE_SHARE) return undefined;

@@ -22,6 +22,7 @@ import { claimOf } from "../policies/claims.js";
 import { BINDING, bindingNameOf, isClustersOwn, isReservedSpace, lostClustersOf } from "../policies/marks.js";
 import { policyOf } from "../policies/policy.js";
 import type { FleetCopy } from "./copy.js";
+import { type ServiceOutcome, serviceOutcomes } from "./services.js";
 
 /** What would become of one object. */
 export interface Outcome {
@@ -56,6 +57,8 @@ export interface Simulation {
   readonly outcomes: readonly Outcome[];
   /** How many others there are. */
   readonly unchanged: number;
+  /** HyperMLServices for which anything would be otherwise. */
+  readonly services: readonly ServiceOutcome[];
   readonly notes: readonly string[];
 }
 
@@ -77,7 +80,13 @@ export function simulate(before: FleetCopy, changed: FleetCopy): Simulation {
     const isStuck = message !== undefined && message !== findCondition(was?.status?.conditions, "Scheduled")?.message;
     if (isMoved || isStuck || was === undefined || outcome.steps.length > 0) outcomes.push(outcome);
   }
-  return { outcomes, unchanged: world.actors.size - outcomes.length, notes };
+  const services = serviceOutcomes(before, changed);
+  return {
+    outcomes,
+    unchanged: world.actors.size - outcomes.length,
+    services,
+    notes: [...notes, ...changed.unread],
+  };
 }
 
 interface Actor {

@@ -1,7 +1,8 @@
 /** Objects that the hub itself has completed and checked are of their kinds, though their type does not say so. */
 import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
-import type { Cluster } from "../kinds.js";
+import type { Cluster, HeadIngress, HyperMLService } from "../kinds.js";
 import type { ClusterTaintPolicy, PropagationPolicy } from "../policies/kinds.js";
+import type { HyperRollout } from "../rollout/kind.js";
 import type { FleetCopy } from "./copy.js";
 
 /** An object as JSON, as an object. */
@@ -28,6 +29,12 @@ export function withTyped(copy: FleetCopy, object: JsonObject): FleetCopy | unde
       return { ...copy, policies: put<PropagationPolicy>(copy.policies) };
     case "policy.karmada.io/v1alpha1/ClusterTaintPolicy":
       return { ...copy, taintPolicies: put<ClusterTaintPolicy>(copy.taintPolicies) };
+    case "tensorstack.dev/v1beta1/HyperMLService":
+      return { ...copy, services: put<HyperMLService>(copy.services) };
+    case "argosy.dev/v1alpha1/HyperRollout":
+      return { ...copy, rollouts: put<HyperRollout>(copy.rollouts) };
+    case "argosy.dev/v1alpha1/HeadIngress":
+      return { ...copy, heads: put<HeadIngress>(copy.heads) };
     default:
       return undefined;
   }
