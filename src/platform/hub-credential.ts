@@ -87,6 +87,8 @@ export class CredentialKeeper {
   readonly #entrance: HubEntrance;
   #credential: HubCredential;
   #readMs = Number.NEGATIVE_INFINITY;
+  /** When it was renewed here, by the member's own clock, which need not be the hub's. */
+  #renewedMs: number | undefined;
 
   constructor(entrance: HubEntrance, credential: HubCredential) {
     this.#entrance = entrance;
@@ -104,6 +106,7 @@ export class CredentialKeeper {
       this.#readMs = clock.monotonicMs();
       try {
         this.#credential = await readCredential(member.client, namespace);
+        this.#renewedMs = undefined;
       } catch (error) {
         log.warn("the hub refuses the credential, and the member's Secret cannot be read", {
           reason: messageOf(error),
@@ -117,13 +120,18 @@ export class CredentialKeeper {
   async keep(hub: ApiClient, signal: AbortSignal): Promise<void> {
     const { clock } = this.#entrance;
     while (!signal.aborted) {
-      const life = lifeOf(this.#credential.token);
-      const waitMs = life === undefined ? RETRY_MS : (life.fromMs * 2 + life.untilMs) / 3 - clock.now();
+      const waitMs = this.#dueMs() - clock.now();
       // Timers bear 24 days.
       if (waitMs > 0) await clock.sleep(Math.min(waitMs, 86_400_000), signal).catch(() => undefined);
       if (signal.aborted || waitMs > 86_400_000) continue;
       if (!(await this.#renew(hub, signal))) await clock.sleep(RETRY_MS, signal).catch(() => undefined);
     }
+  }
+
+  #dueMs(): number {
+    const life = lifeOf(this.#credential.token);
+    if (life === undefined) return this.#entrance.clock.now() + RETRY_MS;
+    return (this.#renewedMs ?? life.fromMs) + (life.untilMs - life.fromMs) / 3;
   }
 
   /** The old token is good until it ends, so whatever fails here can be tried again. */
@@ -135,6 +143,7 @@ export class CredentialKeeper {
       const next = { ...this.#credential, token };
       await keepCredential(member.client, namespace, next);
       this.#credential = next;
+      this.#renewedMs = this.#entrance.clock.now();
       log.info("the credential for the hub is renewed", { until: new Date(this.expiresMs ?? 0).toISOString() });
       return true;
     } catch (error) {

@@ -162,6 +162,9 @@ const ENGINE_RULES: readonly PolicyRule[] = [
   },
   { apiGroups: ["apps.karmada.io"], resources: withStatus("workloadrebalancers"), verbs: WRITE },
   { apiGroups: ["remedy.karmada.io"], resources: ["remedies"], verbs: READ },
+  { apiGroups: ["config.karmada.io"], resources: ["resourceinterpretercustomizations"], verbs: READ },
+  // Who is placed first.
+  { apiGroups: ["scheduling.k8s.io"], resources: ["priorityclasses"], verbs: READ },
   {
     apiGroups: ["autoscaling.karmada.io", "networking.karmada.io"],
     resources: withStatus("federatedhpas", "cronfederatedhpas", "multiclusterservices"),
