@@ -1,6 +1,6 @@
 /** HTTP as the protocols use it: bodies within bounds, content codings, JSON answers. */
 import { promisify } from "node:util";
-import { gunzip, inflate } from "node:zlib";
+import { deflate, gunzip, gzip, inflate } from "node:zlib";
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
 
 const decoders = { gzip: promisify(gunzip), "x-gzip": promisify(gunzip), deflate: promisify(inflate) } as const;
@@ -9,6 +9,8 @@ const decoders = { gzip: promisify(gunzip), "x-gzip": promisify(gunzip), deflate
 export interface BodyCharge {
   /** Throws 503 when the bodies of all requests would be too much. */
   take(bytes: number): void;
+  /** Gives a part back. */
+  give(bytes: number): void;
   /** Gives everything back; may be called once. */
   close(): void;
 }
@@ -27,8 +29,13 @@ export function createBodyBudget(limit: number): () => BodyCharge {
         own += bytes;
         used += bytes;
       },
+      give(bytes) {
+        own -= bytes;
+        used -= bytes;
+      },
       close() {
         used -= own;
+        own = 0;
       },
     };
   };
@@ -70,3 +77,42 @@ export const errorAnswer = (error: HttpError): Http1Answer => ({
 
 /** A JSON answer. */
 export const jsonAnswer = (value: unknown, status = 200): Http1Answer => ({ status, body: JSON.stringify(value) });
+
+const encoders = { gzip: promisify(gzip), deflate: promisify(deflate) } as const;
+/** Less is not worth it. */
+const MIN_ENCODED_BYTES = 1024;
+
+/** The answer in a coding that the client takes, where it is long enough for that. */
+export function encodeAnswer(request: Http1Request, answer: Http1Answer): Http1Answer | Promise<Http1Answer> {
+  const { body } = answer;
+  const accepted = request.header("accept-encoding");
+  if (accepted === undefined || !(typeof body === "string" || body instanceof Uint8Array)) return answer;
+  if (body.length < MIN_ENCODED_BYTES) return answer;
+  const coding = chooseCoding(accepted);
+  return coding === undefined ? answer : encodeWith(coding, body, answer);
+}
+
+async function encodeWith(coding: Coding, body: string | Uint8Array, answer: Http1Answer): Promise<Http1Answer> {
+  const encoded = await encoders[coding](body, { level: 1 });
+  return {
+    ...answer,
+    headers: { ...answer.headers, "content-encoding": coding, vary: "accept-encoding" },
+    body: encoded,
+  };
+}
+
+type Coding = keyof typeof encoders;
+
+/** The first of gzip and deflate that is not refused (RFC 9110 12.5.3). */
+function chooseCoding(accepted: string): Coding | undefined {
+  const weights = new Map<string, number>();
+  for (const part of accepted.toLowerCase().split(",")) {
+    const [name = "", ...parameters] = part.split(";").map((word) => word.trim());
+    const quality = parameters.find((word) => word.startsWith("q="));
+    weights.set(name, quality === undefined ? 1 : Number(quality.slice(2)));
+  }
+  const weightOf = (name: string): number => weights.get(name) ?? weights.get("*") ?? 0;
+  const [gzipWeight, deflateWeight] = [weightOf("gzip"), weightOf("deflate")];
+  if (!(gzipWeight > 0) && !(deflateWeight > 0)) return undefined;
+  return gzipWeight >= deflateWeight ? "gzip" : "deflate";
+}

@@ -22,7 +22,7 @@ export interface ModelServerProgram {
 }
 
 /** Usage text of the program. */
-export const MODEL_SERVER_USAGE = `model-server: answers V1 and V2 (Open Inference Protocol) requests with ONNX models
+export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC), generate, OpenAI and CloudEvents requests with models
 
   --repository DIR        serve a repository: <model>/[config.json], <model>/<version>/model.onnx
   --model-name NAME       serve one model, from --model-dir or --model-uri
@@ -33,6 +33,11 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1 and V2 (Open Inferen
   --shared-cache DIR      where files of models are shared with other servers of this machine; what is taken is checked
   --http PORT             default 8080; 0 takes any free port
   --host ADDR             default 127.0.0.1; 0.0.0.0 inside pods
+  --grpc PORT             a second port, for clients that expect gRPC on one of its own; both speak all protocols
+  --grpc-reflection       let gRPC clients ask what services there are
+  --max-concurrent N      most inferences handed to models at once, default 0: no limit
+  --max-queued N          most that wait for one of those places, default 1024; beyond it 503
+  --request-timeout-ms N  for requests that say nothing of their time, default 0: as long as it takes
   --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
   --max-body-bytes N      default 67108864
   --threads N             threads of one run, default 1
@@ -60,6 +65,11 @@ interface Arguments {
   readonly sharedCache: string | undefined;
   readonly port: number;
   readonly host: string;
+  readonly grpcPort: number | undefined;
+  readonly grpcReflection: boolean;
+  readonly maxConcurrent: number | undefined;
+  readonly maxQueued: number | undefined;
+  readonly requestTimeoutMs: number | undefined;
   readonly maxBatchRows: number | undefined;
   readonly maxBodyBytes: number | undefined;
   readonly threads: number | undefined;
@@ -98,6 +108,12 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
     port: parsed.port,
     clock,
     log,
+    random: program.random,
+    grpcReflection: parsed.grpcReflection,
+    ...(parsed.grpcPort === undefined ? {} : { grpcPort: parsed.grpcPort }),
+    ...(parsed.maxConcurrent === undefined ? {} : { maxConcurrent: parsed.maxConcurrent }),
+    ...(parsed.maxQueued === undefined ? {} : { maxQueued: parsed.maxQueued }),
+    ...(parsed.requestTimeoutMs === undefined ? {} : { requestTimeoutMs: parsed.requestTimeoutMs }),
     ...(parsed.maxBatchRows === undefined ? {} : { maxBatchRows: parsed.maxBatchRows }),
     ...(parsed.maxBodyBytes === undefined ? {} : { maxBodyBytes: parsed.maxBodyBytes }),
     ...(parsed.threads === undefined ? {} : { threads: parsed.threads }),
@@ -105,6 +121,7 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
     limits: parsed.limits,
   });
   process.stdout.write(`listening on ${server.url}\n`);
+  if (server.grpcPort !== undefined) process.stdout.write(`gRPC on ${parsed.host}:${server.grpcPort}\n`);
   const failure = server.loaded.then(
     () => new Promise<never>(() => undefined),
     async (error: unknown) => {
@@ -180,6 +197,11 @@ const OPTIONS = {
   "shared-cache": { type: "string" },
   http: { type: "string" },
   host: { type: "string" },
+  grpc: { type: "string" },
+  "grpc-reflection": { type: "boolean" },
+  "max-concurrent": { type: "string" },
+  "max-queued": { type: "string" },
+  "request-timeout-ms": { type: "string" },
   "max-batch-rows": { type: "string" },
   "max-body-bytes": { type: "string" },
   threads: { type: "string" },
@@ -220,6 +242,11 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     sharedCache: values["shared-cache"],
     port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
     host: values.host ?? env["ARGOSY_MODEL_SERVER_HOST"] ?? "127.0.0.1",
+    grpcPort: readNumber("grpc", values.grpc, [0, 65_535]),
+    grpcReflection: values["grpc-reflection"] === true,
+    maxConcurrent: readNumber("max-concurrent", values["max-concurrent"], [0, 1_000_000]),
+    maxQueued: readNumber("max-queued", values["max-queued"], [0, 1_000_000]),
+    requestTimeoutMs: readNumber("request-timeout-ms", values["request-timeout-ms"], [0, 86_400_000]),
     maxBatchRows: readNumber("max-batch-rows", values["max-batch-rows"], [1, 65_536]),
     maxBodyBytes: readNumber("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]),
     threads: readNumber("threads", values.threads, [1, 256]),

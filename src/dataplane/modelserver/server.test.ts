@@ -134,7 +134,10 @@ test("a single model: metadata, readiness, V1, V2, versions, metrics", async () 
   const server = await serve({ source: { name: "m", folder } });
   await server.loaded;
 
-  expect((await call(server, "/v2")).json).toMatchObject({ name: "argosy", extensions: ["binary_tensor_data"] });
+  expect((await call(server, "/v2")).json).toMatchObject({
+    name: "argosy",
+    extensions: expect.arrayContaining(["binary_tensor_data", "statistics"]),
+  });
   expect((await call(server, "/v2/health/ready")).json).toEqual({ ready: true });
   expect((await call(server, "/v2/models/m")).json).toEqual({
     name: "m",
@@ -199,7 +202,7 @@ test.each([
   ["/v2/models/nope/infer", tensor("FP32", [1, 2], [1, 2]), 404, "there is no model nope"],
   ["/v2/models/__proto__/infer", "{}", 404, "there is no model __proto__"],
   ["/v2/models/..%2fm/infer", "{}", 404, "there is no model ../m"],
-  ["/v2/models/m/generate", "{}", 404, "nothing at this path"],
+  ["/v2/models/m/generate", { text_input: "a" }, 400, "model m generates no text"],
   ["/v1/models/m:predict", { instances: [[1]] }, 400, "the model takes [-1,2]"],
   ["/v1/models/m:predict", { instances: [[1, null]] }, 400, "element 1 is null"],
   ["/v1/models/m:predict", {}, 400, "needs instances (rows) or inputs (columns)"],

@@ -1,14 +1,23 @@
-import type { Clock } from "../../kernel/clock/types.js";
+import { systemRandom } from "../../kernel/clock/index.js";
+import type { Clock, Random } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
-import { createHttp1Server, type Http1Server } from "../../kernel/http1/index.js";
+import { createHttp1Server, type Http1Request, type Http1Server } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
+import type { ServerContext } from "./context.js";
 import { DEFAULT_LIMITS, defaultMemoryBudget, type EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
+import type { GrpcMethod } from "./grpc/call.js";
+import { Http2Front } from "./grpc/front.js";
+import { answerRest } from "./grpc/rest.js";
+import { createServices } from "./grpc/services.js";
+import { statusName } from "./grpc/status.js";
 import { type BodyCharge, createBodyBudget } from "./http.js";
+import { createInference } from "./inference.js";
 import { createMetrics } from "./metrics.js";
 import type { ModelSource, Repository } from "./repository.js";
 import { createRepository } from "./repository.js";
 import { createRoutes, type Routes } from "./routes.js";
+import { createSettings, type ServerSettings } from "./settings.js";
 
 /** How to run a model server. */
 export interface ModelServerOptions {
@@ -18,8 +27,20 @@ export interface ModelServerOptions {
   readonly host?: string;
   /** 0: any free port. */
   readonly port: number;
+  /** Also speaks all protocols on this port, for clients that expect gRPC on one of its own; 0: any free port. */
+  readonly grpcPort?: number;
+  /** Whether gRPC clients may ask what services there are; default false. */
+  readonly grpcReflection?: boolean;
   readonly clock: Clock;
+  /** Default: the system's. */
+  readonly random?: Random;
   readonly log: Logger;
+  /** Most inferences that are handed to models at once; default 0: no limit. */
+  readonly maxConcurrent?: number;
+  /** Most that wait for one of those places; default 1024. */
+  readonly maxQueued?: number;
+  /** How long a request may take that says nothing itself, milliseconds; default 0: as long as it takes. */
+  readonly requestTimeoutMs?: number;
   /** Largest body in bytes, also after decompression; default 64 MiB. All requests at once may hold twice that. */
   readonly maxBodyBytes?: number;
   /** Most rows of a shared run for models whose configuration does not say; default 64. 1 switches sharing off. */
@@ -46,6 +67,8 @@ export interface ModelServer {
   /** `http://127.0.0.1:8080`. */
   readonly url: string;
   readonly port: number;
+  /** The second port, where one was asked for. */
+  readonly grpcPort: number | undefined;
   /** Resolves when the models were tried; rejects with the `ModelError` of a single model. The server answers (503 and why) either way. */
   readonly loaded: Promise<void>;
   /** Stops: not ready at once, requests still taken for a moment, those under way answered. */
@@ -60,39 +83,80 @@ export async function runModelServer(options: ModelServerOptions): Promise<Model
 }
 
 const DEFAULT_BODY_BYTES = 64 * 2 ** 20;
+const HTTP2_TIMES = { bodyMs: 120_000, idleMs: 600_000 };
 
 class NodeModelServer implements ModelServer {
   readonly #options: ModelServerOptions;
   readonly #metrics = createMetrics();
+  readonly #settings: ServerSettings;
   readonly #chargeBody: () => BodyCharge;
-  readonly #http: Http1Server;
+  readonly #servers: readonly Http1Server[];
+  readonly #http2: Http2Front;
   #routes: Routes;
+  #methods: (path: string) => GrpcMethod | undefined;
   #repository: Repository;
   /** Why requests should not come; `undefined` when they may. */
   #notReady: string | undefined = "the model is still being fetched";
   #draining = false;
   port = 0;
+  grpcPort: number | undefined;
   loaded: Promise<void> = Promise.resolve();
 
   constructor(options: ModelServerOptions) {
     this.#options = options;
+    this.#settings = createSettings(options.log);
     this.#chargeBody = createBodyBudget(2 * (options.maxBodyBytes ?? DEFAULT_BODY_BYTES));
     this.#repository = this.#openRepository({ name: "", folder: "" });
-    this.#routes = this.#makeRoutes(false);
-    this.#http = createHttp1Server({
-      clock: options.clock,
-      answer: (request) => this.#routes.answer(request),
-      fail: (error, request) => this.#routes.fail(error, request),
-    });
+    const context = this.#makeContext(false);
+    this.#routes = createRoutes(context);
+    this.#methods = createServices(context, options.grpcReflection === true);
+    this.#http2 = this.#makeHttp2(context);
+    this.#servers = options.grpcPort === undefined ? [this.#makeHttp1()] : [this.#makeHttp1(), this.#makeHttp1()];
   }
 
   get url(): string {
     return `http://${this.#options.host ?? "127.0.0.1"}:${this.port}`;
   }
 
+  #makeHttp1(): Http1Server {
+    return createHttp1Server({
+      clock: this.#options.clock,
+      answer: (request) => this.#routes.answer(request),
+      fail: (error, request) => this.#routes.fail(error, request),
+      takeOver: (socket, first) => this.#http2.take(socket, first),
+    });
+  }
+
+  #makeHttp2({ maxBodyBytes, chargeBody, metrics, log }: ServerContext): Http2Front {
+    const rest = {
+      ...{ maxBodyBytes, chargeBody },
+      answer: (request: Http1Request) => this.#routes.answer(request),
+      fail: (error: unknown, request: Http1Request | undefined) => this.#routes.fail(error, request),
+    };
+    return new Http2Front({
+      clock: this.#options.clock,
+      maxMessageBytes: maxBodyBytes,
+      chargeBody,
+      findMethod: (path) => this.#methods(path),
+      onFault: (path, error) => log.error("call failed", { path, err: error }),
+      onEnd: (path, code) => metrics.call(this.#methods(path) === undefined ? "" : path, statusName(code)),
+      answer: (stream, headers) => answerRest(rest, stream, headers),
+      ...HTTP2_TIMES,
+    });
+  }
+
   async listen(): Promise<void> {
-    this.port = await this.#http.listen(this.#options.port, this.#options.host ?? "127.0.0.1");
-    this.#options.log.info("model server listens", { port: this.port });
+    const { host = "127.0.0.1", port, grpcPort = 0, log } = this.#options;
+    const [first, second] = this.#servers;
+    this.port = (await first?.listen(port, host)) ?? port;
+    try {
+      this.grpcPort = await second?.listen(grpcPort, host);
+    } catch (error) {
+      await first?.close(0);
+      throw error;
+    }
+    const grpc = this.grpcPort === undefined ? {} : { grpcPort: this.grpcPort };
+    log.info("model server listens", { port: this.port, ...grpc });
     this.loaded = this.#load();
     this.loaded.catch(() => undefined);
   }
@@ -100,19 +164,25 @@ class NodeModelServer implements ModelServer {
   async close(): Promise<void> {
     const { clock, drainDelayMs = 500, drainTimeoutMs = 20_000 } = this.#options;
     this.#draining = true;
-    this.#http.drain();
+    for (const server of this.#servers) server.drain();
     await clock.sleep(drainDelayMs);
-    await this.#http.close(drainTimeoutMs);
+    this.#http2.drain();
+    const deadline = clock.setTimer(drainTimeoutMs, () => this.#http2.destroy());
+    await Promise.all(this.#servers.map((server) => server.close(drainTimeoutMs)));
+    deadline.cancel();
+    this.#http2.destroy();
     await this.loaded.catch(() => undefined);
     await this.#repository.close();
   }
 
   async #load(): Promise<void> {
-    const { source, repositoryApi } = this.#options;
+    const { source, repositoryApi, grpcReflection = false } = this.#options;
     try {
       const found = typeof source === "function" ? await source((obstacle) => this.#explain(obstacle)) : source;
       this.#repository = this.#openRepository(found);
-      this.#routes = this.#makeRoutes(repositoryApi ?? "repository" in found);
+      const context = this.#makeContext(repositoryApi ?? "repository" in found);
+      this.#routes = createRoutes(context);
+      this.#methods = createServices(context, grpcReflection);
       this.#notReady = "models are still being loaded";
       await this.#repository.loadAll();
       this.#notReady = undefined;
@@ -127,20 +197,23 @@ class NodeModelServer implements ModelServer {
   }
 
   #openRepository(source: ModelSource): Repository {
-    const { clock, log, threads = 1, maxBatchRows = 64, maxWaiting = 1024 } = this.#options;
+    const { clock, threads = 1, maxBatchRows = 64, maxWaiting = 1024 } = this.#options;
     const { limits, memoryBudgetBytes = defaultMemoryBudget() } = this.#options;
+    const log = this.#settings.log;
     return createRepository({
       ...{ source, threads, maxBatchRows, maxWaiting, memoryBudgetBytes, metrics: this.#metrics, clock, log },
       limits: { ...DEFAULT_LIMITS, ...limits },
     });
   }
 
-  #makeRoutes(repositoryApi: boolean): Routes {
-    const { clock, log, maxBodyBytes = DEFAULT_BODY_BYTES, version = "0.1.0" } = this.#options;
-    return createRoutes({
-      ...{ repository: this.#repository, metrics: this.#metrics, clock, log, maxBodyBytes, repositoryApi, version },
-      chargeBody: this.#chargeBody,
+  #makeContext(repositoryApi: boolean): ServerContext {
+    const { clock, random = systemRandom, maxBodyBytes = DEFAULT_BODY_BYTES, version = "0.1.0" } = this.#options;
+    const { maxConcurrent = 0, maxQueued = 1024, requestTimeoutMs: timeoutMs = 0 } = this.#options;
+    return {
+      ...{ repository: this.#repository, metrics: this.#metrics, settings: this.#settings, log: this.#settings.log },
+      ...{ clock, random, maxBodyBytes, repositoryApi, version, chargeBody: this.#chargeBody },
+      inference: createInference(this.#repository, clock, { maxConcurrent, maxQueued, timeoutMs }),
       notReady: () => (this.#draining ? "the server is shutting down" : this.#notReady),
-    });
+    };
   }
 }

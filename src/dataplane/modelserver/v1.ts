@@ -6,7 +6,7 @@ import type { ExactJson } from "./exact-json.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
 import { DigitsLost, describe, readJsonData, writeJsonRow } from "./json-tensors.js";
 import type { ModelShape } from "./v2.js";
-import { checkShape, readText } from "./v2.js";
+import { checkShape, isJsonMap, readText } from "./v2.js";
 
 /** A checked predict request. `rows`: as `instances` (answered with `predictions`) or as columnar `inputs` (with `outputs`). */
 export interface PredictRequest {
@@ -23,6 +23,37 @@ export function readPredictRequest(body: Buffer, model: ModelShape): PredictRequ
     if (error instanceof DigitsLost) return checkPredict(parseExactJson(text), model);
     throw error;
   }
+}
+
+/** Reads the examples of classify and regress: features by name, those of `context` for each. Every fault is a 400 `HttpError`. */
+export function readExamples(body: Buffer, model: ModelShape): readonly TensorValue[] {
+  const text = readText(body);
+  try {
+    return checkExamples(parseJson(text), model);
+  } catch (error) {
+    if (error instanceof DigitsLost) return checkExamples(parseExactJson(text), model);
+    throw error;
+  }
+}
+
+function checkExamples(value: ExactJson, model: ModelShape): readonly TensorValue[] {
+  if (!isJsonMap(value) || !Array.isArray(value["examples"]))
+    throw new HttpError(400, "the request must be an object with examples, a list");
+  const { examples, context = {}, signature_name: signature } = value;
+  if (!isJsonMap(context)) throw new HttpError(400, "context must be an object");
+  const shapes = new Map(model.inputs.map(({ name, shape }) => [name, shape.length]));
+  const instances = (Array.isArray(examples) ? examples : []).map((example, index) => {
+    if (!isJsonMap(example)) throw new HttpError(400, `example ${index} is ${describe(example)}; it must be an object`);
+    const features = Object.entries({ ...context, ...example }).map(([name, feature]) => {
+      // A feature is a value or a list of values; which of them the model means is told by its shape.
+      const isRow = (shapes.get(name) ?? 0) > 1;
+      if (isRow && !Array.isArray(feature)) return [name, [feature]] as const;
+      const [first, ...more] = Array.isArray(feature) ? feature : [];
+      return !isRow && first !== undefined && more.length === 0 ? ([name, first] as const) : ([name, feature] as const);
+    });
+    return Object.fromEntries(features);
+  });
+  return checkPredict({ instances, ...(signature === undefined ? {} : { signature_name: signature }) }, model).inputs;
 }
 
 function checkPredict(value: ExactJson, model: ModelShape): PredictRequest {
@@ -43,7 +74,7 @@ function readInstances(instances: ExactJson, model: ModelShape): TensorValue[] {
   if (!Array.isArray(instances)) throw new HttpError(400, `instances must be a list, not ${describe(instances)}`);
   if (instances.length === 0) throw new HttpError(400, "instances is empty");
   const [only] = model.inputs;
-  const named = isMap(instances[0]) && !isEncodedBytes(instances[0]);
+  const named = isJsonMap(instances[0]) && !isEncodedBytes(instances[0]);
   if (!named) {
     if (model.inputs.length !== 1 || only === undefined) {
       throw new HttpError(400, `the model has several inputs: each instance must be an object with ${namesOf(model)}`);
@@ -52,7 +83,7 @@ function readInstances(instances: ExactJson, model: ModelShape): TensorValue[] {
   }
   const columns = new Map<string, ExactJson[]>(model.inputs.map((spec) => [spec.name, []]));
   for (const [index, instance] of instances.entries()) {
-    if (!isMap(instance))
+    if (!isJsonMap(instance))
       throw new HttpError(400, `instance ${index} is ${describe(instance)}, while others are objects`);
     const extra = Object.keys(instance).find((name) => !columns.has(name));
     if (extra !== undefined)
@@ -71,7 +102,7 @@ function readInstances(instances: ExactJson, model: ModelShape): TensorValue[] {
 
 function readColumns(inputs: ExactJson, model: ModelShape): TensorValue[] {
   const [only] = model.inputs;
-  if (!isMap(inputs)) {
+  if (!isJsonMap(inputs)) {
     if (model.inputs.length !== 1 || only === undefined)
       throw new HttpError(400, `inputs must be an object with ${namesOf(model)}`);
     return [readTensor(inputs, only)];
@@ -106,12 +137,9 @@ function readTensor(value: ExactJson, spec: TensorSpec): TensorValue {
 /** `{"b64": …}` stands for bytes; only UTF-8 can be a text tensor's element. */
 function decodeTexts(value: ExactJson): ExactJson {
   if (Array.isArray(value)) return value.map(decodeTexts);
-  const encoded = isMap(value) && isEncodedBytes(value) ? value["b64"] : undefined;
+  const encoded = isJsonMap(value) && isEncodedBytes(value) ? value["b64"] : undefined;
   return typeof encoded === "string" ? readText(Buffer.from(encoded, "base64")) : value;
 }
-
-const isMap = (value: ExactJson | undefined): value is { [key: string]: ExactJson } =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isEncodedBytes = (value: { [key: string]: ExactJson }): boolean =>
   typeof value["b64"] === "string" && Object.keys(value).length === 1;

@@ -2,16 +2,19 @@
 import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../kernel/http1/index.js";
 import { readBinaryData, writeBinaryData } from "./binary-tensors.js";
-import type { TensorSpec, TensorValue } from "./datatypes.js";
+import { bestClasses } from "./classification.js";
+import type { Datatype, TensorSpec, TensorValue } from "./datatypes.js";
 import { datatypeOf } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
 import { DigitsLost, describe, readJsonData, readShape, writeJsonData } from "./json-tensors.js";
 
 /** Which outputs a request wants, and how. */
-interface WantedOutput {
+export interface WantedOutput {
   readonly name: string;
   readonly binary: boolean;
+  /** From 1: the best so many classes instead of the tensor (Triton's classification extension). */
+  readonly classification: number;
 }
 
 /** A checked inference request; `inputs` are in the model's order. */
@@ -19,6 +22,8 @@ export interface InferRequest {
   readonly id: string | undefined;
   readonly inputs: readonly TensorValue[];
   readonly outputs: readonly WantedOutput[];
+  /** The `timeout` parameter: microseconds. */
+  readonly timeoutUs: number | undefined;
 }
 
 /** What a request is checked against. */
@@ -82,29 +87,59 @@ function checkRequest(value: ExactJson, tail: Buffer | undefined, model: ModelSh
   }
   if (tail !== undefined && used !== tail.length)
     throw new HttpError(400, `${tail.length - used} bytes follow the last binary tensor`);
-  const inputs = model.inputs.map((spec) => {
+  return {
+    id,
+    inputs: arrangeInputs(found, model),
+    outputs: readOutputs(request["outputs"], parameters["binary_data_output"] === true, model),
+    timeoutUs: readTimeout(parameters["timeout"]),
+  };
+}
+
+function readTimeout(value: ExactJson | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  // Some clients send all parameters as text.
+  const timeout = typeof value === "string" && value !== "" ? Number(value) : value;
+  if (typeof timeout !== "number" || !(timeout >= 0))
+    throw new HttpError(400, `parameter timeout is ${describe(value)}; expected microseconds`);
+  return timeout === 0 ? undefined : timeout;
+}
+
+/** The inputs in the model's order. Throws 400 where one is missing. */
+export function arrangeInputs(found: ReadonlyMap<string, TensorValue>, model: ModelShape): TensorValue[] {
+  return model.inputs.map((spec) => {
     const tensor = found.get(spec.name);
     if (tensor === undefined)
       throw new HttpError(400, `input ${spec.name} is missing; the model takes ${namesOf(model.inputs)}`);
     return tensor;
   });
-  return { id, inputs, outputs: readOutputs(request["outputs"], parameters["binary_data_output"] === true, model) };
+}
+
+/** What the model says of an input. Throws 400 where it has none of that name. */
+export function findInput(name: string, model: ModelShape): TensorSpec {
+  for (const spec of model.inputs) if (spec.name === name) return spec;
+  throw new HttpError(400, `the model has no input ${describe(name)}; it takes ${namesOf(model.inputs)}`);
+}
+
+/** The datatype that a request names. Throws 400 where it is not the model's. */
+export function checkDatatype(typeName: ExactJson | undefined, spec: TensorSpec): Datatype {
+  if (typeName === spec.datatype) return spec.datatype;
+  const datatype = typeof typeName === "string" ? datatypeOf(typeName) : undefined;
+  if (datatype === undefined)
+    throw new HttpError(400, `input ${spec.name}: datatype is ${describe(typeName)}, which the protocol does not know`);
+  throw new HttpError(400, `input ${spec.name}: datatype is ${datatype}, but the model takes ${spec.datatype}`);
 }
 
 function readInput(item: JsonMap, tail: Buffer | undefined, model: ModelShape): { tensor: TensorValue; bytes: number } {
   const { name, datatype: typeName } = item;
   if (typeof name !== "string") throw new HttpError(400, `an input's name must be text, not ${describe(name)}`);
-  const spec = model.inputs.find((each) => each.name === name);
-  if (spec === undefined)
-    throw new HttpError(400, `the model has no input ${describe(name)}; it takes ${namesOf(model.inputs)}`);
-  const datatype = typeof typeName === "string" ? datatypeOf(typeName) : undefined;
-  if (datatype === undefined)
-    throw new HttpError(400, `input ${name}: datatype is ${describe(typeName)}, which the protocol does not know`);
-  if (datatype !== spec.datatype)
-    throw new HttpError(400, `input ${name}: datatype is ${datatype}, but the model takes ${spec.datatype}`);
+  const spec = findInput(name, model);
+  const datatype = checkDatatype(typeName, spec);
   const { shape, count } = readShape(item["shape"], name);
   checkShape(shape, spec);
-  const size = readParameters(item["parameters"], `input ${name}`)["binary_data_size"];
+  const parameters = readParameters(item["parameters"], `input ${name}`);
+  const size = parameters["binary_data_size"];
+  if (parameters["shared_memory_region"] !== undefined)
+    throw new HttpError(400, `input ${name}: shared memory is not offered; send the tensor with the request`);
   if (size === undefined) {
     return {
       tensor: { name, datatype, shape, data: readJsonData(item["data"], { name, datatype, shape, count }) },
@@ -141,35 +176,61 @@ function readOutputs(
   binaryByDefault: boolean,
   model: ModelShape,
 ): readonly WantedOutput[] {
-  if (value === undefined) return model.outputs.map(({ name }) => ({ name, binary: binaryByDefault }));
+  if (value === undefined) return wantOutputs([], binaryByDefault, model);
   if (!Array.isArray(value)) throw new HttpError(400, "outputs must be a list");
-  if (value.length === 0) return model.outputs.map(({ name }) => ({ name, binary: binaryByDefault }));
   const wanted = value.map((item) => {
     const output = asMap(item, "an output");
     const { name } = output;
     if (typeof name !== "string") throw new HttpError(400, `an output's name must be text, not ${describe(name)}`);
+    const parameters = readParameters(output["parameters"], `output ${name}`);
+    if (parameters["shared_memory_region"] !== undefined)
+      throw new HttpError(400, `output ${name}: shared memory is not offered; take the tensor from the answer`);
+    const { classification = 0, binary_data: binary = binaryByDefault } = parameters;
+    if (typeof classification !== "number" || !Number.isSafeInteger(classification) || classification < 0)
+      throw new HttpError(400, `output ${name}: classification must be a whole number from 1`);
+    if (typeof binary !== "boolean") throw new HttpError(400, `output ${name}: binary_data must be true or false`);
+    return { name, binary, classification };
+  });
+  return wantOutputs(wanted, binaryByDefault, model);
+}
+
+/** Checks the outputs that a request names, each once and of the model; none stands for all. */
+export function wantOutputs(
+  wanted: readonly WantedOutput[],
+  binaryByDefault: boolean,
+  model: ModelShape,
+): readonly WantedOutput[] {
+  if (wanted.length === 0)
+    return model.outputs.map(({ name }) => ({ name, binary: binaryByDefault, classification: 0 }));
+  for (const { name } of wanted) {
     if (!model.outputs.some((spec) => spec.name === name))
       throw new HttpError(400, `the model has no output ${describe(name)}; it gives ${namesOf(model.outputs)}`);
-    const parameters = readParameters(output["parameters"], `output ${name}`);
-    if (parameters["classification"] !== undefined)
-      throw new HttpError(400, `output ${name}: the classification extension is not offered`);
-    const binary = parameters["binary_data"];
-    if (binary !== undefined && typeof binary !== "boolean")
-      throw new HttpError(400, `output ${name}: binary_data must be true or false`);
-    return { name, binary: binary ?? binaryByDefault };
-  });
-  if (new Set(wanted.map(({ name }) => name)).size < wanted.length)
+  }
+  if (wanted.length > 1 && new Set(wanted.map(({ name }) => name)).size < wanted.length)
     throw new HttpError(400, "an output is asked for twice");
   return wanted;
+}
+
+/** The tensors that a request wants, of those that the model gave. Throws 400 where classes are asked of what has none. */
+export function presentOutputs(wanted: readonly WantedOutput[], outputs: readonly TensorValue[]): TensorValue[] {
+  const presented: TensorValue[] = [];
+  for (const { name, classification } of wanted) {
+    for (const tensor of outputs)
+      if (tensor.name === name) presented.push(classification === 0 ? tensor : bestClasses(tensor, classification));
+  }
+  return presented;
 }
 
 function readParameters(value: ExactJson | undefined, where: string): JsonMap {
   return value === undefined ? {} : asMap(value, `parameters of ${where}`);
 }
 
+/** Whether a value is an object by names. */
+export const isJsonMap = (value: ExactJson | undefined): value is { [key: string]: ExactJson } =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 function asMap(value: ExactJson, what: string): JsonMap {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new HttpError(400, `${what} must be an object, not ${describe(value)}`);
+  if (!isJsonMap(value)) throw new HttpError(400, `${what} must be an object, not ${describe(value)}`);
   return value;
 }
 
@@ -183,9 +244,9 @@ export function writeInferAnswer(
 ): InferAnswer {
   const binary: Uint8Array[] = [];
   let list = "";
-  for (const { name, binary: asBinary } of request.outputs) {
-    const tensor = outputs.find((each) => each.name === name);
-    if (tensor === undefined) continue;
+  for (const tensor of presentOutputs(request.outputs, outputs)) {
+    const { name } = tensor;
+    const asBinary = request.outputs.find((wanted) => wanted.name === name)?.binary === true;
     list += `${list === "" ? "" : ","}{"name":${JSON.stringify(name)},"datatype":"${tensor.datatype}","shape":[${tensor.shape.join(",")}]`;
     // BF16 has no JSON form in the protocol; it is always binary.
     if (asBinary || tensor.datatype === "BF16") {

@@ -1,0 +1,169 @@
+/** `/completions`: prompts that are continued. */
+import { type Http1Answer, HttpError } from "../../../kernel/http1/index.js";
+import type { ExactJson } from "../exact-json.js";
+import type { Generation, Step } from "../text/generation.js";
+import type { TextModel } from "../text/models.js";
+import { flagParam, numberParam, ParamError, type Params, refuseUnknown } from "../text/params.js";
+import { sseEvent, streamAnswer } from "../text/streams.js";
+import { tokenText } from "../text/tokenizer.js";
+import { finishOf, makeChoices, stepChoices } from "./choices.js";
+import {
+  COMMON_PARAMS,
+  generationsOf,
+  includesUsage,
+  maxTokensOf,
+  measured,
+  modelOf,
+  type OpenAiRequest,
+  openAiError,
+  usageOf,
+} from "./requests.js";
+
+const KNOWN = new Set<string>([...COMMON_PARAMS, "prompt", "echo", "best_of", "suffix"]);
+const MAX_TEXTS = 128;
+const DEFAULT_TOKENS = 16;
+
+interface Plan {
+  readonly text: TextModel;
+  readonly generations: readonly Generation[];
+  /** Alternatives to tell with each token; `undefined`: no log probabilities. */
+  readonly logprobs: number | undefined;
+  /** The prompt of each text where it is to be shown before it. */
+  readonly echoes: readonly string[];
+  readonly promptTokens: number;
+  readonly head: {
+    readonly id: string;
+    readonly object: "text_completion";
+    readonly created: number;
+    readonly model: string;
+  };
+}
+
+/** Answers one request. */
+export async function complete(asked: OpenAiRequest): Promise<Http1Answer> {
+  const plan = await planOf(asked);
+  if (flagParam(asked.params, "stream") === true) return stream(asked, plan);
+  return measured(asked, plan.text, async () => {
+    const choices = await makeChoices(plan.generations, { ...asked.context, caller: asked.caller });
+    const tokens = choices.reduce((sum, { steps }) => sum + steps.length, 0);
+    count(asked, plan, tokens);
+    return {
+      status: 200,
+      body: JSON.stringify({
+        ...plan.head,
+        choices: choices.map(({ text, steps, finish }, index) => ({
+          text: (plan.echoes[index] ?? "") + text,
+          index,
+          logprobs: logprobsOf(plan, steps),
+          finish_reason: finishOf(finish),
+        })),
+        usage: usageOf(plan.promptTokens, tokens),
+      }),
+    };
+  });
+}
+
+function count({ context }: OpenAiRequest, { text, promptTokens }: Plan, tokens: number): void {
+  const counters = context.metrics.of(text.model.name, text.model.version);
+  counters.promptTokens += promptTokens;
+  counters.completionTokens += tokens;
+}
+
+async function planOf(asked: OpenAiRequest): Promise<Plan> {
+  const { params, context } = asked;
+  const text = await modelOf(asked, "generate");
+  refuseUnknown(params, KNOWN);
+  if (params["suffix"] !== undefined && params["suffix"] !== null && params["suffix"] !== "")
+    throw new ParamError("suffix", "suffix is not offered");
+  const logprobs = numberParam(params, "logprobs", { low: 0, high: 20, whole: true });
+  const maxTokens = maxTokensOf(params, "max_tokens") ?? DEFAULT_TOKENS;
+  const prompts = promptsOf(params, text);
+  const perPrompt = prompts.map((prompt) =>
+    generationsOf(asked, { text, prompt, maxTokens, alternatives: logprobs ?? 0 }),
+  );
+  const generations = perPrompt.flat();
+  const each = perPrompt[0]?.length ?? 1;
+  const bestOf = numberParam(params, "best_of", { low: 1, high: 128, whole: true });
+  if (bestOf !== undefined && bestOf !== each)
+    throw new ParamError("best_of", "best_of is offered with the value of n only");
+  if (generations.length > MAX_TEXTS) throw new HttpError(400, `prompts times n are more than ${MAX_TEXTS}`);
+  const shown = flagParam(params, "echo") === true ? generations.map(({ prompt }) => textOf(text, prompt)) : [];
+  return {
+    ...{ text, generations, logprobs, echoes: shown },
+    promptTokens: prompts.reduce((sum, prompt) => sum + prompt.length, 0),
+    head: {
+      ...{ id: `cmpl-${context.random.uuid()}`, object: "text_completion" as const },
+      ...{ created: Math.floor(context.clock.now() / 1000), model: text.model.name },
+    },
+  };
+}
+
+const textOf = ({ tokenizer }: TextModel, ids: readonly number[]): string =>
+  Buffer.concat(ids.map((id) => tokenizer.bytesOf(id))).toString("utf8");
+
+/** One text, several, the tokens of one, or those of several. */
+function promptsOf(params: Params, text: TextModel): (readonly number[])[] {
+  const { prompt } = params;
+  const refused = new ParamError("prompt", "prompt must be text, a list of texts, or tokens as numbers");
+  if (prompt === undefined || prompt === null) throw new ParamError("prompt", "prompt is missing");
+  if (typeof prompt === "string") return [text.tokenizer.encode(prompt)];
+  if (!Array.isArray(prompt) || prompt.length === 0) throw refused;
+  if (prompt.length > MAX_TEXTS && typeof prompt[0] !== "number")
+    throw new ParamError("prompt", `more than ${MAX_TEXTS} prompts`);
+  if (isTokens(prompt)) return [prompt];
+  return prompt.map((each) => {
+    if (typeof each === "string") return text.tokenizer.encode(each);
+    if (Array.isArray(each) && isTokens(each)) return each;
+    throw refused;
+  });
+}
+
+/** Whether a list is one of token numbers. */
+export const isTokens = (list: readonly ExactJson[]): list is number[] =>
+  list.every((each) => typeof each === "number");
+
+function logprobsOf({ logprobs, text: { tokenizer } }: Plan, steps: readonly Step[], start = 0) {
+  if (logprobs === undefined) return null;
+  let offset = start;
+  const offsets: number[] = [];
+  const tokens = steps.map(({ chosen }) => {
+    const token = tokenText(tokenizer, chosen.id);
+    offsets.push(offset);
+    offset += token.length;
+    return token;
+  });
+  return {
+    tokens,
+    token_logprobs: steps.map(({ chosen }) => chosen.logprob),
+    top_logprobs:
+      logprobs === 0
+        ? null
+        : steps.map(({ chosen }) =>
+            Object.fromEntries(chosen.alternatives.map(({ id, logprob }) => [tokenText(tokenizer, id), logprob])),
+          ),
+    text_offset: offsets,
+  };
+}
+
+function stream(asked: OpenAiRequest, plan: Plan): Promise<Http1Answer> {
+  const withUsage = includesUsage(asked.params);
+  async function* events(): AsyncGenerator<string> {
+    const event = (choice: object): string =>
+      sseEvent({ ...plan.head, choices: [choice], ...(withUsage ? { usage: null } : {}) });
+    let tokens = 0;
+    try {
+      for (const [index, echo] of plan.echoes.entries())
+        yield event({ text: echo, index, logprobs: null, finish_reason: null });
+      for await (const { index, step } of stepChoices(plan.generations, { ...asked.context, caller: asked.caller })) {
+        tokens++;
+        const finish = step.finish === undefined ? null : finishOf(step.finish);
+        yield event({ text: step.text, index, logprobs: logprobsOf(plan, [step]), finish_reason: finish });
+      }
+      if (withUsage) yield sseEvent({ ...plan.head, choices: [], usage: usageOf(plan.promptTokens, tokens) });
+      yield sseEvent("[DONE]");
+    } finally {
+      count(asked, plan, tokens);
+    }
+  }
+  return measured(asked, plan.text, () => streamAnswer(events(), openAiError, () => undefined));
+}
