@@ -8,11 +8,11 @@ import type { Endpoint } from "./paths.js";
 import { judge } from "./tfserving/judge.js";
 import { signatureOf } from "./tfserving/metadata.js";
 
-/** `GET /v1/models`: V1's list of names, with OpenAI's list of text models beside it, as both have this path. */
+/** `GET /v1/models`: V1's list of names, with OpenAI's list beside it where there are text models, as both have this path. */
 export function v1Models(context: ServerContext): Http1Answer {
   const { repository } = context;
   const data = repository.names().flatMap((name) => describeOpenAiModel(context, name) ?? []);
-  return jsonAnswer({ models: repository.names(), object: "list", data });
+  return jsonAnswer({ models: repository.names(), ...(data.length === 0 ? {} : { object: "list", data }) });
 }
 
 const MODEL = "/v1/models/{model_name}";

@@ -147,7 +147,11 @@ test("a single model: metadata, readiness, V1, V2, versions, metrics", async () 
     outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
   });
   expect((await call(server, "/v1/models")).json).toEqual({ models: ["m"] });
-  expect((await call(server, "/v1/models/m")).json).toEqual({ name: "m", ready: true });
+  expect((await call(server, "/v1/models/m")).json).toMatchObject({
+    name: "m",
+    ready: true,
+    model_version_status: [{ version: "2", state: "AVAILABLE" }, { version: "1" }],
+  });
   expect(
     (
       await call(server, "/v1/models/m:predict", {
