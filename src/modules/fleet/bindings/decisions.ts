@@ -16,8 +16,10 @@ export function recordDecision(
   const { apiVersion, kind, metadata } = template;
   const { trace } = result;
   const chosen = result.isPlaced ? result.targets : [];
+  const feasible = new Map(trace.feasible.map((each) => [each.cluster, each]));
+  const taken = new Set(chosen.map(({ name }) => name));
   const room = (name: string): string => {
-    const known = trace.feasible.find(({ cluster }) => cluster === name);
+    const known = feasible.get(name);
     if (known === undefined || known.room === UNKNOWN_ROOM) return "";
     return `, room for ${known.room}${known.promised === 0 ? "" : ` of which ${known.promised} are promised to others`}`;
   };
@@ -44,7 +46,7 @@ export function recordDecision(
     losers: [
       ...trace.rejected.map(({ cluster, plugin, reason }) => ({ name: cluster, reason: `${plugin}: ${reason}` })),
       ...trace.feasible
-        .filter(({ cluster }) => !chosen.some(({ name }) => name === cluster))
+        .filter(({ cluster }) => !taken.has(cluster))
         .map(({ cluster, score }) => ({ name: cluster, reason: `fits, but is not needed${room(cluster)}`, score })),
     ],
   });

@@ -67,17 +67,19 @@ function attempt(
     const { room, left } = roomIn(cluster, demand);
     candidates.push({ cluster, score: assigned.has(cluster.name) ? LOCALITY_SCORE : 0, room, left });
   }
+  let feasible: PlacementTrace["feasible"] | undefined;
   const trace = (rule: string): PlacementTrace => ({
     affinity: undefined,
     rejected,
     // Most decisions come to what was decided before, and are told to nobody.
     get feasible() {
-      return candidates.map(({ cluster, score, room, left }) => ({
+      feasible ??= candidates.map(({ cluster, score, room, left }) => ({
         cluster: cluster.name,
         score,
         room,
         promised: room - left,
       }));
+      return feasible;
     },
     rule,
   });
