@@ -179,4 +179,8 @@ export interface TensorSpec {
   readonly name: string;
   readonly datatype: Datatype;
   readonly shape: readonly number[];
+  /** Datatypes that a request may have in place of the declared one. */
+  readonly alsoTakes?: readonly Datatype[];
+  /** JSON's null stands for a missing value (NaN). */
+  readonly nullIsNaN?: boolean;
 }

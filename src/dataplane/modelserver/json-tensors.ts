@@ -35,7 +35,7 @@ export function readShape(shape: ExactJson | undefined, input: string): { shape:
 /** Reads `data`, flat or nested as the shape is, into a tensor's memory. Every element must be of the datatype and in its range. */
 export function readJsonData(
   data: ExactJson | undefined,
-  tensor: { name: string; datatype: Datatype; shape: readonly number[]; count: number },
+  tensor: { name: string; datatype: Datatype; shape: readonly number[]; count: number; nullIsNaN?: boolean },
 ): TensorData {
   const { name, datatype, shape, count } = tensor;
   if (!Array.isArray(data)) throw new HttpError(400, `input ${name}: data must be a list`);
@@ -51,8 +51,11 @@ export function readJsonData(
   if (flat.length !== count) {
     throw new HttpError(400, `input ${name}: ${flat.length} elements, but shape [${shape.join(",")}] needs ${count}`);
   }
-  return fill(flat, datatype, name);
+  return fill(tensor.nullIsNaN === true ? flat.map((item) => item ?? MISSING) : flat, datatype, name);
 }
+
+/** A missing value among floats; what is no JSON number otherwise never gets here. */
+const MISSING = Number.NaN;
 
 function gatherNested(
   value: readonly ExactJson[],
@@ -105,7 +108,8 @@ function fillFloats(
     const value = typeof item === "bigint" ? Number(item) : item;
     if (typeof value !== "number") refuse(item, datatype, { name, index });
     out[index] = value;
-    if (!Number.isFinite(out[index])) throw new HttpError(400, `input ${name}: element ${index} is beyond ${datatype}`);
+    if (!Number.isFinite(out[index]) && !Number.isNaN(value))
+      throw new HttpError(400, `input ${name}: element ${index} is beyond ${datatype}`);
   }
   return out;
 }

@@ -124,7 +124,7 @@ async function sniff(file: string): Promise<EngineKind> {
     if (/^\{[iUIlL]/.test(start)) return "xgboost";
     if (/^\s*\{/.test(start)) {
       if (/"format"\s*:\s*"argosy-sklearn"/.test(start)) return "sklearn";
-      if (/^\s*\{\s*"name"\s*:\s*"tree"/.test(start) || /"tree_info"/.test(start)) return "lightgbm";
+      if (/"num_tree_per_iteration"/.test(start)) return "lightgbm";
       if (/"learner"/.test(start)) return "xgboost";
     }
     if (start.startsWith("binf") || start.startsWith("bs64"))

@@ -504,3 +504,29 @@ test("it answers with why it is not ready while the model is on its way, and dra
   expect(late.status).toBe(200);
   await expect(call(server, "/v2")).rejects.toThrow();
 });
+
+test("a tabular model takes any numbers, and null as a missing value", async () => {
+  const model = JSON.stringify({
+    format: "argosy-sklearn",
+    version: 1,
+    estimator: {
+      type: "Pipeline",
+      steps: [
+        { type: "SimpleImputer", statistics: [10, 20] },
+        { type: "linear", coefficients: [[1, 2]], intercepts: [0.5] },
+      ],
+    },
+  });
+  const server = await serve({ source: { name: "m", folder: await folderWith({ "model.json": model }) } });
+  await server.loaded;
+  const infer = (datatype: string, data: unknown) =>
+    call(server, "/v2/models/m/infer", { inputs: [{ name: "input-0", datatype, shape: [1, 2], data }] });
+
+  const described = await call(server, "/v2/models/m");
+  const answers = [await infer("FP64", [1, null]), await infer("FP32", [1, 2]), await infer("INT64", [3, 4])];
+  const rows = await call(server, "/v1/models/m:predict", { instances: [[null, 1]] });
+
+  expect(described.json).toMatchObject({ platform: "sklearn", inputs: [{ name: "input-0", shape: [-1, 2] }] });
+  expect(answers.map(({ json }) => json.outputs?.[0]?.data)).toEqual([[41.5], [5.5], [11.5]]);
+  expect(rows.json).toEqual({ predictions: [12.5] });
+});

@@ -130,7 +130,7 @@ function readTensor(value: ExactJson, spec: TensorSpec): TensorValue {
   checkShape(full, spec);
   const count = full.reduce((product, size) => product * size, 1);
   const content = spec.datatype === "BYTES" ? decodeTexts(value) : value;
-  const data = readJsonData(content, { name: spec.name, datatype: spec.datatype, shape: flat ? shape : full, count });
+  const data = readJsonData(content, { ...spec, shape: flat ? shape : full, count });
   return { name: spec.name, datatype: spec.datatype, shape: full, data };
 }
 

@@ -142,7 +142,7 @@ function readInput(item: JsonMap, tail: Buffer | undefined, model: ModelShape): 
     throw new HttpError(400, `input ${name}: shared memory is not offered; send the tensor with the request`);
   if (size === undefined) {
     return {
-      tensor: { name, datatype, shape, data: readJsonData(item["data"], { name, datatype, shape, count }) },
+      tensor: { name, datatype, shape, data: readJsonData(item["data"], { ...spec, datatype, shape, count }) },
       bytes: 0,
     };
   }

@@ -9,6 +9,12 @@ export async function loadDirect(model: EngineFile, options: { readonly threads:
       const { loadOnnx } = await import("./onnx/session.unsafe.js");
       return loadOnnx(model.file, options);
     }
+    case "xgboost":
+    case "lightgbm":
+    case "sklearn": {
+      const { loadTable } = await import("./tabular/table-engine.js");
+      return loadTable(model);
+    }
     default:
       throw new ModelError(
         "UnsupportedFormat",

@@ -63,9 +63,14 @@ function readCall({ head, tensors }: Frame): HostCall {
 
 function readFile(value: unknown): EngineFile {
   const { kind, file, settings } = isRecord(value) ? value : {};
-  if ((kind !== "onnx" && kind !== "javascript") || typeof file !== "string")
-    throw new ModelError("RuntimeUnhealthy", "a call without a file");
+  if (!isKind(kind) || typeof file !== "string") throw new ModelError("RuntimeUnhealthy", "a call without a file");
   return { kind, file, settings: isRecord(settings) ? JSON.parse(JSON.stringify(settings)) : {} };
+}
+
+const KINDS: readonly EngineFile["kind"][] = ["onnx", "xgboost", "lightgbm", "sklearn", "javascript"];
+
+function isKind(kind: unknown): kind is EngineFile["kind"] {
+  return KINDS.some((each) => each === kind);
 }
 
 if (isMainThread) serveProcess();

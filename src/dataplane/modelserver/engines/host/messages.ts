@@ -192,5 +192,11 @@ function readSpec(value: unknown): TensorSpec {
   const shape = readSizes(value["shape"]);
   if (typeof name !== "string" || known === undefined || shape === undefined)
     throw broken(`a tensor's description without name, datatype and shape: ${JSON.stringify(value).slice(0, 200)}`);
-  return { name, datatype: known, shape };
+  const { alsoTakes, nullIsNaN } = value;
+  const others = Array.isArray(alsoTakes) ? alsoTakes.flatMap((each) => datatypeOf(String(each)) ?? []) : undefined;
+  return {
+    ...{ name, datatype: known, shape },
+    ...(others === undefined ? {} : { alsoTakes: others }),
+    ...(nullIsNaN === true ? { nullIsNaN } : {}),
+  };
 }
