@@ -16,7 +16,7 @@ export interface ModelMetadata {
 /** A version's tensors and its model's other versions. */
 export function describeModel(model: ServedModel, versions: readonly string[]): ModelMetadata {
   const { name, inputs, outputs } = model;
-  return { name, versions, platform: model.platform, inputs, outputs };
+  return { name, versions, platform: model.platform, inputs: inputs.map(plainSpec), outputs };
 }
 
 /** The model's configuration: what its file says, completed from the model itself. */
@@ -74,3 +74,6 @@ export function statisticsOf(counters: ModelCounters) {
       })),
   };
 }
+
+/** Without what only this server looks at. */
+const plainSpec = ({ name, datatype, shape }: TensorSpec): TensorSpec => ({ name, datatype, shape });

@@ -526,7 +526,10 @@ test("a tabular model takes any numbers, and null as a missing value", async () 
   const answers = [await infer("FP64", [1, null]), await infer("FP32", [1, 2]), await infer("INT64", [3, 4])];
   const rows = await call(server, "/v1/models/m:predict", { instances: [[null, 1]] });
 
-  expect(described.json).toMatchObject({ platform: "sklearn", inputs: [{ name: "input-0", shape: [-1, 2] }] });
+  expect(described.json).toMatchObject({
+    platform: "sklearn",
+    inputs: [{ name: "input-0", datatype: "FP64", shape: [-1, 2] }],
+  });
   expect(answers.map(({ json }) => json.outputs?.[0]?.data)).toEqual([[41.5], [5.5], [11.5]]);
   expect(rows.json).toEqual({ predictions: [12.5] });
 });

@@ -126,6 +126,7 @@ export function checkDatatype(typeName: ExactJson | undefined, spec: TensorSpec)
   const datatype = typeof typeName === "string" ? datatypeOf(typeName) : undefined;
   if (datatype === undefined)
     throw new HttpError(400, `input ${spec.name}: datatype is ${describe(typeName)}, which the protocol does not know`);
+  if (spec.alsoTakes?.includes(datatype) === true) return datatype;
   throw new HttpError(400, `input ${spec.name}: datatype is ${datatype}, but the model takes ${spec.datatype}`);
 }
 
