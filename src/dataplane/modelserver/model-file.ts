@@ -47,9 +47,18 @@ const FOREIGN: Readonly<Record<string, string>> = {
 /** Files that lie beside models and are none. */
 const BESIDE = new Set(["config.json", "metadata.json", "model-settings.json", "settings.json", "tokenizer.json"]);
 
+/** A module that stands before the model beside it. */
+export const TRANSFORMER = /^transformer\.m?js$/;
+
 /** Finds the model of a folder: `model.*` before other names, a given name before all. Throws `ModelError`. */
-export async function findModelFile(folder: string, wanted?: string): Promise<ModelFile> {
+export async function findModelFile(
+  folder: string,
+  wanted?: string,
+  { withTransformer = true }: { readonly withTransformer?: boolean } = {},
+): Promise<ModelFile> {
   const names = await fileNames(folder);
+  const transformer = withTransformer ? names.find((name) => TRANSFORMER.test(name)) : undefined;
+  if (transformer !== undefined) return { file: join(folder, transformer), kind: "javascript" };
   if (wanted !== undefined) {
     if (!names.includes(wanted)) throw new ModelError("ModelNotFound", `${folder} holds no file ${wanted}`);
     return { file: join(folder, wanted), kind: await kindOf(join(folder, wanted)) };

@@ -76,13 +76,23 @@ function tritonConfig(file: string, raw: Json): ModelConfig {
     ),
     settings: {
       ...(instances === undefined ? {} : { instances }),
-      ...objectAt(file, "parameters", member(raw, "parameters")),
+      ...plainParameters(objectAt(file, "parameters", member(raw, "parameters"))),
     },
     ...(modelFile === undefined || modelFile === ""
       ? {}
       : { file: plainName(file, "default_model_filename", modelFile) }),
     raw,
   };
+}
+
+/** Triton writes a parameter as `{"string_value": …}`. */
+function plainParameters(parameters: JsonObject): JsonObject {
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, value]) => [
+      name,
+      typeof value === "object" && value !== null && !Array.isArray(value) ? (value["string_value"] ?? value) : value,
+    ]),
+  );
 }
 
 /** Copies over all instance groups, each of which has one unless it says more. */

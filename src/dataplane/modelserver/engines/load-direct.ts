@@ -15,6 +15,10 @@ export async function loadDirect(model: EngineFile, options: { readonly threads:
       const { loadTable } = await import("./tabular/table-engine.js");
       return loadTable(model);
     }
+    case "javascript": {
+      const { loadJavascript } = await import("./javascript/javascript-model.js");
+      return loadJavascript(model, options);
+    }
     default:
       throw new ModelError(
         "UnsupportedFormat",

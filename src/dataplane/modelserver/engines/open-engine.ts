@@ -27,6 +27,7 @@ type Placement = "auto" | "inline" | "thread" | "process";
 
 /** Opens a model; it has answered once when this resolves. Throws `ModelError`. */
 export async function openEngine(model: EngineFile, options: OpenOptions): Promise<Engine> {
+  checkAllowed(model, options.limits);
   const asked = readPlacement(model);
   const copies = readNumber(model.settings, "instances", [1, 64]) ?? 1;
   const { bytes, bounded } = await examine(model);
@@ -55,6 +56,17 @@ export async function openEngine(model: EngineFile, options: OpenOptions): Promi
     throw failedFirst(model, error);
   }
   return engine;
+}
+
+/** Throws `ModelError` `ModelRefused` for what the server was not allowed to run. */
+function checkAllowed({ kind, file }: EngineFile, limits: EngineLimits): void {
+  if (kind === "python" && !file.endsWith(".py") && !limits.allowPickles)
+    throw new ModelError(
+      "ModelRefused",
+      `${file} is a pickle, which runs whatever code is in it; --allow-pickles yes opens it in a process of its own. Better: export it (examples/models/export_sklearn.py, ONNX)`,
+    );
+  if ((kind === "python" || kind === "javascript") && !limits.allowCode)
+    throw new ModelError("ModelRefused", `${file} is code, which this server may not run (--allow-code)`);
 }
 
 /** What repeats as the data say can hang in native code, which only the end of its process stops. */

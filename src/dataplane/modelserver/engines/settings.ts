@@ -1,9 +1,9 @@
-import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { ModelError } from "../failures.js";
 
 /** A parameter that is a text; `undefined` when it is not there. Throws `ModelError` for anything else. */
 export function readText(settings: JsonObject, name: string): string | undefined {
-  const value = plain(settings[name]);
+  const value = settings[name];
   if (value === undefined || typeof value === "string") return value;
   throw new ModelError("ModelLoadFailed", `parameter ${name} must be a text`);
 }
@@ -14,15 +14,9 @@ export function readNumber(
   name: string,
   [low, high]: readonly [number, number],
 ): number | undefined {
-  const value = plain(settings[name]);
+  const value = settings[name];
   if (value === undefined) return undefined;
   const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
   if (typeof number === "number" && Number.isSafeInteger(number) && number >= low && number <= high) return number;
   throw new ModelError("ModelLoadFailed", `parameter ${name} must be a whole number from ${low} to ${high}`);
-}
-
-/** Triton writes a parameter as `{"string_value": …}`. */
-function plain(value: Json | undefined): Json | undefined {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value["string_value"];
-  return value;
 }

@@ -185,7 +185,8 @@ function readLoaded(value: unknown): LoadedModel {
   return { platform, inputs: inputs.map(readSpec), outputs: outputs.map(readSpec), batchable: batchable === true };
 }
 
-function readSpec(value: unknown): TensorSpec {
+/** Reads what a model says of a tensor. Throws `ModelError` with what it is instead. */
+export function readSpec(value: unknown): TensorSpec {
   if (!isRecord(value)) throw broken("a tensor's description that is no object");
   const { name, datatype } = value;
   const known = typeof datatype === "string" ? datatypeOf(datatype) : undefined;
