@@ -4,7 +4,7 @@ import type { Transport } from "../kernel/client/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import type { Module } from "../kernel/module/types.js";
 import { createFleetModule } from "../modules/fleet/index.js";
-import { createHttpProbe, createServingModule } from "../modules/serving/index.js";
+import { createHttpProbe, createServingModule, prometheusQuery } from "../modules/serving/index.js";
 import { createTrackingModule } from "../modules/tracking/index.js";
 import type { Surroundings } from "./access.js";
 import { programFile } from "./images.js";
@@ -24,6 +24,8 @@ export interface ClusterPlace {
 export interface ModuleSurroundings extends Surroundings {
   readonly gateway: GatewayDriver;
   readonly ledger: Stores["ledger"];
+  /** Base URL of the Prometheus that scaling by PromQL asks; absent: there is none. */
+  readonly prometheusUrl?: string;
   /** Where the gateway takes the requests for all members. */
   readonly head: Pick<ClusterPlace, "host" | "port">;
   /** The clusters that have an ingress. */
@@ -62,6 +64,7 @@ export function platformGateway(
 /** The modules that have controllers; with `createTrackingModule` in `up`, the only places that name modules. */
 export function controllerModules(surroundings: ModuleSurroundings): readonly Module[] {
   const { ledger, gateway, head, places, members, speakers } = surroundings;
+  const prometheusUrl = surroundings.prometheusUrl ?? process.env["ARGOSY_PROMETHEUS_URL"];
   const placeOf = (cluster: string): ClusterPlace | undefined => places.find(({ name }) => name === cluster);
   const fleet = createFleetModule({
     ...(surroundings.hasKarmada === true ? { engine: "karmada" as const } : {}),
@@ -90,6 +93,8 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
       return { domain: place?.domain ?? `${name}.argosy.localhost`, port: place?.port ?? 80 };
     },
     cacheHostPath: ({ name }) => placeOf(name)?.models,
+    loads: gateway,
+    ...(prometheusUrl === undefined || prometheusUrl === "" ? {} : { query: prometheusQuery(prometheusUrl) }),
   });
   return [fleet, serving];
 }

@@ -4,6 +4,7 @@
  * decisions in the ledger. May use: the kernel, the ledger.
  */
 
+export { prometheusQuery } from "./autoscaling/index.js";
 export { WEIGHTS_ANNOTATION } from "./children.js";
 export type { MLService } from "./kinds.js";
 export { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";

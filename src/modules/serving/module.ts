@@ -2,6 +2,7 @@ import type { ClusterAccess } from "../../kernel/control/types.js";
 import type { Kind } from "../../kernel/kinds/index.js";
 import type { Module, ModuleAdmission, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/types.js";
+import { autoscalerController, type LoadSource, type MetricQuery } from "./autoscaling/index.js";
 import type { ServingAddress } from "./children.js";
 import { mlserviceController } from "./controller.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
@@ -16,6 +17,10 @@ export interface ServingModuleOptions {
   readonly address: (cluster: ClusterAccess) => ServingAddress;
   /** A folder on every node of a cluster below which the pods of a namespace share downloaded models; absent: each pod downloads for itself. */
   readonly cacheHostPath?: (cluster: ClusterAccess) => string | undefined;
+  /** What the gateway counts; absent: nothing scales by requests, and nothing goes to zero. */
+  readonly loads?: LoadSource;
+  /** Asks a Prometheus; absent: metrics by PromQL cannot be had. */
+  readonly query?: MetricQuery;
 }
 
 const RULES: readonly PolicyRule[] = [
@@ -34,6 +39,11 @@ const RULES: readonly PolicyRule[] = [
   {
     apiGroups: ["networking.k8s.io"],
     resources: ["ingresses"],
+    verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
+  },
+  {
+    apiGroups: ["autoscaling"],
+    resources: ["horizontalpodautoscalers"],
     verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
   },
   { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
@@ -75,6 +85,7 @@ export function createServingModule(options: ServingModuleOptions): Module {
               address: options.address(cluster),
               cacheHostPath: options.cacheHostPath?.(cluster),
             }),
+            autoscalerController(cluster, options),
           ]
         : [],
   };

@@ -15,7 +15,8 @@ export function createHttpProbe(addressOf: (host: string) => string | undefined,
     const address = addressOf(target.hostname) ?? target.host;
     try {
       const answer = await request(`${target.protocol}//${address}${target.pathname}${target.search}`, {
-        headers: { host: target.host },
+        // It must neither wake a model nor count as load.
+        headers: { host: target.host, "x-argosy-probe": "readiness" },
         signal,
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
