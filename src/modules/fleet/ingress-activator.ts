@@ -12,7 +12,8 @@ export function activatorOf(ingress: Ingress, service: string, cluster: string):
     .split(",")
     .map((name) => name.trim())
     .filter((name) => name !== "");
-  const name = names.find((one) => one === service) ?? (names.length === 1 ? names[0] : undefined);
+  const isSplit = ingress.metadata.annotations?.[ARGOSY.weights] !== undefined;
+  const name = names.find((one) => one === service) ?? (names.length === 1 && !isSplit ? names[0] : undefined);
   if (name === undefined) return undefined;
   return { name: `${cluster}/${ingress.metadata.namespace ?? ""}/${name}`, ...limitsOf(ingress, name) };
 }

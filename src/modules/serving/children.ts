@@ -4,8 +4,10 @@ import type { ApplyObject } from "../../kernel/client/types.js";
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { ownerReferenceTo } from "../../kernel/kinds/index.js";
 import { toJson } from "../../kernel/schema/index.js";
+import { SCALING } from "./autoscaling/index.js";
 import type { MLService, Release } from "./kinds.js";
 import type { BuiltTemplate } from "./pod-template.js";
+import { isScaled, scalingMetadata } from "./release-scaling.js";
 
 /** Labels of everything that belongs to a release. */
 export const SERVICE_LABEL = "tensorstack.dev/mlservice";
@@ -80,19 +82,21 @@ function metadataOf(
   };
 }
 
-/** The Deployment of a release. */
+/** The Deployment of a release. Without `replicas` their number is the autoscaler's to say. */
 export function deploymentOf(
   service: MLService,
   release: Release,
   built: BuiltTemplate,
-  replicas: number,
+  replicas: number | undefined,
 ): ApplyObject {
   const labels = releaseLabels(service, release.name);
   const annotations = { [RELEASE_HASH_ANNOTATION]: hashRelease(release), [TEMPLATE_ANNOTATION]: JSON.stringify(built) };
+  const scaled = replicas === undefined ? scalingMetadata(release) : { labels: {}, annotations: {} };
+  const name = releaseName(service.metadata.name, release.name);
   return {
-    metadata: metadataOf(service, releaseName(service.metadata.name, release.name), labels, annotations),
+    metadata: metadataOf(service, name, { ...labels, ...scaled.labels }, { ...scaled.annotations, ...annotations }),
     spec: {
-      replicas,
+      ...(replicas === undefined ? {} : { replicas }),
       selector: { matchLabels: labels },
       // A new pod answers before an old one goes.
       strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
@@ -119,8 +123,13 @@ export function ingressOf(
   weights: Readonly<Record<string, number>>,
 ): ApplyObject {
   const names = Object.keys(weights);
+  const held = service.spec.releases
+    .filter(isScaled)
+    .map((release) => releaseName(service.metadata.name, release.name))
+    .filter((deployment) => names.includes(deployment));
   const annotations: Record<string, string> = {
     [HEALTH_ANNOTATION]: "/v2/health/ready",
+    ...(held.length === 0 ? {} : { [SCALING.activator]: held.join(",") }),
     ...(names.length > 1 ? { [WEIGHTS_ANNOTATION]: JSON.stringify(weights) } : {}),
   };
   const backend: JsonObject = { service: { name: names[0] ?? "", port: { name: "http" } } };

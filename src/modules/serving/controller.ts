@@ -149,6 +149,7 @@ async function routeService(
   if (isFault(written)) return { answers: false, fault: written };
   const main = outcomes.find(({ name }) => name === routing.defaultRelease);
   if (main?.answers !== true || main.built === undefined) return { answers: false, fault: undefined };
+  if (main.isHeld === true) return { answers: true, fault: undefined };
   const fault = await asks(`${urlOf(host, tools.address)}${main.built.probePath}`, main.built.anyAnswer, tools);
   return { answers: fault === undefined, fault };
 }
@@ -239,15 +240,30 @@ function statusOf(
       readyReplicas: outcome.readyReplicas,
       totalReplicas: outcome.totalReplicas,
     })),
-    conditions: conditionsOf(service, { url, fault: ready, answers, now: tools.context.clock.now() }),
+    conditions: conditionsOf(service, {
+      url,
+      fault: ready,
+      answers,
+      isHeld: outcomes.some((outcome) => outcome.isHeld === true && outcome.name === routing?.defaultRelease),
+      now: tools.context.clock.now(),
+    }),
   };
 }
 
 function conditionsOf(
   service: MLService,
-  { url, fault, answers, now }: { url: string; fault: Fault | undefined; answers: boolean; now: number },
+  {
+    url,
+    fault,
+    answers,
+    isHeld,
+    now,
+  }: { url: string; fault: Fault | undefined; answers: boolean; isHeld: boolean; now: number },
 ) {
   const ignored = ignoredFields(service.spec);
+  const fine = isHeld
+    ? `no request, no pod: the next one to ${url} is held until there is one; the model answered when it last ran`
+    : `the model answers at ${url}`;
   const says = (type: string, holds: boolean, reason: string, message: string) => ({
     type,
     status: holds ? ("True" as const) : ("False" as const),
@@ -256,7 +272,7 @@ function conditionsOf(
     observedGeneration: service.metadata.generation ?? 0,
   });
   const updates = [
-    says("Ready", fault === undefined, fault?.reason ?? "Answers", fault?.message ?? `the model answers at ${url}`),
+    says("Ready", fault === undefined, fault?.reason ?? "Answers", fault?.message ?? fine),
     answers
       ? says("Answering", true, "Answers", `${url} answers, be it with pods of an earlier generation`)
       : says("Answering", false, "NotAnswering", `${url} does not answer`),

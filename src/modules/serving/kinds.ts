@@ -55,10 +55,15 @@ const storage = s
   .describe("Where the model comes from.");
 
 const deployment = {
-  minReplicas: s.integer({ min: 0, max: 10_000 }).default(1).describe("How many pods there are at least."),
+  minReplicas: s
+    .integer({ min: 0, max: 10_000 })
+    .default(1)
+    .describe("How many pods there are at least; 0: none while no request comes."),
   maxReplicas: s
     .integer({ min: 0, max: 10_000 })
-    .describe("How many pods there are at most; 0: no limit. Reported as ignored: minReplicas pods run.")
+    .describe(
+      "How many pods there are at most, where their number follows the requests: with minReplicas 0, with more than minReplicas here, or with annotations autoscaling.knative.dev/* in the template. 0: no limit.",
+    )
     .optional(),
   template: template.optional().describe("Merged over the runtime's template; containers by name, without ports."),
   logger: s

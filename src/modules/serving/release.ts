@@ -6,6 +6,7 @@ import { DeploymentKind, IngressKind, PodKind, SecretKind, ServiceKind } from ".
 import { isObject } from "../../kernel/schema/index.js";
 import type { ChildWriter } from "./apply.js";
 import { isFault } from "./apply.js";
+import { standingOf } from "./autoscaling/index.js";
 import type { ServingAddress } from "./children.js";
 import {
   deploymentOf,
@@ -28,6 +29,7 @@ import { MLServiceRuntimeKind } from "./kinds.js";
 import type { BuiltTemplate } from "./pod-template.js";
 import { buildPodTemplate } from "./pod-template.js";
 import type { Probe, ProbeResult } from "./probe.js";
+import { isScaled } from "./release-scaling.js";
 
 /** What a release needs from around it. */
 export interface ReleaseTools {
@@ -49,6 +51,8 @@ export interface ReleaseOutcome {
   readonly fault: Fault | undefined;
   readonly readyReplicas: number;
   readonly totalReplicas: number;
+  /** It has no pod, and needs none before the next request, which will be held for one. */
+  readonly isHeld?: boolean;
   /** Path and manner of asking; for the service's own address. */
   readonly built: BuiltTemplate | undefined;
 }
@@ -79,9 +83,9 @@ export async function reconcileRelease(
     return { ...none, answers, fault: built, built: undefined };
   }
   const paused = service.spec.runMode === "Pause";
-  const replicas = paused ? 0 : Math.max(1, release.predictor.minReplicas);
+  const given = paused ? 0 : isScaled(release) ? undefined : release.predictor.minReplicas;
   const host = hostOf(name, namespace, address);
-  const deployment = await writer.write(DeploymentKind, service, deploymentOf(service, release, built, replicas));
+  const deployment = await writer.write(DeploymentKind, service, deploymentOf(service, release, built, given));
   if (isFault(deployment)) return { ...none, fault: deployment, built };
   const other = [
     await writer.write(ServiceKind, service, serviceOf(service, release, built.port)),
@@ -96,14 +100,40 @@ export async function reconcileRelease(
   if (other !== undefined) return { ...seen, fault: other };
   if (paused) return { ...seen, fault: { reason: "Paused", message: "runMode is Pause" } };
 
-  const settled = isSettled(deployment, replicas);
+  return judge(service, release, { seen, built, deployment, given }, tools);
+}
+
+interface Seen {
+  readonly seen: Pick<ReleaseOutcome, "name" | "url" | "readyReplicas" | "totalReplicas"> & {
+    readonly built: BuiltTemplate;
+  };
+  readonly built: BuiltTemplate;
+  readonly deployment: Deployment;
+  /** Pods that the release says it has; absent: the autoscaler says. */
+  readonly given: number | undefined;
+}
+
+/** Looks at the pods and the address of a release that is written. */
+async function judge(
+  service: MLService,
+  release: Release,
+  { seen, built, deployment, given }: Seen,
+  tools: ReleaseTools,
+): Promise<ReleaseOutcome> {
+  const cluster = tools.context.cluster.name;
+  if (given === undefined && seen.readyReplicas === 0) {
+    const held = heldOutcome(deployment, podsOf(service, release.name, tools), cluster);
+    if (held !== undefined) return { ...seen, ...held };
+  }
+  const replicas = given ?? deployment.spec.replicas ?? 1;
+  const settled = given === undefined ? isRolledOut(deployment) : isSettled(deployment, replicas);
   const unanswered =
-    seen.readyReplicas > 0 ? await asks(`${url}${built.probePath}`, built.anyAnswer, tools) : undefined;
+    seen.readyReplicas > 0 ? await asks(`${seen.url}${built.probePath}`, built.anyAnswer, tools) : undefined;
   const answers = seen.readyReplicas > 0 && unanswered === undefined;
   if (settled) return { ...seen, answers, settled, fault: unanswered };
   const secret = await checkSecret(service, release, tools);
   const pods = podsOf(service, release.name, tools);
-  const fault = secret ?? diagnosePods(context.cluster.name, pods, deployment) ?? unanswered;
+  const fault = secret ?? diagnosePods(cluster, pods, deployment) ?? unanswered;
   return {
     ...seen,
     answers,
@@ -161,6 +191,27 @@ export function readBuilt(text: string | undefined): BuiltTemplate | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** A release without a ready pod whose requests are held: fine while nothing is wrong with the pods that are on their way. Undefined where it has not run as it is declared now. */
+function heldOutcome(
+  deployment: Deployment,
+  pods: readonly Pod[],
+  cluster: string,
+): Pick<ReleaseOutcome, "answers" | "settled" | "isHeld" | "fault"> | undefined {
+  const standing = standingOf(deployment);
+  if (standing?.hasRun !== true) return undefined;
+  const fault = standing.isAsleep ? undefined : diagnosePods(cluster, pods, deployment);
+  if (fault !== undefined && !ON_ITS_WAY.has(fault.reason)) return undefined;
+  return { answers: true, settled: true, isHeld: true, fault: undefined };
+}
+
+const ON_ITS_WAY: ReadonlySet<string> = new Set(["Starting", "Loading", "Fetching"]);
+
+/** Every pod is of this generation, and one is ready; how many there are is the autoscaler's affair. */
+function isRolledOut({ status, metadata }: Deployment): boolean {
+  const { observedGeneration = 0, replicas = 0, updatedReplicas = 0, readyReplicas = 0 } = status ?? {};
+  return observedGeneration >= (metadata.generation ?? 0) && updatedReplicas === replicas && readyReplicas > 0;
 }
 
 function isSettled(deployment: Deployment, replicas: number): boolean {

@@ -470,7 +470,7 @@ test("contradictions and ignored fields are said in conditions", async () => {
   const invalid = await until(cluster, (service) => readyOf(service)?.reason === "InvalidSpec");
   await applyService(cluster, {
     default: "v1",
-    releases: [{ name: "v1", predictor: predictor({ logger: { urls: ["http://x"] }, minReplicas: 0 }) }],
+    releases: [{ name: "v1", predictor: predictor({ logger: { urls: ["http://x"] } }) }],
     transformer: {},
   });
 
@@ -484,7 +484,54 @@ test("contradictions and ignored fields are said in conditions", async () => {
   const message = service.status?.conditions?.find(({ type }) => type === "AllFieldsHonored")?.message;
   expect(message).toContain("spec.transformer");
   expect(message).toContain("release v1: logger");
-  expect(message).toContain("release v1: minReplicas 0");
+});
+
+test("a release with minReplicas 0 leaves its number to the autoscaler, and is ready without a pod once it has run", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  const url = "digits.digits.cloud.argosy.localhost";
+  const own = "digits-predict-v1.digits.cloud.argosy.localhost";
+  for (const host of [url, own]) cluster.answers.set(host, { status: 200, body: "" });
+  await applyService(cluster, {
+    default: "v1",
+    releases: [
+      {
+        name: "v1",
+        predictor: predictor({
+          minReplicas: 0,
+          maxReplicas: 4,
+          template: { metadata: { annotations: { "autoscaling.knative.dev/target": "7" } } },
+        }),
+      },
+    ],
+  });
+  await settle(cluster, "digits-predict-v1", 1);
+  await until(cluster, (service) => readyOf(service)?.status === "True");
+  const deployments = cluster.client.resource(DeploymentKind);
+  const informer = cluster.informers.informer(DeploymentKind);
+  const key = { namespace, name: "digits-predict-v1" };
+  const keptOf = () => informer.get(key)?.metadata.annotations?.["serving.argosy.dev/scaling"] ?? "{}";
+  while (!keptOf().includes('"phase":"active"')) await new Promise<void>((resolve) => setImmediate(resolve));
+  const deployment = informer.get(key);
+  expect(deployment?.metadata.labels).toMatchObject({ "serving.argosy.dev/autoscaler": "kpa" });
+  expect(deployment?.metadata.annotations).toMatchObject({
+    "autoscaling.knative.dev/target": "7",
+    "autoscaling.knative.dev/min-scale": "0",
+    "autoscaling.knative.dev/max-scale": "4",
+  });
+  const ingress = await cluster.client.resource(IngressKind).find("digits", { namespace });
+  expect(ingress?.metadata.annotations).toMatchObject({ "serving.argosy.dev/activator": "digits-predict-v1" });
+  // As the autoscaler leaves it when no request has come for long.
+  const kept = JSON.parse(keptOf());
+  expect(kept).toMatchObject({ initialized: true, phase: "active" });
+  const annotations = { "serving.argosy.dev/scaling": JSON.stringify({ ...kept, phase: "inactive" }) };
+  const asleep = { metadata: { name: "digits-predict-v1", namespace, annotations }, spec: { replicas: 0 } };
+  for (const host of [url, own]) cluster.answers.delete(host);
+  await deployments.apply(asleep, { namespace, fieldManager: "argosy-autoscaler", force: true });
+  await settle(cluster, "digits-predict-v1", 0);
+  const service = await until(cluster, (each) => readyOf(each)?.message.startsWith("no request, no pod") === true);
+  expect(readyOf(service)?.status).toBe("True");
+  expect(releaseOf(service, "v1")).toMatchObject({ ready: true, readyReplicas: 0 });
 });
 
 test.each([

@@ -12,6 +12,11 @@ export function invalidSpec(service: MLService): Fault | undefined {
     return invalid(`spec.default is ${spec.default}, but the releases are ${names.join(", ")}`);
   if (spec.canary !== undefined && !names.includes(spec.canary))
     return invalid(`spec.canary is ${spec.canary}, but the releases are ${names.join(", ")}`);
+  const upside = spec.releases.find(
+    ({ predictor: { minReplicas, maxReplicas = 0 } }) => maxReplicas > 0 && maxReplicas < minReplicas,
+  );
+  if (upside !== undefined)
+    return invalid(`release ${upside.name}: maxReplicas is less than minReplicas; 0 or none is no limit`);
   if (spec.canary === spec.default) return invalid("spec.canary and spec.default name the same release");
   if ((spec.canary === undefined) !== (spec.canaryTrafficPercent === undefined))
     return invalid("spec.canary and spec.canaryTrafficPercent go together");
@@ -32,10 +37,6 @@ export function ignoredFields(spec: MLServiceSpec): string[] {
   for (const { name, predictor } of spec.releases) {
     const at = `release ${name}:`;
     if (predictor.logger !== undefined) ignored.push(`${at} logger (nothing is logged)`);
-    if (predictor.minReplicas === 0) ignored.push(`${at} minReplicas 0 (one pod runs; there is no scaling to zero)`);
-    const max = predictor.maxReplicas ?? 0;
-    if (max > 0 && max !== Math.max(1, predictor.minReplicas))
-      ignored.push(`${at} maxReplicas (there is no autoscaling; minReplicas pods run)`);
     if (predictor.model.modelUri !== undefined) ignored.push(`${at} model.modelUri (of an older API; use storage)`);
     if (predictor.model.modelFormat !== undefined)
       ignored.push(`${at} model.modelFormat (the runtime is named by model.runtime)`);

@@ -26,6 +26,7 @@ import type { MetricQuery } from "./prometheus.js";
 import { recordColdStart, recordScaling } from "./record.js";
 import { type Look, readKept, renderKept, Scaler, type Sight } from "./scaler.js";
 import { readSettings, type ScalingSettings } from "./settings.js";
+import { templateName } from "./standing.js";
 import { TICK_MS } from "./window.js";
 
 /** What the autoscaler needs besides the cluster. */
@@ -170,7 +171,7 @@ class Worker {
     const { scaler } = memory;
     scaler.coldStart.seen(this.#podsOf(deployment, scaler), sight.nowMs);
     const leftMs = memory.dueMs - clock.monotonicMs();
-    if (memory.dueMs > 0 && leftMs > 0) {
+    if (memory.dueMs > 0 && leftMs > 0 && !scaler.hasArrived(sight)) {
       await this.#tellColdStart(deployment, scaler);
       return { requeueAfterMs: leftMs };
     }
@@ -275,6 +276,9 @@ function sightOf({ metadata, spec, status }: Deployment, nowMs: number): Sight {
     nowMs,
     replicas: spec.replicas ?? 1,
     readyReplicas: status?.readyReplicas ?? 0,
+    updatedReplicas:
+      (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0) ? (status?.updatedReplicas ?? 0) : 0,
+    template: templateName(spec.template),
     reachable: metadata.annotations?.[SCALING.reachable] !== "false",
     progressDeadlineMs: (spec.progressDeadlineSeconds ?? PROGRESS_DEADLINE_S) * 1000,
   };

@@ -10,8 +10,10 @@ import { stepToZero, type ZeroState } from "./to-zero.js";
 
 /** What outlives a restart. */
 export interface KeptState extends ZeroState {
-  /** Its first pods were ready once. */
+  /** Its first pods were ready once, with this template. */
   readonly initialized: boolean;
+  /** Names the pods' template. */
+  readonly template: string;
 }
 
 /** What is to be seen of a workload at a look. */
@@ -20,6 +22,10 @@ export interface Sight {
   /** Of the Deployment; absent: nobody has said. */
   readonly replicas: number;
   readonly readyReplicas: number;
+  /** Of those, with the present template. */
+  readonly updatedReplicas: number;
+  /** Names the pods' template; with a new one its initial scale counts again, so that it is seen to run. */
+  readonly template: string;
   readonly reachable: boolean;
   readonly progressDeadlineMs: number;
 }
@@ -42,19 +48,24 @@ export function readKept(text: string | undefined): KeptState | undefined {
   try {
     const value: unknown = JSON.parse(text ?? "");
     if (!isObject(value)) return undefined;
-    const { phase, since, initialized } = value;
+    const { phase, since, initialized, template } = value;
     const sinceMs = typeof since === "string" ? Date.parse(since) : Number.NaN;
     if ((phase !== "active" && phase !== "inactive" && phase !== "activating") || !Number.isFinite(sinceMs))
       return undefined;
-    return { phase, sinceMs, initialized: initialized === true };
+    return {
+      phase,
+      sinceMs,
+      initialized: initialized === true,
+      template: typeof template === "string" ? template : "",
+    };
   } catch {
     return undefined;
   }
 }
 
 /** As it stands in the annotation. */
-export function renderKept({ phase, sinceMs, initialized }: KeptState): string {
-  return JSON.stringify({ phase, since: new Date(sinceMs).toISOString(), initialized });
+export function renderKept({ phase, sinceMs, initialized, template }: KeptState): string {
+  return JSON.stringify({ phase, since: new Date(sinceMs).toISOString(), initialized, template });
 }
 
 /** The memory of one workload. */
@@ -76,7 +87,8 @@ export class Scaler {
     this.settings = settings;
     this.load = new Load(settings);
     this.history = history;
-    this.#kept = kept ?? { phase: "activating", sinceMs: sight.nowMs, initialized: false };
+    const { template } = sight;
+    this.#kept = kept ?? { phase: "activating", sinceMs: sight.nowMs, initialized: false, template };
     this.#decision = firstState(sight.readyReplicas, sight.nowMs);
     const isDelayed = settings.decision.scaleDownDelayMs > 0 && kept !== undefined && sight.replicas > 0;
     if (isDelayed) {
@@ -104,6 +116,11 @@ export class Scaler {
     return latest !== undefined && latest.waiting > 0 && latest.pods === 0;
   }
 
+  /** Its first pods have become ready since the last look. */
+  hasArrived({ updatedReplicas }: Sight): boolean {
+    return this.#kept.phase === "activating" && updatedReplicas > 0;
+  }
+
   /** One look; its time is the caller's. */
   look(sight: Sight): Look {
     const { settings } = this;
@@ -115,7 +132,8 @@ export class Scaler {
       Math.max(replicas, sight.readyReplicas),
     );
     const { initialScale } = settings.bounds;
-    const initialized = this.#kept.initialized || readyPods >= initialScale;
+    const isKnown = this.#kept.initialized && this.#kept.template === sight.template;
+    const initialized = isKnown || Math.min(readyPods, sight.updatedReplicas) >= initialScale;
     const averages = this.load.averages(nowMs);
     const decision = decide(this.#decision, { ...averages, readyPods, nowMs }, { ...settings.decision, reachable });
     this.#decision = decision.state;
@@ -134,7 +152,7 @@ export class Scaler {
       heldForMs: 0,
     });
     words.push(...step.words);
-    this.#kept = { ...step.state, initialized };
+    this.#kept = { ...step.state, initialized, template: sight.template };
     return {
       replicas: step.replicas ?? replicas,
       state: this.#kept,
