@@ -9,7 +9,7 @@ import {
   type ReconcileContext,
 } from "../../kernel/control/index.js";
 import { ArgosyError } from "../../kernel/errors/index.js";
-import { apiVersionOf, isDeleting, type Kind, type KubeObject } from "../../kernel/kinds/index.js";
+import { apiVersionOf, isDeleting, type Kind, type KubeObject, NamespaceKind } from "../../kernel/kinds/index.js";
 import { isMoreThanStatus } from "./changes.js";
 import type { Interpreters } from "./interpreters/index.js";
 import { ClusterKind, type Work, WorkKind } from "./kinds.js";
@@ -51,6 +51,8 @@ export function executionController(options: ExecutionOptions): ControllerSpec<W
         // Of a cluster that changes, those Works are looked at that failed in it; a new connection is a reason for all.
         keys: (cluster) => [{ namespace: executionSpaceOf(cluster.metadata.name), name: NO_WORK }],
       },
+      // Only so that they are known: what is in one that goes to all members does not wait for that.
+      ...(options.isAgent === true ? [] : [{ kind: NamespaceKind, keys: () => [] }]),
     ],
     async reconcile(key, _object, context) {
       await options.interpreters.follow(context);

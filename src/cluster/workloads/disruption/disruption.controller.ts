@@ -1,5 +1,7 @@
 import {
   type ControllerSpec,
+  type InformerSet,
+  type Key,
   type ReconcileContext,
   type ReconcileResult,
   syncStatus,
@@ -22,6 +24,7 @@ import {
   StatefulSetKind,
   withCondition,
 } from "../../../kernel/kinds/index.js";
+import { asObject, isObject } from "../../../kernel/schema/index.js";
 import { goSelector } from "../shared/go-selector.js";
 import { resolveIntOrPercent } from "../shared/intstr.js";
 import { isReady } from "../shared/pods.js";
@@ -42,19 +45,40 @@ export function disruptionController(): ControllerSpec<PodDisruptionBudget> {
     eventSource: "controllermanager",
     kind: PodDisruptionBudgetKind,
     watches: [
-      {
-        kind: PodKind,
-        keys: (pod, informers) =>
-          informers
-            .informer(PodDisruptionBudgetKind)
-            .list(pod.metadata.namespace ?? "")
-            .filter((budget) => labelSelectorMatches(budget.spec.selector, pod.metadata.labels))
-            .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name })),
-      },
+      { kind: PodKind, keys: (pod, informers) => budgetsOf(pod.metadata, informers) },
+      // How many pods there should be is asked of these: they have to be known before anything is counted, and they may be scaled.
+      ...[ReplicaSetKind, StatefulSetKind, ReplicationControllerKind, DeploymentKind].map((kind) => ({
+        kind,
+        keys: (owner: KubeObject, informers: InformerSet) => budgetsOf(templateOf(owner), informers),
+        concerns: (now: KubeObject, old: KubeObject) => now.metadata.generation !== old.metadata.generation,
+      })),
     ],
     async reconcile(_key, budget, context) {
       return budget === undefined || isDeleting(budget) ? undefined : reconcileBudget(budget, context);
     },
+  };
+}
+
+/** The budgets that count pods with these labels. */
+function budgetsOf(
+  { namespace = "", labels }: Pick<KubeObject["metadata"], "namespace" | "labels">,
+  informers: InformerSet,
+): Key[] {
+  return informers
+    .informer(PodDisruptionBudgetKind)
+    .list(namespace)
+    .filter((budget) => labelSelectorMatches(budget.spec.selector, labels))
+    .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
+}
+
+/** Where the pods of a workload are, and their labels. */
+function templateOf({ metadata, ...rest }: KubeObject): Pick<KubeObject["metadata"], "namespace" | "labels"> {
+  const spec = "spec" in rest && isObject(rest.spec) ? rest.spec : {};
+  const labels = asObject(asObject(asObject(spec["template"])["metadata"])["labels"]);
+  const texts = Object.entries(labels).flatMap(([key, value]) => (typeof value === "string" ? [[key, value]] : []));
+  return {
+    ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
+    labels: Object.fromEntries(texts),
   };
 }
 

@@ -83,12 +83,16 @@ test("a budget counts its healthy pods, allows what is left over, and evictions 
   );
   const told = async () =>
     (await client.resource(EventKind).list({ namespace })).items.map(({ reason, message }) => `${reason}: ${message}`);
-  await vi.waitFor(async () =>
-    expect((await told()).join()).toContain(
-      "UnmanagedPods: Pods selected by this PodDisruptionBudget (selector: &LabelSelector{MatchLabels:map[string]string{app: x,},MatchExpressions:[]LabelSelectorRequirement{},})",
-    ),
+  await vi.waitFor(
+    async () =>
+      expect((await told()).join()).toContain(
+        "UnmanagedPods: Pods selected by this PodDisruptionBudget (selector: &LabelSelector{MatchLabels:map[string]string{app: x,},MatchExpressions:[]LabelSelectorRequirement{},})",
+      ),
+    { timeout: 20_000 },
   );
   await statusIs({ expectedPods: 4, currentHealthy: 2 });
+  await client.resource(ReplicaSetKind).patch("s", "merge", { spec: { replicas: 6 } }, { namespace });
+  await statusIs({ expectedPods: 6, currentHealthy: 2 });
 
   const owner = { apiVersion: "example.com/v1", kind: "Thing", name: "t", uid: "t", controller: true };
   await pods.create(

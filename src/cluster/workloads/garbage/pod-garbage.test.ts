@@ -40,12 +40,14 @@ test("pods of a node that is gone for good are ended; those of a node that comes
 
   await nodes.delete("gone");
   await nodes.delete("back");
-  await vi.waitFor(() => expect(timers.filter(({ dueMs }) => dueMs - clock.monotonicMs() < 41_000)).toHaveLength(2));
+  await vi.waitFor(() => expect(timers.filter(({ dueMs }) => dueMs - clock.monotonicMs() < 41_000)).toHaveLength(2), {
+    timeout: 20_000,
+  });
   expect(await pods.find("on-gone", { namespace })).toBeDefined();
   await nodes.create({ apiVersion: "v1", kind: "Node", metadata: { name: "back" }, spec: {} });
   advance(41_000);
 
-  await vi.waitFor(async () => expect(await pods.find("on-gone", { namespace })).toBeUndefined());
+  await vi.waitFor(async () => expect(await pods.find("on-gone", { namespace })).toBeUndefined(), { timeout: 20_000 });
   expect(await pods.find("on-back", { namespace })).toBeDefined();
   await manager.close();
   await cluster.close();
@@ -73,14 +75,14 @@ test("what hangs on a node that is out of service is given up; the oldest of ver
   await make("hangs");
   await make("stays");
   await pods.delete("hangs", { namespace });
-  await vi.waitFor(async () => expect(await pods.find("hangs", { namespace })).toBeUndefined());
+  await vi.waitFor(async () => expect(await pods.find("hangs", { namespace })).toBeUndefined(), { timeout: 20_000 });
   expect(await pods.find("stays", { namespace })).toBeDefined();
 
   for (const name of ["first", "second"]) {
     await make(name);
     await pods.patch(name, "merge", { status: { phase: "Succeeded" } }, { namespace, subresource: "status" });
   }
-  await vi.waitFor(async () => expect(await pods.find("first", { namespace })).toBeUndefined());
+  await vi.waitFor(async () => expect(await pods.find("first", { namespace })).toBeUndefined(), { timeout: 20_000 });
   expect(await pods.find("second", { namespace })).toBeDefined();
   await manager.close();
   await cluster.close();

@@ -74,11 +74,14 @@ test("members let the hub speak for whom the hub's roles let through to them, an
     speak("serviceaccounts", "runner"),
     speak("groups", "team"),
   ]);
-  await vi.waitFor(async () =>
-    expect(await rulesIn("cloud")).toEqual([speak("users", "kim"), speak("groups", "team")]),
+  await vi.waitFor(
+    async () => expect(await rulesIn("cloud")).toEqual([speak("users", "kim"), speak("groups", "team")]),
+    { timeout: 20_000 },
   );
   expect(await works("own")).toEqual([]);
   expect(await works("plain")).toEqual([]);
   await client.resource(ClusterRoleBindingKind).delete("both");
-  await vi.waitFor(async () => expect(await rulesIn("edge")).toEqual([speak("serviceaccounts", "runner")]));
+  await vi.waitFor(async () => expect(await rulesIn("edge")).toEqual([speak("serviceaccounts", "runner")]), {
+    timeout: 20_000,
+  });
 });
