@@ -70,10 +70,15 @@ test("rights are the modules' own: without the fleet there is nothing to do for 
   expect(without).not.toContain("hypermlservices");
   expect(all).not.toContain('"*"');
   expect(() => describeKinds("cluster", ["servng"])).toThrow('did you mean "serving"?');
-  expect(describeKinds("cluster", ["serving"]).map(({ metadata }) => metadata)).toEqual([
-    { name: "mlservices.tensorstack.dev" },
-    { name: "mlserviceruntimes.tensorstack.dev" },
-  ]);
+  const kinds = describeKinds("cluster", ["serving"]).map(({ metadata }) => (metadata as { name: string }).name);
+  expect(kinds).toEqual(
+    expect.arrayContaining([
+      "mlservices.tensorstack.dev",
+      "mlserviceruntimes.tensorstack.dev",
+      "inferenceservices.serving.kserve.io",
+    ]),
+  );
+  expect(kinds.every((name) => /\.(tensorstack\.dev|serving\.kserve\.io)$/.test(name))).toBe(true);
 });
 
 test("a node's rights are bound to that node, or to all", () => {

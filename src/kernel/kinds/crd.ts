@@ -1,19 +1,10 @@
+import type { Schema } from "../schema/index.js";
 import { toJsonObject } from "../schema/index.js";
 import type { KindDefinition, PrinterColumn } from "./define.js";
 import type { JsonObject } from "./object.js";
 
 /** The CustomResourceDefinition (apiextensions.k8s.io/v1) of a kind, ready to be applied. */
 export function toCrd(definition: KindDefinition): JsonObject {
-  const { properties, ...root } = definition.schema;
-  const schema = {
-    ...root,
-    properties: {
-      apiVersion: { type: "string" },
-      kind: { type: "string" },
-      metadata: { type: "object" },
-      ...properties,
-    },
-  };
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
@@ -30,18 +21,34 @@ export function toCrd(definition: KindDefinition): JsonObject {
         ...(definition.categories.length === 0 ? {} : { categories: [...definition.categories] }),
       },
       versions: [
-        {
-          name: definition.version,
-          served: true,
-          storage: true,
-          schema: { openAPIV3Schema: toJsonObject(schema) },
-          ...subresources(definition),
-          ...(definition.printerColumns.length === 0
-            ? {}
-            : { additionalPrinterColumns: definition.printerColumns.map(column) }),
-        },
+        crdVersion(definition, definition.version, definition.schema),
+        ...(definition.otherVersions ?? []).map(({ version, schema }) => crdVersion(definition, version, schema)),
       ],
     },
+  };
+}
+
+function crdVersion(definition: KindDefinition, version: string, schema: Schema): JsonObject {
+  const { properties, ...root } = schema;
+  return {
+    name: version,
+    served: true,
+    storage: version === definition.version,
+    schema: {
+      openAPIV3Schema: toJsonObject({
+        ...root,
+        properties: {
+          apiVersion: { type: "string" },
+          kind: { type: "string" },
+          metadata: { type: "object" },
+          ...properties,
+        },
+      }),
+    },
+    ...subresources(definition),
+    ...(definition.printerColumns.length === 0
+      ? {}
+      : { additionalPrinterColumns: definition.printerColumns.map(column) }),
   };
 }
 

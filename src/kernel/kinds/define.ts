@@ -26,4 +26,6 @@ export interface KindDefinition<T extends KubeObject = KubeObject> extends Kind<
     readonly labelSelectorPath?: string;
   };
   readonly printerColumns: readonly PrinterColumn[];
+  /** Further served versions. Objects are stored in `version`; versions differ in `apiVersion` and in what they accept. */
+  readonly otherVersions?: readonly { readonly version: string; readonly schema: Schema }[];
 }

@@ -48,11 +48,27 @@ function fieldRows(schema: Schema, path: string, isRequired: boolean): string[] 
 }
 
 function children(schema: Schema, path: string): string[] {
-  return fieldsOf(schema, path).flatMap((field) => fieldRows(field.schema, field.path, field.isRequired));
+  const fields = fieldsOf(schema, path);
+  const own = fields.filter((field) => !isBorrowed(field.schema));
+  const borrowed = new Map<string, string[]>();
+  for (const { schema: field, path: at } of fields) {
+    if (!isBorrowed(field)) continue;
+    const names = borrowed.get(field.description ?? "") ?? [];
+    borrowed.set(field.description ?? "", [...names, at.slice(at.lastIndexOf(".") + 1)]);
+  }
+  return [
+    ...own.flatMap((field) => fieldRows(field.schema, field.path, field.isRequired)),
+    ...[...borrowed].map(([meaning, names]) => `| \`${path}.…\` | | ${meaning} ${names.sort().join(", ")} |`),
+  ];
 }
 
-/** The fields right below one, through lists and maps. */
+/** A field that is another type's, described there: it is told with its likes in one row. */
+const isBorrowed = ({ title, description }: Schema): boolean =>
+  title !== undefined && description?.startsWith("As in a ") === true;
+
+/** The fields right below one, through lists and maps. What has a title is a type of Kubernetes', described there. */
 function fieldsOf(schema: Schema, path: string): { schema: Schema; path: string; isRequired: boolean }[] {
+  if (schema.title !== undefined) return [];
   if (schema.type === "array" && schema.items !== undefined) {
     return fieldsOf(schema.items, `${path}[]`);
   }
@@ -67,6 +83,7 @@ function fieldsOf(schema: Schema, path: string): { schema: Schema; path: string;
 }
 
 function typeName(schema: Schema): string {
+  if (schema.title !== undefined) return schema.title;
   if (schema["x-kubernetes-int-or-string"] === true) return "integer or string";
   if (schema["x-kubernetes-embedded-resource"] === true) return "object of any kind";
   if (schema.type === "array") return `list of ${schema.items === undefined ? "anything" : typeName(schema.items)}`;

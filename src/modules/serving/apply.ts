@@ -4,22 +4,24 @@ import type { ClusterAccess } from "../../kernel/control/types.js";
 import { ApiError } from "../../kernel/errors/index.js";
 import type { Kind, KubeObject } from "../../kernel/kinds/index.js";
 import { controllerOf } from "../../kernel/kinds/index.js";
-import { SERVICE_LABEL } from "./children.js";
 import type { Fault } from "./diagnosis.js";
-import type { MLService } from "./kinds.js";
 
-/** The field manager of everything that the MLService controller writes. */
-export const FIELD_MANAGER = "mlservice";
+/** Who writes children, and how they are told from others'. */
+export interface WriterIdentity {
+  readonly fieldManager: string;
+  /** Label of every child, with the owner's name. */
+  readonly ownerLabel: string;
+}
 
 /** Remembers what was applied to what, so that nothing is sent when neither side changed. One for each cluster. */
 export interface ChildWriter {
   /** Makes the child be as wanted; a fault where the API refuses it or the name is another's. Other failures are thrown. */
-  write<T extends KubeObject>(kind: Kind<T>, owner: MLService, wanted: ApplyObject): Promise<T | Fault>;
+  write<T extends KubeObject>(kind: Kind<T>, owner: KubeObject, wanted: ApplyObject): Promise<T | Fault>;
   forget(owner: { namespace: string; name: string }): void;
 }
 
 /** A writer for one cluster. */
-export function createChildWriter(cluster: ClusterAccess): ChildWriter {
+export function createChildWriter(cluster: ClusterAccess, identity: WriterIdentity): ChildWriter {
   const applied = new Map<string, string>();
   return {
     async write(kind, owner, wanted) {
@@ -28,14 +30,14 @@ export function createChildWriter(cluster: ClusterAccess): ChildWriter {
       const key = `${namespace}/${owner.metadata.name}/${kind.kind}/${name}`;
       const existing = cluster.informers.informer(kind).get({ namespace, name });
       if (existing !== undefined) {
-        const conflict = conflictOf(existing, owner);
+        const conflict = conflictOf(existing, owner, identity.ownerLabel);
         if (conflict !== undefined) return conflict;
         if (applied.get(key) === fingerprint(wanted, existing)) return existing;
       }
       try {
         const result = await cluster.client
           .resource(kind)
-          .apply(wanted, { namespace, fieldManager: FIELD_MANAGER, force: true });
+          .apply(wanted, { namespace, fieldManager: identity.fieldManager, force: true });
         applied.set(key, fingerprint(wanted, result));
         return result;
       } catch (error) {
@@ -55,15 +57,15 @@ export function createChildWriter(cluster: ClusterAccess): ChildWriter {
 }
 
 /** Children without an owner are adopted if they carry our label; those of others are left alone. */
-function conflictOf(existing: KubeObject, owner: MLService): Fault | undefined {
+function conflictOf(existing: KubeObject, owner: KubeObject, label: string): Fault | undefined {
   const controller = controllerOf(existing);
   if (controller?.uid === owner.metadata.uid) return undefined;
-  if (controller === undefined && existing.metadata.labels?.[SERVICE_LABEL] === owner.metadata.name) return undefined;
+  if (controller === undefined && existing.metadata.labels?.[label] === owner.metadata.name) return undefined;
   const whose = controller === undefined ? "is not ours" : `belongs to ${controller.kind} ${controller.name}`;
-  const stale = controller?.kind === "MLService" && controller.name === owner.metadata.name;
+  const stale = controller?.kind === owner.kind && controller.name === owner.metadata.name;
   return {
     reason: stale ? "Replacing" : "NameConflict",
-    message: `${existing.kind} ${existing.metadata.namespace ?? ""}/${existing.metadata.name} ${stale ? "of the MLService before this one is still being deleted" : `${whose}; rename one of them`}`,
+    message: `${existing.kind} ${existing.metadata.namespace ?? ""}/${existing.metadata.name} ${stale ? `of the ${owner.kind} before this one is still being deleted` : `${whose}; rename one of them`}`,
   };
 }
 

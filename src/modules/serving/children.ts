@@ -9,6 +9,8 @@ import type { MLService, Release } from "./kinds.js";
 import type { BuiltTemplate } from "./pod-template.js";
 import { isScaled, scalingMetadata } from "./release-scaling.js";
 
+/** The field manager of everything that the MLService controller writes. */
+export const FIELD_MANAGER = "mlservice";
 /** Labels of everything that belongs to a release. */
 export const SERVICE_LABEL = "tensorstack.dev/mlservice";
 export const RELEASE_LABEL = "tensorstack.dev/mlservice-release";
@@ -16,7 +18,7 @@ const COMPONENT_LABEL = "tensorstack.dev/mlservice-component";
 /** Weights of an Ingress' backends: JSON, Service name → whole number; 0 and absent get no traffic. */
 export const WEIGHTS_ANNOTATION = "argosy.dev/weights";
 /** Path of an Ingress that the gateway asks every pod for, so that a frozen one gets no more requests; any answer below 500 is alive. */
-const HEALTH_ANNOTATION = "argosy.dev/health-path";
+export const HEALTH_ANNOTATION = "argosy.dev/health-path";
 /** SHA-256 of the release as it was when its pods' template was made. */
 export const RELEASE_HASH_ANNOTATION = "argosy.dev/release-hash";
 /** The pod template as it was made (runtimes change lazily). */

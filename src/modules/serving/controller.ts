@@ -17,18 +17,27 @@ import {
 } from "../../kernel/kinds/index.js";
 import type { Ledger } from "../../stores/ledger/types.js";
 import type { ChildWriter } from "./apply.js";
-import { createChildWriter, FIELD_MANAGER, isFault } from "./apply.js";
+import { createChildWriter, isFault } from "./apply.js";
 import type { ServingAddress } from "./children.js";
-import { hostOf, ingressOf, releaseName, SERVICE_LABEL, TEMPLATE_ANNOTATION, urlOf } from "./children.js";
+import {
+  FIELD_MANAGER,
+  hostOf,
+  ingressOf,
+  releaseName,
+  SERVICE_LABEL,
+  TEMPLATE_ANNOTATION,
+  urlOf,
+} from "./children.js";
 import type { Fault } from "./diagnosis.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import type { Probe } from "./probe.js";
 import { recordReadiness, recordRouting } from "./record.js";
 import type { ReleaseOutcome, ReleaseTools } from "./release.js";
-import { asks, readBuilt, reconcileRelease } from "./release.js";
+import { reconcileRelease } from "./release.js";
 import type { Routing } from "./routing.js";
 import { routeTraffic, weightsOf } from "./routing.js";
+import { asks, readBuilt } from "./unit.js";
 import { ignoredFields, invalidSpec } from "./validation.js";
 
 /** What the controller needs besides the cluster. */
@@ -49,7 +58,7 @@ export function mlserviceController(
   cluster: ClusterAccess,
   options: MLServiceControllerOptions,
 ): ControllerSpec<MLService> {
-  const writer = createChildWriter(cluster);
+  const writer = createChildWriter(cluster, { fieldManager: FIELD_MANAGER, ownerLabel: SERVICE_LABEL });
   return {
     name: FIELD_MANAGER,
     kind: MLServiceKind,

@@ -1,6 +1,5 @@
 /** Why a release does not answer, read from its pods: a word for machines, a sentence that names cluster and pod for people. */
 import type { Deployment, Pod } from "../../kernel/kinds/index.js";
-import { FETCH_CONTAINER } from "./pod-template.js";
 
 /** Why something is not ready. */
 export interface Fault {
@@ -9,6 +8,9 @@ export interface Fault {
 }
 
 type ContainerStatus = NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number];
+
+/** Init containers that bring models: MLService's, and the storage initializers of KServe's API. */
+const FETCHERS = /^(fetch-model|storage-initializer(-\d+)?)$/;
 
 /** Earlier ones are nearer to the cause. */
 const ORDER = [
@@ -73,7 +75,7 @@ function diagnosePod(pod: Pod): Fault | undefined {
 
 function diagnoseContainers({ status }: Pod): Fault | undefined {
   for (const container of status?.initContainerStatuses ?? []) {
-    const isFetch = container.name === FETCH_CONTAINER;
+    const isFetch = FETCHERS.test(container.name);
     const fault = diagnoseContainer(container, isFetch ? "ModelDownloadFailed" : "CrashLoop");
     if (fault !== undefined) return fault;
     if (isFetch && container.state?.running !== undefined) {

@@ -6,6 +6,7 @@ import { autoscalerController, type LoadSource, type MetricQuery } from "./autos
 import type { ServingAddress } from "./children.js";
 import { mlserviceController } from "./controller.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
+import { inferenceServiceAdmission, KSERVE_KINDS, KSERVE_RULES, kserveControllers } from "./kserve/index.js";
 import type { Probe } from "./probe.js";
 
 /** What the module needs from the platform. */
@@ -47,7 +48,7 @@ const RULES: readonly PolicyRule[] = [
     verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
   },
   { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
-  { apiGroups: [""], resources: ["secrets"], verbs: ["get"] },
+  ...KSERVE_RULES,
   { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
 ];
 
@@ -64,7 +65,7 @@ function notInHub(kind: Kind): ModuleAdmission {
   };
 }
 
-/** Models behind addresses: MLService and MLServiceRuntime in every member cluster. */
+/** Models behind addresses: MLService and KServe's kinds in every member cluster. */
 export function createServingModule(options: ServingModuleOptions): Module {
   return {
     name: "serving",
@@ -73,8 +74,13 @@ export function createServingModule(options: ServingModuleOptions): Module {
       // In the hub so that manifests on their way to a cluster can be held against them; see `admission`.
       { definition: MLServiceKind, levels: ["cluster", "continuum"] },
       { definition: MLServiceRuntimeKind, levels: ["cluster", "continuum"] },
+      ...KSERVE_KINDS.map((definition) => ({ definition, levels: ["cluster", "continuum"] as const })),
     ],
-    admission: [MLServiceKind, MLServiceRuntimeKind].map(notInHub),
+    admission: [
+      ...[MLServiceKind, MLServiceRuntimeKind].map(notInHub),
+      inferenceServiceAdmission("cluster"),
+      inferenceServiceAdmission("continuum"),
+    ],
     rules: { cluster: RULES },
     controllers: (level, cluster) =>
       level === "cluster"
@@ -86,6 +92,13 @@ export function createServingModule(options: ServingModuleOptions): Module {
               cacheHostPath: options.cacheHostPath?.(cluster),
             }),
             autoscalerController(cluster, options),
+            ...kserveControllers(cluster, {
+              ledger: options.ledger,
+              probe: options.probe,
+              address: options.address(cluster),
+              cacheHostPath: options.cacheHostPath?.(cluster),
+              hasKpa: options.loads !== undefined,
+            }),
           ]
         : [],
   };

@@ -10,7 +10,7 @@ export const MODEL_SERVER_IMAGE = "argosy.dev/model-server";
 /** The container that answers. */
 export const USER_CONTAINER = "user-container";
 /** The init container that brings the model. */
-export const FETCH_CONTAINER = "fetch-model";
+const FETCH_CONTAINER = "fetch-model";
 
 const S3_FOLDER = "/var/run/argosy/s3";
 const CACHE_FOLDER = "/var/cache/argosy/models";
@@ -155,7 +155,8 @@ function renderArguments(container: JsonObject, parameters: Readonly<Record<stri
   }
 }
 
-function completeMain(main: JsonObject, port: number, builtIn: boolean): void {
+/** Fills in a server's port, probes and environment, in place. */
+export function completeMain(main: JsonObject, port: number, builtIn: boolean): void {
   main["ports"] = [{ name: "http", containerPort: port, protocol: "TCP" }];
   main["terminationMessagePolicy"] ??= "FallbackToLogsOnError";
   if (!builtIn) {
@@ -238,7 +239,8 @@ function addModel(
   if (mounts.length > 0) main["volumeMounts"] = mounts;
 }
 
-function builtInImage({ image }: JsonObject): string | undefined {
+/** The image of a container that is the built-in model server; `undefined` for others. */
+export function builtInImage({ image }: JsonObject): string | undefined {
   return typeof image === "string" && imageName(image) === MODEL_SERVER_IMAGE ? image : undefined;
 }
 

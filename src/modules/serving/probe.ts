@@ -3,7 +3,14 @@ import { request } from "undici";
 import { messageOf } from "../../kernel/errors/index.js";
 
 /** What came back: a status, or why there was none. */
-export type ProbeResult = { readonly status: number; readonly body: string } | { readonly error: string };
+export type ProbeResult =
+  | {
+      readonly status: number;
+      readonly body: string;
+      /** The answer is a gateway's own, which gives this reason: no backend spoke. */
+      readonly gateway?: string;
+    }
+  | { readonly error: string };
 
 /** GETs a URL the way a client of the service would. Never rejects. */
 export type Probe = (url: string, signal: AbortSignal) => Promise<ProbeResult>;
@@ -21,7 +28,9 @@ export function createHttpProbe(addressOf: (host: string) => string | undefined,
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
       });
-      return { status: answer.statusCode, body: (await answer.body.text()).slice(0, 500) };
+      const gateway = answer.headers["x-argosy-gateway"];
+      const body = (await answer.body.text()).slice(0, 500);
+      return { status: answer.statusCode, body, ...(typeof gateway === "string" ? { gateway } : {}) };
     } catch (error) {
       return { error: messageOf(error) };
     }

@@ -46,19 +46,20 @@ async function start(): Promise<Setup> {
     ledger,
     probe: async (url) => {
       asked.push(url);
-      return answers.get(new URL(url).hostname) ?? { status: 404, body: "no such host" };
+      return answers.get(new URL(url).hostname) ?? { status: 404, body: "no such host", gateway: "NoRoute" };
     },
     address: ({ name }) => ({ domain: `${name}.argosy.localhost`, port: 8081 }),
   });
   const cluster = await startTestCluster({
     name: "cloud",
-    kinds: module.kinds.map(({ definition }) => definition),
+    kinds: [MLServiceKind, MLServiceRuntimeKind],
     tokens: [AGENT],
   });
   await grant(cluster, module.rules.cluster ?? []);
   const agent = cluster.as(AGENT.token);
   const manager = createManager({ cluster: agent, clock: systemClock, random: cluster.random, log: silentLogger });
-  for (const spec of module.controllers("cluster", agent)) manager.add(spec);
+  for (const spec of module.controllers("cluster", agent))
+    if (spec.kind.group !== "serving.kserve.io") manager.add(spec);
   await cluster.client.json("POST", "/api/v1/namespaces", {
     apiVersion: "v1",
     kind: "Namespace",

@@ -1,0 +1,68 @@
+/** Names that KServe's users write, and our own. */
+import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
+
+const PREFIX = "serving.kserve.io/";
+
+/** Annotations, and labels, of an InferenceService. */
+export const KSERVE = {
+  deploymentMode: `${PREFIX}deploymentMode`,
+  autoscalerClass: `${PREFIX}autoscalerClass`,
+  metrics: `${PREFIX}metrics`,
+  targetUtilization: `${PREFIX}targetUtilizationPercentage`,
+  stop: `${PREFIX}stop`,
+  tagRouting: `${PREFIX}enable-tag-routing`,
+  disableAutoUpdate: `${PREFIX}disable-auto-update`,
+  storageSecret: `${PREFIX}storageSecretName`,
+  /** Labels of children. */
+  service: `${PREFIX}inferenceservice`,
+  /** Labels that keep it inside of the cluster. */
+  visibility: ["networking.kserve.io/visibility", "networking.knative.dev/visibility"],
+} as const;
+
+/** Our own annotations of an InferenceService. */
+export const OWN = {
+  /** How many more pods than minReplicas a rollout may have: `1`, `25%`. */
+  surge: "serving.argosy.dev/surge",
+  /** JSON, canary's name (or `latest`) to what pins a request to it: `{"header":"X-Canary","value":"always"}` or `{"cookie":"canary"}`. */
+  pin: "serving.argosy.dev/pin",
+  /** Name of the canary (or `latest`) that gets a copy of requests, with the share: `next=10`. */
+  shadow: "serving.argosy.dev/shadow",
+} as const;
+
+/** How an InferenceService may be deployed; the older names mean the same. */
+const MODES: Readonly<Record<string, string>> = {
+  Standard: "Standard",
+  RawDeployment: "Standard",
+  Knative: "Knative",
+  Serverless: "Knative",
+  ModelMesh: "ModelMesh",
+};
+
+/** What the deploymentMode annotation may say. */
+export const DEPLOYMENT_MODES: readonly string[] = Object.keys(MODES);
+
+/** The mode of that name; `undefined` for none. */
+export const modeOf = (name: string | undefined): string | undefined =>
+  name !== undefined && Object.hasOwn(MODES, name) ? MODES[name] : undefined;
+
+/** An annotation's value; `undefined` where there is none. */
+export const annotationOf = ({ metadata }: KubeObject, name: string): string | undefined =>
+  metadata.annotations?.[name];
+
+/** The same of an object that was not checked yet. */
+export function rawAnnotation(object: JsonObject, name: string): string | undefined {
+  const metadata = object["metadata"];
+  const annotations =
+    typeof metadata === "object" && metadata !== null && "annotations" in metadata
+      ? metadata["annotations"]
+      : undefined;
+  const value =
+    typeof annotations === "object" && annotations !== null && name in annotations && !Array.isArray(annotations)
+      ? annotations[name]
+      : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Whether it is reached from inside of its cluster only. */
+export const isClusterLocal = ({ metadata }: KubeObject): boolean =>
+  KSERVE.visibility.some((label) => metadata.labels?.[label] === "cluster-local");

@@ -1,0 +1,130 @@
+/** The predictors of `spec.canary`: each a Deployment of its own, with an address of its own, and a share while it answers. */
+import { InputError } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { asNumber, asObject, asString } from "../../../kernel/schema/index.js";
+import { hostOf, urlOf } from "../children.js";
+import type { Fault } from "../diagnosis.js";
+import type { BuiltTemplate } from "../pod-template.js";
+import { reconcileUnit } from "../unit.js";
+import { annotationOf, isClusterLocal, OWN } from "./annotations.js";
+import { deploymentOf, hashOf, holdsDevices, ingressOf, serviceOf, type VariantObjects } from "./children.js";
+import type { VariantOutcome } from "./component.js";
+import type { InferenceService } from "./inference-service-kind.js";
+import { buildComponentPods, type PodInput } from "./pods.js";
+import { surgeOf } from "./rollout.js";
+import { scalingOf } from "./scaling.js";
+import { podsOf, type Tools } from "./tools.js";
+
+/** One canary as written, with what its pods are made of; a fault where that is not known. */
+export interface CanaryWish {
+  readonly name: string;
+  readonly percent: number;
+  readonly spec: JsonObject;
+  readonly pods: PodInput | Fault;
+}
+
+/** How it is. */
+export interface CanaryOutcome {
+  readonly name: string;
+  readonly percent: number;
+  readonly deployment: string;
+  readonly variant: VariantOutcome | undefined;
+  readonly fault: Fault | undefined;
+}
+
+/** Name of the Deployment of a predictor that has a name of its own. */
+export const namedPredictor = (service: string, name: string): string => `${service}-${name}-predictor`;
+
+/** Pods of each canary: as many as written, else its share of the stable predictor's. */
+export function canaryReplicas(canary: JsonObject, percent: number, stable: number): number {
+  return Math.max(1, asNumber(canary["minReplicas"]) ?? Math.ceil((stable * percent) / 100));
+}
+
+/** Percent of each Service: only canaries that answer get theirs, the stable one the rest. */
+export function canaryShares(canaries: readonly CanaryOutcome[]): {
+  readonly stable: number;
+  readonly of: ReadonlyMap<string, number>;
+} {
+  const of = new Map(canaries.map(({ name, percent, variant }) => [name, variant?.answers === true ? percent : 0]));
+  return { stable: 100 - [...of.values()].reduce((sum, share) => sum + share, 0), of };
+}
+
+/** Writes one canary's children and looks at them. */
+export async function reconcileCanary(
+  service: InferenceService,
+  wish: CanaryWish,
+  { stable, mode, tools }: { readonly stable: number; readonly mode: string; readonly tools: Tools },
+): Promise<CanaryOutcome> {
+  const { name, percent, spec, pods } = wish;
+  const deployment = namedPredictor(service.metadata.name, name);
+  const none = { name, percent, deployment, variant: undefined };
+  if ("reason" in pods) return { ...none, fault: pods };
+  let built: BuiltTemplate;
+  try {
+    built = buildComponentPods(pods);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return { ...none, fault: { reason: "InvalidPredictorSpec", message: `canary ${name}: ${error.message}` } };
+  }
+  const surge = surgeOf(annotationOf(service, OWN.surge), stable, holdsDevices(built.template));
+  if (surge < 1 && stable < 2) return { ...none, fault: withoutRoom(name) };
+  const replicas = canaryReplicas(spec, percent, stable);
+  const host = hostOf(deployment, service.metadata.namespace ?? "", tools.address);
+  const url = isClusterLocal(service) ? undefined : urlOf(host, tools.address);
+  const objects: VariantObjects = {
+    component: "predictor",
+    deployment,
+    revision: deployment,
+    hash: hashOf(built),
+    asked: hashOf(spec),
+    canary: name,
+    built,
+    scaling: { ...scalingOf(service, { minReplicas: replicas }, mode, false), labels: {}, annotations: {} },
+    replicas,
+    strategy: {
+      type: "RollingUpdate",
+      rollingUpdate: surge > 0 ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge: 0, maxUnavailable: 1 },
+    },
+  };
+  const healthPath = built.anyAnswer ? undefined : built.probePath;
+  const ingress = ingressOf(service, deployment, [{ host, service: deployment }], { healthPath });
+  const outcome = await reconcileUnit(
+    {
+      owner: service,
+      deployment: deploymentOf(service, objects),
+      service: serviceOf(service, deployment, objects),
+      ...(url === undefined ? {} : { ingress }),
+      built,
+      url,
+      given: replicas,
+      pods: () => podsOf(service, deployment, tools),
+    },
+    tools,
+  );
+  return {
+    ...none,
+    variant: { ...outcome, deployment, revision: deployment, built, share: 0, url },
+    fault: outcome.fault,
+  };
+}
+
+const withoutRoom = (name: string): Fault => ({
+  reason: "SurgeBudget",
+  message: `canary ${name} needs a pod besides the one there is, and this rollout may have none: set the annotation ${OWN.surge} to "1"`,
+});
+
+/** The canaries of a spec, without what their pods are made of. */
+export function canariesIn(
+  spec: JsonObject,
+): { readonly name: string; readonly percent: number; readonly spec: JsonObject }[] {
+  const list = spec["canary"];
+  if (!Array.isArray(list)) return [];
+  return list.map((canary) => {
+    const predictor = asObject(asObject(canary)["predictor"]);
+    return {
+      name: asString(predictor["name"]),
+      percent: asNumber(asObject(canary)["trafficPercent"]) ?? 0,
+      spec: predictor,
+    };
+  });
+}

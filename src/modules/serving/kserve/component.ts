@@ -1,0 +1,293 @@
+/** Making one component true: its Deployments of one or two revisions, and how they are. */
+import { InputError } from "../../../kernel/errors/index.js";
+import type { Deployment, JsonObject } from "../../../kernel/kinds/index.js";
+import { HorizontalPodAutoscalerKind } from "../../../kernel/kinds/index.js";
+import { asNumber, asObject, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { isFault } from "../apply.js";
+import { hostOf, TEMPLATE_ANNOTATION, urlOf } from "../children.js";
+import type { Fault } from "../diagnosis.js";
+import type { BuiltTemplate } from "../pod-template.js";
+import { readBuilt, reconcileUnit, type UnitOutcome } from "../unit.js";
+import { annotationOf, isClusterLocal, KSERVE, OWN } from "./annotations.js";
+import {
+  ASKED_ANNOTATION,
+  CANARY_ANNOTATION,
+  COMPONENT_LABEL,
+  deploymentOf,
+  HASH_ANNOTATION,
+  hashOf,
+  holdsDevices,
+  hpaOf,
+  ingressOf,
+  REVISION_ANNOTATION,
+  serviceOf,
+  type VariantObjects,
+} from "./children.js";
+import type { InferenceService } from "./inference-service-kind.js";
+import type { PodInput } from "./pods.js";
+import { buildComponentPods } from "./pods.js";
+import {
+  divideReplicas,
+  type FoundVariant,
+  type PlannedVariant,
+  planRollout,
+  type RolloutPlan,
+  type RolloutShares,
+  shareTraffic,
+  surgeOf,
+} from "./rollout.js";
+import { type Scaling, scalingOf } from "./scaling.js";
+import { deploymentsOf, podsOf, type Tools } from "./tools.js";
+
+/** Parts of an InferenceService that have pods of their own. */
+export type ComponentName = "predictor" | "transformer" | "explainer";
+
+/** One Deployment of a component, and how it is. */
+export interface VariantOutcome extends UnitOutcome {
+  readonly deployment: string;
+  readonly revision: string;
+  readonly built: BuiltTemplate;
+  /** Percent of the component's traffic. */
+  readonly share: number;
+  /** Address of its own, while it is not alone. */
+  readonly url: string | undefined;
+}
+
+/** A component, and how it is. */
+export interface ComponentOutcome {
+  readonly component: ComponentName;
+  /** Name of its Service, and of its address. */
+  readonly base: string;
+  readonly latest: VariantOutcome | undefined;
+  readonly previous: VariantOutcome | undefined;
+  readonly shares: RolloutShares | undefined;
+  readonly scaling: Scaling | undefined;
+  /** Why what was asked for does not run. */
+  readonly fault: Fault | undefined;
+}
+
+/** What to make true. */
+export interface ComponentWish {
+  readonly component: ComponentName;
+  /** As written, completed. */
+  readonly spec: JsonObject;
+  readonly mode: string;
+  /** Name of its Service and of its own address. */
+  readonly base: string;
+  /** Others share the component's address: what is stable has one of its own beside it. */
+  readonly isShared: boolean;
+  /** Pods of canaries that answer: so many fewer are needed here. */
+  readonly elsewhere: number;
+  /** Name of the Deployment of a canary that has become this predictor. */
+  readonly promoted?: string;
+  /** Everything that its pods are made of, but for what does not change with the revision. */
+  readonly pods: PodInput;
+}
+
+/** Writes the component's children and looks at them. Never throws for what is wrong in the component. */
+export async function reconcileComponent(
+  service: InferenceService,
+  wish: ComponentWish,
+  tools: Tools,
+): Promise<ComponentOutcome> {
+  const { component, spec, base } = wish;
+  const none = { component, base, previous: undefined, latest: undefined, shares: undefined, scaling: undefined };
+  const found = variantsIn(service, wish, tools);
+  const asked = askedOf(spec);
+  const built = buildOrKeep(service, wish, found, asked);
+  if ("reason" in built) return { ...none, ...still(service, found, component), fault: built };
+  const before = service.status?.components?.[component];
+  const [rolledOut, created] = [before?.latestRolledoutRevision, before?.latestCreatedRevision];
+  const percent = asNumber(spec["canaryTrafficPercent"]);
+  const plan = planRollout({ base, hash: hashOf(built), percent, rolledOut, created }, found.map(variantOf));
+  const asScaled = scalingOf(service, spec, wish.mode, tools.hasKpa);
+  const scaling = { ...asScaled, replicas: Math.max(1, asScaled.replicas - wish.elsewhere) };
+  const surge = surgeOf(annotationOf(service, OWN.surge), scaling.replicas, holdsDevices(built.template));
+  const divided =
+    plan.previous === undefined
+      ? { latest: scaling.replicas, previous: 0 }
+      : divideReplicas(scaling.replicas, percent ?? 100, surge);
+  const making = { service, wish, plan, scaling, asked, found, surge };
+  const latest = await makeVariant({ ...making, variant: plan.latest, built, replicas: divided.latest }, tools);
+  const previous = await makePrevious(making, divided.previous, tools);
+  const answers = latest.answers && (plan.previous === undefined || latest.settled);
+  const shares = shareTraffic(previous === undefined ? { ...plan, previous: undefined } : plan, { percent, answers });
+  const refused = "fault" in divided ? divided.fault : undefined;
+  return {
+    component,
+    base,
+    latest: { ...latest, share: shares.latest },
+    previous: previous === undefined ? undefined : { ...previous, share: shares.previous },
+    shares,
+    scaling,
+    fault: refused === undefined ? latest.fault : { reason: "SurgeBudget", message: refused },
+  };
+}
+
+/** The Deployments of a component; canaries of `spec.canary` are not among them, but for one that has become the predictor. */
+function variantsIn(service: InferenceService, { component, promoted }: ComponentWish, tools: Tools): Deployment[] {
+  return deploymentsOf(service, tools).filter(
+    ({ metadata }) =>
+      metadata.labels?.[COMPONENT_LABEL] === component &&
+      (metadata.annotations?.[CANARY_ANNOTATION] === undefined || metadata.name === promoted),
+  );
+}
+
+/** The revision that had the traffic before stays as it was made. */
+async function makePrevious(
+  making: Omit<Making, "variant" | "built" | "replicas">,
+  replicas: number,
+  tools: Tools,
+): Promise<VariantOutcome | undefined> {
+  const variant = making.plan.previous;
+  const kept = making.found.find(({ metadata }) => metadata.name === variant?.deployment);
+  const built = readBuilt(kept?.metadata.annotations?.[TEMPLATE_ANNOTATION]);
+  return variant === undefined || built === undefined
+    ? undefined
+    : makeVariant({ ...making, variant, built, replicas }, tools);
+}
+
+/** What was there before stays as it is while what is asked for cannot be built. */
+function still(
+  service: InferenceService,
+  found: readonly Deployment[],
+  component: ComponentName,
+): Partial<ComponentOutcome> {
+  const rolledOut = service.status?.components?.[component]?.latestRolledoutRevision;
+  const kept = found.find(({ metadata }) => metadata.annotations?.[REVISION_ANNOTATION] === rolledOut) ?? found[0];
+  const built = readBuilt(kept?.metadata.annotations?.[TEMPLATE_ANNOTATION]);
+  if (kept === undefined || built === undefined) return {};
+  const readyReplicas = kept.status?.readyReplicas ?? 0;
+  const { deployment, revision } = variantOf(kept);
+  return {
+    previous: {
+      ...{ deployment, revision, built, readyReplicas, totalReplicas: kept.status?.replicas ?? 0 },
+      ...{ answers: readyReplicas > 0, settled: true, fault: undefined, share: 100, url: undefined },
+    },
+  };
+}
+
+const variantOf = ({ metadata }: Deployment): FoundVariant => ({
+  deployment: metadata.name,
+  revision: metadata.annotations?.[REVISION_ANNOTATION] ?? metadata.name,
+  hash: metadata.annotations?.[HASH_ANNOTATION] ?? "",
+});
+
+/** The template; that of before where the user asked for the same and wants no updates by runtimes alone. */
+function buildOrKeep(
+  service: InferenceService,
+  { pods }: ComponentWish,
+  found: readonly Deployment[],
+  asked: string,
+): BuiltTemplate | Fault {
+  if (annotationOf(service, KSERVE.disableAutoUpdate) === "true") {
+    const same = found.find(({ metadata }) => metadata.annotations?.[ASKED_ANNOTATION] === asked);
+    const kept = readBuilt(same?.metadata.annotations?.[TEMPLATE_ANNOTATION]);
+    if (kept !== undefined) return kept;
+  }
+  try {
+    return buildComponentPods(pods);
+  } catch (error) {
+    if (error instanceof InputError)
+      return { reason: "InvalidPredictorSpec", message: `${pods.component}: ${error.message}` };
+    throw error;
+  }
+}
+
+interface Making {
+  readonly service: InferenceService;
+  readonly wish: ComponentWish;
+  readonly plan: RolloutPlan;
+  readonly scaling: Scaling;
+  readonly asked: string;
+  readonly found: readonly Deployment[];
+  readonly variant: PlannedVariant;
+  readonly built: BuiltTemplate;
+  readonly replicas: number;
+  readonly surge: number;
+}
+
+async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome> {
+  const { service, wish, scaling, variant, built } = making;
+  const { base } = wish;
+  const isAlone = making.plan.previous === undefined;
+  const objects = objectsOf(making, isAlone);
+  const tag = variant.isLatest ? (isAlone ? "stable" : "latest") : "prev";
+  const host = isAlone && !wish.isShared ? base : `${tag}-${base}`;
+  const fullHost = hostOf(host, service.metadata.namespace ?? "", tools.address);
+  const url = isClusterLocal(service) ? undefined : urlOf(fullHost, tools.address);
+  const healthPath = built.anyAnswer ? undefined : built.probePath;
+  const settings = {
+    healthPath,
+    held: objects.replicas === undefined && scaling.by === "kpa" ? [objects.deployment] : [],
+  };
+  const ingress = ingressOf(service, host, [{ host: fullHost, service: objects.deployment }], settings);
+  const outcome = await reconcileUnit(
+    {
+      owner: service,
+      deployment: deploymentOf(service, objects),
+      service: serviceOf(service, objects.deployment, objects),
+      ...(url === undefined ? {} : { ingress }),
+      built,
+      url,
+      pods: () => podsOf(service, variant.deployment, tools),
+      given: objects.replicas,
+    },
+    tools,
+  );
+  const hpa = isAlone ? scaling.hpa : undefined;
+  const scaler = hpa === undefined ? undefined : hpaOf(service, objects, hpa);
+  const refused =
+    scaler === undefined ? undefined : await tools.writer.write(HorizontalPodAutoscalerKind, service, scaler);
+  return {
+    ...outcome,
+    fault: refused !== undefined && isFault(refused) ? refused : outcome.fault,
+    deployment: variant.deployment,
+    revision: variant.revision,
+    built,
+    share: 0,
+    url: host === base ? undefined : url,
+  };
+}
+
+function objectsOf(making: Making, isAlone: boolean): VariantObjects {
+  const { wish, scaling, variant, built, replicas, surge } = making;
+  const existing = making.found.find(({ metadata }) => metadata.name === variant.deployment);
+  const was = (annotation: string): string => existing?.metadata.annotations?.[annotation] ?? "";
+  return {
+    component: wish.component,
+    deployment: variant.deployment,
+    revision: variant.revision,
+    hash: variant.isLatest ? hashOf(built) : was(HASH_ANNOTATION),
+    asked: variant.isLatest ? making.asked : was(ASKED_ANNOTATION),
+    built,
+    scaling: isAlone ? scaling : { ...scaling, labels: {}, annotations: {} },
+    replicas: isAlone && scaling.by !== "nobody" ? undefined : replicas,
+    strategy: strategyOf(wish.spec, surge),
+  };
+}
+
+/** What has no part in what the pods are. */
+const NOT_PODS = new Set([
+  "canaryTrafficPercent",
+  "minReplicas",
+  "maxReplicas",
+  "scaleTarget",
+  "scaleMetric",
+  "scaleMetricType",
+  "autoScaling",
+  "deploymentStrategy",
+]);
+
+const askedOf = (spec: JsonObject): string =>
+  hashOf(Object.fromEntries(Object.entries(spec).filter(([name]) => !NOT_PODS.has(name))));
+
+/** A new pod answers before an old one goes; where there is no room for one more, an old one goes first. */
+function strategyOf(component: JsonObject, surge: number): JsonObject {
+  const asked = component["deploymentStrategy"];
+  if (isObject(asked)) return toJsonObject(asObject(asked));
+  return {
+    type: "RollingUpdate",
+    rollingUpdate: surge > 0 ? { maxSurge: Math.min(surge, 1), maxUnavailable: 0 } : { maxSurge: 0, maxUnavailable: 1 },
+  };
+}

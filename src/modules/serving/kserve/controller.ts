@@ -1,0 +1,256 @@
+/** Makes InferenceServices true in one cluster. */
+import { syncStatus } from "../../../kernel/control/index.js";
+import type {
+  ClusterAccess,
+  ControllerSpec,
+  InformerSet,
+  Key,
+  ReconcileResult,
+} from "../../../kernel/control/types.js";
+import type { JsonObject, Kind, KubeObject } from "../../../kernel/kinds/index.js";
+import {
+  controllerOf,
+  DeploymentKind,
+  HorizontalPodAutoscalerKind,
+  IngressKind,
+  PodKind,
+  ServiceKind,
+} from "../../../kernel/kinds/index.js";
+import { asNumber, asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { createChildWriter } from "../apply.js";
+import type { Fault } from "../diagnosis.js";
+import { annotationOf, KSERVE, modeOf } from "./annotations.js";
+import { type CanaryOutcome, canariesIn, namedPredictor, reconcileCanary } from "./canaries.js";
+import { ISVC_MANAGER } from "./children.js";
+import { type ComponentName, type ComponentOutcome, reconcileComponent } from "./component.js";
+import { completeInferenceService } from "./defaults.js";
+import type { InferenceService } from "./inference-service-kind.js";
+import { InferenceServiceKind } from "./inference-service-kind.js";
+import { recordReadiness, recordShares } from "./record.js";
+import { type Outcomes, type RouteOutcome, routeService, serviceUrl } from "./routes.js";
+import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
+import type { Candidate } from "./selection.js";
+import { kserveRunsIn } from "./stand-back.js";
+import { readinessOf, type Seen, statusOf } from "./status.js";
+import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
+import { inferenceServiceFaults } from "./validation.js";
+import { ignoredFields, podsFor, runtimeFor } from "./wishes.js";
+
+/** While something is on its way; watches wake the controller earlier. */
+const UNSETTLED_MS = 500;
+/** How often an address that answers is asked again. */
+const SETTLED_MS = 10_000;
+
+/** The controller of one cluster. */
+export function inferenceServiceController(
+  cluster: ClusterAccess,
+  options: InferenceServiceOptions,
+): ControllerSpec<InferenceService> {
+  const writer = createChildWriter(cluster, { fieldManager: ISVC_MANAGER, ownerLabel: KSERVE.service });
+  const ofAll = (namespace: string | undefined, informers: InformerSet): Key[] =>
+    servicesWith(informers, namespace).map(({ metadata }) => ({
+      namespace: metadata.namespace ?? "",
+      name: metadata.name,
+    }));
+  return {
+    name: ISVC_MANAGER,
+    kind: InferenceServiceKind,
+    owns: [DeploymentKind, ServiceKind, IngressKind, HorizontalPodAutoscalerKind],
+    watches: [
+      {
+        kind: PodKind,
+        keys: ({ metadata }) => {
+          const name = metadata.labels?.[KSERVE.service];
+          return name === undefined ? [] : [{ namespace: metadata.namespace ?? "", name }];
+        },
+      },
+      { kind: ServingRuntimeKind, keys: ({ metadata }, informers) => ofAll(metadata.namespace, informers) },
+      { kind: ClusterServingRuntimeKind, keys: (_runtime, informers) => ofAll(undefined, informers) },
+    ],
+    concurrency: 4,
+    async reconcile(key, service, context) {
+      if (service === undefined || service.metadata.deletionTimestamp !== undefined) {
+        writer.forget(key);
+        return;
+      }
+      if (kserveRunsIn(context.cluster)) return;
+      return reconcileService(service, { context, writer, ...options });
+    },
+  };
+}
+
+async function reconcileService(service: InferenceService, tools: Tools): Promise<ReconcileResult> {
+  const completed = toJsonObject(service);
+  completeInferenceService(completed);
+  const mode =
+    modeOf(service.status?.deploymentMode) ?? modeOf(annotationOf(service, KSERVE.deploymentMode)) ?? "Standard";
+  const common = {
+    mode,
+    ignored: [],
+    outcomes: undefined,
+    route: undefined,
+    runtime: undefined,
+    fault: undefined,
+    isStopped: false,
+  };
+  const base: Seen = { ...common, address: tools.address, nowMs: tools.context.clock.now() };
+  if (annotationOf(service, KSERVE.stop) === "true") {
+    await removeOthers(service, {}, tools);
+    await report(service, { ...base, isStopped: true }, tools);
+    return {};
+  }
+  const [invalid] = inferenceServiceFaults(completed, toJsonObject(service));
+  if (invalid !== undefined) {
+    await report(
+      service,
+      { ...base, fault: { reason: "InvalidPredictorSpec", message: `${invalid.field}: ${invalid.message}` } },
+      tools,
+    );
+    return {};
+  }
+  const spec = asObject(completed["spec"]);
+  const runtime = runtimeFor(service, asObject(spec["predictor"]), tools);
+  const chosen = runtime !== undefined && "runtime" in runtime ? runtime : undefined;
+  const outcomes = await componentsFor(service, { spec, mode, runtime }, tools);
+  const route = await routeService(service, outcomes, tools);
+  const ignored = [...ignoredFields(service, completed, mode), ...scalingIgnored(outcomes)];
+  const seen: Seen = { ...base, outcomes, route, runtime: chosen, ignored };
+  for (const outcome of [outcomes.predictor, outcomes.transformer, outcomes.explainer])
+    if (outcome !== undefined) recordShares(tools.ledger, tools.context.cluster.name, service, outcome);
+  await removeOthers(service, keptBy(outcomes, route), tools);
+  const ready = await report(service, seen, tools);
+  return { requeueAfterMs: ready === undefined ? SETTLED_MS : UNSETTLED_MS };
+}
+
+const scalingIgnored = ({ predictor, transformer, explainer }: Outcomes): string[] =>
+  [predictor, transformer, explainer].flatMap((outcome) =>
+    (outcome?.scaling?.ignored ?? []).map((what) => `${outcome?.component ?? ""}.${what}`),
+  );
+
+async function componentsFor(
+  service: InferenceService,
+  { spec, mode, runtime }: { spec: JsonObject; mode: string; runtime: Candidate | Fault | undefined },
+  tools: Tools,
+): Promise<Outcomes> {
+  const canaries = canariesIn(spec);
+  const make = async (component: ComponentName): Promise<ComponentOutcome | undefined> => {
+    const own = spec[component];
+    if (!isObject(own)) return undefined;
+    const base = `${service.metadata.name}-${component}`;
+    const isPredictor = component === "predictor";
+    const none = { component, base, latest: undefined, previous: undefined, shares: undefined, scaling: undefined };
+    if (isPredictor && runtime !== undefined && "reason" in runtime)
+      return { ...none, fault: atCluster(runtime, tools) };
+    const served = isPredictor && runtime !== undefined && "runtime" in runtime ? runtime.runtime : undefined;
+    const pods = await podsFor(service, { component, spec: own, runtime: served }, tools);
+    if ("reason" in pods) return { ...none, fault: pods };
+    const name = asString(own["name"]);
+    const promoted = isPredictor && name !== "" ? { promoted: namedPredictor(service.metadata.name, name) } : {};
+    const isShared = isPredictor && canaries.length > 0;
+    return reconcileComponent(
+      service,
+      { component, spec: own, mode, base, isShared, elsewhere: isPredictor ? elsewhere : 0, pods, ...promoted },
+      tools,
+    );
+  };
+  const stable = asNumber(asObject(spec["predictor"])["minReplicas"]) ?? 1;
+  const outcomes: CanaryOutcome[] = [];
+  for (const canary of canaries) {
+    const chosen = runtimeFor(service, canary.spec, tools);
+    const served = chosen !== undefined && "runtime" in chosen ? chosen.runtime : undefined;
+    const pods =
+      chosen !== undefined && "reason" in chosen
+        ? atCluster(chosen, tools)
+        : await podsFor(service, { component: "predictor", spec: canary.spec, runtime: served }, tools);
+    outcomes.push(await reconcileCanary(service, { ...canary, pods }, { stable: Math.max(1, stable), mode, tools }));
+  }
+  const elsewhere = outcomes.reduce(
+    (sum, { variant }) => sum + (variant?.answers === true ? variant.readyReplicas : 0),
+    0,
+  );
+  const predictor = await make("predictor");
+  const nothing: ComponentOutcome = {
+    component: "predictor",
+    base: `${service.metadata.name}-predictor`,
+    ...{ latest: undefined, previous: undefined, shares: undefined, scaling: undefined, fault: undefined },
+  };
+  return {
+    predictor: predictor ?? nothing,
+    transformer: await make("transformer"),
+    explainer: await make("explainer"),
+    canaries: outcomes,
+  };
+}
+
+const atCluster = ({ reason, message }: Fault, { context }: Tools): Fault => ({
+  reason,
+  message: `cluster ${context.cluster.name}: ${message}`,
+});
+
+/** Names of children to keep, by kind. */
+interface Kept {
+  readonly deployments?: readonly string[];
+  readonly services?: readonly string[];
+  readonly ingresses?: readonly string[];
+  readonly scalers?: readonly string[];
+}
+
+function keptBy({ predictor, transformer, explainer, canaries }: Outcomes, route: RouteOutcome): Kept | undefined {
+  const components = [predictor, transformer, explainer].filter((each) => each !== undefined);
+  // What cannot be built now may be all there is of it: nothing of it is removed.
+  if (components.some(({ latest }) => latest === undefined)) return undefined;
+  const deployments = components.flatMap(({ latest, previous, shares }) => [
+    ...(latest === undefined ? [] : [latest.deployment]),
+    ...(previous === undefined || shares?.isRolledOut === true ? [] : [previous.deployment]),
+  ]);
+  return {
+    deployments: [...deployments, ...canaries.map(({ deployment }) => deployment)],
+    services: route.services,
+    ingresses: route.ingresses,
+    scalers: components.flatMap(({ latest, previous, scaling }) =>
+      latest === undefined || previous !== undefined || scaling?.hpa === undefined ? [] : [latest.deployment],
+    ),
+  };
+}
+
+async function removeOthers(service: InferenceService, kept: Kept | undefined, { context }: Tools): Promise<void> {
+  if (kept === undefined) return;
+  const { namespace = "", name, uid: owner } = service.metadata;
+  const removeFrom = async <T extends KubeObject>(kind: Kind<T>, keep: readonly string[] = []): Promise<void> => {
+    for (const { metadata } of context.cluster.informers.informer(kind).list(namespace)) {
+      if (metadata.labels?.[KSERVE.service] !== name || keep.includes(metadata.name)) continue;
+      if (metadata.deletionTimestamp !== undefined || controllerOf({ metadata })?.uid !== owner) continue;
+      await context.cluster.client
+        .resource(kind)
+        .delete(metadata.name, { namespace, propagationPolicy: "Background", preconditions: { uid: metadata.uid } });
+    }
+  };
+  await removeFrom(IngressKind, kept.ingresses);
+  await removeFrom(HorizontalPodAutoscalerKind, kept.scalers);
+  await removeFrom(DeploymentKind, kept.deployments);
+  await removeFrom(ServiceKind, kept.services);
+}
+
+/** Writes the status; returns why the service is not ready. */
+async function report(service: InferenceService, seen: Seen, tools: Tools): Promise<Fault | undefined> {
+  const { context, ledger } = tools;
+  const ready = readinessOf(seen);
+  const url = seen.route?.url ?? serviceUrl(service, tools, false);
+  recordReadiness(ledger, context.cluster.name, service, { fault: ready, url });
+  const before = service.status?.conditions?.find(({ type }) => type === "Ready");
+  await syncStatus(
+    context.cluster.client.resource(InferenceServiceKind),
+    service,
+    statusOf(service, seen),
+    ISVC_MANAGER,
+  );
+  const [status, reason] = ready === undefined ? ["True", "Answers"] : ["False", ready.reason];
+  if (before?.status === status && before.reason === reason) return ready;
+  if (ready === undefined) context.events.record(service, "Normal", "Ready", `the model answers at ${url}`);
+  else if (
+    !["Starting", "Loading", "Fetching", "Updating", "Stopped"].includes(ready.reason) &&
+    before?.reason !== ready.reason
+  )
+    context.events.record(service, "Warning", ready.reason, ready.message);
+  return ready;
+}

@@ -1,0 +1,59 @@
+/**
+ * KServe's API (serving.kserve.io) without KServe: its kinds, what is filled in and refused, which runtime serves a model, and the controllers that make
+ * InferenceServices true with Deployments, Services, HorizontalPodAutoscalers and Ingresses. In: those objects, pods' states, a probe through
+ * the cluster's ingress. Out: children, addresses, statuses in KServe's words, decisions in the ledger. May use: the serving module's engine.
+ */
+import type { ClusterAccess, ControllerSpec } from "../../../kernel/control/types.js";
+import type { PolicyRule } from "../../../kernel/module/types.js";
+import { inferenceServiceController } from "./controller.js";
+import { InferenceGraphKind } from "./graph-kind.js";
+import { KSERVE_KINDS } from "./kinds.js";
+import { LlmInferenceServiceKind } from "./llm-kinds.js";
+import { builtInRuntimeController } from "./runtimes-controller.js";
+import {
+  LocalModelCacheKind,
+  LocalModelNamespaceCacheKind,
+  LocalModelNodeGroupKind,
+  LocalModelNodeKind,
+  TrainedModelKind,
+} from "./storage-kinds.js";
+import type { InferenceServiceOptions } from "./tools.js";
+import { unservedController } from "./unserved.js";
+
+export { inferenceServiceAdmission } from "./admission.js";
+export { KSERVE_KINDS };
+
+const GROUP = "serving.kserve.io";
+
+/** What the controllers may do in a member, beside what MLService's may. */
+export const KSERVE_RULES: readonly PolicyRule[] = [
+  { apiGroups: [GROUP], resources: KSERVE_KINDS.map(({ plural }) => plural), verbs: ["get", "list", "watch"] },
+  {
+    apiGroups: [GROUP],
+    resources: KSERVE_KINDS.flatMap(({ plural }) => [`${plural}/status`, `${plural}/finalizers`]),
+    verbs: ["get", "update", "patch"],
+  },
+  { apiGroups: [GROUP], resources: ["clusterservingruntimes"], verbs: ["create", "update", "patch"] },
+  { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list"] },
+  { apiGroups: [""], resources: ["serviceaccounts"], verbs: ["get"] },
+];
+
+/** The controllers of one member. */
+export function kserveControllers(cluster: ClusterAccess, options: InferenceServiceOptions): readonly ControllerSpec[] {
+  const alone = "give each model an InferenceService of its own";
+  const download = "models are fetched by their pods, and shared by the pods of a namespace on a node";
+  return [
+    inferenceServiceController(cluster, options),
+    builtInRuntimeController(cluster),
+    unservedController(InferenceGraphKind, "call the InferenceServices one after the other"),
+    unservedController(TrainedModelKind, alone),
+    unservedController(LocalModelCacheKind, download),
+    unservedController(LocalModelNamespaceCacheKind, download),
+    unservedController(LocalModelNodeKind, download),
+    unservedController(LocalModelNodeGroupKind, download),
+    unservedController(
+      LlmInferenceServiceKind,
+      "use an InferenceService with modelFormat huggingface, or with containers of your own",
+    ),
+  ];
+}

@@ -1,0 +1,292 @@
+import { afterEach, expect, test } from "vitest";
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import {
+  DeploymentKind,
+  HorizontalPodAutoscalerKind,
+  IngressKind,
+  SecretKind,
+  ServiceKind,
+} from "../../../kernel/kinds/index.js";
+import {
+  addPod,
+  answer,
+  applyService,
+  conditionOf,
+  deploymentOf,
+  namespace,
+  type Setup,
+  settle,
+  startServing,
+  until,
+} from "./fixture.js";
+import { type InferenceService, InferenceServiceKind } from "./inference-service-kind.js";
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function start(): Promise<Setup> {
+  const cluster = await startServing();
+  closers.push(() => cluster.stop());
+  return cluster;
+}
+
+const onnx = (more: JsonObject = {}): JsonObject => ({
+  model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/digits" },
+  ...more,
+});
+const names = async (cluster: Setup, kind: typeof ServiceKind | typeof DeploymentKind | typeof IngressKind) =>
+  (await cluster.client.resource(kind as typeof ServiceKind).list({ namespace })).items
+    .map(({ metadata }) => metadata.name)
+    .sort();
+
+test("a model becomes a Deployment, Services and addresses, and is Ready only after it answered", async () => {
+  const cluster = await start();
+  await applyService(cluster, "digits", { predictor: onnx() });
+
+  const deployment = await deploymentOf(cluster, "digits-predictor");
+  const container = deployment.spec.template.spec?.containers[0];
+  expect(container?.args).toEqual(["--model-name=digits", "--model-dir=/mnt/models", "--http=8080"]);
+  expect(container?.volumeMounts).toEqual([
+    { name: "kserve-source-0", mountPath: "/mnt/models", readOnly: true, subPath: "digits" },
+  ]);
+  const waiting = await until(cluster, "digits", (service) => conditionOf(service, "Ready") === "Unknown Starting");
+  expect(waiting.status?.modelStatus?.transitionStatus).toBe("InProgress");
+
+  await settle(cluster, "digits-predictor");
+  const silent = await until(cluster, "digits", (service) => conditionOf(service, "Ready") === "False NotAnswering");
+  expect(silent.status?.modelStatus?.lastFailureInfo).toMatchObject({
+    reason: "RuntimeUnhealthy",
+    message: expect.stringMatching(/cluster cloud: http:\/\/digits-predictor.*\/v2\/health\/ready does not answer/),
+  });
+
+  answer(cluster, "digits-predictor", "digits");
+  const ready = await until(cluster, "digits", (service) => conditionOf(service, "Ready") === "True Answers");
+  expect(ready.status).toMatchObject({
+    url: "http://digits.models.cloud.argosy.localhost:8081",
+    address: { url: "http://digits.models.svc.cluster.local" },
+    deploymentMode: "Standard",
+    clusterServingRuntimeName: expect.stringMatching(/argosy-modelserver|kserve-tritonserver/),
+    modelStatus: {
+      transitionStatus: "UpToDate",
+      states: { activeModelState: "Loaded", targetModelState: "Loaded" },
+      copies: { failedCopies: 0, totalCopies: 1 },
+    },
+    components: {
+      predictor: {
+        url: "http://digits-predictor.models.cloud.argosy.localhost:8081",
+        latestCreatedRevision: "digits-predictor-00001",
+        latestReadyRevision: "digits-predictor-00001",
+        latestRolledoutRevision: "digits-predictor-00001",
+        traffic: [{ latestRevision: true, percent: 100, revisionName: "digits-predictor-00001" }],
+      },
+    },
+  });
+  expect(await names(cluster, ServiceKind)).toEqual(["digits", "digits-predictor"]);
+  expect(await names(cluster, IngressKind)).toEqual(["digits", "digits-predictor"]);
+});
+
+test("what is wrong is said in KServe's words, with cluster and pod, and mends itself", async () => {
+  const cluster = await start();
+  await applyService(cluster, "a", {
+    predictor: { model: { modelFormat: { name: "tensorflow" }, storageUri: "s3://m/a" } },
+  });
+  const unsupported = await until(
+    cluster,
+    "a",
+    (service) => conditionOf(service, "PredictorReady") === "False NoSupportingRuntime",
+  );
+  expect(unsupported.status?.modelStatus).toMatchObject({
+    transitionStatus: "InvalidSpec",
+    lastFailureInfo: { reason: "NoSupportingRuntime", message: expect.stringMatching(/convert the model to ONNX/) },
+  });
+
+  await applyService(cluster, "a", { predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "s3://m/a" } } });
+  await until(cluster, "a", (service) => conditionOf(service, "Ready") === "False SecretNotFound");
+  await cluster.client.resource(SecretKind).apply(
+    {
+      metadata: { name: "s3", namespace, labels: { "tensorstack.dev/resource": "s3" } },
+      data: { ".s3cfg": Buffer.from("[default]").toString("base64") },
+    },
+    { fieldManager: "user", force: true, namespace },
+  );
+  const deployment = await deploymentOf(cluster, "a-predictor");
+  expect(deployment.spec.template.spec?.initContainers?.[0]?.args).toEqual(
+    expect.arrayContaining([
+      "--model-uri",
+      "s3://m/a",
+      "--fetch-to",
+      "/mnt/models",
+      "--s3cfg",
+      "/var/run/argosy/s3/.s3cfg",
+    ]),
+  );
+
+  const failed = {
+    state: { waiting: { reason: "CrashLoopBackOff" } },
+    lastState: { terminated: { exitCode: 1, message: "model-server: ModelDownloadFailed: s3://m/a: no such key" } },
+  };
+  await addPod(cluster, "a-1", deployment, {
+    phase: "Pending",
+    conditions: [{ type: "PodScheduled", status: "True" }],
+    initContainerStatuses: [
+      { name: "storage-initializer", image: "x", imageID: "", ready: false, restartCount: 2, ...failed },
+    ],
+  });
+  const broken = await until(cluster, "a", (service) => conditionOf(service, "Ready") === "False ModelDownloadFailed");
+  expect(broken.status?.modelStatus).toMatchObject({
+    transitionStatus: "BlockedByFailedLoad",
+    states: { activeModelState: "FailedToLoad" },
+    lastFailureInfo: {
+      location: "cluster cloud, pod models/a-1",
+      reason: "ModelLoadFailed",
+      modelRevisionName: "a-predictor-00001",
+    },
+  });
+});
+
+test("a canary has pods of its own and its share, and becomes the one that is rolled out without a restart", async () => {
+  const cluster = await start();
+  const service = (uri: string, more: JsonObject = {}) =>
+    applyService(cluster, "digits", {
+      predictor: { ...onnx({ minReplicas: 2 }), model: { modelFormat: { name: "onnx" }, storageUri: uri }, ...more },
+    });
+  await service("pvc://models/one");
+  await settle(cluster, "digits-predictor");
+  answer(cluster, "digits-predictor", "digits");
+  await until(cluster, "digits", (seen) => conditionOf(seen, "Ready") === "True Answers");
+
+  await service("pvc://models/two", { canaryTrafficPercent: 10 });
+  await deploymentOf(cluster, "digits-predictor-00002", ({ spec }) => spec.replicas === 1);
+  const before = await until(
+    cluster,
+    "digits",
+    ({ status }) => status?.components?.["predictor"]?.latestCreatedRevision === "digits-predictor-00002",
+  );
+  expect(before.status?.components?.["predictor"]?.traffic).toEqual([
+    expect.objectContaining({ percent: 100, revisionName: "digits-predictor-00001", tag: "prev" }),
+  ]);
+  await settle(cluster, "digits-predictor-00002");
+  await settle(cluster, "digits-predictor");
+  answer(cluster, "latest-digits-predictor", "prev-digits-predictor");
+  const split = await until(
+    cluster,
+    "digits",
+    (seen) =>
+      conditionOf(seen, "Ready") === "True Answers" && seen.status?.components?.["predictor"]?.traffic?.length === 2,
+  );
+  expect(split.status?.components?.["predictor"]).toMatchObject({
+    latestReadyRevision: "digits-predictor-00002",
+    latestRolledoutRevision: "digits-predictor-00001",
+    traffic: [
+      { latestRevision: true, percent: 10, revisionName: "digits-predictor-00002" },
+      { latestRevision: false, percent: 90, revisionName: "digits-predictor-00001", tag: "prev" },
+    ],
+  });
+  const ingress = await cluster.client.resource(IngressKind).get("digits", { namespace });
+  expect(ingress.metadata.annotations?.["argosy.dev/weights"]).toBe(
+    '{"digits-predictor":90,"digits-predictor-00002":10}',
+  );
+
+  await service("pvc://models/two");
+  await deploymentOf(cluster, "digits-predictor-00002", ({ spec }) => spec.replicas === 2);
+  await settle(cluster, "digits-predictor-00002");
+  const done = await until(
+    cluster,
+    "digits",
+    ({ status }) =>
+      status?.components?.["predictor"]?.latestRolledoutRevision === "digits-predictor-00002" &&
+      status.components["predictor"].traffic?.length === 1,
+  );
+  expect(done.status?.components?.["predictor"]?.previousRolledoutRevision).toBe("digits-predictor-00001");
+  for (;;) if (!(await names(cluster, DeploymentKind)).includes("digits-predictor")) break;
+  const inside = await cluster.client.resource(ServiceKind).get("digits-predictor", { namespace });
+  expect(inside.spec.selector).toMatchObject({ "serving.argosy.dev/variant": "digits-predictor-00002" });
+});
+
+test("spec.canary: own predictors, only those that answer get a share", async () => {
+  const cluster = await start();
+  const canary = {
+    trafficPercent: 25,
+    predictor: { name: "next", model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/next" } },
+  };
+  await applyService(cluster, "digits", { predictor: onnx({ minReplicas: 4 }), canary: [canary] });
+  await settle(cluster, "digits-predictor");
+  answer(cluster, "stable-digits-predictor", "digits");
+  const alone = await until(cluster, "digits", (seen) => conditionOf(seen, "Ready") === "True Answers");
+  expect(conditionOf(alone, "CanaryPredictorReady")).toBe("False CanariesNotReady");
+
+  await settle(cluster, "digits-next-predictor");
+  answer(cluster, "digits-next-predictor");
+  const both = await until(
+    cluster,
+    "digits",
+    (seen) => conditionOf(seen, "CanaryPredictorReady") === "True AllCanariesReady",
+  );
+  expect(both.status?.canaryStatuses).toEqual([
+    expect.objectContaining({ name: "next", ready: true, trafficPercent: 25 }),
+  ]);
+  const { metadata } = await cluster.client.resource(IngressKind).get("digits", { namespace });
+  expect(metadata.annotations?.["argosy.dev/weights"]).toBe('{"digits-predictor":75,"digits-next-predictor":25}');
+});
+
+test("transformer, explainer, autoscaler and stop; nothing is left", async () => {
+  const cluster = await start();
+  const container = { name: "kserve-container", image: "example.com/transformer" };
+  const spec = {
+    predictor: onnx({ minReplicas: 1, maxReplicas: 3, scaleTarget: 60 }),
+    transformer: { containers: [container] },
+    explainer: { containers: [{ name: "explainer", image: "example.com/explainer" }] },
+  };
+  await applyService(cluster, "digits", spec);
+  const transformer = await deploymentOf(cluster, "digits-transformer");
+  expect(transformer.spec.template.spec?.containers[0]).toMatchObject({
+    args: ["--model_name", "digits", "--predictor_host", "digits-predictor.models.svc.cluster.local"],
+    resources: { requests: { cpu: "1", memory: "2Gi" } },
+  });
+  for (const name of ["predictor", "transformer", "explainer"]) await settle(cluster, `digits-${name}`);
+  answer(cluster, "digits", "digits-predictor", "digits-transformer", "digits-explainer");
+  const ready = await until(cluster, "digits", (seen) => conditionOf(seen, "Ready") === "True Answers");
+  expect(
+    ["PredictorReady", "TransformerReady", "ExplainerReady", "IngressReady"].map((type) => conditionOf(ready, type)),
+  ).toEqual(Array.from({ length: 4 }, () => "True Answers"));
+  const ingress = await cluster.client.resource(IngressKind).get("digits", { namespace });
+  expect(ingress.spec.rules?.[0]?.http?.paths.map(({ path, backend }) => [path, backend.service?.name])).toEqual([
+    ["/v1/models/digits:explain", "digits-explainer"],
+    ["/v2/models/digits/explain", "digits-explainer"],
+    ["/", "digits-transformer"],
+  ]);
+  const scaler = await cluster.client.resource(HorizontalPodAutoscalerKind).get("digits-predictor", { namespace });
+  expect(scaler.spec).toMatchObject({
+    minReplicas: 1,
+    maxReplicas: 3,
+    metrics: [{ resource: { name: "cpu", target: { averageUtilization: 60 } } }],
+  });
+
+  await cluster.restart();
+  await applyService(cluster, "digits", spec, { annotations: { "serving.kserve.io/stop": "true" } });
+  const stopped = await until(cluster, "digits", (seen) => conditionOf(seen, "Stopped") === "True Stopped");
+  expect(conditionOf(stopped, "Ready")).toBe("False Stopped");
+  for (const kind of [DeploymentKind, ServiceKind, IngressKind]) expect(await names(cluster, kind)).toEqual([]);
+  expect((await cluster.client.resource(HorizontalPodAutoscalerKind).list({ namespace })).items).toEqual([]);
+});
+
+test("admission fills in and refuses; what nobody carries out says so", async () => {
+  const cluster = await start();
+  const made = await applyService(cluster, "iris", { predictor: { sklearn: { storageUri: "s3://m/iris" } } });
+  const refused = await applyService(cluster, "bad", { predictor: onnx({ minReplicas: 3, maxReplicas: 2 }) }).catch(
+    String,
+  );
+  const idle = await applyService(cluster, "idle", {
+    predictor: onnx({ minReplicas: 0, logger: { url: "http://dumper" } }),
+  });
+
+  expect(made.spec.predictor.model).toMatchObject({ modelFormat: { name: "sklearn" }, protocolVersion: "v1" });
+  expect(refused).toMatch(/spec.predictor.minReplicas: .*3 is more than maxReplicas, 2/);
+  expect(idle.spec.predictor.logger).toEqual({ url: "http://dumper", mode: "all" });
+  const ignored = (seen: InferenceService) =>
+    seen.status?.conditions?.find(({ type }) => type === "AllFieldsHonored")?.message ?? "";
+  await until(cluster, "idle", (seen) => /logger .*not scaled by requests/.test(ignored(seen)));
+  await cluster.client.resource(InferenceServiceKind).delete("idle", { namespace });
+});

@@ -1,0 +1,181 @@
+/** The pods of a component: runtime ← predictor ← what the platform adds, and the model beside them. */
+import { InputError } from "../../../kernel/errors/index.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
+import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { type BuiltTemplate, builtInImage, completeMain, mergeBy } from "../pod-template.js";
+import { nativeShape } from "./native-shapes.unsafe.js";
+import { fillPlaceholders, type PlaceholderValues } from "./placeholders.js";
+import type { Runtime } from "./runtime-kinds.js";
+import { RUNTIME_POD_FIELDS } from "./runtime-kinds.js";
+import { addModels, type ModelPlace, type StorageAccess } from "./storage.js";
+import { MAIN_CONTAINER } from "./validation.js";
+
+/** What a component's pods are made of. */
+export interface PodInput {
+  readonly component: "predictor" | "transformer" | "explainer";
+  /** The component as it was written, completed. */
+  readonly spec: JsonObject;
+  readonly runtime: Runtime | undefined;
+  readonly values: PlaceholderValues;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly access: StorageAccess;
+  /** `host:port` of the predictor, for those before it. */
+  readonly predictorHost?: string;
+}
+
+const TRANSFORMER_CONTAINER = "transformer-container";
+const DEFAULT_PORT = 8080;
+/** For servers that say nothing of what they need. */
+const DEFAULT_RESOURCES = { requests: { cpu: "1", memory: "2Gi" }, limits: { cpu: "1", memory: "2Gi" } };
+/** What MLServer's users put into its runtime. */
+const MODEL_CLASSES: Readonly<Record<string, string>> = {
+  sklearn: "mlserver_sklearn.SKLearnModel",
+  xgboost: "mlserver_xgboost.XGBoostModel",
+  lightgbm: "mlserver_lightgbm.LightGBMModel",
+  mlflow: "mlserver_mlflow.MLflowRuntime",
+};
+
+/** Builds the pod template of a component. Throws `InputError` naming what is wrong in the runtime or the component. */
+export function buildComponentPods(input: PodInput): BuiltTemplate {
+  const { spec: written, runtime } = input;
+  const model = isObject(written["model"]) ? written["model"] : undefined;
+  const pod = mergeBy(runtime === undefined ? {} : runtimePart(runtime, input), podFieldsOf(written));
+  const containers = asObjects(pod["containers"]).map((container) => ({ ...container }));
+  const main = mainOf(containers, input);
+  if (model !== undefined) overlayModel(main, model);
+  const isBuiltIn = builtInImage(main) !== undefined;
+  if (isBuiltIn) tuneBuiltIn(main, written);
+  else if (main["resources"] === undefined) main["resources"] = DEFAULT_RESOURCES;
+  pass(main, input);
+  const port = portOf(containers, main);
+  completeMain(main, port, isBuiltIn);
+  const front = containers.find(({ name }) => name === TRANSFORMER_CONTAINER);
+  if (front !== undefined) completeMain(front, port, false);
+  pod["containers"] = containers;
+  addModels(pod, main, placesOf(written, main), input.access);
+  if (pod["automountServiceAccountToken"] === undefined && pod["serviceAccountName"] === undefined)
+    pod["automountServiceAccountToken"] = false;
+  const readiness = asObject(asObject((front ?? main)["readinessProbe"])["httpGet"]);
+  const path = readiness["path"];
+  return {
+    template: { metadata: metadataOf(input), spec: pod },
+    port,
+    probePath: typeof path === "string" ? path : "/",
+    anyAnswer: typeof path !== "string",
+  };
+}
+
+function metadataOf({ spec, runtime, labels }: PodInput): JsonObject {
+  return {
+    labels: { ...asObject(toJsonObject(runtime?.spec.labels ?? {})), ...asObject(spec["labels"]), ...labels },
+    annotations: { ...asObject(toJsonObject(runtime?.spec.annotations ?? {})), ...asObject(spec["annotations"]) },
+  };
+}
+
+function runtimePart(runtime: Runtime, { spec, values }: PodInput): JsonObject {
+  const all = toJsonObject(runtime.spec);
+  const part: JsonObject = {};
+  for (const name of RUNTIME_POD_FIELDS) if (all[name] !== undefined) part[name] = all[name];
+  const format = asString(asObject(asObject(spec["model"])["modelFormat"])["name"]);
+  const modelClass = MODEL_CLASSES[format];
+  const labels = { ...(modelClass === undefined ? {} : { modelClass }), ...values.labels };
+  return fillPlaceholders(part, { ...values, labels });
+}
+
+/** What of a component is a PodSpec's. */
+function podFieldsOf(component: JsonObject): JsonObject {
+  const known = nativeShape("core.v1.PodSpec", ["ephemeralContainers"]).properties ?? {};
+  const fields: JsonObject = {};
+  for (const [name, value] of Object.entries(component))
+    if (Object.hasOwn(known, name) && value !== undefined) fields[name] = value;
+  return fields;
+}
+
+/** The container that answers: the one of that name; of somebody's own pods the first, which gets the name. */
+function mainOf(containers: JsonObject[], { component, spec, runtime }: PodInput): JsonObject {
+  const named = containers.find(({ name }) => name === MAIN_CONTAINER);
+  if (named !== undefined) return named;
+  if (runtime !== undefined)
+    throw new InputError(`${runtime.kind} ${runtime.metadata.name} has no container named ${MAIN_CONTAINER}`);
+  const art = spec["art"];
+  if (component === "explainer" && isObject(art))
+    throw new InputError(
+      "explainer.art needs a Python server, which Argosy does not bring: give the explainer containers of its own",
+    );
+  const [first] = containers;
+  if (first === undefined) throw new InputError(`${component} has no containers`);
+  return first;
+}
+
+/** Fields of a model that are no container's. */
+const MODEL_FIELDS = new Set([
+  "modelFormat",
+  "runtime",
+  "storageUri",
+  "storage",
+  "runtimeVersion",
+  "protocolVersion",
+  "confidential",
+  "name",
+]);
+
+/** The model's container fields go over the runtime's; arguments are added to the runtime's. */
+function overlayModel(main: JsonObject, model: JsonObject): void {
+  const patch: JsonObject = {};
+  for (const [name, value] of Object.entries(model))
+    if (!MODEL_FIELDS.has(name) && value !== undefined) patch[name] = value;
+  const own = main["args"];
+  const more = patch["args"];
+  Object.assign(main, mergeBy(main, patch));
+  if (Array.isArray(own) && Array.isArray(more)) main["args"] = [...own, ...more];
+  const version = model["runtimeVersion"];
+  const image = main["image"];
+  if (typeof version === "string" && typeof image === "string" && patch["image"] === undefined)
+    main["image"] = `${image.replace(/@.*$/, "").replace(/:[^/:]*$/, "")}:${version}`;
+}
+
+/** What of a component's fields the built-in server does itself. */
+function tuneBuiltIn(main: JsonObject, component: JsonObject): void {
+  const rows = asObject(component["batcher"])["maxBatchSize"];
+  if (typeof rows !== "number") return;
+  const args = Array.isArray(main["args"]) ? main["args"] : [];
+  if (!args.some((arg) => typeof arg === "string" && arg.startsWith("--max-batch-rows")))
+    main["args"] = [...args, `--max-batch-rows=${rows}`];
+}
+
+/** Transformers and explainers are told whose they are, and where the predictor is. */
+function pass(main: JsonObject, { component, values, predictorHost, runtime }: PodInput): void {
+  if (component === "predictor" || predictorHost === undefined || runtime !== undefined) return;
+  const args = Array.isArray(main["args"]) ? main["args"] : [];
+  const has = (name: string): boolean =>
+    args.some((arg) => typeof arg === "string" && (arg === name || arg.startsWith(`${name}=`)));
+  const more: Json[] = [];
+  if (!has("--model_name")) more.push("--model_name", values.name);
+  if (!has("--predictor_host")) more.push("--predictor_host", predictorHost);
+  if (builtInImage(main) === undefined) main["args"] = [...args, ...more];
+}
+
+function portOf(containers: readonly JsonObject[], main: JsonObject): number {
+  const front = containers.find(({ name }) => name === TRANSFORMER_CONTAINER) ?? main;
+  const ports = asObjects(front["ports"]);
+  const chosen = ports.find(({ name }) => typeof name === "string" && /^http/.test(name)) ?? ports[0];
+  const port = chosen?.["containerPort"];
+  return typeof port === "number" ? port : DEFAULT_PORT;
+}
+
+/** What is to be fetched, and where to. */
+function placesOf(component: JsonObject, main: JsonObject): ModelPlace[] {
+  const model = asObject(component["model"]);
+  const several = asObjects(component["storageUris"]).map((entry) => ({
+    uri: asString(entry["uri"]),
+    mountPath: asString(entry["mountPath"] ?? "/mnt/models"),
+  }));
+  const uri = asString(model["storageUri"]) || asString(asObject(component["art"])["storageUri"]);
+  const { storage } = model;
+  if (isObject(storage)) return [{ uri, mountPath: "/mnt/models", storage }, ...several];
+  if (uri !== "") return [{ uri, mountPath: "/mnt/models" }, ...several];
+  const fromEnvironment = asObjects(main["env"]).find(({ name }) => name === "STORAGE_URI")?.["value"];
+  return typeof fromEnvironment === "string"
+    ? [{ uri: fromEnvironment, mountPath: "/mnt/models" }, ...several]
+    : several;
+}

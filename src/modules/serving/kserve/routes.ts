@@ -1,0 +1,168 @@
+/** The addresses of an InferenceService: its own, those of its components, and one inside of the cluster. */
+import { IngressKind, ServiceKind } from "../../../kernel/kinds/index.js";
+import { isFault } from "../apply.js";
+import { hostOf, urlOf } from "../children.js";
+import type { Fault } from "../diagnosis.js";
+import { asks } from "../unit.js";
+import { isClusterLocal } from "./annotations.js";
+import type { CanaryOutcome } from "./canaries.js";
+import { canaryShares } from "./canaries.js";
+import { ingressOf, type RouteHost, serviceOf } from "./children.js";
+import type { ComponentOutcome, VariantOutcome } from "./component.js";
+import type { InferenceService } from "./inference-service-kind.js";
+import type { Tools } from "./tools.js";
+
+/** All components, in no order. */
+export interface Outcomes {
+  readonly predictor: ComponentOutcome;
+  readonly transformer: ComponentOutcome | undefined;
+  readonly explainer: ComponentOutcome | undefined;
+  readonly canaries: readonly CanaryOutcome[];
+}
+
+/** How the service's own address is. */
+export interface RouteOutcome {
+  readonly url: string;
+  readonly answers: boolean;
+  readonly fault: Fault | undefined;
+  /** Names of the Services and Ingresses that are kept. */
+  readonly services: readonly string[];
+  readonly ingresses: readonly string[];
+}
+
+/** The one that has the traffic: what was rolled out, until another one is. */
+export const mainVariant = ({ latest, previous, shares }: ComponentOutcome): VariantOutcome | undefined =>
+  previous !== undefined && shares?.isRolledOut !== true ? previous : (latest ?? previous);
+
+/** Shares by Service; the first is the one that has the traffic. */
+export function weightsOf(outcome: ComponentOutcome, canaries: readonly CanaryOutcome[]): Record<string, number> {
+  const main = mainVariant(outcome);
+  if (main === undefined) return {};
+  if (canaries.length > 0) {
+    const shares = canaryShares(canaries);
+    const weights: Record<string, number> = { [main.deployment]: shares.stable };
+    for (const { name, deployment } of canaries)
+      if ((shares.of.get(name) ?? 0) > 0) weights[deployment] = shares.of.get(name) ?? 0;
+    return weights;
+  }
+  const { latest, previous } = outcome;
+  const weights: Record<string, number> = { [main.deployment]: main.share };
+  for (const variant of [latest, previous])
+    if (variant !== undefined && variant.share > 0) weights[variant.deployment] = variant.share;
+  return weights;
+}
+
+/** Address of the service, stable over modes. */
+export function serviceUrl({ metadata }: InferenceService, tools: Tools, isLocal: boolean): string {
+  const { name, namespace = "" } = metadata;
+  return isLocal
+    ? `http://${name}.${namespace}.svc.cluster.local`
+    : urlOf(hostOf(name, namespace, tools.address), tools.address);
+}
+
+const partsOf = ({ predictor, transformer, explainer }: Outcomes): ComponentOutcome[] =>
+  [predictor, transformer, explainer].filter((each) => each !== undefined);
+
+/** Writes them and asks the service's own. */
+export async function routeService(service: InferenceService, outcomes: Outcomes, tools: Tools): Promise<RouteOutcome> {
+  const isLocal = isClusterLocal(service);
+  const url = serviceUrl(service, tools, isLocal);
+  const entry = outcomes.transformer ?? outcomes.predictor;
+  const services = await writeServices(service, outcomes, tools);
+  const written = isLocal ? { names: [], fault: undefined } : await writeIngresses(service, outcomes, tools);
+  const none = { url, services: services.names, ingresses: written.names };
+  const fault = services.fault ?? written.fault;
+  const main = mainVariant(entry);
+  if (main === undefined || fault !== undefined) return { ...none, answers: false, fault };
+  const isAsked = main.answers && !isLocal && main.isHeld !== true;
+  const { probePath, anyAnswer } = main.built;
+  const unanswered = isAsked ? await asks(`${url}${probePath}`, anyAnswer, tools) : undefined;
+  return { ...none, answers: main.answers && unanswered === undefined, fault: unanswered };
+}
+
+/** Those that are shared by several Deployments; the others were written with their Deployments, and are only named. */
+async function writeIngresses(
+  service: InferenceService,
+  outcomes: Outcomes,
+  tools: Tools,
+): Promise<{ readonly names: string[]; readonly fault: Fault | undefined }> {
+  const { predictor, transformer, explainer, canaries } = outcomes;
+  const names: string[] = canaries.map(({ deployment }) => deployment);
+  let fault: Fault | undefined;
+  const host = (name: string): string => hostOf(name, service.metadata.namespace ?? "", tools.address);
+  const write = async (
+    name: string,
+    of: ComponentOutcome,
+    hostsFor: (main: VariantOutcome) => RouteHost[],
+  ): Promise<void> => {
+    const main = mainVariant(of);
+    if (main === undefined) return;
+    const healthPath = main.built.anyAnswer ? undefined : main.built.probePath;
+    const weights = weightsOf(of, of === predictor ? canaries : []);
+    names.push(name);
+    const held = of.scaling?.by === "kpa" && of.previous === undefined ? [main.deployment] : [];
+    const wanted = ingressOf(service, name, hostsFor(main), { weights, healthPath, held });
+    const written = await tools.writer.write(IngressKind, service, wanted);
+    if (isFault(written)) fault ??= written;
+  };
+  for (const part of partsOf(outcomes)) {
+    const isWeighted = part.previous !== undefined || (part === predictor && canaries.length > 0);
+    if (isWeighted) await write(part.base, part, ({ deployment }) => [{ host: host(part.base), service: deployment }]);
+    else names.push(part.base);
+    names.push(...ownNames(part));
+  }
+  await write(service.metadata.name, transformer ?? predictor, (main) => hostsOf(service, main, explainer, host));
+  return { names, fault };
+}
+
+/** Ingresses of the Deployments that have addresses of their own. */
+const ownNames = ({ latest, previous }: ComponentOutcome): string[] =>
+  [latest, previous].flatMap((variant) =>
+    variant?.url === undefined ? [] : [new URL(variant.url).hostname.split(".")[0] ?? ""],
+  );
+
+/** Its own host, and the one that KServe's standard mode makes; explanations go to whom they are for. */
+function hostsOf(
+  { metadata }: InferenceService,
+  main: VariantOutcome,
+  explainer: ComponentOutcome | undefined,
+  host: (name: string) => string,
+): RouteHost[] {
+  const { name, namespace = "" } = metadata;
+  const to = explainer === undefined ? undefined : mainVariant(explainer)?.deployment;
+  const exact = to === undefined ? {} : { [`/v1/models/${name}:explain`]: to, [`/v2/models/${name}/explain`]: to };
+  const own = host(name);
+  const standard = own.replace(`${name}.${namespace}.`, `${name}-${namespace}.`);
+  return [own, standard].map((each) => ({ host: each, exact, service: main.deployment }));
+}
+
+/** A Service a component that always leads to what is rolled out, and one for all. */
+async function writeServices(
+  service: InferenceService,
+  { predictor, transformer, explainer, canaries }: Outcomes,
+  tools: Tools,
+): Promise<{ readonly names: string[]; readonly fault: Fault | undefined }> {
+  const names: string[] = canaries.map(({ deployment }) => deployment);
+  let fault: Fault | undefined;
+  const write = async (name: string, component: ComponentOutcome, variant: VariantOutcome): Promise<void> => {
+    names.push(name);
+    const wanted = serviceOf(service, name, {
+      component: component.component,
+      deployment: variant.deployment,
+      built: variant.built,
+    });
+    const written = await tools.writer.write(ServiceKind, service, wanted);
+    if (isFault(written)) fault ??= written;
+  };
+  for (const component of [predictor, transformer, explainer]) {
+    const main = component === undefined ? undefined : mainVariant(component);
+    if (component === undefined || main === undefined) continue;
+    for (const variant of [component.latest, component.previous])
+      if (variant !== undefined) names.push(variant.deployment);
+    if (main.deployment !== component.base) await write(component.base, component, main);
+  }
+  const entry = transformer ?? predictor;
+  const main = mainVariant(entry);
+  if (main !== undefined) await write(service.metadata.name, entry, main);
+  return { names, fault };
+}

@@ -1,0 +1,133 @@
+/** How many pods a component has, and who decides it. Pure. */
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { SCALING } from "../autoscaling/index.js";
+import { annotationOf, KSERVE } from "./annotations.js";
+import type { InferenceService } from "./inference-service-kind.js";
+
+const KNATIVE = "autoscaling.knative.dev/";
+
+/** Who scales what. */
+export interface Scaling {
+  readonly by: "nobody" | "hpa" | "kpa" | "external";
+  /** Pods where nobody else decides, and to begin with. */
+  readonly replicas: number;
+  readonly min: number;
+  /** 0: no limit. */
+  readonly max: number;
+  /** Metrics and bounds of a HorizontalPodAutoscaler. */
+  readonly hpa?: JsonObject;
+  /** Of the Deployment, for the autoscaler. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** What was asked for and has no effect, with what happens instead. */
+  readonly ignored: readonly string[];
+}
+
+/** What a component asks for; `hasKpa` says whether somebody here scales by requests. */
+export function scalingOf(service: InferenceService, component: JsonObject, mode: string, hasKpa: boolean): Scaling {
+  const asked = classOf(service, component, mode);
+  const wished = asNumber(component["minReplicas"]) ?? 1;
+  const max = asNumber(component["maxReplicas"]) ?? 0;
+  const min = max > 0 ? Math.min(wished, max) : wished;
+  const replicas = Math.max(1, min);
+  const none = { replicas, min, max, labels: {}, annotations: {}, ignored: withoutRequests(component, min) };
+  if (asked === "kpa") {
+    if (!hasKpa) return { ...none, by: "nobody" };
+    const annotations = kpaAnnotations(service, component, { min, max });
+    return { ...none, by: "kpa", labels: { [SCALING.autoscaler]: "kpa" }, annotations, ignored: [] };
+  }
+  if (asked === "none") return { ...none, by: "nobody" };
+  if (asked === "external") return { ...none, by: "external" };
+  if (asked === "keda")
+    return { ...none, by: "external", ignored: [...none.ignored, "autoscalerClass keda (no ScaledObject is written)"] };
+  if (max <= replicas) return { ...none, by: "nobody" };
+  const { metrics, ignored } = hpaMetrics(service, component);
+  const all = [...none.ignored, ...ignored];
+  if (metrics.length === 0) return { ...none, by: "nobody", ignored: all };
+  const behavior = asObject(component["autoScaling"])["behavior"];
+  const hpa = { minReplicas: replicas, maxReplicas: max, metrics, ...(isObject(behavior) ? { behavior } : {}) };
+  return { ...none, by: "hpa", hpa, ignored: all };
+}
+
+/** What has no effect where nobody counts requests. */
+function withoutRequests(component: JsonObject, min: number): string[] {
+  const metric = asString(component["scaleMetric"]);
+  const limit = asNumber(component["containerConcurrency"]) ?? 0;
+  return [
+    ...(min === 0 ? ["minReplicas 0 (one pod runs: it is not scaled by requests)"] : []),
+    ...(metric === "concurrency" || metric === "rps" ? [`scaleMetric ${metric} (it is not scaled by requests)`] : []),
+    ...(limit > 0 ? ["containerConcurrency (it is not scaled by requests: a pod takes what comes)"] : []),
+  ];
+}
+
+function classOf(service: InferenceService, component: JsonObject, mode: string): string {
+  const knative = service.metadata.annotations?.[`${KNATIVE}class`] ?? "";
+  if (knative.startsWith("hpa")) return "hpa";
+  const named = annotationOf(service, KSERVE.autoscalerClass);
+  if (named !== undefined) return named;
+  const metric = asString(component["scaleMetric"]);
+  if (metric === "concurrency" || metric === "rps") return "kpa";
+  if (metric === "cpu" || metric === "memory" || isObject(component["autoScaling"])) return "hpa";
+  // Who says so little as "from zero on" means requests: nothing else wakes it.
+  if (mode === "Knative" || component["minReplicas"] === 0 || knative.startsWith("kpa")) return "kpa";
+  return "hpa";
+}
+
+function kpaAnnotations(
+  service: InferenceService,
+  component: JsonObject,
+  { min, max }: { min: number; max: number },
+): Record<string, string> {
+  const own = { ...service.metadata.annotations, ...toJsonObject(asObject(component["annotations"])) };
+  const written = Object.entries(own).filter(
+    (entry): entry is [string, string] => entry[0].startsWith(KNATIVE) && typeof entry[1] === "string",
+  );
+  const metric = asString(component["scaleMetric"]);
+  const target = asNumber(component["scaleTarget"]);
+  const concurrency = asNumber(component["containerConcurrency"]);
+  return {
+    [`${KNATIVE}min-scale`]: String(min),
+    ...(max > 0 ? { [`${KNATIVE}max-scale`]: String(max) } : {}),
+    ...(metric === "" ? {} : { [`${KNATIVE}metric`]: metric }),
+    ...(target === undefined ? {} : { [`${KNATIVE}target`]: String(target) }),
+    ...Object.fromEntries(written),
+    [SCALING.containerConcurrency]: String(concurrency ?? 0),
+  };
+}
+
+/** The metrics of a HorizontalPodAutoscaler: those of autoScaling, else scaleMetric's, else CPU at 80 %. */
+function hpaMetrics(
+  service: InferenceService,
+  component: JsonObject,
+): { readonly metrics: JsonObject[]; readonly ignored: string[] } {
+  const several = asObjects(asObject(component["autoScaling"])["metrics"]);
+  if (several.length > 0) {
+    const resources = several.filter(({ type }) => type === "Resource");
+    const others = several.filter(({ type }) => type !== "Resource").map(({ type }) => asString(type));
+    return {
+      metrics: resources.map(({ resource }) => ({ type: "Resource", resource: resourceMetric(asObject(resource)) })),
+      ignored: others.map((type) => `autoScaling metric of type ${type} (no such source is connected)`),
+    };
+  }
+  const name = asString(component["scaleMetric"]) || annotationOf(service, KSERVE.metrics) || "cpu";
+  const target = asNumber(component["scaleTarget"]) ?? (Number(annotationOf(service, KSERVE.targetUtilization)) || 80);
+  const amount = component["scaleMetricType"] === "AverageValue" || (name === "memory" && target > 100);
+  const aim = amount
+    ? { type: "AverageValue", averageValue: name === "memory" ? `${target}Mi` : String(target) }
+    : { type: "Utilization", averageUtilization: target };
+  return { metrics: [{ type: "Resource", resource: { name, target: aim } }], ignored: [] };
+}
+
+function resourceMetric(resource: JsonObject): JsonObject {
+  const target = asObject(resource["target"]);
+  const type = asString(target["type"]) || (target["averageValue"] === undefined ? "Utilization" : "AverageValue");
+  const figure =
+    type === "Utilization"
+      ? { averageUtilization: asNumber(target["averageUtilization"]) ?? 80 }
+      : { averageValue: target["averageValue"] ?? target["value"] ?? "1" };
+  return {
+    name: asString(resource["name"]) || "cpu",
+    target: { type: type === "Value" ? "AverageValue" : type, ...figure },
+  };
+}

@@ -1,0 +1,284 @@
+/** The status of an InferenceService from what was seen. Pure. */
+import type { ConditionLike } from "../../../kernel/kinds/index.js";
+import { withCondition } from "../../../kernel/kinds/index.js";
+import { hostOf, type ServingAddress, urlOf } from "../children.js";
+import type { Fault } from "../diagnosis.js";
+import { annotationOf, isClusterLocal, KSERVE } from "./annotations.js";
+import { canaryShares } from "./canaries.js";
+import type { ComponentOutcome, VariantOutcome } from "./component.js";
+import type { InferenceService, InferenceServiceStatus } from "./inference-service-kind.js";
+import { modelStatusOf } from "./model-status.js";
+import type { Outcomes, RouteOutcome } from "./routes.js";
+import type { Candidate } from "./selection.js";
+
+type ComponentStatus = NonNullable<InferenceServiceStatus["components"]>[string];
+type Target = NonNullable<ComponentStatus["traffic"]>[number];
+
+/** What was seen. */
+export interface Seen {
+  readonly mode: string;
+  readonly outcomes: Outcomes | undefined;
+  readonly route: RouteOutcome | undefined;
+  readonly runtime: Candidate | undefined;
+  readonly ignored: readonly string[];
+  /** Of the whole: why there are no outcomes. */
+  readonly fault: Fault | undefined;
+  readonly isStopped: boolean;
+  readonly address: ServingAddress;
+  readonly nowMs: number;
+}
+
+/** Why the service is not ready; `undefined` when it is. */
+export function readinessOf({ outcomes, route, fault, isStopped }: Seen): Fault | undefined {
+  if (isStopped) return { reason: "Stopped", message: `the annotation ${KSERVE.stop} is true: nothing runs` };
+  if (fault !== undefined) return fault;
+  for (const component of [outcomes?.predictor, outcomes?.transformer, outcomes?.explainer]) {
+    const own = component === undefined ? undefined : componentFault(component);
+    if (own !== undefined) return own;
+  }
+  if (outcomes === undefined || route === undefined)
+    return { reason: "Starting", message: "nothing was seen of it yet" };
+  return (
+    route.fault ?? (route.answers ? undefined : { reason: "NotAnswering", message: `${route.url} does not answer` })
+  );
+}
+
+/** Why a component is not ready. */
+function componentFault({ component, latest, previous, fault }: ComponentOutcome): Fault | undefined {
+  const answering = previous?.answers === true ? ` (${previous.revision} still answers)` : "";
+  if (fault !== undefined) return { reason: fault.reason, message: `${component}: ${fault.message}${answering}` };
+  if (latest?.settled === true && latest.answers) return undefined;
+  return { reason: "Updating", message: `${component}: its pods are being replaced${answering}` };
+}
+
+/** The whole status. */
+export function statusOf(service: InferenceService, seen: Seen): InferenceServiceStatus {
+  const { mode, outcomes, route, runtime, isStopped } = seen;
+  const before = service.status;
+  const named = runtime?.runtime.metadata.name;
+  const isLocal = isClusterLocal(service);
+  const local = `http://${service.metadata.name}.${service.metadata.namespace ?? ""}.svc.cluster.local`;
+  const canaryStatuses = canaryStatusesOf(service, seen);
+  return {
+    observedGeneration: service.metadata.generation ?? 0,
+    ...(route === undefined || isStopped ? {} : { url: route.url, address: { url: local } }),
+    ...(outcomes === undefined
+      ? kept(before, isStopped)
+      : { components: componentsOf(service, outcomes, { address: seen.address, isLocal }) }),
+    conditions: conditionsOf(service, seen),
+    ...(isStopped ? {} : { modelStatus: modelStatus(service, seen) }),
+    deploymentMode: mode,
+    ...(runtime?.scope === "namespace" && named !== undefined ? { servingRuntimeName: named } : {}),
+    ...(runtime?.scope === "cluster" && named !== undefined ? { clusterServingRuntimeName: named } : {}),
+    ...(canaryStatuses.length === 0 ? {} : { canaryStatuses }),
+  };
+}
+
+/** Revisions are told on while nothing could be looked at; of what is stopped nothing is left. */
+const kept = (
+  before: InferenceServiceStatus | undefined,
+  isStopped: boolean,
+): Pick<InferenceServiceStatus, "components"> =>
+  before?.components === undefined || isStopped ? {} : { components: before.components };
+
+const modelStatus = (service: InferenceService, { outcomes, fault, nowMs }: Seen) =>
+  modelStatusOf(
+    {
+      latest: outcomes?.predictor.latest,
+      previous: outcomes?.predictor.previous,
+      fault: fault ?? outcomes?.predictor.fault,
+    },
+    service.status?.modelStatus,
+    nowMs,
+  );
+
+function canaryStatusesOf(
+  service: InferenceService,
+  { outcomes, nowMs }: Seen,
+): NonNullable<InferenceServiceStatus["canaryStatuses"]> {
+  const canaries = outcomes?.canaries ?? [];
+  const shares = canaryShares(canaries);
+  return canaries.map(({ name, variant, fault }) => ({
+    name,
+    ready: variant?.answers === true && variant.settled,
+    trafficPercent: shares.of.get(name) ?? 0,
+    modelStatus: modelStatusOf(
+      { latest: variant, previous: undefined, fault },
+      service.status?.canaryStatuses?.find((each) => each.name === name)?.modelStatus,
+      nowMs,
+    ),
+  }));
+}
+
+function componentsOf(
+  service: InferenceService,
+  { predictor, transformer, explainer }: Outcomes,
+  place: { readonly address: ServingAddress; readonly isLocal: boolean },
+): NonNullable<InferenceServiceStatus["components"]> {
+  const components: NonNullable<InferenceServiceStatus["components"]> = {};
+  for (const outcome of [predictor, transformer, explainer])
+    if (outcome !== undefined) components[outcome.component] = componentOf(service, outcome, place);
+  return components;
+}
+
+function componentOf(
+  service: InferenceService,
+  outcome: ComponentOutcome,
+  { address, isLocal }: { readonly address: ServingAddress; readonly isLocal: boolean },
+): ComponentStatus {
+  const { component, base, latest, shares } = outcome;
+  const namespace = service.metadata.namespace ?? "";
+  const before = service.status?.components?.[component];
+  const inside = `http://${base}.${namespace}.svc.cluster.local`;
+  const url = isLocal ? inside : urlOf(hostOf(base, namespace, address), address);
+  const isReady = latest?.answers === true && latest.settled;
+  const ready = isReady ? latest.revision : before?.latestReadyRevision;
+  const rolledOut = isReady && shares?.isRolledOut === true ? latest.revision : before?.latestRolledoutRevision;
+  const previous =
+    rolledOut === before?.latestRolledoutRevision ? before?.previousRolledoutRevision : before?.latestRolledoutRevision;
+  const created = latest?.revision ?? before?.latestCreatedRevision;
+  return {
+    url,
+    restUrl: url,
+    address: { url: inside },
+    ...(created === undefined ? {} : { latestCreatedRevision: created }),
+    ...(ready === undefined ? {} : { latestReadyRevision: ready }),
+    ...(rolledOut === undefined ? {} : { latestRolledoutRevision: rolledOut }),
+    ...(previous === undefined ? {} : { previousRolledoutRevision: previous }),
+    traffic: trafficOf(service, outcome),
+  };
+}
+
+/** Who gets which share; the tags are names in addresses. */
+function trafficOf(service: InferenceService, { latest, previous }: ComponentOutcome): Target[] {
+  const tagged = annotationOf(service, KSERVE.tagRouting) === "true";
+  const target = (variant: VariantOutcome, tag: string | undefined): Target => ({
+    latestRevision: variant === latest,
+    percent: variant.share,
+    revisionName: variant.revision,
+    ...(tag === undefined ? {} : { tag }),
+    ...(tag === undefined || variant.url === undefined ? {} : { url: variant.url }),
+  });
+  return [
+    ...(latest === undefined || (latest.share === 0 && !latest.answers)
+      ? []
+      : [target(latest, tagged ? "latest" : undefined)]),
+    ...(previous === undefined ? [] : [target(previous, "prev")]),
+  ];
+}
+
+type Update = Omit<ConditionLike, "lastTransitionTime">;
+type Condition = NonNullable<InferenceServiceStatus["conditions"]>[number];
+
+function conditionsOf(service: InferenceService, seen: Seen): Condition[] {
+  const { route, nowMs } = seen;
+  const ready = readinessOf(seen);
+  const updates: Update[] = [
+    ...componentConditions(seen, ready),
+    ...routeConditions(seen, ready),
+    ...canaryConditions(seen),
+    ...otherConditions(seen),
+    says("Ready", ready, ["Answers", `the model answers at ${route?.url ?? ""}`]),
+  ];
+  const types = new Set(updates.map(({ type }) => type));
+  let conditions: ConditionLike[] = (service.status?.conditions ?? [])
+    .filter(({ type }) => types.has(type))
+    .map(withoutSeverity);
+  for (const update of updates) conditions = withCondition(conditions, update, nowMs);
+  return conditions.map((condition) => ({
+    ...condition,
+    ...(INFORMATIVE.has(condition.type) ? { severity: "Info" } : {}),
+  }));
+}
+
+function says(type: string, fault: Fault | undefined, [reason, message]: [string, string]): Update {
+  return fault === undefined
+    ? { type, status: "True", reason, message }
+    : { type, status: WAITING.has(fault.reason) ? "Unknown" : "False", ...fault };
+}
+
+const partsOf = ({ outcomes }: Seen): ComponentOutcome[] =>
+  [outcomes?.predictor, outcomes?.transformer, outcomes?.explainer].filter((each) => each !== undefined);
+
+function componentConditions(seen: Seen, ready: Fault | undefined): Update[] {
+  const parts = partsOf(seen);
+  if (parts.length === 0 && !seen.isStopped && ready !== undefined) return [says("PredictorReady", ready, ["", ""])];
+  return parts.flatMap((part) => {
+    const fault = componentFault(part);
+    const name = `${part.component.charAt(0).toUpperCase()}${part.component.slice(1)}`;
+    const what = part.latest?.revision ?? part.base;
+    return [
+      says(`${name}Ready`, fault, ["Answers", `${what} answers`]),
+      says(`${name}ConfigurationReady`, fault, ["Deployed", `${what} is deployed`]),
+      says(part.component === "explainer" ? "ExplainerRoutesReady" : `${name}RouteReady`, fault, [
+        "Routed",
+        `${part.base} leads to what answers`,
+      ]),
+    ];
+  });
+}
+
+function routeConditions(seen: Seen, ready: Fault | undefined): Update[] {
+  const { outcomes, route } = seen;
+  if (outcomes === undefined || route === undefined) return [];
+  const silent = { reason: "NotAnswering", message: `${route.url} does not answer` };
+  const fault = route.fault ?? (route.answers ? undefined : (ready ?? silent));
+  const deployment = partsOf(seen)
+    .map(componentFault)
+    .find((each) => each !== undefined);
+  return [
+    says("IngressReady", fault, ["Answers", `${route.url} answers`]),
+    says("RoutesReady", fault, ["Answers", `${route.url} answers`]),
+    says("LatestDeploymentReady", deployment, ["Deployed", "every component is of this generation"]),
+  ];
+}
+
+function otherConditions({ isStopped, ignored }: Seen): Update[] {
+  return [
+    isStopped
+      ? { type: "Stopped", status: "True", reason: "Stopped", message: `the annotation ${KSERVE.stop} is true` }
+      : { type: "Stopped", status: "False", reason: "Running", message: "nothing says that it should stop" },
+    ignored.length === 0
+      ? {
+          type: "AllFieldsHonored",
+          status: "True",
+          reason: "Honored",
+          message: "every field that is set has its effect",
+        }
+      : {
+          ...{ type: "AllFieldsHonored", status: "False", reason: "FieldsIgnored" },
+          message: `without effect: ${ignored.join("; ")}`,
+        },
+  ];
+}
+
+/** Nothing is wrong yet. */
+const WAITING = new Set(["Starting", "Loading", "Fetching", "Updating"]);
+/** Do not stand against Ready. */
+const INFORMATIVE = new Set(["AllFieldsHonored", "CanaryPredictorReady", "Stopped"]);
+
+function withoutSeverity(condition: Condition): ConditionLike {
+  const { type, status, reason, message, lastTransitionTime } = condition;
+  return {
+    type,
+    status,
+    ...(reason === undefined ? {} : { reason }),
+    ...(message === undefined ? {} : { message }),
+    ...(lastTransitionTime === undefined ? {} : { lastTransitionTime }),
+  };
+}
+
+function canaryConditions({ outcomes }: Seen): Update[] {
+  const canaries = outcomes?.canaries ?? [];
+  if (canaries.length === 0) return [];
+  const waiting = canaries.filter(({ variant, fault }) => fault !== undefined || variant?.answers !== true);
+  const words = waiting.map(
+    ({ name, fault }) =>
+      `${name}: ${fault === undefined ? "it does not answer yet" : `${fault.reason}: ${fault.message}`}`,
+  );
+  return [
+    waiting.length === 0
+      ? { type: "CanaryPredictorReady", status: "True", reason: "AllCanariesReady", message: "every canary answers" }
+      : { type: "CanaryPredictorReady", status: "False", reason: "CanariesNotReady", message: words.join("; ") },
+  ];
+}

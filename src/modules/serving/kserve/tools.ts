@@ -1,0 +1,54 @@
+/** What everything that reconciles an InferenceService works with. */
+import type { InformerSet, ReconcileContext } from "../../../kernel/control/types.js";
+import type { Deployment, KubeObject, Pod } from "../../../kernel/kinds/index.js";
+import { controllerOf, DeploymentKind, PodKind } from "../../../kernel/kinds/index.js";
+import type { Ledger } from "../../../stores/ledger/types.js";
+import type { ServingAddress } from "../children.js";
+import type { UnitTools } from "../unit.js";
+import { VARIANT_LABEL } from "./children.js";
+import type { InferenceService } from "./inference-service-kind.js";
+import { InferenceServiceKind } from "./inference-service-kind.js";
+
+/** Given to the controller. */
+export interface InferenceServiceOptions {
+  readonly ledger: Ledger;
+  readonly probe: UnitTools["probe"];
+  readonly address: ServingAddress;
+  readonly cacheHostPath: string | undefined;
+  /** Somebody scales Deployments by requests here. */
+  readonly hasKpa: boolean;
+}
+
+/** The same with what one reconcile has. */
+export interface Tools extends UnitTools, InferenceServiceOptions {
+  readonly context: ReconcileContext<InferenceService>;
+}
+
+const OWNED = "inferenceservice-owned";
+const BY_VARIANT = "inferenceservice-variant";
+
+const ownerKey = ({ metadata }: KubeObject): string[] => {
+  const owner = controllerOf({ metadata });
+  return owner?.kind === "InferenceService" ? [owner.uid] : [];
+};
+
+/** The Deployments that an InferenceService owns. */
+export function deploymentsOf({ metadata }: InferenceService, { context }: Tools): readonly Deployment[] {
+  const deployments = context.cluster.informers.informer(DeploymentKind);
+  deployments.addIndex(OWNED, ownerKey);
+  return deployments.byIndex(OWNED, metadata.uid).filter((one) => one.metadata.deletionTimestamp === undefined);
+}
+
+/** The pods of one of its Deployments. */
+export function podsOf(service: InferenceService, deployment: string, { context }: Tools): readonly Pod[] {
+  const pods = context.cluster.informers.informer(PodKind);
+  pods.addIndex(BY_VARIANT, ({ metadata: { namespace = "", labels } }) => {
+    const variant = labels?.[VARIANT_LABEL];
+    return variant === undefined ? [] : [`${namespace}/${variant}`];
+  });
+  return pods.byIndex(BY_VARIANT, `${service.metadata.namespace ?? ""}/${deployment}`);
+}
+
+/** All InferenceServices of a namespace, or of all. */
+export const servicesWith = (informers: InformerSet, namespace: string | undefined): readonly InferenceService[] =>
+  informers.informer(InferenceServiceKind).list(namespace);

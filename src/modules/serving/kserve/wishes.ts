@@ -1,0 +1,133 @@
+/** What is to be made true of an InferenceService: its runtime, and what the pods of each component are made of. */
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import type { Fault } from "../diagnosis.js";
+import { isClusterLocal, KSERVE } from "./annotations.js";
+import { serviceLabels } from "./children.js";
+import type { ComponentName } from "./component.js";
+import { credentialsFor } from "./credentials.js";
+import type { InferenceService } from "./inference-service-kind.js";
+import type { PodInput } from "./pods.js";
+import { recordSelection } from "./record.js";
+import type { Runtime } from "./runtime-kinds.js";
+import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
+import { type Candidate, type ModelRequest, selectRuntime } from "./selection.js";
+import type { Tools } from "./tools.js";
+
+/** Labels that are about the InferenceService and not about its pods. */
+const OWN_LABELS: readonly string[] = [...KSERVE.visibility, "app.kubernetes.io/managed-by", KSERVE.service];
+
+/** The runtime of a predictor, or why there is none; `undefined` for containers of its own. */
+export function runtimeFor(
+  service: InferenceService,
+  predictor: JsonObject,
+  tools: Tools,
+): Candidate | Fault | undefined {
+  const { model } = predictor;
+  if (!isObject(model)) return undefined;
+  const { informers, name: cluster } = tools.context.cluster;
+  const candidates: Candidate[] = [
+    ...informers.informer(ServingRuntimeKind).list(service.metadata.namespace).map(inScope("namespace")),
+    ...informers.informer(ClusterServingRuntimeKind).list().map(inScope("cluster")),
+  ];
+  const request = requestOf(model, predictor);
+  const selection = selectRuntime(request, candidates);
+  recordSelection(tools.ledger, cluster, service, { request, selection });
+  if (selection.chosen !== undefined) return selection.chosen;
+  return selection.fault ?? { reason: "NoSupportingRuntime", message: "no runtime serves it" };
+}
+
+const inScope =
+  (scope: Candidate["scope"]) =>
+  (runtime: Runtime): Candidate => ({ runtime, scope });
+
+function requestOf(model: JsonObject, predictor: JsonObject): ModelRequest {
+  const format = asObject(model["modelFormat"]);
+  const version = asString(format["version"]);
+  const runtime = asString(model["runtime"]);
+  return {
+    format: asString(format["name"]),
+    version: version === "" ? undefined : version,
+    protocol: asString(model["protocolVersion"]) || "v1",
+    multiModel: false,
+    multiNode: isObject(predictor["workerSpec"]),
+    runtime: runtime === "" ? undefined : runtime,
+  };
+}
+
+/** What a component's pods are made of, or why that is not known. */
+export async function podsFor(
+  service: InferenceService,
+  { component, spec, runtime }: { component: ComponentName; spec: JsonObject; runtime: Runtime | undefined },
+  tools: Tools,
+): Promise<PodInput | Fault> {
+  if (isObject(spec["workerSpec"]))
+    return {
+      reason: "InvalidPredictorSpec",
+      message: `${component}.workerSpec: a model over the pods of several nodes is not carried out here`,
+    };
+  const found = await credentialsFor(service, spec, tools);
+  if ("reason" in found) return found;
+  const { name, namespace = "", labels = {}, annotations = {} } = service.metadata;
+  const own = Object.fromEntries(Object.entries(labels).filter(([label]) => !OWN_LABELS.includes(label)));
+  return {
+    component,
+    spec: found.bucket === undefined ? spec : withBucket(spec, found.bucket),
+    runtime,
+    values: { name, namespace, labels, annotations },
+    labels: { ...own, ...serviceLabels(service), component },
+    access: {
+      // What one namespace may read is not another's to see.
+      cacheHostPath: tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${namespace}`,
+      credentials: found.credentials,
+    },
+    ...(component === "predictor" ? {} : { predictorHost: predictorHost(service) }),
+  };
+}
+
+const predictorHost = ({ metadata }: InferenceService): string =>
+  `${metadata.name}-predictor.${metadata.namespace ?? ""}.svc.cluster.local`;
+
+/** The bucket of the entry of `storage-config`, where the component names none. */
+function withBucket(spec: JsonObject, bucket: string): JsonObject {
+  const model = asObject(spec["model"]);
+  const storage = asObject(model["storage"]);
+  if (!isObject(model["storage"])) return spec;
+  const parameters = { bucket, ...toJsonObject(asObject(storage["parameters"])) };
+  return { ...spec, model: { ...model, storage: { ...storage, parameters } } };
+}
+
+/** What was asked for and has no effect, each with what happens instead. */
+export function ignoredFields(service: InferenceService, completed: JsonObject, mode: string): string[] {
+  const spec = asObject(completed["spec"]);
+  const isSplit = asObject(spec["predictor"])["canaryTrafficPercent"] !== undefined;
+  const parts = ["predictor", "transformer", "explainer"].flatMap((name) =>
+    ignoredIn(asObject(spec[name])).map((what) => `${name}.${what}`),
+  );
+  return [
+    ...parts,
+    ...(mode === "ModelMesh" ? ["deploymentMode ModelMesh (the model has pods of its own)"] : []),
+    ...(isClusterLocal(service) && isSplit
+      ? ["predictor.canaryTrafficPercent (inside the cluster the revision that is rolled out gets everything)"]
+      : []),
+    ...(spec["transformer"] !== undefined && isSplit
+      ? ["predictor.canaryTrafficPercent behind the transformer (it asks the revision that is rolled out)"]
+      : []),
+  ];
+}
+
+function ignoredIn(component: JsonObject): string[] {
+  const batcher = asObject(component["batcher"]);
+  const waits = batcher["maxLatency"] !== undefined || batcher["timeout"] !== undefined;
+  return [
+    ...(component["logger"] === undefined ? [] : ["logger (nothing is logged)"]),
+    ...(waits ? ["batcher.maxLatency and timeout (requests that are there share a run; nobody waits for more)"] : []),
+    ...(asObject(component["model"])["confidential"] === undefined
+      ? []
+      : ["model.confidential (models are read as they are)"]),
+    ...(component["storageContainerName"] === undefined
+      ? []
+      : ["storageContainerName (the model server's own program fetches)"]),
+    ...(component["timeout"] === undefined ? [] : ["timeout (the gateway's own limits hold)"]),
+  ];
+}
