@@ -46,7 +46,7 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --run-timeout-ms N      a run that takes longer is ended and the model's worker restarted, default 30000
   --load-timeout-ms N     default 120000
   --allow-code yes|no     whether models may be code (model.js, model.py), default yes
-  --allow-pickles yes|no  whether pickles and joblib files are opened, in a process of their own, default no
+  --allow-pickles yes|no|anywhere  whether pickles and joblib files are opened, in a process with namespaces of its own; anywhere: also where the machine gives none; default no
   --python PROGRAM        Python for such models, default python3
   --on-failure serve|exit when the one model cannot be loaded: go on answering 503 with the cause (default), or exit 1
   --fetch-to DIR          only download --model-uri into DIR, then exit
@@ -261,7 +261,7 @@ function readLimits(values: ReturnType<typeof readFlags>, env: ModelServerProgra
   const runTimeoutMs = readNumber("run-timeout-ms", values["run-timeout-ms"], [1, 86_400_000]);
   const loadTimeoutMs = readNumber("load-timeout-ms", values["load-timeout-ms"], [1, 86_400_000]);
   const allowCode = readSwitch("allow-code", values["allow-code"] ?? env["ARGOSY_MODEL_ALLOW_CODE"]);
-  const allowPickles = readSwitch("allow-pickles", values["allow-pickles"] ?? env["ARGOSY_MODEL_ALLOW_PICKLES"]);
+  const allowPickles = readPickles(values["allow-pickles"] ?? env["ARGOSY_MODEL_ALLOW_PICKLES"]);
   const python = values.python ?? env["ARGOSY_MODEL_PYTHON"];
   return {
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
@@ -271,6 +271,11 @@ function readLimits(values: ReturnType<typeof readFlags>, env: ModelServerProgra
     ...(allowPickles === undefined ? {} : { allowPickles }),
     ...(python === undefined ? {} : { python }),
   };
+}
+
+function readPickles(value: string | undefined): EngineLimits["allowPickles"] | undefined {
+  if (value === undefined || value === "no" || value === "yes" || value === "anywhere") return value;
+  throw new InputError(`--allow-pickles is "${value}"; expected no, yes or anywhere`);
 }
 
 function readSwitch(flag: string, value: string | undefined): boolean | undefined {

@@ -10,8 +10,11 @@ export interface EngineLimits {
   readonly memoryBytes: number;
   /** Whether models may be code: `model.js`, `model.py`. */
   readonly allowCode: boolean;
-  /** Whether pickles (joblib, cloudpickle) may be opened: they are code in another dress, and harder to read. */
-  readonly allowPickles: boolean;
+  /**
+   * Whether pickles (joblib, cloudpickle) may be opened: they are code in another dress, and harder to read. `yes`: where a
+   * process can have namespaces of its own; `anywhere`: also where it cannot.
+   */
+  readonly allowPickles: "no" | "yes" | "anywhere";
   /** The Python that runs Python models. */
   readonly python: string;
 }
@@ -22,7 +25,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   runTimeoutMs: 30_000,
   memoryBytes: 2 * 2 ** 30,
   allowCode: true,
-  allowPickles: false,
+  allowPickles: "no",
   python: "python3",
 };
 

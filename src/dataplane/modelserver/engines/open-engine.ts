@@ -60,7 +60,7 @@ export async function openEngine(model: EngineFile, options: OpenOptions): Promi
 
 /** Throws `ModelError` `ModelRefused` for what the server was not allowed to run. */
 function checkAllowed({ kind, file }: EngineFile, limits: EngineLimits): void {
-  if (kind === "python" && !file.endsWith(".py") && !limits.allowPickles)
+  if (kind === "python" && !file.endsWith(".py") && limits.allowPickles === "no")
     throw new ModelError(
       "ModelRefused",
       `${file} is a pickle, which runs whatever code is in it; --allow-pickles yes opens it in a process of its own. Better: export it (examples/models/export_sklearn.py, ONNX)`,
@@ -126,6 +126,12 @@ async function openHosted(model: EngineFile, place: "thread" | "process", option
   const memoryBytes = readNumber(model.settings, "memory_limit_bytes", [2 ** 24, 2 ** 50]) ?? limits.memoryBytes;
   const common = { clock, memoryBytes, maxAnswerBytes: MAX_ANSWER_BYTES };
   const open = async () => {
+    if (model.kind === "python") {
+      const { pythonHosts } = await import("./python/python-host.js");
+      const { python, allowPickles } = limits;
+      const pickle = { isPickle: !model.file.endsWith(".py"), unconfined: allowPickles === "anywhere" };
+      return pythonHosts({ ...common, ...pickle, python, threads, folder: dirname(model.file) });
+    }
     if (place === "thread") {
       const { threadHosts } = await import("./host/thread-host.js");
       return threadHosts({ heapBytes: memoryBytes });
