@@ -4,7 +4,8 @@
 // real Karmada with clusters of real nodes (root). Where the programs cannot be had (no Go, no network) it says so and ends well.
 //   --seeds A-B     which random scenarios are sent to both servers (default 1-300)
 //   --within MIN    ends after so many minutes, and says what was left out; default: runs to the end
-//   --no-suites, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home   leave a part out
+//   --no-long-suites   leaves out those of the suites that take minutes
+//   --no-suites, --no-faults, --no-pull, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home   leave a part out
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,6 +25,13 @@ const suites = [
   "src/modules/fleet",
   "src/modules/serving",
 ];
+/** Those that take minutes, most of it in time that is the server's own. */
+const longSuites = new Set([
+  "src/modules/fleet/rollout/rollout.test.ts",
+  "src/modules/fleet/fleet.test.ts",
+  "src/modules/fleet/status/works.test.ts",
+  "src/cluster/workloads/cronjob/cronjob.test.ts",
+]);
 const onCluster = /\bstart(TestCluster|PlayCluster|Fleet)\b|fixture\.js"/;
 /** Tests that need what only this program's own API server has, with why. */
 const ownServerOnly = new Map([
@@ -50,6 +58,9 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "1-300" },
     within: { type: "string" },
     suites: { type: "boolean", default: true },
+    "long-suites": { type: "boolean", default: true },
+    faults: { type: "boolean", default: true },
+    pull: { type: "boolean", default: true },
     fuzz: { type: "boolean", default: true },
     scheduler: { type: "boolean", default: true },
     controllers: { type: "boolean", default: true },
@@ -88,7 +99,11 @@ function end(code, message) {
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
   process.on(signal, () => end(130, `\ntest:real was stopped by ${signal}\n`));
 
-const skip = (reason) => end(0, `test:real skipped, because ${reason}\n`);
+/** What went wrong before is not forgotten over what cannot be had. */
+const skip = (reason) =>
+  failed.length === 0
+    ? end(0, `test:real skipped, because ${reason}\n`)
+    : end(1, `test:real failed: ${failed.join(", ")}; the rest is skipped, because ${reason}\n`);
 
 /** Runs a program until it ends, or the time is over (`code` is then undefined). */
 async function execute(args, { env = {}, isRead = false } = {}) {
@@ -174,10 +189,16 @@ async function tests(title, words, { files, env }) {
   if (await run(", once more what failed", again)) failed.push(title);
 }
 
-if (spawnSync("go", ["version"]).status !== 0) skip("Go is not installed (https://go.dev/dl/)");
 prepare();
 const main = join(root, "dist", "tests", "real", "main.js");
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+const serial = ["--no-file-parallelism", "--maxWorkers=1", "--reporter=default"];
+if (values.faults) {
+  // Processes of this program alone: nothing else is needed for them.
+  const files = ["tests/clocks.test.ts", "tests/joining-at-once.test.ts"];
+  await tests("faults that take long", serial, { files, env: { ARGOSY_TEST_FAULTS: "1" } });
+}
+if (spawnSync("go", ["version"]).status !== 0) skip("Go is not installed (https://go.dev/dl/)");
 const built = await execute([main, "build"], { isRead: true });
 if (built.code === undefined) skip(`its programs are not built within ${values.within} minutes; the next run goes on`);
 if (built.code === 3) skip(built.text.trim());
@@ -191,15 +212,18 @@ if (values.fuzz) {
     if (await part(title, [main, "fuzz", ...options])) failed.push(title);
   }
 }
-const serial = ["--no-file-parallelism", "--maxWorkers=1", "--reporter=default"];
 if (values.suites) {
   const words = [...serial, "--hookTimeout=120000", "--testTimeout=180000"];
   words.push("-t", `^(?!.*(${[...ownServerOnly.keys()].join("|")}))`);
   for (const [name, reason] of ownServerOnly) process.stdout.write(`\nleft out: "${name} …", because ${reason}\n`);
   await tests("suites on a real API server", words, {
-    files: suites.flatMap(suiteFiles),
+    files: suites.flatMap(suiteFiles).filter((file) => values["long-suites"] || !longSuites.has(file)),
     env: { ARGOSY_TEST_REAL: programs },
   });
+}
+if (values.pull) {
+  const env = { ARGOSY_TEST_REAL: programs };
+  await tests("members that fetch from a real hub", serial, { files: ["tests/real/pull"], env });
 }
 if (values.fleet) {
   await compared("the fleet on a real Karmada and on our engine", [main, "fleet", "--programs", programs]);

@@ -70,6 +70,7 @@ beforeAll(async () => {
 }, 200_000);
 
 afterAll(async () => {
+  if (!demanded) return;
   for (const client of [hub, ...members.map((member) => member.client)]) await client?.close();
   await argosy("down", "--data", join(folder, "hub"));
   for (const child of children) child.kill("SIGKILL");
