@@ -1,11 +1,12 @@
 /** The versions of a model: opened, and made to answer. */
 import { messageOf } from "../../kernel/errors/index.js";
-import type { Json } from "../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../kernel/kinds/object.js";
 import type { Batcher } from "./batcher.js";
 import { createBatcher } from "./batcher.js";
 import type { TensorSpec } from "./datatypes.js";
 import { openEngine } from "./engines/open-engine.js";
 import type { Engine, EngineFile } from "./engines/types.js";
+import type { ExplainRequest } from "./explain/explain.js";
 import { ModelError } from "./failures.js";
 import { findModelFile } from "./model-file.js";
 import type { ModelConfig, ModelVersionFolder } from "./model-folder.js";
@@ -25,8 +26,31 @@ export interface ServedModel {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly batcher: Batcher;
+  /** Explains predictions; `undefined`: the model has not rows of numbers in and out. */
+  readonly explain: ((request: ExplainRequest) => Promise<JsonObject>) | undefined;
   /** What is wrong with its worker now; `undefined` when nothing is. */
   readonly unhealthy: string | undefined;
+}
+
+/** Rows of numbers in, rows of numbers out. */
+function isTabular({ inputs, outputs }: { inputs: readonly TensorSpec[]; outputs: readonly TensorSpec[] }): boolean {
+  const isTable = ({ datatype, shape }: TensorSpec): boolean =>
+    datatype !== "BYTES" && shape[0] === -1 && (shape.length === 1 || (shape.length === 2 && (shape[1] ?? -1) > 0));
+  return inputs.length > 0 && inputs.every(isTable) && outputs.some(isTable);
+}
+
+/** Parameters `feature_names` (a list, or a text with commas) and `background` (rows, or JSON text of them). */
+function readExplained(settings: JsonObject): { featureNames?: readonly string[]; background?: Json } {
+  const { feature_names: names, background } = settings;
+  const list = Array.isArray(names)
+    ? names.map((name) => (typeof name === "string" ? name : JSON.stringify(name)))
+    : undefined;
+  const featureNames = list ?? (typeof names === "string" ? names.split(",").map((name) => name.trim()) : undefined);
+  const rows: Json | undefined = typeof background === "string" ? JSON.parse(background) : background;
+  return {
+    ...(featureNames === undefined ? {} : { featureNames }),
+    ...(rows === undefined ? {} : { background: rows }),
+  };
 }
 
 /** A version and what runs it. */
@@ -96,8 +120,12 @@ async function loadVersion(
     onRun: metrics.runOf(name, version),
   });
   const { platform, inputs, outputs } = engine;
+  const explained = { inputs, outputs, batcher, ...readExplained(config.settings) };
   const served: ServedModel = {
     ...{ name, version, folder, platform, config: config.raw, inputs, outputs, batcher },
+    explain: isTabular(explained)
+      ? async (request) => (await import("./explain/explain.js")).explain(explained, request)
+      : undefined,
     get unhealthy() {
       return unhealthy;
     },

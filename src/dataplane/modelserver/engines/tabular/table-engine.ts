@@ -4,10 +4,10 @@ import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
 import type { TensorSpec, TensorValue } from "../../datatypes.js";
 import { ModelError } from "../../failures.js";
-import { fromBrainHalf, fromHalf } from "../../half.js";
 import { readText } from "../settings.js";
 import type { Engine, EngineFile } from "../types.js";
 import type { DocumentValue } from "./document.js";
+import { asNumbers } from "./numbers.js";
 import type { TableModel, TableOutput } from "./types.js";
 
 /** Numeric types that are taken in place of the declared one: people send what they have. */
@@ -78,15 +78,6 @@ function asTensor(
     default:
       return { name, datatype: "FP64", shape, data: values };
   }
-}
-
-/** The elements of any numeric tensor. */
-export function asNumbers({ name, datatype, data }: TensorValue): Float64Array {
-  if (Array.isArray(data)) throw new HttpError(400, `input ${name} must hold numbers`);
-  if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Float64Array.from(data, Number);
-  if (datatype === "FP16") return Float64Array.from(data, fromHalf);
-  if (datatype === "BF16") return Float64Array.from(data, fromBrainHalf);
-  return data instanceof Float64Array ? data : Float64Array.from(data);
 }
 
 async function readTable({ kind, file, settings }: EngineFile): Promise<TableModel> {
