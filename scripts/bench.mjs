@@ -4,7 +4,15 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { prepare, root } from "./prepare.mjs";
 
-const benches = { apiserver: [], fleet: [], gateway: [], modelserver: [], stores: [], "main-job": [] };
+const benches = {
+  apiserver: [],
+  fleet: [],
+  gateway: [],
+  modelserver: [],
+  "model-memory": [],
+  stores: [],
+  "main-job": [],
+};
 
 prepare();
 const wanted = process.argv.slice(2);

@@ -7,7 +7,7 @@ import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
-import { type FetchOptions, fetchModel } from "./fetch.js";
+import type { FetchOptions } from "./fetch.js";
 import { type ModelServerOptions, runModelServer } from "./server.js";
 
 /** What surrounds the program. */
@@ -162,13 +162,15 @@ async function fetchOnly(parsed: Arguments, destination: string, program: ModelS
   }
 }
 
-function fetchWith(
+async function fetchWith(
   { modelUri = "", cache, sharedCache, s3cfg }: Arguments,
   destination: string,
   { clock, random, log }: ModelServerProgram,
   more: Pick<FetchOptions, "onRetry" | "retryForMs"> = {},
 ): Promise<string> {
   const settings = { ...(s3cfg === undefined ? {} : { s3cfg }), ...(sharedCache === undefined ? {} : { sharedCache }) };
+  // Late: the HTTP client and the signer are a third of the program, and a server of local files needs neither.
+  const { fetchModel } = await import("./fetch.js");
   return fetchModel({ uri: modelUri, destination, cache, clock, random, log, ...settings, ...more });
 }
 
