@@ -1,6 +1,7 @@
 import type { ClusterAccess, ControllerSpec } from "../../kernel/control/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { BindingWriter } from "./bindings/binding-writer.js";
+import { Decided } from "./bindings/decided.js";
 import { OverrideWatch } from "./bindings/override-watch.js";
 import { rebalancerController } from "./bindings/rebalancer.js";
 import { Reports } from "./bindings/reports.js";
@@ -31,10 +32,11 @@ export function engineControllers(
   const templates = new Templates(hub);
   const pace = new Pace();
   const reports = new Reports(pace);
-  const writer = new BindingWriter(hub, { book, ledger, interpreters });
+  const decided = new Decided();
+  const writer = new BindingWriter(hub, { book, ledger, interpreters, decided });
   return [
     ...policyControllers({ templates, writer, book, desk }),
-    ...schedulerControllers({ book, ledger, reports }),
+    ...schedulerControllers({ book, ledger, reports, decided }),
     rebalancerController(),
     dependenciesController({ templates, interpreters }),
     ...bindingStatusControllers({ templates, interpreters, pace, reports }),

@@ -1,4 +1,5 @@
 import type { ResourceClient } from "../../../kernel/client/index.js";
+import type { Random } from "../../../kernel/clock/index.js";
 import {
   type ClusterAccess,
   type Informer,
@@ -16,10 +17,13 @@ import { equalJson, toJson } from "../../../kernel/schema/index.js";
 import type { Ledger } from "../../../stores/ledger/index.js";
 import type { CustomizationSource, Interpreters } from "../interpreters/index.js";
 import type { ClusterBook } from "../placement/cluster-book.js";
+import type { PlacementResult } from "../placement/types.js";
 import type { Policy } from "../policies/choose.js";
 import { BINDING, bindingNameOf, CLAIM } from "../policies/marks.js";
 import { decide, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
+import type { Decided } from "./decided.js";
 import { recordDecision } from "./decisions.js";
+import { groupNamesOf } from "./groups.js";
 import { type BindingSpec, ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
 import { changedFields, wishFor, withoutAbsent } from "./wish.js";
 
@@ -40,6 +44,7 @@ export interface WriterParts {
   readonly book: ClusterBook;
   readonly ledger: Ledger;
   readonly interpreters: Interpreters;
+  readonly decided: Decided;
 }
 
 /** Keeps the bindings of templates: what their policy asks for, and already where they go. */
@@ -48,12 +53,14 @@ export class BindingWriter {
   readonly #book: ClusterBook;
   readonly #ledger: Ledger;
   readonly #interpreters: Interpreters;
+  readonly #decided: Decided;
 
   constructor(hub: ClusterAccess, parts: WriterParts) {
     this.#hub = hub;
     this.#book = parts.book;
     this.#ledger = parts.ledger;
     this.#interpreters = parts.interpreters;
+    this.#decided = parts.decided;
   }
 
   /** Resolves when it is known how the hub's kinds are read. */
@@ -72,20 +79,28 @@ export class BindingWriter {
     const existing = this.find(template.kind, namespace, template.metadata.name);
     // Its end wakes the template again.
     if (existing !== undefined && isDeleting(existing)) return;
-    const resource = this.#client(namespace);
     const interpreter = this.#interpreters.interpreterFor(template.apiVersion, template.kind);
     const wish = {
       ...wishFor(template, policy, interpreter, existing?.spec),
       ...(priority === undefined ? {} : { schedulePriority: { priority } }),
     };
-    if (existing === undefined) {
-      const draft = this.#decided(wish, { spec: wish, annotations: {} }, template);
-      await resource.create(
+    if (existing === undefined) await this.#create(wish, template, policy, random);
+    else await this.#renew(existing, wish, template, policy);
+  }
+
+  async #create(wish: BindingSpec, template: KubeObject, policy: Policy, random: Random): Promise<void> {
+    const namespace = template.metadata.namespace ?? "";
+    const key = { namespace, name: bindingNameOf(template.kind, template.metadata.name) };
+    const draft = this.#withPlace(wish, { spec: wish, annotations: {} }, template);
+    if (draft.result !== undefined && groupNamesOf(wish).length === 0)
+      this.#decided.note(key, draft.result, this.#book.list);
+    try {
+      await this.#client(namespace).create(
         {
           apiVersion: apiVersionOf(ResourceBindingKind),
           kind: bindingKindOf(namespace).kind,
           metadata: {
-            name: bindingNameOf(template.kind, template.metadata.name),
+            name: key.name,
             ...(namespace === "" ? {} : { namespace }),
             labels: { ...claimLabels(policy), [namespace === "" ? BINDING.clusterId : BINDING.id]: random.uuid() },
             annotations: { ...claimAnnotations(policy), ...draft.annotations },
@@ -96,9 +111,10 @@ export class BindingWriter {
         },
         { fieldManager: MANAGER, ...(namespace === "" ? {} : { namespace }) },
       );
-      return;
+    } catch (error) {
+      this.#decided.forget(key);
+      throw error;
     }
-    await this.#renew(existing, wish, template, policy);
   }
 
   async #renew(existing: ResourceBinding, wish: BindingSpec, template: KubeObject, policy: Policy): Promise<void> {
@@ -111,7 +127,7 @@ export class BindingWriter {
       equalJson(annotations, metadata.annotations ?? {}) &&
       metadata.ownerReferences?.some(({ uid }) => uid === template.metadata.uid) === true;
     if (changed.length === 0 && isMarked) return;
-    const next = this.#decided(
+    const next = this.#withPlace(
       { ...spec, ...wish },
       {
         spec: { ...spec, ...wish },
@@ -136,11 +152,15 @@ export class BindingWriter {
   }
 
   /** With the decision where it goes, where one is due. */
-  #decided(
+  #withPlace(
     spec: BindingSpec,
     bound: Parameters<typeof verdictOn>[0],
     template: KubeObject,
-  ): { readonly spec: BindingSpec; readonly annotations: Record<string, string> } {
+  ): {
+    readonly spec: BindingSpec;
+    readonly annotations: Record<string, string>;
+    readonly result?: PlacementResult;
+  } {
     const verdict = isOurs(spec) ? verdictOn(bound, this.#book.byName) : undefined;
     // A fresh placement is the scheduler's, which notes that it is done.
     if (verdict?.isDue !== true || verdict.isFresh) return { spec, annotations: {} };
@@ -151,6 +171,7 @@ export class BindingWriter {
     return {
       spec: { ...spec, clusters: targetsOf(result.targets, spec.components) },
       annotations: { [BINDING.appliedPlacement]: placementText(spec.placement ?? {}) },
+      result,
     };
   }
 

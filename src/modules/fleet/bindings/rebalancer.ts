@@ -62,8 +62,9 @@ async function trigger(workload: Workload, context: Context): Promise<Observed> 
   if (binding === undefined || isDeleting(binding) || !isAbout(binding, workload))
     return { workload, result: "Failed", reason: "ReferencedBindingNotFound" };
   // Times are told in seconds: later than the last placement, whenever in that second it was.
-  const last = Date.parse(binding.status?.lastScheduledTime ?? "") || 0;
-  const patch = { spec: { rescheduleTriggeredAt: timeOf(Math.max(context.clock.now(), last + 1000)) } };
+  const now = context.clock.now();
+  const last = Date.parse(binding.status?.lastScheduledTime ?? "") || now;
+  const patch = { spec: { rescheduleTriggeredAt: timeOf(Math.max(now, last + 1000)) } };
   await context.cluster.client.resource(bindingKind).patch(key.name, "merge", patch, {
     fieldManager: NAME,
     ...(namespace === "" ? {} : { namespace }),

@@ -52,11 +52,22 @@ export class Reports {
     return true;
   }
 
-  /** The binding's status with what is held of it. */
-  merged({ metadata, status }: ResourceBinding): BindingStatus | undefined {
-    const held = this.#held.get(metadata.uid);
+  /** The binding's status with what is held of it, and what to call when that is written. */
+  merged({ metadata, status }: ResourceBinding): {
+    readonly status: BindingStatus | undefined;
+    readonly written: () => void;
+  } {
+    const { uid, generation } = metadata;
+    const held = this.#held.get(uid);
     const isTold = findCondition(status?.conditions, "Scheduled") !== undefined;
-    return held === undefined || held.generation !== metadata.generation || isTold ? status : held.report(status);
+    if (held === undefined || held.generation !== generation || isTold) return { status, written: () => {} };
+    return {
+      status: held.report(status),
+      // What came to be held meanwhile is not.
+      written: () => {
+        if (this.#held.get(uid) === held) this.#held.delete(uid);
+      },
+    };
   }
 
   /** It is written, or its binding is gone. */

@@ -15,6 +15,7 @@ import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
 import type { ClusterFacts, PlacementResult } from "../placement/types.js";
 import { BINDING } from "../policies/marks.js";
 import { type Bound, decide, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
+import type { Decided } from "./decided.js";
 import { recordDecision } from "./decisions.js";
 import { groupNamesOf } from "./groups.js";
 import {
@@ -34,6 +35,7 @@ export interface SchedulerParts {
   readonly book: ClusterBook;
   readonly ledger: Ledger;
   readonly reports: Reports;
+  readonly decided: Decided;
 }
 
 /** Places bindings, and places them again when clusters change. One controller for each kind of binding. */
@@ -65,11 +67,14 @@ function scheduler(
         follow(parts, unplaced, context);
       }
       await book.synced(context.signal);
+      if (binding === undefined) parts.decided.forget(key);
       if (binding === undefined || isDeleting(binding) || !isOurs(binding.spec)) return;
       const placed = await placeBinding(binding, { ...parts, kind, name }, context);
       if (placed.result?.isPlaced === false) unplaced.set(text, key);
       const report = reportOf(placed, context);
-      const isHeld = isAwaited(placed) && reports.hold(placed.binding, report, () => context.enqueue(key));
+      // Somebody may have written its status meanwhile.
+      const isNew = context.informer.get(key)?.status === undefined;
+      const isHeld = isNew && isAwaited(placed) && reports.hold(placed.binding, report, () => context.enqueue(key));
       if (isHeld) return;
       await syncStatus(context.cluster.client.resource(kind), placed.binding, report(placed.binding.status), name);
       reports.settle(placed.binding.metadata.uid);
@@ -159,6 +164,8 @@ async function placeBinding(
   const { metadata, spec, status } = binding;
   const { annotations = {} } = metadata;
   const bound: Bound = { spec, annotations, ...(status === undefined ? {} : { status }) };
+  const known = parts.decided.take(keyOf(binding), parts.book.list);
+  if (known !== undefined && isMadeWith(binding, known)) return { binding, result: known, isMoved: false };
   const verdict = verdictOn(bound, parts.book.byName);
   if (!verdict.isDue) return { binding, result: undefined, isMoved: false };
   const result = decide(bound, parts.book.list, verdict.isFresh);
@@ -193,6 +200,12 @@ async function placeBinding(
     ...(namespace === undefined ? {} : { namespace }),
   });
   return { binding: moved, result, isMoved: true };
+}
+
+/** Whether a binding is new, and was made with a decision. */
+function isMadeWith({ metadata, spec, status }: ResourceBinding, result: PlacementResult): boolean {
+  const isNew = status === undefined && metadata.generation === 1 && metadata.annotations?.[BINDING.lost] === undefined;
+  return isNew && result.isPlaced && equalJson(spec.clusters ?? [], targetsOf(result.targets, spec.components));
 }
 
 /** Where nothing fits nothing stays; what could not be divided stays as it is. */

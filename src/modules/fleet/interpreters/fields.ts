@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
-import { asNumber, asObject, asString, cloneJson, cloneObject, isObject } from "../../../kernel/schema/index.js";
+import { asNumber, asObject, asString, isObject } from "../../../kernel/schema/index.js";
 
 /** The value at a path of an object; `undefined` where any step is missing. */
 export function valueAt(object: JsonObject, path: readonly string[]): Json | undefined {
@@ -11,25 +11,23 @@ export function valueAt(object: JsonObject, path: readonly string[]): Json | und
   return value;
 }
 
-/** A copy with a value at a path; `undefined` takes it away. Objects on the way are made. */
+/**
+ * The object with a value at a path; `undefined` takes it away. Objects on the way are made. What is not on the way is shared with the given one, which
+ * stays as it is, and is it where nothing changes.
+ */
 export function withValueAt(object: JsonObject, path: readonly string[], value: Json | undefined): JsonObject {
-  const copy = cloneObject(object);
-  const last = path.at(-1);
-  if (last === undefined) return copy;
-  let place = copy;
-  for (const field of path.slice(0, -1)) {
-    const next = place[field];
-    if (isObject(next)) place = next;
-    else if (value === undefined) return copy;
-    else {
-      const made: JsonObject = {};
-      place[field] = made;
-      place = made;
-    }
+  const [field, ...rest] = path;
+  if (field === undefined) return object;
+  const present = Object.hasOwn(object, field) ? object[field] : undefined;
+  if (rest.length > 0) {
+    if (!isObject(present) && value === undefined) return object;
+    const below = withValueAt(isObject(present) ? present : {}, rest, value);
+    return below === present ? object : { ...object, [field]: below };
   }
-  if (value === undefined) delete place[last];
-  else place[last] = cloneJson(value);
-  return copy;
+  if (value !== undefined) return { ...object, [field]: value };
+  if (!Object.hasOwn(object, field)) return object;
+  const { [field]: _gone, ...others } = object;
+  return others;
 }
 
 /** A whole number at a path; `fallback` for anything else. */

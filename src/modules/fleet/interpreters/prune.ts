@@ -1,9 +1,9 @@
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { asObject, asObjects, asString, cloneObject, isObject } from "../../../kernel/schema/index.js";
+import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import { valueAt, withValueAt } from "./fields.js";
 
 /** Metadata that a server fills in, or that is about one server only. */
-const OWN_METADATA = [
+const OWN_METADATA: ReadonlySet<string> = new Set([
   "creationTimestamp",
   "deletionTimestamp",
   "deletionGracePeriodSeconds",
@@ -14,17 +14,27 @@ const OWN_METADATA = [
   "uid",
   "ownerReferences",
   "finalizers",
-];
+]);
 
 /** Labels that a Job's controller puts on its pods. */
 const JOB_LABELS = ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
-/** A copy of an object without what is true of it in the hub only: identity, status, what servers and controllers filled in. */
+/**
+ * An object without what is true of it in the hub only: identity, status, what servers and controllers filled in. The rest is shared with the given
+ * one, which stays as it is.
+ */
 export function withoutIrrelevant(object: JsonObject): JsonObject {
-  const { status: _status, ...rest } = cloneObject(object);
-  const metadata = asObject(rest["metadata"]);
-  for (const field of OWN_METADATA) delete metadata[field];
+  const { status: _status, ...rest } = object;
+  const { metadata } = rest;
+  if (isObject(metadata)) rest["metadata"] = ownOf(metadata);
   return PRUNERS[asString(object["kind"])]?.(rest) ?? rest;
+}
+
+function ownOf(metadata: JsonObject): JsonObject {
+  const own: JsonObject = {};
+  for (const [field, value] of Object.entries(metadata))
+    if (!OWN_METADATA.has(field) && value !== undefined) own[field] = value;
+  return own;
 }
 
 type Prune = (object: JsonObject) => JsonObject;

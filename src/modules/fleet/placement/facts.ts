@@ -62,9 +62,22 @@ function capacityOf({ spec, status }: Cluster): ClusterCapacity | undefined {
 export function amounts(value: unknown): Map<string, bigint> {
   const found = new Map<string, bigint>();
   for (const [name, amount] of isObject(value) ? Object.entries(value) : []) {
-    if (typeof amount === "string" || typeof amount === "number") found.set(name, milliOf(tryParseQuantity(amount)));
+    if (typeof amount === "string" || typeof amount === "number") found.set(name, milliIn(amount));
   }
   return found;
+}
+
+/** Amounts by their text: what workloads ask for repeats itself. */
+const known = new Map<string | number, bigint>();
+const MOST_KNOWN = 1000;
+
+function milliIn(amount: string | number): bigint {
+  const before = known.get(amount);
+  if (before !== undefined) return before;
+  if (known.size >= MOST_KNOWN) known.clear();
+  const milli = milliOf(tryParseQuantity(amount));
+  known.set(amount, milli);
+  return milli;
 }
 
 const milliOf = (quantity: Quantity | undefined): bigint => (quantity === undefined ? 0n : quantity.nanos / 1_000_000n);

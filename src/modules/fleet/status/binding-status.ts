@@ -159,11 +159,12 @@ async function tellBinding(
 ): Promise<ResourceBinding> {
   const observedGeneration = binding.metadata.generation ?? 0;
   const draft = { ...fullyApplied(binding.spec, items), observedGeneration };
-  const { aggregatedStatus: _old, ...rest } = parts.reports.merged(binding) ?? {};
+  const report = parts.reports.merged(binding);
+  const { aggregatedStatus: _old, ...rest } = report.status ?? {};
   const conditions = withCondition(rest.conditions, draft, context.clock.now());
   const status = { ...rest, conditions, ...(items.length === 0 ? {} : { aggregatedStatus: items }) };
   const now = await syncStatus(context.cluster.client.resource(kind), binding, status, name);
-  parts.reports.settle(binding.metadata.uid);
+  report.written();
   return now;
 }
 
