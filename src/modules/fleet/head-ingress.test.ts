@@ -226,7 +226,7 @@ test("a backend that stops answering, or whose model is not ready, gets nothing,
   expect(none?.status?.backends?.[0]?.message).toContain("no replica is ready");
   const refused = await gateway.ask(path);
   expect(refused.status).toBe(503);
-  expect(refused.body).toContain("the MLService is not ready: no replica is ready");
+  expect(refused.body).toContain("the model is not ready: no replica is ready");
 
   await startModel("edge", models.edge.port);
   await report("cloud", true);

@@ -9,11 +9,12 @@ import { equalJson, toJsonObject } from "../../kernel/schema/index.js";
 import { parseWeights } from "./head-weights.js";
 import { HeadIngressKind, type HyperMLService, HyperMLServiceKind } from "./kinds.js";
 import { ARGOSY } from "./names.js";
+import { isServed } from "./served-kinds.js";
 
 const NAME = "head-ingress-maker";
 
 /**
- * Makes a HeadIngress of the same name for each HyperMLService that has an MLService, with the weights of the annotation
+ * Makes a HeadIngress of the same name for each HyperMLService that has an MLService or InferenceService, with the weights of the annotation
  * `argosy.dev/ingress-weights` (`cloud=30,edge=70`). Annotation `argosy.dev/ingress: none` prevents it; a HeadIngress of that name
  * that somebody wrote by hand is left alone, and fields that people add to a made one stay.
  */
@@ -71,7 +72,7 @@ export function madeSpec({ metadata }: HyperMLService): {
 /** Whether one is made. */
 export function wantsIngress(hyper: HyperMLService): boolean {
   if (hyper.metadata.annotations?.[ARGOSY.ingress] === "none") return false;
-  return hyper.spec.workloads.some((workload) => workload.manifests.some((manifest) => manifest.kind === "MLService"));
+  return hyper.spec.workloads.some((workload) => workload.manifests.some((manifest) => isServed(manifest.kind)));
 }
 
 function weightsOf(

@@ -3,6 +3,7 @@ import { asObjects, asString } from "../../kernel/schema/index.js";
 import { parseUrl } from "./head-url.js";
 import type { AggregatedRow, Cluster, HeadIngress, HeadShadowStatus, HyperMLService } from "./kinds.js";
 import { ARGOSY } from "./names.js";
+import { isServed, urlIn } from "./served-kinds.js";
 
 type ShadowSpec = NonNullable<HeadIngress["spec"]["shadows"]>[number];
 type Url = NonNullable<ReturnType<typeof parseUrl>>;
@@ -91,7 +92,7 @@ function inCluster(
   const wanted = head.spec.hyperMLServiceRef?.service;
   const row = hyper?.status?.aggregatedStatus?.find(
     ({ cluster: other, resource }) =>
-      other === cluster && resource.kind === "MLService" && (wanted === undefined || resource.name === wanted),
+      other === cluster && isServed(resource.kind) && (wanted === undefined || resource.name === wanted),
   );
   if (hyper === undefined) return failed(empty, "Invalid", "cluster goes with hyperMLServiceRef");
   const place = placeIn(row, release);
@@ -109,9 +110,10 @@ function placeIn(
   if (row === undefined) return { reason: "NotDelivered", message: "the MLService has not been delivered" };
   const { status = {} } = row;
   if (release === undefined) {
-    const [address] = asObjects([status["address"]]);
-    const url = asString(address?.["url"]);
-    return url === "" ? { reason: "NoAddress", message: "the MLService has not reported an address yet" } : { url };
+    const url = urlIn(status);
+    return url === undefined
+      ? { reason: "NoAddress", message: "the MLService has not reported an address yet" }
+      : { url };
   }
   const found = asObjects(status["releases"]).find(({ name }) => name === release);
   if (found === undefined) return { reason: "NoRelease", message: `the MLService has no release ${release}` };

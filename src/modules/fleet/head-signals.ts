@@ -1,7 +1,8 @@
 import { quantityToNumber, tryParseQuantity } from "../../kernel/kinds/index.js";
-import { isObject } from "../../kernel/schema/index.js";
+import { asNumber, asObject, isObject } from "../../kernel/schema/index.js";
 import type { HeadPlan, HeadSignals, PlannedBackend } from "./head-weights.js";
 import type { Cluster, HeadIngress, HyperMLService } from "./kinds.js";
+import { isServed } from "./served-kinds.js";
 
 type Weighting = HeadIngress["spec"]["weighting"];
 
@@ -67,10 +68,11 @@ function readyReplicasOf(
   const wanted = head.spec.hyperMLServiceRef?.service;
   const row = hyper?.status?.aggregatedStatus?.find(
     ({ cluster, resource }) =>
-      cluster === backend.cluster &&
-      resource.kind === "MLService" &&
-      (wanted === undefined || resource.name === wanted),
+      cluster === backend.cluster && isServed(resource.kind) && (wanted === undefined || resource.name === wanted),
   );
+  const copies = asObject(asObject(row?.status?.["modelStatus"])["copies"]);
+  const total = asNumber(copies["totalCopies"]);
+  if (total !== undefined) return replicas(total - (asNumber(copies["failedCopies"]) ?? 0));
   const releases: unknown = row?.status?.["releases"];
   if (!Array.isArray(releases)) return undefined;
   let ready = 0;
@@ -78,8 +80,13 @@ function readyReplicasOf(
     const count: unknown = isObject(release) ? release["readyReplicas"] : undefined;
     if (typeof count === "number" && count > 0) ready += count;
   }
-  return { value: ready, words: `it has ${ready} ready ${ready === 1 ? "replica" : "replicas"}` };
+  return replicas(ready);
 }
+
+const replicas = (ready: number): Measure => ({
+  value: ready,
+  words: `it has ${ready} ready ${ready === 1 ? "replica" : "replicas"}`,
+});
 
 /** Backends with the weights that follow from their measures: the best counts whole, the others in proportion; who was not measured counts as the mean. */
 export function weighted(

@@ -1,13 +1,12 @@
 import type { BackendInput, BackendReport, RouteInput } from "../../dataplane/gateway/index.js";
-import type { JsonObject } from "../../kernel/kinds/index.js";
 import { findCondition, isDeleting } from "../../kernel/kinds/index.js";
-import { isObject } from "../../kernel/schema/index.js";
 import { type PlannedShadow, planShadows, shadowInputOf } from "./head-shadows.js";
 import { measuresOf, weighted } from "./head-signals.js";
 import { parseUrl } from "./head-url.js";
 import { readyConditionIn } from "./hyper-readiness.js";
 import type { AggregatedRow, Cluster, HeadBackendStatus, HeadIngress, HyperMLService } from "./kinds.js";
 import { ARGOSY } from "./names.js";
+import { isServed, urlIn } from "./served-kinds.js";
 
 /** One backend of a HeadIngress before it is handed to the gateway. */
 export interface PlannedBackend {
@@ -129,7 +128,7 @@ function backendsOf(
   faults: string[],
 ): PlannedBackend[] {
   const wantedNames = hyper.spec.workloads.flatMap((workload) => workload.clusters);
-  const services = (hyper.status?.aggregatedStatus ?? []).filter((row) => row.resource.kind === "MLService");
+  const services = (hyper.status?.aggregatedStatus ?? []).filter((row) => isServed(row.resource.kind));
   const leaving = hyper.status?.leaving ?? [];
   // What the status still speaks of is on its way out.
   const names = [
@@ -175,7 +174,7 @@ function hasService(hyper: HyperMLService, cluster: string, name: string | undef
     (workload) =>
       workload.clusters.includes(cluster) &&
       workload.manifests.some(
-        (manifest) => manifest.kind === "MLService" && (name === undefined || manifest.metadata?.["name"] === name),
+        (manifest) => isServed(manifest.kind) && (name === undefined || manifest.metadata?.["name"] === name),
       ),
   );
 }
@@ -225,29 +224,22 @@ function obstacleOf(
   url: string | undefined,
   isUrl: boolean,
 ): { readonly reason: string; readonly message: string } | undefined {
-  if (row === undefined) return { reason: "NotDelivered", message: "the MLService has not been delivered yet" };
+  if (row === undefined) return { reason: "NotDelivered", message: "the model has not been delivered yet" };
   // Pods of an earlier generation answer while an update rolls: they keep the traffic.
   const ready = readyConditionIn(row.status, "Answering") ?? readyConditionIn(row.status);
   if (url === undefined)
     return {
       reason: row.applied ? "NoAddress" : "NotApplied",
-      message: row.applied ? "the MLService has not reported an address yet" : row.appliedMessage,
+      message: row.applied ? "the model has not reported an address yet" : row.appliedMessage,
     };
   if (!isUrl)
     return {
       reason: "BadAddress",
-      message: `the MLService reports "${url}", which is not http://HOST[:PORT] or https://HOST[:PORT]`,
+      message: `the model reports "${url}", which is not http://HOST[:PORT] or https://HOST[:PORT]`,
     };
   if (ready?.status !== "True")
-    return { reason: "NotReady", message: `the MLService is not ready: ${ready?.message ?? "it has not said so yet"}` };
+    return { reason: "NotReady", message: `the model is not ready: ${ready?.message ?? "it has not said so yet"}` };
   return undefined;
-}
-
-/** The address that a member's raw status of an MLService names. */
-export function urlIn(status: JsonObject | undefined): string | undefined {
-  const address = status?.["address"];
-  const url = isObject(address) ? address["url"] : undefined;
-  return typeof url === "string" && url !== "" ? url : undefined;
 }
 
 /** The route that carries a HeadIngress out. */

@@ -32,6 +32,7 @@ import { ARGOSY, clusterOfSpace, HYPER_FINALIZER } from "./names.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 import { type RevisionRef, RevisionStore } from "./rollout/revisions.js";
 import { factsOf, rolloutOf, type Targets, targetsOf } from "./rollout/targets.js";
+import { isServed } from "./served-kinds.js";
 
 const NAME = "hypermlservice-controller";
 const OWNER_INDEX = "hypermlservice-uid";
@@ -272,7 +273,7 @@ async function report(
     .list(namespace)
     .filter((head) => head.spec.hyperMLServiceRef?.name === name);
   const services = groupedByCluster(
-    states.filter((state) => state.object.kind === "MLService"),
+    states.filter((state) => isServed(state.object.kind)),
     (state) => state.object.cluster,
   );
   const traffic = trafficOf(heads, (cluster, service) => serviceStatusIn(services.get(cluster) ?? [], service));

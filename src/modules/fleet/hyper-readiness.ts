@@ -1,6 +1,7 @@
 import { findCondition, type JsonObject } from "../../kernel/kinds/index.js";
 import { asObjects, asString, isObject } from "../../kernel/schema/index.js";
 import type { ObjectState } from "./hyper-status.js";
+import { isServed } from "./served-kinds.js";
 
 /** A condition inside a raw member status, Ready unless another is asked for. */
 export function readyConditionIn(
@@ -29,7 +30,7 @@ export function unreadinessOf(state: ObjectState): string | undefined {
   const status = memberStatusOf(state);
   const health = state.work?.status?.manifestStatuses?.[0]?.health;
   const ready = readyConditionIn(status);
-  const isService = state.object.kind === "MLService";
+  const isService = isServed(state.object.kind);
   if (ready === undefined && health !== "Unhealthy" && !isService) return undefined;
   if (!state.isApplied) return "is not applied";
   if (ready !== undefined && ready.status !== "True") return orElse(ready.message, "is not ready");

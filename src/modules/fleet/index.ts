@@ -60,6 +60,6 @@ export {
   withReplicas,
 } from "./what-if/changes.js";
 export { type FleetCopy, readFleet } from "./what-if/copy.js";
-export { type Outcome, type Simulation, simulate } from "./what-if/simulate.js";
 export type { ServiceOutcome } from "./what-if/services.js";
+export { type Outcome, type Simulation, simulate } from "./what-if/simulate.js";
 export { revisedObject, withTyped } from "./what-if/typed.unsafe.js";

@@ -1,7 +1,6 @@
 import type { ReconcileContext, ReconcileResult } from "../../kernel/control/index.js";
 import { syncStatus } from "../../kernel/control/index.js";
 import { isDeleting, withCondition } from "../../kernel/kinds/index.js";
-import { urlIn } from "./head-weights.js";
 import { manifestOf } from "./hyper-works.js";
 import {
   type Cluster,
@@ -13,6 +12,7 @@ import {
   WorkKind,
 } from "./kinds.js";
 import { ARGOSY, clusterOfSpace, executionSpaceOf } from "./names.js";
+import { isServed, urlIn } from "./served-kinds.js";
 
 /** Finalizer of Cluster, Karmada's name: requests first, then its objects, then the Cluster. */
 export const CLUSTER_FINALIZER = "karmada.io/cluster-controller";
@@ -60,7 +60,7 @@ function getsRequests(object: HyperMLService, cluster: string, context: Reconcil
 export function leavingOf(works: readonly Work[], clusters: readonly string[], pending: readonly string[]): Leaving[] {
   return clusters.map((cluster) => {
     const own = works.filter((work) => clusterOfSpace(work.metadata.namespace ?? "") === cluster);
-    const service = own.find((work) => manifestOf(work)?.["kind"] === "MLService");
+    const service = own.find((work) => isServed(manifestOf(work)?.["kind"]));
     const url = urlIn(service?.status?.manifestStatuses?.[0]?.status);
     const message = pending.includes(cluster)
       ? "its objects stay until it gets no more requests"

@@ -228,6 +228,9 @@ function routeConditions(seen: Seen, ready: Fault | undefined): Update[] {
     .find((each) => each !== undefined);
   return [
     says("IngressReady", fault, ["Answers", `${route.url} answers`]),
+    route.answers
+      ? says("Answering", undefined, ["Answers", `${route.url} answers, be it with pods of an earlier generation`])
+      : says("Answering", fault ?? silent, ["", ""]),
     says("RoutesReady", fault, ["Answers", `${route.url} answers`]),
     says("LatestDeploymentReady", deployment, ["Deployed", "every component is of this generation"]),
   ];
@@ -255,7 +258,7 @@ function otherConditions({ isStopped, ignored }: Seen): Update[] {
 /** Nothing is wrong yet. */
 const WAITING = new Set(["Starting", "Loading", "Fetching", "Updating"]);
 /** Do not stand against Ready. */
-const INFORMATIVE = new Set(["AllFieldsHonored", "CanaryPredictorReady", "Stopped"]);
+const INFORMATIVE = new Set(["Answering", "AllFieldsHonored", "CanaryPredictorReady", "Stopped"]);
 
 function withoutSeverity(condition: Condition): ConditionLike {
   const { type, status, reason, message, lastTransitionTime } = condition;
