@@ -140,7 +140,7 @@ class NodeModelServer implements ModelServer {
       findMethod: (path) => this.#methods(path),
       onFault: (path, error) => log.error("call failed", { path, err: error }),
       onEnd: (path, code) => metrics.call(this.#methods(path) === undefined ? "" : path, statusName(code)),
-      answer: (stream, headers) => answerRest(rest, stream, headers),
+      answer: (stream) => answerRest(rest, stream),
       ...HTTP2_TIMES,
     });
   }

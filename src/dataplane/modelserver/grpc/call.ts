@@ -1,6 +1,6 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { Clock, Timer } from "../../../kernel/clock/types.js";
 import { HttpError } from "../../../kernel/http1/index.js";
+import { CODES, encodeHeaders, type Field, type Http2Stream } from "../../../kernel/http2/index.js";
 import type { BodyCharge } from "../http.js";
 import {
   CODINGS,
@@ -42,13 +42,22 @@ export interface CallHost {
 /** Messages of one call that wait to be handled, before the client is held up. */
 const MAX_WAITING = 16;
 
-const HEAD = { ":status": 200, "content-type": "application/grpc", "grpc-accept-encoding": CODINGS };
+const HEAD: readonly Field[] = [
+  [":status", "200"],
+  ["content-type", "application/grpc"],
+  ["grpc-accept-encoding", CODINGS],
+];
+const HEADS = {
+  identity: encodeHeaders(HEAD),
+  gzip: encodeHeaders([...HEAD, ["grpc-encoding", "gzip"]]),
+  deflate: encodeHeaders([...HEAD, ["grpc-encoding", "deflate"]]),
+} as const;
+const TRAILERS_OK = encodeHeaders([["grpc-status", "0"]]);
 
 /** One call: messages in, messages out, a status. */
 export class GrpcCall implements CallContext {
   readonly #host: CallHost;
-  readonly #stream: ServerHttp2Stream;
-  readonly #headers: IncomingHttpHeaders;
+  readonly #stream: Http2Stream;
   readonly #path: string;
   readonly #reader: FrameReader;
   readonly #charge: BodyCharge;
@@ -58,16 +67,14 @@ export class GrpcCall implements CallContext {
   #method: GrpcMethod | undefined;
   #isOver = false;
   #isAnswering = false;
-  #hasEnded = false;
   readonly #waiting: Frame[] = [];
   #wake: (() => void) | undefined;
   timeoutMs: number | undefined;
 
-  constructor(host: CallHost, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
+  constructor(host: CallHost, stream: Http2Stream) {
     this.#host = host;
     this.#stream = stream;
-    this.#headers = headers;
-    this.#path = headers[":path"] ?? "";
+    this.#path = stream.headers.get(":path") ?? "";
     this.#reader = new FrameReader(host.maxMessageBytes);
     this.#charge = host.chargeBody();
   }
@@ -79,7 +86,7 @@ export class GrpcCall implements CallContext {
 
   start(): void {
     const stream = this.#stream;
-    stream.on("close", () => this.#over());
+    stream.onClose = () => this.#over();
     try {
       this.#method = this.#host.findMethod(this.#path);
       if (this.#method === undefined) throw new HttpError(501, `there is no method ${this.#path.slice(0, 200)}`);
@@ -92,18 +99,17 @@ export class GrpcCall implements CallContext {
       this.fail(statusOf(error));
       return;
     }
-    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
-    stream.on("end", () => this.#onEnd());
+    stream.onData = (chunk) => this.#onData(chunk);
+    stream.onEnd = () => this.#onEnd();
     if (this.#method.kind === "stream") void this.#answerStream(this.#method);
   }
 
   metadata(name: string): string | undefined {
-    const value = this.#headers[name];
-    return typeof value === "string" ? value : value?.join(", ");
+    return this.#stream.headers.get(name);
   }
 
   isGone(): boolean {
-    return this.#isOver || this.#stream.destroyed;
+    return this.#isOver || this.#stream.isClosed;
   }
 
   #limit(timeoutMs: number): void {
@@ -128,7 +134,6 @@ export class GrpcCall implements CallContext {
   }
 
   #onEnd(): void {
-    this.#hasEnded = true;
     this.#wake?.();
     if (this.#isOver || this.#method?.kind !== "unary") return;
     const [frame] = this.#waiting;
@@ -173,20 +178,14 @@ export class GrpcCall implements CallContext {
 
   #finish(frame: Buffer | undefined): void {
     this.#respond();
-    this.#end({ code: GRPC.OK, message: "" });
-    this.#stream.end(frame);
+    this.#over(GRPC.OK);
+    this.#stream.end(frame, TRAILERS_OK);
   }
 
   #respond(): void {
     if (this.#isAnswering) return;
     this.#isAnswering = true;
-    const coding = this.#answerCoding === undefined ? {} : { "grpc-encoding": this.#answerCoding };
-    this.#stream.respond({ ...HEAD, ...coding }, { waitForTrailers: true });
-  }
-
-  #end({ code, message }: GrpcStatus): void {
-    this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(trailersOf({ code, message })));
-    this.#over(code);
+    this.#stream.respond(HEADS[this.#answerCoding ?? "identity"]);
   }
 
   async #answerStream(method: GrpcMethod & { kind: "stream" }): Promise<void> {
@@ -205,8 +204,7 @@ export class GrpcCall implements CallContext {
 
   #untilDrained(): Promise<void> {
     return new Promise((resolve) => {
-      this.#stream.once("drain", resolve);
-      this.#stream.once("close", resolve);
+      this.#stream.onDrain = resolve;
     });
   }
 
@@ -214,7 +212,7 @@ export class GrpcCall implements CallContext {
     for (;;) {
       const frame = this.#waiting.shift();
       if (frame !== undefined) {
-        if (this.#stream.isPaused() && this.#waiting.length === 0) this.#stream.resume();
+        if (this.#stream.isPaused && this.#waiting.length === 0) this.#stream.resume();
         const bytes = await this.#open(frame);
         yield bytes;
         // Its handler is done with it.
@@ -226,8 +224,9 @@ export class GrpcCall implements CallContext {
 
   #isAtEnd(): boolean {
     if (this.isGone()) return true;
-    if (this.#hasEnded && this.#reader.isWithin) throw new HttpError(400, "the call ended within a message");
-    return this.#hasEnded;
+    if (this.#stream.isRemoteEnded && this.#reader.isWithin)
+      throw new HttpError(400, "the call ended within a message");
+    return this.#stream.isRemoteEnded;
   }
 
   #untilMore(): Promise<void> {
@@ -240,15 +239,11 @@ export class GrpcCall implements CallContext {
   fail(status: GrpcStatus): void {
     const stream = this.#stream;
     if (this.isGone()) return;
-    if (this.#isAnswering) {
-      this.#end(status);
-      stream.end();
-    } else {
-      stream.respond({ ...HEAD, ...trailersOf(status) }, { endStream: true });
-      this.#over(status.code);
-    }
+    this.#over(status.code);
+    if (this.#isAnswering) stream.end(undefined, encodeHeaders(trailersOf(status)));
+    else stream.respond(encodeHeaders([...HEAD, ...trailersOf(status)]), true);
     // What the client still sends is not wanted.
-    if (!this.#hasEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    if (!stream.isRemoteEnded && !stream.hasWaiting) stream.reset(CODES.NO_ERROR);
   }
 
   #over(code: number = GRPC.CANCELLED): void {
@@ -261,7 +256,10 @@ export class GrpcCall implements CallContext {
   }
 }
 
-const trailersOf = ({ code, message }: GrpcStatus): Record<string, string> =>
+const trailersOf = ({ code, message }: GrpcStatus): Field[] =>
   message === ""
-    ? { "grpc-status": String(code) }
-    : { "grpc-status": String(code), "grpc-message": encodeMessage(message) };
+    ? [["grpc-status", String(code)]]
+    : [
+        ["grpc-status", String(code)],
+        ["grpc-message", encodeMessage(message)],
+      ];

@@ -1,0 +1,10 @@
+/**
+ * HTTP/2 as bytes, for servers that count their CPU time per request: connections that begin with the preface, their streams, and
+ * header compression. In: a socket, and what was read of it. Out: streams with their requests; answers. Strict (RFC 9113), and
+ * bounded in everything that a client may ask for. May use: clock.
+ */
+
+export { Http2Connection, type Http2Host } from "./connection.js";
+export { CODES } from "./frames.js";
+export { encodeHeaders, type Field, HeaderDecoder } from "./hpack.js";
+export type { Http2Stream } from "./stream.js";
