@@ -74,6 +74,7 @@ class LimitedInference implements Inference {
     let isLate = timeoutMs <= 0;
     const isOver = (): boolean => isLate || isGone();
     if (isLate) return Promise.reject(late(timeoutMs));
+    const deadlineMs = timeoutMs === Number.POSITIVE_INFINITY ? undefined : this.#clock.monotonicMs() + timeoutMs;
     return new Promise((resolve, reject) => {
       const timer =
         timeoutMs === Number.POSITIVE_INFINITY
@@ -82,7 +83,7 @@ class LimitedInference implements Inference {
               isLate = true;
               reject(late(timeoutMs));
             });
-      this.#admit(isOver, () => model.batcher.infer(inputs, isOver))
+      this.#admit(isOver, () => model.batcher.infer(inputs, isOver, deadlineMs))
         .finally(() => timer?.cancel())
         .then(resolve, reject);
     });

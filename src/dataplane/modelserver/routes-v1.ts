@@ -1,6 +1,8 @@
 /** V1's paths: KServe's, and TensorFlow Serving's dialect beside them. */
+
 import { type Http1Answer, HttpError } from "../../kernel/http1/index.js";
 import type { ServerContext } from "./context.js";
+import { explainInstances } from "./explain-routes.js";
 import { jsonAnswer } from "./http.js";
 import { predict, type Wanted } from "./http-inference.js";
 import { describeOpenAiModel } from "./openai/models.js";
@@ -42,13 +44,7 @@ export function v1Endpoint(segments: readonly string[], context: ServerContext):
     case "regress":
       return { pattern, POST: (request) => judge(verb, request, context, wanted()) };
     case "explain":
-      return {
-        pattern,
-        POST: () => {
-          find(context, wanted());
-          throw new HttpError(404, `model ${name} has no explainer`);
-        },
-      };
+      return { pattern, POST: (request) => explainInstances(request, context, wanted()) };
     case "":
       return { pattern, GET: () => status(context, wanted()) };
     default:

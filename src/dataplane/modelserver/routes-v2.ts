@@ -3,6 +3,7 @@ import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/htt
 import type { ServerContext } from "./context.js";
 import { completeConfig, describeModel, statisticsOf } from "./describe.js";
 import { type ExactJson, parseJson } from "./exact-json.js";
+import { explainTensors } from "./explain-routes.js";
 import { jsonAnswer, readBody } from "./http.js";
 import { infer, type Wanted } from "./http-inference.js";
 import type { Endpoint } from "./paths.js";
@@ -99,6 +100,8 @@ export function v2Endpoint(segments: readonly string[], context: ServerContext):
   switch (action) {
     case "infer":
       return { pattern, POST: (request) => infer(request, context, wanted) };
+    case "explain":
+      return { pattern, POST: (request) => explainTensors(request, context, wanted) };
     case "":
       return {
         pattern,

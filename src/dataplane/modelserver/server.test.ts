@@ -210,7 +210,7 @@ test.each([
   ["/v1/models/m:predict", { instances: [[1]] }, 400, "the model takes [-1,2]"],
   ["/v1/models/m:predict", { instances: [[1, null]] }, 400, "element 1 is null"],
   ["/v1/models/m:predict", {}, 400, "needs instances (rows) or inputs (columns)"],
-  ["/v1/models/m:explain", {}, 404, "no explainer"],
+  ["/v1/models/m:explain", {}, 400, "the request needs instances"],
 ])("%s refuses %j with %i", async (path, body, status, words) => {
   const server = await serve({
     source: { name: "m", folder: await folderWith({ "model.onnx": identity("FP32", ["batch", 2]) }) },
@@ -532,4 +532,29 @@ test("a tabular model takes any numbers, and null as a missing value", async () 
   });
   expect(answers.map(({ json }) => json.outputs?.[0]?.data)).toEqual([[41.5], [5.5], [11.5]]);
   expect(rows.json).toEqual({ predictions: [12.5] });
+});
+
+test("predictions of a tabular model are explained over V1 and V2; a model of other shapes has no explainer", async () => {
+  const model = JSON.stringify({
+    ...{ format: "argosy-sklearn", version: 1 },
+    estimator: { type: "linear", coefficients: [[2, -1]], intercepts: [0.5] },
+  });
+  const folder = await folderWith({ "m/model.json": model, "texts/model.onnx": identity("BYTES") });
+  const server = await serve({ source: { repository: folder } });
+  await server.loaded;
+  const parameters = { background: [[0, 0]] };
+
+  const rows = await call(server, "/v1/models/m:explain", { instances: [[3, 4]], parameters });
+  const inputs = [{ name: "input-0", datatype: "FP64", shape: [1, 2], data: [3, 4] }];
+  const tensors = await call(server, "/v2/models/m/explain", { inputs, parameters });
+  const refused = await call(server, "/v2/models/m/explain", { inputs, parameters: { method: "magic" } });
+  const none = await call(server, "/v1/models/texts:explain", { instances: [["a"]] });
+
+  expect(rows.json).toMatchObject({
+    ...{ model_name: "m", model_version: "1", method: "shapley", exact: true, base_values: [0.5] },
+    explanations: [{ prediction: [2.5], shapley_values: [[6, -4]] }],
+  });
+  expect(tensors.json).toEqual(rows.json);
+  expect(refused).toMatchObject({ status: 400, json: { error: expect.stringContaining("method must be") } });
+  expect(none).toMatchObject({ status: 404, json: { error: expect.stringContaining("has no explainer") } });
 });

@@ -1,0 +1,49 @@
+/** Explanations over HTTP: the body of an inference request, V1's or V2's, and how to explain in its `parameters`. */
+import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
+import type { JsonObject } from "../../kernel/kinds/object.js";
+import type { ServerContext } from "./context.js";
+import type { TensorValue } from "./datatypes.js";
+import { parseJson } from "./exact-json.js";
+import { jsonAnswer } from "./http.js";
+import { counted, type Wanted } from "./http-inference.js";
+import type { ServedModel } from "./repository.js";
+import { readPredictRequest } from "./v1.js";
+import { readInferRequest, readText } from "./v2.js";
+
+/** V1's `:explain`. */
+export function explainInstances(request: Http1Request, context: ServerContext, wanted: Wanted): Promise<Http1Answer> {
+  return explainWith(request, context, wanted, (body, model) => readPredictRequest(body, model).inputs);
+}
+
+/** `/v2/models/NAME/explain`: an inference request, answered with an explanation. */
+export function explainTensors(request: Http1Request, context: ServerContext, wanted: Wanted): Promise<Http1Answer> {
+  const header = request.header("inference-header-content-length");
+  return explainWith(request, context, wanted, (body, model) => readInferRequest(body, header, model).inputs);
+}
+
+function explainWith(
+  request: Http1Request,
+  context: ServerContext,
+  wanted: Wanted,
+  read: (body: Buffer, model: ServedModel) => readonly TensorValue[],
+): Promise<Http1Answer> {
+  return counted(request, context, wanted, async ({ model, body, caller, marks }) => {
+    if (model.explain === undefined)
+      throw new HttpError(404, `model ${model.name} has no explainer: it does not take and give rows of numbers`);
+    const inputs = read(body, model);
+    const length = Number(request.header("inference-header-content-length") ?? body.length);
+    const parameters = parametersOf(body.subarray(0, length));
+    marks.read = context.clock.monotonicMs();
+    const explanation = await model.explain({ inputs, parameters, isGone: caller.isGone });
+    marks.ran = context.clock.monotonicMs();
+    return jsonAnswer({ model_name: model.name, model_version: model.version, ...explanation });
+  });
+}
+
+function parametersOf(body: Buffer): JsonObject {
+  const request = parseJson(readText(body));
+  const { parameters = {} } = typeof request === "object" && request !== null && !Array.isArray(request) ? request : {};
+  if (typeof parameters !== "object" || parameters === null || Array.isArray(parameters))
+    throw new HttpError(400, "parameters must be an object");
+  return JSON.parse(JSON.stringify(parameters));
+}
