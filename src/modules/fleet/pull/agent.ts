@@ -1,11 +1,13 @@
 import type { Followed } from "../../../kernel/client/index.js";
 import type { ClusterAccess, ControllerSpec } from "../../../kernel/control/index.js";
-import { apiVersionOf, LeaseKind, timeOf } from "../../../kernel/kinds/index.js";
+import { apiVersionOf, ConfigMapKind, LeaseKind, timeOf } from "../../../kernel/kinds/index.js";
 import { clusterReporter } from "../cluster-status.js";
 import { executionController } from "../execution.js";
 import { InterpreterRegistry } from "../interpreters/index.js";
 import { type Cluster, ClusterKind, WorkKind } from "../kinds.js";
 import { executionSpaceOf } from "../names.js";
+import { FIGURES } from "../rollout/figures.js";
+import { figuresController } from "./figures.js";
 import { CLUSTER_SPACE, CREDENTIAL_ENDS } from "./names.js";
 
 /** The hub calls a member whose lease was not renewed for so long not ready. */
@@ -21,11 +23,16 @@ export interface PullOptions {
   readonly credentialEnds?: () => number | undefined;
 }
 
-/** What of the hub an agent in a member follows: its own Works, and its own Cluster. */
+/** What of the hub an agent in a member follows: its own Works, its own Cluster, and what it is asked. */
 export function followedByAgent(cluster: string): Followed {
+  const space = executionSpaceOf(cluster);
+  const maps = `${apiVersionOf(ConfigMapKind)}/${ConfigMapKind.plural}`;
   return {
-    namespaces: { [`${apiVersionOf(WorkKind)}/${WorkKind.plural}`]: executionSpaceOf(cluster) },
-    fieldSelectors: { [`${apiVersionOf(ClusterKind)}/${ClusterKind.plural}`]: `metadata.name=${cluster}` },
+    namespaces: { [`${apiVersionOf(WorkKind)}/${WorkKind.plural}`]: space, [maps]: space },
+    fieldSelectors: {
+      [`${apiVersionOf(ClusterKind)}/${ClusterKind.plural}`]: `metadata.name=${cluster}`,
+      [maps]: `metadata.name=${FIGURES}`,
+    },
   };
 }
 
@@ -40,6 +47,7 @@ export function pullControllers(member: ClusterAccess, options: PullOptions = {}
     executionController({ members, interpreters: new InterpreterRegistry(), isAgent: true, ...limits }),
     clusterReporter(members),
     leaseController(member.name, credentialEnds),
+    figuresController(member),
   ];
 }
 

@@ -2,6 +2,7 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import type { PolicyRule } from "../../../kernel/module/types.js";
 import { toJson } from "../../../kernel/schema/index.js";
 import { ARGOSY, EXECUTION_FINALIZER, executionSpaceOf } from "../names.js";
+import { FIGURES } from "../rollout/figures.js";
 import { agentAccountOf, CLUSTER_SPACE, registrationAccountOf } from "./names.js";
 
 const GROUP = "rbac.authorization.k8s.io";
@@ -17,7 +18,7 @@ interface Grant {
 
 /**
  * The accounts of a pull member in the hub and their rights, as manifests that go with the Cluster (`owner`). The agent's may read its own Works, say
- * how they are, and take their finalizers off; say how its own Cluster is; renew its own Lease; renew its own token. Whoever registers may do so
+ * how they are, and take their finalizers off; say how its own Cluster is, and what gates ask; renew its own Lease; renew its own token. Whoever registers may do so
  * once: fetch the agent's token, fill in where the member is, and remove the account that it came by.
  */
 export function enrolmentManifests(cluster: string, owner: JsonObject): JsonObject[] {
@@ -63,6 +64,8 @@ function agentGrants(cluster: string): Grant[] {
         { apiGroups: ["work.karmada.io"], resources: ["works"], verbs: [...READ, "patch"] },
         { apiGroups: ["work.karmada.io"], resources: ["works/status"], verbs: ["get", "update", "patch"] },
         { apiGroups: [""], resources: ["events"], verbs: ["create", "patch"] },
+        // What gates of rollouts ask of it.
+        { apiGroups: [""], resources: ["configmaps"], resourceNames: [FIGURES], verbs: [...READ, "patch"] },
       ],
     },
     {

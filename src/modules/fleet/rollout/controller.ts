@@ -28,8 +28,9 @@ import {
 import { faultsOfRollout } from "./admission.js";
 import type { ClusterFacts } from "./assignments.js";
 import { type RolloutDecision, type RolloutScene, stepRollout } from "./engine.js";
-import { GateKeeper, type Watch, type WatchedService } from "./gate-keeper.js";
+import { GateKeeper, type Watch } from "./gate-keeper.js";
 import { type GateReport, type HyperRollout, HyperRolloutKind, type HyperRolloutStatus } from "./kind.js";
+import type { WatchedService } from "./model-servers.js";
 import { type AskPrometheus, askPrometheus } from "./prometheus.js";
 import { type RevisionRef, RevisionStore } from "./revisions.js";
 import { hasCanary, rolloutOf } from "./targets.js";
@@ -236,12 +237,16 @@ class Conductor {
         const services = isTried ? servicesOf(within(plans.get(target.name), cluster), true) : [];
         return isTried ? services.flatMap(({ release }) => release ?? []) : undefined;
       },
+      isPull: (cluster) =>
+        context.cluster.informers.informer(ClusterKind).get({ namespace: "", name: cluster })?.spec?.syncMode ===
+        "Pull",
       servicesIn: (cluster) => {
         const isStep = watched.some((one) => one.cluster === cluster && one.from !== undefined);
         return servicesOf(within(plans.get(target.name), cluster), isStep);
       },
     };
-    return this.#keeper.look(keyOf(rollout), watch, context.signal);
+    const { clock, signal } = context;
+    return this.#keeper.look(keyOf(rollout), watch, { client: context.cluster.client, clock, signal });
   }
 
   #record(rollout: HyperRollout, hyper: HyperMLService, decisions: readonly RolloutDecision[], context: Context): void {

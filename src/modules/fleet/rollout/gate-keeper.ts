@@ -1,17 +1,14 @@
 import { type GatewayState, LATENCY_BOUNDS_MS } from "../../../dataplane/gateway/index.js";
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
-import { isDeleting, type Pod, PodKind } from "../../../kernel/kinds/index.js";
 import { shadowNameOf } from "../head-shadows.js";
 import { routeIdOf } from "../head-weights.js";
 import type { HeadIngress } from "../kinds.js";
-import { countsOfModelServer } from "./exposition.js";
 import { type Counts, judge, judgeCounts, NO_COUNTS, since, sum } from "./gates.js";
 import type { GateReport, GateSpec } from "./kind.js";
+import { countsInMember, type PodCounts, type WatchedService } from "./model-servers.js";
 import { type AskPrometheus, GateError } from "./prometheus.js";
-
-const MAX_PODS = 100;
-const MAX_PAGE_BYTES = 4 * 1024 * 1024;
+import { type HubSide, ToldFigures } from "./told-figures.js";
 
 /** What a wave is watched for. */
 export interface Watch {
@@ -25,23 +22,18 @@ export interface Watch {
   readonly heads: readonly HeadIngress[];
   /** During a step in shadow: the releases in a cluster that get copies; undefined where none does. */
   readonly triedIn: (cluster: string) => readonly string[] | undefined;
+  /** Whether the cluster's agent fetches, so that the hub has no way in. */
+  readonly isPull: (cluster: string) => boolean;
   /** The MLServices in a cluster; with a release, only that one is watched. */
   readonly servicesIn: (cluster: string) => readonly WatchedService[];
-}
-
-/** An MLService that is watched. */
-export interface WatchedService {
-  readonly namespace: string;
-  readonly name: string;
-  readonly release: string | undefined;
 }
 
 /** What was counted when a watch began. */
 interface Baseline {
   readonly mark: string;
   readonly counts: Map<string, Counts>;
-  /** Until the first look is over: what is seen then was there before. */
-  isFirst: boolean;
+  /** Sources that were read once: what is seen first was there before. */
+  readonly read: Set<string>;
 }
 
 /** What the gateway counted of a backend, or of a shadow. */
@@ -63,6 +55,7 @@ export interface GateSources {
 /** Asks what gates ask for, about what happened since a wave was ready. What it counted from is in memory: after a restart it counts from there. */
 export class GateKeeper {
   readonly #sources: GateSources;
+  readonly #told = new ToldFigures();
   /** By rollout: the mark, and what each source had counted by then. */
   readonly #baselines = new Map<string, Baseline>();
 
@@ -73,13 +66,15 @@ export class GateKeeper {
   /** Forgets a rollout that is gone, or has nothing to watch. */
   forget(key: string): void {
     this.#baselines.delete(key);
+    this.#told.forget(key);
   }
 
   /** What each gate says of each cluster now. Sources that do not answer make a gate wait. */
-  async look(key: string, watch: Watch, signal: AbortSignal): Promise<GateReport[]> {
+  async look(key: string, watch: Watch, hub: HubSide): Promise<GateReport[]> {
+    const { signal } = hub;
     const known = this.#baselines.get(key);
     const baseline: Baseline =
-      known?.mark === watch.mark ? known : { mark: watch.mark, counts: new Map<string, Counts>(), isFirst: true };
+      known?.mark === watch.mark ? known : { mark: watch.mark, counts: new Map<string, Counts>(), read: new Set() };
     this.#baselines.set(key, baseline);
     const counted = new Map<string, Promise<Counts>>();
     const count = (source: GateSpec["source"], cluster: string): Promise<Counts> => {
@@ -88,7 +83,7 @@ export class GateKeeper {
         counted.get(place) ??
         (source === "Gateway"
           ? Promise.resolve(this.#fromGateway(cluster, watch, baseline))
-          : this.#fromModelServers(cluster, watch, { baseline, signal }));
+          : this.#fromModelServers(cluster, watch, { key, baseline, hub }));
       counted.set(place, pending);
       return pending;
     };
@@ -103,11 +98,11 @@ export class GateKeeper {
         }
       }),
     );
-    baseline.isFirst = false;
     return reports;
   }
 
   #fromGateway(cluster: string, { heads, namespace, triedIn }: Watch, baseline: Baseline): Counts {
+    const place = `gateway ${cluster}`;
     const routes = this.#sources.gateway()?.routes ?? [];
     const tried = triedIn(cluster)?.map((release) => shadowNameOf(cluster, release));
     const parts = heads.flatMap((head) => {
@@ -119,46 +114,32 @@ export class GateKeeper {
           : (route?.shadows ?? [])
               .filter(({ name }) => tried.includes(name))
               .map(({ answered, ...shadow }) => ({ ...shadow, requests: answered }));
-      return reports.map((report) => this.#countsOf(report, id, baseline));
+      return reports.map((report) => sinceFirst(baseline, place, `${report.name} ${id}`, countsOf(report)));
     });
+    baseline.read.add(place);
     return sum(parts);
-  }
-
-  #countsOf(report: Counted, id: string, baseline: Baseline): Counts {
-    const { name, byClass, requests, failures, latency = [] } = report;
-    const bad = (byClass["5xx"] ?? 0) + (byClass["other"] ?? 0);
-    const within = LATENCY_BOUNDS_MS.map((boundMs, index) => ({
-      boundMs,
-      count: latency.slice(0, index + 1).reduce((total, count) => total + count, 0),
-    }));
-    // An attempt that got no answer is the cluster's, also where another answered in its place.
-    return sinceFirst(baseline, `gateway ${name} ${id}`, {
-      requests: requests + failures,
-      good: requests - bad,
-      within,
-    });
   }
 
   async #fromModelServers(
     cluster: string,
-    { name, servicesIn }: Watch,
-    { baseline, signal }: { readonly baseline: Baseline; readonly signal: AbortSignal },
+    watch: Watch,
+    { key, baseline, hub }: { readonly key: string; readonly baseline: Baseline; readonly hub: HubSide },
   ): Promise<Counts> {
-    const member = this.#sources.members(cluster);
-    if (member === undefined) throw new GateError(`cluster ${cluster} is not connected`);
-    const pods = await Promise.all(servicesIn(cluster).map((service) => podsOf(member, service, signal)));
-    const parts = await Promise.all(
-      pods.flat().map(async ({ metadata }) => {
-        const path = `/api/v1/namespaces/${metadata.namespace ?? ""}/pods/${metadata.name}/proxy/metrics`;
-        const answer = await member.client.transport.request({ method: "GET", path, signal });
-        const page = await textOf(answer.body);
-        if (answer.status !== 200)
-          throw new GateError(`pod ${metadata.name} in cluster ${cluster} answered ${answer.status} on /metrics`);
-        return sinceFirst(baseline, `pod ${cluster} ${metadata.uid}`, countsOfModelServer(page));
-      }),
-    );
-    if (parts.length === 0) throw new GateError(`cluster ${cluster} runs no model server of ${name}`);
+    const place = `pods ${cluster}`;
+    const pods = await this.#podsIn(cluster, watch, key, hub);
+    const parts = pods.map(({ uid, counts }) => sinceFirst(baseline, place, uid, counts));
+    baseline.read.add(place);
+    if (parts.length === 0) throw new GateError(`cluster ${cluster} runs no model server of ${watch.name}`);
     return sum(parts);
+  }
+
+  async #podsIn(cluster: string, watch: Watch, key: string, hub: HubSide): Promise<readonly PodCounts[]> {
+    const services = watch.servicesIn(cluster);
+    const member = this.#sources.members(cluster);
+    if (member !== undefined)
+      return (await Promise.all(services.map((service) => countsInMember(member, service, hub.signal)))).flat();
+    if (watch.isPull(cluster)) return this.#told.read(cluster, { rollout: key, services }, hub);
+    throw new GateError(`cluster ${cluster} is not connected`);
   }
 
   async #askPrometheus(
@@ -174,33 +155,21 @@ export class GateKeeper {
   }
 }
 
-async function podsOf(
-  member: ClusterAccess,
-  { namespace, name, release }: WatchedService,
-  signal: AbortSignal,
-): Promise<Pod[]> {
-  const own = release === undefined ? "" : `,tensorstack.dev/mlservice-release=${release}`;
-  const labelSelector = `tensorstack.dev/mlservice=${name}${own}`;
-  const { items } = await member.client.resource(PodKind).list({ namespace, labelSelector, limit: MAX_PODS, signal });
-  return items.filter((pod) => pod.status?.phase === "Running" && !isDeleting(pod));
+function countsOf({ byClass, requests, failures, latency = [] }: Counted): Counts {
+  const bad = (byClass["5xx"] ?? 0) + (byClass["other"] ?? 0);
+  const within = LATENCY_BOUNDS_MS.map((boundMs, index) => ({
+    boundMs,
+    count: latency.slice(0, index + 1).reduce((total, count) => total + count, 0),
+  }));
+  // An attempt that got no answer is the cluster's, also where another answered in its place.
+  return { requests: requests + failures, good: requests - bad, within };
 }
 
-/** What was counted since the watch began. */
-function sinceFirst(baseline: Baseline, place: string, now: Counts): Counts {
-  const { counts, isFirst } = baseline;
-  const before = counts.get(place) ?? (isFirst ? now : NO_COUNTS);
+/** What was counted since the watch began; `place` is where one of several sources is. */
+function sinceFirst({ counts, read }: Baseline, place: string, source: string, now: Counts): Counts {
+  const id = `${place} ${source}`;
+  const before = counts.get(id) ?? (read.has(place) ? NO_COUNTS : now);
   // A source that began anew counts from nothing.
-  counts.set(place, now.requests < before.requests ? NO_COUNTS : before);
+  counts.set(id, now.requests < before.requests ? NO_COUNTS : before);
   return since(now, before);
-}
-
-async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of body) {
-    size += piece.length;
-    if (size > MAX_PAGE_BYTES) throw new GateError(`a page of metrics is longer than ${MAX_PAGE_BYTES} bytes`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString("utf8");
 }

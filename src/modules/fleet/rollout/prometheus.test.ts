@@ -4,6 +4,8 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect } from "vitest";
+import type { ApiClient } from "../../../kernel/client/index.js";
+import { systemClock } from "../../../kernel/clock/index.js";
 import { unless } from "../../../testing/unless.js";
 import { eventually } from "../fixture.js";
 import { GateKeeper, type Watch } from "./gate-keeper.js";
@@ -71,6 +73,7 @@ unless(isThere ? undefined : "there is no program `prometheus` here (Debian: apt
   async () => {
     const address = await startPrometheus('errors{cluster="cloud"} 1\nerrors{cluster="edge"} 30\n');
     const keeper = new GateKeeper({ gateway: () => undefined, members: () => undefined, prometheus: askPrometheus });
+    const hub = { client: {} as ApiClient, clock: systemClock, signal: new AbortController().signal };
     const query = 'errors{cluster="$cluster"} + on() group_left() vector(0)';
     const gate = (name: string, text: string) =>
       ({ name, source: "Prometheus", max: 5, prometheus: { address, query: text } }) as const;
@@ -83,10 +86,11 @@ unless(isThere ? undefined : "there is no program `prometheus` here (Debian: apt
       heads: [],
       servicesIn: () => [],
       triedIn: () => undefined,
+      isPull: () => false,
     };
 
     const reports = await eventually(
-      () => keeper.look("demo/careful", watch, new AbortController().signal),
+      () => keeper.look("demo/careful", watch, hub),
       (all) => all.some(({ verdict }) => verdict === "Passed"),
       "it has scraped",
     );
