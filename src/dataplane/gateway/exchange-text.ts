@@ -83,6 +83,14 @@ export interface Failure {
   readonly detail: string;
 }
 
+/** Where requests are held, one that did not even reach a pod goes to the next: pods come and go there, and each that cannot be reached is out at once. */
+const MOST_UNREACHED = 32;
+
+/** How often a request may be sent again. */
+export function mostAttempts({ isActivated, table }: Route, { kind }: Failure): number {
+  return isActivated && kind === "connect" ? Math.max(MOST_UNREACHED, table.retry.attempts) : table.retry.attempts;
+}
+
 /** Whether another attempt can do no harm: nothing was sent, or nothing was answered and sending twice is allowed. */
 export function mayRepeat(failure: Failure, isAllowed: boolean): boolean {
   if (failure.kind === "connect") return true;

@@ -376,7 +376,7 @@ export class Exchange implements UpstreamUser {
   }
 
   #canRepeat(failure: Failure): boolean {
-    if (this.#request.replay === undefined || this.#attempts > this.#route.table.retry.attempts) return false;
+    if (this.#request.replay === undefined || this.#attempts > wire.mostAttempts(this.#route, failure)) return false;
     return wire.mayRepeat(failure, this.#partial === "" && wire.isRepeatable(this.#route, this.#head));
   }
 

@@ -1,4 +1,4 @@
-import type { ActivatorInput, BackendInput } from "../../dataplane/gateway/index.js";
+import type { ActivatorInput, BackendInput, RouteInput } from "../../dataplane/gateway/index.js";
 import type { EndpointSlice, Ingress } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
 import { ARGOSY } from "./names.js";
@@ -13,7 +13,9 @@ export function activatorOf(ingress: Ingress, service: string, cluster: string):
     .map((name) => name.trim())
     .filter((name) => name !== "");
   const isSplit = ingress.metadata.annotations?.[ARGOSY.weights] !== undefined;
-  const name = names.find((one) => one === service) ?? (names.length === 1 && !isSplit ? names[0] : undefined);
+  const name =
+    names.find((one) => one === service || one === `${service}-deployment`) ??
+    (names.length === 1 && !isSplit ? names[0] : undefined);
   if (name === undefined) return undefined;
   return { name: `${cluster}/${ingress.metadata.namespace ?? ""}/${name}`, ...limitsOf(ingress, name) };
 }
@@ -58,4 +60,23 @@ export function activated(
   if (activator === undefined) return {};
   // Only who says by which path a pod is to be asked can have it asked ahead of its own readiness.
   return { activator, candidates: healthPath === undefined ? [] : starting };
+}
+
+const TIMEOUTS = ["responseMs", "idleMs", "requestMs"] as const;
+
+/** What an Ingress says about its routes as such: timeouts, and the protocol of its backends. */
+export function routeOptions({ metadata: { annotations = {} } }: Ingress): Pick<RouteInput, "timeouts" | "protocol"> {
+  const protocol = annotations[ARGOSY.backendProtocol] === "h2" ? { protocol: "h2" as const } : {};
+  const timeouts: Partial<Record<(typeof TIMEOUTS)[number], number>> = {};
+  try {
+    const value: unknown = JSON.parse(annotations[ARGOSY.timeouts] ?? "{}");
+    if (isObject(value))
+      for (const name of TIMEOUTS) {
+        const given: unknown = value[name];
+        if (typeof given === "number" && given > 0) timeouts[name] = given;
+      }
+  } catch {
+    return protocol;
+  }
+  return { ...protocol, ...(Object.keys(timeouts).length === 0 ? {} : { timeouts }) };
 }

@@ -26,7 +26,7 @@ import {
 import { isObject } from "../../kernel/schema/index.js";
 import { derivedFrom } from "./derived.js";
 import { GatewayWriter } from "./gateway-writer.js";
-import { activated, activatorOf, startingAddresses } from "./ingress-activator.js";
+import { activated, activatorOf, routeOptions, startingAddresses } from "./ingress-activator.js";
 import { ARGOSY } from "./names.js";
 
 const NAME = "ingress-controller";
@@ -179,6 +179,7 @@ function routesOf(ingress: Ingress, listener: ListenerInput, context: Context): 
     hosts: [host === undefined || host === "" ? "*" : host.toLowerCase()],
     path: path.path === undefined || path.path === "" ? "/" : path.path,
     exact: path.pathType === "Exact",
+    ...routeOptions(ingress),
     backends: backendsOf(ingress, backend, context),
   });
   const routes = (ingress.spec.rules ?? []).flatMap((rule, ruleIndex) => {

@@ -48,6 +48,10 @@ export const ARGOSY = {
   activator: "serving.argosy.dev/activator",
   /** Annotation of an Ingress: JSON, Deployment → limits of its activator. */
   activatorLimits: "serving.argosy.dev/activator-limits",
+  /** Annotation of an Ingress: JSON, the gateway's timeouts in milliseconds (`responseMs`, `idleMs`, `requestMs`). */
+  timeouts: "serving.argosy.dev/timeouts",
+  /** Annotation of an Ingress: `h2` where its backends speak HTTP/2 without TLS. */
+  backendProtocol: "serving.argosy.dev/protocol",
   /** Annotation of an Ingress: path that the gateway asks every pod for, twice a second. */
   healthPath: "argosy.dev/health-path",
   /** Annotation of an Ingress: JSON, Service name to whole weight; where a rule's Service is among them, its requests are split over all. */

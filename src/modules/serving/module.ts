@@ -6,6 +6,7 @@ import { autoscalerController, type LoadSource, type MetricQuery } from "./autos
 import type { ServingAddress } from "./children.js";
 import { mlserviceController } from "./controller.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
+import { KNATIVE_KINDS, knativeAdmission, knativeControllers } from "./knative/index.js";
 import { inferenceServiceAdmission, KSERVE_KINDS, KSERVE_RULES, kserveControllers } from "./kserve/index.js";
 import type { Probe } from "./probe.js";
 
@@ -25,6 +26,19 @@ export interface ServingModuleOptions {
 }
 
 const RULES: readonly PolicyRule[] = [
+  {
+    apiGroups: ["serving.knative.dev"],
+    resources: ["services", "configurations", "revisions", "routes"],
+    verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
+  },
+  {
+    apiGroups: ["serving.knative.dev"],
+    resources: ["services", "configurations", "revisions", "routes"].flatMap((one) => [
+      `${one}/status`,
+      `${one}/finalizers`,
+    ]),
+    verbs: ["get", "update", "patch"],
+  },
   { apiGroups: ["tensorstack.dev"], resources: ["mlservices", "mlserviceruntimes"], verbs: ["get", "list", "watch"] },
   {
     apiGroups: ["tensorstack.dev"],
@@ -74,10 +88,12 @@ export function createServingModule(options: ServingModuleOptions): Module {
       // In the hub so that manifests on their way to a cluster can be held against them; see `admission`.
       { definition: MLServiceKind, levels: ["cluster", "continuum"] },
       { definition: MLServiceRuntimeKind, levels: ["cluster", "continuum"] },
+      ...KNATIVE_KINDS.map((definition) => ({ definition, levels: ["cluster", "continuum"] as const })),
       ...KSERVE_KINDS.map((definition) => ({ definition, levels: ["cluster", "continuum"] as const })),
     ],
     admission: [
-      ...[MLServiceKind, MLServiceRuntimeKind].map(notInHub),
+      ...[MLServiceKind, MLServiceRuntimeKind, ...KNATIVE_KINDS].map(notInHub),
+      ...knativeAdmission(),
       inferenceServiceAdmission("cluster"),
       inferenceServiceAdmission("continuum"),
     ],
@@ -99,6 +115,7 @@ export function createServingModule(options: ServingModuleOptions): Module {
               cacheHostPath: options.cacheHostPath?.(cluster),
               hasKpa: options.loads !== undefined,
             }),
+            ...knativeControllers({ ...options, address: options.address(cluster) }),
           ]
         : [],
   };

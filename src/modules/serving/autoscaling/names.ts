@@ -16,6 +16,10 @@ export const SCALING = {
   activator: "serving.argosy.dev/activator",
   /** Annotation of an Ingress, written here: JSON, Deployment → limits of its activator. */
   activatorLimits: "serving.argosy.dev/activator-limits",
+  /** Annotation of an Ingress: JSON, the gateway's timeouts in milliseconds (`responseMs`, `idleMs`, `requestMs`). */
+  timeouts: "serving.argosy.dev/timeouts",
+  /** Annotation of an Ingress: `h2` where its backends speak HTTP/2 without TLS. */
+  protocol: "serving.argosy.dev/protocol",
   /** Annotation of a Deployment: how long a request may wait for a pod, as `30s`. */
   queueTimeout: "serving.argosy.dev/queue-timeout",
   /** Annotation of a Deployment: how many requests may wait. */
