@@ -12,14 +12,17 @@ import type { Logger } from "../../kernel/log/types.js";
 import { ModelError } from "./failures.js";
 import type { S3Object, S3Reader } from "./s3.js";
 import { asDownloadError, createS3Reader, readS3Settings } from "./s3.js";
+import { settingsInEnvironment } from "./s3-settings.js";
 import { SharedCache } from "./shared-cache.js";
 
 /** Where a model comes from and goes to. */
 export interface FetchOptions {
   /** `s3://bucket/folder/`, `s3://bucket/model.onnx`, `file:///folder`, or a folder. */
   readonly uri: string;
-  /** An s3cmd configuration file; needed for `s3://`. */
+  /** An s3cmd configuration file; for `s3://`. */
   readonly s3cfg?: string;
+  /** Environment with AWS' variables, where there is no such file. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Folder in which the model's files are laid out (s3 only); its other content stays. */
   readonly destination: string;
   /** Cache of this program's own: one program at a time downloads into it. */
@@ -60,9 +63,14 @@ export async function fetchModel(options: FetchOptions): Promise<string> {
 async function fetchFromS3(options: FetchOptions): Promise<string> {
   const match = /^s3:\/\/([^/]+)\/?(.*)$/.exec(options.uri);
   if (match?.[1] === undefined) throw new ModelError("ModelDownloadFailed", `${options.uri} names no bucket`);
-  if (options.s3cfg === undefined)
-    throw new ModelError("ModelDownloadFailed", `${options.uri}: no .s3cfg with the store's address and keys is given`);
-  const reader = createS3Reader(await readS3Settings(options.s3cfg), options.clock);
+  const settings =
+    options.s3cfg === undefined ? settingsInEnvironment(options.env ?? {}) : await readS3Settings(options.s3cfg);
+  if (settings === undefined)
+    throw new ModelError(
+      "ModelDownloadFailed",
+      `${options.uri}: no .s3cfg with the store's address and keys is given, and no AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY`,
+    );
+  const reader = createS3Reader(settings, options.clock);
   const [bucket, path] = [match[1], match[2] ?? ""];
   try {
     await retrying(options, async () => {

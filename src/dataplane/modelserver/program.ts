@@ -28,7 +28,8 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --model-name NAME       serve one model, from --model-dir or --model-uri
   --model-dir DIR         folder with model.onnx, or with numbered versions
   --model-uri URI         s3://bucket/folder/, file:///folder
-  --s3cfg FILE            s3cmd configuration with the store's address and keys (s3:// only)
+  --s3cfg FILE            s3cmd configuration, or an entry of KServe's storage-config, with the store's address and keys
+                          (s3:// only); default: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION
   --cache DIR             where downloads are kept, default a folder under the system's temporary one; not for two servers at once
   --shared-cache DIR      where files of models are shared with other servers of this machine; what is taken is checked
   --http PORT             default 8080; 0 takes any free port
@@ -165,13 +166,13 @@ async function fetchOnly(parsed: Arguments, destination: string, program: ModelS
 async function fetchWith(
   { modelUri = "", cache, sharedCache, s3cfg }: Arguments,
   destination: string,
-  { clock, random, log }: ModelServerProgram,
+  { clock, random, log, env }: ModelServerProgram,
   more: Pick<FetchOptions, "onRetry" | "retryForMs"> = {},
 ): Promise<string> {
   const settings = { ...(s3cfg === undefined ? {} : { s3cfg }), ...(sharedCache === undefined ? {} : { sharedCache }) };
   // Late: the HTTP client and the signer are a third of the program, and a server of local files needs neither.
   const { fetchModel } = await import("./fetch.js");
-  return fetchModel({ uri: modelUri, destination, cache, clock, random, log, ...settings, ...more });
+  return fetchModel({ uri: modelUri, destination, cache, clock, random, log, env, ...settings, ...more });
 }
 
 const describeFailure = (error: unknown): string =>

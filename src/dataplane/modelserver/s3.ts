@@ -6,6 +6,7 @@ import { Agent, request } from "undici";
 import type { Clock } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { ModelError } from "./failures.js";
+import { settingsInEntry } from "./s3-settings.js";
 
 /** What an `.s3cfg` says. */
 export interface S3Settings {
@@ -37,7 +38,7 @@ export interface S3Reader {
 }
 
 /**
- * Reads an `.s3cfg` (`[default]`, `name = value`): host_base, access_key, secret_key, use_https, bucket_location, access_token,
+ * Reads an entry of KServe's `storage-config`, or an `.s3cfg` (`[default]`, `name = value`): host_base, access_key, secret_key, use_https, bucket_location, access_token,
  * check_ssl_certificate, and the CAs to trust: ca_certs_file (relative to the file) or ca_certs (PEM, line ends written as \n). Throws `ModelError` that names the file and the field, never a value.
  */
 export async function readS3Settings(file: string): Promise<S3Settings> {
@@ -47,6 +48,7 @@ export async function readS3Settings(file: string): Promise<S3Settings> {
   const text = await readFile(file, "utf8").catch((error: unknown) =>
     fail(`cannot read the S3 settings: ${messageOf(error)}`),
   );
+  if (text.trimStart().startsWith("{")) return settingsInEntry(text, file);
   const fields = new Map<string, string>();
   for (const line of text.split(/\r?\n/)) {
     const match = /^\s*([a-z_]+)\s*=\s*(.*?)\s*$/.exec(line);

@@ -20,6 +20,7 @@ import { asNumber, asObject, asString, isObject, toJsonObject } from "../../../k
 import { createChildWriter } from "../apply.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, KSERVE, modeOf } from "./annotations.js";
+import { BUILT_IN_LABEL } from "./builtin-runtimes.js";
 import { type CanaryOutcome, canariesIn, namedPredictor, reconcileCanary } from "./canaries.js";
 import { ISVC_MANAGER } from "./children.js";
 import { type ComponentName, type ComponentOutcome, reconcileComponent } from "./component.js";
@@ -113,7 +114,8 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
   const chosen = runtime !== undefined && "runtime" in runtime ? runtime : undefined;
   const outcomes = await componentsFor(service, { spec, mode, runtime }, tools);
   const route = await routeService(service, outcomes, tools);
-  const ignored = [...ignoredFields(service, completed, mode), ...scalingIgnored(outcomes)];
+  const isBuiltIn = chosen?.runtime.metadata.labels?.[BUILT_IN_LABEL] !== undefined;
+  const ignored = [...ignoredFields(service, completed, { mode, isBuiltIn }), ...scalingIgnored(outcomes)];
   const seen: Seen = { ...base, outcomes, route, runtime: chosen, ignored };
   for (const outcome of [outcomes.predictor, outcomes.transformer, outcomes.explainer])
     if (outcome !== undefined) recordShares(tools.ledger, tools.context.cluster.name, service, outcome);

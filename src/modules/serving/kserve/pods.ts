@@ -136,11 +136,17 @@ function overlayModel(main: JsonObject, model: JsonObject): void {
 
 /** What of a component's fields the built-in server does itself. */
 function tuneBuiltIn(main: JsonObject, component: JsonObject): void {
-  const rows = asObject(component["batcher"])["maxBatchSize"];
-  if (typeof rows !== "number") return;
   const args = Array.isArray(main["args"]) ? main["args"] : [];
-  if (!args.some((arg) => typeof arg === "string" && arg.startsWith("--max-batch-rows")))
-    main["args"] = [...args, `--max-batch-rows=${rows}`];
+  const wanted: [flag: string, value: Json | undefined][] = [
+    ["--max-batch-rows", asObject(component["batcher"])["maxBatchSize"]],
+    ["--max-concurrent", component["containerConcurrency"]],
+    ["--request-timeout-ms", typeof component["timeout"] === "number" ? component["timeout"] * 1000 : undefined],
+  ];
+  const more = wanted.filter(
+    ([flag, value]) =>
+      typeof value === "number" && value > 0 && !args.some((arg) => typeof arg === "string" && arg.startsWith(flag)),
+  );
+  if (more.length > 0) main["args"] = [...args, ...more.map(([flag, value]) => `${flag}=${String(value)}`)];
 }
 
 /** Transformers and explainers are told whose they are, and where the predictor is. */

@@ -53,11 +53,9 @@ export function scalingOf(service: InferenceService, component: JsonObject, mode
 /** What has no effect where nobody counts requests. */
 function withoutRequests(component: JsonObject, min: number): string[] {
   const metric = asString(component["scaleMetric"]);
-  const limit = asNumber(component["containerConcurrency"]) ?? 0;
   return [
     ...(min === 0 ? ["minReplicas 0 (one pod runs: it is not scaled by requests)"] : []),
     ...(metric === "concurrency" || metric === "rps" ? [`scaleMetric ${metric} (it is not scaled by requests)`] : []),
-    ...(limit > 0 ? ["containerConcurrency (it is not scaled by requests: a pod takes what comes)"] : []),
   ];
 }
 

@@ -1,6 +1,6 @@
 /** What is to be made true of an InferenceService: its runtime, and what the pods of each component are made of. */
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { asNumber, asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { isClusterLocal, KSERVE } from "./annotations.js";
 import { serviceLabels } from "./children.js";
@@ -98,11 +98,15 @@ function withBucket(spec: JsonObject, bucket: string): JsonObject {
 }
 
 /** What was asked for and has no effect, each with what happens instead. */
-export function ignoredFields(service: InferenceService, completed: JsonObject, mode: string): string[] {
+export function ignoredFields(
+  service: InferenceService,
+  completed: JsonObject,
+  { mode, isBuiltIn }: { readonly mode: string; readonly isBuiltIn: boolean },
+): string[] {
   const spec = asObject(completed["spec"]);
   const isSplit = asObject(spec["predictor"])["canaryTrafficPercent"] !== undefined;
   const parts = ["predictor", "transformer", "explainer"].flatMap((name) =>
-    ignoredIn(asObject(spec[name])).map((what) => `${name}.${what}`),
+    ignoredIn(asObject(spec[name]), name === "predictor" && isBuiltIn).map((what) => `${name}.${what}`),
   );
   return [
     ...parts,
@@ -116,8 +120,10 @@ export function ignoredFields(service: InferenceService, completed: JsonObject, 
   ];
 }
 
-function ignoredIn(component: JsonObject): string[] {
+/** The built-in server carries some fields out itself; servers of others have arguments of their own. */
+function ignoredIn(component: JsonObject, isBuiltIn: boolean): string[] {
   const batcher = asObject(component["batcher"]);
+  const isLimited = (asNumber(component["containerConcurrency"]) ?? 0) > 0;
   const waits = batcher["maxLatency"] !== undefined || batcher["timeout"] !== undefined;
   return [
     ...(component["logger"] === undefined ? [] : ["logger (nothing is logged)"]),
@@ -128,6 +134,10 @@ function ignoredIn(component: JsonObject): string[] {
     ...(component["storageContainerName"] === undefined
       ? []
       : ["storageContainerName (the model server's own program fetches)"]),
-    ...(component["timeout"] === undefined ? [] : ["timeout (the gateway's own limits hold)"]),
+    ...(isLimited && !isBuiltIn ? ["containerConcurrency (its server is not Argosy's: pods take what comes)"] : []),
+    ...(component["batcher"] === undefined || isBuiltIn ? [] : ["batcher (its server is not Argosy's)"]),
+    ...(component["timeout"] === undefined || isBuiltIn
+      ? []
+      : ["timeout (its server is not Argosy's; the gateway's own limits hold)"]),
   ];
 }
