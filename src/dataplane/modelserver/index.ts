@@ -1,7 +1,9 @@
 /**
- * The model server: a process of its own that answers the V1 and V2 (Open Inference Protocol) REST protocols with ONNX models.
- * In: a folder, a repository of folders or an `s3://` address, and HTTP requests. Out: predictions, readiness that means "has
- * answered", metrics. May use: the kernel, onnxruntime.
+ * The model server: a process of its own that answers V1, V2 (Open Inference Protocol) and their neighbours with models: ONNX,
+ * XGBoost, LightGBM and scikit-learn, JavaScript, Python. In: a folder, a repository of folders or an `s3://` address, and
+ * requests. Out: predictions and explanations, readiness that means "has answered", metrics. Inside: protocols at the top,
+ * `repository` and `residency` (which models are there), `batcher`, `engines/` (what runs models, and where), `explain/`. May
+ * use: the kernel, onnxruntime.
  */
 
 export { ModelError } from "./failures.js";
