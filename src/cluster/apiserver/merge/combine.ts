@@ -72,9 +72,9 @@ export function withNamedFields(shape: Shape, set: FieldSet): FieldSet {
     if (named && !extended.member) {
       const copy = new FieldSet();
       copy.member = true;
-      for (const [key, value] of extended.children) copy.children.set(key, value);
-      result.children.set(element, copy);
-    } else result.children.set(element, extended);
+      for (const [key, value] of extended.children) copy.put(key, value);
+      result.put(element, copy);
+    } else result.put(element, extended);
   }
   return result;
 }

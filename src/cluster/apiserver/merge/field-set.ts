@@ -7,7 +7,19 @@ import { isObject } from "../../../kernel/schema/index.js";
  */
 export class FieldSet {
   member = false;
-  readonly children = new Map<string, FieldSet>();
+  /** Most nodes are leaves. */
+  #children: Map<string, FieldSet> | undefined;
+
+  /** The nodes below. */
+  get children(): ReadonlyMap<string, FieldSet> {
+    return this.#children ?? none;
+  }
+
+  /** Puts a node below an element, in the place of any other. Only for a set that was made empty here. */
+  put(element: string, node: FieldSet): void {
+    this.#children ??= new Map();
+    this.#children.set(element, node);
+  }
 
   /** Adds one path; the elements are not kept. Not for results of the operations below: they share nodes. */
   insert(path: readonly string[], from = 0): void {
@@ -21,7 +33,7 @@ export class FieldSet {
     const present = this.children.get(element);
     if (present !== undefined) return present;
     const made = new FieldSet();
-    this.children.set(element, made);
+    this.put(element, made);
     return made;
   }
 
@@ -45,9 +57,9 @@ export class FieldSet {
     result.member = this.member || other.member;
     for (const [element, child] of this.children) {
       const twin = other.children.get(element);
-      result.children.set(element, twin === undefined ? child : child.union(twin));
+      result.put(element, twin === undefined ? child : child.union(twin));
     }
-    for (const [element, child] of other.children) if (!this.children.has(element)) result.children.set(element, child);
+    for (const [element, child] of other.children) if (!this.children.has(element)) result.put(element, child);
     return result;
   }
 
@@ -57,7 +69,7 @@ export class FieldSet {
     for (const [element, child] of this.children) {
       const twin = other.children.get(element);
       const both = twin === undefined ? undefined : child.intersection(twin);
-      if (both !== undefined && !both.isEmpty) result.children.set(element, both);
+      if (both !== undefined && !both.isEmpty) result.put(element, both);
     }
     return result;
   }
@@ -68,7 +80,7 @@ export class FieldSet {
     for (const [element, child] of this.children) {
       const twin = other.children.get(element);
       const rest = twin === undefined ? child : child.difference(twin);
-      if (!rest.isEmpty) result.children.set(element, rest);
+      if (!rest.isEmpty) result.put(element, rest);
     }
     return result;
   }
@@ -81,9 +93,9 @@ export class FieldSet {
     if (child === undefined) return this;
     const result = new FieldSet();
     result.member = this.member;
-    for (const [element, one] of this.children) if (one !== child) result.children.set(element, one);
+    for (const [element, one] of this.children) if (one !== child) result.put(element, one);
     const left = rest.length === 0 ? undefined : child.without(rest);
-    if (left !== undefined && !left.isEmpty) result.children.set(first, left);
+    if (left !== undefined && !left.isEmpty) result.put(first, left);
     return result;
   }
 
@@ -121,11 +133,32 @@ function readNode(node: FieldSet, fields: JsonObject): void {
   }
 }
 
+const none: ReadonlyMap<string, FieldSet> = new Map();
+
+/** Longer lists of elements are sorted by the engine, which makes copies. */
+const FEW = 16;
+
+function inOrder(elements: Iterable<string>): string[] {
+  const all = [...elements];
+  if (all.length > FEW) return all.sort();
+  for (let end = 1; end < all.length; end++) {
+    const element = all[end] ?? "";
+    let place = end;
+    for (; place > 0; place--) {
+      const before = all[place - 1] ?? "";
+      if (before <= element) break;
+      all[place] = before;
+    }
+    all[place] = element;
+  }
+  return all;
+}
+
 /** Writes FieldsV1, elements in order. */
 export function toFieldsV1(set: FieldSet): JsonObject {
   const fields: JsonObject = {};
   if (set.member && set.children.size > 0) fields["."] = {};
-  for (const element of [...set.children.keys()].sort()) {
+  for (const element of inOrder(set.children.keys())) {
     const child = set.children.get(element);
     if (child !== undefined && !child.isEmpty) fields[element] = toFieldsV1(child);
   }
