@@ -20,6 +20,10 @@ export interface Weather {
 /** One life of the hub's controllers; what is killed sends and hears nothing any more. */
 export interface Life {
   isAlive: boolean;
+  /** It cannot reach the hub's API. */
+  isDeaf: boolean;
+  /** Its controllers are at work. */
+  isLeading: boolean;
   readonly token: (member: string) => string;
 }
 

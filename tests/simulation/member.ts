@@ -34,6 +34,8 @@ export interface Sink {
 interface Stored {
   object: JsonObject;
   readonly applied: Map<string, JsonObject>;
+  /** Digests of everything that was applied to it. */
+  readonly seen: Set<string>;
   receipt: Receipt | undefined;
 }
 
@@ -138,6 +140,8 @@ export class SimulatedMember {
   isFrozen = false;
   writes = 0;
   repeats = 0;
+  /** Writes that brought back what an object had before something else. */
+  flaps = 0;
   requests = 0;
   readonly #options: MemberOptions;
   readonly #collections = new Map<string, Collection>();
@@ -250,7 +254,7 @@ export class SimulatedMember {
           const object = cloneObject(stored.object);
           const field = collection.kind.kind === "ConfigMap" ? "data" : "spec";
           object[field] = Object.fromEntries(Object.keys(asObject(object[field])).map((name) => [name, "meddled"]));
-          this.#put(collection, key, { ...stored, object }, "MODIFIED");
+          this.#put(collection, key, { ...stored, object, seen: new Set() }, "MODIFIED");
         }
       }
     }
@@ -359,14 +363,23 @@ export class SimulatedMember {
     this.#note(`${write.applied === undefined ? "write" : "apply"} ${kind} ${write.key} ${digest(next)}`, isRepeat);
     const receipt: Receipt = { isHeard: false };
     const applied = stored?.applied ?? new Map<string, JsonObject>();
-    if (write.applied !== undefined) applied.set(manager, write.applied);
-    const now: Stored = { object: isSame ? stored.object : object, applied, receipt };
+    const seen = stored?.seen ?? new Set<string>();
+    if (write.applied !== undefined) {
+      applied.set(manager, write.applied);
+      this.#see(digest(write.applied), seen, isSame);
+    }
+    const now: Stored = { object: isSame ? stored.object : object, applied, seen, receipt };
     if (isSame) collection.objects.set(write.key, now);
     else {
       this.#put(collection, write.key, now, stored === undefined ? "ADDED" : "MODIFIED");
       this.#play(collection, write.key);
     }
     return { status: stored === undefined ? 201 : 200, body: JSON.stringify(now.object), receipt };
+  }
+
+  #see(content: string, seen: Set<string>, isSame: boolean): void {
+    if (!isSame && seen.has(content)) this.flaps += 1;
+    seen.add(content);
   }
 
   #delete(collection: Collection, key: string, name: string, options: JsonObject): Answer {
@@ -415,7 +428,8 @@ export class SimulatedMember {
     const collection = this.#collection(path);
     const { apiVersion, kind } = collection.kind;
     const metadata = { ...asObject(object["metadata"]), uid: this.#uid(), creationTimestamp: "2026-01-01T00:00:00Z" };
-    const stored = { object: { ...object, apiVersion, kind, metadata }, applied: new Map(), receipt: undefined };
+    const own = { ...object, apiVersion, kind, metadata };
+    const stored = { object: own, applied: new Map(), seen: new Set<string>(), receipt: undefined };
     this.#put(collection, `/${asString(asObject(object["metadata"])["name"])}`, stored, "ADDED");
   }
 

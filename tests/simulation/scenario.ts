@@ -107,7 +107,11 @@ const event = s.object({
   killHub: s
     .object({ for: duration().default("0s") })
     .optional()
-    .describe("The hub's controllers are killed, and others start after a while."),
+    .describe("The hub's controllers are killed, those that lead, and others start after a while."),
+  deafen: s
+    .object({ for: duration().optional().describe("Absent: to the end.") })
+    .optional()
+    .describe("The controllers that lead cannot reach the hub's API any more; members they do reach."),
   join: clusters.optional().describe("Clusters that come later, all at once."),
   leave: selection.optional().describe("Clusters whose Cluster object is deleted."),
   label: s
@@ -137,6 +141,14 @@ const scenario = s.object({
   name: s.string(),
   about: s.string().describe("What it shows."),
   seed: s.integer({ min: 0 }).default(1),
+  large: s
+    .boolean()
+    .default(false)
+    .describe("Takes minutes of computing: `npm run test:scale` runs it, `npm test` does not."),
+  hubs: s
+    .integer({ min: 1, max: 4 })
+    .default(1)
+    .describe("So many processes have the hub's controllers; of several one leads, by a lease."),
   grid: duration()
     .default("1ms")
     .describe("Everything on the network happens at multiples of this: coarser is faster."),

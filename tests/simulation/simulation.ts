@@ -104,7 +104,8 @@ class Simulation {
   readonly #faults: string[] = [];
   readonly #repeated: string[] = [];
   readonly #closing: Promise<void>[] = [];
-  #running: Running | undefined;
+  readonly #running = new Set<Running>();
+  #started = 0;
   /** When the timeline begins: everybody has joined. */
   #beganMs = 0;
 
@@ -151,7 +152,7 @@ class Simulation {
     await this.#observer.synced();
     this.#tick();
     for (const group of clusters) await this.#join(group);
-    this.#startHub();
+    for (let hub = 0; hub < this.#scenario.hubs; hub += 1) this.#startHub();
     await this.#joined();
     for (const group of workloads) await this.#workloads.add(group, [...this.#members.keys()]);
     for (const event of [...timeline].sort((a, b) => msOf(a.at) - msOf(b.at))) {
@@ -166,8 +167,8 @@ class Simulation {
   }
 
   async close(): Promise<void> {
-    if (this.#running !== undefined) this.#closing.push(this.#running.close());
-    this.#running = undefined;
+    for (const running of this.#running) this.#closing.push(running.close());
+    this.#running.clear();
     const closed = Promise.all(this.#closing).then(() => this.#hub.close());
     let isClosed = false;
     void closed.finally(() => {
@@ -235,6 +236,8 @@ class Simulation {
       );
     if (expect.works !== undefined && works.length < expect.works)
       this.#faults.push(`there are ${works.length} works instead of ${expect.works}`);
+    const flaps = sum(members, (member) => member.flaps);
+    if (flaps > 0) this.#faults.push(`${flaps} writes gave objects back what they had had before`);
     const perWork = memberWrites / Math.max(1, works.length);
     if (expect.requestsPerWork !== undefined && perWork > expect.requestsPerWork)
       this.#faults.push(`${perWork} writes for each Work; at most ${expect.requestsPerWork} may be`);
@@ -266,9 +269,25 @@ class Simulation {
   }
 
   #startHub(): void {
-    const life: Life = { isAlive: true, token: (member) => this.#tokens.get(member) ?? "" };
-    this.#running = this.#hubs.start(life);
+    const token = (member: string): string => this.#tokens.get(member) ?? "";
+    const life: Life = { isAlive: true, isDeaf: false, isLeading: false, token };
+    this.#started += 1;
+    const identity = `hub-${this.#started}`;
+    this.#running.add(this.#hubs.start(life, identity, (isLeading) => this.#lead(life, isLeading)));
+  }
+
+  #lead(life: Life, isLeading: boolean): void {
+    life.isLeading = isLeading;
+    if (!isLeading || life.isDeaf) return;
+    // What another carried out and did not record is carried out again: that is no repetition.
+    for (const member of this.#members.values()) member.forgetHeard();
     this.#observer.hubSinceMs = this.#clock.monotonicMs();
+  }
+
+  /** Those whose controllers are at work; while nobody's are, any. */
+  #leader(): Running | undefined {
+    const all = [...this.#running];
+    return all.find(({ life }) => life.isLeading && !life.isDeaf) ?? all[0];
   }
 
   async #join(group: ClusterGroup): Promise<void> {
@@ -439,9 +458,10 @@ class Simulation {
       member.meddle((name) => shareOf(`${this.#seed} ${name}`) < meddle.objects, meddle.how);
   }
 
-  async #changeFleet({ killHub, join, leave, label, rotate }: TimelineEvent): Promise<void> {
+  async #changeFleet({ killHub, deafen, join, leave, label, rotate }: TimelineEvent): Promise<void> {
     const clusters = this.#hub.client.resource(ClusterKind);
     if (killHub !== undefined) this.#killHub(msOf(killHub.for));
+    if (deafen !== undefined) this.#deafen(deafen.for);
     if (join !== undefined) await this.#join(join);
     for (const { member } of leave === undefined ? [] : this.#pick(leave)) {
       this.#links.delete(member.name);
@@ -452,16 +472,29 @@ class Simulation {
     if (rotate === undefined) return;
     for (const { member } of this.#pick(rotate)) {
       member.token = `${Number(member.token) + 1}`;
-      this.#observer.setDoubtful(member.name, true);
+      // Who is not let in sees nothing of it either.
+      this.#observer.setReachable(member.name, false);
       this.#clock.setTimer(msOf(rotate.after), () => {
         this.#tokens.set(member.name, member.token);
-        this.#observer.setDoubtful(member.name, false);
+        this.#observer.setReachable(member.name, true);
       });
     }
   }
 
+  #deafen(lasting: string | undefined): void {
+    const life = this.#leader()?.life;
+    if (life === undefined) return;
+    life.isDeaf = true;
+    this.#observer.hubSinceMs = undefined;
+    if (lasting === undefined) return;
+    this.#clock.setTimer(msOf(lasting), () => {
+      life.isDeaf = false;
+      if (life.isLeading) this.#lead(life, true);
+    });
+  }
+
   #killHub(forMs: number): void {
-    const running = this.#running;
+    const running = this.#leader();
     if (running === undefined) return;
     running.life.isAlive = false;
     this.#observer.hubSinceMs = undefined;
@@ -469,7 +502,7 @@ class Simulation {
     // What was carried out and not recorded is carried out again by the next: that is no repetition.
     for (const member of this.#members.values()) member.forgetHeard();
     this.#closing.push(running.close());
-    this.#running = undefined;
+    this.#running.delete(running);
     if (forMs === 0) this.#startHub();
     else this.#clock.setTimer(forMs, () => this.#startHub());
   }
@@ -488,8 +521,8 @@ class Simulation {
 
 interface HubParts {
   readonly cluster: TestCluster;
-  /** Starts the hub's controllers, as a process of their own would be. */
-  readonly start: (life: Life) => Running;
+  /** Starts the hub's controllers, as a process of their own would be; tells whenever they begin to work, or others do. */
+  readonly start: (life: Life, identity: string, onLeading: (isLeading: boolean) => void) => Running;
 }
 
 async function openHub(parts: {
@@ -523,11 +556,28 @@ async function openHub(parts: {
     const client = createClient({ transport, clock, random });
     return { name, client, informers: createInformerSet({ client, clock, random, log }) };
   };
-  const start = (life: Life): Running => {
+  const start: HubParts["start"] = (life, identity, onLeading) => {
+    const electionFor = (name: string, told?: typeof onLeading) =>
+      scenario.hubs === 1
+        ? {}
+        : {
+            leaderElection: {
+              namespace: NAMESPACE,
+              name,
+              identity,
+              onLeader: (holder: string | undefined) => told?.(holder === undefined),
+              client: createClient({
+                transport: mortal(cluster.server.transport(cluster.server.adminToken), life),
+                clock,
+                random,
+              }),
+            },
+          };
     const open = new Map<string, { readonly link: Link; readonly access: ClusterAccess }>();
     const hub = accessOf("hub", mortal(cluster.server.transport(AGENT.token), life));
-    const manager = createManager({ cluster: hub, clock, random, log });
+    const manager = createManager({ cluster: hub, clock, random, log, ...electionFor("fleet", onLeading) });
     const system = createManager({
+      ...electionFor("system"),
       cluster: accessOf("hub", mortal(cluster.server.transport(cluster.server.adminToken), life)),
       clock,
       random,
@@ -546,6 +596,7 @@ async function openHub(parts: {
       system.add(spec);
     manager.start();
     system.start();
+    if (scenario.hubs === 1) onLeading(true);
     const close = async (): Promise<void> => {
       await Promise.all([manager.close(), system.close()]);
       await Promise.all(
@@ -561,6 +612,7 @@ async function openHub(parts: {
 function mortal(transport: Transport, life: Life): Transport {
   const check = (): void => {
     if (!life.isAlive) throw new UnavailableError("the hub was killed");
+    if (life.isDeaf) throw new UnavailableError("the hub's API cannot be reached");
   };
   return {
     async request(request) {
