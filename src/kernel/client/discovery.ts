@@ -4,14 +4,19 @@ import { isObject } from "../schema/index.js";
 import type { Exchange } from "./exchange.js";
 import { groupPath } from "./paths.js";
 
+/** A small answer that everything about its kinds waits for: one that got lost must not be waited for as long as a list may take. */
+const TIMEOUT_MS = 5000;
+
 /** The kinds of one group and version, by kind. */
 async function readKinds(exchange: Exchange, apiVersion: string): Promise<ReadonlyMap<string, Kind>> {
   const { group, version } = parseApiVersion(apiVersion);
   const kinds = new Map<string, Kind>();
-  const answer = await exchange.json("GET", groupPath({ group, version })).catch((error: unknown) => {
-    if (isNotFound(error)) return null;
-    throw error;
-  });
+  const answer = await exchange
+    .json("GET", groupPath({ group, version }), { timeoutMs: TIMEOUT_MS })
+    .catch((error: unknown) => {
+      if (isNotFound(error)) return null;
+      throw error;
+    });
   const resources = isObject(answer) && Array.isArray(answer["resources"]) ? answer["resources"] : [];
   for (const resource of resources) {
     if (!isObject(resource)) continue;
