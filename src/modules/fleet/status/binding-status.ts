@@ -100,18 +100,42 @@ async function follow(
     const key = bindingOf(work);
     return key === undefined ? [] : [textOf(key)];
   });
+  const open = new Unanswered();
+  for (const work of works.list()) open.note(work, work);
   const undo = works.onChange((now, old) => {
+    open.note(now, old);
     if (now !== undefined && old !== undefined && !isTelling(now, old)) return;
     const key = bindingOf(now ?? old ?? { metadata: NO_METADATA });
     if (key === undefined || (key.namespace !== "") !== namespaced) return;
     const text = textOf(key);
     // That it was sent is no news of the member; its binding waits by itself.
     if (old === undefined && now !== undefined && !isAnswered(now) && pace.has(text)) return;
-    const isWhole = works.byIndex(INDEX, text).every(isAnswered);
-    context.enqueue(key, isWhole ? GATHER_MS : pace.patienceMs());
+    context.enqueue(key, open.isAny(text) ? pace.patienceMs() : GATHER_MS);
   });
   context.signal.addEventListener("abort", undo, { once: true });
   await Promise.all([works.synced(context.signal), interpreters.follow(context)]);
+}
+
+/** Works that their members have not answered, by binding: one may have a thousand, and each answer asks whether it was the last. */
+class Unanswered {
+  readonly #open = new Map<string, Set<string>>();
+
+  note(now: Work | undefined, old: Work | undefined): void {
+    const work = now ?? old;
+    const key = work === undefined ? undefined : bindingOf(work);
+    if (work === undefined || key === undefined) return;
+    const text = textOf(key);
+    const name = `${work.metadata.namespace ?? ""}/${work.metadata.name}`;
+    const open = this.#open.get(text);
+    if (now !== undefined && !isAnswered(now)) {
+      if (open === undefined) this.#open.set(text, new Set([name]));
+      else open.add(name);
+    } else if (open?.delete(name) === true && open.size === 0) this.#open.delete(text);
+  }
+
+  isAny(binding: string): boolean {
+    return this.#open.has(binding);
+  }
 }
 
 /** How long it is to wait until a binding is told of for the first time. */
