@@ -130,6 +130,8 @@ export class Observer {
     const works = this.works;
     if (this.#open.size !== this.unapplied)
       gaps.push(`${this.#open.size} of ${works.length} works are not applied: ${some([...this.#open.values()])}`);
+    const leaving = this.#clusters.list().filter(isDeleting);
+    if (leaving.length > 0) gaps.push(`${leaving.length} Clusters are still leaving: ${some(leaving)}`);
     const bound = this.#bindings.list();
     if (bound.length !== wanted.bound) gaps.push(`${bound.length} bindings instead of ${wanted.bound}`);
     const open = bound.filter((binding) => isDeleting(binding) || !isTrue(binding, "Scheduled"));

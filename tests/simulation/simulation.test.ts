@@ -6,8 +6,6 @@ import { readScenario, readScenarioFile } from "./scenario.js";
 import { runScenario } from "./simulation.js";
 
 const folder = join(packageRoot(), "tests", "simulation", "scenarios");
-/** Minutes of computing: run by hand, `node dist/tests/simulation/main.js`. */
-const LONG = new Set(["thousand-clusters.yaml"]);
 const small = (more: object) =>
   readScenario(
     JSON.stringify({
@@ -21,16 +19,18 @@ const small = (more: object) =>
     "small",
   );
 
-for (const file of readdirSync(folder).filter((name) => !LONG.has(name)))
+const scenarios = readdirSync(folder).map((file) => ({ file, scenario: readScenarioFile(join(folder, file)) }));
+// `npm run test:scale` has the others.
+for (const { file, scenario } of scenarios.filter(({ scenario: { large } }) => !large))
   test(file, async () => {
-    const report = await runScenario(readScenarioFile(join(folder, file)));
+    const report = await runScenario(scenario);
 
     expect(report.faults).toEqual([]);
     expect(report.convergedMs).toBeDefined();
   }, 300_000);
 
 test("all scenarios can be read", () => {
-  for (const file of readdirSync(folder)) expect(readScenarioFile(join(folder, file)).about).not.toBe("");
+  for (const { scenario } of scenarios) expect(scenario.about).not.toBe("");
 });
 
 test("one seed, one way: the same writes at the same times, the same objects at the end; another seed, another way", async () => {

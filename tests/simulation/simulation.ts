@@ -103,6 +103,9 @@ class Simulation {
   readonly #observer: Observer;
   readonly #faults: string[] = [];
   readonly #repeated: string[] = [];
+  /** Writes after everything was as declared. */
+  readonly #late: string[] = [];
+  #isResting = false;
   readonly #closing: Promise<void>[] = [];
   readonly #running = new Set<Running>();
   #started = 0;
@@ -213,9 +216,11 @@ class Simulation {
   /** Nothing moves any more: what converged stays, and nothing more is written to members. */
   async #rest(): Promise<void> {
     const before = this.#writes();
+    this.#isResting = true;
     await this.#advanceTo(this.#clock.monotonicMs() + REST_MS);
     const more = this.#writes() - before;
-    if (more > 0) this.#faults.push(`${more} writes to members after everything was as declared`);
+    if (more > 0)
+      this.#faults.push(`${more} writes to members after everything was as declared: ${this.#late.join("; ")}`);
     this.#faults.push(...this.#observer.gaps(this.#workloads.wanted).map((gap) => `after it was as declared: ${gap}`));
   }
 
@@ -328,6 +333,7 @@ class Simulation {
   #note({ member, line, isRepeat }: Written): void {
     const text = `${this.#clock.monotonicMs()} ${member} ${line}`;
     this.#trace.update(`${text}\n`);
+    if (this.#isResting && this.#late.length < KEPT_REPEATS) this.#late.push(text);
     if (isRepeat && this.#repeated.length < KEPT_REPEATS) this.#repeated.push(text);
   }
 
