@@ -1,5 +1,6 @@
 /** Loads a model into the thread that calls. Imports are late: a server reads only the code of the formats that it serves. */
 import { ModelError } from "../failures.js";
+import { readText } from "./settings.js";
 import type { Engine, EngineFile } from "./types.js";
 
 /** Throws `ModelError` for a file that is not what its format demands, and where its runtime is missing. */
@@ -7,7 +8,10 @@ export async function loadDirect(model: EngineFile, options: { readonly threads:
   switch (model.kind) {
     case "onnx": {
       const { loadOnnx } = await import("./onnx/session.unsafe.js");
-      return loadOnnx(model.file, options);
+      const runtime = readText(model.settings, "onnx_runtime");
+      if (runtime !== undefined && runtime !== "native" && runtime !== "wasm")
+        throw new ModelError("ModelLoadFailed", `parameter onnx_runtime is "${runtime}"; expected native or wasm`);
+      return loadOnnx(model.file, { ...options, ...(runtime === "wasm" ? { runtime } : {}) });
     }
     case "xgboost":
     case "lightgbm":

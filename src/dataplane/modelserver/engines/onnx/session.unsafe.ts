@@ -2,6 +2,8 @@
  * onnxruntime behind an interface of ours. Unsafe because its tensor constructor ties each element type to one array class in
  * a way that a table of datatypes cannot show to the compiler.
  */
+
+import { readFile } from "node:fs/promises";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
@@ -15,23 +17,29 @@ import type { Engine } from "../types.js";
 export interface OnnxOptions {
   /** Threads of one run; default 1: concurrency comes from requests. */
   readonly threads?: number;
+  /** `wasm`: onnxruntime's WebAssembly form, which is otherwise taken only where its binary does not work. */
+  readonly runtime?: "wasm";
 }
 
 type Runtime = typeof import("onnxruntime-node");
 
 /** Loads an ONNX file. Throws `ModelError`: `RuntimeUnavailable` when onnxruntime has no binary for this machine, `ModelLoadFailed` for a bad file. */
 export async function loadOnnx(file: string, options: OnnxOptions = {}): Promise<Engine> {
-  const runtime = await loadRuntime();
+  const { runtime, isWasm } = await loadRuntime(options.runtime);
   let session: InferenceSession;
+  const settings: InferenceSession.SessionOptions = {
+    intraOpNumThreads: options.threads ?? 1,
+    interOpNumThreads: 1,
+    executionMode: "sequential",
+    // The arena keeps what the greatest run took, and makes small models no faster (measured: 10-12 µs CPU a run either way).
+    enableCpuMemArena: (options.threads ?? 1) > 1,
+    logSeverityLevel: 4,
+  };
   try {
-    session = await runtime.InferenceSession.create(file, {
-      intraOpNumThreads: options.threads ?? 1,
-      interOpNumThreads: 1,
-      executionMode: "sequential",
-      // The arena keeps what the greatest run took, and makes small models no faster (measured: 10-12 µs CPU a run either way).
-      enableCpuMemArena: (options.threads ?? 1) > 1,
-      logSeverityLevel: 4,
-    });
+    // The WebAssembly form knows no files.
+    session = await (isWasm
+      ? runtime.InferenceSession.create(await readFile(file), settings)
+      : runtime.InferenceSession.create(file, settings));
   } catch (error) {
     throw new ModelError("ModelLoadFailed", `${file} cannot be loaded as ONNX: ${explainLoad(messageOf(error))}`, {
       cause: error,
@@ -93,16 +101,36 @@ function makeTensor(runtime: Runtime, value: TensorValue): Tensor {
   return new runtime.Tensor(typeInfo(value.datatype).ort as "float32", value.data as Float32Array, value.shape);
 }
 
-async function loadRuntime(): Promise<Runtime> {
+/** `native` is faster by far; `wasm` runs where it has no binary. */
+interface LoadedRuntime {
+  readonly runtime: Runtime;
+  readonly isWasm: boolean;
+}
+
+async function loadRuntime(wanted: OnnxOptions["runtime"]): Promise<LoadedRuntime> {
   // onnxruntime 1.30 keeps and uploads statistics of its use unless told not to; it looks when its library is loaded.
   process.env["ORT_DISABLE_TELEMETRY"] = "1";
+  let obstacle = "";
+  if (wanted !== "wasm") {
+    try {
+      return { runtime: await import("onnxruntime-node"), isWasm: false };
+    } catch (error) {
+      obstacle = `onnxruntime has no working binary for ${process.platform}/${process.arch} on this machine: ${messageOf(error)}; `;
+    }
+  }
   try {
-    return await import("onnxruntime-node");
+    // Not among our dependencies: 140 MB that few need.
+    const name: string = "onnxruntime-web";
+    const runtime = (await import(name)) as Runtime;
+    runtime.env.wasm.numThreads = 1;
+    return { runtime, isWasm: true };
   } catch (error) {
     throw new ModelError(
       "RuntimeUnavailable",
-      `onnxruntime has no working binary for ${process.platform}/${process.arch} on this machine: ${messageOf(error)}`,
-      { cause: error },
+      `${obstacle}its WebAssembly form is not installed (npm install onnxruntime-web)`,
+      {
+        cause: error,
+      },
     );
   }
 }
