@@ -20,8 +20,8 @@ export interface ApiRequest {
   readonly repeatedHeaders?: Readonly<Record<string, readonly string[]>>;
   /** The whole body, already bounded in size (3 MiB) by the front end. */
   readonly body: Uint8Array;
-  /** Of a client in this process: the body as the JSON text that it made of an object. */
-  readonly text?: string;
+  /** Of a client in this process: what the body says, not to be changed. */
+  readonly content?: object;
   /** The client is in this process and takes objects as they are, shared and not to be changed. */
   readonly takesObjects?: boolean;
   /** Subject of a client certificate that the front end verified against the cluster's CA: CN is the user, O are the groups. */
@@ -180,6 +180,8 @@ export interface ResourceType extends Kind {
   /** Wire JSON (already parsed) → object of this kind: checks apiVersion and kind, prunes unknown fields and reports them. Throws 400 `ApiError`. */
   decode(raw: JsonObject, options?: { readonly isConverted: boolean }): Decoded;
   applyDefaults(object: JsonObject): void;
+  /** Members that a write by a subresource leaves as they were, whatever it says. Absent: nothing is known of that. */
+  leftAloneBy?(subresource: string): readonly string[];
   /** Server-owned fields on create: status dropped where there is a status subresource, generation, kind-specific things (ClusterIP is admission's). */
   prepareForCreate(object: JsonObject, context: WriteContext): void;
   /** On update: status or spec carried over from `old` by subresource, generation raised when the rest changed. */

@@ -8,6 +8,8 @@ import { parseJson } from "./wire.unsafe.js";
 /** What an exchange needs besides method and path. */
 export interface ExchangeOptions {
   readonly body?: string;
+  /** In the place of a body: what it says as JSON. It is not changed. */
+  readonly content?: object;
   readonly contentType?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
@@ -108,8 +110,12 @@ function requestOf(
     signal,
   }: { readonly method: string; readonly path: string; readonly signal: AbortSignal | undefined },
   options: ExchangeOptions,
-  userAgent: string,
+  { userAgent, takesContent }: { readonly userAgent: string; readonly takesContent: boolean },
 ): TransportRequest {
+  const { content } = options;
+  const handed = takesContent ? content : undefined;
+  const body = content === undefined || handed !== undefined ? options.body : JSON.stringify(content);
+  const hasBody = body !== undefined || handed !== undefined;
   return {
     method,
     path,
@@ -117,10 +123,11 @@ function requestOf(
     headers: {
       accept: "application/json",
       "user-agent": userAgent,
-      ...(options.body === undefined ? {} : { "content-type": options.contentType ?? "application/json" }),
+      ...(hasBody ? { "content-type": options.contentType ?? "application/json" } : {}),
       ...options.headers,
     },
-    ...(options.body === undefined ? {} : { body: options.body }),
+    ...(body === undefined ? {} : { body }),
+    ...(handed === undefined ? {} : { content: handed }),
     ...(options.takesObjects === true ? { takesObjects: true } : {}),
   };
 }
@@ -129,6 +136,7 @@ type Outcome = { readonly body: string } | { readonly object: JsonObject } | { r
 
 /** Stands between typed calls and a transport. */
 export function createExchange(transport: Transport, clock: Clock, userAgent: string): Exchange {
+  const by = { userAgent, takesContent: transport.isLocal === true };
   /** One exchange: the answer, or how long to wait before the next try. */
   const tryOnce = async (method: string, path: string, options: ExchangeOptions, attempt: number): Promise<Outcome> => {
     const about = `${method} ${path}`;
@@ -137,7 +145,7 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
       ? plainScope(options.signal)
       : scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
     try {
-      const response = await transport.request(requestOf({ method, path, signal: scope.signal }, options, userAgent));
+      const response = await transport.request(requestOf({ method, path, signal: scope.signal }, options, by));
       if (response.object !== undefined && response.status < 400) return { object: response.object };
       const body = await readText(response.body, about);
       if (response.status < 400) return { body };
@@ -175,9 +183,7 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
       const about = `GET ${path}`;
       const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
       try {
-        const response = await transport.request(
-          requestOf({ method: "GET", path, signal: scope.signal }, options, userAgent),
-        );
+        const response = await transport.request(requestOf({ method: "GET", path, signal: scope.signal }, options, by));
         if (response.status >= 400) throw failureFrom(response.status, await readText(response.body, about), about);
         scope.stopTimer();
         return response.events === undefined

@@ -34,7 +34,7 @@ interface Dependencies {
 interface Write {
   readonly method: string;
   readonly path: string;
-  readonly body: unknown;
+  readonly body: object;
   readonly options: WriteOptions & Partial<ApplyOptions>;
   readonly contentType?: string;
 }
@@ -159,7 +159,7 @@ function writesOf<T extends KubeObject>(kind: Kind<T>, dependencies: Dependencie
 
   const write = async ({ method, path, body, options, contentType }: Write): Promise<T> => {
     const { value: answer, isShared } = await exchange.answer(method, withQuery(path, writeQuery(options)), {
-      body: JSON.stringify(body),
+      content: body,
       signal: options.signal,
       takesObjects: true,
       ...(contentType === undefined ? {} : { contentType }),

@@ -10,10 +10,12 @@ export interface TransportRequest {
   /** Headers that go out once for each value. */
   readonly repeatedHeaders?: Readonly<Record<string, readonly string[]>>;
   readonly body?: Uint8Array | string;
+  /** In the place of a body, for a server in the same process: what the body is to say as JSON. It is read, and neither changed nor kept. */
+  readonly content?: object;
   readonly signal?: AbortSignal;
   /**
-   * Objects may be answered as they are, shared and without managedFields: whoever asks so does not change them, and a body
-   * that is text was made of an object. Only a server in the same process heeds it.
+   * Objects may be answered as they are, shared and without managedFields: whoever asks so does not change them. Only a server in the
+   * same process heeds it.
    */
   readonly takesObjects?: boolean;
 }
@@ -53,7 +55,7 @@ export interface Switched {
 
 /** What a client speaks through: undici over TLS, or an embedded server in the same process. */
 export interface Transport {
-  /** Leads to a server in this process, whose answers to writes come by themselves. */
+  /** Leads to a server in this process, whose answers to writes come by themselves, and which takes `content`. */
   readonly isLocal?: boolean;
   request(request: TransportRequest): Promise<TransportResponse>;
   upgrade(path: string, protocols: readonly string[], signal?: AbortSignal): Promise<Duplex>;

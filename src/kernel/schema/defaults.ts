@@ -5,7 +5,7 @@ import type { Schema } from "./types.js";
 const withDefaults = new WeakMap<Schema, boolean>();
 
 /** Whether a schema or anything below it has a default. Cached by schema. */
-function hasDefaults(schema: Schema): boolean {
+export function hasDefaults(schema: Schema): boolean {
   const known = withDefaults.get(schema);
   if (known !== undefined) return known;
   withDefaults.set(schema, false);

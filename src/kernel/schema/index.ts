@@ -14,7 +14,7 @@ export type {
   StringBounds,
 } from "./builder.js";
 export { Field, s } from "./builder.js";
-export { applyDefaults, dropNulls } from "./defaults.js";
+export { applyDefaults, dropNulls, hasDefaults } from "./defaults.js";
 export { readDefinitions } from "./definitions.unsafe.js";
 export { cloneJson, cloneObject, equalJson, isObject, parseJson, setMember, toJson, toJsonObject } from "./json.js";
 export { JsonPath, showJson } from "./json-path.js";

@@ -4,7 +4,7 @@ import { TLSSocket } from "node:tls";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { tooLarge } from "../failures.js";
-import { maxBodyBytes } from "../server/line.js";
+import { maxBodyBytes } from "../request/body.js";
 import { failureResponse } from "../server/respond.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import { warningValue } from "./in-process.js";

@@ -79,8 +79,7 @@ function toApiRequest(
   signal: AbortSignal,
 ): ApiRequest {
   const mark = request.path.indexOf("?");
-  const { method, body, repeatedHeaders, takesObjects = false } = request;
-  const text = takesObjects && typeof body === "string" ? body : undefined;
+  const { method, body, content, repeatedHeaders, takesObjects = false } = request;
   return {
     method,
     path: mark < 0 ? request.path : request.path.slice(0, mark),
@@ -88,10 +87,11 @@ function toApiRequest(
     headers: { "user-agent": "argosy", ...request.headers, ...joined(repeatedHeaders), ...headers },
     ...(repeatedHeaders === undefined ? {} : { repeatedHeaders }),
     ...(takesObjects ? { takesObjects } : {}),
-    ...(text === undefined ? {} : { text }),
-    // Of an own text few ask for the bytes.
+    ...(content === undefined ? {} : { content }),
+    // Of content few ask for the bytes.
     get body() {
-      return typeof body === "string" ? Buffer.from(body, "utf8") : (body ?? nothing);
+      const sent = content === undefined ? body : JSON.stringify(content);
+      return typeof sent === "string" ? Buffer.from(sent, "utf8") : (sent ?? nothing);
     },
     signal,
   };

@@ -1,4 +1,4 @@
-import { maxBodyBytes } from "../server/line.js";
+import { maxBodyBytes } from "../request/body.js";
 
 /** A request that asks for nothing special of the connection, and on which no other one follows. */
 export interface SimpleRequest {

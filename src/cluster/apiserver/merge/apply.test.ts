@@ -6,7 +6,7 @@ import { createRegistry } from "../registry/index.js";
 import { nativeTypes } from "../registry/native-resources.js";
 import type { MergeSchema } from "../types.js";
 import { compareObjects } from "./compare.js";
-import { parseFieldsV1, toFieldsV1 } from "./field-set.js";
+import { overlaps, parseFieldsV1, toFieldsV1 } from "./field-set.js";
 
 function mergeOf(group: string, version: string, plural: string): MergeSchema {
   const type = createRegistry().find(group, version, plural);
@@ -237,6 +237,20 @@ test("FieldsV1 survive being read and written (property)", () => {
       box.merge.trackUpdate(made, undefined, by("x"));
       const fields = managers(made)["x/Update"] ?? {};
       expect(toFieldsV1(parseFieldsV1(fields))).toEqual(fields);
+    }),
+  );
+});
+
+test("FieldsV1 overlap a set as what they are parsed to does (property)", () => {
+  const fieldsOf = (of: JsonObject): Json => {
+    const made = structuredClone(of);
+    box.merge.trackUpdate(made, undefined, by("x"));
+    return managers(made)["x/Update"] ?? {};
+  };
+  fc.assert(
+    fc.property(boxes, boxes, (one, two) => {
+      const set = parseFieldsV1(fieldsOf(two));
+      expect(overlaps(fieldsOf(one), set)).toBe(!parseFieldsV1(fieldsOf(one)).intersection(set).isEmpty);
     }),
   );
 });

@@ -9,7 +9,7 @@ import { compareObjects, fieldsOf } from "./compare.js";
 import type { MergeOptions } from "./create.js";
 import { FieldSet, showPath } from "./field-set.js";
 import type { Manager, Managers } from "./managers.js";
-import { managerIdentity, readManagers, writeManagers } from "./managers.js";
+import { managerIdentity, ownsAny, readManagers, writeManagers } from "./managers.js";
 import { stripServerFields, withoutManagedFields } from "./server-fields.js";
 import { typedFaults } from "./typed-faults.js";
 import { withoutReset as setBy, zeroBase } from "./update.js";
@@ -86,7 +86,7 @@ function withoutReset(options: MergeOptions, applied: JsonObject, subresource: s
 
 /** Who owned an object before ownership was recorded: one manager, so that its fields can be taken over knowingly. */
 function currentManagers(options: MergeOptions, current: JsonObject | undefined, by: FieldManager): Managers {
-  const managers = readManagers(current);
+  const managers = readManagers(current, true);
   if (current === undefined || managers.size > 0) return managers;
   if (!options.isConvertible) {
     const apiVersion = apiVersionOf(options);
@@ -136,18 +136,20 @@ interface Settlement {
 /** Takes changed fields away from their owners, or refuses. */
 function settle(settlement: Settlement): void {
   const { options, live, result, managers, self, by } = settlement;
+  if (managers.size === 1 && managers.has(self)) return;
   const comparison = compareObjects(options.shape, live, result);
   const changed = setBy(options, comparison.modified.union(comparison.added), by.subresource);
   const removed = setBy(options, comparison.removed, by.subresource);
   const conflicts: { manager: Manager; set: FieldSet }[] = [];
   for (const [identity, manager] of managers) {
     if (identity === self) continue;
+    if (!ownsAny(manager, changed)) continue;
     const set = manager.set.intersection(changed);
     if (!set.isEmpty) conflicts.push({ manager, set });
   }
   if (conflicts.length > 0 && !by.force) throw conflictError(conflicts);
   for (const [identity, manager] of managers) {
-    if (identity === self) continue;
+    if (identity === self || !(ownsAny(manager, changed) || ownsAny(manager, removed))) continue;
     const rest = manager.set.difference(changed).difference(removed);
     if (rest.isEmpty) managers.delete(identity);
     else managers.set(identity, { ...manager, set: rest });

@@ -120,6 +120,22 @@ export function parseFieldsV1(fields: Json | undefined): FieldSet {
   return set;
 }
 
+/** Whether FieldsV1 and a set have a path in common. */
+export function overlaps(fields: Json | undefined, set: FieldSet): boolean {
+  if (!isObject(fields)) return false;
+  for (const [element, child] of set.children) {
+    if (element === "." || !Object.hasOwn(fields, element)) continue;
+    const below = fields[element];
+    if (child.member && isMember(below)) return true;
+    if (child.children.size > 0 && overlaps(below, child)) return true;
+  }
+  return false;
+}
+
+function isMember(node: Json | undefined): boolean {
+  return !isObject(node) || Object.hasOwn(node, ".") || Object.keys(node).length === 0;
+}
+
 function readNode(node: FieldSet, fields: JsonObject): void {
   for (const element in fields) {
     const value = fields[element];

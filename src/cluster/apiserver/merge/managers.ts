@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { asObject, asObjects, asString } from "../registry/read.js";
-import { FieldSet, parseFieldsV1, toFieldsV1 } from "./field-set.js";
+import { FieldSet, overlaps, parseFieldsV1, toFieldsV1 } from "./field-set.js";
 
 /** One entry of metadata.managedFields. */
 export interface Manager {
@@ -10,6 +10,37 @@ export interface Manager {
   readonly subresource: string;
   readonly time: string;
   readonly set: FieldSet;
+  /** How it is stored, if that has not changed. */
+  readonly entry?: JsonObject;
+}
+
+/** An entry as it is stored: what is not looked at is not parsed. A changed copy (`{ ...manager, set }`) has no `entry`. */
+class StoredManager implements Manager {
+  readonly manager: string;
+  readonly operation: "Apply" | "Update";
+  readonly apiVersion: string;
+  readonly subresource: string;
+  readonly time: string;
+  readonly #entry: JsonObject;
+  #set: FieldSet | undefined;
+
+  constructor(entry: JsonObject) {
+    this.manager = asString(entry["manager"]);
+    this.operation = entry["operation"] === "Apply" ? "Apply" : "Update";
+    this.apiVersion = asString(entry["apiVersion"]);
+    this.subresource = asString(entry["subresource"]);
+    this.time = asString(entry["time"]);
+    this.#entry = entry;
+  }
+
+  get set(): FieldSet {
+    this.#set ??= parseFieldsV1(this.#entry["fieldsV1"]);
+    return this.#set;
+  }
+
+  get entry(): JsonObject {
+    return this.#entry;
+  }
 }
 
 /** Entries by identity: manager, operation, version (of updates) and subresource. */
@@ -25,20 +56,19 @@ export function managerIdentity(entry: Pick<Manager, "manager" | "operation" | "
   return JSON.stringify([entry.manager, entry.operation, version, entry.subresource]);
 }
 
-/** Reads metadata.managedFields; none where an entry makes no sense. */
-export function readManagers(object: JsonObject | undefined): Managers {
+/** Whether a manager owns any field of a set. */
+export function ownsAny({ entry, set }: Manager, fields: FieldSet): boolean {
+  return entry === undefined ? !set.intersection(fields).isEmpty : overlaps(entry["fieldsV1"], fields);
+}
+
+/** Reads metadata.managedFields; none where an entry makes no sense. `isStored`: they were written here, and stay as they are while nothing changes. */
+export function readManagers(object: JsonObject | undefined, isStored = false): Managers {
   const managers: Managers = new Map();
   const entries = asObjects(asObject(object?.["metadata"])["managedFields"]);
   if (!entries.every(isSensible)) return managers;
   for (const entry of entries) {
-    const manager: Manager = {
-      manager: asString(entry["manager"]),
-      operation: entry["operation"] === "Apply" ? "Apply" : "Update",
-      apiVersion: asString(entry["apiVersion"]),
-      subresource: asString(entry["subresource"]),
-      time: asString(entry["time"]),
-      set: parseFieldsV1(entry["fieldsV1"]),
-    };
+    const stored = new StoredManager(entry);
+    const manager: Manager = isStored ? stored : { ...stored, set: stored.set };
     // Of two entries that say the same the last one counts, as upstream.
     managers.set(managerIdentity(manager), manager);
   }
@@ -55,13 +85,19 @@ const isText = (value: Json | undefined): boolean => typeof value === "string" &
 /** Writes metadata.managedFields; without entries the field goes. */
 export function writeManagers(object: JsonObject, managers: Managers): void {
   const metadata = asObject(object["metadata"]);
-  const entries = [...foldOldest(managers).values()].filter((entry) => !entry.set.isEmpty).sort(order);
+  const entries = [...foldOldest(managers).values()].filter((entry) => !ownsNothing(entry)).sort(order);
   if (entries.length === 0) delete metadata["managedFields"];
   else metadata["managedFields"] = entries.map(toEntry);
   if (object["metadata"] !== metadata) object["metadata"] = metadata;
 }
 
+/** What is stored owns something: others are not written. */
+function ownsNothing(manager: Manager): boolean {
+  return manager.entry === undefined && manager.set.isEmpty;
+}
+
 function toEntry(entry: Manager): Json {
+  if (entry.entry !== undefined) return entry.entry;
   return {
     manager: entry.manager,
     operation: entry.operation,
@@ -85,7 +121,7 @@ function order(a: Manager, b: Manager): number {
 
 function foldOldest(managers: Managers): Managers {
   const updates = [...managers.values()]
-    .filter((entry) => entry.operation === "Update" && !entry.set.isEmpty)
+    .filter((entry) => entry.operation === "Update" && !ownsNothing(entry))
     .sort(order);
   if (updates.length <= maximumUpdateManagers) return managers;
   const result: Managers = new Map(managers);

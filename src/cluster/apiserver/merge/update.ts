@@ -7,7 +7,7 @@ import { compareObjects } from "./compare.js";
 import type { MergeOptions } from "./create.js";
 import type { FieldSet } from "./field-set.js";
 import type { Manager, Managers } from "./managers.js";
-import { managerIdentity, readManagers, writeManagers } from "./managers.js";
+import { managerIdentity, ownsAny, readManagers, writeManagers } from "./managers.js";
 import { stripServerFields, withoutManagedFields } from "./server-fields.js";
 
 /** Records who changed what by a write that is no apply. Changes `metadata.managedFields` of `object` only. */
@@ -18,21 +18,21 @@ export function trackUpdate(
   by: FieldManager,
 ): void {
   const managers: Managers =
-    by.subresource === "" && asksForReset(object)
-      ? new Map()
-      : readManagers(managedSource(object, old, by.subresource));
+    by.subresource === "" && asksForReset(object) ? new Map() : managersBefore(object, old, by.subresource);
   // What nobody is known to own stays so until the next apply.
   if (old !== undefined && managers.size === 0) {
     delete asObject(object["metadata"])["managedFields"];
     return;
   }
   const base = old === undefined ? zeroBase(options) : withoutManagedFields(old);
-  const comparison = compareObjects(options.shape, base, withoutManagedFields(object));
+  const left = leftAlone(options, by.subresource);
+  const comparison = compareObjects(options.shape, without(base, left), without(withoutManagedFields(object), left));
   const added = stripServerFields(comparison.added.union(comparison.modified));
   const taken = withoutReset(options, added, by.subresource);
   const removed = withoutReset(options, comparison.removed, by.subresource);
   for (const [identity, manager] of managers)
-    managers.set(identity, { ...manager, set: manager.set.difference(taken).difference(removed) });
+    if (ownsAny(manager, taken) || ownsAny(manager, removed))
+      managers.set(identity, { ...manager, set: manager.set.difference(taken).difference(removed) });
   if (!taken.isEmpty) {
     const self: Manager = {
       manager: by.manager,
@@ -51,10 +51,27 @@ export function trackUpdate(
 
 const byDefault: NonNullable<MergeOptions["resets"]> = { "": [["status"]], status: [["spec"]] };
 
+function resetsOf(options: MergeOptions, subresource: string): readonly (readonly string[])[] {
+  return options.resets?.[subresource] ?? (options.hasStatus ? byDefault[subresource] : undefined) ?? [];
+}
+
+/** The whole members that a write by the subresource leaves as they were: they need no look. */
+function leftAlone(options: MergeOptions, subresource: string): readonly string[] {
+  return resetsOf(options, subresource).flatMap(([name, ...rest]) =>
+    name === undefined || rest.length > 0 ? [] : [name],
+  );
+}
+
+function without(object: JsonObject, names: readonly string[]): JsonObject {
+  if (!names.some((name) => object[name] !== undefined)) return object;
+  const rest = { ...object };
+  for (const name of names) delete rest[name];
+  return rest;
+}
+
 /** A set without what a write by the subresource leaves as it was. */
 export function withoutReset(options: MergeOptions, set: FieldSet, subresource: string): FieldSet {
-  const paths = options.resets?.[subresource] ?? (options.hasStatus ? byDefault[subresource] : undefined) ?? [];
-  return paths.reduce((rest, path) => rest.without(path.map((name) => `f:${name}`)), set);
+  return resetsOf(options, subresource).reduce((rest, path) => rest.without(path.map((name) => `f:${name}`)), set);
 }
 
 /** An object of the kind with nothing in it. */
@@ -70,7 +87,7 @@ function asksForReset(object: JsonObject): boolean {
 }
 
 /** A client may replace the list itself; a client that knows nothing of it leaves it as it was. */
-function managedSource(object: JsonObject, old: JsonObject | undefined, subresource: string): JsonObject | undefined {
-  if (subresource !== "" && old !== undefined) return old;
-  return readManagers(object).size > 0 ? object : old;
+function managersBefore(object: JsonObject, old: JsonObject | undefined, subresource: string): Managers {
+  const own = subresource !== "" && old !== undefined ? undefined : readManagers(object);
+  return own === undefined || own.size === 0 ? readManagers(old, true) : own;
 }

@@ -7,10 +7,12 @@ import {
   cloneObject,
   dropNulls,
   equalJson,
+  hasDefaults,
   isComposite,
   isObject,
   JsonPath,
   prune,
+  type Schema,
   showJson,
   toJsonObject,
   validateSchema,
@@ -76,6 +78,10 @@ export class CustomType implements ResourceType {
   readonly #convert: Convert | undefined;
   readonly #rules: RuleSet | undefined;
   readonly #selectable: readonly { name: string; path: JsonPath }[];
+  /** A state may have parts of the one before it: besides the status nothing is filled in later, in place. */
+  readonly #mayShare: boolean;
+  /** The part of the schema by which a write of the status is judged. */
+  readonly #statusSchema: Schema;
   readonly #cells: readonly ((object: JsonObject, now: number) => string | number | boolean | null)[];
 
   /** `convert`: between this version and the stored one; absent: they differ in `apiVersion` alone. */
@@ -94,6 +100,8 @@ export class CustomType implements ResourceType {
     this.storageVersion = definition.storageVersion;
     if (definition.scale !== undefined) this.scale = definition.scale;
     if (definition.deprecation !== undefined) this.deprecation = definition.deprecation;
+    this.#mayShare = !hasDefaults({ ...definition.schema, properties: withoutStatus(definition.schema) });
+    this.#statusSchema = statusPartOf(definition.schema);
     this.#rules = ruleSet(toJsonObject(definition.schema));
     this.subresources = subresourcesOf(definition);
     this.#selectable = definition.selectableFields.flatMap((text) => {
@@ -146,13 +154,17 @@ export class CustomType implements ResourceType {
     applyDefaults(this.definition.schema, object);
   }
 
+  leftAloneBy(subresource: string): readonly string[] {
+    return subresource === "status" ? specAlone : [];
+  }
+
   prepareForCreate(object: JsonObject): void {
     if (this.definition.status) delete object["status"];
     asObject(object["metadata"])["generation"] = 1;
   }
 
   prepareForUpdate(object: JsonObject, old: JsonObject, context: WriteContext): void {
-    if (context.subresource === "status") statusOnly(object, old);
+    if (context.subresource === "status") statusOnly(object, this.#mayShare ? old : cloneObject(old));
     else if (this.definition.status) {
       if (old["status"] === undefined) delete object["status"];
       else object["status"] = cloneField(old, "status");
@@ -184,8 +196,10 @@ export class CustomType implements ResourceType {
     const faults = new Faults();
     validateMetadataUpdate(object, old, faults);
     validateMetadata(object, subdomainFaults, faults);
-    const found = rooted(ratchet(validateSchema(this.definition.schema, body(object)), object, old));
-    const bySchema = context?.subresource === "status" ? ofStatus(found) : found;
+    const isStatus = context?.subresource === "status";
+    const schema = isStatus ? this.#statusSchema : this.definition.schema;
+    const found = rooted(ratchet(validateSchema(schema, body(object)), object, old));
+    const bySchema = isStatus ? ofStatus(found) : found;
     const byScale = scaleFaults(this.definition.scale, object, context?.subresource ?? "");
     const causes = this.#withRules([...faults.causes, ...bySchema, ...byScale], object, old);
     if (causes.length === 0 && context?.subresource === "") warnOfFinalizers(object, old, context);
@@ -295,13 +309,28 @@ function cloneField(object: JsonObject, field: string): Json | undefined {
   return cloneObject({ [field]: object[field] })[field];
 }
 
-/** A write to the status subresource: nothing else changes but ownership. */
+const specAlone = ["spec"];
+
+function withoutStatus({ properties = {} }: Schema): Record<string, Schema> {
+  const { status: _status, ...rest } = properties;
+  return rest;
+}
+
+/** Of a schema that says something of objects as a whole everything counts. */
+function statusPartOf(schema: Schema): Schema {
+  const { properties, allOf, anyOf, oneOf, not } = schema;
+  const status = properties?.["status"];
+  if (status === undefined || [allOf, anyOf, oneOf, not].some((part) => part !== undefined)) return schema;
+  return { type: "object", properties: { status } };
+}
+
+/** A write to the status subresource: nothing else changes but ownership. The object gets the parts of `old`. */
 function statusOnly(object: JsonObject, old: JsonObject): void {
   const status = object["status"];
   const { resourceVersion, managedFields } = asObject(object["metadata"]);
   for (const field of Object.keys(object)) delete object[field];
-  Object.assign(object, cloneObject(old));
-  const metadata = asObject(object["metadata"]);
+  const metadata = { ...asObject(old["metadata"]) };
+  Object.assign(object, old, { metadata });
   for (const [field, value] of Object.entries({ resourceVersion, managedFields }))
     if (value === undefined) delete metadata[field];
     else metadata[field] = value;

@@ -1,17 +1,21 @@
 import { load } from "js-yaml";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
-import { badRequest, unknownBodyFormat } from "../failures.js";
+import { badRequest, tooLarge, unknownBodyFormat } from "../failures.js";
 import { isObject } from "../fields.js";
 import { decodeProtobuf } from "../protobuf/decode.js";
 import type { ApiRequest } from "../types.js";
 import { isExcessive } from "./aliases.js";
+import { copyContent } from "./content.js";
 import { tooDeepAt } from "./depth.js";
 import { duplicateFields } from "./duplicates.js";
 import { goSyntaxFault } from "./go-json.js";
 
 const protobufType = "application/vnd.kubernetes.protobuf";
 const accepted = ["application/json", "application/yaml", protobufType];
+
+/** Bodies above this are refused with 413 (upstream's limit for resources). */
+export const maxBodyBytes = 3 * 1024 * 1024;
 
 /** A body as read: the value, and the fields that it gives more than once. */
 export interface ParsedBody {
@@ -39,10 +43,12 @@ export function parseBody(body: Uint8Array, contentType: string | undefined, kin
   return { value, duplicates: type === "application/yaml" ? [] : duplicateFields(text, value) };
 }
 
-/** The body of a client in this process, which made its text of an object: read without looking for faults. */
-export function ownBody({ text }: Pick<ApiRequest, "text">): Json | undefined {
-  if (text === undefined) return undefined;
-  const value: Json = JSON.parse(text);
+/** What a client in this process sends, as a copy: read without looking for faults, and without the members in `omitted`. Throws 413. */
+export function ownBody({ content }: Pick<ApiRequest, "content">, omitted: readonly string[] = []): Json | undefined {
+  if (content === undefined) return undefined;
+  const { value, mostBytes } = copyContent(content, omitted);
+  if (mostBytes > maxBodyBytes && Buffer.byteLength(JSON.stringify(content)) > maxBodyBytes)
+    throw tooLarge(maxBodyBytes);
   return value;
 }
 

@@ -17,7 +17,7 @@ import type { Limits, Ticket } from "../limits/index.js";
 import type { ComputedResource } from "../node-metrics/index.js";
 import type { FrameCache } from "../render/frames.js";
 import { givesObjects } from "../render/shared.js";
-import { withJsonBody } from "../request/body.js";
+import { maxBodyBytes, withJsonBody } from "../request/body.js";
 import { parseRequestInfo } from "../request/info.js";
 import { type Accepted, negotiate } from "../request/negotiate.js";
 import type {
@@ -54,9 +54,6 @@ import {
   textResponse,
 } from "./respond.js";
 import { shownWarnings } from "./warnings.js";
-
-/** Bodies above this are refused with 413 (upstream's limit for resources). */
-export const maxBodyBytes = 3 * 1024 * 1024;
 
 /** Everything that the request line passes through. */
 export interface LineParts extends Machinery {
@@ -168,7 +165,8 @@ class RequestLine implements Line {
   }
 
   async #dispatch(user: UserInfo, request: ApiRequest, info: RequestInfo): Promise<ApiResponse> {
-    if (sizeOf(request) > maxBodyBytes) throw tooLarge(maxBodyBytes);
+    // Content is looked at when it is read.
+    if (request.content === undefined && request.body.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
     this.#authorize(user, info, request);
     if (!info.isResource) return this.#answerNonResource(request);
     const type = this.#typeOf(info);
@@ -312,10 +310,6 @@ class RequestLine implements Line {
 }
 
 const nothing = new Uint8Array();
-
-function sizeOf({ text, body }: ApiRequest): number {
-  return text === undefined ? body.byteLength : Buffer.byteLength(text);
-}
 
 /** As upstream's filters say it, which stand before its API machinery. */
 function tooManyRequests(retryAfterSeconds: number): ApiResponse {

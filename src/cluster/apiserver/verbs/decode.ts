@@ -8,7 +8,7 @@ import type { WriteOptions } from "./options.js";
 /** Reads the body as an object of the call's kind: duplicates and unknown fields are refused, warned of or ignored as asked; defaults are filled in. */
 export function decodeBody(call: Call, options: Pick<WriteOptions, "fieldValidation">): JsonObject {
   const { request, type } = call;
-  const own = ownBody(request);
+  const own = ownBody(request, omittedMembers(call));
   const { value, duplicates } = isObject(own)
     ? { value: own, duplicates: [] }
     : parseBody(request.body, request.headers["content-type"], type.kind);
@@ -23,6 +23,11 @@ export function decodeBody(call: Call, options: Pick<WriteOptions, "fieldValidat
   dropRepeatedOwners(call, object);
   type.applyDefaults(object);
   return object;
+}
+
+/** What of an object is not read where a client in this process sends it: the write leaves it as it is. */
+export function omittedMembers({ request, type, info }: Call): readonly string[] {
+  return request.content === undefined || info.verb !== "update" ? [] : (type.leftAloneBy?.(info.subresource) ?? []);
 }
 
 /** An owner that is named twice is named once. */

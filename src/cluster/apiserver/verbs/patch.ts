@@ -159,7 +159,7 @@ function applyOn(
   const { content, current } = subject;
   if (!isObject(content)) throw badRequest("the patch is no object");
   // Applied as it was sent: what decoding adds (empty structs, say) is nobody's intent.
-  const merged = call.type.merge.apply(current, content, {
+  const object = call.type.merge.apply(current, content, {
     manager: options.manager,
     subresource: call.info.subresource,
     now: timestamp(machinery.clock),
@@ -169,7 +169,6 @@ function applyOn(
   if (name !== "" && name !== call.info.name) {
     throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.info.name})`);
   }
-  const object = call.type.decode(merged).object;
   call.type.applyDefaults(object);
   return object;
 }

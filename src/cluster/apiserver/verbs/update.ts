@@ -16,7 +16,7 @@ import {
   type View,
 } from "./context.js";
 import { createObject, inOrder, placeInNamespace } from "./create.js";
-import { decodeBody } from "./decode.js";
+import { decodeBody, omittedMembers } from "./decode.js";
 import { isHeld } from "./deletion-rules.js";
 import { readWriteOptions, type WriteOptions } from "./options.js";
 
@@ -48,6 +48,7 @@ export async function update(
       if (!mayCreate(call)) throw view.missing();
       return createInstead(machinery, call, object, options);
     }
+    await fillIn(call, object, current);
     const version = stringAt(objectAt(object, "metadata"), "resourceVersion");
     try {
       // Without a version the write is unconditional: it is made again on what won the race.
@@ -57,6 +58,14 @@ export async function update(
       if (version !== "" || machinery.store.get(view.key)?.revision === current.revision) throw error;
     }
   }
+}
+
+/** What was not read is as it was. */
+async function fillIn(call: Call, object: JsonObject, current: Stored): Promise<void> {
+  const omitted = omittedMembers(call);
+  if (omitted.length === 0) return;
+  const old = await inVersion(call.type, current);
+  for (const name of omitted) if (old[name] !== undefined) object[name] = old[name];
 }
 
 /** Upstream does not know what it was reading when it could not read it. */
