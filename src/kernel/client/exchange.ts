@@ -45,7 +45,8 @@ const maxBodyBytes = 512 * 1024 * 1024;
 const maxRetries = 5;
 const maxRetryAfterMs = 10_000;
 
-async function readText(body: AsyncIterable<Uint8Array>, about: string): Promise<string> {
+async function readText({ whole, body }: TransportResponse, about: string): Promise<string> {
+  if (whole !== undefined) return whole.toString("utf8");
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of body) {
@@ -54,8 +55,8 @@ async function readText(body: AsyncIterable<Uint8Array>, about: string): Promise
     if (bytes > maxBodyBytes) throw localFailure(500, `${about} was answered with more than ${maxBodyBytes} bytes`);
   }
   const [only] = chunks;
-  const whole = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
-  return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength).toString("utf8");
+  const all = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+  return Buffer.from(all.buffer, all.byteOffset, all.byteLength).toString("utf8");
 }
 
 /** Where nothing can be late: the caller's own signal. */
@@ -145,9 +146,10 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
       ? plainScope(options.signal)
       : scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
     try {
-      const response = await transport.request(requestOf({ method, path, signal: scope.signal }, options, by));
+      const asked = requestOf({ method, path, signal: scope.signal }, options, by);
+      const response = await transport.request({ ...asked, wantsWhole: true });
       if (response.object !== undefined && response.status < 400) return { object: response.object };
-      const body = await readText(response.body, about);
+      const body = await readText(response, about);
       if (response.status < 400) return { body };
       const waitMs = attempt < maxRetries ? retryAfterMs(response) : undefined;
       if (waitMs === undefined) throw failureFrom(response.status, body, about);
@@ -184,7 +186,7 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
       const scope = scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
       try {
         const response = await transport.request(requestOf({ method: "GET", path, signal: scope.signal }, options, by));
-        if (response.status >= 400) throw failureFrom(response.status, await readText(response.body, about), about);
+        if (response.status >= 400) throw failureFrom(response.status, await readText(response, about), about);
         scope.stopTimer();
         return response.events === undefined
           ? { body: guardStream(response.body, scope, about) }

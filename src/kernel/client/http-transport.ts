@@ -1,5 +1,6 @@
 import { Pool } from "undici";
 import { ApiError, ArgosyError } from "../errors/index.js";
+import { KeptConnections } from "./kept-connections.js";
 import { switchProtocols } from "./switch.js";
 import type { Duplex, Switched, Transport, TransportRequest, TransportResponse } from "./types.js";
 import { openWebSocket } from "./websocket.js";
@@ -28,6 +29,8 @@ export interface HttpTransportOptions extends Credentials {
 }
 
 const connectTimeoutMs = 10_000;
+/** What nobody has used for so long is closed. */
+const idleMs = 30_000;
 
 function flattenHeaders(headers: Record<string, string | string[] | undefined>): Record<string, string> {
   const flat: Record<string, string> = {};
@@ -52,7 +55,10 @@ export function tlsOptions(options: HttpTransportOptions, credentials: Credentia
 class PoolOfCredentials {
   readonly #options: HttpTransportOptions;
   #pool: Pool | undefined;
+  /** For exchanges that need no more. */
+  #kept: KeptConnections | undefined;
   #certificate: string | undefined;
+  #keptCertificate: string | undefined;
 
   constructor(options: HttpTransportOptions) {
     this.#options = options;
@@ -67,7 +73,7 @@ class PoolOfCredentials {
       connections: this.#options.maxConnections ?? null,
       pipelining: 1,
       allowH2: false,
-      keepAliveTimeout: 30_000,
+      keepAliveTimeout: idleMs,
       // Watches and followed logs are silent for long; who reads them watches over them.
       bodyTimeout: 0,
       headersTimeout: 120_000,
@@ -78,7 +84,17 @@ class PoolOfCredentials {
     return this.#pool;
   }
 
+  getKept(credentials: Credentials): KeptConnections {
+    if (this.#kept !== undefined && this.#keptCertificate === credentials.clientCertPem) return this.#kept;
+    this.#kept?.retire();
+    this.#keptCertificate = credentials.clientCertPem;
+    const tls = tlsOptions(this.#options, credentials);
+    this.#kept = new KeptConnections({ url: new URL(this.#options.server), tls, connectTimeoutMs, idleMs });
+    return this.#kept;
+  }
+
   async destroy(): Promise<void> {
+    this.#kept?.destroy();
     await this.#pool?.destroy();
   }
 }
@@ -105,7 +121,10 @@ async function switchWith(
   }
 }
 
-/** Speaks HTTP/1.1 (HTTP/2 of Node leaks in long watches) to an API server; connections are kept alive and pooled. */
+/**
+ * Speaks HTTP/1.1 (HTTP/2 of Node leaks in long watches) to an API server; connections are kept alive and pooled. Answers that come as a
+ * whole are exchanged by a client of our own that does only that; watches and other streams by undici.
+ */
 export function httpTransport(options: HttpTransportOptions): Transport {
   const base = new URL(options.server);
   const prefix = base.pathname.replace(/\/$/, "");
@@ -118,6 +137,12 @@ export function httpTransport(options: HttpTransportOptions): Transport {
   const attempt = async (request: TransportRequest, refused: boolean): Promise<TransportResponse> => {
     if (isClosed) throw new ArgosyError("Closed", "the transport is closed");
     const credentials = await credentialsOf(refused);
+    const { token } = credentials;
+    // A bound on connections is one for all together.
+    if (options.maxConnections === undefined && KeptConnections.takes(request)) {
+      const by = token === undefined ? undefined : `Bearer ${token}`;
+      return pools.getKept(credentials).send(request, `${prefix}${request.path}`, by);
+    }
     const response = await pools.get(credentials).request({
       method: request.method,
       path: `${prefix}${request.path}`,
@@ -126,7 +151,7 @@ export function httpTransport(options: HttpTransportOptions): Transport {
         ...Object.fromEntries(
           Object.entries(request.repeatedHeaders ?? {}).map(([name, values]) => [name, [...values]]),
         ),
-        ...(credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` }),
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       },
       ...(request.body === undefined ? {} : { body: request.body }),
       ...(request.signal === undefined ? {} : { signal: request.signal }),

@@ -18,6 +18,8 @@ export interface TransportRequest {
    * same process heeds it.
    */
   readonly takesObjects?: boolean;
+  /** Nothing is read of the answer before all of it is there. */
+  readonly wantsWhole?: boolean;
 }
 
 /** Headers are lower case. The body is read once, or dropped with `discard`. */
@@ -25,6 +27,8 @@ export interface TransportResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: AsyncIterable<Uint8Array>;
+  /** The body, where it is here already. */
+  readonly whole?: Buffer;
   /** In the place of a body, where the request takes objects. */
   readonly object?: JsonObject;
   /** In the place of a body: the events of a watch, those that wait together. */

@@ -68,11 +68,16 @@ export function readManagers(object: JsonObject | undefined, isStored = false): 
   if (!entries.every(isSensible)) return managers;
   for (const entry of entries) {
     const stored = new StoredManager(entry);
-    const manager: Manager = isStored ? stored : { ...stored, set: stored.set };
+    const manager = isStored ? stored : parsed(stored);
     // Of two entries that say the same the last one counts, as upstream.
     managers.set(managerIdentity(manager), manager);
   }
   return managers;
+}
+
+/** To be written anew. */
+function parsed(stored: Manager): Manager {
+  return { ...stored, set: stored.set };
 }
 
 function isSensible(entry: JsonObject): boolean {
