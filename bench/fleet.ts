@@ -126,7 +126,11 @@ async function bothTemplates(hub: Hub, count: number): Promise<NonNullable<HubRe
 async function rounds(what: string, measure: () => Promise<LoadResult>): Promise<LoadResult> {
   step(what);
   const samples: LoadResult[] = [];
-  for (let round = 0; round < number("--rounds", 3); round++) samples.push(await measure());
+  for (let round = 0; round < number("--rounds", 3); round++) {
+    const sample = await measure();
+    step(`  ${sample.cpuMs} ms of CPU each (members ${sample.membersCpuMs}), ${sample.perSecond}/s`);
+    samples.push(sample);
+  }
   const [middle] = samples.toSorted((a, b) => a.cpuMs - b.cpuMs).slice(Math.floor(samples.length / 2));
   if (middle === undefined) throw new Error("no rounds");
   return middle;

@@ -18,9 +18,9 @@ import {
   NamespaceKind,
   timeOf,
 } from "../../kernel/kinds/index.js";
-import { toJsonObject } from "../../kernel/schema/index.js";
 import { deadline } from "./deadline.js";
 import type { Interpreters } from "./interpreters/index.js";
+import { jsonOf } from "./json.unsafe.js";
 import { ClusterKind, type ConditionDraft, type Work, WorkKind, type WorkStatus } from "./kinds.js";
 import {
   creationFault,
@@ -292,7 +292,7 @@ export class WorkExecutor {
   ): Promise<Outcome> {
     const { interpreters, cluster, context, member } = this.#options;
     const interpreter = interpreters.interpreterFor(current.apiVersion, current.kind);
-    const wanted = { ...target, manifest: interpreter.retain(target.manifest, toJsonObject(current)) };
+    const wanted = { ...target, manifest: interpreter.retain(target.manifest, jsonOf(current)) };
     const isApplied = isAppliedNow(work);
     const isAsMade = this.#writes.isMadeOf(contentOf(work), target, current);
     if (isAsMade || (isApplied && (this.#writes.isAsMade(target, current) || isAsWanted(current, wanted))))

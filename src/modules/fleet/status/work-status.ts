@@ -1,6 +1,7 @@
 import { findCondition, type KubeObject, withCondition } from "../../../kernel/kinds/index.js";
-import { asObject, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { asObject, isObject } from "../../../kernel/schema/index.js";
 import type { Interpreters } from "../interpreters/index.js";
+import { jsonOf } from "../json.unsafe.js";
 import type { ConditionDraft, Work, WorkStatus } from "../kinds.js";
 import type { Target } from "../member-apply.js";
 import { KARMADA } from "../names.js";
@@ -68,7 +69,7 @@ export function manifestStatuses(
     if (target === undefined || object === undefined || !namesWork(target, work)) return [];
     const { kind, namespace, name } = target;
     const interpreter = interpreters.interpreterFor(object.apiVersion, object.kind);
-    const json = toJsonObject(object);
+    const json = jsonOf(object);
     const status = interpreter.reflectStatus(json);
     return [
       {
