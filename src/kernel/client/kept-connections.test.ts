@@ -34,13 +34,16 @@ test("heads and bodies come in any pieces, and the connection is used again", as
   const answer =
     "HTTP/1.1 200 OK\r\nX-One: 1\r\nx-one: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;a=b\r\n!\r\n0\r\n\r\n";
   const seen: [string, number][] = [];
-  const client = await scripted(async (socket, request, connection) => {
-    seen.push([request, connection]);
-    socket.setNoDelay(true);
+  const trickle = async (socket: Socket): Promise<void> => {
     for (const character of answer) {
       socket.write(character);
       await new Promise((resolve) => setImmediate(resolve));
     }
+  };
+  const client = await scripted((socket, request, connection) => {
+    seen.push([request, connection]);
+    socket.setNoDelay(true);
+    void trickle(socket);
   });
   for (const path of ["/a", "/b?c=d"]) {
     const { status, headers, whole } = await get(client, path);

@@ -102,7 +102,7 @@ async function watchOnce<T extends KubeObject>(options: ReflectorOptions<T>, fro
   let isFruitful = false;
   try {
     const timeoutSeconds = watchSeconds + random.int(watchSeconds);
-    for await (const event of resource.watch({
+    for await (const events of resource.watchTogether({
       resourceVersion,
       timeoutSeconds,
       allowWatchBookmarks: true,
@@ -112,9 +112,11 @@ async function watchOnce<T extends KubeObject>(options: ReflectorOptions<T>, fro
     })) {
       guard.touch();
       isFruitful = true;
-      resourceVersion = event.object.metadata.resourceVersion;
-      if (event.type === "BOOKMARK") cache.advance(resourceVersion);
-      else cache.observe(event.type, event.object);
+      for (const event of events) {
+        resourceVersion = event.object.metadata.resourceVersion;
+        if (event.type === "BOOKMARK") cache.advance(resourceVersion);
+        else cache.observe(event.type, event.object);
+      }
     }
     return { resourceVersion, isFruitful };
   } catch (error) {

@@ -14,6 +14,7 @@ import type {
   PatchType,
   ResourceClient,
   WatchEvent,
+  WatchOptions,
   WriteOptions,
 } from "./types.js";
 import { asObject, parseJson } from "./wire.unsafe.js";
@@ -89,7 +90,7 @@ export function createResourceClient<T extends KubeObject>(
   return { kind, ...readsOf(kind, dependencies.exchange), ...writesOf(kind, dependencies) };
 }
 
-type Reads<T extends KubeObject> = Pick<ResourceClient<T>, "get" | "find" | "list" | "watch">;
+type Reads<T extends KubeObject> = Pick<ResourceClient<T>, "get" | "find" | "list" | "watch" | "watchTogether">;
 
 function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange): Reads<T> {
   const listPage = async (options: ListOptions): Promise<ObjectList<T>> => {
@@ -137,18 +138,38 @@ function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange): Reads
       }
     },
     async *watch(options = {}) {
-      const path = withQuery(collectionPath(kind, options.namespace), watchQuery(options));
-      const takesObjects = options.isShared === true;
-      const stream = await exchange.watch(path, { signal: options.signal, takesObjects });
-      if ("events" in stream) {
-        for await (const events of stream.events) for (const event of events) yield readEvent(kind, event);
-        return;
-      }
-      for await (const lines of decodeLines(stream.body)) {
-        for (const line of lines) yield readEvent(kind, parseJson(line, `watch of ${kind.plural}`));
-      }
+      for await (const events of watchTogether(kind, exchange, options)) yield* events;
     },
+    watchTogether: (options = {}) => watchTogether(kind, exchange, options),
   };
+}
+
+/** What arrives together is told together: who reads it pays for one promise, and not one an event. */
+async function* watchTogether<T extends KubeObject>(
+  kind: Kind<T>,
+  exchange: Exchange,
+  options: WatchOptions,
+): AsyncGenerator<readonly WatchEvent<T>[]> {
+  const path = withQuery(collectionPath(kind, options.namespace), watchQuery(options));
+  const takesObjects = options.isShared === true;
+  const stream = await exchange.watch(path, { signal: options.signal, takesObjects });
+  if ("events" in stream) {
+    for await (const events of stream.events) yield* allOf(events, (event) => readEvent(kind, event));
+    return;
+  }
+  const about = `watch of ${kind.plural}`;
+  for await (const lines of decodeLines(stream.body))
+    yield* allOf(lines, (line) => readEvent(kind, parseJson(line, about)));
+}
+
+/** All that can be read, before the failure of what cannot. */
+function* allOf<In, Out>(items: readonly In[], read: (item: In) => Out): Generator<readonly Out[]> {
+  const all: Out[] = [];
+  try {
+    for (const item of items) all.push(read(item));
+  } finally {
+    if (all.length > 0) yield all;
+  }
 }
 
 type Writes<T extends KubeObject> = Omit<ResourceClient<T>, "kind" | keyof Reads<T>>;

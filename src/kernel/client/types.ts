@@ -137,6 +137,8 @@ export interface ResourceClient<T extends KubeObject> {
   /** One page, or everything when no limit is given (read in pages of 500). */
   list(options?: ListOptions): Promise<ObjectList<T>>;
   watch(options?: WatchOptions): AsyncIterable<WatchEvent<T>>;
+  /** The same; what arrives together is given together. */
+  watchTogether(options?: WatchOptions): AsyncIterable<readonly WatchEvent<T>[]>;
   create(object: Draft<T>, options?: WriteOptions): Promise<T>;
   /** Replaces; `metadata.resourceVersion` makes it conditional. */
   update(object: T, options?: WriteOptions): Promise<T>;
