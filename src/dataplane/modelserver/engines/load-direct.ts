@@ -3,8 +3,15 @@ import { ModelError } from "../failures.js";
 import { readText } from "./settings.js";
 import type { Engine, EngineFile } from "./types.js";
 
+/** How a model is loaded. */
+export interface LoadOptions {
+  readonly threads: number;
+  /** The model has its thread or process for itself and may keep memory between runs. */
+  readonly arena?: boolean;
+}
+
 /** Throws `ModelError` for a file that is not what its format demands, and where its runtime is missing. */
-export async function loadDirect(model: EngineFile, options: { readonly threads: number }): Promise<Engine> {
+export async function loadDirect(model: EngineFile, options: LoadOptions): Promise<Engine> {
   switch (model.kind) {
     case "onnx": {
       const { loadOnnx } = await import("./onnx/session.unsafe.js");

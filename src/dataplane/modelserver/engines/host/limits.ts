@@ -2,12 +2,14 @@
 import { existsSync } from "node:fs";
 
 /**
- * The command under a limit on its data (RLIMIT_DATA), without core dumps. An allocation beyond it fails at once, where the
- * watch on resident memory may come late. Without `prlimit` the command as it is.
+ * The command under a limit on its data (RLIMIT_DATA), without core dumps, killed when we are gone. An allocation beyond the
+ * limit fails at once, where the watch on resident memory may come late. Without `prlimit` and `setpriv`: the command as it is.
  */
 export function limitedCommand(command: readonly [string, ...string[]], dataBytes: number): [string, ...string[]] {
-  const program = systemProgram("prlimit");
-  return program === undefined ? [...command] : [program, `--data=${dataBytes}`, "--core=0", ...command];
+  const [prlimit, setpriv] = [systemProgram("prlimit"), systemProgram("setpriv")];
+  const limited: [string, ...string[]] =
+    prlimit === undefined ? [...command] : [prlimit, `--data=${dataBytes}`, "--core=0", ...command];
+  return setpriv === undefined ? limited : [setpriv, "--pdeathsig", "KILL", ...limited];
 }
 
 /** Where a program of the system lies. */

@@ -14,7 +14,7 @@ async function answer(call: HostCall): Promise<HostReply> {
   const { id } = call;
   try {
     if (call.op === "load") {
-      engine = await loadDirect(call.file, { threads: call.threads });
+      engine = await loadDirect(call.file, { threads: call.threads, arena: true });
       const { platform, inputs, outputs, batchable } = engine;
       return { id, loaded: { platform, inputs, outputs, batchable } };
     }
