@@ -146,7 +146,7 @@ function tuneBuiltIn(main: JsonObject, component: JsonObject): void {
     ([flag, value]) =>
       typeof value === "number" && value > 0 && !args.some((arg) => typeof arg === "string" && arg.startsWith(flag)),
   );
-  if (more.length > 0) main["args"] = [...args, ...more.map(([flag, value]) => `${flag}=${String(value)}`)];
+  if (more.length > 0) main["args"] = [...args, ...more.map(([flag, value]) => `${flag}=${JSON.stringify(value)}`)];
 }
 
 /** Transformers and explainers are told whose they are, and where the predictor is. */

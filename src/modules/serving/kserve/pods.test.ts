@@ -1,0 +1,143 @@
+import { expect, test } from "vitest";
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { builtInRuntimes } from "./builtin-runtimes.js";
+import { buildComponentPods, type PodInput } from "./pods.js";
+import type { Runtime } from "./runtime-kinds.js";
+
+const runtimeOf = (name: string, spec: JsonObject): Runtime =>
+  ({
+    apiVersion: "serving.kserve.io/v1alpha1",
+    kind: "ServingRuntime",
+    metadata: { name },
+    spec,
+  }) as unknown as Runtime;
+const builtIn = runtimeOf(
+  "argosy-modelserver",
+  builtInRuntimes().find(({ metadata }) => metadata.name === "argosy-modelserver")?.spec ?? {},
+);
+const server = (more: JsonObject = {}): Runtime =>
+  runtimeOf("own", {
+    containers: [
+      {
+        name: "kserve-container",
+        image: "example.com/server:1",
+        args: ["--name={{.Name}}", "--team={{.Labels.team}}"],
+        ...more,
+      },
+    ],
+    nodeSelector: { disk: "fast" },
+    labels: { from: "runtime" },
+  });
+
+const input = (spec: JsonObject, runtime: Runtime | undefined): PodInput => ({
+  component: "predictor",
+  spec,
+  runtime,
+  values: { name: "m", namespace: "n", labels: { team: "vision" }, annotations: {} },
+  labels: { app: "m" },
+  access: { cacheHostPath: undefined, credentials: { secret: "s3", key: ".s3cfg" } },
+});
+const podOf = (spec: JsonObject, runtime: Runtime | undefined) => {
+  const built = buildComponentPods(input(spec, runtime));
+  const pod = built.template["spec"] as {
+    containers: JsonObject[];
+    initContainers?: { args: string[] }[];
+    volumes?: JsonObject[];
+    nodeSelector?: JsonObject;
+  };
+  return { ...built, pod, main: pod.containers[0] ?? {} };
+};
+const model = (more: JsonObject = {}): JsonObject => ({
+  model: { modelFormat: { name: "onnx" }, storageUri: "s3://b/m", ...more },
+});
+
+test("a runtime's container takes the model's fields: arguments are added, its version is the image's tag", () => {
+  const { main, pod, template } = podOf(
+    { ...model({ args: ["--more"], runtimeVersion: "2", env: [{ name: "A", value: "b" }] }), labels: { from: "user" } },
+    server(),
+  );
+
+  expect(main).toMatchObject({
+    image: "example.com/server:2",
+    args: ["--name=m", "--team=vision", "--more"],
+    env: [{ name: "A", value: "b" }],
+    resources: { limits: { cpu: "1", memory: "2Gi" } },
+    volumeMounts: [{ mountPath: "/mnt/models", readOnly: true }],
+  });
+  expect(pod.nodeSelector).toEqual({ disk: "fast" });
+  expect(template["metadata"]).toMatchObject({ labels: { from: "user", app: "m" } });
+});
+
+test("a placeholder without a value is a fault that names it", () => {
+  expect(() => podOf(model(), server({ args: ["{{.Labels.owner}}"] }))).toThrow("{{.Labels.owner}} in");
+});
+
+test("the built-in server is told what it can do itself, and asked by its own path", () => {
+  const { main, probePath, anyAnswer } = podOf(
+    { ...model(), containerConcurrency: 4, timeout: 30, batcher: { maxBatchSize: 16 } },
+    builtIn,
+  );
+
+  expect(main["args"]).toEqual([
+    "--model-name=m",
+    "--model-dir=/mnt/models",
+    "--http=8080",
+    "--max-batch-rows=16",
+    "--max-concurrent=4",
+    "--request-timeout-ms=30000",
+  ]);
+  expect([probePath, anyAnswer]).toEqual(["/v2/health/ready", false]);
+});
+
+test("containers of the user's own: the named one answers, its port and probe are asked", () => {
+  const own = podOf(
+    {
+      containers: [
+        { name: "kserve-container", image: "x", env: [{ name: "STORAGE_URI", value: "s3://b/m" }] },
+        {
+          name: "transformer-container",
+          image: "y",
+          ports: [{ containerPort: 8090 }],
+          readinessProbe: { httpGet: { path: "/ready", port: 8090 } },
+        },
+      ],
+    },
+    undefined,
+  );
+
+  expect([own.port, own.probePath, own.anyAnswer]).toEqual([8090, "/ready", false]);
+  expect(own.pod.initContainers?.[0]?.args).toEqual(expect.arrayContaining(["--model-uri", "s3://b/m"]));
+});
+
+test("claims and images are mounted, several stores are fetched each to its place", () => {
+  const several = podOf(
+    {
+      ...model({ storageUri: "" }),
+      storageUris: [
+        { uri: "s3://b/a", mountPath: "/mnt/models/a" },
+        { uri: "s3://b/c", mountPath: "/mnt/models/c" },
+      ],
+    },
+    server(),
+  );
+  const image = podOf(model({ storageUri: "oci+native://registry/model:1" }), server());
+
+  expect(several.pod.initContainers?.map(({ args }) => args[1])).toEqual(["s3://b/a", "s3://b/c"]);
+  expect(image.pod.volumes).toEqual([
+    { name: "kserve-source-0", image: { reference: "registry/model:1", pullPolicy: "IfNotPresent" } },
+  ]);
+  expect(image.pod.initContainers).toBeUndefined();
+});
+
+test("storage: the entry's bucket and path become an address; other stores are refused", () => {
+  const storage = (parameters: JsonObject): JsonObject => ({
+    modelFormat: { name: "onnx" },
+    storage: { key: "minio", path: "/m", parameters },
+  });
+
+  expect(podOf({ model: storage({ bucket: "models" }) }, server()).pod.initContainers?.[0]?.args[1]).toBe(
+    "s3://models/m",
+  );
+  expect(() => podOf({ model: storage({}) }, server())).toThrow("names no bucket");
+  expect(() => podOf({ model: storage({ type: "gs", bucket: "b" }) }, server())).toThrow("gs is not offered");
+});
