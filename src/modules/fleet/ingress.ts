@@ -5,6 +5,7 @@ import {
   type GatewayPart,
   type ListenerInput,
   type RouteInput,
+  type ShadowInput,
 } from "../../dataplane/gateway/index.js";
 import {
   type ControllerSpec,
@@ -27,6 +28,7 @@ import { isObject } from "../../kernel/schema/index.js";
 import { derivedFrom } from "./derived.js";
 import { GatewayWriter } from "./gateway-writer.js";
 import { activated, activatorOf, routeOptions, startingAddresses } from "./ingress-activator.js";
+import { type IngressPolicies, policiesIn } from "./ingress-policies.js";
 import { ARGOSY } from "./names.js";
 
 const NAME = "ingress-controller";
@@ -117,7 +119,8 @@ function servicesOf(ingress: Ingress): string[] {
     ...(ingress.spec.rules ?? []).flatMap((rule) => (rule.http?.paths ?? []).map((path) => path.backend)),
   ];
   const named = backends.flatMap((backend) => (backend?.service?.name === undefined ? [] : [backend.service.name]));
-  return [...new Set([...named, ...Object.keys(weightsIn(ingress).weights ?? {})])];
+  const shadows = policiesIn(ingress).shadows.map(({ service }) => service);
+  return [...new Set([...named, ...Object.keys(weightsIn(ingress).weights ?? {}), ...shadows])];
 }
 
 /** All routes of the cluster, and what could not become one, by the Ingress' uid. */
@@ -133,8 +136,9 @@ function compileAll(listener: ListenerInput, context: Context): Compiled {
   const faults = new Map<string, readonly string[]>();
   for (const ingress of ingressesInOrder(context)) {
     const { fault: weightsFault } = weightsIn(ingress);
-    const own: string[] = weightsFault === undefined ? [] : [weightsFault];
-    for (const route of routesOf(ingress, listener, context)) {
+    const policies = policiesIn(ingress);
+    const own: string[] = [...(weightsFault === undefined ? [] : [weightsFault]), ...policies.faults];
+    for (const route of routesOf(ingress, policies, listener, context)) {
       const elder = owners.get(claimOf(route));
       const fault = elder === undefined ? checkRoute(route) : describeElder(route, elder);
       if (fault !== "") own.push(fault);
@@ -164,7 +168,12 @@ function claimOf(route: RouteInput): string {
 }
 
 /** The routes of one Ingress, whether they can be carried out or not. */
-function routesOf(ingress: Ingress, listener: ListenerInput, context: Context): RouteInput[] {
+function routesOf(
+  ingress: Ingress,
+  policies: IngressPolicies,
+  listener: ListenerInput,
+  context: Context,
+): RouteInput[] {
   const { namespace = "", name } = ingress.metadata;
   const id = (rule: number | "default", path: number): string =>
     `ingress/${context.cluster.name}/${namespace}/${name}/${rule}/${path}`;
@@ -181,6 +190,10 @@ function routesOf(ingress: Ingress, listener: ListenerInput, context: Context): 
     exact: path.pathType === "Exact",
     ...routeOptions(ingress),
     backends: backendsOf(ingress, backend, context),
+    ...policies.route,
+    ...(policies.shadows.length === 0
+      ? {}
+      : { shadows: policies.shadows.map((shadow) => shadowOf(ingress, backend, shadow, context)) }),
   });
   const routes = (ingress.spec.rules ?? []).flatMap((rule, ruleIndex) => {
     const paths = rule.http?.paths ?? [];
@@ -205,6 +218,18 @@ function backendsOf(ingress: Ingress, backend: IngressBackend, context: Context)
     ...backendOf(ingress, { service: { ...service, name } }, context),
     weight,
   }));
+}
+
+/** A Service's pods as receivers of copies; the port is that of the rule's own Service. */
+function shadowOf(
+  ingress: Ingress,
+  backend: IngressBackend,
+  { service, percent }: IngressPolicies["shadows"][number],
+  context: Context,
+): ShadowInput {
+  const of = { service: { ...backend.service, name: service } };
+  const { addresses } = addressesOf(ingress.metadata.namespace ?? "", of, context);
+  return { name: service, addresses, percent };
 }
 
 /** The weights of the annotation, or what is wrong with it. */

@@ -56,6 +56,12 @@ export const ARGOSY = {
   healthPath: "argosy.dev/health-path",
   /** Annotation of an Ingress: JSON, Service name to whole weight; where a rule's Service is among them, its requests are split over all. */
   weights: "argosy.dev/weights",
+  /** Annotation of an Ingress: `cookie=NAME` or `header=NAME`, by which a client stays with one of the Services that share its requests. */
+  affinity: "argosy.dev/affinity",
+  /** Annotation of an Ingress: seconds for a whole request. */
+  timeout: "argosy.dev/timeout-seconds",
+  /** Annotation of an Ingress: JSON, Service name to percent of the requests that it gets a copy of. */
+  shadows: "argosy.dev/shadows",
 } as const;
 
 const SPACE_PREFIX = "karmada-es-";

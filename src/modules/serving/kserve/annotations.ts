@@ -23,9 +23,9 @@ export const KSERVE = {
 export const OWN = {
   /** How many more pods than minReplicas a rollout may have: `1`, `25%`. */
   surge: "serving.argosy.dev/surge",
-  /** JSON, canary's name (or `latest`) to what pins a request to it: `{"header":"X-Canary","value":"always"}` or `{"cookie":"canary"}`. */
-  pin: "serving.argosy.dev/pin",
-  /** Name of the canary (or `latest`) that gets a copy of requests, with the share: `next=10`. */
+  /** `cookie=NAME` or `header=NAME`: a client stays with the revision or canary that it came to. */
+  affinity: "serving.argosy.dev/affinity",
+  /** Who gets a copy of requests, and of which percent of them: `next=10` for a canary, `latest=100` for the newest revision. */
   shadow: "serving.argosy.dev/shadow",
 } as const;
 

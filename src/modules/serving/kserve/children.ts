@@ -24,6 +24,13 @@ export const CANARY_ANNOTATION = "serving.argosy.dev/canary";
 /** Hash of what the user asked for, apart from the runtime. */
 export const ASKED_ANNOTATION = "serving.argosy.dev/asked";
 
+/** Annotations of an Ingress, for the gateway. */
+export const ROUTE = {
+  affinity: "argosy.dev/affinity",
+  timeout: "argosy.dev/timeout-seconds",
+  shadows: "argosy.dev/shadows",
+} as const;
+
 /** Labels of all children of an InferenceService. */
 export const serviceLabels = (service: InferenceService): Record<string, string> => ({
   [KSERVE.service]: service.metadata.name,

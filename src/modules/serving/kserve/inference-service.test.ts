@@ -211,7 +211,9 @@ test("spec.canary: own predictors, only those that answer get a share", async ()
     trafficPercent: 25,
     predictor: { name: "next", model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/next" } },
   };
-  await applyService(cluster, "digits", { predictor: onnx({ minReplicas: 4 }), canary: [canary] });
+  const annotations = { "serving.argosy.dev/shadow": "next=50", "serving.argosy.dev/affinity": "cookie=model" };
+  const predictor = onnx({ minReplicas: 4, timeout: 20 });
+  await applyService(cluster, "digits", { predictor, canary: [canary] }, { annotations });
   await settle(cluster, "digits-predictor");
   answer(cluster, "stable-digits-predictor", "digits");
   const alone = await until(cluster, "digits", (seen) => conditionOf(seen, "Ready") === "True Answers");
@@ -228,7 +230,12 @@ test("spec.canary: own predictors, only those that answer get a share", async ()
     expect.objectContaining({ name: "next", ready: true, trafficPercent: 25 }),
   ]);
   const { metadata } = await cluster.client.resource(IngressKind).get("digits", { namespace });
-  expect(metadata.annotations?.["argosy.dev/weights"]).toBe('{"digits-predictor":75,"digits-next-predictor":25}');
+  expect(metadata.annotations).toMatchObject({
+    "argosy.dev/weights": '{"digits-predictor":75,"digits-next-predictor":25}',
+    "argosy.dev/shadows": '{"digits-next-predictor":50}',
+    "argosy.dev/affinity": "cookie=model",
+    "argosy.dev/timeout-seconds": "20",
+  });
 });
 
 test("transformer, explainer, autoscaler and stop; nothing is left", async () => {

@@ -4,10 +4,10 @@ import { isFault } from "../apply.js";
 import { hostOf, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
 import { asks } from "../unit.js";
-import { isClusterLocal } from "./annotations.js";
+import { annotationOf, isClusterLocal, OWN } from "./annotations.js";
 import type { CanaryOutcome } from "./canaries.js";
 import { canaryShares } from "./canaries.js";
-import { ingressOf, type RouteHost, serviceOf } from "./children.js";
+import { ingressOf, ROUTE, type RouteHost, serviceOf } from "./children.js";
 import type { ComponentOutcome, VariantOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import type { Tools } from "./tools.js";
@@ -101,7 +101,8 @@ async function writeIngresses(
     const weights = weightsOf(of, of === predictor ? canaries : []);
     names.push(name);
     const held = of.scaling?.by === "kpa" && of.previous === undefined ? [main.deployment] : [];
-    const wanted = ingressOf(service, name, hostsFor(main), { weights, healthPath, held });
+    const annotations = policiesOf(service, of, of === predictor ? canaries : []);
+    const wanted = ingressOf(service, name, hostsFor(main), { weights, healthPath, held, annotations });
     const written = await tools.writer.write(IngressKind, service, wanted);
     if (isFault(written)) fault ??= written;
   };
@@ -113,6 +114,31 @@ async function writeIngresses(
   }
   await write(service.metadata.name, transformer ?? predictor, (main) => hostsOf(service, main, explainer, host));
   return { names, fault };
+}
+
+/** How long requests may take, who stays where, and who gets copies. */
+function policiesOf(
+  service: InferenceService,
+  { component, latest, previous }: ComponentOutcome,
+  canaries: readonly CanaryOutcome[],
+): Record<string, string> {
+  const affinity = annotationOf(service, OWN.affinity);
+  const seconds = service.spec[component]?.timeout;
+  const { name, percent } = shadowIn(service) ?? {};
+  const copied =
+    name === "latest" && previous !== undefined ? latest : canaries.find((canary) => canary.name === name)?.variant;
+  return {
+    ...(affinity === undefined ? {} : { [ROUTE.affinity]: affinity }),
+    ...(seconds === undefined || seconds <= 0 ? {} : { [ROUTE.timeout]: String(seconds) }),
+    ...(copied?.answers === true ? { [ROUTE.shadows]: JSON.stringify({ [copied.deployment]: percent }) } : {}),
+  };
+}
+
+/** What the shadow annotation says; a canary without a percent gets a copy of everything. */
+export function shadowIn(service: InferenceService): { readonly name: string; readonly percent: number } | undefined {
+  const match = /^([a-z0-9-]+)(?:=(\d{1,3}))?$/.exec(annotationOf(service, OWN.shadow) ?? "");
+  const percent = Number(match?.[2] ?? 100);
+  return match?.[1] === undefined || percent > 100 ? undefined : { name: match[1], percent };
 }
 
 /** Ingresses of the Deployments that have addresses of their own. */

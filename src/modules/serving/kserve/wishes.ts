@@ -2,13 +2,15 @@
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
-import { isClusterLocal, KSERVE } from "./annotations.js";
+import { isClusterLocal, KSERVE, OWN } from "./annotations.js";
+import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import type { ComponentName } from "./component.js";
 import { credentialsFor } from "./credentials.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import type { PodInput } from "./pods.js";
 import { recordSelection } from "./record.js";
+import { shadowIn } from "./routes.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type Candidate, type ModelRequest, selectRuntime } from "./selection.js";
@@ -110,6 +112,7 @@ export function ignoredFields(
   );
   return [
     ...parts,
+    ...ignoredAnnotations(service, spec),
     ...(mode === "ModelMesh" ? ["deploymentMode ModelMesh (the model has pods of its own)"] : []),
     ...(isClusterLocal(service) && isSplit
       ? ["predictor.canaryTrafficPercent (inside the cluster the revision that is rolled out gets everything)"]
@@ -118,6 +121,19 @@ export function ignoredFields(
       ? ["predictor.canaryTrafficPercent behind the transformer (it asks the revision that is rolled out)"]
       : []),
   ];
+}
+
+function ignoredAnnotations(service: InferenceService, spec: JsonObject): string[] {
+  const shadow = service.metadata.annotations?.[OWN.shadow];
+  if (shadow === undefined) return [];
+  const { name } = shadowIn(service) ?? {};
+  const isSplit = asObject(spec["predictor"])["canaryTrafficPercent"] !== undefined;
+  const known = [...(isSplit ? ["latest"] : []), ...canariesIn(spec).map((canary) => canary.name)];
+  return name !== undefined && known.includes(name)
+    ? []
+    : [
+        `annotation ${OWN.shadow} ${shadow} (it must name one of ${known.join(", ") || "the canaries, of which there are none"}, as NAME=PERCENT)`,
+      ];
 }
 
 /** The built-in server carries some fields out itself; servers of others have arguments of their own. */
@@ -136,8 +152,5 @@ function ignoredIn(component: JsonObject, isBuiltIn: boolean): string[] {
       : ["storageContainerName (the model server's own program fetches)"]),
     ...(isLimited && !isBuiltIn ? ["containerConcurrency (its server is not Argosy's: pods take what comes)"] : []),
     ...(component["batcher"] === undefined || isBuiltIn ? [] : ["batcher (its server is not Argosy's)"]),
-    ...(component["timeout"] === undefined || isBuiltIn
-      ? []
-      : ["timeout (its server is not Argosy's; the gateway's own limits hold)"]),
   ];
 }
