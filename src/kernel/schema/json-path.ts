@@ -50,8 +50,10 @@ function readStep(text: string): { step?: Step; length: number } | undefined {
     return { step: name === "*" ? { type: "all" } : { type: "member", name }, length: member[0].length };
   }
   const quoted = /^\.?\[(?:'([^']*)'|"([^"]*)")\]/.exec(text);
-  if (quoted !== null)
-    return { step: { type: "member", name: quoted[1] ?? quoted[2] ?? "" }, length: quoted[0].length };
+  if (quoted !== null) {
+    const name = (quoted[1] ?? quoted[2] ?? "").replaceAll(/\\(.)/g, "$1");
+    return { step: { type: "member", name }, length: quoted[0].length };
+  }
   const all = /^\.?\[(?:\*|:)\]/.exec(text);
   if (all !== null) return { step: { type: "all" }, length: all[0].length };
   const index = /^\.?\[(-?\d+)\]/.exec(text);

@@ -34,7 +34,7 @@ export function conditionsWith(
   const ready = parts.find(({ status }) => status === "False") ?? parts.find(({ status }) => status !== "True") ?? YES;
   let conditions = object.status?.conditions ?? [];
   for (const [type, { status, reason, message }] of Object.entries({ ...said, Ready: ready })) {
-    const update = { type, status, reason: reason === "" ? "AsDeclared" : reason, message };
+    const update = { type, status, reason, message };
     const observed = { ...update, observedGeneration: object.metadata.generation ?? 0 };
     conditions = withCondition<ConditionValue>(conditions, observed, nowMs);
   }

@@ -13,7 +13,7 @@ import {
 import { asObject, asObjects, type ConditionValue, cloneObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { SCALING, standingOf } from "../autoscaling/index.js";
 import { diagnosePods } from "../diagnosis.js";
-import { KNATIVE_LABELS, type Revision, RevisionKind, RouteKind } from "./kinds.js";
+import { KNATIVE_ANNOTATIONS, KNATIVE_LABELS, type Revision, RevisionKind, RouteKind } from "./kinds.js";
 import { conditionsWith, isSaid, isTakenCareOf, type Said, Writer, YES } from "./parts.js";
 import { type RevisionParts, readRevisionSpec } from "./template.js";
 
@@ -68,11 +68,7 @@ export function revisionController(): ControllerSpec<Revision> {
 /** Active says whether pods are wanted; a Revision without requests is ready all the same. */
 function withActive(conditions: ConditionValue[], active: Said, nowMs: number): ConditionValue[] {
   const { status, reason, message } = active;
-  return withCondition(
-    conditions,
-    { type: "Active", status, reason: reason === "" ? "AsDeclared" : reason, message },
-    nowMs,
-  );
+  return withCondition(conditions, { type: "Active", status, reason, message }, nowMs);
 }
 
 const keysOf = (namespace: string | undefined, names: readonly (string | undefined)[]): Key[] =>
@@ -109,7 +105,8 @@ function isReachable({ metadata }: Revision, { cluster }: Context): boolean {
 }
 
 function deploymentOf(revision: Revision, parts: RevisionParts, context: Context) {
-  const { name, labels = {}, annotations = {} } = revision.metadata;
+  const { name, labels = {} } = revision.metadata;
+  const annotations = givenAnnotations(revision);
   const own = { ...labels, [KNATIVE_LABELS.revision]: name, app: name };
   const isHpa = annotations["autoscaling.knative.dev/class"] === HPA_CLASS;
   return {
@@ -130,6 +127,12 @@ function deploymentOf(revision: Revision, parts: RevisionParts, context: Context
       template: { metadata: { labels: own, annotations }, spec: podOf(revision, parts) },
     },
   };
+}
+
+/** The Revision's, without what is noted on it here: that is no reason for new pods. */
+function givenAnnotations({ metadata }: Revision): Record<string, string> {
+  const noted: readonly string[] = [KNATIVE_ANNOTATIONS.lastRouted, "kubectl.kubernetes.io/last-applied-configuration"];
+  return Object.fromEntries(Object.entries(metadata.annotations ?? {}).filter(([name]) => !noted.includes(name)));
 }
 
 /** The pods: the user's, with what Knative tells them. */
