@@ -1,8 +1,9 @@
 import type { StatusCause } from "../errors/index.js";
 import type { Json, JsonObject } from "../kinds/object.js";
 import { matchesFormat } from "./formats.js";
-import { equalJson, isObject } from "./json.js";
+import { isObject } from "./json.js";
 import { compilePattern } from "./pattern.js";
+import { boundFor, characters, isAllowed, isMultiple, isRight, numberFormats, typeName } from "./right.js";
 import type { Schema } from "./types.js";
 
 /** A value as Kubernetes shows it in messages: text quoted, everything else as JSON. */
@@ -20,7 +21,7 @@ export function validateSchema(schema: Schema, value: Json | undefined, path = "
 
 /** The same without what lists and whole resources have to be besides: each item once, an apiVersion and a kind. */
 export function validateValue(schema: Schema, value: Json, path = ""): StatusCause[] {
-  return check(schema, value, path).causes;
+  return isRight(schema, value) ? [] : check(schema, value, path).causes;
 }
 
 /** Whether a fault is one of anyOf, oneOf, allOf or not: upstream tells them of the value as a whole, and names the place in the words. */
@@ -83,16 +84,6 @@ function inBody(path: string): string {
   return `${path} in body`;
 }
 
-function typeName(value: Json): string {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "array";
-  if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
-  return typeof value;
-}
-
-/** Formats of Go's numbers, by which upstream calls a number where the schema names a format. */
-const numberFormats: Readonly<Record<string, string>> = { integer: "int64", number: "float64" };
-
 function checkType(schema: Schema, value: Json, path: string, result: Result): void {
   const wanted = schema["x-kubernetes-int-or-string"] === true ? ["integer", "string"] : [schema.type ?? ""];
   const format = schema.format ?? "";
@@ -140,18 +131,10 @@ function checkString(schema: Schema, value: string, path: string, result: Result
   }
 }
 
-function characters(value: string): number {
-  let count = 0;
-  for (const _ of value) count += 1;
-  return count;
-}
-
-/** Whole numbers are compared with whole bounds. */
 function checkNumber(schema: Schema, value: number, path: string, result: Result): void {
   const { format } = schema;
-  const bound = (of: number | undefined): number | undefined =>
-    of === undefined || !Number.isInteger(value) ? of : Math.trunc(of);
-  const [minimum, maximum, multipleOf] = [bound(schema.minimum), bound(schema.maximum), bound(schema.multipleOf)];
+  const [minimum, maximum] = [boundFor(value, schema.minimum), boundFor(value, schema.maximum)];
+  const multipleOf = boundFor(value, schema.multipleOf);
   if (format === "int32" && schema.type === "integer" && (value > 2_147_483_647 || value < -2_147_483_648))
     result.add(invalid(path, value, "Checked value must be of type integer with format int32"));
   if (multipleOf !== undefined && multipleOf <= 0)
@@ -168,11 +151,6 @@ function checkNumber(schema: Schema, value: number, path: string, result: Result
 
 function boundWords(path: string, how: string, bound: number, isExclusive: boolean): string {
   return `${inBody(path)} should be ${how} than ${isExclusive ? "" : "or equal to "}${bound}`;
-}
-
-function isMultiple(value: number, of: number): boolean {
-  const quotient = value / of;
-  return Math.abs(quotient - Math.round(quotient)) < 1e-9 * Math.max(1, Math.abs(quotient));
 }
 
 function checkList(schema: Schema, value: readonly Json[], path: string, result: Result): void {
@@ -229,12 +207,6 @@ function checkSize(schema: Schema, value: JsonObject, path: string, result: Resu
 
 function join(path: string, name: string): string {
   return path === "" ? name : `${path}.${name}`;
-}
-
-function isAllowed(allowed: Json, value: Json): boolean {
-  if (typeof allowed === "number" && typeof value === "number")
-    return Number.isInteger(allowed) ? Math.trunc(value) === allowed : value === allowed;
-  return equalJson(allowed, value);
 }
 
 function checkEnum(schema: Schema, value: Json, path: string, result: Result): void {
