@@ -39,6 +39,8 @@ interface Plan {
   /** Alternatives to tell with each token; `undefined`: no log probabilities. */
   readonly logprobs: number | undefined;
   readonly promptTokens: number;
+  /** A stream ends with the usage. */
+  readonly withUsage: boolean;
   readonly head: { readonly id: string; readonly created: number; readonly model: string };
 }
 
@@ -76,6 +78,7 @@ async function planOf(asked: OpenAiRequest): Promise<Plan> {
   const { params, context } = asked;
   const text = await modelOf(asked, "generate");
   refuseUnknown(params, KNOWN);
+  const withUsage = includesUsage(params);
   refuseOthers(params);
   const messages = messagesOf(params);
   const { prompt, ends } = render(text, messages);
@@ -86,7 +89,7 @@ async function planOf(asked: OpenAiRequest): Promise<Plan> {
   const generations = generationsOf(asked, { text, prompt, maxTokens, alternatives: withLogprobs ? (top ?? 0) : 0 });
   const stops = [...stopParam(params), ...ends];
   return {
-    ...{ text, promptTokens: prompt.length, logprobs: withLogprobs ? (top ?? 0) : undefined },
+    ...{ text, withUsage, promptTokens: prompt.length, logprobs: withLogprobs ? (top ?? 0) : undefined },
     generations: generations.map((each) => ({ ...each, stops })),
     head: {
       ...{ id: `chatcmpl-${context.random.uuid()}`, created: Math.floor(context.clock.now() / 1000) },
@@ -166,7 +169,7 @@ function logprobsOf({ logprobs, text: { tokenizer } }: Plan, steps: readonly Ste
 }
 
 function stream(asked: OpenAiRequest, plan: Plan): Promise<Http1Answer> {
-  const withUsage = includesUsage(asked.params);
+  const { withUsage } = plan;
   if (plan.generations.length === 0) throw new HttpError(400, "n must be 1 at least");
   async function* events(): AsyncGenerator<string> {
     const head = { ...plan.head, object: "chat.completion.chunk" };

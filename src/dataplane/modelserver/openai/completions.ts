@@ -31,6 +31,8 @@ interface Plan {
   /** The prompt of each text where it is to be shown before it. */
   readonly echoes: readonly string[];
   readonly promptTokens: number;
+  /** A stream ends with the usage. */
+  readonly withUsage: boolean;
   readonly head: {
     readonly id: string;
     readonly object: "text_completion";
@@ -73,6 +75,7 @@ async function planOf(asked: OpenAiRequest): Promise<Plan> {
   const { params, context } = asked;
   const text = await modelOf(asked, "generate");
   refuseUnknown(params, KNOWN);
+  const withUsage = includesUsage(params);
   if (params["suffix"] !== undefined && params["suffix"] !== null && params["suffix"] !== "")
     throw new ParamError("suffix", "suffix is not offered");
   const logprobs = numberParam(params, "logprobs", { low: 0, high: 20, whole: true });
@@ -89,7 +92,7 @@ async function planOf(asked: OpenAiRequest): Promise<Plan> {
   if (generations.length > MAX_TEXTS) throw new HttpError(400, `prompts times n are more than ${MAX_TEXTS}`);
   const shown = flagParam(params, "echo") === true ? generations.map(({ prompt }) => textOf(text, prompt)) : [];
   return {
-    ...{ text, generations, logprobs, echoes: shown },
+    ...{ text, generations, logprobs, withUsage, echoes: shown },
     promptTokens: prompts.reduce((sum, prompt) => sum + prompt.length, 0),
     head: {
       ...{ id: `cmpl-${context.random.uuid()}`, object: "text_completion" as const },
@@ -146,7 +149,7 @@ function logprobsOf({ logprobs, text: { tokenizer } }: Plan, steps: readonly Ste
 }
 
 function stream(asked: OpenAiRequest, plan: Plan): Promise<Http1Answer> {
-  const withUsage = includesUsage(asked.params);
+  const { withUsage } = plan;
   async function* events(): AsyncGenerator<string> {
     const event = (choice: object): string =>
       sseEvent({ ...plan.head, choices: [choice], ...(withUsage ? { usage: null } : {}) });

@@ -1,0 +1,205 @@
+import { connect } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { call, eventsOf, serveProtocols } from "../protocols.fixture.js";
+
+let server: Awaited<ReturnType<typeof serveProtocols>>;
+beforeAll(async () => {
+  server = await serveProtocols();
+});
+afterAll(() => server.stop());
+
+const ask = (path: string, body: unknown) => call(`${server.url}/openai/v1/${path}`, body);
+const completion = { model: "letters", prompt: "abc", max_tokens: 4, temperature: 0 };
+const chat = { model: "letters", messages: [{ role: "user", content: "abc" }], max_tokens: 3, temperature: 0 };
+
+test("generate: whole and as a stream, which joins to the whole; stop, details, seeds", async () => {
+  const generate = (parameters: object, action = "generate") =>
+    call(`${server.url}/v2/models/letters/${action}`, { id: "g", text_input: "abc", parameters });
+  const asked = { max_tokens: 6, temperature: 0, stop: ["gh"], details: true };
+
+  const whole = await generate(asked);
+  const stream = await generate(asked, "generate_stream");
+  const events = eventsOf(stream.text).map((event) => JSON.parse(event));
+  const random = await Promise.all([3, 3, 4].map((seed) => generate({ max_tokens: 12, temperature: 3, seed })));
+
+  expect(whole.json).toMatchObject({
+    ...{ id: "g", text_output: "def", model_name: "letters", model_version: "1" },
+    details: {
+      finish_reason: "stop_sequence",
+      logprobs: [{ text: "d" }, { text: "e" }, { text: "f" }, { text: "g" }, { text: "h" }],
+    },
+  });
+  expect(stream.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+  expect(events.map((event) => event.text_output).join("")).toBe("def");
+  expect(events.at(-1).details.finish_reason).toBe("stop_sequence");
+  expect(random[0]?.json.text_output).toBe(random[1]?.json.text_output);
+  expect(random[0]?.json.text_output).not.toBe(random[2]?.json.text_output);
+});
+
+test.each([
+  ["no text", {}, "text_input is missing"],
+  ["no tokens", { text_input: "" }, "has no tokens"],
+  ["too long", { text_input: "a".repeat(3000) }, "3000 tokens"],
+  ["temperature", { text_input: "a", parameters: { temperature: -1 } }, "temperature is -1"],
+  ["stop", { text_input: "a", parameters: { stop: [1] } }, "stop must be text"],
+])("generate refuses %s", async (_, body, words) => {
+  for (const action of ["generate", "generate_stream"]) {
+    const { status, json } = await call(`${server.url}/v2/models/letters/${action}`, body);
+    expect(status).toBe(400);
+    expect(json.error).toContain(words);
+  }
+});
+
+test("completions: choices, log probabilities, echo, usage", async () => {
+  const { json } = await ask("completions", { ...completion, prompt: ["abc", [120]], n: 2, logprobs: 1, echo: true });
+
+  expect(json).toMatchObject({
+    object: "text_completion",
+    model: "letters",
+    usage: { prompt_tokens: 4, total_tokens: 18 },
+  });
+  expect(json.choices.map((choice: { text: string }) => choice.text)).toEqual(["abcdefg", "abcdefg", "xyz", "xyz"]);
+  expect(json.choices.map((choice: { finish_reason: string }) => choice.finish_reason)).toEqual([
+    "length",
+    "length",
+    "stop",
+    "stop",
+  ]);
+  expect(json.choices[0].logprobs).toMatchObject({ tokens: ["d", "e", "f", "g"], text_offset: [0, 1, 2, 3] });
+});
+
+test("streams: the same pieces as the whole, usage at the end where it is wanted", async () => {
+  const { text } = await ask("completions", {
+    ...completion,
+    n: 2,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  const events = eventsOf(text);
+  const chunks = events.slice(0, -1).map((event) => JSON.parse(event));
+  const piecesOf = (index: number) =>
+    chunks.flatMap(({ choices }) =>
+      choices
+        .filter((choice: { index: number }) => choice.index === index)
+        .map((choice: { text: string }) => choice.text),
+    );
+
+  expect(events.at(-1)).toBe("[DONE]");
+  expect([piecesOf(0).join(""), piecesOf(1).join("")]).toEqual(["defg", "defg"]);
+  expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 3, completion_tokens: 8 } });
+  expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
+});
+
+test("chat: a message, as a stream with the role first", async () => {
+  const whole = await ask("chat/completions", chat);
+  const { text } = await call(`${server.url}/v1/chat/completions`, { ...chat, stream: true });
+  const chunks = eventsOf(text)
+    .slice(0, -1)
+    .map((event) => JSON.parse(event));
+
+  expect(whole.json.choices[0]).toMatchObject({
+    message: { role: "assistant", content: "abc" },
+    finish_reason: "length",
+  });
+  expect(chunks[0].choices[0].delta).toEqual({ role: "assistant", content: "" });
+  expect(chunks.map(({ choices }) => choices[0].delta.content ?? "").join("")).toBe("abc");
+  expect(chunks.at(-1).choices[0].finish_reason).toBe("length");
+});
+
+test("embeddings and rerank", async () => {
+  const [both, alone, coded] = await Promise.all([
+    ask("embeddings", { model: "vectors", input: ["ab", [98]] }),
+    ask("embeddings", { model: "vectors", input: "b" }),
+    ask("embeddings", { model: "vectors", input: "b", encoding_format: "base64" }),
+  ]);
+  const ranked = await ask("rerank", { model: "vectors", query: "abc", documents: ["zzz", "abc", "cab"], top_n: 2 });
+
+  expect(both?.json.data[1].embedding).toEqual(alone?.json.data[0].embedding);
+  const bytes = Buffer.from(coded?.json.data[0].embedding, "base64");
+  expect(bytes.readFloatLE(0)).toBeCloseTo(alone?.json.data[0].embedding[0], 6);
+  expect(both?.json.usage.prompt_tokens).toBe(3);
+  expect(ranked.json.results.map(({ index }: { index: number }) => index).sort()).toEqual([1, 2]);
+});
+
+test.each([
+  ["completions", "{", 400, null],
+  ["completions", [], 400, null],
+  ["completions", { prompt: "a" }, 400, "model"],
+  ["completions", { ...completion, model: "none" }, 404, null],
+  ["completions", { ...completion, model: "fp32" }, 400, null],
+  ["completions", { ...completion, temperature: "hot" }, 400, "temperature"],
+  ["completions", { ...completion, prompt: undefined }, 400, "prompt"],
+  ["completions", { ...completion, prompt: [] }, 400, "prompt"],
+  ["completions", { ...completion, prompt: [5000] }, 400, null],
+  ["completions", { ...completion, n: 1000 }, 400, "n"],
+  ["completions", { ...completion, suffix: "x" }, 400, "suffix"],
+  ["completions", { ...completion, best_of: 2 }, 400, "best_of"],
+  ["completions", { ...completion, colour: "blue" }, 400, "colour"],
+  ["completions", { ...completion, logit_bias: { a: 1 } }, 400, "logit_bias"],
+  ["completions", { ...completion, stream_options: { include_usage: true } }, 400, "stream_options"],
+  ["chat/completions", { ...chat, messages: [] }, 400, "messages"],
+  ["chat/completions", { ...chat, messages: [{ role: "tool", content: "x" }] }, 400, "messages"],
+  ["chat/completions", { ...chat, messages: [{ role: "user", content: [{ type: "image_url" }] }] }, 400, "messages"],
+  ["chat/completions", { ...chat, tools: [{}] }, 400, "tools"],
+  ["chat/completions", { ...chat, response_format: { type: "json_object" } }, 400, "response_format"],
+  ["chat/completions", { ...chat, top_logprobs: 2 }, 400, "top_logprobs"],
+  ["embeddings", { model: "letters", input: "a" }, 400, null],
+  ["embeddings", { model: "vectors", input: "" }, 400, "input"],
+  ["embeddings", { model: "vectors", input: "a", dimensions: 2 }, 400, "dimensions"],
+  ["rerank", { model: "vectors", query: "a", documents: [] }, 400, "documents"],
+])("%s refuses %j with %i in OpenAI's form", async (path, body, status, param) => {
+  const answer = await ask(path, body);
+
+  expect(answer.status).toBe(status);
+  expect(answer.json).toEqual({
+    error: {
+      message: expect.stringMatching(/./),
+      type: expect.any(String),
+      param,
+      code: status === 404 ? "model_not_found" : null,
+    },
+  });
+});
+
+test("models under both prefixes; V1's answers beside them", async () => {
+  const list = await call(`${server.url}/openai/v1/models`);
+  const shared = await call(`${server.url}/v1/models`);
+
+  expect(list.json).toMatchObject({ object: "list", data: [{ id: "letters", object: "model" }, { id: "vectors" }] });
+  expect(shared.json.models).toContain("fp32");
+  expect(shared.json.data).toEqual(list.json.data);
+  expect((await call(`${server.url}/v1/models/letters`)).json).toMatchObject({
+    ready: true,
+    id: "letters",
+    owned_by: "argosy",
+  });
+  expect((await call(`${server.url}/openai/v1/models/fp32`)).status).toBe(404);
+});
+
+test("a client that goes away in a stream ends the work", async () => {
+  const asked = JSON.stringify({
+    ...completion,
+    prompt: " ",
+    max_tokens: 1_000_000,
+    temperature: 2,
+    stream: true,
+    logit_bias: { "0": -100 },
+  });
+  const socket = connect(server.port, "127.0.0.1", () =>
+    socket.write(`POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: ${asked.length}\r\n\r\n${asked}`),
+  );
+  await new Promise((resolve) => socket.once("data", resolve));
+  socket.destroy();
+
+  const running = async (): Promise<number> => {
+    const { text } = await call(`${server.url}/metrics`);
+    return Number(
+      /argosy_modelserver_completion_tokens_total\{model="letters",version="1"\} (\d+)/.exec(text)?.[1] ?? 0,
+    );
+  };
+  // The tokens are counted when the stream ends.
+  const before = await running();
+  let now = before;
+  while (now === before) now = await running();
+  expect(now).toBeGreaterThan(before);
+});
