@@ -4,27 +4,38 @@ import type { Clock } from "../../kernel/clock/index.js";
 /** Changes that come close together are written as one table. */
 const GATHER_MS = 20;
 
+/** A part of the table, and what it was made from. */
+export interface Built<T> {
+  readonly part: GatewayPart;
+  readonly from: T;
+}
+
 /** Brings one source's part of the gateway's table into force; many wishes to do so become one write. */
-export class GatewayWriter {
+export class GatewayWriter<T> {
   readonly #driver: GatewayDriver;
   readonly #source: string;
   readonly #clock: Clock;
-  readonly #build: () => GatewayPart;
-  #next: Promise<void> | undefined;
+  readonly #build: () => Built<T>;
+  #next: Promise<T> | undefined;
 
   /** `build` makes the whole part from the informers at the time of writing. */
-  constructor(driver: GatewayDriver, clock: Clock, source: string, build: () => GatewayPart) {
+  constructor(driver: GatewayDriver, clock: Clock, source: string, build: () => Built<T>) {
     this.#driver = driver;
     this.#clock = clock;
     this.#source = source;
     this.#build = build;
   }
 
-  /** Resolves when a part built after this call is in force. Throws `InputError` when the gateway would refuse it. */
-  flush(): Promise<void> {
-    this.#next ??= this.#clock.sleep(GATHER_MS).then(() => {
+  /**
+   * Resolves when a part built after this call is in force, with what that was made from: what changed since then is not in force, and nobody may say so.
+   * Throws `InputError` when the gateway would refuse it.
+   */
+  flush(): Promise<T> {
+    this.#next ??= this.#clock.sleep(GATHER_MS).then(async () => {
       this.#next = undefined;
-      return this.#driver.apply(this.#source, this.#build());
+      const { part, from } = this.#build();
+      await this.#driver.apply(this.#source, part);
+      return from;
     });
     return this.#next;
   }

@@ -1,4 +1,4 @@
-import type { GatewayDriver, GatewayPart, GatewayState, ListenerInput } from "../../dataplane/gateway/index.js";
+import type { GatewayDriver, GatewayState, ListenerInput } from "../../dataplane/gateway/index.js";
 import {
   type ClusterAccess,
   type ControllerSpec,
@@ -10,7 +10,7 @@ import {
 } from "../../kernel/control/index.js";
 import { findCondition, isDeleting, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
-import { GatewayWriter } from "./gateway-writer.js";
+import { type Built, GatewayWriter } from "./gateway-writer.js";
 import { backendStatusOf, type HeadPlan, routeIdOf } from "./head-weights.js";
 import { type ApplyOutcome, configMapOf, HeadApplier, type RenderedClass } from "./heads/applier.js";
 import { type Compiled, HeadCompiler, marksOf } from "./heads/compiler.js";
@@ -123,7 +123,7 @@ function mayGoTo({ metadata, spec, status }: HeadIngress, cluster: string, infor
 class HeadIngressWorker {
   readonly context: Context;
   readonly #options: HeadIngressOptions;
-  readonly #writer: GatewayWriter;
+  readonly #writer: GatewayWriter<ReadonlyMap<string, Compiled>>;
   readonly #compiler: HeadCompiler;
   readonly #applier: HeadApplier;
   readonly #secrets: HeadSecrets;
@@ -165,7 +165,7 @@ class HeadIngressWorker {
     const { context } = this;
     const id = routeIdOf(key.namespace, key.name);
     if (head !== undefined && !isDeleting(head) && (await this.#secrets.refresh(head))) this.#compiler.refresh();
-    await this.#writer.flush();
+    const inForce = await this.#writer.flush();
     if (head === undefined || isDeleting(head)) {
       for (const map of [this.#seen, this.#countedMs, this.#reports, this.#explained]) map.delete(id);
       this.#load.forget(id);
@@ -173,7 +173,8 @@ class HeadIngressWorker {
       if (head !== undefined) await this.#release(head);
       return undefined;
     }
-    const compiled = this.#compiler.all().get(head.metadata.uid);
+    // Whoever reads the status acts on it: a cluster that is called drained loses what answers there.
+    const compiled = inForce.get(head.metadata.uid);
     // Not in the informer any more: its deletion is on the way.
     if (compiled === undefined) return undefined;
     const { plan } = compiled;
@@ -272,11 +273,13 @@ class HeadIngressWorker {
     return `spec.listener: the gateway has no listener "${listener}"; it has ${[...listeners].join(", ")}`;
   }
 
-  #build(): GatewayPart {
-    const carried = [...this.#compiler.all().values()].filter(
+  #build(): Built<ReadonlyMap<string, Compiled>> {
+    const all = this.#compiler.all();
+    const carried = [...all.values()].filter(
       (compiled) => classOf(compiled.head) === "builtin" && this.#faultOf(compiled) === "",
     );
-    return { listeners: this.#listeners(carried), routes: carried.map(({ route }) => route) };
+    const part = { listeners: this.#listeners(carried), routes: carried.map(({ route }) => route) };
+    return { part, from: all };
   }
 
   /** The listener for TLS is there while a HeadIngress wants it, with the certificates of all. */

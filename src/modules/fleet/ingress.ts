@@ -26,7 +26,7 @@ import {
 } from "../../kernel/kinds/index.js";
 import { isObject } from "../../kernel/schema/index.js";
 import { derivedFrom } from "./derived.js";
-import { GatewayWriter } from "./gateway-writer.js";
+import { type Built, GatewayWriter } from "./gateway-writer.js";
 import { activated, activatorOf, routeOptions, startingAddresses } from "./ingress-activator.js";
 import { type IngressPolicies, policiesIn } from "./ingress-policies.js";
 import { ARGOSY } from "./names.js";
@@ -50,15 +50,16 @@ type IngressBackend = Rule["backend"];
 /** Carries the Ingresses of class `argosy` of one cluster out: host and path to the ready pods of a Service. */
 export function ingressController(options: IngressOptions): ControllerSpec<Ingress> {
   const { listener } = options;
-  let worker:
-    | { readonly context: Context; readonly writer: GatewayWriter; readonly compiled: () => Compiled }
-    | undefined;
+  let worker: { readonly context: Context; readonly writer: GatewayWriter<Compiled> } | undefined;
   const start = (context: Context): NonNullable<typeof worker> => {
     const kinds = [IngressKind, ServiceKind, EndpointSliceKind];
     const compiled = derivedFrom(context.cluster.informers, kinds, context.signal, () => compileAll(listener, context));
-    const build = (): GatewayPart => ({ listeners: [listener], routes: compiled().routes });
+    const build = (): Built<Compiled> => {
+      const from = compiled();
+      return { part: { listeners: [listener], routes: from.routes }, from };
+    };
     const source = `ingress-${context.cluster.name}`;
-    return { context, compiled, writer: new GatewayWriter(options.gateway, context.clock, source, build) };
+    return { context, writer: new GatewayWriter(options.gateway, context.clock, source, build) };
   };
   return {
     name: NAME,
@@ -76,13 +77,13 @@ export function ingressController(options: IngressOptions): ControllerSpec<Ingre
     ],
     async reconcile(_key, ingress, context) {
       if (worker === undefined || worker.context.signal.aborted) worker = start(context);
-      await worker.writer.flush();
+      const inForce = await worker.writer.flush();
       if (ingress === undefined || isDeleting(ingress) || !isOurs(ingress)) return;
       if ((ingress.spec.tls ?? []).length > 0) {
         const message = "spec.tls is not carried out: this cluster's ingress has one certificate for its listener";
         context.events.record(ingress, "Warning", "TLSIgnored", message);
       }
-      for (const message of worker.compiled().faults.get(ingress.metadata.uid) ?? []) {
+      for (const message of inForce.faults.get(ingress.metadata.uid) ?? []) {
         context.events.record(ingress, "Warning", "RouteRefused", message);
       }
       const status = {

@@ -26,13 +26,22 @@ interface Moment {
   readonly isServed: boolean;
 }
 
+/** A gateway that takes its time. */
+interface Hold {
+  applying: number;
+  until: Promise<void>;
+}
+
 /** A fleet with a HyperMLService that serves in two clusters, and what the gateway was told while the edge left. */
-async function begin(): Promise<{ fleet: TestFleet; moments: Moment[] }> {
+async function begin(): Promise<{ fleet: TestFleet; moments: Moment[]; hold: Hold }> {
   const moments: Moment[] = [];
+  const hold: Hold = { applying: 0, until: Promise.resolve() };
   const gateway = {
     ...recordingGateway(),
     apply: async (source: string, { routes }: { readonly routes: readonly RouteInput[] }) => {
       if (source !== "head-ingress") return;
+      hold.applying += 1;
+      await hold.until;
       const edge = routes[0]?.backends.find(({ name }) => name === "edge");
       const found = await fleet.members.get("edge")?.client.resource(TestServiceKind).find("digits", inDemo);
       moments.push({ weight: edge?.weight, isServed: found !== undefined });
@@ -58,7 +67,7 @@ async function begin(): Promise<{ fleet: TestFleet; moments: Moment[] }> {
     "the edge gets requests",
   );
   await edgeOf(fleet, (edge) => edge?.reason === "NotProgrammed", "the HeadIngress knows");
-  return { fleet, moments };
+  return { fleet, moments, hold };
 }
 
 async function edgeOf(
@@ -105,6 +114,38 @@ test("a cluster that leaves a HyperMLService gets no requests before its objects
 
   expectRequestsFirst(moments);
   expect(findCondition(done.status?.conditions, "FullyApplied")).toMatchObject({ status: "True" });
+});
+
+test("a cluster is called drained when the gateway was told, not when that is only decided", async () => {
+  const { fleet, moments, hold } = await begin();
+  moments.splice(0);
+  let goOn: () => void = () => undefined;
+  hold.until = new Promise((resolve) => {
+    goOn = resolve;
+  });
+  const before = hold.applying;
+  const heads = fleet.hub.client.resource(HeadIngressKind);
+  await heads.patch("digits", "merge", { spec: { retry: { attempts: 1 } } }, inDemo);
+  await eventually(
+    () => hold.applying,
+    (count) => count > before,
+    "the gateway is being told of something else",
+  );
+  await fleet.hub.client.resource(HyperMLServiceKind).patch("digits", "merge", { spec: inClusters("cloud") }, inDemo);
+  await eventually(
+    () => fleet.getHyper("digits"),
+    ({ status }) => status?.leaving?.some(({ cluster }) => cluster === "edge") === true,
+    "the edge leaves",
+  );
+  goOn();
+  await eventually(
+    () => edgeService(fleet),
+    (found) => found === undefined,
+    "the edge is cleaned",
+  );
+  await edgeOf(fleet, (edge) => edge === undefined, "the HeadIngress forgets the edge");
+
+  expectRequestsFirst(moments);
 });
 
 test("a Cluster that is deleted is drained, emptied and then gone", async () => {

@@ -22,6 +22,8 @@ test("a ReplicationController keeps its pods, adopts strays and scales", async (
     metadata: { name: "stray", namespace: "default", labels: { app: "rc" } },
     spec: { containers: [{ name: "main", image: "one" }] },
   });
+  // As upstream's, the controller counts what its watch has brought.
+  await play.until(() => play.informers.informer(PodKind).get({ ...at, name: "stray" }) !== undefined);
   await controllers.create({
     apiVersion: "v1",
     kind: "ReplicationController",

@@ -7,6 +7,8 @@ import { CLUSTER_SPACE, CREDENTIAL_ENDS, ENROLLED } from "./names.js";
 const NAME = "cluster-status-controller";
 /** As karmada-agent has it, where a lease does not say. */
 const DEFAULT_SECONDS = 40;
+/** Until then an account that is missing is on its way. */
+const ENROLLING_MS = 10_000;
 /** Past the end of a lease, so that one that is renewed at the last moment counts. */
 const SLACK_MS = 100;
 
@@ -89,6 +91,9 @@ async function causeOf(cluster: Cluster, context: ReconcileContext<Cluster>): Pr
     // Who may not look does not know.
     () => true,
   );
+  // It is made right after the Cluster.
+  const ageMs = context.clock.now() - Date.parse(cluster.metadata.creationTimestamp);
+  if (!isThere && ageMs < ENROLLING_MS) return undefined;
   if (!isThere) return { reason: "CredentialRevoked", message: `the credential of its agent was revoked: ${again}` };
   const lease = context.cluster.informers.informer(LeaseKind).get({ namespace: CLUSTER_SPACE, name });
   const ends = lease?.metadata.annotations?.[CREDENTIAL_ENDS];
