@@ -5,6 +5,7 @@ import type { Inference } from "./inference.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { Repository } from "./repository.js";
 import type { ServerSettings } from "./settings.js";
+import type { Tracer } from "./traces.js";
 
 /** What all protocols answer from. */
 export interface ServerContext {
@@ -12,6 +13,8 @@ export interface ServerContext {
   readonly inference: Inference;
   readonly metrics: ServerMetrics;
   readonly settings: ServerSettings;
+  /** Where there is a collector for traces. */
+  readonly tracer: Tracer | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

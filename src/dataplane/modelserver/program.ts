@@ -39,6 +39,7 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --max-concurrent N      most inferences handed to models at once, default 0: no limit
   --max-queued N          most that wait for one of those places, default 1024; beyond it 503
   --request-timeout-ms N  for requests that say nothing of their time, default 0: as long as it takes
+  --otlp-endpoint URL     collector for traces (OTLP over HTTP); default OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces, or none
   --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
   --max-body-bytes N      default 67108864
   --threads N             threads of one run, default 1
@@ -68,6 +69,7 @@ interface Arguments {
   readonly host: string;
   readonly grpcPort: number | undefined;
   readonly grpcReflection: boolean;
+  readonly otlpEndpoint: string | undefined;
   readonly maxConcurrent: number | undefined;
   readonly maxQueued: number | undefined;
   readonly requestTimeoutMs: number | undefined;
@@ -112,6 +114,7 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
     random: program.random,
     grpcReflection: parsed.grpcReflection,
     ...(parsed.grpcPort === undefined ? {} : { grpcPort: parsed.grpcPort }),
+    ...(parsed.otlpEndpoint === undefined ? {} : { otlpEndpoint: parsed.otlpEndpoint }),
     ...(parsed.maxConcurrent === undefined ? {} : { maxConcurrent: parsed.maxConcurrent }),
     ...(parsed.maxQueued === undefined ? {} : { maxQueued: parsed.maxQueued }),
     ...(parsed.requestTimeoutMs === undefined ? {} : { requestTimeoutMs: parsed.requestTimeoutMs }),
@@ -202,6 +205,7 @@ const OPTIONS = {
   host: { type: "string" },
   grpc: { type: "string" },
   "grpc-reflection": { type: "boolean" },
+  "otlp-endpoint": { type: "string" },
   "max-concurrent": { type: "string" },
   "max-queued": { type: "string" },
   "request-timeout-ms": { type: "string" },
@@ -247,6 +251,7 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     host: values.host ?? env["ARGOSY_MODEL_SERVER_HOST"] ?? "127.0.0.1",
     grpcPort: readNumber("grpc", values.grpc, [0, 65_535]),
     grpcReflection: values["grpc-reflection"] === true,
+    otlpEndpoint: readCollector(values["otlp-endpoint"], env),
     maxConcurrent: readNumber("max-concurrent", values["max-concurrent"], [0, 1_000_000]),
     maxQueued: readNumber("max-queued", values["max-queued"], [0, 1_000_000]),
     requestTimeoutMs: readNumber("request-timeout-ms", values["request-timeout-ms"], [0, 86_400_000]),
@@ -306,4 +311,14 @@ function readNumber(
     throw new InputError(`--${flag} is "${value}"; expected a whole number from ${low} to ${high}`);
   }
   return parsed;
+}
+
+function readCollector(flag: string | undefined, env: ModelServerProgram["env"]): string | undefined {
+  const base = env["OTEL_EXPORTER_OTLP_ENDPOINT"];
+  const fromBase = base === undefined ? undefined : `${base.replace(/\/$/, "")}/v1/traces`;
+  const endpoint = flag ?? env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] ?? fromBase;
+  if (endpoint === undefined || endpoint === "") return undefined;
+  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
+    throw new InputError(`the address of the traces' collector is "${endpoint}"; expected http:// or https://`);
+  return endpoint;
 }

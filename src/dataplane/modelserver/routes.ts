@@ -2,7 +2,7 @@ import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/htt
 import { extensionsOf, SERVER_NAME, type ServerContext } from "./context.js";
 import { errorAnswer, jsonAnswer } from "./http.js";
 import { openAiEndpoint } from "./openai/routes.js";
-import type { Endpoint } from "./paths.js";
+import type { Endpoint, Handler } from "./paths.js";
 import { pathOf, segmentsOf } from "./paths.js";
 import { v1Endpoint, v1Models } from "./routes-v1.js";
 import { repositoryEndpoint, sharedMemoryEndpoint, v2Endpoint, v2Fixed } from "./routes-v2.js";
@@ -40,7 +40,7 @@ export function createRoutes(context: ServerContext): Routes {
       const handler =
         method === "POST" ? endpoint.POST : method === "GET" || method === "HEAD" ? endpoint.GET : undefined;
       if (handler === undefined) throw notAllowed(method, endpoint);
-      const answer = handler(request);
+      const answer = followed(handler, request, endpoint, context);
       if (!(answer instanceof Promise)) {
         metrics.response(answer.status, method, endpoint.pattern);
         return answer;
@@ -62,6 +62,34 @@ export function createRoutes(context: ServerContext): Routes {
       return (endpoint?.fail ?? errorAnswer)(refusal);
     },
   };
+}
+
+/** Runs a handler as a span of the request's trace, where there is a collector. */
+function followed(
+  handler: Handler,
+  request: Http1Request,
+  { pattern }: Endpoint,
+  { tracer }: ServerContext,
+): Promise<Http1Answer> | Http1Answer {
+  const { method, target } = request;
+  const span = tracer?.begin(request.header("traceparent"), `${method} ${pattern}`);
+  if (span === undefined) return handler(request);
+  const end = (status: number): void => {
+    const path = { "http.request.method": method, "http.route": pattern, "url.path": pathOf(target) };
+    span.end({ isError: status >= 500, attributes: { ...path, "http.response.status_code": status } });
+  };
+  return Promise.resolve()
+    .then(() => handler(request))
+    .then(
+      (made) => {
+        end(made.status);
+        return made;
+      },
+      (error: unknown) => {
+        end(error instanceof HttpError ? error.status : 500);
+        throw error;
+      },
+    );
 }
 
 /** As `look`, for a path that may be what failed. */
@@ -112,7 +140,7 @@ function v2Place(kind: string, rest: readonly string[], context: ServerContext):
     : undefined;
 }
 
-function metricsPage({ metrics, repository, inference }: ServerContext): Http1Answer {
+function metricsPage({ metrics, repository, inference, tracer }: ServerContext): Http1Answer {
   const { user, system } = process.cpuUsage();
   const { running, waiting } = inference.load;
   const memory = repository.memory();
@@ -126,6 +154,7 @@ function metricsPage({ metrics, repository, inference }: ServerContext): Http1An
     models_resident: { help: "Model versions in memory.", value: memory.resident },
     models_resident_bytes: { help: "Memory that models take, as measured.", value: memory.residentBytes },
     models_budget_bytes: { help: "Memory that models may take.", value: memory.budgetBytes },
+    spans_dropped: { help: "Spans of traces that no collector got.", value: tracer?.dropped ?? 0 },
     resident_memory_bytes: { help: "Resident memory of the process.", value: process.memoryUsage.rss() },
     cpu_seconds: { help: "User and system CPU time of the process.", value: (user + system) / 1e6 },
   });

@@ -18,6 +18,7 @@ import type { ModelSource, Repository } from "./repository.js";
 import { createRepository } from "./repository.js";
 import { createRoutes, type Routes } from "./routes.js";
 import { createSettings, type ServerSettings } from "./settings.js";
+import { createTracer, type Tracer } from "./traces.js";
 
 /** How to run a model server. */
 export interface ModelServerOptions {
@@ -41,6 +42,8 @@ export interface ModelServerOptions {
   readonly maxQueued?: number;
   /** How long a request may take that says nothing itself, milliseconds; default 0: as long as it takes. */
   readonly requestTimeoutMs?: number;
+  /** A collector for traces (OTLP over HTTP), `http://host:4318/v1/traces`; default: none. */
+  readonly otlpEndpoint?: string;
   /** Largest body in bytes, also after decompression; default 64 MiB. All requests at once may hold twice that. */
   readonly maxBodyBytes?: number;
   /** Most rows of a shared run for models whose configuration does not say; default 64. 1 switches sharing off. */
@@ -83,6 +86,7 @@ export async function runModelServer(options: ModelServerOptions): Promise<Model
 }
 
 const DEFAULT_BODY_BYTES = 64 * 2 ** 20;
+const DEFAULT_VERSION = "0.1.0";
 const HTTP2_TIMES = { bodyMs: 120_000, idleMs: 600_000 };
 
 class NodeModelServer implements ModelServer {
@@ -91,6 +95,7 @@ class NodeModelServer implements ModelServer {
   readonly #settings: ServerSettings;
   readonly #chargeBody: () => BodyCharge;
   readonly #servers: readonly Http1Server[];
+  readonly #tracer: Tracer | undefined;
   readonly #http2: Http2Front;
   #routes: Routes;
   #methods: (path: string) => GrpcMethod | undefined;
@@ -105,6 +110,7 @@ class NodeModelServer implements ModelServer {
   constructor(options: ModelServerOptions) {
     this.#options = options;
     this.#settings = createSettings(options.log);
+    this.#tracer = makeTracer(options, this.#settings.log);
     this.#chargeBody = createBodyBudget(2 * (options.maxBodyBytes ?? DEFAULT_BODY_BYTES));
     this.#repository = this.#openRepository({ name: "", folder: "" });
     const context = this.#makeContext(false);
@@ -127,7 +133,7 @@ class NodeModelServer implements ModelServer {
     });
   }
 
-  #makeHttp2({ maxBodyBytes, chargeBody, metrics, log }: ServerContext): Http2Front {
+  #makeHttp2({ maxBodyBytes, chargeBody, metrics, log, tracer }: ServerContext): Http2Front {
     const rest = {
       ...{ maxBodyBytes, chargeBody },
       answer: (request: Http1Request) => this.#routes.answer(request),
@@ -136,7 +142,7 @@ class NodeModelServer implements ModelServer {
     return new Http2Front({
       clock: this.#options.clock,
       maxMessageBytes: maxBodyBytes,
-      chargeBody,
+      ...{ chargeBody, tracer },
       findMethod: (path) => this.#methods(path),
       onFault: (path, error) => log.error("call failed", { path, err: error }),
       onEnd: (path, code) => metrics.call(this.#methods(path) === undefined ? "" : path, statusName(code)),
@@ -173,6 +179,7 @@ class NodeModelServer implements ModelServer {
     this.#http2.destroy();
     await this.loaded.catch(() => undefined);
     await this.#repository.close();
+    await this.#tracer?.close();
   }
 
   async #load(): Promise<void> {
@@ -207,13 +214,23 @@ class NodeModelServer implements ModelServer {
   }
 
   #makeContext(repositoryApi: boolean): ServerContext {
-    const { clock, random = systemRandom, maxBodyBytes = DEFAULT_BODY_BYTES, version = "0.1.0" } = this.#options;
+    const {
+      clock,
+      random = systemRandom,
+      maxBodyBytes = DEFAULT_BODY_BYTES,
+      version = DEFAULT_VERSION,
+    } = this.#options;
     const { maxConcurrent = 0, maxQueued = 1024, requestTimeoutMs: timeoutMs = 0 } = this.#options;
     return {
       ...{ repository: this.#repository, metrics: this.#metrics, settings: this.#settings, log: this.#settings.log },
-      ...{ clock, random, maxBodyBytes, repositoryApi, version, chargeBody: this.#chargeBody },
+      ...{ clock, random, maxBodyBytes, repositoryApi, version, chargeBody: this.#chargeBody, tracer: this.#tracer },
       inference: createInference(this.#repository, clock, { maxConcurrent, maxQueued, timeoutMs }),
       notReady: () => (this.#draining ? "the server is shutting down" : this.#notReady),
     };
   }
+}
+
+function makeTracer(options: ModelServerOptions, log: Logger): Tracer | undefined {
+  const { otlpEndpoint: endpoint, clock, random = systemRandom, version = DEFAULT_VERSION } = options;
+  return endpoint === undefined ? undefined : createTracer({ endpoint, clock, random, log, version });
 }

@@ -2,6 +2,7 @@ import type { Clock, Timer } from "../../../kernel/clock/types.js";
 import { HttpError } from "../../../kernel/http1/index.js";
 import { CODES, encodeHeaders, type Field, type Http2Stream } from "../../../kernel/http2/index.js";
 import type { BodyCharge } from "../http.js";
+import type { Span, Tracer } from "../traces.js";
 import {
   CODINGS,
   type Coding,
@@ -37,6 +38,7 @@ export interface CallHost {
   /** Told of what was thrown that is no `HttpError`. */
   readonly onFault: (path: string, error: unknown) => void;
   readonly onEnd: (path: string, code: number) => void;
+  readonly tracer: Tracer | undefined;
 }
 
 /** Messages of one call that wait to be handled, before the client is held up. */
@@ -65,6 +67,7 @@ export class GrpcCall implements CallContext {
   #answerCoding: Coding | undefined;
   #timer: Timer | undefined;
   #method: GrpcMethod | undefined;
+  #span: Span | undefined;
   #isOver = false;
   #isAnswering = false;
   readonly #waiting: Frame[] = [];
@@ -89,6 +92,7 @@ export class GrpcCall implements CallContext {
     stream.onClose = () => this.#over();
     try {
       this.#method = this.#host.findMethod(this.#path);
+      this.#span = this.#host.tracer?.begin(this.metadata("traceparent"), this.#path.slice(1, 200));
       if (this.#method === undefined) throw new HttpError(501, `there is no method ${this.#path.slice(0, 200)}`);
       this.#coding = readCoding(this.metadata("grpc-encoding"));
       if (this.#coding !== undefined && this.metadata("grpc-accept-encoding")?.includes(this.#coding) === true)
@@ -253,6 +257,11 @@ export class GrpcCall implements CallContext {
     this.#charge.close();
     this.#wake?.();
     this.#host.onEnd(this.#path, code);
+    const attributes = { "rpc.system": "grpc", "rpc.grpc.status_code": code };
+    this.#span?.end({
+      isError: code === GRPC.INTERNAL || code === GRPC.UNKNOWN || code === GRPC.UNAVAILABLE,
+      attributes,
+    });
   }
 }
 

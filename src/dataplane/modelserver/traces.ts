@@ -1,0 +1,138 @@
+/**
+ * Traces by W3C trace context: a request that carries a sampled `traceparent` becomes a span of its trace, sent to a collector by
+ * OTLP over HTTP (JSON). What cannot be sent is dropped and counted; a collector is never in the way of requests.
+ */
+import type { Clock, Random, Timer } from "../../kernel/clock/types.js";
+import { messageOf } from "../../kernel/errors/index.js";
+import { HttpError } from "../../kernel/http1/index.js";
+import type { Logger } from "../../kernel/log/types.js";
+
+/** A request that is followed. */
+export interface Span {
+  /** Ends it; once. */
+  end(outcome: { readonly isError: boolean; readonly attributes: Readonly<Record<string, string | number>> }): void;
+}
+
+/** Follows requests. */
+export interface Tracer {
+  /** `undefined` where the request is in no trace that is recorded. */
+  begin(traceparent: string | undefined, name: string): Span | undefined;
+  /** Spans that were lost. */
+  readonly dropped: number;
+  /** Sends what is there. */
+  close(): Promise<void>;
+}
+
+export interface TracerOptions {
+  /** The collector's address for traces, `http://host:4318/v1/traces`. */
+  readonly endpoint: string;
+  readonly clock: Clock;
+  readonly random: Pick<Random, "uuid">;
+  readonly log: Logger;
+  readonly version: string;
+}
+
+const MAX_WAITING = 2048;
+const MAX_SENT = 512;
+const SEND_MS = 2000;
+const ANSWER_MS = 10_000;
+/** Server, in OTLP. */
+const KIND_SERVER = 2;
+const STATUS_ERROR = 2;
+
+/** Trace and parent of a `traceparent` that is sampled (w3.org/TR/trace-context); `undefined` for any other text. */
+export function readTraceparent(value: string | undefined): { traceId: string; parentId: string } | undefined {
+  const match = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/.exec(value?.trim() ?? "");
+  if (match === null) return undefined;
+  const [, version = "", traceId = "", parentId = "", flags = "", rest] = match;
+  if (version === "ff" || (version === "00" && rest !== undefined)) return undefined;
+  if (/^0+$/.test(traceId) || /^0+$/.test(parentId)) return undefined;
+  return (Number.parseInt(flags, 16) & 1) === 1 ? { traceId, parentId } : undefined;
+}
+
+/** Makes a tracer that sends every two seconds. */
+export function createTracer(options: TracerOptions): Tracer {
+  return new OtlpTracer(options);
+}
+
+class OtlpTracer implements Tracer {
+  readonly #options: TracerOptions;
+  #waiting: object[] = [];
+  #timer: Timer | undefined;
+  #sending: Promise<void> = Promise.resolve();
+  dropped = 0;
+
+  constructor(options: TracerOptions) {
+    this.#options = options;
+  }
+
+  begin(traceparent: string | undefined, name: string): Span | undefined {
+    const trace = readTraceparent(traceparent);
+    if (trace === undefined) return undefined;
+    const { clock, random } = this.#options;
+    const startMs = clock.now();
+    const begun = clock.monotonicMs();
+    return {
+      end: ({ isError, attributes }) => {
+        const endMs = startMs + (clock.monotonicMs() - begun);
+        this.#keep({
+          ...{ traceId: trace.traceId, parentSpanId: trace.parentId },
+          spanId: random.uuid().replaceAll("-", "").slice(0, 16),
+          ...{ name, kind: KIND_SERVER, startTimeUnixNano: nanos(startMs), endTimeUnixNano: nanos(endMs) },
+          attributes: Object.entries(attributes).map(([key, value]) => ({ key, value: otlpValue(value) })),
+          status: isError ? { code: STATUS_ERROR } : {},
+        });
+      },
+    };
+  }
+
+  #keep(span: object): void {
+    if (this.#waiting.length >= MAX_WAITING) {
+      this.dropped++;
+      return;
+    }
+    this.#waiting.push(span);
+    this.#timer ??= this.#options.clock.setTimer(SEND_MS, () => {
+      this.#timer = undefined;
+      this.#sending = this.#send();
+    });
+  }
+
+  async #send(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const spans = this.#waiting.splice(0, MAX_SENT);
+      try {
+        await this.#post(spans);
+      } catch (error) {
+        this.dropped += spans.length;
+        this.#options.log.debug("spans were lost", { err: messageOf(error), spans: spans.length });
+        return;
+      }
+    }
+  }
+
+  async #post(spans: readonly object[]): Promise<void> {
+    const { endpoint, version } = this.#options;
+    const resource = { attributes: [{ key: "service.name", value: { stringValue: "argosy-model-server" } }] };
+    const scopeSpans = [{ scope: { name: "argosy", version }, spans }];
+    const answer = await fetch(endpoint, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ resourceSpans: [{ resource, scopeSpans }] }),
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+    await answer.arrayBuffer();
+    if (!answer.ok) throw new HttpError(502, `the collector answered ${answer.status}`);
+  }
+
+  async close(): Promise<void> {
+    this.#timer?.cancel();
+    await this.#sending;
+    await this.#send();
+  }
+}
+
+const nanos = (ms: number): string => (BigInt(Math.round(ms * 1000)) * 1000n).toString();
+
+const otlpValue = (value: string | number): object =>
+  typeof value === "string" ? { stringValue: value } : { intValue: String(value) };
