@@ -28,6 +28,7 @@ import {
   weightsOf,
 } from "./heads/conditions.js";
 import { LoadMeter, type LoadSettings } from "./heads/load.js";
+import { type ProxyReport, type ReadText, readText, reportOf } from "./heads/proxy-report.js";
 import { HeadSecrets } from "./heads/secrets.js";
 import { shadowLimits, shadowStatusesOf } from "./heads/shadowing.js";
 import {
@@ -46,6 +47,8 @@ const FINALIZER = "argosy.dev/head-ingress";
 /** What was rendered, and the Secrets that are named, are looked at this often. */
 const RENDERED_MS = 10_000;
 const SECRETS_MS = 30_000;
+/** Who tells how backends are is asked this often. */
+const REPORT_MS = 3000;
 /** Counters alone are written no more often than this. */
 const COUNTERS_MS = 5000;
 
@@ -58,6 +61,8 @@ export interface HeadIngressOptions {
   /** By name; undefined when it is not connected. */
   readonly members: (cluster: string) => ClusterAccess | undefined;
   readonly load?: LoadSettings;
+  /** How programs that HeadIngresses are rendered for are asked; default: over HTTP. */
+  readonly readText?: ReadText;
 }
 
 type Context = ReconcileContext<HeadIngress>;
@@ -183,16 +188,17 @@ class HeadIngressWorker {
     const route = state?.routes.find((report) => report.id === id);
     const clusters = this.#compiler.clusters();
     const isBuiltin = classOf(head) === "builtin";
+    const outcome = await this.#render(head, compiled, fault);
+    const told = await this.#ask(head, plan, outcome);
     const backends = plan.backends.map((backend) =>
       backendStatusOf(
         backend,
         isBuiltin
           ? route?.backends.find((report) => report.name === backend.name)
-          : assumedReport(backend, plan.backends),
+          : (told?.backends?.get(backend.name) ?? assumedReport(backend, plan.backends)),
         backend.cluster === undefined ? undefined : clusters.get(backend.cluster),
       ),
     );
-    const outcome = await this.#render(head, compiled, fault);
     if ((state !== undefined || !isBuiltin) && fault === "") this.#explain(head, plan, backends);
     const status = this.#statusOf(head, {
       compiled,
@@ -201,13 +207,14 @@ class HeadIngressWorker {
       report: route,
       backends,
       outcome,
+      told,
     });
     this.#recordTransition(head, status);
     await syncStatus(context.cluster.client.resource(HeadIngressKind), head, status, NAME);
     this.#countedMs.set(id, context.clock.monotonicMs());
     // The driver tells within half a second; this is for the case that it was told before the route was known.
     if (isBuiltin && route === undefined && fault === "") return { requeueAfterMs: 500 };
-    if (outcome !== undefined) return { requeueAfterMs: RENDERED_MS };
+    if (outcome !== undefined) return { requeueAfterMs: told?.backends === undefined ? RENDERED_MS : REPORT_MS };
     return head.spec.tls === undefined && head.spec.backendTLS === undefined
       ? undefined
       : { requeueAfterMs: SECRETS_MS };
@@ -230,6 +237,15 @@ class HeadIngressWorker {
         this.#faultOf(other) === "",
     );
     return this.#applier.apply(kind, compiled, group);
+  }
+
+  /** What the program that it is rendered for tells. */
+  async #ask(head: HeadIngress, plan: HeadPlan, outcome: ApplyOutcome | undefined): Promise<ProxyReport | undefined> {
+    const kind = this.#renderedClassOf(head);
+    if (kind === undefined || outcome?.condition.status !== "True") return undefined;
+    const routeId = routeIdOf(head.metadata.namespace ?? "", head.metadata.name);
+    const read = this.#options.readText ?? readText;
+    return reportOf(kind, head, { routeId, plan: plan.backends, objects: outcome.objects ?? [], read });
   }
 
   #renderedClassOf(head: HeadIngress): RenderedClass | undefined {
@@ -294,50 +310,50 @@ class HeadIngressWorker {
     return [listener, { ...tlsListener, tls: { certFile: first.certFile, keyFile: first.keyFile, names } }];
   }
 
-  #statusOf(
-    head: HeadIngress,
-    seen: {
-      readonly compiled: Compiled;
-      readonly fault: string;
-      readonly state: GatewayState | undefined;
-      readonly report: RouteReport | undefined;
-      readonly backends: readonly HeadBackendStatus[];
-      readonly outcome: ApplyOutcome | undefined;
-    },
-  ): HeadIngressStatus {
+  #statusOf(head: HeadIngress, seen: Seen): HeadIngressStatus {
     const observedGeneration = head.metadata.generation ?? 0;
-    let conditions = head.status?.conditions;
     const isBuiltin = classOf(head) === "builtin";
-    const programmed = isBuiltin
-      ? this.#programmed(seen.fault, seen.state, seen.report === undefined ? undefined : seen.compiled.route.listener)
-      : programmedAs(seen.fault, seen.outcome);
     const load = this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name));
-    const limits = isBuiltin
-      ? [...builtinLimits(head), ...shadowLimits("builtin", seen.compiled)]
-      : (seen.outcome?.limits ?? []);
     const shadows = shadowStatusesOf(classOf(head), head, seen.compiled.plan.shadows, seen.report?.shadows);
-    const traffic = trafficOf(head, load, seen.outcome);
-    for (const draft of [
-      programmed,
-      readinessOf(programmed, seen.compiled.plan, seen.backends),
-      weightsOf(seen.backends),
-      honouredOf(limits),
-      ...(seen.outcome === undefined ? [] : [seen.outcome.condition]),
-      ...(traffic === undefined ? [] : [traffic]),
-    ]) {
-      conditions = withCondition(conditions, { ...draft, observedGeneration }, this.context.clock.now());
-    }
+    // What nobody tells any more is not so any more.
+    const before = head.status?.conditions?.filter(({ type }) => type !== "Observed" || seen.told !== undefined);
+    const conditions = this.#draftsOf(head, seen).reduce<HeadIngressStatus["conditions"]>(
+      (list, draft) => withCondition(list, { ...draft, observedGeneration }, this.context.clock.now()),
+      before,
+    );
+    const rate = isBuiltin ? load.rate : (seen.told?.rate ?? 0);
     const address = addressOf(seen.compiled.route, seen.state, this.#options.listener);
     return {
       observedGeneration,
       ...(address === undefined || !isBuiltin ? {} : { address }),
       ...(seen.outcome?.rendered === undefined ? {} : { rendered: seen.outcome.rendered }),
-      ...(load.rate > 0 ? { requestsPerSecond: Math.round(load.rate * 10) / 10 } : {}),
+      ...(rate > 0 ? { requestsPerSecond: Math.round(rate * 10) / 10 } : {}),
       backends: [...seen.backends],
       ...(shadows.length === 0 ? {} : { shadows }),
       summary: seen.backends.map((backend) => `${backend.name} ${backend.percent}%`).join(", "),
       ...(conditions === undefined ? {} : { conditions }),
     };
+  }
+
+  #draftsOf(head: HeadIngress, seen: Seen): ConditionDraft[] {
+    const isBuiltin = classOf(head) === "builtin";
+    const programmed = isBuiltin
+      ? this.#programmed(seen.fault, seen.state, seen.report === undefined ? undefined : seen.compiled.route.listener)
+      : programmedAs(seen.fault, seen.outcome, seen.told?.refusal);
+    const limits = isBuiltin
+      ? [...builtinLimits(head), ...shadowLimits("builtin", seen.compiled)]
+      : (seen.outcome?.limits ?? []);
+    const load = this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name));
+    const traffic = trafficOf(head, load, seen.outcome);
+    return [
+      programmed,
+      readinessOf(programmed, seen.compiled.plan, seen.backends),
+      weightsOf(seen.backends),
+      honouredOf(limits),
+      ...(seen.outcome === undefined ? [] : [seen.outcome.condition]),
+      ...(seen.told === undefined ? [] : [seen.told.condition]),
+      ...(traffic === undefined ? [] : [traffic]),
+    ];
   }
 
   /** `listener` is where the gateway carries the route; undefined when it does not yet. */
@@ -437,6 +453,17 @@ class HeadIngressWorker {
     else this.#behind.delete(id);
     return !isSaid || isLoadNew || (isCountNew && isDue);
   }
+}
+
+/** What a status is made of. */
+interface Seen {
+  readonly compiled: Compiled;
+  readonly fault: string;
+  readonly state: GatewayState | undefined;
+  readonly report: RouteReport | undefined;
+  readonly backends: readonly HeadBackendStatus[];
+  readonly outcome: ApplyOutcome | undefined;
+  readonly told: ProxyReport | undefined;
 }
 
 /** Who carries a HeadIngress; `auto` is carried by the built-in gateway, whatever is rendered beside it. */

@@ -139,6 +139,17 @@ const rendering = {
         .string({ pattern: "^([0-9.]+|\\*|\\[[0-9a-fA-F:]+\\]):[0-9]{1,5}$" })
         .optional()
         .describe("nginx, haproxy: where it listens. Default *:8080; with tls *:8443."),
+      report: s
+        .object({
+          listen: s
+            .string({ pattern: "^([0-9.]+|\\*|\\[[0-9a-fA-F:]+\\]):[0-9]{1,5}$" })
+            .describe("Where the program listens for who asks how it is; open to nobody else."),
+          url: s.string({ pattern: "^https?://[^/?#@\\s]+", max: 2048 }).describe("Where the hub asks there."),
+        })
+        .optional()
+        .describe(
+          "nginx, haproxy: the configuration opens a report of the program, and the hub reads it. haproxy's tells of each backend, nginx' only sums.",
+        ),
       gateways: s
         .array(s.string({ min: 1, max: 253 }), { max: 16 })
         .optional()
@@ -314,13 +325,16 @@ const headStatus = s.object({
     })
     .optional()
     .describe("What was applied in the ingress cluster."),
-  requestsPerSecond: s.number().optional().describe("Measured by the built-in gateway over the last half minute."),
+  requestsPerSecond: s
+    .number()
+    .optional()
+    .describe("Measured by the built-in gateway over the last half minute, or told by haproxy."),
   summary: s.string().optional().describe("Effective percentages by backend."),
   conditions: s
     .conditions()
     .optional()
     .describe(
-      "Programmed: the gateway carries the route. Ready: requests have somewhere to go. WeightsEffective: every backend has the weight asked for. FieldsHonoured: each field that is set is made true; else the message says which are not, and why. Rendered: what was rendered is in the ingress cluster. HighTraffic: the load is so high that haproxy carries it cheaper.",
+      "Programmed: the gateway carries the route. Ready: requests have somewhere to go. WeightsEffective: every backend has the weight asked for. FieldsHonoured: each field that is set is made true; else the message says which are not, and why. Rendered: what was rendered is in the ingress cluster. Observed: what the program that it was rendered for tells of its backends and load, and what it does not. HighTraffic: the load is so high that haproxy carries it cheaper.",
     ),
 });
 

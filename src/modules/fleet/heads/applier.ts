@@ -2,6 +2,7 @@ import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { ArgosyError, isConflict, messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { jsonOf } from "../json.unsafe.js";
 import type { ConditionDraft, HeadIngress, HeadIngressStatus } from "../kinds.js";
 import { ARGOSY } from "../names.js";
 import { renderGatewayApi } from "./gateway-api.js";
@@ -28,6 +29,8 @@ export interface ApplyOutcome {
   readonly rendered: Rendered | undefined;
   readonly condition: ConditionDraft;
   readonly limits: readonly Limit[];
+  /** What was applied, as it is there. */
+  readonly objects?: readonly JsonObject[];
 }
 
 /** Where rendered objects go, and where they are looked for when they are to go. */
@@ -55,10 +58,12 @@ export function renderFor(
     listenTls: own.head.spec.tls === undefined ? "*:8443" : (listen ?? "*:8443"),
     directory: "/tmp",
   };
+  const [report] = group.flatMap(({ head }) => head.spec.rendering?.report?.listen ?? []).sort();
+  const told = report === undefined ? settings : { ...settings, report };
   const unsafe = unsafeFieldsOf(own);
   const carried = group.filter((one) => unsafeFieldsOf(one).length === 0);
   if (carried.length === 0) return { objects: [], limits: unsafe };
-  const { text, limits } = kind === "nginx" ? renderNginx(carried, settings) : renderHaproxy(carried, settings);
+  const { text, limits } = kind === "nginx" ? renderNginx(carried, told) : renderHaproxy(carried, told);
   const object: RenderedObject = {
     apiVersion: "v1",
     kind: "ConfigMap",
@@ -90,8 +95,9 @@ export class HeadApplier {
     if (place === undefined)
       return failed("NoCluster", `spec.ingressCluster: there is no connection to a cluster "${ingressCluster ?? ""}"`);
     const owners = ingressCluster === undefined ? group.map(({ head: one }) => ownerOf(one)) : [];
+    const applied: JsonObject[] = [];
     try {
-      for (const object of objects) await applyOne(place, object, owners);
+      for (const object of objects) applied.push(await applyOne(place, object, owners));
       await this.remove(head, objects);
     } catch (error) {
       return failed(isConflict(error) ? "Conflict" : "ApplyFailed", messageOf(error));
@@ -108,6 +114,7 @@ export class HeadApplier {
       rendered,
       condition: { type: "Rendered", status: "True", reason: "Applied", message: `rendered for ${kind}: ${names}` },
       limits,
+      objects: applied,
     };
   }
 
@@ -149,14 +156,18 @@ function ownerOf(head: HeadIngress): JsonObject {
   return toJsonObject({ apiVersion: head.apiVersion, kind: head.kind, name, uid });
 }
 
-async function applyOne(place: ClusterAccess, object: RenderedObject, owners: readonly JsonObject[]): Promise<void> {
+async function applyOne(
+  place: ClusterAccess,
+  object: RenderedObject,
+  owners: readonly JsonObject[],
+): Promise<JsonObject> {
   const kind = await place.client.findKind(object.apiVersion, object.kind);
   if (kind === undefined)
     throw new NoSuchKindError(
       `cluster ${place.name} has no kind ${object.kind} in ${object.apiVersion}: install there what serves it`,
     );
   const { namespace = "", name } = object.metadata;
-  await place.client.dynamic(kind).apply(
+  const applied = await place.client.dynamic(kind).apply(
     {
       ...object,
       metadata: {
@@ -168,6 +179,7 @@ async function applyOne(place: ClusterAccess, object: RenderedObject, owners: re
     },
     { fieldManager: MANAGER, force: true, namespace },
   );
+  return jsonOf(applied);
 }
 
 function labelsOf(object: RenderedObject): JsonObject {

@@ -119,8 +119,13 @@ export function trafficOf(
 }
 
 /** How a HeadIngress stands that another program carries. */
-export function programmedAs(fault: string, outcome: ApplyOutcome | undefined): ConditionDraft {
+export function programmedAs(
+  fault: string,
+  outcome: ApplyOutcome | undefined,
+  refusal: string | undefined,
+): ConditionDraft {
   if (fault !== "") return { type: "Programmed", status: "False", reason: "Invalid", message: fault };
+  if (refusal !== undefined) return { type: "Programmed", status: "False", reason: "Refused", message: refusal };
   if (outcome?.condition.status === "True")
     return { type: "Programmed", status: "True", reason: "Rendered", message: outcome.condition.message };
   return { type: "Programmed", status: "False", reason: "NotRendered", message: outcome?.condition.message ?? "" };

@@ -23,6 +23,8 @@ export interface HaproxySettings {
   /** `address:port` */
   readonly listen: string;
   readonly listenTls: string;
+  /** Where it tells how it is; undefined: nowhere. */
+  readonly report?: string;
 }
 
 /** A configuration of haproxy (2.4 and later) that carries the routes. Pure. */
@@ -39,6 +41,10 @@ export function renderHaproxy(routes: readonly HeadRoute[], settings: HaproxySet
     parts.push(frontend("head_tls", `bind ${settings.listenTls} ssl ${files} alpn h2,http/1.1`, secure));
   }
   for (const route of ordered) parts.push(backend(route, limits));
+  if (settings.report !== undefined)
+    parts.push(
+      `frontend argosy_report\n  bind ${settings.report}\n  stats enable\n  stats uri /\n  stats hide-version`,
+    );
   return { text: `${parts.join("\n")}\n`, limits: limits.byRoute };
 }
 

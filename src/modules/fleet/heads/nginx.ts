@@ -23,6 +23,8 @@ export interface NginxSettings {
   /** `address:port` */
   readonly listen: string;
   readonly listenTls: string;
+  /** Where it tells how it is; undefined: nowhere. */
+  readonly report?: string;
   /** Folder for sockets between the two halves of the configuration and for temporary files; must be writable. */
   readonly directory: string;
 }
@@ -59,6 +61,10 @@ export function renderNginx(routes: readonly HeadRoute[], settings: NginxSetting
       return `listen ${settings.listenTls} ssl http2;\n    ssl_certificate ${folder}/tls.crt;\n    ssl_certificate_key ${folder}/tls.key;`;
     }),
   );
+  if (settings.report !== undefined)
+    parts.push(
+      `  server {\n    listen ${settings.report};\n    location = /status { stub_status; }\n    location / { return 404; }\n  }`,
+    );
   return { text: `${parts.join("\n")}\n}\n`, limits: limits.byRoute };
 }
 
