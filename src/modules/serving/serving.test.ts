@@ -177,6 +177,21 @@ async function settle(cluster: Setup, name: string, ready: number): Promise<void
   }
 }
 
+/** The same as often as the Deployment is changed, until the MLService is so. */
+async function untilPlayed(cluster: Setup, ready: number, isTrue: (service: MLService) => boolean): Promise<MLService> {
+  let isOver = false;
+  const playing = (async () => {
+    while (!isOver) {
+      await settle(cluster, "digits-predict-v1", ready);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  })();
+  const service = await until(cluster, isTrue);
+  isOver = true;
+  await playing;
+  return service;
+}
+
 const pod = (name: string, status: object) => ({
   apiVersion: "v1",
   kind: "Pod",
@@ -506,8 +521,7 @@ test("a release with minReplicas 0 leaves its number to the autoscaler, and is r
       },
     ],
   });
-  await settle(cluster, "digits-predict-v1", 1);
-  await until(cluster, (service) => readyOf(service)?.status === "True");
+  await untilPlayed(cluster, 1, (service) => readyOf(service)?.status === "True");
   const deployments = cluster.client.resource(DeploymentKind);
   const informer = cluster.informers.informer(DeploymentKind);
   const key = { namespace, name: "digits-predict-v1" };
@@ -529,8 +543,11 @@ test("a release with minReplicas 0 leaves its number to the autoscaler, and is r
   const asleep = { metadata: { name: "digits-predict-v1", namespace, annotations }, spec: { replicas: 0 } };
   for (const host of [url, own]) cluster.answers.delete(host);
   await deployments.apply(asleep, { namespace, fieldManager: "argosy-autoscaler", force: true });
-  await settle(cluster, "digits-predict-v1", 0);
-  const service = await until(cluster, (each) => readyOf(each)?.message.startsWith("no request, no pod") === true);
+  const service = await untilPlayed(
+    cluster,
+    0,
+    (each) => readyOf(each)?.message.startsWith("no request, no pod") === true,
+  );
   expect(readyOf(service)?.status).toBe("True");
   expect(releaseOf(service, "v1")).toMatchObject({ ready: true, readyReplicas: 0 });
 });
