@@ -4,6 +4,7 @@ import type { BodyCharge } from "./http.js";
 import type { Inference } from "./inference.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { Repository } from "./repository.js";
+import type { SentModels } from "./sent-models.js";
 import type { ServerSettings } from "./settings.js";
 import type { Tracer } from "./traces.js";
 
@@ -13,6 +14,7 @@ export interface ServerContext {
   readonly inference: Inference;
   readonly metrics: ServerMetrics;
   readonly settings: ServerSettings;
+  readonly sent: SentModels;
   /** Where there is a collector for traces. */
   readonly tracer: Tracer | undefined;
   readonly clock: Clock;

@@ -47,6 +47,9 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
   return { maxDelayMs: 0, versionPolicy: "all", labels: {}, settings: {}, raw: {} };
 }
 
+/** A configuration that came with the request to load the model. Throws `ModelError` naming the field. */
+export const sentConfig = (raw: JsonObject): ModelConfig => tritonConfig("parameter config", raw);
+
 function tritonConfig(file: string, raw: Json): ModelConfig {
   const maxBatchSize = wholeNumber(file, "max_batch_size", member(raw, "max_batch_size"));
   const delayField = ["dynamic_batching", "max_queue_delay_microseconds"];

@@ -110,12 +110,14 @@ export function callGrpc(
     stream.on("close", () => {
       session.close();
       const answers = messagesIn(Buffer.concat(pieces)).map((bytes) => codec.decode(output, bytes));
-      const message = decodeURIComponent(String(end["grpc-message"] ?? ""));
+      const message = decodeURIComponent(textOf(end["grpc-message"]));
       resolve({ status: Number(end["grpc-status"] ?? -1), message, answers });
     });
     stream.end(frames);
   });
 }
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
 /** A message with its head. */
 export function frameOf(message: Uint8Array, isCompressed = false): Buffer {

@@ -240,3 +240,34 @@ test("limits: so many run, so many wait in their order, the others are turned aw
   expect([await third, begun]).toEqual([3, [1, 3]]);
   void second;
 });
+
+test("models are loaded with a configuration or files that are sent, until they are loaded anew", async () => {
+  const server = await serve({}, { ...FP32, "m/1/model.onnx": identityModel("FP32") });
+  const load = (name: string, parameters: object) =>
+    call(`${server.url}/v2/repository/models/${name}/load`, { parameters });
+  const file = Buffer.from(identityModel("INT64")).toString("base64");
+  const config = JSON.stringify({ max_batch_size: 7 });
+  const datatype = async (name: string) => (await call(`${server.url}/v2/models/${name}`)).json.inputs?.[0].datatype;
+
+  expect((await load("m", { config })).status).toBe(200);
+  expect((await call(`${server.url}/v2/models/m/config`)).json).toMatchObject({ max_batch_size: 7 });
+  expect((await load("m", { config, "file:1/model.onnx": file })).status).toBe(200);
+  expect(await datatype("m")).toBe("INT64");
+  expect((await load("sent", { config: "{}", "file:2/model.onnx": file })).status).toBe(200);
+  expect((await call(`${server.url}/v2/models/sent`)).json.versions).toEqual(["2"]);
+  expect((await load("m", {})).status).toBe(200);
+  expect(await datatype("m")).toBe("FP32");
+  expect((await call(`${server.url}/v2/repository/models/sent/unload`, {})).status).toBe(200);
+  for (const parameters of [
+    { config: "{" },
+    { config: 1 },
+    { config, other: "x" },
+    { "file:1/model.onnx": file },
+    { config, "file:../1/model.onnx": file },
+    { config, "file:1/../../x": file },
+    { config, "file:1/model.onnx": "no base64!" },
+    { config, "file:1/model.onnx": Buffer.from("no model").toString("base64") },
+  ])
+    expect((await load("m", parameters)).status).toBe(400);
+  expect(await datatype("m")).toBe("FP32");
+});

@@ -4,6 +4,7 @@ import { HttpError } from "../../kernel/http1/index.js";
 import type { ServerContext } from "./context.js";
 import { ModelError } from "./failures.js";
 import type { IndexEntry } from "./repository.js";
+import type { LoadParameters } from "./sent-models.js";
 
 /** What the repository holds; `ready`: only what answers. */
 export function listIndex({ repository }: ServerContext, ready: boolean): readonly IndexEntry[] {
@@ -11,21 +12,35 @@ export function listIndex({ repository }: ServerContext, ready: boolean): readon
   return ready ? entries.filter(({ state }) => state === "READY") : entries;
 }
 
-/** Loads or unloads. `parameters` are the request's. Throws 400, 403, 404. */
+/** Loads or unloads. `parameters` are the request's: `config` and `file:…` for loading. Throws 400, 403, 404. */
 export async function changeModel(
-  { repository, repositoryApi }: ServerContext,
+  { repository, repositoryApi, sent }: ServerContext,
   action: "load" | "unload",
   name: string,
-  parameters: Iterable<string>,
+  parameters: LoadParameters,
 ): Promise<void> {
   if (!repositoryApi)
     throw new HttpError(403, "this server serves one model; it cannot be loaded or unloaded by request");
-  // Triton's way of sending configuration or files with the request must not be swallowed.
-  for (const key of parameters)
-    if (key === "config" || key.startsWith("file:"))
-      throw new HttpError(400, `parameter ${key} is not offered: models are loaded from the repository as they are`);
+  if (name === "") throw new HttpError(400, "the model's name is missing");
+  if (action === "unload") {
+    // Models here have no dependents: whether those are to go too changes nothing.
+    await told(repository.unload(name));
+    await sent.forget(name);
+    return;
+  }
+  const model = await sent.open(parameters);
   try {
-    await (action === "load" ? repository.load(name) : repository.unload(name));
+    await told(repository.load(name, model));
+  } catch (error) {
+    await sent.discard(model.folder);
+    throw error;
+  }
+  await sent.keep(name, model);
+}
+
+async function told(work: Promise<void>): Promise<void> {
+  try {
+    await work;
   } catch (error) {
     const missing = error instanceof ModelError && error.reason === "ModelNotFound";
     throw new HttpError(missing ? 404 : 400, messageOf(error));

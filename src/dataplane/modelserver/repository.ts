@@ -6,8 +6,9 @@ import type { Logger } from "../../kernel/log/types.js";
 import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
 import type { ServerMetrics } from "./metrics.js";
-import { listModelFolders, listVersions, type ModelConfig, readModelConfig } from "./model-folder.js";
+import { listModelFolders, listVersions, type ModelConfig, readModelConfig, sentConfig } from "./model-folder.js";
 import { createResidency, type Residency, type ResidencyState } from "./residency.js";
+import type { SentModel } from "./sent-models.js";
 import { type LoadedVersion, loadVersions, type ServedModel, type VersionFailure } from "./versions.js";
 
 export type { ServedModel } from "./versions.js";
@@ -44,8 +45,8 @@ export interface RepositoryOptions {
 export interface Repository {
   /** Loads everything; resolves when every model was tried. Single models: rejects with the `ModelError`. */
   loadAll(): Promise<void>;
-  /** Reads a model's folder anew and loads its versions; the versions before answer until then. Throws `ModelError`. */
-  load(name: string): Promise<void>;
+  /** Reads a model's folder anew and loads its versions, or what was sent instead; the versions before answer until then. Throws `ModelError`. */
+  load(name: string, sent?: SentModel): Promise<void>;
   unload(name: string): Promise<void>;
   /** A version that answers, the greatest where none is named. Throws 404 for what is not there, 503 for what does not answer (yet). */
   find(name: string, version?: string): ServedModel;
@@ -109,8 +110,8 @@ class FolderRepository implements Repository {
     }
   }
 
-  load(name: string): Promise<void> {
-    return this.#inTurn(this.#slots.get(name), () => this.#load(name));
+  load(name: string, sent?: SentModel): Promise<void> {
+    return this.#inTurn(this.#slots.get(name), () => this.#load(name, sent));
   }
 
   async unload(name: string): Promise<void> {
@@ -180,14 +181,14 @@ class FolderRepository implements Repository {
     return turn;
   }
 
-  async #load(name: string): Promise<void> {
-    const folder = (await this.#folders()).get(name);
+  async #load(name: string, sent?: SentModel): Promise<void> {
+    const folder = sent?.folder ?? (await this.#folders()).get(name);
     if (folder === undefined) throw new ModelError("ModelNotFound", `the repository has no model ${name}`);
     const slot = this.#slotOf(name);
     const before = slot.versions;
     if (before.length === 0) slot.state = "LOADING";
     try {
-      const config = await readModelConfig(folder);
+      const config = sent?.config === undefined ? await readModelConfig(folder) : sentConfig(sent.config);
       const folders = await listVersions(folder, config);
       const loaded = await loadVersions(name, folders, config, { ...this.#options, residency: this.#residency });
       const [failure] = loaded.failed;

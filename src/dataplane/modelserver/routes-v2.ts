@@ -9,6 +9,7 @@ import { infer, type Wanted } from "./http-inference.js";
 import type { Endpoint } from "./paths.js";
 import type { ServedModel } from "./repository.js";
 import { changeModel, listIndex } from "./repository-api.js";
+import type { LoadParameters } from "./sent-models.js";
 import { generate, generateStream } from "./text/generate.js";
 import { isJsonMap, readText } from "./v2.js";
 
@@ -136,10 +137,20 @@ export function repositoryEndpoint(segments: readonly string[], context: ServerC
     POST: async (request) => {
       const { parameters = {} } = await readMap(request, context.maxBodyBytes);
       if (!isJsonMap(parameters)) throw new HttpError(400, "parameters must be an object");
-      await changeModel(context, action, name, Object.keys(parameters));
+      await changeModel(context, action, name, loadParameters(parameters));
       return jsonAnswer({ name, state: action === "load" ? "READY" : "UNAVAILABLE" });
     },
   };
+}
+
+function loadParameters(parameters: { [key: string]: ExactJson }): LoadParameters {
+  const values: [string, string | number | bigint | boolean][] = [];
+  for (const [key, value] of Object.entries(parameters)) {
+    if (typeof value === "object")
+      throw new HttpError(400, `parameter ${JSON.stringify(key.slice(0, 60))} must be a value`);
+    values.push([key, value]);
+  }
+  return Object.fromEntries(values);
 }
 
 /** `/v2/systemsharedmemory/…` and `/v2/cudasharedmemory/…`: there is none, and nothing to end. */

@@ -479,7 +479,7 @@ test("a broken model in a repository leaves the others alone, and can be mended 
   expect(unloaded.status).toBe(200);
   expect((await call(server, "/v2/models/good/ready")).status).toBe(503);
   expect((await call(server, "/v2/repository/models/none/load", "")).status).toBe(404);
-  expect((await call(server, "/v2/repository/models/bad/load", { parameters: { config: "{}" } })).status).toBe(400);
+  expect((await call(server, "/v2/repository/models/bad/load", { parameters: { config: "{" } })).status).toBe(400);
 });
 
 test("it answers with why it is not ready while the model is on its way, and drains", async () => {

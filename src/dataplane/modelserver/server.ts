@@ -17,6 +17,7 @@ import { createMetrics } from "./metrics.js";
 import type { ModelSource, Repository } from "./repository.js";
 import { createRepository } from "./repository.js";
 import { createRoutes, type Routes } from "./routes.js";
+import { SentModels } from "./sent-models.js";
 import { createSettings, type ServerSettings } from "./settings.js";
 import { createTracer, type Tracer } from "./traces.js";
 
@@ -96,6 +97,7 @@ class NodeModelServer implements ModelServer {
   readonly #chargeBody: () => BodyCharge;
   readonly #servers: readonly Http1Server[];
   readonly #tracer: Tracer | undefined;
+  readonly #sent = new SentModels();
   readonly #http2: Http2Front;
   #routes: Routes;
   #methods: (path: string) => GrpcMethod | undefined;
@@ -179,6 +181,7 @@ class NodeModelServer implements ModelServer {
     this.#http2.destroy();
     await this.loaded.catch(() => undefined);
     await this.#repository.close();
+    await this.#sent.close();
     await this.#tracer?.close();
   }
 
@@ -223,7 +226,16 @@ class NodeModelServer implements ModelServer {
     const { maxConcurrent = 0, maxQueued = 1024, requestTimeoutMs: timeoutMs = 0 } = this.#options;
     return {
       ...{ repository: this.#repository, metrics: this.#metrics, settings: this.#settings, log: this.#settings.log },
-      ...{ clock, random, maxBodyBytes, repositoryApi, version, chargeBody: this.#chargeBody, tracer: this.#tracer },
+      ...{
+        clock,
+        random,
+        maxBodyBytes,
+        repositoryApi,
+        version,
+        chargeBody: this.#chargeBody,
+        tracer: this.#tracer,
+        sent: this.#sent,
+      },
       inference: createInference(this.#repository, clock, { maxConcurrent, maxQueued, timeoutMs }),
       notReady: () => (this.#draining ? "the server is shutting down" : this.#notReady),
     };

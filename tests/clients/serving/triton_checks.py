@@ -1,5 +1,6 @@
 """tritonclient over HTTP and gRPC, with its defaults: binary tensors in and out."""
 
+import json
 import queue
 
 import numpy as np
@@ -114,6 +115,9 @@ def checks(port, grpc_port):
         http.load_model("int8")
         assert http.is_model_ready("int8")
         refused(lambda: http.load_model("none"), "none")
+        http.load_model("int8", config=json.dumps({"max_batch_size": 5}))
+        assert http.get_model_config("int8")["max_batch_size"] == 5
+        http.load_model("int8")
 
     def http_statistics_and_settings():
         http.infer("fp32", [inputs(thttp, "x", np.ones((3, 1), dtype=np.float32), "FP32")])
@@ -205,6 +209,9 @@ def checks(port, grpc_port):
         assert not grpc.is_model_ready("uint16")
         grpc.load_model("uint16")
         assert grpc.is_model_ready("uint16")
+        grpc.load_model("uint16", config=json.dumps({"max_batch_size": 5}))
+        assert grpc.get_model_config("uint16").config.max_batch_size == 5
+        grpc.load_model("uint16")
         stats = grpc.get_inference_statistics("fp32").model_stats[0]
         assert stats.inference_stats.success.count >= 1
         assert grpc.update_log_settings({"log_verbose_level": 0}, as_json=True)["settings"]["log_verbose_level"]

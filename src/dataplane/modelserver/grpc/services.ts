@@ -3,6 +3,7 @@ import { HttpError } from "../../../kernel/http1/index.js";
 import { extensionsOf, SERVER_NAME, type ServerContext } from "../context.js";
 import { completeConfig, describeModel, statisticsOf } from "../describe.js";
 import { changeModel, listIndex } from "../repository-api.js";
+import type { LoadParameters } from "../sent-models.js";
 import { presentOutputs } from "../v2.js";
 import type { CallContext, GrpcMethod } from "./call.js";
 import { type Codec, createCodec, isPlain, type ProtoMessage, type ProtoValue } from "./codec.js";
@@ -227,6 +228,16 @@ function asProto(value: unknown): ProtoMessage {
   return isPlain(converted) ? converted : {};
 }
 
+/** Values of `ModelRepositoryParameter`. */
+function loadParameters(parameters: ProtoValue | undefined): LoadParameters {
+  const values: [string, LoadParameters[string]][] = [];
+  for (const [key, parameter] of Object.entries(isPlain(parameters) ? parameters : {})) {
+    const [value] = isPlain(parameter) ? Object.values(parameter) : [];
+    if (value !== undefined && (typeof value !== "object" || value instanceof Uint8Array)) values.push([key, value]);
+  }
+  return Object.fromEntries(values);
+}
+
 function repositoryHandlers(context: ServerContext): Readonly<Record<string, Handler>> {
   const change =
     (action: "load" | "unload", done: string): Handler =>
@@ -234,7 +245,7 @@ function repositoryHandlers(context: ServerContext): Readonly<Record<string, Han
       // KServe's file has the name in field 1, Triton's and MLServer's in field 2.
       const name = textOf(request["model_name"]) || textOf(request["repository_name"]);
       const { parameters } = request;
-      await changeModel(context, action, name, isPlain(parameters) ? Object.keys(parameters) : []);
+      await changeModel(context, action, name, loadParameters(parameters));
       return textOf(request["model_name"]) === "" ? { model_name: name, [done]: true } : {};
     };
   return {
