@@ -41,19 +41,50 @@ export interface Batcher {
   idle(): Promise<void>;
 }
 
-interface Job {
+/** A request. A class: as a literal with spreads it costs several times as much, and there is one a request. */
+class Job {
   readonly inputs: readonly TensorValue[];
   readonly rows: number;
   /** Jobs with the same key may share a run: same names, types and shapes but for the rows. `undefined`: with none. */
   key: string | undefined;
   readonly sinceMs: number;
-  readonly deadlineMs: number;
   readonly isGone: (() => boolean) | undefined;
+  deadlineMs = Number.POSITIVE_INFINITY;
+  timer: Timer | undefined = undefined;
   /** Runs that it was in when the model's worker failed. */
-  faults: number;
-  isOver: boolean;
-  readonly resolve: (outputs: TensorValue[]) => void;
-  readonly reject: (error: unknown) => void;
+  faults = 0;
+  isOver = false;
+  readonly #resolve: (outputs: TensorValue[]) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(
+    inputs: readonly TensorValue[],
+    how: { rows: number; key: string | undefined; sinceMs: number; isGone: (() => boolean) | undefined },
+    resolve: (outputs: TensorValue[]) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.inputs = inputs;
+    this.rows = how.rows;
+    this.key = how.key;
+    this.sinceMs = how.sinceMs;
+    this.isGone = how.isGone;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  finish(outputs: TensorValue[]): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.timer?.cancel();
+    this.#resolve(outputs);
+  }
+
+  fail(error: unknown): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.timer?.cancel();
+    this.#reject(error);
+  }
 }
 
 /**
@@ -97,11 +128,9 @@ class NaturalBatcher implements Batcher {
       const rows = this.#shares ? (inputs[0]?.shape[0] ?? 1) : 1;
       const alike = this.#shares && inputs.every((input) => input.shape[0] === rows);
       const sinceMs = this.#options.clock.monotonicMs();
-      const job: Job = {
-        ...{ inputs, rows, sinceMs, resolve, reject, isGone, faults: 0, isOver: false },
-        key: alike ? keyOf(inputs) : undefined,
-        deadlineMs: deadlineMs ?? Number.POSITIVE_INFINITY,
-      };
+      const key = alike ? keyOf(inputs) : undefined;
+      const job = new Job(inputs, { rows, key, sinceMs, isGone }, resolve, reject);
+      if (deadlineMs !== undefined) job.deadlineMs = deadlineMs;
       if (deadlineMs === undefined || this.#guard(job)) {
         this.#queue.push(job);
         this.#schedule();
@@ -121,31 +150,23 @@ class NaturalBatcher implements Batcher {
       expire();
       return false;
     }
-    const timer = this.#options.clock.setTimer(job.deadlineMs - job.sinceMs, expire);
-    const { resolve, reject } = job;
-    Object.assign(job, {
-      resolve(outputs: TensorValue[]) {
-        timer.cancel();
-        resolve(outputs);
-      },
-      reject(error: unknown) {
-        timer.cancel();
-        reject(error);
-      },
-    });
+    job.timer = this.#options.clock.setTimer(job.deadlineMs - job.sinceMs, expire);
     return true;
   }
 
   #forgetGone(): void {
-    const gone = this.#queue.filter((job) => job.isGone?.() === true);
-    for (const job of gone) this.#leave(job, new HttpError(499, "nobody waits for the answer any more"));
+    for (const job of this.#queue) {
+      if (job.isGone?.() !== true) continue;
+      for (const gone of this.#queue.filter((each) => each.isGone?.() === true))
+        this.#leave(gone, new HttpError(499, "nobody waits for the answer any more"));
+      return;
+    }
   }
 
   #leave(job: Job, error: HttpError): void {
     if (job.isOver) return;
-    job.isOver = true;
     this.#queue = this.#queue.filter((each) => each !== job);
-    job.reject(error);
+    job.fail(error);
     this.#tellIdle();
   }
 
@@ -241,7 +262,7 @@ class NaturalBatcher implements Batcher {
 
   async #run(asked: readonly Job[]): Promise<void> {
     const { clock, onRun } = this.#options;
-    const batch = asked.filter((job) => !job.isOver);
+    const batch = asked.some((job) => job.isOver) ? asked.filter((job) => !job.isOver) : asked;
     const [only] = batch;
     if (only === undefined) return;
     const started = clock.monotonicMs();
@@ -258,7 +279,7 @@ class NaturalBatcher implements Batcher {
       const ms = clock.monotonicMs() - started;
       this.#runMs = this.#runMs === 0 ? ms : 0.8 * this.#runMs + 0.2 * ms;
       onRun({ rows, requests: batch.length, ms, waitsMs: batch.map((job) => started - job.sinceMs) });
-      if (batch.length === 1) return finish(only, outputs);
+      if (batch.length === 1) return only.finish(outputs);
       if (outputs.every((output) => output.shape[0] === rows)) return split(batch, outputs);
       // The model does not keep rows apart, whatever it declares.
       this.#shares = false;
@@ -292,24 +313,14 @@ class NaturalBatcher implements Batcher {
   }
 }
 
-function finish(job: Job, outputs: TensorValue[]): void {
-  if (job.isOver) return;
-  job.isOver = true;
-  job.resolve(outputs);
-}
-
 function fail(batch: readonly Job[], error: unknown): void {
-  for (const job of batch) {
-    if (job.isOver) continue;
-    job.isOver = true;
-    job.reject(error);
-  }
+  for (const job of batch) job.fail(error);
 }
 
 function split(batch: readonly Job[], outputs: readonly TensorValue[]): void {
   let row = 0;
   for (const job of batch) {
-    finish(job, sliceOutputs(outputs, row, job.rows));
+    job.finish(sliceOutputs(outputs, row, job.rows));
     row += job.rows;
   }
 }

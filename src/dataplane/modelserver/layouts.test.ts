@@ -73,6 +73,7 @@ test("MLServer's and Triton's folders are read as those servers read them", asyn
         parameters { key: "run_timeout_ms" value: { string_value: "9000" } }`,
       "triton/1/model.onnx": scale(1),
       "triton/2/model.onnx": scale(2),
+      "custom/model-settings.json": JSON.stringify({ implementation: "models.MyModel" }),
       "outside/model-settings.json": JSON.stringify({ parameters: { uri: "../mlserver/other.json" } }),
     },
     closers,
@@ -85,6 +86,7 @@ test("MLServer's and Triton's folders are read as those servers read them", asyn
   expect(five?.data[0]).toBe(10);
   expect(repository.versions("triton")).toEqual(["2"]);
   expect(repository.config("triton")).toMatchObject({ max_batch_size: 4, input: [{ name: "x", dims: [2] }] });
+  expect(repository.index().find(({ name }) => name === "custom")?.reason).toContain("models.MyModel");
   expect(repository.index().find(({ name }) => name === "outside")?.reason).toContain(
     "must name a file in the model's folder",
   );

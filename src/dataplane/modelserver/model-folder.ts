@@ -113,21 +113,29 @@ function mlserverConfig(file: string, raw: Json): ModelConfig {
   const seconds = member(raw, "max_batch_time");
   const uri = member(raw, "parameters", "uri");
   const version = member(raw, "parameters", "version");
-  const implementation = member(raw, "implementation");
+  checkImplementation(file, member(raw, "implementation"));
   return {
     // MLServer batches only when told to; natural batching costs no waiting and stays.
     ...(maxBatchSize === undefined || maxBatchSize === 0 ? {} : { maxBatchSize }),
     maxDelayMs: typeof seconds === "number" && seconds > 0 ? seconds * 1000 : 0,
     versionPolicy: "all",
     labels: {},
-    settings: {
-      ...objectAt(file, "parameters.extra", member(raw, "parameters", "extra")),
-      ...(typeof implementation === "string" ? { implementation } : {}),
-    },
+    settings: objectAt(file, "parameters.extra", member(raw, "parameters", "extra")),
     ...(uri === undefined || uri === null ? {} : { file: plainName(file, "parameters.uri", uri) }),
     ...(typeof version === "string" ? { version } : {}),
     raw,
   };
+}
+
+/** MLServer's own runtimes for what this server runs; the file says which it is. */
+const MLSERVER_RUNTIMES = /^mlserver_(sklearn|xgboost|lightgbm|onnx)\./;
+
+function checkImplementation(file: string, value: Json | undefined): void {
+  if (value === undefined || (typeof value === "string" && MLSERVER_RUNTIMES.test(value))) return;
+  throw new ModelError(
+    "UnsupportedFormat",
+    `${file}: implementation ${JSON.stringify(value)} is not run here; MLServer's sklearn, xgboost and lightgbm are. Write a model.py instead, or export the model to ONNX`,
+  );
 }
 
 /** A file beside the configuration; paths that lead out of the folder are refused. */

@@ -13,6 +13,8 @@ export interface Engine {
   readonly concurrency: number;
   /** Bytes that it is known to hold (measured where it has a process of its own); 0: not known. */
   readonly memoryBytes: number;
+  /** Milliseconds that the last run took of the thread; absent where nobody knows but from outside. */
+  readonly lastRunMs?: number;
   /** Throws `EngineFault` when the place where the model runs failed, a 400 `HttpError` when the input cannot be computed with, a 500 one otherwise. */
   run(inputs: readonly TensorValue[]): Promise<TensorValue[]>;
   close(): Promise<void>;

@@ -35,7 +35,11 @@ export async function loadTable(model: EngineFile): Promise<Engine> {
     ...{ name, datatype: table.datatype, shape: [-1, table.features] },
     ...{ alsoTakes: NUMERIC, nullIsNaN: true },
   };
+  let lastRunMs = 0;
   return {
+    get lastRunMs() {
+      return lastRunMs;
+    },
     platform: table.platform,
     inputs: [spec],
     outputs: table.outputs.map(({ name: output, datatype, width }) => ({
@@ -47,7 +51,10 @@ export async function loadTable(model: EngineFile): Promise<Engine> {
     memoryBytes: 0,
     async run(inputs) {
       await Promise.resolve();
-      return runTable(table, inputs[0]);
+      const begun = performance.now();
+      const outputs = runTable(table, inputs[0]);
+      lastRunMs = performance.now() - begun;
+      return outputs;
     },
     close: async () => {
       await Promise.resolve();
