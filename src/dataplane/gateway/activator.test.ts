@@ -151,6 +151,15 @@ test("checks and probes wake nothing and count for nothing", async () => {
   expect([turn, activators[0]?.arrived]).toEqual([0, 0]);
 });
 
+test("a probe whose pod is just gone wakes nothing either", async () => {
+  const gone = await fakeBackend(cleanup, (_request, response) => response.end("ok"));
+  const { gateway, port } = await startGateway(cleanup, [route({ addresses: [gone.address] })]);
+  await gone.close();
+  const answer = await exchangeBytes(port, get("/", "X-Argosy-Probe: 1\r\n"));
+  expect(answer).toMatch(/^HTTP\/1.1 503 .*NoHealthyBackend/s);
+  expect(gateway.activators().turn).toBe(0);
+});
+
 test("whoever watches hears of it at once when a request meets no pod", async () => {
   const { port, directory } = await startGateway(cleanup, [route({})]);
   const watching = readActivators(`${directory}/admin.sock`, { since: 0 });

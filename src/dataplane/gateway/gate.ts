@@ -27,7 +27,6 @@ export class Gate {
   #activator: Activator | undefined;
   #asking: Asking | undefined;
   #isWaiting = false;
-  #isFirst = true;
 
   constructor(host: GateHost) {
     this.#host = host;
@@ -47,9 +46,8 @@ export class Gate {
     const host = this.#host;
     const { route } = host;
     // Neither of them is to wake a pod, or to be counted: who checks wants to know whether this is alive, who probes whether a pod answers.
-    const isCheck = this.#isFirst && host.fieldOf(CHECK) !== undefined;
-    const isProbe = this.#isFirst && !isCheck && host.fieldOf(PROBE) !== undefined;
-    this.#isFirst = false;
+    const isCheck = host.fieldOf(CHECK) !== undefined;
+    const isProbe = host.fieldOf(PROBE) !== undefined;
     if (isCheck && !route.backends.some(({ isHealthy }) => isHealthy)) {
       const message = "there is no pod; requests are held until there is one";
       host.refused({ status: 200, reason: "NoPodNeeded", message, retryAfterSeconds: 0 });
