@@ -1,6 +1,6 @@
 /** Explanations over HTTP: the body of an inference request, V1's or V2's, and how to explain in its `parameters`. */
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
-import type { JsonObject } from "../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../kernel/kinds/object.js";
 import type { ServerContext } from "./context.js";
 import type { TensorValue } from "./datatypes.js";
 import { parseJson } from "./exact-json.js";
@@ -32,13 +32,29 @@ function explainWith(
       throw new HttpError(404, `model ${model.name} has no explainer: it does not take and give rows of numbers`);
     const inputs = read(body, model);
     const length = Number(request.header("inference-header-content-length") ?? body.length);
-    const parameters = parametersOf(body.subarray(0, length));
+    const parameters = withMethod(parametersOf(body.subarray(0, length)), model);
     marks.read = context.clock.monotonicMs();
     const explanation = await model.explain({ inputs, parameters, isGone: caller.isGone });
     marks.ran = context.clock.monotonicMs();
     return jsonAnswer({ model_name: model.name, model_version: model.version, ...explanation });
   });
 }
+
+/** An explainer is the model's, by `parameters.explainer` of its configuration, or what the request's parameters ask for: none is guessed. */
+function withMethod(parameters: JsonObject, { name, config }: ServedModel): JsonObject {
+  if (parameters["method"] !== undefined) return parameters;
+  const entry = member(member(config, "parameters"), "explainer");
+  const method = typeof entry === "string" ? entry : member(entry, "string_value");
+  if (typeof method === "string") return { ...parameters, method };
+  if (Object.keys(parameters).length > 0) return parameters;
+  throw new HttpError(
+    404,
+    `model ${name} has no explainer; name shapley or permutation_importance in parameters.method, or in its config.json as parameters.explainer`,
+  );
+}
+
+const member = (value: Json | undefined, key: string): Json | undefined =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? value[key] : undefined;
 
 function parametersOf(body: Buffer): JsonObject {
   const request = parseJson(readText(body));

@@ -549,6 +549,7 @@ test("predictions of a tabular model are explained over V1 and V2; a model of ot
   const tensors = await call(server, "/v2/models/m/explain", { inputs, parameters });
   const refused = await call(server, "/v2/models/m/explain", { inputs, parameters: { method: "magic" } });
   const none = await call(server, "/v1/models/texts:explain", { instances: [["a"]] });
+  const bare = await call(server, "/v1/models/m:explain", { instances: [[3, 4]] });
 
   expect(rows.json).toMatchObject({
     ...{ model_name: "m", model_version: "1", method: "shapley", exact: true, base_values: [0.5] },
@@ -557,4 +558,5 @@ test("predictions of a tabular model are explained over V1 and V2; a model of ot
   expect(tensors.json).toEqual(rows.json);
   expect(refused).toMatchObject({ status: 400, json: { error: expect.stringContaining("method must be") } });
   expect(none).toMatchObject({ status: 404, json: { error: expect.stringContaining("has no explainer") } });
+  expect(bare).toMatchObject({ status: 404, json: { error: expect.stringContaining("in parameters.method, or") } });
 });
