@@ -17,6 +17,9 @@ const ORDER = [
   "ModelDownloadFailed",
   "ModelLoadFailed",
   "ModelNotFound",
+  "UnsupportedFormat",
+  "ModelRefused",
+  "ModelTooLarge",
   "RuntimeUnavailable",
   "ImageNotFound",
   "ConfigurationError",
@@ -120,7 +123,10 @@ function diagnoseContainer(container: ContainerStatus, failure: string): Fault |
   if (ended?.reason === "OOMKilled")
     return { reason: "OutOfMemory", message: `container ${name} used more memory than its limit` };
   // The model server's last words begin with the reason.
-  const own = /^(ModelDownloadFailed|ModelLoadFailed|ModelNotFound|RuntimeUnavailable): /.exec(lastLine(said));
+  const own =
+    /^(ModelDownloadFailed|ModelLoadFailed|ModelNotFound|UnsupportedFormat|ModelRefused|ModelTooLarge|RuntimeUnavailable): /.exec(
+      lastLine(said),
+    );
   const words = said === "" ? `exit code ${ended?.exitCode ?? "unknown"}` : lastLine(said);
   return {
     reason: own?.[1] ?? failure,
