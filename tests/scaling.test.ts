@@ -163,7 +163,7 @@ const service = (more: { traffic?: object[]; env?: string } = {}) => ({
       metadata: {
         annotations: {
           "autoscaling.knative.dev/window": "6s",
-          "autoscaling.knative.dev/target": "10",
+          "autoscaling.knative.dev/target": "3",
           "autoscaling.knative.dev/target-utilization-percentage": "100",
         },
       },
@@ -213,7 +213,7 @@ test("a service answers, goes to zero when it is quiet, wakes by a request, grow
   let isLoaded = true;
   const failures: string[] = [];
   const load = Promise.all(
-    Array.from({ length: 40 }, async () => {
+    Array.from({ length: 12 }, async () => {
       while (isLoaded) {
         const answer = await ask("hello");
         if (answer !== "hello-00001") failures.push(answer);
