@@ -5,7 +5,8 @@ import { defineKind } from "../../kernel/kinds/index.js";
 import type { Infer } from "../../kernel/schema/index.js";
 import { s } from "../../kernel/schema/index.js";
 
-const GROUP = "tensorstack.dev";
+/** TensorStack's API group. */
+export const GROUP = "tensorstack.dev";
 const DNS_LABEL = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /** Where a model lies inside a pod unless said otherwise. */
 export const DEFAULT_MODEL_PATH = "/var/lib/t9k/model";
@@ -21,7 +22,8 @@ const template = s.object({
   spec: s.preserveUnknown().describe("A PodSpec, or the parts of one that are to be merged.").optional(),
 });
 
-const resources = s
+/** Requests and limits, as in a container. */
+export const resources = s
   .object({
     limits: s.map(s.quantity()).optional().describe("Most that a container may use, by resource."),
     requests: s.map(s.quantity()).optional().describe("What the node must have free for it, by resource."),
@@ -31,7 +33,8 @@ const resources = s
 const mountPath = () =>
   s.string({ pattern: "^/" }).default(DEFAULT_MODEL_PATH).describe("Where the model lies inside the pod.");
 
-const storage = s
+/** Where a model comes from. */
+export const storage = s
   .object({
     s3: s
       .object({

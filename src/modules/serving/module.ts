@@ -9,6 +9,8 @@ import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import { KNATIVE_KINDS, knativeAdmission, knativeControllers } from "./knative/index.js";
 import { inferenceServiceAdmission, KSERVE_KINDS, KSERVE_RULES, kserveControllers } from "./kserve/index.js";
 import type { Probe } from "./probe.js";
+import { simpleMLServiceController } from "./simple-controller.js";
+import { SimpleMLServiceKind } from "./simple-kind.js";
 
 /** What the module needs from the platform. */
 export interface ServingModuleOptions {
@@ -39,10 +41,14 @@ const RULES: readonly PolicyRule[] = [
     ]),
     verbs: ["get", "update", "patch"],
   },
-  { apiGroups: ["tensorstack.dev"], resources: ["mlservices", "mlserviceruntimes"], verbs: ["get", "list", "watch"] },
   {
     apiGroups: ["tensorstack.dev"],
-    resources: ["mlservices/status", "mlservices/finalizers"],
+    resources: ["mlservices", "mlserviceruntimes", "simplemlservices"],
+    verbs: ["get", "list", "watch"],
+  },
+  {
+    apiGroups: ["tensorstack.dev"],
+    resources: ["mlservices", "simplemlservices"].flatMap((plural) => [`${plural}/status`, `${plural}/finalizers`]),
     verbs: ["get", "update", "patch"],
   },
   {
@@ -88,6 +94,7 @@ export function createServingModule(options: ServingModuleOptions): Module {
       // In the hub so that manifests on their way to a cluster can be held against them; see `admission`.
       { definition: MLServiceKind, levels: ["cluster", "continuum"] },
       { definition: MLServiceRuntimeKind, levels: ["cluster", "continuum"] },
+      { definition: SimpleMLServiceKind, levels: ["cluster", "continuum"] },
       ...KNATIVE_KINDS.map((definition) => ({ definition, levels: ["cluster", "continuum"] as const })),
       ...KSERVE_KINDS.map((definition) => ({ definition, levels: ["cluster", "continuum"] as const })),
     ],
@@ -108,6 +115,10 @@ export function createServingModule(options: ServingModuleOptions): Module {
               cacheHostPath: options.cacheHostPath?.(cluster),
             }),
             autoscalerController(cluster, options),
+            simpleMLServiceController(cluster, {
+              probe: options.probe,
+              cacheHostPath: options.cacheHostPath?.(cluster),
+            }),
             ...kserveControllers(cluster, {
               ledger: options.ledger,
               probe: options.probe,

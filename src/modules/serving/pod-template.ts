@@ -191,7 +191,8 @@ export function completeMain(main: JsonObject, port: number, builtIn: boolean): 
   main["env"] = [...env, ...own.filter((entry) => !given.has(entry["name"]))];
 }
 
-function addModel(
+/** Adds what brings a model to a pod, in place. Throws `InputError`. */
+export function addModel(
   spec: JsonObject,
   main: JsonObject,
   storage: Release["predictor"]["storage"],

@@ -1,7 +1,7 @@
 /** Making one release true, and seeing how it is. */
 import type { ReconcileContext } from "../../kernel/control/types.js";
 import { InputError } from "../../kernel/errors/index.js";
-import type { Deployment, Pod } from "../../kernel/kinds/index.js";
+import type { Deployment, KubeObject, Pod } from "../../kernel/kinds/index.js";
 import { DeploymentKind, PodKind, SecretKind } from "../../kernel/kinds/index.js";
 import { isFault } from "./apply.js";
 import type { ServingAddress } from "./children.js";
@@ -90,7 +90,7 @@ export async function reconcileRelease(
       built,
       url,
       pods: () => podsOf(service, release.name, tools),
-      check: () => checkSecret(service, release, tools),
+      check: () => checkSecret(service, release.predictor.storage, tools),
     },
     tools,
   );
@@ -155,14 +155,14 @@ function podsOf(service: MLService, release: string, { context }: ReleaseTools):
 }
 
 /** A Secret that is missing or incomplete, said before pods fail on it. */
-async function checkSecret(
-  service: MLService,
-  release: Release,
-  { context }: ReleaseTools,
+export async function checkSecret(
+  { metadata }: KubeObject,
+  storage: Release["predictor"]["storage"],
+  { context }: UnitTools,
 ): Promise<Fault | undefined> {
-  const reference = release.predictor.storage?.s3?.secretRef;
+  const reference = storage?.s3?.secretRef;
   if (reference === undefined) return undefined;
-  const namespace = service.metadata.namespace ?? "";
+  const namespace = metadata.namespace ?? "";
   const secret = await context.cluster.client.resource(SecretKind).find(reference.name, { namespace });
   const name = `cluster ${context.cluster.name}: Secret ${namespace}/${reference.name}`;
   if (secret === undefined) return { reason: "SecretNotFound", message: `${name} does not exist` };

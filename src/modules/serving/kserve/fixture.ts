@@ -2,7 +2,7 @@
 import { checksOf } from "../../../cluster/apiserver/index.js";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { createManager } from "../../../kernel/control/index.js";
-import type { Deployment, JsonObject } from "../../../kernel/kinds/index.js";
+import type { Deployment, JsonObject, KindDefinition } from "../../../kernel/kinds/index.js";
 import { DeploymentKind, PodKind } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { memoryLedger } from "../../../stores/ledger/index.js";
@@ -28,10 +28,10 @@ export interface Setup extends TestCluster {
 
 /** The others' shapes are large, and have no part in this. */
 const KINDS = [InferenceServiceKind, ServingRuntimeKind, ClusterServingRuntimeKind];
-const served = new Set(KINDS.map(({ kind }) => kind));
 
-/** Starts the module in a cluster of its own. */
-export async function startServing(): Promise<Setup> {
+/** Starts the module in a cluster of its own, with the controllers of some kinds. */
+export async function startServing(kinds: readonly KindDefinition[] = KINDS): Promise<Setup> {
+  const served = new Set(kinds.map(({ kind }) => kind));
   const answers = new Map<string, ProbeResult>();
   const asked: string[] = [];
   const ledger = memoryLedger({ clock: systemClock });
@@ -46,7 +46,7 @@ export async function startServing(): Promise<Setup> {
   const admission = (module.admission ?? []).filter(({ level }) => level === "cluster");
   const cluster: TestCluster = await startTestCluster({
     name: "cloud",
-    kinds: KINDS,
+    kinds,
     tokens: [AGENT],
     checks: checksOf(admission, () => cluster),
   });

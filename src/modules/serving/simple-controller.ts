@@ -1,0 +1,230 @@
+/** Makes SimpleMLServices true in one cluster. */
+import type { ApplyObject } from "../../kernel/client/types.js";
+import { syncStatus } from "../../kernel/control/index.js";
+import type { ClusterAccess, ControllerSpec, ReconcileContext, ReconcileResult } from "../../kernel/control/types.js";
+import { InputError } from "../../kernel/errors/index.js";
+import type { JsonObject, Pod, Service } from "../../kernel/kinds/index.js";
+import { DeploymentKind, ownerReferenceTo, PodKind, ServiceKind, withCondition } from "../../kernel/kinds/index.js";
+import { asObjects, toJson, toJsonObject } from "../../kernel/schema/index.js";
+import { createChildWriter } from "./apply.js";
+import type { Fault } from "./diagnosis.js";
+import { DEFAULT_MODEL_PATH } from "./kinds.js";
+import { addModel, type BuiltTemplate, builtInImage, completeMain } from "./pod-template.js";
+import type { Probe } from "./probe.js";
+import { checkSecret } from "./release.js";
+import type { SimpleMLService, SimpleMLServiceStatus } from "./simple-kind.js";
+import { SimpleMLServiceKind } from "./simple-kind.js";
+import { reconcileUnit, type UnitOutcome, type UnitTools } from "./unit.js";
+
+const NAME = "simplemlservice";
+const LABEL = "tensorstack.dev/simplemlservice";
+const PORT = 8080;
+const UNSETTLED_MS = 500;
+
+interface Tools extends UnitTools {
+  readonly context: ReconcileContext<SimpleMLService>;
+  readonly cacheHostPath: string | undefined;
+}
+
+/** The controller of one cluster. */
+export function simpleMLServiceController(
+  cluster: ClusterAccess,
+  options: { readonly probe: Probe; readonly cacheHostPath: string | undefined },
+): ControllerSpec<SimpleMLService> {
+  const writer = createChildWriter(cluster, { fieldManager: NAME, ownerLabel: LABEL });
+  return {
+    name: NAME,
+    kind: SimpleMLServiceKind,
+    owns: [DeploymentKind, ServiceKind],
+    watches: [
+      {
+        kind: PodKind,
+        keys: ({ metadata }) => {
+          const name = metadata.labels?.[LABEL];
+          return name === undefined ? [] : [{ namespace: metadata.namespace ?? "", name }];
+        },
+      },
+    ],
+    async reconcile(key, service, context) {
+      if (service === undefined || service.metadata.deletionTimestamp !== undefined) {
+        writer.forget(key);
+        return;
+      }
+      return reconcileSimple(service, { context, writer, ...options });
+    },
+  };
+}
+
+async function reconcileSimple(service: SimpleMLService, tools: Tools): Promise<ReconcileResult> {
+  const built = tryBuild(service, tools);
+  const outcome: Pick<UnitOutcome, "fault" | "settled"> =
+    "reason" in built ? { fault: built, settled: false } : await makeTrue(service, built, tools);
+  const fault =
+    outcome.fault ?? (outcome.settled ? undefined : { reason: "Updating", message: "its pods are replaced" });
+  await report(service, service.spec.replicas === 0 ? STOPPED : fault, tools);
+  return fault === undefined ? {} : { requeueAfterMs: UNSETTLED_MS };
+}
+
+const STOPPED: Fault = { reason: "NoReplicas", message: "replicas is 0: no pods run" };
+
+function tryBuild(service: SimpleMLService, tools: Tools): BuiltTemplate | Fault {
+  try {
+    return buildPods(service, tools);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return { reason: "InvalidSpec", message: `cluster ${tools.context.cluster.name}: ${error.message}` };
+  }
+}
+
+function makeTrue(service: SimpleMLService, built: BuiltTemplate, tools: Tools): Promise<UnitOutcome> {
+  const { name, namespace = "" } = service.metadata;
+  const labels = { [LABEL]: name };
+  const metadata: ApplyObject["metadata"] = {
+    name,
+    namespace,
+    labels,
+    ownerReferences: [toJson(ownerReferenceTo(service))],
+  };
+  const { replicas, strategy } = service.spec;
+  return reconcileUnit(
+    {
+      owner: service,
+      deployment: {
+        metadata,
+        spec: {
+          replicas,
+          selector: { matchLabels: labels },
+          ...(strategy === undefined ? {} : { strategy }),
+          template: built.template,
+        },
+      },
+      service: {
+        metadata,
+        spec: {
+          type: service.spec.service?.type ?? "ClusterIP",
+          selector: labels,
+          ports: service.spec.service?.ports ?? [{ name: "http", port: 80, targetPort: built.port, protocol: "TCP" }],
+        },
+      },
+      built,
+      // It has no address outside of the cluster.
+      url: undefined,
+      given: replicas,
+      pods: () => podsOf(service, tools),
+      check: () => checkSecret(service, service.spec.storage, tools),
+    },
+    tools,
+  );
+}
+
+const BY_SERVICE = "simplemlservice";
+
+function podsOf({ metadata }: SimpleMLService, { context }: Tools): readonly Pod[] {
+  const pods = context.cluster.informers.informer(PodKind);
+  pods.addIndex(BY_SERVICE, (pod) => {
+    const name = pod.metadata.labels?.[LABEL];
+    return name === undefined ? [] : [`${pod.metadata.namespace ?? ""}/${name}`];
+  });
+  return pods.byIndex(BY_SERVICE, `${metadata.namespace ?? ""}/${metadata.name}`);
+}
+
+function buildPods({ metadata, spec }: SimpleMLService, { cacheHostPath }: Tools): BuiltTemplate {
+  const pod = podSpecOf(metadata.name, spec);
+  const containers = asObjects(pod["containers"]).map((container) => ({ ...container }));
+  const [main] = containers;
+  if (main === undefined) throw new InputError("custom.spec has no containers");
+  const [own] = asObjects(main["ports"]);
+  const port = typeof own?.["containerPort"] === "number" ? own["containerPort"] : PORT;
+  completeMain(main, port, builtInImage(main) !== undefined);
+  pod["containers"] = containers;
+  const labels = { [LABEL]: metadata.name };
+  const folder = cacheHostPath === undefined ? undefined : `${cacheHostPath}/${metadata.namespace ?? ""}`;
+  addModel(pod, main, spec.storage, { labels, cacheHostPath: folder });
+  return { template: { metadata: { labels }, spec: pod }, port, probePath: "/", anyAnswer: true };
+}
+
+/** The one server that is asked for. Throws `InputError` when there are none, or several. */
+function podSpecOf(name: string, { tensorflow, pytorch, custom, storage }: SimpleMLService["spec"]): JsonObject {
+  const folder = storage?.s3?.mountPath ?? storage?.pvc?.mountPath ?? DEFAULT_MODEL_PATH;
+  const container = (image: string, resources: unknown, args: string[]): JsonObject => ({
+    containers: [{ name: "server", image, args, ...(resources === undefined ? {} : { resources: toJson(resources) }) }],
+  });
+  const found = [
+    ...(tensorflow === undefined
+      ? []
+      : [
+          container(tensorflow.image, tensorflow.resources, [
+            ...[`--rest_api_port=${PORT}`, `--model_name=${name}`, `--model_base_path=${folder}`],
+          ]),
+        ]),
+    ...(pytorch === undefined
+      ? []
+      : [
+          container(pytorch.image, pytorch.resources, [
+            ...["torchserve", "--start", "--foreground", `--model-store=${folder}`, `--models=${pytorch.modelsFlag}`],
+          ]),
+        ]),
+    ...(custom === undefined ? [] : [toJsonObject(custom.spec)]),
+  ];
+  const [only, ...others] = found;
+  if (only === undefined || others.length > 0)
+    throw new InputError("give exactly one of tensorflow, pytorch and custom");
+  return only;
+}
+
+async function report(service: SimpleMLService, fault: Fault | undefined, { context }: Tools): Promise<void> {
+  const { name, namespace = "", generation = 0 } = service.metadata;
+  const seen = context.cluster.informers.informer(ServiceKind).get({ namespace, name });
+  const says = (type: string, holds: boolean, reason: string, message: string) => ({
+    ...{ type, status: holds ? ("True" as const) : ("False" as const), reason, message },
+    observedGeneration: generation,
+  });
+  const isFetched = fault === undefined || !NOT_FETCHED.has(fault.reason);
+  const queue = service.spec.scheduler?.t9kScheduler;
+  const updates = [
+    says(
+      "ModelDownloaded",
+      isFetched,
+      isFetched ? "Downloaded" : fault.reason,
+      isFetched ? "the pods have it" : fault.message,
+    ),
+    says("Ready", fault === undefined, fault?.reason ?? "PodsReady", fault?.message ?? "every pod is ready"),
+    queue === undefined
+      ? says("AllFieldsHonored", true, "Honored", "every field that is set has its effect")
+      : says(
+          "AllFieldsHonored",
+          false,
+          "FieldsIgnored",
+          "without effect: spec.scheduler.t9kScheduler (the cluster's scheduler places the pods)",
+        ),
+  ];
+  let conditions = service.status?.conditions ?? [];
+  for (const update of updates) conditions = withCondition(conditions, update, context.clock.now());
+  const status: SimpleMLServiceStatus = {
+    observedGeneration: generation,
+    ...(seen === undefined
+      ? {}
+      : { address: { url: `http://${name}.${namespace}.svc.cluster.local`, ports: portsOf(seen) } }),
+    conditions,
+  };
+  await syncStatus(context.cluster.client.resource(SimpleMLServiceKind), service, status, NAME);
+}
+
+/** While one of these is told, the model is not in every pod. */
+const NOT_FETCHED = new Set([
+  ...["ModelDownloadFailed", "ModelNotFound", "Fetching", "Starting", "SecretNotFound", "InvalidSecret"],
+  ...["InvalidSpec", "Unschedulable", "QuotaExceeded", "NoReplicas"],
+]);
+
+const portsOf = ({ spec }: Service): NonNullable<NonNullable<SimpleMLServiceStatus["address"]>["ports"]> =>
+  asObjects(toJson(spec.ports ?? [])).flatMap(({ port, nodePort, protocol }) =>
+    typeof port === "number"
+      ? [
+          {
+            port,
+            ...(typeof nodePort === "number" ? { nodePort } : {}),
+            ...(typeof protocol === "string" ? { protocol } : {}),
+          },
+        ]
+      : [],
+  );

@@ -1,0 +1,71 @@
+import { afterEach, expect, test } from "vitest";
+import type { JsonObject } from "../../kernel/kinds/index.js";
+import { SecretKind, ServiceKind } from "../../kernel/kinds/index.js";
+import { deploymentOf, namespace, type Setup, settle, startServing } from "./kserve/fixture.js";
+import { type SimpleMLService, SimpleMLServiceKind } from "./simple-kind.js";
+
+let cluster: Setup | undefined;
+afterEach(() => cluster?.stop());
+
+const options = { fieldManager: "user", force: true, namespace };
+const apply = (on: Setup, spec: JsonObject) =>
+  on.client.resource(SimpleMLServiceKind).apply({ metadata: { name: "digits", namespace }, spec }, options);
+
+async function until(on: Setup, type: string, wanted: string): Promise<SimpleMLService> {
+  for (;;) {
+    const seen = await on.client.resource(SimpleMLServiceKind).get("digits", { namespace });
+    const found = seen.status?.conditions?.find((condition) => condition.type === type);
+    if (`${found?.status ?? ""} ${found?.reason ?? ""}` === wanted) return seen;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}
+
+test("a SimpleMLService is one Deployment and one Service, with the model beside the server", async () => {
+  cluster = await startServing([SimpleMLServiceKind]);
+  const storage = { s3: { secretRef: { name: "s3" }, uri: "s3://models/digits/" } };
+  const custom = {
+    spec: { containers: [{ name: "any", image: "argosy.dev/model-server", args: ["--model-dir=/var/lib/t9k/model"] }] },
+  };
+  await apply(cluster, { custom, storage, replicas: 2 });
+  await until(cluster, "Ready", "False SecretNotFound");
+  await cluster.client
+    .resource(SecretKind)
+    .apply(
+      {
+        metadata: { name: "s3", namespace, labels: { "tensorstack.dev/resource": "s3" } },
+        data: { ".s3cfg": "W2RlZmF1bHRd" },
+      },
+      options,
+    );
+  const deployment = await deploymentOf(cluster, "digits", ({ spec }) => spec.replicas === 2);
+  await settle(cluster, "digits");
+  const ready = await until(cluster, "Ready", "True PodsReady");
+
+  expect(deployment.spec.template.spec?.initContainers?.[0]?.args).toEqual(
+    expect.arrayContaining(["--model-uri", "s3://models/digits/", "--fetch-to", "/var/lib/t9k/model"]),
+  );
+  expect(ready.status?.address).toEqual({
+    url: "http://digits.models.svc.cluster.local",
+    ports: [{ port: 80, protocol: "TCP" }],
+  });
+  const { spec } = await cluster.client.resource(ServiceKind).get("digits", { namespace });
+  expect(spec.ports?.[0]).toMatchObject({ port: 80, targetPort: 8080 });
+});
+
+test("exactly one server; TensorFlow Serving and TorchServe are told where the model lies", async () => {
+  cluster = await startServing([SimpleMLServiceKind]);
+  await apply(cluster, {
+    tensorflow: { image: "tensorflow/serving" },
+    pytorch: { image: "pytorch/torchserve", modelsFlag: "a=a.mar" },
+  });
+  await until(cluster, "Ready", "False InvalidSpec");
+  await cluster.client.resource(SimpleMLServiceKind).delete("digits", { namespace });
+  await apply(cluster, { tensorflow: { image: "tensorflow/serving" } });
+  const { spec } = await deploymentOf(cluster, "digits");
+
+  expect(spec.template.spec?.containers[0]?.args).toEqual([
+    "--rest_api_port=8080",
+    "--model_name=digits",
+    "--model_base_path=/var/lib/t9k/model",
+  ]);
+});
