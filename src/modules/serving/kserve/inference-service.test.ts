@@ -200,7 +200,8 @@ test("a canary has pods of its own and its share, and becomes the one that is ro
       status.components["predictor"].traffic?.length === 1,
   );
   expect(done.status?.components?.["predictor"]?.previousRolledoutRevision).toBe("digits-predictor-00001");
-  for (;;) if (!(await names(cluster, DeploymentKind)).includes("digits-predictor")) break;
+  while ((await names(cluster, DeploymentKind)).includes("digits-predictor"))
+    await new Promise<void>((resolve) => setImmediate(resolve));
   const inside = await cluster.client.resource(ServiceKind).get("digits-predictor", { namespace });
   expect(inside.spec.selector).toMatchObject({ "serving.argosy.dev/variant": "digits-predictor-00002" });
 });
