@@ -3,6 +3,8 @@ export interface Waiting {
   readonly tenant: string;
   /** What it takes of its tenant's share; at least 1. */
   readonly cost: number;
+  /** Memory that it holds meanwhile. */
+  readonly bytes: number;
 }
 
 /** What a tenant may take each time it has its turn. */
@@ -21,9 +23,15 @@ export class FairQueue<T extends Waiting> {
   readonly #lineOf = new Map<T, string>();
   /** Tenants with somebody waiting, the next one first. */
   #turns: string[] = [];
+  #bytes = 0;
 
   get size(): number {
     return this.#lineOf.size;
+  }
+
+  /** Memory that all of them hold. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   add(one: T): void {
@@ -36,6 +44,7 @@ export class FairQueue<T extends Waiting> {
     }
     line.waiting.add(one);
     this.#lineOf.set(one, name);
+    this.#bytes += one.bytes;
   }
 
   /** Takes one out wherever it stands; false when it does not wait. */
@@ -43,6 +52,7 @@ export class FairQueue<T extends Waiting> {
     const name = this.#lineOf.get(one);
     if (name === undefined) return false;
     this.#lineOf.delete(one);
+    this.#bytes -= one.bytes;
     const line = this.#lines.get(name);
     line?.waiting.delete(one);
     if (line?.waiting.size === 0) {

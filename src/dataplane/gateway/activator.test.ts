@@ -112,14 +112,15 @@ test("tenants get the same share, however many requests one of them has waiting"
 });
 
 test("a fair queue by cost: who asks for more gets its turn more seldom", () => {
-  const queue = new FairQueue<{ tenant: string; cost: number; id: string }>();
+  const queue = new FairQueue<{ tenant: string; cost: number; bytes: number; id: string }>();
   for (let index = 0; index < 4; index++) {
-    queue.add({ tenant: "big", cost: 3, id: `b${index}` });
-    queue.add({ tenant: "small", cost: 1, id: `s${index}` });
+    queue.add({ tenant: "big", cost: 3, bytes: 9, id: `b${index}` });
+    queue.add({ tenant: "small", cost: 1, bytes: 1, id: `s${index}` });
   }
+  expect(queue.bytes).toBe(40);
   const order = Array.from({ length: 8 }, () => queue.next()?.id);
   expect(order.indexOf("s3")).toBeLessThan(order.indexOf("b2"));
-  expect([queue.size, queue.next()]).toEqual([0, undefined]);
+  expect([queue.size, queue.bytes, queue.next()]).toEqual([0, 0, undefined]);
 });
 
 test("a pod that is starting is asked again and again, and used as soon as it answers well", async () => {

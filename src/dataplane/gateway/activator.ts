@@ -32,6 +32,8 @@ export interface ActivatorSurroundings {
 /** How many requests a new address gets at first while others wait; doubles with time and grows with every answer, so that it is not run over. */
 const FIRST_SLICE = 64;
 const DOUBLE_MS = 1000;
+/** Memory for the bodies of those that wait, of one activator. */
+const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** While requests wait although pods have room for more soon. */
 const PUMP_MS = 10;
 
@@ -122,7 +124,8 @@ export class Activator {
       this.#grant(asking, choice, nowMs);
       return;
     }
-    if (this.#queue.size >= this.table.maxQueue && !this.#makeRoomFor(asking)) {
+    const isFull = this.#queue.size >= this.table.maxQueue || this.#queue.bytes + asking.bytes > MAX_HELD_BYTES;
+    if (isFull && !this.#makeRoomFor(asking)) {
       this.#counts.full++;
       this.#refuse(asking, this.#fullness());
       return;
@@ -139,7 +142,7 @@ export class Activator {
   }
 
   #fullness(): Refusal {
-    const message = `${this.table.maxQueue} requests wait for a pod of ${this.name} already`;
+    const message = `${this.#queue.size} requests wait for a pod of ${this.name} already, and no more may`;
     return { reason: "QueueFull", message, retryAfterSeconds: 1 };
   }
 

@@ -5,6 +5,9 @@ import { fieldIn } from "./sessions.js";
 
 /** Bytes of a request that count as one more turn of its tenant. */
 const BYTES_A_TURN = 65_536;
+/** What a waiting request holds: its head, and of its body what is kept for a second sending and what came along. */
+const HEAD_BYTES = 4096;
+const MOST_BODY_BYTES = 131_072;
 /** Header fields by which requests say that they are no load: of a gateway's health check, and of who asks whether a model answers. */
 const CHECK = "x-argosy-check";
 const PROBE = "x-argosy-probe";
@@ -60,13 +63,16 @@ export class Gate {
 
   #enter(activator: Activator, tried: readonly Endpoint[]): void {
     const host = this.#host;
-    const bytes = Number(host.fieldOf("content-length") ?? 0) || 0;
+    const length = host.fieldOf("content-length");
+    const isChunked = length === undefined && host.fieldOf("transfer-encoding") !== undefined;
+    const bytes = isChunked ? MOST_BODY_BYTES : Number(length ?? 0) || 0;
     const tenant = activator.table.tenantHeaders.map((name) => host.fieldOf(name)).find((value) => value);
     const asking: Asking = {
       routeId: host.route.table.id,
       tried,
       tenant: tenant ?? "",
       cost: 1 + Math.floor(bytes / BYTES_A_TURN),
+      bytes: HEAD_BYTES + Math.min(bytes, MOST_BODY_BYTES),
       granted: (choice) => {
         this.#isWaiting = false;
         host.granted(choice);
