@@ -38,16 +38,28 @@ interface Grant {
   readonly subject: string;
 }
 
+interface Holding {
+  readonly grant: Grant;
+  /** `undefined`: there is no such role. */
+  readonly rules: readonly Rule[] | undefined;
+}
+
+/** Of one user; more are found anew. */
+const maxKnownNamespaces = 1024;
+
 /** Grants by subject (`U:name`, `G:name`); cluster-wide ones under the empty namespace. */
 type Index = ReadonlyMap<string, ReadonlyMap<string, readonly Grant[]>>;
 
 /** Role-based authorization from the roles and bindings in the store; reads them as they are at the time of the question. */
 export function createRbacAuthorizer(store: Store): RbacAuthorizer {
   let index: Index | undefined;
+  /** What users held when they last asked, by namespace: the same ones ask again and again. */
+  let known = new WeakMap<UserInfo, Map<string, readonly Holding[]>>();
   const forget = () => {
     index = undefined;
+    known = new WeakMap();
   };
-  const watches = ["clusterrolebindings", "rolebindings"].map((plural) =>
+  const watches = ["clusterrolebindings", "rolebindings", "clusterroles", "roles"].map((plural) =>
     follow(store, listPrefix({ group: rbacGroup, plural }, ""), { onEvents: forget, onGap: forget }),
   );
   // Stored objects never change, so their parsed rules are kept beside them.
@@ -68,26 +80,32 @@ export function createRbacAuthorizer(store: Store): RbacAuthorizer {
     if (namespace === "") return;
     for (const key of keys) yield* index.get(key)?.get(namespace) ?? [];
   };
+  const holdingsOf = (user: UserInfo, namespace: string): readonly Holding[] => {
+    const ofUser = known.get(user) ?? new Map<string, readonly Holding[]>();
+    const found = ofUser.get(namespace);
+    if (found !== undefined) return found;
+    const made = [...grantsOf(user, namespace)].map((grant) => ({ grant, rules: rulesBehind(grant.role) }));
+    if (ofUser.size >= maxKnownNamespaces) ofUser.clear();
+    ofUser.set(namespace, made);
+    known.set(user, ofUser);
+    return made;
+  };
   return {
     rulesBehind,
     authorize(attributes) {
       const errors: string[] = [];
-      for (const grant of grantsOf(attributes.user, attributes.namespace)) {
-        const rules = rulesBehind(grant.role);
+      for (const { grant, rules } of holdingsOf(attributes.user, attributes.namespace)) {
         if (rules === undefined) errors.push(missing(grant.role));
         else if (rules.some((rule) => ruleAllows(rule, attributes))) return { allowed: true, reason: reasonOf(grant) };
       }
       return { allowed: false, reason: errors.length === 0 ? "" : `RBAC: ${joinErrors(errors)}` };
     },
     heldBy(user, namespace) {
-      const held: Rule[] = [];
-      const errors: string[] = [];
-      for (const grant of grantsOf(user, namespace)) {
-        const rules = rulesBehind(grant.role);
-        if (rules === undefined) errors.push(missing(grant.role));
-        else held.push(...rules);
-      }
-      return { rules: held, errors };
+      const all = holdingsOf(user, namespace);
+      return {
+        rules: all.flatMap(({ rules = [] }) => rules),
+        errors: all.flatMap(({ grant, rules }) => (rules === undefined ? [missing(grant.role)] : [])),
+      };
     },
     close() {
       for (const watch of watches) watch.close();

@@ -31,11 +31,12 @@ test("copies of a journal under load hold everything that was acknowledged befor
       acknowledged.set(key, revision);
     }
   };
-  const writers = ["a", "b", "c", "d"].map(writer);
+  const writers = "abcdefghij".split("").map(writer);
 
   const copies: { readonly at: Map<string, number>; readonly target: string; readonly revision: number }[] = [];
   for (let round = 0; round < 25; round++) {
-    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const next = store.revision + 20;
+    while (store.revision < next) await new Promise((resolve) => setImmediate(resolve));
     const at = new Map(acknowledged);
     const target = join(root, `copy-${round}`);
     copies.push({ at, target, revision: copyJournal(directory, target) });

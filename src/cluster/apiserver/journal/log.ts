@@ -14,8 +14,8 @@ export interface LogJournalOptions {
   readonly slackBytes?: number;
 }
 
-/** So many writers at once have others behind them: the event loop serves those while the disk is at work. */
-const manyEntries = 8;
+/** So many writers at once have others behind them: the event loop serves those while the disk is at work, and their writes share the next sync. */
+const manyEntries = 3;
 
 /** What one commit copies at most while an old segment is cleaned up: bounds the pause. */
 const copyBytesPerCommit = 256 * 1024;
