@@ -1,6 +1,6 @@
 /**
  * The API client. In: a transport (HTTP to a real or embedded API server, or in-process) and an identity. Out: typed calls,
- * watches, informers that never give up, exec, logs and port-forward. May use: clock, errors, kinds, log.
+ * watches, informers that never give up, exec, logs and port-forward. May use: clock, errors, http1, kinds, log.
  */
 
 export { createClient } from "./client.js";

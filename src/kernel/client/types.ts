@@ -57,7 +57,7 @@ export interface Switched {
   readonly socket: ByteStream;
 }
 
-/** What a client speaks through: undici over TLS, or an embedded server in the same process. */
+/** What a client speaks through: HTTP over TLS, or an embedded server in the same process. */
 export interface Transport {
   /** Leads to a server in this process, whose answers to writes come by themselves, and which takes `content`. */
   readonly isLocal?: boolean;
