@@ -14,7 +14,7 @@ const pair = (a: number, b: number) => [tensor("x", "FP32", Float32Array.of(a, b
 test("a model that hangs in native code is ended by its deadline, told, counted and back; others answer meanwhile", async () => {
   const { repository, page } = await openRepository(
     {
-      "hang/config.json": JSON.stringify({ parameters: { run_timeout_ms: { string_value: "400" } } }),
+      "hang/config.json": JSON.stringify({ parameters: { run_timeout_ms: { string_value: "1500" } } }),
       "hang/1/model.onnx": counter(),
       "fine/1/model.onnx": scale(3),
     },
@@ -33,7 +33,7 @@ test("a model that hangs in native code is ended by its deadline, told, counted 
   expect([...(neighbour[0]?.data ?? [])]).toEqual([3, 6]);
   expect(error).toMatchObject({ status: 504, kind: "timeout" });
   expect(told).toMatchObject({ state: "UNAVAILABLE" });
-  expect(told?.reason).toContain("RuntimeUnhealthy: the model did not answer within 400 ms");
+  expect(told?.reason).toContain("RuntimeUnhealthy: the model did not answer within 1500 ms");
   expect(after[0]?.data[0]).toBe(7n);
   expect(repository.index().find(({ name }) => name === "hang")).toMatchObject({ state: "READY" });
   expect(page()).toContain('argosy_modelserver_worker_faults_total{model="hang",version="1",kind="timeout"} 1');
@@ -89,7 +89,7 @@ test("a model whose run time its inputs do not bound may not run in the answerin
 test("several instances of a model run at once", async () => {
   const { repository } = await openRepository(
     {
-      "m/config.json": JSON.stringify({ instance_group: [{ count: 2 }], parameters: { run_timeout_ms: "300" } }),
+      "m/config.json": JSON.stringify({ instance_group: [{ count: 2 }], parameters: { run_timeout_ms: "1500" } }),
       "m/1/model.onnx": counter(),
     },
     closers,
