@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type JsonObject, NamespaceKind } from "../../kernel/kinds/index.js";
-import { ClusterResourceBindingKind, ResourceBindingKind, WorkKind } from "../../modules/fleet/index.js";
+import {
+  ClusterResourceBindingKind,
+  HeadIngressKind,
+  HyperMLServiceKind,
+  HyperRolloutKind,
+  ResourceBindingKind,
+  WorkKind,
+} from "../../modules/fleet/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
 import { testTerminal } from "../output/terminal.fixture.js";
 import { explainWith } from "./explain.js";
@@ -49,7 +56,8 @@ async function explain(type: string, name: string, namespace = "demo", output: "
 }
 
 beforeAll(async () => {
-  cluster = await startTestCluster({ kinds: [ResourceBindingKind, ClusterResourceBindingKind, WorkKind] });
+  const services = [HyperMLServiceKind, HeadIngressKind, HyperRolloutKind];
+  cluster = await startTestCluster({ kinds: [ResourceBindingKind, ClusterResourceBindingKind, WorkKind, ...services] });
   for (const name of ["demo", "karmada-es-cloud"])
     await cluster.client
       .resource(NamespaceKind)
@@ -136,4 +144,65 @@ test("what is not there is said, and what nobody decided about", async () => {
   await expect(explain("rb", "none")).rejects.toThrow(/not found/);
   await expect(explain("namespace", "none")).rejects.toThrow(/not found/);
   expect((await explain("namespace", "demo")).err).toBe("no decisions about namespace/demo are in the ledger\n");
+});
+
+test("a HyperMLService leads to its HeadIngress and HyperRollout, these to it; each says how it stands", async () => {
+  const spec = { hyperMLServiceRef: { name: "digits" } };
+  const heads = cluster.client.resource(HeadIngressKind);
+  await heads.create({
+    apiVersion: "argosy.dev/v1alpha1",
+    kind: "HeadIngress",
+    metadata: { name: "way", ...inDemo },
+    spec,
+  });
+  await cluster.client
+    .resource(HyperRolloutKind)
+    .create({ apiVersion: "argosy.dev/v1alpha1", kind: "HyperRollout", metadata: { name: "slow", ...inDemo }, spec });
+  const hypers = cluster.client.resource(HyperMLServiceKind);
+  const manifest = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "c", namespace: "demo" } };
+  await hypers.create({
+    apiVersion: "tensorstack.dev/v1beta1",
+    kind: "HyperMLService",
+    metadata: { name: "digits", ...inDemo },
+    spec: { workloads: [{ clusters: ["cloud", "edge"], manifests: [manifest] }] },
+  });
+  const row = (name: string, applied: boolean, appliedMessage: string) => ({
+    cluster: name,
+    applied,
+    appliedMessage,
+    reason: applied ? "" : "ApplyFailed",
+    resource: { apiVersion: "v1", kind: "ConfigMap", name: "c", namespace: "demo" },
+  });
+  const condition = { type: "FullyApplied", status: "False", reason: "FullyAppliedFailed", message: "1/2" };
+  const status = {
+    aggregatedStatus: [row("cloud", true, ""), row("edge", false, "no room")],
+    conditions: [{ ...condition, lastTransitionTime: "2026-01-01T00:00:00Z" }],
+  };
+  await hypers.patch("digits", "merge", { status }, { ...inDemo, subresource: "status" });
+  const backend = {
+    name: "edge",
+    url: "http://e",
+    weight: 2,
+    weightEffective: 0,
+    percent: 0,
+    requests: 0,
+    failures: 0,
+  };
+  const backends = [{ ...backend, reason: "NotReady", message: "it starts" }];
+  await heads.patch("way", "merge", { status: { backends } }, { ...inDemo, subresource: "status" });
+
+  const { asked, out } = await explain("hmls", "digits");
+  expect(asked).toEqual(["HyperMLService demo/digits", "HeadIngress demo/way", "HyperRollout demo/slow"]);
+  expect(out).toContain(`hmls/digits now:
+  FullyApplied False (FullyAppliedFailed: 1/2)
+  1 of 2 are applied and not known to be unhealthy
+  edge: ConfigMap c is not applied (ApplyFailed: no room)
+`);
+  expect(out).toContain("  about: HyperMLService digits\n");
+  const way = await explain("headingress", "way");
+  expect(way.asked).toEqual(["HeadIngress demo/way", "HyperMLService demo/digits"]);
+  expect(way.out).toContain("  edge: 0% of the requests, weight 0 of 2 (NotReady: it starts)\n");
+  expect((await explain("hyperrollout", "slow")).out).toContain("nothing has been said of it yet");
+  await heads.delete("way", inDemo);
+  await expect(explain("headingress", "way")).rejects.toThrow(/not found/);
 });

@@ -1,17 +1,18 @@
 import type { Command } from "commander";
 import type { ApiClient } from "../../kernel/client/types.js";
-import { InputError } from "../../kernel/errors/index.js";
+import { InputError, isNotFound } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
-import { asObjects, asString } from "../../kernel/schema/index.js";
+import { asObject, asObjects, asString } from "../../kernel/schema/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { parseJsonObject } from "../manifest/json.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
 import type { Terminal } from "../output/terminal.js";
-import { discover, resolveResources } from "../resource/discovery.js";
+import { discover, resolveResources, type ServedResource } from "../resource/discovery.js";
 import { resourcePath } from "../resource/path.js";
 import { type ConnectionOptions, connect } from "../session.js";
 import { northboundClient } from "./northbound.js";
-import { sayThem, subjectsOf } from "./subject.js";
+import { STANDING_KINDS, standingOf } from "./standing.js";
+import { type Subject, sayThem, subjectOf, subjectsOf } from "./subject.js";
 
 interface Connections {
   readonly client: ApiClient;
@@ -81,6 +82,31 @@ export async function explainWith(
   const namespace = options.namespace ?? usual;
   const [resource] = resolveResources(type, await discover(client));
   const subjects = resource === undefined ? [{ name }] : await subjectsOf(client, resource, { namespace, name });
+  const decisions = await decisionsAbout(subjects, { ask, options });
+  const standing = await standingIn(client, resource, { namespace, name });
+  if (options.output === "json" || options.output === "yaml") {
+    terminal.out(renderDocument({ decisions, ...(standing === undefined ? {} : { standing }) }, options.output));
+    return;
+  }
+  if (standing !== undefined) terminal.out(`${type}/${name} now:\n${standing.map((line) => `  ${line}\n`).join("")}\n`);
+  const isItself = resource === undefined || subjects.some(({ kind }) => kind === resource.kind);
+  const about = isItself ? `${type}/${name}` : `${type}/${name} (${sayThem(subjects)})`;
+  if (decisions.length === 0) {
+    // An object that is not there is a better answer.
+    if (resource !== undefined && isItself && standing === undefined)
+      await client.json("GET", resourcePath(resource, namespace, name));
+    terminal.err(`no decisions about ${about} are in the ledger\n`);
+    return;
+  }
+  if (!isItself) terminal.out(`about ${sayThem(subjects)}:\n\n`);
+  terminal.out(decisions.map((decision) => renderDecision(decision, subjects.length > 1)).join("\n"));
+}
+
+/** The newest about any of these. */
+async function decisionsAbout(
+  subjects: readonly Subject[],
+  { ask, options }: Pick<Connections, "ask"> & { readonly options: Omit<ExplainOptions, keyof ConnectionOptions> },
+): Promise<JsonObject[]> {
   const found: JsonObject[] = [];
   for (const subject of subjects) {
     const query = new URLSearchParams({ limit: options.limit, ...subject });
@@ -89,23 +115,22 @@ export async function explainWith(
     const answer = parseJsonObject(await ask(`/argosy/v1/decisions?${query.toString()}`)) ?? {};
     found.push(...asObjects(answer["decisions"]));
   }
-  const decisions = subjects.length === 1 ? found : newestOf(found, Number(options.limit));
-  if (options.output === "json" || options.output === "yaml") {
-    terminal.out(renderDocument({ decisions }, options.output));
-    return;
+  return subjects.length === 1 ? found : newestOf(found, Number(options.limit));
+}
+
+/** How an object stands; undefined where its kind does not tell, or it is not there any more. */
+async function standingIn(
+  client: ApiClient,
+  resource: ServedResource | undefined,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+): Promise<string[] | undefined> {
+  if (resource === undefined || !STANDING_KINDS.has(resource.kind)) return undefined;
+  try {
+    return standingOf(parseJsonObject(await client.json("GET", resourcePath(resource, namespace, name))) ?? {});
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
   }
-  const isItself = resource === undefined || subjects.some(({ kind }) => kind === resource.kind);
-  const about = isItself ? `${type}/${name}` : `${type}/${name} (${sayThem(subjects)})`;
-  if (decisions.length === 0) {
-    if (resource !== undefined && isItself) {
-      // An object that is not there is a better answer.
-      await client.json("GET", resourcePath(resource, namespace, name));
-    }
-    terminal.err(`no decisions about ${about} are in the ledger\n`);
-    return;
-  }
-  if (!isItself) terminal.out(`about ${sayThem(subjects)}:\n\n`);
-  terminal.out(decisions.map(renderDecision).join("\n"));
 }
 
 function newestOf(decisions: readonly JsonObject[], limit: number): JsonObject[] {
@@ -113,7 +138,7 @@ function newestOf(decisions: readonly JsonObject[], limit: number): JsonObject[]
   return decisions.toSorted((a, b) => (timeOf(a) < timeOf(b) ? 1 : -1)).slice(0, limit);
 }
 
-function renderDecision(decision: JsonObject): string {
+function renderDecision(decision: JsonObject, isOneOfSeveral: boolean): string {
   const text = (field: string): string => {
     const value = decision[field];
     return typeof value === "string" ? value : "";
@@ -125,6 +150,7 @@ function renderDecision(decision: JsonObject): string {
     });
   return [
     `${text("time")}  ${text("cluster")}  ${text("topic")}: ${text("outcome")}`,
+    ...(isOneOfSeveral ? [`  about: ${sayThem([subjectOf(asObject(decision["about"]))])}`] : []),
     `  rule: ${text("rule")}`,
     `  inputs: ${JSON.stringify(decision["inputs"] ?? {})}`,
     ...side("winners", "+"),

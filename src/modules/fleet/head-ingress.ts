@@ -27,6 +27,7 @@ import {
   trafficOf,
   weightsOf,
 } from "./heads/conditions.js";
+import { weightDecision } from "./heads/explaining.js";
 import { LoadMeter, type LoadSettings } from "./heads/load.js";
 import { type ProxyReport, type ReadText, readText, reportOf } from "./heads/proxy-report.js";
 import { HeadSecrets } from "./heads/secrets.js";
@@ -379,40 +380,13 @@ class HeadIngressWorker {
   }
 
   #explain(head: HeadIngress, plan: HeadPlan, backends: readonly HeadBackendStatus[]): void {
-    const { apiVersion, kind, metadata } = head;
-    const id = routeIdOf(metadata.namespace ?? "", metadata.name);
+    const id = routeIdOf(head.metadata.namespace ?? "", head.metadata.name);
     const said = JSON.stringify(
       backends.map(({ name, url, weight, weightEffective, message }) => [name, url, weight, weightEffective, message]),
     );
     if (this.#explained.get(id) === said) return;
     this.#explained.set(id, said);
-    const candidate = (backend: HeadBackendStatus) => ({
-      name: backend.name,
-      score: backend.weightEffective,
-      reason: backend.message ?? `ready and answering: weight ${backend.weight} as asked`,
-    });
-    this.#options.ledger.record({
-      cluster: this.context.cluster.name,
-      about: {
-        apiVersion,
-        kind,
-        name: metadata.name,
-        ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-      },
-      topic: "weight",
-      rule: "a backend gets the weight that was asked for if its model is delivered, ready and answers the gateway's checks; otherwise 0",
-      inputs: {
-        asked: Object.fromEntries(backends.map((backend) => [backend.name, backend.weight])),
-        given: Object.fromEntries(plan.backends.map((backend) => [backend.name, backend.weightGiven])),
-        urls: Object.fromEntries(backends.map((backend) => [backend.name, backend.url])),
-      },
-      outcome:
-        backends.length === 0
-          ? "no backend"
-          : backends.map((backend) => `${backend.name} ${backend.weightEffective}`).join(", "),
-      winners: backends.filter((backend) => backend.weightEffective > 0).map(candidate),
-      losers: backends.filter((backend) => backend.weightEffective === 0).map(candidate),
-    });
+    this.#options.ledger.record(weightDecision(this.context.cluster.name, head, plan, backends));
   }
 
   #recordTransition(head: HeadIngress, status: HeadIngressStatus): void {

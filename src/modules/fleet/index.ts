@@ -15,7 +15,14 @@ export {
   setCordon,
 } from "./clusters/joining.js";
 export { specPartsOf } from "./hyper-plan.js";
-export { type Cluster, ClusterKind, type HyperMLService, HyperMLServiceKind, WorkKind } from "./kinds.js";
+export {
+  type Cluster,
+  ClusterKind,
+  HeadIngressKind,
+  type HyperMLService,
+  HyperMLServiceKind,
+  WorkKind,
+} from "./kinds.js";
 export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES, TEMPLATE_RULES } from "./module.js";
 export {
   agentAccountOf,
