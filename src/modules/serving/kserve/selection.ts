@@ -95,6 +95,8 @@ function selectNamed(request: ModelRequest, name: string, ordered: readonly Cand
 /** Why a runtime cannot serve it; `undefined` when it can. */
 function unfitness(request: ModelRequest, { spec }: Runtime, named: boolean): string | undefined {
   if (spec.disabled === true) return "is disabled";
+  const ofFormat = (spec.supportedModelFormats ?? []).filter(({ name }) => name === request.format);
+  if (ofFormat.length === 0) return `does not support ${request.format}`;
   if ((spec.multiModel === true) !== request.multiModel)
     return request.multiModel ? "serves one model a pod" : "is for many models a pod";
   const protocols = spec.protocolVersions ?? [];
@@ -102,8 +104,6 @@ function unfitness(request: ModelRequest, { spec }: Runtime, named: boolean): st
     return `does not speak ${request.protocol}, but ${protocols.join(", ")}`;
   if (isObject(spec.workerSpec) !== request.multiNode)
     return request.multiNode ? "is for one node" : "is for several nodes";
-  const ofFormat = (spec.supportedModelFormats ?? []).filter(({ name }) => name === request.format);
-  if (ofFormat.length === 0) return `does not support ${request.format}`;
   const matching = ofFormat.filter(({ version }) => versionFits(version, request.version));
   if (matching.length === 0)
     return `supports ${request.format} ${ofFormat.map(({ version }) => version ?? "").join(", ")}, not ${request.version ?? ""}`;

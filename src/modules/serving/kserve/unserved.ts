@@ -21,7 +21,7 @@ export function unservedController<Spec, Status extends Conditioned>(
     kind,
     async reconcile(_key, object, { cluster, clock }) {
       if (object === undefined || object.metadata.deletionTimestamp !== undefined || kserveRunsIn(cluster)) return;
-      const message = `a ${kind.kind} is not carried out by Argosy yet: ${instead}`;
+      const message = `objects of kind ${kind.kind} are not carried out by Argosy yet: ${instead}`;
       const update = {
         ...{ type: "Ready", status: "False" as const, reason: "NotCarriedOut", message },
         observedGeneration: generationOf(object),
