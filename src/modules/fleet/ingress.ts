@@ -2,7 +2,6 @@ import {
   type BackendInput,
   checkRoute,
   type GatewayDriver,
-  type GatewayPart,
   type ListenerInput,
   type RouteInput,
   type ShadowInput,
