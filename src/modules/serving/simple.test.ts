@@ -28,15 +28,13 @@ test("a SimpleMLService is one Deployment and one Service, with the model beside
   };
   await apply(cluster, { custom, storage, replicas: 2 });
   await until(cluster, "Ready", "False SecretNotFound");
-  await cluster.client
-    .resource(SecretKind)
-    .apply(
-      {
-        metadata: { name: "s3", namespace, labels: { "tensorstack.dev/resource": "s3" } },
-        data: { ".s3cfg": "W2RlZmF1bHRd" },
-      },
-      options,
-    );
+  await cluster.client.resource(SecretKind).apply(
+    {
+      metadata: { name: "s3", namespace, labels: { "tensorstack.dev/resource": "s3" } },
+      data: { ".s3cfg": "W2RlZmF1bHRd" },
+    },
+    options,
+  );
   const deployment = await deploymentOf(cluster, "digits", ({ spec }) => spec.replicas === 2);
   await settle(cluster, "digits");
   const ready = await until(cluster, "Ready", "True PodsReady");
