@@ -6,7 +6,7 @@ export const BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 
 /** Times by their size. */
 export class Histogram {
-  /** How many were at most the bound, by bound. */
+  /** How many were at most the bound and more than the one before, by bound. */
   readonly counts = new Float64Array(BUCKETS_S.length);
   /** Seconds. */
   sum = 0;
@@ -15,9 +15,10 @@ export class Histogram {
   observe(seconds: number): void {
     this.sum += seconds;
     this.total++;
-    const { counts } = this;
-    for (let index = BUCKETS_S.length - 1; index >= 0 && seconds <= (BUCKETS_S[index] ?? 0); index--)
-      counts[index] = (counts[index] ?? 0) + 1;
+    // Most are small: the first bounds are tried first.
+    let index = 0;
+    while (index < BUCKETS_S.length && seconds > (BUCKETS_S[index] ?? 0)) index++;
+    if (index < BUCKETS_S.length) this.counts[index] = (this.counts[index] ?? 0) + 1;
   }
 }
 

@@ -113,12 +113,12 @@ const versionLabels = ({ model, version }: ModelCounters): string =>
   `model="${escapeLabel(model)}",version="${escapeLabel(version)}"`;
 
 function histogramLines(labels: string, { counts, sum, total }: Histogram): string[] {
-  return [
-    ...BUCKETS_S.map((bound, index) => `_bucket{${labels},le="${bound}"} ${counts[index] ?? 0}`),
-    `_bucket{${labels},le="+Inf"} ${total}`,
-    `_sum{${labels}} ${sum}`,
-    `_count{${labels}} ${total}`,
-  ];
+  let below = 0;
+  const buckets = BUCKETS_S.map((bound, index) => {
+    below += counts[index] ?? 0;
+    return `_bucket{${labels},le="${bound}"} ${below}`;
+  });
+  return [...buckets, `_bucket{${labels},le="+Inf"} ${total}`, `_sum{${labels}} ${sum}`, `_count{${labels}} ${total}`];
 }
 
 function addTo(sum: Histogram, part: Histogram): void {
