@@ -51,6 +51,8 @@ class Needs {
   readonly #wishes = new Map<string, { readonly key: Key; readonly objects: readonly DependentObject[] }>();
   /** Names of bindings by kind and namespace of what they need. */
   readonly #seekers = new Map<string, Set<string>>();
+  /** By binding: what was to be attached or let go, and is not yet: somebody else wrote at the same time. */
+  readonly #left = new Map<string, ReadonlyMap<string, TemplateRef>>();
   readonly #known: Promise<void>;
 
   constructor(parts: DependencyParts, context: Context) {
@@ -79,12 +81,16 @@ class Needs {
     await this.#known;
     const before = this.#wishes.get(textOf(key))?.objects ?? [];
     const objects = binding === undefined || isDeleting(binding) ? [] : await this.#objectsOf(binding);
-    this.#note(key, objects);
-    if (binding !== undefined && !isDeleting(binding)) await this.#tell(binding, objects);
-    const concerned = new Map<string, TemplateRef>();
+    const text = textOf(key);
+    const concerned = new Map(this.#left.get(text));
     for (const object of [...before, ...objects])
       for (const ref of this.#matching(object)) concerned.set(bindingNameOf(ref.kind, ref.name), ref);
+    // From here on the wishes of before are forgotten: whatever fails below has to be known at the next look.
+    this.#left.set(text, concerned);
+    this.#note(key, objects);
+    if (binding !== undefined && !isDeleting(binding)) await this.#tell(binding, objects);
     for (const ref of concerned.values()) await this.#attach(ref);
+    this.#left.delete(text);
     if (binding !== undefined && (binding.spec.requiredBy ?? []).length > 0 && !isDeleting(binding)) {
       const { apiVersion, kind, namespace = "", name } = binding.spec.resource;
       await this.#attach({ apiVersion, kind, namespace, name });
