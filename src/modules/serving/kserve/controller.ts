@@ -34,7 +34,7 @@ import type { Candidate } from "./selection.js";
 import { kserveRunsIn } from "./stand-back.js";
 import { readinessOf, type Seen, statusOf } from "./status.js";
 import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
-import { inferenceServiceFaults } from "./validation.js";
+import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
 import { ignoredFields, podsFor, runtimeFor } from "./wishes.js";
 
 /** While something is on its way; watches wake the controller earlier. */
@@ -100,7 +100,7 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
     await report(service, { ...base, isStopped: true }, tools);
     return {};
   }
-  const [invalid] = inferenceServiceFaults(completed, toJsonObject(service));
+  const invalid = inferenceServiceFaults(completed, toJsonObject(service))[0] ?? doubleImplementation(completed);
   if (invalid !== undefined) {
     await report(
       service,

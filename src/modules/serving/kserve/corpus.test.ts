@@ -9,7 +9,9 @@ import { loadAll } from "js-yaml";
 import { expect, test } from "vitest";
 import { ApiError } from "../../../kernel/errors/index.js";
 import { startTestCluster } from "../../../testing/index.js";
+import { completeInferenceService } from "./defaults.js";
 import { KSERVE_KINDS } from "./kinds.js";
+import { inferenceServiceFaults } from "./validation.js";
 
 const root = fileURLToPath(new URL("../../../..", import.meta.url));
 const folder = join(
@@ -69,5 +71,20 @@ test.skipIf(!existsSync(join(folder, "verdicts.json")))(
     await cluster.close();
     expect(wrong).toEqual([]);
     expect(documents.length).toBeGreaterThan(0);
+  },
+);
+
+test.skipIf(!existsSync(join(folder, "verdicts.json")))(
+  "InferenceServices of the corpus that fit their shape have no contradiction either",
+  () => {
+    const services = readDocuments().filter(({ kind, verdict }) => kind === "InferenceService" && verdict === "ok");
+    const faults = services.flatMap(({ path, object }) => {
+      const completed = JSON.parse(JSON.stringify(object));
+      completeInferenceService(completed);
+      return inferenceServiceFaults(completed).map(({ field, message }) => `${path}: ${field}: ${message}`);
+    });
+
+    expect(faults).toEqual([]);
+    expect(services.length).toBeGreaterThan(0);
   },
 );

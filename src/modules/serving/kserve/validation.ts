@@ -21,6 +21,19 @@ export const invalid = (field: string, message: string): StatusCause => ({
 });
 const forbidden = (field: string, message: string): StatusCause => ({ reason: "FieldValueForbidden", field, message });
 
+/**
+ * A model and a container of the same name beside it: KServe's shape takes it, and its users have such manifests, so it is stored, with a warning, and
+ * not carried out.
+ */
+export function doubleImplementation(object: JsonObject): StatusCause | undefined {
+  const predictor = asObject(asObject(object["spec"])["predictor"]);
+  const isDouble =
+    isObject(predictor["model"]) && asObjects(predictor["containers"]).some(({ name }) => name === MAIN_CONTAINER);
+  return isDouble
+    ? invalid("spec.predictor", `has model and containers (with ${MAIN_CONTAINER}); give exactly one of them`)
+    : undefined;
+}
+
 /** All faults of an InferenceService that was completed; `old` is the stored one it replaces. */
 export function inferenceServiceFaults(object: JsonObject, old?: JsonObject): StatusCause[] {
   const spec = asObject(object["spec"]);
@@ -94,7 +107,8 @@ function predictorFaults(predictor: JsonObject, path: string): StatusCause[] {
   const found = [...named, ...(custom ? [`containers (with ${MAIN_CONTAINER})`] : [])];
   const faults: StatusCause[] = [];
   if (found.length === 0) faults.push(invalid(path, "needs a model, or containers of its own"));
-  if (found.length > 1) faults.push(invalid(path, `has ${found.join(" and ")}; give exactly one of them`));
+  if (found.length > 1 && !(named.length === 1 && custom))
+    faults.push(invalid(path, `has ${found.join(" and ")}; give exactly one of them`));
   const { model } = predictor;
   if (isObject(model)) faults.push(...modelFaults(model, `${path}.model`));
   return [...faults, ...storageFaults(predictor, path), ...componentFaults(predictor, path)];
