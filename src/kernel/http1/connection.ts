@@ -39,6 +39,8 @@ type Whole = string | Uint8Array;
 
 const CRLF = Buffer.from("\r\n");
 const MAX_PIPELINED_BYTES = 65_536;
+/** Answers that are put together in one piece. */
+const MAX_COPIED_BYTES = 65_536;
 /** How long what still comes is read after our last byte, so that the answer is not lost to a reset. */
 const LINGER_MS = 5000;
 
@@ -314,7 +316,14 @@ export class Http1Connection {
     // One write of one string is the cheapest there is; a head is ASCII or latin1, which a longer body must not turn into UTF-8.
     if (request?.method === "HEAD" || length === 0) this.#isBlocked = !socket.write(head, "latin1");
     else if (typeof body === "string" && body.length === length) this.#isBlocked = !socket.write(head + body, "latin1");
-    else {
+    else if (head.length + length <= MAX_COPIED_BYTES) {
+      // One write of one piece is cheaper than two pieces, which the kernel has to gather.
+      const bytes = Buffer.allocUnsafe(head.length + length);
+      bytes.write(head, "latin1");
+      if (typeof body === "string") bytes.write(body, head.length, "utf8");
+      else bytes.set(body, head.length);
+      this.#isBlocked = !socket.write(bytes);
+    } else {
       socket.cork();
       socket.write(head, "latin1");
       this.#isBlocked = !socket.write(body);
