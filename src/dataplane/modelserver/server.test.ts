@@ -488,7 +488,7 @@ test("it answers with why it is not ready while the model is on its way, and dra
   const gate = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const server = await serve({ source: () => gate.then(() => ({ name: "m", folder })), drainDelayMs: 50 });
+  const server = await serve({ source: () => gate.then(() => ({ name: "m", folder })), drainDelayMs: 1000 });
   const early = await call(server, "/v2/health/ready");
   release();
   await server.loaded;
