@@ -1,17 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
-import { checksOf } from "../../src/cluster/apiserver/index.js";
-import { workloadControllers } from "../../src/cluster/workloads/index.js";
-import type { GatewayDriver } from "../../src/dataplane/gateway/index.js";
-import { createClient, createInformerSet, type Transport, UnavailableError } from "../../src/kernel/client/index.js";
 import { type Random, seededRandom, type VirtualClock, virtualClock } from "../../src/kernel/clock/index.js";
-import { type ClusterAccess, createManager, type Manager } from "../../src/kernel/control/index.js";
-import { ArgosyError } from "../../src/kernel/errors/index.js";
-import { ClusterRoleBindingKind, ClusterRoleKind, NamespaceKind } from "../../src/kernel/kinds/index.js";
-import { createLogger } from "../../src/kernel/log/index.js";
-import type { Module } from "../../src/kernel/module/types.js";
-import { ClusterKind, createFleetModule, TEMPLATE_RULES } from "../../src/modules/fleet/index.js";
+import { ClusterKind } from "../../src/modules/fleet/index.js";
 import type { Ledger } from "../../src/stores/ledger/index.js";
-import { startTestCluster, type TestCluster } from "../../src/testing/index.js";
+import type { TestCluster } from "../../src/testing/index.js";
+import { type HubParts, openHub, type Running } from "./hub.js";
 import { type Life, Link, type Outage, type Weather } from "./link.js";
 import { SimulatedMember, shareOf, type Written } from "./member.js";
 import { Observer } from "./observer.js";
@@ -23,9 +15,8 @@ import {
   type TimelineEvent,
   type WeatherText,
 } from "./scenario.js";
-import { NAMESPACE, Workloads } from "./workloads.js";
+import { Workloads } from "./workloads.js";
 
-const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
 const STEP_MS = 1000;
 const KEPT_REPEATS = 10;
 const MINUTE_MS = 60_000;
@@ -33,22 +24,6 @@ const MINUTE_MS = 60_000;
 const REST_MS = 30_000;
 /** Outages that are shorter leave connections as they were. */
 const KEEPS_STREAMS_MS = 15_000;
-
-/** A gateway without a process: the fleet's controllers compute, nothing listens. */
-const noGateway: GatewayDriver = {
-  start: async () => {},
-  apply: async () => {},
-  open: async () => {},
-  keep: async () => "",
-  observe: async () => {
-    throw new ArgosyError("Simulated", "there is no gateway in the simulation");
-  },
-  lastState: undefined,
-  onActivators: () => () => {},
-  onState: () => () => {},
-  process: { running: true, pid: 1, adopted: false, restarts: 0, reason: "" },
-  close: async () => {},
-};
 
 /** What a run of a scenario came to. Everything follows from scenario and seed. */
 export interface Report {
@@ -69,12 +44,6 @@ export interface Report {
   readonly trace: string;
   /** Everything that is not as it should be. */
   readonly faults: readonly string[];
-}
-
-interface Running {
-  readonly life: Life;
-  readonly manager: Manager;
-  readonly close: () => Promise<void>;
 }
 
 /** Carries a scenario out: a hub with the product's own server and controllers, members and a network that are simulated, all on virtual time. */
@@ -523,139 +492,6 @@ class Simulation {
     if (share < applied.min || share > applied.max)
       this.#faults.push(`at ${at}: ${share} of the works are applied instead of ${applied.min} to ${applied.max}`);
   }
-}
-
-interface HubParts {
-  readonly cluster: TestCluster;
-  /** Starts the hub's controllers, as a process of their own would be; tells whenever they begin to work, or others do. */
-  readonly start: (life: Life, identity: string, onLeading: (isLeading: boolean) => void) => Running;
-}
-
-async function openHub(parts: {
-  readonly scenario: Scenario;
-  readonly clock: VirtualClock;
-  readonly random: Random;
-  readonly links: ReadonlyMap<string, Link>;
-  readonly ledger: Ledger;
-}): Promise<HubParts> {
-  const { scenario, clock, random, links, ledger } = parts;
-  const log = createLogger({ clock, level: "error", write: (line) => process.stderr.write(`${line}\n`) });
-  const fleetOf = (members: (name: string) => ClusterAccess | undefined): Module =>
-    createFleetModule({
-      members,
-      gateway: noGateway,
-      ledger,
-      headListener: { name: "head", host: "127.0.0.1", port: 0 },
-      ingressListener: () => undefined,
-      callTimeoutMs: msOf(scenario.callTimeout),
-    });
-  const model = fleetOf(() => undefined);
-  const kinds = model.kinds.map(({ definition }) => definition);
-  const checks = checksOf(model.admission ?? [], () => admission);
-  const cluster = await startTestCluster({ name: "hub", clock, random, log, kinds, tokens: [AGENT], checks });
-  const admission = cluster.as(AGENT.token);
-  await grant(cluster, [...(model.rules.continuum ?? []), ...TEMPLATE_RULES]);
-  await cluster.client
-    .resource(NamespaceKind)
-    .create({ apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE }, spec: {} });
-  const accessOf = (name: string, transport: Transport) => {
-    const client = createClient({ transport, clock, random });
-    return { name, client, informers: createInformerSet({ client, clock, random, log }) };
-  };
-  const start: HubParts["start"] = (life, identity, onLeading) => {
-    const electionFor = (name: string, told?: typeof onLeading) =>
-      scenario.hubs === 1
-        ? {}
-        : {
-            leaderElection: {
-              namespace: NAMESPACE,
-              name,
-              identity,
-              onLeader: (holder: string | undefined) => told?.(holder === undefined),
-              client: createClient({
-                transport: mortal(cluster.server.transport(cluster.server.adminToken), life),
-                clock,
-                random,
-              }),
-            },
-          };
-    const open = new Map<string, { readonly link: Link; readonly access: ClusterAccess }>();
-    const hub = accessOf("hub", mortal(cluster.server.transport(AGENT.token), life));
-    const manager = createManager({ cluster: hub, clock, random, log, ...electionFor("fleet", onLeading) });
-    const system = createManager({
-      ...electionFor("system"),
-      cluster: accessOf("hub", mortal(cluster.server.transport(cluster.server.adminToken), life)),
-      clock,
-      random,
-      log,
-    });
-    const members = (name: string): ClusterAccess | undefined => {
-      const link = links.get(name);
-      const known = open.get(name);
-      if (link === undefined || known?.link === link) return known?.access;
-      const access = accessOf(name, link.transport(life));
-      open.set(name, { link, access });
-      return access;
-    };
-    for (const spec of fleetOf(members).controllers("continuum", hub)) manager.add(spec);
-    for (const spec of workloadControllers({ ledger, clusterName: "hub", scheduler: false, workloads: false }))
-      system.add(spec);
-    manager.start();
-    system.start();
-    if (scenario.hubs === 1) onLeading(true);
-    const close = async (): Promise<void> => {
-      await Promise.all([manager.close(), system.close()]);
-      await Promise.all(
-        [hub, ...[...open.values()].map(({ access }) => access)].map(({ informers }) => informers.close()),
-      );
-    };
-    return { life, manager, close };
-  };
-  return { cluster, start };
-}
-
-/** A way to the hub that ends with a life: what is on its way when that is killed arrives, but nothing comes back. */
-function mortal(transport: Transport, life: Life): Transport {
-  const check = (): void => {
-    if (!life.isAlive) throw new UnavailableError("the hub was killed");
-    if (life.isDeaf) throw new UnavailableError("the hub's API cannot be reached");
-  };
-  return {
-    async request(request) {
-      check();
-      const response = await transport.request(request);
-      check();
-      return {
-        ...response,
-        body: (async function* () {
-          for await (const piece of response.body) {
-            check();
-            yield piece;
-          }
-        })(),
-      };
-    },
-    upgrade: (path, protocols, signal) => transport.upgrade(path, protocols, signal),
-    close: () => transport.close(),
-  };
-}
-
-async function grant({ client }: TestCluster, rules: NonNullable<Module["rules"]["continuum"]>): Promise<void> {
-  const apiGroup = "rbac.authorization.k8s.io";
-  const metadata = { name: "argosy-agent" };
-  await client.resource(ClusterRoleKind).create({
-    apiVersion: `${apiGroup}/v1`,
-    kind: "ClusterRole",
-    metadata,
-    rules: JSON.parse(JSON.stringify(rules)),
-  });
-  await client.resource(ClusterRoleBindingKind).create({
-    apiVersion: `${apiGroup}/v1`,
-    kind: "ClusterRoleBinding",
-    metadata,
-    roleRef: { apiGroup, kind: "ClusterRole", name: metadata.name },
-    subjects: [{ kind: "User", name: AGENT.user.username, apiGroup }],
-  });
 }
 
 function weatherOf({ latency, jitter, loss }: WeatherText): Weather {
