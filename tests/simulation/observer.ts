@@ -125,7 +125,11 @@ export class Observer {
   }
 
   /** What is not yet as it was declared; empty: everything is. */
-  gaps(wanted: { readonly bound: number; readonly hyper: number }): string[] {
+  gaps(wanted: {
+    readonly bound: number;
+    readonly hyper: number;
+    readonly isStale: (manifest: JsonObject) => boolean;
+  }): string[] {
     const gaps: string[] = [];
     const works = this.works;
     if (this.#open.size !== this.unapplied)
@@ -145,7 +149,11 @@ export class Observer {
     const partial = hypers.filter((hyper) => !isTrue(hyper, "FullyApplied", true) || !isTrue(hyper, "Ready", true));
     if (this.unapplied === 0 && partial.length > 0)
       gaps.push(`${partial.length} HyperMLServices are not applied and ready: ${some(partial)}`);
-    return gaps.length > 0 ? gaps : this.#differences(works);
+    if (gaps.length > 0) return gaps;
+    const stale = works.filter((work) => contentOf(work).manifests.some(wanted.isStale));
+    return stale.length > 0
+      ? [`${stale.length} works have earlier forms of their objects: ${some(stale)}`]
+      : this.#differences(works);
   }
 
   /** Works with what is in the members, both ways. */

@@ -1,5 +1,6 @@
 import type { ApiClient } from "../../src/kernel/client/index.js";
 import type { JsonObject, Kind } from "../../src/kernel/kinds/index.js";
+import { asObject, asObjects, asString } from "../../src/kernel/schema/index.js";
 import { HyperMLServiceKind } from "../../src/modules/fleet/index.js";
 import type { WorkloadGroup } from "./scenario.js";
 
@@ -21,6 +22,8 @@ const KINDS: Readonly<Record<WorkloadGroup["kind"], Kind>> = {
 };
 const PolicyKind = kindOf("policy.karmada.io", "v1alpha1", "PropagationPolicy", "propagationpolicies");
 
+const imageOf = (form: number): string => `registry.example/app:${form}`;
+
 const metadataOf = (group: WorkloadGroup, index: number) => ({
   name: `${group.name}-${index}`,
   namespace: NAMESPACE,
@@ -39,7 +42,7 @@ function objectOf(
   if (group.kind === "Deployment") {
     const labels = { app: metadata.name };
     const resources = { requests: { cpu: group.cpu } };
-    const containers = [{ name: "app", image: `registry.example/app:${form}`, resources }];
+    const containers = [{ name: "app", image: imageOf(form), resources }];
     const spec = {
       replicas: group.replicas,
       selector: { matchLabels: labels },
@@ -86,13 +89,32 @@ export class Workloads {
     return [...this.#forms.keys()];
   }
 
-  /** How many of these objects are given to clusters. */
-  get wanted(): { readonly bound: number; readonly hyper: number } {
+  /** How many of these objects are given to clusters, and whether a manifest is of an earlier form of one. */
+  get wanted(): {
+    readonly bound: number;
+    readonly hyper: number;
+    readonly isStale: (manifest: JsonObject) => boolean;
+  } {
     const kinds = this.names.map((name) => this.#groupOf(name).group);
     return {
       bound: kinds.filter(({ placement }) => placement !== undefined).length,
       hyper: kinds.filter(({ kind }) => kind === "HyperMLService").length,
+      isStale: (manifest) => this.#isStale(manifest),
     };
+  }
+
+  /** Of objects that policies give to clusters. */
+  #isStale(manifest: JsonObject): boolean {
+    const { name, labels } = asObject(manifest["metadata"]);
+    const group = this.groups.find((each) => each.name === asObject(labels)[GROUP_LABEL]);
+    const form = this.#forms.get(asString(name).replace(/-(\d+)$/, "/$1"));
+    if (group === undefined || form === undefined || group.kind !== manifest["kind"]) return false;
+    if (group.kind === "ConfigMap") return asObject(manifest["data"])["form"] !== `${form}`;
+    const { spec } = asObject(asObject(manifest["spec"])["template"]);
+    return (
+      group.kind === "Deployment" &&
+      !asObjects(asObject(spec)["containers"]).some(({ image }) => image === imageOf(form))
+    );
   }
 
   async add(group: WorkloadGroup, clusters: readonly string[]): Promise<void> {
