@@ -3,11 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import type { ApiClient } from "../src/kernel/client/types.js";
+import { isRunning } from "../src/kernel/files/index.js";
 import { ConfigMapKind, findCondition, LeaseKind, NamespaceKind } from "../src/kernel/kinds/index.js";
 import { ClusterKind, WorkKind } from "../src/modules/fleet/index.js";
 import { unless } from "../src/testing/unless.js";
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
-import { clientOf } from "./support/fleet.js";
+import { clientOf, gatewayProcessOf } from "./support/fleet.js";
 import { otherClocks } from "./support/other-clock.js";
 import { eventually } from "./support/polling.js";
 
@@ -96,6 +97,9 @@ afterAll(async () => {
   for (const client of [hub, ...Object.values(members)]) await client?.close();
   for (const { child } of agents) child.kill("SIGTERM");
   await Promise.all(agents.map((agent) => agent.finished));
+  // An agent that is killed leaves its gateway to the next one.
+  const left = gatewayProcessOf(join(folder, "agent-1"));
+  if (left !== undefined && isRunning(left)) process.kill(left, "SIGKILL");
   await argosy("down", "--data", hubData);
   await argosy("down", "--data", memberData);
   clocks.remove();
