@@ -3,14 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import type { ApiClient } from "../src/kernel/client/types.js";
-import { isRunning } from "../src/kernel/files/index.js";
 import { ConfigMapKind, findCondition, LeaseKind, NamespaceKind } from "../src/kernel/kinds/index.js";
 import { ClusterKind, WorkKind } from "../src/modules/fleet/index.js";
 import { unless } from "../src/testing/unless.js";
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
-import { clientOf, gatewayProcessOf } from "./support/fleet.js";
+import { clientOf } from "./support/fleet.js";
 import { otherClocks } from "./support/other-clock.js";
 import { eventually } from "./support/polling.js";
+import { processesOf } from "./support/processes.js";
 
 // A hub, a process with two members (one by push, one by pull), two agents of the latter: each has a clock of its own, and none is right.
 const clocks =
@@ -98,8 +98,7 @@ afterAll(async () => {
   for (const { child } of agents) child.kill("SIGTERM");
   await Promise.all(agents.map((agent) => agent.finished));
   // An agent that is killed leaves its gateway to the next one.
-  const left = gatewayProcessOf(join(folder, "agent-1"));
-  if (left !== undefined && isRunning(left)) process.kill(left, "SIGKILL");
+  for (const { pid } of processesOf(join(folder, "agent-1"))) process.kill(pid, "SIGKILL");
   await argosy("down", "--data", hubData);
   await argosy("down", "--data", memberData);
   clocks.remove();
