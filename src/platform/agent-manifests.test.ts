@@ -78,7 +78,9 @@ test("rights are the modules' own: without the fleet there is nothing to do for 
       "inferenceservices.serving.kserve.io",
     ]),
   );
-  expect(kinds.every((name) => /\.(tensorstack\.dev|serving\.kserve\.io|serving\.knative\.dev)$/.test(name))).toBe(true);
+  expect(kinds.every((name) => /\.(tensorstack\.dev|serving\.kserve\.io|serving\.knative\.dev)$/.test(name))).toBe(
+    true,
+  );
 });
 
 test("a node's rights are bound to that node, or to all", () => {
