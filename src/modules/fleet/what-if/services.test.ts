@@ -135,7 +135,7 @@ test("a changed service: what comes, changes and goes, where, and why not", () =
     "cloud: change MLService 50→50 ",
     "edge: remove MLService 50→0 HyperMLService digits no longer runs in cluster edge",
     "far: add MLService -→50 ",
-    'mars:  -→0 cluster "mars" is not registered; the MLService has not been delivered yet',
+    'mars:  -→0 cluster "mars" is not registered; the model has not been delivered yet',
   ]);
 });
 
