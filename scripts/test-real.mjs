@@ -7,7 +7,7 @@
 //   --no-long-suites   leaves out those of the suites that take minutes
 //   --no-suites, --no-faults, --no-pull, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home   leave a part out
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -78,6 +78,8 @@ if (Number.isNaN(endMs)) {
 
 /** Everything that the parts write elsewhere than in the cache. */
 const temporary = mkdtempSync(join(tmpdir(), "argosy-test-real-"));
+// Programs that work as users of their own (nginx) come through it.
+chmodSync(temporary, 0o711);
 let running;
 
 /** Ends what runs, with all that it started: parts are process groups. */
