@@ -231,17 +231,17 @@ test("a spoke that does not answer is released by tombstones, which are carried 
   const spec = { workloads: [{ clusters: ["cloud", "edge"], manifests: [service, secret] }] };
   const isApplied = async () => says(await fleet.getHyper("digits"), "FullyApplied") === "True FullyAppliedSuccess";
   await fleet.createHyper("digits", spec);
-  await clock.runUntil(isApplied, 300_000);
+  await clock.runUntil(isApplied, 60_000);
 
   fleet.cut.add("edge");
   await hypers.delete("digits", inDemo);
   await clock.runUntil(
     async () =>
       (await hypers.find("digits", inDemo))?.status?.conditions?.some(({ reason }) => reason === "Deleting") === true,
-    120_000,
+    20_000,
   );
   expect(findCondition((await fleet.getHyper("digits")).status?.conditions, "FullyApplied")?.message).toContain("edge");
-  const waitedMs = await clock.runUntil(async () => (await hypers.find("digits", inDemo)) === undefined, 600_000);
+  const waitedMs = await clock.runUntil(async () => (await hypers.find("digits", inDemo)) === undefined, 120_000);
 
   expect(waitedMs).toBeGreaterThanOrEqual(20_000);
   const tombs = (await works.list({ namespace: "karmada-es-edge" })).items;
@@ -252,16 +252,16 @@ test("a spoke that does not answer is released by tombstones, which are carried 
 
   // The same again, while the tombstones stand.
   await fleet.createHyper("digits", { workloads: [{ clusters: ["edge"], manifests: [secret] }] });
-  await clock.runUntil(async () => (await fleet.getHyper("digits")).status?.aggregatedStatus?.length === 1, 120_000);
+  await clock.runUntil(async () => (await fleet.getHyper("digits")).status?.aggregatedStatus?.length === 1, 20_000);
   expect((await fleet.getHyper("digits")).status?.aggregatedStatus?.[0]?.appliedMessage).toContain(
     "an earlier HyperMLService of this name left in cluster edge",
   );
   const before = await secrets?.get("s3", inDemo);
   fleet.cut.delete("edge");
-  await clock.runUntil(isApplied, 600_000);
+  await clock.runUntil(isApplied, 180_000);
   // Its tombstone is a Work of its own, for which the successor has no reason to wait.
   const services = fleet.members.get("edge")?.client.resource(TestServiceKind);
-  await clock.runUntil(async () => (await services?.find("digits", inDemo)) === undefined, 300_000);
+  await clock.runUntil(async () => (await services?.find("digits", inDemo)) === undefined, 60_000);
 
   expect((await secrets?.get("s3", inDemo))?.metadata.uid).not.toBe(before?.metadata.uid);
 });

@@ -18,7 +18,7 @@ import {
 import { asObject, asObjects } from "../../kernel/schema/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { checkedCondition, isChecked, type ManifestChecker } from "./hyper-admission.js";
-import { deleteInOrder, removeHyper } from "./hyper-deletion.js";
+import { deleteInOrder, removeHyper, Silences } from "./hyper-deletion.js";
 import { Delivery, type DeliveryMemory, workKey } from "./hyper-delivery.js";
 import { groupedByCluster, Plans } from "./hyper-plan.js";
 import { memberStatusOf, triedGap, unreadinessOf } from "./hyper-readiness.js";
@@ -52,6 +52,7 @@ interface Tools {
   readonly checker: ManifestChecker;
   readonly ledger: Ledger;
   readonly drains: Drains;
+  readonly silences: Silences;
   readonly revisions: RevisionStore;
   readonly plans: Plans;
   readonly delivered: DeliveryMemory;
@@ -70,6 +71,7 @@ export function hyperMLServiceController(options: {
   const tools: Tools = {
     ...options,
     drains: new Drains(),
+    silences: new Silences(),
     revisions: new RevisionStore(),
     plans: new Plans(),
     delivered: new WeakMap(),
@@ -95,11 +97,12 @@ export function hyperMLServiceController(options: {
     ],
     reconcile: async (_key, object, context) => (object === undefined ? undefined : reconcile(object, tools, context)),
     async finalize(object, context) {
-      const { ledger, revisions } = tools;
-      const result = await removeHyper(object, () => worksOf(object, context), { ledger, context });
+      const { ledger, revisions, silences } = tools;
+      const result = await removeHyper(object, () => worksOf(object, context), { ledger, silences, context });
       if (result !== "done") return result;
       tools.plans.forget(object.metadata.uid);
       tools.told.delete(object.metadata.uid);
+      silences.forget(object);
       await revisions.forget(object, context);
       return result;
     },

@@ -15,6 +15,42 @@ const PATIENCE_MS = 30_000;
 
 type Context = ReconcileContext<HyperMLService>;
 
+/**
+ * Since when clusters do not answer a deletion, by this process' own clock: the API server's, which writes the times in objects, may
+ * be minutes off. Begun anew when the process starts.
+ */
+export class Silences {
+  readonly #sinceMs = new Map<string, number>();
+
+  /** Clusters with Works that have not answered for as long as the deletion has patience, and why. */
+  outlasting(object: HyperMLService, works: readonly Work[], context: Context): ReadonlyMap<string, string> {
+    const clusters = context.cluster.informers.informer(ClusterKind);
+    const nowMs = context.clock.monotonicMs();
+    const silent = new Map<string, string>();
+    const awaited = new Set(works.filter((work) => !isTombstone(work)).map(clusterOf));
+    for (const name of awaited) {
+      const key = `${object.metadata.uid}/${name}`;
+      const ready = findCondition(clusters.get({ namespace: "", name })?.status?.conditions, "Ready");
+      if (ready === undefined || ready.status === "True") {
+        this.#sinceMs.delete(key);
+        continue;
+      }
+      const sinceMs = this.#sinceMs.get(key) ?? nowMs;
+      this.#sinceMs.set(key, sinceMs);
+      if (nowMs - sinceMs >= PATIENCE_MS) silent.set(name, ready.message);
+    }
+    return silent;
+  }
+
+  /** A deletion has come to its end. */
+  forget(object: HyperMLService): void {
+    const prefix = `${object.metadata.uid}/`;
+    for (const key of this.#sinceMs.keys()) {
+      if (key.startsWith(prefix)) this.#sinceMs.delete(key);
+    }
+  }
+}
+
 /** Rank of what a Work carries; see `PlannedObject.rank`. Only the order matters here: services first, namespaces last. */
 function deletionRank(work: Work): number {
   const kind = manifestOf(work)?.["kind"];
@@ -50,9 +86,9 @@ async function deleteWork(work: Work, context: Context): Promise<void> {
 export async function removeHyper(
   object: HyperMLService,
   works: () => readonly Work[],
-  tools: { readonly ledger: Ledger; readonly context: Context },
+  tools: { readonly ledger: Ledger; readonly silences: Silences; readonly context: Context },
 ): Promise<"done" | ReconcileResult> {
-  const { context } = tools;
+  const { context, silences, ledger } = tools;
   const abandoned = new Set(
     (object.metadata.annotations?.[ARGOSY.abandonClusters] ?? "").split(",").map((name) => name.trim()),
   );
@@ -60,11 +96,11 @@ export async function removeHyper(
   for (const work of all) {
     if (abandoned.has(clusterOf(work))) await mark(work, ARGOSY.abandon, "true", context);
   }
-  for (const [cluster, why] of silentClusters(object, all, context)) {
+  for (const [cluster, why] of silences.outlasting(object, all, context)) {
     const own = all.filter(
       (work) => clusterOf(work) === cluster && work.metadata.annotations?.[ARGOSY.abandon] !== "true",
     );
-    await entomb(object, own, { cluster, why, ...tools });
+    await entomb(object, own, { cluster, why, ledger, context });
   }
   const awaited = all.filter((work) => !isTombstone(work));
   await deleteInOrder(awaited, context);
@@ -83,22 +119,6 @@ export async function removeHyper(
 /** Whether a Work only stands for a removal that its cluster has still to carry out. */
 function isTombstone(work: Work): boolean {
   return isDeleting(work) && work.metadata.annotations?.[ARGOSY.tombstone] !== undefined;
-}
-
-/** Clusters with Works that have not answered for as long as the deletion has patience. */
-function silentClusters(object: HyperMLService, works: readonly Work[], context: Context): ReadonlyMap<string, string> {
-  const clusters = context.cluster.informers.informer(ClusterKind);
-  const silent = new Map<string, string>();
-  for (const name of new Set(works.filter((work) => !isTombstone(work)).map(clusterOf))) {
-    const ready = findCondition(clusters.get({ namespace: "", name })?.status?.conditions, "Ready");
-    if (ready === undefined || ready.status === "True") continue;
-    const sinceMs = Math.max(
-      Date.parse(ready.lastTransitionTime),
-      Date.parse(object.metadata.deletionTimestamp ?? ready.lastTransitionTime),
-    );
-    if (context.clock.now() - sinceMs >= PATIENCE_MS) silent.set(name, ready.message);
-  }
-  return silent;
 }
 
 async function entomb(
