@@ -9,6 +9,7 @@ import { unless } from "../src/testing/unless.js";
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
 import { clientOf } from "./support/fleet.js";
 import { otherClocks } from "./support/other-clock.js";
+import { sendConfigMaps } from "./support/policies.js";
 import { eventually } from "./support/polling.js";
 import { processesOf } from "./support/processes.js";
 
@@ -81,14 +82,10 @@ beforeAll(async () => {
   const words = printed.trim().split(" ").slice(1);
   await run(...words.slice(0, words.indexOf("--member-kubeconfig")), ...way, "edge");
   await startAgent("agent-1", -7);
-  await hub.json("POST", "/apis/policy.karmada.io/v1alpha1/namespaces/demo/propagationpolicies", {
-    apiVersion: "policy.karmada.io/v1alpha1",
-    kind: "PropagationPolicy",
-    metadata: { name: "out", ...inDemo },
-    spec: {
-      resourceSelectors: [{ apiVersion: "v1", kind: "ConfigMap", labelSelector: { matchLabels: { goes: "out" } } }],
-      placement: { clusterAffinity: { clusterNames: [...names] } },
-    },
+  await sendConfigMaps(hub, {
+    name: "out",
+    selector: { labelSelector: { matchLabels: { goes: "out" } } },
+    clusters: names,
   });
 }, 200_000);
 

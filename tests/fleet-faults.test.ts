@@ -9,6 +9,7 @@ import { argosy, startArgosy } from "./support/argosy.js";
 import { type Behaviour, Door } from "./support/door.js";
 import { clientOf } from "./support/fleet.js";
 import { Killable } from "./support/killable.js";
+import { sendConfigMaps } from "./support/policies.js";
 import { eventually } from "./support/polling.js";
 
 // A hub and two members, each a process of its own; between them doors that play tricks. Every test leaves all of it well for the next.
@@ -103,14 +104,10 @@ beforeAll(async () => {
   await startHub();
   await hub.resource(NamespaceKind).apply({ metadata: { name: "demo" } }, { fieldManager: "test" });
   for (const name of names) await joinMember(name);
-  await hub.json("POST", "/apis/policy.karmada.io/v1alpha1/namespaces/demo/propagationpolicies", {
-    apiVersion: "policy.karmada.io/v1alpha1",
-    kind: "PropagationPolicy",
-    metadata: { name: "out", ...inDemo },
-    spec: {
-      resourceSelectors: [{ apiVersion: "v1", kind: "ConfigMap", labelSelector: { matchLabels: { goes: "out" } } }],
-      placement: { clusterAffinity: { clusterNames: [...names] } },
-    },
+  await sendConfigMaps(hub, {
+    name: "out",
+    selector: { labelSelector: { matchLabels: { goes: "out" } } },
+    clusters: names,
   });
   for (const name of names) await isReady(name, "True");
 }, 200_000);

@@ -14,6 +14,7 @@ import { ClusterKind, HyperMLServiceKind, WorkKind } from "../src/modules/fleet/
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
 import { blankManifests, blankPath, blankRequest } from "./support/blank-model.js";
 import { addressesIn, clientOf, gatewayProcessOf } from "./support/fleet.js";
+import { sendConfigMaps } from "./support/policies.js";
 import { eventually } from "./support/polling.js";
 import { Stream } from "./support/stream.js";
 
@@ -163,14 +164,10 @@ beforeAll(async () => {
   await Promise.all([startHub(), startMembers()]);
   await hub.resource(NamespaceKind).apply({ metadata: { name: "demo" } }, force);
   for (const name of names) await joinFirst(name);
-  await hub.json("POST", "/apis/policy.karmada.io/v1alpha1/namespaces/demo/propagationpolicies", {
-    apiVersion: "policy.karmada.io/v1alpha1",
-    kind: "PropagationPolicy",
-    metadata: { name: "out", ...inDemo },
-    spec: {
-      resourceSelectors: [{ apiVersion: "v1", kind: "ConfigMap", labelSelector: { matchLabels: { goes: "out" } } }],
-      placement: { clusterAffinity: { clusterNames: [...names] } },
-    },
+  await sendConfigMaps(hub, {
+    name: "out",
+    selector: { labelSelector: { matchLabels: { goes: "out" } } },
+    clusters: names,
   });
   await hub.json("POST", "/apis/tensorstack.dev/v1beta1/namespaces/demo/hypermlservices", {
     apiVersion: "tensorstack.dev/v1beta1",

@@ -20,6 +20,7 @@ import { ClusterKind, WorkKind } from "../src/modules/fleet/index.js";
 import { unless } from "../src/testing/unless.js";
 import { argosy, startArgosy } from "./support/argosy.js";
 import { clientOf, mainProcessOf } from "./support/fleet.js";
+import { sendConfigMaps } from "./support/policies.js";
 import { eventually } from "./support/polling.js";
 import { residentMiB } from "./support/processes.js";
 
@@ -152,15 +153,7 @@ withMany(
     await hub
       .resource(ConfigMapKind)
       .apply({ metadata: { name: "greeting", ...inDemo }, data: { text: "hello" } }, force);
-    await hub.json("POST", "/apis/policy.karmada.io/v1alpha1/namespaces/demo/propagationpolicies", {
-      apiVersion: "policy.karmada.io/v1alpha1",
-      kind: "PropagationPolicy",
-      metadata: { name: "greeting", ...inDemo },
-      spec: {
-        resourceSelectors: [{ apiVersion: "v1", kind: "ConfigMap", name: "greeting" }],
-        placement: { clusterAffinity: {} },
-      },
-    });
+    await sendConfigMaps(hub, { name: "greeting", selector: { name: "greeting" } });
     const took = await answersMeanwhile(async () => {
       await Promise.all(members.map((member) => again(() => joinMember(member))));
       const joinedMs = systemClock.monotonicMs() - began;

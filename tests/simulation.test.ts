@@ -1,35 +1,18 @@
 import { expect, test } from "vitest";
 import { createNodeAgent, simulatedImages, simulatedRuntime } from "../src/cluster/node/index.js";
 import { workloadControllers } from "../src/cluster/workloads/index.js";
-import type { GatewayDriver } from "../src/dataplane/gateway/index.js";
 import { seededRandom, virtualClock } from "../src/kernel/clock/index.js";
 import { type ControllerSpec, createManager } from "../src/kernel/control/index.js";
-import { ArgosyError } from "../src/kernel/errors/index.js";
 import { findCondition, NamespaceKind, PodKind } from "../src/kernel/kinds/index.js";
 import { createLogger } from "../src/kernel/log/index.js";
 import { ClusterKind, createFleetModule, HyperMLServiceKind } from "../src/modules/fleet/index.js";
 import { createServingModule, MLServiceKind } from "../src/modules/serving/index.js";
 import { memoryLedger } from "../src/stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../src/testing/index.js";
+import { noGateway } from "./support/no-gateway.js";
 
 const memberCount = 100;
 const namespace = "demo";
-
-/** A gateway without a process: the fleet's controllers compute, nothing listens. */
-const noGateway: GatewayDriver = {
-  start: async () => {},
-  apply: async () => {},
-  open: async () => {},
-  keep: async () => "",
-  observe: async () => {
-    throw new ArgosyError("Simulated", "there is no gateway in the simulation");
-  },
-  lastState: undefined,
-  onActivators: () => () => {},
-  onState: () => () => {},
-  process: { running: true, pid: 1, adopted: false, restarts: 0, reason: "" },
-  close: async () => {},
-};
 
 const manifests = [
   {

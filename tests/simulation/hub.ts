@@ -1,37 +1,20 @@
 import { checksOf } from "../../src/cluster/apiserver/index.js";
 import { workloadControllers } from "../../src/cluster/workloads/index.js";
-import type { GatewayDriver } from "../../src/dataplane/gateway/index.js";
 import { createClient, createInformerSet, type Transport, UnavailableError } from "../../src/kernel/client/index.js";
 import type { Random, VirtualClock } from "../../src/kernel/clock/index.js";
 import { type ClusterAccess, createManager, type Manager } from "../../src/kernel/control/index.js";
-import { ArgosyError } from "../../src/kernel/errors/index.js";
 import { ClusterRoleBindingKind, ClusterRoleKind, NamespaceKind } from "../../src/kernel/kinds/index.js";
 import { createLogger } from "../../src/kernel/log/index.js";
 import type { Module } from "../../src/kernel/module/types.js";
 import { createFleetModule, TEMPLATE_RULES } from "../../src/modules/fleet/index.js";
 import type { Ledger } from "../../src/stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../src/testing/index.js";
+import { noGateway } from "../support/no-gateway.js";
 import type { Life, Link } from "./link.js";
 import { msOf, type Scenario } from "./scenario.js";
 import { NAMESPACE } from "./workloads.js";
 
 const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
-
-/** A gateway without a process: the fleet's controllers compute, nothing listens. */
-const noGateway: GatewayDriver = {
-  start: async () => {},
-  apply: async () => {},
-  open: async () => {},
-  keep: async () => "",
-  observe: async () => {
-    throw new ArgosyError("Simulated", "there is no gateway in the simulation");
-  },
-  lastState: undefined,
-  onActivators: () => () => {},
-  onState: () => () => {},
-  process: { running: true, pid: 1, adopted: false, restarts: 0, reason: "" },
-  close: async () => {},
-};
 
 /** One process of the hub's controllers. */
 export interface Running {

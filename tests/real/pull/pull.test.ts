@@ -19,6 +19,7 @@ import { realPrograms } from "../../../src/testing/real-cluster.js";
 import { unless } from "../../../src/testing/unless.js";
 import { argosy, type Running, startArgosy } from "../../support/argosy.js";
 import { blankManifests } from "../../support/blank-model.js";
+import { sendConfigMaps } from "../../support/policies.js";
 import { eventually } from "../../support/polling.js";
 import { type Controlled, startControlled } from "./controllers.js";
 
@@ -169,15 +170,7 @@ withReal(
     await hub
       .resource(ConfigMapKind)
       .apply({ metadata: { name: "greeting", ...inDemo }, data: { text: "hello" } }, force);
-    await hub.json("POST", "/apis/policy.karmada.io/v1alpha1/namespaces/demo/propagationpolicies", {
-      apiVersion: "policy.karmada.io/v1alpha1",
-      kind: "PropagationPolicy",
-      metadata: { name: "greeting", ...inDemo },
-      spec: {
-        resourceSelectors: [{ apiVersion: "v1", kind: "ConfigMap", name: "greeting" }],
-        placement: { clusterAffinity: { clusterNames: ["paris"] } },
-      },
-    });
+    await sendConfigMaps(hub, { name: "greeting", selector: { name: "greeting" }, clusters: ["paris"] });
     let seen: unknown;
     await eventually(
       "the HyperMLService is applied, and the greeting is there",

@@ -9,6 +9,7 @@ import { tokenText } from "../text/tokenizer.js";
 import { finishOf, makeChoices, stepChoices } from "./choices.js";
 import {
   COMMON_PARAMS,
+  countTokens,
   generationsOf,
   includesUsage,
   maxTokensOf,
@@ -48,7 +49,7 @@ export async function complete(asked: OpenAiRequest): Promise<Http1Answer> {
   return measured(asked, plan.text, async () => {
     const choices = await makeChoices(plan.generations, { ...asked.context, caller: asked.caller });
     const tokens = choices.reduce((sum, { steps }) => sum + steps.length, 0);
-    count(asked, plan, tokens);
+    countTokens(asked, plan, tokens);
     return {
       status: 200,
       body: JSON.stringify({
@@ -63,12 +64,6 @@ export async function complete(asked: OpenAiRequest): Promise<Http1Answer> {
       }),
     };
   });
-}
-
-function count({ context }: OpenAiRequest, { text, promptTokens }: Plan, tokens: number): void {
-  const counters = context.metrics.of(text.model.name, text.model.version);
-  counters.promptTokens += promptTokens;
-  counters.completionTokens += tokens;
 }
 
 async function planOf(asked: OpenAiRequest): Promise<Plan> {
@@ -165,7 +160,7 @@ function stream(asked: OpenAiRequest, plan: Plan): Promise<Http1Answer> {
       if (withUsage) yield sseEvent({ ...plan.head, choices: [], usage: usageOf(plan.promptTokens, tokens) });
       yield sseEvent("[DONE]");
     } finally {
-      count(asked, plan, tokens);
+      countTokens(asked, plan, tokens);
     }
   }
   return measured(asked, plan.text, () => streamAnswer(events(), openAiError, () => undefined));

@@ -74,6 +74,17 @@ export async function measured<T>({ context }: OpenAiRequest, text: TextModel, r
   }
 }
 
+/** Counts the tokens of an answer for its model. */
+export function countTokens(
+  { context }: OpenAiRequest,
+  { text, promptTokens }: { readonly text: TextModel; readonly promptTokens: number },
+  tokens: number,
+): void {
+  const counters = context.metrics.of(text.model.name, text.model.version);
+  counters.promptTokens += promptTokens;
+  counters.completionTokens += tokens;
+}
+
 /** Names that both kinds of completions know. */
 export const COMMON_PARAMS = [
   ...[
