@@ -107,10 +107,8 @@ export async function prepareCluster(
   await installKinds(cluster.admin.client, definitions, clock);
   const roles = cluster.admin.client.resource(ClusterRoleKind);
   const bindings = cluster.admin.client.resource(ClusterRoleBindingKind);
-  for (const { name, rules, user } of identities) {
-    if (rules === undefined) {
-      continue;
-    }
+  const grant = async ({ name, rules, user }: Identity): Promise<void> => {
+    if (rules === undefined) return;
     await roles.apply({ metadata: { name }, rules: toJson(rules) }, { fieldManager, force: true });
     await bindings.apply(
       {
@@ -120,5 +118,6 @@ export async function prepareCluster(
       },
       { fieldManager, force: true },
     );
-  }
+  };
+  await Promise.all(identities.map(grant));
 }

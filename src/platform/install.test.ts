@@ -32,6 +32,26 @@ test("a kind of ours is kept as this version has it", async () => {
   await requireKinds(cluster.client, [widget("two")]);
 });
 
+test("a kind that is as wanted is not written again; what somebody changed is put back", async () => {
+  const cluster = await start();
+  const crds = cluster.client.resource(CustomResourceDefinitionKind);
+  await installKinds(cluster.client, [widget("one")], cluster.clock);
+  const first = (await crds.get("widgets.example.dev")).metadata.resourceVersion;
+  await installKinds(cluster.client, [widget("one")], cluster.clock);
+  expect((await crds.get("widgets.example.dev")).metadata.resourceVersion).toBe(first);
+
+  const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.dev";
+  await cluster.client.json(
+    "PATCH",
+    path,
+    [{ op: "replace", path: "/spec/versions/0/schema/openAPIV3Schema/description", value: "mine" }],
+    { headers: { "content-type": "application/json-patch+json" } },
+  );
+  expect(await descriptionOf(cluster)).toBe("mine");
+  await installKinds(cluster.client, [widget("one")], cluster.clock);
+  expect(await descriptionOf(cluster)).toBe("one");
+});
+
 test("a kind that somebody else installed stays as it is", async () => {
   const cluster = await start({ kinds: [widget("theirs")] });
   await installKinds(cluster.client, [widget("ours")], cluster.clock);

@@ -9,6 +9,8 @@ import {
   NamespaceKind,
   toCrd,
 } from "../kernel/kinds/index.js";
+import type { Json, JsonObject } from "../kernel/kinds/object.js";
+import { asObject, equalJson } from "../kernel/schema/index.js";
 
 /** Field manager of what the platform itself sets up. */
 export const fieldManager = "argosy-platform";
@@ -26,19 +28,9 @@ export async function installKinds(
   clock: Clock,
 ): Promise<void> {
   const crds = client.resource(CustomResourceDefinitionKind);
-  const installed: KindDefinition[] = [];
-  for (const definition of definitions) {
-    const name = crdName(definition);
-    const present = await crds.find(name);
-    if (present === undefined ? await isServed(client, definition) : !isOurs(present)) {
-      await requireKinds(client, [definition]);
-      continue;
-    }
-    await crds.apply({ metadata: { name }, spec: toCrd(definition)["spec"] }, { fieldManager, force: true });
-    installed.push(definition);
-  }
+  const written = await Promise.all(definitions.map((definition) => installKind(client, definition)));
   const end = clock.monotonicMs() + servedTimeoutMs;
-  for (const definition of installed) {
+  for (const definition of definitions.filter((_, index) => written[index] === true)) {
     while (!isEstablished(await crds.get(crdName(definition)))) {
       if (clock.monotonicMs() > end) {
         throw new ArgosyError(
@@ -49,6 +41,26 @@ export async function installKinds(
       await clock.sleep(pollMs);
     }
   }
+}
+
+/** Whether it had to be written, and may not be served yet. */
+async function installKind(client: ApiClient, definition: KindDefinition): Promise<boolean> {
+  const crds = client.resource(CustomResourceDefinitionKind);
+  const name = crdName(definition);
+  const present = await crds.find(name);
+  if (present === undefined ? await isServed(client, definition) : !isOurs(present)) {
+    await requireKinds(client, [definition]);
+    return false;
+  }
+  const { spec } = toCrd(definition);
+  if (present !== undefined && isEstablished(present) && equalJson(present.spec, asStored(spec))) return false;
+  await crds.apply({ metadata: { name }, spec }, { fieldManager, force: true });
+  return true;
+}
+
+/** With what the server fills in. */
+function asStored(spec: Json | undefined): JsonObject {
+  return { conversion: { strategy: "None" }, ...asObject(spec) };
 }
 
 /** Refuses a cluster that does not serve these kinds, naming all that are missing. */

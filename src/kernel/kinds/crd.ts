@@ -3,8 +3,16 @@ import { toJsonObject } from "../schema/index.js";
 import type { KindDefinition, PrinterColumn } from "./define.js";
 import type { JsonObject } from "./object.js";
 
-/** The CustomResourceDefinition (apiextensions.k8s.io/v1) of a kind, ready to be applied. */
+const known = new WeakMap<KindDefinition, JsonObject>();
+
+/** The CustomResourceDefinition (apiextensions.k8s.io/v1) of a kind, ready to be applied. It is the same object each time: nobody changes it. */
 export function toCrd(definition: KindDefinition): JsonObject {
+  const made = known.get(definition) ?? crdOf(definition);
+  known.set(definition, made);
+  return made;
+}
+
+function crdOf(definition: KindDefinition): JsonObject {
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",

@@ -7,6 +7,8 @@ import { maxRequestBytes, type Shape, shapeOf } from "./shapes.js";
 
 /** One rule of a schema, compiled. */
 export interface Rule {
+  /** Of the values that it is about. */
+  readonly shape: Shape;
   readonly source: JsonObject;
   readonly index: number;
   readonly text: string;
@@ -25,7 +27,6 @@ export interface Rule {
 /** A place in a schema that has rules, or has them below. */
 export interface RuleNode {
   readonly schema: JsonObject;
-  readonly shape: Shape;
   readonly rules: readonly Rule[];
   readonly properties: readonly (readonly [string, RuleNode])[];
   readonly items: RuleNode | undefined;
@@ -59,10 +60,8 @@ interface Above {
 
 function nodeOf(schema: JsonObject, above: Above): RuleNode | undefined {
   if (!hasRules(schema)) return undefined;
-  const engine = libraryEngine();
-  const shape = shapeOf(engine, schema, "selfType0", above);
-  if (shape === undefined) return undefined;
-  const times = above.cardinality ?? Math.floor(maxRequestBytes / (shape.minBytes + 1));
+  const rules = rulesOf(schema, above);
+  if (rules === undefined) return undefined;
   const properties: [string, RuleNode][] = [];
   for (const [name, inner] of Object.entries(asObject(schema["properties"]))) {
     const below = isObject(inner)
@@ -77,8 +76,7 @@ function nodeOf(schema: JsonObject, above: Above): RuleNode | undefined {
   };
   return {
     schema,
-    shape,
-    rules: compileAt(engine, schema, { shape, cardinality: times }),
+    rules,
     properties,
     items: member(schema["items"], schema["maxItems"]),
     values: member(schema["additionalProperties"], schema["maxProperties"]),
@@ -87,6 +85,17 @@ function nodeOf(schema: JsonObject, above: Above): RuleNode | undefined {
         ? asList(schema["x-kubernetes-list-map-keys"]).map(asString)
         : undefined,
   };
+}
+
+/** `undefined`: expressions cannot read what is there or below. The types of all that is below are declared only where a rule may ask for them. */
+function rulesOf(schema: JsonObject, above: Above): Rule[] | undefined {
+  const isPlain = schema["type"] === "object" && !isObject(schema["additionalProperties"]);
+  if (isPlain && asObjects(schema["x-kubernetes-validations"]).length === 0) return [];
+  const engine = libraryEngine();
+  const shape = shapeOf(engine, schema, "selfType0", above);
+  if (shape === undefined) return undefined;
+  const cardinality = above.cardinality ?? Math.floor(maxRequestBytes / (shape.minBytes + 1));
+  return compileAt(engine, schema, { shape, cardinality });
 }
 
 const isEmbedded = (schema: JsonObject): boolean => schema["x-kubernetes-embedded-resource"] === true;
@@ -119,6 +128,7 @@ function compileRule(source: JsonObject, index: number, place: Place & { readonl
   // Without a rule that compiles nothing is said of its message.
   const message = messageText === "" || rule.program === undefined ? {} : compileTo(engine, messageText, "string");
   return {
+    shape,
     source,
     index,
     text,

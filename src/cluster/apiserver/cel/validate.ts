@@ -48,7 +48,7 @@ function validateNode(node: RuleNode, path: string, [value, old]: readonly [Json
     if (rule.usesOldSelf && !rule.isOldSelfOptional && old === never) continue;
     // What was stored before the rule was may stay as it is.
     if (!rule.usesOldSelf && isUnchanged) continue;
-    self ??= node.shape.convert(value);
+    self ??= rule.shape.convert(value);
     validateRule(node, rule, { path, self, old, validation });
   }
   if (Array.isArray(value)) validateItems(node, path, [value, old], validation);
@@ -109,7 +109,7 @@ function validateRule(node: RuleNode, rule: Rule, place: Place): void {
   const { validation, path } = place;
   const type = asString(node.schema["type"]) || "object";
   try {
-    if (rule.program?.run(variablesOf(node, rule, place), validation.budget) === true) return;
+    if (rule.program?.run(variablesOf(rule, place), validation.budget) === true) return;
     if (rule.program !== undefined) {
       validation.causes.push(broken(node, rule, { ...place, type }));
       return;
@@ -138,9 +138,9 @@ function whyFailed(rule: Rule, error: CelEvaluationError | CelCostError, budget:
     : `${error.message} evaluating rule: ${told(rule)}`;
 }
 
-function variablesOf(node: RuleNode, rule: Rule, { self, old }: Place): Record<string, unknown> {
+function variablesOf(rule: Rule, { self, old }: Place): Record<string, unknown> {
   if (!rule.usesOldSelf && rule.messageProgram === undefined) return { self };
-  const before = old === never ? undefined : node.shape.convert(old);
+  const before = old === never ? undefined : rule.shape.convert(old);
   if (rule.isOldSelfOptional) return { self, oldSelf: before === undefined ? Optional.none : new Optional(before) };
   return before === undefined ? { self } : { self, oldSelf: before };
 }
@@ -156,7 +156,7 @@ const words: Readonly<Record<string, (type: string, message: string) => string>>
 };
 
 function broken(node: RuleNode, rule: Rule, place: Place & { readonly type: string }): StatusCause {
-  const message = messageOf(node, rule, place);
+  const message = messageOf(rule, place);
   const reason = asString(rule.source["reason"]) || "FieldValueInvalid";
   const below = resolveFieldPath(node.schema, asString(rule.source["fieldPath"])) ?? "";
   const field = below === "" ? place.path : joinPath(place.path, below);
@@ -164,11 +164,11 @@ function broken(node: RuleNode, rule: Rule, place: Place & { readonly type: stri
   return { reason, message: shown, field: field === "" ? "<nil>" : field };
 }
 
-function messageOf(node: RuleNode, rule: Rule, place: Place): string {
+function messageOf(rule: Rule, place: Place): string {
   const fallback = asString(rule.source["message"]).trim() || `failed rule: ${rule.text.trim()}`;
   if (rule.messageProgram === undefined) return fallback;
   try {
-    const made = rule.messageProgram.run(variablesOf(node, rule, place), place.validation.budget);
+    const made = rule.messageProgram.run(variablesOf(rule, place), place.validation.budget);
     const text = typeof made === "string" ? made.trim() : "";
     return text === "" || text.includes("\n") || text.length > maxMessageLength ? fallback : text;
   } catch (error) {

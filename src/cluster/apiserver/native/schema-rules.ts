@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Faults } from "../../../kernel/kinds/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject } from "../../../kernel/schema/index.js";
@@ -25,12 +26,30 @@ const rootKeywords = new Set(
 const rootWords =
   "Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations";
 
+interface About {
+  readonly faults: Faults;
+  readonly hasStatus: boolean;
+}
+
+/** Schemas of which nothing is said, by their content: the servers of a process get the same ones again and again. */
+const flawless = new Set<string>();
+const mostFlawless = 4096;
+
 /** Everything that may be wrong with the schema of a definition's version. `path` is the schema's. */
-export function validateDefinitionSchema(
-  schema: JsonObject,
-  path: string,
-  about: { readonly faults: Faults; readonly hasStatus: boolean },
-): void {
+export function validateDefinitionSchema(schema: JsonObject, path: string, about: About): void {
+  const content = `${about.hasStatus} ${JSON.stringify(schema)}`;
+  const key = createHash("sha256").update(content).digest("base64");
+  if (flawless.has(key)) return;
+  const count = ({ causes, warnings }: Faults): number => causes.length + warnings.length;
+  const before = count(about.faults);
+  findFaults(schema, path, about);
+  // A warning that was there already would not be counted: only of one that starts empty can be told.
+  if (before > 0 || count(about.faults) > 0) return;
+  if (flawless.size >= mostFlawless) flawless.clear();
+  flawless.add(key);
+}
+
+function findFaults(schema: JsonObject, path: string, about: About): void {
   const { faults } = about;
   const before = faults.causes.length;
   if (about.hasStatus) checkRoot(schema, path, faults);

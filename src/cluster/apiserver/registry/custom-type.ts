@@ -125,8 +125,13 @@ export class CustomType implements ResourceType {
       })),
     ];
     this.#cells = columns.map(cellReader);
+    let shape: Shape | undefined;
     this.merge = createMerge({
-      shape: customShape(definition),
+      // Most kinds of a cluster are never written there.
+      get shape() {
+        shape ??= customShape(definition);
+        return shape;
+      },
       group: this.group,
       version: this.version,
       kind: this.kind,

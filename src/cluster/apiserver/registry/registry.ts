@@ -2,12 +2,12 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Logger } from "../../../kernel/log/types.js";
 import type { ApiRequest, ApiResponse, Registry, ResourceType } from "../types.js";
 import { type ConversionCaller, conversionOf } from "./conversion.js";
-import { customVersions } from "./custom-definition.js";
-import { CustomType } from "./custom-type.js";
+import type { CustomType } from "./custom-type.js";
 import type { DefinitionHost } from "./definitions.js";
 import { answerDiscovery } from "./discovery.js";
 import { nativeTypes } from "./native-resources.js";
 import { OpenApi } from "./openapi.js";
+import { typesOf } from "./shared-types.js";
 import { answerVersion } from "./version.js";
 
 /** What a registry may be given. */
@@ -74,10 +74,7 @@ class ResourceRegistry implements LiveRegistry {
     } else {
       try {
         const convert = conversionOf(definition, this.#options.convert);
-        this.#custom.set(
-          name,
-          customVersions(definition).map((version) => new CustomType(version, convert)),
-        );
+        this.#custom.set(name, typesOf(definition, convert));
       } catch (error) {
         this.#options.log?.error("a custom resource definition cannot be served", { err: error, definition: name });
         this.#custom.delete(name);
