@@ -1,4 +1,10 @@
-import { createClient, createInformerSet, type Followed, type Transport } from "../kernel/client/index.js";
+import {
+  createClient,
+  createInformerSet,
+  type Followed,
+  type Transport,
+  type WatchedInformers,
+} from "../kernel/client/index.js";
 import type { Clock, Random } from "../kernel/clock/index.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import type { Logger } from "../kernel/log/index.js";
@@ -12,6 +18,7 @@ export interface Surroundings {
 
 /** A cluster with one identity, to be closed by whoever opened it. */
 export interface OwnedAccess extends ClusterAccess {
+  readonly informers: WatchedInformers;
   close(): Promise<void>;
 }
 

@@ -122,7 +122,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const assembly = await assemble(options, layout, closers);
     const summary = options.level === "node" ? await startNodeLevel(assembly) : await startLevel(assembly);
     const { access, metrics, ending } = assembly;
-    const health = await startHealth({ ...options.health, metrics, notReady: () => notReady(access) });
+    const health = await startHealth({
+      ...options.health,
+      metrics,
+      notReady: () => notReady(access),
+      unread: () => access.informers.faults(),
+    });
     closers.add(() => health.close());
     ending.isUp = true;
     return {

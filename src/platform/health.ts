@@ -10,6 +10,8 @@ export interface HealthOptions {
   readonly metrics: Metrics;
   /** Why it is not ready; `undefined` when it is. */
   readonly notReady: () => Promise<string | undefined>;
+  /** What cannot be read of the cluster now, by kind, and why. It is told, but does not make it unready: the rest works. */
+  readonly unread: () => ReadonlyMap<string, string>;
 }
 
 /** What supervisors and scrapers of an agent ask: it tells no object of any cluster, so it asks for no identity. */
@@ -20,17 +22,34 @@ export interface HealthEndpoint {
 
 const headersMs = 5_000;
 
-/** `/healthz` (the process answers), `/readyz` (its API server answers too) and `/metrics` over plain HTTP. Throws `ArgosyError` (`CannotListen`). */
-export async function startHealth({ host, port, metrics, notReady }: HealthOptions): Promise<HealthEndpoint> {
+/** `/healthz` (the process answers), `/readyz` (its API server answers too; what cannot be read of it) and `/metrics` over plain HTTP. Throws `ArgosyError` (`CannotListen`). */
+export async function startHealth(options: HealthOptions): Promise<HealthEndpoint> {
+  const { host, port, metrics, notReady, unread } = options;
+  const unreadable = metrics.gauge({
+    name: "argosy_unread_kinds",
+    help: "1 for each kind that cannot be listed or watched now.",
+    labels: ["kind"],
+  });
+  const told = new Set<string>();
+  const measure = (): string => {
+    for (const kind of told) unreadable.remove({ kind });
+    told.clear();
+    for (const kind of unread().keys()) {
+      unreadable.set({ kind }, 1);
+      told.add(kind);
+    }
+    return metrics.render();
+  };
   const server = createServer((request, response) => {
     const path = (request.url ?? "/").split("?")[0];
     request.resume();
     if (request.method !== "GET" && request.method !== "HEAD") answer(response, 405, "only GET\n");
     else if (path === "/healthz" || path === "/livez") answer(response, 200, "ok\n");
-    else if (path === "/metrics") answer(response, 200, metrics.render());
+    else if (path === "/metrics") answer(response, 200, measure());
     else if (path === "/readyz") {
       notReady().then(
-        (reason) => answer(response, reason === undefined ? 200 : 503, `${reason ?? "ok"}\n`),
+        (reason) =>
+          answer(response, reason === undefined ? 200 : 503, `${[reason ?? "ok", ...remarks(unread())].join("\n")}\n`),
         () => answer(response, 503, "not ready\n"),
       );
     } else answer(response, 404, "there are /healthz, /readyz and /metrics\n");
@@ -59,6 +78,9 @@ export async function startHealth({ host, port, metrics, notReady }: HealthOptio
       }),
   };
 }
+
+const remarks = (unread: ReadonlyMap<string, string>): string[] =>
+  [...unread].map(([kind, fault]) => `cannot read ${kind}: ${fault}`);
 
 function answer(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });

@@ -47,6 +47,8 @@ export class TinyApi implements Transport {
   readonly requests: string[] = [];
   /** Requests fail as if nobody listened. */
   isDown = false;
+  /** Requests are refused for want of rights. */
+  isForbidding = false;
   /** Watches stay open but nothing arrives: a half-open socket. */
   isSilent = false;
   /** Answers that are held back until released. */
@@ -78,6 +80,7 @@ export class TinyApi implements Transport {
     this.requests.push(`${request.method} ${request.path}`);
     await new Promise((resolve) => setImmediate(resolve));
     if (this.isDown) throw new TypeError("connect ECONNREFUSED");
+    if (this.isForbidding) throw failure(403, "Forbidden", "it is forbidden");
     request.signal?.throwIfAborted();
     const url = new URL(request.path, "http://tiny");
     if (url.searchParams.get("watch") === "true") return this.#watch(url, request.signal);

@@ -7,7 +7,7 @@ export { createClient } from "./client.js";
 export { UnavailableError } from "./failures.js";
 export { type FieldFault, fieldFaults } from "./field-faults.js";
 export { type Credentials, type HttpTransportOptions, httpTransport } from "./http-transport.js";
-export { createInformerSet, type Followed } from "./informer-set.js";
+export { createInformerSet, type Followed, type WatchedInformers } from "./informer-set.js";
 export { type ClusterContext, inClusterContext, loadKubeconfig, parseKubeconfig } from "./kubeconfig.js";
 export {
   attach,

@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
 import type { Clock, Random } from "../clock/index.js";
 import type { Informer, InformerSet } from "../control/types.js";
-import { ArgosyError } from "../errors/index.js";
+import { ArgosyError, messageOf } from "../errors/index.js";
 import { apiVersionOf, type Kind, type KubeObject } from "../kinds/index.js";
 import type { Logger } from "../log/index.js";
 import { cacheAs, objectAs } from "./informer-set.unsafe.js";
@@ -26,19 +26,26 @@ export interface InformerSetOptions extends Followed {
   readonly inactivityMs?: number;
 }
 
+/** A set of informers that says which of them do not follow the server. */
+export interface WatchedInformers extends InformerSet {
+  /** What cannot be read now, by `pods` or `works.work.karmada.io`, and why. Watches that end as they should are no fault. */
+  faults(): ReadonlyMap<string, string>;
+}
+
 const defaultInactivityMs = 150_000;
 
 /**
  * The informers of one cluster. Each starts with the first call for its kind and never stops trying. What the same client
  * writes is in the informers when the write's promise resolves, so a controller reads its own writes.
  */
-export function createInformerSet(options: InformerSetOptions): InformerSet {
+export function createInformerSet(options: InformerSetOptions): WatchedInformers {
   const { client, clock, random, log } = options;
   const stop = new AbortController();
   // One listener for each thing that runs: no leak.
   setMaxListeners(0, stop.signal);
   const caches = new Map<string, ObjectCache<KubeObject>>();
   const running: Promise<void>[] = [];
+  const faults = new Map<string, string>();
   const keyOf = (kind: Kind): string => `${apiVersionOf(kind)}/${kind.plural}`;
 
   const stopListening = client.onWrite?.((kind, write) => {
@@ -58,6 +65,7 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
       caches.set(keyOf(kind), objectAs(cache));
       const fieldSelector = options.fieldSelectors?.[keyOf(kind)];
       const namespace = options.namespaces?.[keyOf(kind)];
+      const called = kind.group === "" ? kind.plural : `${kind.plural}.${kind.group}`;
       running.push(
         runReflector({
           resource: client.resource(kind),
@@ -66,6 +74,10 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
           random,
           log,
           signal: stop.signal,
+          onRound(fault) {
+            if (fault === undefined) faults.delete(called);
+            else faults.set(called, messageOf(fault));
+          },
           inactivityMs: options.inactivityMs ?? defaultInactivityMs,
           ...(fieldSelector === undefined ? {} : { fieldSelector }),
           ...(namespace === undefined ? {} : { namespace }),
@@ -73,6 +85,7 @@ export function createInformerSet(options: InformerSetOptions): InformerSet {
       );
       return cache;
     },
+    faults: () => faults,
     async close() {
       stopListening?.();
       stop.abort(new ArgosyError("Closed", "informers are closed"));

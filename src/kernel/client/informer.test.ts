@@ -180,3 +180,15 @@ test("synced can be given up on", async () => {
   await expect(waiting).rejects.toThrow("no more time");
   await informers.close();
 });
+
+test("what may not be read is named, until it may", async () => {
+  const { api, clock, informers, informer } = start();
+  api.isForbidding = true;
+  await clock.advance(1000);
+  expect([...informers.faults()]).toEqual([["configmaps", expect.stringContaining("forbidden")]]);
+
+  api.isForbidding = false;
+  await clock.runUntil(() => informers.faults().size === 0, 60_000);
+  await informer.synced();
+  await informers.close();
+});

@@ -1,5 +1,5 @@
 import type { Clock, Random } from "../clock/index.js";
-import { isExpired } from "../errors/index.js";
+import { isExpired, isForbidden } from "../errors/index.js";
 import type { KubeObject } from "../kinds/index.js";
 import type { Logger } from "../log/index.js";
 import { UnavailableError } from "./failures.js";
@@ -20,6 +20,8 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly fieldSelector?: string;
   /** Default: all of them. */
   readonly namespace?: string;
+  /** Told after each list and watch: what was wrong with it; `undefined` when it was well. */
+  readonly onRound?: (fault: unknown) => void;
 }
 
 const firstBackoffMs = 250;
@@ -34,8 +36,7 @@ const watchSeconds = 300;
  * connections, waits with jittered exponential back-off between failures. Resolves only when the signal is aborted.
  */
 export async function runReflector<T extends KubeObject>(options: ReflectorOptions<T>): Promise<void> {
-  const { clock, random, log, signal } = options;
-  const kind = options.resource.kind.plural;
+  const { clock, random, log, signal, resource } = options;
   let resourceVersion: string | undefined;
   let failures = 0;
   while (!signal.aborted) {
@@ -43,8 +44,9 @@ export async function runReflector<T extends KubeObject>(options: ReflectorOptio
     const round: Round =
       resourceVersion === undefined ? await listOnce(options) : await watchOnce(options, resourceVersion);
     if (signal.aborted) return;
+    options.onRound?.(isExpired(round.error) ? undefined : round.error);
     if (isExpired(round.error)) {
-      log.info("history is gone, listing again", { kind, resourceVersion });
+      log.info("history is gone, listing again", { kind: resource.kind.plural, resourceVersion });
       // Only a list that is itself answered with 410 must wait.
       const wasListing: boolean = resourceVersion === undefined;
       resourceVersion = undefined;
@@ -52,17 +54,17 @@ export async function runReflector<T extends KubeObject>(options: ReflectorOptio
     } else resourceVersion = round.resourceVersion;
     if (round.isFruitful || clock.monotonicMs() - beganMs >= goodWatchMs) failures = 0;
     if (round.error === undefined && round.isFruitful) continue;
-    if (round.error !== undefined) {
-      log[failures === 3 ? "warn" : "debug"]("list or watch failed, trying again", {
-        kind,
-        failures,
-        err: round.error,
-      });
-    }
+    if (round.error !== undefined) tell(round.error, failures, options);
     const limitMs = Math.min(firstBackoffMs * 2 ** Math.min(failures, 10), maxBackoffMs);
     failures += 1;
     await clock.sleep(limitMs / 2 + random.next() * (limitMs / 2), signal).catch(() => undefined);
   }
+}
+
+/** A fault that stays is told once; one of rights at once, for they do not come by themselves. */
+function tell<T extends KubeObject>(err: unknown, failures: number, { log, resource }: ReflectorOptions<T>): void {
+  const level = failures === (isForbidden(err) ? 0 : 3) ? "warn" : "debug";
+  log[level]("list or watch failed, trying again", { kind: resource.kind.plural, failures, err });
 }
 
 /** How one list or one watch connection ended. */

@@ -74,6 +74,8 @@ export const isConflict = (error: unknown): error is ApiError =>
   error instanceof ApiError && error.status.reason === "Conflict";
 export const isAlreadyExists = (error: unknown): error is ApiError =>
   error instanceof ApiError && error.status.reason === "AlreadyExists";
+/** The caller may not do it (403). */
+export const isForbidden = (error: unknown): error is ApiError => error instanceof ApiError && error.httpCode === 403;
 /** The resourceVersion or continue token is too old (410). */
 export const isExpired = (error: unknown): error is ApiError => error instanceof ApiError && error.httpCode === 410;
 
