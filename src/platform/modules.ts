@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { networkFileOf } from "../cluster/node/index.js";
 import { type GatewayDriver, gatewayDriver } from "../dataplane/gateway/index.js";
 import type { Transport } from "../kernel/client/index.js";
@@ -81,6 +82,7 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
         ? undefined
         : { name: `ingress-${cluster}`, host: place.host, port: place.port, trustForwarded: true };
     },
+    insideAddress: (cluster) => insideAddress(placeOf(cluster)?.host),
   });
   const serving = createServingModule({
     ledger,
@@ -97,6 +99,13 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
     ...(prometheusUrl === undefined || prometheusUrl === "" ? {} : { query: prometheusQuery(prometheusUrl) }),
   });
   return [fleet, serving];
+}
+
+/** By which address pods reach what listens on a host: of all of a machine's (or a pod's) own addresses, the first one that is not its loopback. */
+function insideAddress(host: string | undefined): string | undefined {
+  if (host !== "0.0.0.0" && host !== "::") return host === "localhost" ? "127.0.0.1" : host;
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.find(({ internal, family }) => !internal && family === (host === "::" ? "IPv6" : "IPv4"))?.address;
 }
 
 /** Every module of a platform with stores of its own. */

@@ -165,6 +165,7 @@ export type RouteInput = Omit<
 /** The table of a gateway that has none yet. */
 export const EMPTY_TABLE: GatewayTable = { version: 1, generation: "", listeners: [], routes: [] };
 
+const MAX_LISTENERS = 4_096;
 const MAX_ROUTES = 20_000;
 const MAX_BACKENDS = 512;
 const MAX_SHADOWS = 32;
@@ -181,7 +182,7 @@ export function parseTable(value: unknown): GatewayTable {
   const root = new Reader(value, "table");
   root.only(["version", "generation", "listeners", "routes"]);
   if (root.field("version") !== 1) root.fail("version", "must be 1");
-  const listeners = root.list("listeners", 256).map(parseListener);
+  const listeners = root.list("listeners", MAX_LISTENERS).map(parseListener);
   const names = new Set<string>();
   const sockets = new Set<string>();
   for (const listener of listeners) {

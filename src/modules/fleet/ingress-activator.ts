@@ -14,7 +14,7 @@ export function activatorOf(ingress: Ingress, service: string, cluster: string):
     .filter((name) => name !== "");
   const isSplit = ingress.metadata.annotations?.[ARGOSY.weights] !== undefined;
   const name =
-    names.find((one) => one === service || one === `${service}-deployment`) ??
+    names.find((one) => one === service || one === `${service}-deployment` || `${one}-pods` === service) ??
     (names.length === 1 && !isSplit ? names[0] : undefined);
   if (name === undefined) return undefined;
   return { name: `${cluster}/${ingress.metadata.namespace ?? ""}/${name}`, ...limitsOf(ingress, name) };

@@ -27,6 +27,7 @@ import { isObject } from "../../kernel/schema/index.js";
 import { derivedFrom } from "./derived.js";
 import { type Built, GatewayWriter } from "./gateway-writer.js";
 import { activated, activatorOf, routeOptions, startingAddresses } from "./ingress-activator.js";
+import { DoorPorts, Doors, isDoor, throughOf } from "./ingress-doors.js";
 import { type IngressPolicies, policiesIn } from "./ingress-policies.js";
 import { ARGOSY } from "./names.js";
 
@@ -40,44 +41,73 @@ export interface IngressOptions {
   readonly gateway: GatewayDriver;
   /** The listener of this cluster's ingress. */
   readonly listener: ListenerInput;
+  /** Address by which the cluster's pods reach what the gateway listens on; absent: not known. */
+  readonly insideAddress?: string | undefined;
+  /** Shared by all clusters of the gateway; absent: this is the only one. */
+  readonly doorPorts?: DoorPorts;
 }
 
 type Context = ReconcileContext<Ingress>;
 type Rule = NonNullable<NonNullable<Ingress["spec"]["rules"]>[number]["http"]>["paths"][number];
 type IngressBackend = Rule["backend"];
 
+/** What lasts from one look to the next. */
+interface Worker {
+  readonly context: Context;
+  readonly writer: GatewayWriter<Compiled>;
+  readonly doors: Doors;
+}
+
+function startWorker({ listener, gateway, insideAddress, doorPorts }: IngressOptions, context: Context): Worker {
+  const doors = new Doors({
+    gateway,
+    listener,
+    address: insideAddress,
+    ports: doorPorts ?? new DoorPorts(),
+    routesOf: (ingress, door, at) => routesOf(ingress, policiesIn(ingress), door, at),
+  });
+  const kinds = [IngressKind, ServiceKind, EndpointSliceKind];
+  const compiled = derivedFrom(context.cluster.informers, kinds, context.signal, () => compileAll(listener, context));
+  const build = (): Built<Compiled> => {
+    const from = compiled();
+    const inside = doors.part(context);
+    const part = { listeners: [listener, ...inside.listeners], routes: [...from.routes, ...inside.routes] };
+    return { part, from };
+  };
+  const source = `ingress-${context.cluster.name}`;
+  return { context, doors, writer: new GatewayWriter(gateway, context.clock, source, build) };
+}
+
 /** Carries the Ingresses of class `argosy` of one cluster out: host and path to the ready pods of a Service. */
 export function ingressController(options: IngressOptions): ControllerSpec<Ingress> {
   const { listener } = options;
-  let worker: { readonly context: Context; readonly writer: GatewayWriter<Compiled> } | undefined;
-  const start = (context: Context): NonNullable<typeof worker> => {
-    const kinds = [IngressKind, ServiceKind, EndpointSliceKind];
-    const compiled = derivedFrom(context.cluster.informers, kinds, context.signal, () => compileAll(listener, context));
-    const build = (): Built<Compiled> => {
-      const from = compiled();
-      return { part: { listeners: [listener], routes: from.routes }, from };
-    };
-    const source = `ingress-${context.cluster.name}`;
-    return { context, writer: new GatewayWriter(options.gateway, context.clock, source, build) };
-  };
+  let worker: Worker | undefined;
   return {
     name: NAME,
     kind: IngressKind,
     watches: [
       {
         kind: ServiceKind,
-        keys: (service, informers) => ingressesOf(service.metadata.name, service.metadata.namespace, informers),
+        keys: (service, informers) => [
+          ...ingressesOf(service.metadata.name, service.metadata.namespace, informers),
+          ...throughOf(service, informers),
+        ],
       },
       {
         kind: EndpointSliceKind,
-        keys: (slice, informers) =>
-          ingressesOf(slice.metadata.labels?.[SERVICE_LABEL], slice.metadata.namespace, informers),
+        keys: (slice, informers) => [
+          ...ingressesOf(slice.metadata.labels?.[SERVICE_LABEL], slice.metadata.namespace, informers),
+          ...throughOf(slice, informers),
+        ],
       },
     ],
-    async reconcile(_key, ingress, context) {
-      if (worker === undefined || worker.context.signal.aborted) worker = start(context);
+    async reconcile(key, ingress, context) {
+      if (worker === undefined || worker.context.signal.aborted) worker = startWorker(options, context);
       const inForce = await worker.writer.flush();
-      if (ingress === undefined || isDeleting(ingress) || !isOurs(ingress)) return;
+      const isCarried = ingress !== undefined && !isDeleting(ingress) && isOurs(ingress);
+      const againMs = await worker.doors.tend(key, isCarried ? ingress : undefined, context);
+      const result = againMs === undefined ? undefined : { requeueAfterMs: againMs };
+      if (!isCarried) return result;
       if ((ingress.spec.tls ?? []).length > 0) {
         const message = "spec.tls is not carried out: this cluster's ingress has one certificate for its listener";
         context.events.record(ingress, "Warning", "TLSIgnored", message);
@@ -89,6 +119,7 @@ export function ingressController(options: IngressOptions): ControllerSpec<Ingre
         loadBalancer: { ingress: [{ ip: listener.host, ports: [{ port: listener.port, protocol: "TCP" }] }] },
       };
       await syncStatus(context.cluster.client.resource(IngressKind), ingress, status, NAME);
+      return result;
     },
   };
 }
@@ -138,7 +169,8 @@ function compileAll(listener: ListenerInput, context: Context): Compiled {
     const { fault: weightsFault } = weightsIn(ingress);
     const policies = policiesIn(ingress);
     const own: string[] = [...(weightsFault === undefined ? [] : [weightsFault]), ...policies.faults];
-    for (const route of routesOf(ingress, policies, listener, context)) {
+    const isInside = ingress.metadata.annotations?.[ARGOSY.insideOnly] === "true";
+    for (const route of isInside ? [] : routesOf(ingress, policies, listener, context)) {
       const elder = owners.get(claimOf(route));
       const fault = elder === undefined ? checkRoute(route) : describeElder(route, elder);
       if (fault !== "") own.push(fault);
@@ -293,7 +325,9 @@ function slicesOf(service: Service, informers: InformerSet): readonly EndpointSl
   slices.addIndex(SERVICE_INDEX, (slice) => [
     `${slice.metadata.namespace ?? ""}/${slice.metadata.labels?.[SERVICE_LABEL] ?? ""}`,
   ]);
-  return slices.byIndex(SERVICE_INDEX, `${service.metadata.namespace ?? ""}/${service.metadata.name}`);
+  const own = slices.byIndex(SERVICE_INDEX, `${service.metadata.namespace ?? ""}/${service.metadata.name}`);
+  // What comes from the gateway is not sent back to it.
+  return own.filter((slice) => !isDoor(slice));
 }
 
 function readyAddresses(slice: EndpointSlice, portName: string): string[] {

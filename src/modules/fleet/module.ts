@@ -21,6 +21,7 @@ import type { LoadSettings } from "./heads/load.js";
 import { hyperMLServiceAdmission, ManifestChecker } from "./hyper-admission.js";
 import { hyperMLServiceController } from "./hyper-controller.js";
 import { ingressController } from "./ingress.js";
+import { DoorPorts } from "./ingress-doors.js";
 import { InterpreterRegistry, ResourceInterpreterCustomizationKind } from "./interpreters/index.js";
 import { ClusterKind, HeadIngressKind, HyperMLServiceKind, WorkKind } from "./kinds.js";
 import { ClusterBook } from "./placement/cluster-book.js";
@@ -74,6 +75,8 @@ export interface FleetOptions {
   readonly headTlsListener?: Omit<ListenerInput, "tls">;
   /** Where a cluster's own Ingresses listen (the hub's too); undefined: that cluster has no ingress. */
   readonly ingressListener: (cluster: string) => ListenerInput | undefined;
+  /** Address by which a cluster's own pods reach what the gateway listens on; undefined: not known, so that nothing inside of it leads through the gateway. */
+  readonly insideAddress?: (cluster: string) => string | undefined;
   /**
    * Who makes Works true and fills in Clusters: Argosy (default), or a real Karmada that runs on the hub; with the latter,
    * Work and Cluster are its kinds and are not installed.
@@ -93,7 +96,9 @@ export const INGRESS_RULES: readonly PolicyRule[] = [
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: READ },
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses/status"], verbs: ["get", "update", "patch"] },
   { apiGroups: [""], resources: ["services"], verbs: READ },
-  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: READ },
+  // Services whose requests come through the gateway.
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: WRITE },
+  { apiGroups: [""], resources: ["endpoints"], verbs: ["get", "delete"] },
   { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "update", "patch"] },
 ];
 
@@ -253,7 +258,7 @@ export function createFleetModule(options: FleetOptions): Module {
   const isEngine = options.engine !== "karmada";
   const checker = new ManifestChecker();
   const interpreters = new InterpreterRegistry();
-  const desk = new ClaimDesk();
+  const [desk, doorPorts] = [new ClaimDesk(), new DoorPorts()];
   const definitions: KindDefinition[] = [
     HyperMLServiceKind,
     HeadIngressKind,
@@ -277,9 +282,11 @@ export function createFleetModule(options: FleetOptions): Module {
       const controllers: ControllerSpec[] = [];
       if (level === "node") return controllers;
       const listener = options.ingressListener(cluster.name);
-      if (listener !== undefined) controllers.push(ingressController({ gateway: options.gateway, listener }));
+      const { gateway, insideAddress } = options;
+      const inside = { insideAddress: insideAddress?.(cluster.name), doorPorts };
+      if (listener !== undefined) controllers.push(ingressController({ gateway, listener, ...inside }));
       if (level === "cluster") return controllers;
-      const { members, gateway, ledger, headListener } = options;
+      const { members, ledger, headListener } = options;
       controllers.push(
         hyperMLServiceController({ checker, ledger, isKarmadas: !isEngine }),
         hyperRolloutController({ gateway, members, ledger }),

@@ -62,6 +62,12 @@ export const ARGOSY = {
   timeout: "argosy.dev/timeout-seconds",
   /** Annotation of an Ingress: JSON, Service name to percent of the requests that it gets a copy of. */
   shadows: "argosy.dev/shadows",
+  /** Annotation of a Service: name of the Ingress of its namespace by which requests to it are carried, as those to that Ingress' first host. */
+  through: "argosy.dev/through-ingress",
+  /** Label of an EndpointSlice that leads a Service's requests to the gateway: that Ingress. */
+  doorOf: "argosy.dev/door-of",
+  /** Annotation of an Ingress: `true` gives its hosts to nobody outside; it is for Services that lead through it. */
+  insideOnly: "argosy.dev/inside-only",
 } as const;
 
 const SPACE_PREFIX = "karmada-es-";

@@ -71,21 +71,8 @@ export async function reconcileCanary(
   const replicas = canaryReplicas(spec, percent, stable);
   const host = hostOf(deployment, service.metadata.namespace ?? "", tools.address);
   const url = isClusterLocal(service) ? undefined : urlOf(host, tools.address);
-  const objects: VariantObjects = {
-    component: "predictor",
-    deployment,
-    revision: deployment,
-    hash: hashOf(built),
-    asked: hashOf(spec),
-    canary: name,
-    built,
-    scaling: { ...scalingOf(service, { minReplicas: replicas }, mode, false), labels: {}, annotations: {} },
-    replicas,
-    strategy: {
-      type: "RollingUpdate",
-      rollingUpdate: surge > 0 ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge: 0, maxUnavailable: 1 },
-    },
-  };
+  const scaling = { ...scalingOf(service, { minReplicas: replicas }, mode, false), labels: {}, annotations: {} };
+  const objects = objectsOf(wish, { deployment, built, scaling, replicas, surge });
   const healthPath = built.anyAnswer ? undefined : built.probePath;
   const ingress = ingressOf(service, deployment, [{ host, service: deployment }], { healthPath });
   const outcome = await reconcileUnit(
@@ -103,8 +90,38 @@ export async function reconcileCanary(
   );
   return {
     ...none,
-    variant: { ...outcome, deployment, revision: deployment, built, share: 0, url },
+    variant: {
+      ...outcome,
+      deployment,
+      revision: deployment,
+      built,
+      share: 0,
+      url,
+      backend: deployment,
+      own: deployment,
+    },
     fault: outcome.fault,
+  };
+}
+
+function objectsOf(
+  { name, spec }: CanaryWish,
+  {
+    surge,
+    ...made
+  }: Pick<VariantObjects, "deployment" | "built" | "scaling" | "replicas"> & { readonly surge: number },
+): VariantObjects {
+  return {
+    ...made,
+    component: "predictor",
+    revision: made.deployment,
+    hash: hashOf(made.built),
+    asked: hashOf(spec),
+    canary: name,
+    strategy: {
+      type: "RollingUpdate",
+      rollingUpdate: surge > 0 ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge: 0, maxUnavailable: 1 },
+    },
   };
 }
 

@@ -29,7 +29,12 @@ export const ROUTE = {
   affinity: "argosy.dev/affinity",
   timeout: "argosy.dev/timeout-seconds",
   shadows: "argosy.dev/shadows",
+  /** It has no host outside of the cluster; Services lead through it. */
+  insideOnly: "argosy.dev/inside-only",
 } as const;
+
+/** Annotation of a Service: the Ingress by which requests to it are carried, so that shares hold and pods are waited for inside of the cluster too. */
+export const THROUGH_ANNOTATION = "argosy.dev/through-ingress";
 
 /** Labels of all children of an InferenceService. */
 export const serviceLabels = (service: InferenceService): Record<string, string> => ({
@@ -124,17 +129,19 @@ function withLabels(template: JsonObject, labels: Record<string, string>): JsonO
   return { ...template, metadata: { ...metadata, labels: { ...asObject(metadata["labels"]), ...labels } } };
 }
 
-/** A Service in front of a Deployment's pods. */
+/** A Service in front of a Deployment's pods; with a `way`, in front of an Ingress, and of the pods too until that is open. */
 export function serviceOf(
   service: InferenceService,
   name: string,
   variant: Pick<VariantObjects, "component" | "deployment" | "built">,
+  way?: { readonly ingress: string; readonly isOpen: boolean },
 ): ApplyObject {
   const labels = variantLabels(service, variant.component, variant.deployment);
+  const annotations = way === undefined ? {} : { [THROUGH_ANNOTATION]: way.ingress };
   return {
-    metadata: metadataOf(service, name, { [COMPONENT_LABEL]: variant.component }),
+    metadata: metadataOf(service, name, { [COMPONENT_LABEL]: variant.component }, annotations),
     spec: {
-      selector: labels,
+      ...(way?.isOpen === true ? {} : { selector: labels }),
       ports: [{ name: "http", port: 80, targetPort: variant.built.port, protocol: "TCP" }],
     },
   };

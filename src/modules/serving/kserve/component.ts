@@ -24,6 +24,7 @@ import {
   type VariantObjects,
 } from "./children.js";
 import type { InferenceService } from "./inference-service-kind.js";
+import { servicesOf } from "./inside.js";
 import type { PodInput } from "./pods.js";
 import { buildComponentPods } from "./pods.js";
 import {
@@ -51,6 +52,10 @@ export interface VariantOutcome extends UnitOutcome {
   readonly share: number;
   /** Address of its own, while it is not alone. */
   readonly url: string | undefined;
+  /** The Service by which Ingresses come to it. */
+  readonly backend: string;
+  /** The Service that was written with it. */
+  readonly own: string;
 }
 
 /** A component, and how it is. */
@@ -62,6 +67,8 @@ export interface ComponentOutcome {
   readonly previous: VariantOutcome | undefined;
   readonly shares: RolloutShares | undefined;
   readonly scaling: Scaling | undefined;
+  /** Requests from inside of the cluster come by its Ingress too. */
+  readonly isThrough?: boolean;
   /** Why what was asked for does not run. */
   readonly fault: Fault | undefined;
 }
@@ -76,6 +83,8 @@ export interface ComponentWish {
   readonly base: string;
   /** Others share the component's address: what is stable has one of its own beside it. */
   readonly isShared: boolean;
+  /** Other pods of the service ask it. */
+  readonly isAsked: boolean;
   /** Pods of canaries that answer: so many fewer are needed here. */
   readonly elsewhere: number;
   /** Name of the Deployment of a canary that has become this predictor. */
@@ -95,7 +104,7 @@ export async function reconcileComponent(
   const found = variantsIn(service, wish, tools);
   const asked = askedOf(spec);
   const built = buildOrKeep(service, wish, found, asked);
-  if ("reason" in built) return { ...none, ...still(service, found, component), fault: built };
+  if ("reason" in built) return { ...none, ...still(service, found, { wish, tools }), fault: built };
   const before = service.status?.components?.[component];
   const [rolledOut, created] = [before?.latestRolledoutRevision, before?.latestCreatedRevision];
   const percent = asNumber(spec["canaryTrafficPercent"]);
@@ -107,7 +116,8 @@ export async function reconcileComponent(
     plan.previous === undefined
       ? { latest: scaling.replicas, previous: 0 }
       : divideReplicas(scaling.replicas, percent ?? 100, surge);
-  const making = { service, wish, plan, scaling, asked, found, surge };
+  const isThrough = plan.previous !== undefined || wish.isShared || (wish.isAsked && scaling.by === "kpa");
+  const making = { service, wish, plan, scaling, asked, found, surge, isThrough };
   const latest = await makeVariant({ ...making, variant: plan.latest, built, replicas: divided.latest }, tools);
   const previous = await makePrevious(making, divided.previous, tools);
   const answers = latest.answers && (plan.previous === undefined || latest.settled);
@@ -120,6 +130,7 @@ export async function reconcileComponent(
     previous: previous === undefined ? undefined : { ...previous, share: shares.previous },
     shares,
     scaling,
+    isThrough,
     fault: refused === undefined ? latest.fault : { reason: "SurgeBudget", message: refused },
   };
 }
@@ -151,7 +162,7 @@ async function makePrevious(
 function still(
   service: InferenceService,
   found: readonly Deployment[],
-  component: ComponentName,
+  { wish: { component, base, isShared }, tools }: { readonly wish: ComponentWish; readonly tools: Tools },
 ): Partial<ComponentOutcome> {
   const rolledOut = service.status?.components?.[component]?.latestRolledoutRevision;
   const kept = found.find(({ metadata }) => metadata.annotations?.[REVISION_ANNOTATION] === rolledOut) ?? found[0];
@@ -159,8 +170,11 @@ function still(
   if (kept === undefined || built === undefined) return {};
   const readyReplicas = kept.status?.readyReplicas ?? 0;
   const { deployment, revision } = variantOf(kept);
+  const services = servicesOf(service, { base, deployment, isThrough: isShared }, tools.context.cluster.informers);
   return {
+    isThrough: isShared,
     previous: {
+      ...services,
       ...{ deployment, revision, built, readyReplicas, totalReplicas: kept.status?.replicas ?? 0 },
       ...{ answers: readyReplicas > 0, settled: true, fault: undefined, share: 100, url: undefined },
     },
@@ -205,6 +219,7 @@ interface Making {
   readonly built: BuiltTemplate;
   readonly replicas: number;
   readonly surge: number;
+  readonly isThrough: boolean;
 }
 
 async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome> {
@@ -221,12 +236,14 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
     healthPath,
     held: objects.replicas === undefined && scaling.by === "kpa" ? [objects.deployment] : [],
   };
-  const ingress = ingressOf(service, host, [{ host: fullHost, service: objects.deployment }], settings);
+  const { deployment } = objects;
+  const services = servicesOf(service, { ...making, base, deployment }, tools.context.cluster.informers);
+  const ingress = ingressOf(service, host, [{ host: fullHost, service: services.backend }], settings);
   const outcome = await reconcileUnit(
     {
       owner: service,
       deployment: deploymentOf(service, objects),
-      service: serviceOf(service, objects.deployment, objects),
+      service: serviceOf(service, services.own, objects),
       ...(url === undefined ? {} : { ingress }),
       built,
       url,
@@ -241,6 +258,7 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
     scaler === undefined ? undefined : await tools.writer.write(HorizontalPodAutoscalerKind, service, scaler);
   return {
     ...outcome,
+    ...services,
     fault: refused !== undefined && isFault(refused) ? refused : outcome.fault,
     deployment: variant.deployment,
     revision: variant.revision,

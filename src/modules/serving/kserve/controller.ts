@@ -7,35 +7,35 @@ import type {
   Key,
   ReconcileResult,
 } from "../../../kernel/control/types.js";
-import type { JsonObject, Kind, KubeObject } from "../../../kernel/kinds/index.js";
+import type { Kind, KubeObject } from "../../../kernel/kinds/index.js";
 import {
   controllerOf,
   DeploymentKind,
+  EndpointSliceKind,
   HorizontalPodAutoscalerKind,
   IngressKind,
   PodKind,
   ServiceKind,
 } from "../../../kernel/kinds/index.js";
-import { asNumber, asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { asObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { createChildWriter } from "../apply.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, KSERVE, modeOf } from "./annotations.js";
 import { BUILT_IN_LABEL } from "./builtin-runtimes.js";
-import { type CanaryOutcome, canariesIn, namedPredictor, reconcileCanary } from "./canaries.js";
-import { ISVC_MANAGER } from "./children.js";
-import { type ComponentName, type ComponentOutcome, reconcileComponent } from "./component.js";
+import { ISVC_MANAGER, THROUGH_ANNOTATION } from "./children.js";
+import { componentsFor } from "./components.js";
 import { completeInferenceService } from "./defaults.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
+import { insideIgnored } from "./inside.js";
 import { recordReadiness, recordShares } from "./record.js";
 import { type Outcomes, type RouteOutcome, routeService, serviceUrl } from "./routes.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
-import type { Candidate } from "./selection.js";
 import { kserveRunsIn } from "./stand-back.js";
 import { readinessOf, type Seen, statusOf } from "./status.js";
 import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
 import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
-import { ignoredFields, podsFor, runtimeFor } from "./wishes.js";
+import { ignoredFields, runtimeFor } from "./wishes.js";
 
 /** While something is on its way; watches wake the controller earlier. */
 const UNSETTLED_MS = 500;
@@ -65,6 +65,7 @@ export function inferenceServiceController(
           return name === undefined ? [] : [{ namespace: metadata.namespace ?? "", name }];
         },
       },
+      { kind: EndpointSliceKind, keys: behindGateway },
       { kind: ServingRuntimeKind, keys: ({ metadata }, informers) => ofAll(metadata.namespace, informers) },
       { kind: ClusterServingRuntimeKind, keys: (_runtime, informers) => ofAll(undefined, informers) },
     ],
@@ -78,6 +79,17 @@ export function inferenceServiceController(
       return reconcileService(service, { context, writer, ...options });
     },
   };
+}
+
+/** Whose Service a slice is of, where that leads through the gateway, or is about to. */
+function behindGateway({ metadata }: KubeObject, informers: InformerSet): Key[] {
+  const { namespace = "", labels = {} } = metadata;
+  const service = informers.informer(ServiceKind).get({ namespace, name: labels["kubernetes.io/service-name"] ?? "" });
+  const name = service?.metadata.labels?.[KSERVE.service];
+  if (service === undefined || name === undefined) return [];
+  const isConcerned =
+    service.metadata.annotations?.[THROUGH_ANNOTATION] !== undefined || service.metadata.name.endsWith("-pods");
+  return isConcerned ? [{ namespace, name }] : [];
 }
 
 async function reconcileService(service: InferenceService, tools: Tools): Promise<ReconcileResult> {
@@ -115,9 +127,14 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
   const outcomes = await componentsFor(service, { spec, mode, runtime }, tools);
   const route = await routeService(service, outcomes, tools);
   const isBuiltIn = chosen?.runtime.metadata.labels?.[BUILT_IN_LABEL] !== undefined;
-  const ignored = [...ignoredFields(service, completed, { mode, isBuiltIn }), ...scalingIgnored(outcomes)];
+  const components = [outcomes.predictor, outcomes.transformer, outcomes.explainer];
+  const ignored = [
+    ...ignoredFields(service, completed, { mode, isBuiltIn }),
+    ...scalingIgnored(outcomes),
+    ...insideIgnored(service, components, tools.context.cluster.informers),
+  ];
   const seen: Seen = { ...base, outcomes, route, runtime: chosen, ignored };
-  for (const outcome of [outcomes.predictor, outcomes.transformer, outcomes.explainer])
+  for (const outcome of components)
     if (outcome !== undefined) recordShares(tools.ledger, tools.context.cluster.name, service, outcome);
   await removeOthers(service, keptBy(outcomes, route), tools);
   const ready = await report(service, seen, tools);
@@ -128,66 +145,6 @@ const scalingIgnored = ({ predictor, transformer, explainer }: Outcomes): string
   [predictor, transformer, explainer].flatMap((outcome) =>
     (outcome?.scaling?.ignored ?? []).map((what) => `${outcome?.component ?? ""}.${what}`),
   );
-
-async function componentsFor(
-  service: InferenceService,
-  { spec, mode, runtime }: { spec: JsonObject; mode: string; runtime: Candidate | Fault | undefined },
-  tools: Tools,
-): Promise<Outcomes> {
-  const canaries = canariesIn(spec);
-  const make = async (component: ComponentName): Promise<ComponentOutcome | undefined> => {
-    const own = spec[component];
-    if (!isObject(own)) return undefined;
-    const base = `${service.metadata.name}-${component}`;
-    const isPredictor = component === "predictor";
-    const none = { component, base, latest: undefined, previous: undefined, shares: undefined, scaling: undefined };
-    if (isPredictor && runtime !== undefined && "reason" in runtime)
-      return { ...none, fault: atCluster(runtime, tools) };
-    const served = isPredictor && runtime !== undefined && "runtime" in runtime ? runtime.runtime : undefined;
-    const pods = await podsFor(service, { component, spec: own, runtime: served }, tools);
-    if ("reason" in pods) return { ...none, fault: pods };
-    const name = asString(own["name"]);
-    const promoted = isPredictor && name !== "" ? { promoted: namedPredictor(service.metadata.name, name) } : {};
-    const isShared = isPredictor && canaries.length > 0;
-    return reconcileComponent(
-      service,
-      { component, spec: own, mode, base, isShared, elsewhere: isPredictor ? elsewhere : 0, pods, ...promoted },
-      tools,
-    );
-  };
-  const stable = asNumber(asObject(spec["predictor"])["minReplicas"]) ?? 1;
-  const outcomes: CanaryOutcome[] = [];
-  for (const canary of canaries) {
-    const chosen = runtimeFor(service, canary.spec, tools);
-    const served = chosen !== undefined && "runtime" in chosen ? chosen.runtime : undefined;
-    const pods =
-      chosen !== undefined && "reason" in chosen
-        ? atCluster(chosen, tools)
-        : await podsFor(service, { component: "predictor", spec: canary.spec, runtime: served }, tools);
-    outcomes.push(await reconcileCanary(service, { ...canary, pods }, { stable: Math.max(1, stable), mode, tools }));
-  }
-  const elsewhere = outcomes.reduce(
-    (sum, { variant }) => sum + (variant?.answers === true ? variant.readyReplicas : 0),
-    0,
-  );
-  const predictor = await make("predictor");
-  const nothing: ComponentOutcome = {
-    component: "predictor",
-    base: `${service.metadata.name}-predictor`,
-    ...{ latest: undefined, previous: undefined, shares: undefined, scaling: undefined, fault: undefined },
-  };
-  return {
-    predictor: predictor ?? nothing,
-    transformer: await make("transformer"),
-    explainer: await make("explainer"),
-    canaries: outcomes,
-  };
-}
-
-const atCluster = ({ reason, message }: Fault, { context }: Tools): Fault => ({
-  reason,
-  message: `cluster ${context.cluster.name}: ${message}`,
-});
 
 /** Names of children to keep, by kind. */
 interface Kept {

@@ -36,6 +36,7 @@ export const KSERVE_RULES: readonly PolicyRule[] = [
   { apiGroups: [GROUP], resources: ["clusterservingruntimes"], verbs: ["create", "update", "patch"] },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list"] },
   { apiGroups: [""], resources: ["serviceaccounts"], verbs: ["get"] },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get", "list", "watch"] },
 ];
 
 /** The controllers of one member. */

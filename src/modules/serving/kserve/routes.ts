@@ -10,6 +10,7 @@ import { canaryShares } from "./canaries.js";
 import { ingressOf, ROUTE, type RouteHost, serviceOf } from "./children.js";
 import type { ComponentOutcome, VariantOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
+import { isOpen } from "./inside.js";
 import type { Tools } from "./tools.js";
 
 /** All components, in no order. */
@@ -40,15 +41,15 @@ export function weightsOf(outcome: ComponentOutcome, canaries: readonly CanaryOu
   if (main === undefined) return {};
   if (canaries.length > 0) {
     const shares = canaryShares(canaries);
-    const weights: Record<string, number> = { [main.deployment]: shares.stable };
+    const weights: Record<string, number> = { [main.backend]: shares.stable };
     for (const { name, deployment } of canaries)
       if ((shares.of.get(name) ?? 0) > 0) weights[deployment] = shares.of.get(name) ?? 0;
     return weights;
   }
   const { latest, previous } = outcome;
-  const weights: Record<string, number> = { [main.deployment]: main.share };
+  const weights: Record<string, number> = { [main.backend]: main.share };
   for (const variant of [latest, previous])
-    if (variant !== undefined && variant.share > 0) weights[variant.deployment] = variant.share;
+    if (variant !== undefined && variant.share > 0) weights[variant.backend] = variant.share;
   return weights;
 }
 
@@ -68,8 +69,9 @@ export async function routeService(service: InferenceService, outcomes: Outcomes
   const isLocal = isClusterLocal(service);
   const url = serviceUrl(service, tools, isLocal);
   const entry = outcomes.transformer ?? outcomes.predictor;
+  // What a Service leads through is there before it does.
+  const written = await writeIngresses(service, outcomes, tools);
   const services = await writeServices(service, outcomes, tools);
-  const written = isLocal ? { names: [], fault: undefined } : await writeIngresses(service, outcomes, tools);
   const none = { url, services: services.names, ingresses: written.names };
   const fault = services.fault ?? written.fault;
   const main = mainVariant(entry);
@@ -87,7 +89,8 @@ async function writeIngresses(
   tools: Tools,
 ): Promise<{ readonly names: string[]; readonly fault: Fault | undefined }> {
   const { predictor, transformer, explainer, canaries } = outcomes;
-  const names: string[] = canaries.map(({ deployment }) => deployment);
+  const isLocal = isClusterLocal(service);
+  const names: string[] = isLocal ? [] : canaries.map(({ deployment }) => deployment);
   let fault: Fault | undefined;
   const host = (name: string): string => hostOf(name, service.metadata.namespace ?? "", tools.address);
   const write = async (
@@ -101,18 +104,24 @@ async function writeIngresses(
     const weights = weightsOf(of, of === predictor ? canaries : []);
     names.push(name);
     const held = of.scaling?.by === "kpa" && of.previous === undefined ? [main.deployment] : [];
-    const annotations = policiesOf(service, of, of === predictor ? canaries : []);
+    const annotations = {
+      ...policiesOf(service, of, of === predictor ? canaries : []),
+      ...(isLocal ? { [ROUTE.insideOnly]: "true" } : {}),
+    };
     const wanted = ingressOf(service, name, hostsFor(main), { weights, healthPath, held, annotations });
     const written = await tools.writer.write(IngressKind, service, wanted);
     if (isFault(written)) fault ??= written;
   };
   for (const part of partsOf(outcomes)) {
     const isWeighted = part.previous !== undefined || (part === predictor && canaries.length > 0);
-    if (isWeighted) await write(part.base, part, ({ deployment }) => [{ host: host(part.base), service: deployment }]);
-    else names.push(part.base);
+    if (isLocal ? part.isThrough === true : isWeighted)
+      await write(part.base, part, ({ backend }) => [{ host: host(part.base), service: backend }]);
+    else if (!isLocal) names.push(part.base);
     names.push(...ownNames(part));
   }
-  await write(service.metadata.name, transformer ?? predictor, (main) => hostsOf(service, main, explainer, host));
+  const entry = transformer ?? predictor;
+  if (!isLocal || entry.isThrough === true)
+    await write(service.metadata.name, entry, (main) => hostsOf(service, main, explainer, host));
   return { names, fault };
 }
 
@@ -123,14 +132,15 @@ function policiesOf(
   canaries: readonly CanaryOutcome[],
 ): Record<string, string> {
   const affinity = annotationOf(service, OWN.affinity);
+  const isSplit = previous !== undefined || canaries.length > 0;
   const seconds = service.spec[component]?.timeout;
   const { name, percent } = shadowIn(service) ?? {};
   const copied =
     name === "latest" && previous !== undefined ? latest : canaries.find((canary) => canary.name === name)?.variant;
   return {
-    ...(affinity === undefined ? {} : { [ROUTE.affinity]: affinity }),
+    ...(affinity === undefined || !isSplit ? {} : { [ROUTE.affinity]: affinity }),
     ...(seconds === undefined || seconds <= 0 ? {} : { [ROUTE.timeout]: String(seconds) }),
-    ...(copied?.answers === true ? { [ROUTE.shadows]: JSON.stringify({ [copied.deployment]: percent }) } : {}),
+    ...(copied?.answers === true ? { [ROUTE.shadows]: JSON.stringify({ [copied.backend]: percent }) } : {}),
   };
 }
 
@@ -155,11 +165,11 @@ function hostsOf(
   host: (name: string) => string,
 ): RouteHost[] {
   const { name, namespace = "" } = metadata;
-  const to = explainer === undefined ? undefined : mainVariant(explainer)?.deployment;
+  const to = explainer === undefined ? undefined : mainVariant(explainer)?.backend;
   const exact = to === undefined ? {} : { [`/v1/models/${name}:explain`]: to, [`/v2/models/${name}/explain`]: to };
   const own = host(name);
   const standard = own.replace(`${name}.${namespace}.`, `${name}-${namespace}.`);
-  return [own, standard].map((each) => ({ host: each, exact, service: main.deployment }));
+  return [own, standard].map((each) => ({ host: each, exact, service: main.backend }));
 }
 
 /** A Service a component that always leads to what is rolled out, and one for all. */
@@ -170,22 +180,26 @@ async function writeServices(
 ): Promise<{ readonly names: string[]; readonly fault: Fault | undefined }> {
   const names: string[] = canaries.map(({ deployment }) => deployment);
   let fault: Fault | undefined;
+  const { informers } = tools.context.cluster;
   const write = async (name: string, component: ComponentOutcome, variant: VariantOutcome): Promise<void> => {
     names.push(name);
-    const wanted = serviceOf(service, name, {
-      component: component.component,
-      deployment: variant.deployment,
-      built: variant.built,
-    });
+    // An Ingress that leads to the Service itself must not be led to by it.
+    const isLoop = [component.latest, component.previous].some((each) => each?.backend === name);
+    const way =
+      component.isThrough === true && !isLoop
+        ? { ingress: name, isOpen: isOpen(service, name, name, informers) }
+        : undefined;
+    const { deployment, built } = variant;
+    const wanted = serviceOf(service, name, { component: component.component, deployment, built }, way);
     const written = await tools.writer.write(ServiceKind, service, wanted);
     if (isFault(written)) fault ??= written;
   };
   for (const component of [predictor, transformer, explainer]) {
     const main = component === undefined ? undefined : mainVariant(component);
     if (component === undefined || main === undefined) continue;
-    for (const variant of [component.latest, component.previous])
-      if (variant !== undefined) names.push(variant.deployment);
-    if (main.deployment !== component.base) await write(component.base, component, main);
+    for (const variant of [component.latest, component.previous]) if (variant !== undefined) names.push(variant.own);
+    if ([component.latest, component.previous].every((variant) => variant?.own !== component.base))
+      await write(component.base, component, main);
   }
   const entry = transformer ?? predictor;
   const main = mainVariant(entry);

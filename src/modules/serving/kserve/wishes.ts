@@ -2,7 +2,7 @@
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
-import { isClusterLocal, KSERVE, OWN } from "./annotations.js";
+import { KSERVE, OWN } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import type { ComponentName } from "./component.js";
@@ -106,7 +106,6 @@ export function ignoredFields(
   { mode, isBuiltIn }: { readonly mode: string; readonly isBuiltIn: boolean },
 ): string[] {
   const spec = asObject(completed["spec"]);
-  const isSplit = asObject(spec["predictor"])["canaryTrafficPercent"] !== undefined;
   const parts = ["predictor", "transformer", "explainer"].flatMap((name) =>
     ignoredIn(asObject(spec[name]), name === "predictor" && isBuiltIn).map((what) => `${name}.${what}`),
   );
@@ -114,12 +113,6 @@ export function ignoredFields(
     ...parts,
     ...ignoredAnnotations(service, spec),
     ...(mode === "ModelMesh" ? ["deploymentMode ModelMesh (the model has pods of its own)"] : []),
-    ...(isClusterLocal(service) && isSplit
-      ? ["predictor.canaryTrafficPercent (inside the cluster the revision that is rolled out gets everything)"]
-      : []),
-    ...(spec["transformer"] !== undefined && isSplit
-      ? ["predictor.canaryTrafficPercent behind the transformer (it asks the revision that is rolled out)"]
-      : []),
   ];
 }
 

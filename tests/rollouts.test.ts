@@ -1,0 +1,306 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { Agent, createServer, request, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { checksOf } from "../src/cluster/apiserver/index.js";
+import { workloadControllers } from "../src/cluster/workloads/index.js";
+import { type GatewayDriver, gatewayDriver, runGateway } from "../src/dataplane/gateway/index.js";
+import { type Clock, systemClock, systemRandom } from "../src/kernel/clock/index.js";
+import { type ControllerSpec, createManager } from "../src/kernel/control/index.js";
+import {
+  EndpointSliceKind,
+  type JsonObject,
+  NamespaceKind,
+  type Pod,
+  PodKind,
+  ServiceKind,
+  timeOf,
+} from "../src/kernel/kinds/index.js";
+import { silentLogger } from "../src/kernel/log/index.js";
+import { createFleetModule } from "../src/modules/fleet/index.js";
+import { createHttpProbe, createServingModule } from "../src/modules/serving/index.js";
+import { InferenceServiceKind } from "../src/modules/serving/kserve/inference-service-kind.js";
+import { memoryLedger } from "../src/stores/ledger/index.js";
+import { startTestCluster, type TestCluster } from "../src/testing/index.js";
+
+// One member with its API server, its controllers and a gateway, ten times as fast as life; a kubelet whose pods are HTTP servers, and programs that reach Services as by kube-proxy.
+const SPEED = 10;
+const CONTAINER_PORT = 18_091;
+const namespace = "models";
+const apply = { namespace, fieldManager: "test", force: true };
+const started = systemClock.now();
+
+const fast: Clock = {
+  now: () => started + (systemClock.now() - started) * SPEED,
+  monotonicMs: () => systemClock.monotonicMs() * SPEED,
+  setTimer: (delayMs, fire) => systemClock.setTimer(delayMs / SPEED, fire),
+  sleep: (delayMs, signal) => systemClock.sleep(delayMs / SPEED, signal),
+};
+
+const closers: (() => Promise<unknown>)[] = [];
+const ledger = memoryLedger({ clock: fast });
+let cluster: TestCluster;
+let driver: GatewayDriver;
+let port = 0;
+
+interface Answered {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** One request over a connection that is kept. */
+function send(to: { host: string; port: number; agent: Agent; headers?: Record<string, string> }): Promise<Answered> {
+  return new Promise((resolve, reject) => {
+    const call = request({ ...to, path: "/v1/models/m:predict", headers: to.headers ?? {} }, (response) => {
+      let body = "";
+      response.on("data", (piece: Buffer) => {
+        body += piece.toString();
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
+    });
+    call.on("error", reject);
+    call.end();
+  });
+}
+
+const outside = new Agent({ keepAlive: true });
+const inside = new Agent({ keepAlive: true });
+let turn = 0;
+
+/** By a host of the ingress. */
+const ask = (name: string, headers: Record<string, string> = {}): Promise<Answered> =>
+  send({ host: "127.0.0.1", port, agent: outside, headers: { host: `${name}.${namespace}.cloud.test`, ...headers } });
+
+/** By a Service, each time at the next of its ready addresses. */
+async function askInside(name: string): Promise<Answered> {
+  const slices = cluster.informers
+    .informer(EndpointSliceKind)
+    .list(namespace)
+    .filter(({ metadata }) => metadata.labels?.["kubernetes.io/service-name"] === name);
+  const addresses = slices.flatMap(({ endpoints, ports }) =>
+    endpoints
+      .filter(({ conditions }) => conditions?.ready !== false)
+      .flatMap(({ addresses: hosts }) => hosts.map((host) => ({ host, port: ports?.[0]?.port ?? 0 }))),
+  );
+  const at = addresses[turn++ % Math.max(1, addresses.length)];
+  if (at === undefined) return { status: 0, body: `Service ${name} has no address` };
+  return send({ ...at, agent: inside, headers: { host: name } });
+}
+
+/** The kubelet's part: a predictor says the variable MODEL, a transformer asks the predictor's Service and puts a word before it. */
+function kubelet(): ControllerSpec<Pod> {
+  const servers = new Map<string, Server>();
+  let last = 0;
+  const stop = (name: string): void => {
+    servers.get(name)?.close();
+    servers.delete(name);
+  };
+  closers.push(async () => [...servers.keys()].map(stop));
+  return {
+    name: "kubelet",
+    kind: PodKind,
+    concurrency: 20,
+    async reconcile(key, pod, context) {
+      const pods = context.cluster.client.resource(PodKind);
+      if (pod === undefined) return;
+      if (pod.metadata.deletionTimestamp !== undefined) {
+        await context.clock.sleep(2_000);
+        stop(key.name);
+        await pods.delete(key.name, { namespace: key.namespace, gracePeriodSeconds: 0 });
+        return;
+      }
+      if (servers.has(key.name)) return;
+      const { env = [], args = [] } = pod.spec.containers[0] ?? {};
+      const model = env.find(({ name }) => name === "MODEL")?.value ?? "";
+      const host = args[args.indexOf("--predictor_host") + 1]?.split(".")[0] ?? "";
+      const server = createServer((incoming, response) => {
+        if (incoming.headers["x-fail"] === model) response.writeHead(500).end("as asked");
+        else if (model !== "transformer") response.end(model);
+        else
+          askInside(host).then(
+            ({ status, body }) => response.writeHead(status).end(`transformed ${body}`),
+            (error: unknown) => response.writeHead(502).end(String(error)),
+          );
+      });
+      servers.set(key.name, server);
+      const podIP = `127.89.${Math.floor(++last / 250)}.${(last % 250) + 1}`;
+      await new Promise<void>((resolve) => server.listen(CONTAINER_PORT, podIP, () => resolve()));
+      const when = { lastTransitionTime: timeOf(context.clock.now()) };
+      const container = { name: "kserve-container", image: "i", imageID: "", restartCount: 0, started: true };
+      const status = {
+        phase: "Running",
+        podIP,
+        podIPs: [{ ip: podIP }],
+        conditions: [{ type: "Ready", status: "True", ...when }],
+        containerStatuses: [
+          { ...container, ready: true, state: { running: { startedAt: timeOf(context.clock.now()) } } },
+        ],
+      };
+      await pods.patch(key.name, "merge", { status }, { namespace: key.namespace, subresource: "status" });
+    },
+  };
+}
+
+beforeAll(async () => {
+  const directory = mkdtempSync(join(tmpdir(), "argosy-rollouts-"));
+  closers.push(async () => rmSync(directory, { recursive: true, force: true }));
+  const gateway = await runGateway({ directory, clock: fast, random: systemRandom, log: silentLogger });
+  closers.push(() => gateway.close(0));
+  driver = gatewayDriver({ directory, clock: fast, log: silentLogger });
+  await driver.start();
+  closers.push(() => driver.close());
+  const listener = { name: "ingress-cloud", host: "127.0.0.1", port: 0 };
+  await driver.open(listener);
+  const { listeners } = await driver.observe();
+  port = Number(listeners[0]?.address.split(":").at(-1));
+  const fleet = createFleetModule({
+    members: () => undefined,
+    gateway: driver,
+    ledger,
+    headListener: listener,
+    ingressListener: () => listener,
+    insideAddress: () => "127.0.0.1",
+  });
+  const serving = createServingModule({
+    ledger,
+    probe: createHttpProbe(() => `127.0.0.1:${port}`),
+    address: () => ({ domain: "cloud.test", port }),
+    loads: driver,
+  });
+  const kinds = serving.kinds.map(({ definition }) => definition);
+  const admission = (serving.admission ?? []).filter(({ level }) => level === "cluster");
+  cluster = await startTestCluster({ name: "cloud", clock: fast, kinds, checks: checksOf(admission, () => cluster) });
+  closers.push(() => cluster.close());
+  const manager = createManager({ cluster, clock: fast, random: cluster.random, log: silentLogger });
+  closers.push(() => manager.close());
+  for (const spec of workloadControllers({ ledger, clusterName: "cloud", scheduler: false })) manager.add(spec);
+  for (const spec of serving.controllers("cluster", cluster)) manager.add(spec);
+  for (const spec of fleet.controllers("cluster", cluster)) if (spec.name === "ingress-controller") manager.add(spec);
+  manager.add(kubelet());
+  await cluster.client.resource(NamespaceKind).apply({ metadata: { name: namespace } }, { fieldManager: "test" });
+  manager.start();
+});
+
+afterAll(async () => {
+  outside.destroy();
+  inside.destroy();
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const containers = (model: string): JsonObject[] => [
+  {
+    name: "kserve-container",
+    image: "example.com/server",
+    ports: [{ containerPort: CONTAINER_PORT }],
+    env: [{ name: "MODEL", value: model }],
+    readinessProbe: { httpGet: { path: "/ready", port: CONTAINER_PORT } },
+  },
+];
+
+const write = (name: string, spec: JsonObject, metadata: JsonObject = {}) =>
+  cluster.client.resource(InferenceServiceKind).apply({ metadata: { ...metadata, name }, spec }, apply);
+
+/** Until an attempt holds; the real clock's patience. */
+async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`it did not come to hold: ${what}`);
+    await systemClock.sleep(5);
+  }
+}
+
+const isvc = (name: string) => cluster.informers.informer(InferenceServiceKind).get({ namespace, name });
+const isReady = (name: string): boolean => {
+  const found = isvc(name);
+  const ready = found?.status?.conditions?.find(({ type }) => type === "Ready");
+  return ready?.status === "True" && found?.status?.observedGeneration === found?.metadata.generation;
+};
+const percents = (name: string) =>
+  isvc(name)?.status?.components?.["predictor"]?.traffic?.map(({ percent }) => percent ?? 0) ?? [];
+/** Who answered how often. */
+async function count(times: number, one: () => Promise<Answered>): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (let index = 0; index < times; index++) {
+    const { status, body } = await one();
+    const key = status === 200 ? body : `${status} ${body}`;
+    counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** Requests without end from outside, inside and through a transformer; `stop` says how many were sent and what failed. */
+function load(...ways: (() => Promise<Answered>)[]): { stop: () => Promise<{ sent: number; failed: string[] }> } {
+  let isOn = true;
+  let sent = 0;
+  const failed: string[] = [];
+  const runs = ways.map(async (way) => {
+    while (isOn) {
+      const answer = await way().catch((error: unknown) => ({ status: 0, body: String(error) }));
+      sent++;
+      if (answer.status !== 200) failed.push(`${answer.status} ${answer.body.slice(0, 300)}`);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  });
+  return {
+    stop: async () => {
+      isOn = false;
+      await Promise.all(runs);
+      return { sent, failed };
+    },
+  };
+}
+
+/** Exactly that many of a hundred, but where the gateway took over a table in between and began to count anew. */
+function expectShare(seen: number | undefined, wanted: number): void {
+  expect(Math.abs((seen ?? 0) - wanted)).toBeLessThanOrEqual(1);
+}
+
+const selectorOf = async (name: string) =>
+  (await cluster.client.resource(ServiceKind).get(name, { namespace })).spec.selector;
+const isThrough = (name: string) => async (): Promise<boolean> => {
+  const slices = cluster.informers
+    .informer(EndpointSliceKind)
+    .list(namespace)
+    .filter(({ metadata }) => metadata.labels?.["kubernetes.io/service-name"] === name);
+  return slices.length === 1 && slices[0]?.metadata.name === `${name}-door`;
+};
+
+test("a canary's share is the same from outside, by the Service, and behind a transformer; no request fails from beginning to end", async () => {
+  const transformer = { containers: containers("transformer") };
+  const predictor = (model: string, more: JsonObject = {}) => ({ ...more, containers: containers(model) });
+  await write("m", { predictor: predictor("one", { minReplicas: 2 }), transformer });
+  await until(() => isReady("m"), "m is ready");
+  expect(await count(4, () => ask("m"))).toEqual({ "transformed one": 4 });
+
+  const running = load(
+    () => ask("m"),
+    () => askInside("m-predictor"),
+    () => askInside("m"),
+    () => ask("m-predictor"),
+  );
+  await write("m", { predictor: predictor("two", { minReplicas: 2, canaryTrafficPercent: 20 }), transformer });
+  await until(() => isReady("m") && percents("m").join() === "20,80", "the canary has its share");
+  await until(isThrough("m-predictor"), "the Service leads through the gateway");
+  expect(await selectorOf("m-predictor")).toBeUndefined();
+  const split = await running.stop();
+  expect(split.failed).toEqual([]);
+
+  expectShare((await count(100, () => askInside("m-predictor")))["two"], 20);
+  expectShare((await count(100, () => ask("m")))["transformed two"], 20);
+  expectShare((await count(100, () => ask("m-predictor")))["two"], 20);
+
+  const again = load(
+    () => ask("m"),
+    () => askInside("m-predictor"),
+    () => askInside("m"),
+  );
+  await write("m", { predictor: predictor("two", { minReplicas: 2 }), transformer });
+  await until(() => isReady("m") && percents("m").join() === "100", "it is promoted");
+  await until(async () => (await selectorOf("m-predictor")) !== undefined, "the Service leads to pods again");
+  await until(async () => !(await isThrough("m-predictor")()), "nothing leads through the gateway any more");
+  const promoted = await again.stop();
+  expect(promoted.failed).toEqual([]);
+  expect(await count(20, () => askInside("m-predictor"))).toEqual({ two: 20 });
+  expect(split.sent + promoted.sent).toBeGreaterThan(100);
+}, 60_000);
