@@ -100,6 +100,6 @@ export function wrapAnswer(
   return { status: answer.status, type: STRUCTURED, body: `${head},"data_base64":"${encoded}"}` };
 }
 
-/** Names may hold anything, header values may not: percent-encoding as the HTTP binding says. */
-const headerText = (value: string): string =>
-  value.replaceAll(/[^\x21-\x7e]|[%"]/gu, (part) => encodeURIComponent(part));
+/** A value of an attribute as a header: names may hold anything, header values may not; percent-encoding as the HTTP binding says. */
+export const headerText = (value: string): string =>
+  value.replaceAll(/[^\x21-\x7e]|[%"]/gu, (part) => (/\p{Cs}/u.test(part) ? "%EF%BF%BD" : encodeURIComponent(part)));

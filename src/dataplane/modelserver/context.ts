@@ -3,6 +3,7 @@ import type { Logger } from "../../kernel/log/types.js";
 import type { BodyCharge } from "./http.js";
 import type { Inference } from "./inference.js";
 import type { ServerMetrics } from "./metrics.js";
+import type { PayloadLog } from "./payload-log/log.js";
 import type { Repository } from "./repository.js";
 import type { SentModels } from "./sent-models.js";
 import type { ServerSettings } from "./settings.js";
@@ -17,6 +18,8 @@ export interface ServerContext {
   readonly sent: SentModels;
   /** Where there is a collector for traces. */
   readonly tracer: Tracer | undefined;
+  /** Where requests and answers are logged. */
+  readonly payloads: PayloadLog | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

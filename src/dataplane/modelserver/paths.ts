@@ -9,6 +9,8 @@ export interface Endpoint {
   readonly pattern: string;
   readonly GET?: Handler;
   readonly POST?: Handler;
+  /** What is posted here asks a model: a payload log keeps it. */
+  readonly isInference?: boolean;
   /** How refusals look here, where not as V1's and V2's do. */
   readonly fail?: (refusal: HttpError) => Http1Answer;
 }

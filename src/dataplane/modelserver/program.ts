@@ -8,6 +8,8 @@ import type { Logger } from "../../kernel/log/types.js";
 import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
 import type { FetchOptions } from "./fetch.js";
+import type { PayloadLog } from "./payload-log/log.js";
+import { type PayloadLogSettings, readPayloadLog } from "./payload-log/settings.js";
 import { type ModelServerOptions, runModelServer } from "./server.js";
 
 /** What surrounds the program. */
@@ -40,6 +42,7 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --max-queued N          most that wait for one of those places, default 1024; beyond it 503
   --request-timeout-ms N  for requests that say nothing of their time, default 0: as long as it takes
   --otlp-endpoint URL     collector for traces (OTLP over HTTP); default OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces, or none
+  --log-payloads JSON     copies of requests and answers go to {"urls": […]} as CloudEvents or files; docs/model-server.md has all members
   --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
   --max-body-bytes N      default 67108864
   --threads N             threads of one run, default 1
@@ -70,6 +73,7 @@ interface Arguments {
   readonly grpcPort: number | undefined;
   readonly grpcReflection: boolean;
   readonly otlpEndpoint: string | undefined;
+  readonly payloads: PayloadLogSettings | undefined;
   readonly maxConcurrent: number | undefined;
   readonly maxQueued: number | undefined;
   readonly requestTimeoutMs: number | undefined;
@@ -105,6 +109,7 @@ export async function runModelServerProgram(program: ModelServerProgram): Promis
 
 async function serve(parsed: Arguments, program: ModelServerProgram): Promise<number> {
   const { clock, log } = program;
+  const payloads = await openLog(parsed, program);
   const server = await runModelServer({
     source: sourceOf(parsed, program),
     host: parsed.host,
@@ -123,6 +128,7 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
     ...(parsed.threads === undefined ? {} : { threads: parsed.threads }),
     ...(parsed.memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes: parsed.memoryBudgetBytes }),
     limits: parsed.limits,
+    ...(payloads === undefined ? {} : { payloads }),
   });
   process.stdout.write(`listening on ${server.url}\n`);
   if (server.grpcPort !== undefined) process.stdout.write(`gRPC on ${parsed.host}:${server.grpcPort}\n`);
@@ -137,6 +143,13 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
   const code = await Promise.race([failure, program.stopped.then(() => 0)]);
   await server.close();
   return code;
+}
+
+async function openLog({ payloads }: Arguments, program: ModelServerProgram): Promise<PayloadLog | undefined> {
+  if (payloads === undefined) return undefined;
+  // Late: most servers log nothing, and need none of its clients.
+  const { openPayloadLog } = await import("./payload-log/open.js");
+  return openPayloadLog(payloads, program);
 }
 
 function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOptions["source"] {
@@ -206,6 +219,7 @@ const OPTIONS = {
   grpc: { type: "string" },
   "grpc-reflection": { type: "boolean" },
   "otlp-endpoint": { type: "string" },
+  "log-payloads": { type: "string" },
   "max-concurrent": { type: "string" },
   "max-queued": { type: "string" },
   "request-timeout-ms": { type: "string" },
@@ -252,6 +266,7 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     grpcPort: readNumber("grpc", values.grpc, [0, 65_535]),
     grpcReflection: values["grpc-reflection"] === true,
     otlpEndpoint: readCollector(values["otlp-endpoint"], env),
+    payloads: values["log-payloads"] === undefined ? undefined : readPayloadLog(values["log-payloads"]),
     maxConcurrent: readNumber("max-concurrent", values["max-concurrent"], [0, 1_000_000]),
     maxQueued: readNumber("max-queued", values["max-queued"], [0, 1_000_000]),
     requestTimeoutMs: readNumber("request-timeout-ms", values["request-timeout-ms"], [0, 86_400_000]),

@@ -37,14 +37,15 @@ export function v1Endpoint(segments: readonly string[], context: ServerContext):
     return { pattern, GET: () => jsonAnswer(signatureOf(find(context, wanted()))) };
   }
   const pattern = verb === "" ? base : `${base}:${verb}`;
+  const isInference = true;
   switch (verb) {
     case "predict":
-      return { pattern, POST: (request) => predict(request, context, wanted()) };
+      return { pattern, isInference, POST: (request) => predict(request, context, wanted()) };
     case "classify":
     case "regress":
-      return { pattern, POST: (request) => judge(verb, request, context, wanted()) };
+      return { pattern, isInference, POST: (request) => judge(verb, request, context, wanted()) };
     case "explain":
-      return { pattern, POST: (request) => explainInstances(request, context, wanted()) };
+      return { pattern, isInference, POST: (request) => explainInstances(request, context, wanted()) };
     case "":
       return { pattern, GET: () => status(context, wanted()) };
     default:

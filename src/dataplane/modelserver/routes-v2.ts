@@ -98,11 +98,12 @@ export function v2Endpoint(segments: readonly string[], context: ServerContext):
   const base = version === undefined ? MODEL : `${MODEL}/versions/{model_version}`;
   const pattern = action === "" ? base : `${base}/${action}`;
   const { repository, inference } = context;
+  const isInference = true;
   switch (action) {
     case "infer":
-      return { pattern, POST: (request) => infer(request, context, wanted) };
+      return { pattern, isInference, POST: (request) => infer(request, context, wanted) };
     case "explain":
-      return { pattern, POST: (request) => explainTensors(request, context, wanted) };
+      return { pattern, isInference, POST: (request) => explainTensors(request, context, wanted) };
     case "":
       return {
         pattern,
@@ -120,9 +121,9 @@ export function v2Endpoint(segments: readonly string[], context: ServerContext):
     case "trace/setting":
       return { pattern, ...tracing(context) };
     case "generate":
-      return { pattern, POST: (request) => generate(request, context, wanted) };
+      return { pattern, isInference, POST: (request) => generate(request, context, wanted) };
     case "generate_stream":
-      return { pattern, POST: (request) => generateStream(request, context, wanted) };
+      return { pattern, isInference, POST: (request) => generateStream(request, context, wanted) };
     default:
       return undefined;
   }

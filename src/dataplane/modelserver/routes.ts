@@ -4,6 +4,7 @@ import { errorAnswer, jsonAnswer } from "./http.js";
 import { openAiEndpoint } from "./openai/routes.js";
 import type { Endpoint, Handler } from "./paths.js";
 import { pathOf, segmentsOf } from "./paths.js";
+import { HttpFollower } from "./payload-log/follow.js";
 import { v1Endpoint, v1Models } from "./routes-v1.js";
 import { repositoryEndpoint, sharedMemoryEndpoint, v2Endpoint, v2Fixed } from "./routes-v2.js";
 
@@ -21,7 +22,8 @@ const LONGEST_KEPT = 256;
 export function createRoutes(context: ServerContext): Routes {
   const find = createEndpoints(context);
   const kept = new Map<string, Endpoint>();
-  const { metrics, log, settings } = context;
+  const { metrics, log, settings, payloads } = context;
+  const follower = payloads === undefined ? undefined : new HttpFollower(payloads);
   const look = (target: string): Endpoint | undefined => {
     const known = kept.get(target);
     if (known !== undefined) return known;
@@ -40,15 +42,13 @@ export function createRoutes(context: ServerContext): Routes {
       const handler =
         method === "POST" ? endpoint.POST : method === "GET" || method === "HEAD" ? endpoint.GET : undefined;
       if (handler === undefined) throw notAllowed(method, endpoint);
+      if (follower !== undefined && endpoint.isInference === true && method === "POST") follower.begin(request);
       const answer = followed(handler, request, endpoint, context);
-      if (!(answer instanceof Promise)) {
-        metrics.response(answer.status, method, endpoint.pattern);
-        return answer;
-      }
-      return answer.then((made) => {
+      const done = (made: Http1Answer): Http1Answer => {
         metrics.response(made.status, method, endpoint.pattern);
-        return made;
-      });
+        return follower === undefined ? made : follower.end(request, made);
+      };
+      return answer instanceof Promise ? answer.then(done) : done(answer);
     },
     fail(error, request) {
       if (!(error instanceof HttpError)) log.error("request failed", { path: request?.target, err: error });
@@ -59,7 +59,8 @@ export function createRoutes(context: ServerContext): Routes {
         request === undefined ? "" : request.method.slice(0, 10),
         endpoint?.pattern ?? "",
       );
-      return (endpoint?.fail ?? errorAnswer)(refusal);
+      const answer = (endpoint?.fail ?? errorAnswer)(refusal);
+      return follower === undefined || request === undefined ? answer : follower.end(request, answer);
     },
   };
 }
@@ -140,7 +141,7 @@ function v2Place(kind: string, rest: readonly string[], context: ServerContext):
     : undefined;
 }
 
-function metricsPage({ metrics, repository, inference, tracer }: ServerContext): Http1Answer {
+function metricsPage({ metrics, repository, inference, tracer, payloads }: ServerContext): Http1Answer {
   const { user, system } = process.cpuUsage();
   const { running, waiting } = inference.load;
   const memory = repository.memory();
@@ -158,5 +159,5 @@ function metricsPage({ metrics, repository, inference, tracer }: ServerContext):
     resident_memory_bytes: { help: "Resident memory of the process.", value: process.memoryUsage.rss() },
     cpu_seconds: { help: "User and system CPU time of the process.", value: (user + system) / 1e6 },
   });
-  return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body };
+  return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: body + (payloads?.render() ?? "") };
 }

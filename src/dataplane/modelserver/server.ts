@@ -14,6 +14,7 @@ import { statusName } from "./grpc/status.js";
 import { type BodyCharge, createBodyBudget } from "./http.js";
 import { createInference } from "./inference.js";
 import { createMetrics } from "./metrics.js";
+import type { PayloadLog } from "./payload-log/log.js";
 import type { ModelSource, Repository } from "./repository.js";
 import { createRepository } from "./repository.js";
 import { createRoutes, type Routes } from "./routes.js";
@@ -45,6 +46,10 @@ export interface ModelServerOptions {
   readonly requestTimeoutMs?: number;
   /** A collector for traces (OTLP over HTTP), `http://host:4318/v1/traces`; default: none. */
   readonly otlpEndpoint?: string;
+  /** Keeps copies of requests and answers; closed with the server. */
+  readonly payloads?: PayloadLog;
+  /** How long its events may still be delivered when everything else has ended; default 5 s. */
+  readonly payloadDrainMs?: number;
   /** Largest body in bytes, also after decompression; default 64 MiB. All requests at once may hold twice that. */
   readonly maxBodyBytes?: number;
   /** Most rows of a shared run for models whose configuration does not say; default 64. 1 switches sharing off. */
@@ -170,7 +175,7 @@ class NodeModelServer implements ModelServer {
   }
 
   async close(): Promise<void> {
-    const { clock, drainDelayMs = 500, drainTimeoutMs = 20_000 } = this.#options;
+    const { clock, drainDelayMs = 500, drainTimeoutMs = 20_000, payloadDrainMs = 5_000 } = this.#options;
     this.#draining = true;
     for (const server of this.#servers) server.drain();
     await clock.sleep(drainDelayMs);
@@ -183,6 +188,7 @@ class NodeModelServer implements ModelServer {
     await this.#repository.close();
     await this.#sent.close();
     await this.#tracer?.close();
+    await this.#options.payloads?.close(payloadDrainMs);
   }
 
   async #load(): Promise<void> {
@@ -234,6 +240,7 @@ class NodeModelServer implements ModelServer {
         version,
         chargeBody: this.#chargeBody,
         tracer: this.#tracer,
+        payloads: this.#options.payloads,
         sent: this.#sent,
       },
       inference: createInference(this.#repository, clock, { maxConcurrent, maxQueued, timeoutMs }),

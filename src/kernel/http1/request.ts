@@ -24,6 +24,8 @@ export class Http1Request {
   readonly target: string;
   /** Lower case, without port. */
   readonly host: string;
+  /** Told of the whole body, as it came, when somebody reads it. */
+  onBody: ((body: Buffer) => void) | undefined;
   readonly #head: RequestHead;
   readonly #framing: Framing;
   readonly #connection: RequestConnection;
@@ -127,7 +129,9 @@ export class Http1Request {
     const reader = this.#reader;
     if (reader === undefined) return;
     const [first] = this.#pieces;
-    reader.resolve(this.#pieces.length === 1 && first !== undefined ? first : Buffer.concat(this.#pieces));
+    const body = this.#pieces.length === 1 && first !== undefined ? first : Buffer.concat(this.#pieces);
+    this.onBody?.(body);
+    reader.resolve(body);
     this.forget();
   }
 

@@ -2,6 +2,7 @@
 import { HttpError } from "../../../kernel/http1/index.js";
 import { extensionsOf, SERVER_NAME, type ServerContext } from "../context.js";
 import { completeConfig, describeModel, statisticsOf } from "../describe.js";
+import { followCall } from "../payload-log/follow.js";
 import { changeModel, listIndex } from "../repository-api.js";
 import type { LoadParameters } from "../sent-models.js";
 import { presentOutputs } from "../v2.js";
@@ -25,6 +26,9 @@ const REPOSITORY = "inference.model_repository.ModelRepositoryService";
 const HEALTH = "grpc.health.v1.Health";
 const REFLECTION = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"] as const;
 
+const INFER = { request: "inference.ModelInferRequest", response: "inference.ModelInferResponse" };
+const STREAM_INFER = { ...INFER, response: "inference.ModelStreamInferResponse" };
+
 type Handler = (request: ProtoMessage) => ProtoMessage | Promise<ProtoMessage>;
 
 /** Finds methods by path; `reflection`: whether clients may ask what there is. */
@@ -33,8 +37,10 @@ export function createServices(context: ServerContext, reflection: boolean): (pa
   const methods = new Map<string, GrpcMethod>();
   methods.set(`/${INFERENCE}/ModelInfer`, {
     kind: "unary",
-    handle: async (message, call) =>
-      writeInferMessage(await infer(context, readInferMessage(message), call), FRAME_HEAD),
+    handle: (message, call) =>
+      followCall(context.payloads, { message, call, ...INFER }, async () =>
+        writeInferMessage(await infer(context, readInferMessage(message), call), FRAME_HEAD),
+      ),
   });
   methods.set(`/${INFERENCE}/ModelStreamInfer`, {
     kind: "stream",
@@ -131,7 +137,9 @@ async function* streamInfer(
 ): AsyncGenerator<Buffer> {
   for await (const message of messages) {
     try {
-      yield writeStreamMessage(await infer(context, readInferMessage(message), call), FRAME_HEAD);
+      yield await followCall(context.payloads, { message, call, ...STREAM_INFER }, async () =>
+        writeStreamMessage(await infer(context, readInferMessage(message), call), FRAME_HEAD),
+      );
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
       yield writeStreamMessage({ error: error.message }, FRAME_HEAD);

@@ -17,7 +17,10 @@ export function openAiEndpoint(segments: readonly string[], context: ServerConte
   const fail = openAiFailure;
   for (const [name, action] of Object.entries(ACTIONS))
     if (path === name)
-      return { pattern: `/openai/v1/${name}`, fail, POST: (request) => answerOpenAi(request, context, action) };
+      return {
+        ...{ pattern: `/openai/v1/${name}`, fail, isInference: true },
+        POST: (request) => answerOpenAi(request, context, action),
+      };
   const { repository } = context;
   if (path === "models") {
     const list = () => repository.names().flatMap((name) => describeOpenAiModel(context, name) ?? []);

@@ -1,0 +1,89 @@
+/** Following requests of the server itself, HTTP and gRPC. */
+import { type Http1Answer, type Http1Request, HttpError } from "../../../kernel/http1/index.js";
+import type { CallContext } from "../grpc/call.js";
+import { FRAME_HEAD } from "../grpc/frames.js";
+import { statusOf } from "../grpc/status.js";
+import type { Exchange, PayloadLog } from "./log.js";
+
+/** Follows the requests that HTTP handlers answer. */
+export class HttpFollower {
+  readonly #log: PayloadLog;
+  readonly #open = new WeakMap<Http1Request, Exchange>();
+
+  constructor(log: PayloadLog) {
+    this.#log = log;
+  }
+
+  /** Before the request is answered. */
+  begin(request: Http1Request): void {
+    const exchange = this.#log.begin((name) => request.header(name));
+    this.#open.set(request, exchange);
+    request.onBody = (body) =>
+      exchange.request({ body, type: request.header("content-type"), coding: request.header("content-encoding") });
+  }
+
+  /** The request's answer, whatever it says; what is to be sent in its place. */
+  end(request: Http1Request, answer: Http1Answer): Http1Answer {
+    const exchange = this.#open.get(request);
+    if (exchange === undefined) return answer;
+    this.#open.delete(request);
+    const { status, type = "application/json", headers, body } = answer;
+    const seen = { type, coding: headers?.["content-encoding"] };
+    if (typeof body === "string" || body instanceof Uint8Array) {
+      exchange.response({ ...seen, body }, { http: status });
+      return answer;
+    }
+    const log = this.#log;
+    const whole = collect(body, log, (pieces, isCut) =>
+      exchange.response({ ...seen, body: Buffer.concat(pieces), isCut }, { http: status }),
+    );
+    return { ...answer, body: whole };
+  }
+}
+
+/** Passes pieces on and keeps copies, as long as they are not too many; `done` is told at the end, also of a stream that is broken off. */
+async function* collect(
+  pieces: AsyncIterable<string | Uint8Array>,
+  log: PayloadLog,
+  done: (pieces: readonly Uint8Array[], isCut: boolean) => void,
+): AsyncGenerator<string | Uint8Array> {
+  const kept: Uint8Array[] = [];
+  let size = 0;
+  let isWhole = false;
+  try {
+    for await (const piece of pieces) {
+      size += piece.length;
+      if (size <= log.maxBodyBytes) kept.push(Buffer.from(piece));
+      else kept.length = 0;
+      yield piece;
+    }
+    isWhole = true;
+  } finally {
+    if (size <= log.maxBodyBytes) done(kept, !isWhole);
+    else log.skip();
+  }
+}
+
+const PROTOBUF = "application/x-protobuf";
+
+/** Follows one message and its answer; the messages' own names are in the media type. */
+export async function followCall(
+  log: PayloadLog | undefined,
+  { message, call, request, response }: { message: Buffer; call: CallContext; request: string; response: string },
+  answer: () => Promise<Buffer>,
+): Promise<Buffer> {
+  if (log === undefined) return answer();
+  const exchange = log.begin((name) => call.metadata(name));
+  exchange.request({ body: message, type: `${PROTOBUF};messageType=${request}`, coding: undefined });
+  const type = `${PROTOBUF};messageType=${response}`;
+  try {
+    const made = await answer();
+    exchange.response({ body: made.subarray(FRAME_HEAD), type, coding: undefined }, { grpc: 0 });
+    return made;
+  } catch (error) {
+    const { code, message: words } = statusOf(error);
+    const said = error instanceof HttpError ? words : "internal error";
+    exchange.response({ body: said, type: "text/plain", coding: undefined }, { grpc: code });
+    throw error;
+  }
+}
