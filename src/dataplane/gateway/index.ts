@@ -6,8 +6,8 @@
 
 export type { ActivatorReport, ActivatorsReport } from "./activator-report.js";
 export type { ActivatorInput } from "./activator-table.js";
+export { type CountedByGateway, countsByGateway } from "./counts.js";
 export { type GatewayDriver, type GatewayPart, gatewayDriver, gatewayPorts } from "./driver.js";
 export { runGateway, runningGateway } from "./gateway.js";
-export { LATENCY_BOUNDS_MS } from "./latency.js";
 export type { BackendReport, GatewayState, ShadowReport } from "./state.js";
 export { type BackendInput, checkRoute, type ListenerInput, type RouteInput, type ShadowInput } from "./table.js";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { amountOf, durationMs, durationText } from "../../../kernel/gates/index.js";
 import type { ClusterFacts } from "./assignments.js";
-import { amountOf, durationMs, durationText } from "./durations.js";
 import { type RolloutScene, stepRollout } from "./engine.js";
 import type { HyperRolloutSpec, HyperRolloutStatus } from "./kind.js";
 

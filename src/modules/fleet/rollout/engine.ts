@@ -1,6 +1,6 @@
+import { amountOf, durationMs, durationText } from "../../../kernel/gates/index.js";
 import { timeOf } from "../../../kernel/kinds/index.js";
 import { Assignments, type ClusterFacts, isSame, type Wanted } from "./assignments.js";
-import { amountOf, durationMs, durationText } from "./durations.js";
 import type { GateReport, HyperRolloutSpec, HyperRolloutStatus } from "./kind.js";
 import type { RevisionRef } from "./revisions.js";
 import { type Wave, wavesOf } from "./waves.js";

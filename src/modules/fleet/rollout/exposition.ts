@@ -1,4 +1,4 @@
-import { type Counts, NO_COUNTS } from "./gates.js";
+import { type Counts, NO_COUNTS } from "../../../kernel/gates/index.js";
 
 /** One line of a Prometheus page. */
 interface Sample {

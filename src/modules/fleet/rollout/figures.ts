@@ -1,6 +1,6 @@
+import type { Counts } from "../../../kernel/gates/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { asList, asNumber, asObject, asObjects, asString, parseJson } from "../../../kernel/schema/index.js";
-import type { Counts } from "./gates.js";
 import type { PodCounts, WatchedService } from "./model-servers.js";
 
 /**

@@ -1,10 +1,18 @@
-import { type GatewayState, LATENCY_BOUNDS_MS } from "../../../dataplane/gateway/index.js";
+import { type CountedByGateway, countsByGateway, type GatewayState } from "../../../dataplane/gateway/index.js";
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
+import {
+  type Baseline,
+  baselineOf,
+  type Counts,
+  judge,
+  judgeCounts,
+  sinceFirst,
+  sum,
+} from "../../../kernel/gates/index.js";
 import { shadowNameOf } from "../head-shadows.js";
 import { routeIdOf } from "../head-weights.js";
 import type { HeadIngress } from "../kinds.js";
-import { type Counts, judge, judgeCounts, NO_COUNTS, since, sum } from "./gates.js";
 import type { GateReport, GateSpec } from "./kind.js";
 import { countsInMember, type PodCounts, type WatchedService } from "./model-servers.js";
 import { type AskPrometheus, GateError } from "./prometheus.js";
@@ -26,23 +34,6 @@ export interface Watch {
   readonly isPull: (cluster: string) => boolean;
   /** The MLServices in a cluster; with a release, only that one is watched. */
   readonly servicesIn: (cluster: string) => readonly WatchedService[];
-}
-
-/** What was counted when a watch began. */
-interface Baseline {
-  readonly mark: string;
-  readonly counts: Map<string, Counts>;
-  /** Sources that were read once: what is seen first was there before. */
-  readonly read: Set<string>;
-}
-
-/** What the gateway counted of a backend, or of a shadow. */
-interface Counted {
-  readonly name: string;
-  readonly byClass: Readonly<Record<string, number>>;
-  readonly requests: number;
-  readonly failures: number;
-  readonly latency?: readonly number[];
 }
 
 /** Who tells what gates ask for. */
@@ -73,8 +64,7 @@ export class GateKeeper {
   async look(key: string, watch: Watch, hub: HubSide): Promise<GateReport[]> {
     const { signal } = hub;
     const known = this.#baselines.get(key);
-    const baseline: Baseline =
-      known?.mark === watch.mark ? known : { mark: watch.mark, counts: new Map<string, Counts>(), read: new Set() };
+    const baseline: Baseline = known?.mark === watch.mark ? known : baselineOf(watch.mark);
     this.#baselines.set(key, baseline);
     const counted = new Map<string, Promise<Counts>>();
     const count = (source: GateSpec["source"], cluster: string): Promise<Counts> => {
@@ -108,13 +98,13 @@ export class GateKeeper {
     const parts = heads.flatMap((head) => {
       const id = routeIdOf(namespace, head.metadata.name);
       const route = routes.find((one) => one.id === id);
-      const reports: readonly Counted[] =
+      const reports: readonly CountedByGateway[] =
         tried === undefined
           ? (route?.backends ?? []).filter(({ name }) => name === cluster)
           : (route?.shadows ?? [])
               .filter(({ name }) => tried.includes(name))
               .map(({ answered, ...shadow }) => ({ ...shadow, requests: answered }));
-      return reports.map((report) => sinceFirst(baseline, place, `${report.name} ${id}`, countsOf(report)));
+      return reports.map((report) => sinceFirst(baseline, place, `${report.name} ${id}`, countsByGateway(report)));
     });
     baseline.read.add(place);
     return sum(parts);
@@ -153,23 +143,4 @@ export class GateKeeper {
     const filled = query.replaceAll(/\$(cluster|namespace|name)\b/g, (_whole, key: string) => values[key] ?? "");
     return judge(gate, cluster, await this.#sources.prometheus(address, filled, signal), "");
   }
-}
-
-function countsOf({ byClass, requests, failures, latency = [] }: Counted): Counts {
-  const bad = (byClass["5xx"] ?? 0) + (byClass["other"] ?? 0);
-  const within = LATENCY_BOUNDS_MS.map((boundMs, index) => ({
-    boundMs,
-    count: latency.slice(0, index + 1).reduce((total, count) => total + count, 0),
-  }));
-  // An attempt that got no answer is the cluster's, also where another answered in its place.
-  return { requests: requests + failures, good: requests - bad, within };
-}
-
-/** What was counted since the watch began; `place` is where one of several sources is. */
-function sinceFirst({ counts, read }: Baseline, place: string, source: string, now: Counts): Counts {
-  const id = `${place} ${source}`;
-  const before = counts.get(id) ?? (read.has(place) ? NO_COUNTS : now);
-  // A source that began anew counts from nothing.
-  counts.set(id, now.requests < before.requests ? NO_COUNTS : before);
-  return since(now, before);
 }

@@ -1,8 +1,9 @@
 import { createServer } from "node:http";
 import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
+import { type Counts, judge, judgeCounts, NO_COUNTS, quantileMs, since, sum } from "../../../kernel/gates/index.js";
 import { countsOfModelServer } from "./exposition.js";
-import { type Counts, faultOfGate, judge, judgeCounts, NO_COUNTS, quantileMs, since, sum } from "./gates.js";
+import { faultOfGate } from "./gates.js";
 import type { GateSpec } from "./kind.js";
 import { askPrometheus } from "./prometheus.js";
 import { wavesOf } from "./waves.js";

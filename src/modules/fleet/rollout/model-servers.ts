@@ -1,7 +1,7 @@
 import type { ClusterAccess } from "../../../kernel/control/index.js";
+import type { Counts } from "../../../kernel/gates/index.js";
 import { isDeleting, type Pod, PodKind } from "../../../kernel/kinds/index.js";
 import { countsOfModelServer } from "./exposition.js";
-import type { Counts } from "./gates.js";
 import { GateError } from "./prometheus.js";
 
 const MAX_PODS = 100;

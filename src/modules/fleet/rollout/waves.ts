@@ -1,5 +1,5 @@
+import { amountOf } from "../../../kernel/gates/index.js";
 import { labelSelectorMatches } from "../../../kernel/kinds/index.js";
-import { amountOf } from "./durations.js";
 import type { WaveSpec } from "./kind.js";
 
 /** Clusters that change together. */
