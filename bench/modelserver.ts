@@ -1,322 +1,219 @@
 /**
- * CPU time per small V2 request (one row of 64 FP32, JSON): Argosy's model server beside FastAPI + onnxruntime, in one run.
- *
- *     node dist/bench/modelserver.js [--seconds 4] [--rounds 3]
- *
- * The Python side lives in a virtual environment under `.cache/` that this program makes (PyPI: fastapi, uvicorn[standard],
- * orjson, onnxruntime, numpy); without Python or the network it is skipped, with the reason in the result. Both serve the same
- * model file with one intra-op thread; answers are compared before anything is timed; rounds are interleaved. The figure is the
- * server process's user + system time over the requests answered. JSON to stdout.
+ * The model server beside MLServer, KServe's Python server and a tuned FastAPI + onnxruntime, in one run: the same ONNX network (4-64-64-3), one
+ * thread a run, one process a server, answers compared before anything is timed.
+ * - cpu: server CPU a request, as fast as each answers, 16 and 64 under way: one row in V2 JSON, one row in V2 gRPC, 64 rows binary.
+ * - half: p50 and p99 of small JSON at a fixed rate, half of what that server does at most; a latency counts from when its request was due.
+ * - starts: wall and CPU time from the process's start to its first answer.
+ * Servers take turns round by round, in reverse order every other round, on core 0 (`taskset`); the generator has core 1.
+ * Run: `node dist/bench/modelserver.js [--only cpu,half,starts] [--servers argosy,fastapi,kserve,mlserver] [--rounds 5] [--seconds 3] [--forms json,grpc,binary]`;
+ * `--profile DIR` keeps a CPU profile of Argosy's.
+ * Peers come from PyPI (bench/modelserver/peers), into ~/.cache/argosy/bench; what cannot be had is skipped, with the reason in the result.
  */
-
 import type { ChildProcess } from "node:child_process";
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
-import { cpus, tmpdir } from "node:os";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { encodeNetwork } from "../examples/digits/model.js";
-import { seededRandom } from "../src/kernel/clock/index.js";
+import { barsOf, type Row, type Start } from "./modelserver/bars.js";
+import { askOnce, closedLoop, type LoadResult, openLoop, pause, round } from "./modelserver/load.js";
+import { cpuSecondsOf, isPinned, pinSelf, residentMibOf, start, stop } from "./modelserver/processes.js";
+import { argosy, type Files, peer, type Subject } from "./modelserver/subjects.js";
+import { binaryRequest, grpcRequest, jsonRequest, networkBytes, type Request } from "./modelserver/workload.js";
 
 const { values } = parseArgs({
   options: {
-    seconds: { type: "string", default: "4" },
-    rounds: { type: "string", default: "3" },
-    venv: { type: "string" },
+    only: { type: "string", default: "cpu,half,starts" },
+    servers: { type: "string", default: "argosy,fastapi,kserve,mlserver" },
+    forms: { type: "string", default: "json,grpc,binary" },
+    rounds: { type: "string", default: "5" },
+    seconds: { type: "string", default: "3" },
+    profile: { type: "string" },
   },
 });
-const root = fileURLToPath(new URL("../../", import.meta.url));
-const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
+const seconds = Number(values.seconds);
+const requests: readonly Request[] = [jsonRequest(), grpcRequest(), binaryRequest()].filter(({ form }) =>
+  values.forms.split(",").includes(form),
+);
 
-const PYTHON_SERVER = `
-import sys, numpy as np, onnxruntime as ort, orjson, uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
-options = ort.SessionOptions()
-options.intra_op_num_threads = 1
-options.inter_op_num_threads = 1
-session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-app = FastAPI()
-TYPES = {"FP32": np.float32}
-NAMES = {"float32": "FP32", "int64": "INT64"}
-
-@app.get("/v2/health/ready")
-async def ready():
-    return {"ready": True}
-
-@app.post("/v2/models/{name}/infer")
-async def infer(name: str, request: Request):
-    body = orjson.loads(await request.body())
-    feeds = {t["name"]: np.asarray(t["data"], dtype=TYPES[t["datatype"]]).reshape(t["shape"]) for t in body["inputs"]}
-    results = session.run(None, feeds)
-    outputs = [{"name": o.name, "datatype": NAMES[str(r.dtype)], "shape": list(r.shape), "data": r.ravel().tolist()} for o, r in zip(session.get_outputs(), results)]
-    return Response(orjson.dumps({"model_name": name, "outputs": outputs}), media_type="application/json")
-
-uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error", loop="uvloop", http="httptools", access_log=False)
-`;
-
-interface Subject {
-  readonly name: string;
-  readonly port: number;
-  readonly process: ChildProcess;
-  readonly startedAt: number;
+interface Running extends Subject {
+  readonly child: ChildProcess;
+  readonly pid: number;
 }
-
-interface Round {
-  readonly concurrency: number;
-  readonly requests: number;
-  readonly requestsPerSecond: number;
-  readonly cpuMicrosecondsPerRequest: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
-
-/** User + system CPU seconds of a process (all its threads). */
-function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-function requestBytes(): Buffer {
-  const random = seededRandom(3);
-  const data = Array.from({ length: 64 }, () => random.int(17));
-  const body = JSON.stringify({ inputs: [{ name: "input", shape: [1, 64], datatype: "FP32", data }] });
-  return Buffer.from(
-    `POST /v2/models/digits/infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-  );
-}
-
-/** One connection that asks, waits for the whole answer, and asks again until told to stop. Resolves with the last body. */
-function ask(port: number, bytes: Buffer, more: (ms: number) => boolean): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1");
-    let received = "";
-    let started = performance.now();
-    socket.setNoDelay(true);
-    socket.setEncoding("latin1");
-    socket.on("connect", () => socket.write(bytes));
-    socket.on("error", reject);
-    socket.on("data", (chunk: string) => {
-      received += chunk;
-      const head = received.indexOf("\r\n\r\n");
-      const length = /content-length: (\d+)/i.exec(received)?.[1];
-      if (head < 0 || length === undefined || received.length < head + 4 + Number(length)) return;
-      if (!received.startsWith("HTTP/1.1 200")) return reject(new Error(received));
-      const body = received.slice(head + 4);
-      received = "";
-      const now = performance.now();
-      if (!more(now - started)) {
-        socket.end();
-        return resolve(body);
-      }
-      started = now;
-      socket.write(bytes);
-    });
-  });
-}
-
-async function measure(subject: Subject, concurrency: number): Promise<Round> {
-  const bytes = requestBytes();
-  const latencies: number[] = [];
-  const pid = subject.process.pid ?? 0;
-  let stop = performance.now() + 500;
-  await Promise.all(
-    Array.from({ length: concurrency }, () => ask(subject.port, bytes, () => performance.now() < stop)),
-  );
-  const cpuBefore = cpuSeconds(pid);
-  const begin = performance.now();
-  stop = begin + seconds * 1000;
-  await Promise.all(
-    Array.from({ length: concurrency }, () =>
-      ask(subject.port, bytes, (ms) => {
-        latencies.push(ms);
-        return performance.now() < stop;
-      }),
-    ),
-  );
-  const wall = (performance.now() - begin) / 1000;
-  const cpu = cpuSeconds(pid) - cpuBefore;
-  latencies.sort((a, b) => a - b);
-  return {
-    concurrency,
-    requests: latencies.length,
-    requestsPerSecond: Math.round(latencies.length / wall),
-    cpuMicrosecondsPerRequest: Math.round((cpu / latencies.length) * 1e7) / 10,
-    p50Ms: latencies[Math.floor(latencies.length * 0.5)] ?? 0,
-    p99Ms: latencies[Math.floor(latencies.length * 0.99)] ?? 0,
-  };
-}
-
-/** Resolves with the milliseconds from spawn to ready. */
-async function waitReady(subject: Subject): Promise<number> {
-  for (let attempt = 0; attempt < 3000; attempt++) {
-    const ready = await fetch(`http://127.0.0.1:${subject.port}/v2/health/ready`).then(
-      (answer) => answer.ok,
-      () => false,
-    );
-    if (ready) return Math.round(performance.now() - subject.startedAt);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`${subject.name} did not become ready`);
-}
-
-function residentMiB(pid: number): number {
-  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024);
-}
-
-/** A Python with what the server needs, or why there is none. */
-function preparePython(): { python: string } | { skipped: string } {
-  const venv = values.venv ?? join(root, ".cache", "bench-venv");
-  const python = join(venv, "bin", "python");
-  if (!existsSync(python)) {
-    const made = spawnSync("python3", ["-m", "venv", venv], { encoding: "utf8" });
-    if (made.status !== 0)
-      return { skipped: `no Python virtual environment: ${made.error?.message ?? made.stderr.trim()}` };
-  }
-  const works = spawnSync(python, ["-c", "import fastapi, uvicorn, uvloop, httptools, orjson, onnxruntime, numpy"]);
-  if (works.status === 0) return { python };
-  const installed = spawnSync(
-    python,
-    ["-m", "pip", "install", "-q", "fastapi", "uvicorn[standard]", "orjson", "onnxruntime", "numpy"],
-    { encoding: "utf8" },
-  );
-  return installed.status === 0
-    ? { python }
-    : { skipped: `PyPI packages could not be installed: ${installed.stderr.trim().slice(-300)}` };
-}
-
-const median = (numbers: readonly number[]): number =>
-  [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 
 async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "argosy-bench-"));
-  mkdirSync(join(folder, "digits"));
-  const random = seededRandom(1);
-  const layer = (inputs: number, outputs: number) => ({
-    inputs,
-    outputs,
-    weights: Float32Array.from({ length: inputs * outputs }, () => random.next() / 8 - 0.06),
-    bias: new Float32Array(outputs),
-  });
-  const model = join(folder, "digits", "model.onnx");
-  writeFileSync(model, encodeNetwork({ scale: 1 / 16, layers: [layer(64, 96), layer(96, 48), layer(48, 10)] }));
-  const server = fileURLToPath(new URL("../src/dataplane/modelserver/main.js", import.meta.url));
-  const start = (name: string, port: number, command: string, args: string[]): Subject => ({
-    name,
-    port,
-    startedAt: performance.now(),
-    process: spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] }),
-  });
-  const argosy = (batch: number, port: number): string[] => [
-    server,
-    "--model-name",
-    "digits",
-    "--model-dir",
-    join(folder, "digits"),
-    "--http",
-    String(port),
-    "--max-batch-rows",
-    String(batch),
-  ];
-  const plans: [string, number, string, string[]][] = [
-    ["argosy", 18_501, process.execPath, argosy(64, 18_501)],
-    ["argosy without batching", 18_502, process.execPath, argosy(1, 18_502)],
-  ];
-  const python = preparePython();
-  if ("python" in python) {
-    writeFileSync(join(folder, "server.py"), PYTHON_SERVER);
-    plans.push(["fastapi", 18_503, python.python, [join(folder, "server.py"), model, "18503"]]);
-  }
-  const subjects: Subject[] = [];
-  const startMs: Record<string, number> = {};
+  const loadBefore = round(loadavg()[0] ?? 0, 2);
+  mkdirSync(join(folder, "served"));
+  const model = join(folder, "served", "model.onnx");
+  writeFileSync(model, networkBytes());
+  pinSelf();
   try {
-    for (const [name, port, command, args] of plans) {
-      const subject = start(name, port, command, args);
-      subjects.push(subject);
-      startMs[name] = await waitReady(subject);
-    }
-    await compareAnswers(subjects);
-    const results: Record<string, Round[]> = {};
-    for (let round = 0; round < rounds; round++) {
-      for (const concurrency of [1, 16, 64]) {
-        const order = round % 2 === 0 ? subjects : [...subjects].reverse();
-        for (const subject of order) {
-          const all = results[subject.name] ?? [];
-          results[subject.name] = all;
-          all.push(await measure(subject, concurrency));
-        }
-      }
-    }
-    process.stdout.write(
-      `${JSON.stringify({ ...summarise(results, python), startMs, residentMiB: memoryOf(subjects) }, null, 2)}\n`,
-    );
+    const { subjects, skipped } = gather({ folder, model });
+    const starts = only("starts") ? await measureStarts(subjects) : [];
+    const { rows, half, residentMib } = await measureLoads(subjects);
+    print({
+      bench: "modelserver",
+      takenAt: new Date().toISOString(),
+      machine: {
+        ...{ cpu: cpus()[0]?.model, cores: cpus().length, kernel: release(), node: process.version, loadBefore },
+        pinned: isPinned(),
+      },
+      ...{ rounds, seconds, skipped, rows, half, starts, residentMib },
+      bars: barsOf({ rows, half, starts }),
+    });
   } finally {
-    for (const subject of subjects) subject.process.kill("SIGTERM");
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-const memoryOf = (subjects: readonly Subject[]): Record<string, number> =>
-  Object.fromEntries(subjects.map((subject) => [subject.name, residentMiB(subject.process.pid ?? 0)]));
+function gather(files: Files): { subjects: Subject[]; skipped: Record<string, string> } {
+  const subjects: Subject[] = [];
+  const skipped: Record<string, string> = {};
+  const wanted = values.servers.split(",");
+  if (wanted.includes("argosy")) subjects.push(argosy(files));
+  for (const name of ["fastapi", "kserve", "mlserver"] as const) {
+    if (!wanted.includes(name)) continue;
+    const found = peer(name, files);
+    if ("skipped" in found) skipped[name] = found.skipped;
+    else subjects.push(found);
+  }
+  return { subjects, skipped };
+}
 
-/** Every subject must say the same before anything is timed. */
-async function compareAnswers(subjects: readonly Subject[]): Promise<void> {
-  const bytes = requestBytes();
-  let first: number[] | undefined;
-  for (const subject of subjects) {
-    const answer = JSON.parse(await ask(subject.port, bytes, () => false)) as {
-      outputs: { name: string; data: number[] }[];
-    };
-    const probabilities = answer.outputs.find(({ name }) => name === "probabilities")?.data ?? [];
-    first ??= probabilities;
-    const same =
-      probabilities.length === 10 &&
-      probabilities.every((value, index) => Math.abs(value - (first?.[index] ?? 9)) < 1e-5);
-    if (!same) throw new Error(`${subject.name} answers differently`);
+function run(subject: Subject): Running {
+  const profile =
+    values.profile !== undefined && subject.name === "argosy" ? ["--cpu-prof", "--cpu-prof-dir", values.profile] : [];
+  const child = start(subject.command, [...profile, ...subject.args], subject.env);
+  return { ...subject, child, pid: child.pid ?? 0 };
+}
+
+/** Asks until there is an answer. */
+async function firstAnswer(server: Running, request: Request): Promise<number[]> {
+  const port = server.ports[request.form] ?? 0;
+  let last: unknown;
+  for (const until = performance.now() + 60_000; performance.now() < until; ) {
+    try {
+      return await askOnce(port, request);
+    } catch (error) {
+      last = error;
+    }
+    if (server.child.exitCode !== null) throw new Error(`${server.name} ended with ${server.child.exitCode}`);
+    await pause(2);
+  }
+  throw new Error(`${server.name} does not answer`, { cause: last });
+}
+
+async function measureStarts(subjects: readonly Subject[]): Promise<Start[]> {
+  const starts: Start[] = [];
+  for (let turn = 0; turn < rounds + 2; turn++) {
+    const some: Start[] = [];
+    for (const subject of turn % 2 === 0 ? subjects : subjects.toReversed()) some.push(await measureStart(subject));
+    starts.push(...some);
+    step(`start ${turn + 1}: ${some.map((each) => `${each.server} ${each.ms} ms (${each.cpuMs} of CPU)`).join(", ")}`);
+  }
+  return starts;
+}
+
+async function measureStart(subject: Subject): Promise<Start> {
+  const begun = performance.now();
+  const server = run(subject);
+  try {
+    await firstAnswer(server, jsonRequest());
+    const ms = Math.round(performance.now() - begun);
+    return { server: subject.name, ms, cpuMs: Math.round(cpuSecondsOf(server.pid) * 1000) };
+  } finally {
+    await stop(server.child);
   }
 }
 
-function summarise(results: Readonly<Record<string, Round[]>>, python: { python: string } | { skipped: string }) {
-  const table = Object.entries(results).flatMap(([server, all]) =>
-    [1, 16, 64].map((concurrency) => {
-      const own = all.filter((round) => round.concurrency === concurrency);
-      return {
-        server,
-        concurrency,
-        cpuMicrosecondsPerRequest: median(own.map((round) => round.cpuMicrosecondsPerRequest)),
-        requestsPerSecond: median(own.map((round) => round.requestsPerSecond)),
-        p50Ms: Number(median(own.map((round) => round.p50Ms)).toFixed(2)),
-        p99Ms: Number(median(own.map((round) => round.p99Ms)).toFixed(2)),
-      };
-    }),
-  );
-  const cpu = (server: string, concurrency: number): number | undefined =>
-    table.find((row) => row.server === server && row.concurrency === concurrency)?.cpuMicrosecondsPerRequest;
-  const ratios = [1, 16, 64].map((concurrency) => {
-    const [own, plain, theirs] = [
-      cpu("argosy", concurrency),
-      cpu("argosy without batching", concurrency),
-      cpu("fastapi", concurrency),
-    ];
-    const ratio = (a: number | undefined, b: number | undefined) =>
-      a === undefined || b === undefined ? undefined : Number((a / b).toFixed(3));
-    return { concurrency, toFastapi: ratio(own, theirs), toOwnWithoutBatching: ratio(own, plain) };
-  });
-  return {
-    bench: "modelserver",
-    request: "V2 JSON, FP32 [1,64], 64-96-48-10 perceptron",
-    machine: { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version },
-    seconds,
-    rounds,
-    ...("skipped" in python ? { fastapi: { skipped: python.skipped } } : {}),
-    table,
-    ratios,
-    bar: { what: "CPU per request at concurrency 16 over FastAPI's", atMost: 0.5 },
-  };
+async function measureLoads(subjects: readonly Subject[]) {
+  const servers: Running[] = [];
+  const rows: Row[] = [];
+  const half: Row[] = [];
+  try {
+    for (const subject of subjects) servers.push(run(subject));
+    for (const request of requests) await compare(servers, request);
+    if (only("cpu")) await measureCpu(servers, rows);
+    if (only("half")) await measureHalf(servers, half);
+    return { rows, half, residentMib: Object.fromEntries(servers.map(({ name, pid }) => [name, residentMibOf(pid)])) };
+  } finally {
+    for (const { child } of servers) await stop(child);
+  }
+}
+
+/** All must say the same. */
+async function compare(servers: readonly Running[], request: Request): Promise<void> {
+  let first: number[] | undefined;
+  for (const server of servers) {
+    if (server.ports[request.form] === undefined) continue;
+    const answer = await firstAnswer(server, request);
+    first ??= answer;
+    const expected = first;
+    const same =
+      answer.length > 0 &&
+      answer.length === expected.length &&
+      answer.every((value, index) => Math.abs(value - (expected[index] ?? 9)) < 1e-5);
+    if (!same) throw new Error(`${server.name} answers ${request.form} differently: ${answer.slice(0, 9).join(" ")}`);
+  }
+}
+
+async function measureCpu(servers: readonly Running[], rows: Row[]): Promise<void> {
+  for (let turn = 0; turn < rounds; turn++) {
+    const order = turn % 2 === 0 ? servers : servers.toReversed();
+    for (const request of requests) {
+      for (const lanes of [16, 64]) rows.push(...(await measureRow(order, request, { lanes, turn })));
+    }
+  }
+}
+
+async function measureRow(
+  servers: readonly Running[],
+  request: Request,
+  { lanes, turn }: { lanes: number; turn: number },
+): Promise<Row[]> {
+  const { form } = request;
+  const rows: Row[] = [];
+  for (const { name: server, ports, pid } of servers) {
+    const port = ports[form];
+    if (port === undefined) continue;
+    const result = await closedLoop({ port, pid }, request, { lanes, seconds, warmUp: turn === 0 ? 2 : 0.5 });
+    rows.push({ server, form, lanes, ...result });
+  }
+  const words = rows.map(({ server, cpuUs, perSecond }) => `${server} ${cpuUs} µs (${perSecond}/s)`);
+  step(`round ${turn + 1}, ${form}, ${lanes} at once: ${words.join(", ")}`);
+  return rows;
+}
+
+async function measureHalf(servers: readonly Running[], half: Row[]): Promise<void> {
+  const request = jsonRequest();
+  for (const { name, ports, pid } of servers) {
+    const port = ports.json;
+    if (port === undefined) continue;
+    const full: LoadResult[] = [];
+    for (let turn = 0; turn < 3; turn++)
+      full.push(await closedLoop({ port, pid }, request, { lanes: 64, seconds, warmUp: 1 }));
+    const perSecond = Math.round(Math.max(...full.map((each) => each.perSecond)) / 2);
+    for (let turn = 0; turn < rounds; turn++) {
+      const result = await openLoop({ port, pid }, request, { perSecond, seconds, warmUp: 1 });
+      half.push({ server: name, form: "json", lanes: 64, ...result });
+      step(
+        `half load of ${name}, ${perSecond}/s offered: ${result.perSecond}/s, p50 ${result.p50Ms} ms, p99 ${result.p99Ms} ms`,
+      );
+    }
+  }
+}
+
+function only(part: string): boolean {
+  return values.only.split(",").includes(part);
+}
+
+function step(what: string): void {
+  process.stderr.write(`  ${what}\n`);
+}
+
+function print(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 }
 
 await main();
