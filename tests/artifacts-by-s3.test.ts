@@ -77,18 +77,18 @@ test("what a run logged through tracking, the model server fetches from the arti
   const weights = Buffer.from(Array.from({ length: 3_000_000 }, (_, index) => (index * 7919) % 251));
   await send("PUT", `/api/2.0/mlflow-artifacts/artifacts/${key}/model/model.onnx`, weights, "application/octet-stream");
   await send("PUT", `/api/2.0/mlflow-artifacts/artifacts/${key}/model/labels%20%C3%A9%2B.txt`, "0,1", "text/plain");
-  const s3cfg = path.join(directory, ".s3cfg");
+  const storageConfig = path.join(directory, ".s3cfg");
   const host = new URL(stores.s3).host;
   const ca = stores.caPem.trim().replaceAll("\n", "\\n");
   await writeFile(
-    s3cfg,
+    storageConfig,
     `[default]\naccess_key = reader\nsecret_key = s3cret\nhost_base = ${host}\nuse_https = True\nca_certs = ${ca}\n`,
   );
 
   const destination = path.join(directory, "model");
   await fetchModel({
     uri: `s3://artifacts/${key}/model/`,
-    s3cfg,
+    storageConfig,
     destination,
     cache: path.join(directory, "cache"),
     clock: systemClock,

@@ -7,8 +7,8 @@
  */
 
 export { ModelError } from "./failures.js";
-export type { FetchOptions } from "./fetch.js";
-export { fetchModel } from "./fetch.js";
 export { MODEL_SERVER_USAGE, runModelServerProgram } from "./program.js";
 export type { ModelServer, ModelServerOptions } from "./server.js";
 export { runModelServer } from "./server.js";
+export type { FetchOptions } from "./storage/index.js";
+export { fetchModel } from "./storage/index.js";

@@ -7,10 +7,10 @@ import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
-import type { FetchOptions } from "./fetch.js";
 import type { PayloadLog } from "./payload-log/log.js";
 import { type PayloadLogSettings, readPayloadLog } from "./payload-log/settings.js";
 import { type ModelServerOptions, runModelServer } from "./server.js";
+import type { FetchOptions } from "./storage/index.js";
 
 /** What surrounds the program. */
 export interface ModelServerProgram {
@@ -29,11 +29,11 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --repository DIR        serve a repository: <model>/[config.json], <model>/<version>/model.onnx
   --model-name NAME       serve one model, from --model-dir or --model-uri
   --model-dir DIR         folder with model.onnx, or with numbered versions
-  --model-uri URI         s3://bucket/folder/, file:///folder
-  --s3cfg FILE            s3cmd configuration, or an entry of KServe's storage-config, with the store's address and keys
-                          (s3:// only); default: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION
-  --cache DIR             where downloads are kept, default a folder under the system's temporary one; not for two servers at once
-  --shared-cache DIR      where files of models are shared with other servers of this machine; what is taken is checked
+  --model-uri URI         s3://, gs://, https://, hf://, oci://, webhdfs://, models:/NAME@ALIAS, file:///folder
+  --storage-config FILE   s3cmd configuration, or an entry of KServe's storage-config, with the store's address and keys;
+                          default: the variables of the store's own tools (AWS_…, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, …)
+  --cache DIR             where downloads are kept, for all servers of this machine; default a folder under the system's temporary one
+  --cache-bytes N         what it may hold, default 10737418240; what was used longest ago goes
   --http PORT             default 8080; 0 takes any free port
   --host ADDR             default 127.0.0.1; 0.0.0.0 inside pods
   --grpc PORT             a second port, for clients that expect gRPC on one of its own; both speak all protocols
@@ -64,10 +64,10 @@ interface Arguments {
   readonly modelName: string | undefined;
   readonly modelDir: string | undefined;
   readonly modelUri: string | undefined;
-  readonly s3cfg: string | undefined;
+  readonly storageConfig: string | undefined;
   readonly fetchTo: string | undefined;
   readonly cache: string;
-  readonly sharedCache: string | undefined;
+  readonly cacheBytes: number | undefined;
   readonly port: number;
   readonly host: string;
   readonly grpcPort: number | undefined;
@@ -180,14 +180,17 @@ async function fetchOnly(parsed: Arguments, destination: string, program: ModelS
 }
 
 async function fetchWith(
-  { modelUri = "", cache, sharedCache, s3cfg }: Arguments,
+  { modelUri = "", cache, cacheBytes, storageConfig }: Arguments,
   destination: string,
   { clock, random, log, env }: ModelServerProgram,
   more: Pick<FetchOptions, "onRetry" | "retryForMs"> = {},
 ): Promise<string> {
-  const settings = { ...(s3cfg === undefined ? {} : { s3cfg }), ...(sharedCache === undefined ? {} : { sharedCache }) };
+  const settings = {
+    ...(storageConfig === undefined ? {} : { storageConfig }),
+    ...(cacheBytes === undefined ? {} : { cacheBytes }),
+  };
   // Late: the HTTP client and the signer are a third of the program, and a server of local files needs neither.
-  const { fetchModel } = await import("./fetch.js");
+  const { fetchModel } = await import("./storage/index.js");
   return fetchModel({ uri: modelUri, destination, cache, clock, random, log, env, ...settings, ...more });
 }
 
@@ -211,9 +214,9 @@ const OPTIONS = {
   "model-name": { type: "string" },
   "model-dir": { type: "string" },
   "model-uri": { type: "string" },
-  s3cfg: { type: "string" },
+  "storage-config": { type: "string" },
   cache: { type: "string" },
-  "shared-cache": { type: "string" },
+  "cache-bytes": { type: "string" },
   http: { type: "string" },
   host: { type: "string" },
   grpc: { type: "string" },
@@ -257,10 +260,10 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     modelName: values["model-name"],
     modelDir: values["model-dir"],
     modelUri: values["model-uri"],
-    s3cfg: values.s3cfg,
+    storageConfig: values["storage-config"],
     fetchTo: values["fetch-to"],
     cache: values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`,
-    sharedCache: values["shared-cache"],
+    cacheBytes: readNumber("cache-bytes", values["cache-bytes"], [0, 2 ** 53 - 1]),
     port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
     host: values.host ?? env["ARGOSY_MODEL_SERVER_HOST"] ?? "127.0.0.1",
     grpcPort: readNumber("grpc", values.grpc, [0, 65_535]),

@@ -33,14 +33,14 @@ test("pods of a node share downloads where there is a folder for it; only the in
   const alone = specOf(undefined);
 
   expect(shared.volumes).toContainEqual({
-    name: "model-share",
+    name: "model-cache",
     hostPath: { path: "/data/models/demo", type: "DirectoryOrCreate" },
   });
-  expect(shared.volumes).toContainEqual({ name: "model-cache", emptyDir: {} });
-  expect(shared.initContainers[0]?.args.slice(-2)).toEqual(["--shared-cache", "/var/cache/argosy/shared-models"]);
+  expect(alone.volumes).toContainEqual({ name: "model-cache", emptyDir: {} });
+  expect(shared.initContainers[0]?.args.slice(-2)).toEqual(["--cache", "/var/cache/argosy/models"]);
   expect(shared.initContainers[0]?.volumeMounts).toContainEqual({
-    name: "model-share",
-    mountPath: "/var/cache/argosy/shared-models",
+    name: "model-cache",
+    mountPath: "/var/cache/argosy/models",
   });
   expect(shared.containers[0]?.volumeMounts).toEqual([{ name: "model", mountPath: "/models", readOnly: true }]);
   expect(JSON.stringify(alone)).not.toContain("share");

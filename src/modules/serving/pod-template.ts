@@ -13,8 +13,8 @@ export const USER_CONTAINER = "user-container";
 const FETCH_CONTAINER = "fetch-model";
 
 const S3_FOLDER = "/var/run/argosy/s3";
-const CACHE_FOLDER = "/var/cache/argosy/models";
-const SHARED_FOLDER = "/var/cache/argosy/shared-models";
+/** Where what fetches models has its cache. */
+export const CACHE_FOLDER = "/var/cache/argosy/models";
 const DEFAULT_PORT = 8080;
 
 /** A pod template and what else is known from it. */
@@ -191,6 +191,12 @@ export function completeMain(main: JsonObject, port: number, builtIn: boolean): 
   main["env"] = [...env, ...own.filter((entry) => !given.has(entry["name"]))];
 }
 
+/** The volume of that cache: a folder that the pods of a namespace share on a node, or the pod's own. */
+export const cacheVolume = (hostPath: string | undefined): JsonObject => ({
+  name: "model-cache",
+  ...(hostPath === undefined ? { emptyDir: {} } : { hostPath: { path: hostPath, type: "DirectoryOrCreate" } }),
+});
+
 /** Adds what brings a model to a pod, in place. Throws `InputError`. */
 export function addModel(
   spec: JsonObject,
@@ -211,10 +217,7 @@ export function addModel(
   }
   if (storage?.s3 !== undefined) {
     const { secretRef, uri, mountPath } = storage.s3;
-    const { cacheHostPath } = options;
-    const isShared = cacheHostPath !== undefined;
-    volumes.push({ name: "model", emptyDir: {} }, { name: "model-cache", emptyDir: {} });
-    if (isShared) volumes.push({ name: "model-share", hostPath: { path: cacheHostPath, type: "DirectoryOrCreate" } });
+    volumes.push({ name: "model", emptyDir: {} }, cacheVolume(options.cacheHostPath));
     volumes.push({ name: "model-s3", secret: { secretName: secretRef.name, defaultMode: 0o444 } });
     mounts.push({ name: "model", mountPath, readOnly: true });
     const fetch: JsonObject = {
@@ -223,14 +226,13 @@ export function addModel(
       image: builtInImage(main) ?? MODEL_SERVER_IMAGE,
       imagePullPolicy: main["imagePullPolicy"] ?? "IfNotPresent",
       args: [
-        ...["--model-uri", uri, "--s3cfg", `${S3_FOLDER}/.s3cfg`, "--fetch-to", mountPath, "--cache", CACHE_FOLDER],
-        ...(isShared ? ["--shared-cache", SHARED_FOLDER] : []),
+        ...["--model-uri", uri, "--storage-config", `${S3_FOLDER}/.s3cfg`],
+        ...["--fetch-to", mountPath, "--cache", CACHE_FOLDER],
       ],
       terminationMessagePolicy: "FallbackToLogsOnError",
       volumeMounts: [
         { name: "model", mountPath },
         { name: "model-cache", mountPath: CACHE_FOLDER },
-        ...(isShared ? [{ name: "model-share", mountPath: SHARED_FOLDER }] : []),
         { name: "model-s3", mountPath: S3_FOLDER, readOnly: true },
       ],
     };

@@ -1,44 +1,84 @@
-/** With which Secret a namespace's stores are read. */
-import type { JsonObject, Secret } from "../../../kernel/kinds/index.js";
+/** With which Secrets a namespace's stores are read. */
+import type { JsonObject, Secret, ServiceAccount } from "../../../kernel/kinds/index.js";
 import { SecretKind, ServiceAccountKind } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject, parseJson } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
-import type { StoreCredentials } from "./storage.js";
+import { secretParts } from "./secret-forms.js";
+import { NO_CREDENTIALS, type StoreCredentials } from "./storage.js";
 import { parseStorageUri } from "./storage-uri.js";
 import type { Tools } from "./tools.js";
 
 const STORAGE_CONFIG = "storage-config";
 const S3CFG = ".s3cfg";
-const VARIABLES = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-const S3_ANNOTATION = "serving.kserve.io/s3-";
+/** Scheme → names of its entry in `storage-config`, where none is named. */
+const ENTRIES: Readonly<Record<string, readonly string[]>> = {
+  s3: ["s3", "default"],
+  gs: ["gs", "gcs"],
+  hf: ["hf"],
+  http: ["http"],
+  https: ["https"],
+  oci: ["oci"],
+  "oci+fetch": ["oci"],
+  webhdfs: ["webhdfs"],
+  models: ["models", "mlflow"],
+};
 
 /** What was found for a component. */
 export interface FoundCredentials {
-  readonly credentials: StoreCredentials | undefined;
-  /** Bucket of the entry of `storage-config`, where a component names none. */
-  readonly bucket?: string;
+  /** By scheme. */
+  readonly credentials: Readonly<Record<string, StoreCredentials>>;
+  /** What the entry of `storage-config` says, where a component does not: `type` and `bucket`. */
+  readonly entry?: Readonly<Record<string, string>>;
 }
 
-/**
- * In KServe's order: the entry of `storage-config` that `storage.key` names, a Secret of the ServiceAccount, an entry of `storage-config` by the name of the
- * store; and ours: the namespace's Secret labelled `tensorstack.dev/resource: s3`.
- */
-export async function credentialsFor(
+/** Whose models are fetched. */
+export interface CredentialsWish {
+  readonly namespace: string;
+  /** Name of the Secret with entries; default `storage-config`. */
+  readonly configName?: string | undefined;
+  /** Entry that must be taken. */
+  readonly key?: string;
+  readonly account: string;
+  readonly uris: readonly string[];
+}
+
+/** The credentials of a component of an InferenceService. */
+export function credentialsFor(
   service: InferenceService,
   component: JsonObject,
   tools: Tools,
 ): Promise<FoundCredentials | Fault> {
   const { storage, uris } = storageOf(component);
-  if (storage === undefined && !uris.some((uri) => parseStorageUri(uri).scheme === "s3"))
-    return { credentials: undefined };
-  const namespace = service.metadata.namespace ?? "";
-  const where = `cluster ${tools.context.cluster.name}: Secret ${namespace}/`;
-  const secrets = tools.context.cluster.client.resource(SecretKind);
-  const configName = annotationOf(service, KSERVE.storageSecret) ?? STORAGE_CONFIG;
+  return findCredentials(
+    {
+      namespace: service.metadata.namespace ?? "",
+      configName: annotationOf(service, KSERVE.storageSecret),
+      key: asString(storage?.["key"]),
+      account: asString(component["serviceAccountName"]) || "default",
+      uris,
+    },
+    tools,
+  );
+}
+
+/**
+ * In KServe's order, for each scheme: the entry of `storage-config` that is named, what the ServiceAccount's Secrets hold, an entry of `storage-config` by the
+ * name of the store; and ours, for S3: the namespace's Secret labelled `tensorstack.dev/resource: s3`. Only S3 cannot do without.
+ */
+export async function findCredentials(
+  wish: CredentialsWish,
+  { context }: Pick<Tools, "context">,
+): Promise<FoundCredentials | Fault> {
+  const { namespace, key = "", uris, account } = wish;
+  const schemes = [...new Set(uris.map((uri) => parseStorageUri(uri).scheme))].filter((one) => one in ENTRIES);
+  if (key === "" && schemes.length === 0) return { credentials: {} };
+  const { cluster } = context;
+  const where = `cluster ${cluster.name}: Secret ${namespace}/`;
+  const secrets = cluster.client.resource(SecretKind);
+  const configName = wish.configName ?? STORAGE_CONFIG;
   const config = await secrets.find(configName, { namespace });
-  const key = asString(storage?.["key"]);
   if (key !== "") {
     const entry = config?.data?.[key];
     if (entry === undefined)
@@ -46,29 +86,39 @@ export async function credentialsFor(
         reason: "SecretNotFound",
         message: `${where}${configName} has no entry ${key}, which storage.key names`,
       };
-    return { credentials: { secret: configName, key }, ...bucketIn(entry) };
+    const said = entryIn(entry);
+    const named = { ...NO_CREDENTIALS, file: { secret: configName, key } };
+    const type = said["type"] ?? "s3";
+    return { credentials: Object.fromEntries([...schemes, type].map((scheme) => [scheme, named])), entry: said };
   }
-  const byAccount = await credentialsOfAccount(
-    asString(component["serviceAccountName"]) || "default",
-    namespace,
-    tools,
-  );
-  if (byAccount !== undefined) return { credentials: byAccount };
-  const byName = ["s3", "default"].find((name) => config?.data?.[name] !== undefined);
-  if (byName !== undefined)
-    return { credentials: { secret: configName, key: byName }, ...bucketIn(config?.data?.[byName] ?? "") };
-  const { items } = await secrets.list({ namespace, labelSelector: "tensorstack.dev/resource=s3" });
-  const own = items
+  const own = await ofAccount(account, namespace, context.cluster.client);
+  const credentials: Record<string, StoreCredentials> = {};
+  for (const scheme of schemes) {
+    const found = own(scheme);
+    const entry = ENTRIES[scheme]?.find((name) => config?.data?.[name] !== undefined);
+    if (found !== undefined) credentials[scheme] = found;
+    else if (entry !== undefined) credentials[scheme] = { ...NO_CREDENTIALS, file: { secret: configName, key: entry } };
+    else if (scheme === "s3") {
+      const labelled = await labelledSecret(namespace, context.cluster.client);
+      if (labelled === undefined)
+        return {
+          reason: "SecretNotFound",
+          message: `cluster ${cluster.name}: namespace ${namespace} has no credentials for s3://: make a Secret ${configName} with an entry s3, or one labelled tensorstack.dev/resource: s3 with the key ${S3CFG}`,
+        };
+      credentials[scheme] = { ...NO_CREDENTIALS, file: { secret: labelled, key: S3CFG } };
+    }
+  }
+  return { credentials };
+}
+
+type Client = Tools["context"]["cluster"]["client"];
+
+async function labelledSecret(namespace: string, client: Client): Promise<string | undefined> {
+  const { items } = await client.resource(SecretKind).list({ namespace, labelSelector: "tensorstack.dev/resource=s3" });
+  return items
     .filter(({ data }) => data?.[S3CFG] !== undefined)
     .map(({ metadata }) => metadata.name)
-    .sort();
-  const [first] = own;
-  return first === undefined
-    ? {
-        reason: "SecretNotFound",
-        message: `cluster ${tools.context.cluster.name}: namespace ${namespace} has no credentials for s3://: make a Secret ${configName} with an entry s3, or one labelled tensorstack.dev/resource: s3 with the key ${S3CFG}`,
-      }
-    : { credentials: { secret: first, key: S3CFG } };
+    .sort()[0];
 }
 
 function storageOf(component: JsonObject): {
@@ -84,45 +134,32 @@ function storageOf(component: JsonObject): {
   return { storage: isObject(model["storage"]) ? model["storage"] : undefined, uris };
 }
 
-function bucketIn(entry: string): { bucket?: string } {
-  const bucket = asString(asObject(parseJson(Buffer.from(entry, "base64").toString("utf8")))["bucket"]);
-  return bucket === "" ? {} : { bucket };
+/** What of an entry is no secret. */
+function entryIn(entry: string): Record<string, string> {
+  const said = asObject(parseJson(Buffer.from(entry, "base64").toString("utf8")));
+  return Object.fromEntries(
+    ["type", "bucket"].map((name) => [name, asString(said[name])] as const).filter(([, value]) => value !== ""),
+  );
 }
 
-/** The first Secret of a ServiceAccount that holds an `.s3cfg`, or AWS' variables. */
-async function credentialsOfAccount(
+/** What the Secrets of a ServiceAccount hold for a scheme. */
+async function ofAccount(
   name: string,
   namespace: string,
-  tools: Tools,
-): Promise<StoreCredentials | undefined> {
-  const { client } = tools.context.cluster;
-  const account = await client.resource(ServiceAccountKind).find(name, { namespace });
-  for (const { name: secretName } of account?.secrets ?? []) {
-    if (secretName === undefined) continue;
-    const secret = await client.resource(SecretKind).find(secretName, { namespace });
-    const found = secret === undefined ? undefined : credentialsIn(secret);
-    if (found !== undefined) return found;
+  client: Client,
+): Promise<(scheme: string) => StoreCredentials | undefined> {
+  const account: ServiceAccount | undefined = await client.resource(ServiceAccountKind).find(name, { namespace });
+  const held: Secret[] = [];
+  for (const { name: secretName } of [...(account?.secrets ?? []), ...(account?.imagePullSecrets ?? [])]) {
+    const secret =
+      secretName === undefined ? undefined : await client.resource(SecretKind).find(secretName, { namespace });
+    if (secret !== undefined) held.push(secret);
   }
-  return undefined;
-}
-
-function credentialsIn({ metadata, data = {} }: Secret): StoreCredentials | undefined {
-  if (data[S3CFG] !== undefined) return { secret: metadata.name, key: S3CFG };
-  const variables = VARIABLES.filter((name) => data[name] !== undefined);
-  if (variables.length < 2) return undefined;
-  const said = (what: string): string | undefined => metadata.annotations?.[`${S3_ANNOTATION}${what}`];
-  const endpoint = said("endpoint");
-  const scheme = said("usehttps") === "0" ? "http" : "https";
-  const region = said("region");
-  return {
-    secret: metadata.name,
-    variables,
-    settings: {
-      ...(endpoint === undefined
-        ? {}
-        : { AWS_ENDPOINT_URL: endpoint.includes("://") ? endpoint : `${scheme}://${endpoint}` }),
-      ...(region === undefined ? {} : { AWS_DEFAULT_REGION: region }),
-      ...(said("verifyssl") === "0" ? { S3_VERIFY_SSL: "0" } : {}),
-    },
+  return (scheme) => {
+    for (const secret of held) {
+      const found = secretParts(scheme, secret);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   };
 }

@@ -118,8 +118,8 @@ test("what is wrong is said in KServe's words, with cluster and pod, and mends i
       "s3://m/a",
       "--fetch-to",
       "/mnt/models",
-      "--s3cfg",
-      "/var/run/argosy/s3/.s3cfg",
+      "--storage-config",
+      "/var/run/argosy/store/s3/.s3cfg",
     ]),
   );
 

@@ -3,6 +3,7 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { builtInRuntimes } from "./builtin-runtimes.js";
 import { buildComponentPods, type PodInput } from "./pods.js";
 import type { Runtime } from "./runtime-kinds.js";
+import { NO_CREDENTIALS } from "./storage.js";
 
 const runtimeOf = (name: string, spec: JsonObject): Runtime =>
   ({
@@ -35,7 +36,10 @@ const input = (spec: JsonObject, runtime: Runtime | undefined): PodInput => ({
   runtime,
   values: { name: "m", namespace: "n", labels: { team: "vision" }, annotations: {} },
   labels: { app: "m" },
-  access: { cacheHostPath: undefined, credentials: { secret: "s3", key: ".s3cfg" } },
+  access: {
+    cacheHostPath: undefined,
+    credentials: { s3: { ...NO_CREDENTIALS, file: { secret: "s3", key: ".s3cfg" } } },
+  },
 });
 const podOf = (spec: JsonObject, runtime: Runtime | undefined) => {
   const built = buildComponentPods(input(spec, runtime));
@@ -139,5 +143,5 @@ test("storage: the entry's bucket and path become an address; other stores are r
     "s3://models/m",
   );
   expect(() => podOf({ model: storage({}) }, server())).toThrow("names no bucket");
-  expect(() => podOf({ model: storage({ type: "gs", bucket: "b" }) }, server())).toThrow("gs is not offered");
+  expect(() => podOf({ model: storage({ type: "ftp", bucket: "b" }) }, server())).toThrow("ftp is not offered");
 });

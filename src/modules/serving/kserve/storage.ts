@@ -2,32 +2,52 @@
 import { InputError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asObjects, asString, isObject } from "../../../kernel/schema/index.js";
-import { builtInImage, MODEL_SERVER_IMAGE } from "../pod-template.js";
+import { builtInImage, CACHE_FOLDER, cacheVolume, MODEL_SERVER_IMAGE } from "../pod-template.js";
 import { claimOf, parseStorageUri } from "./storage-uri.js";
 
 /** The init container that brings models; KServe's name for it. */
 export const STORAGE_INITIALIZER = "storage-initializer";
-const S3_FOLDER = "/var/run/argosy/s3";
-const CACHE_FOLDER = "/var/cache/argosy/models";
-const SHARED_FOLDER = "/var/cache/argosy/shared-models";
+const CREDENTIALS_FOLDER = "/var/run/argosy/store";
 const SOURCE_VOLUME = "kserve-provision-location";
 
 /** With what a store is read. */
-export type StoreCredentials =
+export interface StoreCredentials {
   /** A key of a Secret that holds an `.s3cfg`, or an entry of `storage-config`. */
-  | { readonly secret: string; readonly key: string }
-  /** A Secret with AWS' variables as keys, and what its annotations say. */
-  | {
-      readonly secret: string;
-      readonly variables: readonly string[];
-      readonly settings: Readonly<Record<string, string>>;
-    };
+  readonly file?: { readonly secret: string; readonly key: string };
+  /** Variables from keys of Secrets. */
+  readonly variables: readonly { readonly name: string; readonly secret: string; readonly key: string }[];
+  /** Variables that are no secrets. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** Keys of Secrets as files, whose paths variables say. */
+  readonly mounted: readonly { readonly secret: string; readonly key: string; readonly variable: string }[];
+}
+
+/** For what is public. */
+export const NO_CREDENTIALS: StoreCredentials = { variables: [], settings: {}, mounted: [] };
+
+/** A container of somebody's own that fetches: a ClusterStorageContainer. */
+export interface StorageContainer {
+  readonly name: string;
+  readonly container: JsonObject;
+}
+
+/** A model that lies ready on nodes. */
+export interface LocalModel {
+  /** Below it the models lie. */
+  readonly claim: string;
+  readonly subPath: string;
+}
 
 /** What pods get from the platform for their models. */
 export interface StorageAccess {
   /** A folder on each node that this namespace's pods share downloads in; absent: each pod downloads for itself. */
   readonly cacheHostPath: string | undefined;
-  readonly credentials: StoreCredentials | undefined;
+  /** By scheme. */
+  readonly credentials: Readonly<Record<string, StoreCredentials>>;
+  /** By URI: those that are not the built-in one's. */
+  readonly containers?: Readonly<Record<string, StorageContainer>>;
+  /** By URI: those that need not be fetched. */
+  readonly local?: Readonly<Record<string, LocalModel>>;
 }
 
 /** Something to fetch and where to put it. */
@@ -39,18 +59,20 @@ export interface ModelPlace {
 }
 
 /** The URI that a place comes down to. Throws `InputError` where `storage` does not say enough. */
-export function uriOf({ uri, storage }: ModelPlace): string {
+export function uriOf({ uri, storage }: Pick<ModelPlace, "uri" | "storage">): string {
   if (storage === undefined || uri !== "") return uri;
   const parameters = isObject(storage["parameters"]) ? storage["parameters"] : {};
   const type = asString(parameters["type"]) || "s3";
   const bucket = asString(parameters["bucket"]);
   const path = asString(storage["path"]).replace(/^\/+/, "");
-  if (type !== "s3") throw new InputError(`storage.parameters.type ${type} is not offered; use s3, or storageUri`);
+  if (type === "hf" || type === "webhdfs") return `${type}://${path}`;
+  if (type !== "s3" && type !== "gs")
+    throw new InputError(`storage.parameters.type ${type} is not offered; use s3, gs, hf or webhdfs, or storageUri`);
   if (bucket === "")
     throw new InputError(
       "storage names no bucket: give storage.parameters.bucket, or a bucket in the entry of storage-config",
     );
-  return `s3://${bucket}/${path}`;
+  return `${type}://${bucket}/${path}`;
 }
 
 /** Adds what brings the models to a pod, in place. Throws `InputError`. */
@@ -65,24 +87,38 @@ export function addModels(
   const fetched: { uri: string; mountPath: string }[] = [];
   for (const [index, place] of places.entries()) {
     const uri = uriOf(place);
-    const claim = claimOf(uri);
+    const source = mountedSource(uri, access);
     const name = `kserve-source-${index}`;
-    if (claim !== undefined) {
-      volumes.push({ name, persistentVolumeClaim: { claimName: claim.claim, readOnly: true } });
-      mounts.push({
-        name,
-        mountPath: place.mountPath,
-        readOnly: true,
-        ...(claim.path === "" ? {} : { subPath: claim.path }),
-      });
-    } else if (parseStorageUri(uri).scheme === "oci+native") {
-      volumes.push({ name, image: { reference: uri.slice("oci+native://".length), pullPolicy: "IfNotPresent" } });
-      mounts.push({ name, mountPath: place.mountPath, readOnly: true });
-    } else fetched.push({ uri, mountPath: place.mountPath });
+    if (source === undefined) fetched.push({ uri, mountPath: place.mountPath });
+    else {
+      volumes.push({ name, ...source.volume });
+      const subPath = source.subPath === "" ? {} : { subPath: source.subPath };
+      mounts.push({ name, mountPath: place.mountPath, readOnly: true, ...subPath });
+    }
   }
   if (fetched.length > 0) addFetchers(pod, main, { fetched, volumes, mounts, access });
   if (volumes.length > 0) pod["volumes"] = volumes;
   if (mounts.length > 0) main["volumeMounts"] = mounts;
+}
+
+/** What is there already and only mounted. */
+function mountedSource(
+  uri: string,
+  { local = {} }: StorageAccess,
+): { readonly volume: JsonObject; readonly subPath: string } | undefined {
+  const claim = Object.hasOwn(local, uri)
+    ? { claim: local[uri]?.claim ?? "", path: local[uri]?.subPath ?? "" }
+    : claimOf(uri);
+  if (claim !== undefined)
+    return {
+      volume: { persistentVolumeClaim: { claimName: claim.claim, readOnly: true } },
+      subPath: claim.path,
+    };
+  if (parseStorageUri(uri).scheme !== "oci+native") return undefined;
+  return {
+    volume: { image: { reference: uri.slice("oci+native://".length), pullPolicy: "IfNotPresent" } },
+    subPath: "",
+  };
 }
 
 interface Fetching {
@@ -94,47 +130,96 @@ interface Fetching {
 
 /** One init container for each, so that each says what it could not fetch. */
 function addFetchers(pod: JsonObject, main: JsonObject, { fetched, volumes, mounts, access }: Fetching): void {
-  const { cacheHostPath, credentials } = access;
-  const isShared = cacheHostPath !== undefined;
-  volumes.push({ name: SOURCE_VOLUME, emptyDir: {} }, { name: "model-cache", emptyDir: {} });
-  if (isShared) volumes.push({ name: "model-share", hostPath: { path: cacheHostPath, type: "DirectoryOrCreate" } });
-  const asFile = credentials !== undefined && "key" in credentials ? credentials : undefined;
-  if (asFile !== undefined)
-    volumes.push({ name: "model-store", secret: { secretName: asFile.secret, defaultMode: 0o444 } });
+  volumes.push({ name: SOURCE_VOLUME, emptyDir: {} });
   const initContainers = asObjects(pod["initContainers"]).slice();
   for (const [index, { uri, mountPath }] of fetched.entries()) {
     const subPath = `models-${index}`;
     mounts.push({ name: SOURCE_VOLUME, mountPath, subPath, readOnly: true });
-    initContainers.push({
+    const { container, volumes: needed } = fetcherOf(uri, {
       name: index === 0 ? STORAGE_INITIALIZER : `${STORAGE_INITIALIZER}-${index}`,
+      target: { mountPath, mount: { name: SOURCE_VOLUME, mountPath, subPath } },
       // The same one where the built-in model server runs: one version, one image to bring to the nodes.
       image: builtInImage(main) ?? MODEL_SERVER_IMAGE,
-      imagePullPolicy: "IfNotPresent",
-      args: [
-        ...["--model-uri", uri, "--fetch-to", mountPath, "--cache", CACHE_FOLDER],
-        ...(asFile === undefined ? [] : ["--s3cfg", `${S3_FOLDER}/${asFile.key}`]),
-        ...(isShared ? ["--shared-cache", SHARED_FOLDER] : []),
-      ],
-      ...environmentOf(credentials),
-      terminationMessagePolicy: "FallbackToLogsOnError",
-      volumeMounts: [
-        { name: SOURCE_VOLUME, mountPath, subPath },
-        { name: "model-cache", mountPath: CACHE_FOLDER },
-        ...(isShared ? [{ name: "model-share", mountPath: SHARED_FOLDER }] : []),
-        ...(asFile === undefined ? [] : [{ name: "model-store", mountPath: S3_FOLDER, readOnly: true }]),
-      ],
+      access,
     });
+    initContainers.push(container);
+    for (const volume of needed) if (!volumes.some(({ name }) => name === volume["name"])) volumes.push(volume);
   }
   pod["initContainers"] = initContainers;
 }
 
-function environmentOf(credentials: StoreCredentials | undefined): { env?: JsonObject[] } {
-  if (credentials === undefined || "key" in credentials) return {};
-  const { secret, variables, settings } = credentials;
+/** What a fetcher is made of. */
+export interface FetcherWish {
+  readonly name: string;
+  readonly target: { readonly mountPath: string; readonly mount: JsonObject };
+  readonly image: string;
+  readonly access: StorageAccess;
+}
+
+/** The container that fetches one model, and the volumes that it needs beside its target's. */
+export function fetcherOf(
+  uri: string,
+  { name, target, image, access }: FetcherWish,
+): { readonly container: JsonObject; readonly volumes: JsonObject[] } {
+  const credentials = access.credentials[parseStorageUri(uri).scheme] ?? NO_CREDENTIALS;
+  const own = access.containers?.[uri];
+  const { env, mounts, volumes } = credentialParts(credentials, own !== undefined);
+  if (own !== undefined) {
+    const given = own.container;
+    return {
+      container: {
+        terminationMessagePolicy: "FallbackToLogsOnError",
+        ...given,
+        name,
+        // As KServe calls them: what, and where to.
+        args: [...(Array.isArray(given["args"]) ? given["args"] : []), uri, target.mountPath],
+        env: [...asObjects(given["env"]), ...env],
+        volumeMounts: [...asObjects(given["volumeMounts"]), target.mount, ...mounts],
+      },
+      volumes,
+    };
+  }
+  const config = credentials.file === undefined ? [] : ["--storage-config", fileOf(credentials.file)];
   return {
-    env: [
-      ...variables.map((name) => ({ name, valueFrom: { secretKeyRef: { name: secret, key: name } } })),
-      ...Object.entries(settings).map(([name, value]) => ({ name, value })),
-    ],
+    container: {
+      ...{ name, image, imagePullPolicy: "IfNotPresent" },
+      args: ["--model-uri", uri, "--fetch-to", target.mountPath, "--cache", CACHE_FOLDER, ...config],
+      ...(env.length === 0 ? {} : { env }),
+      terminationMessagePolicy: "FallbackToLogsOnError",
+      volumeMounts: [target.mount, { name: "model-cache", mountPath: CACHE_FOLDER }, ...mounts],
+    },
+    volumes: [cacheVolume(access.cacheHostPath), ...volumes],
   };
 }
+
+const folderOf = (secret: string): string => `${CREDENTIALS_FOLDER}/${secret}`;
+const fileOf = ({ secret, key }: { readonly secret: string; readonly key: string }): string =>
+  `${folderOf(secret)}/${key}`;
+
+/** Credentials as variables and files; containers of others read an entry of `storage-config` from the variable STORAGE_CONFIG. */
+function credentialParts(
+  { file, variables, settings, mounted }: StoreCredentials,
+  isOthers: boolean,
+): { readonly env: JsonObject[]; readonly mounts: JsonObject[]; readonly volumes: JsonObject[] } {
+  const entry = isOthers && file !== undefined ? [{ name: "STORAGE_CONFIG", ...file }] : [];
+  const files = [...mounted, ...(isOthers || file === undefined ? [] : [file])];
+  const secrets = [...new Set(files.map(({ secret }) => secret))];
+  return {
+    env: [
+      ...[...variables, ...entry].map(({ name, secret, key }) => ({
+        name,
+        valueFrom: { secretKeyRef: { name: secret, key } },
+      })),
+      ...Object.entries(settings).map(([name, value]) => ({ name, value })),
+      ...mounted.map((one) => ({ name: one.variable, value: fileOf(one) })),
+    ],
+    mounts: secrets.map((secret) => ({ name: volumeOf(secret), mountPath: folderOf(secret), readOnly: true })),
+    volumes: secrets.map((secret) => ({
+      name: volumeOf(secret),
+      secret: { secretName: secret, defaultMode: 0o444 },
+    })),
+  };
+}
+
+/** Names of volumes are labels, those of Secrets may be longer. */
+const volumeOf = (secret: string): string => `store-${secret.replaceAll(".", "-").slice(0, 50)}`.replace(/-+$/, "");

@@ -68,7 +68,11 @@ test("stores: known ones, one way to name them, places that do not clash", () =>
   expect(
     ["s3://b/m", "gs://b/m", "pvc://claim/m", "models:/name@champion", "/mnt/own", "hf://org/m:1"].flatMap(at),
   ).toEqual([]);
-  expect(at("s4://b/m")[0]).toMatch(/s4:\/\/ is no known store; use one of gs:/);
+  expect(at("s4://b/m")[0]).toMatch(/s4:\/\/ is no known store; did you mean s3:\/\/\?/);
+  expect(at("hdfs://nn/m")[0]).toMatch(/use webhdfs:/);
+  expect(at("https://git.example.com/team/model.git")[0]).toMatch(/git repositories are not cloned/);
+  expect(at("hf://model")[0]).toMatch(/hf:\/\/ORGANIZATION\/MODEL/);
+  expect(at("models:/name@a/b")[0]).toMatch(/models:\/NAME@ALIAS/);
   expect(at("pvc:///m")[0]).toMatch(/name of a claim/);
   expect(at("s3://b/../c")[0]).toMatch(/upwards/);
   expect(several(["s3://b/m", "/mnt/models/a"], ["s3://b/n", "/mnt/models/b"], ["pvc://c/x", "/other"])).toEqual([]);

@@ -74,7 +74,7 @@ export async function podsFor(
   const own = Object.fromEntries(Object.entries(labels).filter(([label]) => !OWN_LABELS.includes(label)));
   return {
     component,
-    spec: found.bucket === undefined ? spec : withBucket(spec, found.bucket),
+    spec: found.entry === undefined ? spec : withEntry(spec, found.entry),
     runtime,
     values: { name, namespace, labels, annotations },
     labels: { ...own, ...serviceLabels(service), component },
@@ -90,12 +90,12 @@ export async function podsFor(
 const predictorHost = ({ metadata }: InferenceService): string =>
   `${metadata.name}-predictor.${metadata.namespace ?? ""}.svc.cluster.local`;
 
-/** The bucket of the entry of `storage-config`, where the component names none. */
-function withBucket(spec: JsonObject, bucket: string): JsonObject {
+/** What the entry of `storage-config` says of the store, where the component does not. */
+function withEntry(spec: JsonObject, entry: Readonly<Record<string, string>>): JsonObject {
   const model = asObject(spec["model"]);
   const storage = asObject(model["storage"]);
   if (!isObject(model["storage"])) return spec;
-  const parameters = { bucket, ...toJsonObject(asObject(storage["parameters"])) };
+  const parameters = { ...entry, ...toJsonObject(asObject(storage["parameters"])) };
   return { ...spec, model: { ...model, storage: { ...storage, parameters } } };
 }
 

@@ -1,0 +1,127 @@
+/** S3 settings in the forms that people have them in: an `.s3cfg`, an entry of KServe's Secret `storage-config`, AWS' variables. */
+import { readFile } from "node:fs/promises";
+import { dirname, isAbsolute, join } from "node:path";
+import { messageOf } from "../../../kernel/errors/index.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { asString } from "../../../kernel/schema/index.js";
+import { DownloadError } from "./failures.js";
+import type { Environment, StoreSettings } from "./settings.js";
+import { entryOf, isOff, isOn, variable } from "./settings.js";
+
+/** Where an S3 store is, and as whom it is read. */
+export interface S3Settings {
+  /** `https://host:port`. */
+  readonly endpoint: string;
+  /** Absent: requests are not signed. */
+  readonly keys?: { readonly accessKey: string; readonly secretKey: string; readonly sessionToken?: string };
+  readonly region: string;
+  /** PEM of the CAs to trust instead of the system's. */
+  readonly ca?: string;
+  readonly checkCertificate: boolean;
+}
+
+const fail = (message: string): never => {
+  throw new DownloadError("InvalidSource", message);
+};
+
+/** The file's settings, or those of the environment. Throws `DownloadError` that names file and field, never a value. */
+export async function s3Settings(settings: StoreSettings, uri: string): Promise<S3Settings> {
+  const { file, entry, env } = settings;
+  if (file !== undefined && entry === undefined) return settingsInS3cfg(file.text, file.path);
+  if (file !== undefined) return settingsInEntry(entryOf(settings, "s3"), file.path);
+  return (
+    (await settingsInEnvironment(env)) ??
+    denied(
+      `${uri}: there are neither settings of the store with its address and keys (.s3cfg), nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_NO_SIGN_REQUEST=true reads what is public`,
+    )
+  );
+}
+
+const denied = (message: string): never => {
+  throw new DownloadError("AccessDenied", message);
+};
+
+/**
+ * An `.s3cfg` (`[default]`, `name = value`): host_base, access_key, secret_key, use_https, bucket_location, access_token, check_ssl_certificate, and the
+ * CAs to trust: ca_certs_file (relative to the file) or ca_certs (PEM, line ends written as \n).
+ */
+async function settingsInS3cfg(text: string, file: string): Promise<S3Settings> {
+  const fields = new Map<string, string>();
+  for (const line of text.split(/\r?\n/)) {
+    const match = /^\s*([a-z_]+)\s*=\s*(.*?)\s*$/.exec(line);
+    if (match?.[1] !== undefined) fields.set(match[1], match[2] ?? "");
+  }
+  const need = (name: string): string => fields.get(name) || fail(`${file}: ${name} is missing`);
+  const flag = (name: string, fallback: boolean): boolean => {
+    const value = fields.get(name) ?? "";
+    if (value === "") return fallback;
+    return isOn(value) ? true : isOff(value) ? false : fail(`${file}: ${name} must be True or False`);
+  };
+  const host = need("host_base")
+    .replace(/^https?:\/\//, "")
+    .replace(/\/+$/, "");
+  const endpoint = `${flag("use_https", true) ? "https" : "http"}://${host}`;
+  if (!URL.canParse(endpoint)) fail(`${file}: host_base is no host name with an optional port`);
+  const caFile = fields.get("ca_certs_file") ?? "";
+  const ca =
+    caFile === ""
+      ? fields.get("ca_certs")?.replaceAll("\\n", "\n") || undefined
+      : await readCa(isAbsolute(caFile) ? caFile : join(dirname(file), caFile), `${file}: ca_certs_file`);
+  const sessionToken = fields.get("access_token") ?? "";
+  return {
+    endpoint,
+    keys: {
+      accessKey: need("access_key"),
+      secretKey: need("secret_key"),
+      ...(sessionToken === "" ? {} : { sessionToken }),
+    },
+    region: fields.get("bucket_location") || "us-east-1",
+    ...(ca === undefined ? {} : { ca }),
+    checkCertificate: flag("check_ssl_certificate", true),
+  };
+}
+
+function readCa(path: string, where: string): Promise<string> {
+  return readFile(path, "utf8").catch((error: unknown) => fail(`${where}: ${messageOf(error)}`));
+}
+
+/** An entry of `storage-config`. */
+export function settingsInEntry(entry: JsonObject, file: string): S3Settings {
+  const need = (name: string): string => asString(entry[name]) || fail(`${file}: ${name} is missing`);
+  const ca = asString(entry["certificate"]);
+  return {
+    endpoint: endpointOf(need("endpoint_url"), `${file}: endpoint_url`),
+    ...(isOn(entry["anonymous"])
+      ? {}
+      : { keys: { accessKey: need("access_key_id"), secretKey: need("secret_access_key") } }),
+    region: asString(entry["region"]) || asString(entry["default_region"]) || "us-east-1",
+    ...(ca === "" ? {} : { ca }),
+    checkCertificate: !isOff(entry["verify_ssl"]),
+  };
+}
+
+/** AWS' variables; `undefined` where they say nothing. */
+export async function settingsInEnvironment(env: Environment): Promise<S3Settings | undefined> {
+  const accessKey = variable(env, "AWS_ACCESS_KEY_ID");
+  const secretKey = variable(env, "AWS_SECRET_ACCESS_KEY");
+  const isPublic = isOn(env["AWS_NO_SIGN_REQUEST"]) || isOn(env["awsAnonymousCredential"]);
+  if (!isPublic && (accessKey === undefined || secretKey === undefined)) return undefined;
+  const region = variable(env, "AWS_REGION", "AWS_DEFAULT_REGION") ?? "us-east-1";
+  const endpoint = variable(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") ?? `https://s3.${region}.amazonaws.com`;
+  const sessionToken = variable(env, "AWS_SESSION_TOKEN");
+  const caFile = variable(env, "AWS_CA_BUNDLE");
+  return {
+    endpoint: endpointOf(endpoint, "AWS_ENDPOINT_URL"),
+    ...(isPublic || accessKey === undefined || secretKey === undefined
+      ? {}
+      : { keys: { accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) } }),
+    region,
+    ...(caFile === undefined ? {} : { ca: await readCa(caFile, "AWS_CA_BUNDLE") }),
+    checkCertificate: !isOff(env["S3_VERIFY_SSL"]),
+  };
+}
+
+function endpointOf(text: string, where: string): string {
+  const endpoint = (text.includes("://") ? text : `https://${text}`).replace(/\/+$/, "");
+  return URL.canParse(endpoint) ? endpoint : fail(`${where} is no URL`);
+}
