@@ -2,8 +2,7 @@
 import { AwsV4Signer } from "aws4fetch";
 import { Agent, request } from "undici";
 import { messageOf } from "../../../kernel/errors/index.js";
-import { readS3Settings, type S3Settings } from "../s3.js";
-import { settingsInEnvironment } from "../s3-settings.js";
+import { readS3Settings, type S3Settings } from "../storage/index.js";
 import { DeliveryError } from "./queue.js";
 import type { SinkOptions } from "./sinks.js";
 
@@ -35,9 +34,7 @@ export function createObjectStore(options: SinkOptions): ObjectStore {
 }
 
 async function open({ settings: { s3cfg }, env }: SinkOptions): Promise<{ settings: S3Settings; dispatcher: Agent }> {
-  const settings = s3cfg === undefined ? settingsInEnvironment(env) : await readS3Settings(s3cfg);
-  if (settings === undefined)
-    throw new DeliveryError("there are no credentials for s3://: neither s3cfg nor AWS_ACCESS_KEY_ID", true);
+  const settings = await readS3Settings(s3cfg, env);
   const ca = settings.ca === undefined ? {} : { ca: settings.ca };
   const connect = { rejectUnauthorized: settings.checkCertificate, timeout: 5_000, ...ca };
   return { settings, dispatcher: new Agent({ connect, headersTimeout: 20_000, bodyTimeout: 20_000, connections: 4 }) };
@@ -48,22 +45,21 @@ async function send(
   path: string,
   { data, type }: { data: Buffer; type: string },
 ): Promise<void> {
-  const { endpoint, accessKey, secretKey, sessionToken, region } = settings;
-  const signer = new AwsV4Signer({
-    method: "PUT",
-    url: `${endpoint}/${path}`,
-    headers: { "content-type": type, "x-amz-content-sha256": "UNSIGNED-PAYLOAD" },
-    accessKeyId: accessKey,
-    secretAccessKey: secretKey,
-    ...(sessionToken === undefined ? {} : { sessionToken }),
-    service: "s3",
-    region,
-    datetime: new Date(clock.now()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
-  });
-  const signed = await signer.sign();
+  const { endpoint, keys, region } = settings;
+  const url = `${endpoint}/${path}`;
+  const headers = { "content-type": type, "x-amz-content-sha256": "UNSIGNED-PAYLOAD" };
+  const signed =
+    keys === undefined
+      ? { url, headers }
+      : await new AwsV4Signer({
+          ...{ method: "PUT", url, headers, accessKeyId: keys.accessKey, secretAccessKey: keys.secretKey },
+          ...(keys.sessionToken === undefined ? {} : { sessionToken: keys.sessionToken }),
+          ...{ service: "s3", region },
+          datetime: new Date(clock.now()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
+        }).sign();
   try {
-    const headers = Object.fromEntries(signed.headers);
-    const { statusCode, body } = await request(signed.url, { method: "PUT", headers, body: data, dispatcher });
+    const sent = signed.headers instanceof Headers ? Object.fromEntries(signed.headers) : signed.headers;
+    const { statusCode, body } = await request(signed.url, { method: "PUT", headers: sent, body: data, dispatcher });
     const said = /<Code>([^<]{1,100})<\/Code>/.exec((await body.text()).slice(0, 2000))?.[1] ?? "";
     if (statusCode >= 300)
       throw new DeliveryError(

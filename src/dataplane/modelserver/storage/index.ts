@@ -4,3 +4,4 @@
  * programs of the node, `archive` unpacks. May use: the kernel, undici, aws4fetch, jose, tar-stream.
  */
 export { type FetchOptions, fetchModel } from "./fetch.js";
+export { readS3Settings, type S3Settings } from "./s3-settings.js";

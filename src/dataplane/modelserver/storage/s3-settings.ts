@@ -6,7 +6,7 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { asString } from "../../../kernel/schema/index.js";
 import { DownloadError } from "./failures.js";
 import type { Environment, StoreSettings } from "./settings.js";
-import { entryOf, isOff, isOn, variable } from "./settings.js";
+import { entryOf, isOff, isOn, readSettings, variable } from "./settings.js";
 
 /** Where an S3 store is, and as whom it is read. */
 export interface S3Settings {
@@ -35,6 +35,11 @@ export async function s3Settings(settings: StoreSettings, uri: string): Promise<
       `${uri}: there are neither settings of the store with its address and keys (.s3cfg), nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_NO_SIGN_REQUEST=true reads what is public`,
     )
   );
+}
+
+/** The settings in a file, or those of the environment. Throws `DownloadError`. */
+export async function readS3Settings(path: string | undefined, env: Environment): Promise<S3Settings> {
+  return s3Settings(await readSettings(path, env), "s3://");
 }
 
 const denied = (message: string): never => {

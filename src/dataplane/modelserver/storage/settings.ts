@@ -23,7 +23,7 @@ export interface StoreSettings {
 export async function readSettings(
   path: string | undefined,
   env: Environment,
-  stallMs: number | undefined,
+  stallMs?: number,
 ): Promise<StoreSettings> {
   const client: ClientOptions = stallMs === undefined ? {} : { stallMs };
   if (path === undefined) return { env, file: undefined, entry: undefined, client };
