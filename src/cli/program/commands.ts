@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { runGateway } from "../../dataplane/gateway/index.js";
+import { INFERENCE_ROUTER_USAGE, runInferenceRouterProgram } from "../../dataplane/graph/index.js";
 import { MODEL_SERVER_USAGE, runModelServerProgram } from "../../dataplane/modelserver/index.js";
 import { systemClock, systemRandom } from "../../kernel/clock/index.js";
 import { createLogger } from "../../kernel/log/index.js";
@@ -9,7 +10,12 @@ import { imagesCommand } from "./images.js";
 
 /** Programs of their own that the platform starts, and that can be run alone; and the images in which they run elsewhere. */
 export function programCommands(context: CliContext): Command[] {
-  return [gatewayCommand(context), modelServerCommand(context), imagesCommand(context)];
+  return [
+    gatewayCommand(context),
+    modelServerCommand(context),
+    inferenceRouterCommand(context),
+    imagesCommand(context),
+  ];
 }
 
 function gatewayCommand({ terminal }: CliContext): Command {
@@ -41,5 +47,23 @@ function modelServerCommand({ terminal, exit }: CliContext): Command {
       exit(
         await runModelServerProgram({ args, env: process.env, clock: systemClock, random: systemRandom, log, stopped }),
       );
+    });
+}
+
+function inferenceRouterCommand({ terminal, exit }: CliContext): Command {
+  return new Command("inference-router")
+    .description("Take requests through a graph of models, as an InferenceGraph describes it.")
+    .addHelpText(
+      "after",
+      `\n${INFERENCE_ROUTER_USAGE}\nExamples:\n  argosy inference-router --graph graph.json --http 8080`,
+    )
+    .usage("[OPTION…]")
+    .allowUnknownOption()
+    .argument("[options...]", "see below")
+    .action(async (args: string[]) => {
+      const log = createLogger({ clock: systemClock, level: "info", write: (line) => terminal.err(line) });
+      const stopped = untilSignal().then(() => undefined);
+      const surroundings = { args, env: process.env, clock: systemClock, random: systemRandom, log, stopped };
+      exit(await runInferenceRouterProgram(surroundings));
     });
 }

@@ -1,5 +1,6 @@
 import type { Clock, Random } from "../../kernel/clock/types.js";
 import type { Logger } from "../../kernel/log/types.js";
+import type { Tracer } from "../../kernel/traces/index.js";
 import type { BodyCharge } from "./http.js";
 import type { Inference } from "./inference.js";
 import type { ServerMetrics } from "./metrics.js";
@@ -7,7 +8,6 @@ import type { PayloadLog } from "./payload-log/log.js";
 import type { Repository } from "./repository.js";
 import type { SentModels } from "./sent-models.js";
 import type { ServerSettings } from "./settings.js";
-import type { Tracer } from "./traces.js";
 
 /** What all protocols answer from. */
 export interface ServerContext {

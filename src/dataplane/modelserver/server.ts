@@ -3,6 +3,7 @@ import type { Clock, Random } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
 import { createHttp1Server, type Http1Request, type Http1Server } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
+import { createTracer, type Tracer } from "../../kernel/traces/index.js";
 import type { ServerContext } from "./context.js";
 import { DEFAULT_LIMITS, defaultMemoryBudget, type EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
@@ -20,7 +21,6 @@ import { createRepository } from "./repository.js";
 import { createRoutes, type Routes } from "./routes.js";
 import { SentModels } from "./sent-models.js";
 import { createSettings, type ServerSettings } from "./settings.js";
-import { createTracer, type Tracer } from "./traces.js";
 
 /** How to run a model server. */
 export interface ModelServerOptions {

@@ -1,8 +1,8 @@
 import { createServer } from "node:http";
 import { expect, test } from "vitest";
+import { readTraceparent } from "../../kernel/traces/index.js";
 import { call, callGrpc, serveProtocols } from "./protocols.fixture.js";
 import { identityModel } from "./text/letters.fixture.js";
-import { readTraceparent } from "./traces.js";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 const PARENT = "b7ad6b7169203331";

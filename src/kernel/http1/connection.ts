@@ -71,6 +71,7 @@ export class Http1Connection {
     socket.on("error", () => {});
     socket.on("close", () => {
       this.#request?.cut("the connection ended");
+      this.#request?.leave();
       this.#unblock();
     });
   }
@@ -120,7 +121,10 @@ export class Http1Connection {
   #onEnd(): void {
     if (this.#request === undefined) this.closeSoon();
     else if (!this.#request.isWhole) this.#request.cut("the connection ended before the body did");
-    else this.#isClosing = true;
+    else {
+      this.#isClosing = true;
+      this.#request.leave();
+    }
   }
 
   #onDrain(): void {

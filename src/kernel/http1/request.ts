@@ -35,6 +35,8 @@ export class Http1Request {
   #reader: Reader | undefined;
   /** Nobody wants the rest: it is followed to its end and forgotten. */
   #isUnwanted = false;
+  #onAway: (() => void) | undefined;
+  #isLeft = false;
   /** Why no more will come. */
   #fault: HttpError | undefined;
 
@@ -52,8 +54,26 @@ export class Http1Request {
 
   /** The value of a field by its lower-case name; several are joined by commas. Fields of the connection (Host, Connection, …) are not among them. */
   header(name: string): string | undefined {
+    return this.headers().get(name);
+  }
+
+  /** All fields by lower-case name, as `header` gives them. */
+  headers(): ReadonlyMap<string, string> {
     this.#headers ??= readFields(this.#head.fields.rest);
-    return this.#headers.get(name);
+    return this.#headers;
+  }
+
+  /** Calls once when the client has ended its side or is away before the answer was begun; at once where it already has. */
+  onAway(listener: () => void): void {
+    if (this.#isLeft || this.isGone) listener();
+    else this.#onAway = listener;
+  }
+
+  /** The connection's: nobody is expected to read the answer. */
+  leave(): void {
+    this.#isLeft = true;
+    this.#onAway?.();
+    this.#onAway = undefined;
   }
 
   /** Whether all of the body is here. */

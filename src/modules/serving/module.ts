@@ -7,7 +7,13 @@ import type { ServingAddress } from "./children.js";
 import { mlserviceController } from "./controller.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import { KNATIVE_KINDS, knativeAdmission, knativeControllers } from "./knative/index.js";
-import { inferenceServiceAdmission, KSERVE_KINDS, KSERVE_RULES, kserveControllers } from "./kserve/index.js";
+import {
+  inferenceGraphAdmission,
+  inferenceServiceAdmission,
+  KSERVE_KINDS,
+  KSERVE_RULES,
+  kserveControllers,
+} from "./kserve/index.js";
 import type { Probe } from "./probe.js";
 import { simpleMLServiceController } from "./simple-controller.js";
 import { SimpleMLServiceKind } from "./simple-kind.js";
@@ -103,6 +109,8 @@ export function createServingModule(options: ServingModuleOptions): Module {
       ...knativeAdmission(),
       inferenceServiceAdmission("cluster"),
       inferenceServiceAdmission("continuum"),
+      inferenceGraphAdmission("cluster"),
+      inferenceGraphAdmission("continuum"),
     ],
     rules: { cluster: RULES },
     controllers: (level, cluster) =>

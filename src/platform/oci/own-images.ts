@@ -23,6 +23,7 @@ const USER = 65532;
 const OWN: Readonly<Record<string, readonly string[]>> = {
   "argosy.dev/argosy": ["bin", "argosy.mjs"],
   "argosy.dev/model-server": ["dist", "src", "dataplane", "modelserver", "main.js"],
+  "argosy.dev/inference-router": ["dist", "src", "dataplane", "graph", "main.js"],
   "argosy.dev/examples/digits": ["dist", "examples", "digits", "train.js"],
 };
 

@@ -1,8 +1,8 @@
 import type { Clock, Timer } from "../../../kernel/clock/types.js";
 import { HttpError } from "../../../kernel/http1/index.js";
 import { CODES, encodeHeaders, type Field, type Http2Stream } from "../../../kernel/http2/index.js";
+import type { Span, Tracer } from "../../../kernel/traces/index.js";
 import type { BodyCharge } from "../http.js";
-import type { Span, Tracer } from "../traces.js";
 import {
   CODINGS,
   type Coding,

@@ -27,6 +27,8 @@ export const OWN = {
   affinity: "serving.argosy.dev/affinity",
   /** Who gets a copy of requests, and of which percent of them: `next=10` for a canary, `latest=100` for the newest revision. */
   shadow: "serving.argosy.dev/shadow",
+  /** Of an InferenceGraph: patterns of header names that go on to every step, by comma. */
+  propagate: "serving.argosy.dev/propagate-headers",
 } as const;
 
 /** How an InferenceService may be deployed; the older names mean the same. */

@@ -11,6 +11,7 @@ import { ApiError } from "../../../kernel/errors/index.js";
 import { startTestCluster } from "../../../testing/index.js";
 import { unless } from "../../../testing/unless.js";
 import { completeInferenceService } from "./defaults.js";
+import { inferenceGraphFaults } from "./graph-admission.js";
 import { KSERVE_KINDS } from "./kinds.js";
 import { inferenceServiceFaults } from "./validation.js";
 
@@ -87,4 +88,16 @@ withCorpus("InferenceServices of the corpus that fit their shape have no contrad
 
   expect(faults).toEqual([]);
   expect(services.length).toBeGreaterThan(0);
+});
+
+withCorpus("InferenceGraphs of the corpus have no contradiction", () => {
+  const graphs = readDocuments().filter(({ kind, verdict }) => kind === "InferenceGraph" && verdict === "ok");
+  const faults = graphs.flatMap(({ path, object }) =>
+    inferenceGraphFaults(JSON.parse(JSON.stringify(object))).map(
+      ({ field, message }) => `${path}: ${field}: ${message}`,
+    ),
+  );
+
+  expect(faults).toEqual([]);
+  expect(graphs.length).toBeGreaterThan(0);
 });

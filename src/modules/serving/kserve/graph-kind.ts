@@ -1,4 +1,5 @@
 /** InferenceGraph (serving.kserve.io/v1alpha1). */
+import { OPERATORS } from "../../../dataplane/graph/index.js";
 import type { Resource } from "../../../kernel/kinds/index.js";
 import type { Infer } from "../../../kernel/schema/index.js";
 import { s } from "../../../kernel/schema/index.js";
@@ -6,6 +7,26 @@ import { defineLazily } from "./kind.js";
 import { native } from "./pod-fields.js";
 
 const seconds = (what: string) => s.integer().optional().describe(`Seconds ${what}.`);
+
+const when = () =>
+  s.object({
+    path: s.string().describe("A GJSON path, as in `condition`."),
+    operator: s
+      .string()
+      .optional()
+      .describe(`How what it leads to is compared: ${OPERATORS.join(", ")}; Exists unless told.`),
+    value: s.any().optional().describe("What it is compared with; of the same type, or it does not hold."),
+  });
+
+const retry = () =>
+  s.object({
+    attempts: s.integer().optional().describe("Tries after the first, 1 to 10; 1 unless told."),
+    backoffMs: s.integer().optional().describe("Milliseconds before the second try, doubled for each further one; 25."),
+    onStatus: s
+      .array(s.integer())
+      .optional()
+      .describe("Which answers are worth another try beside none; 429, 502, 503 and 504 unless told."),
+  });
 
 const spec = () =>
   s.object({
@@ -31,6 +52,12 @@ const spec = () =>
                   .boolean()
                   .optional()
                   .describe("What was `predictions` goes on as `instances`."),
+                when: when().optional().describe("A comparison that must hold for the step to be taken. Argosy's own."),
+                timeoutMs: s
+                  .integer()
+                  .optional()
+                  .describe("Milliseconds for each try of the step; of a stream, to its head. Argosy's own."),
+                retry: retry().optional().describe("Whether the step is asked again. Argosy's own."),
               }),
             )
             .optional()

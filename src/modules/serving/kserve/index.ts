@@ -6,7 +6,7 @@
 import type { ClusterAccess, ControllerSpec } from "../../../kernel/control/types.js";
 import type { PolicyRule } from "../../../kernel/module/types.js";
 import { inferenceServiceController } from "./controller.js";
-import { InferenceGraphKind } from "./graph-kind.js";
+import { inferenceGraphController } from "./graph-controller.js";
 import { KSERVE_KINDS } from "./kinds.js";
 import { LlmInferenceServiceKind } from "./llm-kinds.js";
 import { builtInRuntimeController } from "./runtimes-controller.js";
@@ -21,6 +21,7 @@ import type { InferenceServiceOptions } from "./tools.js";
 import { unservedController } from "./unserved.js";
 
 export { inferenceServiceAdmission } from "./admission.js";
+export { inferenceGraphAdmission } from "./graph-admission.js";
 export { KSERVE_KINDS };
 
 const GROUP = "serving.kserve.io";
@@ -46,7 +47,7 @@ export function kserveControllers(cluster: ClusterAccess, options: InferenceServ
   return [
     inferenceServiceController(cluster, options),
     builtInRuntimeController(cluster),
-    unservedController(InferenceGraphKind, "call the InferenceServices one after the other"),
+    inferenceGraphController(cluster, options),
     unservedController(TrainedModelKind, alone),
     unservedController(LocalModelCacheKind, download),
     unservedController(LocalModelNamespaceCacheKind, download),

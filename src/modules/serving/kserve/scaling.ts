@@ -1,9 +1,8 @@
 /** How many pods a component has, and who decides it. Pure. */
-import type { JsonObject } from "../../../kernel/kinds/index.js";
+import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { SCALING } from "../autoscaling/index.js";
 import { annotationOf, KSERVE } from "./annotations.js";
-import type { InferenceService } from "./inference-service-kind.js";
 
 const KNATIVE = "autoscaling.knative.dev/";
 
@@ -25,7 +24,7 @@ export interface Scaling {
 }
 
 /** What a component asks for; `hasKpa` says whether somebody here scales by requests. */
-export function scalingOf(service: InferenceService, component: JsonObject, mode: string, hasKpa: boolean): Scaling {
+export function scalingOf(service: KubeObject, component: JsonObject, mode: string, hasKpa: boolean): Scaling {
   const asked = classOf(service, component, mode);
   const wished = asNumber(component["minReplicas"]) ?? 1;
   const max = asNumber(component["maxReplicas"]) ?? 0;
@@ -59,7 +58,7 @@ function withoutRequests(component: JsonObject, min: number): string[] {
   ];
 }
 
-function classOf(service: InferenceService, component: JsonObject, mode: string): string {
+function classOf(service: KubeObject, component: JsonObject, mode: string): string {
   const knative = service.metadata.annotations?.[`${KNATIVE}class`] ?? "";
   if (knative.startsWith("hpa")) return "hpa";
   const named = annotationOf(service, KSERVE.autoscalerClass);
@@ -73,7 +72,7 @@ function classOf(service: InferenceService, component: JsonObject, mode: string)
 }
 
 function kpaAnnotations(
-  service: InferenceService,
+  service: KubeObject,
   component: JsonObject,
   { min, max }: { min: number; max: number },
 ): Record<string, string> {
@@ -96,7 +95,7 @@ function kpaAnnotations(
 
 /** The metrics of a HorizontalPodAutoscaler: those of autoScaling, else scaleMetric's, else CPU at 80 %. */
 function hpaMetrics(
-  service: InferenceService,
+  service: KubeObject,
   component: JsonObject,
 ): { readonly metrics: JsonObject[]; readonly ignored: string[] } {
   const several = asObjects(asObject(component["autoScaling"])["metrics"]);

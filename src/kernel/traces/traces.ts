@@ -2,21 +2,25 @@
  * Traces by W3C trace context: a request that carries a sampled `traceparent` becomes a span of its trace, sent to a collector by
  * OTLP over HTTP (JSON). What cannot be sent is dropped and counted; a collector is never in the way of requests.
  */
-import type { Clock, Random, Timer } from "../../kernel/clock/types.js";
-import { messageOf } from "../../kernel/errors/index.js";
-import { HttpError } from "../../kernel/http1/index.js";
-import type { Logger } from "../../kernel/log/types.js";
+import type { Clock, Random, Timer } from "../clock/types.js";
+import { ArgosyError, messageOf } from "../errors/index.js";
+import type { Logger } from "../log/types.js";
 
 /** A request that is followed. */
 export interface Span {
+  /** For requests that are made on its behalf. */
+  readonly traceparent: string;
   /** Ends it; once. */
   end(outcome: { readonly isError: boolean; readonly attributes: Readonly<Record<string, string | number>> }): void;
 }
 
+/** Of a request that came, or of one that was made. */
+export type SpanKind = "server" | "client";
+
 /** Follows requests. */
 export interface Tracer {
   /** `undefined` where the request is in no trace that is recorded. */
-  begin(traceparent: string | undefined, name: string): Span | undefined;
+  begin(traceparent: string | undefined, name: string, kind?: SpanKind): Span | undefined;
   /** Spans that were lost. */
   readonly dropped: number;
   /** Sends what is there. */
@@ -30,14 +34,16 @@ export interface TracerOptions {
   readonly random: Pick<Random, "uuid">;
   readonly log: Logger;
   readonly version: string;
+  /** Who writes them; default argosy-model-server. */
+  readonly service?: string;
 }
 
 const MAX_WAITING = 2048;
 const MAX_SENT = 512;
 const SEND_MS = 2000;
 const ANSWER_MS = 10_000;
-/** Server, in OTLP. */
-const KIND_SERVER = 2;
+/** As OTLP counts them. */
+const KINDS: Readonly<Record<SpanKind, number>> = { server: 2, client: 3 };
 const STATUS_ERROR = 2;
 
 /** Trace and parent of a `traceparent` that is sampled (w3.org/TR/trace-context); `undefined` for any other text. */
@@ -66,19 +72,21 @@ class OtlpTracer implements Tracer {
     this.#options = options;
   }
 
-  begin(traceparent: string | undefined, name: string): Span | undefined {
+  begin(traceparent: string | undefined, name: string, kind: SpanKind = "server"): Span | undefined {
     const trace = readTraceparent(traceparent);
     if (trace === undefined) return undefined;
     const { clock, random } = this.#options;
     const startMs = clock.now();
     const begun = clock.monotonicMs();
+    const spanId = random.uuid().replaceAll("-", "").slice(0, 16);
     return {
+      traceparent: `00-${trace.traceId}-${spanId}-01`,
       end: ({ isError, attributes }) => {
         const endMs = startMs + (clock.monotonicMs() - begun);
         this.#keep({
           ...{ traceId: trace.traceId, parentSpanId: trace.parentId },
-          spanId: random.uuid().replaceAll("-", "").slice(0, 16),
-          ...{ name, kind: KIND_SERVER, startTimeUnixNano: nanos(startMs), endTimeUnixNano: nanos(endMs) },
+          spanId,
+          ...{ name, kind: KINDS[kind], startTimeUnixNano: nanos(startMs), endTimeUnixNano: nanos(endMs) },
           attributes: Object.entries(attributes).map(([key, value]) => ({ key, value: otlpValue(value) })),
           status: isError ? { code: STATUS_ERROR } : {},
         });
@@ -112,8 +120,8 @@ class OtlpTracer implements Tracer {
   }
 
   async #post(spans: readonly object[]): Promise<void> {
-    const { endpoint, version } = this.#options;
-    const resource = { attributes: [{ key: "service.name", value: { stringValue: "argosy-model-server" } }] };
+    const { endpoint, version, service = "argosy-model-server" } = this.#options;
+    const resource = { attributes: [{ key: "service.name", value: { stringValue: service } }] };
     const scopeSpans = [{ scope: { name: "argosy", version }, spans }];
     const answer = await fetch(endpoint, {
       method: "POST",
@@ -122,7 +130,7 @@ class OtlpTracer implements Tracer {
       signal: AbortSignal.timeout(ANSWER_MS),
     });
     await answer.arrayBuffer();
-    if (!answer.ok) throw new HttpError(502, `the collector answered ${answer.status}`);
+    if (!answer.ok) throw new ArgosyError("CollectorRefused", `the collector answered ${answer.status}`);
   }
 
   async close(): Promise<void> {

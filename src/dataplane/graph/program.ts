@@ -1,0 +1,133 @@
+/** The router as a program: its arguments and signals. */
+import { readFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { MessageChannel } from "node:worker_threads";
+import type { Clock, Random } from "../../kernel/clock/types.js";
+import { InputError, messageOf } from "../../kernel/errors/index.js";
+import type { JsonObject } from "../../kernel/kinds/object.js";
+import type { Logger } from "../../kernel/log/types.js";
+import { isObject, toJsonObject } from "../../kernel/schema/index.js";
+import { readGraph } from "./read.js";
+import { runRouter } from "./router.js";
+
+/** What surrounds the program. */
+export interface InferenceRouterProgram {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Resolves when the program is asked to stop (SIGTERM, SIGINT). */
+  readonly stopped: Promise<void>;
+}
+
+/** Usage text of the program. */
+export const INFERENCE_ROUTER_USAGE = `inference-router: takes requests through a graph of models (the spec of an InferenceGraph, each service by its address)
+
+  --graph FILE            the spec as JSON, or a whole InferenceGraph
+  --graph-json JSON       the same as text
+  --name NAME             in logs and traces, default graph
+  --http PORT             default 8080; 0 takes any free port
+  --host ADDR             default 127.0.0.1; 0.0.0.0 inside pods
+  --propagate-headers P,… patterns of header names that go on to every step; default PROPAGATE_HEADERS, or none
+  --max-body-bytes N      largest request, and answer of a step that is not the last, default 67108864
+  --max-concurrent N      most requests under way, default 1024; beyond it 503
+  --otlp-endpoint URL     collector for traces (OTLP over HTTP); default OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces, or none
+
+POST to any path enters the graph; GET /readyz, /livez and /metrics tell about the router.
+`;
+
+const OPTIONS = {
+  graph: { type: "string" },
+  "graph-json": { type: "string" },
+  name: { type: "string" },
+  http: { type: "string" },
+  host: { type: "string" },
+  "propagate-headers": { type: "string" },
+  "max-body-bytes": { type: "string" },
+  "max-concurrent": { type: "string" },
+  "otlp-endpoint": { type: "string" },
+  help: { type: "boolean" },
+} as const;
+
+/** Runs until stopped; returns the exit code: 0, or 2 for bad arguments or a bad graph. */
+export async function runInferenceRouterProgram(program: InferenceRouterProgram): Promise<number> {
+  // The clock's timers do not hold the process.
+  const alive = new MessageChannel();
+  alive.port1.on("message", () => undefined);
+  try {
+    const values = readFlags(program.args);
+    if (values.help === true) {
+      process.stdout.write(INFERENCE_ROUTER_USAGE);
+      return 0;
+    }
+    const { clock, random, log, env } = program;
+    const host = values.host ?? env["ARGOSY_ROUTER_HOST"] ?? "127.0.0.1";
+    const maxBodyBytes = readNumber("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]);
+    const maxConcurrent = readNumber("max-concurrent", values["max-concurrent"], [1, 1_000_000]);
+    const otlpEndpoint = values["otlp-endpoint"] ?? collectorOf(env);
+    const router = await runRouter({
+      graph: readGraph(await readSpec(values)),
+      name: values.name ?? "graph",
+      port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
+      ...{ host, clock, random, log },
+      propagate: patternsOf(values["propagate-headers"] ?? env["PROPAGATE_HEADERS"] ?? ""),
+      ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
+      ...(maxConcurrent === undefined ? {} : { maxConcurrent }),
+      ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }),
+    });
+    process.stdout.write(`listening on http://${host}:${router.port}\n`);
+    await program.stopped;
+    await router.close();
+    return 0;
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    process.stderr.write(`inference-router: ${error.message}\n`);
+    return 2;
+  } finally {
+    alive.port1.close();
+  }
+}
+
+function readFlags(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS }).values;
+  } catch (error) {
+    throw new InputError(`${messageOf(error)}; --help lists what there is`, { cause: error });
+  }
+}
+
+/** Patterns, one after a comma. */
+export const patternsOf = (text: string): string[] =>
+  text
+    .split(",")
+    .map((each) => each.trim())
+    .filter((each) => each !== "");
+
+async function readSpec(values: ReturnType<typeof readFlags>): Promise<JsonObject> {
+  const { graph: file, "graph-json": given } = values;
+  if ((file === undefined) === (given === undefined))
+    throw new InputError("give exactly one of --graph and --graph-json; --help lists what there is");
+  const what = file === undefined ? "--graph-json" : file;
+  try {
+    const value: unknown = JSON.parse(file === undefined ? (given ?? "") : await readFile(file, "utf8"));
+    if (!isObject(value)) throw new InputError(`${what} is no JSON object`);
+    return toJsonObject(isObject(value["spec"]) ? value["spec"] : value);
+  } catch (error) {
+    throw error instanceof InputError ? error : new InputError(`${what}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function readNumber(flag: string, text: string | undefined, [least, most]: [number, number]): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new InputError(`--${flag} is "${text}"; expected a whole number from ${least} to ${most}`);
+  return value;
+}
+
+function collectorOf(env: InferenceRouterProgram["env"]): string | undefined {
+  const exact = env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+  const base = env["OTEL_EXPORTER_OTLP_ENDPOINT"];
+  return exact ?? (base === undefined || base === "" ? undefined : `${base.replace(/\/$/, "")}/v1/traces`);
+}
