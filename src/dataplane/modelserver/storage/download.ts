@@ -90,11 +90,18 @@ async function readParts(
   };
   const results = await Promise.allSettled(Array.from({ length: Math.min(options.parallel ?? 4, count) }, worker));
   await recording;
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  const failures = results.flatMap((result) =>
+    result.status === "rejected" ? [asDownloadError(result.reason, file.address)] : [],
+  );
+  const [failed] = failures.sort(moreTelling);
+  if (failed !== undefined) throw failed;
   await handle.datasync();
   return isOpaque;
 }
+
+/** Of what went wrong at once: what no waiting helps against, then what needs the longest. */
+const moreTelling = (a: DownloadError, b: DownloadError): number =>
+  Number(a.transient) - Number(b.transient) || b.retryAfterMs - a.retryAfterMs;
 
 async function readPart(
   file: RemoteFile,

@@ -142,7 +142,7 @@ export async function refusal(
   const { status } = answer;
   const reason = BY_STATUS[status] ?? (status >= 500 ? "Unavailable" : "InvalidSource");
   const said = saidIn(text);
-  const hint = hints[reason];
+  const hint = reason === "ChangedDuringDownload" ? "it was replaced while it was read" : hints[reason];
   const seconds = Number(answer.header("retry-after") ?? 0);
   const retryAfterMs = Number.isFinite(seconds) ? Math.min(60, Math.max(0, seconds)) * 1000 : 0;
   return new DownloadError(

@@ -1,4 +1,5 @@
 /** `https://…`, `http://…`: one file or archive, by ranges where the server has them. */
+import { Readable } from "node:stream";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
 import { asString, isObject, parseJson } from "../../../../kernel/schema/index.js";
 import { hexOfBase64 } from "../checksums.js";
@@ -76,7 +77,7 @@ class HttpSource implements Source {
       ...(version === undefined ? {} : { version: JSON.stringify([new URL(this.#uri).search, version]) }),
       ...(checksum === undefined ? {} : { checksum }),
       hasRanges: seen.hasRanges && version !== undefined,
-      read: (range) => this.#read(seen, range),
+      read: async (range) => (seen.size === 0 ? { body: Readable.from([]) } : this.#read(seen, range)),
     };
     return { files: [file], layout: "files" };
   }

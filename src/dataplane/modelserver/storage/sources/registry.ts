@@ -13,7 +13,7 @@ const HINTS = {
   AccessDenied:
     "give a token of the tracking server that may read registered models and artifacts (MLFLOW_TRACKING_TOKEN)",
 } as const;
-const PROXIED = /^mlflow-artifacts:\/{1,2}(?:[^/]*\/\/?)?/;
+const PROXIED = /^mlflow-artifacts:(?:\/\/[^/]*)?\/+/;
 
 /** What opens a model where the registry says that it lies, when it is in a store of its own. */
 export type OpenElsewhere = (uri: string) => Promise<Source>;
