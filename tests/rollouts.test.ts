@@ -24,7 +24,7 @@ import { InferenceServiceKind } from "../src/modules/serving/kserve/inference-se
 import { memoryLedger } from "../src/stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../src/testing/index.js";
 
-// One member with its API server, its controllers and a gateway, ten times as fast as life; a kubelet whose pods are HTTP servers, and programs that reach Services as by kube-proxy.
+// One member with its API server and its controllers, ten times as fast as life; a gateway; a kubelet whose pods are HTTP servers, and programs that reach Services as by kube-proxy.
 const SPEED = 10;
 const CONTAINER_PORT = 18_091;
 const namespace = "models";
@@ -145,9 +145,9 @@ function kubelet(): ControllerSpec<Pod> {
 beforeAll(async () => {
   const directory = mkdtempSync(join(tmpdir(), "argosy-rollouts-"));
   closers.push(async () => rmSync(directory, { recursive: true, force: true }));
-  const gateway = await runGateway({ directory, clock: fast, random: systemRandom, log: silentLogger });
+  const gateway = await runGateway({ directory, clock: systemClock, random: systemRandom, log: silentLogger });
   closers.push(() => gateway.close(0));
-  driver = gatewayDriver({ directory, clock: fast, log: silentLogger });
+  driver = gatewayDriver({ directory, clock: systemClock, log: silentLogger });
   await driver.start();
   closers.push(() => driver.close());
   const listener = { name: "ingress-cloud", host: "127.0.0.1", port: 0 };
@@ -167,6 +167,7 @@ beforeAll(async () => {
     probe: createHttpProbe(() => `127.0.0.1:${port}`),
     address: () => ({ domain: "cloud.test", port }),
     loads: driver,
+    counts: driver,
   });
   const kinds = serving.kinds.map(({ definition }) => definition);
   const admission = (serving.admission ?? []).filter(({ level }) => level === "cluster");
@@ -239,7 +240,7 @@ function load(...ways: (() => Promise<Answered>)[]): { stop: () => Promise<{ sen
       const answer = await way().catch((error: unknown) => ({ status: 0, body: String(error) }));
       sent++;
       if (answer.status !== 200) failed.push(`${answer.status} ${answer.body.slice(0, 300)}`);
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await systemClock.sleep(1);
     }
   });
   return {
@@ -303,4 +304,49 @@ test("a canary's share is the same from outside, by the Service, and behind a tr
   expect(promoted.failed).toEqual([]);
   expect(await count(20, () => askInside("m-predictor"))).toEqual({ two: 20 });
   expect(split.sent + promoted.sent).toBeGreaterThan(100);
+}, 60_000);
+
+test("a new revision goes by steps that its gates watch; one that fails is taken back, and says why", async () => {
+  const annotations = {
+    "serving.argosy.dev/rollout-steps": "20,50",
+    "serving.argosy.dev/rollout-bake": "3s",
+    "serving.argosy.dev/rollout-gates": '[{"metric":"SuccessRate","min":0.95,"minRequests":20}]',
+  };
+  const service = (model: string) => write("g", { predictor: { containers: containers(model) } }, { annotations });
+  await service("one");
+  await until(() => isReady("g"), "g is ready");
+  let failing = "";
+  const running = load(
+    () => ask("g", { "x-fail": failing }),
+    () => askInside("g-predictor"),
+  );
+  const seen = new Set<string>();
+  await service("two");
+  await until(() => {
+    seen.add(percents("g").join());
+    return (
+      isReady("g") && isvc("g")?.status?.components?.["predictor"]?.latestRolledoutRevision?.endsWith("2") === true
+    );
+  }, "it is promoted");
+  expect([...seen]).toEqual(expect.arrayContaining(["20,80", "50,50"]));
+
+  failing = "three";
+  await service("three");
+  const condition = (type: string) => isvc("g")?.status?.conditions?.find((one) => one.type === type);
+  await until(() => condition("PromotionHealthy")?.reason === "GateFailed", "the gate has failed");
+  await until(() => percents("g").join() === "0,100", "the traffic is back");
+  expect(condition("Ready")).toMatchObject({ status: "False", reason: "GateFailed" });
+  expect(condition("Ready")?.message).toMatch(
+    /cluster cloud: g-predictor-00003 was taken back: GateFailed: SuccessRate: SuccessRate is 0(\.\d+)? of \d+ requests; at least 0.95 is asked for/,
+  );
+  expect(condition("Answering")?.status).toBe("True");
+  await until(async () => (await count(10, () => ask("g")))["two"] === 10, "the gateway has the shares");
+  const { failed } = await running.stop();
+  // Nothing but what the third one was made to fail.
+  expect(failed.filter((text) => text !== "500 as asked")).toEqual([]);
+  const decisions = await ledger.query({ kind: "InferenceService", name: "g", topic: "promotion" });
+  expect(decisions.map(({ outcome }) => outcome).join("\n")).toMatch(/was taken back.*\n(.*\n)*.*goes from 20 to 50 %/);
+
+  await service("two");
+  await until(() => isReady("g") && percents("g").join() === "100", "the spec of before is ready at once");
 }, 60_000);

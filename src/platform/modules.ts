@@ -96,6 +96,7 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
     },
     cacheHostPath: ({ name }) => placeOf(name)?.models,
     loads: gateway,
+    counts: gateway,
     ...(prometheusUrl === undefined || prometheusUrl === "" ? {} : { query: prometheusQuery(prometheusUrl) }),
   });
   return [fleet, serving];

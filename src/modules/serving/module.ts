@@ -1,3 +1,4 @@
+import type { GatewayDriver } from "../../dataplane/gateway/index.js";
 import type { ClusterAccess } from "../../kernel/control/types.js";
 import type { Kind } from "../../kernel/kinds/index.js";
 import type { Module, ModuleAdmission, PolicyRule } from "../../kernel/module/types.js";
@@ -9,6 +10,7 @@ import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import { KNATIVE_KINDS, knativeAdmission, knativeControllers } from "./knative/index.js";
 import {
   inferenceGraphAdmission,
+  type GateSources,
   inferenceServiceAdmission,
   KSERVE_KINDS,
   KSERVE_RULES,
@@ -29,6 +31,8 @@ export interface ServingModuleOptions {
   readonly cacheHostPath?: (cluster: ClusterAccess) => string | undefined;
   /** What the gateway counts; absent: nothing scales by requests, and nothing goes to zero. */
   readonly loads?: LoadSource;
+  /** What the gateway counted of each revision; absent: gates on requests wait for ever. */
+  readonly counts?: Pick<GatewayDriver, "observe">;
   /** Asks a Prometheus; absent: metrics by PromQL cannot be had. */
   readonly query?: MetricQuery;
 }
@@ -91,6 +95,11 @@ function notInHub(kind: Kind): ModuleAdmission {
   };
 }
 
+const gateSources = ({ counts, query }: ServingModuleOptions): GateSources => ({
+  gateway: counts === undefined ? undefined : () => counts.observe(),
+  query,
+});
+
 /** Models behind addresses: MLService and KServe's kinds in every member cluster. */
 export function createServingModule(options: ServingModuleOptions): Module {
   return {
@@ -133,6 +142,7 @@ export function createServingModule(options: ServingModuleOptions): Module {
               address: options.address(cluster),
               cacheHostPath: options.cacheHostPath?.(cluster),
               hasKpa: options.loads !== undefined,
+              gates: gateSources(options),
             }),
             ...knativeControllers({ ...options, address: options.address(cluster) }),
           ]

@@ -29,7 +29,22 @@ export const OWN = {
   shadow: "serving.argosy.dev/shadow",
   /** Of an InferenceGraph: patterns of header names that go on to every step, by comma. */
   propagate: "serving.argosy.dev/propagate-headers",
+  /** Shares by which a new revision comes to all the traffic: `10,50`. */
+  steps: "serving.argosy.dev/rollout-steps",
+  /** How long each is watched: `30s`. */
+  bake: "serving.argosy.dev/rollout-bake",
+  /** What must hold meanwhile: JSON, `[{"metric":"SuccessRate","min":0.99}]`. */
+  gates: "serving.argosy.dev/rollout-gates",
+  /** How much longer than the bake a gate may see too little. */
+  deadline: "serving.argosy.dev/rollout-deadline",
+  /** `Rollback` or `Pause`. */
+  onFailure: "serving.argosy.dev/rollout-on-failure",
+  /** Name of a revision that goes on whatever gates say. */
+  promote: "serving.argosy.dev/promote",
 } as const;
+
+/** Knative's: a new revision gets its share bit by bit, over this long. */
+export const ROLLOUT_DURATION = "serving.knative.dev/rollout-duration";
 
 /** How an InferenceService may be deployed; the older names mean the same. */
 const MODES: Readonly<Record<string, string>> = {

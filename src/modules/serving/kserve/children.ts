@@ -9,6 +9,7 @@ import { HEALTH_ANNOTATION, TEMPLATE_ANNOTATION, WEIGHTS_ANNOTATION } from "../c
 import type { BuiltTemplate } from "../pod-template.js";
 import { KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
+import type { PromotionState } from "./promotion.js";
 import type { Scaling } from "./scaling.js";
 
 /** The field manager of everything that the controller writes. */
@@ -21,6 +22,8 @@ export const VARIANT_LABEL = "serving.argosy.dev/variant";
 export const REVISION_ANNOTATION = "serving.argosy.dev/revision";
 export const HASH_ANNOTATION = "serving.argosy.dev/hash";
 export const CANARY_ANNOTATION = "serving.argosy.dev/canary";
+/** How far a revision is on its way to its share. */
+export const PROMOTION_ANNOTATION = "serving.argosy.dev/promotion";
 /** Hash of what the user asked for, apart from the runtime. */
 export const ASKED_ANNOTATION = "serving.argosy.dev/asked";
 
@@ -92,6 +95,7 @@ export interface VariantObjects {
   readonly hash: string;
   readonly asked: string;
   readonly canary?: string;
+  readonly promotion?: PromotionState | undefined;
   readonly built: BuiltTemplate;
   readonly scaling: Scaling;
   /** Absent: an autoscaler's. */
@@ -109,6 +113,7 @@ export function deploymentOf(service: InferenceService, variant: VariantObjects)
     [ASKED_ANNOTATION]: asked,
     [TEMPLATE_ANNOTATION]: JSON.stringify(built),
     ...(canary === undefined ? {} : { [CANARY_ANNOTATION]: canary }),
+    ...(variant.promotion === undefined ? {} : { [PROMOTION_ANNOTATION]: JSON.stringify(variant.promotion) }),
     ...scaling.annotations,
   };
   return {

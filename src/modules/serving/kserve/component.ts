@@ -27,6 +27,7 @@ import type { InferenceService } from "./inference-service-kind.js";
 import { servicesOf } from "./inside.js";
 import type { PodInput } from "./pods.js";
 import { buildComponentPods } from "./pods.js";
+import type { Promotion } from "./promotion.js";
 import {
   divideReplicas,
   type FoundVariant,
@@ -38,6 +39,7 @@ import {
   surgeOf,
 } from "./rollout.js";
 import { type Scaling, scalingOf } from "./scaling.js";
+import { steerRollout } from "./steering.js";
 import { deploymentsOf, podsOf, type Tools } from "./tools.js";
 
 /** Parts of an InferenceService that have pods of their own. */
@@ -69,6 +71,8 @@ export interface ComponentOutcome {
   readonly scaling: Scaling | undefined;
   /** Requests from inside of the cluster come by its Ingress too. */
   readonly isThrough?: boolean;
+  /** How far the latest revision is, where it comes to its share by a rollout. */
+  readonly promotion?: Promotion | undefined;
   /** Why what was asked for does not run. */
   readonly fault: Fault | undefined;
 }
@@ -107,8 +111,11 @@ export async function reconcileComponent(
   if ("reason" in built) return { ...none, ...still(service, found, { wish, tools }), fault: built };
   const before = service.status?.components?.[component];
   const [rolledOut, created] = [before?.latestRolledoutRevision, before?.latestCreatedRevision];
-  const percent = asNumber(spec["canaryTrafficPercent"]);
-  const plan = planRollout({ base, hash: hashOf(built), percent, rolledOut, created }, found.map(variantOf));
+  const hash = hashOf(built);
+  const written = asNumber(spec["canaryTrafficPercent"]);
+  const known = { component, base, percent: written, hash, rolledOut, created, found };
+  const { percent, promotion } = await steerRollout(service, known, tools);
+  const plan = planRollout({ base, hash, percent, rolledOut, created }, found.map(variantOf));
   const asScaled = scalingOf(service, spec, wish.mode, tools.hasKpa);
   const scaling = { ...asScaled, replicas: Math.max(1, asScaled.replicas - wish.elsewhere) };
   const surge = surgeOf(annotationOf(service, OWN.surge), scaling.replicas, holdsDevices(built.template));
@@ -117,11 +124,17 @@ export async function reconcileComponent(
       ? { latest: scaling.replicas, previous: 0 }
       : divideReplicas(scaling.replicas, percent ?? 100, surge);
   const isThrough = plan.previous !== undefined || wish.isShared || (wish.isAsked && scaling.by === "kpa");
-  const making = { service, wish, plan, scaling, asked, found, surge, isThrough };
+  const making = { service, wish, plan, scaling, asked, found, surge, isThrough, promotion };
   const latest = await makeVariant({ ...making, variant: plan.latest, built, replicas: divided.latest }, tools);
   const previous = await makePrevious(making, divided.previous, tools);
-  const answers = latest.answers && (plan.previous === undefined || latest.settled);
-  const shares = shareTraffic(previous === undefined ? { ...plan, previous: undefined } : plan, { percent, answers });
+  // While pods are added to a revision that has a share it keeps that.
+  const had = before?.traffic?.find(({ revisionName }) => revisionName === latest.revision)?.percent ?? 0;
+  const keeps = latest.answers && !latest.settled && had > 0;
+  const answers = latest.answers && (plan.previous === undefined || latest.settled || keeps);
+  const shares = shareTraffic(previous === undefined ? { ...plan, previous: undefined } : plan, {
+    percent: keeps ? Math.min(percent ?? 100, had) : percent,
+    answers,
+  });
   const refused = "fault" in divided ? divided.fault : undefined;
   return {
     component,
@@ -131,8 +144,20 @@ export async function reconcileComponent(
     shares,
     scaling,
     isThrough,
-    fault: refused === undefined ? latest.fault : { reason: "SurgeBudget", message: refused },
+    promotion,
+    fault:
+      refused === undefined
+        ? (latest.fault ?? takenBack(promotion, tools))
+        : { reason: "SurgeBudget", message: refused },
   };
+}
+
+/** What is asked for does not have the traffic, and will not. */
+function takenBack(promotion: Promotion | undefined, { context }: Tools): Fault | undefined {
+  const reason = promotion?.state.failed?.reason;
+  return promotion === undefined || reason === undefined
+    ? undefined
+    : { reason, message: `cluster ${context.cluster.name}: ${promotion.message}` };
 }
 
 /** The Deployments of a component; canaries of `spec.canary` are not among them, but for one that has become the predictor. */
@@ -220,6 +245,7 @@ interface Making {
   readonly replicas: number;
   readonly surge: number;
   readonly isThrough: boolean;
+  readonly promotion: Promotion | undefined;
 }
 
 async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome> {
@@ -281,6 +307,7 @@ function objectsOf(making: Making, isAlone: boolean): VariantObjects {
     built,
     scaling: isAlone ? scaling : { ...scaling, labels: {}, annotations: {} },
     replicas: isAlone && scaling.by !== "nobody" ? undefined : replicas,
+    promotion: variant.isLatest ? making.promotion?.state : undefined,
     strategy: strategyOf(wish.spec, surge),
   };
 }

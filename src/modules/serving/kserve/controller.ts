@@ -25,6 +25,7 @@ import { BUILT_IN_LABEL } from "./builtin-runtimes.js";
 import { ISVC_MANAGER, THROUGH_ANNOTATION } from "./children.js";
 import { componentsFor } from "./components.js";
 import { completeInferenceService } from "./defaults.js";
+import { GateWatch } from "./gate-watch.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { insideIgnored } from "./inside.js";
@@ -39,6 +40,9 @@ import { ignoredFields, runtimeFor } from "./wishes.js";
 
 /** While something is on its way; watches wake the controller earlier. */
 const UNSETTLED_MS = 500;
+/** While a new revision is watched. */
+const WATCHED_MS = 1000;
+const MOVING: ReadonlySet<string> = new Set(["Waiting", "Baking", "Holding"]);
 /** How often an address that answers is asked again. */
 const SETTLED_MS = 10_000;
 
@@ -48,6 +52,7 @@ export function inferenceServiceController(
   options: InferenceServiceOptions,
 ): ControllerSpec<InferenceService> {
   const writer = createChildWriter(cluster, { fieldManager: ISVC_MANAGER, ownerLabel: KSERVE.service });
+  const gateWatch = new GateWatch(options.gates);
   const ofAll = (namespace: string | undefined, informers: InformerSet): Key[] =>
     servicesWith(informers, namespace).map(({ metadata }) => ({
       namespace: metadata.namespace ?? "",
@@ -76,7 +81,7 @@ export function inferenceServiceController(
         return;
       }
       if (kserveRunsIn(context.cluster)) return;
-      return reconcileService(service, { context, writer, ...options });
+      return reconcileService(service, { context, writer, gateWatch, ...options });
     },
   };
 }
@@ -138,7 +143,10 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
     if (outcome !== undefined) recordShares(tools.ledger, tools.context.cluster.name, service, outcome);
   await removeOthers(service, keptBy(outcomes, route), tools);
   const ready = await report(service, seen, tools);
-  return { requeueAfterMs: ready === undefined ? SETTLED_MS : UNSETTLED_MS };
+  const isOnItsWay = components.some((outcome) => MOVING.has(outcome?.promotion?.phase ?? ""));
+  const isOver = components.some((outcome) => outcome?.promotion?.state.failed !== undefined);
+  if (isOnItsWay) return { requeueAfterMs: ready === undefined ? WATCHED_MS : UNSETTLED_MS };
+  return { requeueAfterMs: ready === undefined || isOver ? SETTLED_MS : UNSETTLED_MS };
 }
 
 const scalingIgnored = ({ predictor, transformer, explainer }: Outcomes): string[] =>

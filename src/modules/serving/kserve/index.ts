@@ -22,6 +22,7 @@ import { unservedController } from "./unserved.js";
 
 export { inferenceServiceAdmission } from "./admission.js";
 export { inferenceGraphAdmission } from "./graph-admission.js";
+export type { GateSources } from "./gate-watch.js";
 export { KSERVE_KINDS };
 
 const GROUP = "serving.kserve.io";

@@ -27,6 +27,8 @@ const FAILURES: Readonly<Record<string, FailureReason>> = {
   Unschedulable: "RuntimeUnhealthy",
   Evicted: "RuntimeUnhealthy",
   NotAnswering: "RuntimeUnhealthy",
+  GateFailed: "RuntimeUnhealthy",
+  GateUnanswered: "RuntimeUnhealthy",
   RuntimeDisabled: "RuntimeDisabled",
   NoSupportingRuntime: "NoSupportingRuntime",
   RuntimeNotRecognized: "RuntimeNotRecognized",

@@ -1,11 +1,14 @@
 /** Decisions about InferenceServices in the ledger. */
+import type { Verdict } from "../../../kernel/gates/index.js";
 import { apiVersionOf } from "../../../kernel/kinds/index.js";
 import type { Decision, Ledger } from "../../../stores/ledger/types.js";
 import type { Fault } from "../diagnosis.js";
 import type { ComponentOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
+import type { Promotion } from "./promotion.js";
 import type { ModelRequest, Selection } from "./selection.js";
+import type { Tools } from "./tools.js";
 
 const aboutOf = ({ metadata }: InferenceService): Decision["about"] => ({
   apiVersion: apiVersionOf(InferenceServiceKind),
@@ -66,6 +69,29 @@ export function recordShares(
     outcome: shares.reason,
     winners: both.filter(({ score }) => score > 0).map(words),
     losers: both.filter(({ score }) => score === 0).map(words),
+  });
+}
+
+/** Writes down how far a new revision is, and what its gates said. */
+export function recordPromotion(
+  { ledger, context }: Tools,
+  service: InferenceService,
+  {
+    component,
+    promotion: { state, message },
+    verdicts,
+  }: { readonly component: string; readonly promotion: Promotion; readonly verdicts: readonly Verdict[] },
+): void {
+  const words = verdicts.map(({ name, verdict, message: said }) => ({ name, reason: `${verdict}: ${said}` }));
+  ledger.record({
+    cluster: context.cluster.name,
+    about: aboutOf(service),
+    topic: "promotion",
+    rule: "a new revision is watched at each step for its bake; every gate must have passed for the next, and one that fails takes it back",
+    inputs: { component, revision: state.revision, percent: state.percent },
+    outcome: message,
+    winners: words.filter((_, index) => verdicts[index]?.verdict === "Passed"),
+    losers: words.filter((_, index) => verdicts[index]?.verdict !== "Passed"),
   });
 }
 

@@ -177,6 +177,7 @@ function conditionsOf(service: InferenceService, seen: Seen): Condition[] {
     ...componentConditions(seen, ready),
     ...routeConditions(seen, ready),
     ...canaryConditions(seen),
+    ...promotionConditions(seen),
     ...otherConditions(seen),
     says("Ready", ready, ["Answers", `the model answers at ${route?.url ?? ""}`]),
   ];
@@ -258,7 +259,7 @@ function otherConditions({ isStopped, ignored }: Seen): Update[] {
 /** Nothing is wrong yet. */
 const WAITING = new Set(["Starting", "Loading", "Fetching", "Updating"]);
 /** Do not stand against Ready. */
-const INFORMATIVE = new Set(["Answering", "AllFieldsHonored", "CanaryPredictorReady", "Stopped"]);
+const INFORMATIVE = new Set(["Answering", "AllFieldsHonored", "CanaryPredictorReady", "PromotionHealthy", "Stopped"]);
 
 function withoutSeverity(condition: Condition): ConditionLike {
   const { type, status, reason, message, lastTransitionTime } = condition;
@@ -269,6 +270,18 @@ function withoutSeverity(condition: Condition): ConditionLike {
     ...(message === undefined ? {} : { message }),
     ...(lastTransitionTime === undefined ? {} : { lastTransitionTime }),
   };
+}
+
+function promotionConditions(seen: Seen): Update[] {
+  const type = "PromotionHealthy";
+  const [promotion] = partsOf(seen).flatMap((part) => part.promotion ?? []);
+  if (promotion === undefined) return [];
+  const { phase, message, state } = promotion;
+  return [
+    state.failed === undefined
+      ? { type, status: "True", reason: phase, message }
+      : { type, status: "False", reason: state.failed.reason, message },
+  ];
 }
 
 function canaryConditions({ outcomes }: Seen): Update[] {

@@ -6,6 +6,7 @@ import type { Ledger } from "../../../stores/ledger/types.js";
 import type { ServingAddress } from "../children.js";
 import type { UnitTools } from "../unit.js";
 import { VARIANT_LABEL } from "./children.js";
+import type { GateSources, GateWatch } from "./gate-watch.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 
@@ -17,11 +18,14 @@ export interface InferenceServiceOptions {
   readonly cacheHostPath: string | undefined;
   /** Somebody scales Deployments by requests here. */
   readonly hasKpa: boolean;
+  /** Who tells what gates of rollouts ask for. */
+  readonly gates: GateSources;
 }
 
 /** The same with what one reconcile has. */
 export interface Tools extends UnitTools, InferenceServiceOptions {
   readonly context: ReconcileContext<InferenceService>;
+  readonly gateWatch: GateWatch;
 }
 
 const OWNED = "inferenceservice-owned";

@@ -6,6 +6,7 @@ import { DEPLOYMENT_MODES, KSERVE, modeOf, rawAnnotation } from "./annotations.j
 import { componentFaults } from "./component-validation.js";
 import { PROTOCOLS } from "./defaults.js";
 import { LEGACY_FRAMEWORKS } from "./inference-service-kind.js";
+import { promotionSettings } from "./promotion-settings.js";
 import { storageUriFault } from "./storage-uri.js";
 
 /** The container that answers, in pods of the user's own. */
@@ -43,6 +44,7 @@ export function inferenceServiceFaults(object: JsonObject, old?: JsonObject): St
     ...nameFaults(asString(asObject(object["metadata"])["name"])),
     ...modeFaults(object, old),
     ...autoscalerFaults(object),
+    ...promotionSettings(object).faults,
     ...predictorFaults(predictor, "spec.predictor"),
     ...(isObject(transformer) ? transformerFaults(transformer) : []),
     ...(isObject(explainer) ? explainerFaults(explainer) : []),

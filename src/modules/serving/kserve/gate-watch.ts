@@ -1,0 +1,108 @@
+/** Asks what the gates of a rollout ask for, about the requests that a new revision answered since it has its share. */
+import { countsByGateway, type GatewayState } from "../../../dataplane/gateway/index.js";
+import { ArgosyError, messageOf } from "../../../kernel/errors/index.js";
+import {
+  type Baseline,
+  baselineOf,
+  judge,
+  judgeCounts,
+  sinceFirst,
+  sum,
+  type Verdict,
+} from "../../../kernel/gates/index.js";
+import type { MetricQuery } from "../autoscaling/index.js";
+import type { RolloutGate } from "./promotion-settings.js";
+
+/** Who tells. */
+export interface GateSources {
+  /** The gateway's counts now. Rejects while it does not answer. */
+  readonly gateway: (() => Promise<GatewayState>) | undefined;
+  readonly query: MetricQuery | undefined;
+}
+
+/** What is watched. */
+export interface Watched {
+  /** Of the InferenceService. */
+  readonly uid: string;
+  /** Another one is another watch. */
+  readonly mark: string;
+  readonly cluster: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly revision: string;
+  /** Ingresses by which clients come; the revision's own address is not among them. */
+  readonly ingresses: readonly string[];
+  /** The revision's Service behind them. */
+  readonly backend: string;
+  readonly gates: readonly RolloutGate[];
+}
+
+/** The baselines of all watches of a cluster. They are in memory: after a restart a watch counts from there. */
+export class GateWatch {
+  readonly #sources: GateSources;
+  readonly #baselines = new Map<string, Baseline>();
+
+  constructor(sources: GateSources) {
+    this.#sources = sources;
+  }
+
+  forget(uid: string): void {
+    this.#baselines.delete(uid);
+  }
+
+  /** What each gate says. What cannot be asked makes a gate wait. */
+  async look(watched: Watched, signal: AbortSignal): Promise<Verdict[]> {
+    const { uid, mark, gates, cluster } = watched;
+    if (gates.length === 0) return [];
+    const known = this.#baselines.get(uid);
+    const baseline = known?.mark === mark ? known : baselineOf(mark);
+    this.#baselines.set(uid, baseline);
+    const counts = gates.some(({ query }) => query === undefined) ? await this.#counts(watched, baseline) : undefined;
+    return Promise.all(
+      gates.map(async (gate): Promise<Verdict> => {
+        const { name, query } = gate;
+        try {
+          if (query !== undefined) return judge(gate, cluster, [await this.#ask(query, watched, signal)], "");
+          if (typeof counts === "string") return { name, cluster, verdict: "Waiting", message: counts };
+          return judgeCounts(gate, cluster, counts ?? sum([]));
+        } catch (error) {
+          return { name, cluster, verdict: "Waiting", message: messageOf(error) };
+        }
+      }),
+    );
+  }
+
+  async #counts({ cluster, namespace, ingresses, backend }: Watched, baseline: Baseline) {
+    if (this.#sources.gateway === undefined) return "nobody counts requests here";
+    let state: GatewayState;
+    try {
+      state = await this.#sources.gateway();
+    } catch (error) {
+      return messageOf(error);
+    }
+    const prefixes = ingresses.map((ingress) => `ingress/${cluster}/${namespace}/${ingress}/`);
+    const parts = state.routes
+      .filter(({ id }) => prefixes.some((prefix) => id.startsWith(prefix)))
+      .flatMap(({ id, backends }) =>
+        backends
+          .filter(({ name }) => name === backend)
+          .map((report) => sinceFirst(baseline, "gateway", id, countsByGateway(report))),
+      );
+    baseline.read.add("gateway");
+    return sum(parts);
+  }
+
+  async #ask(query: string, watched: Watched, signal: AbortSignal): Promise<number> {
+    if (this.#sources.query === undefined) throw new NoPrometheus();
+    const { cluster, namespace, name, revision } = watched;
+    const values: Readonly<Record<string, string>> = { cluster, namespace, name, revision };
+    const filled = query.replaceAll(/\$(cluster|namespace|name|revision)\b/g, (_all, key: string) => values[key] ?? "");
+    return this.#sources.query(filled, signal);
+  }
+}
+
+class NoPrometheus extends ArgosyError {
+  constructor() {
+    super("NoPrometheus", "the agent knows no Prometheus: start it with ARGOSY_PROMETHEUS_URL");
+  }
+}
