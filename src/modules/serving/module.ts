@@ -9,8 +9,8 @@ import { mlserviceController } from "./controller.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import { KNATIVE_KINDS, knativeAdmission, knativeControllers } from "./knative/index.js";
 import {
-  inferenceGraphAdmission,
   type GateSources,
+  inferenceGraphAdmission,
   inferenceServiceAdmission,
   KSERVE_KINDS,
   KSERVE_RULES,

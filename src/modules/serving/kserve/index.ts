@@ -21,8 +21,8 @@ import type { InferenceServiceOptions } from "./tools.js";
 import { unservedController } from "./unserved.js";
 
 export { inferenceServiceAdmission } from "./admission.js";
-export { inferenceGraphAdmission } from "./graph-admission.js";
 export type { GateSources } from "./gate-watch.js";
+export { inferenceGraphAdmission } from "./graph-admission.js";
 export { KSERVE_KINDS };
 
 const GROUP = "serving.kserve.io";
