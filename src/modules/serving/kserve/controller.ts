@@ -32,7 +32,7 @@ import { insideIgnored } from "./inside.js";
 import { recordReadiness, recordShares } from "./record.js";
 import { type Outcomes, type RouteOutcome, routeService, serviceUrl } from "./routes.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
-import { kserveRunsIn } from "./stand-back.js";
+import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 import { readinessOf, type Seen, statusOf } from "./status.js";
 import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
 import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
@@ -63,6 +63,7 @@ export function inferenceServiceController(
     kind: InferenceServiceKind,
     owns: [DeploymentKind, ServiceKind, IngressKind, HorizontalPodAutoscalerKind],
     watches: [
+      ...standBackWatches(InferenceServiceKind),
       {
         kind: PodKind,
         keys: ({ metadata }) => {

@@ -40,7 +40,7 @@ import { type ResolvedGraph, resolveGraph } from "./graph-services.js";
 import { type GraphSeen, graphReadiness, graphStatus } from "./graph-status.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { type Scaling, scalingOf } from "./scaling.js";
-import { kserveRunsIn } from "./stand-back.js";
+import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 import type { InferenceServiceOptions } from "./tools.js";
 
 const UNSETTLED_MS = 500;
@@ -64,6 +64,7 @@ export function inferenceGraphController(
     kind: InferenceGraphKind,
     owns: [DeploymentKind, ServiceKind, IngressKind, HorizontalPodAutoscalerKind],
     watches: [
+      ...standBackWatches(InferenceGraphKind),
       {
         kind: PodKind,
         keys: ({ metadata }) => {

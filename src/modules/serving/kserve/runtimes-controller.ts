@@ -3,17 +3,19 @@ import type { ClusterAccess, ControllerSpec } from "../../../kernel/control/type
 import { BUILT_IN_LABEL, builtInRuntimes } from "./builtin-runtimes.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind } from "./runtime-kinds.js";
-import { kserveRunsIn } from "./stand-back.js";
+import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 
 const NAME = "argosy-runtimes";
 
 /** They are made, and put right; one of the same name that somebody else made stays theirs, and so does `disabled`. */
 export function builtInRuntimeController(cluster: ClusterAccess): ControllerSpec<Runtime> {
   const wanted = new Map(builtInRuntimes().map((runtime) => [runtime.metadata.name, runtime]));
+  const keys = [...wanted.keys()].map((name) => ({ namespace: "", name }));
   return {
     name: NAME,
     kind: ClusterServingRuntimeKind,
-    keys: [...wanted.keys()].map((name) => ({ namespace: "", name })),
+    keys,
+    watches: standBackWatches(ClusterServingRuntimeKind, keys),
     async reconcile({ name }, present) {
       const runtime = wanted.get(name);
       if (runtime === undefined || kserveRunsIn(cluster)) return;

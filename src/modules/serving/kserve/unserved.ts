@@ -4,7 +4,7 @@ import type { ControllerSpec } from "../../../kernel/control/types.js";
 import type { KindDefinition, KubeObject, Resource } from "../../../kernel/kinds/index.js";
 import { withCondition } from "../../../kernel/kinds/index.js";
 import type { ConditionValue } from "../../../kernel/schema/index.js";
-import { kserveRunsIn } from "./stand-back.js";
+import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 
 /** What such kinds have in common. */
 interface Conditioned {
@@ -19,6 +19,7 @@ export function unservedController<Spec, Status extends Conditioned>(
   return {
     name: `unserved-${kind.plural}`,
     kind,
+    watches: standBackWatches(kind),
     async reconcile(_key, object, { cluster, clock }) {
       if (object === undefined || object.metadata.deletionTimestamp !== undefined || kserveRunsIn(cluster)) return;
       const message = `objects of kind ${kind.kind} are not carried out by Argosy yet: ${instead}`;
