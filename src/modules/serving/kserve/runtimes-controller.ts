@@ -1,5 +1,7 @@
 /** Keeps the runtimes that come with Argosy in a cluster. */
 import type { ClusterAccess, ControllerSpec } from "../../../kernel/control/types.js";
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { equalJson, toJsonObject } from "../../../kernel/schema/index.js";
 import { BUILT_IN_LABEL, builtInRuntimes } from "./builtin-runtimes.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind } from "./runtime-kinds.js";
@@ -20,7 +22,14 @@ export function builtInRuntimeController(cluster: ClusterAccess): ControllerSpec
       const runtime = wanted.get(name);
       if (runtime === undefined || kserveRunsIn(cluster)) return;
       if (present !== undefined && present.metadata.labels?.[BUILT_IN_LABEL] === undefined) return;
+      if (present !== undefined && isAsWanted(present, runtime.spec)) return;
       await cluster.client.resource(ClusterServingRuntimeKind).apply(runtime, { fieldManager: NAME, force: true });
     },
   };
+}
+
+/** Besides `disabled`, which users may set. */
+function isAsWanted({ spec }: Runtime, wanted: JsonObject): boolean {
+  const { disabled: _, ...rest } = toJsonObject(spec);
+  return equalJson(rest, wanted);
 }
