@@ -115,8 +115,13 @@ export function nodeIdentity(node: string): Identity {
   };
 }
 
-/** What a service proxy reads, and the events that it writes. */
+/** What a service proxy reads, to find its ways and to keep others out, and the events that it writes. */
 export const PROXY_RULES: readonly PolicyRule[] = [
+  {
+    apiGroups: ["", "networking.k8s.io"],
+    resources: ["pods", "namespaces", "networkpolicies"],
+    verbs: ["get", "list", "watch"],
+  },
   {
     apiGroups: ["", "discovery.k8s.io"],
     resources: ["services", "endpointslices", "nodes"],

@@ -1,5 +1,6 @@
 import {
   createNodeAgent,
+  createPolicyKeeper,
   createServiceProxy,
   type EndpointOptions,
   type Isolation,
@@ -76,16 +77,21 @@ export interface ProxyInput extends Surroundings {
   readonly closers: Closers;
 }
 
-/** Makes the ClusterIPs and node ports of one cluster answer on this machine. */
+/** Makes the ClusterIPs and node ports of one cluster answer on this machine, to whom its NetworkPolicies let in. */
 export async function startServiceProxy(input: ProxyInput): Promise<void> {
   const { cluster, network, serviceCidr, clock, random, closers } = input;
+  const log = input.log.with({ cluster: cluster.name });
+  const keeper = createPolicyKeeper({ cluster, network, clock, random, log });
+  await keeper.start();
+  closers.add(() => keeper.close());
   const proxy = createServiceProxy({
     cluster,
     network,
+    refusal: (from, to) => keeper.refusal(from, to),
     ...(serviceCidr === undefined ? {} : { serviceCidr }),
     clock,
     random,
-    log: input.log.with({ cluster: cluster.name }),
+    log,
   });
   await proxy.start();
   closers.add(() => proxy.close());

@@ -2,7 +2,7 @@
  * The node: what kubelet, kube-proxy and a container runtime are, for pods that run on this machine. In: pods bound to the
  * node, services, images by name. Out: running containers, statuses, logs, exec and port-forward, ClusterIPs that answer.
  * Parts: `pods` (workers), `runtime` (processes, podman's containers, or a simulation), `isolation` (what the machine can),
- * `network`, `volumes`, `probes`, `images`, `endpoint`, `proxy`. May use: kernel.
+ * `network`, `policy` (who may call which pod), `volumes`, `probes`, `images`, `endpoint`, `proxy`. May use: kernel.
  */
 
 export { createNodeAgent, type EndpointOptions, type NodeAgent, type NodeAgentOptions } from "./agent.js";
@@ -27,6 +27,7 @@ export {
   podHostAddresses,
   podNetworkKind,
 } from "./network/index.js";
+export { createPolicyKeeper, type PolicyKeeper, type PolicyKeeperOptions } from "./policy/keeper.js";
 export { createServiceProxy, type ServiceProxy, type ServiceProxyOptions } from "./proxy/service-proxy.js";
 export { PodmanEngine, type PodmanEngineOptions } from "./runtime/podman/engine.js";
 export { type PodmanRuntimeOptions, podmanRuntime } from "./runtime/podman/podman.js";

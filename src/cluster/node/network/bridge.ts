@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../../../kernel/log/index.js";
 import { connectDirectly } from "../../../kernel/netns/index.js";
-import { findProgram, requireProgram, runCommand } from "../commands.js";
+import { requireProgram, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
+import { Guards } from "./guard.js";
 import { AddressLeases, addressToNumber, numberToAddress } from "./leases.js";
 import { listenDirectly } from "./sockets.js";
 import type { PodAddress, PodNetwork } from "./types.js";
+import { letOut, removeStaleRules } from "./way-out.js";
 
 export interface BridgeNetworkOptions {
   /** The platform's data directory, or a folder in it. */
@@ -43,6 +45,11 @@ class BridgeNetwork implements PodNetwork {
   readonly #leases: AddressLeases;
   readonly #ranges = new Set<string>();
   readonly #attached = new Map<string, Promise<PodAddress>>();
+  readonly #guards = new Guards({
+    range: () => ({ base: numberToAddress(this.#first), prefix: 21, gateway: this.hostAddress }),
+    run: (podUid, lines) => runIp(lines, this.#namespaceName(podUid)),
+    exists: (podUid) => existsSync(join(namespaceFolder, this.#namespaceName(podUid))),
+  });
   #first = 0;
 
   constructor(options: BridgeNetworkOptions) {
@@ -64,7 +71,9 @@ class BridgeNetwork implements PodNetwork {
     await this.#leases.open(numberToAddress(this.#first + 2), numberToAddress(this.#first + pieceSize - 2));
     if (!links.some((link) => link.name === this.#bridge)) await this.#makeBridge();
     await this.#removeLeftovers();
-    await this.#letOut();
+    await removeStaleRules();
+    const cause = await letOut({ bridge: this.#bridge, subnet: this.#subnet });
+    if (cause !== undefined) this.#options.log.warn("pods cannot reach other machines", { cause });
   }
 
   attach(podUid: string, ownerPath: string): Promise<PodAddress> {
@@ -78,11 +87,21 @@ class BridgeNetwork implements PodNetwork {
 
   async detach(podUid: string): Promise<void> {
     await this.#removeNamespace(podUid);
+    this.#guards.forget(podUid);
     await this.#leases.release(podUid);
+  }
+
+  guard(podUid: string, callers: readonly string[] | undefined): Promise<void> {
+    return this.#guards.set(podUid, callers);
+  }
+
+  podAt(ip: string): string | undefined {
+    return this.#leases.podAt(ip);
   }
 
   async #removeNamespace(podUid: string): Promise<void> {
     this.#attached.delete(podUid);
+    this.#guards.detached(podUid);
     const name = this.#namespaceName(podUid);
     if (!existsSync(join(namespaceFolder, name))) return;
     await runCommand(requireProgram("ip"), ["link", "del", this.#linkName(podUid)]);
@@ -102,12 +121,7 @@ class BridgeNetwork implements PodNetwork {
     for (const cidr of this.#ranges)
       await runCommand(requireProgram("ip"), ["route", "del", "local", cidr, "dev", "lo"]);
     await runCommand(requireProgram("ip"), ["link", "del", this.#bridge]);
-    const nft = findProgram("nft");
-    if (nft !== undefined) await runCommand(nft, ["delete", "table", "ip", this.#table]);
-  }
-
-  get #table(): string {
-    return `argosy_${this.#hash}`;
+    await removeStaleRules();
   }
 
   get #subnet(): string {
@@ -131,7 +145,10 @@ class BridgeNetwork implements PodNetwork {
     const enter = [requireProgram("nsenter"), `--net=${namespacePath}`, "--"];
     const address = { ip, enter, namespace: namespacePath };
     if (existsSync(namespacePath)) {
-      if (existsSync(`/sys/class/net/${link}`)) return address;
+      if (existsSync(`/sys/class/net/${link}`)) {
+        await this.#guards.attached(podUid, false);
+        return address;
+      }
       await removeNamespace(name, link);
     }
     await runIp([
@@ -140,9 +157,16 @@ class BridgeNetwork implements PodNetwork {
       `link set ${link} master ${this.#bridge} up`,
     ]);
     await runIp(
-      ["link set lo up", `addr add ${ip}/21 dev eth0`, "link set eth0 up", `route add default via ${this.hostAddress}`],
+      [
+        "link set lo up",
+        ...(existsSync("/proc/net/if_inet6") ? ["link set dev eth0 addrgenmode none"] : []),
+        `addr add ${ip}/21 dev eth0`,
+        "link set eth0 up",
+        `route add default via ${this.hostAddress}`,
+      ],
       name,
     );
+    await this.#guards.attached(podUid, true);
     return address;
   }
 
@@ -178,47 +202,12 @@ class BridgeNetwork implements PodNetwork {
       await removeNamespace(name, this.#linkName(name.slice(prefix.length)));
     }
   }
-
-  /** Packets to elsewhere leave with the machine's address, where the machine has a tool for it. */
-  async #letOut(): Promise<void> {
-    const nft = findProgram("nft");
-    const iptables = findProgram("iptables");
-    if (nft === undefined && iptables === undefined) return;
-    const file = "/proc/sys/net/ipv4/ip_forward";
-    if (readFileSync(file, "utf8").trim() !== "1") await writeFile(file, "1").catch(() => undefined);
-    const result =
-      nft !== undefined
-        ? await runCommand(nft, ["-f", "-"], this.#nftRules())
-        : await masqueradeWithIptables(iptables ?? "iptables", this.#subnet, this.#bridge);
-    if (result.code !== 0) this.#options.log.warn("pods cannot reach other machines", { cause: result.stderr });
-  }
-
-  #nftRules(): string {
-    const name = this.#table;
-    return [
-      `table ip ${name} {}`,
-      `delete table ip ${name}`,
-      `table ip ${name} {`,
-      "  chain out {",
-      "    type nat hook postrouting priority srcnat; policy accept;",
-      `    ip saddr ${this.#subnet} oifname != "${this.#bridge}" masquerade`,
-      "  }",
-      "}",
-      "",
-    ].join("\n");
-  }
-}
-
-async function masqueradeWithIptables(iptables: string, subnet: string, bridge: string): ReturnType<typeof runCommand> {
-  const rule = ["POSTROUTING", "-s", subnet, "!", "-o", bridge, "-j", "MASQUERADE"];
-  const present = await runCommand(iptables, ["-w", "-t", "nat", "-C", ...rule]);
-  return present.code === 0 ? present : runCommand(iptables, ["-w", "-t", "nat", "-A", ...rule]);
 }
 
 /** Runs lines of `ip`, all or an error; inside a named namespace where one is given. */
-async function runIp(lines: readonly string[], namespace?: string): Promise<void> {
+async function runIp(lines: readonly string[], namespace?: string): Promise<string> {
   const where = namespace === undefined ? [] : ["-n", namespace];
-  await check(requireProgram("ip"), [...where, "-batch", "-"], `${lines.join("\n")}\n`);
+  return check(requireProgram("ip"), [...where, "-batch", "-"], `${lines.join("\n")}\n`);
 }
 
 /** Removes a pod's link and namespace; either may be gone already. */
@@ -226,7 +215,7 @@ async function removeNamespace(name: string, link: string): Promise<void> {
   await runCommand(requireProgram("ip"), ["-force", "-batch", "-"], `link del ${link}\nnetns del ${name}\n`);
 }
 
-async function check(ip: string, args: readonly string[], input?: string): Promise<void> {
+async function check(ip: string, args: readonly string[], input?: string): Promise<string> {
   const result = await runCommand(ip, args, input);
   if (result.code !== 0) {
     throw new NodeError(
@@ -234,6 +223,7 @@ async function check(ip: string, args: readonly string[], input?: string): Promi
       `ip ${input?.trim().replaceAll("\n", "; ") ?? args.join(" ")}: ${result.stderr.trim()}`,
     );
   }
+  return result.stdout;
 }
 
 interface LinkInfo {

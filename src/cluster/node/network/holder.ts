@@ -71,7 +71,7 @@ link set ${link} master ${bridgeName} up
 END
 nsenter --net=/run/netns/${name} /bin/sh -ec 'ip -batch -; echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start' <<END
 link set lo up
-addr add ${ip}/${prefix} dev eth0
+${existsSync("/proc/net/if_inet6") ? "link set dev eth0 addrgenmode none\n" : ""}addr add ${ip}/${prefix} dev eth0
 link set eth0 up
 route add default via ${gateway}
 END

@@ -23,6 +23,7 @@ export class AddressLeases {
   readonly #folder: string;
   readonly #byPod = new Map<string, Lease>();
   readonly #used = new Set<number>();
+  readonly #byAddress = new Map<string, string>();
   #first = 0;
   #last = 0;
   #next = 0;
@@ -52,6 +53,11 @@ export class AddressLeases {
     return this.#byPod.get(podUid)?.ip;
   }
 
+  /** The pod that has an address. */
+  podAt(ip: string): string | undefined {
+    return this.#byAddress.get(ip);
+  }
+
   pods(): string[] {
     return [...this.#byPod.keys()];
   }
@@ -70,12 +76,14 @@ export class AddressLeases {
     const lease = this.#byPod.get(podUid);
     if (lease === undefined) return;
     this.#byPod.delete(podUid);
+    this.#byAddress.delete(lease.ip);
     this.#used.delete(addressToNumber(lease.ip));
     await rm(join(this.#folder, podUid), { force: true });
   }
 
   #keep(podUid: string, lease: Lease): void {
     this.#byPod.set(podUid, lease);
+    this.#byAddress.set(lease.ip, podUid);
     this.#used.add(addressToNumber(lease.ip));
     this.#next = Math.max(this.#next, addressToNumber(lease.ip) + 1);
   }

@@ -40,6 +40,9 @@ export function loopbackNetwork(options: { readonly dataDir: string }): PodNetwo
       return { ip: await leases.take(podUid, ownerPath), enter: [] };
     },
     hasLost: () => false,
+    guard: () => Promise.resolve(),
+    // Connections come from the machine's one loopback address, whoever made them.
+    podAt: () => undefined,
     detach: (podUid) => leases.release(podUid),
     claimRange: () => Promise.resolve(),
     connect: connectDirectly,

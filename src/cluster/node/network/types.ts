@@ -24,6 +24,13 @@ export interface PodNetwork {
   /** The pod's address; the same one again for the same pod. `ownerPath` must exist as long as the pod does. */
   attach(podUid: string, ownerPath: string): Promise<PodAddress>;
   detach(podUid: string): Promise<void>;
+  /**
+   * Lets only these addresses of the network, and the machine itself, reach a pod; `undefined`: all. May be said before the pod is attached. Rejects when
+   * it cannot be carried out. Where pods have no network of their own nothing can be kept out.
+   */
+  guard(podUid: string, callers: readonly string[] | undefined): Promise<void>;
+  /** Whose address it is. */
+  podAt(ip: string): string | undefined;
   /** Whether a pod that runs from before has lost its network for good, so that it must be started anew. Known after `start`. */
   hasLost(podUid: string): boolean;
   /** Why no pod can have a network any more, in words; absent: nothing is in the way. */

@@ -16,6 +16,7 @@ import {
 import { requireProgram, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
 import { Egress, machineOutward, type Outward } from "./egress.js";
+import { Guards } from "./guard.js";
 import { attachScript, endHolder, outsideName, runningHolder, startHolder, userNetworkPlan } from "./holder.js";
 import { AddressLeases } from "./leases.js";
 import { listenDirectly } from "./sockets.js";
@@ -62,6 +63,11 @@ class UserNetwork implements PodNetwork {
   readonly #sockets: NetworkSockets;
   readonly #outside: SocketMaker;
   readonly #attached = new Map<string, Promise<PodAddress>>();
+  readonly #guards = new Guards({
+    range: () => ({ base: plan.range.split("/")[0] ?? "", prefix: plan.prefix, gateway: plan.gateway }),
+    run: (podUid, lines) => this.#run(this.#enter(podUid), `ip -batch - <<END\n${lines.join("\n")}\nEND\n`),
+    exists: (podUid) => this.#network !== undefined && existsSync(this.#namespacePath(podUid)),
+  });
   #network: NamespaceNetwork | undefined;
   #egress: Egress | undefined;
   #claims: Promise<void> = Promise.resolve();
@@ -117,7 +123,16 @@ class UserNetwork implements PodNetwork {
 
   async detach(podUid: string): Promise<void> {
     await this.#removeNamespace(podUid);
+    this.#guards.forget(podUid);
     await this.#leases.release(podUid);
+  }
+
+  guard(podUid: string, callers: readonly string[] | undefined): Promise<void> {
+    return this.#guards.set(podUid, callers);
+  }
+
+  podAt(ip: string): string | undefined {
+    return this.#leases.podAt(ip);
   }
 
   hasLost(podUid: string): boolean {
@@ -179,18 +194,23 @@ class UserNetwork implements PodNetwork {
     const network = this.#live();
     const ip = await this.#leases.take(podUid, ownerPath);
     const address = { ip, enter: this.#enter(podUid) };
-    if (existsSync(this.#namespacePath(podUid))) return address;
+    if (existsSync(this.#namespacePath(podUid))) {
+      await this.#guards.attached(podUid, false);
+      return address;
+    }
     const script = attachScript({ name: podUid, link: linkName(podUid), ip }, plan);
     await this.#run(enterHolder(network), script).catch(async (error: unknown) => {
       await this.#removeNamespace(podUid);
       throw error;
     });
+    await this.#guards.attached(podUid, true);
     return address;
   }
 
   /** Removes a pod's link and namespace; either may be gone already. */
   async #removeNamespace(podUid: string): Promise<void> {
     this.#attached.delete(podUid);
+    this.#guards.detached(podUid);
     if (this.#network === undefined || !existsSync(this.#namespacePath(podUid))) return;
     const script = `ip -force -batch - <<END\nlink del ${linkName(podUid)}\nnetns del ${podUid}\nEND\n`;
     await runCommand(requireProgram("nsenter"), shellIn(enterHolder(this.#network)), script);
@@ -204,9 +224,9 @@ class UserNetwork implements PodNetwork {
     return enterHolder(this.#live(), this.#namespacePath(name));
   }
 
-  async #run(enter: readonly string[], script: string): Promise<void> {
+  async #run(enter: readonly string[], script: string): Promise<string> {
     const result = await runCommand(requireProgram("nsenter"), shellIn(enter), script);
-    if (result.code === 0) return;
+    if (result.code === 0) return result.stdout;
     throw new NodeError("NetworkFailed", `the pod network: ${result.stderr.trim() || `exit code ${result.code}`}`);
   }
 }

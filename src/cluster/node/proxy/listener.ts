@@ -16,6 +16,9 @@ export interface Spread {
   readonly affinityMs?: number;
 }
 
+/** Why a client's address may not reach a backend's, in words; absent: it may. */
+export type Refusal = (client: string, backend: string) => string | undefined;
+
 interface Sticky {
   readonly backend: Backend;
   usedMs: number;
@@ -33,12 +36,19 @@ export class ProxyListener {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #sticky = new Map<string, Sticky>();
+  readonly #refusal: Refusal;
   #spread: Spread;
   #next = 0;
 
-  constructor(clock: Clock, network: Pick<PodNetwork, "connect" | "listen">, spread: Spread) {
+  constructor(
+    clock: Clock,
+    network: Pick<PodNetwork, "connect" | "listen">,
+    spread: Spread,
+    refusal: Refusal = () => undefined,
+  ) {
     this.#clock = clock;
     this.#network = network;
+    this.#refusal = refusal;
     this.#spread = spread;
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#accept(client));
   }
@@ -64,7 +74,9 @@ export class ProxyListener {
     client.on("error", () => client.destroy());
     this.#sockets.add(client);
     client.on("close", () => this.#sockets.delete(client));
-    this.#connect(client, this.#order(client.remoteAddress ?? ""), 0);
+    const from = client.remoteAddress ?? "";
+    const order = this.#order(from).filter(({ ip }) => this.#refusal(from, ip) === undefined);
+    this.#connect(client, order, 0);
   }
 
   /** The backends to try, best first. */

@@ -4,7 +4,7 @@ import { messageOf } from "../../../kernel/errors/index.js";
 import { EndpointSliceKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import type { PodNetwork } from "../network/types.js";
-import { ProxyListener } from "./listener.js";
+import { ProxyListener, type Refusal } from "./listener.js";
 import { planService, type WantedListener } from "./table.js";
 
 /** What the proxy of one cluster needs. */
@@ -18,6 +18,8 @@ export interface ServiceProxyOptions {
   readonly log: Logger;
   /** The cluster's ClusterIPs (`198.19.1.0/24`): made this machine's at once; absent: one by one. */
   readonly serviceCidr?: string;
+  /** Who may not reach whom; default: everybody reaches everything. */
+  readonly refusal?: Refusal;
   /** Where node ports answer; default the loopback and the machine's address in the pod network. */
   readonly nodePortAddresses?: readonly string[];
 }
@@ -147,12 +149,19 @@ class UserspaceProxy implements ServiceProxy {
       present.listener.update(wanted.spread);
       return present.bound;
     }
-    const listener = new ProxyListener(this.#options.clock, this.#options.network, wanted.spread);
+    const { clock, network } = this.#options;
+    const listener = new ProxyListener(clock, network, wanted.spread, (from, to) => this.#refuse(service, from, to));
     const bound = this.#bind(service, wanted, listener);
     this.#open.set(address, { listener, bound });
     const isBound = await bound;
     if (!isBound) this.#open.delete(address);
     return isBound;
+  }
+
+  #refuse(service: Service, from: string, to: string): string | undefined {
+    const words = this.#options.refusal?.(from, to);
+    if (words !== undefined) this.#tell(service, "CallerRefused", words);
+    return words;
   }
 
   async #bind(service: Service, { ip, port }: WantedListener, listener: ProxyListener): Promise<boolean> {
@@ -173,7 +182,7 @@ class UserspaceProxy implements ServiceProxy {
     if (this.#told.has(key)) return;
     this.#told.add(key);
     this.#events.record(service, "Warning", reason, message);
-    this.#options.log.warn("a service's address does not answer", {
+    this.#options.log.warn("a service's address does not answer as it could", {
       service: service.metadata.name,
       namespace: service.metadata.namespace,
       cause: message,

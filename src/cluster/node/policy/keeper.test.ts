@@ -1,0 +1,213 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
+import {
+  EndpointSliceKind,
+  EventKind,
+  NamespaceKind,
+  NetworkPolicyKind,
+  PodKind,
+  ServiceKind,
+} from "../../../kernel/kinds/index.js";
+import { silentLogger } from "../../../kernel/log/index.js";
+import { startTestCluster, type TestCluster } from "../../../testing/index.js";
+import { unless } from "../../../testing/unless.js";
+import { plainEnvironment } from "../commands.js";
+import {
+  createPodNetwork,
+  createPolicyKeeper,
+  createServiceProxy,
+  detectIsolation,
+  type Isolation,
+  type PodNetwork,
+  podNetworkKind,
+} from "../index.js";
+import type { PodAddress } from "../network/types.js";
+
+/** What this machine gives, and as root also what it would give a plain user. */
+const ways = new Map(
+  [detectIsolation(), detectIsolation({ asUser: true })].map((isolation) => [podNetworkKind(isolation), isolation]),
+);
+const clusterIp = "198.19.201.7";
+const serviceCidr = "198.19.201.0/24";
+
+interface Play {
+  readonly cluster: TestCluster;
+  readonly network: PodNetwork;
+  pod(name: string, namespace: string): Promise<PodAddress>;
+  stop(): Promise<void>;
+}
+
+const children: ChildProcess[] = [];
+
+/** Runs a Node program in a pod's network; resolves when it said something. */
+function programIn({ enter }: PodAddress, program: string): Promise<string> {
+  const [command, ...words] = [...enter, process.execPath, "-e", program];
+  const child = spawn(command, words, { env: plainEnvironment, stdio: ["ignore", "pipe", "inherit"] });
+  children.push(child);
+  return new Promise((resolve) => child.stdout.once("data", (data: Buffer) => resolve(data.toString().trim())));
+}
+
+/** What a call says: the answer, or why there is none. */
+const call = (from: PodAddress, host: string, port: number): Promise<string> =>
+  programIn(
+    from,
+    `let t = ""; const s = require("net").connect(${port}, "${host}").setTimeout(700, () => (console.log("silence"), s.destroy())).on("data", (d) => (t += d)).on("error", (e) => console.log(e.code)).on("end", () => console.log(t))`,
+  );
+
+async function play(isolation: Isolation): Promise<Play> {
+  const folder = mkdtempSync(join(tmpdir(), "argosy-policy-"));
+  const cluster = await startTestCluster({ serviceCidr });
+  const network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
+  await network.start();
+  const common = { cluster, network, clock: systemClock, random: systemRandom, log: silentLogger };
+  const keeper = createPolicyKeeper(common);
+  await keeper.start();
+  const proxy = createServiceProxy({ ...common, serviceCidr, refusal: (from, to) => keeper.refusal(from, to) });
+  await proxy.start();
+  for (const name of ["a", "b"])
+    await cluster.client
+      .resource(NamespaceKind)
+      .create({ apiVersion: "v1", kind: "Namespace", metadata: { name }, spec: {} });
+  return {
+    cluster,
+    network,
+    async pod(name, namespace) {
+      const pods = cluster.client.resource(PodKind);
+      const made = await pods.create(
+        {
+          apiVersion: "v1",
+          kind: "Pod",
+          metadata: { name, namespace, labels: { app: name } },
+          spec: { containers: [{ name: "c", image: "x" }] },
+        },
+        { namespace },
+      );
+      const address = await network.attach(made.metadata.uid, folder);
+      await pods.patch(
+        name,
+        "merge",
+        { status: { podIP: address.ip, phase: "Running" } },
+        { namespace, subresource: "status" },
+      );
+      return address;
+    },
+    async stop() {
+      await proxy.close();
+      await keeper.close();
+      await network.close({ keepPods: false });
+      await cluster.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function serve({ cluster }: Play, ip: string): Promise<void> {
+  await cluster.client.resource(ServiceKind).create(
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "model", namespace: "a" },
+      spec: { clusterIP: clusterIp, ports: [{ port: 80, targetPort: 8080 }] },
+    },
+    { namespace: "a" },
+  );
+  await cluster.client.resource(EndpointSliceKind).create(
+    {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: { name: "model", namespace: "a", labels: { "kubernetes.io/service-name": "model" } },
+      addressType: "IPv4",
+      endpoints: [{ addresses: [ip], conditions: { ready: true } }],
+      ports: [{ name: "", port: 8080, protocol: "TCP" }],
+    },
+    { namespace: "a" },
+  );
+}
+
+/** Calls until it is as wanted: policies are carried out a moment after they are written. */
+async function untilCall(from: PodAddress, [host, port]: [string, number], wanted: string): Promise<string> {
+  for (let tries = 0; ; tries += 1) {
+    const said = await call(from, host, port);
+    if (said === wanted || tries > 20) return said;
+  }
+}
+
+describe.each([...ways].filter(([kind]) => kind !== "loopback"))("pods in a %s network", (_kind, isolation) => {
+  const missing = isolation.capabilities.find((each) => each.capability === "network-namespace" && !each.available);
+  const run = unless(missing?.reason);
+  let world: Play;
+
+  beforeAll(async () => {
+    if (missing === undefined) world = await play(isolation);
+  });
+
+  afterAll(async () => {
+    for (const child of children.splice(0)) child.kill("SIGKILL");
+    await world?.stop();
+  });
+
+  run("are called by whom a NetworkPolicy lets in, by address and by Service, and by the machine", async () => {
+    const [model, friend, stranger] = [
+      await world.pod("model", "a"),
+      await world.pod("friend", "a"),
+      await world.pod("stranger", "b"),
+    ];
+    await programIn(
+      model,
+      `require("net").createServer((s) => s.on("error", () => 0).end("model")).listen(8080, "0.0.0.0", () => console.log("up"))`,
+    );
+    await serve(world, model.ip);
+    const [direct, service]: [[string, number], [string, number]] = [
+      [model.ip, 8080],
+      [clusterIp, 80],
+    ];
+    expect(await untilCall(stranger, service, "model")).toBe("model");
+    expect(await call(stranger, ...direct)).toBe("model");
+
+    const policies = world.cluster.client.resource(NetworkPolicyKind);
+    await policies.create(
+      {
+        apiVersion: "networking.k8s.io/v1",
+        kind: "NetworkPolicy",
+        metadata: { name: "own", namespace: "a" },
+        spec: { podSelector: { matchLabels: { app: "model" } }, ingress: [{ from: [{ podSelector: {} }] }] },
+      },
+      { namespace: "a" },
+    );
+    expect(await untilCall(stranger, service, "ECONNRESET")).toBe("ECONNRESET");
+    expect(await untilCall(stranger, direct, "silence")).toBe("silence");
+    expect(await call(friend, ...service)).toBe("model");
+    expect(await call(friend, ...direct)).toBe("model");
+    const text = await new Promise<string>((resolve) => {
+      world.network.connect(model.ip, 8080).then(
+        (socket) => socket.on("data", (data) => resolve(String(data))),
+        (error: Error) => resolve(error.message),
+      );
+    });
+    expect(text).toBe("model");
+    const events = await world.cluster.client.resource(EventKind).list({ namespace: "a" });
+    expect(events.items.map(({ reason }) => reason)).toContain("CallerRefused");
+
+    const late = await world.pod("late", "a");
+    expect(await untilCall(late, direct, "model")).toBe("model");
+    await policies.delete("own", { namespace: "a" });
+    expect(await untilCall(stranger, direct, "model")).toBe("model");
+    expect(await untilCall(stranger, service, "model")).toBe("model");
+  });
+});
+
+test("without a network of their own pods cannot be told apart: everybody is let in", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "argosy-policy-"));
+  const isolation = { ...detectIsolation({ asUser: true }), hasNetworkNamespace: false };
+  const network = createPodNetwork({ dataDir: folder, isolation, log: silentLogger });
+  await network.start();
+  const { ip } = await network.attach("a", folder);
+  await network.guard("a", []);
+
+  expect(network.podAt(ip)).toBeUndefined();
+  rmSync(folder, { recursive: true, force: true });
+});
