@@ -158,7 +158,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
             .filter(({ role }) => role === "member")
             .map(({ name, domain, ingressPort }) => {
               const models = input.layout.models(name);
-              return { name, domain, host: loopback, port: ingressPort, models };
+              return { name, domain, host: loopback, port: ingressPort, models, isIsolated: true };
             }),
           members: (name) => own(name) ?? joined.access(name),
           speakers: (name) => own(name)?.client.transport ?? joined.speaker(name),

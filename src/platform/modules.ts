@@ -20,6 +20,8 @@ export interface ClusterPlace {
   readonly port: number;
   /** Folder of its nodes in which pods share downloaded models; absent: each downloads for itself. */
   readonly models?: string;
+  /** Models are called from their own namespace and by the gateway alone: its network carries that out. */
+  readonly isIsolated?: boolean;
 }
 
 export interface ModuleSurroundings extends Surroundings {
@@ -95,6 +97,7 @@ export function controllerModules(surroundings: ModuleSurroundings): readonly Mo
       return { domain: place?.domain ?? `${name}.argosy.localhost`, port: place?.port ?? 80 };
     },
     cacheHostPath: ({ name }) => placeOf(name)?.models,
+    isolates: ({ name }) => placeOf(name)?.isIsolated === true,
     loads: gateway,
     counts: gateway,
     ...(prometheusUrl === undefined || prometheusUrl === "" ? {} : { query: prometheusQuery(prometheusUrl) }),

@@ -4,6 +4,7 @@ import type { Kind } from "../../kernel/kinds/index.js";
 import type { Module, ModuleAdmission, PolicyRule } from "../../kernel/module/types.js";
 import type { Ledger } from "../../stores/ledger/types.js";
 import { autoscalerController, type LoadSource, type MetricQuery } from "./autoscaling/index.js";
+import { callersController } from "./callers.js";
 import type { ServingAddress } from "./children.js";
 import { mlserviceController } from "./controller.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
@@ -29,6 +30,8 @@ export interface ServingModuleOptions {
   readonly address: (cluster: ClusterAccess) => ServingAddress;
   /** A folder on every node of a cluster below which the pods of a namespace share downloaded models; absent: each pod downloads for itself. */
   readonly cacheHostPath?: (cluster: ClusterAccess) => string | undefined;
+  /** Whether models of a cluster are to be called only from their own namespace and by the gateway; the cluster's network carries it out. Default: no. */
+  readonly isolates?: (cluster: ClusterAccess) => boolean;
   /** What the gateway counts; absent: nothing scales by requests, and nothing goes to zero. */
   readonly loads?: LoadSource;
   /** What the gateway counted of each revision; absent: gates on requests wait for ever. */
@@ -69,7 +72,7 @@ const RULES: readonly PolicyRule[] = [
   { apiGroups: [""], resources: ["services"], verbs: ["get", "list", "watch", "create", "update", "patch", "delete"] },
   {
     apiGroups: ["networking.k8s.io"],
-    resources: ["ingresses"],
+    resources: ["ingresses", "networkpolicies"],
     verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
   },
   {
@@ -77,7 +80,7 @@ const RULES: readonly PolicyRule[] = [
     resources: ["horizontalpodautoscalers"],
     verbs: ["get", "list", "watch", "create", "update", "patch", "delete"],
   },
-  { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"] },
+  { apiGroups: [""], resources: ["pods", "namespaces"], verbs: ["get", "list", "watch"] },
   ...KSERVE_RULES,
   { apiGroups: ["", "events.k8s.io"], resources: ["events"], verbs: ["create", "patch", "update"] },
 ];
@@ -145,6 +148,7 @@ export function createServingModule(options: ServingModuleOptions): Module {
               gates: gateSources(options),
             }),
             ...knativeControllers({ ...options, address: options.address(cluster) }),
+            ...(options.isolates?.(cluster) === true ? [callersController(cluster)] : []),
           ]
         : [],
   };

@@ -175,10 +175,18 @@ function serviceOf(revision: Revision, parts: RevisionParts) {
   const { name } = revision.metadata;
   return {
     metadata: { name, labels: { [KNATIVE_LABELS.revision]: name } },
-    spec: {
-      selector: { [KNATIVE_LABELS.revision]: name },
-      ports: [{ name: parts.isHttp2 ? "http2" : "http", port: 80, targetPort: parts.port, protocol: "TCP" }],
-    },
+    spec: revisionService(name, parts),
+  };
+}
+
+/** A Service in front of a Revision's pods. */
+export function revisionService(
+  revision: string,
+  { port, isHttp2 }: Pick<RevisionParts, "port" | "isHttp2">,
+): JsonObject {
+  return {
+    selector: { [KNATIVE_LABELS.revision]: revision },
+    ports: [{ name: isHttp2 ? "http2" : "http", port: 80, targetPort: port, protocol: "TCP" }],
   };
 }
 

@@ -6,7 +6,14 @@ import type {
   ReconcileContext,
   ReconcileResult,
 } from "../../../kernel/control/types.js";
-import { controllerOf, DeploymentKind, IngressKind, isDeleting, type KubeObject } from "../../../kernel/kinds/index.js";
+import {
+  controllerOf,
+  DeploymentKind,
+  IngressKind,
+  isDeleting,
+  type KubeObject,
+  ServiceKind,
+} from "../../../kernel/kinds/index.js";
 import { isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { parseDurationMs, SCALING, standingOf } from "../autoscaling/index.js";
 import { hostOf, urlOf, WEIGHTS_ANNOTATION } from "../children.js";
@@ -29,7 +36,7 @@ import {
   Writer,
   YES,
 } from "./parts.js";
-import { deploymentName } from "./revision.js";
+import { deploymentName, revisionService } from "./revision.js";
 import { readRevisionSpec } from "./template.js";
 import {
   type Assigned,
@@ -55,7 +62,7 @@ export function routeController(options: KnativeOptions): ControllerSpec<Route> 
   return {
     name: NAME,
     kind: RouteKind,
-    owns: [IngressKind],
+    owns: [IngressKind, ServiceKind],
     watches: [
       { kind: ConfigurationKind, keys: (object, informers) => routesOf(object, informers) },
       { kind: RevisionKind, keys: (object, informers) => routesOf(object, informers) },
@@ -220,9 +227,25 @@ class RouteWork {
       );
       if (isSaid(written)) return written;
     }
+    const inside = await this.#writeInside(weights);
+    if (inside !== undefined) return inside;
     await this.#removeOthers(new Set(wanted.keys()));
     for (const revision of Object.keys(weights)) await this.#noteRouted(revision);
     return this.#answers(url, Object.keys(weights));
+  }
+
+  /** `NAME.NAMESPACE.svc.cluster.local`: the pods of the Revision with the largest share. No gateway stands there to divide, or to wake. */
+  async #writeInside(weights: Readonly<Record<string, number>>): Promise<Said | undefined> {
+    const [main] = Object.entries(weights).toSorted(([, a], [, b]) => b - a)[0] ?? [];
+    if (main === undefined) return undefined;
+    const parts = readRevisionSpec(toJsonObject(this.#revision(main)?.spec ?? {}));
+    const { name } = this.#route.metadata;
+    const wanted = {
+      metadata: { name, labels: { [KNATIVE_LABELS.route]: name } },
+      spec: revisionService(main, parts),
+    };
+    const written = await this.#tools.writer.write(ServiceKind, this.#route, wanted, this.#tools.context);
+    return isSaid(written) ? written : undefined;
   }
 
   #ingress(host: string, weights: Readonly<Record<string, number>>) {

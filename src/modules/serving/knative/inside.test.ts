@@ -1,0 +1,77 @@
+import { expect, onTestFinished, test } from "vitest";
+import { checksOf } from "../../../cluster/apiserver/index.js";
+import { systemClock } from "../../../kernel/clock/index.js";
+import { createManager } from "../../../kernel/control/index.js";
+import { DeploymentKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
+import { silentLogger } from "../../../kernel/log/index.js";
+import { memoryLedger } from "../../../stores/ledger/index.js";
+import { startTestCluster, type TestCluster } from "../../../testing/index.js";
+import { knativeAdmission, knativeControllers } from "./index.js";
+import { KNATIVE_KINDS, KnativeServiceKind } from "./kinds.js";
+
+const namespace = "default";
+
+async function start(): Promise<TestCluster> {
+  const admission = knativeAdmission().filter(({ level }) => level === "cluster");
+  const checks = checksOf(admission, () => cluster);
+  const cluster: TestCluster = await startTestCluster({ name: "cloud", kinds: KNATIVE_KINDS, checks });
+  const manager = createManager({ cluster, clock: systemClock, random: cluster.random, log: silentLogger });
+  const controllers = knativeControllers({
+    ledger: memoryLedger({ clock: systemClock }),
+    probe: async () => ({ status: 200, body: "hello" }),
+    address: { domain: "cloud.argosy.localhost", port: 8081 },
+  });
+  for (const spec of controllers) manager.add(spec);
+  manager.start();
+  onTestFinished(async () => {
+    await manager.close();
+    await cluster.close();
+  });
+  return cluster;
+}
+
+const write = (cluster: TestCluster, word: string, traffic: readonly object[] = []) =>
+  cluster.client.resource(KnativeServiceKind).apply(
+    {
+      metadata: { name: "hello", namespace },
+      spec: {
+        template: { spec: { containers: [{ image: `x:${word}`, ports: [{ containerPort: 9000 }] }] } },
+        ...(traffic.length === 0 ? {} : { traffic: traffic.map((each) => ({ ...each })) }),
+      },
+    },
+    { namespace, fieldManager: "user", force: true },
+  );
+
+/** Says that a Revision's pods are ready, once its Deployment is there. */
+async function ready(cluster: TestCluster, revision: string): Promise<void> {
+  const deployments = cluster.client.resource(DeploymentKind);
+  const name = `${revision}-deployment`;
+  while ((await deployments.find(name, { namespace })) === undefined)
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  const status = { observedGeneration: 1, replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1 };
+  await deployments.patch(name, "merge", { status }, { namespace, subresource: "status" });
+}
+
+async function untilInside(cluster: TestCluster, revision: string): Promise<Service> {
+  for (;;) {
+    const found = await cluster.client.resource(ServiceKind).find("hello", { namespace });
+    if (found?.spec.selector?.["serving.knative.dev/revision"] === revision) return found;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}
+
+test("a Route has a name inside of the cluster, which leads to the Revision with the largest share", async () => {
+  const cluster = await start();
+  await write(cluster, "a");
+  await ready(cluster, "hello-00001");
+  const first = await untilInside(cluster, "hello-00001");
+  await write(cluster, "b", [
+    { revisionName: "hello-00001", percent: 40 },
+    { latestRevision: true, percent: 60 },
+  ]);
+  await ready(cluster, "hello-00002");
+  await untilInside(cluster, "hello-00002");
+
+  expect(first.spec.ports).toEqual([{ name: "http", port: 80, protocol: "TCP", targetPort: 9000 }]);
+  expect(first.metadata.ownerReferences?.[0]).toMatchObject({ kind: "Route", name: "hello", controller: true });
+});
