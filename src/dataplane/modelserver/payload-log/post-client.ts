@@ -20,7 +20,7 @@ export interface Posted {
   /** Only as long as was asked for. */
   readonly data: Buffer;
   /** A field of the answer by its lower-case name. */
-  header(name: string): string | undefined;
+  readonly header: (name: string) => string | undefined;
 }
 
 /** What is posted; both parts of the head are lines with their ends, of ASCII. */
