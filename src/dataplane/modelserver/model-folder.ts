@@ -10,7 +10,7 @@ export interface ModelConfig {
   /** Most rows of one run; 0 forbids sharing runs, absent leaves it to the model's shapes. */
   readonly maxBatchSize?: number;
   /** How long a request may wait for company, milliseconds. */
-  readonly maxDelayMs: number;
+  readonly maxDelayMs: number | undefined;
   readonly versionPolicy: { readonly latest: number } | { readonly specific: readonly string[] } | "all";
   /** Names for versions: `stable` → `3`. */
   readonly labels: Readonly<Record<string, string>>;
@@ -44,7 +44,7 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const mlserver = join(folder, "model-settings.json");
   const settings = await readText(mlserver);
   if (settings !== undefined) return mlserverConfig(mlserver, parseConfig(mlserver, settings));
-  return { maxDelayMs: 0, versionPolicy: "all", labels: {}, settings: {}, raw: {} };
+  return { maxDelayMs: undefined, versionPolicy: "all", labels: {}, settings: {}, raw: {} };
 }
 
 /** A configuration that came with the request to load the model. Throws `ModelError` naming the field. */
@@ -65,7 +65,7 @@ function tritonConfig(file: string, raw: Json): ModelConfig {
   const instances = instanceCount(file, raw);
   return {
     ...(maxBatchSize === undefined ? {} : { maxBatchSize }),
-    maxDelayMs: (delay ?? 0) / 1000,
+    maxDelayMs: delay === undefined ? undefined : delay / 1000,
     versionPolicy: Array.isArray(specific)
       ? { specific: specific.map(String) }
       : latest === undefined
@@ -117,7 +117,7 @@ function mlserverConfig(file: string, raw: Json): ModelConfig {
   return {
     // MLServer batches only when told to; natural batching costs no waiting and stays.
     ...(maxBatchSize === undefined || maxBatchSize === 0 ? {} : { maxBatchSize }),
-    maxDelayMs: typeof seconds === "number" && seconds > 0 ? seconds * 1000 : 0,
+    maxDelayMs: typeof seconds === "number" && seconds > 0 ? seconds * 1000 : undefined,
     versionPolicy: "all",
     labels: {},
     settings: objectAt(file, "parameters.extra", member(raw, "parameters", "extra")),

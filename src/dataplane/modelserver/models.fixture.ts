@@ -108,7 +108,14 @@ export async function openRepository(
   const metrics = createMetrics();
   const repository = createRepository({
     source: { repository: folder },
-    ...{ threads: 1, maxBatchRows: 32, maxWaiting: 100, memoryBudgetBytes: 2 ** 30, clock: systemClock },
+    ...{
+      threads: 1,
+      maxBatchRows: 32,
+      maxBatchDelayMs: 0,
+      maxWaiting: 100,
+      memoryBudgetBytes: 2 ** 30,
+      clock: systemClock,
+    },
     ...{ log: silentLogger, metrics },
     ...more,
     limits: { ...DEFAULT_LIMITS, ...more.limits },

@@ -43,7 +43,10 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --request-timeout-ms N  for requests that say nothing of their time, default 0: as long as it takes
   --otlp-endpoint URL     collector for traces (OTLP over HTTP); default OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces, or none
   --log-payloads JSON     copies of requests and answers go to {"urls": […]} as CloudEvents or files; docs/model-server.md has all members
+  --forward-to HOST:PORT  serve nothing: pass connections on to that server, and log the requests in them with --log-payloads
+  --metrics PORT          where a forwarder tells its counters
   --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
+  --max-batch-delay-ms N  how long a request waits for others to share a run, default 0: only while the model is busy
   --max-body-bytes N      default 67108864
   --threads N             threads of one run, default 1
   --memory-budget-bytes N memory for all models; those not used for longest leave, and come back when asked for; default 70 % of what there is
@@ -74,10 +77,13 @@ interface Arguments {
   readonly grpcReflection: boolean;
   readonly otlpEndpoint: string | undefined;
   readonly payloads: PayloadLogSettings | undefined;
+  readonly forwardTo: { readonly host: string; readonly port: number } | undefined;
+  readonly metricsPort: number | undefined;
   readonly maxConcurrent: number | undefined;
   readonly maxQueued: number | undefined;
   readonly requestTimeoutMs: number | undefined;
   readonly maxBatchRows: number | undefined;
+  readonly maxBatchDelayMs: number | undefined;
   readonly maxBodyBytes: number | undefined;
   readonly threads: number | undefined;
   readonly limits: Partial<EngineLimits>;
@@ -96,6 +102,7 @@ export async function runModelServerProgram(program: ModelServerProgram): Promis
       process.stdout.write(MODEL_SERVER_USAGE);
       return 0;
     }
+    if (parsed.forwardTo !== undefined) return await forward(parsed, parsed.forwardTo, program);
     return await (parsed.fetchTo === undefined ? serve(parsed, program) : fetchOnly(parsed, parsed.fetchTo, program));
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
@@ -124,6 +131,7 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
     ...(parsed.maxQueued === undefined ? {} : { maxQueued: parsed.maxQueued }),
     ...(parsed.requestTimeoutMs === undefined ? {} : { requestTimeoutMs: parsed.requestTimeoutMs }),
     ...(parsed.maxBatchRows === undefined ? {} : { maxBatchRows: parsed.maxBatchRows }),
+    ...(parsed.maxBatchDelayMs === undefined ? {} : { maxBatchDelayMs: parsed.maxBatchDelayMs }),
     ...(parsed.maxBodyBytes === undefined ? {} : { maxBodyBytes: parsed.maxBodyBytes }),
     ...(parsed.threads === undefined ? {} : { threads: parsed.threads }),
     ...(parsed.memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes: parsed.memoryBudgetBytes }),
@@ -143,6 +151,28 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
   const code = await Promise.race([failure, program.stopped.then(() => 0)]);
   await server.close();
   return code;
+}
+
+/** How long connections may go on after the end was asked for. */
+const FORWARD_DRAIN_MS = 20_000;
+
+async function forward(
+  parsed: Arguments,
+  upstream: { readonly host: string; readonly port: number },
+  program: ModelServerProgram,
+): Promise<number> {
+  const payloads = await openLog(parsed, program);
+  if (payloads === undefined) throw new InputError("--forward-to needs --log-payloads");
+  const { startForwarder } = await import("./payload-log/forwarder.js");
+  const { host, port, metricsPort } = parsed;
+  const forwarder = await startForwarder({
+    ...{ host, port, upstream, payloads, clock: program.clock },
+    ...(metricsPort === undefined ? {} : { metricsPort }),
+  });
+  process.stdout.write(`forwarding ${host}:${forwarder.port} to ${upstream.host}:${upstream.port}\n`);
+  await program.stopped;
+  await forwarder.close(FORWARD_DRAIN_MS, 5_000);
+  return 0;
 }
 
 async function openLog({ payloads }: Arguments, program: ModelServerProgram): Promise<PayloadLog | undefined> {
@@ -223,10 +253,13 @@ const OPTIONS = {
   "grpc-reflection": { type: "boolean" },
   "otlp-endpoint": { type: "string" },
   "log-payloads": { type: "string" },
+  "forward-to": { type: "string" },
+  metrics: { type: "string" },
   "max-concurrent": { type: "string" },
   "max-queued": { type: "string" },
   "request-timeout-ms": { type: "string" },
   "max-batch-rows": { type: "string" },
+  "max-batch-delay-ms": { type: "string" },
   "max-body-bytes": { type: "string" },
   threads: { type: "string" },
   "memory-budget-bytes": { type: "string" },
@@ -248,9 +281,14 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
   if (onFailure !== "serve" && onFailure !== "exit") {
     throw new InputError(`--on-failure is "${onFailure}"; expected serve or exit`);
   }
-  const sources = [values.repository, values["model-dir"], values["model-uri"]].filter((value) => value !== undefined);
-  if (sources.length !== 1) {
-    throw new InputError("give exactly one of --repository, --model-dir and --model-uri; --help lists what there is");
+  const sources = [values.repository, values["model-dir"], values["model-uri"], values["forward-to"]];
+  if (sources.filter((value) => value !== undefined).length !== 1) {
+    throw new InputError(
+      "give exactly one of --repository, --model-dir, --model-uri and --forward-to; --help lists what there is",
+    );
+  }
+  if (values["forward-to"] !== undefined && values["log-payloads"] === undefined) {
+    throw new InputError("--forward-to needs --log-payloads");
   }
   if (values["fetch-to"] !== undefined && values["model-uri"] === undefined) {
     throw new InputError("--fetch-to needs --model-uri");
@@ -270,10 +308,13 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     grpcReflection: values["grpc-reflection"] === true,
     otlpEndpoint: readCollector(values["otlp-endpoint"], env),
     payloads: values["log-payloads"] === undefined ? undefined : readPayloadLog(values["log-payloads"]),
+    forwardTo: readUpstream(values["forward-to"]),
+    metricsPort: readNumber("metrics", values.metrics, [0, 65_535]),
     maxConcurrent: readNumber("max-concurrent", values["max-concurrent"], [0, 1_000_000]),
     maxQueued: readNumber("max-queued", values["max-queued"], [0, 1_000_000]),
     requestTimeoutMs: readNumber("request-timeout-ms", values["request-timeout-ms"], [0, 86_400_000]),
     maxBatchRows: readNumber("max-batch-rows", values["max-batch-rows"], [1, 65_536]),
+    maxBatchDelayMs: readNumber("max-batch-delay-ms", values["max-batch-delay-ms"], [0, 86_400_000]),
     maxBodyBytes: readNumber("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]),
     threads: readNumber("threads", values.threads, [1, 256]),
     exitOnFailure: onFailure === "exit",
@@ -329,6 +370,15 @@ function readNumber(
     throw new InputError(`--${flag} is "${value}"; expected a whole number from ${low} to ${high}`);
   }
   return parsed;
+}
+
+function readUpstream(value: string | undefined): Arguments["forwardTo"] {
+  if (value === undefined) return undefined;
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (match === null || port < 1 || port > 65_535)
+    throw new InputError(`--forward-to is "${value}"; expected HOST:PORT`);
+  return { host: match[1] ?? match[2] ?? "", port };
 }
 
 function readCollector(flag: string | undefined, env: ModelServerProgram["env"]): string | undefined {

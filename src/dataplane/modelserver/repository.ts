@@ -30,6 +30,8 @@ export interface RepositoryOptions {
   readonly threads: number;
   /** Most rows of a shared run where the model's configuration does not say. */
   readonly maxBatchRows: number;
+  /** How long a request waits for company where the model's configuration does not say, milliseconds. */
+  readonly maxBatchDelayMs: number;
   readonly maxWaiting: number;
   readonly limits: EngineLimits;
   /** Most bytes of all models in memory; those not used for longest leave, and come back when asked for. */

@@ -54,6 +54,8 @@ export interface ModelServerOptions {
   readonly maxBodyBytes?: number;
   /** Most rows of a shared run for models whose configuration does not say; default 64. 1 switches sharing off. */
   readonly maxBatchRows?: number;
+  /** How long a request waits for others to share a run, for models whose configuration does not say, milliseconds; default 0: only while the model is busy. */
+  readonly maxBatchDelayMs?: number;
   /** Most requests that wait for one model before 503; default 1024. */
   readonly maxWaiting?: number;
   /** Threads of one run; default 1. */
@@ -214,10 +216,20 @@ class NodeModelServer implements ModelServer {
 
   #openRepository(source: ModelSource): Repository {
     const { clock, threads = 1, maxBatchRows = 64, maxWaiting = 1024 } = this.#options;
-    const { limits, memoryBudgetBytes = defaultMemoryBudget() } = this.#options;
+    const { limits, memoryBudgetBytes = defaultMemoryBudget(), maxBatchDelayMs = 0 } = this.#options;
     const log = this.#settings.log;
     return createRepository({
-      ...{ source, threads, maxBatchRows, maxWaiting, memoryBudgetBytes, metrics: this.#metrics, clock, log },
+      ...{
+        source,
+        threads,
+        maxBatchRows,
+        maxBatchDelayMs,
+        maxWaiting,
+        memoryBudgetBytes,
+        metrics: this.#metrics,
+        clock,
+        log,
+      },
       limits: { ...DEFAULT_LIMITS, ...limits },
     });
   }

@@ -114,7 +114,7 @@ async function loadVersion(
   });
   const batcher = createBatcher(engine, {
     maxRows,
-    maxDelayMs: config.maxDelayMs,
+    maxDelayMs: config.maxDelayMs ?? options.maxBatchDelayMs,
     maxWaiting: options.maxWaiting,
     clock,
     onRun: metrics.runOf(name, version),

@@ -5,6 +5,6 @@
  */
 
 export { Http2Connection, type Http2Host } from "./connection.js";
-export { CODES } from "./frames.js";
+export { CODES, FLAGS, TYPES } from "./frames.js";
 export { encodeHeaders, type Field, HeaderDecoder } from "./hpack.js";
 export type { Http2Stream } from "./stream.js";

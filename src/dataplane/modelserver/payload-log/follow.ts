@@ -3,6 +3,7 @@ import { type Http1Answer, type Http1Request, HttpError } from "../../../kernel/
 import type { CallContext } from "../grpc/call.js";
 import { FRAME_HEAD } from "../grpc/frames.js";
 import { statusOf } from "../grpc/status.js";
+import { Collector } from "./collector.js";
 import type { Exchange, PayloadLog } from "./log.js";
 
 /** Follows the requests that HTTP handlers answer. */
@@ -33,34 +34,31 @@ export class HttpFollower {
       exchange.response({ ...seen, body }, { http: status });
       return answer;
     }
-    const log = this.#log;
-    const whole = collect(body, log, (pieces, isCut) =>
-      exchange.response({ ...seen, body: Buffer.concat(pieces), isCut }, { http: status }),
+    const whole = gather(body, this.#log, (bytes, isCut) =>
+      exchange.response({ ...seen, body: bytes, isCut }, { http: status }),
     );
     return { ...answer, body: whole };
   }
 }
 
 /** Passes pieces on and keeps copies, as long as they are not too many; `done` is told at the end, also of a stream that is broken off. */
-async function* collect(
+async function* gather(
   pieces: AsyncIterable<string | Uint8Array>,
   log: PayloadLog,
-  done: (pieces: readonly Uint8Array[], isCut: boolean) => void,
+  done: (body: Buffer, isCut: boolean) => void,
 ): AsyncGenerator<string | Uint8Array> {
-  const kept: Uint8Array[] = [];
-  let size = 0;
+  const collector = new Collector(log.budget);
   let isWhole = false;
   try {
     for await (const piece of pieces) {
-      size += piece.length;
-      if (size <= log.maxBodyBytes) kept.push(Buffer.from(piece));
-      else kept.length = 0;
+      collector.add(piece);
       yield piece;
     }
     isWhole = true;
   } finally {
-    if (size <= log.maxBodyBytes) done(kept, !isWhole);
-    else log.skip();
+    const body = collector.take();
+    if (body === undefined) log.skip();
+    done(body ?? Buffer.alloc(0), body === undefined || !isWhole);
   }
 }
 

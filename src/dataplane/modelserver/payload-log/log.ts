@@ -1,6 +1,7 @@
 /** The payload log: follows requests and hands copies of them and of their answers to sinks, never in the way of either. */
 import type { Clock, Random } from "../../../kernel/clock/types.js";
 import type { Logger } from "../../../kernel/log/types.js";
+import { GatherBudget } from "./collector.js";
 import { EVENT_BYTES, metadataOf, type PayloadEvent } from "./event.js";
 import { DeliveryQueue, type Sink } from "./queue.js";
 import type { PayloadLogSettings } from "./settings.js";
@@ -22,11 +23,11 @@ export interface Exchange {
 
 /** A payload log. */
 export interface PayloadLog {
-  /** Largest body that is logged, bytes. */
-  readonly maxBodyBytes: number;
+  /** Bodies that come in pieces are gathered within it. */
+  readonly budget: GatherBudget;
   /** Begins to follow a request; `header` gives its fields by lower-case name. */
   begin(header: (name: string) => string | undefined): Exchange;
-  /** A body that was too large, or could not be followed. */
+  /** Counts a body that is left out, or a connection that cannot be followed. */
   skip(): void;
   /** Counters as Prometheus text. */
   render(): string;
@@ -84,7 +85,7 @@ class LoggedExchange implements Exchange {
 }
 
 class QueuedPayloadLog implements PayloadLog {
-  readonly maxBodyBytes: number;
+  readonly budget: GatherBudget;
   readonly #options: PayloadLogOptions;
   readonly #queues: readonly DeliveryQueue[];
   #skipped = 0;
@@ -92,7 +93,7 @@ class QueuedPayloadLog implements PayloadLog {
   constructor(options: PayloadLogOptions) {
     const { settings, sinks, clock, random, log } = options;
     this.#options = options;
-    this.maxBodyBytes = Math.floor(settings.maxBytes / 2);
+    this.budget = new GatherBudget(Math.floor(settings.maxBytes / 2), settings.maxBytes);
     this.#queues = sinks.map(
       (sink) =>
         new DeliveryQueue({
@@ -117,11 +118,11 @@ class QueuedPayloadLog implements PayloadLog {
 
   /** Takes a body of one kind. */
   push(kind: PayloadEvent["kind"], common: Common, seen: SeenBody, status: PayloadEvent["status"]): void {
-    const { body, type, isCut = false } = seen;
-    if (body.length > this.maxBodyBytes) {
-      this.#skipped++;
-      return;
-    }
+    const isTooMuch = seen.body.length > this.budget.maxBodyBytes;
+    if (isTooMuch) this.#skipped++;
+    const body = isTooMuch ? "" : seen.body;
+    const isCut = isTooMuch || seen.isCut === true;
+    const { type } = seen;
     const isSmall = typeof body !== "string" && body.length <= SMALL_BYTES;
     const kept = typeof body === "string" ? body : isSmall ? latin1Of(body) : isOwn(body) ? body : Buffer.from(body);
     const { id, metadata, traceparent } = common;
@@ -158,7 +159,7 @@ class QueuedPayloadLog implements PayloadLog {
       `# HELP ${prefix}retries_total Deliveries that failed and may be tried again.`,
       `# TYPE ${prefix}retries_total counter`,
       ...all.map(({ sink, retries }) => `${prefix}retries_total{${sink}} ${retries}`),
-      `# HELP ${prefix}skipped_total Bodies that were not logged: too large, or not to be followed.`,
+      `# HELP ${prefix}skipped_total Bodies that were left out of their events, and connections that could not be followed.`,
       `# TYPE ${prefix}skipped_total counter`,
       `${prefix}skipped_total ${this.#skipped}`,
       `# HELP ${prefix}waiting Events that wait for delivery.`,

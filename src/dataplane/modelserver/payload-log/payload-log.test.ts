@@ -300,7 +300,9 @@ test("the queue holds so many events and so many bytes; the oldest make room; a 
 
   expect(play.log.render()).toContain("argosy_payload_log_skipped_total 1");
   expect(taken).toEqual(["c", "larger"]);
-  expect(play.count("refused")).toBe(0);
+  play.send("bad");
+  for (let index = 0; index < 3; index++) await turn();
+  expect([play.count("sent"), play.count("refused"), play.count("failed")]).toEqual([2, 1, 0]);
   expect(play.log.render()).toContain('argosy_payload_log_waiting_bytes{sink="play"} 0');
 });
 

@@ -1,0 +1,91 @@
+/** An InferenceService's `logger`, as settings of a payload log. */
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { asList, asNumber, asObject, asString, isObject } from "../../../kernel/schema/index.js";
+import { parseDurationMs } from "../autoscaling/index.js";
+import type { Fault } from "../diagnosis.js";
+import type { PayloadLogWish } from "../payload-log.js";
+import { credentialsFor } from "./credentials.js";
+import type { InferenceService } from "./inference-service-kind.js";
+import type { Tools } from "./tools.js";
+
+const FORMATS = ["json", "csv"];
+
+/** What a logger comes down to, without credentials. */
+export interface ReadLogger {
+  /** Absent: nothing can be logged. */
+  readonly settings?: JsonObject;
+  /** Parts without effect, each with what happens instead. */
+  readonly ignored: readonly string[];
+}
+
+/** Reads the logger of a component; `undefined` where there is none. */
+export function readLogger(
+  { metadata }: InferenceService,
+  component: string,
+  spec: JsonObject,
+): ReadLogger | undefined {
+  const { logger } = spec;
+  if (!isObject(logger)) return undefined;
+  const storage = asObject(logger["storage"]);
+  const parameters = asObject(storage["parameters"]);
+  const bucket = asString(parameters["bucket"]);
+  const url = asString(logger["url"]) || (bucket === "" ? "" : `s3://${bucket}`);
+  if (url === "") return { ignored: ["logger (it names no url, and there is no default one here)"] };
+  const scheme = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(url)?.[0].toLowerCase() ?? "";
+  const isFile = scheme === "s3" || scheme === "s3a" || scheme === "file";
+  if (!isFile && scheme !== "http" && scheme !== "https")
+    return { ignored: [`logger.url ${scheme}:// (there are http, https, s3 and file; nothing is logged)`] };
+  const format = asString(parameters["format"]) || "json";
+  const marshallerUrl = asString(logger["marshallerUrl"]);
+  const intervalMs = parseDurationMs(asString(logger["batchInterval"]) || "0");
+  const wanted = asList(logger["metadataAnnotations"]).map(asString);
+  const annotations = Object.entries(metadata.annotations ?? {}).filter(([name]) => wanted.includes(name));
+  return {
+    settings: {
+      urls: [scheme === "s3a" ? url.replace(/^s3a/i, "s3") : url],
+      mode: asString(logger["mode"]) || "all",
+      ...{ service: metadata.name, namespace: metadata.namespace ?? "", component },
+      source: `${metadata.name}-${component}`,
+      endpoint: asString(spec["name"]) || "default",
+      headers: asList(logger["metadataHeaders"]).map(asString),
+      annotations: Object.fromEntries(annotations),
+      ...(isFile
+        ? {
+            path: asString(storage["path"]),
+            format: FORMATS.includes(format) ? format : "json",
+            ...(marshallerUrl === "" ? {} : { marshallerUrl }),
+            batchSize: Math.max(1, asNumber(logger["batchSize"]) ?? 1),
+            batchIntervalMs: Math.max(0, Math.round(intervalMs ?? 0)),
+          }
+        : {}),
+    },
+    ignored: isFile
+      ? [
+          ...(FORMATS.includes(format) || marshallerUrl !== ""
+            ? []
+            : [`logger.storage.parameters.format ${format} (files are JSON: json and csv are known, others need a marshallerUrl)`]),
+          ...(intervalMs === undefined ? ["logger.batchInterval (it is no duration; files wait until they are full)"] : []),
+        ]
+      : ["storage", "marshallerUrl", "batchSize", "batchInterval"]
+          .filter((name) => logger[name] !== undefined && !(name === "batchSize" && logger[name] === 1))
+          .map((name) => `logger.${name} (it is for files; an address gets each event by itself)`),
+  };
+}
+
+/** The payload log of a component with what its store is written with; a fault where that is not known. */
+export async function loggerFor(
+  service: InferenceService,
+  { component, spec }: { readonly component: string; readonly spec: JsonObject },
+  tools: Tools,
+): Promise<{ readonly log: PayloadLogWish | undefined } | Fault> {
+  const settings = readLogger(service, component, spec)?.settings;
+  if (settings === undefined) return { log: undefined };
+  const [url] = asList(settings["urls"]).map(asString);
+  if (url?.startsWith("s3://") !== true) return { log: { settings } };
+  const { storage } = asObject(spec["logger"]);
+  const account = asString(asObject(storage)["serviceAccountName"]) || asString(spec["serviceAccountName"]);
+  const model = { storageUri: url, ...(isObject(storage) ? { storage } : {}) };
+  const found = await credentialsFor(service, { model, serviceAccountName: account }, tools);
+  if ("reason" in found) return { reason: found.reason, message: `${component}.logger: ${found.message}` };
+  return { log: { settings, credentials: found.credentials } };
+}

@@ -1,0 +1,91 @@
+/** A component's payload log as part of its pods: done by the built-in model server itself, by a forwarder beside servers of others. */
+import type { JsonObject } from "../../kernel/kinds/index.js";
+import { asObjects } from "../../kernel/schema/index.js";
+import { builtInImage, MODEL_SERVER_IMAGE } from "./pod-template.js";
+
+/** With what a store of logs is written: a key of a Secret that holds an `.s3cfg` or an entry of `storage-config`, or AWS' variables. */
+export type LogCredentials =
+  | { readonly secret: string; readonly key: string }
+  | {
+      readonly secret: string;
+      readonly variables: readonly string[];
+      readonly settings: Readonly<Record<string, string>>;
+    };
+
+/** What is to be logged of a component. */
+export interface PayloadLogWish {
+  /** Value of the model server's `--log-payloads`. */
+  readonly settings: JsonObject;
+  readonly credentials?: LogCredentials | undefined;
+  /** Requests and limits of the forwarder. */
+  readonly resources?: JsonObject | undefined;
+}
+
+/** The container that logs for a server that is not Argosy's. */
+export const FORWARDER = "payload-logger";
+const FORWARDER_PORT = 9081;
+const METRICS_PORT = 9088;
+const STORE_VOLUME = "payload-log-store";
+const STORE_FOLDER = "/var/run/argosy/payload-log";
+/** Apart from those that the server itself may have. */
+const VARIABLE_PREFIX = "PAYLOAD_LOG_";
+const RESOURCES = { requests: { cpu: "20m", memory: "96Mi" }, limits: { memory: "512Mi" } };
+
+/** Adds a payload log to a pod, in place; `port` is where its server answers. Returns the port that requests go to from now on. */
+export function addPayloadLog(
+  pod: JsonObject,
+  main: JsonObject,
+  { port, isFront, wish }: { readonly port: number; readonly isFront: boolean; readonly wish: PayloadLogWish },
+): number {
+  const { credentials } = wish;
+  const ofFile = credentials !== undefined && "key" in credentials ? credentials : undefined;
+  const settings =
+    ofFile === undefined ? wish.settings : { ...wish.settings, s3cfg: `${STORE_FOLDER}/${ofFile.key}` };
+  // Kubernetes would take a $(NAME) for a variable.
+  const flag = `--log-payloads=${JSON.stringify(settings).replaceAll("$(", () => "$$(")}`;
+  if (ofFile !== undefined) {
+    const secret = { secretName: ofFile.secret, defaultMode: 0o444 };
+    pod["volumes"] = [...asObjects(pod["volumes"]), { name: STORE_VOLUME, secret }];
+  }
+  const mounts = ofFile === undefined ? [] : [{ name: STORE_VOLUME, mountPath: STORE_FOLDER, readOnly: true }];
+  const env = environmentOf(credentials);
+  if (isFront && builtInImage(main) !== undefined) {
+    main["args"] = [...(Array.isArray(main["args"]) ? main["args"] : []), flag];
+    if (env.length > 0) main["env"] = [...asObjects(main["env"]), ...env];
+    if (mounts.length > 0) main["volumeMounts"] = [...asObjects(main["volumeMounts"]), ...mounts];
+    return port;
+  }
+  const address = { name: "ARGOSY_MODEL_SERVER_HOST", valueFrom: { fieldRef: { apiVersion: "v1", fieldPath: "status.podIP" } } };
+  const forwarder: JsonObject = {
+    name: FORWARDER,
+    image: builtInImage(main) ?? MODEL_SERVER_IMAGE,
+    imagePullPolicy: "IfNotPresent",
+    args: [
+      ...["--forward-to", `$(${address.name}):${port}`, `--http=${FORWARDER_PORT}`, `--metrics=${METRICS_PORT}`],
+      flag,
+    ],
+    env: [address, ...env],
+    ports: [
+      { name: "logged", containerPort: FORWARDER_PORT, protocol: "TCP" },
+      { name: "log-metrics", containerPort: METRICS_PORT, protocol: "TCP" },
+    ],
+    readinessProbe: { tcpSocket: { port: FORWARDER_PORT }, periodSeconds: 2, failureThreshold: 3 },
+    resources: wish.resources ?? RESOURCES,
+    terminationMessagePolicy: "FallbackToLogsOnError",
+    ...(mounts.length > 0 ? { volumeMounts: mounts } : {}),
+  };
+  pod["containers"] = [...asObjects(pod["containers"]), forwarder];
+  return FORWARDER_PORT;
+}
+
+function environmentOf(credentials: LogCredentials | undefined): JsonObject[] {
+  if (credentials === undefined || "key" in credentials) return [];
+  const { secret, variables, settings } = credentials;
+  return [
+    ...variables.map((name) => ({
+      name: `${VARIABLE_PREFIX}${name}`,
+      valueFrom: { secretKeyRef: { name: secret, key: name } },
+    })),
+    ...Object.entries(settings).map(([name, value]) => ({ name: `${VARIABLE_PREFIX}${name}`, value })),
+  ];
+}
