@@ -3,14 +3,15 @@ import type { JsonObject } from "../../kernel/kinds/index.js";
 import { asObjects } from "../../kernel/schema/index.js";
 import { builtInImage, MODEL_SERVER_IMAGE } from "./pod-template.js";
 
-/** With what a store of logs is written: a key of a Secret that holds an `.s3cfg` or an entry of `storage-config`, or AWS' variables. */
-export type LogCredentials =
-  | { readonly secret: string; readonly key: string }
-  | {
-      readonly secret: string;
-      readonly variables: readonly string[];
-      readonly settings: Readonly<Record<string, string>>;
-    };
+/** With what a store of logs is written. */
+export interface LogCredentials {
+  /** A key of a Secret that holds an `.s3cfg`, or an entry of `storage-config`. */
+  readonly file?: { readonly secret: string; readonly key: string };
+  /** AWS' variables from keys of Secrets. */
+  readonly variables: readonly { readonly name: string; readonly secret: string; readonly key: string }[];
+  /** Those that are no secrets. */
+  readonly settings: Readonly<Record<string, string>>;
+}
 
 /** What is to be logged of a component. */
 export interface PayloadLogWish {
@@ -38,9 +39,8 @@ export function addPayloadLog(
   { port, isFront, wish }: { readonly port: number; readonly isFront: boolean; readonly wish: PayloadLogWish },
 ): number {
   const { credentials } = wish;
-  const ofFile = credentials !== undefined && "key" in credentials ? credentials : undefined;
-  const settings =
-    ofFile === undefined ? wish.settings : { ...wish.settings, s3cfg: `${STORE_FOLDER}/${ofFile.key}` };
+  const ofFile = credentials?.file;
+  const settings = ofFile === undefined ? wish.settings : { ...wish.settings, s3cfg: `${STORE_FOLDER}/${ofFile.key}` };
   // Kubernetes would take a $(NAME) for a variable.
   const flag = `--log-payloads=${JSON.stringify(settings).replaceAll("$(", () => "$$(")}`;
   if (ofFile !== undefined) {
@@ -55,7 +55,10 @@ export function addPayloadLog(
     if (mounts.length > 0) main["volumeMounts"] = [...asObjects(main["volumeMounts"]), ...mounts];
     return port;
   }
-  const address = { name: "ARGOSY_MODEL_SERVER_HOST", valueFrom: { fieldRef: { apiVersion: "v1", fieldPath: "status.podIP" } } };
+  const address = {
+    name: "ARGOSY_MODEL_SERVER_HOST",
+    valueFrom: { fieldRef: { apiVersion: "v1", fieldPath: "status.podIP" } },
+  };
   const forwarder: JsonObject = {
     name: FORWARDER,
     image: builtInImage(main) ?? MODEL_SERVER_IMAGE,
@@ -79,12 +82,11 @@ export function addPayloadLog(
 }
 
 function environmentOf(credentials: LogCredentials | undefined): JsonObject[] {
-  if (credentials === undefined || "key" in credentials) return [];
-  const { secret, variables, settings } = credentials;
+  const { variables = [], settings = {} } = credentials ?? {};
   return [
-    ...variables.map((name) => ({
+    ...variables.map(({ name, secret, key }) => ({
       name: `${VARIABLE_PREFIX}${name}`,
-      valueFrom: { secretKeyRef: { name: secret, key: name } },
+      valueFrom: { secretKeyRef: { name: secret, key } },
     })),
     ...Object.entries(settings).map(([name, value]) => ({ name: `${VARIABLE_PREFIX}${name}`, value })),
   ];

@@ -33,8 +33,16 @@ export function createObjectStore(options: SinkOptions): ObjectStore {
   };
 }
 
+const PREFIX = "PAYLOAD_LOG_";
+
+/** The variables that are for the log, where there are any; otherwise everybody's. */
+function variablesFor(env: SinkOptions["env"]): SinkOptions["env"] {
+  const own = Object.entries(env).filter(([name]) => name.startsWith(PREFIX));
+  return own.length === 0 ? env : Object.fromEntries(own.map(([name, value]) => [name.slice(PREFIX.length), value]));
+}
+
 async function open({ settings: { s3cfg }, env }: SinkOptions): Promise<{ settings: S3Settings; dispatcher: Agent }> {
-  const settings = await readS3Settings(s3cfg, env);
+  const settings = await readS3Settings(s3cfg, variablesFor(env));
   const ca = settings.ca === undefined ? {} : { ca: settings.ca };
   const connect = { rejectUnauthorized: settings.checkCertificate, timeout: 5_000, ...ca };
   return { settings, dispatcher: new Agent({ connect, headersTimeout: 20_000, bodyTimeout: 20_000, connections: 4 }) };

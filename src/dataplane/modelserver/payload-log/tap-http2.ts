@@ -191,7 +191,12 @@ export class Http2Tap implements Tap {
     const isMissing = isCut || body === undefined;
     if (answer.size > 0)
       exchange.response(
-        seenOf(body ?? Buffer.alloc(0), new Map([[":path", head.get(":path") ?? ""], ...answer]), "response", isMissing),
+        seenOf(
+          body ?? Buffer.alloc(0),
+          new Map([[":path", head.get(":path") ?? ""], ...answer]),
+          "response",
+          isMissing,
+        ),
         code === undefined ? { http: Number(answer.get(":status")) || 0 } : { grpc: Number(code) || 0 },
       );
   }

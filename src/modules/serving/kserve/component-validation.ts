@@ -58,6 +58,13 @@ function loggerFaults(logger: JsonObject, path: string): StatusCause[] {
   if (!LOGGED.includes(mode)) faults.push(fault(`${path}.mode`, `${mode} is none of ${LOGGED.join(", ")}`));
   const url = logger["url"];
   if (typeof url === "string" && !isUrl(url)) faults.push(fault(`${path}.url`, `${url} is no URL`));
+  const { storage } = logger;
+  const said = ["path", "parameters", "key", "serviceAccountName"];
+  if (isObject(storage) && said.every((name) => storage[name] === undefined))
+    faults.push(fault(`${path}.storage`, `says nothing: give one of ${said.join(", ")}`));
+  const size = asNumber(logger["batchSize"]);
+  if (size !== undefined && (size < 1 || size > 10_000))
+    faults.push(fault(`${path}.batchSize`, `must be 1 to 10000, not ${size}`));
   return faults;
 }
 

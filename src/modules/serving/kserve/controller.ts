@@ -21,7 +21,6 @@ import { asObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { createChildWriter } from "../apply.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, KSERVE, modeOf } from "./annotations.js";
-import { BUILT_IN_LABEL } from "./builtin-runtimes.js";
 import { ISVC_MANAGER, THROUGH_ANNOTATION } from "./children.js";
 import { componentsFor } from "./components.js";
 import { completeInferenceService } from "./defaults.js";
@@ -132,10 +131,9 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
   const chosen = runtime !== undefined && "runtime" in runtime ? runtime : undefined;
   const outcomes = await componentsFor(service, { spec, mode, runtime }, tools);
   const route = await routeService(service, outcomes, tools);
-  const isBuiltIn = chosen?.runtime.metadata.labels?.[BUILT_IN_LABEL] !== undefined;
   const components = [outcomes.predictor, outcomes.transformer, outcomes.explainer];
   const ignored = [
-    ...ignoredFields(service, completed, { mode, isBuiltIn }),
+    ...ignoredFields(service, completed, { mode, runtime: chosen?.runtime }),
     ...scalingIgnored(outcomes),
     ...insideIgnored(service, components, tools.context.cluster.informers),
   ];

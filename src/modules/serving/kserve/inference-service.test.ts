@@ -287,14 +287,14 @@ test("admission fills in and refuses; what nobody carries out says so", async ()
     String,
   );
   const idle = await applyService(cluster, "idle", {
-    predictor: onnx({ minReplicas: 0, logger: { url: "http://dumper" } }),
+    predictor: onnx({ minReplicas: 0, logger: { url: "gs://dumped" } }),
   });
 
   expect(made.spec.predictor.model).toMatchObject({ modelFormat: { name: "sklearn" }, protocolVersion: "v1" });
   expect(refused).toMatch(/spec.predictor.minReplicas: .*3 is more than maxReplicas, 2/);
-  expect(idle.spec.predictor.logger).toEqual({ url: "http://dumper", mode: "all" });
+  expect(idle.spec.predictor.logger).toEqual({ url: "gs://dumped", mode: "all" });
   const ignored = (seen: InferenceService) =>
     seen.status?.conditions?.find(({ type }) => type === "AllFieldsHonored")?.message ?? "";
-  await until(cluster, "idle", (seen) => /logger .*not scaled by requests/.test(ignored(seen)));
+  await until(cluster, "idle", (seen) => /logger.url gs:.*not scaled by requests/.test(ignored(seen)));
   await cluster.client.resource(InferenceServiceKind).delete("idle", { namespace });
 });

@@ -19,56 +19,71 @@ export interface ReadLogger {
 }
 
 /** Reads the logger of a component; `undefined` where there is none. */
-export function readLogger(
-  { metadata }: InferenceService,
-  component: string,
-  spec: JsonObject,
-): ReadLogger | undefined {
+export function readLogger(service: InferenceService, component: string, spec: JsonObject): ReadLogger | undefined {
   const { logger } = spec;
   if (!isObject(logger)) return undefined;
-  const storage = asObject(logger["storage"]);
-  const parameters = asObject(storage["parameters"]);
-  const bucket = asString(parameters["bucket"]);
-  const url = asString(logger["url"]) || (bucket === "" ? "" : `s3://${bucket}`);
+  const url = urlOf(logger);
   if (url === "") return { ignored: ["logger (it names no url, and there is no default one here)"] };
   const scheme = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(url)?.[0].toLowerCase() ?? "";
-  const isFile = scheme === "s3" || scheme === "s3a" || scheme === "file";
-  if (!isFile && scheme !== "http" && scheme !== "https")
+  const common = { ...eventSettings(service, component, spec), urls: [url] };
+  if (scheme === "http" || scheme === "https")
+    return {
+      settings: common,
+      ignored: FILE_FIELDS.filter((name) => logger[name] !== undefined && logger[name] !== 1).map(
+        (name) => `logger.${name} (it is for files; an address gets each event by itself)`,
+      ),
+    };
+  if (scheme !== "s3" && scheme !== "file")
     return { ignored: [`logger.url ${scheme}:// (there are http, https, s3 and file; nothing is logged)`] };
-  const format = asString(parameters["format"]) || "json";
-  const marshallerUrl = asString(logger["marshallerUrl"]);
-  const intervalMs = parseDurationMs(asString(logger["batchInterval"]) || "0");
+  const { settings, ignored } = fileSettings(logger);
+  return { settings: { ...common, ...settings }, ignored };
+}
+
+const FILE_FIELDS = ["storage", "marshallerUrl", "batchSize", "batchInterval"];
+
+function urlOf(logger: JsonObject): string {
+  const bucket = asString(asObject(asObject(logger["storage"])["parameters"])["bucket"]);
+  const url = asString(logger["url"]) || (bucket === "" ? "" : `s3://${bucket}`);
+  return url.replace(/^s3a:/i, "s3:");
+}
+
+/** What events are called, and what goes along. */
+function eventSettings({ metadata }: InferenceService, component: string, spec: JsonObject): JsonObject {
+  const logger = asObject(spec["logger"]);
   const wanted = asList(logger["metadataAnnotations"]).map(asString);
   const annotations = Object.entries(metadata.annotations ?? {}).filter(([name]) => wanted.includes(name));
   return {
+    mode: asString(logger["mode"]) || "all",
+    ...{ service: metadata.name, namespace: metadata.namespace ?? "", component },
+    source: `${metadata.name}-${component}`,
+    endpoint: asString(spec["name"]) || "default",
+    headers: asList(logger["metadataHeaders"]).map(asString),
+    annotations: Object.fromEntries(annotations),
+  };
+}
+
+function fileSettings(logger: JsonObject): { readonly settings: JsonObject; readonly ignored: readonly string[] } {
+  const storage = asObject(logger["storage"]);
+  const format = asString(asObject(storage["parameters"])["format"]) || "json";
+  const marshallerUrl = asString(logger["marshallerUrl"]);
+  const isKnown = FORMATS.includes(format);
+  const intervalMs = parseDurationMs(asString(logger["batchInterval"]) || "0");
+  const ignored: string[] = [];
+  if (!isKnown && marshallerUrl === "")
+    ignored.push(
+      `logger.storage.parameters.format ${format} (files are JSON: json and csv are known, others need a marshallerUrl)`,
+    );
+  if (intervalMs === undefined)
+    ignored.push("logger.batchInterval (it is no duration; files wait until they are full)");
+  return {
     settings: {
-      urls: [scheme === "s3a" ? url.replace(/^s3a/i, "s3") : url],
-      mode: asString(logger["mode"]) || "all",
-      ...{ service: metadata.name, namespace: metadata.namespace ?? "", component },
-      source: `${metadata.name}-${component}`,
-      endpoint: asString(spec["name"]) || "default",
-      headers: asList(logger["metadataHeaders"]).map(asString),
-      annotations: Object.fromEntries(annotations),
-      ...(isFile
-        ? {
-            path: asString(storage["path"]),
-            format: FORMATS.includes(format) ? format : "json",
-            ...(marshallerUrl === "" ? {} : { marshallerUrl }),
-            batchSize: Math.max(1, asNumber(logger["batchSize"]) ?? 1),
-            batchIntervalMs: Math.max(0, Math.round(intervalMs ?? 0)),
-          }
-        : {}),
+      path: asString(storage["path"]),
+      format: isKnown ? format : "json",
+      ...(marshallerUrl === "" ? {} : { marshallerUrl }),
+      batchSize: Math.max(1, asNumber(logger["batchSize"]) ?? 1),
+      batchIntervalMs: Math.max(0, Math.round(intervalMs ?? 0)),
     },
-    ignored: isFile
-      ? [
-          ...(FORMATS.includes(format) || marshallerUrl !== ""
-            ? []
-            : [`logger.storage.parameters.format ${format} (files are JSON: json and csv are known, others need a marshallerUrl)`]),
-          ...(intervalMs === undefined ? ["logger.batchInterval (it is no duration; files wait until they are full)"] : []),
-        ]
-      : ["storage", "marshallerUrl", "batchSize", "batchInterval"]
-          .filter((name) => logger[name] !== undefined && !(name === "batchSize" && logger[name] === 1))
-          .map((name) => `logger.${name} (it is for files; an address gets each event by itself)`),
+    ignored,
   };
 }
 
@@ -87,5 +102,5 @@ export async function loggerFor(
   const model = { storageUri: url, ...(isObject(storage) ? { storage } : {}) };
   const found = await credentialsFor(service, { model, serviceAccountName: account }, tools);
   if ("reason" in found) return { reason: found.reason, message: `${component}.logger: ${found.message}` };
-  return { log: { settings, credentials: found.credentials } };
+  return { log: { settings, credentials: found.credentials["s3"] } };
 }

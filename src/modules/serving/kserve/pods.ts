@@ -2,6 +2,7 @@
 import { InputError } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
 import { type BuiltTemplate, builtInImage, completeMain, mergeBy } from "../pod-template.js";
 import { nativeShape } from "./native-shapes.unsafe.js";
 import { fillPlaceholders, type PlaceholderValues } from "./placeholders.js";
@@ -19,6 +20,8 @@ export interface PodInput {
   readonly values: PlaceholderValues;
   readonly labels: Readonly<Record<string, string>>;
   readonly access: StorageAccess;
+  /** Copies of requests and answers. */
+  readonly log?: PayloadLogWish | undefined;
   /** `host:port` of the predictor, for those before it. */
   readonly predictorHost?: string;
 }
@@ -55,11 +58,14 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   addModels(pod, main, placesOf(written, main), input.access);
   if (pod["automountServiceAccountToken"] === undefined && pod["serviceAccountName"] === undefined)
     pod["automountServiceAccountToken"] = false;
+  const { log } = input;
+  const answering =
+    log === undefined ? port : addPayloadLog(pod, main, { port, isFront: front === undefined, wish: log });
   const readiness = asObject(asObject((front ?? main)["readinessProbe"])["httpGet"]);
   const path = readiness["path"];
   return {
     template: { metadata: metadataOf(input), spec: pod },
-    port,
+    port: answering,
     probePath: typeof path === "string" ? path : "/",
     anyAnswer: typeof path !== "string",
   };
@@ -137,10 +143,14 @@ function overlayModel(main: JsonObject, model: JsonObject): void {
 /** What of a component's fields the built-in server does itself. */
 function tuneBuiltIn(main: JsonObject, component: JsonObject): void {
   const args = Array.isArray(main["args"]) ? main["args"] : [];
+  const batcher = asObject(component["batcher"]);
+  const timeouts = [component["timeout"], batcher["timeout"]].filter((value) => typeof value === "number" && value > 0);
+  const timeout = Math.min(...timeouts.map(Number));
   const wanted: [flag: string, value: Json | undefined][] = [
-    ["--max-batch-rows", asObject(component["batcher"])["maxBatchSize"]],
+    ["--max-batch-rows", batcher["maxBatchSize"]],
+    ["--max-batch-delay-ms", batcher["maxLatency"]],
     ["--max-concurrent", component["containerConcurrency"]],
-    ["--request-timeout-ms", typeof component["timeout"] === "number" ? component["timeout"] * 1000 : undefined],
+    ["--request-timeout-ms", Number.isFinite(timeout) ? timeout * 1000 : undefined],
   ];
   const more = wanted.filter(
     ([flag, value]) =>

@@ -1,13 +1,15 @@
 /** What is to be made true of an InferenceService: its runtime, and what the pods of each component are made of. */
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { asNumber, asObject, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
+import { builtInImage } from "../pod-template.js";
 import { KSERVE, OWN } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import type { ComponentName } from "./component.js";
 import { credentialsFor } from "./credentials.js";
 import type { InferenceService } from "./inference-service-kind.js";
+import { loggerFor, readLogger } from "./logger.js";
 import type { PodInput } from "./pods.js";
 import { recordSelection } from "./record.js";
 import { shadowIn } from "./routes.js";
@@ -15,6 +17,7 @@ import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type Candidate, type ModelRequest, selectRuntime } from "./selection.js";
 import type { Tools } from "./tools.js";
+import { MAIN_CONTAINER } from "./validation.js";
 
 /** Labels that are about the InferenceService and not about its pods. */
 const OWN_LABELS: readonly string[] = [...KSERVE.visibility, "app.kubernetes.io/managed-by", KSERVE.service];
@@ -70,6 +73,8 @@ export async function podsFor(
     };
   const found = await credentialsFor(service, spec, tools);
   if ("reason" in found) return found;
+  const logger = await loggerFor(service, { component, spec }, tools);
+  if ("reason" in logger) return logger;
   const { name, namespace = "", labels = {}, annotations = {} } = service.metadata;
   const own = Object.fromEntries(Object.entries(labels).filter(([label]) => !OWN_LABELS.includes(label)));
   return {
@@ -83,6 +88,7 @@ export async function podsFor(
       cacheHostPath: tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${namespace}`,
       credentials: found.credentials,
     },
+    log: logger.log,
     ...(component === "predictor" ? {} : { predictorHost: predictorHost(service) }),
   };
 }
@@ -103,12 +109,14 @@ function withEntry(spec: JsonObject, entry: Readonly<Record<string, string>>): J
 export function ignoredFields(
   service: InferenceService,
   completed: JsonObject,
-  { mode, isBuiltIn }: { readonly mode: string; readonly isBuiltIn: boolean },
+  { mode, runtime }: { readonly mode: string; readonly runtime: Runtime | undefined },
 ): string[] {
   const spec = asObject(completed["spec"]);
-  const parts = ["predictor", "transformer", "explainer"].flatMap((name) =>
-    ignoredIn(asObject(spec[name]), name === "predictor" && isBuiltIn).map((what) => `${name}.${what}`),
-  );
+  const parts = ["predictor", "transformer", "explainer"].flatMap((name) => {
+    const component = asObject(spec[name]);
+    const logger = readLogger(service, name, component)?.ignored ?? [];
+    return [...logger, ...ignoredIn(component, isOurs(component, runtime))].map((what) => `${name}.${what}`);
+  });
   return [
     ...parts,
     ...ignoredAnnotations(service, spec),
@@ -129,14 +137,19 @@ function ignoredAnnotations(service: InferenceService, spec: JsonObject): string
       ];
 }
 
+/** Whether a component's requests are answered by the built-in server. */
+function isOurs(component: JsonObject, runtime: Runtime | undefined): boolean {
+  const own = asObjects(component["containers"]);
+  const given = own.length > 0 ? own : asObjects(toJsonObject(runtime?.spec ?? {})["containers"]);
+  const main = given.find(({ name }) => name === MAIN_CONTAINER) ?? given[0];
+  const image = asString(asObject(component["model"])["image"]) || asString(main?.["image"]);
+  return builtInImage({ image }) !== undefined;
+}
+
 /** The built-in server carries some fields out itself; servers of others have arguments of their own. */
 function ignoredIn(component: JsonObject, isBuiltIn: boolean): string[] {
-  const batcher = asObject(component["batcher"]);
   const isLimited = (asNumber(component["containerConcurrency"]) ?? 0) > 0;
-  const waits = batcher["maxLatency"] !== undefined || batcher["timeout"] !== undefined;
   return [
-    ...(component["logger"] === undefined ? [] : ["logger (nothing is logged)"]),
-    ...(waits ? ["batcher.maxLatency and timeout (requests that are there share a run; nobody waits for more)"] : []),
     ...(asObject(component["model"])["confidential"] === undefined
       ? []
       : ["model.confidential (models are read as they are)"]),
