@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { readPayloadLog } from "../../../dataplane/modelserver/payload-log/settings.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { readLogger } from "./logger.js";
@@ -40,7 +39,7 @@ interface Made {
 const NONE: Made = { name: "", args: [] };
 
 const settingsIn = (args: readonly string[]) =>
-  readPayloadLog((args.find((arg) => arg.startsWith("--log-payloads=")) ?? "").slice("--log-payloads=".length));
+  JSON.parse((args.find((arg) => arg.startsWith("--log-payloads=")) ?? "").slice("--log-payloads=".length));
 
 test("the built-in server logs by itself; its settings are those of the logger", () => {
   const logger = {
