@@ -350,3 +350,51 @@ test("a new revision goes by steps that its gates watch; one that fails is taken
   await service("two");
   await until(() => isReady("g") && percents("g").join() === "100", "the spec of before is ready at once");
 }, 60_000);
+
+test("a header names the revision or canary that answers, whatever its share is; nobody else answers in its place; tags have addresses", async () => {
+  const annotations = { "serving.argosy.dev/pin": "header=X-Model", "serving.kserve.io/enable-tag-routing": "true" };
+  const predictor = (model: string, percent: number | undefined) => ({
+    predictor: {
+      containers: containers(model),
+      ...(percent === undefined ? {} : { canaryTrafficPercent: percent }),
+    },
+  });
+  await write("p", predictor("one", undefined), { annotations });
+  await until(() => isReady("p"), "p is ready");
+  await write("p", predictor("two", 0), { annotations });
+  await until(() => isReady("p") && percents("p").join() === "0,100", "the second revision is dark");
+  const by = async (name: string) => Object.keys(await count(4, () => ask("p", { "x-model": name })));
+  await until(async () => (await by("latest"))[0] === "two", "the gateway knows the names");
+
+  expect(await by("prev")).toEqual(["one"]);
+  expect(await by("p-predictor-00002")).toEqual(["two"]);
+  expect(await by("nobody")).toEqual(["one"]);
+  expect(await count(10, () => ask("p"))).toEqual({ one: 10 });
+  expect([(await ask("latest-p-predictor")).body, (await ask("prev-p-predictor")).body]).toEqual(["two", "one"]);
+  const urls = isvc("p")?.status?.components?.["predictor"]?.traffic?.map(({ tag, url }) => [tag, url]);
+  expect(urls).toEqual([
+    ["latest", `http://latest-p-predictor.${namespace}.cloud.test:${port}`],
+    ["prev", `http://prev-p-predictor.${namespace}.cloud.test:${port}`],
+  ]);
+
+  const named = (model: string) => ({ name: model, containers: containers(model) });
+  await write(
+    "q",
+    {
+      predictor: { containers: containers("one") },
+      canary: [
+        { trafficPercent: 0, predictor: named("dark") },
+        { trafficPercent: 50, predictor: named("half") },
+      ],
+    },
+    { annotations: { "serving.argosy.dev/pin": "cookie=model" } },
+  );
+  await until(
+    () => isReady("q") && isvc("q")?.status?.canaryStatuses?.every(({ ready }) => ready) === true,
+    "q is ready",
+  );
+  const cookie = async (name: string) => Object.keys(await count(4, () => ask("q", { cookie: `a=b; model=${name}` })));
+  await until(async () => (await cookie("dark"))[0] === "dark", "the gateway knows the canaries");
+  expect([await cookie("half"), await cookie("stable")]).toEqual([["half"], ["one"]]);
+  expectShare((await count(40, () => ask("q")))["half"], 20);
+}, 60_000);

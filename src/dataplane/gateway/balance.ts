@@ -255,6 +255,7 @@ export class Route {
     this.isActivated = backends.some(({ activator }) => activator !== undefined);
     this.#isSimple =
       table.affinity === undefined &&
+      table.pin === undefined &&
       table.slowStartMs === 0 &&
       backends.every(({ table: { priority, draining } }) => priority === 0 && !draining);
   }
@@ -301,6 +302,7 @@ export class Route {
 
   /** The same with sessions, failover order, drain and slow start. */
   #chooseAmong(tried: readonly Endpoint[], nowMs: number, session: Session | undefined): Choice | undefined {
+    if (session?.by === "pin") return this.#choosePinned(tried, session.value);
     if (session?.by === "cookie") {
       for (const backend of this.backends) {
         if (backend.table.weight <= 0 && !backend.table.draining) continue;
@@ -321,6 +323,13 @@ export class Route {
       if (best === undefined || backend.current > best.current) best = backend;
     }
     return this.#take(best, total, tried);
+  }
+
+  /** Whatever its weight is; where it does not answer, or is not there, nobody else does in its place. */
+  #choosePinned(tried: readonly Endpoint[], name: string): Choice | undefined {
+    const backend = this.backends.find(({ table }) => table.name === name);
+    const endpoint = backend?.nextEndpoint(tried);
+    return backend === undefined || endpoint === undefined ? undefined : { backend, endpoint };
   }
 
   #chooseByHash(usable: readonly Backend[], tried: readonly Endpoint[], value: string): Choice | undefined {

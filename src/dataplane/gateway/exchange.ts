@@ -51,7 +51,7 @@ export class Exchange implements UpstreamUser {
     this.#times = new ExchangeTimes(client.core, route.table.timeouts);
     const { connectionUpgrade, upgrade, rest } = known.head.fields;
     this.#request = new RequestBody(known.head.fields, route.table.maxBodyBytes, client.core.limits.replayBytes);
-    this.#session = sessionIn(rest, route.table.affinity);
+    this.#session = sessionIn(rest, route.table);
     route.begun++;
     route.usedAt = client.core.routing.turn;
     this.#hasUpgrade = connectionUpgrade && upgrade !== "" && !/h2c/i.test(upgrade) && this.#request.isAbsent;

@@ -49,8 +49,9 @@ export class Http2Exchange {
     this.#route = request.route;
     this.#client = request.stream;
     this.#startedMs = core.clock.monotonicMs();
-    const { affinity } = request.route.table;
-    if (affinity !== undefined) this.#session = sessionIn(linesOf(request.headers), affinity);
+    const { table } = request.route;
+    if (table.affinity !== undefined || table.pin !== undefined)
+      this.#session = sessionIn(linesOf(request.headers), table);
   }
 
   start(): void {

@@ -1,24 +1,31 @@
 import { createHash } from "node:crypto";
-import type { AffinityTable } from "./table.js";
+import type { AffinityTable, RouteTable } from "./table.js";
 
 /** What a request says of the backend it belongs to. */
 export interface Session {
-  readonly by: "header" | "cookie";
-  /** Of the header, or of the gateway's cookie. */
+  readonly by: "header" | "cookie" | "pin";
+  /** Of the header, or of the gateway's cookie; the name of the backend that it is pinned to. */
   readonly value: string;
 }
 
-/** The session of a request whose header lines are `lines`; undefined when it has none yet. */
-export function sessionIn(lines: string, affinity: AffinityTable | undefined): Session | undefined {
-  if (affinity === undefined) return undefined;
-  if (affinity.by === "header") {
-    const value = fieldIn(lines, affinity.name);
-    return value === undefined ? undefined : { by: "header", value };
+/** The session of a request whose header lines are `lines`; undefined when it has none yet. One that names a backend of the route's pin is that one's. */
+export function sessionIn(lines: string, { affinity, pin }: Pick<RouteTable, "affinity" | "pin">): Session | undefined {
+  if (pin !== undefined) {
+    const value = valueIn(lines, pin);
+    const backend = value !== undefined && Object.hasOwn(pin.backends, value) ? pin.backends[value] : undefined;
+    if (backend !== undefined) return { by: "pin", value: backend };
   }
+  if (affinity === undefined) return undefined;
+  const value = valueIn(lines, affinity);
+  return value === undefined ? undefined : { by: affinity.by, value };
+}
+
+/** The value of a header, or of a cookie. */
+function valueIn(lines: string, { by, name }: Pick<AffinityTable, "by" | "name">): string | undefined {
+  if (by === "header") return fieldIn(lines, name);
   for (const part of (fieldIn(lines, "cookie") ?? "").split(";")) {
     const equals = part.indexOf("=");
-    if (equals > 0 && part.slice(0, equals).trim() === affinity.name)
-      return { by: "cookie", value: part.slice(equals + 1).trim() };
+    if (equals > 0 && part.slice(0, equals).trim() === name) return part.slice(equals + 1).trim();
   }
   return undefined;
 }

@@ -1,5 +1,6 @@
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { type ActivatorInput, type ActivatorTable, parseActivator } from "./activator-table.js";
+import { type PinTable, parsePin } from "./pin-table.js";
 import { type PlaceTable, parsePlace, splitAddress } from "./place-table.js";
 import { parseShadow, type ShadowTable } from "./shadow-table.js";
 import { Reader } from "./table-reader.js";
@@ -96,6 +97,7 @@ export interface RouteTable {
   /** What the backends speak. `h2` needs clients that speak HTTP/2 (gRPC); clients may speak either with `http1`. Default `http1`. */
   readonly protocol: "http1" | "h2";
   readonly affinity?: AffinityTable;
+  readonly pin?: PinTable;
   readonly hedge?: HedgeTable;
   readonly outlier?: OutlierTable;
   /** An address that is new or back gets its full share only after this long. Default 0: at once. */
@@ -172,7 +174,8 @@ const MAX_SHADOWS = 32;
 const MAX_TIMEOUT_MS = 86_400_000;
 const HOST_PATTERN = /^(\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?)$/;
 const PATH_PATTERN = /^\/[\x21-\x7e]*$/;
-const TOKEN_PATTERN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
+/** A name of a header or cookie. */
+export const TOKEN_PATTERN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 
 /**
  * Checks a parsed `table.json` and fills in defaults. Throws `InputError` naming the field of the first fault; nothing of a
@@ -292,6 +295,7 @@ function parseRoute(reader: Reader): RouteTable {
     "shadows",
     "protocol",
     "affinity",
+    "pin",
     "hedge",
     "outlier",
     "slowStartMs",
@@ -308,8 +312,8 @@ function parseRoute(reader: Reader): RouteTable {
   const names = new Set(backends.map((backend) => backend.name));
   if (names.size !== backends.length) reader.fail("backends", "two backends have the same name");
   const isActivated = backends.some(({ activator }) => activator !== undefined);
-  if (isActivated && (reader.has("hedge") || reader.has("affinity")))
-    reader.fail("backends", "an activator goes with neither hedge nor affinity");
+  if (isActivated && ["hedge", "affinity", "pin"].some((name) => reader.has(name)))
+    reader.fail("backends", "an activator goes with neither hedge nor affinity nor pin");
   const shadows = reader.has("shadows") ? reader.list("shadows", MAX_SHADOWS).map(parseShadow) : [];
   if (new Set(shadows.map(({ name }) => name)).size !== shadows.length)
     reader.fail("shadows", "two shadows have the same name");
@@ -338,8 +342,9 @@ function parseProtocol(reader: Reader): RouteTable["protocol"] {
   return protocol === "http1" || protocol === "h2" ? protocol : reader.fail("protocol", 'must be "http1" or "h2"');
 }
 
-function parsePolicies(reader: Reader): Pick<RouteTable, "affinity" | "hedge" | "outlier"> {
+function parsePolicies(reader: Reader): Pick<RouteTable, "affinity" | "pin" | "hedge" | "outlier"> {
   const affinity = reader.child("affinity");
+  const pin = reader.child("pin");
   const hedge = reader.child("hedge");
   const outlier = reader.child("outlier");
   hedge?.only(["afterMs", "maxPercent"]);
@@ -348,6 +353,7 @@ function parsePolicies(reader: Reader): Pick<RouteTable, "affinity" | "hedge" | 
     from.number(name, { minimum: 1, maximum, integer: true, ...(fallback === undefined ? {} : { fallback }) });
   return {
     ...(affinity === undefined ? {} : { affinity: parseAffinity(affinity) }),
+    ...(pin === undefined ? {} : { pin: parsePin(pin) }),
     ...(hedge === undefined
       ? {}
       : {

@@ -12,9 +12,11 @@ test("annotations of an Ingress keep clients where they are, bound a request, an
       "argosy.dev/affinity": "cookie=model",
       "argosy.dev/timeout-seconds": "2.5",
       "argosy.dev/shadows": '{"next":10}',
+      "argosy.dev/pin": '{"header":"x-model","values":{"next":"service-b"}}',
     }),
   ).toEqual({
     route: {
+      pin: { by: "header", name: "x-model", backends: { next: "service-b" } },
       affinity: { by: "cookie", name: "model", ttlSeconds: 0 },
       timeouts: { requestMs: 2500, responseMs: 2500 },
     },
@@ -28,11 +30,13 @@ test("what is none of these is ignored, and said", () => {
     "argosy.dev/affinity": "cookie",
     "argosy.dev/timeout-seconds": "0",
     "argosy.dev/shadows": '{"next":101}',
+    "argosy.dev/pin": '{"header":"a","cookie":"b","values":{}}',
   });
 
   expect([route, shadows]).toEqual([{}, []]);
   expect(faults.map((fault) => fault.split(" ")[1])).toEqual([
     "argosy.dev/affinity",
+    "argosy.dev/pin",
     "argosy.dev/timeout-seconds",
     "argosy.dev/shadows",
   ]);

@@ -58,6 +58,8 @@ export const ARGOSY = {
   weights: "argosy.dev/weights",
   /** Annotation of an Ingress: `cookie=NAME` or `header=NAME`, by which a client stays with one of the Services that share its requests. */
   affinity: "argosy.dev/affinity",
+  /** Annotation of an Ingress: JSON, `{"header":"x-model","values":{"next":"service-b"}}` (or `cookie`): requests that name one of the Services, whatever its weight. */
+  pin: "argosy.dev/pin",
   /** Annotation of an Ingress: seconds for a whole request. */
   timeout: "argosy.dev/timeout-seconds",
   /** Annotation of an Ingress: JSON, Service name to percent of the requests that it gets a copy of. */

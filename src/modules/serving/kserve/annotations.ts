@@ -25,6 +25,8 @@ export const OWN = {
   surge: "serving.argosy.dev/surge",
   /** `cookie=NAME` or `header=NAME`: a client stays with the revision or canary that it came to. */
   affinity: "serving.argosy.dev/affinity",
+  /** `header=NAME` or `cookie=NAME`: its value names the revision or canary that a request goes to. */
+  pin: "serving.argosy.dev/pin",
   /** Who gets a copy of requests, and of which percent of them: `next=10` for a canary, `latest=100` for the newest revision. */
   shadow: "serving.argosy.dev/shadow",
   /** Of an InferenceGraph: patterns of header names that go on to every step, by comma. */

@@ -30,6 +30,7 @@ export const ASKED_ANNOTATION = "serving.argosy.dev/asked";
 /** Annotations of an Ingress, for the gateway. */
 export const ROUTE = {
   affinity: "argosy.dev/affinity",
+  pin: "argosy.dev/pin",
   timeout: "argosy.dev/timeout-seconds",
   shadows: "argosy.dev/shadows",
   /** It has no host outside of the cluster; Services lead through it. */

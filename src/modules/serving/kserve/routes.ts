@@ -11,6 +11,7 @@ import { ingressOf, ROUTE, type RouteHost, serviceOf } from "./children.js";
 import type { ComponentOutcome, VariantOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { isOpen } from "./inside.js";
+import { policiesOf } from "./route-policies.js";
 import type { Tools } from "./tools.js";
 
 /** All components, in no order. */
@@ -35,21 +36,29 @@ export interface RouteOutcome {
 export const mainVariant = ({ latest, previous, shares }: ComponentOutcome): VariantOutcome | undefined =>
   previous !== undefined && shares?.isRolledOut !== true ? previous : (latest ?? previous);
 
-/** Shares by Service; the first is the one that has the traffic. */
-export function weightsOf(outcome: ComponentOutcome, canaries: readonly CanaryOutcome[]): Record<string, number> {
+/** Shares by Service; the first is the one that has the traffic. What answers without a share is there for those who name it. */
+export function weightsOf(
+  service: InferenceService,
+  outcome: ComponentOutcome,
+  canaries: readonly CanaryOutcome[],
+): Record<string, number> {
   const main = mainVariant(outcome);
   if (main === undefined) return {};
+  const isPinned = annotationOf(service, OWN.pin) !== undefined;
   if (canaries.length > 0) {
     const shares = canaryShares(canaries);
     const weights: Record<string, number> = { [main.backend]: shares.stable };
-    for (const { name, deployment } of canaries)
-      if ((shares.of.get(name) ?? 0) > 0) weights[deployment] = shares.of.get(name) ?? 0;
+    for (const { name, deployment, variant } of canaries) {
+      const share = shares.of.get(name) ?? 0;
+      if (share > 0 || (isPinned && variant?.answers === true)) weights[deployment] = share;
+    }
     return weights;
   }
   const { latest, previous } = outcome;
   const weights: Record<string, number> = { [main.backend]: main.share };
   for (const variant of [latest, previous])
-    if (variant !== undefined && variant.share > 0) weights[variant.backend] = variant.share;
+    if (variant !== undefined && (variant.share > 0 || (isPinned && variant.answers)))
+      weights[variant.backend] = variant.share;
   return weights;
 }
 
@@ -101,11 +110,11 @@ async function writeIngresses(
     const main = mainVariant(of);
     if (main === undefined) return;
     const healthPath = main.built.anyAnswer ? undefined : main.built.probePath;
-    const weights = weightsOf(of, of === predictor ? canaries : []);
+    const weights = weightsOf(service, of, of === predictor ? canaries : []);
     names.push(name);
     const held = of.scaling?.by === "kpa" && of.previous === undefined ? [main.deployment] : [];
     const annotations = {
-      ...policiesOf(service, of, of === predictor ? canaries : []),
+      ...policiesOf(service, of, { main, canaries: of === predictor ? canaries : [] }),
       ...(isLocal ? { [ROUTE.insideOnly]: "true" } : {}),
     };
     const wanted = ingressOf(service, name, hostsFor(main), { weights, healthPath, held, annotations });
@@ -123,32 +132,6 @@ async function writeIngresses(
   if (!isLocal || entry.isThrough === true)
     await write(service.metadata.name, entry, (main) => hostsOf(service, main, explainer, host));
   return { names, fault };
-}
-
-/** How long requests may take, who stays where, and who gets copies. */
-function policiesOf(
-  service: InferenceService,
-  { component, latest, previous }: ComponentOutcome,
-  canaries: readonly CanaryOutcome[],
-): Record<string, string> {
-  const affinity = annotationOf(service, OWN.affinity);
-  const isSplit = previous !== undefined || canaries.length > 0;
-  const seconds = service.spec[component]?.timeout;
-  const { name, percent } = shadowIn(service) ?? {};
-  const copied =
-    name === "latest" && previous !== undefined ? latest : canaries.find((canary) => canary.name === name)?.variant;
-  return {
-    ...(affinity === undefined || !isSplit ? {} : { [ROUTE.affinity]: affinity }),
-    ...(seconds === undefined || seconds <= 0 ? {} : { [ROUTE.timeout]: String(seconds) }),
-    ...(copied?.answers === true ? { [ROUTE.shadows]: JSON.stringify({ [copied.backend]: percent }) } : {}),
-  };
-}
-
-/** What the shadow annotation says; a canary without a percent gets a copy of everything. */
-export function shadowIn(service: InferenceService): { readonly name: string; readonly percent: number } | undefined {
-  const match = /^([a-z0-9-]+)(?:=(\d{1,3}))?$/.exec(annotationOf(service, OWN.shadow) ?? "");
-  const percent = Number(match?.[2] ?? 100);
-  return match?.[1] === undefined || percent > 100 ? undefined : { name: match[1], percent };
 }
 
 /** Ingresses of the Deployments that have addresses of their own. */

@@ -7,6 +7,7 @@ import { componentFaults } from "./component-validation.js";
 import { PROTOCOLS } from "./defaults.js";
 import { LEGACY_FRAMEWORKS } from "./inference-service-kind.js";
 import { promotionSettings } from "./promotion-settings.js";
+import { policyFaults } from "./route-policies.js";
 import { storageUriFault } from "./storage-uri.js";
 
 /** The container that answers, in pods of the user's own. */
@@ -45,6 +46,7 @@ export function inferenceServiceFaults(object: JsonObject, old?: JsonObject): St
     ...modeFaults(object, old),
     ...autoscalerFaults(object),
     ...promotionSettings(object).faults,
+    ...policyFaults(object),
     ...predictorFaults(predictor, "spec.predictor"),
     ...(isObject(transformer) ? transformerFaults(transformer) : []),
     ...(isObject(explainer) ? explainerFaults(explainer) : []),

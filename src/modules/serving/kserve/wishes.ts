@@ -12,7 +12,7 @@ import type { InferenceService } from "./inference-service-kind.js";
 import { loggerFor, readLogger } from "./logger.js";
 import type { PodInput } from "./pods.js";
 import { recordSelection } from "./record.js";
-import { shadowIn } from "./routes.js";
+import { shadowIn } from "./route-policies.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type Candidate, type ModelRequest, selectRuntime } from "./selection.js";
