@@ -16,6 +16,7 @@ import {
   KSERVE_KINDS,
   KSERVE_RULES,
   kserveControllers,
+  storageContainerAdmission,
 } from "./kserve/index.js";
 import type { Probe } from "./probe.js";
 import { simpleMLServiceController } from "./simple-controller.js";
@@ -121,6 +122,8 @@ export function createServingModule(options: ServingModuleOptions): Module {
       ...knativeAdmission(),
       inferenceServiceAdmission("cluster"),
       inferenceServiceAdmission("continuum"),
+      storageContainerAdmission("cluster"),
+      storageContainerAdmission("continuum"),
       inferenceGraphAdmission("cluster"),
       inferenceGraphAdmission("continuum"),
     ],

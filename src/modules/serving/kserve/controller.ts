@@ -33,6 +33,8 @@ import { type Outcomes, type RouteOutcome, routeService, serviceUrl } from "./ro
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 import { readinessOf, type Seen, statusOf } from "./status.js";
+import { isFetchedBy } from "./storage-containers.js";
+import { ClusterStorageContainerKind } from "./storage-kinds.js";
 import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
 import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
 import { ignoredFields, runtimeFor } from "./wishes.js";
@@ -73,6 +75,7 @@ export function inferenceServiceController(
       { kind: EndpointSliceKind, keys: behindGateway },
       { kind: ServingRuntimeKind, keys: ({ metadata }, informers) => ofAll(metadata.namespace, informers) },
       { kind: ClusterServingRuntimeKind, keys: (_runtime, informers) => ofAll(undefined, informers) },
+      { kind: ClusterStorageContainerKind, keys: (_container, informers) => ofAll(undefined, informers) },
     ],
     concurrency: 4,
     async reconcile(key, service, context) {
@@ -117,7 +120,10 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
     await report(service, { ...base, isStopped: true }, tools);
     return {};
   }
-  const invalid = inferenceServiceFaults(completed, toJsonObject(service))[0] ?? doubleImplementation(completed);
+  const containers = tools.context.cluster.informers.informer(ClusterStorageContainerKind);
+  const isFetched = (uri: string): boolean => isFetchedBy(containers.list(), uri);
+  const invalid =
+    inferenceServiceFaults(completed, toJsonObject(service), isFetched)[0] ?? doubleImplementation(completed);
   if (invalid !== undefined) {
     await report(
       service,

@@ -1,7 +1,7 @@
 /** With which Secrets a namespace's stores are read. */
 import type { JsonObject, Secret, ServiceAccount } from "../../../kernel/kinds/index.js";
 import { SecretKind, ServiceAccountKind } from "../../../kernel/kinds/index.js";
-import { asObject, asObjects, asString, isObject, parseJson } from "../../../kernel/schema/index.js";
+import { asObject, asObjects, asString, parseJson } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
@@ -50,14 +50,14 @@ export function credentialsFor(
   component: JsonObject,
   tools: Tools,
 ): Promise<FoundCredentials | Fault> {
-  const { storage, uris } = storageOf(component);
+  const storage = asObject(asObject(component["model"])["storage"]);
   return findCredentials(
     {
       namespace: service.metadata.namespace ?? "",
       configName: annotationOf(service, KSERVE.storageSecret),
-      key: asString(storage?.["key"]),
+      key: asString(storage["key"]),
       account: asString(component["serviceAccountName"]) || "default",
-      uris,
+      uris: urisOf(component),
     },
     tools,
   );
@@ -121,17 +121,15 @@ async function labelledSecret(namespace: string, client: Client): Promise<string
     .sort()[0];
 }
 
-function storageOf(component: JsonObject): {
-  readonly storage: JsonObject | undefined;
-  readonly uris: readonly string[];
-} {
+/** The URIs of a component, but for that of `storage`. */
+export function urisOf(component: JsonObject): string[] {
   const model = asObject(component["model"]);
   const several = asObjects(component["storageUris"]).map(({ uri }) => asString(uri));
   const variables = asObjects(component["containers"]).flatMap(({ env }) =>
     asObjects(env).flatMap(({ name, value }) => (name === "STORAGE_URI" ? [asString(value)] : [])),
   );
-  const uris = [asString(model["storageUri"]), ...several, ...variables].filter((uri) => uri !== "");
-  return { storage: isObject(model["storage"]) ? model["storage"] : undefined, uris };
+  const art = asString(asObject(component["art"])["storageUri"]);
+  return [asString(model["storageUri"]), art, ...several, ...variables].filter((uri) => uri !== "");
 }
 
 /** What of an entry is no secret. */

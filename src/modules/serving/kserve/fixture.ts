@@ -11,6 +11,7 @@ import { createServingModule, type ProbeResult } from "../index.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
+import { ClusterStorageContainerKind } from "./storage-kinds.js";
 
 export const namespace = "models";
 
@@ -27,10 +28,11 @@ export interface Setup extends TestCluster {
 }
 
 /** The others' shapes are large, and have no part in this. */
-const KINDS = [InferenceServiceKind, ServingRuntimeKind, ClusterServingRuntimeKind];
+const KINDS = [InferenceServiceKind, ServingRuntimeKind, ClusterServingRuntimeKind, ClusterStorageContainerKind];
 
-/** Starts the module in a cluster of its own, with the controllers of some kinds. */
-export async function startServing(kinds: readonly KindDefinition[] = KINDS): Promise<Setup> {
+/** Starts the module in a cluster of its own, with the controllers of InferenceServices and of more kinds. */
+export async function startServing(more: readonly KindDefinition[] = []): Promise<Setup> {
+  const kinds = [...new Set([...KINDS, ...more])];
   const served = new Set(kinds.map(({ kind }) => kind));
   const answers = new Map<string, ProbeResult>();
   const asked: string[] = [];

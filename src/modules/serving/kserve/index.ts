@@ -20,7 +20,7 @@ import {
 import type { InferenceServiceOptions } from "./tools.js";
 import { unservedController } from "./unserved.js";
 
-export { inferenceServiceAdmission } from "./admission.js";
+export { inferenceServiceAdmission, storageContainerAdmission } from "./admission.js";
 export type { GateSources } from "./gate-watch.js";
 export { inferenceGraphAdmission } from "./graph-admission.js";
 export { KSERVE_KINDS };

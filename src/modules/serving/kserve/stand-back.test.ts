@@ -39,15 +39,13 @@ async function kserve(cluster: Setup, where: string, replicas = 1): Promise<void
     metadata: { labels },
     spec: { containers: [{ name: "manager", image: "kserve/kserve-controller" }] },
   };
-  await cluster.client
-    .resource(DeploymentKind)
-    .apply(
-      {
-        metadata: { name: "kserve-controller-manager" },
-        spec: { replicas, selector: { matchLabels: labels }, template },
-      },
-      { ...options, namespace: where },
-    );
+  await cluster.client.resource(DeploymentKind).apply(
+    {
+      metadata: { name: "kserve-controller-manager" },
+      spec: { replicas, selector: { matchLabels: labels }, template },
+    },
+    { ...options, namespace: where },
+  );
 }
 
 /** What the controllers do of themselves is done. */

@@ -1,4 +1,5 @@
 /** TrainedModel, the LocalModelCache family and ClusterStorageContainer (serving.kserve.io/v1alpha1). */
+import type { Resource } from "../../../kernel/kinds/index.js";
 import type { Infer } from "../../../kernel/schema/index.js";
 import { s } from "../../../kernel/schema/index.js";
 import { storageSpec } from "./component-fields.js";
@@ -185,6 +186,8 @@ const containerSpec = () =>
   });
 
 type ContainerSpec = Infer<ReturnType<typeof containerSpec>>;
+/** A container that fetches models, beside the built-in one. */
+export type ClusterStorageContainer = Resource<ContainerSpec>;
 
 /** ClusterStorageContainer. */
 export const ClusterStorageContainerKind = defineLazily<ContainerSpec>({

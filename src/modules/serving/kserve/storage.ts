@@ -29,6 +29,8 @@ export const NO_CREDENTIALS: StoreCredentials = { variables: [], settings: {}, m
 export interface StorageContainer {
   readonly name: string;
   readonly container: JsonObject;
+  /** Argosy's own fetcher stands in for it: of the container what is about its surroundings counts. */
+  readonly isBuiltIn: boolean;
 }
 
 /** A model that lies ready on nodes. */
@@ -162,31 +164,33 @@ export function fetcherOf(
   { name, target, image, access }: FetcherWish,
 ): { readonly container: JsonObject; readonly volumes: JsonObject[] } {
   const credentials = access.credentials[parseStorageUri(uri).scheme] ?? NO_CREDENTIALS;
-  const own = access.containers?.[uri];
-  const { env, mounts, volumes } = credentialParts(credentials, own !== undefined);
-  if (own !== undefined) {
-    const given = own.container;
-    return {
-      container: {
-        terminationMessagePolicy: "FallbackToLogsOnError",
-        ...given,
-        name,
-        // As KServe calls them: what, and where to.
-        args: [...(Array.isArray(given["args"]) ? given["args"] : []), uri, target.mountPath],
-        env: [...asObjects(given["env"]), ...env],
-        volumeMounts: [...asObjects(given["volumeMounts"]), target.mount, ...mounts],
-      },
-      volumes,
-    };
+  const chosen = access.containers?.[uri];
+  const given = chosen?.container ?? {};
+  const isOthers = chosen?.isBuiltIn === false;
+  const { env, mounts, volumes } = credentialParts(credentials, isOthers);
+  const allEnv = [...asObjects(given["env"]), ...env];
+  const around = {
+    terminationMessagePolicy: "FallbackToLogsOnError",
+    ...given,
+    name,
+    ...(allEnv.length === 0 ? {} : { env: allEnv }),
+  };
+  const ownMounts = [...asObjects(given["volumeMounts"]), target.mount];
+  if (isOthers) {
+    // As KServe calls them: what, and where to.
+    const args = [...(Array.isArray(given["args"]) ? given["args"] : []), uri, target.mountPath];
+    return { container: { ...around, args, volumeMounts: [...ownMounts, ...mounts] }, volumes };
   }
+  const rest: JsonObject = { ...around };
+  delete rest["command"];
   const config = credentials.file === undefined ? [] : ["--storage-config", fileOf(credentials.file)];
   return {
     container: {
-      ...{ name, image, imagePullPolicy: "IfNotPresent" },
+      ...rest,
+      image,
+      imagePullPolicy: "IfNotPresent",
       args: ["--model-uri", uri, "--fetch-to", target.mountPath, "--cache", CACHE_FOLDER, ...config],
-      ...(env.length === 0 ? {} : { env }),
-      terminationMessagePolicy: "FallbackToLogsOnError",
-      volumeMounts: [target.mount, { name: "model-cache", mountPath: CACHE_FOLDER }, ...mounts],
+      volumeMounts: [...ownMounts, { name: "model-cache", mountPath: CACHE_FOLDER }, ...mounts],
     },
     volumes: [cacheVolume(access.cacheHostPath), ...volumes],
   };

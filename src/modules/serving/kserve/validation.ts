@@ -36,8 +36,15 @@ export function doubleImplementation(object: JsonObject): StatusCause | undefine
     : undefined;
 }
 
+/** Whether a ClusterStorageContainer fetches a URI. */
+export type IsFetched = (uri: string) => boolean;
+
 /** All faults of an InferenceService that was completed; `old` is the stored one it replaces. */
-export function inferenceServiceFaults(object: JsonObject, old?: JsonObject): StatusCause[] {
+export function inferenceServiceFaults(
+  object: JsonObject,
+  old?: JsonObject,
+  isFetched: IsFetched = () => false,
+): StatusCause[] {
   const spec = asObject(object["spec"]);
   const predictor = asObject(spec["predictor"]);
   const { transformer, explainer } = spec;
@@ -47,10 +54,10 @@ export function inferenceServiceFaults(object: JsonObject, old?: JsonObject): St
     ...autoscalerFaults(object),
     ...promotionSettings(object).faults,
     ...policyFaults(object),
-    ...predictorFaults(predictor, "spec.predictor"),
+    ...predictorFaults(predictor, "spec.predictor", isFetched),
     ...(isObject(transformer) ? transformerFaults(transformer) : []),
     ...(isObject(explainer) ? explainerFaults(explainer) : []),
-    ...canaryFaults(spec, predictor),
+    ...canaryFaults(spec, predictor, isFetched),
     ...renameFaults(predictor, asObject(asObject(asObject(old)["spec"])["predictor"])),
   ];
 }
@@ -103,7 +110,7 @@ const meant = (word: string, known: readonly string[]): string => {
   return near === undefined ? "" : `; did you mean ${near}?`;
 };
 
-function predictorFaults(predictor: JsonObject, path: string): StatusCause[] {
+function predictorFaults(predictor: JsonObject, path: string, isFetched: IsFetched): StatusCause[] {
   const named = [...LEGACY_FRAMEWORKS, "model"].filter((name) => isObject(predictor[name]));
   const containers = asObjects(predictor["containers"]);
   const custom =
@@ -115,7 +122,7 @@ function predictorFaults(predictor: JsonObject, path: string): StatusCause[] {
     faults.push(invalid(path, `has ${found.join(" and ")}; give exactly one of them`));
   const { model } = predictor;
   if (isObject(model)) faults.push(...modelFaults(model, `${path}.model`));
-  return [...faults, ...storageFaults(predictor, path), ...componentFaults(predictor, path)];
+  return [...faults, ...storageFaults(predictor, path, isFetched), ...componentFaults(predictor, path)];
 }
 
 function modelFaults(model: JsonObject, path: string): StatusCause[] {
@@ -130,28 +137,28 @@ function modelFaults(model: JsonObject, path: string): StatusCause[] {
   return faults;
 }
 
-function storageFaults(predictor: JsonObject, path: string): StatusCause[] {
+function storageFaults(predictor: JsonObject, path: string, isFetched: IsFetched): StatusCause[] {
   const model = asObject(predictor["model"]);
   const uri = model["storageUri"];
   const several = asObjects(predictor["storageUris"]);
   const faults: StatusCause[] = [];
   if (typeof uri === "string") {
-    const fault = storageUriFault(uri);
+    const fault = storageUriFault(uri, isFetched);
     if (fault !== undefined) faults.push(invalid(`${path}.model.storageUri`, `${uri}: ${fault}`));
     if (several.length > 0) faults.push(invalid(`${path}.storageUris`, "cannot be given beside model.storageUri"));
   }
-  return [...faults, ...mountFaults(several, path)];
+  return [...faults, ...mountFaults(several, path, isFetched)];
 }
 
 /** Where several things are put: each elsewhere, below one folder. Those of claims are volumes of their own. */
-function mountFaults(several: readonly JsonObject[], path: string): StatusCause[] {
+function mountFaults(several: readonly JsonObject[], path: string, isFetched: IsFetched): StatusCause[] {
   const faults: StatusCause[] = [];
   const seen = new Set<string>();
   const fetched: string[] = [];
   for (const [index, entry] of several.entries()) {
     const [uri, mountPath] = [asString(entry["uri"]), asString(entry["mountPath"] ?? "/mnt/models")];
     const at = `${path}.storageUris[${index}]`;
-    const fault = storageUriFault(uri);
+    const fault = storageUriFault(uri, isFetched);
     if (fault !== undefined) faults.push(invalid(`${at}.uri`, `${uri}: ${fault}`));
     if (!mountPath.startsWith("/")) faults.push(invalid(`${at}.mountPath`, "must begin with /"));
     if (mountPath.split("/").includes("..")) faults.push(invalid(`${at}.mountPath`, "must not lead upwards (`..`)"));
@@ -184,7 +191,7 @@ function explainerFaults(explainer: JsonObject): StatusCause[] {
 
 const OF_THE_STABLE = ["maxReplicas", "scaleTarget", "scaleMetric", "autoScaling", "workerSpec"];
 
-function canaryFaults(spec: JsonObject, stable: JsonObject): StatusCause[] {
+function canaryFaults(spec: JsonObject, stable: JsonObject, isFetched: IsFetched): StatusCause[] {
   const canaries = asObjects(spec["canary"]);
   const faults: StatusCause[] = [];
   const names = new Set([asString(stable["name"])]);
@@ -202,7 +209,7 @@ function canaryFaults(spec: JsonObject, stable: JsonObject): StatusCause[] {
       if (predictor[field] !== undefined) faults.push(forbidden(`${path}.${field}`, "follows from spec.predictor's"));
     if ((asNumber(predictor["minReplicas"]) ?? 0) > stableMin)
       faults.push(invalid(`${path}.minReplicas`, `must not be more than spec.predictor's, ${stableMin}`));
-    faults.push(...predictorFaults(predictor, path));
+    faults.push(...predictorFaults(predictor, path, isFetched));
   }
   const sum = canaries.reduce((total, canary) => total + (asNumber(canary["trafficPercent"]) ?? 0), 0);
   if (sum > 100) faults.push(invalid("spec.canary", `shares add up to ${sum} %; they must not exceed 100`));

@@ -7,7 +7,7 @@ import { KSERVE, OWN } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import type { ComponentName } from "./component.js";
-import { credentialsFor } from "./credentials.js";
+import { credentialsFor, urisOf } from "./credentials.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { loggerFor, readLogger } from "./logger.js";
 import type { PodInput } from "./pods.js";
@@ -16,6 +16,9 @@ import { shadowIn } from "./route-policies.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type Candidate, type ModelRequest, selectRuntime } from "./selection.js";
+import { type StorageContainer, uriOf } from "./storage.js";
+import { storageContainerFor } from "./storage-containers.js";
+import { ClusterStorageContainerKind } from "./storage-kinds.js";
 import type { Tools } from "./tools.js";
 import { MAIN_CONTAINER } from "./validation.js";
 
@@ -75,11 +78,14 @@ export async function podsFor(
   if ("reason" in found) return found;
   const logger = await loggerFor(service, { component, spec }, tools);
   if ("reason" in logger) return logger;
+  const completed = found.entry === undefined ? spec : withEntry(spec, found.entry);
+  const containers = containersFor(completed, tools);
+  if ("reason" in containers) return atCluster(containers, tools);
   const { name, namespace = "", labels = {}, annotations = {} } = service.metadata;
   const own = Object.fromEntries(Object.entries(labels).filter(([label]) => !OWN_LABELS.includes(label)));
   return {
     component,
-    spec: found.entry === undefined ? spec : withEntry(spec, found.entry),
+    spec: completed,
     runtime,
     values: { name, namespace, labels, annotations },
     labels: { ...own, ...serviceLabels(service), component },
@@ -87,11 +93,47 @@ export async function podsFor(
       // What one namespace may read is not another's to see.
       cacheHostPath: tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${namespace}`,
       credentials: found.credentials,
+      containers: containers.byUri,
     },
     log: logger.log,
     ...(component === "predictor" ? {} : { predictorHost: predictorHost(service) }),
   };
 }
+
+/** What fetches each of a component's models, where that is not the built-in one. */
+function containersFor(
+  component: JsonObject,
+  { context }: Tools,
+): { readonly byUri: Readonly<Record<string, StorageContainer>> } | Fault {
+  const known = context.cluster.informers.informer(ClusterStorageContainerKind).list();
+  const named = asString(component["storageContainerName"]);
+  const byUri: Record<string, StorageContainer> = {};
+  for (const uri of fetchedUris(component)) {
+    const chosen = storageContainerFor(uri, known, { named, workload: "initContainer" });
+    if (chosen === undefined) continue;
+    if ("reason" in chosen) return chosen;
+    byUri[uri] = chosen;
+  }
+  return { byUri };
+}
+
+/** All that is fetched for a component. What `storage` does not say enough of is told when the pods are built. */
+function fetchedUris(component: JsonObject): string[] {
+  const model = asObject(component["model"]);
+  const { storage } = model;
+  const uris = urisOf(component);
+  if (!isObject(storage) || asString(model["storageUri"]) !== "") return uris;
+  try {
+    return [uriOf({ uri: "", storage }), ...uris];
+  } catch {
+    return uris;
+  }
+}
+
+const atCluster = ({ reason, message }: Fault, { context }: Tools): Fault => ({
+  reason,
+  message: `cluster ${context.cluster.name}: ${message}`,
+});
 
 const predictorHost = ({ metadata }: InferenceService): string =>
   `${metadata.name}-predictor.${metadata.namespace ?? ""}.svc.cluster.local`;
@@ -153,9 +195,6 @@ function ignoredIn(component: JsonObject, isBuiltIn: boolean): string[] {
     ...(asObject(component["model"])["confidential"] === undefined
       ? []
       : ["model.confidential (models are read as they are)"]),
-    ...(component["storageContainerName"] === undefined
-      ? []
-      : ["storageContainerName (the model server's own program fetches)"]),
     ...(isLimited && !isBuiltIn ? ["containerConcurrency (its server is not Argosy's: pods take what comes)"] : []),
     ...(component["batcher"] === undefined || isBuiltIn ? [] : ["batcher (its server is not Argosy's)"]),
   ];
