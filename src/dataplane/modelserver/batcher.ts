@@ -103,8 +103,6 @@ class NaturalBatcher implements Batcher {
   #isTurnDue = false;
   #ripening: Timer | undefined;
   #shares: boolean;
-  /** The last run was of one request: the next one need not look for company. */
-  #isLonely = false;
   /** What a run takes, smoothed: a request whose deadline comes near does not wait for more company. */
   #runMs = 0;
   #idlers: (() => void)[] = [];
@@ -173,21 +171,14 @@ class NaturalBatcher implements Batcher {
   #schedule(): void {
     if (this.#active >= this.#engine.concurrency || this.#isTurnDue || this.#queue.length === 0) return;
     if (!this.#isRipe()) this.#ripen();
-    else if (this.#isLonely && this.#queue.length === 1) this.#start();
     else {
-      // One turn of the event loop lets requests that are already here join.
+      // One turn of the event loop lets requests that are already here join, and others than this model's be read between two runs.
       this.#isTurnDue = true;
       setImmediate(() => {
         this.#isTurnDue = false;
         this.#start();
       });
     }
-  }
-
-  #proceed(): void {
-    if (this.#queue.length === 0) return;
-    if (this.#isRipe()) this.#start();
-    else this.#ripen();
   }
 
   #isRipe(): boolean {
@@ -223,12 +214,11 @@ class NaturalBatcher implements Batcher {
     while (this.#active < this.#engine.concurrency && this.#queue.length > 0) {
       const batch = this.#takeBatch();
       if (batch.length === 0) continue;
-      this.#isLonely = batch.length === 1;
       this.#active++;
-      // A run reports its failures to its jobs. What came meanwhile is already here: it need not wait a turn.
+      // A run reports its failures to its jobs.
       void this.#run(batch).then(() => {
         this.#active--;
-        this.#proceed();
+        this.#schedule();
         this.#tellIdle();
       });
       if (this.#queue.length > 0 && !this.#isRipe()) {

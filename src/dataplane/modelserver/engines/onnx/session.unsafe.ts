@@ -1,17 +1,19 @@
-/**
- * onnxruntime behind an interface of ours. Unsafe because its tensor constructor ties each element type to one array class in
- * a way that a table of datatypes cannot show to the compiler.
- */
-
-import { readFile } from "node:fs/promises";
-import type { InferenceSession, Tensor } from "onnxruntime-node";
+/** onnxruntime behind an interface of ours. Unsafe because its tensors' types do not follow from a table of datatypes. */
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
-import { ONNX_TYPES } from "../../../../kernel/onnx/index.js";
+import { ONNX_TYPES } from "../../../../kernel/onnx/types.js";
 import type { TensorData, TensorSpec, TensorValue } from "../../datatypes.js";
 import { datatypeOfOrt, typeInfo } from "../../datatypes.js";
 import { ModelError } from "../../failures.js";
 import type { Engine } from "../types.js";
+import {
+  loadRuntime,
+  type OrtResults,
+  type OrtSession,
+  type OrtSettings,
+  type OrtTensor,
+  type OrtValue,
+} from "./sessions.unsafe.js";
 
 /** How models are loaded. */
 export interface OnnxOptions {
@@ -23,69 +25,69 @@ export interface OnnxOptions {
   readonly runtime?: "wasm";
 }
 
-type Runtime = typeof import("onnxruntime-node");
-
 /** Loads an ONNX file. Throws `ModelError`: `RuntimeUnavailable` when onnxruntime has no binary for this machine, `ModelLoadFailed` for a bad file. */
 export async function loadOnnx(file: string, options: OnnxOptions = {}): Promise<Engine> {
-  const { runtime, isWasm } = await loadRuntime(options.runtime);
-  let session: InferenceSession;
-  const settings: InferenceSession.SessionOptions = {
+  const open = await loadRuntime(options.runtime);
+  const settings: OrtSettings = {
     intraOpNumThreads: options.threads ?? 1,
     interOpNumThreads: 1,
     executionMode: "sequential",
     enableCpuMemArena: options.arena ?? false,
     logSeverityLevel: 4,
   };
+  let session: OrtSession;
   try {
-    // The WebAssembly form knows no files.
-    session = await (isWasm
-      ? runtime.InferenceSession.create(await readFile(file), settings)
-      : runtime.InferenceSession.create(file, settings));
+    session = await open(file, settings);
   } catch (error) {
     throw new ModelError("ModelLoadFailed", `${file} cannot be loaded as ONNX: ${explainLoad(messageOf(error))}`, {
       cause: error,
     });
   }
-  const inputs = describeTensors(session.inputMetadata, file);
-  const outputs = describeTensors(session.outputMetadata, file);
-  const first = new Set(
-    [...session.inputMetadata, ...session.outputMetadata].map((value) => (value.isTensor ? value.shape[0] : undefined)),
-  );
-  const batchable = inputs.length > 0 && first.size === 1 && typeof [...first][0] === "string";
-  let lastRunMs = 0;
-  return {
-    get lastRunMs() {
-      return lastRunMs;
-    },
-    platform: "onnxruntime_onnx",
-    inputs,
-    outputs,
-    batchable,
-    concurrency: 1,
-    memoryBytes: 0,
-    async run(values) {
-      const feeds: Record<string, Tensor> = {};
-      let result: InferenceSession.ReturnType;
-      try {
-        for (const value of values) feeds[value.name] = makeTensor(runtime, value);
-        // The binding runs the model in a turn of its own, which is the one right behind this.
-        let begun = 0;
-        setImmediate(() => {
-          begun = performance.now();
-        });
-        result = await session.run(feeds);
-        lastRunMs = performance.now() - begun;
-      } catch (error) {
-        throw asHttpError(error);
-      }
-      return outputs.map((spec) => {
-        const tensor = result[spec.name];
-        if (tensor === undefined) throw new HttpError(500, `the model did not give output ${spec.name}`);
-        return { name: spec.name, datatype: spec.datatype, shape: tensor.dims, data: tensor.data as TensorData };
-      });
-    },
-    close: () => session.release(),
-  };
+  return new OnnxEngine(session, file);
+}
+
+class OnnxEngine implements Engine {
+  readonly platform = "onnxruntime_onnx";
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  readonly batchable: boolean;
+  readonly concurrency = 1;
+  readonly memoryBytes = 0;
+  readonly #session: OrtSession;
+  lastRunMs = 0;
+
+  constructor(session: OrtSession, file: string) {
+    this.#session = session;
+    this.inputs = describeTensors(session.inputs, file);
+    this.outputs = describeTensors(session.outputs, file);
+    const first = new Set([...session.inputs, ...session.outputs].map(({ shape }) => shape[0]));
+    this.batchable = this.inputs.length > 0 && first.size === 1 && typeof [...first][0] === "string";
+  }
+
+  async run(values: readonly TensorValue[]): Promise<TensorValue[]> {
+    const session = this.#session;
+    const feeds: Record<string, OrtTensor> = {};
+    let results: OrtResults;
+    try {
+      for (const { name, datatype, data, shape } of values)
+        feeds[name] = session.tensor(typeInfo(datatype).ort, data, shape);
+      const begun = performance.now();
+      const running = session.run(feeds);
+      results = running instanceof Promise ? await running : running;
+      this.lastRunMs = performance.now() - begun;
+    } catch (error) {
+      throw asHttpError(error);
+    }
+    return this.outputs.map(({ name, datatype }) => {
+      const tensor = results[name];
+      if (tensor === undefined) throw new HttpError(500, `the model did not give output ${name}`);
+      return { name, datatype, shape: tensor.dims, data: tensor.data as TensorData };
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
 }
 
 /** onnxruntime's Node binding names element types that it cannot pass (BF16 among them) by number. */
@@ -108,45 +110,7 @@ function asHttpError(error: unknown): HttpError {
   );
 }
 
-function makeTensor(runtime: Runtime, value: TensorValue): Tensor {
-  return new runtime.Tensor(typeInfo(value.datatype).ort as "float32", value.data as Float32Array, value.shape);
-}
-
-/** `native` is faster by far; `wasm` runs where it has no binary. */
-interface LoadedRuntime {
-  readonly runtime: Runtime;
-  readonly isWasm: boolean;
-}
-
-async function loadRuntime(wanted: OnnxOptions["runtime"]): Promise<LoadedRuntime> {
-  // onnxruntime 1.30 keeps and uploads statistics of its use unless told not to; it looks when its library is loaded.
-  process.env["ORT_DISABLE_TELEMETRY"] = "1";
-  let obstacle = "";
-  if (wanted !== "wasm") {
-    try {
-      return { runtime: await import("onnxruntime-node"), isWasm: false };
-    } catch (error) {
-      obstacle = `onnxruntime has no working binary for ${process.platform}/${process.arch} on this machine: ${messageOf(error)}; `;
-    }
-  }
-  try {
-    // Not among our dependencies: 140 MB that few need.
-    const name: string = "onnxruntime-web";
-    const runtime = (await import(name)) as Runtime;
-    runtime.env.wasm.numThreads = 1;
-    return { runtime, isWasm: true };
-  } catch (error) {
-    throw new ModelError(
-      "RuntimeUnavailable",
-      `${obstacle}its WebAssembly form is not installed (npm install onnxruntime-web)`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-function describeTensors(metadata: readonly InferenceSession.ValueMetadata[], file: string): TensorSpec[] {
+function describeTensors(metadata: readonly OrtValue[], file: string): TensorSpec[] {
   return metadata.map((value) => {
     if (!value.isTensor)
       throw new ModelError(
