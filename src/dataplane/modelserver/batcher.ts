@@ -5,6 +5,9 @@ import type { TensorValue } from "./datatypes.js";
 import type { Engine } from "./engines/types.js";
 import { EngineFault } from "./failures.js";
 
+/** What a run with more than `maxRows` rows may take, milliseconds. */
+const SHORT_MS = 1;
+
 /** One run of a model, as it is counted. */
 export interface BatchRun {
   readonly rows: number;
@@ -19,6 +22,8 @@ export interface BatchRun {
 export interface BatchOptions {
   /** Most rows of one run; 1: no sharing. */
   readonly maxRows: number;
+  /** Most rows while so many take no longer than a millisecond, as the last runs were; default `maxRows`. */
+  readonly maxShortRows?: number;
   /** How long a request may wait for company when nothing runs; 0: not at all. */
   readonly maxDelayMs: number;
   /** Most requests that wait; beyond it 503. */
@@ -105,12 +110,20 @@ class NaturalBatcher implements Batcher {
   #shares: boolean;
   /** What a run takes, smoothed: a request whose deadline comes near does not wait for more company. */
   #runMs = 0;
+  /** What a row took in the last runs, smoothed. */
+  #rowMs = 0;
+  /** Most rows of a run that was short. */
+  #shortRows = 0;
+  readonly #hasEqualRows: boolean;
   #idlers: (() => void)[] = [];
 
   constructor(engine: Engine, options: BatchOptions) {
     this.#engine = engine;
     this.#options = options;
     this.#shares = engine.batchable && options.maxRows > 1;
+    this.#hasEqualRows = engine.inputs.every(
+      ({ shape, datatype }) => datatype !== "BYTES" && shape.slice(1).every((size) => size >= 0),
+    );
   }
 
   get waiting(): number {
@@ -240,14 +253,30 @@ class NaturalBatcher implements Batcher {
     const batch: Job[] = [];
     const rest: Job[] = [];
     let rows = 0;
+    const maxRows = this.#maxRows();
     for (const job of this.#queue) {
-      if (job === first || (job.key === first.key && rows + job.rows <= this.#options.maxRows)) {
+      if (job === first || (job.key === first.key && rows + job.rows <= maxRows)) {
         batch.push(job);
         rows += job.rows;
       } else rest.push(job);
     }
     this.#queue = rest;
     return batch;
+  }
+
+  /** Never more than four times what was short already: by then the engine has seen it, too. */
+  #maxRows(): number {
+    const { maxRows, maxShortRows = maxRows } = this.#options;
+    if (!this.#hasEqualRows || this.#shortRows === 0) return maxRows;
+    const short = Math.min(maxShortRows, 4 * this.#shortRows, Math.floor(SHORT_MS / this.#rowMs));
+    return Math.max(maxRows, short);
+  }
+
+  #learn(rows: number, ms: number): void {
+    this.#runMs = this.#runMs === 0 ? ms : 0.8 * this.#runMs + 0.2 * ms;
+    const rowMs = ms / Math.max(rows, 1);
+    this.#rowMs = this.#rowMs === 0 ? rowMs : 0.8 * this.#rowMs + 0.2 * rowMs;
+    if (ms <= SHORT_MS && rows > this.#shortRows) this.#shortRows = rows;
   }
 
   async #run(asked: readonly Job[]): Promise<void> {
@@ -267,7 +296,7 @@ class NaturalBatcher implements Batcher {
             );
       const outputs = await this.#engine.run(inputs);
       const ms = clock.monotonicMs() - started;
-      this.#runMs = this.#runMs === 0 ? ms : 0.8 * this.#runMs + 0.2 * ms;
+      this.#learn(rows, ms);
       onRun({ rows, requests: batch.length, ms, waitsMs: batch.map((job) => started - job.sinceMs) });
       if (batch.length === 1) return only.finish(outputs);
       if (outputs.every((output) => output.shape[0] === rows)) return split(batch, outputs);

@@ -112,6 +112,7 @@ export async function openRepository(
       threads: 1,
       maxBatchRows: 32,
       maxBatchDelayMs: 0,
+      maxShortBatchRows: 32,
       maxWaiting: 100,
       memoryBudgetBytes: 2 ** 30,
       clock: systemClock,

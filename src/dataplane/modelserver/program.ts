@@ -45,7 +45,7 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --log-payloads JSON     copies of requests and answers go to {"urls": […]} as CloudEvents or files; docs/model-server.md has all members
   --forward-to HOST:PORT  serve nothing: pass connections on to that server, and log the requests in them with --log-payloads
   --metrics PORT          where a forwarder tells its counters
-  --max-batch-rows N      most rows in one run of the model, default 64; 1 switches sharing off
+  --max-batch-rows N      most rows in one run of the model, default 64, or 512 while they take less than a millisecond; 1 switches sharing off
   --max-batch-delay-ms N  how long a request waits for others to share a run, default 0: only while the model is busy
   --max-body-bytes N      default 67108864
   --threads N             threads of one run, default 1

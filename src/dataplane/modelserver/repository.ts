@@ -32,6 +32,8 @@ export interface RepositoryOptions {
   readonly maxBatchRows: number;
   /** How long a request waits for company where the model's configuration does not say, milliseconds. */
   readonly maxBatchDelayMs: number;
+  /** The same while so many take no longer than a millisecond; at least `maxBatchRows`. */
+  readonly maxShortBatchRows: number;
   readonly maxWaiting: number;
   readonly limits: EngineLimits;
   /** Most bytes of all models in memory; those not used for longest leave, and come back when asked for. */

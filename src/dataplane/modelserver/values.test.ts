@@ -134,6 +134,30 @@ test("no run is larger than allowed, and a request larger than that runs alone",
   expect(engine.runs).toEqual([6, 4, 20]);
 });
 
+test.each([
+  { rowMs: 0.01, runs: [8, 32, 24, 64, 64, 32] },
+  { rowMs: 0.05, runs: [8, 16, 16, 16, 8, ...Array.from({ length: 10 }, () => 16)] },
+  { rowMs: 0.2, runs: Array.from({ length: 28 }, () => 8) },
+])("runs grow beyond the usual limit while they are short: $rowMs ms a row", async ({ rowMs, runs }) => {
+  let now = 0;
+  const plain = doubler();
+  const engine = doubler({
+    run: (inputs) => {
+      now += rowMs * (inputs[0]?.data.length ?? 0);
+      return plain.run(inputs);
+    },
+  });
+  const clock = { ...systemClock, monotonicMs: () => now };
+  const batcher = createBatcher(engine, { ...options, clock, maxShortRows: 64 });
+  const wave = (count: number) =>
+    Promise.all(Array.from({ length: count }, () => batcher.infer(row([1, 2, 3, 4, 5, 6, 7, 8]))));
+
+  await wave(8);
+  await wave(20);
+
+  expect(plain.runs).toEqual(runs);
+});
+
 test("a bad request fails alone", async () => {
   const batcher = createBatcher(doubler(), options);
 

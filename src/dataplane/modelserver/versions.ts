@@ -115,6 +115,7 @@ async function loadVersion(
   const batcher = createBatcher(engine, {
     maxRows,
     maxDelayMs: config.maxDelayMs ?? options.maxBatchDelayMs,
+    maxShortRows: config.maxBatchSize ?? options.maxShortBatchRows,
     maxWaiting: options.maxWaiting,
     clock,
     onRun: metrics.runOf(name, version),
