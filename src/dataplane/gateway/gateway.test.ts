@@ -463,45 +463,8 @@ describe("failures", () => {
   });
 });
 
+// Malformed requests: tests/framing.test.ts.
 describe("hostile input", () => {
-  const cases: readonly (readonly [string, string, number])[] = [
-    ["two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400],
-    [
-      "length and chunks",
-      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-      400,
-    ],
-    ["a signed length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", 400],
-    ["an unknown coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501],
-    ["a blank before the colon", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400],
-    ["a folded line", "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", 400],
-    ["a bare line feed", "GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n", 400],
-    ["a zero byte", "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400],
-    ["no Host", "GET / HTTP/1.1\r\n\r\n", 400],
-    ["two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400],
-    ["a Host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400],
-    ["a wrong version", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505],
-    ["no HTTP", "hello\r\n\r\n", 400],
-    ["a tunnel", "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 405],
-    ["a malformed chunk", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400],
-    ["a long head", `GET / HTTP/1.1\r\nHost: a\r\nX: ${"x".repeat(40_000)}\r\n\r\n`, 431],
-    ["many fields", `GET / HTTP/1.1\r\nHost: a\r\n${"X: 1\r\n".repeat(200)}\r\n`, 431],
-    ["a long target", `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 414],
-  ];
-  for (const [name, bytes, status] of cases) {
-    test(`${name} is refused with ${status}, the connection ended, and the backend never sees more`, async () => {
-      const cleanup = begin();
-      const backend = await fakeBackend(cleanup, (_q, r) => r.end());
-      const { port } = await startGateway(cleanup, [routeTo([{ name: "a", addresses: [backend.address] }])]);
-
-      const text = await exchangeBytes(port, `${bytes}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n`);
-
-      expect(parseAnswer(text).status).toBe(status);
-      expect(text.match(/HTTP\/1\.1 \d/g)?.length).toBe(1);
-      expect(backend.requests).toBeLessThanOrEqual(name === "a malformed chunk" ? 1 : 0);
-    });
-  }
-
   test("a head that does not come in time is 408; a body over the route's limit is 413", async () => {
     const cleanup = begin();
     const backend = await echo(cleanup);

@@ -11,6 +11,7 @@ const TRAILER = 6;
 const TRAILER_LINE = 7;
 const TRAILER_LF = 8;
 const END_LF = 9;
+const BLANKS = 10;
 
 const MAX_CHUNK_OVERHEAD = 16_384;
 
@@ -81,7 +82,12 @@ export class Framing {
         return this.#stepSize(byte);
       case EXTENSION:
         if (byte === 13) this.#state = SIZE_LF;
-        return byte !== 10 && byte !== 0;
+        return isText(byte) || byte === 13;
+      case BLANKS:
+        // A second number after the first would be one number to somebody else.
+        if (byte === 13) this.#state = SIZE_LF;
+        else if (byte === 59) this.#state = EXTENSION;
+        return byte === 13 || byte === 59 || byte === 32 || byte === 9;
       case SIZE_LF:
         this.#digits = 0;
         this.#state = this.#left === 0 ? TRAILER : DATA;
@@ -95,10 +101,10 @@ export class Framing {
         return byte === 10;
       case TRAILER:
         this.#state = byte === 13 ? END_LF : TRAILER_LINE;
-        return byte !== 10 && byte !== 32 && byte !== 9;
+        return byte === 13 || (isText(byte) && byte !== 32 && byte !== 9);
       case TRAILER_LINE:
         if (byte === 13) this.#state = TRAILER_LF;
-        return byte !== 10 && byte !== 0;
+        return isText(byte) || byte === 13;
       case TRAILER_LF:
         this.#state = TRAILER;
         return byte === 10;
@@ -116,9 +122,14 @@ export class Framing {
     }
     if (this.#digits === 0) return false;
     if (byte === 13) this.#state = SIZE_LF;
-    else this.#state = EXTENSION;
+    else this.#state = byte === 59 ? EXTENSION : BLANKS;
     return byte === 13 || byte === 59 || byte === 32 || byte === 9;
   }
+}
+
+/** No control character, but for the tab. */
+function isText(byte: number): boolean {
+  return (byte >= 32 && byte !== 127) || byte === 9;
 }
 
 function hexDigit(byte: number): number {
