@@ -1,5 +1,4 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -382,25 +381,6 @@ test("whatever a request says, it is answered or refused, never a fault of the s
     ),
     { numRuns: 1000 },
   );
-});
-
-test.each([
-  ["two hosts", "GET /v2 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"],
-  ["no host", "GET /v2 HTTP/1.1\r\n\r\n"],
-  [
-    "length beside coding",
-    "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-  ],
-])("an ambiguous request (%s) is refused and the connection closed", async (_, bytes) => {
-  const server = await serve({ source: { name: "m", folder: await folderWith({ "model.onnx": identity("FP32") }) } });
-  const answer = await new Promise<string>((resolve) => {
-    const socket = connect(server.port, "127.0.0.1", () => socket.write(bytes));
-    let text = "";
-    socket.on("data", (chunk) => (text += chunk.toString()));
-    socket.on("close", () => resolve(text));
-  });
-
-  expect(answer).toMatch(/^HTTP\/1.1 400/);
 });
 
 test("a file that is no model: the server lives, says why, and is not ready", async () => {

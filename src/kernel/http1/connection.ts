@@ -43,6 +43,8 @@ const MAX_PIPELINED_BYTES = 65_536;
 const MAX_COPIED_BYTES = 65_536;
 /** How long what still comes is read after our last byte, so that the answer is not lost to a reset. */
 const LINGER_MS = 5000;
+/** A client that has ended its side may read on: so long it is taken for one that waits, then for one that is gone. */
+const HALF_CLOSED_MS = 1000;
 
 /** One client's connection: requests are answered one after the other. */
 export class Http1Connection {
@@ -58,6 +60,8 @@ export class Http1Connection {
   #isClosing = false;
   #isBlocked = false;
   #isFirst = true;
+  /** When the client ended its side. */
+  #endedMs = Number.POSITIVE_INFINITY;
   #onUnblocked: (() => void) | undefined;
 
   constructor(host: ConnectionHost, socket: Socket) {
@@ -119,6 +123,7 @@ export class Http1Connection {
   }
 
   #onEnd(): void {
+    this.#endedMs = this.#host.nowMs();
     if (this.#request === undefined) this.closeSoon();
     else if (!this.#request.isWhole) this.#request.cut("the connection ended before the body did");
     else {
@@ -196,7 +201,7 @@ export class Http1Connection {
     this.#isFirst = false;
     const request = new Http1Request(head, {
       wantBody: () => this.#wantBody(request),
-      isGone: () => this.#socket.destroyed,
+      isGone: () => this.#socket.destroyed || this.#host.nowMs() - this.#endedMs >= HALF_CLOSED_MS,
     });
     this.#request = request;
     this.#head = head;

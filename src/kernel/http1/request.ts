@@ -81,7 +81,7 @@ export class Http1Request {
     return this.#framing.isDone;
   }
 
-  /** The client is away: nobody reads an answer. */
+  /** The client is away, or has ended its side a second ago: nobody reads an answer. */
   get isGone(): boolean {
     return this.#connection.isGone();
   }
