@@ -6,17 +6,17 @@ import { asObject, asString, ensureObject } from "../registry/read.js";
 import type { FieldManager } from "../types.js";
 import { overlayMembers, removeFields, withNamedFields } from "./combine.js";
 import { compareObjects, fieldsOf } from "./compare.js";
-import type { MergeOptions } from "./create.js";
+import type { MergeOptions, Merging } from "./create.js";
 import { FieldSet, showPath } from "./field-set.js";
 import type { Manager, Managers } from "./managers.js";
 import { managerIdentity, ownsAny, readManagers, writeManagers } from "./managers.js";
 import { stripServerFields, withoutManagedFields } from "./server-fields.js";
 import { typedFaults } from "./typed-faults.js";
-import { withoutReset as setBy, zeroBase } from "./update.js";
+import { withoutReset as setBy } from "./update.js";
 
 /** Server-side apply (KEP-555): merges the applied configuration into the current object, removes what the manager applied before and no longer does, records ownership. Throws a 409 `ApiError` with one cause per field and owner unless forced. */
 export function applyObject(
-  options: MergeOptions,
+  options: Merging,
   current: JsonObject | undefined,
   applied: JsonObject,
   by: FieldManager & { readonly force: boolean },
@@ -27,13 +27,17 @@ export function applyObject(
   const { shape } = options;
   const config = withoutReset(options, applied, by.subresource);
   const live = current ?? { apiVersion: apiVersionOf(options), kind: options.kind, metadata: {} };
+  const written = options.known.ofApplied(`${by.subresource}/${by.manager}`, config, () =>
+    setBy(options, stripServerFields(fieldsOf(shape, config)), by.subresource),
+  );
   const self: Manager = {
     manager: by.manager,
     operation: "Apply",
     apiVersion: apiVersionOf(options),
     subresource: by.subresource,
     time: by.now,
-    set: setBy(options, stripServerFields(fieldsOf(shape, config)), by.subresource),
+    set: written.set,
+    written,
   };
   const identity = managerIdentity(self);
   const before = managers.get(identity);
@@ -85,7 +89,7 @@ function withoutReset(options: MergeOptions, applied: JsonObject, subresource: s
 }
 
 /** Who owned an object before ownership was recorded: one manager, so that its fields can be taken over knowingly. */
-function currentManagers(options: MergeOptions, current: JsonObject | undefined, by: FieldManager): Managers {
+function currentManagers(options: Merging, current: JsonObject | undefined, by: FieldManager): Managers {
   const managers = readManagers(current, true);
   if (current === undefined || managers.size > 0) return managers;
   if (!options.isConvertible) {
@@ -94,7 +98,7 @@ function currentManagers(options: MergeOptions, current: JsonObject | undefined,
       `failed to create manager for existing fields: failed to convert live object (/; ${apiVersion}, Kind=${options.kind}) to proper version: request to convert CR to an invalid group/version: ${apiVersion}`,
     );
   }
-  const { added, modified } = compareObjects(options.shape, zeroBase(options), withoutManagedFields(current));
+  const { added, modified } = compareObjects(options.shape, options.zero, withoutManagedFields(current));
   const first: Manager = {
     manager: "before-first-apply",
     operation: "Update",

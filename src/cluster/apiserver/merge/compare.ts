@@ -47,13 +47,10 @@ class Comparer implements Comparison {
   }
 
   #members(shape: Shape, old: JsonObject, now: JsonObject, isThere: boolean): void {
-    for (const name in old) this.#member(shape, name, old[name], now[name]);
+    for (const name in old) this.#member(shape, name, old[name], memberOf(now, name));
     for (const name in now) {
-      if (old[name] !== undefined) continue;
-      const field = shape.fields.get(name);
-      // Go has such lists as null in an otherwise empty object: they are changed, not added.
-      const isNull = isThere && field?.required === true && (field.shape.type === "list" || field.shape.type === "map");
-      this.#member(shape, name, isNull ? null : undefined, now[name]);
+      if (memberOf(old, name) !== undefined) continue;
+      this.#member(shape, name, memberBefore(shape, name, isThere), now[name]);
     }
   }
 
@@ -80,10 +77,25 @@ class Comparer implements Comparison {
   }
 }
 
-function isVoid(value: Json | undefined): boolean {
+/** A member; not what every object has by nature. */
+export function memberOf(object: JsonObject, name: string): Json | undefined {
+  return Object.hasOwn(object, name) ? object[name] : undefined;
+}
+
+/** What a member that the old object has not counts as. Go has required lists as null in an otherwise empty object: they are changed, not added. */
+export function memberBefore(shape: Shape, name: string, isThere: boolean): null | undefined {
+  const field = isThere ? shape.fields.get(name) : undefined;
+  const isNull = field?.required === true && (field.shape.type === "list" || field.shape.type === "map");
+  return isNull ? null : undefined;
+}
+
+/** Whether there is nothing in a value. */
+export function isVoid(value: Json | undefined): boolean {
   if (value === undefined || value === null) return true;
   if (Array.isArray(value)) return value.length === 0;
-  return isObject(value) && Object.keys(value).length === 0;
+  if (!isObject(value)) return false;
+  for (const name in value) if (Object.hasOwn(value, name)) return false;
+  return true;
 }
 
 /** The fields that an applied configuration speaks of. */

@@ -2,8 +2,9 @@ import type { JsonObject } from "../../../kernel/kinds/object.js";
 import type { Shape } from "../registry/shape.js";
 import type { MergeSchema } from "../types.js";
 import { applyObject } from "./apply.js";
+import { KnownWays } from "./known-ways.js";
 import { strategicMerge } from "./strategic.js";
-import { trackUpdate } from "./update.js";
+import { trackUpdate, zeroBase } from "./update.js";
 
 /** What merging needs to know of a kind. */
 export interface MergeOptions {
@@ -23,8 +24,16 @@ export interface MergeOptions {
   readonly normalise: (object: JsonObject) => JsonObject;
 }
 
+/** The same, with what was merged last. */
+export interface Merging extends MergeOptions {
+  readonly known: KnownWays;
+  /** An object of the kind with nothing in it; nobody changes it. */
+  readonly zero: JsonObject;
+}
+
 /** The merges of one kind. */
-export function createMerge(options: MergeOptions): MergeSchema {
+export function createMerge(of: MergeOptions): MergeSchema {
+  const options: Merging = { ...of, known: new KnownWays(of.shape), zero: zeroBase(of) };
   return {
     supportsStrategic: options.supportsStrategic,
     strategicMerge: (current, patch) => strategicMerge(options.shape, current, patch),

@@ -132,6 +132,17 @@ export function overlaps(fields: Json | undefined, set: FieldSet): boolean {
   return false;
 }
 
+/** Whether FieldsV1 has every path of a set. */
+export function contains(fields: Json | undefined, set: FieldSet): boolean {
+  for (const [element, child] of set.children) {
+    if (!isObject(fields) || element === "." || !Object.hasOwn(fields, element)) return false;
+    const below = fields[element];
+    if (child.member && !isMember(below)) return false;
+    if (child.children.size > 0 && !contains(below, child)) return false;
+  }
+  return true;
+}
+
 function isMember(node: Json | undefined): boolean {
   return !isObject(node) || Object.hasOwn(node, ".") || Object.keys(node).length === 0;
 }

@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { asObject, asObjects, asString } from "../registry/read.js";
-import { FieldSet, overlaps, parseFieldsV1, toFieldsV1 } from "./field-set.js";
+import { contains, FieldSet, overlaps, parseFieldsV1, toFieldsV1 } from "./field-set.js";
+import type { Written } from "./known-ways.js";
 
 /** One entry of metadata.managedFields. */
 export interface Manager {
@@ -12,6 +13,8 @@ export interface Manager {
   readonly set: FieldSet;
   /** How it is stored, if that has not changed. */
   readonly entry?: JsonObject;
+  /** How a set is written; counts where it is the manager's. */
+  readonly written?: Written;
 }
 
 /** An entry as it is stored: what is not looked at is not parsed. A changed copy (`{ ...manager, set }`) has no `entry`. */
@@ -53,12 +56,24 @@ const foldedName = "ancient-changes";
 /** What makes two entries the same. */
 export function managerIdentity(entry: Pick<Manager, "manager" | "operation" | "apiVersion" | "subresource">): string {
   const version = entry.operation === "Update" ? entry.apiVersion : "";
-  return JSON.stringify([entry.manager, entry.operation, version, entry.subresource]);
+  const { manager, operation, subresource } = entry;
+  return `${operation} ${subresource.length} ${version.length} ${subresource}${version}${manager}`;
 }
 
 /** Whether a manager owns any field of a set. */
 export function ownsAny({ entry, set }: Manager, fields: FieldSet): boolean {
   return entry === undefined ? !set.intersection(fields).isEmpty : overlaps(entry["fieldsV1"], fields);
+}
+
+/** Whether a manager owns all of a set, as its entry is stored. */
+export function covers({ entry }: Manager, fields: FieldSet): boolean {
+  return entry !== undefined && contains(entry["fieldsV1"], fields);
+}
+
+/** A manager whose fields stay as they are stored. */
+export function atTime(manager: Manager, time: string): Manager {
+  const { entry } = manager;
+  return entry === undefined ? { ...manager, time } : new StoredManager({ ...entry, time });
 }
 
 /** Reads metadata.managedFields; none where an entry makes no sense. `isStored`: they were written here, and stay as they are while nothing changes. */
@@ -90,7 +105,9 @@ const isText = (value: Json | undefined): boolean => typeof value === "string" &
 /** Writes metadata.managedFields; without entries the field goes. */
 export function writeManagers(object: JsonObject, managers: Managers): void {
   const metadata = asObject(object["metadata"]);
-  const entries = [...foldOldest(managers).values()].filter((entry) => !ownsNothing(entry)).sort(order);
+  const all = managers.size > maximumUpdateManagers ? foldOldest(managers) : managers;
+  const entries = [...all.values()].filter((entry) => !ownsNothing(entry));
+  if (entries.length > 1) entries.sort(order);
   if (entries.length === 0) delete metadata["managedFields"];
   else metadata["managedFields"] = entries.map(toEntry);
   if (object["metadata"] !== metadata) object["metadata"] = metadata;
@@ -103,25 +120,31 @@ function ownsNothing(manager: Manager): boolean {
 
 function toEntry(entry: Manager): Json {
   if (entry.entry !== undefined) return entry.entry;
+  const { set, written } = entry;
   return {
     manager: entry.manager,
     operation: entry.operation,
     apiVersion: entry.apiVersion,
     ...(entry.time === "" ? {} : { time: entry.time }),
     fieldsType: "FieldsV1",
-    fieldsV1: toFieldsV1(entry.set),
+    fieldsV1: written?.set === set ? written.fieldsV1 : toFieldsV1(set),
     ...(entry.subresource === "" ? {} : { subresource: entry.subresource }),
   };
 }
 
 function order(a: Manager, b: Manager): number {
   return (
-    a.operation.localeCompare(b.operation) ||
-    a.time.localeCompare(b.time) ||
-    a.manager.localeCompare(b.manager) ||
-    a.apiVersion.localeCompare(b.apiVersion) ||
-    a.subresource.localeCompare(b.subresource)
+    byText(a.operation, b.operation) ||
+    byText(a.time, b.time) ||
+    byText(a.manager, b.manager) ||
+    byText(a.apiVersion, b.apiVersion) ||
+    byText(a.subresource, b.subresource)
   );
+}
+
+/** As upstream, by characters. */
+function byText(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 function foldOldest(managers: Managers): Managers {

@@ -4,19 +4,15 @@ import { zeroObject } from "../registry/decode.js";
 import { asObject, isEmpty } from "../registry/read.js";
 import type { FieldManager } from "../types.js";
 import { compareObjects } from "./compare.js";
-import type { MergeOptions } from "./create.js";
+import type { MergeOptions, Merging } from "./create.js";
 import type { FieldSet } from "./field-set.js";
+import type { KnownEffect, Written } from "./known-ways.js";
 import type { Manager, Managers } from "./managers.js";
-import { managerIdentity, ownsAny, readManagers, writeManagers } from "./managers.js";
+import { atTime, covers, managerIdentity, ownsAny, readManagers, writeManagers } from "./managers.js";
 import { stripServerFields, withoutManagedFields } from "./server-fields.js";
 
 /** Records who changed what by a write that is no apply. Changes `metadata.managedFields` of `object` only. */
-export function trackUpdate(
-  options: MergeOptions,
-  object: JsonObject,
-  old: JsonObject | undefined,
-  by: FieldManager,
-): void {
+export function trackUpdate(options: Merging, object: JsonObject, old: JsonObject | undefined, by: FieldManager): void {
   const managers: Managers =
     by.subresource === "" && asksForReset(object) ? new Map() : managersBefore(object, old, by.subresource);
   // What nobody is known to own stays so until the next apply.
@@ -24,29 +20,39 @@ export function trackUpdate(
     delete asObject(object["metadata"])["managedFields"];
     return;
   }
-  const base = old === undefined ? zeroBase(options) : withoutManagedFields(old);
-  const left = leftAlone(options, by.subresource);
-  const comparison = compareObjects(options.shape, without(base, left), without(withoutManagedFields(object), left));
-  const added = stripServerFields(comparison.added.union(comparison.modified));
-  const taken = withoutReset(options, added, by.subresource);
-  const removed = withoutReset(options, comparison.removed, by.subresource);
-  for (const [identity, manager] of managers)
-    if (ownsAny(manager, taken) || ownsAny(manager, removed))
-      managers.set(identity, { ...manager, set: manager.set.difference(taken).difference(removed) });
-  if (!taken.isEmpty) {
-    const self: Manager = {
-      manager: by.manager,
-      operation: "Update",
-      apiVersion: apiVersionOf(options),
-      subresource: by.subresource,
-      time: by.now,
-      set: taken,
-    };
-    const identity = managerIdentity(self);
-    const before = managers.get(identity);
-    managers.set(identity, before === undefined ? self : { ...self, set: before.set.union(taken) });
+  const base = old === undefined ? options.zero : withoutManagedFields(old);
+  const { taken, removed, written } = effectOf(options, base, object, by);
+  const self = { ...by, operation: "Update", apiVersion: apiVersionOf(options), time: by.now } as const;
+  const own = managerIdentity(self);
+  for (const [identity, manager] of managers) {
+    const lost = identity === own ? [removed] : [taken, removed];
+    if (!lost.some((set) => ownsAny(manager, set))) continue;
+    managers.set(identity, { ...manager, set: lost.reduce((rest, set) => rest.difference(set), manager.set) });
   }
+  if (!taken.isEmpty) managers.set(own, withMore(managers.get(own), self, written));
   writeManagers(object, managers);
+}
+
+function effectOf(options: Merging, base: JsonObject, object: JsonObject, by: FieldManager): KnownEffect {
+  const left = leftAlone(options, by.subresource);
+  const old = without(base, left);
+  const now = without(withoutManagedFields(object), left);
+  return options.known.ofChange(`${by.subresource}/${by.manager}`, { old, now }, () => {
+    const comparison = compareObjects(options.shape, old, now);
+    const added = stripServerFields(comparison.added.union(comparison.modified));
+    return {
+      taken: withoutReset(options, added, by.subresource),
+      removed: withoutReset(options, comparison.removed, by.subresource),
+    };
+  });
+}
+
+/** A manager that also owns these fields. */
+function withMore(before: Manager | undefined, self: Omit<Manager, "set">, written: Written): Manager {
+  const { manager, operation, apiVersion, subresource, time } = self;
+  if (before !== undefined && covers(before, written.set)) return atTime(before, time);
+  const now = { manager, operation, apiVersion, subresource, time };
+  return before === undefined ? { ...now, set: written.set, written } : { ...now, set: before.set.union(written.set) };
 }
 
 const byDefault: NonNullable<MergeOptions["resets"]> = { "": [["status"]], status: [["spec"]] };
