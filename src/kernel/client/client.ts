@@ -4,7 +4,7 @@ import { createDiscovery } from "./discovery.js";
 import { createExchange } from "./exchange.js";
 import { createResourceClient } from "./resource-client.js";
 import type { AcknowledgedWrite, ApiClient, ResourceClient, Transport } from "./types.js";
-import { kindAs } from "./wire.unsafe.js";
+import { kindAs, perKind } from "./wire.unsafe.js";
 
 /** What a client needs. */
 export interface ClientOptions {
@@ -21,13 +21,15 @@ export function createClient(options: ClientOptions): ApiClient {
   const exchange = createExchange(transport, clock, options.userAgent ?? "argosy");
   const findKind = createDiscovery(exchange);
   const listeners = new Set<(kind: Kind, write: AcknowledgedWrite) => void>();
-  const resource = <T extends KubeObject>(kind: Kind<T>): ResourceClient<T> =>
-    createResourceClient(kind, {
-      exchange,
-      onWrite: (write) => {
-        for (const listener of listeners) listener(kind, write);
-      },
-    });
+  const resource = perKind(
+    <T extends KubeObject>(kind: Kind<T>): ResourceClient<T> =>
+      createResourceClient(kind, {
+        exchange,
+        onWrite: (write) => {
+          for (const listener of listeners) listener(kind, write);
+        },
+      }),
+  );
   return {
     transport,
     resource,

@@ -27,10 +27,26 @@ type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** Appends a query; undefined members are left out. */
 export function withQuery(path: string, query: Query): string {
+  const plain = plainQuery(query);
+  if (plain !== undefined) return plain === "" ? path : `${path}?${plain}`;
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
   const text = parameters.toString();
   return text === "" ? path : `${path}?${text}`;
+}
+
+const needsNoEscape = /^[\w.*-]*$/;
+
+/** A query in which nothing must be escaped; `undefined` for others. */
+function plainQuery(query: Query): string | undefined {
+  let text = "";
+  for (const name in query) {
+    const value = query[name];
+    if (value === undefined) continue;
+    if (typeof value === "string" && !needsNoEscape.test(value)) return undefined;
+    text += `${text === "" ? "" : "&"}${name}=${value}`;
+  }
+  return text;
 }
 
 /** Query of a list. */

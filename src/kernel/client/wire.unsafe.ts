@@ -6,6 +6,7 @@ import type { Status } from "../errors/index.js";
 import { apiVersionOf, type Json, type JsonObject, type Kind, type KubeObject } from "../kinds/index.js";
 import { isObject } from "../schema/index.js";
 import { localFailure } from "./failures.js";
+import type { ResourceClient } from "./types.js";
 
 /** A parsed Status with its indispensable members present. */
 export function asStatus(value: JsonObject, code: number): Status {
@@ -39,4 +40,18 @@ export function parseJson(text: string, about: string): Json {
 /** The same coordinates for a more precise type; `type` is a phantom. */
 export function kindAs<T extends KubeObject>(kind: Kind): Kind<T> {
   return kind as Kind<T>;
+}
+
+type MakeClient = <T extends KubeObject>(kind: Kind<T>) => ResourceClient<T>;
+
+/** The same client for the same kind each time: a kind says by its type what its client takes and gives. */
+export function perKind(make: MakeClient): MakeClient {
+  const made = new WeakMap<Kind, unknown>();
+  return <T extends KubeObject>(kind: Kind<T>): ResourceClient<T> => {
+    const known = made.get(kind) as ResourceClient<T> | undefined;
+    if (known !== undefined) return known;
+    const client = make(kind);
+    made.set(kind, client);
+    return client;
+  };
 }

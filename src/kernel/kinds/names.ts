@@ -27,6 +27,7 @@ const configKeyWords =
 
 /** DNS subdomain of at most 253 characters: the name of most objects. */
 export function subdomainFaults(value: string): string[] {
+  if (value.length <= 253 && subdomain.test(value)) return [];
   return [...(value.length > 253 ? [tooLong(253)] : []), ...(subdomain.test(value) ? [] : [subdomainWords])];
 }
 
@@ -49,8 +50,22 @@ export function pathSegmentFaults(value: string): string[] {
     .map((character) => `may not contain '${character}'`);
 }
 
+/** Qualified names without fault: objects have the same few again and again. */
+const wellFormed = new Set<string>();
+const maxWellFormed = 4096;
+const maxKeptLength = 128;
+
 /** `example.com/name` or `name`: keys of labels, annotations, finalizers, resources. */
 export function qualifiedNameFaults(value: string): string[] {
+  if (wellFormed.has(value)) return [];
+  const faults = faultsOfQualified(value);
+  if (faults.length > 0 || value.length > maxKeptLength) return faults;
+  if (wellFormed.size >= maxWellFormed) wellFormed.clear();
+  wellFormed.add(value);
+  return faults;
+}
+
+function faultsOfQualified(value: string): string[] {
   const parts = value.split("/");
   const [prefix = "", name = ""] = parts.length === 2 ? parts : ["", parts[0] ?? ""];
   if (parts.length > 2)
@@ -69,6 +84,7 @@ export function qualifiedNameFaults(value: string): string[] {
 }
 
 export function labelValueFaults(value: string): string[] {
+  if (value.length <= 63 && labelValue.test(value)) return [];
   return [...(value.length > 63 ? [tooLong(63)] : []), ...(labelValue.test(value) ? [] : [labelValueWords])];
 }
 

@@ -56,8 +56,23 @@ function readSuffix(suffix: string): { format: QuantityFormat; numerator: bigint
   };
 }
 
+/** Quantities by their text: the same few are written again and again. */
+const known = new Map<string | number, Quantity>();
+const maxKnown = 1024;
+const maxKnownLength = 24;
+
 /** Parses a quantity, or gives `undefined` when it is none. What is finer than a billionth is rounded away from zero. */
 export function tryParseQuantity(input: string | number): Quantity | undefined {
+  const before = known.get(input);
+  if (before !== undefined) return before;
+  const quantity = read(input);
+  if (quantity === undefined || (typeof input === "string" && input.length > maxKnownLength)) return quantity;
+  if (known.size >= maxKnown) known.clear();
+  known.set(input, quantity);
+  return quantity;
+}
+
+function read(input: string | number): Quantity | undefined {
   const text = String(input).trim();
   const [, sign = "", whole = "", fraction = "", suffix = ""] = pattern.exec(text) ?? [];
   if (whole === "" && fraction === "") return undefined;

@@ -39,17 +39,32 @@ export interface Authentication extends Authenticator {
   readonly audiences: readonly string[];
 }
 
+/**
+ * Who the holders of tokens are that never change. These are looked up by hash, so that the comparison's time says nothing about any; one that was
+ * right before is found by itself, which tells whoever sends another one nothing either.
+ */
+function fixedUsers(tokens: AuthenticationOptions["tokens"]): (token: string) => UserInfo | undefined {
+  const fixed = new Map(tokens.map(({ token, user }) => [fingerprintOf(token), authenticated(user)]));
+  const shown = new Map<string, UserInfo>();
+  return (token) => {
+    const before = shown.get(token);
+    if (before !== undefined || token.length > 4096) return before;
+    const user = fixed.get(fingerprintOf(token));
+    if (user !== undefined) shown.set(token, user);
+    return user;
+  };
+}
+
 /** The authenticators in order: client certificate, bearer token (header or WebSocket subprotocol), anonymous. */
 export function createAuthentication(options: AuthenticationOptions): Authentication {
   const { store, serviceAccountTokens } = options;
   const own = options.audiences ?? [serviceAccountTokens.issuer];
-  // Looked up by hash: the comparison's time says nothing about any token.
-  const fixed = new Map(options.tokens.map(({ token, user }) => [fingerprintOf(token), authenticated(user)]));
+  const fixedUser = fixedUsers(options.tokens);
 
   const reviewToken = async (token: string, audiences: readonly string[]): Promise<TokenIdentity | undefined> => {
     if (token === "") return undefined;
     const wanted = audiences.length === 0 ? own : audiences;
-    const known = token.length > 4096 ? undefined : fixed.get(fingerprintOf(token));
+    const known = fixedUser(token);
     if (known !== undefined) return accepted(known, wanted, own);
     const claims = await serviceAccountTokens.verify(token);
     if (claims !== undefined)
@@ -57,14 +72,8 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
     const foreign = await options.jwt?.verify(token);
     return foreign === undefined ? undefined : accepted(authenticated(foreign), wanted, own);
   };
-  /** Who sends requests in this process, by their header: it takes no guesses. */
-  const local = new Map<string, UserInfo>();
-  const ownUser = (token: string, request: ApiRequest): UserInfo | undefined => {
-    if (request.remoteAddress !== undefined) return undefined;
-    const known = local.get(token) ?? fixed.get(fingerprintOf(token));
-    if (known !== undefined) local.set(token, known);
-    return known;
-  };
+  const ownUser = (token: string, request: ApiRequest): UserInfo | undefined =>
+    request.remoteAddress === undefined ? fixedUser(token) : undefined;
   const authenticate = async (request: ApiRequest): Promise<UserInfo> => {
     const certificate = request.clientCertificate;
     if (certificate !== undefined && certificate.commonName !== "") {

@@ -5,6 +5,7 @@ import {
   type TransportResponse,
   UnavailableError,
 } from "../../../kernel/client/index.js";
+import { queryOf } from "../request/query.js";
 import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 
 const nothing = new Uint8Array();
@@ -83,7 +84,7 @@ function toApiRequest(
   return {
     method,
     path: mark < 0 ? request.path : request.path.slice(0, mark),
-    query: new URLSearchParams(mark < 0 ? "" : request.path.slice(mark + 1)),
+    query: queryOf(request.path),
     headers: { "user-agent": "argosy", ...request.headers, ...joined(repeatedHeaders), ...headers },
     ...(repeatedHeaders === undefined ? {} : { repeatedHeaders }),
     ...(takesObjects ? { takesObjects } : {}),

@@ -2,6 +2,7 @@ import { STATUS_CODES } from "node:http";
 import type { TLSSocket } from "node:tls";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
+import { queryOf } from "../request/query.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import { certificateSubject, LazyAbort } from "./http.js";
 import { warningValue } from "./in-process.js";
@@ -140,7 +141,7 @@ export class Lane {
     return {
       method,
       path: mark < 0 ? target : target.slice(0, mark),
-      query: new URLSearchParams(mark < 0 ? "" : target.slice(mark + 1)),
+      query: queryOf(target),
       headers,
       body,
       ...(subject === undefined ? {} : subject),

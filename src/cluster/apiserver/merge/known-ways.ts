@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneJson, cloneObject, equalJson, isObject, setMember } from "../../../kernel/schema/index.js";
+import { keepText } from "../object-text.js";
 import type { Shape } from "../registry/shape.js";
 import { differAlike, type Pair, speakAlike } from "./alike.js";
 import { type FieldSet, toFieldsV1 } from "./field-set.js";
@@ -62,7 +63,9 @@ export class KnownWays {
 }
 
 function asWritten(set: FieldSet): Written {
-  return { set, fieldsV1: frozen(toFieldsV1(set)) };
+  const fieldsV1 = frozen(toFieldsV1(set));
+  keepText(fieldsV1);
+  return { set, fieldsV1 };
 }
 
 function frozen(fields: JsonObject): JsonObject {

@@ -55,18 +55,20 @@ function validateName(metadata: JsonObject, nameFaults: (name: string) => readon
 
 /** Checks a map of labels, wherever it is. */
 export function validateLabels(labels: Json, path: string, faults: Faults): void {
-  for (const [key, value] of Object.entries(asObject(labels))) {
+  const all = asObject(labels);
+  for (const key in all) {
+    const value = asString(all[key]);
     for (const fault of qualifiedNameFaults(key)) faults.invalid(path, key, fault);
-    for (const fault of labelValueFaults(asString(value))) faults.invalid(path, asString(value), fault);
+    for (const fault of labelValueFaults(value)) faults.invalid(path, value, fault);
   }
 }
 
 /** Checks a map of annotations, wherever it is. */
 export function validateAnnotations(annotations: JsonObject, path: string, faults: Faults): void {
   let bytes = 0;
-  for (const [key, value] of Object.entries(annotations)) {
+  for (const key in annotations) {
     for (const fault of qualifiedNameFaults(key.toLowerCase())) faults.invalid(path, key, fault);
-    bytes += key.length + asString(value).length;
+    bytes += key.length + asString(annotations[key]).length;
   }
   if (bytes > maximumAnnotationBytes) faults.tooLong(path, maximumAnnotationBytes);
 }
@@ -121,17 +123,11 @@ export function validateMetadataUpdate(object: JsonObject, old: JsonObject, faul
   for (let round = 0; round < rounds; round += 1) checkUnchanged(object, old, faults);
 }
 
+const unchanging = ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
+
 function checkUnchanged(object: JsonObject, old: JsonObject, faults: Faults): void {
   const metadata = asObject(object["metadata"]);
   const oldMetadata = asObject(old["metadata"]);
-  const unchanging = [
-    "name",
-    "namespace",
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-  ];
   for (const field of unchanging)
     if (!equalJson(metadata[field], oldMetadata[field]))
       faults.invalid(`metadata.${field}`, metadata[field], "field is immutable");

@@ -39,10 +39,8 @@ export function parseRequestInfo(method: string, path: string, query: URLSearchP
 
 function decodeSegments(path: string): string[] {
   try {
-    return path
-      .split("/")
-      .filter((segment) => segment !== "")
-      .map(decodeURIComponent);
+    const segments = path.split("/").filter((segment) => segment !== "");
+    return path.includes("%") ? segments.map(decodeURIComponent) : segments;
   } catch {
     throw badRequest(`the path is badly escaped: ${path}`);
   }

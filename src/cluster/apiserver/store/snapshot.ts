@@ -2,6 +2,7 @@ import { messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject, metadataOf } from "../fields.js";
 import { JournalError } from "../journal/errors.js";
+import { objectText } from "../object-text.js";
 import type { Stored } from "../types.js";
 
 /** Node cuts small buffers from shared pieces of 8 KiB; what outlives its neighbours and is larger than this would hold much more than itself. */
@@ -9,7 +10,10 @@ const smallBytes = 1024;
 
 /** JSON text of a value as bytes. */
 export function encodeJson(value: unknown): Uint8Array {
-  const text = JSON.stringify(value);
+  return encodeText(JSON.stringify(value));
+}
+
+function encodeText(text: string): Uint8Array {
   if (text.length <= smallBytes) return Buffer.from(text, "utf8");
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text, "utf8"));
   bytes.write(text, "utf8");
@@ -60,7 +64,7 @@ export class Snapshot implements Stored {
 
   get bytes(): Uint8Array {
     if (this.#bytes === undefined) {
-      this.#bytes = encodeJson(this.#value);
+      this.#bytes = encodeText(objectText(this.#value ?? {}));
       recent.add(this);
     }
     return this.#bytes;

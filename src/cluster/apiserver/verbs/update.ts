@@ -238,12 +238,23 @@ function carryMetadata(object: JsonObject, old: JsonObject): void {
 
 /** Equal but for the version and for when managers last wrote. */
 function isUnchanged(object: JsonObject, old: JsonObject): boolean {
-  const a = metadataOf(object);
-  const b = metadataOf(old);
-  return equalJson(
-    { ...object, metadata: { ...a, resourceVersion: "", managedFields: untimed(a) } },
-    { ...old, metadata: { ...b, resourceVersion: "", managedFields: untimed(b) } },
+  return (
+    areEqualBut(object, old, apart) &&
+    areEqualBut(metadataOf(object), metadataOf(old), ofServer) &&
+    equalJson(untimed(metadataOf(object)), untimed(metadataOf(old)))
   );
+}
+
+const apart: ReadonlySet<string> = new Set(["metadata"]);
+const ofServer: ReadonlySet<string> = new Set(["resourceVersion", "managedFields"]);
+
+/** Whether two objects are equal but for some members. */
+function areEqualBut(a: JsonObject, b: JsonObject, but: ReadonlySet<string>): boolean {
+  for (const name in a)
+    if (!but.has(name) && !equalJson(a[name], Object.hasOwn(b, name) ? b[name] : undefined)) return false;
+  for (const name in b)
+    if (!but.has(name) && b[name] !== undefined && !(Object.hasOwn(a, name) && a[name] !== undefined)) return false;
+  return true;
 }
 
 function untimed(metadata: JsonObject): JsonObject[] {
