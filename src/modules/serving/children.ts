@@ -5,16 +5,18 @@ import type { JsonObject } from "../../kernel/kinds/index.js";
 import { ownerReferenceTo } from "../../kernel/kinds/index.js";
 import { toJson } from "../../kernel/schema/index.js";
 import { SCALING } from "./autoscaling/index.js";
-import type { MLService, Release } from "./kinds.js";
+import { THROUGH_ANNOTATION } from "./inside.js";
+import type { MLService, Release, Transformer } from "./kinds.js";
 import type { BuiltTemplate } from "./pod-template.js";
-import { isScaled, scalingMetadata } from "./release-scaling.js";
+import { isScaled, type Scalable, scalingMetadata } from "./release-scaling.js";
 
 /** The field manager of everything that the MLService controller writes. */
 export const FIELD_MANAGER = "mlservice";
 /** Labels of everything that belongs to a release. */
 export const SERVICE_LABEL = "tensorstack.dev/mlservice";
 export const RELEASE_LABEL = "tensorstack.dev/mlservice-release";
-const COMPONENT_LABEL = "tensorstack.dev/mlservice-component";
+/** Label that tells releases from the transformer. */
+export const COMPONENT_LABEL = "tensorstack.dev/mlservice-component";
 /** Weights of an Ingress' backends: JSON, Service name → whole number; 0 and absent get no traffic. */
 export const WEIGHTS_ANNOTATION = "argosy.dev/weights";
 /** Path of an Ingress that the gateway asks every pod for, so that a frozen one gets no more requests; any answer below 500 is alive. */
@@ -43,9 +45,19 @@ export const hostOf = (name: string, namespace: string, address: ServingAddress)
 export const urlOf = (host: string, address: ServingAddress): string =>
   `http://${host}${address.port === undefined || address.port === 80 ? "" : `:${address.port}`}`;
 
-/** What a release's pods depend on; the runtime's own changes are not part of it. */
-export function hashRelease(release: Release): string {
-  const { minReplicas: _min, maxReplicas: _max, ...rest } = release.predictor;
+/** Name of the transformer's Deployment, Service and Ingress. */
+export const transformerName = (service: string): string => `${service}-transform`;
+
+/** Name of the Service, and of the Ingress behind it, by which a transformer reaches default and canary. */
+export const predictorsName = (service: string): string => `${service}-predict`;
+
+/** What the pods of a release, or of a transformer, depend on; the runtime's own changes are not part of it. */
+export function hashPods(pods: Release["predictor"] | Transformer, scheduler: MLService["spec"]["scheduler"]): string {
+  const { minReplicas: _min, maxReplicas: _max, ...rest } = pods;
+  return hashOf(scheduler?.t9kScheduler === undefined ? rest : { ...rest, scheduler });
+}
+
+function hashOf(rest: object): string {
   return createHash("sha256")
     .update(JSON.stringify(sortKeys(toJson(rest))))
     .digest("hex")
@@ -84,17 +96,41 @@ function metadataOf(
   };
 }
 
-/** The Deployment of a release. Without `replicas` their number is the autoscaler's to say. */
+/** Pods of one kind: those of a release, or of the transformer. */
+export interface PodSet {
+  /** Name of their Deployment and Service. */
+  readonly name: string;
+  /** Also the selector. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly hash: string;
+  readonly scalable: Scalable;
+}
+
+/** The pods of a release. */
+export const releasePods = (service: MLService, release: Release): PodSet => ({
+  name: releaseName(service.metadata.name, release.name),
+  labels: releaseLabels(service, release.name),
+  hash: hashPods(release.predictor, service.spec.scheduler),
+  scalable: release,
+});
+
+/** The pods of the transformer. */
+export const transformerPods = (service: MLService, transformer: Transformer): PodSet => ({
+  name: transformerName(service.metadata.name),
+  labels: { [SERVICE_LABEL]: service.metadata.name, [COMPONENT_LABEL]: "transformer" },
+  hash: hashPods(transformer, service.spec.scheduler),
+  scalable: { predictor: transformer },
+});
+
+/** The Deployment of some pods. Without `replicas` their number is the autoscaler's to say. */
 export function deploymentOf(
   service: MLService,
-  release: Release,
+  { name, labels, hash, scalable }: PodSet,
   built: BuiltTemplate,
   replicas: number | undefined,
 ): ApplyObject {
-  const labels = releaseLabels(service, release.name);
-  const annotations = { [RELEASE_HASH_ANNOTATION]: hashRelease(release), [TEMPLATE_ANNOTATION]: JSON.stringify(built) };
-  const scaled = replicas === undefined ? scalingMetadata(release) : { labels: {}, annotations: {} };
-  const name = releaseName(service.metadata.name, release.name);
+  const annotations = { [RELEASE_HASH_ANNOTATION]: hash, [TEMPLATE_ANNOTATION]: JSON.stringify(built) };
+  const scaled = replicas === undefined ? scalingMetadata(scalable) : { labels: {}, annotations: {} };
   return {
     metadata: metadataOf(service, name, { ...labels, ...scaled.labels }, { ...scaled.annotations, ...annotations }),
     spec: {
@@ -108,12 +144,31 @@ export function deploymentOf(
   };
 }
 
-/** The Service of a release. */
-export function serviceOf(service: MLService, release: Release, port: number): ApplyObject {
-  const labels = releaseLabels(service, release.name);
+/** The Service of some pods. */
+export function serviceOf(service: MLService, { name, labels }: PodSet, port: number): ApplyObject {
   return {
-    metadata: metadataOf(service, releaseName(service.metadata.name, release.name), labels),
+    metadata: metadataOf(service, name, labels),
     spec: { selector: labels, ports: [{ name: "http", port: 80, targetPort: port, protocol: "TCP" }] },
+  };
+}
+
+/**
+ * The Service by which the transformer reaches default and canary: it leads to the default release's pods, or through the gateway where shares must hold or pods be
+ * waited for.
+ */
+export function predictorsOf(
+  service: MLService,
+  { labels, port }: { readonly labels: Readonly<Record<string, string>>; readonly port: number },
+  way: { readonly ingress: string; readonly isOpen: boolean } | undefined,
+): ApplyObject {
+  const annotations = way === undefined ? {} : { [THROUGH_ANNOTATION]: way.ingress };
+  const own = { [SERVICE_LABEL]: service.metadata.name };
+  return {
+    metadata: metadataOf(service, predictorsName(service.metadata.name), own, annotations),
+    spec: {
+      ...(way?.isOpen === true ? {} : { selector: labels }),
+      ports: [{ name: "http", port: 80, targetPort: port, protocol: "TCP" }],
+    },
   };
 }
 
@@ -123,14 +178,17 @@ export function ingressOf(
   name: string,
   host: string,
   weights: Readonly<Record<string, number>>,
+  more: Readonly<Record<string, string>> = {},
 ): ApplyObject {
   const names = Object.keys(weights);
-  const held = service.spec.releases
-    .filter(isScaled)
-    .map((release) => releaseName(service.metadata.name, release.name))
-    .filter((deployment) => names.includes(deployment));
+  const { transformer, releases } = service.spec;
+  const scaled = releases.filter(isScaled).map((release) => releaseName(service.metadata.name, release.name));
+  if (transformer !== undefined && isScaled({ predictor: transformer }))
+    scaled.push(transformerName(service.metadata.name));
+  const held = scaled.filter((deployment) => names.includes(deployment));
   const annotations: Record<string, string> = {
     [HEALTH_ANNOTATION]: "/v2/health/ready",
+    ...more,
     ...(held.length === 0 ? {} : { [SCALING.activator]: held.join(",") }),
     ...(names.length > 1 ? { [WEIGHTS_ANNOTATION]: JSON.stringify(weights) } : {}),
   };

@@ -2,6 +2,7 @@ import { syncStatus } from "../../kernel/control/index.js";
 import type {
   ClusterAccess,
   ControllerSpec,
+  InformerSet,
   Key,
   ReconcileContext,
   ReconcileResult,
@@ -10,10 +11,10 @@ import type { Kind, KubeObject } from "../../kernel/kinds/index.js";
 import {
   controllerOf,
   DeploymentKind,
+  EndpointSliceKind,
   IngressKind,
   PodKind,
   ServiceKind,
-  withCondition,
 } from "../../kernel/kinds/index.js";
 import type { Ledger } from "../../stores/ledger/types.js";
 import type { ChildWriter } from "./apply.js";
@@ -28,7 +29,9 @@ import {
   TEMPLATE_ANNOTATION,
   urlOf,
 } from "./children.js";
+import { conditionsOf } from "./conditions.js";
 import type { Fault } from "./diagnosis.js";
+import { THROUGH_ANNOTATION } from "./inside.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import type { Probe } from "./probe.js";
@@ -37,8 +40,9 @@ import type { ReleaseOutcome, ReleaseTools } from "./release.js";
 import { reconcileRelease } from "./release.js";
 import type { Routing } from "./routing.js";
 import { routeTraffic, weightsOf } from "./routing.js";
+import { predictorsIgnored, reconcileTransformer, transformerChildren, writePredictors } from "./transformer.js";
 import { asks, readBuilt } from "./unit.js";
-import { ignoredFields, invalidSpec } from "./validation.js";
+import { invalidSpec } from "./validation.js";
 
 /** What the controller needs besides the cluster. */
 export interface MLServiceControllerOptions {
@@ -64,6 +68,7 @@ export function mlserviceController(
     kind: MLServiceKind,
     owns: [DeploymentKind, ServiceKind, IngressKind],
     watches: [
+      { kind: EndpointSliceKind, keys: behindGateway },
       { kind: PodKind, keys: ({ metadata }) => keysOf(metadata.namespace, metadata.labels?.[SERVICE_LABEL]) },
       {
         kind: MLServiceRuntimeKind,
@@ -89,6 +94,15 @@ export function mlserviceController(
 const keysOf = (namespace: string | undefined, name: string | undefined): Key[] =>
   name === undefined ? [] : [{ namespace: namespace ?? "", name }];
 
+/** Whose Service a slice is of, where that is to lead through the gateway. */
+function behindGateway({ metadata }: KubeObject, informers: InformerSet): Key[] {
+  const { namespace = "", labels = {} } = metadata;
+  const service = informers.informer(ServiceKind).get({ namespace, name: labels["kubernetes.io/service-name"] ?? "" });
+  return service?.metadata.annotations?.[THROUGH_ANNOTATION] === undefined
+    ? []
+    : keysOf(namespace, service.metadata.labels?.[SERVICE_LABEL]);
+}
+
 interface Tools extends ReleaseTools {
   readonly context: ReconcileContext<MLService>;
   readonly writer: ChildWriter;
@@ -98,7 +112,7 @@ interface Tools extends ReleaseTools {
 async function reconcileService(service: MLService, tools: Tools): Promise<ReconcileResult> {
   const invalid = invalidSpec(service);
   if (invalid !== undefined) {
-    await report(service, [], { tools, routing: undefined, ready: invalid, answers: false });
+    await report(service, [], { tools, routing: undefined, ready: invalid, answers: false, transformer: undefined });
     return {};
   }
   const outcomes: ReleaseOutcome[] = [];
@@ -106,11 +120,13 @@ async function reconcileService(service: MLService, tools: Tools): Promise<Recon
   outcomes.push(...retiringRelease(service, tools));
   const states = outcomes.map(({ name, answers }) => ({ name, ready: answers }));
   const routing = routeTraffic(service.spec, states, service.status?.defaultRelease);
+  const transformer = await reconcileTransformer(service, tools);
   const shown = outcomes.filter(({ name, fault }) => fault?.reason !== "Retiring" || (routing.percent[name] ?? 0) > 0);
-  const own = await routeService(service, outcomes, { tools, routing });
-  const ready = own.fault ?? readinessOf(service, outcomes);
+  const way = transformer === undefined ? undefined : await writePredictors(service, outcomes, { tools, routing });
+  const own = await routeService(service, outcomes, { tools, routing, transformer });
+  const ready = way ?? own.fault ?? readinessOf(service, outcomes, transformer);
   await removeStale(service, routing, tools);
-  await report(service, shown, { tools, routing, ready, answers: own.answers });
+  await report(service, shown, { tools, routing, ready, answers: own.answers, transformer });
   return {
     requeueAfterMs: ready === undefined ? SETTLED_MS : service.spec.runMode === "Pause" ? SETTLED_MS * 6 : UNSETTLED_MS,
   };
@@ -149,30 +165,47 @@ function retiringRelease(service: MLService, { context, address }: Tools): Relea
 async function routeService(
   service: MLService,
   outcomes: readonly ReleaseOutcome[],
-  { tools, routing }: { tools: Tools; routing: Routing },
+  { tools, routing, transformer }: { tools: Tools; routing: Routing; transformer: ReleaseOutcome | undefined },
 ): Promise<{ readonly answers: boolean; readonly fault: Fault | undefined }> {
   const { metadata } = service;
   const host = hostOf(metadata.name, metadata.namespace ?? "", tools.address);
-  const weights = weightsOf(metadata.name, routing);
+  const first = transformer !== undefined && leadsTo(service, transformer, tools) ? transformer : undefined;
+  const weights = first === undefined ? weightsOf(metadata.name, routing) : { [first.name]: 100 };
   const written = await tools.writer.write(IngressKind, service, ingressOf(service, metadata.name, host, weights));
   if (isFault(written)) return { answers: false, fault: written };
-  const main = outcomes.find(({ name }) => name === routing.defaultRelease);
+  const main = first ?? outcomes.find(({ name }) => name === routing.defaultRelease);
   if (main?.answers !== true || main.built === undefined) return { answers: false, fault: undefined };
   if (main.isHeld === true) return { answers: true, fault: undefined };
   const fault = await asks(`${urlOf(host, tools.address)}${main.built.probePath}`, main.built.anyAnswer, tools);
   return { answers: fault === undefined, fault };
 }
 
+/** Whether the service's own address leads to the transformer: from the first on; where there was none before, when it answers. */
+function leadsTo({ metadata }: MLService, transformer: ReleaseOutcome, { context }: Tools): boolean {
+  if (transformer.answers) return true;
+  const { namespace = "", name } = metadata;
+  const ingress = context.cluster.informers.informer(IngressKind).get({ namespace, name });
+  const [path] = ingress?.spec.rules?.[0]?.http?.paths ?? [];
+  return ingress === undefined || path?.backend.service?.name === transformer.name;
+}
+
 /** Why the service is not ready; `undefined` when it is. */
-function readinessOf(service: MLService, outcomes: readonly ReleaseOutcome[]): Fault | undefined {
+function readinessOf(
+  service: MLService,
+  outcomes: readonly ReleaseOutcome[],
+  transformer: ReleaseOutcome | undefined,
+): Fault | undefined {
   const wanted = [service.spec.default, service.spec.canary];
-  for (const outcome of outcomes) {
-    if (!wanted.includes(outcome.name)) continue;
+  const needed = outcomes
+    .filter(({ name }) => wanted.includes(name))
+    .map((outcome) => ({ who: `release ${outcome.name}`, outcome }));
+  if (transformer !== undefined) needed.push({ who: "transformer", outcome: transformer });
+  for (const { who, outcome } of needed) {
     if (outcome.settled && outcome.answers && outcome.fault === undefined) continue;
     if (outcome.fault?.reason === "Paused") return outcome.fault;
     const updating = outcome.answers ? " (its pods before this change still answer)" : "";
     const { reason, message } = outcome.fault ?? { reason: "Updating", message: "its pods are being replaced" };
-    return { reason, message: `release ${outcome.name}: ${message}${updating}` };
+    return { reason, message: `${who}: ${message}${updating}` };
   }
   return undefined;
 }
@@ -196,9 +229,10 @@ async function removeStale(service: MLService, routing: Routing, { context }: To
         .delete(metadata.name, { namespace, propagationPolicy: "Background", preconditions: { uid: metadata.uid } });
     }
   };
-  await removeFrom(IngressKind, new Set([...kept, name]));
-  await removeFrom(ServiceKind, kept);
-  await removeFrom(DeploymentKind, kept);
+  const { all, ingresses } = transformerChildren(service, routing);
+  await removeFrom(IngressKind, new Set([...kept, ...ingresses, name]));
+  await removeFrom(ServiceKind, new Set([...kept, ...all]));
+  await removeFrom(DeploymentKind, new Set([...kept, ...all]));
 }
 
 interface Report {
@@ -207,18 +241,17 @@ interface Report {
   readonly ready: Fault | undefined;
   /** The service's own address answers, whatever generation. */
   readonly answers: boolean;
+  readonly transformer: ReleaseOutcome | undefined;
 }
 
-async function report(
-  service: MLService,
-  outcomes: readonly ReleaseOutcome[],
-  { tools, routing, ready, answers }: Report,
-): Promise<void> {
+async function report(service: MLService, outcomes: readonly ReleaseOutcome[], told: Report): Promise<void> {
+  const { tools, routing, ready, transformer } = told;
   const { context, address, ledger } = tools;
-  const status = statusOf(service, outcomes, { tools, routing, ready, answers });
+  const status = statusOf(service, outcomes, told);
   const before = service.status?.conditions?.find(({ type }) => type === "Ready");
   const url = urlOf(hostOf(service.metadata.name, service.metadata.namespace ?? "", address), address);
-  recordReadiness(ledger, context.cluster.name, service, { outcomes, ready, url });
+  const all = transformer === undefined ? outcomes : [...outcomes, transformer];
+  recordReadiness(ledger, context.cluster.name, service, { outcomes: all, ready, url });
   if (routing !== undefined) recordRouting(ledger, context.cluster.name, service, { outcomes, routing });
   await syncStatus(context.cluster.client.resource(MLServiceKind), service, status, FIELD_MANAGER);
   if (before?.status === (ready === undefined ? "True" : "False") && before.reason === (ready?.reason ?? "Answers"))
@@ -231,7 +264,7 @@ async function report(
 function statusOf(
   service: MLService,
   outcomes: readonly ReleaseOutcome[],
-  { tools, routing, ready, answers }: Report,
+  { tools, routing, ready, answers, transformer }: Report,
 ): MLServiceStatus {
   const { spec, metadata } = service;
   const url = urlOf(hostOf(metadata.name, metadata.namespace ?? "", tools.address), tools.address);
@@ -242,57 +275,23 @@ function statusOf(
     ...(spec.canary === undefined ? {} : { canaryRelease: spec.canary }),
     releases: outcomes.map((outcome) => ({
       name: outcome.name,
-      ready: outcome.answers,
       trafficPercent: routing?.percent[outcome.name] ?? 0,
-      url: outcome.url,
-      ...(outcome.fault === undefined ? {} : outcome.fault),
-      readyReplicas: outcome.readyReplicas,
-      totalReplicas: outcome.totalReplicas,
+      ...seenOf(outcome),
     })),
+    ...(transformer === undefined ? {} : { transformer: seenOf(transformer) }),
     conditions: conditionsOf(service, {
       url,
       fault: ready,
       answers,
       isHeld: outcomes.some((outcome) => outcome.isHeld === true && outcome.name === routing?.defaultRelease),
       now: tools.context.clock.now(),
+      outcomes: transformer === undefined ? outcomes : [...outcomes, transformer],
+      ignored: routing === undefined ? [] : predictorsIgnored(service, routing, tools),
     }),
   };
 }
 
-function conditionsOf(
-  service: MLService,
-  {
-    url,
-    fault,
-    answers,
-    isHeld,
-    now,
-  }: { url: string; fault: Fault | undefined; answers: boolean; isHeld: boolean; now: number },
-) {
-  const ignored = ignoredFields(service.spec);
-  const fine = isHeld
-    ? `no request, no pod: the next one to ${url} is held until there is one; the model answered when it last ran`
-    : `the model answers at ${url}`;
-  const says = (type: string, holds: boolean, reason: string, message: string) => ({
-    type,
-    status: holds ? ("True" as const) : ("False" as const),
-    reason,
-    message,
-    observedGeneration: service.metadata.generation ?? 0,
-  });
-  const updates = [
-    says("Ready", fault === undefined, fault?.reason ?? "Answers", fault?.message ?? fine),
-    answers
-      ? says("Answering", true, "Answers", `${url} answers, be it with pods of an earlier generation`)
-      : says("Answering", false, "NotAnswering", `${url} does not answer`),
-    service.spec.runMode === "Pause"
-      ? says("Paused", true, "RunMode", "runMode is Pause: no pods run")
-      : says("Paused", false, "Running", "runMode is Immediate"),
-    ignored.length === 0
-      ? says("AllFieldsHonored", true, "Honored", "every field that is set has its effect")
-      : says("AllFieldsHonored", false, "FieldsIgnored", `without effect: ${ignored.join("; ")}`),
-  ];
-  let conditions = service.status?.conditions ?? [];
-  for (const update of updates) conditions = withCondition(conditions, update, now);
-  return conditions;
-}
+const seenOf = ({ answers, url, fault, readyReplicas, totalReplicas }: ReleaseOutcome) => ({
+  ...{ ready: answers, url, readyReplicas, totalReplicas },
+  ...(fault === undefined ? {} : fault),
+});

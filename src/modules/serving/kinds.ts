@@ -71,12 +71,12 @@ const deployment = {
   template: template.optional().describe("Merged over the runtime's template; containers by name, without ports."),
   logger: s
     .object({
-      urls: s.array(s.string()).optional().describe("Where each request and answer would be posted."),
+      urls: s.array(s.string()).optional().describe("Where each of them is posted: `http://…`, `https://…`."),
       mode: s.enum("all", "request", "response").default("all").describe("Which of the two."),
-      resources: resources.optional(),
+      resources: resources.describe("Of the container that logs for a server that is not Argosy's.").optional(),
     })
     .optional()
-    .describe("Copies of requests and answers. Reported as ignored: nothing is logged yet."),
+    .describe("Copies of requests and answers, as CloudEvents."),
   containersResources: s
     .array(s.object({ name: s.string({ min: 1 }).describe("A container of the runtime."), resources }))
     .describe("Replaces the resources of containers.")
@@ -119,13 +119,17 @@ const spec = s.object({
   transformer: s
     .object({ ...deployment, storage: storage.optional() })
     .optional()
-    .describe("Pods between client and predictor. Reported as ignored: requests go straight to the predictor."),
+    .describe(
+      "Pods between the service's own address and its releases: the template has their containers, which find the releases by the variable PREDICTOR_URL.",
+    ),
   scheduler: s
     .object({
       t9kScheduler: s
         .object({ queue: s.string().optional().describe("Queue of that scheduler.") })
         .optional()
-        .describe("TensorStack's scheduler. Reported as ignored."),
+        .describe(
+          "TensorStack's scheduler, where the cluster has it (a Deployment t9k-scheduler); the condition SchedulerFound says so.",
+        ),
     })
     .optional()
     .describe("Who places the pods; default: the cluster's scheduler."),
@@ -158,6 +162,17 @@ const status = s.object({
     .describe("The release that is the default now; the one before it until the new one answers."),
   canaryRelease: s.string().optional().describe("The canary, while there is one."),
   releases: s.array(releaseStatus).optional().describe("How each release is."),
+  transformer: s
+    .object({
+      ready: s.boolean().describe("It answers at its own address."),
+      url: s.string().describe("Its own address."),
+      reason: s.string().optional().describe("Why it is not ready, as one CamelCase word."),
+      message: s.string().optional().describe("The same for people, with what to do."),
+      readyReplicas: s.integer().describe("How many of its pods are ready."),
+      totalReplicas: s.integer().describe("How many pods it has."),
+    })
+    .optional()
+    .describe("How the transformer is, where there is one."),
   conditions: s.conditions().optional().describe("Ready: the service's own address answers. Paused: runMode is Pause."),
 });
 
@@ -165,6 +180,8 @@ const status = s.object({
 export type MLServiceSpec = Infer<typeof spec>;
 /** What is seen of it. */
 export type MLServiceStatus = Infer<typeof status>;
+/** The pods before the releases. */
+export type Transformer = NonNullable<MLServiceSpec["transformer"]>;
 /** One release of an MLService. */
 export type Release = MLServiceSpec["releases"][number];
 /** A model behind an address, in one or several releases. */

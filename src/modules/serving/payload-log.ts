@@ -1,7 +1,7 @@
 /** A component's payload log as part of its pods: done by the built-in model server itself, by a forwarder beside servers of others. */
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { asObjects } from "../../kernel/schema/index.js";
-import { builtInImage, MODEL_SERVER_IMAGE } from "./pod-template.js";
+import { builtInImage, MODEL_SERVER_IMAGE } from "./images.js";
 
 /** With what a store of logs is written. */
 export interface LogCredentials {

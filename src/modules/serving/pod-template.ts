@@ -2,11 +2,11 @@
 import { InputError } from "../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/index.js";
 import { isObject, toJson } from "../../kernel/schema/index.js";
+import { builtInImage, MODEL_SERVER_IMAGE } from "./images.js";
 import type { MLServiceRuntimeSpec, Release } from "./kinds.js";
+import { addPayloadLog, type PayloadLogWish } from "./payload-log.js";
 import { renderTemplate } from "./text-template.js";
 
-/** The image of the built-in model server. */
-export const MODEL_SERVER_IMAGE = "argosy.dev/model-server";
 /** The container that answers. */
 export const USER_CONTAINER = "user-container";
 /** The init container that brings the model. */
@@ -32,6 +32,16 @@ export interface TemplateOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** A folder on each node that this namespace's pods share their downloads in; absent: each pod downloads for itself. */
   readonly cacheHostPath: string | undefined;
+  /** Copies of requests and answers. */
+  readonly log?: PayloadLogWish | undefined;
+  /** Who places the pods, other than the cluster's own scheduler, and what it is told. */
+  readonly scheduler?: PodScheduler | undefined;
+}
+
+/** A scheduler of pods. */
+export interface PodScheduler {
+  readonly name: string;
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 /** Builds the pod template of a release. Throws `InputError` naming what is wrong in the runtime or the release. */
@@ -53,17 +63,31 @@ export function buildPodTemplate(
   const port = portOf(containers, asObjects(spec["initContainers"]));
   renderArguments(main, predictor.model.parameters ?? {});
   completeMain(main, port, builtInImage(main) !== undefined);
-  const readiness = asObject(asObject(main["readinessProbe"])["httpGet"]);
   spec["containers"] = containers;
   addModel(spec, main, predictor.storage, options);
+  return finish({ metadata: asObject(merged["metadata"]), spec, main, port }, options);
+}
+
+/** What template and probes come down to, with everything that the platform adds. */
+export function finish(
+  { metadata, spec, main, port }: { metadata: JsonObject; spec: JsonObject; main: JsonObject; port: number },
+  { labels, log, scheduler }: TemplateOptions,
+): BuiltTemplate {
   if (spec["automountServiceAccountToken"] === undefined) spec["automountServiceAccountToken"] = false;
-  const metadata = asObject(merged["metadata"]);
+  const readiness = asObject(asObject(main["readinessProbe"])["httpGet"]);
+  const answering = log === undefined ? port : addPayloadLog(spec, main, { port, isFront: true, wish: log });
+  if (scheduler !== undefined) spec["schedulerName"] = scheduler.name;
+  const annotations = { ...asObject(metadata["annotations"]), ...scheduler?.annotations };
   return {
     template: {
-      metadata: { ...metadata, labels: { ...asObject(metadata["labels"]), ...options.labels } },
+      metadata: {
+        ...metadata,
+        labels: { ...asObject(metadata["labels"]), ...labels },
+        ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+      },
       spec,
     },
-    port,
+    port: answering,
     probePath: typeof readiness["path"] === "string" ? readiness["path"] : "/",
     anyAnswer: typeof readiness["path"] !== "string",
   };
@@ -114,14 +138,15 @@ function forbidPorts(template: JsonObject): void {
   }
 }
 
-function replaceResources(
+/** Replaces the resources of containers, in place. Throws `InputError` for one that is not there. */
+export function replaceResources(
   containers: readonly JsonObject[],
   wanted: readonly { name: string; resources: unknown }[],
 ): void {
   for (const { name, resources } of wanted) {
     const container = containers.find((each) => each["name"] === name);
     if (container === undefined)
-      throw new InputError(`containersResources names ${name}, which is no container of the runtime`);
+      throw new InputError(`containersResources names ${name}, which is no container of the pods`);
     container["resources"] = toJson(resources);
   }
 }
@@ -241,14 +266,6 @@ export function addModel(
   if (volumes.length > 0) spec["volumes"] = volumes;
   if (mounts.length > 0) main["volumeMounts"] = mounts;
 }
-
-/** The image of a container that is the built-in model server; `undefined` for others. */
-export function builtInImage({ image }: JsonObject): string | undefined {
-  return typeof image === "string" && imageName(image) === MODEL_SERVER_IMAGE ? image : undefined;
-}
-
-/** The image without tag and digest. */
-const imageName = (image: string): string => image.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
 
 const asObject = (value: Json | undefined): JsonObject => (isObject(value) ? { ...value } : {});
 

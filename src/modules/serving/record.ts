@@ -34,7 +34,7 @@ export function recordReadiness(
     cluster,
     about: aboutOf(service),
     topic: "readiness",
-    rule: "ready when every pod of the default and the canary release is of this generation and ready, and the model answered through each release's address and the service's own",
+    rule: "ready when every pod of the default and the canary release is of this generation and ready, and so are those of the transformer, and the model answered through each of their addresses and the service's own",
     inputs: { generation: service.metadata.generation ?? 0, releases: outcomes.map(inputOf) },
     outcome:
       ready === undefined ? `ready: the model answers at ${url}` : `not ready: ${ready.reason}: ${ready.message}`,

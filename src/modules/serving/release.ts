@@ -7,13 +7,14 @@ import { isFault } from "./apply.js";
 import type { ServingAddress } from "./children.js";
 import {
   deploymentOf,
-  hashRelease,
+  hashPods,
   hostOf,
   ingressOf,
   RELEASE_HASH_ANNOTATION,
   RELEASE_LABEL,
   releaseLabels,
   releaseName,
+  releasePods,
   SERVICE_LABEL,
   serviceOf,
   TEMPLATE_ANNOTATION,
@@ -22,9 +23,11 @@ import {
 import type { Fault } from "./diagnosis.js";
 import type { MLService, Release } from "./kinds.js";
 import { MLServiceRuntimeKind } from "./kinds.js";
+import { logWishOf } from "./log-wish.js";
 import type { BuiltTemplate } from "./pod-template.js";
 import { buildPodTemplate } from "./pod-template.js";
 import { isScaled } from "./release-scaling.js";
+import { schedulerFor } from "./scheduler.js";
 import type { UnitTools } from "./unit.js";
 import { asks, readBuilt, reconcileUnit } from "./unit.js";
 
@@ -83,9 +86,9 @@ export async function reconcileRelease(
   const seen = await reconcileUnit(
     {
       owner: service,
-      deployment: deploymentOf(service, release, built, given),
+      deployment: deploymentOf(service, releasePods(service, release), built, given),
       given,
-      service: serviceOf(service, release, built.port),
+      service: serviceOf(service, releasePods(service, release), built.port),
       ingress: ingressOf(service, name, host, { [name]: 100 }),
       built,
       url,
@@ -118,7 +121,7 @@ function buildTemplate(
 ): BuiltTemplate | Fault {
   const annotations = existing?.metadata.annotations ?? {};
   const ours = existing?.metadata.ownerReferences?.some(({ uid }) => uid === service.metadata.uid) === true;
-  if (ours && annotations[RELEASE_HASH_ANNOTATION] === hashRelease(release)) {
+  if (ours && annotations[RELEASE_HASH_ANNOTATION] === hashPods(release.predictor, service.spec.scheduler)) {
     const before = readBuilt(annotations[TEMPLATE_ANNOTATION]);
     if (before !== undefined) return before;
   }
@@ -136,6 +139,11 @@ function buildTemplate(
       // What one namespace may read is not another's to see.
       cacheHostPath:
         tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${service.metadata.namespace ?? ""}`,
+      log: logWishOf(service, release.predictor.logger, {
+        ...{ component: "predictor", release: release.name },
+        url: urlOf(hostOf(releaseName(service.metadata.name, release.name), namespace, tools.address), tools.address),
+      }),
+      scheduler: schedulerFor(service.spec.scheduler, tools.context.cluster),
     });
   } catch (error) {
     if (error instanceof InputError) return { reason: "InvalidRelease", message: `${where}: ${error.message}` };

@@ -1,181 +1,33 @@
 import { afterEach, expect, test } from "vitest";
-import { systemClock } from "../../kernel/clock/index.js";
-import { createManager } from "../../kernel/control/index.js";
-import type { Deployment } from "../../kernel/kinds/index.js";
-import { DeploymentKind, IngressKind, PodKind, SecretKind, ServiceKind } from "../../kernel/kinds/index.js";
-import { silentLogger } from "../../kernel/log/index.js";
-import type { PolicyRule } from "../../kernel/module/types.js";
-import type { Decision, Ledger } from "../../stores/ledger/types.js";
-import type { TestCluster } from "../../testing/index.js";
-import { startTestCluster } from "../../testing/index.js";
 import {
-  createServingModule,
-  type MLService,
-  MLServiceKind,
-  MLServiceRuntimeKind,
-  type ProbeResult,
-  WEIGHTS_ANNOTATION,
-} from "./index.js";
+  type Deployment,
+  DeploymentKind,
+  IngressKind,
+  PodKind,
+  SecretKind,
+  ServiceKind,
+} from "../../kernel/kinds/index.js";
+import { type MLService, MLServiceKind, MLServiceRuntimeKind, WEIGHTS_ANNOTATION } from "./index.js";
 import type { MLServiceSpec } from "./kinds.js";
+import {
+  apply,
+  applyService,
+  namespace,
+  predictor,
+  prepare,
+  readyOf,
+  releaseOf,
+  runtime,
+  type Setup,
+  settle,
+  start,
+  until,
+} from "./mlservice.fixture.js";
 
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
-
-interface Setup extends TestCluster {
-  /** Host → what it answers; others answer 404 as an ingress without such a host does. */
-  readonly answers: Map<string, ProbeResult>;
-  readonly asked: string[];
-  readonly decisions: Decision[];
-}
-
-const namespace = "digits";
-
-async function start(): Promise<Setup> {
-  const answers = new Map<string, ProbeResult>();
-  const asked: string[] = [];
-  const decisions: Decision[] = [];
-  const ledger: Ledger = {
-    record: (decision) => void decisions.push(decision),
-    query: async () => [],
-    flush: async () => {},
-    close: async () => {},
-  };
-  const module = createServingModule({
-    ledger,
-    probe: async (url) => {
-      asked.push(url);
-      return answers.get(new URL(url).hostname) ?? { status: 404, body: "no such host", gateway: "NoRoute" };
-    },
-    address: ({ name }) => ({ domain: `${name}.argosy.localhost`, port: 8081 }),
-  });
-  const cluster = await startTestCluster({
-    name: "cloud",
-    kinds: [MLServiceKind, MLServiceRuntimeKind],
-    tokens: [AGENT],
-  });
-  await grant(cluster, module.rules.cluster ?? []);
-  const agent = cluster.as(AGENT.token);
-  const manager = createManager({ cluster: agent, clock: systemClock, random: cluster.random, log: silentLogger });
-  for (const spec of module.controllers("cluster", agent))
-    if (spec.kind.group !== "serving.kserve.io") manager.add(spec);
-  await cluster.client.json("POST", "/api/v1/namespaces", {
-    apiVersion: "v1",
-    kind: "Namespace",
-    metadata: { name: namespace },
-  });
-  manager.start();
-  closers.push(
-    () => cluster.close(),
-    () => manager.close(),
-  );
-  return { ...cluster, answers, asked, decisions };
-}
-
-/** Controllers run with the rights that the module asks for, and no more. */
-const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
-
-async function grant(cluster: TestCluster, rules: readonly PolicyRule[]): Promise<void> {
-  const apiVersion = "rbac.authorization.k8s.io/v1";
-  const metadata = { name: "agent" };
-  const role = { apiVersion, kind: "ClusterRole", metadata, rules: JSON.parse(JSON.stringify(rules)) };
-  const binding = {
-    apiVersion,
-    kind: "ClusterRoleBinding",
-    metadata,
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "agent" },
-    subjects: [{ kind: "User", apiGroup: "rbac.authorization.k8s.io", name: AGENT.user.username }],
-  };
-  await cluster.client.json("POST", `/apis/${apiVersion}/clusterroles`, role);
-  await cluster.client.json("POST", `/apis/${apiVersion}/clusterrolebindings`, binding);
-}
-
-const runtime = {
-  metadata: { name: "onnx", namespace },
-  spec: {
-    enabled: true,
-    template: {
-      spec: {
-        containers: [
-          {
-            name: "user-container",
-            image: "argosy.dev/model-server",
-            args: ["--model-name={{ .MODEL_NAME }}", "--model-dir=/var/lib/t9k/model"],
-            ports: [{ containerPort: 9000 }],
-          },
-        ],
-      },
-    },
-  },
-};
-
-const predictor = (extra: object = {}) => ({
-  minReplicas: 1,
-  model: { runtime: "onnx", parameters: { MODEL_NAME: "digits" } },
-  storage: {
-    s3: { secretRef: { name: "s3" }, uri: "s3://artifacts/1/run/artifacts/model/", mountPath: "/var/lib/t9k/model" },
-  },
-  ...extra,
-});
-
-const apply = { fieldManager: "test", force: true, namespace };
-
-async function prepare(cluster: Setup): Promise<void> {
-  await cluster.client.resource(MLServiceRuntimeKind).apply(runtime, apply);
-  await cluster.client.resource(SecretKind).apply(
-    {
-      metadata: { name: "s3", namespace, labels: { "tensorstack.dev/resource": "s3" } },
-      data: { ".s3cfg": Buffer.from("[default]").toString("base64") },
-    },
-    apply,
-  );
-}
-
-const applyService = (cluster: Setup, spec: object) =>
-  cluster.client.resource(MLServiceKind).apply({ metadata: { name: "digits", namespace }, spec }, apply);
-
-/** The MLService once it looks as wanted. */
-function until(cluster: Setup, wanted: (service: MLService) => boolean): Promise<MLService> {
-  const informer = cluster.informers.informer(MLServiceKind);
-  return new Promise((resolve) => {
-    const check = (): void => {
-      const service = informer.get({ namespace, name: "digits" });
-      if (service !== undefined && wanted(service)) {
-        stop();
-        resolve(service);
-      }
-    };
-    const stop = informer.onChange(check);
-    setImmediate(check);
-  });
-}
-
-const readyOf = (service: MLService) => service.status?.conditions?.find(({ type }) => type === "Ready");
-const releaseOf = (service: MLService, name: string) =>
-  service.status?.releases?.find((release) => release.name === name);
-
-/** Stands in for the Deployment controller and the kubelet. */
-async function settle(cluster: Setup, name: string, ready: number): Promise<void> {
-  const deployments = cluster.client.resource(DeploymentKind);
-  for (;;) {
-    const deployment: Deployment | undefined = await deployments.find(name, { namespace });
-    if (deployment === undefined) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      continue;
-    }
-    const replicas = deployment.spec.replicas ?? 1;
-    const status = {
-      observedGeneration: deployment.metadata.generation ?? 1,
-      replicas,
-      updatedReplicas: replicas,
-      readyReplicas: ready,
-      availableReplicas: ready,
-    };
-    await deployments.patch(name, "merge", { status }, { namespace, subresource: "status" });
-    return;
-  }
-}
 
 /** The same as often as the Deployment is changed, until the MLService is so. */
 async function untilPlayed(cluster: Setup, ready: number, isTrue: (service: MLService) => boolean): Promise<MLService> {
@@ -218,7 +70,7 @@ const single: Partial<MLServiceSpec> = {
 } as Partial<MLServiceSpec>;
 
 test("a release becomes a Deployment, a Service and addresses, and is ready only after they answered", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   await applyService(cluster, single);
   await settle(cluster, "digits-predict-v1", 1);
@@ -347,7 +199,7 @@ test.each([
     "insufficient cpu",
   ],
 ])("a pod's trouble is told as %s", async (reason, status, words) => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   await createPod(cluster, "p1", status);
   await applyService(cluster, single);
@@ -360,7 +212,7 @@ test.each([
 });
 
 test("what is missing is named: runtime, secret, its label; and mends itself", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await applyService(cluster, single);
   await until(cluster, (service) => readyOf(service)?.reason === "RuntimeNotFound");
   await cluster.client.resource(MLServiceRuntimeKind).apply(runtime, apply);
@@ -375,7 +227,7 @@ test("what is missing is named: runtime, secret, its label; and mends itself", a
 });
 
 test("a canary gets its share when it answers, and promotion moves the traffic without a gap", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   const hosts = (name: string) => `${name}.digits.cloud.argosy.localhost`;
   for (const name of ["digits", "digits-predict-v1"]) cluster.answers.set(hosts(name), { status: 200, body: "" });
@@ -412,7 +264,7 @@ test("a canary gets its share when it answers, and promotion moves the traffic w
 });
 
 test("a default that does not answer yet leaves the traffic with the release before it, even one that was dropped", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   for (const name of ["digits", "digits-predict-v1"])
     cluster.answers.set(`${name}.digits.cloud.argosy.localhost`, { status: 200, body: "" });
@@ -430,7 +282,7 @@ test("a default that does not answer yet leaves the traffic with the release bef
 });
 
 test("a runtime's change is lazy, a release's is not, and edited children are mended", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   await applyService(cluster, single);
   await settle(cluster, "digits-predict-v1", 0);
@@ -480,30 +332,39 @@ function untilDeployment(cluster: Setup, wanted: (deployment: Deployment) => boo
 }
 
 test("contradictions and ignored fields are said in conditions", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   await applyService(cluster, { default: "v9", releases: [{ name: "v1", predictor: predictor() }] });
   const invalid = await until(cluster, (service) => readyOf(service)?.reason === "InvalidSpec");
   await applyService(cluster, {
     default: "v1",
-    releases: [{ name: "v1", predictor: predictor({ logger: { urls: ["http://x"] } }) }],
+    releases: [{ name: "v1", predictor: predictor({ logger: { urls: ["http://x", "kafka://y"], resources: {} } }) }],
     transformer: {},
+    scheduler: { t9kScheduler: { queue: "gold" } },
   });
 
   const service = await until(
     cluster,
     (each) =>
-      each.status?.conditions?.some(({ type, status }) => type === "AllFieldsHonored" && status === "False") === true,
+      each.status?.conditions?.some(
+        ({ type, message }) => type === "AllFieldsHonored" && message.includes("resources"),
+      ) === true,
   );
 
   expect(readyOf(invalid)?.message).toBe("spec.default is v9, but the releases are v1");
   const message = service.status?.conditions?.find(({ type }) => type === "AllFieldsHonored")?.message;
-  expect(message).toContain("spec.transformer");
-  expect(message).toContain("release v1: logger");
+  expect(message).toContain("release v1: logger.urls kafka://y");
+  expect(message).toContain("release v1: logger.resources");
+  expect(message).not.toContain("http://x");
+  expect(message).toContain("spec.scheduler.t9kScheduler");
+  expect(service.status?.conditions?.find(({ type }) => type === "SchedulerFound")).toMatchObject({
+    ...{ status: "False", reason: "SchedulerNotFound" },
+  });
+  expect(service.status?.transformer).toMatchObject({ ready: false, reason: "InvalidTransformer" });
 });
 
 test("a release with minReplicas 0 leaves its number to the autoscaler, and is ready without a pod once it has run", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   const url = "digits.digits.cloud.argosy.localhost";
   const own = "digits-predict-v1.digits.cloud.argosy.localhost";
@@ -562,13 +423,13 @@ test.each([
   ],
   ["a release name that is none", { releases: [{ name: "V_1", predictor: { model: { runtime: "r" } } }] }],
 ])("the API refuses %s", async (_, part) => {
-  const cluster = await start();
+  const cluster = await start(closers);
 
   await expect(applyService(cluster, { ...single, ...part })).rejects.toMatchObject({ httpCode: 422 });
 });
 
 test("another owner's Deployment of that name is left alone", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   const labels = { app: "other" };
   await cluster.client.resource(DeploymentKind).create(
@@ -595,7 +456,7 @@ test("another owner's Deployment of that name is left alone", async () => {
 });
 
 test("pausing runs no pods and says so", async () => {
-  const cluster = await start();
+  const cluster = await start(closers);
   await prepare(cluster);
   await applyService(cluster, { ...single, runMode: "Pause" });
 

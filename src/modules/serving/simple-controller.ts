@@ -8,8 +8,9 @@ import { DeploymentKind, ownerReferenceTo, PodKind, ServiceKind, withCondition }
 import { asObjects, toJson, toJsonObject } from "../../kernel/schema/index.js";
 import { createChildWriter } from "./apply.js";
 import type { Fault } from "./diagnosis.js";
+import { builtInImage } from "./images.js";
 import { DEFAULT_MODEL_PATH } from "./kinds.js";
-import { addModel, type BuiltTemplate, builtInImage, completeMain } from "./pod-template.js";
+import { addModel, type BuiltTemplate, completeMain } from "./pod-template.js";
 import type { Probe } from "./probe.js";
 import { checkSecret } from "./release.js";
 import type { SimpleMLService, SimpleMLServiceStatus } from "./simple-kind.js";

@@ -1,7 +1,8 @@
 /** What no schema can say about an MLService. */
-import { releaseName } from "./children.js";
+import { releaseName, transformerName } from "./children.js";
 import type { Fault } from "./diagnosis.js";
-import type { MLService, MLServiceSpec } from "./kinds.js";
+import type { MLService } from "./kinds.js";
+import { ignoredInLogger } from "./log-wish.js";
 
 /** The first contradiction in a spec. */
 export function invalidSpec(service: MLService): Fault | undefined {
@@ -20,6 +21,17 @@ export function invalidSpec(service: MLService): Fault | undefined {
   if (spec.canary === spec.default) return invalid("spec.canary and spec.default name the same release");
   if ((spec.canary === undefined) !== (spec.canaryTrafficPercent === undefined))
     return invalid("spec.canary and spec.canaryTrafficPercent go together");
+  const { transformer } = spec;
+  if (
+    transformer?.maxReplicas !== undefined &&
+    transformer.maxReplicas > 0 &&
+    transformer.maxReplicas < transformer.minReplicas
+  )
+    return invalid("transformer: maxReplicas is less than minReplicas; 0 or none is no limit");
+  if (transformer !== undefined && transformerName(metadata.name).length > 63)
+    return invalid(
+      `${transformerName(metadata.name)} is longer than the 63 characters of a Service's name; shorten the MLService's name`,
+    );
   const long = names.find((name) => releaseName(metadata.name, name).length > 63);
   if (long !== undefined)
     return invalid(
@@ -28,15 +40,15 @@ export function invalidSpec(service: MLService): Fault | undefined {
   return undefined;
 }
 
-/** Fields that are accepted and have no effect here, each with what happens instead. */
-export function ignoredFields(spec: MLServiceSpec): string[] {
+/** Fields that are accepted and have no effect here, each with what happens instead; `isBuiltIn` tells of a release or transformer by its name. */
+export function ignoredFields({ spec, metadata }: MLService, isBuiltIn: (name: string) => boolean): string[] {
   const ignored: string[] = [];
-  if (spec.transformer !== undefined) ignored.push("spec.transformer (requests go straight to the predictor)");
-  if (spec.scheduler?.t9kScheduler !== undefined)
-    ignored.push("spec.scheduler.t9kScheduler (the cluster's scheduler places the pods)");
+  const { transformer } = spec;
+  const front = transformerName(metadata.name);
+  for (const what of ignoredInLogger(transformer?.logger, isBuiltIn(front))) ignored.push(`transformer: ${what}`);
   for (const { name, predictor } of spec.releases) {
     const at = `release ${name}:`;
-    if (predictor.logger !== undefined) ignored.push(`${at} logger (nothing is logged)`);
+    for (const what of ignoredInLogger(predictor.logger, isBuiltIn(name))) ignored.push(`${at} ${what}`);
     if (predictor.model.modelUri !== undefined) ignored.push(`${at} model.modelUri (of an older API; use storage)`);
     if (predictor.model.modelFormat !== undefined)
       ignored.push(`${at} model.modelFormat (the runtime is named by model.runtime)`);

@@ -1,6 +1,6 @@
 /** The ClusterServingRuntimes that Argosy's own model server carries out, by the names that KServe's users know. */
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { MODEL_SERVER_IMAGE } from "../pod-template.js";
+import { MODEL_SERVER_IMAGE } from "../images.js";
 import { MAIN_CONTAINER } from "./validation.js";
 
 /** Label of the runtimes that come with Argosy. */

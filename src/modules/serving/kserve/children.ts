@@ -6,6 +6,7 @@ import { ownerReferenceTo } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, isObject, toJson } from "../../../kernel/schema/index.js";
 import { SCALING } from "../autoscaling/index.js";
 import { HEALTH_ANNOTATION, TEMPLATE_ANNOTATION, WEIGHTS_ANNOTATION } from "../children.js";
+import { THROUGH_ANNOTATION } from "../inside.js";
 import type { BuiltTemplate } from "../pod-template.js";
 import { KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
@@ -36,9 +37,6 @@ export const ROUTE = {
   /** It has no host outside of the cluster; Services lead through it. */
   insideOnly: "argosy.dev/inside-only",
 } as const;
-
-/** Annotation of a Service: the Ingress by which requests to it are carried, so that shares hold and pods are waited for inside of the cluster too. */
-export const THROUGH_ANNOTATION = "argosy.dev/through-ingress";
 
 /** Labels of all children of an InferenceService. */
 export const serviceLabels = (service: InferenceService): Record<string, string> => ({

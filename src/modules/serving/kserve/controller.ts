@@ -20,8 +20,9 @@ import {
 import { asObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { createChildWriter } from "../apply.js";
 import type { Fault } from "../diagnosis.js";
+import { THROUGH_ANNOTATION } from "../inside.js";
 import { annotationOf, KSERVE, modeOf } from "./annotations.js";
-import { ISVC_MANAGER, THROUGH_ANNOTATION } from "./children.js";
+import { ISVC_MANAGER } from "./children.js";
 import { componentsFor } from "./components.js";
 import { completeInferenceService } from "./defaults.js";
 import { GateWatch } from "./gate-watch.js";

@@ -3,14 +3,10 @@
  * through the gateway: the Service names an Ingress, the ingress controller opens a way for it, and then the Service lets go of the pods.
  */
 import type { InformerSet } from "../../../kernel/control/types.js";
-import { type EndpointSlice, EndpointSliceKind, ServiceKind } from "../../../kernel/kinds/index.js";
+import { type EndpointSlice, ServiceKind } from "../../../kernel/kinds/index.js";
+import { doorOf, isOpenTo, slicesOf } from "../inside.js";
 import type { ComponentOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
-
-const BY_SERVICE = "inferenceservice-slices";
-const SERVICE_LABEL = "kubernetes.io/service-name";
-/** Of a slice that leads to the gateway: the Ingress. */
-const DOOR_LABEL = "argosy.dev/door-of";
 
 /** The Services of a Deployment: which is written with it, and to which Ingresses lead. */
 export interface VariantServices {
@@ -38,9 +34,8 @@ export function servicesOf(
 }
 
 /** Whether the gateway takes the requests of a Service, as those to the Ingress. */
-export function isOpen(service: InferenceService, name: string, ingress: string, informers: InformerSet): boolean {
-  return slicesOf(service.metadata.namespace ?? "", name, informers).some((slice) => doorOf(slice) === ingress);
-}
+export const isOpen = (service: InferenceService, name: string, ingress: string, informers: InformerSet): boolean =>
+  isOpenTo(service.metadata.namespace ?? "", name, ingress, informers);
 
 /** What does not hold inside of the cluster, or not yet: each component whose Service should lead through the gateway, and leads past it. */
 export function insideIgnored(
@@ -57,16 +52,6 @@ export function insideIgnored(
       `${outcome.component}: ${what} inside of the cluster (Service ${outcome.base} leads to pods as long as the gateway has no way in)`,
     ];
   });
-}
-
-const doorOf = ({ metadata }: EndpointSlice): string | undefined => metadata.labels?.[DOOR_LABEL];
-
-function slicesOf(namespace: string, service: string, informers: InformerSet): readonly EndpointSlice[] {
-  const slices = informers.informer(EndpointSliceKind);
-  slices.addIndex(BY_SERVICE, ({ metadata }) => [
-    `${metadata.namespace ?? ""}/${metadata.labels?.[SERVICE_LABEL] ?? ""}`,
-  ]);
-  return slices.byIndex(BY_SERVICE, `${namespace}/${service}`);
 }
 
 const readyIn = (slices: readonly EndpointSlice[]): number =>

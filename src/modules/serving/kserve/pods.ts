@@ -2,8 +2,9 @@
 import { InputError } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { builtInImage } from "../images.js";
 import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
-import { type BuiltTemplate, builtInImage, completeMain, mergeBy } from "../pod-template.js";
+import { type BuiltTemplate, completeMain, mergeBy } from "../pod-template.js";
 import { nativeShape } from "./native-shapes.unsafe.js";
 import { fillPlaceholders, type PlaceholderValues } from "./placeholders.js";
 import type { Runtime } from "./runtime-kinds.js";

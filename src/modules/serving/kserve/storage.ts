@@ -2,7 +2,8 @@
 import { InputError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asObjects, asString, isObject } from "../../../kernel/schema/index.js";
-import { builtInImage, CACHE_FOLDER, cacheVolume, MODEL_SERVER_IMAGE } from "../pod-template.js";
+import { builtInImage, MODEL_SERVER_IMAGE } from "../images.js";
+import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
 import { claimOf, parseStorageUri } from "./storage-uri.js";
 
 /** The init container that brings models; KServe's name for it. */

@@ -2,7 +2,7 @@
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
-import { builtInImage } from "../pod-template.js";
+import { builtInImage } from "../images.js";
 import { KSERVE, OWN } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";

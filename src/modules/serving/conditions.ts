@@ -1,0 +1,80 @@
+/** What is said of an MLService in its conditions. */
+import { withCondition } from "../../kernel/kinds/index.js";
+import { asObject, asObjects } from "../../kernel/schema/index.js";
+import type { Fault } from "./diagnosis.js";
+import { builtInImage } from "./images.js";
+import type { MLService, MLServiceStatus } from "./kinds.js";
+import { USER_CONTAINER } from "./pod-template.js";
+import type { ReleaseOutcome } from "./release.js";
+import { isPlacedByT9k, NO_SCHEDULER } from "./scheduler.js";
+import { ignoredFields } from "./validation.js";
+
+/** What is known of a service. */
+export interface Seen {
+  readonly url: string;
+  /** Why it is not ready. */
+  readonly fault: Fault | undefined;
+  readonly answers: boolean;
+  /** Its next request is held until there is a pod. */
+  readonly isHeld: boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Releases and transformer. */
+  readonly outcomes: readonly ReleaseOutcome[];
+  /** What has no effect, beside what can be told from the spec. */
+  readonly ignored: readonly string[];
+}
+
+/** The conditions, on those that there were. */
+export function conditionsOf(service: MLService, seen: Seen): NonNullable<MLServiceStatus["conditions"]> {
+  const { url, fault, answers, isHeld, now, outcomes } = seen;
+  const { spec, metadata } = service;
+  const isPlaced = outcomes.every(({ built }) => built === undefined || isPlacedByT9k(built.template));
+  const isScheduled = spec.scheduler?.t9kScheduler === undefined || isPlaced;
+  const names = outcomes.filter(isBuiltIn).map(({ name }) => name);
+  const ignored = [
+    ...ignoredFields(service, (name) => names.includes(name)),
+    ...(isScheduled ? [] : [NO_SCHEDULER]),
+    ...seen.ignored,
+  ];
+  const fine = isHeld
+    ? `no request, no pod: the next one to ${url} is held until there is one; the model answered when it last ran`
+    : `the model answers at ${url}`;
+  const says = (type: string, holds: boolean, reason: string, message: string) => ({
+    type,
+    status: holds ? ("True" as const) : ("False" as const),
+    reason,
+    message,
+    observedGeneration: metadata.generation ?? 0,
+  });
+  const updates = [
+    says("Ready", fault === undefined, fault?.reason ?? "Answers", fault?.message ?? fine),
+    answers
+      ? says("Answering", true, "Answers", `${url} answers, be it with pods of an earlier generation`)
+      : says("Answering", false, "NotAnswering", `${url} does not answer`),
+    spec.runMode === "Pause"
+      ? says("Paused", true, "RunMode", "runMode is Pause: no pods run")
+      : says("Paused", false, "Running", "runMode is Immediate"),
+    ignored.length === 0
+      ? says("AllFieldsHonored", true, "Honored", "every field that is set has its effect")
+      : says("AllFieldsHonored", false, "FieldsIgnored", `without effect: ${ignored.join("; ")}`),
+  ];
+  if (spec.scheduler?.t9kScheduler !== undefined)
+    updates.push(
+      isScheduled
+        ? says("SchedulerFound", true, "SchedulerFound", "the pods are placed by t9k-scheduler")
+        : says("SchedulerFound", false, "SchedulerNotFound", NO_SCHEDULER),
+    );
+  const before = service.status?.conditions ?? [];
+  let conditions =
+    spec.scheduler?.t9kScheduler === undefined ? before.filter(({ type }) => type !== "SchedulerFound") : before;
+  for (const update of updates) conditions = withCondition(conditions, update, now);
+  return conditions;
+}
+
+/** Whether its requests are answered by Argosy's own model server. */
+function isBuiltIn({ built }: ReleaseOutcome): boolean {
+  const containers = asObjects(asObject(built?.template["spec"])["containers"]);
+  const main = containers.find(({ name }) => name === USER_CONTAINER) ?? containers[0];
+  return main !== undefined && builtInImage(main) !== undefined;
+}

@@ -1,0 +1,175 @@
+/** For tests: MLServices in a cluster in memory, with Deployments and answers that are told. */
+import { systemClock } from "../../kernel/clock/index.js";
+import { createManager } from "../../kernel/control/index.js";
+import type { Deployment } from "../../kernel/kinds/index.js";
+import { DeploymentKind, SecretKind } from "../../kernel/kinds/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
+import type { PolicyRule } from "../../kernel/module/types.js";
+import type { Decision, Ledger } from "../../stores/ledger/types.js";
+import type { TestCluster } from "../../testing/index.js";
+import { startTestCluster } from "../../testing/index.js";
+import { createServingModule, type MLService, MLServiceKind, MLServiceRuntimeKind, type ProbeResult } from "./index.js";
+
+/** A cluster in memory with the module in it. */
+export interface Setup extends TestCluster {
+  /** Host → what it answers; others answer 404 as an ingress without such a host does. */
+  readonly answers: Map<string, ProbeResult>;
+  readonly asked: string[];
+  readonly decisions: Decision[];
+}
+
+/** Where the tests' objects are. */
+export const namespace = "digits";
+
+/** Starts one; `closers` end it. */
+export async function start(closers: (() => Promise<void>)[]): Promise<Setup> {
+  const answers = new Map<string, ProbeResult>();
+  const asked: string[] = [];
+  const decisions: Decision[] = [];
+  const ledger: Ledger = {
+    record: (decision) => void decisions.push(decision),
+    query: async () => [],
+    flush: async () => {},
+    close: async () => {},
+  };
+  const module = createServingModule({
+    ledger,
+    probe: async (url) => {
+      asked.push(url);
+      return answers.get(new URL(url).hostname) ?? { status: 404, body: "no such host", gateway: "NoRoute" };
+    },
+    address: ({ name }) => ({ domain: `${name}.argosy.localhost`, port: 8081 }),
+  });
+  const cluster = await startTestCluster({
+    name: "cloud",
+    kinds: [MLServiceKind, MLServiceRuntimeKind],
+    tokens: [AGENT],
+  });
+  await grant(cluster, module.rules.cluster ?? []);
+  const agent = cluster.as(AGENT.token);
+  const manager = createManager({ cluster: agent, clock: systemClock, random: cluster.random, log: silentLogger });
+  for (const spec of module.controllers("cluster", agent))
+    if (spec.kind.group !== "serving.kserve.io") manager.add(spec);
+  await cluster.client.json("POST", "/api/v1/namespaces", {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: namespace },
+  });
+  manager.start();
+  closers.push(
+    () => cluster.close(),
+    () => manager.close(),
+  );
+  return { ...cluster, answers, asked, decisions };
+}
+
+/** Controllers run with the rights that the module asks for, and no more. */
+const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
+
+async function grant(cluster: TestCluster, rules: readonly PolicyRule[]): Promise<void> {
+  const apiVersion = "rbac.authorization.k8s.io/v1";
+  const metadata = { name: "agent" };
+  const role = { apiVersion, kind: "ClusterRole", metadata, rules: JSON.parse(JSON.stringify(rules)) };
+  const binding = {
+    apiVersion,
+    kind: "ClusterRoleBinding",
+    metadata,
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "agent" },
+    subjects: [{ kind: "User", apiGroup: "rbac.authorization.k8s.io", name: AGENT.user.username }],
+  };
+  await cluster.client.json("POST", `/apis/${apiVersion}/clusterroles`, role);
+  await cluster.client.json("POST", `/apis/${apiVersion}/clusterrolebindings`, binding);
+}
+
+/** Runs the built-in model server. */
+export const runtime = {
+  metadata: { name: "onnx", namespace },
+  spec: {
+    enabled: true,
+    template: {
+      spec: {
+        containers: [
+          {
+            name: "user-container",
+            image: "argosy.dev/model-server",
+            args: ["--model-name={{ .MODEL_NAME }}", "--model-dir=/var/lib/t9k/model"],
+            ports: [{ containerPort: 9000 }],
+          },
+        ],
+      },
+    },
+  },
+};
+
+/** A predictor of that runtime. */
+export const predictor = (extra: object = {}) => ({
+  minReplicas: 1,
+  model: { runtime: "onnx", parameters: { MODEL_NAME: "digits" } },
+  storage: {
+    s3: { secretRef: { name: "s3" }, uri: "s3://artifacts/1/run/artifacts/model/", mountPath: "/var/lib/t9k/model" },
+  },
+  ...extra,
+});
+
+/** As a user writes. */
+export const apply = { fieldManager: "test", force: true, namespace };
+
+/** Makes the runtime and the Secret. */
+export async function prepare(cluster: Setup): Promise<void> {
+  await cluster.client.resource(MLServiceRuntimeKind).apply(runtime, apply);
+  await cluster.client.resource(SecretKind).apply(
+    {
+      metadata: { name: "s3", namespace, labels: { "tensorstack.dev/resource": "s3" } },
+      data: { ".s3cfg": Buffer.from("[default]").toString("base64") },
+    },
+    apply,
+  );
+}
+
+/** Writes the MLService. */
+export const applyService = (cluster: Setup, spec: object) =>
+  cluster.client.resource(MLServiceKind).apply({ metadata: { name: "digits", namespace }, spec }, apply);
+
+/** The MLService once it looks as wanted. */
+export function until(cluster: Setup, wanted: (service: MLService) => boolean): Promise<MLService> {
+  const informer = cluster.informers.informer(MLServiceKind);
+  return new Promise((resolve) => {
+    const check = (): void => {
+      const service = informer.get({ namespace, name: "digits" });
+      if (service !== undefined && wanted(service)) {
+        stop();
+        resolve(service);
+      }
+    };
+    const stop = informer.onChange(check);
+    setImmediate(check);
+  });
+}
+
+/** Its condition Ready. */
+export const readyOf = (service: MLService) => service.status?.conditions?.find(({ type }) => type === "Ready");
+/** What is said of one of its releases. */
+export const releaseOf = (service: MLService, name: string) =>
+  service.status?.releases?.find((release) => release.name === name);
+
+/** Stands in for the Deployment controller and the kubelet. */
+export async function settle(cluster: Setup, name: string, ready: number): Promise<void> {
+  const deployments = cluster.client.resource(DeploymentKind);
+  for (;;) {
+    const deployment: Deployment | undefined = await deployments.find(name, { namespace });
+    if (deployment === undefined) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      continue;
+    }
+    const replicas = deployment.spec.replicas ?? 1;
+    const status = {
+      observedGeneration: deployment.metadata.generation ?? 1,
+      replicas,
+      updatedReplicas: replicas,
+      readyReplicas: ready,
+      availableReplicas: ready,
+    };
+    await deployments.patch(name, "merge", { status }, { namespace, subresource: "status" });
+    return;
+  }
+}
