@@ -178,7 +178,6 @@ export function ingressOf(
   name: string,
   host: string,
   weights: Readonly<Record<string, number>>,
-  more: Readonly<Record<string, string>> = {},
 ): ApplyObject {
   const names = Object.keys(weights);
   const { transformer, releases } = service.spec;
@@ -188,7 +187,6 @@ export function ingressOf(
   const held = scaled.filter((deployment) => names.includes(deployment));
   const annotations: Record<string, string> = {
     [HEALTH_ANNOTATION]: "/v2/health/ready",
-    ...more,
     ...(held.length === 0 ? {} : { [SCALING.activator]: held.join(",") }),
     ...(names.length > 1 ? { [WEIGHTS_ANNOTATION]: JSON.stringify(weights) } : {}),
   };
@@ -199,5 +197,13 @@ export function ingressOf(
       ingressClassName: "argosy",
       rules: [{ host, http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }],
     },
+  };
+}
+
+/** The same without a host outside of the cluster: only Services lead through it. */
+export function insideOnly({ metadata, ...rest }: ApplyObject): ApplyObject {
+  return {
+    metadata: { ...metadata, annotations: { ...metadata.annotations, "argosy.dev/inside-only": "true" } },
+    ...rest,
   };
 }

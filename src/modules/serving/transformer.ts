@@ -9,6 +9,7 @@ import {
   deploymentOf,
   hostOf,
   ingressOf,
+  insideOnly,
   predictorsName,
   predictorsOf,
   RELEASE_HASH_ANNOTATION,
@@ -155,9 +156,7 @@ export async function writePredictors(
   const isThrough = Object.keys(weights).length > 1 || (release !== undefined && isScaled(release));
   if (isThrough) {
     // Nobody outside has a use for it: the service's own address leads to the transformer.
-    const ingress = ingressOf(service, own, hostOf(own, namespace, tools.address), weights, {
-      "argosy.dev/inside-only": "true",
-    });
+    const ingress = insideOnly(ingressOf(service, own, hostOf(own, namespace, tools.address), weights));
     const written = await tools.writer.write(IngressKind, service, ingress);
     if (isFault(written)) return written;
   }
