@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { ApplyObject } from "../../kernel/client/types.js";
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { ownerReferenceTo } from "../../kernel/kinds/index.js";
-import { toJson } from "../../kernel/schema/index.js";
+import { asObject, toJson } from "../../kernel/schema/index.js";
 import { SCALING } from "./autoscaling/index.js";
 import { THROUGH_ANNOTATION } from "./inside.js";
 import type { MLService, Release, Transformer } from "./kinds.js";
@@ -202,8 +202,6 @@ export function ingressOf(
 
 /** The same without a host outside of the cluster: only Services lead through it. */
 export function insideOnly({ metadata, ...rest }: ApplyObject): ApplyObject {
-  return {
-    metadata: { ...metadata, annotations: { ...metadata.annotations, "argosy.dev/inside-only": "true" } },
-    ...rest,
-  };
+  const annotations = { ...asObject(metadata["annotations"]), "argosy.dev/inside-only": "true" };
+  return { metadata: { ...metadata, annotations }, ...rest };
 }
