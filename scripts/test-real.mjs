@@ -1,11 +1,14 @@
 // `npm run test:real`: builds a real Kubernetes control plane from Go modules (outside the clone), compares answers to random requests,
 // runs the suites of our client, informers and controllers on it, runs clients that others wrote (helm, client-go, …,
 // docs/clients.md) against an embedded cluster, plays HyperMLServices, rollouts and policies on a real Karmada and on our engine, and the main job on a
-// real Karmada with clusters of real nodes (root). Where the programs cannot be had (no Go, no network) it says so and ends well.
+// real Karmada with clusters of real nodes, and serves models from containers of a real cluster of two nodes (root). Where the programs
+// cannot be had (no Go, no network) it says so and ends well.
 //   --seeds A-B     which random scenarios are sent to both servers (default 1-300)
 //   --within MIN    ends after so many minutes, and says what was left out; default: runs to the end
 //   --no-long-suites   leaves out those of the suites that take minutes
-//   --no-suites, --no-faults, --no-pull, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home   leave a part out
+//   --no-suites, --no-faults, --no-pull, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home, --no-serving
+//                   leave a part out
+//   --only LIST     nothing but these parts, for instance home,serving
 import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -67,6 +70,8 @@ const { values } = parseArgs({
     clients: { type: "boolean", default: true },
     fleet: { type: "boolean", default: true },
     home: { type: "boolean", default: true },
+    serving: { type: "boolean", default: true },
+    only: { type: "string" },
   },
   allowNegative: true,
 });
@@ -74,6 +79,17 @@ const endMs = values.within === undefined ? Number.POSITIVE_INFINITY : Date.now(
 if (Number.isNaN(endMs)) {
   process.stderr.write("--within takes a number of minutes\n");
   process.exit(2);
+}
+
+const parts = ["faults", "fuzz", "suites", "pull", "fleet", "home", "serving", "scheduler", "controllers", "clients"];
+if (values.only !== undefined) {
+  const chosen = values.only.split(",");
+  const unknown = chosen.find((name) => !parts.includes(name));
+  if (unknown !== undefined) {
+    process.stderr.write(`--only ${unknown}: there are ${parts.join(", ")}\n`);
+    process.exit(2);
+  }
+  for (const name of parts) values[name] &&= chosen.includes(name);
 }
 
 /** Everything that the parts write elsewhere than in the cache. */
@@ -232,6 +248,9 @@ if (values.fleet) {
 }
 if (values.home) {
   await compared("the main job on a real Karmada and real clusters", [main, "home", "--programs", programs]);
+}
+if (values.serving) {
+  await compared("models in containers of a real cluster", [main, "serving", "--programs", programs]);
 }
 if (values.scheduler) {
   const title = "pods beside kube-scheduler";

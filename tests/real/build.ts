@@ -37,6 +37,14 @@ export const homeSet: ProgramSet = {
   },
 };
 
+/** What a node runs, without Karmada. */
+export const nodeSet: ProgramSet = {
+  module: homeSet.module,
+  packages: Object.fromEntries(
+    Object.entries(homeSet.packages).filter(([name]) => ["kubelet", "kube-proxy", "pause"].includes(name)),
+  ),
+};
+
 /** Packaged tests are compiled elsewhere, so modules are found from the clone. */
 const folderOf = ({ module }: ProgramSet): string => join(packageRoot(), "tests", "real", module);
 

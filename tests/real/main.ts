@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startStack } from "../../src/testing/real-stack.js";
-import { buildStack, homeSet, Unobtainable } from "./build.js";
+import { buildStack, homeSet, nodeSet, Unobtainable } from "./build.js";
 import { compareControllers } from "./controllers/main.js";
 import { compareFleets } from "./fleet/main.js";
 import { generate } from "./fuzz/generate.js";
@@ -15,6 +15,7 @@ import { obstacleToNodes } from "./home/node.js";
 import { openOwn } from "./own.js";
 import { readCases, record, writeCases } from "./record.js";
 import { compareSchedulers } from "./scheduler/main.js";
+import { runServing } from "./serving/main.js";
 
 /*
  * What `npm run test:real` is made of, one command at a time (`--help` of scripts/test-real.mjs):
@@ -24,6 +25,7 @@ import { compareSchedulers } from "./scheduler/main.js";
  *   controllers --programs DIR   scripted workloads under kube-controller-manager and under ours, --only NAMES
  *   fleet --programs DIR      HyperMLServices, rollouts and policies on a real Karmada and on our engine, --only NAMES
  *   home --programs DIR       the main job with a real Karmada and clusters with real nodes
+ *   serving --programs DIR    models in containers of a real cluster of two nodes, --only NAMES
  *   fuzz, shrink, record      with --programs DIR (a server of its own) or --kubeconfig FILE (a running one), --seeds A-B
  */
 const { positionals, values } = parseArgs({
@@ -171,11 +173,15 @@ async function serve(): Promise<void> {
   await stack.close();
 }
 
-/** What stands on a Karmada, where its programs can be had and nothing else is in the way. */
-async function withHome(obstacle: string | undefined, work: (built: Built) => Promise<void>): Promise<void> {
+/** What stands on a Karmada, or on nodes, where their programs can be had and nothing else is in the way. */
+async function withHome(
+  obstacle: string | undefined,
+  work: (built: Built) => Promise<void>,
+  set = homeSet,
+): Promise<void> {
   try {
     if (obstacle !== undefined) throw new Unobtainable(obstacle);
-    const home = await buildStack((line) => void process.stderr.write(`${line}\n`), homeSet);
+    const home = await buildStack((line) => void process.stderr.write(`${line}\n`), set);
     await work({ plane: values.programs, home });
   } catch (error) {
     if (!(error instanceof Unobtainable)) throw error;
@@ -201,6 +207,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
       }),
     ),
   home: () => withHome(obstacleToNodes(), runMainJob),
+  serving: () => withHome(obstacleToNodes(), (built) => runServing(built, only), nodeSet),
   serve,
   fuzz,
   controllers: () =>

@@ -24,7 +24,7 @@ export function imagesCommand({ terminal }: CliContext): Command {
   )
     .argument("[names...]", `which of ${ownImageNames.join(", ")} (default: all)`)
     .requiredOption("--output <file>", "the archive: an OCI image layout in a tar, which `docker load` reads too")
-    .option("--tag <tag>", "their tag (default: this program's version)")
+    .option("--tag <tag>", "their tag (default: this program's version, and latest, which runtimes ask for)")
     .action(async (names: string[], { output, tag }: Options) => {
       const unknown = names.find((name) => !ownImageNames.includes(name));
       if (unknown !== undefined)
@@ -32,6 +32,7 @@ export function imagesCommand({ terminal }: CliContext): Command {
       const written = await writeOwnImages({
         output: resolve(output),
         tag: tag ?? (await productVersion()).argosy,
+        isLatest: tag === undefined,
         names: names.length === 0 ? ownImageNames : names,
       });
       for (const { name, digest } of written) terminal.out(`${name}  ${digest}\n`);

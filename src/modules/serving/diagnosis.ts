@@ -28,6 +28,7 @@ const ORDER = [
   "QuotaExceeded",
   "Unschedulable",
   "Evicted",
+  "NodeLost",
   "Fetching",
   "Starting",
   "Loading",
@@ -92,7 +93,12 @@ function diagnoseContainers({ status }: Pod): Fault | undefined {
   return undefined;
 }
 
-function progressOf({ status }: Pod, isScheduled: boolean): Fault {
+function progressOf({ spec, status }: Pod, isScheduled: boolean): Fault {
+  const containers = status?.containerStatuses ?? [];
+  // The last that its node said is that all is well: others have taken that back since.
+  const isGated = (spec.readinessGates ?? []).length > 0;
+  if (!isGated && containers.length > 0 && containers.every(({ ready }) => ready))
+    return { reason: "NodeLost", message: `nothing is heard of its node ${spec.nodeName ?? ""} any more` };
   const running = status?.containerStatuses?.some((container) => container.state?.running !== undefined) === true;
   if (running) return { reason: "Loading", message: "the server runs, its model does not answer yet" };
   return { reason: "Starting", message: isScheduled ? "its containers are being started" : "it waits for a node" };

@@ -30,7 +30,7 @@ const json = (content: Buffer) => JSON.parse(content.toString("utf8"));
 
 beforeAll(async () => {
   const output = join(folder, "argosy.tar");
-  written = await writeOwnImages({ output, tag: "test", names: ownImageNames });
+  written = await writeOwnImages({ output, tag: "test", isLatest: true, names: ownImageNames });
   mkdirSync(layout);
   execFileSync("tar", ["-xf", output, "-C", layout]);
 }, 120_000);
@@ -39,7 +39,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 test("the archive is an OCI layout of the images, whose layers are shared, and docker's list of them", () => {
   const index = json(readFileSync(join(layout, "index.json")));
   expect(index.manifests.map((each: Descriptor) => each.annotations?.["io.containerd.image.name"])).toEqual(
-    ownImageNames.map((name) => `${name}:test`),
+    ownImageNames.flatMap((name) => [`${name}:test`, `${name}:latest`]),
   );
   expect(written.map(({ digest }) => digest)).toEqual(index.manifests.map(({ digest }: Descriptor) => digest));
   const layers = new Set<string>();
@@ -58,8 +58,8 @@ test("the archive is an OCI layout of the images, whose layers are shared, and d
   }
   expect(layers.size).toBe(3);
   const known = json(readFileSync(join(layout, "manifest.json")));
-  expect(known.map((each: { RepoTags: string[] }) => each.RepoTags[0])).toEqual(
-    ownImageNames.map((name) => `${name}:test`),
+  expect(known.map((each: { RepoTags: string[] }) => each.RepoTags)).toEqual(
+    ownImageNames.map((name) => [`${name}:test`, `${name}:latest`]),
   );
 });
 

@@ -35,6 +35,8 @@ export interface OwnImagesOptions {
   /** The archive, `argosy.tar`. */
   readonly output: string;
   readonly tag: string;
+  /** Whether they have the tag `latest` too, which images have that are named without one, as the runtimes name them. */
+  readonly isLatest?: boolean;
   /** Of `ownImageNames`. */
   readonly names: readonly string[];
 }
@@ -64,9 +66,12 @@ export async function writeOwnImages(options: OwnImagesOptions): Promise<readonl
     const images: Image[] = [];
     for (const name of options.names) images.push(await writeImage({ ...options, name, layers, folder }));
     const draft = join(folder, "archive");
-    await writeArchive(draft, images, layers);
+    const tags = options.isLatest === true && options.tag !== LATEST ? [options.tag, LATEST] : [options.tag];
+    await writeArchive(draft, { images, layers, tags });
     await rename(draft, options.output);
-    return images.map(({ name, manifest }) => ({ name, digest: manifest.digest }));
+    return images.flatMap(({ name, manifest }) =>
+      tags.map((tag) => ({ name: `${name}:${tag}`, digest: manifest.digest })),
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -127,7 +132,10 @@ async function entriesOfNode(modules: readonly LayerEntry[]): Promise<LayerEntry
   ];
 }
 
+const LATEST = "latest";
+
 interface Image {
+  /** Without a tag. */
   readonly name: string;
   readonly config: Blob;
   readonly manifest: Blob;
@@ -168,7 +176,7 @@ async function writeImage({ name, tag, layers, folder }: ImageDraft): Promise<Im
       size,
     })),
   });
-  return { name: `${name}:${tag}`, config, manifest };
+  return { name, config, manifest };
 }
 
 async function writeBlob(folder: string, content: JsonObject): Promise<Blob> {
@@ -179,7 +187,15 @@ async function writeBlob(folder: string, content: JsonObject): Promise<Blob> {
   return { file, digest: `sha256:${hash}`, size: Buffer.byteLength(text) };
 }
 
-async function writeArchive(file: string, images: readonly Image[], layers: readonly Layer[]): Promise<void> {
+interface Archive {
+  readonly images: readonly Image[];
+  readonly layers: readonly Layer[];
+  /** Each image has all of them. */
+  readonly tags: readonly string[];
+}
+
+async function writeArchive(file: string, { images, layers, tags }: Archive): Promise<void> {
+  const names = ({ name }: Image): string[] => tags.map((tag) => `${name}:${tag}`);
   const archive = pack();
   const header = (name: string) => ({ name, mode: 0o644, uid: 0, gid: 0, mtime: new Date(0) });
   const pathOf = ({ digest }: Blob) => `blobs/sha256/${digest.slice("sha256:".length)}`;
@@ -187,10 +203,18 @@ async function writeArchive(file: string, images: readonly Image[], layers: read
   const writing = pipeline(archive, createWriteStream(file));
   const filling = (async () => {
     add("oci-layout", { imageLayoutVersion: "1.0.0" });
-    add("index.json", { schemaVersion: 2, mediaType: INDEX, manifests: images.map(describe) });
+    add("index.json", {
+      schemaVersion: 2,
+      mediaType: INDEX,
+      manifests: images.flatMap((image) => names(image).map((name) => describe(image, name))),
+    });
     add(
       "manifest.json",
-      images.map(({ name, config }) => ({ Config: pathOf(config), RepoTags: [name], Layers: layers.map(pathOf) })),
+      images.map((image) => ({
+        Config: pathOf(image.config),
+        RepoTags: names(image),
+        Layers: layers.map(pathOf),
+      })),
     );
     for (const blob of [...images.flatMap(({ config, manifest }) => [config, manifest]), ...layers]) {
       const { size } = await stat(blob.file);
@@ -207,7 +231,7 @@ async function writeArchive(file: string, images: readonly Image[], layers: read
 const INDEX = "application/vnd.oci.image.index.v1+json";
 
 /** The name stands as containerd reads it (`io.containerd.image.name`) and as the specification has it. */
-function describe({ name, manifest }: Image): JsonObject {
+function describe({ manifest }: Image, name: string): JsonObject {
   return {
     mediaType: MANIFEST,
     digest: manifest.digest,

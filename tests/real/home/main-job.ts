@@ -1,38 +1,18 @@
-import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadDigits, splitDigits } from "../../../examples/digits/data.js";
-import { runningGateway } from "../../../src/dataplane/gateway/index.js";
-import { packageRoot } from "../../../src/kernel/assets/index.js";
 import { freePorts } from "../../../src/testing/real-stack.js";
+import { argosy, endGateway, program } from "./command.js";
 import { type Built, joinKarmada, type RunningCluster, startKarmada } from "./karmada.js";
 import { type Member, startMember } from "./member.js";
 import { makeNetwork, type Network } from "./network.js";
 import { Programs } from "./programs.js";
 
-const program = join(packageRoot(), "bin", "argosy.mjs");
 const NODE_PORT = 30080;
 /** A backend that is gone may cost requests for so long. */
 const healthWindowMs = 2000;
-
-/** Runs the command line as a user does. Not while everything else waits: the nodes' way to their API servers leads through this process. */
-async function argosy(words: readonly string[], { input = "", limitMs = 120_000 } = {}): Promise<string> {
-  const child = spawn(process.execPath, [program, ...words], { stdio: ["pipe", "pipe", "pipe"], timeout: limitMs });
-  let [out, said] = ["", ""];
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
-  });
-  child.stdin.end(input);
-  const code = await new Promise((resolve) => child.once("close", resolve));
-  if (code !== 0)
-    throw new Error(`argosy ${words.slice(0, 2).join(" ")} ended with ${String(code)}: ${said.slice(-800)}`);
-  return out;
-}
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -64,12 +44,6 @@ export async function runMainJob(built: Built): Promise<void> {
     await network.close();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
-}
-
-/** The gateway outlives its agent, as it should. */
-async function endGateway(directory: string): Promise<void> {
-  const pid = await runningGateway(directory);
-  if (pid !== undefined) process.kill(pid);
 }
 
 interface Home {

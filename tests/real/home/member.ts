@@ -5,14 +5,21 @@ import type { Network } from "./network.js";
 import { type RealNode, startNode } from "./node.js";
 import { Programs } from "./programs.js";
 
-/** A whole cluster with one node. */
+/** A whole cluster with its nodes. */
 export interface Member extends RunningCluster {
   readonly name: string;
+  /** The first of them. */
   readonly node: RealNode;
+  readonly nodes: readonly RealNode[];
 }
 
-/** Starts a cluster: API server, all controllers, scheduler, one node that is Ready. */
-export async function startMember(name: string, { plane, home }: Built, network: Network): Promise<Member> {
+/** Starts a cluster: API server, all controllers, scheduler, and so many nodes that are Ready. */
+export async function startMember(
+  name: string,
+  { plane, home }: Built,
+  network: Network,
+  nodeCount = 1,
+): Promise<Member> {
   const stack = await startStack(plane, { isWhole: true });
   const programs = new Programs(stack.folder);
   const client = clientOf(stack);
@@ -43,16 +50,22 @@ export async function startMember(name: string, { plane, home }: Built, network:
       ports: [{ name: "https", port: Number(port), protocol: "TCP" }],
       endpoints: [{ addresses: [hostname], conditions: { ready: true } }],
     });
-    const node = await startNode({ stack, server, network, programs, built: home, name: `${name}-1` });
-    await programs.until(`node ${node.name} is Ready`, async () => {
-      const { conditions } = (
-        (await client.json("GET", `/api/v1/nodes/${node.name}`)) as {
-          status: { conditions: { type: string; status: string }[] };
-        }
-      ).status;
-      return conditions.some(({ type, status }) => type === "Ready" && status === "True");
-    });
-    return { name, stack, client, node, close };
+    const addNode = async (nodeName: string): Promise<RealNode> => {
+      const node = await startNode({ stack, server, network, programs, built: home, name: nodeName });
+      await programs.until(`node ${nodeName} is Ready`, async () => {
+        const { conditions } = (
+          (await client.json("GET", `/api/v1/nodes/${nodeName}`)) as {
+            status: { conditions: { type: string; status: string }[] };
+          }
+        ).status;
+        return conditions.some(({ type, status }) => type === "Ready" && status === "True");
+      });
+      return node;
+    };
+    const node = await addNode(`${name}-1`);
+    const nodes = [node];
+    while (nodes.length < nodeCount) nodes.push(await addNode(`${name}-${nodes.length + 1}`));
+    return { name, stack, client, node, nodes, close };
   } catch (error) {
     await close();
     throw error;
