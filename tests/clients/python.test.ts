@@ -1,20 +1,8 @@
 import { join } from "node:path";
 import { expect } from "vitest";
-import { allOk, clientsFolder, noPods, runChecks, sharedCluster, succeed, type Tool, testWith } from "./support.js";
+import { allOk, clientsFolder, noPods, pythonTool, runChecks, sharedCluster, testWith } from "./support.js";
 
-/** The packages alone: they are found by PYTHONPATH, with any Python of the machine. */
-const python: Tool = {
-  name: "python",
-  kind: "python",
-  sources: ["python/requirements.txt"],
-  install: async (folder) => {
-    const file = join(clientsFolder, "python", "requirements.txt");
-    await succeed("python3", ["-m", "pip", "install", "-q", "--retries", "1", "--target", folder, "-r", file], {
-      timeoutMs: 240_000,
-    });
-  },
-};
-
+const python = pythonTool("python", "python/requirements.txt");
 const cluster = sharedCluster();
 
 const checks = [

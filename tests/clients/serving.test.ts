@@ -6,20 +6,10 @@ import { runModelServer } from "../../src/dataplane/modelserver/index.js";
 import { protocolModels } from "../../src/dataplane/modelserver/text/letters.fixture.js";
 import { systemClock } from "../../src/kernel/clock/index.js";
 import { silentLogger } from "../../src/kernel/log/index.js";
-import { allOk, clientsFolder, runChecks, succeed, type Tool, testWith } from "./support.js";
+import { allOk, clientsFolder, pythonTool, runChecks, testWith } from "./support.js";
 
 /** Packages in a folder of their own, as they do not agree on versions of what they share. */
-const tool = (name: string): Tool => ({
-  name: `serving-${name}`,
-  kind: "python",
-  sources: [`serving/requirements-${name}.txt`],
-  install: async (folder) => {
-    const file = join(clientsFolder, "serving", `requirements-${name}.txt`);
-    await succeed("python3", ["-m", "pip", "install", "-q", "--retries", "1", "--target", folder, "-r", file], {
-      timeoutMs: 400_000,
-    });
-  },
-});
+const tool = (name: string) => pythonTool(`serving-${name}`, `serving/requirements-${name}.txt`);
 
 let running: Promise<{ port: number; grpcPort: number; close(): Promise<void> }> | undefined;
 

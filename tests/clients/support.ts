@@ -87,6 +87,21 @@ export function goTool(name: string, target = "."): Tool {
   };
 }
 
+/** The packages of a file of requirements below `clientsFolder`; they are found by PYTHONPATH, with any Python of the machine. */
+export function pythonTool(name: string, requirements: string): Tool {
+  const file = join(clientsFolder, requirements);
+  return {
+    name,
+    kind: "python",
+    sources: [requirements],
+    install: async (folder) => {
+      await succeed("python3", ["-m", "pip", "install", "-q", "--retries", "1", "--target", folder, "-r", file], {
+        timeoutMs: 400_000,
+      });
+    },
+  };
+}
+
 interface ExecuteOptions {
   readonly cwd?: string;
   /** Added to this process' own. */
@@ -144,6 +159,8 @@ export async function succeed(
 
 /** A cluster as `argosy up` makes it, with one node. */
 export interface ClientCluster {
+  /** Everything that it keeps. */
+  readonly directory: string;
   /** Current context: the cluster with the node. */
   readonly kubeconfig: string;
   readonly env: Readonly<Record<string, string>>;
@@ -156,8 +173,8 @@ export const noPods =
 let running: Promise<ClientCluster> | undefined;
 let directory = "";
 
-/** One for all tests of a file, started when first asked for; call at the top of the file. */
-export function sharedCluster(): () => Promise<ClientCluster> {
+/** One for all tests of a file, started when first asked for, with or without Argosy's own controllers; call at the top of the file. */
+export function sharedCluster(modules: "with" | "without" = "without"): () => Promise<ClientCluster> {
   running = undefined;
   afterAll(async () => {
     if (running === undefined) return;
@@ -165,12 +182,12 @@ export function sharedCluster(): () => Promise<ClientCluster> {
     rmSync(directory, { recursive: true, force: true });
   }, 60_000);
   return () => {
-    running ??= start();
+    running ??= start(modules === "with" ? [] : ["--without", "modules"]);
     return running;
   };
 }
 
-async function start(): Promise<ClientCluster> {
+async function start(words: readonly string[]): Promise<ClientCluster> {
   directory = mkdtempSync(join(tmpdir(), "argosy-clients-"));
   const web = join(directory, "web");
   mkdirSync(web);
@@ -182,11 +199,11 @@ async function start(): Promise<ClientCluster> {
     `busybox: {directory: ${web}, workingDir: /tmp}`,
   ];
   writeFileSync(join(directory, "images.yaml"), images.join("\n"));
-  await startArgosy(["up", "--without", "modules", "--members", "one=1", "--data", directory]).says("ready:");
+  await startArgosy(["up", ...words, "--members", "one=1", "--data", directory]).says("ready:");
   const kubeconfig = join(directory, "kubeconfig");
   const text = readFileSync(kubeconfig, "utf8");
   writeFileSync(kubeconfig, text.replace("current-context: hub", "current-context: one"));
-  return { kubeconfig, env: { KUBECONFIG: kubeconfig, KUBECACHEDIR: join(directory, "cache") } };
+  return { directory, kubeconfig, env: { KUBECONFIG: kubeconfig, KUBECACHEDIR: join(directory, "cache") } };
 }
 
 /** A test that is skipped, with the reason, where the tool is missing. */

@@ -278,6 +278,14 @@ export class Route {
     return this.#take(best, total, tried);
   }
 
+  /** The same, but the turn is not taken: what is no load leaves the shares of what is as they are. */
+  peek(tried: readonly Endpoint[], nowMs: number, session?: Session): Choice | undefined {
+    const turns = this.backends.map(({ current }) => current);
+    const choice = this.choose(tried, nowMs, session);
+    for (const [at, backend] of this.backends.entries()) backend.current = turns[at] ?? 0;
+    return choice;
+  }
+
   #take(best: Backend | undefined, total: number, tried: readonly Endpoint[]): Choice | undefined {
     if (best === undefined) return undefined;
     best.current -= total;

@@ -96,7 +96,7 @@ export class Exchange implements UpstreamUser {
     const choice =
       again !== undefined && this.#backend !== undefined
         ? { backend: this.#backend, endpoint: again }
-        : this.#route.choose(this.#tried, this.#client.core.nowMs, this.#session);
+        : this.#known.chooseFrom(this.#route, this.#tried, this.#client.core.nowMs, this.#session);
     if (choice !== undefined) this.#go(choice, joined, again !== undefined);
     else {
       this.#route.unroutable++;

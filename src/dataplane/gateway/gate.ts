@@ -12,6 +12,10 @@ const MOST_BODY_BYTES = 131_072;
 const CHECK = "x-argosy-check";
 const PROBE = "x-argosy-probe";
 
+/** Whether a request says of itself that it is no load. */
+export const isNoLoad = (fieldOf: (name: string) => string | undefined): boolean =>
+  fieldOf(CHECK) !== undefined || fieldOf(PROBE) !== undefined;
+
 /** An answer in the gateway's own name, instead of a pod's. */
 export type GateReply = Omit<Refusal, "reason"> & { readonly status: number; readonly reason: string };
 

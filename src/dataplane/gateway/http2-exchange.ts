@@ -10,7 +10,7 @@ import { messageOf } from "../../kernel/errors/index.js";
 import type { Choice, Endpoint, Route } from "./balance.js";
 import type { GatewayCore } from "./core.js";
 import { describeUnavailable, isIdempotent } from "./exchange-text.js";
-import { Gate } from "./gate.js";
+import { Gate, isNoLoad } from "./gate.js";
 import { Http2Copies, statusOfCall } from "./http2-copies.js";
 import type { Http2Request } from "./http2-over-http1.js";
 import { cookieLine, type Session, sessionIn } from "./sessions.js";
@@ -62,7 +62,11 @@ export class Http2Exchange {
 
   #attempt(): void {
     if (this.#route.isActivated && this.#ask()) return;
-    const choice = this.#route.choose(this.#tried, this.#core.nowMs, this.#session);
+    const { nowMs } = this.#core;
+    const isLoad = this.#route.backends.length < 2 || !isNoLoad((name) => this.#fieldOf(name));
+    const choice = isLoad
+      ? this.#route.choose(this.#tried, nowMs, this.#session)
+      : this.#route.peek(this.#tried, nowMs, this.#session);
     if (choice !== undefined) this.#go(choice);
     else {
       this.#route.unroutable++;
@@ -71,14 +75,16 @@ export class Http2Exchange {
     }
   }
 
+  #fieldOf(name: string): string | undefined {
+    const value = this.#request.headers[name];
+    return value === undefined ? undefined : String(value);
+  }
+
   /** Where the route holds requests: asks for a pod. False: none is to be asked for. */
   #ask(): boolean {
     this.#gate ??= new Gate({
       route: this.#route,
-      fieldOf: (name) => {
-        const value = this.#request.headers[name];
-        return value === undefined ? undefined : String(value);
-      },
+      fieldOf: (name) => this.#fieldOf(name),
       granted: (choice) => this.#go(choice),
       refused: ({ status, reason, message, retryAfterSeconds }) =>
         this.#refuse(status, reason, message, retryAfterSeconds),

@@ -1,7 +1,9 @@
 import { latin1, parseRequestHead, type RequestHead, type ResponseHead } from "../../kernel/http1/index.js";
-import type { Backend, Route } from "./balance.js";
+import type { Backend, Choice, Endpoint, Route } from "./balance.js";
 import type { ClientConnection } from "./client-connection.js";
 import { renderRequestHead } from "./exchange-text.js";
+import { isNoLoad } from "./gate.js";
+import { fieldIn, type Session } from "./sessions.js";
 
 // Programs ask the same again and again, with the same head, and get heads that are the same for a second at least. What was made
 // of the last one is kept as long as it comes again. Longer heads are not worth their memory.
@@ -15,6 +17,7 @@ export class KnownRequest {
   readonly text: string;
   #table: object | undefined;
   #route: Route | undefined;
+  #isNoLoad: boolean | undefined;
   readonly #lines = new Map<Backend, string>();
 
   constructor(head: RequestHead, text: string) {
@@ -30,6 +33,12 @@ export class KnownRequest {
     this.#route = routing.find(listener.name, this.head.host, this.head.target);
     this.#table = routing.table;
     return this.#route;
+  }
+
+  /** Where an attempt goes; a check or a probe, which say so, takes no turn. */
+  chooseFrom(route: Route, tried: readonly Endpoint[], nowMs: number, session?: Session): Choice | undefined {
+    if (route.backends.length > 1) this.#isNoLoad ??= isNoLoad((name) => fieldIn(this.head.fields.rest, name));
+    return this.#isNoLoad === true ? route.peek(tried, nowMs, session) : route.choose(tried, nowMs, session);
   }
 
   /** The head as a backend gets it. */

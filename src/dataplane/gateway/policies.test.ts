@@ -226,3 +226,22 @@ test("a request has a time as a whole; a stream of events has not, and may rest 
   expect(drip.body).not.toContain("0\r\n\r\n");
   expect(events.body).toContain("data: 2");
 });
+
+test("checks and probes take no turn: requests between them split exactly by weight", async () => {
+  const cleanup = begin();
+  const up = await backends(cleanup, ["stable", "canary"]);
+  const { port } = await startGateway(cleanup, [
+    route([
+      { name: "stable", addresses: [up["stable"]?.address ?? ""], weight: 7 },
+      { name: "canary", addresses: [up["canary"]?.address ?? ""], weight: 3 },
+    ]),
+  ]);
+  const seen: Record<string, number> = {};
+  for (let turn = 0; turn < 10; turn++) {
+    for (let probe = 0; probe < turn % 4; probe++)
+      await said(port, [probe % 2 === 0 ? "x-argosy-probe: readiness" : "X-Argosy-Check: 1"]);
+    const name = await said(port);
+    seen[name] = (seen[name] ?? 0) + 1;
+  }
+  expect(seen).toEqual({ stable: 7, canary: 3 });
+});

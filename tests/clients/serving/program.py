@@ -6,7 +6,7 @@ import json
 import sys
 import traceback
 
-MODULES = {"triton": "triton_checks", "openai": "openai_checks", "grpc": "grpc_checks", "kserve": "kserve_checks", "mlserver": "mlserver_checks"}
+MODULES = {"triton": "triton_checks", "openai": "openai_checks", "grpc": "grpc_checks", "kserve": "kserve_checks", "mlserver": "mlserver_checks", "kserve-client": "kserve_client_checks"}
 
 
 def main():

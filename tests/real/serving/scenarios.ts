@@ -2,12 +2,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject } from "../../../src/kernel/kinds/object.js";
 import { apply } from "../home/karmada.js";
 import { type Answer, Load } from "./load.js";
-import { labelIn, requestV1, requestV2 } from "./models.js";
+import { labelIn, requestV1, requestV2 } from "../../support/numbered-models.js";
 import { all, change, Diary, find, NAMESPACE, pathOf, type Stage, says } from "./stage.js";
 
 /** Something that is to hold; returns what was seen, in words. */
 export interface Scenario {
   readonly name: string;
+  /** Beside the others, or after all of them; absent: one after the other. */
+  readonly place?: "beside" | "last";
   readonly run: (stage: Stage) => Promise<string>;
 }
 
@@ -299,8 +301,14 @@ async function nodeCut(stage: Stage): Promise<string> {
   stage.member.nodes[1]?.cut();
   const isHealed = async () =>
     diary.words.some(({ status, atMs }) => status !== "True" && atMs > cutAt) && diary.last?.status === "True";
-  await stage.until("it is Ready again", isHealed, 120).finally(() => diary.close());
-  await load.stop();
+  try {
+    await stage.until("it is Ready again", isHealed, 120);
+  } catch (error) {
+    throw new Error(`${JSON.stringify(diary.words)}; ${String(error)}`);
+  } finally {
+    await diary.close();
+    await load.stop();
+  }
   const late = load.lost(cutAt + healthWindowMs);
   const window = load.lost(cutAt).length - late.length;
   check(load.lost().length === load.lost(cutAt).length, "requests were lost before the cut", load.lost().slice(0, 5));
@@ -316,13 +324,13 @@ async function nodeCut(stage: Stage): Promise<string> {
   return `${load.sent.length} requests, ${window} lost in the 2 s after the cut, none later; it said ${told.join(", ")}`;
 }
 
-/** In the order in which they run; each cleans up, and the last one costs a node. */
+/** Each cleans up; the last one costs a node. */
 export const scenarios: readonly Scenario[] = [
   { name: "answers", run: answers },
   { name: "refuses", run: refuses },
   { name: "canary", run: canary },
   { name: "named", run: named },
   { name: "releases", run: releases },
-  { name: "zero", run: zero },
-  { name: "node", run: nodeCut },
+  { name: "zero", place: "beside", run: zero },
+  { name: "node", place: "last", run: nodeCut },
 ];

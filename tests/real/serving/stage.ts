@@ -10,7 +10,7 @@ import { type Member, startMember } from "../home/member.js";
 import { makeNetwork } from "../home/network.js";
 import { Programs } from "../home/programs.js";
 import { Caller } from "./load.js";
-import { volumeOf, writeModels } from "./models.js";
+import { volumeOf, writeModels } from "../../support/numbered-models.js";
 
 /** Where the models are. */
 export const NAMESPACE = "models";

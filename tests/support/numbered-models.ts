@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CLASSES, PIXELS } from "../../../examples/digits/data.js";
-import { encodeNetwork } from "../../../examples/digits/model.js";
-import type { JsonObject } from "../../../src/kernel/kinds/object.js";
+import { CLASSES, PIXELS } from "../../examples/digits/data.js";
+import { encodeNetwork } from "../../examples/digits/model.js";
+import type { JsonObject } from "../../src/kernel/kinds/object.js";
 
 /** Models `1`, `2`, `3`, … in folders: each answers its own number, whatever it is asked. `broken` is cut off in the middle. */
 export function writeModels(folder: string, count: number): void {

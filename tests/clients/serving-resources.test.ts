@@ -1,0 +1,55 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "vitest";
+import { argosy } from "../support/argosy.js";
+import { volumeOf, writeModels } from "../support/numbered-models.js";
+import { allOk, clientsFolder, noPods, pythonTool, runChecks, sharedCluster, testWith } from "./support.js";
+
+const kserve = pythonTool("serving-kserve", "serving/requirements-kserve.txt");
+const cluster = sharedCluster("with");
+const namespace = "models";
+
+const checks = [
+  "create_and_wait",
+  "watch",
+  "predict",
+  "list_and_get",
+  "canary_by_patch",
+  "rollback_by_patch",
+  "promotion_by_replace",
+  "framework_keys",
+  "named_canary",
+  "faults",
+  "refusals",
+  "credentials",
+  "deletion",
+];
+
+/** A namespace with the numbered models as a volume. */
+async function furnish(): Promise<Readonly<Record<string, string>>> {
+  const { directory, kubeconfig, env } = await cluster();
+  // The data directory is none that pods may see.
+  const models = `${directory}-models`;
+  mkdirSync(models);
+  writeModels(models, 2);
+  const objects = [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },
+    ...volumeOf(models, namespace),
+  ];
+  const file = join(directory, "volume.json");
+  writeFileSync(file, JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }));
+  const { code, stderr } = await argosy("apply", "--kubeconfig", kubeconfig, "-f", file);
+  expect(code, stderr).toBe(0);
+  return env;
+}
+
+testWith(kserve, "KServeClient of KServe's SDK", async (folder, context) => {
+  if (noPods !== undefined) context.skip(`skipped, because ${noPods}`);
+  const env = await furnish();
+  const program = join(clientsFolder, "serving", "program.py");
+  const results = await runChecks("python3", [program, "kserve-client", "0", "0"], {
+    env: { ...env, PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: "1" },
+  });
+
+  expect(results).toEqual(allOk(...checks));
+});
