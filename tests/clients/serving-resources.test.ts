@@ -1,6 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect } from "vitest";
+import { afterAll, expect } from "vitest";
 import { argosy } from "../support/argosy.js";
 import { volumeOf, writeModels } from "../support/numbered-models.js";
 import { allOk, clientsFolder, noPods, pythonTool, runChecks, sharedCluster, testWith } from "./support.js";
@@ -8,6 +9,9 @@ import { allOk, clientsFolder, noPods, pythonTool, runChecks, sharedCluster, tes
 const kserve = pythonTool("serving-kserve", "serving/requirements-kserve.txt");
 const cluster = sharedCluster("with");
 const namespace = "models";
+/** Pods may see it, which they may not Argosy's data directory. */
+const models = mkdtempSync(join(tmpdir(), "argosy-models-"));
+afterAll(() => rmSync(models, { recursive: true, force: true }));
 
 const checks = [
   "create_and_wait",
@@ -28,9 +32,7 @@ const checks = [
 /** A namespace with the numbered models as a volume. */
 async function furnish(): Promise<Readonly<Record<string, string>>> {
   const { directory, kubeconfig, env } = await cluster();
-  // The data directory is none that pods may see.
-  const models = `${directory}-models`;
-  mkdirSync(models);
+  chmodSync(models, 0o755);
   writeModels(models, 2);
   const objects = [
     { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },

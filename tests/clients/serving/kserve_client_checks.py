@@ -148,9 +148,10 @@ def checks(_port, _grpc_port):
         refused(lambda: client.create(service("digits", predictor(1))), "(409)")
 
     def credentials():
+        """The SDK takes what the file says for base64."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "credentials")
-            file.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+            file.write_text("[default]\naws_access_key_id = YQ==\naws_secret_access_key = Yg==\n")
             client.set_credentials(
                 "S3", namespace=NAMESPACE, credentials_file=str(file), service_account="reader", s3_endpoint="store:9000", s3_use_https="0"
             )
