@@ -105,7 +105,8 @@ function kubelet(): ControllerSpec<Pod> {
       const pods = context.cluster.client.resource(PodKind);
       if (pod === undefined) return;
       if (pod.metadata.deletionTimestamp !== undefined) {
-        await context.clock.sleep(2_000);
+        // As a model server drains: who was told of it before is answered.
+        await context.clock.sleep(10_000);
         stop(key.name);
         await pods.delete(key.name, { namespace: key.namespace, gracePeriodSeconds: 0 });
         return;
@@ -397,4 +398,64 @@ test("a header names the revision or canary that answers, whatever its share is;
   await until(async () => (await cookie("dark"))[0] === "dark", "the gateway knows the canaries");
   expect([await cookie("half"), await cookie("stable")]).toEqual([["half"], ["one"]]);
   expectShare((await count(40, () => ask("q")))["half"], 20);
+}, 60_000);
+
+test("pods that hold GPUs never need more of them than the service has, unless a surge is allowed; requests are answered all the time", async () => {
+  const gpu = (model: string): JsonObject[] =>
+    containers(model).map((container) => ({ ...container, resources: { limits: { "nvidia.com/gpu": 1 } } }));
+  const service = (model: string, more: JsonObject = {}, surge?: string) =>
+    write(
+      "u",
+      { predictor: { minReplicas: 2, containers: gpu(model), ...more } },
+      surge === undefined ? {} : { annotations: { "serving.argosy.dev/surge": surge } },
+    );
+  const pods = cluster.informers.informer(PodKind);
+  let most = 0;
+  const stop = pods.onChange(() => {
+    const live = pods
+      .list(namespace)
+      .filter(({ metadata }) => metadata.labels?.["serving.kserve.io/inferenceservice"] === "u")
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+    most = Math.max(most, live.length);
+  });
+  await service("one");
+  await until(() => isReady("u"), "u is ready");
+  const running = load(() => ask("u"));
+  await service("two");
+  await until(async () => isReady("u") && (await count(4, () => ask("u")))["two"] === 4, "it was replaced in place");
+  await service("three", { canaryTrafficPercent: 50 });
+  await until(() => isReady("u") && percents("u").join() === "50,50", "each has one GPU");
+  await service("three");
+  await until(() => isReady("u") && percents("u").join() === "100", "it is promoted");
+  expect(most).toBe(2);
+  await service("four", { canaryTrafficPercent: 50 }, "1");
+  await until(() => isReady("u") && percents("u").join() === "50,50", "one more was allowed");
+  expect(most).toBe(3);
+  stop();
+  expect((await running.stop()).failed).toEqual([]);
+
+  // A canary of its own waits until the stable predictor has made room.
+  most = 0;
+  const stopAgain = pods.onChange(() => {
+    const live = pods
+      .list(namespace)
+      .filter(({ metadata }) => metadata.labels?.["serving.kserve.io/inferenceservice"] === "w")
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+    most = Math.max(most, live.length);
+  });
+  const canary = [{ trafficPercent: 50, predictor: { name: "next", containers: gpu("two") } }];
+  await write("w", { predictor: { minReplicas: 2, containers: gpu("one") } });
+  await until(() => isReady("w"), "w is ready");
+  await write("w", { predictor: { minReplicas: 2, containers: gpu("one") }, canary });
+  await until(() => isReady("w") && isvc("w")?.status?.canaryStatuses?.[0]?.ready === true, "its canary is ready");
+  stopAgain();
+  expect(most).toBe(2);
+
+  await write("v", { predictor: { containers: gpu("one") } });
+  await until(() => isReady("v"), "v is ready");
+  await write("v", { predictor: { containers: gpu("two"), canaryTrafficPercent: 50 } });
+  const ready = () => isvc("v")?.status?.conditions?.find(({ type }) => type === "Ready");
+  await until(() => ready()?.reason === "SurgeBudget", "there is no room for a canary");
+  expect(ready()?.message).toMatch(/set the annotation serving.argosy.dev\/surge to "1"/);
+  expect(await count(4, () => ask("v"))).toEqual({ one: 4 });
 }, 60_000);

@@ -41,6 +41,8 @@ export const OWN = {
   deadline: "serving.argosy.dev/rollout-deadline",
   /** `Rollback` or `Pause`. */
   onFailure: "serving.argosy.dev/rollout-on-failure",
+  /** Written by the controller: the runtime that it chose, and for what. */
+  chosenRuntime: "serving.argosy.dev/chosen-runtime",
   /** Name of a revision that goes on whatever gates say. */
   promote: "serving.argosy.dev/promote",
 } as const;

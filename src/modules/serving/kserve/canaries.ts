@@ -11,9 +11,9 @@ import { deploymentOf, hashOf, holdsDevices, ingressOf, serviceOf, type VariantO
 import type { VariantOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { buildComponentPods, type PodInput } from "./pods.js";
-import { surgeOf } from "./rollout.js";
+import { allowedPods, surgeOf } from "./rollout.js";
 import { scalingOf } from "./scaling.js";
-import { podsOf, type Tools } from "./tools.js";
+import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
 
 /** One canary as written, with what its pods are made of; a fault where that is not known. */
 export interface CanaryWish {
@@ -28,6 +28,9 @@ export interface CanaryOutcome {
   readonly name: string;
   readonly percent: number;
   readonly deployment: string;
+  /** Pods that it is to have in the end, and for how many of them the stable predictor makes room before it answers. */
+  readonly pods: number;
+  readonly needs: number;
   readonly variant: VariantOutcome | undefined;
   readonly fault: Fault | undefined;
 }
@@ -53,22 +56,21 @@ export function canaryShares(canaries: readonly CanaryOutcome[]): {
 export async function reconcileCanary(
   service: InferenceService,
   wish: CanaryWish,
-  { stable, mode, tools }: { readonly stable: number; readonly mode: string; readonly tools: Tools },
+  {
+    stable,
+    taken,
+    mode,
+    tools,
+  }: { readonly stable: number; readonly taken: number; readonly mode: string; readonly tools: Tools },
 ): Promise<CanaryOutcome> {
-  const { name, percent, spec, pods } = wish;
+  const { name, percent, pods } = wish;
   const deployment = namedPredictor(service.metadata.name, name);
-  const none = { name, percent, deployment, variant: undefined };
+  const none = { name, percent, deployment, variant: undefined, pods: 0, needs: 0 };
   if ("reason" in pods) return { ...none, fault: pods };
-  let built: BuiltTemplate;
-  try {
-    built = buildComponentPods(pods);
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    return { ...none, fault: { reason: "InvalidPredictorSpec", message: `canary ${name}: ${error.message}` } };
-  }
-  const surge = surgeOf(annotationOf(service, OWN.surge), stable, holdsDevices(built.template));
-  if (surge < 1 && stable < 2) return { ...none, fault: withoutRoom(name) };
-  const replicas = canaryReplicas(spec, percent, stable);
+  const built = buildOrSay(name, pods);
+  if ("reason" in built) return { ...none, fault: built };
+  const { wanted, replicas, surge, needs } = roomFor(service, wish, { built, stable, taken, tools });
+  if (wanted < 1) return { ...none, fault: withoutRoom(name) };
   const host = hostOf(deployment, service.metadata.namespace ?? "", tools.address);
   const url = isClusterLocal(service) ? undefined : urlOf(host, tools.address);
   const scaling = { ...scalingOf(service, { minReplicas: replicas }, mode, false), labels: {}, annotations: {} };
@@ -90,8 +92,11 @@ export async function reconcileCanary(
   );
   return {
     ...none,
+    pods: wanted,
+    needs,
     variant: {
       ...outcome,
+      settled: outcome.settled && replicas >= wanted,
       deployment,
       revision: deployment,
       built,
@@ -102,6 +107,37 @@ export async function reconcileCanary(
     },
     fault: outcome.fault,
   };
+}
+
+function buildOrSay(name: string, pods: PodInput): BuiltTemplate | Fault {
+  try {
+    return buildComponentPods(pods);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return { reason: "InvalidPredictorSpec", message: `canary ${name}: ${error.message}` };
+  }
+}
+
+/** Canaries are pods that were asked for; only where a surge is written, or pods hold devices, they share in what the service has. */
+function roomFor(
+  service: InferenceService,
+  { name, spec, percent }: CanaryWish,
+  made: { readonly built: BuiltTemplate; readonly stable: number; readonly taken: number; readonly tools: Tools },
+): { readonly wanted: number; readonly replicas: number; readonly surge: number; readonly needs: number } {
+  const { built, stable, taken, tools } = made;
+  const holds = holdsDevices(built.template);
+  const annotation = annotationOf(service, OWN.surge);
+  const surge = surgeOf(annotation, stable, holds);
+  const asked = canaryReplicas(spec, percent, stable);
+  if (!holds && annotation === undefined) return { wanted: asked, replicas: asked, surge, needs: 0 };
+  const wanted = Math.min(asked, stable + surge - 1 - taken);
+  const deployment = namedPredictor(service.metadata.name, name);
+  const replicas = allowedPods(wanted, {
+    has: deploymentsOf(service, tools).find(({ metadata }) => metadata.name === deployment)?.spec.replicas ?? 0,
+    others: otherPods(service, { component: "predictor", deployments: [deployment], holds }, tools),
+    budget: stable + surge,
+  });
+  return { wanted, replicas, surge, needs: Math.max(0, Math.min(wanted, wanted + taken - surge)) };
 }
 
 function objectsOf(

@@ -223,7 +223,10 @@ export function ingressOf(
 
 /** Whether the pods of a template hold GPUs or other devices, which no second pod can have meanwhile. */
 export function holdsDevices(template: JsonObject): boolean {
-  return asObjects(asObject(template["spec"])["containers"]).some((container) =>
-    Object.keys(asObject(asObject(container["resources"])["limits"])).some((name) => name.includes("/")),
-  );
+  const { containers, initContainers, resourceClaims } = asObject(template["spec"]);
+  if (asObjects(resourceClaims).length > 0) return true;
+  return [...asObjects(containers), ...asObjects(initContainers)].some(({ resources }) => {
+    const { limits, requests } = asObject(resources);
+    return [...Object.keys(asObject(limits)), ...Object.keys(asObject(requests))].some((name) => name.includes("/"));
+  });
 }

@@ -23,12 +23,14 @@ import {
   serviceOf,
   type VariantObjects,
 } from "./children.js";
+import { withoutChosen } from "./chosen-runtime.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { servicesOf } from "./inside.js";
 import type { PodInput } from "./pods.js";
 import { buildComponentPods } from "./pods.js";
 import type { Promotion } from "./promotion.js";
 import {
+  allowedPods,
   divideReplicas,
   type FoundVariant,
   type PlannedVariant,
@@ -40,7 +42,7 @@ import {
 } from "./rollout.js";
 import { type Scaling, scalingOf } from "./scaling.js";
 import { steerRollout } from "./steering.js";
-import { deploymentsOf, podsOf, type Tools } from "./tools.js";
+import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
 
 /** Parts of an InferenceService that have pods of their own. */
 export type ComponentName = "predictor" | "transformer" | "explainer";
@@ -89,7 +91,9 @@ export interface ComponentWish {
   readonly isShared: boolean;
   /** Other pods of the service ask it. */
   readonly isAsked: boolean;
-  /** Pods of canaries that answer: so many fewer are needed here. */
+  /** Deployments of canaries. */
+  readonly canaries: readonly string[];
+  /** Pods of canaries that answer, or that room is made for: so many fewer are needed here. */
   readonly elsewhere: number;
   /** Name of the Deployment of a canary that has become this predictor. */
   readonly promoted?: string;
@@ -106,7 +110,7 @@ export async function reconcileComponent(
   const { component, spec, base } = wish;
   const none = { component, base, previous: undefined, latest: undefined, shares: undefined, scaling: undefined };
   const found = variantsIn(service, wish, tools);
-  const asked = askedOf(spec);
+  const asked = askedOf(withoutChosen(service, spec));
   const built = buildOrKeep(service, wish, found, asked);
   if ("reason" in built) return { ...none, ...still(service, found, { wish, tools }), fault: built };
   const before = service.status?.components?.[component];
@@ -118,23 +122,20 @@ export async function reconcileComponent(
   const plan = planRollout({ base, hash, percent, rolledOut, created }, found.map(variantOf));
   const asScaled = scalingOf(service, spec, wish.mode, tools.hasKpa);
   const scaling = { ...asScaled, replicas: Math.max(1, asScaled.replicas - wish.elsewhere) };
-  const surge = surgeOf(annotationOf(service, OWN.surge), scaling.replicas, holdsDevices(built.template));
+  const holds = holdsDevices(built.template);
+  const surge = surgeOf(annotationOf(service, OWN.surge), scaling.replicas, holds);
   const divided =
     plan.previous === undefined
       ? { latest: scaling.replicas, previous: 0 }
       : divideReplicas(scaling.replicas, percent ?? 100, surge);
   const isThrough = plan.previous !== undefined || wish.isShared || (wish.isAsked && scaling.by === "kpa");
   const making = { service, wish, plan, scaling, asked, found, surge, isThrough, promotion };
-  const latest = await makeVariant({ ...making, variant: plan.latest, built, replicas: divided.latest }, tools);
+  const replicas = latestPods(making, { wanted: divided.latest, budget: asScaled.replicas + surge, holds }, tools);
+  const made = await makeVariant({ ...making, variant: plan.latest, built, replicas }, tools);
+  const latest = { ...made, settled: made.settled && (replicas >= divided.latest || scaling.by !== "nobody") };
   const previous = await makePrevious(making, divided.previous, tools);
-  // While pods are added to a revision that has a share it keeps that.
   const had = before?.traffic?.find(({ revisionName }) => revisionName === latest.revision)?.percent ?? 0;
-  const keeps = latest.answers && !latest.settled && had > 0;
-  const answers = latest.answers && (plan.previous === undefined || latest.settled || keeps);
-  const shares = shareTraffic(previous === undefined ? { ...plan, previous: undefined } : plan, {
-    percent: keeps ? Math.min(percent ?? 100, had) : percent,
-    answers,
-  });
+  const shares = sharesOf(previous === undefined ? { ...plan, previous: undefined } : plan, { latest, had, percent });
   const refused = "fault" in divided ? divided.fault : undefined;
   return {
     component,
@@ -150,6 +151,39 @@ export async function reconcileComponent(
         ? (latest.fault ?? takenBack(promotion, tools))
         : { reason: "SurgeBudget", message: refused },
   };
+}
+
+/** Pods of the latest revision that there is room for now. */
+function latestPods(
+  { service, wish, plan, found }: Pick<Making, "service" | "wish" | "plan" | "found">,
+  { wanted, budget, holds }: { readonly wanted: number; readonly budget: number; readonly holds: boolean },
+  tools: Tools,
+): number {
+  const { deployment } = plan.latest;
+  // Canaries come on top, unless what there may be is bounded.
+  const isBounded = holds || annotationOf(service, OWN.surge) !== undefined;
+  const deployments = [deployment, ...(isBounded ? [] : wish.canaries)];
+  return allowedPods(wanted, {
+    has: found.find(({ metadata }) => metadata.name === deployment)?.spec.replicas ?? 0,
+    others: otherPods(service, { component: wish.component, deployments, holds }, tools),
+    budget,
+  });
+}
+
+/** While pods are added to a revision that has a share it keeps that. */
+function sharesOf(
+  plan: RolloutPlan,
+  {
+    latest,
+    had,
+    percent,
+  }: { readonly latest: UnitOutcome; readonly had: number; readonly percent: number | undefined },
+): RolloutShares {
+  const keeps = latest.answers && !latest.settled && had > 0;
+  return shareTraffic(plan, {
+    percent: keeps ? Math.min(percent ?? 100, had) : percent,
+    answers: latest.answers && (plan.previous === undefined || latest.settled || keeps),
+  });
 }
 
 /** What is asked for does not have the traffic, and will not. */

@@ -64,7 +64,7 @@ async function componentFor(
   const isShared = isPredictor && canaries.length > 0;
   const isAsked = isPredictor && (isObject(spec["transformer"]) || isObject(spec["explainer"]));
   const elsewhere = canaries.reduce(
-    (sum, { variant }) => sum + (variant?.answers === true ? variant.readyReplicas : 0),
+    (sum, { variant, needs }) => sum + Math.max(needs, variant?.answers === true ? variant.readyReplicas : 0),
     0,
   );
   return reconcileComponent(
@@ -76,6 +76,7 @@ async function componentFor(
       base: none.base,
       isShared,
       isAsked,
+      canaries: isPredictor ? canaries.map(({ deployment }) => deployment) : [],
       elsewhere: isPredictor ? elsewhere : 0,
       pods,
       ...promoted,
@@ -98,7 +99,8 @@ async function canariesFor(
       chosen !== undefined && "reason" in chosen
         ? atCluster(chosen, tools)
         : await podsFor(service, { component: "predictor", spec: canary.spec, runtime: served }, tools);
-    outcomes.push(await reconcileCanary(service, { ...canary, pods }, { stable, mode, tools }));
+    const taken = outcomes.reduce((sum, outcome) => sum + outcome.pods, 0);
+    outcomes.push(await reconcileCanary(service, { ...canary, pods }, { stable, taken, mode, tools }));
   }
   return outcomes;
 }

@@ -38,7 +38,7 @@ import { isFetchedBy } from "./storage-containers.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
 import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
 import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
-import { ignoredFields, runtimeFor } from "./wishes.js";
+import { ignoredFields, keepRuntime, runtimeFor } from "./wishes.js";
 
 /** While something is on its way; watches wake the controller earlier. */
 const UNSETTLED_MS = 500;
@@ -136,6 +136,7 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
   const spec = asObject(completed["spec"]);
   const runtime = runtimeFor(service, asObject(spec["predictor"]), tools);
   const chosen = runtime !== undefined && "runtime" in runtime ? runtime : undefined;
+  await keepRuntime(service, asObject(spec["predictor"]), chosen, tools);
   const outcomes = await componentsFor(service, { spec, mode, runtime }, tools);
   const route = await routeService(service, outcomes, tools);
   const components = [outcomes.predictor, outcomes.transformer, outcomes.explainer];

@@ -35,6 +35,8 @@ export const KSERVE_RULES: readonly PolicyRule[] = [
     resources: KSERVE_KINDS.flatMap(({ plural }) => [`${plural}/status`, `${plural}/finalizers`]),
     verbs: ["get", "update", "patch"],
   },
+  // The runtime that was chosen.
+  { apiGroups: [GROUP], resources: ["inferenceservices"], verbs: ["patch", "update"] },
   { apiGroups: [GROUP], resources: ["clusterservingruntimes"], verbs: ["create", "update", "patch"] },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list"] },
   { apiGroups: [""], resources: ["serviceaccounts"], verbs: ["get"] },

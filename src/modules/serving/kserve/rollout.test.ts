@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
+  allowedPods,
   divideReplicas,
   type FoundVariant,
   nextRevision,
@@ -95,6 +96,17 @@ test("a rollout never has more pods than it may, and never takes the last one of
         expect(fault !== undefined).toBe(replicas + surge < 2);
       },
     ),
+  );
+});
+
+test("a Deployment grows into the room that others leave, and keeps what it has", () => {
+  fc.assert(
+    fc.property(fc.nat(20), fc.nat(20), fc.nat(20), fc.nat(40), (wanted, has, others, budget) => {
+      const allowed = allowedPods(wanted, { has, others, budget });
+      expect(allowed).toBeLessThanOrEqual(wanted);
+      expect(allowed).toBeGreaterThanOrEqual(Math.min(has, wanted));
+      if (allowed > has) expect(allowed + others).toBeLessThanOrEqual(budget);
+    }),
   );
 });
 

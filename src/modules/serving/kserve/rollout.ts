@@ -140,6 +140,14 @@ export function divideReplicas(replicas: number, percent: number, surge: number)
   return { latest, previous: Math.min(replicas, replicas + surge - latest) };
 }
 
+/** Pods that a Deployment may have now: as many as are wanted, as far as those of the others leave room; none that it has is taken for that. */
+export function allowedPods(
+  wanted: number,
+  { has, others, budget }: { readonly has: number; readonly others: number; readonly budget: number },
+): number {
+  return Math.max(Math.min(has, wanted), Math.min(wanted, Math.max(0, budget - others)));
+}
+
 /** How many more pods than `replicas` a rollout may have: what the annotation says (`2`, `25%`), else one; none where pods hold GPUs. */
 export function surgeOf(annotation: string | undefined, replicas: number, holdsGpus: boolean): number {
   const match = /^(\d+)(%?)$/.exec(annotation ?? "");

@@ -5,7 +5,8 @@ import { controllerOf, DeploymentKind, PodKind } from "../../../kernel/kinds/ind
 import type { Ledger } from "../../../stores/ledger/types.js";
 import type { ServingAddress } from "../children.js";
 import type { UnitTools } from "../unit.js";
-import { VARIANT_LABEL } from "./children.js";
+import { KSERVE } from "./annotations.js";
+import { COMPONENT_LABEL, VARIANT_LABEL } from "./children.js";
 import type { GateSources, GateWatch } from "./gate-watch.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
@@ -29,6 +30,7 @@ export interface Tools extends UnitTools, InferenceServiceOptions {
 }
 
 const OWNED = "inferenceservice-owned";
+const BY_COMPONENT = "inferenceservice-component";
 const BY_VARIANT = "inferenceservice-variant";
 
 const ownerKey = ({ metadata }: KubeObject): string[] => {
@@ -51,6 +53,29 @@ export function podsOf(service: InferenceService, deployment: string, { context 
     return variant === undefined ? [] : [`${namespace}/${variant}`];
   });
   return pods.byIndex(BY_VARIANT, `${service.metadata.namespace ?? ""}/${deployment}`);
+}
+
+/** How many pods of a component there are beside those of some Deployments; pods that end count where they hold what others wait for. */
+export function otherPods(
+  service: InferenceService,
+  {
+    component,
+    deployments,
+    holds,
+  }: { readonly component: string; readonly deployments: readonly string[]; readonly holds: boolean },
+  { context }: Tools,
+): number {
+  const pods = context.cluster.informers.informer(PodKind);
+  pods.addIndex(BY_COMPONENT, ({ metadata: { namespace = "", labels = {} } }) => {
+    const [name, of] = [labels[KSERVE.service], labels[COMPONENT_LABEL]];
+    return name === undefined || of === undefined ? [] : [`${namespace}/${name}/${of}`];
+  });
+  const { namespace = "", name } = service.metadata;
+  return pods
+    .byIndex(BY_COMPONENT, `${namespace}/${name}/${component}`)
+    .filter(({ metadata }) => !deployments.includes(metadata.labels?.[VARIANT_LABEL] ?? ""))
+    .filter(({ status }) => status?.phase !== "Succeeded" && status?.phase !== "Failed")
+    .filter(({ metadata }) => holds || metadata.deletionTimestamp === undefined).length;
 }
 
 /** All InferenceServices of a namespace, or of all. */

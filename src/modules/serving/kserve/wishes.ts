@@ -6,6 +6,7 @@ import { builtInImage } from "../images.js";
 import { KSERVE, OWN } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
+import { chosenRuntime, isChosenFor, writeChosenRuntime } from "./chosen-runtime.js";
 import type { ComponentName } from "./component.js";
 import { credentialsFor, urisOf } from "./credentials.js";
 import type { InferenceService } from "./inference-service-kind.js";
@@ -15,10 +16,10 @@ import { recordSelection } from "./record.js";
 import { shadowIn } from "./route-policies.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
-import { type Candidate, type ModelRequest, selectRuntime } from "./selection.js";
 import { type StorageContainer, uriOf } from "./storage.js";
 import { storageContainerFor } from "./storage-containers.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
+import { type Candidate, type ModelRequest, type Selection, selectRuntime } from "./selection.js";
 import type { Tools } from "./tools.js";
 import { MAIN_CONTAINER } from "./validation.js";
 
@@ -39,10 +40,37 @@ export function runtimeFor(
     ...informers.informer(ClusterServingRuntimeKind).list().map(inScope("cluster")),
   ];
   const request = requestOf(model, predictor);
-  const selection = selectRuntime(request, candidates);
-  recordSelection(tools.ledger, cluster, service, { request, selection });
+  const selection = selectFor(service, { request, model, candidates });
+  // What was chosen before has its reasons in the ledger already.
+  if (selection.chosen === undefined || selection.chosen.runtime.metadata.name !== chosenRuntime(service, model))
+    recordSelection(tools.ledger, cluster, service, { request, selection });
   if (selection.chosen !== undefined) return selection.chosen;
   return selection.fault ?? { reason: "NoSupportingRuntime", message: "no runtime serves it" };
+}
+
+/** What was chosen stays chosen as long as it serves what is asked for, whatever other runtimes come. */
+function selectFor(
+  service: InferenceService,
+  asked: { readonly request: ModelRequest; readonly model: JsonObject; readonly candidates: readonly Candidate[] },
+): Selection {
+  const { request, model, candidates } = asked;
+  if (chosenRuntime(service, model) === undefined) return selectRuntime(request, candidates);
+  const kept = isChosenFor(service, request) ? selectRuntime(request, candidates) : undefined;
+  return kept?.chosen === undefined ? selectRuntime({ ...request, runtime: undefined }, candidates) : kept;
+}
+
+/** Writes the runtime of a predictor that names none into its spec. */
+export async function keepRuntime(
+  service: InferenceService,
+  predictor: JsonObject,
+  chosen: Candidate | undefined,
+  tools: Tools,
+): Promise<void> {
+  const { model } = predictor;
+  if (!isObject(model) || chosen === undefined) return;
+  if (asString(model["runtime"]) !== "" && chosenRuntime(service, model) === undefined) return;
+  const request = requestOf(model, predictor);
+  await writeChosenRuntime(service, { request, runtime: chosen.runtime.metadata.name }, tools);
 }
 
 const inScope =
