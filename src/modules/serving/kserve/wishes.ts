@@ -16,10 +16,10 @@ import { recordSelection } from "./record.js";
 import { shadowIn } from "./route-policies.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
+import { type Candidate, type ModelRequest, type Selection, selectRuntime } from "./selection.js";
 import { type StorageContainer, uriOf } from "./storage.js";
 import { storageContainerFor } from "./storage-containers.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
-import { type Candidate, type ModelRequest, type Selection, selectRuntime } from "./selection.js";
 import type { Tools } from "./tools.js";
 import { MAIN_CONTAINER } from "./validation.js";
 
