@@ -1,6 +1,7 @@
 import type { Clock, Random } from "../../kernel/clock/types.js";
 import type { Logger } from "../../kernel/log/types.js";
 import type { Tracer } from "../../kernel/traces/index.js";
+import type { ConfiguredModels } from "./configured-models.js";
 import type { BodyCharge } from "./http.js";
 import type { Inference } from "./inference.js";
 import type { ServerMetrics } from "./metrics.js";
@@ -16,6 +17,8 @@ export interface ServerContext {
   readonly metrics: ServerMetrics;
   readonly settings: ServerSettings;
   readonly sent: SentModels;
+  /** Where a file lists further models. */
+  readonly configured: ConfiguredModels | undefined;
   /** Where there is a collector for traces. */
   readonly tracer: Tracer | undefined;
   /** Where requests and answers are logged. */

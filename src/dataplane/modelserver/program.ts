@@ -34,6 +34,8 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
                           default: the variables of the store's own tools (AWS_…, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, …)
   --cache DIR             where downloads are kept, for all servers of this machine; default a folder under the system's temporary one
   --cache-bytes N         what it may hold, default 10737418240; what was used longest ago goes
+  --model-config FILE     beside the repository, the models that KServe's models.json lists; followed while the server runs
+  --store-config SCHEME=FILE  --storage-config for one kind of store, s3=…; may be given several times
   --http PORT             default 8080; 0 takes any free port
   --host ADDR             default 127.0.0.1; 0.0.0.0 inside pods
   --grpc PORT             a second port, for clients that expect gRPC on one of its own; both speak all protocols
@@ -69,6 +71,9 @@ interface Arguments {
   readonly modelUri: string | undefined;
   readonly storageConfig: string | undefined;
   readonly fetchTo: string | undefined;
+  readonly modelConfig: string | undefined;
+  /** By scheme. */
+  readonly storeConfigs: Readonly<Record<string, string>>;
   readonly cache: string;
   readonly cacheBytes: number | undefined;
   readonly port: number;
@@ -137,6 +142,7 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
     ...(parsed.memoryBudgetBytes === undefined ? {} : { memoryBudgetBytes: parsed.memoryBudgetBytes }),
     limits: parsed.limits,
     ...(payloads === undefined ? {} : { payloads }),
+    ...(await configuredModels(parsed, program)),
   });
   process.stdout.write(`listening on ${server.url}\n`);
   if (server.grpcPort !== undefined) process.stdout.write(`gRPC on ${parsed.host}:${server.grpcPort}\n`);
@@ -173,6 +179,24 @@ async function forward(
   await program.stopped;
   await forwarder.close(FORWARD_DRAIN_MS, 5_000);
   return 0;
+}
+
+/** The models that a file lists, where one was given. */
+async function configuredModels(
+  parsed: Arguments,
+  program: ModelServerProgram,
+): Promise<Pick<ModelServerOptions, "configured">> {
+  const { modelConfig: file, repository, storeConfigs } = parsed;
+  if (file === undefined || repository === undefined) return {};
+  const { ConfiguredModels } = await import("./configured-models.js");
+  const fetch = (uri: string, destination: string): Promise<string> => {
+    const own = storeConfigs[/^([^:]+):/.exec(uri)?.[1] ?? ""];
+    const settings = own === undefined ? {} : { storageConfig: own };
+    return fetchWith({ ...parsed, modelUri: uri, ...settings }, destination, program, { retryForMs: FETCH_ONLY_MS });
+  };
+  const { clock, log } = program;
+  // Hidden, so that it is no model itself.
+  return { configured: new ConfiguredModels({ file, folder: `${repository}/.configured`, fetch, clock, log }) };
 }
 
 async function openLog({ payloads }: Arguments, program: ModelServerProgram): Promise<PayloadLog | undefined> {
@@ -271,6 +295,8 @@ const OPTIONS = {
   python: { type: "string" },
   "on-failure": { type: "string" },
   "fetch-to": { type: "string" },
+  "model-config": { type: "string" },
+  "store-config": { type: "string", multiple: true },
   help: { type: "boolean" },
 } as const;
 
@@ -293,6 +319,9 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
   if (values["fetch-to"] !== undefined && values["model-uri"] === undefined) {
     throw new InputError("--fetch-to needs --model-uri");
   }
+  if (values["model-config"] !== undefined && values.repository === undefined) {
+    throw new InputError("--model-config needs --repository, a folder in which models are laid out");
+  }
   return {
     repository: values.repository,
     modelName: values["model-name"],
@@ -300,6 +329,8 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     modelUri: values["model-uri"],
     storageConfig: values["storage-config"],
     fetchTo: values["fetch-to"],
+    modelConfig: values["model-config"],
+    storeConfigs: readStoreConfigs(values["store-config"] ?? []),
     cache: values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`,
     cacheBytes: readNumber("cache-bytes", values["cache-bytes"], [0, 2 ** 53 - 1]),
     port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
@@ -321,6 +352,17 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     limits: readLimits(values, env),
     memoryBudgetBytes: readNumber("memory-budget-bytes", values["memory-budget-bytes"], [2 ** 20, 2 ** 50]),
   };
+}
+
+function readStoreConfigs(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    given.map((text) => {
+      const match = /^([A-Za-z][A-Za-z0-9+.-]*)=(.+)$/.exec(text);
+      if (match === null)
+        throw new InputError(`--store-config is "${text}"; expected SCHEME=FILE, as in s3=/etc/s3cfg`);
+      return [match[1] ?? "", match[2] ?? ""];
+    }),
+  );
 }
 
 function readLimits(values: ReturnType<typeof readFlags>, env: ModelServerProgram["env"]): Partial<EngineLimits> {

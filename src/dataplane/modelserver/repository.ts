@@ -52,6 +52,10 @@ export interface Repository {
   /** Reads a model's folder anew and loads its versions, or what was sent instead; the versions before answer until then. Throws `ModelError`. */
   load(name: string, sent?: SentModel): Promise<void>;
   unload(name: string): Promise<void>;
+  /** Says of a model that is not there yet that it is on its way. */
+  announce(name: string, reason: string): void;
+  /** Unloads a model and forgets it; of none, nothing. */
+  remove(name: string): Promise<void>;
   /** A version that answers, the greatest where none is named. Throws 404 for what is not there, 503 for what does not answer (yet). */
   find(name: string, version?: string): ServedModel;
   /** Versions that answer, oldest first. */
@@ -126,6 +130,18 @@ class FolderRepository implements Repository {
       Object.assign(slot, { state: "UNAVAILABLE", reason: "unloaded", versions: [], failed: [] });
       await Promise.all(versions.map(closeVersion));
     });
+  }
+
+  announce(name: string, reason: string): void {
+    const slot = this.#slotOf(name);
+    if (slot.versions.length === 0) Object.assign(slot, { state: "LOADING", reason });
+  }
+
+  async remove(name: string): Promise<void> {
+    const slot = this.#slots.get(name);
+    if (slot === undefined) return;
+    await this.unload(name);
+    if (this.#slots.get(name) === slot) this.#slots.delete(name);
   }
 
   find(name: string, version?: string): ServedModel {

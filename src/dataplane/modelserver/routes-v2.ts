@@ -129,6 +129,20 @@ export function v2Endpoint(segments: readonly string[], context: ServerContext):
   }
 }
 
+/** `/v2/repository/configured/…`: how a model is that a file lists. */
+export function configuredEndpoint(segments: readonly string[], { configured }: ServerContext): Endpoint | undefined {
+  const [name = ""] = segments;
+  if (segments.length !== 1 || configured === undefined) return undefined;
+  return {
+    pattern: "/v2/repository/configured/{model_name}",
+    GET: () => {
+      const state = configured.state(name);
+      if (state === undefined) throw new HttpError(404, `no model ${name.slice(0, 60)} is listed`);
+      return jsonAnswer({ ...state });
+    },
+  };
+}
+
 /** `/v2/repository/models/…`; `segments` are what follows. */
 export function repositoryEndpoint(segments: readonly string[], context: ServerContext): Endpoint | undefined {
   const [name = "", action] = segments;

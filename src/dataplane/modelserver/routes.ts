@@ -6,7 +6,7 @@ import type { Endpoint, Handler } from "./paths.js";
 import { pathOf, segmentsOf } from "./paths.js";
 import { HttpFollower } from "./payload-log/follow.js";
 import { v1Endpoint, v1Models } from "./routes-v1.js";
-import { repositoryEndpoint, sharedMemoryEndpoint, v2Endpoint, v2Fixed } from "./routes-v2.js";
+import { configuredEndpoint, repositoryEndpoint, sharedMemoryEndpoint, v2Endpoint, v2Fixed } from "./routes-v2.js";
 
 /** Both sides of a server: answers, and the answer to what failed. `fail` never throws. */
 export interface Routes {
@@ -135,6 +135,7 @@ function createEndpoints(context: ServerContext): (path: string) => Endpoint | u
 
 function v2Place(kind: string, rest: readonly string[], context: ServerContext): Endpoint | undefined {
   if (kind === "models") return v2Endpoint(rest, context);
+  if (kind === "repository" && rest[0] === "configured") return configuredEndpoint(rest.slice(1), context);
   if (kind === "repository") return rest[0] === "models" ? repositoryEndpoint(rest.slice(1), context) : undefined;
   return kind === "systemsharedmemory" || kind === "cudasharedmemory"
     ? sharedMemoryEndpoint([kind, ...rest])

@@ -4,6 +4,7 @@ import { messageOf } from "../../kernel/errors/index.js";
 import { createHttp1Server, type Http1Request, type Http1Server } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { createTracer, type Tracer } from "../../kernel/traces/index.js";
+import type { ConfiguredModels } from "./configured-models.js";
 import type { ServerContext } from "./context.js";
 import { DEFAULT_LIMITS, defaultMemoryBudget, type EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
@@ -66,6 +67,8 @@ export interface ModelServerOptions {
   readonly memoryBudgetBytes?: number;
   /** Whether models may be loaded and unloaded by request; default: true for a repository. */
   readonly repositoryApi?: boolean;
+  /** Further models that a file lists, beside those of a repository; the server starts and ends it. */
+  readonly configured?: ConfiguredModels;
   /** How long requests are still taken after `drain` began, so that routers notice; default 500 ms. */
   readonly drainDelayMs?: number;
   /** How long requests under way may take after that; default 20 s. */
@@ -187,6 +190,7 @@ class NodeModelServer implements ModelServer {
     deadline.cancel();
     this.#http2.destroy();
     await this.loaded.catch(() => undefined);
+    await this.#options.configured?.close();
     await this.#repository.close();
     await this.#sent.close();
     await this.#tracer?.close();
@@ -203,6 +207,7 @@ class NodeModelServer implements ModelServer {
       this.#methods = createServices(context, grpcReflection);
       this.#notReady = "models are still being loaded";
       await this.#repository.loadAll();
+      this.#options.configured?.start(this.#repository);
       this.#notReady = undefined;
     } catch (error) {
       this.#explain(error);
@@ -245,6 +250,7 @@ class NodeModelServer implements ModelServer {
     } = this.#options;
     const { maxConcurrent = 0, maxQueued = 1024, requestTimeoutMs: timeoutMs = 0 } = this.#options;
     return {
+      configured: this.#options.configured,
       ...{ repository: this.#repository, metrics: this.#metrics, settings: this.#settings, log: this.#settings.log },
       ...{
         clock,

@@ -17,6 +17,7 @@ import {
   KSERVE_RULES,
   kserveControllers,
   storageContainerAdmission,
+  trainedModelAdmission,
 } from "./kserve/index.js";
 import type { Probe } from "./probe.js";
 import { simpleMLServiceController } from "./simple-controller.js";
@@ -126,6 +127,8 @@ export function createServingModule(options: ServingModuleOptions): Module {
       storageContainerAdmission("continuum"),
       inferenceGraphAdmission("cluster"),
       inferenceGraphAdmission("continuum"),
+      trainedModelAdmission("cluster"),
+      trainedModelAdmission("continuum"),
     ],
     rules: { cluster: RULES },
     controllers: (level, cluster) =>

@@ -63,6 +63,30 @@ export function credentialsFor(
   );
 }
 
+/** All that a component may read stores with, for models that are not known yet. */
+export async function allCredentials(
+  service: InferenceService,
+  component: JsonObject,
+  tools: Tools,
+): Promise<FoundCredentials> {
+  const common = {
+    namespace: service.metadata.namespace ?? "",
+    configName: annotationOf(service, KSERVE.storageSecret),
+    account: asString(component["serviceAccountName"]) || "default",
+  };
+  const uris = Object.keys(ENTRIES).map((scheme) => `${scheme}://any/model`);
+  // Only S3 can be a fault: it is asked for by itself, so that the others are found without it.
+  const isS3 = (uri: string): boolean => uri.startsWith("s3:");
+  const others = await findCredentials({ ...common, uris: uris.filter((uri) => !isS3(uri)) }, tools);
+  const s3 = await findCredentials({ ...common, uris: uris.filter(isS3) }, tools);
+  return {
+    credentials: {
+      ...("credentials" in others ? others.credentials : {}),
+      ...("credentials" in s3 ? s3.credentials : {}),
+    },
+  };
+}
+
 /**
  * In KServe's order, for each scheme: the entry of `storage-config` that is named, what the ServiceAccount's Secrets hold, an entry of `storage-config` by the
  * name of the store; and ours, for S3: the namespace's Secret labelled `tensorstack.dev/resource: s3`. Only S3 cannot do without.

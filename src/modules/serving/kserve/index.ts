@@ -15,14 +15,15 @@ import {
   LocalModelNamespaceCacheKind,
   LocalModelNodeGroupKind,
   LocalModelNodeKind,
-  TrainedModelKind,
 } from "./storage-kinds.js";
 import type { InferenceServiceOptions } from "./tools.js";
+import { trainedModelController } from "./trained-model-controller.js";
 import { unservedController } from "./unserved.js";
 
 export { inferenceServiceAdmission, storageContainerAdmission } from "./admission.js";
 export type { GateSources } from "./gate-watch.js";
 export { inferenceGraphAdmission } from "./graph-admission.js";
+export { trainedModelAdmission } from "./trained-model-admission.js";
 export { KSERVE_KINDS };
 
 const GROUP = "serving.kserve.io";
@@ -38,6 +39,7 @@ export const KSERVE_RULES: readonly PolicyRule[] = [
   // The runtime that was chosen.
   { apiGroups: [GROUP], resources: ["inferenceservices"], verbs: ["patch", "update"] },
   { apiGroups: [GROUP], resources: ["clusterservingruntimes"], verbs: ["create", "update", "patch"] },
+  { apiGroups: [""], resources: ["configmaps"], verbs: ["get", "create", "patch"] },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list"] },
   { apiGroups: [""], resources: ["serviceaccounts"], verbs: ["get"] },
   { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get", "list", "watch"] },
@@ -51,13 +53,12 @@ export const KSERVE_RULES: readonly PolicyRule[] = [
 
 /** The controllers of one member. */
 export function kserveControllers(cluster: ClusterAccess, options: InferenceServiceOptions): readonly ControllerSpec[] {
-  const alone = "give each model an InferenceService of its own";
   const download = "models are fetched by their pods, and shared by the pods of a namespace on a node";
   return [
     inferenceServiceController(cluster, options),
     builtInRuntimeController(cluster),
     inferenceGraphController(cluster, options),
-    unservedController(TrainedModelKind, alone),
+    trainedModelController(options),
     unservedController(LocalModelCacheKind, download),
     unservedController(LocalModelNamespaceCacheKind, download),
     unservedController(LocalModelNodeKind, download),

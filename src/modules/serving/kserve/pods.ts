@@ -5,6 +5,7 @@ import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../
 import { builtInImage } from "../images.js";
 import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
 import { type BuiltTemplate, completeMain, mergeBy } from "../pod-template.js";
+import { addModelList } from "./multi-model.js";
 import { nativeShape } from "./native-shapes.unsafe.js";
 import { fillPlaceholders, type PlaceholderValues } from "./placeholders.js";
 import type { Runtime } from "./runtime-kinds.js";
@@ -56,7 +57,8 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   const front = containers.find(({ name }) => name === TRANSFORMER_CONTAINER);
   if (front !== undefined) completeMain(front, port, false);
   pod["containers"] = containers;
-  addModels(pod, main, placesOf(written, main), input.access);
+  if (isBuiltIn && runtime?.spec.multiModel === true) addModelList(pod, main, input.values.name, input.access);
+  else addModels(pod, main, placesOf(written, main), input.access);
   if (pod["automountServiceAccountToken"] === undefined && pod["serviceAccountName"] === undefined)
     pod["automountServiceAccountToken"] = false;
   const { log } = input;

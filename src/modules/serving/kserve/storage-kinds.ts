@@ -34,11 +34,13 @@ const trainedModelStatus = () =>
       .describe("The same from inside of the cluster."),
   });
 
+/** What is seen of a TrainedModel. */
+export type TrainedModelStatus = Infer<ReturnType<typeof trainedModelStatus>>;
+/** One model of many. */
+export type TrainedModel = Resource<Infer<ReturnType<typeof trainedModelSpec>>, TrainedModelStatus>;
+
 /** TrainedModel. */
-export const TrainedModelKind = defineLazily<
-  Infer<ReturnType<typeof trainedModelSpec>>,
-  Infer<ReturnType<typeof trainedModelStatus>>
->({
+export const TrainedModelKind = defineLazily<Infer<ReturnType<typeof trainedModelSpec>>, TrainedModelStatus>({
   version: "v1alpha1",
   kind: "TrainedModel",
   shortNames: ["tm"],

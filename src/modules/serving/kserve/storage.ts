@@ -198,11 +198,12 @@ export function fetcherOf(
 }
 
 const folderOf = (secret: string): string => `${CREDENTIALS_FOLDER}/${secret}`;
-const fileOf = ({ secret, key }: { readonly secret: string; readonly key: string }): string =>
+/** Where a file of credentials is found in a pod. */
+export const fileOf = ({ secret, key }: { readonly secret: string; readonly key: string }): string =>
   `${folderOf(secret)}/${key}`;
 
 /** Credentials as variables and files; containers of others read an entry of `storage-config` from the variable STORAGE_CONFIG. */
-function credentialParts(
+export function credentialParts(
   { file, variables, settings, mounted }: StoreCredentials,
   isOthers: boolean,
 ): { readonly env: JsonObject[]; readonly mounts: JsonObject[]; readonly volumes: JsonObject[] } {

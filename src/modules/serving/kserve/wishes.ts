@@ -8,9 +8,10 @@ import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import { chosenRuntime, isChosenFor, writeChosenRuntime } from "./chosen-runtime.js";
 import type { ComponentName } from "./component.js";
-import { credentialsFor, urisOf } from "./credentials.js";
+import { allCredentials, credentialsFor, urisOf } from "./credentials.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { loggerFor, readLogger } from "./logger.js";
+import { wantsMany } from "./multi-model.js";
 import type { PodInput } from "./pods.js";
 import { recordSelection } from "./record.js";
 import { shadowIn } from "./route-policies.js";
@@ -85,7 +86,7 @@ function requestOf(model: JsonObject, predictor: JsonObject): ModelRequest {
     format: asString(format["name"]),
     version: version === "" ? undefined : version,
     protocol: asString(model["protocolVersion"]) || "v1",
-    multiModel: false,
+    multiModel: wantsMany(predictor),
     multiNode: isObject(predictor["workerSpec"]),
     runtime: runtime === "" ? undefined : runtime,
   };
@@ -102,7 +103,8 @@ export async function podsFor(
       reason: "InvalidPredictorSpec",
       message: `${component}.workerSpec: a model over the pods of several nodes is not carried out here`,
     };
-  const found = await credentialsFor(service, spec, tools);
+  const isMulti = component === "predictor" && runtime?.spec.multiModel === true;
+  const found = await (isMulti ? allCredentials(service, spec, tools) : credentialsFor(service, spec, tools));
   if ("reason" in found) return found;
   const logger = await loggerFor(service, { component, spec }, tools);
   if ("reason" in logger) return logger;

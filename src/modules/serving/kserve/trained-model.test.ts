@@ -1,0 +1,169 @@
+import { afterEach, expect, test } from "vitest";
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { ConfigMapKind } from "../../../kernel/kinds/index.js";
+import { answer, applyService, deploymentOf, namespace, type Setup, settle, startServing, until } from "./fixture.js";
+import { InferenceServiceKind } from "./inference-service-kind.js";
+import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
+import { type TrainedModel, TrainedModelKind } from "./storage-kinds.js";
+import { trainedModelFaults } from "./trained-model-admission.js";
+import { revisionOf } from "./trained-model-plan.js";
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function start(): Promise<Setup> {
+  const cluster = await startServing([
+    InferenceServiceKind,
+    ServingRuntimeKind,
+    ClusterServingRuntimeKind,
+    TrainedModelKind,
+  ]);
+  closers.push(() => cluster.stop());
+  return cluster;
+}
+
+const model = (more: JsonObject = {}): JsonObject => ({
+  ...{ storageUri: "s3://models/m", framework: "sklearn", memory: "100Mi" },
+  ...more,
+});
+
+const applyModel = (cluster: Setup, name: string, spec: JsonObject, inferenceService = "many") =>
+  cluster.client
+    .resource(TrainedModelKind)
+    .apply(
+      { metadata: { name, namespace }, spec: { inferenceService, model: spec } },
+      { fieldManager: "user", force: true, namespace },
+    );
+
+function modelThat(cluster: Setup, name: string, wanted: (model: TrainedModel) => boolean): Promise<TrainedModel> {
+  const informer = cluster.informers.informer(TrainedModelKind);
+  return new Promise((resolve) => {
+    const check = (): void => {
+      const found = informer.get({ namespace, name });
+      if (found === undefined || !wanted(found)) return;
+      remove();
+      resolve(found);
+    };
+    const remove = informer.onChange(check);
+    setImmediate(check);
+  });
+}
+
+const says = ({ status }: TrainedModel, type: string): string => {
+  const found = status?.conditions?.find((condition) => condition.type === type);
+  return `${found?.status ?? "absent"} ${found?.reason ?? ""}`;
+};
+
+const listed = async (cluster: Setup): Promise<string[]> => {
+  const map = await cluster.client.resource(ConfigMapKind).find("modelconfig-many-0", { namespace });
+  const list: { modelName: string }[] = JSON.parse(map?.data?.["models.json"] ?? "[]");
+  return list.map(({ modelName }) => modelName);
+};
+
+test("models go to the pods of a service that has none of its own, within its memory, and are Ready when its pods say so", async () => {
+  const cluster = await start();
+  await applyModel(cluster, "one", model());
+  await modelThat(cluster, "one", (found) => says(found, "Ready") === "False ServiceNotFound");
+  await applyService(cluster, "many", {
+    predictor: { sklearn: { protocolVersion: "v1", resources: { limits: { memory: "300Mi" } } } },
+  });
+  const deployment = await deploymentOf(cluster, "many-predictor");
+  const pod = deployment.spec.template.spec;
+  expect(pod?.containers[0]?.args).toEqual([
+    ...["--repository=/mnt/models", "--model-config=/mnt/configs/models.json", "--http=8080"],
+    "--cache=/var/cache/argosy/models",
+  ]);
+  expect(pod?.volumes).toContainEqual({
+    name: "model-list",
+    configMap: { name: "modelconfig-many-0", optional: true, defaultMode: 420 },
+  });
+  await modelThat(cluster, "one", (found) => says(found, "IsMMSPredictor") === "True MultiModel");
+  await settle(cluster, "many-predictor");
+  answer(cluster, "many-predictor", "many");
+  await until(
+    cluster,
+    "many",
+    ({ status }) => status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") === true,
+  );
+  const asked = await modelThat(cluster, "one", (found) => says(found, "InferenceServiceReady") === "True Ready");
+  expect(await listed(cluster)).toEqual(["one"]);
+
+  const host = "many-predictor.models.cloud.argosy.localhost";
+  const tell = (more: object): void =>
+    void cluster.answers.set(host, { status: 200, body: JSON.stringify({ revision: revisionOf(asked), ...more }) });
+  tell({ state: "UNAVAILABLE", reason: "ModelDownloadFailed: no such bucket" });
+  await modelThat(cluster, "one", (found) => says(found, "Ready") === "False ModelDownloadFailed");
+  tell({ state: "LOADING", reason: "the model is being fetched" });
+  await modelThat(cluster, "one", (found) => says(found, "Ready") === "Unknown Loading");
+  tell({ state: "READY", reason: "" });
+  const ready = await modelThat(cluster, "one", (found) => says(found, "Ready") === "True Loaded");
+  expect(ready.status).toMatchObject({
+    url: "http://many.models.cloud.argosy.localhost:8081/v1/models/one:predict",
+    address: { url: "http://many.models.svc.cluster.local/v1/models/one:predict" },
+    observedGeneration: 1,
+  });
+  expect(cluster.asked).toContain(`http://${host}:8081/v2/repository/configured/one`);
+
+  await applyModel(cluster, "two", model({ memory: "250Mi" }));
+  await modelThat(cluster, "two", (found) => says(found, "MemoryResourceAvailable") === "False MemoryNotAvailable");
+  await applyModel(cluster, "other", model({ framework: "pytorch" }));
+  await modelThat(cluster, "other", (found) => says(found, "FrameworkSupported") === "False FrameworkNotSupported");
+  expect(await listed(cluster)).toEqual(["one"]);
+
+  await cluster.client.resource(TrainedModelKind).delete("one", { namespace });
+  await modelThat(cluster, "two", (found) => says(found, "MemoryResourceAvailable") === "True Available");
+  expect(await listed(cluster)).toEqual(["two"]);
+  await cluster.client.resource(TrainedModelKind).delete("two", { namespace });
+  while ((await listed(cluster)).length > 0) await new Promise((resolve) => setImmediate(resolve));
+});
+
+test("a service with a model of its own takes no others, and says so", async () => {
+  const cluster = await start();
+  await applyService(cluster, "many", {
+    predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/digits" } },
+  });
+  await applyModel(cluster, "one", model());
+  const refused = await modelThat(cluster, "one", (found) => says(found, "Ready") === "False NotMultiModel");
+  expect(says(refused, "IsMMSPredictor")).toBe("False NotMultiModel");
+  expect(refused.status?.conditions?.at(-1)?.message).toContain("take away its storageUri");
+});
+
+test.each<[string, JsonObject, JsonObject | undefined, RegExp]>([
+  [
+    "a name with dots",
+    { metadata: { name: "a.b" }, spec: { inferenceService: "s", model: model() } },
+    undefined,
+    /^metadata.name: /,
+  ],
+  [
+    "a volume",
+    { spec: { inferenceService: "s", model: model({ storageUri: "pvc://a/b" }) } },
+    undefined,
+    /^spec.model.storageUri: .*volume/,
+  ],
+  [
+    "a store that is none",
+    { spec: { inferenceService: "s", model: model({ storageUri: "s4://a/b" }) } },
+    undefined,
+    /did you mean s3/,
+  ],
+  [
+    "no framework",
+    { spec: { inferenceService: "s", model: model({ framework: "" }) } },
+    undefined,
+    /^spec.model.framework: /,
+  ],
+  ["no service", { spec: { inferenceService: "", model: model() } }, undefined, /^spec.inferenceService: /],
+  [
+    "other memory than before",
+    { spec: { inferenceService: "s", model: model({ memory: "1Gi" }) } },
+    { spec: { inferenceService: "s", model: model() } },
+    /^spec.model.memory: does not change: it is 100Mi/,
+  ],
+])("%s is refused with its field", (_, object, old, message) => {
+  expect(trainedModelFaults(object, old).map((fault) => `${fault.field}: ${fault.message}`)).toEqual([
+    expect.stringMatching(message),
+  ]);
+});
