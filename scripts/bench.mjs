@@ -9,6 +9,7 @@ const benches = {
   fleet: [],
   gateway: [],
   modelserver: [],
+  "cold-start": [],
   "model-memory": [],
   stores: [],
   "main-job": [],
