@@ -1,9 +1,22 @@
 /** HTTP as the protocols use it: bodies within bounds, content codings, JSON answers. */
 import { promisify } from "node:util";
-import { deflate, gunzip, gzip, inflate } from "node:zlib";
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
 
-const decoders = { gzip: promisify(gunzip), "x-gzip": promisify(gunzip), deflate: promisify(inflate) } as const;
+/** Late: many servers never see a body in a coding. */
+const zlib = async () => {
+  const { deflate, gunzip, gzip, inflate } = await import("node:zlib");
+  const unzip = promisify(gunzip);
+  return {
+    decoders: { gzip: unzip, "x-gzip": unzip, deflate: promisify(inflate) },
+    encoders: { gzip: promisify(gzip), deflate: promisify(deflate) },
+  };
+};
+let loaded: ReturnType<typeof zlib> | undefined;
+
+function codings(): ReturnType<typeof zlib> {
+  loaded ??= zlib();
+  return loaded;
+}
 
 /** What one request holds of the memory for bodies. */
 export interface BodyCharge {
@@ -58,6 +71,7 @@ async function decode(body: Buffer, coding: string, limit: number): Promise<Buff
       "accept-encoding": "gzip, deflate",
     });
   }
+  const { decoders } = await codings();
   try {
     return await decoders[coding](body, { maxOutputLength: limit });
   } catch (error) {
@@ -78,7 +92,6 @@ export const errorAnswer = (error: HttpError): Http1Answer => ({
 /** A JSON answer. */
 export const jsonAnswer = (value: unknown, status = 200): Http1Answer => ({ status, body: JSON.stringify(value) });
 
-const encoders = { gzip: promisify(gzip), deflate: promisify(deflate) } as const;
 /** Less is not worth it. */
 const MIN_ENCODED_BYTES = 1024;
 
@@ -93,6 +106,7 @@ export function encodeAnswer(request: Http1Request, answer: Http1Answer): Http1A
 }
 
 async function encodeWith(coding: Coding, body: string | Uint8Array, answer: Http1Answer): Promise<Http1Answer> {
+  const { encoders } = await codings();
   const encoded = await encoders[coding](body, { level: 1 });
   return {
     ...answer,
@@ -101,7 +115,7 @@ async function encodeWith(coding: Coding, body: string | Uint8Array, answer: Htt
   };
 }
 
-type Coding = keyof typeof encoders;
+type Coding = "gzip" | "deflate";
 
 /** The first of gzip and deflate that is not refused (RFC 9110 12.5.3). */
 function chooseCoding(accepted: string): Coding | undefined {

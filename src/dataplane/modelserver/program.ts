@@ -9,7 +9,7 @@ import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
 import type { PayloadLog } from "./payload-log/log.js";
 import { type PayloadLogSettings, readPayloadLog } from "./payload-log/settings.js";
-import { type ModelServerOptions, runModelServer } from "./server.js";
+import type { ModelServerOptions } from "./server.js";
 import type { FetchOptions } from "./storage/index.js";
 
 /** What surrounds the program. */
@@ -121,7 +121,8 @@ export async function runModelServerProgram(program: ModelServerProgram): Promis
 
 async function serve(parsed: Arguments, program: ModelServerProgram): Promise<number> {
   const { clock, log } = program;
-  const payloads = await openLog(parsed, program);
+  // Late: who only fetches a model needs none of it.
+  const [payloads, { runModelServer }] = await Promise.all([openLog(parsed, program), import("./server.js")]);
   const server = await runModelServer({
     source: sourceOf(parsed, program),
     host: parsed.host,

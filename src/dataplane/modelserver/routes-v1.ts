@@ -2,16 +2,13 @@
 
 import { type Http1Answer, HttpError } from "../../kernel/http1/index.js";
 import type { ServerContext } from "./context.js";
-import { explainInstances } from "./explain-routes.js";
 import { jsonAnswer } from "./http.js";
 import { predict, type Wanted } from "./http-inference.js";
-import { describeOpenAiModel } from "./openai/models.js";
 import type { Endpoint } from "./paths.js";
-import { judge } from "./tfserving/judge.js";
-import { signatureOf } from "./tfserving/metadata.js";
 
 /** `GET /v1/models`: V1's list of names, with OpenAI's list beside it where there are text models, as both have this path. */
-export function v1Models(context: ServerContext): Http1Answer {
+export async function v1Models(context: ServerContext): Promise<Http1Answer> {
+  const { describeOpenAiModel } = await import("./openai/models.js");
   const { repository } = context;
   const data = repository.names().flatMap((name) => describeOpenAiModel(context, name) ?? []);
   return jsonAnswer({ models: repository.names(), ...(data.length === 0 ? {} : { object: "list", data }) });
@@ -34,7 +31,7 @@ export function v1Endpoint(segments: readonly string[], context: ServerContext):
   const base = place.length === 0 ? MODEL : `${MODEL}/${place[0] ?? ""}/{version}`;
   if (isMetadata) {
     const pattern = `${base}/metadata`;
-    return { pattern, GET: () => jsonAnswer(signatureOf(find(context, wanted()))) };
+    return { pattern, GET: () => signature(context, wanted()) };
   }
   const pattern = verb === "" ? base : `${base}:${verb}`;
   const isInference = true;
@@ -43,9 +40,17 @@ export function v1Endpoint(segments: readonly string[], context: ServerContext):
       return { pattern, isInference, POST: (request) => predict(request, context, wanted()) };
     case "classify":
     case "regress":
-      return { pattern, isInference, POST: (request) => judge(verb, request, context, wanted()) };
+      return {
+        pattern,
+        isInference,
+        POST: async (request) => (await import("./tfserving/judge.js")).judge(verb, request, context, wanted()),
+      };
     case "explain":
-      return { pattern, isInference, POST: (request) => explainInstances(request, context, wanted()) };
+      return {
+        pattern,
+        isInference,
+        POST: async (request) => (await import("./explain-routes.js")).explainInstances(request, context, wanted()),
+      };
     case "":
       return { pattern, GET: () => status(context, wanted()) };
     default:
@@ -65,8 +70,14 @@ function versionOf(place: readonly string[], name: string, { repository }: Serve
   throw new HttpError(404, `model ${name} has no version with the label ${value.slice(0, 100)}`);
 }
 
+async function signature(context: ServerContext, wanted: Wanted): Promise<Http1Answer> {
+  const { signatureOf } = await import("./tfserving/metadata.js");
+  return jsonAnswer(signatureOf(find(context, wanted)));
+}
+
 /** What KServe, TensorFlow Serving and OpenAI say of a model at this path, in one object. */
-function status(context: ServerContext, wanted: Wanted): Http1Answer {
+async function status(context: ServerContext, wanted: Wanted): Promise<Http1Answer> {
+  const { describeOpenAiModel } = await import("./openai/models.js");
   const model = find(context, wanted);
   const versions = wanted.version === undefined ? context.repository.versions(model.name) : [model.version];
   return jsonAnswer({

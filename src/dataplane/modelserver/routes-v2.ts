@@ -3,14 +3,12 @@ import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/htt
 import type { ServerContext } from "./context.js";
 import { completeConfig, describeModel, statisticsOf } from "./describe.js";
 import { type ExactJson, parseJson } from "./exact-json.js";
-import { explainTensors } from "./explain-routes.js";
 import { jsonAnswer, readBody } from "./http.js";
 import { infer, type Wanted } from "./http-inference.js";
 import type { Endpoint } from "./paths.js";
 import type { ServedModel } from "./repository.js";
 import { changeModel, listIndex } from "./repository-api.js";
 import type { LoadParameters } from "./sent-models.js";
-import { generate, generateStream } from "./text/generate.js";
 import { isJsonMap, readText } from "./v2.js";
 
 /** Paths without a name in them. */
@@ -103,7 +101,11 @@ export function v2Endpoint(segments: readonly string[], context: ServerContext):
     case "infer":
       return { pattern, isInference, POST: (request) => infer(request, context, wanted) };
     case "explain":
-      return { pattern, isInference, POST: (request) => explainTensors(request, context, wanted) };
+      return {
+        pattern,
+        isInference,
+        POST: async (request) => (await import("./explain-routes.js")).explainTensors(request, context, wanted),
+      };
     case "":
       return {
         pattern,
@@ -121,9 +123,17 @@ export function v2Endpoint(segments: readonly string[], context: ServerContext):
     case "trace/setting":
       return { pattern, ...tracing(context) };
     case "generate":
-      return { pattern, isInference, POST: (request) => generate(request, context, wanted) };
+      return {
+        pattern,
+        isInference,
+        POST: async (request) => (await import("./text/generate.js")).generate(request, context, wanted),
+      };
     case "generate_stream":
-      return { pattern, isInference, POST: (request) => generateStream(request, context, wanted) };
+      return {
+        pattern,
+        isInference,
+        POST: async (request) => (await import("./text/generate.js")).generateStream(request, context, wanted),
+      };
     default:
       return undefined;
   }

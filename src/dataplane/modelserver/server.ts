@@ -1,18 +1,15 @@
 import { systemRandom } from "../../kernel/clock/index.js";
 import type { Clock, Random } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
-import { createHttp1Server, type Http1Request, type Http1Server } from "../../kernel/http1/index.js";
+import { createHttp1Server, type Http1Server } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { createTracer, type Tracer } from "../../kernel/traces/index.js";
 import type { ConfiguredModels } from "./configured-models.js";
 import type { ServerContext } from "./context.js";
 import { DEFAULT_LIMITS, defaultMemoryBudget, type EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
-import type { GrpcMethod } from "./grpc/call.js";
-import { Http2Front } from "./grpc/front.js";
-import { answerRest } from "./grpc/rest.js";
-import { createServices } from "./grpc/services.js";
-import { statusName } from "./grpc/status.js";
+import { LateHttp2 } from "./grpc/late.js";
+import type { Http2Host } from "./grpc/side.js";
 import { type BodyCharge, createBodyBudget } from "./http.js";
 import { createInference } from "./inference.js";
 import { createMetrics } from "./metrics.js";
@@ -98,7 +95,6 @@ export async function runModelServer(options: ModelServerOptions): Promise<Model
 
 const DEFAULT_BODY_BYTES = 64 * 2 ** 20;
 const DEFAULT_VERSION = "0.1.0";
-const HTTP2_TIMES = { bodyMs: 120_000, idleMs: 600_000 };
 
 class NodeModelServer implements ModelServer {
   readonly #options: ModelServerOptions;
@@ -108,9 +104,9 @@ class NodeModelServer implements ModelServer {
   readonly #servers: readonly Http1Server[];
   readonly #tracer: Tracer | undefined;
   readonly #sent = new SentModels();
-  readonly #http2: Http2Front;
+  readonly #http2: LateHttp2;
+  #context: ServerContext;
   #routes: Routes;
-  #methods: (path: string) => GrpcMethod | undefined;
   #repository: Repository;
   /** Why requests should not come; `undefined` when they may. */
   #notReady: string | undefined = "the model is still being fetched";
@@ -125,10 +121,9 @@ class NodeModelServer implements ModelServer {
     this.#tracer = makeTracer(options, this.#settings.log);
     this.#chargeBody = createBodyBudget(2 * (options.maxBodyBytes ?? DEFAULT_BODY_BYTES));
     this.#repository = this.#openRepository({ name: "", folder: "" });
-    const context = this.#makeContext(false);
-    this.#routes = createRoutes(context);
-    this.#methods = createServices(context, options.grpcReflection === true);
-    this.#http2 = this.#makeHttp2(context);
+    this.#context = this.#makeContext(false);
+    this.#routes = createRoutes(this.#context);
+    this.#http2 = this.#makeHttp2();
     this.#servers = options.grpcPort === undefined ? [this.#makeHttp1()] : [this.#makeHttp1(), this.#makeHttp1()];
   }
 
@@ -145,22 +140,14 @@ class NodeModelServer implements ModelServer {
     });
   }
 
-  #makeHttp2({ maxBodyBytes, chargeBody, metrics, log, tracer }: ServerContext): Http2Front {
-    const rest = {
-      ...{ maxBodyBytes, chargeBody },
-      answer: (request: Http1Request) => this.#routes.answer(request),
-      fail: (error: unknown, request: Http1Request | undefined) => this.#routes.fail(error, request),
+  #makeHttp2(): LateHttp2 {
+    const host: Http2Host = {
+      context: () => this.#context,
+      reflection: this.#options.grpcReflection === true,
+      answer: (request) => this.#routes.answer(request),
+      fail: (error, request) => this.#routes.fail(error, request),
     };
-    return new Http2Front({
-      clock: this.#options.clock,
-      maxMessageBytes: maxBodyBytes,
-      ...{ chargeBody, tracer },
-      findMethod: (path) => this.#methods(path),
-      onFault: (path, error) => log.error("call failed", { path, err: error }),
-      onEnd: (path, code) => metrics.call(this.#methods(path) === undefined ? "" : path, statusName(code)),
-      answer: (stream) => answerRest(rest, stream),
-      ...HTTP2_TIMES,
-    });
+    return new LateHttp2(async () => (await import("./grpc/side.js")).openHttp2(host));
   }
 
   async listen(): Promise<void> {
@@ -198,13 +185,12 @@ class NodeModelServer implements ModelServer {
   }
 
   async #load(): Promise<void> {
-    const { source, repositoryApi, grpcReflection = false } = this.#options;
+    const { source, repositoryApi } = this.#options;
     try {
       const found = typeof source === "function" ? await source((obstacle) => this.#explain(obstacle)) : source;
       this.#repository = this.#openRepository(found);
-      const context = this.#makeContext(repositoryApi ?? "repository" in found);
-      this.#routes = createRoutes(context);
-      this.#methods = createServices(context, grpcReflection);
+      this.#context = this.#makeContext(repositoryApi ?? "repository" in found);
+      this.#routes = createRoutes(this.#context);
       this.#notReady = "models are still being loaded";
       await this.#repository.loadAll();
       this.#options.configured?.start(this.#repository);

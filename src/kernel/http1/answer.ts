@@ -1,5 +1,5 @@
-import { STATUS_CODES } from "node:http";
 import { ArgosyError } from "../errors/index.js";
+import { REASONS } from "./reasons.js";
 
 /** Refuses a request: `message` is for people; `headers` go with the answer. */
 export class HttpError extends ArgosyError {
@@ -46,7 +46,7 @@ export function renderHead(answer: Http1Answer, length: number | undefined, hop:
       : hop.chunked === true
         ? "transfer-encoding: chunked\r\n"
         : "";
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\ncontent-type: ${type}\r\n${size}date: ${hop.date}\r\n`;
+  let head = `HTTP/1.1 ${status} ${REASONS[status] ?? "Unknown"}\r\ncontent-type: ${type}\r\n${size}date: ${hop.date}\r\n`;
   if (headers !== undefined) {
     for (const [name, value] of Object.entries(headers)) {
       if (NOT_A_VALUE.test(value))

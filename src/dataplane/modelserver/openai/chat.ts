@@ -9,6 +9,7 @@ import { sseEvent, streamAnswer } from "../text/streams.js";
 import { tokenText } from "../text/tokenizer.js";
 import { isJsonMap } from "../v2.js";
 import { finishOf, makeChoices, stepChoices } from "./choices.js";
+import { openAiError } from "./failure.js";
 import {
   COMMON_PARAMS,
   countTokens,
@@ -18,7 +19,6 @@ import {
   measured,
   modelOf,
   type OpenAiRequest,
-  openAiError,
   usageOf,
 } from "./requests.js";
 

@@ -7,6 +7,7 @@ import { flagParam, numberParam, ParamError, type Params, refuseUnknown } from "
 import { sseEvent, streamAnswer } from "../text/streams.js";
 import { tokenText } from "../text/tokenizer.js";
 import { finishOf, makeChoices, stepChoices } from "./choices.js";
+import { openAiError } from "./failure.js";
 import {
   COMMON_PARAMS,
   countTokens,
@@ -16,7 +17,6 @@ import {
   measured,
   modelOf,
   type OpenAiRequest,
-  openAiError,
   usageOf,
 } from "./requests.js";
 

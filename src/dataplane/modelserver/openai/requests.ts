@@ -18,23 +18,6 @@ export interface OpenAiRequest {
   readonly context: ServerContext;
 }
 
-/** OpenAI's error object. */
-export function openAiError(error: HttpError): {
-  error: { message: string; type: string; param: string | null; code: string | null };
-} {
-  const { status, message } = error;
-  const type = status >= 500 ? "server_error" : status === 404 ? "not_found_error" : "invalid_request_error";
-  const code = status === 404 && /model/.test(message) ? "model_not_found" : null;
-  return { error: { message, type, param: error instanceof ParamError ? error.param : null, code } };
-}
-
-/** A refusal in OpenAI's form. */
-export const openAiFailure = (error: HttpError): Http1Answer => ({
-  status: error.status,
-  headers: error.headers,
-  body: JSON.stringify(openAiError(error)),
-});
-
 /** Reads a request and answers it. */
 export async function answerOpenAi(
   request: Http1Request,

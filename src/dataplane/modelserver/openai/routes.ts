@@ -3,13 +3,15 @@ import { HttpError } from "../../../kernel/http1/index.js";
 import type { ServerContext } from "../context.js";
 import { jsonAnswer } from "../http.js";
 import type { Endpoint } from "../paths.js";
-import { chat } from "./chat.js";
-import { complete } from "./completions.js";
-import { embed, rerank } from "./embeddings.js";
-import { describeOpenAiModel } from "./models.js";
-import { answerOpenAi, openAiFailure } from "./requests.js";
+import { openAiFailure } from "./failure.js";
 
-const ACTIONS = { "chat/completions": chat, completions: complete, embeddings: embed, rerank } as const;
+/** Late: a server of other models than of text needs none of this. */
+const ACTIONS = {
+  "chat/completions": async () => (await import("./chat.js")).chat,
+  completions: async () => (await import("./completions.js")).complete,
+  embeddings: async () => (await import("./embeddings.js")).embed,
+  rerank: async () => (await import("./embeddings.js")).rerank,
+} as const;
 
 /** What is at a path; `segments` follow the prefix. */
 export function openAiEndpoint(segments: readonly string[], context: ServerContext): Endpoint | undefined {
@@ -19,12 +21,19 @@ export function openAiEndpoint(segments: readonly string[], context: ServerConte
     if (path === name)
       return {
         ...{ pattern: `/openai/v1/${name}`, fail, isInference: true },
-        POST: (request) => answerOpenAi(request, context, action),
+        POST: async (request) => {
+          const [{ answerOpenAi }, answer] = await Promise.all([import("./requests.js"), action()]);
+          return answerOpenAi(request, context, answer);
+        },
       };
   const { repository } = context;
   if (path === "models") {
-    const list = () => repository.names().flatMap((name) => describeOpenAiModel(context, name) ?? []);
-    return { pattern: "/openai/v1/models", fail, GET: () => jsonAnswer({ object: "list", data: list() }) };
+    const GET = async () => {
+      const { describeOpenAiModel } = await import("./models.js");
+      const list = repository.names().flatMap((name) => describeOpenAiModel(context, name) ?? []);
+      return jsonAnswer({ object: "list", data: list });
+    };
+    return { pattern: "/openai/v1/models", fail, GET };
   }
   const [first, ...rest] = segments;
   const name = rest.join("/");
@@ -32,7 +41,8 @@ export function openAiEndpoint(segments: readonly string[], context: ServerConte
   return {
     pattern: "/openai/v1/models/{model}",
     fail,
-    GET: () => {
+    GET: async () => {
+      const { describeOpenAiModel } = await import("./models.js");
       const model = describeOpenAiModel(context, name);
       if (model === undefined) throw new HttpError(404, `there is no text model ${name.slice(0, 200)}`);
       return jsonAnswer(model);
