@@ -53,7 +53,7 @@ export async function serveMember(name: string, dataDir: string): Promise<void> 
     clock: systemClock,
     random: systemRandom,
     log,
-    serviceCidr: "198.19.0.0/24",
+    serviceCidr: "10.96.0.0/16",
     tokens: [],
     authorization: "rbac",
   });

@@ -34,6 +34,7 @@ import type { Fault } from "./diagnosis.js";
 import { THROUGH_ANNOTATION } from "./inside.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
+import { ownedBy } from "./owned.js";
 import type { Probe } from "./probe.js";
 import { recordReadiness, recordRouting } from "./record.js";
 import type { ReleaseOutcome, ReleaseTools } from "./release.js";
@@ -215,18 +216,13 @@ async function removeStale(service: MLService, routing: Routing, { context }: To
   const { name, namespace = "" } = service.metadata;
   const named = service.spec.releases.map((release) => releaseName(name, release.name));
   const kept = new Set([...named, releaseName(name, routing.defaultRelease)]);
+  const { client, informers } = context.cluster;
   const removeFrom = async <T extends KubeObject>(kind: Kind<T>, keep: ReadonlySet<string>): Promise<void> => {
-    for (const { metadata } of context.cluster.informers.informer(kind).list(namespace)) {
-      if (
-        metadata.labels?.[SERVICE_LABEL] !== name ||
-        keep.has(metadata.name) ||
-        metadata.deletionTimestamp !== undefined
-      )
-        continue;
-      if (controllerOf({ metadata })?.uid !== service.metadata.uid) continue;
-      await context.cluster.client
-        .resource(kind)
-        .delete(metadata.name, { namespace, propagationPolicy: "Background", preconditions: { uid: metadata.uid } });
+    for (const { metadata } of ownedBy(informers, kind, service)) {
+      const { name: child, uid, labels } = metadata;
+      if (labels?.[SERVICE_LABEL] !== name || keep.has(child)) continue;
+      const options = { namespace, propagationPolicy: "Background", preconditions: { uid } } as const;
+      await client.resource(kind).delete(child, options);
     }
   };
   const { all, ingresses } = transformerChildren(service, routing);

@@ -9,7 +9,6 @@ import type {
 } from "../../../kernel/control/types.js";
 import type { Kind, KubeObject } from "../../../kernel/kinds/index.js";
 import {
-  controllerOf,
   DeploymentKind,
   EndpointSliceKind,
   HorizontalPodAutoscalerKind,
@@ -21,6 +20,7 @@ import { asObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { createChildWriter } from "../apply.js";
 import type { Fault } from "../diagnosis.js";
 import { THROUGH_ANNOTATION } from "../inside.js";
+import { ownedBy } from "../owned.js";
 import { annotationOf, KSERVE, modeOf } from "./annotations.js";
 import { ISVC_MANAGER } from "./children.js";
 import { componentsFor } from "./components.js";
@@ -41,12 +41,15 @@ import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
 import { ignoredFields, keepRuntime, runtimeFor } from "./wishes.js";
 
 /** While something is on its way; watches wake the controller earlier. */
-const UNSETTLED_MS = 500;
+const UNSETTLED_MS = 2000;
+/** While pods are ready and their address does not answer yet: nothing tells when it does. */
+const UNANSWERED_MS = 500;
 /** While a new revision is watched. */
 const WATCHED_MS = 1000;
 const MOVING: ReadonlySet<string> = new Set(["Waiting", "Baking", "Holding"]);
-/** How often an address that answers is asked again. */
+/** How often an address that answers is asked again; where there are many, they are asked in turn, 50 a second. */
 const SETTLED_MS = 10_000;
+const SETTLED_EACH_MS = 20;
 
 /** The controller of one cluster. */
 export function inferenceServiceController(
@@ -78,7 +81,7 @@ export function inferenceServiceController(
       { kind: ClusterServingRuntimeKind, keys: (_runtime, informers) => ofAll(undefined, informers) },
       { kind: ClusterStorageContainerKind, keys: (_container, informers) => ofAll(undefined, informers) },
     ],
-    concurrency: 4,
+    concurrency: 16,
     async reconcile(key, service, context) {
       if (service === undefined || service.metadata.deletionTimestamp !== undefined) {
         writer.forget(key);
@@ -152,9 +155,13 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
   const ready = await report(service, seen, tools);
   const isOnItsWay = components.some((outcome) => MOVING.has(outcome?.promotion?.phase ?? ""));
   const isOver = components.some((outcome) => outcome?.promotion?.state.failed !== undefined);
-  if (isOnItsWay) return { requeueAfterMs: ready === undefined ? WATCHED_MS : UNSETTLED_MS };
-  return { requeueAfterMs: ready === undefined || isOver ? SETTLED_MS : UNSETTLED_MS };
+  if (isOnItsWay) return { requeueAfterMs: ready === undefined ? WATCHED_MS : UNANSWERED_MS };
+  if (ready === undefined || isOver) return { requeueAfterMs: settledMs(tools) };
+  return { requeueAfterMs: ready.reason === "NotAnswering" ? UNANSWERED_MS : UNSETTLED_MS };
 }
+
+const settledMs = ({ context }: Tools): number =>
+  Math.max(SETTLED_MS, SETTLED_EACH_MS * servicesWith(context.cluster.informers, undefined).length);
 
 const scalingIgnored = ({ predictor, transformer, explainer }: Outcomes): string[] =>
   [predictor, transformer, explainer].flatMap((outcome) =>
@@ -189,14 +196,14 @@ function keptBy({ predictor, transformer, explainer, canaries }: Outcomes, route
 
 async function removeOthers(service: InferenceService, kept: Kept | undefined, { context }: Tools): Promise<void> {
   if (kept === undefined) return;
-  const { namespace = "", name, uid: owner } = service.metadata;
+  const { namespace = "" } = service.metadata;
+  const { client, informers } = context.cluster;
   const removeFrom = async <T extends KubeObject>(kind: Kind<T>, keep: readonly string[] = []): Promise<void> => {
-    for (const { metadata } of context.cluster.informers.informer(kind).list(namespace)) {
-      if (metadata.labels?.[KSERVE.service] !== name || keep.includes(metadata.name)) continue;
-      if (metadata.deletionTimestamp !== undefined || controllerOf({ metadata })?.uid !== owner) continue;
-      await context.cluster.client
-        .resource(kind)
-        .delete(metadata.name, { namespace, propagationPolicy: "Background", preconditions: { uid: metadata.uid } });
+    for (const { metadata } of ownedBy(informers, kind, service)) {
+      const { name, uid, labels } = metadata;
+      if (labels?.[KSERVE.service] !== service.metadata.name || keep.includes(name)) continue;
+      const options = { namespace, propagationPolicy: "Background", preconditions: { uid } } as const;
+      await client.resource(kind).delete(name, options);
     }
   };
   await removeFrom(IngressKind, kept.ingresses);

@@ -298,3 +298,20 @@ test("admission fills in and refuses; what nobody carries out says so", async ()
   await until(cluster, "idle", (seen) => /logger.url gs:.*not scaled by requests/.test(ignored(seen)));
   await cluster.client.resource(InferenceServiceKind).delete("idle", { namespace });
 });
+
+test("an API server that refuses what a service needs is named in its status, with the reason", async () => {
+  const cluster = await start();
+  await cluster.client.json("POST", `/api/v1/namespaces/${namespace}/resourcequotas`, {
+    apiVersion: "v1",
+    kind: "ResourceQuota",
+    metadata: { name: "few", namespace },
+    spec: { hard: { services: "0" } },
+  });
+  await applyService(cluster, "digits", { predictor: onnx() });
+
+  const refused = await until(cluster, "digits", (service) => conditionOf(service, "Ready") === "False QuotaExceeded");
+  expect(refused.status?.modelStatus?.lastFailureInfo).toMatchObject({
+    reason: "RuntimeUnhealthy",
+    message: expect.stringMatching(/cluster cloud refuses Service models\/digits-predictor: .*exceeded quota: few/),
+  });
+});

@@ -23,6 +23,8 @@ const FAILURES: Readonly<Record<string, FailureReason>> = {
   CrashLoop: "RuntimeUnhealthy",
   OutOfMemory: "RuntimeUnhealthy",
   QuotaExceeded: "RuntimeUnhealthy",
+  Forbidden: "RuntimeUnhealthy",
+  ApiFailure: "RuntimeUnhealthy",
   PodsRefused: "RuntimeUnhealthy",
   Unschedulable: "RuntimeUnhealthy",
   Evicted: "RuntimeUnhealthy",

@@ -1,9 +1,10 @@
 /** What everything that reconciles an InferenceService works with. */
 import type { InformerSet, ReconcileContext } from "../../../kernel/control/types.js";
-import type { Deployment, KubeObject, Pod } from "../../../kernel/kinds/index.js";
-import { controllerOf, DeploymentKind, PodKind } from "../../../kernel/kinds/index.js";
+import type { Deployment, Pod } from "../../../kernel/kinds/index.js";
+import { DeploymentKind, PodKind } from "../../../kernel/kinds/index.js";
 import type { Ledger } from "../../../stores/ledger/types.js";
 import type { ServingAddress } from "../children.js";
+import { ownedBy } from "../owned.js";
 import type { UnitTools } from "../unit.js";
 import { KSERVE } from "./annotations.js";
 import { COMPONENT_LABEL, VARIANT_LABEL } from "./children.js";
@@ -29,21 +30,12 @@ export interface Tools extends UnitTools, InferenceServiceOptions {
   readonly gateWatch: GateWatch;
 }
 
-const OWNED = "inferenceservice-owned";
 const BY_COMPONENT = "inferenceservice-component";
 const BY_VARIANT = "inferenceservice-variant";
 
-const ownerKey = ({ metadata }: KubeObject): string[] => {
-  const owner = controllerOf({ metadata });
-  return owner?.kind === "InferenceService" ? [owner.uid] : [];
-};
-
 /** The Deployments that an InferenceService owns. */
-export function deploymentsOf({ metadata }: InferenceService, { context }: Tools): readonly Deployment[] {
-  const deployments = context.cluster.informers.informer(DeploymentKind);
-  deployments.addIndex(OWNED, ownerKey);
-  return deployments.byIndex(OWNED, metadata.uid).filter((one) => one.metadata.deletionTimestamp === undefined);
-}
+export const deploymentsOf = (service: InferenceService, { context }: Tools): readonly Deployment[] =>
+  ownedBy(context.cluster.informers, DeploymentKind, service);
 
 /** The pods of one of its Deployments. */
 export function podsOf(service: InferenceService, deployment: string, { context }: Tools): readonly Pod[] {
