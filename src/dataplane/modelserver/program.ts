@@ -1,5 +1,6 @@
 /** The model server as a program: its arguments, signals and last words. */
-import { writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { MessageChannel } from "node:worker_threads";
 import type { Clock, Random } from "../../kernel/clock/types.js";
@@ -60,6 +61,8 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --python PROGRAM        Python for such models, default python3
   --on-failure serve|exit when the one model cannot be loaded: go on answering 503 with the cause (default), or exit 1
   --fetch-to DIR          only download --model-uri into DIR, then exit
+  --max-bytes N           the most that --model-uri may have; more is QuotaExceeded
+  --clear DIR             only remove what is in DIR, then exit
 
 A failure is also written to the file named by ARGOSY_TERMINATION_LOG (default /dev/termination-log).
 `;
@@ -76,6 +79,8 @@ interface Arguments {
   readonly storeConfigs: Readonly<Record<string, string>>;
   readonly cache: string;
   readonly cacheBytes: number | undefined;
+  readonly maxBytes: number | undefined;
+  readonly clear: string | undefined;
   readonly port: number;
   readonly host: string;
   readonly grpcPort: number | undefined;
@@ -107,6 +112,7 @@ export async function runModelServerProgram(program: ModelServerProgram): Promis
       process.stdout.write(MODEL_SERVER_USAGE);
       return 0;
     }
+    if (parsed.clear !== undefined) return await clearOnly(parsed.clear, program);
     if (parsed.forwardTo !== undefined) return await forward(parsed, parsed.forwardTo, program);
     return await (parsed.fetchTo === undefined ? serve(parsed, program) : fetchOnly(parsed, parsed.fetchTo, program));
   } catch (error) {
@@ -223,6 +229,17 @@ function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOp
 /** Short: what restarts an init container shows its last words meanwhile. */
 const FETCH_ONLY_MS = 15_000;
 
+async function clearOnly(folder: string, program: ModelServerProgram): Promise<number> {
+  try {
+    for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+    return 0;
+  } catch (error) {
+    await lastWords(program, error);
+    process.stderr.write(`model-server: ${describeFailure(error)}\n`);
+    return 1;
+  }
+}
+
 async function fetchOnly(parsed: Arguments, destination: string, program: ModelServerProgram): Promise<number> {
   try {
     await fetchWith(parsed, destination, program, { retryForMs: FETCH_ONLY_MS });
@@ -235,7 +252,7 @@ async function fetchOnly(parsed: Arguments, destination: string, program: ModelS
 }
 
 async function fetchWith(
-  { modelUri = "", cache, cacheBytes, storageConfig }: Arguments,
+  { modelUri = "", cache, cacheBytes, maxBytes, storageConfig }: Arguments,
   destination: string,
   { clock, random, log, env }: ModelServerProgram,
   more: Pick<FetchOptions, "onRetry" | "retryForMs"> = {},
@@ -243,6 +260,7 @@ async function fetchWith(
   const settings = {
     ...(storageConfig === undefined ? {} : { storageConfig }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
   };
   // Late: the HTTP client and the signer are a third of the program, and a server of local files needs neither.
   const { fetchModel } = await import("./storage/index.js");
@@ -272,6 +290,8 @@ const OPTIONS = {
   "storage-config": { type: "string" },
   cache: { type: "string" },
   "cache-bytes": { type: "string" },
+  "max-bytes": { type: "string" },
+  clear: { type: "string" },
   http: { type: "string" },
   host: { type: "string" },
   grpc: { type: "string" },
@@ -308,10 +328,10 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
   if (onFailure !== "serve" && onFailure !== "exit") {
     throw new InputError(`--on-failure is "${onFailure}"; expected serve or exit`);
   }
-  const sources = [values.repository, values["model-dir"], values["model-uri"], values["forward-to"]];
+  const sources = [values.repository, values["model-dir"], values["model-uri"], values["forward-to"], values.clear];
   if (sources.filter((value) => value !== undefined).length !== 1) {
     throw new InputError(
-      "give exactly one of --repository, --model-dir, --model-uri and --forward-to; --help lists what there is",
+      "give exactly one of --repository, --model-dir, --model-uri, --forward-to and --clear; --help lists what there is",
     );
   }
   if (values["forward-to"] !== undefined && values["log-payloads"] === undefined) {
@@ -333,6 +353,8 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     modelConfig: values["model-config"],
     storeConfigs: readStoreConfigs(values["store-config"] ?? []),
     cache: values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`,
+    maxBytes: readNumber("max-bytes", values["max-bytes"], [0, 2 ** 53 - 1]),
+    clear: values.clear,
     cacheBytes: readNumber("cache-bytes", values["cache-bytes"], [0, 2 ** 53 - 1]),
     port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
     host: values.host ?? env["ARGOSY_MODEL_SERVER_HOST"] ?? "127.0.0.1",

@@ -16,6 +16,7 @@ import {
   KSERVE_KINDS,
   KSERVE_RULES,
   kserveControllers,
+  localModelAdmission,
   storageContainerAdmission,
   trainedModelAdmission,
 } from "./kserve/index.js";
@@ -123,6 +124,8 @@ export function createServingModule(options: ServingModuleOptions): Module {
       ...knativeAdmission(),
       inferenceServiceAdmission("cluster"),
       inferenceServiceAdmission("continuum"),
+      ...localModelAdmission("cluster"),
+      ...localModelAdmission("continuum"),
       storageContainerAdmission("cluster"),
       storageContainerAdmission("continuum"),
       inferenceGraphAdmission("cluster"),

@@ -51,11 +51,11 @@ export class LocalClaims {
       throw new NodeError("FailedMount", `claim "${claimName}" asks for a block device; this node has folders only`);
     const bound = claim.spec.volumeName ?? "";
     const volume = bound === "" ? await this.#provision(claim) : await this.#volume(bound, claimName);
-    const hostName = nodeOf(volume);
-    if (hostName !== undefined && hostName !== nodeName) {
+    const hostNames = nodesOf(volume);
+    if (hostNames !== undefined && !hostNames.includes(nodeName)) {
       throw new NodeError(
         "FailedMount",
-        `volume "${volume.metadata.name}" of claim "${claimName}" lies on node "${hostName}", not on "${nodeName}"`,
+        `volume "${volume.metadata.name}" of claim "${claimName}" lies on node "${hostNames.join('", "')}", not on "${nodeName}"`,
       );
     }
     const path = volume.spec.local?.path ?? volume.spec.hostPath?.path;
@@ -73,7 +73,7 @@ export class LocalClaims {
     const { client, nodeName, log } = this.#options;
     const volumes = await client.resource(PersistentVolumeKind).list();
     const ours = volumes.items.filter(
-      (volume) => volume.metadata.annotations?.[provisionedBy] === provisioner && nodeOf(volume) === nodeName,
+      (volume) => volume.metadata.annotations?.[provisionedBy] === provisioner && nodesOf(volume)?.[0] === nodeName,
     );
     for (const volume of ours) {
       const ref = volume.spec.claimRef;
@@ -158,12 +158,12 @@ function capacityOf(volume: PersistentVolume): Record<string, string> {
   return Object.fromEntries(Object.entries(volume.spec.capacity ?? {}).map(([key, value]) => [key, String(value)]));
 }
 
-function nodeOf(volume: PersistentVolume): string | undefined {
+function nodesOf(volume: PersistentVolume): readonly string[] | undefined {
   const terms = volume.spec.nodeAffinity?.required?.nodeSelectorTerms ?? [];
   const match = terms
     .flatMap((term) => term.matchExpressions ?? [])
     .find((each) => each.key === "kubernetes.io/hostname");
-  return match?.values?.[0];
+  return match?.values;
 }
 
 type VolumeDraft = Parameters<ReturnType<typeof volumesOf>["create"]>[0];

@@ -37,10 +37,17 @@ const MAX_RATIO = 1_000;
 const MAX_ENTRIES = 100_000;
 
 /** Bounds for an archive in a folder: what its disk holds, and what an archive of that size may hold. */
-export async function limitsFor(archive: string, folder: string): Promise<ArchiveLimits> {
+export async function limitsFor(
+  archive: string,
+  folder: string,
+  mostBytes = Number.POSITIVE_INFINITY,
+): Promise<ArchiveLimits> {
   const { size } = await stat(archive);
   const { bavail, bsize } = await statfs(folder);
-  return { maxEntries: MAX_ENTRIES, maxBytes: Math.min(bavail * bsize, Math.max(2 ** 26, size * MAX_RATIO)) };
+  return {
+    maxEntries: MAX_ENTRIES,
+    maxBytes: Math.min(mostBytes, bavail * bsize, Math.max(2 ** 26, size * MAX_RATIO)),
+  };
 }
 
 /** Whether a file of that name is unpacked. */

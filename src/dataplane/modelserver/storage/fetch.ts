@@ -32,6 +32,8 @@ export interface FetchOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** The most that the model may have, as listed and unpacked; more is `QuotaExceeded`. */
+  readonly maxBytes?: number;
   /** How long faults are retried while nothing comes; default 60 s. */
   readonly retryForMs?: number;
   /** Told of each fault that is retried. */
@@ -81,6 +83,7 @@ interface Fetching {
 async function layOut(source: Source, options: FetchOptions, onProgress: () => void): Promise<void> {
   const { destination, log, uri } = options;
   const listing = await source.list();
+  checkSize(listing, options);
   await mkdir(destination, { recursive: true }).catch((error: unknown) => {
     throw asDownloadError(error, destination);
   });
@@ -95,6 +98,12 @@ async function layOut(source: Source, options: FetchOptions, onProgress: () => v
   log.info("model fetched", { uri: shownUri(uri), files: listing.files.length });
 }
 
+function checkSize({ files }: Listing, { uri, maxBytes }: FetchOptions): void {
+  const total = files.reduce((sum, { size = 0 }) => sum + size, 0);
+  if (maxBytes !== undefined && total > maxBytes)
+    throw new DownloadError("QuotaExceeded", `${shownUri(uri)} has ${total} bytes, and may have ${maxBytes}`);
+}
+
 async function unpackAll({ files, layout, folder: only }: Listing, fetching: Fetching): Promise<void> {
   const { destination } = fetching.options;
   // Beside what it becomes, and gone before anybody looks.
@@ -105,7 +114,7 @@ async function unpackAll({ files, layout, folder: only }: Listing, fetching: Fet
       await bring(file, archive, fetching);
       await unpack(archive, file.address, {
         folder: destination,
-        limits: await limitsFor(archive, destination),
+        limits: await limitsFor(archive, destination, fetching.options.maxBytes),
         ...(only === undefined ? {} : { only }),
         isLayer: layout === "layers",
       });

@@ -13,6 +13,8 @@ export const KSERVE = {
   tagRouting: `${PREFIX}enable-tag-routing`,
   disableAutoUpdate: `${PREFIX}disable-auto-update`,
   storageSecret: `${PREFIX}storageSecretName`,
+  nodeGroup: `${PREFIX}nodegroup`,
+  disableLocalModel: `${PREFIX}disable-localmodel`,
   /** Labels of children. */
   service: `${PREFIX}inferenceservice`,
   /** Labels that keep it inside of the cluster. */

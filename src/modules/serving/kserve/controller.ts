@@ -35,7 +35,12 @@ import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.j
 import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 import { readinessOf, type Seen, statusOf } from "./status.js";
 import { isFetchedBy } from "./storage-containers.js";
-import { ClusterStorageContainerKind } from "./storage-kinds.js";
+import {
+  ClusterStorageContainerKind,
+  LocalModelCacheKind,
+  LocalModelNamespaceCacheKind,
+  LocalModelNodeKind,
+} from "./storage-kinds.js";
 import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
 import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
 import { ignoredFields, keepRuntime, runtimeFor } from "./wishes.js";
@@ -79,6 +84,13 @@ export function inferenceServiceController(
       { kind: EndpointSliceKind, keys: behindGateway },
       { kind: ServingRuntimeKind, keys: ({ metadata }, informers) => ofAll(metadata.namespace, informers) },
       { kind: ClusterServingRuntimeKind, keys: (_runtime, informers) => ofAll(undefined, informers) },
+      { kind: LocalModelNodeKind, keys: (_node, informers) => ofAll(undefined, informers) },
+      { kind: LocalModelCacheKind, keys: (_cache, informers) => ofAll(undefined, informers), concerns: hasNewSpec },
+      {
+        kind: LocalModelNamespaceCacheKind,
+        keys: ({ metadata }, informers) => ofAll(metadata.namespace, informers),
+        concerns: hasNewSpec,
+      },
       { kind: ClusterStorageContainerKind, keys: (_container, informers) => ofAll(undefined, informers) },
     ],
     concurrency: 16,
@@ -103,6 +115,11 @@ function behindGateway({ metadata }: KubeObject, informers: InformerSet): Key[] 
     service.metadata.annotations?.[THROUGH_ANNOTATION] !== undefined || service.metadata.name.endsWith("-pods");
   return isConcerned ? [{ namespace, name }] : [];
 }
+
+/** Not each change of a status. */
+const hasNewSpec = (now: KubeObject, old: KubeObject): boolean =>
+  now.metadata.generation !== old.metadata.generation ||
+  now.metadata.deletionTimestamp !== old.metadata.deletionTimestamp;
 
 async function reconcileService(service: InferenceService, tools: Tools): Promise<ReconcileResult> {
   const completed = toJsonObject(service);

@@ -1,12 +1,12 @@
 /** With which Secrets a namespace's stores are read. */
 import type { JsonObject, Secret, ServiceAccount } from "../../../kernel/kinds/index.js";
 import { SecretKind, ServiceAccountKind } from "../../../kernel/kinds/index.js";
-import { asObject, asObjects, asString, parseJson } from "../../../kernel/schema/index.js";
+import { asObject, asObjects, asString, isObject, parseJson } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { secretParts } from "./secret-forms.js";
-import { NO_CREDENTIALS, type StoreCredentials } from "./storage.js";
+import { NO_CREDENTIALS, type StoreCredentials, uriOf } from "./storage.js";
 import { parseStorageUri } from "./storage-uri.js";
 import type { Tools } from "./tools.js";
 
@@ -93,7 +93,7 @@ export async function allCredentials(
  */
 export async function findCredentials(
   wish: CredentialsWish,
-  { context }: Pick<Tools, "context">,
+  { context }: { readonly context: Pick<Tools["context"], "cluster"> },
 ): Promise<FoundCredentials | Fault> {
   const { namespace, key = "", uris, account } = wish;
   const schemes = [...new Set(uris.map((uri) => parseStorageUri(uri).scheme))].filter((one) => one in ENTRIES);
@@ -146,7 +146,7 @@ async function labelledSecret(namespace: string, client: Client): Promise<string
 }
 
 /** The URIs of a component, but for that of `storage`. */
-export function urisOf(component: JsonObject): string[] {
+function urisOf(component: JsonObject): string[] {
   const model = asObject(component["model"]);
   const several = asObjects(component["storageUris"]).map(({ uri }) => asString(uri));
   const variables = asObjects(component["containers"]).flatMap(({ env }) =>
@@ -154,6 +154,19 @@ export function urisOf(component: JsonObject): string[] {
   );
   const art = asString(asObject(component["art"])["storageUri"]);
   return [asString(model["storageUri"]), art, ...several, ...variables].filter((uri) => uri !== "");
+}
+
+/** Everything that a component fetches. What `storage` does not say enough of is told when its pods are built. */
+export function fetchedBy(component: JsonObject): string[] {
+  const model = asObject(component["model"]);
+  const { storage } = model;
+  const uris = urisOf(component);
+  if (!isObject(storage) || asString(model["storageUri"]) !== "") return uris;
+  try {
+    return [uriOf({ uri: "", storage }), ...uris];
+  } catch {
+    return uris;
+  }
 }
 
 /** What of an entry is no secret. */

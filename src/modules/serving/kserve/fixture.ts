@@ -11,7 +11,13 @@ import { createServingModule, type ProbeResult } from "../index.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
-import { ClusterStorageContainerKind } from "./storage-kinds.js";
+import {
+  ClusterStorageContainerKind,
+  LocalModelCacheKind,
+  LocalModelNamespaceCacheKind,
+  LocalModelNodeGroupKind,
+  LocalModelNodeKind,
+} from "./storage-kinds.js";
 
 export const namespace = "models";
 
@@ -28,7 +34,16 @@ export interface Setup extends TestCluster {
 }
 
 /** The others' shapes are large, and have no part in this. */
-const KINDS = [InferenceServiceKind, ServingRuntimeKind, ClusterServingRuntimeKind, ClusterStorageContainerKind];
+const KINDS = [
+  InferenceServiceKind,
+  ServingRuntimeKind,
+  ClusterServingRuntimeKind,
+  ClusterStorageContainerKind,
+  LocalModelCacheKind,
+  LocalModelNamespaceCacheKind,
+  LocalModelNodeKind,
+  LocalModelNodeGroupKind,
+];
 
 /** Starts the module in a cluster of its own, with the controllers of InferenceServices and of more kinds. */
 export async function startServing(more: readonly KindDefinition[] = []): Promise<Setup> {

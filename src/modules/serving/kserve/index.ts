@@ -9,13 +9,8 @@ import { inferenceServiceController } from "./controller.js";
 import { inferenceGraphController } from "./graph-controller.js";
 import { KSERVE_KINDS } from "./kinds.js";
 import { LlmInferenceServiceKind } from "./llm-kinds.js";
+import { LOCAL_MODEL_RULES, localModelControllers } from "./local-models/index.js";
 import { builtInRuntimeController } from "./runtimes-controller.js";
-import {
-  LocalModelCacheKind,
-  LocalModelNamespaceCacheKind,
-  LocalModelNodeGroupKind,
-  LocalModelNodeKind,
-} from "./storage-kinds.js";
 import type { InferenceServiceOptions } from "./tools.js";
 import { trainedModelController } from "./trained-model-controller.js";
 import { unservedController } from "./unserved.js";
@@ -23,6 +18,7 @@ import { unservedController } from "./unserved.js";
 export { inferenceServiceAdmission, storageContainerAdmission } from "./admission.js";
 export type { GateSources } from "./gate-watch.js";
 export { inferenceGraphAdmission } from "./graph-admission.js";
+export { localModelAdmission } from "./local-models/index.js";
 export { trainedModelAdmission } from "./trained-model-admission.js";
 export { KSERVE_KINDS };
 
@@ -42,6 +38,7 @@ export const KSERVE_RULES: readonly PolicyRule[] = [
   { apiGroups: [""], resources: ["configmaps"], verbs: ["get", "create", "patch"] },
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list"] },
   { apiGroups: [""], resources: ["serviceaccounts"], verbs: ["get"] },
+  ...LOCAL_MODEL_RULES,
   { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["get", "list", "watch"] },
   // KServe's own, where it runs.
   {
@@ -53,16 +50,12 @@ export const KSERVE_RULES: readonly PolicyRule[] = [
 
 /** The controllers of one member. */
 export function kserveControllers(cluster: ClusterAccess, options: InferenceServiceOptions): readonly ControllerSpec[] {
-  const download = "models are fetched by their pods, and shared by the pods of a namespace on a node";
   return [
     inferenceServiceController(cluster, options),
     builtInRuntimeController(cluster),
+    ...localModelControllers(cluster),
     inferenceGraphController(cluster, options),
     trainedModelController(options),
-    unservedController(LocalModelCacheKind, download),
-    unservedController(LocalModelNamespaceCacheKind, download),
-    unservedController(LocalModelNodeKind, download),
-    unservedController(LocalModelNodeGroupKind, download),
     unservedController(
       LlmInferenceServiceKind,
       "use an InferenceService with modelFormat huggingface, or with containers of your own",

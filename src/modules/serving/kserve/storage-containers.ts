@@ -32,9 +32,13 @@ function matches(regex: string, uri: string): boolean {
 }
 
 /** Whether a container of somebody's own fetches a URI. */
-export function isFetchedBy(containers: readonly ClusterStorageContainer[], uri: string): boolean {
+export function isFetchedBy(
+  containers: readonly ClusterStorageContainer[],
+  uri: string,
+  workload: FetchWorkload = "initContainer",
+): boolean {
   return containers.some(
-    (one) => one.metadata.name !== DEFAULT_NAME && isUsable(one, "initContainer") && fitOf(one, uri) !== undefined,
+    (one) => one.metadata.name !== DEFAULT_NAME && isUsable(one, workload) && fitOf(one, uri) !== undefined,
   );
 }
 

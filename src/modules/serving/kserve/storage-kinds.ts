@@ -88,6 +88,8 @@ const cacheStatus = () =>
 
 type CacheSpec = Infer<ReturnType<typeof cacheSpec>>;
 type CacheStatus = Infer<ReturnType<typeof cacheStatus>>;
+/** A model that lies ready on nodes: for all namespaces, or for its own. */
+export type LocalModelCache = Resource<CacheSpec, CacheStatus>;
 
 const cacheKind = (kind: string, scope: "Namespaced" | "Cluster", whose: string) =>
   defineLazily<CacheSpec, CacheStatus>({
@@ -129,6 +131,9 @@ const nodeStatus = () =>
     conditions: s.conditions().optional().describe("What holds of it."),
   });
 
+/** What one node should have, and has. */
+export type LocalModelNode = Resource<Infer<ReturnType<typeof nodeSpec>>, Infer<ReturnType<typeof nodeStatus>>>;
+
 /** LocalModelNode. */
 export const LocalModelNodeKind = defineLazily<
   Infer<ReturnType<typeof nodeSpec>>,
@@ -155,6 +160,9 @@ const groupStatus = () =>
     available: s.quantity().optional().describe("Space left."),
     conditions: s.conditions().optional().describe("What holds of it."),
   });
+
+/** Nodes with space for models. */
+export type LocalModelNodeGroup = Resource<Infer<ReturnType<typeof groupSpec>>, Infer<ReturnType<typeof groupStatus>>>;
 
 /** LocalModelNodeGroup. */
 export const LocalModelNodeGroupKind = defineLazily<

@@ -1,7 +1,7 @@
 /** The model beside a component's containers: fetched by an init container, or mounted from a claim or an image. */
 import { InputError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { asObjects, asString, isObject } from "../../../kernel/schema/index.js";
+import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import { builtInImage, MODEL_SERVER_IMAGE } from "../images.js";
 import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
 import { claimOf, parseStorageUri } from "./storage-uri.js";
@@ -39,6 +39,8 @@ export interface LocalModel {
   /** Below it the models lie. */
   readonly claim: string;
   readonly subPath: string;
+  /** Label of the nodes that have it. */
+  readonly label: string;
 }
 
 /** What pods get from the platform for their models. */
@@ -91,6 +93,8 @@ export function addModels(
   for (const [index, place] of places.entries()) {
     const uri = uriOf(place);
     const source = mountedSource(uri, access);
+    const local = access.local?.[uri];
+    if (local !== undefined) requireLabel(pod, local.label);
     const name = `kserve-source-${index}`;
     if (source === undefined) fetched.push({ uri, mountPath: place.mountPath });
     else {
@@ -121,6 +125,26 @@ function mountedSource(
   return {
     volume: { image: { reference: uri.slice("oci+native://".length), pullPolicy: "IfNotPresent" } },
     subPath: "",
+  };
+}
+
+/** Lets pods go only to nodes with a label: every alternative of their node affinity wants it too. */
+function requireLabel(pod: JsonObject, label: string): void {
+  const expression = { key: label, operator: "In", values: ["true"] };
+  const affinity = asObject(pod["affinity"]);
+  const nodeAffinity = asObject(affinity["nodeAffinity"]);
+  const required = asObject(nodeAffinity["requiredDuringSchedulingIgnoredDuringExecution"]);
+  const terms = asObjects(required["nodeSelectorTerms"]);
+  const wanted = (terms.length === 0 ? [{}] : terms).map((term: JsonObject) => ({
+    ...term,
+    matchExpressions: [...asObjects(term["matchExpressions"]), expression],
+  }));
+  pod["affinity"] = {
+    ...affinity,
+    nodeAffinity: {
+      ...nodeAffinity,
+      requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: wanted },
+    },
   };
 }
 
@@ -157,12 +181,14 @@ export interface FetcherWish {
   readonly target: { readonly mountPath: string; readonly mount: JsonObject };
   readonly image: string;
   readonly access: StorageAccess;
+  /** The most that it may bring; absent: whatever there is. */
+  readonly maxBytes?: number;
 }
 
 /** The container that fetches one model, and the volumes that it needs beside its target's. */
 export function fetcherOf(
   uri: string,
-  { name, target, image, access }: FetcherWish,
+  { name, target, image, access, maxBytes }: FetcherWish,
 ): { readonly container: JsonObject; readonly volumes: JsonObject[] } {
   const credentials = access.credentials[parseStorageUri(uri).scheme] ?? NO_CREDENTIALS;
   const chosen = access.containers?.[uri];
@@ -184,13 +210,14 @@ export function fetcherOf(
   }
   const rest: JsonObject = { ...around };
   delete rest["command"];
+  const limit = maxBytes === undefined ? [] : ["--max-bytes", String(maxBytes)];
   const config = credentials.file === undefined ? [] : ["--storage-config", fileOf(credentials.file)];
   return {
     container: {
       ...rest,
       image,
       imagePullPolicy: "IfNotPresent",
-      args: ["--model-uri", uri, "--fetch-to", target.mountPath, "--cache", CACHE_FOLDER, ...config],
+      args: ["--model-uri", uri, "--fetch-to", target.mountPath, "--cache", CACHE_FOLDER, ...config, ...limit],
       volumeMounts: [...ownMounts, { name: "model-cache", mountPath: CACHE_FOLDER }, ...mounts],
     },
     volumes: [cacheVolume(access.cacheHostPath), ...volumes],

@@ -8,8 +8,9 @@ import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import { chosenRuntime, isChosenFor, writeChosenRuntime } from "./chosen-runtime.js";
 import type { ComponentName } from "./component.js";
-import { allCredentials, credentialsFor, urisOf } from "./credentials.js";
+import { allCredentials, credentialsFor, fetchedBy } from "./credentials.js";
 import type { InferenceService } from "./inference-service-kind.js";
+import { localModelsFor } from "./local-models/index.js";
 import { loggerFor, readLogger } from "./logger.js";
 import { wantsMany } from "./multi-model.js";
 import type { PodInput } from "./pods.js";
@@ -18,7 +19,7 @@ import { shadowIn } from "./route-policies.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type Candidate, type ModelRequest, type Selection, selectRuntime } from "./selection.js";
-import { type StorageContainer, uriOf } from "./storage.js";
+import type { StorageContainer } from "./storage.js";
 import { storageContainerFor } from "./storage-containers.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
 import type { Tools } from "./tools.js";
@@ -111,6 +112,8 @@ export async function podsFor(
   const completed = found.entry === undefined ? spec : withEntry(spec, found.entry);
   const containers = containersFor(completed, tools);
   if ("reason" in containers) return atCluster(containers, tools);
+  const local = await localModelsFor(service, { component, spec: completed }, tools);
+  if ("reason" in local) return local;
   const { name, namespace = "", labels = {}, annotations = {} } = service.metadata;
   const own = Object.fromEntries(Object.entries(labels).filter(([label]) => !OWN_LABELS.includes(label)));
   return {
@@ -124,6 +127,7 @@ export async function podsFor(
       cacheHostPath: tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${namespace}`,
       credentials: found.credentials,
       containers: containers.byUri,
+      local: local.byUri,
     },
     log: logger.log,
     ...(component === "predictor" ? {} : { predictorHost: predictorHost(service) }),
@@ -138,26 +142,13 @@ function containersFor(
   const known = context.cluster.informers.informer(ClusterStorageContainerKind).list();
   const named = asString(component["storageContainerName"]);
   const byUri: Record<string, StorageContainer> = {};
-  for (const uri of fetchedUris(component)) {
+  for (const uri of fetchedBy(component)) {
     const chosen = storageContainerFor(uri, known, { named, workload: "initContainer" });
     if (chosen === undefined) continue;
     if ("reason" in chosen) return chosen;
     byUri[uri] = chosen;
   }
   return { byUri };
-}
-
-/** All that is fetched for a component. What `storage` does not say enough of is told when the pods are built. */
-function fetchedUris(component: JsonObject): string[] {
-  const model = asObject(component["model"]);
-  const { storage } = model;
-  const uris = urisOf(component);
-  if (!isObject(storage) || asString(model["storageUri"]) !== "") return uris;
-  try {
-    return [uriOf({ uri: "", storage }), ...uris];
-  } catch {
-    return uris;
-  }
 }
 
 const atCluster = ({ reason, message }: Fault, { context }: Tools): Fault => ({

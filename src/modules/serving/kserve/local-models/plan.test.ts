@@ -1,0 +1,105 @@
+import { expect, test } from "vitest";
+import type { JsonObject, Node } from "../../../../kernel/kinds/index.js";
+import type { InferenceService } from "../inference-service-kind.js";
+import type { LocalModelCache, LocalModelNodeGroup } from "../storage-kinds.js";
+import { matchModel } from "./match.js";
+import { modelsOfNode, planFaults, planModels, wantedOf } from "./plan.js";
+
+const cache = (name: string, uri: string, more: JsonObject = {}, metadata: JsonObject = {}) =>
+  ({
+    kind: metadata["namespace"] === undefined ? "LocalModelCache" : "LocalModelNamespaceCache",
+    metadata: { name, creationTimestamp: "2026-01-01T00:00:00Z", ...metadata },
+    spec: { sourceModelUri: uri, modelSize: "1Gi", nodeGroups: ["gpu"], ...more },
+  }) as unknown as LocalModelCache;
+const group = (name: string, storageLimit: string, volume: JsonObject = {}) =>
+  ({
+    metadata: { name },
+    spec: {
+      storageLimit,
+      persistentVolumeSpec: {
+        local: { path: "/models" },
+        nodeAffinity: {
+          required: { nodeSelectorTerms: [{ matchExpressions: [{ key: "gpu", operator: "In", values: ["a", "b"] }] }] },
+        },
+        ...volume,
+      },
+      persistentVolumeClaimSpec: {},
+    },
+  }) as unknown as LocalModelNodeGroup;
+const node = (name: string, labels: Record<string, string> = {}) => ({ metadata: { name, labels } }) as unknown as Node;
+const service = (annotations: Record<string, string> = {}, namespace = "team") =>
+  ({ metadata: { name: "m", namespace, annotations } }) as unknown as InferenceService;
+
+const nodes = [node("n1", { gpu: "a" }), node("n2", { gpu: "b" }), node("n3")];
+
+test("a group's nodes are those of its volume's affinity; older models come first until its limit", () => {
+  const caches = [
+    cache("young", "s3://b/young", {}, { creationTimestamp: "2026-01-03T00:00:00Z" }),
+    cache("old", "s3://b/old"),
+    cache("same", "s3://b/old", {}, { creationTimestamp: "2026-01-02T00:00:00Z" }),
+    cache("large", "s3://b/large", { modelSize: "3Gi" }, { creationTimestamp: "2026-01-02T00:00:00Z" }),
+  ];
+  const plan = planModels(caches, [group("gpu", "2Gi")], nodes);
+
+  expect(modelsOfNode(plan, "n1").map(({ model }) => model.name)).toEqual(["old", "young"]);
+  expect(modelsOfNode(plan, "n3")).toEqual([]);
+  expect(plan.groups.get("gpu")).toMatchObject({ usedBytes: 2 * 2 ** 30, limitBytes: 2 * 2 ** 30 });
+  expect(planFaults(plan, wantedOf(caches[3] as LocalModelCache))).toEqual([
+    { reason: "StorageLimitExceeded", message: expect.stringContaining("3221225472 bytes do not fit") },
+  ]);
+});
+
+test("what cannot be placed says why: no such group, no folder, no node", () => {
+  const of = (groups: LocalModelNodeGroup[]) => {
+    const one = cache("m", "s3://b/m");
+    return planFaults(planModels([one], groups, nodes), wantedOf(one))[0]?.reason;
+  };
+
+  expect(of([])).toBe("GroupNotFound");
+  expect(of([group("gpu", "2Gi", { local: undefined, csi: { driver: "x" } } as unknown as JsonObject)])).toBe(
+    "UnsupportedVolume",
+  );
+  const elsewhere = {
+    nodeAffinity: {
+      required: { nodeSelectorTerms: [{ matchFields: [{ key: "metadata.name", operator: "In", values: ["n9"] }] }] },
+    },
+  };
+  expect(of([group("gpu", "2Gi", elsewhere)])).toBe("NoNodes");
+  expect(of([group("gpu", "2Gi")])).toBeUndefined();
+});
+
+test("a service is served from what its URI is or lies below, the nearest and its namespace's first", () => {
+  const plan = planModels(
+    [
+      cache("all", "hf://org/model"),
+      cache("deep", "hf://org/model/onnx/"),
+      cache("own", "hf://org/model", {}, { namespace: "team" }),
+      cache("others", "s3://b/m", {}, { namespace: "others" }),
+    ],
+    [group("gpu", "100Gi"), group("cpu", "1Gi")],
+    nodes,
+  );
+  const matched = (uri: string, of = service()) => {
+    const found = matchModel(of, uri, plan);
+    return found === undefined ? undefined : `${found.model.name}:${found.subPath}`;
+  };
+
+  expect(matched("hf://org/model")).toBe("own:");
+  expect(matched("hf://org/model/1", service({}, "elsewhere"))).toBe("all:1");
+  expect(matched("hf://org/model/onnx/1/", service({}, "elsewhere"))).toBe("deep:1");
+  expect(matched("hf://org/model-2")).toBeUndefined();
+  expect(matched("s3://b/m")).toBeUndefined();
+  expect(matched("hf://org/model", service({ "serving.kserve.io/disable-localmodel": "true" }))).toBeUndefined();
+  expect(matched("hf://org/model", service({ "serving.kserve.io/nodegroup": "cpu" }))).toBeUndefined();
+  expect(matched("hf://org/model", service({ "serving.kserve.io/nodegroup": "gpu" }))).toBe("own:");
+});
+
+test("a model of one namespace is in no folder of another's", () => {
+  const keys = [
+    cache("m", "s3://b/m"),
+    cache("m", "s3://b/m", {}, { namespace: "a" }),
+    cache("m", "s3://b/m", {}, { namespace: "b" }),
+  ];
+
+  expect(new Set(keys.map((one) => wantedOf(one).key)).size).toBe(3);
+});
