@@ -36,6 +36,7 @@ import { controllersAt, kindsAt, runControllers, selectModules } from "./level.j
 import { rotatingLogFile } from "./log-file.js";
 import { type MemberConnections, memberConnections } from "./members.js";
 import { allModules, controllerModules, platformGateway } from "./modules.js";
+import { anyPort } from "./ports.js";
 import { type ServiceAddresses, type ServiceName, startPlatformServices } from "./services.js";
 import { openStores, type Stores } from "./stores.js";
 import { turnWords } from "./turns.js";
@@ -114,7 +115,10 @@ const readyTimeoutMs = 2_000;
 const trackingName = "tracking";
 
 /** Runs the controllers of one level (or a node) against the API that a kubeconfig or a pod's ServiceAccount names. Throws `InputError` for what cannot be used. */
-export async function startAgent(options: AgentOptions): Promise<Agent> {
+export async function startAgent(given: AgentOptions): Promise<Agent> {
+  const { host, port } = given.ingress;
+  // Models' addresses name the port.
+  const options = port === 0 ? { ...given, ingress: { host, port: await anyPort(host) } } : given;
   const layout = layoutOf(options.dataDir);
   const closers = new Closers();
   closers.add(await takeDirectory(layout));

@@ -95,3 +95,17 @@ function hold(port: number): Promise<Server | undefined> {
     holder.listen({ host: "127.0.0.1", port, exclusive: true }, () => resolve(holder));
   });
 }
+
+/** A port of an address that nobody has now. Throws `CannotListen`. */
+export function anyPort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const holder = createServer();
+    holder.once("error", ({ message }) =>
+      reject(new ArgosyError("CannotListen", `cannot listen on ${host}: ${message}`)),
+    );
+    holder.listen({ host, port: 0 }, () => {
+      const bound = holder.address();
+      holder.close(() => resolve(typeof bound === "object" ? (bound?.port ?? 0) : 0));
+    });
+  });
+}
