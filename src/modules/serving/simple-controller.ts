@@ -13,6 +13,7 @@ import { DEFAULT_MODEL_PATH } from "./kinds.js";
 import { addModel, type BuiltTemplate, completeMain } from "./pod-template.js";
 import type { Probe } from "./probe.js";
 import { checkSecret } from "./release.js";
+import { NO_SCHEDULER, schedulerFor } from "./scheduler.js";
 import type { SimpleMLService, SimpleMLServiceStatus } from "./simple-kind.js";
 import { SimpleMLServiceKind } from "./simple-kind.js";
 import { reconcileUnit, type UnitOutcome, type UnitTools } from "./unit.js";
@@ -129,7 +130,7 @@ function podsOf({ metadata }: SimpleMLService, { context }: Tools): readonly Pod
   return pods.byIndex(BY_SERVICE, `${metadata.namespace ?? ""}/${metadata.name}`);
 }
 
-function buildPods({ metadata, spec }: SimpleMLService, { cacheHostPath }: Tools): BuiltTemplate {
+function buildPods({ metadata, spec }: SimpleMLService, { cacheHostPath, context }: Tools): BuiltTemplate {
   const pod = podSpecOf(metadata.name, spec);
   const containers = asObjects(pod["containers"]).map((container) => ({ ...container }));
   const [main] = containers;
@@ -141,7 +142,10 @@ function buildPods({ metadata, spec }: SimpleMLService, { cacheHostPath }: Tools
   const labels = { [LABEL]: metadata.name };
   const folder = cacheHostPath === undefined ? undefined : `${cacheHostPath}/${metadata.namespace ?? ""}`;
   addModel(pod, main, spec.storage, { labels, cacheHostPath: folder });
-  return { template: { metadata: { labels }, spec: pod }, port, probePath: "/", anyAnswer: true };
+  const scheduler = schedulerFor(spec.scheduler, context.cluster);
+  if (scheduler !== undefined) pod["schedulerName"] = scheduler.name;
+  const annotations = scheduler === undefined ? {} : { annotations: { ...scheduler.annotations } };
+  return { template: { metadata: { labels, ...annotations }, spec: pod }, port, probePath: "/", anyAnswer: true };
 }
 
 /** The one server that is asked for. Throws `InputError` when there are none, or several. */
@@ -181,7 +185,8 @@ async function report(service: SimpleMLService, fault: Fault | undefined, { cont
     observedGeneration: generation,
   });
   const isFetched = fault === undefined || !NOT_FETCHED.has(fault.reason);
-  const queue = service.spec.scheduler?.t9kScheduler;
+  const { scheduler } = service.spec;
+  const isScheduled = scheduler?.t9kScheduler === undefined || schedulerFor(scheduler, context.cluster) !== undefined;
   const updates = [
     says(
       "ModelDownloaded",
@@ -190,14 +195,9 @@ async function report(service: SimpleMLService, fault: Fault | undefined, { cont
       isFetched ? "the pods have it" : fault.message,
     ),
     says("Ready", fault === undefined, fault?.reason ?? "PodsReady", fault?.message ?? "every pod is ready"),
-    queue === undefined
+    isScheduled
       ? says("AllFieldsHonored", true, "Honored", "every field that is set has its effect")
-      : says(
-          "AllFieldsHonored",
-          false,
-          "FieldsIgnored",
-          "without effect: spec.scheduler.t9kScheduler (the cluster's scheduler places the pods)",
-        ),
+      : says("AllFieldsHonored", false, "FieldsIgnored", `without effect: ${NO_SCHEDULER}`),
   ];
   let conditions = service.status?.conditions ?? [];
   for (const update of updates) conditions = withCondition(conditions, update, context.clock.now());

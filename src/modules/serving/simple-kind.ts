@@ -27,7 +27,7 @@ const spec = s.object({
       t9kScheduler: s
         .object({ queue: s.string().optional().describe("Queue of that scheduler.") })
         .optional()
-        .describe("TensorStack's scheduler. Reported as ignored."),
+        .describe("TensorStack's scheduler, where the cluster has it (a Deployment t9k-scheduler)."),
     })
     .optional()
     .describe("Who places the pods; default: the cluster's scheduler."),
