@@ -128,7 +128,9 @@ export async function reconcileComponent(
     plan.previous === undefined
       ? { latest: scaling.replicas, previous: 0 }
       : divideReplicas(scaling.replicas, percent ?? 100, surge);
-  const isThrough = plan.previous !== undefined || wish.isShared || (wish.isAsked && scaling.by === "kpa");
+  // Who may have no pod is woken by whoever asks, from inside of the cluster too.
+  const isWoken = scaling.by === "kpa" && (wish.isAsked || scaling.min === 0);
+  const isThrough = plan.previous !== undefined || wish.isShared || isWoken;
   const making = { service, wish, plan, scaling, asked, found, surge, isThrough, promotion };
   const replicas = latestPods(making, { wanted: divided.latest, budget: asScaled.replicas + surge, holds }, tools);
   const made = await makeVariant({ ...making, variant: plan.latest, built, replicas }, tools);

@@ -5,6 +5,7 @@ import { DeploymentKind, isConditionTrue } from "../../../kernel/kinds/index.js"
 import { asObject, asObjects, asString, didYouMean, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { standingOf } from "../autoscaling/index.js";
 import type { Fault } from "../diagnosis.js";
+import { isOpenTo } from "../inside.js";
 import { KSERVE } from "./annotations.js";
 import { completeInferenceService } from "./defaults.js";
 import { wrongUrls } from "./graph-admission.js";
@@ -82,14 +83,17 @@ function waitsFor(service: InferenceService, cluster: ClusterAccess): Fault | un
       reason: "ServiceNotReady",
       message: `InferenceService ${name} is not ready: ${said?.reason ?? "nothing is known of it"}: ${said?.message ?? ""}`,
     };
-  const isAsleep = cluster.informers
+  const { informers } = cluster;
+  // Whose Service leads through the gateway is woken by requests.
+  if (isOpenTo(namespace ?? "", name, name, informers)) return undefined;
+  const isAsleep = informers
     .informer(DeploymentKind)
     .list(namespace)
     .some((one) => one.metadata.labels?.[KSERVE.service] === name && standingOf(one)?.isAsleep === true);
   return isAsleep
     ? {
         reason: "ServiceAtZero",
-        message: `InferenceService ${name} has no pod, and requests from inside of the cluster do not wake it; give it minReplicas: 1`,
+        message: `InferenceService ${name} has no pod, and the gateway has no way in by which requests from inside of the cluster would wake it; give it minReplicas: 1`,
       }
     : undefined;
 }
