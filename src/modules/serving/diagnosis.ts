@@ -12,6 +12,9 @@ type ContainerStatus = NonNullable<NonNullable<Pod["status"]>["containerStatuses
 /** Init containers that bring models: MLService's, and the storage initializers of KServe's API. */
 const FETCHERS = /^(fetch-model|storage-initializer(-\d+)?)$/;
 
+/** As schedulers say it. */
+const LACKS_GPU = /Insufficient \S*(gpu|mig|tpu|npu|neuron)|cannot allocate all claims/i;
+
 /** Earlier ones are nearer to the cause. */
 const ORDER = [
   "ModelDownloadFailed",
@@ -26,6 +29,7 @@ const ORDER = [
   "CrashLoop",
   "OutOfMemory",
   "QuotaExceeded",
+  "GpuUnavailable",
   "Unschedulable",
   "Evicted",
   "NodeLost",
@@ -72,7 +76,8 @@ function diagnosePod(pod: Pod): Fault | undefined {
   }
   const scheduled = condition("PodScheduled");
   if (scheduled?.status === "False") {
-    return { reason: "Unschedulable", message: scheduled.message ?? "no node takes it" };
+    const message = scheduled.message ?? "no node takes it";
+    return { reason: LACKS_GPU.test(message) ? "GpuUnavailable" : "Unschedulable", message };
   }
   return diagnoseContainers(pod) ?? progressOf(pod, scheduled !== undefined);
 }

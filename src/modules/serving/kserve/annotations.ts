@@ -13,13 +13,27 @@ export const KSERVE = {
   tagRouting: `${PREFIX}enable-tag-routing`,
   disableAutoUpdate: `${PREFIX}disable-auto-update`,
   storageSecret: `${PREFIX}storageSecretName`,
+  scraping: `${PREFIX}enable-prometheus-scraping`,
+  aggregation: `${PREFIX}enable-metric-aggregation`,
   nodeGroup: `${PREFIX}nodegroup`,
   disableLocalModel: `${PREFIX}disable-localmodel`,
+  gpuTypes: `${PREFIX}gpu-resource-types`,
+  /** `false`: models are mounted so that they can be written. */
+  readOnlyStorage: "storage.kserve.io/readonly",
   /** Labels of children. */
   service: `${PREFIX}inferenceservice`,
   /** Labels that keep it inside of the cluster. */
   visibility: ["networking.kserve.io/visibility", "networking.knative.dev/visibility"],
 } as const;
+
+/** Annotations of KServe that mean something here; the graph's and the store's are read where these are. */
+const KNOWN: ReadonlySet<string> = new Set(Object.values(KSERVE).flat());
+
+/** Annotations of an InferenceService in KServe's name that mean nothing to anybody here. */
+export const unknownAnnotations = ({ metadata }: KubeObject): string[] =>
+  Object.keys(metadata.annotations ?? {}).filter(
+    (name) => name.startsWith(PREFIX) && !name.startsWith(`${PREFIX}s3-`) && !KNOWN.has(name),
+  );
 
 /** Our own annotations of an InferenceService. */
 export const OWN = {

@@ -40,6 +40,7 @@ import {
   shareTraffic,
   surgeOf,
 } from "./rollout.js";
+import { timeoutOf } from "./route-policies.js";
 import { type Scaling, scalingOf } from "./scaling.js";
 import { steerRollout } from "./steering.js";
 import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
@@ -296,6 +297,7 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
   const healthPath = built.anyAnswer ? undefined : built.probePath;
   const settings = {
     healthPath,
+    annotations: timeoutOf(service, wish.component),
     held: objects.replicas === undefined && scaling.by === "kpa" ? [objects.deployment] : [],
   };
   const { deployment } = objects;

@@ -160,8 +160,9 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
   const outcomes = await componentsFor(service, { spec, mode, runtime }, tools);
   const route = await routeService(service, outcomes, tools);
   const components = [outcomes.predictor, outcomes.transformer, outcomes.explainer];
+  const scaledByRequests = components.flatMap((one) => (one?.scaling?.by === "kpa" ? [one.component] : []));
   const ignored = [
-    ...ignoredFields(service, completed, { mode, runtime: chosen?.runtime }),
+    ...ignoredFields(service, completed, { mode, runtime: chosen?.runtime, scaledByRequests }),
     ...scalingIgnored(outcomes),
     ...insideIgnored(service, components, tools.context.cluster.informers),
   ];

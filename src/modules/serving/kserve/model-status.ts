@@ -27,6 +27,7 @@ const FAILURES: Readonly<Record<string, FailureReason>> = {
   ApiFailure: "RuntimeUnhealthy",
   PodsRefused: "RuntimeUnhealthy",
   Unschedulable: "RuntimeUnhealthy",
+  GpuUnavailable: "RuntimeUnhealthy",
   Evicted: "RuntimeUnhealthy",
   NotAnswering: "RuntimeUnhealthy",
   GateFailed: "RuntimeUnhealthy",

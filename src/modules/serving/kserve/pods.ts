@@ -5,6 +5,7 @@ import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../
 import { builtInImage } from "../images.js";
 import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
 import { type BuiltTemplate, completeMain, mergeBy } from "../pod-template.js";
+import { KSERVE } from "./annotations.js";
 import { addModelList } from "./multi-model.js";
 import { nativeShape } from "./native-shapes.unsafe.js";
 import { fillPlaceholders, type PlaceholderValues } from "./placeholders.js";
@@ -59,6 +60,7 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   pod["containers"] = containers;
   if (isBuiltIn && runtime?.spec.multiModel === true) addModelList(pod, main, input.values.name, input.access);
   else addModels(pod, main, placesOf(written, main), input.access);
+  if (input.values.annotations[KSERVE.readOnlyStorage] === "false") unlock(pod, main);
   if (pod["automountServiceAccountToken"] === undefined && pod["serviceAccountName"] === undefined)
     pod["automountServiceAccountToken"] = false;
   const { log } = input;
@@ -67,18 +69,39 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   const readiness = asObject(asObject((front ?? main)["readinessProbe"])["httpGet"]);
   const path = readiness["path"];
   return {
-    template: { metadata: metadataOf(input), spec: pod },
+    template: { metadata: metadataOf(input, answering), spec: pod },
     port: answering,
     probePath: typeof path === "string" ? path : "/",
     anyAnswer: typeof path !== "string",
   };
 }
 
-function metadataOf({ spec, runtime, labels }: PodInput): JsonObject {
+function metadataOf({ spec, runtime, labels, values }: PodInput, port: number): JsonObject {
+  const isScraped = values.annotations[KSERVE.scraping] === "true";
   return {
     labels: { ...asObject(toJsonObject(runtime?.spec.labels ?? {})), ...asObject(spec["labels"]), ...labels },
-    annotations: { ...asObject(toJsonObject(runtime?.spec.annotations ?? {})), ...asObject(spec["annotations"]) },
+    annotations: {
+      ...(isScraped
+        ? { "prometheus.io/scrape": "true", "prometheus.io/port": String(port), "prometheus.io/path": "/metrics" }
+        : {}),
+      ...asObject(toJsonObject(runtime?.spec.annotations ?? {})),
+      ...asObject(spec["annotations"]),
+    },
   };
+}
+
+/** Models that are mounted may be written where that is asked for. */
+function unlock(pod: JsonObject, main: JsonObject): void {
+  const isModels = (name: unknown): boolean => typeof name === "string" && name.startsWith("kserve-");
+  main["volumeMounts"] = asObjects(main["volumeMounts"]).map((mount) =>
+    isModels(mount["name"]) ? { ...mount, readOnly: false } : mount,
+  );
+  pod["volumes"] = asObjects(pod["volumes"]).map((volume) => {
+    const claim = volume["persistentVolumeClaim"];
+    return isModels(volume["name"]) && isObject(claim)
+      ? { ...volume, persistentVolumeClaim: { ...claim, readOnly: false } }
+      : volume;
+  });
 }
 
 function runtimePart(runtime: Runtime, { spec, values }: PodInput): JsonObject {

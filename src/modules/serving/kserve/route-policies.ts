@@ -25,6 +25,12 @@ export function policyFaults(object: JsonObject): StatusCause[] {
   });
 }
 
+/** How long requests to a component may take; of its Ingress. */
+export function timeoutOf(service: InferenceService, component: ComponentOutcome["component"]): Record<string, string> {
+  const seconds = service.spec[component]?.timeout;
+  return seconds === undefined || seconds <= 0 ? {} : { [ROUTE.timeout]: String(seconds) };
+}
+
 /** Annotations of a component's Ingress. */
 export function policiesOf(
   service: InferenceService,
@@ -36,7 +42,6 @@ export function policiesOf(
   // The gateway holds requests for pods of the one, or has clients stay with one of several.
   const isHeld = scaling?.by === "kpa" && previous === undefined;
   const affinity = annotationOf(service, OWN.affinity);
-  const seconds = service.spec[component]?.timeout;
   const { name, percent } = shadowIn(service) ?? {};
   const copied =
     name === "latest" && previous !== undefined ? latest : canaries.find((canary) => canary.name === name)?.variant;
@@ -44,7 +49,7 @@ export function policiesOf(
   return {
     ...(affinity === undefined || !isSplit || isHeld ? {} : { [ROUTE.affinity]: affinity }),
     ...(pin === undefined ? {} : { [ROUTE.pin]: JSON.stringify(pin) }),
-    ...(seconds === undefined || seconds <= 0 ? {} : { [ROUTE.timeout]: String(seconds) }),
+    ...timeoutOf(service, component),
     ...(copied?.answers === true ? { [ROUTE.shadows]: JSON.stringify({ [copied.backend]: percent }) } : {}),
   };
 }

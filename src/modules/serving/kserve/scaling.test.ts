@@ -55,6 +55,38 @@ test("requests decide from zero on, in Knative mode, and where they are the metr
   ).toBe("30s");
 });
 
+test("one figure of a Prometheus, and the autoscaler's own settings, are heard; what no autoscaler hears is said", () => {
+  const external = (more: JsonObject = {}): JsonObject => ({
+    maxReplicas: 3,
+    autoScaling: {
+      metrics: [
+        {
+          type: "External",
+          external: {
+            metric: { backend: "prometheus", query: "sum(queue)", ...more },
+            target: { type: "Value", value: "4" },
+          },
+        },
+      ],
+    },
+  });
+  const scaled = scale(external());
+  expect([scaled.by, scaled.ignored]).toEqual(["kpa", []]);
+  expect(scaled.annotations).toMatchObject({
+    "serving.argosy.dev/metric": "promql",
+    "serving.argosy.dev/query": "sum(queue)",
+    "autoscaling.knative.dev/target": "4",
+    "autoscaling.knative.dev/max-scale": "3",
+  });
+  expect(scale(external(), { "serving.kserve.io/autoscalerClass": "keda" }).by).toBe("kpa");
+  expect(scale(external({ serverAddress: "http://p" })).ignored).toEqual([expect.stringContaining("serverAddress")]);
+  const own = { "serving.argosy.dev/metric": "queue", "serving.argosy.dev/prewarm": "history" };
+  expect(scale({}, own)).toMatchObject({ by: "kpa", annotations: own });
+  expect(scale({}, { "autoscaling.knative.dev/target": "5" }).ignored).toEqual([
+    "annotation autoscaling.knative.dev/target (it is not scaled by requests)",
+  ]);
+});
+
 test("where nobody counts requests that is said", () => {
   expect(scalingOf(service(), { minReplicas: 0, scaleMetric: "rps" }, "Standard", false)).toMatchObject({
     by: "nobody",

@@ -5,6 +5,10 @@ import { SCALING } from "../autoscaling/index.js";
 import { annotationOf, KSERVE } from "./annotations.js";
 
 const KNATIVE = "autoscaling.knative.dev/";
+/** Settings of the autoscaler that an InferenceService may have; `docs/scaling.md`. */
+const OWN_SETTINGS = ["metric", "query", "queue-timeout", "queue-length", "cold-start-budget", "prewarm"].map(
+  (name) => `serving.argosy.dev/${name}`,
+);
 
 /** Who scales what. */
 export interface Scaling {
@@ -30,11 +34,13 @@ export function scalingOf(service: KubeObject, component: JsonObject, mode: stri
   const max = asNumber(component["maxReplicas"]) ?? 0;
   const min = max > 0 ? Math.min(wished, max) : wished;
   const replicas = Math.max(1, min);
-  const none = { replicas, min, max, labels: {}, annotations: {}, ignored: withoutRequests(component, min) };
+  const unheard = [...withoutRequests(component, min), ...withoutEffect(service)];
+  const none = { replicas, min, max, labels: {}, annotations: {}, ignored: unheard };
   if (asked === "kpa") {
     if (!hasKpa) return { ...none, by: "nobody" };
     const annotations = kpaAnnotations(service, component, { min, max });
-    return { ...none, by: "kpa", labels: { [SCALING.autoscaler]: "kpa" }, annotations, ignored: [] };
+    const ignored = addressIgnored(component);
+    return { ...none, by: "kpa", labels: { [SCALING.autoscaler]: "kpa" }, annotations, ignored };
   }
   if (asked === "none") return { ...none, by: "nobody" };
   if (asked === "external") return { ...none, by: "external" };
@@ -58,11 +64,45 @@ function withoutRequests(component: JsonObject, min: number): string[] {
   ];
 }
 
+/** Annotations of an autoscaler that has no part in it. */
+function withoutEffect({ metadata }: KubeObject): string[] {
+  return Object.keys(metadata.annotations ?? {})
+    .filter((name) => (name.startsWith(KNATIVE) && name !== `${KNATIVE}class`) || OWN_SETTINGS.includes(name))
+    .map((name) => `annotation ${name} (it is not scaled by requests)`);
+}
+
+/** The one metric that a Prometheus is asked for; `undefined` where there is none, or more. */
+function prometheusMetric(component: JsonObject): { readonly query: string; readonly target: string } | undefined {
+  const metrics = asObjects(asObject(component["autoScaling"])["metrics"]);
+  const [only] = metrics;
+  if (metrics.length !== 1 || only?.["type"] !== "External") return undefined;
+  const { metric, target } = asObject(only["external"]);
+  const query = asString(asObject(metric)["query"]);
+  const value = asObject(target)["averageValue"] ?? asObject(target)["value"];
+  const isNumber = (typeof value === "string" || typeof value === "number") && Number(value) > 0;
+  return asObject(metric)["backend"] === "prometheus" && query !== "" && isNumber
+    ? { query, target: String(value) }
+    : undefined;
+}
+
+/** Addresses are not the writer's to choose. */
+function addressIgnored(component: JsonObject): string[] {
+  const [only] = asObjects(asObject(component["autoScaling"])["metrics"]);
+  if (prometheusMetric(component) === undefined) return [];
+  const external = asObject(only?.["external"]);
+  return asObject(external["metric"])["serverAddress"] === undefined && external["authenticationRef"] === undefined
+    ? []
+    : ["autoScaling serverAddress and authenticationRef (the agent asks the Prometheus that it was started with)"];
+}
+
 function classOf(service: KubeObject, component: JsonObject, mode: string): string {
   const knative = service.metadata.annotations?.[`${KNATIVE}class`] ?? "";
   if (knative.startsWith("hpa")) return "hpa";
   const named = annotationOf(service, KSERVE.autoscalerClass);
+  const isExternal = prometheusMetric(component) !== undefined;
+  if (isExternal && (named === undefined || named === "keda")) return "kpa";
   if (named !== undefined) return named;
+  if (service.metadata.annotations?.["serving.argosy.dev/metric"] !== undefined) return "kpa";
   const metric = asString(component["scaleMetric"]);
   if (metric === "concurrency" || metric === "rps") return "kpa";
   if (metric === "cpu" || metric === "memory" || isObject(component["autoScaling"])) return "hpa";
@@ -78,16 +118,25 @@ function kpaAnnotations(
 ): Record<string, string> {
   const own = { ...service.metadata.annotations, ...toJsonObject(asObject(component["annotations"])) };
   const written = Object.entries(own).filter(
-    (entry): entry is [string, string] => entry[0].startsWith(KNATIVE) && typeof entry[1] === "string",
+    (entry): entry is [string, string] =>
+      (entry[0].startsWith(KNATIVE) || OWN_SETTINGS.includes(entry[0])) && typeof entry[1] === "string",
   );
   const metric = asString(component["scaleMetric"]);
   const target = asNumber(component["scaleTarget"]);
   const concurrency = asNumber(component["containerConcurrency"]);
+  const external = prometheusMetric(component);
   return {
     [`${KNATIVE}min-scale`]: String(min),
     ...(max > 0 ? { [`${KNATIVE}max-scale`]: String(max) } : {}),
     ...(metric === "" ? {} : { [`${KNATIVE}metric`]: metric }),
     ...(target === undefined ? {} : { [`${KNATIVE}target`]: String(target) }),
+    ...(external === undefined
+      ? {}
+      : {
+          "serving.argosy.dev/metric": "promql",
+          "serving.argosy.dev/query": external.query,
+          [`${KNATIVE}target`]: external.target,
+        }),
     ...Object.fromEntries(written),
     [SCALING.containerConcurrency]: String(concurrency ?? 0),
   };

@@ -3,7 +3,7 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { builtInImage } from "../images.js";
-import { KSERVE, OWN } from "./annotations.js";
+import { annotationOf, KSERVE, OWN, unknownAnnotations } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import { chosenRuntime, isChosenFor, writeChosenRuntime } from "./chosen-runtime.js";
@@ -104,6 +104,11 @@ export async function podsFor(
       reason: "InvalidPredictorSpec",
       message: `${component}.workerSpec: a model over the pods of several nodes is not carried out here`,
     };
+  if (asObject(asObject(spec["model"])["confidential"])["enabled"] === true)
+    return {
+      reason: "InvalidPredictorSpec",
+      message: `${component}.model.confidential: the model is encrypted, and nothing here decrypts it: leave it out for a model that is not`,
+    };
   const isMulti = component === "predictor" && runtime?.spec.multiModel === true;
   const found = await (isMulti ? allCredentials(service, spec, tools) : credentialsFor(service, spec, tools));
   if ("reason" in found) return found;
@@ -172,18 +177,43 @@ function withEntry(spec: JsonObject, entry: Readonly<Record<string, string>>): J
 export function ignoredFields(
   service: InferenceService,
   completed: JsonObject,
-  { mode, runtime }: { readonly mode: string; readonly runtime: Runtime | undefined },
+  {
+    mode,
+    runtime,
+    scaledByRequests,
+  }: {
+    readonly mode: string;
+    readonly runtime: Runtime | undefined;
+    /** Components whose requests the gateway holds, and so limits. */
+    readonly scaledByRequests: readonly string[];
+  },
 ): string[] {
   const spec = asObject(completed["spec"]);
   const parts = ["predictor", "transformer", "explainer"].flatMap((name) => {
     const component = asObject(spec[name]);
     const logger = readLogger(service, name, component)?.ignored ?? [];
-    return [...logger, ...ignoredIn(component, isOurs(component, runtime))].map((what) => `${name}.${what}`);
+    const isHeld = scaledByRequests.includes(name);
+    const isBuiltIn = isOurs(component, runtime);
+    return [...logger, ...ignoredIn(component, { isBuiltIn, isHeld })].map((what) => `${name}.${what}`);
   });
   return [
     ...parts,
     ...ignoredAnnotations(service, spec),
+    ...ignoredOfKserve(service, isOurs(asObject(spec["predictor"]), runtime)),
     ...(mode === "ModelMesh" ? ["deploymentMode ModelMesh (the model has pods of its own)"] : []),
+  ];
+}
+
+function ignoredOfKserve(service: InferenceService, isBuiltIn: boolean): string[] {
+  const isAsked = (name: string): boolean => (annotationOf(service, name) ?? "false") !== "false";
+  return [
+    ...(isAsked(KSERVE.aggregation) && !isBuiltIn
+      ? [`annotation ${KSERVE.aggregation} (its server is not Argosy's: its own metrics are at its own port)`]
+      : []),
+    ...(isAsked(KSERVE.nodeGroup)
+      ? [`annotation ${KSERVE.nodeGroup} (pods go where the scheduler puts them: use nodeSelector)`]
+      : []),
+    ...unknownAnnotations(service).map((name) => `annotation ${name} (nobody here knows it)`),
   ];
 }
 
@@ -210,13 +240,15 @@ function isOurs(component: JsonObject, runtime: Runtime | undefined): boolean {
 }
 
 /** The built-in server carries some fields out itself; servers of others have arguments of their own. */
-function ignoredIn(component: JsonObject, isBuiltIn: boolean): string[] {
+function ignoredIn(
+  component: JsonObject,
+  { isBuiltIn, isHeld }: { readonly isBuiltIn: boolean; readonly isHeld: boolean },
+): string[] {
   const isLimited = (asNumber(component["containerConcurrency"]) ?? 0) > 0;
   return [
-    ...(asObject(component["model"])["confidential"] === undefined
-      ? []
-      : ["model.confidential (models are read as they are)"]),
-    ...(isLimited && !isBuiltIn ? ["containerConcurrency (its server is not Argosy's: pods take what comes)"] : []),
+    ...(isLimited && !isBuiltIn && !isHeld
+      ? ["containerConcurrency (its server is not Argosy's: pods take what comes)"]
+      : []),
     ...(component["batcher"] === undefined || isBuiltIn ? [] : ["batcher (its server is not Argosy's)"]),
   ];
 }
