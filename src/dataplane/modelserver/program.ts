@@ -9,7 +9,6 @@ import type { Logger } from "../../kernel/log/types.js";
 import type { EngineLimits } from "./engines/limits.js";
 import { ModelError } from "./failures.js";
 import type { PayloadLog } from "./payload-log/log.js";
-import { type PayloadLogSettings, readPayloadLog } from "./payload-log/settings.js";
 import type { ModelServerOptions } from "./server.js";
 import type { FetchOptions } from "./storage/index.js";
 
@@ -86,7 +85,8 @@ interface Arguments {
   readonly grpcPort: number | undefined;
   readonly grpcReflection: boolean;
   readonly otlpEndpoint: string | undefined;
-  readonly payloads: PayloadLogSettings | undefined;
+  /** As JSON. */
+  readonly payloads: string | undefined;
   readonly forwardTo: { readonly host: string; readonly port: number } | undefined;
   readonly metricsPort: number | undefined;
   readonly maxConcurrent: number | undefined;
@@ -209,8 +209,11 @@ async function configuredModels(
 async function openLog({ payloads }: Arguments, program: ModelServerProgram): Promise<PayloadLog | undefined> {
   if (payloads === undefined) return undefined;
   // Late: most servers log nothing, and need none of its clients.
-  const { openPayloadLog } = await import("./payload-log/open.js");
-  return openPayloadLog(payloads, program);
+  const [{ readPayloadLog }, { openPayloadLog }] = await Promise.all([
+    import("./payload-log/settings.js"),
+    import("./payload-log/open.js"),
+  ]);
+  return openPayloadLog(readPayloadLog(payloads), program);
 }
 
 function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOptions["source"] {
@@ -361,7 +364,7 @@ function parseArguments({ args, env }: ModelServerProgram): Arguments | "help" {
     grpcPort: readNumber("grpc", values.grpc, [0, 65_535]),
     grpcReflection: values["grpc-reflection"] === true,
     otlpEndpoint: readCollector(values["otlp-endpoint"], env),
-    payloads: values["log-payloads"] === undefined ? undefined : readPayloadLog(values["log-payloads"]),
+    payloads: values["log-payloads"],
     forwardTo: readUpstream(values["forward-to"]),
     metricsPort: readNumber("metrics", values.metrics, [0, 65_535]),
     maxConcurrent: readNumber("max-concurrent", values["max-concurrent"], [0, 1_000_000]),

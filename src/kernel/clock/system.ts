@@ -1,4 +1,3 @@
-import { getRandomValues, randomUUID } from "node:crypto";
 import { randomFrom } from "./random.js";
 import { abortReason, clockSleep } from "./sleep.js";
 import type { Clock, Random, Timer } from "./types.js";
@@ -27,11 +26,20 @@ export const systemClock: Clock = {
   },
 };
 
+type Crypto = typeof import("node:crypto");
+let loaded: Crypto | undefined;
+
+/** Late: it is twenty modules of Node's, and many programs start without needing chance. */
+function crypto(): Crypto {
+  loaded ??= process.getBuiltinModule("node:crypto");
+  return loaded;
+}
+
 /** The machine's chance: `Math.random` for numbers, the operating system's generator for UUIDs. */
 export const systemRandom: Random = {
   ...randomFrom(Math.random, (bytes) => {
-    getRandomValues(bytes);
+    crypto().getRandomValues(bytes);
   }),
   // Node reads entropy for many at once; a read for each costs more than the rest of a small write's work.
-  uuid: () => randomUUID(),
+  uuid: () => crypto().randomUUID(),
 };

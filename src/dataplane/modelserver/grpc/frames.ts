@@ -2,9 +2,7 @@
 import { promisify } from "node:util";
 import { deflate, deflateSync, gunzip, gunzipSync, gzip, gzipSync, inflate, inflateSync } from "node:zlib";
 import { HttpError } from "../../../kernel/http1/index.js";
-
-/** Bytes before each message. */
-export const FRAME_HEAD = 5;
+import { FRAME_HEAD } from "./frame-head.js";
 
 /** A message as it came. */
 export interface Frame {

@@ -8,7 +8,7 @@ import type { LoadParameters } from "../sent-models.js";
 import { presentOutputs } from "../v2.js";
 import type { CallContext, GrpcMethod } from "./call.js";
 import { type Codec, createCodec, isPlain, type ProtoMessage, type ProtoValue } from "./codec.js";
-import { FRAME_HEAD } from "./frames.js";
+import { FRAME_HEAD } from "./frame-head.js";
 import {
   checkInferMessage,
   type InferMessage,

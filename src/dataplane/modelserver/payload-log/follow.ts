@@ -1,7 +1,7 @@
 /** Following requests of the server itself, HTTP and gRPC. */
 import { type Http1Answer, type Http1Request, HttpError } from "../../../kernel/http1/index.js";
 import type { CallContext } from "../grpc/call.js";
-import { FRAME_HEAD } from "../grpc/frames.js";
+import { FRAME_HEAD } from "../grpc/frame-head.js";
 import { statusOf } from "../grpc/status.js";
 import { Collector } from "./collector.js";
 import type { Exchange, PayloadLog } from "./log.js";

@@ -1,0 +1,2 @@
+/** Bytes before each message. */
+export const FRAME_HEAD = 5;
