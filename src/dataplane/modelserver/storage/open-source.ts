@@ -2,14 +2,6 @@
 import type { Clock } from "../../../kernel/clock/types.js";
 import { DownloadError } from "./failures.js";
 import type { StoreSettings } from "./settings.js";
-import { openAzure } from "./sources/azure.js";
-import { openGcs } from "./sources/gcs.js";
-import { openHttp } from "./sources/http.js";
-import { openHuggingFace } from "./sources/huggingface.js";
-import { openOci } from "./sources/oci.js";
-import { openRegistry } from "./sources/registry.js";
-import { openS3 } from "./sources/s3.js";
-import { openWebHdfs } from "./sources/webhdfs.js";
 import type { Source } from "./types.js";
 
 /** What sources are opened with. */
@@ -18,24 +10,29 @@ interface Opening {
   readonly clock: Clock;
 }
 
-type Open = (uri: string, opening: Opening) => Source | Promise<Source>;
+type Open = (uri: string, opening: Opening) => Promise<Source>;
 
-const web: Open = (uri, { settings, clock }) => {
+const web: Open = async (uri, { settings, clock }) => {
   if (!URL.canParse(uri)) throw new DownloadError("InvalidSource", `${uri} is no address`);
+  const [{ openAzure }, { openHttp }] = await Promise.all([import("./sources/azure.js"), import("./sources/http.js")]);
   return openAzure(uri, settings, clock) ?? openHttp(uri, settings);
 };
-const oci: Open = (uri, { settings }) => openOci(uri, settings);
+const oci: Open = async (uri, { settings }) => (await import("./sources/oci.js")).openOci(uri, settings);
 
+/** Each is loaded when it is asked for: who fetches for a pod that starts reads one store, and is waited for. */
 const SOURCES: Readonly<Record<string, Open>> = {
-  s3: (uri, { settings, clock }) => openS3(uri, settings, clock),
-  gs: (uri, { settings, clock }) => openGcs(uri, settings, clock),
+  s3: async (uri, { settings, clock }) => (await import("./sources/s3.js")).openS3(uri, settings, clock),
+  gs: async (uri, { settings, clock }) => (await import("./sources/gcs.js")).openGcs(uri, settings, clock),
   http: web,
   https: web,
-  hf: (uri, { settings }) => openHuggingFace(uri, settings),
+  hf: async (uri, { settings }) => (await import("./sources/huggingface.js")).openHuggingFace(uri, settings),
   oci,
   "oci+fetch": oci,
-  webhdfs: (uri, { settings }) => openWebHdfs(uri, settings),
-  models: (uri, opening) => openRegistry(uri, opening.settings, async (other) => openSource(other, opening)),
+  webhdfs: async (uri, { settings }) => (await import("./sources/webhdfs.js")).openWebHdfs(uri, settings),
+  models: async (uri, opening) => {
+    const { openRegistry } = await import("./sources/registry.js");
+    return openRegistry(uri, opening.settings, async (other) => openSource(other, opening));
+  },
 };
 
 /** Opens the store that a URI names. Throws `DownloadError` of reason `Unsupported` for others. */
