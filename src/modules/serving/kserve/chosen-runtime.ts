@@ -10,8 +10,8 @@ import type { Tools } from "./tools.js";
 const MANAGER = "inferenceservice-runtime";
 
 /** What a runtime was chosen for. */
-const keyOf = ({ format, version, protocol, multiNode }: ModelRequest): string =>
-  [format, version ?? "", protocol, ...(multiNode ? ["nodes"] : [])].join("/");
+const keyOf = ({ format, version, protocol, multiNode, multiModel }: ModelRequest): string =>
+  [format, version ?? "", protocol, ...(multiNode ? ["nodes"] : []), ...(multiModel ? ["models"] : [])].join("/");
 
 /** The runtime in a predictor's model that nobody wrote but this controller; `undefined` for others. */
 export function chosenRuntime(service: InferenceService, model: JsonObject): string | undefined {

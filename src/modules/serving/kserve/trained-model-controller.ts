@@ -252,7 +252,7 @@ function placesOf({ metadata }: TrainedModel, { spec, status }: InferenceService
   };
 }
 
-/** Asks as often as there are pods, so that each is asked; `undefined` when all of them have loaded the model as it is now. */
+/** Asks twice as often as there are pods, so that each is asked; `undefined` when all of them have loaded the model as it is now. */
 async function askPods(
   model: TrainedModel,
   service: InferenceService,
@@ -272,7 +272,7 @@ async function askPods(
       reason: "ServiceAtZero",
       message: "its InferenceService has no pod now; the model is loaded with the next one",
     };
-  for (let asked = 0; asked < Math.min(pods, MAX_ASKED); asked++) {
+  for (let asked = 0; asked < (pods === 1 ? 1 : Math.min(2 * pods, MAX_ASKED)); asked++) {
     const result = await probe(`${base}/v2/repository/configured/${encodeURIComponent(name)}`, context.signal);
     if ("error" in result) return { reason: "NotAnswering", message: result.error };
     const said = result.status === 200 ? asObject(parseJson(result.body)) : {};
