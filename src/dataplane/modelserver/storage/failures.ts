@@ -52,7 +52,7 @@ export class DownloadError extends ModelError {
 }
 
 /** Codes of failures that are a timeout. */
-const STALLS = ["UND_ERR_BODY_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT", "UND_ERR_CONNECT_TIMEOUT", "ETIMEDOUT"];
+const STALLS = ["ETIMEDOUT"];
 
 /** A failure of a connection or of the disk; `where` is what was read, for people. */
 export function asDownloadError(error: unknown, where: string): DownloadError {

@@ -1,5 +1,5 @@
 /** HTTP towards stores: bounded waiting, redirects that keep secrets at home, refusals by name. */
-import { Agent, request } from "undici";
+import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from "node:http";
 import { asDownloadError, DownloadError, type DownloadReason } from "./failures.js";
 
 /** How a store is reached. */
@@ -36,13 +36,40 @@ export interface StoreAnswer {
 const MAX_TEXT = 64 * 2 ** 20;
 const MAX_REDIRECTS = 8;
 
-/** Connections to stores. Failures are `DownloadError`. */
-export class StoreClient {
-  readonly #dispatcher: Agent;
+const CONNECT_MS = 5_000;
 
-  constructor({ ca, checkCertificate = true, stallMs = 20_000 }: ClientOptions = {}) {
-    const connect = { rejectUnauthorized: checkCertificate, timeout: 5_000, ...(ca === undefined ? {} : { ca }) };
-    this.#dispatcher = new Agent({ connect, headersTimeout: stallMs, bodyTimeout: stallMs, connections: 16 });
+/** Node's module for a scheme, and its connections. */
+interface Way {
+  readonly request: (url: URL, options: RequestOptions) => ClientRequest;
+  readonly agent: Agent;
+}
+
+/** Connections to stores, over Node's own HTTP: pods wait for what fetches their models, and other clients take a tenth of a second to load. Failures are `DownloadError`. */
+export class StoreClient {
+  readonly #options: ClientOptions;
+  readonly #ways = new Map<string, Promise<Way>>();
+  #isClosed = false;
+
+  constructor(options: ClientOptions = {}) {
+    this.#options = options;
+  }
+
+  #way(protocol: string): Promise<Way> {
+    const known = this.#ways.get(protocol) ?? this.#openWay(protocol);
+    this.#ways.set(protocol, known);
+    return known;
+  }
+
+  async #openWay(protocol: string): Promise<Way> {
+    const { ca, checkCertificate = true } = this.#options;
+    const common = { keepAlive: true, maxSockets: 16 };
+    if (protocol === "http:") {
+      const { Agent: Plain, request } = await import("node:http");
+      return { request, agent: new Plain(common) };
+    }
+    const { Agent: Secure, request } = await import("node:https");
+    const trust = { rejectUnauthorized: checkCertificate, ...(ca === undefined ? {} : { ca }) };
+    return { request, agent: new Secure({ ...common, ...trust }) };
   }
 
   /** Sends and follows redirects; answers of every other status are the caller's. */
@@ -68,13 +95,13 @@ export class StoreClient {
     init: { method: "GET" | "POST"; headers: Record<string, string>; body: string | null },
   ): Promise<StoreAnswer> {
     try {
-      const { statusCode, headers, body } = await request(url, { ...init, dispatcher: this.#dispatcher });
+      const body = await this.#exchange(url, init);
       // What is dropped ends with an error that nobody waits for.
       body.on("error", () => undefined);
       return {
-        status: statusCode,
+        status: body.statusCode ?? 0,
         header: (name) => {
-          const value = headers[name];
+          const value = body.headers[name];
           return Array.isArray(value) ? value[0] : value;
         },
         body,
@@ -86,9 +113,43 @@ export class StoreClient {
     }
   }
 
+  /** Resolves with the answer's head; its body fails when the store stops sending. */
+  async #exchange(
+    url: URL,
+    { method, headers, body }: { method: string; headers: Record<string, string>; body: string | null },
+  ): Promise<IncomingMessage> {
+    const { request, agent } = await this.#way(url.protocol);
+    if (this.#isClosed) throw new DownloadError("Unavailable", `${shown(url)}: the client was closed`);
+    const { stallMs = 20_000 } = this.#options;
+    // Names and passwords in addresses are the caller's to use.
+    const plain = new URL(url);
+    plain.username = "";
+    plain.password = "";
+    return new Promise((resolve, reject) => {
+      let answer: IncomingMessage | undefined;
+      const outgoing = request(plain, { method, headers, agent, timeout: CONNECT_MS });
+      outgoing.on("socket", (socket) => {
+        const connected = (): void => void socket.setTimeout(stallMs);
+        if (socket.connecting) socket.once("connect", connected);
+        else connected();
+      });
+      outgoing.on("timeout", () => {
+        const stalled = new DownloadError("Stalled", `${shown(url)}: nothing came for too long`);
+        (answer ?? outgoing).destroy(stalled);
+      });
+      outgoing.on("error", reject);
+      outgoing.on("response", (message) => {
+        answer = message;
+        resolve(message);
+      });
+      outgoing.end(body ?? undefined);
+    });
+  }
+
   /** What is under way is broken off. */
-  close(): Promise<void> {
-    return this.#dispatcher.destroy();
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const way of this.#ways.values()) (await way).agent.destroy();
   }
 }
 
