@@ -350,6 +350,16 @@ test("a new revision goes by steps that its gates watch; one that fails is taken
 
   await service("two");
   await until(() => isReady("g") && percents("g").join() === "100", "the spec of before is ready at once");
+
+  // A canary of its own is watched the same way, and does not stand against Ready.
+  const canary = [{ trafficPercent: 20, predictor: { name: "next", containers: containers("bad") } }];
+  await write("g", { predictor: { containers: containers("two") }, canary }, { annotations });
+  const poll = load(() => ask("g", { "x-fail": "bad" }));
+  await until(() => condition("CanaryPredictorReady")?.message?.includes("GateFailed") === true, "its gate has failed");
+  await until(async () => (await count(10, () => ask("g")))["two"] === 10, "it has no share any more");
+  expect(isvc("g")?.status?.canaryStatuses?.[0]).toMatchObject({ name: "next", trafficPercent: 0 });
+  await poll.stop();
+  expect(condition("Ready")?.status).toBe("True");
 }, 60_000);
 
 test("a header names the revision or canary that answers, whatever its share is; nobody else answers in its place; tags have addresses", async () => {

@@ -11,8 +11,10 @@ import { deploymentOf, hashOf, holdsDevices, ingressOf, serviceOf, type VariantO
 import type { VariantOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { buildComponentPods, type PodInput } from "./pods.js";
+import type { Promotion } from "./promotion.js";
 import { allowedPods, surgeOf } from "./rollout.js";
 import { scalingOf } from "./scaling.js";
+import { steerCanary, takenBack } from "./steering.js";
 import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
 
 /** One canary as written, with what its pods are made of; a fault where that is not known. */
@@ -28,6 +30,8 @@ export interface CanaryOutcome {
   readonly name: string;
   readonly percent: number;
   readonly deployment: string;
+  /** How far it is, where it comes to its share by steps or is watched by gates. */
+  readonly promotion: Promotion | undefined;
   /** Pods that it is to have in the end, and for how many of them the stable predictor makes room before it answers. */
   readonly pods: number;
   readonly needs: number;
@@ -63,9 +67,11 @@ export async function reconcileCanary(
     tools,
   }: { readonly stable: number; readonly taken: number; readonly mode: string; readonly tools: Tools },
 ): Promise<CanaryOutcome> {
-  const { name, percent, pods } = wish;
+  const { name, pods } = wish;
   const deployment = namedPredictor(service.metadata.name, name);
-  const none = { name, percent, deployment, variant: undefined, pods: 0, needs: 0 };
+  const none = {
+    ...{ name, deployment, percent: wish.percent, variant: undefined, promotion: undefined, pods: 0, needs: 0 },
+  };
   if ("reason" in pods) return { ...none, fault: pods };
   const built = buildOrSay(name, pods);
   if ("reason" in built) return { ...none, fault: built };
@@ -74,7 +80,13 @@ export async function reconcileCanary(
   const host = hostOf(deployment, service.metadata.namespace ?? "", tools.address);
   const url = isClusterLocal(service) ? undefined : urlOf(host, tools.address);
   const scaling = { ...scalingOf(service, { minReplicas: replicas }, mode, false), labels: {}, annotations: {} };
-  const objects = objectsOf(wish, { deployment, built, scaling, replicas, surge });
+  const found = deploymentsOf(service, tools).find(({ metadata }) => metadata.name === deployment);
+  const steered = { name, deployment, percent: wish.percent, hash: hashOf(built), found };
+  const { percent, promotion } = await steerCanary(service, steered, tools);
+  const objects = {
+    ...objectsOf(wish, { deployment, built, scaling, replicas, surge }),
+    promotion: promotion?.state,
+  };
   const healthPath = built.anyAnswer ? undefined : built.probePath;
   const ingress = ingressOf(service, deployment, [{ host, service: deployment }], { healthPath });
   const outcome = await reconcileUnit(
@@ -92,20 +104,16 @@ export async function reconcileCanary(
   );
   return {
     ...none,
+    percent: percent ?? 0,
+    promotion,
     pods: wanted,
     needs,
     variant: {
       ...outcome,
+      ...{ built, url, deployment, revision: deployment, backend: deployment, own: deployment, share: 0 },
       settled: outcome.settled && replicas >= wanted,
-      deployment,
-      revision: deployment,
-      built,
-      share: 0,
-      url,
-      backend: deployment,
-      own: deployment,
     },
-    fault: outcome.fault,
+    fault: outcome.fault ?? takenBack(promotion, tools),
   };
 }
 

@@ -42,7 +42,7 @@ import {
 } from "./rollout.js";
 import { timeoutOf } from "./route-policies.js";
 import { type Scaling, scalingOf } from "./scaling.js";
-import { steerRollout } from "./steering.js";
+import { steerRollout, takenBack } from "./steering.js";
 import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
 
 /** Parts of an InferenceService that have pods of their own. */
@@ -187,14 +187,6 @@ function sharesOf(
     percent: keeps ? Math.min(percent ?? 100, had) : percent,
     answers: latest.answers && (plan.previous === undefined || latest.settled || keeps),
   });
-}
-
-/** What is asked for does not have the traffic, and will not. */
-function takenBack(promotion: Promotion | undefined, { context }: Tools): Fault | undefined {
-  const reason = promotion?.state.failed?.reason;
-  return promotion === undefined || reason === undefined
-    ? undefined
-    : { reason, message: `cluster ${context.cluster.name}: ${promotion.message}` };
 }
 
 /** The Deployments of a component; canaries of `spec.canary` are not among them, but for one that has become the predictor. */

@@ -171,7 +171,8 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
     if (outcome !== undefined) recordShares(tools.ledger, tools.context.cluster.name, service, outcome);
   await removeOthers(service, keptBy(outcomes, route), tools);
   const ready = await report(service, seen, tools);
-  const isOnItsWay = components.some((outcome) => MOVING.has(outcome?.promotion?.phase ?? ""));
+  const moving = [...components, ...outcomes.canaries];
+  const isOnItsWay = moving.some((outcome) => MOVING.has(outcome?.promotion?.phase ?? ""));
   const isOver = components.some((outcome) => outcome?.promotion?.state.failed !== undefined);
   if (isOnItsWay) return { requeueAfterMs: ready === undefined ? WATCHED_MS : UNANSWERED_MS };
   if (ready === undefined || isOver) return { requeueAfterMs: settledMs(tools) };

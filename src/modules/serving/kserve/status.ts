@@ -274,7 +274,8 @@ function withoutSeverity(condition: Condition): ConditionLike {
 
 function promotionConditions(seen: Seen): Update[] {
   const type = "PromotionHealthy";
-  const [promotion] = partsOf(seen).flatMap((part) => part.promotion ?? []);
+  const all = [...partsOf(seen), ...(seen.outcomes?.canaries ?? [])].flatMap(({ promotion: each }) => each ?? []);
+  const promotion = all.find(({ state }) => state.failed !== undefined) ?? all[0];
   if (promotion === undefined) return [];
   const { phase, message, state } = promotion;
   return [

@@ -1,6 +1,7 @@
 /** The share that a new revision of a component gets now: the one that is written, or as far as its rollout has come. */
 import type { Deployment } from "../../../kernel/kinds/index.js";
 import { toJsonObject } from "../../../kernel/schema/index.js";
+import type { Fault } from "../diagnosis.js";
 import { annotationOf, OWN } from "./annotations.js";
 import { HASH_ANNOTATION, PROMOTION_ANNOTATION, REVISION_ANNOTATION } from "./children.js";
 import type { InferenceService } from "./inference-service-kind.js";
@@ -45,29 +46,85 @@ export async function steerRollout(service: InferenceService, input: SteeringInp
     return none;
   }
   const revision = latest === undefined ? nextRevision(base, [input.created, ...found.map(at)]) : at(latest);
+  const deployment = latest?.metadata.name ?? revision;
+  const { backend } = servicesOf(service, { base, deployment, isThrough: true }, tools.context.cluster.informers);
+  const target = percent ?? 100;
+  const promotion = await moveOn(service, { settings, uid, component, base, revision, backend, target, latest }, tools);
+  return { percent: promotion.state.percent, promotion };
+}
+
+/** A predictor of `spec.canary`. */
+interface CanaryInput {
+  readonly name: string;
+  readonly deployment: string;
+  readonly percent: number;
+  /** Of what is asked for now. */
+  readonly hash: string;
+  readonly found: Deployment | undefined;
+}
+
+/** The share that a canary has now: what is written is where it ends, and gates watch it there too. */
+export async function steerCanary(
+  service: InferenceService,
+  { name, deployment, percent, hash, found }: CanaryInput,
+  tools: Tools,
+): Promise<Steering> {
+  const { settings } = promotionSettings(toJsonObject(service));
+  const uid = `${service.metadata.uid} canary/${name}`;
+  if (settings === undefined) {
+    tools.gateWatch.forget(uid);
+    return { percent, promotion: undefined };
+  }
+  const revision = `${deployment}-${hash.slice(0, 8)}`;
+  const base = `${service.metadata.name}-predictor`;
+  const watch = { settings, uid, base, revision, component: "predictor", backend: deployment, target: percent };
+  const promotion = await moveOn(service, { ...watch, latest: found }, tools);
+  return { percent: promotion.state.percent, promotion };
+}
+
+/** What comes to its share. */
+interface Moving {
+  readonly settings: PromotionSettings;
+  readonly uid: string;
+  readonly component: string;
+  readonly base: string;
+  readonly revision: string;
+  /** Its Service behind the Ingresses. */
+  readonly backend: string;
+  readonly target: number;
+  readonly latest: Deployment | undefined;
+}
+
+async function moveOn(service: InferenceService, moving: Moving, tools: Tools): Promise<Promotion> {
+  const { settings, uid, component, base, revision, backend, target, latest } = moving;
   const before = readPromotion(latest?.metadata.annotations?.[PROMOTION_ANNOTATION]);
   const isWatched = before?.revision === revision && before.sinceMs > 0 && before.failed === undefined;
-  const deployment = latest?.metadata.name ?? revision;
-  const { informers, name: cluster } = tools.context.cluster;
   const watched = {
-    ...{ uid, cluster, revision, gates: settings.gates },
+    ...{ uid, revision, backend, gates: settings.gates, cluster: tools.context.cluster.name },
     mark: settings.durationMs > 0 ? revision : `${revision} ${before?.percent ?? 0} ${before?.sinceMs ?? 0}`,
     namespace: service.metadata.namespace ?? "",
     name: service.metadata.name,
     ingresses: [service.metadata.name, base],
-    backend: servicesOf(service, { base, deployment, isThrough: true }, informers).backend,
   };
   const verdicts = isWatched ? await tools.gateWatch.look(watched, tools.context.signal) : [];
   const nowMs = tools.context.clock.now();
   const promotion = advancePromotion(before, settings, {
-    ...{ revision, verdicts, nowMs, target: percent ?? 100 },
+    ...{ revision, verdicts, nowMs, target },
     isSettled: latest !== undefined && isSettled(latest),
     readyAfterMs: Math.max(0, nowMs - Date.parse(latest?.metadata.creationTimestamp ?? "") || 0),
     isPromoted: annotationOf(service, OWN.promote) === revision,
   });
   if (JSON.stringify(promotion.state) !== JSON.stringify(before))
     recordPromotion(tools, service, { component, promotion, verdicts });
-  return { percent: promotion.state.percent, promotion };
+  return promotion;
+}
+
+/** What is asked for does not have the traffic, and will not. */
+export function takenBack(promotion: Promotion | undefined, { context }: Tools): Fault | undefined {
+  const reason = promotion?.state.failed?.reason;
+  return promotion === undefined || reason === undefined
+    ? undefined
+    : { reason, message: `cluster ${context.cluster.name}: ${promotion.message}` };
 }
 
 /** Gates and steps are for predictors; bit by bit goes every component. */
