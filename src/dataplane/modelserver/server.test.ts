@@ -540,3 +540,20 @@ test("predictions of a tabular model are explained over V1 and V2; a model of ot
   expect(none).toMatchObject({ status: 404, json: { error: expect.stringContaining("has no explainer") } });
   expect(bare).toMatchObject({ status: 404, json: { error: expect.stringContaining("in parameters.method, or") } });
 });
+
+test("a request waits for company as long as the starter says, and no longer than until the batch is full", async () => {
+  const model = JSON.stringify({
+    ...{ format: "argosy-sklearn", version: 1 },
+    estimator: { type: "linear", coefficients: [[2, -1]], intercepts: [0.5] },
+  });
+  const folder = await folderWith({ "m/model.json": model });
+  const server = await serve({ source: { repository: folder }, maxBatchRows: 2, maxBatchDelayMs: 600_000 });
+  await server.loaded;
+  const inputs = [{ name: "input-0", datatype: "FP64", shape: [1, 2], data: [3, 4] }];
+
+  const answers = await Promise.all([1, 2].map(() => call(server, "/v2/models/m/infer", { inputs })));
+  const stats = await call(server, "/v2/models/m/stats");
+
+  expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+  expect(stats.json.model_stats[0].batch_stats).toMatchObject([{ batch_size: 2 }]);
+});

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -404,6 +404,38 @@ test("a batch is one CSV file; a marshaller makes its own", async () => {
   expect(marshalled).toMatchObject([[{ Id: "a", ContentType: "application/json" }, { Id: "b" }]]);
 });
 
+test("objects are put into a store, signed with the keys that are for the log; a Secret may come late, a refusal is tried again", async () => {
+  const store = await sinkServer((_, count) => (count === 1 ? 403 : 200));
+  const folder = await mkdtemp(join(tmpdir(), "argosy-payloads-"));
+  cleanups.push(() => rm(folder, { recursive: true, force: true }));
+  const keys = (prefix: string) => ({
+    ...{ [`${prefix}AWS_ACCESS_KEY_ID`]: `${prefix}id`, [`${prefix}AWS_SECRET_ACCESS_KEY`]: "hush" },
+    [`${prefix}AWS_ENDPOINT_URL`]: `http://127.0.0.1:${store.port}`,
+  });
+  const open = (more: object) =>
+    openPayloadLog(settingsOf({ urls: ["s3://logs/at here"], ...more }), {
+      ...{ clock: systemClock, random: systemRandom, log: silentLogger },
+      env: { ...keys(""), ...keys("PAYLOAD_LOG_") },
+    });
+  const byVariables = open({});
+  const byFile = open({ s3cfg: join(folder, ".s3cfg") });
+  byVariables.begin(() => "a").request({ body: "{}", type: "application/json", coding: undefined });
+  await store.until(2);
+  byFile.begin(() => "b").request({ body: "{}", type: "application/json", coding: undefined });
+  const settings = `[default]\nhost_base = 127.0.0.1:${store.port}\nuse_https = False\naccess_key = of-file\nsecret_key = hush\n`;
+  await writeFile(join(folder, ".s3cfg"), settings);
+  await store.until(3);
+  await Promise.all([byVariables.close(1000), byFile.close(1000)]);
+
+  const [refused, taken, late] = store.received;
+  expect(refused?.url).toBe("/logs/at%20here/models/iris/predictor/a-request.json");
+  expect(taken?.url).toBe(refused?.url);
+  expect(JSON.parse(String(taken?.body))).toMatchObject({ Id: "a", Url: { Scheme: "s3", Host: "logs" } });
+  expect(taken?.headers.authorization).toMatch(/^AWS4-HMAC-SHA256 Credential=PAYLOAD_LOG_id\//);
+  expect(late?.headers.authorization).toMatch(/Credential=of-file\//);
+  expect(JSON.stringify(store.received.map(({ headers }) => headers))).not.toContain("hush");
+});
+
 test("an MLService's events have its types, attributes and trace", async () => {
   const sink = await sinkServer();
   const server = await serve(
@@ -429,6 +461,10 @@ test.each([
   ['{"urls": ["http://x"], "batchSize": 0}', "batchSize must be a whole number from 1"],
   ['{"urls": ["http://x"], "hurry": 1}', "there is no hurry"],
   ['{"urls": ["s3://"]}', "names no host or bucket"],
+  ['{"urls": ["s3://b/%zz"]}', "urls[0] has a %"],
+  ['{"urls": ["http://%ff@b/"]}', "urls[0] has a %"],
+  ['{"urls": ["file://host/folder"]}', "names the host host"],
+  ['{"urls": ["http://x"], "marshallerUrl": "s3://x"}', "marshallerUrl must be http"],
 ])("settings %s are refused: %s", (text, words) => {
   expect(() => readPayloadLog(text)).toThrow(InputError);
   expect(() => readPayloadLog(text)).toThrow(words);

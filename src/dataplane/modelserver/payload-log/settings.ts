@@ -121,6 +121,7 @@ function urlsIn(value: unknown): string[] {
   if (urls.length === 0) refuse("urls must name where to log to");
   for (const [index, url] of urls.entries()) {
     const { protocol, host } = urlOf(url, `urls[${index}]`);
+    if (protocol === "file:" && host !== "") refuse(`urls[${index}] names the host ${host}; write file:///FOLDER`);
     if (!SCHEMES.includes(protocol))
       refuse(`urls[${index}] begins with ${protocol}//; there are http, https, s3 and file`);
     if (host === "" && protocol !== "file:") refuse(`urls[${index}] names no host or bucket`);
@@ -130,7 +131,21 @@ function urlsIn(value: unknown): string[] {
 
 function urlOf(text: string, name: string): URL {
   // What it holds may be secret.
-  return URL.canParse(text) ? new URL(text) : refuse(`${name} is no URL`);
+  if (!URL.canParse(text)) return refuse(`${name} is no URL`);
+  const url = new URL(text);
+  if (!isDecodable(url.pathname) || !isDecodable(`${url.username}${url.password}`))
+    refuse(`${name} has a % that is none of an encoding`);
+  if (url.protocol === "file:" && /%2f|%00/i.test(url.pathname)) refuse(`${name} is no path`);
+  return url;
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function optionalText(given: Readonly<Record<string, unknown>>, name: string): string | undefined {
