@@ -6,8 +6,9 @@
  * use: the kernel, onnxruntime.
  */
 
+export { MODEL_SERVER_USAGE } from "./arguments.js";
 export { ModelError } from "./failures.js";
-export { MODEL_SERVER_USAGE, runModelServerProgram } from "./program.js";
+export { runModelServerProgram } from "./program.js";
 export type { ModelServer, ModelServerOptions } from "./server.js";
 export { runModelServer } from "./server.js";
 export type { FetchOptions } from "./storage/index.js";
