@@ -1,8 +1,10 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { request } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { argosy, type Finished, hasProgram, runProgram } from "./support/argosy.js";
+import { eventually } from "./support/polling.js";
 
 // One fleet for all that a user does with it; the tests run in order.
 const data = mkdtempSync(join(tmpdir(), "argosy-main-job-"));
@@ -23,6 +25,13 @@ interface Summary {
     readonly byMember: Record<string, number>;
   };
   readonly url: string;
+}
+
+interface InferenceServiceStatus {
+  readonly status?: {
+    readonly url: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
 }
 
 const summaryOf = (finished: Finished): Summary => JSON.parse(finished.stdout) as Summary;
@@ -104,6 +113,28 @@ describe("a fleet in the background", () => {
     expect(explained.stdout).toMatch(/rule: /);
     expect(explained.code).toBe(0);
   });
+
+  test("the example's InferenceService serves the model by its name in the registry", async () => {
+    const applied = await onFleet("apply", "-f", "examples/inference-service/digits.yaml", "--context", "cloud");
+    expect(applied.code, applied.stderr).toBe(0);
+    const url = await eventually(
+      "it is Ready",
+      async () => {
+        const got = await onFleet("get", "isvc/digits-isvc", "-n", "digits", "--context", "cloud", "-o", "json");
+        const { status } = JSON.parse(got.stdout) as InferenceServiceStatus;
+        const isReady = status?.conditions?.some((each) => each.type === "Ready" && each.status === "True");
+        return isReady === true ? status?.url : undefined;
+      },
+      { boundMs: 60_000 },
+    );
+    const { hostname, port } = new URL(url);
+    const model = await request(`http://127.0.0.1:${port}/v2/models/digits-isvc`, { headers: { host: hostname } });
+    expect(await model.body.json()).toMatchObject({
+      name: "digits-isvc",
+      inputs: [{ name: "input", shape: [-1, 64] }],
+    });
+    await onFleet("delete", "isvc/digits-isvc", "-n", "digits", "--context", "cloud");
+  }, 90_000);
 
   test("kubectl sees the same", async ({ skip }) => {
     if (!(await hasProgram("kubectl"))) {

@@ -41,10 +41,13 @@ export async function trainModel(
 
 async function applyTraining(connections: Connections, existing: Job | undefined): Promise<void> {
   const token = await connections.trainerToken();
+  const { ca, addresses } = connections;
+  const registry = { type: "mlflow", tracking_uri: addresses.northboundFromPods, token, certificate: ca };
   const objects = await fillManifest(exampleFile("manifests", "train-job.yaml"), {
-    TRACKING_URI: connections.addresses.northboundFromPods,
+    TRACKING_URI: addresses.northboundFromPods,
     TRACKING_TOKEN_BASE64: Buffer.from(token).toString("base64"),
-    CA_BASE64: Buffer.from(connections.ca).toString("base64"),
+    CA_BASE64: Buffer.from(ca).toString("base64"),
+    REGISTRY_BASE64: Buffer.from(JSON.stringify(registry)).toString("base64"),
   });
   const cloud = connections.cluster("cloud");
   if (existing !== undefined && hasCondition(existing, "Failed")) {
