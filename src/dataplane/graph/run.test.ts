@@ -129,6 +129,20 @@ test.each<[JsonObject, Json, boolean]>([
   expect(status).toBe(holds ? 200 : 404);
 });
 
+test.each<[Json, string]>([
+  [{ source: "client", instances: [{ intval: 11 }] }, "one"],
+  [{ instances: [{ intval: 3 }, { intval: 11 }] }, "two"],
+  [{ instances: [{ intval: 3, strval: "the red-server here" }] }, "three"],
+])("conditions as KServe's users write them: %j goes to %s", async (request, service) => {
+  const nodes = root(
+    "Switch",
+    step("one", { condition: "[@this].#(source==client)" }),
+    step("two", { condition: "instances.#(intval>10)" }),
+    step("three", { condition: "instances.#(strval%*red-server*)" }),
+  );
+  expect((await run(nodes, request, {})).asked.map(([name]) => name)).toEqual([service]);
+});
+
 test("weights are shares of a hundred", () => {
   const weights = fc.array(fc.nat({ max: 100 }), { minLength: 1, maxLength: 6 }).map((parts) => {
     const cuts = [...parts.map((part) => Math.min(part, 100)).sort((a, b) => a - b), 100];

@@ -291,3 +291,15 @@ test("a model service depends on its runtime and the secrets and claims of its s
     releases: [{ name: "v1", ready: false, readyReplicas: 2, totalReplicas: 4 }],
   });
 });
+
+test("a graph depends on the services of its steps, a model of many on its service", () => {
+  const of = (kind: string, spec: JsonObject): string[] =>
+    builtInInterpreter("serving.kserve.io/v1alpha1", kind)
+      .dependencies({ metadata: { namespace: "demo" }, spec })
+      .map((one) => `${one.kind}/${one.name}`);
+  const steps = [{ serviceName: "a" }, { nodeName: "next" }, { serviceUrl: "http://x/" }];
+  const nodes = { root: { steps }, next: { steps: [{ serviceName: "b" }, { serviceName: "a" }] } };
+
+  expect(of("InferenceGraph", { nodes })).toEqual(["InferenceService/a", "InferenceService/b"]);
+  expect(of("TrainedModel", { inferenceService: "many" })).toEqual(["InferenceService/many"]);
+});

@@ -145,6 +145,19 @@ const inferenceDependencies: Depends = (object) => {
   );
 };
 
+const serviceReference = (namespace: string, name: Json | undefined): DependentObject[] =>
+  reference("serving.kserve.io/v1beta1", "InferenceService", namespace, name);
+
+/** KServe: the InferenceServices that a graph's steps name. */
+const graphDependencies: Depends = (object) =>
+  distinct(
+    Object.values(asObject(valueAt(object, ["spec", "nodes"]))).flatMap((node) =>
+      asObjects(asObject(node)["steps"]).flatMap(({ serviceName }) =>
+        serviceReference(namespaceOf(object), serviceName),
+      ),
+    ),
+  );
+
 /** The claim in `pvc://claim/path`. */
 function storageClaim(uri: Json | undefined, namespace: string): DependentObject[] {
   const [, claim] = /^pvc:\/\/([^/]+)/.exec(asString(uri)) ?? [];
@@ -268,6 +281,16 @@ export const MACHINE_LEARNING_KINDS: Readonly<Record<string, PartialInterpreter>
     health: judge.byCondition("Ready"),
     aggregateStatus: readyEverywhere([]),
     dependencies: inferenceDependencies,
+  },
+  "serving.kserve.io/v1alpha1/InferenceGraph": {
+    health: judge.byCondition("Ready"),
+    aggregateStatus: readyEverywhere([]),
+    dependencies: graphDependencies,
+  },
+  "serving.kserve.io/v1alpha1/TrainedModel": {
+    health: judge.byCondition("Ready"),
+    aggregateStatus: readyEverywhere([]),
+    dependencies: (object) => serviceReference(namespaceOf(object), valueAt(object, ["spec", "inferenceService"])),
   },
   "serving.kserve.io/v1alpha1/ServingRuntime": {
     dependencies: (object) => podDependencies(asObject(object["spec"]), namespaceOf(object)),

@@ -88,6 +88,16 @@ test("protocol, many models and several nodes are told as reasons", () => {
   expect(chosen(ask({ multiNode: true }), nodes)).toBe("nodes");
 });
 
+test("a model that is not given goes to a runtime for many, or to the one that is named, whose image may have it", () => {
+  const one = inCluster(runtime("one", { supportedModelFormats: sklearn() }));
+  const many = inCluster(runtime("many", { supportedModelFormats: sklearn(), multiModel: true }));
+
+  expect(chosen(ask({ multiModel: true }), one, many)).toBe("many");
+  expect(chosen(ask({ multiModel: true, runtime: "one" }), one, many)).toBe("one");
+  expect(chosen(ask({ runtime: "many" }), one, many)).toBeUndefined();
+  expect(selectRuntime(ask({ multiModel: true }), [one]).fault?.message).toContain("none is given (storageUri)");
+});
+
 test("a format that nobody here can serve is refused with what to do", () => {
   expect(selectRuntime(ask({ format: "tensorflow" }), []).fault?.message).toMatch(
     /no runtime supports the format.*convert the model to ONNX/,

@@ -97,8 +97,9 @@ function unfitness(request: ModelRequest, { spec }: Runtime, named: boolean): st
   if (spec.disabled === true) return "is disabled";
   const ofFormat = (spec.supportedModelFormats ?? []).filter(({ name }) => name === request.format);
   if (ofFormat.length === 0) return `does not support ${request.format}`;
-  if ((spec.multiModel === true) !== request.multiModel)
-    return request.multiModel ? "serves one model a pod" : "is for many models a pod";
+  // Who names a runtime may have the model in its image.
+  if ((spec.multiModel === true) !== request.multiModel && !(named && request.multiModel))
+    return request.multiModel ? "serves one model a pod, and none is given (storageUri)" : "is for many models a pod";
   const protocols = spec.protocolVersions ?? [];
   if (protocols.length > 0 && !protocols.includes(request.protocol))
     return `does not speak ${request.protocol}, but ${protocols.join(", ")}`;
