@@ -56,7 +56,7 @@ async function startStores(directory: string) {
   };
 }
 
-test("what a run logged through tracking, the model server fetches from the artifact store by its S3 address", async () => {
+test("what a run logged through tracking, the model server fetches from the artifact store by its S3 address, and by the registry's name for it", async () => {
   const directory = await mkdtemp(path.join(tmpdir(), "argosy-artifacts-"));
   const stores = await startStores(directory);
   const dispatcher = new Agent({ connect: { ca: stores.caPem } });
@@ -99,6 +99,33 @@ test("what a run logged through tracking, the model server fetches from the arti
 
   expect((await readFile(path.join(destination, "model.onnx"))).equals(weights)).toBe(true);
   expect(await readFile(path.join(destination, "labels é+.txt"), "utf8")).toBe("0,1");
+
+  const json = (target: string, body: object) =>
+    send("POST", `/api/2.0/mlflow/${target}`, JSON.stringify(body), "application/json");
+  const { run_id: runId } = JSON.parse(created).run.info;
+  await json("registered-models/create", { name: "digits" });
+  await json("model-versions/create", { name: "digits", source: `${artifactUri}/model`, run_id: runId });
+  await json("registered-models/alias", { name: "digits", alias: "champion", version: "1" });
+  const caFile = path.join(directory, "ca.crt");
+  await writeFile(caFile, stores.caPem);
+  for (const uri of ["models:/digits@champion", "models:/digits/1"]) {
+    const registered = path.join(directory, encodeURIComponent(uri));
+    await fetchModel({
+      uri,
+      env: {
+        MLFLOW_TRACKING_URI: stores.tracking,
+        MLFLOW_TRACKING_TOKEN: "any",
+        MLFLOW_TRACKING_SERVER_CERT_PATH: caFile,
+      },
+      destination: registered,
+      cache: path.join(directory, "cache"),
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+    });
+    expect((await readFile(path.join(registered, "model.onnx"))).equals(weights)).toBe(true);
+    expect(await readFile(path.join(registered, "labels é+.txt"), "utf8")).toBe("0,1");
+  }
   await dispatcher.close();
   await stores.close();
   await rm(directory, { recursive: true, force: true });

@@ -29,6 +29,7 @@ import { GateWatch } from "./gate-watch.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { insideIgnored } from "./inside.js";
+import { groupIgnored } from "./local-models/index.js";
 import { recordReadiness, recordShares } from "./record.js";
 import { type Outcomes, type RouteOutcome, routeService, serviceUrl } from "./routes.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
@@ -165,6 +166,7 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
     ...ignoredFields(service, completed, { mode, runtime: chosen?.runtime, scaledByRequests }),
     ...scalingIgnored(outcomes),
     ...insideIgnored(service, components, tools.context.cluster.informers),
+    ...groupIgnored(service, spec, tools),
   ];
   const seen: Seen = { ...base, outcomes, route, runtime: chosen, ignored };
   for (const outcome of components)

@@ -41,6 +41,8 @@ export interface CredentialsWish {
   /** Entry that must be taken. */
   readonly key?: string;
   readonly account: string;
+  /** Secrets of the pods beside the account's, for registries. */
+  readonly pullSecrets?: readonly string[];
   readonly uris: readonly string[];
 }
 
@@ -57,6 +59,7 @@ export function credentialsFor(
       configName: annotationOf(service, KSERVE.storageSecret),
       key: asString(storage["key"]),
       account: asString(component["serviceAccountName"]) || "default",
+      pullSecrets: asObjects(component["imagePullSecrets"]).map(({ name }) => asString(name)),
       uris: urisOf(component),
     },
     tools,
@@ -115,7 +118,7 @@ export async function findCredentials(
     const type = said["type"] ?? "s3";
     return { credentials: Object.fromEntries([...schemes, type].map((scheme) => [scheme, named])), entry: said };
   }
-  const own = await ofAccount(account, namespace, context.cluster.client);
+  const own = await ofAccount({ account, namespace, more: wish.pullSecrets ?? [] }, context.cluster.client);
   const credentials: Record<string, StoreCredentials> = {};
   for (const scheme of schemes) {
     const found = own(scheme);
@@ -179,13 +182,20 @@ function entryIn(entry: string): Record<string, string> {
 
 /** What the Secrets of a ServiceAccount hold for a scheme. */
 async function ofAccount(
-  name: string,
-  namespace: string,
+  {
+    account: name,
+    namespace,
+    more,
+  }: { readonly account: string; readonly namespace: string; readonly more: readonly string[] },
   client: Client,
 ): Promise<(scheme: string) => StoreCredentials | undefined> {
   const account: ServiceAccount | undefined = await client.resource(ServiceAccountKind).find(name, { namespace });
   const held: Secret[] = [];
-  for (const { name: secretName } of [...(account?.secrets ?? []), ...(account?.imagePullSecrets ?? [])]) {
+  for (const { name: secretName } of [
+    ...(account?.secrets ?? []),
+    ...(account?.imagePullSecrets ?? []),
+    ...more.map((one) => ({ name: one })),
+  ]) {
     const secret =
       secretName === undefined ? undefined : await client.resource(SecretKind).find(secretName, { namespace });
     if (secret !== undefined) held.push(secret);

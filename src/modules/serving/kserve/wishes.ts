@@ -210,9 +210,6 @@ function ignoredOfKserve(service: InferenceService, isBuiltIn: boolean): string[
     ...(isAsked(KSERVE.aggregation) && !isBuiltIn
       ? [`annotation ${KSERVE.aggregation} (its server is not Argosy's: its own metrics are at its own port)`]
       : []),
-    ...(isAsked(KSERVE.nodeGroup)
-      ? [`annotation ${KSERVE.nodeGroup} (pods go where the scheduler puts them: use nodeSelector)`]
-      : []),
     ...unknownAnnotations(service).map((name) => `annotation ${name} (nobody here knows it)`),
   ];
 }

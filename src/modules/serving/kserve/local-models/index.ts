@@ -9,7 +9,7 @@ import { localModelCacheController, localModelGroupController } from "./cache-co
 import { localModelNodeController } from "./node-controller.js";
 
 export { localModelAdmission } from "./admission.js";
-export { localModelsFor } from "./use.js";
+export { groupIgnored, localModelsFor } from "./use.js";
 
 /** What that needs in a member. */
 export const LOCAL_MODEL_RULES: readonly PolicyRule[] = [

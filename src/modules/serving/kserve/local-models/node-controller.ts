@@ -134,6 +134,10 @@ async function reconcileNode(
   }
   const leaving = await removeOthers(new Set(placed.map(({ model }) => model.key)), { node, owner, context });
   await labelNode(node, placed, { found, context });
+  if (placed.length === 0 && leaving.length === 0) {
+    await nodes.delete(name, { preconditions: { uid: owner.metadata.uid } });
+    return undefined;
+  }
   await writeStatus(owner, found, { leaving, context });
   const isSettled = leaving.length === 0 && [...found.values()].every(({ state }) => state === "ModelDownloaded");
   return isSettled ? {} : { requeueAfterMs: UNSETTLED_MS };

@@ -1,6 +1,8 @@
 /** The local models of a component's pods. */
 import type { JsonObject } from "../../../../kernel/kinds/index.js";
+import { asObject } from "../../../../kernel/schema/index.js";
 import type { Fault } from "../../diagnosis.js";
+import { annotationOf, KSERVE } from "../annotations.js";
 import { COMPONENT_LABEL } from "../children.js";
 import { fetchedBy } from "../credentials.js";
 import type { InferenceService } from "../inference-service-kind.js";
@@ -48,4 +50,17 @@ export async function localModelsFor(
     byUri[uri] = { claim: volumeName(model.key, group.name, namespace), subPath, label: presenceLabel(model.key) };
   }
   return { byUri };
+}
+
+/** The annotation that chooses a group of nodes, where no local model of that group is used. */
+export function groupIgnored(service: InferenceService, spec: JsonObject, { context }: Tools): string[] {
+  const group = annotationOf(service, KSERVE.nodeGroup);
+  if (group === undefined) return [];
+  const plan = planIn(context.cluster.informers);
+  const uris = ["predictor", "transformer", "explainer"].flatMap((name) => fetchedBy(asObject(spec[name])));
+  return uris.some((uri) => matchModel(service, uri, plan) !== undefined)
+    ? []
+    : [
+        `annotation ${KSERVE.nodeGroup} (no LocalModelCache keeps its model in the group ${group}: pods go where the scheduler puts them)`,
+      ];
 }
