@@ -2,8 +2,8 @@
  * The model server: a process of its own that answers V1, V2 (Open Inference Protocol) and their neighbours with models: ONNX,
  * XGBoost, LightGBM and scikit-learn, JavaScript, Python. In: a folder, a repository of folders or an `s3://` address, and
  * requests. Out: predictions and explanations, readiness that means "has answered", metrics. Inside: protocols at the top,
- * `repository` and `residency` (which models are there), `batcher`, `engines/` (what runs models, and where), `explain/`. May
- * use: the kernel, onnxruntime.
+ * `repository` and `residency` (which models are there), `batcher`, `engines/` (what runs models, and where), `explain/`,
+ * `payload-log/` (copies of requests and answers; also before servers of others). May use: the kernel, onnxruntime.
  */
 
 export { MODEL_SERVER_USAGE } from "./arguments.js";

@@ -87,8 +87,8 @@ async function serve(parsed: Arguments, program: ModelServerProgram): Promise<nu
   return code;
 }
 
-/** How long connections may go on after the end was asked for. */
-const FORWARD_DRAIN_MS = 20_000;
+/** How a forwarder ends: as a model server does. */
+const FORWARDER_END = { delayMs: 500, drainMs: 20_000, deliverMs: 5_000 };
 
 async function forward(
   parsed: Arguments,
@@ -105,7 +105,7 @@ async function forward(
   });
   process.stdout.write(`forwarding ${host}:${forwarder.port} to ${upstream.host}:${upstream.port}\n`);
   await program.stopped;
-  await forwarder.close(FORWARD_DRAIN_MS, 5_000);
+  await forwarder.close(FORWARDER_END);
   return 0;
 }
 

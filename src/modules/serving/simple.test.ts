@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "vitest";
 import type { JsonObject } from "../../kernel/kinds/index.js";
-import { SecretKind, ServiceKind } from "../../kernel/kinds/index.js";
+import { DeploymentKind, SecretKind, ServiceKind } from "../../kernel/kinds/index.js";
 import { deploymentOf, namespace, type Setup, settle, startServing } from "./kserve/fixture.js";
 import { type SimpleMLService, SimpleMLServiceKind } from "./simple-kind.js";
 
@@ -48,6 +48,33 @@ test("a SimpleMLService is one Deployment and one Service, with the model beside
   });
   const { spec } = await cluster.client.resource(ServiceKind).get("digits", { namespace });
   expect(spec.ports?.[0]).toMatchObject({ port: 80, targetPort: 8080 });
+});
+
+test("TensorStack's scheduler places the pods where the cluster has it; else that is said", async () => {
+  cluster = await startServing([SimpleMLServiceKind]);
+  const spec = { tensorflow: { image: "tensorflow/serving" }, scheduler: { t9kScheduler: { queue: "gold" } } };
+  await apply(cluster, spec);
+  const without = await until(cluster, "AllFieldsHonored", "False FieldsIgnored");
+  const containers = [{ name: "c", image: "x" }];
+  const template = { metadata: { labels: { a: "b" } }, spec: { containers } };
+  await cluster.client
+    .resource(DeploymentKind)
+    .apply(
+      {
+        metadata: { name: "t9k-scheduler", namespace: "default" },
+        spec: { selector: { matchLabels: { a: "b" } }, template },
+      },
+      { ...options, namespace: "default" },
+    );
+  await apply(cluster, { ...spec, replicas: 3 });
+  const made = await deploymentOf(cluster, "digits", ({ spec: { replicas } }) => replicas === 3);
+  await until(cluster, "AllFieldsHonored", "True Honored");
+
+  expect(without.status?.conditions?.find(({ type }) => type === "AllFieldsHonored")?.message).toContain(
+    "t9k-scheduler",
+  );
+  expect(made.spec.template.spec?.schedulerName).toBe("t9k-scheduler");
+  expect(made.spec.template.metadata?.annotations).toMatchObject({ "scheduler.tensorstack.dev/queue": "gold" });
 });
 
 test("exactly one server; TensorFlow Serving and TorchServe are told where the model lies", async () => {

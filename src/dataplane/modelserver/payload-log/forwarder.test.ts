@@ -35,7 +35,7 @@ async function forwardTo(port: number, more: object = {}) {
     ...{ host: "127.0.0.1", port: 0, upstream: { host: "127.0.0.1", port }, metricsPort: 0 },
     ...{ clock: systemClock, payloads },
   });
-  cleanups.push(() => forwarder.close(0, 0));
+  cleanups.push(() => forwarder.close({ delayMs: 0, drainMs: 0, deliverMs: 0 }));
   const until = (count: number): Promise<void> =>
     events.length >= count ? Promise.resolve() : new Promise((resolve) => waiting.push({ count, resolve }));
   return { ...forwarder, url: `http://127.0.0.1:${forwarder.port}`, events, until };

@@ -22,8 +22,8 @@ export interface ForwarderOptions {
 export interface Forwarder {
   readonly port: number;
   readonly metricsPort: number | undefined;
-  /** Takes no new connections, lets those there end for a while, delivers what is to be delivered. */
-  close(drainMs: number, deliverMs: number): Promise<void>;
+  /** Takes connections for a moment longer, so that routers notice; lets those there end for a while; delivers what is to be delivered. Milliseconds. */
+  close(times: { readonly delayMs: number; readonly drainMs: number; readonly deliverMs: number }): Promise<void>;
 }
 
 /** Starts one; resolves when it listens. Throws `InputError` when the port is taken. */
@@ -40,7 +40,8 @@ export async function startForwarder(options: ForwarderOptions): Promise<Forward
   return {
     port,
     metricsPort: metrics?.port,
-    async close(drainMs, deliverMs) {
+    async close({ delayMs, drainMs, deliverMs }) {
+      if (delayMs > 0) await clock.sleep(delayMs);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const timer = clock.setTimer(drainMs, () => {
         for (const client of open) client.destroy();
