@@ -31,11 +31,11 @@ const fileOf = (text: string, name = "model.onnx"): RemoteFile => ({
   read: () => Promise.reject(new TypeError("not read here")),
 });
 
-async function keep(cache: ContentCache, text: string, target: string): Promise<RemoteFile> {
+async function keep(cache: ContentCache, text: string, target: string, isOpaque = false): Promise<RemoteFile> {
   const file = fileOf(text);
   const partial = cache.partialOf(sha256Of(text));
   await writeFile(partial, text);
-  await cache.keep(file, { keys: keysOf(file), partial, sha256: sha256Of(text) }, target);
+  await cache.keep(file, { keys: keysOf(file), partial, sha256: sha256Of(text), isOpaque }, target);
   return file;
 }
 
@@ -59,6 +59,24 @@ test("a file that somebody put there under a false name is not believed, and goe
   expect(await cache.lay(file, keysOf(file), join(place, "second"))).toBe(false);
   expect(await readdir(join(folder, "blobs"))).toEqual([]);
   expect(await readdir(place)).toEqual(["cache", "first"]);
+});
+
+test("a key that leads to other content than the store's is not believed; what the store encrypts is known by its version", async () => {
+  const { place, cache, folder } = await begin();
+  const file = await keep(cache, "honest", join(place, "first"));
+  await keep(cache, "forged", join(place, "second"));
+  for (const key of keysOf(file)) await writeFile(join(folder, "known", key), sha256Of("forged"));
+  const secret = { ...fileOf("secret"), checksum: { algorithm: "md5", hex: "0".repeat(32) } } as const;
+  const partial = cache.partialOf("secret");
+  await writeFile(partial, "secret");
+  const checked = { keys: keysOf(secret), partial, sha256: sha256Of("secret"), isOpaque: true };
+  await cache.keep(secret, checked, join(place, "third"));
+
+  expect(await cache.lay(file, keysOf(file), join(place, "again"))).toBe(false);
+  expect(await cache.lay(secret, keysOf(secret), join(place, "again"))).toBe(true);
+  expect(await cache.lay({ ...secret, version: "2" }, keysOf({ ...secret, version: "2" }), join(place, "no"))).toBe(
+    false,
+  );
 });
 
 test("what was used longest ago goes when there is more than the budget, with its keys", async () => {

@@ -31,6 +31,18 @@ export interface CacheOptions {
   readonly maxBytes?: number;
 }
 
+/** A download that was held against the store's checksum. */
+export interface Checked {
+  /** Those of `keysOf`. */
+  readonly keys: readonly string[];
+  readonly partial: string;
+  readonly sha256: string;
+  /** The checksum is none of the content. */
+  readonly isOpaque: boolean;
+}
+
+const withoutChecksum = ({ checksum: _, ...file }: RemoteFile): RemoteFile => file;
+
 /**
  * A folder with `blobs/SHA256`, `known/KEY` (which content a key stands for), `partial/` and `locks/`. Nothing in it is believed: what is laid out is
  * held against its name and the store's checksum. Files appear whole, by a rename. Several programs may use it at once: of those that want
@@ -62,9 +74,10 @@ export class ContentCache {
    */
   async lay(file: RemoteFile, keys: readonly string[], target: string): Promise<boolean> {
     for (const key of keys) {
-      const sha256 = await readFile(join(this.#options.folder, "known", key), "utf8").catch(() => "");
-      if (!/^[0-9a-f]{64}$/.test(sha256)) continue;
-      if (await this.#layBlob(file, sha256, target)) return true;
+      const known = await readFile(join(this.#options.folder, "known", key), "utf8").catch(() => "");
+      const [, sha256, opaque] = /^([0-9a-f]{64})( opaque)?$/.exec(known) ?? [];
+      if (sha256 === undefined) continue;
+      if (await this.#layBlob(opaque === undefined ? file : withoutChecksum(file), sha256, target)) return true;
     }
     return false;
   }
@@ -90,6 +103,11 @@ export class ContentCache {
       await rm(aside, { force: true });
       return false;
     }
+    if (file.checksum !== undefined && digests.asked !== file.checksum.hex) {
+      log.warn("a key in the models' cache leads to other content than the store's", { blob });
+      await rm(aside, { force: true });
+      return false;
+    }
     await rename(aside, target);
     const seconds = clock.now() / 1000;
     await utimes(blob, seconds, seconds).catch(() => undefined);
@@ -97,19 +115,18 @@ export class ContentCache {
   }
 
   /** Takes a checked download into the cache, and lays it out. */
-  async keep(
-    file: RemoteFile,
-    { keys, partial, sha256 }: { readonly keys: readonly string[]; readonly partial: string; readonly sha256: string },
-    target: string,
-  ): Promise<void> {
+  async keep(file: RemoteFile, { keys, partial, sha256, isOpaque }: Checked, target: string): Promise<void> {
     const blob = this.#blobOf(sha256);
     // Another may have been faster: then its blob has the same content.
     await rename(partial, blob).catch(async (error: unknown) => {
       if ((await stat(blob).catch(() => undefined)) === undefined) throw error;
     });
     await rm(partsFileOf(partial), { force: true });
-    for (const key of keys) await replaceFile(join(this.#options.folder, "known", key), sha256);
-    if (!(await this.#layBlob(file, sha256, target)))
+    // The store's checksum of what it encrypts is none of the content: it is known by its version alone.
+    const known = isOpaque ? keys.slice(0, 1) : keys;
+    for (const key of known)
+      await replaceFile(join(this.#options.folder, "known", key), isOpaque ? `${sha256} opaque` : sha256);
+    if (!(await this.#layBlob(isOpaque ? withoutChecksum(file) : file, sha256, target)))
       throw new DownloadError(
         "ChecksumMismatch",
         `${file.address}: what was downloaded is gone from ${blob}, or is another`,
@@ -210,7 +227,7 @@ export class ContentCache {
       total -= size;
     }
     for (const { path } of await filesIn(join(folder, "known"))) {
-      const sha256 = await readFile(path, "utf8").catch(() => "");
+      const sha256 = (await readFile(path, "utf8").catch(() => "")).slice(0, 64);
       if ((await stat(this.#blobOf(sha256)).catch(() => undefined)) === undefined) await rm(path, { force: true });
     }
   }

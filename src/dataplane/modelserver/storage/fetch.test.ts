@@ -23,6 +23,7 @@ interface Store {
   readonly authorizations: Set<string>;
   fault: (key: string, range: string, count: number) => Fault;
   etag: (content: Buffer) => string;
+  headers: Record<string, string>;
   host: string;
 }
 
@@ -36,6 +37,7 @@ async function startStore(objects: Readonly<Record<string, Buffer>>): Promise<St
     authorizations: new Set(),
     fault: () => undefined,
     etag: md5,
+    headers: {},
     host: "",
   };
   const server = createServer((request, response) => answer(store, request, response));
@@ -65,7 +67,8 @@ function answer(store: Store, request: IncomingMessage, response: ServerResponse
   if (request.headers["if-match"] !== store.etag(content)) return void response.writeHead(412).end();
   const [from = 0, to = 0] = (/bytes=(\d+)-(\d+)/.exec(range) ?? []).slice(1).map(Number);
   const part = content.subarray(from, to + 1);
-  response.writeHead(206, { "content-length": part.length, "content-range": `bytes ${from}-${to}/${content.length}` });
+  const length = { "content-length": part.length, "content-range": `bytes ${from}-${to}/${content.length}` };
+  response.writeHead(206, { ...length, ...store.headers });
   if (fault !== "cut") return void response.end(part);
   response.write(part.subarray(0, part.length >> 1), () => response.destroy());
 }
@@ -296,4 +299,18 @@ test("the program fetches into a folder, or leaves its last words", async () => 
   expect([done, failed, broken, wrong]).toEqual([0, 1, 1, 2]);
   expect(wordsOfFetch).toBe("ModelDownloadFailed: NotFound: s3://bucket/none/ holds no files");
   expect(wordsOfLoad).toMatch(/^ModelLoadFailed: /);
+});
+
+test("an object that the store encrypts with keys of its own has an ETag that is no MD5", async () => {
+  const store = await startStore({ "run/model/model.onnx": content(2500) });
+  store.etag = () => '"00000000000000000000000000000000"';
+  store.headers = { "x-amz-server-side-encryption": "aws:kms" };
+  const options = await optionsFor(store);
+
+  await fetchModel(options);
+  const reads = store.reads.length;
+  await fetchModel({ ...options, destination: join(options.folder, "second") });
+
+  expect(await readFile(join(options.folder, "second", "model.onnx"))).toEqual(content(2500));
+  expect(store.reads).toHaveLength(reads);
 });

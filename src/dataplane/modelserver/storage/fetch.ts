@@ -158,8 +158,8 @@ async function bring(file: RemoteFile, target: string, fetching: Fetching): Prom
       if (await cache.lay(file, keys, target)) return true;
       const partial = cache.partialOf(key);
       if (file.size !== undefined) await cache.makeRoom(file.size, file.address);
-      const sha256 = await readChecked(file, partial, fetching);
-      await cache.keep(file, { keys, partial, sha256 }, target);
+      const checked = await readChecked(file, partial, fetching);
+      await cache.keep(file, { keys, partial, ...checked }, target);
       return true;
     });
     if (isDone === true) return;
@@ -167,12 +167,16 @@ async function bring(file: RemoteFile, target: string, fetching: Fetching): Prom
   }
 }
 
-/** Reads a file and holds it against its checksum; returns its SHA-256. */
-async function readChecked(file: RemoteFile, partial: string, { options, onProgress }: Fetching): Promise<string> {
+/** Reads a file and holds it against its checksum. */
+async function readChecked(
+  file: RemoteFile,
+  partial: string,
+  { options, onProgress }: Fetching,
+): Promise<{ readonly sha256: string; readonly isOpaque: boolean }> {
   const isOpaque = await downloadFile(file, partial, { ...options, onProgress });
   const { checksum } = file;
   const { sha256, asked } = await digestFile(partial, checksum?.algorithm);
-  if (checksum === undefined || isOpaque || asked === checksum.hex) return sha256;
+  if (checksum === undefined || isOpaque || asked === checksum.hex) return { sha256, isOpaque };
   await rm(partial, { force: true });
   await rm(partsFileOf(partial), { force: true });
   const names: Partial<Record<typeof checksum.algorithm, string>> = { md5: "MD5", sha256: "SHA-256", sha1: "SHA-1" };
