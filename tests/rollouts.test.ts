@@ -9,6 +9,7 @@ import { type GatewayDriver, gatewayDriver, runGateway } from "../src/dataplane/
 import { type Clock, systemClock, systemRandom } from "../src/kernel/clock/index.js";
 import { type ControllerSpec, createManager } from "../src/kernel/control/index.js";
 import {
+  DeploymentKind,
   EndpointSliceKind,
   type JsonObject,
   NamespaceKind,
@@ -117,7 +118,7 @@ function kubelet(): ControllerSpec<Pod> {
       const host = args[args.indexOf("--predictor_host") + 1]?.split(".")[0] ?? "";
       const server = createServer((incoming, response) => {
         if (incoming.headers["x-fail"] === model) response.writeHead(500).end("as asked");
-        else if (model !== "transformer") response.end(model);
+        else if (model !== "transformer" || incoming.url === "/ready") response.end(model);
         else
           askInside(host).then(
             ({ status, body }) => response.writeHead(status).end(`transformed ${body}`),
@@ -468,4 +469,64 @@ test("pods that hold GPUs never need more of them than the service has, unless a
   await until(() => ready()?.reason === "SurgeBudget", "there is no room for a canary");
   expect(ready()?.message).toMatch(/set the annotation serving.argosy.dev\/surge to "1"/);
   expect(await count(4, () => ask("v"))).toEqual({ one: 4 });
+}, 60_000);
+
+test("inside of the cluster only: the share holds by the Service, and no host outside leads there", async () => {
+  const metadata = { labels: { "networking.kserve.io/visibility": "cluster-local" } };
+  const predictor = (model: string, more: JsonObject = {}) => ({
+    predictor: { containers: containers(model), ...more },
+  });
+  await write("l", predictor("one"), metadata);
+  await until(() => isReady("l"), "l is ready");
+  expect(isvc("l")?.status?.url).toBe(`http://l.${namespace}.svc.cluster.local`);
+  await write("l", predictor("two", { canaryTrafficPercent: 25 }), metadata);
+  await until(() => isReady("l") && percents("l").join() === "25,75", "the canary has its share");
+  await until(isThrough("l"), "the Service leads through the gateway");
+  await until(isThrough("l-predictor"), "the predictor's too");
+
+  expectShare((await count(40, () => askInside("l")))["two"], 10);
+  expectShare((await count(40, () => askInside("l-predictor")))["two"], 10);
+  expect([(await ask("l")).status, (await ask("l-predictor")).status]).toEqual([404, 404]);
+  const honored = () => isvc("l")?.status?.conditions?.find(({ type }) => type === "AllFieldsHonored");
+  await until(() => honored()?.status === "True", "everything has its effect");
+}, 60_000);
+
+test("a transformer wakes a predictor that has no pod", async () => {
+  const annotations = { "autoscaling.knative.dev/window": "6s" };
+  const spec = {
+    predictor: { minReplicas: 0, scaleMetric: "concurrency", containers: containers("one") },
+    transformer: { containers: containers("transformer") },
+  };
+  await write("z", spec, { annotations });
+  await until(() => isReady("z"), "z is ready");
+  await until(isThrough("z-predictor"), "the predictor's Service leads through the gateway");
+  const replicas = async (): Promise<number | undefined> =>
+    (await cluster.client.resource(DeploymentKind).get("z-predictor", { namespace })).spec.replicas;
+  await until(async () => (await replicas()) === 0, "it is at zero");
+  expect(await Promise.all([ask("z"), askInside("z-predictor")])).toEqual([
+    { status: 200, body: "transformed one" },
+    { status: 200, body: "one" },
+  ]);
+}, 60_000);
+
+test("rollout-duration: a new revision begins with 1 % and has everything bit by bit", async () => {
+  const annotations = { "serving.knative.dev/rollout-duration": "10s" };
+  const service = (model: string) => write("d", { predictor: { containers: containers(model) } }, { annotations });
+  await service("one");
+  await until(() => isReady("d"), "d is ready");
+  const running = load(() => ask("d"));
+  const seen: number[] = [];
+  await service("two");
+  await until(() => {
+    const [latest] = percents("d");
+    if (percents("d").length === 2 && latest !== undefined && latest !== seen.at(-1)) seen.push(latest);
+    return (
+      isReady("d") && isvc("d")?.status?.components?.["predictor"]?.latestRolledoutRevision?.endsWith("2") === true
+    );
+  }, "it has everything");
+  const shares = seen.filter((share) => share > 0);
+  expect(shares[0]).toBe(1);
+  expect(shares.length).toBeGreaterThan(2);
+  expect(shares).toEqual(shares.toSorted((a, b) => a - b));
+  expect((await running.stop()).failed).toEqual([]);
 }, 60_000);
