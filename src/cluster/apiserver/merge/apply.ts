@@ -1,6 +1,6 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
-import { cloneObject, equalJson } from "../../../kernel/schema/index.js";
+import { equalJson } from "../../../kernel/schema/index.js";
 import { badRequest, failure, unexplained } from "../failures.js";
 import { asObject, asString, ensureObject } from "../registry/read.js";
 import type { FieldManager } from "../types.js";
@@ -77,9 +77,9 @@ function checkTyped(options: MergeOptions, applied: JsonObject): void {
   );
 }
 
-/** What a write to this (sub)resource cannot change is not applied and not owned. */
+/** What a write to this (sub)resource cannot change is not applied and not owned. Shares its members with what is applied. */
 function withoutReset(options: MergeOptions, applied: JsonObject, subresource: string): JsonObject {
-  const config = cloneObject(applied);
+  const config = { ...applied };
   if (subresource === "") {
     if (options.hasStatus) delete config["status"];
   } else if (subresource === "status")

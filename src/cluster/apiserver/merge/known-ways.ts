@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { cloneJson, cloneObject, equalJson, isObject, setMember } from "../../../kernel/schema/index.js";
-import { keepText } from "../object-text.js";
 import type { Shape } from "../registry/shape.js";
+import { keepText } from "../store/index.js";
 import { differAlike, type Pair, speakAlike } from "./alike.js";
 import { type FieldSet, toFieldsV1 } from "./field-set.js";
 

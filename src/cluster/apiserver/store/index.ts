@@ -4,5 +4,5 @@
  */
 
 export { listPrefix, objectKey } from "./keys.js";
-export { encodeJson } from "./snapshot.js";
+export { encodeJson, keepText } from "./object-text.js";
 export { type CompactableStore, openStore } from "./store.js";

@@ -2,23 +2,8 @@ import { messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { isObject, metadataOf } from "../fields.js";
 import { JournalError } from "../journal/errors.js";
-import { objectText } from "../object-text.js";
 import type { Stored } from "../types.js";
-
-/** Node cuts small buffers from shared pieces of 8 KiB; what outlives its neighbours and is larger than this would hold much more than itself. */
-const smallBytes = 1024;
-
-/** JSON text of a value as bytes. */
-export function encodeJson(value: unknown): Uint8Array {
-  return encodeText(JSON.stringify(value));
-}
-
-function encodeText(text: string): Uint8Array {
-  if (text.length <= smallBytes) return Buffer.from(text, "utf8");
-  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text, "utf8"));
-  bytes.write(text, "utf8");
-  return bytes;
-}
+import { encodeObject } from "./object-text.js";
 
 /** So many values are kept beside their bytes; a parsed object takes several times the room of its bytes. */
 const keptValues = 2048;
@@ -64,7 +49,7 @@ export class Snapshot implements Stored {
 
   get bytes(): Uint8Array {
     if (this.#bytes === undefined) {
-      this.#bytes = encodeText(objectText(this.#value ?? {}));
+      this.#bytes = encodeObject(this.#value ?? {});
       recent.add(this);
     }
     return this.#bytes;

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
-import type { JsonObject } from "../../kernel/kinds/object.js";
-import { keepText, objectText } from "./object-text.js";
+import type { JsonObject } from "../../../kernel/kinds/object.js";
+import { encodeObject, keepText } from "./object-text.js";
+
+const textOf = (object: JsonObject): string => Buffer.from(encodeObject(object)).toString("utf8");
 
 const fieldsV1: JsonObject = { "f:data": { "f:a": {} } };
 keepText(fieldsV1);
@@ -27,11 +29,11 @@ test.each<{ what: string; object: JsonObject }>([
   },
   { what: "no object of the API", object: { metadata: { managedFields: [entry] }, a: 1 } },
 ])("the text of $what says what it is", ({ object }) => {
-  expect(JSON.parse(objectText(object))).toEqual(JSON.parse(JSON.stringify(object)));
+  expect(JSON.parse(textOf(object))).toEqual(JSON.parse(JSON.stringify(object)));
 });
 
 test("kind, apiVersion and metadata are first", () => {
-  const text = objectText({ spec: {}, metadata: { managedFields: [entry] }, kind: "A", apiVersion: "v1" });
+  const text = textOf({ spec: {}, metadata: { managedFields: [entry] }, kind: "A", apiVersion: "v1" });
 
   expect(text.startsWith('{"kind":"A","apiVersion":"v1","metadata":{')).toBe(true);
 });
