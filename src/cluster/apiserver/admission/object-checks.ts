@@ -50,11 +50,8 @@ export function checksOf(admissions: readonly ModuleAdmission[], cluster: () => 
 
 const nothing: CheckResult = { faults: [], warnings: [] };
 
-/** Asks the checks that were given to the server. */
-export function objectChecks(
-  checks: readonly ObjectCheck[],
-  { clock, random, log }: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
-): AdmissionPlugin {
+/** The checks of objects of a type; each list is made once. */
+function checksByType(checks: readonly ObjectCheck[]): (type: ResourceType) => readonly ObjectCheck[] {
   const general = checks.filter(({ about }) => about === undefined);
   const byKind = new Map<string, ObjectCheck[]>();
   for (const check of checks) {
@@ -62,10 +59,22 @@ export function objectChecks(
     const key = keyOf(check.about);
     byKind.set(key, [...(byKind.get(key) ?? []), check]);
   }
-  const checksOf = (type: ResourceType): readonly ObjectCheck[] => {
-    const own = byKind.get(keyOf(type));
-    return own === undefined ? general : [...own, ...general];
+  const known = new WeakMap<ResourceType, readonly ObjectCheck[]>();
+  return (type) => {
+    const before = known.get(type);
+    if (before !== undefined) return before;
+    const all = [...(byKind.get(keyOf(type)) ?? []), ...general];
+    known.set(type, all);
+    return all;
   };
+}
+
+/** Asks the checks that were given to the server. */
+export function objectChecks(
+  checks: readonly ObjectCheck[],
+  { clock, random, log }: { readonly clock: Clock; readonly random: Random; readonly log: Logger },
+): AdmissionPlugin {
+  const checksOf = checksByType(checks);
   const note = (type: ResourceType, error: unknown): void =>
     log.warn("an object was not checked by its module", { err: error, kind: type.kind });
   const reviewed = async (check: ObjectCheck, request: AdmissionRequest): Promise<CheckResult> => {
@@ -77,6 +86,14 @@ export function objectChecks(
     } catch (error) {
       note(type, error);
       return nothing;
+    }
+  };
+  const validateBy = async (asked: readonly ObjectCheck[], request: AdmissionRequest): Promise<void> => {
+    for (const check of asked) {
+      const { faults, warnings, denial } = await reviewed(check, request);
+      if (faults.length > 0) throw invalid(request.type, request.name, faults);
+      if (denial !== undefined) throw denied(denial.webhook, denial.message);
+      for (const warning of warnings) request.warn(warning);
     }
   };
   return {
@@ -92,14 +109,12 @@ export function objectChecks(
         }
       }
     },
-    async validate(request) {
-      if (!isWrite(request) && !isRemoval(request)) return;
-      for (const check of checksOf(request.type)) {
-        const { faults, warnings, denial } = await reviewed(check, request);
-        if (faults.length > 0) throw invalid(request.type, request.name, faults);
-        if (denial !== undefined) throw denied(denial.webhook, denial.message);
-        for (const warning of warnings) request.warn(warning);
-      }
+    validate(request) {
+      const isDeletion = isRemoval(request);
+      if (!isWrite(request) && !isDeletion) return undefined;
+      const needed = isDeletion ? "reviewDeletion" : "review";
+      const asked = checksOf(request.type).filter((check) => check[needed] !== undefined);
+      return asked.length === 0 ? undefined : validateBy(asked, request);
     },
   };
 }

@@ -18,16 +18,20 @@ export function resourceQuota(store: Store, log: Logger): AdmissionPlugin & { cl
   return {
     name: "ResourceQuota",
     close: () => tracker.close(),
-    async validate(request) {
+    validate(request) {
       const { object, operation, subresource, namespace, type } = request;
       const isWrite = operation === "CREATE" || operation === "UPDATE";
-      if (!isWrite || object === undefined || namespace === "") return;
-      if (subresource !== "" && subresource !== "resize") return;
+      if (!isWrite || object === undefined || namespace === "") return undefined;
+      if (subresource !== "" && subresource !== "resize") return undefined;
+      const { items } = store.list(listPrefix(quotas, namespace));
       const resource = { group: type.group, plural: type.plural };
-      for (const { key } of store.list(listPrefix(quotas, namespace)).items)
-        await spend(store, key, { request, resource, object });
+      return items.length === 0 ? undefined : spendAll(store, items, { request, resource, object });
     },
   };
+}
+
+async function spendAll(store: Store, of: readonly Stored[], demand: Demand): Promise<void> {
+  for (const { key } of of) await spend(store, key, demand);
 }
 
 interface Demand {

@@ -100,7 +100,9 @@ class MvccStore implements CompactableStore {
   list(prefix: string, options: ListOptions = {}): ListResult {
     const at = options.at ?? this.#revision;
     this.#refuseCompacted(at);
-    const live = this.#live.bucket(prefix)?.sorted() ?? [];
+    const bucket = this.#live.bucket(prefix);
+    if (bucket === undefined && at >= this.#revision) return { items: [], revision: at, more: false, remaining: 0 };
+    const live = bucket?.sorted() ?? [];
     const past = at >= this.#revision ? undefined : this.#history.statesAt(at, prefix);
     const all = past === undefined || past.size === 0 ? live : statesWith(live, past);
     const first = lowerBound(all, options.after === undefined ? prefix : `${options.after}\0`);

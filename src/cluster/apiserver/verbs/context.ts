@@ -104,8 +104,9 @@ export async function inVersion(type: ResourceType, stored: Stored): Promise<Jso
 }
 
 /** An answer with an object that was just stored or read. */
-export async function outcomeOf(type: ResourceType, status: number, stored: Stored): Promise<Outcome> {
+export function outcomeOf(type: ResourceType, status: number, stored: Stored): Outcome | Promise<Outcome> {
   const before = stored.value;
-  const value = await type.fromStorage(before);
-  return value === before ? { status, value, stored } : { status, value };
+  const value = type.fromStorage(before);
+  if (value === before) return { status, value: before, stored };
+  return value instanceof Promise ? value.then((converted) => ({ status, value: converted })) : { status, value };
 }

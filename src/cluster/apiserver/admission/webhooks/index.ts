@@ -16,7 +16,7 @@ import { requestVariables } from "../expressions.js";
 import { kindOf, optionsOf, shown, userInfoOf } from "../review.js";
 import { CallError, type WebhookCaller, webhookCaller } from "./call.js";
 import { askForConversion } from "./conversion.js";
-import { matches, type Webhook, webhooksOf } from "./match.js";
+import { matches, type Webhook, type WebhookKind, webhooksOf } from "./match.js";
 
 export interface WebhookOptions {
   readonly store: Store;
@@ -50,34 +50,41 @@ export function webhookAdmission(options: WebhookOptions): AdmissionPlugin & Con
     name: "Webhooks",
     close: () => caller.close(),
     convert: (webhook, objects, apiVersion) => askForConversion(asking, webhook, { objects, apiVersion }),
-    async mutate(request) {
-      const chosen = webhooksOf(store, "mutatingwebhookconfigurations").filter((webhook) =>
-        matches(store, webhook, request),
-      );
-      if (chosen.length === 0) return;
-      const before = request.object === undefined ? undefined : copy(request.object);
-      const seen = new Map<Webhook, JsonObject | undefined>();
-      for (const webhook of chosen) {
-        await mutateBy(webhook, request, asking);
-        seen.set(webhook, request.object === undefined ? undefined : copy(request.object));
-      }
-      if (!equalJson(before, request.object)) for (const plugin of options.reinvoked) await plugin.mutate?.(request);
-      for (const webhook of chosen) {
-        const isStale = !equalJson(seen.get(webhook), request.object);
-        if (isStale && stringAt(webhook.spec, "reinvocationPolicy") === "IfNeeded") {
-          await mutateBy(webhook, request, asking);
-        }
-      }
+    mutate(request) {
+      const chosen = chosenFor(store, "mutatingwebhookconfigurations", request);
+      return chosen.length === 0 ? undefined : mutateByAll(chosen, request, asking);
     },
-    async validate(request) {
-      const chosen = webhooksOf(store, "validatingwebhookconfigurations").filter((webhook) =>
-        matches(store, webhook, request),
-      );
-      const results = await Promise.allSettled(chosen.map((webhook) => ask(webhook, request, asking)));
-      const refused = results.find((result) => result.status === "rejected");
-      if (refused !== undefined) throw refused.reason;
+    validate(request) {
+      const chosen = chosenFor(store, "validatingwebhookconfigurations", request);
+      return chosen.length === 0 ? undefined : validateByAll(chosen, request, asking);
     },
   };
+}
+
+function chosenFor(store: Store, kind: WebhookKind, request: AdmissionRequest): Webhook[] {
+  return webhooksOf(store, kind).filter((webhook) => matches(store, webhook, request));
+}
+
+async function mutateByAll(chosen: readonly Webhook[], request: AdmissionRequest, asking: Asking): Promise<void> {
+  const before = request.object === undefined ? undefined : copy(request.object);
+  const seen = new Map<Webhook, JsonObject | undefined>();
+  for (const webhook of chosen) {
+    await mutateBy(webhook, request, asking);
+    seen.set(webhook, request.object === undefined ? undefined : copy(request.object));
+  }
+  if (!equalJson(before, request.object)) for (const plugin of asking.reinvoked) await plugin.mutate?.(request);
+  for (const webhook of chosen) {
+    const isStale = !equalJson(seen.get(webhook), request.object);
+    if (isStale && stringAt(webhook.spec, "reinvocationPolicy") === "IfNeeded") {
+      await mutateBy(webhook, request, asking);
+    }
+  }
+}
+
+async function validateByAll(chosen: readonly Webhook[], request: AdmissionRequest, asking: Asking): Promise<void> {
+  const results = await Promise.allSettled(chosen.map((webhook) => ask(webhook, request, asking)));
+  const refused = results.find((result) => result.status === "rejected");
+  if (refused !== undefined) throw refused.reason;
 }
 
 interface Asking extends WebhookOptions {
