@@ -1,5 +1,5 @@
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
-import { connect } from "node:net";
+import { connect, createServer as createTcpServer } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock/index.js";
@@ -197,6 +197,56 @@ test("what cannot be reached, is too long, or makes no sense is told in KServe's
   expect((await small.post("y", { "content-encoding": "br" })).status).toBe(415);
   const none = await route(root("Sequence", { serviceUrl: service.url }), { maxConcurrent: 0 });
   expect((await none.post("{}")).status).toBe(503);
+});
+
+test.each([
+  ["cuts its answer", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", /the other side closed the connection/],
+  ["speaks something else", "+PONG\r\n\r\n", /malformed|status line/],
+  [
+    "changes the protocol",
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    /changes the protocol/,
+  ],
+  ["says nothing", "", /the other side closed the connection/],
+])("a service that %s is no answer, and the next request is not touched by it", async (_, bytes, cause) => {
+  const faulty = createTcpServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.once("data", () => socket.end(bytes));
+  });
+  await new Promise<void>((resolve) => faulty.listen(0, "127.0.0.1", resolve));
+  closers.push(() => new Promise((resolve) => faulty.close(resolve)));
+  const address = faulty.address();
+  const good = await serve(ok);
+  const faultyUrl = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
+  const { post } = await route(
+    root(
+      "Switch",
+      { serviceUrl: faultyUrl, condition: "bad", retry: { attempts: 1, backoffMs: 0 } },
+      { serviceUrl: good.url, condition: "good" },
+    ),
+  );
+  const answer = await post('{"bad":1}');
+  expect([answer.status, JSON.parse(answer.body).cause]).toEqual([500, expect.stringMatching(cause)]);
+  expect((await post('{"good":1}')).status).toBe(200);
+});
+
+test("a stream that breaks is cut, not ended; the same is no answer where it is needed whole", async () => {
+  const broken = createTcpServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n"));
+  });
+  await new Promise<void>((resolve) => broken.listen(0, "127.0.0.1", resolve));
+  closers.push(() => new Promise((resolve) => broken.close(resolve)));
+  const address = broken.address();
+  const serviceUrl = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
+  const passed = await route(root("Sequence", { serviceUrl }));
+  await expect(passed.post("{}")).rejects.toThrow();
+  expect(await (await fetch(`${passed.url}/metrics`)).text()).toContain('argosy_graph_requests_total{code="500"} 1');
+  const whole = await route(root("Ensemble", { serviceUrl }));
+  expect(await whole.post("{}")).toMatchObject({
+    status: 500,
+    body: expect.stringContaining("chunks of the answer are malformed"),
+  });
 });
 
 test("a traced request has a span of its own and one for each step, in its sender's trace", async () => {

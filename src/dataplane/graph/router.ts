@@ -178,7 +178,7 @@ class GraphRouter implements Router {
       const answer = await this.#through(request, { controller, hold, span, deadlineMs: begun + limitMs });
       const { status, stream } = answer;
       if (stream === undefined) end(status);
-      return answerOf(answer, stream === undefined ? undefined : ending(stream, () => end(status)));
+      return answerOf(answer, stream === undefined ? undefined : ending(stream, status, end));
     } catch (error) {
       const failed = this.#fail(error, request);
       end(failed.status);
@@ -276,10 +276,20 @@ function answerOf({ status, message }: Answer, stream: AsyncIterable<Uint8Array>
   };
 }
 
-async function* ending(pieces: AsyncIterable<Uint8Array>, end: () => void): AsyncGenerator<Uint8Array> {
+/** Tells at the end how it went: as begun, given up by its reader, or broken. */
+async function* ending(
+  pieces: AsyncIterable<Uint8Array>,
+  status: number,
+  end: (code: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let code = 499;
   try {
     yield* pieces;
+    code = status;
+  } catch (error) {
+    code = error instanceof GraphFailure ? error.status : 500;
+    throw error;
   } finally {
-    end();
+    end(code);
   }
 }
