@@ -7,13 +7,13 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runGateway } from "../src/dataplane/gateway/index.js";
 import { systemClock, systemRandom } from "../src/kernel/clock/index.js";
 import { createLogger } from "../src/kernel/log/index.js";
+import { freePorts } from "../src/testing/ports.js";
 
 const PREFIX = "/t9k/hypermlservices/namespaces/demo/digits";
 const BODY = JSON.stringify({
@@ -296,24 +296,6 @@ frontend backends
   bind 127.0.0.1:${two}
   http-request return status 200 content-type application/json string '${BODY}'
 `;
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer();
-          server.listen(0, "127.0.0.1", () => resolve(server));
-        }),
-    ),
-  );
-  return servers.map((server) => {
-    const address = server.address();
-    server.close();
-    return typeof address === "object" && address !== null ? address.port : 0;
-  });
 }
 
 function argument(name: string, fallback: number): number {

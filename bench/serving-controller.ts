@@ -13,6 +13,7 @@ import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { freePort } from "../src/testing/ports.js";
 import type { Address } from "./apiserver/connection.js";
 import { Pool, sleep, until, watch } from "./fleet/client.js";
 import { type Member, serveMember, startMembers } from "./fleet/members.js";
@@ -208,13 +209,6 @@ function listen(server: Server): Promise<number> {
       resolve(typeof bound === "object" ? (bound?.port ?? 0) : 0);
     }),
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  server.close();
-  return port;
 }
 
 async function makeService(pool: Pool, index: number): Promise<void> {

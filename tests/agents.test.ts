@@ -1,5 +1,4 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadAll } from "js-yaml";
@@ -9,6 +8,7 @@ import { loadKubeconfig } from "../src/kernel/client/index.js";
 import type { ApiClient } from "../src/kernel/client/types.js";
 import { EventKind, type JsonObject, type Lease, LeaseKind, SecretKind } from "../src/kernel/kinds/index.js";
 import { ClusterKind } from "../src/modules/fleet/index.js";
+import { freePort } from "../src/testing/ports.js";
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
 import { blankManifests, blankPath, blankRequest } from "./support/blank-model.js";
 import { clientOf } from "./support/fleet.js";
@@ -111,16 +111,6 @@ async function joinMember(ingress: number): Promise<void> {
       },
     },
   );
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const holder = createServer().once("error", reject);
-    holder.listen({ host: "127.0.0.1", port: 0 }, () => {
-      const address = holder.address();
-      holder.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 }
 
 const leaseOf = (client: ApiClient, level: string): Promise<Lease> =>

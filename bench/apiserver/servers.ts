@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ApiServer, createApiServer } from "../../src/cluster/apiserver/index.js";
 import { systemClock, systemRandom } from "../../src/kernel/clock/index.js";
 import { createLogger } from "../../src/kernel/log/index.js";
+import { freePort } from "../../src/testing/ports.js";
 import { type Address, Connection } from "./connection.js";
 
 /** A server that runs. */
@@ -188,15 +188,6 @@ async function untilReady(address: Address, child: ChildProcess): Promise<void> 
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   throw new Error("the server did not become ready");
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 }
 
 /** utime and stime of a process (proc(5)), in ticks of 10 ms. */

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { UnavailableError } from "../kernel/client/index.js";
 import { systemClock } from "../kernel/clock/index.js";
 import { type Authority, createAuthority, randomToken } from "../kernel/identity/index.js";
+import { freePorts } from "./ports.js";
 
 /** Who may come in with which token. */
 export interface StackToken {
@@ -251,24 +251,4 @@ class Stack implements RealStack {
     }
     rmSync(this.folder, { recursive: true, force: true });
   }
-}
-
-/** Ports of the loopback that nobody listens on. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer();
-          server.listen(0, "127.0.0.1", () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === "object" && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -13,7 +13,7 @@ import {
 import { silentLogger } from "../../kernel/log/index.js";
 import { s } from "../../kernel/schema/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
-import { freePorts } from "../../testing/real-stack.js";
+import { freePorts } from "../../testing/ports.js";
 import type { ObjectCheck } from "../apiserver/index.js";
 import { admissionKeeper, type HookPlace, type KeeperOptions, startWebhookServer } from "./index.js";
 

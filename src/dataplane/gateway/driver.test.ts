@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import { buildGateway, type GatewayProgram } from "../../testing/gateway-program.js";
+import { freePort } from "../../testing/ports.js";
 import { type GatewayDriver, gatewayDriver } from "./driver.js";
 import { ask, Cleanup, eventually, fakeBackend, temporaryDirectory } from "./fixture.js";
 import type { RouteInput } from "./table.js";
@@ -144,12 +144,3 @@ test("listeners of an earlier start give way to one that is opened at their addr
 
   expect(driver.lastState?.listeners).toEqual([expect.objectContaining({ name: head.name, listening: true })]);
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
-}

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { Agent, request } from "node:http";
-import { createServer } from "node:net";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import { buildGateway, type GatewayProgram } from "../../testing/gateway-program.js";
+import { freePort } from "../../testing/ports.js";
 import { gatewayDriver } from "./driver.js";
 import { Cleanup, eventually, fakeBackend, temporaryDirectory } from "./fixture.js";
 import type { RouteInput } from "./table.js";
@@ -19,14 +19,6 @@ const cleanups: Cleanup[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup.run();
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const bound = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof bound === "object" ? (bound?.port ?? 0) : 0;
-}
 
 /** Clients that go on asking whatever happens; what they got is told by whole turns. */
 class Clients {

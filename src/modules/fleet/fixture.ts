@@ -18,7 +18,6 @@ import type { PolicyRule } from "../../kernel/module/types.js";
 import { s } from "../../kernel/schema/index.js";
 import { memoryLedger } from "../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
-import { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
 import { ResourceInterpreterCustomizationKind } from "./interpreters/index.js";
 import {
   type Cluster,
@@ -28,15 +27,13 @@ import {
   HyperMLServiceKind,
   WorkKind,
 } from "./kinds.js";
-import { createFleetModule, DELIVERY_RULES, type FleetOptions, TEMPLATE_RULES } from "./module.js";
 import {
-  ClusterOverridePolicyKind,
-  ClusterPropagationPolicyKind,
-  ClusterTaintPolicyKind,
-  OverridePolicyKind,
-  PropagationPolicyKind,
-  WorkloadRebalancerKind,
-} from "./policies/kinds.js";
+  ENGINE_KINDS as ALL_ENGINE_KINDS,
+  createFleetModule,
+  DELIVERY_RULES,
+  type FleetOptions,
+  TEMPLATE_RULES,
+} from "./module.js";
 import { RevisionContentsKind } from "./rollout/contents-kind.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 
@@ -61,16 +58,9 @@ export const TestRuntimeKind: KindDefinition<Resource<JsonObject>> = defineKind(
 });
 
 /** For tests: what the hub serves besides, where Karmada's policies are carried out. */
-export const ENGINE_KINDS: KindDefinition[] = [
-  ResourceBindingKind,
-  ClusterResourceBindingKind,
-  PropagationPolicyKind,
-  ClusterPropagationPolicyKind,
-  OverridePolicyKind,
-  ClusterOverridePolicyKind,
-  ClusterTaintPolicyKind,
-  WorkloadRebalancerKind,
-];
+export const ENGINE_KINDS: KindDefinition[] = ALL_ENGINE_KINDS.filter(
+  (definition) => definition !== WorkKind && definition !== ClusterKind,
+);
 
 /** For tests: a gateway driver that keeps what it is given. */
 export function recordingGateway(): GatewayDriver & {

@@ -42,7 +42,7 @@ import { unservedControllers } from "./unserved/controller.js";
 import { CronFederatedHPAKind, FederatedHPAKind, MultiClusterServiceKind } from "./unserved/kinds.js";
 
 /** Karmada's kinds, where Argosy's own engine carries them out. */
-const ENGINE_KINDS: readonly KindDefinition[] = [
+export const ENGINE_KINDS: readonly KindDefinition[] = [
   WorkKind,
   ClusterKind,
   ResourceBindingKind,

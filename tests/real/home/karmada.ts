@@ -6,7 +6,8 @@ import { packageRoot } from "../../../src/kernel/assets/index.js";
 import { type ApiClient, createClient, httpTransport } from "../../../src/kernel/client/index.js";
 import { systemClock, systemRandom } from "../../../src/kernel/clock/index.js";
 import type { JsonObject } from "../../../src/kernel/kinds/object.js";
-import { freePorts, type RealStack, startStack } from "../../../src/testing/real-stack.js";
+import { freePorts } from "../../../src/testing/ports.js";
+import { type RealStack, startStack } from "../../../src/testing/real-stack.js";
 import { Programs } from "./programs.js";
 
 /** Folders of built programs. */

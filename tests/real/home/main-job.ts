@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadDigits, splitDigits } from "../../../examples/digits/data.js";
-import { freePorts } from "../../../src/testing/real-stack.js";
+import { freePorts } from "../../../src/testing/ports.js";
 import { argosy, endGateway, program } from "./command.js";
 import { type Built, joinKarmada, type RunningCluster, startKarmada } from "./karmada.js";
 import { type Member, startMember } from "./member.js";

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { freePorts, startStack } from "../../../src/testing/real-stack.js";
+import { freePorts } from "../../../src/testing/ports.js";
+import { startStack } from "../../../src/testing/real-stack.js";
 import { apply, type Built, clientOf, type RunningCluster } from "./karmada.js";
 import type { Network } from "./network.js";
 import { type RealNode, startNode } from "./node.js";

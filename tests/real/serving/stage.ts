@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject, KubeObject } from "../../../src/kernel/kinds/object.js";
-import { freePorts } from "../../../src/testing/real-stack.js";
+import { freePorts } from "../../../src/testing/ports.js";
 import { volumeOf, writeModels } from "../../support/numbered-models.js";
 import { argosy, endGateway, program } from "../home/command.js";
 import { apply, type Built } from "../home/karmada.js";

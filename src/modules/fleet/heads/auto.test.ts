@@ -1,7 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, createServer, request } from "node:http";
-import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect } from "vitest";
@@ -9,6 +8,7 @@ import { gatewayDriver, runGateway } from "../../../dataplane/gateway/index.js";
 import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
 import { ConfigMapKind, findCondition } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
+import { freePort } from "../../../testing/ports.js";
 import { unless } from "../../../testing/unless.js";
 import { eventually, startFleet } from "../fixture.js";
 import { type HeadIngress, HeadIngressKind } from "../kinds.js";
@@ -77,14 +77,6 @@ class Clients {
     await Promise.all(this.#running);
     this.#agent.destroy();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const bound = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof bound === "object" ? (bound?.port ?? 0) : 0;
 }
 
 unless(spawnSync("haproxy", ["-v"]).error === undefined ? undefined : "haproxy is not installed")(

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { freePort } from "../../../testing/ports.js";
 import { unless } from "../../../testing/unless.js";
 import { eventually } from "../fixture.js";
 import { planHead, routeOf } from "../head-weights.js";
@@ -19,14 +19,6 @@ afterEach(async () => {
 
 const lacking = (program: string): string | undefined =>
   spawnSync(program, ["-v"]).error === undefined ? undefined : `${program} is not installed`;
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const bound = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof bound === "object" ? (bound?.port ?? 0) : 0;
-}
 
 async function model(): Promise<{ readonly port: number; stop(): Promise<void> }> {
   const server: Server = createServer((_incoming, response) => response.end("yes"));

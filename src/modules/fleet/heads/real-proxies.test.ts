@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { Agent, createServer, type RequestListener, request } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { createServer as createHttpsServer, request as requestTls } from "node:https";
-import { connect, createServer as createTcpServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
@@ -11,6 +11,7 @@ import { afterEach, expect, test } from "vitest";
 import type { RouteInput } from "../../../dataplane/gateway/index.js";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { createAuthority } from "../../../kernel/identity/index.js";
+import { freePort } from "../../../testing/ports.js";
 import { unless } from "../../../testing/unless.js";
 import { eventually } from "../fixture.js";
 import type { HeadIngress } from "../kinds.js";
@@ -73,14 +74,6 @@ async function model(name: string, listener?: RequestListener) {
     });
   closing.push(stop);
   return { name, seen, stop, address: `127.0.0.1:${typeof bound === "object" ? bound?.port : 0}` };
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const bound = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof bound === "object" ? (bound?.port ?? 0) : 0;
 }
 
 function headRoute(id: string, route: Partial<RouteInput>, spec: Partial<HeadIngress["spec"]> = {}): HeadRoute {
