@@ -57,15 +57,13 @@ test("TensorStack's scheduler places the pods where the cluster has it; else tha
   const without = await until(cluster, "AllFieldsHonored", "False FieldsIgnored");
   const containers = [{ name: "c", image: "x" }];
   const template = { metadata: { labels: { a: "b" } }, spec: { containers } };
-  await cluster.client
-    .resource(DeploymentKind)
-    .apply(
-      {
-        metadata: { name: "t9k-scheduler", namespace: "default" },
-        spec: { selector: { matchLabels: { a: "b" } }, template },
-      },
-      { ...options, namespace: "default" },
-    );
+  await cluster.client.resource(DeploymentKind).apply(
+    {
+      metadata: { name: "t9k-scheduler", namespace: "default" },
+      spec: { selector: { matchLabels: { a: "b" } }, template },
+    },
+    { ...options, namespace: "default" },
+  );
   await apply(cluster, { ...spec, replicas: 3 });
   const made = await deploymentOf(cluster, "digits", ({ spec: { replicas } }) => replicas === 3);
   await until(cluster, "AllFieldsHonored", "True Honored");

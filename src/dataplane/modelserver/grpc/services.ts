@@ -2,7 +2,7 @@
 import { HttpError } from "../../../kernel/http1/index.js";
 import { extensionsOf, SERVER_NAME, type ServerContext } from "../context.js";
 import { completeConfig, describeModel, statisticsOf } from "../describe.js";
-import { followCall } from "../payload-log/follow.js";
+import { followCall } from "../payload-log/follow-call.js";
 import { changeModel, listIndex } from "../repository-api.js";
 import type { LoadParameters } from "../sent-models.js";
 import { presentOutputs } from "../v2.js";

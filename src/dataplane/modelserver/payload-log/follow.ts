@@ -1,8 +1,5 @@
-/** Following requests of the server itself, HTTP and gRPC. */
-import { type Http1Answer, type Http1Request, HttpError } from "../../../kernel/http1/index.js";
-import type { CallContext } from "../grpc/call.js";
-import { FRAME_HEAD } from "../grpc/frame-head.js";
-import { statusOf } from "../grpc/status.js";
+/** Following the server's own HTTP requests. */
+import type { Http1Answer, Http1Request } from "../../../kernel/http1/index.js";
 import { Collector } from "./collector.js";
 import type { Exchange, PayloadLog } from "./log.js";
 
@@ -59,29 +56,5 @@ async function* gather(
     const body = collector.take();
     if (body === undefined) log.skip();
     done(body ?? Buffer.alloc(0), body === undefined || !isWhole);
-  }
-}
-
-const PROTOBUF = "application/x-protobuf";
-
-/** Follows one message and its answer; the messages' own names are in the media type. */
-export async function followCall(
-  log: PayloadLog | undefined,
-  { message, call, request, response }: { message: Buffer; call: CallContext; request: string; response: string },
-  answer: () => Promise<Buffer>,
-): Promise<Buffer> {
-  if (log === undefined) return answer();
-  const exchange = log.begin((name) => call.metadata(name));
-  exchange.request({ body: message, type: `${PROTOBUF};messageType=${request}`, coding: undefined });
-  const type = `${PROTOBUF};messageType=${response}`;
-  try {
-    const made = await answer();
-    exchange.response({ body: made.subarray(FRAME_HEAD), type, coding: undefined }, { grpc: 0 });
-    return made;
-  } catch (error) {
-    const { code, message: words } = statusOf(error);
-    const said = error instanceof HttpError ? words : "internal error";
-    exchange.response({ body: said, type: "text/plain", coding: undefined }, { grpc: code });
-    throw error;
   }
 }
