@@ -1,5 +1,12 @@
-import { expect, test } from "vitest";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
 import { s3Settings, settingsInEntry, settingsInEnvironment } from "./s3-settings.js";
+import { closers, fetchOptions, startServer } from "./stores.fixture.js";
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
 
 const entry = { type: "s3", access_key_id: "key", secret_access_key: "secret", endpoint_url: "http://minio:9000/" };
 
@@ -31,4 +38,28 @@ test("so do AWS' variables; without keys they say nothing, unless what is public
     endpoint: "https://minio:9000",
     checkCertificate: true,
   });
+});
+
+test("a pod's identity is exchanged for keys of its role", async () => {
+  const sts = await startServer(({ body }, response) => {
+    const asked = new URLSearchParams(body);
+    const isKnown =
+      asked.get("RoleArn") === "arn:aws:iam::1:role/reader" && asked.get("WebIdentityToken") === "identity";
+    if (!isKnown) return void response.writeHead(403).end("<Error><Code>AccessDenied</Code></Error>");
+    response.end(
+      "<AssumeRoleWithWebIdentityResponse><Credentials><AccessKeyId>a</AccessKeyId><SecretAccessKey>b</SecretAccessKey><SessionToken>c</SessionToken></Credentials></AssumeRoleWithWebIdentityResponse>",
+    );
+  });
+  const { folder } = await fetchOptions("s3://b/x");
+  const token = join(folder, "token");
+  await writeFile(token, "identity\n");
+  const env = {
+    AWS_ENDPOINT_URL_STS: sts.url,
+    AWS_WEB_IDENTITY_TOKEN_FILE: token,
+    AWS_ROLE_ARN: "arn:aws:iam::1:role/reader",
+  };
+
+  expect((await settingsInEnvironment(env))?.keys).toEqual({ accessKey: "a", secretKey: "b", sessionToken: "c" });
+  const denied = settingsInEnvironment({ ...env, AWS_ROLE_ARN: "arn:aws:iam::1:role/other" });
+  await expect(denied).rejects.toMatchObject({ download: "AccessDenied" });
 });

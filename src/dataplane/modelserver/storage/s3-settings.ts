@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { asString } from "../../../kernel/schema/index.js";
+import { type AwsKeys, keysOfRole } from "./aws-role.js";
 import { DownloadError } from "./failures.js";
 import type { Environment, StoreSettings } from "./settings.js";
 import { entryOf, isOff, isOn, readSettings, variable } from "./settings.js";
@@ -13,7 +14,7 @@ export interface S3Settings {
   /** `https://host:port`. */
   readonly endpoint: string;
   /** Absent: requests are not signed. */
-  readonly keys?: { readonly accessKey: string; readonly secretKey: string; readonly sessionToken?: string };
+  readonly keys?: AwsKeys;
   readonly region: string;
   /** PEM of the CAs to trust instead of the system's. */
   readonly ca?: string;
@@ -107,23 +108,27 @@ export function settingsInEntry(entry: JsonObject, file: string): S3Settings {
 
 /** AWS' variables; `undefined` where they say nothing. */
 export async function settingsInEnvironment(env: Environment): Promise<S3Settings | undefined> {
-  const accessKey = variable(env, "AWS_ACCESS_KEY_ID");
-  const secretKey = variable(env, "AWS_SECRET_ACCESS_KEY");
-  const isPublic = isOn(env["AWS_NO_SIGN_REQUEST"]) || isOn(env["awsAnonymousCredential"]);
-  if (!isPublic && (accessKey === undefined || secretKey === undefined)) return undefined;
   const region = variable(env, "AWS_REGION", "AWS_DEFAULT_REGION") ?? "us-east-1";
+  const isPublic = isOn(env["AWS_NO_SIGN_REQUEST"]) || isOn(env["awsAnonymousCredential"]);
+  const keys = isPublic ? undefined : await keysInEnvironment(env, region);
+  if (keys === undefined && !isPublic) return undefined;
   const endpoint = variable(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") ?? `https://s3.${region}.amazonaws.com`;
-  const sessionToken = variable(env, "AWS_SESSION_TOKEN");
   const caFile = variable(env, "AWS_CA_BUNDLE");
   return {
     endpoint: endpointOf(endpoint, "AWS_ENDPOINT_URL"),
-    ...(isPublic || accessKey === undefined || secretKey === undefined
-      ? {}
-      : { keys: { accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) } }),
+    ...(keys === undefined ? {} : { keys }),
     region,
     ...(caFile === undefined ? {} : { ca: await readCa(caFile, "AWS_CA_BUNDLE") }),
     checkCertificate: !isOff(env["S3_VERIFY_SSL"]),
   };
+}
+
+async function keysInEnvironment(env: Environment, region: string): Promise<AwsKeys | undefined> {
+  const accessKey = variable(env, "AWS_ACCESS_KEY_ID");
+  const secretKey = variable(env, "AWS_SECRET_ACCESS_KEY");
+  const sessionToken = variable(env, "AWS_SESSION_TOKEN");
+  if (accessKey === undefined || secretKey === undefined) return keysOfRole(env, region);
+  return { accessKey, secretKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
 }
 
 function endpointOf(text: string, where: string): string {

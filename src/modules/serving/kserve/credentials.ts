@@ -5,7 +5,7 @@ import { asObject, asObjects, asString, isObject, parseJson } from "../../../ker
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
-import { secretParts } from "./secret-forms.js";
+import { accountParts, secretParts } from "./secret-forms.js";
 import { NO_CREDENTIALS, type StoreCredentials, uriOf } from "./storage.js";
 import { parseStorageUri } from "./storage-uri.js";
 import type { Tools } from "./tools.js";
@@ -205,6 +205,6 @@ async function ofAccount(
       const found = secretParts(scheme, secret);
       if (found !== undefined) return found;
     }
-    return undefined;
+    return account === undefined ? undefined : accountParts(scheme, account);
   };
 }

@@ -1,5 +1,5 @@
 /** The forms in which KServe's users have a store's credentials in Secrets, by scheme. Pure. */
-import type { Secret } from "../../../kernel/kinds/index.js";
+import type { Secret, ServiceAccount } from "../../../kernel/kinds/index.js";
 import { NO_CREDENTIALS, type StoreCredentials } from "./storage.js";
 
 const S3CFG = ".s3cfg";
@@ -9,6 +9,7 @@ const MLFLOW = ["MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING
 const HDFS = ["HDFS_NAMENODE", "HDFS_USER", "USER_PROXY"];
 const GOOGLE_KEY = "gcloud-application-credentials.json";
 const CA = "ca.crt";
+const ROLE = "eks.amazonaws.com/role-arn";
 const S3_ANNOTATION = "serving.kserve.io/s3-";
 
 type Form = (secret: Secret) => StoreCredentials | undefined;
@@ -21,26 +22,35 @@ function variables({ metadata, data = {} }: Secret, names: readonly string[]): S
 const s3: Form = (secret) => {
   const { metadata, data = {} } = secret;
   if (data[S3CFG] !== undefined) return { ...NO_CREDENTIALS, file: { secret: metadata.name, key: S3CFG } };
-  const said = (what: string): string | undefined => metadata.annotations?.[`${S3_ANNOTATION}${what}`];
-  const isPublic = said("useanoncredential") === "true";
+  const settings = s3Settings(metadata.annotations);
+  const isPublic = settings["AWS_NO_SIGN_REQUEST"] !== undefined;
   const found = variables(secret, AWS);
   if (found.length < 2 && !isPublic) return undefined;
+  return { ...NO_CREDENTIALS, variables: isPublic ? [] : found, settings };
+};
+
+/** KServe's annotations of a Secret or ServiceAccount. */
+function s3Settings(annotations: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const said = (what: string): string | undefined => annotations[`${S3_ANNOTATION}${what}`];
   const endpoint = said("endpoint");
   const scheme = said("usehttps") === "0" ? "http" : "https";
   const region = said("region");
   return {
-    ...NO_CREDENTIALS,
-    variables: isPublic ? [] : found,
-    settings: {
-      ...(endpoint === undefined
-        ? {}
-        : { AWS_ENDPOINT_URL: endpoint.includes("://") ? endpoint : `${scheme}://${endpoint}` }),
-      ...(region === undefined ? {} : { AWS_DEFAULT_REGION: region }),
-      ...(said("verifyssl") === "0" ? { S3_VERIFY_SSL: "0" } : {}),
-      ...(isPublic ? { AWS_NO_SIGN_REQUEST: "true" } : {}),
-    },
+    ...(endpoint === undefined
+      ? {}
+      : { AWS_ENDPOINT_URL: endpoint.includes("://") ? endpoint : `${scheme}://${endpoint}` }),
+    ...(region === undefined ? {} : { AWS_DEFAULT_REGION: region }),
+    ...(said("verifyssl") === "0" ? { S3_VERIFY_SSL: "0" } : {}),
+    ...(said("useanoncredential") === "true" ? { AWS_NO_SIGN_REQUEST: "true" } : {}),
   };
-};
+}
+
+/** What a ServiceAccount itself gives its pods: on EKS a role, whose token the cluster puts into them; or nothing but what is public. */
+export function accountParts(scheme: string, { metadata }: ServiceAccount): StoreCredentials | undefined {
+  const settings = s3Settings(metadata.annotations);
+  const hasRole = metadata.annotations?.[ROLE] !== undefined || settings["AWS_NO_SIGN_REQUEST"] !== undefined;
+  return scheme === "s3" && hasRole ? { ...NO_CREDENTIALS, settings } : undefined;
+}
 
 const gs: Form = ({ metadata, data = {} }) =>
   data[GOOGLE_KEY] === undefined

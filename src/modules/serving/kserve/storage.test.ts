@@ -79,6 +79,20 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
   expect((await fetcherOf(cluster, "none"))["env"]).toBeUndefined();
 });
 
+test("a ServiceAccount with a role of AWS reads S3 by it", async () => {
+  const cluster = await begin();
+  const annotations = {
+    "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/reader",
+    "serving.kserve.io/s3-region": "eu-1",
+  };
+  await cluster.client
+    .resource(ServiceAccountKind)
+    .apply({ metadata: { name: "eks", namespace, annotations } }, { fieldManager: "user", namespace });
+  await applyService(cluster, "a", onnx("s3://bucket/model", { serviceAccountName: "eks" }));
+
+  expect((await fetcherOf(cluster, "a"))["env"]).toEqual([{ name: "AWS_DEFAULT_REGION", value: "eu-1" }]);
+});
+
 test("an entry of storage-config says of what type the store is, and is given to the fetcher as a file", async () => {
   const cluster = await begin();
   await addSecret(cluster, "storage-config", { lake: '{"type": "gs", "bucket": "lake"}' });
