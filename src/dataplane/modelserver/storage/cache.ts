@@ -41,7 +41,10 @@ export interface Checked {
   readonly isOpaque: boolean;
 }
 
-const withoutChecksum = ({ checksum: _, ...file }: RemoteFile): RemoteFile => file;
+function withoutChecksum(file: RemoteFile): RemoteFile {
+  const { checksum, ...rest } = file;
+  return checksum === undefined ? file : rest;
+}
 
 /**
  * A folder with `blobs/SHA256`, `known/KEY` (which content a key stands for), `partial/` and `locks/`. Nothing in it is believed: what is laid out is
