@@ -186,3 +186,26 @@ test("loggers: in the built-in server, beside others; the scheduler, where the c
   const service = await cluster.client.resource(ServiceKind).get("digits-transform", { namespace });
   expect(service.spec.ports?.[0]?.targetPort).toBe(9081);
 });
+
+test("a transformer before a release that may be at zero asks it through the gateway, which waits for a pod", async () => {
+  const cluster = await start(closers);
+  await prepare(cluster);
+  answer(cluster, "digits", "digits-predict-v1", "digits-transform");
+  const releases = [{ name: "v1", predictor: predictor({ minReplicas: 0, maxReplicas: 2 }) }];
+  await applyService(cluster, { default: "v1", releases, transformer: transformer({ minReplicas: 0 }) });
+  const seen = await until(
+    cluster,
+    (service) =>
+      service.status?.transformer !== undefined &&
+      service.status.conditions?.some(({ type, status }) => type === "AllFieldsHonored" && status === "False") === true,
+  );
+  const way = await cluster.client.resource(IngressKind).get("digits-predict", { namespace });
+  const own = await cluster.client.resource(IngressKind).get("digits", { namespace });
+  const front = await cluster.client.resource(DeploymentKind).get("digits-transform", { namespace });
+
+  const honored = seen.status?.conditions?.find(({ type }) => type === "AllFieldsHonored");
+  expect(honored?.message).toContain("waiting for a pod of the default release behind the transformer");
+  expect(way.metadata.annotations).toMatchObject({ "serving.argosy.dev/activator": "digits-predict-v1" });
+  expect(own.metadata.annotations).toMatchObject({ "serving.argosy.dev/activator": "digits-transform" });
+  expect(front.metadata.labels).toMatchObject({ "serving.argosy.dev/autoscaler": "kpa" });
+});

@@ -152,8 +152,7 @@ export async function writePredictors(
   const main = outcomes.find((outcome) => outcome.name === routing.defaultRelease);
   const own = predictorsName(name);
   const weights = weightsOf(name, routing);
-  const release = service.spec.releases.find((each) => each.name === routing.defaultRelease);
-  const isThrough = Object.keys(weights).length > 1 || (release !== undefined && isScaled(release));
+  const isThrough = leadsThrough(service, routing);
   if (isThrough) {
     // Nobody outside has a use for it: the service's own address leads to the transformer.
     const ingress = insideOnly(ingressOf(service, own, hostOf(own, namespace, tools.address), weights));
@@ -167,33 +166,33 @@ export async function writePredictors(
   return isFault(written) ? written : undefined;
 }
 
-/** What holds outside of the cluster only, while the gateway has no way in; `undefined`: nothing. */
-export function predictorsIgnored(service: MLService, routing: Routing | undefined, tools: ReleaseTools): string[] {
-  if (service.spec.transformer === undefined || routing === undefined) return [];
+/** What does not hold behind the transformer, while the gateway has no way in. */
+export function predictorsIgnored(service: MLService, routing: Routing, tools: ReleaseTools): string[] {
+  if (service.spec.transformer === undefined || !leadsThrough(service, routing)) return [];
   const { name, namespace = "" } = service.metadata;
   const own = predictorsName(name);
-  const { informers } = tools.context.cluster;
-  const isSplit = Object.keys(weightsOf(name, routing)).length > 1;
-  return !isSplit || isOpenTo(namespace, own, own, informers)
-    ? []
-    : [
-        "spec.canaryTrafficPercent behind the transformer (it asks the default release, as long as the gateway has no way in)",
-      ];
+  if (isOpenTo(namespace, own, own, tools.context.cluster.informers)) return [];
+  const what =
+    Object.keys(weightsOf(name, routing)).length > 1
+      ? "spec.canaryTrafficPercent"
+      : "waiting for a pod of the default release";
+  return [`${what} behind the transformer (it asks the default release's pods, as long as the gateway has no way in)`];
+}
+
+/** Whether the transformer reaches the releases through the gateway: where there are shares, or pods are waited for. */
+function leadsThrough({ metadata, spec }: MLService, routing: Routing): boolean {
+  const release = spec.releases.find(({ name }) => name === routing.defaultRelease);
+  return Object.keys(weightsOf(metadata.name, routing)).length > 1 || (release !== undefined && isScaled(release));
 }
 
 /** Names of the transformer's children that are to stay. */
-export function transformerChildren(
-  { metadata, spec }: MLService,
-  routing: Routing,
-): { all: string[]; ingresses: string[] } {
+export function transformerChildren(service: MLService, routing: Routing): { all: string[]; ingresses: string[] } {
+  const { metadata, spec } = service;
   if (spec.transformer === undefined) return { all: [], ingresses: [] };
-  const weights = Object.keys(weightsOf(metadata.name, routing));
-  const release = spec.releases.find(({ name }) => name === routing.defaultRelease);
-  const isThrough = weights.length > 1 || (release !== undefined && isScaled(release));
   const own = transformerName(metadata.name);
   return {
     all: [own, predictorsName(metadata.name)],
-    ingresses: isThrough ? [own, predictorsName(metadata.name)] : [own],
+    ingresses: leadsThrough(service, routing) ? [own, predictorsName(metadata.name)] : [own],
   };
 }
 
