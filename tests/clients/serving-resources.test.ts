@@ -25,6 +25,8 @@ const checks = [
   "named_canary",
   "faults",
   "refusals",
+  "graph",
+  "trained_model",
   "credentials",
   "deletion",
 ];

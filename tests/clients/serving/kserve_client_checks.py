@@ -5,6 +5,8 @@ import io
 import json
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlparse
@@ -12,6 +14,13 @@ from urllib.parse import urlparse
 from kserve import (
     InferenceRESTClient,
     KServeClient,
+    V1alpha1InferenceGraph,
+    V1alpha1InferenceGraphSpec,
+    V1alpha1InferenceRouter,
+    V1alpha1InferenceStep,
+    V1alpha1ModelSpec,
+    V1alpha1TrainedModel,
+    V1alpha1TrainedModelSpec,
     V1beta1InferenceService,
     V1beta1InferenceServiceSpec,
     V1beta1ModelFormat,
@@ -39,6 +48,20 @@ def service(name, predictor):
 def predictor(number, **more):
     model = V1beta1ModelSpec(model_format=V1beta1ModelFormat(name="onnx"), storage_uri=f"pvc://models/{number}")
     return V1beta1PredictorSpec(min_replicas=1, model=model, **more)
+
+
+def post(url, body):
+    """Posts to an address by its host, whatever names this machine knows."""
+    call = urllib.request.Request(
+        f"http://127.0.0.1:{url.port}{url.path or '/'}",
+        data=json.dumps(body).encode(),
+        headers={"Host": url.netloc, "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(call, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 def checks(_port, _grpc_port):
@@ -147,6 +170,57 @@ def checks(_port, _grpc_port):
         refused(lambda: client.create(service("wrong", spec)), "minReplicas")
         refused(lambda: client.create(service("digits", predictor(1))), "(409)")
 
+    def graph():
+        """Before `digits` goes: both steps are asked, the second with the request too."""
+        steps = [
+            V1alpha1InferenceStep(service_name="digits", dependency="Hard"),
+            V1alpha1InferenceStep(service_name="digits", data="$request", dependency="Hard"),
+        ]
+        made = V1alpha1InferenceGraph(
+            api_version="serving.kserve.io/v1alpha1",
+            kind=constants.KSERVE_KIND_INFERENCEGRAPH,
+            metadata=k8s.V1ObjectMeta(name="chain", namespace=NAMESPACE),
+            spec=V1alpha1InferenceGraphSpec(nodes={"root": V1alpha1InferenceRouter(router_type="Sequence", steps=steps)}),
+        )
+        client.create_inference_graph(made, namespace=NAMESPACE)
+        client.wait_ig_ready("chain", namespace=NAMESPACE, timeout_seconds=100, polling_interval=1)
+        url = urlparse(client.get_inference_graph("chain", namespace=NAMESPACE)["status"]["url"])
+        inputs = [{"name": "input", "datatype": "FP32", "shape": [1, 64], "data": ROW}]
+        status, answer = post(url, {"inputs": inputs})
+        assert status == 200 and answer["model_name"] == "digits", (status, answer)
+        client.delete_inference_graph("chain", namespace=NAMESPACE)
+
+    def trained_model():
+        """A service that names no model loads the one that it is given."""
+        files = k8s.V1VolumeMount(name="files", mount_path="/files")
+        volume = k8s.V1Volume(
+            name="files", persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(claim_name="models")
+        )
+        model = V1beta1ModelSpec(
+            model_format=V1beta1ModelFormat(name="onnx"), protocol_version="v1", volume_mounts=[files]
+        )
+        client.create(service("many", V1beta1PredictorSpec(min_replicas=1, model=model, volumes=[volume])))
+        made = V1alpha1TrainedModel(
+            api_version="serving.kserve.io/v1alpha1",
+            kind=constants.KSERVE_KIND_TRAINEDMODEL,
+            metadata=k8s.V1ObjectMeta(name="first", namespace=NAMESPACE),
+            spec=V1alpha1TrainedModelSpec(
+                inference_service="many",
+                model=V1alpha1ModelSpec(storage_uri="file:///files/1", framework="onnx", memory="64Mi"),
+            ),
+        )
+        client.create_trained_model(made, NAMESPACE)
+        at = (constants.KSERVE_GROUP, "v1alpha1", NAMESPACE, constants.KSERVE_PLURAL_TRAINEDMODEL, "first")
+        for _ in range(200):
+            status = client.api_instance.get_namespaced_custom_object(*at).get("status", {})
+            if {"Ready": "True"}.items() <= {one["type"]: one["status"] for one in status.get("conditions", [])}.items():
+                break
+            time.sleep(0.25)
+        code, answer = post(urlparse(status["url"]), {"instances": [ROW]})
+        assert code == 200 and answer["predictions"][0]["label"] == 1, (code, answer)
+        client.delete_trained_model("first", NAMESPACE)
+        client.delete("many", namespace=NAMESPACE)
+
     def credentials():
         """The SDK takes what the file says for base64."""
         with tempfile.TemporaryDirectory() as folder:
@@ -181,5 +255,5 @@ def checks(_port, _grpc_port):
 
     return [
         create_and_wait, watch, predict, list_and_get, canary_by_patch, rollback_by_patch, promotion_by_replace, framework_keys,
-        named_canary, faults, refusals, credentials, deletion,
+        named_canary, faults, refusals, graph, trained_model, credentials, deletion,
     ]

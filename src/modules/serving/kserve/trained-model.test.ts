@@ -119,6 +119,26 @@ test("models go to the pods of a service that has none of its own, within its me
   while ((await listed(cluster)).length > 0) await new Promise((resolve) => setImmediate(resolve));
 });
 
+test("its pods can read every store that the namespace has credentials for, whatever models come", async () => {
+  const cluster = await start();
+  const secret = async (name: string, labels: JsonObject, stringData: JsonObject): Promise<void> => {
+    const object = { apiVersion: "v1", kind: "Secret", metadata: { name, labels }, stringData };
+    await cluster.client.json("POST", `/api/v1/namespaces/${namespace}/secrets`, object);
+  };
+  await secret("store", { "tensorstack.dev/resource": "s3" }, { ".s3cfg": "[default]" });
+  await secret("storage-config", {}, { hf: '{"type":"hf","token":"t"}' });
+  await applyService(cluster, "many", { predictor: { sklearn: {} } });
+  const pod = (await deploymentOf(cluster, "many-predictor")).spec.template.spec;
+
+  expect(pod?.containers[0]?.args?.slice(-2)).toEqual([
+    "--store-config=hf=/var/run/argosy/store/storage-config/hf",
+    "--store-config=s3=/var/run/argosy/store/store/.s3cfg",
+  ]);
+  expect(pod?.volumes?.map(({ name }) => name)).toEqual([
+    ...["store-storage-config", "store-store", "model-list", "model-folder", "model-cache"],
+  ]);
+});
+
 test("a service with a model of its own takes no others, and says so", async () => {
   const cluster = await start();
   await applyService(cluster, "many", {
