@@ -93,7 +93,7 @@ async function layOut(source: Source, options: FetchOptions, onProgress: () => v
       await unpackAll(listing, fetching);
     else for (const file of listing.files) await bring(file, join(destination, file.name), fetching);
   } catch (error) {
-    throw asDownloadError(error, uri);
+    throw asDownloadError(error, shownUri(uri));
   }
   log.info("model fetched", { uri: shownUri(uri), files: listing.files.length });
 }

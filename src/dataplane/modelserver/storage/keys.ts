@@ -43,3 +43,12 @@ export const escapePath = (path: string): string => path.split("/").map(encodeUR
 
 /** Whether the model is one archive. */
 export const isSingleArchive = (names: readonly string[]): boolean => names.length === 1 && isArchive(names[0] ?? "");
+
+/** A path of a URL as people read it. Throws `DownloadError` for escapes that are none. */
+export function unescapePath(text: string, uri: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    throw new DownloadError("InvalidSource", `${uri} has an escape (%) that is none`, { cause: error });
+  }
+}

@@ -201,10 +201,10 @@ async function ofAccount(
     if (secret !== undefined) held.push(secret);
   }
   return (scheme) => {
-    for (const secret of held) {
-      const found = secretParts(scheme, secret);
-      if (found !== undefined) return found;
-    }
-    return account === undefined ? undefined : accountParts(scheme, account);
+    const found = held.flatMap((secret) => secretParts(scheme, secret) ?? []);
+    const [first] = found;
+    if (first === undefined) return account === undefined ? undefined : accountParts(scheme, account);
+    // Each is for a host of its own.
+    return /^https?$/.test(scheme) ? { ...first, variables: found.flatMap((one) => one.variables) } : first;
   };
 }

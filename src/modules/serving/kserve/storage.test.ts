@@ -39,12 +39,16 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
   await addSecret(cluster, "hub", { HF_TOKEN: "t" });
   await addSecret(cluster, "google", { "gcloud-application-credentials.json": "{}" });
   await addSecret(cluster, "web", { "https-host": "models.example.com", headers: "{}" });
+  await addSecret(cluster, "other", { "https-host": "other.example.com", headers: "{}" });
   const said = { "serving.kserve.io/s3-endpoint": "minio:9000", "serving.kserve.io/s3-usehttps": "0" };
   await addSecret(cluster, "minio", { AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" }, { annotations: said });
   await cluster.client
     .resource(ServiceAccountKind)
     .apply(
-      { metadata: { name: "reader", namespace }, secrets: ["hub", "google", "web", "minio"].map((name) => ({ name })) },
+      {
+        metadata: { name: "reader", namespace },
+        secrets: ["hub", "google", "web", "other", "minio"].map((name) => ({ name })),
+      },
       { fieldManager: "user", namespace },
     );
   const as = { serviceAccountName: "reader" };
@@ -70,7 +74,10 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
       { name: "store-google", mountPath: "/var/run/argosy/store/google", readOnly: true },
     ]),
   });
-  expect((await fetcherOf(cluster, "web"))["env"]).toEqual([key("models.example.com-headers", "web", "headers")]);
+  expect((await fetcherOf(cluster, "web"))["env"]).toEqual([
+    key("models.example.com-headers", "web", "headers"),
+    key("other.example.com-headers", "other", "headers"),
+  ]);
   expect((await fetcherOf(cluster, "s3"))["env"]).toEqual([
     key("AWS_ACCESS_KEY_ID", "minio"),
     key("AWS_SECRET_ACCESS_KEY", "minio"),

@@ -6,7 +6,7 @@ import { asObject, asString, parseJson } from "../../../../kernel/schema/index.j
 import { hexOfBase64 } from "../checksums.js";
 import { DownloadError } from "../failures.js";
 import { refusal, type StoreAnswer, StoreClient } from "../http-client.js";
-import { chooseKeys, escapePath, MAX_OBJECTS } from "../keys.js";
+import { chooseKeys, escapePath, MAX_OBJECTS, unescapePath } from "../keys.js";
 import { clientOf, entryOf, type StoreSettings, variable } from "../settings.js";
 import type { Listing, RemoteFile, Source } from "../types.js";
 import { elements, textIn } from "../xml.js";
@@ -43,7 +43,7 @@ export function openAzure(uri: string, settings: StoreSettings, clock: Clock): S
   const { hostname, pathname, searchParams, origin } = new URL(uri);
   const account = /^([a-z0-9-]+)\.(?:z\d+\.)?blob\.core\.windows\.net$/.exec(hostname)?.[1];
   if (account === undefined) return undefined;
-  const [container = "", ...path] = decodeURIComponent(pathname).replace(/^\/+/, "").split("/");
+  const [container = "", ...path] = unescapePath(pathname, `${origin}${pathname}`).replace(/^\/+/, "").split("/");
   if (container === "") throw new DownloadError("InvalidSource", `${origin}${pathname} names no container`);
   const entry = settings.entry === undefined ? {} : entryOf(settings, "azure", "https");
   return new AzureSource({

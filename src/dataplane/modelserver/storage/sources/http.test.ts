@@ -189,6 +189,24 @@ test("headers of a host's Secret go to that host alone; nothing of them is in me
   expect(refused).not.toContain("hunter2");
 });
 
+test("a name and password in an address are for its server, and in no message", async () => {
+  const wanted = `Basic ${Buffer.from("me:hunter 2").toString("base64")}`;
+  const server = await startServer((asked, response) => {
+    if (asked.headers.authorization !== wanted) return void response.writeHead(401).end();
+    sendContent(asked, response, contentOf(10), { etag: '"a"' });
+  });
+  const options = await fetchOptions(`http://me:hunter%202@${server.host}/model.onnx`);
+  await fetchModel(options);
+  const refused = await fetchModel({
+    ...options,
+    uri: `http://me:hunter3@${server.host}/model.onnx?sig=hunter4`,
+  }).catch(String);
+
+  expect(await readModel(options.folder)).toEqual(contentOf(10));
+  expect(refused).toMatch(/AccessDenied/);
+  expect(refused).not.toMatch(/hunter/);
+});
+
 test("an empty file is a file, and an address without a name is none", async () => {
   const { server } = await serveFile(Buffer.alloc(0));
   const options = await fetchOptions(`${server.url}/empty`);
@@ -196,4 +214,5 @@ test("an empty file is a file, and an address without a name is none", async () 
 
   expect(await readModel(options.folder, "empty")).toHaveLength(0);
   await expect(fetchModel(await fetchOptions(`${server.url}/`))).rejects.toThrow("names no file");
+  await expect(fetchModel(await fetchOptions(`${server.url}/a%zz`))).rejects.toThrow("an escape (%) that is none");
 });

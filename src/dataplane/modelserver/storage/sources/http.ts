@@ -5,7 +5,7 @@ import { asString, isObject, parseJson } from "../../../../kernel/schema/index.j
 import { hexOfBase64 } from "../checksums.js";
 import { DownloadError } from "../failures.js";
 import { refusal, type StoreAnswer, StoreClient, shown } from "../http-client.js";
-import { checkName } from "../keys.js";
+import { checkName, unescapePath } from "../keys.js";
 import { clientOf, entryOf, type StoreSettings } from "../settings.js";
 import type { ByteRange, Checksum, Content, Listing, RemoteFile, Source } from "../types.js";
 
@@ -34,7 +34,10 @@ function headersFor(uri: string, { env }: StoreSettings, entry: JsonObject): Rec
   const headers = typeof written === "string" ? parseJson(written) : written;
   if (headers !== undefined && !isObject(headers))
     throw new DownloadError("InvalidSource", `the headers for ${host} are no JSON object of names and values`);
-  const named: Record<string, string> = {};
+  const { username, password } = new URL(uri);
+  const user = `${unescapePath(username, shown(uri))}:${unescapePath(password, shown(uri))}`;
+  const named: Record<string, string> =
+    username === "" ? {} : { authorization: `Basic ${Buffer.from(user).toString("base64")}` };
   for (const [name, value] of Object.entries(headers ?? {})) {
     const text = asString(value);
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name) || /[\r\n\0]/.test(text))
@@ -65,7 +68,7 @@ class HttpSource implements Source {
       );
     const seen = await this.#look();
     const checksum = wanted === undefined ? seen.checksum : ({ algorithm: "sha256", hex: wanted } as const);
-    const name = seen.name ?? decodeURIComponent(pathname.split("/").at(-1) ?? "");
+    const name = seen.name ?? unescapePath(pathname.split("/").at(-1) ?? "", shown(this.#uri));
     if (name === "") throw new DownloadError("InvalidSource", `${shown(this.#uri)} names no file`);
     checkName(name, shown(this.#uri));
     const version = seen.etag ?? seen.changed;

@@ -5,7 +5,7 @@ import type { JsonObject } from "../../../../kernel/kinds/object.js";
 import { asNumber, asObject, asObjects, asString, parseJson } from "../../../../kernel/schema/index.js";
 import { DownloadError } from "../failures.js";
 import { refusal, type StoreAnswer, StoreClient } from "../http-client.js";
-import { checkName, escapePath, MAX_OBJECTS } from "../keys.js";
+import { checkName, escapePath, MAX_OBJECTS, unescapePath } from "../keys.js";
 import { clientOf, entryOf, type StoreSettings, variable } from "../settings.js";
 import type { Listing, RemoteFile, Source } from "../types.js";
 
@@ -43,7 +43,7 @@ export async function openRegistry(uri: string, settings: StoreSettings, elsewhe
         };
   const secrets = secretsOf(entry, settings);
   const client = new StoreClient({ ...ca, ...clientOf(settings, entry) });
-  const asked = { uri, name: decodeURIComponent(name), alias, version, elsewhere };
+  const asked = { uri, name: unescapePath(name, uri), alias, version, elsewhere };
   return new RegistrySource(asked, { endpoint: endpoint.replace(/\/+$/, ""), client, secrets });
 }
 
