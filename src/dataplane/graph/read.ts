@@ -128,11 +128,12 @@ function readUrl(step: JsonObject, field: string): URL {
   return url;
 }
 
-/** The address of a step; `undefined` for what is none. */
+/** The address of a step; `undefined` for what is none, or has credentials in it, which nobody would send. */
 export function stepUrl(text: string): URL | undefined {
   try {
     const url = new URL(text);
-    return (url.protocol === "http:" || url.protocol === "https:") && /^[\w.:[\]-]+$/.test(url.host) ? url : undefined;
+    const isPlain = url.username === "" && url.password === "" && /^[\w.:[\]-]+$/.test(url.host);
+    return isPlain && (url.protocol === "http:" || url.protocol === "https:") ? url : undefined;
   } catch {
     return undefined;
   }

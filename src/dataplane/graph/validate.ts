@@ -15,11 +15,16 @@ export interface GraphFault {
 export const ROOT = "root";
 const TARGETS = ["nodeName", "serviceName", "serviceUrl"] as const;
 const DATA = ["$request", "$response"];
+/** Of one request; nodes that are led to from several places multiply. */
+const MAX_STEPS = 1000;
 /** It travels as an argument of a process. */
 const MAX_BYTES = 96 * 1024;
 
 /** All faults of an InferenceGraph's spec. */
 export function graphFaults(spec: JsonObject): GraphFault[] {
+  const bytes = Buffer.byteLength(JSON.stringify(spec));
+  // Before anything that goes from node to node.
+  if (bytes > MAX_BYTES) return [{ field: "spec", message: `is ${bytes} bytes long; at most ${MAX_BYTES} are taken` }];
   const nodes = asObject(spec["nodes"]);
   const names = Object.keys(nodes);
   const faults: GraphFault[] = [];
@@ -32,9 +37,12 @@ export function graphFaults(spec: JsonObject): GraphFault[] {
   const cycle = findCycle(nodes);
   if (cycle !== undefined)
     faults.push({ field: `spec.nodes[${cycle[0] ?? ""}]`, message: `leads back to itself: ${cycle.join(" → ")}` });
-  const bytes = Buffer.byteLength(JSON.stringify(spec));
-  if (bytes > MAX_BYTES)
-    faults.push({ field: "spec", message: `is ${bytes} bytes long; at most ${MAX_BYTES} are taken` });
+  const most = cycle === undefined && names.includes(ROOT) ? mostSteps(nodes) : 0;
+  if (most > MAX_STEPS)
+    faults.push({
+      field: "spec.nodes",
+      message: `a request could ask ${most} steps, each node as often as it is led to; at most ${MAX_STEPS} are allowed`,
+    });
   return faults;
 }
 
@@ -193,6 +201,25 @@ function findCycle(nodes: JsonObject): string[] | undefined {
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** How many services a request may ask at most; of a graph without circles. */
+function mostSteps(nodes: JsonObject): number {
+  const known = new Map<string, number>();
+  const count = (name: string): number => {
+    const before = known.get(name);
+    if (before !== undefined) return before;
+    const node = asObject(nodes[name]);
+    const each = asObjects(node["steps"]).map((step) => {
+      const next = asString(step["nodeName"]);
+      return next === "" ? 1 : count(next);
+    });
+    const isOne = node["routerType"] === "Switch" || node["routerType"] === "Splitter";
+    const most = isOne ? Math.max(0, ...each) : each.reduce((sum, more) => sum + more, 0);
+    known.set(name, most);
+    return most;
+  };
+  return count(ROOT);
 }
 
 /** What is set and has no effect, each with why. */

@@ -42,6 +42,8 @@ export function inferenceGraphAdmission(level: Level): ModuleAdmission {
     kind: InferenceGraphKind,
     level,
     review: async (object) => {
+      const faults = inferenceGraphFaults(object);
+      if (faults.length > 0) return { faults, warnings: [] };
       const spec = asObject(object["spec"]);
       const hub =
         level === "continuum"
@@ -52,7 +54,7 @@ export function inferenceGraphAdmission(level: Level): ModuleAdmission {
           `${field}: ${url} is no address that begins with http:// or https://: not ready until it is`,
       );
       const idle = ineffectiveFields(spec).map((each) => `without effect: ${each}`);
-      return { faults: inferenceGraphFaults(object), warnings: [...hub, ...urls, ...idle] };
+      return { faults, warnings: [...hub, ...urls, ...idle] };
     },
   };
 }

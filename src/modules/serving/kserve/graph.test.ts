@@ -215,6 +215,35 @@ test.each<[string, JsonObject, string, RegExp]>([
     /leads back to itself: a → b → a/,
   ],
   [
+    "a graph that is too long",
+    {
+      nodes: Object.fromEntries(
+        Array.from({ length: 30_000 }, (_, index) => [
+          index === 0 ? "root" : `n${index}`,
+          { routerType: "Sequence", steps: [{ nodeName: `n${index + 1}` }] },
+        ]),
+      ),
+    },
+    "spec",
+    /bytes long/,
+  ],
+  [
+    "a graph that multiplies",
+    {
+      nodes: Object.fromEntries(
+        Array.from({ length: 40 }, (_, index) => [
+          index === 0 ? "root" : `n${index}`,
+          {
+            routerType: "Ensemble",
+            steps: index === 39 ? [target] : [1, 2].map(() => ({ nodeName: `n${index + 1}` })),
+          },
+        ]),
+      ),
+    },
+    "spec.nodes",
+    /could ask 549755813888 steps/,
+  ],
+  [
     "one name twice",
     sequence({ ...target, name: "a" }, { ...target, name: "a" }),
     "spec.nodes[root].steps[1].name",
