@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject } from "../../../src/kernel/kinds/object.js";
+import { type Answer, Load } from "../../support/load.js";
 import { labelIn, requestV1, requestV2 } from "../../support/numbered-models.js";
 import { apply } from "../home/karmada.js";
-import { type Answer, Load } from "./load.js";
 import { all, change, Diary, find, NAMESPACE, pathOf, type Stage, says } from "./stage.js";
 
 /** Something that is to hold; returns what was seen, in words. */

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject, KubeObject } from "../../../src/kernel/kinds/object.js";
 import { freePorts } from "../../../src/testing/ports.js";
+import { Caller } from "../../support/load.js";
 import { volumeOf, writeModels } from "../../support/numbered-models.js";
 import { argosy, endGateway, program } from "../home/command.js";
 import { apply, type Built } from "../home/karmada.js";
 import { type Member, startMember } from "../home/member.js";
 import { makeNetwork } from "../home/network.js";
 import { Programs } from "../home/programs.js";
-import { Caller } from "./load.js";
 
 /** Where the models are. */
 export const NAMESPACE = "models";

@@ -1,6 +1,6 @@
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { labelIn } from "../../support/numbered-models.js";
+import { labelIn } from "./numbered-models.js";
 
 /** What came back. */
 export interface Answer {
