@@ -5,6 +5,7 @@ import type { Exchange } from "./exchange.js";
 import { failureFrom, localFailure } from "./failures.js";
 import { decodeLines } from "./lines.js";
 import { collectionPath, listQuery, objectPath, watchQuery, withQuery, writeQuery } from "./paths.js";
+import { ToldTwice } from "./told-twice.js";
 import type {
   AcknowledgedWrite,
   ApplyOptions,
@@ -17,7 +18,7 @@ import type {
   WatchOptions,
   WriteOptions,
 } from "./types.js";
-import { asObject, parseJson } from "./wire.unsafe.js";
+import { asJson, asObject, parseJson } from "./wire.unsafe.js";
 
 const pageSize = 500;
 
@@ -87,12 +88,13 @@ export function createResourceClient<T extends KubeObject>(
   kind: Kind<T>,
   dependencies: Dependencies,
 ): ResourceClient<T> {
-  return { kind, ...readsOf(kind, dependencies.exchange), ...writesOf(kind, dependencies) };
+  const last = new ToldTwice<T>();
+  return { kind, ...readsOf(kind, dependencies.exchange, last), ...writesOf(kind, dependencies, last) };
 }
 
 type Reads<T extends KubeObject> = Pick<ResourceClient<T>, "get" | "find" | "list" | "watch" | "watchTogether">;
 
-function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange): Reads<T> {
+function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange, last: ToldTwice<T>): Reads<T> {
   const listPage = async (options: ListOptions): Promise<ObjectList<T>> => {
     const path = withQuery(collectionPath(kind, options.namespace), listQuery(options));
     const takesObjects = options.isShared === true;
@@ -138,16 +140,16 @@ function readsOf<T extends KubeObject>(kind: Kind<T>, exchange: Exchange): Reads
       }
     },
     async *watch(options = {}) {
-      for await (const events of watchTogether(kind, exchange, options)) yield* events;
+      for await (const events of watchTogether(kind, { exchange, last }, options)) yield* events;
     },
-    watchTogether: (options = {}) => watchTogether(kind, exchange, options),
+    watchTogether: (options = {}) => watchTogether(kind, { exchange, last }, options),
   };
 }
 
 /** What arrives together is told together: who reads it pays for one promise, and not one an event. */
 async function* watchTogether<T extends KubeObject>(
   kind: Kind<T>,
-  exchange: Exchange,
+  { exchange, last }: { readonly exchange: Exchange; readonly last: ToldTwice<T> },
   options: WatchOptions,
 ): AsyncGenerator<readonly WatchEvent<T>[]> {
   const path = withQuery(collectionPath(kind, options.namespace), watchQuery(options));
@@ -159,7 +161,7 @@ async function* watchTogether<T extends KubeObject>(
   }
   const about = `watch of ${kind.plural}`;
   for await (const lines of decodeLines(stream.body))
-    yield* allOf(lines, (line) => readEvent(kind, parseJson(line, about)));
+    yield* allOf(lines, (line) => last.event(line, (text) => readEvent(kind, parseJson(text, about))));
 }
 
 /** All that can be read, before the failure of what cannot. */
@@ -174,24 +176,39 @@ function* allOf<In, Out>(items: readonly In[], read: (item: In) => Out): Generat
 
 type Writes<T extends KubeObject> = Omit<ResourceClient<T>, "kind" | keyof Reads<T>>;
 
-function writesOf<T extends KubeObject>(kind: Kind<T>, dependencies: Dependencies): Writes<T> {
-  const { exchange, onWrite } = dependencies;
+/** One write, told to whoever listens. */
+function writerOf<T extends KubeObject>(
+  kind: Kind<T>,
+  { exchange, onWrite }: Dependencies,
+  last: ToldTwice<T>,
+): (write: Write) => Promise<T> {
   const apiVersion = apiVersionOf(kind);
-
   const write = async ({ method, path, body, options, contentType }: Write): Promise<T> => {
-    const { value: answer, isShared } = await exchange.answer(method, withQuery(path, writeQuery(options)), {
+    const { value, isShared, text } = await exchange.answer(method, withQuery(path, writeQuery(options)), {
       content: body,
       signal: options.signal,
       takesObjects: true,
+      known: (answer) => asJson(last.answered(answer)),
       ...(contentType === undefined ? {} : { contentType }),
     });
     // A binding is answered with a Status, which has no metadata of its own.
-    if (isObject(answer) && answer["kind"] === "Status") answer["metadata"] ??= {};
-    const object = asObject<T>(answer, kind);
-    if (options.dryRun !== true && object.kind === kind.kind && object.apiVersion === apiVersion)
-      onWrite({ type: "put", object, isShared });
+    if (isObject(value) && value["kind"] === "Status") value["metadata"] ??= {};
+    const object = asObject<T>(value, kind);
+    if (options.dryRun === true || object.kind !== kind.kind || object.apiVersion !== apiVersion) return object;
+    if (text !== undefined) last.keepAnswer(text, object);
+    onWrite({ type: "put", object, isShared });
     return object;
   };
+  return (asked) => {
+    last.begin();
+    return write(asked).finally(() => last.end());
+  };
+}
+
+function writesOf<T extends KubeObject>(kind: Kind<T>, dependencies: Dependencies, last: ToldTwice<T>): Writes<T> {
+  const { exchange } = dependencies;
+  const apiVersion = apiVersionOf(kind);
+  const write = writerOf(kind, dependencies, last);
 
   const update: Writes<T>["update"] = async (object, options = {}) =>
     write({

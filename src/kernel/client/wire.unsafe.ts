@@ -28,6 +28,11 @@ export function asObject<T extends KubeObject>(value: Json | undefined, kind: Ki
   return value as unknown as T;
 }
 
+/** An object of the API as the JSON that it is. */
+export function asJson(object: KubeObject | undefined): Json | undefined {
+  return object as unknown as Json | undefined;
+}
+
 /** JSON text to a value. Throws an `ApiError` when it is no JSON. */
 export function parseJson(text: string, about: string): Json {
   try {
