@@ -215,7 +215,10 @@ async function main(): Promise<void> {
   print({
     bench: "cold-start",
     takenAt: new Date().toISOString(),
-    machine: { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, loadBefore },
+    machine: {
+      ...{ cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, loadBefore },
+      words: `${cpus().length} cores of ${cpus()[0]?.model ?? "an unknown processor"}, Node ${process.version}, load average ${loadBefore} before`,
+    },
     ...{ ...figures, starts, warmMs, bars: [bar("cold", 300), bar("fetched", 300), bar("prewarmed", 50)] },
   });
 }

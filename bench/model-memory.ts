@@ -158,8 +158,17 @@ try {
   const budgeted = await askAll(folder, answers, ["--memory-budget-bytes", budget]);
   const starts = [];
   for (let start = 0; start < Number(values.starts); start++) starts.push(await firstAnswer(join(folder, "m0")));
-  const cpu = { model: cpus()[0]?.model, count: cpus().length, loadBefore: load, node: process.version };
-  process.stdout.write(`${JSON.stringify({ cpu, models: answers.length, all, budgeted, starts }, undefined, 2)}\n`);
+  const loadBefore = Number((load[0] ?? 0).toFixed(2));
+  const cpu = cpus()[0]?.model ?? "an unknown processor";
+  const words = `${cpus().length} cores of ${cpu}, Node ${process.version}, load average ${loadBefore} before`;
+  const machine = { cpu, cores: cpus().length, node: process.version, loadBefore, words };
+  const most = Math.max(all.afterLoadMib, all.afterRequestsMib);
+  const bars = [
+    { figure: `MiB resident with ${answers.length} models`, value: most, atMost: 1430, holds: most <= 1430 },
+    { figure: "wrong answers", value: all.wrong + budgeted.wrong, atMost: 0, holds: all.wrong + budgeted.wrong === 0 },
+  ];
+  const document = { bench: "model-memory", takenAt: new Date().toISOString(), machine, models: answers.length };
+  process.stdout.write(`${JSON.stringify({ ...document, all, budgeted, starts, bars }, undefined, 2)}\n`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -58,6 +58,7 @@ async function main(): Promise<void> {
       machine: {
         ...{ cpu: cpus()[0]?.model, cores: cpus().length, kernel: release(), node: process.version, loadBefore },
         pinned: isPinned(),
+        words: `${cpus().length} cores of ${cpus()[0]?.model ?? "an unknown processor"}, Node ${process.version}, load average ${loadBefore} before; servers ${isPinned() ? "on core 0, generator on core 1" : "and generator not pinned"}`,
       },
       ...{ rounds, seconds, skipped, rows, half, starts, residentMib },
       bars: barsOf({ rows, half, starts }),

@@ -1,7 +1,6 @@
 /** onnxruntime behind an interface of ours. Unsafe because its tensors' types do not follow from a table of datatypes. */
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
-import { ONNX_TYPES } from "../../../../kernel/onnx/types.js";
 import type { TensorData, TensorSpec, TensorValue } from "../../datatypes.js";
 import { datatypeOfOrt, typeInfo } from "../../datatypes.js";
 import { ModelError } from "../../failures.js";
@@ -39,9 +38,8 @@ export async function loadOnnx(file: string, options: OnnxOptions = {}): Promise
   try {
     session = await open(file, settings);
   } catch (error) {
-    throw new ModelError("ModelLoadFailed", `${file} cannot be loaded as ONNX: ${explainLoad(messageOf(error))}`, {
-      cause: error,
-    });
+    const words = await explainLoad(messageOf(error));
+    throw new ModelError("ModelLoadFailed", `${file} cannot be loaded as ONNX: ${words}`, { cause: error });
   }
   return new OnnxEngine(session, file);
 }
@@ -91,8 +89,10 @@ class OnnxEngine implements Engine {
 }
 
 /** onnxruntime's Node binding names element types that it cannot pass (BF16 among them) by number. */
-function explainLoad(message: string): string {
+async function explainLoad(message: string): Promise<string> {
   const number = /Unsupported data type: (\d+)/.exec(message)?.[1];
+  if (number === undefined) return message;
+  const { ONNX_TYPES } = await import("../../../../kernel/onnx/index.js");
   const name = Object.entries(ONNX_TYPES).find(([, value]) => value === Number(number))?.[0];
   return name === undefined ? message : `an input or output is ${name}, which onnxruntime's Node binding cannot pass`;
 }
