@@ -1,6 +1,5 @@
 /** The share that a new revision of a component gets now: the one that is written, or as far as its rollout has come. */
 import type { Deployment } from "../../../kernel/kinds/index.js";
-import { toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, OWN } from "./annotations.js";
 import { HASH_ANNOTATION, PROMOTION_ANNOTATION, REVISION_ANNOTATION } from "./children.js";
@@ -48,8 +47,9 @@ export async function steerRollout(service: InferenceService, input: SteeringInp
   const revision = latest === undefined ? nextRevision(base, [input.created, ...found.map(at)]) : at(latest);
   const deployment = latest?.metadata.name ?? revision;
   const { backend } = servicesOf(service, { base, deployment, isThrough: true }, tools.context.cluster.informers);
-  const target = percent ?? 100;
-  const promotion = await moveOn(service, { settings, uid, component, base, revision, backend, target, latest }, tools);
+  const hasAnswered = service.status?.components?.[component]?.latestReadyRevision === revision;
+  const watch = { settings, uid, component, base, revision, backend };
+  const promotion = await moveOn(service, { ...watch, target: percent ?? 100, latest, hasAnswered }, tools);
   return { percent: promotion.state.percent, promotion };
 }
 
@@ -69,7 +69,7 @@ export async function steerCanary(
   { name, deployment, percent, hash, found }: CanaryInput,
   tools: Tools,
 ): Promise<Steering> {
-  const { settings } = promotionSettings(toJsonObject(service));
+  const { settings } = promotionSettings({ metadata: { annotations: { ...service.metadata.annotations } } });
   const uid = `${service.metadata.uid} canary/${name}`;
   if (settings === undefined) {
     tools.gateWatch.forget(uid);
@@ -78,7 +78,8 @@ export async function steerCanary(
   const revision = `${deployment}-${hash.slice(0, 8)}`;
   const base = `${service.metadata.name}-predictor`;
   const watch = { settings, uid, base, revision, component: "predictor", backend: deployment, target: percent };
-  const promotion = await moveOn(service, { ...watch, latest: found }, tools);
+  const hasAnswered = service.status?.canaryStatuses?.find((one) => one.name === name)?.ready === true;
+  const promotion = await moveOn(service, { ...watch, latest: found, hasAnswered }, tools);
   return { percent: promotion.state.percent, promotion };
 }
 
@@ -93,10 +94,12 @@ interface Moving {
   readonly backend: string;
   readonly target: number;
   readonly latest: Deployment | undefined;
+  /** It was seen to answer: from then on its time counts. */
+  readonly hasAnswered: boolean;
 }
 
 async function moveOn(service: InferenceService, moving: Moving, tools: Tools): Promise<Promotion> {
-  const { settings, uid, component, base, revision, backend, target, latest } = moving;
+  const { settings, uid, component, base, revision, backend, target, latest, hasAnswered } = moving;
   const before = readPromotion(latest?.metadata.annotations?.[PROMOTION_ANNOTATION]);
   const isWatched = before?.revision === revision && before.sinceMs > 0 && before.failed === undefined;
   const watched = {
@@ -110,7 +113,7 @@ async function moveOn(service: InferenceService, moving: Moving, tools: Tools): 
   const nowMs = tools.context.clock.now();
   const promotion = advancePromotion(before, settings, {
     ...{ revision, verdicts, nowMs, target },
-    isSettled: latest !== undefined && isSettled(latest),
+    isSettled: hasAnswered && latest !== undefined && isSettled(latest),
     readyAfterMs: Math.max(0, nowMs - Date.parse(latest?.metadata.creationTimestamp ?? "") || 0),
     isPromoted: annotationOf(service, OWN.promote) === revision,
   });
@@ -129,7 +132,7 @@ export function takenBack(promotion: Promotion | undefined, { context }: Tools):
 
 /** Gates and steps are for predictors; bit by bit goes every component. */
 function settingsFor(service: InferenceService, component: string): PromotionSettings | undefined {
-  const { settings } = promotionSettings(toJsonObject(service));
+  const { settings } = promotionSettings({ metadata: { annotations: { ...service.metadata.annotations } } });
   if (settings === undefined || component === "predictor") return settings;
   return settings.durationMs > 0 ? { ...settings, gates: [] } : undefined;
 }

@@ -42,15 +42,13 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
   await addSecret(cluster, "other", { "https-host": "other.example.com", headers: "{}" });
   const said = { "serving.kserve.io/s3-endpoint": "minio:9000", "serving.kserve.io/s3-usehttps": "0" };
   await addSecret(cluster, "minio", { AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" }, { annotations: said });
-  await cluster.client
-    .resource(ServiceAccountKind)
-    .apply(
-      {
-        metadata: { name: "reader", namespace },
-        secrets: ["hub", "google", "web", "other", "minio"].map((name) => ({ name })),
-      },
-      { fieldManager: "user", namespace },
-    );
+  await cluster.client.resource(ServiceAccountKind).apply(
+    {
+      metadata: { name: "reader", namespace },
+      secrets: ["hub", "google", "web", "other", "minio"].map((name) => ({ name })),
+    },
+    { fieldManager: "user", namespace },
+  );
   const as = { serviceAccountName: "reader" };
   await applyService(cluster, "hf", onnx("hf://org/model", as));
   await applyService(cluster, "gs", onnx("gs://bucket/model", as));

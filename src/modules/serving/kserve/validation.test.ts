@@ -114,3 +114,20 @@ test("mode and name do not change under a running service; slips are guessed", (
   expect(faults(service({ model: model(), name: "b" }), old)[0]).toMatch(/started again/);
   expect(faults(service({ model: model() }, {}, { name: "1a" }))[0]).toMatch(/must begin with a letter/);
 });
+
+test("annotations of routes and rollouts are checked as they are written; several nodes need a model that all of them have", () => {
+  const annotated = (name: string, text: string) =>
+    faults(service({ model: model() }, {}, { annotations: { [`serving.argosy.dev/${name}`]: text } }));
+
+  expect(annotated("pin", "header=X-Model")).toEqual([]);
+  expect(annotated("pin", "X-Model")[0]).toMatch(/serving.argosy.dev\/pin\].*header=NAME or cookie=NAME/);
+  expect(annotated("affinity", "cookie")[0]).toMatch(/cookie=NAME or header=NAME/);
+  expect(annotated("shadow", "next=101")[0]).toMatch(/NAME=PERCENT/);
+  expect(annotated("surge", "all")[0]).toMatch(/1 or 25%/);
+  expect(annotated("rollout-gates", "[]")).toEqual([]);
+  expect(annotated("rollout-gates", "P99<1")[0]).toMatch(/must be JSON like/);
+
+  const nodes = (storageUri: string) => faults(service({ model: model({ storageUri }), workerSpec: {} }));
+  expect(nodes("pvc://models/llm")).toEqual([]);
+  expect(nodes("s3://models/llm")[0]).toMatch(/pvc:\/\/ or oci:\/\//);
+});

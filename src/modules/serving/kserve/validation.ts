@@ -122,7 +122,15 @@ function predictorFaults(predictor: JsonObject, path: string, isFetched: IsFetch
     faults.push(invalid(path, `has ${found.join(" and ")}; give exactly one of them`));
   const { model } = predictor;
   if (isObject(model)) faults.push(...modelFaults(model, `${path}.model`));
+  if (isObject(predictor["workerSpec"])) faults.push(...workerFaults(asString(asObject(model)["storageUri"]), path));
   return [...faults, ...storageFaults(predictor, path, isFetched), ...componentFaults(predictor, path)];
+}
+
+/** Pods of several nodes read the same volume. */
+function workerFaults(uri: string, path: string): StatusCause[] {
+  return uri === "" || /^(pvc|oci)/.test(uri)
+    ? []
+    : [invalid(`${path}.workerSpec`, `needs a model that all nodes have, from pvc:// or oci://, not ${uri}`)];
 }
 
 function modelFaults(model: JsonObject, path: string): StatusCause[] {
