@@ -66,6 +66,7 @@ def post(url, body):
 
 def checks(_port, _grpc_port):
     client = KServeClient()
+    order = []
 
     def ready(name, **more):
         client.wait_isvc_ready(name, namespace=NAMESPACE, timeout_seconds=100, polling_interval=0.5, **more)
@@ -79,6 +80,7 @@ def checks(_port, _grpc_port):
         url = urlparse(client.get(name, namespace=NAMESPACE)["status"]["url"])
         rest = InferenceRESTClient(RESTConfig(protocol="v1"))
         seen = Counter()
+        order.clear()
         for _ in range(count):
             answer = await rest.infer(
                 f"http://127.0.0.1:{url.port}",
@@ -87,6 +89,7 @@ def checks(_port, _grpc_port):
                 headers={"Host": url.netloc},
             )
             seen[answer["predictions"][0]["label"]] += 1
+            order.append(str(answer["predictions"][0]["label"]))
         await rest.close()
         return dict(seen)
 
@@ -125,7 +128,8 @@ def checks(_port, _grpc_port):
         found = changed(client.patch("digits", service("digits", predictor(2, canary_traffic_percent=20))))
         traffic = {entry["latestRevision"]: entry["percent"] for entry in found["status"]["components"]["predictor"]["traffic"]}
         assert traffic == {True: 20, False: 80}, traffic
-        assert await answers("digits", 50) == {1: 40, 2: 10}
+        seen = await answers("digits", 50)
+        assert seen == {1: 40, 2: 10}, (seen, "".join(order), found["status"])
 
     async def rollback_by_patch():
         changed(client.patch("digits", service("digits", predictor(2, canary_traffic_percent=0))))

@@ -54,8 +54,12 @@ export function insideIgnored(
   });
 }
 
+/** Ready addresses; for a moment one may stand in a slice that goes and in one that comes. */
 const readyIn = (slices: readonly EndpointSlice[]): number =>
-  slices.reduce(
-    (sum, { endpoints }) => sum + (endpoints ?? []).filter(({ conditions }) => conditions?.ready !== false).length,
-    0,
-  );
+  new Set(
+    slices.flatMap(({ endpoints }) =>
+      (endpoints ?? [])
+        .filter(({ conditions }) => conditions?.ready !== false)
+        .flatMap(({ addresses }) => [...addresses]),
+    ),
+  ).size;
