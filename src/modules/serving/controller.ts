@@ -24,6 +24,7 @@ import {
   FIELD_MANAGER,
   hostOf,
   ingressOf,
+  predictorsName,
   releaseName,
   SERVICE_LABEL,
   TEMPLATE_ANNOTATION,
@@ -31,7 +32,6 @@ import {
 } from "./children.js";
 import { conditionsOf } from "./conditions.js";
 import type { Fault } from "./diagnosis.js";
-import { THROUGH_ANNOTATION } from "./inside.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import { ownedBy } from "./owned.js";
@@ -69,7 +69,7 @@ export function mlserviceController(
     kind: MLServiceKind,
     owns: [DeploymentKind, ServiceKind, IngressKind],
     watches: [
-      { kind: EndpointSliceKind, keys: behindGateway },
+      { kind: EndpointSliceKind, keys: behindTransformer },
       { kind: PodKind, keys: ({ metadata }) => keysOf(metadata.namespace, metadata.labels?.[SERVICE_LABEL]) },
       {
         kind: MLServiceRuntimeKind,
@@ -95,13 +95,12 @@ export function mlserviceController(
 const keysOf = (namespace: string | undefined, name: string | undefined): Key[] =>
   name === undefined ? [] : [{ namespace: namespace ?? "", name }];
 
-/** Whose Service a slice is of, where that is to lead through the gateway. */
-function behindGateway({ metadata }: KubeObject, informers: InformerSet): Key[] {
+/** Whose Service a slice is of, where a transformer reaches releases by it. */
+function behindTransformer({ metadata }: KubeObject, informers: InformerSet): Key[] {
   const { namespace = "", labels = {} } = metadata;
   const service = informers.informer(ServiceKind).get({ namespace, name: labels["kubernetes.io/service-name"] ?? "" });
-  return service?.metadata.annotations?.[THROUGH_ANNOTATION] === undefined
-    ? []
-    : keysOf(namespace, service.metadata.labels?.[SERVICE_LABEL]);
+  const name = service?.metadata.labels?.[SERVICE_LABEL];
+  return name !== undefined && service?.metadata.name === predictorsName(name) ? keysOf(namespace, name) : [];
 }
 
 interface Tools extends ReleaseTools {
@@ -125,7 +124,7 @@ async function reconcileService(service: MLService, tools: Tools): Promise<Recon
   const shown = outcomes.filter(({ name, fault }) => fault?.reason !== "Retiring" || (routing.percent[name] ?? 0) > 0);
   const way = transformer === undefined ? undefined : await writePredictors(service, outcomes, { tools, routing });
   const own = await routeService(service, outcomes, { tools, routing, transformer });
-  const ready = way ?? own.fault ?? readinessOf(service, outcomes, transformer);
+  const ready = own.fault ?? readinessOf(service, outcomes, transformer) ?? way;
   await removeStale(service, routing, tools);
   await report(service, shown, { tools, routing, ready, answers: own.answers, transformer });
   return {

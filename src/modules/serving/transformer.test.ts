@@ -45,6 +45,17 @@ const backendOf = async (cluster: Setup, name: string): Promise<string | undefin
   return ingress.spec.rules?.[0]?.http?.paths[0]?.backend.service?.name;
 };
 
+/** As the controllers of EndpointSlices and of ingresses write them. */
+async function slice(cluster: Setup, name: string, labels: Record<string, string> = {}): Promise<void> {
+  await cluster.client.resource(EndpointSliceKind).apply(
+    {
+      metadata: { name, namespace, labels: { "kubernetes.io/service-name": "digits-predict", ...labels } },
+      ...{ addressType: "IPv4", endpoints: [{ addresses: ["10.0.0.1"] }], ports: [{ name: "http", port: 1234 }] },
+    },
+    apply,
+  );
+}
+
 test("a transformer has pods and an address of its own; the service's address leads to it, and it to the releases", async () => {
   const cluster = await start(closers);
   await prepare(cluster);
@@ -55,9 +66,12 @@ test("a transformer has pods and an address of its own; the service's address le
   const waiting = await until(cluster, (service) => service.status?.releases?.[0]?.ready === true);
   await settle(cluster, "digits-transform", 1);
   answer(cluster, "digits-transform");
+  const pathless = await until(cluster, (service) => readyOf(service)?.message.includes("leads nowhere yet") === true);
+  await slice(cluster, "digits-predict-a");
   const ready = await until(cluster, (service) => readyOf(service)?.status === "True");
 
   expect(readyOf(waiting)?.message).toContain("transformer: ");
+  expect(pathless.status?.transformer?.ready).toBe(true);
   expect(ready.status?.transformer).toEqual({
     ...{ ready: true, url: "http://digits-transform.digits.cloud.argosy.localhost:8081" },
     ...{ readyReplicas: 1, totalReplicas: 1 },
@@ -95,22 +109,14 @@ test("behind a transformer default and canary keep their shares, through the gat
     ...{ default: "v1", canary: "v2", canaryTrafficPercent: 25, releases, transformer: transformer() },
   });
   for (const name of ["digits-predict-v1", "digits-predict-v2", "digits-transform"]) await settle(cluster, name, 1);
+  await slice(cluster, "digits-predict-a");
   const honored = (service: Parameters<typeof readyOf>[0]) =>
     service.status?.conditions?.find(({ type }) => type === "AllFieldsHonored");
   const split = await until(cluster, (service) => readyOf(service)?.status === "True");
   const ingress = await cluster.client.resource(IngressKind).get("digits-predict", { namespace });
   const before = await cluster.client.resource(ServiceKind).get("digits-predict", { namespace });
   // As the ingress controller does.
-  await cluster.client.resource(EndpointSliceKind).apply(
-    {
-      metadata: {
-        ...{ name: "digits-predict-door", namespace },
-        labels: { "kubernetes.io/service-name": "digits-predict", "argosy.dev/door-of": "digits-predict" },
-      },
-      ...{ addressType: "IPv4", endpoints: [{ addresses: ["10.0.0.1"] }], ports: [{ name: "http", port: 1234 }] },
-    },
-    apply,
-  );
+  await slice(cluster, "digits-predict-door", { "argosy.dev/door-of": "digits-predict" });
   await until(cluster, (service) => honored(service)?.status === "True");
   const after = await cluster.client.resource(ServiceKind).get("digits-predict", { namespace });
 
@@ -135,6 +141,7 @@ test("a transformer that is added takes the traffic when it answers", async () =
   await applyService(cluster, { default: "v1", releases, transformer: transformer() });
   await until(cluster, (service) => service.status?.transformer?.ready === false);
   const meanwhile = await backendOf(cluster, "digits");
+  await slice(cluster, "digits-predict-a");
   await settle(cluster, "digits-transform", 1);
   answer(cluster, "digits-transform");
   await until(cluster, (service) => readyOf(service)?.status === "True" && service.status?.transformer?.ready === true);

@@ -23,7 +23,7 @@ import {
 } from "./children.js";
 import type { Fault } from "./diagnosis.js";
 import { builtInImage } from "./images.js";
-import { isOpenTo } from "./inside.js";
+import { isOpenTo, slicesOf } from "./inside.js";
 import type { MLService, Transformer } from "./kinds.js";
 import { logWishOf } from "./log-wish.js";
 import {
@@ -163,7 +163,13 @@ export async function writePredictors(
   const pods = { labels: releaseLabels(service, routing.defaultRelease), port: main?.built?.port ?? DEFAULT_PORT };
   const way = isThrough ? { ingress: own, isOpen: isOpenTo(namespace, own, own, informers) } : undefined;
   const written = await tools.writer.write(ServiceKind, service, predictorsOf(service, pods, way));
-  return isFault(written) ? written : undefined;
+  if (isFault(written)) return written;
+  const leads = slicesOf(namespace, own, informers).some(({ endpoints }) =>
+    endpoints.some(({ conditions }) => conditions?.ready !== false),
+  );
+  return leads || (main?.readyReplicas ?? 0) === 0
+    ? undefined
+    : { reason: "Starting", message: `transformer: its way to the releases, Service ${own}, leads nowhere yet` };
 }
 
 /** What does not hold behind the transformer, while the gateway has no way in. */
