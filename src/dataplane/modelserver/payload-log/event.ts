@@ -1,4 +1,5 @@
 /** What is logged: events of one request and of one answer, and how they look as CloudEvents and as records. */
+import { createHash } from "node:crypto";
 import { headerText } from "../cloudevents.js";
 import type { PayloadLogSettings } from "./settings.js";
 
@@ -167,13 +168,18 @@ export function writeRecords(
 
 const quoted = (value: string): string => (/[",\r\n]|^\s/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
 
+/** File systems have names of 255 bytes. */
+const MAX_ID = 200;
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex");
+
 /** Key of a file: `prefix/namespace/service/component/path/id-kind.ext`; it is called after the newest event in it. */
 export function keyOf(settings: PayloadLogSettings, prefix: string, newest: PayloadEvent, extension: string): string {
   const { namespace, service, component, path } = settings;
   const parts = [prefix, namespace, service, component, path].flatMap((part) => part.split("/"));
   const folder = parts.filter((part) => part !== "" && part !== "." && part !== "..");
-  // Clients choose ids: what could lead elsewhere is written out.
-  const id = encodeURIComponent(newest.id).replaceAll(/^\.+/g, (dots) => "_".repeat(dots.length));
+  // Clients choose ids: what could lead elsewhere is written out, and what is too long for a file's name is shortened.
+  const written = encodeURIComponent(newest.id).replaceAll(/^\.+/g, (dots) => "_".repeat(dots.length));
+  const id = written.length <= MAX_ID ? written : `${written.slice(0, MAX_ID - 65)}-${hashOf(newest.id)}`;
   return [...folder, `${id}-${newest.kind}.${extension}`].join("/");
 }
 

@@ -91,7 +91,7 @@ class FileSink implements Sink {
   }
 
   async deliver(events: readonly PayloadEvent[]): Promise<void> {
-    const decoded = await Promise.all(events.map(decodeEvent));
+    const decoded = await decodeEvents(events);
     const newest = decoded.at(-1);
     if (newest === undefined) return;
     const { data, type, extension } = await this.#write(decoded);
@@ -116,13 +116,25 @@ class FileSink implements Sink {
   }
 }
 
-/** Records have no content coding: what came in one is taken out of it, where that goes. */
-async function decodeEvent(event: PayloadEvent): Promise<PayloadEvent> {
+/** Records have no content coding: what came in one is taken out of it, where that goes, and as long as all of a file stays within a bound. */
+async function decodeEvents(events: readonly PayloadEvent[]): Promise<PayloadEvent[]> {
+  const decoded: PayloadEvent[] = [];
+  let left = MAX_DECODED_BYTES;
+  // One after the other: a few bytes of each may become very many.
+  for (const event of events) {
+    const plain = await decodeEvent(event, left);
+    if (plain !== event) left -= plain.body.length;
+    decoded.push(plain);
+  }
+  return decoded;
+}
+
+async function decodeEvent(event: PayloadEvent, maxOutputLength: number): Promise<PayloadEvent> {
   const { coding, body } = event;
-  if (coding === undefined || !(event.isLatin1 || typeof body !== "string")) return event;
+  if (coding === undefined || maxOutputLength <= 0 || !(event.isLatin1 || typeof body !== "string")) return event;
   const decode = coding === "deflate" ? promisify(inflate) : promisify(gunzip);
   try {
-    return { ...event, coding: undefined, body: await decode(bytesOf(event), { maxOutputLength: MAX_DECODED_BYTES }) };
+    return { ...event, coding: undefined, body: await decode(bytesOf(event), { maxOutputLength }) };
   } catch {
     return event;
   }

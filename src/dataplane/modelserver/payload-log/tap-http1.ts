@@ -52,6 +52,14 @@ class Direction {
     }
   }
 
+  /** Nobody reads on: what was gathered makes room for others. */
+  abandon(): void {
+    this.isOff = true;
+    this.#rest = undefined;
+    this.#body?.collector?.drop();
+    this.#body = undefined;
+  }
+
   /** No more will come. */
   end(): void {
     const body = this.#body;
@@ -139,7 +147,11 @@ export class Http1Tap implements Tap {
   }
 
   #look(): void {
-    if (this.#client.isOff || this.#server.isOff || this.#open.length > MAX_OPEN) this.#isOff = true;
+    if (this.#isOff || !(this.#client.isOff || this.#server.isOff || this.#open.length > MAX_OPEN)) return;
+    this.#isOff = true;
+    this.#client.abandon();
+    this.#server.abandon();
+    this.#open.length = 0;
   }
 
   #onRequest(text: string, end: number): ReturnType<HeadReader> {

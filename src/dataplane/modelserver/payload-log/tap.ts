@@ -29,6 +29,15 @@ export function createTap(log: PayloadLog): Tap {
     } catch {
       isOff = true;
       log.skip();
+      end();
+    }
+  };
+  /** What was gathered makes room for others. */
+  const end = (): void => {
+    try {
+      tap?.closed();
+    } catch {
+      // It is counted already.
     }
   };
   const raw: Tap = {

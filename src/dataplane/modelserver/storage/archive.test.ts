@@ -142,6 +142,17 @@ test("what becomes more than was reckoned with is given up: bytes, and files", a
   expect(await filesIn(options.destination)).toEqual(["a", "b"]);
 });
 
+test("links become files, and count as such", async () => {
+  const options = await fetchOptions("http://127.0.0.1/x");
+  const archive = join(options.folder, "model.tar.gz");
+  const links = ["b", "c", "d"].map((name) => [{ name, type: "link" as const, linkname: "a" }] as const);
+  await writeFile(archive, await tarOf([{ name: "a" }, ""], ...links));
+
+  await expect(
+    unpack(archive, "model", { folder: options.destination, limits: { maxBytes: 1000, maxEntries: 3 } }),
+  ).rejects.toThrow('"d" is one of more than 3');
+});
+
 test("layers lie over each other: what is whited out is gone, and only the model's folder counts", async () => {
   const options = await fetchOptions("http://127.0.0.1/x");
   const layers = [

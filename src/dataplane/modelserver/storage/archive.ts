@@ -124,9 +124,8 @@ class Unpacker {
 
   /** Writes a file; its body is read in any case. */
   async take({ name, body }: ArchiveEntry): Promise<void> {
-    const { limits, isLayer = false } = this.#unpacking;
-    this.#entries += 1;
-    if (this.#entries > limits.maxEntries) this.refuse(name, `is one of more than ${limits.maxEntries}`);
+    const { isLayer = false } = this.#unpacking;
+    this.#enter(name);
     const path = this.#pathOf(name);
     if (path === undefined || (isLayer && (await this.#whiteOut(path)))) {
       for await (const chunk of body) this.#count(name, chunk);
@@ -144,6 +143,7 @@ class Unpacker {
   async link(name: string, type: "link" | "symlink", to: string): Promise<void> {
     const path = this.#pathOf(name);
     if (path === undefined) return;
+    this.#enter(name);
     // A symbolic link is relative to its own folder, a hard one to the archive's.
     const from = type === "symlink" && !to.startsWith("/") ? `${dirname(normal(name))}/${to}` : to;
     const source = this.#pathOf(resolved(from) ?? this.refuse(name, `is a link to ${to}, outside of it`));
@@ -156,6 +156,12 @@ class Unpacker {
     await mkdir(dirname(target), { recursive: true });
     await rm(target, { recursive: true, force: true });
     await copyFile(file, target);
+  }
+
+  #enter(name: string): void {
+    const { maxEntries } = this.#unpacking.limits;
+    this.#entries += 1;
+    if (this.#entries > maxEntries) this.refuse(name, `is one of more than ${maxEntries}`);
   }
 
   refuse(name: string, why: string): never {

@@ -13,6 +13,8 @@ export interface DownloadOptions {
   readonly partBytes?: number;
   /** Ranged reads at once; default 4. */
   readonly parallel?: number;
+  /** Most bytes of a file whose size the store does not name; more is `QuotaExceeded`. */
+  readonly mostBytes?: number;
   /** Told of everything that came. */
   readonly onProgress?: () => void;
 }
@@ -42,10 +44,19 @@ export async function downloadFile(file: RemoteFile, partial: string, options: D
   }
 }
 
-async function readWhole(file: RemoteFile, handle: FileHandle, { onProgress }: DownloadOptions): Promise<boolean> {
+async function readWhole(
+  file: RemoteFile,
+  handle: FileHandle,
+  { onProgress, mostBytes = Number.POSITIVE_INFINITY }: DownloadOptions,
+): Promise<boolean> {
   const { body, isOpaque = false } = await file.read();
+  const most = file.size ?? mostBytes;
   let at = 0;
   for await (const chunk of body) {
+    if (at + chunk.length > most)
+      throw file.size === undefined
+        ? new DownloadError("QuotaExceeded", `${file.address} has more than ${most} bytes`)
+        : short(file, at + chunk.length, file.size);
     await handle.write(chunk, 0, chunk.length, at);
     at += chunk.length;
     onProgress?.();

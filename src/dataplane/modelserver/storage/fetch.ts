@@ -1,5 +1,5 @@
 /** Bringing a model to this node: from whatever store its URI names, through a cache that is addressed by content. */
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Clock, Random } from "../../../kernel/clock/types.js";
 import type { Logger } from "../../../kernel/log/types.js";
@@ -77,6 +77,8 @@ interface Fetching {
   readonly options: FetchOptions;
   /** Absent: there is none that can be used. */
   readonly cache: ContentCache | undefined;
+  /** What is left for files whose size the store does not name; absent: whatever there is. */
+  mostBytes?: number;
   readonly onProgress: () => void;
 }
 
@@ -87,19 +89,26 @@ async function layOut(source: Source, options: FetchOptions, onProgress: () => v
   await mkdir(destination, { recursive: true }).catch((error: unknown) => {
     throw asDownloadError(error, destination);
   });
-  const fetching = { options, cache: await openCache(options), onProgress };
+  const known = totalOf(listing);
+  const { maxBytes } = options;
+  const fetching: Fetching = {
+    ...{ options, cache: await openCache(options), onProgress },
+    ...(maxBytes === undefined ? {} : { mostBytes: maxBytes - known }),
+  };
   try {
     if (listing.layout === "layers" || isSingleArchive(listing.files.map(({ name }) => name)))
       await unpackAll(listing, fetching);
-    else for (const file of listing.files) await bring(file, join(destination, file.name), fetching);
+    else for (const file of listing.files) await bringWithin(file, join(destination, file.name), fetching);
   } catch (error) {
     throw asDownloadError(error, shownUri(uri));
   }
   log.info("model fetched", { uri: shownUri(uri), files: listing.files.length });
 }
 
-function checkSize({ files }: Listing, { uri, maxBytes }: FetchOptions): void {
-  const total = files.reduce((sum, { size = 0 }) => sum + size, 0);
+const totalOf = ({ files }: Listing): number => files.reduce((sum, { size = 0 }) => sum + size, 0);
+
+function checkSize(listing: Listing, { uri, maxBytes }: FetchOptions): void {
+  const total = totalOf(listing);
   if (maxBytes !== undefined && total > maxBytes)
     throw new DownloadError("QuotaExceeded", `${shownUri(uri)} has ${total} bytes, and may have ${maxBytes}`);
 }
@@ -138,6 +147,16 @@ async function openCache({ cache, cacheBytes, clock, random, log }: FetchOptions
   }
 }
 
+/** The same; what the store told no size of is taken off what others may have. */
+async function bringWithin(file: RemoteFile, target: string, fetching: Fetching): Promise<void> {
+  await bring(file, target, fetching);
+  const { mostBytes } = fetching;
+  if (mostBytes === undefined || file.size !== undefined) return;
+  fetching.mostBytes = mostBytes - (await stat(target)).size;
+  if (fetching.mostBytes < 0)
+    throw new DownloadError("QuotaExceeded", `${file.address} makes it more than ${fetching.options.maxBytes} bytes`);
+}
+
 /** Lays one file out: from the cache, or from the store into the cache. */
 async function bring(file: RemoteFile, target: string, fetching: Fetching): Promise<void> {
   const { cache } = fetching;
@@ -171,9 +190,10 @@ async function bring(file: RemoteFile, target: string, fetching: Fetching): Prom
 async function readChecked(
   file: RemoteFile,
   partial: string,
-  { options, onProgress }: Fetching,
+  { options, mostBytes, onProgress }: Fetching,
 ): Promise<{ readonly sha256: string; readonly isOpaque: boolean }> {
-  const isOpaque = await downloadFile(file, partial, { ...options, onProgress });
+  const most = mostBytes === undefined ? {} : { mostBytes };
+  const isOpaque = await downloadFile(file, partial, { ...options, ...most, onProgress });
   const { checksum } = file;
   const { sha256, asked } = await digestFile(partial, checksum?.algorithm);
   if (checksum === undefined || isOpaque || asked === checksum.hex) return { sha256, isOpaque };
