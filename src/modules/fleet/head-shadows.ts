@@ -3,7 +3,7 @@ import { asObjects, asString } from "../../kernel/schema/index.js";
 import { parseUrl } from "./head-url.js";
 import type { AggregatedRow, Cluster, HeadIngress, HeadShadowStatus, HyperMLService } from "./kinds.js";
 import { ARGOSY } from "./names.js";
-import { isServed, urlIn } from "./served-kinds.js";
+import { frontsOf, isServed, urlIn } from "./served-kinds.js";
 
 type ShadowSpec = NonNullable<HeadIngress["spec"]["shadows"]>[number];
 type Url = NonNullable<ReturnType<typeof parseUrl>>;
@@ -90,10 +90,11 @@ function inCluster(
   if (host !== undefined || address !== undefined)
     return failed(empty, "Invalid", "host and address go with url; the cluster says its own");
   const wanted = head.spec.hyperMLServiceRef?.service;
-  const row = hyper?.status?.aggregatedStatus?.find(
+  const rows = (hyper?.status?.aggregatedStatus ?? []).filter(
     ({ cluster: other, resource }) =>
       other === cluster && isServed(resource.kind) && (wanted === undefined || resource.name === wanted),
   );
+  const [row] = frontsOf(rows, ({ resource }) => resource.kind);
   if (hyper === undefined) return failed(empty, "Invalid", "cluster goes with hyperMLServiceRef");
   const place = placeIn(row, release);
   if ("reason" in place) return failed(empty, place.reason, `cluster ${cluster}: ${place.message}`);

@@ -2,7 +2,7 @@ import { quantityToNumber, tryParseQuantity } from "../../kernel/kinds/index.js"
 import { asNumber, asObject, isObject } from "../../kernel/schema/index.js";
 import type { HeadPlan, HeadSignals, PlannedBackend } from "./head-weights.js";
 import type { Cluster, HeadIngress, HyperMLService } from "./kinds.js";
-import { isServed } from "./served-kinds.js";
+import { frontsOf, isServed } from "./served-kinds.js";
 
 type Weighting = HeadIngress["spec"]["weighting"];
 
@@ -66,10 +66,11 @@ function readyReplicasOf(
   hyper: HyperMLService | undefined,
 ): Measure | undefined {
   const wanted = head.spec.hyperMLServiceRef?.service;
-  const row = hyper?.status?.aggregatedStatus?.find(
+  const rows = (hyper?.status?.aggregatedStatus ?? []).filter(
     ({ cluster, resource }) =>
       cluster === backend.cluster && isServed(resource.kind) && (wanted === undefined || resource.name === wanted),
   );
+  const [row] = frontsOf(rows, ({ resource }) => resource.kind);
   const copies = asObject(asObject(row?.status?.["modelStatus"])["copies"]);
   const total = asNumber(copies["totalCopies"]);
   if (total !== undefined) return replicas(total - (asNumber(copies["failedCopies"]) ?? 0));

@@ -6,7 +6,7 @@ import { parseUrl } from "./head-url.js";
 import { readyConditionIn } from "./hyper-readiness.js";
 import type { AggregatedRow, Cluster, HeadBackendStatus, HeadIngress, HyperMLService } from "./kinds.js";
 import { ARGOSY } from "./names.js";
-import { isServed, urlIn } from "./served-kinds.js";
+import { frontsOf, isServed, urlIn } from "./served-kinds.js";
 
 /** One backend of a HeadIngress before it is handed to the gateway. */
 export interface PlannedBackend {
@@ -140,14 +140,15 @@ function backendsOf(
   }
   return names.sort().flatMap((cluster) => {
     const wanted = head.spec.hyperMLServiceRef?.service;
-    const rows = services.filter(
+    const own = services.filter(
       (row) => row.cluster === cluster && (wanted === undefined || row.resource.name === wanted),
     );
+    const rows = frontsOf(own, (row) => row.resource.kind);
     const [row] = rows;
     const url = leaving.find((one) => one.cluster === cluster)?.url;
     if (row === undefined && url === undefined && !hasService(hyper, cluster, wanted)) return [];
     if (rows.length > 1)
-      faults.push(`cluster ${cluster} has ${rows.length} MLServices; name one in spec.hyperMLServiceRef.service`);
+      faults.push(`cluster ${cluster} has ${rows.length} services; name one in spec.hyperMLServiceRef.service`);
     const weight = head.spec.weights?.[cluster] ?? defaultWeightOf(clusters.get(cluster));
     const draining = wantedNames.includes(cluster)
       ? drainOf(clusters.get(cluster))

@@ -32,7 +32,7 @@ import { ARGOSY, clusterOfSpace, HYPER_FINALIZER } from "./names.js";
 import { HyperRolloutKind } from "./rollout/kind.js";
 import { type RevisionRef, RevisionStore } from "./rollout/revisions.js";
 import { factsOf, rolloutOf, type Targets, targetsOf } from "./rollout/targets.js";
-import { isServed } from "./served-kinds.js";
+import { frontsOf, isServed } from "./served-kinds.js";
 
 const NAME = "hypermlservice-controller";
 const OWNER_INDEX = "hypermlservice-uid";
@@ -305,7 +305,8 @@ async function report(
 }
 
 function serviceStatusIn(services: readonly ObjectState[], service: string | undefined): JsonObject | undefined {
-  const state = services.find(({ object }) => service === undefined || object.name === service);
+  const named = services.filter(({ object }) => service === undefined || object.name === service);
+  const [state] = frontsOf(named, ({ object }) => object.kind);
   return state === undefined ? undefined : memberStatusOf(state);
 }
 

@@ -12,7 +12,7 @@ import {
   WorkKind,
 } from "./kinds.js";
 import { ARGOSY, clusterOfSpace, executionSpaceOf } from "./names.js";
-import { isServed, urlIn } from "./served-kinds.js";
+import { frontsOf, isServed, urlIn } from "./served-kinds.js";
 
 /** Finalizer of Cluster, Karmada's name: requests first, then its objects, then the Cluster. */
 export const CLUSTER_FINALIZER = "karmada.io/cluster-controller";
@@ -60,7 +60,8 @@ function getsRequests(object: HyperMLService, cluster: string, context: Reconcil
 export function leavingOf(works: readonly Work[], clusters: readonly string[], pending: readonly string[]): Leaving[] {
   return clusters.map((cluster) => {
     const own = works.filter((work) => clusterOfSpace(work.metadata.namespace ?? "") === cluster);
-    const service = own.find((work) => isServed(manifestOf(work)?.["kind"]));
+    const served = own.filter((work) => isServed(manifestOf(work)?.["kind"]));
+    const [service] = frontsOf(served, (work) => manifestOf(work)?.["kind"]);
     const url = urlIn(service?.status?.manifestStatuses?.[0]?.status);
     const message = pending.includes(cluster)
       ? "its objects stay until it gets no more requests"
