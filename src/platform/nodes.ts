@@ -87,7 +87,7 @@ export async function startServiceProxy(input: ProxyInput): Promise<void> {
   const proxy = createServiceProxy({
     cluster,
     network,
-    refusal: (from, to) => keeper.refusal(from, to),
+    refusal: (from, to, service) => keeper.refusal(from, to, service),
     ...(serviceCidr === undefined ? {} : { serviceCidr }),
     clock,
     random,

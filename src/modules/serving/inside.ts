@@ -7,7 +7,7 @@ export const THROUGH_ANNOTATION = "argosy.dev/through-ingress";
 const BY_SERVICE = "serving-slices";
 const SERVICE_LABEL = "kubernetes.io/service-name";
 /** Of a slice that leads to the gateway: the Ingress. */
-const DOOR_LABEL = "argosy.dev/door-of";
+export const DOOR_LABEL = "argosy.dev/door-of";
 
 /** The Ingress that a slice leads to. */
 export const doorOf = ({ metadata }: EndpointSlice): string | undefined => metadata.labels?.[DOOR_LABEL];

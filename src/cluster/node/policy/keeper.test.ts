@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -31,8 +32,11 @@ import type { PodAddress } from "../network/types.js";
 const ways = new Map(
   [detectIsolation(), detectIsolation({ asUser: true })].map((isolation) => [podNetworkKind(isolation), isolation]),
 );
-const clusterIp = "198.19.201.7";
-const serviceCidr = "198.19.201.0/24";
+/** Other runs on this machine have theirs. */
+const subnet = `198.19.${process.pid % 256}`;
+const clusterIp = `${subnet}.7`;
+const gatewayIp = `${subnet}.8`;
+const serviceCidr = `${subnet}.0/24`;
 
 interface Play {
   readonly cluster: TestCluster;
@@ -66,7 +70,7 @@ async function play(isolation: Isolation): Promise<Play> {
   const common = { cluster, network, clock: systemClock, random: systemRandom, log: silentLogger };
   const keeper = createPolicyKeeper(common);
   await keeper.start();
-  const proxy = createServiceProxy({ ...common, serviceCidr, refusal: (from, to) => keeper.refusal(from, to) });
+  const proxy = createServiceProxy({ ...common, serviceCidr, refusal: (...about) => keeper.refusal(...about) });
   await proxy.start();
   for (const name of ["a", "b"])
     await cluster.client
@@ -105,13 +109,28 @@ async function play(isolation: Isolation): Promise<Play> {
   };
 }
 
-async function serve({ cluster }: Play, ip: string): Promise<void> {
+const serve = (world: Play, ip: string) => route(world, { name: "model", clusterIP: clusterIp, ip, port: 8080 });
+const lead = (world: Play, port: number) =>
+  route(world, { name: "gateway", clusterIP: gatewayIp, ip: "127.0.0.1", port, through: "model" });
+
+/** A Service with one endpoint. */
+async function route(
+  { cluster }: Play,
+  {
+    name,
+    clusterIP,
+    ip,
+    port,
+    through,
+  }: { name: string; clusterIP: string; ip: string; port: number; through?: string },
+): Promise<void> {
+  const annotations = through === undefined ? {} : { "argosy.dev/through-ingress": through };
   await cluster.client.resource(ServiceKind).create(
     {
       apiVersion: "v1",
       kind: "Service",
-      metadata: { name: "model", namespace: "a" },
-      spec: { clusterIP: clusterIp, ports: [{ port: 80, targetPort: 8080 }] },
+      metadata: { name, namespace: "a", labels: { app: "model" }, annotations },
+      spec: { clusterIP, ports: [{ port: 80, targetPort: port }] },
     },
     { namespace: "a" },
   );
@@ -119,10 +138,10 @@ async function serve({ cluster }: Play, ip: string): Promise<void> {
     {
       apiVersion: "discovery.k8s.io/v1",
       kind: "EndpointSlice",
-      metadata: { name: "model", namespace: "a", labels: { "kubernetes.io/service-name": "model" } },
+      metadata: { name, namespace: "a", labels: { "kubernetes.io/service-name": name } },
       addressType: "IPv4",
       endpoints: [{ addresses: [ip], conditions: { ready: true } }],
-      ports: [{ name: "", port: 8080, protocol: "TCP" }],
+      ports: [{ name: "", port, protocol: "TCP" }],
     },
     { namespace: "a" },
   );
@@ -166,7 +185,7 @@ describe.each([...ways].filter(([kind]) => kind !== "loopback"))("pods in a %s n
       [clusterIp, 80],
     ];
     expect(await untilCall(stranger, service, "model")).toBe("model");
-    expect(await call(stranger, ...direct)).toBe("model");
+    expect(await untilCall(stranger, direct, "model")).toBe("model");
 
     const policies = world.cluster.client.resource(NetworkPolicyKind);
     await policies.create(
@@ -180,8 +199,8 @@ describe.each([...ways].filter(([kind]) => kind !== "loopback"))("pods in a %s n
     );
     expect(await untilCall(stranger, service, "ECONNRESET")).toBe("ECONNRESET");
     expect(await untilCall(stranger, direct, "silence")).toBe("silence");
-    expect(await call(friend, ...service)).toBe("model");
-    expect(await call(friend, ...direct)).toBe("model");
+    expect(await untilCall(friend, service, "model")).toBe("model");
+    expect(await untilCall(friend, direct, "model")).toBe("model");
     const text = await new Promise<string>((resolve) => {
       world.network.connect(model.ip, 8080).then(
         (socket) => socket.on("data", (data) => resolve(String(data))),
@@ -192,11 +211,20 @@ describe.each([...ways].filter(([kind]) => kind !== "loopback"))("pods in a %s n
     const events = await world.cluster.client.resource(EventKind).list({ namespace: "a" });
     expect(events.items.map(({ reason }) => reason)).toContain("CallerRefused");
 
+    // A Service that leads through a gateway on the machine is guarded as the pods behind it.
+    const gateway = createServer((socket) => socket.on("error", () => undefined).end("gateway"));
+    await new Promise<void>((resolve) => gateway.listen(0, "127.0.0.1", () => resolve()));
+    await lead(world, (gateway.address() as AddressInfo).port);
+    const through: [string, number] = [gatewayIp, 80];
+    expect(await untilCall(friend, through, "gateway")).toBe("gateway");
+    expect(await untilCall(stranger, through, "ECONNRESET")).toBe("ECONNRESET");
+    gateway.close();
+
     const late = await world.pod("late", "a");
     expect(await untilCall(late, direct, "model")).toBe("model");
     await policies.delete("own", { namespace: "a" });
     expect(await untilCall(stranger, direct, "model")).toBe("model");
-    expect(await untilCall(stranger, service, "model")).toBe("model");
+    expect(await untilCall(await world.pod("other", "b"), service, "model")).toBe("model");
   });
 });
 

@@ -7,11 +7,12 @@ import {
   NetworkPolicyKind,
   type Pod,
   PodKind,
+  type Service,
 } from "../../../kernel/kinds/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { PodNetwork } from "../network/types.js";
-import { callersOf, notEnforced } from "./callers.js";
+import { callersOf, notEnforced, type PolicyWorld } from "./callers.js";
 
 /** What the keeper of one cluster needs. */
 export interface PolicyKeeperOptions {
@@ -28,10 +29,13 @@ export interface PolicyKeeperOptions {
 export interface PolicyKeeper {
   /** Resolves when what was there is carried out. */
   start(): Promise<void>;
-  /** Why a connection from an address to a pod's is refused, in words; absent: it is let through. */
-  refusal(from: string, to: string): string | undefined;
+  /** Why a connection by a Service from an address to a pod's, or to a gateway before pods, is refused, in words; absent: it is let through. */
+  refusal(from: string, to: string, service: Service): string | undefined;
   close(): Promise<void>;
 }
+
+/** Of a Service that leads to a gateway rather than to its pods. */
+const throughAnnotation = "argosy.dev/through-ingress";
 
 /** A pod that is guarded. */
 interface Guard {
@@ -50,6 +54,9 @@ class Keeper implements PolicyKeeper {
   readonly #events: OwnedEventRecorder;
   readonly #stops: (() => void)[] = [];
   #guards = new Map<string, Guard>();
+  #policies: readonly NetworkPolicy[] = [];
+  /** Who may call a gateway that stands before pods, by Service. */
+  readonly #gateways = new Map<string, ReadonlySet<string> | "all">();
   #working: Promise<void> | undefined;
   #isDirty = false;
   #closed = false;
@@ -82,17 +89,41 @@ class Keeper implements PolicyKeeper {
     await this.#working;
   }
 
-  refusal(from: string, to: string): string | undefined {
+  refusal(from: string, to: string, service: Service): string | undefined {
     const { network, cluster } = this.#options;
     const [caller, called] = [network.podAt(from), network.podAt(to)];
-    if (caller === undefined || called === undefined || caller === called) return undefined;
-    const guard = this.#guards.get(called);
-    if (guard === undefined || guard.callers.has(caller)) return undefined;
+    if (caller === undefined || caller === called) return undefined;
+    const callers = called === undefined ? this.#callersOfGateway(service) : this.#guards.get(called)?.callers;
+    if (callers === undefined || callers.has(caller)) return undefined;
     const pod = cluster.informers
       .informer(PodKind)
       .list()
       .find(({ metadata }) => metadata.uid === caller);
     return `connections from pods of ${pod === undefined ? "other clusters" : `namespace ${pod.metadata.namespace ?? ""}`} are refused, as NetworkPolicies say (kubectl get networkpolicies)`;
+  }
+
+  /** A gateway stands before the pods of a Service, if any run: whoever may call a pod with the Service's labels may call it. */
+  #callersOfGateway(service: Service): ReadonlySet<string> | undefined {
+    const { annotations, uid, resourceVersion } = service.metadata;
+    if (annotations?.[throughAnnotation] === undefined || this.#policies.length === 0) return undefined;
+    const key = `${uid}/${resourceVersion}`;
+    const known = this.#gateways.get(key);
+    if (known !== undefined) return known === "all" ? undefined : known;
+    const stand: Pod = {
+      ...{ apiVersion: "v1", kind: "Pod", spec: { containers: [] } },
+      metadata: { ...service.metadata, uid: key },
+    };
+    const callers = callersOf(this.#policies, this.#world([stand])).get(key);
+    this.#gateways.set(key, callers ?? "all");
+    return callers;
+  }
+
+  #world(more: readonly Pod[] = []): PolicyWorld {
+    const { informers } = this.#options.cluster;
+    return {
+      pods: [...informers.informer(PodKind).list(), ...more],
+      namespaces: informers.informer(NamespaceKind).list(),
+    };
   }
 
   async close(): Promise<void> {
@@ -122,8 +153,10 @@ class Keeper implements PolicyKeeper {
   async #carryOut(): Promise<void> {
     const { informers } = this.#options.cluster;
     const policies = informers.informer(NetworkPolicyKind).list();
+    this.#policies = policies;
+    this.#gateways.clear();
     if (policies.length === 0 && this.#guards.size === 0) return;
-    const world = { pods: informers.informer(PodKind).list(), namespaces: informers.informer(NamespaceKind).list() };
+    const world = this.#world();
     const addresses = new Map(
       // The address of a pod that has ended may be another's by now.
       world.pods

@@ -19,7 +19,7 @@ export interface ServiceProxyOptions {
   /** The cluster's ClusterIPs (`198.19.1.0/24`): made this machine's at once; absent: one by one. */
   readonly serviceCidr?: string;
   /** Who may not reach whom; default: everybody reaches everything. */
-  readonly refusal?: Refusal;
+  readonly refusal?: (...about: [...Parameters<Refusal>, Service]) => string | undefined;
   /** Where node ports answer; default the loopback and the machine's address in the pod network. */
   readonly nodePortAddresses?: readonly string[];
 }
@@ -159,7 +159,9 @@ class UserspaceProxy implements ServiceProxy {
   }
 
   #refuse(service: Service, from: string, to: string): string | undefined {
-    const words = this.#options.refusal?.(from, to);
+    const { namespace = "", name } = service.metadata;
+    const now = this.#options.cluster.informers.informer(ServiceKind).get({ namespace, name }) ?? service;
+    const words = this.#options.refusal?.(from, to, now);
     if (words !== undefined) this.#tell(service, "CallerRefused", words);
     return words;
   }

@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { checksOf } from "../../../cluster/apiserver/index.js";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { createManager } from "../../../kernel/control/index.js";
-import { DeploymentKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
+import { DeploymentKind, EndpointSliceKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { memoryLedger } from "../../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../../testing/index.js";
@@ -74,4 +74,30 @@ test("a Route has a name inside of the cluster, which leads to the Revision with
 
   expect(first.spec.ports).toEqual([{ name: "http", port: 80, protocol: "TCP", targetPort: 9000 }]);
   expect(first.metadata.ownerReferences?.[0]).toMatchObject({ kind: "Route", name: "hello", controller: true });
+});
+
+test("where the gateway has a way in, it leads there: shares hold and pods are woken inside too", async () => {
+  const cluster = await start();
+  await write(cluster, "a");
+  await ready(cluster, "hello-00001");
+  const first = await untilInside(cluster, "hello-00001");
+  const labels = { "kubernetes.io/service-name": "hello", "argosy.dev/door-of": "hello" };
+  await cluster.client.resource(EndpointSliceKind).create(
+    {
+      ...{ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4" },
+      metadata: { name: "hello-door", namespace, labels },
+      endpoints: [{ addresses: ["127.0.0.1"] }],
+      ports: [{ name: "http", port: 21_000, protocol: "TCP" }],
+    },
+    { namespace },
+  );
+  const services = cluster.client.resource(ServiceKind);
+  let through = first;
+  while (through.spec.selector !== undefined) {
+    through = await services.get("hello", { namespace });
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+
+  expect(first.metadata.annotations).toEqual({ "argosy.dev/through-ingress": "hello" });
+  expect(through.spec.ports).toEqual(first.spec.ports);
 });

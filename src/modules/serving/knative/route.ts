@@ -9,6 +9,7 @@ import type {
 import {
   controllerOf,
   DeploymentKind,
+  EndpointSliceKind,
   IngressKind,
   isDeleting,
   type KubeObject,
@@ -17,6 +18,7 @@ import {
 import { isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { parseDurationMs, SCALING, standingOf } from "../autoscaling/index.js";
 import { hostOf, urlOf, WEIGHTS_ANNOTATION } from "../children.js";
+import { DOOR_LABEL, isOpenTo, THROUGH_ANNOTATION } from "../inside.js";
 import {
   ConfigurationKind,
   KNATIVE_ANNOTATIONS,
@@ -66,12 +68,20 @@ export function routeController(options: KnativeOptions): ControllerSpec<Route> 
     watches: [
       { kind: ConfigurationKind, keys: (object, informers) => routesOf(object, informers) },
       { kind: RevisionKind, keys: (object, informers) => routesOf(object, informers) },
+      { kind: EndpointSliceKind, keys: behindGateway },
     ],
     async reconcile(_key, route, context) {
       if (route === undefined || isDeleting(route) || isTakenCareOf(context.cluster)) return undefined;
       return new RouteWork(route, { context, writer, options }).run();
     },
   };
+}
+
+/** The Route whose Service a slice leads through the gateway. */
+function behindGateway(slice: KubeObject): readonly Key[] {
+  const { namespace = "", labels = {} } = slice.metadata;
+  const name = labels[DOOR_LABEL];
+  return name === undefined ? [] : [{ namespace, name }];
 }
 
 /** Any Route of the namespace may name it. */
@@ -234,15 +244,21 @@ class RouteWork {
     return this.#answers(url, Object.keys(weights));
   }
 
-  /** `NAME.NAMESPACE.svc.cluster.local`: the pods of the Revision with the largest share. No gateway stands there to divide, or to wake. */
+  /**
+   * `NAME.NAMESPACE.svc.cluster.local` leads through the gateway, as the address outside does: shares hold, and pods are woken. Until that way is open, and where
+   * there is none, it leads to the pods of the Revision with the largest share.
+   */
   async #writeInside(weights: Readonly<Record<string, number>>): Promise<Said | undefined> {
     const [main] = Object.entries(weights).toSorted(([, a], [, b]) => b - a)[0] ?? [];
     if (main === undefined) return undefined;
     const parts = readRevisionSpec(toJsonObject(this.#revision(main)?.spec ?? {}));
     const { name } = this.#route.metadata;
+    const { selector, ...spec } = revisionService(main, parts);
+    const isOpen = isOpenTo(this.#namespace, name, name, this.#tools.context.cluster.informers);
+    const labels = { [KNATIVE_LABELS.route]: name, [KNATIVE_LABELS.revision]: main };
     const wanted = {
-      metadata: { name, labels: { [KNATIVE_LABELS.route]: name } },
-      spec: revisionService(main, parts),
+      metadata: { name, labels, annotations: { [THROUGH_ANNOTATION]: name } },
+      spec: isOpen ? spec : { ...spec, selector },
     };
     const written = await this.#tools.writer.write(ServiceKind, this.#route, wanted, this.#tools.context);
     return isSaid(written) ? written : undefined;
