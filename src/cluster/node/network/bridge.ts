@@ -7,6 +7,7 @@ import { connectDirectly } from "../../../kernel/netns/index.js";
 import { requireProgram, runCommand } from "../commands.js";
 import { NodeError } from "../errors.js";
 import { Guards } from "./guard.js";
+import { runIp } from "./ip.js";
 import { AddressLeases, addressToNumber, numberToAddress } from "./leases.js";
 import { listenDirectly } from "./sockets.js";
 import type { PodAddress, PodNetwork } from "./types.js";
@@ -47,7 +48,7 @@ class BridgeNetwork implements PodNetwork {
   readonly #attached = new Map<string, Promise<PodAddress>>();
   readonly #guards = new Guards({
     range: () => ({ base: numberToAddress(this.#first), prefix: 21, gateway: this.hostAddress }),
-    run: (podUid, lines) => runIp(lines, this.#namespaceName(podUid)),
+    run: (podUid, lines) => runIp({ lines, namespace: this.#namespaceName(podUid) }),
     exists: (podUid) => existsSync(join(namespaceFolder, this.#namespaceName(podUid))),
   });
   #first = 0;
@@ -105,13 +106,13 @@ class BridgeNetwork implements PodNetwork {
     const name = this.#namespaceName(podUid);
     if (!existsSync(join(namespaceFolder, name))) return;
     await runCommand(requireProgram("ip"), ["link", "del", this.#linkName(podUid)]);
-    await runIp([`netns del ${name}`]);
+    await runIp({ lines: [`netns del ${name}`] });
   }
 
   async claimRange(cidr: string): Promise<void> {
     if (this.#ranges.has(cidr)) return;
     this.#ranges.add(cidr);
-    await runIp([`route replace local ${cidr} dev lo`]);
+    await runIp({ lines: [`route replace local ${cidr} dev lo`] });
   }
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {
@@ -151,21 +152,19 @@ class BridgeNetwork implements PodNetwork {
       }
       await removeNamespace(name, link);
     }
-    await runIp([
+    const outside = [
       `netns add ${name}`,
       `link add ${link} type veth peer name eth0 netns ${name}`,
       `link set ${link} master ${this.#bridge} up`,
-    ]);
-    await runIp(
-      [
-        "link set lo up",
-        ...(existsSync("/proc/net/if_inet6") ? ["link set dev eth0 addrgenmode none"] : []),
-        `addr add ${ip}/21 dev eth0`,
-        "link set eth0 up",
-        `route add default via ${this.hostAddress}`,
-      ],
-      name,
-    );
+    ];
+    const inside = [
+      "link set lo up",
+      ...(existsSync("/proc/net/if_inet6") ? ["link set dev eth0 addrgenmode none"] : []),
+      `addr add ${ip}/21 dev eth0`,
+      "link set eth0 up",
+      `route add default via ${this.hostAddress}`,
+    ];
+    await runIp({ lines: outside }, { lines: inside, namespace: name });
     await this.#guards.attached(podUid, true);
     return address;
   }
@@ -186,12 +185,14 @@ class BridgeNetwork implements PodNetwork {
   }
 
   async #makeBridge(): Promise<void> {
-    await runIp([
-      `link add ${this.#bridge} type bridge forward_delay 0 stp_state 0`,
-      `link set ${this.#bridge} alias ${this.#options.dataDir}`,
-      `addr add ${this.hostAddress}/21 dev ${this.#bridge}`,
-      `link set ${this.#bridge} up`,
-    ]);
+    await runIp({
+      lines: [
+        `link add ${this.#bridge} type bridge forward_delay 0 stp_state 0`,
+        `link set ${this.#bridge} alias ${this.#options.dataDir}`,
+        `addr add ${this.hostAddress}/21 dev ${this.#bridge}`,
+        `link set ${this.#bridge} up`,
+      ],
+    });
   }
 
   /** Namespaces of this directory whose pod has no lease any more. */
@@ -204,26 +205,9 @@ class BridgeNetwork implements PodNetwork {
   }
 }
 
-/** Runs lines of `ip`, all or an error; inside a named namespace where one is given. */
-async function runIp(lines: readonly string[], namespace?: string): Promise<string> {
-  const where = namespace === undefined ? [] : ["-n", namespace];
-  return check(requireProgram("ip"), [...where, "-batch", "-"], `${lines.join("\n")}\n`);
-}
-
 /** Removes a pod's link and namespace; either may be gone already. */
 async function removeNamespace(name: string, link: string): Promise<void> {
   await runCommand(requireProgram("ip"), ["-force", "-batch", "-"], `link del ${link}\nnetns del ${name}\n`);
-}
-
-async function check(ip: string, args: readonly string[], input?: string): Promise<string> {
-  const result = await runCommand(ip, args, input);
-  if (result.code !== 0) {
-    throw new NodeError(
-      "NetworkFailed",
-      `ip ${input?.trim().replaceAll("\n", "; ") ?? args.join(" ")}: ${result.stderr.trim()}`,
-    );
-  }
-  return result.stdout;
 }
 
 interface LinkInfo {
