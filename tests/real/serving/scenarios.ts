@@ -120,11 +120,13 @@ async function refuses(stage: Stage): Promise<string> {
   );
   check(/modelFormat/.test(refused), "admission does not name the field", refused);
   const gpu = { limits: { "nvidia.com/gpu": "1" } };
+  const huge = { requests: { cpu: "4000" }, limits: { cpu: "4000" } };
   const cases: [name: string, predictor: JsonObject, reason: string][] = [
     ["broken", { model: modelAt("broken") }, "ModelLoadFailed"],
     ["absent", { model: modelAt("9") }, "ModelNotFound"],
     ["image", { containers: [{ name: "kserve-container", image: "argosy.test/none:1" }] }, "ImageNotFound"],
-    ["gpu", { model: { ...modelAt(1), resources: gpu } }, "Unschedulable"],
+    ["gpu", { model: { ...modelAt(1), resources: gpu } }, "GpuUnavailable"],
+    ["huge", { model: { ...modelAt(1), resources: huge } }, "Unschedulable"],
     ["format", { model: { ...modelAt(1), modelFormat: { name: "fortran" } } }, "NoSupportingRuntime"],
   ];
   const s3 = (name: string): JsonObject =>
