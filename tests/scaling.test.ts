@@ -165,8 +165,6 @@ const service = (more: { traffic?: object[]; env?: string } = {}) => ({
           "autoscaling.knative.dev/window": "6s",
           "autoscaling.knative.dev/target": "3",
           "autoscaling.knative.dev/target-utilization-percentage": "100",
-          // Any growth: whether there is one to the double depends on how fast this machine is.
-          "autoscaling.knative.dev/panic-threshold-percentage": "110",
         },
       },
       spec: {
@@ -233,8 +231,8 @@ test("a service answers, goes to zero when it is quiet, wakes by a request, grow
 
   const decisions = await ledger.query({ kind: "Deployment", name: "hello-00001-deployment", limit: 500 });
   const outcomes = decisions.map(({ outcome }) => outcome).join("\n");
-  expect(outcomes).toMatch(/scaled from \d+ to [3-9]: .*the panic window: .* → \d+/);
-  expect(outcomes).toMatch(/\d+ wanted ≥ 1\.1 × \d+ ready → panic/);
+  // By which window it grew, and whether it panicked, depends on how fast this machine is; kpa.test.ts has both on its own clock.
+  expect(outcomes).toMatch(/scaled from \d+ to [3-9]: the stable window: .* → \d+; the panic window: .* → \d+/);
   expect(outcomes).toMatch(/scaled from 1 to 0: .*inactive for \d+ s → 0/);
   expect(outcomes).toMatch(
     /zero to first answer in \d+ ms: queue \d+, schedule \d+, fetch \d+, load \d+, first answer \d+ ms/,
