@@ -26,7 +26,8 @@ import {
 } from "../storage-kinds.js";
 import { KEY_LABEL, statusName } from "./names.js";
 import { type LocalPlan, modelsOfNode, planFaults, planModels, type WantedModel, wantedOf } from "./plan.js";
-import { cachesIn, isNodeReady, planIn, stateOn, usersOf } from "./world.js";
+import { leavingName } from "./removal.js";
+import { cachesIn, homeOf, isNodeReady, planIn, stateOn, usersOf } from "./world.js";
 
 const FINALIZER = "serving.argosy.dev/local-model";
 const WAIT_MS = 1_000;
@@ -162,6 +163,7 @@ async function release(cache: LocalModelCache, { cluster }: Context): Promise<bo
   const model = wantedOf(cache);
   const others = planIn(informers).models.some(({ key }) => key === model.key);
   if (others) return true;
+  const leaving = leavingName(homeOf(model), model.key);
   const busy = informers
     .informer(LocalModelNodeKind)
     .list()
@@ -171,8 +173,8 @@ async function release(cache: LocalModelCache, { cluster }: Context): Promise<bo
       const named = spec.localModels.some(
         ({ modelName, namespace }) => modelName === model.name && namespace === model.namespace,
       );
-      const leaving = status?.conditions?.some(({ message }) => message?.includes(model.key) === true) === true;
-      return named || leaving || status?.modelStatus?.[statusName(model.name, model.namespace)] !== undefined;
+      const isLeaving = status?.conditions?.some(({ message }) => message?.includes(leaving) === true) === true;
+      return named || isLeaving || status?.modelStatus?.[statusName(model.name, model.namespace)] !== undefined;
     });
   if (busy) return false;
   const labelSelector = `${KEY_LABEL}=${model.key}`;

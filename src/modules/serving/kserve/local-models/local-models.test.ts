@@ -236,3 +236,37 @@ test("a model beyond the group's limit has no place and says so; the group tells
   await expect(applyCache(cluster, "claim", "pvc://claim/model")).rejects.toThrow(/no store that nodes can fetch from/);
   await expect(applyCache(cluster, "first", "hf://org/other")).rejects.toThrow(/immutable/);
 });
+
+test("jobs of others that look alike say nothing of a model, and stand in the way of none", async () => {
+  const cluster = await begin(["n1"]);
+  await applyCache(cluster, "digits", "gs://lake/digits");
+  const job = await jobOn(cluster, "n1", "fetch");
+  const { name, labels = {} } = job.metadata;
+  const pod = { spec: { containers: [{ name: "c", image: "x" }], restartPolicy: "Never" } };
+  const jobs = cluster.client.resource(JobKind);
+  const make = (as: string, more: Record<string, string>) =>
+    jobs.apply(
+      { metadata: { name: as, labels: { ...labels, ...more } }, spec: { template: pod } },
+      { fieldManager: "somebody", namespace },
+    );
+  await make(name, {});
+  await make("other", { "localmodel.serving.argosy.dev/work": "remove" });
+  // Without a volume: nothing could be made of it.
+  await make("third", { "localmodel.serving.argosy.dev/key": "0123456789abcdef" });
+  for (const one of [name, "other", "third"])
+    await jobs.patch(one, "merge", { status: { succeeded: 1 } }, { namespace, subresource: "status" });
+  await applyCache(cluster, "letters", "gs://lake/letters", { modelSize: "1Mi" });
+  const letters = await eventually(async () => {
+    const { items } = await jobs.list({ namespace: JOBS });
+    return items.find((one) => one.metadata.uid !== job.metadata.uid);
+  });
+  const before = await cacheWith(cluster, "letters", ({ status }) => status?.copies?.total === 1);
+  const digits = await cluster.client.resource(LocalModelCacheKind).get("digits");
+  await setJob(cluster, letters, { succeeded: 1 });
+  await setJob(cluster, job, { succeeded: 1 });
+  const after = await cacheWith(cluster, "digits", (one) => readyOf(one) === "True Downloaded");
+
+  expect(readyOf(before)).toBe("False Downloading");
+  expect(digits.status?.nodeStatus?.["n1"]).toBe("NodeDownloadPending");
+  expect(after.status?.nodeStatus?.["n1"]).toBe("NodeDownloaded");
+});

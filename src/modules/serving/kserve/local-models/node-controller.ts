@@ -25,20 +25,11 @@ import {
   LocalModelNodeKind,
 } from "../storage-kinds.js";
 import { fetchJob } from "./children.js";
-import {
-  JOBS_NAMESPACE,
-  KEY_LABEL,
-  LOCAL_MODELS,
-  NODE_LABEL,
-  nodeMark,
-  presenceLabel,
-  statusName,
-  WORK_LABEL,
-} from "./names.js";
+import { KEY_LABEL, LOCAL_MODELS, NODE_LABEL, nodeMark, presenceLabel, statusName, WORK_LABEL } from "./names.js";
 import { modelsOfNode, type PlacedModel } from "./plan.js";
 import { removeOthers } from "./removal.js";
 import { applied, ensureVolume } from "./volumes.js";
-import { isNodeReady, jobsOf, planIn, podsOfJob } from "./world.js";
+import { homeOf, isNodeReady, jobsOf, planIn, podsOfJob } from "./world.js";
 
 type ModelState = "ModelDownloadPending" | "ModelDownloading" | "ModelDownloaded" | "ModelDownloadError";
 type Context = ReconcileContext<LocalModelNode>;
@@ -132,7 +123,11 @@ async function reconcileNode(
     );
     found.set(statusName(one.model.name, one.model.namespace), state);
   }
-  const leaving = await removeOthers(new Set(placed.map(({ model }) => model.key)), { node, owner, context });
+  const leaving = await removeOthers(new Map(placed.map(({ model }) => [model.key, homeOf(model)])), {
+    node,
+    owner,
+    context,
+  });
   await labelNode(node, placed, { found, context });
   if (placed.length === 0 && leaving.length === 0) {
     await nodes.delete(name, { preconditions: { uid: owner.metadata.uid } });
@@ -166,14 +161,16 @@ async function bring(placed: PlacedModel, on: OnNode): Promise<Found> {
   const { model, group } = placed;
   const { client, informers, name: cluster } = context.cluster;
   const mark = nodeMark(node.metadata.uid);
-  const jobs = jobsOf(mark, informers).filter(({ metadata }) => metadata.labels?.[KEY_LABEL] === model.key);
+  const namespace = homeOf(model);
+  const jobs = jobsOf(mark, informers).filter(
+    ({ metadata }) => metadata.labels?.[KEY_LABEL] === model.key && metadata.namespace === namespace,
+  );
   const job = jobs.find(({ metadata }) => metadata.labels?.[WORK_LABEL] === "fetch");
   // What is being taken away must be gone before it comes back.
   if (jobs.some(({ metadata }) => metadata.labels?.[WORK_LABEL] === "remove")) return { state: "ModelDownloadPending" };
   if (job !== undefined) return stateOf(job, on);
   if (!isNodeReady(node))
     return { state: "ModelDownloadPending", message: `cluster ${cluster}: node ${node.metadata.name} is not ready` };
-  const namespace = model.namespace ?? JOBS_NAMESPACE;
   const found = await findCredentials(
     { namespace, key: asString(model.storage?.["key"]), account: model.account, uris: [model.uri] },
     { context },

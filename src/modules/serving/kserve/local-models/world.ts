@@ -15,7 +15,7 @@ import {
   LocalModelNodeKind,
 } from "../storage-kinds.js";
 import { matchModel } from "./match.js";
-import { KEY_LABEL, NODE_LABEL, statusName, WORK_LABEL } from "./names.js";
+import { JOBS_NAMESPACE, KEY_LABEL, NODE_LABEL, statusName, WORK_LABEL } from "./names.js";
 import { type LocalPlan, planModels, type WantedModel } from "./plan.js";
 
 /** All caches of a cluster. */
@@ -45,7 +45,10 @@ export function stateOn(node: string, model: WantedModel, informers: InformerSet
 const JOBS = "local-model-jobs";
 const PODS = "local-model-pods";
 
-/** The jobs for a node, by its mark. */
+/** Where the jobs of a model are. */
+export const homeOf = ({ namespace }: Pick<WantedModel, "namespace">): string => namespace ?? JOBS_NAMESPACE;
+
+/** The jobs for a node, by its mark, of all namespaces: whoever may make jobs somewhere can make some that look alike. */
 export function jobsOf(mark: string, informers: InformerSet): readonly Job[] {
   const jobs = informers.informer(JobKind);
   jobs.addIndex(JOBS, ({ metadata }) => {
@@ -58,13 +61,10 @@ export function jobsOf(mark: string, informers: InformerSet): readonly Job[] {
 /** The pods of one of those jobs. */
 export function podsOfJob(job: Job, informers: InformerSet): readonly Pod[] {
   const pods = informers.informer(PodKind);
-  pods.addIndex(PODS, ({ metadata: { labels = {} } }) =>
-    labels[WORK_LABEL] === undefined
-      ? []
-      : [`${labels[NODE_LABEL] ?? ""}/${labels[KEY_LABEL] ?? ""}/${labels[WORK_LABEL]}`],
-  );
-  const { labels = {} } = job.metadata;
-  return pods.byIndex(PODS, `${labels[NODE_LABEL] ?? ""}/${labels[KEY_LABEL] ?? ""}/${labels[WORK_LABEL] ?? ""}`);
+  const idOf = ({ namespace = "", labels = {} }: Job["metadata"]): string =>
+    [namespace, labels[NODE_LABEL], labels[KEY_LABEL], labels[WORK_LABEL]].join("/");
+  pods.addIndex(PODS, ({ metadata }) => (metadata.labels?.[WORK_LABEL] === undefined ? [] : [idOf(metadata)]));
+  return pods.byIndex(PODS, idOf(job.metadata));
 }
 
 /** The InferenceServices that are served from a model. */
