@@ -28,6 +28,12 @@ const SLICES_INDEX = "fleet-slices-of-service";
 const FIRST_PORT = 21_000;
 const PORTS = 9_000;
 const RETRY_MS = 500;
+/** The gateway takes 4,096 listeners and 20,000 routes; with more than it takes nothing of a cluster would come into force. */
+const MOST_DOORS = 3_000;
+const MOST_OF_NAMESPACE = 500;
+const MOST_ROUTES = 2_000;
+const MOST_ROUTES_OF_DOOR = 64;
+const FULL_AGAIN_MS = 10_000;
 /** Connections that were made by a door are carried so long after nobody is led to it any more. */
 const GRACE_MS = 30_000;
 
@@ -37,15 +43,16 @@ type Context = ReconcileContext<Ingress>;
 export class DoorPorts {
   readonly #used = new Set<number>();
 
-  /** Takes one that nobody has: the preferred one, or the next after it. */
-  claim(preferred: number, busy: ReadonlySet<number>): number {
+  /** Takes one that nobody has: the preferred one, or the next after it. `undefined` when there are none. */
+  claim(preferred: number, busy: ReadonlySet<number>): number | undefined {
+    if (this.#used.size >= MOST_DOORS) return undefined;
     for (let step = 0; step < PORTS; step++) {
-      const port = FIRST_PORT + ((preferred - FIRST_PORT + step) % PORTS);
+      const port = FIRST_PORT + ((((preferred - FIRST_PORT + step) % PORTS) + PORTS) % PORTS);
       if (this.#used.has(port) || busy.has(port)) continue;
       this.#used.add(port);
       return port;
     }
-    return preferred;
+    return undefined;
   }
 
   free(port: number): void {
@@ -109,6 +116,8 @@ const hasReady = (slices: readonly EndpointSlice[]): boolean =>
 export class Doors {
   readonly #options: DoorOptions;
   readonly #doors = new Map<string, Door>();
+  /** Why Services have none, by `namespace/name`. */
+  readonly #refused = new Map<string, string>();
 
   constructor(options: DoorOptions) {
     this.#options = options;
@@ -120,16 +129,18 @@ export class Doors {
     this.#gather(context);
     const listeners: ListenerInput[] = [];
     const routes: RouteInput[] = [];
-    for (const door of this.#doors.values()) {
+    for (const [id, door] of this.#doors) {
       const ingress = context.informer.get({ namespace: door.namespace, name: door.ingress });
       if (ingress === undefined || isDeleting(ingress)) continue;
       const own = { name: nameOf(context, door), host: listener.host, port: door.port };
       const all = routesOf(ingress, own, context);
-      listeners.push(own);
-      for (const route of all) {
-        if (route.hosts?.[0] !== all[0]?.hosts?.[0] || checkRoute(route) !== "") continue;
-        routes.push({ ...route, id: `${route.id}/through/${door.service}`, hosts: ["*"] });
+      const usable = all.filter((route) => route.hosts?.[0] === all[0]?.hosts?.[0] && checkRoute(route) === "");
+      if (usable.length > MOST_ROUTES_OF_DOOR || routes.length + usable.length > MOST_ROUTES) {
+        this.#refused.set(id, `${usable.length} paths are too many beside the ${routes.length} of others`);
+        continue;
       }
+      listeners.push(own);
+      for (const route of usable) routes.push({ ...route, id: `${route.id}/through/${door.service}`, hosts: ["*"] });
     }
     return { listeners, routes };
   }
@@ -150,6 +161,10 @@ export class Doors {
       const wait = names.has(service) ? undefined : await this.#close(slice, ingress, context);
       if (wait !== undefined) waits.push(wait);
     }
+    const nowMs = context.clock.monotonicMs();
+    for (const { namespace, ingress: name, leavesAtMs } of this.#doors.values())
+      if (leavesAtMs !== undefined && namespace === key.namespace && name === key.name)
+        waits.push(Math.max(RETRY_MS, leavesAtMs - nowMs));
     return waits.length === 0 ? undefined : Math.min(...waits);
   }
 
@@ -157,28 +172,42 @@ export class Doors {
   #gather(context: Context): void {
     const { informers } = context.cluster;
     const nowMs = context.clock.monotonicMs();
-    for (const slice of doorsOf(informers, ALL)) this.#recover(slice);
+    const slices = doorsOf(informers, ALL);
+    for (const slice of slices) this.#recover(slice);
+    const kept = new Set(
+      slices.map(({ metadata }) => `${metadata.namespace ?? ""}/${metadata.labels?.[SERVICE_LABEL] ?? ""}`),
+    );
+    this.#refused.clear();
     for (const service of servicesThrough(informers, ALL)) {
       const { namespace = "", name, annotations = {} } = service.metadata;
       const id = `${namespace}/${name}`;
       const ingress = annotations[ARGOSY.through] ?? "";
+      kept.add(id);
       const known = this.#doors.get(id);
-      if (known === undefined) {
-        const port = this.#claim(preferredPort(`${context.cluster.name}/${id}`));
-        this.#doors.set(id, { namespace, service: name, ingress, port });
-      } else {
+      if (known === undefined) this.#add(id, { namespace, service: name, ingress }, context);
+      else {
         known.ingress = ingress;
         delete known.leavesAtMs;
       }
     }
-    for (const [id, { port, leavesAtMs }] of this.#doors) {
-      if (leavesAtMs === undefined || leavesAtMs > nowMs) continue;
+    for (const [id, door] of this.#doors) {
+      // Service and slice may go at once, with their namespace.
+      if (!kept.has(id)) door.leavesAtMs ??= nowMs + GRACE_MS;
+      if (door.leavesAtMs === undefined || door.leavesAtMs > nowMs) continue;
       this.#doors.delete(id);
-      this.#options.ports.free(port);
+      this.#options.ports.free(door.port);
     }
   }
 
-  #claim(preferred: number): number {
+  #add(id: string, door: Omit<Door, "port">, { cluster }: Context): void {
+    let own = 0;
+    for (const { namespace } of this.#doors.values()) if (namespace === door.namespace) own++;
+    const port = own < MOST_OF_NAMESPACE ? this.#claim(preferredPort(`${cluster.name}/${id}`)) : undefined;
+    if (port === undefined) this.#refused.set(id, "the gateway has no port left for it");
+    else this.#doors.set(id, { ...door, port });
+  }
+
+  #claim(preferred: number): number | undefined {
     const listeners = this.#options.gateway.lastState?.listeners ?? [];
     const busy = new Set(listeners.map(({ address }) => Number(address.split(":").at(-1))));
     return this.#options.ports.claim(preferred, busy);
@@ -191,6 +220,7 @@ export class Doors {
     const port = ports?.[0]?.port;
     if (port === undefined || this.#doors.has(`${namespace}/${service}`)) return;
     const own = this.#options.ports.claim(port, new Set());
+    if (own === undefined) return;
     this.#doors.set(`${namespace}/${service}`, { namespace, service, ingress: labels[ARGOSY.doorOf] ?? "", port: own });
   }
 
@@ -203,11 +233,19 @@ export class Doors {
       context.events.record(ingress, "Warning", "NoWayInside", message);
       return undefined;
     }
+    const refused = this.#refused.get(`${namespace}/${name}`);
+    if (refused !== undefined) {
+      const message = `Service ${namespace}/${name} cannot lead through it: ${refused}`;
+      context.events.record(ingress, "Warning", "NoWayInside", message);
+      return FULL_AGAIN_MS;
+    }
     if (door === undefined) return RETRY_MS;
     const report = gateway.lastState?.listeners.find((one) => one.name === nameOf(context, door));
     if (report?.taken === true) {
+      const other = this.#claim(door.port + 1);
+      if (other === undefined) return RETRY_MS;
       this.#options.ports.free(door.port);
-      door.port = this.#claim(door.port + 1);
+      door.port = other;
     }
     if (report?.listening !== true || !report.address.endsWith(`:${door.port}`)) return RETRY_MS;
     try {
