@@ -92,8 +92,8 @@ class OnnxEngine implements Engine {
 async function explainLoad(message: string): Promise<string> {
   const number = /Unsupported data type: (\d+)/.exec(message)?.[1];
   if (number === undefined) return message;
-  const { ONNX_TYPES } = await import("../../../../kernel/onnx/index.js");
-  const name = Object.entries(ONNX_TYPES).find(([, value]) => value === Number(number))?.[0];
+  const onnx = await import("../../../../kernel/onnx/index.js");
+  const name = Object.entries(onnx.ONNX_TYPES).find(([, value]) => value === Number(number))?.[0];
   return name === undefined ? message : `an input or output is ${name}, which onnxruntime's Node binding cannot pass`;
 }
 
