@@ -17,10 +17,13 @@ const TARGETS = ["nodeName", "serviceName", "serviceUrl"] as const;
 const DATA = ["$request", "$response"];
 /** Of one request; nodes that are led to from several places multiply. */
 const MAX_STEPS = 1000;
+/** Of those that are told. */
+const MOST_FAULTS = 50;
+const MOST_NAMES = 20;
 /** It travels as an argument of a process. */
 const MAX_BYTES = 96 * 1024;
 
-/** All faults of an InferenceGraph's spec. */
+/** Faults of an InferenceGraph's spec: the first of them, where there are very many. */
 export function graphFaults(spec: JsonObject): GraphFault[] {
   const bytes = Buffer.byteLength(JSON.stringify(spec));
   // Before anything that goes from node to node.
@@ -33,7 +36,11 @@ export function graphFaults(spec: JsonObject): GraphFault[] {
     const hint = meant === undefined ? "" : `; did you mean it with ${meant}?`;
     faults.push({ field: "spec.nodes", message: `needs a node named ${ROOT}: requests come to it${hint}` });
   }
-  for (const name of names) faults.push(...nodeFaults(asObject(nodes[name]), `spec.nodes[${name}]`, names));
+  for (const name of names) {
+    // Looking for what was meant costs more than the rest, and nobody reads that many.
+    if (faults.length >= MOST_FAULTS) return faults.slice(0, MOST_FAULTS);
+    faults.push(...nodeFaults(asObject(nodes[name]), `spec.nodes[${name}]`, names));
+  }
   const cycle = findCycle(nodes);
   if (cycle !== undefined)
     faults.push({ field: `spec.nodes[${cycle[0] ?? ""}]`, message: `leads back to itself: ${cycle.join(" → ")}` });
@@ -58,9 +65,11 @@ function nodeFaults(node: JsonObject, field: string, names: readonly string[]): 
   const steps = asObjects(node["steps"]);
   const type = asString(node["routerType"]);
   if (steps.length === 0) return [{ field: `${field}.steps`, message: "needs at least one step" }];
-  const faults = steps.flatMap((step, index) =>
-    stepFaults(step, { field: `${field}.steps[${index}]`, index, type, names }),
-  );
+  const faults: GraphFault[] = [];
+  for (const [index, step] of steps.entries()) {
+    if (faults.length >= MOST_FAULTS) break;
+    faults.push(...stepFaults(step, { field: `${field}.steps[${index}]`, index, type, names }));
+  }
   faults.push(...nameFaults(steps, field));
   if (type === "Splitter") faults.push(...weightFaults(steps, field));
   return faults;
@@ -135,9 +144,14 @@ function targetFaults(step: JsonObject, { field, names }: Place): GraphFault[] {
   const node = asString(step["nodeName"]);
   if (node === "" || names.includes(node)) return [];
   const meant = didYouMean(node, names);
-  const hint = meant === undefined ? `; there are ${names.join(", ")}` : `; did you mean ${meant}?`;
+  const hint = meant === undefined ? `; there are ${listed(names)}` : `; did you mean ${meant}?`;
   return [{ field: `${field}.nodeName`, message: `there is no node ${node}${hint}` }];
 }
+
+const listed = (names: readonly string[]): string =>
+  names.length <= MOST_NAMES
+    ? names.join(", ")
+    : `${names.slice(0, MOST_NAMES).join(", ")} and ${names.length - MOST_NAMES} others`;
 
 function conditionFaults(step: JsonObject, { field, index, type }: Place): GraphFault[] {
   const condition = asString(step["condition"]);

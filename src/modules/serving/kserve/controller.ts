@@ -98,6 +98,7 @@ export function inferenceServiceController(
     async reconcile(key, service, context) {
       if (service === undefined || service.metadata.deletionTimestamp !== undefined) {
         writer.forget(key);
+        gateWatch.forgetAll(key);
         return;
       }
       if (kserveRunsIn(context.cluster)) return;

@@ -99,7 +99,9 @@ export async function findCredentials(
   { context }: { readonly context: Pick<Tools["context"], "cluster"> },
 ): Promise<FoundCredentials | Fault> {
   const { namespace, key = "", uris, account } = wish;
-  const schemes = [...new Set(uris.map((uri) => parseStorageUri(uri).scheme))].filter((one) => one in ENTRIES);
+  const schemes = [...new Set(uris.map((uri) => parseStorageUri(uri).scheme))].filter((one) =>
+    Object.hasOwn(ENTRIES, one),
+  );
   if (key === "" && schemes.length === 0) return { credentials: {} };
   const { cluster } = context;
   const where = `cluster ${cluster.name}: Secret ${namespace}/`;

@@ -41,6 +41,8 @@ export interface Watched {
 export class GateWatch {
   readonly #sources: GateSources;
   readonly #baselines = new Map<string, Baseline>();
+  /** `namespace/name` of those that have some, by which they are found when it is gone. */
+  readonly #uids = new Map<string, Set<string>>();
 
   constructor(sources: GateSources) {
     this.#sources = sources;
@@ -50,6 +52,13 @@ export class GateWatch {
     this.#baselines.delete(uid);
   }
 
+  /** An InferenceService is gone, and all its watches. */
+  forgetAll({ namespace, name }: Pick<Watched, "namespace" | "name">): void {
+    const id = `${namespace}/${name}`;
+    for (const uid of this.#uids.get(id) ?? []) this.forget(uid);
+    this.#uids.delete(id);
+  }
+
   /** What each gate says. What cannot be asked makes a gate wait. */
   async look(watched: Watched, signal: AbortSignal): Promise<Verdict[]> {
     const { uid, mark, gates, cluster } = watched;
@@ -57,6 +66,8 @@ export class GateWatch {
     const known = this.#baselines.get(uid);
     const baseline = known?.mark === mark ? known : baselineOf(mark);
     this.#baselines.set(uid, baseline);
+    const id = `${watched.namespace}/${watched.name}`;
+    this.#uids.set(id, (this.#uids.get(id) ?? new Set()).add(uid));
     const counts = gates.some(({ query }) => query === undefined) ? await this.#counts(watched, baseline) : undefined;
     return Promise.all(
       gates.map(async (gate): Promise<Verdict> => {

@@ -170,3 +170,17 @@ test("KServe's own container is Argosy's fetcher in its surroundings; what nobod
     addContainer(cluster, "bad", { container: { name: "x", image: "x" }, supportedUriFormats: [{ regex: "(" }] }),
   ).rejects.toThrow(/supportedUriFormats\[0\].regex: Invalid value.*is no regular expression/);
 });
+
+test("a scheme that objects of JavaScript have a member of is one of a container's own like others", async () => {
+  const cluster = await begin();
+  await addContainer(cluster, "own", {
+    container: { name: "fetch", image: "example.com/fetch:1" },
+    supportedUriFormats: [{ prefix: "constructor://" }],
+  });
+  await applyService(cluster, "odd", onnx("constructor://lake/odd"));
+
+  expect(await fetcherOf(cluster, "odd")).toMatchObject({
+    image: "example.com/fetch:1",
+    args: ["constructor://lake/odd", "/mnt/models"],
+  });
+});

@@ -190,7 +190,9 @@ export function fetcherOf(
   uri: string,
   { name, target, image, access, maxBytes }: FetcherWish,
 ): { readonly container: JsonObject; readonly volumes: JsonObject[] } {
-  const credentials = access.credentials[parseStorageUri(uri).scheme] ?? NO_CREDENTIALS;
+  const { scheme } = parseStorageUri(uri);
+  const found = Object.hasOwn(access.credentials, scheme) ? access.credentials[scheme] : undefined;
+  const credentials = found ?? NO_CREDENTIALS;
   const chosen = access.containers?.[uri];
   const given = chosen?.container ?? {};
   const isOthers = chosen?.isBuiltIn === false;

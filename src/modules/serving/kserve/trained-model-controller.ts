@@ -33,6 +33,8 @@ import { type ModelSeen, modelReadiness, trainedModelStatus } from "./trained-mo
 const NAME = "trainedmodel";
 const UNSETTLED_MS = 500;
 const SETTLED_MS = 10_000;
+/** Models of a namespace that are waited for together without pause. */
+const MANY = 20;
 /** Most that one look asks. */
 const MAX_ASKED = 8;
 
@@ -96,7 +98,13 @@ async function reconcileModel(
     context.events.record(model, "Normal", "Ready", `loaded by InferenceService ${model.spec.inferenceService}`);
   else if (fault !== undefined && before?.reason !== fault.reason && fault.reason !== "Loading")
     context.events.record(model, "Warning", fault.reason, fault.message);
-  return { requeueAfterMs: fault === undefined ? SETTLED_MS : UNSETTLED_MS };
+  return { requeueAfterMs: fault?.reason === "Loading" ? loadingMs(model, context) : SETTLED_MS };
+}
+
+/** Where many wait, each is looked at less often; changes of the InferenceService are told at once. */
+function loadingMs({ metadata }: TrainedModel, { cluster }: Context): number {
+  const count = cluster.informers.informer(TrainedModelKind).list(metadata.namespace ?? "").length;
+  return Math.min(SETTLED_MS, (UNSETTLED_MS * Math.max(MANY, count)) / MANY);
 }
 
 function missing({ metadata, spec }: TrainedModel, { cluster }: Context): ModelSeen {
