@@ -3,13 +3,21 @@ import { InputError } from "../../kernel/errors/index.js";
 import { compilePattern } from "../../kernel/schema/index.js";
 
 const MAX_LENGTH = 200;
+/** Each one more multiplies the time by the length of a name. */
+const MAX_REPETITIONS = 2;
+/** And these double it. */
+const MAX_OPTIONS = 6;
 
 /** Why a pattern is not taken: it is none, or could take very long on a name that a client chose. */
 export function isRisky(pattern: string): string | undefined {
   if (pattern.length > MAX_LENGTH) return `is longer than ${MAX_LENGTH} characters`;
-  // A repetition of what itself repeats is what makes matching explode.
-  if (/\([^()]*[*+}][^()]*\)[*+{]/.test(pattern) || /\\\d/.test(pattern) || /\(\?[=!<]/.test(pattern))
-    return "repeats a repetition or looks around; write it plainer";
+  // A repetition of what itself repeats, or can be read in several ways, is what makes matching explode.
+  if (/\)[*+{]/.test(pattern) || /\\\d/.test(pattern) || /\(\?[=!<]/.test(pattern))
+    return "repeats a group or looks around; write it plainer";
+  if ((pattern.match(/[*+{]/g) ?? []).length > MAX_REPETITIONS)
+    return `repeats more than ${MAX_REPETITIONS} times; write it plainer`;
+  if ((pattern.match(/(?<!\()\?/g) ?? []).length > MAX_OPTIONS)
+    return `has more than ${MAX_OPTIONS} optional parts; write it plainer`;
   try {
     compilePattern(pattern);
     return undefined;
