@@ -1,3 +1,6 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { exec, portForward } from "../../kernel/client/index.js";
 import { systemClock, systemRandom } from "../../kernel/clock/index.js";
@@ -8,6 +11,7 @@ import {
   isConditionTrue,
   NodeKind,
   PersistentVolumeClaimKind,
+  PersistentVolumeKind,
   PodKind,
   SecretKind,
   ServiceKind,
@@ -336,6 +340,33 @@ describe.each(runtimeHomes)("$name", ({ name: runtime, missing: noPods }) => {
     expect(await logs("reader")).toBe("kept\n");
     const claim = await cluster.client.resource(PersistentVolumeClaimKind).get("data", { namespace: "default" });
     expect(claim).toMatchObject({ status: { phase: "Bound" }, spec: { volumeName: `pvc-${claim.metadata.uid}` } });
+  });
+
+  unless(noPods)("a volume for reading by many is mounted so, whatever a pod asks for", async () => {
+    const folder = join(tmpdir(), `argosy-rox-${process.pid}`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "f"), "shared");
+    const modes = { accessModes: ["ReadOnlyMany"], storageClassName: "by-hand" };
+    await cluster.client.resource(PersistentVolumeKind).create({
+      ...{ apiVersion: "v1", kind: "PersistentVolume", metadata: { name: "shared" } },
+      spec: { ...modes, capacity: { storage: "1Gi" }, hostPath: { path: folder } },
+    });
+    await cluster.client.resource(PersistentVolumeClaimKind).create({
+      ...{ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "shared", namespace: "default" } },
+      spec: { ...modes, volumeName: "shared", resources: { requests: { storage: "1Gi" } } },
+    });
+    await create(
+      draft("changer", {
+        restartPolicy: "Never",
+        containers: [{ ...sh("cat /d/f; echo mine >/d/f || echo no"), volumeMounts: [{ name: "d", mountPath: "/d" }] }],
+        volumes: [{ name: "d", persistentVolumeClaim: { claimName: "shared" } }],
+      }),
+    );
+    await seen("changer", (each) => each.status?.phase === "Succeeded");
+
+    expect(await logs("changer")).toContain("no");
+    expect(readFileSync(join(folder, "f"), "utf8")).toBe("shared");
+    rmSync(folder, { recursive: true });
   });
 
   unless(noPods)("service account tokens, hooks and the downward API are in place", async () => {

@@ -31,6 +31,8 @@ export interface ClaimFolder {
   readonly path: string;
   /** It is the volume's own: `fsGroup` may change what is in it. */
   readonly isOwned: boolean;
+  /** Pods may only read it: no access mode of the volume lets them write. */
+  readonly isLocked: boolean;
 }
 
 /** Persistent volumes that are folders of this node: made for the first pod that uses a claim here, kept as long as the claim. */
@@ -65,7 +67,10 @@ export class LocalClaims {
         `volume "${volume.metadata.name}" is neither local nor hostPath: this node cannot mount it`,
       );
     if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o777 });
-    return { path, isOwned: volume.spec.local !== undefined };
+    const modes = volume.spec.accessModes ?? [];
+    const isOurs = volume.metadata.annotations?.[provisionedBy] === provisioner;
+    const isLocked = !isOurs && modes.length > 0 && modes.every((mode) => mode === "ReadOnlyMany");
+    return { path, isOwned: volume.spec.local !== undefined, isLocked };
   }
 
   /** Removes volumes of this node whose claim is gone, as their reclaim policy says. */

@@ -45,6 +45,8 @@ interface PodVolumes {
   readonly tokens: Map<string, BoundToken>;
   /** Claims whose files belong to the pod's group by now. */
   readonly given: Set<string>;
+  /** Claims that nobody writes to. */
+  readonly locked: Set<string>;
   readonly stop: AbortController;
   timer: Timer | undefined;
   isFollowed: boolean;
@@ -101,7 +103,8 @@ export class VolumeManager {
         );
       const inner = mount.subPathExpr === undefined ? (mount.subPath ?? "") : expandVariables(mount.subPathExpr, env);
       const volume = pod.spec.volumes?.find((each) => each.name === mount.name);
-      const readOnly = mount.readOnly === true || isReadOnlyVolume(volume);
+      const isLocked = known?.locked.has(volume?.persistentVolumeClaim?.claimName ?? "") === true;
+      const readOnly = mount.readOnly === true || isLocked || isReadOnlyVolume(volume);
       return {
         containerPath: mount.mountPath,
         hostPath: inner === "" ? folder : subPath(folder, inner),
@@ -209,9 +212,10 @@ export class VolumeManager {
     claimName: string,
     { readOnly, known }: { readonly readOnly: boolean; readonly known: PodVolumes },
   ): Promise<string> {
-    const { path, isOwned } = await this.#claims.folderOf(pod, claimName);
+    const { path, isOwned, isLocked } = await this.#claims.folderOf(pod, claimName);
+    if (isLocked) known.locked.add(claimName);
     const { fsGroup, fsGroupChangePolicy } = pod.spec.securityContext ?? {};
-    if (fsGroup !== undefined && isOwned && !readOnly && !known.given.has(claimName)) {
+    if (fsGroup !== undefined && isOwned && !readOnly && !isLocked && !known.given.has(claimName)) {
       await giveToGroup(path, fsGroup, fsGroupChangePolicy);
       known.given.add(claimName);
     }
@@ -293,6 +297,7 @@ function newPodVolumes(): PodVolumes {
     folders: new Map(),
     tokens: new Map(),
     given: new Set(),
+    locked: new Set(),
     stop: new AbortController(),
     timer: undefined,
     isFollowed: false,

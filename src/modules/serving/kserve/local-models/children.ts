@@ -15,16 +15,22 @@ export interface ModelVolume {
   readonly key: string;
   readonly namespace: string;
   readonly group: LocalModelNodeGroup;
+  /** Its pods may only read it: a model of all namespaces is no namespace's to change. */
+  readonly isReadOnly: boolean;
 }
 
+const modesOf = ({ isReadOnly }: ModelVolume): JsonObject => (isReadOnly ? { accessModes: ["ReadOnlyMany"] } : {});
+
 /** The volume: the model's own folder below the group's, so that who mounts it sees no other model. */
-export function volumeOf({ key, namespace, group }: ModelVolume): JsonObject {
+export function volumeOf(volume: ModelVolume): JsonObject {
+  const { key, namespace, group } = volume;
   const name = volumeName(key, group.metadata.name, namespace);
   const { local: _, hostPath: __, claimRef: ___, ...rest } = toJsonObject(group.spec.persistentVolumeSpec);
   return {
     metadata: { name, labels: { [KEY_LABEL]: key } },
     spec: {
       ...rest,
+      ...modesOf(volume),
       hostPath: { path: `${baseFolder(group) ?? ""}/models/${key}`, type: "DirectoryOrCreate" },
       claimRef: { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace, name },
       // Its files are removed by a job on each node.
@@ -34,11 +40,12 @@ export function volumeOf({ key, namespace, group }: ModelVolume): JsonObject {
 }
 
 /** The claim for it. */
-export function claimOf({ key, namespace, group }: ModelVolume): JsonObject {
+export function claimOf(volume: ModelVolume): JsonObject {
+  const { key, namespace, group } = volume;
   const name = volumeName(key, group.metadata.name, namespace);
   return {
     metadata: { name, namespace, labels: { [KEY_LABEL]: key } },
-    spec: { ...toJsonObject(group.spec.persistentVolumeClaimSpec), volumeName: name },
+    spec: { ...toJsonObject(group.spec.persistentVolumeClaimSpec), ...modesOf(volume), volumeName: name },
   };
 }
 

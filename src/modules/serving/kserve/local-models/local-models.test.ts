@@ -143,9 +143,11 @@ test("a model comes to the nodes of its group by jobs; a service waits for it, m
     .matchExpressions[0].key as string;
   expect((await cluster.client.resource(NodeKind).get("n1")).metadata.labels?.[label]).toBe("true");
   const mine = served.volumes[0].persistentVolumeClaim.claimName as string;
-  expect((await cluster.client.resource(PersistentVolumeClaimKind).get(mine, { namespace })).spec.volumeName).toBe(
-    mine,
-  );
+  const own = await cluster.client.resource(PersistentVolumeClaimKind).get(mine, { namespace });
+  expect(own.spec).toMatchObject({ volumeName: mine, accessModes: ["ReadOnlyMany"] });
+  // Who may use it may not change it for all others.
+  expect((await cluster.client.resource(PersistentVolumeKind).get(mine)).spec.accessModes).toEqual(["ReadOnlyMany"]);
+  expect(volume.spec.accessModes).toEqual(["ReadWriteOnce"]);
 });
 
 test("a download that fails says by name why, where and in which pod, and is tried again", async () => {

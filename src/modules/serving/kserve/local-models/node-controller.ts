@@ -180,7 +180,7 @@ async function bring(placed: PlacedModel, on: OnNode): Promise<Found> {
   const chosen = storageContainerFor(model.uri, known, { named: "", workload: "localModelDownloadJob" });
   if (chosen !== undefined && "reason" in chosen) return failed(chosen);
   await ensureVolume(
-    { key: model.key, namespace, group: group.group },
+    { key: model.key, namespace, group: group.group, isReadOnly: false },
     { context, isOurs: model.namespace === undefined },
   );
   const access = {

@@ -11,7 +11,7 @@ import { deploymentsOf, type Tools } from "../tools.js";
 import { matchModel } from "./match.js";
 import { presenceLabel, volumeName } from "./names.js";
 import { ensureVolume } from "./volumes.js";
-import { planIn, stateOn } from "./world.js";
+import { homeOf, planIn, stateOn } from "./world.js";
 
 /**
  * What a component's pods mount instead of fetching, by URI. A model that no node has yet is waited for by a service that has no pods, and is fetched as
@@ -46,7 +46,8 @@ export async function localModelsFor(
       };
     }
     const namespace = service.metadata.namespace ?? "";
-    await ensureVolume({ key: model.key, namespace, group: group.group }, { context, isOurs: false });
+    const isReadOnly = namespace !== homeOf(model);
+    await ensureVolume({ key: model.key, namespace, group: group.group, isReadOnly }, { context, isOurs: false });
     byUri[uri] = { claim: volumeName(model.key, group.name, namespace), subPath, label: presenceLabel(model.key) };
   }
   return { byUri };
