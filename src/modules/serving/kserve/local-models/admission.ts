@@ -1,6 +1,6 @@
 /** What is refused when local models are written and removed. */
 import type { StatusCause } from "../../../../kernel/errors/index.js";
-import type { JsonObject } from "../../../../kernel/kinds/index.js";
+import { type JsonObject, tryParseQuantity } from "../../../../kernel/kinds/index.js";
 import type { Level, ModuleAdmission } from "../../../../kernel/module/types.js";
 import { asObject, asObjects, asString } from "../../../../kernel/schema/index.js";
 import { isFetchedBy } from "../storage-containers.js";
@@ -22,12 +22,13 @@ export function localModelAdmission(level: Level): ModuleAdmission[] {
         kind,
         level,
         review: async (object, old, cluster) => {
-          if (old !== undefined) return { faults: [], warnings: [] };
+          const size = sizeFaults(object, old);
+          if (old !== undefined) return { faults: size, warnings: [] };
           const uri = asString(asObject(object["spec"])["sourceModelUri"]);
           const { items } = await cluster.client.resource(ClusterStorageContainerKind).list();
           const fault = uriFault(uri, (one) => isFetchedBy(items, one, "localModelDownloadJob"));
           return {
-            faults: fault === undefined ? [] : [invalid("spec.sourceModelUri", `${uri}: ${fault}`)],
+            faults: [...size, ...(fault === undefined ? [] : [invalid("spec.sourceModelUri", `${uri}: ${fault}`)])],
             warnings: [],
           };
         },
@@ -49,6 +50,16 @@ export function localModelAdmission(level: Level): ModuleAdmission[] {
       review: async (object) => ({ faults: groupFaults(object), warnings: [] }),
     },
   ];
+}
+
+/** A size that is written anew must be one. */
+function sizeFaults(object: JsonObject, old: JsonObject | undefined): StatusCause[] {
+  const sizeIn = (of: JsonObject | undefined): string => String(asObject(of?.["spec"])["modelSize"] ?? "");
+  const bytes = tryParseQuantity(sizeIn(object));
+  const isOne = bytes !== undefined && bytes.nanos > 0n;
+  return isOne || (old !== undefined && sizeIn(old) === sizeIn(object))
+    ? []
+    : [invalid("spec.modelSize", "must be more than 0")];
 }
 
 /** What is on one machine, or in a volume already, is not brought to nodes. */

@@ -236,6 +236,8 @@ test("a model beyond the group's limit has no place and says so; the group tells
   expect(group.status?.available).toBe(String(2 ** 30));
   expect(node.spec.localModels.map(({ modelName }) => modelName)).toEqual(["first"]);
   await expect(applyCache(cluster, "claim", "pvc://claim/model")).rejects.toThrow(/no store that nodes can fetch from/);
+  await expect(applyCache(cluster, "less", "hf://org/less", { modelSize: "-1Ti" })).rejects.toThrow(/more than 0/);
+  await expect(applyCache(cluster, "first", "hf://org/first", { modelSize: "-1Gi" })).rejects.toThrow(/more than 0/);
   await expect(applyCache(cluster, "first", "hf://org/other")).rejects.toThrow(/immutable/);
 });
 

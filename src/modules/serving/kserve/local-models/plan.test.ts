@@ -49,6 +49,17 @@ test("a group's nodes are those of its volume's affinity; older models come firs
   ]);
 });
 
+test("a model of less than nothing makes no room for others", () => {
+  const caches = [
+    cache("a-none", "s3://b/none", { modelSize: "-1Ti" }),
+    cache("large", "s3://b/large", { modelSize: "3Gi" }),
+  ];
+  const plan = planModels(caches, [group("gpu", "2Gi")], nodes);
+
+  expect(plan.groups.get("gpu")?.usedBytes).toBe(0);
+  expect(modelsOfNode(plan, "n1").map(({ model }) => model.name)).toEqual(["a-none"]);
+});
+
 test("what cannot be placed says why: no such group, no folder, no node", () => {
   const of = (groups: LocalModelNodeGroup[]) => {
     const one = cache("m", "s3://b/m");

@@ -38,10 +38,10 @@ export function wantedOf({ kind, metadata, spec }: LocalModelCache): WantedModel
   };
 }
 
-/** Bytes of a quantity; 0 for what is none. */
+/** Bytes of a quantity; 0 for what is none, or less: nobody makes room for others so. */
 export function bytesOf(quantity: string | number): number {
   const parsed = tryParseQuantity(quantity);
-  return parsed === undefined ? 0 : Math.ceil(quantityToNumber(parsed));
+  return parsed === undefined ? 0 : Math.max(0, Math.ceil(quantityToNumber(parsed)));
 }
 
 /** What is planned for a group of nodes. */
