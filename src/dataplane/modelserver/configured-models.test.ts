@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -74,4 +74,42 @@ test("models that a file lists are fetched, loaded, told of, replaced and unload
   await list();
   for (; (await ask("a")) !== 404; );
   expect(await ask("own")).toEqual([9, 18]);
+});
+
+test("of many models only some are fetched at once; a list that cannot be read takes none away", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "argosy-configured-"));
+  closers.push(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, "models.json");
+  const names = Array.from({ length: 30 }, (_, index) => `m${index}`);
+  await writeFile(file, JSON.stringify(names.map((modelName) => ({ modelName, modelSpec: { storageUri: "s3://b" } }))));
+  const loaded = new Set<string>();
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  let [now, most, looks] = [0, 0, 0];
+  const configured = new ConfiguredModels({
+    ...{ file, folder: join(folder, "laid-out"), log: silentLogger },
+    fetch: async (_uri, destination) => {
+      now++;
+      most = Math.max(most, now);
+      await turn();
+      now--;
+      return destination;
+    },
+    clock: { ...systemClock, sleep: () => turn().then(() => void looks++) },
+  });
+  const repository = {
+    announce: () => undefined,
+    remove: async (name: string) => void loaded.delete(name),
+    load: async (name: string) => void loaded.add(name),
+  };
+  configured.start(repository as unknown as Parameters<ConfiguredModels["start"]>[0]);
+  closers.push(() => configured.close());
+  while (loaded.size < names.length) await turn();
+  // A folder is none that can be read; it takes the place at once, as links are changed.
+  await mkdir(join(folder, "unreadable"));
+  await symlink("unreadable", `${file}.next`);
+  await rename(`${file}.next`, file);
+  for (const before = looks; looks < before + 10; ) await turn();
+
+  expect(most).toBe(8);
+  expect(loaded.size).toBe(names.length);
 });

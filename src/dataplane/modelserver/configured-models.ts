@@ -4,6 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
+import { errnoOf } from "../../kernel/files/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { asObject, asString, isObject, parseJson } from "../../kernel/schema/index.js";
 import { ModelError } from "./failures.js";
@@ -37,6 +38,7 @@ interface Entry {
 }
 
 const LOOK_MS = 500;
+const MAX_FETCHING = 8;
 const RETRY_MS = [2000, 5000, 15_000, 30_000] as const;
 
 /** Follows the list: what is added is fetched and loaded, what changes is loaded anew, what is gone is unloaded. */
@@ -48,6 +50,8 @@ export class ConfiguredModels {
   /** Work on one model, one after the other. */
   readonly #lanes = new Map<string, Promise<void>>();
   #seen: string | undefined;
+  #fetching = 0;
+  readonly #waiting: (() => void)[] = [];
   #following: Promise<void> = Promise.resolve();
 
   constructor(options: ConfiguredModelsOptions) {
@@ -71,18 +75,25 @@ export class ConfiguredModels {
 
   async #follow(repository: Repository): Promise<void> {
     const { clock, log } = this.#options;
+    let isFollowed = true;
     while (!this.#stop.signal.aborted) {
       try {
         await this.#look(repository);
+        isFollowed = true;
       } catch (error) {
-        log.error("the list of models cannot be followed", { file: this.#options.file, err: error });
+        if (isFollowed) log.error("the list of models cannot be followed", { file: this.#options.file, err: error });
+        isFollowed = false;
       }
       await clock.sleep(LOOK_MS, this.#stop.signal).catch(() => undefined);
     }
   }
 
   async #look(repository: Repository): Promise<void> {
-    const text = await readFile(this.#options.file, "utf8").catch(() => "[]");
+    const text = await readFile(this.#options.file, "utf8").catch((error: unknown) => {
+      // Only a list that is not there is an empty one: what cannot be read just now takes no model away.
+      if (errnoOf(error) === "ENOENT") return "[]";
+      throw error;
+    });
     if (text === this.#seen) return;
     this.#seen = text;
     const wanted = new Map(readList(text).map((entry) => [entry.name, entry]));
@@ -128,9 +139,15 @@ export class ConfiguredModels {
           this.#folderOf(entry.name),
           createHash("sha256").update(entry.uri).digest("hex").slice(0, 16),
         );
-        const folder = await fetch(entry.uri, destination);
-        if (!isWanted()) return;
-        await repository.load(entry.name, { config: undefined, folder });
+        await this.#turn();
+        try {
+          if (!isWanted()) return;
+          const folder = await fetch(entry.uri, destination);
+          if (!isWanted()) return;
+          await repository.load(entry.name, { config: undefined, folder });
+        } finally {
+          this.#endTurn();
+        }
         this.#say(entry, "READY", "");
         return;
       } catch (error) {
@@ -145,6 +162,18 @@ export class ConfiguredModels {
           await clock.sleep(LOOK_MS, this.#stop.signal).catch(() => undefined);
       }
     }
+  }
+
+  /** Of very many models only some are fetched at once: each takes connections, files and memory. */
+  async #turn(): Promise<void> {
+    if (this.#fetching < MAX_FETCHING) this.#fetching++;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  #endTurn(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#fetching--;
+    else next();
   }
 
   #say({ name, revision, uri }: Entry, state: ConfiguredState["state"], reason: string): void {

@@ -54,7 +54,10 @@ export function localModelAdmission(level: Level): ModuleAdmission[] {
 
 /** A size that is written anew must be one. */
 function sizeFaults(object: JsonObject, old: JsonObject | undefined): StatusCause[] {
-  const sizeIn = (of: JsonObject | undefined): string => String(asObject(of?.["spec"])["modelSize"] ?? "");
+  const sizeIn = (of: JsonObject | undefined): string => {
+    const size = asObject(of?.["spec"])["modelSize"];
+    return typeof size === "number" ? String(size) : asString(size);
+  };
   const bytes = tryParseQuantity(sizeIn(object));
   const isOne = bytes !== undefined && bytes.nanos > 0n;
   return isOne || (old !== undefined && sizeIn(old) === sizeIn(object))
