@@ -1,4 +1,5 @@
 /** The services of a graph's steps: where each is reached, and how it is. */
+import { graphFaults } from "../../../dataplane/graph/index.js";
 import type { ClusterAccess } from "../../../kernel/control/types.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { DeploymentKind, isConditionTrue } from "../../../kernel/kinds/index.js";
@@ -52,14 +53,16 @@ export function resolveGraph(graph: InferenceGraph, cluster: ClusterAccess): Res
     nodes[name] = { routerType, steps: resolved };
   }
   const { timeout, routerTimeouts } = graph.spec;
-  return {
-    waiting,
-    spec: {
-      nodes,
-      ...(timeout === undefined ? {} : { timeout }),
-      ...(routerTimeouts === undefined ? {} : { routerTimeouts: toJsonObject(routerTimeouts) }),
-    },
+  const spec: JsonObject = {
+    nodes,
+    ...(timeout === undefined ? {} : { timeout }),
+    ...(routerTimeouts === undefined ? {} : { routerTimeouts: toJsonObject(routerTimeouts) }),
   };
+  // Addresses are longer than names.
+  const [fault] = graphFaults(spec);
+  if (fault !== undefined)
+    return { reason: "InvalidSpec", message: `with its services' addresses ${fault.field} ${fault.message}` };
+  return { waiting, spec };
 }
 
 function unknownService(field: string, name: string, there: readonly InferenceService[]): Fault {

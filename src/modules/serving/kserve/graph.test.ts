@@ -330,3 +330,17 @@ test("admission refuses a wrong graph, and says what has no effect in a right on
   for (const word of ["steps[0].serviceUrl", "steps[0].weight", "steps[0].condition", "spec.nodes[lost]"])
     expect(answer.headers["warning"]).toContain(word);
 });
+
+test("a graph that is too long with its services' addresses says so, and no router is given it", async () => {
+  const cluster = await start();
+  const serviceName = "a".repeat(40);
+  await applyService(cluster, serviceName, onnx);
+  const steps = Array.from({ length: 900 }, (_, index) => ({ name: `s${index}`, serviceName }));
+  await applyGraph(cluster, { nodes: { root: { routerType: "Ensemble", steps } } });
+  const graph = await graphThat(cluster, (one) => says(one, "Ready").startsWith("False InvalidSpec"));
+
+  expect(graph.status?.conditions?.find(({ type }) => type === "Ready")?.message).toMatch(
+    /addresses spec is \d+ bytes/,
+  );
+  expect(await cluster.client.resource(DeploymentKind).find("chain", { namespace })).toBeUndefined();
+});
