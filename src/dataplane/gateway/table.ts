@@ -168,7 +168,7 @@ export type RouteInput = Omit<
 export const EMPTY_TABLE: GatewayTable = { version: 1, generation: "", listeners: [], routes: [] };
 
 const MAX_LISTENERS = 4_096;
-const MAX_ROUTES = 20_000;
+const MAX_ROUTES = 64_000;
 const MAX_BACKENDS = 512;
 const MAX_SHADOWS = 32;
 const MAX_TIMEOUT_MS = 86_400_000;

@@ -101,6 +101,16 @@ test("what does not change keeps its routes; what does is made anew; of two that
     expect(route("a")).toBeUndefined();
     expect(compiled?.faults.size).toBe(0);
     expect(informers.informer(IngressKind).list()).toHaveLength(2);
+
+    const many = ingress("many", "many.test", "b") as { spec: { rules: { http: { paths: JsonObject[] } }[] } };
+    const [rule] = many.spec.rules;
+    const [path = {}] = rule?.http.paths ?? [];
+    if (rule !== undefined) rule.http.paths = Array.from({ length: 1500 }, (_, at) => ({ ...path, path: `/${at}` }));
+    await client.json("POST", "/apis/networking.k8s.io/v1/namespaces/demo/ingresses", many as unknown as JsonObject);
+    await seen(() =>
+      [...(compiled?.faults.values() ?? [])].flat().some((fault) => fault.includes("of its 1500 routes 1000")),
+    );
+    expect(compiled?.routes).toHaveLength(1002);
   } finally {
     await manager.close();
     await cluster.close();

@@ -15,6 +15,8 @@ import { ARGOSY } from "./names.js";
 
 const SERVICE_INDEX = "fleet-service-name";
 const CLASS = "argosy";
+/** The gateway's table is everybody's: a cluster has a part of it, and no Ingress or namespace has all of that. */
+const MAX_ROUTES = { ingress: 1_000, namespace: 10_000, cluster: 20_000 } as const;
 
 type Context = ReconcileContext<Ingress>;
 
@@ -86,19 +88,26 @@ export class RouteCompiler {
   compile(): Compiled {
     this.#update();
     const owners = new Map<string, Ingress>();
+    const shares = new Map<string, number>();
     const routes: RouteInput[] = [];
     const faults = new Map<string, readonly string[]>();
     for (const made of this.#inOrder) {
       const own = [...made.faults];
+      const { namespace = "" } = made.ingress.metadata;
+      const share = shares.get(namespace) ?? 0;
+      const room = Math.min(MAX_ROUTES.ingress, MAX_ROUTES.namespace - share, MAX_ROUTES.cluster - routes.length);
+      const before = routes.length;
       for (const { route, claim, fault: flaw } of made.routes) {
         const elder = owners.get(claim);
         const fault = elder === undefined ? flaw : describeElder(route, elder);
         if (fault !== "") own.push(fault);
-        else {
+        else if (routes.length - before < room) {
           owners.set(claim, made.ingress);
           routes.push(route);
         }
       }
+      shares.set(namespace, share + routes.length - before);
+      if (made.routes.length > room) own.push(describeRoom(made.routes.length, room));
       if (own.length > 0) faults.set(made.ingress.metadata.uid, own);
     }
     return { routes, faults };
@@ -128,6 +137,11 @@ export class RouteCompiler {
       order: `${creationTimestamp} ${namespace}/${name}`,
     };
   }
+}
+
+function describeRoom(wanted: number, room: number): string {
+  const { ingress, namespace, cluster } = MAX_ROUTES;
+  return `of its ${wanted} routes ${Math.max(0, room)} are carried out: there may be ${ingress} of an Ingress, ${namespace} of a namespace and ${cluster} of a cluster`;
 }
 
 function describeElder(route: RouteInput, { metadata }: Ingress): string {

@@ -112,7 +112,12 @@ class BridgeNetwork implements PodNetwork {
   async claimRange(cidr: string): Promise<void> {
     if (this.#ranges.has(cidr)) return;
     this.#ranges.add(cidr);
-    await runIp({ lines: [`route replace local ${cidr} dev lo`] });
+    await runIp({ lines: [`route replace ${this.#claimOf(cidr)}`] });
+  }
+
+  /** A route of this data directory alone: another one may claim the same range, and give it up while this one has it. */
+  #claimOf(cidr: string): string {
+    return `local ${cidr} dev lo metric ${1 + Number.parseInt(this.#hash, 16)}`;
   }
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {
@@ -120,7 +125,7 @@ class BridgeNetwork implements PodNetwork {
     // Leases stay: a pod that is started again has the address that its record names.
     for (const podUid of this.#leases.pods()) await this.#removeNamespace(podUid);
     for (const cidr of this.#ranges)
-      await runCommand(requireProgram("ip"), ["route", "del", "local", cidr, "dev", "lo"]);
+      await runCommand(requireProgram("ip"), ["route", "del", ...this.#claimOf(cidr).split(" ")]);
     await runCommand(requireProgram("ip"), ["link", "del", this.#bridge]);
     await removeStaleRules();
   }
