@@ -11,6 +11,7 @@ const benches = {
   modelserver: [],
   "cold-start": [],
   "model-memory": [],
+  "serving-controller": [],
   stores: [],
   "main-job": [],
 };
