@@ -34,6 +34,8 @@ export interface ServiceProxy {
 const serviceNameLabel = "kubernetes.io/service-name";
 const serviceIndex = "argosy.dev/service";
 const retryMs = 5_000;
+/** Causes that are remembered so that they are told once. */
+const maxTold = 10_000;
 
 /** A userspace kube-proxy: a listener for each address with ready endpoints, nothing where there are none. */
 export function createServiceProxy(options: ServiceProxyOptions): ServiceProxy {
@@ -182,6 +184,7 @@ class UserspaceProxy implements ServiceProxy {
   #tell(service: Service, reason: string, message: string): void {
     const key = `${service.metadata.uid}/${reason}/${message}`;
     if (this.#told.has(key)) return;
+    if (this.#told.size >= maxTold) this.#told.clear();
     this.#told.add(key);
     this.#events.record(service, "Warning", reason, message);
     this.#options.log.warn("a service's address does not answer as it could", {

@@ -44,6 +44,8 @@ import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 import type { InferenceServiceOptions } from "./tools.js";
 
 const UNSETTLED_MS = 500;
+/** Many are looked at in turn. */
+const UNSETTLED_EACH_MS = 5;
 const SETTLED_MS = 10_000;
 const CHILDREN: readonly Kind[] = [IngressKind, HorizontalPodAutoscalerKind, DeploymentKind, ServiceKind];
 const BY_GRAPH = "inferencegraph-pods";
@@ -130,7 +132,9 @@ async function reconcileGraph(graph: InferenceGraph, tools: Tools): Promise<Reco
   const ignored = [...ineffectiveFields(toJsonObject(graph.spec)), ...scaling.ignored.map((each) => `spec.${each}`)];
   const seen: GraphSeen = { ...base, ...made, waiting: resolved.waiting, ignored };
   const fault = await report(graph, seen, tools);
-  return { requeueAfterMs: fault === undefined ? SETTLED_MS : UNSETTLED_MS };
+  if (fault === undefined) return { requeueAfterMs: SETTLED_MS };
+  const graphs = context.cluster.informers.informer(InferenceGraphKind).list().length;
+  return { requeueAfterMs: Math.max(UNSETTLED_MS, UNSETTLED_EACH_MS * graphs) };
 }
 
 /** Writes the children and looks at them. */

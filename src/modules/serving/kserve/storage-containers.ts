@@ -59,7 +59,7 @@ export function storageContainerFor(
         : !isUsable(found, workload)
           ? `it is disabled, or no ${workload}`
           : fitOf(found, uri) === undefined
-            ? `its supportedUriFormats do not have ${uri}`
+            ? `its supportedUriFormats do not have ${uri.replace(/[?#].*$/s, "")}`
             : undefined;
     if (found !== undefined && why === undefined) return containerOf(found);
     return { reason: "InvalidPredictorSpec", message: `storageContainerName ${named}: ${why ?? ""}` };

@@ -37,7 +37,7 @@ const fetcherOf = async (cluster: Setup, name: string): Promise<JsonObject> => {
 test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe's forms", async () => {
   const cluster = await begin();
   await addSecret(cluster, "hub", { HF_TOKEN: "t" });
-  await addSecret(cluster, "google", { "gcloud-application-credentials.json": "{}" });
+  await addSecret(cluster, "goo.gle", { "gcloud-application-credentials.json": "{}" });
   await addSecret(cluster, "web", { "https-host": "models.example.com", headers: "{}" });
   await addSecret(cluster, "other", { "https-host": "other.example.com", headers: "{}" });
   const said = { "serving.kserve.io/s3-endpoint": "minio:9000", "serving.kserve.io/s3-usehttps": "0" };
@@ -45,7 +45,7 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
   await cluster.client.resource(ServiceAccountKind).apply(
     {
       metadata: { name: "reader", namespace },
-      secrets: ["hub", "google", "web", "other", "minio"].map((name) => ({ name })),
+      secrets: ["hub", "goo.gle", "web", "other", "minio"].map((name) => ({ name })),
     },
     { fieldManager: "user", namespace },
   );
@@ -65,11 +65,15 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
     env: [
       {
         name: "GOOGLE_APPLICATION_CREDENTIALS",
-        value: "/var/run/argosy/store/google/gcloud-application-credentials.json",
+        value: "/var/run/argosy/store/goo.gle/gcloud-application-credentials.json",
       },
     ],
     volumeMounts: expect.arrayContaining([
-      { name: "store-google", mountPath: "/var/run/argosy/store/google", readOnly: true },
+      {
+        name: expect.stringMatching(/^store-goo-gle-[0-9a-f]{8}$/),
+        mountPath: "/var/run/argosy/store/goo.gle",
+        readOnly: true,
+      },
     ]),
   });
   expect((await fetcherOf(cluster, "web"))["env"]).toEqual([

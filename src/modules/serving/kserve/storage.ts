@@ -1,9 +1,11 @@
 /** The model beside a component's containers: fetched by an init container, or mounted from a claim or an image. */
+
 import { InputError } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import { builtInImage, MODEL_SERVER_IMAGE } from "../images.js";
 import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
+import { hashOf } from "./children.js";
 import { claimOf, parseStorageUri } from "./storage-uri.js";
 
 /** The init container that brings models; KServe's name for it. */
@@ -256,5 +258,8 @@ export function credentialParts(
   };
 }
 
-/** Names of volumes are labels, those of Secrets may be longer. */
-const volumeOf = (secret: string): string => `store-${secret.replaceAll(".", "-").slice(0, 50)}`.replace(/-+$/, "");
+/** Names of volumes are labels, those of Secrets may be longer and have dots: what is lost of one stands for in its hash. */
+function volumeOf(secret: string): string {
+  if (/^[a-z0-9-]{1,50}$/.test(secret)) return `store-${secret}`;
+  return `store-${secret.replaceAll(".", "-").slice(0, 40)}-${hashOf(secret).slice(0, 8)}`;
+}
