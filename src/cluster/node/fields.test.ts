@@ -286,7 +286,9 @@ describe.each(runtimeHomes)("$name", ({ name: runtime, missing: noPods }) => {
     });
 
     // What is typed shows, as on every terminal.
-    expect(text).toBe("/dev/pts/0\r\n33 101\r\nresized xterm\r\ntyped\r\n<typed>\r\n");
+    // podman's own terminal may translate the first line's end too, until podman has told it not to.
+    const shown = text.replace("\r\r\n", "\r\n");
+    expect(shown).toBe("/dev/pts/0\r\n33 101\r\nresized xterm\r\ntyped\r\n<typed>\r\n");
     expect(exitCode).toBe(7);
   });
 
