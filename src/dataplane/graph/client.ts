@@ -1,8 +1,9 @@
-/** A client for steps: connections over HTTP/1.1 that are kept, answers that may be read as they come. */
-import { onAbort } from "../../kernel/clock/index.js";
-import { ArgosyError } from "../../kernel/errors/index.js";
+/** A client for steps: connections that are kept, answers that may be read as they come. */
+import type { ConnectionOptions } from "node:tls";
+import { abortReason, onAbort } from "../../kernel/clock/index.js";
+import { answerFields, type ClientConnection, ClientPool } from "../../kernel/http-client/index.js";
 import type { ResponseHead } from "../../kernel/http1/index.js";
-import { StepConnection, StepUnreachable } from "./connection.js";
+import { StepReceiver } from "./receiver.js";
 
 /** What came back, as far as it is here. */
 export interface ClientAnswer {
@@ -30,67 +31,64 @@ const NOT_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /** Connections to any number of services. */
 export class StepClient {
-  readonly #idle = new Map<string, StepConnection[]>();
-  readonly #all = new Set<StepConnection>();
+  readonly #pools = new Map<string, ClientPool>();
+  readonly #tls: ConnectionOptions;
+
+  /** `tls`: whom to trust, of services that are asked over https. */
+  constructor(tls: ConnectionOptions = {}) {
+    this.#tls = tls;
+  }
 
   /** Posts. Rejects with `StepUnreachable`, or the signal's reason. */
   async post(request: ClientRequest): Promise<ClientAnswer> {
     const { url, signal } = request;
+    const pool = this.#poolOf(url);
     const head = headOf(request);
-    let connection = this.#idle.get(url.origin)?.pop();
     for (;;) {
-      if (connection?.canBeUsed !== true) connection = this.#open(url);
+      const connection = pool.take();
       try {
-        return await this.#exchange(connection, head, request);
+        return await exchange(pool, connection, { ...request, head });
       } catch (error) {
-        // A kept connection may have been closed just when it was used: nobody has seen the request.
-        const isStale = connection.isUsed && error instanceof StepUnreachable && error.isBefore && !signal.aborted;
-        if (!isStale) throw error;
-        connection = undefined;
+        if (!connection.isStale || signal.aborted) throw error;
       }
     }
   }
 
   close(): void {
-    for (const connection of this.#all) connection.destroy();
+    for (const pool of this.#pools.values()) pool.destroy();
   }
 
-  async #exchange(
-    connection: StepConnection,
-    head: string,
-    { url, body, signal }: ClientRequest,
-  ): Promise<ClientAnswer> {
-    const abort = (): void => connection.destroy(reasonOf(signal));
-    if (signal.aborted) abort();
-    const unlink = onAbort(signal, abort);
-    let answer: ResponseHead;
-    try {
-      answer = await connection.exchange(head, body);
-    } catch (error) {
-      unlink();
-      throw error;
-    }
-    const give = (): void => {
-      unlink();
-      const idle = this.#idle.get(url.origin) ?? [];
-      if (!connection.canBeUsed || idle.length >= MAX_IDLE) connection.destroy();
-      else this.#idle.set(url.origin, [...idle, connection]);
-    };
-    const { fields, status } = answer;
-    const length = fields.isChunked || fields.contentLength < 0 ? undefined : fields.contentLength;
-    return { status, fields: fieldsOf(fields.rest), length, pieces: until(connection.pieces(), give) };
+  /** As many as the graph has services. */
+  #poolOf(url: URL): ClientPool {
+    const pool = this.#pools.get(url.origin) ?? new ClientPool({ ...TIMES, url, tls: this.#tls }, MAX_IDLE);
+    this.#pools.set(url.origin, pool);
+    return pool;
   }
+}
 
-  #open(url: URL): StepConnection {
-    const connection: StepConnection = new StepConnection(url, TIMES, () => {
-      this.#all.delete(connection);
-      const idle = this.#idle.get(url.origin)?.filter((each) => each !== connection) ?? [];
-      if (idle.length === 0) this.#idle.delete(url.origin);
-      else this.#idle.set(url.origin, idle);
-    });
-    this.#all.add(connection);
-    return connection;
+async function exchange(
+  pool: ClientPool,
+  connection: ClientConnection,
+  { head, url, body, signal }: ClientRequest & { readonly head: string },
+): Promise<ClientAnswer> {
+  const abort = (): void => connection.destroy(abortReason(signal));
+  if (signal.aborted) abort();
+  const unlink = onAbort(signal, abort);
+  const give = (): void => {
+    unlink();
+    pool.give(connection);
+  };
+  const receiver = new StepReceiver(connection, url.host, signal);
+  let answer: ResponseHead;
+  try {
+    answer = await receiver.exchange({ head, body });
+  } catch (error) {
+    unlink();
+    throw error;
   }
+  const { fields, status } = answer;
+  const length = fields.isChunked || fields.contentLength < 0 ? undefined : fields.contentLength;
+  return { status, fields: answerFields(answer), length, pieces: until(receiver.pieces(), give) };
 }
 
 async function* until(pieces: AsyncGenerator<Buffer>, end: () => void): AsyncGenerator<Buffer> {
@@ -101,27 +99,8 @@ async function* until(pieces: AsyncGenerator<Buffer>, end: () => void): AsyncGen
   }
 }
 
-/** Why a signal was aborted. */
-function reasonOf(signal: AbortSignal): Error {
-  const reason: unknown = signal.reason;
-  return reason instanceof Error ? reason : new ArgosyError("Aborted", "the request was given up");
-}
-
-function headOf({ url, fields, body }: ClientRequest): string {
-  let head = `POST ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\ncontent-length: ${body.length}\r\n`;
+function headOf({ url, fields }: ClientRequest): string {
+  let head = `POST ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
   for (const [name, value] of Object.entries(fields)) if (!NOT_A_VALUE.test(value)) head += `${name}: ${value}\r\n`;
-  return `${head}\r\n`;
-}
-
-function fieldsOf(lines: string): Map<string, string> {
-  const fields = new Map<string, string>();
-  for (const line of lines.split("\r\n")) {
-    const colon = line.indexOf(":");
-    if (colon <= 0) continue;
-    const name = line.slice(0, colon).toLowerCase();
-    const value = line.slice(colon + 1).trim();
-    const before = fields.get(name);
-    fields.set(name, before === undefined ? value : `${before}, ${value}`);
-  }
-  return fields;
+  return head;
 }

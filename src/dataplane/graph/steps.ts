@@ -6,10 +6,10 @@ import { HttpError } from "../../kernel/http1/index.js";
 import type { Tracer } from "../../kernel/traces/index.js";
 import type { BodyHold } from "./budget.js";
 import type { ClientAnswer, StepClient } from "./client.js";
-import { StepUnreachable } from "./connection.js";
 import { Message } from "./message.js";
 import type { RouterMetrics } from "./metrics.js";
 import type { GraphStep, GraphTimes } from "./read.js";
+import { StepUnreachable } from "./receiver.js";
 import { type Answer, type Asking, type AskStep, GraphFailure } from "./run.js";
 
 /** What steps of all requests share. */

@@ -1,0 +1,15 @@
+import type { ResponseHead } from "../http1/index.js";
+
+/** The fields of an answer by lower-case name; those that are given several times one after a comma. */
+export function answerFields({ fields }: ResponseHead): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const line of fields.rest.split("\r\n")) {
+    const colon = line.indexOf(":");
+    if (colon <= 0) continue;
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    const before = found.get(name);
+    found.set(name, before === undefined ? value : `${before}, ${value}`);
+  }
+  return found;
+}

@@ -1,0 +1,10 @@
+/**
+ * A client for HTTP/1.1 that costs little: connections that are kept, one exchange after the other on each, plain or with TLS. In: where to, heads
+ * and bodies. Out: answers, as they come or as a whole. Strict with what is answered, as `http1` is, and bounded in everything that a server may send.
+ * A room beside `http1` because servers that ask nobody need no TLS. May use: clock, errors, http1.
+ */
+
+export { type AnswerReceiver, ClientConnection, type ClientTarget, type OutgoingRequest } from "./connection.js";
+export { answerFields } from "./fields.js";
+export { ClientPool, type SendOptions } from "./pool.js";
+export type { WholeAnswer } from "./whole.js";

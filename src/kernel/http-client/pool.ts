@@ -1,0 +1,102 @@
+import { abortReason } from "../clock/index.js";
+import { ArgosyError } from "../errors/index.js";
+import { ClientConnection, type ClientTarget, type OutgoingRequest } from "./connection.js";
+import { type WholeAnswer, WholeReceiver } from "./whole.js";
+
+/** How an answer is waited for as a whole. */
+export interface SendOptions {
+  /** Most of the body that is wanted, bytes. */
+  readonly limit: number;
+  /** Ends the exchange with its reason, and its connection. */
+  readonly signal?: AbortSignal | undefined;
+  /** A kept connection may be closed just when it is used; then the same is sent on another one. */
+  readonly isRepeatable?: boolean;
+}
+
+/** Connections to one server, kept for the next exchange: the one that was used last first. */
+export class ClientPool {
+  readonly #target: ClientTarget;
+  readonly #maxIdle: number;
+  readonly #idle: ClientConnection[] = [];
+  readonly #all = new Set<ClientConnection>();
+  #closed: Error | undefined;
+
+  constructor(target: ClientTarget, maxIdle = Number.POSITIVE_INFINITY) {
+    this.#target = target;
+    this.#maxIdle = maxIdle;
+  }
+
+  /** One for the next exchange. */
+  take(): ClientConnection {
+    for (;;) {
+      const idle = this.#idle.pop();
+      if (idle === undefined) return this.#open();
+      if (idle.canBeUsed) return idle;
+    }
+  }
+
+  /** One whose exchange is over: it is kept, or ended where that cannot be. */
+  give(connection: ClientConnection): void {
+    if (connection.canBeUsed && this.#closed === undefined && this.#idle.length < this.#maxIdle)
+      this.#idle.push(connection);
+    else connection.destroy();
+  }
+
+  /** An exchange whose answer is wanted whole. Rejects with what the connection failed with, or why the signal was aborted. */
+  send(request: OutgoingRequest, options: SendOptions): Promise<WholeAnswer> {
+    const { signal } = options;
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    if (signal?.aborted === true) return Promise.reject(abortReason(signal));
+    return new Promise((resolve, reject) => this.#send(request, options, { resolve, reject }));
+  }
+
+  #send(
+    request: OutgoingRequest,
+    options: SendOptions,
+    done: { resolve: (answer: WholeAnswer) => void; reject: (error: Error) => void },
+  ): void {
+    const { limit, signal, isRepeatable = false } = options;
+    const connection = this.take();
+    const onAbort = signal === undefined ? undefined : (): void => connection.destroy(abortReason(signal));
+    if (onAbort !== undefined) signal?.addEventListener("abort", onAbort, { once: true });
+    const end = (): void => {
+      if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
+    };
+    const outcome = {
+      onAnswer: (answer: WholeAnswer) => {
+        end();
+        this.give(connection);
+        done.resolve(answer);
+      },
+      onFailure: (error: Error) => {
+        end();
+        const isOver = signal?.aborted === true || this.#closed !== undefined;
+        if (isRepeatable && connection.isStale && !isOver) this.#send(request, options, done);
+        else done.reject(error);
+      },
+    };
+    connection.exchange(request, new WholeReceiver(connection, limit, outcome));
+  }
+
+  #open(): ClientConnection {
+    const connection = new ClientConnection(this.#target, () => {
+      this.#all.delete(connection);
+      const place = this.#idle.indexOf(connection);
+      if (place >= 0) this.#idle.splice(place, 1);
+    });
+    this.#all.add(connection);
+    return connection;
+  }
+
+  /** No more exchanges; those that are under way end as they would have. */
+  retire(): void {
+    this.#closed ??= new ArgosyError("Closed", "the client is closed");
+    for (const connection of this.#idle.splice(0)) connection.destroy();
+  }
+
+  /** No more exchanges; those that are under way fail with `reason`. */
+  destroy(reason: Error = new ArgosyError("Closed", "the client is closed")): void {
+    this.#closed ??= reason;
+    for (const connection of [...this.#all]) connection.destroy(reason);
+  }
+}
