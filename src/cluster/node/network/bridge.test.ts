@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { unless } from "../../../testing/unless.js";
+import { runCommand } from "../commands.js";
 import { detectIsolation } from "../isolation/detect.js";
 import { bridgeNetwork } from "./bridge.js";
 import type { PodAddress } from "./types.js";
@@ -47,5 +48,30 @@ unless(isRoot ? undefined : "only root makes bridges")(
     expect(isLostGone).toBe(true);
     expect(left).toEqual([]);
     expect(existsSync(namespaceOf(kept))).toBe(false);
+  },
+);
+
+unless(isRoot ? undefined : "only root makes bridges")(
+  "pods that come do not change the machine's hardware address among them; claims of bridges that are gone go",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "argosy-bridge-"));
+    const network = bridgeNetwork({ dataDir: folder, log: silentLogger });
+    // Of a run that was killed: nobody has this hash.
+    await runCommand("ip", ["route", "replace", "local", "198.19.254.254", "dev", "lo", "metric", "1"]);
+    await network.start();
+    const [bridge = ""] = bridgesOf(folder);
+    const hardware = (): string => readFileSync(`/sys/class/net/${bridge}/address`, "utf8").trim();
+    const before = hardware();
+    const seen = new Set<string>();
+    for (let pod = 0; pod < 8; pod += 1) {
+      await network.attach(`pod-${pod}`, folder);
+      seen.add(hardware());
+    }
+    const { stdout } = await runCommand("ip", ["route", "show", "table", "local"]);
+    await network.close({ keepPods: false });
+    rmSync(folder, { recursive: true });
+
+    expect([...seen]).toEqual([before]);
+    expect(stdout).not.toContain("198.19.254.254");
   },
 );

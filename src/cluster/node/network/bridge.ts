@@ -70,8 +70,12 @@ class BridgeNetwork implements PodNetwork {
     await removeAbandoned(links, this.#options.log);
     this.#first = await this.#choosePiece(links);
     await this.#leases.open(numberToAddress(this.#first + 2), numberToAddress(this.#first + pieceSize - 2));
-    if (!links.some((link) => link.name === this.#bridge)) await this.#makeBridge();
+    const own = links.find((link) => link.name === this.#bridge);
+    if (own === undefined) await this.#makeBridge();
+    // One of an earlier version follows its pods.
+    else await runIp({ lines: [`link set ${this.#bridge} address ${own.address}`] });
     await this.#removeLeftovers();
+    await removeStaleClaims();
     await removeStaleRules();
     const cause = await letOut({ bridge: this.#bridge, subnet: this.#subnet });
     if (cause !== undefined) this.#options.log.warn("pods cannot reach other machines", { cause });
@@ -117,7 +121,7 @@ class BridgeNetwork implements PodNetwork {
 
   /** A route of this data directory alone: another one may claim the same range, and give it up while this one has it. */
   #claimOf(cidr: string): string {
-    return `local ${cidr} dev lo metric ${1 + Number.parseInt(this.#hash, 16)}`;
+    return `local ${cidr} dev lo metric ${claimMetric(this.#hash)}`;
   }
 
   async close(options: { readonly keepPods: boolean }): Promise<void> {
@@ -190,9 +194,11 @@ class BridgeNetwork implements PodNetwork {
   }
 
   async #makeBridge(): Promise<void> {
+    // Without a hardware address of its own it has the lowest of its pods': pods that know another one do not reach the machine for a minute.
+    const hardware = ["02:61", ...(this.#hash.match(/../g) ?? []), "01"].join(":");
     await runIp({
       lines: [
-        `link add ${this.#bridge} type bridge forward_delay 0 stp_state 0`,
+        `link add ${this.#bridge} address ${hardware} type bridge forward_delay 0 stp_state 0`,
         `link set ${this.#bridge} alias ${this.#options.dataDir}`,
         `addr add ${this.hostAddress}/21 dev ${this.#bridge}`,
         `link set ${this.#bridge} up`,
@@ -215,8 +221,22 @@ async function removeNamespace(name: string, link: string): Promise<void> {
   await runCommand(requireProgram("ip"), ["-force", "-batch", "-"], `link del ${link}\nnetns del ${name}\n`);
 }
 
+/** Tells the claims of data directories apart; never 0. */
+const claimMetric = (hash: string): number => 1 + Number.parseInt(hash, 16);
+
+/** Takes away claims of bridges that are gone: nothing answers at their addresses, and another data directory's Service may have one. */
+async function removeStaleClaims(): Promise<void> {
+  const { stdout } = await runCommand(requireProgram("ip"), ["route", "show", "table", "local"]);
+  for (const [line, metric] of stdout.matchAll(/^local 198\.19\.\S+ dev lo .*metric (\d+)/gm)) {
+    const hash = (Number(metric) - 1).toString(16).padStart(6, "0");
+    if (!existsSync(`/sys/class/net/argosy-${hash}`))
+      await runCommand(requireProgram("ip"), ["route", "del", ...line.trim().split(/\s+/)]);
+  }
+}
+
 interface LinkInfo {
   readonly name: string;
+  readonly address: string;
   readonly alias: string;
   readonly addresses: readonly string[];
 }
@@ -240,6 +260,7 @@ async function readLinks(): Promise<LinkInfo[]> {
     const info = field(link, "addr_info");
     return {
       name: textField(link, "ifname"),
+      address: textField(link, "address"),
       alias: textField(link, "ifalias"),
       addresses: Array.isArray(info) ? info.map((each: unknown) => textField(each, "local")) : [],
     };

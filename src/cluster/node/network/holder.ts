@@ -19,6 +19,8 @@ export const userNetworkPlan: HolderPlan = { gateway: "198.18.0.1", prefix: 17, 
 
 /** Name of the bridge in the holder's network. */
 const bridgeName = "pods";
+/** Its own, or it would have the lowest of its pods': pods that know another one do not reach the machine for a minute. */
+const bridgeHardware = "02:61:00:00:00:01";
 /** Name of the network namespace in which every address answers: what pods send elsewhere arrives there. */
 export const outsideName = "outside";
 /** The link between the two, beside the pods' addresses. */
@@ -38,7 +40,7 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 ip -batch - <<END
 link set lo up
 netns add ${outsideName}
-link add ${bridgeName} type bridge forward_delay 0 stp_state 0
+link add ${bridgeName} address ${bridgeHardware} type bridge forward_delay 0 stp_state 0
 addr add ${gateway}/${prefix} dev ${bridgeName}
 link set ${bridgeName} up
 link add out type veth peer name in netns ${outsideName}
