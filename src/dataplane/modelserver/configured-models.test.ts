@@ -1,3 +1,4 @@
+import { EventEmitter, once } from "node:events";
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -112,4 +113,42 @@ test("of many models only some are fetched at once; a list that cannot be read t
 
   expect(most).toBe(8);
   expect(loaded.size).toBe(names.length);
+});
+
+test("downloads are given up when the list names others, and when the server ends", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "argosy-configured-"));
+  closers.push(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, "models.json");
+  const list = (uri: string) =>
+    writeFile(file, JSON.stringify([{ modelName: "a", modelSpec: { storageUri: uri }, revision: uri }]));
+  const events = new EventEmitter();
+  const configured = new ConfiguredModels({
+    file,
+    folder: join(folder, "laid-out"),
+    // A store that never answers.
+    fetch: (uri, _destination, signal) => {
+      events.emit(`begun ${uri}`);
+      return new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => {
+          events.emit(`given up ${uri}`);
+          reject(signal.reason);
+        });
+      });
+    },
+    clock: { ...systemClock, sleep: (_ms, signal) => systemClock.sleep(1, signal) },
+    log: silentLogger,
+  });
+  const begun = once(events, "begun s3://one");
+  await list("s3://one");
+  const server = await serveProtocols({ configured }, { "own/1/model.onnx": scale(9) });
+  await begun;
+
+  const givenUp = once(events, "given up s3://one");
+  const next = once(events, "begun s3://two");
+  await list("s3://two");
+  await givenUp;
+  await next;
+  const last = once(events, "given up s3://two");
+  await server.stop();
+  await last;
 });

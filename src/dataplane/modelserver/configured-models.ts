@@ -25,8 +25,8 @@ export interface ConfiguredModelsOptions {
   readonly file: string;
   /** Where models are laid out; its own. */
   readonly folder: string;
-  /** Brings a model to a folder and returns where it is; rejects with a `ModelError`. */
-  readonly fetch: (uri: string, destination: string) => Promise<string>;
+  /** Brings a model to a folder and returns where it is; rejects with a `ModelError`. The signal says that nobody wants it any more. */
+  readonly fetch: (uri: string, destination: string, signal: AbortSignal) => Promise<string>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -35,6 +35,8 @@ interface Entry {
   readonly name: string;
   readonly uri: string;
   readonly revision: string;
+  /** Aborted when it is not wanted any more. */
+  readonly stop: AbortController;
 }
 
 const LOOK_MS = 500;
@@ -70,6 +72,7 @@ export class ConfiguredModels {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#following;
+    for (const { stop } of this.#entries.values()) stop.abort();
     await Promise.all(this.#lanes.values());
   }
 
@@ -105,6 +108,7 @@ export class ConfiguredModels {
   }
 
   #change(name: string, entry: Entry | undefined, repository: Repository): void {
+    this.#entries.get(name)?.stop.abort();
     if (entry === undefined) {
       this.#entries.delete(name);
       this.#states.delete(name);
@@ -131,7 +135,8 @@ export class ConfiguredModels {
   /** Tries until it is there, or not wanted any more. Never rejects. */
   async #bring(entry: Entry, repository: Repository): Promise<void> {
     const { clock, fetch, log } = this.#options;
-    const isWanted = (): boolean => this.#entries.get(entry.name) === entry && !this.#stop.signal.aborted;
+    const { signal } = entry.stop;
+    const isWanted = (): boolean => !signal.aborted && !this.#stop.signal.aborted;
     for (let tries = 0; isWanted(); tries++) {
       try {
         repository.announce(entry.name, "the model is being fetched");
@@ -142,7 +147,7 @@ export class ConfiguredModels {
         await this.#turn();
         try {
           if (!isWanted()) return;
-          const folder = await fetch(entry.uri, destination);
+          const folder = await fetch(entry.uri, destination, signal);
           if (!isWanted()) return;
           await repository.load(entry.name, { config: undefined, folder });
         } finally {
@@ -151,15 +156,12 @@ export class ConfiguredModels {
         this.#say(entry, "READY", "");
         return;
       } catch (error) {
+        if (!isWanted()) return;
         const words = `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`;
         log.warn("a listed model is not there", { model: entry.name, err: error });
-        if (!isWanted()) return;
         this.#say(entry, "UNAVAILABLE", words);
-        const pause = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] ?? LOOK_MS;
-        const isOver = clock.monotonicMs() + pause;
-        // In short naps, so that a change of the list does not wait for it.
-        while (isWanted() && clock.monotonicMs() < isOver)
-          await clock.sleep(LOOK_MS, this.#stop.signal).catch(() => undefined);
+        const pauseMs = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] ?? LOOK_MS;
+        await clock.sleep(pauseMs, signal).catch(() => undefined);
       }
     }
   }
@@ -197,6 +199,6 @@ function readList(text: string): Entry[] {
     const uri = asString(asObject(item["modelSpec"])["storageUri"]);
     if (!NAME.test(name)) throw new InputError(`[${index}].modelName must be letters, digits, - and _`);
     if (uri === "") throw new InputError(`[${index}].modelSpec.storageUri is missing`);
-    return { name, uri, revision: asString(item["revision"]) };
+    return { name, uri, revision: asString(item["revision"]), stop: new AbortController() };
   });
 }

@@ -117,10 +117,13 @@ async function configuredModels(
   const { modelConfig: file, repository, storeConfigs } = parsed;
   if (file === undefined || repository === undefined) return {};
   const { ConfiguredModels } = await import("./configured-models.js");
-  const fetch = (uri: string, destination: string): Promise<string> => {
+  const fetch = (uri: string, destination: string, signal: AbortSignal): Promise<string> => {
     const own = storeConfigs[/^([^:]+):/.exec(uri)?.[1] ?? ""];
     const settings = own === undefined ? {} : { storageConfig: own };
-    return fetchWith({ ...parsed, modelUri: uri, ...settings }, destination, program, { retryForMs: FETCH_ONLY_MS });
+    return fetchWith({ ...parsed, modelUri: uri, ...settings }, destination, program, {
+      retryForMs: FETCH_ONLY_MS,
+      signal,
+    });
   };
   const { clock, log } = program;
   // Hidden, so that it is no model itself.
@@ -143,10 +146,10 @@ function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOp
   const { modelDir } = parsed;
   if (modelDir !== undefined) return { name, folder: modelDir };
   const destination = `${parsed.cache}/served/${encodeURIComponent(name)}`;
-  return async (report) => {
+  return async (report, signal) => {
     // A server that stays goes on trying; one that exits leaves that to whoever restarts it.
     const patience = parsed.exitOnFailure ? {} : { retryForMs: Number.POSITIVE_INFINITY };
-    return { name, folder: await fetchWith(parsed, destination, program, { onRetry: report, ...patience }) };
+    return { name, folder: await fetchWith(parsed, destination, program, { onRetry: report, signal, ...patience }) };
   };
 }
 
@@ -179,7 +182,7 @@ async function fetchWith(
   { modelUri = "", cache, cacheBytes, maxBytes, storageConfig }: Arguments,
   destination: string,
   { clock, random, log, env }: ModelServerProgram,
-  more: Pick<FetchOptions, "onRetry" | "retryForMs"> = {},
+  more: Pick<FetchOptions, "onRetry" | "retryForMs" | "signal"> = {},
 ): Promise<string> {
   const settings = {
     ...(storageConfig === undefined ? {} : { storageConfig }),

@@ -22,8 +22,10 @@ import { createSettings, type ServerSettings } from "./settings.js";
 
 /** How to run a model server. */
 export interface ModelServerOptions {
-  /** What to serve; a function is called (once) for it after the server listens: it may download, reports what holds it up, and rejects with a `ModelError`. */
-  readonly source: ModelSource | ((report: (obstacle: ModelError) => void) => Promise<ModelSource>);
+  /** What to serve; a function is called (once) for it after the server listens: it may download, reports what holds it up, and rejects with a `ModelError`. The signal says that the server ends. */
+  readonly source:
+    | ModelSource
+    | ((report: (obstacle: ModelError) => void, signal: AbortSignal) => Promise<ModelSource>);
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** 0: any free port. */
@@ -111,6 +113,7 @@ class NodeModelServer implements ModelServer {
   /** Why requests should not come; `undefined` when they may. */
   #notReady: string | undefined = "the model is still being fetched";
   #draining = false;
+  readonly #stop = new AbortController();
   port = 0;
   grpcPort: number | undefined;
   loaded: Promise<void> = Promise.resolve();
@@ -169,6 +172,8 @@ class NodeModelServer implements ModelServer {
   async close(): Promise<void> {
     const { clock, drainDelayMs = 500, drainTimeoutMs = 20_000, payloadDrainMs = 5_000 } = this.#options;
     this.#draining = true;
+    // What is not there yet will not answer any more.
+    this.#stop.abort();
     for (const server of this.#servers) server.drain();
     await clock.sleep(drainDelayMs);
     this.#http2.drain();
@@ -187,7 +192,8 @@ class NodeModelServer implements ModelServer {
   async #load(): Promise<void> {
     const { source, repositoryApi } = this.#options;
     try {
-      const found = typeof source === "function" ? await source((obstacle) => this.#explain(obstacle)) : source;
+      const found =
+        typeof source === "function" ? await source((obstacle) => this.#explain(obstacle), this.#stop.signal) : source;
       this.#repository = this.#openRepository(found);
       this.#context = this.#makeContext(repositoryApi ?? "repository" in found);
       this.#routes = createRoutes(this.#context);

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
+import { type Scope, type Signable, signatureOf, signingKey } from "../../kernel/aws/index.js";
 import { S3Error } from "./s3-errors.js";
-import { type Scope, type Signable, signatureOf, signingKey } from "./s3-signature.js";
 
 /** What one access key may do. */
 export interface S3Grant {

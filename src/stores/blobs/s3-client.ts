@@ -1,7 +1,7 @@
 import { Agent, type Dispatcher } from "undici";
+import { awsEncode, signedHeaders } from "../../kernel/aws/index.js";
 import type { Clock } from "../../kernel/clock/index.js";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
-import { awsEncode, EMPTY_SHA256, scopeText, signatureOf, signingKey } from "./s3-signature.js";
 import { childText, parseXml } from "./s3-xml.js";
 import { BlobError, type BlobErrorCode } from "./types.js";
 
@@ -85,8 +85,17 @@ async function send(
 ): Promise<S3Response> {
   const rawPath = `/${[access.bucket, ...(call.key === "" ? [] : call.key.split("/"))].map(awsEncode).join("/")}`;
   const query = new URLSearchParams(call.query ?? {});
-  const headers = sign(access, { call, origin, rawPath, query });
   const search = [...query].map(([name, value]) => `${awsEncode(name)}=${awsEncode(value)}`).join("&");
+  const { accessKeyId: accessKey, secretAccessKey: secretKey, region, clock } = access;
+  const headers = signedHeaders(
+    {
+      method: call.method,
+      to: { host: new URL(origin).host, pathname: rawPath, searchParams: query },
+      ...(call.headers === undefined ? {} : { headers: call.headers }),
+      ...(call.bodySha256 === undefined ? {} : { payloadHash: call.bodySha256 }),
+    },
+    { keys: { accessKey, secretKey }, region, nowMs: clock.now() },
+  );
   const response = await agent.request({
     origin,
     path: search === "" ? rawPath : `${rawPath}?${search}`,
@@ -105,30 +114,6 @@ async function send(
 function methodOf(method: string): "GET" | "HEAD" | "PUT" | "POST" | "DELETE" {
   if (method === "HEAD" || method === "PUT" || method === "POST" || method === "DELETE") return method;
   return "GET";
-}
-
-function sign(
-  access: S3Access,
-  { call, origin, rawPath, query }: { call: S3Call; origin: string; rawPath: string; query: URLSearchParams },
-): Record<string, string> {
-  const time = new Date(access.clock.now()).toISOString().replace(/[-:]|\.\d{3}/g, "");
-  const scope = { date: time.slice(0, 8), region: access.region, service: "s3" };
-  const payloadHash = call.bodySha256 ?? EMPTY_SHA256;
-  const headers: Record<string, string> = {
-    ...call.headers,
-    host: new URL(origin).host,
-    "x-amz-date": time,
-    "x-amz-content-sha256": payloadHash,
-  };
-  const signedHeaders = Object.keys(headers).sort();
-  const key = signingKey(access.secretAccessKey, scope);
-  const signature = signatureOf(
-    { method: call.method, rawPath, query, headers },
-    { key, scope, time, signedHeaders, payloadHash },
-  );
-  const credential = `${access.accessKeyId}/${scopeText(scope)}`;
-  const authorization = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${signedHeaders.join(";")}, Signature=${signature}`;
-  return { ...headers, authorization };
 }
 
 const REASONS: Readonly<Record<string, BlobErrorCode>> = {

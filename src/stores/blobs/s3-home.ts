@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
+import { sha256Hex } from "../../kernel/aws/index.js";
 import { checkKey, compareKeys } from "./keys.js";
 import { mediaTypeOf } from "./media-types.js";
 import { createS3Client, type S3Access, type S3Client, type S3Response } from "./s3-client.js";
-import { sha256Hex } from "./s3-signature.js";
 import { childText, parseXml, xmlDocument } from "./s3-xml.js";
 import {
   BlobError,

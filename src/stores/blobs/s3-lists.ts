@@ -1,3 +1,4 @@
+import { awsEncode } from "../../kernel/aws/index.js";
 import { S3Error } from "./s3-errors.js";
 import {
   type S3Answer,
@@ -7,7 +8,6 @@ import {
   UPLOADS_PREFIX,
   xmlAnswer,
 } from "./s3-operation.js";
-import { awsEncode } from "./s3-signature.js";
 import type { BlobInfo } from "./types.js";
 
 /** The buckets that a key may use at all. */

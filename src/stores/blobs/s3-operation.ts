@@ -1,8 +1,8 @@
+import { awsEncode, type Signable, sha256Hex } from "../../kernel/aws/index.js";
 import type { Random } from "../../kernel/clock/index.js";
 import { isGranted, type Verified } from "./s3-auth.js";
 import { S3Error } from "./s3-errors.js";
 import { payloadOf } from "./s3-payload.js";
-import { awsEncode, type Signable, sha256Hex } from "./s3-signature.js";
 import { xmlDocument } from "./s3-xml.js";
 import type { BlobStore } from "./types.js";
 

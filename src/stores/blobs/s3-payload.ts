@@ -1,7 +1,7 @@
+import { EMPTY_SHA256, hmac, scopeText, sha256Hex } from "../../kernel/aws/index.js";
 import type { Verified } from "./s3-auth.js";
 import { type Checksum, createChecksum } from "./s3-checksums.js";
 import { S3Error } from "./s3-errors.js";
-import { EMPTY_SHA256, hmac, scopeText, sha256Hex } from "./s3-signature.js";
 
 type Chunks = AsyncIterable<Uint8Array>;
 

@@ -1,6 +1,6 @@
 /** Writing objects into an S3 store. */
-import { AwsV4Signer } from "aws4fetch";
 import { Agent, request } from "undici";
+import { signedHeaders } from "../../../kernel/aws/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { readS3Settings, type S3Settings } from "../storage/index.js";
 import { DeliveryError } from "./queue.js";
@@ -55,19 +55,11 @@ async function send(
 ): Promise<void> {
   const { endpoint, keys, region } = settings;
   const url = `${endpoint}/${path}`;
-  const headers = { "content-type": type, "x-amz-content-sha256": "UNSIGNED-PAYLOAD" };
-  const signed =
-    keys === undefined
-      ? { url, headers }
-      : await new AwsV4Signer({
-          ...{ method: "PUT", url, headers, accessKeyId: keys.accessKey, secretAccessKey: keys.secretKey },
-          ...(keys.sessionToken === undefined ? {} : { sessionToken: keys.sessionToken }),
-          ...{ service: "s3", region },
-          datetime: new Date(clock.now()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
-        }).sign();
+  const given = { "content-type": type };
+  const asked = { method: "PUT", to: new URL(url), headers: given, payloadHash: "UNSIGNED-PAYLOAD" };
+  const headers = keys === undefined ? given : signedHeaders(asked, { keys, region, nowMs: clock.now() });
   try {
-    const sent = signed.headers instanceof Headers ? Object.fromEntries(signed.headers) : signed.headers;
-    const { statusCode, body } = await request(signed.url, { method: "PUT", headers: sent, body: data, dispatcher });
+    const { statusCode, body } = await request(url, { method: "PUT", headers, body: data, dispatcher });
     const said = /<Code>([^<]{1,100})<\/Code>/.exec((await body.text()).slice(0, 2000))?.[1] ?? "";
     if (statusCode >= 300)
       throw new DeliveryError(

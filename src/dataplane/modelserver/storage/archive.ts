@@ -14,6 +14,14 @@ export interface ArchiveLimits {
   readonly maxEntries: number;
   /** All files together. */
   readonly maxBytes: number;
+  /** What is left of a quota; more is `QuotaExceeded`. */
+  readonly quotaBytes?: number;
+}
+
+/** What came out: what later archives of the same model may have less. */
+export interface Unpacked {
+  readonly entries: number;
+  readonly bytes: number;
 }
 
 /** What of an archive counts. */
@@ -36,36 +44,35 @@ export interface ArchiveEntry {
 const MAX_RATIO = 1_000;
 const MAX_ENTRIES = 100_000;
 
-/** Bounds for an archive in a folder: what its disk holds, and what an archive of that size may hold. */
+/** Bounds for an archive in a folder: what its disk holds, what an archive of that size may hold, and what earlier ones of the model left of a quota. */
 export async function limitsFor(
   archive: string,
   folder: string,
-  mostBytes = Number.POSITIVE_INFINITY,
+  { before, quotaBytes }: { readonly before: Unpacked; readonly quotaBytes?: number },
 ): Promise<ArchiveLimits> {
   const { size } = await stat(archive);
   const { bavail, bsize } = await statfs(folder);
   return {
-    maxEntries: MAX_ENTRIES,
-    maxBytes: Math.min(mostBytes, bavail * bsize, Math.max(2 ** 26, size * MAX_RATIO)),
+    maxEntries: MAX_ENTRIES - before.entries,
+    maxBytes: Math.min(bavail * bsize, Math.max(2 ** 26, size * MAX_RATIO)),
+    ...(quotaBytes === undefined ? {} : { quotaBytes: quotaBytes - before.bytes }),
   };
 }
 
-/** Whether a file of that name is unpacked. */
-export const isArchive = (name: string): boolean => /\.(tar|tar\.gz|tgz|zip)$/i.test(name);
-
 /** Unpacks a file by what is in it: zip, tar, tar in gzip. Throws `DownloadError`. */
-export async function unpack(archive: string, address: string, unpacking: Unpacking): Promise<void> {
+export async function unpack(archive: string, address: string, unpacking: Unpacking): Promise<Unpacked> {
   const unpacker = new Unpacker(address, unpacking);
   try {
     const head = await headOf(archive);
     if (head.subarray(0, 4).equals(Buffer.from([0x50, 0x4b, 3, 4]))) {
       for await (const entry of readZip(archive, address)) await unpacker.take(entry);
-      return;
+      return unpacker.unpacked;
     }
     if (head.subarray(0, 4).equals(Buffer.from([0x28, 0xb5, 0x2f, 0xfd])))
       throw new DownloadError("Unsupported", `${address} is compressed with zstd; use gzip or none`);
     const isGzip = head[0] === 0x1f && head[1] === 0x8b;
     await unpackTar(archive, isGzip, unpacker);
+    return unpacker.unpacked;
   } catch (error) {
     const known = asDownloadError(error, address);
     if (known.download !== "Unavailable") throw known;
@@ -120,6 +127,10 @@ class Unpacker {
   constructor(address: string, unpacking: Unpacking) {
     this.#address = address;
     this.#unpacking = unpacking;
+  }
+
+  get unpacked(): Unpacked {
+    return { entries: this.#entries, bytes: this.#bytes };
   }
 
   /** Writes a file; its body is read in any case. */
@@ -181,6 +192,12 @@ class Unpacker {
   }
 
   #check(name: string): void {
+    const { quotaBytes = Number.POSITIVE_INFINITY } = this.#unpacking.limits;
+    if (this.#bytes > quotaBytes)
+      throw new DownloadError(
+        "QuotaExceeded",
+        `${this.#address}: ${JSON.stringify(name)} makes the model more than it may have`,
+      );
     if (this.#bytes > this.#unpacking.limits.maxBytes)
       this.refuse(name, `makes it more than ${this.#unpacking.limits.maxBytes} bytes`);
   }

@@ -1,17 +1,11 @@
 /** Keys of a role for a pod's identity (AWS STS, AssumeRoleWithWebIdentity): what EKS puts into pods of annotated ServiceAccounts. */
 import { readFile } from "node:fs/promises";
+import type { AwsKeys } from "../../../kernel/aws/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { DownloadError } from "./failures.js";
 import { refusal, StoreClient } from "./http-client.js";
 import { type Environment, variable } from "./settings.js";
 import { textIn } from "./xml.js";
-
-/** What requests are signed with. */
-export interface AwsKeys {
-  readonly accessKey: string;
-  readonly secretKey: string;
-  readonly sessionToken?: string;
-}
 
 /** Exchanges the token in `AWS_WEB_IDENTITY_TOKEN_FILE` for keys of `AWS_ROLE_ARN`; `undefined` where they are not given. Throws `DownloadError`. */
 export async function keysOfRole(env: Environment, region: string): Promise<AwsKeys | undefined> {

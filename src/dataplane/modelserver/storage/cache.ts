@@ -29,6 +29,8 @@ export interface CacheOptions {
   readonly log: Logger;
   /** What was used longest ago goes when there is more; default 10 GiB. */
   readonly maxBytes?: number;
+  /** Who waits for others waits no longer. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A download that was held against the store's checksum. */
@@ -173,7 +175,7 @@ export class ContentCache {
 
   /** Two that both find it silent both go on: they write the same bytes to the same places. */
   async #waitFor(lock: string): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, signal } = this.#options;
     for (;;) {
       const found = await stat(lock).catch(() => undefined);
       if (found === undefined) return;
@@ -181,7 +183,7 @@ export class ContentCache {
         await rm(lock, { force: true });
         return;
       }
-      await clock.sleep(LOOK_MS);
+      await clock.sleep(LOOK_MS, signal);
     }
   }
 

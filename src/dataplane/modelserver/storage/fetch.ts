@@ -4,7 +4,6 @@ import { dirname, join } from "node:path";
 import type { Clock, Random } from "../../../kernel/clock/types.js";
 import type { Logger } from "../../../kernel/log/types.js";
 import { ModelError } from "../failures.js";
-import { limitsFor, unpack } from "./archive.js";
 import { ContentCache, keysOf } from "./cache.js";
 import { digestFile } from "./checksums.js";
 import { downloadFile, partsFileOf } from "./download.js";
@@ -44,6 +43,8 @@ export interface FetchOptions {
   readonly parallel?: number;
   /** Longest silence of a store; default 20 s. */
   readonly stallMs?: number;
+  /** Breaks it off; what was read is kept for the next time. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Changes and false checksums that are believed to be accidents. */
@@ -52,15 +53,16 @@ const MAX_SURPRISES = 5;
 /**
  * Makes the model's files be on this node and returns their folder. Downloads are resumed after faults and crashes, checked (size, and whatever checksum
  * the store names) and kept by SHA-256; a model that is in the cache as the store lists it is not read again. Throws `ModelError`; its
- * subclass `DownloadError` says by name why a download failed.
+ * subclass `DownloadError` says by name why a download failed. Rejects with the signal's reason when that is aborted.
  */
 export async function fetchModel(options: FetchOptions): Promise<string> {
-  const { uri, storageConfig, env = {}, stallMs, clock } = options;
+  const { uri, storageConfig, env = {}, stallMs, signal, clock } = options;
   if (!/^[A-Za-z][A-Za-z0-9+.-]*:/.test(uri) || uri.startsWith("file:")) return localFolder(uri);
   const progress = { atMs: clock.monotonicMs() };
+  const client = { ...(stallMs === undefined ? {} : { stallMs }), signal };
   await retrying(options, progress, async () => {
     // Anew each time: credentials in mounted files change.
-    const source = await openSource(uri, { settings: await readSettings(storageConfig, env, stallMs), clock });
+    const source = await openSource(uri, { settings: await readSettings(storageConfig, env, client), clock });
     try {
       await layOut(source, options, () => {
         progress.atMs = clock.monotonicMs();
@@ -114,19 +116,24 @@ function checkSize(listing: Listing, { uri, maxBytes }: FetchOptions): void {
 }
 
 async function unpackAll({ files, layout, folder: only }: Listing, fetching: Fetching): Promise<void> {
-  const { destination } = fetching.options;
+  const { destination, maxBytes: quotaBytes } = fetching.options;
+  // Late: most models are no archives, and pods wait for what is loaded here.
+  const { limitsFor, unpack } = await import("./archive.js");
   // Beside what it becomes, and gone before anybody looks.
   const aside = join(destination, ".fetching");
+  let before = { entries: 0, bytes: 0 };
   try {
     for (const [index, file] of files.entries()) {
       const archive = join(aside, String(index));
       await bring(file, archive, fetching);
-      await unpack(archive, file.address, {
+      const quota = quotaBytes === undefined ? { before } : { before, quotaBytes };
+      const { entries, bytes } = await unpack(archive, file.address, {
         folder: destination,
-        limits: await limitsFor(archive, destination, fetching.options.maxBytes),
+        limits: await limitsFor(archive, destination, quota),
         ...(only === undefined ? {} : { only }),
         isLayer: layout === "layers",
       });
+      before = { entries: before.entries + entries, bytes: before.bytes + bytes };
       await rm(archive, { force: true });
     }
   } finally {
@@ -135,9 +142,16 @@ async function unpackAll({ files, layout, folder: only }: Listing, fetching: Fet
 }
 
 /** A cache is a help and never a cause of failure. */
-async function openCache({ cache, cacheBytes, clock, random, log }: FetchOptions): Promise<ContentCache | undefined> {
+async function openCache({
+  cache,
+  cacheBytes,
+  clock,
+  random,
+  log,
+  signal,
+}: FetchOptions): Promise<ContentCache | undefined> {
   const limit = cacheBytes === undefined ? {} : { maxBytes: cacheBytes };
-  const opened = new ContentCache({ folder: cache, clock, random, log, ...limit });
+  const opened = new ContentCache({ folder: cache, clock, random, log, signal, ...limit });
   try {
     await opened.open();
     return opened;
@@ -159,7 +173,8 @@ async function bringWithin(file: RemoteFile, target: string, fetching: Fetching)
 
 /** Lays one file out: from the cache, or from the store into the cache. */
 async function bring(file: RemoteFile, target: string, fetching: Fetching): Promise<void> {
-  const { cache } = fetching;
+  const { cache, options } = fetching;
+  options.signal?.throwIfAborted();
   await mkdir(dirname(target), { recursive: true });
   if (cache === undefined) {
     const partial = `${target}.fetching`;
@@ -170,7 +185,7 @@ async function bring(file: RemoteFile, target: string, fetching: Fetching): Prom
   }
   const keys = keysOf(file);
   // What has no name that changes with it cannot be waited for, nor be taken up again.
-  const key = keys[0] ?? fetching.options.random.uuid();
+  const key = keys[0] ?? options.random.uuid();
   for (;;) {
     if (await cache.lay(file, keys, target)) return;
     const isDone = await cache.alone(key, async () => {
@@ -207,13 +222,14 @@ async function readChecked(
 }
 
 async function retrying(options: FetchOptions, progress: { atMs: number }, step: () => Promise<void>): Promise<void> {
-  const { clock, log, retryForMs = 60_000 } = options;
+  const { clock, log, signal, retryForMs = 60_000 } = options;
   let surprises = 0;
   for (let attempt = 0; ; attempt++) {
     const before = progress.atMs;
     try {
       return await step();
     } catch (error) {
+      signal?.throwIfAborted();
       if (!(error instanceof ModelError && error.transient)) throw error;
       if (isSurprise(error)) surprises += 1;
       if (clock.monotonicMs() - progress.atMs > retryForMs || surprises >= MAX_SURPRISES) throw error;
@@ -221,7 +237,7 @@ async function retrying(options: FetchOptions, progress: { atMs: number }, step:
       const delayMs = delayAfter(error, attempt, options);
       options.onRetry?.(error);
       log.warn("model download interrupted", { cause: error.message, delayMs });
-      await clock.sleep(delayMs);
+      await clock.sleep(delayMs, signal);
     }
   }
 }

@@ -10,6 +10,8 @@ export interface ClientOptions {
   readonly checkCertificate?: boolean;
   /** Longest silence of a store; default 20 s. */
   readonly stallMs?: number;
+  /** Breaks off what is under way. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What is asked. */
@@ -120,14 +122,14 @@ export class StoreClient {
   ): Promise<IncomingMessage> {
     const { request, agent } = await this.#way(url.protocol);
     if (this.#isClosed) throw new DownloadError("Unavailable", `${shown(url)}: the client was closed`);
-    const { stallMs = 20_000 } = this.#options;
+    const { stallMs = 20_000, signal } = this.#options;
     // Names and passwords in addresses are the caller's to use.
     const plain = new URL(url);
     plain.username = "";
     plain.password = "";
     return new Promise((resolve, reject) => {
       let answer: IncomingMessage | undefined;
-      const outgoing = request(plain, { method, headers, agent, timeout: CONNECT_MS });
+      const outgoing = request(plain, { method, headers, agent, signal, timeout: CONNECT_MS });
       outgoing.on("socket", (socket) => {
         const connected = (): void => void socket.setTimeout(stallMs);
         if (socket.connecting) socket.once("connect", connected);

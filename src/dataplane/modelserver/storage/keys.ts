@@ -1,6 +1,5 @@
 /** Which objects of a store are a model's files. */
 
-import { isArchive } from "./archive.js";
 import { DownloadError } from "./failures.js";
 
 /** Most objects that one model may have. */
@@ -41,8 +40,9 @@ export function checkName(name: string, uri: string): void {
 /** A path for a URL: every segment escaped. */
 export const escapePath = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
 
-/** Whether the model is one archive. */
-export const isSingleArchive = (names: readonly string[]): boolean => names.length === 1 && isArchive(names[0] ?? "");
+/** Whether the model is one archive, by its name. */
+export const isSingleArchive = (names: readonly string[]): boolean =>
+  names.length === 1 && /\.(tar|tar\.gz|tgz|zip)$/i.test(names[0] ?? "");
 
 /** A path of a URL as people read it. Throws `DownloadError` for escapes that are none. */
 export function unescapePath(text: string, uri: string): string {

@@ -33,3 +33,20 @@ test("sizes that stores name are looked at before anything is read", async () =>
   expect(server.asked).toHaveLength(1);
   await fetchModel({ ...options, maxBytes: 5000 });
 });
+
+test("a download that nobody wants any more is broken off, while its store is silent and before it is tried again", async () => {
+  const stop = new AbortController();
+  const server = await startServer((asked, response) => {
+    if (asked.path === "/silent/model.onnx") {
+      response.writeHead(200, { etag: '"a"', "content-length": 10 }).write("x");
+      setImmediate(() => stop.abort());
+    } else {
+      response.writeHead(503, { "retry-after": "60" }).end();
+      setImmediate(() => stop.abort());
+    }
+  });
+  for (const path of ["silent", "away"]) {
+    const { uri, ...options } = await fetchOptions(`${server.url}/${path}/model.onnx`);
+    await expect(fetchModel({ ...options, uri, signal: stop.signal })).rejects.toMatchObject({ name: "AbortError" });
+  }
+});

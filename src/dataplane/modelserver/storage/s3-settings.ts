@@ -1,10 +1,11 @@
 /** S3 settings in the forms that people have them in: an `.s3cfg`, an entry of KServe's Secret `storage-config`, AWS' variables. */
 import { readFile } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
+import type { AwsKeys } from "../../../kernel/aws/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { asString } from "../../../kernel/schema/index.js";
-import { type AwsKeys, keysOfRole } from "./aws-role.js";
+import { keysOfRole } from "./aws-role.js";
 import { DownloadError } from "./failures.js";
 import type { Environment, StoreSettings } from "./settings.js";
 import { entryOf, isOff, isOn, readSettings, variable } from "./settings.js";

@@ -23,9 +23,8 @@ export interface StoreSettings {
 export async function readSettings(
   path: string | undefined,
   env: Environment,
-  stallMs?: number,
+  client: ClientOptions = {},
 ): Promise<StoreSettings> {
-  const client: ClientOptions = stallMs === undefined ? {} : { stallMs };
   if (path === undefined) return { env, file: undefined, entry: undefined, client };
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw new DownloadError("InvalidSource", `${path}: cannot read the store's settings: ${messageOf(error)}`);

@@ -73,13 +73,15 @@ class AzureSource implements Source {
   async list(): Promise<Listing> {
     const { container, path, uri } = this.#place;
     const blobs: Blob[] = [];
+    let pages = 0;
     for (let marker: string | undefined = ""; marker !== undefined; ) {
       const more: Record<string, string> = marker === "" ? {} : { marker };
       const answer = await this.#send(container, { restype: "container", comp: "list", prefix: path, ...more });
       if (answer.status !== 200) throw await refusal(answer, `listing ${uri}`, HINTS);
       const page = await answer.text();
       blobs.push(...elements(page, "Blob").map(blobOf));
-      if (blobs.length > MAX_OBJECTS)
+      pages += 1;
+      if (blobs.length > MAX_OBJECTS || pages > MAX_OBJECTS)
         throw new DownloadError("Unsupported", `${uri} holds more than ${MAX_OBJECTS} objects`);
       marker = textIn(page, "NextMarker") || undefined;
     }

@@ -53,13 +53,15 @@ class GcsSource implements Source {
   async list(): Promise<Listing> {
     const { path, uri, bucket } = this.#place;
     const objects: GoogleObject[] = [];
+    let pages = 0;
     for (let page: string | undefined = ""; page !== undefined; ) {
       const query = new URLSearchParams({ prefix: path, ...(page === "" ? {} : { pageToken: page }) });
       const answer = await this.#send(`o?${query.toString()}`);
       if (answer.status !== 200) throw await refusal(answer, `listing gs://${bucket}/${path}`, HINTS);
       const body = asObject(parseJson(await answer.text()));
       objects.push(...asObjects(body["items"]).map(objectOf));
-      if (objects.length > MAX_OBJECTS)
+      pages += 1;
+      if (objects.length > MAX_OBJECTS || pages > MAX_OBJECTS)
         throw new DownloadError("Unsupported", `${uri} holds more than ${MAX_OBJECTS} objects`);
       page = asString(body["nextPageToken"]) || undefined;
     }

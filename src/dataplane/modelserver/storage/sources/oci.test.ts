@@ -114,6 +114,27 @@ test.each([true, false])(
   },
 );
 
+test.each([
+  [9000, undefined],
+  [8999, "QuotaExceeded"],
+])("the layers of an image share what the model may have: %i bytes", async (maxBytes, download) => {
+  const images = registry();
+  // Small as they come, so that what is listed says nothing.
+  const layer = async (name: string) =>
+    addBlob(images, await tarOf([{ name: `models/${name}` }, "x".repeat(3000)]), { mediaType: LAYER });
+  const layers = [await layer("a"), await layer("b"), await layer("c")];
+  const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest: digest(Buffer.from("{}")), size: 2 };
+  addManifest(images, "v1", { config, layers });
+  const server = await serve(images);
+  const options = await fetchOptions(`oci://${server.host}/team/model:v1`);
+
+  const outcome = await fetchModel({ ...options, maxBytes }).then(
+    () => undefined,
+    (error: { download: string }) => error.download,
+  );
+  expect(outcome).toBe(download);
+});
+
 test("an artifact's files have the names that they are titled with; its registry wants a token", async () => {
   const images = registry();
   const titled = (content: Buffer, title: string) =>

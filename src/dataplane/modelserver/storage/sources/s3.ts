@@ -1,5 +1,5 @@
 /** `s3://BUCKET/PATH`: listing and ranged reads, signed by AWS' version 4. */
-import { AwsV4Signer } from "aws4fetch";
+import { signedHeaders } from "../../../../kernel/aws/index.js";
 import type { Clock } from "../../../../kernel/clock/types.js";
 import { DownloadError } from "../failures.js";
 import { refusal, type StoreAnswer, StoreClient } from "../http-client.js";
@@ -52,6 +52,7 @@ class S3Source implements Source {
   async #objects(): Promise<S3Object[]> {
     const { bucket, path } = this.#place;
     const objects: S3Object[] = [];
+    let pages = 0;
     for (let token: string | undefined = ""; token !== undefined; ) {
       const more: Record<string, string> = token === "" ? {} : { "continuation-token": token };
       const query = new URLSearchParams({ "list-type": "2", prefix: path, ...more }).toString().replaceAll("+", "%20");
@@ -59,7 +60,8 @@ class S3Source implements Source {
       if (answer.status !== 200) throw await refusal(answer, `listing s3://${bucket}/${path}${this.#on()}`, HINTS);
       const page = await answer.text();
       objects.push(...parseListing(page));
-      if (objects.length > MAX_OBJECTS)
+      pages += 1;
+      if (objects.length > MAX_OBJECTS || pages > MAX_OBJECTS)
         throw new DownloadError("Unsupported", `s3://${bucket}/${path} holds more than ${MAX_OBJECTS} objects`);
       const next = textIn(page, "NextContinuationToken");
       token = textIn(page, "IsTruncated") === "true" && next !== "" ? next : undefined;
@@ -106,13 +108,8 @@ class S3Source implements Source {
     const { endpoint, keys, region } = settings;
     const url = `${endpoint}/${path}`;
     if (keys === undefined) return this.#client.send({ url, headers });
-    const { accessKey, secretKey, sessionToken } = keys;
-    const signed = await new AwsV4Signer({
-      ...{ method: "GET", url, headers, accessKeyId: accessKey, secretAccessKey: secretKey, service: "s3", region },
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-      datetime: new Date(clock.now()).toISOString().replace(/[:-]|\.\d{3}/g, ""),
-    }).sign();
-    return this.#client.send({ url: String(signed.url), secrets: Object.fromEntries(signed.headers) });
+    const request = { method: "GET", to: new URL(url), headers };
+    return this.#client.send({ url, secrets: signedHeaders(request, { keys, region, nowMs: clock.now() }) });
   }
 
   close(): Promise<void> {
