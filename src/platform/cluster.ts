@@ -16,6 +16,7 @@ export interface ClusterOptions extends Surroundings {
   /** Gives it the port to listen on, another one when that is taken; absent: `port` or nothing. */
   readonly onPort?: <T>(listen: (port: number) => Promise<T>) => Promise<T>;
   readonly serviceCidr: string;
+  readonly serviceOverflow?: string;
   readonly identities: readonly Identity[];
   /** What else looks at objects before they are stored; `as` gives it a client once the server runs. */
   readonly checks?: (as: (identity: Identity) => ClusterAccess) => readonly ObjectCheck[];
@@ -59,6 +60,7 @@ export async function startCluster(options: ClusterOptions): Promise<EmbeddedClu
     random: options.random,
     log: options.log.with({ cluster: options.name }),
     serviceCidr: options.serviceCidr,
+    ...(options.serviceOverflow === undefined ? {} : { serviceOverflow: options.serviceOverflow }),
     tokens: [...credentials.values()].map(({ identity, token }) => ({ token, user: identity.user })),
     authorization: "rbac",
     ...options.security,

@@ -229,6 +229,7 @@ async function startApiServers(assembly: Assembly): Promise<string> {
         port: plan.apiPort,
         onPort: (listen) => ports.listen(plan.name, plan.apiPort, listen),
         serviceCidr: plan.serviceCidr,
+        serviceOverflow: plan.serviceOverflow,
         security: assembly.security(plan.name),
         identities,
         checks: (as) => checksOf(admissionAt(modules, levelOf(plan)), () => as(moduleAgent([]))),

@@ -73,13 +73,13 @@ export interface ProxyInput extends Surroundings {
   readonly cluster: ClusterAccess;
   readonly network: PodNetwork;
   /** All ClusterIPs of the cluster; absent: they become this machine's one by one. */
-  readonly serviceCidr?: string;
+  readonly serviceCidrs?: readonly string[];
   readonly closers: Closers;
 }
 
 /** Makes the ClusterIPs and node ports of one cluster answer on this machine, to whom its NetworkPolicies let in. */
 export async function startServiceProxy(input: ProxyInput): Promise<void> {
-  const { cluster, network, serviceCidr, clock, random, closers } = input;
+  const { cluster, network, serviceCidrs, clock, random, closers } = input;
   const log = input.log.with({ cluster: cluster.name });
   const keeper = createPolicyKeeper({ cluster, network, clock, random, log });
   await keeper.start();
@@ -88,7 +88,7 @@ export async function startServiceProxy(input: ProxyInput): Promise<void> {
     cluster,
     network,
     refusal: (from, to, service) => keeper.refusal(from, to, service),
-    ...(serviceCidr === undefined ? {} : { serviceCidr }),
+    ...(serviceCidrs === undefined ? {} : { serviceCidrs }),
     clock,
     random,
     log,
@@ -151,7 +151,7 @@ export async function startNodes(input: NodesInput): Promise<string> {
       ...input,
       cluster: cluster.as(serviceProxy),
       network,
-      serviceCidr: plan.serviceCidr,
+      serviceCidrs: [plan.serviceCidr, plan.serviceOverflow],
     });
     for (const name of plan.nodes) {
       await startNode({

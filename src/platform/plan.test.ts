@@ -24,6 +24,7 @@ test("hub and members get names, addresses and ports of their own", async () => 
       apiPort: 6441,
       ingressPort: 8081,
       serviceCidr: "198.19.25.0/24",
+      serviceOverflow: "242.192.64.0/18",
       domain: "cloud.argosy.localhost",
     },
     expect.objectContaining({ name: "edge", nodes: ["edge"], apiPort: 6442, serviceCidr: "198.19.26.0/24" }),
@@ -37,6 +38,23 @@ test("without network namespaces services have loopback addresses, apart for eac
 
   expect(await ranges(0)).toEqual(["127.96.0.0/24", "127.96.1.0/24"]);
   expect(await ranges(31)).toEqual(["127.127.0.0/24", "127.127.1.0/24"]);
+});
+
+test.each(["namespaces", "loopback"] as const)("what further Services get is nobody else's: %s", async (kind) => {
+  const members = Array.from({ length: 63 }, (_, index) => ({ name: `m${index}`, nodes: 1, index: index + 1 }));
+  const plans = await Promise.all([0, 1, 30, 31].map((piece) => planClusters(members, { kind, piece }, prefer)));
+  const ranges = plans.flat().map(({ serviceOverflow }) => {
+    const [address = "", bits = ""] = serviceOverflow.split("/");
+    const first = address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+    return { first, end: first + 2 ** (32 - Number(bits)), size: 2 ** (32 - Number(bits)) };
+  });
+  ranges.sort((a, b) => a.first - b.first);
+
+  expect(ranges).toHaveLength(256);
+  for (const [index, { first, end, size }] of ranges.entries()) {
+    expect(first % size).toBe(0);
+    expect(end).toBeLessThanOrEqual(ranges[index + 1]?.first ?? (kind === "namespaces" ? 250 : 128) * 2 ** 24);
+  }
 });
 
 test("ports are asked for by the names that the state keeps", async () => {

@@ -10,6 +10,8 @@ export interface ClusterPlan {
   readonly apiPort: number;
   readonly ingressPort: number;
   readonly serviceCidr: string;
+  /** From which further Services get theirs. */
+  readonly serviceOverflow: string;
   /** Below which models' host names stand, `cloud.argosy.localhost`. */
   readonly domain: string;
   /** Member: it fetches its Works itself. */
@@ -50,14 +52,26 @@ const pieces = 32;
 
 /**
  * Services of each cluster get addresses of their own: below 198.19.0.0/16 (RFC 2544) where pods have network namespaces, loopback
- * addresses where they share the machine's. `piece` keeps several data directories on one machine apart.
+ * addresses where they share the machine's. `piece` keeps several data directories on one machine apart. 254 of them are soon given away; the others are 16,382 from
+ * 242.0.0.0 on (RFC 1112, reserved: Linux takes them for addresses like any other, and nobody else has them), or 4,094 of 127.128.0.0/9.
  */
-function serviceRange(
+function serviceRanges(
   network: { readonly kind: "namespaces" | "loopback"; readonly piece: number },
   index: number,
-): string {
+): Pick<ClusterPlan, "serviceCidr" | "serviceOverflow"> {
   const piece = network.piece % pieces;
-  return network.kind === "namespaces" ? `198.19.${(piece * 8 + index) % 256}.0/24` : `127.${96 + piece}.${index}.0/24`;
+  if (network.kind === "namespaces") {
+    const overflow = (piece * 256 + (index % 256)) * 64;
+    return {
+      serviceCidr: `198.19.${(piece * 8 + index) % 256}.0/24`,
+      serviceOverflow: `${242 + Math.floor(overflow / 2 ** 16)}.${Math.floor(overflow / 256) % 256}.${overflow % 256}.0/18`,
+    };
+  }
+  const overflow = (piece * 64 + (index % 64)) * 16;
+  return {
+    serviceCidr: `127.${96 + piece}.${index}.0/24`,
+    serviceOverflow: `127.${128 + Math.floor(overflow / 256)}.${overflow % 256}.0/20`,
+  };
 }
 
 /** Plans hub and members. */
@@ -77,7 +91,7 @@ export async function planClusters(
       nodes: Array.from({ length: member.nodes }, (_, node) => (member.nodes === 1 ? name : `${name}-${node + 1}`)),
       apiPort: await choosePort(name, preferredPorts.api + index),
       ingressPort: await choosePort(index === 0 ? "ingress" : `ingress-${name}`, preferredPorts.ingress + index),
-      serviceCidr: serviceRange(network, index),
+      ...serviceRanges(network, index),
       domain: `${name}.argosy.localhost`,
       ...(member.isPull === true ? { isPull: true } : {}),
     });

@@ -33,6 +33,7 @@ export interface TestClusterOptions {
   /** Default: everything in memory. */
   readonly dataDir?: string;
   readonly serviceCidr?: string;
+  readonly serviceOverflow?: string;
   /** What else looks at objects before they are stored; default: nothing. */
   readonly checks?: readonly ObjectCheck[];
   readonly proxies?: readonly ObjectProxy[];
@@ -99,6 +100,7 @@ async function openServer(
     random,
     log,
     serviceCidr: options.serviceCidr ?? "198.19.0.0/24",
+    ...(options.serviceOverflow === undefined ? {} : { serviceOverflow: options.serviceOverflow }),
     tokens: options.tokens ?? [],
     authorization: "rbac",
     checks: options.checks ?? [],

@@ -50,6 +50,8 @@ export interface ApiServerOptions {
   readonly log: Logger;
   /** From which Services get their addresses. */
   readonly serviceCidr: string;
+  /** From which they get them when all of those are given away; default: none. */
+  readonly serviceOverflow?: string;
   /** Bearer tokens that are valid as long as the server runs. */
   readonly tokens: readonly { readonly token: string; readonly user: UserInfo }[];
   readonly authorization: "rbac";
@@ -169,7 +171,8 @@ async function openJournal(options: ApiServerOptions): Promise<CompactableStore>
 }
 
 async function assembleOver(store: CompactableStore, options: ApiServerOptions, secrets: Secrets): Promise<Assembly> {
-  const { clock, random, log, serviceCidr, connect = connectDirectly } = options;
+  const { clock, random, log, serviceCidr, serviceOverflow, connect = connectDirectly } = options;
+  const serviceCidrs = serviceOverflow === undefined ? [serviceCidr] : [serviceCidr, serviceOverflow];
   const { authority, serviceAccountTokens, adminToken, kubelet } = secrets;
   const submit: Submit = (method, path, body) => line.handleAs(self, ownRequest(method, path, body));
   const auth = openAuth(store, options, secrets);
@@ -177,7 +180,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     store,
     clock,
     random,
-    serviceCidr,
+    serviceCidrs,
     submit,
     authorizer: auth.authorizer,
     log,
@@ -216,7 +219,7 @@ async function assembleOver(store: CompactableStore, options: ApiServerOptions, 
     isReady: () => isReady,
   });
   definitions.start();
-  await ensureBootstrapObjects({ store, submit, serviceCidr, roles: metrics.roles });
+  await ensureBootstrapObjects({ store, submit, serviceCidrs, roles: metrics.roles });
   isReady = true;
   const close = async (): Promise<void> => {
     isReady = false;

@@ -116,7 +116,7 @@ class RunningServer implements ApiServer {
       log: this.#options.log,
     });
     this.#listeners.push(listener);
-    await publishApiAddress({ store, submit, serviceCidr: this.#options.serviceCidr }, host, listener.port);
+    await publishApiAddress({ store, submit }, host, listener.port);
     const shown = host.includes(":") ? `[${host}]` : host;
     return { url: `https://${shown}:${listener.port}`, caPem: this.caPem };
   }

@@ -23,6 +23,10 @@ export function parseRange(cidr: string): AddressRange {
   return { cidr, first: base + 1, size: total - 2 };
 }
 
+/** Whether a number may be given away of a range. */
+export const isWithin = ({ first, size }: AddressRange, value: number): boolean =>
+  value >= first && value < first + size;
+
 /** `198.19.0.1` as a number. */
 export function toNumber(address: string): number {
   return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);

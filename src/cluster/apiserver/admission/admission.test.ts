@@ -67,6 +67,28 @@ test("a full range says so, and a refused create keeps nothing", async () => {
   expect((await call("POST", services, service("again"))).spec["clusterIP"]).toBeDefined();
 });
 
+test("a thousand Services get addresses of their own, from the second range when the first is full; those they have stay", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "admission-"));
+  const first = await startTestCluster({ dataDir, serviceCidr: "198.19.9.0/24" });
+  const early = await on(first, "POST", services, service("early"));
+  await first.close();
+  const many = await startTestCluster({ dataDir, serviceCidr: "198.19.9.0/24", serviceOverflow: "249.1.64.0/18" });
+  const made = await Promise.all(
+    Array.from({ length: 1000 }, (_, index) => on(many, "POST", services, service(`many-${index}`))),
+  );
+  const kept = await on(many, "GET", `${services}/early`);
+  await many.close();
+  await rm(dataDir, { recursive: true, force: true });
+
+  const addresses = made.map(({ spec }) => stringAt(spec, "clusterIP"));
+  expect(new Set(addresses).size).toBe(1000);
+  expect(addresses.filter((address) => address.startsWith("198.19.9."))).toHaveLength(252);
+  expect(
+    addresses.filter((address) => !/^198\.19\.9\.|^249\.1\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\./.test(address)),
+  ).toEqual([]);
+  expect(kept.spec["clusterIP"]).toBe(early.spec["clusterIP"]);
+});
+
 test("headless services have no address, and an update without the address keeps it", async () => {
   const headless = await call("POST", services, service("h", { clusterIP: "None", selector: { a: "b" } }));
   const plain = await call("POST", services, service("kept"));

@@ -5,7 +5,7 @@ import { bootstrapRoles } from "../auth/index.js";
 import { equalJson, objectAt, stringAt } from "../fields.js";
 import { objectKey } from "../store/keys.js";
 import type { ApiResponse, Store } from "../types.js";
-import { parseRange, toAddress } from "./address-pool.js";
+import { type AddressRange, parseRange, toAddress } from "./address-pool.js";
 import { renumberServices } from "./renumber.js";
 
 /** Runs one request through the whole line as `system:apiserver` (group `system:masters`). */
@@ -14,7 +14,6 @@ export type Submit = (method: string, path: string, body?: JsonObject) => Promis
 export interface BootstrapOptions {
   readonly store: Store;
   readonly submit: Submit;
-  readonly serviceCidr: string;
   /** ClusterRoles besides those that every cluster has. */
   readonly roles?: readonly JsonObject[];
 }
@@ -34,14 +33,17 @@ interface Wanted {
 }
 
 /** Makes the namespaces, roles, priority classes and the `kubernetes` Service that are missing; puts changed default roles right. */
-export async function ensureBootstrapObjects(options: BootstrapOptions): Promise<void> {
+export async function ensureBootstrapObjects(
+  options: BootstrapOptions & { readonly serviceCidrs: readonly string[] },
+): Promise<void> {
   const inNamespace = (namespace: string, object: JsonObject) => ({ group: "", plural: "services", namespace, object });
-  await renumberServices(options.store, options.serviceCidr);
+  const ranges = options.serviceCidrs.map(parseRange);
+  await renumberServices(options.store, ranges);
   await writeAll(options, namespaces());
   await writeAll(options, [
     ...roles(options.roles),
     ...priorityClasses(),
-    inNamespace("default", apiService(options.serviceCidr)),
+    ...ranges.slice(0, 1).map((range) => inNamespace("default", apiService(range))),
   ]);
 }
 
@@ -113,7 +115,7 @@ function priorityClasses(): Wanted[] {
   }));
 }
 
-function apiService(serviceCidr: string): JsonObject {
+function apiService({ first }: AddressRange): JsonObject {
   const labels = { component: "apiserver", provider: "kubernetes" };
   return {
     apiVersion: "v1",
@@ -121,7 +123,7 @@ function apiService(serviceCidr: string): JsonObject {
     metadata: { name: "kubernetes", namespace: "default", labels },
     spec: {
       type: "ClusterIP",
-      clusterIP: toAddress(parseRange(serviceCidr).first),
+      clusterIP: toAddress(first),
       ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: 443 }],
     },
   };

@@ -30,8 +30,8 @@ export interface AdmissionOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
-  /** From which Services get their addresses, `198.19.0.0/24` say. */
-  readonly serviceCidr: string;
+  /** From which Services get their addresses, `198.19.0.0/24` say; the first has them as long as there are any. */
+  readonly serviceCidrs: readonly string[];
   readonly submit: Submit;
   /** Expressions may ask it. */
   readonly authorizer: Authorizer;

@@ -3,6 +3,7 @@ import { virtualClock } from "../../../kernel/clock/index.js";
 import { objectAt } from "../fields.js";
 import { memoryJournal } from "../journal/memory.js";
 import { openStore } from "../store/index.js";
+import { parseRange } from "./address-pool.js";
 import { renumberServices } from "./renumber.js";
 
 test("Services of another range move to the same place in this one; the others stay as they are", async () => {
@@ -11,6 +12,7 @@ test("Services of another range move to the same place in this one; the others s
     kubernetes: "198.19.7.1",
     web: "198.19.7.154",
     here: "198.19.9.20",
+    overflow: "249.0.7.20",
     headless: "None",
     twin: "198.19.7.20",
   };
@@ -19,7 +21,7 @@ test("Services of another range move to the same place in this one; the others s
     await store.create(`//services/default/${name}`, { kind: "Service", metadata: { name }, spec });
   }
 
-  const moved = await renumberServices(store, "198.19.9.0/24");
+  const moved = await renumberServices(store, [parseRange("198.19.9.0/24"), parseRange("249.0.0.0/18")]);
   const addresses = Object.fromEntries(
     store.list("//services/").items.map(({ key, value }) => {
       const { clusterIP, clusterIPs } = objectAt(value, "spec");
@@ -32,8 +34,9 @@ test("Services of another range move to the same place in this one; the others s
     kubernetes: '["198.19.9.1",["198.19.9.1"]]',
     web: '["198.19.9.154",["198.19.9.154"]]',
     here: '["198.19.9.20",["198.19.9.20"]]',
+    overflow: '["249.0.7.20",["249.0.7.20"]]',
     headless: '["None",["None"]]',
     twin: '["198.19.9.2",["198.19.9.2"]]',
   });
-  expect(await renumberServices(store, "198.19.9.0/24")).toEqual([]);
+  expect(await renumberServices(store, [parseRange("198.19.9.0/24"), parseRange("249.0.0.0/18")])).toEqual([]);
 });

@@ -7,13 +7,14 @@ import { equalJson, isObject, objectAt, stringAt, stringsAt } from "../fields.js
 import { clusterAddressFaults } from "../native/service-addresses.js";
 import { listPrefix, objectKey } from "../store/keys.js";
 import type { AdmissionPlugin, AdmissionRequest, Store, StoreEvent } from "../types.js";
-import { type AddressRange, Pool, parseRange, toAddress, toNumber } from "./address-pool.js";
+import { type AddressRange, isWithin, Pool, parseRange, toAddress, toNumber } from "./address-pool.js";
 
 export interface ServiceAdmissionOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
-  readonly serviceCidr: string;
+  /** In this order. */
+  readonly serviceCidrs: readonly string[];
 }
 
 const services = { group: "", plural: "services" };
@@ -24,8 +25,8 @@ const addressFields = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"
 /** Gives Services their cluster addresses and node ports, takes them back when they go, and keeps them over updates. */
 export function serviceAllocation(options: ServiceAdmissionOptions): AdmissionPlugin & { close(): void } {
   const { store, random } = options;
-  const range = parseRange(options.serviceCidr);
-  const pools: Pools = { range, random, addresses: new Pool(options.clock), ports: new Pool(options.clock) };
+  const ranges = options.serviceCidrs.map(parseRange);
+  const pools: Pools = { ranges, random, addresses: new Pool(options.clock), ports: new Pool(options.clock) };
   const readAll = () => {
     pools.addresses.clear();
     pools.ports.clear();
@@ -60,7 +61,7 @@ export function serviceAllocation(options: ServiceAdmissionOptions): AdmissionPl
 }
 
 interface Pools {
-  readonly range: AddressRange;
+  readonly ranges: readonly AddressRange[];
   readonly random: Random;
   readonly addresses: Pool;
   readonly ports: Pool;
@@ -249,8 +250,9 @@ function allocateAddress(spec: JsonObject, work: Work): void {
   const { pools, owner, request } = work;
   const asked = stringAt(spec, "clusterIP") || (stringsAt(spec, "clusterIPs")[0] ?? "");
   if (asked === "") {
-    const value = pools.addresses.pick(pools.range.first, pools.range.size, pools.random);
-    if (value === undefined) throw internalError(`failed to allocate a serviceIP: range ${pools.range.cidr} is full`);
+    const value = pickAddress(pools);
+    if (value === undefined)
+      throw internalError(`failed to allocate a serviceIP: range ${cidrsOf(pools).join(", ")} is full`);
     if (!request.dryRun) pools.addresses.promise(value, owner);
     spec["clusterIP"] = toAddress(value);
     spec["clusterIPs"] = [toAddress(value)];
@@ -263,15 +265,25 @@ function allocateAddress(spec: JsonObject, work: Work): void {
   const refuse = (why: string) =>
     wrong(work, "spec.clusterIPs", `Invalid value: ${JSON.stringify([asked])}: failed to allocate IP ${asked}: ${why}`);
   const value = isIPv4(asked) ? toNumber(asked) : -1;
-  if (value < pools.range.first || value >= pools.range.first + pools.range.size)
+  if (!pools.ranges.some((range) => isWithin(range, value)))
     throw refuse(
       // As upstream: who only tries is asked about one range, who means it about all.
       request.dryRun
-        ? `the provided IP (${asked}) is not in the valid range. The range of valid IPs is ${pools.range.cidr}`
+        ? `the provided IP (${asked}) is not in the valid range. The range of valid IPs is ${cidrsOf(pools).join(", ")}`
         : "the provided network does not match the current range",
     );
   if (!pools.addresses.isFree(value, owner)) throw refuse("provided IP is already allocated");
   if (!request.dryRun) pools.addresses.promise(value, owner);
+}
+
+const cidrsOf = ({ ranges }: Pools): string[] => ranges.map(({ cidr }) => cidr);
+
+function pickAddress({ ranges, addresses, random }: Pools): number | undefined {
+  for (const { first, size } of ranges) {
+    const value = addresses.pick(first, size, random);
+    if (value !== undefined) return value;
+  }
+  return undefined;
 }
 
 /** Ports of one number share one of the nodes'. */

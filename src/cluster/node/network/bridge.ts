@@ -227,7 +227,7 @@ const claimMetric = (hash: string): number => 1 + Number.parseInt(hash, 16);
 /** Takes away claims of bridges that are gone: nothing answers at their addresses, and another data directory's Service may have one. */
 async function removeStaleClaims(): Promise<void> {
   const { stdout } = await runCommand(requireProgram("ip"), ["route", "show", "table", "local"]);
-  for (const [line, metric] of stdout.matchAll(/^local 198\.19\.\S+ dev lo .*metric (\d+)/gm)) {
+  for (const [line, metric] of stdout.matchAll(/^local (?:198\.19|24\d)\.\S+ dev lo .*metric (\d+)/gm)) {
     const hash = (Number(metric) - 1).toString(16).padStart(6, "0");
     if (!existsSync(`/sys/class/net/argosy-${hash}`))
       await runCommand(requireProgram("ip"), ["route", "del", ...line.trim().split(/\s+/)]);

@@ -37,6 +37,9 @@ const subnet = `198.19.${process.pid % 256}`;
 const clusterIp = `${subnet}.7`;
 const gatewayIp = `${subnet}.8`;
 const serviceCidr = `${subnet}.0/24`;
+/** Where Services are that are many. */
+const serviceOverflow = `243.${process.pid % 256}.192.0/18`;
+const highIp = `243.${process.pid % 256}.255.254`;
 
 interface Play {
   readonly cluster: TestCluster;
@@ -64,13 +67,17 @@ const call = (from: PodAddress, host: string, port: number): Promise<string> =>
 
 async function play(isolation: Isolation): Promise<Play> {
   const folder = mkdtempSync(join(tmpdir(), "argosy-policy-"));
-  const cluster = await startTestCluster({ serviceCidr });
+  const cluster = await startTestCluster({ serviceCidr, serviceOverflow });
   const network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
   await network.start();
   const common = { cluster, network, clock: systemClock, random: systemRandom, log: silentLogger };
   const keeper = createPolicyKeeper(common);
   await keeper.start();
-  const proxy = createServiceProxy({ ...common, serviceCidr, refusal: (...about) => keeper.refusal(...about) });
+  const proxy = createServiceProxy({
+    ...common,
+    serviceCidrs: [serviceCidr, serviceOverflow],
+    refusal: (...about) => keeper.refusal(...about),
+  });
   await proxy.start();
   for (const name of ["a", "b"])
     await cluster.client
@@ -110,6 +117,7 @@ async function play(isolation: Isolation): Promise<Play> {
 }
 
 const serve = (world: Play, ip: string) => route(world, { name: "model", clusterIP: clusterIp, ip, port: 8080 });
+const serveHigh = (world: Play, ip: string) => route(world, { name: "high", clusterIP: highIp, ip, port: 8080 });
 const lead = (world: Play, port: number) =>
   route(world, { name: "gateway", clusterIP: gatewayIp, ip: "127.0.0.1", port, through: "model" });
 
@@ -180,12 +188,14 @@ describe.each([...ways].filter(([kind]) => kind !== "loopback"))("pods in a %s n
       `require("net").createServer((s) => s.on("error", () => 0).end("model")).listen(8080, "0.0.0.0", () => console.log("up"))`,
     );
     await serve(world, model.ip);
+    await serveHigh(world, model.ip);
     const [direct, service]: [[string, number], [string, number]] = [
       [model.ip, 8080],
       [clusterIp, 80],
     ];
     expect(await untilCall(stranger, service, "model")).toBe("model");
     expect(await untilCall(stranger, direct, "model")).toBe("model");
+    expect(await untilCall(stranger, [highIp, 80], "model")).toBe("model");
 
     const policies = world.cluster.client.resource(NetworkPolicyKind);
     await policies.create(
@@ -199,6 +209,7 @@ describe.each([...ways].filter(([kind]) => kind !== "loopback"))("pods in a %s n
     );
     expect(await untilCall(stranger, service, "ECONNRESET")).toBe("ECONNRESET");
     expect(await untilCall(stranger, direct, "silence")).toBe("silence");
+    expect(await call(stranger, highIp, 80)).toBe("ECONNRESET");
     expect(await untilCall(friend, service, "model")).toBe("model");
     expect(await untilCall(friend, direct, "model")).toBe("model");
     const text = await new Promise<string>((resolve) => {

@@ -32,7 +32,8 @@ const servers: Server[] = [];
 async function start(kind: PodNetworkKind, isolation: Isolation): Promise<void> {
   folder = mkdtempSync(join(tmpdir(), "argosy-proxy-"));
   const serviceCidr = kind === "loopback" ? "127.96.200.0/24" : "198.19.200.0/24";
-  cluster = await startTestCluster({ serviceCidr });
+  const serviceOverflow = kind === "loopback" ? "127.255.192.0/20" : "249.255.192.0/18";
+  cluster = await startTestCluster({ serviceCidr, serviceOverflow });
   network = createPodNetwork({ dataDir: join(folder, "network"), isolation, log: silentLogger });
   await network.start();
   proxy = createServiceProxy({
@@ -41,7 +42,7 @@ async function start(kind: PodNetworkKind, isolation: Isolation): Promise<void> 
     clock: systemClock,
     random: systemRandom,
     log: silentLogger,
-    serviceCidr,
+    serviceCidrs: [serviceCidr, serviceOverflow],
   });
   await proxy.start();
 }
@@ -141,6 +142,18 @@ describe.each([...ways])("network %s", (kind, isolation) => {
 
     expect(answers.sort()).toEqual(["a:hi", "a:hi", "b:hi", "b:hi"]);
     expect(refused).toContain("ECONNREFUSED");
+  });
+
+  test("an address of the range for many Services answers alike", async () => {
+    const clusterIP = kind === "loopback" ? "127.255.207.254" : "249.255.255.254";
+    await service("high", { clusterIP }, [await backend("high")]);
+
+    const answer = await until(
+      () => ask(clusterIP, 8080),
+      (said) => String(said).endsWith(":hi"),
+    );
+
+    expect(answer).toBe("high:hi");
   });
 
   test("clients stay with their endpoint when the service asks for it", async () => {

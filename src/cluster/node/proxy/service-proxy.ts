@@ -17,7 +17,7 @@ export interface ServiceProxyOptions {
   readonly random: Random;
   readonly log: Logger;
   /** The cluster's ClusterIPs (`198.19.1.0/24`): made this machine's at once; absent: one by one. */
-  readonly serviceCidr?: string;
+  readonly serviceCidrs?: readonly string[];
   /** Who may not reach whom; default: everybody reaches everything. */
   readonly refusal?: (...about: [...Parameters<Refusal>, Service]) => string | undefined;
   /** Where node ports answer; default the loopback and the machine's address in the pod network. */
@@ -69,8 +69,8 @@ class UserspaceProxy implements ServiceProxy {
   }
 
   async start(): Promise<void> {
-    const { cluster, network, serviceCidr } = this.#options;
-    if (serviceCidr !== undefined) await network.claimRange(serviceCidr);
+    const { cluster, network, serviceCidrs = [] } = this.#options;
+    for (const cidr of serviceCidrs) await network.claimRange(cidr);
     const services = cluster.informers.informer(ServiceKind);
     const slices = cluster.informers.informer(EndpointSliceKind);
     slices.addIndex(serviceIndex, (slice) => [
@@ -171,7 +171,7 @@ class UserspaceProxy implements ServiceProxy {
   async #bind(service: Service, { ip, port }: WantedListener, listener: ProxyListener): Promise<boolean> {
     try {
       const isClusterIp = ip === service.spec.clusterIP;
-      if (isClusterIp && this.#options.serviceCidr === undefined) await this.#options.network.claimRange(`${ip}/32`);
+      if (isClusterIp && this.#options.serviceCidrs === undefined) await this.#options.network.claimRange(`${ip}/32`);
       await listener.listen(ip, port);
       return true;
     } catch (error) {
