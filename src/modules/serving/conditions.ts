@@ -1,11 +1,11 @@
 /** What is said of an MLService in its conditions. */
-import { withCondition } from "../../kernel/kinds/index.js";
 import { asObject, asObjects } from "../../kernel/schema/index.js";
 import type { Fault } from "./diagnosis.js";
 import { builtInImage } from "./images.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { USER_CONTAINER } from "./pod-template.js";
 import type { ReleaseOutcome } from "./release.js";
+import { conditionsSaying, says, saysHonored } from "./said.js";
 import { isPlacedByT9k, NO_SCHEDULER } from "./scheduler.js";
 import { ignoredFields } from "./validation.js";
 
@@ -28,7 +28,7 @@ export interface Seen {
 /** The conditions, on those that there were. */
 export function conditionsOf(service: MLService, seen: Seen): NonNullable<MLServiceStatus["conditions"]> {
   const { url, fault, answers, isHeld, now, outcomes } = seen;
-  const { spec, metadata } = service;
+  const { spec } = service;
   const isPlaced = outcomes.every(({ built }) => built === undefined || isPlacedByT9k(built.template));
   const isScheduled = spec.scheduler?.t9kScheduler === undefined || isPlaced;
   const names = outcomes.filter(isBuiltIn).map(({ name }) => name);
@@ -40,36 +40,20 @@ export function conditionsOf(service: MLService, seen: Seen): NonNullable<MLServ
   const fine = isHeld
     ? `no request, no pod: the next one to ${url} is held until there is one; the model answered when it last ran`
     : `the model answers at ${url}`;
-  const says = (type: string, holds: boolean, reason: string, message: string) => ({
-    type,
-    status: holds ? ("True" as const) : ("False" as const),
-    reason,
-    message,
-    observedGeneration: metadata.generation ?? 0,
-  });
+  const isPaused = spec.runMode === "Pause";
+  const running = isPaused ? undefined : { reason: "Running", message: "runMode is Immediate" };
+  const silent = answers ? undefined : { reason: "NotAnswering", message: `${url} does not answer` };
   const updates = [
-    says("Ready", fault === undefined, fault?.reason ?? "Answers", fault?.message ?? fine),
-    answers
-      ? says("Answering", true, "Answers", `${url} answers, be it with pods of an earlier generation`)
-      : says("Answering", false, "NotAnswering", `${url} does not answer`),
-    spec.runMode === "Pause"
-      ? says("Paused", true, "RunMode", "runMode is Pause: no pods run")
-      : says("Paused", false, "Running", "runMode is Immediate"),
-    ignored.length === 0
-      ? says("AllFieldsHonored", true, "Honored", "every field that is set has its effect")
-      : says("AllFieldsHonored", false, "FieldsIgnored", `without effect: ${ignored.join("; ")}`),
+    says("Ready", fault, ["Answers", fine]),
+    says("Answering", silent, ["Answers", `${url} answers, be it with pods of an earlier generation`]),
+    says("Paused", running, ["RunMode", "runMode is Pause: no pods run"]),
+    saysHonored(ignored),
   ];
-  if (spec.scheduler?.t9kScheduler !== undefined)
-    updates.push(
-      isScheduled
-        ? says("SchedulerFound", true, "SchedulerFound", "the pods are placed by t9k-scheduler")
-        : says("SchedulerFound", false, "SchedulerNotFound", NO_SCHEDULER),
-    );
-  const before = service.status?.conditions ?? [];
-  let conditions =
-    spec.scheduler?.t9kScheduler === undefined ? before.filter(({ type }) => type !== "SchedulerFound") : before;
-  for (const update of updates) conditions = withCondition(conditions, update, now);
-  return conditions;
+  if (spec.scheduler?.t9kScheduler !== undefined) {
+    const missing = isScheduled ? undefined : { reason: "SchedulerNotFound", message: NO_SCHEDULER };
+    updates.push(says("SchedulerFound", missing, ["SchedulerFound", "the pods are placed by t9k-scheduler"]));
+  }
+  return conditionsSaying(service, updates, now);
 }
 
 /** Whether its requests are answered by Argosy's own model server. */

@@ -4,7 +4,7 @@ import { syncStatus } from "../../kernel/control/index.js";
 import type { ClusterAccess, ControllerSpec, ReconcileContext, ReconcileResult } from "../../kernel/control/types.js";
 import { InputError } from "../../kernel/errors/index.js";
 import type { JsonObject, Pod, Service } from "../../kernel/kinds/index.js";
-import { DeploymentKind, ownerReferenceTo, PodKind, ServiceKind, withCondition } from "../../kernel/kinds/index.js";
+import { DeploymentKind, ownerReferenceTo, PodKind, ServiceKind } from "../../kernel/kinds/index.js";
 import { asObjects, toJson, toJsonObject } from "../../kernel/schema/index.js";
 import { createChildWriter } from "./apply.js";
 import type { Fault } from "./diagnosis.js";
@@ -13,6 +13,7 @@ import { DEFAULT_MODEL_PATH } from "./kinds.js";
 import { addModel, type BuiltTemplate, completeMain } from "./pod-template.js";
 import type { Probe } from "./probe.js";
 import { checkSecret } from "./release.js";
+import { conditionsSaying, says, saysHonored } from "./said.js";
 import { NO_SCHEDULER, schedulerFor } from "./scheduler.js";
 import type { SimpleMLService, SimpleMLServiceStatus } from "./simple-kind.js";
 import { SimpleMLServiceKind } from "./simple-kind.js";
@@ -180,33 +181,20 @@ function podSpecOf(name: string, { tensorflow, pytorch, custom, storage }: Simpl
 async function report(service: SimpleMLService, fault: Fault | undefined, { context }: Tools): Promise<void> {
   const { name, namespace = "", generation = 0 } = service.metadata;
   const seen = context.cluster.informers.informer(ServiceKind).get({ namespace, name });
-  const says = (type: string, holds: boolean, reason: string, message: string) => ({
-    ...{ type, status: holds ? ("True" as const) : ("False" as const), reason, message },
-    observedGeneration: generation,
-  });
   const isFetched = fault === undefined || !NOT_FETCHED.has(fault.reason);
   const { scheduler } = service.spec;
   const isScheduled = scheduler?.t9kScheduler === undefined || schedulerFor(scheduler, context.cluster) !== undefined;
   const updates = [
-    says(
-      "ModelDownloaded",
-      isFetched,
-      isFetched ? "Downloaded" : fault.reason,
-      isFetched ? "the pods have it" : fault.message,
-    ),
-    says("Ready", fault === undefined, fault?.reason ?? "PodsReady", fault?.message ?? "every pod is ready"),
-    isScheduled
-      ? says("AllFieldsHonored", true, "Honored", "every field that is set has its effect")
-      : says("AllFieldsHonored", false, "FieldsIgnored", `without effect: ${NO_SCHEDULER}`),
+    says("ModelDownloaded", isFetched ? undefined : fault, ["Downloaded", "the pods have it"]),
+    says("Ready", fault, ["PodsReady", "every pod is ready"]),
+    saysHonored(isScheduled ? [] : [NO_SCHEDULER]),
   ];
-  let conditions = service.status?.conditions ?? [];
-  for (const update of updates) conditions = withCondition(conditions, update, context.clock.now());
   const status: SimpleMLServiceStatus = {
     observedGeneration: generation,
     ...(seen === undefined
       ? {}
       : { address: { url: `http://${name}.${namespace}.svc.cluster.local`, ports: portsOf(seen) } }),
-    conditions,
+    conditions: conditionsSaying(service, updates, context.clock.now()),
   };
   await syncStatus(context.cluster.client.resource(SimpleMLServiceKind), service, status, NAME);
 }

@@ -1,7 +1,6 @@
 /** The status of an InferenceGraph from what was seen. Pure. */
-import { withCondition } from "../../../kernel/kinds/index.js";
-import type { ConditionValue } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
+import { conditionsSaying, type Said, says, saysHonored, saysStopped } from "../said.js";
 import type { UnitOutcome } from "../unit.js";
 import { KSERVE } from "./annotations.js";
 import type { InferenceGraph, InferenceGraphStatus } from "./graph-kind.js";
@@ -40,53 +39,27 @@ export function graphReadiness(seen: GraphSeen): Fault | undefined {
 /** The whole status. */
 export function graphStatus(graph: InferenceGraph, seen: GraphSeen): InferenceGraphStatus {
   const { url, mode, isStopped, nowMs } = seen;
-  const generation = graph.metadata.generation ?? 0;
-  const updates = conditionsOf(seen);
-  const types = new Set(updates.map(({ type }) => type));
-  let conditions = (graph.status?.conditions ?? []).filter(({ type }) => types.has(type));
-  for (const update of updates)
-    conditions = withCondition(conditions, { ...update, observedGeneration: generation }, nowMs);
   return {
-    observedGeneration: generation,
+    observedGeneration: graph.metadata.generation ?? 0,
     ...(isStopped ? {} : { url }),
     deploymentMode: mode,
-    conditions,
+    conditions: conditionsSaying(graph, conditionsOf(seen), nowMs),
   };
 }
 
-type Update = Omit<ConditionValue, "lastTransitionTime" | "observedGeneration">;
 const WAITING = new Set(["Starting", "Loading", "Updating"]);
 
-function says(type: string, fault: Fault | undefined, [reason, message]: [string, string]): Update {
-  return fault === undefined
-    ? { type, status: "True", reason, message }
-    : { type, status: WAITING.has(fault.reason) ? "Unknown" : "False", reason: fault.reason, message: fault.message };
-}
-
-function conditionsOf(seen: GraphSeen): Update[] {
+function conditionsOf(seen: GraphSeen): Said[] {
   const { url, waiting, fault, ignored, isStopped, unit } = seen;
   const stopped = isStopped ? graphReadiness(seen) : undefined;
-  const honored: Update =
-    ignored.length === 0
-      ? {
-          type: "AllFieldsHonored",
-          status: "True",
-          reason: "Honored",
-          message: "every field that is set has its effect",
-        }
-      : {
-          ...{ type: "AllFieldsHonored", status: "False", reason: "FieldsIgnored" },
-          message: `without effect: ${ignored.join("; ")}`,
-        };
   // Where nothing was made, it is a step that stands in the way.
   const steps = waiting ?? (unit === undefined ? fault : undefined);
+  const known = ["Known", "the service of every step is ready, or is an address"] as const;
   return [
-    says("RouterReady", stopped ?? routerFault(seen), ["Answers", `${url} answers`]),
-    says("StepsReady", stopped ?? steps, ["Known", "the service of every step is ready, or is an address"]),
-    honored,
-    isStopped
-      ? { type: "Stopped", status: "True", reason: "Stopped", message: `the annotation ${KSERVE.stop} is true` }
-      : { type: "Stopped", status: "False", reason: "Running", message: "nothing says that it should stop" },
-    says("Ready", graphReadiness(seen), ["Answers", `the graph answers at ${url}`]),
+    says("RouterReady", stopped ?? routerFault(seen), ["Answers", `${url} answers`], WAITING),
+    says("StepsReady", stopped ?? steps, known, WAITING),
+    saysHonored(ignored),
+    saysStopped(isStopped, KSERVE.stop),
+    says("Ready", graphReadiness(seen), ["Answers", `the graph answers at ${url}`], WAITING),
   ];
 }

@@ -3,6 +3,7 @@ import type { ConditionLike } from "../../../kernel/kinds/index.js";
 import { withCondition } from "../../../kernel/kinds/index.js";
 import { hostOf, type ServingAddress, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
+import { type Said, says, saysHonored, saysStopped } from "../said.js";
 import { annotationOf, isClusterLocal, KSERVE } from "./annotations.js";
 import { canaryShares } from "./canaries.js";
 import type { ComponentOutcome, VariantOutcome } from "./component.js";
@@ -167,19 +168,19 @@ function trafficOf(service: InferenceService, { latest, previous }: ComponentOut
   ];
 }
 
-type Update = Omit<ConditionLike, "lastTransitionTime">;
 type Condition = NonNullable<InferenceServiceStatus["conditions"]>[number];
 
 function conditionsOf(service: InferenceService, seen: Seen): Condition[] {
-  const { route, nowMs } = seen;
+  const { route, nowMs, isStopped, ignored } = seen;
   const ready = readinessOf(seen);
-  const updates: Update[] = [
+  const updates: Said[] = [
     ...componentConditions(seen, ready),
     ...routeConditions(seen, ready),
     ...canaryConditions(seen),
     ...promotionConditions(seen),
-    ...otherConditions(seen),
-    says("Ready", ready, ["Answers", `the model answers at ${route?.url ?? ""}`]),
+    saysStopped(isStopped, KSERVE.stop),
+    saysHonored(ignored),
+    saysOf("Ready", ready, ["Answers", `the model answers at ${route?.url ?? ""}`]),
   ];
   const types = new Set(updates.map(({ type }) => type));
   let conditions: ConditionLike[] = (service.status?.conditions ?? [])
@@ -192,26 +193,23 @@ function conditionsOf(service: InferenceService, seen: Seen): Condition[] {
   }));
 }
 
-function says(type: string, fault: Fault | undefined, [reason, message]: [string, string]): Update {
-  return fault === undefined
-    ? { type, status: "True", reason, message }
-    : { type, status: WAITING.has(fault.reason) ? "Unknown" : "False", ...fault };
-}
+const saysOf = (type: string, fault: Fault | undefined, holds: readonly [string, string]): Said =>
+  says(type, fault, holds, WAITING);
 
 const partsOf = ({ outcomes }: Seen): ComponentOutcome[] =>
   [outcomes?.predictor, outcomes?.transformer, outcomes?.explainer].filter((each) => each !== undefined);
 
-function componentConditions(seen: Seen, ready: Fault | undefined): Update[] {
+function componentConditions(seen: Seen, ready: Fault | undefined): Said[] {
   const parts = partsOf(seen);
-  if (parts.length === 0 && !seen.isStopped && ready !== undefined) return [says("PredictorReady", ready, ["", ""])];
+  if (parts.length === 0 && !seen.isStopped && ready !== undefined) return [saysOf("PredictorReady", ready, ["", ""])];
   return parts.flatMap((part) => {
     const fault = componentFault(part);
     const name = `${part.component.charAt(0).toUpperCase()}${part.component.slice(1)}`;
     const what = part.latest?.revision ?? part.base;
     return [
-      says(`${name}Ready`, fault, ["Answers", `${what} answers`]),
-      says(`${name}ConfigurationReady`, fault, ["Deployed", `${what} is deployed`]),
-      says(part.component === "explainer" ? "ExplainerRoutesReady" : `${name}RouteReady`, fault, [
+      saysOf(`${name}Ready`, fault, ["Answers", `${what} answers`]),
+      saysOf(`${name}ConfigurationReady`, fault, ["Deployed", `${what} is deployed`]),
+      saysOf(part.component === "explainer" ? "ExplainerRoutesReady" : `${name}RouteReady`, fault, [
         "Routed",
         `${part.base} leads to what answers`,
       ]),
@@ -219,7 +217,7 @@ function componentConditions(seen: Seen, ready: Fault | undefined): Update[] {
   });
 }
 
-function routeConditions(seen: Seen, ready: Fault | undefined): Update[] {
+function routeConditions(seen: Seen, ready: Fault | undefined): Said[] {
   const { outcomes, route } = seen;
   if (outcomes === undefined || route === undefined) return [];
   const silent = { reason: "NotAnswering", message: `${route.url} does not answer` };
@@ -228,31 +226,12 @@ function routeConditions(seen: Seen, ready: Fault | undefined): Update[] {
     .map(componentFault)
     .find((each) => each !== undefined);
   return [
-    says("IngressReady", fault, ["Answers", `${route.url} answers`]),
+    saysOf("IngressReady", fault, ["Answers", `${route.url} answers`]),
     route.answers
-      ? says("Answering", undefined, ["Answers", `${route.url} answers, be it with pods of an earlier generation`])
-      : says("Answering", fault ?? silent, ["", ""]),
-    says("RoutesReady", fault, ["Answers", `${route.url} answers`]),
-    says("LatestDeploymentReady", deployment, ["Deployed", "every component is of this generation"]),
-  ];
-}
-
-function otherConditions({ isStopped, ignored }: Seen): Update[] {
-  return [
-    isStopped
-      ? { type: "Stopped", status: "True", reason: "Stopped", message: `the annotation ${KSERVE.stop} is true` }
-      : { type: "Stopped", status: "False", reason: "Running", message: "nothing says that it should stop" },
-    ignored.length === 0
-      ? {
-          type: "AllFieldsHonored",
-          status: "True",
-          reason: "Honored",
-          message: "every field that is set has its effect",
-        }
-      : {
-          ...{ type: "AllFieldsHonored", status: "False", reason: "FieldsIgnored" },
-          message: `without effect: ${ignored.join("; ")}`,
-        },
+      ? saysOf("Answering", undefined, ["Answers", `${route.url} answers, be it with pods of an earlier generation`])
+      : saysOf("Answering", fault ?? silent, ["", ""]),
+    saysOf("RoutesReady", fault, ["Answers", `${route.url} answers`]),
+    saysOf("LatestDeploymentReady", deployment, ["Deployed", "every component is of this generation"]),
   ];
 }
 
@@ -272,7 +251,7 @@ function withoutSeverity(condition: Condition): ConditionLike {
   };
 }
 
-function promotionConditions(seen: Seen): Update[] {
+function promotionConditions(seen: Seen): Said[] {
   const type = "PromotionHealthy";
   const all = [...partsOf(seen), ...(seen.outcomes?.canaries ?? [])].flatMap(({ promotion: each }) => each ?? []);
   const promotion = all.find(({ state }) => state.failed !== undefined) ?? all[0];
@@ -285,7 +264,7 @@ function promotionConditions(seen: Seen): Update[] {
   ];
 }
 
-function canaryConditions({ outcomes }: Seen): Update[] {
+function canaryConditions({ outcomes }: Seen): Said[] {
   const canaries = outcomes?.canaries ?? [];
   if (canaries.length === 0) return [];
   const waiting = canaries.filter(({ variant, fault }) => fault !== undefined || variant?.answers !== true);
