@@ -1,25 +1,11 @@
 /** The router as a program: its arguments and signals. */
 import { readFile } from "node:fs/promises";
-import { parseArgs } from "node:util";
-import { MessageChannel } from "node:worker_threads";
-import type { Clock, Random } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
-import type { Logger } from "../../kernel/log/types.js";
+import { type Program, readCollector, readFlags, readWhole, runProgram } from "../../kernel/program/index.js";
 import { isObject, toJsonObject } from "../../kernel/schema/index.js";
 import { readGraph } from "./read.js";
 import { runRouter } from "./router.js";
-
-/** What surrounds the program. */
-export interface InferenceRouterProgram {
-  readonly args: readonly string[];
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  /** Resolves when the program is asked to stop (SIGTERM, SIGINT). */
-  readonly stopped: Promise<void>;
-}
 
 /** Usage text of the program. */
 export const INFERENCE_ROUTER_USAGE = `inference-router: takes requests through a graph of models (the spec of an InferenceGraph, each service by its address)
@@ -51,50 +37,33 @@ const OPTIONS = {
 } as const;
 
 /** Runs until stopped; returns the exit code: 0, or 2 for bad arguments or a bad graph. */
-export async function runInferenceRouterProgram(program: InferenceRouterProgram): Promise<number> {
-  // The clock's timers do not hold the process.
-  const alive = new MessageChannel();
-  alive.port1.on("message", () => undefined);
-  try {
-    const values = readFlags(program.args);
-    if (values.help === true) {
-      process.stdout.write(INFERENCE_ROUTER_USAGE);
-      return 0;
-    }
-    const { clock, random, log, env } = program;
-    const host = values.host ?? env["ARGOSY_ROUTER_HOST"] ?? "127.0.0.1";
-    const maxBodyBytes = readNumber("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]);
-    const maxConcurrent = readNumber("max-concurrent", values["max-concurrent"], [1, 1_000_000]);
-    const otlpEndpoint = values["otlp-endpoint"] ?? collectorOf(env);
-    const router = await runRouter({
-      graph: readGraph(await readSpec(values)),
-      name: values.name ?? "graph",
-      port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
-      ...{ host, clock, random, log },
-      propagate: patternsOf(values["propagate-headers"] ?? env["PROPAGATE_HEADERS"] ?? ""),
-      ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
-      ...(maxConcurrent === undefined ? {} : { maxConcurrent }),
-      ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }),
-    });
-    process.stdout.write(`listening on http://${host}:${router.port}\n`);
-    await program.stopped;
-    await router.close();
-    return 0;
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    process.stderr.write(`inference-router: ${error.message}\n`);
-    return 2;
-  } finally {
-    alive.port1.close();
-  }
-}
+export const runInferenceRouterProgram = (program: Program): Promise<number> =>
+  runProgram("inference-router", () => serve(program));
 
-function readFlags(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS }).values;
-  } catch (error) {
-    throw new InputError(`${messageOf(error)}; --help lists what there is`, { cause: error });
+async function serve({ args, clock, random, log, env, stopped }: Program): Promise<number> {
+  const values = readFlags(args, OPTIONS);
+  if (values.help === true) {
+    process.stdout.write(INFERENCE_ROUTER_USAGE);
+    return 0;
   }
+  const host = values.host ?? env["ARGOSY_ROUTER_HOST"] ?? "127.0.0.1";
+  const maxBodyBytes = readWhole("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]);
+  const maxConcurrent = readWhole("max-concurrent", values["max-concurrent"], [1, 1_000_000]);
+  const otlpEndpoint = readCollector(values["otlp-endpoint"], env);
+  const router = await runRouter({
+    graph: readGraph(await readSpec(values)),
+    name: values.name ?? "graph",
+    port: readWhole("http", values.http, [0, 65_535]) ?? 8080,
+    ...{ host, clock, random, log },
+    propagate: patternsOf(values["propagate-headers"] ?? env["PROPAGATE_HEADERS"] ?? ""),
+    ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
+    ...(maxConcurrent === undefined ? {} : { maxConcurrent }),
+    ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }),
+  });
+  process.stdout.write(`listening on http://${host}:${router.port}\n`);
+  await stopped;
+  await router.close();
+  return 0;
 }
 
 /** Patterns, one after a comma. */
@@ -104,7 +73,7 @@ export const patternsOf = (text: string): string[] =>
     .map((each) => each.trim())
     .filter((each) => each !== "");
 
-async function readSpec(values: ReturnType<typeof readFlags>): Promise<JsonObject> {
+async function readSpec(values: { readonly graph?: string; readonly "graph-json"?: string }): Promise<JsonObject> {
   const { graph: file, "graph-json": given } = values;
   if ((file === undefined) === (given === undefined))
     throw new InputError("give exactly one of --graph and --graph-json; --help lists what there is");
@@ -116,18 +85,4 @@ async function readSpec(values: ReturnType<typeof readFlags>): Promise<JsonObjec
   } catch (error) {
     throw error instanceof InputError ? error : new InputError(`${what}: ${messageOf(error)}`, { cause: error });
   }
-}
-
-function readNumber(flag: string, text: string | undefined, [least, most]: [number, number]): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw new InputError(`--${flag} is "${text}"; expected a whole number from ${least} to ${most}`);
-  return value;
-}
-
-function collectorOf(env: InferenceRouterProgram["env"]): string | undefined {
-  const exact = env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
-  const base = env["OTEL_EXPORTER_OTLP_ENDPOINT"];
-  return exact ?? (base === undefined || base === "" ? undefined : `${base.replace(/\/$/, "")}/v1/traces`);
 }

@@ -1,6 +1,6 @@
 /** The arguments of the model server's program. */
-import { parseArgs } from "node:util";
-import { InputError, messageOf } from "../../kernel/errors/index.js";
+import { InputError } from "../../kernel/errors/index.js";
+import { readCollector, readFlags, readWhole } from "../../kernel/program/index.js";
 import type { EngineLimits } from "./engines/limits.js";
 
 /** Usage text of the program. */
@@ -129,7 +129,7 @@ const OPTIONS = {
 
 /** Reads them. Throws `InputError` that names the flag. */
 export function parseArguments({ args, env }: Given): Arguments | "help" {
-  const values = readFlags(args);
+  const values = readFlags(args, OPTIONS);
   if (values.help === true) return "help";
   const onFailure = values["on-failure"] ?? env["ARGOSY_MODEL_SERVER_ON_FAILURE"] ?? "serve";
   if (onFailure !== "serve" && onFailure !== "exit") {
@@ -160,27 +160,27 @@ export function parseArguments({ args, env }: Given): Arguments | "help" {
     modelConfig: values["model-config"],
     storeConfigs: readStoreConfigs(values["store-config"] ?? []),
     cache: values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`,
-    maxBytes: readNumber("max-bytes", values["max-bytes"], [0, 2 ** 53 - 1]),
+    maxBytes: readWhole("max-bytes", values["max-bytes"], [0, 2 ** 53 - 1]),
     clear: values.clear,
-    cacheBytes: readNumber("cache-bytes", values["cache-bytes"], [0, 2 ** 53 - 1]),
-    port: readNumber("http", values.http, [0, 65_535]) ?? 8080,
+    cacheBytes: readWhole("cache-bytes", values["cache-bytes"], [0, 2 ** 53 - 1]),
+    port: readWhole("http", values.http, [0, 65_535]) ?? 8080,
     host: values.host ?? env["ARGOSY_MODEL_SERVER_HOST"] ?? "127.0.0.1",
-    grpcPort: readNumber("grpc", values.grpc, [0, 65_535]),
+    grpcPort: readWhole("grpc", values.grpc, [0, 65_535]),
     grpcReflection: values["grpc-reflection"] === true,
     otlpEndpoint: readCollector(values["otlp-endpoint"], env),
     payloads: values["log-payloads"],
     forwardTo: readUpstream(values["forward-to"]),
-    metricsPort: readNumber("metrics", values.metrics, [0, 65_535]),
-    maxConcurrent: readNumber("max-concurrent", values["max-concurrent"], [0, 1_000_000]),
-    maxQueued: readNumber("max-queued", values["max-queued"], [0, 1_000_000]),
-    requestTimeoutMs: readNumber("request-timeout-ms", values["request-timeout-ms"], [0, 86_400_000]),
-    maxBatchRows: readNumber("max-batch-rows", values["max-batch-rows"], [1, 65_536]),
-    maxBatchDelayMs: readNumber("max-batch-delay-ms", values["max-batch-delay-ms"], [0, 86_400_000]),
-    maxBodyBytes: readNumber("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]),
-    threads: readNumber("threads", values.threads, [1, 256]),
+    metricsPort: readWhole("metrics", values.metrics, [0, 65_535]),
+    maxConcurrent: readWhole("max-concurrent", values["max-concurrent"], [0, 1_000_000]),
+    maxQueued: readWhole("max-queued", values["max-queued"], [0, 1_000_000]),
+    requestTimeoutMs: readWhole("request-timeout-ms", values["request-timeout-ms"], [0, 86_400_000]),
+    maxBatchRows: readWhole("max-batch-rows", values["max-batch-rows"], [1, 65_536]),
+    maxBatchDelayMs: readWhole("max-batch-delay-ms", values["max-batch-delay-ms"], [0, 86_400_000]),
+    maxBodyBytes: readWhole("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]),
+    threads: readWhole("threads", values.threads, [1, 256]),
     exitOnFailure: onFailure === "exit",
     limits: readLimits(values, env),
-    memoryBudgetBytes: readNumber("memory-budget-bytes", values["memory-budget-bytes"], [2 ** 20, 2 ** 50]),
+    memoryBudgetBytes: readWhole("memory-budget-bytes", values["memory-budget-bytes"], [2 ** 20, 2 ** 50]),
   };
 }
 
@@ -195,10 +195,12 @@ function readStoreConfigs(given: readonly string[]): Record<string, string> {
   );
 }
 
-function readLimits(values: ReturnType<typeof readFlags>, env: Given["env"]): Partial<EngineLimits> {
-  const memoryBytes = readNumber("model-memory-bytes", values["model-memory-bytes"], [2 ** 24, 2 ** 50]);
-  const runTimeoutMs = readNumber("run-timeout-ms", values["run-timeout-ms"], [1, 86_400_000]);
-  const loadTimeoutMs = readNumber("load-timeout-ms", values["load-timeout-ms"], [1, 86_400_000]);
+type Flags = ReturnType<typeof readFlags<typeof OPTIONS>>;
+
+function readLimits(values: Flags, env: Given["env"]): Partial<EngineLimits> {
+  const memoryBytes = readWhole("model-memory-bytes", values["model-memory-bytes"], [2 ** 24, 2 ** 50]);
+  const runTimeoutMs = readWhole("run-timeout-ms", values["run-timeout-ms"], [1, 86_400_000]);
+  const loadTimeoutMs = readWhole("load-timeout-ms", values["load-timeout-ms"], [1, 86_400_000]);
   const allowCode = readSwitch("allow-code", values["allow-code"] ?? env["ARGOSY_MODEL_ALLOW_CODE"]);
   const allowPickles = readPickles(values["allow-pickles"] ?? env["ARGOSY_MODEL_ALLOW_PICKLES"]);
   const python = values.python ?? env["ARGOSY_MODEL_PYTHON"];
@@ -223,27 +225,6 @@ function readSwitch(flag: string, value: string | undefined): boolean | undefine
   throw new InputError(`--${flag} is "${value}"; expected yes or no`);
 }
 
-function readFlags(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS }).values;
-  } catch (error) {
-    throw new InputError(`${messageOf(error)}; --help lists what there is`, { cause: error });
-  }
-}
-
-function readNumber(
-  flag: string,
-  value: string | undefined,
-  [low, high]: readonly [number, number],
-): number | undefined {
-  if (value === undefined) return undefined;
-  const parsed = Number(value);
-  if (value === "" || !Number.isSafeInteger(parsed) || parsed < low || parsed > high) {
-    throw new InputError(`--${flag} is "${value}"; expected a whole number from ${low} to ${high}`);
-  }
-  return parsed;
-}
-
 function readUpstream(value: string | undefined): Arguments["forwardTo"] {
   if (value === undefined) return undefined;
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value);
@@ -251,14 +232,4 @@ function readUpstream(value: string | undefined): Arguments["forwardTo"] {
   if (match === null || port < 1 || port > 65_535)
     throw new InputError(`--forward-to is "${value}"; expected HOST:PORT`);
   return { host: match[1] ?? match[2] ?? "", port };
-}
-
-function readCollector(flag: string | undefined, env: Given["env"]): string | undefined {
-  const base = env["OTEL_EXPORTER_OTLP_ENDPOINT"];
-  const fromBase = base === undefined ? undefined : `${base.replace(/\/$/, "")}/v1/traces`;
-  const endpoint = flag ?? env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] ?? fromBase;
-  if (endpoint === undefined || endpoint === "") return undefined;
-  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
-    throw new InputError(`the address of the traces' collector is "${endpoint}"; expected http:// or https://`);
-  return endpoint;
 }

@@ -1,52 +1,34 @@
 /** The model server as a program: what it is told to do, signals and last words. */
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { MessageChannel } from "node:worker_threads";
-import type { Clock, Random } from "../../kernel/clock/types.js";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
-import type { Logger } from "../../kernel/log/types.js";
+import { type Program, runProgram } from "../../kernel/program/index.js";
 import { type Arguments, MODEL_SERVER_USAGE, parseArguments } from "./arguments.js";
 import { ModelError } from "./failures.js";
 import type { PayloadLog } from "./payload-log/log.js";
 import type { ModelServerOptions } from "./server.js";
 import type { FetchOptions } from "./storage/index.js";
 
-/** What surrounds the program. */
-export interface ModelServerProgram {
-  readonly args: readonly string[];
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  /** Resolves when the program is asked to stop (SIGTERM, SIGINT). */
-  readonly stopped: Promise<void>;
-}
-
 /** Runs until stopped; returns the exit code: 0, 1 when the model could not be had, 2 for bad arguments. */
-export async function runModelServerProgram(program: ModelServerProgram): Promise<number> {
-  // The clock's timers do not hold the process; a server that waits for its model must stay.
-  const alive = new MessageChannel();
-  alive.port1.on("message", () => undefined);
-  try {
-    const parsed = parseArguments(program);
-    if (parsed === "help") {
-      process.stdout.write(MODEL_SERVER_USAGE);
-      return 0;
-    }
-    if (parsed.clear !== undefined) return await clearOnly(parsed.clear, program);
-    if (parsed.forwardTo !== undefined) return await forward(parsed, parsed.forwardTo, program);
-    return await (parsed.fetchTo === undefined ? serve(parsed, program) : fetchOnly(parsed, parsed.fetchTo, program));
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    await lastWords(program, error);
-    process.stderr.write(`model-server: ${error.message}\n`);
-    return 2;
-  } finally {
-    alive.port1.close();
+export const runModelServerProgram = (program: Program): Promise<number> =>
+  runProgram(
+    "model-server",
+    () => run(program),
+    (error) => lastWords(program, error),
+  );
+
+async function run(program: Program): Promise<number> {
+  const parsed = parseArguments(program);
+  if (parsed === "help") {
+    process.stdout.write(MODEL_SERVER_USAGE);
+    return 0;
   }
+  if (parsed.clear !== undefined) return clearOnly(parsed.clear, program);
+  if (parsed.forwardTo !== undefined) return forward(parsed, parsed.forwardTo, program);
+  return parsed.fetchTo === undefined ? serve(parsed, program) : fetchOnly(parsed, parsed.fetchTo, program);
 }
 
-async function serve(parsed: Arguments, program: ModelServerProgram): Promise<number> {
+async function serve(parsed: Arguments, program: Program): Promise<number> {
   const { clock, log } = program;
   // Late: who only fetches a model needs none of it.
   const [payloads, { runModelServer }] = await Promise.all([openLog(parsed, program), import("./server.js")]);
@@ -93,7 +75,7 @@ const FORWARDER_END = { delayMs: 500, drainMs: 20_000, deliverMs: 5_000 };
 async function forward(
   parsed: Arguments,
   upstream: { readonly host: string; readonly port: number },
-  program: ModelServerProgram,
+  program: Program,
 ): Promise<number> {
   const payloads = await openLog(parsed, program);
   if (payloads === undefined) throw new InputError("--forward-to needs --log-payloads");
@@ -110,10 +92,7 @@ async function forward(
 }
 
 /** The models that a file lists, where one was given. */
-async function configuredModels(
-  parsed: Arguments,
-  program: ModelServerProgram,
-): Promise<Pick<ModelServerOptions, "configured">> {
+async function configuredModels(parsed: Arguments, program: Program): Promise<Pick<ModelServerOptions, "configured">> {
   const { modelConfig: file, repository, storeConfigs } = parsed;
   if (file === undefined || repository === undefined) return {};
   const { ConfiguredModels } = await import("./configured-models.js");
@@ -130,7 +109,7 @@ async function configuredModels(
   return { configured: new ConfiguredModels({ file, folder: `${repository}/.configured`, fetch, clock, log }) };
 }
 
-async function openLog({ payloads }: Arguments, program: ModelServerProgram): Promise<PayloadLog | undefined> {
+async function openLog({ payloads }: Arguments, program: Program): Promise<PayloadLog | undefined> {
   if (payloads === undefined) return undefined;
   // Late: most servers log nothing, and need none of its clients.
   const [{ readPayloadLog }, { openPayloadLog }] = await Promise.all([
@@ -140,7 +119,7 @@ async function openLog({ payloads }: Arguments, program: ModelServerProgram): Pr
   return openPayloadLog(readPayloadLog(payloads), program);
 }
 
-function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOptions["source"] {
+function sourceOf(parsed: Arguments, program: Program): ModelServerOptions["source"] {
   if (parsed.repository !== undefined) return { repository: parsed.repository };
   const name = parsed.modelName ?? "model";
   const { modelDir } = parsed;
@@ -156,7 +135,7 @@ function sourceOf(parsed: Arguments, program: ModelServerProgram): ModelServerOp
 /** Short: what restarts an init container shows its last words meanwhile. */
 const FETCH_ONLY_MS = 15_000;
 
-async function clearOnly(folder: string, program: ModelServerProgram): Promise<number> {
+async function clearOnly(folder: string, program: Program): Promise<number> {
   try {
     for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
     return 0;
@@ -167,7 +146,7 @@ async function clearOnly(folder: string, program: ModelServerProgram): Promise<n
   }
 }
 
-async function fetchOnly(parsed: Arguments, destination: string, program: ModelServerProgram): Promise<number> {
+async function fetchOnly(parsed: Arguments, destination: string, program: Program): Promise<number> {
   try {
     await fetchWith(parsed, destination, program, { retryForMs: FETCH_ONLY_MS });
     return 0;
@@ -181,7 +160,7 @@ async function fetchOnly(parsed: Arguments, destination: string, program: ModelS
 async function fetchWith(
   { modelUri = "", cache, cacheBytes, maxBytes, storageConfig }: Arguments,
   destination: string,
-  { clock, random, log, env }: ModelServerProgram,
+  { clock, random, log, env }: Program,
   more: Pick<FetchOptions, "onRetry" | "retryForMs" | "signal"> = {},
 ): Promise<string> {
   const settings = {
@@ -198,7 +177,7 @@ const describeFailure = (error: unknown): string =>
   `${error instanceof ModelError ? error.reason : "Failed"}: ${messageOf(error)}`;
 
 /** What Kubernetes shows as the container's termination message; outside of pods there is no such file. */
-async function lastWords({ env, log }: ModelServerProgram, error: unknown): Promise<void> {
+async function lastWords({ env, log }: Program, error: unknown): Promise<void> {
   const file = env["ARGOSY_TERMINATION_LOG"] ?? "/dev/termination-log";
   try {
     await writeFile(file, describeFailure(error).slice(0, 4000), {
