@@ -1,15 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
@@ -17,6 +7,7 @@ import { packageRoot } from "../../kernel/assets/index.js";
 import { systemClock } from "../../kernel/clock/index.js";
 import { type Draft, isConditionTrue, type Pod, PodKind } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
+import { temporaryFolder } from "../../testing/folder.js";
 import { startTestCluster, type TestCluster } from "../../testing/index.js";
 import { findProgram } from "./commands.js";
 import { detectIsolation, findPodman, PodmanEngine } from "./index.js";
@@ -96,7 +87,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(compiled, { recursive: true, force: true }));
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "argosy-adoption-"));
+  folder = temporaryFolder("adoption");
   chmodSync(folder, 0o777);
   cluster = await startTestCluster();
 });
@@ -105,7 +96,6 @@ afterEach(async () => {
   await kill();
   await startAgent(true);
   await cluster.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 async function startAgent(end = false): Promise<void> {

@@ -1,11 +1,13 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { unless } from "../../../testing/unless.js";
 import { findProgram } from "../commands.js";
-import { onTerminal, type TerminalOptions } from "./terminal.js";
+import { onTerminal, relayInput, type TerminalOptions } from "./terminal.js";
 
 const python = findProgram("python3");
 const noPython = python === "/usr/bin/python3" ? undefined : "this machine has no /usr/bin/python3";
@@ -59,6 +61,19 @@ unless(noScript)("a terminal by script: size, names, exit code", async () => {
   expect(named.code).toBe(7);
   expect(named.stdout).toContain("/bin/odd it's");
 });
+
+unless(noScript)(
+  "a terminal before another one: lines stay as they are, and what was typed at once is not shown",
+  async () => {
+    const relayed = ["sh", "-c", "stty size; printf 'one\\ntwo\\r\\n'; od -An -c -N 7"];
+    const [file = "", ...args] = onTerminal(relayed, options({ isRelay: true }));
+    const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit", "pipe"] });
+    relayInput(child).end("typed\n");
+
+    // Its end is told to the other terminal, by the character that means it.
+    expect(await text(child.stdout ?? Readable.from([]))).toBe("27 91\none\ntwo\r\n   t   y   p   e   d  \\n 004\n");
+  },
+);
 
 unless(noPython)("a terminal by python3, where an image has no script", async () => {
   writeFileSync(join(root, "usr/bin/python3"), "");

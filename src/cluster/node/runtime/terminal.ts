@@ -1,5 +1,7 @@
+import type { ChildProcess } from "node:child_process";
 import { existsSync, lstatSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
+import { PassThrough, type Writable } from "node:stream";
 import type { Clock } from "../../../kernel/clock/index.js";
 import { statOf } from "../../../kernel/files/index.js";
 import { findProgram, runCommand } from "../commands.js";
@@ -12,6 +14,8 @@ export interface TerminalOptions {
   readonly imageRoot: string | undefined;
   readonly env: ReadonlyMap<string, string>;
   readonly size: TerminalSize | undefined;
+  /** The command brings a terminal of its own: this one passes everything on, and says on descriptor 3 when it does. Default: no. */
+  readonly isRelay?: boolean;
 }
 
 const folders = ["/usr/bin", "/bin", "/usr/local/bin"];
@@ -24,16 +28,29 @@ const pythonTerminal =
  */
 export function onTerminal(command: readonly string[], options: TerminalOptions): string[] {
   const shell = options.env.get("SHELL");
-  const { size } = options;
+  const { size, isRelay = false } = options;
   const settings = size === undefined ? "" : ` cols ${size.columns} rows ${size.rows}`;
   const inner = [
-    `stty echo${settings} 2>/dev/null`,
+    `stty ${isRelay ? "raw -echo" : "echo"}${settings} 2>/dev/null`,
+    ...(isRelay ? ["(printf . >&3) 2>/dev/null", "exec 3>&-"] : []),
     options.env.has("TERM") ? "" : "export TERM=xterm",
     // The maker of the terminal starts what SHELL names.
     shell === undefined ? "" : `export SHELL=${shellQuote(shell)}`,
     `exec ${command.map(shellQuote).join(" ")}`,
   ].filter((line) => line !== "");
   return [...(shell === undefined ? [] : ["/usr/bin/env", "SHELL=/bin/sh"]), ...maker(inner.join("; "), options)];
+}
+
+/**
+ * The input of a terminal that passes everything on (`isRelay`; descriptor 3 of the child is a pipe). What comes waits until the terminal
+ * does so: before that it would show what is typed, and swallow the end of it.
+ */
+export function relayInput(child: ChildProcess): Writable {
+  const input = new PassThrough();
+  child.stdio[3]?.once("data", () => {
+    if (child.stdin !== null) input.pipe(child.stdin);
+  });
+  return input;
 }
 
 function maker(line: string, { imageRoot }: TerminalOptions): string[] {

@@ -1,9 +1,9 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect } from "vitest";
 import { systemClock } from "../../../../kernel/clock/index.js";
 import { silentLogger } from "../../../../kernel/log/index.js";
+import { temporaryFolder } from "../../../../testing/folder.js";
 import { unless } from "../../../../testing/unless.js";
 import { detectIsolation } from "../../isolation/detect.js";
 import { PodmanEngine } from "./engine.js";
@@ -25,11 +25,13 @@ function processesWith(text: string): number[] {
     .map(Number);
 }
 
-unless("podman" in programs ? undefined : `podman cannot be used here: ${programs.reason}`)(
+const withPodman = unless("podman" in programs ? undefined : `podman cannot be used here: ${programs.reason}`);
+
+withPodman(
   "podman's service is there when it is asked, after it was killed too, and gone at the end with all it made",
   async () => {
     if (!("podman" in programs)) return;
-    const folder = mkdtempSync(join(tmpdir(), "argosy-engine-"));
+    const folder = temporaryFolder("engine");
     const engine = new PodmanEngine({ dataDir: folder, programs, clock: systemClock, log: silentLogger });
     await engine.start();
     const runFolder = dirname(dirname(engine.exits));
@@ -50,6 +52,25 @@ unless("podman" in programs ? undefined : `podman cannot be used here: ${program
     expect([existsSync(runFolder), existsSync(join(folder, "podman"))]).toEqual([false, false]);
     expect(processesWith(`unix://${runFolder}`)).toEqual([]);
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(folder);
-    rmSync(folder, { recursive: true });
+  },
+);
+
+withPodman(
+  "the service of a process that was killed ends before another process goes on: it would write into the folder",
+  async () => {
+    if (!("podman" in programs)) return;
+    const options = { dataDir: temporaryFolder("engine"), programs, clock: systemClock, log: silentLogger };
+    const killed = new PodmanEngine(options);
+    await killed.start();
+    await killed.ask("GET", "/info");
+    const own = `unix://${dirname(dirname(killed.exits))}`;
+    expect(processesWith(own)).toHaveLength(1);
+
+    const next = new PodmanEngine(options);
+    await next.start();
+    await expect.poll(() => processesWith(own)).toEqual([]);
+    expect(await next.ask("GET", "/containers/none/json")).toBe(undefined);
+    await next.close({ keepPods: false });
+    expect(readdirSync(options.dataDir)).toEqual([]);
   },
 );

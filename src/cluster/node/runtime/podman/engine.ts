@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, existsSync, openSync, readdirSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { basename, join } from "node:path";
 import type { Clock } from "../../../../kernel/clock/index.js";
+import { formatMark, markOf, parseMark } from "../../../../kernel/files/index.js";
 import type { Json, JsonObject } from "../../../../kernel/kinds/object.js";
 import type { Logger } from "../../../../kernel/log/index.js";
 import { findProgram, plainEnvironment, runCommand } from "../../commands.js";
@@ -12,6 +13,7 @@ import { NodeError, shellQuote } from "../../errors.js";
 import { removeGroupTree } from "../../isolation/cgroup.js";
 import { mountPoints } from "../mount-table.js";
 import { usualCapabilities } from "../privileges.js";
+import { signalProcess } from "../processes.js";
 import { answers, ask, isGone, openStream } from "./api.js";
 import type { PodmanPrograms } from "./programs.js";
 
@@ -26,6 +28,8 @@ export interface PodmanEngineOptions {
 const idleSeconds = 60;
 const upTimeoutMs = 20_000;
 const upPollMs = 20;
+/** Beside a service's socket: which process it is. */
+const markSuffix = ".process";
 
 /**
  * podman's service on a socket, for all nodes of a data directory. It is started when something is asked of it and ends by itself when
@@ -71,9 +75,7 @@ export class PodmanEngine {
   async start(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     await mkdir(this.exits, { recursive: true, mode: 0o700 });
-    for (const name of readdirSync(this.#runFolder)) {
-      if (name.endsWith(".sock")) await rm(join(this.#runFolder, name), { force: true });
-    }
+    await this.#endPredecessors();
     await writeFile(this.#path("conmon"), this.#conmonScript(), { mode: 0o755 });
     await writeFile(this.#path("containers.conf"), this.#containersConf());
     await writeFile(this.#path("storage.conf"), this.#storageConf());
@@ -103,6 +105,16 @@ export class PodmanEngine {
     }
     removeGroupTree(this.cgroupParent);
     for (const folder of [this.#runFolder, this.#folder]) await rm(folder, { recursive: true, force: true });
+  }
+
+  /** Services of a process that was killed: idle, they would end after a while, and write into the folder then. */
+  async #endPredecessors(): Promise<void> {
+    for (const name of readdirSync(this.#runFolder)) {
+      const path = join(this.#runFolder, name);
+      const mark = name.endsWith(markSuffix) ? parseMark(await readFile(path, "utf8")) : undefined;
+      if (mark !== undefined) signalProcess(mark, "SIGKILL");
+      if (mark !== undefined || name.endsWith(".sock")) await rm(path, { force: true });
+    }
   }
 
   #path(name: string): string {
@@ -150,6 +162,8 @@ export class PodmanEngine {
     });
     closeSync(output);
     child.on("error", () => undefined);
+    const mark = markOf(child.pid ?? 0);
+    if (mark !== undefined) await writeFile(`${socket}${markSuffix}`, formatMark(mark));
     for (const end = clock.monotonicMs() + upTimeoutMs; ; ) {
       if (existsSync(socket) && (await answers(socket))) break;
       if (child.pid === undefined || child.exitCode !== null || clock.monotonicMs() > end) {
@@ -170,7 +184,7 @@ export class PodmanEngine {
     const ended = new Promise((resolve) => service.child.once("exit", resolve));
     service.child.kill("SIGTERM");
     await ended;
-    await rm(service.socket, { force: true });
+    for (const path of [service.socket, `${service.socket}${markSuffix}`]) await rm(path, { force: true });
   }
 
   /**

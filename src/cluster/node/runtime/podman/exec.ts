@@ -9,9 +9,10 @@ import { plainEnvironment } from "../../commands.js";
 import { NodeError } from "../../errors.js";
 import type { Attempt } from "../attempt.js";
 import { sendSignal } from "../processes.js";
-import { onTerminal, TerminalResizer } from "../terminal.js";
+import { onTerminal, relayInput, TerminalResizer } from "../terminal.js";
 import type { ExecOptions, ExecSession } from "../types.js";
 import type { PodmanEngine } from "./engine.js";
+import { FirstLines } from "./first-lines.js";
 
 interface ExecRequest {
   readonly attempt: Attempt;
@@ -22,6 +23,7 @@ interface ExecRequest {
   readonly folder: string;
 }
 
+const relayed: ReadonlyMap<string, string> = new Map([["TERM", "xterm"]]);
 const notStartedCode = 255;
 const notFoundCode = 127;
 let counter = 0;
@@ -43,15 +45,21 @@ export function execIn(request: ExecRequest): ExecSession {
     ? [engine.programs.runtime, ...words, "--process", processFile, engineId]
     : [engine.programs.runtime, ...words, engineId, ...options.command];
   const [program = "", ...args] = options.tty
-    ? onTerminal(direct, { imageRoot: undefined, env: new Map([["TERM", "xterm"]]), size: options.size })
+    ? onTerminal(direct, { imageRoot: undefined, env: relayed, size: options.size, isRelay: true })
     : direct;
   const child = spawn(program, args, {
     cwd: "/",
     detached: true,
     env: { ...plainEnvironment, TERM: "xterm" },
-    stdio: [options.stdin ? "pipe" : "ignore", "pipe", "pipe"],
+    // A terminal whose input nobody has goes without, which is not an end of it.
+    stdio: [
+      options.stdin || options.tty ? "pipe" : "ignore",
+      "pipe",
+      "pipe",
+      ...(options.tty ? ["pipe" as const] : []),
+    ],
   });
-  return sessionOf(child, { tty: options.tty, pidFile, processFile, clock });
+  return sessionOf(child, { options, pidFile, processFile, clock });
 }
 
 /** The container's own process as podman described it, with another command and on a terminal. */
@@ -72,12 +80,12 @@ function processOf(engine: PodmanEngine, id: string, { command, size }: ExecOpti
 function sessionOf(
   child: ChildProcess,
   {
-    tty,
+    options: { tty, stdin: hasInput },
     pidFile,
     processFile,
     clock,
   }: {
-    readonly tty: boolean;
+    readonly options: ExecOptions;
     readonly pidFile: string;
     readonly processFile: string;
     readonly clock: Clock;
@@ -86,8 +94,9 @@ function sessionOf(
   const { stdin, stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new NodeError("ExecFailed", "the command has no output");
   stdin?.on("error", () => undefined);
+  const input = tty ? relayInput(child) : (stdin ?? undefined);
   const cause = new StartCause();
-  const readable: Readable = (tty ? stdout : stderr).pipe(cause);
+  const readable: Readable = tty ? stdout.pipe(new FirstLines()).pipe(cause) : stderr.pipe(cause);
   const exited = new Promise<number>((resolve) => {
     child.on("error", () => resolve(126));
     child.on("close", (code, signal) => {
@@ -97,7 +106,7 @@ function sessionOf(
   });
   const resizer = new TerminalResizer(clock, () => child.pid ?? 0);
   return {
-    stdin: stdin ?? undefined,
+    stdin: hasInput ? input : undefined,
     stdout: tty ? readable : stdout,
     stderr: tty ? undefined : readable,
     exited,
