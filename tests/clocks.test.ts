@@ -1,10 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import type { ApiClient } from "../src/kernel/client/types.js";
 import { ConfigMapKind, findCondition, LeaseKind, NamespaceKind } from "../src/kernel/kinds/index.js";
 import { ClusterKind, WorkKind } from "../src/modules/fleet/index.js";
+import { temporaryFolder } from "../src/testing/folder.js";
 import { unless } from "../src/testing/unless.js";
 import { argosy, type Running, startArgosy } from "./support/argosy.js";
 import { clientOf } from "./support/fleet.js";
@@ -17,7 +16,7 @@ import { processesOf } from "./support/processes.js";
 const clocks =
   process.env["ARGOSY_TEST_FAULTS"] === undefined ? "it takes two minutes; `npm run test:real` runs it" : otherClocks();
 const withClocks = unless(typeof clocks === "string" ? clocks : undefined);
-const folder = mkdtempSync(join(tmpdir(), "argosy-clocks-test-"));
+const folder = temporaryFolder("clocks-test");
 const [hubData, memberData] = [join(folder, "hub"), join(folder, "members")];
 const names = ["cloud", "edge"] as const;
 type Name = (typeof names)[number];
@@ -99,7 +98,6 @@ afterAll(async () => {
   await argosy("down", "--data", hubData);
   await argosy("down", "--data", memberData);
   clocks.remove();
-  rmSync(folder, { recursive: true, force: true });
 }, 120_000);
 
 const readyOf = async (name: Name) =>

@@ -4,6 +4,7 @@ import { performance } from "node:perf_hooks";
 import { connect, type TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { temporaryFolder } from "../src/testing/folder.js";
 import { hostileFrames } from "./hostile/frames.js";
 import { Dice } from "./hostile/random.js";
 import { type HostileRequest, hostileBytes, hostileRequest } from "./hostile/requests.js";
@@ -30,6 +31,7 @@ interface Server {
   readonly token: string;
 }
 
+const folder = temporaryFolder("hostile");
 let child: ChildProcess;
 let server: Server;
 let port = 0;
@@ -38,7 +40,7 @@ const errors: string[] = [];
 const usages: ((usage: Usage) => void)[] = [];
 
 beforeAll(async () => {
-  child = fork(fileURLToPath(new URL("hostile/server.mjs", import.meta.url)), { execArgv: ["--expose-gc"] });
+  child = fork(fileURLToPath(new URL("hostile/server.mjs", import.meta.url)), [folder], { execArgv: ["--expose-gc"] });
   child.once("exit", (code, signal) => {
     ended = `the server ended: ${code ?? signal}`;
   });
@@ -52,8 +54,9 @@ beforeAll(async () => {
   });
   port = Number(new URL(server.url).port);
 });
-afterAll(() => {
-  child.kill();
+afterAll(async () => {
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  if (child.exitCode === null && child.signalCode === null && child.kill("SIGKILL")) await exited;
 });
 
 const memory = () =>

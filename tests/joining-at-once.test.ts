@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect } from "vitest";
@@ -17,6 +16,7 @@ import {
   ServiceAccountKind,
 } from "../src/kernel/kinds/index.js";
 import { ClusterKind, WorkKind } from "../src/modules/fleet/index.js";
+import { temporaryFolder } from "../src/testing/folder.js";
 import { unless } from "../src/testing/unless.js";
 import { argosy, startArgosy } from "./support/argosy.js";
 import { clientOf, mainProcessOf } from "./support/fleet.js";
@@ -42,7 +42,7 @@ interface Entrance {
   readonly token: string;
 }
 
-const folder = mkdtempSync(join(tmpdir(), "argosy-joining-"));
+const folder = temporaryFolder("joining");
 const children: ChildProcess[] = [];
 const members: { readonly name: string; readonly at: Entrance; readonly client: ApiClient }[] = [];
 const force = { fieldManager: "test", force: true };
@@ -75,7 +75,6 @@ afterAll(async () => {
   for (const client of [hub, ...members.map((member) => member.client)]) await client?.close();
   await argosy("down", "--data", join(folder, "hub"));
   for (const child of children) child.kill("SIGKILL");
-  rmSync(folder, { recursive: true, force: true });
 }, 100_000);
 
 /** An account of the hub's in a member, which may do everything there; its token. */

@@ -1,13 +1,13 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { temporaryFolder } from "../testing/folder.js";
 import { layoutOf } from "./layout.js";
 import { readSecurity } from "./security.js";
 
 const authentication = (enabled: boolean) =>
   `apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: ${enabled}}\n`;
-const newLayout = () => layoutOf(mkdtempSync(join(tmpdir(), "argosy-security-")));
+const newLayout = () => layoutOf(temporaryFolder("security"));
 
 test("files of the data directory are found by themselves; one that is named goes before them", async () => {
   const layout = newLayout();

@@ -1,14 +1,11 @@
-// An API server in a process of its own, for the hostile requests: says where it listens, then answers "usage" with its memory, in MiB.
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// An API server in a process of its own and the folder that is named, for the hostile requests: says where it listens, then answers "usage" with its memory, in MiB.
 import { createApiServer, defaultLimits } from "../../dist/src/cluster/apiserver/index.js";
 import { systemClock, systemRandom } from "../../dist/src/kernel/clock/index.js";
 import { createLogger } from "../../dist/src/kernel/log/index.js";
 
 const server = await createApiServer({
   clusterName: "hostile",
-  dataDir: mkdtempSync(join(tmpdir(), "argosy-hostile-")),
+  dataDir: process.argv[2],
   clock: systemClock,
   random: systemRandom,
   log: createLogger({ clock: systemClock, level: "error", write: (line) => process.send({ log: line }) }),

@@ -1,10 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { seededRandom, systemClock, virtualClock } from "../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { silentLogger } from "../../../kernel/log/index.js";
+import { temporaryFolder } from "../../../testing/folder.js";
 import { type ApiServer, createApiServer } from "../index.js";
 import type { RequestInfo } from "../types.js";
 import { AuditFile } from "./file.js";
@@ -14,7 +14,7 @@ const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0)) await close();
 });
-const newFile = () => join(mkdtempSync(join(tmpdir(), "argosy-audit-")), "audit.log");
+const newFile = () => join(temporaryFolder("audit"), "audit.log");
 const everything = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: RequestResponse}]\n";
 
 async function serve(policy: string) {

@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { silentLogger } from "../../../kernel/log/index.js";
+import { temporaryFolder } from "../../../testing/folder.js";
 import { type ApiServer, createApiServer, readEncryptionConfig } from "../index.js";
 
-const folder = mkdtempSync(join(tmpdir(), "argosy-at-rest-"));
+const folder = temporaryFolder("at-rest");
 const keys = { k1: randomBytes(32).toString("base64"), k2: randomBytes(32).toString("base64") };
 
 async function start(
@@ -69,7 +69,7 @@ function isOnDisk(directory: string, text: string): boolean {
 }
 
 test("secrets are nowhere on the disk, other objects are; they come back after a restart, also under a newer key", async () => {
-  const dataDir = mkdtempSync(join(folder, "data-"));
+  const dataDir = temporaryFolder("at-rest");
   const [hidden, open] = ["correct-horse-battery", "configured-in-the-open"];
   let server = await start(dataDir, ["k1"]);
   await ask(server, "POST", path, secret("s", hidden));
@@ -97,7 +97,7 @@ test("secrets are nowhere on the disk, other objects are; they come back after a
 });
 
 test("what was written before is written anew when encryption begins, when the key changes, and when it ends", async () => {
-  const dataDir = mkdtempSync(join(folder, "late-"));
+  const dataDir = temporaryFolder("at-rest");
   const hidden = "written-in-the-open";
   let server = await start(dataDir, []);
   await ask(server, "POST", path, secret("old", hidden));
@@ -135,7 +135,7 @@ test("what was written before is written anew when encryption begins, when the k
 });
 
 test("a rewriting that a power cut interrupted is settled by any start: nothing is lost, no old value stays", async () => {
-  const dataDir = mkdtempSync(join(tmpdir(), "argosy-at-rest-"));
+  const dataDir = temporaryFolder("at-rest");
   const journal = join(dataDir, "journal");
   const first = await start(dataDir, []);
   await ask(first, "POST", path, secret("kept", "plain-and-old"));
@@ -155,7 +155,7 @@ test("a rewriting that a power cut interrupted is settled by any start: nothing 
 });
 
 test("the database of an earlier build is named, and no empty cluster begun beside it", async () => {
-  const dataDir = mkdtempSync(join(tmpdir(), "argosy-at-rest-"));
+  const dataDir = temporaryFolder("at-rest");
   writeFileSync(join(dataDir, "journal.db"), "SQLite format 3");
 
   await expect(start(dataDir, [])).rejects.toThrow(/journal\.db: written by an earlier build/);

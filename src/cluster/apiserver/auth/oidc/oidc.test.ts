@@ -1,18 +1,18 @@
 import { createHmac } from "node:crypto";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { exportSPKI, importJWK } from "jose";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock, systemRandom } from "../../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../../kernel/kinds/object.js";
 import { silentLogger } from "../../../../kernel/log/index.js";
+import { temporaryFolder } from "../../../../testing/folder.js";
 import { createApiServer, readAuthenticationConfig } from "../../index.js";
 import { parseAuthenticationConfig } from "./index.js";
 import { startIssuer, type TestIssuer } from "./issuer.fixture.js";
 
 let issuer: TestIssuer;
-const folder = mkdtempSync(join(tmpdir(), "argosy-oidc-"));
+const folder = temporaryFolder("oidc");
 beforeAll(async () => {
   issuer = await startIssuer();
 });
