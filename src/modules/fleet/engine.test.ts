@@ -316,6 +316,11 @@ test("clusters that change are reacted to: labels bring objects and take them aw
     (found) => found?.status?.conditions?.find(({ type }) => type === "Scheduled")?.reason === "NoClusterFit",
     "nobody fits",
   );
+  const [nowhere, ...earlier] = await fleet.ledger.query({ name: "labelled", topic: "placement" });
+  expect(nowhere?.losers.map(({ name, reason }) => `${name} ${reason.split(":")[0]}`)).toEqual(
+    names.map((name) => `${name} ClusterAffinity`),
+  );
+  expect(earlier).toEqual([]);
   const clusters = fleet.hub.client.resource(ClusterKind);
   await clusters.patch("member2", "merge", { metadata: { labels: { tier: "gold" } } });
   await isIn(ConfigMapKind, "labelled", ["member2"]);

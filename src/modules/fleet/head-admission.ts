@@ -2,29 +2,44 @@ import { checkRoute } from "../../dataplane/gateway/index.js";
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import type { AdmissionReview, ModuleAdmission } from "../../kernel/module/types.js";
 import { equalJson } from "../../kernel/schema/index.js";
-import { planHead, routeOf } from "./head-weights.js";
+import { type HeadPlan, planHead, routeOf } from "./head-weights.js";
+import { classOf } from "./heads/applier.js";
+import { builtinLimits, effectless } from "./heads/conditions.js";
 import { headOf } from "./json.unsafe.js";
-import { HeadIngressKind } from "./kinds.js";
+import { type HeadIngress, HeadIngressKind } from "./kinds.js";
 
 /**
- * Says at once, as a warning, what the condition `Programmed` of a HeadIngress by hand is going to say: the object is stored, for what is wrong may lie elsewhere
- * (a listener, a Secret), and its elder version goes on.
+ * Says at once, as warnings, what the conditions `Programmed` and `FieldsHonoured` of a HeadIngress by hand are going to say: the object is stored, for what
+ * is wrong may lie elsewhere (a listener, a Secret), and its elder version goes on.
  */
 export function headIngressAdmission(): ModuleAdmission {
   return {
     kind: HeadIngressKind,
     level: "continuum",
-    review: async (object, old): Promise<AdmissionReview> => {
-      const fault = equalJson(old?.["spec"], object["spec"]) ? "" : faultOfHead(object);
-      const warnings = fault === "" ? [] : [`spec: ${fault}; it carries no requests until this is corrected`];
-      return { faults: [], warnings };
-    },
+    review: async (object, old): Promise<AdmissionReview> => ({
+      faults: [],
+      warnings: equalJson(old?.["spec"], object["spec"]) ? [] : warningsOf(object),
+    }),
   };
 }
 
-/** Why no gateway would take its route; empty where nothing is known against it, or its backends are another object's affair. Pure. */
-function faultOfHead(object: JsonObject): string {
+/** What is known against it; nothing where its backends are another object's affair. Pure. */
+function warningsOf(object: JsonObject): string[] {
   const head = headOf(object);
-  if (head.spec.hyperMLServiceRef !== undefined) return "";
-  return checkRoute(routeOf(head, planHead(head, undefined, new Map(), { latencyMs: new Map() }), "head"));
+  if (head.spec.hyperMLServiceRef !== undefined) return [];
+  const plan = planHead(head, undefined, new Map(), { latencyMs: new Map() });
+  const fault = checkRoute(routeOf(head, plan, "head"));
+  if (fault !== "") return [`spec: ${fault}; it carries no requests until this is corrected`];
+  return [...plan.faults, ...backendWarnings(plan), ...fieldWarnings(head, plan)];
+}
+
+function backendWarnings({ backends }: HeadPlan): string[] {
+  return backends.flatMap(({ name, reason, message }) =>
+    reason === "BadAddress" ? [`spec.backends: ${name}: ${message}: it gets no requests`] : [],
+  );
+}
+
+function fieldWarnings(head: HeadIngress, plan: HeadPlan): string[] {
+  const own = classOf(head) === "builtin" ? builtinLimits(head) : [];
+  return [...effectless(head, plan), ...own].map(({ field, message }) => `${field} has no effect: ${message}`);
 }

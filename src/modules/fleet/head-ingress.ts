@@ -1,4 +1,4 @@
-import type { GatewayDriver, GatewayState, ListenerInput } from "../../dataplane/gateway/index.js";
+import type { BackendReport, GatewayDriver, GatewayState, ListenerInput } from "../../dataplane/gateway/index.js";
 import {
   type ClusterAccess,
   type ControllerSpec,
@@ -11,15 +11,17 @@ import {
 import { findCondition, isDeleting, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { type Built, GatewayWriter } from "./gateway-writer.js";
-import { backendStatusOf, type HeadPlan, routeIdOf } from "./head-weights.js";
-import { type ApplyOutcome, configMapOf, HeadApplier, type RenderedClass } from "./heads/applier.js";
+import { backendStatusOf, type HeadPlan, type PlannedBackend, routeIdOf } from "./head-weights.js";
+import { type ApplyOutcome, classOf, configMapOf, HeadApplier, type RenderedClass } from "./heads/applier.js";
 import { type Compiled, HeadCompiler, marksOf } from "./heads/compiler.js";
 import {
+  absenceOf,
   addressOf,
   assumedReport,
   builtinLimits,
   countedBy,
   countedIn,
+  effectless,
   honouredOf,
   programmedAs,
   readinessOf,
@@ -191,13 +193,19 @@ class HeadIngressWorker {
     const isBuiltin = classOf(head) === "builtin";
     const outcome = await this.#render(head, compiled, fault);
     const told = await this.#ask(head, plan, outcome);
+    const absence = absenceOf(fault, isBuiltin ? undefined : outcome);
+    const reportOn = (backend: PlannedBackend): BackendReport | undefined =>
+      isBuiltin
+        ? route?.backends.find((report) => report.name === backend.name)
+        : outcome?.rendered?.class === classOf(head)
+          ? (told?.backends?.get(backend.name) ?? assumedReport(backend, plan.backends))
+          : undefined;
     const backends = plan.backends.map((backend) =>
       backendStatusOf(
         backend,
-        isBuiltin
-          ? route?.backends.find((report) => report.name === backend.name)
-          : (told?.backends?.get(backend.name) ?? assumedReport(backend, plan.backends)),
+        reportOn(backend),
         backend.cluster === undefined ? undefined : clusters.get(backend.cluster),
+        absence,
       ),
     );
     if ((state !== undefined || !isBuiltin) && fault === "") this.#explain(head, plan, backends);
@@ -341,16 +349,17 @@ class HeadIngressWorker {
     const programmed = isBuiltin
       ? this.#programmed(seen.fault, seen.state, seen.report === undefined ? undefined : seen.compiled.route.listener)
       : programmedAs(seen.fault, seen.outcome, seen.told?.refusal);
-    const limits = isBuiltin
+    const own = isBuiltin
       ? [...builtinLimits(head), ...shadowLimits("builtin", seen.compiled)]
       : (seen.outcome?.limits ?? []);
+    const limits = [...effectless(head, seen.compiled.plan), ...own];
     const load = this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name));
     const traffic = trafficOf(head, load, seen.outcome);
     return [
       programmed,
       readinessOf(programmed, seen.compiled.plan, seen.backends),
       weightsOf(seen.backends),
-      honouredOf(limits),
+      honouredOf(limits, seen.compiled.plan.faults),
       ...(seen.outcome === undefined ? [] : [seen.outcome.condition]),
       ...(seen.told === undefined ? [] : [seen.told.condition]),
       ...(traffic === undefined ? [] : [traffic]),
@@ -438,10 +447,4 @@ interface Seen {
   readonly backends: readonly HeadBackendStatus[];
   readonly outcome: ApplyOutcome | undefined;
   readonly told: ProxyReport | undefined;
-}
-
-/** Who carries a HeadIngress; `auto` is carried by the built-in gateway, whatever is rendered beside it. */
-function classOf(head: HeadIngress): "builtin" | RenderedClass {
-  const { class: asked = "auto" } = head.spec;
-  return asked === "auto" ? "builtin" : asked;
 }

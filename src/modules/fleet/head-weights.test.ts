@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
+import type { JsonObject } from "../../kernel/kinds/index.js";
+import { headIngressAdmission } from "./head-admission.js";
 import { planHead } from "./head-weights.js";
+import { builtinLimits, effectless, honouredOf } from "./heads/conditions.js";
 import type { HeadIngress, HyperMLService } from "./kinds.js";
 
 const row = (kind: string, name: string, url: string) => ({
@@ -43,4 +46,46 @@ test("a graph goes before the services that it names; of several services one mu
 
   const named = planHead(head("breeds"), hyper(...models, graph), new Map());
   expect(named.backends).toMatchObject([{ cluster: "cloud", url: "http://breeds.demo.cloud.test" }]);
+});
+
+const byHand = (spec: Partial<HeadIngress["spec"]>): HeadIngress =>
+  ({
+    apiVersion: "argosy.dev/v1alpha1",
+    kind: "HeadIngress",
+    metadata: { name: "mine", namespace: "demo" },
+    spec: { backends: [{ name: "a", url: "http://10.0.0.7:8080", weight: 3 }], ...spec },
+  }) as unknown as HeadIngress;
+
+test("a backend whose URL leads nowhere is there, with the weight that was asked for and why it has none", () => {
+  const { backends, faults } = planHead(
+    byHand({ backends: [{ name: "a", url: "http://10.0.0.7:8080/base/", weight: 3 }] }),
+    undefined,
+    new Map(),
+  );
+  expect(faults).toEqual([]);
+  expect(backends).toMatchObject([{ name: "a", weightAsked: 3, weightGiven: 0, reason: "BadAddress" }]);
+});
+
+test("fields without an effect are named, as they are written and in the status", async () => {
+  const fields: [Partial<HeadIngress["spec"]>, string][] = [
+    [{ weights: { a: 5 } }, "spec.weights"],
+    [{ weighting: { by: "ReadyReplicas" } }, "spec.weighting.by"],
+    [{ weighting: { by: "FreeCapacity", resource: "nvidia.com/gpu" } }, "spec.weighting.by"],
+    [{ weighting: { minPercent: 5 } }, "spec.weighting.minPercent"],
+    [{ backendTLS: { insecureSkipVerify: true } }, "spec.backendTLS"],
+    [{ retry: { attempts: 0, statuses: [503] } }, "spec.retry"],
+    [{ affinity: { header: "x", cookie: { name: "y" } } }, "spec.affinity.cookie"],
+    [{ priorities: { cloud: 1 } }, "spec.priorities.cloud"],
+    [{ backends: [{ name: "a", url: "http://10.0.0.7:8080/base/" }] }, "spec.backends: a: "],
+  ];
+  for (const [spec, field] of fields) {
+    const head = byHand(spec);
+    const review = await headIngressAdmission().review?.(head as unknown as JsonObject, undefined, undefined as never);
+    expect(review?.warnings.join(), field).toContain(field);
+    const plan = planHead(head, undefined, new Map());
+    const said = honouredOf([...effectless(head, plan), ...builtinLimits(head)], plan.faults);
+    if (!field.startsWith("spec.backends")) expect(said).toMatchObject({ status: "False" });
+  }
+  const good = byHand({ weighting: { by: "Latency" } });
+  expect(effectless(good, planHead(good, undefined, new Map()))).toEqual([]);
 });

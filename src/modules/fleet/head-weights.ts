@@ -42,6 +42,8 @@ export interface HeadPlan {
   readonly backends: readonly PlannedBackend[];
   readonly shadows: readonly PlannedShadow[];
   readonly faults: readonly string[];
+  /** Backends in use of which nothing is known that `spec.weighting` follows. */
+  readonly unmeasured: readonly string[];
 }
 
 /** Prefix of the public path of a HyperMLService (TensorStack's form). */
@@ -88,35 +90,42 @@ export function planHead(
       faults.push(`spec.priorities.${name}: there is no backend in a cluster of that name`);
   const measured = measuresOf(head, { backends, hyper, clusters, signals });
   const shadows = planShadows({ head, hyper, clusters });
-  return { backends: weighted(backends, head.spec.weighting, measured), shadows, faults };
+  const unmeasured = backends.filter(({ name, weightGiven }) => weightGiven > 0 && !measured.has(name));
+  return {
+    backends: weighted(backends, head.spec.weighting, measured),
+    shadows,
+    faults,
+    unmeasured: unmeasured.map(({ name }) => name),
+  };
 }
 
 /** Backends that the HeadIngress names itself. */
 function addByHand(head: HeadIngress, backends: PlannedBackend[], faults: string[]): void {
   for (const [index, given] of (head.spec.backends ?? []).entries()) {
-    const url = parseUrl(given.url);
-    if (url === undefined) {
-      faults.push(`spec.backends[${index}].url: "${given.url}" is not http://HOST[:PORT] or https://HOST[:PORT]`);
-      continue;
-    }
     if (backends.some((backend) => backend.name === given.name)) {
       faults.push(`spec.backends[${index}].name: "${given.name}" is used twice`);
       continue;
     }
     const weight = given.weight ?? 1;
+    const url = parseUrl(given.url);
+    const obstacle =
+      url === undefined
+        ? { reason: "BadAddress", message: `"${given.url}" is not http://HOST[:PORT] or https://HOST[:PORT]` }
+        : given.drain === true
+          ? { reason: "Draining", message: "spec.backends says that it is drained" }
+          : { reason: "", message: "" };
     backends.push({
       name: given.name,
       cluster: undefined,
       url: given.url,
-      host: given.host ?? url.host,
-      address: given.address ?? url.address,
-      isSecure: url.isSecure,
+      host: given.host ?? url?.host ?? "",
+      address: url === undefined ? undefined : (given.address ?? url.address),
+      isSecure: url?.isSecure ?? false,
       weightAsked: weight,
-      weightGiven: weight,
+      weightGiven: url === undefined ? 0 : weight,
       priority: given.priority ?? 0,
-      isDraining: given.drain === true,
-      reason: given.drain === true ? "Draining" : "",
-      message: given.drain === true ? "spec.backends says that it is drained" : "",
+      isDraining: url !== undefined && given.drain === true,
+      ...obstacle,
     });
   }
 }
@@ -238,8 +247,11 @@ function obstacleOf(
       reason: "BadAddress",
       message: `the model reports "${url}", which is not http://HOST[:PORT] or https://HOST[:PORT]`,
     };
-  if (ready?.status !== "True")
-    return { reason: "NotReady", message: `the model is not ready: ${ready?.message ?? "it has not said so yet"}` };
+  if (ready?.status !== "True") {
+    // That it does not answer is what is seen; why is what its Ready says.
+    const why = readyConditionIn(row.status)?.message ?? ready?.message;
+    return { reason: "NotReady", message: `the model is not ready: ${why ?? "it has not said so yet"}` };
+  }
   return undefined;
 }
 
@@ -325,15 +337,19 @@ export function routeIdOf(namespace: string, name: string): string {
   return `headingress/${namespace}/${name}`;
 }
 
-/** How one backend stands: the control plane's reason for less weight first, then the gateway's. `report` is absent while the gateway is silent. */
+/**
+ * How one backend stands: the control plane's reason for less weight first, then the gateway's. `report` is absent while the gateway is silent, or
+ * where nobody carries the route: `absence` says why.
+ */
 export function backendStatusOf(
   backend: PlannedBackend,
   report: BackendReport | undefined,
   cluster: Cluster | undefined,
+  absence: Reason = NOT_PROGRAMMED,
 ): HeadBackendStatus {
   const isGiven = backend.weightGiven > 0 && !backend.isDraining;
   const weightEffective = isGiven && report?.answered === true ? report.weightEffective : 0;
-  const difference = differenceOf(backend, report);
+  const difference = differenceOf(backend, report, absence);
   const ready = findCondition(cluster?.status?.conditions, "Ready");
   const note =
     difference === undefined && ready !== undefined && ready.status !== "True"
@@ -357,15 +373,22 @@ export function backendStatusOf(
   };
 }
 
-function differenceOf(
-  backend: PlannedBackend,
-  report: BackendReport | undefined,
-): { readonly reason: string; readonly message: string } | undefined {
+/** Why something is not as it was asked for: as one word, and for people. */
+interface Reason {
+  readonly reason: string;
+  readonly message: string;
+}
+
+const NOT_PROGRAMMED: Reason = {
+  reason: "NotProgrammed",
+  message: "the gateway has not reported this backend yet",
+};
+
+function differenceOf(backend: PlannedBackend, report: BackendReport | undefined, absence: Reason): Reason | undefined {
   if (backend.reason !== "" && (backend.weightGiven === 0 || backend.isDraining))
     return { reason: backend.reason, message: backend.message };
   if (backend.weightAsked === 0) return { reason: "WeightZero", message: "a weight of 0 was asked for" };
-  if (report === undefined)
-    return { reason: "NotProgrammed", message: "the gateway has not reported this backend yet" };
+  if (report === undefined) return absence;
   if (!report.healthy) return { reason: "NotAnswering", message: report.reason };
   if (!report.answered) return { reason: "NotChecked", message: "the gateway has not seen it answer yet" };
   if (report.word !== "") return { reason: report.word, message: report.reason };

@@ -178,8 +178,11 @@ function progressing(
   if (waiting.length > 0) return draft("True", "Delivering", listed(waiting.map(described)));
   if (leaving.length > 0)
     return draft("True", "Leaving", listed(leaving.map(({ cluster, message }) => `${cluster}: ${message}`)));
+  // Both wait for a person: to resume it, or to promote a wave.
   if (rollout !== undefined && rollout.phase === "Paused")
     return draft("False", "Paused", `HyperRollout ${rollout.name}: ${rollout.message}`);
+  if (rollout !== undefined && rollout.phase === "Waiting" && rollout.behind.length > 0 && broken.length === 0)
+    return draft("False", "Stalled", `HyperRollout ${rollout.name}: ${rollout.message}`);
   const unready = states.flatMap((state) => {
     const why = unreadinessOf(state) ?? "";
     return why === "" || !state.isApplied

@@ -1,6 +1,7 @@
 import type { ControllerSpec, Key, ReconcileContext } from "../../../kernel/control/index.js";
 import { syncStatus } from "../../../kernel/control/index.js";
 import {
+  findCondition,
   isDeleting,
   type JsonObject,
   type KindDefinition,
@@ -174,7 +175,12 @@ async function placeBinding(
   const text = placementText(spec.placement ?? {});
   const isSame =
     equalJson(targets, spec.clusters ?? []) && (annotations[BINDING.appliedPlacement] === text || !result.isPlaced);
-  if (isSame) return { binding, result, isMoved: verdict.isFresh };
+  if (isSame) {
+    // That it goes nowhere is a decision too, each time that the reason is another.
+    if (!result.isPlaced && findCondition(status?.conditions, "Scheduled")?.message !== result.message)
+      recordDecision(parts.ledger, { hub: context.cluster.name, template: aboutOf(spec), why: verdict.why }, result);
+    return { binding, result, isMoved: verdict.isFresh };
+  }
   recordDecision(parts.ledger, { hub: context.cluster.name, template: aboutOf(spec), why: verdict.why }, result);
   const patch: JsonObject[] = [
     { op: "replace", path: "/metadata/resourceVersion", value: metadata.resourceVersion },

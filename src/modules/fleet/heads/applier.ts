@@ -39,6 +39,12 @@ export interface ApplyPlaces {
   readonly of: (cluster: string | undefined) => ClusterAccess | undefined;
 }
 
+/** Who carries a HeadIngress; `auto` is carried by the built-in gateway, whatever is rendered beside it. */
+export function classOf(head: HeadIngress): "builtin" | RenderedClass {
+  const { class: asked = "auto" } = head.spec;
+  return asked === "auto" ? "builtin" : asked;
+}
+
 /** Name of the ConfigMap that holds an nginx or haproxy configuration. */
 export function configMapOf(head: HeadIngress, kind: RenderedClass): string {
   return head.spec.rendering?.configMap ?? `argosy-${kind}`;

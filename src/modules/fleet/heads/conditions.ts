@@ -51,6 +51,52 @@ export function builtinLimits({ spec }: HeadIngress): readonly Limit[] {
   return limits;
 }
 
+/** Fields of a HeadIngress that have no effect, whoever carries it out. */
+export function effectless({ spec }: HeadIngress, { backends, unmeasured }: HeadPlan): readonly Limit[] {
+  const { weighting, retry } = spec;
+  const by = weighting?.by ?? "Fixed";
+  // Latency is measured with the requests; before there were any nothing is missing.
+  const isUnknown = (by === "ReadyReplicas" || by === "FreeCapacity") && unmeasured.length > 0;
+  const measure = by === "FreeCapacity" ? `free ${weighting?.resource ?? "cpu"}` : "ready replicas";
+  const notes: [isSet: boolean, field: string, message: string][] = [
+    [
+      spec.weights !== undefined && spec.hyperMLServiceRef === undefined,
+      "spec.weights",
+      "they are for the clusters of hyperMLServiceRef; backends by hand have a weight of their own",
+    ],
+    [
+      isUnknown,
+      "spec.weighting.by",
+      `the ${measure} of ${unmeasured.join(", ")} are not known: they count as the mean`,
+    ],
+    [
+      weighting?.minPercent !== undefined && by === "Fixed",
+      "spec.weighting.minPercent",
+      "fixed weights follow nothing",
+    ],
+    [
+      spec.backendTLS !== undefined && backends.length > 0 && !backends.some(({ isSecure }) => isSecure),
+      "spec.backendTLS",
+      "no backend has a URL of https",
+    ],
+    [
+      retry?.attempts === 0 && (retry.statuses !== undefined || retry.nonIdempotent !== undefined),
+      "spec.retry",
+      "nothing is sent once more with attempts: 0",
+    ],
+  ];
+  return notes.flatMap(([isSet, field, message]) => (isSet ? [{ field, message }] : []));
+}
+
+/** Why nobody carries a route, where that is known. `outcome` is of a class that is rendered. */
+export function absenceOf(
+  fault: string,
+  outcome: ApplyOutcome | undefined,
+): { readonly reason: string; readonly message: string } | undefined {
+  if (fault !== "") return { reason: "NotProgrammed", message: fault };
+  return outcome === undefined ? undefined : { reason: "NotRendered", message: outcome.condition.message };
+}
+
 /** What is taken for true of a backend that another program carries: nobody tells, so that what was given holds. */
 export function assumedReport(backend: PlannedBackend, all: readonly PlannedBackend[]): BackendReport {
   const given = ({ weightGiven, isDraining }: PlannedBackend): number => (isDraining ? 0 : weightGiven);
@@ -80,16 +126,16 @@ export function assumedReport(backend: PlannedBackend, all: readonly PlannedBack
   };
 }
 
-/** Whether each field that is set is made true. */
-export function honouredOf(limits: readonly Limit[]): ConditionDraft {
+/** Whether each field that is set is made true; `faults` are what is wrong with the fields that say where requests go. */
+export function honouredOf(limits: readonly Limit[], faults: readonly string[]): ConditionDraft {
   const type = "FieldsHonoured";
-  if (limits.length === 0)
+  if (limits.length === 0 && faults.length === 0)
     return { type, status: "True", reason: "AllHonoured", message: "every field that is set is made true" };
   return {
     type,
     status: "False",
-    reason: "NotExpressible",
-    message: limits.map(({ field, message }) => `${field}: ${message}`).join("; "),
+    reason: limits.length === 0 ? "NoEffect" : "NotExpressible",
+    message: [...limits.map(({ field, message }) => `${field}: ${message}`), ...faults].join("; "),
   };
 }
 

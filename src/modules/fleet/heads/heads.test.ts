@@ -268,6 +268,17 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
   );
 });
 
+test("what could not be rendered carries nothing, and its backends say so", async () => {
+  const fleet = await begin();
+  await create(fleet, "none", { class: "haproxy", ingressCluster: "nowhere", path: "/n/", backends: BACKENDS });
+  const { status } = await whenCondition(fleet, "none", "Rendered", "False");
+  expect(status?.summary).toBe("a 0%, b 0%");
+  expect(status?.backends).toMatchObject(
+    [30, 70].map((weight) => ({ weight, weightEffective: 0, reason: "NotRendered" })),
+  );
+  expect(findCondition(status?.conditions, "WeightsEffective")?.status).toBe("False");
+});
+
 test("what is rendered for another cluster goes there, and from there when its HeadIngress goes", async () => {
   const fleet = await begin(["edge"]);
   await create(fleet, "far", { class: "haproxy", ingressCluster: "edge", path: "/far/", backends: BACKENDS });

@@ -1,20 +1,52 @@
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import type { ModuleAdmission } from "../../../kernel/module/types.js";
-import { asObjects, asString, isObject } from "../../../kernel/schema/index.js";
+import { asObject, asObjects, asString, equalJson, isObject } from "../../../kernel/schema/index.js";
 import { faultOfGate } from "./gates.js";
 import { HyperRolloutKind } from "./kind.js";
 
 /** Names of waves that are made. */
 const OWN_WAVES: readonly string[] = ["all", "rest", "leaving"];
 
-/** Refuses HyperRollouts that cannot be carried out. */
+/** Refuses HyperRollouts that cannot be carried out, and promotions of waves that there are not; warns of what has no effect. */
 export function hyperRolloutAdmission(): ModuleAdmission {
   return {
     kind: HyperRolloutKind,
     level: "continuum",
-    review: async ({ spec }) => ({ faults: isObject(spec) ? faultsOfRollout(spec) : [], warnings: [] }),
+    review: async ({ spec }, old) => {
+      if (!isObject(spec)) return { faults: [], warnings: [] };
+      const before = asObject(old?.["spec"])["promoted"];
+      // What was promoted before says nothing of waves that were renamed since.
+      const isPromoted = spec["promoted"] !== undefined && !equalJson(before, spec["promoted"]);
+      const promotion = isPromoted ? promotionFaults(spec) : [];
+      return { faults: [...faultsOfRollout(spec), ...promotion], warnings: takenTwice(spec) };
+    },
   };
+}
+
+function promotionFaults(spec: JsonObject): StatusCause[] {
+  const through = asString(asObject(spec["promoted"])["through"]);
+  const waves = asObjects(spec["waves"]).map((wave) => asString(wave["name"]));
+  if (through === "*" || OWN_WAVES.includes(through) || waves.includes(through)) return [];
+  const known = waves.length === 0 ? "all" : [...waves, "rest"].join(", ");
+  return [invalid("spec.promoted.through", `there is no wave "${through}"; there are ${known}, and * means all`)];
+}
+
+/** Clusters that a wave names and an earlier one takes whatever happens. */
+function takenTwice(spec: JsonObject): string[] {
+  const taken = new Map<string, string>();
+  return asObjects(spec["waves"]).flatMap((wave, w) => {
+    const { clusters } = wave;
+    const named = (Array.isArray(clusters) ? clusters : []).filter((cluster) => typeof cluster === "string");
+    const name = asString(wave["name"]);
+    return named.flatMap((cluster) => {
+      const first = taken.get(cluster);
+      if (first !== undefined) return [`spec.waves[${w}].clusters: ${cluster} is in wave ${first}, which comes first`];
+      // A wave with a count may leave it to a later one.
+      if (wave["count"] === undefined) taken.set(cluster, name);
+      return [];
+    });
+  });
 }
 
 /** What is wrong with a HyperRollout's spec beyond its schema. Pure. */

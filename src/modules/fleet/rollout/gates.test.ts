@@ -81,6 +81,8 @@ test("gates that cannot be asked are named", () => {
   expect(faultOfGate({ source: "Prometheus", min: 1 })).toContain("prometheus.query");
   expect(faultOfGate({ source: "Prometheus", min: 1, prometheus: {}, metric: "P99" })).toContain("do not go with it");
   expect(faultOfGate({ source: "ModelServer", metric: "P50", max: 1 })).toBe("");
+  expect(faultOfGate({ source: "Gateway", metric: "SuccessRate", min: 99 })).toContain("between 0 and 1");
+  expect(faultOfGate({ source: "Gateway", metric: "P99", min: 5, max: 1 })).toContain("nothing passes it");
 });
 
 test("a model server's page is read whole, over all its models", () => {

@@ -1,10 +1,11 @@
 import { afterEach, expect, test } from "vitest";
 import type { GatewayState, ShadowReport } from "../../../dataplane/gateway/index.js";
 import type { VirtualClock } from "../../../kernel/clock/index.js";
-import { ControllerRevisionKind, findCondition, SecretKind } from "../../../kernel/kinds/index.js";
+import { ControllerRevisionKind, findCondition, type JsonObject, SecretKind } from "../../../kernel/kinds/index.js";
 import { playClock } from "../../../testing/play-clock.js";
 import { recordingGateway, startFleet, type TestFleet, TestServiceKind } from "../fixture.js";
 import { HyperMLServiceKind } from "../kinds.js";
+import { hyperRolloutAdmission } from "./admission.js";
 import { RevisionContentsKind } from "./contents-kind.js";
 import { type Broken, rolloutCalls, serviceOf, startServing } from "./fixture.js";
 import { HyperRolloutKind } from "./kind.js";
@@ -234,6 +235,12 @@ test("pause, resume, approval, promote, abort; and back to the revision before b
   await calls.change({ promoted: { revision, through: "first" } });
   await phase("Waiting", 2, 60_000);
   expect((await calls.get()).status?.message).toBe("wave second begins when it is promoted: cloud");
+  const stalled = async (): Promise<boolean> =>
+    findCondition((await fleet.getHyper("digits")).status?.conditions, "Progressing")?.reason === "Stalled";
+  await clock.runUntil(stalled, 60_000);
+  await expect(calls.change({ promoted: { revision, through: "third" } })).rejects.toThrow(
+    'there is no wave "third"; there are first, second, rest, and * means all',
+  );
   await calls.change({ promoted: { revision, through: "second" } });
   await phase("Progressing", 2);
   await calls.change({ aborted: { revision, number: 2 } });
@@ -320,6 +327,21 @@ test("a revision is immutable and whole, and what its Secrets hold is apart", as
     60_000,
   );
   expect(await contents.find(name, inDemo)).toBeUndefined();
+});
+
+test("of a cluster that two waves name the later one is warned of, unless the first may leave it over", async () => {
+  const { fleet } = await begin();
+  const warningsOf = async (first: JsonObject): Promise<readonly string[] | undefined> => {
+    const spec = {
+      waves: [
+        { name: "first", clusters: ["edge"], ...first },
+        { name: "second", clusters: ["edge"] },
+      ],
+    };
+    return (await hyperRolloutAdmission().review?.({ spec }, undefined, fleet.hub))?.warnings;
+  };
+  expect(await warningsOf({})).toEqual(["spec.waves[1].clusters: edge is in wave first, which comes first"]);
+  expect(await warningsOf({ count: 1 })).toEqual([]);
 });
 
 test("what cannot be carried out is refused; a second HyperRollout for the same says that it does not rule", async () => {
