@@ -231,8 +231,14 @@ export function isReusable(answer: ResponseHead, head: RequestHead): boolean {
   return !answer.fields.close && head.minor === 1 && (answer.minor === 1 || answer.fields.keepAlive);
 }
 
-/** Why no backend of the route can be used, backend by backend. */
-export function describeUnavailable(route: Route): string {
+/** Why no backend of the route can be used, backend by backend; of a request that is for one of them, why not that one. */
+export function describeUnavailable(route: Route, session?: Session): string {
+  if (session?.by === "pin") {
+    const backend = route.backends.find(({ table }) => table.name === session.value);
+    const why =
+      backend === undefined ? "it does not answer, or is not there" : backend.reason || "tried without success";
+    return `the request is for ${session.value} alone, by the ${route.table.pin?.by ?? "pin"} ${route.table.pin?.name ?? ""}: ${why}`;
+  }
   if (route.backends.length === 0) return "the route has no backend";
   const reasons = route.backends
     .slice(0, 8)

@@ -100,7 +100,7 @@ export class Exchange implements UpstreamUser {
     if (choice !== undefined) this.#go(choice, joined, again !== undefined);
     else {
       this.#route.unroutable++;
-      const message = wire.describeUnavailable(this.#route);
+      const message = wire.describeUnavailable(this.#route, this.#session);
       this.#reply({ status: 503, reason: "NoHealthyBackend", message, retryAfterSeconds: 1 });
     }
   }

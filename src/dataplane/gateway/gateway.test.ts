@@ -411,6 +411,14 @@ describe("failures", () => {
       503,
       "no backend can take the request (pod: no ready pod)",
     ]);
+    const pinned = await startGateway(cleanup, [
+      { ...routeTo(backends.slice(1)), pin: { by: "header", name: "x-model", backends: { next: "next" } } },
+    ]);
+    const next = await ask(pinned.port, "/", { headers: ["X-Model: next"] });
+    expect([next.status, JSON.parse(next.body).error.message]).toEqual([
+      503,
+      "the request is for next alone, by the header x-model: it does not answer, or is not there",
+    ]);
     for (let index = 0; index < 10; index++)
       expect((await ask(port, "/", { method: "POST", body: "x" })).body).toBe("good");
     expect(gateway.state().routes[0]?.backends[0]).toMatchObject({ failures: 1, retries: 1 });

@@ -71,7 +71,7 @@ export class Http2Exchange {
     else {
       this.#route.unroutable++;
       this.#route.usedAt = this.#core.routing.turn;
-      this.#refuse(503, "NoHealthyBackend", describeUnavailable(this.#route));
+      this.#refuse(503, "NoHealthyBackend", describeUnavailable(this.#route, this.#session));
     }
   }
 

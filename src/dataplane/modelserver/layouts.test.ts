@@ -92,6 +92,20 @@ test("MLServer's and Triton's folders are read as those servers read them", asyn
   );
 });
 
+test("a model that is the only file may have any name; beside others it has to be told", async () => {
+  const { repository } = await openRepository(
+    {
+      ...{ "lone/1/iris.json": linear(3), "lone/1/metadata.json": "{}" },
+      ...{ "two/1/iris.json": linear(3), "two/1/notes.txt": "no model" },
+    },
+    closers,
+  );
+
+  const [three] = await repository.find("lone").batcher.infer([tensor("input-0", "FP64", Float64Array.of(2), [1, 1])]);
+  expect(three?.data[0]).toBe(6);
+  expect(repository.index().find(({ name }) => name === "two")?.reason).toContain("there is iris.json, notes.txt");
+});
+
 test("Triton's text format: lists, maps, comments, both ways of nesting; anything else is refused with its line", () => {
   expect(
     parseTextProto(
@@ -131,7 +145,8 @@ test.each([
   ["model.json", "", "UnsupportedFormat: ", "neither XGBoost"],
   ["model.joblib", "x", "ModelRefused: ", "--allow-pickles"],
   ["model.onnx", "", "ModelLoadFailed: ", "is empty"],
-  ["readme.md", "x", "ModelNotFound: ", "holds no model file"],
+  ["readme.md", "x", "ModelNotFound: ", "there is readme.md"],
+  ["iris.json", '{"what": 1}', "UnsupportedFormat: ", "neither XGBoost"],
 ])("%s: what it is and what to do", async (file, content, reason, words) => {
   const { repository } = await openRepository({ [`m/1/${file}`]: content }, closers);
 

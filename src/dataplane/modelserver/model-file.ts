@@ -83,6 +83,10 @@ export async function findModelFile(
       );
     return { file: join(folder, only), kind: await kindOf(join(folder, only)) };
   }
+  // One that lies alone is meant, whatever it is called: so do models come that are one file of a store.
+  const [only, other] = candidates;
+  if (only !== undefined && other === undefined && /\.(json|txt)$/.test(only))
+    return { file: join(folder, only), kind: await kindOf(join(folder, only)) };
   throw nothingIn(folder, names);
 }
 
@@ -91,9 +95,10 @@ function nothingIn(folder: string, names: readonly string[]): ModelError {
     const ending = Object.keys(FOREIGN).find((each) => name.endsWith(each));
     if (ending !== undefined) return new ModelError("UnsupportedFormat", `${join(folder, name)} is ${FOREIGN[ending]}`);
   }
+  const found = names.length === 0 ? "nothing" : `${names.slice(0, 8).join(", ")}${names.length > 8 ? ", …" : ""}`;
   return new ModelError(
     "ModelNotFound",
-    `${folder} holds no model file: model.onnx, .json, .ubj, .txt, .bst, .js, .py, .joblib or .pkl`,
+    `${folder} holds no model file: model.onnx, .json, .ubj, .txt, .bst, .js, .py, .joblib or .pkl; there is ${found}`,
   );
 }
 

@@ -141,7 +141,7 @@ function diagnoseContainer(container: ContainerStatus, failure: string): Fault |
   const words = said === "" ? `exit code ${ended?.exitCode ?? "unknown"}` : lastLine(said);
   return {
     reason: own?.[1] ?? failure,
-    message: `container ${name}: ${own === null ? words : words.slice(own[0].length)}${container.restartCount > 0 ? ` (restarted ${container.restartCount} times)` : ""}`,
+    message: `container ${name}: ${own === null ? words : words.slice(own[0].length)}${container.restartCount > 0 ? ` (restarted ${container.restartCount === 1 ? "once" : `${container.restartCount} times`})` : ""}`,
   };
 }
 

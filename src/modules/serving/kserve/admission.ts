@@ -14,7 +14,7 @@ export function inferenceServiceAdmission(level: Level): ModuleAdmission {
   return {
     kind: InferenceServiceKind,
     level,
-    complete: (object) => completeInferenceService(object),
+    complete: (object, old) => completeInferenceService(object, old),
     review: async (object, old, cluster) => {
       const faults = inferenceServiceFaults(object, old);
       if (faults.length === 0) return { faults, warnings: warningsOf(object, level) };

@@ -86,6 +86,25 @@ export const modeOf = (name: string | undefined): string | undefined =>
 export const annotationOf = ({ metadata }: KubeObject, name: string): string | undefined =>
   metadata.annotations?.[name];
 
+/** Whether an annotation says yes, in whatever case. */
+export const saysYes = (object: KubeObject, name: string): boolean =>
+  annotationOf(object, name)?.toLowerCase() === "true";
+
+/** Annotations that say yes or no. */
+const SWITCHES: readonly string[] = [
+  KSERVE.stop,
+  KSERVE.tagRouting,
+  KSERVE.disableAutoUpdate,
+  KSERVE.scraping,
+  KSERVE.aggregation,
+  KSERVE.disableLocalModel,
+  KSERVE.readOnlyStorage,
+];
+
+/** Those that say neither. */
+export const undecided = ({ metadata }: KubeObject): string[] =>
+  SWITCHES.filter((name) => !/^(true|false)$/i.test(metadata.annotations?.[name] ?? "false"));
+
 /** The same of an object that was not checked yet. */
 export function rawAnnotation(object: JsonObject, name: string): string | undefined {
   const metadata = object["metadata"];

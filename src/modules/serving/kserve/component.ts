@@ -8,7 +8,7 @@ import { hostOf, TEMPLATE_ANNOTATION, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
 import type { BuiltTemplate } from "../pod-template.js";
 import { readBuilt, reconcileUnit, type UnitOutcome } from "../unit.js";
-import { annotationOf, isClusterLocal, KSERVE, OWN } from "./annotations.js";
+import { annotationOf, isClusterLocal, KSERVE, OWN, saysYes } from "./annotations.js";
 import {
   ASKED_ANNOTATION,
   CANARY_ANNOTATION,
@@ -248,7 +248,7 @@ function buildOrKeep(
   found: readonly Deployment[],
   asked: string,
 ): BuiltTemplate | Fault {
-  if (annotationOf(service, KSERVE.disableAutoUpdate) === "true") {
+  if (saysYes(service, KSERVE.disableAutoUpdate)) {
     const same = found.find(({ metadata }) => metadata.annotations?.[ASKED_ANNOTATION] === asked);
     const kept = readBuilt(same?.metadata.annotations?.[TEMPLATE_ANNOTATION]);
     if (kept !== undefined) return kept;
@@ -294,7 +294,14 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
   };
   const { deployment } = objects;
   const services = servicesOf(service, { ...making, base, deployment }, tools.context.cluster.informers);
-  const ingress = ingressOf(service, host, [{ host: fullHost, service: services.backend }], settings);
+  // Who calls the newest by its tag finds it there when it is alone again, too.
+  const isTagged = host === base && saysYes(service, KSERVE.tagRouting);
+  const hosts = [
+    fullHost,
+    ...(isTagged ? [hostOf(`latest-${base}`, service.metadata.namespace ?? "", tools.address)] : []),
+  ];
+  const routes = hosts.map((each) => ({ host: each, service: services.backend }));
+  const ingress = ingressOf(service, host, routes, settings);
   const outcome = await reconcileUnit(
     {
       owner: service,

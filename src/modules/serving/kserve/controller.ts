@@ -21,7 +21,7 @@ import { createChildWriter } from "../apply.js";
 import type { Fault } from "../diagnosis.js";
 import { THROUGH_ANNOTATION } from "../inside.js";
 import { ownedBy } from "../owned.js";
-import { annotationOf, KSERVE, modeOf } from "./annotations.js";
+import { annotationOf, KSERVE, modeOf, saysYes } from "./annotations.js";
 import { ISVC_MANAGER } from "./children.js";
 import { componentsFor } from "./components.js";
 import { completeInferenceService } from "./defaults.js";
@@ -138,7 +138,7 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
     isStopped: false,
   };
   const base: Seen = { ...common, address: tools.address, nowMs: tools.context.clock.now() };
-  if (annotationOf(service, KSERVE.stop) === "true") {
+  if (saysYes(service, KSERVE.stop)) {
     await removeOthers(service, {}, tools);
     await report(service, { ...base, isStopped: true }, tools);
     return {};

@@ -1,6 +1,8 @@
 /** What an InferenceService means that its writer did not say. Pure; saying it twice changes nothing. */
+import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { asObject, isObject } from "../../../kernel/schema/index.js";
+import { asObject, asObjects, isObject, parseJson } from "../../../kernel/schema/index.js";
+import { OWN, rawAnnotation } from "./annotations.js";
 import { LEGACY_FRAMEWORKS } from "./inference-service-kind.js";
 
 /** Protocols from the simplest on; the order in which runtimes are preferred. */
@@ -12,23 +14,41 @@ const SECOND_PROTOCOL = new Set(["triton", "onnx", "huggingface"]);
 /** Runtimes that speak the second protocol only. */
 const SECOND_PROTOCOL_RUNTIMES = new Set(["kserve-mlserver", "kserve-tritonserver"]);
 
-/** Fills in, in place: frameworks become `model`, a model has a protocol, a logger a mode. Takes any object. */
-export function completeInferenceService(object: JsonObject): void {
+/**
+ * Fills in, in place: frameworks become `model`, a model has a protocol, a logger a mode. Takes any object; `old` is the stored one that it replaces:
+ * who applies a manifest with a framework's key again adds that key to the `model` that was made of it, and means the key.
+ */
+export function completeInferenceService(object: JsonObject, old?: JsonObject): void {
   const spec = object["spec"];
   if (!isObject(spec)) return;
-  completePredictor(spec["predictor"]);
+  const before = asObject(asObject(old)["spec"]);
+  const chosen = asObject(parseJson(rawAnnotation(object, OWN.chosenRuntime) ?? ""))["runtime"];
+  completePredictor(spec["predictor"], before["predictor"], chosen);
   for (const name of ["transformer", "explainer"]) completeLogger(spec[name]);
-  const canaries = spec["canary"];
-  if (Array.isArray(canaries)) for (const canary of canaries) completePredictor(asObject(canary)["predictor"]);
+  const canaries = predictorsIn(spec);
+  const canariesBefore = predictorsIn(before);
+  for (const canary of canaries)
+    completePredictor(
+      canary,
+      canariesBefore.find(({ name }) => name === canary["name"]),
+    );
 }
 
-function completePredictor(predictor: unknown): void {
+const predictorsIn = (spec: JsonObject): JsonObject[] =>
+  asObjects(spec["canary"]).flatMap(({ predictor }) => (isObject(predictor) ? [predictor] : []));
+
+/** `chosen` is the runtime that nobody wrote into the model but the controller: it stays while it serves it. */
+function completePredictor(predictor: unknown, before: unknown, chosen?: unknown): void {
   if (!isObject(predictor)) return;
   const present = LEGACY_FRAMEWORKS.filter((name) => isObject(predictor[name]));
   const [name] = present;
+  const written = predictor["model"];
+  const isLeftOver = isObject(written) && isDeepStrictEqual(written, asObject(before)["model"]);
   // Several implementations are a fault, which is for whoever checks.
-  if (name !== undefined && present.length === 1 && predictor["model"] === undefined) {
-    predictor["model"] = { modelFormat: { name }, ...asObject(predictor[name]) };
+  if (name !== undefined && present.length === 1 && (written === undefined || isLeftOver)) {
+    const { runtime } = asObject(written);
+    const kept = runtime !== undefined && runtime === chosen ? { runtime } : {};
+    predictor["model"] = { modelFormat: { name }, ...kept, ...asObject(predictor[name]) };
     delete predictor[name];
   }
   const model = predictor["model"];

@@ -24,7 +24,7 @@ import { type ChildWriter, createChildWriter, isFault } from "../apply.js";
 import { hostOf, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
 import { reconcileUnit, type UnitOutcome } from "../unit.js";
-import { annotationOf, isClusterLocal, KSERVE, modeOf } from "./annotations.js";
+import { annotationOf, isClusterLocal, KSERVE, modeOf, saysYes } from "./annotations.js";
 import { inferenceGraphFaults } from "./graph-admission.js";
 import {
   GRAPH_LABEL,
@@ -113,7 +113,7 @@ async function reconcileGraph(graph: InferenceGraph, tools: Tools): Promise<Reco
     mode: modeOf(graph.status?.deploymentMode) ?? modeOf(annotationOf(graph, KSERVE.deploymentMode)) ?? "Standard",
     nowMs: context.clock.now(),
   };
-  if (annotationOf(graph, KSERVE.stop) === "true") {
+  if (saysYes(graph, KSERVE.stop)) {
     for (const kind of CHILDREN) await remove(kind, graph, tools);
     await report(graph, { ...base, isStopped: true }, tools);
     return {};

@@ -60,7 +60,7 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   pod["containers"] = containers;
   if (isBuiltIn && runtime?.spec.multiModel === true) addModelList(pod, main, input.values.name, input.access);
   else addModels(pod, main, placesOf(written, main), input.access);
-  if (input.values.annotations[KSERVE.readOnlyStorage] === "false") unlock(pod, main);
+  if (input.values.annotations[KSERVE.readOnlyStorage]?.toLowerCase() === "false") unlock(pod, main);
   if (pod["automountServiceAccountToken"] === undefined && pod["serviceAccountName"] === undefined)
     pod["automountServiceAccountToken"] = false;
   const { log } = input;
@@ -77,7 +77,7 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
 }
 
 function metadataOf({ spec, runtime, labels, values }: PodInput, port: number): JsonObject {
-  const isScraped = values.annotations[KSERVE.scraping] === "true";
+  const isScraped = values.annotations[KSERVE.scraping]?.toLowerCase() === "true";
   return {
     labels: { ...asObject(toJsonObject(runtime?.spec.labels ?? {})), ...asObject(spec["labels"]), ...labels },
     annotations: {
@@ -132,7 +132,7 @@ function mainOf(containers: JsonObject[], { component, spec, runtime }: PodInput
   const art = spec["art"];
   if (component === "explainer" && isObject(art))
     throw new InputError(
-      "explainer.art needs a Python server, which Argosy does not bring: give the explainer containers of its own",
+      "art needs a Python server, which Argosy does not bring: give the explainer containers of its own, or leave it out: models of tables explain themselves (parameters of :explain)",
     );
   const [first] = containers;
   if (first === undefined) throw new InputError(`${component} has no containers`);

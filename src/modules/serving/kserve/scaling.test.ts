@@ -31,6 +31,29 @@ test("more pods follow CPU at 80 %, or what is asked for", () => {
   expect(scale(external)).toMatchObject({ by: "nobody", ignored: [expect.stringContaining("type External")] });
 });
 
+test("KEDA's class and metrics that are no resource scale by a HorizontalPodAutoscaler, and say so", () => {
+  const keda = scale({ maxReplicas: 3 }, { "serving.kserve.io/autoscalerClass": "keda" });
+  expect([keda.by, keda.hpa?.["maxReplicas"], keda.ignored]).toEqual([
+    "hpa",
+    3,
+    [expect.stringMatching(/ScaledObject/)],
+  ]);
+
+  const wrong = { maxReplicas: 3, scaleMetric: "concurrency", scaleTarget: 4 };
+  const rest = scale(wrong, { "autoscaling.knative.dev/class": "hpa.autoscaling.knative.dev" });
+  expect([rest.by, rest.ignored]).toEqual(["hpa", [expect.stringMatching(/scaleMetric concurrency/)]]);
+  expect(rest.hpa?.["metrics"]).toMatchObject([{ resource: { name: "cpu", target: { averageUtilization: 80 } } }]);
+});
+
+test("settings of the autoscaler that are wrong are said, with what counts instead", () => {
+  const wrong = { "autoscaling.knative.dev/target": "many", "autoscaling.knative.dev/windw": "30s" };
+
+  expect(scale({}, wrong, "Knative").ignored).toEqual([
+    expect.stringMatching(/windw \(there is no such setting; did you mean window\?; its default counts\)/),
+    expect.stringMatching(/target \("many" must be a number .*; its default counts\)/),
+  ]);
+});
+
 test("requests decide from zero on, in Knative mode, and where they are the metric", () => {
   for (const scaled of [
     scale({ minReplicas: 0 }),

@@ -1,7 +1,7 @@
 /** How many pods a component has, and who decides it. Pure. */
 import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
-import { SCALING } from "../autoscaling/index.js";
+import { readSettings, SCALING } from "../autoscaling/index.js";
 import { annotationOf, KSERVE } from "./annotations.js";
 
 const KNATIVE = "autoscaling.knative.dev/";
@@ -39,16 +39,20 @@ export function scalingOf(service: KubeObject, component: JsonObject, mode: stri
   if (asked === "kpa") {
     if (!hasKpa) return { ...none, by: "nobody" };
     const annotations = kpaAnnotations(service, component, { min, max });
-    const ignored = addressIgnored(component);
+    const faults = readSettings(annotations, asNumber(component["containerConcurrency"]) ?? 0).faults;
+    const ignored = [
+      ...addressIgnored(component),
+      ...faults.map(({ annotation, message }) => `annotation ${annotation} (${message}; its default counts)`),
+    ];
     return { ...none, by: "kpa", labels: { [SCALING.autoscaler]: "kpa" }, annotations, ignored };
   }
   if (asked === "none") return { ...none, by: "nobody" };
   if (asked === "external") return { ...none, by: "external" };
-  if (asked === "keda")
-    return { ...none, by: "external", ignored: [...none.ignored, "autoscalerClass keda (no ScaledObject is written)"] };
+  const keda =
+    asked === "keda" ? ["autoscalerClass keda (no ScaledObject is written, a HorizontalPodAutoscaler is)"] : [];
   if (max <= replicas) return { ...none, by: "nobody" };
   const { metrics, ignored } = hpaMetrics(service, component);
-  const all = [...none.ignored, ...ignored];
+  const all = [...none.ignored, ...(metrics.length === 0 ? [] : keda), ...ignored];
   if (metrics.length === 0) return { ...none, by: "nobody", ignored: all };
   const behavior = asObject(component["autoScaling"])["behavior"];
   const hpa = { minReplicas: replicas, maxReplicas: max, metrics, ...(isObject(behavior) ? { behavior } : {}) };
@@ -156,8 +160,11 @@ function hpaMetrics(
       ignored: others.map((type) => `autoScaling metric of type ${type} (no such source is connected)`),
     };
   }
-  const name = asString(component["scaleMetric"]) || annotationOf(service, KSERVE.metrics) || "cpu";
-  const target = asNumber(component["scaleTarget"]) ?? (Number(annotationOf(service, KSERVE.targetUtilization)) || 80);
+  const asked = asString(component["scaleMetric"]) || annotationOf(service, KSERVE.metrics) || "cpu";
+  const isResource = asked === "cpu" || asked === "memory";
+  const name = isResource ? asked : "cpu";
+  const wished = isResource ? asNumber(component["scaleTarget"]) : undefined;
+  const target = wished ?? (Number(annotationOf(service, KSERVE.targetUtilization)) || 80);
   const amount = component["scaleMetricType"] === "AverageValue" || (name === "memory" && target > 100);
   const aim = amount
     ? { type: "AverageValue", averageValue: name === "memory" ? `${target}Mi` : String(target) }

@@ -4,7 +4,7 @@ import { withCondition } from "../../../kernel/kinds/index.js";
 import { hostOf, type ServingAddress, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
 import { type Said, says, saysHonored, saysStopped } from "../said.js";
-import { annotationOf, isClusterLocal, KSERVE } from "./annotations.js";
+import { isClusterLocal, KSERVE, saysYes } from "./annotations.js";
 import { canaryShares } from "./canaries.js";
 import type { ComponentOutcome, VariantOutcome } from "./component.js";
 import type { InferenceService, InferenceServiceStatus } from "./inference-service-kind.js";
@@ -146,20 +146,31 @@ function componentOf(
     ...(ready === undefined ? {} : { latestReadyRevision: ready }),
     ...(rolledOut === undefined ? {} : { latestRolledoutRevision: rolledOut }),
     ...(previous === undefined ? {} : { previousRolledoutRevision: previous }),
-    traffic: trafficOf(service, outcome),
+    traffic: trafficOf(
+      service,
+      outcome,
+      isLocal ? undefined : urlOf(hostOf(`latest-${base}`, namespace, address), address),
+    ),
   };
 }
 
 /** Who gets which share; the tags are names in addresses. */
-function trafficOf(service: InferenceService, { latest, previous }: ComponentOutcome): Target[] {
-  const tagged = annotationOf(service, KSERVE.tagRouting) === "true";
-  const target = (variant: VariantOutcome, tag: string | undefined): Target => ({
-    latestRevision: variant === latest,
-    percent: variant.share,
-    revisionName: variant.revision,
-    ...(tag === undefined ? {} : { tag }),
-    ...(tag === undefined || variant.url === undefined ? {} : { url: variant.url }),
-  });
+function trafficOf(
+  service: InferenceService,
+  { latest, previous }: ComponentOutcome,
+  latestUrl: string | undefined,
+): Target[] {
+  const tagged = saysYes(service, KSERVE.tagRouting);
+  const target = (variant: VariantOutcome, tag: string | undefined): Target => {
+    const url = variant.url ?? (variant === latest ? latestUrl : undefined);
+    return {
+      latestRevision: variant === latest,
+      percent: variant.share,
+      revisionName: variant.revision,
+      ...(tag === undefined ? {} : { tag }),
+      ...(tag === undefined || url === undefined ? {} : { url }),
+    };
+  };
   return [
     ...(latest === undefined || (latest.share === 0 && !latest.answers)
       ? []

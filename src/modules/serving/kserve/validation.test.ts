@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { asObject } from "../../../kernel/schema/index.js";
 import { completeInferenceService } from "./defaults.js";
 import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
 
@@ -29,6 +30,32 @@ test("a framework key becomes a model, with the protocol of its format", () => {
   expect(again).toEqual(onnx);
 });
 
+test("a manifest with a framework key may be applied again", () => {
+  const first = service({ sklearn: { storageUri: "s3://m/a" } });
+  const old = structuredClone(first);
+  const runtime = { runtime: "kserve-sklearnserver" };
+  Object.assign(old, {
+    metadata: { name: "a", annotations: { "serving.argosy.dev/chosen-runtime": JSON.stringify(runtime) } },
+    spec: { predictor: { model: { modelFormat: { name: "sklearn" }, ...runtime, storageUri: "s3://m/a" } } },
+  });
+  const merged = (more: JsonObject) => {
+    const object = structuredClone(old);
+    const { model: made } = asObject(asObject(old["spec"])["predictor"]);
+    object["spec"] = { predictor: { ...(made === undefined ? {} : { model: made }), ...more } };
+    completeInferenceService(object, old);
+    return object;
+  };
+
+  const again = merged({ sklearn: { storageUri: "s3://m/b" } });
+  expect(again["spec"]).toEqual({
+    predictor: {
+      model: { modelFormat: { name: "sklearn" }, ...runtime, storageUri: "s3://m/b", protocolVersion: "v1" },
+    },
+  });
+  expect(faults(again, old)).toEqual([]);
+  expect(faults(merged({ sklearn: {}, model: model() }), old)[0]).toMatch(/has sklearn and model/);
+});
+
 test("a predictor has exactly one implementation", () => {
   const container = { name: "kserve-container", image: "x" };
 
@@ -53,6 +80,22 @@ test.each<[string, JsonObject, RegExp]>([
   ["concurrency", { containerConcurrency: -1 }, /containerConcurrency: must not be below 0/],
 ])("%s is looked at", (_what, fields, message) => {
   expect(faults(service({ model: model(), ...fields }))).toEqual([expect.stringMatching(message)]);
+});
+
+test("metrics that a class does not go by are refused", () => {
+  const scaled = (metric: string, annotations: Record<string, string>) =>
+    faults(service({ model: model(), maxReplicas: 3, scaleMetric: metric }, {}, { annotations }));
+  const by = (name: string) => ({ "serving.kserve.io/autoscalerClass": name });
+
+  expect(scaled("cpu", by("hpa"))).toEqual([]);
+  expect(scaled("rps", {})).toEqual([]);
+  expect(scaled("rps", by("hpa"))).toEqual([
+    expect.stringMatching(/scaleMetric: .*hpa goes by cpu or memory, not rps/),
+  ]);
+  expect(scaled("cpu", by("keda"))).toEqual([expect.stringMatching(/scaleMetric: .*keda goes by autoScaling/)]);
+  expect(scaled("cpu", { "serving.kserve.io/metrics": "gpu" })[0]).toMatch(/metrics\]: gpu is none of cpu, memory/);
+  for (const target of ["0", "101", "8.5", "many"])
+    expect(scaled("cpu", { "serving.kserve.io/targetUtilizationPercentage": target })[0]).toMatch(/a whole percentage/);
 });
 
 test("stores: known ones, one way to name them, places that do not clash", () => {

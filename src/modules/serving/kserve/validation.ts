@@ -52,6 +52,7 @@ export function inferenceServiceFaults(
     ...nameFaults(asString(asObject(object["metadata"])["name"])),
     ...modeFaults(object, old),
     ...autoscalerFaults(object),
+    ...metricFaults(object),
     ...promotionSettings(object).faults,
     ...policyFaults(object),
     ...predictorFaults(predictor, "spec.predictor", isFetched),
@@ -103,6 +104,42 @@ function autoscalerFaults(object: JsonObject): StatusCause[] {
           `${asked} is none of ${AUTOSCALERS.join(", ")}${meant(asked, AUTOSCALERS)}`,
         ),
       ];
+}
+
+/** Metrics that a class does not go by, and annotations that are figures. */
+function metricFaults(object: JsonObject): StatusCause[] {
+  const asked = rawAnnotation(object, KSERVE.autoscalerClass);
+  const faults: StatusCause[] = [];
+  for (const name of ["predictor", "transformer", "explainer"]) {
+    const metric = asString(asObject(asObject(object["spec"])[name])["scaleMetric"]);
+    const field = `spec.${name}.scaleMetric`;
+    if (asked === "keda" && metric !== "")
+      faults.push(forbidden(field, "autoscalerClass keda goes by autoScaling.metrics: name the metric there"));
+    if (asked === "hpa" && (metric === "concurrency" || metric === "rps"))
+      faults.push(
+        invalid(
+          field,
+          `autoscalerClass hpa goes by cpu or memory, not ${metric}: leave the class out to scale by requests`,
+        ),
+      );
+  }
+  const metric = rawAnnotation(object, KSERVE.metrics) ?? "cpu";
+  if (!["cpu", "memory"].includes(metric))
+    faults.push(
+      invalid(
+        `metadata.annotations[${KSERVE.metrics}]`,
+        `${metric} is none of cpu, memory; requests are counted with scaleMetric concurrency or rps`,
+      ),
+    );
+  const target = rawAnnotation(object, KSERVE.targetUtilization) ?? "80";
+  if (!/^([1-9]\d?|100)$/.test(target))
+    faults.push(
+      invalid(
+        `metadata.annotations[${KSERVE.targetUtilization}]`,
+        `must be a whole percentage, 1 to 100, not ${target}`,
+      ),
+    );
+  return faults;
 }
 
 const meant = (word: string, known: readonly string[]): string => {

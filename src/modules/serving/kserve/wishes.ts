@@ -3,7 +3,7 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { builtInImage } from "../images.js";
-import { annotationOf, KSERVE, OWN, unknownAnnotations } from "./annotations.js";
+import { KSERVE, OWN, saysYes, undecided, unknownAnnotations } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
 import { chosenRuntime, isChosenFor, writeChosenRuntime } from "./chosen-runtime.js";
@@ -200,16 +200,35 @@ export function ignoredFields(
     ...parts,
     ...ignoredAnnotations(service, spec),
     ...ignoredOfKserve(service, isOurs(asObject(spec["predictor"]), runtime)),
+    ...meshFields(runtime),
     ...(mode === "ModelMesh" ? ["deploymentMode ModelMesh (the model has pods of its own)"] : []),
   ];
 }
 
+/** Fields of a runtime that say how ModelMesh drives it. */
+const MESH_FIELDS = [
+  "grpcEndpoint",
+  "grpcDataEndpoint",
+  "httpDataEndpoint",
+  "replicas",
+  "storageHelper",
+  "builtInAdapter",
+] as const;
+
+function meshFields(runtime: Runtime | undefined): string[] {
+  if (runtime === undefined) return [];
+  const set = MESH_FIELDS.filter((name) => runtime.spec[name] !== undefined);
+  return set.length === 0
+    ? []
+    : [`${set.join(", ")} of ${runtime.kind} ${runtime.metadata.name} (ModelMesh's: each model has pods of its own)`];
+}
+
 function ignoredOfKserve(service: InferenceService, isBuiltIn: boolean): string[] {
-  const isAsked = (name: string): boolean => (annotationOf(service, name) ?? "false") !== "false";
   return [
-    ...(isAsked(KSERVE.aggregation) && !isBuiltIn
+    ...(saysYes(service, KSERVE.aggregation) && !isBuiltIn
       ? [`annotation ${KSERVE.aggregation} (its server is not Argosy's: its own metrics are at its own port)`]
       : []),
+    ...undecided(service).map((name) => `annotation ${name} (it is neither true nor false)`),
     ...unknownAnnotations(service).map((name) => `annotation ${name} (nobody here knows it)`),
   ];
 }

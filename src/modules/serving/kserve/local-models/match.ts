@@ -1,6 +1,6 @@
 /** Which InferenceService is served from which local model. Pure. */
 import { asString } from "../../../../kernel/schema/index.js";
-import { annotationOf, KSERVE } from "../annotations.js";
+import { annotationOf, KSERVE, saysYes } from "../annotations.js";
 import type { InferenceService } from "../inference-service-kind.js";
 import { type LocalPlan, type PlacedModel, planFaults, type WantedModel } from "./plan.js";
 
@@ -15,7 +15,7 @@ export interface MatchedModel extends PlacedModel {
  * wants none; a model that has no place is none.
  */
 export function matchModel(service: InferenceService, uri: string, plan: LocalPlan): MatchedModel | undefined {
-  if (annotationOf(service, KSERVE.disableLocalModel) === "true") return undefined;
+  if (saysYes(service, KSERVE.disableLocalModel)) return undefined;
   const wantedGroup = asString(annotationOf(service, KSERVE.nodeGroup));
   const source = uri.replace(/\/+$/, "");
   const fitting = plan.models
