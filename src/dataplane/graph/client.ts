@@ -1,9 +1,15 @@
 /** A client for steps: connections that are kept, answers that may be read as they come. */
 import type { ConnectionOptions } from "node:tls";
-import { abortReason, onAbort } from "../../kernel/clock/index.js";
-import { answerFields, type ClientConnection, ClientPool } from "../../kernel/http-client/index.js";
-import type { ResponseHead } from "../../kernel/http1/index.js";
-import { StepReceiver } from "./receiver.js";
+import { abortReason } from "../../kernel/clock/index.js";
+import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
+import { answerFields, ClientPool, isFieldValue, type StreamedAnswer } from "../../kernel/http-client/index.js";
+
+/** There was no answer, or not all of one. */
+export class StepUnreachable extends ArgosyError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("StepUnreachable", message, options);
+  }
+}
 
 /** What came back, as far as it is here. */
 export interface ClientAnswer {
@@ -27,7 +33,6 @@ export interface ClientRequest {
 
 const MAX_IDLE = 64;
 const TIMES = { connectMs: 5000, idleMs: 30_000 };
-const NOT_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /** Connections to any number of services. */
 export class StepClient {
@@ -41,17 +46,18 @@ export class StepClient {
 
   /** Posts. Rejects with `StepUnreachable`, or the signal's reason. */
   async post(request: ClientRequest): Promise<ClientAnswer> {
-    const { url, signal } = request;
-    const pool = this.#poolOf(url);
-    const head = headOf(request);
-    for (;;) {
-      const connection = pool.take();
-      try {
-        return await exchange(pool, connection, { ...request, head });
-      } catch (error) {
-        if (!connection.isStale || signal.aborted) throw error;
-      }
+    const { url, body, signal } = request;
+    const failure = (error: unknown): Error =>
+      signal.aborted ? abortReason(signal) : new StepUnreachable(`${url.host}: ${messageOf(error)}`, { cause: error });
+    let answer: StreamedAnswer;
+    try {
+      answer = await this.#poolOf(url).stream({ head: headOf(request), body }, { signal, isRepeatable: true });
+    } catch (error) {
+      throw failure(error);
     }
+    const { status, fields } = answer.head;
+    const length = fields.isChunked || fields.contentLength < 0 ? undefined : fields.contentLength;
+    return { status, fields: answerFields(answer.head), length, pieces: failing(answer.body, failure) };
   }
 
   close(): void {
@@ -66,41 +72,16 @@ export class StepClient {
   }
 }
 
-async function exchange(
-  pool: ClientPool,
-  connection: ClientConnection,
-  { head, url, body, signal }: ClientRequest & { readonly head: string },
-): Promise<ClientAnswer> {
-  const abort = (): void => connection.destroy(abortReason(signal));
-  if (signal.aborted) abort();
-  const unlink = onAbort(signal, abort);
-  const give = (): void => {
-    unlink();
-    pool.give(connection);
-  };
-  const receiver = new StepReceiver(connection, url.host, signal);
-  let answer: ResponseHead;
-  try {
-    answer = await receiver.exchange({ head, body });
-  } catch (error) {
-    unlink();
-    throw error;
-  }
-  const { fields, status } = answer;
-  const length = fields.isChunked || fields.contentLength < 0 ? undefined : fields.contentLength;
-  return { status, fields: answerFields(answer), length, pieces: until(receiver.pieces(), give) };
-}
-
-async function* until(pieces: AsyncGenerator<Buffer>, end: () => void): AsyncGenerator<Buffer> {
+async function* failing(pieces: AsyncGenerator<Buffer>, failure: (error: unknown) => Error): AsyncGenerator<Buffer> {
   try {
     yield* pieces;
-  } finally {
-    end();
+  } catch (error) {
+    throw failure(error);
   }
 }
 
 function headOf({ url, fields }: ClientRequest): string {
   let head = `POST ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
-  for (const [name, value] of Object.entries(fields)) if (!NOT_A_VALUE.test(value)) head += `${name}: ${value}\r\n`;
+  for (const [name, value] of Object.entries(fields)) if (isFieldValue(value)) head += `${name}: ${value}\r\n`;
   return head;
 }

@@ -5,11 +5,10 @@ import type { Clock, Random } from "../../kernel/clock/types.js";
 import { HttpError } from "../../kernel/http1/index.js";
 import type { Tracer } from "../../kernel/traces/index.js";
 import type { BodyHold } from "./budget.js";
-import type { ClientAnswer, StepClient } from "./client.js";
+import { type ClientAnswer, type StepClient, StepUnreachable } from "./client.js";
 import { Message } from "./message.js";
 import type { RouterMetrics } from "./metrics.js";
 import type { GraphStep, GraphTimes } from "./read.js";
-import { StepUnreachable } from "./receiver.js";
 import { type Answer, type Asking, type AskStep, GraphFailure } from "./run.js";
 
 /** What steps of all requests share. */

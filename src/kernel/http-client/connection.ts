@@ -32,7 +32,7 @@ export interface AnswerReceiver {
   onPiece(piece: Buffer): void;
   /** `isKept`: another exchange may follow on the connection. */
   onEnd(isKept: boolean): void;
-  /** What `destroy` was given, what the socket failed with, or an `ArgosyError` of code `ECONNRESET` or `ConnectTimeout`. */
+  /** What `destroy` was given, what the socket failed with, or an `ArgosyError` of code `ECONNRESET`, `ETIMEDOUT` or `ConnectTimeout`. */
   onFailure(error: Error): void;
 }
 
@@ -130,7 +130,10 @@ export class ClientConnection {
   }
 
   resume(): void {
-    if (this.#socket.isPaused()) this.#socket.resume();
+    if (!this.#socket.isPaused()) return;
+    // What was silent meanwhile was held back.
+    this.#socket.setTimeout(this.#patienceMs);
+    this.#socket.resume();
   }
 
   /** The rest of the answer is not wanted: the exchange ends here, and the connection with it. */
@@ -186,7 +189,8 @@ export class ClientConnection {
     if (!this.#isReady)
       this.destroy(new ArgosyError("ConnectTimeout", `no connection to ${url.host} within ${connectMs} ms`));
     else if (this.#receiver === undefined) this.destroy();
-    else if (silenceMs !== undefined) this.#break(`no answer within ${silenceMs} ms`);
+    else if (silenceMs !== undefined && !this.#socket.isPaused())
+      this.destroy(new ArgosyError("ETIMEDOUT", `nothing came for ${silenceMs} ms`));
   }
 
   #break(message: string): void {
@@ -278,6 +282,8 @@ export class ClientConnection {
         this.#keptMs = Math.max(1, Math.min(this.#target.idleMs, toldMs));
       }
       this.#wait();
+      // The last piece may have been one too many for its reader.
+      this.resume();
       this.#socket.unref();
     }
     receiver.onEnd(this.#isKept);

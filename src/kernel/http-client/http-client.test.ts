@@ -197,7 +197,7 @@ test("a connection is kept no longer than its server says, nor longer than it ma
   await told.get();
   if (ended.length === 0) await new Promise<void>((resolve) => waiting.push(resolve));
   const silent = await scripted(() => undefined, { silenceMs: 20 });
-  await expect(silent.get()).rejects.toThrow("no answer within 20 ms");
+  await expect(silent.get()).rejects.toThrow("nothing came for 20 ms");
   const away = await scripted(() => undefined);
   for (const server of servers.splice(-1)) await new Promise((resolve) => server.close(resolve));
   await expect(away.get()).rejects.toMatchObject({ code: "ECONNREFUSED" });
@@ -211,4 +211,56 @@ test("of many connections some are kept; those that are not end, and a client th
   expect(connections()).toBe(5);
   pool.retire();
   await expect(get()).rejects.toMatchObject({ code: "Closed" });
+});
+
+test("a body is read as it comes: its server is held back meanwhile, and the connection is used again at its end", async () => {
+  const { pool, connections } = await scripted((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${length}\r\n\r\n`);
+    socket.write(Buffer.alloc(length, "x"));
+  });
+  let length = 0;
+  const ask = () => pool.stream({ head: "GET / HTTP/1.1\r\nhost: a\r\n" });
+  for (length of [0, 1, 300_000, 4_000_000]) {
+    const { head, body } = await ask();
+    expect(head.fields.contentLength).toBe(length);
+    let read = 0;
+    for await (const piece of body) read += piece.length;
+    expect(read).toBe(length);
+  }
+  expect(connections()).toBe(1);
+  // Whoever reads nothing holds little in memory, and gives it up.
+  const left = await ask();
+  left.drop();
+  for await (const piece of (await ask()).body) {
+    expect(piece.length).toBeGreaterThan(0);
+    break;
+  }
+  const { body } = await ask();
+  let read = 0;
+  for await (const piece of body) read += piece.length;
+  expect([read, connections()]).toEqual([length, 3]);
+});
+
+test("a body that breaks off, stalls, or is given up by its signal, fails where it is read", async () => {
+  const { pool } = await scripted(
+    (socket, bytes) => {
+      socket.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nab", () => {
+        if (bytes.includes("/break")) socket.destroy();
+      });
+    },
+    { silenceMs: 50 },
+  );
+  const read = async (path: string, signal?: AbortSignal): Promise<string> => {
+    let text = "";
+    const { body } = await pool.stream({ head: `GET ${path} HTTP/1.1\r\nhost: a\r\n` }, { signal });
+    for await (const piece of body) text += String(piece);
+    return text;
+  };
+  await expect(read("/break")).rejects.toMatchObject({ code: "ECONNRESET" });
+  await expect(read("/stall")).rejects.toMatchObject({ code: "ETIMEDOUT", message: "nothing came for 50 ms" });
+  const stop = new AbortController();
+  const stopped = read("/stall", stop.signal);
+  setImmediate(() => stop.abort(new Error("enough")));
+  await expect(stopped).rejects.toThrow("enough");
+  await expect(read("/stall", stop.signal)).rejects.toThrow("enough");
 });

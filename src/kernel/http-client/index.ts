@@ -4,7 +4,8 @@
  * A room beside `http1` because servers that ask nobody need no TLS. May use: clock, errors, http1.
  */
 
-export { type AnswerReceiver, ClientConnection, type ClientTarget, type OutgoingRequest } from "./connection.js";
-export { answerFields } from "./fields.js";
-export { ClientPool, type SendOptions } from "./pool.js";
+export type { ClientTarget, OutgoingRequest } from "./connection.js";
+export { answerFields, isFieldValue } from "./fields.js";
+export { ClientPool, type ExchangeOptions, type SendOptions } from "./pool.js";
+export type { StreamedAnswer } from "./stream.js";
 export type { WholeAnswer } from "./whole.js";

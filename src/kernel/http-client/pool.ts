@@ -1,16 +1,21 @@
-import { abortReason } from "../clock/index.js";
+import { abortReason, onAbort } from "../clock/index.js";
 import { ArgosyError } from "../errors/index.js";
 import { ClientConnection, type ClientTarget, type OutgoingRequest } from "./connection.js";
+import { type StreamedAnswer, StreamReceiver } from "./stream.js";
 import { type WholeAnswer, WholeReceiver } from "./whole.js";
 
-/** How an answer is waited for as a whole. */
-export interface SendOptions {
-  /** Most of the body that is wanted, bytes. */
-  readonly limit: number;
+/** How something is sent. */
+export interface ExchangeOptions {
   /** Ends the exchange with its reason, and its connection. */
   readonly signal?: AbortSignal | undefined;
   /** A kept connection may be closed just when it is used; then the same is sent on another one. */
   readonly isRepeatable?: boolean;
+}
+
+/** How an answer is waited for as a whole. */
+export interface SendOptions extends ExchangeOptions {
+  /** Most of the body that is wanted, bytes. */
+  readonly limit: number;
 }
 
 /** Connections to one server, kept for the next exchange: the one that was used last first. */
@@ -27,7 +32,7 @@ export class ClientPool {
   }
 
   /** One for the next exchange. */
-  take(): ClientConnection {
+  #take(): ClientConnection {
     for (;;) {
       const idle = this.#idle.pop();
       if (idle === undefined) return this.#open();
@@ -36,7 +41,7 @@ export class ClientPool {
   }
 
   /** One whose exchange is over: it is kept, or ended where that cannot be. */
-  give(connection: ClientConnection): void {
+  #give(connection: ClientConnection): void {
     if (connection.canBeUsed && this.#closed === undefined && this.#idle.length < this.#maxIdle)
       this.#idle.push(connection);
     else connection.destroy();
@@ -56,7 +61,7 @@ export class ClientPool {
     done: { resolve: (answer: WholeAnswer) => void; reject: (error: Error) => void },
   ): void {
     const { limit, signal, isRepeatable = false } = options;
-    const connection = this.take();
+    const connection = this.#take();
     const onAbort = signal === undefined ? undefined : (): void => connection.destroy(abortReason(signal));
     if (onAbort !== undefined) signal?.addEventListener("abort", onAbort, { once: true });
     const end = (): void => {
@@ -65,17 +70,39 @@ export class ClientPool {
     const outcome = {
       onAnswer: (answer: WholeAnswer) => {
         end();
-        this.give(connection);
+        this.#give(connection);
         done.resolve(answer);
       },
       onFailure: (error: Error) => {
         end();
-        const isOver = signal?.aborted === true || this.#closed !== undefined;
-        if (isRepeatable && connection.isStale && !isOver) this.#send(request, options, done);
+        if (isRepeatable && connection.isStale && !this.#isOver(signal)) this.#send(request, options, done);
         else done.reject(error);
       },
     };
     connection.exchange(request, new WholeReceiver(connection, limit, outcome));
+  }
+
+  /** An exchange whose answer is read as it comes; the signal ends that too. Rejects as `send` does. */
+  async stream(request: OutgoingRequest, options: ExchangeOptions = {}): Promise<StreamedAnswer> {
+    const { signal, isRepeatable = false } = options;
+    if (this.#closed !== undefined) throw this.#closed;
+    if (signal?.aborted === true) throw abortReason(signal);
+    const connection = this.#take();
+    const unlink = signal === undefined ? undefined : onAbort(signal, () => connection.destroy(abortReason(signal)));
+    const receiver = new StreamReceiver(connection, () => {
+      unlink?.();
+      this.#give(connection);
+    });
+    try {
+      return await receiver.exchange(request);
+    } catch (error) {
+      if (!isRepeatable || !connection.isStale || this.#isOver(signal)) throw error;
+      return this.stream(request, options);
+    }
+  }
+
+  #isOver(signal: AbortSignal | undefined): boolean {
+    return signal?.aborted === true || this.#closed !== undefined;
   }
 
   #open(): ClientConnection {

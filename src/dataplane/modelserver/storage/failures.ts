@@ -52,7 +52,7 @@ export class DownloadError extends ModelError {
 }
 
 /** Codes of failures that are a timeout. */
-const STALLS = ["ETIMEDOUT"];
+const STALLS = ["ETIMEDOUT", "ConnectTimeout"];
 
 /** A failure of a connection or of the disk; `where` is what was read, for people. */
 export function asDownloadError(error: unknown, where: string): DownloadError {

@@ -1,5 +1,5 @@
 /** HTTP towards stores: bounded waiting, redirects that keep secrets at home, refusals by name. */
-import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from "node:http";
+import { answerFields, ClientPool, isFieldValue, type StreamedAnswer } from "../../../kernel/http-client/index.js";
 import { asDownloadError, DownloadError, type DownloadReason } from "./failures.js";
 
 /** How a store is reached. */
@@ -40,38 +40,27 @@ const MAX_REDIRECTS = 8;
 
 const CONNECT_MS = 5_000;
 
-/** Node's module for a scheme, and its connections. */
-interface Way {
-  readonly request: (url: URL, options: RequestOptions) => ClientRequest;
-  readonly agent: Agent;
-}
+/** Shorter than stores usually are. */
+const IDLE_MS = 4_000;
 
-/** Connections to stores, over Node's own HTTP: pods wait for what fetches their models, and other clients take a tenth of a second to load. Failures are `DownloadError`. */
+/** Connections to stores. Failures are `DownloadError`. */
 export class StoreClient {
   readonly #options: ClientOptions;
-  readonly #ways = new Map<string, Promise<Way>>();
+  readonly #pools = new Map<string, ClientPool>();
   #isClosed = false;
 
   constructor(options: ClientOptions = {}) {
     this.#options = options;
   }
 
-  #way(protocol: string): Promise<Way> {
-    const known = this.#ways.get(protocol) ?? this.#openWay(protocol);
-    this.#ways.set(protocol, known);
-    return known;
-  }
-
-  async #openWay(protocol: string): Promise<Way> {
-    const { ca, checkCertificate = true } = this.#options;
-    const common = { keepAlive: true, maxSockets: 16 };
-    if (protocol === "http:") {
-      const { Agent: Plain, request } = await import("node:http");
-      return { request, agent: new Plain(common) };
-    }
-    const { Agent: Secure, request } = await import("node:https");
-    const trust = { rejectUnauthorized: checkCertificate, ...(ca === undefined ? {} : { ca }) };
-    return { request, agent: new Secure({ ...common, ...trust }) };
+  #poolOf(url: URL): ClientPool {
+    const known = this.#pools.get(url.origin);
+    if (known !== undefined) return known;
+    const { ca, checkCertificate = true, stallMs: silenceMs = 20_000 } = this.#options;
+    const tls = { rejectUnauthorized: checkCertificate, ...(ca === undefined ? {} : { ca }) };
+    const pool = new ClientPool({ url, tls, connectMs: CONNECT_MS, idleMs: IDLE_MS, silenceMs });
+    this.#pools.set(url.origin, pool);
+    return pool;
   }
 
   /** Sends and follows redirects; answers of every other status are the caller's. */
@@ -80,7 +69,8 @@ export class StoreClient {
     let url = first;
     for (let count = 0; count <= MAX_REDIRECTS; count++) {
       const headers = { ...asked.headers, ...(url.origin === first.origin ? asked.secrets : {}) };
-      const answer = await this.#sendOnce(url, { method: asked.method ?? "GET", headers, body: asked.body ?? null });
+      const { method = "GET", body } = asked;
+      const answer = await this.#sendOnce(url, { method, headers, ...(body === undefined ? {} : { body }) });
       const location = answer.header("location");
       if (![301, 302, 303, 307, 308].includes(answer.status) || location === undefined) return answer;
       answer.drop();
@@ -92,67 +82,45 @@ export class StoreClient {
     throw new DownloadError("InvalidSource", `${shown(first)} leads in circles: more than ${MAX_REDIRECTS} redirects`);
   }
 
-  async #sendOnce(
-    url: URL,
-    init: { method: "GET" | "POST"; headers: Record<string, string>; body: string | null },
-  ): Promise<StoreAnswer> {
+  async #sendOnce(url: URL, asked: Asked): Promise<StoreAnswer> {
+    if (this.#isClosed) throw new DownloadError("Unavailable", `${shown(url)}: the client was closed`);
+    const { signal } = this.#options;
+    let answer: StreamedAnswer;
     try {
-      const body = await this.#exchange(url, init);
-      // What is dropped ends with an error that nobody waits for.
-      body.on("error", () => undefined);
-      return {
-        status: body.statusCode ?? 0,
-        header: (name) => {
-          const value = body.headers[name];
-          return Array.isArray(value) ? value[0] : value;
-        },
-        body,
-        text: () => textOf(body, url),
-        drop: () => body.destroy(),
-      };
+      const request = { head: headOf(url, asked), body: asked.body };
+      answer = await this.#poolOf(url).stream(request, { signal, isRepeatable: true });
     } catch (error) {
       throw asDownloadError(error, shown(url));
     }
-  }
-
-  /** Resolves with the answer's head; its body fails when the store stops sending. */
-  async #exchange(
-    url: URL,
-    { method, headers, body }: { method: string; headers: Record<string, string>; body: string | null },
-  ): Promise<IncomingMessage> {
-    const { request, agent } = await this.#way(url.protocol);
-    if (this.#isClosed) throw new DownloadError("Unavailable", `${shown(url)}: the client was closed`);
-    const { stallMs = 20_000, signal } = this.#options;
-    // Names and passwords in addresses are the caller's to use.
-    const plain = new URL(url);
-    plain.username = "";
-    plain.password = "";
-    return new Promise((resolve, reject) => {
-      let answer: IncomingMessage | undefined;
-      const outgoing = request(plain, { method, headers, agent, signal, timeout: CONNECT_MS });
-      outgoing.on("socket", (socket) => {
-        const connected = (): void => void socket.setTimeout(stallMs);
-        if (socket.connecting) socket.once("connect", connected);
-        else connected();
-      });
-      outgoing.on("timeout", () => {
-        const stalled = new DownloadError("Stalled", `${shown(url)}: nothing came for too long`);
-        (answer ?? outgoing).destroy(stalled);
-      });
-      outgoing.on("error", reject);
-      outgoing.on("response", (message) => {
-        answer = message;
-        resolve(message);
-      });
-      outgoing.end(body ?? undefined);
-    });
+    const fields = answerFields(answer.head);
+    return {
+      status: answer.head.status,
+      header: (name) => fields.get(name),
+      body: answer.body,
+      text: () => textOf(answer.body, url),
+      drop: answer.drop,
+    };
   }
 
   /** What is under way is broken off. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#isClosed = true;
-    for (const way of this.#ways.values()) (await way).agent.destroy();
+    for (const pool of this.#pools.values()) pool.destroy();
+    return Promise.resolve();
   }
+}
+
+type Asked = Required<Pick<StoreRequest, "method" | "headers">> & Pick<StoreRequest, "body">;
+
+/** Names and passwords in addresses are the caller's to use. */
+function headOf(url: URL, { method, headers }: Asked): string {
+  let head = `${method} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
+  for (const [name, value] of Object.entries(headers)) {
+    if (!isFieldValue(value))
+      throw new DownloadError("InvalidSource", `${shown(url)}: header ${name} has characters that cannot be sent`);
+    head += `${name}: ${value}\r\n`;
+  }
+  return head;
 }
 
 async function textOf(body: AsyncIterable<Uint8Array>, url: URL): Promise<string> {
