@@ -6,7 +6,7 @@ import { equalJson, isObject } from "../../kernel/schema/index.js";
 import { describeUnknownCluster, planParts, type SpecParts, specPartsOf } from "./hyper-plan.js";
 import { KindSchemas } from "./kind-schemas.js";
 import { ClusterKind, type ConditionDraft, type HyperMLService, HyperMLServiceKind } from "./kinds.js";
-import { checkManifest } from "./manifest-check.js";
+import { checkManifest, checkMetadata, undeliveredFields } from "./manifest-check.js";
 
 /** What the hub can say of a HyperMLService's manifests before any member saw them. */
 export interface ManifestFindings {
@@ -14,6 +14,8 @@ export interface ManifestFindings {
   readonly faults: readonly StatusCause[];
   /** What only members know. */
   readonly unsure: readonly string[];
+  /** What is in a manifest, and not delivered. */
+  readonly dropped: readonly string[];
 }
 
 /** Holds the manifests of HyperMLServices against the kinds that the hub's API knows. */
@@ -29,9 +31,13 @@ export class ManifestChecker {
       message,
     }));
     const unsure: string[] = [];
+    const dropped: string[] = [];
     for (const [w, { clusters, manifests }] of parts.workloads.entries()) {
       for (const [m, manifest] of manifests.entries()) {
         const place = `spec.workloads[${w}].manifests[${m}]`;
+        const fields = undeliveredFields(manifest);
+        if (fields.length > 0)
+          dropped.push(`${place}: ${fields.join(", ")} are not delivered: they are the member's own`);
         const isFaulty = plan.faults.some(({ field }) => field.startsWith(place));
         if (isFaulty || skip.some((accepted) => equalJson(accepted, manifest))) continue;
         const found = await this.#checkOne(hub, manifest, place);
@@ -40,7 +46,7 @@ export class ManifestChecker {
         else faults.push(...found);
       }
     }
-    return { faults, unsure };
+    return { faults, unsure, dropped };
   }
 
   async #checkOne(hub: ClusterAccess, manifest: JsonObject, place: string): Promise<readonly StatusCause[] | string> {
@@ -51,7 +57,7 @@ export class ManifestChecker {
       const hint = known.near === undefined ? "" : ` (did you mean "${known.near}"?)`;
       return `${place}: the hub knows no kind ${kind} in ${apiVersion}${hint}`;
     }
-    const faults = checkManifest(known.schema, manifest, place);
+    const faults = [...checkMetadata(manifest, place), ...checkManifest(known.schema, manifest, place)];
     const namespace = isObject(metadata) ? metadata["namespace"] : undefined;
     const isNamespaced = (await hub.client.findKind(apiVersion, kind))?.namespaced === true;
     if (isNamespaced && (namespace === undefined || namespace === ""))
@@ -71,8 +77,8 @@ export function hyperMLServiceAdmission(checker: ManifestChecker): ModuleAdmissi
       // Finalizers and labels must be writable whatever the spec is.
       if (isDeleted(object) || (before !== undefined && equalJson(old?.["spec"], object["spec"]))) return NOTHING;
       const skip = before?.workloads.flatMap(({ manifests }) => manifests) ?? [];
-      const { faults, unsure } = await checker.check(hub, parts, skip);
-      return { faults, warnings: [...unsure, ...(await clusterWarnings(parts, hub))] };
+      const { faults, unsure, dropped } = await checker.check(hub, parts, skip);
+      return { faults, warnings: [...unsure, ...dropped, ...(await clusterWarnings(parts, hub))] };
     },
   };
 }
@@ -98,6 +104,8 @@ export function checkedCondition(findings: ManifestFindings): ConditionDraft {
   }
   if (findings.unsure.length > 0)
     return { ...draft, status: "Unknown", reason: "UnknownKinds", message: shortened(findings.unsure.join("; ")) };
+  if (findings.dropped.length > 0)
+    return { ...draft, status: "True", reason: "NotAllDelivered", message: shortened(findings.dropped.join("; ")) };
   return { ...draft, status: "True", reason: "Known", message: "every manifest is as the hub knows its kind" };
 }
 

@@ -102,6 +102,21 @@ test("what no member can accept is refused by the hub, with its path from the Hy
       ".metadata.namespace: Required value",
     ],
     [
+      "a name that no object can have",
+      { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "Bad_Name", namespace: "demo" } },
+      '.metadata.name: Invalid value: "Bad_Name": a lowercase RFC 1123 subdomain',
+    ],
+    [
+      "a namespace that there cannot be",
+      { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "c", namespace: "UP" } },
+      '.metadata.namespace: Invalid value: "UP"',
+    ],
+    [
+      "a label",
+      { apiVersion: "v1", kind: "ConfigMap", metadata: { ...metadata, labels: { "bad key!": "v" } } },
+      '.metadata.labels: Invalid value: "bad key!"',
+    ],
+    [
       "Kubernetes' own kinds",
       {
         apiVersion: "apps/v1",
@@ -159,6 +174,39 @@ test("what only a member knows is a warning and a condition", async () => {
     status: "Unknown",
     reason: "UnknownKinds",
   });
+});
+
+test("what of a manifest is not delivered is a warning and in the condition; names of RBAC are free", async () => {
+  const fleet = await begin({}, "edge");
+  const { status, warnings } = await post(
+    fleet,
+    "owned",
+    inEdge(
+      {
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { ...metadata, finalizers: ["example.org/hold"] },
+        status: { phase: "x" },
+      },
+      {
+        apiVersion: "rbac.authorization.k8s.io/v1",
+        kind: "Role",
+        metadata: { name: "system:reader", namespace: "demo" },
+        rules: [],
+      },
+    ),
+  );
+  const words = "spec.workloads[0].manifests[0]: metadata.finalizers, status are not delivered";
+  expect(status).toBe(201);
+  expect(warnings).toContain(words);
+  const seen = await eventually(
+    () => fleet.getHyper("owned"),
+    (object) => findCondition(object.status?.conditions, "ManifestsChecked") !== undefined,
+    "the condition is there",
+  );
+  const condition = findCondition(seen.status?.conditions, "ManifestsChecked");
+  expect(condition).toMatchObject({ status: "True", reason: "NotAllDelivered" });
+  expect(condition?.message).toContain(words);
 });
 
 test("an object from before the hub knew its kinds can be changed where it is not faulty, and its status says what is", async () => {

@@ -76,6 +76,7 @@ embedded(
     await leaveCluster(hub, "paris", 1000);
     await forgetHub(member.client, "paris");
     expect(await listClusters(hub)).toEqual([]);
+    await expect(leaveCluster(hub, "paris", 1000)).rejects.toMatchObject({ httpCode: 404 });
     expect(await hub.client.resource(SecretKind).find("paris", inSpace)).toBeUndefined();
     const roles = (await member.client.resource(ClusterRoleKind).list()).items.map(({ metadata }) => metadata.name);
     expect(roles.filter((name) => name.includes("karmada"))).toEqual([]);

@@ -109,9 +109,18 @@ export async function awaitReady({ client, clock }: Hub, name: string, timeoutMs
   }
 }
 
-/** Takes a member out: its objects go where it answers, then the Cluster, then its credentials. Throws when that takes too long. */
+/**
+ * Takes a member out: its objects go where it answers, then the Cluster, then its credentials. Throws when that takes too long, and when nothing is known
+ * of it.
+ */
 export async function leaveCluster({ client, clock }: Hub, name: string, timeoutMs: number): Promise<void> {
   const clusters = client.resource(ClusterKind);
+  // One that was interrupted goes on with the credentials.
+  const isKnown = await Promise.all([
+    clusters.find(name),
+    ...secretsOf(name).map((own) => client.resource(SecretKind).find(own, { namespace: SPACE })),
+  ]);
+  if (isKnown.every((found) => found === undefined)) await clusters.get(name);
   await clusters.delete(name);
   const end = clock.monotonicMs() + timeoutMs;
   for (;;) {
