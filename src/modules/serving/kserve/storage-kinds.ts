@@ -158,6 +158,7 @@ const groupStatus = () =>
   s.object({
     used: s.quantity().optional().describe("Space in use."),
     available: s.quantity().optional().describe("Space left."),
+    places: s.map(s.quantity()).optional().describe("Space that each model has, by its folder; others get none of it."),
     conditions: s.conditions().optional().describe("What holds of it."),
   });
 

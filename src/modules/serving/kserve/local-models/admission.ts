@@ -11,6 +11,7 @@ import {
   LocalModelNodeGroupKind,
 } from "../storage-kinds.js";
 import { storageUriFault } from "../storage-uri.js";
+import { NAMESPACE_LIMIT } from "./names.js";
 
 const invalid = (field: string, message: string): StatusCause => ({ reason: "FieldValueInvalid", field, message });
 
@@ -74,12 +75,18 @@ function uriFault(uri: string, isFetched: (uri: string) => boolean): string | un
 function groupFaults(object: JsonObject): StatusCause[] {
   const volume = asObject(asObject(object["spec"])["persistentVolumeSpec"]);
   const path = asString(asObject(volume["local"])["path"]) || asString(asObject(volume["hostPath"])["path"]);
-  return path.startsWith("/") && path.length > 1 && !path.split("/").includes("..")
-    ? []
-    : [
-        invalid(
-          "spec.persistentVolumeSpec",
-          "must be local or hostPath with an absolute path: folders of nodes are what models are kept in",
-        ),
-      ];
+  const limit = asObject(asObject(object["metadata"])["annotations"])[NAMESPACE_LIMIT];
+  return [
+    ...(path.startsWith("/") && path.length > 1 && !path.split("/").includes("..")
+      ? []
+      : [
+          invalid(
+            "spec.persistentVolumeSpec",
+            "must be local or hostPath with an absolute path: folders of nodes are what models are kept in",
+          ),
+        ]),
+    ...(limit === undefined || tryParseQuantity(asString(limit)) !== undefined
+      ? []
+      : [invalid(`metadata.annotations[${NAMESPACE_LIMIT}]`, `${asString(limit)} is no quantity, as 50Gi is one`)]),
+  ];
 }

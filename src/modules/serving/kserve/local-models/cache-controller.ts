@@ -25,9 +25,9 @@ import {
   LocalModelNodeKind,
 } from "../storage-kinds.js";
 import { KEY_LABEL, statusName } from "./names.js";
-import { type LocalPlan, modelsOfNode, planFaults, planModels, type WantedModel, wantedOf } from "./plan.js";
-import { leavingName } from "./removal.js";
-import { cachesIn, homeOf, isNodeReady, planIn, stateOn, usersOf } from "./world.js";
+import { type LocalPlan, planFaults, planModels, refusedSpace, type WantedModel, wantedOf } from "./plan.js";
+import { leavingOn } from "./removal.js";
+import { cachesFor, cachesIn, hasOtherPlaces, isNodeReady, planIn, stateOn, usersOf } from "./world.js";
 
 const FINALIZER = "serving.argosy.dev/local-model";
 const WAIT_MS = 1_000;
@@ -64,13 +64,21 @@ export function localModelCacheController(
     finalizer: FINALIZER,
     watches: [
       { kind: LocalModelNodeKind, keys: all },
-      { kind: LocalModelNodeGroupKind, keys: all, concerns: isOther },
+      {
+        kind: LocalModelNodeGroupKind,
+        keys: all,
+        concerns: (now, old) => isOther(now, old) || hasOtherPlaces(now, old),
+      },
       {
         kind: kind.kind === "LocalModelCache" ? LocalModelNamespaceCacheKind : LocalModelCacheKind,
         keys: all,
         concerns: isOther,
       },
-      { kind: InferenceServiceKind, keys: all, concerns: isOther },
+      {
+        kind: InferenceServiceKind,
+        keys: (service, informers) => cachesFor(service, kind, informers),
+        concerns: isOther,
+      },
     ],
     async reconcile(_key, cache, context) {
       if (cache === undefined || cache.metadata.deletionTimestamp !== undefined || kserveRunsIn(cluster)) return;
@@ -107,10 +115,10 @@ async function report(
   }
   const count = (wanted: NodeState): number => Object.values(nodeStatus).filter((state) => state === wanted).length;
   const copies = { available: count("NodeDownloaded"), total: nodes.length, failed: count("NodeDownloadError") };
-  const conditions = withCondition(
-    cache.status?.conditions,
-    { ...readiness(model, { plan, copies, nodes, informers }), observedGeneration: cache.metadata.generation ?? 0 },
-    context.clock.now(),
+  const observedGeneration = cache.metadata.generation ?? 0;
+  const conditions = [readiness(model, { plan, copies, nodes, informers }), sizeGranted(model, plan)].reduce(
+    (known, condition) => withCondition(known, { ...condition, observedGeneration }, context.clock.now()),
+    cache.status?.conditions ?? [],
   );
   const inferenceServices = usersOf(model, plan, context.cluster);
   const status: Status = { nodeStatus, copies, inferenceServices, conditions };
@@ -118,11 +126,28 @@ async function report(
 }
 
 /** The nodes that a model is for. */
-const nodesFor = ({ key }: WantedModel, plan: LocalPlan): Node[] => {
-  const nodes = [...plan.groups.values()].flatMap((group) => group.nodes);
-  const unique = [...new Map(nodes.map((node) => [node.metadata.name, node])).values()];
-  return unique.filter(({ metadata }) => modelsOfNode(plan, metadata.name).some(({ model }) => model.key === key));
+const nodesFor = ({ key, groups }: WantedModel, plan: LocalPlan): Node[] => {
+  const placed = groups
+    .flatMap((name) => plan.groups.get(name) ?? [])
+    .filter(({ fault, places }) => fault === undefined && places.has(key));
+  const nodes = placed.flatMap((group) => group.nodes);
+  return [...new Map(nodes.map((node) => [node.metadata.name, node])).values()];
 };
+
+interface Said {
+  readonly type: string;
+  readonly status: "True" | "False";
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Whether it has the space that it asks for; one that grows may keep what it had. */
+function sizeGranted(model: WantedModel, plan: LocalPlan): Said {
+  const refused = refusedSpace(plan, model);
+  return refused === undefined
+    ? { type: "SizeGranted", status: "True", reason: "Granted", message: "" }
+    : { type: "SizeGranted", status: "False", ...refused };
+}
 
 function readiness(
   model: WantedModel,
@@ -137,7 +162,7 @@ function readiness(
     readonly nodes: readonly Node[];
     readonly informers: InformerSet;
   },
-): { type: string; status: "True" | "False"; reason: string; message: string } {
+): Said {
   const [fault] = planFaults(plan, model);
   if (fault !== undefined) return { type: "Ready", status: "False", ...fault };
   const { available, total, failed } = copies;
@@ -157,31 +182,37 @@ function readiness(
   };
 }
 
-/** Waits until no node works on it, and removes its volumes; files of nodes that are not ready stay there. */
+/** Waits until no node works on it, and removes its volumes; files of nodes that are not ready stay there. Labels may be copied, names of volumes are ours. */
 async function release(cache: LocalModelCache, { cluster }: Context): Promise<boolean> {
   const { client, informers } = cluster;
   const model = wantedOf(cache);
   const others = planIn(informers).models.some(({ key }) => key === model.key);
   if (others) return true;
-  const leaving = leavingName(homeOf(model), model.key);
   const busy = informers
     .informer(LocalModelNodeKind)
     .list()
-    .some(({ metadata, spec, status }) => {
+    .some((object) => {
+      const { metadata, spec, status } = object;
       const node = informers.informer(NodeKind).get({ namespace: "", name: metadata.name });
       if (node === undefined || !isNodeReady(node)) return false;
       const named = spec.localModels.some(
         ({ modelName, namespace }) => modelName === model.name && namespace === model.namespace,
       );
-      const isLeaving = status?.conditions?.some(({ message }) => message?.includes(leaving) === true) === true;
-      return named || isLeaving || status?.modelStatus?.[statusName(model.name, model.namespace)] !== undefined;
+      return (
+        named ||
+        leavingOn(object, node.metadata.uid).has(model.key) ||
+        status?.modelStatus?.[statusName(model.name, model.namespace)] !== undefined
+      );
     });
   if (busy) return false;
   const labelSelector = `${KEY_LABEL}=${model.key}`;
-  for (const { metadata } of (await client.resource(PersistentVolumeClaimKind).list({ labelSelector })).items)
+  const isOurs = ({ metadata }: { metadata: { name: string } }): boolean =>
+    metadata.name.startsWith(`localmodel-${model.key}-`);
+  const { items: claims } = await client.resource(PersistentVolumeClaimKind).list({ labelSelector });
+  for (const { metadata } of claims.filter(isOurs))
     await client.resource(PersistentVolumeClaimKind).delete(metadata.name, { namespace: metadata.namespace ?? "" });
-  for (const { metadata } of (await client.resource(PersistentVolumeKind).list({ labelSelector })).items)
-    await client.resource(PersistentVolumeKind).delete(metadata.name);
+  const { items: volumes } = await client.resource(PersistentVolumeKind).list({ labelSelector });
+  for (const { metadata } of volumes.filter(isOurs)) await client.resource(PersistentVolumeKind).delete(metadata.name);
   return true;
 }
 
@@ -205,6 +236,7 @@ export function localModelGroupController(cluster: ClusterAccess): ControllerSpe
       const planned = plan.groups.get(group.metadata.name);
       if (planned === undefined) return;
       const { fault, usedBytes, limitBytes, nodes } = planned;
+      const places = Object.fromEntries([...planned.places].map(([key, bytes]) => [key, String(bytes)]));
       const conditions = withCondition(
         group.status?.conditions,
         {
@@ -219,7 +251,7 @@ export function localModelGroupController(cluster: ClusterAccess): ControllerSpe
       await syncStatus(
         client.resource(LocalModelNodeGroupKind),
         group,
-        { used: String(usedBytes), available: String(Math.max(0, limitBytes - usedBytes)), conditions },
+        { used: String(usedBytes), available: String(Math.max(0, limitBytes - usedBytes)), places, conditions },
         "local-model-groups",
       );
     },

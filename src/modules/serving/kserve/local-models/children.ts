@@ -1,11 +1,11 @@
 /** What a local model is made of: a volume and a claim in a namespace, jobs on nodes. Pure. */
-import type { JsonObject, KubeObject, Node } from "../../../../kernel/kinds/index.js";
+import type { JsonObject, KubeObject, Node, PersistentVolume } from "../../../../kernel/kinds/index.js";
 import { ownerReferenceTo } from "../../../../kernel/kinds/index.js";
 import { toJson, toJsonObject } from "../../../../kernel/schema/index.js";
 import { MODEL_SERVER_IMAGE } from "../../images.js";
 import { fetcherOf, type StorageAccess } from "../storage.js";
 import type { LocalModelNodeGroup } from "../storage-kinds.js";
-import { jobName, KEY_LABEL, NODE_LABEL, nodeMark, volumeName, WORK_LABEL } from "./names.js";
+import { JOBS_NAMESPACE, jobName, KEY_LABEL, NODE_LABEL, nodeMark, volumeName, WORK_LABEL } from "./names.js";
 import { baseFolder, type PlacedModel } from "./plan.js";
 
 const MODELS = "/mnt/models";
@@ -46,6 +46,35 @@ export function claimOf(volume: ModelVolume): JsonObject {
   return {
     metadata: { name, namespace, labels: { [KEY_LABEL]: key } },
     spec: { ...toJsonObject(group.spec.persistentVolumeClaimSpec), ...modesOf(volume), volumeName: name },
+  };
+}
+
+interface Removal {
+  readonly key: string;
+  /** Of the volume and of its claim. */
+  readonly name: string;
+}
+
+/** The volume by which a model is removed whose own volume is another namespace's: the same folder. */
+export function removalVolumeOf({ spec }: PersistentVolume, { key, name }: Removal): JsonObject {
+  const claimRef = { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace: JOBS_NAMESPACE, name };
+  return {
+    metadata: { name, labels: { [KEY_LABEL]: key } },
+    spec: { ...toJsonObject(spec), accessModes: ["ReadWriteOnce"], claimRef },
+  };
+}
+
+/** The claim for it. */
+export function removalClaimOf({ spec }: PersistentVolume, { key, name }: Removal): JsonObject {
+  const { capacity = {}, storageClassName } = toJsonObject(spec);
+  return {
+    metadata: { name, namespace: JOBS_NAMESPACE, labels: { [KEY_LABEL]: key } },
+    spec: {
+      accessModes: ["ReadWriteOnce"],
+      ...(storageClassName === undefined ? {} : { storageClassName }),
+      resources: { requests: capacity },
+      volumeName: name,
+    },
   };
 }
 

@@ -3,6 +3,7 @@ import {
   type Job,
   JobKind,
   type JsonObject,
+  NamespaceKind,
   NodeKind,
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
@@ -12,6 +13,7 @@ import { applyService, conditionOf, deploymentOf, namespace, type Setup, startSe
 import {
   type LocalModelCache,
   LocalModelCacheKind,
+  LocalModelNamespaceCacheKind,
   LocalModelNodeGroupKind,
   LocalModelNodeKind,
 } from "../storage-kinds.js";
@@ -239,6 +241,89 @@ test("a model beyond the group's limit has no place and says so; the group tells
   await expect(applyCache(cluster, "less", "hf://org/less", { modelSize: "-1Ti" })).rejects.toThrow(/more than 0/);
   await expect(applyCache(cluster, "first", "hf://org/first", { modelSize: "-1Gi" })).rejects.toThrow(/more than 0/);
   await expect(applyCache(cluster, "first", "hf://org/other")).rejects.toThrow(/immutable/);
+});
+
+test("a model that grows keeps its place and says so; no other one loses its own", async () => {
+  const cluster = await begin(["n1"]);
+  await applyCache(cluster, "old", "hf://org/old");
+  await applyCache(cluster, "young", "hf://org/young");
+  await eventually(async () => {
+    const found = await cluster.client.resource(LocalModelNodeGroupKind).get("fast");
+    return Object.keys(found.status?.places ?? {}).length === 2 ? found : undefined;
+  });
+  await applyCache(cluster, "old", "hf://org/old", { modelSize: "2Gi" });
+  const sizeOf = ({ status }: LocalModelCache) => status?.conditions?.find(({ type }) => type === "SizeGranted");
+  const refused = await cacheWith(cluster, "old", (one) => sizeOf(one)?.status === "False");
+  const node = await eventually(async () => {
+    const found = await cluster.client.resource(LocalModelNodeKind).find("n1");
+    return found?.spec.localModels.length === 2 ? found : undefined;
+  });
+  await cluster.client.resource(LocalModelCacheKind).delete("young");
+  const granted = await cacheWith(cluster, "old", (one) => sizeOf(one)?.status === "True");
+
+  expect(sizeOf(refused)?.reason).toBe("StorageLimitExceeded");
+  expect(readyOf(refused)).toBe("False Downloading");
+  expect(node.spec.localModels.map(({ modelName }) => modelName)).toEqual(["old", "young"]);
+  expect(readyOf(granted)).toBe("False Downloading");
+  const group = cluster.client.resource(LocalModelNodeGroupKind);
+  await expect(
+    group.patch("fast", "merge", {
+      metadata: { annotations: { "serving.argosy.dev/storage-limit-per-namespace": "much" } },
+    }),
+  ).rejects.toThrow(/much is no quantity/);
+});
+
+test("a namespace that goes takes its models from the nodes, by jobs elsewhere; nobody's labels say who reads", async () => {
+  const cluster = await begin(["n1"]);
+  const { client } = cluster;
+  const caches = client.resource(LocalModelNamespaceCacheKind);
+  await caches.apply(
+    { metadata: { name: "own" }, spec: { sourceModelUri: "hf://org/own", modelSize: "1Gi", nodeGroups: ["fast"] } },
+    { fieldManager: "user", namespace },
+  );
+  const jobs = client.resource(JobKind);
+  const fetch = await eventually(async () => (await jobs.list({ namespace })).items[0]);
+  const claimName = fetch.spec.template.spec?.volumes?.[0]?.persistentVolumeClaim?.claimName ?? "";
+  const pods = client.resource(PodKind);
+  const pod = async (name: string, claim: string, labels: Record<string, string>): Promise<void> => {
+    const volumes = [{ name: "m", persistentVolumeClaim: { claimName: claim } }];
+    const spec = { containers: [{ name: "c", image: "x" }], volumes, nodeName: "n1" };
+    await pods.create({ apiVersion: "v1", kind: "Pod", metadata: { name, namespace, labels }, spec }, { namespace });
+  };
+  // It reads, and says that it is one of the jobs'; the other one says that it reads.
+  const key = fetch.metadata.labels?.["localmodel.serving.argosy.dev/key"] ?? "";
+  await pod("reads", claimName, { "localmodel.serving.argosy.dev/work": "fetch" });
+  const spec = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
+  const labels = { "localmodel.serving.argosy.dev/key": key };
+  await client
+    .resource(PersistentVolumeClaimKind)
+    .create(
+      { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "mine", namespace, labels }, spec },
+      { namespace },
+    );
+  await pod("pretends", "mine", {});
+
+  await client.resource(NamespaceKind).delete(namespace);
+  await caches.delete("own", { namespace });
+  const waits = await eventually(async () => {
+    const found = await client.resource(LocalModelNodeKind).find("n1");
+    const said = found?.status?.conditions?.[0]?.message ?? "";
+    return said.includes("reads it") ? said : undefined;
+  });
+  await pods.delete("reads", { namespace, gracePeriodSeconds: 0 });
+  const removal = await jobOn(cluster, "n1", "remove");
+  const claim = removal.spec.template.spec?.volumes?.[0]?.persistentVolumeClaim?.claimName ?? "";
+  const volume = await client.resource(PersistentVolumeKind).get(claim);
+  const before = await client.resource(PersistentVolumeKind).get(claimName);
+  const held = await caches.find("own", { namespace });
+  await setJob(cluster, removal, { succeeded: 1 });
+  await eventually(async () => ((await caches.find("own", { namespace })) === undefined ? true : undefined));
+
+  expect(waits).toContain(`being removed: ${namespace}/${key} (pod ${namespace}/reads reads it)`);
+  expect(volume.spec.hostPath?.path).toBe(before.spec.hostPath?.path);
+  expect(volume.spec.claimRef).toMatchObject({ namespace: JOBS, name: claim });
+  expect(claim).not.toBe(claimName);
+  expect(held?.metadata.deletionTimestamp).toBeDefined();
 });
 
 test("jobs of others that look alike say nothing of a model, and stand in the way of none", async () => {

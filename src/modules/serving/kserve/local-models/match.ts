@@ -18,9 +18,9 @@ export function matchModel(service: InferenceService, uri: string, plan: LocalPl
   if (saysYes(service, KSERVE.disableLocalModel)) return undefined;
   const wantedGroup = asString(annotationOf(service, KSERVE.nodeGroup));
   const source = uri.replace(/\/+$/, "");
-  const fitting = plan.models
+  const fitting = foldersOf(source)
+    .flatMap((folder) => plan.byUri.get(folder) ?? [])
     .filter(({ namespace }) => namespace === undefined || namespace === service.metadata.namespace)
-    .filter((model) => source === model.uri || source.startsWith(`${model.uri}/`))
     .sort(
       (a, b) => Number(a.namespace === undefined) - Number(b.namespace === undefined) || b.uri.length - a.uri.length,
     );
@@ -29,6 +29,14 @@ export function matchModel(service: InferenceService, uri: string, plan: LocalPl
     if (group !== undefined) return { model, group, subPath: source.slice(model.uri.length + 1) };
   }
   return undefined;
+}
+
+/** A URI, and what it lies in: each is the beginning of it up to a slash. */
+export function foldersOf(uri: string): string[] {
+  const source = uri.replace(/\/+$/, "");
+  // Longer ones are no model's: a bound on what hostile ones cost.
+  if (source.length > 4096) return [source];
+  return [...[...source.matchAll(/\//g)].map(({ index }) => source.slice(0, index)), source];
 }
 
 function placeOf(model: WantedModel, wanted: string, plan: LocalPlan): PlacedModel["group"] | undefined {

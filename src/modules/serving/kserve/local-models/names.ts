@@ -12,6 +12,11 @@ export const NODE_LABEL = "localmodel.serving.argosy.dev/node";
 /** On jobs: what they do. */
 export const WORK_LABEL = "localmodel.serving.argosy.dev/work";
 
+/** Annotation of a LocalModelNode: what is being taken away from it. */
+export const LEAVING = "localmodel.serving.argosy.dev/leaving";
+/** Annotation of a LocalModelNodeGroup: how much of its space the models of one namespace may take; default: half of it. */
+export const NAMESPACE_LIMIT = "serving.argosy.dev/storage-limit-per-namespace";
+
 const hashOf = (text: string, length: number): string =>
   createHash("sha256").update(text).digest("hex").slice(0, length);
 

@@ -25,11 +25,20 @@ import {
   LocalModelNodeKind,
 } from "../storage-kinds.js";
 import { fetchJob } from "./children.js";
-import { KEY_LABEL, LOCAL_MODELS, NODE_LABEL, nodeMark, presenceLabel, statusName, WORK_LABEL } from "./names.js";
+import {
+  KEY_LABEL,
+  LEAVING,
+  LOCAL_MODELS,
+  NODE_LABEL,
+  nodeMark,
+  presenceLabel,
+  statusName,
+  WORK_LABEL,
+} from "./names.js";
 import { modelsOfNode, type PlacedModel } from "./plan.js";
-import { removeOthers } from "./removal.js";
+import { type Brought, broughtTo, isRemovalOver, removeAll } from "./removal.js";
 import { applied, ensureVolume } from "./volumes.js";
-import { homeOf, isNodeReady, jobsOf, planIn, podsOfJob } from "./world.js";
+import { hasOtherPlaces, homeOf, isNodeReady, jobsOf, planIn, podsOfJob } from "./world.js";
 
 type ModelState = "ModelDownloadPending" | "ModelDownloading" | "ModelDownloaded" | "ModelDownloadError";
 type Context = ReconcileContext<LocalModelNode>;
@@ -64,7 +73,11 @@ export function localModelNodeController(cluster: ClusterAccess): ControllerSpec
     watches: [
       { kind: LocalModelCacheKind, keys: all, concerns: hasNewSpec },
       { kind: LocalModelNamespaceCacheKind, keys: all, concerns: hasNewSpec },
-      { kind: LocalModelNodeGroupKind, keys: all, concerns: hasNewSpec },
+      {
+        kind: LocalModelNodeGroupKind,
+        keys: all,
+        concerns: (now, old) => hasNewSpec(now, old) || hasOtherPlaces(now, old),
+      },
       {
         kind: NodeKind,
         keys: ({ metadata }) => [{ namespace: "", name: metadata.name }],
@@ -109,13 +122,22 @@ async function reconcileNode(
   }
   const placed = modelsOfNode(planIn(informers), name);
   if (placed.length === 0 && before === undefined) return undefined;
-  const owner = await nodes.apply(
-    {
-      metadata: { name, ownerReferences: [toJson(ownerReferenceTo(node))] },
-      spec: { localModels: placed.map(entryOf) },
-    },
-    { fieldManager: LOCAL_MODELS, force: true },
-  );
+  const leaving = broughtTo(before, node.metadata.uid);
+  for (const { model } of placed) leaving.delete(model.key);
+  const apply = (): Promise<LocalModelNode> =>
+    nodes.apply(
+      {
+        metadata: {
+          name,
+          ...(leaving.size === 0 ? {} : { annotations: { [LEAVING]: leavingText(leaving) } }),
+          ownerReferences: [toJson(ownerReferenceTo(node))],
+        },
+        spec: { localModels: placed.map(entryOf) },
+      },
+      { fieldManager: LOCAL_MODELS, force: true },
+    );
+  // What is leaving is written down before anything of it goes, and until nothing of it is left.
+  let owner = await apply();
   const found = new Map<string, Found>();
   for (const one of placed) {
     const state = await bring(one, { node, owner, context }).catch(
@@ -123,20 +145,22 @@ async function reconcileNode(
     );
     found.set(statusName(one.model.name, one.model.namespace), state);
   }
-  const leaving = await removeOthers(new Map(placed.map(({ model }) => [model.key, homeOf(model)])), {
-    node,
-    owner,
-    context,
-  });
   await labelNode(node, placed, { found, context });
-  if (placed.length === 0 && leaving.length === 0) {
+  const left = await removeAll(leaving, { node, owner, context });
+  const hasGone = left.size < leaving.size;
+  for (const key of leaving.keys()) if (!left.has(key)) leaving.delete(key);
+  if (placed.length === 0 && left.size === 0) {
     await nodes.delete(name, { preconditions: { uid: owner.metadata.uid } });
     return undefined;
   }
-  await writeStatus(owner, found, { leaving, context });
-  const isSettled = leaving.length === 0 && [...found.values()].every(({ state }) => state === "ModelDownloaded");
+  if (hasGone) owner = await apply();
+  await writeStatus(owner, found, { leaving: [...left.values()], context });
+  const isSettled = left.size === 0 && [...found.values()].every(({ state }) => state === "ModelDownloaded");
   return isSettled ? {} : { requeueAfterMs: UNSETTLED_MS };
 }
+
+const leavingText = (leaving: ReadonlyMap<string, Brought>): string =>
+  JSON.stringify(Object.fromEntries([...leaving].map(([key, brought]) => [key, { ...brought }])));
 
 function entryOf({ model, group }: PlacedModel) {
   return {
@@ -162,12 +186,14 @@ async function bring(placed: PlacedModel, on: OnNode): Promise<Found> {
   const { client, informers, name: cluster } = context.cluster;
   const mark = nodeMark(node.metadata.uid);
   const namespace = homeOf(model);
-  const jobs = jobsOf(mark, informers).filter(
-    ({ metadata }) => metadata.labels?.[KEY_LABEL] === model.key && metadata.namespace === namespace,
+  const job = jobsOf(mark, informers).find(
+    ({ metadata }) =>
+      metadata.labels?.[KEY_LABEL] === model.key &&
+      metadata.labels[WORK_LABEL] === "fetch" &&
+      metadata.namespace === namespace,
   );
-  const job = jobs.find(({ metadata }) => metadata.labels?.[WORK_LABEL] === "fetch");
   // What is being taken away must be gone before it comes back.
-  if (jobs.some(({ metadata }) => metadata.labels?.[WORK_LABEL] === "remove")) return { state: "ModelDownloadPending" };
+  if (!(await isRemovalOver(model.key, on))) return { state: "ModelDownloadPending" };
   if (job !== undefined) return stateOf(job, on);
   if (!isNodeReady(node))
     return { state: "ModelDownloadPending", message: `cluster ${cluster}: node ${node.metadata.name} is not ready` };

@@ -3,7 +3,7 @@ import type { JsonObject, Node } from "../../../../kernel/kinds/index.js";
 import type { InferenceService } from "../inference-service-kind.js";
 import type { LocalModelCache, LocalModelNodeGroup } from "../storage-kinds.js";
 import { matchModel } from "./match.js";
-import { modelsOfNode, planFaults, planModels, wantedOf } from "./plan.js";
+import { modelsOfNode, planFaults, planModels, refusedSpace, wantedOf } from "./plan.js";
 
 const cache = (name: string, uri: string, more: JsonObject = {}, metadata: JsonObject = {}) =>
   ({
@@ -47,6 +47,51 @@ test("a group's nodes are those of its volume's affinity; older models come firs
   expect(planFaults(plan, wantedOf(caches[3] as LocalModelCache))).toEqual([
     { reason: "StorageLimitExceeded", message: expect.stringContaining("3221225472 bytes do not fit") },
   ]);
+});
+
+const kept = (of: LocalModelNodeGroup, places: JsonObject, annotations: Record<string, string> = {}) =>
+  ({ ...of, metadata: { ...of.metadata, annotations }, status: { places } }) as unknown as LocalModelNodeGroup;
+const Gi = 2 ** 30;
+
+test("what has a place keeps it: an older model that grows, or comes back, pushes none off; a smaller size gives none back", () => {
+  const grown = cache("old", "s3://b/old", { modelSize: "3Gi" });
+  const back = cache("back", "s3://b/back", {}, { creationTimestamp: "2026-01-01T00:00:00Z" });
+  const young = cache("young", "s3://b/young", {}, { creationTimestamp: "2026-01-03T00:00:00Z" });
+  const [old, other] = [wantedOf(grown).key, wantedOf(young).key];
+  const full = planModels([grown, back, young], [kept(group("gpu", "2Gi"), { [old]: "1Gi", [other]: "1Gi" })], nodes);
+  const wide = planModels([grown, young], [kept(group("gpu", "4Gi"), { [old]: "1Gi", [other]: "2Gi" })], nodes);
+  const narrow = planModels([young], [kept(group("gpu", "1Mi"), { [other]: String(2 * Gi) })], nodes);
+
+  expect(modelsOfNode(full, "n1").map(({ model }) => [model.name, model.bytes])).toEqual([
+    ["old", Gi],
+    ["young", Gi],
+  ]);
+  expect(planFaults(full, wantedOf(grown))).toEqual([]);
+  expect(refusedSpace(full, wantedOf(grown))?.message).toMatch(
+    /3221225472 bytes do not fit beside the 1073741824 of other models .*it keeps its place of 1073741824 bytes/,
+  );
+  expect(planFaults(full, wantedOf(back))[0]?.reason).toBe("StorageLimitExceeded");
+  expect(wide.groups.get("gpu")?.places.get(old)).toBe(Gi);
+  expect(narrow.groups.get("gpu")).toMatchObject({ usedBytes: 2 * Gi });
+  expect(modelsOfNode(narrow, "n1")).toHaveLength(1);
+});
+
+test("the models of one namespace take half of a group at most, or what the group says; those of all namespaces may have it all", () => {
+  const of = (name: string, namespace: string) => cache(name, `s3://b/${name}`, {}, { namespace });
+  const caches = [of("a", "team"), of("b", "team"), of("c", "team"), of("d", "others"), cache("e", "s3://b/e")];
+  const placed = (one: LocalModelNodeGroup) =>
+    modelsOfNode(planModels(caches, [one], nodes), "n1").map(({ model }) => model.name);
+  const limited = group("gpu", "4Gi");
+  const [, , third] = caches;
+
+  expect(placed(limited).sort()).toEqual(["a", "b", "d", "e"]);
+  expect(placed(kept(limited, {}, { "serving.argosy.dev/storage-limit-per-namespace": "1Gi" })).sort()).toEqual([
+    ...["a", "d", "e"],
+  ]);
+  expect(planFaults(planModels(caches, [limited], nodes), wantedOf(third as LocalModelCache))[0]).toEqual({
+    reason: "NamespaceLimitExceeded",
+    message: expect.stringContaining("beside the 2147483648 of its namespace within the 2147483648 that one namespace"),
+  });
 });
 
 test("a model of less than nothing makes no room for others", () => {

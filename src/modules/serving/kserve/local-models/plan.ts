@@ -3,7 +3,7 @@ import type { JsonObject, Node } from "../../../../kernel/kinds/index.js";
 import { quantityToNumber, tryParseQuantity } from "../../../../kernel/kinds/index.js";
 import { asList, asObject, asObjects, asString, toJsonObject } from "../../../../kernel/schema/index.js";
 import type { LocalModelCache, LocalModelNodeGroup } from "../storage-kinds.js";
-import { modelKey } from "./names.js";
+import { modelKey, NAMESPACE_LIMIT } from "./names.js";
 
 /** A model that should lie on nodes. */
 export interface WantedModel {
@@ -51,19 +51,27 @@ export interface GroupPlan {
   /** Why nothing can be put there. */
   readonly fault: string | undefined;
   readonly nodes: readonly Node[];
-  /** Keys of the models that fit. */
-  readonly keys: ReadonlySet<string>;
+  /** The space of the models that have a place, by their keys. */
+  readonly places: ReadonlyMap<string, number>;
   readonly usedBytes: number;
   readonly limitBytes: number;
+  /** How much of it the models of one namespace may take, and how much those of each do. */
+  readonly namespaceLimitBytes: number;
+  readonly usedByNamespace: ReadonlyMap<string, number>;
 }
 
 /** What is planned for everything. */
 export interface LocalPlan {
   readonly models: readonly WantedModel[];
+  /** The same by URI. */
+  readonly byUri: ReadonlyMap<string, readonly WantedModel[]>;
   readonly groups: ReadonlyMap<string, GroupPlan>;
 }
 
-/** Models are given their place in order of age, as long as the sum of their sizes is within the group's limit. */
+/**
+ * Models that have a place keep it; new ones, and what those grow by, are given theirs in order of age, as long as the sum is within the group's limit, and
+ * that of each namespace within the namespaces'. A place does not shrink: what lies in it may be as large.
+ */
 export function planModels(
   caches: readonly LocalModelCache[],
   groups: readonly LocalModelNodeGroup[],
@@ -73,21 +81,25 @@ export function planModels(
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .map(wantedOf)
     .sort((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1));
-  return { models, groups: new Map(groups.map((group) => [group.metadata.name, planGroup(group, models, nodes)])) };
+  const byUri = new Map<string, WantedModel[]>();
+  for (const model of models) {
+    const alike = byUri.get(model.uri);
+    if (alike === undefined) byUri.set(model.uri, [model]);
+    else alike.push(model);
+  }
+  return {
+    ...{ models, byUri },
+    groups: new Map(groups.map((group) => [group.metadata.name, planGroup(group, models, nodes)])),
+  };
 }
 
 const orderOf = ({ createdAt, namespace = "", name }: WantedModel): string => `${createdAt} ${namespace}/${name}`;
 
 function planGroup(group: LocalModelNodeGroup, models: readonly WantedModel[], nodes: readonly Node[]): GroupPlan {
-  const limitBytes = bytesOf(group.spec.storageLimit);
-  const keys = new Set<string>();
-  let usedBytes = 0;
-  for (const { key, bytes, groups } of models) {
-    // Several caches of one model are one folder.
-    if (!groups.includes(group.metadata.name) || keys.has(key) || usedBytes + bytes > limitBytes) continue;
-    keys.add(key);
-    usedBytes += bytes;
-  }
+  const space = placesIn(
+    group,
+    models.filter(({ groups }) => groups.includes(group.metadata.name)),
+  );
   const fault =
     baseFolder(group) === undefined
       ? "spec.persistentVolumeSpec must be local or hostPath: folders of nodes are what models are kept in"
@@ -95,9 +107,39 @@ function planGroup(group: LocalModelNodeGroup, models: readonly WantedModel[], n
   const affinity = asObject(asObject(toJsonObject(group.spec.persistentVolumeSpec)["nodeAffinity"])["required"]);
   const terms = affinity["nodeSelectorTerms"] === undefined ? undefined : asObjects(affinity["nodeSelectorTerms"]);
   return {
-    ...{ name: group.metadata.name, group, fault, keys, usedBytes, limitBytes },
+    ...{ name: group.metadata.name, group, fault },
+    ...space,
     nodes: nodes.filter((node) => terms === undefined || terms.some((term) => isChosen(node, term))),
   };
+}
+
+function placesIn(group: LocalModelNodeGroup, models: readonly WantedModel[]) {
+  const limitBytes = bytesOf(group.spec.storageLimit);
+  const said = group.metadata.annotations?.[NAMESPACE_LIMIT];
+  const namespaceLimitBytes = said === undefined ? Math.floor(limitBytes / 2) : bytesOf(said);
+  const places = new Map<string, number>();
+  const usedByNamespace = new Map<string, number>();
+  let usedBytes = 0;
+  const give = ({ key, namespace }: WantedModel, bytes: number): void => {
+    const more = bytes - (places.get(key) ?? 0);
+    places.set(key, bytes);
+    usedBytes += more;
+    if (namespace !== undefined) usedByNamespace.set(namespace, (usedByNamespace.get(namespace) ?? 0) + more);
+  };
+  // Several caches of one model are one folder: the oldest says how large it is.
+  const unique = [...new Map([...models].reverse().map((model) => [model.key, model])).values()].reverse();
+  for (const model of unique) {
+    const kept = group.status?.places?.[model.key];
+    if (kept !== undefined) give(model, bytesOf(kept));
+  }
+  for (const model of unique) {
+    const { key, bytes, namespace } = model;
+    const more = bytes - (places.get(key) ?? 0);
+    if (places.has(key) && more <= 0) continue;
+    const ofNamespace = namespace === undefined ? 0 : (usedByNamespace.get(namespace) ?? 0) + more;
+    if (usedBytes + more <= limitBytes && ofNamespace <= namespaceLimitBytes) give(model, bytes);
+  }
+  return { places, usedBytes, limitBytes, namespaceLimitBytes, usedByNamespace };
 }
 
 /** The folder of a group on its nodes. */
@@ -147,19 +189,45 @@ export interface PlacedModel {
 export function modelsOfNode({ models, groups }: LocalPlan, node: string): PlacedModel[] {
   const placed = new Map<string, PlacedModel>();
   for (const model of models)
-    for (const group of model.groups.flatMap((name) => groups.get(name) ?? []))
-      if (
-        group.fault === undefined &&
-        group.keys.has(model.key) &&
-        group.nodes.some(({ metadata }) => metadata.name === node)
-      )
-        if (!placed.has(model.key)) placed.set(model.key, { model, group });
+    for (const group of model.groups.flatMap((name) => groups.get(name) ?? [])) {
+      const bytes = group.places.get(model.key);
+      if (group.fault !== undefined || bytes === undefined || placed.has(model.key)) continue;
+      if (group.nodes.some(({ metadata }) => metadata.name === node))
+        placed.set(model.key, { model: { ...model, bytes }, group });
+    }
   return [...placed.values()];
+}
+
+/** Why a model has less space than it asks for, in words; `undefined`: it has all of it. */
+export function refusedSpace(
+  { groups }: Pick<LocalPlan, "groups">,
+  { key, bytes, groups: names, namespace }: WantedModel,
+): { readonly reason: string; readonly message: string } | undefined {
+  for (const name of names) {
+    const group = groups.get(name);
+    if (group === undefined) continue;
+    const { places, usedBytes, limitBytes, usedByNamespace, namespaceLimitBytes } = group;
+    const place = places.get(key);
+    if (place !== undefined && place >= bytes) continue;
+    const kept = place === undefined ? "" : `; it keeps its place of ${place} bytes`;
+    const own = namespace === undefined ? 0 : (usedByNamespace.get(namespace) ?? 0) - (place ?? 0);
+    const where = `LocalModelNodeGroup ${name}: ${bytes} bytes do not fit beside the`;
+    if (namespace !== undefined && own + bytes > namespaceLimitBytes)
+      return {
+        reason: "NamespaceLimitExceeded",
+        message: `${where} ${own} of its namespace within the ${namespaceLimitBytes} that one namespace may take (annotation ${NAMESPACE_LIMIT} of the group; default: half of its storageLimit)${kept}`,
+      };
+    return {
+      reason: "StorageLimitExceeded",
+      message: `${where} ${usedBytes - (place ?? 0)} of other models within its storageLimit of ${limitBytes}${kept}`,
+    };
+  }
+  return undefined;
 }
 
 /** Why a model is not put where it should be, by group. */
 export function planFaults(
-  { groups }: LocalPlan,
+  { groups }: Pick<LocalPlan, "groups">,
   model: WantedModel,
 ): { readonly reason: string; readonly message: string }[] {
   return model.groups.flatMap((name) => {
@@ -167,13 +235,10 @@ export function planFaults(
     if (group === undefined) return [{ reason: "GroupNotFound", message: `there is no LocalModelNodeGroup ${name}` }];
     if (group.fault !== undefined)
       return [{ reason: "UnsupportedVolume", message: `LocalModelNodeGroup ${name}: ${group.fault}` }];
-    if (!group.keys.has(model.key))
-      return [
-        {
-          reason: "StorageLimitExceeded",
-          message: `LocalModelNodeGroup ${name}: ${model.bytes} bytes do not fit beside the ${group.usedBytes} of older models within its storageLimit of ${group.limitBytes}`,
-        },
-      ];
+    if (!group.places.has(model.key)) {
+      const refused = refusedSpace({ groups }, { ...model, groups: [name] });
+      return refused === undefined ? [] : [refused];
+    }
     return group.nodes.length === 0
       ? [{ reason: "NoNodes", message: `LocalModelNodeGroup ${name}: its node affinity chooses no node` }]
       : [];

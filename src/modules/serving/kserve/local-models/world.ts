@@ -1,8 +1,8 @@
 /** What all controllers of local models look at. */
-import type { ClusterAccess, InformerSet } from "../../../../kernel/control/types.js";
-import type { Job, Node, Pod } from "../../../../kernel/kinds/index.js";
+import type { ClusterAccess, InformerSet, Key } from "../../../../kernel/control/types.js";
+import type { Job, JsonObject, Kind, KubeObject, Node, Pod } from "../../../../kernel/kinds/index.js";
 import { JobKind, NodeKind, PodKind } from "../../../../kernel/kinds/index.js";
-import { asObject, asObjects, toJsonObject } from "../../../../kernel/schema/index.js";
+import { asObject, asObjects, equalJson, toJsonObject } from "../../../../kernel/schema/index.js";
 import { fetchedBy } from "../credentials.js";
 import type { InferenceService } from "../inference-service-kind.js";
 import { InferenceServiceKind } from "../inference-service-kind.js";
@@ -14,7 +14,7 @@ import {
   LocalModelNodeGroupKind,
   LocalModelNodeKind,
 } from "../storage-kinds.js";
-import { matchModel } from "./match.js";
+import { foldersOf, matchModel } from "./match.js";
 import { JOBS_NAMESPACE, KEY_LABEL, NODE_LABEL, statusName, WORK_LABEL } from "./names.js";
 import { type LocalPlan, planModels, type WantedModel } from "./plan.js";
 
@@ -24,13 +24,31 @@ export const cachesIn = (informers: InformerSet): readonly LocalModelCache[] => 
   ...informers.informer(LocalModelNamespaceCacheKind).list(),
 ];
 
-/** The plan for a cluster as it is. */
-export const planIn = (informers: InformerSet): LocalPlan =>
-  planModels(
-    cachesIn(informers),
-    informers.informer(LocalModelNodeGroupKind).list(),
-    informers.informer(NodeKind).list(),
-  );
+interface Planned {
+  readonly from: readonly unknown[];
+  readonly plan: LocalPlan;
+}
+const planned = new WeakMap<InformerSet, Planned>();
+
+/** The plan for a cluster as it is; made once for all who ask between two changes. */
+export function planIn(informers: InformerSet): LocalPlan {
+  const caches = [LocalModelCacheKind, LocalModelNamespaceCacheKind].map((kind) => informers.informer(kind).list());
+  const groups = informers.informer(LocalModelNodeGroupKind).list();
+  const nodes = informers.informer(NodeKind).list();
+  // Informers give the same list until something changes.
+  const from = [...caches, groups, nodes];
+  const known = planned.get(informers);
+  if (known !== undefined && from.every((list, index) => list === known.from[index])) return known.plan;
+  const plan = planModels(caches.flat(), groups, nodes);
+  planned.set(informers, { from, plan });
+  return plan;
+}
+
+/** Whether other models than before have places in a group. */
+export function hasOtherPlaces(now: KubeObject, old: KubeObject): boolean {
+  const placesOf = (object: KubeObject): JsonObject => asObject(asObject(toJsonObject(object)["status"])["places"]);
+  return !equalJson(placesOf(now), placesOf(old));
+}
 
 /** Whether a node says that it is ready. */
 export const isNodeReady = ({ status }: Node): boolean =>
@@ -67,23 +85,41 @@ export function podsOfJob(job: Job, informers: InformerSet): readonly Pod[] {
   return pods.byIndex(PODS, idOf(job.metadata));
 }
 
+const FOLDERS = "local-model-folders";
+const URIS = "local-model-uris";
+
+/** What an InferenceService's pods fetch. */
+function urisOf(service: KubeObject): readonly string[] {
+  const spec = asObject(toJsonObject(service)["spec"]);
+  const components = [
+    ...["predictor", "transformer", "explainer"].map((name) => asObject(spec[name])),
+    ...asObjects(spec["canary"]).map((canary) => asObject(canary["predictor"])),
+  ];
+  return components.flatMap(fetchedBy);
+}
+
+/** The caches of a kind that may be what an InferenceService is served from. */
+export function cachesFor(service: KubeObject, kind: Kind<LocalModelCache>, informers: InformerSet): Key[] {
+  const caches = informers.informer(kind);
+  caches.addIndex(URIS, ({ spec }) => [spec.sourceModelUri.replace(/\/+$/, "")]);
+  const folders = new Set(urisOf(service).flatMap(foldersOf));
+  return [...folders]
+    .flatMap((uri) => caches.byIndex(URIS, uri))
+    .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
+}
+
 /** The InferenceServices that are served from a model. */
 export function usersOf(
   model: WantedModel,
   plan: LocalPlan,
   { informers }: Pick<ClusterAccess, "informers">,
 ): { readonly name: string; readonly namespace: string }[] {
-  const isUser = (service: InferenceService): boolean => {
-    const spec = toJsonObject(service.spec);
-    const components = [
-      ...["predictor", "transformer", "explainer"].map((name) => asObject(spec[name])),
-      ...asObjects(spec["canary"]).map((canary) => asObject(canary["predictor"])),
-    ];
-    return components.flatMap(fetchedBy).some((uri) => matchModel(service, uri, plan)?.model.key === model.key);
-  };
-  return informers
-    .informer(InferenceServiceKind)
-    .list(model.namespace)
+  const isUser = (service: InferenceService): boolean =>
+    urisOf(service).some((uri) => matchModel(service, uri, plan)?.model.key === model.key);
+  const services = informers.informer(InferenceServiceKind);
+  services.addIndex(FOLDERS, (service) => [...new Set(urisOf(service).flatMap(foldersOf))]);
+  return services
+    .byIndex(FOLDERS, model.uri)
     .filter((service) => service.metadata.deletionTimestamp === undefined && isUser(service))
     .map(({ metadata }) => ({ name: metadata.name, namespace: metadata.namespace ?? "" }))
     .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1));
