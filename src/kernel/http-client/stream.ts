@@ -7,7 +7,7 @@ export interface StreamedAnswer {
   /** The body as it comes, to be read once; who stops before its end gives it up. Throws what the exchange failed with. */
   readonly body: AsyncGenerator<Buffer, void>;
   /** Gives the body up, and its connection where there is more to come. */
-  drop(): void;
+  readonly drop: () => void;
 }
 
 /** Bytes that wait for their reader before the server is held back. */
