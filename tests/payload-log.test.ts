@@ -1,54 +1,37 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type Server } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { checksOf } from "../src/cluster/apiserver/index.js";
-import { workloadControllers } from "../src/cluster/workloads/index.js";
-import { gatewayDriver, runGateway } from "../src/dataplane/gateway/index.js";
 import { runModelServerProgram } from "../src/dataplane/modelserver/index.js";
-import { type Clock, systemClock, systemRandom } from "../src/kernel/clock/index.js";
-import { type ControllerSpec, createManager } from "../src/kernel/control/index.js";
-import { EndpointSliceKind, NamespaceKind, type Pod, PodKind, timeOf } from "../src/kernel/kinds/index.js";
+import { systemClock, systemRandom } from "../src/kernel/clock/index.js";
+import { EndpointSliceKind, type Pod } from "../src/kernel/kinds/index.js";
 import { silentLogger } from "../src/kernel/log/index.js";
 import { asObject, asObjects, asString } from "../src/kernel/schema/index.js";
-import { createFleetModule } from "../src/modules/fleet/index.js";
-import {
-  createHttpProbe,
-  createServingModule,
-  MLServiceKind,
-  MLServiceRuntimeKind,
-} from "../src/modules/serving/index.js";
+import { MLServiceKind, MLServiceRuntimeKind } from "../src/modules/serving/index.js";
 import { InferenceServiceKind } from "../src/modules/serving/kserve/inference-service-kind.js";
-import { memoryLedger } from "../src/stores/ledger/index.js";
-import { startTestCluster, type TestCluster } from "../src/testing/index.js";
+import { temporaryFolder } from "../src/testing/folder.js";
+import type { TestCluster } from "../src/testing/index.js";
 import { blankManifests, blankRequest } from "./support/blank-model.js";
+import { type MemberStage, startMemberStage } from "./support/member-stage.js";
+import { eventually } from "./support/polling.js";
 
-// One member with its API server and its controllers, ten times as fast as life, and a gateway; a kubelet that runs the model server's own program for its image,
-// with the arguments and variables of the pod, and a transformer of somebody else for any other; a sink of CloudEvents.
-const SPEED = 10;
+// Pods run the model server's own program for its image, with the arguments and variables of the pod, and a transformer of somebody else for any
+// other; a sink of CloudEvents.
 const namespace = "models";
 const apply = { namespace, fieldManager: "test", force: true };
-const started = systemClock.now();
-const fast: Clock = {
-  now: () => started + (systemClock.now() - started) * SPEED,
-  monotonicMs: () => systemClock.monotonicMs() * SPEED,
-  setTimer: (delayMs, fire) => systemClock.setTimer(delayMs / SPEED, fire),
-  sleep: (delayMs, signal) => systemClock.sleep(delayMs / SPEED, signal),
-};
+const directory = temporaryFolder("payload-log");
 
 interface Received {
   readonly headers: IncomingMessage["headers"];
   readonly body: string;
 }
 
-const closers: (() => Promise<unknown>)[] = [];
 const received: Received[] = [];
+let stage: MemberStage;
 let cluster: TestCluster;
 let sink: Server;
 let sinkUrl = "";
 let models = "";
-let port = 0;
 
 const bodyOf = async (message: IncomingMessage): Promise<string> => {
   const pieces: Buffer[] = [];
@@ -108,35 +91,7 @@ async function startPod(pod: Pod, podIP: string, stopped: Promise<void>): Promis
   }
 }
 
-function kubelet(): ControllerSpec<Pod> {
-  const running = new Map<string, () => void>();
-  let last = 0;
-  closers.push(async () => [...running.values()].map((stop) => stop()));
-  return {
-    name: "kubelet",
-    kind: PodKind,
-    concurrency: 10,
-    async reconcile(key, pod, context) {
-      const pods = context.cluster.client.resource(PodKind);
-      if (pod === undefined || running.has(key.name)) return;
-      const podIP = `127.91.0.${++last}`;
-      const stopped = new Promise<void>((resolve) => running.set(key.name, resolve));
-      await startPod(pod, podIP, stopped);
-      const when = { lastTransitionTime: timeOf(context.clock.now()) };
-      const containerStatuses = pod.spec.containers.map(({ name }) => ({
-        ...{ name, image: "i", imageID: "", restartCount: 0, started: true, ready: true },
-        state: { running: { startedAt: timeOf(context.clock.now()) } },
-      }));
-      const conditions = [{ type: "Ready", status: "True", ...when }];
-      const status = { phase: "Running", podIP, podIPs: [{ ip: podIP }], conditions, containerStatuses };
-      await pods.patch(key.name, "merge", { status }, { namespace: key.namespace, subresource: "status" });
-    },
-  };
-}
-
 beforeAll(async () => {
-  const directory = mkdtempSync(join(tmpdir(), "argosy-payload-log-"));
-  closers.push(async () => rmSync(directory, { recursive: true, force: true }));
   models = join(directory, "models");
   mkdirSync(models);
   const content = asObject(blankManifests(namespace)[0]?.["binaryData"])["model.onnx"];
@@ -150,49 +105,14 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => sink.listen(0, "127.0.0.1", () => resolve()));
   const address = sink.address();
   sinkUrl = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
-  closers.push(async () => sink.closeAllConnections());
-  const gateway = await runGateway({ directory, clock: systemClock, random: systemRandom, log: silentLogger });
-  closers.push(() => gateway.close(0));
-  const driver = gatewayDriver({ directory, clock: systemClock, log: silentLogger });
-  await driver.start();
-  closers.push(() => driver.close());
-  const listener = { name: "ingress-cloud", host: "127.0.0.1", port: 0 };
-  await driver.open(listener);
-  port = Number((await driver.observe()).listeners[0]?.address.split(":").at(-1));
-  const ledger = memoryLedger({ clock: fast });
-  const fleet = createFleetModule({
-    ...{ members: () => undefined, gateway: driver, ledger, headListener: listener, ingressListener: () => listener },
-  });
-  const serving = createServingModule({
-    ...{ ledger, probe: createHttpProbe(() => `127.0.0.1:${port}`), address: () => ({ domain: "cloud.test", port }) },
-    loads: driver,
-  });
-  const kinds = serving.kinds.map(({ definition }) => definition);
-  const admission = (serving.admission ?? []).filter(({ level }) => level === "cluster");
-  cluster = await startTestCluster({ name: "cloud", clock: fast, kinds, checks: checksOf(admission, () => cluster) });
-  closers.push(() => cluster.close());
-  const manager = createManager({ cluster, clock: fast, random: cluster.random, log: silentLogger });
-  closers.push(() => manager.close());
-  for (const spec of workloadControllers({ ledger, clusterName: "cloud", scheduler: false })) manager.add(spec);
-  for (const spec of serving.controllers("cluster", cluster)) manager.add(spec);
-  for (const spec of fleet.controllers("cluster", cluster)) if (spec.name === "ingress-controller") manager.add(spec);
-  manager.add(kubelet());
-  await cluster.client.resource(NamespaceKind).apply({ metadata: { name: namespace } }, { fieldManager: "test" });
-  manager.start();
+  stage = await startMemberStage({ directory, namespace, network: "127.91", startPod });
+  ({ cluster } = stage);
 });
-
 afterAll(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
+  await stage?.close();
+  sink?.close();
+  sink?.closeAllConnections();
 });
-
-async function until<T>(what: string, look: () => Promise<T | undefined | false> | T | undefined | false): Promise<T> {
-  for (let attempt = 0; attempt < 2000; attempt++) {
-    const found = await look();
-    if (found !== undefined && found !== false) return found;
-    await systemClock.sleep(20);
-  }
-  throw new Error(`never came true: ${what}`);
-}
 
 interface Conditioned {
   readonly status?:
@@ -208,8 +128,8 @@ const conditionOf = (seen: Conditioned | undefined, type: string) =>
 
 /** Asks through the gateway. */
 const ask = (name: string, id: string): Promise<[number, string]> =>
-  post("127.0.0.1", port, blankRequest, {
-    ...{ host: `${name}.${namespace}.cloud.test`, "content-type": "application/json" },
+  post("127.0.0.1", stage.port, blankRequest, {
+    ...{ host: stage.host(name), "content-type": "application/json" },
     ...{ "ce-id": id, "x-who": "me", authorization: "Bearer hush" },
   });
 
@@ -248,13 +168,16 @@ test("an InferenceService logs what its transformer and its predictor are asked"
     },
     apply,
   );
-  const ready = await until("it is ready", async () => {
+  const ready = await eventually("it is ready", async () => {
     const found = await services.find("blank", { namespace });
-    return conditionOf(found, "Ready")?.status === "True" && found;
+    return conditionOf(found, "Ready")?.status === "True" ? found : undefined;
   });
   const [status, answer] = await ask("blank", "one");
   // The transformer's own request has an id of its own.
-  await until("all four came", () => received.filter(({ headers }) => headers["ce-source"] !== undefined).length >= 4);
+  await eventually(
+    "all four came",
+    () => received.filter(({ headers }) => headers["ce-source"] !== undefined).length >= 4 || undefined,
+  );
 
   expect(status).toBe(200);
   expect(conditionOf(ready, "AllFieldsHonored")?.status).toBe("True");
@@ -305,27 +228,27 @@ test("an MLService logs its releases and its transformer, under names of its own
     },
     apply,
   );
-  const ready = await until("it is ready", async () => {
+  const ready = await eventually("it is ready", async () => {
     const found = await services.find("digits", { namespace });
-    return conditionOf(found, "Ready")?.status === "True" && found;
+    return conditionOf(found, "Ready")?.status === "True" ? found : undefined;
   });
   const [status, said] = await ask("digits", "two");
-  await until(
+  await eventually(
     "all four came",
-    () => received.filter(({ headers }) => headers["ce-mlservicename"] === "digits").length >= 4,
+    () => received.filter(({ headers }) => headers["ce-mlservicename"] === "digits").length >= 4 || undefined,
   );
 
   expect([status, said]).toEqual([200, expect.stringContaining("blank")]);
   expect(ready.status?.transformer).toMatchObject({
     ready: true,
-    url: `http://digits-transform.${namespace}.cloud.test:${port}`,
+    url: `http://digits-transform.${namespace}.cloud.test:${stage.port}`,
   });
   expect(conditionOf(ready, "AllFieldsHonored")?.status).toBe("True");
   expect(from(eventsOf("two"), "digits-transformer", "request")?.headers["ce-type"]).toBe(
     "tensorstack.dev.mlservice.request",
   );
   expect(from(received, "digits-predictor-v1", "response")?.headers["ce-inferenceurl"]).toBe(
-    `http://digits-predict-v1.${namespace}.cloud.test:${port}`,
+    `http://digits-predict-v1.${namespace}.cloud.test:${stage.port}`,
   );
 
   sink.closeAllConnections();

@@ -1,49 +1,26 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { Agent, createServer, request, type Server } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { Agent, createServer, request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { checksOf } from "../src/cluster/apiserver/index.js";
-import { workloadControllers } from "../src/cluster/workloads/index.js";
-import { type GatewayDriver, gatewayDriver, runGateway } from "../src/dataplane/gateway/index.js";
-import { type Clock, systemClock, systemRandom } from "../src/kernel/clock/index.js";
-import { type ControllerSpec, createManager } from "../src/kernel/control/index.js";
+import { systemClock } from "../src/kernel/clock/index.js";
 import {
   DeploymentKind,
   EndpointSliceKind,
   type JsonObject,
-  NamespaceKind,
   type Pod,
   PodKind,
   ServiceKind,
-  timeOf,
 } from "../src/kernel/kinds/index.js";
-import { silentLogger } from "../src/kernel/log/index.js";
-import { createFleetModule } from "../src/modules/fleet/index.js";
-import { createHttpProbe, createServingModule } from "../src/modules/serving/index.js";
 import { InferenceServiceKind } from "../src/modules/serving/kserve/inference-service-kind.js";
-import { memoryLedger } from "../src/stores/ledger/index.js";
-import { startTestCluster, type TestCluster } from "../src/testing/index.js";
+import { temporaryFolder } from "../src/testing/folder.js";
+import type { TestCluster } from "../src/testing/index.js";
+import { type MemberStage, startMemberStage } from "./support/member-stage.js";
 
-// One member with its API server and its controllers, ten times as fast as life; a gateway; a kubelet whose pods are HTTP servers, and programs that reach Services as by kube-proxy.
-const SPEED = 10;
+// Pods are HTTP servers; programs reach Services as by kube-proxy.
 const CONTAINER_PORT = 18_091;
 const namespace = "models";
 const apply = { namespace, fieldManager: "test", force: true };
-const started = systemClock.now();
-
-const fast: Clock = {
-  now: () => started + (systemClock.now() - started) * SPEED,
-  monotonicMs: () => systemClock.monotonicMs() * SPEED,
-  setTimer: (delayMs, fire) => systemClock.setTimer(delayMs / SPEED, fire),
-  sleep: (delayMs, signal) => systemClock.sleep(delayMs / SPEED, signal),
-};
-
-const closers: (() => Promise<unknown>)[] = [];
-const ledger = memoryLedger({ clock: fast });
+const directory = temporaryFolder("rollouts");
+let stage: MemberStage;
 let cluster: TestCluster;
-let driver: GatewayDriver;
-let port = 0;
 
 interface Answered {
   readonly status: number;
@@ -71,7 +48,7 @@ let turn = 0;
 
 /** By a host of the ingress. */
 const ask = (name: string, headers: Record<string, string> = {}): Promise<Answered> =>
-  send({ host: "127.0.0.1", port, agent: outside, headers: { host: `${name}.${namespace}.cloud.test`, ...headers } });
+  send({ host: "127.0.0.1", port: stage.port, agent: outside, headers: { host: stage.host(name), ...headers } });
 
 /** By a Service, each time at the next of its ready addresses. */
 async function askInside(name: string): Promise<Answered> {
@@ -89,106 +66,33 @@ async function askInside(name: string): Promise<Answered> {
   return send({ ...at, agent: inside, headers: { host: name } });
 }
 
-/** The kubelet's part: a predictor says the variable MODEL, a transformer asks the predictor's Service and puts a word before it. */
-function kubelet(): ControllerSpec<Pod> {
-  const servers = new Map<string, Server>();
-  let last = 0;
-  const stop = (name: string): void => {
-    servers.get(name)?.close();
-    servers.delete(name);
-  };
-  closers.push(async () => [...servers.keys()].map(stop));
-  return {
-    name: "kubelet",
-    kind: PodKind,
-    concurrency: 20,
-    async reconcile(key, pod, context) {
-      const pods = context.cluster.client.resource(PodKind);
-      if (pod === undefined) return;
-      if (pod.metadata.deletionTimestamp !== undefined) {
-        // As a model server drains: who was told of it before is answered.
-        await context.clock.sleep(20_000);
-        stop(key.name);
-        await pods.delete(key.name, { namespace: key.namespace, gracePeriodSeconds: 0 });
-        return;
-      }
-      if (servers.has(key.name)) return;
-      const { env = [], args = [] } = pod.spec.containers[0] ?? {};
-      const model = env.find(({ name }) => name === "MODEL")?.value ?? "";
-      const host = args[args.indexOf("--predictor_host") + 1]?.split(".")[0] ?? "";
-      const server = createServer((incoming, response) => {
-        if (incoming.headers["x-fail"] === model) response.writeHead(500).end("as asked");
-        else if (model !== "transformer" || incoming.url === "/ready") response.end(model);
-        else
-          askInside(host).then(
-            ({ status, body }) => response.writeHead(status).end(`transformed ${body}`),
-            (error: unknown) => response.writeHead(502).end(String(error)),
-          );
-      });
-      servers.set(key.name, server);
-      const podIP = `127.89.${Math.floor(++last / 250)}.${(last % 250) + 1}`;
-      await new Promise<void>((resolve) => server.listen(CONTAINER_PORT, podIP, () => resolve()));
-      const when = { lastTransitionTime: timeOf(context.clock.now()) };
-      const container = { name: "kserve-container", image: "i", imageID: "", restartCount: 0, started: true };
-      const status = {
-        phase: "Running",
-        podIP,
-        podIPs: [{ ip: podIP }],
-        conditions: [{ type: "Ready", status: "True", ...when }],
-        containerStatuses: [
-          { ...container, ready: true, state: { running: { startedAt: timeOf(context.clock.now()) } } },
-        ],
-      };
-      await pods.patch(key.name, "merge", { status }, { namespace: key.namespace, subresource: "status" });
-    },
-  };
+/** A predictor says the variable MODEL, a transformer asks the predictor's Service and puts a word before it. */
+async function startPod(pod: Pod, podIP: string, stopped: Promise<void>): Promise<void> {
+  const { env = [], args = [] } = pod.spec.containers[0] ?? {};
+  const model = env.find(({ name }) => name === "MODEL")?.value ?? "";
+  const host = args[args.indexOf("--predictor_host") + 1]?.split(".")[0] ?? "";
+  const server = createServer((incoming, response) => {
+    if (incoming.headers["x-fail"] === model) response.writeHead(500).end("as asked");
+    else if (model !== "transformer" || incoming.url === "/ready") response.end(model);
+    else
+      askInside(host).then(
+        ({ status, body }) => response.writeHead(status).end(`transformed ${body}`),
+        (error: unknown) => response.writeHead(502).end(String(error)),
+      );
+  });
+  await new Promise<void>((resolve) => server.listen(CONTAINER_PORT, podIP, () => resolve()));
+  void stopped.then(() => server.close());
 }
 
 beforeAll(async () => {
-  const directory = mkdtempSync(join(tmpdir(), "argosy-rollouts-"));
-  closers.push(async () => rmSync(directory, { recursive: true, force: true }));
-  const gateway = await runGateway({ directory, clock: systemClock, random: systemRandom, log: silentLogger });
-  closers.push(() => gateway.close(0));
-  driver = gatewayDriver({ directory, clock: systemClock, log: silentLogger });
-  await driver.start();
-  closers.push(() => driver.close());
-  const listener = { name: "ingress-cloud", host: "127.0.0.1", port: 0 };
-  await driver.open(listener);
-  const { listeners } = await driver.observe();
-  port = Number(listeners[0]?.address.split(":").at(-1));
-  const fleet = createFleetModule({
-    members: () => undefined,
-    gateway: driver,
-    ledger,
-    headListener: listener,
-    ingressListener: () => listener,
-    insideAddress: () => "127.0.0.1",
-  });
-  const serving = createServingModule({
-    ledger,
-    probe: createHttpProbe(() => `127.0.0.1:${port}`),
-    address: () => ({ domain: "cloud.test", port }),
-    loads: driver,
-    counts: driver,
-  });
-  const kinds = serving.kinds.map(({ definition }) => definition);
-  const admission = (serving.admission ?? []).filter(({ level }) => level === "cluster");
-  cluster = await startTestCluster({ name: "cloud", clock: fast, kinds, checks: checksOf(admission, () => cluster) });
-  closers.push(() => cluster.close());
-  const manager = createManager({ cluster, clock: fast, random: cluster.random, log: silentLogger });
-  closers.push(() => manager.close());
-  for (const spec of workloadControllers({ ledger, clusterName: "cloud", scheduler: false })) manager.add(spec);
-  for (const spec of serving.controllers("cluster", cluster)) manager.add(spec);
-  for (const spec of fleet.controllers("cluster", cluster)) if (spec.name === "ingress-controller") manager.add(spec);
-  manager.add(kubelet());
-  await cluster.client.resource(NamespaceKind).apply({ metadata: { name: namespace } }, { fieldManager: "test" });
-  manager.start();
+  const pods = { network: "127.89", startPod, drainMs: 20_000 };
+  stage = await startMemberStage({ directory, namespace, ...pods, isGatewayInside: true });
+  ({ cluster } = stage);
 });
-
 afterAll(async () => {
   outside.destroy();
   inside.destroy();
-  for (const close of closers.splice(0).reverse()) await close();
+  await stage?.close();
 });
 
 const containers = (model: string): JsonObject[] => [
@@ -347,7 +251,7 @@ test("a new revision goes by steps that its gates watch; one that fails is taken
   const { failed } = await running.stop();
   // Nothing but what the third one was made to fail.
   expect(failed.filter((text) => text !== "500 as asked")).toEqual([]);
-  const decisions = await ledger.query({ kind: "InferenceService", name: "g", topic: "promotion" });
+  const decisions = await stage.ledger.query({ kind: "InferenceService", name: "g", topic: "promotion" });
   expect(decisions.map(({ outcome }) => outcome).join("\n")).toMatch(/was taken back.*\n(.*\n)*.*goes from 20 to 50 %/);
 
   await service("two");
@@ -386,8 +290,8 @@ test("a header names the revision or canary that answers, whatever its share is;
   expect([(await ask("latest-p-predictor")).body, (await ask("prev-p-predictor")).body]).toEqual(["two", "one"]);
   const urls = isvc("p")?.status?.components?.["predictor"]?.traffic?.map(({ tag, url }) => [tag, url]);
   expect(urls).toEqual([
-    ["latest", `http://latest-p-predictor.${namespace}.cloud.test:${port}`],
-    ["prev", `http://prev-p-predictor.${namespace}.cloud.test:${port}`],
+    ["latest", `http://latest-p-predictor.${namespace}.cloud.test:${stage.port}`],
+    ["prev", `http://prev-p-predictor.${namespace}.cloud.test:${stage.port}`],
   ]);
 
   const named = (model: string) => ({ name: model, containers: containers(model) });

@@ -1,136 +1,43 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, request, type Server } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { createServer, request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { checksOf } from "../src/cluster/apiserver/index.js";
-import { workloadControllers } from "../src/cluster/workloads/index.js";
-import { type GatewayDriver, gatewayDriver, runGateway } from "../src/dataplane/gateway/index.js";
-import { type Clock, systemClock, systemRandom } from "../src/kernel/clock/index.js";
-import { type ControllerSpec, createManager } from "../src/kernel/control/index.js";
-import { DeploymentKind, NamespaceKind, type Pod, PodKind, timeOf } from "../src/kernel/kinds/index.js";
-import { silentLogger } from "../src/kernel/log/index.js";
+import { DeploymentKind, type Pod } from "../src/kernel/kinds/index.js";
 import { toJsonObject } from "../src/kernel/schema/index.js";
-import { createFleetModule } from "../src/modules/fleet/index.js";
-import { createHttpProbe, createServingModule } from "../src/modules/serving/index.js";
 import { type KnativeService, KnativeServiceKind } from "../src/modules/serving/knative/kinds.js";
-import { memoryLedger } from "../src/stores/ledger/index.js";
-import { startTestCluster, type TestCluster } from "../src/testing/index.js";
+import { temporaryFolder } from "../src/testing/folder.js";
+import type { TestCluster } from "../src/testing/index.js";
+import { type MemberStage, startMemberStage } from "./support/member-stage.js";
+import { eventually } from "./support/polling.js";
 
-// One member with its API server, its controllers and a gateway, all of it ten times as fast as life; a kubelet whose pods are HTTP servers.
-const SPEED = 10;
 const namespace = "models";
 const apply = { namespace, fieldManager: "test", force: true };
-const started = systemClock.now();
-
-const fast: Clock = {
-  now: () => started + (systemClock.now() - started) * SPEED,
-  monotonicMs: () => systemClock.monotonicMs() * SPEED,
-  setTimer: (delayMs, fire) => systemClock.setTimer(delayMs / SPEED, fire),
-  sleep: (delayMs, signal) => systemClock.sleep(delayMs / SPEED, signal),
-};
-
-const closers: (() => Promise<unknown>)[] = [];
-const ledger = memoryLedger({ clock: fast });
+const directory = temporaryFolder("scaling");
+let stage: MemberStage;
 let cluster: TestCluster;
-let driver: GatewayDriver;
 let port = 0;
 
-/** The kubelet's part: a pod is an HTTP server that says its Revision, at an address of its own. */
-function kubelet(): ControllerSpec<Pod> {
-  const servers = new Map<string, Server>();
-  let last = 0;
-  const stop = (name: string): void => {
-    servers.get(name)?.closeAllConnections();
-    servers.get(name)?.close();
-    servers.delete(name);
-  };
-  closers.push(async () => [...servers.keys()].map(stop));
-  return {
-    name: "kubelet",
-    kind: PodKind,
-    concurrency: 20,
-    async reconcile(key, pod, context) {
-      const pods = context.cluster.client.resource(PodKind);
-      if (pod === undefined) return;
-      if (pod.metadata.deletionTimestamp !== undefined) {
-        stop(key.name);
-        await pods.delete(key.name, { namespace: key.namespace, gracePeriodSeconds: 0 });
-        return;
-      }
-      if (servers.has(key.name)) return;
-      const revision = pod.metadata.labels?.["serving.knative.dev/revision"] ?? "";
-      const server = createServer((_request, response) => {
-        setTimeout(() => response.end(revision), 20);
-      });
-      servers.set(key.name, server);
-      const podIP = `127.88.${Math.floor(++last / 250)}.${(last % 250) + 1}`;
-      await new Promise<void>((resolve) => server.listen(18_080, podIP, () => resolve()));
-      const when = { lastTransitionTime: timeOf(context.clock.now()) };
-      const container = { name: "user-container", image: "i", imageID: "", restartCount: 0, started: true };
-      const status = {
-        phase: "Running",
-        podIP,
-        podIPs: [{ ip: podIP }],
-        conditions: [{ type: "Ready", status: "True", ...when }],
-        containerStatuses: [
-          { ...container, ready: true, state: { running: { startedAt: timeOf(context.clock.now()) } } },
-        ],
-      };
-      await pods.patch(key.name, "merge", { status }, { namespace: key.namespace, subresource: "status" });
-    },
-  };
+/** A pod is an HTTP server that says its Revision. */
+async function startPod(pod: Pod, podIP: string, stopped: Promise<void>): Promise<void> {
+  const revision = pod.metadata.labels?.["serving.knative.dev/revision"] ?? "";
+  const server = createServer((_request, response) => {
+    setTimeout(() => response.end(revision), 20);
+  });
+  await new Promise<void>((resolve) => server.listen(18_080, podIP, () => resolve()));
+  void stopped.then(() => {
+    server.closeAllConnections();
+    server.close();
+  });
 }
 
 beforeAll(async () => {
-  const directory = mkdtempSync(join(tmpdir(), "argosy-scaling-"));
-  closers.push(async () => rmSync(directory, { recursive: true, force: true }));
-  const gateway = await runGateway({ directory, clock: fast, random: systemRandom, log: silentLogger });
-  closers.push(() => gateway.close(0));
-  driver = gatewayDriver({ directory, clock: fast, log: silentLogger });
-  await driver.start();
-  closers.push(() => driver.close());
-  await driver.open({ name: "ingress-cloud", host: "127.0.0.1", port: 0 });
-  const { listeners } = await driver.observe();
-  port = Number(listeners[0]?.address.split(":").at(-1));
-  const listener = { name: "ingress-cloud", host: "127.0.0.1", port: 0 };
-  const fleet = createFleetModule({
-    members: () => undefined,
-    gateway: driver,
-    ledger,
-    headListener: listener,
-    ingressListener: () => listener,
-  });
-  const serving = createServingModule({
-    ledger,
-    probe: createHttpProbe(() => `127.0.0.1:${port}`),
-    address: () => ({ domain: "cloud.test", port }),
-    loads: driver,
-  });
-  const kinds = serving.kinds.map(({ definition }) => definition);
-  const admission = (serving.admission ?? []).filter(({ level }) => level === "cluster");
-  cluster = await startTestCluster({ name: "cloud", clock: fast, kinds, checks: checksOf(admission, () => cluster) });
-  closers.push(() => cluster.close());
-  const manager = createManager({ cluster, clock: fast, random: cluster.random, log: silentLogger });
-  closers.push(() => manager.close());
-  for (const spec of workloadControllers({ ledger, clusterName: "cloud", scheduler: false })) manager.add(spec);
-  for (const spec of serving.controllers("cluster", cluster)) manager.add(spec);
-  for (const spec of fleet.controllers("cluster", cluster)) if (spec.name === "ingress-controller") manager.add(spec);
-  manager.add(kubelet());
-  await cluster.client.resource(NamespaceKind).apply({ metadata: { name: namespace } }, { fieldManager: "test" });
-  manager.start();
+  stage = await startMemberStage({ directory, namespace, network: "127.88", startPod, isGatewayFast: true });
+  ({ cluster, port } = stage);
 });
-
-afterAll(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-const host = (name: string): string => `${name}.${namespace}.cloud.test`;
+afterAll(() => stage?.close());
 
 /** One request to an address, by the body of its answer. */
 function ask(name: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const call = request({ port, host: "127.0.0.1", headers: { host: host(name) }, agent: false }, (response) => {
+    const call = request({ port, host: "127.0.0.1", headers: { host: stage.host(name) }, agent: false }, (response) => {
       let text = "";
       response.on("data", (piece: Buffer) => {
         text += piece.toString();
@@ -140,15 +47,6 @@ function ask(name: string): Promise<string> {
     call.on("error", reject);
     call.end();
   });
-}
-
-async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  for (let attempt = 0; attempt < 1500; attempt++) {
-    const found = await look();
-    if (found !== undefined && found !== false) return found;
-    await systemClock.sleep(20);
-  }
-  throw new Error(`never came true: ${what}`);
 }
 
 const replicasOf = async (revision: string): Promise<number> => {
@@ -182,7 +80,7 @@ const service = (more: { traffic?: object[]; env?: string } = {}) => ({
 });
 
 async function ready(observed: number): Promise<KnativeService> {
-  return until("the service is ready", async () => {
+  return eventually("the service is ready", async () => {
     const found = await cluster.client.resource(KnativeServiceKind).find("hello", { namespace });
     const condition = found?.status?.conditions?.find(({ type }) => type === "Ready");
     return found?.metadata.generation === observed &&
@@ -198,13 +96,13 @@ test("a service answers, goes to zero when it is quiet, wakes by a request, grow
   await services.apply(service(), apply);
   const made = await ready(1);
   expect(made.status).toMatchObject({
-    url: `http://${host("hello")}:${port}`,
+    url: `http://${stage.host("hello")}:${port}`,
     latestReadyRevisionName: "hello-00001",
     traffic: [{ latestRevision: true, percent: 100, revisionName: "hello-00001" }],
   });
   expect(await ask("hello")).toBe("hello-00001");
 
-  await until("it is at zero", async () => (await replicasOf("hello-00001")) === 0);
+  await eventually("it is at zero", async () => (await replicasOf("hello-00001")) === 0 || undefined);
   expect((await ready(1)).status?.latestReadyRevisionName).toBe("hello-00001");
   // Ten at once that meet nothing: all of them wait for the first pod.
   const woken = await Promise.all(Array.from({ length: 10 }, () => ask("hello")));
@@ -220,16 +118,16 @@ test("a service answers, goes to zero when it is quiet, wakes by a request, grow
       }
     }),
   );
-  const most = await until("it has grown", async () => {
+  const most = await eventually("it has grown", async () => {
     const replicas = await replicasOf("hello-00001");
-    return replicas >= 3 && replicas;
+    return replicas >= 3 ? replicas : undefined;
   });
   isLoaded = false;
   await load;
   expect(failures).toEqual([]);
-  await until("it has shrunk", async () => (await replicasOf("hello-00001")) < most);
+  await eventually("it has shrunk", async () => (await replicasOf("hello-00001")) < most || undefined);
 
-  const decisions = await ledger.query({ kind: "Deployment", name: "hello-00001-deployment", limit: 500 });
+  const decisions = await stage.ledger.query({ kind: "Deployment", name: "hello-00001-deployment", limit: 500 });
   const outcomes = decisions.map(({ outcome }) => outcome).join("\n");
   // By which window it grew, and whether it panicked, depends on how fast this machine is; kpa.test.ts has both on its own clock.
   expect(outcomes).toMatch(/scaled from \d+ to [3-9]: the stable window: .* → \d+; the panic window: .* → \d+/);
@@ -249,7 +147,7 @@ test("two Revisions share an address 90 to 10, a tag has its own, and what canno
   const split = await ready(2);
   expect(split.status?.traffic).toMatchObject([
     { revisionName: "hello-00001", percent: 90 },
-    { revisionName: "hello-00002", percent: 10, tag: "next", url: `http://${host("next-hello")}:${port}` },
+    { revisionName: "hello-00002", percent: 10, tag: "next", url: `http://${stage.host("next-hello")}:${port}` },
   ]);
   const answers: string[] = [];
   for (let round = 0; round < 10; round++)
