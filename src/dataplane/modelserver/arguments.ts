@@ -8,7 +8,7 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
 
   --repository DIR        serve a repository: <model>/[config.json], <model>/<version>/model.onnx
   --model-name NAME       serve one model, from --model-dir or --model-uri
-  --model-dir DIR         folder with model.onnx, or with numbered versions
+  --model-dir DIR         folder with model.onnx, or with numbered versions; with --model-uri the model is fetched into it, once
   --model-uri URI         s3://, gs://, https://, hf://, oci://, webhdfs://, models:/NAME@ALIAS, file:///folder
   --storage-config FILE   s3cmd configuration, or an entry of KServe's storage-config, with the store's address and keys;
                           default: the variables of the store's own tools (AWS_…, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, …)
@@ -35,7 +35,8 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --model-memory-bytes N  memory of a model's own process, default 2 GiB
   --run-timeout-ms N      a run that takes longer is ended and the model's worker restarted, default 30000
   --load-timeout-ms N     default 120000
-  --allow-code yes|no     whether models may be code (model.js, model.py), default yes
+  --allow-code yes|no|elsewhere  whether models may be code (model.js, model.py), default yes; elsewhere: not in this process, which holds the
+                          keys of stores: a model of --model-uri that is code is ModelIsCode
   --allow-pickles yes|no|anywhere  whether pickles and joblib files are opened, in a process with namespaces of its own; anywhere: also where the machine gives none; default no
   --python PROGRAM        Python for such models, default python3
   --on-failure serve|exit when the one model cannot be loaded: go on answering 503 with the cause (default), or exit 1
@@ -78,6 +79,8 @@ export interface Arguments {
   readonly maxBodyBytes: number | undefined;
   readonly threads: number | undefined;
   readonly limits: Partial<EngineLimits>;
+  /** A model that is code is told apart from what may not run at all. */
+  readonly codeElsewhere: boolean;
   readonly memoryBudgetBytes: number | undefined;
   readonly exitOnFailure: boolean;
 }
@@ -135,7 +138,8 @@ export function parseArguments({ args, env }: Given): Arguments | "help" {
   if (onFailure !== "serve" && onFailure !== "exit") {
     throw new InputError(`--on-failure is "${onFailure}"; expected serve or exit`);
   }
-  const sources = [values.repository, values["model-dir"], values["model-uri"], values["forward-to"], values.clear];
+  const single = values["model-uri"] ?? values["model-dir"];
+  const sources = [values.repository, single, values["forward-to"], values.clear];
   if (sources.filter((value) => value !== undefined).length !== 1) {
     throw new InputError(
       "give exactly one of --repository, --model-dir, --model-uri, --forward-to and --clear; --help lists what there is",
@@ -144,8 +148,8 @@ export function parseArguments({ args, env }: Given): Arguments | "help" {
   if (values["forward-to"] !== undefined && values["log-payloads"] === undefined) {
     throw new InputError("--forward-to needs --log-payloads");
   }
-  if (values["fetch-to"] !== undefined && values["model-uri"] === undefined) {
-    throw new InputError("--fetch-to needs --model-uri");
+  if (values["fetch-to"] !== undefined && (values["model-uri"] === undefined || values["model-dir"] !== undefined)) {
+    throw new InputError("--fetch-to needs --model-uri, and no --model-dir");
   }
   if (values["model-config"] !== undefined && values.repository === undefined) {
     throw new InputError("--model-config needs --repository, a folder in which models are laid out");
@@ -180,6 +184,7 @@ export function parseArguments({ args, env }: Given): Arguments | "help" {
     threads: readWhole("threads", values.threads, [1, 256]),
     exitOnFailure: onFailure === "exit",
     limits: readLimits(values, env),
+    codeElsewhere: readCode(values, env) === "elsewhere",
     memoryBudgetBytes: readWhole("memory-budget-bytes", values["memory-budget-bytes"], [2 ** 20, 2 ** 50]),
   };
 }
@@ -201,14 +206,14 @@ function readLimits(values: Flags, env: Given["env"]): Partial<EngineLimits> {
   const memoryBytes = readWhole("model-memory-bytes", values["model-memory-bytes"], [2 ** 24, 2 ** 50]);
   const runTimeoutMs = readWhole("run-timeout-ms", values["run-timeout-ms"], [1, 86_400_000]);
   const loadTimeoutMs = readWhole("load-timeout-ms", values["load-timeout-ms"], [1, 86_400_000]);
-  const allowCode = readSwitch("allow-code", values["allow-code"] ?? env["ARGOSY_MODEL_ALLOW_CODE"]);
+  const allowCode = readCode(values, env);
   const allowPickles = readPickles(values["allow-pickles"] ?? env["ARGOSY_MODEL_ALLOW_PICKLES"]);
   const python = values.python ?? env["ARGOSY_MODEL_PYTHON"];
   return {
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(runTimeoutMs === undefined ? {} : { runTimeoutMs }),
     ...(loadTimeoutMs === undefined ? {} : { loadTimeoutMs }),
-    ...(allowCode === undefined ? {} : { allowCode }),
+    ...(allowCode === undefined ? {} : { allowCode: allowCode === "yes" }),
     ...(allowPickles === undefined ? {} : { allowPickles }),
     ...(python === undefined ? {} : { python }),
   };
@@ -219,10 +224,10 @@ function readPickles(value: string | undefined): EngineLimits["allowPickles"] | 
   throw new InputError(`--allow-pickles is "${value}"; expected no, yes or anywhere`);
 }
 
-function readSwitch(flag: string, value: string | undefined): boolean | undefined {
-  if (value === undefined || value === "yes" || value === "no")
-    return value === undefined ? undefined : value === "yes";
-  throw new InputError(`--${flag} is "${value}"; expected yes or no`);
+function readCode(values: Flags, env: Given["env"]): "yes" | "no" | "elsewhere" | undefined {
+  const value = values["allow-code"] ?? env["ARGOSY_MODEL_ALLOW_CODE"];
+  if (value === undefined || value === "yes" || value === "no" || value === "elsewhere") return value;
+  throw new InputError(`--allow-code is "${value}"; expected yes, no or elsewhere`);
 }
 
 function readUpstream(value: string | undefined): Arguments["forwardTo"] {

@@ -4,7 +4,8 @@ import { HttpError } from "../../kernel/http1/index.js";
 /**
  * Why a model is not there: the words that `/ready`, the index, the termination message and the platform's conditions use.
  * `RuntimeUnhealthy`: it was there, and its worker died or did not answer. `ModelTooLarge`: more than the memory budget.
- * `ModelChanged`: its files are not those that were loaded. `ModelRefused`: the configuration does not allow this kind.
+ * `ModelChanged`: its files are not those that were loaded. `ModelRefused`: the configuration does not allow this kind. `ModelIsCode`: it may run,
+ * but not beside the keys of the stores that it came from.
  */
 export type ModelFailureReason =
   | "ModelDownloadFailed"
@@ -15,6 +16,7 @@ export type ModelFailureReason =
   | "ModelTooLarge"
   | "ModelChanged"
   | "ModelRefused"
+  | "ModelIsCode"
   | "UnsupportedFormat";
 
 /** A model that could not be fetched or loaded. */

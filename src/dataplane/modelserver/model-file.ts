@@ -44,6 +44,15 @@ const FOREIGN: Readonly<Record<string, string>> = {
   ".cbm": "CatBoost: save it as ONNX (save_model(format='onnx'))",
 };
 
+/** A file below a folder that runs code when it is a model; `undefined` where there is none. */
+export async function findCode(folder: string): Promise<string | undefined> {
+  const names = await readdir(folder, { recursive: true });
+  return names.find((name) => {
+    const kind = ENDINGS.find(([ending]) => name.endsWith(ending))?.[1];
+    return kind === "javascript" || kind === "python";
+  });
+}
+
 /** Files that lie beside models and are none. */
 const BESIDE = new Set(["config.json", "metadata.json", "model-settings.json", "settings.json", "tokenizer.json"]);
 

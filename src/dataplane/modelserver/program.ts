@@ -1,5 +1,5 @@
 /** The model server as a program: what it is told to do, signals and last words. */
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { type Program, runProgram } from "../../kernel/program/index.js";
@@ -122,17 +122,39 @@ async function openLog({ payloads }: Arguments, program: Program): Promise<Paylo
 function sourceOf(parsed: Arguments, program: Program): ModelServerOptions["source"] {
   if (parsed.repository !== undefined) return { repository: parsed.repository };
   const name = parsed.modelName ?? "model";
-  const { modelDir } = parsed;
-  if (modelDir !== undefined) return { name, folder: modelDir };
-  const destination = `${parsed.cache}/served/${encodeURIComponent(name)}`;
+  const { modelDir, modelUri } = parsed;
+  if (modelDir !== undefined && modelUri === undefined) return { name, folder: modelDir };
+  const destination = modelDir ?? `${parsed.cache}/served/${encodeURIComponent(name)}`;
   return async (report, signal) => {
     // A server that stays goes on trying; one that exits leaves that to whoever restarts it.
-    const patience = parsed.exitOnFailure ? {} : { retryForMs: Number.POSITIVE_INFINITY };
-    return { name, folder: await fetchWith(parsed, destination, program, { onRetry: report, signal, ...patience }) };
+    const retryForMs = parsed.exitOnFailure ? FETCH_ONLY_MS : Number.POSITIVE_INFINITY;
+    const bring = () => fetchWith(parsed, destination, program, { onRetry: report, signal, retryForMs });
+    const folder = await (modelDir === undefined ? bring() : once(modelDir, modelUri ?? "", bring));
+    if (parsed.codeElsewhere) await refuseCode(folder);
+    return { name, folder };
   };
 }
 
-/** Short: what restarts an init container shows its last words meanwhile. */
+/** A container that starts again serves what it fetched, as after an init container: the store may be away, or hold another model by now. */
+async function once(folder: string, uri: string, bring: () => Promise<string>): Promise<string> {
+  const mark = join(folder, ".fetched");
+  if ((await readFile(mark, "utf8").catch(() => "")) === uri) return folder;
+  const found = await bring();
+  if (found === folder) await writeFile(mark, uri);
+  return found;
+}
+
+async function refuseCode(folder: string): Promise<void> {
+  const { findCode } = await import("./model-file.js");
+  const code = await findCode(folder);
+  if (code !== undefined)
+    throw new ModelError(
+      "ModelIsCode",
+      `${code} is code, and this server holds the keys of the store that it came from`,
+    );
+}
+
+/** Short: what restarts a container shows its last words meanwhile. */
 const FETCH_ONLY_MS = 15_000;
 
 async function clearOnly(folder: string, program: Program): Promise<number> {

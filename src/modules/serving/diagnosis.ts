@@ -22,6 +22,7 @@ const ORDER = [
   "ModelNotFound",
   "UnsupportedFormat",
   "ModelRefused",
+  "ModelIsCode",
   "ModelTooLarge",
   "RuntimeUnavailable",
   "ImageNotFound",
@@ -105,6 +106,8 @@ function progressOf({ spec, status }: Pod, isScheduled: boolean): Fault {
   if (!isGated && containers.length > 0 && containers.every(({ ready }) => ready))
     return { reason: "NodeLost", message: `nothing is heard of its node ${spec.nodeName ?? ""} any more` };
   const running = status?.containerStatuses?.some((container) => container.state?.running !== undefined) === true;
+  if (running && spec.containers.some(({ args }) => args?.includes("--model-uri") === true))
+    return { reason: "Fetching", message: "the server runs, its model is being fetched and loaded" };
   if (running) return { reason: "Loading", message: "the server runs, its model does not answer yet" };
   return { reason: "Starting", message: isScheduled ? "its containers are being started" : "it waits for a node" };
 }
@@ -113,7 +116,6 @@ function diagnoseContainer(container: ContainerStatus, failure: string): Fault |
   const { state, lastState, name } = container;
   const waiting = state?.waiting;
   const ended = state?.terminated ?? lastState?.terminated;
-  const said = (ended?.message ?? "").trim();
   switch (waiting?.reason) {
     case "ErrImagePull":
     case "ImagePullBackOff":
@@ -133,20 +135,22 @@ function diagnoseContainer(container: ContainerStatus, failure: string): Fault |
   if (!back && !failed) return undefined;
   if (ended?.reason === "OOMKilled")
     return { reason: "OutOfMemory", message: `container ${name} used more memory than its limit` };
+  const said = lastWordsOf(container);
   // The model server's last words begin with the reason.
   const own =
-    /^(ModelDownloadFailed|ModelLoadFailed|ModelNotFound|UnsupportedFormat|ModelRefused|ModelTooLarge|RuntimeUnavailable): /.exec(
-      lastLine(said),
+    /^(ModelDownloadFailed|ModelLoadFailed|ModelNotFound|UnsupportedFormat|ModelRefused|ModelIsCode|ModelTooLarge|RuntimeUnavailable): /.exec(
+      said,
     );
-  const words = said === "" ? `exit code ${ended?.exitCode ?? "unknown"}` : lastLine(said);
+  const words = said === "" ? `exit code ${ended?.exitCode ?? "unknown"}` : said;
   return {
     reason: own?.[1] ?? failure,
     message: `container ${name}: ${own === null ? words : words.slice(own[0].length)}${container.restartCount > 0 ? ` (restarted ${container.restartCount === 1 ? "once" : `${container.restartCount} times`})` : ""}`,
   };
 }
 
-/** Fallback to logs gives several lines, of which the last one tells. */
-function lastLine(text: string): string {
-  const line = text.split("\n").at(-1) ?? "";
-  return line.replace(/^model-server: /, "");
+/** What a container said when it ended; empty where it did not, or said nothing. */
+export function lastWordsOf({ state, lastState }: ContainerStatus): string {
+  const said = ((state?.terminated ?? lastState?.terminated)?.message ?? "").trim();
+  // Fallback to logs gives several lines, of which the last one tells.
+  return (said.split("\n").at(-1) ?? "").replace(/^model-server: /, "");
 }

@@ -57,6 +57,8 @@ export const OWN = {
   deadline: "serving.argosy.dev/rollout-deadline",
   /** `Rollback` or `Pause`. */
   onFailure: "serving.argosy.dev/rollout-on-failure",
+  /** `init-container`: the built-in server does not fetch its model itself. */
+  fetch: "serving.argosy.dev/fetch",
   /** Written by the controller: the runtime that it chose, and for what. */
   chosenRuntime: "serving.argosy.dev/chosen-runtime",
   /** Name of a revision that goes on whatever gates say. */

@@ -42,6 +42,7 @@ import {
 } from "./rollout.js";
 import { timeoutOf } from "./route-policies.js";
 import { type Scaling, scalingOf } from "./scaling.js";
+import { holdsCode } from "./self-fetch.js";
 import { steerRollout, takenBack } from "./steering.js";
 import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
 
@@ -251,7 +252,7 @@ function buildOrKeep(
   if (saysYes(service, KSERVE.disableAutoUpdate)) {
     const same = found.find(({ metadata }) => metadata.annotations?.[ASKED_ANNOTATION] === asked);
     const kept = readBuilt(same?.metadata.annotations?.[TEMPLATE_ANNOTATION]);
-    if (kept !== undefined) return kept;
+    if (kept !== undefined && !holdsCode(kept.template, pods.access)) return kept;
   }
   try {
     return buildComponentPods(pods);

@@ -180,7 +180,7 @@ export async function addPod(cluster: Setup, name: string, deployment: Deploymen
       kind: "Pod",
       metadata: { name, namespace, labels: template.metadata.labels },
       spec: {
-        containers: [{ name: "kserve-container", image: "x" }],
+        containers: [{ name: "kserve-container", image: "x", args: template.spec.containers[0].args ?? [] }],
         initContainers: [{ name: "storage-initializer", image: "x" }],
       },
     },

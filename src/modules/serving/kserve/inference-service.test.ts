@@ -112,14 +112,10 @@ test("what is wrong is said in KServe's words, with cluster and pod, and mends i
     { fieldManager: "user", force: true, namespace },
   );
   const deployment = await deploymentOf(cluster, "a-predictor");
-  expect(deployment.spec.template.spec?.initContainers?.[0]?.args).toEqual(
+  expect(deployment.spec.template.spec?.containers[0]?.args).toEqual(
     expect.arrayContaining([
-      "--model-uri",
-      "s3://m/a",
-      "--fetch-to",
-      "/mnt/models",
-      "--storage-config",
-      "/var/run/argosy/store/s3/.s3cfg",
+      ...["--model-dir=/mnt/models", "--model-uri", "s3://m/a"],
+      ...["--storage-config", "/var/run/argosy/store/s3/.s3cfg"],
     ]),
   );
 
@@ -128,10 +124,10 @@ test("what is wrong is said in KServe's words, with cluster and pod, and mends i
     lastState: { terminated: { exitCode: 1, message: "model-server: ModelDownloadFailed: s3://m/a: no such key" } },
   };
   await addPod(cluster, "a-1", deployment, {
-    phase: "Pending",
+    phase: "Running",
     conditions: [{ type: "PodScheduled", status: "True" }],
-    initContainerStatuses: [
-      { name: "storage-initializer", image: "x", imageID: "", ready: false, restartCount: 2, ...failed },
+    containerStatuses: [
+      { name: "kserve-container", image: "x", imageID: "", ready: false, restartCount: 2, ...failed },
     ],
   });
   const broken = await until(cluster, "a", (service) => conditionOf(service, "Ready") === "False ModelDownloadFailed");

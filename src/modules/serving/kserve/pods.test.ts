@@ -89,8 +89,56 @@ test("the built-in server is told what it can do itself, and asked by its own pa
     "--max-batch-rows=16",
     "--max-concurrent=4",
     "--request-timeout-ms=30000",
+    ...["--model-uri", "s3://b/m", "--cache", "/var/cache/argosy/models"],
+    ...["--storage-config", "/var/run/argosy/store/s3/.s3cfg", "--allow-code", "elsewhere"],
   ]);
   expect([probePath, anyAnswer]).toEqual(["/v2/health/ready", false]);
+});
+
+test("the built-in server fetches its model itself, with the store's settings, into a folder of the pod's", () => {
+  const { main, pod } = podOf(model(), builtIn);
+
+  expect(pod.initContainers).toBeUndefined();
+  expect(main["volumeMounts"]).toEqual([
+    { name: "kserve-provision-location", mountPath: "/mnt/models" },
+    { name: "model-cache", mountPath: "/var/cache/argosy/models" },
+    { name: "store-s3", mountPath: "/var/run/argosy/store/s3", readOnly: true },
+  ]);
+  expect(pod.volumes).toEqual([
+    { name: "kserve-provision-location", emptyDir: {} },
+    { name: "model-cache", emptyDir: {} },
+    { name: "store-s3", secret: { secretName: "s3", defaultMode: 0o444 } },
+  ]);
+});
+
+const own = { name: "mine", container: { image: "mine:1" }, isBuiltIn: false };
+test.each<[what: string, spec: JsonObject, more: Partial<PodInput["access"]>, annotations: Record<string, string>]>([
+  ["code is allowed beside it", model({ args: ["--allow-code=yes"] }), {}, {}],
+  ["pickles are allowed", model({ env: [{ name: "ARGOSY_MODEL_ALLOW_PICKLES", value: "yes" }] }), {}, {}],
+  ["its program is another", model({ command: ["/bin/sh"] }), {}, {}],
+  ["others read the model too", { ...model(), containers: [{ name: "sidecar", image: "x" }] }, {}, {}],
+  ["something is done before", { ...model(), initContainers: [{ name: "before", image: "x" }] }, {}, {}],
+  ["there are several models", { ...model(), storageUris: [{ uri: "s3://b/n", mountPath: "/mnt/n" }] }, {}, {}],
+  ["a variable of the store means something else", model({ env: [{ name: "HF_TOKEN", value: "x" }] }), {}, {}],
+  ["a ClusterStorageContainer fetches it", model(), { containers: { "hf://b/m": own } }, {}],
+  ["KServe's own one has surroundings", model(), { containers: { "hf://b/m": { ...own, isBuiltIn: true } } }, {}],
+  ["it showed to be code", model(), { apart: ["hf://b/m"] }, {}],
+  ["the user wants it", model(), {}, { "serving.argosy.dev/fetch": "init-container" }],
+  ["models may be written", model(), {}, { "storage.kserve.io/readonly": "false" }],
+])("an init container fetches where %s", (_what, spec, more, annotations) => {
+  const variables = [{ name: "HF_TOKEN", secret: "hub", key: "HF_TOKEN" }];
+  const wish = input({ ...spec, model: { ...(spec["model"] as JsonObject), storageUri: "hf://b/m" } }, builtIn);
+  const { template } = buildComponentPods({
+    ...wish,
+    values: { ...wish.values, annotations },
+    access: { ...wish.access, credentials: { hf: { ...NO_CREDENTIALS, variables } }, ...more },
+  });
+
+  const { initContainers, containers } = template["spec"] as {
+    [name in "initContainers" | "containers"]: JsonObject[];
+  };
+  expect(initContainers.map(({ name }) => name)).toContain("storage-initializer");
+  expect(JSON.stringify(containers)).not.toMatch(/--model-uri|hub/);
 });
 
 test("containers of the user's own: the named one answers, its port and probe are asked", () => {

@@ -5,13 +5,14 @@ import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../
 import { builtInImage } from "../images.js";
 import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
 import { type BuiltTemplate, completeMain, mergeBy } from "../pod-template.js";
-import { KSERVE } from "./annotations.js";
+import { KSERVE, OWN } from "./annotations.js";
 import { addModelList } from "./multi-model.js";
 import { nativeShape } from "./native-shapes.unsafe.js";
 import { fillPlaceholders, type PlaceholderValues } from "./placeholders.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { RUNTIME_POD_FIELDS } from "./runtime-kinds.js";
-import { addModels, type ModelPlace, type StorageAccess } from "./storage.js";
+import { addSelfFetch, mayFetchItself } from "./self-fetch.js";
+import { addModels, type ModelPlace, type StorageAccess, uriOf } from "./storage.js";
 import { MAIN_CONTAINER } from "./validation.js";
 
 /** What a component's pods are made of. */
@@ -59,7 +60,7 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   if (front !== undefined) completeMain(front, port, false);
   pod["containers"] = containers;
   if (isBuiltIn && runtime?.spec.multiModel === true) addModelList(pod, main, input.values.name, input.access);
-  else addModels(pod, main, placesOf(written, main), input.access);
+  else addModelsOf(pod, main, { input, isBuiltIn });
   if (input.values.annotations[KSERVE.readOnlyStorage]?.toLowerCase() === "false") unlock(pod, main);
   if (pod["automountServiceAccountToken"] === undefined && pod["serviceAccountName"] === undefined)
     pod["automountServiceAccountToken"] = false;
@@ -74,6 +75,23 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
     probePath: typeof path === "string" ? path : "/",
     anyAnswer: typeof path !== "string",
   };
+}
+
+function addModelsOf(
+  pod: JsonObject,
+  main: JsonObject,
+  { input, isBuiltIn }: { readonly input: PodInput; readonly isBuiltIn: boolean },
+): void {
+  const { component, spec, runtime, access, values } = input;
+  const places = placesOf(spec, main);
+  const [place, ...others] = places;
+  const uri = place === undefined || others.length > 0 ? "" : uriOf(place);
+  const isOwn = isBuiltIn && component === "predictor" && runtime !== undefined && place?.mountPath === "/mnt/models";
+  const isAsked = values.annotations[OWN.fetch] !== "init-container";
+  const isReadOnly = values.annotations[KSERVE.readOnlyStorage]?.toLowerCase() !== "false";
+  if (isOwn && isAsked && isReadOnly && uri !== "" && mayFetchItself(pod, main, uri, access))
+    addSelfFetch(pod, main, uri, access);
+  else addModels(pod, main, places, access);
 }
 
 function metadataOf({ spec, runtime, labels, values }: PodInput, port: number): JsonObject {

@@ -12,6 +12,7 @@ const FORMS: readonly [name: string, form: RegExp, words: string][] = [
   [OWN.affinity, BY_NAME, "cookie=NAME or header=NAME"],
   [OWN.pin, BY_NAME, "header=NAME or cookie=NAME"],
   [OWN.shadow, /^[a-z0-9-]+(=(100|\d{1,2}))?$/, "NAME or NAME=PERCENT"],
+  [OWN.fetch, /^init-container$/, "init-container"],
   [OWN.surge, /^\d{1,4}%?$/, "a number of pods or a percentage, like 1 or 25%"],
 ];
 

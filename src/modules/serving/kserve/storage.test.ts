@@ -29,6 +29,9 @@ const addSecret = (cluster: Setup, name: string, data: Record<string, string>, m
 const addContainer = (cluster: Setup, name: string, spec: JsonObject) =>
   cluster.client.resource(ClusterStorageContainerKind).apply({ metadata: { name }, spec }, { fieldManager: "user" });
 
+/** For what is said of fetchers that are containers of their own. */
+const APART: JsonObject = { annotations: { "serving.argosy.dev/fetch": "init-container" } };
+
 const fetcherOf = async (cluster: Setup, name: string): Promise<JsonObject> => {
   const { spec } = await deploymentOf(cluster, `${name}-predictor`);
   return JSON.parse(JSON.stringify(spec.template.spec?.initContainers?.[0]));
@@ -50,11 +53,11 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
     { fieldManager: "user", namespace },
   );
   const as = { serviceAccountName: "reader" };
-  await applyService(cluster, "hf", onnx("hf://org/model", as));
-  await applyService(cluster, "gs", onnx("gs://bucket/model", as));
-  await applyService(cluster, "web", onnx("https://models.example.com/model.onnx", as));
-  await applyService(cluster, "s3", onnx("s3://bucket/model", as));
-  await applyService(cluster, "none", onnx("hf://org/model"));
+  await applyService(cluster, "hf", onnx("hf://org/model", as), APART);
+  await applyService(cluster, "gs", onnx("gs://bucket/model", as), APART);
+  await applyService(cluster, "web", onnx("https://models.example.com/model.onnx", as), APART);
+  await applyService(cluster, "s3", onnx("s3://bucket/model", as), APART);
+  await applyService(cluster, "none", onnx("hf://org/model"), APART);
 
   const key = (name: string, secret: string, from = name) => ({
     name,
@@ -97,7 +100,7 @@ test("a ServiceAccount with a role of AWS reads S3 by it", async () => {
   await cluster.client
     .resource(ServiceAccountKind)
     .apply({ metadata: { name: "eks", namespace, annotations } }, { fieldManager: "user", namespace });
-  await applyService(cluster, "a", onnx("s3://bucket/model", { serviceAccountName: "eks" }));
+  await applyService(cluster, "a", onnx("s3://bucket/model", { serviceAccountName: "eks" }), APART);
 
   expect((await fetcherOf(cluster, "a"))["env"]).toEqual([{ name: "AWS_DEFAULT_REGION", value: "eu-1" }]);
 });
@@ -106,7 +109,7 @@ test("an entry of storage-config says of what type the store is, and is given to
   const cluster = await begin();
   await addSecret(cluster, "storage-config", { lake: '{"type": "gs", "bucket": "lake"}' });
   const storage = { key: "lake", path: "digits/model.onnx" };
-  await applyService(cluster, "a", { predictor: { model: { modelFormat: { name: "onnx" }, storage } } });
+  await applyService(cluster, "a", { predictor: { model: { modelFormat: { name: "onnx" }, storage } } }, APART);
 
   expect((await fetcherOf(cluster, "a"))["args"]).toEqual([
     ...["--model-uri", "gs://lake/digits/model.onnx", "--fetch-to", "/mnt/models"],
@@ -137,7 +140,7 @@ test("a ClusterStorageContainer fetches what fits it best: by name, by the longe
   const wrong = await until(cluster, "e", (one) => conditionOf(one, "Ready") === "False InvalidPredictorSpec");
   await cluster.client.resource(ClusterStorageContainerKind).patch("any", "merge", { disabled: true });
   await deploymentOf(cluster, "c-predictor", ({ spec }) =>
-    JSON.stringify(spec.template.spec?.initContainers?.[0]?.image ?? "").includes("model-server"),
+    JSON.stringify(spec.template.spec?.containers[0]?.args ?? []).includes("hf://org/digits"),
   );
 
   expect(await fetcherOf(cluster, "a")).toMatchObject({

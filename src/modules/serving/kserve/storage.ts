@@ -55,6 +55,8 @@ export interface StorageAccess {
   readonly containers?: Readonly<Record<string, StorageContainer>>;
   /** By URI: those that need not be fetched. */
   readonly local?: Readonly<Record<string, LocalModel>>;
+  /** URIs that servers do not fetch themselves. */
+  readonly apart?: readonly string[];
 }
 
 /** Something to fetch and where to put it. */
@@ -108,6 +110,15 @@ export function addModels(
   if (fetched.length > 0) addFetchers(pod, main, { fetched, volumes, mounts, access });
   if (volumes.length > 0) pod["volumes"] = volumes;
   if (mounts.length > 0) main["volumeMounts"] = mounts;
+}
+
+/** Whether something brings it, rather than that it is only mounted. */
+export const isFetched = (uri: string, access: StorageAccess): boolean => mountedSource(uri, access) === undefined;
+
+/** With what a URI's store is read. */
+export function credentialsOf(uri: string, { credentials }: StorageAccess): StoreCredentials {
+  const { scheme } = parseStorageUri(uri);
+  return (Object.hasOwn(credentials, scheme) ? credentials[scheme] : undefined) ?? NO_CREDENTIALS;
 }
 
 /** What is there already and only mounted. */
@@ -192,9 +203,7 @@ export function fetcherOf(
   uri: string,
   { name, target, image, access, maxBytes }: FetcherWish,
 ): { readonly container: JsonObject; readonly volumes: JsonObject[] } {
-  const { scheme } = parseStorageUri(uri);
-  const found = Object.hasOwn(access.credentials, scheme) ? access.credentials[scheme] : undefined;
-  const credentials = found ?? NO_CREDENTIALS;
+  const credentials = credentialsOf(uri, access);
   const chosen = access.containers?.[uri];
   const given = chosen?.container ?? {};
   const isOthers = chosen?.isBuiltIn === false;
