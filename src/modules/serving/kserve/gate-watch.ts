@@ -1,5 +1,6 @@
 /** Asks what the gates of a rollout ask for, about the requests that a new revision answered since it has its share. */
 import { countsByGateway, type GatewayState } from "../../../dataplane/gateway/index.js";
+import type { ReconcileContext } from "../../../kernel/control/types.js";
 import { ArgosyError, messageOf } from "../../../kernel/errors/index.js";
 import {
   type Baseline,
@@ -37,12 +38,27 @@ export interface Watched {
   readonly gates: readonly RolloutGate[];
 }
 
+/** When and how each look is made. */
+type Looking = Pick<ReconcileContext<never>, "clock" | "signal">;
+
+/** How old the gateway's counts may be: all rollouts of a cluster share what is read, since it tells of every route. */
+const SHARED_MS = 500;
+
+/** The routes of one reading of the gateway, by their Ingress. */
+type Routes = ReadonlyMap<string, readonly GatewayState["routes"][number][]>;
+
+interface Reading {
+  readonly atMs: number;
+  readonly routes: Promise<Routes>;
+}
+
 /** The baselines of all watches of a cluster. They are in memory: after a restart a watch counts from there. */
 export class GateWatch {
   readonly #sources: GateSources;
   readonly #baselines = new Map<string, Baseline>();
   /** `namespace/name` of those that have some, by which they are found when it is gone. */
   readonly #uids = new Map<string, Set<string>>();
+  #reading: Reading | undefined;
 
   constructor(sources: GateSources) {
     this.#sources = sources;
@@ -60,7 +76,7 @@ export class GateWatch {
   }
 
   /** What each gate says. What cannot be asked makes a gate wait. */
-  async look(watched: Watched, signal: AbortSignal): Promise<Verdict[]> {
+  async look(watched: Watched, looking: Looking): Promise<Verdict[]> {
     const { uid, mark, gates, cluster } = watched;
     if (gates.length === 0) return [];
     const known = this.#baselines.get(uid);
@@ -68,12 +84,14 @@ export class GateWatch {
     this.#baselines.set(uid, baseline);
     const id = `${watched.namespace}/${watched.name}`;
     this.#uids.set(id, (this.#uids.get(id) ?? new Set()).add(uid));
-    const counts = gates.some(({ query }) => query === undefined) ? await this.#counts(watched, baseline) : undefined;
+    const counts = gates.some(({ query }) => query === undefined)
+      ? await this.#counts(watched, baseline, looking)
+      : undefined;
     return Promise.all(
       gates.map(async (gate): Promise<Verdict> => {
         const { name, query } = gate;
         try {
-          if (query !== undefined) return judge(gate, cluster, [await this.#ask(query, watched, signal)], "");
+          if (query !== undefined) return judge(gate, cluster, [await this.#ask(query, watched, looking.signal)], "");
           if (typeof counts === "string") return { name, cluster, verdict: "Waiting", message: counts };
           return judgeCounts(gate, cluster, counts ?? sum([]));
         } catch (error) {
@@ -83,17 +101,22 @@ export class GateWatch {
     );
   }
 
-  async #counts({ cluster, namespace, ingresses, backend }: Watched, baseline: Baseline) {
-    if (this.#sources.gateway === undefined) return "nobody counts requests here";
-    let state: GatewayState;
+  async #counts({ cluster, namespace, ingresses, backend }: Watched, baseline: Baseline, { clock }: Looking) {
+    const { gateway } = this.#sources;
+    if (gateway === undefined) return "nobody counts requests here";
+    // What a watch counts from must not be older than the watch.
+    const oldestMs = clock.monotonicMs() - (baseline.read.has("gateway") ? SHARED_MS : 0);
+    if (this.#reading === undefined || this.#reading.atMs < oldestMs)
+      this.#reading = { atMs: clock.monotonicMs(), routes: gateway().then(routesOf) };
+    let routes: Routes;
     try {
-      state = await this.#sources.gateway();
+      routes = await this.#reading.routes;
     } catch (error) {
+      this.#reading = undefined;
       return messageOf(error);
     }
-    const prefixes = ingresses.map((ingress) => `ingress/${cluster}/${namespace}/${ingress}/`);
-    const parts = state.routes
-      .filter(({ id }) => prefixes.some((prefix) => id.startsWith(prefix)))
+    const parts = [...new Set(ingresses)]
+      .flatMap((ingress) => routes.get(`ingress/${cluster}/${namespace}/${ingress}`) ?? [])
       .flatMap(({ id, backends }) =>
         backends
           .filter(({ name }) => name === backend)
@@ -110,6 +133,18 @@ export class GateWatch {
     const filled = query.replaceAll(/\$(cluster|namespace|name|revision)\b/g, (_all, key: string) => values[key] ?? "");
     return this.#sources.query(filled, signal);
   }
+}
+
+/** An id begins with `ingress/CLUSTER/NAMESPACE/NAME/`. */
+function routesOf({ routes }: GatewayState): Routes {
+  const found = new Map<string, GatewayState["routes"][number][]>();
+  for (const route of routes) {
+    const ingress = route.id.split("/", 4).join("/");
+    const known = found.get(ingress);
+    if (known === undefined) found.set(ingress, [route]);
+    else known.push(route);
+  }
+  return found;
 }
 
 class NoPrometheus extends ArgosyError {

@@ -109,7 +109,7 @@ async function moveOn(service: InferenceService, moving: Moving, tools: Tools): 
     name: service.metadata.name,
     ingresses: [service.metadata.name, base],
   };
-  const verdicts = isWatched ? await tools.gateWatch.look(watched, tools.context.signal) : [];
+  const verdicts = isWatched ? await tools.gateWatch.look(watched, tools.context) : [];
   const nowMs = tools.context.clock.now();
   const promotion = advancePromotion(before, settings, {
     ...{ revision, verdicts, nowMs, target },
