@@ -23,8 +23,13 @@ const world = {
   ],
   namespaces: [space("a"), space("b"), space("m", { team: "ops" })],
 };
+const look = {
+  podsIn: (namespace: string) => world.pods.filter(({ metadata }) => metadata.namespace === namespace),
+  pods: () => world.pods,
+  namespaces: () => world.namespaces,
+};
 const callers = (...policies: NetworkPolicy[]): Record<string, string[]> =>
-  Object.fromEntries([...callersOf(policies, world)].map(([uid, who]) => [uid, [...who].sort()]));
+  Object.fromEntries([...callersOf(policies, look)].map(([uid, who]) => [uid, [...who].sort()]));
 
 test.each([
   ["no rule: nobody", { podSelector: {} }, { friend: [], model: [] }],

@@ -3,15 +3,24 @@ import { addressToNumber } from "../network/leases.js";
 
 /** What policies are held against: one cluster. */
 export interface PolicyWorld {
-  readonly pods: readonly Pod[];
-  readonly namespaces: readonly Namespace[];
+  podsIn(namespace: string): readonly Pod[];
+  /** In all namespaces; asked for by rules that name addresses. */
+  pods(): readonly Pod[];
+  namespaces(): readonly Namespace[];
 }
 
 type IngressRule = NonNullable<NetworkPolicy["spec"]["ingress"]>[number];
 type Peer = NonNullable<IngressRule["from"]>[number];
 
+/** Whether pods of other namespaces may have a part in what a policy says. */
+export function looksElsewhere({ spec }: NetworkPolicy): boolean {
+  return (spec.ingress ?? []).some(({ from = [] }) =>
+    from.some(({ namespaceSelector, ipBlock }) => namespaceSelector !== undefined || ipBlock !== undefined),
+  );
+}
+
 /** Whether a policy says who may come in; one that names no types does. */
-export function isForIngress({ spec }: NetworkPolicy): boolean {
+function isForIngress({ spec }: NetworkPolicy): boolean {
   return spec.policyTypes === undefined || spec.policyTypes.includes("Ingress");
 }
 
@@ -32,15 +41,10 @@ export function notEnforced({ spec }: NetworkPolicy): string[] {
 export function callersOf(policies: readonly NetworkPolicy[], world: PolicyWorld): Map<string, ReadonlySet<string>> {
   const guarded = new Map<string, Set<string>>();
   const open = new Set<string>();
-  const pods = world.pods.filter(({ spec }) => spec.hostNetwork !== true);
   for (const policy of policies.filter(isForIngress)) {
-    const about = pods.filter(
-      ({ metadata }) =>
-        metadata.namespace === policy.metadata.namespace &&
-        labelSelectorMatches(policy.spec.podSelector ?? {}, metadata.labels),
-    );
+    const about = chosen(world.podsIn(policy.metadata.namespace ?? ""), policy.spec.podSelector ?? {});
     if (about.length === 0) continue;
-    const callers = callersBy(policy, { ...world, pods });
+    const callers = callersBy(policy, world);
     for (const { metadata } of about) {
       if (callers === "all") open.add(metadata.uid);
       else guarded.set(metadata.uid, new Set([...(guarded.get(metadata.uid) ?? []), ...callers]));
@@ -60,31 +64,30 @@ function callersBy(policy: NetworkPolicy, world: PolicyWorld): "all" | Set<strin
   return found;
 }
 
+const isApart = ({ spec }: Pod): boolean => spec.hostNetwork !== true;
+const chosen = (pods: readonly Pod[], selector: NonNullable<Peer["podSelector"]>): readonly Pod[] =>
+  pods.filter((pod) => isApart(pod) && labelSelectorMatches(selector, pod.metadata.labels));
+
 function podsOf(
-  { ipBlock, podSelector, namespaceSelector }: Peer,
+  { ipBlock, podSelector = {}, namespaceSelector }: Peer,
   own: string,
-  { pods, namespaces }: PolicyWorld,
+  world: PolicyWorld,
 ): readonly Pod[] {
   if (ipBlock !== undefined) {
     const { cidr, except = [] } = ipBlock;
-    return pods.filter(({ status }) => {
-      const ip = status?.podIP;
-      return ip !== undefined && isWithin(ip, cidr) && !except.some((each) => isWithin(ip, each));
+    return world.pods().filter((pod) => {
+      const ip = pod.status?.podIP;
+      return isApart(pod) && ip !== undefined && isWithin(ip, cidr) && !except.some((each) => isWithin(ip, each));
     });
   }
   const wanted =
     namespaceSelector === undefined
-      ? new Set([own])
-      : new Set(
-          namespaces
-            .filter(({ metadata }) => labelSelectorMatches(namespaceSelector, metadata.labels))
-            .map(({ metadata }) => metadata.name),
-        );
-  return pods.filter(
-    ({ metadata }) =>
-      wanted.has(metadata.namespace ?? "") &&
-      (podSelector === undefined || labelSelectorMatches(podSelector, metadata.labels)),
-  );
+      ? [own]
+      : world
+          .namespaces()
+          .filter(({ metadata }) => labelSelectorMatches(namespaceSelector, metadata.labels))
+          .map(({ metadata }) => metadata.name);
+  return wanted.flatMap((namespace) => chosen(world.podsIn(namespace), podSelector));
 }
 
 /** IPv4 only: pods have no other addresses. */

@@ -250,3 +250,61 @@ test("without a network of their own pods cannot be told apart: everybody is let
   expect(network.podAt(ip)).toBeUndefined();
   rmSync(folder, { recursive: true, force: true });
 });
+
+test("a pod that comes concerns the policies of its namespace, and those that look elsewhere; no other one", async () => {
+  const cluster = await startTestCluster();
+  const { client } = cluster;
+  const names = Array.from({ length: 30 }, (_, index) => `n${index}`);
+  for (const name of [...names, "ops"]) {
+    await client.resource(NamespaceKind).create({ apiVersion: "v1", kind: "Namespace", metadata: { name }, spec: {} });
+    const from = name === "ops" ? [{ namespaceSelector: {} }] : [{ podSelector: {} }];
+    await client.resource(NetworkPolicyKind).create(
+      {
+        apiVersion: "networking.k8s.io/v1",
+        kind: "NetworkPolicy",
+        metadata: { name: "own", namespace: name },
+        spec: { podSelector: {}, ingress: [{ from }] },
+      },
+      { namespace: name },
+    );
+  }
+  const pod = async (name: string, namespace: string): Promise<void> => {
+    const spec = { containers: [{ name: "c", image: "x" }] };
+    const made = { apiVersion: "v1", kind: "Pod", metadata: { name, namespace }, spec };
+    await client.resource(PodKind).create(made, { namespace });
+    const status = { podIP: `198.18.0.${name.length}`, phase: "Running" };
+    await client.resource(PodKind).patch(name, "merge", { status }, { namespace, subresource: "status" });
+  };
+  for (const name of names) await pod("a", name);
+  await pod("a", "ops");
+  // Which namespaces' policies are read, and whose network is told.
+  const read: string[] = [];
+  const policies = cluster.informers.informer(NetworkPolicyKind);
+  const list = policies.list.bind(policies);
+  policies.list = (namespace?: string) => {
+    if (namespace !== undefined) read.push(namespace);
+    return list(namespace);
+  };
+  const guarded: (readonly [string, readonly string[]])[] = [];
+  const network: Pick<PodNetwork, "guard" | "podAt"> = {
+    guard: async (uid, callers = []) => void guarded.push([uid, callers]),
+    podAt: () => undefined,
+  };
+  const keeper = createPolicyKeeper({
+    ...{ cluster, network: network as PodNetwork, clock: systemClock, random: systemRandom, log: silentLogger },
+  });
+  await keeper.start();
+  const atStart = [read.length, guarded.length];
+  read.length = guarded.length = 0;
+  await pod("bb", "n7");
+  const isTold = (): boolean =>
+    guarded.some(([, callers]) => callers.join(" ").split("198.18.0.2").length === 2 && callers.length > 20);
+  for (let turns = 0; !isTold() && turns < 10_000; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+  await keeper.close();
+  await cluster.close();
+
+  expect(atStart).toEqual([31, 31]);
+  expect(new Set(read)).toEqual(new Set(["n7", "ops"]));
+  expect(read.length).toBeLessThanOrEqual(6);
+  expect(guarded.length).toBeLessThanOrEqual(6);
+});

@@ -2,6 +2,7 @@ import type { Clock, Random } from "../../../kernel/clock/index.js";
 import { type ClusterAccess, createEventRecorder, type OwnedEventRecorder } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import {
+  type KubeObject,
   NamespaceKind,
   type NetworkPolicy,
   NetworkPolicyKind,
@@ -12,7 +13,7 @@ import {
 import type { Logger } from "../../../kernel/log/index.js";
 import { equalJson } from "../../../kernel/schema/index.js";
 import type { PodNetwork } from "../network/types.js";
-import { callersOf, notEnforced, type PolicyWorld } from "./callers.js";
+import { callersOf, looksElsewhere, notEnforced, type PolicyWorld } from "./callers.js";
 
 /** What the keeper of one cluster needs. */
 export interface PolicyKeeperOptions {
@@ -37,8 +38,11 @@ export interface PolicyKeeper {
 /** Of a Service that leads to a gateway rather than to its pods. */
 const throughAnnotation = "argosy.dev/through-ingress";
 
+const BY_UID = "uid";
+
 /** A pod that is guarded. */
 interface Guard {
+  readonly namespace: string;
   readonly callers: ReadonlySet<string>;
   /** The addresses that its network was told. */
   readonly told: string;
@@ -53,12 +57,16 @@ class Keeper implements PolicyKeeper {
   readonly #options: PolicyKeeperOptions;
   readonly #events: OwnedEventRecorder;
   readonly #stops: (() => void)[] = [];
-  #guards = new Map<string, Guard>();
-  #policies: readonly NetworkPolicy[] = [];
+  readonly #guards = new Map<string, Guard>();
+  /** Namespaces with policies, and what holds in each. */
+  readonly #spaces = new Map<string, { readonly pods: ReadonlySet<string>; readonly looksElsewhere: boolean }>();
+  /** Namespaces that are to be looked at: a change in one concerns its own policies, and those that look elsewhere. */
+  readonly #dirty = new Set<string>();
+  /** Those where something could not be carried out: tried again with the next change. */
+  readonly #failed = new Set<string>();
   /** Who may call a gateway that stands before pods, by Service. */
   readonly #gateways = new Map<string, ReadonlySet<string> | "all">();
   #working: Promise<void> | undefined;
-  #isDirty = false;
   #closed = false;
 
   constructor(options: PolicyKeeperOptions) {
@@ -71,21 +79,26 @@ class Keeper implements PolicyKeeper {
     const { informers } = this.#options.cluster;
     const policies = informers.informer(NetworkPolicyKind);
     const [pods, namespaces] = [informers.informer(PodKind), informers.informer(NamespaceKind)];
+    pods.addIndex(BY_UID, ({ metadata }) => [metadata.uid]);
     await Promise.all([policies.synced(), pods.synced(), namespaces.synced()]);
-    const look = (): void => this.#look();
     this.#stops.push(
       policies.onChange((now, old) => {
         if (now !== undefined && now.metadata.generation !== old?.metadata.generation) this.#tell(now);
-        look();
+        this.#look(now ?? old);
       }),
       // A pod's status says many things; here only its address counts.
       pods.onChange((now, old) => {
-        if (now === undefined || old === undefined || !isAlike(now, old)) look();
+        if (now === undefined || old === undefined || !isAlike(now, old)) this.#look(now ?? old, true);
       }),
-      namespaces.onChange(look),
+      // Its labels count elsewhere.
+      namespaces.onChange((now, old) => {
+        if (!equalJson(now?.metadata.labels ?? {}, old?.metadata.labels ?? {})) this.#look(undefined, true);
+      }),
     );
-    for (const policy of policies.list()) this.#tell(policy);
-    this.#look();
+    for (const policy of policies.list()) {
+      this.#tell(policy);
+      this.#look(policy);
+    }
     await this.#working;
   }
 
@@ -95,17 +108,14 @@ class Keeper implements PolicyKeeper {
     if (caller === undefined || caller === called) return undefined;
     const callers = called === undefined ? this.#callersOfGateway(service) : this.#guards.get(called)?.callers;
     if (callers === undefined || callers.has(caller)) return undefined;
-    const pod = cluster.informers
-      .informer(PodKind)
-      .list()
-      .find(({ metadata }) => metadata.uid === caller);
+    const [pod] = cluster.informers.informer(PodKind).byIndex(BY_UID, caller);
     return `connections from pods of ${pod === undefined ? "other clusters" : `namespace ${pod.metadata.namespace ?? ""}`} are refused, as NetworkPolicies say (kubectl get networkpolicies)`;
   }
 
   /** A gateway stands before the pods of a Service, if any run: whoever may call a pod with the Service's labels may call it. */
   #callersOfGateway(service: Service): ReadonlySet<string> | undefined {
-    const { annotations, uid, resourceVersion } = service.metadata;
-    if (annotations?.[throughAnnotation] === undefined || this.#policies.length === 0) return undefined;
+    const { annotations, uid, resourceVersion, namespace = "" } = service.metadata;
+    if (annotations?.[throughAnnotation] === undefined || !this.#spaces.has(namespace)) return undefined;
     const key = `${uid}/${resourceVersion}`;
     const known = this.#gateways.get(key);
     if (known !== undefined) return known === "all" ? undefined : known;
@@ -113,16 +123,21 @@ class Keeper implements PolicyKeeper {
       ...{ apiVersion: "v1", kind: "Pod", spec: { containers: [] } },
       metadata: { ...service.metadata, uid: key },
     };
-    const callers = callersOf(this.#policies, this.#world([stand])).get(key);
+    const world = this.#world();
+    const policies = this.#options.cluster.informers.informer(NetworkPolicyKind).list(namespace);
+    const podsIn = (of: string): readonly Pod[] => [...world.podsIn(of), ...(of === namespace ? [stand] : [])];
+    const callers = callersOf(policies, { ...world, podsIn }).get(key);
     this.#gateways.set(key, callers ?? "all");
     return callers;
   }
 
-  #world(more: readonly Pod[] = []): PolicyWorld {
+  #world(): PolicyWorld {
     const { informers } = this.#options.cluster;
+    const pods = informers.informer(PodKind);
     return {
-      pods: [...informers.informer(PodKind).list(), ...more],
-      namespaces: informers.informer(NamespaceKind).list(),
+      podsIn: (namespace) => pods.list(namespace),
+      pods: () => pods.list(),
+      namespaces: () => informers.informer(NamespaceKind).list(),
     };
   }
 
@@ -133,8 +148,12 @@ class Keeper implements PolicyKeeper {
     await this.#events.close();
   }
 
-  #look(): void {
-    this.#isDirty = true;
+  /** Something changed; `counts`: for policies of other namespaces too. */
+  #look(changed: KubeObject | undefined, counts = false): void {
+    if (changed !== undefined) this.#dirty.add(changed.metadata.namespace ?? "");
+    if (counts) for (const [name, space] of this.#spaces) if (space.looksElsewhere) this.#dirty.add(name);
+    for (const name of this.#failed) this.#dirty.add(name);
+    this.#failed.clear();
     if (this.#closed) return;
     this.#working ??= this.#work().finally(() => {
       this.#working = undefined;
@@ -144,47 +163,59 @@ class Keeper implements PolicyKeeper {
   async #work(): Promise<void> {
     // One turn later, so that changes that come together are seen together.
     await new Promise((resolve) => setImmediate(resolve));
-    while (this.#isDirty && !this.#closed) {
-      this.#isDirty = false;
-      await this.#carryOut();
+    while (this.#dirty.size > 0 && !this.#closed) {
+      const names = [...this.#dirty];
+      this.#dirty.clear();
+      this.#gateways.clear();
+      // What is refused at addresses of Services holds at once, everywhere.
+      const changes = names.flatMap((name) => this.#settle(name));
+      await Promise.all(changes.map(([uid, ips]) => this.#guard(uid, ips)));
     }
   }
 
-  async #carryOut(): Promise<void> {
+  /** Says who may call the pods of a namespace; returns for which of them their network is to be told. */
+  #settle(namespace: string): (readonly [string, readonly string[] | undefined])[] {
     const { informers } = this.#options.cluster;
-    const policies = informers.informer(NetworkPolicyKind).list();
-    this.#policies = policies;
-    this.#gateways.clear();
-    if (policies.length === 0 && this.#guards.size === 0) return;
-    const world = this.#world();
-    const addresses = new Map(
-      // The address of a pod that has ended may be another's by now.
-      world.pods
-        .filter(({ status }) => !isOver(status?.phase))
-        .map(({ metadata, status }) => [metadata.uid, status?.podIP]),
-    );
-    const before = this.#guards;
+    const policies = informers.informer(NetworkPolicyKind).list(namespace);
+    const before = this.#spaces.get(namespace);
+    if (policies.length === 0 && before === undefined) return [];
     const changed: (readonly [string, readonly string[] | undefined])[] = [];
-    const guards = new Map<string, Guard>();
-    for (const [uid, callers] of callersOf(policies, world)) {
-      const ips = [...callers].flatMap((each) => addresses.get(each) ?? []).sort();
+    const callers = callersOf(policies, this.#world());
+    for (const [uid, who] of callers) {
+      const ips = [...who].flatMap((each) => this.#addressOf(each) ?? []).sort();
       const told = ips.join(" ");
-      guards.set(uid, { callers, told });
-      if (before.get(uid)?.told !== told) changed.push([uid, ips]);
+      if (this.#guards.get(uid)?.told !== told) changed.push([uid, ips]);
+      this.#guards.set(uid, { namespace, callers: who, told });
     }
-    for (const uid of before.keys()) if (!guards.has(uid)) changed.push([uid, undefined]);
-    // What is refused at addresses of Services holds at once.
-    this.#guards = guards;
-    await Promise.all(changed.map(([uid, ips]) => this.#guard(uid, ips)));
+    for (const uid of before?.pods ?? []) {
+      if (callers.has(uid)) continue;
+      this.#guards.delete(uid);
+      changed.push([uid, undefined]);
+    }
+    if (policies.length === 0) this.#spaces.delete(namespace);
+    else
+      this.#spaces.set(namespace, {
+        pods: new Set(callers.keys()),
+        looksElsewhere: policies.some(looksElsewhere),
+      });
+    return changed;
+  }
+
+  /** The address of a pod that has ended may be another's by now. */
+  #addressOf(uid: string): string | undefined {
+    const [pod] = this.#options.cluster.informers.informer(PodKind).byIndex(BY_UID, uid);
+    return isOver(pod?.status?.phase) ? undefined : pod?.status?.podIP;
   }
 
   async #guard(uid: string, ips: readonly string[] | undefined): Promise<void> {
     try {
       await this.#options.network.guard(uid, ips);
     } catch (error) {
-      // It is tried again with the next change.
       const guard = this.#guards.get(uid);
-      if (guard !== undefined) this.#guards.set(uid, { ...guard, told: "?" });
+      if (guard !== undefined) {
+        this.#guards.set(uid, { ...guard, told: "?" });
+        this.#failed.add(guard.namespace);
+      }
       this.#options.log.error("a pod is not guarded as NetworkPolicies say", { pod: uid, cause: messageOf(error) });
     }
   }
