@@ -1,30 +1,20 @@
 /** For tests: MLServices in a cluster in memory, with Deployments and answers that are told. */
-import { systemClock } from "../../kernel/clock/index.js";
-import { createManager } from "../../kernel/control/index.js";
 import type { Deployment } from "../../kernel/kinds/index.js";
 import { DeploymentKind, SecretKind } from "../../kernel/kinds/index.js";
-import { silentLogger } from "../../kernel/log/index.js";
-import type { PolicyRule } from "../../kernel/module/types.js";
 import type { Decision, Ledger } from "../../stores/ledger/types.js";
-import type { TestCluster } from "../../testing/index.js";
-import { startTestCluster } from "../../testing/index.js";
-import { createServingModule, type MLService, MLServiceKind, MLServiceRuntimeKind, type ProbeResult } from "./index.js";
+import { type MLService, MLServiceKind, MLServiceRuntimeKind } from "./index.js";
+import { type Stage, startStage } from "./stage.fixture.js";
 
 /** A cluster in memory with the module in it. */
-export interface Setup extends TestCluster {
-  /** Host → what it answers; others answer 404 as an ingress without such a host does. */
-  readonly answers: Map<string, ProbeResult>;
-  readonly asked: string[];
+export interface Setup extends Stage {
   readonly decisions: Decision[];
 }
 
 /** Where the tests' objects are. */
 export const namespace = "digits";
 
-/** Starts one; `closers` end it. */
-export async function start(closers: (() => Promise<void>)[]): Promise<Setup> {
-  const answers = new Map<string, ProbeResult>();
-  const asked: string[] = [];
+/** Starts one. */
+export async function start(): Promise<Setup> {
   const decisions: Decision[] = [];
   const ledger: Ledger = {
     record: (decision) => void decisions.push(decision),
@@ -32,53 +22,9 @@ export async function start(closers: (() => Promise<void>)[]): Promise<Setup> {
     flush: async () => {},
     close: async () => {},
   };
-  const module = createServingModule({
-    ledger,
-    probe: async (url) => {
-      asked.push(url);
-      return answers.get(new URL(url).hostname) ?? { status: 404, body: "no such host", gateway: "NoRoute" };
-    },
-    address: ({ name }) => ({ domain: `${name}.argosy.localhost`, port: 8081 }),
-  });
-  const cluster = await startTestCluster({
-    name: "cloud",
-    kinds: [MLServiceKind, MLServiceRuntimeKind],
-    tokens: [AGENT],
-  });
-  await grant(cluster, module.rules.cluster ?? []);
-  const agent = cluster.as(AGENT.token);
-  const manager = createManager({ cluster: agent, clock: systemClock, random: cluster.random, log: silentLogger });
-  for (const spec of module.controllers("cluster", agent))
-    if (spec.kind.group !== "serving.kserve.io") manager.add(spec);
-  await cluster.client.json("POST", "/api/v1/namespaces", {
-    apiVersion: "v1",
-    kind: "Namespace",
-    metadata: { name: namespace },
-  });
-  manager.start();
-  closers.push(
-    () => cluster.close(),
-    () => manager.close(),
-  );
-  return { ...cluster, answers, asked, decisions };
-}
-
-/** Controllers run with the rights that the module asks for, and no more. */
-const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
-
-async function grant(cluster: TestCluster, rules: readonly PolicyRule[]): Promise<void> {
-  const apiVersion = "rbac.authorization.k8s.io/v1";
-  const metadata = { name: "agent" };
-  const role = { apiVersion, kind: "ClusterRole", metadata, rules: JSON.parse(JSON.stringify(rules)) };
-  const binding = {
-    apiVersion,
-    kind: "ClusterRoleBinding",
-    metadata,
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "agent" },
-    subjects: [{ kind: "User", apiGroup: "rbac.authorization.k8s.io", name: AGENT.user.username }],
-  };
-  await cluster.client.json("POST", `/apis/${apiVersion}/clusterroles`, role);
-  await cluster.client.json("POST", `/apis/${apiVersion}/clusterrolebindings`, binding);
+  const kinds = [MLServiceKind, MLServiceRuntimeKind];
+  const isWanted = ({ kind }: { readonly kind: { readonly group: string } }) => kind.group !== "serving.kserve.io";
+  return { ...(await startStage({ namespace, kinds, isWanted, ledger })), decisions };
 }
 
 /** Runs the built-in model server. */

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   type Deployment,
   DeploymentKind,
@@ -23,11 +23,6 @@ import {
   start,
   until,
 } from "./mlservice.fixture.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 
 /** The same as often as the Deployment is changed, until the MLService is so. */
 async function untilPlayed(cluster: Setup, ready: number, isTrue: (service: MLService) => boolean): Promise<MLService> {
@@ -70,7 +65,7 @@ const single: Partial<MLServiceSpec> = {
 } as Partial<MLServiceSpec>;
 
 test("a release becomes a Deployment, a Service and addresses, and is ready only after they answered", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   await applyService(cluster, single);
   await settle(cluster, "digits-predict-v1", 1);
@@ -199,7 +194,7 @@ test.each([
     "insufficient cpu",
   ],
 ])("a pod's trouble is told as %s", async (reason, status, words) => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   await createPod(cluster, "p1", status);
   await applyService(cluster, single);
@@ -212,7 +207,7 @@ test.each([
 });
 
 test("what is missing is named: runtime, secret, its label; and mends itself", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await applyService(cluster, single);
   await until(cluster, (service) => readyOf(service)?.reason === "RuntimeNotFound");
   await cluster.client.resource(MLServiceRuntimeKind).apply(runtime, apply);
@@ -227,7 +222,7 @@ test("what is missing is named: runtime, secret, its label; and mends itself", a
 });
 
 test("a canary gets its share when it answers, and promotion moves the traffic without a gap", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   const hosts = (name: string) => `${name}.digits.cloud.argosy.localhost`;
   for (const name of ["digits", "digits-predict-v1"]) cluster.answers.set(hosts(name), { status: 200, body: "" });
@@ -264,7 +259,7 @@ test("a canary gets its share when it answers, and promotion moves the traffic w
 });
 
 test("a default that does not answer yet leaves the traffic with the release before it, even one that was dropped", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   for (const name of ["digits", "digits-predict-v1"])
     cluster.answers.set(`${name}.digits.cloud.argosy.localhost`, { status: 200, body: "" });
@@ -282,7 +277,7 @@ test("a default that does not answer yet leaves the traffic with the release bef
 });
 
 test("a runtime's change is lazy, a release's is not, and edited children are mended", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   await applyService(cluster, single);
   await settle(cluster, "digits-predict-v1", 0);
@@ -332,7 +327,7 @@ function untilDeployment(cluster: Setup, wanted: (deployment: Deployment) => boo
 }
 
 test("contradictions and ignored fields are said in conditions", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   await applyService(cluster, { default: "v9", releases: [{ name: "v1", predictor: predictor() }] });
   const invalid = await until(cluster, (service) => readyOf(service)?.reason === "InvalidSpec");
@@ -364,7 +359,7 @@ test("contradictions and ignored fields are said in conditions", async () => {
 });
 
 test("a release with minReplicas 0 leaves its number to the autoscaler, and is ready without a pod once it has run", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   const url = "digits.digits.cloud.argosy.localhost";
   const own = "digits-predict-v1.digits.cloud.argosy.localhost";
@@ -423,13 +418,13 @@ test.each([
   ],
   ["a release name that is none", { releases: [{ name: "V_1", predictor: { model: { runtime: "r" } } }] }],
 ])("the API refuses %s", async (_, part) => {
-  const cluster = await start(closers);
+  const cluster = await start();
 
   await expect(applyService(cluster, { ...single, ...part })).rejects.toMatchObject({ httpCode: 422 });
 });
 
 test("another owner's Deployment of that name is left alone", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   const labels = { app: "other" };
   await cluster.client.resource(DeploymentKind).create(
@@ -456,7 +451,7 @@ test("another owner's Deployment of that name is left alone", async () => {
 });
 
 test("pausing runs no pods and says so", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   await applyService(cluster, { ...single, runMode: "Pause" });
 

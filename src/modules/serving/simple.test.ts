@@ -1,11 +1,8 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { DeploymentKind, SecretKind, ServiceKind } from "../../kernel/kinds/index.js";
 import { deploymentOf, namespace, type Setup, settle, startServing } from "./kserve/fixture.js";
 import { type SimpleMLService, SimpleMLServiceKind } from "./simple-kind.js";
-
-let cluster: Setup | undefined;
-afterEach(() => cluster?.stop());
 
 const options = { fieldManager: "user", force: true, namespace };
 const apply = (on: Setup, spec: JsonObject) =>
@@ -21,7 +18,7 @@ async function until(on: Setup, type: string, wanted: string): Promise<SimpleMLS
 }
 
 test("a SimpleMLService is one Deployment and one Service, with the model beside the server", async () => {
-  cluster = await startServing([SimpleMLServiceKind]);
+  const cluster = await startServing([SimpleMLServiceKind]);
   const storage = { s3: { secretRef: { name: "s3" }, uri: "s3://models/digits/" } };
   const custom = {
     spec: { containers: [{ name: "any", image: "argosy.dev/model-server", args: ["--model-dir=/var/lib/t9k/model"] }] },
@@ -51,7 +48,7 @@ test("a SimpleMLService is one Deployment and one Service, with the model beside
 });
 
 test("TensorStack's scheduler places the pods where the cluster has it; else that is said", async () => {
-  cluster = await startServing([SimpleMLServiceKind]);
+  const cluster = await startServing([SimpleMLServiceKind]);
   const spec = { tensorflow: { image: "tensorflow/serving" }, scheduler: { t9kScheduler: { queue: "gold" } } };
   await apply(cluster, spec);
   const without = await until(cluster, "AllFieldsHonored", "False FieldsIgnored");
@@ -76,7 +73,7 @@ test("TensorStack's scheduler places the pods where the cluster has it; else tha
 });
 
 test("exactly one server; TensorFlow Serving and TorchServe are told where the model lies", async () => {
-  cluster = await startServing([SimpleMLServiceKind]);
+  const cluster = await startServing([SimpleMLServiceKind]);
   await apply(cluster, {
     tensorflow: { image: "tensorflow/serving" },
     pytorch: { image: "pytorch/torchserve", modelsFlag: "a=a.mar" },

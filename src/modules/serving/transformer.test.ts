@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { DeploymentKind, EndpointSliceKind, IngressKind, ServiceKind } from "../../kernel/kinds/index.js";
 import { MLServiceKind, WEIGHTS_ANNOTATION } from "./index.js";
 import {
@@ -13,11 +13,6 @@ import {
   start,
   until,
 } from "./mlservice.fixture.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 
 const hosts = (name: string): string => `${name}.digits.cloud.argosy.localhost`;
 const transformer = (more: object = {}) => ({
@@ -57,7 +52,7 @@ async function slice(cluster: Setup, name: string, labels: Record<string, string
 }
 
 test("a transformer has pods and an address of its own; the service's address leads to it, and it to the releases", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   answer(cluster, "digits", "digits-predict-v1");
   const releases = [{ name: "v1", predictor: predictor() }];
@@ -98,7 +93,7 @@ test("a transformer has pods and an address of its own; the service's address le
 });
 
 test("behind a transformer default and canary keep their shares, through the gateway; that it has no way in yet is said", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   answer(cluster, "digits", "digits-predict-v1", "digits-predict-v2", "digits-transform");
   const releases = [
@@ -131,7 +126,7 @@ test("behind a transformer default and canary keep their shares, through the gat
 });
 
 test("a transformer that is added takes the traffic when it answers", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   answer(cluster, "digits", "digits-predict-v1");
   const releases = [{ name: "v1", predictor: predictor() }];
@@ -151,7 +146,7 @@ test("a transformer that is added takes the traffic when it answers", async () =
 });
 
 test("loggers: in the built-in server, beside others; the scheduler, where the cluster has it; pods stay as they are when it comes", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   const deployments = cluster.client.resource(DeploymentKind);
   const scheduler = {
@@ -195,7 +190,7 @@ test("loggers: in the built-in server, beside others; the scheduler, where the c
 });
 
 test("a transformer before a release that may be at zero asks it through the gateway, which waits for a pod", async () => {
-  const cluster = await start(closers);
+  const cluster = await start();
   await prepare(cluster);
   answer(cluster, "digits", "digits-predict-v1", "digits-transform");
   const releases = [{ name: "v1", predictor: predictor({ minReplicas: 0, maxReplicas: 2 }) }];

@@ -1,12 +1,7 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { applyService, conditionOf, deploymentOf, namespace, type Setup, startServing, until } from "./fixture.js";
 import { ServingRuntimeKind } from "./runtime-kinds.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 
 const runtime = (cluster: Setup, name: string, format: string, more: JsonObject = {}) =>
   cluster.client.resource(ServingRuntimeKind).apply(
@@ -28,7 +23,6 @@ const model = (format: string, more: JsonObject = {}): JsonObject => ({
 
 test("the runtime that is chosen is written into the spec and stays, until the model is of another format, or the runtime goes", async () => {
   const cluster = await startServing();
-  closers.push(() => cluster.stop());
   await runtime(cluster, "first", "own");
   await applyService(cluster, "m", model("own"));
   const chosen = await until(cluster, "m", ({ spec }) => spec.predictor.model?.runtime === "first");
@@ -58,7 +52,6 @@ test("the runtime that is chosen is written into the spec and stays, until the m
 
 test("disable-auto-update: a runtime's change waits for the next change of the service, the chosen name is none", async () => {
   const cluster = await startServing();
-  closers.push(() => cluster.stop());
   const annotations = { "serving.kserve.io/disable-auto-update": "true" };
   await runtime(cluster, "first", "own");
   await applyService(cluster, "m", model("own"), { annotations });

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Deployment, JsonObject } from "../../../kernel/kinds/index.js";
 import { DeploymentKind } from "../../../kernel/kinds/index.js";
 import {
@@ -11,11 +11,6 @@ import {
   startServing,
   until,
 } from "./fixture.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 
 const waiting = (reason: string, message = "") => ({ waiting: { reason, message } });
 const container = (state: object, more: object = {}) => ({
@@ -88,7 +83,6 @@ const service = (cluster: Setup, name: string): Promise<Deployment> =>
 
 test("each fault is a reason of its own, in KServe's words too, and names cluster and pod", async () => {
   const cluster = await startServing();
-  closers.push(() => cluster.stop());
   for (const [name, [status, reason, theirs, words]] of Object.entries(FAULTS)) {
     await addPod(cluster, `${name}-1`, await service(cluster, name), status);
     const seen = await until(cluster, name, (one) => conditionOf(one, "Ready") === `False ${reason}`);
@@ -104,7 +98,6 @@ test("each fault is a reason of its own, in KServe's words too, and names cluste
 
 test("pods that a quota refuses: the reason names the cluster and the quota", async () => {
   const cluster = await startServing();
-  closers.push(() => cluster.stop());
   const { metadata } = await service(cluster, "quota");
   const message = 'pods "quota-predictor-x" is forbidden: exceeded quota: team, requested: requests.nvidia.com/gpu=1';
   const refused = { type: "ReplicaFailure", status: "True", reason: "FailedCreate", message };
@@ -121,7 +114,6 @@ test("pods that a quota refuses: the reason names the cluster and the quota", as
 
 test("encrypted models, and models over several nodes, are refused with the reason rather than run otherwise", async () => {
   const cluster = await startServing();
-  closers.push(() => cluster.stop());
   const model = { modelFormat: { name: "onnx" }, storageUri: "pvc://models/m" };
   await applyService(cluster, "secret", {
     predictor: { model: { ...model, confidential: { enabled: true, resourceId: "kbs:///a/b/c" } } },

@@ -1,13 +1,7 @@
 /** For tests: the module in a cluster in memory, with pods and answers that are told. */
-import { checksOf } from "../../../cluster/apiserver/index.js";
-import { systemClock } from "../../../kernel/clock/index.js";
-import { createManager } from "../../../kernel/control/index.js";
 import type { Deployment, JsonObject, KindDefinition } from "../../../kernel/kinds/index.js";
 import { DeploymentKind, PodKind } from "../../../kernel/kinds/index.js";
-import { silentLogger } from "../../../kernel/log/index.js";
-import { memoryLedger } from "../../../stores/ledger/index.js";
-import { startTestCluster, type TestCluster } from "../../../testing/index.js";
-import { createServingModule, type ProbeResult } from "../index.js";
+import { type Stage, startStage } from "../stage.fixture.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
@@ -21,17 +15,7 @@ import {
 
 export const namespace = "models";
 
-/** The agent's identity: it has the rights that the module asks for, and no more. */
-const AGENT = { token: "agent-token", user: { username: "argosy:agent", groups: ["system:authenticated"] } };
-
-export interface Setup extends TestCluster {
-  /** Host → what it answers; others answer as a gateway without such a route. */
-  readonly answers: Map<string, ProbeResult>;
-  readonly asked: string[];
-  readonly ledger: ReturnType<typeof memoryLedger>;
-  restart(): Promise<void>;
-  stop(): Promise<void>;
-}
+export type Setup = Stage;
 
 /** The others' shapes are large, and have no part in this. */
 const KINDS = [
@@ -46,71 +30,10 @@ const KINDS = [
 ];
 
 /** Starts the module in a cluster of its own, with the controllers of InferenceServices and of more kinds. */
-export async function startServing(more: readonly KindDefinition[] = []): Promise<Setup> {
+export function startServing(more: readonly KindDefinition[] = []): Promise<Setup> {
   const kinds = [...new Set([...KINDS, ...more])];
   const served = new Set(kinds.map(({ kind }) => kind));
-  const answers = new Map<string, ProbeResult>();
-  const asked: string[] = [];
-  const ledger = memoryLedger({ clock: systemClock });
-  const module = createServingModule({
-    ledger,
-    probe: async (url) => {
-      asked.push(url);
-      return answers.get(new URL(url).hostname) ?? { status: 404, body: "no such host", gateway: "NoRoute" };
-    },
-    address: ({ name }) => ({ domain: `${name}.argosy.localhost`, port: 8081 }),
-  });
-  const admission = (module.admission ?? []).filter(({ level }) => level === "cluster");
-  const cluster: TestCluster = await startTestCluster({
-    name: "cloud",
-    kinds,
-    tokens: [AGENT],
-    checks: checksOf(admission, () => cluster),
-  });
-  await grant(cluster, JSON.parse(JSON.stringify(module.rules.cluster ?? [])));
-  const run = () => {
-    const agent = cluster.as(AGENT.token);
-    const manager = createManager({ cluster: agent, clock: systemClock, random: cluster.random, log: silentLogger });
-    for (const spec of module.controllers("cluster", agent)) if (served.has(spec.kind.kind)) manager.add(spec);
-    manager.start();
-    return manager;
-  };
-  await cluster.client.json("POST", "/api/v1/namespaces", {
-    apiVersion: "v1",
-    kind: "Namespace",
-    metadata: { name: namespace },
-  });
-  let manager = run();
-  return {
-    ...cluster,
-    answers,
-    asked,
-    ledger,
-    restart: async () => {
-      await manager.close();
-      manager = run();
-    },
-    stop: async () => {
-      await manager.close();
-      await cluster.close();
-    },
-  };
-}
-
-async function grant(cluster: TestCluster, rules: JsonObject[]): Promise<void> {
-  const apiVersion = "rbac.authorization.k8s.io/v1";
-  const metadata = { name: "agent" };
-  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "agent" };
-  const subjects = [{ kind: "User", apiGroup: "rbac.authorization.k8s.io", name: AGENT.user.username }];
-  await cluster.client.json("POST", `/apis/${apiVersion}/clusterroles`, {
-    apiVersion,
-    kind: "ClusterRole",
-    metadata,
-    rules,
-  });
-  await cluster.client.json("POST", `/apis/${apiVersion}/clusterrolebindings`, {
-    ...{ apiVersion, kind: "ClusterRoleBinding", metadata, roleRef, subjects },
-  });
+  return startStage({ namespace, kinds, isWanted: (spec) => served.has(spec.kind.kind) });
 }
 
 /** Applies an InferenceService as a user does. */

@@ -1,27 +1,9 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { DeploymentKind, HorizontalPodAutoscalerKind, IngressKind, ServiceKind } from "../../../kernel/kinds/index.js";
 import { answer, applyService, deploymentOf, namespace, type Setup, settle, startServing, until } from "./fixture.js";
 import { inferenceGraphFaults } from "./graph-admission.js";
 import { type InferenceGraph, InferenceGraphKind } from "./graph-kind.js";
-import { InferenceServiceKind } from "./inference-service-kind.js";
-import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function start(): Promise<Setup> {
-  const cluster = await startServing([
-    InferenceServiceKind,
-    ServingRuntimeKind,
-    ClusterServingRuntimeKind,
-    InferenceGraphKind,
-  ]);
-  closers.push(() => cluster.stop());
-  return cluster;
-}
 
 const applyGraph = (cluster: Setup, spec: JsonObject, annotations: Record<string, string> = {}) =>
   cluster.client
@@ -63,7 +45,7 @@ async function given(cluster: Setup, wanted: (graph: string) => boolean = () => 
 }
 
 test("a graph waits for its services, follows them, and is Ready when its router answered and they are", async () => {
-  const cluster = await start();
+  const cluster = await startServing([InferenceGraphKind]);
   await applyGraph(cluster, { ...sequence({ serviceName: "digit" }, { serviceUrl: "http://other/x" }), timeout: 30 });
   const lost = await graphThat(cluster, (graph) => says(graph, "Ready").startsWith("False ServiceNotFound"));
   expect(says(lost, "StepsReady")).toBe("False ServiceNotFound 1");
@@ -119,7 +101,7 @@ test("a graph waits for its services, follows them, and is Ready when its router
 });
 
 test("fields of the spec reach the routers' pods and what sizes them; stopping removes them", async () => {
-  const cluster = await start();
+  const cluster = await startServing([InferenceGraphKind]);
   const spec = {
     ...sequence({ serviceUrl: "http://other/" }),
     resources: { limits: { memory: "200Mi" } },
@@ -304,7 +286,7 @@ test.each<[string, JsonObject, string, RegExp]>([
 });
 
 test("admission refuses a wrong graph, and says what has no effect in a right one", async () => {
-  const cluster = await start();
+  const cluster = await startServing([InferenceGraphKind]);
   await expect(applyGraph(cluster, split(1))).rejects.toMatchObject({
     httpCode: 422,
     message: expect.stringContaining("add up to 1;"),
@@ -332,7 +314,7 @@ test("admission refuses a wrong graph, and says what has no effect in a right on
 });
 
 test("a graph that is too long with its services' addresses says so, and no router is given it", async () => {
-  const cluster = await start();
+  const cluster = await startServing([InferenceGraphKind]);
   const serviceName = "a".repeat(40);
   await applyService(cluster, serviceName, onnx);
   const steps = Array.from({ length: 900 }, (_, index) => ({ name: `s${index}`, serviceName }));

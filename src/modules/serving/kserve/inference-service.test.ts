@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import {
   DeploymentKind,
@@ -21,17 +21,6 @@ import {
 } from "./fixture.js";
 import { type InferenceService, InferenceServiceKind } from "./inference-service-kind.js";
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function start(): Promise<Setup> {
-  const cluster = await startServing();
-  closers.push(() => cluster.stop());
-  return cluster;
-}
-
 const onnx = (more: JsonObject = {}): JsonObject => ({
   model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/digits" },
   ...more,
@@ -42,7 +31,7 @@ const names = async (cluster: Setup, kind: typeof ServiceKind | typeof Deploymen
     .sort();
 
 test("a model becomes a Deployment, Services and addresses, and is Ready only after it answered", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   await applyService(cluster, "digits", { predictor: onnx() });
 
   const deployment = await deploymentOf(cluster, "digits-predictor");
@@ -88,7 +77,7 @@ test("a model becomes a Deployment, Services and addresses, and is Ready only af
 });
 
 test("what is wrong is said in KServe's words, with cluster and pod, and mends itself", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   await applyService(cluster, "a", {
     predictor: { model: { modelFormat: { name: "tensorflow" }, storageUri: "s3://m/a" } },
   });
@@ -143,7 +132,7 @@ test("what is wrong is said in KServe's words, with cluster and pod, and mends i
 });
 
 test("a canary has pods of its own and its share, and becomes the one that is rolled out without a restart", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   const service = (uri: string, more: JsonObject = {}) =>
     applyService(cluster, "digits", {
       predictor: { ...onnx({ minReplicas: 2 }), model: { modelFormat: { name: "onnx" }, storageUri: uri }, ...more },
@@ -203,7 +192,7 @@ test("a canary has pods of its own and its share, and becomes the one that is ro
 });
 
 test("spec.canary: own predictors, only those that answer get a share", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   const canary = {
     trafficPercent: 25,
     predictor: { name: "next", model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/next" } },
@@ -236,7 +225,7 @@ test("spec.canary: own predictors, only those that answer get a share", async ()
 });
 
 test("transformer, explainer, autoscaler and stop; nothing is left", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   const container = { name: "kserve-container", image: "example.com/transformer" };
   const spec = {
     predictor: onnx({ minReplicas: 1, maxReplicas: 3, scaleTarget: 60 }),
@@ -277,7 +266,7 @@ test("transformer, explainer, autoscaler and stop; nothing is left", async () =>
 });
 
 test("admission fills in and refuses; what nobody carries out says so", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   const made = await applyService(cluster, "iris", { predictor: { sklearn: { storageUri: "s3://m/iris" } } });
   const refused = await applyService(cluster, "bad", { predictor: onnx({ minReplicas: 3, maxReplicas: 2 }) }).catch(
     String,
@@ -296,7 +285,7 @@ test("admission fills in and refuses; what nobody carries out says so", async ()
 });
 
 test("an API server that refuses what a service needs is named in its status, with the reason", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   await cluster.client.json("POST", `/api/v1/namespaces/${namespace}/resourcequotas`, {
     apiVersion: "v1",
     kind: "ResourceQuota",

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { DeploymentKind, ValidatingWebhookConfigurationKind } from "../../../kernel/kinds/index.js";
 import {
@@ -14,17 +14,6 @@ import {
 } from "./fixture.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { ClusterServingRuntimeKind } from "./runtime-kinds.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function start(): Promise<Setup> {
-  const cluster = await startServing();
-  closers.push(() => cluster.stop());
-  return cluster;
-}
 
 const spec = { predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/digits" } } };
 const options = { fieldManager: "kserve", force: true };
@@ -57,7 +46,7 @@ const deployments = async (cluster: Setup): Promise<string[]> =>
   (await cluster.client.resource(DeploymentKind).list({ namespace })).items.map(({ metadata }) => metadata.name);
 
 test("where KServe runs nothing is carried out, and the status is KServe's, also while its manager restarts", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   // No pod of it is ready.
   await kserve(cluster, "kserve");
   await applyService(cluster, "digits", spec);
@@ -90,7 +79,7 @@ test("where KServe runs nothing is carried out, and the status is KServe's, also
 });
 
 test("a Deployment of that name in somebody's namespace switches nothing off, unless KServe's webhook vouches for it", async () => {
-  const cluster = await start();
+  const cluster = await startServing();
   await kserve(cluster, "team-a");
   await applyService(cluster, "digits", spec);
   await deploymentOf(cluster, "digits-predictor");

@@ -1,18 +1,7 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { type JsonObject, SecretKind, ServiceAccountKind } from "../../../kernel/kinds/index.js";
 import { applyService, conditionOf, deploymentOf, namespace, type Setup, startServing, until } from "./fixture.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
-
-const clusters: Setup[] = [];
-afterEach(async () => {
-  for (const cluster of clusters.splice(0)) await cluster.stop();
-});
-
-async function begin(): Promise<Setup> {
-  const cluster = await startServing();
-  clusters.push(cluster);
-  return cluster;
-}
 
 const onnx = (storageUri: string, more: JsonObject = {}): JsonObject => ({
   predictor: { model: { modelFormat: { name: "onnx" }, storageUri }, ...more },
@@ -38,7 +27,7 @@ const fetcherOf = async (cluster: Setup, name: string): Promise<JsonObject> => {
 };
 
 test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe's forms", async () => {
-  const cluster = await begin();
+  const cluster = await startServing();
   await addSecret(cluster, "hub", { HF_TOKEN: "t" });
   await addSecret(cluster, "goo.gle", { "gcloud-application-credentials.json": "{}" });
   await addSecret(cluster, "web", { "https-host": "models.example.com", headers: "{}" });
@@ -92,7 +81,7 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
 });
 
 test("a ServiceAccount with a role of AWS reads S3 by it", async () => {
-  const cluster = await begin();
+  const cluster = await startServing();
   const annotations = {
     "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/reader",
     "serving.kserve.io/s3-region": "eu-1",
@@ -106,7 +95,7 @@ test("a ServiceAccount with a role of AWS reads S3 by it", async () => {
 });
 
 test("an entry of storage-config says of what type the store is, and is given to the fetcher as a file", async () => {
-  const cluster = await begin();
+  const cluster = await startServing();
   await addSecret(cluster, "storage-config", { lake: '{"type": "gs", "bucket": "lake"}' });
   const storage = { key: "lake", path: "digits/model.onnx" };
   await applyService(cluster, "a", { predictor: { model: { modelFormat: { name: "onnx" }, storage } } }, APART);
@@ -118,7 +107,7 @@ test("an entry of storage-config says of what type the store is, and is given to
 });
 
 test("a ClusterStorageContainer fetches what fits it best: by name, by the longest prefix, before patterns; disabled ones and jobs do not", async () => {
-  const cluster = await begin();
+  const cluster = await startServing();
   const fetcher = (image: string, formats: JsonObject[], more: JsonObject = {}): JsonObject => ({
     container: { name: "storage-initializer", image, args: ["fetch"], resources: { limits: { memory: "1Gi" } } },
     supportedUriFormats: formats,
@@ -158,7 +147,7 @@ test("a ClusterStorageContainer fetches what fits it best: by name, by the longe
 });
 
 test("KServe's own container is Argosy's fetcher in its surroundings; what nobody fetches is refused, and patterns that are none", async () => {
-  const cluster = await begin();
+  const cluster = await startServing();
   await addContainer(cluster, "default", {
     container: {
       name: "storage-initializer",
@@ -179,7 +168,7 @@ test("KServe's own container is Argosy's fetcher in its surroundings; what nobod
 });
 
 test("a scheme that objects of JavaScript have a member of is one of a container's own like others", async () => {
-  const cluster = await begin();
+  const cluster = await startServing();
   await addContainer(cluster, "own", {
     container: { name: "fetch", image: "example.com/fetch:1" },
     supportedUriFormats: [{ prefix: "constructor://" }],

@@ -1,28 +1,10 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { ConfigMapKind } from "../../../kernel/kinds/index.js";
 import { answer, applyService, deploymentOf, namespace, type Setup, settle, startServing, until } from "./fixture.js";
-import { InferenceServiceKind } from "./inference-service-kind.js";
-import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type TrainedModel, TrainedModelKind } from "./storage-kinds.js";
 import { trainedModelFaults } from "./trained-model-admission.js";
 import { revisionOf } from "./trained-model-plan.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function start(): Promise<Setup> {
-  const cluster = await startServing([
-    InferenceServiceKind,
-    ServingRuntimeKind,
-    ClusterServingRuntimeKind,
-    TrainedModelKind,
-  ]);
-  closers.push(() => cluster.stop());
-  return cluster;
-}
 
 const model = (more: JsonObject = {}): JsonObject => ({
   ...{ storageUri: "s3://models/m", framework: "sklearn", memory: "100Mi" },
@@ -63,7 +45,7 @@ const listed = async (cluster: Setup): Promise<string[]> => {
 };
 
 test("models go to the pods of a service that has none of its own, within its memory, and are Ready when its pods say so", async () => {
-  const cluster = await start();
+  const cluster = await startServing([TrainedModelKind]);
   await applyModel(cluster, "one", model());
   await modelThat(cluster, "one", (found) => says(found, "Ready") === "False ServiceNotFound");
   await applyService(cluster, "many", {
@@ -120,7 +102,7 @@ test("models go to the pods of a service that has none of its own, within its me
 });
 
 test("its pods can read every store that the namespace has credentials for, whatever models come", async () => {
-  const cluster = await start();
+  const cluster = await startServing([TrainedModelKind]);
   const secret = async (name: string, labels: JsonObject, stringData: JsonObject): Promise<void> => {
     const object = { apiVersion: "v1", kind: "Secret", metadata: { name, labels }, stringData };
     await cluster.client.json("POST", `/api/v1/namespaces/${namespace}/secrets`, object);
@@ -140,7 +122,7 @@ test("its pods can read every store that the namespace has credentials for, what
 });
 
 test("a service with a model of its own takes no others, and says so", async () => {
-  const cluster = await start();
+  const cluster = await startServing([TrainedModelKind]);
   await applyService(cluster, "many", {
     predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/digits" } },
   });

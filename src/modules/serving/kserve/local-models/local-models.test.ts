@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   type Job,
   JobKind,
@@ -19,14 +19,9 @@ import {
 } from "../storage-kinds.js";
 
 const JOBS = "kserve-localmodel-jobs";
-const clusters: Setup[] = [];
-afterEach(async () => {
-  for (const cluster of clusters.splice(0)) await cluster.stop();
-});
 
 async function begin(nodes: readonly string[] = ["n1", "n2"]): Promise<Setup> {
   const cluster = await startServing();
-  clusters.push(cluster);
   for (const name of nodes) {
     await cluster.client
       .resource(NodeKind)
