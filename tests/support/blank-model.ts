@@ -1,6 +1,7 @@
 import { CLASSES, PIXELS } from "../../examples/digits/data.js";
 import { encodeNetwork } from "../../examples/digits/model.js";
 import type { JsonObject } from "../../src/kernel/kinds/index.js";
+import { modelServerRuntime } from "../../src/modules/serving/runtime.fixture.js";
 
 /** A classifier that knows nothing, but answers: every weight is 0. */
 function blankModel(): string {
@@ -21,28 +22,10 @@ export const blankManifests = (namespace: string): JsonObject[] => [
     metadata: { name: "model", namespace },
     binaryData: { "model.onnx": blankModel() },
   },
-  {
-    apiVersion: "tensorstack.dev/v1beta1",
-    kind: "MLServiceRuntime",
-    metadata: { name: "onnx", namespace },
-    spec: {
-      enabled: true,
-      template: {
-        spec: {
-          containers: [
-            {
-              name: "user-container",
-              image: "argosy.dev/model-server",
-              args: ["--model-name=blank", "--model-dir=/model"],
-              ports: [{ containerPort: 8080 }],
-              volumeMounts: [{ name: "model", mountPath: "/model" }],
-            },
-          ],
-          volumes: [{ name: "model", configMap: { name: "model" } }],
-        },
-      },
-    },
-  },
+  modelServerRuntime(namespace, ["--model-name=blank", "--model-dir=/model"], {
+    container: { volumeMounts: [{ name: "model", mountPath: "/model" }] },
+    pod: { volumes: [{ name: "model", configMap: { name: "model" } }] },
+  }),
   {
     apiVersion: "tensorstack.dev/v1beta1",
     kind: "MLService",

@@ -3,6 +3,7 @@ import type { Deployment } from "../../kernel/kinds/index.js";
 import { DeploymentKind, SecretKind } from "../../kernel/kinds/index.js";
 import type { Decision, Ledger } from "../../stores/ledger/types.js";
 import { type MLService, MLServiceKind, MLServiceRuntimeKind } from "./index.js";
+import { modelServerRuntime } from "./runtime.fixture.js";
 import { type Stage, startStage } from "./stage.fixture.js";
 
 /** A cluster in memory with the module in it. */
@@ -28,24 +29,11 @@ export async function start(): Promise<Setup> {
 }
 
 /** Runs the built-in model server. */
-export const runtime = {
-  metadata: { name: "onnx", namespace },
-  spec: {
-    enabled: true,
-    template: {
-      spec: {
-        containers: [
-          {
-            name: "user-container",
-            image: "argosy.dev/model-server",
-            args: ["--model-name={{ .MODEL_NAME }}", "--model-dir=/var/lib/t9k/model"],
-            ports: [{ containerPort: 9000 }],
-          },
-        ],
-      },
-    },
-  },
-};
+export const runtime = modelServerRuntime(
+  namespace,
+  ["--model-name={{ .MODEL_NAME }}", "--model-dir=/var/lib/t9k/model"],
+  { port: 9000 },
+);
 
 /** A predictor of that runtime. */
 export const predictor = (extra: object = {}) => ({

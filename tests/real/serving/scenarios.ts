@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject } from "../../../src/kernel/kinds/object.js";
+import { modelServerRuntime } from "../../../src/modules/serving/runtime.fixture.js";
 import { type Answer, Load } from "../../support/load.js";
 import { labelIn, requestV1, requestV2 } from "../../support/numbered-models.js";
 import { apply } from "../home/karmada.js";
@@ -205,26 +206,6 @@ async function named(stage: Stage): Promise<string> {
 
 async function releases(stage: Stage): Promise<string> {
   const { client } = stage.member;
-  const runtime = {
-    apiVersion: "tensorstack.dev/v1beta1",
-    kind: "MLServiceRuntime",
-    metadata: { name: "onnx", namespace: NAMESPACE },
-    spec: {
-      enabled: true,
-      template: {
-        spec: {
-          containers: [
-            {
-              name: "user-container",
-              image: "argosy.dev/model-server",
-              args: ["--model-name=twins", "--model-dir=/var/lib/t9k/model"],
-              ports: [{ containerPort: 8080 }],
-            },
-          ],
-        },
-      },
-    },
-  };
   const release = (name: string, label: number): JsonObject => ({
     name,
     predictor: {
@@ -233,7 +214,8 @@ async function releases(stage: Stage): Promise<string> {
       storage: { pvc: { name: "models", subPath: String(label), mountPath: "/var/lib/t9k/model" } },
     },
   });
-  await apply(client, runtime);
+  const args = ["--model-name=twins", "--model-dir=/var/lib/t9k/model"];
+  await apply(client, modelServerRuntime(NAMESPACE, args));
   await apply(client, {
     apiVersion: "tensorstack.dev/v1beta1",
     kind: "MLService",
