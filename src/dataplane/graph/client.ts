@@ -2,6 +2,7 @@
 import type { ConnectionOptions } from "node:tls";
 import { abortReason } from "../../kernel/clock/index.js";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
+import { errnoOf } from "../../kernel/files/index.js";
 import { answerFields, ClientPool, isFieldValue, type StreamedAnswer } from "../../kernel/http-client/index.js";
 
 /** There was no answer, or not all of one. */
@@ -48,7 +49,9 @@ export class StepClient {
   async post(request: ClientRequest): Promise<ClientAnswer> {
     const { url, body, signal } = request;
     const failure = (error: unknown): Error =>
-      signal.aborted ? abortReason(signal) : new StepUnreachable(`${url.host}: ${messageOf(error)}`, { cause: error });
+      signal.aborted
+        ? abortReason(signal)
+        : new StepUnreachable(`${url.host}: ${messageOf(error)}${hintFor(error)}`, { cause: error });
     let answer: StreamedAnswer;
     try {
       answer = await this.#poolOf(url).stream({ head: headOf(request), body }, { signal, isRepeatable: true });
@@ -70,6 +73,14 @@ export class StepClient {
     this.#pools.set(url.origin, pool);
     return pool;
   }
+}
+
+/** What to do where a certificate's authority is not known. */
+function hintFor(error: unknown): string {
+  const code = errnoOf(error) ?? "";
+  return /SELF_SIGNED|UNABLE_TO|ISSUER/.test(code)
+    ? "; name its authority in --ca-bundle, or in the graph's annotation serving.argosy.dev/ca-bundle"
+    : "";
 }
 
 async function* failing(pieces: AsyncGenerator<Buffer>, failure: (error: unknown) => Error): AsyncGenerator<Buffer> {

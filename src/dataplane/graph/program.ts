@@ -6,6 +6,7 @@ import { type Program, readCollector, readFlags, readWhole, runProgram } from ".
 import { isObject, toJsonObject } from "../../kernel/schema/index.js";
 import { readGraph } from "./read.js";
 import { runRouter } from "./router.js";
+import { trustWith } from "./trust.js";
 
 /** Usage text of the program. */
 export const INFERENCE_ROUTER_USAGE = `inference-router: takes requests through a graph of models (the spec of an InferenceGraph, each service by its address)
@@ -16,6 +17,7 @@ export const INFERENCE_ROUTER_USAGE = `inference-router: takes requests through 
   --http PORT             default 8080; 0 takes any free port
   --host ADDR             default 127.0.0.1; 0.0.0.0 inside pods
   --propagate-headers P,… patterns of header names that go on to every step; default PROPAGATE_HEADERS, or none
+  --ca-bundle FILE        authorities (PEM) to trust beside the public ones, of services that are asked over https
   --max-body-bytes N      largest request, and answer of a step that is not the last, default 67108864
   --max-concurrent N      most requests under way, default 1024; beyond it 503
   --otlp-endpoint URL     collector for traces (OTLP over HTTP); default OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces, or none
@@ -30,6 +32,7 @@ const OPTIONS = {
   http: { type: "string" },
   host: { type: "string" },
   "propagate-headers": { type: "string" },
+  "ca-bundle": { type: "string" },
   "max-body-bytes": { type: "string" },
   "max-concurrent": { type: "string" },
   "otlp-endpoint": { type: "string" },
@@ -50,6 +53,7 @@ async function serve({ args, clock, random, log, env, stopped }: Program): Promi
   const maxBodyBytes = readWhole("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]);
   const maxConcurrent = readWhole("max-concurrent", values["max-concurrent"], [1, 1_000_000]);
   const otlpEndpoint = readCollector(values["otlp-endpoint"], env);
+  const bundle = values["ca-bundle"];
   const router = await runRouter({
     graph: readGraph(await readSpec(values)),
     name: values.name ?? "graph",
@@ -59,6 +63,7 @@ async function serve({ args, clock, random, log, env, stopped }: Program): Promi
     ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
     ...(maxConcurrent === undefined ? {} : { maxConcurrent }),
     ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }),
+    ...(bundle === undefined ? {} : { trust: trustWith(await readText(bundle, "--ca-bundle"), bundle) }),
   });
   process.stdout.write(`listening on http://${host}:${router.port}\n`);
   await stopped;
@@ -72,6 +77,14 @@ export const patternsOf = (text: string): string[] =>
     .split(",")
     .map((each) => each.trim())
     .filter((each) => each !== "");
+
+async function readText(file: string, flag: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new InputError(`${flag}: ${messageOf(error)}`, { cause: error });
+  }
+}
 
 async function readSpec(values: { readonly graph?: string; readonly "graph-json"?: string }): Promise<JsonObject> {
   const { graph: file, "graph-json": given } = values;

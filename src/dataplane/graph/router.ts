@@ -1,4 +1,5 @@
 /** The router's server: requests come in, go through the graph, and are answered. */
+import type { ConnectionOptions } from "node:tls";
 import { promisify } from "node:util";
 import { gunzip, inflate } from "node:zlib";
 import { systemRandom } from "../../kernel/clock/index.js";
@@ -38,6 +39,8 @@ export interface RouterOptions {
   readonly maxBodyBytes?: number;
   /** Most requests under way before 503; default 1024. */
   readonly maxConcurrent?: number;
+  /** Whom to trust of services that are asked over https; default the public authorities. */
+  readonly trust?: ConnectionOptions;
   /** A collector for traces (OTLP over HTTP); absent: none. */
   readonly otlpEndpoint?: string;
   /** How long requests are still taken after stopping began; default 500 ms. */
@@ -66,7 +69,7 @@ export async function runRouter(options: RouterOptions): Promise<Router> {
 class GraphRouter implements Router {
   readonly #options: RouterOptions;
   readonly #metrics = createRouterMetrics();
-  readonly #client = new StepClient();
+  readonly #client: StepClient;
   readonly #server: Http1Server;
   readonly #tracer: Tracer | undefined;
   readonly #propagate: ReturnType<typeof createPropagation>;
@@ -79,6 +82,7 @@ class GraphRouter implements Router {
   constructor(options: RouterOptions) {
     const { clock, random = systemRandom, log, graph, maxBodyBytes = DEFAULT_BODY_BYTES, otlpEndpoint } = options;
     this.#options = options;
+    this.#client = new StepClient(options.trust);
     this.#propagate = createPropagation(options.propagate ?? []);
     this.#hold = createBudget(4 * maxBodyBytes);
     this.#tracer =

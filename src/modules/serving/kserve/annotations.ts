@@ -47,6 +47,8 @@ export const OWN = {
   shadow: "serving.argosy.dev/shadow",
   /** Of an InferenceGraph: patterns of header names that go on to every step, by comma. */
   propagate: "serving.argosy.dev/propagate-headers",
+  /** Of an InferenceGraph: `CONFIGMAP` or `CONFIGMAP/KEY` of its namespace, with authorities that its routers trust. */
+  caBundle: "serving.argosy.dev/ca-bundle",
   /** Shares by which a new revision comes to all the traffic: `10,50`. */
   steps: "serving.argosy.dev/rollout-steps",
   /** How long each is watched: `30s`. */

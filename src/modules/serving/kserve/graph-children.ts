@@ -9,6 +9,7 @@ import type { BuiltTemplate } from "../pod-template.js";
 import { annotationOf, OWN } from "./annotations.js";
 import { ROUTE } from "./children.js";
 import type { InferenceGraph } from "./graph-kind.js";
+import type { Trust } from "./graph-trust.js";
 import type { Scaling } from "./scaling.js";
 
 /** The field manager of everything that the controller writes. */
@@ -18,6 +19,10 @@ export const GRAPH_LABEL = "serving.kserve.io/inferencegraph";
 const ROUTER_IMAGE = "argosy.dev/inference-router";
 const PORT = 8080;
 const READY_PATH = "/readyz";
+const TRUST = "ca-bundle";
+const TRUST_FOLDER = "/var/run/argosy/ca-bundle";
+const TRUST_FILE = "cabundle.crt";
+const TRUST_HASH = "serving.argosy.dev/ca-bundle-hash";
 /** A router without load takes 2 millicores and 60 MiB. */
 const DEFAULT_RESOURCES = { requests: { cpu: "50m", memory: "96Mi" }, limits: { cpu: "1", memory: "1Gi" } };
 
@@ -39,8 +44,8 @@ function metadataOf(
   };
 }
 
-/** The routers' pods; `spec` is what they are given. */
-export function routerTemplate(graph: InferenceGraph, spec: JsonObject): BuiltTemplate {
+/** The routers' pods; `spec` is what they are given, `trust` whom they trust. */
+export function routerTemplate(graph: InferenceGraph, spec: JsonObject, trust: Trust | undefined): BuiltTemplate {
   const { name, namespace = "" } = graph.metadata;
   const { resources, affinity, tolerations, nodeSelector, nodeName, serviceAccountName } = graph.spec;
   const propagate = annotationOf(graph, OWN.propagate);
@@ -52,16 +57,23 @@ export function routerTemplate(graph: InferenceGraph, spec: JsonObject): BuiltTe
     args: [
       ...["--graph-json", JSON.stringify(spec), `--name=${namespace}/${name}`, `--http=${PORT}`],
       ...(propagate === undefined ? [] : [`--propagate-headers=${propagate}`]),
+      ...(trust === undefined ? [] : [`--ca-bundle=${TRUST_FOLDER}/${TRUST_FILE}`]),
     ],
     env: [{ name: "ARGOSY_ROUTER_HOST", valueFrom: { fieldRef: { apiVersion: "v1", fieldPath: "status.podIP" } } }],
     ports: [{ name: "http", containerPort: PORT, protocol: "TCP" }],
     resources: resources === undefined ? DEFAULT_RESOURCES : toJsonObject(resources),
+    ...(trust === undefined ? {} : { volumeMounts: [{ name: TRUST, mountPath: TRUST_FOLDER, readOnly: true }] }),
     terminationMessagePolicy: "FallbackToLogsOnError",
     readinessProbe: { ...probe(READY_PATH), periodSeconds: 3, timeoutSeconds: 2, failureThreshold: 1 },
     livenessProbe: { ...probe("/livez"), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
   };
   const pod: JsonObject = {
     containers: [container],
+    ...(trust === undefined
+      ? {}
+      : {
+          volumes: [{ name: TRUST, configMap: { name: trust.name, items: [{ key: trust.key, path: TRUST_FILE }] } }],
+        }),
     // It asks the steps, and nobody else.
     automountServiceAccountToken: false,
     ...(affinity === undefined ? {} : { affinity: toJsonObject(affinity) }),
@@ -70,7 +82,11 @@ export function routerTemplate(graph: InferenceGraph, spec: JsonObject): BuiltTe
     ...(nodeName === undefined ? {} : { nodeName }),
     ...(serviceAccountName === undefined ? {} : { serviceAccountName }),
   };
-  const annotations = { "prometheus.kserve.io/port": String(PORT), "prometheus.kserve.io/path": "/metrics" };
+  const annotations = {
+    ...{ "prometheus.kserve.io/port": String(PORT), "prometheus.kserve.io/path": "/metrics" },
+    // A router reads it when it begins: others are made when it changes.
+    ...(trust === undefined ? {} : { [TRUST_HASH]: trust.hash }),
+  };
   return {
     template: { metadata: { labels: labelsOf(graph), annotations }, spec: pod },
     port: PORT,

@@ -24,7 +24,7 @@ import { type ChildWriter, createChildWriter, isFault } from "../apply.js";
 import { hostOf, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
 import { reconcileUnit, type UnitOutcome } from "../unit.js";
-import { annotationOf, isClusterLocal, KSERVE, modeOf, saysYes } from "./annotations.js";
+import { annotationOf, isClusterLocal, KSERVE, modeOf, OWN, saysYes } from "./annotations.js";
 import { inferenceGraphFaults } from "./graph-admission.js";
 import {
   GRAPH_LABEL,
@@ -38,6 +38,7 @@ import {
 import { type InferenceGraph, InferenceGraphKind } from "./graph-kind.js";
 import { type ResolvedGraph, resolveGraph } from "./graph-services.js";
 import { type GraphSeen, graphReadiness, graphStatus } from "./graph-status.js";
+import { asksByHttps, type Trust, trustOf } from "./graph-trust.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { type Scaling, scalingOf } from "./scaling.js";
 import { kserveRunsIn, standBackWatches } from "./stand-back.js";
@@ -118,34 +119,53 @@ async function reconcileGraph(graph: InferenceGraph, tools: Tools): Promise<Reco
     await report(graph, { ...base, isStopped: true }, tools);
     return {};
   }
-  const [invalid] = inferenceGraphFaults(toJsonObject(graph));
-  const resolved =
-    invalid === undefined
-      ? resolveGraph(graph, context.cluster)
-      : { reason: "InvalidSpec", message: `${invalid.field}: ${invalid.message}` };
-  if ("reason" in resolved) {
-    await report(graph, { ...base, fault: resolved }, tools);
+  const plan = await planOf(graph, context.cluster);
+  if ("reason" in plan) {
+    await report(graph, { ...base, fault: plan }, tools);
     return { requeueAfterMs: SETTLED_MS };
   }
   const scaling = scalingOf(graph, toJsonObject(graph.spec), base.mode, tools.hasKpa);
-  const made = await makeRouters(graph, { resolved, scaling, url: isLocal ? undefined : base.url }, tools);
-  const ignored = [...ineffectiveFields(toJsonObject(graph.spec)), ...scaling.ignored.map((each) => `spec.${each}`)];
-  const seen: GraphSeen = { ...base, ...made, waiting: resolved.waiting, ignored };
+  const made = await makeRouters(graph, { plan, scaling, url: isLocal ? undefined : base.url }, tools);
+  const ignored = [...plan.ignored, ...scaling.ignored.map((each) => `spec.${each}`)];
+  const seen: GraphSeen = { ...base, ...made, waiting: plan.resolved.waiting, ignored };
   const fault = await report(graph, seen, tools);
   if (fault === undefined) return { requeueAfterMs: SETTLED_MS };
   const graphs = context.cluster.informers.informer(InferenceGraphKind).list().length;
   return { requeueAfterMs: Math.max(UNSETTLED_MS, UNSETTLED_EACH_MS * graphs) };
 }
 
+/** What routers are to be given. */
+interface Plan {
+  readonly resolved: ResolvedGraph;
+  readonly trust: Trust | undefined;
+  /** What is set and has no effect. */
+  readonly ignored: readonly string[];
+}
+
+async function planOf(graph: InferenceGraph, cluster: ClusterAccess): Promise<Plan | Fault> {
+  const [invalid] = inferenceGraphFaults(toJsonObject(graph));
+  if (invalid !== undefined) return { reason: "InvalidSpec", message: `${invalid.field}: ${invalid.message}` };
+  const resolved = resolveGraph(graph, cluster);
+  if ("reason" in resolved) return resolved;
+  const ignored = ineffectiveFields(toJsonObject(graph.spec));
+  if (!asksByHttps(resolved.spec)) {
+    const isNamed = annotationOf(graph, OWN.caBundle) !== undefined;
+    const idle = isNamed ? [`metadata.annotations[${OWN.caBundle}] (no step is asked over https)`] : [];
+    return { resolved, trust: undefined, ignored: [...ignored, ...idle] };
+  }
+  const trust = await trustOf(graph, cluster);
+  return trust !== undefined && "reason" in trust ? trust : { resolved, trust, ignored };
+}
+
 /** Writes the children and looks at them. */
 async function makeRouters(
   graph: InferenceGraph,
-  { resolved, scaling, url }: { resolved: ResolvedGraph; scaling: Scaling; url: string | undefined },
+  { plan, scaling, url }: { plan: Plan; scaling: Scaling; url: string | undefined },
   tools: Tools,
 ): Promise<{ readonly unit: UnitOutcome; readonly fault: Fault | undefined }> {
   const { context, writer, address } = tools;
   const { name, namespace = "" } = graph.metadata;
-  const built = routerTemplate(graph, resolved.spec);
+  const built = routerTemplate(graph, plan.resolved.spec, plan.trust);
   const replicas = scaling.by === "nobody" ? scaling.replicas : undefined;
   const pods = context.cluster.informers.informer(PodKind);
   pods.addIndex(BY_GRAPH, ({ metadata }) => {

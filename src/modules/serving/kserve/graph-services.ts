@@ -6,8 +6,10 @@ import { DeploymentKind, isConditionTrue } from "../../../kernel/kinds/index.js"
 import { asObject, asObjects, asString, didYouMean, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { standingOf } from "../autoscaling/index.js";
 import type { Fault } from "../diagnosis.js";
+import { builtInImage } from "../images.js";
 import { isOpenTo } from "../inside.js";
 import { KSERVE } from "./annotations.js";
+import { COMPONENT_LABEL } from "./children.js";
 import { completeInferenceService } from "./defaults.js";
 import { wrongUrls } from "./graph-admission.js";
 import type { InferenceGraph } from "./graph-kind.js";
@@ -45,7 +47,7 @@ export function resolveGraph(graph: InferenceGraph, cluster: ClusterAccess): Res
       const service = services.get({ namespace, name: serviceName });
       const field = `spec.nodes[${name}].steps[${index}].serviceName`;
       if (service === undefined) return unknownService(field, serviceName, services.list(namespace));
-      const url = predictUrl(service);
+      const url = predictUrl(service, cluster);
       if (typeof url !== "string") return { reason: url.reason, message: `${field}: ${url.message}` };
       waiting ??= waitsFor(service, cluster);
       resolved.push({ ...toJsonObject(rest), serviceUrl: url });
@@ -102,7 +104,7 @@ function waitsFor(service: InferenceService, cluster: ClusterAccess): Fault | un
 }
 
 /** Where a service predicts, from inside of the cluster. Its name stays; the path follows its protocol and its model's name. */
-function predictUrl(service: InferenceService): string | Fault {
+function predictUrl(service: InferenceService, cluster: ClusterAccess): string | Fault {
   const { name, namespace = "" } = service.metadata;
   const completed = toJsonObject(service);
   completeInferenceService(completed);
@@ -116,11 +118,26 @@ function predictUrl(service: InferenceService): string | Fault {
   const modelName = namedIn(model) ?? namedIn(main) ?? name;
   const address = service.status?.address?.url ?? `http://${name}.${namespace}.svc.cluster.local`;
   if (protocol === "v1") return `${address}/v1/models/${encodeURIComponent(modelName)}:predict`;
-  if (protocol === "v2") return `${address}/v2/models/${encodeURIComponent(modelName)}/infer`;
+  const component = isObject(spec["transformer"]) ? "transformer" : "predictor";
+  if (protocol === "v2" || (protocol === "grpc-v2" && isOurServer(service, component, cluster)))
+    return `${address}/v2/models/${encodeURIComponent(modelName)}/infer`;
+  const hint = protocol === "grpc-v2" ? ", unless its server is Argosy's own, which has v2 on the same port" : "";
   return {
     reason: "UnsupportedProtocol",
-    message: `InferenceService ${name} speaks ${protocol}; steps are asked by v1 or v2`,
+    message: `InferenceService ${name} speaks ${protocol}; steps are asked over HTTP, by v1 or v2${hint}`,
   };
+}
+
+/** Whether Argosy's model server runs in all of a component's pods; they may be still to come. */
+function isOurServer({ metadata }: InferenceService, component: string, { informers }: ClusterAccess): boolean {
+  const { name, namespace } = metadata;
+  const deployments = informers.informer(DeploymentKind).list(namespace);
+  return deployments.every(({ metadata: { labels = {} }, spec }) => {
+    if (labels[KSERVE.service] !== name || labels[COMPONENT_LABEL] !== component) return true;
+    const containers = spec.template.spec?.containers ?? [];
+    const main = containers.find((container) => container.name === MAIN_CONTAINER) ?? containers[0];
+    return main !== undefined && builtInImage(toJsonObject(main)) !== undefined;
+  });
 }
 
 /** What `--model_name` or `--model-name` says. */
