@@ -292,6 +292,14 @@ test("an API server that refuses what a service needs is named in its status, wi
     metadata: { name: "few", namespace },
     spec: { hard: { services: "0" } },
   });
+  // The quota controller's part, which a real API server goes by, and not at once.
+  const headers = { "content-type": "application/merge-patch+json" };
+  const status = { hard: { services: "0" }, used: { services: "0" } };
+  const path = `/api/v1/namespaces/${namespace}`;
+  await cluster.client.json("PATCH", `${path}/resourcequotas/few/status`, { status }, { headers });
+  const another = { metadata: { name: "another" }, spec: { ports: [{ port: 80 }] } };
+  const isTaken = () => cluster.client.json("POST", `${path}/services?dryRun=All`, another).catch(() => undefined);
+  while ((await isTaken()) !== undefined) await new Promise<void>((resolve) => setImmediate(resolve));
   await applyService(cluster, "digits", { predictor: onnx() });
 
   const refused = await until(cluster, "digits", (service) => conditionOf(service, "Ready") === "False QuotaExceeded");
