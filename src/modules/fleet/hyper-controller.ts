@@ -231,7 +231,7 @@ async function carryOut(
     left.filter((work) => !pending.includes(clusterOf(work))),
     context,
   );
-  return { states, leaving: leavingOf(left, leaving, pending) };
+  return { states, leaving: leavingOf(left, leaving, { pending, silent: silentClusters(leaving, context) }) };
 }
 
 /** What the spec has for clusters that hold nothing yet and are to hold nothing yet. */
@@ -286,7 +286,10 @@ async function report(
     faults: targets.faults,
     leaving,
     heads,
-    silent: silentClusters(states, context),
+    silent: silentClusters(
+      states.map(({ object: { cluster } }) => cluster),
+      context,
+    ),
     traffic,
     rollout,
   };
@@ -332,12 +335,11 @@ function rowsOf(targets: Targets, states: readonly ObjectState[]) {
     });
 }
 
-/** Those of the objects' clusters that do not answer, and why. */
-function silentClusters(states: readonly ObjectState[], context: Context): ReadonlyMap<string, string> {
+/** Those of these clusters that do not answer, and why. */
+function silentClusters(names: readonly string[], context: Context): ReadonlyMap<string, string> {
   const clusters = context.cluster.informers.informer(ClusterKind);
-  const names = [...new Set(states.map(({ object }) => object.cluster))];
   return new Map(
-    names.flatMap((name): [string, string][] => {
+    [...new Set(names)].flatMap((name): [string, string][] => {
       const ready = findCondition(clusters.get({ namespace: "", name })?.status?.conditions, "Ready");
       return ready === undefined || ready.status === "True" ? [] : [[name, ready.message]];
     }),

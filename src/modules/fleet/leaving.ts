@@ -56,16 +56,21 @@ function getsRequests(object: HyperMLService, cluster: string, context: Reconcil
     .some((backend) => backend.cluster === cluster && backend.reason !== "Draining");
 }
 
-/** What the status says of clusters whose objects of this HyperMLService are on their way out. */
-export function leavingOf(works: readonly Work[], clusters: readonly string[], pending: readonly string[]): Leaving[] {
+/** What the status says of clusters whose objects of this HyperMLService are on their way out: `pending` get requests still, `silent` do not answer. */
+export function leavingOf(
+  works: readonly Work[],
+  clusters: readonly string[],
+  { pending, silent }: { readonly pending: readonly string[]; readonly silent: ReadonlyMap<string, string> },
+): Leaving[] {
   return clusters.map((cluster) => {
     const own = works.filter((work) => clusterOfSpace(work.metadata.namespace ?? "") === cluster);
     const served = own.filter((work) => isServed(manifestOf(work)?.["kind"]));
     const [service] = frontsOf(served, (work) => manifestOf(work)?.["kind"]);
     const url = urlIn(service?.status?.manifestStatuses?.[0]?.status);
+    const why = silent.get(cluster);
     const message = pending.includes(cluster)
       ? "its objects stay until it gets no more requests"
-      : `objects still to be removed from it: ${own.length}`;
+      : `objects still to be removed from it${why === undefined ? "" : ` when it answers (${why})`}: ${own.length}`;
     return { cluster, message, ...(url === undefined ? {} : { url }) };
   });
 }

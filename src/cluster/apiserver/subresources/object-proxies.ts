@@ -1,7 +1,8 @@
 import type { Switched, TransportResponse } from "../../../kernel/client/index.js";
 import type { ProxyRequest } from "../../../kernel/module/types.js";
-import { badRequest } from "../failures.js";
-import type { SubresourceHandler } from "../types.js";
+import { badRequest, notFound } from "../failures.js";
+import { objectKey } from "../store/keys.js";
+import type { SubresourceContext, SubresourceHandler } from "../types.js";
 import { passedHeaders, switchedHeaders, upgradeHeaders } from "./node-connection.js";
 import { pathBelowProxy } from "./proxies.js";
 
@@ -18,6 +19,7 @@ export function objectProxies(proxies: readonly ObjectProxy[]): SubresourceHandl
     path: `${about.plural}.${about.group}/proxy`,
     async handle(context) {
       const { request, info, user } = context;
+      mustExist(about, context);
       const { status, headers, body } = await forward(info.name, {
         method: request.method,
         path: pathBelowProxy(context),
@@ -30,6 +32,7 @@ export function objectProxies(proxies: readonly ObjectProxy[]): SubresourceHandl
     },
     async upgrade(context) {
       const { request, info, user } = context;
+      mustExist(about, context);
       if (upgrade === undefined) throw badRequest("what is behind this proxy takes no upgrades");
       const { headers, socket } = await upgrade(info.name, {
         method: request.method,
@@ -41,4 +44,8 @@ export function objectProxies(proxies: readonly ObjectProxy[]): SubresourceHandl
       return { headers: switchedHeaders(headers), socket };
     },
   }));
+}
+
+function mustExist(about: ObjectProxy["about"], { store, info }: SubresourceContext): void {
+  if (store.get(objectKey(about, info.namespace, info.name)) === undefined) throw notFound(about, info.name);
 }

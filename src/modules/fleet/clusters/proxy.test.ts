@@ -26,6 +26,7 @@ embedded("a member's API is reached through the hub's, with the rights that the 
     await member.close();
   });
   const base = "/apis/cluster.karmada.io/v1alpha1/clusters";
+  await hub.client.resource(ClusterKind).apply({ metadata: { name: "edge" }, spec: {} }, { fieldManager: "test" });
   const options = { fieldManager: "test", namespace: "default" };
   await member.client.resource(ConfigMapKind).apply({ metadata: { name: "a", namespace: "default" } }, options);
   const maps = `${base}/edge/proxy/api/v1/namespaces/default/configmaps`;
@@ -36,7 +37,11 @@ embedded("a member's API is reached through the hub's, with the rights that the 
   await hub.client.json("POST", maps, b);
   expect((await member.client.resource(ConfigMapKind).get("b", { namespace: "default" })).metadata.name).toBe("b");
   await expect(hub.client.json("GET", `${maps}/none`)).rejects.toMatchObject({ httpCode: 404 });
-  await expect(hub.client.json("GET", `${base}/gone/proxy/api`)).rejects.toMatchObject({ httpCode: 503 });
+  await expect(hub.client.json("GET", `${base}/gone/proxy/api`)).rejects.toThrow(
+    'clusters.cluster.karmada.io "gone" not found',
+  );
+  await hub.client.resource(ClusterKind).apply({ metadata: { name: "away" }, spec: {} }, { fieldManager: "test" });
+  await expect(hub.client.json("GET", `${base}/away/proxy/api`)).rejects.toMatchObject({ httpCode: 503 });
 
   const kim = hub.as("kim").client;
   await expect(kim.json("GET", `${maps}/a`)).rejects.toThrow(/cannot get resource "clusters\/proxy"/);
@@ -117,6 +122,8 @@ embedded("upgrades pass as they are, in the asker's name; refusals and silence a
     await echo.close();
     await silent.close();
   });
+  for (const name of ["edge", "dead", "away"])
+    await hub.client.resource(ClusterKind).apply({ metadata: { name }, spec: {} }, { fieldManager: "test" });
   const { transport } = hub.client;
   const ask = (name: string, path: string) =>
     transport.switchProtocols?.({
@@ -149,5 +156,6 @@ embedded("upgrades pass as they are, in the asker's name; refusals and silence a
   ]);
   await expect(ask("edge", "/refused")).rejects.toMatchObject({ httpCode: 403, message: "not you" });
   await expect(ask("dead", "/api")).rejects.toThrow(/cluster dead does not answer: .*ECONNREFUSED/);
-  await expect(ask("gone", "/api")).rejects.toThrow(/no way into cluster gone: a pull member needs/);
+  await expect(ask("away", "/api")).rejects.toThrow(/no way into cluster away: a pull member needs/);
+  await expect(ask("gone", "/api")).rejects.toMatchObject({ httpCode: 404 });
 });
