@@ -25,6 +25,8 @@ export interface BuiltTemplate {
   readonly probePath: string;
   /** Whether a 4xx at that path is an answer: true for servers whose own path is not known. */
   readonly anyAnswer: boolean;
+  /** Pods that work for each of these, where several nodes serve one model. */
+  readonly workers?: { readonly template: JsonObject; readonly count: number };
 }
 
 /** What pods get from the platform. */

@@ -127,7 +127,10 @@ export function readBuilt(text: string | undefined): BuiltTemplate | undefined {
     if (!isObject(value) || !isObject(value["template"])) return undefined;
     const { template, port, probePath, anyAnswer } = value;
     if (typeof port !== "number" || typeof probePath !== "string" || typeof anyAnswer !== "boolean") return undefined;
-    return { template, port, probePath, anyAnswer };
+    const { workers } = value;
+    const known = { template, port, probePath, anyAnswer };
+    if (!isObject(workers) || !isObject(workers["template"]) || typeof workers["count"] !== "number") return known;
+    return { ...known, workers: { template: workers["template"], count: workers["count"] } };
   } catch {
     return undefined;
   }

@@ -12,11 +12,14 @@ import { KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import type { PromotionState } from "./promotion.js";
 import type { Scaling } from "./scaling.js";
+import { WORKER_CONTAINER } from "./workers.js";
 
 /** The field manager of everything that the controller writes. */
 export const ISVC_MANAGER = "inferenceservice";
 /** Labels of pods and children. */
 export const COMPONENT_LABEL = "component";
+/** Component of pods that work for a predictor's. */
+const WORKER = "worker";
 /** Label of the pods of one Deployment. */
 export const VARIANT_LABEL = "serving.argosy.dev/variant";
 /** Annotations of a Deployment: name of its revision, hash of what its pods are made from, name of the canary it is. */
@@ -86,6 +89,9 @@ function metadataOf(
   };
 }
 
+/** KServe's label of the pods of a Deployment, within the length of a label. */
+const appOf = (deployment: string): string => `isvc.${deployment}`.slice(0, 63).replace(/[^a-z0-9]+$/, "");
+
 /** One Deployment of a component. */
 export interface VariantObjects {
   readonly component: string;
@@ -122,9 +128,68 @@ export function deploymentOf(service: InferenceService, variant: VariantObjects)
       selector: { matchLabels: labels },
       strategy: variant.strategy,
       progressDeadlineSeconds: 600,
-      template: withLabels(built.template, { ...labels, app: `isvc.${deployment}` }),
+      template: withLabels(built.template, {
+        ...labels,
+        ...(built.workers === undefined ? {} : { [REVISION_ANNOTATION]: revision }),
+        app: appOf(deployment),
+      }),
     },
   };
+}
+
+/** The Deployment of the pods that work for a head's, and the Services by which both find each other while they are not ready yet. */
+export function workersOf(
+  service: InferenceService,
+  variant: VariantObjects,
+  { template, count }: NonNullable<BuiltTemplate["workers"]>,
+): { readonly deployment: ApplyObject; readonly head: ApplyObject; readonly workers: ApplyObject } {
+  const name = `${variant.deployment}-worker`;
+  const number = Number(/-(\d+)$/.exec(variant.revision)?.[1] ?? 1);
+  const [headService, workerService] = [
+    `${service.metadata.name}-head-${number}`,
+    `${service.metadata.name}-worker-${number}`,
+  ];
+  const labels = variantLabels(service, WORKER, name);
+  const ofRevision = { [REVISION_ANNOTATION]: variant.revision };
+  const isSurging = asObject(variant.strategy["rollingUpdate"])["maxSurge"] !== 0;
+  const headless = (of: string, selector: Record<string, string>): ApplyObject => ({
+    metadata: metadataOf(service, of, { [COMPONENT_LABEL]: WORKER }),
+    spec: {
+      clusterIP: "None",
+      publishNotReadyAddresses: true,
+      selector: { ...selector, ...ofRevision },
+      ports: [{ name: "http", port: variant.built.port, protocol: "TCP" }],
+    },
+  });
+  const found = { HEAD_SVC: headService, WORKER_SVC: workerService };
+  return {
+    deployment: {
+      metadata: metadataOf(service, name, labels, { [REVISION_ANNOTATION]: variant.revision }),
+      spec: {
+        replicas: variant.replicas === 0 ? 0 : count,
+        selector: { matchLabels: labels },
+        // Those of one revision work together: all of them are there, or none.
+        strategy: isSurging
+          ? { type: "RollingUpdate", rollingUpdate: { maxSurge: "100%", maxUnavailable: 0 } }
+          : { type: "Recreate" },
+        progressDeadlineSeconds: 600,
+        template: withLabels(withVariables(template, found), { ...labels, ...ofRevision, app: appOf(name) }),
+      },
+    },
+    head: headless(headService, variantLabels(service, variant.component, variant.deployment)),
+    workers: headless(workerService, labels),
+  };
+}
+
+function withVariables(template: JsonObject, variables: Readonly<Record<string, string>>): JsonObject {
+  const spec = asObject(template["spec"]);
+  const added = Object.entries(variables).map(([name, value]): JsonObject => ({ name, value }));
+  const containers = asObjects(spec["containers"]).map((container) =>
+    container["name"] === WORKER_CONTAINER
+      ? { ...container, env: [...added, ...asObjects(container["env"])] }
+      : container,
+  );
+  return { ...template, spec: { ...spec, containers } };
 }
 
 /** The template is the same for all Deployments that it could be in; the labels are each one's own. */
@@ -227,6 +292,7 @@ export function holdsDevices(template: JsonObject): boolean {
   if (asObjects(resourceClaims).length > 0) return true;
   return [...asObjects(containers), ...asObjects(initContainers)].some(({ resources }) => {
     const { limits, requests } = asObject(resources);
-    return [...Object.keys(asObject(limits)), ...Object.keys(asObject(requests))].some((name) => name.includes("/"));
+    const amounts = [...Object.entries(asObject(limits)), ...Object.entries(asObject(requests))];
+    return amounts.some(([name, amount]) => name.includes("/") && Number(amount) !== 0);
   });
 }

@@ -45,12 +45,13 @@ import { type Scaling, scalingOf } from "./scaling.js";
 import { holdsCode } from "./self-fetch.js";
 import { steerRollout, takenBack } from "./steering.js";
 import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
+import { type WithWorkers, withWorkers } from "./worker-unit.js";
 
 /** Parts of an InferenceService that have pods of their own. */
 export type ComponentName = "predictor" | "transformer" | "explainer";
 
 /** One Deployment of a component, and how it is. */
-export interface VariantOutcome extends UnitOutcome {
+export interface VariantOutcome extends WithWorkers {
   readonly deployment: string;
   readonly revision: string;
   readonly built: BuiltTemplate;
@@ -303,7 +304,7 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
   ];
   const routes = hosts.map((each) => ({ host: each, service: services.backend }));
   const ingress = ingressOf(service, host, routes, settings);
-  const outcome = await reconcileUnit(
+  const head = await reconcileUnit(
     {
       owner: service,
       deployment: deploymentOf(service, objects),
@@ -316,6 +317,7 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
     },
     tools,
   );
+  const outcome = await withWorkers(service, objects, head, tools);
   const hpa = isAlone ? scaling.hpa : undefined;
   const scaler = hpa === undefined ? undefined : hpaOf(service, objects, hpa);
   const refused =

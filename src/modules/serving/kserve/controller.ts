@@ -202,13 +202,17 @@ function keptBy({ predictor, transformer, explainer, canaries }: Outcomes, route
   const components = [predictor, transformer, explainer].filter((each) => each !== undefined);
   // What cannot be built now may be all there is of it: nothing of it is removed.
   if (components.some(({ latest }) => latest === undefined)) return undefined;
-  const deployments = components.flatMap(({ latest, previous, shares }) => [
-    ...(latest === undefined ? [] : [latest.deployment]),
-    ...(previous === undefined || shares?.isRolledOut === true ? [] : [previous.deployment]),
+  const variants = components.flatMap(({ latest, previous, shares }) => [
+    ...(latest === undefined ? [] : [latest]),
+    ...(previous === undefined || shares?.isRolledOut === true ? [] : [previous]),
+  ]);
+  const deployments = variants.flatMap(({ deployment, workers }) => [
+    deployment,
+    ...(workers === undefined ? [] : [workers.deployment]),
   ]);
   return {
     deployments: [...deployments, ...canaries.map(({ deployment }) => deployment)],
-    services: route.services,
+    services: [...route.services, ...variants.flatMap(({ workers }) => workers?.services ?? [])],
     ingresses: route.ingresses,
     scalers: components.flatMap(({ latest, previous, scaling }) =>
       latest === undefined || previous !== undefined || scaling?.hpa === undefined ? [] : [latest.deployment],

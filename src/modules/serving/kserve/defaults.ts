@@ -42,6 +42,7 @@ function completePredictor(predictor: unknown, before: unknown, chosen?: unknown
   if (!isObject(predictor)) return;
   const present = LEGACY_FRAMEWORKS.filter((name) => isObject(predictor[name]));
   const [name] = present;
+  if (isRemainder(predictor)) delete predictor["model"];
   const written = predictor["model"];
   const isLeftOver = isObject(written) && isDeepStrictEqual(written, asObject(before)["model"]);
   // Several implementations are a fault, which is for whoever checks.
@@ -54,6 +55,14 @@ function completePredictor(predictor: unknown, before: unknown, chosen?: unknown
   const model = predictor["model"];
   if (isObject(model) && model["protocolVersion"] === undefined) model["protocolVersion"] = protocolOf(model);
   completeLogger(predictor);
+}
+
+/** Who replaces a model that he applied by something else takes back what he wrote, not what was filled in. */
+function isRemainder(predictor: JsonObject): boolean {
+  const model = predictor["model"];
+  const others = ["containers", ...LEGACY_FRAMEWORKS].some((name) => predictor[name] !== undefined);
+  if (!isObject(model) || !others || asObject(model["modelFormat"])["name"]) return false;
+  return Object.keys(model).every((name) => ["modelFormat", "runtime", "protocolVersion"].includes(name));
 }
 
 function protocolOf(model: JsonObject): string {

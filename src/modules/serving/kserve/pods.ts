@@ -14,6 +14,7 @@ import { RUNTIME_POD_FIELDS } from "./runtime-kinds.js";
 import { addSelfFetch, mayFetchItself } from "./self-fetch.js";
 import { addModels, type ModelPlace, type StorageAccess, uriOf } from "./storage.js";
 import { MAIN_CONTAINER } from "./validation.js";
+import { shareNodes, tellContainer, WORKER_CONTAINER, workerPart } from "./workers.js";
 
 /** What a component's pods are made of. */
 export interface PodInput {
@@ -32,6 +33,7 @@ export interface PodInput {
 
 const TRANSFORMER_CONTAINER = "transformer-container";
 const DEFAULT_PORT = 8080;
+const MODELS = "/mnt/models";
 /** For servers that say nothing of what they need. */
 const DEFAULT_RESOURCES = { requests: { cpu: "1", memory: "2Gi" }, limits: { cpu: "1", memory: "2Gi" } };
 /** What MLServer's users put into its runtime. */
@@ -53,6 +55,7 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   const isBuiltIn = builtInImage(main) !== undefined;
   if (isBuiltIn) tuneBuiltIn(main, written);
   else if (main["resources"] === undefined) main["resources"] = DEFAULT_RESOURCES;
+  const workers = workersOf(input, main);
   pass(main, input);
   const port = portOf(containers, main);
   completeMain(main, port, isBuiltIn);
@@ -74,6 +77,7 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
     port: answering,
     probePath: typeof path === "string" ? path : "/",
     anyAnswer: typeof path !== "string",
+    ...(workers === undefined ? {} : { workers }),
   };
 }
 
@@ -86,12 +90,41 @@ function addModelsOf(
   const places = placesOf(spec, main);
   const [place, ...others] = places;
   const uri = place === undefined || others.length > 0 ? "" : uriOf(place);
-  const isOwn = isBuiltIn && component === "predictor" && runtime !== undefined && place?.mountPath === "/mnt/models";
+  const isOwn = isBuiltIn && component === "predictor" && runtime !== undefined && place?.mountPath === MODELS;
   const isAsked = values.annotations[OWN.fetch] !== "init-container";
   const isReadOnly = values.annotations[KSERVE.readOnlyStorage]?.toLowerCase() !== "false";
   if (isOwn && isAsked && isReadOnly && uri !== "" && mayFetchItself(pod, main, uri, access))
     addSelfFetch(pod, main, uri, access);
   else addModels(pod, main, places, access);
+}
+
+/** The pods that work for the head, which is told of them in place; `undefined`: it works alone. */
+function workersOf(input: PodInput, main: JsonObject): BuiltTemplate["workers"] {
+  const { spec, runtime, values, labels, access } = input;
+  if (!isObject(spec["workerSpec"])) return undefined;
+  const name = runtime === undefined ? "a predictor with containers of its own" : runtime.metadata.name;
+  const part = fillPlaceholders(workerPart(spec, runtime?.spec.workerSpec, name), values);
+  const pod = podFieldsOf(part);
+  const containers = asObjects(pod["containers"]).map((container) => ({ ...container }));
+  const worker = containers.find((container) => container["name"] === WORKER_CONTAINER) ?? {};
+  worker["terminationMessagePolicy"] ??= "FallbackToLogsOnError";
+  worker["resources"] ??= DEFAULT_RESOURCES;
+  const share = shareNodes({ workerSpec: part, head: main, worker, gpuTypes: values.annotations[KSERVE.gpuTypes] });
+  const places = placesOf(spec, main);
+  const folder: Record<string, string> = places.some(({ mountPath }) => mountPath === MODELS)
+    ? { MODEL_DIR: MODELS }
+    : {};
+  tellContainer(main, { MODEL_NAME: values.name, ...folder }, share, share.headGpus);
+  if (share.nodes === 1) return undefined;
+  tellContainer(worker, { ISVC_NAME: values.name }, share, share.workerGpus);
+  pod["containers"] = containers;
+  addModels(pod, worker, places, access);
+  pod["automountServiceAccountToken"] ??= false;
+  const metadata = {
+    labels: { ...asObject(part["labels"]), ...asObject(spec["labels"]), ...labels },
+    annotations: { ...asObject(part["annotations"]), ...asObject(spec["annotations"]) },
+  };
+  return { template: { metadata, spec: pod }, count: share.nodes - 1 };
 }
 
 function metadataOf({ spec, runtime, labels, values }: PodInput, port: number): JsonObject {
@@ -228,14 +261,12 @@ function placesOf(component: JsonObject, main: JsonObject): ModelPlace[] {
   const model = asObject(component["model"]);
   const several = asObjects(component["storageUris"]).map((entry) => ({
     uri: asString(entry["uri"]),
-    mountPath: asString(entry["mountPath"] ?? "/mnt/models"),
+    mountPath: asString(entry["mountPath"] ?? MODELS),
   }));
   const uri = asString(model["storageUri"]) || asString(asObject(component["art"])["storageUri"]);
   const { storage } = model;
-  if (isObject(storage)) return [{ uri, mountPath: "/mnt/models", storage }, ...several];
-  if (uri !== "") return [{ uri, mountPath: "/mnt/models" }, ...several];
+  if (isObject(storage)) return [{ uri, mountPath: MODELS, storage }, ...several];
+  if (uri !== "") return [{ uri, mountPath: MODELS }, ...several];
   const fromEnvironment = asObjects(main["env"]).find(({ name }) => name === "STORAGE_URI")?.["value"];
-  return typeof fromEnvironment === "string"
-    ? [{ uri: fromEnvironment, mountPath: "/mnt/models" }, ...several]
-    : several;
+  return typeof fromEnvironment === "string" ? [{ uri: fromEnvironment, mountPath: MODELS }, ...several] : several;
 }

@@ -100,6 +100,8 @@ function addressIgnored(component: JsonObject): string[] {
 }
 
 function classOf(service: KubeObject, component: JsonObject, mode: string): string {
+  // One head speaks for the pods of all its nodes.
+  if (isObject(component["workerSpec"])) return "none";
   const knative = service.metadata.annotations?.[`${KNATIVE}class`] ?? "";
   if (knative.startsWith("hpa")) return "hpa";
   const named = annotationOf(service, KSERVE.autoscalerClass);

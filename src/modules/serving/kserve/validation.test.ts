@@ -56,6 +56,17 @@ test("a manifest with a framework key may be applied again", () => {
   expect(faults(merged({ sklearn: {}, model: model() }), old)[0]).toMatch(/has sklearn and model/);
 });
 
+test("what was filled in does not stay when a model is replaced", () => {
+  const filled = { runtime: "kserve-sklearnserver", protocolVersion: "v1" };
+  const containers = [{ name: "kserve-container", image: "x" }];
+
+  expect(service({ model: filled, containers })["spec"]).toEqual({ predictor: { containers } });
+  expect(service({ model: filled, xgboost: {} })["spec"]).toMatchObject({
+    predictor: { model: { modelFormat: { name: "xgboost" } } },
+  });
+  expect(service({ model: model(), containers })["spec"]).toMatchObject({ predictor: { model: model() } });
+});
+
 test("a predictor has exactly one implementation", () => {
   const container = { name: "kserve-container", image: "x" };
 

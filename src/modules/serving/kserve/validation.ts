@@ -9,6 +9,7 @@ import { LEGACY_FRAMEWORKS } from "./inference-service-kind.js";
 import { promotionSettings } from "./promotion-settings.js";
 import { policyFaults } from "./route-policies.js";
 import { storageUriFault } from "./storage-uri.js";
+import { workerFaults } from "./worker-validation.js";
 
 /** The container that answers, in pods of the user's own. */
 export const MAIN_CONTAINER = "kserve-container";
@@ -56,6 +57,7 @@ export function inferenceServiceFaults(
     ...promotionSettings(object).faults,
     ...policyFaults(object),
     ...predictorFaults(predictor, "spec.predictor", isFetched),
+    ...workerFaults(object, predictor),
     ...(isObject(transformer) ? transformerFaults(transformer) : []),
     ...(isObject(explainer) ? explainerFaults(explainer) : []),
     ...canaryFaults(spec, predictor, isFetched),
@@ -159,15 +161,7 @@ function predictorFaults(predictor: JsonObject, path: string, isFetched: IsFetch
     faults.push(invalid(path, `has ${found.join(" and ")}; give exactly one of them`));
   const { model } = predictor;
   if (isObject(model)) faults.push(...modelFaults(model, `${path}.model`));
-  if (isObject(predictor["workerSpec"])) faults.push(...workerFaults(asString(asObject(model)["storageUri"]), path));
   return [...faults, ...storageFaults(predictor, path, isFetched), ...componentFaults(predictor, path)];
-}
-
-/** Pods of several nodes read the same volume. */
-function workerFaults(uri: string, path: string): StatusCause[] {
-  return uri === "" || /^(pvc|oci)/.test(uri)
-    ? []
-    : [invalid(`${path}.workerSpec`, `needs a model that all nodes have, from pvc:// or oci://, not ${uri}`)];
 }
 
 function modelFaults(model: JsonObject, path: string): StatusCause[] {

@@ -100,11 +100,6 @@ export async function podsFor(
   { component, spec, runtime }: { component: ComponentName; spec: JsonObject; runtime: Runtime | undefined },
   tools: Tools,
 ): Promise<PodInput | Fault> {
-  if (isObject(spec["workerSpec"]))
-    return {
-      reason: "InvalidPredictorSpec",
-      message: `${component}.workerSpec: a model over the pods of several nodes is not carried out here`,
-    };
   if (asObject(asObject(spec["model"])["confidential"])["enabled"] === true)
     return {
       reason: "InvalidPredictorSpec",
