@@ -1,21 +1,10 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { createAuthority } from "../../../kernel/identity/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { ConfigMapKind } from "../../../kernel/kinds/index.js";
 import { applyService, deploymentOf, namespace, type Setup, startServing } from "./fixture.js";
 import { type InferenceGraph, InferenceGraphKind } from "./graph-kind.js";
-
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function start(): Promise<Setup> {
-  const cluster = await startServing([InferenceGraphKind]);
-  closers.push(() => cluster.stop());
-  return cluster;
-}
 
 const CA = "serving.argosy.dev/ca-bundle";
 const OPTIONS = { fieldManager: "user", force: true, namespace };
@@ -50,7 +39,7 @@ function said(cluster: Setup, name: string, type: string, pattern: RegExp): Prom
 }
 
 test("routers that ask over https trust what the graph's annotation names, or KServe's bundle of the namespace", async () => {
-  const cluster = await start();
+  const cluster = await startServing([InferenceGraphKind]);
   const pem = (await createAuthority({ name: "theirs", clock: systemClock })).caPem;
   const other = (await createAuthority({ name: "other", clock: systemClock })).caPem;
   const https = { serviceUrl: "https://models.example/predict" };
@@ -96,7 +85,7 @@ test("routers that ask over https trust what the graph's annotation names, or KS
 });
 
 test("a service that is asked by gRPC is asked by REST where its server is ours, and refused where it is not", async () => {
-  const cluster = await start();
+  const cluster = await startServing([InferenceGraphKind]);
   const model = { modelFormat: { name: "onnx" }, protocolVersion: "grpc-v2", storageUri: "pvc://models/digits" };
   await applyService(cluster, "ours", { predictor: { model } });
   await deploymentOf(cluster, "ours-predictor");

@@ -1,11 +1,6 @@
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { addPod, applyService, conditionOf, deploymentOf, type Setup, startServing, until } from "./fixture.js";
-
-const clusters: Setup[] = [];
-afterEach(async () => {
-  for (const cluster of clusters.splice(0)) await cluster.stop();
-});
 
 const onnx = (more: JsonObject = {}): JsonObject => ({
   predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "hf://org/model", ...more } },
@@ -22,7 +17,6 @@ test.each<[what: string, annotations: JsonObject]>([
   ["while its pods stay as they were built", { "serving.kserve.io/disable-auto-update": "true" }],
 ])("a model that shows to be code gets an init container, which it keeps: a service %s", async (_what, annotations) => {
   const cluster = await startServing();
-  clusters.push(cluster);
   await applyService(cluster, "a", onnx(), { annotations });
   const first = await deploymentOf(cluster, "a-predictor");
   expect(first.spec.template.spec?.initContainers).toBeUndefined();
