@@ -13,6 +13,7 @@ import {
   EndpointSliceKind,
   HorizontalPodAutoscalerKind,
   IngressKind,
+  PersistentVolumeClaimKind,
   PodKind,
   ServiceKind,
 } from "../../../kernel/kinds/index.js";
@@ -41,8 +42,10 @@ import {
   LocalModelCacheKind,
   LocalModelNamespaceCacheKind,
   LocalModelNodeKind,
+  TrainedModelKind,
 } from "./storage-kinds.js";
 import { type InferenceServiceOptions, servicesWith, type Tools } from "./tools.js";
+import { servicesOfClaim, servicesOfModel } from "./trained-model-claims.js";
 import { doubleImplementation, inferenceServiceFaults } from "./validation.js";
 import { ignoredFields, keepRuntime, runtimeFor } from "./wishes.js";
 
@@ -92,6 +95,8 @@ export function inferenceServiceController(
         keys: ({ metadata }, informers) => ofAll(metadata.namespace, informers),
         concerns: hasNewSpec,
       },
+      { kind: TrainedModelKind, keys: servicesOfModel, concerns: hasNewSpec },
+      { kind: PersistentVolumeClaimKind, keys: servicesOfClaim, concerns: hasNewSpec },
       { kind: ClusterStorageContainerKind, keys: (_container, informers) => ofAll(undefined, informers) },
     ],
     concurrency: 16,

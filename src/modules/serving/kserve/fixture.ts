@@ -11,6 +11,7 @@ import {
   LocalModelNamespaceCacheKind,
   LocalModelNodeGroupKind,
   LocalModelNodeKind,
+  TrainedModelKind,
 } from "./storage-kinds.js";
 
 export const namespace = "models";
@@ -27,6 +28,7 @@ const KINDS = [
   LocalModelNamespaceCacheKind,
   LocalModelNodeKind,
   LocalModelNodeGroupKind,
+  TrainedModelKind,
 ];
 
 /** Starts the module in a cluster of its own, with the controllers of InferenceServices and of more kinds. */

@@ -3,6 +3,7 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
 import { credentialParts, fileOf, type StorageAccess } from "./storage.js";
+import { addClaims } from "./trained-model-claims.js";
 
 /** Key of the ConfigMap, as KServe has it. */
 export const MODELS_KEY = "models.json";
@@ -52,6 +53,7 @@ export function addModelList(pod: JsonObject, main: JsonObject, service: string,
   volumes.push({ name: "model-folder", emptyDir: {} }, cacheVolume(access.cacheHostPath));
   mounts.push({ name: "model-list", mountPath: CONFIG_FOLDER, readOnly: true });
   mounts.push({ name: "model-folder", mountPath: MODELS_FOLDER }, { name: "model-cache", mountPath: CACHE_FOLDER });
+  addClaims(access.claims, { volumes, mounts });
   const own = Array.isArray(main["args"]) ? main["args"] : [];
   Object.assign(main, { volumeMounts: mounts, args: [...own, `--cache=${CACHE_FOLDER}`, ...args] });
   if (env.length > 0) main["env"] = env;

@@ -55,6 +55,8 @@ export interface StorageAccess {
   readonly containers?: Readonly<Record<string, StorageContainer>>;
   /** By URI: those that need not be fetched. */
   readonly local?: Readonly<Record<string, LocalModel>>;
+  /** That servers of many models load some from. */
+  readonly claims?: readonly string[];
   /** URIs that servers do not fetch themselves. */
   readonly apart?: readonly string[];
 }

@@ -4,11 +4,8 @@ import { type JsonObject, tryParseQuantity } from "../../../kernel/kinds/index.j
 import type { Level, ModuleAdmission } from "../../../kernel/module/types.js";
 import { asObject, asString } from "../../../kernel/schema/index.js";
 import { TrainedModelKind } from "./storage-kinds.js";
-import { parseStorageUri, storageUriFault } from "./storage-uri.js";
+import { storageUriFault } from "./storage-uri.js";
 import { invalid } from "./validation.js";
-
-/** They are volumes of pods; a server that runs cannot get one more. */
-const MOUNTED = new Set(["pvc", "oci+native"]);
 
 /** All faults of a TrainedModel; `old` is the stored one it replaces. */
 export function trainedModelFaults(object: JsonObject, old?: JsonObject): StatusCause[] {
@@ -24,9 +21,7 @@ export function trainedModelFaults(object: JsonObject, old?: JsonObject): Status
     faults.push(invalid("spec.inferenceService", "must name the InferenceService whose pods load it"));
   if (asString(framework) === "") faults.push(invalid("spec.model.framework", "must say what the model is written in"));
   const uri = asString(storageUri);
-  const fault = MOUNTED.has(parseStorageUri(uri).scheme)
-    ? "is a volume, which pods that run cannot get; use a store that is fetched from, as s3://"
-    : storageUriFault(uri);
+  const fault = storageUriFault(uri);
   if (fault !== undefined) faults.push(invalid("spec.model.storageUri", `${uri} ${fault}`));
   const bytes = typeof memory === "string" || typeof memory === "number" ? tryParseQuantity(memory) : undefined;
   if (bytes !== undefined && bytes.nanos <= 0n) faults.push(invalid("spec.model.memory", "must be more than 0"));

@@ -13,6 +13,7 @@ import {
   DeploymentKind,
   isConditionTrue,
   ownerReferenceTo,
+  PersistentVolumeClaimKind,
   parseQuantity,
   quantityToNumber,
 } from "../../../kernel/kinds/index.js";
@@ -27,7 +28,8 @@ import { ClusterServingRuntimeKind, type Runtime, ServingRuntimeKind } from "./r
 import { kserveRunsIn } from "./stand-back.js";
 import { type TrainedModel, TrainedModelKind } from "./storage-kinds.js";
 import type { InferenceServiceOptions } from "./tools.js";
-import { bytesOf, type ModelPlan, planModels, revisionOf } from "./trained-model-plan.js";
+import { claimFault, modelsFor, modelsOfClaim } from "./trained-model-claims.js";
+import { bytesOf, listText, type ModelPlan, planModels, revisionOf } from "./trained-model-plan.js";
 import { type ModelSeen, modelReadiness, trainedModelStatus } from "./trained-model-status.js";
 
 const NAME = "trainedmodel";
@@ -45,37 +47,50 @@ export function trainedModelController(options: InferenceServiceOptions): Contro
   return {
     name: NAME,
     kind: TrainedModelKind,
-    watches: [{ kind: InferenceServiceKind, keys: keysOf }],
+    watches: [
+      { kind: InferenceServiceKind, keys: keysOf },
+      {
+        kind: PersistentVolumeClaimKind,
+        keys: (claim, informers) => modelsOfClaim(claim, informers).map(keyOf),
+        concerns: () => false,
+      },
+    ],
     async reconcile(key, model, context) {
       if (kserveRunsIn(context.cluster)) return;
       if (model !== undefined && model.metadata.deletionTimestamp === undefined)
         return reconcileModel(model, context, options);
-      // It is gone, and with it whose it was.
-      const services = context.cluster.informers.informer(InferenceServiceKind);
-      const own = services.get({ namespace: key.namespace, name: key.name.slice(LIST.length) });
-      const concerned = key.name.startsWith(LIST) ? [own] : services.list(key.namespace);
-      for (const service of concerned)
-        if (service !== undefined && multiFault(service, runtimeOf(service, context)) === undefined)
-          await writeList(service, context);
-      return undefined;
+      return reconcileGone(key, context);
     },
   };
 }
+
+/** It is gone, and with it whose it was. */
+async function reconcileGone(key: Key, context: Context): Promise<undefined> {
+  const services = context.cluster.informers.informer(InferenceServiceKind);
+  const own = services.get({ namespace: key.namespace, name: key.name.slice(LIST.length) });
+  const concerned = key.name.startsWith(LIST) ? [own] : services.list(key.namespace);
+  for (const service of concerned) {
+    if (service === undefined || multiFault(service, runtimeOf(service, context)) !== undefined) continue;
+    await writeList(service, context);
+    for (const other of modelsFor(service, context.cluster.informers))
+      if (waitsForRoom(other)) context.enqueue(keyOf(other));
+  }
+  return undefined;
+}
+
+/** What another model leaves free may be for it. */
+const waitsForRoom = ({ status }: TrainedModel): boolean =>
+  ["MemoryNotAvailable", "ListFull"].includes(status?.conditions?.find(({ type }) => type === "Ready")?.reason ?? "");
+
+const keyOf = ({ metadata }: KubeObject): Key => ({ namespace: metadata.namespace ?? "", name: metadata.name });
 
 /** Begins keys that are about the list of an InferenceService; no object has such a name. */
 const LIST = ".";
 
 /** Its models, and the list of them, which may still hold one that went while nobody looked. */
-function keysOf({ metadata }: KubeObject, informers: InformerSet): Key[] {
-  const namespace = metadata.namespace ?? "";
-  const models = informers
-    .informer(TrainedModelKind)
-    .list(namespace)
-    .filter(({ spec }) => spec.inferenceService === metadata.name);
-  return [`${LIST}${metadata.name}`, ...models.map((model) => model.metadata.name)].map((name) => ({
-    namespace,
-    name,
-  }));
+function keysOf(service: KubeObject, informers: InformerSet): Key[] {
+  const { namespace, name } = keyOf(service);
+  return [{ namespace, name: `${LIST}${name}` }, ...modelsFor(service, informers).map(keyOf)];
 }
 
 const serviceOf = ({ metadata, spec }: TrainedModel, { cluster }: Context): InferenceService | undefined =>
@@ -133,8 +148,17 @@ async function look(
           reason: "MemoryNotAvailable",
           message: `it takes ${bytesOf(model)} bytes; of the ${limit} that a pod of InferenceService ${service.metadata.name} may have, ${taken} are for models that were there before`,
         };
-  const base: ModelSeen = { service: waiting, framework, memory, ...placesOf(model, service) };
-  if (waiting !== undefined || framework !== undefined || memory !== undefined) return base;
+  const place = plan.unlisted.has(model.metadata.name)
+    ? {
+        reason: "ListFull",
+        message: `the list of the models of InferenceService ${service.metadata.name} has no room for more than the ${plan.list.length} that were there before: give this one another InferenceService`,
+      }
+    : claimFault(model, service, {
+        deployments: predictorsOf(service, context),
+        informers: context.cluster.informers,
+      });
+  const base: ModelSeen = { service: waiting, framework, memory, place, ...placesOf(model, service) };
+  if ((waiting ?? framework ?? memory ?? place) !== undefined) return base;
   return { ...base, loaded: await askPods(model, service, context, options) };
 }
 
@@ -142,18 +166,14 @@ async function look(
 async function writeList(service: InferenceService, context: Context): Promise<ModelPlan> {
   const { name, namespace = "" } = service.metadata;
   const runtime = runtimeOf(service, context);
-  const models = context.cluster.informers
-    .informer(TrainedModelKind)
-    .list(namespace)
-    .filter(
-      (one) =>
-        one.spec.inferenceService === name &&
-        one.metadata.deletionTimestamp === undefined &&
-        runtime !== undefined &&
-        frameworkFault(one, runtime) === undefined,
-    );
+  const models = modelsFor(service, context.cluster.informers).filter(
+    (one) =>
+      one.metadata.deletionTimestamp === undefined &&
+      runtime !== undefined &&
+      frameworkFault(one, runtime) === undefined,
+  );
   const plan = planModels(models, limitOf(service, context));
-  const text = `${JSON.stringify(plan.list, undefined, 2)}\n`;
+  const text = listText(plan);
   const maps = context.cluster.client.resource(ConfigMapKind);
   const existing = await maps.find(modelsName(name), { namespace });
   if (existing?.data?.[MODELS_KEY] === text || (existing === undefined && plan.list.length === 0)) return plan;

@@ -11,6 +11,8 @@ export interface ModelSeen {
   readonly multi?: Fault | undefined;
   readonly framework?: Fault | undefined;
   readonly memory?: Fault | undefined;
+  /** The list of its InferenceService's models has room for it, and its pods the volume that it lies in. */
+  readonly place?: Fault | undefined;
   /** Every pod has loaded it. */
   readonly loaded?: Fault | undefined;
   /** Absent until its InferenceService has an address. */
@@ -19,8 +21,9 @@ export interface ModelSeen {
 }
 
 /** Why the model does not answer; `undefined` when it does. */
-export function modelReadiness({ service, multi, framework, memory, loaded }: ModelSeen): Fault | undefined {
-  return multi ?? framework ?? memory ?? service ?? loaded;
+export function modelReadiness(seen: ModelSeen): Fault | undefined {
+  const { service, multi, framework, memory, place, loaded } = seen;
+  return multi ?? framework ?? memory ?? place ?? service ?? loaded;
 }
 
 /** The whole status. */

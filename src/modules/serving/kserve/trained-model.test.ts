@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { ConfigMapKind } from "../../../kernel/kinds/index.js";
+import { ConfigMapKind, PersistentVolumeClaimKind } from "../../../kernel/kinds/index.js";
 import { answer, applyService, deploymentOf, namespace, type Setup, settle, startServing, until } from "./fixture.js";
 import { type TrainedModel, TrainedModelKind } from "./storage-kinds.js";
 import { trainedModelFaults } from "./trained-model-admission.js";
-import { revisionOf } from "./trained-model-plan.js";
+import { listText, planModels, revisionOf } from "./trained-model-plan.js";
 
 const model = (more: JsonObject = {}): JsonObject => ({
   ...{ storageUri: "s3://models/m", framework: "sklearn", memory: "100Mi" },
@@ -132,6 +132,78 @@ test("a service with a model of its own takes no others, and says so", async () 
   expect(refused.status?.conditions?.at(-1)?.message).toContain("take away its storageUri");
 });
 
+test("a model in a claim is a folder of its pods, which are started anew with it; one that waits for its claim holds up no other", async () => {
+  const cluster = await start();
+  await applyService(cluster, "many", { predictor: { sklearn: {} } });
+  const first = await deploymentOf(cluster, "many-predictor");
+  await applyModel(cluster, "one", model({ storageUri: "pvc://shared/digits/1" }));
+  const waits = await modelThat(cluster, "one", (found) => says(found, "Ready") === "False ClaimNotFound");
+  const before = await deploymentOf(cluster, "many-predictor");
+  await cluster.client.resource(PersistentVolumeClaimKind).create(
+    {
+      ...{ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "shared", namespace } },
+      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
+    },
+    { namespace },
+  );
+  const mounted = async () => {
+    for (;;) {
+      const { spec } = await deploymentOf(cluster, "many-predictor");
+      const mount = spec.template.spec?.containers[0]?.volumeMounts?.find(({ mountPath }) =>
+        mountPath.startsWith("/mnt/claims/"),
+      );
+      if (mount !== undefined) return { mount, volumes: spec.template.spec?.volumes };
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const { mount, volumes } = await mounted();
+  await modelThat(cluster, "one", (found) => says(found, "Ready") === "False ServiceNotReady");
+  const map = await cluster.client.resource(ConfigMapKind).get("modelconfig-many-0", { namespace });
+
+  expect(waits.status?.conditions?.find(({ type }) => type === "Ready")?.message).toBe(
+    "there is no PersistentVolumeClaim shared in namespace models",
+  );
+  expect(before.spec.template).toEqual(first.spec.template);
+  expect(mount).toMatchObject({ mountPath: "/mnt/claims/shared", readOnly: true });
+  expect(volumes).toContainEqual({
+    name: mount.name,
+    persistentVolumeClaim: { claimName: "shared", readOnly: true },
+  });
+  expect(JSON.parse(map.data?.["models.json"] ?? "")).toMatchObject([
+    { modelName: "one", modelSpec: { storageUri: "file:///mnt/claims/shared/digits/1" } },
+  ]);
+});
+
+test("a list holds what fits into a ConfigMap, the older ones first; images for pods to mount are fetched", () => {
+  const many = Array.from({ length: 9000 }, (_, index) => ({
+    metadata: {
+      ...{ name: `model-${index}`, uid: `${index}` },
+      creationTimestamp: new Date(Date.UTC(2026, 0, 1) + index * 1000).toISOString(),
+    },
+    spec: {
+      inferenceService: "many",
+      model: { storageUri: `s3://models/m-${index}`, framework: "sklearn", memory: 1 },
+    },
+  })) as unknown as TrainedModel[];
+  const image = {
+    ...many[0],
+    spec: { inferenceService: "many", model: { ...many[0]?.spec.model, storageUri: "oci+native://r/m:1" } },
+  };
+
+  const plan = planModels(many, Number.POSITIVE_INFINITY);
+  const text = listText(plan);
+
+  expect(Buffer.byteLength(text)).toBeLessThan(1024 * 1024);
+  expect(Buffer.byteLength(text)).toBeGreaterThan(990_000);
+  expect(JSON.parse(text)).toEqual(plan.list);
+  expect(plan.list.length + plan.unlisted.size).toBe(9000);
+  expect(plan.unlisted.has("model-0")).toBe(false);
+  expect(plan.unlisted.has("model-8999")).toBe(true);
+  expect(planModels([image as TrainedModel], 9).list[0]?.["modelSpec"]).toMatchObject({
+    storageUri: "oci+fetch://r/m:1",
+  });
+});
+
 test.each<[string, JsonObject, JsonObject | undefined, RegExp]>([
   [
     "a name with dots",
@@ -140,10 +212,10 @@ test.each<[string, JsonObject, JsonObject | undefined, RegExp]>([
     /^metadata.name: /,
   ],
   [
-    "a volume",
-    { spec: { inferenceService: "s", model: model({ storageUri: "pvc://a/b" }) } },
+    "a claim without a name",
+    { spec: { inferenceService: "s", model: model({ storageUri: "pvc:///b" }) } },
     undefined,
-    /^spec.model.storageUri: .*volume/,
+    /^spec.model.storageUri: .*pvc:..CLAIM.PATH/,
   ],
   [
     "a store that is none",

@@ -24,6 +24,7 @@ import type { StorageContainer } from "./storage.js";
 import { storageContainerFor } from "./storage-containers.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
 import type { Tools } from "./tools.js";
+import { claimsFor } from "./trained-model-claims.js";
 import { MAIN_CONTAINER } from "./validation.js";
 
 /** Labels that are about the InferenceService and not about its pods. */
@@ -130,6 +131,7 @@ export async function podsFor(
       containers: containers.byUri,
       local: local.byUri,
       apart: fetchedApart(service, tools),
+      claims: isMulti ? claimsFor(service, tools.context.cluster.informers) : [],
     },
     log: logger.log,
     ...(component === "predictor" ? {} : { predictorHost: predictorHost(service) }),
