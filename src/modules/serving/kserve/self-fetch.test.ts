@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { addPod, applyService, conditionOf, deploymentOf, type Setup, startServing, until } from "./fixture.js";
+import { addPod, applyService, conditionOf, deploymentOf, startServing, until } from "./fixture.js";
 
 const onnx = (more: JsonObject = {}): JsonObject => ({
   predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "hf://org/model", ...more } },
