@@ -292,14 +292,16 @@ test("a model service depends on its runtime and the secrets and claims of its s
   });
 });
 
-test("a graph depends on the services of its steps, a model of many on its service", () => {
-  const of = (kind: string, spec: JsonObject): string[] =>
+test("a graph depends on the services of its steps and on whom it trusts, a model of many on its service", () => {
+  const of = (kind: string, spec: JsonObject, annotations: Record<string, string> = {}): string[] =>
     builtInInterpreter("serving.kserve.io/v1alpha1", kind)
-      .dependencies({ metadata: { namespace: "demo" }, spec })
+      .dependencies({ metadata: { namespace: "demo", annotations }, spec })
       .map((one) => `${one.kind}/${one.name}`);
   const steps = [{ serviceName: "a" }, { nodeName: "next" }, { serviceUrl: "http://x/" }];
   const nodes = { root: { steps }, next: { steps: [{ serviceName: "b" }, { serviceName: "a" }] } };
 
   expect(of("InferenceGraph", { nodes })).toEqual(["InferenceService/a", "InferenceService/b"]);
+  const trusting = of("InferenceGraph", { nodes: {} }, { "serving.argosy.dev/ca-bundle": "own/ca.crt" });
+  expect(trusting).toEqual(["ConfigMap/own"]);
   expect(of("TrainedModel", { inferenceService: "many" })).toEqual(["InferenceService/many"]);
 });

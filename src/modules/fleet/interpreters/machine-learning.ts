@@ -149,14 +149,16 @@ const serviceReference = (namespace: string, name: Json | undefined): DependentO
   reference("serving.kserve.io/v1beta1", "InferenceService", namespace, name);
 
 /** KServe: the InferenceServices that a graph's steps name. */
-const graphDependencies: Depends = (object) =>
-  distinct(
-    Object.values(asObject(valueAt(object, ["spec", "nodes"]))).flatMap((node) =>
-      asObjects(asObject(node)["steps"]).flatMap(({ serviceName }) =>
-        serviceReference(namespaceOf(object), serviceName),
-      ),
+const graphDependencies: Depends = (object) => {
+  const namespace = namespaceOf(object);
+  const [bundle] = asString(valueAt(object, ["metadata", "annotations", "serving.argosy.dev/ca-bundle"])).split("/");
+  return distinct([
+    ...Object.values(asObject(valueAt(object, ["spec", "nodes"]))).flatMap((node) =>
+      asObjects(asObject(node)["steps"]).flatMap(({ serviceName }) => serviceReference(namespace, serviceName)),
     ),
-  );
+    ...reference("v1", "ConfigMap", namespace, bundle),
+  ]);
+};
 
 /** The claim in `pvc://claim/path`. */
 function storageClaim(uri: Json | undefined, namespace: string): DependentObject[] {
