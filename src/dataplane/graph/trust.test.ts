@@ -1,11 +1,11 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:https";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
 import { systemClock, systemRandom } from "../../kernel/clock/index.js";
 import { createAuthority } from "../../kernel/identity/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
+import { temporaryFolder } from "../../testing/folder.js";
 import { runInferenceRouterProgram } from "./program.js";
 import { readGraph } from "./read.js";
 import { runRouter } from "./router.js";
@@ -69,9 +69,7 @@ test("a bundle is PEM, and what cannot be read of it is counted", async () => {
 });
 
 test("the program reads a bundle before it begins, and ends where it cannot", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "argosy-trust-"));
-  closers.push(() => rm(folder, { recursive: true, force: true }));
-  const file = join(folder, "ca.crt");
+  const file = join(temporaryFolder("trust"), "ca.crt");
   const words: string[] = [];
   for (const stream of [process.stderr, process.stdout])
     vi.spyOn(stream, "write").mockImplementation((text) => words.push(String(text)) > 0);
