@@ -133,7 +133,7 @@ test("a service with a model of its own takes no others, and says so", async () 
 });
 
 test("a model in a claim is a folder of its pods, which are started anew with it; one that waits for its claim holds up no other", async () => {
-  const cluster = await start();
+  const cluster = await startServing([TrainedModelKind]);
   await applyService(cluster, "many", { predictor: { sklearn: {} } });
   const first = await deploymentOf(cluster, "many-predictor");
   await applyModel(cluster, "one", model({ storageUri: "pvc://shared/digits/1" }));
