@@ -19,6 +19,8 @@ export interface ExchangeOptions {
   readonly known?: (text: string) => Json | undefined;
   /** Gives up after this long without an answer; default 60 s. */
   readonly timeoutMs?: number;
+  /** The signal does that. */
+  readonly isBounded?: boolean;
 }
 
 /** One transport with failures mapped to `ApiError`, time-outs, and patience with servers that ask for it. */
@@ -87,6 +89,14 @@ function scopedSignal(clock: Clock, outer: AbortSignal | undefined, timeoutMs: n
   };
 }
 
+/** The signal of one try: the caller's own where that ends in time, or nothing can be late. */
+function scopeOf(clock: Clock, options: ExchangeOptions, isLocalServer: boolean) {
+  const { signal, timeoutMs, takesObjects, isBounded } = options;
+  const isLocal = isLocalServer && takesObjects === true && timeoutMs === undefined;
+  const isOwn = isLocal || (isBounded === true && signal !== undefined);
+  return isOwn ? plainScope(signal) : scopedSignal(clock, signal, timeoutMs ?? defaultTimeoutMs);
+}
+
 function retryAfterMs(response: TransportResponse): number | undefined {
   if (response.status !== 429 && response.status !== 503) return undefined;
   const seconds = Number(response.headers["retry-after"]);
@@ -151,10 +161,7 @@ export function createExchange(transport: Transport, clock: Clock, userAgent: st
   /** One exchange: the answer, or how long to wait before the next try. */
   const tryOnce = async (method: string, path: string, options: ExchangeOptions, attempt: number): Promise<Outcome> => {
     const about = `${method} ${path}`;
-    const isLocal = transport.isLocal === true && options.takesObjects === true && options.timeoutMs === undefined;
-    const scope = isLocal
-      ? plainScope(options.signal)
-      : scopedSignal(clock, options.signal, options.timeoutMs ?? defaultTimeoutMs);
+    const scope = scopeOf(clock, options, transport.isLocal === true);
     try {
       const asked = requestOf({ method, path, signal: scope.signal }, options, by);
       const response = await transport.request({ ...asked, wantsWhole: true });

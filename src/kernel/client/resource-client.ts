@@ -187,6 +187,7 @@ function writerOf<T extends KubeObject>(
     const { value, isShared, text } = await exchange.answer(method, withQuery(path, writeQuery(options)), {
       content: body,
       signal: options.signal,
+      ...(options.isBounded === true ? { isBounded: true } : {}),
       takesObjects: true,
       known: (answer) => asJson(last.answered(answer)),
       ...(contentType === undefined ? {} : { contentType }),

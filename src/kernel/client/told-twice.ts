@@ -9,7 +9,8 @@ const maxLength = 64 * 1024;
  * second is not parsed again.
  */
 export class ToldTwice<T extends KubeObject> {
-  readonly #objects = new Map<string, T>();
+  /** By the version that a text names: a text of some thousand characters is compared, and not hashed. */
+  readonly #objects = new Map<string, { readonly text: string; readonly object: T }>();
   #writes = 0;
 
   /** Around each write. */
@@ -50,15 +51,17 @@ export class ToldTwice<T extends KubeObject> {
   /** In a copy: whoever got the object may have changed its members. */
   #keep(text: string, object: T): void {
     if (text.length > maxLength) return;
-    this.#objects.set(text, { ...object });
+    this.#objects.set(versionIn(text), { text, object: { ...object } });
     const [oldest] = this.#objects.keys();
     if (this.#objects.size > maxKept && oldest !== undefined) this.#objects.delete(oldest);
   }
 
   #take(text: string): T | undefined {
-    const object = this.#objects.get(text);
-    if (object !== undefined) this.#objects.delete(text);
-    return object;
+    const version = versionIn(text);
+    const kept = this.#objects.get(version);
+    if (kept === undefined || kept.text !== text) return undefined;
+    this.#objects.delete(version);
+    return kept.object;
   }
 }
 
@@ -69,6 +72,14 @@ export interface Told<T> {
 }
 
 const headOf = { ADDED: '{"type":"ADDED","object":', MODIFIED: '{"type":"MODIFIED","object":' } as const;
+
+const versionField = '"resourceVersion":"';
+
+/** What is most likely the version of the object in a text: a wrong one costs no more than that it is parsed. */
+function versionIn(text: string): string {
+  const at = text.indexOf(versionField) + versionField.length;
+  return at < versionField.length ? "" : text.slice(at, text.indexOf('"', at));
+}
 
 function typeOf(line: string): keyof typeof headOf | undefined {
   if (!line.endsWith("}")) return undefined;

@@ -103,6 +103,8 @@ export interface WriteOptions {
   /** For instance `status` or `scale`. */
   readonly subresource?: string;
   readonly signal?: AbortSignal;
+  /** The signal ends the call in good time: it gets no other limit. */
+  readonly isBounded?: boolean;
 }
 
 export interface ApplyOptions extends WriteOptions {

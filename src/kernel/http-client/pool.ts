@@ -62,19 +62,15 @@ export class ClientPool {
   ): void {
     const { limit, signal, isRepeatable = false } = options;
     const connection = this.#take();
-    const onAbort = signal === undefined ? undefined : (): void => connection.destroy(abortReason(signal));
-    if (onAbort !== undefined) signal?.addEventListener("abort", onAbort, { once: true });
-    const end = (): void => {
-      if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
-    };
+    const unlink = signal === undefined ? undefined : onAbort(signal, () => connection.destroy(abortReason(signal)));
     const outcome = {
       onAnswer: (answer: WholeAnswer) => {
-        end();
+        unlink?.();
         this.#give(connection);
         done.resolve(answer);
       },
       onFailure: (error: Error) => {
-        end();
+        unlink?.();
         if (isRepeatable && connection.isStale && !this.#isOver(signal)) this.#send(request, options, done);
         else done.reject(error);
       },

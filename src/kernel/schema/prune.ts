@@ -32,7 +32,7 @@ const embeddedFields = new Set(["apiVersion", "kind", "metadata"]);
 function pruneObject(schema: Schema, value: JsonObject, path: string, pruning: Pruning): void {
   const embedded = schema["x-kubernetes-embedded-resource"] === true;
   const keep = schema["x-kubernetes-preserve-unknown-fields"] === true || schema.additionalProperties === true;
-  for (const name of Object.keys(value)) {
+  for (const name in value) {
     const present = value[name];
     if (present === undefined) continue;
     const childPath = path === "" ? name : `${path}.${name}`;

@@ -163,7 +163,7 @@ export async function release(
     );
 }
 
-/** Server-side apply in the member. With `makesNamespace` the namespace is made if it is missing. */
+/** Server-side apply in the member; the signal must end in good time. With `makesNamespace` the namespace is made if it is missing. */
 export async function applyTarget(
   member: ClusterAccess,
   target: Target,
@@ -175,6 +175,7 @@ export async function applyTarget(
       fieldManager: DELIVERY_MANAGER,
       force: true,
       signal,
+      isBounded: true,
       ...(target.namespace === "" ? {} : { namespace: target.namespace }),
     });
   try {

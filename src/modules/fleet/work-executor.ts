@@ -1,4 +1,5 @@
 import { UnavailableError } from "../../kernel/client/index.js";
+import { onAbort } from "../../kernel/clock/index.js";
 import {
   addFinalizer,
   type ClusterAccess,
@@ -18,7 +19,7 @@ import {
   NamespaceKind,
   timeOf,
 } from "../../kernel/kinds/index.js";
-import { deadline } from "./deadline.js";
+import { SharedDeadlines } from "./deadline.js";
 import type { Interpreters } from "./interpreters/index.js";
 import { jsonOf } from "./json.unsafe.js";
 import { ClusterKind, type ConditionDraft, type Work, WorkKind, type WorkStatus } from "./kinds.js";
@@ -90,9 +91,11 @@ export class WorkExecutor {
   readonly #attempts = new Map<string, Attempt>();
   readonly #writes = new MemberWrites();
   readonly #repairs: Repairs;
+  readonly #deadlines: SharedDeadlines;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
+    this.#deadlines = new SharedDeadlines(options.context.clock, options.context.signal, options.timeoutMs);
     this.#repairs = new Repairs(options.context.clock);
   }
 
@@ -316,17 +319,17 @@ export class WorkExecutor {
 
   /** One exchange with the member, with a time limit. */
   async #bounded<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { context, timeoutMs } = this.#options;
-    const limit = deadline(context.clock, context.signal, timeoutMs);
+    const limit = this.#deadlines.begin();
+    const { signal } = limit;
+    let forget: () => void = () => undefined;
     try {
-      // A call that does not heed its signal must not hold the lane either.
-      return await Promise.race([
-        call(limit.signal),
-        new Promise<never>((_resolve, reject) => {
-          limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
-        }),
-      ]);
+      return await new Promise<T>((resolve, reject) => {
+        // A call that does not heed its signal must not hold the lane either.
+        forget = onAbort(signal, () => reject(signal.reason));
+        call(signal).then(resolve, reject);
+      });
     } finally {
+      forget();
       limit.done();
     }
   }

@@ -176,7 +176,8 @@ export class CustomType implements ResourceType {
     }
     const before = asObject(old["metadata"])["generation"];
     const generation = typeof before === "number" ? before : 0;
-    asObject(object["metadata"])["generation"] = this.#sameBody(object, old) ? generation : generation + 1;
+    const isSame = context.subresource === "status" || this.#sameBody(object, old);
+    asObject(object["metadata"])["generation"] = isSame ? generation : generation + 1;
   }
 
   #sameBody(object: JsonObject, old: JsonObject): boolean {

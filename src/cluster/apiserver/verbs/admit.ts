@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import type { AdmissionRequest } from "../types.js";
+import type { AdmissionPlugin, AdmissionRequest } from "../types.js";
 import type { Call, Machinery } from "./context.js";
 import { namespaceOf } from "./context.js";
 
@@ -30,18 +30,23 @@ export function admissionRequest(call: Call, subject: AdmissionSubject): Admissi
   };
 }
 
-/** Lets every plugin change the object, in order. */
-export async function mutate(machinery: Machinery, request: AdmissionRequest): Promise<void> {
-  for (const plugin of machinery.admission) {
-    const done = plugin.mutate?.(request);
-    if (done !== undefined) await done;
-  }
+/** Lets every plugin change the object, in order. `undefined`: all have done so; a promise only where one had to wait. */
+export function mutate(machinery: Machinery, request: AdmissionRequest): Promise<void> | undefined {
+  return inTurn(machinery.admission, (plugin) => plugin.mutate?.(request));
 }
 
-/** Lets every plugin refuse the write, in order. */
-export async function validate(machinery: Machinery, request: AdmissionRequest): Promise<void> {
-  for (const plugin of machinery.admission) {
-    const done = plugin.validate?.(request);
-    if (done !== undefined) await done;
+/** Lets every plugin refuse the write, in order, and as above. */
+export function validate(machinery: Machinery, request: AdmissionRequest): Promise<void> | undefined {
+  return inTurn(machinery.admission, (plugin) => plugin.validate?.(request));
+}
+
+type Asking = (plugin: AdmissionPlugin) => Promise<void> | void;
+
+function inTurn(plugins: readonly AdmissionPlugin[], ask: Asking): Promise<void> | undefined {
+  for (let index = 0; index < plugins.length; index += 1) {
+    const plugin = plugins[index];
+    const done = plugin === undefined ? undefined : ask(plugin);
+    if (done !== undefined) return done.then(() => inTurn(plugins.slice(index + 1), ask));
   }
+  return undefined;
 }

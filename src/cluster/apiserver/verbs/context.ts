@@ -52,7 +52,7 @@ export interface View {
   readonly isOfCustom: boolean;
   /** 404 of the object. */
   missing(): ApiError;
-  read(stored: Stored): Promise<JsonObject>;
+  read(stored: Stored): JsonObject | Promise<JsonObject>;
   /** `track` false: managedFields are already right. */
   write(
     change: { readonly object: JsonObject; readonly current: Stored },
@@ -98,8 +98,8 @@ export function isStoredForm(type: ResourceType): boolean {
   return type.version === type.storageVersion && type.storageGroup === undefined;
 }
 
-/** A stored object in the version of `type`. It is shared: copy before changing it. */
-export async function inVersion(type: ResourceType, stored: Stored): Promise<JsonObject> {
+/** A stored object in the version of `type`; a promise only where a webhook converts it. It is shared: copy before changing it. */
+export function inVersion(type: ResourceType, stored: Stored): JsonObject | Promise<JsonObject> {
   return type.fromStorage(stored.value);
 }
 

@@ -55,15 +55,18 @@ async function createOnce(
     type.merge.trackUpdate(object, undefined, { manager: options.manager, subresource: call.info.subresource, now });
   }
   const admission = admissionRequest(call, { operation: "CREATE", object, dryRun: options.dryRun, name });
-  await mutate(machinery, admission);
+  const mutated = mutate(machinery, admission);
+  if (mutated !== undefined) await mutated;
   const metadata = metadataOf(object);
   claimMetadata(metadata, machinery.random.uuid(), now);
   const warn = (message: string): void => void call.warnings.push(message);
   const context = { now, user: call.user, subresource: call.info.subresource, warn };
   type.prepareForCreate(object, context);
-  const causes = await type.validateCreate(object, context);
+  const found = type.validateCreate(object, context);
+  const causes = found instanceof Promise ? await found : found;
   if (causes.length > 0) throw invalid(type, name, causes);
-  await validate(machinery, admission);
+  const validated = validate(machinery, admission);
+  if (validated !== undefined) await validated;
   return store(machinery, call, object, options);
 }
 
@@ -78,7 +81,8 @@ async function store(machinery: Machinery, call: Call, object: JsonObject, optio
   if (existing !== undefined) throw taken(type, name, existing);
   if (options.dryRun) return { status: 201, value: object };
   delete metadataOf(object)["resourceVersion"];
-  const stored = await machinery.store.create(key, await type.toStorage(inOrder(object)));
+  const kept = type.toStorage(inOrder(object));
+  const stored = await machinery.store.create(key, kept instanceof Promise ? await kept : kept);
   return outcomeOf(type, 201, stored);
 }
 

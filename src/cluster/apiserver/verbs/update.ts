@@ -48,7 +48,8 @@ export async function update(
       if (!mayCreate(call)) throw view.missing();
       return createInstead(machinery, call, object, options);
     }
-    await fillIn(call, object, current);
+    const filled = fillIn(call, object, current);
+    if (filled !== undefined) await filled;
     const version = stringAt(objectAt(object, "metadata"), "resourceVersion");
     try {
       // Without a version the write is unconditional: it is made again on what won the race.
@@ -61,11 +62,16 @@ export async function update(
 }
 
 /** What was not read is as it was. */
-async function fillIn(call: Call, object: JsonObject, current: Stored): Promise<void> {
+function fillIn(call: Call, object: JsonObject, current: Stored): Promise<void> | undefined {
   const omitted = omittedMembers(call);
-  if (omitted.length === 0) return;
-  const old = await inVersion(call.type, current);
-  for (const name of omitted) if (old[name] !== undefined) object[name] = old[name];
+  if (omitted.length === 0) return undefined;
+  const fill = (old: JsonObject): void => {
+    for (const name of omitted) if (old[name] !== undefined) object[name] = old[name];
+  };
+  const old = inVersion(call.type, current);
+  if (old instanceof Promise) return old.then(fill);
+  fill(old);
+  return undefined;
 }
 
 /** Upstream does not know what it was reading when it could not read it. */
@@ -116,7 +122,8 @@ export async function updateObject(
 ): Promise<Outcome> {
   const { type } = call;
   const { object, current } = change;
-  const old = await inVersion(type, current);
+  const read = inVersion(type, current);
+  const old = read instanceof Promise ? await read : read;
   placeInNamespace(object, namespaceOf(call));
   checkUid(call, object, old);
   checkVersion(call, object, current);
@@ -125,7 +132,8 @@ export async function updateObject(
   // Before admission, whose changes are not the client's.
   if (options.track) type.merge.trackUpdate(object, old, by);
   const admission = admissionRequest(call, { operation: "UPDATE", object, old, dryRun: options.dryRun });
-  await mutate(machinery, admission);
+  const mutated = mutate(machinery, admission);
+  if (mutated !== undefined) await mutated;
   return completeChange(machinery, call, { object, old, current, admission }, options);
 }
 
@@ -141,9 +149,11 @@ export async function completeChange(
   const { subresource } = call.info;
   const context = { now: timestamp(machinery.clock), user: call.user, subresource, warn };
   type.prepareForUpdate(object, old, context);
-  const causes = await type.validateUpdate(object, old, context);
+  const found = type.validateUpdate(object, old, context);
+  const causes = found instanceof Promise ? await found : found;
   if (causes.length > 0) throw invalid(type, call.info.name, causes);
-  await validate(machinery, admission);
+  const validated = validate(machinery, admission);
+  if (validated !== undefined) await validated;
   // What the subresource left out is filled in as if it were read from the store.
   if (subresource !== "") type.applyDefaults(object);
   if (isUnchanged(object, old)) return outcomeOf(type, 200, current);
@@ -164,7 +174,9 @@ async function storeChange(
     return { status: 200, value: object };
   }
   if (options.dryRun) return { status: 200, value: object };
-  const stored = await machinery.store.update(current.key, current.revision, await type.toStorage(inOrder(object)));
+  const kept = type.toStorage(inOrder(object));
+  const value = kept instanceof Promise ? await kept : kept;
+  const stored = await machinery.store.update(current.key, current.revision, value);
   return outcomeOf(type, 200, stored);
 }
 

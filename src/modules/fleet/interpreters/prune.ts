@@ -111,7 +111,6 @@ export function asManifest(object: JsonObject, permanentId: string): JsonObject 
     ...(permanentId === "" ? {} : { [WORK_ID]: permanentId }),
   };
   const { [MANAGED_ANNOTATIONS]: _a, [MANAGED_LABELS]: _l, ...annotations } = asObject(metadata["annotations"]);
-  const names = [MANAGED_ANNOTATIONS, MANAGED_LABELS, ...Object.keys(annotations)].toSorted();
   return {
     ...pruned,
     metadata: {
@@ -119,9 +118,25 @@ export function asManifest(object: JsonObject, permanentId: string): JsonObject 
       ...(Object.keys(labels).length === 0 ? {} : { labels }),
       annotations: {
         ...annotations,
-        [MANAGED_ANNOTATIONS]: names.join(","),
-        [MANAGED_LABELS]: Object.keys(labels).toSorted().join(","),
+        [MANAGED_ANNOTATIONS]: inOrder([MANAGED_ANNOTATIONS, MANAGED_LABELS, ...Object.keys(annotations)]),
+        [MANAGED_LABELS]: inOrder(Object.keys(labels)),
       },
     },
   };
+}
+
+/** The last lists of names as they were given: most objects of a hub have the same. */
+const ordered = new Map<string, string>();
+const maxOrdered = 64;
+
+/** Sorted, with commas. */
+function inOrder(names: readonly string[]): string {
+  const given = names.join("\n");
+  const known = ordered.get(given);
+  if (known !== undefined) return known;
+  const text = names.toSorted().join(",");
+  const [oldest] = ordered.keys();
+  if (ordered.size >= maxOrdered && oldest !== undefined) ordered.delete(oldest);
+  ordered.set(given, text);
+  return text;
 }
