@@ -1,19 +1,19 @@
 /** The router's server: requests come in, go through the graph, and are answered. */
 import type { ConnectionOptions } from "node:tls";
-import { promisify } from "node:util";
-import { gunzip, inflate } from "node:zlib";
 import { systemRandom } from "../../kernel/clock/index.js";
 import type { Clock, Random } from "../../kernel/clock/types.js";
 import {
+  type BodyHold,
+  createBodyBudget,
   createHttp1Server,
   type Http1Answer,
   type Http1Request,
   type Http1Server,
   HttpError,
+  readBody,
 } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { createTracer, type Span, type Tracer } from "../../kernel/traces/index.js";
-import { type BodyHold, createBudget } from "./budget.js";
 import { StepClient } from "./client.js";
 import { Message } from "./message.js";
 import { createRouterMetrics } from "./metrics.js";
@@ -84,7 +84,7 @@ class GraphRouter implements Router {
     this.#options = options;
     this.#client = new StepClient(options.trust);
     this.#propagate = createPropagation(options.propagate ?? []);
-    this.#hold = createBudget(4 * maxBodyBytes);
+    this.#hold = createBodyBudget(4 * maxBodyBytes);
     this.#tracer =
       otlpEndpoint === undefined
         ? undefined
@@ -169,7 +169,7 @@ class GraphRouter implements Router {
     const hold = this.#hold();
     const end = (code: number): void => {
       timer?.cancel();
-      hold.release();
+      hold.close();
       this.#requests.delete(controller);
       this.#metrics.underWay(-1);
       this.#metrics.answered(code, (clock.monotonicMs() - begun) / 1000);
@@ -200,9 +200,7 @@ class GraphRouter implements Router {
     }: { controller: AbortController; hold: BodyHold; span: Span | undefined; deadlineMs: number },
   ): Promise<Answer> {
     const { maxBodyBytes } = this.#tools;
-    const raw = await request.readBody(maxBodyBytes, (bytes) => hold.take(bytes));
-    const body = await decode(raw, request.header("content-encoding"), maxBodyBytes);
-    if (body !== raw) hold.take(body.length);
+    const body = await readBody(request, maxBodyBytes, hold);
     const traceparent = span?.traceparent ?? request.header("traceparent");
     const tracestate = request.header("tracestate");
     const fields = {
@@ -248,24 +246,6 @@ function bodyFields(request: Http1Request): Record<string, string> {
     if (value !== undefined) fields[name] = value;
   }
   return fields;
-}
-
-const decoders = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const;
-
-async function decode(body: Buffer, coding: string | undefined, limit: number): Promise<Buffer> {
-  const name = coding?.trim().toLowerCase() ?? "";
-  if (name === "" || name === "identity") return body;
-  if (name !== "gzip" && name !== "deflate")
-    throw new HttpError(415, `content coding ${name.slice(0, 40)} is not taken; send gzip, deflate or none`, {
-      "accept-encoding": "gzip, deflate",
-    });
-  try {
-    return await decoders[name](body, { maxOutputLength: limit });
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE")
-      throw new HttpError(413, `the body is larger than ${limit} bytes`);
-    throw new HttpError(400, `the body is not ${name}`);
-  }
 }
 
 function answerOf({ status, message }: Answer, stream: AsyncIterable<Uint8Array> | undefined): Http1Answer {

@@ -2,9 +2,8 @@
 
 import { onAbort } from "../../kernel/clock/index.js";
 import type { Clock, Random } from "../../kernel/clock/types.js";
-import { HttpError } from "../../kernel/http1/index.js";
+import { type BodyHold, HttpError } from "../../kernel/http1/index.js";
 import type { Tracer } from "../../kernel/traces/index.js";
-import type { BodyHold } from "./budget.js";
 import { type ClientAnswer, type StepClient, StepUnreachable } from "./client.js";
 import { Message } from "./message.js";
 import type { RouterMetrics } from "./metrics.js";

@@ -1,8 +1,8 @@
 import type { Clock, Random } from "../../kernel/clock/types.js";
+import type { BodyHold } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import type { Tracer } from "../../kernel/traces/index.js";
 import type { ConfiguredModels } from "./configured-models.js";
-import type { BodyCharge } from "./http.js";
 import type { Inference } from "./inference.js";
 import type { ServerMetrics } from "./metrics.js";
 import type { PayloadLog } from "./payload-log/log.js";
@@ -29,7 +29,7 @@ export interface ServerContext {
   /** Largest body or message in bytes, also after decompression. */
   readonly maxBodyBytes: number;
   /** Opens a charge on the memory for bodies. */
-  readonly chargeBody: () => BodyCharge;
+  readonly chargeBody: () => BodyHold;
   /** `undefined` when the server may get requests, otherwise why not. */
   readonly notReady: () => string | undefined;
   /** Whether models may be loaded and unloaded by request. */

@@ -1,8 +1,8 @@
 /** Inference requests over HTTP, from the head to the counted answer: what V1 and V2 share. */
-import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
+import { type Http1Answer, type Http1Request, HttpError, readBody } from "../../kernel/http1/index.js";
 import { type CloudEvent, openEvent, wrapAnswer } from "./cloudevents.js";
 import type { ServerContext } from "./context.js";
-import { encodeAnswer, readBody } from "./http.js";
+import { encodeAnswer } from "./http.js";
 import type { Caller } from "./inference.js";
 import type { ServedModel } from "./repository.js";
 import { readPredictRequest, writePredictAnswer } from "./v1.js";

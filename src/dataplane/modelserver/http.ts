@@ -1,15 +1,11 @@
-/** HTTP as the protocols use it: bodies within bounds, content codings, JSON answers. */
+/** HTTP as the protocols use it: JSON answers, content codings. */
 import { promisify } from "node:util";
-import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
+import type { Http1Answer, Http1Request, HttpError } from "../../kernel/http1/index.js";
 
-/** Late: many servers never see a body in a coding. */
+/** Late: many servers never send a body in a coding. */
 const zlib = async () => {
-  const { deflate, gunzip, gzip, inflate } = await import("node:zlib");
-  const unzip = promisify(gunzip);
-  return {
-    decoders: { gzip: unzip, "x-gzip": unzip, deflate: promisify(inflate) },
-    encoders: { gzip: promisify(gzip), deflate: promisify(deflate) },
-  };
+  const { deflate, gzip } = await import("node:zlib");
+  return { gzip: promisify(gzip), deflate: promisify(deflate) };
 };
 let loaded: ReturnType<typeof zlib> | undefined;
 
@@ -17,70 +13,6 @@ function codings(): ReturnType<typeof zlib> {
   loaded ??= zlib();
   return loaded;
 }
-
-/** What one request holds of the memory for bodies. */
-export interface BodyCharge {
-  /** Throws 503 when the bodies of all requests would be too much. */
-  take(bytes: number): void;
-  /** Gives a part back. */
-  give(bytes: number): void;
-  /** Gives everything back; may be called once. */
-  close(): void;
-}
-
-/** Bounds the bodies of all requests that are being worked on, so that many large ones cannot take the process down. */
-export function createBodyBudget(limit: number): () => BodyCharge {
-  let used = 0;
-  return () => {
-    let own = 0;
-    return {
-      take(bytes) {
-        if (used + bytes > limit) {
-          const headers = { "retry-after": "1" };
-          throw new HttpError(503, `requests with ${used} bytes of body are being worked on`, headers);
-        }
-        own += bytes;
-        used += bytes;
-      },
-      give(bytes) {
-        own -= bytes;
-        used -= bytes;
-      },
-      close() {
-        used -= own;
-        own = 0;
-      },
-    };
-  };
-}
-
-/** Reads a body of at most `limit` bytes, before and after its content coding. Throws 413, 415, 400, or 503 when the charge refuses. */
-export async function readBody(request: Http1Request, limit: number, charge?: BodyCharge): Promise<Buffer> {
-  const body = await request.readBody(limit, charge === undefined ? undefined : (bytes) => charge.take(bytes));
-  const coding = request.header("content-encoding");
-  if (coding === undefined) return body;
-  const decoded = await decode(body, coding.trim().toLowerCase(), limit);
-  charge?.take(decoded.length);
-  return decoded;
-}
-
-async function decode(body: Buffer, coding: string, limit: number): Promise<Buffer> {
-  if (coding === "identity" || coding === "") return body;
-  if (coding !== "gzip" && coding !== "x-gzip" && coding !== "deflate") {
-    throw new HttpError(415, `content coding ${coding} is not offered; send gzip, deflate or none`, {
-      "accept-encoding": "gzip, deflate",
-    });
-  }
-  const { decoders } = await codings();
-  try {
-    return await decoders[coding](body, { maxOutputLength: limit });
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(limit);
-    throw new HttpError(400, `the body is not ${coding}`);
-  }
-}
-
-const tooLarge = (limit: number): HttpError => new HttpError(413, `the body is larger than ${limit} bytes`);
 
 /** The protocol's error object. */
 export const errorAnswer = (error: HttpError): Http1Answer => ({
@@ -106,7 +38,7 @@ export function encodeAnswer(request: Http1Request, answer: Http1Answer): Http1A
 }
 
 async function encodeWith(coding: Coding, body: string | Uint8Array, answer: Http1Answer): Promise<Http1Answer> {
-  const { encoders } = await codings();
+  const encoders = await codings();
   const encoded = await encoders[coding](body, { level: 1 });
   return {
     ...answer,

@@ -1,7 +1,7 @@
 import { systemRandom } from "../../kernel/clock/index.js";
 import type { Clock, Random } from "../../kernel/clock/types.js";
 import { messageOf } from "../../kernel/errors/index.js";
-import { createHttp1Server, type Http1Server } from "../../kernel/http1/index.js";
+import { type BodyHold, createBodyBudget, createHttp1Server, type Http1Server } from "../../kernel/http1/index.js";
 import type { Logger } from "../../kernel/log/types.js";
 import { createTracer, type Tracer } from "../../kernel/traces/index.js";
 import type { ConfiguredModels } from "./configured-models.js";
@@ -10,7 +10,6 @@ import { DEFAULT_LIMITS, defaultMemoryBudget, type EngineLimits } from "./engine
 import { ModelError } from "./failures.js";
 import { LateHttp2 } from "./grpc/late.js";
 import type { Http2Host } from "./grpc/side.js";
-import { type BodyCharge, createBodyBudget } from "./http.js";
 import { createInference } from "./inference.js";
 import { createMetrics } from "./metrics.js";
 import type { PayloadLog } from "./payload-log/log.js";
@@ -102,7 +101,7 @@ class NodeModelServer implements ModelServer {
   readonly #options: ModelServerOptions;
   readonly #metrics = createMetrics();
   readonly #settings: ServerSettings;
-  readonly #chargeBody: () => BodyCharge;
+  readonly #chargeBody: () => BodyHold;
   readonly #servers: readonly Http1Server[];
   readonly #tracer: Tracer | undefined;
   readonly #sent = new SentModels();

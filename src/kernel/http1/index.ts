@@ -5,6 +5,7 @@
  */
 
 export { type Http1Answer, HttpError } from "./answer.js";
+export { type BodyHold, createBodyBudget, readBody } from "./bodies.js";
 export type { Http1Limits } from "./connection.js";
 export { Framing, type FramingKind } from "./framing.js";
 export {

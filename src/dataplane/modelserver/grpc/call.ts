@@ -1,8 +1,7 @@
 import type { Clock, Timer } from "../../../kernel/clock/types.js";
-import { HttpError } from "../../../kernel/http1/index.js";
+import { type BodyHold, HttpError } from "../../../kernel/http1/index.js";
 import { CODES, encodeHeaders, type Field, type Http2Stream } from "../../../kernel/http2/index.js";
 import type { Span, Tracer } from "../../../kernel/traces/index.js";
-import type { BodyCharge } from "../http.js";
 import {
   CODINGS,
   type Coding,
@@ -33,7 +32,7 @@ export type GrpcMethod =
 export interface CallHost {
   readonly clock: Clock;
   readonly maxMessageBytes: number;
-  readonly chargeBody: () => BodyCharge;
+  readonly chargeBody: () => BodyHold;
   readonly findMethod: (path: string) => GrpcMethod | undefined;
   /** Told of what was thrown that is no `HttpError`. */
   readonly onFault: (path: string, error: unknown) => void;
@@ -62,7 +61,7 @@ export class GrpcCall implements CallContext {
   readonly #stream: Http2Stream;
   readonly #path: string;
   readonly #reader: FrameReader;
-  readonly #charge: BodyCharge;
+  readonly #charge: BodyHold;
   #coding: Coding | undefined;
   #answerCoding: Coding | undefined;
   #timer: Timer | undefined;

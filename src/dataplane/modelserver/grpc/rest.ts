@@ -1,12 +1,18 @@
 /** REST over HTTP/2: a stream becomes a request as HTTP/1.1 has them, once its body is here. */
-import { Fields, type Http1Answer, Http1Request, HttpError, normalisePath } from "../../../kernel/http1/index.js";
+import {
+  type BodyHold,
+  Fields,
+  type Http1Answer,
+  Http1Request,
+  HttpError,
+  normalisePath,
+} from "../../../kernel/http1/index.js";
 import { CODES, encodeHeaders, type Field, type Http2Stream } from "../../../kernel/http2/index.js";
-import type { BodyCharge } from "../http.js";
 
 /** The routes as HTTP/1.1's server asks them. */
 export interface RestHost {
   readonly maxBodyBytes: number;
-  readonly chargeBody: () => BodyCharge;
+  readonly chargeBody: () => BodyHold;
   readonly answer: (request: Http1Request) => Http1Answer | Promise<Http1Answer>;
   readonly fail: (error: unknown, request: Http1Request | undefined) => Http1Answer;
 }
