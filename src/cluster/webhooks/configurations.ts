@@ -52,26 +52,28 @@ export function probeOnly(input: HooksInput): JsonObject {
 
 type About = NonNullable<ObjectCheck["about"]>;
 
-function kindsWith(checks: readonly ObjectCheck[], asked: Asked): About[] {
+function kindsWith(checks: readonly ObjectCheck[], ...asked: readonly Asked[]): About[] {
   const found = checks.flatMap((check) =>
-    check.about === undefined || check[asked] === undefined ? [] : [check.about],
+    check.about === undefined || asked.every((each) => check[each] === undefined) ? [] : [check.about],
   );
   return [...new Map(found.map((about) => [`${about.kind}.${about.group}`, about])).values()];
 }
 
 function reviewing(input: HooksInput): JsonObject[] {
-  return kindsWith(input.checks, "review").map((about) => hookOf(input, about, "review"));
+  return kindsWith(input.checks, "review", "reviewDeletion").map((about) => hookOf(input, about, "review"));
 }
 
 /** A kind that is filled in is relied on to be; of others the controllers say themselves what is wrong with them. */
 function hookOf(input: HooksInput, about: About, asked: "complete" | "review"): JsonObject {
   const { group, kind, plural } = about;
-  const isRelied = kindsWith(input.checks, "complete").some((other) => other.group === group && other.kind === kind);
+  const isAsked = (what: Asked): boolean =>
+    kindsWith(input.checks, what).some((other) => other.group === group && other.kind === kind);
+  const isRelied = isAsked("complete");
+  const written = asked === "complete" || isAsked("review") ? ["CREATE", "UPDATE"] : [];
+  const operations = [...written, ...(asked === "review" && isAsked("reviewDeletion") ? ["DELETE"] : [])];
   return {
     ...hook(input, nameOf(about), asked === "complete" ? COMPLETE_PATH : REVIEW_PATH, isRelied ? "Fail" : "Ignore"),
-    rules: [
-      { operations: ["CREATE", "UPDATE"], apiGroups: [group], apiVersions: ["*"], resources: [plural], scope: "*" },
-    ],
+    rules: [{ operations, apiGroups: [group], apiVersions: ["*"], resources: [plural], scope: "*" }],
   };
 }
 

@@ -47,6 +47,11 @@ const check: ObjectCheck = {
       ...(size === "odd" ? { denial: { webhook: "any", message: "odd sizes are not sold" } } : {}),
     };
   },
+  reviewDeletion: (object) => {
+    const isHeld = (object["spec"] as Record<string, string>)["size"] === "held";
+    const faults = isHeld ? [{ reason: "FieldValueForbidden", field: "spec.size", message: "it is held" }] : [];
+    return { faults, warnings: [] };
+  },
 };
 const host = "127.0.0.1";
 const surroundings = { clock: systemClock, random: seededRandom(3), log: silentLogger };
@@ -109,6 +114,10 @@ test("checks are asked by an API server that knows nothing of them", async () =>
   await expect(things.patch("a", "merge", { spec: { size: "huge" } }, { namespace: "default" })).rejects.toMatchObject({
     httpCode: 422,
   });
+  await create("e", { size: "held" });
+  await expect(things.delete("e", { namespace: "default" })).rejects.toThrow("spec.size: Forbidden: it is held");
+  await things.delete("a", { namespace: "default" });
+  expect(await things.find("a", { namespace: "default" })).toBe(undefined);
 
   // Nobody else's writes are slowed, and what somebody takes away comes back.
   const configuration = cluster.client.resource(ValidatingWebhookConfigurationKind);

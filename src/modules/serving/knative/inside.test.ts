@@ -86,7 +86,7 @@ test("where the gateway has a way in, it leads there: shares hold and pods are w
     {
       ...{ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4" },
       metadata: { name: "hello-door", namespace, labels },
-      endpoints: [{ addresses: ["127.0.0.1"] }],
+      endpoints: [{ addresses: ["198.18.0.1"] }],
       ports: [{ name: "http", port: 21_000, protocol: "TCP" }],
     },
     { namespace },
