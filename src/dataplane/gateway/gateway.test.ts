@@ -347,14 +347,20 @@ describe("failures", () => {
     const sick = await fakeBackend(cleanup, (_q, r) =>
       r.writeHead(503).end(JSON.stringify({ error: { message: "model is loading" } })),
     );
+    const chunked = await fakeBackend(cleanup, (_q, r) => {
+      r.writeHead(500).write("out of memory");
+      r.end();
+    });
     const { port, gateway } = await startGateway(cleanup, [
       routeTo([
         { name: "sick", addresses: [sick.address], health: { path: "/ready", intervalMs: 20 } },
+        { name: "chunked", addresses: [chunked.address], health: { path: "/ready", intervalMs: 20 } },
         { name: "empty", addresses: [], reason: "no ready pod" },
         { name: "off", addresses: [sick.address], weight: 0, reason: "drained" },
       ]),
     ]);
-    await eventually(() => gateway.state().routes[0]?.backends[0]?.healthy === false, "the check fails");
+    const isOut = (index: number): boolean => gateway.state().routes[0]?.backends[index]?.healthy === false;
+    await eventually(() => isOut(0) && isOut(1), "the checks fail");
 
     const answer = await ask(port, "/");
 
@@ -363,7 +369,7 @@ describe("failures", () => {
     const { error } = JSON.parse(answer.body);
     expect(error).toMatchObject({ code: 503, reason: "NoHealthyBackend", route: "r" });
     expect(error.message).toMatch(
-      /sick: .*GET \/ready answered 503 \(model is loading\); empty: no ready pod; off: .*drained/,
+      /sick: .*GET \/ready answered 503 \(model is loading\); chunked: .*answered 500 \(out of memory\); empty: no ready pod; off: .*drained/,
     );
   });
 

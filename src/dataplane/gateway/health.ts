@@ -220,7 +220,9 @@ class Probe implements UpstreamUser {
         head.fields.contentLength >= 0 &&
         this.#text.length === end + 4 + head.fields.contentLength &&
         !head.fields.close;
-      this.#finish(this.#judge(head.status, this.#text.slice(end + 4)), isWhole);
+      const body = this.#text.slice(end + 4);
+      // The size of the first chunk is none of its words.
+      this.#finish(this.#judge(head.status, head.fields.isChunked ? body.replace(/^[^\n]*\n/, "") : body), isWhole);
     }
     return true;
   }
