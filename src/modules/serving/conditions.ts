@@ -1,7 +1,7 @@
 /** What is said of an MLService in its conditions. */
 import { asObject, asObjects } from "../../kernel/schema/index.js";
 import type { Fault } from "./diagnosis.js";
-import { builtInImage } from "./images.js";
+import { isBuiltInServer } from "./images.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { USER_CONTAINER } from "./pod-template.js";
 import type { ReleaseOutcome } from "./release.js";
@@ -60,5 +60,5 @@ export function conditionsOf(service: MLService, seen: Seen): NonNullable<MLServ
 function isBuiltIn({ built }: ReleaseOutcome): boolean {
   const containers = asObjects(asObject(built?.template["spec"])["containers"]);
   const main = containers.find(({ name }) => name === USER_CONTAINER) ?? containers[0];
-  return main !== undefined && builtInImage(main) !== undefined;
+  return main !== undefined && isBuiltInServer(main);
 }

@@ -1,7 +1,7 @@
 /** A component's payload log as part of its pods: done by the built-in model server itself, by a forwarder beside servers of others. */
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { asObjects } from "../../kernel/schema/index.js";
-import { builtInImage, MODEL_SERVER_IMAGE } from "./images.js";
+import { builtInImage, isBuiltInServer, MODEL_SERVER_IMAGE } from "./images.js";
 
 /** With what a store of logs is written. */
 export interface LogCredentials {
@@ -49,7 +49,7 @@ export function addPayloadLog(
   }
   const mounts = ofFile === undefined ? [] : [{ name: STORE_VOLUME, mountPath: STORE_FOLDER, readOnly: true }];
   const env = environmentOf(credentials);
-  if (isFront && builtInImage(main) !== undefined) {
+  if (isFront && isBuiltInServer(main)) {
     main["args"] = [...(Array.isArray(main["args"]) ? main["args"] : []), flag];
     if (env.length > 0) main["env"] = [...asObjects(main["env"]), ...env];
     if (mounts.length > 0) main["volumeMounts"] = [...asObjects(main["volumeMounts"]), ...mounts];

@@ -2,7 +2,7 @@
 import { InputError } from "../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/index.js";
 import { isObject, toJson } from "../../kernel/schema/index.js";
-import { builtInImage, MODEL_SERVER_IMAGE } from "./images.js";
+import { builtInImage, isBuiltInServer, MODEL_SERVER_IMAGE } from "./images.js";
 import type { MLServiceRuntimeSpec, Release } from "./kinds.js";
 import { addPayloadLog, type PayloadLogWish } from "./payload-log.js";
 import { renderTemplate } from "./text-template.js";
@@ -64,7 +64,7 @@ export function buildPodTemplate(
   if (main === undefined) throw new InputError(`the runtime has no container named ${USER_CONTAINER}`);
   const port = portOf(containers, asObjects(spec["initContainers"]));
   renderArguments(main, predictor.model.parameters ?? {});
-  completeMain(main, port, builtInImage(main) !== undefined);
+  completeMain(main, port, isBuiltInServer(main));
   spec["containers"] = containers;
   addModel(spec, main, predictor.storage, options);
   return finish({ metadata: asObject(merged["metadata"]), spec, main, port }, options);

@@ -8,7 +8,7 @@ import { DeploymentKind, ownerReferenceTo, PodKind, ServiceKind } from "../../ke
 import { asObjects, toJson, toJsonObject } from "../../kernel/schema/index.js";
 import { createChildWriter } from "./apply.js";
 import type { Fault } from "./diagnosis.js";
-import { builtInImage } from "./images.js";
+import { isBuiltInServer } from "./images.js";
 import { DEFAULT_MODEL_PATH } from "./kinds.js";
 import { addModel, type BuiltTemplate, completeMain } from "./pod-template.js";
 import type { Probe } from "./probe.js";
@@ -138,7 +138,7 @@ function buildPods({ metadata, spec }: SimpleMLService, { cacheHostPath, context
   if (main === undefined) throw new InputError("custom.spec has no containers");
   const [own] = asObjects(main["ports"]);
   const port = typeof own?.["containerPort"] === "number" ? own["containerPort"] : PORT;
-  completeMain(main, port, builtInImage(main) !== undefined);
+  completeMain(main, port, isBuiltInServer(main));
   pod["containers"] = containers;
   const labels = { [LABEL]: metadata.name };
   const folder = cacheHostPath === undefined ? undefined : `${cacheHostPath}/${metadata.namespace ?? ""}`;

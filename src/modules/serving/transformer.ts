@@ -22,7 +22,7 @@ import {
   urlOf,
 } from "./children.js";
 import type { Fault } from "./diagnosis.js";
-import { builtInImage } from "./images.js";
+import { isBuiltInServer } from "./images.js";
 import { isOpenTo, slicesOf } from "./inside.js";
 import type { MLService, Transformer } from "./kinds.js";
 import { logWishOf } from "./log-wish.js";
@@ -127,7 +127,7 @@ function buildTransformer(service: MLService, transformer: Transformer, options:
   const chosen = ports.find(({ name }) => typeof name === "string" && name.startsWith("http")) ?? ports[0];
   const port = typeof chosen?.["containerPort"] === "number" ? chosen["containerPort"] : DEFAULT_PORT;
   addEnvironment(service, main);
-  completeMain(main, port, builtInImage(main) !== undefined);
+  completeMain(main, port, isBuiltInServer(main));
   spec["containers"] = containers;
   addModel(spec, main, transformer.storage, options);
   return finish({ metadata: toJsonObject(asObject(template["metadata"])), spec, main, port }, options);

@@ -6,7 +6,7 @@ import { DeploymentKind, isConditionTrue } from "../../../kernel/kinds/index.js"
 import { asObject, asObjects, asString, didYouMean, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { standingOf } from "../autoscaling/index.js";
 import type { Fault } from "../diagnosis.js";
-import { builtInImage } from "../images.js";
+import { isBuiltInServer } from "../images.js";
 import { isOpenTo } from "../inside.js";
 import { KSERVE } from "./annotations.js";
 import { COMPONENT_LABEL } from "./children.js";
@@ -136,7 +136,7 @@ function isOurServer({ metadata }: InferenceService, component: string, { inform
     if (labels[KSERVE.service] !== name || labels[COMPONENT_LABEL] !== component) return true;
     const containers = spec.template.spec?.containers ?? [];
     const main = containers.find((container) => container.name === MAIN_CONTAINER) ?? containers[0];
-    return main !== undefined && builtInImage(toJsonObject(main)) !== undefined;
+    return main !== undefined && isBuiltInServer(toJsonObject(main));
   });
 }
 

@@ -55,6 +55,16 @@ const model = (more: JsonObject = {}): JsonObject => ({
   model: { modelFormat: { name: "onnx" }, storageUri: "s3://b/m", ...more },
 });
 
+test("a program of one's own in the model server's image is not the model server", () => {
+  const container = { name: "kserve-container", image: "argosy.dev/model-server:1", command: ["node", "own.js"] };
+  const { main } = podOf({ containers: [container], batcher: { maxBatchSize: 4 } }, undefined);
+  const same = podOf({ containers: [{ ...container, command: ["argosy", "model-server"] }] }, undefined).main;
+
+  expect([main["args"], main["livenessProbe"]]).toEqual([undefined, undefined]);
+  expect(main["readinessProbe"]).toMatchObject({ tcpSocket: { port: 8080 } });
+  expect(same["args"]).toEqual(["--http=8080"]);
+});
+
 test("a runtime's container takes the model's fields: arguments are added, its version is the image's tag", () => {
   const { main, pod, template } = podOf(
     { ...model({ args: ["--more"], runtimeVersion: "2", env: [{ name: "A", value: "b" }] }), labels: { from: "user" } },

@@ -2,7 +2,7 @@
 import { InputError } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
-import { builtInImage } from "../images.js";
+import { isBuiltInServer } from "../images.js";
 import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
 import { type BuiltTemplate, completeMain, mergeBy } from "../pod-template.js";
 import { KSERVE, OWN } from "./annotations.js";
@@ -52,7 +52,7 @@ export function buildComponentPods(input: PodInput): BuiltTemplate {
   const containers = asObjects(pod["containers"]).map((container) => ({ ...container }));
   const main = mainOf(containers, input);
   if (model !== undefined) overlayModel(main, model);
-  const isBuiltIn = builtInImage(main) !== undefined;
+  const isBuiltIn = isBuiltInServer(main);
   if (isBuiltIn) tuneBuiltIn(main, written);
   else if (main["resources"] === undefined) main["resources"] = DEFAULT_RESOURCES;
   const workers = workersOf(input, main);
@@ -245,7 +245,7 @@ function pass(main: JsonObject, { component, values, predictorHost, runtime }: P
   const more: Json[] = [];
   if (!has("--model_name")) more.push("--model_name", values.name);
   if (!has("--predictor_host")) more.push("--predictor_host", predictorHost);
-  if (builtInImage(main) === undefined) main["args"] = [...args, ...more];
+  if (!isBuiltInServer(main)) main["args"] = [...args, ...more];
 }
 
 function portOf(containers: readonly JsonObject[], main: JsonObject): number {

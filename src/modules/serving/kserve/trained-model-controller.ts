@@ -19,7 +19,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, parseJson, toJson, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
-import { builtInImage } from "../images.js";
+import { isBuiltInServer } from "../images.js";
 import { isClusterLocal, KSERVE } from "./annotations.js";
 import { COMPONENT_LABEL } from "./children.js";
 import { type InferenceService, InferenceServiceKind } from "./inference-service-kind.js";
@@ -227,9 +227,7 @@ function multiFault({ metadata, spec }: InferenceService, runtime: Runtime | und
       reason: "NotMultiModel",
       message: `InferenceService ${metadata.name} serves a model of its own (${runtime.kind} ${runtime.metadata.name} is for one model a pod); take away its storageUri, or give this model an InferenceService`,
     };
-  const isOurs = asObjects(toJsonObject(runtime.spec)["containers"]).some(
-    (container) => builtInImage(container) !== undefined,
-  );
+  const isOurs = asObjects(toJsonObject(runtime.spec)["containers"]).some(isBuiltInServer);
   return isOurs
     ? undefined
     : {

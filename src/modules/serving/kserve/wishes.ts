@@ -2,7 +2,7 @@
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
-import { builtInImage } from "../images.js";
+import { isBuiltInServer } from "../images.js";
 import { KSERVE, OWN, saysYes, undecided, unknownAnnotations } from "./annotations.js";
 import { canariesIn } from "./canaries.js";
 import { serviceLabels } from "./children.js";
@@ -250,8 +250,7 @@ function isOurs(component: JsonObject, runtime: Runtime | undefined): boolean {
   const own = asObjects(component["containers"]);
   const given = own.length > 0 ? own : asObjects(toJsonObject(runtime?.spec ?? {})["containers"]);
   const main = given.find(({ name }) => name === MAIN_CONTAINER) ?? given[0];
-  const image = asString(asObject(component["model"])["image"]) || asString(main?.["image"]);
-  return builtInImage({ image }) !== undefined;
+  return isBuiltInServer({ ...main, ...asObject(component["model"]) });
 }
 
 /** The built-in server carries some fields out itself; servers of others have arguments of their own. */
