@@ -58,20 +58,22 @@ export async function openLoop(
 ): Promise<LoadResult> {
   const lanes = await openLanes(target.port, request, 64);
   const idle = [...lanes.lanes];
-  const latencies: number[] = [];
+  // What the generator leaves to its collector is waited for by the answers: no lists grow here.
+  const latencies = new Float64Array(Math.ceil((warmUp + seconds) * perSecond) + 1);
+  let answered = 0;
   const begun = performance.now();
   const end = begun + (warmUp + seconds) * 1000;
-  const due: number[] = [];
-  let scheduled = 0;
+  const dueAt = (index: number): number => begun + (index * 1000) / perSecond;
+  let sent = 0;
   let cpu: number | undefined;
   const send = (): void => {
-    while (idle.length > 0 && due.length > 0) {
+    for (const now = performance.now(); idle.length > 0 && dueAt(sent) <= now; sent++) {
       const lane = idle.pop();
-      const at = due.shift() ?? 0;
+      const at = dueAt(sent);
       lane?.ask(() => {
-        if (at >= begun + warmUp * 1000) latencies.push(performance.now() - at);
+        if (at >= begun + warmUp * 1000 && answered < latencies.length) latencies[answered++] = performance.now() - at;
         idle.push(lane);
-        if (due.length > 0) send();
+        send();
       });
     }
   };
@@ -87,15 +89,13 @@ export async function openLoop(
             return;
           }
           if (now >= begun + warmUp * 1000) cpu ??= cpuSecondsOf(target.pid);
-          for (; begun + (scheduled * 1000) / perSecond <= now; scheduled++)
-            due.push(begun + (scheduled * 1000) / perSecond);
           send();
           setImmediate(tick);
         };
         tick();
       }),
     ]);
-    return resultOf(latencies, cpuSecondsOf(target.pid) - (cpu ?? 0), seconds);
+    return resultOf(latencies.subarray(0, answered), cpuSecondsOf(target.pid) - (cpu ?? 0), seconds);
   } finally {
     lanes.close();
   }
@@ -126,7 +126,7 @@ function joinChunks(body: Buffer): Buffer {
   }
 }
 
-function resultOf(latencies: readonly number[], cpuSeconds: number, seconds: number): LoadResult {
+function resultOf(latencies: readonly number[] | Float64Array, cpuSeconds: number, seconds: number): LoadResult {
   const sorted = latencies.toSorted((a, b) => a - b);
   const at = (share: number): number => round(sorted[Math.floor(sorted.length * share)] ?? Number.NaN, 2);
   return {
