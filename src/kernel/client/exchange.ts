@@ -118,6 +118,29 @@ function translate(error: unknown, signal: AbortSignal | undefined, about: strin
   return new UnavailableError(`${about} failed: ${messageOf(error)}`, { cause: error });
 }
 
+/** The headers of requests that bring none of their own: the same few objects each time, which nobody changes. */
+class UsualHeaders {
+  readonly #userAgent: string;
+  readonly #byType = new Map<string, Readonly<Record<string, string>>>();
+
+  constructor(userAgent: string) {
+    this.#userAgent = userAgent;
+  }
+
+  /** `contentType`: empty without a body. */
+  of(contentType: string, own: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+    const known = this.#byType.get(contentType) ?? this.#make(contentType);
+    return own === undefined ? known : { ...known, ...own };
+  }
+
+  #make(contentType: string): Readonly<Record<string, string>> {
+    const type = contentType === "" ? {} : { "content-type": contentType };
+    const made = Object.freeze({ accept: "application/json", "user-agent": this.#userAgent, ...type });
+    this.#byType.set(contentType, made);
+    return made;
+  }
+}
+
 function requestOf(
   {
     method,
@@ -125,7 +148,7 @@ function requestOf(
     signal,
   }: { readonly method: string; readonly path: string; readonly signal: AbortSignal | undefined },
   options: ExchangeOptions,
-  { userAgent, takesContent }: { readonly userAgent: string; readonly takesContent: boolean },
+  { headers, takesContent }: { readonly headers: UsualHeaders; readonly takesContent: boolean },
 ): TransportRequest {
   const { content } = options;
   const handed = takesContent ? content : undefined;
@@ -135,12 +158,7 @@ function requestOf(
     method,
     path,
     ...(signal === undefined ? {} : { signal }),
-    headers: {
-      accept: "application/json",
-      "user-agent": userAgent,
-      ...(hasBody ? { "content-type": options.contentType ?? "application/json" } : {}),
-      ...options.headers,
-    },
+    headers: headers.of(hasBody ? (options.contentType ?? "application/json") : "", options.headers),
     ...(body === undefined ? {} : { body }),
     ...(handed === undefined ? {} : { content: handed }),
     ...(options.takesObjects === true ? { takesObjects: true } : {}),
@@ -157,7 +175,7 @@ function read(text: string, about: string, { known }: ExchangeOptions): Answer {
 
 /** Stands between typed calls and a transport. */
 export function createExchange(transport: Transport, clock: Clock, userAgent: string): Exchange {
-  const by = { userAgent, takesContent: transport.isLocal === true };
+  const by = { headers: new UsualHeaders(userAgent), takesContent: transport.isLocal === true };
   /** One exchange: the answer, or how long to wait before the next try. */
   const tryOnce = async (method: string, path: string, options: ExchangeOptions, attempt: number): Promise<Outcome> => {
     const about = `${method} ${path}`;

@@ -85,9 +85,12 @@ function createMetric(
   const all = new Map<string, Series>();
   const keyOf = (values: readonly string[]): string => values.join("\u0000");
   const at = (labels: LabelValues): Series => {
-    const wanted = names.map((name) => labels[name] ?? "");
-    const known = all.get(keyOf(wanted));
+    // As `keyOf` has it; most are counted before, and each reconcile counts several times.
+    let key = labels[names[0] ?? ""] ?? "";
+    for (let index = 1; index < names.length; index += 1) key += `\u0000${labels[names[index] ?? ""] ?? ""}`;
+    const known = all.get(key);
     if (known !== undefined) return known;
+    const wanted = names.map((name) => labels[name] ?? "");
     const values = all.size < (options.maxSeries ?? defaultMaxSeries) ? wanted : names.map(() => "other");
     const overflow = all.get(keyOf(values));
     if (overflow !== undefined) return overflow;
@@ -115,9 +118,8 @@ function createMetric(
       const series = at(labels);
       series.value += 1;
       series.sum += value;
-      bounds.forEach((bound, index) => {
-        if (value <= bound) series.buckets[index] = (series.buckets[index] ?? 0) + 1;
-      });
+      for (let index = 0; index < bounds.length; index += 1)
+        if (value <= (bounds[index] ?? 0)) series.buckets[index] = (series.buckets[index] ?? 0) + 1;
     },
     render: () =>
       [

@@ -27,7 +27,8 @@ export interface InProcessTarget {
 export function inProcessTransport(target: InProcessTarget, token: string): Transport {
   const open = new Set<AbortController>();
   let isClosed = false;
-  const headers = { authorization: `Bearer ${token}` };
+  const authorization = { authorization: `Bearer ${token}` };
+  const headers = completed(authorization);
   return {
     isLocal: true,
     async request(request) {
@@ -44,7 +45,7 @@ export function inProcessTransport(target: InProcessTarget, token: string): Tran
       return toTransportResponse(response, request.signal, ending.release);
     },
     upgrade: (path, protocols, signal) =>
-      target.openWebSocket(path, protocols, { headers, ...(signal === undefined ? {} : { signal }) }),
+      target.openWebSocket(path, protocols, { headers: authorization, ...(signal === undefined ? {} : { signal }) }),
     switchProtocols(request) {
       const gone = new AbortController();
       return target.upgrade(toApiRequest(request, headers, request.signal ?? gone.signal));
@@ -76,7 +77,7 @@ function linkedController(
 
 function toApiRequest(
   request: TransportRequest,
-  headers: Readonly<Record<string, string>>,
+  complete: (sent: Headers) => Headers,
   signal: AbortSignal,
 ): ApiRequest {
   const mark = request.path.indexOf("?");
@@ -85,7 +86,9 @@ function toApiRequest(
     method,
     path: mark < 0 ? request.path : request.path.slice(0, mark),
     query: queryOf(request.path),
-    headers: { "user-agent": "argosy", ...request.headers, ...joined(repeatedHeaders), ...headers },
+    headers: complete(
+      repeatedHeaders === undefined ? (request.headers ?? none) : { ...request.headers, ...joined(repeatedHeaders) },
+    ),
     ...(repeatedHeaders === undefined ? {} : { repeatedHeaders }),
     ...(takesObjects ? { takesObjects } : {}),
     ...(content === undefined ? {} : { content }),
@@ -98,8 +101,23 @@ function toApiRequest(
   };
 }
 
-function joined(headers: Readonly<Record<string, readonly string[]>> | undefined): Record<string, string> {
-  if (headers === undefined) return {};
+type Headers = Readonly<Record<string, string>>;
+
+const none: Headers = Object.freeze({});
+
+/** With the headers that each request has. Clients send the same few headers again and again, frozen, and those are put together once. */
+function completed(usual: Headers): (sent: Headers) => Headers {
+  const known = new WeakMap<Headers, Headers>();
+  return (sent) => {
+    const before = known.get(sent);
+    if (before !== undefined) return before;
+    const all = { "user-agent": "argosy", ...sent, ...usual };
+    if (Object.isFrozen(sent)) known.set(sent, all);
+    return all;
+  };
+}
+
+function joined(headers: Readonly<Record<string, readonly string[]>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, values]) => [name, values.join(", ")]));
 }
 

@@ -5,8 +5,11 @@ import { JournalError } from "../journal/errors.js";
 import type { Stored } from "../types.js";
 import { encodeObject } from "./object-text.js";
 
-/** So many values are kept beside their bytes; a parsed object takes several times the room of its bytes. */
-const keptValues = 2048;
+/**
+ * So many values are kept beside their bytes at most; a parsed object takes several times the room of its bytes. A write takes a place, and what it
+ * replaced has none to lose any more: so these are the objects of some thousand writes, which a controller comes back to within seconds.
+ */
+const keptValues = 6144;
 
 /**
  * The snapshots whose values were made or asked for last, of all stores: in turn, the oldest forgets its value. (Weak

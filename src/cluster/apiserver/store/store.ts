@@ -245,6 +245,8 @@ class MvccStore implements CompactableStore {
     }
     for (const { event, resolve } of batch) resolve(event.now);
     this.#watchers.deliver(events);
+    // Of what was replaced few ask again, and then it is read from its bytes.
+    for (const { old } of events) if (old instanceof Snapshot) old.forget();
   }
 
   #show(event: StoreEvent): void {

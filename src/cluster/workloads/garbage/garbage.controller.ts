@@ -9,6 +9,7 @@ import {
   NamespaceKind,
   type OwnerReference,
 } from "../../../kernel/kinds/index.js";
+import { equalJson } from "../../../kernel/schema/index.js";
 import { type Found, foregroundFinalizer, keyFor, OwnerGraph, orphanFinalizer } from "./graph.js";
 
 /** The key under which resources are discovered anew; no object has a name with a leading `#`. */
@@ -183,11 +184,16 @@ function concerns(object: KubeObject): boolean {
   return isDeleting(object) ? hasGarbageFinalizer(object) : (object.metadata.ownerReferences ?? []).length > 0;
 }
 
-function differs(now: KubeObject, old: KubeObject): boolean {
-  const view = ({ metadata }: KubeObject) =>
-    JSON.stringify([metadata.uid, metadata.ownerReferences, metadata.finalizers, metadata.deletionTimestamp]);
-  return view(now) !== view(old);
+function differs({ metadata: now }: KubeObject, { metadata: old }: KubeObject): boolean {
+  return (
+    now.uid !== old.uid ||
+    now.deletionTimestamp !== old.deletionTimestamp ||
+    !equalJson(now.finalizers ?? none, old.finalizers ?? none) ||
+    !equalJson(now.ownerReferences ?? none, old.ownerReferences ?? none)
+  );
 }
+
+const none: readonly never[] = [];
 
 function hasGarbageFinalizer({ metadata }: KubeObject): boolean {
   return metadata.finalizers?.some((item) => item === foregroundFinalizer || item === orphanFinalizer) === true;
