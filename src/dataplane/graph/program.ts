@@ -20,6 +20,7 @@ export const INFERENCE_ROUTER_USAGE = `inference-router: takes requests through 
   --ca-bundle FILE        authorities (PEM) to trust beside the public ones, of services that are asked over https
   --max-body-bytes N      largest request, and answer of a step that is not the last, default 67108864
   --max-concurrent N      most requests under way, default 1024; beyond it 503
+  --max-steps N           most steps asked at once, of all requests; others wait; default 2048
   --otlp-endpoint URL     collector for traces (OTLP over HTTP); default OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces, or none
 
 POST to any path enters the graph; GET /readyz, /livez and /metrics tell about the router.
@@ -35,6 +36,7 @@ const OPTIONS = {
   "ca-bundle": { type: "string" },
   "max-body-bytes": { type: "string" },
   "max-concurrent": { type: "string" },
+  "max-steps": { type: "string" },
   "otlp-endpoint": { type: "string" },
   help: { type: "boolean" },
 } as const;
@@ -52,6 +54,7 @@ async function serve({ args, clock, random, log, env, stopped }: Program): Promi
   const host = values.host ?? env["ARGOSY_ROUTER_HOST"] ?? "127.0.0.1";
   const maxBodyBytes = readWhole("max-body-bytes", values["max-body-bytes"], [1024, 2 ** 31]);
   const maxConcurrent = readWhole("max-concurrent", values["max-concurrent"], [1, 1_000_000]);
+  const maxSteps = readWhole("max-steps", values["max-steps"], [1, 1_000_000]);
   const otlpEndpoint = readCollector(values["otlp-endpoint"], env);
   const bundle = values["ca-bundle"];
   const router = await runRouter({
@@ -62,6 +65,7 @@ async function serve({ args, clock, random, log, env, stopped }: Program): Promi
     propagate: patternsOf(values["propagate-headers"] ?? env["PROPAGATE_HEADERS"] ?? ""),
     ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
     ...(maxConcurrent === undefined ? {} : { maxConcurrent }),
+    ...(maxSteps === undefined ? {} : { maxSteps }),
     ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }),
     ...(bundle === undefined ? {} : { trust: trustWith(await readText(bundle, "--ca-bundle"), bundle) }),
   });

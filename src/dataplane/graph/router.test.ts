@@ -1,64 +1,11 @@
-import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
+import { request as httpRequest } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import { gzipSync } from "node:zlib";
-import { afterEach, expect, test } from "vitest";
-import { systemClock } from "../../kernel/clock/index.js";
+import { expect, test } from "vitest";
 import type { Json } from "../../kernel/kinds/object.js";
-import { silentLogger } from "../../kernel/log/index.js";
-import { readGraph } from "./read.js";
-import { type RouterOptions, runRouter } from "./router.js";
+import { atEnd } from "../../testing/at-end.js";
+import { ok, root, route, serve } from "./router.fixture.js";
 
-const closers: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-interface Seen {
-  readonly url: string;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: string;
-}
-
-/** A service that answers as told; `seen` is what it was sent, `sockets` over how many connections. */
-async function serve(answer: (response: ServerResponse, seen: Seen) => void) {
-  const seen: Seen[] = [];
-  let sockets = 0;
-  const server = createServer((request, response) => {
-    let body = "";
-    request.on("data", (piece) => (body += String(piece)));
-    request.on("end", () => {
-      const one = { url: request.url ?? "", headers: request.headers, body };
-      seen.push(one);
-      answer(response, one);
-    });
-  });
-  server.on("connection", () => sockets++);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closers.push(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  });
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
-  return { url: `http://127.0.0.1:${port}/predict?a=1`, seen, sockets: () => sockets };
-}
-
-async function route(spec: Json, more: Partial<RouterOptions> = {}) {
-  const graph = readGraph(JSON.parse(JSON.stringify(spec)));
-  const options = { graph, name: "t/g", host: "127.0.0.1", port: 0, clock: systemClock, log: silentLogger };
-  const router = await runRouter({ ...options, drainDelayMs: 0, drainTimeoutMs: 0, ...more });
-  closers.push(() => router.close());
-  const url = `http://127.0.0.1:${router.port}`;
-  const post = async (body: string | Uint8Array, headers: Record<string, string> = {}) => {
-    const answer = await fetch(`${url}/v1/models/g:predict`, { method: "POST", body: Buffer.from(body), headers });
-    return { status: answer.status, headers: answer.headers, body: await answer.text() };
-  };
-  return { router, url, post };
-}
-
-const root = (routerType: string, ...steps: Json[]): Json => ({ nodes: { root: { routerType, steps } } });
-const ok = (response: ServerResponse): void =>
-  void response.setHeader("content-type", "application/json").end('{"a":1}');
 const failed = (cause: string): string => JSON.stringify({ error: "Failed to process request", cause });
 
 test("a request goes to the step's address with what belongs to it, over connections that are kept", async () => {
@@ -214,7 +161,7 @@ test.each([
     socket.once("data", () => socket.end(bytes));
   });
   await new Promise<void>((resolve) => faulty.listen(0, "127.0.0.1", resolve));
-  closers.push(() => new Promise((resolve) => faulty.close(resolve)));
+  atEnd(() => new Promise((resolve) => faulty.close(resolve)));
   const address = faulty.address();
   const good = await serve(ok);
   const faultyUrl = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
@@ -236,7 +183,7 @@ test("a stream that breaks is cut, not ended; the same is no answer where it is 
     socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nzz\r\n"));
   });
   await new Promise<void>((resolve) => broken.listen(0, "127.0.0.1", resolve));
-  closers.push(() => new Promise((resolve) => broken.close(resolve)));
+  atEnd(() => new Promise((resolve) => broken.close(resolve)));
   const address = broken.address();
   const serviceUrl = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}/`;
   const passed = await route(root("Sequence", { serviceUrl }));
@@ -261,7 +208,6 @@ test("a traced request has a span of its own and one for each step, in its sende
   });
   await post("{}", { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" });
   await router.close();
-  closers.splice(-1);
   const spans = bodies.flatMap((body) => JSON.parse(body).resourceSpans[0].scopeSpans[0].spans);
   const [step, whole] = spans;
   expect(whole).toMatchObject({ name: "graph t/g", kind: 2, parentSpanId: "b7ad6b7169203331" });

@@ -20,6 +20,7 @@ import { createRouterMetrics } from "./metrics.js";
 import { createPropagation } from "./patterns.js";
 import type { Graph } from "./read.js";
 import { type Answer, failureBody, GraphFailure, runGraph } from "./run.js";
+import { Slots } from "./slots.js";
 import { createAsk, type StepTools } from "./steps.js";
 
 /** How to run a router. */
@@ -39,6 +40,8 @@ export interface RouterOptions {
   readonly maxBodyBytes?: number;
   /** Most requests under way before 503; default 1024. */
   readonly maxConcurrent?: number;
+  /** Most steps that are asked at once, of all requests; others wait in line. Default 2048. */
+  readonly maxSteps?: number;
   /** Whom to trust of services that are asked over https; default the public authorities. */
   readonly trust?: ConnectionOptions;
   /** A collector for traces (OTLP over HTTP); absent: none. */
@@ -58,6 +61,9 @@ export interface Router {
 
 const DEFAULT_BODY_BYTES = 64 * 2 ** 20;
 const VERSION = "0.1.0";
+/** Through how many graphs a request came. */
+const HOPS = "x-argosy-graph-hops";
+const MAX_HOPS = 16;
 
 /** Starts a router. Throws `InputError` when the port is taken, or a header pattern is none. */
 export async function runRouter(options: RouterOptions): Promise<Router> {
@@ -99,6 +105,7 @@ class GraphRouter implements Router {
     const { times } = graph;
     this.#tools = {
       ...{ client: this.#client, clock, random, metrics: this.#metrics, tracer: this.#tracer, times, maxBodyBytes },
+      slots: new Slots(options.maxSteps ?? 2048),
     };
     this.#server = createHttp1Server({
       clock,
@@ -203,8 +210,14 @@ class GraphRouter implements Router {
     const body = await readBody(request, maxBodyBytes, hold);
     const traceparent = span?.traceparent ?? request.header("traceparent");
     const tracestate = request.header("tracestate");
+    const told = Number(request.header(HOPS));
+    const hops = (Number.isInteger(told) && told > 0 ? told : 0) + 1;
+    // Graphs may lead to each other by addresses, which nobody can follow when they are written.
+    if (hops > MAX_HOPS)
+      throw new HttpError(508, `the request came through ${MAX_HOPS} graphs already: do they lead to each other?`);
     const fields = {
       ...this.#propagate(request.headers()),
+      [HOPS]: String(hops),
       ...(traceparent === undefined ? {} : { traceparent }),
       ...(tracestate === undefined ? {} : { tracestate }),
     };

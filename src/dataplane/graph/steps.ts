@@ -9,16 +9,19 @@ import { Message } from "./message.js";
 import type { RouterMetrics } from "./metrics.js";
 import type { GraphStep, GraphTimes } from "./read.js";
 import { type Answer, type Asking, type AskStep, GraphFailure } from "./run.js";
+import type { Slots } from "./slots.js";
 
 /** What steps of all requests share. */
 export interface StepTools {
-  readonly client: StepClient;
+  readonly client: Pick<StepClient, "post">;
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: RouterMetrics;
   readonly tracer: Tracer | undefined;
   readonly times: GraphTimes;
   readonly maxBodyBytes: number;
+  /** For steps that are asked at once. */
+  readonly slots: Slots;
 }
 
 /** What steps of one request share. */
@@ -41,6 +44,8 @@ const KEPT_FIELDS = [
 ];
 /** Short answers are sent in one piece. */
 const MAX_WHOLE_BYTES = 65_536;
+/** Doubling ends here. */
+const LONGEST_PAUSE_MS = 60_000;
 
 /** What asks the steps of one request. */
 export function createAsk(tools: StepTools, scope: RequestScope): AskStep {
@@ -75,8 +80,8 @@ class StepCall {
         if (isFinal || signal.aborted || !(error instanceof GraphFailure) || error.status < 500) throw error;
       }
       metrics.retried(this.#labels);
-      const pause = retry.backoffMs * 2 ** (tries - 1) * (0.5 + random.next() / 2);
-      await clock.sleep(pause, signal);
+      const longest = Math.min(LONGEST_PAUSE_MS, retry.backoffMs * 2 ** (tries - 1));
+      await clock.sleep(longest * (0.5 + random.next() / 2), signal);
     }
   }
 
@@ -113,10 +118,11 @@ class StepCall {
       end,
     }: { traceparent: string | undefined; isFinal: boolean; end: (outcome: string, isError: boolean) => void },
   ): Promise<Answer> {
-    const { clock, client, times } = this.#tools;
+    const { clock, client, times, slots } = this.#tools;
     const { signal } = this.#asking;
     const { url } = this.#step;
     if (url === undefined) throw new GraphFailure(500, "the step has no address");
+    const give = await slots.take(signal);
     const controller = new AbortController();
     const unlink = onAbort(signal, () => controller.abort(signal.reason));
     if (signal.aborted) controller.abort(signal.reason);
@@ -131,6 +137,7 @@ class StepCall {
     const release = (): void => {
       timer?.cancel();
       unlink();
+      give();
     };
     try {
       const fields = this.#fieldsFor(request, traceparent, limitMs);
