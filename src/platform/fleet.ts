@@ -144,6 +144,8 @@ async function assemble(input: FleetInput): Promise<Assembly> {
   const ending = { keepPods: false };
   const gateway = platformGateway(input.layout, input.surroundings);
   const plans = input.without.has("modules") ? planned : await startGateway(planned, gateway, { ...input, ending });
+  // Where nothing would carry them out, no policies are written.
+  const isIsolated = podNetworkKind(isolation) !== "loopback";
   const own = (name: string): ClusterAccess | undefined =>
     planned.some((plan) => plan.name === name && plan.isPull === true) ? undefined : clusters.get(name)?.as(delivery);
   const modules = input.without.has("modules")
@@ -158,7 +160,7 @@ async function assemble(input: FleetInput): Promise<Assembly> {
             .filter(({ role }) => role === "member")
             .map(({ name, domain, ingressPort }) => {
               const models = input.layout.models(name);
-              return { name, domain, host: loopback, port: ingressPort, models, isIsolated: true };
+              return { name, domain, host: loopback, port: ingressPort, models, isIsolated };
             }),
           members: (name) => own(name) ?? joined.access(name),
           speakers: (name) => own(name)?.client.transport ?? joined.speaker(name),

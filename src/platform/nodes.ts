@@ -138,7 +138,8 @@ const readyTimeoutMs = 30_000;
 const isolationWords: Readonly<Record<PodNetworkKind, string>> = {
   bridge: "pods have namespaces and addresses of their own",
   user: "pods have namespaces and addresses of their own, without root",
-  loopback: "pods share the machine's network, each with a loopback address",
+  loopback:
+    "pods share the machine's network, each with a loopback address: nothing keeps them from calling each other's models (argosy doctor says why)",
 };
 
 /** Starts every member's nodes and waits until they are Ready. Returns one line for people. */

@@ -37,6 +37,7 @@ export function bridgeNetwork(options: BridgeNetworkOptions): PodNetwork {
 
 class BridgeNetwork implements PodNetwork {
   readonly mode = "root";
+  readonly keepsApart = true;
   readonly hasLost = (): boolean => false;
   readonly connect = connectDirectly;
   readonly listen = listenDirectly;

@@ -32,6 +32,7 @@ export function loopbackNetwork(options: { readonly dataDir: string }): PodNetwo
   const first = rangeStart + piece * pieceSize;
   return {
     mode: "user",
+    keepsApart: false,
     hostAddress: "127.0.0.1",
     async start() {
       await leases.open(numberToAddress(first + 2), numberToAddress(first + pieceSize - 2));

@@ -16,6 +16,8 @@ export interface PodAddress {
  */
 export interface PodNetwork {
   readonly mode: "root" | "user";
+  /** Whether `guard` keeps anybody out: pods have networks of their own. */
+  readonly keepsApart: boolean;
   /** The machine as pods see it: InternalIP of nodes and address of `hostNetwork` pods. Set by `start`. */
   readonly hostAddress: string;
   /** The resolver that pods ask; absent: the machine's own. */

@@ -54,6 +54,7 @@ export function userNetwork(options: UserNetworkOptions): PodNetwork {
 
 class UserNetwork implements PodNetwork {
   readonly mode = "user";
+  readonly keepsApart = true;
   /** Nodes and `hostNetwork` pods are in the machine's own network. */
   readonly hostAddress = "127.0.0.1";
   readonly nameserver = plan.gateway;

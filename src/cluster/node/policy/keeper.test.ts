@@ -239,15 +239,32 @@ describe.each([...ways].filter(([kind]) => kind !== "loopback"))("pods in a %s n
   });
 });
 
-test("without a network of their own pods cannot be told apart: everybody is let in", async () => {
+test("without a network of their own pods cannot be told apart: everybody is let in, and policies say so", async () => {
   const folder = mkdtempSync(join(tmpdir(), "argosy-policy-"));
   const isolation = { ...detectIsolation({ asUser: true }), hasNetworkNamespace: false };
   const network = createPodNetwork({ dataDir: folder, isolation, log: silentLogger });
   await network.start();
   const { ip } = await network.attach("a", folder);
   await network.guard("a", []);
+  const cluster = await startTestCluster();
+  const namespace = "default";
+  await cluster.client.resource(NetworkPolicyKind).create(
+    {
+      ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: "own", namespace } },
+      spec: { podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] },
+    },
+    { namespace },
+  );
+  const keeper = createPolicyKeeper({ cluster, network, clock: systemClock, random: systemRandom, log: silentLogger });
+  await keeper.start();
+  await keeper.close();
+  const { items } = await cluster.client.resource(EventKind).list({ namespace });
+  await cluster.close();
 
   expect(network.podAt(ip)).toBeUndefined();
+  expect(items).toMatchObject([
+    { reason: "NotEnforced", message: expect.stringContaining("share the machine's network") },
+  ]);
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -286,7 +303,8 @@ test("a pod that comes concerns the policies of its namespace, and those that lo
     return list(namespace);
   };
   const guarded: (readonly [string, readonly string[]])[] = [];
-  const network: Pick<PodNetwork, "guard" | "podAt"> = {
+  const network: Pick<PodNetwork, "guard" | "podAt" | "keepsApart"> = {
+    keepsApart: true,
     guard: async (uid, callers = []) => void guarded.push([uid, callers]),
     podAt: () => undefined,
   };

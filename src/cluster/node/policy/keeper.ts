@@ -221,7 +221,9 @@ class Keeper implements PolicyKeeper {
   }
 
   #tell(policy: NetworkPolicy): void {
-    for (const words of notEnforced(policy))
+    const all =
+      "any of it: its pods share the machine's network, and nothing keeps them apart (argosy doctor says why)";
+    for (const words of this.#options.network.keepsApart ? notEnforced(policy) : [all])
       this.#events.record(policy, "Warning", "NotEnforced", `this cluster does not carry out ${words}`);
   }
 }
