@@ -7,8 +7,14 @@ const hostname =
   /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?$/;
 const duration = /^(\d+(\.\d*)?\s*(ns|us|µs|μs|ms|s|m|h|d|w|nano|micro|milli|second|minute|hour|day|week)s?\s*)+$/i;
 
+/** The last date that was one: most times that are written are of the same day. */
+let knownDate = "";
+
 function isDate(value: string): boolean {
-  return date.test(value) && new Date(`${value}T00:00:00Z`).toJSON()?.startsWith(value) === true;
+  if (value === knownDate) return true;
+  const isOne = date.test(value) && new Date(`${value}T00:00:00Z`).toJSON()?.startsWith(value) === true;
+  if (isOne) knownDate = value;
+  return isOne;
 }
 
 function isUri(value: string): boolean {

@@ -200,3 +200,36 @@ test.each([
     { numRuns: 300 },
   );
 });
+
+test("owners that an object is made with are owned by its maker, whoever owned the one before", () => {
+  const merge = createMerge(options(deploymentShape, "Deployment", "apps/v1"));
+  const by = { manager: "maker", subresource: "", now: "2026-01-01T00:00:00Z" };
+  const fieldsOfNew = (name: string, ...uids: string[]): unknown => {
+    const ownerReferences = uids.map((uid) => ({ apiVersion: "v1", kind: "Pod", name: "p", uid }));
+    const object: JsonObject = {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name, labels: { app: name }, ...(uids.length === 0 ? {} : { ownerReferences }) },
+      spec: { replicas: 1 },
+    };
+    merge.trackUpdate(object, undefined, by);
+    const { managedFields } = object["metadata"] as unknown as {
+      readonly managedFields: { readonly fieldsV1: Json }[];
+    };
+    expect(managedFields).toHaveLength(1);
+    return managedFields[0]?.fieldsV1;
+  };
+  const labels = { "f:labels": { ".": {}, "f:app": {} } };
+  const spec = { ".": {}, "f:replicas": {} };
+  const owned = (...uids: string[]): unknown => ({
+    "f:metadata": {
+      ...labels,
+      "f:ownerReferences": { ".": {}, ...Object.fromEntries(uids.map((uid) => [`k:{"uid":"${uid}"}`, {}])) },
+    },
+    "f:spec": spec,
+  });
+
+  expect(fieldsOfNew("a", "u1")).toEqual(owned("u1"));
+  expect(fieldsOfNew("b", "u2", "u3")).toEqual(owned("u2", "u3"));
+  expect(fieldsOfNew("c")).toEqual({ "f:metadata": labels, "f:spec": spec });
+});

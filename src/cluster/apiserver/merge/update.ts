@@ -1,12 +1,13 @@
-import type { JsonObject } from "../../../kernel/kinds/object.js";
+import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
 import { apiVersionOf } from "../../../kernel/kinds/object.js";
+import { isObject } from "../../../kernel/schema/index.js";
 import { zeroObject } from "../registry/decode.js";
 import { asObject, isEmpty } from "../registry/read.js";
 import type { FieldManager } from "../types.js";
 import { compareObjects } from "./compare.js";
 import type { MergeOptions, Merging } from "./create.js";
-import type { FieldSet } from "./field-set.js";
-import type { KnownEffect, Written } from "./known-ways.js";
+import { type FieldSet, toFieldsV1 } from "./field-set.js";
+import type { Effect, KnownEffect, Written } from "./known-ways.js";
 import type { Manager, Managers } from "./managers.js";
 import { atTime, covers, managerIdentity, ownsAny, readManagers, writeManagers } from "./managers.js";
 import { stripServerFields, withoutManagedFields } from "./server-fields.js";
@@ -37,14 +38,30 @@ function effectOf(options: Merging, base: JsonObject, object: JsonObject, by: Fi
   const left = leftAlone(options, by.subresource);
   const old = without(base, left);
   const now = without(withoutManagedFields(object), left);
-  return options.known.ofChange(`${by.subresource}/${by.manager}`, { old, now }, () => {
-    const comparison = compareObjects(options.shape, old, now);
+  const find = (before: JsonObject, after: JsonObject): Effect => {
+    const comparison = compareObjects(options.shape, before, after);
     const added = stripServerFields(comparison.added.union(comparison.modified));
     return {
       taken: withoutReset(options, added, by.subresource),
       removed: withoutReset(options, comparison.removed, by.subresource),
     };
-  });
+  };
+  const writer = `${by.subresource}/${by.manager}`;
+  const owners = ownersGiven(old, now);
+  if (owners === undefined) return options.known.ofChange(writer, { old, now }, () => find(old, now));
+  const { ownerReferences: _, ...metadata } = asObject(now["metadata"]);
+  const rest = { ...now, metadata };
+  const known = options.known.ofChange(writer, { old, now: rest }, () => find(old, rest));
+  const taken = known.taken.union(find({ metadata: {} }, { metadata: { ownerReferences: owners } }).taken);
+  return { taken, removed: known.removed, written: { set: taken, fieldsV1: toFieldsV1(taken) } };
+}
+
+/** Owners that an object gets with its first write: they are named by their identifiers, so no other object's are like them. */
+function ownersGiven(old: JsonObject, now: JsonObject): Json[] | undefined {
+  const { ownerReferences } = asObject(now["metadata"]);
+  const before = old["metadata"];
+  const isGiven = Array.isArray(ownerReferences) && ownerReferences.length > 0;
+  return isGiven && isObject(before) && before["ownerReferences"] === undefined ? ownerReferences : undefined;
 }
 
 /** A manager that also owns these fields. */
@@ -63,10 +80,19 @@ function resetsOf(options: MergeOptions, subresource: string): readonly (readonl
 
 /** The whole members that a write by the subresource leaves as they were: they need no look. */
 function leftAlone(options: MergeOptions, subresource: string): readonly string[] {
-  return resetsOf(options, subresource).flatMap(([name, ...rest]) =>
+  const known = leftBy.get(options) ?? new Map<string, readonly string[]>();
+  const before = known.get(subresource);
+  if (before !== undefined) return before;
+  const names = resetsOf(options, subresource).flatMap(([name, ...rest]) =>
     name === undefined || rest.length > 0 ? [] : [name],
   );
+  known.set(subresource, names);
+  leftBy.set(options, known);
+  return names;
 }
+
+/** By kind and subresource; the names of subresources are a kind's own. */
+const leftBy = new WeakMap<MergeOptions, Map<string, readonly string[]>>();
 
 function without(object: JsonObject, names: readonly string[]): JsonObject {
   if (!names.some((name) => object[name] !== undefined)) return object;

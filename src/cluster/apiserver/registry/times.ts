@@ -1,7 +1,17 @@
 const pattern = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
 
+/** The last time that is written as it came: an object has the same one several times, and so has the next. */
+let lastSecond = "";
+
 /** An RFC 3339 time as the API writes it: UTC, whole seconds, or six decimals for micro times. `undefined` if it is none. */
 export function normaliseTime(text: string, micro: boolean): string | undefined {
+  if (text === lastSecond && !micro) return text;
+  const time = readTime(text, micro);
+  if (time === text && !micro) lastSecond = text;
+  return time;
+}
+
+function readTime(text: string, micro: boolean): string | undefined {
   const match = pattern.exec(text);
   if (match === null) return undefined;
   const [, , , , , , , fraction = "", zone = "Z"] = match;
