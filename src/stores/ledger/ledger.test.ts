@@ -135,3 +135,27 @@ test("a store that fails costs lines, not the program", async () => {
 
   expect(ledger.lost).toBe(1);
 });
+
+test("where many decisions come, the next ones wait longer and are written together", async () => {
+  const clock = virtualClock(start);
+  const { records: own } = await records(clock);
+  const ledger = await openLedger({ records: own, clock, log: silentLogger, flushMs: 100 });
+  // Another one, which has nothing to write itself when it is asked.
+  const reader = await openLedger({ records: own, clock, log: silentLogger });
+  const fence = await own.tables("fence", []);
+  const writtenAfter = async (ms: number): Promise<number> => {
+    await clock.advance(ms);
+    await fence.write(async () => undefined);
+    return (await reader.query({ limit: 100 })).length;
+  };
+
+  for (let index = 0; index < 20; index++) ledger.record(decision(`first-${index}`, "on node-1"));
+  const counts = [await writtenAfter(100)];
+  ledger.record(decision("second", "on node-1"));
+  counts.push(await writtenAfter(400), await writtenAfter(100));
+  ledger.record(decision("third", "on node-1"));
+  counts.push(await writtenAfter(100));
+
+  expect(counts).toEqual([20, 20, 21, 22]);
+  await ledger.close();
+});
