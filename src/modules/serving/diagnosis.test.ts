@@ -53,3 +53,21 @@ test("what a container died of is told before the node that is gone", () => {
 
   expect(diagnosePods("cloud", [lost, crashed], undefined)?.reason).toBe("ModelLoadFailed");
 });
+
+test.each([
+  [0, "Starting"],
+  [1, "Starting"],
+  [2, "ModelIsCode"],
+])(
+  "a model that shows to be code is on its way to other pods, not failed: after %i restarts",
+  (restartCount, reason) => {
+    const pod = running("False", false);
+    const ended = { exitCode: 1, message: "model-server: ModelIsCode: model.js is code" };
+    const containerStatuses = [
+      { name: "main", image: "x", imageID: "x", ready: false, restartCount, state: { terminated: ended } },
+    ];
+    expect(diagnosePods("cloud", [{ ...pod, status: { ...pod.status, containerStatuses } }], undefined)?.reason).toBe(
+      reason,
+    );
+  },
+);

@@ -141,6 +141,12 @@ function diagnoseContainer(container: ContainerStatus, failure: string): Fault |
     /^(ModelDownloadFailed|ModelLoadFailed|ModelNotFound|UnsupportedFormat|ModelRefused|ModelIsCode|ModelTooLarge|RuntimeUnavailable): /.exec(
       said,
     );
+  // Other pods are made at once, which fetch it apart; who comes back again and again was told so by somebody else.
+  if (own?.[1] === "ModelIsCode" && container.restartCount <= 1)
+    return {
+      reason: "Starting",
+      message: "the model is code, which an init container fetches: pods with one are made",
+    };
   const words = said === "" ? `exit code ${ended?.exitCode ?? "unknown"}` : said;
   return {
     reason: own?.[1] ?? failure,

@@ -15,6 +15,7 @@ const FAILURES: Readonly<Record<string, FailureReason>> = {
   ModelNotFound: "ModelLoadFailed",
   UnsupportedFormat: "ModelLoadFailed",
   ModelRefused: "ModelLoadFailed",
+  ModelIsCode: "ModelLoadFailed",
   ModelTooLarge: "ModelLoadFailed",
   SecretNotFound: "ModelLoadFailed",
   RuntimeUnavailable: "RuntimeUnhealthy",
