@@ -1,27 +1,10 @@
 import { once } from "node:events";
 import { connect, type TLSSocket } from "node:tls";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { seededRandom, type VirtualClock, virtualClock } from "../../../kernel/clock/index.js";
-import { silentLogger } from "../../../kernel/log/index.js";
-import { type ApiServer, createApiServer } from "../index.js";
+import { expect, test } from "vitest";
+import { startListening } from "./listening.fixture.js";
 
-let clock: VirtualClock;
-let server: ApiServer;
-let port: number;
-beforeAll(async () => {
-  clock = virtualClock(Date.UTC(2026, 0, 1));
-  server = await createApiServer({
-    clusterName: "lane",
-    clock,
-    random: seededRandom(1),
-    log: silentLogger,
-    serviceCidr: "198.19.0.0/24",
-    authorization: "rbac",
-    tokens: [],
-  });
-  port = Number(new URL((await server.listen({ host: "127.0.0.1", port: 0 })).url).port);
-});
-afterAll(() => server.close());
+const { clock, server, url } = await startListening();
+const port = Number(new URL(url).port);
 
 async function open(): Promise<TLSSocket> {
   const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false });

@@ -3,28 +3,10 @@ import type { IncomingMessage } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { Agent, request } from "node:https";
 import { connect, type TLSSocket } from "node:tls";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { seededRandom, type VirtualClock, virtualClock } from "../../../kernel/clock/index.js";
-import { silentLogger } from "../../../kernel/log/index.js";
-import { type ApiServer, createApiServer } from "../index.js";
+import { expect, test } from "vitest";
+import { startListening } from "./listening.fixture.js";
 
-let clock: VirtualClock;
-let server: ApiServer;
-let url: string;
-beforeAll(async () => {
-  clock = virtualClock(Date.UTC(2026, 0, 1));
-  server = await createApiServer({
-    clusterName: "streams",
-    clock,
-    random: seededRandom(1),
-    log: silentLogger,
-    serviceCidr: "198.19.0.0/24",
-    authorization: "rbac",
-    tokens: [],
-  });
-  ({ url } = await server.listen({ host: "127.0.0.1", port: 0 }));
-});
-afterAll(() => server.close());
+const { clock, server, url } = await startListening();
 
 const collection = "/api/v1/namespaces/default/configmaps";
 const authorization = (): string => `Bearer ${server.adminToken}`;
