@@ -2,14 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createApiServer } from "../../../src/cluster/apiserver/index.js";
-import { workloadControllers } from "../../../src/cluster/workloads/index.js";
-import { type ApiClient, createClient, createInformerSet, httpTransport } from "../../../src/kernel/client/index.js";
+import { type ApiClient, createClient, httpTransport } from "../../../src/kernel/client/index.js";
 import { seededRandom, systemClock } from "../../../src/kernel/clock/index.js";
-import { createManager } from "../../../src/kernel/control/index.js";
-import { createLogger } from "../../../src/kernel/log/index.js";
-import { memoryLedger } from "../../../src/stores/ledger/index.js";
 import { startStack } from "../../../src/testing/real-stack.js";
+import { startOwnCluster } from "../own-cluster.js";
 
 /** A cluster with controllers, without scheduler and nodes. */
 export interface ControlledCluster {
@@ -50,30 +46,6 @@ export async function startReal(programs: string): Promise<ControlledCluster> {
 }
 
 /** Our API server and controllers, in memory. */
-export async function startOwn(): Promise<ControlledCluster> {
-  const log = createLogger({ clock: systemClock, level: "error", write: (line) => process.stderr.write(line) });
-  const common = { clock: systemClock, random: seededRandom(1), log };
-  const server = await createApiServer({
-    clusterName: "own",
-    ...common,
-    serviceCidr: "10.96.0.0/16",
-    tokens: [],
-    authorization: "rbac",
-  });
-  const client = createClient({ transport: server.transport(server.adminToken), ...common });
-  const informers = createInformerSet({ client, ...common });
-  const manager = createManager({ cluster: { name: "own", client, informers }, ...common });
-  const ledger = memoryLedger({ clock: systemClock });
-  const options = { ledger, clusterName: "own", caPem: server.caPem, scheduler: false };
-  for (const spec of workloadControllers(options)) manager.add(spec);
-  manager.start();
-  return {
-    client,
-    async close() {
-      await manager.close();
-      await informers.close();
-      await client.close();
-      await server.close();
-    },
-  };
+export function startOwn(): Promise<ControlledCluster> {
+  return startOwnCluster((name) => name !== "default-scheduler");
 }

@@ -10,6 +10,8 @@ const job = (name: string, spec: JsonObject, pod: JsonObject = {}): JsonObject =
 const at = (index: string) => (pod: { metadata: { labels?: Readonly<Record<string, string>> } }) =>
   pod.metadata.labels?.["batch.kubernetes.io/job-completion-index"] === index;
 
+const indexed = { completionMode: "Indexed", completions: 4, parallelism: 4, backoffLimitPerIndex: 0 };
+
 /** Jobs: how they end, and why. */
 export const jobs: readonly Scenario[] = [
   {
@@ -43,20 +45,7 @@ export const jobs: readonly Scenario[] = [
   {
     name: "job-indexed",
     steps: [
-      [
-        "make",
-        (s) =>
-          s.create(
-            "jobs",
-            job("work", {
-              completionMode: "Indexed",
-              completions: 4,
-              parallelism: 4,
-              backoffLimitPerIndex: 0,
-              maxFailedIndexes: 2,
-            }),
-          ),
-      ],
+      ["make", (s) => s.create("jobs", job("work", { ...indexed, maxFailedIndexes: 2 }))],
       ["run", (s) => s.run(4)],
       ["one ends", (s) => s.finish(1, 0, at("1"))],
       ["one fails", (s) => s.finish(1, 1, at("3"))],
@@ -72,20 +61,7 @@ export const jobs: readonly Scenario[] = [
   {
     name: "job-indexes",
     steps: [
-      [
-        "make",
-        (s) =>
-          s.create(
-            "jobs",
-            job("work", {
-              completionMode: "Indexed",
-              completions: 4,
-              parallelism: 4,
-              backoffLimitPerIndex: 0,
-              maxFailedIndexes: 1,
-            }),
-          ),
-      ],
+      ["make", (s) => s.create("jobs", job("work", { ...indexed, maxFailedIndexes: 1 }))],
       ["run", (s) => s.run(4)],
       ["one fails", (s) => s.finish(1, 1, at("0"))],
       ["two fail", (s) => s.finish(1, 1, at("3"))],

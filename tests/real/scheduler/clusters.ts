@@ -2,14 +2,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createApiServer } from "../../../src/cluster/apiserver/index.js";
-import { workloadControllers } from "../../../src/cluster/workloads/index.js";
-import { type ApiClient, createClient, createInformerSet, httpTransport } from "../../../src/kernel/client/index.js";
+import { type ApiClient, createClient, httpTransport } from "../../../src/kernel/client/index.js";
 import { seededRandom, systemClock } from "../../../src/kernel/clock/index.js";
-import { createManager } from "../../../src/kernel/control/index.js";
-import { createLogger } from "../../../src/kernel/log/index.js";
-import { type Ledger, memoryLedger } from "../../../src/stores/ledger/index.js";
+import type { Ledger } from "../../../src/stores/ledger/index.js";
 import { startStack } from "../../../src/testing/real-stack.js";
+import { startOwnCluster } from "../own-cluster.js";
 
 /** A cluster with a scheduler, and nothing else that would act on its own but the binding of volumes. */
 export interface SchedulingCluster {
@@ -79,32 +76,7 @@ export async function startReal(programs: string, verbosity = 0): Promise<Schedu
 }
 
 /** Our API server, scheduler and volume binder, in memory. */
-export async function startOwn(): Promise<SchedulingCluster> {
-  const log = createLogger({ clock: systemClock, level: "warn", write: (line) => process.stderr.write(line) });
-  const common = { clock: systemClock, random: seededRandom(1), log };
-  const server = await createApiServer({
-    clusterName: "own",
-    ...common,
-    serviceCidr: "10.96.0.0/16",
-    tokens: [],
-    authorization: "rbac",
-  });
-  const client = createClient({ transport: server.transport(server.adminToken), ...common });
-  const informers = createInformerSet({ client, ...common });
-  const manager = createManager({ cluster: { name: "own", client, informers }, ...common });
-  const ledger = memoryLedger({ clock: systemClock });
+export function startOwn(): Promise<SchedulingCluster> {
   const wanted = ["default-scheduler", "persistentvolume-controller", "persistentvolume-phase-controller"];
-  for (const spec of workloadControllers({ ledger, clusterName: "own" }))
-    if (wanted.includes(spec.name)) manager.add(spec);
-  manager.start();
-  return {
-    client,
-    ledger,
-    async close() {
-      await manager.close();
-      await informers.close();
-      await client.close();
-      await server.close();
-    },
-  };
+  return startOwnCluster((name) => wanted.includes(name));
 }
