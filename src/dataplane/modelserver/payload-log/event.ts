@@ -8,6 +8,8 @@ export interface PayloadEvent {
   readonly kind: "request" | "response";
   /** The same for a request and its answer. */
   readonly id: string;
+  /** What a file is called after, as no other one is; absent: the id. */
+  readonly fileId?: string;
   /** Milliseconds since the epoch: when it was whole. */
   readonly timeMs: number;
   /** Its own media type; absent: it had none. */
@@ -178,8 +180,9 @@ export function keyOf(settings: PayloadLogSettings, prefix: string, newest: Payl
   const parts = [prefix, namespace, service, component, path].flatMap((part) => part.split("/"));
   const folder = parts.filter((part) => part !== "" && part !== "." && part !== "..");
   // Clients choose ids: what could lead elsewhere is written out, and what is too long for a file's name is shortened.
-  const written = encodeURIComponent(newest.id).replaceAll(/^\.+/g, (dots) => "_".repeat(dots.length));
-  const id = written.length <= MAX_ID ? written : `${written.slice(0, MAX_ID - 65)}-${hashOf(newest.id)}`;
+  const called = newest.fileId ?? newest.id;
+  const written = encodeURIComponent(called).replaceAll(/^\.+/g, (dots) => "_".repeat(dots.length));
+  const id = written.length <= MAX_ID ? written : `${written.slice(0, MAX_ID - 65)}-${hashOf(called)}`;
   return [...folder, `${id}-${newest.kind}.${extension}`].join("/");
 }
 

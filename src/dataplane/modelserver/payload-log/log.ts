@@ -62,6 +62,7 @@ const NO_METADATA: PayloadEvent["metadata"] = {};
 interface Common {
   readonly mode: PayloadLogSettings["mode"];
   readonly id: string;
+  readonly fileId: string;
   readonly metadata: PayloadEvent["metadata"];
   readonly traceparent: string | undefined;
 }
@@ -104,9 +105,13 @@ class QueuedPayloadLog implements PayloadLog {
 
   begin(header: (name: string) => string | undefined): Exchange {
     const { settings, random } = this.#options;
+    const chosen = idOf(header("ce-id"));
+    const id = chosen ?? random.uuid();
     return new LoggedExchange(this, {
       mode: settings.mode,
-      id: idOf(header("ce-id")) ?? random.uuid(),
+      id,
+      // Clients may choose an id twice: nobody's records take the place of others'.
+      fileId: chosen === undefined ? id : `${chosen}-${random.uuid().slice(0, 8)}`,
       metadata: settings.headers.length === 0 ? NO_METADATA : metadataOf(settings.headers, header),
       traceparent: settings.dialect === "mlservice" ? header("traceparent")?.slice(0, 256) : undefined,
     });
@@ -125,13 +130,14 @@ class QueuedPayloadLog implements PayloadLog {
     const { type } = seen;
     const isSmall = typeof body !== "string" && body.length <= SMALL_BYTES;
     const kept = typeof body === "string" ? body : isSmall ? latin1Of(body) : isOwn(body) ? body : Buffer.from(body);
-    const { id, metadata, traceparent } = common;
+    const { id, fileId, metadata, traceparent } = common;
     const coding = codingOf(seen.coding);
     const timeMs = this.#options.clock.now();
     const bytes = kept.length + EVENT_BYTES;
     const event = {
       kind,
       id,
+      fileId,
       timeMs,
       type,
       coding,

@@ -357,11 +357,16 @@ test("files of records lie under prefix, namespace, service, component and path;
   const folder = await mkdtemp(join(tmpdir(), "argosy-payloads-"));
   cleanups.push(() => rm(folder, { recursive: true, force: true }));
   const server = await serve(openLog({ urls: [`file://${folder}`], path: "daily" }));
-  await call(`${server.url}/v2/models/m/infer`, REQUEST, { "ce-id": "../../up" });
+  // The same id again: the records of one do not take the place of another's.
+  for (let times = 0; times < 2; times += 1)
+    await call(`${server.url}/v2/models/m/infer`, REQUEST, { "ce-id": "../../up" });
   await server.stop();
 
   const files = await readdir(join(folder, "models", "iris", "predictor", "daily"));
-  expect(files.sort()).toEqual(["__%2F..%2Fup-request.json", "__%2F..%2Fup-response.json"]);
+  files.sort();
+  const marks = files.map((file) => /^__%2F\.\.%2Fup-([0-9a-f]{8})-(request|response)\.json$/.exec(file)?.slice(1));
+  expect(marks.map((mark) => mark?.[1])).toEqual(["request", "response", "request", "response"]);
+  expect(new Set(marks.map((mark) => mark?.[0])).size).toBe(2);
   const record = JSON.parse(await readFile(join(folder, "models/iris/predictor/daily", files[0] ?? ""), "utf8"));
   expect(record).toMatchObject({
     ...{ Id: "../../up", InferenceService: "iris", Namespace: "models", Component: "predictor" },
@@ -397,10 +402,15 @@ test("a batch is one CSV file; a marshaller makes its own", async () => {
   await csv.close(1000);
   await made.close(1000);
 
-  const text = await readFile(join(folder, "models/iris/predictor/csv/b-request.csv"), "utf8");
+  const only = async (path: string, name: RegExp): Promise<string> => {
+    const files = await readdir(join(folder, "models/iris/predictor", path));
+    expect(files).toEqual([expect.stringMatching(name)]);
+    return readFile(join(folder, "models/iris/predictor", path, files[0] ?? ""), "utf8");
+  };
+  const text = await only("csv", /^b-[0-9a-f]{8}-request\.csv$/);
   expect(text.split("\n").map((line) => line.split(",")[4])).toEqual(["id", "a", "b", undefined]);
   expect(text).toContain(Buffer.from('{"a": "b,c"}').toString("base64"));
-  expect(await readFile(join(folder, "models/iris/predictor/made/b-request.parquet"), "utf8")).toBe("PAR1");
+  expect(await only("made", /^b-[0-9a-f]{8}-request\.parquet$/)).toBe("PAR1");
   expect(marshalled).toMatchObject([[{ Id: "a", ContentType: "application/json" }, { Id: "b" }]]);
 });
 
@@ -428,7 +438,7 @@ test("objects are put into a store, signed with the keys that are for the log; a
   await Promise.all([byVariables.close(1000), byFile.close(1000)]);
 
   const [refused, taken, late] = store.received;
-  expect(refused?.url).toBe("/logs/at%20here/models/iris/predictor/a-request.json");
+  expect(refused?.url).toMatch(/^\/logs\/at%20here\/models\/iris\/predictor\/a-[0-9a-f]{8}-request\.json$/);
   expect(taken?.url).toBe(refused?.url);
   expect(JSON.parse(String(taken?.body))).toMatchObject({ Id: "a", Url: { Scheme: "s3", Host: "logs" } });
   expect(taken?.headers.authorization).toMatch(/^AWS4-HMAC-SHA256 Credential=PAYLOAD_LOG_id\//);
