@@ -33,7 +33,9 @@ function gatewayCommand({ terminal }: CliContext): Command {
 
 function modelServerCommand({ terminal, exit }: CliContext): Command {
   return new Command("model-server")
-    .description("Serve ONNX models by the V1 and V2 (Open Inference Protocol) REST protocols.")
+    .description(
+      "Serve models (ONNX, scikit-learn, XGBoost, LightGBM, JavaScript, Python) by V1, V2 (REST, gRPC), OpenAI and TensorFlow Serving.",
+    )
     .addHelpText(
       "after",
       `\n${MODEL_SERVER_USAGE}\nExamples:\n  argosy model-server --repository models --http 8080\n  argosy model-server --model-name digits --model-dir ./model --host 127.0.0.1`,

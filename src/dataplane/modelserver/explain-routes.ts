@@ -1,6 +1,7 @@
 /** Explanations over HTTP: the body of an inference request, V1's or V2's, and how to explain in its `parameters`. */
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import { didYouMean } from "../../kernel/schema/index.js";
 import type { ServerContext } from "./context.js";
 import type { TensorValue } from "./datatypes.js";
 import { parseJson } from "./exact-json.js";
@@ -40,8 +41,15 @@ function explainWith(
   });
 }
 
+const KNOWN = ["method", "output", "background", "max_evaluations", "seed", "labels", "loss", "repeats"];
+
 /** An explainer is the model's, by `parameters.explainer` of its configuration, or what the request's parameters ask for: none is guessed. */
 function withMethod(parameters: JsonObject, { name, config }: ServedModel): JsonObject {
+  // Others may be a client's own; one that is nearly ours is a slip, and would be explained otherwise than was meant.
+  for (const given of Object.keys(parameters)) {
+    const meant = KNOWN.includes(given) ? undefined : didYouMean(given, KNOWN);
+    if (meant !== undefined) throw new HttpError(400, `there is no parameter ${given}; did you mean ${meant}?`);
+  }
   if (parameters["method"] !== undefined) return parameters;
   const entry = member(member(config, "parameters"), "explainer");
   const method = typeof entry === "string" ? entry : member(entry, "string_value");

@@ -528,6 +528,7 @@ test("predictions of a tabular model are explained over V1 and V2; a model of ot
   const inputs = [{ name: "input-0", datatype: "FP64", shape: [1, 2], data: [3, 4] }];
   const tensors = await call(server, "/v2/models/m/explain", { inputs, parameters });
   const refused = await call(server, "/v2/models/m/explain", { inputs, parameters: { method: "magic" } });
+  const slip = await call(server, "/v2/models/m/explain", { inputs, parameters: { ...parameters, methd: "shapley" } });
   const none = await call(server, "/v1/models/texts:explain", { instances: [["a"]] });
   const bare = await call(server, "/v1/models/m:explain", { instances: [[3, 4]] });
 
@@ -537,6 +538,7 @@ test("predictions of a tabular model are explained over V1 and V2; a model of ot
   });
   expect(tensors.json).toEqual(rows.json);
   expect(refused).toMatchObject({ status: 400, json: { error: expect.stringContaining("method must be") } });
+  expect(slip).toMatchObject({ status: 400, json: { error: expect.stringContaining("methd; did you mean method?") } });
   expect(none).toMatchObject({ status: 404, json: { error: expect.stringContaining("has no explainer") } });
   expect(bare).toMatchObject({ status: 404, json: { error: expect.stringContaining("in parameters.method, or") } });
 });

@@ -76,7 +76,9 @@ export function createChildWriter(cluster: ClusterAccess, identity: WriterIdenti
 function reasonOf(error: unknown): string | undefined {
   if (!(error instanceof ApiError)) return undefined;
   const { code, reason, message } = error.status;
-  if (code === 400 || code === 422) return "InvalidTemplate";
+  // What is no object of its kind at all is told with 500: names in a list that are given twice, say.
+  if (code === 400 || code === 422 || message.startsWith("failed to create typed patch object"))
+    return "InvalidTemplate";
   if (code === 403) return message.includes("exceeded quota") ? "QuotaExceeded" : "Forbidden";
   return code === 500 && reason === "InternalError" ? "ApiFailure" : undefined;
 }

@@ -13,7 +13,9 @@ export function builtInImage({ image }: JsonObject): string | undefined {
 export function isBuiltInServer(container: JsonObject): boolean {
   const { command } = container;
   const isOther =
-    Array.isArray(command) && command.length > 0 && !command.some((word) => /(^|\/)model-server$/.test(String(word)));
+    Array.isArray(command) &&
+    command.length > 0 &&
+    !command.some((word) => typeof word === "string" && /(^|\/)model-server$/.test(word));
   return builtInImage(container) !== undefined && !isOther;
 }
 

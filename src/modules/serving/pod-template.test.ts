@@ -6,7 +6,7 @@ import { startTestCluster } from "../../testing/index.js";
 import type { MLServiceRuntimeSpec, Release } from "./kinds.js";
 import { MLServiceKind } from "./kinds.js";
 import { createServingModule } from "./module.js";
-import { buildPodTemplate } from "./pod-template.js";
+import { addModel, buildPodTemplate } from "./pod-template.js";
 
 const runtime: MLServiceRuntimeSpec = {
   enabled: true,
@@ -44,6 +44,16 @@ test("pods of a node share downloads where there is a folder for it; only the in
   });
   expect(shared.containers[0]?.volumeMounts).toEqual([{ name: "model", mountPath: "/models", readOnly: true }]);
   expect(JSON.stringify(alone)).not.toContain("share");
+});
+
+test("volumes of the writer's own keep their names, and the platform's have others", () => {
+  const spec: JsonObject = { volumes: [{ name: "model", emptyDir: {} }] };
+  const main: JsonObject = {};
+  const pvc = { name: "claim", mountPath: "/models" };
+  addModel(spec, main, { pvc } as never, { labels: {}, cacheHostPath: undefined });
+
+  expect(spec["volumes"]).toMatchObject([{ name: "model" }, { name: "argosy-model" }]);
+  expect(main["volumeMounts"]).toMatchObject([{ name: "argosy-model", mountPath: "/models" }]);
 });
 
 test("the hub refuses a model service of its own, and says where it belongs", async () => {

@@ -235,18 +235,22 @@ export function addModel(
     throw new InputError("storage names both s3 and pvc; give one");
   const volumes = asObjects(spec["volumes"]);
   const mounts = asObjects(main["volumeMounts"]);
+  const taken = new Set(volumes.map((volume) => volume["name"]));
+  // Volumes of the writer's own keep their names.
+  const named = (name: string): string => (taken.has(name) ? `argosy-${name}` : name);
+  const [model, cache, s3] = [named("model"), named("model-cache"), named("model-s3")];
   if (storage?.pvc !== undefined) {
     const { name, subPath, mountPath } = storage.pvc;
     if (subPath?.split("/").includes("..") === true)
       throw new InputError("storage.pvc.subPath must not lead out of the volume");
-    volumes.push({ name: "model", persistentVolumeClaim: { claimName: name, readOnly: true } });
-    mounts.push({ name: "model", mountPath, readOnly: true, ...(subPath === undefined ? {} : { subPath }) });
+    volumes.push({ name: model, persistentVolumeClaim: { claimName: name, readOnly: true } });
+    mounts.push({ name: model, mountPath, readOnly: true, ...(subPath === undefined ? {} : { subPath }) });
   }
   if (storage?.s3 !== undefined) {
     const { secretRef, uri, mountPath } = storage.s3;
-    volumes.push({ name: "model", emptyDir: {} }, cacheVolume(options.cacheHostPath));
-    volumes.push({ name: "model-s3", secret: { secretName: secretRef.name, defaultMode: 0o444 } });
-    mounts.push({ name: "model", mountPath, readOnly: true });
+    volumes.push({ name: model, emptyDir: {} }, { ...cacheVolume(options.cacheHostPath), name: cache });
+    volumes.push({ name: s3, secret: { secretName: secretRef.name, defaultMode: 0o444 } });
+    mounts.push({ name: model, mountPath, readOnly: true });
     const fetch: JsonObject = {
       name: FETCH_CONTAINER,
       // The same one where the built-in model server runs: one version, one image to bring to the nodes.
@@ -258,9 +262,9 @@ export function addModel(
       ],
       terminationMessagePolicy: "FallbackToLogsOnError",
       volumeMounts: [
-        { name: "model", mountPath },
-        { name: "model-cache", mountPath: CACHE_FOLDER },
-        { name: "model-s3", mountPath: S3_FOLDER, readOnly: true },
+        { name: model, mountPath },
+        { name: cache, mountPath: CACHE_FOLDER },
+        { name: s3, mountPath: S3_FOLDER, readOnly: true },
       ],
     };
     spec["initContainers"] = [...asObjects(spec["initContainers"]), fetch];

@@ -130,3 +130,16 @@ test("encrypted models, and models over several nodes, are refused with the reas
   );
   expect(nodes.status?.modelStatus).toMatchObject({ transitionStatus: "InvalidSpec" });
 });
+
+test("a template that is none is told, though the API server calls that its own fault", async () => {
+  const cluster = await startServing();
+  await applyService(cluster, "twice", {
+    predictor: {
+      model: { modelFormat: { name: "onnx" }, storageUri: "pvc://models/m" },
+      volumes: [{ name: "kserve-source-0", emptyDir: {} }],
+    },
+  });
+
+  const seen = await until(cluster, "twice", (one) => conditionOf(one, "PredictorReady") === "False InvalidTemplate");
+  expect(seen.status?.modelStatus?.lastFailureInfo?.message).toMatch(/volumes: duplicate entries .*kserve-source-0/);
+});
