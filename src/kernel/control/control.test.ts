@@ -5,14 +5,8 @@ import { seededRandom, virtualClock } from "../clock/index.js";
 import { TerminalError } from "../errors/index.js";
 import { type ConfigMap, ConfigMapKind, EventKind, LeaseKind, PodKind } from "../kinds/index.js";
 import { silentLogger } from "../log/index.js";
-import {
-  type ControllerSpec,
-  createEventRecorder,
-  createLeaderElection,
-  createManager,
-  createQueue,
-  type Key,
-} from "./index.js";
+import { playElection } from "./election.fixture.js";
+import { type ControllerSpec, createEventRecorder, createManager, createQueue, type Key } from "./index.js";
 
 const key = (name: string): Key => ({ namespace: "n", name });
 const draft = (name: string) => ({
@@ -285,35 +279,10 @@ test("equal events are counted, floods are throttled, a failing server is no fai
 
 test("a lease has one leader; it changes hands when the leader falls silent, at once when it resigns", async () => {
   const { api, client, clock, random } = tinyCluster();
-  const terms: string[] = [];
-  const candidate = (identity: string) => {
-    const stop = new AbortController();
-    const election = createLeaderElection({
-      client,
-      clock,
-      random,
-      log: silentLogger,
-      namespace: "kube-system",
-      name: "boss",
-      identity,
-    });
-    const done = election.run(async (signal) => {
-      terms.push(`${identity} leads`);
-      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-      terms.push(`${identity} ends`);
-    }, stop.signal);
-    return { election, stop, done };
-  };
-  const a = candidate("a");
-  await clock.advance(1000);
-  const b = candidate("b");
-  await clock.advance(60_000);
-  expect(terms).toEqual(["a leads"]);
-
-  a.stop.abort();
-  await a.done;
-  await clock.advance(3000);
-  expect(terms).toEqual(["a leads", "a ends", "b leads"]);
+  const play = await playElection({ client, clock, random }, (ms) => clock.advance(ms));
+  const { terms, b } = play;
+  expect(play.before).toEqual(["a leads"]);
+  expect(play.after).toEqual(["a leads", "a ends", "b leads"]);
 
   api.isDown = true;
   await clock.advance(15_000);

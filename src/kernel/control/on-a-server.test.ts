@@ -5,7 +5,8 @@ import { createInformerSet } from "../client/index.js";
 import { seededRandom, type VirtualClock } from "../clock/index.js";
 import { type ConfigMap, ConfigMapKind, EventKind, LeaseKind, NamespaceKind, type ObjectMeta } from "../kinds/index.js";
 import { silentLogger } from "../log/index.js";
-import { type ControllerSpec, createEventRecorder, createLeaderElection, createManager } from "./index.js";
+import { playElection } from "./election.fixture.js";
+import { type ControllerSpec, createEventRecorder, createManager } from "./index.js";
 
 // What the tests of informers, queues and elections do with a server in memory that fails on demand (`TinyApi`), here with one that
 // answers as Kubernetes does: this program's own, and a real one in `npm run test:real`.
@@ -149,29 +150,11 @@ test("equal events are counted", async () => {
 });
 
 test("a lease has one leader; it changes hands when the leader is gone, at once when it resigns", async () => {
-  const terms: string[] = [];
-  const candidate = (identity: string) => {
-    const stop = new AbortController();
-    const { client } = cluster;
-    const lease = { namespace: "kube-system", name: "boss", identity };
-    const election = createLeaderElection({ client, clock, ...common, ...lease });
-    const done = election.run(async (signal) => {
-      terms.push(`${identity} leads`);
-      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-      terms.push(`${identity} ends`);
-    }, stop.signal);
-    return { election, stop, done };
-  };
-  const a = candidate("a");
-  await clock.advance(1000);
-  const b = candidate("b");
-  await clock.advance(60_000);
-  expect(terms).toEqual(["a leads"]);
-
-  a.stop.abort();
-  await a.done;
-  await clock.advance(3000);
-  expect(terms).toEqual(["a leads", "a ends", "b leads"]);
+  const { client } = cluster;
+  const play = await playElection({ client, clock, random: common.random }, (ms) => clock.advance(ms));
+  const { terms, b } = play;
+  expect(play.before).toEqual(["a leads"]);
+  expect(play.after).toEqual(["a leads", "a ends", "b leads"]);
 
   // Somebody else holds it now, as after a pause of b's.
   const leases = cluster.client.resource(LeaseKind);
