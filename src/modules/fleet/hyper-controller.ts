@@ -206,10 +206,10 @@ async function isRuledUnseen(object: HyperMLService, { revisions }: Tools, conte
 /** Delivers what is planned; removes what is no longer, from a cluster that leaves only when it gets no more requests. */
 async function carryOut(
   { object, works, targets }: Scene,
-  { drains, plans, delivered }: Tools,
+  { drains, plans, delivered, isKarmadas }: Tools,
   context: Context,
 ): Promise<{ readonly states: ObjectState[]; readonly leaving: Leaving[] }> {
-  const delivery = new Delivery(object, works, { context, delivered });
+  const delivery = new Delivery(object, works, { context, delivered, isKarmadas });
   const states: ObjectState[] = [];
   for (const target of targets.clusters) states.push(...(await delivery.deliver(target.objects)));
   states.push(...heldBack({ object, targets, works }, plans));

@@ -8,6 +8,7 @@ import { memberStatusOf } from "./hyper-readiness.js";
 import type { ObjectState } from "./hyper-status.js";
 import { deliveryOf, manifestOf, workFor } from "./hyper-works.js";
 import { ClusterKind, type HyperMLService, type Work, WorkKind } from "./kinds.js";
+import { sendSpace } from "./member-spaces.js";
 import { clusterOfSpace, executionSpaceOf } from "./names.js";
 
 const NAME = "hypermlservice-controller";
@@ -46,6 +47,7 @@ export class Delivery {
   readonly #context: Context;
   readonly #existing: ReadonlyMap<string, Work>;
   readonly #delivered: DeliveryMemory;
+  readonly #isKarmadas: boolean;
   /** Clusters that are being removed: nothing is delivered there. */
   readonly leaving: ReadonlySet<string>;
 
@@ -53,11 +55,16 @@ export class Delivery {
   constructor(
     owner: HyperMLService,
     works: readonly Work[],
-    { context, delivered }: { readonly context: Context; readonly delivered: DeliveryMemory },
+    {
+      context,
+      delivered,
+      isKarmadas,
+    }: { readonly context: Context; readonly delivered: DeliveryMemory; readonly isKarmadas: boolean },
   ) {
     this.#owner = owner;
     this.#context = context;
     this.#delivered = delivered;
+    this.#isKarmadas = isKarmadas;
     this.#existing = new Map(
       works.map((work) => [workKey(clusterOfSpace(work.metadata.namespace ?? "") ?? "", work.metadata.name), work]),
     );
@@ -73,7 +80,7 @@ export class Delivery {
       const group = objects.filter((object) => object.rank === rank);
       const gate = waitsFor;
       for (const object of group) {
-        const state = this.#obstacleOf(object) ?? (await this.#deliverOne(object, gate));
+        const state = this.#obstacleOf(object) ?? (await this.#deliverOne(object, objects, gate));
         states.set(object, state);
         if (waitsFor === undefined && obstructionOf(state) !== "") waitsFor = { object, until: obstructionOf(state) };
       }
@@ -95,7 +102,11 @@ export class Delivery {
     return this.#state(object, undefined, { isApplied: false, reason: "ClusterUnknown", message });
   }
 
-  async #deliverOne(object: PlannedObject, waitsFor: Gate | undefined): Promise<ObjectState> {
+  async #deliverOne(
+    object: PlannedObject,
+    planned: readonly PlannedObject[],
+    waitsFor: Gate | undefined,
+  ): Promise<ObjectState> {
     const existing = this.#existing.get(workKey(object.cluster, object.workName));
     const known = existing === undefined ? undefined : this.#delivered.get(existing);
     if (known?.object === object) return known;
@@ -128,6 +139,7 @@ export class Delivery {
       return this.#state(object, existing, { isApplied: false, reason: "WaitingForOrder", message });
     }
     try {
+      if (this.#isKarmadas) await sendSpace(object, planned, this.#context);
       const { namespace, labels, annotations, finalizers } = desired.metadata;
       const metadata = { namespace, labels, annotations, finalizers };
       const written = await this.#context.cluster.client
