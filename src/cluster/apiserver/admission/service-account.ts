@@ -21,24 +21,10 @@ export interface ServiceAccountOptions {
 export function serviceAccountAdmission(options: ServiceAccountOptions): AdmissionPlugin {
   return {
     name: "ServiceAccount",
-    async mutate(request) {
-      const { object: pod, type, operation, subresource, dryRun } = request;
-      if (type.group !== "" || type.plural !== "pods" || subresource !== "" || operation !== "CREATE") return;
-      if (pod === undefined || isMirror(pod)) return;
-      const spec = objectAt(pod, "spec");
-      const name = stringAt(spec, "serviceAccountName") || stringAt(spec, "serviceAccount") || "default";
-      spec["serviceAccountName"] = name;
-      spec["serviceAccount"] = name;
-      const find = () =>
-        options.store.get(objectKey({ group: "", plural: "serviceaccounts" }, request.namespace, name));
-      if (find() === undefined && name === "default" && !dryRun) await options.ensureDefaultAccount(request.namespace);
-      const account = find()?.value;
-      if (account === undefined) throw noAccount(request, name);
-      if (wantsToken(spec, account)) mountToken(spec, options.random);
-      if (isEmptyList(spec["imagePullSecrets"]) && !isEmptyList(account["imagePullSecrets"])) {
-        const secrets = account["imagePullSecrets"];
-        spec["imagePullSecrets"] = Array.isArray(secrets) ? structuredClone(secrets) : [];
-      }
+    mutate(request) {
+      const { object: pod, type, operation, subresource } = request;
+      if (type.group !== "" || type.plural !== "pods" || subresource !== "" || operation !== "CREATE") return undefined;
+      return pod === undefined || isMirror(pod) ? undefined : giveIdentity(pod, request, options);
     },
     validate(request) {
       const { object: pod, type, operation, subresource } = request;
@@ -48,6 +34,23 @@ export function serviceAccountAdmission(options: ServiceAccountOptions): Admissi
         throw forbidden(request.type, request.name, "a mirror pod may not reference service accounts");
     },
   };
+}
+
+async function giveIdentity(pod: JsonObject, request: AdmissionRequest, options: ServiceAccountOptions): Promise<void> {
+  const spec = objectAt(pod, "spec");
+  const name = stringAt(spec, "serviceAccountName") || stringAt(spec, "serviceAccount") || "default";
+  spec["serviceAccountName"] = name;
+  spec["serviceAccount"] = name;
+  const find = () => options.store.get(objectKey({ group: "", plural: "serviceaccounts" }, request.namespace, name));
+  if (find() === undefined && name === "default" && !request.dryRun)
+    await options.ensureDefaultAccount(request.namespace);
+  const account = find()?.value;
+  if (account === undefined) throw noAccount(request, name);
+  if (wantsToken(spec, account)) mountToken(spec, options.random);
+  if (isEmptyList(spec["imagePullSecrets"]) && !isEmptyList(account["imagePullSecrets"])) {
+    const secrets = account["imagePullSecrets"];
+    spec["imagePullSecrets"] = Array.isArray(secrets) ? structuredClone(secrets) : [];
+  }
 }
 
 function isMirror(pod: JsonObject): boolean {

@@ -66,7 +66,7 @@ function readManager(request: ApiRequest, isApply: boolean, causes: StatusCause[
       message: `Too long: may not be more than ${maxManagerLength} bytes`,
     });
   }
-  const strange = Array.from(given).findIndex((character) => !isPrintable(character));
+  const strange = isPrintable(given) ? -1 : Array.from(given).findIndex((character) => !isPrintable(character));
   if (strange >= 0) {
     const code = given.codePointAt(strange)?.toString(16).toUpperCase().padStart(4, "0") ?? "";
     const message = `Invalid value: ${goQuote(given)}: invalid character U+${code} (at position ${strange})`;
