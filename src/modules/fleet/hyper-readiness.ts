@@ -1,6 +1,7 @@
 import { findCondition, type JsonObject } from "../../kernel/kinds/index.js";
-import { asObjects, asString, isObject } from "../../kernel/schema/index.js";
+import { asObject, asObjects, asString, isObject } from "../../kernel/schema/index.js";
 import type { ObjectState } from "./hyper-status.js";
+import { builtInInterpreter } from "./interpreters/index.js";
 import { isServed } from "./served-kinds.js";
 
 /** A condition inside a raw member status, Ready unless another is asked for. */
@@ -28,7 +29,7 @@ export function memberStatusOf({ work }: ObjectState): JsonObject | undefined {
 /** Why an object is not ready; empty when it is, undefined when it is of a kind that says nothing of it. */
 export function unreadinessOf(state: ObjectState): string | undefined {
   const status = memberStatusOf(state);
-  const health = state.work?.status?.manifestStatuses?.[0]?.health;
+  const health = state.work?.status?.manifestStatuses?.[0]?.health ?? unheardOf(state);
   const ready = readyConditionIn(status);
   const isService = isServed(state.object.kind);
   if (ready === undefined && health !== "Unhealthy" && !isService) return undefined;
@@ -37,7 +38,25 @@ export function unreadinessOf(state: ObjectState): string | undefined {
   const release = isService ? releaseGap(state.object.manifest, status) : "";
   if (release !== "") return release;
   if (ready !== undefined && health !== "Unhealthy") return "";
-  return ready === undefined && isService ? "has not reported yet" : "has not reported on its newest form yet";
+  if (ready === undefined && isService) return "has not reported yet";
+  return replicasGap(state.object.manifest, status) ?? "has not reported on its newest form yet";
+}
+
+/** Of a workload that reported on the form it was given: how many of its replicas are ready. */
+function replicasGap(manifest: JsonObject, status: JsonObject | undefined): string | undefined {
+  const { observedGeneration, generation, readyReplicas = 0 } = status ?? {};
+  const wanted = asObject(manifest["spec"])["replicas"] ?? 1;
+  if (observedGeneration === undefined || (generation !== undefined && observedGeneration !== generation))
+    return undefined;
+  return typeof wanted === "number" && typeof readyReplicas === "number" && readyReplicas < wanted
+    ? `${readyReplicas} of ${wanted} replicas are ready`
+    : undefined;
+}
+
+/** The health of an object that was applied and of which nothing came back yet: of kinds that report it, none. */
+function unheardOf({ object, isApplied }: ObjectState): string | undefined {
+  const { apiVersion, kind, manifest } = object;
+  return isApplied ? builtInInterpreter(apiVersion, kind).health(manifest) : undefined;
 }
 
 /** An MLService keeps the default before until the new one answers: only then what it says is about what was asked for. */
