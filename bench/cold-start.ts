@@ -5,7 +5,7 @@
  *     node dist/bench/cold-start.js [--services 5] [--rounds 3]
  *
  * A fleet with one member in a data directory of its own; the model is a perceptron of 19 KB. `cold`: it lies on the node (a claim, as models of a
- * LocalModelCache do), and pods mount it. `fetched`: it lies in the fleet's artifact store, and each pod's init container asks the store for
+ * LocalModelCache do), and pods mount it. `fetched`: it lies in the fleet's artifact store, and each pod's server asks the store for
  * it (the content is kept on the node). `prewarmed`: a pod is there that no user has asked yet. Milliseconds from the connection to the answer's last byte as the client sees them, and the parts that the autoscaler
  * tells (docs/scaling.md). All services start and go to zero (some 40 s), then each is asked once, one after the other; then again. JSON to stdout.
  */
