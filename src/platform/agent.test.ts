@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { request } from "undici";
@@ -69,6 +71,18 @@ test("a server that does not answer is named", async () => {
   await cluster.close();
 
   await expect(startAgent(options)).rejects.toThrow(/https:\/\/127\.0\.0\.1:\d+ does not answer/);
+});
+
+test("an agent whose address another program has says which option chooses one", async () => {
+  const { options } = await start();
+  const other = createServer().listen(0, "127.0.0.1");
+  await once(other, "listening");
+  onTestFinished(() => void other.close());
+  const address = other.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  await expect(startAgent({ ...options, ingress: { host: "127.0.0.1", port } })).rejects.toThrow(
+    /listen EADDRINUSE.*; --ingress HOST:PORT says where else$/,
+  );
 });
 
 test("tracking alone needs no gateway's routes and no fleet; its health is told, its lease given back", async () => {

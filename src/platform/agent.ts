@@ -429,11 +429,16 @@ function summaryOf(
 /** Starts the gateway, or adopts the one that runs, and has it listen: others were told of this address, so it steps aside for nobody. */
 async function openIngress(gateway: GatewayDriver, { level, ingress }: AgentOptions, cluster: string): Promise<void> {
   await gateway.start();
-  await gateway.open(
-    level === "continuum"
-      ? { name: "head", ...ingress }
-      : { name: `ingress-${cluster}`, ...ingress, trustForwarded: true },
-  );
+  try {
+    await gateway.open(
+      level === "continuum"
+        ? { name: "head", ...ingress }
+        : { name: `ingress-${cluster}`, ...ingress, trustForwarded: true },
+    );
+  } catch (error) {
+    const cause = error instanceof Error ? { cause: error } : {};
+    throw new ArgosyError("CannotListen", `${messageOf(error)}; --ingress HOST:PORT says where else`, cause);
+  }
 }
 
 /** A name that no other candidate has: machine, process and chance. */

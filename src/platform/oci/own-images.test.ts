@@ -81,6 +81,11 @@ test.skipIf(!isRoot)(
   },
 );
 
+test("an archive that cannot be written is named", async () => {
+  const output = join(folder, "nowhere", "own.tar");
+  await expect(writeOwnImages({ output, tag: "test", names: [] })).rejects.toThrow(`cannot write ${output}: ENOENT`);
+});
+
 test("two runs give the same bytes", async () => {
   const output = join(folder, "again.tar");
   const again = await writeOwnImages({ output, tag: "test", names: ["argosy.dev/model-server"] });

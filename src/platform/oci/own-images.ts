@@ -5,7 +5,7 @@ import { basename, dirname, join, posix } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { pack } from "tar-stream";
 import { packageRoot } from "../../kernel/assets/index.js";
-import { InputError } from "../../kernel/errors/index.js";
+import { InputError, messageOf } from "../../kernel/errors/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import { type Blob, type Layer, type LayerEntry, writeLayer } from "./layer.js";
 import { isElf, librariesOf } from "./libraries.js";
@@ -60,7 +60,11 @@ export async function writeOwnImages(options: OwnImagesOptions): Promise<readonl
     throw new InputError(
       `images are made of this machine's node, which must be one of Linux; this is ${process.platform}`,
     );
-  const folder = await mkdtemp(join(dirname(options.output), `.${basename(options.output)}-`));
+  const folder = await mkdtemp(join(dirname(options.output), `.${basename(options.output)}-`)).catch(
+    (error: unknown) => {
+      throw new InputError(`cannot write ${options.output}: ${messageOf(error)}`, { cause: error });
+    },
+  );
   try {
     const layers = await writeLayers(folder);
     const images: Image[] = [];
