@@ -3,7 +3,13 @@ import type { ConnectionOptions } from "node:tls";
 import { abortReason } from "../../kernel/clock/index.js";
 import { ArgosyError, messageOf } from "../../kernel/errors/index.js";
 import { errnoOf } from "../../kernel/files/index.js";
-import { answerFields, ClientPool, isFieldValue, type StreamedAnswer } from "../../kernel/http-client/index.js";
+import {
+  answerFields,
+  ClientPool,
+  isFieldValue,
+  requestHead,
+  type StreamedAnswer,
+} from "../../kernel/http-client/index.js";
 
 /** There was no answer, or not all of one. */
 export class StepUnreachable extends ArgosyError {
@@ -92,7 +98,6 @@ async function* failing(pieces: AsyncGenerator<Buffer>, failure: (error: unknown
 }
 
 function headOf({ url, fields }: ClientRequest): string {
-  let head = `POST ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
-  for (const [name, value] of Object.entries(fields)) if (isFieldValue(value)) head += `${name}: ${value}\r\n`;
-  return head;
+  const sent = Object.entries(fields).filter(([, value]) => isFieldValue(value));
+  return requestHead("POST", url, Object.fromEntries(sent));
 }

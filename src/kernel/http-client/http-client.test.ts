@@ -1,7 +1,14 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { latin1, parseRequestHead } from "../http1/index.js";
-import { answerFields, ClientPool, type ClientTarget, type OutgoingRequest, type SendOptions } from "./index.js";
+import {
+  answerFields,
+  ClientPool,
+  type ClientTarget,
+  type OutgoingRequest,
+  requestHead,
+  type SendOptions,
+} from "./index.js";
 
 const servers: Server[] = [];
 const pools: ClientPool[] = [];
@@ -263,4 +270,14 @@ test("a body that breaks off, stalls, or is given up by its signal, fails where 
   setImmediate(() => stop.abort(new Error("enough")));
   await expect(stopped).rejects.toThrow("enough");
   await expect(read("/stall", stop.signal)).rejects.toThrow("enough");
+});
+
+test("a head has one Host, no word on where its body ends, and no field that could be two", () => {
+  const url = new URL("http://me:secret@a.test:8080/b%20c?d=e#f");
+  expect(requestHead("PUT", url, { accept: "x", "Content-Length": "9", "transfer-encoding": "chunked" })).toBe(
+    "PUT /b%20c?d=e HTTP/1.1\r\nhost: a.test:8080\r\naccept: x\r\n",
+  );
+  expect(requestHead("GET", url, { Host: "b.test" })).toBe("GET /b%20c?d=e HTTP/1.1\r\nhost: b.test\r\n");
+  for (const fields of [{ a: "b\r\nc: d" }, { a: "\u2192" }, { "a: b\r\nc": "d" }, { "": "a" }])
+    expect(() => requestHead("GET", url, fields)).toThrow("cannot be sent");
 });

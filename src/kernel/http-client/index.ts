@@ -5,7 +5,7 @@
  */
 
 export type { ClientTarget, OutgoingRequest } from "./connection.js";
-export { answerFields, isFieldValue } from "./fields.js";
+export { answerFields, isFieldValue, requestHead } from "./fields.js";
 export { ClientPool, type ExchangeOptions, type SendOptions } from "./pool.js";
 export type { StreamedAnswer } from "./stream.js";
 export type { WholeAnswer } from "./whole.js";

@@ -1,7 +1,7 @@
 /** Writing objects into an S3 store. */
-import { Agent, request } from "undici";
 import { signedHeaders } from "../../../kernel/aws/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
+import { ClientPool, requestHead } from "../../../kernel/http-client/index.js";
 import { readS3Settings, type S3Settings } from "../storage/index.js";
 import { DeliveryError } from "./queue.js";
 import type { SinkOptions } from "./sinks.js";
@@ -13,9 +13,14 @@ export interface ObjectStore {
   close(): Promise<void>;
 }
 
+interface Opened {
+  readonly settings: S3Settings;
+  readonly pool: ClientPool;
+}
+
 /** The store that the settings' `s3cfg` names, or AWS' variables do; it is looked for when something is to be written. */
 export function createObjectStore(options: SinkOptions): ObjectStore {
-  let opened: Promise<{ settings: S3Settings; dispatcher: Agent }> | undefined;
+  let opened: Promise<Opened> | undefined;
   return {
     async put(bucket, key, content) {
       opened ??= open(options);
@@ -28,7 +33,7 @@ export function createObjectStore(options: SinkOptions): ObjectStore {
       await send({ ...store, clock: options.clock }, path, content);
     },
     async close() {
-      await (await opened?.catch(() => undefined))?.dispatcher.destroy();
+      (await opened?.catch(() => undefined))?.pool.destroy(new DeliveryError("the log is being closed", true));
     },
   };
 }
@@ -41,30 +46,36 @@ function variablesFor(env: SinkOptions["env"]): SinkOptions["env"] {
   return own.length === 0 ? env : Object.fromEntries(own.map(([name, value]) => [name.slice(PREFIX.length), value]));
 }
 
-async function open({ settings: { s3cfg }, env }: SinkOptions): Promise<{ settings: S3Settings; dispatcher: Agent }> {
+async function open({ settings: { s3cfg }, env }: SinkOptions): Promise<Opened> {
   const settings = await readS3Settings(s3cfg, variablesFor(env));
   const ca = settings.ca === undefined ? {} : { ca: settings.ca };
-  const connect = { rejectUnauthorized: settings.checkCertificate, timeout: 5_000, ...ca };
-  return { settings, dispatcher: new Agent({ connect, headersTimeout: 20_000, bodyTimeout: 20_000, connections: 4 }) };
+  const tls = { rejectUnauthorized: settings.checkCertificate, ...ca };
+  return { settings, pool: new ClientPool({ url: new URL(settings.endpoint), tls, ...TIMES }) };
 }
 
+const TIMES = { connectMs: 5_000, idleMs: 4_000, silenceMs: 20_000 };
+/** Of what a store says to a refusal. */
+const MAX_SAID_BYTES = 16_384;
+
 async function send(
-  { settings, dispatcher, clock }: { settings: S3Settings; dispatcher: Agent; clock: SinkOptions["clock"] },
+  { settings, pool, clock }: Opened & { readonly clock: SinkOptions["clock"] },
   path: string,
   { data, type }: { data: Buffer; type: string },
 ): Promise<void> {
   const { endpoint, keys, region } = settings;
-  const url = `${endpoint}/${path}`;
+  const to = new URL(`${endpoint}/${path}`);
   const given = { "content-type": type };
-  const asked = { method: "PUT", to: new URL(url), headers: given, payloadHash: "UNSIGNED-PAYLOAD" };
+  const asked = { method: "PUT", to, headers: given, payloadHash: "UNSIGNED-PAYLOAD" };
   const headers = keys === undefined ? given : signedHeaders(asked, { keys, region, nowMs: clock.now() });
   try {
-    const { statusCode, body } = await request(url, { method: "PUT", headers, body: data, dispatcher });
-    const said = /<Code>([^<]{1,100})<\/Code>/.exec((await body.text()).slice(0, 2000))?.[1] ?? "";
-    if (statusCode >= 300)
+    const request = { head: requestHead("PUT", to, headers), body: data };
+    const { head, body } = await pool.send(request, { limit: MAX_SAID_BYTES, isRepeatable: true });
+    const { status } = head;
+    const said = /<Code>([^<]{1,100})<\/Code>/.exec(String(body))?.[1] ?? "";
+    if (status < 200 || status >= 300)
       throw new DeliveryError(
-        `the store answered ${statusCode} ${said}`.trim(),
-        statusCode >= 500 || statusCode === 429 || statusCode === 403 || statusCode === 404,
+        `the store answered ${status} ${said}`.trim(),
+        status >= 500 || status === 429 || status === 403 || status === 404,
       );
   } catch (error) {
     if (error instanceof DeliveryError) throw error;

@@ -10,6 +10,7 @@ import { InputError } from "../../../kernel/errors/index.js";
 import { createLogger, silentLogger } from "../../../kernel/log/index.js";
 import { runModelServerProgram } from "../program.js";
 import { call, callGrpc, eventsOf, serveProtocols } from "../protocols.fixture.js";
+import { refuses } from "../storage/stores.fixture.js";
 import { identityModel, protocolModels } from "../text/letters.fixture.js";
 import { keyOf, type PayloadEvent } from "./event.js";
 import { createPayloadLog, type PayloadLog } from "./log.js";
@@ -33,6 +34,7 @@ async function sinkServer(answer: (received: Received, count: number) => number 
   const received: Received[] = [];
   const waiting: { count: number; resolve: () => void }[] = [];
   const server: Server = createServer((request, response) => {
+    if (refuses(request, response)) return;
     const pieces: Buffer[] = [];
     request.on("data", (piece: Buffer) => pieces.push(piece));
     request.on("end", () => {

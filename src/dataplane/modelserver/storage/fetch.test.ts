@@ -9,6 +9,7 @@ import { afterEach, expect, test } from "vitest";
 import { seededRandom, systemClock } from "../../../kernel/clock/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { type FetchOptions, fetchModel, ModelError, runModelServerProgram } from "../index.js";
+import { refuses } from "./stores.fixture.js";
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -40,7 +41,7 @@ async function startStore(objects: Readonly<Record<string, Buffer>>): Promise<St
     headers: {},
     host: "",
   };
-  const server = createServer((request, response) => answer(store, request, response));
+  const server = createServer((request, response) => refuses(request, response) || answer(store, request, response));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   closers.push(
     () => server.closeAllConnections(),

@@ -1,5 +1,6 @@
 /** HTTP towards stores: bounded waiting, redirects that keep secrets at home, refusals by name. */
-import { answerFields, ClientPool, isFieldValue, type StreamedAnswer } from "../../../kernel/http-client/index.js";
+import { messageOf } from "../../../kernel/errors/index.js";
+import { answerFields, ClientPool, requestHead, type StreamedAnswer } from "../../../kernel/http-client/index.js";
 import { asDownloadError, DownloadError, type DownloadReason } from "./failures.js";
 
 /** How a store is reached. */
@@ -112,15 +113,12 @@ export class StoreClient {
 
 type Asked = Required<Pick<StoreRequest, "method" | "headers">> & Pick<StoreRequest, "body">;
 
-/** Names and passwords in addresses are the caller's to use. */
 function headOf(url: URL, { method, headers }: Asked): string {
-  let head = `${method} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
-  for (const [name, value] of Object.entries(headers)) {
-    if (!isFieldValue(value))
-      throw new DownloadError("InvalidSource", `${shown(url)}: header ${name} has characters that cannot be sent`);
-    head += `${name}: ${value}\r\n`;
+  try {
+    return requestHead(method, url, headers);
+  } catch (error) {
+    throw new DownloadError("InvalidSource", `${shown(url)}: ${messageOf(error)}`, { cause: error });
   }
-  return head;
 }
 
 async function textOf(body: AsyncIterable<Uint8Array>, url: URL): Promise<string> {

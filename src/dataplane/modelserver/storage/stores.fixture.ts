@@ -29,6 +29,13 @@ export interface TestServer {
   readonly asked: Asked[];
 }
 
+/** Node takes what stores refuse: more than one Host. */
+export function refuses({ rawHeaders }: IncomingMessage, response: ServerResponse): boolean {
+  const isOne = rawHeaders.filter((each, index) => index % 2 === 0 && each.toLowerCase() === "host").length === 1;
+  if (!isOne) response.writeHead(400).end("more than one Host");
+  return !isOne;
+}
+
 /** A server that answers as it is told, and remembers what it was asked. */
 export async function startServer(
   answer: (asked: Asked, response: ServerResponse, server: TestServer) => void | Promise<void>,
@@ -36,6 +43,7 @@ export async function startServer(
   const asked: Asked[] = [];
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
+    if (refuses(request, response)) return;
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       const { method = "", url: path = "", headers } = request;
