@@ -98,6 +98,13 @@ const cacheKind = (kind: string, scope: "Namespaced" | "Cluster", whose: string)
     scope,
     description: `A model that lies ready on nodes, for ${whose}.`,
     hasStatus: true,
+    printerColumns: [
+      { name: "Source", type: "string", jsonPath: ".spec.sourceModelUri" },
+      { name: "Available", type: "integer", jsonPath: ".status.copies.available" },
+      { name: "Total", type: "integer", jsonPath: ".status.copies.total" },
+      READY,
+      AGE,
+    ],
     shape: () => ({ spec: cacheSpec(), status: cacheStatus().optional() }),
   });
 
@@ -144,6 +151,7 @@ export const LocalModelNodeKind = defineLazily<
   scope: "Cluster",
   description: "Which models one node should have.",
   hasStatus: true,
+  printerColumns: [READY, AGE],
   shape: () => ({ spec: nodeSpec(), status: nodeStatus().optional() }),
 });
 
@@ -175,6 +183,11 @@ export const LocalModelNodeGroupKind = defineLazily<
   scope: "Cluster",
   description: "Nodes with space for models of their own.",
   hasStatus: true,
+  printerColumns: [
+    { name: "Limit", type: "string", jsonPath: ".spec.storageLimit" },
+    { name: "Used", type: "string", jsonPath: ".status.used" },
+    AGE,
+  ],
   shape: () => ({ spec: groupSpec(), status: groupStatus().optional() }),
 });
 
@@ -193,7 +206,7 @@ const containerSpec = () =>
       .enum("initContainer", "localModelDownloadJob")
       .default("initContainer")
       .describe("Before a server, or for LocalModelCaches."),
-    supportsMultiModelDownload: s.boolean().optional().describe("Takes several sources at once."),
+    supportsMultiModelDownload: s.boolean().optional().describe("Not used: each source is fetched by a container of its own."),
   });
 
 type ContainerSpec = Infer<ReturnType<typeof containerSpec>>;
@@ -207,6 +220,11 @@ export const ClusterStorageContainerKind = defineLazily<ContainerSpec>({
   scope: "Cluster",
   description: "A container that fetches models of certain URIs.",
   hasStatus: false,
+  printerColumns: [
+    { name: "Workload", type: "string", jsonPath: ".spec.workloadType" },
+    { name: "Disabled", type: "boolean", jsonPath: ".disabled" },
+    AGE,
+  ],
   top: { disabled: { type: "boolean", description: "It is not used." } },
   shape: () => ({ spec: containerSpec() }),
 });
