@@ -15,7 +15,7 @@ export interface ClientTarget {
   readonly silenceMs?: number;
 }
 
-/** What is sent. */
+/** What is sent; not HEAD, whose answer has a length and no body. */
 export interface OutgoingRequest {
   /** Request line and fields, each with its CRLF, of one byte a character; without content-length, and without the empty line. */
   readonly head: string;
