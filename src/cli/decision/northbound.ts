@@ -19,6 +19,10 @@ export async function northboundClient(options: ConnectionOptions): Promise<{ ge
       ? await loadKubeconfig(layout.kubeconfig, "hub")
       : await loadKubeconfig(options.kubeconfig, options.context);
   const { token } = identity.transport;
+  if (token === undefined)
+    throw new CommandError(
+      `${options.kubeconfig ?? layout.kubeconfig} has no token, and decisions are told to who shows one of the hub: \`kubectl create token ACCOUNT\` makes one`,
+    );
   const ca = await readFile(join(layout.pki, "ca.crt"), "utf8");
   return {
     get: async (path) => {
