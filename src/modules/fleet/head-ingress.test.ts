@@ -329,6 +329,7 @@ test("weights follow the annotation; faults are named; a head ingress by hand is
     (await fleet.hub.client.resource(EventKind).list(inDemo)).items.filter(({ reason }) => reason === "BadWeights");
   const told = await eventually(badWeights, (events) => events.length > 0, "the bad weight is named");
   expect(told[0]?.message).toContain('"edge=one"');
+  expect((await getHead(fleet))?.spec.weights).toEqual({ cloud: 9, edge: 1 });
   for (const note of ["1", "2", "3"]) await annotate({ note });
   await annotate({ [ARGOSY.ingress]: "none" });
   await eventually(

@@ -4,8 +4,8 @@ import {
   ownerReferenceTo,
   type ReconcileContext,
 } from "../../kernel/control/index.js";
-import { isDeleting } from "../../kernel/kinds/index.js";
-import { equalJson, toJsonObject } from "../../kernel/schema/index.js";
+import { isDeleting, type JsonObject } from "../../kernel/kinds/index.js";
+import { asObject, asString, equalJson, toJsonObject } from "../../kernel/schema/index.js";
 import { parseWeights } from "./head-weights.js";
 import { HeadIngressKind, type HyperMLService, HyperMLServiceKind } from "./kinds.js";
 import { ARGOSY } from "./names.js";
@@ -39,7 +39,9 @@ export function headIngressMaker(): ControllerSpec<HyperMLService> {
           await heads.delete(key.name, { namespace: key.namespace, preconditions: { uid: existing.metadata.uid } });
         return;
       }
-      const weights = weightsOf(hyper, told, context);
+      const { weights, isFaulty } = weightsOf(hyper, told, context);
+      // A slip of the pen moves no traffic.
+      if (isFaulty && isMade) return;
       const spec = madeSpec(hyper);
       const isCurrent =
         existing?.spec.hyperMLServiceRef?.name === key.name && equalJson(existing.spec.weights ?? {}, weights);
@@ -79,7 +81,7 @@ function weightsOf(
   hyper: HyperMLService,
   told: Map<string, string>,
   context: ReconcileContext<HyperMLService>,
-): Record<string, number> {
+): { readonly weights: Record<string, number>; readonly isFaulty: boolean } {
   const text = hyper.metadata.annotations?.[ARGOSY.ingressWeights] ?? "";
   const { namespace = "", name } = hyper.metadata;
   const key = `${namespace}/${name}`;
@@ -89,5 +91,17 @@ function weightsOf(
     told.set(key, text);
     context.events.record(hyper, "Warning", "BadWeights", `annotation ${ARGOSY.ingressWeights}: ${faults.join("; ")}`);
   }
-  return { ...weights };
+  return { weights: { ...weights }, isFaulty: faults.length > 0 };
+}
+
+/** What is wrong with the annotation for weights, if it is newly so. Pure. */
+export function weightWarnings(object: JsonObject, old: JsonObject | undefined): string[] {
+  const textIn = (one: JsonObject | undefined): string =>
+    asString(asObject(asObject(one?.["metadata"])["annotations"])[ARGOSY.ingressWeights]);
+  const text = textIn(object);
+  if (text === textIn(old)) return [];
+  return parseWeights(text).faults.map(
+    (fault) =>
+      `metadata.annotations[${ARGOSY.ingressWeights}]: ${fault}; the weights stay as they are until it is corrected`,
+  );
 }

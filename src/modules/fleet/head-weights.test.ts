@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { headIngressAdmission } from "./head-admission.js";
+import { weightWarnings } from "./head-maker.js";
 import { planHead } from "./head-weights.js";
 import { builtinLimits, effectless, honouredOf } from "./heads/conditions.js";
 import type { HeadIngress, HyperMLService } from "./kinds.js";
@@ -88,4 +89,15 @@ test("fields without an effect are named, as they are written and in the status"
   }
   const good = byHand({ weighting: { by: "Latency" } });
   expect(effectless(good, planHead(good, undefined, new Map()))).toEqual([]);
+});
+
+test("a slip in the annotation for weights is a warning when it is made, and only then", () => {
+  const hyperWith = (weights: string): JsonObject => ({
+    metadata: { annotations: { "argosy.dev/ingress-weights": weights } },
+  });
+  expect(weightWarnings(hyperWith("cloud=9,edge=one"), hyperWith("cloud=9"))).toEqual([
+    expect.stringContaining('"edge=one" is not CLUSTER=WEIGHT'),
+  ]);
+  expect(weightWarnings(hyperWith("edge=one"), hyperWith("edge=one"))).toEqual([]);
+  expect(weightWarnings(hyperWith("edge=1"), undefined)).toEqual([]);
 });

@@ -3,6 +3,7 @@ import type { StatusCause } from "../../kernel/errors/index.js";
 import { findCondition, type JsonObject } from "../../kernel/kinds/index.js";
 import type { AdmissionReview, ModuleAdmission } from "../../kernel/module/types.js";
 import { equalJson, isObject } from "../../kernel/schema/index.js";
+import { weightWarnings } from "./head-maker.js";
 import { describeUnknownCluster, planParts, type SpecParts, specPartsOf } from "./hyper-plan.js";
 import { KindSchemas } from "./kind-schemas.js";
 import { ClusterKind, type ConditionDraft, type HyperMLService, HyperMLServiceKind } from "./kinds.js";
@@ -75,10 +76,12 @@ export function hyperMLServiceAdmission(checker: ManifestChecker): ModuleAdmissi
       const parts = specPartsOf(object);
       const before = old === undefined ? undefined : specPartsOf(old);
       // Finalizers and labels must be writable whatever the spec is.
-      if (isDeleted(object) || (before !== undefined && equalJson(old?.["spec"], object["spec"]))) return NOTHING;
+      if (isDeleted(object)) return NOTHING;
+      const slips = weightWarnings(object, old);
+      if (before !== undefined && equalJson(old?.["spec"], object["spec"])) return { faults: [], warnings: slips };
       const skip = before?.workloads.flatMap(({ manifests }) => manifests) ?? [];
       const { faults, unsure, dropped } = await checker.check(hub, parts, skip);
-      return { faults, warnings: [...unsure, ...dropped, ...(await clusterWarnings(parts, hub))] };
+      return { faults, warnings: [...slips, ...unsure, ...dropped, ...(await clusterWarnings(parts, hub))] };
     },
   };
 }
