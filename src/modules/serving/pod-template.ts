@@ -182,6 +182,24 @@ function renderArguments(container: JsonObject, parameters: Readonly<Record<stri
   }
 }
 
+/** The port that arguments of the built-in server name; `undefined` for none. */
+export function portIn(args: readonly Json[]): number | undefined {
+  const at = args.findIndex((arg) => typeof arg === "string" && /^--http(=|$)/.test(arg));
+  const word = args[at];
+  const text = word === "--http" ? args[at + 1] : typeof word === "string" ? word.slice("--http=".length) : undefined;
+  const port = Number(text);
+  return at >= 0 && Number.isInteger(port) && port > 0 ? port : undefined;
+}
+
+/** The server listens where its container's port says. */
+function listeningAt(args: readonly Json[], port: number): Json[] {
+  if (portIn(args) === port) return [...args];
+  const others = args.filter(
+    (arg, index) => !(typeof arg === "string" && /^--http(=|$)/.test(arg)) && args[index - 1] !== "--http",
+  );
+  return [...others, `--http=${port}`];
+}
+
 /** Fills in a server's port, probes and environment, in place. */
 export function completeMain(main: JsonObject, port: number, builtIn: boolean): void {
   main["ports"] = [{ name: "http", containerPort: port, protocol: "TCP" }];
@@ -192,9 +210,7 @@ export function completeMain(main: JsonObject, port: number, builtIn: boolean): 
   }
   // Brought to the nodes (`argosy images`) rather than to a registry, whatever its tag.
   main["imagePullPolicy"] ??= "IfNotPresent";
-  const args = Array.isArray(main["args"]) ? main["args"] : [];
-  if (!args.some((arg) => typeof arg === "string" && /^--http(=|$)/.test(arg)))
-    main["args"] = [...args, `--http=${port}`];
+  main["args"] = listeningAt(Array.isArray(main["args"]) ? main["args"] : [], port);
   main["readinessProbe"] ??= {
     httpGet: { path: "/v2/health/ready", port },
     // The gateway's own checks take a silent model out of use within two seconds; this one is for everybody else.

@@ -65,6 +65,21 @@ test("a program of one's own in the model server's image is not the model server
   expect(same["args"]).toEqual(["--http=8080"]);
 });
 
+test("the model server listens where its container's port says; without one the argument counts", () => {
+  const ports = [{ containerPort: 9000, name: "h2c" }];
+  const grpc = podOf(model({ ports }), builtIn);
+  const container = { name: "kserve-container", image: "argosy.dev/model-server", args: ["--http", "7000", "--more"] };
+  const own = podOf({ containers: [container] }, undefined);
+  const both = podOf({ containers: [{ ...container, ports }] }, undefined);
+
+  expect([grpc.port, (grpc.main["args"] as string[]).filter((arg) => arg.startsWith("--http"))]).toEqual([
+    9000,
+    ["--http=9000"],
+  ]);
+  expect([own.port, own.main["args"]]).toEqual([7000, ["--http", "7000", "--more"]]);
+  expect([both.port, both.main["args"]]).toEqual([9000, ["--more", "--http=9000"]]);
+});
+
 test("a runtime's container takes the model's fields: arguments are added, its version is the image's tag", () => {
   const { main, pod, template } = podOf(
     { ...model({ args: ["--more"], runtimeVersion: "2", env: [{ name: "A", value: "b" }] }), labels: { from: "user" } },

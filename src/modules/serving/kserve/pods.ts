@@ -4,7 +4,7 @@ import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { isBuiltInServer } from "../images.js";
 import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
-import { type BuiltTemplate, completeMain, mergeBy } from "../pod-template.js";
+import { type BuiltTemplate, completeMain, mergeBy, portIn } from "../pod-template.js";
 import { KSERVE, OWN } from "./annotations.js";
 import { addModelList } from "./multi-model.js";
 import { nativeShape } from "./native-shapes.unsafe.js";
@@ -253,7 +253,9 @@ function portOf(containers: readonly JsonObject[], main: JsonObject): number {
   const ports = asObjects(front["ports"]);
   const chosen = ports.find(({ name }) => typeof name === "string" && /^http/.test(name)) ?? ports[0];
   const port = chosen?.["containerPort"];
-  return typeof port === "number" ? port : DEFAULT_PORT;
+  if (typeof port === "number") return port;
+  const { args } = front;
+  return (isBuiltInServer(front) && Array.isArray(args) ? portIn(args) : undefined) ?? DEFAULT_PORT;
 }
 
 /** What is to be fetched, and where to. */

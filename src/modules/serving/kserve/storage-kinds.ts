@@ -206,7 +206,10 @@ const containerSpec = () =>
       .enum("initContainer", "localModelDownloadJob")
       .default("initContainer")
       .describe("Before a server, or for LocalModelCaches."),
-    supportsMultiModelDownload: s.boolean().optional().describe("Not used: each source is fetched by a container of its own."),
+    supportsMultiModelDownload: s
+      .boolean()
+      .optional()
+      .describe("Not used: each source is fetched by a container of its own."),
   });
 
 type ContainerSpec = Infer<ReturnType<typeof containerSpec>>;
