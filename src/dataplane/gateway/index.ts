@@ -9,5 +9,6 @@ export type { ActivatorInput } from "./activator-table.js";
 export { type CountedByGateway, countsByGateway } from "./counts.js";
 export { type GatewayDriver, type GatewayPart, gatewayDriver, gatewayPorts } from "./driver.js";
 export { runGateway, runningGateway } from "./gateway.js";
+export { splitAddress } from "./place-table.js";
 export type { BackendReport, GatewayState, ShadowReport } from "./state.js";
 export { type BackendInput, checkRoute, type ListenerInput, type RouteInput, type ShadowInput } from "./table.js";

@@ -4,7 +4,7 @@ import { headIngressAdmission } from "./head-admission.js";
 import { weightWarnings } from "./head-maker.js";
 import { planHead } from "./head-weights.js";
 import { builtinLimits, effectless, honouredOf } from "./heads/conditions.js";
-import type { HeadIngress, HyperMLService } from "./kinds.js";
+import type { Cluster, HeadIngress, HyperMLService } from "./kinds.js";
 
 const row = (kind: string, name: string, url: string) => ({
   cluster: "cloud",
@@ -100,4 +100,14 @@ test("a slip in the annotation for weights is a warning when it is made, and onl
   ]);
   expect(weightWarnings(hyperWith("edge=one"), hyperWith("edge=one"))).toEqual([]);
   expect(weightWarnings(hyperWith("edge=1"), undefined)).toEqual([]);
+});
+
+test("a slip in a cluster's annotations is that cluster's alone, and told", () => {
+  const annotations = { "argosy.dev/ingress-address": "nonsense", "argosy.dev/ingress-weight": "much" };
+  const cloud = { metadata: { name: "cloud", annotations } } as unknown as Cluster;
+  const [model] = models;
+  const plan = planHead(head(), hyper(...(model === undefined ? [] : [model])), new Map([["cloud", cloud]]));
+  expect(plan.backends).toMatchObject([{ weightAsked: 1, weightGiven: 0, reason: "BadAddress" }]);
+  expect(plan.backends[0]?.address).toBeUndefined();
+  expect(plan.faults).toEqual([expect.stringContaining('"much" is no whole number')]);
 });

@@ -1,4 +1,4 @@
-import type { BackendInput, BackendReport, RouteInput } from "../../dataplane/gateway/index.js";
+import { type BackendInput, type BackendReport, type RouteInput, splitAddress } from "../../dataplane/gateway/index.js";
 import { findCondition, isDeleting } from "../../kernel/kinds/index.js";
 import { type PlannedShadow, planShadows, shadowInputOf } from "./head-shadows.js";
 import { measuresOf, weighted } from "./head-signals.js";
@@ -162,6 +162,8 @@ function backendsOf(
     const draining = wantedNames.includes(cluster)
       ? drainOf(clusters.get(cluster))
       : `HyperMLService ${hyper.metadata.name} no longer runs in cluster ${cluster}`;
+    const slip = weightSlipOf(clusters.get(cluster));
+    if (head.spec.weights?.[cluster] === undefined && slip !== undefined) faults.push(slip);
     const priority = head.spec.priorities?.[cluster] ?? 0;
     const isLeaving = !wantedNames.includes(cluster);
     return [backendOf(cluster, { row, url, weight, priority, draining, isLeaving, cluster: clusters.get(cluster) })];
@@ -189,6 +191,13 @@ function hasService(hyper: HyperMLService, cluster: string, name: string | undef
   );
 }
 
+/** What is wrong with a cluster's default weight, which is then 1. */
+function weightSlipOf(cluster: Cluster | undefined): string | undefined {
+  const text = cluster?.metadata.annotations?.[ARGOSY.ingressWeight];
+  if (text === undefined || /^\d{1,6}$/.test(text)) return undefined;
+  return `annotation ${ARGOSY.ingressWeight} of cluster ${cluster?.metadata.name ?? ""}: "${text}" is no whole number up to 999999: it counts 1`;
+}
+
 function defaultWeightOf(cluster: Cluster | undefined): number {
   const text = cluster?.metadata.annotations?.[ARGOSY.ingressWeight];
   return text !== undefined && /^\d{1,6}$/.test(text) ? Number(text) : 1;
@@ -211,18 +220,28 @@ function backendOf(name: string, candidate: Candidate): PlannedBackend {
   const { row, url: before, weight, priority, draining, isLeaving, cluster } = candidate;
   const given = urlIn(row?.status) ?? before;
   const url = given === undefined ? undefined : parseUrl(given);
-  const obstacle =
-    draining === undefined ? obstacleOf(row, given, url !== undefined) : { reason: "Draining", message: draining };
+  // One cluster's slip is not the whole route's: no gateway would take that.
+  const told = cluster?.metadata.annotations?.[ARGOSY.ingressAddress];
+  const isLost = told !== undefined && splitAddress(told) === undefined;
+  const obstacle = isLost
+    ? {
+        reason: "BadAddress",
+        message: `annotation ${ARGOSY.ingressAddress} of cluster ${name}: "${told}" is not HOST:PORT`,
+      }
+    : draining === undefined
+      ? obstacleOf(row, given, url !== undefined)
+      : { reason: "Draining", message: draining };
   return {
     name,
     cluster: name,
     url: given ?? "",
     host: url?.host ?? "",
-    address: url === undefined ? undefined : (cluster?.metadata.annotations?.[ARGOSY.ingressAddress] ?? url.address),
+    address: url === undefined || isLost ? undefined : (told ?? url.address),
     isSecure: url?.isSecure ?? false,
     weightAsked: weight,
     priority,
-    isDraining: draining !== undefined && !isLeaving && obstacleOf(row, given, url !== undefined) === undefined,
+    isDraining:
+      !isLost && draining !== undefined && !isLeaving && obstacleOf(row, given, url !== undefined) === undefined,
     weightGiven: obstacle === undefined ? weight : 0,
     reason: obstacle?.reason ?? "",
     message: obstacle?.message ?? "",
