@@ -10,7 +10,7 @@ import { type HeadIngress, HeadIngressKind } from "./kinds.js";
 
 /**
  * Says at once, as warnings, what the conditions `Programmed` and `FieldsHonoured` of a HeadIngress by hand are going to say: the object is stored, for what
- * is wrong may lie elsewhere (a listener, a Secret), and its elder version goes on.
+ * is wrong may lie elsewhere (a listener, a Secret).
  */
 export function headIngressAdmission(): ModuleAdmission {
   return {

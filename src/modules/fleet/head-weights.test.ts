@@ -65,6 +65,10 @@ test("a backend whose URL leads nowhere is there, with the weight that was asked
   );
   expect(faults).toEqual([]);
   expect(backends).toMatchObject([{ name: "a", weightAsked: 3, weightGiven: 0, reason: "BadAddress" }]);
+  const place = { name: "b", url: "http://b.example.org", address: "nowhere" };
+  const [lost] = planHead(byHand({ backends: [place] }), undefined, new Map()).backends;
+  expect(lost).toMatchObject({ reason: "BadAddress", message: '"nowhere" is not HOST:PORT' });
+  expect(lost?.address).toBeUndefined();
 });
 
 test("fields without an effect are named, as they are written and in the status", async () => {

@@ -107,10 +107,14 @@ function addByHand(head: HeadIngress, backends: PlannedBackend[], faults: string
       continue;
     }
     const weight = given.weight ?? 1;
-    const url = parseUrl(given.url);
+    const isPlace = given.address === undefined || splitAddress(given.address) !== undefined;
+    const url = isPlace ? parseUrl(given.url) : undefined;
+    const form = isPlace
+      ? `"${given.url}" is not http://HOST[:PORT] or https://HOST[:PORT]`
+      : `"${given.address}" is not HOST:PORT`;
     const obstacle =
       url === undefined
-        ? { reason: "BadAddress", message: `"${given.url}" is not http://HOST[:PORT] or https://HOST[:PORT]` }
+        ? { reason: "BadAddress", message: form }
         : given.drain === true
           ? { reason: "Draining", message: "spec.backends says that it is drained" }
           : { reason: "", message: "" };
