@@ -54,8 +54,12 @@ export class Http2Front {
     const host = authority.replace(/:\d*$/, "").toLowerCase();
     const route = this.#core().routing.find(client.listener.name, host, target);
     if (headers[":method"] === "CONNECT") stream.close(constants.NGHTTP2_REFUSED_STREAM);
-    else if (route?.table.protocol === "h2")
+    else if (route !== undefined && (route.table.protocol === "h2" || isGrpc(headers)))
       new Http2Exchange(this.#core(), { route, stream, headers, authority, target, ...client }).start();
     else new Http2OverHttp1(this.#core(), { stream, headers, authority, target, ...client }).start();
   }
 }
+
+/** There is no gRPC over HTTP/1.1: whoever is asked for it speaks HTTP/2 too, at the same port. */
+const isGrpc = (headers: IncomingHttpHeaders): boolean =>
+  headers[":method"] === "POST" && /^application\/grpc($|[+;])/.test(headers["content-type"] ?? "");

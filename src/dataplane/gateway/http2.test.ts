@@ -149,6 +149,21 @@ const grpcRoute = (
   ...more,
 });
 
+test("gRPC passes where backends speak HTTP/1.1 to others", async () => {
+  const cleanup = begin();
+  const one = await grpcServer(cleanup, "one");
+  const { protocol: _, ...route } = grpcRoute([{ name: "one", ...one }]);
+  const { port } = await startGateway(cleanup, [route]);
+  const session = await client(cleanup, port);
+  const headers = { ":method": "POST", "content-type": "application/grpc", te: "trailers" };
+
+  const stream = session.request({ ...headers, ":path": "/inference.GRPCInferenceService/ModelStreamInfer" });
+  stream.end();
+  stream.resume();
+  const [answer] = await once(stream, "response");
+  expect(answer).toMatchObject({ ":status": 200, "x-server": "one" });
+});
+
 test("gRPC passes: both directions flow at once, trailers end the call, and calls split over backends", async () => {
   const cleanup = begin();
   const one = await grpcServer(cleanup, "one");
