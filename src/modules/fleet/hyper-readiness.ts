@@ -46,8 +46,8 @@ export function unreadinessOf(state: ObjectState): string | undefined {
 function replicasGap(manifest: JsonObject, status: JsonObject | undefined): string | undefined {
   const { observedGeneration, generation, readyReplicas = 0 } = status ?? {};
   const wanted = asObject(manifest["spec"])["replicas"] ?? 1;
-  if (observedGeneration === undefined || (generation !== undefined && observedGeneration !== generation))
-    return undefined;
+  // A kind that does not tell its own generation may speak of an earlier form.
+  if (generation === undefined || observedGeneration !== generation) return undefined;
   return typeof wanted === "number" && typeof readyReplicas === "number" && readyReplicas < wanted
     ? `${readyReplicas} of ${wanted} replicas are ready`
     : undefined;
