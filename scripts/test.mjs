@@ -1,5 +1,5 @@
 // `npm test`: the whole suite. Arguments go to vitest. Ends with the skipped tests, their reasons, what they left in the folder for temporary
-// files (theirs alone, so that it can be told; a failure), and one plain line of counts.
+// files (theirs alone, so that it can be told; a failure where it has Argosy's name), and one plain line of counts.
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -37,5 +37,6 @@ else process.stdout.write(`${left.length} left in ${folder}: ${left.join(", ")}\
 process.stdout.write(
   `${counts.numPassedTests} passed, ${counts.numFailedTests} failed, ${counts.numPendingTests} skipped\n`,
 );
-const isGreen = result.status === 0 && counts.numTotalTests > 0 && left.length === 0;
+const isOurs = left.some((name) => name.includes("argosy"));
+const isGreen = result.status === 0 && counts.numTotalTests > 0 && !isOurs;
 process.exit(isGreen ? 0 : result.status || 1);

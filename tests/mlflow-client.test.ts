@@ -56,6 +56,7 @@ unless(missing)(
           cwd: directory,
           env: {
             ...process.env,
+            TMPDIR: directory,
             MLFLOW_TRACKING_TOKEN: "sesame",
             MLFLOW_TRACKING_SERVER_CERT_PATH: caFile,
             MLFLOW_HTTP_REQUEST_MAX_RETRIES: "0",

@@ -16,6 +16,7 @@ import { delimiter, dirname, join } from "node:path";
 import { afterAll, type TestContext, test } from "vitest";
 import { detectIsolation } from "../../src/cluster/node/index.js";
 import { packageRoot } from "../../src/kernel/assets/index.js";
+import { temporaryFolder } from "../../src/testing/folder.js";
 import { argosy, startArgosy } from "../support/argosy.js";
 
 /** Where the clients' programs and requirements are; packaged tests are compiled elsewhere, so they are found from the clone. */
@@ -235,7 +236,9 @@ export async function runChecks(
   words: readonly string[],
   options: ExecuteOptions,
 ): Promise<Record<string, string>> {
-  const { code, stdout, stderr } = await execute(command, words, { timeoutMs: 300_000, ...options });
+  // Clients keep files of their own there, and leave them.
+  const env = { ...options.env, TMPDIR: temporaryFolder("checks") };
+  const { code, stdout, stderr } = await execute(command, words, { timeoutMs: 300_000, ...options, env });
   const results: Record<string, string> = {};
   for (const line of stdout.split("\n")) {
     if (!line.startsWith("{")) continue;
