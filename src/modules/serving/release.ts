@@ -128,7 +128,7 @@ function buildTemplate(
   const { runtime: runtimeName } = release.predictor.model;
   const namespace = service.metadata.namespace ?? "";
   const runtime = tools.context.cluster.informers.informer(MLServiceRuntimeKind).get({ namespace, name: runtimeName });
-  const where = `cluster ${tools.context.cluster.name}: release ${release.name}`;
+  const where = `cluster ${tools.context.cluster.name}`;
   if (runtime === undefined)
     return { reason: "RuntimeNotFound", message: `${where}: there is no MLServiceRuntime ${namespace}/${runtimeName}` };
   if (!runtime.spec.enabled)
