@@ -46,7 +46,7 @@ export async function removeCollection(machinery: Machinery, call: Call): Promis
   const options = readDeleteOptions(call.request);
   warnOfDependents(call, options);
   const { items, metadata } = await pageOf(machinery, call);
-  const found = await Promise.all(items.map((stored) => inVersion(call.type, stored)));
+  const found = await Promise.all(items.map(async (stored) => inVersion(call.type, stored)));
   for (const stored of items) await removeMember(machinery, call, stored, options);
   return listOf(call.type, found, listForm(call), { now: machinery.clock.now(), metadata });
 }

@@ -47,7 +47,7 @@ export async function list(machinery: Machinery, call: Call): Promise<Uint8Array
     const pieces = listPieces(type, page.items, form, about);
     return page.items.length <= maxItemsAtOnce ? Buffer.concat([...pieces]) : unhurried(pieces);
   }
-  const values = await Promise.all(page.items.map((stored) => inVersion(type, stored)));
+  const values = await Promise.all(page.items.map(async (stored) => inVersion(type, stored)));
   return encodeJson(listOf(type, values, form, about));
 }
 
