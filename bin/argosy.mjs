@@ -1,6 +1,4 @@
-#!/bin/sh
-// 2>/dev/null; exec node --max-semi-space-size=32 "$0" "$@"
-// For a shell the line above starts Node with more room for young objects (src/cli/platform/node-flags.ts); for Node it is a comment.
+#!/usr/bin/env node
 import { existsSync } from "node:fs";
 
 const main = new URL("../dist/src/cli/main.js", import.meta.url);

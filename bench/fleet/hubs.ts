@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load } from "js-yaml";
-import { nodeFlags } from "../../src/cli/platform/node-flags.js";
 import { packageRoot } from "../../src/kernel/assets/index.js";
 import { type Built, type KarmadaOptions, startKarmada } from "../../tests/real/home/karmada.js";
 import type { Address } from "../apiserver/connection.js";
@@ -39,16 +38,7 @@ export const memberNames = ["member1", "member2", "member3"] as const;
 export async function startArgosy(profiles = ""): Promise<RestartableHub> {
   const data = mkdtempSync(join(tmpdir(), "argosy-bench-hub-"));
   const profiling = profiles === "" ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`];
-  const words = [
-    ...nodeFlags,
-    ...profiling,
-    join(packageRoot(), "bin", "argosy.mjs"),
-    "up",
-    "--data",
-    data,
-    "--members",
-    "",
-  ];
+  const words = [...profiling, join(packageRoot(), "bin", "argosy.mjs"), "up", "--data", data, "--members", ""];
   let hub: Started | undefined;
   const gateway = adopt(join(data, "gateway", "gateway.pid"));
   const resume = async (): Promise<void> => {

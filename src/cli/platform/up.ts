@@ -22,7 +22,6 @@ import { StepList } from "../output/steps.js";
 import type { Terminal } from "../output/terminal.js";
 import { down } from "./down.js";
 import { membersOf, parseMembers } from "./members.js";
-import { nodeFlags } from "./node-flags.js";
 import { type SecurityFlags, securityArguments, securityOf } from "./security.js";
 import { type EndRequest, untilSignal } from "./signals.js";
 
@@ -160,7 +159,7 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   const output = await open(join(layout.logs, "up.log"), "w", 0o600);
   const main = process.argv[1] ?? "";
   const words = ["up", "--data", layout.root, ...members, ...without, ...runtime, ...securityArguments(options)];
-  const child = spawn(process.execPath, [...nodeFlags, main, ...words], {
+  const child = spawn(process.execPath, [main, ...words], {
     detached: true,
     stdio: ["ignore", output.fd, output.fd],
   });
