@@ -1,7 +1,6 @@
 /** The model server as a program: what it is told to do, signals and last words. */
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { type Program, runProgram } from "../../kernel/program/index.js";
 import { type Arguments, MODEL_SERVER_USAGE, parseArguments } from "./arguments.js";
@@ -30,7 +29,6 @@ async function run(program: Program): Promise<number> {
 }
 
 async function serve(parsed: Arguments, program: Program): Promise<number> {
-  collectAlone();
   const { clock, log } = program;
   // Late: who only fetches a model needs none of it.
   const [payloads, { runModelServer }] = await Promise.all([openLog(parsed, program), import("./server.js")]);
@@ -69,14 +67,6 @@ async function serve(parsed: Arguments, program: Program): Promise<number> {
   const code = await Promise.race([failure, program.stopped.then(() => 0)]);
   await server.close();
   return code;
-}
-
-/**
- * Young garbage is collected by the thread that answers, without V8's helpers: of a request next to nothing survives, so that a collection is
- * mostly waiting until the helpers have had the processor, which a pod shares with them. Requests wait that long, too.
- */
-function collectAlone(): void {
-  for (const flag of ["--no-parallel-scavenge", "--no-concurrent-array-buffer-sweeping"]) setFlagsFromString(flag);
 }
 
 /** How a forwarder ends: as a model server does. */
