@@ -321,6 +321,7 @@ async function startControllers(assembly: Assembly): Promise<string> {
     const [hub, ...members] = plans;
     const known = members.map((plan) => ({
       name: plan.name,
+      client: clusterOf(assembly, plan).admin.client,
       url: clusterOf(assembly, plan).url,
       ingressPort: plan.ingressPort,
       ...(plan.isPull === true ? { isPull: true } : {}),

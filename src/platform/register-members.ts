@@ -1,5 +1,5 @@
 import type { ApiClient } from "../kernel/client/index.js";
-import { ClusterRoleBindingKind, ClusterRoleKind } from "../kernel/kinds/index.js";
+import { ClusterRoleBindingKind, ClusterRoleKind, NamespaceKind } from "../kernel/kinds/index.js";
 import { ClusterKind, enrolCluster, revokeCluster } from "../modules/fleet/index.js";
 import { ensureNamespace } from "./install.js";
 
@@ -13,6 +13,8 @@ const KARMADA_SPACES = ["karmada-system", "karmada-cluster"] as const;
 /** A member of this start. */
 export interface RegisteredMember {
   readonly name: string;
+  /** Tells its identity, whatever its name is. */
+  readonly client: ApiClient;
   /** Of its API. */
   readonly url: string;
   readonly ingressPort: number;
@@ -38,9 +40,10 @@ export async function registerMembers(
     if ((await clusters.find(name)) !== undefined)
       await drain(name, { "argosy.dev/drain": "it is not among the members of this start" });
   }
-  for (const { name, url, ingressPort, isPull } of members) {
+  for (const { name, client, url, ingressPort, isPull } of members) {
+    const id = (await client.resource(NamespaceKind).get("kube-system")).metadata.uid;
     const annotations = { "argosy.dev/ingress-address": `127.0.0.1:${ingressPort}` };
-    const spec = { syncMode: isPull === true ? "Pull" : "Push", apiEndpoint: url };
+    const spec = { id, syncMode: isPull === true ? "Pull" : "Push", apiEndpoint: url };
     const cluster = await clusters.apply({ metadata: { name, annotations }, spec }, { fieldManager, force: true });
     if (cluster.metadata.annotations?.["argosy.dev/drain"] !== undefined) await drain(name, {});
     if (isPull === true) await enrolCluster(hub, { name });

@@ -1,3 +1,4 @@
+import type { ClusterAccess } from "../../../kernel/control/index.js";
 import {
   compareQuantities,
   Faults,
@@ -36,11 +37,33 @@ export function clusterAdmission(): ModuleAdmission {
         delete spec["zone"];
       }
     },
-    review: async (object, old) => {
+    review: async (object, old, hub) => {
       if (isUntouched(object, old)) return ACCEPTED;
-      return { faults: clusterFaults(object).causes, warnings: [] };
+      const faults = clusterFaults(object);
+      await twinFaults(object, old, { hub, faults });
+      return { faults: faults.causes, warnings: [] };
     },
   };
+}
+
+/** What is wrong with the identity of a member that is in the fleet under another name. */
+export function twinFault(twin: string): string {
+  return `this cluster is in the fleet already, as ${twin}: \`argosy clusters leave ${twin}\` first`;
+}
+
+/** Whoever registers a member that fetches may not look at others: the hub looks whether it is there already. Who joins by push looks himself. */
+async function twinFaults(
+  object: JsonObject,
+  old: JsonObject | undefined,
+  { hub, faults }: { readonly hub: ClusterAccess; readonly faults: Faults },
+): Promise<void> {
+  const spec = objectIn(object, "spec");
+  const id = textIn(spec, "id");
+  if (textIn(spec, "syncMode") !== "Pull" || id === "" || id === textIn(objectIn(old ?? {}, "spec"), "id")) return;
+  const name = textIn(metadataOf(object), "name");
+  const { items } = await hub.client.resource(ClusterKind).list();
+  const twin = items.find((other) => other.spec?.id === id && other.metadata.name !== name);
+  if (twin !== undefined) faults.invalid("spec.id", id, twinFault(twin.metadata.name));
 }
 
 /** What is wrong with the name of a member, in upstream's words. */

@@ -70,6 +70,11 @@ embedded(
     await joinCluster(hub, { ...request, place: { region: "us" } });
     expect((await listClusters(hub))[0]?.spec).toMatchObject({ region: "us" });
     await expect(joinCluster(hub, { ...request, name: "twin" })).rejects.toThrow(/in the fleet already, as paris/);
+    await hub.client
+      .resource(ClusterKind)
+      .apply({ metadata: { name: "lab" }, spec: { syncMode: "Pull" } }, { fieldManager: "test" });
+    await expect(joinCluster(hub, { ...request, name: "lab" })).rejects.toThrow(/lab is in the fleet by pull/);
+    await hub.client.resource(ClusterKind).delete("lab");
     await expect(joinCluster(hub, { ...request, name: "Big" })).rejects.toThrow(/RFC 1123/);
     await expect(awaitReady(hub, "paris", 0)).rejects.toThrow(/is not Ready after 0 s/);
 

@@ -11,7 +11,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import type { PolicyRule } from "../../../kernel/module/types.js";
 import { toJson } from "../../../kernel/schema/index.js";
-import { clusterNameFaults } from "../admission/clusters.js";
+import { clusterNameFaults, twinFault } from "../admission/clusters.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
 import { OWN_IMPERSONATOR } from "./proxy-rights.js";
 
@@ -48,7 +48,7 @@ export interface Hub {
 
 /**
  * Brings a member in by push: an account of the hub's in the member, its token in the hub, and the Cluster. Doing it again renews the credentials.
- * Throws `InputError` for a name that cannot be one, or a member that is there under another name.
+ * Throws `InputError` for a name that cannot be one or that is a pull member's, and for a member that is there under another name.
  */
 export async function joinCluster({ client, clock }: Hub, request: JoinRequest): Promise<void> {
   const { name, member, endpoint } = request;
@@ -56,8 +56,13 @@ export async function joinCluster({ client, clock }: Hub, request: JoinRequest):
   if (wrong !== undefined) throw new InputError(`cluster ${JSON.stringify(name)}: ${wrong}`);
   const id = (await member.resource(NamespaceKind).get("kube-system")).metadata.uid;
   const clusters = client.resource(ClusterKind);
-  const twin = (await clusters.list()).items.find(({ spec, metadata }) => spec?.id === id && metadata.name !== name);
-  if (twin !== undefined) throw new InputError(`this cluster is in the fleet already, as ${twin.metadata.name}`);
+  const { items } = await clusters.list();
+  if (items.find(({ metadata }) => metadata.name === name)?.spec?.syncMode === "Pull")
+    throw new InputError(
+      `cluster ${name} is in the fleet by pull: \`argosy clusters leave ${name}\` first, or choose another name`,
+    );
+  const twin = items.find(({ spec, metadata }) => spec?.id === id && metadata.name !== name);
+  if (twin !== undefined) throw new InputError(twinFault(twin.metadata.name));
   await ensureSpace(member);
   const token = await accountWith(member, clock, accountOf(name), request.rules);
   const impersonator = await accountWith(member, clock, impersonatorOf(name), IMPERSONATION);

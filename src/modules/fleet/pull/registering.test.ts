@@ -1,7 +1,9 @@
 import { expect, onTestFinished } from "vitest";
+import { checksOf } from "../../../cluster/apiserver/index.js";
 import { ConfigMapKind, NamespaceKind, ServiceAccountKind } from "../../../kernel/kinds/index.js";
-import { startTestCluster } from "../../../testing/index.js";
+import { startTestCluster, type TestCluster } from "../../../testing/index.js";
 import { unless } from "../../../testing/unless.js";
+import { engineAdmission } from "../admission/index.js";
 import { ClusterKind, WorkKind } from "../kinds.js";
 import { enrolCluster, registrationToken } from "./enrolment.js";
 import { CLUSTER_SPACE, registrationAccountOf } from "./names.js";
@@ -13,7 +15,8 @@ const embedded = unless(
 const namespace = "argosy-system";
 
 async function start() {
-  const hub = await startTestCluster({ name: "hub", kinds: [ClusterKind, WorkKind] });
+  const checks = checksOf(engineAdmission(), () => hub);
+  const hub: TestCluster = await startTestCluster({ name: "hub", kinds: [ClusterKind, WorkKind], checks });
   const member = await startTestCluster({ name: "paris" });
   onTestFinished(async () => {
     await hub.close();
@@ -51,6 +54,34 @@ embedded("a token registers one member, once; what it leaves is the agent's cred
   expect(await accounts.find(registrationAccountOf("paris"), { namespace: CLUSTER_SPACE })).toBeUndefined();
   await expect(registerMember({ ...request, hub: own })).rejects.toThrow(/it was used, is too old, or was revoked/);
 });
+
+embedded(
+  "a member that is in the fleet already, or whose name is a push member's, is refused before anything changes",
+  async () => {
+    const { hub, member, request } = await start();
+    const clusters = hub.client.resource(ClusterKind);
+    const id = (await member.client.resource(NamespaceKind).get("kube-system")).metadata.uid;
+    await enrolCluster(hub.client, { name: "paris" });
+    const { token } = await registrationToken(hub.client, "paris", 600);
+    const own = hub.as(token).client;
+
+    await clusters.apply({ metadata: { name: "seine" }, spec: { id, syncMode: "Push" } }, { fieldManager: "test" });
+    await expect(registerMember({ ...request, hub: own })).rejects.toThrow(
+      /the hub does not take cluster paris: .*this cluster is in the fleet already, as seine: `argosy clusters leave seine` first/,
+    );
+    await clusters.delete("seine");
+
+    await clusters.patch("paris", "merge", { spec: { syncMode: "Push", apiEndpoint: "https://other.example:6443" } });
+    await expect(registerMember({ ...request, hub: own })).rejects.toThrow(/cluster paris is in the fleet by push/);
+    expect((await clusters.get("paris")).spec).not.toHaveProperty("id");
+    expect((await clusters.get("paris")).spec?.apiEndpoint).toBe("https://other.example:6443");
+    await expect(readCredential(member.client, namespace)).rejects.toThrow(/the member has no Secret/);
+
+    await clusters.patch("paris", "merge", { spec: { syncMode: "Pull" } });
+    await registerMember({ ...request, hub: own });
+    expect((await clusters.get("paris")).spec?.id).toBe(id);
+  },
+);
 
 embedded("strangers read the hub's authority, and nothing else; one that is shown already stays", async () => {
   const { hub } = await start();

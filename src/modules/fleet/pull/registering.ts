@@ -3,6 +3,7 @@ import type { ApiClient } from "../../../kernel/client/index.js";
 import { ApiError, ArgosyError, InputError } from "../../../kernel/errors/index.js";
 import {
   ConfigMapKind,
+  type JsonObject,
   NamespaceKind,
   RoleBindingKind,
   RoleKind,
@@ -12,7 +13,7 @@ import {
 import { ClusterKind } from "../kinds.js";
 import { ARGOSY } from "../names.js";
 import { agentAccountOf, CLUSTER_SPACE, HUB_SECRET, HUB_SECRET_KEYS, registrationAccountOf } from "./names.js";
-import { requestToken } from "./tokens.js";
+import { type HubToken, requestToken } from "./tokens.js";
 
 const MANAGER = "argosy-register";
 /** Renewed when a third of it has passed: a member may be cut off for 20 days and still find in. */
@@ -71,17 +72,16 @@ export interface Registration {
 
 /**
  * Exchanges a registration's token for the credential of the member's own agent, which is kept in a Secret of the member and returned; the registration's ends by
- * that. Throws `InputError` where the hub does not know the token or the name.
+ * that. Throws `InputError` where the hub does not know the token or the name, where that is a push member's, and for a member that is in the fleet already.
  */
 export async function registerMember(registration: Registration): Promise<HubCredential> {
   const { name, hub, hubAddress, member, namespace, endpoint, ingressAddress } = registration;
   const { uid: id } = (await member.resource(NamespaceKind).get("kube-system")).metadata;
-  const credential = await requestToken(hub, agentAccountOf(name), CREDENTIAL_SECONDS).catch((error: unknown) => {
-    throw explained(error, name);
-  });
   const annotations = ingressAddress === undefined ? {} : { [ARGOSY.ingressAddress]: ingressAddress };
   const change = { metadata: { annotations }, spec: { id, apiEndpoint: endpoint } };
-  await hub.resource(ClusterKind).patch(name, "merge", change, { fieldManager: MANAGER });
+  const credential = await enter(hub, name, change).catch((error: unknown) => {
+    throw explained(error, name);
+  });
   const spaces = member.resource(NamespaceKind);
   if ((await spaces.find(namespace)) === undefined)
     await spaces.apply({ metadata: { name: namespace } }, { fieldManager: MANAGER, force: true });
@@ -91,8 +91,21 @@ export async function registerMember(registration: Registration): Promise<HubCre
   return kept;
 }
 
+/** Says in the hub where the member is, and fetches its agent's token. */
+async function enter(hub: ApiClient, name: string, change: JsonObject): Promise<HubToken> {
+  const clusters = hub.resource(ClusterKind);
+  if ((await clusters.get(name)).spec?.syncMode !== "Pull")
+    throw new InputError(
+      `cluster ${name} is in the fleet by push: \`argosy clusters leave ${name}\` on the hub first, or choose another name`,
+    );
+  await clusters.patch(name, "merge", change, { fieldManager: MANAGER });
+  return requestToken(hub, agentAccountOf(name), CREDENTIAL_SECONDS);
+}
+
 function explained(error: unknown, name: string): unknown {
   if (!(error instanceof ApiError)) return error;
+  const twin = error.status.details?.causes?.find(({ field }) => field === "spec.id");
+  if (twin !== undefined) return new InputError(`the hub does not take cluster ${name}: ${twin.message}`);
   const again = `make another with \`argosy clusters token create ${name}\` on the hub`;
   if (error.httpCode === 401)
     return new InputError(`the hub does not know this token: it was used, is too old, or was revoked; ${again}`);
