@@ -44,7 +44,7 @@ import type { Layout } from "./layout.js";
 import { admissionAt, controllersAt, kindsAt, proxiesAt, runControllers } from "./level.js";
 import { type MemberConnections, memberConnections } from "./members.js";
 import { allModules, platformGateway } from "./modules.js";
-import { startNodes } from "./nodes.js";
+import { requirePods, startNodes } from "./nodes.js";
 import type { PlatformPart } from "./parts.js";
 import { type ClusterPlan, type NumberedMember, planClusters, preferredPorts } from "./plan.js";
 import type { PlatformOptions } from "./platform.js";
@@ -129,6 +129,7 @@ export async function startFleet(input: FleetInput): Promise<Fleet> {
 
 async function assemble(input: FleetInput): Promise<Assembly> {
   const isolation = isolationIn(input.layout.root, detectIsolation());
+  if (!input.without.has("nodes") && input.members.some(({ nodes }) => nodes > 0)) requirePods(isolation);
   const planned = await planClusters(
     input.without.has("nodes") ? input.members.map((member) => ({ ...member, nodes: 0 })) : input.members,
     {

@@ -4,6 +4,7 @@ import {
   createServiceProxy,
   type EndpointOptions,
   type Isolation,
+  isolationRefusal,
   type PodNetwork,
   type PodNetworkKind,
   podNetworkKind,
@@ -11,7 +12,7 @@ import {
 import type { ApiClient } from "../kernel/client/types.js";
 import type { ClusterAccess } from "../kernel/control/types.js";
 import { ArgosyError } from "../kernel/errors/index.js";
-import { NodeKind } from "../kernel/kinds/index.js";
+import { findCondition, NodeKind } from "../kernel/kinds/index.js";
 import type { Surroundings } from "./access.js";
 import type { Closers } from "./closers.js";
 import type { EmbeddedCluster } from "./cluster.js";
@@ -142,6 +143,16 @@ const isolationWords: Readonly<Record<PodNetworkKind, string>> = {
     "pods share the machine's network, each with a loopback address: nothing keeps them from calling each other's models (argosy doctor says why)",
 };
 
+/** Refuses at once a machine that no pod could run on: no node of it would ever be Ready. Throws `ArgosyError`. */
+export function requirePods(isolation: Isolation): void {
+  const refusal = isolationRefusal(isolation);
+  if (refusal === undefined) return;
+  throw new ArgosyError(
+    "NoPods",
+    `${refusal} (\`argosy doctor\` shows all that was tried); without pods: \`argosy up --without nodes\``,
+  );
+}
+
 /** Starts every member's nodes and waits until they are Ready. Returns one line for people. */
 export async function startNodes(input: NodesInput): Promise<string> {
   const { isolation, members, network } = input;
@@ -180,14 +191,11 @@ async function untilReady({ members, clock, detail }: NodesInput): Promise<void>
   for (const { plan, cluster } of members) {
     for (;;) {
       const { items } = await cluster.admin.client.resource(NodeKind).list();
-      const waiting = plan.nodes.filter(
-        (name) =>
-          !items.some(
-            (node) =>
-              node.metadata.name === name &&
-              node.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true,
-          ),
-      );
+      const waiting = plan.nodes.flatMap((name) => {
+        const node = items.find(({ metadata }) => metadata.name === name);
+        const ready = findCondition(node?.status?.conditions, "Ready");
+        return ready?.status === "True" ? [] : [ready === undefined ? name : `${name} (${ready.message})`];
+      });
       if (waiting.length === 0) {
         break;
       }
@@ -195,7 +203,7 @@ async function untilReady({ members, clock, detail }: NodesInput): Promise<void>
       if (clock.monotonicMs() > end) {
         throw new ArgosyError(
           "NodesNotReady",
-          `nodes ${waiting.join(", ")} of ${plan.name} are not Ready after ${readyTimeoutMs / 1000} s`,
+          `nodes of ${plan.name} are not Ready after ${readyTimeoutMs / 1000} s: ${waiting.join(", ")}`,
         );
       }
       await clock.sleep(50);

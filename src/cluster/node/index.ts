@@ -16,7 +16,13 @@ export {
   type ProgramImage,
   type ResolvedImage,
 } from "./images/catalogue.js";
-export { detectIsolation, type Isolation, type IsolationCapability, type IsolationMode } from "./isolation/detect.js";
+export {
+  detectIsolation,
+  type Isolation,
+  type IsolationCapability,
+  type IsolationMode,
+  isolationRefusal,
+} from "./isolation/detect.js";
 export type { NodeCapacity } from "./machine.js";
 export {
   createPodNetwork,
