@@ -9,4 +9,5 @@ test("a part that there is not is refused, with those there are", () => {
   expect(() => parseParts("nodes,kubelet")).toThrow(
     'there is no part "kubelet" to leave out; there are scheduler, nodes, workloads, modules',
   );
+  expect(() => parseParts("nodes,module")).toThrow(/workloads, modules; did you mean "modules"\?$/);
 });

@@ -1,9 +1,14 @@
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { systemClock } from "../../kernel/clock/index.js";
 import type { Platform } from "../../platform/index.js";
+import { temporaryFolder } from "../../testing/folder.js";
 import { InterruptedError } from "../errors.js";
+import { StepList } from "../output/steps.js";
 import { testTerminal } from "../output/terminal.fixture.js";
 import type { EndRequest } from "./signals.js";
-import { bringUpUnlessAsked } from "./up.js";
+import { bringUp, bringUpUnlessAsked, up } from "./up.js";
 
 /** A platform that only notes how it was closed. */
 function fakePlatform(closed: { keepPods: boolean }[]): Platform {
@@ -36,4 +41,21 @@ test("not asked, it is up and nothing is said", async () => {
 
   expect(await bringUpUnlessAsked(terminal, new Promise(() => undefined), async () => platform)).toBe(platform);
   expect([closed, terminal.stderr()]).toEqual([[], ""]);
+});
+
+test.each([
+  [{ without: "scheduler,modles" }, /there is no part "modles" to leave out; .*; did you mean "modules"\?/],
+  [{ runtime: "podmann" }, /podmann/],
+  [{ members: "a=b" }, /"b" is no number of nodes/],
+  [{ encryptionConfig: "/nowhere.yaml" }, /nowhere/],
+])("a slip beside --fresh is told before anything is forgotten: %o", async (slip, told) => {
+  const data = temporaryFolder("up");
+  writeFileSync(join(data, "records.db"), "");
+  const terminal = testTerminal();
+  const options = { data, fresh: true, ...slip };
+
+  await expect(bringUp(options, new StepList(terminal, systemClock))).rejects.toThrow(told);
+  const detached = up({ terminal, exit: () => undefined }, { ...options, detach: true });
+  await expect(detached).rejects.toThrow(told);
+  expect(existsSync(join(data, "records.db"))).toBe(true);
 });

@@ -9,6 +9,7 @@ import {
   type MemberOptions,
   makeDirectory,
   type Platform,
+  type PlatformOptions,
   parseParts,
   parseRuntime,
   readAddresses,
@@ -76,18 +77,32 @@ export async function bringUpUnlessAsked(
 /** Starts the platform with its steps shown; also what `argosy start` begins with. */
 export async function bringUp(options: Omit<UpOptions, "detach">, steps: StepList): Promise<Platform> {
   const layout = layoutOf(options.data);
+  const wishes = await wishesOf(layout, options);
   if (options.fresh === true) {
     await clear(options.data);
   }
   return startPlatform({
     dataDir: layout.root,
     members: await wantedMembers(layout, options.members, steps),
-    ...(options.without === undefined ? {} : { without: parseParts(options.without) }),
-    ...(options.runtime === undefined ? {} : { runtime: parseRuntime(options.runtime) }),
-    security: securityOf(options),
+    ...wishes,
     step: (title, work) => steps.run(title, work),
     note: (text) => steps.note(text),
   });
+}
+
+/** What is asked for, read before anything is touched: a slip costs nobody the data. */
+async function wishesOf(
+  layout: Layout,
+  options: Omit<UpOptions, "detach">,
+): Promise<Pick<PlatformOptions, "without" | "runtime" | "security">> {
+  parseMembers(options.members ?? membersOf(undefined));
+  const security = securityOf(options);
+  await readSecurity(layout, security);
+  return {
+    security,
+    ...(options.without === undefined ? {} : { without: parseParts(options.without) }),
+    ...(options.runtime === undefined ? {} : { runtime: parseRuntime(options.runtime) }),
+  };
 }
 
 /** What `--members` says, else what the last start had; says which of those are left out. */
@@ -146,15 +161,13 @@ async function upDetached(terminal: Terminal, options: UpOptions): Promise<void>
   if (running !== undefined) {
     throw new DirectoryInUseError(layout.root, running.pid);
   }
+  const wishes = await wishesOf(layout, options);
   if (options.fresh === true) {
     await clear(options.data);
   }
-  const without = options.without === undefined ? [] : ["--without", [...parseParts(options.without)].join(",")];
-  const runtime = options.runtime === undefined ? [] : ["--runtime", parseRuntime(options.runtime)];
+  const without = wishes.without === undefined ? [] : ["--without", [...wishes.without].join(",")];
+  const runtime = wishes.runtime === undefined ? [] : ["--runtime", wishes.runtime];
   const members = options.members === undefined ? [] : ["--members", options.members];
-  parseMembers(options.members ?? membersOf(undefined));
-  // What is wrong with a file is said here, not in the other process's log.
-  await readSecurity(layout, securityOf(options));
   await makeDirectory(layout);
   const output = await open(join(layout.logs, "up.log"), "w", 0o600);
   const main = process.argv[1] ?? "";
