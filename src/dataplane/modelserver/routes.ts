@@ -1,7 +1,8 @@
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
 import { extensionsOf, SERVER_NAME, type ServerContext } from "./context.js";
 import { errorAnswer, jsonAnswer } from "./http.js";
-import { openAiEndpoint } from "./openai/routes.js";
+import { openAiFailure } from "./openai/failure.js";
+import { isOpenAiPath, noOpenAiPath, openAiEndpoint } from "./openai/routes.js";
 import type { Endpoint, Handler } from "./paths.js";
 import { pathOf, segmentsOf } from "./paths.js";
 import { HttpFollower } from "./payload-log/follow.js";
@@ -36,7 +37,7 @@ export function createRoutes(context: ServerContext): Routes {
   return {
     answer(request) {
       const endpoint = look(request.target);
-      if (endpoint === undefined) throw new HttpError(404, "there is nothing at this path");
+      if (endpoint === undefined) throw noPlace(request.target);
       const { method } = request;
       if (settings.verbosity > 0) log.info("request", { method, path: request.target });
       const handler =
@@ -59,7 +60,8 @@ export function createRoutes(context: ServerContext): Routes {
         request === undefined ? "" : request.method.slice(0, 10),
         endpoint?.pattern ?? "",
       );
-      const answer = (endpoint?.fail ?? errorAnswer)(refusal);
+      const isOpenAi = request !== undefined && isOpenAiPath(pathOf(request.target));
+      const answer = (endpoint?.fail ?? (isOpenAi ? openAiFailure : errorAnswer))(refusal);
       return follower === undefined || request === undefined ? answer : follower.end(request, answer);
     },
   };
@@ -100,6 +102,10 @@ function endpointOf(look: (target: string) => Endpoint | undefined, target: stri
   } catch {
     return undefined;
   }
+}
+
+function noPlace(target: string): HttpError {
+  return isOpenAiPath(pathOf(target)) ? noOpenAiPath() : new HttpError(404, "there is nothing at this path");
 }
 
 function notAllowed(method: string, endpoint: Endpoint): HttpError {

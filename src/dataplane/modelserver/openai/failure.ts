@@ -8,7 +8,7 @@ export function openAiError(error: HttpError): {
 } {
   const { status, message } = error;
   const type = status >= 500 ? "server_error" : status === 404 ? "not_found_error" : "invalid_request_error";
-  const code = status === 404 && /model/.test(message) ? "model_not_found" : null;
+  const code = status === 404 && /^there is no (text )?model /.test(message) ? "model_not_found" : null;
   return { error: { message, type, param: error instanceof ParamError ? error.param : null, code } };
 }
 

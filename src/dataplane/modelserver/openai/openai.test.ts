@@ -42,12 +42,32 @@ test.each([
   ["too long", { text_input: "a".repeat(3000) }, "3000 tokens"],
   ["temperature", { text_input: "a", parameters: { temperature: -1 } }, "temperature is -1"],
   ["stop", { text_input: "a", parameters: { stop: [1] } }, "stop must be text"],
+  [
+    "a slip",
+    { text_input: "a", parameters: { max_token: 2 } },
+    '"max_token" is not known here; did you mean "max_tokens"?',
+  ],
+  ["a slip beside the text", { text_input: "a", temprature: 0 }, 'did you mean "temperature"?'],
+  ["what it does not do", { text_input: "a", parameters: { best_of: 2 } }, 'parameter "best_of" is not known here'],
 ])("generate refuses %s", async (_, body, words) => {
   for (const action of ["generate", "generate_stream"]) {
     const { status, json } = await call(`${server.url}/v2/models/letters/${action}`, body);
     expect(status).toBe(400);
     expect(json.error).toContain(words);
   }
+});
+
+test("generate takes Triton's stream where it says what is done anyway, and null as not given", async () => {
+  const at = (action: string, stream: boolean) =>
+    call(`${server.url}/v2/models/letters/${action}`, {
+      text_input: "abc",
+      parameters: { stream, max_tokens: 2, temperature: 0, best_of: null },
+    });
+
+  expect((await at("generate", false)).json.text_output).toBe("de");
+  expect(eventsOf((await at("generate_stream", true)).text)).toHaveLength(2);
+  expect((await at("generate", true)).json.error).toBe("stream is true; generate_stream is for that");
+  expect((await at("generate_stream", false)).json.error).toBe("stream is false; generate is for that");
 });
 
 test("completions: choices, log probabilities, echo, usage", async () => {
@@ -159,6 +179,26 @@ test.each([
       code: status === 404 ? "model_not_found" : null,
     },
   });
+});
+
+test("where nothing is, the refusal is OpenAI's as well, and says what there is; V1's and V2's paths keep theirs", async () => {
+  const nowhere = [
+    call(`${server.url}/openai/v1/chat/completion`, chat),
+    call(`${server.url}/openai/chat/completions`, chat),
+    call(`${server.url}/v1/responses`, {}),
+    call(`${server.url}/openai/v1/engines?limit=2`),
+    call(`${server.url}/openai`),
+  ];
+  const malformed = await call(`${server.url}/openai/v1/models/%zz`);
+  const others = await Promise.all([call(`${server.url}/v1/models/none`), call(`${server.url}/v3/openai`)]);
+
+  for (const { status, json } of await Promise.all(nowhere)) {
+    expect(status).toBe(404);
+    const message = expect.stringMatching(/below \/openai\/v1 and \/v1 there are chat\/completions, completions, /);
+    expect(json).toEqual({ error: { message, type: "not_found_error", param: null, code: null } });
+  }
+  expect(malformed.json.error).toMatchObject({ type: "invalid_request_error", message: "the path is malformed" });
+  for (const { status, json } of others) expect([status, typeof json.error]).toEqual([404, "string"]);
 });
 
 test("models under both prefixes; V1's answers beside them", async () => {

@@ -13,6 +13,17 @@ const ACTIONS = {
   rerank: async () => (await import("./embeddings.js")).rerank,
 } as const;
 
+/** Whether a path is OpenAI's, whatever is there: of `/v1` the models alone are another's. */
+export function isOpenAiPath(path: string): boolean {
+  return /^\/openai(\/|$)/.test(path) || /^\/v1\/(?!models(\/|:|$))/.test(path);
+}
+
+/** Says what there is instead. */
+export function noOpenAiPath(): HttpError {
+  const names = [...Object.keys(ACTIONS), "models", "models/{model}"].join(", ");
+  return new HttpError(404, `there is nothing at this path; below /openai/v1 and /v1 there are ${names}`);
+}
+
 /** What is at a path; `segments` follow the prefix. */
 export function openAiEndpoint(segments: readonly string[], context: ServerContext): Endpoint | undefined {
   const path = segments.join("/");

@@ -9,7 +9,16 @@ import type { ServedModel } from "../repository.js";
 import { isJsonMap, readText } from "../v2.js";
 import { checkPrompt, type FinishReason, type Generation, generateTokens, type Step } from "./generation.js";
 import { openText } from "./models.js";
-import { flagParam, numberParam, type Params, seedParam, stopParam, textParam } from "./params.js";
+import {
+  flagParam,
+  numberParam,
+  ParamError,
+  type Params,
+  refuseUnknown,
+  seedParam,
+  stopParam,
+  textParam,
+} from "./params.js";
 import { sseEvent, streamAnswer } from "./streams.js";
 import { tokenText } from "./tokenizer.js";
 
@@ -24,7 +33,7 @@ const DEFAULT_TOKENS = 20;
 /** Answers with the whole text. */
 export function generate(request: Http1Request, context: ServerContext, wanted: Wanted): Promise<Http1Answer> {
   return counted(request, context, wanted, async ({ model, body, caller, marks }) => {
-    const asked = await readRequest(body, model, context);
+    const asked = await readRequest(body, { model, context, isStream: false });
     marks.read = context.clock.monotonicMs();
     let text = "";
     let finish: FinishReason = "length";
@@ -45,7 +54,7 @@ export function generate(request: Http1Request, context: ServerContext, wanted: 
 /** Answers with an event for each token. */
 export function generateStream(request: Http1Request, context: ServerContext, wanted: Wanted): Promise<Http1Answer> {
   return counted(request, context, wanted, async ({ model, body, caller, marks }) => {
-    const asked = await readRequest(body, model, context);
+    const asked = await readRequest(body, { model, context, isStream: true });
     marks.read = context.clock.monotonicMs();
     const answer = await streamAnswer(
       events(asked, context, caller),
@@ -87,7 +96,19 @@ function tokenOf({ generation: { text } }: Asked, { chosen }: Step) {
   return { id, text: tokenText(text.tokenizer, id), logprob, special: text.tokenizer.isSpecial(id) };
 }
 
-async function readRequest(body: Buffer, model: ServedModel, context: ServerContext): Promise<Asked> {
+/** What is asked with the text, within `parameters` or, as Triton takes it too, beside it. */
+const KNOWN = new Set([
+  ...["text_input", "id", "parameters", "max_tokens", "temperature", "top_p", "top_k"],
+  ...["stop", "seed", "random_seed", "details", "stream"],
+]);
+
+interface At {
+  readonly model: ServedModel;
+  readonly context: ServerContext;
+  readonly isStream: boolean;
+}
+
+async function readRequest(body: Buffer, { model, context, isStream }: At): Promise<Asked> {
   const request = parseJson(readText(body));
   if (!isJsonMap(request)) throw new HttpError(400, "the request must be an object with text_input");
   const { parameters = {}, id } = request;
@@ -97,6 +118,9 @@ async function readRequest(body: Buffer, model: ServedModel, context: ServerCont
   if (input === undefined) throw new HttpError(400, "text_input is missing; it must be text");
   // Triton takes parameters beside text_input as well.
   const params: Params = { ...request, ...parameters };
+  refuseUnknown(params, KNOWN);
+  if ((flagParam(params, "stream") ?? isStream) !== isStream)
+    throw new ParamError("stream", `stream is ${!isStream}; ${isStream ? "generate" : "generate_stream"} is for that`);
   const text = await openText(model, context.repository.config(model.name), "generate");
   const prompt = text.tokenizer.encode(input);
   checkPrompt(text, prompt);

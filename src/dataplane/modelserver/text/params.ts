@@ -1,5 +1,6 @@
 /** Reading the parameters of text requests. Every fault is a 400 `HttpError` that names the parameter. */
 import { HttpError } from "../../../kernel/http1/index.js";
+import { didYouMean } from "../../../kernel/schema/index.js";
 import type { ExactJson } from "../exact-json.js";
 import { describe } from "../json-tensors.js";
 
@@ -76,7 +77,10 @@ export const seedParam = (params: Params, name = "seed"): number | undefined =>
 
 /** Refuses what is neither known nor given as `null`. */
 export function refuseUnknown(params: Params, known: ReadonlySet<string>): void {
-  for (const name of Object.keys(params))
-    if (!known.has(name) && given(params, name) !== undefined)
-      throw new ParamError(name, `parameter ${JSON.stringify(name.slice(0, 60))} is not known here`);
+  for (const name of Object.keys(params)) {
+    if (known.has(name) || given(params, name) === undefined) continue;
+    const meant = didYouMean(name, known);
+    const hint = meant === undefined ? "" : `; did you mean ${JSON.stringify(meant)}?`;
+    throw new ParamError(name, `parameter ${JSON.stringify(name.slice(0, 60))} is not known here${hint}`);
+  }
 }
