@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type ClientHttp2Session, connect, createServer, type Http2Server, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectPlain } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { readState } from "./admin-client.unsafe.js";
 import { ask, Cleanup, eventually, fakeBackend, startGateway } from "./fixture.js";
 import type { RouteInput } from "./table.js";
 
@@ -243,6 +244,39 @@ test("a client that speaks HTTP/1.1 is told what a route with HTTP/2 backends wa
   const answer = await ask(port, "/x", { method: "POST", body: "y" });
   expect(answer.status).toBe(426);
   expect(answer.body).toContain("NeedsHttp2");
+});
+
+test("a copy that was answered before its original is held against it when that ends, and is told as news then", async () => {
+  const cleanup = begin();
+  const next = await grpcServer(cleanup, "next");
+  const first = await grpcServer(cleanup, "first");
+  let release = (): void => undefined;
+  first.server.removeAllListeners("stream");
+  first.server.on("stream", (stream) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    stream.resume();
+    release = () => stream.end();
+  });
+  const { port, gateway, directory } = await startGateway(cleanup, [
+    {
+      ...grpcRoute([]),
+      backends: [{ name: "first", addresses: [first.address] }],
+      shadows: [{ name: "next", addresses: [next.address] }],
+    },
+  ]);
+  const shadow = () => gateway.state().routes[0]?.shadows?.[0];
+  const headers = { ":method": "POST", ":path": "/x.Y/Z", "content-type": "application/grpc", te: "trailers" };
+  const called = call(await client(cleanup, port), headers, "hello");
+  await eventually(() => shadow()?.answered === 1, "the copy is answered");
+  const { mark } = await readState(`${directory}/admin.sock`, { now: true });
+  release();
+  await called;
+  await eventually(() => shadow()?.compared === 1, "it is held against its original");
+
+  const news = await readState(`${directory}/admin.sock`, { now: true, since: mark });
+
+  expect(news.routes.map(({ shadows }) => shadows?.[0]?.compared)).toEqual([1]);
 });
 
 test("calls are copied when they are whole, and what became of them is held against the originals by gRPC's status", async () => {

@@ -136,8 +136,10 @@ class Copy implements UpstreamUser {
   }
 
   #compare(): void {
-    if (this.#original !== undefined && this.#outcome !== undefined)
-      this.#shadow.stats.compare(this.#original, this.#outcome);
+    if (this.#original === undefined || this.#outcome === undefined) return;
+    this.#shadow.stats.compare(this.#original, this.#outcome);
+    // The original may end long after whoever asks for news has heard of both.
+    this.#route.usedAt = this.#core.routing.turn;
   }
 
   onConnected(): void {}

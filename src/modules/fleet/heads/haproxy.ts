@@ -183,6 +183,9 @@ function checksOf({ route }: HeadRoute): string[] {
   const path = route.backends.find(({ health }) => health?.path !== undefined)?.health?.path;
   const priorities = new Set(route.backends.map(({ priority }) => priority ?? 0));
   const lines = priorities.size > 1 ? ["  option allbackups"] : [];
+  const checked = route.backends.find(({ health }) => health !== undefined)?.health;
+  // Without it a check that takes longer than the interval has failed.
+  if (checked !== undefined) lines.push(`  timeout check ${secondsOf(checked.timeoutMs ?? 500)}`);
   if (path === undefined) return lines;
   const hosts = new Set(route.backends.map(({ host }) => host ?? ""));
   const host = hosts.size === 1 ? [...hosts].join("") : "%[srv_name]";
@@ -250,10 +253,6 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
     "spec.timeouts.idleMs": [
       spec.timeouts?.idleMs !== undefined,
       "it holds for clients; towards backends responseMs does",
-    ],
-    "spec.health.timeoutMs": [
-      spec.health?.timeoutMs !== undefined,
-      "haproxy takes a check's interval for its time too",
     ],
     "spec.outlierEjection.baseEjectionMs": [
       spec.outlierEjection?.baseEjectionMs !== undefined,

@@ -20,8 +20,9 @@ afterEach(async () => {
 const lacking = (program: string): string | undefined =>
   spawnSync(program, ["-v"]).error === undefined ? undefined : `${program} is not installed`;
 
-async function model(): Promise<{ readonly port: number; stop(): Promise<void> }> {
-  const server: Server = createServer((_incoming, response) => response.end("yes"));
+async function model(
+  server: Server = createServer((_incoming, response) => response.end("yes")),
+): Promise<{ readonly port: number; stop(): Promise<void> }> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
   const bound = server.address();
   const stop = (): Promise<void> =>
@@ -51,7 +52,8 @@ async function start(program: "nginx" | "haproxy", ports: readonly number[]) {
       listen: `127.0.0.1:${listen}`,
       report: { listen: `127.0.0.1:${report}`, url: `http://127.0.0.1:${report}/` },
     },
-    health: { path: "/", intervalMs: 100 },
+    // The backends are this process, which other work may hold up for seconds.
+    health: { path: "/", intervalMs: 100, timeoutMs: 10_000 },
   });
   const plan = planHead(head, undefined, new Map());
   const route = routeOf(head, plan, "head");
@@ -105,6 +107,29 @@ unless(lacking("haproxy"))("haproxy tells of each backend: who is up, who gets w
   expect(down.backends?.get("b1")?.reason).toMatch(/^haproxy says DOWN/);
   expect(down.condition.message).toBe("haproxy tells of each backend; not up: b1");
 });
+
+unless(lacking("haproxy"))(
+  "haproxy waits for a check as long as it is told, however short the interval is",
+  async () => {
+    let answered = 0;
+    const slow = createServer((incoming, response) => {
+      const answer = (): void => {
+        if (incoming.headers["x-argosy-check"] !== undefined) answered++;
+        response.end("yes");
+      };
+      setTimeout(answer, incoming.headers["x-argosy-check"] === undefined ? 0 : 300);
+    });
+    const { ask, get } = await start("haproxy", [(await model(slow)).port]);
+    await eventually(
+      async () => answered,
+      (count) => count >= 4,
+      "it was checked",
+    );
+
+    expect((await ask()).backends?.get("b0")?.healthy).toBe(true);
+    expect(await get()).toBe("yes");
+  },
+);
 
 unless(lacking("nginx"))("nginx tells sums only, and that is said", async () => {
   const { port } = await model();
