@@ -1,6 +1,4 @@
-import { createRequire } from "node:module";
 import { afterEach, expect, test } from "vitest";
-import { unless } from "../../../testing/unless.js";
 import { type Closers, counter, eater, openRepository, scale, tensor } from "../models.fixture.js";
 
 const closers: Closers = [];
@@ -102,37 +100,3 @@ test("several instances of a model run at once", async () => {
   expect(quick[0]?.data[0]).toBe(4n);
   expect(await hanging).toMatchObject({ status: 504 });
 });
-
-function noWasm(): string | undefined {
-  try {
-    createRequire(import.meta.url).resolve("onnxruntime-web");
-    return undefined;
-  } catch {
-    return "onnxruntime-web is not installed";
-  }
-}
-
-const wasm = noWasm();
-
-unless(wasm)("onnxruntime's WebAssembly form gives what its binary gives", async () => {
-  const { repository } = await openRepository(
-    { "m/config.json": JSON.stringify({ parameters: { onnx_runtime: "wasm" } }), "m/1/model.onnx": scale(3) },
-    closers,
-  );
-
-  const [output] = await repository.find("m").batcher.infer(pair(1, 2));
-
-  expect([...(output?.data ?? [])]).toEqual([3, 6]);
-});
-
-unless(wasm === undefined ? "onnxruntime-web is installed" : undefined)(
-  "without the WebAssembly form a model that wants it says what to install",
-  async () => {
-    const { repository } = await openRepository(
-      { "m/config.json": JSON.stringify({ parameters: { onnx_runtime: "wasm" } }), "m/1/model.onnx": scale(3) },
-      closers,
-    );
-
-    expect(repository.index()[0]?.reason).toMatch(/^RuntimeUnavailable: .*npm install onnxruntime-web/);
-  },
-);

@@ -90,7 +90,7 @@ class OnnxEngine implements Engine {
 
 /** onnxruntime's Node binding names element types that it cannot pass (BF16 among them) by number. */
 async function explainLoad(message: string): Promise<string> {
-  const number = /Unsupported data type: (\d+)/.exec(message)?.[1];
+  const number = /unsupported data type: (\d+)/i.exec(message)?.[1];
   if (number === undefined) return message;
   const onnx = await import("../../../../kernel/onnx/index.js");
   const name = Object.entries(onnx.ONNX_TYPES).find(([, value]) => value === Number(number))?.[0];

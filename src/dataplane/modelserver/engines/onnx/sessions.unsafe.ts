@@ -46,8 +46,14 @@ export type OrtRuntime = (file: string, settings: OrtSettings) => Promise<OrtSes
 
 let direct: OrtRuntime | undefined;
 
+/** The WebAssembly form. Not among what is installed with Argosy: 140 MB that few need. */
+const importWasm = (): Promise<unknown> => {
+  const name: string = "onnxruntime-web";
+  return import(name);
+};
+
 /** Finds a form that works here. Throws `ModelError` `RuntimeUnavailable`. */
-export async function loadRuntime(wanted: "wasm" | undefined): Promise<OrtRuntime> {
+export async function loadRuntime(wanted: "wasm" | undefined, load = importWasm): Promise<OrtRuntime> {
   // onnxruntime 1.30 keeps and uploads statistics of its use unless told not to; it looks when its library is loaded.
   process.env["ORT_DISABLE_TELEMETRY"] = "1";
   let obstacle = "";
@@ -65,9 +71,7 @@ export async function loadRuntime(wanted: "wasm" | undefined): Promise<OrtRuntim
     }
   }
   try {
-    // Not among our dependencies: 140 MB that few need.
-    const name: string = "onnxruntime-web";
-    const runtime = (await import(name)) as Package;
+    const runtime = (await load()) as Package;
     runtime.env.wasm.numThreads = 1;
     return throughPackage(runtime, true);
   } catch (error) {
