@@ -18,18 +18,21 @@ export function headIngressAdmission(): ModuleAdmission {
     level: "continuum",
     review: async (object, old): Promise<AdmissionReview> => ({
       faults: [],
-      warnings: equalJson(old?.["spec"], object["spec"]) ? [] : warningsOf(object),
+      warnings: equalJson(old?.["spec"], object["spec"]) ? [] : warningsOf(object, old),
     }),
   };
 }
 
 /** What is known against it; nothing where its backends are another object's affair. Pure. */
-function warningsOf(object: JsonObject): string[] {
+function warningsOf(object: JsonObject, old: JsonObject | undefined): string[] {
   const head = headOf(object);
   if (head.spec.hyperMLServiceRef !== undefined) return [];
   const plan = planHead(head, undefined, new Map(), { latencyMs: new Map() });
   const fault = checkRoute(routeOf(head, plan, "head"));
-  if (fault !== "") return [`spec: ${fault}; it carries no requests until this is corrected`];
+  const before = old === undefined ? undefined : headOf(old).status?.inEffect?.generation;
+  const meanwhile =
+    before === undefined ? "it carries no requests" : `generation ${before} of the spec stays in effect`;
+  if (fault !== "") return [`spec: ${fault}; ${meanwhile} until this is corrected`];
   return [...plan.faults, ...backendWarnings(plan), ...fieldWarnings(head, plan)];
 }
 

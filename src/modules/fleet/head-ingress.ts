@@ -1,4 +1,10 @@
-import type { BackendReport, GatewayDriver, GatewayState, ListenerInput } from "../../dataplane/gateway/index.js";
+import type {
+  BackendReport,
+  GatewayDriver,
+  GatewayState,
+  ListenerInput,
+  RouteInput,
+} from "../../dataplane/gateway/index.js";
 import {
   type ClusterAccess,
   type ControllerSpec,
@@ -12,7 +18,14 @@ import { findCondition, isDeleting, type KubeObject, withCondition } from "../..
 import type { Ledger } from "../../stores/ledger/index.js";
 import { type Built, GatewayWriter } from "./gateway-writer.js";
 import { backendStatusOf, type HeadPlan, type PlannedBackend, routeIdOf } from "./head-weights.js";
-import { type ApplyOutcome, classOf, configMapOf, HeadApplier, type RenderedClass } from "./heads/applier.js";
+import {
+  type ApplyOutcome,
+  classOf,
+  configMapOf,
+  describeUnconnected,
+  HeadApplier,
+  type RenderedClass,
+} from "./heads/applier.js";
 import { type Compiled, HeadCompiler, marksOf } from "./heads/compiler.js";
 import {
   absenceOf,
@@ -25,11 +38,13 @@ import {
   honouredOf,
   programmedAs,
   readinessOf,
+  refusedAs,
   saidOf,
   trafficOf,
   weightsOf,
 } from "./heads/conditions.js";
 import { weightDecision } from "./heads/explaining.js";
+import { inEffectOf, referencesOf } from "./heads/in-effect.js";
 import { LoadMeter, type LoadSettings } from "./heads/load.js";
 import { type ProxyReport, type ReadText, readText, reportOf } from "./heads/proxy-report.js";
 import { HeadSecrets } from "./heads/secrets.js";
@@ -91,7 +106,7 @@ export function headIngressController(options: HeadIngressOptions): ControllerSp
 
 function headsOf(hyper: KubeObject, informers: InformerSet): readonly Key[] {
   const heads = informers.informer(HeadIngressKind).list(hyper.metadata.namespace);
-  return heads.filter((head) => head.spec.hyperMLServiceRef?.name === hyper.metadata.name).map(keyOf);
+  return heads.filter((head) => referencesOf(head).includes(hyper.metadata.name)).map(keyOf);
 }
 
 function keyOf(object: KubeObject): Key {
@@ -128,6 +143,12 @@ function mayGoTo({ metadata, spec, status }: HeadIngress, cluster: string, infor
   );
 }
 
+/** When what no informer tells of is looked at again: what a spec that is not carried lacked, and Secrets. */
+function againFor({ spec: { tls, backendTLS } }: HeadIngress, refused: string): ReconcileResult | undefined {
+  if (refused !== "") return { requeueAfterMs: RENDERED_MS };
+  return tls === undefined && backendTLS === undefined ? undefined : { requeueAfterMs: SECRETS_MS };
+}
+
 class HeadIngressWorker {
   readonly context: Context;
   readonly #options: HeadIngressOptions;
@@ -144,6 +165,8 @@ class HeadIngressWorker {
   readonly #countedMs = new Map<string, number>();
   readonly #behind = new Set<string>();
   #wasSilent = false;
+  /** The listeners that there were last. */
+  #listening = "";
 
   constructor(options: HeadIngressOptions, context: Context) {
     this.#options = options;
@@ -158,6 +181,11 @@ class HeadIngressWorker {
           head.spec.tls === undefined ? options.listener.name : (options.tlsListener?.name ?? "head-tls"),
         filesOf: (head) => this.#secrets.of(head).backend,
         latencyOf: (head) => this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name)).latencyMs,
+        faultOf: (head, route) => this.#faultOf(head, route),
+        lackOf: ({ spec: { ingressCluster } }) =>
+          ingressCluster === undefined || options.members(ingressCluster) !== undefined
+            ? ""
+            : describeUnconnected(ingressCluster),
       },
       context.signal,
     );
@@ -169,24 +197,25 @@ class HeadIngressWorker {
     context.signal.addEventListener("abort", stop, { once: true });
   }
 
-  async reconcile(key: Key, head: HeadIngress | undefined): Promise<ReconcileResult | undefined> {
+  async reconcile(key: Key, given: HeadIngress | undefined): Promise<ReconcileResult | undefined> {
     const { context } = this;
     const id = routeIdOf(key.namespace, key.name);
-    if (head !== undefined && !isDeleting(head) && (await this.#secrets.refresh(head))) this.#compiler.refresh();
+    if (given !== undefined && !isDeleting(given)) await this.#lookAgain(given);
     const inForce = await this.#writer.flush();
-    if (head === undefined || isDeleting(head)) {
+    if (given === undefined || isDeleting(given)) {
       for (const map of [this.#seen, this.#countedMs, this.#reports, this.#explained]) map.delete(id);
       this.#load.forget(id);
       this.#behind.delete(id);
-      if (head !== undefined) await this.#release(head);
+      if (given !== undefined) await this.#release(given);
       return undefined;
     }
     // Whoever reads the status acts on it: a cluster that is called drained loses what answers there.
-    const compiled = inForce.get(head.metadata.uid);
+    const compiled = inForce.get(given.metadata.uid);
     // Not in the informer any more: its deletion is on the way.
     if (compiled === undefined) return undefined;
-    const { plan } = compiled;
-    const fault = this.#faultOf(compiled);
+    const { plan, fault, refused } = compiled;
+    // What is carried is what is told of.
+    const head = refused === "" ? given : { ...given, spec: compiled.head.spec };
     const state = this.#options.gateway.lastState;
     const route = state?.routes.find((report) => report.id === id);
     const clusters = this.#compiler.clusters();
@@ -211,7 +240,6 @@ class HeadIngressWorker {
     if ((state !== undefined || !isBuiltin) && fault === "") this.#explain(head, plan, backends);
     const status = this.#statusOf(head, {
       compiled,
-      fault,
       state,
       report: route,
       backends,
@@ -224,9 +252,14 @@ class HeadIngressWorker {
     // The driver tells within half a second; this is for the case that it was told before the route was known.
     if (isBuiltin && route === undefined && fault === "") return { requeueAfterMs: 500 };
     if (outcome !== undefined) return { requeueAfterMs: told?.backends === undefined ? RENDERED_MS : REPORT_MS };
-    return head.spec.tls === undefined && head.spec.backendTLS === undefined
-      ? undefined
-      : { requeueAfterMs: SECRETS_MS };
+    return againFor(head, refused);
+  }
+
+  /** Looks at what no informer tells of: Secrets; of one whose spec is not carried, the connection that it lacked. */
+  async #lookAgain(head: HeadIngress): Promise<void> {
+    const former = this.#compiler.former(head);
+    const isNew = await this.#secrets.refresh(head, former === undefined ? [head] : [head, former]);
+    if (isNew || former !== undefined) this.#compiler.refresh();
   }
 
   /** Brings into the ingress cluster what the class wants there, and takes away what it does not. */
@@ -243,7 +276,7 @@ class HeadIngressWorker {
         this.#renderedClassOf(other.head) === kind &&
         other.head.spec.ingressCluster === head.spec.ingressCluster &&
         configMapOf(other.head, kind) === configMapOf(head, kind) &&
-        this.#faultOf(other) === "",
+        other.fault === "",
     );
     return this.#applier.apply(kind, compiled, group);
   }
@@ -283,26 +316,27 @@ class HeadIngressWorker {
     await this.context.cluster.client.resource(HeadIngressKind).patch(name, "merge", change, { namespace });
   }
 
-  #faultOf(compiled: Compiled): string {
-    const [fault] = this.#secrets.of(compiled.head).faults;
-    if (classOf(compiled.head) !== "builtin") return compiled.fault;
+  #faultOf(head: HeadIngress, { listener }: RouteInput): string {
+    if (classOf(head) !== "builtin") return "";
+    const [fault] = this.#secrets.of(head).faults;
     if (fault !== undefined) return fault;
-    const { listener } = compiled.route;
-    const { tlsListener } = this.#options;
-    const listeners = new Set([
-      this.#options.listener.name,
-      ...(tlsListener === undefined ? [] : [tlsListener.name]),
-      ...(this.#options.gateway.lastState?.listeners ?? []).map((report) => report.name),
-    ]);
-    if (listeners.has(listener)) return compiled.fault;
+    const listeners = this.#listenerNames();
+    if (listeners.has(listener)) return "";
     return `spec.listener: the gateway has no listener "${listener}"; it has ${[...listeners].join(", ")}`;
+  }
+
+  #listenerNames(): ReadonlySet<string> {
+    const { listener, tlsListener, gateway } = this.#options;
+    return new Set([
+      listener.name,
+      ...(tlsListener === undefined ? [] : [tlsListener.name]),
+      ...(gateway.lastState?.listeners ?? []).map((report) => report.name),
+    ]);
   }
 
   #build(): Built<ReadonlyMap<string, Compiled>> {
     const all = this.#compiler.all();
-    const carried = [...all.values()].filter(
-      (compiled) => classOf(compiled.head) === "builtin" && this.#faultOf(compiled) === "",
-    );
+    const carried = [...all.values()].filter(({ head, fault }) => classOf(head) === "builtin" && fault === "");
     const part = { listeners: this.#listeners(carried), routes: carried.map(({ route }) => route) };
     return { part, from: all };
   }
@@ -332,9 +366,12 @@ class HeadIngressWorker {
     );
     const rate = isBuiltin ? load.rate : (seen.told?.rate ?? 0);
     const address = addressOf(seen.compiled.route, seen.state, this.#options.listener);
+    const isCarried = seen.compiled.fault === "" && (isBuiltin || seen.outcome?.condition.status === "True");
+    const inEffect = isCarried ? inEffectOf(seen.compiled.head) : head.status?.inEffect;
     return {
       observedGeneration,
       ...(address === undefined || !isBuiltin ? {} : { address }),
+      ...(inEffect === undefined ? {} : { inEffect }),
       ...(seen.outcome?.rendered === undefined ? {} : { rendered: seen.outcome.rendered }),
       ...(rate > 0 ? { requestsPerSecond: Math.round(rate * 10) / 10 } : {}),
       backends: [...seen.backends],
@@ -346,9 +383,11 @@ class HeadIngressWorker {
 
   #draftsOf(head: HeadIngress, seen: Seen): ConditionDraft[] {
     const isBuiltin = classOf(head) === "builtin";
-    const programmed = isBuiltin
-      ? this.#programmed(seen.fault, seen.state, seen.report === undefined ? undefined : seen.compiled.route.listener)
-      : programmedAs(seen.fault, seen.outcome, seen.told?.refusal);
+    const { fault, route } = seen.compiled;
+    const carried = isBuiltin
+      ? this.#programmed(fault, seen.state, seen.report === undefined ? undefined : route.listener)
+      : programmedAs(fault, seen.outcome, seen.told?.refusal);
+    const programmed = refusedAs(carried, seen.compiled);
     const own = isBuiltin
       ? [...builtinLimits(head), ...shadowLimits("builtin", seen.compiled)]
       : (seen.outcome?.limits ?? []);
@@ -357,7 +396,7 @@ class HeadIngressWorker {
     const traffic = trafficOf(head, load, seen.outcome);
     return [
       programmed,
-      readinessOf(programmed, seen.compiled.plan, seen.backends),
+      readinessOf(carried, seen.compiled.plan, { backends: seen.backends, refused: programmed }),
       weightsOf(seen.backends),
       honouredOf(limits, seen.compiled.plan.faults),
       ...(seen.outcome === undefined ? [] : [seen.outcome.condition]),
@@ -408,6 +447,9 @@ class HeadIngressWorker {
   /** Wakes those HeadIngresses of which the gateway says something new. */
   #onState(state: GatewayState | undefined): void {
     const heads = this.context.cluster.informers.informer(HeadIngressKind);
+    const listeners = [...this.#listenerNames()].join();
+    if (listeners !== this.#listening) this.#compiler.refresh();
+    this.#listening = listeners;
     if (state === undefined || this.#wasSilent) for (const head of heads.list()) this.context.enqueue(keyOf(head));
     this.#wasSilent = state === undefined;
     const now = this.context.clock.monotonicMs();
@@ -441,7 +483,6 @@ class HeadIngressWorker {
 /** What a status is made of. */
 interface Seen {
   readonly compiled: Compiled;
-  readonly fault: string;
   readonly state: GatewayState | undefined;
   readonly report: RouteReport | undefined;
   readonly backends: readonly HeadBackendStatus[];

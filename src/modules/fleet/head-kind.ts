@@ -286,6 +286,15 @@ const headSpec = s.object({
 const headStatus = s.object({
   observedGeneration: observedGeneration(),
   address: s.string().optional().describe("Where clients send requests."),
+  inEffect: s
+    .object({
+      generation: s
+        .integer()
+        .describe("Of the spec that is carried; another one than observedGeneration where the present spec cannot be."),
+      spec: s.preserveUnknown().describe("That spec. It stays in effect while a later one cannot be carried."),
+    })
+    .optional()
+    .describe("What requests are carried by."),
   backends: s
     .array(
       s.object({

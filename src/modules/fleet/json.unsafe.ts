@@ -11,3 +11,13 @@ export function jsonOf(object: KubeObject): JsonObject {
 export function headOf(object: JsonObject): HeadIngress {
   return object as unknown as HeadIngress;
 }
+
+/** A HeadIngress with another of its specs, which its status has kept. */
+export function headWith(head: HeadIngress, generation: number, spec: unknown): HeadIngress {
+  return { ...head, metadata: { ...head.metadata, generation }, spec: spec as HeadIngress["spec"] };
+}
+
+/** A spec as JSON, not copied: it must not be changed. */
+export function jsonOfSpec(spec: HeadIngress["spec"]): JsonObject {
+  return spec as unknown as JsonObject;
+}

@@ -98,8 +98,7 @@ export class HeadApplier {
       condition: { type: "Rendered", status: "False", reason, message },
       limits,
     });
-    if (place === undefined)
-      return failed("NoCluster", `spec.ingressCluster: there is no connection to a cluster "${ingressCluster ?? ""}"`);
+    if (place === undefined) return failed("NoCluster", describeUnconnected(ingressCluster ?? ""));
     const owners = ingressCluster === undefined ? group.map(({ head: one }) => ownerOf(one)) : [];
     const applied: JsonObject[] = [];
     try {
@@ -146,6 +145,11 @@ export class HeadApplier {
       await objects.delete(id.name, { namespace: id.namespace });
     }
   }
+}
+
+/** Of a cluster that is to be rendered into. */
+export function describeUnconnected(ingressCluster: string): string {
+  return `spec.ingressCluster: there is no connection to a cluster "${ingressCluster}"`;
 }
 
 function isShared(head: HeadIngress, owners: readonly { readonly uid: string }[] | undefined): boolean {

@@ -10,14 +10,18 @@ import {
   type HyperMLService,
   HyperMLServiceKind,
 } from "../kinds.js";
+import { formerOf, lossOf } from "./in-effect.js";
 
 /** What a HeadIngress comes to. */
 export interface Compiled {
+  /** With the spec that is carried: the present one, or the last one that could be. */
   readonly head: HeadIngress;
   readonly plan: HeadPlan;
   readonly route: RouteInput;
   /** Why it gets no route; empty when it gets one. */
   readonly fault: string;
+  /** Why it is not its present spec that is carried; empty when it is. */
+  readonly refused: string;
 }
 
 interface Cached {
@@ -36,6 +40,10 @@ export interface CompilerSources {
   readonly listenerOf: (head: HeadIngress) => string;
   readonly filesOf: (head: HeadIngress) => BackendFiles;
   readonly latencyOf: (head: HeadIngress) => ReadonlyMap<string, number>;
+  /** What whoever carries it has against it, or lacks for it; empty: nothing. */
+  readonly faultOf: (head: HeadIngress, route: RouteInput) => string;
+  /** Where it is to be rendered and cannot be now; empty: nowhere. */
+  readonly lackOf: (head: HeadIngress) => string;
 }
 
 /**
@@ -46,6 +54,8 @@ export class HeadCompiler {
   readonly #informers: InformerSet;
   readonly #sources: CompilerSources;
   readonly #cache = new Map<string, Cached>();
+  /** By uid: as each was carried last. */
+  readonly #carried = new Map<string, HeadIngress>();
   readonly #marks = new Map<string, ClusterMarks>();
   /** Counted up with every change of what plans look at in a cluster: where it is and whether it takes requests; how much room it has. */
   #places = 0;
@@ -105,19 +115,48 @@ export class HeadCompiler {
       .informer(HeadIngressKind)
       .list()
       .filter((head) => !isDeleting(head));
-    for (const head of heads.sort(compareAge)) {
-      const made = this.#compile(head, clusters);
+    const used = new Set<string>();
+    const look = (head: HeadIngress, key: string): Cached & Compiled => {
+      used.add(key);
+      const made = this.#compile(head, key, clusters);
       const elder = made.claims.flatMap((claim) => owners.get(claim) ?? [])[0];
       const fault = elder === undefined ? made.fault : describeElder(elder);
-      if (fault === "") for (const claim of made.claims) owners.set(claim, head);
-      compiled.set(head.metadata.uid, { head, plan: made.plan, route: made.route, fault });
+      return { ...made, head, fault: fault === "" ? this.#sources.faultOf(head, made.route) : fault, refused: "" };
+    };
+    for (const head of heads.sort(compareAge)) {
+      const { uid } = head.metadata;
+      const present = look(head, uid);
+      const refused = present.fault || lossOf(present, present.plan) || this.#sources.lackOf(head);
+      const former = refused === "" ? undefined : this.former(head);
+      const before = former === undefined ? undefined : look(former, `${uid} before`);
+      const isBetter = before !== undefined && before.fault === "" && lossOf(before, before.plan) === "";
+      const made = isBetter ? { ...before, refused } : present;
+      if (made.fault === "") {
+        for (const claim of made.claims) owners.set(claim, head);
+        this.#carried.set(uid, made.head);
+      }
+      compiled.set(uid, {
+        head: made.head,
+        plan: made.plan,
+        route: made.route,
+        fault: made.fault,
+        refused: made.refused,
+      });
     }
-    for (const uid of this.#cache.keys()) if (!compiled.has(uid)) this.#cache.delete(uid);
+    for (const key of this.#cache.keys()) if (!used.has(key)) this.#cache.delete(key);
+    for (const uid of this.#carried.keys()) if (!compiled.has(uid)) this.#carried.delete(uid);
     return compiled;
   }
 
-  #compile(head: HeadIngress, clusters: ReadonlyMap<string, Cluster>): Cached {
-    const { uid, namespace = "" } = head.metadata;
+  /** As it was carried last, if that was with another spec: here, or, after a start, as its status says. */
+  former(head: HeadIngress): HeadIngress | undefined {
+    const carried = this.#carried.get(head.metadata.uid);
+    if (carried === undefined) return formerOf(head);
+    return carried.metadata.generation === head.metadata.generation ? undefined : carried;
+  }
+
+  #compile(head: HeadIngress, key: string, clusters: ReadonlyMap<string, Cluster>): Cached {
+    const { namespace = "" } = head.metadata;
     const { hyperMLServiceRef, weighting } = head.spec;
     const hyper =
       hyperMLServiceRef === undefined
@@ -134,7 +173,7 @@ export class HeadCompiler {
       files,
       listener,
     ]);
-    const cached = this.#cache.get(uid);
+    const cached = this.#cache.get(key);
     // Of the objects only the status of a HeadIngress itself can change without a change of its generation, and that is not looked at.
     if (cached?.mark === mark && cached.hyper === hyper) return cached;
     const plan = planHead(head, hyper, clusters, { latencyMs });
@@ -143,7 +182,7 @@ export class HeadCompiler {
     const route = isSame ? cached.route : made;
     const fault = isSame ? cached.fault : checkRoute(made);
     const entry = { head, hyper, mark, plan, route, fault, claims: isSame ? cached.claims : claimsOf(head, made) };
-    this.#cache.set(uid, entry);
+    this.#cache.set(key, entry);
     return entry;
   }
 }

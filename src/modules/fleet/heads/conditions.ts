@@ -2,6 +2,7 @@ import type { BackendReport, GatewayState, ListenerInput, RouteInput } from "../
 import type { HeadPlan, PlannedBackend } from "../head-weights.js";
 import type { ConditionDraft, HeadBackendStatus, HeadIngress, HeadIngressStatus } from "../kinds.js";
 import type { ApplyOutcome } from "./applier.js";
+import type { Compiled } from "./compiler.js";
 import type { Limit } from "./rendering.js";
 
 /** Fields of a HeadIngress that mean nothing for the built-in gateway. */
@@ -177,18 +178,32 @@ export function programmedAs(
   return { type: "Programmed", status: "False", reason: "NotRendered", message: outcome?.condition.message ?? "" };
 }
 
-/** Whether requests have somewhere to go. */
+/** The same of one whose present spec is not carried: what is wrong with it, what is in effect instead, and what to do. */
+export function refusedAs(
+  carried: ConditionDraft,
+  { refused, head }: Pick<Compiled, "refused" | "head">,
+): ConditionDraft {
+  if (refused === "") return carried;
+  const { name, namespace = "", generation = 0 } = head.metadata;
+  const rest = `generation ${generation} of the spec stays in effect until this is corrected (kubectl edit headingress ${name} -n ${namespace})`;
+  return { type: "Programmed", status: "False", reason: "Invalid", message: `${refused}; ${rest}` };
+}
+
+/** Whether requests have somewhere to go; `refused` is what is said of the present spec, `programmed` of what is carried. */
 export function readinessOf(
   programmed: ConditionDraft,
   plan: HeadPlan,
-  backends: readonly HeadBackendStatus[],
+  { backends, refused }: { readonly backends: readonly HeadBackendStatus[]; readonly refused: ConditionDraft },
 ): ConditionDraft {
   if (programmed.status !== "True")
     return { type: "Ready", status: "False", reason: programmed.reason, message: programmed.message };
   const short = backends.filter((backend) => backend.weightEffective < backend.weight);
-  const why = [...plan.faults, ...short.map((backend) => `${backend.name}: ${backend.message ?? "no traffic"}`)].join(
-    "; ",
-  );
+  const spec = refused.status === "True" ? [] : [refused.message];
+  const why = [
+    ...spec,
+    ...plan.faults,
+    ...short.map((backend) => `${backend.name}: ${backend.message ?? "no traffic"}`),
+  ].join("; ");
   const percents = backends
     .filter((backend) => backend.weightEffective > 0)
     .map((backend) => `${backend.name} ${backend.percent}%`);

@@ -18,12 +18,17 @@ interface Files {
 }
 
 const NONE: Files = { client: undefined, backend: {}, faults: [] };
+const UNREAD: Files = {
+  ...NONE,
+  faults: ["the Secrets that spec.tls and spec.backendTLS name have not been read yet"],
+};
 
 /** The Secrets that HeadIngresses name, as files that the gateway can read; only they, and only these keys of them. */
 export class HeadSecrets {
   readonly #cluster: ClusterAccess;
   readonly #gateway: GatewayDriver;
-  readonly #files = new Map<string, Files>();
+  /** By uid, and by what of the spec names them. */
+  readonly #files = new Map<string, ReadonlyMap<string, Files>>();
 
   constructor(cluster: ClusterAccess, gateway: GatewayDriver) {
     this.#cluster = cluster;
@@ -31,14 +36,25 @@ export class HeadSecrets {
   }
 
   of(head: HeadIngress): Files {
-    return this.#files.get(head.metadata.uid) ?? NONE;
+    const names = namesOf(head);
+    return names === undefined ? NONE : (this.#files.get(head.metadata.uid)?.get(names) ?? UNREAD);
   }
 
-  /** Reads them anew. True when a file is another one than before. */
-  async refresh(head: HeadIngress): Promise<boolean> {
+  /** Reads anew what a HeadIngress names, in each of these forms of it. True when a file is another one than before. */
+  async refresh({ metadata: { uid } }: HeadIngress, forms: readonly HeadIngress[]): Promise<boolean> {
+    const read = new Map<string, Files>();
+    for (const form of forms) {
+      const names = namesOf(form);
+      if (names !== undefined) read.set(names, await this.#read(form));
+    }
+    const before = this.#files.get(uid) ?? new Map<string, Files>();
+    if (read.size === 0) this.#files.delete(uid);
+    else this.#files.set(uid, read);
+    return JSON.stringify([...read]) !== JSON.stringify([...before]);
+  }
+
+  async #read(head: HeadIngress): Promise<Files> {
     const { tls, backendTLS } = head.spec;
-    const { uid } = head.metadata;
-    if (tls === undefined && backendTLS === undefined) return this.#files.delete(uid);
     const faults: string[] = [];
     const read = (field: string, name: string | undefined, key: string): Promise<string | undefined> =>
       name === undefined ? Promise.resolve(undefined) : this.#keep(head, { field, name, key }, faults);
@@ -49,14 +65,11 @@ export class HeadSecrets {
       ["certFile", await read("spec.backendTLS.clientSecretName", backendTLS?.clientSecretName, "tls.crt")],
       ["keyFile", await read("spec.backendTLS.clientSecretName", backendTLS?.clientSecretName, "tls.key")],
     ];
-    const files: Files = {
+    return {
       client: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
       backend: Object.fromEntries(backend.filter(([, file]) => file !== undefined)),
       faults: [...new Set(faults)],
     };
-    const isNew = JSON.stringify(files) !== JSON.stringify(this.of(head));
-    this.#files.set(uid, files);
-    return isNew;
   }
 
   async #keep(
@@ -75,4 +88,10 @@ export class HeadSecrets {
     }
     return undefined;
   }
+}
+
+/** The Secrets that a HeadIngress names, as one word; undefined: none. */
+function namesOf({ spec: { tls, backendTLS } }: HeadIngress): string | undefined {
+  if (tls === undefined && backendTLS === undefined) return undefined;
+  return JSON.stringify([tls?.secretName, backendTLS?.caSecretName, backendTLS?.clientSecretName]);
 }

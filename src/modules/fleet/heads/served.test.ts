@@ -259,6 +259,47 @@ test("weights by free capacity, as the members' nodes have it", async () => {
   expect(await ask("capacity", 10)).toEqual({ cloud: 2, edge: 8 });
 });
 
+test("an edit that no gateway takes leaves the last good route in effect, and says so; correcting it brings the new one", async () => {
+  const [model, other] = [await startModel("good", closing), await startModel("other", closing)];
+  const { metadata } = await carry("edited", { backends: byHand(model) });
+  const edit = (spec: JsonObject) => heads().patch("edited", "merge", { spec }, inDemo);
+  const generation = metadata.generation ?? 0;
+  const faults: [JsonObject, RegExp][] = [
+    [{ backends: [{ name: "m0", url: `http://${model.address}`, host: "no host" }] }, /backends\[0\]\.host/],
+    [{ backends: byHand(model), listener: "elsewhere" }, /spec\.listener: the gateway has no listener "elsewhere"/],
+    [{ listener: null, tls: { secretName: "none" } }, /spec\.tls\.secretName: there is no Secret none/],
+    [{ tls: null, backends: [], hyperMLServiceRef: { name: "none" } }, /HyperMLService none does not exist/],
+    [
+      { hyperMLServiceRef: null, backends: byHand(model), class: "nginx", ingressCluster: "none" },
+      /no connection to a cluster "none"/,
+    ],
+  ];
+  for (const [index, [spec, why]] of faults.entries()) {
+    await edit(spec);
+    const told = await settled(
+      "edited",
+      ({ status }) => status?.observedGeneration === generation + index + 1,
+      "it is told",
+    );
+    const programmed = findCondition(told.status?.conditions, "Programmed");
+    expect(programmed).toMatchObject({ status: "False", reason: "Invalid" });
+    expect(programmed?.message).toMatch(why);
+    expect(programmed?.message).toContain(
+      `generation ${generation} of the spec stays in effect until this is corrected (kubectl edit headingress edited -n demo)`,
+    );
+    expect(findCondition(told.status?.conditions, "Ready")).toMatchObject({ status: "True", reason: "Degraded" });
+    expect(told.status).toMatchObject({ inEffect: { generation }, backends: [{ name: "m0", percent: 100 }] });
+    expect(await ask("edited", 3)).toEqual({ good: 3 });
+  }
+
+  await edit({ class: null, ingressCluster: null, backends: byHand(other) });
+  const serving = ({ status }: HeadIngress): boolean =>
+    findCondition(status?.conditions, "Ready")?.reason === "Serving" &&
+    status?.inEffect?.generation === generation + faults.length + 1;
+  await settled("edited", serving, "the corrected one serves");
+  expect(await ask("edited", 3)).toEqual({ other: 3 });
+});
+
 test("weights by latency: who answers more slowly gets less, by what requests took", async () => {
   const [quick, slow] = [await startModel("quick", closing), await startModel("slow", closing)];
   // Far more than a busy machine takes to answer.
