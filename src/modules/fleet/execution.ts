@@ -28,7 +28,7 @@ export interface ExecutionOptions {
   readonly interpreters: Interpreters;
   /** It runs in the only member, and sees of the hub what the member's agent may see. Default: in the hub, for push members. */
   readonly isAgent?: boolean;
-  /** Objects worked on at once in one member; default 16: what arrives there together shares a write to its disk. */
+  /** Objects worked on at once in one member; default 32: while sixteen are under way together, sixteen gather. */
   readonly concurrencyPerMember?: number;
   /** A call to a member that takes longer has failed; default 5 s. */
   readonly callTimeoutMs?: number;
@@ -186,7 +186,7 @@ class Lane {
     this.queue = createQueue({
       clock: context.clock,
       random: context.random,
-      concurrency: options.concurrencyPerMember ?? 16,
+      concurrency: options.concurrencyPerMember ?? 32,
       work: async (key) => {
         try {
           await executor.execute(key);

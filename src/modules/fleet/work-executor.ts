@@ -20,6 +20,7 @@ import {
   timeOf,
 } from "../../kernel/kinds/index.js";
 import { SharedDeadlines } from "./deadline.js";
+import { Gathering } from "./gathering.js";
 import type { Interpreters } from "./interpreters/index.js";
 import { jsonOf } from "./json.unsafe.js";
 import { ClusterKind, type ConditionDraft, type Work, WorkKind, type WorkStatus } from "./kinds.js";
@@ -92,11 +93,13 @@ export class WorkExecutor {
   readonly #writes = new MemberWrites();
   readonly #repairs: Repairs;
   readonly #deadlines: SharedDeadlines;
+  readonly #gathering: Gathering;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
     this.#deadlines = new SharedDeadlines(options.context.clock, options.context.signal, options.timeoutMs);
     this.#repairs = new Repairs(options.context.clock);
+    this.#gathering = new Gathering(options.context.clock);
   }
 
   /** Throws what should be tried again soon (a lost race in the hub); failures of the member end in the Work's status. */
@@ -131,10 +134,11 @@ export class WorkExecutor {
     return this.#writes.isEcho({ kind, namespace, name }, object);
   }
 
-  #apply(work: Work, target: Target, how: Pick<Applying, "signal" | "makesNamespace">): Promise<KubeObject> {
+  async #apply(work: Work, target: Target, how: Pick<Applying, "signal" | "makesNamespace">): Promise<KubeObject> {
     const { member, retry } = this.#options;
     if (member === undefined) throw new ArgosyError("NoMember", "the member is not connected");
     const { namespace = "", name } = work.metadata;
+    await this.#gathering.pass();
     return this.#writes.apply(member, target, {
       ...how,
       content: contentOf(work),
