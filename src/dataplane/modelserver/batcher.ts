@@ -4,6 +4,7 @@ import { joinInputs, keyOf, sliceOutputs } from "./batch-rows.js";
 import type { TensorValue } from "./datatypes.js";
 import type { Engine } from "./engines/types.js";
 import { EngineFault } from "./failures.js";
+import type { Turns } from "./turns.js";
 
 /** What a run with more than `maxRows` rows may take, milliseconds. */
 const SHORT_MS = 1;
@@ -29,6 +30,8 @@ export interface BatchOptions {
   /** Most requests that wait; beyond it 503. */
   readonly maxWaiting: number;
   readonly clock: Clock;
+  /** The server's, shared by its models. */
+  readonly turns: Turns;
   /** Told after each run that gave an answer. */
   readonly onRun: (run: BatchRun) => void;
 }
@@ -143,6 +146,7 @@ class NaturalBatcher implements Batcher {
       const job = new Job(inputs, { rows, key, sinceMs, isGone }, resolve, reject);
       if (deadlineMs !== undefined) job.deadlineMs = deadlineMs;
       if (deadlineMs === undefined || this.#guard(job)) {
+        this.#options.turns.arrived();
         this.#queue.push(job);
         this.#schedule();
       }
@@ -187,12 +191,14 @@ class NaturalBatcher implements Batcher {
     else {
       // One turn of the event loop lets requests that are already here join, and others than this model's be read between two runs.
       this.#isTurnDue = true;
-      setImmediate(() => {
-        this.#isTurnDue = false;
-        this.#start();
-      });
+      this.#options.turns.end(this.#onTurn);
     }
   }
+
+  readonly #onTurn = (): void => {
+    this.#isTurnDue = false;
+    this.#start();
+  };
 
   #isRipe(): boolean {
     return this.#ripeMs() <= this.#options.clock.monotonicMs();

@@ -10,6 +10,7 @@ import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
 import { DEFAULT_LIMITS, type EngineLimits } from "./engines/limits.js";
 import { createMetrics } from "./metrics.js";
 import { createRepository, type Repository, type RepositoryOptions } from "./repository.js";
+import { createTurns } from "./turns.js";
 
 /** One tensor. */
 export const tensor = (name: string, datatype: Datatype, data: TensorData, shape?: readonly number[]): TensorValue => ({
@@ -116,6 +117,7 @@ export async function openRepository(
       maxWaiting: 100,
       memoryBudgetBytes: 2 ** 30,
       clock: systemClock,
+      turns: createTurns(systemClock),
     },
     ...{ log: silentLogger, metrics },
     ...more,

@@ -9,6 +9,7 @@ import type { ServerMetrics } from "./metrics.js";
 import { listModelFolders, listVersions, type ModelConfig, readModelConfig, sentConfig } from "./model-folder.js";
 import { createResidency, type Residency, type ResidencyState } from "./residency.js";
 import type { SentModel } from "./sent-models.js";
+import type { Turns } from "./turns.js";
 import { type LoadedVersion, loadVersions, type ServedModel, type VersionFailure } from "./versions.js";
 
 export type { ServedModel } from "./versions.js";
@@ -42,6 +43,7 @@ export interface RepositoryOptions {
   readonly processBytes?: () => number;
   readonly metrics: ServerMetrics;
   readonly clock: Clock;
+  readonly turns: Turns;
   readonly log: Logger;
 }
 

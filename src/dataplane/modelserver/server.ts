@@ -18,6 +18,7 @@ import { createRepository } from "./repository.js";
 import { createRoutes, type Routes } from "./routes.js";
 import { SentModels } from "./sent-models.js";
 import { createSettings, type ServerSettings } from "./settings.js";
+import { createTurns, type Turns } from "./turns.js";
 
 /** How to run a model server. */
 export interface ModelServerOptions {
@@ -101,6 +102,7 @@ class NodeModelServer implements ModelServer {
   readonly #options: ModelServerOptions;
   readonly #metrics = createMetrics();
   readonly #settings: ServerSettings;
+  readonly #turns: Turns;
   readonly #chargeBody: () => BodyHold;
   readonly #servers: readonly Http1Server[];
   readonly #tracer: Tracer | undefined;
@@ -120,6 +122,7 @@ class NodeModelServer implements ModelServer {
   constructor(options: ModelServerOptions) {
     this.#options = options;
     this.#settings = createSettings(options.log);
+    this.#turns = createTurns(options.clock);
     this.#tracer = makeTracer(options, this.#settings.log);
     this.#chargeBody = createBodyBudget(2 * (options.maxBodyBytes ?? DEFAULT_BODY_BYTES));
     this.#repository = this.#openRepository({ name: "", folder: "" });
@@ -226,6 +229,7 @@ class NodeModelServer implements ModelServer {
         memoryBudgetBytes,
         metrics: this.#metrics,
         clock,
+        turns: this.#turns,
         log,
       },
       limits: { ...DEFAULT_LIMITS, ...limits },

@@ -8,6 +8,7 @@ import type { Engine } from "./engines/types.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
 import { EngineFault } from "./failures.js";
 import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
+import { createTurns } from "./turns.js";
 
 test("every half comes back from its number", () => {
   const strange: number[] = [];
@@ -109,7 +110,8 @@ function doubler(extra: Partial<Engine> = {}): Engine & { readonly runs: number[
   };
 }
 
-const options = { maxRows: 8, maxDelayMs: 0, maxWaiting: 100, clock: systemClock, onRun: () => {} };
+const turns = createTurns(systemClock);
+const options = { maxRows: 8, maxDelayMs: 0, maxWaiting: 100, clock: systemClock, turns, onRun: () => {} };
 
 test("requests that are there together share runs, and each gets its own rows", async () => {
   const engine = doubler();

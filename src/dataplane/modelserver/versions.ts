@@ -96,7 +96,7 @@ async function loadVersion(
   config: ModelConfig,
   options: VersionOptions,
 ): Promise<LoadedVersion> {
-  const { residency, metrics, clock, log, threads, limits } = options;
+  const { residency, metrics, clock, turns, log, threads, limits } = options;
   const { file, kind } = await findModelFile(folder, config.file);
   const model: EngineFile = { kind, file, settings: config.settings };
   const maxRows = config.maxBatchSize ?? options.maxBatchRows;
@@ -117,7 +117,7 @@ async function loadVersion(
     maxDelayMs: config.maxDelayMs ?? options.maxBatchDelayMs,
     maxShortRows: config.maxBatchSize ?? options.maxShortBatchRows,
     maxWaiting: options.maxWaiting,
-    clock,
+    ...{ clock, turns },
     onRun: metrics.runOf(name, version),
   });
   const { platform, inputs, outputs } = engine;
