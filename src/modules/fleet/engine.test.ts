@@ -214,8 +214,22 @@ test("a lazy policy acts when its template changes", async () => {
   await createPolicy("eager", specFor(ConfigMapKind, "eager", ["member1"]));
   await isIn(ConfigMapKind, "eager", ["member1"]);
   expect(await bindings().find("lazy-configmap", inDemo)).toBeUndefined();
+  // It is the policy's all the same, and others do not get it.
+  expect((await maps().get("lazy", inDemo)).metadata.annotations).toMatchObject({
+    "propagationpolicy.karmada.io/name": "lazy",
+  });
   await maps().patch("lazy", "merge", { data: { k: "w" } }, inDemo);
   await isIn(ConfigMapKind, "lazy", ["member3"]);
+  // What was made after the policy goes at once; a change of the policy waits all the same.
+  const later = specFor(ConfigMapKind, "later", ["member1"], { activationPreference: "Lazy" });
+  await createPolicy("later", later);
+  await createMap("later");
+  await isIn(ConfigMapKind, "later", ["member1"]);
+  const to = (name: string) => ({ spec: { placement: { clusterAffinity: { clusterNames: [name] } } } });
+  await policies().patch("later", "merge", to("member2"), inDemo);
+  await policies().patch("eager", "merge", to("member2"), inDemo);
+  await isIn(ConfigMapKind, "eager", ["member2"]);
+  expect(where(await bindings().get("later-configmap", inDemo))).toEqual(["member1"]);
 });
 
 test("a policy waits for the override policies that it names, and its objects differ by cluster", async () => {
@@ -316,6 +330,9 @@ test("clusters that change are reacted to: labels bring objects and take them aw
     (found) => found?.status?.conditions?.find(({ type }) => type === "Scheduled")?.reason === "NoClusterFit",
     "nobody fits",
   );
+  expect((await bindings().get("labelled-configmap", inDemo)).metadata.annotations).toMatchObject({
+    "policy.karmada.io/applied-placement": JSON.stringify(placement),
+  });
   const [nowhere, ...earlier] = await fleet.ledger.query({ name: "labelled", topic: "placement" });
   expect(nowhere?.losers.map(({ name, reason }) => `${name} ${reason.split(":")[0]}`)).toEqual(
     names.map((name) => `${name} ClusterAffinity`),

@@ -149,6 +149,14 @@ test("a policy is completed, and keeps what the system gave it", async () => {
   expect(await patch({ metadata: { annotations: { a: "b" } } })).toBe("accepted");
 });
 
+test("what is as if it were not said is not stored; the older form of an override of a namespace is", async () => {
+  const spec = { resourceSelectors: [web], placement: {}, propagateDeps: false };
+  expect(await create(PropagationPolicyKind, "silent", spec)).not.toHaveProperty("spec.propagateDeps");
+  const rules = { resourceSelectors: [{ ...web, namespace: "demo" }], overrideRules: [{ overriders: {} }] };
+  expect(await create(OverridePolicyKind, "o", rules)).toHaveProperty("spec.overriders", {});
+  expect(await create(ClusterOverridePolicyKind, "o", rules)).not.toHaveProperty("spec.overriders");
+});
+
 test("override policies are checked", async () => {
   const override = (overriders: JsonObject, more: JsonObject = {}) =>
     refusal(create(OverridePolicyKind, "o", { resourceSelectors: [web], overrideRules: [{ overriders, ...more }] }));

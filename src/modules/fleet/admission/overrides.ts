@@ -22,7 +22,10 @@ export function overrideAdmission(): ModuleAdmission[] {
     level: "continuum",
     complete: (object) => {
       const namespace = textIn(metadataOf(object), "namespace");
-      completeSelectors(objectsIn(objectIn(object, "spec"), "resourceSelectors"), namespace);
+      const spec = objectIn(object, "spec");
+      completeSelectors(objectsIn(spec, "resourceSelectors"), namespace);
+      // Karmada stores the older form's field in any case, of policies of the whole cluster alone it does not.
+      if (kind === OverridePolicyKind && isObject(object["spec"])) spec["overriders"] ??= {};
     },
     review: async (object, old) =>
       isUntouched(object, old) ? ACCEPTED : deniedFor(webhook, overrideFaults(objectIn(object, "spec"))),

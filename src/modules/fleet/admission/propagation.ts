@@ -81,6 +81,8 @@ function completeSpec(spec: JsonObject, namespace: string): void {
   const isImport = (selector: JsonObject): boolean =>
     selector["kind"] === "ServiceImport" && selector["apiVersion"] === "multicluster.x-k8s.io/v1alpha1";
   if (selectors.some(isImport)) spec["propagateDeps"] = true;
+  // As if it were not said.
+  if (spec["propagateDeps"] === false) delete spec["propagateDeps"];
   spec["placement"] ??= {};
   const placement = objectIn(spec, "placement");
   for (const constraint of objectsIn(placement, "spreadConstraints")) {

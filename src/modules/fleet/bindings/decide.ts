@@ -1,5 +1,5 @@
-import type { Json } from "../../../kernel/kinds/index.js";
-import { equalJson, isObject, parseJson, type Schema, toJson } from "../../../kernel/schema/index.js";
+import { equalJson, parseJson, toJson } from "../../../kernel/schema/index.js";
+import { karmadaJson } from "../karmada-json.js";
 import { affinityMatches } from "../placement/affinity.js";
 import { amounts } from "../placement/facts.js";
 import { place } from "../placement/place.js";
@@ -64,6 +64,9 @@ function affinityInUse(placement: Placement, status: BindingStatus | undefined):
   if (terms === undefined || terms.length === 0) return placement.clusterAffinity;
   return terms.find(({ affinityName }) => affinityName === status?.schedulerObservingAffinityName) ?? terms[0];
 }
+
+/** Whether a binding keeps which placement it was decided by: also where nothing fits, but not where the decision failed. */
+export const isNoted = (result: PlacementResult): boolean => result.isPlaced || result.reason === "NoClusterFit";
 
 /** Places a binding. The same input gives the same answer. */
 export function decide(binding: Bound, clusters: readonly ClusterFacts[], isFresh: boolean): PlacementResult {
@@ -156,25 +159,11 @@ const texts = new WeakMap<Placement, string>();
 export function placementText(placement: Placement): string {
   const known = texts.get(placement);
   if (known !== undefined) return known;
-  const text = JSON.stringify(inOrder(toJson(placement), placementSchema.schema));
+  const text = karmadaJson(toJson(placement), placementSchema.schema);
   texts.set(placement, text);
   return text;
 }
 
 function isTextOf(text: string, placement: Placement): boolean {
   return text === placementText(placement) || equalJson(parseJson(text), placement);
-}
-
-function inOrder(value: Json | undefined, schema: Schema): Json | undefined {
-  if (Array.isArray(value)) {
-    const { items } = schema;
-    return items === undefined ? value : value.map((item) => inOrder(item, items) ?? null);
-  }
-  const { properties } = schema;
-  if (!isObject(value) || properties === undefined) return value;
-  const known = Object.entries(properties).flatMap(([name, part]) =>
-    value[name] === undefined ? [] : [[name, inOrder(value[name], part)]],
-  );
-  const others = Object.entries(value).filter(([name]) => properties[name] === undefined);
-  return Object.fromEntries([...known, ...others]);
 }

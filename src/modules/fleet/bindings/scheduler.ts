@@ -15,7 +15,7 @@ import { affinityMatches } from "../placement/affinity.js";
 import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
 import type { ClusterFacts, PlacementResult } from "../placement/types.js";
 import { BINDING } from "../policies/marks.js";
-import { type Bound, decide, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
+import { type Bound, decide, isNoted, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
 import type { Decided } from "./decided.js";
 import { recordDecision } from "./decisions.js";
 import { groupNamesOf } from "./groups.js";
@@ -174,7 +174,7 @@ async function placeBinding(
   const targets = nextTargets(spec, result);
   const text = placementText(spec.placement ?? {});
   const isSame =
-    equalJson(targets, spec.clusters ?? []) && (annotations[BINDING.appliedPlacement] === text || !result.isPlaced);
+    equalJson(targets, spec.clusters ?? []) && (annotations[BINDING.appliedPlacement] === text || !isNoted(result));
   if (isSame) {
     // That it goes nowhere is a decision too, each time that the reason is another.
     if (!result.isPlaced && findCondition(status?.conditions, "Scheduled")?.message !== result.message)
@@ -185,7 +185,7 @@ async function placeBinding(
   const patch: JsonObject[] = [
     { op: "replace", path: "/metadata/resourceVersion", value: metadata.resourceVersion },
     { op: "add", path: "/spec/clusters", value: toJson(targets) },
-    ...(result.isPlaced
+    ...(isNoted(result)
       ? [
           {
             op: "add",

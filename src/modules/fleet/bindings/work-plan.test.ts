@@ -86,6 +86,15 @@ test("a Work carries the template without what is the hub's own, with what membe
   expect(workDraftFor(binding(), deployment, { name: "a", replicas: 2 }, surroundings)).toEqual(work);
 });
 
+test("of a template that counts no generations none is told", () => {
+  const { generation: _, ...metadata } = deployment.metadata;
+  const map = { ...deployment, apiVersion: "v1", kind: "ConfigMap", metadata };
+  const { workload } = workDraftFor(binding(), map, { name: "a", replicas: undefined }, surroundings).spec;
+  const manifest: JsonObject | undefined = workload.manifests[0];
+  expect(manifest).toHaveProperty(["metadata", "annotations", "work.karmada.io/namespace"]);
+  expect(manifest).not.toHaveProperty(["metadata", "annotations", "resourcetemplate.karmada.io/generation"]);
+});
+
 test("a template may ask for its own way in conflicts", () => {
   const own = {
     ...deployment,

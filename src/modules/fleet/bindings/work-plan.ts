@@ -69,6 +69,7 @@ export function workDraftFor(
   const overridden = applyOverrides(ownManifest(binding, template, target, interpreters), facts, overrides);
   const revised = overridden.manifest;
   const meta = isObject(revised["metadata"]) ? revised["metadata"] : {};
+  const { generation } = template.metadata;
   const marked = {
     ...revised,
     apiVersion: template.apiVersion,
@@ -81,7 +82,7 @@ export function workDraftFor(
         ...from,
         [KARMADA.conflictResolution]: resolution,
         [BINDING.templateUid]: template.metadata.uid,
-        [KARMADA.templateGeneration]: String(template.metadata.generation ?? 0),
+        ...(generation === undefined ? {} : { [KARMADA.templateGeneration]: String(generation) }),
         [KARMADA.workName]: name,
         [KARMADA.workNamespace]: namespace,
       },

@@ -94,6 +94,22 @@ test("what a member tells of a Deployment names the generations of the object an
   });
 });
 
+test("what a member always says of a StatefulSet or a DaemonSet is told when it is nothing, too", () => {
+  const idle = { metadata: { name: "db", namespace: "demo", generation: 1 }, status: { replicas: 0 } };
+  expect(builtInInterpreter("apps/v1", "StatefulSet").reflectStatus(idle)).toEqual({
+    generation: 1,
+    replicas: 0,
+    availableReplicas: 0,
+  });
+  expect(builtInInterpreter("apps/v1", "DaemonSet").reflectStatus({ ...idle, status: { numberReady: 2 } })).toEqual({
+    generation: 1,
+    currentNumberScheduled: 0,
+    desiredNumberScheduled: 0,
+    numberMisscheduled: 0,
+    numberReady: 2,
+  });
+});
+
 test("counters of members are summed, and the template counts as observed when all of them have observed it", () => {
   const first = { replicas: 4, readyReplicas: 4, generation: 1, observedGeneration: 1, resourceTemplateGeneration: 3 };
   const second = { ...first, replicas: 2, readyReplicas: 1, unavailableReplicas: 1 };

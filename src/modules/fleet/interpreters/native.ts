@@ -12,15 +12,17 @@ const TEMPLATE_GENERATION = "resourcetemplate.karmada.io/generation";
 const TEMPLATE = ["spec", "template", "spec"] as const;
 const REPLICAS = ["spec", "replicas"] as const;
 
-/** The named counters of a status, with the generations of the object and of its template. */
-function counters(fields: readonly string[]): Interpreter["reflectStatus"] {
+/** The named counters of a status, with the generations of the object and of its template; `always`: those that are told when they are 0, too. */
+function counters(fields: readonly string[], always: readonly string[] = []): Interpreter["reflectStatus"] {
   return (object) => {
     const template = Number(asString(asObject(valueAt(object, ["metadata", "annotations"]))[TEMPLATE_GENERATION]));
-    return withoutEmpty({
+    const status = statusOf(object);
+    const told = withoutEmpty({
       generation: generationOf(object),
       resourceTemplateGeneration: Number.isSafeInteger(template) ? template : 0,
-      ...only(statusOf(object), [...fields, "observedGeneration"]),
+      ...only(status, [...fields, "observedGeneration"]),
     });
+    return { ...told, ...Object.fromEntries(always.map((field) => [field, status[field] ?? 0])) };
   };
 }
 
@@ -55,6 +57,7 @@ const DAEMON_SET = [
   "updatedNumberScheduled",
   "numberUnavailable",
 ];
+const DAEMON_ALWAYS = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
 
 /** A StatefulSet makes the claims of its own templates itself. */
 function statefulDependencies(object: JsonObject): readonly DependentObject[] {
@@ -111,7 +114,7 @@ export const NATIVE_KINDS: Readonly<Record<string, PartialInterpreter>> = {
   "apps/v1/ReplicaSet": {
     ...scaled(0),
     health: judge.enoughReplicas,
-    reflectStatus: counters(REPLICA_SET),
+    reflectStatus: counters(REPLICA_SET, ["replicas"]),
     aggregateStatus: summed(REPLICA_SET, true),
     dependencies: fromPods(TEMPLATE),
     retain: retain.retainReplicas,
@@ -119,14 +122,14 @@ export const NATIVE_KINDS: Readonly<Record<string, PartialInterpreter>> = {
   "apps/v1/StatefulSet": {
     ...scaled(0),
     health: judge.rolledOut,
-    reflectStatus: counters(STATEFUL_SET),
+    reflectStatus: counters(STATEFUL_SET, ["replicas", "availableReplicas"]),
     aggregateStatus: summed(STATEFUL_SET, true),
     dependencies: statefulDependencies,
     retain: retain.retainReplicas,
   },
   "apps/v1/DaemonSet": {
     health: judge.onEveryNode,
-    reflectStatus: counters(DAEMON_SET),
+    reflectStatus: counters(DAEMON_SET, DAEMON_ALWAYS),
     aggregateStatus: summed(DAEMON_SET, true),
     dependencies: fromPods(TEMPLATE),
   },

@@ -1,10 +1,12 @@
 import { messageOf } from "../../../kernel/errors/index.js";
 import { type JsonObject, labelSelectorMatches } from "../../../kernel/kinds/index.js";
-import { asObject, asString } from "../../../kernel/schema/index.js";
+import { asObject, asString, s, toJson } from "../../../kernel/schema/index.js";
 import { textsOf } from "../interpreters/index.js";
+import { karmadaJson } from "../karmada-json.js";
 import { affinityMatches } from "../placement/index.js";
 import type { ClusterFacts } from "../placement/types.js";
 import type { ResourceSelector } from "../policies/kinds.js";
+import { overridersSchema } from "../policies/schemas.js";
 import { OverrideError } from "./errors.js";
 import { withOverriders } from "./overriders.js";
 import type { AppliedOverride, Overridden, OverridePolicyFacts, Overriders } from "./types.js";
@@ -89,7 +91,8 @@ function selectorRank(object: JsonObject, selector: ResourceSelector): number {
 
 /** What a Work's annotation tells of the rules that made it; by policy. */
 export function describeApplied(applied: readonly AppliedOverride[]): string {
-  return JSON.stringify(
-    applied.toSorted((a, b) => (a.policyName < b.policyName ? -1 : a.policyName > b.policyName ? 1 : 0)),
-  );
+  const rules = applied.toSorted((a, b) => (a.policyName < b.policyName ? -1 : a.policyName > b.policyName ? 1 : 0));
+  return karmadaJson(toJson(rules), appliedSchema.schema);
 }
+
+const appliedSchema = s.array(s.object({ policyName: s.string(), overriders: overridersSchema }));

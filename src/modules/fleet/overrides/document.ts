@@ -2,6 +2,7 @@ import { boolYaml11Tag, CORE_SCHEMA, dump, load, mergeTag } from "js-yaml";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Json } from "../../../kernel/kinds/index.js";
 import { isObject, parseJson, toJson } from "../../../kernel/schema/index.js";
+import { escapedJson } from "../karmada-json.js";
 import { OverrideError } from "./errors.js";
 import { type Change, changed } from "./patch.js";
 
@@ -15,12 +16,7 @@ export function changedJson(text: string, changes: readonly Change[]): string {
   const document = parseJson(text);
   if (document === undefined) throw new OverrideError("the field does not hold JSON");
   checkNumbers(document);
-  return JSON.stringify(changed(document, changes)).replaceAll(/[<>&\u2028\u2029]/g, escaped);
-}
-
-/** As servers of the API write these characters in JSON. */
-function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return escapedJson(changed(document, changes));
 }
 
 /** A YAML text with changes inside; keys are sorted, comments go. Throws `OverrideError`. */

@@ -201,6 +201,16 @@ test("policies of the whole cluster come before those of the namespace, all befo
   );
 });
 
+test("what was applied is told in Karmada's order, whatever order it was written in", () => {
+  const overriders = {
+    labelsOverrider: [{ value: { c: "d", a: "b" }, operator: "add" as const }],
+    plaintext: [{ value: "<x>", operator: "add" as const, path: "/metadata/annotations/y" }],
+  };
+  expect(describeApplied([{ policyName: "o", overriders }])).toBe(
+    '[{"policyName":"o","overriders":{"plaintext":[{"path":"/metadata/annotations/y","operator":"add","value":"\\u003cx\\u003e"}],"labelsOverrider":[{"operator":"add","value":{"a":"b","c":"d"}}]}}]',
+  );
+});
+
 test("the older form of one rule is a rule", () => {
   const spec = { targetCluster: { clusterNames: ["member1"] }, overriders: tag("old") };
   const { manifest } = applyOverrides(deployment([app]), cluster("member1"), [{ name: "o", namespace: "demo", spec }]);

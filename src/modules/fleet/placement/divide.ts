@@ -115,10 +115,12 @@ function byRoom(demand: Demand, replicas: number, candidates: readonly Candidate
     });
   }
   if (replicas < before) {
-    const won = webster(replicas, held, isOdd(demand));
+    // They are drawn together where they are to be together.
+    const weights = isAggregated ? shortestPrefix(replicas, held, new Map()) : held;
+    const won = webster(replicas, weights, isOdd(demand));
     return {
       targets: inOrder(candidates, won),
-      rule: `${name}: fewer than before, by what each holds ${sayWeights(held)}`,
+      rule: `${name}: fewer than before, by what each holds ${sayWeights(weights)}`,
     };
   }
   if (replicas === before) return { targets: inOrder(candidates, held), rule: `${name}: as before` };
@@ -141,7 +143,7 @@ function spreadOver(
   const total = [...rooms.values()].reduce((sum, room) => sum + room, 0);
   if (total < count)
     return {
-      fault: `${how.held.size === 0 && !demand.isFresh ? "failed to scale up" : "failed to scale up"}: Clusters available replicas ${total} are not enough to schedule.`,
+      fault: `failed to ${demand.isFresh ? "do fresh scale" : "scale up"}: Clusters available replicas ${total} are not enough to schedule.`,
       rule: how.rule,
     };
   const weights = how.isAggregated ? shortestPrefix(count, rooms, how.held) : rooms;
@@ -165,7 +167,8 @@ function shortestPrefix(
 ): ReadonlyMap<string, number> {
   const isHolder = (name: string): number => ((held.get(name) ?? 0) > 0 ? 1 : 0);
   const ordered = [...rooms].sort(
-    ([a, roomA], [b, roomB]) => isHolder(b) - isHolder(a) || roomB - roomA || (a < b ? -1 : 1),
+    ([a, roomA], [b, roomB]) =>
+      isHolder(b) - isHolder(a) || roomB - roomA || (held.get(b) ?? 0) - (held.get(a) ?? 0) || (a < b ? -1 : 1),
   );
   const taken = new Map<string, number>();
   let sum = 0;
@@ -179,11 +182,12 @@ function shortestPrefix(
 
 const isOdd = (demand: Demand): boolean => fnv1a(demand.uid) % 2 === 1;
 
-/** Clusters without a replica are left out. */
+/** By name. Clusters without a replica are left out. */
 function inOrder(candidates: readonly Candidate[], counts: ReadonlyMap<string, number>): Target[] {
   return candidates
     .map(({ cluster }) => ({ name: cluster.name, replicas: counts.get(cluster.name) ?? 0 }))
-    .filter(({ replicas }) => replicas > 0);
+    .filter(({ replicas }) => replicas > 0)
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 const sayWeights = (weights: ReadonlyMap<string, number>): string =>

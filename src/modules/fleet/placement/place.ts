@@ -90,7 +90,7 @@ function attempt(
       message: fitMessage(clusters.length, rejected),
       trace: trace("filters"),
     };
-  const spread = selectSpread(candidates, placement.spreadConstraints ?? []);
+  const spread = selectSpread(candidates, placement, demand);
   if ("fault" in spread)
     return {
       isPlaced: false,

@@ -161,6 +161,19 @@ test.each<[string, Demand, Placement, unknown]>([
     aggregated,
     "SchedulerError: failed to assign replicas: failed to scale up: Clusters available replicas 29 are not enough to schedule.",
   ],
+  ["aggregated, fewer where most are", demand(3, holds({ member1: 4, member2: 2 })), aggregated, { member1: 3 }],
+  [
+    "aggregated, fewer than one alone has",
+    demand(5, holds({ member1: 4, member2: 3 })),
+    aggregated,
+    { member1: 3, member2: 2 },
+  ],
+  [
+    "computed anew, too many",
+    demand(200, { ...holds({ member1: 4, member2: 2 }), isFresh: true }),
+    { ...dynamic, ...names("member1", "member2") },
+    "SchedulerError: failed to assign replicas: failed to do fresh scale: Clusters available replicas 18 are not enough to schedule.",
+  ],
   [
     "memory decides",
     demand(8, { requests: new Map([["memory", 6n * gi]]) }),
@@ -218,6 +231,70 @@ test.each<[string, Demand, Placement, unknown]>([
       ],
     },
     { member1: 2, member2: 2, member3: 2, member4: 2 },
+  ],
+  [
+    "two clusters with room, not those where it is",
+    demand(20, holds({ member2: 1, member3: 1 })),
+    { ...aggregated, spreadConstraints: [{ spreadByField: "cluster", minGroups: 1, maxGroups: 2 }] },
+    { member2: 5, member4: 15 },
+  ],
+  [
+    "two clusters, none of which has room",
+    demand(30),
+    { ...dynamic, spreadConstraints: [{ spreadByField: "cluster", minGroups: 1, maxGroups: 2 }] },
+    "SchedulerError: failed to select clusters: no enough resource when selecting 2 clusters",
+  ],
+  [
+    "of objects without replicas by name",
+    demand(undefined, { kind: "ConfigMap", apiVersion: "v1" }),
+    { spreadConstraints: [{ spreadByField: "cluster", minGroups: 1, maxGroups: 2 }] },
+    { member1: null, member2: null },
+  ],
+  [
+    "no more regions than needed",
+    demand(2, { requests: new Map() }),
+    {
+      spreadConstraints: [
+        { spreadByField: "region", minGroups: 1, maxGroups: 2 },
+        { spreadByField: "cluster", minGroups: 1, maxGroups: 4 },
+      ],
+    },
+    { member1: 2, member2: 2 },
+  ],
+  [
+    "as many regions as have clusters enough",
+    demand(2, { requests: new Map() }),
+    {
+      spreadConstraints: [
+        { spreadByField: "region", minGroups: 1, maxGroups: 2 },
+        { spreadByField: "cluster", minGroups: 3, maxGroups: 3 },
+      ],
+    },
+    { member1: 2, member2: 2, member3: 2 },
+  ],
+  [
+    "regions with too few clusters",
+    demand(2),
+    {
+      ...names("member1", "member3"),
+      spreadConstraints: [
+        { spreadByField: "region", minGroups: 1, maxGroups: 2 },
+        { spreadByField: "cluster", minGroups: 3, maxGroups: 3 },
+      ],
+    },
+    "SchedulerError: failed to select clusters: the number of clusters is less than the cluster spreadConstraint.MinGroups",
+  ],
+  [
+    "the region with room for its share",
+    demand(14),
+    {
+      ...aggregated,
+      spreadConstraints: [
+        { spreadByField: "region", minGroups: 1, maxGroups: 1 },
+        { spreadByField: "cluster", minGroups: 1, maxGroups: 4 },
+      ],
+    },
+    { member4: 14 },
   ],
   [
     "two zones, two clusters",

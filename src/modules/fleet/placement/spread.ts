@@ -1,45 +1,74 @@
 import type { Candidate } from "./divide.js";
-import type { ClusterFacts, SpreadConstraint } from "./types.js";
+import { type Ranked, ranked } from "./rank.js";
+import { chooseGroups, type Group, worthOf } from "./spread-groups.js";
+import type { ClusterFacts, Demand, Placement, SpreadConstraint } from "./types.js";
 
-/** Best first: score, then room, then name. */
-export function ranked(candidates: readonly Candidate[]): Candidate[] {
-  return [...candidates].sort(
-    (a, b) => b.score - a.score || b.room - a.room || (a.cluster.name < b.cluster.name ? -1 : 1),
-  );
-}
-
-/** The clusters that keep to the constraints, or why there are none. With as many groups as are allowed. */
+/** The clusters that keep to the constraints, best first, or why there are none. */
 export function selectSpread(
   candidates: readonly Candidate[],
-  constraints: readonly SpreadConstraint[],
+  { spreadConstraints: constraints = [], replicaScheduling }: Placement,
+  demand: Demand,
 ): { readonly selected: readonly Candidate[] } | { readonly fault: string } {
-  const order = ranked(candidates);
+  const order = ranked(candidates, demand);
   const byCluster = constraints.find(isByCluster);
   const groupings = constraints.filter((constraint) => !isByCluster(constraint));
   const least = byCluster?.minGroups ?? 1;
-  const most = byCluster?.maxGroups ?? 0;
-  if (byCluster !== undefined && order.length < least)
+  const most = limitOf(byCluster) ?? order.length;
+  if (byCluster !== undefined && groupings.length === 0 && order.length < least)
     return { fault: "the number of feasible clusters is less than spreadConstraint.MinGroups" };
+  const isDivided = replicaScheduling?.replicaSchedulingType === "Divided";
+  const { replicaDivisionPreference: preference, weightPreference } = replicaScheduling ?? {};
+  const isByRoom = isDivided && (preference === "Aggregated" || weightPreference?.dynamicWeight !== undefined);
+  const replicas = demand.replicas ?? 0;
+  if (groupings.length === 0) {
+    const chosen = order.slice(0, most);
+    const count = chosen.length;
+    const enough = isByRoom && byCluster !== undefined ? withRoom(chosen, order.slice(most), replicas) : chosen;
+    return enough === undefined
+      ? { fault: `no enough resource when selecting ${count} clusters` }
+      : { selected: enough.map(({ candidate }) => candidate) };
+  }
   let pool = order;
   for (const constraint of groupings) {
-    const chosen = chooseGroups(pool, constraint, { least, most: most === 0 ? pool.length : most });
+    const chosen = inBestGroups(pool, constraint, { least, most, replicas, isDivided });
     if ("fault" in chosen) return chosen;
     pool = chosen.pool;
   }
-  const selected = most === 0 ? pool : coverGroups(pool, groupings, most);
+  const selected = coverGroups(pool, groupings, most);
   const broken = groupings.find((constraint) => groupsOf(selected, constraint).size < (constraint.minGroups ?? 1));
   if (broken !== undefined)
     return { fault: `no ${most} clusters cover ${broken.minGroups ?? 1} groups by ${keyOf(broken)}` };
   return selected.length < least
     ? { fault: "the number of clusters is less than the cluster spreadConstraint.MinGroups" }
-    : { selected };
+    : { selected: selected.map(({ candidate }) => candidate) };
 }
 
 const isByCluster = ({ spreadByField, spreadByLabel }: SpreadConstraint): boolean =>
   spreadByLabel === undefined && (spreadByField === undefined || spreadByField === "cluster");
 
+/** How many groups at most; `undefined`: any number. */
+const limitOf = (constraint: SpreadConstraint | undefined): number | undefined =>
+  constraint?.maxGroups === 0 ? undefined : constraint?.maxGroups;
+
 const keyOf = ({ spreadByField, spreadByLabel }: SpreadConstraint): string =>
   spreadByLabel === undefined ? (spreadByField ?? "cluster") : `label ${spreadByLabel}`;
+
+/** The chosen ones, the least of them given up, from the last on, for those with more room, until all replicas have room. */
+function withRoom(chosen: readonly Ranked[], others: readonly Ranked[], replicas: number): Ranked[] | undefined {
+  const [taken, rest] = [[...chosen], [...others]];
+  const isEnough = (): boolean => taken.reduce((sum, { available }) => sum + available, 0) >= replicas;
+  for (let at = taken.length - 1; at >= 0 && !isEnough(); at -= 1) {
+    const current = taken[at];
+    if (current === undefined) break;
+    const most = Math.max(0, ...rest.map(({ available }) => available));
+    const index = rest.findIndex(({ available }) => available === most);
+    const better = rest[index];
+    if (better === undefined || better.available <= current.available) continue;
+    taken[at] = better;
+    rest[index] = current;
+  }
+  return isEnough() ? taken : undefined;
+}
 
 /** The groups that a cluster is in; a cluster with several zones is in each. None: it cannot be counted. */
 function groupNames(cluster: ClusterFacts, { spreadByField, spreadByLabel }: SpreadConstraint): readonly string[] {
@@ -52,55 +81,46 @@ function groupNames(cluster: ClusterFacts, { spreadByField, spreadByLabel }: Spr
   return value === "" ? [] : [value];
 }
 
-function groupsOf(candidates: readonly Candidate[], constraint: SpreadConstraint): Map<string, Candidate[]> {
-  const groups = new Map<string, Candidate[]>();
-  for (const candidate of candidates)
-    for (const name of groupNames(candidate.cluster, constraint))
-      groups.set(name, [...(groups.get(name) ?? []), candidate]);
+function groupsOf(pool: readonly Ranked[], constraint: SpreadConstraint): Map<string, Ranked[]> {
+  const groups = new Map<string, Ranked[]>();
+  for (const one of pool)
+    for (const name of groupNames(one.candidate.cluster, constraint)) {
+      const members = groups.get(name);
+      if (members === undefined) groups.set(name, [one]);
+      else members.push(one);
+    }
   return groups;
 }
 
-function chooseGroups(
-  pool: readonly Candidate[],
+function inBestGroups(
+  pool: readonly Ranked[],
   constraint: SpreadConstraint,
-  clusters: { readonly least: number; readonly most: number },
-): { readonly pool: Candidate[] } | { readonly fault: string } {
-  const groups = groupsOf(pool, constraint);
-  const least = constraint.minGroups ?? 1;
-  if (groups.size < least)
+  wanted: { readonly least: number; readonly most: number; readonly replicas: number; readonly isDivided: boolean },
+): { readonly pool: Ranked[] } | { readonly fault: string } {
+  const { replicas, isDivided } = wanted;
+  const found = groupsOf(pool, constraint);
+  const minGroups = constraint.minGroups ?? 1;
+  if (found.size < minGroups)
     return { fault: `the number of feasible ${keyOf(constraint)} is less than spreadConstraint.MinGroups` };
-  const allowed = constraint.maxGroups === undefined || constraint.maxGroups === 0 ? groups.size : constraint.maxGroups;
-  const best = [...groups].sort(
-    ([a, first], [b, second]) => worthOf(second, clusters) - worthOf(first, clusters) || (a < b ? -1 : 1),
-  );
-  for (let count = Math.min(allowed, groups.size, clusters.most); count >= least; count--) {
-    const members = new Set(best.slice(0, count).flatMap(([, each]) => each));
-    if (members.size >= clusters.least) return { pool: pool.filter((candidate) => members.has(candidate)) };
-  }
-  return { fault: "the number of clusters is less than the cluster spreadConstraint.MinGroups" };
-}
-
-/** Groups with enough clusters first, then score, then room. */
-function worthOf(group: readonly Candidate[], { least }: { readonly least: number }): number {
-  const count = Math.min(group.length, least);
-  const score = group.reduce((sum, candidate) => sum + candidate.score, 0) / group.length;
-  const room = Math.min(
-    999_999,
-    group.reduce((sum, candidate) => sum + Math.min(candidate.room, 1_000_000), 0),
-  );
-  return count * 1e9 + score * 1e6 + room;
+  const asked = { replicas, isDivided, minGroups, minClusters: wanted.least };
+  const groups = [...found].map(([name, members]): Group => ({ name, members, worth: worthOf(members, asked) }));
+  const most = Math.max(minGroups, Math.min(limitOf(constraint) ?? groups.length, wanted.most));
+  const chosen = chooseGroups(groups, { least: minGroups, most, clusters: wanted.least });
+  if (chosen === undefined)
+    return { fault: "the number of clusters is less than the cluster spreadConstraint.MinGroups" };
+  const members = new Set(chosen.flatMap((group) => group.members));
+  return { pool: pool.filter((one) => members.has(one)) };
 }
 
 /** The best clusters, one of each group first, so that no chosen group is left without. */
-function coverGroups(pool: readonly Candidate[], groupings: readonly SpreadConstraint[], most: number): Candidate[] {
-  const taken = new Set<Candidate>();
+function coverGroups(pool: readonly Ranked[], groupings: readonly SpreadConstraint[], most: number): Ranked[] {
+  const taken = new Set<Ranked>();
   for (const constraint of groupings) {
     for (const group of groupsOf(pool, constraint).values()) {
       const [first] = group;
-      if (first !== undefined && taken.size < most && !group.some((candidate) => taken.has(candidate)))
-        taken.add(first);
+      if (first !== undefined && taken.size < most && !group.some((one) => taken.has(one))) taken.add(first);
     }
   }
-  for (const candidate of pool) if (taken.size < most) taken.add(candidate);
-  return pool.filter((candidate) => taken.has(candidate));
+  for (const one of pool) if (taken.size < most) taken.add(one);
+  return pool.filter((one) => taken.has(one));
 }

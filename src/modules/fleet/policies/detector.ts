@@ -246,8 +246,11 @@ export class Detector {
       if (id !== "") await this.#unclaim(template, binding);
       return;
     }
-    if (policy.spec.activationPreference === "Lazy" && !this.#isTouched(ref, template, policy)) {
-      if (id !== "" && claimant === undefined) await this.#unclaim(template, binding);
+    if (policy.spec.activationPreference === "Lazy" && !this.#isTouched(ref, template, policy, binding)) {
+      // It is the policy's from now on, and its binding stays what it is.
+      const isFreed = id !== "" && claimant === undefined && binding !== undefined && !isDeleting(binding);
+      if (isFreed) await writer.release(binding);
+      await this.#claim(template, policy);
       return;
     }
     const lack = this.#lackOf(policy);
@@ -262,11 +265,12 @@ export class Detector {
     this.#touched.delete(textOf(ref));
   }
 
-  /** Whether a template changed, or was made, since its policy is there. */
-  #isTouched(ref: TemplateRef, template: KubeObject, policy: Policy): boolean {
+  /** Whether a template changed since its policy is there, or was made since and has no binding yet. */
+  #isTouched(ref: TemplateRef, template: KubeObject, policy: Policy, binding: ResourceBinding | undefined): boolean {
     const touched = this.#touched.get(textOf(ref));
     const born = this.#born.get(policy.uid) ?? "";
-    return (touched !== undefined && isLater(touched, born)) || template.metadata.creationTimestamp > policy.createdAt;
+    if (touched !== undefined && isLater(touched, born)) return true;
+    return binding === undefined && template.metadata.creationTimestamp > policy.createdAt;
   }
 
   /** What a policy needs and the hub does not have yet. */

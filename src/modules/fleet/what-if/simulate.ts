@@ -1,7 +1,7 @@
 import type { Clock } from "../../../kernel/clock/index.js";
 import { findCondition, isDeleting, type KubeObject } from "../../../kernel/kinds/index.js";
 import { equalJson } from "../../../kernel/schema/index.js";
-import { type Bound, decide, isOurs, placementText, takeNote, verdictOn } from "../bindings/decide.js";
+import { type Bound, decide, isNoted, isOurs, placementText, takeNote, verdictOn } from "../bindings/decide.js";
 import { groupNamesOf } from "../bindings/groups.js";
 import type { BindingSpec, ResourceBinding } from "../bindings/kinds.js";
 import { nextTargets } from "../bindings/scheduler.js";
@@ -255,7 +255,7 @@ class World {
     const isSame = equalJson(clusters, spec.clusters ?? []);
     if (!isSame || !result.isPlaced || actor.steps.length > 0) actor.decision = { why: verdict.why, result };
     const text = placementText(spec.placement ?? {});
-    const isNoted = annotations[BINDING.appliedPlacement] === text || !result.isPlaced;
+    const isKnown = annotations[BINDING.appliedPlacement] === text || !isNoted(result);
     const affinity = result.isPlaced ? result.trace.affinity : undefined;
     actor.binding = {
       ...binding,
@@ -263,14 +263,14 @@ class World {
         ...metadata,
         annotations: {
           ...annotations,
-          ...(result.isPlaced ? { [BINDING.appliedPlacement]: text } : {}),
+          ...(isNoted(result) ? { [BINDING.appliedPlacement]: text } : {}),
           ...(verdict.isFresh ? { [BINDING.rescheduled]: spec.rescheduleTriggeredAt ?? "" } : {}),
         },
       },
       spec: { ...spec, clusters: [...clusters] },
       status: { ...status, ...(affinity === undefined ? {} : { schedulerObservingAffinityName: affinity }) },
     };
-    return !isSame || !isNoted;
+    return !isSame || !isKnown;
   }
 
   /** What goes along with others goes where they go. */
