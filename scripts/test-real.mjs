@@ -9,6 +9,7 @@
 //   --no-suites, --no-faults, --no-pull, --no-fuzz, --no-scheduler, --no-controllers, --no-clients, --no-fleet, --no-home, --no-serving
 //                   leave a part out
 //   --only LIST     nothing but these parts, for instance home,serving
+// By hand, because it takes long: random policies on a real Karmada and on our engine (`fleet-random`, CONTRIBUTING.md).
 import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -4,6 +4,7 @@ import { startStack } from "../../src/testing/real-stack.js";
 import { buildStack, homeSet, nodeSet, Unobtainable } from "./build.js";
 import { compareControllers } from "./controllers/main.js";
 import { compareFleets } from "./fleet/main.js";
+import { compareRandomFleets } from "./fleet/random/main.js";
 import { generate } from "./fuzz/generate.js";
 import { generateMachinery } from "./fuzz/machinery.js";
 import { furnish, runScenario, shrink } from "./fuzz/run.js";
@@ -24,6 +25,7 @@ import { runServing } from "./serving/main.js";
  *   scheduler --programs DIR  pods into a real cluster with kube-scheduler and into one of ours, --seeds A-B
  *   controllers --programs DIR   scripted workloads under kube-controller-manager and under ours, --only NAMES
  *   fleet --programs DIR      HyperMLServices, rollouts and policies on a real Karmada and on our engine, --only NAMES
+ *   fleet-random --programs DIR   random policies, clusters and changes on both, --seeds A-B, --within MIN
  *   home --programs DIR       the main job with a real Karmada and clusters with real nodes
  *   serving --programs DIR    models in containers of a real cluster of two nodes, --only NAMES
  *   fuzz, shrink, record      with --programs DIR (a server of its own) or --kubeconfig FILE (a running one), --seeds A-B
@@ -45,6 +47,8 @@ const { positionals, values } = parseArgs({
     /** What kube-scheduler logs; its logs are kept when it is not 0. */
     verbosity: { type: "string", default: "0" },
     most: { type: "string", default: "300" },
+    /** Minutes after which nothing more is begun. */
+    within: { type: "string", default: "60" },
     /** Report only the first difference of each seed: what follows may come of it. */
     first: { type: "boolean", default: false },
   },
@@ -203,6 +207,13 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     withHome(undefined, (built) =>
       compareFleets(built, {
         ...(only === undefined ? {} : { only }),
+        ...(values.out === undefined ? {} : { out: values.out }),
+      }),
+    ),
+  "fleet-random": () =>
+    withHome(undefined, (built) =>
+      compareRandomFleets(built, {
+        ...{ from, to, withinMs: Number(values.within) * 60_000 },
         ...(values.out === undefined ? {} : { out: values.out }),
       }),
     ),

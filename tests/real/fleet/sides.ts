@@ -28,14 +28,17 @@ export const broken = new Set<string>();
 export const MEMBERS = ["cloud", "edge", "far-edge"] as const;
 const memberKinds = [TestServiceKind, TestRuntimeKind];
 const log = createLogger({ clock: systemClock, level: "error", write: (line) => process.stderr.write(line) });
-const common = { clock: systemClock, random: systemRandom, log };
+/** What clients and controllers here have in common. */
+export const common = { clock: systemClock, random: systemRandom, log };
 
 /** It looks at clusters more often than it would. */
 const QUICK = { "cluster-status-update-frequency": "1s", "cluster-success-threshold": "3s" };
 
-type Ends = (() => Promise<void>)[];
+/** What ends the parts of a side, the last first. */
+export type Ends = (() => Promise<void>)[];
 
-async function endAll(ends: Ends): Promise<void> {
+/** Ends them all, whatever fails. */
+export async function endAll(ends: Ends): Promise<void> {
   for (const end of ends.splice(0).reverse())
     await end().catch((error: unknown) => process.stderr.write(`closing: ${String(error)}\n`));
 }
@@ -49,12 +52,14 @@ function accessOf(name: string, client: ApiClient, ends: Ends): ClusterAccess {
   return { name, client, informers };
 }
 
-function adminOf(name: string, { url, caPem, token }: RealStack, ends: Ends): ClusterAccess {
+/** A real cluster, as its administrator. */
+export function adminOf(name: string, { url, caPem, token }: RealStack, ends: Ends): ClusterAccess {
   const transport = httpTransport({ server: url, caPem, token });
   return accessOf(name, createClient({ transport, ...common }), ends);
 }
 
-function moduleFor(engine: "karmada" | "argosy", members: ReadonlyMap<string, ClusterAccess>): Module {
+/** The fleet's module, without anything beside it. */
+export function moduleFor(engine: "karmada" | "argosy", members: ReadonlyMap<string, ClusterAccess>): Module {
   return createFleetModule({
     engine,
     members: (name) => members.get(name),
@@ -65,19 +70,22 @@ function moduleFor(engine: "karmada" | "argosy", members: ReadonlyMap<string, Cl
   });
 }
 
-const kindsOf = (module: Module): KindDefinition[] => module.kinds.map(({ definition }) => definition);
+/** What a module serves. */
+export const kindsOf = (module: Module): KindDefinition[] => module.kinds.map(({ definition }) => definition);
+
+/** Runs controllers in a cluster. */
+export function runControllers(cluster: ClusterAccess, specs: ReturnType<Module["controllers"]>, ends: Ends): Manager {
+  const manager = createManager({ cluster, ...common });
+  for (const spec of specs) manager.add(spec);
+  manager.start();
+  ends.push(() => manager.close());
+  return manager;
+}
 
 /** The module's controllers in the hub, and play in the members. */
 function runModule(module: Module, hub: ClusterAccess, members: ReadonlyMap<string, ClusterAccess>, ends: Ends): void {
-  const run = (cluster: ClusterAccess, specs: ReturnType<Module["controllers"]>): Manager => {
-    const manager = createManager({ cluster, ...common });
-    for (const spec of specs) manager.add(spec);
-    manager.start();
-    ends.push(() => manager.close());
-    return manager;
-  };
-  for (const member of members.values()) run(member, [playServing(member.name, broken)]);
-  run(hub, module.controllers("continuum", hub));
+  for (const member of members.values()) runControllers(member, [playServing(member.name, broken)], ends);
+  runControllers(hub, module.controllers("continuum", hub), ends);
 }
 
 /** A real Karmada with real members: API servers only. */
@@ -100,9 +108,7 @@ export async function startKarmadaSide(built: Built): Promise<Side> {
     }
     const module = moduleFor("karmada", members);
     await installKinds(hub.client, [...kindsOf(module), ...memberKinds]);
-    const manager = createManager({ cluster: hub, ...common });
-    manager.start();
-    ends.push(() => manager.close());
+    const manager = runControllers(hub, [], ends);
     const checks = checksOf(module.admission ?? [], () => hub);
     ends.push(await serveChecks(manager, karmada.stack.authority, checks));
     runModule(module, hub, members, ends);

@@ -58,6 +58,8 @@ export interface KarmadaOptions {
   readonly webhook?: Flags;
   readonly api?: Flags;
   readonly isDurable?: boolean;
+  /** Definitions that are there before anybody looks for kinds; Karmada notices later ones every 30 s. */
+  readonly kinds?: readonly JsonObject[];
 }
 
 type Flags = Readonly<Record<string, string>>;
@@ -119,7 +121,7 @@ async function bringUp(
   const local = (port: number | undefined) => `127.0.0.1:${port ?? 0}`;
   const values = { webhook, caBundle: Buffer.from(stack.caPem).toString("base64") };
   const definitions = readDefinitions(values);
-  for (const object of definitions.kinds) await apply(client, object);
+  for (const object of [...definitions.kinds, ...(options.kinds ?? [])]) await apply(client, object);
   programs.start(join(home, "karmada-aggregated-apiserver"), {
     kubeconfig,
     "authentication-kubeconfig": kubeconfig,
