@@ -1,13 +1,13 @@
 import { Command, type Command as CommandType } from "commander";
-import { createClient, httpTransport, loadKubeconfig } from "../../kernel/client/index.js";
-import { systemClock, systemRandom } from "../../kernel/clock/index.js";
-import { InputError } from "../../kernel/errors/index.js";
+import { systemClock } from "../../kernel/clock/index.js";
+import { InputError, isNotFound } from "../../kernel/errors/index.js";
 import { findCondition } from "../../kernel/kinds/index.js";
 import {
   awaitReady,
   DELIVERY_RULES,
   forgetHub,
   type Hub,
+  isMember,
   joinCluster,
   leaveCluster,
   listClusters,
@@ -17,6 +17,7 @@ import {
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { formatAge, renderTable } from "../output/table.js";
 import { type ConnectionOptions, connect } from "../session.js";
+import { wayInto } from "./member.js";
 import { labelsOf, type PlaceOptions, placeOf, secondsOf, withPlace } from "./options.js";
 import { registerCommand, tokenCommand } from "./pull.js";
 
@@ -66,19 +67,13 @@ function joinCommand({ terminal }: CliContext): CommandType {
       if (rules === undefined) throw new InputError(`--rights ${JSON.stringify(options.rights)}: all or delivery`);
       const labels = labelsOf(options.label);
       const hub = await hubOf(options);
-      const { transport } = await loadKubeconfig(options.memberKubeconfig, options.memberContext);
-      const member = createClient({ transport: httpTransport(transport), clock: systemClock, random: systemRandom });
-      const { caPem, insecureSkipTlsVerify } = transport;
+      const { member, ...way } = await wayInto(options.memberKubeconfig, options.memberContext);
       await joinCluster(hub, {
         name,
         member,
         rules,
         labels,
-        endpoint: {
-          server: options.endpoint ?? transport.server,
-          ...(caPem === undefined ? {} : { caPem }),
-          ...(insecureSkipTlsVerify === undefined ? {} : { insecureSkipTlsVerify }),
-        },
+        endpoint: { ...way, server: options.endpoint ?? way.server },
         place: placeOf(options),
       });
       await awaitReady(hub, name, timeoutMs);
@@ -102,13 +97,25 @@ function leaveCommand({ terminal }: CliContext): CommandType {
         name: string,
         options: ConnectionOptions & { memberKubeconfig?: string; memberContext?: string; timeout: string },
       ) => {
-        await leaveCluster(await hubOf(options), name, secondsOf("--timeout", options.timeout) * 1000);
-        if (options.memberKubeconfig !== undefined) {
-          const { transport } = await loadKubeconfig(options.memberKubeconfig, options.memberContext);
-          const parts = { transport: httpTransport(transport), clock: systemClock, random: systemRandom };
-          await forgetHub(createClient(parts), name);
+        const timeoutMs = secondsOf("--timeout", options.timeout) * 1000;
+        const hub = await hubOf(options);
+        const { memberKubeconfig, memberContext } = options;
+        if (memberKubeconfig === undefined) {
+          const { hadAccount } = await leaveCluster(hub, name, timeoutMs);
+          terminal.out(`cluster ${name} has left\n`);
+          if (hadAccount)
+            terminal.err("the hub's account stays in it: again with --member-kubeconfig FILE takes that away, too\n");
+          return;
         }
-        terminal.out(`cluster ${name} has left\n`);
+        const { member } = await wayInto(memberKubeconfig, memberContext);
+        if (!(await isMember(hub, name, member)))
+          throw new InputError(`${memberKubeconfig} leads to another cluster than the hub's ${name}`);
+        const gone = await leaveCluster(hub, name, timeoutMs).catch((error: unknown) => error);
+        const wasThere = await forgetHub(member, name);
+        if (gone instanceof Error && !(isNotFound(gone) && wasThere)) throw gone;
+        terminal.out(
+          `cluster ${name} ${gone instanceof Error ? "had left; the hub's account in it is gone now" : "has left"}\n`,
+        );
       },
     );
 }

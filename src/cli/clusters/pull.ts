@@ -11,6 +11,7 @@ import {
   authorityHash,
   awaitReady,
   CLUSTER_INFO,
+  ClusterKind,
   enrolCluster,
   publishClusterInfo,
   registerMember,
@@ -20,6 +21,7 @@ import {
 import { agentDeployment, describeRights, productVersion } from "../../platform/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { type ConnectionOptions, connect, dataDirectory } from "../session.js";
+import { wayInto } from "./member.js";
 import { labelsOf, type PlaceOptions, placeOf, secondsOf, withPlace } from "./options.js";
 
 const MANAGER = "argosy-register";
@@ -96,8 +98,14 @@ function revokeTokenCommand({ terminal }: CliContext): Command {
   )
     .argument("<name>", "the cluster")
     .action(async (name: string, options: ConnectionOptions) => {
-      await revokeCluster((await connect(options)).client, name);
-      terminal.out(`cluster ${name} has no way into the hub any more\n`);
+      const { client } = await connect(options);
+      if (await revokeCluster(client, name)) {
+        terminal.out(`cluster ${name} has no way into the hub any more\n`);
+        return;
+      }
+      const { spec } = await client.resource(ClusterKind).get(name);
+      const why = spec?.syncMode === "Push" ? "it does not fetch, the hub delivers to it" : "they were revoked";
+      throw new InputError(`cluster ${name} has no credentials of the hub's: ${why}`);
     });
 }
 
@@ -153,8 +161,7 @@ async function register({ terminal }: CliContext, name: string, options: Registe
   const manifests = options.deploy && !isNear ? await agentManifests(name, options) : [];
   const caPem = await authorityOf(options);
   const hubAddress = { server: options.hub, ...(caPem === undefined ? {} : { caPem }) };
-  const { transport } = await loadKubeconfig(options.memberKubeconfig, options.memberContext);
-  const member = clientFor(transport);
+  const { member, server } = await wayInto(options.memberKubeconfig, options.memberContext);
   const { namespace, ingressAddress } = options;
   const credential = await registerMember({
     name,
@@ -162,7 +169,7 @@ async function register({ terminal }: CliContext, name: string, options: Registe
     hubAddress,
     member,
     namespace,
-    endpoint: options.endpoint ?? transport.server,
+    endpoint: options.endpoint ?? server,
     ...(ingressAddress === undefined ? {} : { ingressAddress }),
   });
   terminal.out(`cluster ${name} is registered; its credential is Secret ${namespace}/argosy-hub there\n`);

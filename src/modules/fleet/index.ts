@@ -5,10 +5,12 @@
  */
 
 export { ClusterResourceBindingKind, ResourceBindingKind } from "./bindings/kinds.js";
+export { clusterIdentity } from "./clusters/identity.js";
 export {
   awaitReady,
   forgetHub,
   type Hub,
+  isMember,
   joinCluster,
   leaveCluster,
   listClusters,

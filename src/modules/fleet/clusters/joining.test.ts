@@ -1,5 +1,6 @@
 import { expect, onTestFinished } from "vitest";
 import { workloadControllers } from "../../../cluster/workloads/index.js";
+import { seededRandom } from "../../../kernel/clock/index.js";
 import { createManager } from "../../../kernel/control/index.js";
 import { ClusterRoleKind, NamespaceKind, SecretKind } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
@@ -7,14 +8,14 @@ import { memoryLedger } from "../../../stores/ledger/index.js";
 import { startTestCluster } from "../../../testing/index.js";
 import { unless } from "../../../testing/unless.js";
 import { ClusterKind } from "../kinds.js";
-import { awaitReady, forgetHub, joinCluster, leaveCluster, listClusters, setCordon } from "./joining.js";
+import { awaitReady, forgetHub, isMember, joinCluster, leaveCluster, listClusters, setCordon } from "./joining.js";
 
 const embedded = unless(
   process.env["ARGOSY_TEST_REAL"] === undefined ? undefined : "it makes no tokens without its own controllers",
 );
 
 async function start() {
-  const hub = await startTestCluster({ name: "hub", kinds: [ClusterKind] });
+  const hub = await startTestCluster({ name: "hub", kinds: [ClusterKind], random: seededRandom(2) });
   const member = await startTestCluster({ name: "paris" });
   const { clock, random } = member;
   const manager = createManager({ cluster: member, clock, random, log: silentLogger });
@@ -67,8 +68,11 @@ embedded(
     const asHub = member.as(token).client;
     expect(await asHub.json("GET", "/api/v1/configmaps")).toMatchObject({ kind: "ConfigMapList" });
     await expect(asHub.json("GET", "/api/v1/secrets")).rejects.toMatchObject({ httpCode: 403 });
-    await joinCluster(hub, { ...request, place: { region: "us" } });
-    expect((await listClusters(hub))[0]?.spec).toMatchObject({ region: "us" });
+    await joinCluster(hub, { ...request, place: { region: "us" }, labels: { site: "b" } });
+    expect((await listClusters(hub))[0]).toMatchObject({
+      metadata: { labels: { tier: "gold", site: "b" } },
+      spec: { region: "us", zones: ["eu-1"] },
+    });
     await expect(joinCluster(hub, { ...request, name: "twin" })).rejects.toThrow(/in the fleet already, as paris/);
     await hub.client
       .resource(ClusterKind)
@@ -79,13 +83,41 @@ embedded(
     await expect(awaitReady(hub, "paris", 0)).rejects.toThrow(/is not Ready after 0 s/);
 
     await leaveCluster(hub, "paris", 1000);
-    await forgetHub(member.client, "paris");
+    expect(await forgetHub(member.client, "paris")).toBe(true);
+    expect(await forgetHub(member.client, "paris")).toBe(false);
     expect(await listClusters(hub)).toEqual([]);
     await expect(leaveCluster(hub, "paris", 1000)).rejects.toMatchObject({ httpCode: 404 });
     expect(await hub.client.resource(SecretKind).find("paris", inSpace)).toBeUndefined();
     const roles = (await member.client.resource(ClusterRoleKind).list()).items.map(({ metadata }) => metadata.name);
     expect(roles.filter((name) => name.includes("karmada"))).toEqual([]);
     await expect(asHub.json("GET", "/api/v1/configmaps")).rejects.toMatchObject({ httpCode: 401 });
+  },
+);
+
+embedded(
+  "a name stays one cluster's; the hub is no member of itself; nothing is made before that is known",
+  async () => {
+    const { hub, member, request } = await start();
+    const other = await startTestCluster({ name: "other", random: seededRandom(3) });
+    onTestFinished(() => other.close());
+    await joinCluster(hub, request);
+    const before = (await listClusters(hub))[0];
+    await expect(joinCluster(hub, { ...request, member: other.client })).rejects.toThrow(
+      "paris is another cluster already: `argosy clusters leave paris` first",
+    );
+    const endpoint = { server: "paris" };
+    await expect(joinCluster(hub, { ...request, name: "b", member: other.client, endpoint })).rejects.toThrow(
+      '"paris" is no URL of an API',
+    );
+    await expect(joinCluster(hub, { ...request, name: "hub", member: hub.client })).rejects.toThrow(/the hub itself/);
+    expect((await listClusters(hub))[0]).toEqual(before);
+    expect(await other.client.resource(NamespaceKind).find("karmada-cluster")).toBeUndefined();
+    expect(await isMember(hub, "paris", member.client)).toBe(true);
+    expect(await isMember(hub, "paris", other.client)).toBe(false);
+    await hub.client
+      .resource(ClusterKind)
+      .apply({ metadata: { name: "lab" }, spec: { syncMode: "Pull" } }, { fieldManager: "test" });
+    await expect(joinCluster(hub, { ...request, name: "lab", member: other.client })).rejects.toThrow(/by pull/);
   },
 );
 

@@ -13,6 +13,7 @@ import type { PolicyRule } from "../../../kernel/module/types.js";
 import { toJson } from "../../../kernel/schema/index.js";
 import { clusterNameFaults, twinFault } from "../admission/clusters.js";
 import { type Cluster, ClusterKind } from "../kinds.js";
+import { clusterIdentity } from "./identity.js";
 import { OWN_IMPERSONATOR } from "./proxy-rights.js";
 
 /** Where credentials are, in the hub and in the member (Karmada's name). */
@@ -47,22 +48,18 @@ export interface Hub {
 }
 
 /**
- * Brings a member in by push: an account of the hub's in the member, its token in the hub, and the Cluster. Doing it again renews the credentials.
- * Throws `InputError` for a name that cannot be one or that is a pull member's, and for a member that is there under another name.
+ * Brings a member in by push: an account of the hub's in the member, its token in the hub, and the Cluster. Doing it again renews the credentials, and keeps
+ * the place and the labels that are not given. Throws `InputError` for a name that cannot be one or is another cluster's, for a member that is there
+ * under another name, and for the hub itself.
  */
 export async function joinCluster({ client, clock }: Hub, request: JoinRequest): Promise<void> {
   const { name, member, endpoint } = request;
   const [wrong] = clusterNameFaults(name);
   if (wrong !== undefined) throw new InputError(`cluster ${JSON.stringify(name)}: ${wrong}`);
-  const id = (await member.resource(NamespaceKind).get("kube-system")).metadata.uid;
-  const clusters = client.resource(ClusterKind);
-  const { items } = await clusters.list();
-  if (items.find(({ metadata }) => metadata.name === name)?.spec?.syncMode === "Pull")
-    throw new InputError(
-      `cluster ${name} is in the fleet by pull: \`argosy clusters leave ${name}\` first, or choose another name`,
-    );
-  const twin = items.find(({ spec, metadata }) => spec?.id === id && metadata.name !== name);
-  if (twin !== undefined) throw new InputError(twinFault(twin.metadata.name));
+  if (!URL.canParse(endpoint.server) || new URL(endpoint.server).host === "")
+    throw new InputError(`${JSON.stringify(endpoint.server)} is no URL of an API`);
+  const id = await clusterIdentity(member);
+  const known = await knownAs({ client, clock }, name, id);
   await ensureSpace(member);
   const token = await accountWith(member, clock, accountOf(name), request.rules);
   const impersonator = await accountWith(member, clock, impersonatorOf(name), IMPERSONATION);
@@ -79,23 +76,47 @@ export async function joinCluster({ client, clock }: Hub, request: JoinRequest):
   await secret(name, { token, ...(endpoint.caPem === undefined ? {} : { caBundle: endpoint.caPem }) });
   await secret(secretsOf(name)[1], { token: impersonator });
   const { region, provider, zones } = request.place;
-  await clusters.apply(
-    {
-      metadata: { name, labels: request.labels, annotations: { [OWN_IMPERSONATOR]: "true" } },
-      spec: {
-        id,
-        syncMode: "Push",
-        apiEndpoint: endpoint.server,
-        secretRef: { namespace: SPACE, name },
-        impersonatorSecretRef: { namespace: SPACE, name: secretsOf(name)[1] },
-        ...(endpoint.insecureSkipTlsVerify === true ? { insecureSkipTLSVerification: true } : {}),
-        ...(region === undefined ? {} : { region }),
-        ...(provider === undefined ? {} : { provider }),
-        ...(zones === undefined || zones.length === 0 ? {} : { zones: [...zones] }),
-      },
-    },
-    { fieldManager: MANAGER, force: true },
-  );
+  const metadata = { labels: request.labels, annotations: { [OWN_IMPERSONATOR]: "true" } };
+  const spec = {
+    id,
+    syncMode: "Push" as const,
+    apiEndpoint: endpoint.server,
+    secretRef: { namespace: SPACE, name },
+    impersonatorSecretRef: { namespace: SPACE, name: secretsOf(name)[1] },
+    ...(endpoint.insecureSkipTlsVerify === true ? { insecureSkipTLSVerification: true } : {}),
+    ...(region === undefined ? {} : { region }),
+    ...(provider === undefined ? {} : { provider }),
+    ...(zones === undefined || zones.length === 0 ? {} : { zones: [...zones] }),
+  };
+  const clusters = client.resource(ClusterKind);
+  const options = { fieldManager: MANAGER, force: true };
+  if (known === undefined) await clusters.apply({ metadata: { name, ...metadata }, spec }, options);
+  else
+    await clusters.patch(
+      name,
+      "merge",
+      { metadata, spec: { insecureSkipTLSVerification: null, ...spec } },
+      { fieldManager: MANAGER },
+    );
+}
+
+/** The Cluster of that name, where the hub knows it and it is this one. Throws `InputError` where one is taken for another. */
+async function knownAs({ client }: Hub, name: string, id: string | undefined): Promise<Cluster | undefined> {
+  if ((await clusterIdentity(client)) === id)
+    throw new InputError("this is the hub itself: it runs nothing, and what is delivered there meets its own template");
+  const { items } = await client.resource(ClusterKind).list();
+  const twin = items.find(({ spec, metadata }) => spec?.id === id && metadata.name !== name);
+  if (twin !== undefined) throw new InputError(twinFault(twin.metadata.name));
+  const known = items.find(({ metadata }) => metadata.name === name);
+  if (known?.spec?.id !== undefined && known.spec.id !== id)
+    throw new InputError(
+      `${name} is another cluster already: \`argosy clusters leave ${name}\` first, or choose another name`,
+    );
+  if (known?.spec?.syncMode === "Pull")
+    throw new InputError(
+      `cluster ${name} is in the fleet by pull: \`argosy clusters leave ${name}\` first, or choose another name`,
+    );
+  return known;
 }
 
 /** Waits until the hub calls the member Ready. Throws with what it says instead. */
@@ -116,16 +137,20 @@ export async function awaitReady({ client, clock }: Hub, name: string, timeoutMs
 
 /**
  * Takes a member out: its objects go where it answers, then the Cluster, then its credentials. Throws when that takes too long, and when nothing is known
- * of it.
+ * of it. Says whether the hub had an account in it.
  */
-export async function leaveCluster({ client, clock }: Hub, name: string, timeoutMs: number): Promise<void> {
+export async function leaveCluster(
+  { client, clock }: Hub,
+  name: string,
+  timeoutMs: number,
+): Promise<{ readonly hadAccount: boolean }> {
   const clusters = client.resource(ClusterKind);
   // One that was interrupted goes on with the credentials.
-  const isKnown = await Promise.all([
-    clusters.find(name),
-    ...secretsOf(name).map((own) => client.resource(SecretKind).find(own, { namespace: SPACE })),
-  ]);
-  if (isKnown.every((found) => found === undefined)) await clusters.get(name);
+  const secrets = await Promise.all(
+    secretsOf(name).map((own) => client.resource(SecretKind).find(own, { namespace: SPACE })),
+  );
+  const hadAccount = secrets.some((found) => found !== undefined);
+  if (!hadAccount) await clusters.get(name);
   await clusters.delete(name);
   const end = clock.monotonicMs() + timeoutMs;
   for (;;) {
@@ -138,16 +163,26 @@ export async function leaveCluster({ client, clock }: Hub, name: string, timeout
     await clock.sleep(POLL_MS);
   }
   for (const own of secretsOf(name)) await ifThere(client.resource(SecretKind).delete(own, { namespace: SPACE }));
+  return { hadAccount };
 }
 
-/** Removes from a member what `joinCluster` made there. */
-export async function forgetHub(member: ApiClient, name: string): Promise<void> {
+/** Whether a way in leads to the cluster that the hub knows by this name, and not to another; what the hub does not know may be any. */
+export async function isMember({ client }: Hub, name: string, member: ApiClient): Promise<boolean> {
+  const id = (await client.resource(ClusterKind).find(name))?.spec?.id;
+  return id === undefined || id === (await clusterIdentity(member));
+}
+
+/** Removes from a member what `joinCluster` made there. Says whether there was something. */
+export async function forgetHub(member: ApiClient, name: string): Promise<boolean> {
+  const wasThere =
+    (await member.resource(ServiceAccountKind).find(accountOf(name), { namespace: SPACE })) !== undefined;
   for (const account of [accountOf(name), impersonatorOf(name)]) {
     for (const kind of [ClusterRoleBindingKind, ClusterRoleKind])
       await ifThere(member.resource(kind).delete(roleOf(account)));
     for (const kind of [SecretKind, ServiceAccountKind])
       await ifThere(member.resource(kind).delete(account, { namespace: SPACE }));
   }
+  return wasThere;
 }
 
 /** Keeps newcomers out of a member, or lets them in again. Says whether that changed anything. */

@@ -61,11 +61,13 @@ export function registrationToken(client: ApiClient, name: string, lifetimeSecon
   return requestToken(client, registrationAccountOf(name), lifetimeSeconds);
 }
 
-/** Ends everything that a member's credentials open, at once; `enrolCluster` makes new accounts. */
-export async function revokeCluster(client: ApiClient, name: string): Promise<void> {
+/** Ends everything that a member's credentials open, at once; `enrolCluster` makes new accounts. Says whether there were any. */
+export async function revokeCluster(client: ApiClient, name: string): Promise<boolean> {
   const accounts = client.resource(ServiceAccountKind);
-  for (const account of [agentAccountOf(name), registrationAccountOf(name)])
-    await accounts.delete(account, { namespace: CLUSTER_SPACE });
+  const names = [agentAccountOf(name), registrationAccountOf(name)];
+  const found = await Promise.all(names.map((account) => accounts.find(account, { namespace: CLUSTER_SPACE })));
+  for (const account of names) await accounts.delete(account, { namespace: CLUSTER_SPACE });
+  return found.some((account) => account !== undefined);
 }
 
 async function ensureNamespace(client: ApiClient, name: string): Promise<void> {

@@ -10,6 +10,7 @@ import {
   SecretKind,
   ServiceAccountKind,
 } from "../../../kernel/kinds/index.js";
+import { clusterIdentity } from "../clusters/identity.js";
 import { ClusterKind } from "../kinds.js";
 import { ARGOSY } from "../names.js";
 import { agentAccountOf, CLUSTER_SPACE, HUB_SECRET, HUB_SECRET_KEYS, registrationAccountOf } from "./names.js";
@@ -76,7 +77,15 @@ export interface Registration {
  */
 export async function registerMember(registration: Registration): Promise<HubCredential> {
   const { name, hub, hubAddress, member, namespace, endpoint, ingressAddress } = registration;
-  const { uid: id } = (await member.resource(NamespaceKind).get("kube-system")).metadata;
+  const id = await clusterIdentity(member);
+  const known = await hub
+    .resource(ClusterKind)
+    .get(name)
+    .catch((error: unknown) => {
+      throw explained(error, name);
+    });
+  if (known.spec?.id !== undefined && known.spec.id !== id)
+    throw new InputError(`${name} is another cluster already: let that leave the fleet first, or choose another name`);
   const annotations = ingressAddress === undefined ? {} : { [ARGOSY.ingressAddress]: ingressAddress };
   const change = { metadata: { annotations }, spec: { id, apiEndpoint: endpoint } };
   const credential = await enter(hub, name, change).catch((error: unknown) => {
