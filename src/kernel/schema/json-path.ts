@@ -19,7 +19,7 @@ export class JsonPath {
   /** `undefined` for text that is no such path. */
   static parse(text: string): JsonPath | undefined {
     const steps: Step[] = [];
-    let rest = text.replace(/^\{|\}$/g, "").replace(/^\$/, "");
+    let rest = text.replaceAll(/^\{\s*|\s*\}$/g, "").replace(/^\$/, "");
     while (rest !== "") {
       const found = readStep(rest);
       if (found === undefined) return undefined;

@@ -109,6 +109,23 @@ test("several faults come in brackets; affinities, failover, preemption and susp
   ]);
 });
 
+test("state that would not be carried over is warned of", async () => {
+  const check = engineAdmission().find(({ kind }) => kind === PropagationPolicyKind);
+  const warnings = async (purgeMode: string, jsonPath = "{ .jobId }") => {
+    const statePreservation = { rules: [{ aliasLabelName: "job", jsonPath }] };
+    const application = { decisionConditions: {}, purgeMode, statePreservation };
+    const object = { metadata: {}, spec: { resourceSelectors: [web], propagateDeps: true, failover: { application } } };
+    check?.complete?.(object, undefined, { uuid: () => "u", now: "2026-01-01T00:00:00Z" });
+    return (await check?.review?.(object, undefined, hub))?.warnings;
+  };
+  expect(await warnings("Directly")).toEqual([]);
+  const path = "spec.failover.application.statePreservation";
+  expect(await warnings("Gracefully")).toEqual([`${path}: only takes effect when purgeMode is Directly`]);
+  expect(await warnings("Directly", "{..jobId}")).toEqual([
+    `${path}.rules[0].jsonPath: "{..jobId}" is no JSONPath that is read here, so that nothing moves`,
+  ]);
+});
+
 test("enumerations are the schema's affair", async () => {
   expect(await propagation({ replicaScheduling: { replicaSchedulingType: "Tripled" } })).toBe(
     '422 PropagationPolicy.policy.karmada.io "p" is invalid: spec.placement.replicaScheduling.replicaSchedulingType: Unsupported value: "Tripled": supported values: "Duplicated", "Divided"',

@@ -1,6 +1,6 @@
 import { Faults, type JsonObject, qualifiedNameFaults } from "../../../kernel/kinds/index.js";
 import type { ModuleAdmission } from "../../../kernel/module/types.js";
-import { isObject } from "../../../kernel/schema/index.js";
+import { isObject, JsonPath } from "../../../kernel/schema/index.js";
 import { ClusterPropagationPolicyKind, PropagationPolicyKind } from "../policies/kinds.js";
 import {
   addFinalizer,
@@ -239,5 +239,13 @@ function preservationFaults(behaviour: JsonObject, path: string, faults: Faults)
     const label = textIn(rule, "aliasLabelName");
     for (const fault of qualifiedNameFaults(label))
       faults.invalid(`${path}.statePreservation.rules[${index}].aliasLabelName`, label, fault);
+    const jsonPath = textIn(rule, "jsonPath");
+    if (JsonPath.parse(jsonPath) === undefined)
+      faults.warn(
+        `${path}.statePreservation.rules[${index}].jsonPath: ${JSON.stringify(jsonPath)} is no JSONPath that is read here, so that nothing moves`,
+      );
   }
+  const mode = textIn(behaviour, "purgeMode");
+  if (isObject(behaviour["statePreservation"]) && !["Directly", "Immediately"].includes(mode))
+    faults.warn(`${path}.statePreservation: only takes effect when purgeMode is Directly`);
 }

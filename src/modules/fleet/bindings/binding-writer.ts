@@ -20,7 +20,7 @@ import type { ClusterBook } from "../placement/cluster-book.js";
 import type { PlacementResult } from "../placement/types.js";
 import type { Policy } from "../policies/choose.js";
 import { BINDING, bindingNameOf, CLAIM } from "../policies/marks.js";
-import { decide, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
+import { type Bound, decide, isOurs, placementText, takeBack, takeNote, targetsOf, verdictOn } from "./decide.js";
 import type { Decided } from "./decided.js";
 import { recordDecision } from "./decisions.js";
 import { groupNamesOf } from "./groups.js";
@@ -28,6 +28,13 @@ import { type BindingSpec, ClusterResourceBindingKind, type ResourceBinding, Res
 import { changedFields, wishFor, withoutAbsent } from "./wish.js";
 
 const MANAGER = "resource-detector";
+
+/** What a binding is to be, and the decision in it that is not written yet. */
+interface Draft {
+  readonly spec: BindingSpec;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly decision?: { readonly bound: Bound; readonly result: PlacementResult; readonly why: string };
+}
 
 interface Surroundings extends Pick<ReconcileContext<KubeObject>, "random"> {
   /** `undefined`: its policy says nothing of it. */
@@ -91,11 +98,11 @@ export class BindingWriter {
   async #create(wish: BindingSpec, template: KubeObject, policy: Policy, random: Random): Promise<void> {
     const namespace = template.metadata.namespace ?? "";
     const key = { namespace, name: bindingNameOf(template.kind, template.metadata.name) };
-    const draft = this.#withPlace(wish, { spec: wish, annotations: {} }, template);
-    if (draft.result !== undefined && groupNamesOf(wish).length === 0)
-      this.#decided.note(key, draft.result, this.#book.list);
+    const draft = this.#withPlace(wish, { spec: wish, annotations: {} });
+    if (draft.decision !== undefined && groupNamesOf(wish).length === 0)
+      this.#decided.note(key, draft.decision.result, this.#book.list);
     try {
-      await this.#client(namespace).create(
+      const writing = this.#client(namespace).create(
         {
           apiVersion: apiVersionOf(ResourceBindingKind),
           kind: bindingKindOf(namespace).kind,
@@ -111,6 +118,7 @@ export class BindingWriter {
         },
         { fieldManager: MANAGER, ...(namespace === "" ? {} : { namespace }) },
       );
+      await this.#settle(draft, template, writing);
     } catch (error) {
       this.#decided.forget(key);
       throw error;
@@ -134,7 +142,6 @@ export class BindingWriter {
         annotations,
         ...(existing.status === undefined ? {} : { status: existing.status }),
       },
-      template,
     );
     const replaced: BindingSpec = next.spec;
     const patch: JsonObject[] = [
@@ -145,33 +152,37 @@ export class BindingWriter {
       { op: "replace", path: "/spec", value: toJson(withoutAbsent(replaced, wish)) },
     ];
     const { namespace } = metadata;
-    await this.#client(namespace ?? "").patch(metadata.name, "json", patch, {
+    const writing = this.#client(namespace ?? "").patch(metadata.name, "json", patch, {
       fieldManager: MANAGER,
       ...(namespace === undefined ? {} : { namespace }),
     });
+    await this.#settle(next, template, writing);
+  }
+
+  /** A decision holds, and is told, when it is written. */
+  async #settle({ decision }: Draft, template: KubeObject, writing: Promise<unknown>): Promise<void> {
+    try {
+      await writing;
+    } catch (error) {
+      if (decision !== undefined) takeBack(this.#book, decision.bound, decision.result);
+      throw error;
+    }
+    if (decision !== undefined)
+      recordDecision(this.#ledger, { hub: this.#hub.name, template, why: decision.why }, decision.result);
   }
 
   /** With the decision where it goes, where one is due. */
-  #withPlace(
-    spec: BindingSpec,
-    bound: Parameters<typeof verdictOn>[0],
-    template: KubeObject,
-  ): {
-    readonly spec: BindingSpec;
-    readonly annotations: Record<string, string>;
-    readonly result?: PlacementResult;
-  } {
+  #withPlace(spec: BindingSpec, bound: Bound): Draft {
     const verdict = isOurs(spec) ? verdictOn(bound, this.#book.byName) : undefined;
     // A fresh placement is the scheduler's, which notes that it is done.
     if (verdict?.isDue !== true || verdict.isFresh) return { spec, annotations: {} };
     const result = decide(bound, this.#book.list, false);
     if (!result.isPlaced) return { spec, annotations: {} };
     takeNote(this.#book, bound, result);
-    recordDecision(this.#ledger, { hub: this.#hub.name, template, why: verdict.why }, result);
     return {
       spec: { ...spec, clusters: targetsOf(result.targets, spec.components) },
       annotations: { [BINDING.appliedPlacement]: placementText(spec.placement ?? {}) },
-      result,
+      decision: { bound, result, why: verdict.why },
     };
   }
 

@@ -126,6 +126,13 @@ export function takeNote(
   promises.hear(uid, status?.aggregatedStatus ?? []);
 }
 
+/** The same, where a decision could not be written: the object has what its binding says. */
+export function takeBack(parts: Parameters<typeof takeNote>[0], bound: Bound, result: PlacementResult): void {
+  if (!result.isPlaced) return;
+  const targets = (bound.spec.clusters ?? []).map((target) => ({ name: target.name, replicas: target.replicas }));
+  takeNote(parts, bound, { ...result, targets });
+}
+
 /** All components of a workload as one. */
 export function setOf(components: NonNullable<BindingSpec["components"]>): WorkloadSet {
   const parts = components.map(({ replicas, replicaRequirements }) => ({

@@ -15,7 +15,7 @@ import { affinityMatches } from "../placement/affinity.js";
 import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
 import type { ClusterFacts, PlacementResult } from "../placement/types.js";
 import { BINDING } from "../policies/marks.js";
-import { type Bound, decide, isNoted, isOurs, placementText, takeNote, targetsOf, verdictOn } from "./decide.js";
+import { type Bound, decide, isNoted, isOurs, placementText, takeBack, takeNote, targetsOf, verdictOn } from "./decide.js";
 import type { Decided } from "./decided.js";
 import { recordDecision } from "./decisions.js";
 import { groupNamesOf } from "./groups.js";
@@ -181,7 +181,6 @@ async function placeBinding(
       recordDecision(parts.ledger, { hub: context.cluster.name, template: aboutOf(spec), why: verdict.why }, result);
     return { binding, result, isMoved: verdict.isFresh };
   }
-  recordDecision(parts.ledger, { hub: context.cluster.name, template: aboutOf(spec), why: verdict.why }, result);
   const patch: JsonObject[] = [
     { op: "replace", path: "/metadata/resourceVersion", value: metadata.resourceVersion },
     { op: "add", path: "/spec/clusters", value: toJson(targets) },
@@ -201,10 +200,14 @@ async function placeBinding(
       : []),
   ];
   const { namespace } = metadata;
-  const moved = await context.cluster.client.resource(parts.kind).patch(metadata.name, "json", patch, {
-    fieldManager: parts.name,
-    ...(namespace === undefined ? {} : { namespace }),
+  const options = { fieldManager: parts.name, ...(namespace === undefined ? {} : { namespace }) };
+  const writing = context.cluster.client.resource(parts.kind).patch(metadata.name, "json", patch, options);
+  const moved = await writing.catch((error: unknown) => {
+    takeBack(parts.book, bound, result);
+    throw error;
   });
+  // Not before: who writes the binding at the same time is seen first, and it is decided again.
+  recordDecision(parts.ledger, { hub: context.cluster.name, template: aboutOf(spec), why: verdict.why }, result);
   return { binding: moved, result, isMoved: true };
 }
 

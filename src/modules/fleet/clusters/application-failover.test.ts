@@ -94,6 +94,8 @@ test("state goes along as labels where the old object goes at once, and nothing 
   expect(labelsCarriedTo("m2", direct.spec)).toEqual({});
   const held = (jsonPath: string) =>
     planFailover(binding({ purgeMode: "Directly", statePreservation: rules(jsonPath) }), facts(60)).held[0]?.why;
+  expect(held("{ .jobStatus.jobId }")).toBeUndefined();
+  expect(held("{..jobId}")).toBe("{..jobId}, where its state is to be read, is no JSONPath");
   expect(held("{.nothing}")).toBe("its status in m1 has nothing at {.nothing}");
   expect(held("{.text}")).toBe("what its status in m1 has at {.text} is no value of a label");
   const graceful = binding({ purgeMode: "Gracefully", statePreservation: rules("{.nothing}") });

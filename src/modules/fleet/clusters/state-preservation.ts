@@ -14,7 +14,9 @@ export function preservedState(binding: ResourceBinding, cluster: string, rules:
   const status = isObject(item?.status) ? item.status : {};
   const labels: Record<string, string> = {};
   for (const { aliasLabelName, jsonPath } of rules) {
-    const [value, ...more] = JsonPath.parse(jsonPath)?.read(status) ?? [];
+    const path = JsonPath.parse(jsonPath);
+    if (path === undefined) return { fault: `${jsonPath}, where its state is to be read, is no JSONPath` };
+    const [value, ...more] = path.read(status);
     if (value === undefined) return { fault: `its status in ${cluster} has nothing at ${jsonPath}` };
     const text = more.length === 0 ? showJson(value) : "";
     if (!isLabelValue(text) || text === "")

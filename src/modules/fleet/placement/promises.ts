@@ -83,6 +83,9 @@ export class Promises {
     const clock = this.#clock;
     if (clock === undefined) return;
     const nowMs = clock.monotonicMs();
+    const rooms = new Set([...wanted.keys(), ...had.keys()].map((cluster) => this.#room(cluster)));
+    // Where an earlier decision wanted to send it, which did not come to be.
+    for (const room of this.#where.get(uid) ?? []) if (!rooms.has(room)) room.drop(uid);
     for (const cluster of new Set([...wanted.keys(), ...had.keys()])) {
       const room = this.#room(cluster);
       const known = room.held.get(uid);
