@@ -127,6 +127,33 @@ test("a binding leads to the decisions about its template, by each name that it 
   expect(out).toContain("ClusterRole reader goes to cloud");
 });
 
+test("a template tells how its binding stands: what is held back, what it leaves", async () => {
+  const bindings = cluster.client.resource(ResourceBindingKind);
+  const spec = {
+    suspension: { dispatchingOnClusters: { clusterNames: ["edge"] } },
+    gracefulEvictionTasks: [
+      {
+        fromCluster: "far",
+        reason: "ApplicationFailure",
+        producer: "test",
+        purgeMode: "Never" as const,
+        suppressDeletion: true,
+      },
+    ],
+  };
+  await bindings.patch("web-deployment", "merge", { spec }, inDemo);
+  const { out } = await explain("deployment", "web");
+  await bindings.patch("web-deployment", "merge", { spec: { suspension: null, gracefulEvictionTasks: null } }, inDemo);
+  expect(out).toContain(
+    [
+      "deployment/web now:",
+      "  suspended: no change is sent to edge",
+      "  leaves far (ApplicationFailure); what is there stays until somebody sets suppressDeletion to false",
+      "",
+    ].join("\n"),
+  );
+});
+
 test("a binding that goes along with another leads to that one's decisions too", async () => {
   const { asked, out } = await explain("rb", "settings-configmap");
   expect(asked).toEqual(["ConfigMap demo/settings", "Deployment demo/web"]);

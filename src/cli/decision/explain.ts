@@ -1,8 +1,10 @@
 import type { Command } from "commander";
 import type { ApiClient } from "../../kernel/client/types.js";
-import { InputError, isNotFound } from "../../kernel/errors/index.js";
+import { ApiError, InputError, isNotFound } from "../../kernel/errors/index.js";
+import type { KubeObject } from "../../kernel/kinds/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
-import { asObject, asObjects, asString } from "../../kernel/schema/index.js";
+import { asObject, asObjects, asString, toJsonObject } from "../../kernel/schema/index.js";
+import { bindingNameOf, ClusterResourceBindingKind, ResourceBindingKind } from "../../modules/fleet/index.js";
 import { type CliContext, commandWithExamples, withConnection } from "../context.js";
 import { parseJsonObject } from "../manifest/json.js";
 import { type OutputFormat, parseOutputFormat, renderDocument } from "../output/print.js";
@@ -118,17 +120,24 @@ async function decisionsAbout(
   return subjects.length === 1 ? found : newestOf(found, Number(options.limit));
 }
 
-/** How an object stands; undefined where its kind does not tell, or it is not there any more. */
+/** How an object stands, or the binding that carries it to clusters; undefined where nobody tells, or it is not there any more. */
 async function standingIn(
   client: ApiClient,
   resource: ServedResource | undefined,
   { namespace, name }: { readonly namespace: string; readonly name: string },
 ): Promise<string[] | undefined> {
-  if (resource === undefined || !STANDING_KINDS.has(resource.kind)) return undefined;
+  if (resource === undefined) return undefined;
   try {
-    return standingOf(parseJsonObject(await client.json("GET", resourcePath(resource, namespace, name))) ?? {});
+    if (STANDING_KINDS.has(resource.kind))
+      return standingOf(parseJsonObject(await client.json("GET", resourcePath(resource, namespace, name))) ?? {});
+    const kind = resource.namespaced ? ResourceBindingKind : ClusterResourceBindingKind;
+    const inSpace = resource.namespaced ? { namespace } : {};
+    const binding = await client.resource<KubeObject>(kind).find(bindingNameOf(resource.kind, name), inSpace);
+    return binding === undefined ? undefined : standingOf(toJsonObject(binding));
   } catch (error) {
-    if (isNotFound(error)) return undefined;
+    // Who may see an object need not see how it is carried.
+    const isHidden = error instanceof ApiError && error.httpCode === 403 && !STANDING_KINDS.has(resource.kind);
+    if (isNotFound(error) || isHidden) return undefined;
     throw error;
   }
 }

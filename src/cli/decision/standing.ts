@@ -21,6 +21,7 @@ export function standingOf(object: JsonObject): string[] {
   const summary = asString(status["message"]);
   const lines = [
     ...conditions,
+    ...orders(asObject(object["spec"])),
     ...(summary === "" ? [] : [`${asString(status["phase"])}: ${summary}`]),
     ...deliveries(asObjects(status["aggregatedStatus"])),
     ...asObjects(status["leaving"]).map((one) => `leaves ${asString(one["cluster"])}: ${asString(one["message"])}`),
@@ -32,6 +33,24 @@ export function standingOf(object: JsonObject): string[] {
     ...manifests(status),
   ];
   return lines.length === 0 ? ["nothing has been said of it yet"] : lines;
+}
+
+/** What a binding is told besides where it goes: that nothing is sent, and what it is to leave. */
+function orders({ suspension, gracefulEvictionTasks }: JsonObject): string[] {
+  const { dispatching, dispatchingOnClusters, scheduling } = asObject(suspension);
+  const { clusterNames } = asObject(dispatchingOnClusters);
+  const some = Array.isArray(clusterNames) ? clusterNames.map(asString) : [];
+  return [
+    ...(scheduling === true ? ["suspended: it is given no clusters"] : []),
+    ...(dispatching === true ? ["suspended: no change is sent to any cluster"] : []),
+    ...(some.length === 0 ? [] : [`suspended: no change is sent to ${some.join(", ")}`]),
+    ...asObjects(gracefulEvictionTasks).map(({ fromCluster, reason, purgeMode, suppressDeletion }) => {
+      const until =
+        suppressDeletion === true ? "until somebody sets suppressDeletion to false" : "until it is healthy elsewhere";
+      const stays = purgeMode === "Gracefully" || suppressDeletion === true ? `; what is there stays ${until}` : "";
+      return `leaves ${asString(fromCluster)} (${asString(reason)})${stays}`;
+    }),
+  ];
 }
 
 function deliveries(rows: readonly JsonObject[]): string[] {

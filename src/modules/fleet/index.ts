@@ -45,6 +45,7 @@ export {
   requestToken,
   revokeCluster,
 } from "./pull/index.js";
+export { bindingNameOf } from "./policies/marks.js";
 export { RevisionContentsKind } from "./rollout/contents-kind.js";
 export { type HyperRollout, HyperRolloutKind } from "./rollout/kind.js";
 export {
