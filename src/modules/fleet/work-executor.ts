@@ -251,9 +251,11 @@ export class WorkExecutor {
     // Whoever came last keeps it, and whoever loses it says so: to put it back and forth would help nobody.
     if (isTaken(current, work, target)) return "taken";
     if (isOurs(current, work)) return "ours";
-    if (!isManaged(current) || isOfHyper(work)) return "foreign";
+    if (!isManaged(current)) return "foreign";
     const name = current.metadata.annotations?.[KARMADA.workName];
     const namespace = current.metadata.annotations?.[KARMADA.workNamespace];
+    if (isOfHyper(work))
+      return this.#isOfHub(target) && name === workNameOf("Namespace", "", target.name) ? "ours" : "foreign";
     const isHeld =
       name !== undefined &&
       namespace !== undefined &&
@@ -272,6 +274,11 @@ export class WorkExecutor {
       const isVague = error instanceof ApiError && error.httpCode === 500 && !isOfHyper(work);
       throw (isVague && member !== undefined ? await creationFault(member, target, signal) : undefined) ?? error;
     }
+  }
+
+  /** A namespace that the hub sends to all members: a HyperMLService may say more of it, and what others put into it must not go with that. */
+  #isOfHub({ kind, name }: Target): boolean {
+    return kind.group === "" && kind.kind === "Namespace" && this.#isPropagated(name);
   }
 
   /** Whether a namespace of the hub goes to all members anyway; then what is in it does not wait for that. */
@@ -374,6 +381,8 @@ export class WorkExecutor {
           const { uid } = current.metadata;
           this.#writes.forget(target);
           this.#repairs.forget(target);
+          // Its own Work has it again when it next looks.
+          if (isOfHyper(work) && this.#isOfHub(target)) return undefined;
           if (work.spec.preserveResourcesOnDeletion === true) {
             await release(member, target, current, signal);
             return undefined;

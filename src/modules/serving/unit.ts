@@ -162,7 +162,7 @@ export async function asks(
   const said =
     "error" in result
       ? result.error
-      : `status ${result.status}${result.body === "" ? "" : `: ${result.body.slice(0, 200)}`}`;
+      : `status ${result.status}${result.body.trim() === "" ? "" : `: ${result.body.trim().slice(0, 200)}`}`;
   const hint =
     anyAnswer && "status" in result
       ? "; give the runtime's user-container a readinessProbe with httpGet to say where its model answers"
