@@ -1,6 +1,6 @@
 import type { ApiClient } from "../kernel/client/index.js";
-import { ClusterRoleBindingKind, ClusterRoleKind, NamespaceKind } from "../kernel/kinds/index.js";
-import { ClusterKind, enrolCluster, revokeCluster } from "../modules/fleet/index.js";
+import { ClusterRoleBindingKind, ClusterRoleKind } from "../kernel/kinds/index.js";
+import { ClusterKind, clusterIdentity, enrolCluster, revokeCluster } from "../modules/fleet/index.js";
 import { ensureNamespace } from "./install.js";
 
 const fieldManager = "argosy-platform";
@@ -41,7 +41,7 @@ export async function registerMembers(
       await drain(name, { "argosy.dev/drain": "it is not among the members of this start" });
   }
   for (const { name, client, url, ingressPort, isPull } of members) {
-    const id = (await client.resource(NamespaceKind).get("kube-system")).metadata.uid;
+    const id = await clusterIdentity(client);
     const annotations = { "argosy.dev/ingress-address": `127.0.0.1:${ingressPort}` };
     const spec = { id, syncMode: isPull === true ? "Pull" : "Push", apiEndpoint: url };
     const cluster = await clusters.apply({ metadata: { name, annotations }, spec }, { fieldManager, force: true });

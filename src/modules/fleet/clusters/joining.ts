@@ -105,17 +105,13 @@ async function knownAs({ client }: Hub, name: string, id: string | undefined): P
   if ((await clusterIdentity(client)) === id)
     throw new InputError("this is the hub itself: it runs nothing, and what is delivered there meets its own template");
   const { items } = await client.resource(ClusterKind).list();
+  const known = items.find(({ metadata }) => metadata.name === name);
+  const instead = `\`argosy clusters leave ${name}\` first, or choose another name`;
+  if (known?.spec?.syncMode === "Pull") throw new InputError(`cluster ${name} is in the fleet by pull: ${instead}`);
+  if (known?.spec?.id !== undefined && known.spec.id !== id)
+    throw new InputError(`${name} is another cluster already: ${instead}`);
   const twin = items.find(({ spec, metadata }) => spec?.id === id && metadata.name !== name);
   if (twin !== undefined) throw new InputError(twinFault(twin.metadata.name));
-  const known = items.find(({ metadata }) => metadata.name === name);
-  if (known?.spec?.id !== undefined && known.spec.id !== id)
-    throw new InputError(
-      `${name} is another cluster already: \`argosy clusters leave ${name}\` first, or choose another name`,
-    );
-  if (known?.spec?.syncMode === "Pull")
-    throw new InputError(
-      `cluster ${name} is in the fleet by pull: \`argosy clusters leave ${name}\` first, or choose another name`,
-    );
   return known;
 }
 

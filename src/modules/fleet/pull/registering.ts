@@ -10,6 +10,7 @@ import {
   SecretKind,
   ServiceAccountKind,
 } from "../../../kernel/kinds/index.js";
+import { asObject } from "../../../kernel/schema/index.js";
 import { clusterIdentity } from "../clusters/identity.js";
 import { ClusterKind } from "../kinds.js";
 import { ARGOSY } from "../names.js";
@@ -78,14 +79,6 @@ export interface Registration {
 export async function registerMember(registration: Registration): Promise<HubCredential> {
   const { name, hub, hubAddress, member, namespace, endpoint, ingressAddress } = registration;
   const id = await clusterIdentity(member);
-  const known = await hub
-    .resource(ClusterKind)
-    .get(name)
-    .catch((error: unknown) => {
-      throw explained(error, name);
-    });
-  if (known.spec?.id !== undefined && known.spec.id !== id)
-    throw new InputError(`${name} is another cluster already: let that leave the fleet first, or choose another name`);
   const annotations = ingressAddress === undefined ? {} : { [ARGOSY.ingressAddress]: ingressAddress };
   const change = { metadata: { annotations }, spec: { id, apiEndpoint: endpoint } };
   const credential = await enter(hub, name, change).catch((error: unknown) => {
@@ -103,9 +96,14 @@ export async function registerMember(registration: Registration): Promise<HubCre
 /** Says in the hub where the member is, and fetches its agent's token. */
 async function enter(hub: ApiClient, name: string, change: JsonObject): Promise<HubToken> {
   const clusters = hub.resource(ClusterKind);
-  if ((await clusters.get(name)).spec?.syncMode !== "Pull")
+  const { spec } = await clusters.get(name);
+  if (spec?.syncMode !== "Pull")
     throw new InputError(
       `cluster ${name} is in the fleet by push: \`argosy clusters leave ${name}\` on the hub first, or choose another name`,
+    );
+  if (spec.id !== undefined && spec.id !== asObject(change["spec"])["id"])
+    throw new InputError(
+      `${name} is another cluster already: \`argosy clusters leave ${name}\` on the hub first, or choose another name`,
     );
   await clusters.patch(name, "merge", change, { fieldManager: MANAGER });
   return requestToken(hub, agentAccountOf(name), CREDENTIAL_SECONDS);
