@@ -26,6 +26,7 @@ export {
   WorkKind,
 } from "./kinds.js";
 export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES, TEMPLATE_RULES } from "./module.js";
+export { bindingNameOf } from "./policies/marks.js";
 export {
   agentAccountOf,
   authorityHash,
@@ -45,7 +46,6 @@ export {
   requestToken,
   revokeCluster,
 } from "./pull/index.js";
-export { bindingNameOf } from "./policies/marks.js";
 export { RevisionContentsKind } from "./rollout/contents-kind.js";
 export { type HyperRollout, HyperRolloutKind } from "./rollout/kind.js";
 export {

@@ -377,12 +377,10 @@ export class WorkExecutor {
         const left = await this.#bounded(async (signal) => {
           const target = await resolveTarget(member, manifest);
           const current = await findCurrent(member, target, follow(target.kind), signal);
-          if (current === undefined || !isOurs(current, work) || isTaken(current, work, target)) return undefined;
+          if (current === undefined || !this.#goesWith(work, target, current)) return undefined;
           const { uid } = current.metadata;
           this.#writes.forget(target);
           this.#repairs.forget(target);
-          // Its own Work has it again when it next looks.
-          if (isOfHyper(work) && this.#isOfHub(target)) return undefined;
           if (work.spec.preserveResourcesOnDeletion === true) {
             await release(member, target, current, signal);
             return undefined;
@@ -406,6 +404,12 @@ export class WorkExecutor {
       }
     }
     return waits;
+  }
+
+  /** Whether an object is removed with its Work. A namespace of the hub is not: the Work that is its own has it again when it next looks. */
+  #goesWith(work: Work, target: Target, current: KubeObject): boolean {
+    if (!isOurs(current, work) || isTaken(current, work, target)) return false;
+    return !isOfHyper(work) || !this.#isOfHub(target);
   }
 
   async #report(
