@@ -15,7 +15,17 @@ import { affinityMatches } from "../placement/affinity.js";
 import type { ClusterBook, ClusterChange } from "../placement/cluster-book.js";
 import type { ClusterFacts, PlacementResult } from "../placement/types.js";
 import { BINDING } from "../policies/marks.js";
-import { type Bound, decide, isNoted, isOurs, placementText, takeBack, takeNote, targetsOf, verdictOn } from "./decide.js";
+import {
+  type Bound,
+  decide,
+  isNoted,
+  isOurs,
+  placementText,
+  takeBack,
+  takeNote,
+  targetsOf,
+  verdictOn,
+} from "./decide.js";
 import type { Decided } from "./decided.js";
 import { recordDecision } from "./decisions.js";
 import { groupNamesOf } from "./groups.js";
