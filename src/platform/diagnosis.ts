@@ -80,7 +80,8 @@ async function inferenceFinding(): Promise<Finding> {
       available: false,
       required: true,
       reason: messageOf(error),
-      remedy: "it ships binaries for x64 and arm64 Linux with glibc; elsewhere its WebAssembly form serves models, slower: npm install onnxruntime-web",
+      remedy:
+        "it ships binaries for x64 and arm64 Linux with glibc; elsewhere its WebAssembly form serves models, slower: npm install onnxruntime-web",
     };
   }
 }

@@ -8,13 +8,12 @@ import type {
 import {
   type ClusterAccess,
   type ControllerSpec,
-  type InformerSet,
   type Key,
   type ReconcileContext,
   type ReconcileResult,
   syncStatus,
 } from "../../kernel/control/index.js";
-import { findCondition, isDeleting, type KubeObject, withCondition } from "../../kernel/kinds/index.js";
+import { findCondition, isDeleting, withCondition } from "../../kernel/kinds/index.js";
 import type { Ledger } from "../../stores/ledger/index.js";
 import { type Built, GatewayWriter } from "./gateway-writer.js";
 import { backendStatusOf, type HeadPlan, type PlannedBackend, routeIdOf } from "./head-weights.js";
@@ -26,7 +25,7 @@ import {
   HeadApplier,
   type RenderedClass,
 } from "./heads/applier.js";
-import { type Compiled, HeadCompiler, marksOf } from "./heads/compiler.js";
+import { type Compiled, HeadCompiler } from "./heads/compiler.js";
 import {
   absenceOf,
   addressOf,
@@ -44,11 +43,12 @@ import {
   weightsOf,
 } from "./heads/conditions.js";
 import { weightDecision } from "./heads/explaining.js";
-import { inEffectOf, referencesOf } from "./heads/in-effect.js";
+import { inEffectOf } from "./heads/in-effect.js";
 import { LoadMeter, type LoadSettings } from "./heads/load.js";
 import { type ProxyReport, type ReadText, readText, reportOf } from "./heads/proxy-report.js";
 import { HeadSecrets } from "./heads/secrets.js";
 import { shadowLimits, shadowStatusesOf } from "./heads/shadowing.js";
+import { headsOf, headsOfCluster, keyOf } from "./heads/watching.js";
 import {
   ClusterKind,
   type ConditionDraft,
@@ -102,45 +102,6 @@ export function headIngressController(options: HeadIngressOptions): ControllerSp
       return worker.reconcile(key, head);
     },
   };
-}
-
-function headsOf(hyper: KubeObject, informers: InformerSet): readonly Key[] {
-  const heads = informers.informer(HeadIngressKind).list(hyper.metadata.namespace);
-  return heads.filter((head) => referencesOf(head).includes(hyper.metadata.name)).map(keyOf);
-}
-
-function keyOf(object: KubeObject): Key {
-  return { namespace: object.metadata.namespace ?? "", name: object.metadata.name };
-}
-
-/** Heartbeats of clusters concern nobody: only what weights and messages are made of does. */
-function headsOfCluster(): (cluster: KubeObject, informers: InformerSet) => readonly Key[] {
-  const told = new Map<string, string>();
-  return (object, informers) => {
-    const cluster = informers.informer(ClusterKind).get({ namespace: "", name: object.metadata.name });
-    const ready = findCondition(cluster?.status?.conditions, "Ready");
-    const { place, capacity } = cluster === undefined ? { place: "", capacity: "" } : marksOf(cluster);
-    const facts = [place, ready?.status, capacity].join(" ");
-    if (cluster !== undefined && told.get(object.metadata.name) === facts) return [];
-    told.set(object.metadata.name, facts);
-    const heads = informers.informer(HeadIngressKind).list();
-    return heads.filter((head) => mayGoTo(head, object.metadata.name, informers)).map(keyOf);
-  };
-}
-
-/** Whether requests to a HeadIngress may end in a cluster, or did. */
-function mayGoTo({ metadata, spec, status }: HeadIngress, cluster: string, informers: InformerSet): boolean {
-  const { hyperMLServiceRef, ingressCluster } = spec;
-  if (hyperMLServiceRef === undefined) return ingressCluster === cluster;
-  const key = { namespace: metadata.namespace ?? "", name: hyperMLServiceRef.name };
-  const hyper = informers.informer(HyperMLServiceKind).get(key);
-  return (
-    hyper === undefined ||
-    ingressCluster === cluster ||
-    status?.backends?.some((backend) => backend.cluster === cluster) === true ||
-    hyper.spec.workloads.some(({ clusters }) => clusters.includes(cluster)) ||
-    hyper.status?.leaving?.some((leaving) => leaving.cluster === cluster) === true
-  );
 }
 
 /** When what no informer tells of is looked at again: what a spec that is not carried lacked, and Secrets. */

@@ -40,7 +40,7 @@ function run(hub: TestCluster) {
   );
   manager.start();
   closing.push(() => manager.close());
-  const paths = () => gateway.parts.get("head-ingress")?.routes.map(({ path, hosts }) => `${hosts} ${path}`);
+  const paths = () => gateway.parts.get("head-ingress")?.routes.map(({ path, hosts }) => `${hosts?.join() ?? ""} ${path ?? ""}`);
   return { paths, stop: () => manager.close() };
 }
 
