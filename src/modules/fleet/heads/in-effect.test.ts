@@ -40,7 +40,8 @@ function run(hub: TestCluster) {
   );
   manager.start();
   closing.push(() => manager.close());
-  const paths = () => gateway.parts.get("head-ingress")?.routes.map(({ path, hosts }) => `${hosts?.join() ?? ""} ${path ?? ""}`);
+  const paths = () =>
+    gateway.parts.get("head-ingress")?.routes.map(({ path, hosts }) => `${hosts?.join() ?? ""} ${path ?? ""}`);
   return { paths, stop: () => manager.close() };
 }
 
