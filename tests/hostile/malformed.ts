@@ -67,7 +67,6 @@ const heads: Readonly<Record<number, Readonly<Record<string, string>>>> = {
     "chunks in HTTP/1.0": "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a coding with a control character": post("Transfer-Encoding: \x0bchunked", "0\r\n\r\n"),
   },
-  405: { "a tunnel": "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n" },
   414: { "a long target": `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n` },
   417: { "an expectation that is none": post("Content-Length: 1\r\nExpect: 200-ok", "a") },
   431: {
@@ -76,6 +75,8 @@ const heads: Readonly<Record<number, Readonly<Record<string, string>>>> = {
     "many fields": get(`Host: a\r\n${"X: 1\r\n".repeat(200)}Y: 1`),
   },
   501: {
+    // No method of any resource here: a 405 would have to say which are (RFC 9110 15.5.6).
+    "a tunnel": "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
     "an unknown coding": post("Transfer-Encoding: gzip, chunked", "0\r\n\r\n"),
     "chunked twice": post("Transfer-Encoding: chunked, chunked", "0\r\n\r\n"),
     "two codings in two lines": post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "0\r\n\r\n"),
@@ -95,6 +96,9 @@ const bodies: Readonly<Record<string, string>> = {
   "a signed size": chunked("+5\r\nhello\r\n0\r\n\r\n"),
   "a size in C": chunked("0x5\r\nhello\r\n0\r\n\r\n"),
   "a blank before the size": chunked(" 5\r\nhello\r\n0\r\n\r\n"),
+  "a blank behind the size": chunked("5 \r\nhello\r\n0\r\n\r\n"),
+  "a trailer that is no field": chunked("5\r\nhello\r\n0\r\nno field\r\n\r\n"),
+  "a trailer with a blank before its colon": chunked("5\r\nhello\r\n0\r\nX : y\r\n\r\n"),
   "two sizes": chunked("5 5\r\nhello\r\n0\r\n\r\n"),
   "a size beyond all numbers": chunked("fffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
   "more than the size": chunked("5\r\nhello!\r\n0\r\n\r\n"),

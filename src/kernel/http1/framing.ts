@@ -1,3 +1,5 @@
+import { TOKEN } from "./token.js";
+
 /** Where a message body ends. `length` counts down; `chunked` follows the chunk grammar; `close` lasts until the connection does. */
 export type FramingKind = "none" | "length" | "chunked" | "close";
 
@@ -12,6 +14,7 @@ const TRAILER_LINE = 7;
 const TRAILER_LF = 8;
 const END_LF = 9;
 const BLANKS = 10;
+const TRAILER_NAME = 11;
 
 const MAX_CHUNK_OVERHEAD = 16_384;
 
@@ -84,10 +87,9 @@ export class Framing {
         if (byte === 13) this.#state = SIZE_LF;
         return isText(byte) || byte === 13;
       case BLANKS:
-        // A second number after the first would be one number to somebody else.
-        if (byte === 13) this.#state = SIZE_LF;
-        else if (byte === 59) this.#state = EXTENSION;
-        return byte === 13 || byte === 59 || byte === 32 || byte === 9;
+        // White space comes only before an extension; a second number after the first would be one number to somebody else.
+        if (byte === 59) this.#state = EXTENSION;
+        return byte === 59 || byte === 32 || byte === 9;
       case SIZE_LF:
         this.#digits = 0;
         this.#state = this.#left === 0 ? TRAILER : DATA;
@@ -100,8 +102,11 @@ export class Framing {
         this.#overhead = 0;
         return byte === 10;
       case TRAILER:
-        this.#state = byte === 13 ? END_LF : TRAILER_LINE;
-        return byte === 13 || (isText(byte) && byte !== 32 && byte !== 9);
+        this.#state = byte === 13 ? END_LF : TRAILER_NAME;
+        return byte === 13 || TOKEN[byte] === 1;
+      case TRAILER_NAME:
+        if (byte === 58) this.#state = TRAILER_LINE;
+        return byte === 58 || TOKEN[byte] === 1;
       case TRAILER_LINE:
         if (byte === 13) this.#state = TRAILER_LF;
         return isText(byte) || byte === 13;

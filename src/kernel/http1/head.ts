@@ -1,3 +1,5 @@
+import { TOKEN } from "./token.js";
+
 /** Why a message head was refused: status and reason to answer with. */
 export class HeadFault {
   readonly status: number;
@@ -60,14 +62,10 @@ export const MAX_HEAD_BYTES = 32_768;
 const MAX_TARGET_LENGTH = 16_384;
 const MAX_FIELDS = 128;
 
-// RFC 9110 5.6.2: the characters of a token.
-const TOKEN = new Uint8Array(256);
-for (const character of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
-  TOKEN[character.charCodeAt(0)] = 1;
-}
 // Control characters, and CR or LF that are not a pair: what request smuggling is made of.
 const FORBIDDEN = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
-const TARGET = /^[\x21-\x7e\x80-\xff]+$/;
+/** Without `#`: a fragment is never sent (RFC 9112 3.2). */
+const TARGET = /^[\x21\x22\x24-\x7e\x80-\xff]+$/;
 const HOST = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.~!$&'()*+,;=%-]*)(?::\d*)?$/;
 const DIGITS = /^\d{1,15}$/;
 
@@ -123,7 +121,7 @@ function checkRequest(method: string, rawTarget: string, minor: number, fields: 
   if (rawTarget.length > MAX_TARGET_LENGTH)
     return new HeadFault(414, `the request target is longer than ${MAX_TARGET_LENGTH} bytes`);
   if (!TARGET.test(rawTarget)) return new HeadFault(400, "the request target has characters that are not allowed");
-  if (method === "CONNECT") return new HeadFault(405, "CONNECT is not served");
+  if (method === "CONNECT") return new HeadFault(501, "CONNECT is not served");
   const target = readTarget(rawTarget, method, fields);
   if (target === undefined) return new HeadFault(400, "the request target must be a path");
   if (fields.hostCount > 1) return new HeadFault(400, "more than one Host");

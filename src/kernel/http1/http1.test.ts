@@ -53,6 +53,11 @@ test("bytes that are no chunked body never end well by accident, and never throw
     "5\r\nhelloX\r\n",
     "5\r\nhello\n",
     "0\r\n X\r\n\r\n",
+    "5 \r\nhello\r\n",
+    "0\r\nno field\r\n\r\n",
+    "0\r\nX\r\n\r\n",
+    "0\r\n: x\r\n\r\n",
+    "0\r\nX : y\r\n\r\n",
     "1".repeat(13),
   ]) {
     const framing = new Framing("chunked");

@@ -93,6 +93,8 @@ test("an answer has its length in bytes, and to HEAD no body", async () => {
 test.each([
   ["no HTTP", "GARBAGE\r\n\r\n", 400],
   ["HTTP/0.9", "GET / HTTP/0.9\r\n\r\n", 505],
+  ["a tunnel", "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 501],
+  ["a fragment", "GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n", 400],
   ["no Host", "GET / HTTP/1.1\r\n\r\n", 400],
   ["two lengths", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", 400],
   ["chunks that are none", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400],
