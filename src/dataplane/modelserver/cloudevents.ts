@@ -1,5 +1,6 @@
 /** CloudEvents 1.0 around V1 and V2 requests, in binary mode (`ce-` headers) and structured mode. */
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
+import { decodeBase64 } from "./base64.js";
 import type { ServerContext } from "./context.js";
 import { parseJson } from "./exact-json.js";
 import { describe } from "./json-tensors.js";
@@ -52,7 +53,12 @@ function openStructured(body: Buffer): Buffer {
   if (!isJsonMap(event)) throw new HttpError(400, `the event must be an object, not ${describe(event)}`);
   checkAttributes((name) => (Object.hasOwn(event, name) ? event[name] : undefined), "");
   const { data, data_base64: encoded } = event;
-  if (typeof encoded === "string") return Buffer.from(encoded, "base64");
+  if (encoded !== undefined) {
+    const bytes = typeof encoded === "string" ? decodeBase64(encoded) : undefined;
+    if (bytes === undefined) throw new HttpError(400, "the event's data_base64 is not base64");
+    if (data !== undefined) throw new HttpError(400, "the event has both data and data_base64");
+    return bytes;
+  }
   if (data === undefined || data === null) throw new HttpError(400, "the event has no data");
   if (typeof data === "string") return Buffer.from(data);
   return rawData(body) ?? Buffer.from(JSON.stringify(data));

@@ -15,10 +15,11 @@ export interface Endpoint {
   readonly fail?: (refusal: HttpError) => Http1Answer;
 }
 
-/** A target without its query. */
+/** A target without its query, and without a slash at its end, which changes nothing. */
 export function pathOf(target: string): string {
   const query = target.indexOf("?");
-  return query < 0 ? target : target.slice(0, query);
+  const path = query < 0 ? target : target.slice(0, query);
+  return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
 }
 
 /** A path's parts, decoded. Throws 400. */

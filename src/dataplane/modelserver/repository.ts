@@ -80,6 +80,8 @@ interface Slot {
   labels: ModelConfig["labels"];
   versions: readonly LoadedVersion[];
   failed: readonly VersionFailure[];
+  /** Versions that were there until the model was unloaded. */
+  unloaded: readonly string[];
   /** Loads and unloads of one model happen one after the other. */
   lane: Promise<unknown>;
 }
@@ -129,7 +131,8 @@ class FolderRepository implements Repository {
     if (slot === undefined) throw new ModelError("ModelNotFound", `there is no model ${name}`);
     await this.#inTurn(slot, async () => {
       const { versions } = slot;
-      Object.assign(slot, { state: "UNAVAILABLE", reason: "unloaded", versions: [], failed: [] });
+      const unloaded = versions.length === 0 ? slot.unloaded : versions.map(({ served }) => served.version);
+      Object.assign(slot, { state: "UNAVAILABLE", reason: "unloaded", versions: [], failed: [], unloaded });
       await Promise.all(versions.map(closeVersion));
     });
   }
@@ -215,7 +218,14 @@ class FolderRepository implements Repository {
       const loaded = await loadVersions(name, folders, config, { ...this.#options, residency: this.#residency });
       const [failure] = loaded.failed;
       if (loaded.versions.length === 0 && failure !== undefined) throw failure.error;
-      Object.assign(slot, { ...loaded, state: "READY", config: config.raw, labels: config.labels, reason: "" });
+      Object.assign(slot, {
+        ...loaded,
+        state: "READY",
+        config: config.raw,
+        labels: config.labels,
+        reason: "",
+        unloaded: [],
+      });
       this.#options.metrics.loaded(name, true);
       this.#options.log.info("model loaded", { model: name, versions: this.versions(name) });
       await Promise.all(before.map(closeVersion));
@@ -236,7 +246,7 @@ class FolderRepository implements Repository {
 
   #slotOf(name: string): Slot {
     const fresh: Slot = {
-      ...{ state: "UNAVAILABLE", reason: "", config: {}, labels: {}, versions: [], failed: [] },
+      ...{ state: "UNAVAILABLE", reason: "", config: {}, labels: {}, versions: [], failed: [], unloaded: [] },
       lane: Promise.resolve(),
     };
     const slot = this.#slots.get(name) ?? fresh;
@@ -267,7 +277,9 @@ function indexOf(name: string, slot: Slot): IndexEntry[] {
     state: "UNAVAILABLE",
     reason,
   }));
-  return loaded.length + failed.length > 0
-    ? [...loaded, ...failed]
-    : [{ name, state: slot.state, reason: slot.reason }];
+  if (loaded.length + failed.length > 0) return [...loaded, ...failed];
+  const { state, reason, unloaded } = slot;
+  return unloaded.length > 0
+    ? unloaded.map((version) => ({ name, version, state, reason }))
+    : [{ name, state, reason }];
 }

@@ -28,7 +28,11 @@ export function v2Fixed(context: ServerContext): Readonly<Record<string, Endpoin
       },
     }),
     ...at("/v2/repository/index", {
-      POST: async (request) => jsonAnswer(listIndex(context, (await readMap(request, 65_536))["ready"] === true)),
+      POST: async (request) => {
+        const { ready = false } = await readMap(request, 65_536);
+        if (typeof ready !== "boolean") throw new HttpError(400, "ready must be true or false");
+        return jsonAnswer(listIndex(context, ready));
+      },
     }),
     ...at("/v2/models/stats", { GET: () => statistics(context) }),
     ...at("/v2/logging", {

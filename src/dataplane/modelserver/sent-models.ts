@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { HttpError } from "../../kernel/http1/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import { decodeBase64 } from "./base64.js";
 
 /** What a request to load says beside the name: text, or bytes as they are or in base64. */
 export type LoadParameters = Readonly<Record<string, string | Uint8Array | number | bigint | boolean>>;
@@ -90,7 +91,7 @@ function placeOf(key: string): string {
 
 function contentOf(key: string, value: LoadParameters[string]): Uint8Array {
   if (value instanceof Uint8Array) return value;
-  if (typeof value !== "string" || !/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(value))
-    throw new HttpError(400, `parameter ${JSON.stringify(key.slice(0, 80))} must be base64`);
-  return Buffer.from(value, "base64");
+  const content = typeof value === "string" ? decodeBase64(value) : undefined;
+  if (content === undefined) throw new HttpError(400, `parameter ${JSON.stringify(key.slice(0, 80))} must be base64`);
+  return content;
 }

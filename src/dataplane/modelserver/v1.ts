@@ -1,6 +1,8 @@
 /** Predict requests and answers of the V1 protocol (KServe's and TensorFlow Serving's REST dialect). */
 
+import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../kernel/http1/index.js";
+import { decodeBase64 } from "./base64.js";
 import type { TensorSpec, TensorValue } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
 import { parseExactJson, parseJson } from "./exact-json.js";
@@ -129,16 +131,20 @@ function readTensor(value: ExactJson, spec: TensorSpec): TensorValue {
   const full = flat ? [...shape, 1] : shape;
   checkShape(full, spec);
   const count = full.reduce((product, size) => product * size, 1);
-  const content = spec.datatype === "BYTES" ? decodeTexts(value) : value;
+  const content = spec.datatype === "BYTES" ? decodeTexts(value, spec.name) : value;
   const data = readJsonData(content, { ...spec, shape: flat ? shape : full, count });
   return { name: spec.name, datatype: spec.datatype, shape: full, data };
 }
 
 /** `{"b64": …}` stands for bytes; only UTF-8 can be a text tensor's element. */
-function decodeTexts(value: ExactJson): ExactJson {
-  if (Array.isArray(value)) return value.map(decodeTexts);
+function decodeTexts(value: ExactJson, input: string): ExactJson {
+  if (Array.isArray(value)) return value.map((each) => decodeTexts(each, input));
   const encoded = isJsonMap(value) && isEncodedBytes(value) ? value["b64"] : undefined;
-  return typeof encoded === "string" ? readText(Buffer.from(encoded, "base64")) : value;
+  if (typeof encoded !== "string") return value;
+  const bytes = decodeBase64(encoded);
+  if (bytes === undefined) throw new HttpError(400, `input ${input}: a b64 value is not base64`);
+  if (!isUtf8(bytes)) throw new HttpError(400, `input ${input}: a b64 value is not UTF-8, and text tensors carry text`);
+  return bytes.toString("utf8");
 }
 
 const isEncodedBytes = (value: { [key: string]: ExactJson }): boolean =>

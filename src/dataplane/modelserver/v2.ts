@@ -87,10 +87,12 @@ function checkRequest(value: ExactJson, tail: Buffer | undefined, model: ModelSh
   }
   if (tail !== undefined && used !== tail.length)
     throw new HttpError(400, `${tail.length - used} bytes follow the last binary tensor`);
+  const { binary_data_output: allBinary = false } = parameters;
+  if (typeof allBinary !== "boolean") throw new HttpError(400, "parameter binary_data_output must be true or false");
   return {
     id,
     inputs: arrangeInputs(found, model),
-    outputs: readOutputs(request["outputs"], parameters["binary_data_output"] === true, model),
+    outputs: readOutputs(request["outputs"], allBinary, model),
     timeoutUs: readTimeout(parameters["timeout"]),
   };
 }

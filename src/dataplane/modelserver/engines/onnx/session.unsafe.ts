@@ -52,6 +52,8 @@ class OnnxEngine implements Engine {
   readonly concurrency = 1;
   readonly memoryBytes = 0;
   readonly #session: OrtSession;
+  /** The first dimensions of the inputs have one name: the model declares them equal, and onnxruntime does not look. */
+  readonly #hasEqualRows: boolean;
   lastRunMs = 0;
 
   constructor(session: OrtSession, file: string) {
@@ -59,10 +61,13 @@ class OnnxEngine implements Engine {
     this.inputs = describeTensors(session.inputs, file);
     this.outputs = describeTensors(session.outputs, file);
     const first = new Set([...session.inputs, ...session.outputs].map(({ shape }) => shape[0]));
+    const names = new Set(session.inputs.map(({ shape }) => shape[0]));
+    this.#hasEqualRows = session.inputs.length > 1 && names.size === 1 && !names.has("") && !names.has(undefined);
     this.batchable = this.inputs.length > 0 && first.size === 1 && typeof [...first][0] === "string";
   }
 
   async run(values: readonly TensorValue[]): Promise<TensorValue[]> {
+    if (this.#hasEqualRows) checkRows(values);
     const session = this.#session;
     const feeds: Record<string, OrtTensor> = {};
     let results: OrtResults;
@@ -86,6 +91,16 @@ class OnnxEngine implements Engine {
   async close(): Promise<void> {
     await this.#session.release();
   }
+}
+
+function checkRows(values: readonly TensorValue[]): void {
+  const [first] = values;
+  for (const { name, shape } of values)
+    if (shape[0] !== first?.shape[0])
+      throw new HttpError(
+        400,
+        `input ${name} has ${shape[0]} rows, but input ${first?.name} has ${first?.shape[0]}; the model takes as many of each`,
+      );
 }
 
 /** onnxruntime's Node binding names element types that it cannot pass (BF16 among them) by number. */
