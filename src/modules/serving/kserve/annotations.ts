@@ -1,5 +1,6 @@
 /** Names that KServe's users write, and our own. */
 import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
+import { didYouMean } from "../../../kernel/schema/index.js";
 
 const PREFIX = "serving.kserve.io/";
 
@@ -29,11 +30,14 @@ export const KSERVE = {
 /** Annotations of KServe that mean something here; the graph's and the store's are read where these are. */
 const KNOWN: ReadonlySet<string> = new Set(Object.values(KSERVE).flat());
 
-/** Annotations of an InferenceService in KServe's name that mean nothing to anybody here. */
+/** Annotations of an InferenceService in KServe's name that mean nothing to anybody here, each with what was probably meant. */
 export const unknownAnnotations = ({ metadata }: KubeObject): string[] =>
-  Object.keys(metadata.annotations ?? {}).filter(
-    (name) => name.startsWith(PREFIX) && !name.startsWith(`${PREFIX}s3-`) && !KNOWN.has(name),
-  );
+  Object.keys(metadata.annotations ?? {})
+    .filter((name) => name.startsWith(PREFIX) && !name.startsWith(`${PREFIX}s3-`) && !KNOWN.has(name))
+    .map((name) => {
+      const near = didYouMean(name, KNOWN);
+      return `${name} (nobody here knows it${near === undefined ? "" : `; did you mean ${near}?`})`;
+    });
 
 /** Our own annotations of an InferenceService. */
 export const OWN = {

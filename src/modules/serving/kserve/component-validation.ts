@@ -1,14 +1,19 @@
 /** What no schema can say about scaling, traffic, logging and batching of a component. Pure. */
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { asNumber, asObject, asString, isObject } from "../../../kernel/schema/index.js";
+import { asNumber, asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 
 const fault = (field: string, message: string): StatusCause => ({ reason: "FieldValueInvalid", field, message });
 const LOGGED = ["all", "request", "response"];
 
 /** Faults of one component. */
 export function componentFaults(component: JsonObject, path: string): StatusCause[] {
-  return [...replicaFaults(component, path), ...targetFaults(component, path), ...limitFaults(component, path)];
+  return [
+    ...replicaFaults(component, path),
+    ...targetFaults(component, path),
+    ...metricFaults(component, path),
+    ...limitFaults(component, path),
+  ];
 }
 
 function replicaFaults(component: JsonObject, path: string): StatusCause[] {
@@ -33,6 +38,20 @@ function targetFaults(component: JsonObject, path: string): StatusCause[] {
     return [fault(field, `is percent of the requested CPU: 1 to 100, not ${target}`)];
   if (target < 1) return [fault(field, `must be at least 1, not ${target}`)];
   return [];
+}
+
+/** Targets of `autoScaling`, by the rules of `scaleTarget`. */
+function metricFaults(component: JsonObject, path: string): StatusCause[] {
+  return asObjects(asObject(component["autoScaling"])["metrics"]).flatMap((metric, index) => {
+    const resource = asObject(metric["resource"]);
+    const percent = asNumber(asObject(resource["target"])["averageUtilization"]);
+    if (percent === undefined) return [];
+    const field = `${path}.autoScaling.metrics[${index}].resource.target.averageUtilization`;
+    if (percent < 1) return [fault(field, `must be at least 1, not ${percent}`)];
+    return asString(resource["name"]) === "cpu" && percent > 100
+      ? [fault(field, `is percent of the requested CPU: 1 to 100, not ${percent}`)]
+      : [];
+  });
 }
 
 function limitFaults(component: JsonObject, path: string): StatusCause[] {

@@ -8,8 +8,9 @@ const wordsOf = (service: { status?: { conditions?: { type: string; message?: st
 
 test("a tag has its address when its revision is alone; annotations say yes in any case, and what says neither is told", async () => {
   const cluster = await startServing();
-  const model = { modelFormat: { name: "onnx" }, storageUri: "pvc://models/digits" };
+  const model = { modelFormat: { name: "onnx" }, storageUri: "pvc://models/digits", runtimeVersion: "23.05-py3" };
   const annotations = {
+    "serving.kserve.io/deploymentMod": "Knative",
     "serving.kserve.io/enable-tag-routing": "True",
     "serving.kserve.io/disable-auto-update": "perhaps",
   };
@@ -25,6 +26,10 @@ test("a tag has its address when its revision is alone; annotations say yes in a
   const ingress = await cluster.client.resource(IngressKind).get("digits-predictor", { namespace });
   expect(ingress.spec.rules?.map((rule) => rule.host)).toContain(host);
   expect(wordsOf(seen)).toMatch(/disable-auto-update \(it is neither true nor false\)/);
+  expect(wordsOf(seen)).toMatch(
+    /deploymentMod \(nobody here knows it; did you mean serving.kserve.io\/deploymentMode\?\)/,
+  );
+  expect(wordsOf(seen)).toMatch(/runtimeVersion 23.05-py3 \(its server is Argosy's, of its own version\)/);
 
   await applyService(
     cluster,

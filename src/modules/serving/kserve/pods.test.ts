@@ -97,6 +97,12 @@ test("a runtime's container takes the model's fields: arguments are added, its v
   expect(template["metadata"]).toMatchObject({ labels: { from: "user", app: "m" } });
 });
 
+test("the built-in server has its own version, whatever version a runtime of that name has elsewhere", () => {
+  expect(podOf(model({ runtimeVersion: "23.05-py3" }), builtIn).main["image"]).toBe(
+    podOf(model(), builtIn).main["image"],
+  );
+});
+
 test("a placeholder without a value is a fault that names it", () => {
   expect(() => podOf(model(), server({ args: ["{{.Labels.owner}}"] }))).toThrow("{{.Labels.owner}} in");
 });

@@ -2,7 +2,7 @@
 import { InputError } from "../../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject, toJsonObject } from "../../../kernel/schema/index.js";
-import { isBuiltInServer } from "../images.js";
+import { builtInImage, isBuiltInServer } from "../images.js";
 import { addPayloadLog, type PayloadLogWish } from "../payload-log.js";
 import { type BuiltTemplate, completeMain, mergeBy, portIn } from "../pod-template.js";
 import { KSERVE, OWN } from "./annotations.js";
@@ -213,6 +213,8 @@ function overlayModel(main: JsonObject, model: JsonObject): void {
   if (Array.isArray(own) && Array.isArray(more)) main["args"] = [...own, ...more];
   const version = model["runtimeVersion"];
   const image = main["image"];
+  // Argosy's own server has Argosy's versions only, whatever versions the runtime of that name has elsewhere.
+  if (builtInImage(main) !== undefined) return;
   if (typeof version === "string" && typeof image === "string" && patch["image"] === undefined)
     main["image"] = `${image.replace(/@.*$/, "").replace(/:[^/:]*$/, "")}:${version}`;
 }

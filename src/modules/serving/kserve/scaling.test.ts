@@ -108,6 +108,9 @@ test("one figure of a Prometheus, and the autoscaler's own settings, are heard; 
   expect(scale({}, { "autoscaling.knative.dev/target": "5" }).ignored).toEqual([
     "annotation autoscaling.knative.dev/target (it is not scaled by requests)",
   ]);
+  expect(scale({}, { "autoscaling.knative.dev/minscale": "5" }).ignored).toEqual([
+    "annotation autoscaling.knative.dev/minscale (there is no such setting; did you mean min-scale?; it is not scaled by requests)",
+  ]);
 });
 
 test("where nobody counts requests that is said", () => {

@@ -70,9 +70,14 @@ function withoutRequests(component: JsonObject, min: number): string[] {
 
 /** Annotations of an autoscaler that has no part in it. */
 function withoutEffect({ metadata }: KubeObject): string[] {
-  return Object.keys(metadata.annotations ?? {})
+  const { annotations = {} } = metadata;
+  const slips = new Map(readSettings(annotations, 0).faults.map(({ annotation, message }) => [annotation, message]));
+  return Object.keys(annotations)
     .filter((name) => (name.startsWith(KNATIVE) && name !== `${KNATIVE}class`) || OWN_SETTINGS.includes(name))
-    .map((name) => `annotation ${name} (it is not scaled by requests)`);
+    .map((name) => {
+      const slip = slips.get(name);
+      return `annotation ${name} (${slip === undefined ? "" : `${slip}; `}it is not scaled by requests)`;
+    });
 }
 
 /** The one metric that a Prometheus is asked for; `undefined` where there is none, or more. */

@@ -103,3 +103,14 @@ test("a format that nobody here can serve is refused with what to do", () => {
     /no runtime supports the format.*convert the model to ONNX/,
   );
 });
+
+test("a name that is nearly one is answered with it", () => {
+  const one = inCluster(runtime("one-modelserver", { supportedModelFormats: sklearn() }));
+
+  expect(selectRuntime(ask({ runtime: "one-modelservr" }), [one]).fault?.message).toMatch(
+    /there are one-modelserver; did you mean one-modelserver\?$/,
+  );
+  expect(selectRuntime(ask({ format: "sklern" }), [one]).fault?.message).toMatch(
+    /there are runtimes for sklearn; did you mean sklearn\?$/,
+  );
+});

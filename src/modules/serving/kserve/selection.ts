@@ -1,5 +1,5 @@
 /** Which runtime serves a model, and why each other one does not. Pure. */
-import { isObject } from "../../../kernel/schema/index.js";
+import { didYouMean, isObject } from "../../../kernel/schema/index.js";
 import { PROTOCOLS } from "./defaults.js";
 import type { Runtime } from "./runtime-kinds.js";
 
@@ -65,7 +65,7 @@ function selectAutomatically(request: ModelRequest, ordered: readonly Candidate[
     chosen: undefined,
     rule: RULE,
     losers,
-    fault: { reason: "NoSupportingRuntime", message: noneFits(request, losers) },
+    fault: { reason: "NoSupportingRuntime", message: noneFits(request, losers, ordered) },
   };
 }
 
@@ -82,7 +82,7 @@ function selectNamed(request: ModelRequest, name: string, ordered: readonly Cand
     const known = ordered.map(({ runtime }) => runtime.metadata.name);
     return fail(
       "RuntimeNotRecognized",
-      `there is no ServingRuntime or ClusterServingRuntime ${name}; there are ${list(known)}`,
+      `there is no ServingRuntime or ClusterServingRuntime ${name}; there are ${list(known)}${meant(name, known)}`,
     );
   }
   if (chosen.runtime.spec.disabled === true) return fail("RuntimeDisabled", `${nameOf(chosen)} is disabled`);
@@ -165,13 +165,25 @@ const nameOf = ({ runtime, scope }: Candidate): string =>
 const list = (names: readonly string[]): string =>
   names.length === 0 ? "none" : [...new Set(names)].sort().join(", ");
 
-function noneFits(request: ModelRequest, losers: readonly { name: string; reason: string }[]): string {
+const meant = (word: string, known: readonly string[]): string => {
+  const near = didYouMean(word, known);
+  return near === undefined ? "" : `; did you mean ${near}?`;
+};
+
+function noneFits(
+  request: ModelRequest,
+  losers: readonly { name: string; reason: string }[],
+  candidates: readonly Candidate[],
+): string {
   const near = losers.filter(({ reason }) => !reason.startsWith("does not support") && reason !== "is disabled");
   const asked = `${request.format}${request.version === undefined ? "" : ` ${request.version}`} by ${request.protocol}`;
   const hint = HINTS[request.format];
+  const formats = candidates
+    .filter(({ runtime }) => runtime.spec.disabled !== true)
+    .flatMap(({ runtime }) => (runtime.spec.supportedModelFormats ?? []).map(({ name }) => name));
   const words =
     near.length === 0
-      ? "no runtime supports the format"
+      ? `no runtime supports the format; there are runtimes for ${list(formats)}${hint === undefined ? meant(request.format, formats) : ""}`
       : near.map(({ name, reason }) => `${name} ${reason}`).join("; ");
   return `no runtime serves ${asked}: ${words}${hint === undefined ? "" : `. ${hint}`}`;
 }

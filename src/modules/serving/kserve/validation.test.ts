@@ -84,6 +84,13 @@ test("a predictor has exactly one implementation", () => {
 test.each<[string, JsonObject, RegExp]>([
   ["minimum above maximum", { minReplicas: 3, maxReplicas: 2 }, /minReplicas: 3 is more than maxReplicas, 2/],
   ["a CPU target", { scaleTarget: 300 }, /scaleTarget: is percent of the requested CPU: 1 to 100, not 300/],
+  [
+    "a CPU target of a metric",
+    {
+      autoScaling: { metrics: [{ type: "Resource", resource: { name: "cpu", target: { averageUtilization: 150 } } }] },
+    },
+    /metrics\[0\]\.resource\.target\.averageUtilization: is percent of the requested CPU: 1 to 100, not 150/,
+  ],
   ["a rate", { scaleMetric: "rps", scaleTarget: 0 }, /scaleTarget: must be at least 1/],
   ["a canary's share", { canaryTrafficPercent: 101 }, /canaryTrafficPercent: must be 0 to 100/],
   ["a logger's mode", { logger: { mode: "some" } }, /logger.mode: some is none of all, request, response/],

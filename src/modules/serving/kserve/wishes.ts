@@ -228,7 +228,7 @@ function ignoredOfKserve(service: InferenceService, isBuiltIn: boolean): string[
       ? [`annotation ${KSERVE.aggregation} (its server is not Argosy's: its own metrics are at its own port)`]
       : []),
     ...undecided(service).map((name) => `annotation ${name} (it is neither true nor false)`),
-    ...unknownAnnotations(service).map((name) => `annotation ${name} (nobody here knows it)`),
+    ...unknownAnnotations(service).map((words) => `annotation ${words}`),
   ];
 }
 
@@ -259,7 +259,11 @@ function ignoredIn(
   { isBuiltIn, isHeld }: { readonly isBuiltIn: boolean; readonly isHeld: boolean },
 ): string[] {
   const isLimited = (asNumber(component["containerConcurrency"]) ?? 0) > 0;
+  const version = asString(asObject(component["model"])["runtimeVersion"]);
   return [
+    ...(version === "" || !isBuiltIn
+      ? []
+      : [`model.runtimeVersion ${version} (its server is Argosy's, of its own version)`]),
     ...(isLimited && !isBuiltIn && !isHeld
       ? ["containerConcurrency (its server is not Argosy's: pods take what comes)"]
       : []),
