@@ -265,6 +265,35 @@ test("transformer, explainer, autoscaler and stop; nothing is left", async () =>
   expect((await cluster.client.resource(HorizontalPodAutoscalerKind).list({ namespace })).items).toEqual([]);
 });
 
+test("a transformer that is added takes the traffic when it answers, and keeps it", async () => {
+  const cluster = await startServing();
+  const transformer = { containers: [{ name: "kserve-container", image: "example.com/transformer" }] };
+  const leadsTo = async (): Promise<unknown[]> => {
+    const ingress = await cluster.client.resource(IngressKind).get("digits", { namespace });
+    const own = await cluster.client.resource(ServiceKind).get("digits", { namespace });
+    return [ingress.spec.rules?.[0]?.http?.paths[0]?.backend.service?.name, own.metadata.labels?.["component"]];
+  };
+  await applyService(cluster, "digits", { predictor: onnx() });
+  await settle(cluster, "digits-predictor");
+  answer(cluster, "digits", "digits-predictor");
+  await until(cluster, "digits", (seen) => conditionOf(seen, "Ready") === "True Answers");
+
+  await applyService(cluster, "digits", { predictor: onnx(), transformer });
+  await settle(cluster, "digits-transformer", 0);
+  const waits = await until(cluster, "digits", (seen) => conditionOf(seen, "TransformerReady").startsWith("Unknown"));
+  expect([conditionOf(waits, "Answering"), await leadsTo()]).toEqual([
+    "True Answers",
+    ["digits-predictor", "predictor"],
+  ]);
+  await settle(cluster, "digits-transformer");
+  answer(cluster, "digits-transformer");
+  await until(cluster, "digits", (seen) => conditionOf(seen, "Ready") === "True Answers");
+  expect(await leadsTo()).toEqual(["digits-transformer", "transformer"]);
+  await settle(cluster, "digits-transformer", 0);
+  await until(cluster, "digits", (seen) => conditionOf(seen, "TransformerReady") !== "True Answers");
+  expect(await leadsTo()).toEqual(["digits-transformer", "transformer"]);
+});
+
 test("admission fills in and refuses; what nobody carries out says so", async () => {
   const cluster = await startServing();
   const made = await applyService(cluster, "iris", { predictor: { sklearn: { storageUri: "s3://m/iris" } } });

@@ -7,7 +7,7 @@ import { asks } from "../unit.js";
 import { annotationOf, isClusterLocal, OWN } from "./annotations.js";
 import type { CanaryOutcome } from "./canaries.js";
 import { canaryShares } from "./canaries.js";
-import { ingressOf, ROUTE, type RouteHost, serviceOf } from "./children.js";
+import { COMPONENT_LABEL, ingressOf, ROUTE, type RouteHost, serviceOf } from "./children.js";
 import type { ComponentOutcome, VariantOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { isOpen } from "./inside.js";
@@ -77,10 +77,10 @@ const partsOf = ({ predictor, transformer, explainer }: Outcomes): ComponentOutc
 export async function routeService(service: InferenceService, outcomes: Outcomes, tools: Tools): Promise<RouteOutcome> {
   const isLocal = isClusterLocal(service);
   const url = serviceUrl(service, tools, isLocal);
-  const entry = outcomes.transformer ?? outcomes.predictor;
+  const entry = entryOf(service, outcomes, tools);
   // What a Service leads through is there before it does.
-  const written = await writeIngresses(service, outcomes, tools);
-  const services = await writeServices(service, outcomes, tools);
+  const written = await writeIngresses(service, { ...outcomes, entry }, tools);
+  const services = await writeServices(service, { ...outcomes, entry }, tools);
   const none = { url, services: services.names, ingresses: written.names };
   const fault = services.fault ?? written.fault;
   const main = mainVariant(entry);
@@ -91,13 +91,24 @@ export async function routeService(service: InferenceService, outcomes: Outcomes
   return { ...none, answers: main.answers && unanswered === undefined, fault: unanswered };
 }
 
+/** Where requests enter: at the transformer; where there was none before, when it answers. */
+function entryOf({ metadata }: InferenceService, { predictor, transformer }: Outcomes, tools: Tools): ComponentOutcome {
+  if (transformer === undefined || mainVariant(transformer)?.answers === true) return transformer ?? predictor;
+  const { name, namespace = "" } = metadata;
+  const now = tools.context.cluster.informers.informer(ServiceKind).get({ namespace, name });
+  return now?.metadata.labels?.[COMPONENT_LABEL] === predictor.component ? predictor : transformer;
+}
+
+/** Components, and the one where requests enter. */
+type Entered = Outcomes & { readonly entry: ComponentOutcome };
+
 /** Those that are shared by several Deployments; the others were written with their Deployments, and are only named. */
 async function writeIngresses(
   service: InferenceService,
-  outcomes: Outcomes,
+  outcomes: Entered,
   tools: Tools,
 ): Promise<{ readonly names: string[]; readonly fault: Fault | undefined }> {
-  const { predictor, transformer, explainer, canaries } = outcomes;
+  const { predictor, explainer, canaries, entry } = outcomes;
   const isLocal = isClusterLocal(service);
   const names: string[] = isLocal ? [] : canaries.map(({ deployment }) => deployment);
   let fault: Fault | undefined;
@@ -128,7 +139,6 @@ async function writeIngresses(
     else if (!isLocal) names.push(part.base);
     names.push(...ownNames(part));
   }
-  const entry = transformer ?? predictor;
   if (!isLocal || entry.isThrough === true)
     await write(service.metadata.name, entry, (main) => hostsOf(service, main, explainer, host));
   return { names, fault };
@@ -158,7 +168,7 @@ function hostsOf(
 /** A Service a component that always leads to what is rolled out, and one for all. */
 async function writeServices(
   service: InferenceService,
-  { predictor, transformer, explainer, canaries }: Outcomes,
+  { predictor, transformer, explainer, canaries, entry }: Entered,
   tools: Tools,
 ): Promise<{ readonly names: string[]; readonly fault: Fault | undefined }> {
   const names: string[] = canaries.map(({ deployment }) => deployment);
@@ -184,7 +194,6 @@ async function writeServices(
     if ([component.latest, component.previous].every((variant) => variant?.own !== component.base))
       await write(component.base, component, main);
   }
-  const entry = transformer ?? predictor;
   const main = mainVariant(entry);
   if (main !== undefined) await write(service.metadata.name, entry, main);
   return { names, fault };
