@@ -77,6 +77,10 @@ test.each([
     "metadata.annotations[autoscaling.knative.dev/min-scale]: belongs under spec.template.metadata.annotations",
   ],
   [
+    service({}, {}, { labels: { "networking.knative.dev/visibility": "private" } }),
+    "metadata.labels[networking.knative.dev/visibility]: must be cluster-local, or not be there",
+  ],
+  [
     service({}, {}, { annotations: { "serving.knative.dev/rollout-duration": "1.5s" } }),
     "metadata.annotations[serving.knative.dev/rollout-duration]: must be a duration of whole seconds such as 120s",
   ],

@@ -3,7 +3,14 @@ import type { JsonObject, Kind } from "../../../kernel/kinds/index.js";
 import type { ModuleAdmission } from "../../../kernel/module/types.js";
 import { asObject, asObjects, asString, equalJson, isObject } from "../../../kernel/schema/index.js";
 import { parseDurationMs } from "../autoscaling/index.js";
-import { ConfigurationKind, KNATIVE_ANNOTATIONS, KnativeServiceKind, RevisionKind, RouteKind } from "./kinds.js";
+import {
+  ConfigurationKind,
+  KNATIVE_ANNOTATIONS,
+  KNATIVE_LABELS,
+  KnativeServiceKind,
+  RevisionKind,
+  RouteKind,
+} from "./kinds.js";
 import { checkSpec, checkTemplate, checkTraffic, completeSpec, Faults } from "./template.js";
 
 type Check = (object: JsonObject, old: JsonObject | undefined, faults: Faults) => void;
@@ -49,7 +56,7 @@ function admission(kind: Kind, complete: (object: JsonObject) => void, check: Ch
     complete,
     review: async (object, old) => {
       const faults = new Faults();
-      if (old === undefined || !equalJson(object["spec"] ?? {}, old["spec"] ?? {}) || !sameAnnotations(object, old))
+      if (old === undefined || !equalJson(object["spec"] ?? {}, old["spec"] ?? {}) || !sameMarks(object, old))
         check(object, old, faults);
       return { faults: faults.list, warnings: [] };
     },
@@ -57,7 +64,9 @@ function admission(kind: Kind, complete: (object: JsonObject) => void, check: Ch
 }
 
 const annotationsOf = (object: JsonObject): JsonObject => asObject(asObject(object["metadata"])["annotations"]);
-const sameAnnotations = (a: JsonObject, b: JsonObject): boolean => equalJson(annotationsOf(a), annotationsOf(b));
+const labelsOf = (object: JsonObject): JsonObject => asObject(asObject(object["metadata"])["labels"]);
+const sameMarks = (a: JsonObject, b: JsonObject): boolean =>
+  equalJson(annotationsOf(a), annotationsOf(b)) && equalJson(labelsOf(a), labelsOf(b));
 
 function completeTemplate(object: JsonObject): void {
   const template = asObject(object["spec"])["template"];
@@ -89,7 +98,7 @@ function targetsOf(object: JsonObject) {
   });
 }
 
-/** The name, and annotations that belong elsewhere. */
+/** The name, who may see it, and annotations that belong elsewhere. */
 function checkOwn(object: JsonObject, _old: JsonObject | undefined, faults: Faults): void {
   const { name } = asObject(object["metadata"]);
   if (typeof name === "string" && !/^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
@@ -97,6 +106,9 @@ function checkOwn(object: JsonObject, _old: JsonObject | undefined, faults: Faul
       "metadata.name",
       "must be lower-case letters, digits and dashes, begin with a letter and have at most 63 characters",
     );
+  const visibility = labelsOf(object)[KNATIVE_LABELS.visibility];
+  if (visibility !== undefined && visibility !== "cluster-local")
+    faults.add(`metadata.labels[${KNATIVE_LABELS.visibility}]`, "must be cluster-local, or not be there");
   for (const annotation of Object.keys(annotationsOf(object)))
     if (annotation.startsWith("autoscaling.knative.dev/"))
       faults.add(`metadata.annotations[${annotation}]`, "belongs under spec.template.metadata.annotations");

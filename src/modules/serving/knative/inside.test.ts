@@ -2,7 +2,13 @@ import { expect, onTestFinished, test } from "vitest";
 import { checksOf } from "../../../cluster/apiserver/index.js";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { createManager } from "../../../kernel/control/index.js";
-import { DeploymentKind, EndpointSliceKind, type Service, ServiceKind } from "../../../kernel/kinds/index.js";
+import {
+  DeploymentKind,
+  EndpointSliceKind,
+  IngressKind,
+  type Service,
+  ServiceKind,
+} from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { memoryLedger } from "../../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../../testing/index.js";
@@ -30,10 +36,15 @@ async function start(): Promise<TestCluster> {
   return cluster;
 }
 
-const write = (cluster: TestCluster, word: string, traffic: readonly object[] = []) =>
+const write = (
+  cluster: TestCluster,
+  word: string,
+  traffic: readonly object[] = [],
+  labels: Readonly<Record<string, string>> = {},
+) =>
   cluster.client.resource(KnativeServiceKind).apply(
     {
-      metadata: { name: "hello", namespace },
+      metadata: { name: "hello", namespace, labels: { ...labels } },
       spec: {
         template: { spec: { containers: [{ image: `x:${word}`, ports: [{ containerPort: 9000 }] }] } },
         ...(traffic.length === 0 ? {} : { traffic: traffic.map((each) => ({ ...each })) }),
@@ -100,4 +111,47 @@ test("where the gateway has a way in, it leads there: shares hold and pods are w
 
   expect(first.metadata.annotations).toEqual({ "argosy.dev/through-ingress": "hello" });
   expect(through.spec.ports).toEqual(first.spec.ports);
+});
+
+test("a Service that is to be seen inside of the cluster only has no address outside, nor have its tags", async () => {
+  const cluster = await start();
+  const tagged = [{ latestRevision: true, percent: 100, tag: "new" }];
+  const services = cluster.client.resource(KnativeServiceKind);
+  const until = async (url: string) => {
+    for (;;) {
+      const { status } = await services.get("hello", { namespace });
+      if (status?.traffic?.[0]?.tag === "new" && status.url === url) return status;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  };
+  const written = async () => {
+    const { items } = await cluster.client.resource(IngressKind).list({ namespace });
+    return items.map(({ metadata }) => [metadata.name, metadata.annotations?.["argosy.dev/inside-only"]]);
+  };
+  const inside = "http://hello.default.svc.cluster.local";
+  const outside = "http://hello.default.cloud.argosy.localhost:8081";
+  const tags = async () => await cluster.client.resource(ServiceKind).find("new-hello", { namespace });
+  await write(cluster, "a", tagged, { "networking.knative.dev/visibility": "cluster-local" });
+  await ready(cluster, "hello-00001");
+
+  expect(await until(inside)).toMatchObject({
+    address: { url: inside },
+    traffic: [{ url: "http://new-hello.default.svc.cluster.local" }],
+  });
+  expect(await written()).toEqual([
+    ["hello", "true"],
+    ["new-hello", "true"],
+  ]);
+  expect((await tags())?.metadata.annotations).toEqual({ "argosy.dev/through-ingress": "new-hello" });
+
+  await write(cluster, "a", tagged);
+  expect(await until(outside)).toMatchObject({
+    address: { url: inside },
+    traffic: [{ url: "http://new-hello.default.cloud.argosy.localhost:8081" }],
+  });
+  while ((await tags()) !== undefined) await new Promise<void>((resolve) => setImmediate(resolve));
+  expect(await written()).toEqual([
+    ["hello", undefined],
+    ["new-hello", undefined],
+  ]);
 });

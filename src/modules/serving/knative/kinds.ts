@@ -170,6 +170,8 @@ export const KNATIVE_LABELS = {
   configurationGeneration: "serving.knative.dev/configurationGeneration",
   revision: "serving.knative.dev/revision",
   route: "serving.knative.dev/route",
+  /** `cluster-local`: of a Service or Route that has no address outside of the cluster. */
+  visibility: "networking.knative.dev/visibility",
 } as const;
 
 /** Annotations with a meaning here. */

@@ -12,12 +12,13 @@ import {
   EndpointSliceKind,
   IngressKind,
   isDeleting,
+  type Kind,
   type KubeObject,
   ServiceKind,
 } from "../../../kernel/kinds/index.js";
 import { isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { parseDurationMs, SCALING, standingOf } from "../autoscaling/index.js";
-import { hostOf, urlOf, WEIGHTS_ANNOTATION } from "../children.js";
+import { hostOf, insideOnly, urlOf, WEIGHTS_ANNOTATION } from "../children.js";
 import { DOOR_LABEL, isOpenTo, THROUGH_ANNOTATION } from "../inside.js";
 import {
   ConfigurationKind,
@@ -78,10 +79,12 @@ export function routeController(options: KnativeOptions): ControllerSpec<Route> 
 }
 
 /** The Route whose Service a slice leads through the gateway. */
-function behindGateway(slice: KubeObject): readonly Key[] {
+function behindGateway(slice: KubeObject, informers: InformerSet): readonly Key[] {
   const { namespace = "", labels = {} } = slice.metadata;
   const name = labels[DOOR_LABEL];
-  return name === undefined ? [] : [{ namespace, name }];
+  if (name === undefined) return [];
+  const ingress = informers.informer(IngressKind).get({ namespace, name });
+  return [{ namespace, name: ingress?.metadata.labels?.[KNATIVE_LABELS.route] ?? name }];
 }
 
 /** Any Route of the namespace may name it. */
@@ -104,18 +107,28 @@ class RouteWork {
   readonly #route: Route;
   readonly #tools: Tools;
   readonly #namespace: string;
+  /** It has no address outside of the cluster. */
+  readonly #isLocal: boolean;
 
   constructor(route: Route, tools: Tools) {
     this.#route = route;
     this.#tools = tools;
     this.#namespace = route.metadata.namespace ?? "";
+    this.#isLocal = route.metadata.labels?.[KNATIVE_LABELS.visibility] === "cluster-local";
+  }
+
+  #urlOf(host: string, isLocal = this.#isLocal): string {
+    const { address } = this.#tools.options;
+    return isLocal
+      ? `http://${host}.${this.#namespace}.svc.cluster.local`
+      : urlOf(hostOf(host, this.#namespace, address), address);
   }
 
   async run(): Promise<ReconcileResult> {
-    const { context, options } = this.#tools;
+    const { context } = this.#tools;
     const { name } = this.#route.metadata;
     const assignment = this.#assign();
-    const url = urlOf(hostOf(name, this.#namespace, options.address), options.address);
+    const url = this.#urlOf(name);
     const assigned = assignment.missing === "" ? YES : this.#unassigned(assignment);
     // What cannot be assigned leaves the traffic where it was.
     const before = this.#route.status?.traffic ?? [];
@@ -128,7 +141,7 @@ class RouteWork {
       observedGeneration: this.#route.metadata.generation ?? 0,
       conditions: conditionsWith(this.#route, said, context.clock.now()),
       url,
-      address: { url },
+      address: { url: this.#urlOf(name, true) },
       traffic: [...traffic],
     };
     await syncStatus(context.cluster.client.resource(RouteKind), this.#route, status, NAME);
@@ -213,11 +226,7 @@ class RouteWork {
   #told(share: Assigned): Assigned {
     const { configurationName: _own, ...rest } = share;
     if (rest.tag === undefined) return rest;
-    const { address } = this.#tools.options;
-    return {
-      ...rest,
-      url: urlOf(hostOf(`${rest.tag}-${this.#route.metadata.name}`, this.#namespace, address), address),
-    };
+    return { ...rest, url: this.#urlOf(`${rest.tag}-${this.#route.metadata.name}`) };
   }
 
   /** The Ingress of the Route and one for each tag; those of tags that are gone go too. */
@@ -229,17 +238,14 @@ class RouteWork {
     for (const { tag, revisionName } of shares)
       if (tag !== undefined) wanted.set(`${tag}-${name}`, { [revisionName]: 100 });
     for (const [host, parts] of wanted) {
-      const written = await this.#tools.writer.write(
-        IngressKind,
-        this.#route,
-        this.#ingress(host, parts),
-        this.#tools.context,
-      );
+      const ingress = this.#isLocal ? insideOnly(this.#ingress(host, parts)) : this.#ingress(host, parts);
+      const written = await this.#tools.writer.write(IngressKind, this.#route, ingress, this.#tools.context);
       if (isSaid(written)) return written;
+      const inside = this.#isLocal || host === name ? await this.#writeInside(host, parts) : undefined;
+      if (inside !== undefined) return inside;
     }
-    const inside = await this.#writeInside(weights);
-    if (inside !== undefined) return inside;
-    await this.#removeOthers(new Set(wanted.keys()));
+    await this.#removeOthers(IngressKind, new Set(wanted.keys()));
+    await this.#removeOthers(ServiceKind, new Set(this.#isLocal ? wanted.keys() : [name]));
     for (const revision of Object.keys(weights)) await this.#noteRouted(revision);
     return this.#answers(url, Object.keys(weights));
   }
@@ -248,14 +254,13 @@ class RouteWork {
    * `NAME.NAMESPACE.svc.cluster.local` leads through the gateway, as the address outside does: shares hold, and pods are woken. Until that way is open, and where
    * there is none, it leads to the pods of the Revision with the largest share.
    */
-  async #writeInside(weights: Readonly<Record<string, number>>): Promise<Said | undefined> {
+  async #writeInside(name: string, weights: Readonly<Record<string, number>>): Promise<Said | undefined> {
     const [main] = Object.entries(weights).toSorted(([, a], [, b]) => b - a)[0] ?? [];
     if (main === undefined) return undefined;
     const parts = readRevisionSpec(toJsonObject(this.#revision(main)?.spec ?? {}));
-    const { name } = this.#route.metadata;
     const { selector, ...spec } = revisionService(main, parts);
     const isOpen = isOpenTo(this.#namespace, name, name, this.#tools.context.cluster.informers);
-    const labels = { [KNATIVE_LABELS.route]: name, [KNATIVE_LABELS.revision]: main };
+    const labels = { [KNATIVE_LABELS.route]: this.#route.metadata.name, [KNATIVE_LABELS.revision]: main };
     const wanted = {
       metadata: { name, labels, annotations: { [THROUGH_ANNOTATION]: name } },
       spec: isOpen ? spec : { ...spec, selector },
@@ -300,11 +305,11 @@ class RouteWork {
     };
   }
 
-  async #removeOthers(kept: ReadonlySet<string>): Promise<void> {
+  async #removeOthers<T extends KubeObject>(kind: Kind<T>, kept: ReadonlySet<string>): Promise<void> {
     const { cluster } = this.#tools.context;
-    for (const { metadata } of cluster.informers.informer(IngressKind).list(this.#namespace)) {
+    for (const { metadata } of cluster.informers.informer(kind).list(this.#namespace)) {
       if (kept.has(metadata.name) || controllerOf({ metadata })?.uid !== this.#route.metadata.uid) continue;
-      await cluster.client.resource(IngressKind).delete(metadata.name, { namespace: this.#namespace });
+      await cluster.client.resource(kind).delete(metadata.name, { namespace: this.#namespace });
     }
   }
 
@@ -320,7 +325,8 @@ class RouteWork {
         standingOf(deployment)?.hasRun === true
       );
     });
-    if (isHeld || revisions.length === 0) return YES;
+    // An address inside cannot be asked from here; Revisions have a share only when they are ready.
+    if (isHeld || revisions.length === 0 || this.#isLocal) return YES;
     const result = await options.probe(`${url}/`, context.signal);
     const isRouters = "body" in result && /"reason":"(NoRoute|NoHealthyBackend|NeedsHttp2)"/.exec(result.body);
     if ("status" in result && (!isRouters || isRouters[1] === "NeedsHttp2")) return YES;

@@ -26,7 +26,8 @@ export function knativeServiceController(): ControllerSpec<KnativeService> {
     owns: [ConfigurationKind, RouteKind],
     async reconcile(_key, service, context) {
       if (service === undefined || isDeleting(service) || isTakenCareOf(context.cluster)) return;
-      const { name, annotations = {} } = service.metadata;
+      const { name, annotations = {}, labels: given = {} } = service.metadata;
+      const visibility = given[KNATIVE_LABELS.visibility];
       const labels = { [KNATIVE_LABELS.service]: name, [KNATIVE_LABELS.route]: name };
       const duration = annotations[KNATIVE_ANNOTATIONS.rolloutDuration];
       const configuration = await writer.write(
@@ -40,11 +41,15 @@ export function knativeServiceController(): ControllerSpec<KnativeService> {
           ? { ...target, configurationName: name }
           : { ...target },
       );
+      const seen = visibility === undefined ? labels : { ...labels, [KNATIVE_LABELS.visibility]: visibility };
       const own = duration === undefined ? {} : { [KNATIVE_ANNOTATIONS.rolloutDuration]: duration };
       const route = await writer.write(
         RouteKind,
         service,
-        { metadata: { name, labels, annotations: own }, spec: { traffic: traffic.map((target) => toJson(target)) } },
+        {
+          metadata: { name, labels: seen, annotations: own },
+          spec: { traffic: traffic.map((target) => toJson(target)) },
+        },
         context,
       );
       const status = statusOf(service, configuration, route, context.clock.now());
@@ -63,7 +68,7 @@ function statusOf(
   const { latestCreatedRevisionName: created, latestReadyRevisionName: ready } = isSaid(configuration)
     ? {}
     : (configuration.status ?? {});
-  const { url, traffic } = isSaid(route) ? {} : (route.status ?? {});
+  const { url, address, traffic } = isSaid(route) ? {} : (route.status ?? {});
   const said = {
     ConfigurationsReady: isSaid(configuration) ? configuration : freshReady(configuration),
     RoutesReady: isSaid(route) ? route : migrated(freshReady(route), traffic, ready),
@@ -73,7 +78,8 @@ function statusOf(
     conditions: conditionsWith(service, said, nowMs),
     ...(created === undefined ? {} : { latestCreatedRevisionName: created }),
     ...(ready === undefined ? {} : { latestReadyRevisionName: ready }),
-    ...(url === undefined ? {} : { url, address: { url } }),
+    ...(url === undefined ? {} : { url }),
+    ...(address === undefined ? {} : { address }),
     ...(traffic === undefined ? {} : { traffic }),
   };
 }
