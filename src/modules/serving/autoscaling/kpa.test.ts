@@ -123,6 +123,9 @@ test("windows: young ones are not diluted, gaps count as nothing, silence makes 
   expect([window.isEmpty(167_000), window.isEmpty(168_000)]).toEqual([false, true]);
   window.record(170_000, 4);
   expect(window.average(170_000)).toBe(4);
+  // The window began at 168, as it turns out.
+  window.record(168_000, 5);
+  expect(window.average(170_000)).toBe(3);
 });
 
 test("weights fall off exponentially, and reach a fifth at most slowly", () => {
@@ -320,6 +323,7 @@ class PlainWindow {
       this.first = second;
       this.all.length = 0;
     }
+    this.first = Math.min(this.first ?? second, second);
     this.all.push({ second, value });
     this.last = Math.max(this.last, second);
   }

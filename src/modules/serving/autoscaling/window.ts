@@ -51,6 +51,8 @@ export class LoadWindow {
       this.#values.clear();
       this.#first = second;
     }
+    // What comes late may be the first there is.
+    if (second < this.#first) this.#first = second;
     this.#values.set(second, (this.#values.get(second) ?? 0) + value);
     if (second <= this.#last) return;
     this.#last = second;
