@@ -4,6 +4,7 @@ import { systemClock } from "../src/kernel/clock/index.js";
 import {
   DeploymentKind,
   EndpointSliceKind,
+  EventKind,
   type JsonObject,
   type Pod,
   PodKind,
@@ -266,6 +267,11 @@ test("a new revision goes by steps that its gates watch; one that fails is taken
   expect(isvc("g")?.status?.canaryStatuses?.[0]).toMatchObject({ name: "next", trafficPercent: 0 });
   await poll.stop();
   expect(condition("Ready")?.status).toBe("True");
+  const told = async () =>
+    (await cluster.client.resource(EventKind).list({ namespace })).items.some(
+      ({ reason, message = "" }) => reason === "GateFailed" && message.includes("g-next-predictor"),
+    );
+  await until(told, "an event tells of it");
 }, 60_000);
 
 test("a header names the revision or canary that answers, whatever its share is; nobody else answers in its place; tags have addresses", async () => {

@@ -243,6 +243,14 @@ async function removeOthers(service: InferenceService, kept: Kept | undefined, {
   await removeFrom(ServiceKind, kept.services);
 }
 
+/** What a gate says that it did not say before. */
+function gateNews(service: InferenceService, { conditions = [] }: NonNullable<InferenceService["status"]>) {
+  const isGates = ({ type }: { readonly type: string }): boolean => type === "PromotionHealthy";
+  const now = conditions.find(isGates);
+  const before = service.status?.conditions?.find(isGates);
+  return now?.status === "False" && before?.reason !== now.reason ? now : undefined;
+}
+
 /** Writes the status; returns why the service is not ready. */
 async function report(service: InferenceService, seen: Seen, tools: Tools): Promise<Fault | undefined> {
   const { context, ledger } = tools;
@@ -250,14 +258,14 @@ async function report(service: InferenceService, seen: Seen, tools: Tools): Prom
   const url = seen.route?.url ?? serviceUrl(service, tools, false);
   recordReadiness(ledger, context.cluster.name, service, { fault: ready, url });
   const before = service.status?.conditions?.find(({ type }) => type === "Ready");
-  await syncStatus(
-    context.cluster.client.resource(InferenceServiceKind),
-    service,
-    statusOf(service, seen),
-    ISVC_MANAGER,
-  );
-  const [status, reason] = ready === undefined ? ["True", "Answers"] : ["False", ready.reason];
-  if (before?.status === status && before.reason === reason) return ready;
+  const status = statusOf(service, seen);
+  await syncStatus(context.cluster.client.resource(InferenceServiceKind), service, status, ISVC_MANAGER);
+  const gate = gateNews(service, status);
+  // A canary that is taken back does not stand against Ready.
+  if (gate !== undefined && gate.reason !== ready?.reason)
+    context.events.record(service, "Warning", gate.reason ?? "", gate.message ?? "");
+  const [is, reason] = ready === undefined ? ["True", "Answers"] : ["False", ready.reason];
+  if (before?.status === is && before.reason === reason) return ready;
   if (ready === undefined) context.events.record(service, "Normal", "Ready", `the model answers at ${url}`);
   else if (
     !["Starting", "Loading", "Fetching", "Updating", "Stopped"].includes(ready.reason) &&
