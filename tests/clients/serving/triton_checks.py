@@ -192,14 +192,15 @@ def checks(port, grpc_port):
         for n in range(5):
             client.async_stream_infer("fp32", [inputs(tgrpc, "x", array * n, "FP32")], request_id=str(n))
         client.async_stream_infer("none", [inputs(tgrpc, "x", array, "FP32")])
-        client.async_stream_infer("fp32", [inputs(tgrpc, "x", array, "FP32")], request_id="last")
+        client.async_stream_infer("fp32", [inputs(tgrpc, "x", array, "FP32")], request_id="last", enable_empty_final_response=True)
         for n in range(5):
             result, error = results.get(timeout=20)
             assert error is None, error
             same(result.as_numpy("y"), array * n)
         _, error = results.get(timeout=20)
         assert "there is no model none" in str(error), error
-        assert results.get(timeout=20)[0].get_response().id == "last"
+        last = results.get(timeout=20)[0].get_response()
+        assert last.id == "last" and last.parameters["triton_final_response"].bool_param, last
         client.stop_stream()
 
     def grpc_repository_and_statistics():

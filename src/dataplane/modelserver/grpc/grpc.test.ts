@@ -202,6 +202,19 @@ test("a stream of inferences is answered in order, faults in their place", async
   ]);
 });
 
+test("an answer of a stream says that it is the last one, where its request asks", async () => {
+  const parameters = { triton_enable_empty_final_response: { bool_param: true } };
+  const asked = [infer("fp32", fp32(1), { parameters }), infer("fp32", fp32(1))];
+
+  const { answers } = await callGrpc(server.port, "ModelStreamInfer", asked);
+
+  expect(answers).toMatchObject([
+    { infer_response: { parameters: { triton_final_response: { bool_param: true } }, outputs: [{ name: "y" }] } },
+    { infer_response: { outputs: [{ name: "y" }] } },
+  ]);
+  expect(JSON.stringify(answers[1])).not.toContain("triton_final_response");
+});
+
 test("configuration, statistics, settings, shared memory", async () => {
   const config = await callGrpc(server.port, "ModelConfig", [{ name: "int64" }]);
   const stats = await callGrpc(server.port, "ModelStatistics", [{ name: "fp32" }]);

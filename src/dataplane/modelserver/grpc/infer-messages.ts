@@ -332,6 +332,8 @@ export interface InferMessage {
   readonly id: string;
   readonly outputs: readonly TensorValue[];
   readonly isRaw: boolean;
+  /** Says that it is the last answer to its request. */
+  readonly saysFinal?: boolean;
 }
 
 /** Writes ModelInferResponse after `reserve` free bytes. FP16 and BF16 have no typed form: with one of them all tensors go raw. */
@@ -359,6 +361,7 @@ function writeInferFields(writer: WireWriter, message: InferMessage): void {
   if (message.modelName !== "") writer.text(1, message.modelName);
   if (message.modelVersion !== "") writer.text(2, message.modelVersion);
   if (message.id !== "") writer.text(3, message.id);
+  if (message.saysFinal === true) writer.content(4, FINAL);
   for (const tensor of outputs) {
     const start = writer.open(5);
     writer.text(1, tensor.name);
@@ -371,6 +374,9 @@ function writeInferFields(writer: WireWriter, message: InferMessage): void {
   }
   if (isRaw) for (const tensor of outputs) writer.content(6, writeBinaryData(tensor));
 }
+
+/** The parameter `triton_final_response`, true. */
+const FINAL = Buffer.from("\n\x15triton_final_response\x12\x02\x08\x01", "latin1");
 
 function writeContents(writer: WireWriter, { datatype, data }: TensorValue): void {
   const contents = writer.open(5);

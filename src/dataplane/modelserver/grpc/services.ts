@@ -137,9 +137,12 @@ async function* streamInfer(
 ): AsyncGenerator<Buffer> {
   for await (const message of messages) {
     try {
-      yield await followCall(context.payloads, { message, call, ...STREAM_INFER }, async () =>
-        writeStreamMessage(await infer(context, readInferMessage(message), call), FRAME_HEAD),
-      );
+      yield await followCall(context.payloads, { message, call, ...STREAM_INFER }, async () => {
+        const request = readInferMessage(message);
+        // Each request has one answer; clients that count on it ask to be told.
+        const saysFinal = request.parameters.get("triton_enable_empty_final_response") === true;
+        return writeStreamMessage({ ...(await infer(context, request, call)), saysFinal }, FRAME_HEAD);
+      });
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
       yield writeStreamMessage({ error: error.message }, FRAME_HEAD);
