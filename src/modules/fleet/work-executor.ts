@@ -256,11 +256,9 @@ export class WorkExecutor {
     const namespace = current.metadata.annotations?.[KARMADA.workNamespace];
     if (isOfHyper(work))
       return this.#isOfHub(target) && name === workNameOf("Namespace", "", target.name) ? "ours" : "foreign";
-    const isHeld =
-      name !== undefined &&
-      namespace !== undefined &&
-      this.#options.context.informer.get({ namespace, name })?.metadata.deletionTimestamp === undefined &&
-      this.#options.context.informer.get({ namespace, name }) !== undefined;
+    const isNamed = name !== undefined && namespace !== undefined;
+    const holder = isNamed ? this.#options.context.informer.get({ namespace, name }) : undefined;
+    const isHeld = holder !== undefined && !isDeleting(holder);
     return isHeld && isAppliedNow(work) ? "left" : "ours";
   }
 
