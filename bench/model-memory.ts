@@ -23,7 +23,7 @@ const { values } = parseArgs({
     "budget-mib": { type: "string", default: "64" },
   },
 });
-const main = fileURLToPath(new URL("../src/dataplane/modelserver/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../programs/model-server.js", import.meta.url));
 
 /** A network whose answer to zeros is its last biases. */
 function network(seed: number): { bytes: Uint8Array; answer: number } {

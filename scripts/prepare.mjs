@@ -29,10 +29,13 @@ export function prepare() {
   }
   const built = join(root, "dist", ".built");
   const newest = Math.max(
-    ...["src", "examples", "tests", "bench", "tsconfig.json"].map((path) => newestChange(join(root, path))),
+    ...["src", "examples", "tests", "bench", "tsconfig.json", "scripts/programs.mjs"].map((path) =>
+      newestChange(join(root, path)),
+    ),
   );
   if (!existsSync(built) || statSync(built).mtimeMs < newest) {
     run("build", process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-b"]);
+    run("programs that pods wait for", process.execPath, [join(root, "scripts", "programs.mjs")]);
     mkdirSync(join(root, "dist"), { recursive: true });
     writeFileSync(built, "");
   }

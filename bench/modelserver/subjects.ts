@@ -27,7 +27,7 @@ export interface Files {
 }
 
 const sources = fileURLToPath(new URL("../../../bench/modelserver/peers/", import.meta.url));
-const main = fileURLToPath(new URL("../../src/dataplane/modelserver/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../programs/model-server.js", import.meta.url));
 
 /** Argosy's model server, with a port for each kind of client. */
 export function argosy({ folder }: Files, more: readonly string[] = []): Subject {

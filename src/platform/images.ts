@@ -22,7 +22,7 @@ function ownImages(): Readonly<Record<string, ImageEntry>> {
   });
   return {
     "argosy.dev/argosy": program("bin", "argosy.mjs"),
-    "argosy.dev/model-server": program("dist", "src", "dataplane", "modelserver", "main.js"),
+    "argosy.dev/model-server": program("dist", "programs", "model-server.js"),
     "argosy.dev/inference-router": program("dist", "src", "dataplane", "graph", "main.js"),
     "argosy.dev/examples/digits": program("dist", "examples", "digits", "train.js"),
   };

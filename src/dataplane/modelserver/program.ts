@@ -4,10 +4,12 @@ import { join } from "node:path";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { type Program, runProgram } from "../../kernel/program/index.js";
 import { type Arguments, MODEL_SERVER_USAGE, parseArguments } from "./arguments.js";
+import { expectModel } from "./engines/load-direct.js";
 import { ModelError } from "./failures.js";
 import type { PayloadLog } from "./payload-log/log.js";
 import type { ModelServerOptions } from "./server.js";
 import type { FetchOptions } from "./storage/index.js";
+import type { ListedFile } from "./storage/types.js";
 
 /** Runs until stopped; returns the exit code: 0, 1 when the model could not be had, 2 for bad arguments. */
 export const runModelServerProgram = (program: Program): Promise<number> =>
@@ -128,7 +130,8 @@ function sourceOf(parsed: Arguments, program: Program): ModelServerOptions["sour
   return async (report, signal) => {
     // A server that stays goes on trying; one that exits leaves that to whoever restarts it.
     const retryForMs = parsed.exitOnFailure ? FETCH_ONLY_MS : Number.POSITIVE_INFINITY;
-    const bring = () => fetchWith(parsed, destination, program, { onRetry: report, signal, retryForMs });
+    const onListed = (files: readonly ListedFile[]): void => void expectModel(files);
+    const bring = () => fetchWith(parsed, destination, program, { onListed, onRetry: report, signal, retryForMs });
     const folder = await (modelDir === undefined ? bring() : once(modelDir, modelUri ?? "", bring));
     if (parsed.codeElsewhere) await refuseCode(folder);
     return { name, folder };
@@ -183,7 +186,7 @@ async function fetchWith(
   { modelUri = "", cache, cacheBytes, maxBytes, storageConfig }: Arguments,
   destination: string,
   { clock, random, log, env }: Program,
-  more: Pick<FetchOptions, "onRetry" | "retryForMs" | "signal"> = {},
+  more: Pick<FetchOptions, "onListed" | "onRetry" | "retryForMs" | "signal"> = {},
 ): Promise<string> {
   const settings = {
     ...(storageConfig === undefined ? {} : { storageConfig }),

@@ -22,7 +22,7 @@ const USER = 65532;
 /** Argosy's own images: what starts in them, below the program's folder. */
 const OWN: Readonly<Record<string, readonly string[]>> = {
   "argosy.dev/argosy": ["bin", "argosy.mjs"],
-  "argosy.dev/model-server": ["dist", "src", "dataplane", "modelserver", "main.js"],
+  "argosy.dev/model-server": ["dist", "programs", "model-server.js"],
   "argosy.dev/inference-router": ["dist", "src", "dataplane", "graph", "main.js"],
   "argosy.dev/examples/digits": ["dist", "examples", "digits", "train.js"],
 };

@@ -5,7 +5,7 @@ import type { Clock } from "../../../kernel/clock/types.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { type FaultKind, ModelError } from "../failures.js";
 import type { EngineLimits } from "./limits.js";
-import { loadDirect } from "./load-direct.js";
+import { LOADED_HERE_BYTES, loadDirect } from "./load-direct.js";
 import { readNumber, readText } from "./settings.js";
 import type { Engine, EngineFile } from "./types.js";
 
@@ -19,8 +19,6 @@ export interface OpenOptions {
   readonly onFault: (fault: { readonly kind: FaultKind; readonly words: string } | undefined) => void;
 }
 
-/** Models up to this size are loaded by the answering thread: a few milliseconds. */
-const LOADED_HERE_BYTES = 2 * 2 ** 20;
 const MAX_ANSWER_BYTES = 2 ** 30;
 
 type Placement = "auto" | "inline" | "thread" | "process";

@@ -6,10 +6,11 @@ import { dirname, join } from "node:path";
 import type { Clock, Random, Timer } from "../../../kernel/clock/types.js";
 import { errnoOf, replaceFile } from "../../../kernel/files/index.js";
 import type { Logger } from "../../../kernel/log/types.js";
+import { asString, isObject, parseJson } from "../../../kernel/schema/index.js";
 import { digestFile } from "./checksums.js";
 import { partsFileOf } from "./download.js";
 import { DownloadError } from "./failures.js";
-import type { RemoteFile } from "./types.js";
+import type { ListedFile, RemoteFile } from "./types.js";
 
 const DEFAULT_MAX_BYTES = 10 * 2 ** 30;
 /** A partial file that nobody has written to for longer was left by a pod that does not come back. */
@@ -20,6 +21,8 @@ const SILENT_MS = 30_000;
 const LOOK_MS = 250;
 /** Room that is left on the disk for others. */
 const SPARE_BYTES = 64 * 2 ** 20;
+/** Models of more files are not remembered. */
+const MAX_REMEMBERED = 100;
 
 /** What a cache works with. */
 export interface CacheOptions {
@@ -49,7 +52,7 @@ function withoutChecksum(file: RemoteFile): RemoteFile {
 }
 
 /**
- * A folder with `blobs/SHA256`, `known/KEY` (which content a key stands for), `partial/` and `locks/`. Nothing in it is believed: what is laid out is
+ * A folder with `blobs/SHA256`, `known/KEY` (which content a key stands for), `listed/URI` (what a store had there), `partial/` and `locks/`. Nothing in it is believed: what is laid out is
  * held against its name and the store's checksum. Files appear whole, by a rename. Several programs may use it at once: of those that want
  * the same file one reads it, and the others wait; one that dies is followed by another, which goes on where it was.
  */
@@ -62,11 +65,34 @@ export class ContentCache {
 
   /** Makes the folders. Throws where that cannot be. */
   async open(): Promise<void> {
-    for (const part of ["blobs", "known", "partial", "locks"])
+    for (const part of ["blobs", "known", "listed", "partial", "locks"])
       await mkdir(join(this.#options.folder, part), { recursive: true, mode: 0o700 });
     const probe = join(this.#options.folder, "locks", this.#options.random.uuid());
     await (await open(probe, "wx", 0o600)).close();
     await rm(probe, { force: true });
+  }
+
+  /** The files that a URI led to the last time; none where that is not known. A hint, and no more. */
+  async recall(uri: string): Promise<readonly ListedFile[]> {
+    const found = parseJson(await readFile(this.#listedOf(uri), "utf8").catch(() => ""));
+    return Array.isArray(found)
+      ? found.filter(isObject).map(({ name, size }) => ({
+          name: asString(name),
+          ...(typeof size === "number" ? { size } : {}),
+        }))
+      : [];
+  }
+
+  /** Notes what it led to. */
+  async remember(uri: string, files: readonly ListedFile[]): Promise<void> {
+    if (files.length > MAX_REMEMBERED) return;
+    const text = JSON.stringify(files.map(({ name, size }) => ({ name, size })));
+    const file = this.#listedOf(uri);
+    if ((await readFile(file, "utf8").catch(() => "")) !== text) await replaceFile(file, text).catch(() => undefined);
+  }
+
+  #listedOf(uri: string): string {
+    return join(this.#options.folder, "listed", createHash("sha256").update(uri).digest("hex"));
   }
 
   /** Where a download is written that may be taken up again. */
@@ -231,6 +257,7 @@ export class ContentCache {
       await rm(path, { force: true });
       total -= size;
     }
+    for (const { path } of await filesIn(join(folder, "listed"))) await rm(path, { force: true });
     for (const { path } of await filesIn(join(folder, "known"))) {
       const sha256 = (await readFile(path, "utf8").catch(() => "")).slice(0, 64);
       if ((await stat(this.#blobOf(sha256)).catch(() => undefined)) === undefined) await rm(path, { force: true });

@@ -26,6 +26,8 @@ interface Store {
   etag: (content: Buffer) => string;
   headers: Record<string, string>;
   host: string;
+  /** Listings are answered after it. */
+  hold: Promise<void>;
 }
 
 const md5 = (content: Buffer): string => `"${createHash("md5").update(content).digest("hex")}"`;
@@ -40,6 +42,7 @@ async function startStore(objects: Readonly<Record<string, Buffer>>): Promise<St
     etag: md5,
     headers: {},
     host: "",
+    hold: Promise.resolve(),
   };
   const server = createServer((request, response) => refuses(request, response) || answer(store, request, response));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -56,7 +59,7 @@ function answer(store: Store, request: IncomingMessage, response: ServerResponse
   store.authorizations.add(request.headers.authorization?.split(",")[0] ?? "none");
   const key = decodeURIComponent(url.pathname.replace(/^\/bucket\/?/, ""));
   if (key === "") {
-    list(store, url, response);
+    void store.hold.then(() => list(store, url, response));
     return;
   }
   const range = request.headers.range ?? "";
@@ -314,4 +317,42 @@ test("an object that the store encrypts with keys of its own has an ETag that is
 
   expect(await readFile(join(options.folder, "second", "model.onnx"))).toEqual(content(2500));
   expect(store.reads).toHaveLength(reads);
+});
+
+test("while a store is asked, what it had the last time is told already; then what it has now", async () => {
+  const files = { "run/model/model.onnx": Buffer.from("one"), "run/model/labels.txt": Buffer.from("a") };
+  const store = await startStore(files);
+  const options = await optionsFor(store);
+  const before: unknown[] = [];
+  await fetchModel({ ...options, onListed: (listed) => before.push(listed.map(({ name, size }) => [name, size])) });
+  const first = [
+    ["labels.txt", 1],
+    ["model.onnx", 3],
+  ];
+  expect(before).toEqual([first]);
+
+  store.objects.set("run/model/model.onnx", Buffer.from("another"));
+  let wasTold: () => void = () => undefined;
+  const told = new Promise<void>((resolve) => {
+    wasTold = resolve;
+  });
+  // Answers only when somebody was told.
+  store.hold = told;
+  const then: unknown[] = [];
+  await fetchModel({
+    ...options,
+    destination: join(options.folder, "again"),
+    onListed: (listed) => {
+      then.push(listed.map(({ name, size }) => [name, size]));
+      wasTold();
+    },
+  });
+  expect(then).toEqual([
+    first,
+    [
+      ["labels.txt", 1],
+      ["model.onnx", 7],
+    ],
+  ]);
+  expect(await readFile(join(options.folder, "again", "model.onnx"), "utf8")).toBe("another");
 });

@@ -12,7 +12,7 @@ import { isSingleArchive } from "./keys.js";
 import { openSource } from "./open-source.js";
 import { type Environment, readSettings } from "./settings.js";
 import { localFolder } from "./sources/local.js";
-import type { Listing, RemoteFile, Source } from "./types.js";
+import type { ListedFile, Listing, RemoteFile, Source } from "./types.js";
 
 /** Where a model comes from and goes to. */
 export interface FetchOptions {
@@ -35,6 +35,8 @@ export interface FetchOptions {
   readonly maxBytes?: number;
   /** How long faults are retried while nothing comes; default 60 s. */
   readonly retryForMs?: number;
+  /** Told of the files while the store is asked for them, as they were the last time on this machine; then as they are listed. */
+  readonly onListed?: (files: readonly ListedFile[]) => void;
   /** Told of each fault that is retried. */
   readonly onRetry?: (error: ModelError) => void;
   /** Bytes of one ranged read; default 8 MiB. */
@@ -85,8 +87,16 @@ interface Fetching {
 }
 
 async function layOut(source: Source, options: FetchOptions, onProgress: () => void): Promise<void> {
-  const { destination, log, uri } = options;
-  const listing = await source.list();
+  const { destination, log, onListed, uri } = options;
+  const opening = openCache(options);
+  let cache: ContentCache | undefined;
+  let listing: Listing;
+  try {
+    listing = await source.list();
+  } finally {
+    cache = await opening;
+  }
+  onListed?.(listing.files);
   checkSize(listing, options);
   await mkdir(destination, { recursive: true }).catch((error: unknown) => {
     throw asDownloadError(error, destination);
@@ -94,7 +104,7 @@ async function layOut(source: Source, options: FetchOptions, onProgress: () => v
   const known = totalOf(listing);
   const { maxBytes } = options;
   const fetching: Fetching = {
-    ...{ options, cache: await openCache(options), onProgress },
+    ...{ options, cache, onProgress },
     ...(maxBytes === undefined ? {} : { mostBytes: maxBytes - known }),
   };
   try {
@@ -104,6 +114,7 @@ async function layOut(source: Source, options: FetchOptions, onProgress: () => v
   } catch (error) {
     throw asDownloadError(error, shownUri(uri));
   }
+  await cache?.remember(uri, listing.files);
   log.info("model fetched", { uri: shownUri(uri), files: listing.files.length });
 }
 
@@ -142,18 +153,14 @@ async function unpackAll({ files, layout, folder: only }: Listing, fetching: Fet
 }
 
 /** A cache is a help and never a cause of failure. */
-async function openCache({
-  cache,
-  cacheBytes,
-  clock,
-  random,
-  log,
-  signal,
-}: FetchOptions): Promise<ContentCache | undefined> {
+async function openCache(options: FetchOptions): Promise<ContentCache | undefined> {
+  const { cache, cacheBytes, clock, random, log, onListed, signal, uri } = options;
   const limit = cacheBytes === undefined ? {} : { maxBytes: cacheBytes };
   const opened = new ContentCache({ folder: cache, clock, random, log, signal, ...limit });
   try {
     await opened.open();
+    const before = await opened.recall(uri);
+    if (before.length > 0) onListed?.(before);
     return opened;
   } catch (error) {
     log.warn("the models' cache cannot be used; the model is fetched without it", { cache, err: error });

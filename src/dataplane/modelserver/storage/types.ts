@@ -20,14 +20,18 @@ export interface Content {
   readonly isOpaque?: boolean;
 }
 
-/** A file in a store, as it was listed. */
-export interface RemoteFile {
+/** What a listing tells of a file at least. */
+export interface ListedFile {
   /** Path below the model's folder, with `/`. */
   readonly name: string;
-  /** Where it is, for people; never with credentials. */
-  readonly address: string;
   /** Bytes; absent: the store does not say. */
   readonly size?: number;
+}
+
+/** A file in a store, as it was listed. */
+export interface RemoteFile extends ListedFile {
+  /** Where it is, for people; never with credentials. */
+  readonly address: string;
   /** Changes with the content; absent: the store names nothing that does, and what was begun is not taken up again. */
   readonly version?: string;
   readonly checksum?: Checksum;
