@@ -31,7 +31,7 @@ import {
   urlOf,
 } from "./children.js";
 import { conditionsOf } from "./conditions.js";
-import type { Fault } from "./diagnosis.js";
+import { type Fault, wordsOf } from "./diagnosis.js";
 import type { MLService, MLServiceStatus } from "./kinds.js";
 import { MLServiceKind, MLServiceRuntimeKind } from "./kinds.js";
 import { ownedBy } from "./owned.js";
@@ -204,8 +204,8 @@ function readinessOf(
     if (outcome.settled && outcome.answers && outcome.fault === undefined) continue;
     if (outcome.fault?.reason === "Paused") return outcome.fault;
     const updating = outcome.answers ? " (its pods before this change still answer)" : "";
-    const { reason, message } = outcome.fault ?? { reason: "Updating", message: "its pods are being replaced" };
-    return { reason, message: `${who}: ${message}${updating}` };
+    const fault = outcome.fault ?? { reason: "Updating", message: "its pods are being replaced" };
+    return { ...fault, message: `${who}: ${fault.message}${updating}` };
   }
   return undefined;
 }
@@ -288,5 +288,5 @@ function statusOf(
 
 const seenOf = ({ answers, url, fault, readyReplicas, totalReplicas }: ReleaseOutcome) => ({
   ...{ ready: answers, url, readyReplicas, totalReplicas },
-  ...(fault === undefined ? {} : fault),
+  ...(fault === undefined ? {} : { reason: fault.reason, message: wordsOf(fault) }),
 });

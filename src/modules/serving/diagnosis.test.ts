@@ -71,3 +71,59 @@ test.each([
     );
   },
 );
+
+const ended = (message: string) => ({ exitCode: 1, message, finishedAt: "2026-01-01T00:01:00Z" });
+const waits = { waiting: { reason: "CrashLoopBackOff", message: "back-off 1m20s restarting failed container=main" } };
+const runs = { running: { startedAt: "2026-01-01T00:02:20Z" } };
+
+/** A pod with one container that was restarted three times. */
+function retrying(
+  state: object,
+  words: string,
+  more: { readonly since?: string; readonly isInit?: boolean } = {},
+): Pod {
+  const pod = running("False", false, {
+    containers: [{ name: "main", image: "x", args: ["--model-uri", "hf://a/b"] }],
+  });
+  const name = more.isInit === true ? "storage-initializer" : "main";
+  const one = { name, image: "x", imageID: "x", restartCount: 3, ready: false, state };
+  const container = { ...one, lastState: { terminated: ended(words) } };
+  const since = more.since ?? "2026-01-01T00:00:00Z";
+  return {
+    ...pod,
+    status: {
+      ...pod.status,
+      conditions: [{ type: "Ready", status: "False", lastTransitionTime: since }],
+      ...(more.isInit === true
+        ? { initContainerStatuses: [container], containerStatuses: [] }
+        : { containerStatuses: [container] }),
+    },
+  };
+}
+
+test.each([
+  ["the server that fetches itself", false],
+  ["an init container", true],
+])("a fetch that failed stays failed while %s tries again, with how often and when", (_who, isInit) => {
+  const words = "ModelDownloadFailed: NotFound: s3://b/m holds no files";
+  const name = isInit ? "storage-initializer" : "main";
+  const fault = {
+    reason: "ModelDownloadFailed",
+    message: `cluster cloud, pod models/a-1: container ${name}: NotFound: s3://b/m holds no files`,
+  };
+  expect(diagnosePods("cloud", [retrying(waits, words, { isInit })], undefined)).toEqual({
+    ...fault,
+    tries: "restarted 3 times; next try at 2026-01-01T00:02:20Z",
+  });
+  expect(diagnosePods("cloud", [retrying(runs, words, { isInit })], undefined)).toEqual({
+    ...fault,
+    tries: "restarted 3 times; it is being tried again",
+  });
+});
+
+test("what a server ended by before it was ready again, or said nothing of, is not held against it", () => {
+  const words = "ModelDownloadFailed: NotFound: s3://b/m holds no files";
+  const since = "2026-01-01T00:03:00Z";
+  expect(diagnosePods("cloud", [retrying(runs, words, { since })], undefined)?.reason).toBe("Fetching");
+  expect(diagnosePods("cloud", [retrying(runs, "segmentation fault")], undefined)?.reason).toBe("Fetching");
+});

@@ -1,11 +1,16 @@
 /** Why a release does not answer, read from its pods: a word for machines, a sentence that names cluster and pod for people. */
-import type { Deployment, Pod } from "../../kernel/kinds/index.js";
+import { type Deployment, type Pod, timeOf } from "../../kernel/kinds/index.js";
 
 /** Why something is not ready. */
 export interface Fault {
   readonly reason: string;
   readonly message: string;
+  /** How often it was tried, and when it is tried again: what changes while the fault stays what it is. */
+  readonly tries?: string;
 }
+
+/** A fault in words, with its tries. */
+export const wordsOf = ({ message, tries }: Fault): string => (tries === undefined ? message : `${message} (${tries})`);
 
 type ContainerStatus = NonNullable<NonNullable<Pod["status"]>["containerStatuses"]>[number];
 
@@ -51,7 +56,7 @@ export function diagnosePods(
     const fault = diagnosePod(pod);
     if (fault === undefined) continue;
     const where = `cluster ${cluster}, pod ${pod.metadata.namespace ?? ""}/${pod.metadata.name}`;
-    faults.push({ reason: fault.reason, message: `${where}: ${fault.message}` });
+    faults.push({ ...fault, message: `${where}: ${fault.message}` });
   }
   const refused = deployment?.status?.conditions?.find(
     ({ type, status }) => type === "ReplicaFailure" && status === "True",
@@ -80,13 +85,19 @@ function diagnosePod(pod: Pod): Fault | undefined {
     const message = scheduled.message ?? "no node takes it";
     return { reason: LACKS_GPU.test(message) ? "GpuUnavailable" : "Unschedulable", message };
   }
-  return diagnoseContainers(pod) ?? progressOf(pod, scheduled !== undefined);
+  return (
+    diagnoseContainers(pod, Date.parse(condition("Ready")?.lastTransitionTime ?? "")) ??
+    progressOf(pod, scheduled !== undefined)
+  );
 }
 
-function diagnoseContainers({ status }: Pod): Fault | undefined {
+/** `unreadySinceMs`: when the pod was last ready; no number where that is not known. */
+function diagnoseContainers({ status }: Pod, unreadySinceMs: number): Fault | undefined {
   for (const container of status?.initContainerStatuses ?? []) {
     const isFetch = FETCHERS.test(container.name);
-    const fault = diagnoseContainer(container, isFetch ? "ModelDownloadFailed" : "CrashLoop");
+    const fault =
+      diagnoseContainer(container, isFetch ? "ModelDownloadFailed" : "CrashLoop") ??
+      (isFetch ? failedBefore(container, "ModelDownloadFailed") : undefined);
     if (fault !== undefined) return fault;
     if (isFetch && container.state?.running !== undefined) {
       return { reason: "Fetching", message: "the model is being fetched" };
@@ -95,8 +106,22 @@ function diagnoseContainers({ status }: Pod): Fault | undefined {
   for (const container of status?.containerStatuses ?? []) {
     const fault = diagnoseContainer(container, "CrashLoop");
     if (fault !== undefined) return fault;
+    const startedMs = Date.parse(container.state?.running?.startedAt ?? "");
+    const again = unreadySinceMs > startedMs ? undefined : failedBefore(container, undefined);
+    if (again !== undefined) return again;
   }
   return undefined;
+}
+
+/**
+ * What a container failed by that runs again: until it is through, that is what is wrong, and no progress. `failure` is the reason where its words name
+ * none; `undefined`: then it is no fault, for starting may take some programs several tries.
+ */
+function failedBefore(container: ContainerStatus, failure: string | undefined): Fault | undefined {
+  const { state, lastState, ready } = container;
+  if (state?.running === undefined || ready || (lastState?.terminated?.exitCode ?? 0) === 0) return undefined;
+  const fault = faultOf(container, failure ?? "");
+  return fault.reason === "" ? undefined : fault;
 }
 
 function progressOf({ spec, status }: Pod, isScheduled: boolean): Fault {
@@ -132,9 +157,16 @@ function diagnoseContainer(container: ContainerStatus, failure: string): Fault |
   }
   const back = waiting?.reason === "CrashLoopBackOff";
   const failed = ended !== undefined && ended.exitCode !== 0 && state?.running === undefined;
-  if (!back && !failed) return undefined;
+  return back || failed ? faultOf(container, failure) : undefined;
+}
+
+/** What a container ended by; `failure` is the reason where its words name none. */
+function faultOf(container: ContainerStatus, failure: string): Fault {
+  const { state, lastState, name } = container;
+  const ended = state?.terminated ?? lastState?.terminated;
+  const tries = triesOf(container);
   if (ended?.reason === "OOMKilled")
-    return { reason: "OutOfMemory", message: `container ${name} used more memory than its limit` };
+    return { reason: "OutOfMemory", message: `container ${name} used more memory than its limit`, ...tries };
   const said = lastWordsOf(container);
   // The model server's last words begin with the reason.
   const own =
@@ -150,8 +182,20 @@ function diagnoseContainer(container: ContainerStatus, failure: string): Fault |
   const words = said === "" ? `exit code ${ended?.exitCode ?? "unknown"}` : said;
   return {
     reason: own?.[1] ?? failure,
-    message: `container ${name}: ${own === null ? words : words.slice(own[0].length)}${container.restartCount > 0 ? ` (restarted ${container.restartCount === 1 ? "once" : `${container.restartCount} times`})` : ""}`,
+    message: `container ${name}: ${own === null ? words : words.slice(own[0].length)}`,
+    ...tries,
   };
+}
+
+/** How often a container was restarted, and when it is the next time: kubelets name the pause after its end. */
+function triesOf({ restartCount, state, lastState }: ContainerStatus): Pick<Fault, "tries"> {
+  if (restartCount === 0) return {};
+  const times = `restarted ${restartCount === 1 ? "once" : `${restartCount} times`}`;
+  if (state?.running !== undefined) return { tries: `${times}; it is being tried again` };
+  const [, minutes = "0", seconds] = /^back-off (?:(\d+)m)?(\d+)s /.exec(state?.waiting?.message ?? "") ?? [];
+  const endedMs = Date.parse(lastState?.terminated?.finishedAt ?? "");
+  if (seconds === undefined || Number.isNaN(endedMs)) return { tries: times };
+  return { tries: `${times}; next try at ${timeOf(endedMs + (60 * Number(minutes) + Number(seconds)) * 1000)}` };
 }
 
 /** What a container said when it ended; empty where it did not, or said nothing. */

@@ -1,7 +1,7 @@
 /** What statuses of several kinds say in the same words. Pure. */
 import { withCondition } from "../../kernel/kinds/index.js";
 import type { ConditionValue } from "../../kernel/schema/index.js";
-import type { Fault } from "./diagnosis.js";
+import { type Fault, wordsOf } from "./diagnosis.js";
 
 /** What a condition says. */
 export interface Said {
@@ -22,7 +22,7 @@ export function says(
 ): Said {
   return fault === undefined
     ? { type, status: "True", reason, message }
-    : { type, status: open.has(fault.reason) ? "Unknown" : "False", reason: fault.reason, message: fault.message };
+    : { type, status: open.has(fault.reason) ? "Unknown" : "False", reason: fault.reason, message: wordsOf(fault) };
 }
 
 /** Whether every field that is set has its effect; `ignored` names those that have none. */

@@ -12,7 +12,7 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, type ConditionValue, cloneObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { SCALING, standingOf } from "../autoscaling/index.js";
-import { diagnosePods } from "../diagnosis.js";
+import { diagnosePods, wordsOf } from "../diagnosis.js";
 import { KNATIVE_ANNOTATIONS, KNATIVE_LABELS, type Revision, RevisionKind, RouteKind } from "./kinds.js";
 import { conditionsWith, isSaid, isTakenCareOf, type Said, Writer, YES } from "./parts.js";
 import { type RevisionParts, readRevisionSpec } from "./template.js";
@@ -207,7 +207,7 @@ function statesOf(deployment: Deployment, { cluster }: Context): Record<string, 
     const said: Said = { status: "Unknown", reason: "Deploying", message };
     return { ContainerHealthy: said, ResourcesAvailable: said };
   }
-  const said: Said = { status: "False", ...fault };
+  const said: Said = { status: "False", reason: fault.reason, message: wordsOf(fault) };
   const isPlace = ["Unschedulable", "QuotaExceeded", "PodsRefused"].includes(fault.reason);
   const unknown: Said = { status: "Unknown", reason: "Deploying", message: "its first pod has not run yet" };
   return isPlace

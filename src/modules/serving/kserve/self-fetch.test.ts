@@ -1,10 +1,13 @@
 import { expect, test } from "vitest";
-import type { JsonObject } from "../../../kernel/kinds/index.js";
-import { addPod, applyService, conditionOf, deploymentOf, startServing, until } from "./fixture.js";
+import { type JsonObject, PodKind } from "../../../kernel/kinds/index.js";
+import { addPod, applyService, conditionOf, deploymentOf, namespace, startServing, until } from "./fixture.js";
+import { type InferenceService, InferenceServiceKind } from "./inference-service-kind.js";
 
 const onnx = (more: JsonObject = {}): JsonObject => ({
   predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "hf://org/model", ...more } },
 });
+const messageOf = (service: InferenceService): string =>
+  service.status?.conditions?.find(({ type }) => type === "Ready")?.message ?? "";
 const scheduled = [{ type: "PodScheduled", status: "True" }];
 const status = (more: JsonObject): JsonObject => ({
   phase: "Running",
@@ -48,4 +51,37 @@ test.each<[what: string, annotations: JsonObject]>([
     JSON.stringify(spec.template.spec?.containers[0]?.args).includes("--max-queued=1"),
   );
   expect(third.spec.template.spec?.initContainers).toHaveLength(1);
+});
+
+test("a model that cannot be fetched is failed until it can be, and told of once", async () => {
+  const cluster = await startServing();
+  await applyService(cluster, "a", onnx());
+  const deployment = await deploymentOf(cluster, "a-predictor");
+  const lastState = { terminated: { exitCode: 1, message: "ModelDownloadFailed: NotFound: hf://org/model: 404" } };
+  const running = { running: { startedAt: "2026-01-01T00:00:00Z" } };
+  await addPod(cluster, "a-1", deployment, status({ state: lastState, restartCount: 0 }));
+  await until(cluster, "a", (service) => conditionOf(service, "Ready") === "False ModelDownloadFailed");
+
+  const reasons = new Set<string>();
+  const stop = cluster.informers.informer(InferenceServiceKind).onChange(() => {
+    const found = cluster.informers.informer(InferenceServiceKind).get({ namespace, name: "a" });
+    if (found !== undefined) reasons.add(conditionOf(found, "Ready"));
+  });
+  const pods = cluster.client.resource(PodKind);
+  const states = [running, { waiting: { reason: "CrashLoopBackOff", message: "back-off 10s restarting" } }];
+  for (const [index, state] of [...states, ...states].entries()) {
+    const restartCount = 1 + (index >> 1);
+    const next = status({
+      state: { running: null, terminated: null, waiting: null, ...state },
+      lastState,
+      restartCount,
+    });
+    await pods.patch("a-1", "merge", { status: next }, { namespace, subresource: "status" });
+    const said = `restarted ${restartCount === 1 ? "once" : `${restartCount} times`}${"running" in state ? "; it is" : ")"}`;
+    await until(cluster, "a", (service) => messageOf(service).includes(said));
+  }
+  stop();
+  expect([...reasons]).toEqual(["False ModelDownloadFailed"]);
+  const told = await cluster.ledger.query({ kind: "InferenceService", name: "a", topic: "readiness" });
+  expect(told.filter(({ outcome }) => outcome.includes("ModelDownloadFailed"))).toHaveLength(1);
 });

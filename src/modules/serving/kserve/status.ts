@@ -2,7 +2,7 @@
 import type { ConditionLike } from "../../../kernel/kinds/index.js";
 import { withCondition } from "../../../kernel/kinds/index.js";
 import { hostOf, type ServingAddress, urlOf } from "../children.js";
-import type { Fault } from "../diagnosis.js";
+import { type Fault, wordsOf } from "../diagnosis.js";
 import { type Said, says, saysHonored, saysStopped } from "../said.js";
 import { isClusterLocal, KSERVE, saysYes } from "./annotations.js";
 import { canaryShares } from "./canaries.js";
@@ -47,7 +47,7 @@ export function readinessOf({ outcomes, route, fault, isStopped }: Seen): Fault 
 /** Why a component is not ready. */
 function componentFault({ component, latest, previous, fault }: ComponentOutcome): Fault | undefined {
   const answering = previous?.answers === true ? ` (${previous.revision} still answers)` : "";
-  if (fault !== undefined) return { reason: fault.reason, message: `${component}: ${fault.message}${answering}` };
+  if (fault !== undefined) return { ...fault, message: `${component}: ${fault.message}${answering}` };
   if (latest?.settled === true && latest.answers) return undefined;
   return { reason: "Updating", message: `${component}: its pods are being replaced${answering}` };
 }
@@ -281,7 +281,7 @@ function canaryConditions({ outcomes }: Seen): Said[] {
   const waiting = canaries.filter(({ variant, fault }) => fault !== undefined || variant?.answers !== true);
   const words = waiting.map(
     ({ name, fault }) =>
-      `${name}: ${fault === undefined ? "it does not answer yet" : `${fault.reason}: ${fault.message}`}`,
+      `${name}: ${fault === undefined ? "it does not answer yet" : `${fault.reason}: ${wordsOf(fault)}`}`,
   );
   return [
     waiting.length === 0
