@@ -172,6 +172,15 @@ test("a download that fails says by name why, where and in which pod, and is tri
     { status: { phase: "Failed", containerStatuses } },
     { namespace: JOBS, subresource: "status" },
   );
+  // At the first failure: the job itself tries twice more.
+  const first = await cacheWith(cluster, "digits", ({ status }) => status?.nodeStatus?.["n1"] === "NodeDownloadError");
+  expect(readyOf(first)).toBe("False DownloadFailed");
+  expect(first.status?.conditions?.find(({ type }) => type === "Ready")?.message).toContain("AccessDenied: looking for");
+  const seen = new Set<string>();
+  const stop = cluster.informers.informer(LocalModelCacheKind).onChange(() => {
+    for (const { status } of cluster.informers.informer(LocalModelCacheKind).list())
+      seen.add(status?.nodeStatus?.["n1"] ?? "none");
+  });
   const failedAt = (lastTransitionTime: string): JsonObject => ({
     ...{ failed: 1, startTime: "2026-01-01T00:00:00Z" },
     conditions: ["FailureTarget", "Failed"].map((type) => ({ type, status: "True", lastTransitionTime })),
@@ -184,6 +193,8 @@ test("a download that fails says by name why, where and in which pod, and is tri
   await setJob(cluster, again, failedAt(new Date().toISOString().replace(/\.\d+/, "")));
   const failed = await cacheWith(cluster, "digits", (one) => readyOf(one) === "False DownloadFailed");
 
+  stop();
+  expect([...seen].filter((state) => state !== "NodeDownloadError")).toEqual([]);
   expect(failed.status?.nodeStatus).toEqual({ n1: "NodeDownloadError" });
   expect(failed.status?.conditions?.find(({ type }) => type === "Ready")?.message).toBe(
     `0 of 1 nodes have it; node n1: cluster cloud, pod ${JOBS}/fetch-1: AccessDenied: looking for hf://org/digits: 401; give a token`,

@@ -12,7 +12,7 @@ import { messageOf } from "../../../../kernel/errors/index.js";
 import type { Job, Node } from "../../../../kernel/kinds/index.js";
 import { JobKind, NodeKind, ownerReferenceTo, PodKind, withCondition } from "../../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, equalJson, toJson, toJsonObject } from "../../../../kernel/schema/index.js";
-import { diagnosePods, type Fault } from "../../diagnosis.js";
+import { diagnosePods, type Fault, wordsOf } from "../../diagnosis.js";
 import { findCredentials } from "../credentials.js";
 import { kserveRunsIn } from "../stand-back.js";
 import { storageContainerFor } from "../storage-containers.js";
@@ -143,7 +143,7 @@ async function reconcileNode(
     const state = await bring(one, { node, owner, context }).catch(
       (error: unknown): Found => ({ state: "ModelDownloadError", message: messageOf(error) }),
     );
-    found.set(statusName(one.model.name, one.model.namespace), state);
+    found.set(statusName(one.model.name, one.model.namespace), stillFailed(state, one, before));
   }
   await labelNode(node, placed, { found, context });
   const left = await removeAll(leaving, { node, owner, context });
@@ -177,6 +177,20 @@ interface OnNode {
   readonly node: Node;
   readonly owner: LocalModelNode;
   readonly context: Context;
+}
+
+/** What failed the last time is failed, and by that, until it is there or fails by something else: its next try alone is no news. */
+function stillFailed(found: Found, { model }: PlacedModel, before: LocalModelNode | undefined): Found {
+  if (found.state !== "ModelDownloadPending" && found.state !== "ModelDownloading") return found;
+  const name = statusName(model.name, model.namespace);
+  const isSame = before?.spec.localModels?.some(
+    ({ modelName, namespace, sourceModelUri }) =>
+      statusName(modelName, namespace) === name && sourceModelUri === model.uri,
+  );
+  if (isSame !== true || before?.status?.modelStatus?.[name] !== "ModelDownloadError") return found;
+  const lines = before.status.conditions?.find(({ type }) => type === "Ready")?.message?.split("\n") ?? [];
+  const line = lines.find((one) => one.startsWith(`${name}: `));
+  return line === undefined ? found : { state: "ModelDownloadError", message: line.slice(name.length + 2) };
 }
 
 /** Makes the job that brings a model, and looks how far it is. */
@@ -229,13 +243,16 @@ async function stateOf(job: Job, { context }: OnNode): Promise<Found> {
   const condition = (type: string) => job.status?.conditions?.find((one) => one.type === type && one.status === "True");
   if ((job.status?.succeeded ?? 0) > 0 || condition("Complete") !== undefined) return { state: "ModelDownloaded" };
   const pods = podsOfJob(job, informers);
-  const told = saidBy(cluster, pods);
+  const failure = failureOf(cluster, pods);
   const end = condition("Failed");
   if (end === undefined) {
+    // The job tries more than once, with pauses between.
+    if (failure !== undefined) return { state: "ModelDownloadError", message: failure };
     const isRunning = pods.some(({ status }) => status?.phase === "Running");
+    const fault = diagnosePods(cluster, pods, undefined);
     return {
       state: isRunning ? "ModelDownloading" : "ModelDownloadPending",
-      ...(told === undefined ? {} : { message: told }),
+      ...(fault === undefined ? {} : { message: wordsOf(fault) }),
     };
   }
   const sinceMs = context.clock.now() - Date.parse(end.lastTransitionTime ?? "");
@@ -243,16 +260,16 @@ async function stateOf(job: Job, { context }: OnNode): Promise<Found> {
     const { name, namespace = "" } = job.metadata;
     await client.resource(JobKind).delete(name, { namespace, propagationPolicy: "Background" });
   }
-  return { state: "ModelDownloadError", message: told ?? `cluster ${cluster}: ${end.message ?? "the job failed"}` };
+  return { state: "ModelDownloadError", message: failure ?? `cluster ${cluster}: ${end.message ?? "the job failed"}` };
 }
 
-/** The last words of the newest pod that ended badly, or what stands against those that wait. */
-function saidBy(cluster: string, pods: ReturnType<typeof podsOfJob>): string | undefined {
+/** The last words of the newest pod that ended badly; `undefined` where none did. */
+function failureOf(cluster: string, pods: ReturnType<typeof podsOfJob>): string | undefined {
   const ended = pods
     .flatMap((pod) => (pod.status?.containerStatuses ?? []).map(({ state }) => ({ pod, end: state?.terminated })))
     .filter(({ end }) => end !== undefined && end.exitCode !== 0)
     .sort((a, b) => ((a.end?.finishedAt ?? "") < (b.end?.finishedAt ?? "") ? 1 : -1))[0];
-  if (ended === undefined) return diagnosePods(cluster, pods, undefined)?.message;
+  if (ended === undefined) return undefined;
   const { namespace = "", name } = ended.pod.metadata;
   const words = (ended.end?.message ?? "").trim().split("\n").at(-1) ?? "";
   const said = words.replace(/^(model-server: )?ModelDownloadFailed: /, "");
