@@ -94,14 +94,8 @@ function diagnosePod(pod: Pod): Fault | undefined {
 /** `unreadySinceMs`: when the pod was last ready; no number where that is not known. */
 function diagnoseContainers({ status }: Pod, unreadySinceMs: number): Fault | undefined {
   for (const container of status?.initContainerStatuses ?? []) {
-    const isFetch = FETCHERS.test(container.name);
-    const fault =
-      diagnoseContainer(container, isFetch ? "ModelDownloadFailed" : "CrashLoop") ??
-      (isFetch ? failedBefore(container, "ModelDownloadFailed") : undefined);
+    const fault = FETCHERS.test(container.name) ? fetchFault(container) : diagnoseContainer(container, "CrashLoop");
     if (fault !== undefined) return fault;
-    if (isFetch && container.state?.running !== undefined) {
-      return { reason: "Fetching", message: "the model is being fetched" };
-    }
   }
   for (const container of status?.containerStatuses ?? []) {
     const fault = diagnoseContainer(container, "CrashLoop");
@@ -111,6 +105,12 @@ function diagnoseContainers({ status }: Pod, unreadySinceMs: number): Fault | un
     if (again !== undefined) return again;
   }
   return undefined;
+}
+
+function fetchFault(container: ContainerStatus): Fault | undefined {
+  const fault = diagnoseContainer(container, "ModelDownloadFailed") ?? failedBefore(container, "ModelDownloadFailed");
+  if (fault !== undefined || container.state?.running === undefined) return fault;
+  return { reason: "Fetching", message: "the model is being fetched" };
 }
 
 /**

@@ -77,3 +77,48 @@ test("the hub refuses a model service of its own, and says where it belongs", as
   await expect(made).rejects.toThrow("the hub runs no models; apply the MLService in a member cluster (--context)");
   await hub.close();
 });
+
+const served = (
+  pods: JsonObject,
+  args: readonly string[] = ["--model-dir", "/models/"],
+  apart: readonly string[] = [],
+): JsonObject => {
+  const image = "argosy.dev/model-server:0.1";
+  const [main = {}, ...others] = (pods["containers"] ?? [{}]) as JsonObject[];
+  const containers = [{ name: "user-container", image, args: [...args], ...main }, ...others];
+  const template = { spec: { ...pods, containers } } as unknown as MLServiceRuntimeSpec["template"];
+  return buildPodTemplate(release, { enabled: true, template }, { labels: {}, cacheHostPath: undefined, apart })
+    .template["spec"] as JsonObject;
+};
+
+test("the built-in server fetches its model itself, beside nobody", () => {
+  const spec = served({});
+  expect(spec["initContainers"]).toBeUndefined();
+  expect(spec["containers"]).toMatchObject([
+    {
+      args: expect.arrayContaining(["--model-uri", "s3://models/digits/", "--allow-code", "elsewhere"]),
+      volumeMounts: [
+        { name: "model", mountPath: "/models" },
+        { name: "model-cache", mountPath: "/var/cache/argosy/models" },
+        { name: "model-s3", mountPath: "/var/run/argosy/s3", readOnly: true },
+      ],
+    },
+  ]);
+});
+
+test.each<[who: string, spec: JsonObject]>([
+  ["a model that is code", served({}, undefined, ["s3://models/digits/"])],
+  ["a server of somebody's own", served({ containers: [{ image: "other" }] })],
+  ["a program of somebody's own", served({ containers: [{ command: ["sh"] }] })],
+  ["a server that may run code", served({}, ["--model-dir=/models", "--allow-code=yes"])],
+  ["a server that reads elsewhere", served({}, ["--model-dir=/other"])],
+  ["a container beside it", served({ containers: [{}, { name: "b", image: "x" }] })],
+  ["an init container before it", served({ initContainers: [{ name: "b", image: "x" }] })],
+  ["a volume in the model", served({ containers: [{ volumeMounts: [{ name: "v", mountPath: "/models/x" }] }] })],
+])("%s has an init container, and never the store's keys", (_who, spec) => {
+  const initContainers = spec["initContainers"] as JsonObject[];
+  expect(initContainers.at(-1)).toMatchObject({ name: "fetch-model" });
+  const containers = JSON.stringify(spec["containers"]);
+  expect(containers).not.toContain("model-s3");
+  expect(containers).not.toContain("--model-uri");
+});

@@ -5,14 +5,16 @@ import { isObject, toJson } from "../../kernel/schema/index.js";
 import { builtInImage, isBuiltInServer, MODEL_SERVER_IMAGE } from "./images.js";
 import type { MLServiceRuntimeSpec, Release } from "./kinds.js";
 import { addPayloadLog, type PayloadLogWish } from "./payload-log.js";
+import { addSelfFetch, mayFetchItself } from "./self-fetch.js";
 import { renderTemplate } from "./text-template.js";
 
 /** The container that answers. */
 export const USER_CONTAINER = "user-container";
 /** The init container that brings the model. */
-const FETCH_CONTAINER = "fetch-model";
+export const FETCH_CONTAINER = "fetch-model";
 
 const S3_FOLDER = "/var/run/argosy/s3";
+const S3CFG = `${S3_FOLDER}/.s3cfg`;
 /** Where what fetches models has its cache. */
 export const CACHE_FOLDER = "/var/cache/argosy/models";
 const DEFAULT_PORT = 8080;
@@ -36,6 +38,8 @@ export interface TemplateOptions {
   readonly cacheHostPath: string | undefined;
   /** Copies of requests and answers. */
   readonly log?: PayloadLogWish | undefined;
+  /** URIs that servers do not fetch themselves; absent: no server does. */
+  readonly apart?: readonly string[];
   /** Who places the pods, other than the cluster's own scheduler, and what it is told. */
   readonly scheduler?: PodScheduler | undefined;
 }
@@ -66,7 +70,9 @@ export function buildPodTemplate(
   renderArguments(main, predictor.model.parameters ?? {});
   completeMain(main, port, isBuiltInServer(main));
   spec["containers"] = containers;
-  addModel(spec, main, predictor.storage, options);
+  // What was asked for otherwise, or is answered by a program of somebody's own, has its init container.
+  const { apart, ...others } = options;
+  addModel(spec, main, predictor.storage, isBuiltInServer(main) && apart !== undefined ? { ...others, apart } : others);
   return finish({ metadata: asObject(merged["metadata"]), spec, main, port }, options);
 }
 
@@ -262,31 +268,50 @@ export function addModel(
     volumes.push({ name: model, persistentVolumeClaim: { claimName: name, readOnly: true } });
     mounts.push({ name: model, mountPath, readOnly: true, ...(subPath === undefined ? {} : { subPath }) });
   }
-  if (storage?.s3 !== undefined) {
-    const { secretRef, uri, mountPath } = storage.s3;
-    volumes.push({ name: model, emptyDir: {} }, { ...cacheVolume(options.cacheHostPath), name: cache });
-    volumes.push({ name: s3, secret: { secretName: secretRef.name, defaultMode: 0o444 } });
-    mounts.push({ name: model, mountPath, readOnly: true });
-    const fetch: JsonObject = {
-      name: FETCH_CONTAINER,
-      // The same one where the built-in model server runs: one version, one image to bring to the nodes.
-      image: builtInImage(main) ?? MODEL_SERVER_IMAGE,
-      imagePullPolicy: main["imagePullPolicy"] ?? "IfNotPresent",
-      args: [
-        ...["--model-uri", uri, "--storage-config", `${S3_FOLDER}/.s3cfg`],
-        ...["--fetch-to", mountPath, "--cache", CACHE_FOLDER],
-      ],
-      terminationMessagePolicy: "FallbackToLogsOnError",
-      volumeMounts: [
-        { name: model, mountPath },
-        { name: cache, mountPath: CACHE_FOLDER },
-        { name: s3, mountPath: S3_FOLDER, readOnly: true },
-      ],
-    };
-    spec["initContainers"] = [...asObjects(spec["initContainers"]), fetch];
-  }
   if (volumes.length > 0) spec["volumes"] = volumes;
   if (mounts.length > 0) main["volumeMounts"] = mounts;
+  if (storage?.s3 !== undefined) addFetched(spec, main, storage.s3, { ...options, names: { model, cache, s3 } });
+}
+
+interface Fetched extends TemplateOptions {
+  /** Of its volumes. */
+  readonly names: { readonly model: string; readonly cache: string; readonly s3: string };
+}
+
+/** Lets the server fetch the model, where it may; else an init container. */
+function addFetched(
+  spec: JsonObject,
+  main: JsonObject,
+  { secretRef, uri, mountPath }: NonNullable<NonNullable<Release["predictor"]["storage"]>["s3"]>,
+  { names, cacheHostPath, apart }: Fetched,
+): void {
+  const volumes = [
+    { name: names.model, emptyDir: {} },
+    { ...cacheVolume(cacheHostPath), name: names.cache },
+    { name: names.s3, secret: { secretName: secretRef.name, defaultMode: 0o444 } },
+  ];
+  const mounts = [
+    { name: names.model, mountPath },
+    { name: names.cache, mountPath: CACHE_FOLDER },
+    { name: names.s3, mountPath: S3_FOLDER, readOnly: true },
+  ];
+  const own = { uri, folder: mountPath, cacheFolder: CACHE_FOLDER, config: S3CFG, env: [], mounts, volumes };
+  if (apart?.includes(uri) === false && mayFetchItself(spec, main, own)) {
+    addSelfFetch(spec, main, own);
+    return;
+  }
+  const fetch: JsonObject = {
+    name: FETCH_CONTAINER,
+    // The same one where the built-in model server runs: one version, one image to bring to the nodes.
+    image: builtInImage(main) ?? MODEL_SERVER_IMAGE,
+    imagePullPolicy: main["imagePullPolicy"] ?? "IfNotPresent",
+    args: [...["--model-uri", uri, "--storage-config", S3CFG], ...["--fetch-to", mountPath, "--cache", CACHE_FOLDER]],
+    terminationMessagePolicy: "FallbackToLogsOnError",
+    volumeMounts: mounts,
+  };
+  spec["initContainers"] = [...asObjects(spec["initContainers"]), fetch];
+  spec["volumes"] = [...asObjects(spec["volumes"]), ...volumes];
+  main["volumeMounts"] = [...asObjects(main["volumeMounts"]), { name: names.model, mountPath, readOnly: true }];
 }
 
 const asObject = (value: Json | undefined): JsonObject => (isObject(value) ? { ...value } : {});

@@ -25,11 +25,16 @@ import type { MLService, Release } from "./kinds.js";
 import { MLServiceRuntimeKind } from "./kinds.js";
 import { logWishOf } from "./log-wish.js";
 import type { BuiltTemplate } from "./pod-template.js";
-import { buildPodTemplate } from "./pod-template.js";
+import { buildPodTemplate, FETCH_CONTAINER } from "./pod-template.js";
 import { isScaled } from "./release-scaling.js";
 import { schedulerFor } from "./scheduler.js";
+import { fetchedApart, fetchesItself } from "./self-fetch.js";
 import type { UnitTools } from "./unit.js";
 import { asks, readBuilt, reconcileUnit } from "./unit.js";
+
+const FETCHERS = new RegExp(`^${FETCH_CONTAINER}$`);
+/** `init-container`: models are not fetched by their server. */
+const FETCH_ANNOTATION = "serving.argosy.dev/fetch";
 
 /** What a release needs from around it. */
 export interface ReleaseTools extends UnitTools {
@@ -120,10 +125,11 @@ function buildTemplate(
   existing: Deployment | undefined,
 ): BuiltTemplate | Fault {
   const annotations = existing?.metadata.annotations ?? {};
+  const apart = fetchedApart(existing?.spec.template, podsOf(service, release.name, tools), FETCHERS);
   const ours = existing?.metadata.ownerReferences?.some(({ uid }) => uid === service.metadata.uid) === true;
   if (ours && annotations[RELEASE_HASH_ANNOTATION] === hashPods(release.predictor, service.spec.scheduler)) {
     const before = readBuilt(annotations[TEMPLATE_ANNOTATION]);
-    if (before !== undefined) return before;
+    if (before !== undefined && !fetchesItself(before.template, apart)) return before;
   }
   const { runtime: runtimeName } = release.predictor.model;
   const namespace = service.metadata.namespace ?? "";
@@ -144,6 +150,7 @@ function buildTemplate(
         url: urlOf(hostOf(releaseName(service.metadata.name, release.name), namespace, tools.address), tools.address),
       }),
       scheduler: schedulerFor(service.spec.scheduler, tools.context.cluster),
+      ...(service.metadata.annotations?.[FETCH_ANNOTATION] === "init-container" ? {} : { apart }),
     });
   } catch (error) {
     if (error instanceof InputError) return { reason: "InvalidRelease", message: `${where}: ${error.message}` };

@@ -99,11 +99,15 @@ test("a release becomes a Deployment, a Service and addresses, and is ready only
   const deployment = await cluster.client.resource(DeploymentKind).get("digits-predict-v1", { namespace });
   const template = deployment.spec.template.spec;
   expect(template?.containers[0]).toMatchObject({
-    args: ["--model-name=digits", "--model-dir=/var/lib/t9k/model", "--http=9000"],
+    args: [
+      ...["--model-name=digits", "--model-dir=/var/lib/t9k/model", "--http=9000"],
+      ...["--model-uri", "s3://artifacts/1/run/artifacts/model/", "--cache", "/var/cache/argosy/models"],
+      ...["--storage-config", "/var/run/argosy/s3/.s3cfg", "--allow-code", "elsewhere"],
+    ],
     ports: [{ containerPort: 9000 }],
   });
-  expect(template?.initContainers?.[0]).toMatchObject({ name: "fetch-model", image: "argosy.dev/model-server" });
-  expect(template?.containers[0]?.volumeMounts?.map(({ name }) => name)).toEqual(["model"]);
+  expect(template?.initContainers).toBeUndefined();
+  expect(template?.containers[0]?.volumeMounts?.map(({ name }) => name)).toEqual(["model", "model-cache", "model-s3"]);
   expect(deployment.metadata.ownerReferences).toMatchObject([{ kind: "MLService", name: "digits", controller: true }]);
   const service = await cluster.client.resource(ServiceKind).get("digits-predict-v1", { namespace });
   expect(service.spec.ports?.[0]).toMatchObject({ port: 80, targetPort: 9000 });
@@ -459,4 +463,49 @@ test("pausing runs no pods and says so", async () => {
 
   expect((await cluster.client.resource(DeploymentKind).get("digits-predict-v1", { namespace })).spec.replicas).toBe(0);
   expect(service.status?.conditions?.find(({ type }) => type === "Paused")?.status).toBe("True");
+});
+
+test("a model that shows to be code gets an init container, and its server no keys", async () => {
+  const cluster = await start();
+  await prepare(cluster);
+  await applyService(cluster, single);
+  const deployments = cluster.client.resource(DeploymentKind);
+  const templateWhere = async (isWanted: (inits: number) => boolean) => {
+    for (;;) {
+      const found = await deployments.find("digits-predict-v1", { namespace });
+      const template = found?.spec.template.spec;
+      if (template !== undefined && isWanted(template.initContainers?.length ?? 0)) return template;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  };
+  const first = await templateWhere((inits) => inits === 0);
+  const { status: _, ...draft } = pod("one", {});
+  const spec = { containers: [{ name: "user-container", image: "x", args: first.containers[0]?.args ?? [] }] };
+  await cluster.client.resource(PodKind).create({ ...draft, spec }, { namespace });
+  const ended = { exitCode: 1, message: "ModelIsCode: model.js is code, and this server holds the keys" };
+  const status = {
+    phase: "Running",
+    containerStatuses: [
+      { name: "user-container", image: "x", imageID: "", ready: false, restartCount: 0, state: { terminated: ended } },
+    ],
+  };
+  await cluster.client.resource(PodKind).patch("one", "merge", { status }, { namespace, subresource: "status" });
+
+  const second = await templateWhere((inits) => inits > 0);
+  expect(second.initContainers).toMatchObject([{ name: "fetch-model" }]);
+  expect(second.containers[0]?.args).toEqual([
+    ...["--model-name=digits", "--model-dir=/var/lib/t9k/model", "--http=9000"],
+  ]);
+  expect(second.containers[0]?.volumeMounts).toEqual([
+    { name: "model", mountPath: "/var/lib/t9k/model", readOnly: true },
+  ]);
+
+  // Who said so is gone, and the same model is asked for otherwise.
+  await cluster.client.json("DELETE", `/api/v1/namespaces/${namespace}/pods/one?gracePeriodSeconds=0`);
+  const more = predictor({ containersResources: [{ name: "user-container", resources: { limits: { cpu: "1" } } }] });
+  await applyService(cluster, { ...single, releases: [{ name: "v1", predictor: more }] });
+  for (;;) {
+    const template = await templateWhere((inits) => inits > 0);
+    if (template.containers[0]?.resources?.limits?.["cpu"] !== undefined) break;
+  }
 });

@@ -11,7 +11,7 @@ import { nativeShape } from "./native-shapes.unsafe.js";
 import { fillPlaceholders, type PlaceholderValues } from "./placeholders.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { RUNTIME_POD_FIELDS } from "./runtime-kinds.js";
-import { addSelfFetch, mayFetchItself } from "./self-fetch.js";
+import { letServerFetch } from "./self-fetch.js";
 import { addModels, type ModelPlace, type StorageAccess, uriOf } from "./storage.js";
 import { MAIN_CONTAINER } from "./validation.js";
 import { shareNodes, tellContainer, WORKER_CONTAINER, workerPart } from "./workers.js";
@@ -93,9 +93,8 @@ function addModelsOf(
   const isOwn = isBuiltIn && component === "predictor" && runtime !== undefined && place?.mountPath === MODELS;
   const isAsked = values.annotations[OWN.fetch] !== "init-container";
   const isReadOnly = values.annotations[KSERVE.readOnlyStorage]?.toLowerCase() !== "false";
-  if (isOwn && isAsked && isReadOnly && uri !== "" && mayFetchItself(pod, main, uri, access))
-    addSelfFetch(pod, main, uri, access);
-  else addModels(pod, main, places, access);
+  const mayFetch = isOwn && isAsked && isReadOnly && uri !== "";
+  if (!mayFetch || !letServerFetch(pod, main, uri, access)) addModels(pod, main, places, access);
 }
 
 /** The pods that work for the head, which is told of them in place; `undefined`: it works alone. */

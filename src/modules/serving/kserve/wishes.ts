@@ -19,7 +19,7 @@ import { shadowIn } from "./route-policies.js";
 import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type Candidate, type ModelRequest, type Selection, selectRuntime } from "./selection.js";
-import { fetchedApart } from "./self-fetch.js";
+import { apartFor } from "./self-fetch.js";
 import type { StorageContainer } from "./storage.js";
 import { storageContainerFor } from "./storage-containers.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
@@ -130,7 +130,7 @@ export async function podsFor(
       credentials: found.credentials,
       containers: containers.byUri,
       local: local.byUri,
-      apart: fetchedApart(service, tools),
+      apart: apartFor(service, tools),
       claims: isMulti ? claimsFor(service, tools.context.cluster.informers) : [],
     },
     log: logger.log,
