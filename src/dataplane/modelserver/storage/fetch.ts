@@ -10,7 +10,7 @@ import { downloadFile, partsFileOf } from "./download.js";
 import { asDownloadError, DownloadError } from "./failures.js";
 import { isSingleArchive } from "./keys.js";
 import { openSource } from "./open-source.js";
-import { type Environment, readSettings } from "./settings.js";
+import { type Environment, readSettings, readTrust } from "./settings.js";
 import { localFolder } from "./sources/local.js";
 import type { ListedFile, Listing, RemoteFile, Source } from "./types.js";
 
@@ -64,7 +64,8 @@ export async function fetchModel(options: FetchOptions): Promise<string> {
   const client = { ...(stallMs === undefined ? {} : { stallMs }), signal };
   await retrying(options, progress, async () => {
     // Anew each time: credentials in mounted files change.
-    const source = await openSource(uri, { settings: await readSettings(storageConfig, env, client), clock });
+    const settings = await readSettings(storageConfig, env, { ...client, ...(await readTrust(env)) });
+    const source = await openSource(uri, { settings, clock });
     try {
       await layOut(source, options, () => {
         progress.atMs = clock.monotonicMs();

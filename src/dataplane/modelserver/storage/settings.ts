@@ -36,6 +36,18 @@ export async function readSettings(
   return { env, file: { path, text }, entry, client };
 }
 
+/** The authorities that ARGOSY_CA_BUNDLE names, beside the public ones. Read anew for each fetch: bundles change. Throws `DownloadError`. */
+export async function readTrust(env: Environment): Promise<Pick<ClientOptions, "ca">> {
+  const path = variable(env, "ARGOSY_CA_BUNDLE");
+  if (path === undefined) return {};
+  const pem = await readFile(path, "utf8").catch((error: unknown) => {
+    throw new DownloadError("InvalidSource", `ARGOSY_CA_BUNDLE: ${messageOf(error)}`);
+  });
+  // Late: few need them.
+  const { rootCertificates } = await import("node:tls");
+  return { ca: [...rootCertificates, pem].join("\n") };
+}
+
 /** A variable that says something. */
 export function variable(env: Environment, ...names: readonly string[]): string | undefined {
   for (const name of names) {

@@ -1,13 +1,12 @@
-/** The authorities that a graph's routers trust beside the public ones: a ConfigMap of its namespace. */
+/** The authorities that a graph's routers, and who fetches a service's models, trust beside the public ones: a ConfigMap of the namespace. */
 import { createHash } from "node:crypto";
 import { bundleFault } from "../../../dataplane/graph/index.js";
 import type { ClusterAccess } from "../../../kernel/control/types.js";
-import type { JsonObject } from "../../../kernel/kinds/index.js";
+import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
 import { ConfigMapKind } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { annotationOf, OWN } from "./annotations.js";
-import type { InferenceGraph } from "./graph-kind.js";
 
 /** Which part of which ConfigMap. */
 export interface Trust {
@@ -27,11 +26,11 @@ export const asksByHttps = (spec: JsonObject): boolean =>
     asObjects(asObject(node)["steps"]).some(({ serviceUrl }) => /^https:/i.test(asString(serviceUrl))),
   );
 
-/** What a graph's annotation names, or else KServe's, where that is there; `undefined`: the public ones only. */
-export async function trustOf(graph: InferenceGraph, cluster: ClusterAccess): Promise<Trust | Fault | undefined> {
-  const named = annotationOf(graph, OWN.caBundle);
+/** What an object's annotation names, or else KServe's, where that is there; `undefined`: the public ones only. */
+export async function trustOf(object: KubeObject, cluster: ClusterAccess): Promise<Trust | Fault | undefined> {
+  const named = annotationOf(object, OWN.caBundle);
   const [name = "", key = KEY] = (named ?? GLOBAL).split("/", 2);
-  const { namespace = "" } = graph.metadata;
+  const { namespace = "" } = object.metadata;
   const found = name === "" ? undefined : await cluster.client.resource(ConfigMapKind).find(name, { namespace });
   const pem = found?.data?.[key];
   if (named === undefined && pem === undefined) return undefined;

@@ -6,11 +6,15 @@ import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/
 import { builtInImage, MODEL_SERVER_IMAGE } from "../images.js";
 import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
 import { hashOf } from "./children.js";
+import type { Trust } from "./graph-trust.js";
 import { claimOf, parseStorageUri } from "./storage-uri.js";
 
 /** The init container that brings models; KServe's name for it. */
 export const STORAGE_INITIALIZER = "storage-initializer";
 const CREDENTIALS_FOLDER = "/var/run/argosy/store";
+const TRUST_FOLDER = "/etc/ssl/custom-certs";
+const TRUST_FILE = "cabundle.crt";
+const TRUST_VOLUME = "store-ca-bundle";
 const SOURCE_VOLUME = "kserve-provision-location";
 
 /** With what a store is read. */
@@ -57,6 +61,8 @@ export interface StorageAccess {
   readonly local?: Readonly<Record<string, LocalModel>>;
   /** That servers of many models load some from. */
   readonly claims?: readonly string[];
+  /** The authorities that stores are trusted by, beside the public ones. */
+  readonly trust?: Trust | undefined;
   /** URIs that servers do not fetch themselves. */
   readonly apart?: readonly string[];
 }
@@ -209,7 +215,8 @@ export function fetcherOf(
   const chosen = access.containers?.[uri];
   const given = chosen?.container ?? {};
   const isOthers = chosen?.isBuiltIn === false;
-  const { env, mounts, volumes } = credentialParts(credentials, isOthers);
+  const parts = [credentialParts(credentials, isOthers), trustParts(uri, access, isOthers)];
+  const [env, mounts, volumes] = [flat(parts, "env"), flat(parts, "mounts"), flat(parts, "volumes")];
   const allEnv = [...asObjects(given["env"]), ...env];
   const around = {
     terminationMessagePolicy: "FallbackToLogsOnError",
@@ -243,6 +250,29 @@ const folderOf = (secret: string): string => `${CREDENTIALS_FOLDER}/${secret}`;
 /** Where a file of credentials is found in a pod. */
 export const fileOf = ({ secret, key }: { readonly secret: string; readonly key: string }): string =>
   `${folderOf(secret)}/${key}`;
+
+/** What a fetch adds to a pod. */
+export interface FetchParts {
+  readonly env: readonly JsonObject[];
+  readonly mounts: readonly JsonObject[];
+  readonly volumes: readonly JsonObject[];
+}
+
+const flat = (parts: readonly FetchParts[], what: keyof FetchParts): JsonObject[] => parts.flatMap((one) => one[what]);
+
+/** The authorities as a file; containers of others read KServe's variables. */
+export function trustParts(uri: string, { trust }: StorageAccess, isOthers: boolean): FetchParts {
+  if (trust === undefined || parseStorageUri(uri).scheme === "http") return { env: [], mounts: [], volumes: [] };
+  const file = `${TRUST_FOLDER}/${TRUST_FILE}`;
+  const variables = isOthers
+    ? { CA_BUNDLE_CONFIGMAP_NAME: trust.name, CA_BUNDLE_VOLUME_MOUNT_POINT: TRUST_FOLDER, AWS_CA_BUNDLE: file }
+    : { ARGOSY_CA_BUNDLE: file };
+  return {
+    env: Object.entries(variables).map(([name, value]) => ({ name, value })),
+    mounts: [{ name: TRUST_VOLUME, mountPath: TRUST_FOLDER, readOnly: true }],
+    volumes: [{ name: TRUST_VOLUME, configMap: { name: trust.name, items: [{ key: trust.key, path: TRUST_FILE }] } }],
+  };
+}
 
 /** Credentials as variables and files; containers of others read an entry of `storage-config` from the variable STORAGE_CONFIG. */
 export function credentialParts(

@@ -9,6 +9,7 @@ import { serviceLabels } from "./children.js";
 import { chosenRuntime, isChosenFor, writeChosenRuntime } from "./chosen-runtime.js";
 import type { ComponentName } from "./component.js";
 import { allCredentials, credentialsFor, fetchedBy } from "./credentials.js";
+import { trustOf } from "./graph-trust.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { localModelsFor } from "./local-models/index.js";
 import { loggerFor, readLogger } from "./logger.js";
@@ -20,7 +21,7 @@ import type { Runtime } from "./runtime-kinds.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { type Candidate, type ModelRequest, type Selection, selectRuntime } from "./selection.js";
 import { apartFor } from "./self-fetch.js";
-import type { StorageContainer } from "./storage.js";
+import { isFetched, type StorageContainer } from "./storage.js";
 import { storageContainerFor } from "./storage-containers.js";
 import { ClusterStorageContainerKind } from "./storage-kinds.js";
 import type { Tools } from "./tools.js";
@@ -116,6 +117,9 @@ export async function podsFor(
   if ("reason" in containers) return atCluster(containers, tools);
   const local = await localModelsFor(service, { component, spec: completed }, tools);
   if ("reason" in local) return local;
+  const isFetching = fetchedBy(completed).some((uri) => isFetched(uri, { ...NOTHING, local: local.byUri }));
+  const trust = isFetching ? await trustOf(service, tools.context.cluster) : undefined;
+  if (trust !== undefined && "reason" in trust) return atCluster(trust, tools);
   const { name, namespace = "", labels = {}, annotations = {} } = service.metadata;
   const own = Object.fromEntries(Object.entries(labels).filter(([label]) => !OWN_LABELS.includes(label)));
   return {
@@ -130,13 +134,15 @@ export async function podsFor(
       credentials: found.credentials,
       containers: containers.byUri,
       local: local.byUri,
-      apart: apartFor(service, tools),
+      ...{ trust, apart: apartFor(service, tools) },
       claims: isMulti ? claimsFor(service, tools.context.cluster.informers) : [],
     },
     log: logger.log,
     ...(component === "predictor" ? {} : { predictorHost: predictorHost(service) }),
   };
 }
+
+const NOTHING = { cacheHostPath: undefined, credentials: {} };
 
 /** What fetches each of a component's models, where that is not the built-in one. */
 function containersFor(

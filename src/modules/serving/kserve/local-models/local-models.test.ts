@@ -175,7 +175,9 @@ test("a download that fails says by name why, where and in which pod, and is tri
   // At the first failure: the job itself tries twice more.
   const first = await cacheWith(cluster, "digits", ({ status }) => status?.nodeStatus?.["n1"] === "NodeDownloadError");
   expect(readyOf(first)).toBe("False DownloadFailed");
-  expect(first.status?.conditions?.find(({ type }) => type === "Ready")?.message).toContain("AccessDenied: looking for");
+  expect(first.status?.conditions?.find(({ type }) => type === "Ready")?.message).toContain(
+    "AccessDenied: looking for",
+  );
   const seen = new Set<string>();
   const stop = cluster.informers.informer(LocalModelCacheKind).onChange(() => {
     for (const { status } of cluster.informers.informer(LocalModelCacheKind).list())
