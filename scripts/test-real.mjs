@@ -82,7 +82,8 @@ if (Number.isNaN(endMs)) {
   process.exit(2);
 }
 
-const parts = ["faults", "fuzz", "suites", "pull", "fleet", "home", "serving", "scheduler", "controllers", "clients"];
+/** In this order; what takes longest is last, for it is what is left out where time is short. */
+const parts = ["faults", "fuzz", "pull", "fleet", "home", "serving", "scheduler", "controllers", "clients", "suites"];
 if (values.only !== undefined) {
   const chosen = values.only.split(",");
   const unknown = chosen.find((name) => !parts.includes(name));
@@ -231,15 +232,6 @@ if (values.fuzz) {
     if (await part(title, [main, "fuzz", ...options])) failed.push(title);
   }
 }
-if (values.suites) {
-  const words = [...serial, "--hookTimeout=120000", "--testTimeout=180000"];
-  words.push("-t", `^(?!.*(${[...ownServerOnly.keys()].join("|")}))`);
-  for (const [name, reason] of ownServerOnly) process.stdout.write(`\nleft out: "${name} …", because ${reason}\n`);
-  await tests("suites on a real API server", words, {
-    files: suites.flatMap(suiteFiles).filter((file) => values["long-suites"] || !longSuites.has(file)),
-    env: { ARGOSY_TEST_REAL: programs },
-  });
-}
 if (values.pull) {
   const env = { ARGOSY_TEST_REAL: programs };
   await tests("members that fetch from a real hub", serial, { files: ["tests/real/pull"], env });
@@ -267,6 +259,17 @@ if (values.clients) {
   const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
   const env = { ARGOSY_TEST_INSTALL: "go,python,javascript", ARGOSY_HISTORIES: "5" };
   await tests("clients that others wrote", words, { files: ["tests/clients"], env });
+}
+if (values.suites) {
+  const words = [...serial, "--hookTimeout=120000", "--testTimeout=180000"];
+  words.push("-t", `^(?!.*(${[...ownServerOnly.keys()].join("|")}))`);
+  for (const [name, reason] of ownServerOnly) process.stdout.write(`\nleft out: "${name} …", because ${reason}\n`);
+  const env = { ARGOSY_TEST_REAL: programs };
+  const [short, long] = [false, true].map((isLong) =>
+    suites.flatMap(suiteFiles).filter((file) => longSuites.has(file) === isLong),
+  );
+  await tests("suites on a real API server", words, { files: short, env });
+  if (values["long-suites"]) await tests("long suites on a real API server", words, { files: long, env });
 }
 for (const what of leftOut) process.stdout.write(`\nleft out, because --within ${values.within} was over: ${what}\n`);
 if (failed.length === 0) end(0, "\ntest:real passed\n");

@@ -12,18 +12,19 @@ const longestMs = 20_000;
 export class Traffic {
   #open = 0;
   #arrived = 0;
-  /** What had arrived when it was last at rest: what nobody asked since cannot come. */
-  #restedAt = 0;
-  readonly #servers = new Set<Transport>();
+  /** Servers that may have more to tell since they were last at rest: something was written there, or a watch began or brought something. */
+  readonly #stirred = new Set<Transport>();
 
   /** The same transport, with everything that passes counted; `server` leads there too, uncounted. */
   through(transport: Transport, server: Transport): Transport {
-    this.#servers.add(server);
     return {
-      request: (request) =>
-        /[?&](watch|follow)=(true|1)/.test(request.path)
-          ? this.#stream(transport.request(request))
-          : this.#exchange(transport.request(request)),
+      request: (request) => {
+        const isStream = /[?&](watch|follow)=(true|1)/.test(request.path);
+        // What is read changes nothing there.
+        if (isStream || request.method !== "GET") this.#stirred.add(server);
+        const answer = transport.request(request);
+        return isStream ? this.#stream(answer, server) : this.#exchange(answer);
+      },
       upgrade: (path, protocols, signal) => transport.upgrade(path, protocols, signal),
       close: () => transport.close(),
     };
@@ -31,24 +32,24 @@ export class Traffic {
 
   /** Nothing is asked there any more. */
   forget(server: Transport): void {
-    this.#servers.delete(server);
+    this.#stirred.delete(server);
   }
 
   /**
-   * Resolves when no request is open and, over some rounds in which each server answered a read, no watch brought anything:
-   * what was written has reached whoever watches it. A loaded machine makes the reads, and so the rounds, longer.
+   * Resolves when no request is open and, over some rounds in which each server that was stirred answered a read, no watch brought
+   * anything: what was written has reached whoever watches it. A loaded machine makes the reads, and so the rounds, longer.
    */
   async rest(): Promise<void> {
-    if (this.#open === 0 && this.#arrived === this.#restedAt) return;
+    if (this.#open === 0 && this.#stirred.size === 0) return;
     const endMs = systemClock.monotonicMs() + longestMs;
     for (let quiet = 0; quiet < quietRounds; ) {
       if (systemClock.monotonicMs() > endMs) throw new UnavailableError("the servers do not come to rest");
       const arrived = this.#arrived;
-      await Promise.all([...this.#servers].map((server) => ping(server)));
+      await Promise.all([...this.#stirred].map((server) => ping(server)));
       await systemClock.sleep(roundMs);
       quiet = this.#open === 0 && this.#arrived === arrived ? quiet + 1 : 0;
     }
-    this.#restedAt = this.#arrived;
+    this.#stirred.clear();
   }
 
   async #exchange(answer: Promise<TransportResponse>): Promise<TransportResponse> {
@@ -64,10 +65,11 @@ export class Traffic {
     }
   }
 
-  async #stream(answer: Promise<TransportResponse>): Promise<TransportResponse> {
+  async #stream(answer: Promise<TransportResponse>, server: Transport): Promise<TransportResponse> {
     const { status, headers, body } = await this.#opened(answer);
     const count = (): void => {
       this.#arrived += 1;
+      this.#stirred.add(server);
     };
     return {
       status,
