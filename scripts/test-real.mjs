@@ -11,9 +11,9 @@
 //   --only LIST     nothing but these parts, for instance home,serving
 // By hand, because it takes long: random policies on a real Karmada and on our engine (`fleet-random`, CONTRIBUTING.md).
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { prepare, root } from "./prepare.mjs";
 
@@ -33,17 +33,9 @@ const suites = [
 const longSuites = new Set([
   "src/modules/fleet/rollout/rollout.test.ts",
   "src/modules/fleet/fleet.test.ts",
-  "src/modules/fleet/status/works.test.ts",
   "src/cluster/workloads/cronjob/cronjob.test.ts",
 ]);
 const onCluster = /\bstart(TestCluster|PlayCluster|Fleet)\b|fixture\.js"/;
-/** Tests that need what only this program's own API server has, with why. */
-const ownServerOnly = new Map([
-  [
-    "an Ingress of class argosy leads to ready pods",
-    "its pods have loopback addresses, as a plain user's have here; a real server lets no endpoint have such (docs/kubernetes-differences.md)",
-  ],
-]);
 /** Share of the answers that may still differ, by what is asked for (objects of all kinds; what all kinds share); goes down as they become alike. */
 const mostDifferent = new Map([
   ["kinds", "0.055"],
@@ -176,17 +168,6 @@ async function compared(title, args) {
   if (await part(`${title}, once more`, args)) failed.push(title);
 }
 
-/** Files in which a test failed; all of them when the runner left no report. */
-function failedFiles(report, all) {
-  try {
-    const { testResults } = JSON.parse(readFileSync(report, "utf8"));
-    const files = testResults.filter(({ status }) => status === "failed").map(({ name }) => name);
-    return files.length === 0 ? all : files;
-  } catch {
-    return all;
-  }
-}
-
 /** The test files of a folder, or that file, that stand on a cluster. */
 function suiteFiles(place) {
   if (!statSync(join(root, place)).isDirectory()) return [place];
@@ -197,22 +178,30 @@ function suiteFiles(place) {
 
 /** Test files one after the other. Those that fail are run once more with new servers: a wait may be too short on a loaded machine, a fault fails again. */
 async function tests(title, words, { files, env }) {
-  const report = join(temporary, "report.json");
-  const run = (again, chosen) =>
-    part(
-      `${title}${again}`,
-      [vitest, "run", ...words, "--reporter=json", `--outputFile.json=${report}`, ...chosen],
-      env,
-    );
-  if (!(await run("", files))) return;
-  const again = failedFiles(report, files);
-  if (await run(", once more what failed", again)) failed.push(title);
+  const list = join(temporary, "failed");
+  const run = async (again, chosen) => {
+    writeFileSync(list, "");
+    const reporter = `--reporter=${join(root, "scripts", "failed.mjs")}`;
+    const args = [vitest, "run", ...words, reporter, ...chosen];
+    const isBad = await part(`${title}${again}`, args, { ...env, ARGOSY_FAILED_FILES: list });
+    return { isBad, bad: readFileSync(list, "utf8").split("\n").filter(Boolean) };
+  };
+  const { isBad, bad } = await run("", files);
+  if (!isBad) {
+    // It was stopped.
+    for (const file of bad) leftOut.push(`once more what failed: ${relative(root, file)}`);
+    return;
+  }
+  // None is known where the runner itself went wrong.
+  const again = await run(", once more what failed", bad.length === 0 ? files : bad);
+  if (again.isBad) failed.push(title);
 }
 
 prepare();
 const main = join(root, "dist", "tests", "real", "main.js");
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
 const serial = ["--no-file-parallelism", "--maxWorkers=1", "--reporter=default"];
+const skipped = `--reporter=${join(root, "scripts", "skipped.mjs")}`;
 if (values.faults) {
   // Processes of this program alone: nothing else is needed for them.
   const files = ["tests/clocks.test.ts", "tests/joining-at-once.test.ts"];
@@ -256,14 +245,12 @@ if (values.controllers) {
   await compared(title, [main, "controllers", ...options]);
 }
 if (values.clients) {
-  const words = [...serial, `--reporter=${join(root, "scripts", "skipped.mjs")}`];
+  const words = [...serial, skipped];
   const env = { ARGOSY_TEST_INSTALL: "go,python,javascript", ARGOSY_HISTORIES: "5" };
   await tests("clients that others wrote", words, { files: ["tests/clients"], env });
 }
 if (values.suites) {
-  const words = [...serial, "--hookTimeout=120000", "--testTimeout=180000"];
-  words.push("-t", `^(?!.*(${[...ownServerOnly.keys()].join("|")}))`);
-  for (const [name, reason] of ownServerOnly) process.stdout.write(`\nleft out: "${name} …", because ${reason}\n`);
+  const words = [...serial, skipped, "--hookTimeout=120000", "--testTimeout=180000"];
   const env = { ARGOSY_TEST_REAL: programs };
   const [short, long] = [false, true].map((isLong) =>
     suites.flatMap(suiteFiles).filter((file) => longSuites.has(file) === isLong),

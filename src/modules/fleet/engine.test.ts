@@ -31,7 +31,7 @@ beforeAll(async () => {
       ({ status }) => (status?.apiEnablements ?? []).length > 0,
       `the kinds of ${name} are known`,
     );
-}, 60_000);
+});
 afterAll(() => fleet.close());
 
 const deployments = () => fleet.hub.client.resource(DeploymentKind);

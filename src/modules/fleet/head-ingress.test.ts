@@ -18,6 +18,7 @@ import {
 } from "../../kernel/kinds/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import { startTestCluster } from "../../testing/index.js";
+import { unless } from "../../testing/unless.js";
 import { RemedyKind } from "./clusters/remedy-kind.js";
 import { AGENT, eventually, grant, startFleet, type TestFleet, TestServiceKind } from "./fixture.js";
 import { ingressController } from "./ingress.js";
@@ -31,6 +32,9 @@ afterEach(async () => {
 });
 
 const inDemo = { namespace: "demo" };
+const embedded = unless(
+  process.env["ARGOSY_TEST_REAL"] === undefined ? undefined : "a real server takes no endpoints on the loopback",
+);
 
 /** A gateway in this process, with its driver. */
 async function startGateway(): Promise<{
@@ -377,7 +381,7 @@ test("weights follow the annotation; faults are named; a head ingress by hand is
   );
 });
 
-test("an Ingress of class argosy leads to ready pods, by host and path, and follows their EndpointSlices", async () => {
+embedded("an Ingress of class argosy leads to ready pods, by host and path, and follows EndpointSlices", async () => {
   const gateway = await startGateway();
   const cluster = await startTestCluster({ name: "cloud", tokens: [AGENT] });
   closing.push(() => cluster.close());

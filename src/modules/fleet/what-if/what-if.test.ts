@@ -74,7 +74,7 @@ beforeAll(async () => {
   await goes("web", "m1 2, m2 2");
   await goes("api", "m1 2, m2 2");
   await goes("lone", "m3 4");
-}, 60_000);
+});
 afterAll(() => fleet.close());
 
 test("losing a cluster moves nothing unless a taint policy says so; what has nowhere to go is told of", async () => {
