@@ -117,7 +117,7 @@ test.skipIf(why !== undefined)(
     await systemClock.sleep(healthWindowMs + 2000);
     await load.stop();
 
-    expect(killed.filter((command) => /^\S*node\S* \S*modelserver\/main\.js/.test(command))).toHaveLength(1);
+    expect(killed.filter((command) => /^\S*node\S* \S*programs\/model-server\.js/.test(command))).toHaveLength(1);
     expect(load.lost().filter(({ atMs }) => atMs < lostAt - 1000)).toEqual([]);
     expect(load.lost(lostAt + healthWindowMs)).toEqual([]);
     expect(load.sent.filter(({ atMs }) => atMs > lostAt + healthWindowMs).length).toBeGreaterThan(10);

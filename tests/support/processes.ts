@@ -64,7 +64,8 @@ export function modelServerOf(directory: string, podUid: string): number | undef
       }
     }
   }
-  return all.find(({ pid, command }) => below.has(pid) && /^\S*node\S* \S*modelserver\/main\.js/.test(command))?.pid;
+  return all.find(({ pid, command }) => below.has(pid) && /^\S*node\S* \S*programs\/model-server\.js/.test(command))
+    ?.pid;
 }
 
 /** Resident memory in MiB; 0 when the process is gone. */
