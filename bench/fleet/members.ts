@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createApiServer } from "../../src/cluster/apiserver/index.js";
 import { systemClock, systemRandom } from "../../src/kernel/clock/index.js";
 import { createLogger } from "../../src/kernel/log/index.js";
+import { collectSeldom } from "../../src/kernel/program/index.js";
 import type { Address } from "../apiserver/connection.js";
 import { Pool, until } from "./client.js";
 import { clusters, namespace, namespaceDraft } from "./objects.js";
@@ -46,6 +47,8 @@ async function startMember(name: string, flags: readonly string[]): Promise<Memb
 
 /** The body of a member's process: its address goes to standard output as one line of JSON. */
 export async function serveMember(name: string, dataDir: string): Promise<void> {
+  // As `argosy up`, whose API server this is.
+  collectSeldom();
   const log = createLogger({ clock: systemClock, level: "warn", write: (line) => process.stderr.write(`${line}\n`) });
   const server = await createApiServer({
     clusterName: name,

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "../../kernel/clock/index.js";
+import { collectSeldom } from "../../kernel/program/index.js";
 import {
   DirectoryInUseError,
   type Layout,
@@ -81,6 +82,7 @@ export async function bringUp(options: Omit<UpOptions, "detach">, steps: StepLis
   if (options.fresh === true) {
     await clear(options.data);
   }
+  collectSeldom();
   return startPlatform({
     dataDir: layout.root,
     members: await wantedMembers(layout, options.members, steps),

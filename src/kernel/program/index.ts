@@ -4,4 +4,5 @@
  */
 
 export { readCollector, readFlags, readWhole } from "./flags.js";
+export { collectSeldom } from "./heap.js";
 export { asProcess, type Program, runProgram } from "./program.js";
