@@ -119,6 +119,16 @@ export async function startKarmadaSide(built: Built): Promise<Side> {
   }
 }
 
+/** Makes a hub know a member, by push. */
+export async function addMember(hub: ApiClient, name: string): Promise<void> {
+  await hub.json("POST", "/apis/cluster.karmada.io/v1alpha1/clusters", {
+    apiVersion: "cluster.karmada.io/v1alpha1",
+    kind: "Cluster",
+    metadata: { name },
+    spec: { syncMode: "Push" },
+  });
+}
+
 /** Embedded API servers with Argosy's engine. */
 export async function startOwnSide(): Promise<Side> {
   const ends: Ends = [];
@@ -133,13 +143,7 @@ export async function startOwnSide(): Promise<Side> {
     const kinds = [...kindsOf(module), ...memberKinds];
     const hub = await startTestCluster({ name: "hub", kinds, checks: checksOf(module.admission ?? [], () => hub) });
     ends.push(() => hub.close());
-    for (const name of MEMBERS)
-      await hub.client.json("POST", "/apis/cluster.karmada.io/v1alpha1/clusters", {
-        apiVersion: "cluster.karmada.io/v1alpha1",
-        kind: "Cluster",
-        metadata: { name },
-        spec: { syncMode: "Push" },
-      });
+    for (const name of MEMBERS) await addMember(hub.client, name);
     runModule(module, hub, members, ends);
     return sideOf("argosy", hub, members, ends);
   } catch (error) {

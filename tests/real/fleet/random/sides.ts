@@ -11,7 +11,7 @@ import { memoryLedger } from "../../../../src/stores/ledger/index.js";
 import { installKinds, startTestCluster } from "../../../../src/testing/index.js";
 import { startStack } from "../../../../src/testing/real-stack.js";
 import { type Built, joinKarmada, startKarmada } from "../../home/karmada.js";
-import { adminOf, type Ends, endAll, kindsOf, moduleFor, runControllers } from "../sides.js";
+import { addMember, adminOf, type Ends, endAll, kindsOf, moduleFor, runControllers } from "../sides.js";
 import { FLEET_GROUP } from "./templates.js";
 import { MEMBERS } from "./types.js";
 
@@ -161,13 +161,7 @@ export async function startOwnFleet(random: Random): Promise<FleetSide> {
     const checks = checksOf(module.admission ?? [], () => hub);
     const hub = await startTestCluster({ name: "hub", kinds, checks, random });
     ends.push(() => hub.close());
-    for (const name of MEMBERS)
-      await hub.client.json("POST", "/apis/cluster.karmada.io/v1alpha1/clusters", {
-        apiVersion: "cluster.karmada.io/v1alpha1",
-        kind: "Cluster",
-        metadata: { name },
-        spec: { syncMode: "Push" },
-      });
+    for (const name of MEMBERS) await addMember(hub.client, name);
     const ledger = memoryLedger({ clock: systemClock });
     // As in a real hub: namespaces, claims and owners are looked after, no workload runs.
     const own = workloadControllers({ ledger, clusterName: "hub", scheduler: false, workloads: false });
