@@ -130,7 +130,9 @@ test("a registered model is read through its registry, or in the store where it 
   expect(await readFile(join(elsewhere.destination, "model.onnx"))).toEqual(content);
   await expect(fetchModel({ ...byAlias, uri: "models:/digits@none" })).rejects.toMatchObject({ download: "NotFound" });
   await expect(fetchModel({ ...byAlias, uri: "models:/digits/Production" })).rejects.toThrow("use an alias");
-  await expect(fetchModel({ ...byAlias, env: {} })).rejects.toThrow("MLFLOW_TRACKING_URI");
+  await expect(fetchModel({ ...byAlias, env: {} })).rejects.toThrow(
+    /give MLFLOW_TRACKING_URI; in a cluster a Secret .* storage-config/,
+  );
   await expect(fetchModel({ ...byAlias, env: { MLFLOW_TRACKING_URI: registry.url } })).rejects.toMatchObject({
     download: "AccessDenied",
   });

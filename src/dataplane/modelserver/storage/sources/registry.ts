@@ -31,7 +31,10 @@ export async function openRegistry(uri: string, settings: StoreSettings, elsewhe
   const { env } = settings;
   const endpoint = asString(entry["tracking_uri"]) || variable(env, "MLFLOW_TRACKING_URI");
   if (endpoint === undefined || !/^https?:\/\//.test(endpoint))
-    throw new DownloadError("InvalidSource", `${uri}: where the registry is, is not said: give MLFLOW_TRACKING_URI`);
+    throw new DownloadError(
+      "InvalidSource",
+      `${uri}: where the registry is, is not said: give MLFLOW_TRACKING_URI; in a cluster a Secret of the pods' ServiceAccount says it, or the Secret storage-config in its entry "mlflow" (tracking_uri)`,
+    );
   const caFile = variable(env, "MLFLOW_TRACKING_SERVER_CERT_PATH");
   const ca =
     caFile === undefined
