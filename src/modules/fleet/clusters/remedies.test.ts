@@ -35,7 +35,7 @@ test("a remedy means its clusters by their conditions; without any, at once", ()
 let fleet: TestFleet;
 beforeAll(async () => {
   fleet = await startFleet(["m1"], { hubKinds: [RemedyKind] });
-});
+}, 30_000);
 afterAll(() => fleet.close());
 
 test("its actions are in the status of clusters as long as it is there", async () => {

@@ -48,7 +48,7 @@ test("the runtime that is chosen is written into the spec and stays, until the m
   // Who names one gets that one, or is told that it does not do.
   await applyService(cluster, "m", model("own", { runtime: "other" }));
   await until(cluster, "m", (seen) => conditionOf(seen, "PredictorReady") === "False NoSupportingRuntime");
-});
+}, 20_000);
 
 test("disable-auto-update: a runtime's change waits for the next change of the service, the chosen name is none", async () => {
   const cluster = await startServing();
@@ -68,4 +68,4 @@ test("disable-auto-update: a runtime's change waits for the next change of the s
 
   await applyService(cluster, "m", model("own", { storageUri: "pvc://models/next" }), { annotations });
   await image(cluster, "example.com/newer");
-});
+}, 20_000);

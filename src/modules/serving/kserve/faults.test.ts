@@ -94,7 +94,7 @@ test("each fault is a reason of its own, in KServe's words too, and names cluste
     });
     expect(seen.status?.modelStatus?.lastFailureInfo?.message).toMatch(words);
   }
-});
+}, 30_000);
 
 test("pods that a quota refuses: the reason names the cluster and the quota", async () => {
   const cluster = await startServing();
