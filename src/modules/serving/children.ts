@@ -9,6 +9,7 @@ import { THROUGH_ANNOTATION } from "./inside.js";
 import type { MLService, Release, Transformer } from "./kinds.js";
 import type { BuiltTemplate } from "./pod-template.js";
 import { isScaled, type Scalable, scalingMetadata } from "./release-scaling.js";
+import { markOf, type StoreTrust } from "./store-trust.js";
 
 /** The field manager of everything that the MLService controller writes. */
 export const FIELD_MANAGER = "mlservice";
@@ -52,9 +53,18 @@ export const transformerName = (service: string): string => `${service}-transfor
 export const predictorsName = (service: string): string => `${service}-predict`;
 
 /** What the pods of a release, or of a transformer, depend on; the runtime's own changes are not part of it. */
-export function hashPods(pods: Release["predictor"] | Transformer, scheduler: MLService["spec"]["scheduler"]): string {
+function hashPods(
+  pods: Release["predictor"] | Transformer,
+  scheduler: MLService["spec"]["scheduler"],
+  trust: StoreTrust,
+): string {
   const { minReplicas: _min, maxReplicas: _max, ...rest } = pods;
-  return hashOf(scheduler?.t9kScheduler === undefined ? rest : { ...rest, scheduler });
+  const trusted = markOf(trust);
+  return hashOf({
+    ...rest,
+    ...(scheduler?.t9kScheduler === undefined ? {} : { scheduler }),
+    ...(trusted === undefined ? {} : { trusted }),
+  });
 }
 
 function hashOf(rest: object): string {
@@ -107,18 +117,18 @@ export interface PodSet {
 }
 
 /** The pods of a release. */
-export const releasePods = (service: MLService, release: Release): PodSet => ({
+export const releasePods = (service: MLService, release: Release, trust: StoreTrust): PodSet => ({
   name: releaseName(service.metadata.name, release.name),
   labels: releaseLabels(service, release.name),
-  hash: hashPods(release.predictor, service.spec.scheduler),
+  hash: hashPods(release.predictor, service.spec.scheduler, trust),
   scalable: release,
 });
 
 /** The pods of the transformer. */
-export const transformerPods = (service: MLService, transformer: Transformer): PodSet => ({
+export const transformerPods = (service: MLService, transformer: Transformer, trust: StoreTrust): PodSet => ({
   name: transformerName(service.metadata.name),
   labels: { [SERVICE_LABEL]: service.metadata.name, [COMPONENT_LABEL]: "transformer" },
-  hash: hashPods(transformer, service.spec.scheduler),
+  hash: hashPods(transformer, service.spec.scheduler, trust),
   scalable: { predictor: transformer },
 });
 

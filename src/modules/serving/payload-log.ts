@@ -2,6 +2,7 @@
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { asObjects } from "../../kernel/schema/index.js";
 import { builtInImage, isBuiltInServer, MODEL_SERVER_IMAGE } from "./images.js";
+import { type Bundle, bundleParts, type FetchParts, NO_PARTS } from "./store-trust.js";
 
 /** With what a store of logs is written. */
 export interface LogCredentials {
@@ -11,6 +12,8 @@ export interface LogCredentials {
   readonly variables: readonly { readonly name: string; readonly secret: string; readonly key: string }[];
   /** Those that are no secrets. */
   readonly settings: Readonly<Record<string, string>>;
+  /** Authorities that the store is trusted by, instead of the public ones. */
+  readonly bundle?: Bundle | undefined;
 }
 
 /** What is to be logged of a component. */
@@ -18,6 +21,8 @@ export interface PayloadLogWish {
   /** Value of the model server's `--log-payloads`. */
   readonly settings: JsonObject;
   readonly credentials?: LogCredentials | undefined;
+  /** Authorities that it is trusted by beside the public ones, where its credentials name none. */
+  readonly trust?: Bundle | undefined;
   /** Requests and limits of the forwarder. */
   readonly resources?: JsonObject | undefined;
 }
@@ -30,6 +35,7 @@ const STORE_VOLUME = "payload-log-store";
 const STORE_FOLDER = "/var/run/argosy/payload-log";
 /** Apart from those that the server itself may have. */
 const VARIABLE_PREFIX = "PAYLOAD_LOG_";
+const TRUST = { volume: "payload-log-ca-bundle", folder: "/etc/ssl/payload-log-certs" };
 const RESOURCES = { requests: { cpu: "20m", memory: "96Mi" }, limits: { memory: "512Mi" } };
 
 /** Adds a payload log to a pod, in place; `port` is where its server answers. Returns the port that requests go to from now on. */
@@ -43,12 +49,15 @@ export function addPayloadLog(
   const settings = ofFile === undefined ? wish.settings : { ...wish.settings, s3cfg: `${STORE_FOLDER}/${ofFile.key}` };
   // Kubernetes would take a $(NAME) for a variable.
   const flag = `--log-payloads=${JSON.stringify(settings).replaceAll("$(", () => "$$(")}`;
+  const trusted = trustedBy(wish);
+  const mounts = [...trusted.mounts];
+  const volumes = [...trusted.volumes];
   if (ofFile !== undefined) {
-    const secret = { secretName: ofFile.secret, defaultMode: 0o444 };
-    pod["volumes"] = [...asObjects(pod["volumes"]), { name: STORE_VOLUME, secret }];
+    volumes.push({ name: STORE_VOLUME, secret: { secretName: ofFile.secret, defaultMode: 0o444 } });
+    mounts.push({ name: STORE_VOLUME, mountPath: STORE_FOLDER, readOnly: true });
   }
-  const mounts = ofFile === undefined ? [] : [{ name: STORE_VOLUME, mountPath: STORE_FOLDER, readOnly: true }];
-  const env = environmentOf(credentials);
+  if (volumes.length > 0) pod["volumes"] = [...asObjects(pod["volumes"]), ...volumes];
+  const env = [...environmentOf(credentials), ...trusted.env];
   if (isFront && isBuiltInServer(main)) {
     main["args"] = [...(Array.isArray(main["args"]) ? main["args"] : []), flag];
     if (env.length > 0) main["env"] = [...asObjects(main["env"]), ...env];
@@ -79,6 +88,13 @@ export function addPayloadLog(
   };
   pod["containers"] = [...asObjects(pod["containers"]), forwarder];
   return FORWARDER_PORT;
+}
+
+function trustedBy({ credentials, trust }: PayloadLogWish): FetchParts {
+  const bundle = credentials?.bundle ?? trust;
+  if (bundle === undefined) return NO_PARTS;
+  const variable = credentials?.bundle === undefined ? "ARGOSY_CA_BUNDLE" : "AWS_CA_BUNDLE";
+  return bundleParts(bundle, { ...TRUST, variable: `${VARIABLE_PREFIX}${variable}` });
 }
 
 function environmentOf(credentials: LogCredentials | undefined): JsonObject[] {

@@ -6,6 +6,7 @@ import { builtInImage, isBuiltInServer, MODEL_SERVER_IMAGE } from "./images.js";
 import type { MLServiceRuntimeSpec, Release } from "./kinds.js";
 import { addPayloadLog, type PayloadLogWish } from "./payload-log.js";
 import { addSelfFetch, mayFetchItself } from "./self-fetch.js";
+import { type StoreTrust, trustParts } from "./store-trust.js";
 import { renderTemplate } from "./text-template.js";
 
 /** The container that answers. */
@@ -42,6 +43,8 @@ export interface TemplateOptions {
   readonly apart?: readonly string[];
   /** Who places the pods, other than the cluster's own scheduler, and what it is told. */
   readonly scheduler?: PodScheduler | undefined;
+  /** Whom the model's store is trusted by. */
+  readonly trust?: StoreTrust;
 }
 
 /** A scheduler of pods. */
@@ -283,19 +286,23 @@ function addFetched(
   spec: JsonObject,
   main: JsonObject,
   { secretRef, uri, mountPath }: NonNullable<NonNullable<Release["predictor"]["storage"]>["s3"]>,
-  { names, cacheHostPath, apart }: Fetched,
+  { names, cacheHostPath, apart, trust = {} }: Fetched,
 ): void {
+  const trusted = trustParts(trust);
   const volumes = [
     { name: names.model, emptyDir: {} },
     { ...cacheVolume(cacheHostPath), name: names.cache },
     { name: names.s3, secret: { secretName: secretRef.name, defaultMode: 0o444 } },
+    ...trusted.volumes,
   ];
   const mounts = [
     { name: names.model, mountPath },
     { name: names.cache, mountPath: CACHE_FOLDER },
     { name: names.s3, mountPath: S3_FOLDER, readOnly: true },
+    ...trusted.mounts,
   ];
-  const own = { uri, folder: mountPath, cacheFolder: CACHE_FOLDER, config: S3CFG, env: [], mounts, volumes };
+  const { env } = trusted;
+  const own = { uri, folder: mountPath, cacheFolder: CACHE_FOLDER, config: S3CFG, env, mounts, volumes };
   if (apart?.includes(uri) === false && mayFetchItself(spec, main, own)) {
     addSelfFetch(spec, main, own);
     return;
@@ -307,6 +314,7 @@ function addFetched(
     imagePullPolicy: main["imagePullPolicy"] ?? "IfNotPresent",
     args: [...["--model-uri", uri, "--storage-config", S3CFG], ...["--fetch-to", mountPath, "--cache", CACHE_FOLDER]],
     terminationMessagePolicy: "FallbackToLogsOnError",
+    ...(env.length === 0 ? {} : { env: [...env] }),
     volumeMounts: mounts,
   };
   spec["initContainers"] = [...asObjects(spec["initContainers"]), fetch];

@@ -7,7 +7,6 @@ import { isFault } from "./apply.js";
 import type { ServingAddress } from "./children.js";
 import {
   deploymentOf,
-  hashPods,
   hostOf,
   ingressOf,
   RELEASE_HASH_ANNOTATION,
@@ -29,6 +28,7 @@ import { buildPodTemplate, FETCH_CONTAINER } from "./pod-template.js";
 import { isScaled } from "./release-scaling.js";
 import { schedulerFor } from "./scheduler.js";
 import { fetchedApart, fetchesItself } from "./self-fetch.js";
+import { type StoreTrust, storeTrustOf } from "./store-trust.js";
 import type { UnitTools } from "./unit.js";
 import { asks, readBuilt, reconcileUnit } from "./unit.js";
 
@@ -79,7 +79,9 @@ export async function reconcileRelease(
     readyReplicas: existing?.status?.readyReplicas ?? 0,
     totalReplicas: existing?.status?.replicas ?? 0,
   };
-  const built = buildTemplate(service, release, tools, existing);
+  const trust = await storeTrustOf(service, release.predictor.storage?.s3?.secretRef.name, context.cluster);
+  const pods = releasePods(service, release, isFault(trust) ? {} : trust);
+  const built = isFault(trust) ? trust : buildTemplate(service, release, tools, { existing, trust, hash: pods.hash });
   if (isFault(built)) {
     const answers =
       existing !== undefined && none.readyReplicas > 0 && (await asks(`${url}/`, true, tools)) === undefined;
@@ -91,9 +93,9 @@ export async function reconcileRelease(
   const seen = await reconcileUnit(
     {
       owner: service,
-      deployment: deploymentOf(service, releasePods(service, release), built, given),
+      deployment: deploymentOf(service, pods, built, given),
       given,
-      service: serviceOf(service, releasePods(service, release), built.port),
+      service: serviceOf(service, pods, built.port),
       ingress: ingressOf(service, name, host, { [name]: 100 }),
       built,
       url,
@@ -122,12 +124,12 @@ function buildTemplate(
   service: MLService,
   release: Release,
   tools: ReleaseTools,
-  existing: Deployment | undefined,
+  { existing, trust, hash }: { existing: Deployment | undefined; trust: StoreTrust; hash: string },
 ): BuiltTemplate | Fault {
   const annotations = existing?.metadata.annotations ?? {};
   const apart = fetchedApart(existing?.spec.template, podsOf(service, release.name, tools), FETCHERS);
   const ours = existing?.metadata.ownerReferences?.some(({ uid }) => uid === service.metadata.uid) === true;
-  if (ours && annotations[RELEASE_HASH_ANNOTATION] === hashPods(release.predictor, service.spec.scheduler)) {
+  if (ours && annotations[RELEASE_HASH_ANNOTATION] === hash) {
     const before = readBuilt(annotations[TEMPLATE_ANNOTATION]);
     if (before !== undefined && !fetchesItself(before.template, apart)) return before;
   }
@@ -150,6 +152,7 @@ function buildTemplate(
         url: urlOf(hostOf(releaseName(service.metadata.name, release.name), namespace, tools.address), tools.address),
       }),
       scheduler: schedulerFor(service.spec.scheduler, tools.context.cluster),
+      trust,
       ...(service.metadata.annotations?.[FETCH_ANNOTATION] === "init-container" ? {} : { apart }),
     });
   } catch (error) {

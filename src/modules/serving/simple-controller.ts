@@ -17,6 +17,7 @@ import { conditionsSaying, says, saysHonored } from "./said.js";
 import { NO_SCHEDULER, schedulerFor } from "./scheduler.js";
 import type { SimpleMLService, SimpleMLServiceStatus } from "./simple-kind.js";
 import { SimpleMLServiceKind } from "./simple-kind.js";
+import { type StoreTrust, storeTrustOf } from "./store-trust.js";
 import { reconcileUnit, type UnitOutcome, type UnitTools } from "./unit.js";
 
 const NAME = "simplemlservice";
@@ -59,7 +60,8 @@ export function simpleMLServiceController(
 }
 
 async function reconcileSimple(service: SimpleMLService, tools: Tools): Promise<ReconcileResult> {
-  const built = tryBuild(service, tools);
+  const trust = await storeTrustOf(service, service.spec.storage?.s3?.secretRef.name, tools.context.cluster);
+  const built = "reason" in trust ? trust : tryBuild(service, trust, tools);
   const outcome: Pick<UnitOutcome, "fault" | "settled"> =
     "reason" in built ? { fault: built, settled: false } : await makeTrue(service, built, tools);
   const fault =
@@ -70,9 +72,9 @@ async function reconcileSimple(service: SimpleMLService, tools: Tools): Promise<
 
 const STOPPED: Fault = { reason: "NoReplicas", message: "replicas is 0: no pods run" };
 
-function tryBuild(service: SimpleMLService, tools: Tools): BuiltTemplate | Fault {
+function tryBuild(service: SimpleMLService, trust: StoreTrust, tools: Tools): BuiltTemplate | Fault {
   try {
-    return buildPods(service, tools);
+    return buildPods(service, trust, tools);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     return { reason: "InvalidSpec", message: `cluster ${tools.context.cluster.name}: ${error.message}` };
@@ -131,7 +133,11 @@ function podsOf({ metadata }: SimpleMLService, { context }: Tools): readonly Pod
   return pods.byIndex(BY_SERVICE, `${metadata.namespace ?? ""}/${metadata.name}`);
 }
 
-function buildPods({ metadata, spec }: SimpleMLService, { cacheHostPath, context }: Tools): BuiltTemplate {
+function buildPods(
+  { metadata, spec }: SimpleMLService,
+  trust: StoreTrust,
+  { cacheHostPath, context }: Tools,
+): BuiltTemplate {
   const pod = podSpecOf(metadata.name, spec);
   const containers = asObjects(pod["containers"]).map((container) => ({ ...container }));
   const [main] = containers;
@@ -142,7 +148,7 @@ function buildPods({ metadata, spec }: SimpleMLService, { cacheHostPath, context
   pod["containers"] = containers;
   const labels = { [LABEL]: metadata.name };
   const folder = cacheHostPath === undefined ? undefined : `${cacheHostPath}/${metadata.namespace ?? ""}`;
-  addModel(pod, main, spec.storage, { labels, cacheHostPath: folder });
+  addModel(pod, main, spec.storage, { labels, cacheHostPath: folder, trust });
   const scheduler = schedulerFor(spec.scheduler, context.cluster);
   if (scheduler !== undefined) pod["schedulerName"] = scheduler.name;
   const annotations = scheduler === undefined ? {} : { annotations: { ...scheduler.annotations } };

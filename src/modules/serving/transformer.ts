@@ -10,6 +10,7 @@ import {
   hostOf,
   ingressOf,
   insideOnly,
+  type PodSet,
   predictorsName,
   predictorsOf,
   RELEASE_HASH_ANNOTATION,
@@ -39,6 +40,7 @@ import { checkSecret, type ReleaseOutcome, type ReleaseTools } from "./release.j
 import { isScaled } from "./release-scaling.js";
 import { type Routing, weightsOf } from "./routing.js";
 import { schedulerFor } from "./scheduler.js";
+import { type StoreTrust, storeTrustOf } from "./store-trust.js";
 import { asks, readBuilt, reconcileUnit } from "./unit.js";
 
 const DEFAULT_PORT = 8080;
@@ -52,7 +54,8 @@ export async function reconcileTransformer(
   if (transformer === undefined) return undefined;
   const { context, address } = tools;
   const { namespace = "" } = service.metadata;
-  const pods = transformerPods(service, transformer);
+  const trust = await storeTrustOf(service, transformer.storage?.s3?.secretRef.name, context.cluster);
+  const pods = transformerPods(service, transformer, isFault(trust) ? {} : trust);
   const url = urlOf(hostOf(pods.name, namespace, address), address);
   const existing = context.cluster.informers.informer(DeploymentKind).get({ namespace, name: pods.name });
   const none = {
@@ -60,7 +63,7 @@ export async function reconcileTransformer(
     readyReplicas: existing?.status?.readyReplicas ?? 0,
     totalReplicas: existing?.status?.replicas ?? 0,
   };
-  const built = templateFor(service, transformer, { tools, existing, url });
+  const built = isFault(trust) ? trust : templateFor(service, transformer, { tools, existing, url, trust, pods });
   if (isFault(built)) {
     const answers =
       existing !== undefined && none.readyReplicas > 0 && (await asks(`${url}/`, true, tools)) === undefined;
@@ -85,13 +88,20 @@ export async function reconcileTransformer(
   return { ...none, ...seen, built };
 }
 
+interface Templating {
+  readonly tools: ReleaseTools;
+  readonly existing: Deployment | undefined;
+  readonly url: string;
+  readonly trust: StoreTrust;
+  readonly pods: PodSet;
+}
+
 /** The template as it was made, or a new one where the transformer changed. */
 function templateFor(
   service: MLService,
   transformer: Transformer,
-  { tools, existing, url }: { tools: ReleaseTools; existing: Deployment | undefined; url: string },
+  { tools, existing, url, trust, pods: { labels, hash } }: Templating,
 ): BuiltTemplate | Fault {
-  const { labels, hash } = transformerPods(service, transformer);
   const annotations = existing?.metadata.annotations ?? {};
   const isOurs = existing?.metadata.ownerReferences?.some(({ uid }) => uid === service.metadata.uid) === true;
   if (isOurs && annotations[RELEASE_HASH_ANNOTATION] === hash) {
@@ -106,6 +116,7 @@ function templateFor(
       cacheHostPath: tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${namespace}`,
       log: logWishOf(service, transformer.logger, { component: "transformer", url }),
       scheduler: schedulerFor(service.spec.scheduler, cluster),
+      trust,
     });
   } catch (error) {
     if (error instanceof InputError)

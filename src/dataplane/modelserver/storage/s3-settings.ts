@@ -8,7 +8,7 @@ import { asString } from "../../../kernel/schema/index.js";
 import { keysOfRole } from "./aws-role.js";
 import { DownloadError } from "./failures.js";
 import type { Environment, StoreSettings } from "./settings.js";
-import { entryOf, isOff, isOn, readSettings, variable } from "./settings.js";
+import { entryOf, isOff, isOn, readSettings, readTrust, variable } from "./settings.js";
 
 /** Where an S3 store is, and as whom it is read. */
 export interface S3Settings {
@@ -17,7 +17,7 @@ export interface S3Settings {
   /** Absent: requests are not signed. */
   readonly keys?: AwsKeys;
   readonly region: string;
-  /** PEM of the CAs to trust instead of the system's. */
+  /** PEM of the CAs to trust: what the settings name instead of the system's, or those of ARGOSY_CA_BUNDLE beside them. */
   readonly ca?: string;
   readonly checkCertificate: boolean;
 }
@@ -28,20 +28,26 @@ const fail = (message: string): never => {
 
 /** The file's settings, or those of the environment. Throws `DownloadError` that names file and field, never a value. */
 export async function s3Settings(settings: StoreSettings, uri: string): Promise<S3Settings> {
-  const { file, entry, env } = settings;
-  if (file !== undefined && entry === undefined) return settingsInS3cfg(file.text, file.path);
-  if (file !== undefined) return settingsInEntry(entryOf(settings, "s3"), file.path);
-  return (
-    (await settingsInEnvironment(env)) ??
-    denied(
+  const { file, entry, env, client } = settings;
+  const found =
+    file === undefined
+      ? await settingsInEnvironment(env)
+      : entry === undefined
+        ? await settingsInS3cfg(file.text, file.path)
+        : settingsInEntry(entryOf(settings, "s3"), file.path);
+  if (found === undefined)
+    return denied(
       `${uri}: there are neither settings of the store with its address and keys (.s3cfg), nor AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_NO_SIGN_REQUEST=true reads what is public`,
-    )
-  );
+    );
+  if (found.ca !== undefined) return found;
+  const caFile = variable(env, "AWS_CA_BUNDLE");
+  const ca = caFile === undefined ? client.ca : await readCa(caFile, "AWS_CA_BUNDLE");
+  return ca === undefined ? found : { ...found, ca };
 }
 
 /** The settings in a file, or those of the environment. Throws `DownloadError`. */
 export async function readS3Settings(path: string | undefined, env: Environment): Promise<S3Settings> {
-  return s3Settings(await readSettings(path, env), "s3://");
+  return s3Settings(await readSettings(path, env, await readTrust(env)), "s3://");
 }
 
 const denied = (message: string): never => {
@@ -114,12 +120,10 @@ export async function settingsInEnvironment(env: Environment): Promise<S3Setting
   const keys = isPublic ? undefined : await keysInEnvironment(env, region);
   if (keys === undefined && !isPublic) return undefined;
   const endpoint = variable(env, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") ?? `https://s3.${region}.amazonaws.com`;
-  const caFile = variable(env, "AWS_CA_BUNDLE");
   return {
     endpoint: endpointOf(endpoint, "AWS_ENDPOINT_URL"),
     ...(keys === undefined ? {} : { keys }),
     region,
-    ...(caFile === undefined ? {} : { ca: await readCa(caFile, "AWS_CA_BUNDLE") }),
     checkCertificate: !isOff(env["S3_VERIFY_SSL"]),
   };
 }

@@ -37,6 +37,30 @@ async function startStore() {
 const readStore = { AWS_NO_SIGN_REQUEST: "true" };
 
 test.each([
+  ["an .s3cfg", (host: string) => `[default]\nhost_base = ${host}\naccess_key = a\nsecret_key = b\n`],
+  [
+    "an entry of storage-config",
+    (host: string) =>
+      JSON.stringify({ type: "s3", endpoint_url: `https://${host}`, access_key_id: "a", secret_access_key: "b" }),
+  ],
+])(
+  "S3's keys in %s may leave its authorities to AWS_CA_BUNDLE, which stands instead of all others",
+  async (_form, text) => {
+    const { host, pem } = await startStore();
+    const options = await fetchOptions("s3://b/m/");
+    const [storageConfig, right, wrong] = ["keys", "right.pem", "wrong.pem"].map((name) => join(options.folder, name));
+    await writeFile(storageConfig ?? "", text(host));
+    await writeFile(right ?? "", pem);
+    await writeFile(wrong ?? "", (await createAuthority({ name: "other", clock: systemClock })).caPem);
+    const fetchWith = (env: Record<string, string | undefined>): Promise<string> =>
+      fetchModel({ ...options, storageConfig: storageConfig ?? "", env, retryForMs: 0 });
+
+    await expect(fetchWith({ ARGOSY_CA_BUNDLE: right, AWS_CA_BUNDLE: wrong })).rejects.toThrow("is not trusted here");
+    expect(await fetchWith({ ARGOSY_CA_BUNDLE: wrong, AWS_CA_BUNDLE: right })).toBe(options.destination);
+  },
+);
+
+test.each([
   ["https", (host: string) => [`https://${host}/model.onnx`, {}] as const],
   ["s3", (host: string) => ["s3://b/m/", { ...readStore, AWS_ENDPOINT_URL: `https://${host}` }] as const],
 ])("a store is trusted by the bundle that the platform gives, as it is at each fetch: %s", async (_scheme, at) => {

@@ -1,6 +1,7 @@
 /** Names that KServe's users write, and our own. */
 import type { JsonObject, KubeObject } from "../../../kernel/kinds/index.js";
 import { didYouMean } from "../../../kernel/schema/index.js";
+import { CA_BUNDLE_ANNOTATION } from "../store-trust.js";
 
 const PREFIX = "serving.kserve.io/";
 
@@ -51,8 +52,8 @@ export const OWN = {
   shadow: "serving.argosy.dev/shadow",
   /** Of an InferenceGraph: patterns of header names that go on to every step, by comma. */
   propagate: "serving.argosy.dev/propagate-headers",
-  /** Of an InferenceGraph: `CONFIGMAP` or `CONFIGMAP/KEY` of its namespace, with authorities that its routers trust. */
-  caBundle: "serving.argosy.dev/ca-bundle",
+  /** `CONFIGMAP` or `CONFIGMAP/KEY` of the namespace, with authorities that a graph's routers, or who fetches models, trust. */
+  caBundle: CA_BUNDLE_ANNOTATION,
   /** Shares by which a new revision comes to all the traffic: `10,50`. */
   steps: "serving.argosy.dev/rollout-steps",
   /** How long each is watched: `30s`. */

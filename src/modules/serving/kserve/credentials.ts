@@ -3,6 +3,7 @@ import type { JsonObject, Secret, ServiceAccount } from "../../../kernel/kinds/i
 import { SecretKind, ServiceAccountKind } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject, parseJson } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
+import { bundleFaultIn, s3BundleNamed, s3BundleOf } from "../store-trust.js";
 import { annotationOf, KSERVE } from "./annotations.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { accountParts, secretParts } from "./secret-forms.js";
@@ -71,17 +72,18 @@ export async function allCredentials(
   service: InferenceService,
   component: JsonObject,
   tools: Tools,
-): Promise<FoundCredentials> {
+): Promise<FoundCredentials | Fault> {
   const common = {
     namespace: service.metadata.namespace ?? "",
     configName: annotationOf(service, KSERVE.storageSecret),
     account: asString(component["serviceAccountName"]) || "default",
   };
   const uris = Object.keys(ENTRIES).map((scheme) => `${scheme}://any/model`);
-  // Only S3 can be a fault: it is asked for by itself, so that the others are found without it.
+  // Only S3 can be without: it is asked for by itself, so that the others are found without it.
   const isS3 = (uri: string): boolean => uri.startsWith("s3:");
   const others = await findCredentials({ ...common, uris: uris.filter((uri) => !isS3(uri)) }, tools);
   const s3 = await findCredentials({ ...common, uris: uris.filter(isS3) }, tools);
+  if ("reason" in s3 && s3.reason !== "SecretNotFound") return s3;
   return {
     credentials: {
       ...("credentials" in others ? others.credentials : {}),
@@ -92,22 +94,29 @@ export async function allCredentials(
 
 /**
  * In KServe's order, for each scheme: the entry of `storage-config` that is named, what the ServiceAccount's Secrets hold, an entry of `storage-config` by the
- * name of the store; and ours, for S3: the namespace's Secret labelled `tensorstack.dev/resource: s3`. Only S3 cannot do without.
+ * name of the store; and ours, for S3: the namespace's Secret labelled `tensorstack.dev/resource: s3`. Only S3 cannot do without; the authorities that its
+ * credentials name must be there.
  */
 export async function findCredentials(
   wish: CredentialsWish,
-  { context }: { readonly context: Pick<Tools["context"], "cluster"> },
+  tools: { readonly context: Pick<Tools["context"], "cluster"> },
 ): Promise<FoundCredentials | Fault> {
+  const { cluster } = tools.context;
+  const found = await lookFor(wish, cluster);
+  const bundle = "credentials" in found ? found.credentials["s3"]?.bundle : undefined;
+  const fault = bundle === undefined ? undefined : await bundleFaultIn(bundle, wish.namespace, cluster);
+  return fault === undefined ? found : { ...fault, message: `cluster ${cluster.name}: ${fault.message}` };
+}
+
+async function lookFor(wish: CredentialsWish, cluster: Cluster): Promise<FoundCredentials | Fault> {
   const { namespace, key = "", uris, account } = wish;
   const schemes = [...new Set(uris.map((uri) => parseStorageUri(uri).scheme))].filter((one) =>
     Object.hasOwn(ENTRIES, one),
   );
   if (key === "" && schemes.length === 0) return { credentials: {} };
-  const { cluster } = context;
   const where = `cluster ${cluster.name}: Secret ${namespace}/`;
-  const secrets = cluster.client.resource(SecretKind);
   const configName = wish.configName ?? STORAGE_CONFIG;
-  const config = await secrets.find(configName, { namespace });
+  const config = await cluster.client.resource(SecretKind).find(configName, { namespace });
   if (key !== "") {
     const entry = config?.data?.[key];
     if (entry === undefined)
@@ -115,39 +124,51 @@ export async function findCredentials(
         reason: "SecretNotFound",
         message: `${where}${configName} has no entry ${key}, which storage.key names`,
       };
+    const named = ofEntry(config, key);
     const said = entryIn(entry);
-    const named = { ...NO_CREDENTIALS, file: { secret: configName, key } };
     const type = said["type"] ?? "s3";
     return { credentials: Object.fromEntries([...schemes, type].map((scheme) => [scheme, named])), entry: said };
   }
-  const own = await ofAccount({ account, namespace, more: wish.pullSecrets ?? [] }, context.cluster.client);
+  const own = await ofAccount({ account, namespace, more: wish.pullSecrets ?? [] }, cluster.client);
   const credentials: Record<string, StoreCredentials> = {};
   for (const scheme of schemes) {
     const found = own(scheme);
     const entry = ENTRIES[scheme]?.find((name) => config?.data?.[name] !== undefined);
     if (found !== undefined) credentials[scheme] = found;
-    else if (entry !== undefined) credentials[scheme] = { ...NO_CREDENTIALS, file: { secret: configName, key: entry } };
+    else if (entry !== undefined) credentials[scheme] = ofEntry(config, entry);
     else if (scheme === "s3") {
-      const labelled = await labelledSecret(namespace, context.cluster.client);
+      const labelled = await labelledSecret(namespace, cluster.client);
       if (labelled === undefined)
         return {
           reason: "SecretNotFound",
           message: `cluster ${cluster.name}: namespace ${namespace} has no credentials for s3://: make a Secret ${configName} with an entry s3, or one labelled tensorstack.dev/resource: s3 with the key ${S3CFG}`,
         };
-      credentials[scheme] = { ...NO_CREDENTIALS, file: { secret: labelled, key: S3CFG } };
+      credentials[scheme] = labelled;
     }
   }
   return { credentials };
 }
 
-type Client = Tools["context"]["cluster"]["client"];
+/** An entry of `storage-config`, with the authorities that it, or an annotation of the Secret, names. */
+function ofEntry(config: Secret | undefined, key: string): StoreCredentials {
+  const { name = STORAGE_CONFIG, annotations } = config?.metadata ?? {};
+  const said = asObject(parseJson(Buffer.from(config?.data?.[key] ?? "", "base64").toString("utf8")));
+  return {
+    ...NO_CREDENTIALS,
+    file: { secret: name, key },
+    bundle: s3BundleNamed(asString(said["cabundle_configmap"])) ?? s3BundleOf(annotations),
+  };
+}
 
-async function labelledSecret(namespace: string, client: Client): Promise<string | undefined> {
+type Cluster = Tools["context"]["cluster"];
+type Client = Cluster["client"];
+
+async function labelledSecret(namespace: string, client: Client): Promise<StoreCredentials | undefined> {
   const { items } = await client.resource(SecretKind).list({ namespace, labelSelector: "tensorstack.dev/resource=s3" });
   return items
     .filter(({ data }) => data?.[S3CFG] !== undefined)
-    .map(({ metadata }) => metadata.name)
-    .sort()[0];
+    .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
+    .map((secret) => secretParts("s3", secret))[0];
 }
 
 /** The URIs of a component, but for that of `storage`. */

@@ -6,10 +6,10 @@ import { toJson, toJsonObject } from "../../../kernel/schema/index.js";
 import { SCALING } from "../autoscaling/index.js";
 import { HEALTH_ANNOTATION, hostOf, type ServingAddress } from "../children.js";
 import type { BuiltTemplate } from "../pod-template.js";
+import type { Trust } from "../store-trust.js";
 import { annotationOf, OWN } from "./annotations.js";
 import { ROUTE } from "./children.js";
 import type { InferenceGraph } from "./graph-kind.js";
-import type { Trust } from "./graph-trust.js";
 import type { Scaling } from "./scaling.js";
 
 /** The field manager of everything that the controller writes. */

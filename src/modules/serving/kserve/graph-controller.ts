@@ -23,6 +23,7 @@ import { toJsonObject } from "../../../kernel/schema/index.js";
 import { type ChildWriter, createChildWriter, isFault } from "../apply.js";
 import { hostOf, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
+import { type Trust, trustOf } from "../store-trust.js";
 import { reconcileUnit, type UnitOutcome } from "../unit.js";
 import { annotationOf, isClusterLocal, KSERVE, modeOf, OWN, saysYes } from "./annotations.js";
 import { inferenceGraphFaults } from "./graph-admission.js";
@@ -36,9 +37,8 @@ import {
   routerTemplate,
 } from "./graph-children.js";
 import { type InferenceGraph, InferenceGraphKind } from "./graph-kind.js";
-import { type ResolvedGraph, resolveGraph } from "./graph-services.js";
+import { asksByHttps, type ResolvedGraph, resolveGraph } from "./graph-services.js";
 import { type GraphSeen, graphReadiness, graphStatus } from "./graph-status.js";
-import { asksByHttps, type Trust, trustOf } from "./graph-trust.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { type Scaling, scalingOf } from "./scaling.js";
 import { kserveRunsIn, standBackWatches } from "./stand-back.js";

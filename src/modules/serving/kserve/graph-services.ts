@@ -24,6 +24,12 @@ export interface ResolvedGraph {
   readonly waiting: Fault | undefined;
 }
 
+/** Whether a router that is given this spec asks a service over https. */
+export const asksByHttps = (spec: JsonObject): boolean =>
+  Object.values(asObject(spec["nodes"])).some((node) =>
+    asObjects(asObject(node)["steps"]).some(({ serviceUrl }) => /^https:/i.test(asString(serviceUrl))),
+  );
+
 /** Gives every step its address; a fault where one has none. */
 export function resolveGraph(graph: InferenceGraph, cluster: ClusterAccess): ResolvedGraph | Fault {
   const [wrong] = wrongUrls(toJsonObject(graph.spec));

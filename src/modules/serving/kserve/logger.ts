@@ -4,6 +4,7 @@ import { asList, asNumber, asObject, asString, isObject } from "../../../kernel/
 import { parseDurationMs } from "../autoscaling/index.js";
 import type { Fault } from "../diagnosis.js";
 import type { PayloadLogWish } from "../payload-log.js";
+import { trustOf } from "../store-trust.js";
 import { credentialsFor } from "./credentials.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import type { Tools } from "./tools.js";
@@ -102,5 +103,7 @@ export async function loggerFor(
   const model = { storageUri: url, ...(isObject(storage) ? { storage } : {}) };
   const found = await credentialsFor(service, { model, serviceAccountName: account }, tools);
   if ("reason" in found) return { reason: found.reason, message: `${component}.logger: ${found.message}` };
-  return { log: { settings, credentials: found.credentials["s3"] } };
+  const trust = await trustOf(service, tools.context.cluster);
+  if (trust !== undefined && "reason" in trust) return { ...trust, message: `${component}.logger: ${trust.message}` };
+  return { log: { settings, credentials: found.credentials["s3"], trust } };
 }

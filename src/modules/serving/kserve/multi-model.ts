@@ -2,6 +2,7 @@
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
+import { type FetchParts, trustParts } from "../store-trust.js";
 import { credentialParts, fileOf, type StorageAccess } from "./storage.js";
 import { addClaims } from "./trained-model-claims.js";
 
@@ -42,11 +43,14 @@ export function addModelList(pod: JsonObject, main: JsonObject, service: string,
   const mounts = asObjects(main["volumeMounts"]).slice();
   const env = asObjects(main["env"]).slice();
   const args: string[] = [];
-  for (const [scheme, credentials] of Object.entries(access.credentials)) {
-    const parts = credentialParts(credentials, false);
+  const add = (parts: FetchParts): void => {
     for (const volume of parts.volumes) if (!volumes.some(({ name }) => name === volume["name"])) volumes.push(volume);
     for (const mount of parts.mounts) if (!mounts.some(({ name }) => name === mount["name"])) mounts.push(mount);
     for (const one of parts.env) if (!env.some(({ name }) => name === one["name"])) env.push(one);
+  };
+  add(trustParts({ all: access.trust, s3: access.credentials["s3"]?.bundle }));
+  for (const [scheme, credentials] of Object.entries(access.credentials)) {
+    add(credentialParts(credentials, false));
     if (credentials.file !== undefined) args.push(`--store-config=${scheme}=${fileOf(credentials.file)}`);
   }
   volumes.push({ name: "model-list", configMap: { name: modelsName(service), optional: true } });

@@ -1,5 +1,6 @@
 /** The forms in which KServe's users have a store's credentials in Secrets, by scheme. Pure. */
 import type { Secret, ServiceAccount } from "../../../kernel/kinds/index.js";
+import { s3BundleOf } from "../store-trust.js";
 import { NO_CREDENTIALS, type StoreCredentials } from "./storage.js";
 
 const S3CFG = ".s3cfg";
@@ -21,12 +22,13 @@ function variables({ metadata, data = {} }: Secret, names: readonly string[]): S
 
 const s3: Form = (secret) => {
   const { metadata, data = {} } = secret;
-  if (data[S3CFG] !== undefined) return { ...NO_CREDENTIALS, file: { secret: metadata.name, key: S3CFG } };
+  const bundle = s3BundleOf(metadata.annotations);
+  if (data[S3CFG] !== undefined) return { ...NO_CREDENTIALS, file: { secret: metadata.name, key: S3CFG }, bundle };
   const settings = s3Settings(metadata.annotations);
   const isPublic = settings["AWS_NO_SIGN_REQUEST"] !== undefined;
   const found = variables(secret, AWS);
   if (found.length < 2 && !isPublic) return undefined;
-  return { ...NO_CREDENTIALS, variables: isPublic ? [] : found, settings };
+  return { ...NO_CREDENTIALS, variables: isPublic ? [] : found, settings, bundle };
 };
 
 /** KServe's annotations of a Secret or ServiceAccount. */
@@ -49,7 +51,9 @@ function s3Settings(annotations: Readonly<Record<string, string>> = {}): Record<
 export function accountParts(scheme: string, { metadata }: ServiceAccount): StoreCredentials | undefined {
   const settings = s3Settings(metadata.annotations);
   const hasRole = metadata.annotations?.[ROLE] !== undefined || settings["AWS_NO_SIGN_REQUEST"] !== undefined;
-  return scheme === "s3" && hasRole ? { ...NO_CREDENTIALS, settings } : undefined;
+  return scheme === "s3" && hasRole
+    ? { ...NO_CREDENTIALS, settings, bundle: s3BundleOf(metadata.annotations) }
+    : undefined;
 }
 
 const gs: Form = ({ metadata, data = {} }) =>

@@ -3,7 +3,7 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
 import { addSelfFetch, fetchedApart, fetchesItself, mayFetchItself, type SelfFetch } from "../self-fetch.js";
 import type { InferenceService } from "./inference-service-kind.js";
-import { credentialParts, credentialsOf, fileOf, isFetched, type StorageAccess, trustParts } from "./storage.js";
+import { credentialsOf, fileOf, isFetched, type StorageAccess, storeParts } from "./storage.js";
 import { deploymentsOf, podsOf, type Tools } from "./tools.js";
 
 const MODEL_FOLDER = "/mnt/models";
@@ -14,26 +14,18 @@ const FETCHERS = /^storage-initializer/;
 function selfFetchOf(pod: JsonObject, main: JsonObject, uri: string, access: StorageAccess): SelfFetch | undefined {
   const isElsewhere = access.containers?.[uri] !== undefined || access.apart?.includes(uri) === true;
   if (isElsewhere || !isFetched(uri, access)) return undefined;
-  const credentials = credentialsOf(uri, access);
-  const own = credentialParts(credentials, false);
-  const trusted = trustParts(uri, access, false);
-  const env = [...own.env, ...trusted.env];
+  const { file } = credentialsOf(uri, access);
+  const { env, mounts, volumes } = storeParts(uri, access, false);
   if (!mayFetchItself(pod, main, { folder: MODEL_FOLDER, env })) return undefined;
   return {
     ...{ uri, env, folder: MODEL_FOLDER, cacheFolder: CACHE_FOLDER },
-    config: credentials.file === undefined ? undefined : fileOf(credentials.file),
+    config: file === undefined ? undefined : fileOf(file),
     mounts: [
       { name: MODEL_VOLUME, mountPath: MODEL_FOLDER },
       { name: "model-cache", mountPath: CACHE_FOLDER },
-      ...own.mounts,
-      ...trusted.mounts,
+      ...mounts,
     ],
-    volumes: [
-      { name: MODEL_VOLUME, emptyDir: {} },
-      cacheVolume(access.cacheHostPath),
-      ...own.volumes,
-      ...trusted.volumes,
-    ],
+    volumes: [{ name: MODEL_VOLUME, emptyDir: {} }, cacheVolume(access.cacheHostPath), ...volumes],
   };
 }
 

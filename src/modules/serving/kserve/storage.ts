@@ -5,16 +5,13 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, isObject } from "../../../kernel/schema/index.js";
 import { builtInImage, MODEL_SERVER_IMAGE } from "../images.js";
 import { CACHE_FOLDER, cacheVolume } from "../pod-template.js";
+import { type Bundle, type FetchParts, othersTrustParts, type Trust, trustParts } from "../store-trust.js";
 import { hashOf } from "./children.js";
-import type { Trust } from "./graph-trust.js";
 import { claimOf, parseStorageUri } from "./storage-uri.js";
 
 /** The init container that brings models; KServe's name for it. */
 export const STORAGE_INITIALIZER = "storage-initializer";
 const CREDENTIALS_FOLDER = "/var/run/argosy/store";
-const TRUST_FOLDER = "/etc/ssl/custom-certs";
-const TRUST_FILE = "cabundle.crt";
-const TRUST_VOLUME = "store-ca-bundle";
 const SOURCE_VOLUME = "kserve-provision-location";
 
 /** With what a store is read. */
@@ -27,6 +24,8 @@ export interface StoreCredentials {
   readonly settings: Readonly<Record<string, string>>;
   /** Keys of Secrets as files, whose paths variables say. */
   readonly mounted: readonly { readonly secret: string; readonly key: string; readonly variable: string }[];
+  /** Authorities that the store is trusted by, instead of the public ones. */
+  readonly bundle?: Bundle | undefined;
 }
 
 /** For what is public. */
@@ -211,12 +210,11 @@ export function fetcherOf(
   uri: string,
   { name, target, image, access, maxBytes }: FetcherWish,
 ): { readonly container: JsonObject; readonly volumes: JsonObject[] } {
-  const credentials = credentialsOf(uri, access);
+  const { file } = credentialsOf(uri, access);
   const chosen = access.containers?.[uri];
   const given = chosen?.container ?? {};
   const isOthers = chosen?.isBuiltIn === false;
-  const parts = [credentialParts(credentials, isOthers), trustParts(uri, access, isOthers)];
-  const [env, mounts, volumes] = [flat(parts, "env"), flat(parts, "mounts"), flat(parts, "volumes")];
+  const { env, mounts, volumes } = storeParts(uri, access, isOthers);
   const allEnv = [...asObjects(given["env"]), ...env];
   const around = {
     terminationMessagePolicy: "FallbackToLogsOnError",
@@ -228,12 +226,12 @@ export function fetcherOf(
   if (isOthers) {
     // As KServe calls them: what, and where to.
     const args = [...(Array.isArray(given["args"]) ? given["args"] : []), uri, target.mountPath];
-    return { container: { ...around, args, volumeMounts: [...ownMounts, ...mounts] }, volumes };
+    return { container: { ...around, args, volumeMounts: [...ownMounts, ...mounts] }, volumes: [...volumes] };
   }
   const rest: JsonObject = { ...around };
   delete rest["command"];
   const limit = maxBytes === undefined ? [] : ["--max-bytes", String(maxBytes)];
-  const config = credentials.file === undefined ? [] : ["--storage-config", fileOf(credentials.file)];
+  const config = file === undefined ? [] : ["--storage-config", fileOf(file)];
   return {
     container: {
       ...rest,
@@ -251,26 +249,17 @@ const folderOf = (secret: string): string => `${CREDENTIALS_FOLDER}/${secret}`;
 export const fileOf = ({ secret, key }: { readonly secret: string; readonly key: string }): string =>
   `${folderOf(secret)}/${key}`;
 
-/** What a fetch adds to a pod. */
-export interface FetchParts {
-  readonly env: readonly JsonObject[];
-  readonly mounts: readonly JsonObject[];
-  readonly volumes: readonly JsonObject[];
-}
-
-const flat = (parts: readonly FetchParts[], what: keyof FetchParts): JsonObject[] => parts.flatMap((one) => one[what]);
-
-/** The authorities as a file; containers of others read KServe's variables. */
-export function trustParts(uri: string, { trust }: StorageAccess, isOthers: boolean): FetchParts {
-  if (trust === undefined || parseStorageUri(uri).scheme === "http") return { env: [], mounts: [], volumes: [] };
-  const file = `${TRUST_FOLDER}/${TRUST_FILE}`;
-  const variables = isOthers
-    ? { CA_BUNDLE_CONFIGMAP_NAME: trust.name, CA_BUNDLE_VOLUME_MOUNT_POINT: TRUST_FOLDER, AWS_CA_BUNDLE: file }
-    : { ARGOSY_CA_BUNDLE: file };
+/** What whoever fetches `uri` gets: credentials, and the authorities to trust. */
+export function storeParts(uri: string, access: StorageAccess, isOthers: boolean): FetchParts {
+  const credentials = credentialsOf(uri, access);
+  const isPlain = parseStorageUri(uri).scheme === "http";
+  const trust = { all: isPlain ? undefined : access.trust, s3: credentials.bundle };
+  const own = credentialParts(credentials, isOthers);
+  const trusted = isOthers ? othersTrustParts(trust) : trustParts(trust);
   return {
-    env: Object.entries(variables).map(([name, value]) => ({ name, value })),
-    mounts: [{ name: TRUST_VOLUME, mountPath: TRUST_FOLDER, readOnly: true }],
-    volumes: [{ name: TRUST_VOLUME, configMap: { name: trust.name, items: [{ key: trust.key, path: TRUST_FILE }] } }],
+    env: [...own.env, ...trusted.env],
+    mounts: [...own.mounts, ...trusted.mounts],
+    volumes: [...own.volumes, ...trusted.volumes],
   };
 }
 
@@ -278,7 +267,7 @@ export function trustParts(uri: string, { trust }: StorageAccess, isOthers: bool
 export function credentialParts(
   { file, variables, settings, mounted }: StoreCredentials,
   isOthers: boolean,
-): { readonly env: JsonObject[]; readonly mounts: JsonObject[]; readonly volumes: JsonObject[] } {
+): FetchParts {
   const entry = isOthers && file !== undefined ? [{ name: "STORAGE_CONFIG", ...file }] : [];
   const files = [...mounted, ...(isOthers || file === undefined ? [] : [file])];
   const secrets = [...new Set(files.map(({ secret }) => secret))];

@@ -13,6 +13,7 @@ import type { Job, Node } from "../../../../kernel/kinds/index.js";
 import { JobKind, NodeKind, ownerReferenceTo, PodKind, withCondition } from "../../../../kernel/kinds/index.js";
 import { asObject, asObjects, asString, equalJson, toJson, toJsonObject } from "../../../../kernel/schema/index.js";
 import { diagnosePods, type Fault, wordsOf } from "../../diagnosis.js";
+import { trustIn } from "../../store-trust.js";
 import { findCredentials } from "../credentials.js";
 import { kserveRunsIn } from "../stand-back.js";
 import { storageContainerFor } from "../storage-containers.js";
@@ -216,6 +217,8 @@ async function bring(placed: PlacedModel, on: OnNode): Promise<Found> {
     { context },
   );
   if ("reason" in found) return failed(found);
+  const trust = await trustIn(namespace, model.caBundle, context.cluster);
+  if (trust !== undefined && "reason" in trust) return failed(trust);
   const known = informers.informer(ClusterStorageContainerKind).list();
   const chosen = storageContainerFor(model.uri, known, { named: "", workload: "localModelDownloadJob" });
   if (chosen !== undefined && "reason" in chosen) return failed(chosen);
@@ -226,6 +229,7 @@ async function bring(placed: PlacedModel, on: OnNode): Promise<Found> {
   const access = {
     cacheHostPath: undefined,
     credentials: found.credentials,
+    trust,
     ...(chosen === undefined ? {} : { containers: { [model.uri]: chosen } }),
   };
   const manifest = fetchJob(placed, { node, namespace, owner, access });

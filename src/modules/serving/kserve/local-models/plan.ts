@@ -2,6 +2,7 @@
 import type { JsonObject, Node } from "../../../../kernel/kinds/index.js";
 import { quantityToNumber, tryParseQuantity } from "../../../../kernel/kinds/index.js";
 import { asList, asObject, asObjects, asString, toJsonObject } from "../../../../kernel/schema/index.js";
+import { CA_BUNDLE_ANNOTATION } from "../../store-trust.js";
 import type { LocalModelCache, LocalModelNodeGroup } from "../storage-kinds.js";
 import { modelKey, NAMESPACE_LIMIT } from "./names.js";
 
@@ -17,6 +18,8 @@ export interface WantedModel {
   readonly groups: readonly string[];
   readonly account: string;
   readonly storage: JsonObject | undefined;
+  /** The ConfigMap with the authorities that its store is trusted by, in the jobs' namespace. */
+  readonly caBundle: string | undefined;
   readonly createdAt: string;
 }
 
@@ -34,6 +37,7 @@ export function wantedOf({ kind, metadata, spec }: LocalModelCache): WantedModel
     groups: [...new Set(spec.nodeGroups)],
     account: spec.serviceAccountName ?? "default",
     storage: spec.storage === undefined ? undefined : toJsonObject(spec.storage),
+    caBundle: metadata.annotations?.[CA_BUNDLE_ANNOTATION],
     createdAt: metadata.creationTimestamp ?? "",
   };
 }
