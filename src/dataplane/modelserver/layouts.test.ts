@@ -97,6 +97,7 @@ test("a model that is the only file may have any name; beside others it has to b
     {
       ...{ "lone/1/iris.json": linear(3), "lone/1/metadata.json": "{}" },
       ...{ "two/1/iris.json": linear(3), "two/1/notes.txt": "no model" },
+      ...{ "above/iris/model.json": linear(3) },
     },
     closers,
   );
@@ -104,6 +105,7 @@ test("a model that is the only file may have any name; beside others it has to b
   const [three] = await repository.find("lone").batcher.infer([tensor("input-0", "FP64", Float64Array.of(2), [1, 1])]);
   expect(three?.data[0]).toBe(6);
   expect(repository.index().find(({ name }) => name === "two")?.reason).toContain("there is iris.json, notes.txt");
+  expect(repository.index().find(({ name }) => name === "above")?.reason).toContain("no file, but folders: iris");
 });
 
 test("Triton's text format: lists, maps, comments, both ways of nesting; anything else is refused with its line", () => {

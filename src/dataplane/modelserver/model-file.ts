@@ -96,19 +96,27 @@ export async function findModelFile(
   const [only, other] = candidates;
   if (only !== undefined && other === undefined && /\.(json|txt)$/.test(only))
     return { file: join(folder, only), kind: await kindOf(join(folder, only)) };
-  throw nothingIn(folder, names);
+  throw nothingIn(folder, names, names.length === 0 ? await folderNames(folder) : []);
 }
 
-function nothingIn(folder: string, names: readonly string[]): ModelError {
+function nothingIn(folder: string, names: readonly string[], folders: readonly string[]): ModelError {
   for (const name of names) {
     const ending = Object.keys(FOREIGN).find((each) => name.endsWith(each));
     if (ending !== undefined) return new ModelError("UnsupportedFormat", `${join(folder, name)} is ${FOREIGN[ending]}`);
   }
-  const found = names.length === 0 ? "nothing" : `${names.slice(0, 8).join(", ")}${names.length > 8 ? ", …" : ""}`;
+  const few = (all: readonly string[]): string => `${all.slice(0, 8).join(", ")}${all.length > 8 ? ", …" : ""}`;
+  const nothing =
+    folders.length === 0 ? "nothing" : `no file, but folders: ${few(folders)}; name the one that is meant`;
+  const found = names.length === 0 ? nothing : few(names);
   return new ModelError(
     "ModelNotFound",
     `${folder} holds no model file: model.onnx, .json, .ubj, .txt, .bst, .js, .py, .joblib or .pkl; there is ${found}`,
   );
+}
+
+async function folderNames(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.flatMap((entry) => (entry.isDirectory() && !entry.name.startsWith(".") ? [entry.name] : [])).sort();
 }
 
 async function fileNames(folder: string): Promise<string[]> {

@@ -19,6 +19,7 @@ import {
 import type { Ledger } from "../../stores/ledger/types.js";
 import type { ChildWriter } from "./apply.js";
 import { createChildWriter, isFault } from "./apply.js";
+import { standingOf } from "./autoscaling/index.js";
 import type { ServingAddress } from "./children.js";
 import {
   FIELD_MANAGER,
@@ -28,6 +29,7 @@ import {
   releaseName,
   SERVICE_LABEL,
   TEMPLATE_ANNOTATION,
+  transformerName,
   urlOf,
 } from "./children.js";
 import { conditionsOf } from "./conditions.js";
@@ -111,10 +113,7 @@ interface Tools extends ReleaseTools {
 
 async function reconcileService(service: MLService, tools: Tools): Promise<ReconcileResult> {
   const invalid = invalidSpec(service);
-  if (invalid !== undefined) {
-    await report(service, [], { tools, routing: undefined, ready: invalid, answers: false, transformer: undefined });
-    return {};
-  }
+  if (invalid !== undefined) return reportInvalid(service, invalid, tools);
   const outcomes: ReleaseOutcome[] = [];
   for (const release of service.spec.releases) outcomes.push(await reconcileRelease(service, release, tools));
   outcomes.push(...retiringRelease(service, tools));
@@ -132,30 +131,48 @@ async function reconcileService(service: MLService, tools: Tools): Promise<Recon
   };
 }
 
+/** What contradicts itself changes nothing: what was there before goes on, and is told of as it is. */
+async function reportInvalid(service: MLService, invalid: Fault, tools: Tools): Promise<ReconcileResult> {
+  const { defaultRelease, releases = [], transformer: before } = service.status ?? {};
+  const front = transformerName(service.metadata.name);
+  const outcomes = releases.flatMap(({ name }) => standingUnit(service, name, invalid, tools));
+  const [transformer] = before === undefined ? [] : standingUnit(service, front, invalid, tools);
+  const percent = Object.fromEntries(releases.map(({ name, trafficPercent }) => [name, trafficPercent]));
+  const reason = `as before: ${invalid.message}`;
+  const routing = defaultRelease === undefined ? undefined : { percent, defaultRelease, reason };
+  const main = transformer ?? outcomes.find(({ name }) => name === defaultRelease);
+  const answers = main !== undefined && (main.isHeld === true || (await asksOwn(service, main, tools)) === undefined);
+  await report(service, outcomes, { tools, routing, ready: invalid, answers, transformer });
+  return { requeueAfterMs: SETTLED_MS };
+}
+
 /** The default release of before that is no longer in the spec, while its pods are still there: it bridges the time until the new one answers. */
-function retiringRelease(service: MLService, { context, address }: Tools): ReleaseOutcome[] {
+function retiringRelease(service: MLService, tools: Tools): ReleaseOutcome[] {
   const before = service.status?.defaultRelease;
-  const { name, namespace = "" } = service.metadata;
   if (before === undefined || service.spec.releases.some((release) => release.name === before)) return [];
-  const child = releaseName(name, before);
+  const message = `it is no longer in the spec and goes when ${service.spec.default} answers`;
+  return standingUnit(service, before, { reason: "Retiring", message }, tools).filter(({ isHeld }) => isHeld !== true);
+}
+
+/** A release or transformer whose pods are there, or that sleeps, whatever the spec says of it now. */
+function standingUnit(
+  service: MLService,
+  release: string,
+  fault: Fault,
+  { context, address }: Tools,
+): ReleaseOutcome[] {
+  const { name, namespace = "", uid } = service.metadata;
+  const child = release === transformerName(name) ? release : releaseName(name, release);
   const deployment = context.cluster.informers.informer(DeploymentKind).get({ namespace, name: child });
-  const readyReplicas = deployment?.status?.readyReplicas ?? 0;
-  if (deployment === undefined || readyReplicas === 0 || controllerOf(deployment)?.uid !== service.metadata.uid)
-    return [];
-  const fault = {
-    reason: "Retiring",
-    message: `it is no longer in the spec and goes when ${service.spec.default} answers`,
-  };
-  const url = urlOf(hostOf(child, namespace, address), address);
+  if (deployment === undefined || controllerOf(deployment)?.uid !== uid) return [];
+  const { readyReplicas = 0, replicas: totalReplicas = 0 } = deployment.status ?? {};
+  const isHeld = readyReplicas === 0 && standingOf(deployment)?.hasRun === true;
+  if (readyReplicas === 0 && !isHeld) return [];
   return [
     {
-      name: before,
-      url,
-      answers: true,
-      settled: true,
-      fault,
-      readyReplicas,
-      totalReplicas: deployment.status?.replicas ?? 0,
+      ...{ name: release, url: urlOf(hostOf(child, namespace, address), address), fault },
+      ...{ answers: true, settled: true, readyReplicas, totalReplicas },
+      ...(isHeld ? { isHeld } : {}),
       built: readBuilt(deployment.metadata.annotations?.[TEMPLATE_ANNOTATION]),
     },
   ];
@@ -174,10 +191,15 @@ async function routeService(
   const written = await tools.writer.write(IngressKind, service, ingressOf(service, metadata.name, host, weights));
   if (isFault(written)) return { answers: false, fault: written };
   const main = first ?? outcomes.find(({ name }) => name === routing.defaultRelease);
-  if (main?.answers !== true || main.built === undefined) return { answers: false, fault: undefined };
-  if (main.isHeld === true) return { answers: true, fault: undefined };
-  const fault = await asks(`${urlOf(host, tools.address)}${main.built.probePath}`, main.built.anyAnswer, tools);
+  if (main?.answers !== true) return { answers: false, fault: undefined };
+  const fault = main.isHeld === true ? undefined : await asksOwn(service, main, tools);
   return { answers: fault === undefined, fault };
+}
+
+/** Asks the service's own address the way that the release behind it is asked; without a template for its spec, for anything at all. */
+function asksOwn({ metadata }: MLService, { built }: ReleaseOutcome, tools: Tools): Promise<Fault | undefined> {
+  const url = urlOf(hostOf(metadata.name, metadata.namespace ?? "", tools.address), tools.address);
+  return asks(`${url}${built?.probePath ?? "/"}`, built?.anyAnswer ?? true, tools);
 }
 
 /** Whether the service's own address leads to the transformer: from the first on; where there was none before, when it answers. */
@@ -267,7 +289,7 @@ function statusOf(
     observedGeneration: metadata.generation ?? 0,
     address: { url },
     ...(routing === undefined ? {} : { defaultRelease: routing.defaultRelease }),
-    ...(spec.canary === undefined ? {} : { canaryRelease: spec.canary }),
+    ...(outcomes.some(({ name }) => name === spec.canary) ? { canaryRelease: spec.canary } : {}),
     releases: outcomes.map((outcome) => ({
       name: outcome.name,
       trafficPercent: routing?.percent[outcome.name] ?? 0,

@@ -4,6 +4,7 @@ import { InputError } from "../../kernel/errors/index.js";
 import type { Deployment, KubeObject, Pod } from "../../kernel/kinds/index.js";
 import { DeploymentKind, PodKind, SecretKind } from "../../kernel/kinds/index.js";
 import { isFault } from "./apply.js";
+import { standingOf } from "./autoscaling/index.js";
 import type { ServingAddress } from "./children.js";
 import {
   deploymentOf,
@@ -83,9 +84,9 @@ export async function reconcileRelease(
   const pods = releasePods(service, release, isFault(trust) ? {} : trust);
   const built = isFault(trust) ? trust : buildTemplate(service, release, tools, { existing, trust, hash: pods.hash });
   if (isFault(built)) {
-    const answers =
-      existing !== undefined && none.readyReplicas > 0 && (await asks(`${url}/`, true, tools)) === undefined;
-    return { ...none, answers, fault: built, built: undefined };
+    const isHeld = none.readyReplicas === 0 && existing !== undefined && standingOf(existing)?.hasRun === true;
+    const answers = isHeld || (none.readyReplicas > 0 && (await asks(`${url}/`, true, tools)) === undefined);
+    return { ...none, answers, ...(isHeld ? { isHeld } : {}), fault: built, built: undefined };
   }
   const paused = service.spec.runMode === "Pause";
   const given = paused ? 0 : isScaled(release) ? undefined : release.predictor.minReplicas;

@@ -280,6 +280,30 @@ test("a default that does not answer yet leaves the traffic with the release bef
   expect(await cluster.client.resource(DeploymentKind).find("digits-predict-v1", { namespace })).toBeDefined();
 });
 
+test.each([
+  ["InvalidSpec", { default: "v9", releases: [{ name: "v1", predictor: predictor() }] }],
+  ["InvalidSpec", { ...single, canary: "v2", canaryTrafficPercent: 10 }],
+  [
+    "InvalidRelease",
+    { ...single, releases: [{ name: "v1", predictor: { ...predictor(), model: { runtime: "onnx" } } }] },
+  ],
+])("what cannot be carried out (%s) leaves the address answering, and says so", async (reason, spec) => {
+  const cluster = await start();
+  await prepare(cluster);
+  for (const name of ["digits", "digits-predict-v1"])
+    cluster.answers.set(`${name}.digits.cloud.argosy.localhost`, { status: 200, body: "" });
+  await applyService(cluster, single);
+  await settle(cluster, "digits-predict-v1", 1);
+  await until(cluster, (service) => readyOf(service)?.status === "True");
+  await applyService(cluster, spec);
+
+  const { status } = await until(cluster, (service) => readyOf(service)?.reason === reason);
+
+  expect(status?.conditions?.find(({ type }) => type === "Answering")?.status).toBe("True");
+  expect(status).toMatchObject({ defaultRelease: "v1", releases: [{ name: "v1", ready: true, trafficPercent: 100 }] });
+  expect(status?.canaryRelease).toBeUndefined();
+});
+
 test("a runtime's change is lazy, a release's is not, and edited children are mended", async () => {
   const cluster = await start();
   await prepare(cluster);

@@ -5,7 +5,7 @@ import type { ClusterAccess, ControllerSpec, ReconcileContext, ReconcileResult }
 import { InputError } from "../../kernel/errors/index.js";
 import type { JsonObject, Pod, Service } from "../../kernel/kinds/index.js";
 import { DeploymentKind, ownerReferenceTo, PodKind, ServiceKind } from "../../kernel/kinds/index.js";
-import { asObjects, toJson, toJsonObject } from "../../kernel/schema/index.js";
+import { asObject, asObjects, toJson, toJsonObject } from "../../kernel/schema/index.js";
 import { createChildWriter } from "./apply.js";
 import type { Fault } from "./diagnosis.js";
 import { isBuiltInServer } from "./images.js";
@@ -99,7 +99,7 @@ function makeTrue(service: SimpleMLService, built: BuiltTemplate, tools: Tools):
         spec: {
           replicas,
           selector: { matchLabels: labels },
-          ...(strategy === undefined ? {} : { strategy }),
+          strategy: strategyOf(strategy),
           template: built.template,
         },
       },
@@ -122,6 +122,15 @@ function makeTrue(service: SimpleMLService, built: BuiltTemplate, tools: Tools):
   );
 }
 
+/** Written whole, defaults too: what the API server fills in by itself is nobody's, and stays when another type forbids it. */
+function strategyOf(given: unknown): JsonObject {
+  const strategy = toJsonObject(given ?? {});
+  const { type = "RollingUpdate" } = strategy;
+  if (type !== "RollingUpdate") return strategy;
+  const rollingUpdate = { maxSurge: "25%", maxUnavailable: "25%", ...asObject(strategy["rollingUpdate"]) };
+  return { ...strategy, type, rollingUpdate };
+}
+
 const BY_SERVICE = "simplemlservice";
 
 function podsOf({ metadata }: SimpleMLService, { context }: Tools): readonly Pod[] {
@@ -142,9 +151,10 @@ function buildPods(
   const containers = asObjects(pod["containers"]).map((container) => ({ ...container }));
   const [main] = containers;
   if (main === undefined) throw new InputError("custom.spec has no containers");
-  const [own] = asObjects(main["ports"]);
-  const port = typeof own?.["containerPort"] === "number" ? own["containerPort"] : PORT;
+  const declared = asObjects(main["ports"]);
+  const port = portOf(declared, spec);
   completeMain(main, port, isBuiltInServer(main));
+  if (declared.length > 0) main["ports"] = [...declared];
   pod["containers"] = containers;
   const labels = { [LABEL]: metadata.name };
   const folder = cacheHostPath === undefined ? undefined : `${cacheHostPath}/${metadata.namespace ?? ""}`;
@@ -153,6 +163,13 @@ function buildPods(
   if (scheduler !== undefined) pod["schedulerName"] = scheduler.name;
   const annotations = scheduler === undefined ? {} : { annotations: { ...scheduler.annotations } };
   return { template: { metadata: { labels, ...annotations }, spec: pod }, port, probePath: "/", anyAnswer: true };
+}
+
+/** Where the server is asked whether it is ready: its first port, or, for pods of the writer's own without any, where the Service leads. */
+function portOf(declared: readonly JsonObject[], { custom, service }: SimpleMLService["spec"]): number {
+  const [target] = custom === undefined ? [] : asObjects(toJson(service?.ports ?? []));
+  const numbers = [declared[0]?.["containerPort"], target?.["targetPort"] ?? target?.["port"]];
+  return numbers.find((one) => typeof one === "number") ?? PORT;
 }
 
 /** The one server that is asked for. Throws `InputError` when there are none, or several. */
@@ -184,10 +201,12 @@ function podSpecOf(name: string, { tensorflow, pytorch, custom, storage }: Simpl
   return only;
 }
 
-async function report(service: SimpleMLService, fault: Fault | undefined, { context }: Tools): Promise<void> {
+async function report(service: SimpleMLService, fault: Fault | undefined, tools: Tools): Promise<void> {
+  const { context } = tools;
   const { name, namespace = "", generation = 0 } = service.metadata;
   const seen = context.cluster.informers.informer(ServiceKind).get({ namespace, name });
-  const isFetched = fault === undefined || !NOT_FETCHED.has(fault.reason);
+  const pods = podsOf(service, tools);
+  const isFetched = fault === undefined || (pods.length > 0 && pods.every(hasModel));
   const { scheduler } = service.spec;
   const isScheduled = scheduler?.t9kScheduler === undefined || schedulerFor(scheduler, context.cluster) !== undefined;
   const updates = [
@@ -197,19 +216,27 @@ async function report(service: SimpleMLService, fault: Fault | undefined, { cont
   ];
   const status: SimpleMLServiceStatus = {
     observedGeneration: generation,
-    ...(seen === undefined
-      ? {}
-      : { address: { url: `http://${name}.${namespace}.svc.cluster.local`, ports: portsOf(seen) } }),
+    ...(seen === undefined ? {} : { address: addressOf(seen) }),
     conditions: conditionsSaying(service, updates, context.clock.now()),
   };
   await syncStatus(context.cluster.client.resource(SimpleMLServiceKind), service, status, NAME);
 }
 
-/** While one of these is told, the model is not in every pod. */
-const NOT_FETCHED = new Set([
-  ...["ModelDownloadFailed", "ModelNotFound", "Fetching", "Starting", "SecretNotFound", "InvalidSecret"],
-  ...["InvalidSpec", "Unschedulable", "QuotaExceeded", "NoReplicas"],
-]);
+/** Its init containers have brought the model, or its own containers run, which come after them. */
+function hasModel({ status }: Pod): boolean {
+  const before = status?.initContainerStatuses ?? [];
+  if (before.length === 0) return status?.phase !== undefined && status.phase !== "Pending";
+  return before.every(({ state }) => state?.terminated?.exitCode === 0);
+}
+
+/** Where it answers: with the port, where that is not the one of `http://`. */
+function addressOf(service: Service): NonNullable<SimpleMLServiceStatus["address"]> {
+  const { name, namespace = "" } = service.metadata;
+  const ports = portsOf(service);
+  const [first] = ports;
+  const isPlain = first === undefined || ports.some(({ port }) => port === 80);
+  return { url: `http://${name}.${namespace}.svc.cluster.local${isPlain ? "" : `:${first.port}`}`, ports };
+}
 
 const portsOf = ({ spec }: Service): NonNullable<NonNullable<SimpleMLServiceStatus["address"]>["ports"]> =>
   asObjects(toJson(spec.ports ?? [])).flatMap(({ port, nodePort, protocol }) =>

@@ -89,3 +89,38 @@ test("exactly one server; TensorFlow Serving and TorchServe are told where the m
     "--model_base_path=/var/lib/t9k/model",
   ]);
 });
+
+test("pods of the writer's own keep their ports, and are asked where the Service leads; the address has its port", async () => {
+  const cluster = await startServing([SimpleMLServiceKind]);
+  const ports = [
+    { name: "rest", containerPort: 8501 },
+    { name: "grpc", containerPort: 8500 },
+  ];
+  const service = { ports: [{ name: "grpc", port: 8500, targetPort: "grpc" }] };
+  await apply(cluster, { custom: { spec: { containers: [{ name: "c", image: "x", ports }] } }, service });
+  const own = await deploymentOf(cluster, "digits", ({ spec }) => spec.template.spec?.containers[0]?.image === "x");
+  const { status } = await until(cluster, "Ready", "False Starting");
+  await apply(cluster, {
+    custom: { spec: { containers: [{ name: "c", image: "y" }] } },
+    service: { ports: [{ port: 7777 }] },
+  });
+  const led = await deploymentOf(cluster, "digits", ({ spec }) => spec.template.spec?.containers[0]?.image === "y");
+
+  expect(own.spec.template.spec?.containers[0]).toMatchObject({ ports, readinessProbe: { tcpSocket: { port: 8501 } } });
+  expect(status?.address?.url).toBe("http://digits.models.svc.cluster.local:8500");
+  expect(led.spec.template.spec?.containers[0]?.readinessProbe?.tcpSocket?.port).toBe(7777);
+});
+
+test("another strategy replaces the one before; without a pod no model is said to be there", async () => {
+  const cluster = await startServing([SimpleMLServiceKind]);
+  const custom = { spec: { containers: [{ name: "c", image: "x" }] } };
+  await apply(cluster, { custom });
+  await deploymentOf(cluster, "digits");
+  await apply(cluster, { custom, strategy: { type: "Recreate" } });
+  const { spec } = await deploymentOf(cluster, "digits", ({ spec: { strategy } }) => strategy?.type === "Recreate");
+  await apply(cluster, { custom, strategy: { type: "Rolling" } });
+  const refused = await until(cluster, "Ready", "False InvalidTemplate");
+
+  expect(spec.strategy).toEqual({ type: "Recreate" });
+  expect(refused.status?.conditions?.find(({ type }) => type === "ModelDownloaded")?.status).toBe("False");
+});

@@ -1,11 +1,13 @@
 /** Making one component true: its Deployments of one or two revisions, and how they are. */
 import { InputError } from "../../../kernel/errors/index.js";
 import type { Deployment, JsonObject } from "../../../kernel/kinds/index.js";
-import { HorizontalPodAutoscalerKind } from "../../../kernel/kinds/index.js";
+import { HorizontalPodAutoscalerKind, ServiceKind } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { isFault } from "../apply.js";
+import { SCALING, standingOf } from "../autoscaling/index.js";
 import { hostOf, TEMPLATE_ANNOTATION, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
+import { THROUGH_ANNOTATION } from "../inside.js";
 import type { BuiltTemplate } from "../pod-template.js";
 import { readBuilt, reconcileUnit, type UnitOutcome } from "../unit.js";
 import { annotationOf, isClusterLocal, KSERVE, OWN, saysYes } from "./annotations.js";
@@ -76,30 +78,36 @@ export interface ComponentOutcome {
   readonly scaling: Scaling | undefined;
   /** Requests from inside of the cluster come by its Ingress too. */
   readonly isThrough?: boolean;
+  /** Requests are held for pods of it; absent: its scaling says. */
+  readonly isWoken?: boolean;
   /** How far the latest revision is, where it comes to its share by a rollout. */
   readonly promotion?: Promotion | undefined;
   /** Why what was asked for does not run. */
   readonly fault: Fault | undefined;
 }
 
-/** What to make true. */
-export interface ComponentWish {
+/** Which component, and where it answers. */
+export interface PlaceWish {
   readonly component: ComponentName;
-  /** As written, completed. */
-  readonly spec: JsonObject;
-  readonly mode: string;
   /** Name of its Service and of its own address. */
   readonly base: string;
   /** Others share the component's address: what is stable has one of its own beside it. */
   readonly isShared: boolean;
+  /** Name of the Deployment of a canary that has become this predictor. */
+  readonly promoted?: string;
+}
+
+/** What to make true. */
+export interface ComponentWish extends PlaceWish {
+  /** As written, completed. */
+  readonly spec: JsonObject;
+  readonly mode: string;
   /** Other pods of the service ask it. */
   readonly isAsked: boolean;
   /** Deployments of canaries. */
   readonly canaries: readonly string[];
   /** Pods of canaries that answer, or that room is made for: so many fewer are needed here. */
   readonly elsewhere: number;
-  /** Name of the Deployment of a canary that has become this predictor. */
-  readonly promoted?: string;
   /** Everything that its pods are made of, but for what does not change with the revision. */
   readonly pods: PodInput;
 }
@@ -111,11 +119,10 @@ export async function reconcileComponent(
   tools: Tools,
 ): Promise<ComponentOutcome> {
   const { component, spec, base } = wish;
-  const none = { component, base, previous: undefined, latest: undefined, shares: undefined, scaling: undefined };
   const found = variantsIn(service, wish, tools);
   const asked = askedOf(withoutChosen(service, spec));
   const built = buildOrKeep(service, wish, found, asked);
-  if ("reason" in built) return { ...none, ...still(service, found, { wish, tools }), fault: built };
+  if ("reason" in built) return unmade(service, wish, built, tools);
   const before = service.status?.components?.[component];
   const [rolledOut, created] = [before?.latestRolledoutRevision, before?.latestCreatedRevision];
   const hash = hashOf(built);
@@ -192,7 +199,7 @@ function sharesOf(
 }
 
 /** The Deployments of a component; canaries of `spec.canary` are not among them, but for one that has become the predictor. */
-function variantsIn(service: InferenceService, { component, promoted }: ComponentWish, tools: Tools): Deployment[] {
+function variantsIn(service: InferenceService, { component, promoted }: PlaceWish, tools: Tools): Deployment[] {
   return deploymentsOf(service, tools).filter(
     ({ metadata }) =>
       metadata.labels?.[COMPONENT_LABEL] === component &&
@@ -214,25 +221,34 @@ async function makePrevious(
     : makeVariant({ ...making, variant, built, replicas }, tools);
 }
 
-/** What was there before stays as it is while what is asked for cannot be built. */
-function still(
-  service: InferenceService,
-  found: readonly Deployment[],
-  { wish: { component, base, isShared }, tools }: { readonly wish: ComponentWish; readonly tools: Tools },
-): Partial<ComponentOutcome> {
+/** A component that cannot be made: what was there before stays as it is. */
+export function unmade(service: InferenceService, wish: PlaceWish, fault: Fault, tools: Tools): ComponentOutcome {
+  const { component, base } = wish;
+  const none = { component, base, previous: undefined, latest: undefined, shares: undefined, scaling: undefined };
+  return { ...none, ...still(service, wish, tools), fault };
+}
+
+function still(service: InferenceService, wish: PlaceWish, tools: Tools): Partial<ComponentOutcome> {
+  const { component, base, isShared } = wish;
+  const found = variantsIn(service, wish, tools);
   const rolledOut = service.status?.components?.[component]?.latestRolledoutRevision;
   const kept = found.find(({ metadata }) => metadata.annotations?.[REVISION_ANNOTATION] === rolledOut) ?? found[0];
   const built = readBuilt(kept?.metadata.annotations?.[TEMPLATE_ANNOTATION]);
   if (kept === undefined || built === undefined) return {};
   const readyReplicas = kept.status?.readyReplicas ?? 0;
+  const { informers } = tools.context.cluster;
   const { deployment, revision } = variantOf(kept);
-  const services = servicesOf(service, { base, deployment, isThrough: isShared }, tools.context.cluster.informers);
+  const door = informers.informer(ServiceKind).get({ namespace: service.metadata.namespace ?? "", name: base });
+  const isThrough = isShared || door?.metadata.annotations?.[THROUGH_ANNOTATION] !== undefined;
+  const isHeld = readyReplicas === 0 && standingOf(kept)?.hasRun === true;
   return {
-    isThrough: isShared,
+    isThrough,
+    isWoken: kept.metadata.labels?.[SCALING.autoscaler] === "kpa",
     previous: {
-      ...services,
+      ...servicesOf(service, { base, deployment, isThrough }, informers),
       ...{ deployment, revision, built, readyReplicas, totalReplicas: kept.status?.replicas ?? 0 },
-      ...{ answers: readyReplicas > 0, settled: true, fault: undefined, share: 100, url: undefined },
+      ...{ answers: readyReplicas > 0 || isHeld, settled: true, fault: undefined, share: 100, url: undefined },
+      ...(isHeld ? { isHeld } : {}),
     },
   };
 }

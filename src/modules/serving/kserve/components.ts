@@ -3,7 +3,7 @@ import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { asNumber, asObject, asString, isObject } from "../../../kernel/schema/index.js";
 import type { Fault } from "../diagnosis.js";
 import { type CanaryOutcome, canariesIn, namedPredictor, reconcileCanary } from "./canaries.js";
-import { type ComponentName, type ComponentOutcome, reconcileComponent } from "./component.js";
+import { type ComponentName, type ComponentOutcome, reconcileComponent, unmade } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import type { Outcomes } from "./routes.js";
 import type { Candidate } from "./selection.js";
@@ -55,13 +55,15 @@ async function componentFor(
   if (!isObject(own)) return undefined;
   const none = nothingOf(service, component);
   const isPredictor = component === "predictor";
-  if (isPredictor && runtime !== undefined && "reason" in runtime) return { ...none, fault: atCluster(runtime, tools) };
-  const served = isPredictor && runtime !== undefined && "runtime" in runtime ? runtime.runtime : undefined;
-  const pods = await podsFor(service, { component, spec: own, runtime: served }, tools);
-  if ("reason" in pods) return { ...none, fault: pods };
   const name = asString(own["name"]);
   const promoted = isPredictor && name !== "" ? { promoted: namedPredictor(service.metadata.name, name) } : {};
   const isShared = isPredictor && canaries.length > 0;
+  const place = { component, base: none.base, isShared, ...promoted };
+  if (isPredictor && runtime !== undefined && "reason" in runtime)
+    return unmade(service, place, atCluster(runtime, tools), tools);
+  const served = isPredictor && runtime !== undefined && "runtime" in runtime ? runtime.runtime : undefined;
+  const pods = await podsFor(service, { component, spec: own, runtime: served }, tools);
+  if ("reason" in pods) return unmade(service, place, pods, tools);
   const isAsked = isPredictor && (isObject(spec["transformer"]) || isObject(spec["explainer"]));
   const elsewhere = canaries.reduce(
     (sum, { variant, needs }) => sum + Math.max(needs, variant?.answers === true ? variant.readyReplicas : 0),
@@ -70,16 +72,13 @@ async function componentFor(
   return reconcileComponent(
     service,
     {
-      component,
+      ...place,
       spec: own,
       mode,
-      base: none.base,
-      isShared,
       isAsked,
       canaries: isPredictor ? canaries.map(({ deployment }) => deployment) : [],
       elsewhere: isPredictor ? elsewhere : 0,
       pods,
-      ...promoted,
     },
     tools,
   );

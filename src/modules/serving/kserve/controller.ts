@@ -32,7 +32,7 @@ import { InferenceServiceKind } from "./inference-service-kind.js";
 import { insideIgnored } from "./inside.js";
 import { groupIgnored } from "./local-models/index.js";
 import { recordReadiness, recordShares } from "./record.js";
-import { type Outcomes, type RouteOutcome, routeService, serviceUrl } from "./routes.js";
+import { type Outcomes, type RouteOutcome, routeService, serviceUrl, standingRoute } from "./routes.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
 import { kserveRunsIn, standBackWatches } from "./stand-back.js";
 import { readinessOf, type Seen, statusOf } from "./status.js";
@@ -153,12 +153,9 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
   const invalid =
     inferenceServiceFaults(completed, toJsonObject(service), isFetched)[0] ?? doubleImplementation(completed);
   if (invalid !== undefined) {
-    await report(
-      service,
-      { ...base, fault: { reason: "InvalidPredictorSpec", message: `${invalid.field}: ${invalid.message}` } },
-      tools,
-    );
-    return {};
+    const fault = { reason: "InvalidPredictorSpec", message: `${invalid.field}: ${invalid.message}` };
+    await report(service, { ...base, fault, route: await standingRoute(service, fault, tools) }, tools);
+    return { requeueAfterMs: settledMs(tools) };
   }
   const spec = asObject(completed["spec"]);
   const runtime = runtimeFor(service, asObject(spec["predictor"]), tools);

@@ -41,6 +41,8 @@ export interface CredentialsWish {
   readonly configName?: string | undefined;
   /** Entry that must be taken. */
   readonly key?: string;
+  /** Entries of which the first that is there is taken, where none must be. */
+  readonly defaultKeys?: readonly string[];
   readonly account: string;
   /** Secrets of the pods beside the account's, for registries. */
   readonly pullSecrets?: readonly string[];
@@ -59,12 +61,21 @@ export function credentialsFor(
       namespace: service.metadata.namespace ?? "",
       configName: annotationOf(service, KSERVE.storageSecret),
       key: asString(storage["key"]),
+      defaultKeys: defaultKeysOf(component),
       account: asString(component["serviceAccountName"]) || "default",
       pullSecrets: asObjects(component["imagePullSecrets"]).map(({ name }) => asString(name)),
-      uris: urisOf(component),
+      uris: fetchedBy(component),
     },
     tools,
   );
+}
+
+/** As KServe names the entries of a `storage` without a key. */
+function defaultKeysOf(component: JsonObject): string[] {
+  const { storage, storageUri } = asObject(component["model"]);
+  if (!isObject(storage) || asString(storageUri) !== "") return [];
+  const type = asString(asObject(storage["parameters"])["type"]);
+  return type === "" ? ["default"] : [`default_${type}`];
 }
 
 /** All that a component may read stores with, for models that are not known yet. */
@@ -109,14 +120,15 @@ export async function findCredentials(
 }
 
 async function lookFor(wish: CredentialsWish, cluster: Cluster): Promise<FoundCredentials | Fault> {
-  const { namespace, key = "", uris, account } = wish;
+  const { namespace, uris, account, defaultKeys = [] } = wish;
   const schemes = [...new Set(uris.map((uri) => parseStorageUri(uri).scheme))].filter((one) =>
     Object.hasOwn(ENTRIES, one),
   );
-  if (key === "" && schemes.length === 0) return { credentials: {} };
+  if ((wish.key ?? "") === "" && defaultKeys.length + schemes.length === 0) return { credentials: {} };
   const where = `cluster ${cluster.name}: Secret ${namespace}/`;
   const configName = wish.configName ?? STORAGE_CONFIG;
   const config = await cluster.client.resource(SecretKind).find(configName, { namespace });
+  const key = wish.key || defaultKeys.find((name) => config?.data?.[name] !== undefined) || "";
   if (key !== "") {
     const entry = config?.data?.[key];
     if (entry === undefined)

@@ -3,11 +3,13 @@ import type { Deployment, JsonObject } from "../../../kernel/kinds/index.js";
 import { DeploymentKind } from "../../../kernel/kinds/index.js";
 import {
   addPod,
+  answer,
   applyService,
   conditionOf,
   deploymentOf,
   namespace,
   type Setup,
+  settle,
   startServing,
   until,
 } from "./fixture.js";
@@ -142,4 +144,27 @@ test("a template that is none is told, though the API server calls that its own 
 
   const seen = await until(cluster, "twice", (one) => conditionOf(one, "PredictorReady") === "False InvalidTemplate");
   expect(seen.status?.modelStatus?.lastFailureInfo?.message).toMatch(/volumes: duplicate entries .*kserve-source-0/);
+});
+
+test.each<readonly [string, JsonObject]>([
+  ["RuntimeNotRecognized", { model: { modelFormat: { name: "onnx" }, runtime: "none", storageUri: "pvc://m/m" } }],
+  ["SecretNotFound", { model: { modelFormat: { name: "onnx" }, storage: { key: "none", path: "m" } } }],
+  ["InvalidPredictorSpec", { pmml: { storageUri: "pvc://m/m" } }],
+])("what cannot be made (%s) leaves the service answering, and says so", async (reason, wrong) => {
+  const cluster = await startServing();
+  answer(cluster, "m", "m-predictor");
+  await service(cluster, "m");
+  await settle(cluster, "m-predictor");
+  await until(cluster, "m", (one) => conditionOf(one, "Ready") === "True Answers");
+  const containers = reason === "InvalidPredictorSpec" ? [{ name: "kserve-container", image: "example.com/m" }] : [];
+  await applyService(cluster, "m", { predictor: { ...wrong, ...(containers.length === 0 ? {} : { containers }) } });
+
+  const seen = await until(cluster, "m", (one) => conditionOf(one, "Ready") === `False ${reason}`);
+
+  expect(["Answering", "IngressReady"].map((type) => conditionOf(seen, type))).toEqual([
+    "True Answers",
+    "True Answers",
+  ]);
+  expect(seen.status?.url).toBe("http://m.models.cloud.argosy.localhost:8081");
+  expect(seen.status?.components?.["predictor"]?.latestRolledoutRevision).toBe("m-predictor-00001");
 });

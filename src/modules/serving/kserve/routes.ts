@@ -8,7 +8,7 @@ import { annotationOf, isClusterLocal, OWN } from "./annotations.js";
 import type { CanaryOutcome } from "./canaries.js";
 import { canaryShares } from "./canaries.js";
 import { COMPONENT_LABEL, ingressOf, ROUTE, type RouteHost, serviceOf } from "./children.js";
-import type { ComponentOutcome, VariantOutcome } from "./component.js";
+import { type ComponentOutcome, unmade, type VariantOutcome } from "./component.js";
 import type { InferenceService } from "./inference-service-kind.js";
 import { isOpen } from "./inside.js";
 import { policiesOf } from "./route-policies.js";
@@ -85,10 +85,34 @@ export async function routeService(service: InferenceService, outcomes: Outcomes
   const fault = services.fault ?? written.fault;
   const main = mainVariant(entry);
   if (main === undefined || fault !== undefined) return { ...none, answers: false, fault };
+  return { ...none, ...(await askOwn(service, main, tools)) };
+}
+
+async function askOwn(
+  service: InferenceService,
+  main: VariantOutcome,
+  tools: Tools,
+): Promise<Pick<RouteOutcome, "url" | "answers" | "fault">> {
+  const isLocal = isClusterLocal(service);
+  const url = serviceUrl(service, tools, isLocal);
   const isAsked = main.answers && !isLocal && main.isHeld !== true;
   const { probePath, anyAnswer } = main.built;
-  const unanswered = isAsked ? await asks(`${url}${probePath}`, anyAnswer, tools) : undefined;
-  return { ...none, answers: main.answers && unanswered === undefined, fault: unanswered };
+  const fault = isAsked ? await asks(`${url}${probePath}`, anyAnswer, tools) : undefined;
+  return { url, answers: main.answers && fault === undefined, fault };
+}
+
+/** How the service's own address is while nothing is made of what is written: it leads where it led before. */
+export async function standingRoute(
+  service: InferenceService,
+  invalid: Fault,
+  tools: Tools,
+): Promise<RouteOutcome | undefined> {
+  for (const component of ["transformer", "predictor"] as const) {
+    const place = { component, base: `${service.metadata.name}-${component}`, isShared: false };
+    const { previous } = unmade(service, place, invalid, tools);
+    if (previous !== undefined) return { ...(await askOwn(service, previous, tools)), services: [], ingresses: [] };
+  }
+  return undefined;
 }
 
 /** Where requests enter: at the transformer; where there was none before, when it answers. */
@@ -123,7 +147,8 @@ async function writeIngresses(
     const healthPath = main.built.anyAnswer ? undefined : main.built.probePath;
     const weights = weightsOf(service, of, of === predictor ? canaries : []);
     names.push(name);
-    const held = of.scaling?.by === "kpa" && of.previous === undefined ? [main.deployment] : [];
+    const isWoken = of.isWoken ?? (of.scaling?.by === "kpa" && of.previous === undefined);
+    const held = isWoken ? [main.deployment] : [];
     const annotations = {
       ...policiesOf(service, of, { main, canaries: of === predictor ? canaries : [] }),
       ...(isLocal ? { [ROUTE.insideOnly]: "true" } : {}),

@@ -229,13 +229,11 @@ function componentConditions(seen: Seen, ready: Fault | undefined): Said[] {
 }
 
 function routeConditions(seen: Seen, ready: Fault | undefined): Said[] {
-  const { outcomes, route } = seen;
-  if (outcomes === undefined || route === undefined) return [];
+  const { route } = seen;
+  if (route === undefined) return [];
   const silent = { reason: "NotAnswering", message: `${route.url} does not answer` };
   const fault = route.fault ?? (route.answers ? undefined : (ready ?? silent));
-  const deployment = partsOf(seen)
-    .map(componentFault)
-    .find((each) => each !== undefined);
+  const [deployment] = [seen.fault, ...partsOf(seen).map(componentFault)].filter((each) => each !== undefined);
   return [
     saysOf("IngressReady", fault, ["Answers", `${route.url} answers`]),
     route.answers

@@ -106,6 +106,24 @@ test("an entry of storage-config says of what type the store is, and is given to
   ]);
 });
 
+test("a storage without a key has the entry that KServe takes by itself, else the store's own", async () => {
+  const cluster = await startServing();
+  await addSecret(cluster, "storage-config", {
+    ...{ default: '{"type": "gs", "bucket": "lake"}', default_hf: "{}", s3: '{"type": "s3"}' },
+  });
+  const model = (storage: JsonObject): JsonObject => ({
+    predictor: { model: { modelFormat: { name: "onnx" }, storage } },
+  });
+  await applyService(cluster, "a", model({ path: "digits" }), APART);
+  await applyService(cluster, "b", model({ path: "org/m", parameters: { type: "hf" } }), APART);
+  await applyService(cluster, "c", model({ path: "digits", parameters: { type: "s3", bucket: "b" } }), APART);
+
+  const fetched = async (name: string) => JSON.stringify((await fetcherOf(cluster, name))["args"]);
+  expect(await fetched("a")).toMatch(/gs:\/\/lake\/digits.*storage-config\/default"/);
+  expect(await fetched("b")).toMatch(/hf:\/\/org\/m.*storage-config\/default_hf"/);
+  expect(await fetched("c")).toMatch(/s3:\/\/b\/digits.*storage-config\/s3"/);
+});
+
 test("a ClusterStorageContainer fetches what fits it best: by name, by the longest prefix, before patterns; disabled ones and jobs do not", async () => {
   const cluster = await startServing();
   const fetcher = (image: string, formats: JsonObject[], more: JsonObject = {}): JsonObject => ({
