@@ -1,7 +1,8 @@
 /** What is asked: one small network, and requests for it in the forms that clients use. */
-import { WireReader, WireWriter } from "../../src/dataplane/modelserver/grpc/wire.js";
+
 import { seededRandom } from "../../src/kernel/clock/index.js";
 import { encodeOnnxModel } from "../../src/kernel/onnx/index.js";
+import { WireReader, WireWriter } from "../../src/kernel/protobuf/index.js";
 
 /** Name of the model in every server. */
 export const MODEL = "network";

@@ -10,6 +10,7 @@ import {
   requestHead,
   type StreamedAnswer,
 } from "../../kernel/http-client/index.js";
+import type { GrpcClient } from "./grpc-client.js";
 
 /** There was no answer, or not all of one. */
 export class StepUnreachable extends ArgosyError {
@@ -34,6 +35,8 @@ export interface ClientRequest {
   readonly url: URL;
   readonly fields: Readonly<Record<string, string>>;
   readonly body: Buffer;
+  /** Of an answer that has to be read as a whole first. */
+  readonly mostBytes: number;
   /** Ends the connection with its reason, also while the body is read. */
   readonly signal: AbortSignal;
 }
@@ -45,15 +48,17 @@ const TIMES = { connectMs: 5000, idleMs: 30_000 };
 export class StepClient {
   readonly #pools = new Map<string, ClientPool>();
   readonly #tls: ConnectionOptions;
+  #grpc: Promise<GrpcClient> | undefined;
 
   /** `tls`: whom to trust, of services that are asked over https. */
   constructor(tls: ConnectionOptions = {}) {
     this.#tls = tls;
   }
 
-  /** Posts. Rejects with `StepUnreachable`, or the signal's reason. */
+  /** Posts, or asks by gRPC where the address says so. Rejects with `StepUnreachable`, or the signal's reason. */
   async post(request: ClientRequest): Promise<ClientAnswer> {
     const { url, body, signal } = request;
+    if (isGrpc(url)) return (await this.#startGrpc()).post(request);
     const failure = (error: unknown): Error =>
       signal.aborted
         ? abortReason(signal)
@@ -71,6 +76,13 @@ export class StepClient {
 
   close(): void {
     for (const pool of this.#pools.values()) pool.destroy();
+    void this.#grpc?.then((client) => client.close());
+  }
+
+  /** Few graphs need it. */
+  #startGrpc(): Promise<GrpcClient> {
+    this.#grpc ??= import("./grpc-client.js").then(({ GrpcClient }) => new GrpcClient(this.#tls));
+    return this.#grpc;
   }
 
   /** As many as the graph has services. */
@@ -80,6 +92,8 @@ export class StepClient {
     return pool;
   }
 }
+
+const isGrpc = ({ protocol }: URL): boolean => protocol === "grpc:" || protocol === "grpcs:";
 
 /** What to do where a certificate's authority is not known. */
 function hintFor(error: unknown): string {

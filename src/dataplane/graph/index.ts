@@ -6,6 +6,6 @@
 
 export { OPERATORS } from "./conditions.js";
 export { INFERENCE_ROUTER_USAGE, patternsOf, runInferenceRouterProgram } from "./program.js";
-export { stepUrl } from "./read.js";
+export { STEP_URLS, stepUrl } from "./read.js";
 export { bundleFault } from "./trust.js";
 export { type GraphFault, graphFaults, ineffectiveFields, patternFaults } from "./validate.js";

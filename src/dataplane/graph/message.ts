@@ -4,7 +4,8 @@ import type { Json } from "../../kernel/kinds/object.js";
 /** What a body is, beside its bytes: fields that belong to it. */
 export type BodyFields = Readonly<Record<string, string>>;
 
-const JSON_LENGTH = "inference-header-content-length";
+/** In V2's binary form: where the JSON ends. */
+export const JSON_LENGTH = "inference-header-content-length";
 
 /** A request's or an answer's body. */
 export class Message {

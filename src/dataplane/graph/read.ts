@@ -59,6 +59,7 @@ export interface Graph {
   readonly times: GraphTimes;
 }
 
+const SCHEMES = /^(https?|grpcs?):$/;
 const TYPES: ReadonlyMap<string, RouterType> = new Map([
   ["Sequence", "Sequence"],
   ["Splitter", "Splitter"],
@@ -123,17 +124,37 @@ function readUrl(step: JsonObject, field: string): URL {
   const text = asString(step["serviceUrl"]);
   if (text === "") throw new InputError(`${field}.serviceName: is no address; a router is given serviceUrl`);
   const url = stepUrl(text);
-  if (url === undefined)
-    throw new InputError(`${field}.serviceUrl: ${text} is no address that begins with http:// or https://`);
+  if (url === undefined) throw new InputError(`${field}.serviceUrl: ${text} is no address: ${STEP_URLS}`);
   return url;
 }
+
+/** How addresses of steps are written. */
+export const STEP_URLS = "http://HOST/PATH, https://HOST/PATH, grpc://HOST:PORT/v2/models/NAME/infer or grpcs:// are";
 
 /** The address of a step; `undefined` for what is none, or has credentials in it, which nobody would send. */
 export function stepUrl(text: string): URL | undefined {
   try {
     const url = new URL(text);
     const isPlain = url.username === "" && url.password === "" && /^[\w.:[\]-]+$/.test(url.host);
-    return isPlain && (url.protocol === "http:" || url.protocol === "https:") ? url : undefined;
+    const isWhole = url.protocol.startsWith("http") || (url.port !== "" && stepModel(url) !== undefined);
+    return isPlain && SCHEMES.test(url.protocol) && isWhole ? url : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A model that a service of gRPC is asked for. */
+export interface StepModel {
+  readonly name: string;
+  readonly version: string;
+}
+
+/** The model that an address names, by the path that it has over HTTP; `undefined`: none. */
+export function stepModel(url: URL): StepModel | undefined {
+  const match = /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?\/infer$/.exec(url.pathname);
+  if (match?.[1] === undefined) return undefined;
+  try {
+    return { name: decodeURIComponent(match[1]), version: decodeURIComponent(match[2] ?? "") };
   } catch {
     return undefined;
   }

@@ -141,7 +141,10 @@ class StepCall {
     };
     try {
       const fields = this.#fieldsFor(request, traceparent, limitMs);
-      const answer = await client.post({ url, fields, body: request.body, signal: controller.signal });
+      const answer = await client.post({
+        ...{ url, fields, body: request.body },
+        ...{ mostBytes: this.#tools.maxBodyBytes, signal: controller.signal },
+      });
       const { status } = answer;
       const isPassed = this.#asking.isLast && (isFinal || this.#step.retry?.onStatus.has(status) !== true);
       isStream = isPassed && (answer.length === undefined || answer.length > MAX_WHOLE_BYTES);

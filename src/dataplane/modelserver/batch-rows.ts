@@ -1,6 +1,5 @@
 /** Rows of several requests in one run: putting inputs together and taking outputs apart. */
-import type { TensorData, TensorValue } from "./datatypes.js";
-import { typeInfo } from "./datatypes.js";
+import { type TensorData, type TensorValue, typeInfo } from "../../kernel/tensors/index.js";
 
 /** Equal for inputs that may share a run: same names, types and shapes but for the rows. */
 export function keyOf(inputs: readonly TensorValue[]): string {

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../../kernel/clock/types.js";
 import { HttpError } from "../../kernel/http1/index.js";
+import type { TensorValue } from "../../kernel/tensors/index.js";
 import { joinInputs, keyOf, sliceOutputs } from "./batch-rows.js";
-import type { TensorValue } from "./datatypes.js";
 import type { Engine } from "./engines/types.js";
 import { EngineFault } from "./failures.js";
 import type { Turns } from "./turns.js";

@@ -1,7 +1,6 @@
 /** Triton's classification extension: the best classes of an output, as `score:index` texts. */
 import { HttpError } from "../../kernel/http1/index.js";
-import type { TensorValue } from "./datatypes.js";
-import { fromBrainHalf, fromHalf } from "./half.js";
+import { fromBrainHalf, fromHalf, type TensorValue } from "../../kernel/tensors/index.js";
 
 /** Elements as numbers. Throws 400 for texts. */
 export function numbersOf({ name, datatype, data }: TensorValue): (index: number) => number {

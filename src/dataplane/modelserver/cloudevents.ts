@@ -1,9 +1,8 @@
 /** CloudEvents 1.0 around V1 and V2 requests, in binary mode (`ce-` headers) and structured mode. */
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
+import { describe, parseJson } from "../../kernel/tensors/index.js";
 import { decodeBase64 } from "./base64.js";
 import type { ServerContext } from "./context.js";
-import { parseJson } from "./exact-json.js";
-import { describe } from "./json-tensors.js";
 import { isJsonMap, readText } from "./v2.js";
 
 /** A request that came as an event. */

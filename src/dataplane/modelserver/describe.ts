@@ -1,7 +1,7 @@
 /** What a model is, in the forms of Triton's metadata, configuration and statistics. */
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import type { Datatype, TensorSpec } from "../../kernel/tensors/index.js";
 import type { ModelCounters } from "./counters.js";
-import type { Datatype, TensorSpec } from "./datatypes.js";
 import type { ServedModel } from "./repository.js";
 
 /** `GET /v2/models/{m}`. */

@@ -2,9 +2,8 @@
 import { type Http1Answer, type Http1Request, HttpError } from "../../kernel/http1/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
 import { didYouMean } from "../../kernel/schema/index.js";
+import { parseJson, type TensorValue } from "../../kernel/tensors/index.js";
 import type { ServerContext } from "./context.js";
-import type { TensorValue } from "./datatypes.js";
-import { parseJson } from "./exact-json.js";
 import { jsonAnswer } from "./http.js";
 import { counted, type Wanted } from "./http-inference.js";
 import type { ServedModel } from "./repository.js";

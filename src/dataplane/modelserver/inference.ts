@@ -1,7 +1,7 @@
 /** Runs inferences for all protocols: deadlines, limits and clients that went away are the same for each. */
 import type { Clock } from "../../kernel/clock/types.js";
 import { HttpError } from "../../kernel/http1/index.js";
-import type { TensorValue } from "./datatypes.js";
+import type { TensorValue } from "../../kernel/tensors/index.js";
 import type { Repository, ServedModel } from "./repository.js";
 
 /** How much is run at once; 0: no limit. */

@@ -6,7 +6,7 @@ import { systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import type { OnnxNode, OnnxType } from "../../kernel/onnx/index.js";
 import { encodeOnnxModel } from "../../kernel/onnx/index.js";
-import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
+import type { Datatype, TensorData, TensorValue } from "../../kernel/tensors/index.js";
 import { DEFAULT_LIMITS, type EngineLimits } from "./engines/limits.js";
 import { createMetrics } from "./metrics.js";
 import { createRepository, type Repository, type RepositoryOptions } from "./repository.js";

@@ -1,7 +1,7 @@
 /** Which models are in memory: a budget in bytes, the ones not used for longest leave first, and come back when they are asked for. */
 import { stat } from "node:fs/promises";
 import { messageOf } from "../../kernel/errors/index.js";
-import type { TensorSpec, TensorValue } from "./datatypes.js";
+import type { TensorSpec, TensorValue } from "../../kernel/tensors/index.js";
 import type { Engine } from "./engines/types.js";
 import { EngineFault, ModelError } from "./failures.js";
 

@@ -1,8 +1,8 @@
 /** V2's paths beside infer: health, metadata, repository, configuration, statistics, settings. */
 import { type Http1Answer, type Http1Request, HttpError, readBody } from "../../kernel/http1/index.js";
+import { type ExactJson, parseJson } from "../../kernel/tensors/index.js";
 import type { ServerContext } from "./context.js";
 import { completeConfig, describeModel, statisticsOf } from "./describe.js";
-import { type ExactJson, parseJson } from "./exact-json.js";
 import { jsonAnswer } from "./http.js";
 import { infer, type Wanted } from "./http-inference.js";
 import type { Endpoint } from "./paths.js";

@@ -2,11 +2,18 @@
 
 import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../kernel/http1/index.js";
+import {
+  DigitsLost,
+  describe,
+  type ExactJson,
+  parseExactJson,
+  parseJson,
+  readJsonData,
+  type TensorSpec,
+  type TensorValue,
+  writeJsonRow,
+} from "../../kernel/tensors/index.js";
 import { decodeBase64 } from "./base64.js";
-import type { TensorSpec, TensorValue } from "./datatypes.js";
-import type { ExactJson } from "./exact-json.js";
-import { parseExactJson, parseJson } from "./exact-json.js";
-import { DigitsLost, describe, readJsonData, writeJsonRow } from "./json-tensors.js";
 import type { ModelShape } from "./v2.js";
 import { checkShape, isJsonMap, readText } from "./v2.js";
 

@@ -1,13 +1,23 @@
 /** Inference requests and answers of the Open Inference Protocol (V2), JSON and binary. */
 import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../kernel/http1/index.js";
-import { readBinaryData, writeBinaryData } from "./binary-tensors.js";
+import {
+  type Datatype,
+  DigitsLost,
+  datatypeOf,
+  describe,
+  type ExactJson,
+  parseExactJson,
+  parseJson,
+  readBinaryData,
+  readJsonData,
+  readShape,
+  type TensorSpec,
+  type TensorValue,
+  writeBinaryData,
+  writeJsonData,
+} from "../../kernel/tensors/index.js";
 import { bestClasses } from "./classification.js";
-import type { Datatype, TensorSpec, TensorValue } from "./datatypes.js";
-import { datatypeOf } from "./datatypes.js";
-import type { ExactJson } from "./exact-json.js";
-import { parseExactJson, parseJson } from "./exact-json.js";
-import { DigitsLost, describe, readJsonData, readShape, writeJsonData } from "./json-tensors.js";
 
 /** Which outputs a request wants, and how. */
 export interface WantedOutput {

@@ -2,12 +2,17 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { systemClock, virtualClock } from "../../kernel/clock/index.js";
 import { HttpError } from "../../kernel/http1/index.js";
+import {
+  fromBrainHalf,
+  fromHalf,
+  parseExactJson,
+  parseJson,
+  type TensorValue,
+  toHalf,
+} from "../../kernel/tensors/index.js";
 import { createBatcher } from "./batcher.js";
-import type { TensorValue } from "./datatypes.js";
 import type { Engine } from "./engines/types.js";
-import { parseExactJson, parseJson } from "./exact-json.js";
 import { EngineFault } from "./failures.js";
-import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
 import { createTurns } from "./turns.js";
 
 test("every half comes back from its number", () => {

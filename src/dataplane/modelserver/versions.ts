@@ -1,9 +1,9 @@
 /** The versions of a model: opened, and made to answer. */
 import { messageOf } from "../../kernel/errors/index.js";
 import type { Json, JsonObject } from "../../kernel/kinds/object.js";
+import type { TensorSpec } from "../../kernel/tensors/index.js";
 import type { Batcher } from "./batcher.js";
 import { createBatcher } from "./batcher.js";
-import type { TensorSpec } from "./datatypes.js";
 import { openEngine } from "./engines/open-engine.js";
 import type { Engine, EngineFile } from "./engines/types.js";
 import type { ExplainRequest } from "./explain/explain.js";

@@ -1,6 +1,6 @@
 /** Decides, by what was measured, which runs of a model are short enough for the thread that answers requests. */
 import type { Clock } from "../../../kernel/clock/types.js";
-import type { TensorValue } from "../datatypes.js";
+import type { TensorValue } from "../../../kernel/tensors/index.js";
 import type { Engine } from "./types.js";
 import { blankInputs } from "./warm-up.js";
 

@@ -1,5 +1,5 @@
 /** Several copies of one model, so that as many runs are under way at once. */
-import type { TensorValue } from "../datatypes.js";
+import type { TensorValue } from "../../../kernel/tensors/index.js";
 import type { Engine } from "./types.js";
 
 /** Copies of a model behind one engine; each run goes to the copy with the fewest under way. */

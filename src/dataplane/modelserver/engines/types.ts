@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../../kernel/kinds/object.js";
-import type { TensorSpec, TensorValue } from "../datatypes.js";
+import type { TensorSpec, TensorValue } from "../../../kernel/tensors/index.js";
 
 /** A loaded model: what it takes and gives, and running it. */
 export interface Engine {

@@ -1,5 +1,4 @@
-import type { TensorSpec, TensorValue } from "../datatypes.js";
-import { typeInfo } from "../datatypes.js";
+import { type TensorSpec, type TensorValue, typeInfo } from "../../../kernel/tensors/index.js";
 
 /** Zeros (empty texts) for every input; free dimensions are 1, the first `rows`. */
 export function blankInputs(specs: readonly TensorSpec[], rows = 1): TensorValue[] {

@@ -2,8 +2,8 @@
 import { seededRandom } from "../../../kernel/clock/index.js";
 import { HttpError } from "../../../kernel/http1/index.js";
 import type { Json, JsonObject } from "../../../kernel/kinds/object.js";
+import type { TensorSpec, TensorValue } from "../../../kernel/tensors/index.js";
 import type { Batcher } from "../batcher.js";
-import type { TensorSpec, TensorValue } from "../datatypes.js";
 import { asNumbers } from "../engines/tabular/numbers.js";
 import { type Loss, permutationImportance } from "./importance.js";
 import { type Evaluate, exactEvaluations, exactShapley, type ShapleyValues, sampledShapley } from "./shapley.js";

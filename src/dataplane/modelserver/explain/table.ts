@@ -1,10 +1,15 @@
 /** A model's inputs as one table of features, and back. */
 import { HttpError } from "../../../kernel/http1/index.js";
 import type { Json } from "../../../kernel/kinds/object.js";
-import type { Datatype, TensorData, TensorSpec, TensorValue } from "../datatypes.js";
-import { typeInfo } from "../datatypes.js";
+import {
+  type Datatype,
+  type TensorData,
+  type TensorSpec,
+  type TensorValue,
+  toHalf,
+  typeInfo,
+} from "../../../kernel/tensors/index.js";
 import { asNumbers } from "../engines/tabular/numbers.js";
-import { toHalf } from "../half.js";
 
 /** What explanations need to know of a model. */
 export interface ExplainedModel {

@@ -1,7 +1,7 @@
 /** Messages as plain values, by their schema; for everything that is not asked a thousand times a second. */
 import { HttpError } from "../../../kernel/http1/index.js";
+import { BYTES, FIXED32, FIXED64, VARINT, WireReader, WireWriter } from "../../../kernel/protobuf/index.js";
 import type { FieldSchema, FileSchema, MessageSchema, Scalar } from "./schema.js";
-import { BYTES, FIXED32, FIXED64, VARINT, WireReader, WireWriter } from "./wire.js";
 
 /** A value of a field: enums as numbers or names, 64-bit integers as bigint where a number would lose digits, maps as objects. */
 export type ProtoValue =

@@ -1,10 +1,17 @@
 /** ModelInferRequest and ModelInferResponse by hand: this is the way of every request. */
 import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../../kernel/http1/index.js";
-import { readBinaryData, writeBinaryData } from "../binary-tensors.js";
-import type { TensorData, TensorSpec, TensorValue } from "../datatypes.js";
-import { typeInfo } from "../datatypes.js";
-import { checkText, readShape } from "../json-tensors.js";
+import { BYTES, FIXED32, FIXED64, VARINT, WireReader, WireWriter } from "../../../kernel/protobuf/index.js";
+import {
+  checkText,
+  readBinaryData,
+  readShape,
+  type TensorData,
+  type TensorSpec,
+  type TensorValue,
+  typeInfo,
+  writeBinaryData,
+} from "../../../kernel/tensors/index.js";
 import {
   arrangeInputs,
   checkDatatype,
@@ -14,7 +21,6 @@ import {
   type WantedOutput,
   wantOutputs,
 } from "../v2.js";
-import { BYTES, FIXED32, FIXED64, VARINT, WireReader, WireWriter } from "./wire.js";
 
 /** A parameter's value. */
 export type Parameter = string | number | bigint | boolean;

@@ -1,8 +1,9 @@
 /** Server reflection: what services and messages there are, as the descriptors that protoc would make. */
+
+import { WireWriter } from "../../../kernel/protobuf/index.js";
 import { isPlain, type ProtoMessage } from "./codec.js";
 import { type FieldSchema, type FileSchema, type MessageSchema, typeNumber } from "./schema.js";
 import { GRPC } from "./status.js";
-import { WireWriter } from "./wire.js";
 
 const TYPE_MESSAGE = 11;
 const TYPE_ENUM = 14;

@@ -1,7 +1,6 @@
 /** `/chat/completions`: a conversation that is answered. */
 import { type Http1Answer, HttpError } from "../../../kernel/http1/index.js";
-import type { ExactJson } from "../exact-json.js";
-import { describe } from "../json-tensors.js";
+import { describe, type ExactJson } from "../../../kernel/tensors/index.js";
 import type { Generation, Step } from "../text/generation.js";
 import type { TextModel } from "../text/models.js";
 import { flagParam, numberParam, ParamError, type Params, refuseUnknown, stopParam } from "../text/params.js";

@@ -1,6 +1,6 @@
 /** `/completions`: prompts that are continued. */
 import { type Http1Answer, HttpError } from "../../../kernel/http1/index.js";
-import type { ExactJson } from "../exact-json.js";
+import type { ExactJson } from "../../../kernel/tensors/index.js";
 import type { Generation, Step } from "../text/generation.js";
 import type { TextModel } from "../text/models.js";
 import { flagParam, numberParam, ParamError, type Params, refuseUnknown } from "../text/params.js";

@@ -1,6 +1,6 @@
 /** `/embeddings` and `/rerank`: texts as vectors, and documents by how near they are to a question. */
 import type { Http1Answer } from "../../../kernel/http1/index.js";
-import type { ExactJson } from "../exact-json.js";
+import type { ExactJson } from "../../../kernel/tensors/index.js";
 import { checkPrompt, embedTokens } from "../text/generation.js";
 import type { TextModel } from "../text/models.js";
 import { flagParam, numberParam, ParamError, type Params, refuseUnknown, textParam } from "../text/params.js";

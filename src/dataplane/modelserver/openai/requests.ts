@@ -1,8 +1,8 @@
 /** What the OpenAI paths share: bodies, models, error objects, parameters of generation. */
 import { seededRandom } from "../../../kernel/clock/index.js";
 import { type Http1Answer, type Http1Request, HttpError, readBody } from "../../../kernel/http1/index.js";
+import { parseJson } from "../../../kernel/tensors/index.js";
 import type { ServerContext } from "../context.js";
-import { parseJson } from "../exact-json.js";
 import { encodeAnswer } from "../http.js";
 import { timeoutOf } from "../http-inference.js";
 import type { Caller } from "../inference.js";

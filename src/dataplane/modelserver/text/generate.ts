@@ -1,8 +1,8 @@
 /** V2's generate extension: text in, text out, whole or as server-sent events. */
 import { seededRandom } from "../../../kernel/clock/index.js";
 import { type Http1Answer, type Http1Request, HttpError } from "../../../kernel/http1/index.js";
+import { parseJson } from "../../../kernel/tensors/index.js";
 import type { ServerContext } from "../context.js";
-import { parseJson } from "../exact-json.js";
 import { counted, type Wanted } from "../http-inference.js";
 import type { Caller } from "../inference.js";
 import type { ServedModel } from "../repository.js";

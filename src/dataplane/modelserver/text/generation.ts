@@ -1,8 +1,7 @@
 /** The loop over a model's logits: no state is kept in the model, so each step runs the whole text. */
 import type { Clock, Random } from "../../../kernel/clock/types.js";
 import { HttpError } from "../../../kernel/http1/index.js";
-import type { TensorSpec, TensorValue } from "../datatypes.js";
-import { fromHalf } from "../half.js";
+import { fromHalf, type TensorSpec, type TensorValue } from "../../../kernel/tensors/index.js";
 import type { Caller, Inference } from "../inference.js";
 import type { TextModel } from "./models.js";
 import { type Chosen, chooseToken, type Sampling } from "./sampler.js";

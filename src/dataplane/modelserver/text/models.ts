@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { HttpError } from "../../../kernel/http1/index.js";
 import type { Json } from "../../../kernel/kinds/object.js";
-import type { TensorSpec } from "../datatypes.js";
+import type { TensorSpec } from "../../../kernel/tensors/index.js";
 import { ModelError } from "../failures.js";
 import type { ServedModel } from "../repository.js";
 import { readBpeTokenizer } from "./bpe.js";

@@ -1,8 +1,7 @@
 /** Reading the parameters of text requests. Every fault is a 400 `HttpError` that names the parameter. */
 import { HttpError } from "../../../kernel/http1/index.js";
 import { didYouMean } from "../../../kernel/schema/index.js";
-import type { ExactJson } from "../exact-json.js";
-import { describe } from "../json-tensors.js";
+import { describe, type ExactJson } from "../../../kernel/tensors/index.js";
 
 /** A request's object. */
 export type Params = { readonly [name: string]: ExactJson };

@@ -1,8 +1,8 @@
 /** TensorFlow Serving's classify and regress: examples in, classes with scores or one number an example out. */
 import { type Http1Answer, type Http1Request, HttpError } from "../../../kernel/http1/index.js";
+import type { TensorValue } from "../../../kernel/tensors/index.js";
 import { numbersOf, topIndices } from "../classification.js";
 import type { ServerContext } from "../context.js";
-import type { TensorValue } from "../datatypes.js";
 import { counted, type Wanted } from "../http-inference.js";
 import { readExamples } from "../v1.js";
 

@@ -1,5 +1,5 @@
 /** A model's signature as TensorFlow Serving tells it. */
-import type { Datatype, TensorSpec } from "../datatypes.js";
+import type { Datatype, TensorSpec } from "../../../kernel/tensors/index.js";
 import type { ServedModel } from "../repository.js";
 
 const DTYPES: Readonly<Record<Datatype, string>> = {

@@ -1,5 +1,12 @@
 /** What is refused and said when InferenceGraphs are written. */
-import { graphFaults, ineffectiveFields, patternFaults, patternsOf, stepUrl } from "../../../dataplane/graph/index.js";
+import {
+  graphFaults,
+  ineffectiveFields,
+  patternFaults,
+  patternsOf,
+  STEP_URLS,
+  stepUrl,
+} from "../../../dataplane/graph/index.js";
 import type { StatusCause } from "../../../kernel/errors/index.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import type { Level, ModuleAdmission } from "../../../kernel/module/types.js";
@@ -50,8 +57,7 @@ export function inferenceGraphAdmission(level: Level): ModuleAdmission {
           ? ["the hub runs no models: this InferenceGraph runs where a PropagationPolicy takes it"]
           : [];
       const urls = wrongUrls(spec).map(
-        ({ field, url }) =>
-          `${field}: ${url} is no address that begins with http:// or https://: not ready until it is`,
+        ({ field, url }) => `${field}: ${url} is no address: ${STEP_URLS}; not ready until it is one`,
       );
       const idle = ineffectiveFields(spec).map((each) => `without effect: ${each}`);
       return { faults, warnings: [...hub, ...urls, ...idle] };

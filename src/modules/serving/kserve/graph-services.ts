@@ -1,5 +1,5 @@
 /** The services of a graph's steps: where each is reached, and how it is. */
-import { graphFaults } from "../../../dataplane/graph/index.js";
+import { graphFaults, STEP_URLS } from "../../../dataplane/graph/index.js";
 import type { ClusterAccess } from "../../../kernel/control/types.js";
 import type { JsonObject } from "../../../kernel/kinds/index.js";
 import { DeploymentKind, isConditionTrue } from "../../../kernel/kinds/index.js";
@@ -27,7 +27,7 @@ export interface ResolvedGraph {
 /** Whether a router that is given this spec asks a service over https. */
 export const asksByHttps = (spec: JsonObject): boolean =>
   Object.values(asObject(spec["nodes"])).some((node) =>
-    asObjects(asObject(node)["steps"]).some(({ serviceUrl }) => /^https:/i.test(asString(serviceUrl))),
+    asObjects(asObject(node)["steps"]).some(({ serviceUrl }) => /^(https|grpcs):/i.test(asString(serviceUrl))),
   );
 
 /** Gives every step its address; a fault where one has none. */
@@ -36,7 +36,7 @@ export function resolveGraph(graph: InferenceGraph, cluster: ClusterAccess): Res
   if (wrong !== undefined)
     return {
       reason: "InvalidServiceUrl",
-      message: `${wrong.field}: ${wrong.url} is no address that begins with http:// or https://`,
+      message: `${wrong.field}: ${wrong.url} is no address: ${STEP_URLS}`,
     };
   const namespace = graph.metadata.namespace ?? "";
   const services = cluster.informers.informer(InferenceServiceKind);
@@ -120,18 +120,27 @@ function predictUrl(service: InferenceService, cluster: ClusterAccess): string |
   const containers = asObjects(entry["containers"]);
   const main = containers.find((container) => container["name"] === MAIN_CONTAINER) ?? containers[0] ?? {};
   const given = asObjects(main["env"]).find((each) => each["name"] === "PROTOCOL")?.["value"];
-  const protocol = asString(model["protocolVersion"]) || asString(given) || "v1";
+  const saysH2c = asObjects(main["ports"]).some((port) => /^(h2c|grpc)(-|$)/.test(asString(port["name"])));
+  const protocol = asString(model["protocolVersion"]) || asString(given) || (saysH2c ? "grpc-v2" : "v1");
   const modelName = namedIn(model) ?? namedIn(main) ?? name;
   const address = service.status?.address?.url ?? `http://${name}.${namespace}.svc.cluster.local`;
+  const path = `/v2/models/${encodeURIComponent(modelName)}/infer`;
   if (protocol === "v1") return `${address}/v1/models/${encodeURIComponent(modelName)}:predict`;
   const component = isObject(spec["transformer"]) ? "transformer" : "predictor";
   if (protocol === "v2" || (protocol === "grpc-v2" && isOurServer(service, component, cluster)))
-    return `${address}/v2/models/${encodeURIComponent(modelName)}/infer`;
-  const hint = protocol === "grpc-v2" ? ", unless its server is Argosy's own, which has v2 on the same port" : "";
+    return `${address}${path}`;
+  if (protocol === "grpc-v2") return `${grpcAddress(address)}${path}`;
   return {
     reason: "UnsupportedProtocol",
-    message: `InferenceService ${name} speaks ${protocol}; steps are asked over HTTP, by v1 or v2${hint}`,
+    message: `InferenceService ${name} speaks ${protocol}; steps are asked by v1, v2 or grpc-v2`,
   };
+}
+
+/** The same address for gRPC, whose scheme has no port of its own. */
+function grpcAddress(address: string): string {
+  const { protocol, hostname, port } = new URL(address);
+  const isSafe = protocol === "https:";
+  return `${isSafe ? "grpcs" : "grpc"}://${hostname}:${port === "" ? (isSafe ? "443" : "80") : port}`;
 }
 
 /** Whether Argosy's model server runs in all of a component's pods; they may be still to come. */

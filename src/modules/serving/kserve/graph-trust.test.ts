@@ -84,21 +84,31 @@ test("routers that ask over https trust what the graph's annotation names, or KS
   expect(await said(cluster, "plain", "AllFieldsHonored", /^False/)).toContain("no step is asked over https");
 });
 
-test("a service that is asked by gRPC is asked by REST where its server is ours, and refused where it is not", async () => {
+test("a service of gRPC is asked by REST where its server is ours, else by gRPC; what graphs cannot ask is refused", async () => {
   const cluster = await startServing([InferenceGraphKind]);
   const model = { modelFormat: { name: "onnx" }, protocolVersion: "grpc-v2", storageUri: "pvc://models/digits" };
   await applyService(cluster, "ours", { predictor: { model } });
   await deploymentOf(cluster, "ours-predictor");
-  await applyGraph(cluster, "first", { serviceName: "ours" });
-  const first = await deploymentOf(cluster, "first");
-  expect(first.spec.template.spec?.containers[0]?.args?.[1]).toContain("/v2/models/ours/infer");
+  const askedBy = async (graph: string, service: string): Promise<string> => {
+    await applyGraph(cluster, graph, { serviceName: service });
+    return String((await deploymentOf(cluster, graph)).spec.template.spec?.containers[0]?.args?.[1]);
+  };
+  expect(await askedBy("first", "ours")).toContain('"http://ours.models.svc.cluster.local/v2/models/ours/infer"');
 
-  const env = [{ name: "PROTOCOL", value: "grpc-v2" }];
-  const containers = [{ name: "kserve-container", image: "example.com/own", env, ports: [{ containerPort: 8081 }] }];
-  await applyService(cluster, "theirs", { predictor: { containers } });
-  await deploymentOf(cluster, "theirs-predictor");
-  await applyGraph(cluster, "second", { serviceName: "theirs" });
-  expect(await said(cluster, "second", "Ready", /UnsupportedProtocol/)).toContain(
-    "InferenceService theirs speaks grpc-v2; steps are asked over HTTP, by v1 or v2, unless its server is Argosy's own",
+  const own = async (name: string, container: JsonObject): Promise<void> => {
+    const containers = [{ name: "kserve-container", image: "example.com/own", ...container }];
+    await applyService(cluster, name, { predictor: { containers } });
+    await deploymentOf(cluster, `${name}-predictor`);
+  };
+  await own("theirs", { ports: [{ name: "h2c", containerPort: 8081 }], args: ["--model_name=digits"] });
+  const grpc = "grpc://theirs.models.svc.cluster.local:80/v2/models/digits/infer";
+  expect(await askedBy("second", "theirs")).toContain(`"${grpc}"`);
+  await own("said", { env: [{ name: "PROTOCOL", value: "grpc-v2" }] });
+  expect(await askedBy("third", "said")).toContain('"grpc://said.models.svc.cluster.local:80/v2/models/said/infer"');
+
+  await own("older", { env: [{ name: "PROTOCOL", value: "grpc-v1" }] });
+  await applyGraph(cluster, "fourth", { serviceName: "older" });
+  expect(await said(cluster, "fourth", "Ready", /UnsupportedProtocol/)).toContain(
+    "InferenceService older speaks grpc-v1; steps are asked by v1, v2 or grpc-v2",
   );
 });

@@ -2,7 +2,7 @@
 import type { Clock, Timer } from "../../../../kernel/clock/types.js";
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
-import type { TensorValue } from "../../datatypes.js";
+import type { TensorValue } from "../../../../kernel/tensors/index.js";
 import { EngineFault, type FaultKind, ModelError } from "../../failures.js";
 import type { Engine, EngineFile } from "../types.js";
 import type { HostCall, HostReply, LoadedModel } from "./messages.js";

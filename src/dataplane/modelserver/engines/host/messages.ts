@@ -1,8 +1,12 @@
 /** What is said between the server and the place where a model runs, and how it is written on a pipe. */
 import { isUtf8 } from "node:buffer";
-import { readBinaryData, writeBinaryData } from "../../binary-tensors.js";
-import type { TensorSpec, TensorValue } from "../../datatypes.js";
-import { datatypeOf } from "../../datatypes.js";
+import {
+  datatypeOf,
+  readBinaryData,
+  type TensorSpec,
+  type TensorValue,
+  writeBinaryData,
+} from "../../../../kernel/tensors/index.js";
 import { ModelError } from "../../failures.js";
 import type { EngineFile } from "../types.js";
 

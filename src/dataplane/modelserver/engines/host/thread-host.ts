@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { packageRoot } from "../../../../kernel/assets/index.js";
 import { messageOf } from "../../../../kernel/errors/index.js";
-import type { TensorValue } from "../../datatypes.js";
+import type { TensorValue } from "../../../../kernel/tensors/index.js";
 import type { HostReply } from "./messages.js";
 import type { OpenHost } from "./types.js";
 

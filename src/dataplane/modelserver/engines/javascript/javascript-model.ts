@@ -3,7 +3,7 @@ import { basename, dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
-import type { TensorSpec, TensorValue } from "../../datatypes.js";
+import type { TensorSpec, TensorValue } from "../../../../kernel/tensors/index.js";
 import { ModelError } from "../../failures.js";
 import { findModelFile, TRANSFORMER } from "../../model-file.js";
 import { isRecord, readSpec } from "../host/messages.js";

@@ -1,8 +1,12 @@
 /** Tensors as people write them in code: typed arrays, nested lists, or `{ shape, data }`. */
 import { HttpError } from "../../../../kernel/http1/index.js";
-import type { TensorData, TensorSpec, TensorValue } from "../../datatypes.js";
-import { typeInfo } from "../../datatypes.js";
-import { toHalf } from "../../half.js";
+import {
+  type TensorData,
+  type TensorSpec,
+  type TensorValue,
+  toHalf,
+  typeInfo,
+} from "../../../../kernel/tensors/index.js";
 import { isRecord } from "../host/messages.js";
 
 /** Tensors by their names. */

@@ -1,8 +1,13 @@
 /** onnxruntime behind an interface of ours. Unsafe because its tensors' types do not follow from a table of datatypes. */
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
-import type { TensorData, TensorSpec, TensorValue } from "../../datatypes.js";
-import { datatypeOfOrt, typeInfo } from "../../datatypes.js";
+import {
+  datatypeOfOrt,
+  type TensorData,
+  type TensorSpec,
+  type TensorValue,
+  typeInfo,
+} from "../../../../kernel/tensors/index.js";
 import { ModelError } from "../../failures.js";
 import type { Engine } from "../types.js";
 import {

@@ -1,6 +1,5 @@
 import { HttpError } from "../../../../kernel/http1/index.js";
-import type { TensorValue } from "../../datatypes.js";
-import { fromBrainHalf, fromHalf } from "../../half.js";
+import { fromBrainHalf, fromHalf, type TensorValue } from "../../../../kernel/tensors/index.js";
 
 /** The elements of any numeric tensor. */
 export function asNumbers({ name, datatype, data }: TensorValue): Float64Array {

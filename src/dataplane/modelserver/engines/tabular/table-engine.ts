@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
-import type { TensorSpec, TensorValue } from "../../datatypes.js";
+import type { TensorSpec, TensorValue } from "../../../../kernel/tensors/index.js";
 import { ModelError } from "../../failures.js";
 import { readText } from "../settings.js";
 import type { Engine, EngineFile } from "../types.js";

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
-import type { TensorData } from "../../datatypes.js";
+import type { TensorData } from "../../../../kernel/tensors/index.js";
 import { ModelError } from "../../failures.js";
 import { findModelFile } from "../../model-file.js";
 import { type Closers, folderWith, tensor } from "../../models.fixture.js";

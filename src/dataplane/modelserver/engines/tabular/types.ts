@@ -1,4 +1,4 @@
-import type { Datatype } from "../../datatypes.js";
+import type { Datatype } from "../../../../kernel/tensors/index.js";
 
 /** One thing that a table model can be asked for. */
 export interface TableOutput {

@@ -1,5 +1,5 @@
-import { HttpError } from "../../kernel/http1/index.js";
-import type { Json } from "../../kernel/kinds/object.js";
+import { HttpError } from "../http1/index.js";
+import type { Json } from "../kinds/object.js";
 
 /** JSON in which whole numbers beyond 2^53 are kept as bigint. */
 export type ExactJson = string | number | bigint | boolean | null | ExactJson[] | { [key: string]: ExactJson };

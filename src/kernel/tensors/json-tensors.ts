@@ -1,4 +1,4 @@
-import { HttpError } from "../../kernel/http1/index.js";
+import { HttpError } from "../http1/index.js";
 import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";

@@ -1,5 +1,5 @@
 /** Protobuf's wire format (protobuf.dev/programming-guides/encoding), read and written without copies of what is not needed. */
-import { HttpError } from "../../../kernel/http1/index.js";
+import { HttpError } from "../http1/index.js";
 
 /** Wire types. */
 export const VARINT = 0;

@@ -1,6 +1,6 @@
 /** The binary tensor extension: raw little-endian tensors behind the JSON head. */
 import { isUtf8 } from "node:buffer";
-import { HttpError } from "../../kernel/http1/index.js";
+import { HttpError } from "../http1/index.js";
 import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
 import { checkText } from "./json-tensors.js";
