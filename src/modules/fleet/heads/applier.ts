@@ -1,6 +1,6 @@
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { ArgosyError, isConflict, messageOf } from "../../../kernel/errors/index.js";
-import type { JsonObject } from "../../../kernel/kinds/index.js";
+import type { JsonObject, Kind } from "../../../kernel/kinds/index.js";
 import { isObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { jsonOf } from "../json.unsafe.js";
 import type { ConditionDraft, HeadIngress, HeadIngressStatus } from "../kinds.js";
@@ -16,6 +16,12 @@ const MANAGER = "argosy-head-ingress";
 class NoSuchKindError extends ArgosyError {
   constructor(message: string) {
     super("NoSuchKind", message);
+  }
+}
+
+class NotOursError extends ArgosyError {
+  constructor(message: string) {
+    super("NotOurs", message);
   }
 }
 
@@ -102,10 +108,12 @@ export class HeadApplier {
     const owners = ingressCluster === undefined ? group.map(({ head: one }) => ownerOf(one)) : [];
     const applied: JsonObject[] = [];
     try {
+      await tryOut(place, head, { objects, owners });
       for (const object of objects) applied.push(await applyOne(place, object, owners));
       await this.remove(head, objects);
     } catch (error) {
-      return failed(isConflict(error) ? "Conflict" : "ApplyFailed", messageOf(error));
+      const isTaken = error instanceof NotOursError || isConflict(error);
+      return failed(isTaken ? "Conflict" : "ApplyFailed", messageOf(error));
     }
     const [unsafe] = kind === "nginx" || kind === "haproxy" ? unsafeFieldsOf(own) : [];
     if (unsafe !== undefined) return failed("NotExpressible", `${unsafe.field}: ${unsafe.message}`);
@@ -129,12 +137,9 @@ export class HeadApplier {
     const place = before === undefined ? undefined : this.#places.of(before.cluster);
     if (before === undefined || place === undefined) return;
     const isSamePlace = before.cluster === head.spec.ingressCluster;
-    const wanted = new Set(isSamePlace ? kept.map((object) => JSON.stringify(idOf(object))) : []);
+    const wanted = new Set(isSamePlace ? kept.map((object) => keyOf(idOf(object))) : []);
     for (const id of before.objects) {
-      if (
-        wanted.has(JSON.stringify({ apiVersion: id.apiVersion, kind: id.kind, namespace: id.namespace, name: id.name }))
-      )
-        continue;
+      if (wanted.has(keyOf(id))) continue;
       const kind = await place.client.findKind(id.apiVersion, id.kind);
       if (kind === undefined) continue;
       const objects = place.client.dynamic(kind);
@@ -161,21 +166,54 @@ function idOf(object: RenderedObject): Rendered["objects"][number] {
   return { apiVersion: object.apiVersion, kind: object.kind, namespace, name };
 }
 
+function keyOf({ apiVersion, kind, namespace, name }: Rendered["objects"][number]): string {
+  return JSON.stringify([apiVersion, kind, namespace, name]);
+}
+
 function ownerOf(head: HeadIngress): JsonObject {
   const { name, uid } = head.metadata;
   return toJsonObject({ apiVersion: head.apiVersion, kind: head.kind, name, uid });
+}
+
+/** What is to be applied, and who owns it. */
+interface Wanted {
+  readonly objects: readonly RenderedObject[];
+  readonly owners: readonly JsonObject[];
+}
+
+/** Before anything is made: what is new must be nobody else's, and acceptable, all of it. Nothing is left half. */
+async function tryOut(place: ClusterAccess, head: HeadIngress, { objects, owners }: Wanted): Promise<void> {
+  const before = head.status?.rendered;
+  const known = new Set(
+    before === undefined || before.cluster !== head.spec.ingressCluster ? [] : before.objects.map(keyOf),
+  );
+  for (const object of objects) {
+    if (known.has(keyOf(idOf(object)))) continue;
+    const { namespace = "", name } = object.metadata;
+    const found = await place.client.dynamic(await kindOf(place, object)).find(name, { namespace });
+    if (found !== undefined && found.metadata.labels?.[ARGOSY.headIngress] !== "true")
+      throw new NotOursError(
+        `${object.kind} ${namespace}/${name} is there already, and was not rendered: it is left alone. Give the HeadIngress another name${object.kind === "ConfigMap" ? " of spec.rendering.configMap" : ""}, or label it ${ARGOSY.headIngress}=true to hand it over`,
+      );
+    await applyOne(place, object, owners, true);
+  }
+}
+
+async function kindOf(place: ClusterAccess, object: RenderedObject): Promise<Kind> {
+  const kind = await place.client.findKind(object.apiVersion, object.kind);
+  if (kind !== undefined) return kind;
+  throw new NoSuchKindError(
+    `cluster ${place.name} has no kind ${object.kind} in ${object.apiVersion}: install there what serves it`,
+  );
 }
 
 async function applyOne(
   place: ClusterAccess,
   object: RenderedObject,
   owners: readonly JsonObject[],
+  dryRun = false,
 ): Promise<JsonObject> {
-  const kind = await place.client.findKind(object.apiVersion, object.kind);
-  if (kind === undefined)
-    throw new NoSuchKindError(
-      `cluster ${place.name} has no kind ${object.kind} in ${object.apiVersion}: install there what serves it`,
-    );
+  const kind = await kindOf(place, object);
   const { namespace = "", name } = object.metadata;
   const applied = await place.client.dynamic(kind).apply(
     {
@@ -187,7 +225,7 @@ async function applyOne(
         ...(owners.length === 0 ? {} : { ownerReferences: [...owners] }),
       },
     },
-    { fieldManager: MANAGER, force: true, namespace },
+    { fieldManager: MANAGER, force: true, namespace, ...(dryRun ? { dryRun } : {}) },
   );
   return jsonOf(applied);
 }

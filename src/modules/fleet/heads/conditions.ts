@@ -199,11 +199,7 @@ export function readinessOf(
     return { type: "Ready", status: "False", reason: programmed.reason, message: programmed.message };
   const short = backends.filter((backend) => backend.weightEffective < backend.weight);
   const spec = refused.status === "True" ? [] : [refused.message];
-  const why = [
-    ...spec,
-    ...plan.faults,
-    ...short.map((backend) => `${backend.name}: ${backend.message ?? "no traffic"}`),
-  ].join("; ");
+  const why = [...spec, ...plan.faults, ...byMessage(short, ({ name }) => name)].join("; ");
   const percents = backends
     .filter((backend) => backend.weightEffective > 0)
     .map((backend) => `${backend.name} ${backend.percent}%`);
@@ -219,6 +215,19 @@ export function readinessOf(
   return { type: "Ready", status: "True", reason: "Serving", message: `requests go to ${percents.join(", ")}` };
 }
 
+/** What several have in common is said once, with who they are. */
+function byMessage(
+  backends: readonly HeadBackendStatus[],
+  wordOf: (backend: HeadBackendStatus) => string,
+): readonly string[] {
+  const words = new Map<string, string[]>();
+  for (const backend of backends) {
+    const message = backend.message ?? "no traffic";
+    words.set(message, [...(words.get(message) ?? []), wordOf(backend)]);
+  }
+  return [...words].map(([message, who]) => `${who.join(", ")}: ${message}`);
+}
+
 /** True once every backend has the weight that was asked for. */
 export function weightsOf(backends: readonly HeadBackendStatus[]): ConditionDraft {
   const short = backends.filter((backend) => backend.weightEffective !== backend.weight);
@@ -230,10 +239,7 @@ export function weightsOf(backends: readonly HeadBackendStatus[]): ConditionDraf
       message: "every backend has the weight that was asked for",
     };
   }
-  const why = short.map(
-    (backend) =>
-      `${backend.name} has ${backend.weightEffective} of ${backend.weight}: ${backend.message ?? "no traffic"}`,
-  );
+  const why = byMessage(short, ({ name, weightEffective, weight }) => `${name} has ${weightEffective} of ${weight}`);
   return {
     type: "WeightsEffective",
     status: "False",

@@ -10,6 +10,8 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { eventually, recordingGateway, startFleet, type TestFleet } from "../fixture.js";
 import { type HeadIngress, HeadIngressKind } from "../kinds.js";
+import { planHead, routeOf } from "../head-weights.js";
+import { renderIstio } from "./istio.js";
 import { LoadMeter } from "./load.js";
 
 const closing: (() => Promise<unknown>)[] = [];
@@ -50,6 +52,23 @@ function whenCondition(fleet: TestFleet, name: string, type: string, status: str
     (head) => findCondition(head.status?.conditions, type)?.status === status,
     `${type}=${status} of ${name}`,
   );
+}
+
+/** Installs Istio's and the Gateway API's kinds, or only some. */
+async function istioKinds(fleet: TestFleet, names?: readonly string[]): Promise<void> {
+  const file = new URL("./definitions.data.json", import.meta.url);
+  const { definitions }: { definitions: (JsonObject & { metadata: { name: string } })[] } = JSON.parse(
+    readFileSync(file, "utf8"),
+  );
+  const wanted = definitions.filter(({ metadata }) => names?.includes(metadata.name) !== false);
+  const crds = fleet.hub.client.resource(CustomResourceDefinitionKind);
+  for (const definition of wanted) await crds.create(definition as never);
+  for (const definition of wanted)
+    await eventually(
+      async () => JSON.stringify(await crds.get(definition.metadata.name)),
+      (text) => text.includes('"type":"Established"'),
+      "its kind is served",
+    );
 }
 
 test("nginx and haproxy: HeadIngresses of a namespace share a ConfigMap; it is put right, and goes when nobody wants it", async () => {
@@ -107,18 +126,7 @@ test("nginx and haproxy: HeadIngresses of a namespace share a ConfigMap; it is p
 
 test("Istio and the Gateway API: what is rendered is valid by their definitions, nothing of it is dropped, and it goes with its class", async () => {
   const fleet = await begin();
-  const file = new URL("./definitions.data.json", import.meta.url);
-  const { definitions }: { definitions: (JsonObject & { metadata: { name: string } })[] } = JSON.parse(
-    readFileSync(file, "utf8"),
-  );
-  const crds = fleet.hub.client.resource(CustomResourceDefinitionKind);
-  for (const definition of definitions) await crds.create(definition as never);
-  for (const definition of definitions)
-    await eventually(
-      async () => JSON.stringify(await crds.get(definition.metadata.name)),
-      (text) => text.includes('"type":"Established"'),
-      "its kind is served",
-    );
+  await istioKinds(fleet);
   const spec: HeadIngress["spec"] = {
     path: "/m/",
     hosts: ["models.example.org"],
@@ -150,6 +158,7 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
     "DestinationRule",
     "DestinationRule",
     "DestinationRule",
+    "DestinationRule",
     "EndpointSlice",
     "EndpointSlice",
     "HTTPRoute",
@@ -158,6 +167,7 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
     "Service",
     "Service",
     "Service",
+    "ServiceEntry",
     "ServiceEntry",
     "ServiceEntry",
     "ServiceEntry",
@@ -180,7 +190,8 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
         rewrite: { uri: "/" },
         mirrors: [
           { destination: { host: "next.example.org", port: { number: 8090 } }, percentage: { value: 100 } },
-          { destination: { host: "a.example.org", port: { number: 8081 } }, percentage: { value: 5 } },
+          // Backend a has that name too, and another address.
+          { destination: { host: "istio-4.demo.argosy.internal", port: { number: 8081 } }, percentage: { value: 5 } },
         ],
         timeout: "90000ms",
         retries: { attempts: 3, retryOn: "connect-failure,refused-stream,503" },
@@ -268,6 +279,76 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
   );
 });
 
+test("Istio: hosts with several addresses and addresses without a name are places of their own; without any weight it answers itself", () => {
+  const render = (spec: HeadIngress["spec"]) => {
+    const metadata = { name: "m", namespace: "demo", uid: "u" };
+    const head = { apiVersion: "argosy.dev/v1alpha1", kind: "HeadIngress", metadata, spec } as HeadIngress;
+    const { objects } = renderIstio({ head, route: routeOf(head, planHead(head, undefined, new Map()), "head") });
+    const of = (kind: string) =>
+      objects.filter((one) => one.kind === kind).map(({ spec: found }) => found as JsonObject);
+    return { entries: of("ServiceEntry"), rules: of("DestinationRule"), services: of("VirtualService") };
+  };
+  const backends = [
+    { name: "a", url: "https://m.example.org", address: "10.0.0.1:443" },
+    { name: "b", url: "https://m.example.org", address: "10.0.0.2:8443" },
+    { name: "c", url: "http://10.0.0.3:8080" },
+    { name: "d", url: "http://[fd00::1]:8080" },
+    { name: "e", url: "http://e.example.org" },
+  ];
+  const { entries, rules, services } = render({
+    path: "/",
+    backends,
+    backendTLS: { insecureSkipVerify: true, caSecretName: "ca" },
+  });
+  expect(entries.map(({ hosts, resolution, endpoints }) => [hosts, resolution, endpoints])).toEqual([
+    [["m.example.org"], "STATIC", [{ address: "10.0.0.1", ports: { http: 443 } }]],
+    [["m-1.demo.argosy.internal"], "STATIC", [{ address: "10.0.0.2", ports: { http: 8443 } }]],
+    [["m-2.demo.argosy.internal"], "STATIC", [{ address: "10.0.0.3", ports: { http: 8080 } }]],
+    [["m-3.demo.argosy.internal"], "STATIC", [{ address: "fd00::1", ports: { http: 8080 } }]],
+    [["e.example.org"], "DNS", undefined],
+  ]);
+  expect(rules.map(({ host }) => host)).toEqual(entries.flatMap(({ hosts }) => hosts));
+  // Istio refuses authorities and names beside insecureSkipVerify.
+  expect(rules[1]?.["trafficPolicy"]).toMatchObject({
+    tls: expect.not.objectContaining({ subjectAltNames: expect.anything(), credentialName: expect.anything() }),
+  });
+  expect(services).toMatchObject([
+    {
+      http: [
+        {
+          route: [
+            {
+              destination: { host: "m.example.org", port: { number: 443 } },
+              headers: { request: { set: { Host: "m.example.org" } } },
+            },
+            {
+              destination: { host: "m-1.demo.argosy.internal", port: { number: 8443 } },
+              headers: { request: { set: { Host: "m.example.org" } } },
+            },
+            {
+              destination: { host: "m-2.demo.argosy.internal", port: { number: 8080 } },
+              headers: { request: { set: { Host: "10.0.0.3:8080" } } },
+            },
+            {
+              destination: { host: "m-3.demo.argosy.internal", port: { number: 8080 } },
+              headers: { request: { set: { Host: "[fd00::1]:8080" } } },
+            },
+            { destination: { host: "e.example.org", port: { number: 80 } } },
+          ],
+        },
+      ],
+    },
+  ]);
+  const none = render({ path: "/m/", backends: backends.map((one) => ({ ...one, drain: true })) });
+  expect(none.services[0]?.["http"]).toEqual([
+    {
+      match: [{ uri: { prefix: "/m/" } }],
+      directResponse: { status: 503, body: { string: expect.stringContaining("NoHealthyBackend") } },
+    },
+    { match: [{ uri: { exact: "/m" } }], directResponse: expect.anything() },
+  ]);
+});
+
 test("what could not be rendered carries nothing, and its backends say so", async () => {
   const fleet = await begin();
   await create(fleet, "none", { class: "haproxy", ingressCluster: "nowhere", path: "/n/", backends: BACKENDS });
@@ -277,6 +358,42 @@ test("what could not be rendered carries nothing, and its backends say so", asyn
     [30, 70].map((weight) => ({ weight, weightEffective: 0, reason: "NotRendered" })),
   );
   expect(findCondition(status?.conditions, "WeightsEffective")?.status).toBe("False");
+});
+
+test("what somebody else has there is left alone, and nothing is made beside it; handed over, it is taken", async () => {
+  const fleet = await begin();
+  const maps = fleet.hub.client.resource(ConfigMapKind);
+  const map = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "argosy-nginx", ...inDemo } } as const;
+  await maps.create({ ...map, data: { "nginx.conf": "mine" } }, inDemo);
+  await create(fleet, "taken", { class: "nginx", path: "/taken/", backends: BACKENDS });
+  const taken = await whenCondition(fleet, "taken", "Programmed", "False");
+  expect(findCondition(taken.status?.conditions, "Rendered")).toMatchObject({ status: "False", reason: "Conflict" });
+  expect(findCondition(taken.status?.conditions, "Rendered")?.message).toContain(
+    "ConfigMap demo/argosy-nginx is there",
+  );
+  // What both have in common is said once.
+  expect(findCondition(taken.status?.conditions, "WeightsEffective")?.message).toMatch(
+    /^a has 0 of 30, b has 0 of 70: ConfigMap [^;]*$/,
+  );
+  await heads(fleet).delete("taken", inDemo);
+  await create(fleet, "other", { class: "nginx", path: "/other/", backends: BACKENDS });
+  await whenCondition(fleet, "other", "Programmed", "False");
+  expect((await maps.get("argosy-nginx", inDemo)).data).toEqual({ "nginx.conf": "mine" });
+
+  await maps.patch("argosy-nginx", "merge", { metadata: { labels: { "argosy.dev/head-ingress": "true" } } }, inDemo);
+  await heads(fleet).patch("other", "merge", { spec: { path: "/another/" } }, inDemo);
+  await whenCondition(fleet, "other", "Programmed", "True");
+  expect((await maps.get("argosy-nginx", inDemo)).data?.["nginx.conf"]).toContain("/another");
+});
+
+test("where one object is refused, none of them is made", async () => {
+  const fleet = await begin();
+  await istioKinds(fleet, ["serviceentries.networking.istio.io", "destinationrules.networking.istio.io"]);
+  await create(fleet, "half", { class: "istio", path: "/half/", backends: BACKENDS });
+  const half = await whenCondition(fleet, "half", "Rendered", "False");
+  expect(findCondition(half.status?.conditions, "Rendered")?.message).toContain("no kind VirtualService");
+  const kind = await fleet.hub.client.findKind("networking.istio.io/v1", "ServiceEntry");
+  expect(kind === undefined ? undefined : (await fleet.hub.client.dynamic(kind).list(inDemo)).items).toEqual([]);
 });
 
 test("what is rendered for another cluster goes there, and from there when its HeadIngress goes", async () => {

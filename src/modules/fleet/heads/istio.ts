@@ -1,5 +1,6 @@
 import type { BackendInput, ShadowInput } from "../../../dataplane/gateway/index.js";
-import type { Json, JsonObject } from "../../../kernel/kinds/index.js";
+import type { JsonObject } from "../../../kernel/kinds/index.js";
+import { isNumeric, type Place, type PlaceInput, placeOf, placesOf } from "./istio-places.js";
 import {
   baseOf,
   type HeadRoute,
@@ -13,6 +14,7 @@ import { copiedBy, shadowLimits } from "./shadowing.js";
 
 const API = "networking.istio.io/v1";
 const DEFAULT_GATEWAYS = ["t9k-system/t9k"];
+const NO_BACKEND = '{"error":{"reason":"NoHealthyBackend","message":"no backend has a weight above 0"}}';
 
 /** ServiceEntries, a VirtualService and DestinationRules that carry one HeadIngress out in Istio. Pure. */
 export function renderIstio(headRoute: HeadRoute): {
@@ -23,45 +25,24 @@ export function renderIstio(headRoute: HeadRoute): {
   const limits = new Limits();
   const backends = route.backends.filter(({ addresses }) => addresses.length > 0);
   const shadows = copiedBy("istio", headRoute);
-  const named = new Map<string, PlaceInput>();
-  for (const place of [...backends, ...shadows]) if (!named.has(hostOf(place))) named.set(hostOf(place), place);
-  const objects: RenderedObject[] = [];
-  let index = 0;
-  for (const [host, backend] of named) {
-    const name = `${head.metadata.name}-${index++}`;
-    objects.push(serviceEntry(head, name, { host, backend }), destinationRule(headRoute, name, { host, backend }));
-  }
-  if (backends.length > 0) objects.push(virtualService(headRoute, backends, shadows));
+  const places = placesOf(head, [...backends, ...shadows]);
+  const objects = [...new Set(places.values())].flatMap((place) => [
+    serviceEntry(head, place),
+    destinationRule(headRoute, place),
+  ]);
+  if (backends.length > 0) objects.push(virtualService(headRoute, { backends, shadows, places }));
   noteLimits(headRoute, limits);
   return { objects, limits: limits.byRoute.get(route.id) ?? [] };
 }
-
-type PlaceInput = BackendInput | ShadowInput;
 
 function metadataOf(head: HeadRoute["head"], name: string): RenderedObject["metadata"] {
   return { name, namespace: head.metadata.namespace ?? "default" };
 }
 
-/** A backend's Host without its port; its address where it has none. */
-function hostOf(backend: PlaceInput): string {
-  return (backend.host ?? backend.addresses[0] ?? "").replace(/:\d+$/, "");
-}
-
-function portOf(backend: PlaceInput): number {
-  return Number(/:(\d+)$/.exec(backend.addresses[0] ?? "")?.[1] ?? 80);
-}
-
-interface Place {
-  readonly host: string;
-  readonly backend: PlaceInput;
-}
-
-function serviceEntry(head: HeadRoute["head"], name: string, { host, backend }: Place): RenderedObject {
-  const address = backend.addresses[0]?.replace(/:\d+$/, "") ?? "";
-  const isGiven = address !== host;
-  const isNumeric = /^[\d.]+$|:/.test(address);
-  const port = portOf(backend);
-  const protocol = backend.tls !== undefined ? "HTTP" : head.spec.protocol === "GRPC" ? "GRPC" : "HTTP";
+function serviceEntry(head: HeadRoute["head"], { name, host, port, input }: Place): RenderedObject {
+  const addresses = input.addresses.map(placeOf);
+  const isGiven = addresses[0]?.host !== host;
+  const protocol = input.tls === undefined && head.spec.protocol === "GRPC" ? "GRPC" : "HTTP";
   return {
     apiVersion: API,
     kind: "ServiceEntry",
@@ -70,12 +51,12 @@ function serviceEntry(head: HeadRoute["head"], name: string, { host, backend }: 
       hosts: [host],
       location: "MESH_EXTERNAL",
       ports: [{ number: port, name: protocol.toLowerCase(), protocol }],
-      resolution: isGiven && isNumeric ? "STATIC" : "DNS",
+      resolution: addresses.every((one) => isNumeric(one.host)) ? "STATIC" : "DNS",
       ...(isGiven
         ? {
-            endpoints: backend.addresses.map((one) => ({
-              address: one.replace(/:\d+$/, ""),
-              ports: { [protocol.toLowerCase()]: Number(/:(\d+)$/.exec(one)?.[1] ?? port) },
+            endpoints: addresses.map((one) => ({
+              address: one.host,
+              ports: { [protocol.toLowerCase()]: one.port ?? port },
             })),
           }
         : {}),
@@ -83,7 +64,7 @@ function serviceEntry(head: HeadRoute["head"], name: string, { host, backend }: 
   };
 }
 
-function destinationRule({ head, route }: HeadRoute, name: string, { host, backend }: Place): RenderedObject {
+function destinationRule({ head, route }: HeadRoute, { name, host, input }: Place): RenderedObject {
   const { connectMs, idleMs } = route.timeouts ?? {};
   const { affinity, slowStartMs = 0 } = route;
   const sessions: JsonObject | undefined =
@@ -112,7 +93,7 @@ function destinationRule({ head, route }: HeadRoute, name: string, { host, backe
           },
         },
         ...outlierOf(route),
-        ...tlsOf(head, backend),
+        ...tlsOf(head, input),
       },
     },
   };
@@ -133,12 +114,16 @@ function outlierOf({ outlier }: HeadRoute["route"]): JsonObject {
 function tlsOf(head: HeadRoute["head"], { tls }: PlaceInput): JsonObject {
   if (tls === undefined) return none();
   const { caSecretName, clientSecretName } = head.spec.backendTLS ?? {};
-  const credentialName = clientSecretName ?? caSecretName;
+  const { serverName, insecure = false } = tls;
+  // Istio refuses what it would check a certificate by where it is to check none.
+  const credentialName = clientSecretName ?? (insecure ? undefined : caSecretName);
   return {
     tls: {
       mode: clientSecretName === undefined ? "SIMPLE" : "MUTUAL",
-      ...(tls.serverName === undefined ? {} : { sni: tls.serverName, subjectAltNames: [tls.serverName] }),
-      ...(tls.insecure === true ? { insecureSkipVerify: true } : {}),
+      // An address is no name that a client may ask for (RFC 6066 §3).
+      ...(serverName === undefined || isNumeric(serverName) ? {} : { sni: serverName }),
+      ...(serverName === undefined || insecure ? {} : { subjectAltNames: [serverName.replaceAll(/[[\]]/g, "")] }),
+      ...(insecure ? { insecureSkipVerify: true } : {}),
       ...(credentialName === undefined ? {} : { credentialName }),
     },
   };
@@ -148,46 +133,28 @@ function none(): JsonObject {
   return {};
 }
 
-function virtualService(
-  { head, route }: HeadRoute,
-  backends: readonly BackendInput[],
-  shadows: readonly ShadowInput[],
-): RenderedObject {
+/** What a VirtualService leads to. */
+interface Destinations {
+  readonly backends: readonly BackendInput[];
+  readonly shadows: readonly ShadowInput[];
+  readonly places: ReadonlyMap<PlaceInput, Place>;
+}
+
+function virtualService(headRoute: HeadRoute, to: Destinations): RenderedObject {
+  const { head, route } = headRoute;
   const prefix = prefixOf(route);
   const base = baseOf(route);
-  const weights = wholeWeights(
-    backends.map(({ weight, draining }) => (draining === true ? 0 : (weight ?? 1))),
-    1_000_000,
-  );
-  const { requestMs = 0 } = route.timeouts ?? {};
-  const destinations = backends.map(
-    (backend, index): JsonObject => ({
-      destination: { host: hostOf(backend), port: { number: portOf(backend) } },
-      weight: weights[index] ?? 0,
-      headers: {
-        request: { set: { Host: backend.host ?? hostOf(backend) } },
-        ...(route.nameBackend === true ? { response: { set: { "X-Argosy-Backend": backend.name } } } : {}),
-      },
-    }),
-  );
-  const mirrors = shadows.map(
-    (shadow): JsonObject => ({
-      destination: { host: hostOf(shadow), port: { number: portOf(shadow) } },
-      percentage: { value: shadow.percent ?? 100 },
-    }),
-  );
+  const answer = answerOf(route, to);
   const rewrite = base === undefined || base === prefix ? undefined : { uri: `${base}/` };
-  const rule = (uri: JsonObject, to: Json | undefined): JsonObject => ({
+  const rule = (uri: JsonObject): JsonObject => ({
     match: [{ uri }],
-    ...(to === undefined ? {} : { rewrite: to }),
-    route: destinations,
-    ...(mirrors.length === 0 ? {} : { mirrors }),
-    retries: retriesOf(route),
-    ...(requestMs > 0 ? { timeout: `${requestMs}ms` } : {}),
+    // What is answered by itself has no path of a backend's.
+    ...(rewrite === undefined || answer["route"] === undefined ? {} : { rewrite }),
+    ...answer,
   });
   // A prefix matches whole segments only when it ends with a slash; the path without one is a rule of its own.
-  const exact = prefix === "" ? [] : [rule({ exact: prefix }, rewrite)];
-  const rest = route.exact === true && prefix !== "" ? [] : [rule({ prefix: `${prefix}/` }, rewrite)];
+  const exact = prefix === "" ? [] : [rule({ exact: prefix })];
+  const rest = route.exact === true && prefix !== "" ? [] : [rule({ prefix: `${prefix}/` })];
   return {
     apiVersion: API,
     kind: "VirtualService",
@@ -197,6 +164,39 @@ function virtualService(
       hosts: [...(route.hosts ?? ["*"])],
       http: [...rest, ...exact],
     },
+  };
+}
+
+/** Who answers what matches. Istio refuses weights of which none is above 0, and takes the only one for all. */
+function answerOf(route: HeadRoute["route"], { backends, shadows, places }: Destinations): JsonObject {
+  const weights = wholeWeights(
+    backends.map(({ weight, draining }) => (draining === true ? 0 : (weight ?? 1))),
+    1_000_000,
+  );
+  if (weights.every((weight) => weight === 0)) return { directResponse: { status: 503, body: { string: NO_BACKEND } } };
+  const destinationOf = (input: PlaceInput): JsonObject => {
+    const { host = "", port = 80 } = places.get(input) ?? {};
+    return { host, port: { number: port } };
+  };
+  const { requestMs = 0 } = route.timeouts ?? {};
+  const destinations = backends.map(
+    (backend, index): JsonObject => ({
+      destination: destinationOf(backend),
+      weight: weights[index] ?? 0,
+      headers: {
+        request: { set: { Host: backend.host ?? placeOf(backend.addresses[0] ?? "").host } },
+        ...(route.nameBackend === true ? { response: { set: { "X-Argosy-Backend": backend.name } } } : {}),
+      },
+    }),
+  );
+  const mirrors = shadows.map(
+    (shadow): JsonObject => ({ destination: destinationOf(shadow), percentage: { value: shadow.percent ?? 100 } }),
+  );
+  return {
+    route: destinations,
+    ...(mirrors.length === 0 ? {} : { mirrors }),
+    retries: retriesOf(route),
+    ...(requestMs > 0 ? { timeout: `${requestMs}ms` } : {}),
   };
 }
 
