@@ -163,7 +163,7 @@ class Listener {
     const { tls } = this.table;
     if (tls === undefined)
       return createPlainServer({ ...options, pauseOnConnect: true }, (socket) => this.#accept(socket));
-    this.#certificates = certificatesFor(tls.names ?? []);
+    this.#certificates = this.#choiceOf(tls.names ?? []);
     const server = createTlsServer(
       {
         ...options,
@@ -181,6 +181,12 @@ class Listener {
     return server;
   }
 
+  #choiceOf(names: readonly NamedCertificate[]): CertificateChoice {
+    return certificatesFor(names, ({ hosts }, error) =>
+      this.#core.log.warn("a certificate cannot be used", { listener: this.table.name, hosts, err: error }),
+    );
+  }
+
   #accept(socket: Socket): void {
     const { totals, limits } = this.#core;
     if (this.#connections.size >= limits.maxConnections) {
@@ -195,7 +201,7 @@ class Listener {
     connection.socket.on("close", () => this.#connections.delete(connection));
   }
 
-  /** Other certificates on the same socket: takes them over without closing it. False where that will not do. */
+  /** Other certificates on the same socket: takes them over without closing it; what is no certificate changes nothing. False where another socket is wanted. */
   renew(table: ListenerTable): boolean {
     const server = this.#server;
     const { tls } = table;
@@ -203,10 +209,11 @@ class Listener {
     if (!isSame || tls === undefined || !(server instanceof TlsServer)) return false;
     try {
       server.setSecureContext({ cert: readFileSync(tls.certFile), key: readFileSync(tls.keyFile) });
-      this.#certificates = certificatesFor(tls.names ?? []);
+      this.#certificates = this.#choiceOf(tls.names ?? []);
     } catch (error) {
+      // Whoever is served goes on being served.
       this.#core.log.warn("certificates cannot be taken over", { listener: table.name, err: error });
-      return false;
+      return true;
     }
     this.table = table;
     return true;
@@ -227,12 +234,20 @@ class Listener {
 type Answer = (error: Error | null, context?: SecureContext) => void;
 type CertificateChoice = (name: string, answer: Answer) => void;
 
-/** The certificate for a name; the listener's own where none fits, or the one that does cannot be read. */
-function certificatesFor(names: readonly NamedCertificate[]): CertificateChoice {
+/** The certificate for a name; the listener's own where none fits, or the one that does cannot be used. */
+function certificatesFor(
+  names: readonly NamedCertificate[],
+  onFault: (named: NamedCertificate, error: unknown) => void,
+): CertificateChoice {
   const byHost = new Map<string, SecureContext>();
-  for (const { hosts, certFile, keyFile } of names) {
-    const context = createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
-    for (const host of hosts) byHost.set(host, context);
+  for (const named of names) {
+    try {
+      const context = createSecureContext({ cert: readFileSync(named.certFile), key: readFileSync(named.keyFile) });
+      for (const host of named.hosts) byHost.set(host, context);
+    } catch (error) {
+      // One host's slip is not the others'.
+      onFault(named, error);
+    }
   }
   return (name, answer) => {
     const host = name.toLowerCase();

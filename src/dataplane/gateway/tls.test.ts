@@ -1,4 +1,5 @@
 import { writeFile } from "node:fs/promises";
+import { createServer as createPlainServer } from "node:http";
 import { createServer, request } from "node:https";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
@@ -35,7 +36,23 @@ test("TLS to clients and to backends: certificates are checked, and large bodies
   });
   const bound = backend.address();
   const addresses = [`127.0.0.1:${typeof bound === "object" && bound !== null ? bound.port : 0}`];
+  const plain = createPlainServer((_incoming, response) => response.end());
+  await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", () => resolve()));
+  cleanup.add(async () => void plain.close());
+  const plainly = plain.address();
   const routes = [
+    {
+      id: "plain",
+      listener: "head",
+      path: "/plain",
+      backends: [
+        {
+          name: "b",
+          addresses: [`127.0.0.1:${typeof plainly === "object" && plainly !== null ? plainly.port : 0}`],
+          tls: { serverName: "model.example.org", caFile },
+        },
+      ],
+    },
     {
       id: "good",
       listener: "head",
@@ -94,6 +111,9 @@ test("TLS to clients and to backends: certificates are checked, and large bodies
     status: 503,
     body: expect.stringMatching(/unable to|self.signed/),
   });
+  expect((await post("/unknown-ca", "x")).body).toContain("its certificate is of no authority that is trusted");
+  // In words and in one line, not OpenSSL's.
+  expect((await post("/plain", "x")).body).toMatch(/it does not speak TLS \([a-z ]+\)/);
   await expect(ask(port, "/good")).rejects.toThrow();
 });
 
@@ -131,4 +151,13 @@ test("certificates are chosen by name and renewed on the same socket; clients ma
   expect(await gateway.reload()).toBe("");
   expect(await meet("two.example.org")).toBe("DNS:new.two.example.org h2");
   expect(gateway.state().listeners[0]?.address).toBe(`127.0.0.1:${port}`);
+  // One name's slip takes nothing from the others, and the listener's own changes nothing.
+  const slipped = { certFile: renewed.certFile, keyFile: first.keyFile };
+  for (const wrong of [tls(slipped), { ...slipped, names: [] }]) {
+    const one = [{ name: "head", host: "127.0.0.1", port: 0, tls: wrong }];
+    await writeFile(join(directory, "table.json"), JSON.stringify({ version: 1, listeners: one, routes: [] }));
+    expect(await gateway.reload()).toBe("");
+    expect(await meet("one.example.org")).toBe("DNS:one.example.org h2");
+    expect(gateway.state().listeners[0]).toMatchObject({ listening: true, address: `127.0.0.1:${port}` });
+  }
 });

@@ -8,6 +8,7 @@ import { KnownAnswer } from "./known-heads.js";
 import { splitAddress } from "./place-table.js";
 import { writeText } from "./socket.unsafe.js";
 import type { BackendTable } from "./table.js";
+import { describeTlsFailure } from "./tls-words.js";
 
 /** Who uses an upstream connection at the moment. */
 export interface UpstreamUser {
@@ -69,7 +70,7 @@ export class UpstreamConnection {
       else this.user.onEnd();
     });
     socket.on("error", (error) => {
-      this.#error = error;
+      this.#error = this.pool.tls === undefined ? error : describeTlsFailure(error);
     });
     socket.on("close", () => this.#closed());
   }

@@ -143,6 +143,7 @@ class HeadIngressWorker {
         filesOf: (head) => this.#secrets.of(head).backend,
         latencyOf: (head) => this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name)).latencyMs,
         faultOf: (head, route) => this.#faultOf(head, route),
+        staleOf: (head) => (classOf(head) === "builtin" ? this.#secrets.of(head).stale.join("; ") : ""),
         lackOf: ({ spec: { ingressCluster } }) =>
           ingressCluster === undefined || options.members(ingressCluster) !== undefined
             ? ""
@@ -326,7 +327,10 @@ class HeadIngressWorker {
       before,
     );
     const rate = isBuiltin ? load.rate : (seen.told?.rate ?? 0);
-    const address = addressOf(seen.compiled.route, seen.state, this.#options.listener);
+    const address = addressOf(seen.compiled.route, seen.state, {
+      plain: this.#options.listener,
+      secure: this.#options.tlsListener,
+    });
     const isCarried = seen.compiled.fault === "" && (isBuiltin || seen.outcome?.condition.status === "True");
     const inEffect = isCarried ? inEffectOf(seen.compiled.head) : head.status?.inEffect;
     return {

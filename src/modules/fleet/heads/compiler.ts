@@ -22,6 +22,8 @@ export interface Compiled {
   readonly fault: string;
   /** Why it is not its present spec that is carried; empty when it is. */
   readonly refused: string;
+  /** What is wrong now with the Secrets that it names, while what they held before is gone on with; empty: nothing. */
+  readonly stale: string;
 }
 
 interface Cached {
@@ -42,6 +44,8 @@ export interface CompilerSources {
   readonly latencyOf: (head: HeadIngress) => ReadonlyMap<string, number>;
   /** What whoever carries it has against it, or lacks for it; empty: nothing. */
   readonly faultOf: (head: HeadIngress, route: RouteInput) => string;
+  /** What is wrong with Secrets that were right; empty: nothing. */
+  readonly staleOf: (head: HeadIngress) => string;
   /** Where it is to be rendered and cannot be now; empty: nowhere. */
   readonly lackOf: (head: HeadIngress) => string;
 }
@@ -121,7 +125,13 @@ export class HeadCompiler {
       const made = this.#compile(head, key, clusters);
       const elder = made.claims.flatMap((claim) => owners.get(claim) ?? [])[0];
       const fault = elder === undefined ? made.fault : describeElder(elder);
-      return { ...made, head, fault: fault === "" ? this.#sources.faultOf(head, made.route) : fault, refused: "" };
+      return {
+        ...made,
+        head,
+        fault: fault === "" ? this.#sources.faultOf(head, made.route) : fault,
+        refused: "",
+        stale: "",
+      };
     };
     for (const head of heads.sort(compareAge)) {
       const { uid } = head.metadata;
@@ -141,6 +151,7 @@ export class HeadCompiler {
         route: made.route,
         fault: made.fault,
         refused: made.refused,
+        stale: this.#sources.staleOf(made.head),
       });
     }
     for (const key of this.#cache.keys()) if (!used.has(key)) this.#cache.delete(key);

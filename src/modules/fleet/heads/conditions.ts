@@ -181,8 +181,12 @@ export function programmedAs(
 /** The same of one whose present spec is not carried: what is wrong with it, what is in effect instead, and what to do. */
 export function refusedAs(
   carried: ConditionDraft,
-  { refused, head }: Pick<Compiled, "refused" | "head">,
+  { refused, head, stale }: Pick<Compiled, "refused" | "head" | "stale">,
 ): ConditionDraft {
+  if (refused === "" && stale !== "" && carried.status === "True") {
+    const message = `${stale}; what it held before is gone on with until this is corrected`;
+    return { type: "Programmed", status: "False", reason: "Invalid", message };
+  }
   if (refused === "") return carried;
   const { name, namespace = "", generation = 0 } = head.metadata;
   const rest = `generation ${generation} of the spec stays in effect until this is corrected (kubectl edit headingress ${name} -n ${namespace})`;
@@ -280,11 +284,12 @@ export function countedIn(status: HeadIngressStatus | undefined): number {
 export function addressOf(
   route: RouteInput,
   state: GatewayState | undefined,
-  listener: ListenerInput,
+  { plain, secure }: { readonly plain: ListenerInput; readonly secure: ListenerInput | undefined },
 ): string | undefined {
-  const bound =
-    state?.listeners.find((report) => report.name === route.listener)?.address ?? `${listener.host}:${listener.port}`;
-  const scheme = route.listener === listener.name && listener.tls !== undefined ? "https" : "http";
+  const isSecure = route.listener === secure?.name;
+  const { host: hostOf, port } = isSecure ? secure : plain;
+  const bound = state?.listeners.find((report) => report.name === route.listener)?.address ?? `${hostOf}:${port}`;
+  const scheme = isSecure || (route.listener === plain.name && plain.tls !== undefined) ? "https" : "http";
   const host = route.hosts?.find((name) => !name.startsWith("*"));
   const authority = host === undefined ? bound : `${host}:${bound.split(":").at(-1)}`;
   return `${scheme}://${authority}${route.path ?? "/"}`;

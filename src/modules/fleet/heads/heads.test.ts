@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import type { GatewayState } from "../../../dataplane/gateway/index.js";
+import { systemClock } from "../../../kernel/clock/index.js";
+import { createAuthority } from "../../../kernel/identity/index.js";
 import {
   ConfigMapKind,
   CustomResourceDefinitionKind,
@@ -9,8 +11,8 @@ import {
   SecretKind,
 } from "../../../kernel/kinds/index.js";
 import { eventually, recordingGateway, startFleet, type TestFleet } from "../fixture.js";
-import { type HeadIngress, HeadIngressKind } from "../kinds.js";
 import { planHead, routeOf } from "../head-weights.js";
+import { type HeadIngress, HeadIngressKind } from "../kinds.js";
 import { renderIstio } from "./istio.js";
 import { LoadMeter } from "./load.js";
 
@@ -19,6 +21,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
+const encode = (text: string): string => Buffer.from(text).toString("base64");
 const inDemo = { namespace: "demo" };
 const BACKENDS = [
   { name: "a", url: "http://a.example.org:8081", address: "10.0.0.7:8081", weight: 30 },
@@ -440,10 +443,29 @@ test("TLS: certificates come from Secrets, for clients by name and for backends;
   const secrets = fleet.hub.client.resource(SecretKind);
   const secret = (name: string, data: Record<string, string>, type = "Opaque") =>
     secrets.create({ apiVersion: "v1", kind: "Secret", type, metadata: { name, ...inDemo }, data }, inDemo);
-  const text = Buffer.from("text").toString("base64");
-  await secret("cert", { "tls.crt": text, "tls.key": text }, "kubernetes.io/tls");
-  await secret("ca", { "ca.crt": text });
-  await heads(fleet).patch("secure", "merge", { spec: { slowStartMs: 10 } }, inDemo);
+  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  const { certPem, keyPem } = await authority.issueServer(["models.example.org"]);
+  const other = await authority.issueServer(["models.example.org"]);
+  const data = (cert: string, key: string) => ({ "tls.crt": encode(cert), "tls.key": encode(key) });
+  await secret("cert", data(certPem, other.keyPem), "kubernetes.io/tls");
+  await secret("ca", { "ca.crt": encode("text") });
+  let slips = 1;
+  const slip = () => {
+    slips += 1;
+    return heads(fleet).patch("secure", "merge", { spec: { slowStartMs: slips } }, inDemo);
+  };
+  await slip();
+  const wrong = await eventually(
+    () => heads(fleet).get("secure", inDemo),
+    (head) => findCondition(head.status?.conditions, "Programmed")?.message.includes("tls.key is not") === true,
+    "the pair is looked at",
+  );
+  expect(findCondition(wrong.status?.conditions, "Programmed")?.message).toBe(
+    "spec.tls.secretName: Secret cert: its tls.key is not the key of its tls.crt",
+  );
+  await secrets.patch("cert", "merge", { data: data(certPem, keyPem) }, inDemo);
+  await secrets.patch("ca", "merge", { data: { "ca.crt": encode(authority.caPem) } }, inDemo);
+  await slip();
   const part = await eventually(
     () => fleet.gateway.parts.get("head-ingress"),
     (found) => (found?.routes.length ?? 0) === 1,
@@ -466,6 +488,31 @@ test("TLS: certificates come from Secrets, for clients by name and for backends;
     listener: "head-tls",
     backends: [{ tls: { serverName: "a.example.org", caFile: "/kept.pem" } }],
   });
+  const backend = { name: "a", answered: true, weightEffective: 1, share: 1, requests: 0, failures: 0 };
+  fleet.gateway.state = {
+    tableError: "",
+    listeners: [{ name: "head-tls", address: "127.0.0.1:8443", listening: true, reason: "" }],
+    routes: [{ id: "headingress/demo/secure", listener: "head-tls", backends: [backend] }],
+  } as unknown as GatewayState;
+  // What was right before is gone on with, and that it is wrong now is said.
+  for (const change of [data(certPem, other.keyPem), undefined]) {
+    if (change === undefined) await secrets.delete("cert", inDemo);
+    else await secrets.patch("cert", "merge", { data: change }, inDemo);
+    await slip();
+    const said = change === undefined ? "there is no Secret cert" : "its tls.key is not the key of its tls.crt";
+    const head = await eventually(
+      () => heads(fleet).get("secure", inDemo),
+      (found) => findCondition(found.status?.conditions, "Programmed")?.message.includes(said) === true,
+      "it is said",
+    );
+    expect(findCondition(head.status?.conditions, "Programmed")?.message).toContain(
+      "what it held before is gone on with",
+    );
+    expect(findCondition(head.status?.conditions, "Ready")).toMatchObject({ status: "True", reason: "Degraded" });
+    expect(head.status?.address).toBe("https://models.example.org:8443/");
+    expect(fleet.gateway.parts.get("head-ingress")?.listeners).toHaveLength(2);
+    expect(fleet.gateway.parts.get("head-ingress")?.routes).toHaveLength(1);
+  }
 });
 
 test("texts that could be read as configuration are never part of one", async () => {

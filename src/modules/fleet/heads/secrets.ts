@@ -1,3 +1,5 @@
+import { X509Certificate } from "node:crypto";
+import { createSecureContext } from "node:tls";
 import type { GatewayDriver } from "../../../dataplane/gateway/index.js";
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
@@ -14,10 +16,13 @@ export interface ClientFiles {
 interface Files {
   readonly client: ClientFiles | undefined;
   readonly backend: BackendFiles;
+  /** What is wrong, so that there is nothing to go by. */
   readonly faults: readonly string[];
+  /** What is wrong now with what was right before: that is gone on with. */
+  readonly stale: readonly string[];
 }
 
-const NONE: Files = { client: undefined, backend: {}, faults: [] };
+const NONE: Files = { client: undefined, backend: {}, faults: [], stale: [] };
 const UNREAD: Files = {
   ...NONE,
   faults: ["the Secrets that spec.tls and spec.backendTLS name have not been read yet"],
@@ -43,11 +48,11 @@ export class HeadSecrets {
   /** Reads anew what a HeadIngress names, in each of these forms of it. True when a file is another one than before. */
   async refresh({ metadata: { uid } }: HeadIngress, forms: readonly HeadIngress[]): Promise<boolean> {
     const read = new Map<string, Files>();
+    const before = this.#files.get(uid) ?? new Map<string, Files>();
     for (const form of forms) {
       const names = namesOf(form);
-      if (names !== undefined) read.set(names, await this.#read(form));
+      if (names !== undefined) read.set(names, keeping(before.get(names), await this.#read(form)));
     }
-    const before = this.#files.get(uid) ?? new Map<string, Files>();
     if (read.size === 0) this.#files.delete(uid);
     else this.#files.set(uid, read);
     return JSON.stringify([...read]) !== JSON.stringify([...before]);
@@ -56,37 +61,75 @@ export class HeadSecrets {
   async #read(head: HeadIngress): Promise<Files> {
     const { tls, backendTLS } = head.spec;
     const faults: string[] = [];
-    const read = (field: string, name: string | undefined, key: string): Promise<string | undefined> =>
-      name === undefined ? Promise.resolve(undefined) : this.#keep(head, { field, name, key }, faults);
-    const certFile = await read("spec.tls.secretName", tls?.secretName, "tls.crt");
-    const keyFile = await read("spec.tls.secretName", tls?.secretName, "tls.key");
-    const backend: [string, string | undefined][] = [
-      ["caFile", await read("spec.backendTLS.caSecretName", backendTLS?.caSecretName, "ca.crt")],
-      ["certFile", await read("spec.backendTLS.clientSecretName", backendTLS?.clientSecretName, "tls.crt")],
-      ["keyFile", await read("spec.backendTLS.clientSecretName", backendTLS?.clientSecretName, "tls.key")],
-    ];
+    const pair = async (field: string, name: string | undefined): Promise<ClientFiles | undefined> => {
+      const cert = await this.#find(head, { field, name, key: "tls.crt" }, faults);
+      const key = await this.#find(head, { field, name, key: "tls.key" }, faults);
+      if (cert === undefined || key === undefined) return undefined;
+      const wrong = wrongWithPair(cert, key);
+      if (wrong !== "") faults.push(`${field}: Secret ${name}: ${wrong}`);
+      return { certFile: await this.#gateway.keep(cert), keyFile: await this.#gateway.keep(key) };
+    };
+    const client = await pair("spec.tls.secretName", tls?.secretName);
+    const own = await pair("spec.backendTLS.clientSecretName", backendTLS?.clientSecretName);
+    const field = "spec.backendTLS.caSecretName";
+    const authorities = await this.#find(head, { field, name: backendTLS?.caSecretName, key: "ca.crt" }, faults);
+    if (authorities !== undefined && !areCertificates(authorities))
+      faults.push(`${field}: Secret ${backendTLS?.caSecretName}: its ca.crt holds no certificate that can be read`);
+    const caFile = authorities === undefined ? undefined : await this.#gateway.keep(authorities);
     return {
-      client: certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile },
-      backend: Object.fromEntries(backend.filter(([, file]) => file !== undefined)),
+      client,
+      backend: { ...(caFile === undefined ? {} : { caFile }), ...own },
       faults: [...new Set(faults)],
+      stale: [],
     };
   }
 
-  async #keep(
+  /** What a Secret holds under a key; undefined when none is named, or it is not there, which is a fault. */
+  async #find(
     head: HeadIngress,
-    { field, name, key }: { readonly field: string; readonly name: string; readonly key: string },
+    { field, name, key }: { readonly field: string; readonly name: string | undefined; readonly key: string },
     faults: string[],
   ): Promise<string | undefined> {
+    if (name === undefined) return undefined;
     const { namespace = "" } = head.metadata;
     try {
       const secret = await this.#cluster.client.resource(SecretKind).find(name, { namespace });
       const value = secret?.data?.[key];
-      if (value !== undefined) return await this.#gateway.keep(Buffer.from(value, "base64").toString("utf8"));
+      if (value !== undefined) return Buffer.from(value, "base64").toString("utf8");
       faults.push(`${field}: ${secret === undefined ? `there is no Secret ${name}` : `Secret ${name} has no ${key}`}`);
     } catch (error) {
       faults.push(`${field}: cannot read Secret ${name}: ${messageOf(error)}`);
     }
     return undefined;
+  }
+}
+
+/** What was right before is gone on with while what is there now is wrong: nobody's requests end with a slip in a Secret. */
+function keeping(before: Files | undefined, now: Files): Files {
+  if (now.faults.length === 0 || before === undefined || before.faults.length > 0) return now;
+  return { ...before, stale: now.faults };
+}
+
+/** Empty: it is a certificate and its key. */
+function wrongWithPair(cert: string, key: string): string {
+  try {
+    createSecureContext({ cert, key });
+    return "";
+  } catch (error) {
+    if (!areCertificates(cert)) return "its tls.crt holds no certificate that can be read";
+    const text = messageOf(error);
+    return /mismatch/.test(text) ? "its tls.key is not the key of its tls.crt" : "its tls.key cannot be read";
+  }
+}
+
+/** Whether a text is certificates in PEM, one or more, and all of them can be read. */
+function areCertificates(text: string): boolean {
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  try {
+    for (const block of blocks) new X509Certificate(block);
+    return blocks.length > 0;
+  } catch {
+    return false;
   }
 }
 
