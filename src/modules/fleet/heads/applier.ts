@@ -105,7 +105,8 @@ export class HeadApplier {
       limits,
     });
     if (place === undefined) return failed("NoCluster", describeUnconnected(ingressCluster ?? ""));
-    const owners = ingressCluster === undefined ? group.map(({ head: one }) => ownerOf(one)) : [];
+    const sharing = kind === "nginx" || kind === "haproxy" ? group : [own];
+    const owners = ingressCluster === undefined ? sharing.map(({ head: one }) => ownerOf(one)) : [];
     const applied: JsonObject[] = [];
     try {
       await tryOut(place, head, { objects, owners });

@@ -152,8 +152,11 @@ test("Istio and the Gateway API: what is rendered is valid by their definitions,
   };
   await create(fleet, "istio", { ...spec, class: "istio" });
   await create(fleet, "routes", { ...spec, class: "gateway-api" });
+  // Another one's objects are its own.
+  await create(fleet, "beside", { class: "istio", path: "/beside/", backends: BACKENDS });
   const istio = await whenCondition(fleet, "istio", "Rendered", "True");
   const routes = await whenCondition(fleet, "routes", "Rendered", "True");
+  await whenCondition(fleet, "beside", "Rendered", "True");
 
   const objects = [...(istio.status?.rendered?.objects ?? []), ...(routes.status?.rendered?.objects ?? [])];
   expect(objects.map(({ kind }) => kind).sort()).toEqual([
