@@ -19,7 +19,7 @@ export async function setPaused(ruled: Ruled, paused: boolean, terminal: Termina
   const { spec, metadata } = ruler(ruled);
   const word = paused ? "paused" : "resumed";
   if ((spec.paused === true) === paused) {
-    terminal.out(`hyperrollout/${metadata.name} is ${paused ? "paused" : "not paused"} already\n`);
+    terminal.out(`hyperrollout/${metadata.name} ${paused ? "is paused already" : "was not paused"}\n`);
     return;
   }
   await change(ruled, { paused });

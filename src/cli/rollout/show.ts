@@ -70,7 +70,9 @@ function headOf({ hyper, rollout, namespace }: Ruled): string {
   const wanted = target === undefined ? "" : `, revision ${target.number}`;
   const from = stable === undefined || stable.name === target?.name ? "" : ` (stable: ${stable.number})`;
   const count = summary === undefined ? "" : `, ${summary} clusters have it and are ready`;
-  return `${title}: ${phase}${wanted}${from}${count}\n${message}\n`;
+  const waves = findCondition(rollout.status?.conditions, "WavesMatched");
+  const unmatched = waves?.status === "False" ? `${waves.message}\n` : "";
+  return `${title}: ${phase}${wanted}${from}${count}\n${message}\n${unmatched}`;
 }
 
 /** `argosy rollout history`: the revisions, the newest first. */

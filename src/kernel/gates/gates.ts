@@ -102,7 +102,10 @@ export function judge(gate: Gate, cluster: string, values: readonly number[], un
   const bad = values.find(isBad);
   // What is divided by nothing is no number yet.
   const worst = bad ?? (values.some(Number.isNaN) ? undefined : values[0]);
-  if (worst === undefined) return { name, cluster, verdict: "Waiting", message: "no value was seen" };
+  if (worst === undefined) {
+    const message = values.length === 0 ? "no value was seen" : "the value is no number (NaN)";
+    return { name, cluster, verdict: "Waiting", message };
+  }
   const bounds = [...(min === undefined ? [] : [`at least ${min}`]), ...(max === undefined ? [] : [`at most ${max}`])];
   const text = `${gate.metric ?? "the query"} is ${shown(worst)}${unit === "" ? "" : ` ${unit}`}; ${bounds.join(" and ")} is asked for`;
   return {

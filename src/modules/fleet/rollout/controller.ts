@@ -34,6 +34,7 @@ import type { WatchedService } from "./model-servers.js";
 import { type AskPrometheus, askPrometheus } from "./prometheus.js";
 import { type RevisionRef, RevisionStore } from "./revisions.js";
 import { hasCanary, rolloutOf } from "./targets.js";
+import { unmatchedIn } from "./waves.js";
 
 const NAME = "hyper-rollout-controller";
 const RETRY_MS = 1000;
@@ -288,7 +289,7 @@ class Conductor {
   async #write(rollout: HyperRollout, status: HyperRolloutStatus, context: Context): Promise<void> {
     const observedGeneration = rollout.metadata.generation ?? 0;
     let conditions = rollout.status?.conditions;
-    for (const draft of conditionsOf(status))
+    for (const draft of [...conditionsOf(status), wavesMatched(rollout, status)])
       conditions = withCondition(conditions, { ...draft, observedGeneration }, context.clock.now());
     const whole = { observedGeneration, ...status, ...(conditions === undefined ? {} : { conditions }) };
     await syncStatus(context.cluster.client.resource(HyperRolloutKind), rollout, whole, NAME);
@@ -344,6 +345,14 @@ function factsOf(hyper: HyperMLService, context: Context): ReadonlyMap<string, C
       ];
     }),
   );
+}
+
+function wavesMatched({ spec }: HyperRollout, { clusters = [] }: HyperRolloutStatus): ConditionDraft {
+  const type = "WavesMatched";
+  const unmatched = unmatchedIn(spec.waves ?? [], clusters);
+  return unmatched.length === 0
+    ? { type, status: "True", reason: "AsAsked", message: "every wave has the clusters that it names" }
+    : { type, status: "False", reason: "NoSuchCluster", message: unmatched.join("; ") };
 }
 
 function conditionsOf({ phase, message = "", failure }: HyperRolloutStatus): ConditionDraft[] {

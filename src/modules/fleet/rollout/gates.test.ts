@@ -72,7 +72,8 @@ test("every number of a vector must pass; without a number there is no verdict",
   expect(judge(gate, "edge", [1, 2], "")).toMatchObject({ verdict: "Passed" });
   expect(judge(gate, "edge", [1, Number.NaN], "").verdict).toBe("Waiting");
   expect(judge(gate, "edge", [Number.NaN, 7], "").verdict).toBe("Failed");
-  expect(judge(gate, "edge", [], "").verdict).toBe("Waiting");
+  expect(judge(gate, "edge", [], "")).toMatchObject({ verdict: "Waiting", message: "no value was seen" });
+  expect(judge(gate, "edge", [Number.NaN], "").message).toBe("the value is no number (NaN)");
 });
 
 test("gates that cannot be asked are named", () => {

@@ -100,7 +100,10 @@ const rolloutSpec = s.object({
     .enum("Rollback", "Pause")
     .optional()
     .describe("What a failed gate or a missed deadline leads to. Default Rollback."),
-  paused: s.boolean().optional().describe("Nothing is begun, nothing goes on, nothing is taken back."),
+  paused: s
+    .boolean()
+    .optional()
+    .describe("Nothing is begun, nothing goes on, and nothing is taken back but what is aborted."),
   promoted: s
     .object({
       revision: s.string({ min: 1 }).describe("Name of the revision; of any other this says nothing."),
@@ -206,7 +209,7 @@ const rolloutStatus = s.object({
     .conditions()
     .optional()
     .describe(
-      "Progressing: the target is on its way. Complete: every cluster has it. Healthy: no gate failed, no deadline was missed.",
+      "Progressing: the target is on its way. Complete: every cluster has it. Healthy: no gate failed, no deadline was missed. WavesMatched: every wave has clusters, and those that it names are the HyperMLService's.",
     ),
 });
 

@@ -135,6 +135,26 @@ test("a revision goes through its waves, one cluster at a time, each watched; ev
   ]);
 });
 
+test("waves without clusters, and names that are no cluster of it, are told", async () => {
+  const { calls, clock, phase } = await begin();
+  await calls.create({
+    waves: [
+      { name: "ghost", clusters: ["moon"] },
+      { name: "none", selector: { matchLabels: { tier: "none" } } },
+      { name: "first", clusters: ["edge", "mars"] },
+    ],
+  });
+  await phase("Complete", 1);
+  const said = async () => findCondition((await calls.get()).status?.conditions, "WavesMatched");
+  expect(await said()).toMatchObject({
+    status: "False",
+    message:
+      "wave ghost has no cluster: moon is none of the HyperMLService's; wave none has no cluster: none is left that fits; wave first: mars is none of the HyperMLService's",
+  });
+  await calls.change({ waves: [{ name: "first", clusters: ["edge"] }] });
+  await clock.runUntil(async () => (await said())?.status === "True", 60_000);
+});
+
 test("a HyperRollout that is written just before a change already holds it", async () => {
   const { calls, phase, served } = await begin();
   await calls.create({ waves: [{ name: "first", clusters: ["edge"] }], bake: "5m" });

@@ -42,3 +42,21 @@ export function wavesOf(
     waves.push({ name: "leaving", clusters: [...clusters.leaving].sort(), needsApproval: false, bake: "0s" });
   return waves;
 }
+
+/** What of the waves comes to nothing with these clusters: waves without any, and names that are none of theirs. Pure. */
+export function unmatchedIn(
+  specs: readonly WaveSpec[],
+  given: readonly { readonly cluster: string; readonly wave: string }[],
+): string[] {
+  const known = new Set(given.map(({ cluster }) => cluster));
+  return specs.flatMap(({ name, clusters = [] }) => {
+    const strange = clusters.filter((cluster) => !known.has(cluster));
+    const isEmpty = !given.some(({ wave }) => wave === name);
+    if (!isEmpty && strange.length === 0) return [];
+    const why =
+      strange.length === 0
+        ? "none is left that fits"
+        : `${strange.join(", ")} ${strange.length === 1 ? "is none" : "are none"} of the HyperMLService's`;
+    return [isEmpty ? `wave ${name} has no cluster: ${why}` : `wave ${name}: ${why}`];
+  });
+}

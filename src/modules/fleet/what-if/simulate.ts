@@ -77,7 +77,10 @@ export function simulate(before: FleetCopy, changed: FleetCopy): Simulation {
     const outcome = outcomeOf(text, was === undefined ? [] : clustersOf(was.spec), actor);
     const isMoved = !equalJson(sorted(outcome.before), sorted(outcome.after));
     const message = outcome.decision?.message;
-    const isStuck = message !== undefined && message !== findCondition(was?.status?.conditions, "Scheduled")?.message;
+    // What has no place, before and after, is only told of where it was asked about.
+    const isPlaceless = outcome.before.length + outcome.after.length === 0 && !actor.isAsked;
+    const isStuck =
+      !isPlaceless && message !== undefined && message !== findCondition(was?.status?.conditions, "Scheduled")?.message;
     if (isMoved || isStuck || was === undefined || outcome.steps.length > 0) outcomes.push(outcome);
   }
   const services = serviceOutcomes(before, changed);
@@ -91,6 +94,8 @@ export function simulate(before: FleetCopy, changed: FleetCopy): Simulation {
 
 interface Actor {
   binding: ResourceBinding;
+  /** Its template, or the policy that means it, is part of the change. */
+  readonly isAsked: boolean;
   readonly steps: { readonly atSeconds: number; readonly what: string }[];
   decision: { readonly why: string; readonly result: PlacementResult } | undefined;
 }
@@ -133,7 +138,8 @@ class World {
       );
     const priorityOf = ({ spec }: ResourceBinding): number => spec.schedulePriority?.priority ?? 0;
     for (const binding of copy.bindings.toSorted((a, b) => priorityOf(b) - priorityOf(a)))
-      if (!isDeleting(binding)) this.actors.set(textOf(binding), { binding, steps: [], decision: undefined });
+      if (!isDeleting(binding))
+        this.actors.set(textOf(binding), { binding, isAsked: false, steps: [], decision: undefined });
   }
 
   /** Makes the bindings of templates that changed. Returns what cannot be told. */
@@ -180,7 +186,7 @@ class World {
       },
       spec,
     };
-    this.actors.set(text, { steps: [], decision: undefined, ...known, binding: { ...binding, spec } });
+    this.actors.set(text, { steps: [], decision: undefined, ...known, isAsked: true, binding: { ...binding, spec } });
     return undefined;
   }
 

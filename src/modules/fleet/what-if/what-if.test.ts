@@ -109,6 +109,25 @@ test("losing a cluster moves nothing unless a taint policy says so; what has now
   ).toContain("2 of 3 clusters are not ready");
 });
 
+test("what has no place before and after is nobody's concern, unless it was asked about", async () => {
+  const copy = await copyOf();
+  const [found] = copy.bindings.filter(({ spec }) => spec.resource.name === "lone");
+  if (found === undefined) throw new Error("it has a binding");
+  const { clusters: _clusters, ...spec } = found.spec;
+  const placement = { clusterAffinity: { clusterNames: ["m9"] } };
+  const metadata = { ...found.metadata, name: "waits-deployment" };
+  const resource = { ...spec.resource, name: "waits", uid: "waits" };
+  const waiting = { ...found, metadata, spec: { ...spec, resource, placement }, status: {} };
+  const stuck = { ...copy, bindings: [...copy.bindings, waiting] };
+  const gone = (fleetCopy: FleetCopy) => withCluster(fleetCopy, "m2", (cluster) => leaving(cluster, clock.now()));
+  expect(Object.keys(tried(stuck, gone(stuck))).sort()).toEqual(["api", "web"]);
+  const lone = await fleet.hub.client.resource(DeploymentKind).get("lone", inDemo);
+  const template = { ...lone, metadata: { ...lone.metadata, name: "waits" } };
+  const nowhere = withTyped(stuck, { ...policy("waits", ["m9"]), metadata: { name: "waits", ...inDemo } });
+  if (nowhere === undefined) throw new Error("a policy is known");
+  expect(tried(stuck, { ...nowhere, templates: [template] })).toEqual({ waits: "" });
+});
+
 test("clusters that come, go and change, other replicas and other policies are tried", async () => {
   const copy = await copyOf();
   expect(
