@@ -327,10 +327,7 @@ class HeadIngressWorker {
       before,
     );
     const rate = isBuiltin ? load.rate : (seen.told?.rate ?? 0);
-    const address = addressOf(seen.compiled.route, seen.state, {
-      plain: this.#options.listener,
-      secure: this.#options.tlsListener,
-    });
+    const address = addressOf(seen.compiled.route, seen.state, this.#options);
     const isCarried = seen.compiled.fault === "" && (isBuiltin || seen.outcome?.condition.status === "True");
     const inEffect = isCarried ? inEffectOf(seen.compiled.head) : head.status?.inEffect;
     return {

@@ -2,11 +2,12 @@ import { expect, onTestFinished } from "vitest";
 import { workloadControllers } from "../../../cluster/workloads/index.js";
 import { seededRandom } from "../../../kernel/clock/index.js";
 import { createManager } from "../../../kernel/control/index.js";
-import { ClusterRoleKind, NamespaceKind, SecretKind } from "../../../kernel/kinds/index.js";
+import { ClusterRoleKind, NamespaceKind, SecretKind, ServiceAccountKind } from "../../../kernel/kinds/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
 import { memoryLedger } from "../../../stores/ledger/index.js";
 import { startTestCluster } from "../../../testing/index.js";
 import { unless } from "../../../testing/unless.js";
+import { eventually } from "../fixture.js";
 import { ClusterKind } from "../kinds.js";
 import { awaitReady, forgetHub, isMember, joinCluster, leaveCluster, listClusters, setCordon } from "./joining.js";
 
@@ -85,6 +86,12 @@ embedded(
     await leaveCluster(hub, "paris", 1000);
     expect(await forgetHub(member.client, "paris")).toBe(true);
     expect(await forgetHub(member.client, "paris")).toBe(false);
+    // The namespace that was made for it goes too.
+    await eventually(
+      () => member.client.resource(NamespaceKind).find("karmada-cluster"),
+      (space) => space === undefined,
+      "the namespace is gone",
+    );
     expect(await listClusters(hub)).toEqual([]);
     await expect(leaveCluster(hub, "paris", 1000)).rejects.toMatchObject({ httpCode: 404 });
     expect(await hub.client.resource(SecretKind).find("paris", inSpace)).toBeUndefined();
@@ -118,6 +125,13 @@ embedded(
       .resource(ClusterKind)
       .apply({ metadata: { name: "lab" }, spec: { syncMode: "Pull" } }, { fieldManager: "test" });
     await expect(joinCluster(hub, { ...request, name: "lab", member: other.client })).rejects.toThrow(/by pull/);
+    // Another hub's account keeps the namespace.
+    const account = { metadata: { name: "karmada-lyon", namespace: "karmada-cluster" } };
+    const options = { fieldManager: "test", namespace: "karmada-cluster" };
+    await member.client.resource(ServiceAccountKind).apply(account, options);
+    expect(await forgetHub(member.client, "paris")).toBe(true);
+    const space = await member.client.resource(NamespaceKind).get("karmada-cluster");
+    expect(space.metadata.deletionTimestamp).toBeUndefined();
   },
 );
 

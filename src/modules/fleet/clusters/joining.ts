@@ -4,7 +4,9 @@ import { ArgosyError, InputError, isNotFound } from "../../../kernel/errors/inde
 import {
   ClusterRoleBindingKind,
   ClusterRoleKind,
+  ConfigMapKind,
   findCondition,
+  LeaseKind,
   NamespaceKind,
   SecretKind,
   ServiceAccountKind,
@@ -178,7 +180,24 @@ export async function forgetHub(member: ApiClient, name: string): Promise<boolea
     for (const kind of [SecretKind, ServiceAccountKind])
       await ifThere(member.resource(kind).delete(account, { namespace: SPACE }));
   }
+  if (wasThere && (await isEmptySpace(member))) await ifThere(member.resource(NamespaceKind).delete(SPACE));
   return wasThere;
+}
+
+/** Whether nobody has anything in the namespace of hubs' accounts: another hub's, or, where this is a hub itself, its members'. */
+async function isEmptySpace(member: ApiClient): Promise<boolean> {
+  const inSpace = { namespace: SPACE };
+  const [accounts, secrets, maps, leases] = await Promise.all([
+    member.resource(ServiceAccountKind).list(inSpace),
+    member.resource(SecretKind).list(inSpace),
+    member.resource(ConfigMapKind).list(inSpace),
+    member.resource(LeaseKind).list(inSpace),
+  ]);
+  // What each namespace has of its own.
+  const own = [...accounts.items, ...maps.items].every(({ metadata: { name } }) =>
+    ["default", "kube-root-ca.crt"].includes(name),
+  );
+  return own && secrets.items.length === 0 && leases.items.length === 0;
 }
 
 /** Keeps newcomers out of a member, or lets them in again. Says whether that changed anything. */

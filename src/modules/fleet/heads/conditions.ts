@@ -284,7 +284,10 @@ export function countedIn(status: HeadIngressStatus | undefined): number {
 export function addressOf(
   route: RouteInput,
   state: GatewayState | undefined,
-  { plain, secure }: { readonly plain: ListenerInput; readonly secure: ListenerInput | undefined },
+  {
+    listener: plain,
+    tlsListener: secure,
+  }: { readonly listener: ListenerInput; readonly tlsListener?: ListenerInput | undefined },
 ): string | undefined {
   const isSecure = route.listener === secure?.name;
   const { host: hostOf, port } = isSecure ? secure : plain;
