@@ -76,7 +76,8 @@ export async function counted(
   const charge = context.chargeBody();
   let begun = clock.monotonicMs();
   try {
-    const body = await readBody(request, context.maxBodyBytes, charge);
+    const read = readBody(request, context.maxBodyBytes, charge);
+    const body = read instanceof Promise ? await read : read;
     begun = clock.monotonicMs();
     const event: CloudEvent | undefined = openEvent(request, body);
     const marks = { read: begun, ran: begun };
@@ -85,7 +86,8 @@ export async function counted(
     const result = event === undefined ? made : wrapAnswer(event, made, { model: model.name, context });
     const done = clock.monotonicMs();
     counters.answered(marks.read - begun, marks.ran - marks.read, done - marks.ran, clock.now());
-    return await encodeAnswer(request, result);
+    const encoded = encodeAnswer(request, result);
+    return encoded instanceof Promise ? await encoded : encoded;
   } catch (error) {
     counters.refused(clock.monotonicMs() - begun);
     throw error;

@@ -155,7 +155,12 @@ function readInput(item: JsonMap, tail: Buffer | undefined, model: ModelShape): 
     throw new HttpError(400, `input ${name}: shared memory is not offered; send the tensor with the request`);
   if (size === undefined) {
     return {
-      tensor: { name, datatype, shape, data: readJsonData(item["data"], { ...spec, datatype, shape, count }) },
+      tensor: {
+        name,
+        datatype,
+        shape,
+        data: readJsonData(item["data"], { name, datatype, shape, count, nullIsNaN: spec.nullIsNaN === true }),
+      },
       bytes: 0,
     };
   }

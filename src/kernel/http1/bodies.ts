@@ -14,35 +14,53 @@ export interface BodyHold {
 
 /** Bounds the bodies of all requests that are being worked on, so that many large ones cannot take the process down. */
 export function createBodyBudget(limit: number): () => BodyHold {
-  let used = 0;
-  return () => {
-    let own = 0;
-    return {
-      take(bytes) {
-        if (used + bytes > limit) {
-          const headers = { "retry-after": "1" };
-          throw new HttpError(503, `requests with ${used} bytes of body are being worked on`, headers);
-        }
-        own += bytes;
-        used += bytes;
-      },
-      give(bytes) {
-        own -= bytes;
-        used -= bytes;
-      },
-      close() {
-        used -= own;
-        own = 0;
-      },
-    };
-  };
+  const budget = { limit, used: 0 };
+  return () => new BudgetHold(budget);
 }
 
-/** Reads a body of at most `limit` bytes, before and after its content coding. Throws 413, 415, 400, or 503 when `hold` refuses. */
-export async function readBody(request: Http1Request, limit: number, hold?: BodyHold): Promise<Buffer> {
-  const body = await request.readBody(limit, hold === undefined ? undefined : (bytes) => hold.take(bytes));
+/** A class: there is one a request. */
+class BudgetHold implements BodyHold {
+  readonly #budget: { readonly limit: number; used: number };
+  #own = 0;
+
+  constructor(budget: { readonly limit: number; used: number }) {
+    this.#budget = budget;
+  }
+
+  take(bytes: number): void {
+    const { limit, used } = this.#budget;
+    if (used + bytes > limit) {
+      const headers = { "retry-after": "1" };
+      throw new HttpError(503, `requests with ${used} bytes of body are being worked on`, headers);
+    }
+    this.#own += bytes;
+    this.#budget.used += bytes;
+  }
+
+  give(bytes: number): void {
+    this.#own -= bytes;
+    this.#budget.used -= bytes;
+  }
+
+  close(): void {
+    this.#budget.used -= this.#own;
+    this.#own = 0;
+  }
+}
+
+/** Reads a body of at most `limit` bytes, before and after its content coding; at once when it is here and in none. Throws, or rejects with, 413, 415, 400, or 503 when `hold` refuses. */
+export function readBody(request: Http1Request, limit: number, hold?: BodyHold): Promise<Buffer> | Buffer {
+  const body = request.readBody(limit, hold);
   const coding = request.header("content-encoding");
-  if (coding === undefined) return body;
+  return coding === undefined ? body : readCoded(body, coding, { limit, hold });
+}
+
+async function readCoded(
+  came: Promise<Buffer> | Buffer,
+  coding: string,
+  { limit, hold }: { limit: number; hold: BodyHold | undefined },
+): Promise<Buffer> {
+  const body = await came;
   const decoded = await decode(body, coding.trim().toLowerCase(), limit);
   if (decoded !== body) hold?.take(decoded.length);
   return decoded;

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
-import { type Http1Answer, HttpError, renderHead } from "./answer.js";
+import { type HopFields, type Http1Answer, HttpError, renderHead } from "./answer.js";
 import { HeadFault, latin1, MAX_HEAD_BYTES, parseRequestHead, type RequestHead } from "./head.js";
-import { Http1Request } from "./request.js";
+import { Http1Request, KnownHead } from "./request.js";
 
 /** Bounds of a server; all times in milliseconds. */
 export interface Http1Limits {
@@ -38,6 +38,8 @@ const BARE_LF = /(?<!\r)\n/;
 type Whole = string | Uint8Array;
 
 const CRLF = Buffer.from("\r\n");
+/** Longer heads are not kept. */
+const MAX_KNOWN_BYTES = 2048;
 const MAX_PIPELINED_BYTES = 65_536;
 /** Answers that are put together in one piece. */
 const MAX_COPIED_BYTES = 65_536;
@@ -54,6 +56,9 @@ export class Http1Connection {
   deadlineMs: number;
   #request: Http1Request | undefined;
   #head: RequestHead | undefined;
+  /** The last head, and its bytes with the empty line: programs send the same again and again. */
+  #known: KnownHead | undefined;
+  #knownBytes: Buffer | undefined;
   /** Bytes after the request under way. */
   #pending: Buffer | undefined;
   #isAdvancing = false;
@@ -158,6 +163,12 @@ export class Http1Connection {
 
   /** False: the head has not come whole. */
   #readHead(chunk: Buffer): boolean {
+    const known = this.#knownBytes;
+    if (known !== undefined && this.#known !== undefined && beginsWith(chunk, known)) {
+      this.#pending = undefined;
+      this.#begin(this.#known, chunk, known.length);
+      return true;
+    }
     let text = latin1(chunk, 0, Math.min(chunk.length, MAX_HEAD_BYTES));
     let skipped = 0;
     while (text.startsWith("\r\n")) {
@@ -185,8 +196,17 @@ export class Http1Connection {
     const head = parseRequestHead(text, end + 2);
     this.#pending = undefined;
     if (head instanceof HeadFault) this.#refuse(new HttpError(head.status, head.message));
-    else this.#begin(head, chunk, end + 4 + skipped);
+    else this.#begin(this.#keep(head, chunk, end + 4, skipped), chunk, end + 4 + skipped);
     return true;
+  }
+
+  /** Heads that are long, or come behind empty lines, are not worth it. */
+  #keep(head: RequestHead, chunk: Buffer, length: number, skipped: number): KnownHead {
+    const known = new KnownHead(head);
+    const isKept = length <= MAX_KNOWN_BYTES && skipped === 0;
+    this.#known = isKept ? known : undefined;
+    this.#knownBytes = isKept ? Buffer.from(chunk.subarray(0, length)) : undefined;
+    return known;
   }
 
   #handOver(takeOver: (socket: Socket, first: Buffer) => void, first: Buffer): void {
@@ -197,14 +217,11 @@ export class Http1Connection {
     takeOver(this.#socket, first);
   }
 
-  #begin(head: RequestHead, chunk: Buffer, bodyStart: number): void {
+  #begin(known: KnownHead, chunk: Buffer, bodyStart: number): void {
     this.#isFirst = false;
-    const request = new Http1Request(head, {
-      wantBody: () => this.#wantBody(request),
-      isGone: () => this.#socket.destroyed || this.#host.nowMs() - this.#endedMs >= HALF_CLOSED_MS,
-    });
+    const request = new Http1Request(known, this);
     this.#request = request;
-    this.#head = head;
+    this.#head = known.head;
     if (bodyStart < chunk.length) this.#feed(request, chunk, bodyStart);
     this.deadlineMs = request.isWhole ? Number.POSITIVE_INFINITY : this.#host.nowMs() + this.#host.limits.bodyMs;
     let answer: Http1Answer | Promise<Http1Answer>;
@@ -230,7 +247,13 @@ export class Http1Connection {
     } else if (request.unread > MAX_PIPELINED_BYTES) this.#socket.pause();
   }
 
-  #wantBody(request: Http1Request): void {
+  /** The request's: it is to be read by nobody. */
+  isGone(): boolean {
+    return this.#socket.destroyed || this.#host.nowMs() - this.#endedMs >= HALF_CLOSED_MS;
+  }
+
+  /** The request's: somebody waits for the rest of its body. */
+  wantBody(request: Http1Request): void {
     const { fields, minor } = this.#head ?? {};
     if (fields?.expectContinue === true && minor === 1 && request === this.#request)
       this.#socket.write("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
@@ -246,7 +269,7 @@ export class Http1Connection {
       request.isWhole && !this.#isClosing && !this.#host.isClosing && !close && (head.minor === 1 || keepAlive);
     const { body } = answer;
     if (typeof body === "string" || body instanceof Uint8Array) {
-      this.#write(request, [answer, body], { close: !stays, keepAlive: head.minor === 0 });
+      this.#write(request, [answer, body], { close: !stays, keepAlive: head.minor === 0, date: this.#host.date() });
       this.#finish(stays);
     } else void this.#stream(answer, body, { stays: stays && head.minor === 1, chunked: head.minor === 1 });
   }
@@ -304,23 +327,19 @@ export class Http1Connection {
     if (this.#pending !== undefined && !this.#isBlocked) this.#advance();
   }
 
-  #write(
-    request: Http1Request | undefined,
-    [answer, whole]: readonly [Http1Answer, Whole],
-    hop: { close: boolean; keepAlive: boolean },
-  ): void {
+  #write(request: Http1Request | undefined, [answer, whole]: readonly [Http1Answer, Whole], hop: HopFields): void {
     const socket = this.#socket;
     if (socket.destroyed) return;
     let body = whole;
     let length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
     let head: string;
     try {
-      head = renderHead(answer, length, { ...hop, date: this.#host.date() });
+      head = renderHead(answer, length, hop);
     } catch (error) {
       const { status, body: why } = this.#host.fail(error, request);
       body = wholeOf(why);
       length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
-      head = renderHead({ status, body }, length, { ...hop, date: this.#host.date() });
+      head = renderHead({ status, body }, length, hop);
     }
     // One write of one string is the cheapest there is; a head is ASCII or latin1, which a longer body must not turn into UTF-8.
     if (request?.method === "HEAD" || length === 0) this.#isBlocked = !socket.write(head, "latin1");
@@ -342,9 +361,13 @@ export class Http1Connection {
 
   #refuse(error: HttpError): void {
     const answer = this.#host.fail(error, undefined);
-    this.#write(undefined, [answer, wholeOf(answer.body)], { close: true, keepAlive: false });
+    this.#write(undefined, [answer, wholeOf(answer.body)], { close: true, keepAlive: false, date: this.#host.date() });
     this.closeSoon();
   }
+}
+
+function beginsWith(chunk: Buffer, known: Buffer): boolean {
+  return chunk.length >= known.length && known.compare(chunk, 0, known.length) === 0;
 }
 
 /** Answers to what failed are whole; one that is not has lost its words. */

@@ -3,11 +3,30 @@ import { Framing } from "./framing.js";
 import type { RequestHead } from "./head.js";
 
 /** Told of bytes before they are kept; may throw to refuse the body. */
-export type BodyCharge = (bytes: number) => void;
+export interface BodyCharge {
+  take(bytes: number): void;
+}
 
 interface RequestConnection {
-  readonly wantBody: () => void;
-  readonly isGone: () => boolean;
+  /** Somebody waits for the rest of the request's body. */
+  wantBody(request: Http1Request): void;
+  isGone(): boolean;
+}
+
+/** A head with its fields by name, for all requests that come with it. */
+export class KnownHead {
+  readonly head: RequestHead;
+  #headers: ReadonlyMap<string, string> | undefined;
+
+  constructor(head: RequestHead) {
+    this.head = head;
+  }
+
+  /** All fields by lower-case name, as `Http1Request.header` gives them. */
+  headers(): ReadonlyMap<string, string> {
+    this.#headers ??= readFields(this.head.fields.rest);
+    return this.#headers;
+  }
 }
 
 interface Reader {
@@ -26,10 +45,9 @@ export class Http1Request {
   readonly host: string;
   /** Told of the whole body, as it came, when somebody reads it. */
   onBody: ((body: Buffer) => void) | undefined;
-  readonly #head: RequestHead;
+  readonly #known: KnownHead;
   readonly #framing: Framing;
   readonly #connection: RequestConnection;
-  #headers: Map<string, string> | undefined;
   #pieces: Buffer[] = [];
   #size = 0;
   #reader: Reader | undefined;
@@ -41,11 +59,12 @@ export class Http1Request {
   #fault: HttpError | undefined;
 
   /** `connection.wantBody` is called when the body is asked for and not all here. */
-  constructor(head: RequestHead, connection: RequestConnection) {
+  constructor(known: KnownHead, connection: RequestConnection) {
+    const { head } = known;
     this.method = head.method;
     this.target = head.target;
     this.host = head.host;
-    this.#head = head;
+    this.#known = known;
     this.#connection = connection;
     const { isChunked, contentLength } = head.fields;
     if (isChunked) this.#framing = new Framing("chunked");
@@ -59,8 +78,7 @@ export class Http1Request {
 
   /** All fields by lower-case name, as `header` gives them. */
   headers(): ReadonlyMap<string, string> {
-    this.#headers ??= readFields(this.#head.fields.rest);
-    return this.#headers;
+    return this.#known.headers();
   }
 
   /** Calls once when the client has ended its side or is away before the answer was begun; at once where it already has. */
@@ -92,18 +110,22 @@ export class Http1Request {
   }
 
   /**
-   * The whole body; to be called once. Rejects with an `HttpError`: 413 beyond `limit` bytes, 400 when its framing is broken or the
-   * connection ends before it does; and with what `charge` throws.
+   * The whole body; to be called once. At once when it is here, else as a promise. Throws, or rejects with, an `HttpError`: 413 beyond
+   * `limit` bytes, 400 when its framing is broken or the connection ends before it does; and what `charge` throws.
    */
-  readBody(limit: number, charge?: BodyCharge): Promise<Buffer> {
+  readBody(limit: number, charge?: BodyCharge): Promise<Buffer> | Buffer {
+    if (this.#fault !== undefined) throw this.#fault;
+    if (this.#framing.isDone) {
+      const size = this.#size;
+      if (size > limit) throw tooLarge(limit);
+      if (size > 0) charge?.take(size);
+      return this.#taken();
+    }
     return new Promise((resolve, reject) => {
-      if (this.#fault !== undefined) return reject(this.#fault);
       this.#reader = { limit, charge, resolve, reject };
-      if (this.#head.fields.contentLength > limit) this.#refuse(tooLarge(limit));
+      if (this.#known.head.fields.contentLength > limit) this.#refuse(tooLarge(limit));
       else if (this.#size > 0) this.#accept(this.#size);
-      if (this.#reader === undefined) return;
-      if (this.#framing.isDone) this.#finish();
-      else this.#connection.wantBody();
+      if (this.#reader !== undefined) this.#connection.wantBody(this);
     });
   }
 
@@ -139,7 +161,7 @@ export class Http1Request {
     if (reader === undefined) return;
     try {
       if (this.#size > reader.limit) throw tooLarge(reader.limit);
-      reader.charge?.(bytes);
+      reader.charge?.take(bytes);
     } catch (error) {
       this.#refuse(error);
     }
@@ -147,12 +169,16 @@ export class Http1Request {
 
   #finish(): void {
     const reader = this.#reader;
-    if (reader === undefined) return;
+    if (reader !== undefined) reader.resolve(this.#taken());
+  }
+
+  /** What came, which is all. */
+  #taken(): Buffer {
     const [first] = this.#pieces;
     const body = this.#pieces.length === 1 && first !== undefined ? first : Buffer.concat(this.#pieces);
     this.onBody?.(body);
-    reader.resolve(body);
     this.forget();
+    return body;
   }
 
   #refuse(error: unknown): void {

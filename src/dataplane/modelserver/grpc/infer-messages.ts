@@ -61,8 +61,14 @@ const SHARED_MEMORY = "shared_memory_region";
 export function readInferMessage(bytes: Buffer): RawInferRequest {
   const reader = new WireReader(bytes);
   const request: RawInferRequest = {
-    ...{ modelName: "", modelVersion: "", id: "", bytes },
-    ...{ parameters: new Map(), inputs: [], outputs: [], raw: [] },
+    modelName: "",
+    modelVersion: "",
+    id: "",
+    bytes,
+    parameters: new Map(),
+    inputs: [],
+    outputs: [],
+    raw: [],
   };
   while (!reader.isDone) {
     const tag = reader.tag();

@@ -5,6 +5,7 @@ import {
   type Http1Answer,
   Http1Request,
   HttpError,
+  KnownHead,
   normalisePath,
 } from "../../../kernel/http1/index.js";
 import { CODES, encodeHeaders, type Field, type Http2Stream } from "../../../kernel/http2/index.js";
@@ -65,7 +66,10 @@ function requestOf(headers: ReadonlyMap<string, string>, body: Buffer, isGone: (
   const method = headers.get(":method") ?? "GET";
   const target = normalisePath(headers.get(":path") ?? "/");
   const host = (headers.get(":authority") ?? headers.get("host") ?? "").replace(/:\d*$/, "").toLowerCase();
-  const request = new Http1Request({ method, target, minor: 1, host, fields }, { wantBody: () => undefined, isGone });
+  const request = new Http1Request(new KnownHead({ method, target, minor: 1, host, fields }), {
+    wantBody: () => undefined,
+    isGone,
+  });
   if (body.length > 0) request.feed(body, 0);
   return request;
 }

@@ -38,7 +38,7 @@ export function createServices(context: ServerContext, reflection: boolean): (pa
   methods.set(`/${INFERENCE}/ModelInfer`, {
     kind: "unary",
     handle: (message, call) =>
-      followCall(context.payloads, { message, call, ...INFER }, async () =>
+      followCall(context.payloads, { message, call, types: INFER }, async () =>
         writeInferMessage(await infer(context, readInferMessage(message), call), FRAME_HEAD),
       ),
   });
@@ -109,8 +109,11 @@ async function infer(context: ServerContext, request: RawInferRequest, call: Cal
     const ran = clock.monotonicMs();
     const presented = presentOutputs(checked.outputs, outputs);
     const message = {
-      ...{ modelName: model.name, modelVersion: model.version, id: request.id },
-      ...{ outputs: presented, isRaw: checked.isRaw },
+      modelName: model.name,
+      modelVersion: model.version,
+      id: request.id,
+      outputs: presented,
+      isRaw: checked.isRaw,
     };
     counters.answered(read - begun, ran - read, clock.monotonicMs() - ran, clock.now());
     return message;
@@ -137,7 +140,7 @@ async function* streamInfer(
 ): AsyncGenerator<Buffer> {
   for await (const message of messages) {
     try {
-      yield await followCall(context.payloads, { message, call, ...STREAM_INFER }, async () => {
+      yield await followCall(context.payloads, { message, call, types: STREAM_INFER }, async () => {
         const request = readInferMessage(message);
         // Each request has one answer; clients that count on it ask to be told.
         const saysFinal = request.parameters.get("triton_enable_empty_final_response") === true;

@@ -10,13 +10,13 @@ const PROTOBUF = "application/x-protobuf";
 /** Follows one message and its answer; the messages' own names are in the media type. */
 export async function followCall(
   log: PayloadLog | undefined,
-  { message, call, request, response }: { message: Buffer; call: CallContext; request: string; response: string },
+  { message, call, types }: { message: Buffer; call: CallContext; types: { request: string; response: string } },
   answer: () => Promise<Buffer>,
 ): Promise<Buffer> {
   if (log === undefined) return answer();
   const exchange = log.begin((name) => call.metadata(name));
-  exchange.request({ body: message, type: `${PROTOBUF};messageType=${request}`, coding: undefined });
-  const type = `${PROTOBUF};messageType=${response}`;
+  exchange.request({ body: message, type: `${PROTOBUF};messageType=${types.request}`, coding: undefined });
+  const type = `${PROTOBUF};messageType=${types.response}`;
   try {
     const made = await answer();
     exchange.response({ body: made.subarray(FRAME_HEAD), type, coding: undefined }, { grpc: 0 });
