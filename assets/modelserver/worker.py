@@ -102,6 +102,13 @@ def numpy_or_none():
         return None
 
 
+def text_or_bytes(content):
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return bytes(content)
+
+
 def decode(spec, body):
     """A tensor as numpy's array; as nested lists where there is no numpy."""
     np = numpy_or_none()
@@ -110,7 +117,7 @@ def decode(spec, body):
         texts, at = [], 0
         while at < len(body):
             (length,) = struct.unpack_from("<I", body, at)
-            texts.append(body[at + 4 : at + 4 + length].decode("utf-8"))
+            texts.append(text_or_bytes(body[at + 4 : at + 4 + length]))
             at += 4 + length
         return nest(texts, shape) if np is None else np.array(texts, dtype=object).reshape(shape)
     if datatype not in DATATYPES:

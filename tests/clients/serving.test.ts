@@ -71,7 +71,7 @@ testWith(tool("triton"), "grpcio: health, reflection, statuses", async (folder) 
 
 testWith(tool("openai"), "the openai package", async (folder) => {
   const names = ["models", "completions", "completion_options", "completion_ends", "sampling_is_seeded", "streaming"];
-  const more = ["chat", "chat_streaming", "embeddings", "errors", "asynchronous"];
+  const more = ["scoring", "tool_messages", "chat", "chat_streaming", "embeddings", "errors", "asynchronous"];
 
   expect(await run("openai", folder)).toEqual(allOk(...names, ...more));
 });

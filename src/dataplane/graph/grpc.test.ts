@@ -242,7 +242,7 @@ test("bytes that are no text, NaN and the bits of halves go through steps as the
 
   const refused = await ask(head(false));
   expect(refused.status).toBe(500);
-  expect(await refused.text()).toContain("output blob: element 0 is not UTF-8");
+  expect(await refused.text()).toContain("output blob holds bytes that are not UTF-8");
 });
 
 test("gRPC's status is the step's, by what it means over HTTP; what is no V2 is the sender's fault, and what is no gRPC the service's", async () => {

@@ -72,7 +72,7 @@ test("base64 that is none, flags that are none and members that exclude each oth
     ["!!", "a b64 value is not base64"],
     ["Y2F0Y", "a b64 value is not base64"],
     ["Y2F=0", "a b64 value is not base64"],
-    ["/w==", "a b64 value is not UTF-8"],
+    ["/w==", "element 0 is not UTF-8"],
   ] as const)
     expect(await predict(b64)).toMatchObject(refusal(words));
   expect(await event({ data_base64: "!!" })).toMatchObject(refusal("data_base64 is not base64"));

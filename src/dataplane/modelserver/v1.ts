@@ -1,8 +1,8 @@
 /** Predict requests and answers of the V1 protocol (KServe's and TensorFlow Serving's REST dialect). */
 
-import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../kernel/http1/index.js";
 import {
+  checkTexts,
   DigitsLost,
   describe,
   type ExactJson,
@@ -138,20 +138,19 @@ function readTensor(value: ExactJson, spec: TensorSpec): TensorValue {
   const full = flat ? [...shape, 1] : shape;
   checkShape(full, spec);
   const count = full.reduce((product, size) => product * size, 1);
-  const content = spec.datatype === "BYTES" ? decodeTexts(value, spec.name) : value;
-  const data = readJsonData(content, { ...spec, shape: flat ? shape : full, count });
-  return { name: spec.name, datatype: spec.datatype, shape: full, data };
+  const data = readJsonData(value, { ...spec, shape: flat ? shape : full, count, bytesIn: encodedBytes });
+  const tensor = { name: spec.name, datatype: spec.datatype, shape: full, data };
+  if (spec.isText === true) checkTexts(tensor);
+  return tensor;
 }
 
-/** `{"b64": …}` stands for bytes; only UTF-8 can be a text tensor's element. */
-function decodeTexts(value: ExactJson, input: string): ExactJson {
-  if (Array.isArray(value)) return value.map((each) => decodeTexts(each, input));
-  const encoded = isJsonMap(value) && isEncodedBytes(value) ? value["b64"] : undefined;
-  if (typeof encoded !== "string") return value;
-  const bytes = decodeBase64(encoded);
+/** `{"b64": …}` stands for bytes. */
+function encodedBytes(value: ExactJson, input: string): Buffer | undefined {
+  const text = isJsonMap(value) && isEncodedBytes(value) ? value["b64"] : undefined;
+  if (typeof text !== "string") return undefined;
+  const bytes = decodeBase64(text);
   if (bytes === undefined) throw new HttpError(400, `input ${input}: a b64 value is not base64`);
-  if (!isUtf8(bytes)) throw new HttpError(400, `input ${input}: a b64 value is not UTF-8, and text tensors carry text`);
-  return bytes.toString("utf8");
+  return bytes;
 }
 
 const isEncodedBytes = (value: { [key: string]: ExactJson }): boolean =>

@@ -2,6 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../kernel/http1/index.js";
 import {
+  checkTexts,
   type Datatype,
   DigitsLost,
   datatypeOf,
@@ -122,6 +123,7 @@ export function arrangeInputs(found: ReadonlyMap<string, TensorValue>, model: Mo
     const tensor = found.get(spec.name);
     if (tensor === undefined)
       throw new HttpError(400, `input ${spec.name} is missing; the model takes ${namesOf(model.inputs)}`);
+    if (spec.isText === true) checkTexts(tensor);
     return tensor;
   });
 }

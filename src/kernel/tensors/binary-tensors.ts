@@ -1,9 +1,8 @@
 /** The binary tensor extension: raw little-endian tensors behind the JSON head. */
-import { isUtf8 } from "node:buffer";
 import { HttpError } from "../http1/index.js";
-import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
+import type { Datatype, TensorData, TensorValue, TextData } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
-import { checkText } from "./json-tensors.js";
+import { textOrBytes } from "./json-tensors.js";
 
 /** Reads a tensor of `count` elements that takes up exactly `bytes`. */
 export function readBinaryData(
@@ -25,9 +24,9 @@ export function readBinaryData(
   return info.view(new Uint8Array(bytes).buffer, 0, count);
 }
 
-function readTexts(bytes: Uint8Array, name: string, count: number): string[] {
+function readTexts(bytes: Uint8Array, name: string, count: number): TextData {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const texts: string[] = [];
+  const texts: TextData = [];
   let at = 0;
   while (at < buffer.length) {
     if (at + 4 > buffer.length) throw new HttpError(400, `input ${name}: a length is cut short`);
@@ -35,10 +34,7 @@ function readTexts(bytes: Uint8Array, name: string, count: number): string[] {
     at += 4;
     if (length > buffer.length - at)
       throw new HttpError(400, `input ${name}: element ${texts.length} runs past the tensor's end`);
-    const content = buffer.subarray(at, at + length);
-    if (!isUtf8(content))
-      throw new HttpError(400, `input ${name}: element ${texts.length} is not UTF-8, which text tensors cannot carry`);
-    texts.push(checkText(content.toString("utf8"), name, texts.length));
+    texts.push(textOrBytes(buffer.subarray(at, at + length)));
     at += length;
   }
   if (texts.length !== count)
@@ -50,9 +46,9 @@ function readTexts(bytes: Uint8Array, name: string, count: number): string[] {
 export function writeBinaryData(tensor: TensorValue): Uint8Array {
   const { data } = tensor;
   if (!Array.isArray(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  const parts: Buffer[] = [];
+  const parts: Uint8Array[] = [];
   for (const text of data) {
-    const content = Buffer.from(text, "utf8");
+    const content = typeof text === "string" ? Buffer.from(text, "utf8") : text;
     const length = Buffer.alloc(4);
     length.writeUInt32LE(content.length);
     parts.push(length, content);

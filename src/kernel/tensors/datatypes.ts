@@ -1,6 +1,9 @@
 /** Element types of the Open Inference Protocol and how their values lie in memory. */
 
-/** Every array in which tensor elements are held; FP16 and BF16 as their bits, BYTES as texts. */
+/** Elements of BYTES: texts, and bytes where they are no UTF-8. */
+export type TextData = (string | Uint8Array)[];
+
+/** Every array in which tensor elements are held; FP16 and BF16 as their bits. */
 export type TensorData =
   | Uint8Array
   | Int8Array
@@ -12,7 +15,7 @@ export type TensorData =
   | BigInt64Array
   | Float32Array
   | Float64Array
-  | string[];
+  | TextData;
 
 interface TypeInfo {
   /** Name in onnxruntime. */
@@ -183,4 +186,6 @@ export interface TensorSpec {
   readonly alsoTakes?: readonly Datatype[];
   /** JSON's null stands for a missing value (NaN). */
   readonly nullIsNaN?: boolean;
+  /** Of BYTES: only texts without a NUL can be given. */
+  readonly isText?: boolean;
 }

@@ -11,16 +11,18 @@ export {
   type TensorData,
   type TensorSpec,
   type TensorValue,
+  type TextData,
   typeInfo,
 } from "./datatypes.js";
 export { type ExactJson, parseExactJson, parseJson } from "./exact-json.js";
 export { fromBrainHalf, fromHalf, toHalf } from "./half.js";
 export {
-  checkText,
+  checkTexts,
   DigitsLost,
   describe,
   readJsonData,
   readShape,
+  textOrBytes,
   writeJsonData,
   writeJsonRow,
 } from "./json-tensors.js";

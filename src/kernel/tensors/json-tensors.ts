@@ -1,5 +1,6 @@
+import { isUtf8 } from "node:buffer";
 import { HttpError } from "../http1/index.js";
-import type { Datatype, TensorData, TensorValue } from "./datatypes.js";
+import type { Datatype, TensorData, TensorSpec, TensorValue } from "./datatypes.js";
 import { typeInfo } from "./datatypes.js";
 import type { ExactJson } from "./exact-json.js";
 import { fromBrainHalf, fromHalf, toHalf } from "./half.js";
@@ -32,11 +33,15 @@ export function readShape(shape: ExactJson | undefined, input: string): { shape:
   return { shape: sizes, count };
 }
 
+/** What `data` is to become. */
+export interface JsonTensor extends Pick<TensorSpec, "name" | "datatype" | "shape" | "nullIsNaN"> {
+  readonly count: number;
+  /** An element of BYTES in a form of its own; `undefined`: it has none. */
+  readonly bytesIn?: (item: ExactJson, input: string) => Buffer | undefined;
+}
+
 /** Reads `data`, flat or nested as the shape is, into a tensor's memory. Every element must be of the datatype and in its range. */
-export function readJsonData(
-  data: ExactJson | undefined,
-  tensor: { name: string; datatype: Datatype; shape: readonly number[]; count: number; nullIsNaN?: boolean },
-): TensorData {
+export function readJsonData(data: ExactJson | undefined, tensor: JsonTensor): TensorData {
   const { name, datatype, shape, count } = tensor;
   if (!Array.isArray(data)) throw new HttpError(400, `input ${name}: data must be a list`);
   if (datatype === "BF16") throw new HttpError(400, `input ${name}: BF16 has no JSON form; send it as binary data`);
@@ -51,6 +56,7 @@ export function readJsonData(
   if (flat.length !== count) {
     throw new HttpError(400, `input ${name}: ${flat.length} elements, but shape [${shape.join(",")}] needs ${count}`);
   }
+  if (datatype === "BYTES") return fillTexts(flat, tensor);
   return fill(tensor.nullIsNaN === true ? flat.map((item) => item ?? MISSING) : flat, datatype, name);
 }
 
@@ -90,8 +96,6 @@ function fill(flat: readonly ExactJson[], datatype: Datatype, name: string): Ten
       );
     case "bigint":
       return fillBigints(flat, datatype, name);
-    case "text":
-      return fillTexts(flat, name);
     default:
       return fillNumbers(flat, datatype, name);
   }
@@ -129,18 +133,29 @@ function fillBigints(flat: readonly ExactJson[], datatype: Datatype, name: strin
   return out;
 }
 
-function fillTexts(flat: readonly ExactJson[], name: string): TensorData {
+function fillTexts(flat: readonly ExactJson[], { name, bytesIn }: JsonTensor): TensorData {
   return flat.map((item, index) => {
-    if (typeof item !== "string") return refuse(item, "BYTES", { name, index });
-    return checkText(item, name, index);
+    if (typeof item === "string") return item;
+    const bytes = bytesIn?.(item, name);
+    return bytes === undefined ? refuse(item, "BYTES", { name, index }) : textOrBytes(bytes);
   });
 }
 
-/** onnxruntime's text tensors end at a NUL: what would be cut is refused. */
-export function checkText(text: string, name: string, index: number): string {
-  if (text.includes("\0"))
-    throw new HttpError(400, `input ${name}: element ${index} holds a NUL byte, which text tensors cannot carry`);
-  return text;
+/** An element of BYTES: its text, where it is one. */
+export const textOrBytes = (bytes: Buffer): string | Uint8Array =>
+  isUtf8(bytes) ? bytes.toString("utf8") : new Uint8Array(bytes);
+
+/** Refuses elements that a model takes as texts only: onnxruntime's are UTF-8 and end at a NUL. Throws a 400 `HttpError`. */
+export function checkTexts({ name, data }: Pick<TensorValue, "name" | "data">): void {
+  if (!Array.isArray(data)) return;
+  for (const [index, element] of data.entries()) {
+    const what = typeof element !== "string" ? "is not UTF-8" : element.includes("\0") ? "holds a NUL byte" : "";
+    if (what !== "")
+      throw new HttpError(
+        400,
+        `input ${name}: element ${index} ${what}, which text tensors of this model cannot carry`,
+      );
+  }
 }
 
 function fillNumbers(flat: readonly ExactJson[], datatype: Datatype, name: string): TensorData {
@@ -189,13 +204,13 @@ export function describe(value: ExactJson | undefined): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
-/** The elements from `start` to `end` as the inside of a JSON list. Throws 400 when one has no JSON form (NaN, infinity). */
-export function writeJsonData(tensor: TensorValue, start = 0, end = tensor.data.length): string {
+/** The elements from `start` to `end` as the inside of a JSON list. Throws 400 when one has no JSON form (NaN, infinity, bytes that are no text). */
+export function writeJsonData(tensor: TensorValue, start = 0, end = tensor.data.length, writeBytes = noJson): string {
   const { data, datatype } = tensor;
   if (Array.isArray(data)) {
     return data
       .slice(start, end)
-      .map((text) => JSON.stringify(text))
+      .map((each) => (typeof each === "string" ? JSON.stringify(each) : writeBytes(each, tensor.name)))
       .join(",");
   }
   if (datatype === "BOOL" && data instanceof Uint8Array) {
@@ -214,6 +229,13 @@ export function writeJsonData(tensor: TensorValue, start = 0, end = tensor.data.
   return data.subarray(start, end).join(",");
 }
 
+function noJson(_bytes: Uint8Array, name: string): string {
+  throw new HttpError(400, `output ${name} holds bytes that are not UTF-8, which JSON cannot say; ask for binary data`);
+}
+
+/** V1's form of bytes. */
+const encoded = (bytes: Uint8Array): string => `{"b64":"${Buffer.from(bytes).toString("base64")}"}`;
+
 /** As `writeJsonData`, nested as the shape is, without its first dimension: one row of the V1 protocol. */
 export function writeJsonRow(tensor: TensorValue, row: number): string {
   const inner = tensor.shape.slice(1);
@@ -223,8 +245,8 @@ export function writeJsonRow(tensor: TensorValue, row: number): string {
 
 function nest(tensor: TensorValue, shape: readonly number[], start: number, size: number): string {
   const [first, ...rest] = shape;
-  if (first === undefined) return writeJsonData(tensor, start, start + 1);
-  if (rest.length === 0) return `[${writeJsonData(tensor, start, start + size)}]`;
+  if (first === undefined) return writeJsonData(tensor, start, start + 1, encoded);
+  if (rest.length === 0) return `[${writeJsonData(tensor, start, start + size, encoded)}]`;
   const step = first === 0 ? 0 : size / first;
   return `[${Array.from({ length: first }, (_, index) => nest(tensor, rest, start + index * step, step)).join(",")}]`;
 }

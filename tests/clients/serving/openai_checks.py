@@ -25,10 +25,31 @@ def checks(port, grpc_port):
         )
         assert [choice.text for choice in answer.choices] == ["abcde", "abcde", "klm", "klm"], answer
         assert answer.choices[2].finish_reason == "stop"
-        assert answer.choices[0].logprobs.tokens == ["b", "c", "d", "e"]
-        assert len(answer.choices[0].logprobs.top_logprobs[0]) == 2
+        assert answer.choices[0].logprobs.tokens == ["a", "b", "c", "d", "e"]
+        assert answer.choices[0].logprobs.token_logprobs[0] is None
+        assert len(answer.choices[0].logprobs.top_logprobs[1]) == 2
         tokens = client.completions.create(model="letters", prompt=[97], max_tokens=1, temperature=0)
         assert tokens.choices[0].text == "b"
+
+    def scoring():
+        answer = client.completions.create(model="letters", prompt=["abc", "abx"], max_tokens=0, echo=True, logprobs=1)
+        likely, unlikely = (sum(choice.logprobs.token_logprobs[1:]) for choice in answer.choices)
+        assert [choice.text for choice in answer.choices] == ["abc", "abx"] and likely > unlikely, answer
+
+    def tool_messages():
+        call = {"id": "c", "type": "function", "function": {"name": "sum", "arguments": "{}"}}
+        answer = client.chat.completions.create(
+            model="letters",
+            messages=[
+                {"role": "user", "content": "1?"},
+                {"role": "assistant", "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "c", "content": "2"},
+            ],
+            tools=[{"type": "function", "function": {"name": "sum", "parameters": {}}}],
+            tool_choice="none",
+            max_tokens=2,
+        )
+        assert answer.choices[0].message.role == "assistant"
 
     def completion_ends():
         answer = client.completions.create(model="letters", prompt="x", max_tokens=20, temperature=0)
@@ -100,5 +121,5 @@ def checks(port, grpc_port):
 
     return [
         models, completions, completion_options, completion_ends, sampling_is_seeded, streaming, chat, chat_streaming,
-        embeddings, errors, asynchronous,
+        embeddings, errors, asynchronous, scoring, tool_messages,
     ]

@@ -1,14 +1,14 @@
 /** ModelInferRequest and ModelInferResponse by hand: this is the way of every request. */
-import { isUtf8 } from "node:buffer";
 import { HttpError } from "../../../kernel/http1/index.js";
 import { BYTES, FIXED32, FIXED64, VARINT, WireReader, WireWriter } from "../../../kernel/protobuf/index.js";
 import {
-  checkText,
   readBinaryData,
   readShape,
   type TensorData,
   type TensorSpec,
   type TensorValue,
+  type TextData,
+  textOrBytes,
   typeInfo,
   writeBinaryData,
 } from "../../../kernel/tensors/index.js";
@@ -267,13 +267,8 @@ class Filler {
     if (Array.isArray(data)) {
       if (wireType !== BYTES) this.#refuse();
       const content = reader.take();
-      if (!isUtf8(content))
-        throw new HttpError(
-          400,
-          `input ${this.#spec.name}: element ${this.#at} is not UTF-8, which text tensors cannot carry`,
-        );
       this.#room();
-      data[this.#at++] = checkText(content.toString("utf8"), this.#spec.name, this.#at - 1);
+      data[this.#at++] = textOrBytes(content);
       return;
     }
     const single = data instanceof Float32Array ? FIXED32 : data instanceof Float64Array ? FIXED64 : VARINT;
@@ -290,7 +285,7 @@ class Filler {
   }
 
   /** Packed floats lie as they do in memory. */
-  #floats(reader: WireReader, data: Exclude<TensorData, string[]>): void {
+  #floats(reader: WireReader, data: Exclude<TensorData, TextData>): void {
     const length = reader.end - reader.at;
     const elements = length / data.BYTES_PER_ELEMENT;
     if (!Number.isInteger(elements)) this.#refuse();
@@ -300,7 +295,7 @@ class Filler {
     this.#at += elements;
   }
 
-  #one(reader: WireReader, data: Exclude<TensorData, string[]>): void {
+  #one(reader: WireReader, data: Exclude<TensorData, TextData>): void {
     this.#room();
     const at = this.#at++;
     if (data instanceof Float32Array) data[at] = reader.float();
@@ -390,10 +385,16 @@ function writeInferFields(writer: WireWriter, message: InferMessage): void {
 /** The parameter `triton_final_response`, true. */
 const FINAL = Buffer.from("\n\x15triton_final_response\x12\x02\x08\x01", "latin1");
 
+function writeElements(writer: WireWriter, field: number, data: TextData): void {
+  for (const each of data)
+    if (typeof each === "string") writer.text(field, each);
+    else writer.content(field, each);
+}
+
 function writeContents(writer: WireWriter, { datatype, data }: TensorValue): void {
   const contents = writer.open(5);
   const field = CONTENT_FIELDS[datatype] ?? 0;
-  if (Array.isArray(data)) for (const text of data) writer.text(field, text);
+  if (Array.isArray(data)) writeElements(writer, field, data);
   else {
     const packed = writer.open(field);
     if (data instanceof Float32Array || data instanceof Float64Array)

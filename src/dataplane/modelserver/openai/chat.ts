@@ -95,8 +95,9 @@ async function planOf(asked: OpenAiRequest): Promise<Plan> {
 /** What would change the answer and is not done must not be swallowed. */
 function refuseOthers(params: Params): void {
   const { tools, tool_choice: choice, response_format: format, modalities } = params;
-  if (Array.isArray(tools) ? tools.length > 0 : tools !== undefined && tools !== null)
-    throw new ParamError("tools", "tools are not offered");
+  // With tool_choice none they change nothing.
+  if (choice !== "none" && (Array.isArray(tools) ? tools.length > 0 : tools !== undefined && tools !== null))
+    throw new ParamError("tools", "tools are not offered: the model calls none; tool_choice none says so");
   if (choice !== undefined && choice !== null && choice !== "none" && choice !== "auto")
     throw new ParamError("tool_choice", "tools are not offered");
   const isText = isJsonMap(format) && format["type"] === "text";
@@ -107,7 +108,7 @@ function refuseOthers(params: Params): void {
     throw new ParamError("modalities", "of modalities text is offered");
 }
 
-const ROLES = new Set(["system", "developer", "user", "assistant"]);
+const ROLES = new Set(["system", "developer", "user", "assistant", "tool"]);
 
 function messagesOf(params: Params): Message[] {
   const { messages } = params;
@@ -115,14 +116,62 @@ function messagesOf(params: Params): Message[] {
     throw new ParamError("messages", "messages must be a list with a message at least");
   if (messages.length > MAX_MESSAGES)
     throw new ParamError("messages", `messages has more than ${MAX_MESSAGES} entries`);
+  // Calls of tools by their ids, with the tools' names.
+  const called = new Map<string, string>();
   return messages.map((message, index) => {
     const where = `messages[${index}]`;
     if (!isJsonMap(message)) throw new ParamError("messages", `${where} is ${describe(message)}; it must be an object`);
     const { role, content } = message;
     if (typeof role !== "string" || !ROLES.has(role))
       throw new ParamError("messages", `${where}.role is ${describe(role)}; there are ${[...ROLES].join(", ")}`);
-    return { role: role === "developer" ? "system" : role, content: contentOf(content, where) };
+    if (role === "tool") return { role, content: answerOfTool(message, called, where) };
+    const calls = role === "assistant" ? callsOf(message["tool_calls"], called, where) : [];
+    const said = calls.length > 0 && (content === undefined || content === null) ? "" : contentOf(content, where);
+    const text = [...(said === "" && calls.length > 0 ? [] : [said]), ...calls].join("\n");
+    return { role: role === "developer" ? "system" : role, content: text };
   });
+}
+
+/** What an assistant called, in the form in which models of ChatML write it. */
+function callsOf(calls: ExactJson | undefined, called: Map<string, string>, where: string): string[] {
+  if (calls === undefined || calls === null) return [];
+  const wrong = (what: string): ParamError => new ParamError("messages", `${where}.tool_calls ${what}`);
+  if (!Array.isArray(calls)) throw wrong("must be a list");
+  return calls.map((call) => {
+    const made = isJsonMap(call) ? call["function"] : undefined;
+    if (!isJsonMap(call) || !isJsonMap(made)) throw wrong("holds what is no call of a function");
+    const { name, arguments: given } = made;
+    if (typeof call["id"] !== "string" || typeof name !== "string" || typeof given !== "string")
+      throw wrong("must each have an id, and a function with name and arguments as text");
+    called.set(call["id"], name);
+    return `<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": ${argumentsOf(given)}}\n</tool_call>`;
+  });
+}
+
+/** Arguments are JSON as a text; what is none stays a text. */
+function argumentsOf(text: string): string {
+  try {
+    JSON.parse(text);
+    return text;
+  } catch {
+    return JSON.stringify(text);
+  }
+}
+
+function answerOfTool(
+  message: { [key: string]: ExactJson },
+  called: ReadonlyMap<string, string>,
+  where: string,
+): string {
+  const { tool_call_id: id, content } = message;
+  const name = typeof id === "string" ? called.get(id) : undefined;
+  if (name === undefined)
+    throw new ParamError(
+      "messages",
+      `${where}.tool_call_id is ${describe(id)}, which no tool_calls of a message before it has`,
+    );
+  const text = JSON.stringify(contentOf(content, where));
+  return `<tool_response>\n{"name": ${JSON.stringify(name)}, "content": ${text}}\n</tool_response>`;
 }
 
 function contentOf(content: ExactJson | undefined, where: string): string {

@@ -1,9 +1,10 @@
 /** `/completions`: prompts that are continued. */
 import { type Http1Answer, HttpError } from "../../../kernel/http1/index.js";
 import type { ExactJson } from "../../../kernel/tensors/index.js";
-import type { Generation, Step } from "../text/generation.js";
+import { type Generation, type Runner, scorePrompt } from "../text/generation.js";
 import type { TextModel } from "../text/models.js";
 import { flagParam, numberParam, ParamError, type Params, refuseUnknown } from "../text/params.js";
+import type { Chosen } from "../text/sampler.js";
 import { sseEvent, streamAnswer } from "../text/streams.js";
 import { tokenText } from "../text/tokenizer.js";
 import { finishOf, makeChoices, stepChoices } from "./choices.js";
@@ -29,8 +30,8 @@ interface Plan {
   readonly generations: readonly Generation[];
   /** Alternatives to tell with each token; `undefined`: no log probabilities. */
   readonly logprobs: number | undefined;
-  /** The prompt of each text where it is to be shown before it. */
-  readonly echoes: readonly string[];
+  /** The prompt of each text is shown before it. */
+  readonly isEchoed: boolean;
   readonly promptTokens: number;
   /** A stream ends with the usage. */
   readonly withUsage: boolean;
@@ -47,7 +48,8 @@ export async function complete(asked: OpenAiRequest): Promise<Http1Answer> {
   const plan = await planOf(asked);
   if (flagParam(asked.params, "stream") === true) return stream(asked, plan);
   return measured(asked, plan.text, async () => {
-    const choices = await makeChoices(plan.generations, { ...asked.context, caller: asked.caller });
+    const runner = { ...asked.context, caller: asked.caller };
+    const [echoes, choices] = await Promise.all([echoesOf(plan, runner), makeChoices(plan.generations, runner)]);
     const tokens = choices.reduce((sum, { steps }) => sum + steps.length, 0);
     countTokens(asked, plan, tokens);
     return {
@@ -55,9 +57,9 @@ export async function complete(asked: OpenAiRequest): Promise<Http1Answer> {
       body: JSON.stringify({
         ...plan.head,
         choices: choices.map(({ text, steps, finish }, index) => ({
-          text: (plan.echoes[index] ?? "") + text,
+          text: (echoes[index]?.text ?? "") + text,
           index,
-          logprobs: logprobsOf(plan, steps),
+          logprobs: logprobsOf(plan, [...(echoes[index]?.tokens ?? []), ...steps.map(({ chosen }) => chosen)]),
           finish_reason: finishOf(finish),
         })),
         usage: usageOf(plan.promptTokens, tokens),
@@ -74,7 +76,10 @@ async function planOf(asked: OpenAiRequest): Promise<Plan> {
   if (params["suffix"] !== undefined && params["suffix"] !== null && params["suffix"] !== "")
     throw new ParamError("suffix", "suffix is not offered");
   const logprobs = numberParam(params, "logprobs", { low: 0, high: 20, whole: true });
-  const maxTokens = maxTokensOf(params, "max_tokens") ?? DEFAULT_TOKENS;
+  const isEchoed = flagParam(params, "echo") === true;
+  const maxTokens = maxTokensOf(params, "max_tokens", 0) ?? DEFAULT_TOKENS;
+  if (maxTokens === 0 && !isEchoed)
+    throw new ParamError("max_tokens", "max_tokens is 0, which goes with echo: true only");
   const prompts = promptsOf(params, text);
   const perPrompt = prompts.map((prompt) =>
     generationsOf(asked, { text, prompt, maxTokens, alternatives: logprobs ?? 0 }),
@@ -85,15 +90,46 @@ async function planOf(asked: OpenAiRequest): Promise<Plan> {
   if (bestOf !== undefined && bestOf !== each)
     throw new ParamError("best_of", "best_of is offered with the value of n only");
   if (generations.length > MAX_TEXTS) throw new HttpError(400, `prompts times n are more than ${MAX_TEXTS}`);
-  const shown = flagParam(params, "echo") === true ? generations.map(({ prompt }) => textOf(text, prompt)) : [];
   return {
-    ...{ text, generations, logprobs, withUsage, echoes: shown },
+    ...{ text, generations, logprobs, withUsage, isEchoed },
     promptTokens: prompts.reduce((sum, prompt) => sum + prompt.length, 0),
     head: {
       ...{ id: `cmpl-${context.random.uuid()}`, object: "text_completion" as const },
       ...{ created: Math.floor(context.clock.now() / 1000), model: text.model.name },
     },
   };
+}
+
+/** A prompt as it is shown before its text. */
+interface Echo {
+  readonly text: string;
+  /** With what the model gives each of them, where that is wanted; the first has nothing before it. */
+  readonly tokens: readonly Scored[];
+}
+
+interface Scored extends Pick<Chosen, "id"> {
+  readonly logprob: number | null;
+  readonly alternatives: Chosen["alternatives"] | undefined;
+}
+
+/** Each prompt is looked at once, however many texts follow it. */
+async function echoesOf({ text, generations, logprobs, isEchoed }: Plan, runner: Runner): Promise<readonly Echo[]> {
+  if (!isEchoed) return [];
+  const known = new Map<readonly number[], Promise<Echo>>();
+  const echoOf = async (prompt: readonly number[]): Promise<Echo> => {
+    const scored = logprobs === undefined ? [] : await scorePrompt(text, prompt, logprobs, runner);
+    const tokens = scored.map(
+      (each, index): Scored => each ?? { id: prompt[index] ?? 0, logprob: null, alternatives: undefined },
+    );
+    return { text: textOf(text, prompt), tokens };
+  };
+  return Promise.all(
+    generations.map(({ prompt }) => {
+      const echo = known.get(prompt) ?? echoOf(prompt);
+      known.set(prompt, echo);
+      return echo;
+    }),
+  );
 }
 
 const textOf = ({ tokenizer }: TextModel, ids: readonly number[]): string =>
@@ -120,24 +156,28 @@ function promptsOf(params: Params, text: TextModel): (readonly number[])[] {
 export const isTokens = (list: readonly ExactJson[]): list is number[] =>
   list.every((each) => typeof each === "number");
 
-function logprobsOf({ logprobs, text: { tokenizer } }: Plan, steps: readonly Step[], start = 0) {
+function logprobsOf({ logprobs, text: { tokenizer } }: Plan, shown: readonly Scored[], start = 0) {
   if (logprobs === undefined) return null;
   let offset = start;
   const offsets: number[] = [];
-  const tokens = steps.map(({ chosen }) => {
-    const token = tokenText(tokenizer, chosen.id);
+  const tokens = shown.map(({ id }) => {
+    const token = tokenText(tokenizer, id);
     offsets.push(offset);
     offset += token.length;
     return token;
   });
   return {
     tokens,
-    token_logprobs: steps.map(({ chosen }) => chosen.logprob),
+    token_logprobs: shown.map(({ logprob }) => logprob),
     top_logprobs:
       logprobs === 0
         ? null
-        : steps.map(({ chosen }) =>
-            Object.fromEntries(chosen.alternatives.map(({ id, logprob }) => [tokenText(tokenizer, id), logprob])),
+        : shown.map(({ id, logprob, alternatives }) =>
+            alternatives === undefined
+              ? null
+              : Object.fromEntries(
+                  [...alternatives, { id, logprob }].map((each) => [tokenText(tokenizer, each.id), each.logprob]),
+                ),
           ),
     text_offset: offsets,
   };
@@ -150,12 +190,15 @@ function stream(asked: OpenAiRequest, plan: Plan): Promise<Http1Answer> {
       sseEvent({ ...plan.head, choices: [choice], ...(withUsage ? { usage: null } : {}) });
     let tokens = 0;
     try {
-      for (const [index, echo] of plan.echoes.entries())
-        yield event({ text: echo, index, logprobs: null, finish_reason: null });
-      for await (const { index, step } of stepChoices(plan.generations, { ...asked.context, caller: asked.caller })) {
+      const runner = { ...asked.context, caller: asked.caller };
+      for (const [index, { text, tokens: prompt }] of (await echoesOf(plan, runner)).entries()) {
+        const isAll = plan.generations[index]?.maxTokens === 0;
+        yield event({ text, index, logprobs: logprobsOf(plan, prompt), finish_reason: isAll ? "length" : null });
+      }
+      for await (const { index, step } of stepChoices(plan.generations, runner)) {
         tokens++;
         const finish = step.finish === undefined ? null : finishOf(step.finish);
-        yield event({ text: step.text, index, logprobs: logprobsOf(plan, [step]), finish_reason: finish });
+        yield event({ text: step.text, index, logprobs: logprobsOf(plan, [step.chosen]), finish_reason: finish });
       }
       if (withUsage) yield sseEvent({ ...plan.head, choices: [], usage: usageOf(plan.promptTokens, tokens) });
       yield sseEvent("[DONE]");

@@ -85,7 +85,63 @@ test("completions: choices, log probabilities, echo, usage", async () => {
     "stop",
     "stop",
   ]);
-  expect(json.choices[0].logprobs).toMatchObject({ tokens: ["d", "e", "f", "g"], text_offset: [0, 1, 2, 3] });
+  expect(json.choices[0].logprobs).toMatchObject({
+    tokens: ["a", "b", "c", "d", "e", "f", "g"],
+    text_offset: [0, 1, 2, 3, 4, 5, 6],
+  });
+});
+
+test("a text is scored by an echo of no more tokens: what the model gives each of its own, as it gives the ones that it makes", async () => {
+  const score = async (prompt: unknown, more: object = {}) =>
+    ask("completions", { ...completion, prompt, max_tokens: 0, echo: true, logprobs: 1, ...more });
+  const { json } = await score(["abx", "abc"]);
+  const made = await ask("completions", { ...completion, prompt: "a", max_tokens: 2, logprobs: 1 });
+  const [[first, likely, unlikely]] = json.choices.map(
+    ({ logprobs }: { logprobs: { token_logprobs: unknown } }) => logprobs.token_logprobs,
+  );
+
+  expect(json.choices).toMatchObject([
+    { text: "abx", finish_reason: "length", logprobs: { tokens: ["a", "b", "x"], text_offset: [0, 1, 2] } },
+    { text: "abc", finish_reason: "length" },
+  ]);
+  expect(json.usage).toEqual({ prompt_tokens: 6, completion_tokens: 0, total_tokens: 6 });
+  expect(first).toBeNull();
+  expect(likely).toBe(made.json.choices[0].logprobs.token_logprobs[0]);
+  expect(unlikely).toBeLessThan(likely);
+  // The best, and the one that stands there.
+  const { top_logprobs: top } = json.choices[0].logprobs;
+  expect([top[0], Object.keys(top[2]).sort()]).toEqual([null, ["c", "x"]]);
+
+  const streamed = await score("abx", { stream: true });
+  const events = eventsOf(streamed.text);
+  expect(JSON.parse(events[0] ?? "").choices).toEqual([json.choices[0]]);
+  expect(events.slice(1)).toEqual(["[DONE]"]);
+  expect(await ask("completions", { ...completion, max_tokens: 0 })).toMatchObject({
+    status: 400,
+    json: { error: { param: "max_tokens", message: "max_tokens is 0, which goes with echo: true only" } },
+  });
+});
+
+test("what tools were asked and answered is in the conversation, by their names; an answer to nothing is refused", async () => {
+  const call = { id: "c1", type: "function", function: { name: "sum", arguments: '{"a":1}' } };
+  const asked = { role: "assistant", content: null, tool_calls: [call] };
+  const messages = [{ role: "user", content: "1?" }, asked, { role: "tool", tool_call_id: "c1", content: "2" }];
+  const prompt = [
+    'user: 1?\nassistant: <tool_call>\n{"name": "sum", "arguments": {"a":1}}\n</tool_call>\n',
+    'tool: <tool_response>\n{"name": "sum", "content": "2"}\n</tool_response>\nassistant: ',
+  ].join("");
+  const tools = [{ type: "function", function: { name: "sum" } }];
+  const answer = await ask("chat/completions", { ...chat, messages, tools, tool_choice: "none" });
+  expect(answer).toMatchObject({ status: 200, json: { usage: { prompt_tokens: prompt.length } } });
+  for (const [at, words] of [
+    [{ role: "tool", tool_call_id: "c2", content: "2" }, 'messages[2].tool_call_id is "c2", which no tool_calls'],
+    [{ role: "assistant", tool_calls: [{}] }, "messages[2].tool_calls holds what is no call of a function"],
+    [{ role: "assistant", content: null }, "messages[2].content is null"],
+  ] as const)
+    expect(await ask("chat/completions", { ...chat, messages: [...messages.slice(0, 2), at] })).toMatchObject({
+      status: 400,
+      json: { error: { param: "messages", message: expect.stringContaining(words) } },
+    });
 });
 
 test("streams: the same pieces as the whole, usage at the end where it is wanted", async () => {

@@ -1,10 +1,11 @@
 /** The loop over a model's logits: no state is kept in the model, so each step runs the whole text. */
+import { setImmediate as turn } from "node:timers/promises";
 import type { Clock, Random } from "../../../kernel/clock/types.js";
 import { HttpError } from "../../../kernel/http1/index.js";
 import { fromHalf, type TensorSpec, type TensorValue } from "../../../kernel/tensors/index.js";
 import type { Caller, Inference } from "../inference.js";
 import type { TextModel } from "./models.js";
-import { type Chosen, chooseToken, type Sampling } from "./sampler.js";
+import { type Chosen, chooseToken, type Sampling, scoreToken } from "./sampler.js";
 import { StopScanner } from "./stops.js";
 import { TextJoiner } from "./tokenizer.js";
 
@@ -12,6 +13,7 @@ import { TextJoiner } from "./tokenizer.js";
 export interface Generation {
   readonly text: TextModel;
   readonly prompt: readonly number[];
+  /** 0: nothing is generated. */
   readonly maxTokens: number;
   readonly stops: readonly string[];
   readonly sampling: Sampling;
@@ -45,7 +47,7 @@ export async function* generateTokens(generation: Generation, runner: Runner): A
   const seen = new Map<number, number>();
   const joiner = new TextJoiner(text.tokenizer);
   const scanner = new StopScanner(generation.stops);
-  for (let count = 1; ; count++) {
+  for (let count = 1; maxTokens > 0; count++) {
     if (caller.isGone()) throw new HttpError(499, "nobody waits for the answer any more");
     const left = until === Number.POSITIVE_INFINITY ? undefined : until - clock.monotonicMs();
     const logits = await nextLogits(text, ids, { ...runner, caller: { ...caller, timeoutMs: left } });
@@ -65,6 +67,36 @@ export async function* generateTokens(generation: Generation, runner: Runner): A
     }
     yield { chosen, text: shown, finish: undefined };
   }
+}
+
+/** Rows of logits that are looked at in one turn. */
+const ROWS_PER_TURN = 32;
+
+/** What the model gives the tokens of a prompt, each after those before it; nothing is said of the first. Throws 400 where the model says less. */
+export async function scorePrompt(
+  text: TextModel,
+  ids: readonly number[],
+  alternatives: number,
+  { inference, caller }: Runner,
+): Promise<(Chosen | undefined)[]> {
+  const rows = floatsOf(text, await inference.run(text.model, tokenInputs(text, ids), caller));
+  const size = text.output.shape.at(-1) ?? 0;
+  if (rows.length !== ids.length * size)
+    throw new HttpError(
+      400,
+      `model ${text.model.name} gives the logits of the last token only: prompts have no log probabilities`,
+    );
+  const scored: (Chosen | undefined)[] = [];
+  for (const [index, id] of ids.entries()) {
+    if (index % ROWS_PER_TURN === ROWS_PER_TURN - 1) {
+      await turn();
+      if (caller.isGone()) throw new HttpError(499, "nobody waits for the answer any more");
+    }
+    scored.push(
+      index === 0 ? undefined : scoreToken(rows.subarray((index - 1) * size, index * size), id, alternatives),
+    );
+  }
+  return scored;
 }
 
 async function nextLogits(

@@ -32,19 +32,29 @@ export function chooseToken(
   random: Pick<Random, "next">,
 ): Chosen {
   const scores = adjusted(logits, sampling, seen);
-  const total = logSumOf(scores);
-  const logprob = (id: number): number => (scores[id] ?? 0) - total;
-  const best = bestOf(scores, sampling.alternatives);
   const id = sampling.temperature === 0 ? greatest(scores) : sample(scores, sampling, random);
-  return {
-    id,
-    logprob: logprob(id),
-    alternatives: best.map((each) => ({ id: each, logprob: logprob(each) })),
-  };
+  return measure(scores, id, sampling.alternatives);
+}
+
+/** What one row of logits gives a token that stands in the text already. */
+export const scoreToken = (logits: Float32Array, id: number, alternatives: number): Chosen =>
+  measure(adjusted(logits, PLAIN, new Map()), id, alternatives);
+
+const PLAIN = { presencePenalty: 0, frequencyPenalty: 0, bias: new Map<number, number>() };
+
+function measure(scores: Float64Array, id: number, alternatives: number): Chosen {
+  const total = logSumOf(scores);
+  const logprob = (each: number): number => (scores[each] ?? 0) - total;
+  const best = bestOf(scores, alternatives);
+  return { id, logprob: logprob(id), alternatives: best.map((each) => ({ id: each, logprob: logprob(each) })) };
 }
 
 /** Numbers that are none count as impossible. */
-function adjusted(logits: Float32Array, sampling: Sampling, seen: ReadonlyMap<number, number>): Float64Array {
+function adjusted(
+  logits: Float32Array,
+  sampling: Pick<Sampling, "presencePenalty" | "frequencyPenalty" | "bias">,
+  seen: ReadonlyMap<number, number>,
+): Float64Array {
   const scores = Float64Array.from(logits, (value) => (Number.isNaN(value) ? -Infinity : Math.max(value, -1e30)));
   for (const [id, count] of seen)
     if (id < scores.length)

@@ -38,7 +38,7 @@ function classify(outputs: readonly TensorValue[], rows: number): [string, numbe
     const values = Array.from({ length: size }, (__, index) => finite(numberAt(row * size + index), scores.name));
     return topIndices(values, size).map((index) => {
       const name = Array.isArray(names) ? names[row * size + index] : undefined;
-      return [name ?? String(index), values[index] ?? 0];
+      return [typeof name === "string" ? name : String(index), values[index] ?? 0];
     });
   });
 }

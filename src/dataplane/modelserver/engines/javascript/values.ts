@@ -4,6 +4,7 @@ import {
   type TensorData,
   type TensorSpec,
   type TensorValue,
+  type TextData,
   toHalf,
   typeInfo,
 } from "../../../../kernel/tensors/index.js";
@@ -18,7 +19,7 @@ export function tensorFrom(spec: TensorSpec, given: unknown): TensorValue {
   const { name, datatype } = spec;
   const { data, shape } = isRecord(given) && "data" in given ? given : { data: given, shape: undefined };
   const wrong = (what: string): HttpError => new HttpError(500, `the model's value for ${name} ${what}`);
-  const { flat, sizes } = flatten(data, wrong);
+  const { flat, sizes } = datatype === "BYTES" ? flattenTexts(data, wrong) : flatten(data, wrong);
   const asked = Array.isArray(shape) ? shape.map(Number) : guessShape(spec, flat.length, sizes);
   const count = asked.reduce((product, size) => product * size, 1);
   if (asked.some((size) => !Number.isSafeInteger(size) || size < 0) || count !== flat.length)
@@ -49,7 +50,24 @@ function flatten(data: unknown, wrong: (what: string) => HttpError): { flat: Fla
   return { flat, sizes };
 }
 
-function isTyped(value: unknown): value is Exclude<TensorData, string[]> {
+/** Bytes are elements here, not lists. */
+function flattenTexts(data: unknown, wrong: (what: string) => HttpError): { flat: Flat; sizes: readonly number[] } {
+  if (!Array.isArray(data)) throw wrong("is no list");
+  const sizes: number[] = [];
+  let flat: readonly unknown[] = [data];
+  while (Array.isArray(flat[0])) {
+    const size = flat[0].length;
+    sizes.push(size);
+    if (sizes.length > 32) throw wrong("is nested too deep");
+    flat = flat.flatMap((part): unknown[] => {
+      if (!Array.isArray(part) || part.length !== size) throw wrong("is a ragged list");
+      return part;
+    });
+  }
+  return { flat, sizes };
+}
+
+function isTyped(value: unknown): value is Exclude<TensorData, TextData> {
   return ArrayBuffer.isView(value) && !(value instanceof DataView);
 }
 
@@ -64,7 +82,7 @@ function guessShape(spec: TensorSpec, count: number, sizes: readonly number[]): 
 function convert(flat: Flat, { datatype }: TensorSpec, wrong: (what: string) => HttpError): TensorData {
   const info = typeInfo(datatype);
   const made = info.make(flat.length);
-  if (Array.isArray(made)) return Array.from<unknown, string>(flat, (each) => textOf(each, wrong));
+  if (Array.isArray(made)) return Array.from<unknown, TextData[number]>(flat, (each) => textOf(each, wrong));
   if (isTyped(flat) && flat.constructor === made.constructor) return flat;
   for (const [index, each] of flat.entries()) {
     if (made instanceof BigInt64Array || made instanceof BigUint64Array) made[index] = bigOf(each, wrong);
@@ -74,8 +92,8 @@ function convert(flat: Flat, { datatype }: TensorSpec, wrong: (what: string) => 
   return made;
 }
 
-function textOf(value: unknown, wrong: (what: string) => HttpError): string {
-  if (typeof value === "string") return value;
+function textOf(value: unknown, wrong: (what: string) => HttpError): TextData[number] {
+  if (typeof value === "string" || value instanceof Uint8Array) return value;
   throw wrong(`holds a ${typeof value} instead of a text`);
 }
 

@@ -2,6 +2,7 @@
 import { messageOf } from "../../../../kernel/errors/index.js";
 import { HttpError } from "../../../../kernel/http1/index.js";
 import {
+  checkTexts,
   datatypeOfOrt,
   type TensorData,
   type TensorSpec,
@@ -63,7 +64,9 @@ class OnnxEngine implements Engine {
 
   constructor(session: OrtSession, file: string) {
     this.#session = session;
-    this.inputs = describeTensors(session.inputs, file);
+    this.inputs = describeTensors(session.inputs, file).map((spec) =>
+      spec.datatype === "BYTES" ? { ...spec, isText: true } : spec,
+    );
     this.outputs = describeTensors(session.outputs, file);
     const first = new Set([...session.inputs, ...session.outputs].map(({ shape }) => shape[0]));
     const names = new Set(session.inputs.map(({ shape }) => shape[0]));
@@ -77,8 +80,10 @@ class OnnxEngine implements Engine {
     const feeds: Record<string, OrtTensor> = {};
     let results: OrtResults;
     try {
-      for (const { name, datatype, data, shape } of values)
+      for (const { name, datatype, data, shape } of values) {
+        if (datatype === "BYTES") checkTexts({ name, data });
         feeds[name] = session.tensor(typeInfo(datatype).ort, data, shape);
+      }
       const begun = performance.now();
       const running = session.run(feeds);
       results = running instanceof Promise ? await running : running;
@@ -119,6 +124,7 @@ async function explainLoad(message: string): Promise<string> {
 
 /** What the data of a request caused is the request's fault; the rest is ours. */
 function asHttpError(error: unknown): HttpError {
+  if (error instanceof HttpError) return error;
   const message = messageOf(error);
   const fault =
     /Got invalid dimensions|Non-zero status code|Unexpected input data type|Invalid rank|data bounds|shape/i.test(
