@@ -86,6 +86,25 @@ test("base64 that is none, flags that are none and members that exclude each oth
   expect(await call(`${server.url}/v2/repository/index`, { ready: "yes" })).toMatchObject(refusal("ready must be"));
 });
 
+test("null is no value for optional fields, as clients write it that have a field for everything", async () => {
+  const server = await serveProtocols({}, { "fp32/1/model.onnx": sum("n", "n") });
+  onTestFinished(() => server.stop());
+  const [a, input] = [rowsOf("a", 1), rowsOf("b", 1)];
+  const infer = (body: object) => call(`${server.url}/v2/models/fp32/infer`, body);
+  const plain = await infer({ inputs: [a, input] });
+  const nothing = { id: null, parameters: null, outputs: null, model_name: null, model_version: null };
+
+  expect(await infer({ ...nothing, inputs: [a, { ...input, parameters: null }] })).toEqual(plain);
+  expect(plain).toMatchObject({ status: 200, json: { outputs: [{ data: [0, 2] }] } });
+  expect(plain.json).not.toHaveProperty("id");
+  for (const wrong of [
+    { inputs: null },
+    { inputs: [a, { ...input, data: null }] },
+    { inputs: [a, { ...input, shape: null }] },
+  ])
+    expect((await infer(wrong)).status).toBe(400);
+});
+
 test("the index keeps the versions of a model that is unloaded; a slash at a path's end changes nothing", async () => {
   const files = { "m/3/model.onnx": sum("n", "n"), "m/7/model.onnx": sum("n", "n") };
   const server = await serveProtocols({}, files);

@@ -84,7 +84,8 @@ function readHeadLength(header: string, bodyLength: number): number {
 
 function checkRequest(value: ExactJson, tail: Buffer | undefined, model: ModelShape): InferRequest {
   const request = asMap(value, "the request");
-  const { id, inputs: given } = request;
+  const { inputs: given } = request;
+  const id = request["id"] ?? undefined;
   if (id !== undefined && typeof id !== "string") throw new HttpError(400, `id must be text, not ${describe(id)}`);
   if (!Array.isArray(given)) throw new HttpError(400, "inputs must be a list of tensors");
   const parameters = readParameters(request["parameters"], "the request");
@@ -196,7 +197,7 @@ function readOutputs(
   binaryByDefault: boolean,
   model: ModelShape,
 ): readonly WantedOutput[] {
-  if (value === undefined) return wantOutputs([], binaryByDefault, model);
+  if (value === undefined || value === null) return wantOutputs([], binaryByDefault, model);
   if (!Array.isArray(value)) throw new HttpError(400, "outputs must be a list");
   const wanted = value.map((item) => {
     const output = asMap(item, "an output");
@@ -241,8 +242,9 @@ export function presentOutputs(wanted: readonly WantedOutput[], outputs: readonl
   return presented;
 }
 
+/** Clients with a field for everything write null where they have nothing to say. */
 function readParameters(value: ExactJson | undefined, where: string): JsonMap {
-  return value === undefined ? {} : asMap(value, `parameters of ${where}`);
+  return value === undefined || value === null ? {} : asMap(value, `parameters of ${where}`);
 }
 
 /** Whether a value is an object by names. */

@@ -45,6 +45,34 @@ test("KEDA's class and metrics that are no resource scale by a HorizontalPodAuto
   expect(rest.hpa?.["metrics"]).toMatchObject([{ resource: { name: "cpu", target: { averageUtilization: 80 } } }]);
 });
 
+test("Knative's HPA class goes by its annotations: bounds, metric and target; what it does not know, or is wrong, is said", () => {
+  const by = (settings: Record<string, string>, mode = "Knative") =>
+    scale(
+      {},
+      Object.fromEntries(
+        Object.entries({ class: "hpa.autoscaling.knative.dev", ...settings }).map(([name, value]) => [
+          `autoscaling.knative.dev/${name}`,
+          value,
+        ]),
+      ),
+      mode,
+    );
+  const resource = (name: string, target: JsonObject) => [{ type: "Resource", resource: { name, target } }];
+
+  const cpu = by({ "min-scale": "2", "max-scale": "4", metric: "cpu", target: "60" });
+  expect(cpu).toMatchObject({ by: "hpa", replicas: 2, ignored: [] });
+  const metrics = resource("cpu", { type: "Utilization", averageUtilization: 60 });
+  expect(cpu.hpa).toEqual({ minReplicas: 2, maxReplicas: 4, metrics });
+  expect(by({ "max-scale": "3", metric: "memory", target: "75" }, "Standard").hpa?.["metrics"]).toEqual(
+    resource("memory", { type: "AverageValue", averageValue: "75Mi" }),
+  );
+  expect(by({ "max-scale": "3", target: "much", window: "30s" }).ignored).toEqual([
+    expect.stringMatching(/target \("much" .*; its default counts\)/),
+    expect.stringMatching(/window \(it is not scaled by requests\)/),
+  ]);
+  expect(by({}).ignored).toEqual([expect.stringMatching(/class \(there is no maxReplicas/)]);
+});
+
 test("settings of the autoscaler that are wrong are said, with what counts instead", () => {
   const wrong = { "autoscaling.knative.dev/target": "many", "autoscaling.knative.dev/windw": "30s" };
 

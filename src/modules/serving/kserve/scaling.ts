@@ -28,7 +28,8 @@ export interface Scaling {
 }
 
 /** What a component asks for; `hasKpa` says whether somebody here scales by requests. */
-export function scalingOf(service: KubeObject, component: JsonObject, mode: string, hasKpa: boolean): Scaling {
+export function scalingOf(service: KubeObject, written: JsonObject, mode: string, hasKpa: boolean): Scaling {
+  const component = withHpaClass(service, written);
   const asked = classOf(service, component, mode);
   const wished = asNumber(component["minReplicas"]) ?? 1;
   const max = asNumber(component["maxReplicas"]) ?? 0;
@@ -50,7 +51,10 @@ export function scalingOf(service: KubeObject, component: JsonObject, mode: stri
   if (asked === "external") return { ...none, by: "external" };
   const keda =
     asked === "keda" ? ["autoscalerClass keda (no ScaledObject is written, a HorizontalPodAutoscaler is)"] : [];
-  if (max <= replicas) return { ...none, by: "nobody" };
+  if (max <= replicas) {
+    const idle = `annotation ${KNATIVE}class (there is no maxReplicas above minReplicas)`;
+    return { ...none, by: "nobody", ignored: isHpaClass(service) ? [...unheard, idle] : unheard };
+  }
   const { metrics, ignored } = hpaMetrics(service, component);
   const all = [...none.ignored, ...(metrics.length === 0 ? [] : keda), ...ignored];
   if (metrics.length === 0) return { ...none, by: "nobody", ignored: all };
@@ -68,15 +72,42 @@ function withoutRequests(component: JsonObject, min: number): string[] {
   ];
 }
 
+const isHpaClass = ({ metadata }: KubeObject): boolean =>
+  (metadata.annotations?.[`${KNATIVE}class`] ?? "").startsWith("hpa");
+
+/** Knative's annotations that its HPA class goes by. */
+const HPA_SETTINGS = ["min-scale", "max-scale", "metric", "target"].map((name) => `${KNATIVE}${name}`);
+
+/** With Knative's HPA class its annotations go before a component's fields, as they do where requests are counted. */
+function withHpaClass(service: KubeObject, component: JsonObject): JsonObject {
+  if (!isHpaClass(service)) return component;
+  const annotations = { ...service.metadata.annotations, [`${KNATIVE}class`]: "hpa.autoscaling.knative.dev" };
+  const { settings, faults } = readSettings(annotations, 0);
+  const { metric, bounds, hpaTarget } = settings;
+  const values = [
+    { minReplicas: bounds.minScale },
+    { maxReplicas: bounds.maxScale },
+    { scaleMetric: metric, ...(metric === "memory" ? { scaleMetricType: "AverageValue" } : {}) },
+    { scaleTarget: Math.ceil(hpaTarget) },
+  ];
+  const said = HPA_SETTINGS.map(
+    (name) => Object.hasOwn(annotations, name) && !faults.some(({ annotation }) => annotation === name),
+  );
+  return Object.assign({ ...component }, ...values.filter((_value, index) => said[index] === true));
+}
+
 /** Annotations of an autoscaler that has no part in it. */
-function withoutEffect({ metadata }: KubeObject): string[] {
-  const { annotations = {} } = metadata;
+function withoutEffect(service: KubeObject): string[] {
+  const { annotations = {} } = service.metadata;
   const slips = new Map(readSettings(annotations, 0).faults.map(({ annotation, message }) => [annotation, message]));
+  const heard = isHpaClass(service) ? HPA_SETTINGS : [];
   return Object.keys(annotations)
     .filter((name) => (name.startsWith(KNATIVE) && name !== `${KNATIVE}class`) || OWN_SETTINGS.includes(name))
+    .filter((name) => !heard.includes(name) || slips.has(name))
     .map((name) => {
       const slip = slips.get(name);
-      return `annotation ${name} (${slip === undefined ? "" : `${slip}; `}it is not scaled by requests)`;
+      const instead = heard.includes(name) ? "its default counts" : "it is not scaled by requests";
+      return `annotation ${name} (${slip === undefined ? "" : `${slip}; `}${instead})`;
     });
 }
 
