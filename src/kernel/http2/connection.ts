@@ -4,6 +4,7 @@ import { checkRequest } from "./fields.js";
 import { CODES, FLAGS, FrameWriter, TYPES } from "./frames.js";
 import { HeaderDecoder } from "./hpack.js";
 import { Http2Stream, type StreamOutput } from "./stream.js";
+import { LiveStreams } from "./streams.js";
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const MAX_FRAME = 16_384;
@@ -41,7 +42,7 @@ export class Http2Connection implements StreamOutput {
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #decoder = new HeaderDecoder();
-  readonly #streams = new Map<number, Http2Stream>();
+  readonly #streams = new LiveStreams();
   #pending: Buffer = EMPTY;
   #hasPreface = false;
   #hasSettings = false;
@@ -89,8 +90,8 @@ export class Http2Connection implements StreamOutput {
     return this.#socket.writableLength < MAX_FRAME * 16;
   }
 
-  streams(): Iterable<Http2Stream> {
-    return this.#streams.values();
+  streams(): readonly Http2Stream[] {
+    return this.#streams.all();
   }
 
   /** Takes no more requests; ends when those under way are answered. */
@@ -113,7 +114,7 @@ export class Http2Connection implements StreamOutput {
 
   #onClose(): void {
     this.#isOver = true;
-    for (const stream of [...this.#streams.values()]) stream.close();
+    for (const stream of this.#streams.all()) stream.close();
     this.#host.onClose(this);
   }
 
@@ -122,7 +123,7 @@ export class Http2Connection implements StreamOutput {
     if (this.#isOver) return;
     this.#writer.goAway(this.#lastId, code);
     this.#end();
-    for (const stream of [...this.#streams.values()]) stream.close();
+    for (const stream of this.#streams.all()) stream.close();
     this.#pending = EMPTY;
     // What it still sends is not read.
     this.#socket.destroySoon();
@@ -300,7 +301,7 @@ export class Http2Connection implements StreamOutput {
     }
     const windows = { send: this.#initialSendWindow, receive: STREAM_WINDOW };
     const stream = new Http2Stream(id, fields, this, windows);
-    this.#streams.set(id, stream);
+    this.#streams.add(stream);
     this.#host.onStream(stream);
     if (!isEnd || stream.isClosed) return undefined;
     if (stream.announced > 0) stream.reset(CODES.PROTOCOL_ERROR);
@@ -330,7 +331,7 @@ export class Http2Connection implements StreamOutput {
       if (value > MAX_WINDOW) return CODES.FLOW_CONTROL_ERROR;
       const more = value - this.#initialSendWindow;
       this.#initialSendWindow = value;
-      for (const stream of this.#streams.values()) stream.sendWindow += more;
+      for (const stream of this.#streams.all()) stream.sendWindow += more;
     }
     this.#writer.settingsAck();
     this.#flushAll();
@@ -366,7 +367,7 @@ export class Http2Connection implements StreamOutput {
 
   #flushAll(): void {
     if (this.#isOver) return;
-    for (const stream of [...this.#streams.values()]) if (stream.hasAnswered && !stream.isLocalEnded) stream.flush();
+    for (const stream of this.#streams.all()) if (stream.hasAnswered && !stream.isLocalEnded) stream.flush();
   }
 
   sendHeaders(stream: Http2Stream, block: Buffer, isEnd: boolean): void {

@@ -51,6 +51,8 @@ export class Http2Stream {
   onEnd: () => void = () => undefined;
   onClose: () => void = () => undefined;
   onDrain: () => void = () => undefined;
+  /** The owner of the server: `deadlineMs` has passed, and the client's side has not ended. */
+  onOverdue: () => void = () => undefined;
 
   constructor(id: number, fields: readonly Field[], output: StreamOutput, windows: { send: number; receive: number }) {
     this.id = id;

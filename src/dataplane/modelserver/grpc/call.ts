@@ -81,14 +81,10 @@ export class GrpcCall implements CallContext {
     this.#charge = host.chargeBody();
   }
 
-  /** The request's part may stay open for as long as the client likes. */
-  get isStreaming(): boolean {
-    return this.#method?.kind === "stream";
-  }
-
   start(): void {
     const stream = this.#stream;
     stream.onClose = () => this.#over();
+    stream.onOverdue = () => this.#onOverdue();
     try {
       this.#method = this.#host.findMethod(this.#path);
       this.#span = this.#host.tracer?.begin(this.metadata("traceparent"), this.#path.slice(1, 200));
@@ -134,6 +130,13 @@ export class GrpcCall implements CallContext {
     } catch (error) {
       this.fail(statusOf(error));
     }
+  }
+
+  /** The request's part of a stream may stay open for as long as the client likes. */
+  #onOverdue(): void {
+    if (this.#method?.kind === "stream") return;
+    this.fail({ code: GRPC.DEADLINE_EXCEEDED, message: "the request did not arrive in time" });
+    this.#stream.reset(CODES.CANCEL);
   }
 
   #onEnd(): void {

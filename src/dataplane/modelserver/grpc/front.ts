@@ -2,7 +2,6 @@ import type { Socket } from "node:net";
 import type { Timer } from "../../../kernel/clock/types.js";
 import { CODES, Http2Connection, type Http2Stream } from "../../../kernel/http2/index.js";
 import { type CallHost, GrpcCall } from "./call.js";
-import { GRPC } from "./status.js";
 
 /** What a front needs: calls, and what is no call. */
 export interface Http2FrontOptions extends CallHost {
@@ -20,7 +19,6 @@ const SWEEP_MS = 1000;
 export class Http2Front {
   readonly #options: Http2FrontOptions;
   readonly #connections = new Set<Http2Connection>();
-  readonly #calls = new WeakMap<Http2Stream, GrpcCall>();
   #sweep: Timer | undefined;
 
   constructor(options: Http2FrontOptions) {
@@ -56,12 +54,9 @@ export class Http2Front {
     stream.deadlineMs = this.#options.clock.monotonicMs() + this.#options.bodyMs;
     const isCall = stream.headers.get("content-type")?.startsWith("application/grpc") === true;
     if (!isCall || stream.headers.get(":method") !== "POST") {
+      stream.onOverdue = () => stream.reset(CODES.CANCEL);
       this.#options.answer(stream);
-      return;
-    }
-    const call = new GrpcCall(this.#options, stream);
-    this.#calls.set(stream, call);
-    call.start();
+    } else new GrpcCall(this.#options, stream).start();
   }
 
   #onSweep(): void {
@@ -69,7 +64,7 @@ export class Http2Front {
     for (const connection of this.#connections) {
       if (connection.isIdle) {
         if (connection.lastHeardMs + this.#options.idleMs <= now) connection.drain();
-      } else for (const stream of [...connection.streams()]) this.#look(stream, now);
+      } else for (const stream of connection.streams()) this.#look(stream, now);
     }
     this.#sweep =
       this.#connections.size === 0 ? undefined : this.#options.clock.setTimer(SWEEP_MS, () => this.#onSweep());
@@ -77,15 +72,12 @@ export class Http2Front {
 
   /** While an answer is made nothing is expected of the client; before and after that it has its time. */
   #look(stream: Http2Stream, now: number): void {
-    const call = this.#calls.get(stream);
     if (stream.hasWaiting) {
       if (stream.stuckSinceMs === undefined) stream.stuckSinceMs = now;
       else if (stream.stuckSinceMs + this.#options.bodyMs <= now) stream.reset(CODES.CANCEL);
       return;
     }
     stream.stuckSinceMs = undefined;
-    if (stream.isRemoteEnded || stream.deadlineMs > now || call?.isStreaming === true) return;
-    call?.fail({ code: GRPC.DEADLINE_EXCEEDED, message: "the request did not arrive in time" });
-    stream.reset(CODES.CANCEL);
+    if (!stream.isRemoteEnded && stream.deadlineMs <= now) stream.onOverdue();
   }
 }
