@@ -166,19 +166,24 @@ test("an address that answers 500 again and again is out for a while; the last o
   let status = 500;
   const bad = await fakeBackend(cleanup, (_request, response) => response.writeHead(status).end());
   const good = await fakeBackend(cleanup, (_request, response) => response.end("good"));
-  const { port, gateway } = await startGateway(cleanup, [
-    route(
-      [
-        { name: "bad", addresses: [bad.address], health: { intervalMs: 20 } },
-        { name: "good", addresses: [good.address] },
-      ],
-      { outlier: { consecutiveErrors: 3, baseEjectionMs: 300, maxEjectedPercent: 50 } },
-    ),
-  ]);
-  const seen = await counts(port, 20);
+  const ejecting = (baseEjectionMs: number) =>
+    startGateway(cleanup, [
+      route(
+        [
+          { name: "bad", addresses: [bad.address], health: { intervalMs: 20 } },
+          { name: "good", addresses: [good.address] },
+        ],
+        { outlier: { consecutiveErrors: 3, baseEjectionMs, maxEjectedPercent: 50 } },
+      ),
+    ]);
+  // One is out for longer than the machine takes for what is asked meanwhile, the other for a moment.
+  const { port: longPort, gateway } = await ejecting(600_000);
+  const seen = await counts(longPort, 20);
   expect(seen).toEqual({ bad: 3, good: 17 });
   expect(gateway.state().routes[0]?.backends[0]).toMatchObject({ healthy: false, weightEffective: 0 });
   expect(gateway.state().routes[0]?.backends[0]?.reason).toContain("3 answers of 500 and above in a row");
+  const { port } = await ejecting(300);
+  expect((await counts(port, 6))["bad"]).toBe(3);
   status = 200;
   await eventually(async () => (await said(port)) === "bad", "it is back after its time");
   await good.close();

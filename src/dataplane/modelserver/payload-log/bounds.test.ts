@@ -25,7 +25,8 @@ async function filesOf(more: object, ids: readonly string[], body: Uint8Array, c
   const log = openPayloadLog(settings, TOOLS);
   for (const id of ids)
     log.begin((name) => (name === "ce-id" ? id : undefined)).request({ body, type: "application/json", coding });
-  await log.close(10_000);
+  // As long as a busy machine takes for what is unpacked and written.
+  await log.close(50_000);
   const names = await readdir(join(folder, "s", "predictor"));
   return names.map((name) => join(folder, "s", "predictor", name));
 }

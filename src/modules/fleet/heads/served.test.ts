@@ -362,18 +362,28 @@ test("second attempts: by hedging, by status and by ejection; a backend that is 
   await carry("repeated", { backends: byHand(bad, good), retry: { statuses: [503] } });
   expect(await ask("repeated", 6)).toEqual({ good: 6 });
   expect(await ask("repeated", 6, { method: "POST" })).toEqual({ 503: 3, good: 3 });
-  await carry("ejected", {
-    backends: byHand(bad, good),
-    outlierEjection: { consecutiveErrors: 2, baseEjectionMs: 2000 },
+  // One is out for longer than anybody takes to look, the other for a moment.
+  const ejecting = (baseEjectionMs: number, faulty: Model) => ({
+    backends: byHand(faulty, good),
+    outlierEjection: { consecutiveErrors: 2, baseEjectionMs },
     slowStartMs: 60_000,
   });
+  await carry("ejected", ejecting(600_000, bad));
   expect(await ask("ejected", 8)).toEqual({ 503: 2, good: 6 });
   const out = await settled("ejected", (found) => weightsOf(found)[0] === "m0 1 0 0% NotAnswering", "it is out");
   expect(out.status?.backends?.[0]?.message).toContain(
     "it answered 503, the last of 2 answers of 500 and above in a row",
   );
-  bad.status = 200;
-  const back = await settled("ejected", (found) => found.status?.backends?.[0]?.reason === "WarmingUp", "it warms up");
+  const other = await startModel("other", closing);
+  other.status = 503;
+  await carry("returning", ejecting(200, other));
+  expect(await ask("returning", 4)).toEqual({ 503: 2, good: 2 });
+  other.status = 200;
+  const back = await settled(
+    "returning",
+    (found) => found.status?.backends?.[0]?.reason === "WarmingUp",
+    "it warms up",
+  );
   expect(back.status?.backends?.[0]?.weightEffective).toBeLessThan(1);
 });
 
