@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type JsonObject, NamespaceKind } from "../../kernel/kinds/index.js";
+import { ConfigMapKind, type JsonObject, NamespaceKind } from "../../kernel/kinds/index.js";
 import {
   ClusterResourceBindingKind,
   HeadIngressKind,
   HyperMLServiceKind,
   HyperRolloutKind,
+  PropagationPolicyKind,
   ResourceBindingKind,
   WorkKind,
 } from "../../modules/fleet/index.js";
@@ -57,7 +58,9 @@ async function explain(type: string, name: string, namespace = "demo", output: "
 
 beforeAll(async () => {
   const services = [HyperMLServiceKind, HeadIngressKind, HyperRolloutKind];
-  cluster = await startTestCluster({ kinds: [ResourceBindingKind, ClusterResourceBindingKind, WorkKind, ...services] });
+  cluster = await startTestCluster({
+    kinds: [ResourceBindingKind, ClusterResourceBindingKind, WorkKind, PropagationPolicyKind, ...services],
+  });
   for (const name of ["demo", "karmada-es-cloud"])
     await cluster.client
       .resource(NamespaceKind)
@@ -151,6 +154,41 @@ test("a template tells how its binding stands: what is held back, what it leaves
       "  leaves far (ApplicationFailure); what is there stays until somebody sets suppressDeletion to false",
       "",
     ].join("\n"),
+  );
+});
+
+test("an object whose policy is lazy tells what it waits for", async () => {
+  const maps = cluster.client.resource(ConfigMapKind);
+  const annotations = {
+    "propagationpolicy.karmada.io/name": "calm",
+    "propagationpolicy.karmada.io/namespace": "demo",
+  };
+  await maps.create(
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "settings", ...inDemo, annotations } },
+    inDemo,
+  );
+  await maps.create(
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "late", ...inDemo, annotations } },
+    inDemo,
+  );
+  expect((await explain("configmap", "late")).err).toContain("no decisions");
+  await cluster.client.resource(PropagationPolicyKind).apply(
+    {
+      metadata: { name: "calm", ...inDemo },
+      spec: {
+        resourceSelectors: [{ apiVersion: "v1", kind: "ConfigMap" }],
+        activationPreference: "Lazy",
+        placement: { clusterAffinity: { clusterNames: ["edge"] } },
+      },
+    },
+    { fieldManager: "test", ...inDemo },
+  );
+  const policy = "PropagationPolicy demo/calm is Lazy (spec.activationPreference)";
+  expect((await explain("configmap", "late")).out).toContain(
+    `configmap/late now:\n  waits: ${policy}, and carries the object out when that itself is changed next\n`,
+  );
+  expect((await explain("configmap", "settings")).out).toContain(
+    `  ${policy}: what it asks for now holds when the object itself is changed next\n`,
   );
 });
 

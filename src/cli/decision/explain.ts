@@ -12,6 +12,7 @@ import type { Terminal } from "../output/terminal.js";
 import { discover, resolveResources, type ServedResource } from "../resource/discovery.js";
 import { resourcePath } from "../resource/path.js";
 import { type ConnectionOptions, connect } from "../session.js";
+import { lazinessOf } from "./lazy.js";
 import { northboundClient } from "./northbound.js";
 import { STANDING_KINDS, standingOf } from "./standing.js";
 import { type Subject, sayThem, subjectOf, subjectsOf } from "./subject.js";
@@ -133,7 +134,14 @@ async function standingIn(
     const kind = resource.namespaced ? ResourceBindingKind : ClusterResourceBindingKind;
     const inSpace = resource.namespaced ? { namespace } : {};
     const binding = await client.resource<KubeObject>(kind).find(bindingNameOf(resource.kind, name), inSpace);
-    return binding === undefined ? undefined : standingOf(toJsonObject(binding));
+    const object = await client.json("GET", resourcePath(resource, namespace, name)).catch((error: unknown) => {
+      // Of one that is gone the binding still tells.
+      if (isNotFound(error)) return {};
+      throw error;
+    });
+    const waits = await lazinessOf(client, parseJsonObject(object) ?? {}, binding);
+    if (binding === undefined) return waits.length === 0 ? undefined : waits;
+    return [...waits, ...standingOf(toJsonObject(binding))];
   } catch (error) {
     // Who may see an object need not see how it is carried.
     const isHidden = error instanceof ApiError && error.httpCode === 403 && !STANDING_KINDS.has(resource.kind);

@@ -26,6 +26,7 @@ export {
   WorkKind,
 } from "./kinds.js";
 export { createFleetModule, DELIVERY_RULES, PROPAGATION_RULES, TEMPLATE_RULES } from "./module.js";
+export { ClusterPropagationPolicyKind, PropagationPolicyKind } from "./policies/kinds.js";
 export { bindingNameOf } from "./policies/marks.js";
 export {
   agentAccountOf,
