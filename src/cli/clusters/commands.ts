@@ -101,8 +101,9 @@ function leaveCommand({ terminal }: CliContext): CommandType {
         const hub = await hubOf(options);
         const { memberKubeconfig, memberContext } = options;
         if (memberKubeconfig === undefined) {
-          const { hadAccount } = await leaveCluster(hub, name, timeoutMs);
+          const { hadAccount, staying } = await leaveCluster(hub, name, timeoutMs);
           terminal.out(`cluster ${name} has left\n`);
+          sayStaying(terminal, staying);
           if (hadAccount)
             terminal.err("the hub's account stays in it: again with --member-kubeconfig FILE takes that away, too\n");
           return;
@@ -110,13 +111,24 @@ function leaveCommand({ terminal }: CliContext): CommandType {
         const { member } = await wayInto(memberKubeconfig, memberContext);
         if (!(await isMember(hub, name, member)))
           throw new InputError(`${memberKubeconfig} leads to another cluster than the hub's ${name}`);
-        const gone = await leaveCluster(hub, name, timeoutMs).catch((error: unknown) => error);
+        const gone = await leaveCluster(hub, name, timeoutMs).catch((error: unknown) =>
+          error instanceof Error ? error : new InputError(String(error)),
+        );
         const wasThere = await forgetHub(member, name);
         if (gone instanceof Error && !(isNotFound(gone) && wasThere)) throw gone;
         terminal.out(
           `cluster ${name} ${gone instanceof Error ? "had left; the hub's account in it is gone now" : "has left"}\n`,
         );
+        if (!(gone instanceof Error)) sayStaying(terminal, gone.staying);
       },
+    );
+}
+
+/** A member that does not answer keeps what it has: whoever takes it out should know. */
+function sayStaying(terminal: CliContext["terminal"], staying: number): void {
+  if (staying > 0)
+    terminal.err(
+      `it did not answer: ${staying === 1 ? "the object that was" : `${staying} objects that were`} delivered there may still be in it (label karmada.io/managed=true)\n`,
     );
 }
 

@@ -5,6 +5,7 @@ import { dump, load } from "js-yaml";
 import { type ApiClient, createClient, httpTransport, loadKubeconfig } from "../../kernel/client/index.js";
 import { systemClock, systemRandom } from "../../kernel/clock/index.js";
 import { ArgosyError, InputError, messageOf } from "../../kernel/errors/index.js";
+import { durationText } from "../../kernel/gates/index.js";
 import type { JsonObject } from "../../kernel/kinds/object.js";
 import { asObject, asString } from "../../kernel/schema/index.js";
 import {
@@ -78,7 +79,7 @@ function createTokenCommand({ terminal }: CliContext): Command {
         "--member-kubeconfig FILE",
       ];
       terminal.err(
-        `where the kubeconfig of cluster ${name} is, within ${Math.round(Math.max(seconds, 600) / 60)} minutes, once:\n`,
+        `where the kubeconfig of cluster ${name} is, within ${durationText(Math.max(seconds, 600) * 1000)}, once:\n`,
       );
       terminal.out(`${words.join(" ")}\n`);
     });
@@ -101,6 +102,7 @@ function revokeTokenCommand({ terminal }: CliContext): Command {
       const { client } = await connect(options);
       if (await revokeCluster(client, name)) {
         terminal.out(`cluster ${name} has no way into the hub any more\n`);
+        terminal.err("what it watches already it may see for ten minutes more: `argosy clusters leave` ends that\n");
         return;
       }
       const { spec } = await client.resource(ClusterKind).get(name);

@@ -8,7 +8,7 @@ import { memoryLedger } from "../../../stores/ledger/index.js";
 import { startTestCluster } from "../../../testing/index.js";
 import { unless } from "../../../testing/unless.js";
 import { eventually } from "../fixture.js";
-import { ClusterKind } from "../kinds.js";
+import { ClusterKind, WorkKind } from "../kinds.js";
 import { awaitReady, forgetHub, isMember, joinCluster, leaveCluster, listClusters, setCordon } from "./joining.js";
 
 const embedded = unless(
@@ -16,7 +16,7 @@ const embedded = unless(
 );
 
 async function start() {
-  const hub = await startTestCluster({ name: "hub", kinds: [ClusterKind], random: seededRandom(2) });
+  const hub = await startTestCluster({ name: "hub", kinds: [ClusterKind, WorkKind], random: seededRandom(2) });
   const member = await startTestCluster({ name: "paris" });
   const { clock, random } = member;
   const manager = createManager({ cluster: member, clock, random, log: silentLogger });
@@ -83,7 +83,12 @@ embedded(
     await expect(joinCluster(hub, { ...request, name: "Big" })).rejects.toThrow(/RFC 1123/);
     await expect(awaitReady(hub, "paris", 0)).rejects.toThrow(/is not Ready after 0 s/);
 
-    await leaveCluster(hub, "paris", 1000);
+    // It never answered: what was delivered there is not taken away, and that is told.
+    const inWorks = { namespace: "karmada-es-paris" };
+    await hub.client.resource(NamespaceKind).apply({ metadata: { name: inWorks.namespace } }, { fieldManager: "test" });
+    const work = { metadata: { name: "web", ...inWorks }, spec: { workload: { manifests: [] } } };
+    await hub.client.resource(WorkKind).apply(work, { fieldManager: "test", ...inWorks });
+    expect(await leaveCluster(hub, "paris", 1000)).toEqual({ hadAccount: true, staying: 1 });
     expect(await forgetHub(member.client, "paris")).toBe(true);
     expect(await forgetHub(member.client, "paris")).toBe(false);
     // The namespace that was made for it goes too.

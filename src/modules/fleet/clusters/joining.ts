@@ -14,7 +14,8 @@ import {
 import type { PolicyRule } from "../../../kernel/module/types.js";
 import { toJson } from "../../../kernel/schema/index.js";
 import { clusterNameFaults, twinFault } from "../admission/clusters.js";
-import { type Cluster, ClusterKind } from "../kinds.js";
+import { type Cluster, ClusterKind, WorkKind } from "../kinds.js";
+import { ARGOSY, executionSpaceOf } from "../names.js";
 import { clusterIdentity } from "./identity.js";
 import { OWN_IMPERSONATOR } from "./proxy-rights.js";
 
@@ -135,25 +136,27 @@ export async function awaitReady({ client, clock }: Hub, name: string, timeoutMs
 
 /**
  * Takes a member out: its objects go where it answers, then the Cluster, then its credentials. Throws when that takes too long, and when nothing is known
- * of it. Says whether the hub had an account in it.
+ * of it. Says whether the hub had an account in it, and how many objects stay there because it did not answer.
  */
 export async function leaveCluster(
   { client, clock }: Hub,
   name: string,
   timeoutMs: number,
-): Promise<{ readonly hadAccount: boolean }> {
+): Promise<{ readonly hadAccount: boolean; readonly staying: number }> {
   const clusters = client.resource(ClusterKind);
   // One that was interrupted goes on with the credentials.
   const secrets = await Promise.all(
     secretsOf(name).map((own) => client.resource(SecretKind).find(own, { namespace: SPACE })),
   );
   const hadAccount = secrets.some((found) => found !== undefined);
-  if (!hadAccount) await clusters.get(name);
+  let last = hadAccount ? await clusters.find(name) : await clusters.get(name);
+  const works = await client.resource(WorkKind).list({ namespace: executionSpaceOf(name) });
   await clusters.delete(name);
   const end = clock.monotonicMs() + timeoutMs;
   for (;;) {
     const cluster = await clusters.find(name);
     if (cluster === undefined) break;
+    last = cluster;
     if (clock.monotonicMs() > end) {
       const why = findCondition(cluster.status?.conditions, "Leaving")?.message ?? "it is not gone yet";
       throw new ArgosyError("NotGone", `cluster ${name} is leaving: ${why}`);
@@ -161,7 +164,9 @@ export async function leaveCluster(
     await clock.sleep(POLL_MS);
   }
   for (const own of secretsOf(name)) await ifThere(client.resource(SecretKind).delete(own, { namespace: SPACE }));
-  return { hadAccount };
+  const isSilent = findCondition(last?.status?.conditions, "Ready")?.status !== "True";
+  const isAbandoned = last?.metadata.annotations?.[ARGOSY.abandon] === "true";
+  return { hadAccount, staying: last !== undefined && (isSilent || isAbandoned) ? works.items.length : 0 };
 }
 
 /** Whether a way in leads to the cluster that the hub knows by this name, and not to another; what the hub does not know may be any. */
