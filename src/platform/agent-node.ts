@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { createPodNetwork, detectIsolation, type EndpointOptions, isolationIn } from "../cluster/node/index.js";
 import type { ClusterContext } from "../kernel/client/index.js";
+import type { Clock, Timer } from "../kernel/clock/index.js";
 import { InputError, messageOf } from "../kernel/errors/index.js";
 import { openAuthority } from "../kernel/identity/index.js";
 import type { OwnedAccess, Surroundings } from "./access.js";
@@ -9,6 +10,9 @@ import type { Closers } from "./closers.js";
 import type { Layout } from "./layout.js";
 import { startNode, startPodNetwork, startRuntimes, startServiceProxy } from "./nodes.js";
 import type { NodeRuntime } from "./runtime.js";
+
+/** So long a start may take before it is said what it waits for. */
+const UNREAD_MS = 5000;
 
 /** How a node of this machine joins a cluster. */
 export interface NodeLevelOptions {
@@ -40,10 +44,42 @@ export function nodeNameOf({ name }: NodeLevelOptions): string {
   return name ?? hostname().toLowerCase();
 }
 
-/** Makes this machine a node of the cluster. Returns one line for people. */
+/** Makes this machine a node of the cluster; what that waits for is told. Returns one line for people. */
 export async function startNodeLevel(input: NodeLevelInput): Promise<string> {
-  const { options, layout, access } = input;
+  const { options, access, clock } = input;
   const name = nodeNameOf(options.node);
+  const waiting = tellUnread({ name, clock, unread: () => access.informers.faults(), note: options.note });
+  try {
+    return await startNamed(input, name);
+  } finally {
+    waiting.cancel();
+  }
+}
+
+/** Says once what cannot be read, when a start has waited for that for a while: without rights it would wait in silence. */
+export function tellUnread({
+  name,
+  clock,
+  unread,
+  note,
+}: {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly unread: () => ReadonlyMap<string, string>;
+  readonly note: (text: string) => void;
+}): Timer {
+  return clock.setTimer(UNREAD_MS, () => {
+    const faults = unread();
+    const [why] = faults.values();
+    if (why !== undefined)
+      note(
+        `waits: ${[...faults.keys()].join(", ")} cannot be read (${why}); \`argosy agent rbac --level node --node-name ${name}\` prints the rights that a node needs`,
+      );
+  });
+}
+
+async function startNamed(input: NodeLevelInput, name: string): Promise<string> {
+  const { options, layout, access } = input;
   const isolation = isolationIn(layout.root, detectIsolation());
   const endpoint = await endpointOf(input, name);
   const runtimes = await startRuntimes(options.node.runtime, { ...input, isolation });
