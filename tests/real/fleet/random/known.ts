@@ -17,8 +17,42 @@ export interface KnownDifference {
   readonly why: string;
   /** Whether it can show in a case. */
   readonly isAbout: (facts: Facts) => boolean;
-  /** Lines that it shows in; absent: all. */
-  readonly line?: RegExp;
+  /** Lines that it shows in, beside the other lines of its case. */
+  readonly shows: (line: string, lines: readonly string[]) => boolean;
+}
+
+const matching =
+  (pattern: RegExp): KnownDifference["shows"] =>
+  (line) =>
+    pattern.test(line);
+
+/** Where something goes, and with how many replicas: of a binding, of what its Works and members have, of what the template is told. */
+const BOUND =
+  /^. binding \S+ (clusters|affinity|requiredBy|evictions|condition (Scheduled|FullyApplied)|in member\d): /;
+/** What a binding says of itself that found a place: the placement of that decision, and what goes along. */
+const PLACED =
+  /"(policy\.karmada\.io\/applied-placement|resourcebinding\.karmada\.io\/dependencies)":"(?:[^"\\]|\\.)*",?/g;
+const COUNTS = /"(replicas|completions|parallelism)":\d+/g;
+
+/**
+ * Another placement, and nothing else: a thing that a member has in one fleet only, or has in both with other counts. What a policy or an
+ * override makes of it is looked at all the same.
+ */
+function placedOtherwise(line: string, lines: readonly string[]): boolean {
+  if (BOUND.test(line) || /^. hub \S+ status: /.test(line)) return true;
+  if (/^. binding \S+ annotations: /.test(line)) {
+    const without = (text: string): string => text.slice(1).replaceAll(PLACED, "").replace(",}", "}");
+    return without(line).endsWith(": {}") || lines.some((one) => one !== line && without(one) === without(line));
+  }
+  const [, sign = "", thing = "", rest = ""] = /^(.) ((?:work )?member\d \S+) (.*)$/.exec(line) ?? [];
+  if (thing === "") return false;
+  const others = lines.filter((one) => !one.startsWith(sign) && one.slice(2).startsWith(`${thing} `));
+  const isWhole = (one: string): boolean =>
+    one === `${sign} ${thing} is there` || one.startsWith(`${sign} ${thing} marks: `);
+  if (rest === "is leaving" || others.some((one) => one.endsWith(" is leaving"))) return true;
+  if (others.length === 0) return lines.some(isWhole);
+  const masked = (text: string): string => text.slice(2).replaceAll(COUNTS, "N");
+  return /^(status|statuses|condition \S+): /.test(rest) || others.some((one) => masked(one) === masked(line));
 }
 
 const constraintsOf = (placement: JsonObject): JsonObject[] => [...asObjects(placement["spreadConstraints"])];
@@ -30,40 +64,43 @@ export const knownDifferences: readonly KnownDifference[] = [
     name: "which of several reasons keeps a cluster out",
     why: "Karmada's filters run in an order that is drawn when its scheduler starts",
     isAbout: () => true,
-    line: /^. binding \S+ condition Scheduled: \["False","NoClusterFit","0\/4 clusters are available: /,
+    shows: matching(/^. binding \S+ condition Scheduled: \["False","NoClusterFit","0\/4 clusters are available: /),
   },
   {
     name: "an override that does not fit",
     why: "no silent gaps: Karmada says nothing at all of a binding without any Work",
     isAbout: ({ text }) => text.includes('OverridePolicy"'),
-    line: /^\+ binding \S+ condition FullyApplied: \["False"/,
+    shows: matching(/^\+ binding \S+ condition FullyApplied: \["False"/),
   },
   {
     name: "marks of a policy that is gone",
     why: "Karmada takes them off the template and lets its Works be until they are made anew",
     isAbout: ({ text }) => text.includes('"remove":{"apiVersion":"policy'),
-    line: /^. (work )?member\d \S+ (labels|annotations|marks): /,
+    shows: matching(/^. (work )?member\d \S+ (labels|annotations|marks): /),
   },
   {
     name: "labels of a Job's pods",
     why: "a Job that a policy means is marked as it is made; one without any label has those of its pods",
     isAbout: ({ text }) => text.includes('"kind":"Job"'),
-    line: /^. hub Job\/\S+ labels: /,
+    shows: matching(/^. hub Job\/\S+ labels: /),
   },
   {
     name: "spread by zone, provider or label",
     why: "it is in the API; Karmada ignores it or says that it cannot",
     isAbout: ({ text }) => /"spreadByField":"(zone|provider)"|"spreadByLabel"/.test(text),
+    shows: placedOtherwise,
   },
   {
     name: "spread without an upper bound",
     why: "no maxGroups is no bound; Karmada takes it for none at all",
     isAbout: ({ placements }) => placements.flatMap(constraintsOf).some(({ maxGroups }) => maxGroups === undefined),
+    shows: placedOtherwise,
   },
   {
     name: "more regions than clusters",
     why: "what cannot be kept to is said; Karmada takes a cluster of each region, however few are allowed",
     isAbout: ({ placements }) => placements.some(wantsMoreGroupsThanClusters),
+    shows: placedOtherwise,
   },
   {
     name: "spread beside static weights",
@@ -76,6 +113,7 @@ export const knownDifferences: readonly KnownDifference[] = [
           divisionOf(placement)["replicaDivisionPreference"] !== "Aggregated" &&
           asObject(divisionOf(placement)["weightPreference"])["dynamicWeight"] === undefined,
       ),
+    shows: placedOtherwise,
   },
   {
     name: "a divided object in a cluster that is not meant any more",
@@ -89,6 +127,7 @@ export const knownDifferences: readonly KnownDifference[] = [
             JSON.stringify([placement["clusterAffinity"], placement["clusterAffinities"]]),
           ),
       ),
+    shows: placedOtherwise,
   },
 ];
 
@@ -108,7 +147,7 @@ export function accountFor(
   const possible = knownDifferences.filter(({ isAbout }) => isAbout(facts));
   const found = new Set<KnownDifference>();
   for (const line of lines) {
-    const known = possible.find((one) => one.line?.test(line) !== false);
+    const known = possible.find((one) => one.shows(line, lines));
     if (known === undefined) return undefined;
     found.add(known);
   }
