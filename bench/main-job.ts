@@ -19,6 +19,8 @@ const restSeconds = Number(values.rest);
 const program = fileURLToPath(new URL("../../bin/argosy.mjs", import.meta.url));
 const data = mkdtempSync(join(tmpdir(), "argosy-bench-"));
 const ticksPerSecond = 100;
+/** As `npm start` has it. */
+const node = [process.execPath, "--max-semi-space-size=16"] as const;
 
 interface Outcome {
   readonly elapsedMs: number;
@@ -26,7 +28,7 @@ interface Outcome {
 }
 
 function runOnce(): Outcome {
-  const result = spawnSync(process.execPath, [program, "start", "--exit", "-o", "json", "--data", data], {
+  const result = spawnSync(node[0], [node[1], program, "start", "--exit", "-o", "json", "--data", data], {
     encoding: "utf8",
     env: { ...process.env, CI: "true" },
   });
@@ -63,7 +65,7 @@ function familyMb(): number {
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function atRest(): Promise<Record<string, number>> {
-  const child = spawn(process.execPath, [program, "start", "--data", data], {
+  const child = spawn(node[0], [node[1], program, "start", "--data", data], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, CI: "true" },
   });

@@ -78,6 +78,10 @@ test.skipIf(!isRoot)(
     expect(inside(...config.Entrypoint, "version")).toContain("argosy");
     const load = "require('/opt/argosy/node_modules/onnxruntime-node'); console.log('loaded')";
     expect(inside("/usr/local/bin/node", "-e", load)).toBe("loaded\n");
+    // The Node that runs is in there, once.
+    expect(inside("/usr/local/bin/node", "-v").trim()).toBe(process.version);
+    const packages = "console.log(require('fs').readdirSync('/opt/argosy/node_modules').join())";
+    expect(inside("/usr/local/bin/node", "-e", packages)).not.toContain("node-linux");
   },
 );
 

@@ -84,12 +84,19 @@ export async function writeOwnImages(options: OwnImagesOptions): Promise<readonl
 async function writeLayers(folder: string): Promise<readonly Layer[]> {
   const root = await realpath(packageRoot());
   const packages = await placePackages(root);
-  const modules = await Promise.all(packages.filter(({ place }) => place !== "").map(entriesOfPackage));
+  const modules = await Promise.all(
+    packages.filter((each) => each.place !== "" && !isNode(each)).map(entriesOfPackage),
+  );
   const program = await entriesOfProgram(root);
   const node = await entriesOfNode(modules.flat());
   const layers: Layer[] = [];
   for (const entries of [node, modules.flat(), program]) layers.push(await writeLayer(entries, folder));
   return layers;
+}
+
+/** The Node that is installed with the program: images have the one that runs, at a place of its own. */
+function isNode({ name }: PlacedPackage): boolean {
+  return name.startsWith("node-linux-");
 }
 
 /** Packages bring native code for other machines too. */

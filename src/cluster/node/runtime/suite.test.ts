@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { systemClock } from "../../../kernel/clock/index.js";
 import { silentLogger } from "../../../kernel/log/index.js";
@@ -55,7 +55,7 @@ describe.each(runtimeHomes)("$name", ({ name, missing, open }) => {
       env: [["PATH", "/usr/bin:/bin"]],
       workingDir: "/",
       mounts: [],
-      imagePaths: [],
+      imagePaths: command[0] === process.execPath ? [dirname(process.execPath)] : [],
       limits: {},
       user: {},
       stdin: false,

@@ -51,6 +51,13 @@ export function createPayloadLog(options: PayloadLogOptions): PayloadLog {
 /** Whether a body's memory is its own, or nearly: what is cut out of something larger would hold all of that. */
 const isOwn = (bytes: Uint8Array): boolean => bytes.buffer.byteLength <= bytes.length + 1024;
 
+/** In memory of its own: `Buffer.from` may cut it out of a piece that many share, and hold all of that. */
+function copyOf(body: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(body.length);
+  copy.set(body);
+  return copy;
+}
+
 /** Bodies up to here are kept as texts: thousands of small buffers would be a burden to the garbage collector, and so to requests. */
 const SMALL_BYTES = 16_384;
 
@@ -129,7 +136,7 @@ class QueuedPayloadLog implements PayloadLog {
     const isCut = isTooMuch || seen.isCut === true;
     const { type } = seen;
     const isSmall = typeof body !== "string" && body.length <= SMALL_BYTES;
-    const kept = typeof body === "string" ? body : isSmall ? latin1Of(body) : isOwn(body) ? body : Buffer.from(body);
+    const kept = typeof body === "string" ? body : isSmall ? latin1Of(body) : isOwn(body) ? body : copyOf(body);
     const { id, fileId, metadata, traceparent } = common;
     const coding = codingOf(seen.coding);
     const timeMs = this.#options.clock.now();

@@ -94,7 +94,12 @@ class OnnxEngine implements Engine {
     return this.outputs.map(({ name, datatype }) => {
       const tensor = results[name];
       if (tensor === undefined) throw new HttpError(500, `the model did not give output ${name}`);
-      return { name, datatype, shape: tensor.dims, data: tensor.data as TensorData };
+      return {
+        name,
+        datatype,
+        shape: tensor.dims,
+        data: datatype === "FP16" ? bitsOf(tensor.data) : (tensor.data as TensorData),
+      };
     });
   }
 
@@ -120,6 +125,13 @@ async function explainLoad(message: string): Promise<string> {
   const onnx = await import("../../../../kernel/onnx/index.js");
   const name = Object.entries(onnx.ONNX_TYPES).find(([, value]) => value === Number(number))?.[0];
   return name === undefined ? message : `an input or output is ${name}, which onnxruntime's Node binding cannot pass`;
+}
+
+/** Halves as their bits: onnxruntime's package gives them as `Float16Array` where Node has that (from version 24 on). */
+function bitsOf(data: unknown): TensorData {
+  return ArrayBuffer.isView(data) && !(data instanceof Uint16Array)
+    ? new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2)
+    : (data as TensorData);
 }
 
 /** What the data of a request caused is the request's fault; the rest is ours. */
