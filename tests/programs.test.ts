@@ -17,11 +17,11 @@ export const outputs = [{ name: "y", datatype: "FP32", shape: [-1] }];
 export const predict = ({ x }) => ({ y: Array.from(x.data, (value) => 2 * value) });
 `;
 
-async function serve(...args: readonly string[]): Promise<string> {
+async function serve(args: readonly string[], cwd?: string): Promise<string> {
   const child = spawn(
     process.execPath,
     [join(packageRoot(), "dist", "programs", "model-server.js"), "--http=0", ...args],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    { stdio: ["ignore", "pipe", "inherit"], cwd },
   );
   const ended = new Promise((resolve) => child.once("exit", resolve));
   closers.push(() => {
@@ -35,14 +35,27 @@ async function serve(...args: readonly string[]): Promise<string> {
   throw new Error("it ended before it listened");
 }
 
+/** A model of its placement's name. */
+async function writeModel(repository: string, placement: string): Promise<void> {
+  await mkdir(join(repository, placement, "1"), { recursive: true });
+  await writeFile(join(repository, placement, "1", "model.mjs"), DOUBLER);
+  await writeFile(join(repository, placement, "config.json"), JSON.stringify({ parameters: { placement } }));
+}
+
+test("a repository may be named from the current folder, also where a model runs in a process of its own", async () => {
+  const folder = temporaryFolder("programs-relative");
+  await writeModel(join(folder, "models"), "process");
+  const url = await serve(["--repository", "models"], folder);
+  const index = async (): Promise<unknown> => (await fetch(`${url}/v2/repository/index`, { method: "POST" })).json();
+  while (/^\[\]$|LOADING/.test(JSON.stringify(await index())));
+
+  expect(await index()).toEqual([{ name: "process", version: "1", state: "READY", reason: "" }]);
+});
+
 test("a model server answers, with a model in a thread and one in a process, and by what it loads when it is asked", async () => {
   const folder = temporaryFolder("programs");
-  for (const placement of ["thread", "process"]) {
-    await mkdir(join(folder, placement, "1"), { recursive: true });
-    await writeFile(join(folder, placement, "1", "model.mjs"), DOUBLER);
-    await writeFile(join(folder, placement, "config.json"), JSON.stringify({ parameters: { placement } }));
-  }
-  const url = await serve("--repository", folder);
+  for (const placement of ["thread", "process"]) await writeModel(folder, placement);
+  const url = await serve(["--repository", folder]);
   while (!(await fetch(`${url}/v2/health/ready`)).ok);
   for (const name of ["thread", "process"]) {
     const body = JSON.stringify({ inputs: [{ name: "x", datatype: "FP32", shape: [2], data: [1, 2] }] });

@@ -1,4 +1,6 @@
 /** The arguments of the model server's program. */
+import { resolve } from "node:path";
+
 import { InputError } from "../../kernel/errors/index.js";
 import { readCollector, readFlags, readWhole } from "../../kernel/program/index.js";
 import type { EngineLimits } from "./engines/limits.js";
@@ -155,15 +157,15 @@ export function parseArguments({ args, env }: Given): Arguments | "help" {
     throw new InputError("--model-config needs --repository, a folder in which models are laid out");
   }
   return {
-    repository: values.repository,
+    repository: absolute(values.repository),
     modelName: values["model-name"],
-    modelDir: values["model-dir"],
+    modelDir: absolute(values["model-dir"]),
     modelUri: values["model-uri"],
     storageConfig: values["storage-config"],
     fetchTo: values["fetch-to"],
     modelConfig: values["model-config"],
     storeConfigs: readStoreConfigs(values["store-config"] ?? []),
-    cache: values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`,
+    cache: resolve(values.cache ?? env["ARGOSY_MODEL_CACHE"] ?? `${env["TMPDIR"] ?? "/tmp"}/argosy-models`),
     maxBytes: readWhole("max-bytes", values["max-bytes"], [0, 2 ** 53 - 1]),
     clear: values.clear,
     cacheBytes: readWhole("cache-bytes", values["cache-bytes"], [0, 2 ** 53 - 1]),
@@ -188,6 +190,10 @@ export function parseArguments({ args, env }: Given): Arguments | "help" {
     memoryBudgetBytes: readWhole("memory-budget-bytes", values["memory-budget-bytes"], [2 ** 20, 2 ** 50]),
   };
 }
+
+/** Models' processes run in other folders than this one. */
+const absolute = (folder: string | undefined): string | undefined =>
+  folder === undefined ? undefined : resolve(folder);
 
 function readStoreConfigs(given: readonly string[]): Record<string, string> {
   return Object.fromEntries(
