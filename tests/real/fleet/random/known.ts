@@ -85,6 +85,12 @@ export const knownDifferences: readonly KnownDifference[] = [
     shows: matching(/^. hub Job\/\S+ labels: /),
   },
   {
+    name: "a Job that is deleted with nothing said of what it owns",
+    why: "Kubernetes' default for Jobs orphans what they own: Karmada keeps their binding, and what members have",
+    isAbout: ({ text }) => text.includes('"remove":{"apiVersion":"batch/v1","kind":"Job"'),
+    shows: matching(/^- (binding|(work )?member\d) Job\//),
+  },
+  {
     name: "spread by zone, provider or label",
     why: "it is in the API; Karmada ignores it or says that it cannot",
     isAbout: ({ text }) => /"spreadByField":"(zone|provider)"|"spreadByLabel"/.test(text),
