@@ -26,11 +26,22 @@ function startManager(spec: Omit<ControllerSpec<ConfigMap>, "name" | "kind">) {
   });
   manager.add({ name: "mapper", kind: ConfigMapKind, ...spec });
   manager.start();
+  /** Another manager on the same cluster, which starts now; gives its end. */
+  const restarted = (other: typeof spec): (() => Promise<void>) => {
+    const next = createManager({
+      cluster: { name: "test", client: cluster.client, informers },
+      ...cluster,
+      log: silentLogger,
+    });
+    next.add({ name: "later", kind: ConfigMapKind, ...other });
+    next.start();
+    return () => next.close();
+  };
   const close = async (): Promise<void> => {
     await manager.close();
     await informers.close();
   };
-  return { ...cluster, manager, close, maps: cluster.client.resource(ConfigMapKind) };
+  return { ...cluster, manager, close, restarted, maps: cluster.client.resource(ConfigMapKind) };
 }
 
 test("a queue holds a key once, never works twice on it at once, and looks again when it changed meanwhile", async () => {
@@ -169,6 +180,32 @@ test("a controller sees what exists, what changes and what goes; a thrown bug is
   expect(manager.metrics.render()).toContain(
     'argosy_controller_reconciles_total{controller="mapper",result="error"} 2',
   );
+  await close();
+});
+
+test("what is new and idle is not looked at until it changes or goes; what was there at the start is", async () => {
+  const seen: string[] = [];
+  const labelsOf = (object: ConfigMap | undefined) => object?.metadata.labels?.["a"];
+  const { maps, clock, close, restarted } = startManager({
+    isIdle: (object) => labelsOf(object) === undefined,
+    reconcile: async ({ name }, object) => void seen.push(`${name}:${labelsOf(object)}`),
+  });
+  await clock.advance(100);
+  const idle = await maps.create(draft("idle"));
+  await maps.create({ ...draft("busy"), metadata: { name: "busy", namespace: "default", labels: { a: "1" } } });
+  await clock.advance(100);
+  expect(seen.splice(0)).toEqual(["busy:1"]);
+
+  await maps.update({ ...idle, metadata: { ...idle.metadata, labels: { a: "2" } } });
+  await clock.advance(100);
+  await maps.delete("busy", { namespace: "default" });
+  await clock.advance(100);
+  expect(seen.splice(0)).toEqual(["idle:2", "busy:undefined"]);
+
+  const late = restarted({ isIdle: () => true, reconcile: async ({ name }) => void seen.push(name) });
+  await clock.advance(100);
+  expect(seen).toEqual(["idle"]);
+  await late();
   await close();
 });
 

@@ -146,6 +146,7 @@ class RunningController<T extends KubeObject> implements Controller {
         const object = now ?? old;
         if (object === undefined) return;
         if (now !== undefined && old !== undefined && spec.concerns?.(now, old) === false) return;
+        if (now !== undefined && old === undefined && spec.isIdle?.(now) === true) return;
         this.#wake([keyOf(object)]);
       }),
     );

@@ -99,6 +99,8 @@ export interface ControllerSpec<T extends KubeObject = KubeObject> {
   readonly watches?: readonly WatchSpec[];
   /** Whether a change of an object is a reason to look at it; absent: every one is. Looking again to be sure is not asked for. */
   concerns?(now: T, old: T): boolean;
+  /** Whether there is nothing to do about an object that was just made; absent: there may be. Those that are there at the start are looked at in any case. */
+  isIdle?(object: T): boolean;
   /** Looked at from the start on, whether there are such objects or not: what this controller keeps without being asked to by an object. */
   readonly keys?: readonly Key[];
   /** Keys worked on at once; default 2. Never two workers on one key. */

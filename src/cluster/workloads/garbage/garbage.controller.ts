@@ -83,7 +83,8 @@ class Collector {
 
   /** Whose turn a change makes it. */
   *#wokenBy(kind: Kind, now: KubeObject | undefined, old: KubeObject | undefined): Generator<Key> {
-    if (now !== undefined && concerns(now) && (old === undefined || differs(now, old))) yield keyFor(kind, now);
+    if (now !== undefined && concerns(now) && (old === undefined ? !this.#isKept(now) : differs(now, old)))
+      yield keyFor(kind, now);
     if (now === undefined && old !== undefined)
       for (const dependent of this.graph.dependentsOf(old.metadata.uid)) yield keyFor(dependent.kind, dependent.object);
     // An owner that waits in the foreground looks again when a dependent goes or lets it go.
@@ -92,6 +93,16 @@ class Collector {
       const owner = this.#ownerIn(reference, old);
       if (owner !== undefined && isWaiting(owner.object)) yield keyFor(owner.kind, owner.object);
     }
+  }
+
+  /** Whether all owners of an object are there, and stay: it is its owners' turn to tell. */
+  #isKept(object: KubeObject): boolean {
+    const { ownerReferences = [] } = object.metadata;
+    if (isDeleting(object)) return false;
+    return ownerReferences.every((reference) => {
+      const owner = this.#ownerIn(reference, object);
+      return owner !== undefined && !isDeleting(owner.object);
+    });
   }
 
   #ownerIn(reference: OwnerReference, dependent: KubeObject): Found | undefined {

@@ -57,6 +57,8 @@ function evictionController(
     kind,
     // An eviction ends when its replacement is healthy.
     concerns: (now, old) => (now.spec.gracefulEvictionTasks ?? []).length > 0 || isMoreThanStatus(now, old),
+    isIdle: (binding) =>
+      clustersLeft(binding).length === 0 && clustersHere(binding).every((each) => keepsAll(parts.book, each)),
     concurrency: 4,
     watches: [
       {
@@ -89,6 +91,11 @@ function clustersHere({ spec }: ResourceBinding): string[] {
 function clustersLeft({ spec, metadata }: ResourceBinding): string[] {
   const leaving = (spec.gracefulEvictionTasks ?? []).map(({ fromCluster }) => fromCluster);
   return [...new Set([...leaving, ...lostClustersOf(metadata.annotations)])];
+}
+
+/** Whether a cluster is known, and sends nothing away. */
+function keepsAll({ byName }: ClusterBook, name: string): boolean {
+  return byName.get(name)?.taints.every(({ effect }) => effect !== "NoExecute") === true;
 }
 
 function sendsAway(object: KubeObject): boolean {

@@ -27,6 +27,7 @@ function failoverController(
     kind,
     concerns: ({ spec }, old) =>
       spec.failover?.application !== undefined || old.spec.failover?.application !== undefined,
+    isIdle: ({ spec }) => spec.failover?.application === undefined,
     async reconcile(key, binding, context): Promise<ReconcileResult | undefined> {
       const text = `${key.namespace}/${key.name}`;
       const isOver = binding === undefined || isDeleting(binding);

@@ -35,6 +35,10 @@ export function dependenciesController(parts: DependencyParts): ControllerSpec<R
     name: NAME,
     kind: ResourceBindingKind,
     concerns: isMoreThanStatus,
+    isIdle: ({ spec, metadata }) =>
+      spec.propagateDeps !== true &&
+      (spec.requiredBy ?? []).length === 0 &&
+      metadata.annotations?.[BINDING.dependencies] === undefined,
     concurrency: 8,
     async reconcile(key, binding, context) {
       if (needs === undefined || needs.context.signal.aborted) needs = new Needs(parts, context);
