@@ -1,11 +1,12 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { request } from "undici";
 import { expect, onTestFinished, test } from "vitest";
-import { LeaseKind } from "../kernel/kinds/index.js";
+import { LeaseKind, ServiceAccountKind } from "../kernel/kinds/index.js";
+import { asObject, asString } from "../kernel/schema/index.js";
 import { startTestCluster, type TestCluster } from "../testing/index.js";
 import { type AgentOptions, startAgent } from "./agent.js";
 import { layoutOf, runningProcess } from "./layout.js";
@@ -63,6 +64,27 @@ test("an agent refuses what it cannot do, says what to do, and leaves nothing ru
   await expect(startAgent({ ...options, installCrds: false })).rejects.toThrow(
     /does not serve HyperMLService \(tensorstack.dev\/v1beta1\), .*argosy agent crds --level/,
   );
+  expect(await runningProcess(layoutOf(options.dataDir))).toBeUndefined();
+});
+
+test("a node that waits for rights ends when it is asked to, and leaves its folder to the next", async () => {
+  const { cluster, options, notes } = await start();
+  const stranger = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "stranger", namespace: "default" } };
+  await cluster.client.resource(ServiceAccountKind).create(stranger);
+  const path = "/api/v1/namespaces/default/serviceaccounts/stranger/token";
+  const tokenRequest = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} };
+  const answer = await cluster.client.json("POST", path, tokenRequest);
+  const file = options.kubeconfig ?? "";
+  const token = asString(asObject(asObject(answer)["status"])["token"]);
+  writeFileSync(file, readFileSync(file, "utf8").replace(cluster.server.adminToken, token));
+  const asked = new AbortController();
+  const note = (text: string): void => {
+    notes.push(text);
+    if (text.startsWith("waits: ")) asked.abort(new Error("asked to end"));
+  };
+
+  await expect(startAgent({ ...options, level: "node", note, signal: asked.signal })).rejects.toThrow("asked to end");
+  expect(notes.at(-1)).toContain("cannot be read");
   expect(await runningProcess(layoutOf(options.dataDir))).toBeUndefined();
 });
 

@@ -9,7 +9,7 @@ import {
   type Transport,
   UnavailableError,
 } from "../kernel/client/index.js";
-import { systemClock, systemRandom } from "../kernel/clock/index.js";
+import { abortReason, onAbort, systemClock, systemRandom } from "../kernel/clock/index.js";
 import type { ControllerSpec } from "../kernel/control/types.js";
 import { ApiError, ArgosyError, InputError, messageOf } from "../kernel/errors/index.js";
 import type { KindDefinition } from "../kernel/kinds/index.js";
@@ -88,6 +88,8 @@ export interface AgentOptions {
   readonly node: NodeLevelOptions;
   /** Says something between the lines of a log. */
   readonly note: (text: string) => void;
+  /** Ends a start that may wait for something for ever; of a running agent it ends nothing. */
+  readonly signal?: AbortSignal;
 }
 
 /** A running agent. */
@@ -124,7 +126,8 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
   closers.add(await takeDirectory(layout));
   try {
     const assembly = await assemble(options, layout, closers);
-    const summary = options.level === "node" ? await startNodeLevel(assembly) : await startLevel(assembly);
+    const starting = options.level === "node" ? startNodeLevel(assembly) : startLevel(assembly);
+    const summary = await unlessAborted(options.signal, starting);
     const { access, metrics, ending } = assembly;
     const health = await startHealth({
       ...options.health,
@@ -148,6 +151,16 @@ export async function startAgent(given: AgentOptions): Promise<Agent> {
     await closers.close().catch((failure: unknown) => options.note(`stopping again: ${messageOf(failure)}`));
     throw error;
   }
+}
+
+/** What comes of it; rejects with the signal's reason as soon as that is aborted, whatever it waits for. */
+function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const forget = onAbort(signal, () => reject(abortReason(signal)));
+    if (signal.aborted) reject(abortReason(signal));
+    work.then(resolve, reject).finally(forget);
+  });
 }
 
 /** The rights that an agent needs in its cluster, as manifests. Throws `InputError` for a module that there is not. */

@@ -18,6 +18,7 @@ import {
   writeNodeCredentials,
 } from "../../platform/index.js";
 import { type CliContext, collect, commandWithExamples } from "../context.js";
+import { InterruptedError } from "../errors.js";
 import { untilSignal } from "../platform/signals.js";
 import { levelNames, parseBoolean, parseLevel, parseListen, parseNames } from "./options.js";
 
@@ -164,6 +165,8 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
     throw new InputError(`say which level with --level: ${levelNames.join(", ")}`);
   }
   const ending = untilSignal();
+  const ended = new AbortController();
+  void ending.then(() => ended.abort(new InterruptedError("ended before it was up")));
   const modules = parseNames(options.modules);
   const { nodeName, servingCertificate, clientCa, clientName, serviceProxy } = options;
   const agent = await startAgent({
@@ -196,6 +199,7 @@ async function runAgent({ terminal }: CliContext, options: RunOptions): Promise<
       ...(options.runtime === undefined ? {} : { runtime: parseRuntime(options.runtime) }),
     },
     note: (text) => terminal.err(`${text}\n`),
+    signal: ended.signal,
   });
   terminal.err(`${agent.summary}\nready: ${level} agent of ${agent.cluster}, health at ${agent.health}\n`);
   const request = await ending;

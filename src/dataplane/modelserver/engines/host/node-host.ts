@@ -18,7 +18,7 @@ export function nodeHosts(options: Omit<ProcessHostOptions, "command" | "env">):
 
 let aside: number | undefined;
 
-/** What Node sets aside for code, in bytes: from version 22 on half a gibibyte, which the kernel takes for data although little of it is ever used. */
+/** What Node sets aside for code, in bytes: version 24 half a gibibyte, which the kernel takes for data although little of it is ever used. */
 function setAside(): number {
   aside ??= readMaps()
     .filter(({ rights }) => rights.startsWith("rwx"))
