@@ -300,9 +300,12 @@ class PodmanRuntime implements PodRuntime {
   #look(attempt: Attempt): void {
     // What a closed runtime still hears is the next one's business.
     if (isOver(attempt) || this.#closed || this.#ending.has(attempt) || attempt.saved.engineId === undefined) return;
-    const exit = readExit(join(this.#options.engine.exits, attempt.saved.engineId));
+    const file = join(this.#options.engine.exits, attempt.saved.engineId);
+    const isGone = attempt.keeper !== undefined && !isRunning(attempt.keeper);
+    // After that: what conmon writes, it has written when it is gone.
+    const exit = readExit(file);
     if (exit !== undefined) this.#ended(attempt, exit);
-    else if (attempt.keeper !== undefined && !isRunning(attempt.keeper)) this.#lost(attempt);
+    else if (isGone) this.#lost(attempt);
   }
 
   #ended(attempt: Attempt, { code, timeMs }: { readonly code: number; readonly timeMs: number }): void {
