@@ -122,12 +122,13 @@ export class PodmanEngine {
   }
 
   async #withService<T>(work: (socket: string) => Promise<T>): Promise<T> {
+    const socket = await this.#up();
     try {
-      return await work(await this.#up());
+      return await work(socket);
     } catch (error) {
-      // It may have been about to end for want of work.
+      // It may have been about to end for want of work; the next one may be there by now, and others speak to it.
       if (!isGone(error)) throw error;
-      await this.#endService();
+      if (this.#service?.socket === socket) await this.#endService();
       return work(await this.#up());
     }
   }

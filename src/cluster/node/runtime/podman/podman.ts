@@ -73,6 +73,8 @@ class PodmanRuntime implements PodRuntime {
   /** Ends that are being written down. */
   readonly #ending = new Map<Attempt, Promise<void>>();
   readonly #killed = new Set<Attempt>();
+  /** What podman is still asked about: their ends are written down after that, since they are taken away from podman with it. */
+  readonly #starting = new Set<Attempt>();
   #watcher: FSWatcher | undefined;
   #poll: Timer | undefined;
   #closed = false;
@@ -139,6 +141,7 @@ class PodmanRuntime implements PodRuntime {
     });
     const attempt = this.#book.add(saved);
     this.#book.save(attempt);
+    this.#starting.add(attempt);
     try {
       const created = await engine.ask("POST", "/containers/create", body);
       const engineId = textOf(created, "Id");
@@ -150,6 +153,8 @@ class PodmanRuntime implements PodRuntime {
     } catch (error) {
       await this.#removeFromEngine(attempt.saved.engineId ?? engineName(spec));
       this.#startFailed(attempt, startMessage(messageOf(error)));
+    } finally {
+      this.#starting.delete(attempt);
     }
     // One that has ended already is seen by its exit file.
     if (attempt.saved.state === "starting")
@@ -300,6 +305,7 @@ class PodmanRuntime implements PodRuntime {
   #look(attempt: Attempt): void {
     // What a closed runtime still hears is the next one's business.
     if (isOver(attempt) || this.#closed || this.#ending.has(attempt) || attempt.saved.engineId === undefined) return;
+    if (this.#starting.has(attempt)) return;
     const file = join(this.#options.engine.exits, attempt.saved.engineId);
     const isGone = attempt.keeper !== undefined && !isRunning(attempt.keeper);
     // After that: what conmon writes, it has written when it is gone.
