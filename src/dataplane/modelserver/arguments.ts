@@ -44,7 +44,7 @@ export const MODEL_SERVER_USAGE = `model-server: answers V1, V2 (REST and gRPC),
   --on-failure serve|exit when the one model cannot be loaded: go on answering 503 with the cause (default), or exit 1
   --fetch-to DIR          only download --model-uri into DIR, then exit
   --max-bytes N           the most that --model-uri may have; more is QuotaExceeded
-  --clear DIR             only remove what is in DIR, then exit
+  --clear DIR             only remove DIR with what is in it, then exit
 
 A failure is also written to the file named by ARGOSY_TERMINATION_LOG (default /dev/termination-log).
 `;

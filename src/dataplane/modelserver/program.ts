@@ -1,5 +1,5 @@
 /** The model server as a program: what it is told to do, signals and last words. */
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { type Program, runProgram } from "../../kernel/program/index.js";
@@ -162,7 +162,7 @@ const FETCH_ONLY_MS = 15_000;
 
 async function clearOnly(folder: string, program: Program): Promise<number> {
   try {
-    for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
     return 0;
   } catch (error) {
     await lastWords(program, error);

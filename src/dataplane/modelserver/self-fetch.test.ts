@@ -29,7 +29,7 @@ interface Started {
 }
 
 /** A pod's folder, in which the program may be started more than once. */
-async function podOf(store: TestServer, model: string) {
+async function podOf(store: TestServer, model: string, onFailure: "exit" | "serve" = "exit") {
   const folder = await mkdtemp(join(tmpdir(), "argosy-self-"));
   closers.push(() => rm(folder, { recursive: true, force: true }));
   const last = join(folder, "last-words");
@@ -39,7 +39,7 @@ async function podOf(store: TestServer, model: string) {
     const ended = runModelServerProgram({
       args: [
         ...["--model-name=m", `--model-dir=${join(folder, "model")}`, "--http=0", `--model-uri=${store.url}/${model}`],
-        ...["--cache", join(folder, "cache"), "--allow-code", "elsewhere", "--on-failure", "exit"],
+        ...["--cache", join(folder, "cache"), "--allow-code", "elsewhere", "--on-failure", onFailure],
       ],
       env: { ARGOSY_TERMINATION_LOG: last },
       clock: systemClock,
@@ -103,6 +103,24 @@ test("a server that is told to end while it fetches ends", async () => {
   await asked;
   server.stop();
   expect(await server.ended).toBe(0);
+});
+
+test("a server that stays and meets a full disk says so, and serves when there is room", async () => {
+  let isLarge = true;
+  const store = await startServer((request, response) => {
+    const head = { etag: '"large"', "content-length": "1", "content-range": `bytes 0-0/${2 ** 52}` };
+    if (isLarge) response.writeHead(206, head).end("x");
+    else sendContent(request, response, Buffer.from(scale(3)), { etag: '"a"' });
+  });
+  const { start } = await podOf(store, "model.onnx", "serve");
+  const server = start();
+  const url = await server.url;
+  let said = "";
+  while (!said.includes("NoSpace")) said = await (await fetch(`${url}/v2/health/ready`)).text();
+  isLarge = false;
+  await ready(url);
+
+  expect(said).toMatch(/ModelDownloadFailed: NoSpace: .* has room for/);
 });
 
 test.each([

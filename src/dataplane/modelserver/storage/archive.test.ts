@@ -142,6 +142,18 @@ test("what becomes more than was reckoned with is given up: bytes, and files", a
   expect(await filesIn(options.destination)).toEqual(["a", "b"]);
 });
 
+test("an archive for which the disk has no room is no wrong archive", async () => {
+  const options = await fetchOptions("http://127.0.0.1/x");
+  const archive = join(options.folder, "model.tar.gz");
+  await writeFile(archive, await tarOf([{ name: "a" }, "x".repeat(100_000)]));
+  const limits = { maxBytes: 200_000, maxEntries: 10, roomBytes: 50_000 };
+
+  await expect(unpack(archive, "model", { folder: options.destination, limits })).rejects.toMatchObject({
+    download: "NoSpace",
+    isFull: true,
+  });
+});
+
 test("links become files, and count as such", async () => {
   const options = await fetchOptions("http://127.0.0.1/x");
   const archive = join(options.folder, "model.tar.gz");

@@ -14,6 +14,8 @@ export interface ArchiveLimits {
   readonly maxEntries: number;
   /** All files together. */
   readonly maxBytes: number;
+  /** What the disk has room for; more is `NoSpace`. */
+  readonly roomBytes?: number;
   /** What is left of a quota; more is `QuotaExceeded`. */
   readonly quotaBytes?: number;
 }
@@ -54,7 +56,8 @@ export async function limitsFor(
   const { bavail, bsize } = await statfs(folder);
   return {
     maxEntries: MAX_ENTRIES - before.entries,
-    maxBytes: Math.min(bavail * bsize, Math.max(2 ** 26, size * MAX_RATIO)),
+    maxBytes: Math.max(2 ** 26, size * MAX_RATIO),
+    roomBytes: bavail * bsize,
     ...(quotaBytes === undefined ? {} : { quotaBytes: quotaBytes - before.bytes }),
   };
 }
@@ -192,11 +195,16 @@ class Unpacker {
   }
 
   #check(name: string): void {
-    const { quotaBytes = Number.POSITIVE_INFINITY } = this.#unpacking.limits;
+    const { quotaBytes = Number.POSITIVE_INFINITY, roomBytes = Number.POSITIVE_INFINITY } = this.#unpacking.limits;
     if (this.#bytes > quotaBytes)
       throw new DownloadError(
         "QuotaExceeded",
         `${this.#address}: ${JSON.stringify(name)} makes the model more than it may have`,
+      );
+    if (this.#bytes > roomBytes)
+      throw new DownloadError(
+        "NoSpace",
+        `${this.#address}: ${JSON.stringify(name)} makes it more than the disk has room for`,
       );
     if (this.#bytes > this.#unpacking.limits.maxBytes)
       this.refuse(name, `makes it more than ${this.#unpacking.limits.maxBytes} bytes`);

@@ -36,6 +36,8 @@ export class DownloadError extends ModelError {
   readonly download: DownloadReason;
   /** What the store asks to wait before the next try. */
   readonly retryAfterMs: number;
+  /** The disk, or its quota, is full: room may come by others' doing. */
+  readonly isFull: boolean;
 
   constructor(
     download: DownloadReason,
@@ -48,6 +50,7 @@ export class DownloadError extends ModelError {
     });
     this.download = download;
     this.retryAfterMs = options.retryAfterMs ?? 0;
+    this.isFull = download === "NoSpace" || errnoOf(options.cause) === "EDQUOT";
   }
 }
 

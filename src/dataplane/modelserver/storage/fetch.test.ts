@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -254,6 +254,22 @@ test("settings name what is missing, never a secret", async () => {
 
   expect(unreachable).toContain("cannot read http://127.0.0.1:1");
   expect(unreachable).not.toContain("hunter2");
+});
+
+test("the program removes a folder with what is in it, also one that is gone", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "fetch-"));
+  closers.push(() => rm(folder, { recursive: true, force: true }));
+  await mkdir(join(folder, "models", "key", "1"), { recursive: true });
+  await writeFile(join(folder, "models", "key", "1", "model.onnx"), "x");
+  const clear = () =>
+    runModelServerProgram({
+      ...{ args: ["--clear", join(folder, "models", "key")], env: { ARGOSY_TERMINATION_LOG: join(folder, "last") } },
+      ...{ clock: systemClock, random: seededRandom(1), log: silentLogger, stopped: new Promise(() => {}) },
+    });
+
+  expect(await clear()).toBe(0);
+  expect(await readdir(join(folder, "models"))).toEqual([]);
+  expect(await clear()).toBe(0);
 });
 
 test("the program fetches into a folder, or leaves its last words", async () => {

@@ -33,7 +33,7 @@ export interface FetchOptions {
   readonly log: Logger;
   /** The most that the model may have, as listed and unpacked; more is `QuotaExceeded`. */
   readonly maxBytes?: number;
-  /** How long faults are retried while nothing comes; default 60 s. */
+  /** How long faults are retried while nothing comes; default 60 s. Without end also a full disk is waited for, with pauses up to a minute. */
   readonly retryForMs?: number;
   /** Told of the files while the store is asked for them, as they were the last time on this machine; then as they are listed. */
   readonly onListed?: (files: readonly ListedFile[]) => void;
@@ -230,25 +230,38 @@ async function readChecked(
 }
 
 async function retrying(options: FetchOptions, progress: { atMs: number }, step: () => Promise<void>): Promise<void> {
-  const { clock, log, signal, retryForMs = 60_000 } = options;
+  const { clock, signal, retryForMs = 60_000 } = options;
   let surprises = 0;
+  let full = 0;
   for (let attempt = 0; ; attempt++) {
     const before = progress.atMs;
     try {
       return await step();
     } catch (error) {
       signal?.throwIfAborted();
-      if (!(error instanceof ModelError && error.transient)) throw error;
+      if (retryForMs === Number.POSITIVE_INFINITY && isFull(error)) {
+        // What came until then is kept, and is no reason to be quicker.
+        await pause(error, Math.min(60_000, 1_000 * 2 ** full++), options);
+        continue;
+      }
+      if (!isTransient(error)) throw error;
       if (isSurprise(error)) surprises += 1;
       if (clock.monotonicMs() - progress.atMs > retryForMs || surprises >= MAX_SURPRISES) throw error;
       if (progress.atMs !== before) attempt = 0;
-      const delayMs = delayAfter(error, attempt, options);
-      options.onRetry?.(error);
-      log.warn("model download interrupted", { cause: error.message, delayMs });
-      await clock.sleep(delayMs, signal);
+      await pause(error, delayAfter(error, attempt, options), options);
     }
   }
 }
+
+async function pause(error: ModelError, delayMs: number, { clock, log, onRetry, signal }: FetchOptions): Promise<void> {
+  onRetry?.(error);
+  log.warn("model download interrupted", { cause: error.message, delayMs });
+  await clock.sleep(delayMs, signal);
+}
+
+const isTransient = (error: unknown): error is ModelError => error instanceof ModelError && error.transient;
+
+const isFull = (error: unknown): error is DownloadError => error instanceof DownloadError && error.isFull;
 
 const isSurprise = (error: ModelError): boolean =>
   error instanceof DownloadError &&

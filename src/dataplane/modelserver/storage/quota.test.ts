@@ -34,6 +34,45 @@ test("sizes that stores name are looked at before anything is read", async () =>
   await fetchModel({ ...options, maxBytes: 5000 });
 });
 
+/** A model for which no disk has room, until it is told otherwise. */
+async function tooLarge(content: Buffer): Promise<{ readonly url: string; shrink(): void }> {
+  let isLarge = true;
+  const head = { etag: '"large"', "content-length": "1", "content-range": `bytes 0-0/${2 ** 52}` };
+  const server = await startServer((asked, response) => {
+    if (isLarge) response.writeHead(206, head).end("x");
+    else sendContent(asked, response, content, { etag: '"a"' });
+  });
+  return {
+    url: `${server.url}/model.onnx`,
+    shrink: () => {
+      isLarge = false;
+    },
+  };
+}
+
+test("who stays waits for room on a full disk, ever longer and at most a minute, and says so; others end", async () => {
+  const store = await tooLarge(Buffer.alloc(10));
+  const options = await fetchOptions(store.url);
+  const pauses: number[] = [];
+  const told: string[] = [];
+  const sleep = (ms: number): Promise<void> => {
+    if (pauses.push(ms) === 9) store.shrink();
+    return Promise.resolve();
+  };
+
+  await expect(fetchModel(options)).rejects.toMatchObject({ download: "NoSpace" });
+  await fetchModel({
+    ...options,
+    retryForMs: Number.POSITIVE_INFINITY,
+    clock: { ...options.clock, sleep },
+    onRetry: ({ message }) => told.push(message),
+  });
+
+  expect(pauses).toEqual([1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+  expect(told).toHaveLength(9);
+  expect(told[0]).toMatch(/^NoSpace: .*has room for/);
+});
+
 test("a download that nobody wants any more is broken off, while its store is silent and before it is tried again", async () => {
   const stop = new AbortController();
   const server = await startServer((asked, response) => {

@@ -167,6 +167,10 @@ const groupStatus = () =>
     used: s.quantity().optional().describe("Space in use."),
     available: s.quantity().optional().describe("Space left."),
     places: s.map(s.quantity()).optional().describe("Space that each model has, by its folder; others get none of it."),
+    inferenceServices: s
+      .array(named())
+      .optional()
+      .describe("Who is served from its nodes; it cannot be deleted until nobody is."),
     conditions: s.conditions().optional().describe("What holds of it."),
   });
 

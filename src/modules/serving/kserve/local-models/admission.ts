@@ -33,24 +33,25 @@ export function localModelAdmission(level: Level): ModuleAdmission[] {
             warnings: [],
           };
         },
-        reviewDeletion: (object) => {
-          const users = asObjects(asObject(object["status"])["inferenceServices"]).map(
-            ({ namespace, name }) => `${asString(namespace)}/${asString(name)}`,
-          );
-          const message = `it is used by the InferenceServices ${users.join(", ")}: remove them, or annotate them with serving.kserve.io/disable-localmodel: "true"`;
-          return {
-            faults: users.length === 0 ? [] : [{ reason: "FieldValueForbidden", field: "metadata", message }],
-            warnings: [],
-          };
-        },
+        reviewDeletion: (object) => ({ faults: useFaults(object), warnings: [] }),
       }),
     ),
     {
       kind: LocalModelNodeGroupKind,
       level,
       review: async (object) => ({ faults: groupFaults(object), warnings: [] }),
+      reviewDeletion: (object) => ({ faults: useFaults(object), warnings: [] }),
     },
   ];
+}
+
+/** What is in use stays: running pods would lose their model, and new ones would have no node to go to. */
+function useFaults(object: JsonObject): StatusCause[] {
+  const users = asObjects(asObject(object["status"])["inferenceServices"]).map(
+    ({ namespace, name }) => `${asString(namespace)}/${asString(name)}`,
+  );
+  const message = `it is used by the InferenceServices ${users.join(", ")}: remove them, or annotate them with serving.kserve.io/disable-localmodel: "true"`;
+  return users.length === 0 ? [] : [{ reason: "FieldValueForbidden", field: "metadata", message }];
 }
 
 /** A size that is written anew must be one. */

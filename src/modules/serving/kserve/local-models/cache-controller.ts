@@ -14,6 +14,7 @@ import {
   PersistentVolumeKind,
   withCondition,
 } from "../../../../kernel/kinds/index.js";
+import { equalJson, toJson } from "../../../../kernel/schema/index.js";
 import { InferenceServiceKind } from "../inference-service-kind.js";
 import { kserveRunsIn } from "../stand-back.js";
 import {
@@ -27,7 +28,17 @@ import {
 import { KEY_LABEL, statusName } from "./names.js";
 import { type LocalPlan, planFaults, planModels, refusedSpace, type WantedModel, wantedOf } from "./plan.js";
 import { leavingOn } from "./removal.js";
-import { cachesFor, cachesIn, hasOtherPlaces, isNodeReady, planIn, stateOn, usersOf } from "./world.js";
+import {
+  cachesFor,
+  cachesIn,
+  groupsFor,
+  hasOtherPlaces,
+  isNodeReady,
+  planIn,
+  stateOn,
+  usersOf,
+  usersOfGroup,
+} from "./world.js";
 
 const FINALIZER = "serving.argosy.dev/local-model";
 const WAIT_MS = 1_000;
@@ -120,7 +131,7 @@ async function report(
     (known, condition) => withCondition(known, { ...condition, observedGeneration }, context.clock.now()),
     cache.status?.conditions ?? [],
   );
-  const inferenceServices = usersOf(model, plan, context.cluster);
+  const inferenceServices = usersOf(model, plan, context);
   const status: Status = { nodeStatus, copies, inferenceServices, conditions };
   await syncStatus(context.cluster.client.resource(kind), cache, status, name);
 }
@@ -216,7 +227,9 @@ async function release(cache: LocalModelCache, { cluster }: Context): Promise<bo
   return true;
 }
 
-/** The controller of groups: how much of their space is given away. */
+const labelsOf = ({ metadata }: { metadata: LocalModelCache["metadata"] }) => toJson(metadata.labels ?? {});
+
+/** The controller of groups: how much of their space is given away, and who is served from their nodes. */
 export function localModelGroupController(cluster: ClusterAccess): ControllerSpec<LocalModelNodeGroup> {
   const all = (_object: unknown, informers: InformerSet): Key[] =>
     informers
@@ -229,6 +242,8 @@ export function localModelGroupController(cluster: ClusterAccess): ControllerSpe
     watches: [
       { kind: LocalModelCacheKind, keys: all, concerns: isOther },
       { kind: LocalModelNamespaceCacheKind, keys: all, concerns: isOther },
+      { kind: NodeKind, keys: all, concerns: (now, old) => !equalJson(labelsOf(now), labelsOf(old)) },
+      { kind: InferenceServiceKind, keys: groupsFor, concerns: isOther },
     ],
     async reconcile(_key, group, { cluster: { client, informers }, clock }) {
       if (group === undefined || group.metadata.deletionTimestamp !== undefined || kserveRunsIn(cluster)) return;
@@ -251,7 +266,11 @@ export function localModelGroupController(cluster: ClusterAccess): ControllerSpe
       await syncStatus(
         client.resource(LocalModelNodeGroupKind),
         group,
-        { used: String(usedBytes), available: String(Math.max(0, limitBytes - usedBytes)), places, conditions },
+        {
+          ...{ used: String(usedBytes), available: String(Math.max(0, limitBytes - usedBytes)), places },
+          inferenceServices: usersOfGroup(group.metadata.name, { informers }),
+          conditions,
+        },
         "local-model-groups",
       );
     },

@@ -1,4 +1,5 @@
 /** What a local model is made of: a volume and a claim in a namespace, jobs on nodes. Pure. */
+import { posix } from "node:path";
 import type { JsonObject, KubeObject, Node, PersistentVolume } from "../../../../kernel/kinds/index.js";
 import { ownerReferenceTo } from "../../../../kernel/kinds/index.js";
 import { toJson, toJsonObject } from "../../../../kernel/schema/index.js";
@@ -55,12 +56,13 @@ interface Removal {
   readonly name: string;
 }
 
-/** The volume by which a model is removed whose own volume is another namespace's: the same folder. */
+/** The volume by which a model is removed, folder and all: what that folder lies in. */
 export function removalVolumeOf({ spec }: PersistentVolume, { key, name }: Removal): JsonObject {
   const claimRef = { apiVersion: "v1", kind: "PersistentVolumeClaim", namespace: JOBS_NAMESPACE, name };
+  const hostPath = { path: posix.dirname(spec.hostPath?.path ?? ""), type: "DirectoryOrCreate" };
   return {
     metadata: { name, labels: { [KEY_LABEL]: key } },
-    spec: { ...toJsonObject(spec), accessModes: ["ReadWriteOnce"], claimRef },
+    spec: { ...toJsonObject(spec), hostPath, accessModes: ["ReadWriteOnce"], claimRef },
   };
 }
 
@@ -118,7 +120,7 @@ export function removeJob(model: { readonly key: string; readonly claim: string 
         name: "remove-model",
         image: MODEL_SERVER_IMAGE,
         imagePullPolicy: "IfNotPresent",
-        args: ["--clear", MODELS],
+        args: ["--clear", posix.join(MODELS, model.key)],
         terminationMessagePolicy: "FallbackToLogsOnError",
         volumeMounts: [{ name: "local-models", mountPath: MODELS }],
       },

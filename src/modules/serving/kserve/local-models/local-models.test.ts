@@ -219,6 +219,8 @@ test("what is in use is not removed; what is not is taken from its nodes first",
   await cacheWith(cluster, "digits", ({ status }) => status?.inferenceServices?.length === 0);
   await caches.delete("digits");
   const removal = await jobOn(cluster, "n1", "remove");
+  const claim = removal.spec.template.spec?.volumes?.[0]?.persistentVolumeClaim?.claimName ?? "";
+  const volume = await cluster.client.resource(PersistentVolumeKind).get(claim);
   const held = await caches.find("digits");
   await setJob(cluster, removal, { succeeded: 1 });
   await eventually(async () => ((await caches.find("digits")) === undefined ? true : undefined));
@@ -227,8 +229,35 @@ test("what is in use is not removed; what is not is taken from its nodes first",
     return items.every(({ metadata }) => metadata.deletionTimestamp !== undefined) ? true : undefined;
   });
 
-  expect(removal.spec.template.spec?.containers[0]?.args).toEqual(["--clear", "/mnt/models"]);
+  // Folder and all: the job has what it lies in.
+  const key = removal.metadata.labels?.["localmodel.serving.argosy.dev/key"] ?? "";
+  expect(removal.spec.template.spec?.containers[0]?.args).toEqual(["--clear", `/mnt/models/${key}`]);
+  expect(volume.spec.hostPath?.path).toBe("/var/models/models");
   expect(held?.metadata.deletionTimestamp).toBeDefined();
+});
+
+test("a group of nodes is not removed while services are served from it, and says which", async () => {
+  const cluster = await begin(["n1"]);
+  await applyCache(cluster, "digits", "hf://org/digits");
+  await setJob(cluster, await jobOn(cluster, "n1", "fetch"), { succeeded: 1 });
+  await applyService(cluster, "uses", onnx("hf://org/digits"));
+  const groups = cluster.client.resource(LocalModelNodeGroupKind);
+  const usersAre = (count: number) =>
+    eventually(async () => ((await groups.get("fast")).status?.inferenceServices?.length === count ? true : undefined));
+  await usersAre(1);
+
+  await expect(groups.delete("fast")).rejects.toThrow(/used by the InferenceServices models\/uses/);
+  await applyService(cluster, "uses", onnx("hf://org/digits"), {
+    annotations: { "serving.kserve.io/disable-localmodel": "true" },
+  });
+  await usersAre(0);
+  await groups.delete("fast");
+  const told = await cacheWith(cluster, "digits", (one) => readyOf(one) === "False GroupNotFound");
+
+  // Its volumes know where its files are: they go as those of a node that left.
+  const removal = await jobOn(cluster, "n1", "remove");
+  expect(removal.spec.template.spec?.containers[0]?.args?.[0]).toBe("--clear");
+  expect(told.status?.copies?.total).toBe(0);
 });
 
 test("a model beyond the group's limit has no place and says so; the group tells what is left", async () => {
@@ -328,7 +357,7 @@ test("a namespace that goes takes its models from the nodes, by jobs elsewhere; 
   await eventually(async () => ((await caches.find("own", { namespace })) === undefined ? true : undefined));
 
   expect(waits).toContain(`being removed: ${namespace}/${key} (pod ${namespace}/reads reads it)`);
-  expect(volume.spec.hostPath?.path).toBe(before.spec.hostPath?.path);
+  expect(`${volume.spec.hostPath?.path ?? ""}/${key}`).toBe(before.spec.hostPath?.path);
   expect(volume.spec.claimRef).toMatchObject({ namespace: JOBS, name: claim });
   expect(claim).not.toBe(claimName);
   expect(held?.metadata.deletionTimestamp).toBeDefined();

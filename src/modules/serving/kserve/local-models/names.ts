@@ -38,6 +38,10 @@ export const jobName = (work: "fetch" | "remove", key: string, mark: string): st
 export const volumeName = (key: string, group: string, namespace: string): string =>
   `localmodel-${key}-${hashOf(`${group}\0${namespace}`, 10)}`;
 
+/** Volume and claim by which a model is removed. */
+export const removalVolumeName = (key: string, group: string): string =>
+  volumeName(key, `${group}\0remove`, JOBS_NAMESPACE);
+
 /** Under which name a model stands in a LocalModelNode's status. */
 export const statusName = (name: string, namespace: string | undefined): string =>
   namespace === undefined ? name : `${namespace}/${name}`;

@@ -4,7 +4,7 @@ import type { PersistentVolume } from "../../../../kernel/kinds/index.js";
 import { NamespaceKind, PersistentVolumeClaimKind, PersistentVolumeKind } from "../../../../kernel/kinds/index.js";
 import { asObject, asString } from "../../../../kernel/schema/index.js";
 import { claimOf, removalClaimOf, removalVolumeOf, volumeOf } from "./children.js";
-import { JOBS_NAMESPACE, LOCAL_MODELS, volumeName } from "./names.js";
+import { JOBS_NAMESPACE, LOCAL_MODELS, removalVolumeName } from "./names.js";
 
 /** The volume and the claim of a model in a namespace. */
 export async function ensureVolume(
@@ -29,7 +29,8 @@ export async function ensureVolume(
 }
 
 /**
- * The claim in the jobs' namespace by which a model's files are removed: that of the model's own namespace may be gone with it. Returns its name.
+ * The claim in the jobs' namespace by which a model's folder is removed: who mounts that folder cannot, and the claim of the model's own namespace may be gone
+ * with it. Returns its name.
  */
 export async function ensureRemovalVolume(
   volume: PersistentVolume,
@@ -37,7 +38,7 @@ export async function ensureRemovalVolume(
 ): Promise<string> {
   const { key, group, context } = about;
   const { client, informers } = context.cluster;
-  const name = volumeName(key, group, JOBS_NAMESPACE);
+  const name = removalVolumeName(key, group);
   const options = { fieldManager: LOCAL_MODELS, force: true };
   if (informers.informer(NamespaceKind).get({ namespace: "", name: JOBS_NAMESPACE }) === undefined)
     await client.resource(NamespaceKind).apply({ metadata: { name: JOBS_NAMESPACE } }, options);

@@ -65,7 +65,7 @@ test("who uses which model costs each service once, whatever the number of model
     ]),
   );
   const plan = planIn(informers);
-  const users = plan.models.map((model) => usersOf(model, planIn(informers), { informers }));
+  const users = plan.models.map((model) => usersOf(model, planIn(informers), { cluster: { informers } }));
 
   expect(planIn(informers)).toBe(plan);
   expect(

@@ -108,19 +108,49 @@ export function cachesFor(service: KubeObject, kind: Kind<LocalModelCache>, info
     .map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name }));
 }
 
-/** The InferenceServices that are served from a model. */
+/** An InferenceService that is served from a model. */
+export interface ModelUser {
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** The InferenceServices that are served from a model; with `group`, from its nodes. */
 export function usersOf(
   model: WantedModel,
   plan: LocalPlan,
-  { informers }: Pick<ClusterAccess, "informers">,
-): { readonly name: string; readonly namespace: string }[] {
+  { cluster, group }: { readonly cluster: Pick<ClusterAccess, "informers">; readonly group?: string },
+): ModelUser[] {
   const isUser = (service: InferenceService): boolean =>
-    urisOf(service).some((uri) => matchModel(service, uri, plan)?.model.key === model.key);
-  const services = informers.informer(InferenceServiceKind);
+    urisOf(service).some((uri) => {
+      const matched = matchModel(service, uri, plan);
+      return matched?.model.key === model.key && (group === undefined || matched.group.name === group);
+    });
+  const services = cluster.informers.informer(InferenceServiceKind);
   services.addIndex(FOLDERS, (service) => [...new Set(urisOf(service).flatMap(foldersOf))]);
   return services
     .byIndex(FOLDERS, model.uri)
     .filter((service) => service.metadata.deletionTimestamp === undefined && isUser(service))
     .map(({ metadata }) => ({ name: metadata.name, namespace: metadata.namespace ?? "" }))
-    .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1));
+    .sort(byName);
+}
+
+const byName = (a: ModelUser, b: ModelUser): number =>
+  `${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1;
+
+/** The InferenceServices that are served from models on a group's nodes, each once. */
+export function usersOfGroup(group: string, cluster: Pick<ClusterAccess, "informers">): ModelUser[] {
+  const plan = planIn(cluster.informers);
+  const users = plan.models
+    .filter(({ groups }) => groups.includes(group))
+    .flatMap((model) => usersOf(model, plan, { cluster, group }));
+  return [...new Map(users.map((user) => [`${user.namespace}/${user.name}`, user])).values()].sort(byName);
+}
+
+/** The groups from which an InferenceService may be served. */
+export function groupsFor(service: KubeObject, informers: InformerSet): Key[] {
+  const { models } = planIn(informers);
+  if (models.length === 0) return [];
+  const folders = new Set(urisOf(service).flatMap(foldersOf));
+  const groups = models.filter(({ uri }) => folders.has(uri)).flatMap((model) => model.groups);
+  return [...new Set(groups)].map((name) => ({ namespace: "", name }));
 }
