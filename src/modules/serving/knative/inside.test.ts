@@ -13,7 +13,7 @@ import { silentLogger } from "../../../kernel/log/index.js";
 import { memoryLedger } from "../../../stores/ledger/index.js";
 import { startTestCluster, type TestCluster } from "../../../testing/index.js";
 import { knativeAdmission, knativeControllers } from "./index.js";
-import { KNATIVE_KINDS, KnativeServiceKind } from "./kinds.js";
+import { KNATIVE_KINDS, KnativeServiceKind, RevisionKind, type Route, RouteKind } from "./kinds.js";
 
 const namespace = "default";
 
@@ -70,6 +70,68 @@ async function untilInside(cluster: TestCluster, revision: string): Promise<Serv
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
 }
+
+test("a Revision that is deleted gives up its share at once, and the Route says so", async () => {
+  const cluster = await start();
+  await write(cluster, "a");
+  await ready(cluster, "hello-00001");
+  await untilInside(cluster, "hello-00001");
+  await write(cluster, "b", [
+    { revisionName: "hello-00001", percent: 40 },
+    { latestRevision: true, percent: 60, tag: "new" },
+  ]);
+  await ready(cluster, "hello-00002");
+  await untilInside(cluster, "hello-00002");
+  const routeWith = async (isWanted: (route: Route) => boolean): Promise<Route> => {
+    for (;;) {
+      const found = await cluster.client.resource(RouteKind).find("hello", { namespace });
+      if (found !== undefined && isWanted(found)) return found;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  };
+  const gone = ({ status }: Route): boolean =>
+    status?.conditions?.some(({ type, reason }) => type === "AllTrafficAssigned" && reason === "RevisionMissing") ===
+    true;
+  const ingress = () => cluster.client.resource(IngressKind).get("hello", { namespace });
+  await routeWith(({ status }) => status?.traffic?.length === 2);
+  const before = await ingress();
+  await cluster.client.resource(RevisionKind).delete("hello-00001", { namespace });
+  const route = await routeWith((one) => gone(one) && one.status?.traffic?.length === 1);
+  const after = await ingress();
+
+  expect(JSON.parse(before.metadata.annotations?.["argosy.dev/weights"] ?? "{}")).toEqual({
+    "hello-00001": 40,
+    "hello-00002": 60,
+  });
+  expect(route.status?.traffic).toMatchObject([{ revisionName: "hello-00002", percent: 100, tag: "new" }]);
+  expect(route.status?.conditions?.find(({ type }) => type === "AllTrafficAssigned")).toMatchObject({
+    status: "False",
+    message: 'Revision "hello-00001" referenced in traffic not found; its share is divided among the others',
+  });
+  expect(route.status?.conditions?.find(({ type }) => type === "Ready")?.status).toBe("False");
+  expect(after.metadata.annotations?.["argosy.dev/weights"]).toBeUndefined();
+  expect(after.spec.rules?.[0]?.http?.paths?.[0]?.backend.service?.name).toBe("hello-00002");
+});
+
+test("where no Revision is left requests wait for nobody", async () => {
+  const cluster = await start();
+  await write(cluster, "a", [{ revisionName: "hello-00001", percent: 100 }]);
+  await ready(cluster, "hello-00001");
+  await untilInside(cluster, "hello-00001");
+  await write(cluster, "b", [{ revisionName: "hello-00001", percent: 100 }]);
+  await ready(cluster, "hello-00002");
+  const ingress = () => cluster.client.resource(IngressKind).get("hello", { namespace });
+  const heldBefore = (await ingress()).metadata.annotations?.["serving.argosy.dev/activator"];
+  await cluster.client.resource(RevisionKind).delete("hello-00001", { namespace });
+  let route: Route | undefined;
+  while (!JSON.stringify(route?.status?.conditions ?? "").includes("nobody is left to answer")) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    route = await cluster.client.resource(RouteKind).get("hello", { namespace });
+  }
+
+  expect(heldBefore).toBe("hello-00001-deployment");
+  expect((await ingress()).metadata.annotations?.["serving.argosy.dev/activator"]).toBe("");
+});
 
 test("a Route has a name inside of the cluster, which leads to the Revision with the largest share", async () => {
   const cluster = await start();

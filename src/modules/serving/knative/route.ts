@@ -16,7 +16,7 @@ import {
   type KubeObject,
   ServiceKind,
 } from "../../../kernel/kinds/index.js";
-import { isObject, toJsonObject } from "../../../kernel/schema/index.js";
+import { toJsonObject } from "../../../kernel/schema/index.js";
 import { parseDurationMs, SCALING, standingOf } from "../autoscaling/index.js";
 import { hostOf, insideOnly, urlOf, WEIGHTS_ANNOTATION } from "../children.js";
 import { DOOR_LABEL, isOpenTo, THROUGH_ANNOTATION } from "../inside.js";
@@ -49,7 +49,9 @@ import {
   beginRollout,
   percents,
   type Rollout,
+  readRollout,
   settledRollout,
+  withoutGone,
 } from "./traffic.js";
 
 const NAME = "knative-route";
@@ -129,11 +131,10 @@ class RouteWork {
     const { name } = this.#route.metadata;
     const assignment = this.#assign();
     const url = this.#urlOf(name);
-    const assigned = assignment.missing === "" ? YES : this.#unassigned(assignment);
-    // What cannot be assigned leaves the traffic where it was.
     const before = this.#route.status?.traffic ?? [];
     const rollout = assignment.missing === "" ? this.#rollout(assignment.targets) : undefined;
-    const shares = rollout === undefined ? undefined : this.#shares(assignment.targets, rollout);
+    const shares = rollout === undefined ? this.#withoutGone() : this.#shares(assignment.targets, rollout);
+    const assigned = assignment.missing === "" ? YES : this.#unassigned(assignment, shares);
     const ingress = shares === undefined ? this.#unwritten(assigned) : await this.#write(shares, url);
     const traffic = shares === undefined ? before : shares.map((share) => this.#told(share));
     const said = { AllTrafficAssigned: assigned, IngressReady: ingress };
@@ -152,21 +153,35 @@ class RouteWork {
     return { requeueAfterMs: Math.max(100, Math.min(stepMs, isSettled ? SETTLED_MS : UNSETTLED_MS)) };
   }
 
+  /** What cannot be assigned leaves the traffic where it was, but for Revisions that are gone: nobody would answer. `undefined`: all are there. */
+  #withoutGone(): readonly Assigned[] | undefined {
+    const before = (this.#route.status?.traffic ?? []).flatMap(({ revisionName, ...target }) =>
+      revisionName === undefined ? [] : [{ ...target, revisionName }],
+    );
+    const isThere = (name: string): boolean => this.#revision(name) !== undefined;
+    return before.every(({ revisionName }) => isThere(revisionName)) ? undefined : withoutGone(before, isThere);
+  }
+
   #unwritten(assigned: Said): Said {
     const has = (this.#route.status?.traffic ?? []).length > 0;
     return has ? YES : { status: "Unknown", reason: "Waiting", message: assigned.message };
   }
 
-  #unassigned({ reason, missing }: Assignment): Said {
+  #unassigned({ reason, missing }: Assignment, left: readonly Assigned[] | undefined): Said {
+    const isAnswered = left?.some(({ revisionName }) => this.#revision(revisionName) !== undefined);
+    const instead = isAnswered === true ? "its share is divided among the others" : "nobody is left to answer";
     return {
       status: reason === "RevisionNotReady" || missing.includes("any ready") ? "Unknown" : "False",
       reason,
-      message: missing,
+      message: left === undefined ? missing : `${missing}; ${instead}`,
     };
   }
 
   #revision(name: string): Revision | undefined {
-    return this.#tools.context.cluster.informers.informer(RevisionKind).get({ namespace: this.#namespace, name });
+    const found = this.#tools.context.cluster.informers
+      .informer(RevisionKind)
+      .get({ namespace: this.#namespace, name });
+    return found === undefined || isDeleting(found) ? undefined : found;
   }
 
   #assign(): Assignment {
@@ -246,7 +261,8 @@ class RouteWork {
     }
     await this.#removeOthers(IngressKind, new Set(wanted.keys()));
     await this.#removeOthers(ServiceKind, new Set(this.#isLocal ? wanted.keys() : [name]));
-    for (const revision of Object.keys(weights)) await this.#noteRouted(revision);
+    for (const revision of Object.keys(weights))
+      if (this.#revision(revision) !== undefined) await this.#noteRouted(revision);
     return this.#answers(url, Object.keys(weights));
   }
 
@@ -286,7 +302,11 @@ class RouteWork {
         name: host,
         labels: { [KNATIVE_LABELS.route]: this.#route.metadata.name },
         annotations: {
-          [SCALING.activator]: revisions.map(deploymentName).join(","),
+          // For one that is gone there is nothing to wait for.
+          [SCALING.activator]: revisions
+            .filter((revision) => this.#revision(revision) !== undefined)
+            .map(deploymentName)
+            .join(","),
           [SCALING.timeouts]: JSON.stringify(idleMs > 0 ? { ...timeouts, idleMs } : timeouts),
           ...(specs.some(({ isHttp2 }) => isHttp2) ? { [SCALING.protocol]: "h2" } : {}),
           ...(revisions.length > 1 ? { [WEIGHTS_ANNOTATION]: JSON.stringify(weights) } : {}),
@@ -363,27 +383,5 @@ class RouteWork {
       { metadata: { annotations } },
       { namespace: this.#namespace, fieldManager: NAME },
     );
-  }
-}
-
-function readRollout(text: string | undefined): Rollout | undefined {
-  try {
-    const value: unknown = JSON.parse(text ?? "");
-    if (!isObject(value) || !Array.isArray(value["parts"])) return undefined;
-    const parts = value["parts"].flatMap((part: unknown) => {
-      if (!isObject(part)) return [];
-      const { revision, percent } = part;
-      return typeof revision === "string" && typeof percent === "number" ? [{ revision, percent }] : [];
-    });
-    const number = (name: string): number => (typeof value[name] === "number" ? value[name] : 0);
-    return {
-      parts,
-      beganAtMs: number("beganAtMs"),
-      nextAtMs: number("nextAtMs"),
-      stepMs: number("stepMs"),
-      step: number("step"),
-    };
-  } catch {
-    return undefined;
   }
 }

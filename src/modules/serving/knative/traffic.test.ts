@@ -10,6 +10,7 @@ import {
   type Rollout,
   settledRollout,
   staleRevisions,
+  withoutGone,
 } from "./traffic.js";
 
 const known = {
@@ -37,6 +38,23 @@ test("shares find their Revisions, and say why not", () => {
   expect(assign([{ percent: 100, revisionName: "a-3" }], "a", known).reason).toBe("RevisionNotReady");
   expect(assign([{ percent: 100, configurationName: "b" }], undefined, known).reason).toBe("RevisionMissing");
   expect(assign([{ percent: 100, configurationName: "z" }], undefined, known).reason).toBe("ConfigurationMissing");
+});
+
+test("what a Revision had that is gone is divided among the others; a hundred stays a hundred", () => {
+  const shares = [
+    { revisionName: "a", percent: 34 },
+    { revisionName: "b", percent: 33, tag: "b" },
+    { revisionName: "c", percent: 33, latestRevision: true },
+    { revisionName: "d", percent: 0, tag: "dark" },
+  ];
+  const without = (...gone: string[]): Record<string, number> =>
+    percents(withoutGone(shares, (name) => !gone.includes(name)));
+
+  expect(withoutGone(shares, () => true)).toBe(shares);
+  expect(without("c")).toEqual({ a: 51, b: 49, d: 0 });
+  expect(without("a", "d")).toEqual({ b: 50, c: 50 });
+  // Nobody is left to take it.
+  expect(without("a", "b", "c")).toEqual({ a: 34, b: 33, c: 33, d: 0 });
 });
 
 test("a Revision's shares count together", () => {

@@ -1,4 +1,5 @@
 /** Shares of requests: which Revisions they mean, and how a new one comes to its share bit by bit. Pure. */
+import { isObject } from "../../../kernel/schema/index.js";
 import type { TrafficTarget } from "./kinds.js";
 
 /** A share with its Revision found. */
@@ -43,9 +44,28 @@ export function assign(traffic: readonly TrafficTarget[], own: string | undefine
       return fail("ConfigurationMissing", `Configuration "${configurationName}" referenced in traffic not found`);
     if (latest === "")
       return fail("RevisionMissing", `Configuration "${configurationName}" does not have any ready Revision`);
+    if (known.isReady(latest) === undefined)
+      return fail("RevisionMissing", `Revision "${latest}", the latest ready one of "${configurationName}", is gone`);
     targets.push({ ...target, revisionName: latest, latestRevision: true });
   }
   return { targets, missing: "", reason: "" };
+}
+
+/** Shares as they were, without those of Revisions that are gone: what those had is divided among the others as they have shares. All of them where nobody else has any. */
+export function withoutGone(targets: readonly Assigned[], isThere: (revision: string) => boolean): readonly Assigned[] {
+  const kept = targets.filter(({ revisionName }) => isThere(revisionName));
+  const sumOf = (some: readonly Assigned[]): number => some.reduce((sum, { percent = 0 }) => sum + percent, 0);
+  const [sum, rest] = [sumOf(targets), sumOf(kept)];
+  if (kept.length === targets.length) return targets;
+  if (rest === 0) return targets.filter(({ percent = 0, revisionName }) => percent > 0 || isThere(revisionName));
+  let given = 0;
+  let had = 0;
+  return kept.map(({ percent = 0, ...target }) => {
+    had += percent;
+    const part = Math.round((sum * had) / rest) - given;
+    given += part;
+    return { ...target, percent: part };
+  });
 }
 
 /** Percent of each Revision, all its shares together. */
@@ -70,6 +90,29 @@ export interface Rollout {
   readonly nextAtMs: number;
   readonly stepMs: number;
   readonly step: number;
+}
+
+/** Reads one that was written down; `undefined`: it is none. */
+export function readRollout(text: string | undefined): Rollout | undefined {
+  try {
+    const value: unknown = JSON.parse(text ?? "");
+    if (!isObject(value) || !Array.isArray(value["parts"])) return undefined;
+    const parts = value["parts"].flatMap((part: unknown) => {
+      if (!isObject(part)) return [];
+      const { revision, percent } = part;
+      return typeof revision === "string" && typeof percent === "number" ? [{ revision, percent }] : [];
+    });
+    const number = (name: string): number => (typeof value[name] === "number" ? value[name] : 0);
+    return {
+      parts,
+      beganAtMs: number("beganAtMs"),
+      nextAtMs: number("nextAtMs"),
+      stepMs: number("stepMs"),
+      step: number("step"),
+    };
+  } catch {
+    return undefined;
+  }
 }
 
 /** The whole share is one Revision's. */
