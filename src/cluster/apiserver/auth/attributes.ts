@@ -1,6 +1,21 @@
 import type { ApiError } from "../../../kernel/errors/index.js";
 import { failure, forbidden } from "../failures.js";
-import type { AuthorizationAttributes } from "../types.js";
+import type { ApiRequest, AuthorizationAttributes, RequestInfo, UserInfo } from "../types.js";
+
+/** What is asked of the authorizers about a request. */
+export function requestAttributes(
+  user: UserInfo,
+  info: RequestInfo,
+  { query }: Pick<ApiRequest, "query">,
+): AuthorizationAttributes {
+  const fieldSelector = query.get("fieldSelector");
+  const { verb, group, version, resource, subresource, namespace, name, path } = info;
+  return {
+    ...{ user, verb, group, version, resource, subresource, namespace, name },
+    ...(info.isResource ? {} : { nonResourcePath: path }),
+    ...(fieldSelector === null ? {} : { fieldSelector }),
+  };
+}
 
 /** The 403 for a request that no authorizer allows; `reason` is the authorizers' own word, often empty. */
 export function deniedBy(attributes: AuthorizationAttributes, reason: string): ApiError {

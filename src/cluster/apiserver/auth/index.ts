@@ -24,14 +24,16 @@ import { createNodeAuthorizer } from "./node-authorizer.js";
 import { type AuthenticationConfig, createJwtAuthenticator } from "./oidc/index.js";
 import { anyOf, createRbacAuthorizer } from "./rbac.js";
 import { reviewResources } from "./reviews.js";
+import { createStanding, type Standing } from "./standing.js";
 
-export { deniedBy } from "./attributes.js";
+export { deniedBy, requestAttributes } from "./attributes.js";
 export { type Authentication, accountUser } from "./authentication.js";
 export { bootstrapRoles } from "./bootstrap-roles.js";
 export { isPodOn, nodeNameOf } from "./node-authorizer.js";
 export { follow, lookUp } from "./objects.js";
 export { type AuthenticationConfig, ownIssuer, readAuthenticationConfig } from "./oidc/index.js";
 export { attributesOf } from "./rbac.js";
+export type { Standing } from "./standing.js";
 
 export interface AuthOptions {
   readonly store: Store;
@@ -49,6 +51,8 @@ export interface Auth {
   readonly authentication: Authentication;
   /** system:masters, nodes, RBAC. */
   readonly authorizer: Authorizer;
+  /** Ends what outlives the right to it. */
+  readonly standing: Standing;
   /** TokenReview, SelfSubjectReview, SubjectAccessReview and its kin. */
   readonly virtualResources: readonly VirtualResource[];
   /** OpenID Connect discovery of ServiceAccount tokens. */
@@ -70,13 +74,16 @@ export function createAuth(options: AuthOptions): Auth {
   const rbac = createRbacAuthorizer(store);
   const nodes = createNodeAuthorizer(store);
   const authorizer = anyOf([nodes, rbac]);
+  const standing = createStanding(store, authorizer, clock);
   return {
     authentication,
     authorizer,
+    standing,
     virtualResources: reviewResources({ authentication, authorizer, rbac, clock }),
     answerPath: issuerDiscovery(options.serviceAccountTokens),
     admission: [escalationGuard(rbac, authorizer)],
     close() {
+      standing.close();
       rbac.close();
       nodes.close();
     },

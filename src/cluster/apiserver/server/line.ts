@@ -1,7 +1,7 @@
 import type { Logger } from "../../../kernel/log/index.js";
 import type { Audit, Trail } from "../audit/index.js";
 import type { Auth } from "../auth/index.js";
-import { deniedBy } from "../auth/index.js";
+import { deniedBy, requestAttributes } from "../auth/index.js";
 import {
   badRequest,
   isUnservedType,
@@ -23,7 +23,6 @@ import { type Accepted, negotiate } from "../request/negotiate.js";
 import type {
   ApiRequest,
   ApiResponse,
-  AuthorizationAttributes,
   RequestInfo,
   ResourceType,
   ScalePaths,
@@ -57,7 +56,7 @@ import { shownWarnings } from "./warnings.js";
 
 /** Everything that the request line passes through. */
 export interface LineParts extends Machinery {
-  readonly auth: Pick<Auth, "authentication" | "authorizer">;
+  readonly auth: Pick<Auth, "authentication" | "authorizer" | "standing">;
   readonly subresources: readonly SubresourceHandler[];
   readonly virtualResources: readonly VirtualResource[];
   readonly computedResources: readonly ComputedResource[];
@@ -190,20 +189,9 @@ class RequestLine implements Line {
     return call.warnings.length === 0 ? response : { ...response, warnings: shownWarnings(call.warnings) };
   }
 
-  #authorize(user: UserInfo, info: RequestInfo, { query, audit }: ApiRequest): void {
-    const fieldSelector = query.get("fieldSelector");
-    const attributes: AuthorizationAttributes = {
-      user,
-      verb: info.verb,
-      group: info.group,
-      version: info.version,
-      resource: info.resource,
-      subresource: info.subresource,
-      namespace: info.namespace,
-      name: info.name,
-      ...(info.isResource ? {} : { nonResourcePath: info.path }),
-      ...(fieldSelector === null ? {} : { fieldSelector }),
-    };
+  #authorize(user: UserInfo, info: RequestInfo, request: ApiRequest): void {
+    const attributes = requestAttributes(user, info, request);
+    const { audit } = request;
     const { allowed, reason } = this.#parts.auth.authorizer.authorize(attributes);
     audit?.annotate("authorization.k8s.io/decision", allowed ? "allow" : "forbid");
     audit?.annotate("authorization.k8s.io/reason", reason);
@@ -301,7 +289,7 @@ class RequestLine implements Line {
   }
 
   #answerWatch(call: Call): ApiResponse {
-    const answer = watch(this.#parts, call);
+    const answer = watch({ ...this.#parts, standing: this.#parts.auth.standing }, call);
     const headers = { "content-type": "application/json", "cache-control": "no-cache, private" };
     return "events" in answer
       ? { status: 200, headers, body: nothing, events: answer.events }

@@ -1,5 +1,6 @@
 import type { Timer } from "../../../kernel/clock/index.js";
 import { ApiError } from "../../../kernel/errors/index.js";
+import { requestAttributes, type Standing } from "../auth/index.js";
 import { expired, internalError } from "../failures.js";
 import { formOf } from "../render/forms.js";
 import type { FrameCache } from "../render/frames.js";
@@ -19,7 +20,7 @@ const bookmarkEveryMs = 60_000;
 /** A watch without a time-out of its own ends after this to twice this, so that clients spread themselves anew. */
 const defaultTimeoutSeconds = 1800;
 
-type Parts = Machinery & { readonly frames: FrameCache };
+type Parts = Machinery & { readonly frames: FrameCache; readonly standing: Pick<Standing, "track"> };
 
 /** What a watch answers: a line for each event, or the events themselves. */
 export type WatchAnswer = { readonly body: AsyncIterable<Uint8Array> } | { readonly events: HandedEvents };
@@ -64,6 +65,7 @@ class Watch {
   readonly #teller: WatchFrames | WatchObjects;
   #subscription: WatchHandle | undefined;
   #timers: Timer[] = [];
+  #untrack: () => void = () => undefined;
 
   constructor(machinery: Parts, call: Call, teller: WatchFrames | WatchObjects) {
     this.#machinery = machinery;
@@ -77,11 +79,17 @@ class Watch {
     const onAbort = (): void => stream.end();
     signal.addEventListener("abort", onAbort, { once: true });
     this.#begin(prefixFor(this.#call, selection), options);
-    if (!stream.isEnded) this.#schedule(options);
+    if (!stream.isEnded) {
+      this.#schedule(options);
+      const { user, info, request } = this.#call;
+      // Who comes back is told why not.
+      this.#untrack = this.#machinery.standing.track(requestAttributes(user, info, request), () => stream.end());
+    }
     if (signal.aborted) stream.end();
   }
 
   release(): void {
+    this.#untrack();
     this.#subscription?.close();
     for (const timer of this.#timers) timer.cancel();
     this.#timers = [];
