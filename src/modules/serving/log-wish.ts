@@ -3,6 +3,7 @@ import type { JsonObject } from "../../kernel/kinds/index.js";
 import { toJsonObject } from "../../kernel/schema/index.js";
 import type { MLService, Transformer } from "./kinds.js";
 import type { PayloadLogWish } from "./payload-log.js";
+import type { Bundle } from "./store-trust.js";
 
 /** What is logged of whom. */
 export interface LoggedPods {
@@ -11,6 +12,8 @@ export interface LoggedPods {
   readonly release?: string;
   /** Address that the requests are sent to. */
   readonly url: string;
+  /** Authorities that addresses of `https://` are trusted by beside the public ones. */
+  readonly trust?: Bundle | undefined;
 }
 
 const isAddress = (url: string): boolean => /^https?:\/\/[^/]/.test(url) && URL.canParse(url);
@@ -19,7 +22,7 @@ const isAddress = (url: string): boolean => /^https?:\/\/[^/]/.test(url) && URL.
 export function logWishOf(
   { metadata }: MLService,
   logger: Transformer["logger"],
-  { component, release, url }: LoggedPods,
+  { component, release, url, trust }: LoggedPods,
 ): PayloadLogWish | undefined {
   const urls = (logger?.urls ?? []).filter(isAddress);
   if (logger === undefined || urls.length === 0) return undefined;
@@ -28,7 +31,11 @@ export function logWishOf(
     ...{ service: metadata.name, namespace: metadata.namespace ?? "" },
     source: [metadata.name, component, ...(release === undefined ? [] : [release])].join("-"),
   };
-  return logger.resources === undefined ? { settings } : { settings, resources: toJsonObject(logger.resources) };
+  return {
+    settings,
+    ...(urls.some((one) => /^https:/i.test(one)) ? { trust } : {}),
+    ...(logger.resources === undefined ? {} : { resources: toJsonObject(logger.resources) }),
+  };
 }
 
 /** Parts of a logger without effect, each with what happens instead; `isBuiltIn`: the model server logs by itself. */

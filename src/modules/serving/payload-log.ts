@@ -2,7 +2,7 @@
 import type { JsonObject } from "../../kernel/kinds/index.js";
 import { asObjects } from "../../kernel/schema/index.js";
 import { builtInImage, isBuiltInServer, MODEL_SERVER_IMAGE } from "./images.js";
-import { type Bundle, bundleParts, type FetchParts, NO_PARTS } from "./store-trust.js";
+import { type Bundle, bundleParts, type FetchParts } from "./store-trust.js";
 
 /** With what a store of logs is written. */
 export interface LogCredentials {
@@ -21,7 +21,7 @@ export interface PayloadLogWish {
   /** Value of the model server's `--log-payloads`. */
   readonly settings: JsonObject;
   readonly credentials?: LogCredentials | undefined;
-  /** Authorities that it is trusted by beside the public ones, where its credentials name none. */
+  /** Authorities that addresses, and a store whose credentials name none, are trusted by beside the public ones. */
   readonly trust?: Bundle | undefined;
   /** Requests and limits of the forwarder. */
   readonly resources?: JsonObject | undefined;
@@ -35,7 +35,8 @@ const STORE_VOLUME = "payload-log-store";
 const STORE_FOLDER = "/var/run/argosy/payload-log";
 /** Apart from those that the server itself may have. */
 const VARIABLE_PREFIX = "PAYLOAD_LOG_";
-const TRUST = { volume: "payload-log-ca-bundle", folder: "/etc/ssl/payload-log-certs" };
+const TRUST = { volume: "payload-log-trust", folder: "/etc/ssl/payload-log-trust" };
+const S3_TRUST = { volume: "payload-log-ca-bundle", folder: "/etc/ssl/payload-log-certs" };
 const RESOURCES = { requests: { cpu: "20m", memory: "96Mi" }, limits: { memory: "512Mi" } };
 
 /** Adds a payload log to a pod, in place; `port` is where its server answers. Returns the port that requests go to from now on. */
@@ -91,10 +92,17 @@ export function addPayloadLog(
 }
 
 function trustedBy({ credentials, trust }: PayloadLogWish): FetchParts {
-  const bundle = credentials?.bundle ?? trust;
-  if (bundle === undefined) return NO_PARTS;
-  const variable = credentials?.bundle === undefined ? "ARGOSY_CA_BUNDLE" : "AWS_CA_BUNDLE";
-  return bundleParts(bundle, { ...TRUST, variable: `${VARIABLE_PREFIX}${variable}` });
+  const parts = [
+    ...(trust === undefined ? [] : [bundleParts(trust, { ...TRUST, variable: `${VARIABLE_PREFIX}ARGOSY_CA_BUNDLE` })]),
+    ...(credentials?.bundle === undefined
+      ? []
+      : [bundleParts(credentials.bundle, { ...S3_TRUST, variable: `${VARIABLE_PREFIX}AWS_CA_BUNDLE` })]),
+  ];
+  return {
+    env: parts.flatMap(({ env }) => env),
+    mounts: parts.flatMap(({ mounts }) => mounts),
+    volumes: parts.flatMap(({ volumes }) => volumes),
+  };
 }
 
 function environmentOf(credentials: LogCredentials | undefined): JsonObject[] {

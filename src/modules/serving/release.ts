@@ -80,7 +80,11 @@ export async function reconcileRelease(
     readyReplicas: existing?.status?.readyReplicas ?? 0,
     totalReplicas: existing?.status?.replicas ?? 0,
   };
-  const trust = await storeTrustOf(service, release.predictor.storage?.s3?.secretRef.name, context.cluster);
+  const trust = await storeTrustOf(
+    service,
+    { secret: release.predictor.storage?.s3?.secretRef.name, logs: release.predictor.logger?.urls },
+    context.cluster,
+  );
   const pods = releasePods(service, release, isFault(trust) ? {} : trust);
   const built = isFault(trust) ? trust : buildTemplate(service, release, tools, { existing, trust, hash: pods.hash });
   if (isFault(built)) {
@@ -149,7 +153,7 @@ function buildTemplate(
       cacheHostPath:
         tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${service.metadata.namespace ?? ""}`,
       log: logWishOf(service, release.predictor.logger, {
-        ...{ component: "predictor", release: release.name },
+        ...{ component: "predictor", release: release.name, trust: trust.all },
         url: urlOf(hostOf(releaseName(service.metadata.name, release.name), namespace, tools.address), tools.address),
       }),
       scheduler: schedulerFor(service.spec.scheduler, tools.context.cluster),

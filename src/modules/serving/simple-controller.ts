@@ -60,7 +60,11 @@ export function simpleMLServiceController(
 }
 
 async function reconcileSimple(service: SimpleMLService, tools: Tools): Promise<ReconcileResult> {
-  const trust = await storeTrustOf(service, service.spec.storage?.s3?.secretRef.name, tools.context.cluster);
+  const trust = await storeTrustOf(
+    service,
+    { secret: service.spec.storage?.s3?.secretRef.name },
+    tools.context.cluster,
+  );
   const built = "reason" in trust ? trust : tryBuild(service, trust, tools);
   const outcome: Pick<UnitOutcome, "fault" | "settled"> =
     "reason" in built ? { fault: built, settled: false } : await makeTrue(service, built, tools);

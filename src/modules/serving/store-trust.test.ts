@@ -225,3 +225,41 @@ test("KServe's annotations of S3's Secret name the bundle of an InferenceService
     ]),
   );
 });
+
+test("addresses of payload logs are trusted as stores are: of InferenceServices, releases and transformers", async () => {
+  const cluster = await startServing();
+  const predict = (url: string) => ({
+    predictor: { model: { modelFormat: { name: "onnx" }, storageUri: "https://models/m" }, logger: { url } },
+  });
+  await addBundle(cluster, "global-ca-bundle", "models");
+  await applyInferenceService(cluster, "secure", predict("https://logs.example/"));
+  await applyInferenceService(cluster, "plain", predict("http://logs.example/"));
+  const ofPods = async (name: string) => {
+    const pods: Pods | undefined = (await deploymentOf(cluster, name)).spec.template.spec;
+    return trustIn(pods, pods?.containers[0]);
+  };
+  const own = "global-ca-bundle/cabundle.crt at /etc/ssl/payload-log-trust/cabundle.crt";
+  const ofStore = { ARGOSY_CA_BUNDLE: `global-ca-bundle/cabundle.crt at ${ALL}` };
+  expect(await ofPods("secure-predictor")).toEqual({ ...ofStore, PAYLOAD_LOG_ARGOSY_CA_BUNDLE: own });
+  expect(await ofPods("plain-predictor")).toEqual(ofStore);
+
+  const fleet = await start();
+  await prepare(fleet);
+  await addBundle(fleet, "global-ca-bundle", namespace);
+  const logger = { mode: "all", urls: ["https://logs.example/"] };
+  const transformer = {
+    ...{ minReplicas: 1, logger },
+    template: { spec: { containers: [{ name: "user-container", image: "x" }] } },
+  };
+  await applyService(fleet, {
+    ...{ default: "v1", transformer },
+    releases: [{ name: "v1", predictor: predictor({ logger }) }],
+  });
+  for (const name of ["digits-predict-v1", "digits-transform"]) {
+    const pods: Pods = await eventually(
+      async () => (await fleet.client.resource(DeploymentKind).find(name, { namespace }))?.spec.template.spec,
+    );
+    const variables = pods.containers.flatMap((container) => Object.entries(trustIn(pods, container)));
+    expect(variables).toContainEqual(["PAYLOAD_LOG_ARGOSY_CA_BUNDLE", own]);
+  }
+});

@@ -84,15 +84,24 @@ export async function bundleFaultIn(
   return "reason" in found ? found : undefined;
 }
 
-/** Whom the fetcher of a model with this Secret trusts. */
+/** What pods of an MLService's kind read and write over TLS. */
+export interface Contacts {
+  /** With which a model is read. */
+  readonly secret: string | undefined;
+  /** Addresses of a payload log. */
+  readonly logs?: readonly string[] | undefined;
+}
+
+/** Whom such pods trust. */
 export async function storeTrustOf(
   object: KubeObject,
-  secretName: string | undefined,
+  { secret: secretName, logs = [] }: Contacts,
   cluster: ClusterAccess,
 ): Promise<StoreTrust | Fault> {
-  if (secretName === undefined) return {};
+  if (secretName === undefined && !logs.some((url) => /^https:/i.test(url))) return {};
   const { namespace = "" } = object.metadata;
-  const secret = await cluster.client.resource(SecretKind).find(secretName, { namespace });
+  const secret =
+    secretName === undefined ? undefined : await cluster.client.resource(SecretKind).find(secretName, { namespace });
   const s3 = s3BundleOf(secret?.metadata.annotations);
   const fault = s3 === undefined ? undefined : await bundleFaultIn(s3, namespace, cluster);
   const all = fault ?? (await trustOf(object, cluster));

@@ -54,7 +54,11 @@ export async function reconcileTransformer(
   if (transformer === undefined) return undefined;
   const { context, address } = tools;
   const { namespace = "" } = service.metadata;
-  const trust = await storeTrustOf(service, transformer.storage?.s3?.secretRef.name, context.cluster);
+  const trust = await storeTrustOf(
+    service,
+    { secret: transformer.storage?.s3?.secretRef.name, logs: transformer.logger?.urls },
+    context.cluster,
+  );
   const pods = transformerPods(service, transformer, isFault(trust) ? {} : trust);
   const url = urlOf(hostOf(pods.name, namespace, address), address);
   const existing = context.cluster.informers.informer(DeploymentKind).get({ namespace, name: pods.name });
@@ -114,7 +118,7 @@ function templateFor(
     return buildTransformer(service, transformer, {
       labels,
       cacheHostPath: tools.cacheHostPath === undefined ? undefined : `${tools.cacheHostPath}/${namespace}`,
-      log: logWishOf(service, transformer.logger, { component: "transformer", url }),
+      log: logWishOf(service, transformer.logger, { component: "transformer", url, trust: trust.all }),
       scheduler: schedulerFor(service.spec.scheduler, cluster),
       trust,
     });

@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { seededRandom, type VirtualClock, virtualClock } from "../../../kernel/clock/index.js";
 import type { JsonObject } from "../../../kernel/kinds/object.js";
 import { silentLogger } from "../../../kernel/log/index.js";
-import { type ApiServer, createApiServer } from "../index.js";
+import { createApiServer } from "../index.js";
 
 const configMaps = "/api/v1/namespaces/default/configmaps";
 const accounts = "/api/v1/namespaces/default/serviceaccounts";
@@ -12,17 +12,19 @@ const bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebind
 const rbac = { apiVersion: "rbac.authorization.k8s.io/v1" };
 const readers = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "readers" };
 
+interface Watched {
+  readonly status: number;
+  readonly text: () => string;
+  readonly ended: Promise<void>;
+}
+
 interface Started {
-  readonly server: ApiServer;
-  readonly url: string;
   readonly clock: VirtualClock;
   readonly send: (method: string, path: string, body?: JsonObject) => Promise<JsonObject>;
   /** Opens a watch over the network; `ended` when the server ends it. */
-  watch(
-    token: string,
-  ): Promise<{ readonly status: number; readonly text: () => string; readonly ended: Promise<void> }>;
+  readonly watch: (token: string) => Promise<Watched>;
   /** An account that may watch ConfigMaps by its own binding, with a token. */
-  account(name: string): Promise<string>;
+  readonly account: (name: string) => Promise<string>;
 }
 
 async function start(): Promise<Started> {
@@ -46,7 +48,7 @@ async function start(): Promise<Started> {
   const rules = [{ apiGroups: [""], resources: ["configmaps"], verbs: ["watch"] }];
   await send("POST", roles, { ...rbac, kind: "Role", metadata: { name: "readers" }, rules });
   return {
-    ...{ server, url, clock, send },
+    ...{ clock, send },
     watch: (token) =>
       new Promise((resolve, reject) => {
         const headers = { authorization: `Bearer ${token}` };

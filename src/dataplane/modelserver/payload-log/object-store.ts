@@ -4,6 +4,7 @@ import { messageOf } from "../../../kernel/errors/index.js";
 import { ClientPool, requestHead } from "../../../kernel/http-client/index.js";
 import { readS3Settings, type S3Settings } from "../storage/index.js";
 import { DeliveryError } from "./queue.js";
+import { logVariables } from "./settings.js";
 import type { SinkOptions } from "./sinks.js";
 
 /** A store that takes objects. */
@@ -38,16 +39,8 @@ export function createObjectStore(options: SinkOptions): ObjectStore {
   };
 }
 
-const PREFIX = "PAYLOAD_LOG_";
-
-/** The variables that are for the log, where there are any; otherwise everybody's. */
-function variablesFor(env: SinkOptions["env"]): SinkOptions["env"] {
-  const own = Object.entries(env).filter(([name]) => name.startsWith(PREFIX));
-  return own.length === 0 ? env : Object.fromEntries(own.map(([name, value]) => [name.slice(PREFIX.length), value]));
-}
-
 async function open({ settings: { s3cfg }, env }: SinkOptions): Promise<Opened> {
-  const settings = await readS3Settings(s3cfg, variablesFor(env));
+  const settings = await readS3Settings(s3cfg, logVariables(env));
   const ca = settings.ca === undefined ? {} : { ca: settings.ca };
   const tls = { rejectUnauthorized: settings.checkCertificate, ...ca };
   return { settings, pool: new ClientPool({ url: new URL(settings.endpoint), tls, ...TIMES }) };

@@ -109,6 +109,14 @@ export function readPayloadLog(text: string): PayloadLogSettings {
   };
 }
 
+const PREFIX = "PAYLOAD_LOG_";
+
+/** The variables that are for the log, where there are any; otherwise everybody's. */
+export function logVariables(env: Readonly<Record<string, string | undefined>>): typeof env {
+  const own = Object.entries(env).filter(([name]) => name.startsWith(PREFIX));
+  return own.length === 0 ? env : Object.fromEntries(own.map(([name, value]) => [name.slice(PREFIX.length), value]));
+}
+
 /** An address as it may be shown: without user, password and query. */
 export function shownUrl(url: string): string {
   if (!URL.canParse(url)) return "";

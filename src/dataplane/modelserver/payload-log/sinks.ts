@@ -6,11 +6,12 @@ import { promisify } from "node:util";
 import { gunzip, inflate } from "node:zlib";
 import type { Clock } from "../../../kernel/clock/types.js";
 import { messageOf } from "../../../kernel/errors/index.js";
+import { readTrust } from "../storage/index.js";
 import { bytesOf, eventHeads, keyOf, type PayloadEvent, recordOf, writeRecords } from "./event.js";
 import { createObjectStore } from "./object-store.js";
 import { PostClient } from "./post-client.js";
 import { DeliveryError, type Sink } from "./queue.js";
-import { type PayloadLogSettings, shownUrl } from "./settings.js";
+import { logVariables, type PayloadLogSettings, shownUrl } from "./settings.js";
 
 /** What sinks need from around them. */
 export interface SinkOptions {
@@ -37,9 +38,9 @@ class EventSink implements Sink {
   readonly #client: PostClient;
   readonly #headOf: (event: PayloadEvent) => string;
 
-  constructor(url: string, { settings }: SinkOptions) {
+  constructor(url: string, { settings, env }: SinkOptions) {
     this.name = shownUrl(url);
-    this.#client = new PostClient(url);
+    this.#client = new PostClient(url, () => readTrust(logVariables(env)));
     this.#headOf = eventHeads(settings);
   }
 
@@ -68,7 +69,7 @@ class FileSink implements Sink {
   readonly #marshaller: PostClient | undefined;
 
   constructor(url: string, options: SinkOptions) {
-    const { settings } = options;
+    const { settings, env } = options;
     this.name = shownUrl(url);
     this.#url = url;
     this.#settings = settings;
@@ -87,7 +88,8 @@ class FileSink implements Sink {
       this.#close = () => store.close();
     }
     const { marshallerUrl } = settings;
-    this.#marshaller = marshallerUrl === undefined ? undefined : new PostClient(marshallerUrl);
+    this.#marshaller =
+      marshallerUrl === undefined ? undefined : new PostClient(marshallerUrl, () => readTrust(logVariables(env)));
   }
 
   async deliver(events: readonly PayloadEvent[]): Promise<void> {

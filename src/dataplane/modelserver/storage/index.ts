@@ -5,3 +5,4 @@
  */
 export { type FetchOptions, fetchModel } from "./fetch.js";
 export { readS3Settings, type S3Settings } from "./s3-settings.js";
+export { readTrust } from "./settings.js";

@@ -96,14 +96,17 @@ export async function loggerFor(
 ): Promise<{ readonly log: PayloadLogWish | undefined } | Fault> {
   const settings = readLogger(service, component, spec)?.settings;
   if (settings === undefined) return { log: undefined };
-  const [url] = asList(settings["urls"]).map(asString);
-  if (url?.startsWith("s3://") !== true) return { log: { settings } };
+  const [url = ""] = asList(settings["urls"]).map(asString);
+  const isSecure = [url, asString(settings["marshallerUrl"])].some((one) => /^https:/i.test(one));
+  const isStore = url.startsWith("s3://");
+  if (!isSecure && !isStore) return { log: { settings } };
+  const trust = await trustOf(service, tools.context.cluster);
+  if (trust !== undefined && "reason" in trust) return { ...trust, message: `${component}.logger: ${trust.message}` };
+  if (!isStore) return { log: { settings, trust } };
   const { storage } = asObject(spec["logger"]);
   const account = asString(asObject(storage)["serviceAccountName"]) || asString(spec["serviceAccountName"]);
   const model = { storageUri: url, ...(isObject(storage) ? { storage } : {}) };
   const found = await credentialsFor(service, { model, serviceAccountName: account }, tools);
   if ("reason" in found) return { reason: found.reason, message: `${component}.logger: ${found.message}` };
-  const trust = await trustOf(service, tools.context.cluster);
-  if (trust !== undefined && "reason" in trust) return { ...trust, message: `${component}.logger: ${trust.message}` };
   return { log: { settings, credentials: found.credentials["s3"], trust } };
 }
