@@ -2,7 +2,6 @@ import { request as httpRequest } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import type { Json } from "../../kernel/kinds/object.js";
 import { atEnd } from "../../testing/at-end.js";
 import { ok, root, route, serve } from "./router.fixture.js";
 
@@ -111,9 +110,9 @@ test("a step has so much time, is asked again where that may help, and hears how
   const timed = await route(root("Sequence", { serviceUrl: slow.url, timeoutMs: 30, name: "slow" }));
   const late = await timed.post("{}");
   expect([late.status, late.body]).toEqual([504, failed("step slow of node root did not answer within 30 ms")]);
-  const whole = await route({ ...(root("Sequence", { serviceUrl: slow.url }) as object) } as Json);
+  const whole = await route(root("Ensemble", { serviceUrl: slow.url, name: "slow" }));
   const told = await whole.post("{}", { "x-request-timeout-ms": "40" });
-  expect([told.status, told.body]).toEqual([504, failed("no answer within 40 ms")]);
+  expect([told.status, told.body]).toEqual([504, failed("step slow of node root: no answer within 40 ms")]);
   expect(Number(slow.seen.at(-1)?.headers["x-request-timeout-ms"])).toBeLessThanOrEqual(40);
   const again = await route(root("Sequence", { serviceUrl: passing.url, retry: { attempts: 2, backoffMs: 1 } }));
   expect((await again.post("{}")).status).toBe(200);

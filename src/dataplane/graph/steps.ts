@@ -195,6 +195,9 @@ class StepCall {
   }
 
   #failureOf(error: unknown): GraphFailure {
+    const { reason } = this.#asking.signal;
+    if (error === reason && error instanceof GraphFailure && error.status === 504)
+      return new GraphFailure(504, `${this.#name()}: ${error.message}`, { cause: error });
     if (error instanceof GraphFailure) return error;
     if (error instanceof StepUnreachable)
       return new GraphFailure(500, `${this.#name()}: ${error.message}`, { cause: error });

@@ -209,12 +209,21 @@ function listeningAt(args: readonly Json[], port: number): Json[] {
   return [...others, `--http=${port}`];
 }
 
-/** Fills in a server's port, probes and environment, in place. */
+/** For whoever routes requests to hear that a pod goes. */
+const LINGER_SECONDS = 2;
+
+/** Hooks of a server that may end at once when it is asked to: it is asked when no new requests come any more. Argosy's own waits by itself. */
+export function lingering(main: JsonObject): JsonObject {
+  return { preStop: { sleep: { seconds: LINGER_SECONDS } }, ...asObject(main["lifecycle"]) };
+}
+
+/** Fills in a server's port, probes, hooks and environment, in place. */
 export function completeMain(main: JsonObject, port: number, builtIn: boolean): void {
   main["ports"] = [{ name: "http", containerPort: port, protocol: "TCP" }];
   main["terminationMessagePolicy"] ??= "FallbackToLogsOnError";
   if (!builtIn) {
     main["readinessProbe"] ??= { tcpSocket: { port }, periodSeconds: 2, failureThreshold: 3 };
+    main["lifecycle"] = lingering(main);
     return;
   }
   // Brought to the nodes (`argosy images`) rather than to a registry, whatever its tag.

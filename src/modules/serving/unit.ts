@@ -114,9 +114,12 @@ function heldOutcome(
 const ON_ITS_WAY: ReadonlySet<string> = new Set(["Starting", "Loading", "Fetching"]);
 
 /** Every pod is of this generation, and one is ready; how many there are is the autoscaler's affair. */
-function isRolledOut({ status, metadata }: Deployment): boolean {
+function isRolledOut(deployment: Deployment): boolean {
+  const { status, metadata } = deployment;
   const { observedGeneration = 0, replicas = 0, updatedReplicas = 0, readyReplicas = 0 } = status ?? {};
-  return observedGeneration >= (metadata.generation ?? 0) && updatedReplicas === replicas && readyReplicas > 0;
+  const isSeen = observedGeneration >= (metadata.generation ?? 0);
+  // A number that has just been changed is no other generation of pods.
+  return (isSeen || standingOf(deployment)?.hasRun === true) && updatedReplicas === replicas && readyReplicas > 0;
 }
 
 /** The template that a Deployment's annotation keeps. */

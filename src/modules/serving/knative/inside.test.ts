@@ -71,6 +71,16 @@ async function untilInside(cluster: TestCluster, revision: string): Promise<Serv
   }
 }
 
+test("a Revision's program goes on for a moment when its pod goes, until nobody sends it requests", async () => {
+  const cluster = await start();
+  await write(cluster, "a");
+  await ready(cluster, "hello-00001");
+  const deployment = await cluster.client.resource(DeploymentKind).get("hello-00001-deployment", { namespace });
+
+  const [container] = deployment.spec.template.spec?.containers ?? [];
+  expect(container?.lifecycle).toEqual({ preStop: { sleep: { seconds: 2 } } });
+});
+
 test("a Revision that is deleted gives up its share at once, and the Route says so", async () => {
   const cluster = await start();
   await write(cluster, "a");

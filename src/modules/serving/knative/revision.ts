@@ -13,6 +13,8 @@ import {
 import { asObject, asObjects, type ConditionValue, cloneObject, toJsonObject } from "../../../kernel/schema/index.js";
 import { SCALING, standingOf } from "../autoscaling/index.js";
 import { diagnosePods, wordsOf } from "../diagnosis.js";
+import { isBuiltInServer } from "../images.js";
+import { lingering } from "../pod-template.js";
 import { KNATIVE_ANNOTATIONS, KNATIVE_LABELS, type Revision, RevisionKind, RouteKind } from "./kinds.js";
 import { conditionsWith, isSaid, isTakenCareOf, type Said, Writer, YES } from "./parts.js";
 import { type RevisionParts, readRevisionSpec } from "./template.js";
@@ -152,6 +154,7 @@ function podOf(revision: Revision, parts: RevisionParts): JsonObject {
     container["env"] = [...env, ...added.map(([variable, value]) => ({ name: variable, value }))];
     const [port] = asObjects(container["ports"]);
     container["ports"] = [{ ...port, containerPort: parts.port, name: parts.isHttp2 ? "h2c" : "user-port" }];
+    if (!isBuiltInServer(container)) container["lifecycle"] = lingering(container);
     const probe = container["readinessProbe"];
     if (typeof probe === "object" && probe !== null)
       container["readinessProbe"] = probeOf(toJsonObject(probe), parts.port);

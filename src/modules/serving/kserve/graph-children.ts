@@ -126,6 +126,9 @@ export const routerScaler = (graph: InferenceGraph, hpa: JsonObject): ApplyObjec
   spec: { scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: graph.metadata.name }, ...hpa },
 });
 
+/** The router, which knows which step took so long, gives up before the gateway does. */
+const ROUTER_AHEAD_SECONDS = 1;
+
 /** Its address, in both of KServe's forms. */
 export function routerIngress(graph: InferenceGraph, address: ServingAddress, isHeld: boolean): ApplyObject {
   const { name, namespace = "" } = graph.metadata;
@@ -133,7 +136,7 @@ export function routerIngress(graph: InferenceGraph, address: ServingAddress, is
   const annotations = {
     [HEALTH_ANNOTATION]: READY_PATH,
     ...(isHeld ? { [SCALING.activator]: name } : {}),
-    ...(timeout > 0 ? { [ROUTE.timeout]: String(timeout) } : {}),
+    ...(timeout > 0 ? { [ROUTE.timeout]: String(timeout + ROUTER_AHEAD_SECONDS) } : {}),
   };
   const backend = { service: { name, port: { name: "http" } } };
   const hosts = [hostOf(name, namespace, address), `${name}-${namespace}.${address.domain}`];

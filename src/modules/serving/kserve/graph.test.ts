@@ -82,7 +82,7 @@ test("a graph waits for its services, follows them, and is Ready when its router
   expect(ready.status).toMatchObject({ deploymentMode: "Standard", observedGeneration: 2 });
   const ingress = await cluster.client.resource(IngressKind).find("chain", { namespace });
   expect(ingress?.metadata.annotations).toMatchObject({
-    "argosy.dev/timeout-seconds": "30",
+    "argosy.dev/timeout-seconds": "31",
     "argosy.dev/health-path": "/readyz",
   });
 

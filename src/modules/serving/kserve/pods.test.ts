@@ -65,6 +65,19 @@ test("a program of one's own in the model server's image is not the model server
   expect(same["args"]).toEqual(["--http=8080"]);
 });
 
+test("servers of others go on for a moment when their pod goes, until nobody sends them requests; their own hooks count", () => {
+  const sleep = { sleep: { seconds: 2 } };
+  const hooksOf = (container: JsonObject): unknown =>
+    podOf({ containers: [{ name: "kserve-container", image: "own", ...container }] }, undefined).main["lifecycle"];
+
+  expect(hooksOf({})).toEqual({ preStop: sleep });
+  const postStart = { exec: { command: ["warm"] } };
+  expect(hooksOf({ lifecycle: { postStart } })).toEqual({ postStart, preStop: sleep });
+  const preStop = { httpGet: { path: "/drain", port: 8080 } };
+  expect(hooksOf({ lifecycle: { preStop } })).toEqual({ preStop });
+  expect(podOf(model(), builtIn).main["lifecycle"]).toBeUndefined();
+});
+
 test("the model server listens where its container's port says; without one the argument counts", () => {
   const ports = [{ containerPort: 9000, name: "h2c" }];
   const grpc = podOf(model({ ports }), builtIn);
