@@ -53,6 +53,7 @@ export interface StackOptions {
 /** Starts etcd and kube-apiserver from a folder of programs; resolves when the API is ready (some 4 s). Throws when it does not get so. */
 export async function startStack(programs: string, options: StackOptions = {}): Promise<RealStack> {
   const folder = mkdtempSync(join(tmpdir(), "argosy-real-"));
+  folders.add(folder);
   const stack = new Stack(programs, folder, options);
   try {
     await stack.start();
@@ -65,8 +66,11 @@ export async function startStack(programs: string, options: StackOptions = {}): 
 
 /** A test run that ends in a hurry leaves nothing behind. */
 const running = new Set<ChildProcess>();
+const folders = new Set<string>();
 process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
+  // They may write for another moment.
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 });
 
 class Stack implements RealStack {
@@ -250,5 +254,6 @@ class Stack implements RealStack {
       await ended;
     }
     rmSync(this.folder, { recursive: true, force: true });
+    folders.delete(this.folder);
   }
 }

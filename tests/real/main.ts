@@ -169,7 +169,7 @@ async function serve(): Promise<void> {
   const stack = await startStack(values.programs);
   process.stdout.write(`${stack.kubeconfig}\n`);
   const ended = new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => resolve());
+    for (const signal of ["SIGINT", "SIGTERM"]) process.removeAllListeners(signal).once(signal, () => resolve());
   });
   const alive = setInterval(() => undefined, 60_000);
   await ended;
@@ -247,6 +247,9 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     process.stdout.write(`${cases.length} new cases\n`);
   },
 };
+/** A run that is interrupted leaves no program behind: what it started is ended with it (`process.on("exit")`), which a bare signal would not do. */
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)
+  process.once(signal, () => process.exit(code));
 const command = commands[positionals[0] ?? ""];
 if (command === undefined) {
   process.stderr.write(`usage: main.js ${Object.keys(commands).join("|")} [options]\n`);
