@@ -16,26 +16,29 @@ function runs(pid: number): boolean {
   }
 }
 
-test.for(["fuzz", "serve"])("%s that is interrupted ends the programs that it started, and leaves no folder", async (command) => {
-  const folder = temporaryFolder("interrupted");
-  const [pids, temporary] = [join(folder, "pids"), join(folder, "tmp")];
-  mkdirSync(temporary);
-  for (const name of ["etcd", "kube-apiserver"]) {
-    writeFileSync(join(folder, name), `#!/bin/sh\necho $$ >> ${pids}\nexec sleep 600\n`);
-    chmodSync(join(folder, name), 0o755);
-  }
-  const program = join(packageRoot(), "dist", "tests", "real", "main.js");
-  const child = spawn(process.execPath, [program, command, "--programs", folder], {
-    env: { ...process.env, TMPDIR: temporary },
-    stdio: "ignore",
-  });
-  const ended = once(child, "exit");
-  const started = (): number[] => (existsSync(pids) ? readFileSync(pids, "utf8").trim().split("\n").map(Number) : []);
-  await eventually("both run", () => (started().length === 2 ? true : undefined));
+test.for(["fuzz", "serve"])(
+  "%s that is interrupted ends the programs that it started, and leaves no folder",
+  async (command) => {
+    const folder = temporaryFolder("interrupted");
+    const [pids, temporary] = [join(folder, "pids"), join(folder, "tmp")];
+    mkdirSync(temporary);
+    for (const name of ["etcd", "kube-apiserver"]) {
+      writeFileSync(join(folder, name), `#!/bin/sh\necho $$ >> ${pids}\nexec sleep 600\n`);
+      chmodSync(join(folder, name), 0o755);
+    }
+    const program = join(packageRoot(), "dist", "tests", "real", "main.js");
+    const child = spawn(process.execPath, [program, command, "--programs", folder], {
+      env: { ...process.env, TMPDIR: temporary },
+      stdio: "ignore",
+    });
+    const ended = once(child, "exit");
+    const started = (): number[] => (existsSync(pids) ? readFileSync(pids, "utf8").trim().split("\n").map(Number) : []);
+    await eventually("both run", () => (started().length === 2 ? true : undefined));
 
-  child.kill("SIGINT");
+    child.kill("SIGINT");
 
-  expect(await ended).toEqual([130, null]);
-  await eventually("they ended", () => (started().some(runs) ? undefined : true));
-  expect(readdirSync(temporary)).toEqual([]);
-});
+    expect(await ended).toEqual([130, null]);
+    await eventually("they ended", () => (started().some(runs) ? undefined : true));
+    expect(readdirSync(temporary)).toEqual([]);
+  },
+);

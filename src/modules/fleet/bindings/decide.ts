@@ -60,8 +60,14 @@ export function verdictOn(binding: Bound, clusters: ReadonlyMap<string, ClusterF
 }
 
 function affinityInUse(placement: Placement, status: BindingStatus | undefined): Placement["clusterAffinity"] {
-  const terms = placement.clusterAffinities;
-  if (terms === undefined || terms.length === 0) return placement.clusterAffinity;
+  return termInUse(placement, status) ?? placement.clusterAffinity;
+}
+
+/** Which of the ordered affinities is in use, by what was noted or else the first; `undefined` where there are none. */
+export function termInUse(
+  { clusterAffinities: terms = [] }: Placement,
+  status: BindingStatus | undefined,
+): (typeof terms)[number] | undefined {
   return terms.find(({ affinityName }) => affinityName === status?.schedulerObservingAffinityName) ?? terms[0];
 }
 

@@ -8,9 +8,11 @@ import { memoryLedger } from "../../../stores/ledger/index.js";
 import { startTestCluster } from "../../../testing/index.js";
 import { ClusterKind } from "../kinds.js";
 import { ClusterBook } from "../placement/cluster-book.js";
+import { BINDING } from "../policies/marks.js";
 import { Pace } from "../status/pace.js";
+import { placementText } from "./decide.js";
 import { Decided } from "./decided.js";
-import { ClusterResourceBindingKind, ResourceBindingKind } from "./kinds.js";
+import { ClusterResourceBindingKind, type ResourceBinding, ResourceBindingKind } from "./kinds.js";
 import { Reports } from "./reports.js";
 import { schedulerControllers } from "./scheduler.js";
 
@@ -40,8 +42,13 @@ async function hubWithConflict() {
   };
 }
 
-test("a decision that could not be written gives away no room, and is not told", async () => {
-  const { hub, access, refused } = await hubWithConflict();
+type Hub = Awaited<ReturnType<typeof hubWithConflict>>["hub"];
+
+/** A cluster with room, and a Deployment's binding. */
+async function furnish(
+  hub: Hub,
+  binding: Pick<ResourceBinding, "spec"> & { readonly annotations?: Record<string, string> },
+) {
   await hub.client.resource(NamespaceKind).apply({ metadata: { name: "demo" } }, { fieldManager: "test" });
   const clusters = hub.client.resource(ClusterKind);
   await clusters.apply({ metadata: { name: "m1" }, spec: { syncMode: "Push" } }, { fieldManager: "test" });
@@ -49,22 +56,30 @@ test("a decision that could not be written gives away no room, and is not told",
   const apiEnablements = [{ groupVersion: "apps/v1", resources: [{ kind: "Deployment", name: "deployments" }] }];
   const status = { apiEnablements, resourceSummary: { allocatable, allocated: { cpu: "0", pods: "1" } } };
   await clusters.patch("m1", "merge", { status }, { subresource: "status" });
+  const { annotations = {}, spec } = binding;
   const bindings = hub.client.resource(ResourceBindingKind);
   await bindings.create(
     {
       apiVersion: "work.karmada.io/v1alpha2",
       kind: "ResourceBinding",
-      metadata: { name: "web-deployment", ...inDemo },
-      spec: {
-        resource: { apiVersion: "apps/v1", kind: "Deployment", name: "web", namespace: "demo", uid: "web" },
-        replicas: 4,
-        replicaRequirements: { resourceRequest: { cpu: "1" } },
-        placement: { replicaScheduling: { replicaSchedulingType: "Divided", replicaDivisionPreference: "Aggregated" } },
-        conflictResolution: "Abort",
-      },
+      metadata: { name: "web-deployment", annotations, ...inDemo },
+      spec,
     },
     inDemo,
   );
+  return bindings;
+}
+
+const spec: ResourceBinding["spec"] = {
+  resource: { apiVersion: "apps/v1", kind: "Deployment", name: "web", namespace: "demo", uid: "web" },
+  replicas: 4,
+  replicaRequirements: { resourceRequest: { cpu: "1" } },
+  placement: { replicaScheduling: { replicaSchedulingType: "Divided", replicaDivisionPreference: "Aggregated" } },
+  conflictResolution: "Abort",
+};
+
+/** The scheduler's controllers, to be started. */
+function schedulerOn(hub: Hub, access: Hub) {
   const { clock, random } = hub;
   const ledger = memoryLedger({ clock });
   const manager = createManager({ cluster: access, clock, random, log: silentLogger });
@@ -76,6 +91,13 @@ test("a decision that could not be written gives away no room, and is not told",
     await manager.close();
     await hub.close();
   });
+  return { manager, ledger };
+}
+
+test("a decision that could not be written gives away no room, and is not told", async () => {
+  const { hub, access, refused } = await hubWithConflict();
+  const bindings = await furnish(hub, { spec });
+  const { manager, ledger } = schedulerOn(hub, access);
   const { informers } = hub;
   const informer = informers.informer(ResourceBindingKind);
   const scheduled = new Promise<string>((done) => {
@@ -89,7 +111,30 @@ test("a decision that could not be written gives away no room, and is not told",
 
   expect(await scheduled).toBe("placed");
   expect(refused()).toBe(1);
-  const { spec } = await bindings.get("web-deployment", inDemo);
-  expect(spec.clusters).toEqual([{ name: "m1", replicas: 4 }]);
+  const placed = await bindings.get("web-deployment", inDemo);
+  expect(placed.spec.clusters).toEqual([{ name: "m1", replicas: 4 }]);
   expect((await ledger.query({ topic: "placement" })).map(({ outcome }) => outcome)).toEqual(["m1 4"]);
+});
+
+test("of a binding that was made with its place, by a hub that ended before it said so, it is said which affinity it is placed by", async () => {
+  const { hub } = await hubWithConflict();
+  const placement = { ...spec.placement, clusterAffinities: [{ affinityName: "near" }, { affinityName: "far" }] };
+  const annotations = { [BINDING.appliedPlacement]: placementText(placement) };
+  const bindings = await furnish(hub, {
+    annotations,
+    spec: { ...spec, placement, clusters: [{ name: "m1", replicas: 4 }] },
+  });
+  const { manager, ledger } = schedulerOn(hub, hub);
+  const informer = hub.informers.informer(ResourceBindingKind);
+  const told = new Promise<void>((done) => {
+    informer.onChange((now) => {
+      if (findCondition(now?.status?.conditions, "Scheduled") !== undefined) done();
+    });
+  });
+  manager.start();
+  await told;
+
+  const { status } = await bindings.get("web-deployment", inDemo);
+  expect(status?.schedulerObservingAffinityName).toBe("near");
+  expect(await ledger.query({ topic: "placement" })).toEqual([]);
 });

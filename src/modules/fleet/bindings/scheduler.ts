@@ -24,6 +24,7 @@ import {
   takeBack,
   takeNote,
   targetsOf,
+  termInUse,
   verdictOn,
 } from "./decide.js";
 import type { Decided } from "./decided.js";
@@ -243,6 +244,18 @@ function isAwaited({ binding: { spec }, result }: Placed): boolean {
   return result?.isPlaced !== false && (spec.clusters ?? []).length > 0 && spec.suspension === undefined;
 }
 
+/** The ordered affinity that a binding is placed by. Where nothing worked, the choice that is in use stays. */
+function affinityOf(
+  { spec }: ResourceBinding,
+  result: PlacementResult | undefined,
+  status: BindingStatus | undefined,
+): string | undefined {
+  if (result?.isPlaced === true) return result.trace.affinity;
+  if (result !== undefined) return status?.schedulerObservingAffinityName;
+  // It was made with its place, and whoever decided that is not there to be asked any more.
+  return termInUse(spec.placement ?? {}, status)?.affinityName;
+}
+
 /** What is said of a binding, in whatever status it has by then. */
 function reportOf({ binding, result, isMoved }: Placed, { clock }: Context): Report {
   const generation = binding.metadata.generation ?? 0;
@@ -255,8 +268,7 @@ function reportOf({ binding, result, isMoved }: Placed, { clock }: Context): Rep
   const placedAt = timeOf(Math.max(now, Date.parse(binding.spec.rescheduleTriggeredAt ?? "") || 0));
   return (status) => {
     const isNews = isMoved || status?.schedulerObservedGeneration !== generation;
-    // Where nothing worked, the choice that is in use stays.
-    const affinity = result?.isPlaced === true ? result.trace.affinity : status?.schedulerObservingAffinityName;
+    const affinity = affinityOf(binding, result, status);
     const { schedulerObservingAffinityName: _affinity, ...rest } = status ?? {};
     const next: BindingStatus = {
       ...rest,

@@ -59,7 +59,6 @@ function wordChanges(object: JsonObject, field: "command" | "args", overrider: W
     .flatMap(({ pointer, container }): Change[] => {
       const before = container[field];
       const words = Array.isArray(before) ? before : [];
-      if (operator === "remove" && words.length === 0) return [];
       const next: Json[] =
         operator === "add" ? [...words, ...value] : words.filter((word) => !value.includes(asString(word)));
       return [{ operator: "add", path: `${pointer}/${field}`, value: next }];

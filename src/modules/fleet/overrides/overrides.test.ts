@@ -99,6 +99,13 @@ test("commands and arguments are appended to and taken from", () => {
   expect(manifest).toMatchObject({
     spec: { template: { spec: { containers: [{ command: ["x"], args: ["--b", "--c=1"] }] } } },
   });
+
+  const bare = applyOverrides(deployment([app]), cluster("member1"), [
+    policy("o", { commandOverrider: [{ containerName: "app", operator: "remove", value: ["x"] }] }),
+  ]);
+  expect(bare.manifest, "none is left of none, as with a real Karmada").toMatchObject({
+    spec: { template: { spec: { containers: [{ command: [] }] } } },
+  });
 });
 
 test("labels that are not there are neither replaced nor removed, but added", () => {

@@ -55,6 +55,26 @@ function placedOtherwise(line: string, lines: readonly string[]): boolean {
   return /^(status|statuses|condition \S+): /.test(rest) || others.some((one) => masked(one) === masked(line));
 }
 
+const OF_A_POLICY = /"propagationpolicy\.karmada\.io\/[^"]+":"[^"]*",?/g;
+const OF_NEEDS = /"resourcebinding\.karmada\.io\/(depended-by-\w+|dependencies)":"(?:[^"\\]|\\.)*",?/g;
+
+/** Whether a line says the same as one of the other fleet, but for some marks; what has no other marks has no line. */
+function isTwin(line: string, lines: readonly string[], marks: RegExp): boolean {
+  const without = (text: string): string => text.slice(1).replaceAll(marks, "").replace(",}", "}");
+  const said = without(line);
+  return said.endsWith(": {}") || lines.some((one) => one.charAt(0) !== line.charAt(0) && without(one) === said);
+}
+
+/** Bindings of what an object without a place needs, and what that says of them. */
+function neededByNobody(line: string, lines: readonly string[]): boolean {
+  const [, binding = "", rest = ""] = /^. (binding \S+) (.*)$/.exec(line) ?? [];
+  if (/^(annotations|labels): /.test(rest) && isTwin(line, lines, OF_NEEDS)) return true;
+  const seekers = lines.find((one) => one.startsWith(`- ${binding} requiredBy: `));
+  if (binding === "" || seekers === undefined || /"clusters":\[[^\]]/.test(seekers)) return false;
+  const isAlone = !lines.some((one) => one.startsWith(`+ ${binding} `));
+  return line === seekers || (isAlone && /^(conflictResolution|finalizers|labels|name): /.test(rest));
+}
+
 const constraintsOf = (placement: JsonObject): JsonObject[] => [...asObjects(placement["spreadConstraints"])];
 const divisionOf = (placement: JsonObject): JsonObject => asObject(placement["replicaScheduling"]);
 const isDivided = (placement: JsonObject): boolean => divisionOf(placement)["replicaSchedulingType"] === "Divided";
@@ -75,8 +95,21 @@ export const knownDifferences: readonly KnownDifference[] = [
   {
     name: "marks of a policy that is gone",
     why: "Karmada takes them off the template and lets its Works be until they are made anew",
-    isAbout: ({ text }) => text.includes('"remove":{"apiVersion":"policy'),
+    isAbout: ({ text }) => /"remove":\{"apiVersion":"policy|"path":"\/spec\/resourceSelectors"/.test(text),
     shows: matching(/^. (work )?member\d \S+ (labels|annotations|marks): /),
+  },
+  {
+    name: "an object that is relabelled, so that its policy does not mean it any more",
+    why: "it is let go, and another policy may have it; Karmada leaves it claimed",
+    isAbout: ({ text }) => text.includes('"labelSelector"') && text.includes('"with":{"metadata":{"labels"'),
+    shows: (line, lines) =>
+      /^. (binding|hub) \S+ (labels|annotations): /.test(line) && isTwin(line, lines, OF_A_POLICY),
+  },
+  {
+    name: "what an object needs that has no place",
+    why: "it goes nowhere with either; Karmada notes it when that object is changed, and not when it is made",
+    isAbout: ({ text }) => text.includes('"propagateDeps":true'),
+    shows: neededByNobody,
   },
   {
     name: "labels of a Job's pods",

@@ -20,6 +20,9 @@ const REST_MS = 2500;
 const STUCK_MS = 12_000;
 const LIMIT_MS = 90_000;
 
+/** Policies that come and go one after the other are told apart: what comes in between is a matter of moments. */
+const APART_MS = 1500;
+
 /** What only one of two has. */
 export const difference = (real: readonly string[] = [], own: readonly string[] = []): string[] => [
   ...real.filter((line) => !own.includes(line)).map((line) => `- ${line}`),
@@ -103,7 +106,8 @@ export class Run {
 
   async #write(fleetCase: FleetCase, writes: readonly Write[]): Promise<void> {
     const { namespace } = fleetCase;
-    for (const write of writes) {
+    for (const [index, write] of writes.entries()) {
+      if (isOfPolicy(write) && writes.slice(0, index).some(isOfPolicy)) await sleep(APART_MS);
       const first = await carryOut(this.#pair.real, namespace, write);
       const uid = "object" in first ? asString(asObject(first.object["metadata"])["uid"]) : "";
       const second = await this.#steered(uid, write, () => carryOut(this.#pair.own, namespace, write));
@@ -172,6 +176,12 @@ export class Run {
         await carryOut(side, namespace, { remove: { apiVersion: asString(apiVersion), kind: asString(kind), name } });
       }
   }
+}
+
+/** Whether a write makes or removes a policy that takes templates. */
+function isOfPolicy({ create, remove }: Write): boolean {
+  const kind = asString(create?.["kind"]) || (remove?.kind ?? "");
+  return kind === "PropagationPolicy" || kind === "ClusterPropagationPolicy";
 }
 
 function knows(cluster: JsonObject, nodes: World["nodes"]): boolean {
