@@ -248,7 +248,11 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 /** A run that is interrupted leaves no program behind: what it started is ended with it (`process.on("exit")`), which a bare signal would not do. */
-for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const)
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+] as const)
   process.once(signal, () => process.exit(code));
 const command = commands[positionals[0] ?? ""];
 if (command === undefined) {
