@@ -122,8 +122,8 @@ async function switchWith(
 }
 
 /**
- * Speaks HTTP/1.1 (HTTP/2 of Node leaks in long watches) to an API server; connections are kept alive and pooled. Answers that come as a
- * whole are exchanged by a client of our own that does only that; watches and other streams by undici.
+ * Speaks to an API server; connections are kept alive and pooled. Answers that come as a whole are exchanged by clients of our own that do only
+ * that, over HTTP/2 where the server agrees to it; watches and other streams by undici, over HTTP/1.1 (HTTP/2 of Node leaks in long watches).
  */
 export function httpTransport(options: HttpTransportOptions): Transport {
   const base = new URL(options.server);

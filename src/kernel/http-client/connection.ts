@@ -1,19 +1,8 @@
 import { connect as connectPlain, type Socket } from "node:net";
-import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { connect as connectTls } from "node:tls";
 import { ArgosyError } from "../errors/index.js";
 import { Framing, HeadFault, latin1, MAX_HEAD_BYTES, parseResponseHead, type ResponseHead } from "../http1/index.js";
-
-/** Where connections go; times in milliseconds. */
-export interface ClientTarget {
-  readonly url: URL;
-  /** For `https:`. */
-  readonly tls?: ConnectionOptions;
-  readonly connectMs: number;
-  /** A connection that nobody has used for so long is closed; earlier where its server says so. */
-  readonly idleMs: number;
-  /** Longest silence of an exchange; absent: whoever waits for it watches over that. */
-  readonly silenceMs?: number;
-}
+import { type ClientTarget, hostOf, PROBE_MS, portOf, servernameOf } from "./target.js";
 
 /** What is sent; not HEAD, whose answer has a length and no body. */
 export interface OutgoingRequest {
@@ -40,7 +29,6 @@ export interface AnswerReceiver {
 const MAX_ONE_WRITE = 16 * 1024;
 /** A server may say how long it keeps a connection; this much before that it is not used any more. */
 const KEEP_ALIVE_MARGIN_MS = 1000;
-const PROBE_MS = 60_000;
 /** Of one exchange. */
 const MAX_INTERIM_ANSWERS = 64;
 
@@ -70,10 +58,7 @@ export class ClientConnection {
     this.#keptMs = idleMs;
     this.#patienceMs = connectMs;
     const isPlain = url.protocol === "http:";
-    const host = url.hostname.replace(/^\[|\]$/g, "");
-    const port = url.port === "" ? (isPlain ? 80 : 443) : Number(url.port);
-    // A server is told no name that is an address (RFC 6066).
-    const servername = tls.servername ?? (/^[\d.]+$|:/.test(host) ? "" : host);
+    const [host, port, servername] = [hostOf(url), portOf(url), servernameOf(url, tls)];
     const socket = isPlain
       ? connectPlain({ host, port })
       : connectTls({ ...tls, host, port, servername, ALPNProtocols: ["http/1.1"] });

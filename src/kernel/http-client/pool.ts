@@ -1,7 +1,8 @@
 import { abortReason, onAbort } from "../clock/index.js";
 import { ArgosyError } from "../errors/index.js";
-import { ClientConnection, type ClientTarget, type OutgoingRequest } from "./connection.js";
+import { ClientConnection, type OutgoingRequest } from "./connection.js";
 import { type StreamedAnswer, StreamReceiver } from "./stream.js";
+import type { ClientTarget } from "./target.js";
 import { type WholeAnswer, WholeReceiver } from "./whole.js";
 
 /** How something is sent. */

@@ -1,12 +1,11 @@
 import type { Socket } from "node:net";
 import type { Clock } from "../clock/types.js";
 import { checkRequest } from "./fields.js";
-import { CODES, FLAGS, FrameWriter, TYPES } from "./frames.js";
+import { CODES, FLAGS, FrameReader, FrameWriter, PREFACE, TYPES, withoutPadding } from "./frames.js";
 import { HeaderDecoder } from "./hpack.js";
 import { Http2Stream, type StreamOutput } from "./stream.js";
 import { LiveStreams } from "./streams.js";
 
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const MAX_FRAME = 16_384;
 const MAX_STREAMS = 256;
 const STREAM_WINDOW = 1 << 20;
@@ -21,7 +20,10 @@ const NOISE_PER_MS = 0.5;
 const RESET_WEIGHT = 2;
 /** Bytes that a client may leave unread before its connection ends. */
 const MAX_UNREAD_BYTES = 64 << 20;
+/** What one stream sends while others wait. */
+const TURN_BYTES = 65_536;
 const EMPTY = Buffer.alloc(0);
+const PING = Buffer.alloc(8);
 /** Says that no table is kept (RFC 7541 6.3): whatever the client's setting for it becomes. */
 const NO_TABLE = Buffer.of(0x20);
 
@@ -41,8 +43,10 @@ export class Http2Connection implements StreamOutput {
   readonly #host: Http2Host;
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
+  readonly #reader = new FrameReader(MAX_FRAME);
   readonly #decoder = new HeaderDecoder();
-  readonly #streams = new LiveStreams();
+  readonly #streams = new LiveStreams<Http2Stream>();
+  /** Of a preface that is not whole. */
   #pending: Buffer = EMPTY;
   #hasPreface = false;
   #hasSettings = false;
@@ -51,6 +55,8 @@ export class Http2Connection implements StreamOutput {
   #unacknowledged = 0;
   #sendWindow = 65_535;
   #initialSendWindow = 65_535;
+  /** Most that a stream sends at once. */
+  #turnBytes = Number.POSITIVE_INFINITY;
   /** A header block that is not whole: its stream, pieces, and whether it ends the stream. */
   #block: { readonly id: number; readonly isEnd: boolean; readonly pieces: Buffer[]; size: number } | undefined;
   #noise = 0;
@@ -87,7 +93,7 @@ export class Http2Connection implements StreamOutput {
   }
 
   get isWritable(): boolean {
-    return this.#socket.writableLength < MAX_FRAME * 16;
+    return this.#writer.waitingBytes < MAX_FRAME * 16;
   }
 
   streams(): readonly Http2Stream[] {
@@ -100,6 +106,11 @@ export class Http2Connection implements StreamOutput {
     this.#isDraining = true;
     this.#writer.goAway(this.#lastId, CODES.NO_ERROR);
     if (this.isIdle) this.#end();
+  }
+
+  /** Asks the client whether it is there; `lastHeardMs` tells of its answer. */
+  ping(): void {
+    if (!this.#isOver) this.#writer.ping(PING, false);
   }
 
   destroy(): void {
@@ -124,7 +135,6 @@ export class Http2Connection implements StreamOutput {
     this.#writer.goAway(this.#lastId, code);
     this.#end();
     for (const stream of this.#streams.all()) stream.close();
-    this.#pending = EMPTY;
     // What it still sends is not read.
     this.#socket.destroySoon();
   }
@@ -132,8 +142,9 @@ export class Http2Connection implements StreamOutput {
   #onData(chunk: Buffer): void {
     if (this.#isOver) return;
     this.lastHeardMs = this.#host.clock.monotonicMs();
-    let bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    let bytes = chunk;
     if (!this.#hasPreface) {
+      bytes = Buffer.concat([this.#pending, chunk]);
       const length = Math.min(bytes.length, PREFACE.length);
       if (!bytes.subarray(0, length).equals(PREFACE.subarray(0, length))) {
         this.#socket.destroy();
@@ -144,22 +155,13 @@ export class Http2Connection implements StreamOutput {
         return;
       }
       this.#hasPreface = true;
+      this.#pending = EMPTY;
       bytes = bytes.subarray(PREFACE.length);
     }
-    let at = 0;
-    while (bytes.length - at >= 9 && !this.#isOver) {
-      const length = bytes.readUIntBE(at, 3);
-      if (length > MAX_FRAME) {
-        this.#fail(CODES.FRAME_SIZE_ERROR);
-        return;
-      }
-      if (bytes.length - at < 9 + length) break;
-      const id = bytes.readUInt32BE(at + 5) & 0x7fff_ffff;
-      const fault = this.#onFrame(bytes[at + 3] ?? 0, bytes[at + 4] ?? 0, id, bytes.subarray(at + 9, at + 9 + length));
-      if (fault !== undefined) this.#fail(fault);
-      at += 9 + length;
-    }
-    this.#pending = at === bytes.length ? EMPTY : bytes.subarray(at);
+    const fault = this.#reader.read(bytes, (type, flags, id, payload) =>
+      this.#isOver ? undefined : this.#onFrame(type, flags, id, payload),
+    );
+    if (fault !== undefined) this.#fail(fault);
     if (this.#socket.writableLength > MAX_UNREAD_BYTES) this.#socket.destroy();
   }
 
@@ -365,9 +367,17 @@ export class Http2Connection implements StreamOutput {
     return undefined;
   }
 
+  /** In turn, a part of each: whoever has much to send holds nobody else up. */
   #flushAll(): void {
     if (this.#isOver) return;
-    for (const stream of this.#streams.all()) if (stream.hasAnswered && !stream.isLocalEnded) stream.flush();
+    this.#turnBytes = TURN_BYTES;
+    let waiting: readonly Http2Stream[] = this.#streams.all().filter((each) => each.hasAnswered && !each.isLocalEnded);
+    do {
+      const before = this.#sendWindow;
+      for (const stream of waiting) stream.flush();
+      waiting = before === this.#sendWindow ? [] : waiting.filter((each) => each.hasWaiting);
+    } while (waiting.length > 0 && this.isWritable);
+    this.#turnBytes = Number.POSITIVE_INFINITY;
   }
 
   sendHeaders(stream: Http2Stream, block: Buffer, isEnd: boolean): void {
@@ -384,7 +394,7 @@ export class Http2Connection implements StreamOutput {
       return 0;
     }
     let sent = 0;
-    while (sent < bytes.length && this.isWritable) {
+    while (sent < bytes.length && sent < this.#turnBytes && this.isWritable) {
       const size = Math.min(bytes.length - sent, stream.sendWindow, this.#sendWindow, MAX_FRAME);
       if (size <= 0) break;
       stream.sendWindow -= size;
@@ -412,11 +422,4 @@ export class Http2Connection implements StreamOutput {
     this.#streams.delete(stream.id);
     if (this.#isDraining && this.isIdle && !this.#isOver) this.#end();
   }
-}
-
-/** A payload without its padding; `undefined` where that is longer than the payload. */
-function withoutPadding(flags: number, payload: Buffer): Buffer | undefined {
-  if ((flags & FLAGS.PADDED) === 0) return payload;
-  const padding = payload[0] ?? 0;
-  return padding >= payload.length ? undefined : payload.subarray(1, payload.length - padding);
 }

@@ -36,6 +36,48 @@ const BUFFER_BYTES = 16_384;
 const MAX_COPIED = 4096;
 const NONE = new Uint8Array();
 
+/** What a client's connection begins with (RFC 9113 3.4). */
+export const PREFACE: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+
+/** Takes frames out of what is read. */
+export class FrameReader {
+  readonly #maxFrame: number;
+  #pending: Buffer | undefined;
+
+  constructor(maxFrame: number) {
+    this.#maxFrame = maxFrame;
+  }
+
+  /** Hands over all frames that are whole; the code with which the connection ends: the first that `onFrame` returns, or that of a frame beyond the limit. */
+  read(
+    chunk: Buffer,
+    onFrame: (type: number, flags: number, id: number, payload: Buffer) => number | undefined,
+  ): number | undefined {
+    const bytes = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);
+    this.#pending = undefined;
+    let at = 0;
+    while (bytes.length - at >= 9) {
+      const length = bytes.readUIntBE(at, 3);
+      if (length > this.#maxFrame) return CODES.FRAME_SIZE_ERROR;
+      if (bytes.length - at < 9 + length) break;
+      const id = bytes.readUInt32BE(at + 5) & 0x7fff_ffff;
+      const payload = bytes.subarray(at + 9, at + 9 + length);
+      const fault = onFrame(bytes[at + 3] ?? 0, bytes[at + 4] ?? 0, id, payload);
+      if (fault !== undefined) return fault;
+      at += 9 + length;
+    }
+    if (at < bytes.length) this.#pending = at === 0 ? bytes : bytes.subarray(at);
+    return undefined;
+  }
+}
+
+/** A payload without its padding; `undefined` where that is longer than the payload. */
+export function withoutPadding(flags: number, payload: Buffer): Buffer | undefined {
+  if ((flags & FLAGS.PADDED) === 0) return payload;
+  const padding = payload[0] ?? 0;
+  return padding >= payload.length ? undefined : payload.subarray(1, payload.length - padding);
+}
+
 /** Writes frames; those of one turn of the event loop leave together. */
 export class FrameWriter {
   readonly #socket: Socket;
@@ -44,9 +86,21 @@ export class FrameWriter {
   #at = 0;
   #ready: Uint8Array[] = [];
   #isScheduled = false;
+  #unsent = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
+  }
+
+  /** Bytes that wait: for the end of the turn, or for the socket. */
+  get waitingBytes(): number {
+    return this.#unsent + this.#socket.writableLength;
+  }
+
+  /** Bytes that are no frame. */
+  raw(bytes: Uint8Array): void {
+    this.#close();
+    this.#ready.push(bytes);
   }
 
   headers(id: number, block: Uint8Array, isEnd: boolean): void {
@@ -74,8 +128,9 @@ export class FrameWriter {
     this.#frame(TYPES.SETTINGS, FLAGS.ACK, 0, NONE);
   }
 
-  ping(payload: Uint8Array): void {
-    this.#frame(TYPES.PING, FLAGS.ACK, 0, payload);
+  /** `isAnswer`: to one of the other side's. */
+  ping(payload: Uint8Array, isAnswer = true): void {
+    this.#frame(TYPES.PING, isAnswer ? FLAGS.ACK : 0, 0, payload);
   }
 
   goAway(lastId: number, code: number): void {
@@ -103,6 +158,7 @@ export class FrameWriter {
       at += payload.length;
     }
     this.#at = at;
+    this.#unsent += 9 + payload.length;
     if (!isCopied) {
       this.#close();
       this.#ready.push(payload);
@@ -130,6 +186,7 @@ export class FrameWriter {
   /** Hands everything to the socket. */
   flush(): void {
     this.#isScheduled = false;
+    this.#unsent = 0;
     this.#close();
     const ready = this.#ready;
     if (ready.length === 0) return;

@@ -121,6 +121,84 @@ export class HeaderDecoder {
   }
 }
 
+/** Longest block that `HeaderEncoder` makes: that of one frame. */
+const MAX_BLOCK = 16_384;
+
+/** Writes the header blocks of one connection, in their order: what is said with every request is kept in the other side's table. */
+export class HeaderEncoder {
+  /** By name and value: how many were kept before it. */
+  readonly #kept = new Map<string, Map<string, number>>();
+  #count = 0;
+  /** Bytes of the table that are free; nothing that is in it ever goes out again. */
+  #left = TABLE_BYTES;
+  #isShrunk = false;
+  readonly #block = Buffer.allocUnsafe(MAX_BLOCK);
+  #at = 0;
+
+  /** What the other side says that its table may hold. One that is smaller than usual is not used at all. */
+  limit(bytes: number): void {
+    if (bytes >= TABLE_BYTES || this.#isShrunk) return;
+    this.#kept.clear();
+    this.#left = 0;
+    this.#isShrunk = true;
+    this.#count = -1;
+  }
+
+  /** `undefined`: too long for a frame. Names are in small letters; values are latin1; what is `passing` is not kept. */
+  encode(fields: readonly Field[], passing: ReadonlySet<string>): Buffer | undefined {
+    const longest = fields.reduce((sum, [name, value]) => sum + name.length + value.length + 12, 1);
+    if (longest > MAX_BLOCK) return undefined;
+    this.#at = 0;
+    if (this.#count < 0) {
+      this.#block[this.#at++] = 0x20;
+      this.#count = 0;
+    }
+    for (const field of fields) this.#write(field, passing.has(field[0]));
+    return Buffer.from(this.#block.subarray(0, this.#at));
+  }
+
+  #write(field: Field, isPassing: boolean): void {
+    const [name, value] = field;
+    const before = this.#kept.get(name)?.get(value);
+    const size = name.length + value.length + ENTRY_OVERHEAD;
+    if (before !== undefined) this.#integer(0x80, 7, STATIC.length + this.#count - before);
+    else if (isPassing || size > this.#left) this.#literal(0, 4, field);
+    else {
+      this.#literal(0x40, 6, field);
+      this.#left -= size;
+      const values = this.#kept.get(name);
+      if (values === undefined) this.#kept.set(name, new Map([[value, this.#count]]));
+      else values.set(value, this.#count);
+      this.#count++;
+    }
+  }
+
+  #literal(mark: number, bits: number, [name, value]: Field): void {
+    const index = STATIC_NAMES.get(name) ?? 0;
+    this.#integer(mark, bits, index);
+    if (index === 0) this.#text(name);
+    this.#text(value);
+  }
+
+  #text(text: string): void {
+    this.#integer(0, 7, text.length);
+    this.#at += this.#block.write(text, this.#at, "latin1");
+  }
+
+  #integer(mark: number, bits: number, value: number): void {
+    const mask = (1 << bits) - 1;
+    const block = this.#block;
+    if (value < mask) {
+      block[this.#at++] = mark | value;
+      return;
+    }
+    block[this.#at++] = mark | mask;
+    let rest = value - mask;
+    for (; rest > 127; rest = Math.floor(rest / 128)) block[this.#at++] = (rest % 128) | 128;
+    block[this.#at++] = rest;
+  }
+}
+
 /** A header block without references to a table. Names are in small letters; values are latin1. */
 export function encodeHeaders(fields: readonly Field[]): Buffer {
   const parts: Buffer[] = [];

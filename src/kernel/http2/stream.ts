@@ -21,6 +21,8 @@ const HIGH_WATER = 65_536;
 export class Http2Stream {
   readonly id: number;
   readonly headers: ReadonlyMap<string, string>;
+  /** The values, one by one, of fields that came more than once. */
+  readonly repeated: ReadonlyMap<string, readonly string[]> | undefined;
   readonly #output: StreamOutput;
   /** What we may send and receive. */
   sendWindow: number;
@@ -57,11 +59,16 @@ export class Http2Stream {
   constructor(id: number, fields: readonly Field[], output: StreamOutput, windows: { send: number; receive: number }) {
     this.id = id;
     const headers = new Map<string, string>();
+    let repeated: Map<string, readonly string[]> | undefined;
     for (const [name, value] of fields) {
       const before = headers.get(name);
       headers.set(name, before === undefined ? value : `${before}${name === "cookie" ? "; " : ", "}${value}`);
+      if (before === undefined) continue;
+      repeated ??= new Map();
+      repeated.set(name, [...(repeated.get(name) ?? [before]), value]);
     }
     this.headers = headers;
+    this.repeated = repeated;
     this.#output = output;
     this.sendWindow = windows.send;
     this.receiveWindow = windows.receive;

@@ -1,23 +1,21 @@
-import type { Http2Stream } from "./stream.js";
-
 /**
  * A connection's streams by number. A list and no map: a map that takes and gives all the time is copied again and again, and one copy
  * that became old leads to all later ones, with the streams that were in them, until a full collection.
  */
-export class LiveStreams {
+export class LiveStreams<T extends { readonly id: number }> {
   /** In the order of their numbers, which only grow. */
-  readonly #list: Http2Stream[] = [];
+  readonly #list: T[] = [];
 
   get size(): number {
     return this.#list.length;
   }
 
-  get(id: number): Http2Stream | undefined {
+  get(id: number): T | undefined {
     return this.#list[this.#indexOf(id)];
   }
 
   /** Its number is greater than any before. */
-  add(stream: Http2Stream): void {
+  add(stream: T): void {
     this.#list.push(stream);
   }
 
@@ -29,7 +27,7 @@ export class LiveStreams {
   }
 
   /** All as they are now. */
-  all(): readonly Http2Stream[] {
+  all(): readonly T[] {
     return [...this.#list];
   }
 

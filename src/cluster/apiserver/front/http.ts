@@ -1,5 +1,4 @@
-import type { IncomingMessage } from "node:http";
-import type { Http2ServerRequest } from "node:http2";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { TLSSocket } from "node:tls";
 import { messageOf } from "../../../kernel/errors/index.js";
 import type { Logger } from "../../../kernel/log/index.js";
@@ -8,18 +7,15 @@ import { maxBodyBytes } from "../request/body.js";
 import { failureResponse } from "../server/respond.js";
 import type { ApiRequest, ApiResponse } from "../types.js";
 import { warningValue } from "./in-process.js";
-import { type AnyResponse, outOf, writeBody } from "./streams.js";
+import { outOf, writeBody } from "./streams.js";
 import type { Waiting } from "./waiting.js";
-
-/** A request and its answer, of either protocol: the compatibility API of node:http2 is that of node:http. */
-export type AnyRequest = IncomingMessage | Http2ServerRequest;
 
 const nothing = new Uint8Array();
 const maxOneWriteBytes = 16 * 1024;
 /** Answers up to this fit into what the kernel and TLS buffer for a connection. */
-const maxQuickBytes = 256 * 1024;
+export const maxQuickBytes = 256 * 1024;
 /** Whoever sends more than this gets a closed connection. */
-const maxDroppedBytes = 64 * 1024 * 1024;
+export const maxDroppedBytes = 64 * 1024 * 1024;
 
 /** What is waited for: bodies to come, answers to be taken. */
 export interface Waits {
@@ -29,7 +25,7 @@ export interface Waits {
 
 /** Serves one exchange: reads the body, asks `handle`, writes the answer as fast as the client takes it. Never rejects. */
 export async function serve(
-  exchange: { readonly request: AnyRequest; readonly response: AnyResponse },
+  exchange: { readonly request: IncomingMessage; readonly response: ServerResponse },
   handle: (request: ApiRequest) => Promise<ApiResponse>,
   log: Logger,
   waits: Waits,
@@ -82,7 +78,7 @@ export class LazyAbort {
 
 /** The request line of a socket's request, with its body. */
 export function toApiRequest(
-  request: AnyRequest,
+  request: IncomingMessage,
   body: Uint8Array,
   gone: { readonly signal: AbortSignal },
 ): ApiRequest {
@@ -105,7 +101,7 @@ export function toApiRequest(
   };
 }
 
-function headersOf(request: AnyRequest): {
+function headersOf(request: IncomingMessage): {
   headers: Record<string, string>;
   repeated: Record<string, string[]> | undefined;
 } {
@@ -115,7 +111,7 @@ function headersOf(request: AnyRequest): {
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index]?.toLowerCase() ?? "";
     const value = raw[index + 1] ?? "";
-    if (name.startsWith(":") || name === "__proto__") continue;
+    if (name === "__proto__") continue;
     const before = headers[name];
     if (before === undefined) headers[name] = value;
     else {
@@ -138,7 +134,6 @@ export function certificateSubject(socket: object): Subject | undefined {
 }
 
 function readSubject(socket: object): Subject | "none" {
-  // node:http2 hands out a proxy of the socket, which is an instance all the same.
   if (!(socket instanceof TLSSocket)) return "none";
   const { subject, fingerprint256 } = socket.getPeerCertificate();
   if (subject === undefined) return "none";
@@ -157,7 +152,7 @@ function readSubject(socket: object): Subject | "none" {
 }
 
 /** The whole body; `undefined` when it is larger than a resource may be. What is too much is read and dropped: a client that still sends would not see the answer. */
-async function readBody(request: AnyRequest, bodies: Waiting): Promise<Uint8Array | undefined> {
+async function readBody(request: IncomingMessage, bodies: Waiting): Promise<Uint8Array | undefined> {
   if (request.method === "GET" && request.headers["content-length"] === undefined) return nothing;
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = [];
@@ -186,14 +181,14 @@ async function readBody(request: AnyRequest, bodies: Waiting): Promise<Uint8Arra
 }
 
 async function write(
-  response: AnyResponse,
+  response: ServerResponse,
   answer: ApiResponse,
   how: { readonly isHead: boolean; readonly closes: boolean; readonly answers: Waiting },
 ): Promise<void> {
   const headers: Record<string, string | number | string[]> = { ...answer.headers };
   if (answer.warnings !== undefined && answer.warnings.length > 0)
     headers["warning"] = answer.warnings.map(warningValue);
-  if (how.closes && response.req.httpVersionMajor === 1) headers["connection"] = "close";
+  if (how.closes) headers["connection"] = "close";
   const { body } = answer;
   if (body instanceof Uint8Array) {
     headers["content-length"] = body.byteLength;
@@ -206,6 +201,6 @@ async function write(
   }
   response.writeHead(answer.status, headers);
   // A watch may have nothing to say for long; the client waits for the head.
-  if ("flushHeaders" in response) response.flushHeaders();
+  response.flushHeaders();
   await writeBody(outOf(response), body, how.answers);
 }

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";
+import { createServer, type Server } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { DEFAULT_CIPHERS, type TLSSocket } from "node:tls";
@@ -9,8 +9,8 @@ import type { Logger } from "../../../kernel/log/index.js";
 import type { ApiRequest, ApiResponse, Upgraded } from "../types.js";
 import { listenError } from "./errors.js";
 import { serve } from "./http.js";
+import { Http2Lanes } from "./http2-lane.js";
 import { Lane, type LaneHost } from "./lane.js";
-import { endUnanswering } from "./sessions.js";
 import { continueInTurn, noteDue } from "./turns.js";
 import { serveUpgrade } from "./upgrades.js";
 import { Waiting } from "./waiting.js";
@@ -62,8 +62,8 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     first: new Waiting(clock, { limitMs: firstBytesMs, maxBytes: 0 }),
     next: new Waiting(clock, { limitMs: nextRequestMs, maxBytes: 0 }),
   };
-  const server = createSecureServer({
-    allowHTTP1: true,
+  const server = createServer({
+    ALPNProtocols: ["h2", "http/1.1"],
     cert: options.certPem,
     key: options.keyPem,
     ca: options.caPem,
@@ -74,8 +74,6 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     // The cheaper of two that are both beyond reach, as most servers order them.
     ciphers: `TLS_AES_128_GCM_SHA256:${DEFAULT_CIPHERS}`,
     honorCipherOrder: true,
-    settings: { maxConcurrentStreams: 1000 },
-    maxSessionMemory: 64,
   });
   server.on("request", (request, response) => {
     noteDue(request.socket, response);
@@ -87,9 +85,9 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   server.on("upgrade", (request, socket: Duplex, head: Buffer) => {
     void serveUpgrade({ request, socket, head }, (asked) => target.upgrade(asked), log); // answers its own failures
   });
-  layLanes(server, { handle: (asked) => target.handle(asked), waits, log, date: dates(clock) });
-  server.on("session", (session) => endUnanswering(session, options.quietMs ?? 15_000));
-  server.on("sessionError", (error) => log.debug("session broke", { err: error.message }));
+  const shared = { handle: (asked: ApiRequest) => target.handle(asked), waits, log, date: dates(clock) };
+  const multiplexed = new Http2Lanes({ ...shared, clock, quietMs: options.quietMs ?? 15_000 });
+  layLanes(server, shared, multiplexed);
   const closeAll = trackConnections(server);
   server.setTimeout(0);
   Object.assign(server, { keepAliveTimeout: nextRequestMs, headersTimeout: firstBytesMs, requestTimeout: 65_000 });
@@ -107,24 +105,25 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
+        multiplexed.close();
         closeAll();
         for (const waiting of Object.values(waits)) waiting.close();
       }),
   };
 }
 
-/** Connections over HTTP/1.1 begin on a lane; node's own listeners get those that leave it, and all over HTTP/2. */
-function layLanes(server: Http2SecureServer, host: Omit<LaneHost, "takeOver">): void {
+/** Connections over HTTP/1.1 begin on a lane; node's own listeners get those that leave it. */
+function layLanes(server: Server, host: Omit<LaneHost, "takeOver">, multiplexed: Http2Lanes): void {
   const event = "secureConnection";
   const own = server.listeners(event);
   const takeOver = (socket: TLSSocket): void => {
     for (const listener of own) Reflect.apply(listener, server, [socket]);
-    if (socket.alpnProtocol !== "h2") readByStream(socket);
+    readByStream(socket);
   };
   server.removeAllListeners(event);
   server.on(event, (socket: TLSSocket) => {
-    if (socket.alpnProtocol === "http/1.1" || socket.alpnProtocol === false) new Lane(socket, { ...host, takeOver });
-    else takeOver(socket);
+    if (socket.alpnProtocol === "h2") multiplexed.take(socket);
+    else new Lane(socket, { ...host, takeOver });
   });
 }
 
@@ -140,26 +139,20 @@ function dates(clock: Clock): () => string {
   };
 }
 
-function portOf(server: Http2SecureServer, asked: number): number {
+function portOf(server: Server, asked: number): number {
   const address: AddressInfo | string | null = server.address();
   return typeof address === "object" && address !== null ? address.port : asked;
 }
 
 /** Keeps what is open, so that closing need not wait for clients. */
-function trackConnections(server: Http2SecureServer): () => void {
+function trackConnections(server: Server): () => void {
   const sockets = new Set<Socket>();
-  const sessions = new Set<Http2Session>();
   server.on("connection", (socket: Socket) => {
     socket.setNoDelay(true);
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
-  server.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-  });
   return () => {
-    for (const session of sessions) session.destroy();
     for (const socket of sockets) socket.destroy();
   };
 }

@@ -1,11 +1,7 @@
 import type { ServerResponse } from "node:http";
-import type { Http2ServerResponse } from "node:http2";
 import type { Writable } from "node:stream";
 import { ByteStream } from "../render/stream.js";
 import type { Wait, Waiting } from "./waiting.js";
-
-/** An answer of either protocol: the compatibility API of node:http2 is that of node:http. */
-export type AnyResponse = ServerResponse | Http2ServerResponse;
 
 /** Where the body of an answer goes, piece by piece, when its head is out. */
 export interface Out {
@@ -74,13 +70,13 @@ function writeStream(out: Out, stream: ByteStream, answers: Waiting): Promise<vo
 }
 
 /** The body of an answer of node's own servers; its head must be out. */
-export function outOf(response: AnyResponse): Out {
+export function outOf(response: ServerResponse): Out {
   const chunked = withoutMarks(response);
   const out: Out = {
     get isGone() {
       return response.destroyed || response.writableEnded;
     },
-    write: (bytes) => (chunked === undefined ? writeTo(response, bytes) : writeChunk(chunked, bytes)),
+    write: (bytes) => (chunked === undefined ? response.write(bytes) : writeChunk(chunked, bytes)),
     end() {
       if (chunked !== undefined) chunked.write(lastChunk);
       response.end();
@@ -94,17 +90,12 @@ export function outOf(response: AnyResponse): Out {
   return out;
 }
 
-/** The two protocols' `write` differ in their overloads only. */
-function writeTo(response: AnyResponse, chunk: Uint8Array): boolean {
-  return "stream" in response ? response.write(chunk) : response.write(chunk);
-}
-
 /**
  * Takes the marks between chunks (RFC 9112 §7.1) over from node, which writes them in pieces of their own for each client.
  * `undefined`: this answer has none.
  */
-function withoutMarks(response: AnyResponse): ServerResponse | undefined {
-  if ("stream" in response || !response.headersSent || !response.chunkedEncoding) return undefined;
+function withoutMarks(response: ServerResponse): ServerResponse | undefined {
+  if (!response.headersSent || !response.chunkedEncoding) return undefined;
   response.chunkedEncoding = false;
   return response;
 }

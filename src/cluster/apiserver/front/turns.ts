@@ -1,6 +1,5 @@
 import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import type { AnyResponse } from "./streams.js";
 
 /**
  * Answers leave a connection over HTTP/1.1 in the order of their requests. Node sees to that, but not for what it leaves to others:
@@ -9,8 +8,7 @@ import type { AnyResponse } from "./streams.js";
 const due = new WeakMap<object, Set<ServerResponse>>();
 
 /** To be told of every request, as it comes. */
-export function noteDue(socket: object, response: AnyResponse): void {
-  if ("stream" in response) return;
+export function noteDue(socket: object, response: ServerResponse): void {
   const answers = due.get(socket) ?? new Set();
   due.set(socket, answers);
   answers.add(response);
@@ -31,11 +29,11 @@ export async function answersOut(socket: Duplex): Promise<void> {
 }
 
 /** Says that the body may come, and calls `go`, when it is this answer's turn: node would say it within the one before. */
-export function continueInTurn(response: AnyResponse, go: () => void): void {
+export function continueInTurn(response: ServerResponse, go: () => void): void {
   const proceed = (): void => {
     response.writeContinue();
     go();
   };
-  if ("stream" in response || response.socket !== null) proceed();
+  if (response.socket !== null) proceed();
   else response.once("socket", proceed);
 }
