@@ -3,7 +3,11 @@ import { once } from "node:events";
 import { type HeapProfiler, Session } from "node:inspector/promises";
 import { connect } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
+import { systemClock, systemRandom } from "../../kernel/clock/index.js";
+import { silentLogger } from "../../kernel/log/index.js";
 import { scale } from "./models.fixture.js";
+import { createPayloadLog, type PayloadLog } from "./payload-log/log.js";
+import { readPayloadLog } from "./payload-log/settings.js";
 import { serveProtocols } from "./protocols.fixture.js";
 
 const OURS = /\/(?:modelserver|http1)\/(?!.*\.test\.ts)/;
@@ -14,8 +18,19 @@ function bytesOf({ callFrame, selfSize, children }: HeapProfiler.SamplingHeapPro
   return children.reduce((sum, child) => sum + bytesOf(child), own);
 }
 
-test("what a small request needs is young garbage, and nothing of it is made old", async () => {
-  const server = await serveProtocols({}, { "scale/1/model.onnx": scale(2) });
+/** A log whose sink takes everything at once. */
+function quickLog(): PayloadLog {
+  const settings = readPayloadLog(JSON.stringify({ urls: ["http://127.0.0.1:1/"], mode: "all" }));
+  const none = (): Promise<void> => Promise.resolve();
+  const sink = { name: "quick", concurrency: 8, batchSize: 1, batchIntervalMs: 0, deliver: none, close: none };
+  return createPayloadLog({ settings, sinks: [sink], clock: systemClock, random: systemRandom, log: silentLogger });
+}
+
+test.each([
+  ["alone", () => ({})],
+  ["with a payload log", () => ({ payloads: quickLog() })],
+])("what a small request needs is young garbage, and nothing of it is made old: %s", async (_how, more) => {
+  const server = await serveProtocols(more(), { "scale/1/model.onnx": scale(2) });
   onTestFinished(() => server.stop());
   const body = JSON.stringify({ inputs: [{ name: "x", shape: [1, 2], datatype: "FP32", data: [1, 2] }] });
   const head = `POST /v2/models/scale/infer HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`;

@@ -19,5 +19,5 @@ export {
   type RequestHead,
   type ResponseHead,
 } from "./head.js";
-export { type BodyCharge, Http1Request, KnownHead } from "./request.js";
+export { type BodyCharge, Http1Request, KnownHead, type RequestFollower } from "./request.js";
 export { createHttp1Server, type Http1Server, type Http1ServerOptions } from "./server.js";

@@ -36,6 +36,12 @@ interface Reader {
   readonly reject: (error: unknown) => void;
 }
 
+/** Hears of a request's body. */
+export interface RequestFollower {
+  /** The whole body, as it came, when somebody reads it. */
+  onBody(body: Buffer): void;
+}
+
 /** One request as a server's `answer` function sees it. */
 export class Http1Request {
   readonly method: string;
@@ -43,8 +49,8 @@ export class Http1Request {
   readonly target: string;
   /** Lower case, without port. */
   readonly host: string;
-  /** Told of the whole body, as it came, when somebody reads it. */
-  onBody: ((body: Buffer) => void) | undefined;
+  /** Who follows it. A field, and no map by requests: maps make old what passes through them. */
+  follower: RequestFollower | undefined;
   readonly #known: KnownHead;
   readonly #framing: Framing;
   readonly #connection: RequestConnection;
@@ -176,7 +182,7 @@ export class Http1Request {
   #taken(): Buffer {
     const [first] = this.#pieces;
     const body = this.#pieces.length === 1 && first !== undefined ? first : Buffer.concat(this.#pieces);
-    this.onBody?.(body);
+    this.follower?.onBody(body);
     this.forget();
     return body;
   }

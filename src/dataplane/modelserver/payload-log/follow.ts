@@ -1,12 +1,34 @@
 /** Following the server's own HTTP requests. */
-import type { Http1Answer, Http1Request } from "../../../kernel/http1/index.js";
+import type { Http1Answer, Http1Request, RequestFollower } from "../../../kernel/http1/index.js";
 import { Collector } from "./collector.js";
 import type { Exchange, PayloadLog } from "./log.js";
+
+/** One request that is followed; its answer is told of once. Plain literals, nothing spread: that would be made old at once. */
+class FollowedRequest implements RequestFollower {
+  readonly #exchange: Exchange;
+  readonly #request: Http1Request;
+  isAnswered = false;
+
+  constructor(exchange: Exchange, request: Http1Request) {
+    this.#exchange = exchange;
+    this.#request = request;
+  }
+
+  onBody(body: Buffer): void {
+    const request = this.#request;
+    const [type, coding] = [request.header("content-type"), request.header("content-encoding")];
+    this.#exchange.request({ body, type, coding, isCut: false });
+  }
+
+  onAnswer({ status, type = "application/json", headers, body }: Http1Answer, isCut: boolean): void {
+    const whole = typeof body === "string" || body instanceof Uint8Array ? body : "";
+    this.#exchange.response({ body: whole, type, coding: headers?.["content-encoding"], isCut }, { http: status });
+  }
+}
 
 /** Follows the requests that HTTP handlers answer. */
 export class HttpFollower {
   readonly #log: PayloadLog;
-  readonly #open = new WeakMap<Http1Request, Exchange>();
 
   constructor(log: PayloadLog) {
     this.#log = log;
@@ -14,26 +36,23 @@ export class HttpFollower {
 
   /** Before the request is answered. */
   begin(request: Http1Request): void {
-    const exchange = this.#log.begin((name) => request.header(name));
-    this.#open.set(request, exchange);
-    request.onBody = (body) =>
-      exchange.request({ body, type: request.header("content-type"), coding: request.header("content-encoding") });
+    request.follower = new FollowedRequest(
+      this.#log.begin((name) => request.header(name)),
+      request,
+    );
   }
 
   /** The request's answer, whatever it says; what is to be sent in its place. */
   end(request: Http1Request, answer: Http1Answer): Http1Answer {
-    const exchange = this.#open.get(request);
-    if (exchange === undefined) return answer;
-    this.#open.delete(request);
-    const { status, type = "application/json", headers, body } = answer;
-    const seen = { type, coding: headers?.["content-encoding"] };
+    const { follower } = request;
+    if (!(follower instanceof FollowedRequest) || follower.isAnswered) return answer;
+    follower.isAnswered = true;
+    const { body } = answer;
     if (typeof body === "string" || body instanceof Uint8Array) {
-      exchange.response({ ...seen, body }, { http: status });
+      follower.onAnswer(answer, false);
       return answer;
     }
-    const whole = gather(body, this.#log, (bytes, isCut) =>
-      exchange.response({ ...seen, body: bytes, isCut }, { http: status }),
-    );
+    const whole = gather(body, this.#log, (bytes, isCut) => follower.onAnswer({ ...answer, body: bytes }, isCut));
     return { ...answer, body: whole };
   }
 }
