@@ -31,6 +31,7 @@ import type { InferenceService } from "./inference-service-kind.js";
 import { InferenceServiceKind } from "./inference-service-kind.js";
 import { insideIgnored } from "./inside.js";
 import { groupIgnored } from "./local-models/index.js";
+import { settingsIgnored } from "./platform-settings.js";
 import { recordReadiness, recordShares } from "./record.js";
 import { type Outcomes, type RouteOutcome, routeService, serviceUrl, standingRoute } from "./routes.js";
 import { ClusterServingRuntimeKind, ServingRuntimeKind } from "./runtime-kinds.js";
@@ -170,6 +171,7 @@ async function reconcileService(service: InferenceService, tools: Tools): Promis
     ...scalingIgnored(outcomes),
     ...insideIgnored(service, components, tools.context.cluster.informers),
     ...groupIgnored(service, spec, tools),
+    ...(await settingsIgnored(tools)),
   ];
   const seen: Seen = { ...base, outcomes, route, runtime: chosen, ignored };
   for (const outcome of components)
