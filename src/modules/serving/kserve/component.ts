@@ -274,8 +274,7 @@ function buildOrKeep(
   try {
     return buildComponentPods(pods);
   } catch (error) {
-    if (error instanceof InputError)
-      return { reason: "InvalidPredictorSpec", message: `${pods.component}: ${error.message}` };
+    if (error instanceof InputError) return { reason: "InvalidPredictorSpec", message: error.message };
     throw error;
   }
 }

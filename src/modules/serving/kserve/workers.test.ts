@@ -156,4 +156,7 @@ test("a runtime for one node is not enough", async () => {
     (one) => conditionOf(one, "PredictorReady") === "False InvalidPredictorSpec",
   );
   expect(seen.status?.modelStatus?.lastFailureInfo?.message).toMatch(/workerSpec needs a runtime for several nodes/);
+  expect(seen.status?.conditions?.find(({ type }) => type === "Ready")?.message).toMatch(
+    /^predictor: workerSpec needs/,
+  );
 });
