@@ -102,7 +102,8 @@ test("completion offers commands and options", async () => {
 });
 
 test("version tells what it is and what it serves", async () => {
-  expect((await run("version")).out).toMatch(/^argosy \d+\.\d+\.\d+\nKubernetes API v1\.34/);
+  for (const word of ["version", "--version", "-V"])
+    expect((await run(word)).out).toMatch(/^argosy \d+\.\d+\.\d+\nKubernetes API v1\.34/);
 });
 
 test("counts and lists that cannot be meant are refused before anything starts", async () => {

@@ -31,7 +31,7 @@ export async function runCli(words: readonly string[], terminal: Terminal): Prom
     code = result;
   });
   try {
-    await program.parseAsync(words, { from: "user" });
+    await program.parseAsync(isVersionAsked(words) ? ["version"] : words, { from: "user" });
     return code;
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -52,6 +52,11 @@ export async function runCli(words: readonly string[], terminal: Terminal): Prom
   }
 }
 
+/** As people ask any program. */
+function isVersionAsked([first = "", ...more]: readonly string[]): boolean {
+  return more.length === 0 && (first === "--version" || first === "-V");
+}
+
 /** The whole command tree; also what help and completion are made from. */
 export function createProgram(terminal: Terminal, exit: (code: number) => void): Command {
   const program = new Command("argosy")
@@ -59,6 +64,7 @@ export function createProgram(terminal: Terminal, exit: (code: number) => void):
     .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) })
     // What stands after the name of a subcommand is its own: `agent` and `agent rbac` both have a --level.
     .enablePositionalOptions()
+    .option("-V, --version", "print the versions, as `argosy version` does")
     .showSuggestionAfterError(true)
     .showHelpAfterError("(add --help for usage and examples)")
     .addHelpText(

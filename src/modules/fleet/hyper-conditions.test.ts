@@ -187,19 +187,22 @@ test("TrafficReady and the shares of all requests are the head ingress' word tim
   expect(says(split, "Degraded")).toBe("False AsExpected");
 });
 
-test("what needs a new kind waits until the member has established it", async () => {
+const definitionOf = (plural: string): JsonObject & { readonly apiVersion: string; readonly kind: string } => ({
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: `${plural}.example.org` },
+  spec: {
+    group: "example.org",
+    scope: "Namespaced",
+    names: { plural, singular: plural.slice(0, -1), kind: "Thing", listKind: "ThingList" },
+    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
+  },
+});
+const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "one", ...inDemo } };
+
+/** A fleet of one cluster, in which the hub may do everything. */
+async function beginWithRights() {
   const fleet = await begin(["cloud"]);
-  const definition = {
-    apiVersion: "apiextensions.k8s.io/v1",
-    kind: "CustomResourceDefinition",
-    metadata: { name: "things.example.org" },
-    spec: {
-      group: "example.org",
-      scope: "Namespaced",
-      names: { plural: "things", singular: "thing", kind: "Thing", listKind: "ThingList" },
-      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
-    },
-  };
   const cloud = fleet.members.get("cloud");
   await cloud?.client.resource(ClusterRoleBindingKind).create({
     apiVersion: "rbac.authorization.k8s.io/v1",
@@ -208,7 +211,12 @@ test("what needs a new kind waits until the member has established it", async ()
     roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "cluster-admin" },
     subjects: [{ kind: "User", name: "argosy:agent", apiGroup: "rbac.authorization.k8s.io" }],
   });
-  const thing = { apiVersion: "example.org/v1", kind: "Thing", metadata: { name: "one", ...inDemo } };
+  return { fleet, cloud };
+}
+
+test("what needs a new kind waits until the member has established it", async () => {
+  const { fleet, cloud } = await beginWithRights();
+  const definition = definitionOf("things");
   await fleet.createHyper("digits", { workloads: [{ clusters: ["cloud"], manifests: [thing, secret, definition] }] });
 
   const done = await eventually(
@@ -220,6 +228,34 @@ test("what needs a new kind waits until the member has established it", async ()
   expect(done.status?.appliedSummary).toBe("3/3");
   const made = await cloud?.client.resource(CustomResourceDefinitionKind).get("things.example.org");
   expect(made?.metadata.labels).toHaveProperty("karmada.io/managed");
+});
+
+test("a definition whose names somebody has already is told as that, and what waits for it does not wait in silence", async () => {
+  const { fleet } = await beginWithRights();
+  const manifests = [definitionOf("things")];
+  await fleet.createHyper("first", { workloads: [{ clusters: ["cloud"], manifests }] });
+  await eventually(
+    () => fleet.getHyper("first"),
+    (object) => says(object, "Ready") === "True Ready",
+    "the first has the names",
+  );
+  const other = [{ ...thing, metadata: { name: "two", ...inDemo } }, definitionOf("thongs")];
+  await fleet.createHyper("second", { workloads: [{ clusters: ["cloud"], manifests: other }] });
+
+  const stuck = await eventually(
+    () => fleet.getHyper("second"),
+    (object) => says(object, "Degraded") === "True DeliveryFailed",
+    "it is told",
+  );
+
+  const clash = 'its names are not accepted: "ThingList" is already in use';
+  expect(says(stuck, "Progressing")).toBe("False Stalled");
+  expect(findCondition(stuck.status?.conditions, "Ready")?.message).toContain(
+    `cloud/CustomResourceDefinition/thongs.example.org: ${clash}`,
+  );
+  expect(findCondition(stuck.status?.conditions, "FullyApplied")?.message).toContain(
+    `waits for CustomResourceDefinition thongs.example.org to be established first: ${clash}`,
+  );
 });
 
 test("a spoke that does not answer is released by tombstones, which are carried out when it is back; a successor waits for them", async () => {

@@ -4,7 +4,7 @@ import { isNotFound, messageOf } from "../../kernel/errors/index.js";
 import { isConditionTrue, isDeleting } from "../../kernel/kinds/index.js";
 import { asObjects, asString, equalJson, toJsonObject } from "../../kernel/schema/index.js";
 import { describeUnknownCluster, type PlannedObject, qualified } from "./hyper-plan.js";
-import { memberStatusOf } from "./hyper-readiness.js";
+import { memberStatusOf, nameClash } from "./hyper-readiness.js";
 import type { ObjectState } from "./hyper-status.js";
 import { deliveryOf, manifestOf, workFor } from "./hyper-works.js";
 import { ClusterKind, type HyperMLService, type Work, WorkKind } from "./kinds.js";
@@ -20,6 +20,8 @@ interface Gate {
   readonly object: PlannedObject;
   /** `applied`, `established`. */
   readonly until: string;
+  /** Why it does not come to that by itself; empty: it may. */
+  readonly why: string;
 }
 
 /** One Work among those of all clusters. */
@@ -82,7 +84,10 @@ export class Delivery {
       for (const object of group) {
         const state = this.#obstacleOf(object) ?? (await this.#deliverOne(object, objects, gate));
         states.set(object, state);
-        if (waitsFor === undefined && obstructionOf(state) !== "") waitsFor = { object, until: obstructionOf(state) };
+        const until = obstructionOf(state);
+        const why = nameClash(state);
+        if (until !== "" && (waitsFor === undefined || (waitsFor.why === "" && why !== "")))
+          waitsFor = { object, until, why };
       }
     }
     return objects.flatMap((object) => states.get(object) ?? []);
@@ -135,8 +140,13 @@ export class Delivery {
       return state;
     }
     if (waitsFor !== undefined) {
-      const message = `waits for ${waitsFor.object.kind} ${qualified(waitsFor.object)} to be ${waitsFor.until} first`;
-      return this.#state(object, existing, { isApplied: false, reason: "WaitingForOrder", message });
+      const { until, why } = waitsFor;
+      const what = `waits for ${waitsFor.object.kind} ${qualified(waitsFor.object)} to be ${until} first`;
+      return this.#state(object, existing, {
+        isApplied: false,
+        reason: why === "" ? "WaitingForOrder" : "NamesNotAccepted",
+        message: why === "" ? what : `${what}: ${why}`,
+      });
     }
     try {
       if (this.#isKarmadas) await sendSpace(object, planned, this.#context);

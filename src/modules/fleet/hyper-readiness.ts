@@ -26,12 +26,21 @@ export function memberStatusOf({ work }: ObjectState): JsonObject | undefined {
   return work?.status?.manifestStatuses?.[0]?.status;
 }
 
+/** Why a member does not take the names of a CustomResourceDefinition, so that it is never established; empty: it does, or said nothing. */
+export function nameClash(state: ObjectState): string {
+  if (state.object.kind !== "CustomResourceDefinition") return "";
+  const accepted = readyConditionIn(memberStatusOf(state), "NamesAccepted");
+  return accepted?.status === "False" ? `its names are not accepted: ${accepted.message}` : "";
+}
+
 /** Why an object is not ready; empty when it is, undefined when it is of a kind that says nothing of it. */
 export function unreadinessOf(state: ObjectState): string | undefined {
   const status = memberStatusOf(state);
   const health = state.work?.status?.manifestStatuses?.[0]?.health ?? unheardOf(state);
   const ready = readyConditionIn(status);
   const isService = isServed(state.object.kind);
+  const clash = nameClash(state);
+  if (clash !== "") return clash;
   if (ready === undefined && health !== "Unhealthy" && !isService) return undefined;
   if (!state.isApplied) return "is not applied";
   if (ready !== undefined && ready.status !== "True") return orElse(ready.message, "is not ready");
