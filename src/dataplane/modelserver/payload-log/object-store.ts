@@ -2,15 +2,15 @@
 import { signedHeaders } from "../../../kernel/aws/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { ClientPool, requestHead } from "../../../kernel/http-client/index.js";
-import { readS3Settings, type S3Settings } from "../storage/index.js";
+import { bucketUrl, readS3Settings, type S3Settings } from "../storage/index.js";
 import { DeliveryError } from "./queue.js";
 import { logVariables } from "./settings.js";
 import type { SinkOptions } from "./sinks.js";
 
-/** A store that takes objects. */
+/** A bucket that takes objects. */
 export interface ObjectStore {
   /** Rejects with a `DeliveryError`. */
-  put(bucket: string, key: string, content: { readonly data: Buffer; readonly type: string }): Promise<void>;
+  put(key: string, content: { readonly data: Buffer; readonly type: string }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -19,19 +19,19 @@ interface Opened {
   readonly pool: ClientPool;
 }
 
-/** The store that the settings' `s3cfg` names, or AWS' variables do; it is looked for when something is to be written. */
-export function createObjectStore(options: SinkOptions): ObjectStore {
+/** A bucket of the store that the settings' `s3cfg` names, or AWS' variables do; it is looked for when something is to be written. */
+export function createObjectStore(options: SinkOptions, bucket: string): ObjectStore {
   let opened: Promise<Opened> | undefined;
   return {
-    async put(bucket, key, content) {
-      opened ??= open(options);
+    async put(key, content) {
+      opened ??= open(options, bucket);
       const store = await opened.catch((error: unknown) => {
         // The Secret may come later.
         opened = undefined;
         throw new DeliveryError(messageOf(error), true, { cause: error });
       });
-      const path = [bucket, ...key.split("/")].map(encodeURIComponent).join("/");
-      await send({ ...store, clock: options.clock }, path, content);
+      const path = key.split("/").map(encodeURIComponent).join("/");
+      await send({ ...store, clock: options.clock }, bucketUrl(store.settings, bucket, path), content);
     },
     async close() {
       (await opened?.catch(() => undefined))?.pool.destroy(new DeliveryError("the log is being closed", true));
@@ -39,11 +39,11 @@ export function createObjectStore(options: SinkOptions): ObjectStore {
   };
 }
 
-async function open({ settings: { s3cfg }, env }: SinkOptions): Promise<Opened> {
+async function open({ settings: { s3cfg }, env }: SinkOptions, bucket: string): Promise<Opened> {
   const settings = await readS3Settings(s3cfg, logVariables(env));
   const ca = settings.ca === undefined ? {} : { ca: settings.ca };
   const tls = { rejectUnauthorized: settings.checkCertificate, ...ca };
-  return { settings, pool: new ClientPool({ url: new URL(settings.endpoint), tls, ...TIMES }) };
+  return { settings, pool: new ClientPool({ url: new URL(bucketUrl(settings, bucket)), tls, ...TIMES }) };
 }
 
 const TIMES = { connectMs: 5_000, idleMs: 4_000, silenceMs: 20_000 };
@@ -52,11 +52,11 @@ const MAX_SAID_BYTES = 16_384;
 
 async function send(
   { settings, pool, clock }: Opened & { readonly clock: SinkOptions["clock"] },
-  path: string,
+  url: string,
   { data, type }: { data: Buffer; type: string },
 ): Promise<void> {
-  const { endpoint, keys, region } = settings;
-  const to = new URL(`${endpoint}/${path}`);
+  const { keys, region } = settings;
+  const to = new URL(url);
   const given = { "content-type": type };
   const asked = { method: "PUT", to, headers: given, payloadHash: "UNSIGNED-PAYLOAD" };
   const headers = keys === undefined ? given : signedHeaders(asked, { keys, region, nowMs: clock.now() });

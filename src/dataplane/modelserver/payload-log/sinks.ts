@@ -82,9 +82,9 @@ class FileSink implements Sink {
       this.#put = (key, data) => writeWhole(join(folder, key), data);
       this.#close = () => Promise.resolve();
     } else {
-      const store = createObjectStore(options);
+      const store = createObjectStore(options, host);
       this.#prefix = decodeURIComponent(pathname);
-      this.#put = (key, data, type) => store.put(host, key, { data, type });
+      this.#put = (key, data, type) => store.put(key, { data, type });
       this.#close = () => store.close();
     }
     const { marshallerUrl } = settings;

@@ -4,5 +4,5 @@
  * programs of the node, `archive` unpacks. May use: the kernel, jose, tar-stream.
  */
 export { type FetchOptions, fetchModel } from "./fetch.js";
-export { readS3Settings, type S3Settings } from "./s3-settings.js";
+export { bucketUrl, readS3Settings, type S3Settings } from "./s3-settings.js";
 export { readTrust } from "./settings.js";

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { s3Settings, settingsInEntry, settingsInEnvironment } from "./s3-settings.js";
+import { bucketUrl, s3Settings, settingsInEntry, settingsInEnvironment } from "./s3-settings.js";
 import { closers, fetchOptions, startServer } from "./stores.fixture.js";
 
 afterEach(async () => {
@@ -38,6 +38,32 @@ test("so do AWS' variables; without keys they say nothing, unless what is public
     endpoint: "https://minio:9000",
     checkCertificate: true,
   });
+});
+
+test("buckets have hosts of their own where the store wants it and their names can be a host's label", async () => {
+  const keys = { AWS_ACCESS_KEY_ID: "key", AWS_SECRET_ACCESS_KEY: "secret" };
+  const at = (endpoint: string) => ({ ...keys, AWS_ENDPOINT_URL: endpoint, S3_USER_VIRTUAL_BUCKET: "true" });
+  const urlIn = async (env: Record<string, string>, bucket: string, rest?: string) => {
+    const found = await settingsInEnvironment(env);
+    return found === undefined ? undefined : bucketUrl(found, bucket, rest);
+  };
+  expect(await urlIn(at("https://oss.example.com:8443/"), "models")).toBe("https://models.oss.example.com:8443/");
+  expect(await urlIn(at("http://oss.example.com/s3"), "models", "a/b")).toBe("http://models.oss.example.com/s3/a/b");
+  expect(await urlIn(at("https://oss.example.com"), "my.models", "a")).toBe("https://oss.example.com/my.models/a");
+  expect(await urlIn(at("http://127.0.0.1:9000"), "models", "a")).toBe("http://127.0.0.1:9000/models/a");
+  expect(await urlIn(at("http://[::1]:9000"), "models", "a")).toBe("http://[::1]:9000/models/a");
+  expect(await urlIn({ ...keys, AWS_ENDPOINT_URL: "https://oss.example.com" }, "models")).toBe(
+    "https://oss.example.com/models",
+  );
+
+  const s3cfg = async (hostBucket: string) => {
+    const text = `host_base = oss.example.com\naccess_key = a\nsecret_key = b\nhost_bucket = ${hostBucket}\n`;
+    const settings = { env: {}, file: { path: ".s3cfg", text }, entry: undefined, client: {} };
+    return bucketUrl(await s3Settings(settings, "s3://models"), "models");
+  };
+  expect(await s3cfg("%(bucket)s.oss.example.com")).toBe("https://models.oss.example.com/");
+  expect(await s3cfg("oss.example.com")).toBe("https://oss.example.com/models");
+  expect(await s3cfg("%(bucket)s.s3.amazonaws.com")).toBe("https://oss.example.com/models");
 });
 
 test("a pod's identity is exchanged for keys of its role", async () => {

@@ -1,5 +1,6 @@
 /** S3 settings in the forms that people have them in: an `.s3cfg`, an entry of KServe's Secret `storage-config`, AWS' variables. */
 import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { dirname, isAbsolute, join } from "node:path";
 import type { AwsKeys } from "../../../kernel/aws/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
@@ -17,6 +18,8 @@ export interface S3Settings {
   /** Absent: requests are not signed. */
   readonly keys?: AwsKeys;
   readonly region: string;
+  /** Buckets are asked by hosts of their own (`https://BUCKET.host`) rather than by paths. */
+  readonly hasBucketHosts?: boolean;
   /** PEM of the CAs to trust: what the settings name instead of the system's, or those of ARGOSY_CA_BUNDLE beside them. */
   readonly ca?: string;
   readonly checkCertificate: boolean;
@@ -25,6 +28,18 @@ export interface S3Settings {
 const fail = (message: string): never => {
   throw new DownloadError("InvalidSource", message);
 };
+
+/** Names that are a label of a host: certificates of stores cover one label, and none with dots. */
+const BUCKET_LABEL = /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/;
+
+/** The address of a bucket, or of what `rest` (escaped) names in it: by a host of its own where the store wants that and the name can be one. */
+export function bucketUrl({ endpoint, hasBucketHosts }: S3Settings, bucket: string, rest?: string): string {
+  const at = new URL(endpoint);
+  const isHost =
+    hasBucketHosts === true && BUCKET_LABEL.test(bucket) && isIP(at.hostname.replace(/^\[|\]$/g, "")) === 0;
+  if (isHost) return `${at.protocol}//${bucket}.${at.host}${at.pathname.replace(/\/+$/, "")}/${rest ?? ""}`;
+  return `${endpoint}/${encodeURIComponent(bucket)}${rest === undefined ? "" : `/${rest}`}`;
+}
 
 /** The file's settings, or those of the environment. Throws `DownloadError` that names file and field, never a value. */
 export async function s3Settings(settings: StoreSettings, uri: string): Promise<S3Settings> {
@@ -55,7 +70,7 @@ const denied = (message: string): never => {
 };
 
 /**
- * An `.s3cfg` (`[default]`, `name = value`): host_base, access_key, secret_key, use_https, bucket_location, access_token, check_ssl_certificate, and the
+ * An `.s3cfg` (`[default]`, `name = value`): host_base, host_bucket (`%(bucket)s.` before the same host: buckets have hosts of their own), access_key, secret_key, use_https, bucket_location, access_token, check_ssl_certificate, and the
  * CAs to trust: ca_certs_file (relative to the file) or ca_certs (PEM, line ends written as \n).
  */
 async function settingsInS3cfg(text: string, file: string): Promise<S3Settings> {
@@ -81,8 +96,10 @@ async function settingsInS3cfg(text: string, file: string): Promise<S3Settings> 
       ? fields.get("ca_certs")?.replaceAll("\\n", "\n") || undefined
       : await readCa(isAbsolute(caFile) ? caFile : join(dirname(file), caFile), `${file}: ca_certs_file`);
   const sessionToken = fields.get("access_token") ?? "";
+  const bucketHost = /^(?:https?:\/\/)?%\(bucket\)s?\.(.+?)\/*$/.exec(fields.get("host_bucket") ?? "")?.[1];
   return {
     endpoint,
+    ...(bucketHost === host ? { hasBucketHosts: true } : {}),
     keys: {
       accessKey: need("access_key"),
       secretKey: need("secret_key"),
@@ -124,6 +141,7 @@ export async function settingsInEnvironment(env: Environment): Promise<S3Setting
     endpoint: endpointOf(endpoint, "AWS_ENDPOINT_URL"),
     ...(keys === undefined ? {} : { keys }),
     region,
+    ...(isOn(env["S3_USER_VIRTUAL_BUCKET"]) ? { hasBucketHosts: true } : {}),
     checkCertificate: !isOff(env["S3_VERIFY_SSL"]),
   };
 }

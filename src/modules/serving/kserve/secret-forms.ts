@@ -43,6 +43,7 @@ function s3Settings(annotations: Readonly<Record<string, string>> = {}): Record<
       : { AWS_ENDPOINT_URL: endpoint.includes("://") ? endpoint : `${scheme}://${endpoint}` }),
     ...(region === undefined ? {} : { AWS_DEFAULT_REGION: region }),
     ...(said("verifyssl") === "0" ? { S3_VERIFY_SSL: "0" } : {}),
+    ...(said("usevirtualbucket") === "true" ? { S3_USER_VIRTUAL_BUCKET: "true" } : {}),
     ...(said("useanoncredential") === "true" ? { AWS_NO_SIGN_REQUEST: "true" } : {}),
   };
 }

@@ -32,7 +32,11 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
   await addSecret(cluster, "goo.gle", { "gcloud-application-credentials.json": "{}" });
   await addSecret(cluster, "web", { "https-host": "models.example.com", headers: "{}" });
   await addSecret(cluster, "other", { "https-host": "other.example.com", headers: "{}" });
-  const said = { "serving.kserve.io/s3-endpoint": "minio:9000", "serving.kserve.io/s3-usehttps": "0" };
+  const said = {
+    "serving.kserve.io/s3-endpoint": "minio:9000",
+    "serving.kserve.io/s3-usehttps": "0",
+    "serving.kserve.io/s3-usevirtualbucket": "true",
+  };
   await addSecret(cluster, "minio", { AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" }, { annotations: said });
   await cluster.client.resource(ServiceAccountKind).apply(
     {
@@ -76,6 +80,7 @@ test("each scheme gets what the ServiceAccount's Secrets hold for it, in KServe'
     key("AWS_ACCESS_KEY_ID", "minio"),
     key("AWS_SECRET_ACCESS_KEY", "minio"),
     { name: "AWS_ENDPOINT_URL", value: "http://minio:9000" },
+    { name: "S3_USER_VIRTUAL_BUCKET", value: "true" },
   ]);
   expect((await fetcherOf(cluster, "none"))["env"]).toBeUndefined();
 });

@@ -4,7 +4,7 @@ import type { Clock } from "../../../../kernel/clock/types.js";
 import { DownloadError } from "../failures.js";
 import { refusal, type StoreAnswer, StoreClient } from "../http-client.js";
 import { chooseKeys, escapePath, MAX_OBJECTS } from "../keys.js";
-import { type S3Settings, s3Settings } from "../s3-settings.js";
+import { bucketUrl, type S3Settings, s3Settings } from "../s3-settings.js";
 import type { StoreSettings } from "../settings.js";
 import type { ByteRange, Content, Listing, RemoteFile, Source } from "../types.js";
 import { elements, textIn } from "../xml.js";
@@ -56,7 +56,7 @@ class S3Source implements Source {
     for (let token: string | undefined = ""; token !== undefined; ) {
       const more: Record<string, string> = token === "" ? {} : { "continuation-token": token };
       const query = new URLSearchParams({ "list-type": "2", prefix: path, ...more }).toString().replaceAll("+", "%20");
-      const answer = await this.#send(`${encodeURIComponent(bucket)}?${query}`, {});
+      const answer = await this.#send(`${bucketUrl(this.#place.settings, bucket)}?${query}`, {});
       if (answer.status !== 200) throw await refusal(answer, `listing s3://${bucket}/${path}${this.#on()}`, HINTS);
       const page = await answer.text();
       objects.push(...parseListing(page));
@@ -87,8 +87,8 @@ class S3Source implements Source {
   async #read(object: S3Object, { from, to }: ByteRange): Promise<Content> {
     const { bucket } = this.#place;
     const ifMatch = object.etag === "" ? {} : { "if-match": object.etag };
-    const path = `${encodeURIComponent(bucket)}/${escapePath(object.key)}`;
-    const answer = await this.#send(path, { range: `bytes=${from}-${to}`, ...ifMatch });
+    const url = bucketUrl(this.#place.settings, bucket, escapePath(object.key));
+    const answer = await this.#send(url, { range: `bytes=${from}-${to}`, ...ifMatch });
     const isWhole = answer.status === 200 && from === 0 && to === object.size - 1;
     if (answer.status !== 206 && !isWhole)
       throw await refusal(answer, `reading s3://${bucket}/${object.key}${this.#on()}`, HINTS);
@@ -103,10 +103,9 @@ class S3Source implements Source {
     return ` on ${this.#place.settings.endpoint}`;
   }
 
-  async #send(path: string, headers: Record<string, string>): Promise<StoreAnswer> {
+  async #send(url: string, headers: Record<string, string>): Promise<StoreAnswer> {
     const { settings, clock } = this.#place;
-    const { endpoint, keys, region } = settings;
-    const url = `${endpoint}/${path}`;
+    const { keys, region } = settings;
     if (keys === undefined) return this.#client.send({ url, headers });
     const request = { method: "GET", to: new URL(url), headers };
     return this.#client.send({ url, secrets: signedHeaders(request, { keys, region, nowMs: clock.now() }) });
