@@ -1,5 +1,5 @@
 import type { Activator } from "./activator.js";
-import { LATENCY_BOUNDS_MS } from "./latency.js";
+import { LatencyClasses } from "./latency.js";
 import { hashOf, pickByHash, type Session, tokenOf } from "./sessions.js";
 import type { Shadow } from "./shadow.js";
 import type { BackendTable, RouteTable } from "./table.js";
@@ -20,18 +20,14 @@ export class BackendStats {
   inFlight = 0;
   latencySumMs = 0;
   readonly byClass = [0, 0, 0, 0, 0, 0];
-  readonly latency = LATENCY_BOUNDS_MS.map(() => 0);
+  readonly latency = new LatencyClasses();
 
   record(status: number, durationMs: number): void {
     this.requests++;
     this.latencySumMs += durationMs;
     const statusClass = status >= 100 && status < 600 ? Math.trunc(status / 100) : 0;
     this.byClass[statusClass] = (this.byClass[statusClass] ?? 0) + 1;
-    for (let index = 0; index < LATENCY_BOUNDS_MS.length; index++) {
-      if (durationMs > (LATENCY_BOUNDS_MS[index] ?? 0)) continue;
-      this.latency[index] = (this.latency[index] ?? 0) + 1;
-      return;
-    }
+    this.latency.add(durationMs);
   }
 }
 

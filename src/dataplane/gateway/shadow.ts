@@ -1,4 +1,4 @@
-import { LATENCY_BOUNDS_MS } from "./latency.js";
+import { LatencyClasses } from "./latency.js";
 import type { ShadowTable } from "./shadow-table.js";
 import type { UpstreamPool } from "./upstream.js";
 
@@ -24,7 +24,7 @@ export class ShadowStats {
   lastFailure = "";
   latencySumMs = 0;
   readonly byClass = [0, 0, 0, 0, 0, 0];
-  readonly latency = LATENCY_BOUNDS_MS.map(() => 0);
+  readonly latency = new LatencyClasses();
   /** Of copies whose original was answered too: how many, how many with another status, and both sums of milliseconds. */
   compared = 0;
   differing = 0;
@@ -36,8 +36,7 @@ export class ShadowStats {
     this.latencySumMs += tookMs;
     const statusClass = status >= 100 && status < 600 ? Math.trunc(status / 100) : 0;
     this.byClass[statusClass] = (this.byClass[statusClass] ?? 0) + 1;
-    const index = LATENCY_BOUNDS_MS.findIndex((bound) => tookMs <= bound);
-    if (index >= 0) this.latency[index] = (this.latency[index] ?? 0) + 1;
+    this.latency.add(tookMs);
   }
 
   compare(original: Compared, copy: Compared): void {

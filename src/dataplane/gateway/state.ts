@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Backend, BackendStats, EffectiveWeight, Route } from "./balance.js";
-import { LATENCY_BOUNDS_MS } from "./latency.js";
+import { METRIC_BOUNDS_MS } from "./latency.js";
 import type { ListenerReport } from "./listeners.js";
 import type { Shadow } from "./shadow.js";
 
@@ -35,8 +35,8 @@ export interface BackendReport {
   readonly hedges: number;
   readonly inFlight: number;
   readonly latencySumMs: number;
-  /** Requests by duration: how many took up to each of `LATENCY_BOUNDS_MS`, but more than the one before. Absent before the first. */
-  readonly latency?: readonly number[];
+  /** Requests by duration: how many are in each class that is not empty, by its upper bound in milliseconds. Absent before the first. */
+  readonly latency?: Readonly<Record<string, number>>;
   readonly byClass: Readonly<Record<string, number>>;
   readonly endpoints: readonly EndpointReport[];
 }
@@ -69,7 +69,7 @@ export interface ShadowReport {
   readonly skipped: { readonly busy: number; readonly tooLarge: number; readonly unfinished: number };
   readonly latencySumMs: number;
   /** As of backends. Absent before the first answer. */
-  readonly latency?: readonly number[];
+  readonly latency?: Readonly<Record<string, number>>;
   readonly byClass: Readonly<Record<string, number>>;
   /** Of copies whose original was answered too: how many, how many of them with another status, and how long both took together. */
   readonly compared: number;
@@ -131,7 +131,7 @@ function reportShadow({ table, stats, inFlight }: Shadow): ShadowReport {
     lastFailure: stats.lastFailure,
     skipped: { busy: stats.busy, tooLarge: stats.tooLarge, unfinished: stats.unfinished },
     latencySumMs: rounded(stats.latencySumMs),
-    ...(stats.answered === 0 ? {} : { latency: [...stats.latency] }),
+    ...(stats.answered === 0 ? {} : { latency: stats.latency.report() }),
     byClass: classesOf(stats.byClass),
     compared: stats.compared,
     differing: stats.differing,
@@ -169,7 +169,7 @@ function reportBackend(backend: Backend, effective: EffectiveWeight, total: numb
     hedges: stats.hedges,
     inFlight: stats.inFlight,
     latencySumMs: rounded(stats.latencySumMs),
-    ...(stats.requests === 0 ? {} : { latency: [...stats.latency] }),
+    ...(stats.requests === 0 ? {} : { latency: stats.latency.report() }),
     byClass: classesOf(stats.byClass),
     endpoints: backend.endpoints.map((endpoint) => ({
       address: endpoint.address,
@@ -272,11 +272,8 @@ function latencySamples(
   count: number,
   { labels, sample }: { readonly labels: string; readonly sample: Sample },
 ): void {
-  let sum = 0;
-  for (const [index, bound] of LATENCY_BOUNDS_MS.entries()) {
-    sum += latency[index] ?? 0;
-    sample(name, "histogram", `${name}_bucket{${labels},le="${bound / 1000}"} ${sum}`);
-  }
+  for (const bound of METRIC_BOUNDS_MS)
+    sample(name, "histogram", `${name}_bucket{${labels},le="${bound / 1000}"} ${latency.upTo(bound)}`);
   sample(name, "histogram", `${name}_bucket{${labels},le="+Inf"} ${count}`);
   sample(name, "histogram", `${name}_sum{${labels}} ${latencySumMs / 1000}`);
   sample(name, "histogram", `${name}_count{${labels}} ${count}`);

@@ -121,7 +121,7 @@ export function assumedReport(backend: PlannedBackend, all: readonly PlannedBack
     hedges: 0,
     inFlight: 0,
     latencySumMs: 0,
-    latency: [],
+    latency: {},
     byClass: {},
     endpoints: [],
   };
