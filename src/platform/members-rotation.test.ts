@@ -57,6 +57,7 @@ const noGateway: GatewayDriver = {
   keep: async () => "",
   observe: () => Promise.reject(new TypeError("there is none")),
   lastState: undefined,
+  partOf: () => undefined,
   onActivators: () => () => {},
   onState: () => () => {},
   process: { running: false, pid: 0, adopted: false, restarts: 0, reason: "" },

@@ -11,6 +11,7 @@ export const noGateway: GatewayDriver = {
     throw new ArgosyError("Simulated", "there is no gateway in the simulation");
   },
   lastState: undefined,
+  partOf: () => undefined,
   onActivators: () => () => {},
   onState: () => () => {},
   process: { running: true, pid: 1, adopted: false, restarts: 0, reason: "" },

@@ -50,6 +50,8 @@ export interface GatewayDriver {
    * the gateway does not say how it stands for 10 s.
    */
   open(listener: ListenerInput): Promise<void>;
+  /** What the table has of a source: what it last wanted, or what an earlier control plane left of it; undefined: nothing. */
+  partOf(source: string): GatewayPart | undefined;
   /** Keeps a text, such as a certificate or its key, in a file that only the gateway's user can read; resolves with its path. */
   keep(text: string): Promise<string>;
   /** The state now. Throws `ArgosyError` (`GatewayUnreachable`). */
@@ -126,6 +128,10 @@ class FileGatewayDriver implements GatewayDriver {
 
   keep(text: string): Promise<string> {
     return this.#table.keep(text);
+  }
+
+  partOf(source: string): GatewayPart | undefined {
+    return this.#table.parts().get(source);
   }
 
   open(listener: ListenerInput): Promise<void> {

@@ -74,6 +74,7 @@ export function recordingGateway(): GatewayDriver & {
     start: async () => {},
     apply: async (source, part) => void parts.set(source, part),
     open: async () => {},
+    partOf: (source) => parts.get(source),
     keep: async () => "/kept.pem",
     async observe() {
       throw new InputError("not in this test");

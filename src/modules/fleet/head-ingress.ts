@@ -36,6 +36,7 @@ import {
   effectless,
   honouredOf,
   programmedAs,
+  programmedIn,
   readinessOf,
   refusedAs,
   saidOf,
@@ -60,6 +61,8 @@ import {
 } from "./kinds.js";
 
 const NAME = "head-ingress-controller";
+/** Whose part of the gateway's table it is. */
+const SOURCE = "head-ingress";
 /** Finalizer of those that have objects in another cluster. */
 const FINALIZER = "argosy.dev/head-ingress";
 /** What was rendered, and the Secrets that are named, are looked at this often. */
@@ -126,6 +129,7 @@ class HeadIngressWorker {
   readonly #countedMs = new Map<string, number>();
   readonly #behind = new Set<string>();
   #wasSilent = false;
+  #begun: Promise<void> | undefined;
   /** The listeners that there were last. */
   #listening = "";
 
@@ -134,7 +138,7 @@ class HeadIngressWorker {
     this.context = context;
     this.#load = new LoadMeter(options.load);
     const { informers } = context.cluster;
-    this.#secrets = new HeadSecrets(context.cluster, options.gateway);
+    this.#secrets = new HeadSecrets(context.cluster, options.gateway, options.gateway.partOf(SOURCE));
     this.#compiler = new HeadCompiler(
       informers,
       {
@@ -154,7 +158,7 @@ class HeadIngressWorker {
     this.#applier = new HeadApplier({
       of: (cluster) => (cluster === undefined ? context.cluster : options.members(cluster)),
     });
-    this.#writer = new GatewayWriter(options.gateway, context.clock, "head-ingress", () => this.#build());
+    this.#writer = new GatewayWriter(options.gateway, context.clock, SOURCE, () => this.#build());
     const stop = options.gateway.onState((state) => this.#onState(state));
     context.signal.addEventListener("abort", stop, { once: true });
   }
@@ -162,6 +166,7 @@ class HeadIngressWorker {
   async reconcile(key: Key, given: HeadIngress | undefined): Promise<ReconcileResult | undefined> {
     const { context } = this;
     const id = routeIdOf(key.namespace, key.name);
+    await this.#begin();
     if (given !== undefined && !isDeleting(given)) await this.#lookAgain(given);
     const inForce = await this.#writer.flush();
     if (given === undefined || isDeleting(given)) {
@@ -215,6 +220,19 @@ class HeadIngressWorker {
     if (isBuiltin && route === undefined && fault === "") return { requeueAfterMs: 500 };
     if (outcome !== undefined) return { requeueAfterMs: told?.backends === undefined ? RENDERED_MS : REPORT_MS };
     return againFor(head, refused);
+  }
+
+  /** Once, before the first table: what all of them name is read, so that none is left out of it only because others came first. */
+  #begin(): Promise<void> {
+    const all = (): readonly HeadIngress[] => this.context.cluster.informers.informer(HeadIngressKind).list();
+    this.#begun ??= Promise.all(all().map((head) => this.#lookAgain(head))).then(
+      () => undefined,
+      (error: unknown) => {
+        this.#begun = undefined;
+        throw error;
+      },
+    );
+    return this.#begun;
   }
 
   /** Looks at what no informer tells of: Secrets; of one whose spec is not carried, the connection that it lacked. */
@@ -347,7 +365,10 @@ class HeadIngressWorker {
     const isBuiltin = classOf(head) === "builtin";
     const { fault, route } = seen.compiled;
     const carried = isBuiltin
-      ? this.#programmed(fault, seen.state, seen.report === undefined ? undefined : route.listener)
+      ? programmedIn(this.#options.gateway, seen.state, {
+          fault,
+          listener: seen.report === undefined ? undefined : route.listener,
+        })
       : programmedAs(fault, seen.outcome, seen.told?.refusal);
     const programmed = refusedAs(carried, seen.compiled);
     const own = isBuiltin
@@ -365,28 +386,6 @@ class HeadIngressWorker {
       ...(seen.told === undefined ? [] : [seen.told.condition]),
       ...(traffic === undefined ? [] : [traffic]),
     ];
-  }
-
-  /** `listener` is where the gateway carries the route; undefined when it does not yet. */
-  #programmed(fault: string, state: GatewayState | undefined, listener: string | undefined): ConditionDraft {
-    const draft = (reason: string, message: string): ConditionDraft => ({
-      type: "Programmed",
-      status: reason === "Programmed" ? "True" : "False",
-      reason,
-      message,
-    });
-    if (fault !== "") return draft("Invalid", fault);
-    const { process } = this.#options.gateway;
-    if (state === undefined)
-      return draft(
-        "GatewayDown",
-        `the gateway does not answer: ${process.reason === "" ? "it has not been asked yet" : process.reason}`,
-      );
-    if (state.tableError !== "") return draft("TableRefused", state.tableError);
-    if (listener === undefined) return draft("Pending", "the gateway has not taken the route over yet");
-    const silent = state.listeners.find((report) => report.name === listener && !report.listening);
-    if (silent !== undefined) return draft("NotListening", silent.reason);
-    return draft("Programmed", "the gateway carries the route");
   }
 
   #explain(head: HeadIngress, plan: HeadPlan, backends: readonly HeadBackendStatus[]): void {

@@ -1,4 +1,10 @@
-import type { BackendReport, GatewayState, ListenerInput, RouteInput } from "../../../dataplane/gateway/index.js";
+import type {
+  BackendReport,
+  GatewayDriver,
+  GatewayState,
+  ListenerInput,
+  RouteInput,
+} from "../../../dataplane/gateway/index.js";
 import type { HeadPlan, PlannedBackend } from "../head-weights.js";
 import type { ConditionDraft, HeadBackendStatus, HeadIngress, HeadIngressStatus } from "../kinds.js";
 import type { ApplyOutcome } from "./applier.js";
@@ -163,6 +169,31 @@ export function trafficOf(
       ? ""
       : "; what is rendered for haproxy stays until spec.class is builtin, because clients may have moved there";
   return { type, status: "False", reason: "Measured", message: `${rate}${kept}` };
+}
+
+/** How a HeadIngress stands that the built-in gateway carries. `listener` is where the gateway carries the route; undefined when it does not yet. */
+export function programmedIn(
+  { process }: Pick<GatewayDriver, "process">,
+  state: GatewayState | undefined,
+  { fault, listener }: { readonly fault: string; readonly listener: string | undefined },
+): ConditionDraft {
+  const draft = (reason: string, message: string): ConditionDraft => ({
+    type: "Programmed",
+    status: reason === "Programmed" ? "True" : "False",
+    reason,
+    message,
+  });
+  if (fault !== "") return draft("Invalid", fault);
+  if (state === undefined)
+    return draft(
+      "GatewayDown",
+      `the gateway does not answer: ${process.reason === "" ? "it has not been asked yet" : process.reason}`,
+    );
+  if (state.tableError !== "") return draft("TableRefused", state.tableError);
+  if (listener === undefined) return draft("Pending", "the gateway has not taken the route over yet");
+  const silent = state.listeners.find((report) => report.name === listener && !report.listening);
+  if (silent !== undefined) return draft("NotListening", silent.reason);
+  return draft("Programmed", "the gateway carries the route");
 }
 
 /** How a HeadIngress stands that another program carries. */

@@ -1,10 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
-import type { GatewayDriver } from "../../../dataplane/gateway/index.js";
+import type { GatewayDriver, GatewayPart } from "../../../dataplane/gateway/index.js";
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { SecretKind } from "../../../kernel/kinds/index.js";
-import type { BackendFiles } from "../head-weights.js";
+import { type BackendFiles, routeIdOf } from "../head-weights.js";
 import type { HeadIngress } from "../kinds.js";
 
 /** Certificate and key for the clients of one HeadIngress. */
@@ -13,9 +13,13 @@ export interface ClientFiles {
   readonly keyFile: string;
 }
 
-interface Files {
+/** Files that the gateway has of one HeadIngress. */
+interface Carried {
   readonly client: ClientFiles | undefined;
   readonly backend: BackendFiles;
+}
+
+interface Files extends Carried {
   /** What is wrong, so that there is nothing to go by. */
   readonly faults: readonly string[];
   /** What is wrong now with what was right before: that is gone on with. */
@@ -34,10 +38,14 @@ export class HeadSecrets {
   readonly #gateway: GatewayDriver;
   /** By uid, and by what of the spec names them. */
   readonly #files = new Map<string, ReadonlyMap<string, Files>>();
+  /** By route id: what the gateway was given before this process. */
+  readonly #carried: Map<string, Carried>;
 
-  constructor(cluster: ClusterAccess, gateway: GatewayDriver) {
+  /** `carried` is what the gateway has of HeadIngresses already. */
+  constructor(cluster: ClusterAccess, gateway: GatewayDriver, carried: GatewayPart | undefined) {
     this.#cluster = cluster;
     this.#gateway = gateway;
+    this.#carried = carried === undefined ? new Map() : carriedIn(carried);
   }
 
   of(head: HeadIngress): Files {
@@ -45,14 +53,20 @@ export class HeadSecrets {
     return names === undefined ? NONE : (this.#files.get(head.metadata.uid)?.get(names) ?? UNREAD);
   }
 
-  /** Reads anew what a HeadIngress names, in each of these forms of it. True when a file is another one than before. */
-  async refresh({ metadata: { uid } }: HeadIngress, forms: readonly HeadIngress[]): Promise<boolean> {
+  /** Reads anew what a HeadIngress names, in each of these forms of it, of which the last is the one in effect. True when a file is another one than before. */
+  async refresh({ metadata }: HeadIngress, forms: readonly HeadIngress[]): Promise<boolean> {
+    const { uid } = metadata;
     const read = new Map<string, Files>();
     const before = this.#files.get(uid) ?? new Map<string, Files>();
+    const id = routeIdOf(metadata.namespace ?? "", metadata.name);
+    const left = this.#carried.get(id);
     for (const form of forms) {
       const names = namesOf(form);
-      if (names !== undefined) read.set(names, keeping(before.get(names), await this.#read(form)));
+      if (names === undefined) continue;
+      const earlier = form === forms.at(-1) && left !== undefined ? earlierFiles(form, left) : undefined;
+      read.set(names, keeping(before.get(names) ?? earlier, await this.#read(form)));
     }
+    this.#carried.delete(id);
     if (read.size === 0) this.#files.delete(uid);
     else this.#files.set(uid, read);
     return JSON.stringify([...read]) !== JSON.stringify([...before]);
@@ -108,6 +122,32 @@ export class HeadSecrets {
 function keeping(before: Files | undefined, now: Files): Files {
   if (now.faults.length === 0 || before === undefined || before.faults.length > 0) return now;
   return { ...before, stale: now.faults };
+}
+
+/** What an earlier process gave the gateway for a HeadIngress; undefined where that is not all that it names. */
+function earlierFiles({ spec: { tls, backendTLS } }: HeadIngress, { client, backend }: Carried): Files | undefined {
+  const isWhole =
+    (tls === undefined || client !== undefined) &&
+    (backendTLS?.caSecretName === undefined || backend.caFile !== undefined) &&
+    (backendTLS?.clientSecretName === undefined || backend.certFile !== undefined);
+  return isWhole ? { client: tls === undefined ? undefined : client, backend, faults: [], stale: [] } : undefined;
+}
+
+/** The files in a part of the gateway's table, by route id: a listener has certificates by the hosts of the routes that they are for. */
+function carriedIn({ listeners, routes }: GatewayPart): Map<string, Carried> {
+  const placeOf = (listener: string, hosts: readonly string[]): string => JSON.stringify([listener, hosts]);
+  const clients = new Map<string, ClientFiles>();
+  for (const { name, tls } of listeners)
+    for (const { hosts, certFile, keyFile } of tls?.names ?? [])
+      clients.set(placeOf(name, hosts), { certFile, keyFile });
+  return new Map(
+    routes.map(({ id, listener, hosts = ["*"], backends, shadows = [] }) => {
+      const { caFile, certFile, keyFile } = [...backends, ...shadows].find(({ tls }) => tls !== undefined)?.tls ?? {};
+      const own = certFile === undefined || keyFile === undefined ? {} : { certFile, keyFile };
+      const backend = { ...(caFile === undefined ? {} : { caFile }), ...own };
+      return [id, { client: clients.get(placeOf(listener, hosts)), backend }];
+    }),
+  );
 }
 
 /** Empty: it is a certificate and its key. */

@@ -1,0 +1,210 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { createServer as createHttpsServer, request as requestTls } from "node:https";
+import type { Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { type GatewayDriver, gatewayDriver, runGateway } from "../../../dataplane/gateway/index.js";
+import { systemClock, systemRandom } from "../../../kernel/clock/index.js";
+import { createManager } from "../../../kernel/control/index.js";
+import { type Authority, createAuthority } from "../../../kernel/identity/index.js";
+import { findCondition, NamespaceKind, SecretKind } from "../../../kernel/kinds/index.js";
+import { silentLogger } from "../../../kernel/log/index.js";
+import { memoryLedger } from "../../../stores/ledger/index.js";
+import { startTestCluster, type TestCluster } from "../../../testing/index.js";
+import { eventually } from "../fixture.js";
+import { headIngressController } from "../head-ingress.js";
+import { ClusterKind, type HeadIngress, HeadIngressKind, HyperMLServiceKind } from "../kinds.js";
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+const inDemo = { namespace: "demo" };
+
+/** A hub without controllers, and a gateway; `run` starts the controllers, as a process anew would. */
+async function start() {
+  const hub = await startTestCluster({ name: "hub", kinds: [HeadIngressKind, HyperMLServiceKind, ClusterKind] });
+  closing.push(() => hub.close());
+  await hub.client
+    .resource(NamespaceKind)
+    .create({ apiVersion: "v1", kind: "Namespace", metadata: { name: "demo" }, spec: {} });
+  const directory = mkdtempSync(join(tmpdir(), "argosy-heads-tls-"));
+  closing.push(() => rmSync(directory, { recursive: true, force: true }));
+  const gateway = await runGateway({ directory, clock: systemClock, random: systemRandom, log: silentLogger });
+  closing.push(() => gateway.close(0));
+  const heads = hub.client.resource(HeadIngressKind);
+  const settled = (name: string, isTrue: (head: HeadIngress) => boolean, what: string): Promise<HeadIngress> =>
+    eventually(() => heads.get(name, inDemo), isTrue, what);
+  return { hub, heads, settled, directory, run: () => run(hub, directory) };
+}
+
+async function run(hub: TestCluster, directory: string) {
+  const driver = gatewayDriver({ directory, clock: systemClock, log: silentLogger });
+  await driver.start();
+  /** What the gateway was given, each time. */
+  const given: string[][] = [];
+  const gateway: GatewayDriver = {
+    start: () => driver.start(),
+    apply: (source, part) => {
+      given.push(part.routes.map(({ id }) => id.split("/").at(-1) ?? "").sort());
+      return driver.apply(source, part);
+    },
+    open: (listener) => driver.open(listener),
+    partOf: (source) => driver.partOf(source),
+    keep: (text) => driver.keep(text),
+    observe: () => driver.observe(),
+    get lastState() {
+      return driver.lastState;
+    },
+    onState: (handler) => driver.onState(handler),
+    onActivators: (handler) => driver.onActivators(handler),
+    get process() {
+      return driver.process;
+    },
+    close: (how) => driver.close(how),
+  };
+  const manager = createManager({ cluster: hub, clock: systemClock, random: systemRandom, log: silentLogger });
+  manager.add(
+    headIngressController({
+      gateway,
+      ledger: memoryLedger({ clock: systemClock }),
+      listener: { name: "head", host: "127.0.0.1", port: 0 },
+      tlsListener: { name: "head-tls", host: "127.0.0.1", port: 0 },
+      members: () => undefined,
+    }),
+  );
+  manager.start();
+  let isStopped = false;
+  const stop = async (): Promise<void> => {
+    if (isStopped) return;
+    isStopped = true;
+    await manager.close();
+    await driver.close();
+  };
+  closing.push(stop);
+  const portOf = (listener: string): number =>
+    Number(
+      driver.lastState?.listeners
+        .find(({ name }) => name === listener)
+        ?.address.split(":")
+        .at(-1),
+    );
+  return { given, portOf, stop };
+}
+
+async function listening(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  closing.push(() => void server.close());
+  const bound = server.address();
+  return typeof bound === "object" ? (bound?.port ?? 0) : 0;
+}
+
+/** Sets a Secret's texts, of one that is there or not. */
+async function secret(hub: TestCluster, name: string, texts: Record<string, string>): Promise<void> {
+  const data = Object.fromEntries(
+    Object.entries(texts).map(([key, text]) => [key, Buffer.from(text).toString("base64")]),
+  );
+  const secrets = hub.client.resource(SecretKind);
+  if ((await secrets.find(name, inDemo)) !== undefined) await secrets.delete(name, inDemo);
+  await secrets.create({ apiVersion: "v1", kind: "Secret", metadata: { name, ...inDemo }, data }, inDemo);
+}
+
+async function pairFor(authority: Authority, host: string): Promise<Record<string, string>> {
+  const { certPem, keyPem } = await authority.issueServer([host]);
+  return { "tls.crt": certPem, "tls.key": keyPem };
+}
+
+const draft = (name: string, spec: HeadIngress["spec"]) => ({
+  apiVersion: "argosy.dev/v1alpha1",
+  kind: "HeadIngress",
+  metadata: { name, ...inDemo },
+  spec: { path: "/", health: { timeoutMs: 10_000 }, ...spec },
+});
+
+const isServing = ({ status }: HeadIngress): boolean =>
+  findCondition(status?.conditions, "Ready")?.status === "True" &&
+  (status?.backends ?? []).every(({ weightEffective }) => weightEffective > 0);
+
+function ask(port: number, host: string, ca: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const to = { host: "127.0.0.1", port, servername: host, ca, agent: false, headers: { host } };
+    requestTls(to, (response) => {
+      let body = "";
+      response.on("data", (piece: Buffer) => {
+        body += piece.toString();
+      });
+      response.on("end", () => resolve(`${response.statusCode} ${body}`));
+    })
+      .on("error", reject)
+      .end();
+  });
+}
+
+test("whoever comes after this process takes no route away while Secrets are still to be read, nor those whose Secret went or turned wrong meanwhile", async () => {
+  const { hub, heads, settled, run: begin } = await start();
+  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  const port = await listening(createServer((_incoming, response) => response.end("model")));
+  const inside = await authority.issueServer(["inner.example.org"]);
+  const securePort = await listening(
+    createHttpsServer({ cert: inside.certPem, key: inside.keyPem }, (_incoming, response) => response.end("secure")),
+  );
+  await secret(hub, "ca", { "ca.crt": authority.caPem });
+  const names = ["a", "b", "c"];
+  for (const name of names) {
+    await secret(hub, `cert-${name}`, await pairFor(authority, `${name}.example.org`));
+    const url = name === "c" ? `https://127.0.0.1:${securePort}` : `http://127.0.0.1:${port}`;
+    await heads.create(
+      draft(name, {
+        hosts: [`${name}.example.org`],
+        tls: { secretName: `cert-${name}` },
+        backends: [{ name: "m", url }],
+        ...(name === "c" ? { backendTLS: { serverName: "inner.example.org", caSecretName: "ca" } } : {}),
+      }),
+      inDemo,
+    );
+  }
+  await heads.create(
+    draft("plain", { path: "/plain/", backends: [{ name: "m", url: `http://127.0.0.1:${port}` }] }),
+    inDemo,
+  );
+  // More than are looked at at a time.
+  const others = Array.from({ length: 12 }, (_, index) => `o${index}`);
+  for (const name of others)
+    await heads.create(
+      draft(name, {
+        path: `/${name}/`,
+        hosts: ["c.example.org"],
+        tls: { secretName: "cert-c" },
+        backends: [{ name: "m", url: `http://127.0.0.1:${port}` }],
+      }),
+      inDemo,
+    );
+  const first = await begin();
+  for (const name of [...names, ...others, "plain"]) await settled(name, isServing, `${name} serves`);
+  await first.stop();
+
+  await hub.client.resource(SecretKind).delete("cert-a", inDemo);
+  await secret(hub, "cert-b", { "tls.crt": "no certificate", "tls.key": "no key" });
+  await secret(hub, "ca", { "ca.crt": "no certificate" });
+  const second = await begin();
+  for (const name of names) {
+    const told = await settled(
+      name,
+      ({ status }) => findCondition(status?.conditions, "Programmed")?.reason === "Invalid",
+      `${name} is told`,
+    );
+    expect(findCondition(told.status?.conditions, "Programmed")?.message).toMatch(
+      /Secret .*; what it held before is gone on with until this is corrected/,
+    );
+    expect(findCondition(told.status?.conditions, "Ready")).toMatchObject({ status: "True", reason: "Degraded" });
+  }
+  for (const name of names)
+    expect(await ask(second.portOf("head-tls"), `${name}.example.org`, authority.caPem)).toBe(
+      `200 ${name === "c" ? "secure" : "model"}`,
+    );
+  const all = [...names, ...others, "plain"].sort().join();
+  expect(second.given.filter((ids) => ids.join() !== all)).toEqual([]);
+});
