@@ -147,7 +147,7 @@ class HeadIngressWorker {
         filesOf: (head) => this.#secrets.of(head).backend,
         latencyOf: (head) => this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name)).latencyMs,
         faultOf: (head, route) => this.#faultOf(head, route),
-        staleOf: (head) => (classOf(head) === "builtin" ? this.#secrets.of(head).stale.join("; ") : ""),
+        staleOf: (head) => this.#secrets.staleOf(head),
         lackOf: ({ spec: { ingressCluster } }) =>
           ingressCluster === undefined || options.members(ingressCluster) !== undefined
             ? ""
@@ -297,9 +297,8 @@ class HeadIngressWorker {
   }
 
   #faultOf(head: HeadIngress, { listener }: RouteInput): string {
-    if (classOf(head) !== "builtin") return "";
-    const [fault] = this.#secrets.of(head).faults;
-    if (fault !== undefined) return fault;
+    const fault = this.#secrets.faultOf(head);
+    if (fault !== "" || classOf(head) !== "builtin") return fault;
     const listeners = this.#listenerNames();
     if (listeners.has(listener)) return "";
     return `spec.listener: the gateway has no listener "${listener}"; it has ${[...listeners].join(", ")}`;

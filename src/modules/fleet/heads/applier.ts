@@ -64,12 +64,7 @@ export function renderFor(
 ): { readonly objects: readonly RenderedObject[]; readonly limits: readonly Limit[] } {
   if (kind === "istio") return renderIstio(own);
   if (kind === "gateway-api") return renderGatewayApi(own);
-  const listen = own.head.spec.rendering?.listen;
-  const settings = {
-    listen: own.head.spec.tls === undefined ? (listen ?? "*:8080") : "*:8080",
-    listenTls: own.head.spec.tls === undefined ? "*:8443" : (listen ?? "*:8443"),
-    directory: "/tmp",
-  };
+  const settings = { listen: placeIn(group, false), listenTls: placeIn(group, true), directory: "/tmp" };
   const [report] = group.flatMap(({ head }) => head.spec.rendering?.report?.listen ?? []).sort();
   const told = report === undefined ? settings : { ...settings, report };
   const unsafe = unsafeFieldsOf(own);
@@ -82,7 +77,20 @@ export function renderFor(
     metadata: { name: configMapOf(own.head, kind), namespace: own.head.metadata.namespace ?? "" },
     data: { [kind === "nginx" ? "nginx.conf" : "haproxy.cfg"]: text },
   };
-  return { objects: [object], limits: [...unsafe, ...(limits.get(own.route.id) ?? [])] };
+  const { tls, rendering } = own.head.spec;
+  const place = placeIn(group, tls !== undefined);
+  const isElsewhere = rendering?.listen !== undefined && rendering.listen !== place;
+  const message = `an older HeadIngress that shares ConfigMap ${object.metadata.name} says ${place}`;
+  const elsewhere = isElsewhere ? [{ field: "spec.rendering.listen", message }] : [];
+  return { objects: [object], limits: [...unsafe, ...elsewhere, ...(limits.get(own.route.id) ?? [])] };
+}
+
+/** Where a shared configuration listens: as the oldest HeadIngress says that says anything, whoever of them is looked at. */
+function placeIn(group: readonly HeadRoute[], isSecure: boolean): string {
+  const [place] = group.flatMap(({ head: { spec } }) =>
+    (spec.tls !== undefined) === isSecure ? (spec.rendering?.listen ?? []) : [],
+  );
+  return place ?? (isSecure ? "*:8443" : "*:8080");
 }
 
 /** Brings what is rendered into the ingress cluster and takes away what no longer is. */

@@ -55,9 +55,18 @@ export function renderNginx(routes: readonly HeadRoute[], settings: NginxSetting
   const plain = carried.filter(({ head }) => head.spec.tls === undefined);
   const secure = carried.filter(({ head }) => head.spec.tls !== undefined);
   parts.push(...servers(plain, (one) => `listen ${settings.listen}${isGrpc(one) ? " http2" : ""};`));
+  const secrets = secretsByHost(secure, routes);
+  for (const { route, head } of secure)
+    for (const host of route.hosts ?? ["*"])
+      if (secrets.get(host) !== head.spec.tls?.secretName)
+        limits.add(
+          route.id,
+          "spec.tls.secretName",
+          `nginx has one certificate for a host: ${host === "*" ? "who names none" : host} gets that of Secret ${secrets.get(host) ?? ""}, which an older HeadIngress names`,
+        );
   parts.push(
-    ...servers(secure, ({ head }) => {
-      const folder = `${TLS_DIRECTORY}/${head.spec.tls?.secretName ?? ""}`;
+    ...servers(secure, (_one, host) => {
+      const folder = `${TLS_DIRECTORY}/${secrets.get(host) ?? ""}`;
       return `listen ${settings.listenTls} ssl http2;\n    ssl_certificate ${folder}/tls.crt;\n    ssl_certificate_key ${folder}/tls.key;`;
     }),
   );
@@ -183,12 +192,20 @@ const PROXY_LINES = [
   "      proxy_request_buffering off;",
 ];
 
+/** The Secret of each host's certificate: of several HeadIngresses for one host, that of the oldest, which `all` begins with. */
+function secretsByHost(secure: readonly HeadRoute[], all: readonly HeadRoute[]): ReadonlyMap<string, string> {
+  const secrets = new Map<string, string>();
+  for (const { head, route } of all.filter((one) => secure.includes(one)))
+    for (const host of route.hosts ?? ["*"]) if (!secrets.has(host)) secrets.set(host, head.spec.tls?.secretName ?? "");
+  return secrets;
+}
+
 /** One server for hosts that have the same routes and certificate, with the locations of those. */
-function servers(routes: readonly HeadRoute[], listenOf: (route: HeadRoute) => string): string[] {
+function servers(routes: readonly HeadRoute[], listenOf: (route: HeadRoute, host: string) => string): string[] {
   const byHost = new Map<string, { readonly listen: string; readonly host: string; readonly routes: HeadRoute[] }>();
   for (const one of routes)
     for (const host of one.route.hosts ?? ["*"]) {
-      const listen = listenOf(one);
+      const listen = listenOf(one, host);
       const key = JSON.stringify([listen, host]);
       const group = byHost.get(key) ?? { listen, host, routes: [] };
       byHost.set(key, group);

@@ -562,6 +562,41 @@ unless(lacking("nginx"))(
   },
 );
 
+unless(lacking("nginx"))(
+  "nginx: of HeadIngresses for one host, or for none, that name Secrets of their own all are served, with the oldest one's certificate; the others say so",
+  async () => {
+    const authority = await createAuthority({ clock: systemClock, name: "test" });
+    const backend = await model("m");
+    const backends = [{ name: "m", host: "m.example", addresses: [backend.address] }];
+    const secrets: Record<string, Record<string, string>> = {};
+    const routes: HeadRoute[] = [];
+    for (const [index, name] of ["old", "new"].entries()) {
+      const made = await authority.issueServer([`${name}.example.org`]);
+      secrets[name] = { "tls.crt": made.certPem, "tls.key": made.keyPem };
+      const tls = { secretName: name };
+      routes.push(headRoute(`any${index}`, { path: `/${name}/`, backends }, { tls }));
+      routes.push(headRoute(`one${index}`, { path: `/${name}/`, hosts: ["x.example.org"], backends }, { tls }));
+    }
+    const { tlsPort, limits } = await start("nginx", routes, secrets);
+    const overTls = (host: string, path: string) =>
+      new Promise<string>((resolve, reject) => {
+        // It must be the oldest one's certificate, whatever host is asked for.
+        const checkServerIdentity = (_host: string, { subjectaltname }: { subjectaltname?: string }) =>
+          subjectaltname === "DNS:old.example.org" ? undefined : new Error(String(subjectaltname));
+        const to = { host: "127.0.0.1", port: tlsPort, servername: host, ca: authority.caPem, agent: false };
+        requestTls({ ...to, checkServerIdentity, path, headers: { host } }, (response) => {
+          response.resume();
+          response.on("end", () => resolve(`${response.statusCode}`));
+        })
+          .on("error", reject)
+          .end();
+      });
+    for (const host of ["x.example.org", "y.example.org"])
+      for (const path of ["/old/", "/new/"]) expect(`${host}${path} ${await overTls(host, path)}`).toMatch(/ 200$/);
+    expect([...limits.keys()].sort()).toEqual(["headingress/demo/any1", "headingress/demo/one1"]);
+  },
+);
+
 test("what copies no requests, or only in part, says so", () => {
   const shadows = [{ name: "next", addresses: ["10.0.0.1:80"], percent: 10, maxBodyBytes: 5 }];
   const one = headRoute("m", { backends: [{ name: "a", addresses: ["10.0.0.2:80"] }], shadows });

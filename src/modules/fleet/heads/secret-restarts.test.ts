@@ -208,3 +208,56 @@ test("whoever comes after this process takes no route away while Secrets are sti
   const all = [...names, ...others, "plain"].sort().join();
   expect(second.given.filter((ids) => ids.join() !== all)).toEqual([]);
 });
+
+test("rendered: one whose Secret is not there does not spoil the configuration that others share; one that goes later is told; where it listens does not depend on who is looked at", async () => {
+  const { hub, heads, settled, run: begin } = await start();
+  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  for (const name of ["a", "b"]) await secret(hub, `cert-${name}`, await pairFor(authority, "any.example.org"));
+  await begin();
+  const backends = [{ name: "m", url: "http://127.0.0.1:9" }];
+  const create = (name: string, listen: string) =>
+    heads.create(
+      draft(name, {
+        class: "nginx",
+        path: `/${name}/`,
+        tls: { secretName: `cert-${name}` },
+        rendering: { listen },
+        backends,
+      }),
+      inDemo,
+    );
+  const isTold = ({ status }: HeadIngress): boolean => findCondition(status?.conditions, "Programmed") !== undefined;
+  const told = async (name: string, type: string): Promise<string> => {
+    const { status } = await settled(name, isTold, `${name} is told`);
+    const { status: how = "", message = "" } = findCondition(status?.conditions, type) ?? {};
+    return `${how} ${message}`;
+  };
+  const text = async (): Promise<string> =>
+    JSON.stringify(await hub.client.json("GET", "/api/v1/namespaces/demo/configmaps/argosy-nginx"));
+  await create("a", "127.0.0.1:9441");
+  expect(await told("a", "Programmed")).toMatch(/^True /);
+  await create("b", "127.0.0.1:9442");
+  await create("c", "127.0.0.1:9443");
+
+  expect(await told("c", "Programmed")).toBe("False spec.tls.secretName: there is no Secret cert-c");
+  expect(await told("b", "Programmed")).toMatch(/^True /);
+  const limits = await told("b", "FieldsHonoured");
+  expect(limits).toContain(
+    "spec.rendering.listen: an older HeadIngress that shares ConfigMap argosy-nginx says 127.0.0.1:9441",
+  );
+  expect(limits).toContain(
+    "spec.tls.secretName: nginx has one certificate for a host: who names none gets that of Secret cert-a, which an older HeadIngress names",
+  );
+  const config = await text();
+  expect(config).toContain("/b/");
+  expect(config).toContain("127.0.0.1:9441");
+  expect(config).not.toMatch(/9442|cert-c/);
+
+  await hub.client.resource(SecretKind).delete("cert-b", inDemo);
+  await heads.patch("b", "merge", { spec: { slowStartMs: 1 } }, inDemo);
+  const lost = await settled("b", ({ status }) => status?.observedGeneration === 2, "it is looked at");
+  expect(findCondition(lost.status?.conditions, "Programmed")?.message).toBe(
+    "spec.tls.secretName: there is no Secret cert-b; what it held before is gone on with until this is corrected",
+  );
+  expect(await text()).toContain("/b/");
+});

@@ -5,7 +5,9 @@ import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import { SecretKind } from "../../../kernel/kinds/index.js";
 import { type BackendFiles, routeIdOf } from "../head-weights.js";
+import { headWith } from "../json.unsafe.js";
 import type { HeadIngress } from "../kinds.js";
+import { classOf } from "./applier.js";
 
 /** Certificate and key for the clients of one HeadIngress. */
 export interface ClientFiles {
@@ -51,6 +53,18 @@ export class HeadSecrets {
   of(head: HeadIngress): Files {
     const names = namesOf(head);
     return names === undefined ? NONE : (this.#files.get(head.metadata.uid)?.get(names) ?? UNREAD);
+  }
+
+  /** What keeps a HeadIngress from being carried; empty: nothing. */
+  faultOf(head: HeadIngress): string {
+    return wantsFiles(head) && !isRenderedWith(head) ? (this.of(head).faults[0] ?? "") : "";
+  }
+
+  /** What is wrong with Secrets that were right when it was brought into effect; empty: nothing. */
+  staleOf(head: HeadIngress): string {
+    if (!wantsFiles(head)) return "";
+    const { faults, stale } = this.of(head);
+    return [...stale, ...(isRenderedWith(head) ? faults : [])].join("; ");
   }
 
   /** Reads anew what a HeadIngress names, in each of these forms of it, of which the last is the one in effect. True when a file is another one than before. */
@@ -122,6 +136,21 @@ export class HeadSecrets {
 function keeping(before: Files | undefined, now: Files): Files {
   if (now.faults.length === 0 || before === undefined || before.faults.length > 0) return now;
   return { ...before, stale: now.faults };
+}
+
+/** Whether whoever carries it reads the Secrets of the hub as files: a configuration of nginx or haproxy that names one that is not there is refused whole. */
+function wantsFiles(head: HeadIngress): boolean {
+  const carrier = classOf(head);
+  return (
+    carrier === "builtin" || ((carrier === "nginx" || carrier === "haproxy") && head.spec.ingressCluster === undefined)
+  );
+}
+
+/** Whether it is rendered already, and with these Secrets: the program that reads them holds what they held. */
+function isRenderedWith(head: HeadIngress): boolean {
+  const { rendered, inEffect } = head.status ?? {};
+  if (classOf(head) === "builtin" || rendered?.class !== classOf(head) || inEffect?.spec === undefined) return false;
+  return namesOf(headWith(head, inEffect.generation, inEffect.spec)) === namesOf(head);
 }
 
 /** What an earlier process gave the gateway for a HeadIngress; undefined where that is not all that it names. */
