@@ -160,14 +160,14 @@ function retriesOf({ route }: HeadRoute): string[] {
   ];
 }
 
-function balanceOf({ route }: HeadRoute, limits: Limits): string[] {
+function balanceOf({ head, route }: HeadRoute, limits: Limits): string[] {
   const { affinity } = route;
   if (affinity?.by === "header") return [`  balance hdr(${affinity.name})`, "  hash-type consistent"];
   const lines = ["  balance roundrobin"];
   if (affinity?.by === "cookie") {
     const { name, ttlSeconds = 0 } = affinity;
     lines.push(
-      `  cookie ${name} insert indirect nocache httponly attr SameSite=Lax${ttlSeconds > 0 ? ` maxlife ${ttlSeconds}s` : ""}`,
+      `  cookie ${name} insert indirect nocache httponly${head.spec.tls === undefined ? "" : " secure"} attr SameSite=Lax${ttlSeconds > 0 ? ` maxlife ${ttlSeconds}s` : ""}`,
     );
     if (ttlSeconds > 0)
       limits.add(
@@ -250,6 +250,10 @@ function noteLimits({ head, route }: HeadRoute, limits: Limits): void {
   limits.note(route.id, {
     "spec.hedge": [spec.hedge !== undefined, "haproxy asks no second backend while it waits for the first"],
     "spec.timeouts.requestMs": [spec.timeouts?.requestMs !== undefined, "haproxy has no time for a request as a whole"],
+    "spec.timeouts.streamIdleMs": [
+      spec.timeouts?.streamIdleMs !== undefined,
+      "it holds for WebSockets; of event streams and gRPC responseMs ends what is silent",
+    ],
     "spec.timeouts.idleMs": [
       spec.timeouts?.idleMs !== undefined,
       "it holds for clients; towards backends responseMs does",

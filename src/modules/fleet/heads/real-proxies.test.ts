@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { Agent, createServer, type RequestListener, request } from "node:http";
+import { Agent, createServer, type IncomingMessage, type RequestListener, request } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
-import { createServer as createHttpsServer, request as requestTls } from "node:https";
+import { createServer as createHttpsServer, type RequestOptions, request as requestTls } from "node:https";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -172,6 +172,16 @@ function ask(
       call.end(options.body);
     },
   );
+}
+
+/** One request over TLS; its body is not of interest. */
+function askTls(host: string, path: string, to: RequestOptions): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const options = { host: "127.0.0.1", servername: host, agent: false, path, headers: { host }, ...to };
+    requestTls(options, (response) => response.resume().on("end", () => resolve(response)))
+      .on("error", reject)
+      .end();
+  });
 }
 
 const count = async (port: number, times: number, path = "/m/x", headers: Record<string, string> = {}) => {
@@ -568,8 +578,7 @@ unless(lacking("nginx"))(
     const authority = await createAuthority({ clock: systemClock, name: "test" });
     const backend = await model("m");
     const backends = [{ name: "m", host: "m.example", addresses: [backend.address] }];
-    const secrets: Record<string, Record<string, string>> = {};
-    const routes: HeadRoute[] = [];
+    const [secrets, routes]: [Record<string, Record<string, string>>, HeadRoute[]] = [{}, []];
     for (const [index, name] of ["old", "new"].entries()) {
       const made = await authority.issueServer([`${name}.example.org`]);
       secrets[name] = { "tls.crt": made.certPem, "tls.key": made.keyPem };
@@ -578,24 +587,32 @@ unless(lacking("nginx"))(
       routes.push(headRoute(`one${index}`, { path: `/${name}/`, hosts: ["x.example.org"], backends }, { tls }));
     }
     const { tlsPort, limits } = await start("nginx", routes, secrets);
-    const overTls = (host: string, path: string) =>
-      new Promise<string>((resolve, reject) => {
-        // It must be the oldest one's certificate, whatever host is asked for.
-        const checkServerIdentity = (_host: string, { subjectaltname }: { subjectaltname?: string }) =>
-          subjectaltname === "DNS:old.example.org" ? undefined : new Error(String(subjectaltname));
-        const to = { host: "127.0.0.1", port: tlsPort, servername: host, ca: authority.caPem, agent: false };
-        requestTls({ ...to, checkServerIdentity, path, headers: { host } }, (response) => {
-          response.resume();
-          response.on("end", () => resolve(`${response.statusCode}`));
-        })
-          .on("error", reject)
-          .end();
-      });
+    // It must be the oldest one's certificate, whatever host is asked for.
+    const checkServerIdentity = (_host: string, { subjectaltname }: { subjectaltname?: string }) =>
+      subjectaltname === "DNS:old.example.org" ? undefined : new Error(String(subjectaltname));
+    const to = { port: tlsPort, ca: authority.caPem, checkServerIdentity };
     for (const host of ["x.example.org", "y.example.org"])
-      for (const path of ["/old/", "/new/"]) expect(`${host}${path} ${await overTls(host, path)}`).toMatch(/ 200$/);
+      for (const path of ["/old/", "/new/"]) expect((await askTls(host, path, to)).statusCode).toBe(200);
     expect([...limits.keys()].sort()).toEqual(["headingress/demo/any1", "headingress/demo/one1"]);
   },
 );
+
+for (const program of PROGRAMS)
+  unless(lacking(program))(`${program}: over TLS the session's cookie is for TLS alone`, async () => {
+    const authority = await createAuthority({ clock: systemClock, name: "test" });
+    const made = await authority.issueServer(["a.example.org"]);
+    const backend = await model("m");
+    const backends = [{ name: "m", host: "m.example", addresses: [backend.address] }];
+    const spec = { tls: { secretName: "c" }, timeouts: { streamIdleMs: 5000 } };
+    const { tlsPort, limits } = await start(
+      program,
+      [headRoute("c", { path: "/c/", affinity: { by: "cookie", name: "sid", ttlSeconds: 0 }, backends }, spec)],
+      { c: { "tls.crt": made.certPem, "tls.key": made.keyPem } },
+    );
+    const answer = await askTls("a.example.org", "/c/x", { port: tlsPort, ca: authority.caPem });
+    expect(String(answer.headers["set-cookie"])).toMatch(/^sid=.*; *secure/i);
+    expect(limits.get("headingress/demo/c")?.map(({ field }) => field)).toEqual(["spec.timeouts.streamIdleMs"]);
+  });
 
 test("what copies no requests, or only in part, says so", () => {
   const shadows = [{ name: "next", addresses: ["10.0.0.1:80"], percent: 10, maxBodyBytes: 5 }];

@@ -261,3 +261,55 @@ test("rendered: one whose Secret is not there does not spoil the configuration t
   );
   expect(await text()).toContain("/b/");
 });
+
+test("certificates, authorities and the gateway's own pair are exchanged under load without a request lost", async () => {
+  const { hub, heads, settled, run: begin } = await start();
+  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  const inside = await authority.issueServer(["inner.example.org"]);
+  const options = { cert: inside.certPem, key: inside.keyPem, ca: authority.caPem, requestCert: true };
+  const securePort = await listening(createHttpsServer(options, (_incoming, response) => response.end("secure")));
+  const own = async (): Promise<Record<string, string>> => {
+    const { certPem, keyPem } = await authority.issueClient("gateway.example.org", []);
+    return { "tls.crt": certPem, "tls.key": keyPem };
+  };
+  await secret(hub, "cert", await pairFor(authority, "a.example.org"));
+  await secret(hub, "ca", { "ca.crt": authority.caPem });
+  await secret(hub, "own", await own());
+  await heads.create(
+    draft("a", {
+      hosts: ["a.example.org"],
+      tls: { secretName: "cert" },
+      backends: [{ name: "m", url: `https://127.0.0.1:${securePort}` }],
+      backendTLS: { serverName: "inner.example.org", caSecretName: "ca", clientSecretName: "own" },
+    }),
+    inDemo,
+  );
+  const { portOf } = await begin();
+  await settled("a", isServing, "it serves");
+  const answers: string[] = [];
+  let isOver = false;
+  const load = async (): Promise<void> => {
+    while (!isOver)
+      answers.push(await ask(portOf("head-tls"), "a.example.org", authority.caPem).catch((error) => String(error)));
+  };
+  const clients = [load(), load(), load()];
+  const files = async (): Promise<string> => JSON.stringify((await heads.get("a", inDemo)).status?.observedGeneration);
+  for (let turn = 1; turn <= 6; turn++) {
+    await secret(hub, "cert", await pairFor(authority, "a.example.org"));
+    const stranger = await createAuthority({ clock: systemClock, name: `stranger-${turn}` });
+    await secret(hub, "ca", { "ca.crt": `${stranger.caPem}${authority.caPem}` });
+    await secret(hub, "own", await own());
+    await heads.patch("a", "merge", { spec: { slowStartMs: turn } }, inDemo);
+    await eventually(files, (seen) => seen === String(turn + 1), "it is carried");
+    const until = answers.length + 50;
+    await eventually(
+      () => answers.length,
+      (count) => count >= until,
+      "requests go on",
+    );
+  }
+  isOver = true;
+  await Promise.all(clients);
+  expect(answers.filter((answer) => answer !== "200 secure")).toEqual([]);
+  expect(answers.length).toBeGreaterThan(300);
+});
