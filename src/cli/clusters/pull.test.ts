@@ -66,7 +66,9 @@ embedded(
     const words = printed.trim().replace("FILE", parisFile).split(" ").slice(2);
     const strange = words.map((word) => (word.startsWith("sha256:") ? `sha256:${"0".repeat(64)}` : word));
     await expect(run(strange)).rejects.toThrow(/is not the hub that --ca-hash names/);
-    expect(await run(words)).toContain(`argosy agent --level cluster --pull --cluster paris`);
+    expect(await run([...words, "--member-context", "paris"])).toContain(
+      `argosy agent --level cluster --pull --cluster paris --namespace argosy-system --kubeconfig ${parisFile} --context paris\n`,
+    );
     expect(await hub.client.resource(ClusterKind).get("paris")).toMatchObject({
       metadata: { labels: { a: "b" } },
       spec: { syncMode: "Pull", region: "eu" },

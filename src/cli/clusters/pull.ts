@@ -178,7 +178,8 @@ async function register({ terminal }: CliContext, name: string, options: Registe
   if (!options.deploy || isNear) {
     if (options.deploy) terminal.out(`pods there cannot reach ${options.hub}, so the agent is run on this machine:\n`);
     const words = `argosy agent --level cluster --pull --cluster ${name} --namespace ${namespace}`;
-    terminal.out(`${words} --kubeconfig ${options.memberKubeconfig}\n`);
+    const inContext = options.memberContext === undefined ? "" : ` --context ${options.memberContext}`;
+    terminal.out(`${words} --kubeconfig ${options.memberKubeconfig}${inContext}\n`);
     return;
   }
   for (const manifest of manifests) await apply(member, manifest);
