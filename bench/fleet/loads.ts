@@ -18,6 +18,9 @@ import { cpuOf } from "./processes.js";
 /** Milliseconds of the clock that all loads use. */
 const now = (): number => performance.now();
 
+/** Writers at a time where things are written as fast as the hub takes them: with half of them the hub waits for its writers where each has two things to write. */
+const LANES = 64;
+
 /** Writes `count` things as fast as they are taken, or at a rate. Resolves with when each was due. */
 export async function offer(
   count: number,
@@ -36,7 +39,7 @@ export async function offer(
         await write(index);
       }
     };
-    await Promise.all(Array.from({ length: 32 }, lane));
+    await Promise.all(Array.from({ length: LANES }, lane));
     return due;
   }
   while (due.length < count) {
@@ -122,7 +125,7 @@ export interface LoadResult {
 export async function rawWorks(hub: Hub, count: number, perSecond?: number, limit = 300): Promise<LoadResult> {
   const batch = nextBatch();
   const arrivals = await follow(hub, batch, allWorks, isReported);
-  const pool = await Pool.open(hub.address, 32);
+  const pool = await Pool.open(hub.address, LANES);
   const memberOf = (index: number): string => hub.members[index % hub.members.length]?.name ?? "";
   const before = await takenSoFar(hub);
   const due = await within(
@@ -155,7 +158,7 @@ export async function templates(
   const { perSecond, hasOwnPolicy = false, limit = 300, batch = nextBatch() } = options;
   const names = hub.members.map(({ name }) => name);
   const arrivals = await follow(hub, batch, bindings, isFullyApplied);
-  const pool = await Pool.open(hub.address, 32);
+  const pool = await Pool.open(hub.address, LANES);
   const before = await takenSoFar(hub);
   if (!hasOwnPolicy) await pool.send("POST", policies, policy(batch, names));
   const due = await within(
