@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
 import { ArgosyError } from "../errors/index.js";
+import { type HeaderBlock, HeaderBlocks } from "./blocks.js";
 import { CODES, FLAGS, FrameReader, FrameWriter, PREFACE, TYPES, withoutPadding } from "./frames.js";
-import { type Field, HeaderDecoder, HeaderEncoder } from "./hpack.js";
+import { type Field, HeaderEncoder } from "./hpack.js";
 import { LiveStreams } from "./streams.js";
 
 const STREAM_WINDOW = 1 << 24;
@@ -9,7 +10,6 @@ const CONNECTION_WINDOW = 1 << 26;
 const MAX_WINDOW = 2 ** 31 - 1;
 const MAX_FRAME = 16_384;
 const MAX_HEADER_BYTES = 65_536;
-const MAX_CONTINUATIONS = 16;
 /** As long as the server says nothing else. */
 const USUAL_STREAMS = 100;
 const MAX_STREAM_ID = 2 ** 30;
@@ -91,7 +91,7 @@ export class Http2Client {
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #reader = new FrameReader(MAX_FRAME);
-  readonly #decoder = new HeaderDecoder();
+  readonly #blocks = new HeaderBlocks(MAX_HEADER_BYTES);
   readonly #encoder = new HeaderEncoder();
   readonly #exchanges = new LiveStreams<Exchange>();
   #nextId = 1;
@@ -100,7 +100,6 @@ export class Http2Client {
   #initialSendWindow = 65_535;
   #receiveWindow = CONNECTION_WINDOW;
   #unacknowledged = 0;
-  #block: { readonly id: number; readonly isEnd: boolean; readonly pieces: Buffer[]; size: number } | undefined;
   /** How many times something was heard of the server. */
   #heard = 0;
   #hasSettings = false;
@@ -225,15 +224,14 @@ export class Http2Client {
 
   #onFrame(type: number, flags: number, id: number, payload: Buffer): Fault {
     if (!this.#hasSettings && type !== TYPES.SETTINGS) return CODES.PROTOCOL_ERROR;
-    if (this.#block !== undefined && (type !== TYPES.CONTINUATION || id !== this.#block.id))
-      return CODES.PROTOCOL_ERROR;
+    if (!this.#blocks.allows(type, id)) return CODES.PROTOCOL_ERROR;
     switch (type) {
       case TYPES.DATA:
         return this.#onDataFrame(flags, id, payload);
       case TYPES.HEADERS:
-        return this.#onHeaders(flags, id, payload);
+        return id >= this.#nextId ? CODES.PROTOCOL_ERROR : this.#onHead(this.#blocks.begin(flags, id, payload));
       case TYPES.CONTINUATION:
-        return this.#onContinuation(flags, payload);
+        return this.#onHead(this.#blocks.goOn(flags, payload));
       case TYPES.RST_STREAM:
         return this.#onReset(id, payload);
       case TYPES.SETTINGS:
@@ -286,33 +284,11 @@ export class Http2Client {
     exchange.credit = 0;
   }
 
-  #onHeaders(flags: number, id: number, payload: Buffer): Fault {
-    let block = withoutPadding(flags, payload);
-    if (block === undefined || id % 2 === 0 || id >= this.#nextId) return CODES.PROTOCOL_ERROR;
-    if ((flags & FLAGS.PRIORITY) !== 0) {
-      if (block.length < 5) return CODES.FRAME_SIZE_ERROR;
-      block = block.subarray(5);
-    }
-    const isEnd = (flags & FLAGS.END_STREAM) !== 0;
-    if ((flags & FLAGS.END_HEADERS) !== 0) return this.#onBlock(id, block, isEnd);
-    this.#block = { id, isEnd, pieces: [block], size: block.length };
-    return undefined;
+  #onHead(found: HeaderBlock | number | undefined): Fault {
+    return typeof found === "object" ? this.#onBlock(found) : found;
   }
 
-  #onContinuation(flags: number, payload: Buffer): Fault {
-    const block = this.#block;
-    if (block === undefined) return CODES.PROTOCOL_ERROR;
-    block.pieces.push(payload);
-    block.size += payload.length;
-    if (block.size > MAX_HEADER_BYTES || block.pieces.length > MAX_CONTINUATIONS) return CODES.ENHANCE_YOUR_CALM;
-    if ((flags & FLAGS.END_HEADERS) === 0) return undefined;
-    this.#block = undefined;
-    return this.#onBlock(block.id, Buffer.concat(block.pieces), block.isEnd);
-  }
-
-  #onBlock(id: number, block: Buffer, isEnd: boolean): Fault {
-    const fields = this.#decoder.decode(block, MAX_HEADER_BYTES);
-    if (fields === undefined) return CODES.COMPRESSION_ERROR;
+  #onBlock({ id, isEnd, fields }: HeaderBlock): Fault {
     const exchange = this.#exchanges.get(id);
     if (exchange === undefined) return undefined;
     // After the head: trailers, which say nothing here.

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import type { Clock } from "../clock/types.js";
+import { type HeaderBlock, HeaderBlocks } from "./blocks.js";
 import { checkRequest } from "./fields.js";
 import { CODES, FLAGS, FrameReader, FrameWriter, PREFACE, TYPES, withoutPadding } from "./frames.js";
-import { HeaderDecoder } from "./hpack.js";
 import { Http2Stream, type StreamOutput } from "./stream.js";
 import { LiveStreams } from "./streams.js";
 
@@ -12,7 +12,6 @@ const STREAM_WINDOW = 1 << 20;
 const CONNECTION_WINDOW = 1 << 24;
 const MAX_WINDOW = 2 ** 31 - 1;
 const MAX_HEADER_BYTES = 32_768;
-const MAX_CONTINUATIONS = 16;
 /** Frames that ask for work and bring none: so many at once, and so many a second. */
 const MAX_NOISE = 2000;
 const NOISE_PER_MS = 0.5;
@@ -44,7 +43,7 @@ export class Http2Connection implements StreamOutput {
   readonly #socket: Socket;
   readonly #writer: FrameWriter;
   readonly #reader = new FrameReader(MAX_FRAME);
-  readonly #decoder = new HeaderDecoder();
+  readonly #blocks = new HeaderBlocks(MAX_HEADER_BYTES);
   readonly #streams = new LiveStreams<Http2Stream>();
   /** Of a preface that is not whole. */
   #pending: Buffer = EMPTY;
@@ -57,8 +56,6 @@ export class Http2Connection implements StreamOutput {
   #initialSendWindow = 65_535;
   /** Most that a stream sends at once. */
   #turnBytes = Number.POSITIVE_INFINITY;
-  /** A header block that is not whole: its stream, pieces, and whether it ends the stream. */
-  #block: { readonly id: number; readonly isEnd: boolean; readonly pieces: Buffer[]; size: number } | undefined;
   #noise = 0;
   #noiseAtMs: number;
   #isDraining = false;
@@ -167,15 +164,14 @@ export class Http2Connection implements StreamOutput {
 
   #onFrame(type: number, flags: number, id: number, payload: Buffer): Fault {
     if (!this.#hasSettings && type !== TYPES.SETTINGS) return CODES.PROTOCOL_ERROR;
-    if (this.#block !== undefined && (type !== TYPES.CONTINUATION || id !== this.#block.id))
-      return CODES.PROTOCOL_ERROR;
+    if (!this.#blocks.allows(type, id)) return CODES.PROTOCOL_ERROR;
     switch (type) {
       case TYPES.DATA:
         return this.#onDataFrame(flags, id, payload);
       case TYPES.HEADERS:
-        return this.#onHeaders(flags, id, payload);
+        return this.#onHead(this.#blocks.begin(flags, id, payload));
       case TYPES.CONTINUATION:
-        return this.#onContinuation(flags, payload);
+        return this.#onHead(this.#blocks.goOn(flags, payload));
       case TYPES.PRIORITY:
         if (id === 0 || payload.length !== 5) return CODES.PROTOCOL_ERROR;
         return this.#count(1);
@@ -247,33 +243,11 @@ export class Http2Connection implements StreamOutput {
     this.#unacknowledged = 0;
   }
 
-  #onHeaders(flags: number, id: number, payload: Buffer): Fault {
-    let block = withoutPadding(flags, payload);
-    if (block === undefined || id === 0 || id % 2 === 0) return CODES.PROTOCOL_ERROR;
-    if ((flags & FLAGS.PRIORITY) !== 0) {
-      if (block.length < 5) return CODES.FRAME_SIZE_ERROR;
-      block = block.subarray(5);
-    }
-    const isEnd = (flags & FLAGS.END_STREAM) !== 0;
-    if ((flags & FLAGS.END_HEADERS) !== 0) return this.#onBlock(id, block, isEnd);
-    this.#block = { id, isEnd, pieces: [block], size: block.length };
-    return undefined;
+  #onHead(found: HeaderBlock | number | undefined): Fault {
+    return typeof found === "object" ? this.#onBlock(found) : found;
   }
 
-  #onContinuation(flags: number, payload: Buffer): Fault {
-    const block = this.#block;
-    if (block === undefined) return CODES.PROTOCOL_ERROR;
-    block.pieces.push(payload);
-    block.size += payload.length;
-    if (block.size > MAX_HEADER_BYTES || block.pieces.length > MAX_CONTINUATIONS) return CODES.ENHANCE_YOUR_CALM;
-    if ((flags & FLAGS.END_HEADERS) === 0) return undefined;
-    this.#block = undefined;
-    return this.#onBlock(block.id, Buffer.concat(block.pieces), block.isEnd);
-  }
-
-  #onBlock(id: number, block: Buffer, isEnd: boolean): Fault {
-    const fields = this.#decoder.decode(block, MAX_HEADER_BYTES);
-    if (fields === undefined) return CODES.COMPRESSION_ERROR;
+  #onBlock({ id, isEnd, fields }: HeaderBlock): Fault {
     const known = this.#streams.get(id);
     if (known !== undefined) {
       // Trailers; those of requests say nothing here.
