@@ -138,7 +138,7 @@ class HeadIngressWorker {
     this.context = context;
     this.#load = new LoadMeter(options.load);
     const { informers } = context.cluster;
-    this.#secrets = new HeadSecrets(context.cluster, options.gateway, options.gateway.partOf(SOURCE));
+    this.#secrets = new HeadSecrets(context, options.gateway, options.gateway.partOf(SOURCE));
     this.#compiler = new HeadCompiler(
       informers,
       {

@@ -22,7 +22,7 @@ export interface Compiled {
   readonly fault: string;
   /** Why it is not its present spec that is carried; empty when it is. */
   readonly refused: string;
-  /** What is wrong now with the Secrets that it names, while what they held before is gone on with; empty: nothing. */
+  /** What is wrong now with the Secrets that it names, while it is carried all the same; empty: nothing. */
   readonly stale: string;
 }
 
@@ -44,7 +44,7 @@ export interface CompilerSources {
   readonly latencyOf: (head: HeadIngress) => ReadonlyMap<string, number>;
   /** What whoever carries it has against it, or lacks for it; empty: nothing. */
   readonly faultOf: (head: HeadIngress, route: RouteInput) => string;
-  /** What is wrong with Secrets that were right; empty: nothing. */
+  /** What is wrong with its Secrets while it is carried all the same; empty: nothing. */
   readonly staleOf: (head: HeadIngress) => string;
   /** Where it is to be rendered and cannot be now; empty: nowhere. */
   readonly lackOf: (head: HeadIngress) => string;

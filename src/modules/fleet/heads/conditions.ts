@@ -214,10 +214,8 @@ export function refusedAs(
   carried: ConditionDraft,
   { refused, head, stale }: Pick<Compiled, "refused" | "head" | "stale">,
 ): ConditionDraft {
-  if (refused === "" && stale !== "" && carried.status === "True") {
-    const message = `${stale}; what it held before is gone on with until this is corrected`;
-    return { type: "Programmed", status: "False", reason: "Invalid", message };
-  }
+  if (refused === "" && stale !== "" && carried.status === "True")
+    return { type: "Programmed", status: "False", reason: "Invalid", message: stale };
   if (refused === "") return carried;
   const { name, namespace = "", generation = 0 } = head.metadata;
   const rest = `generation ${generation} of the spec stays in effect until this is corrected (kubectl edit headingress ${name} -n ${namespace})`;

@@ -262,6 +262,46 @@ test("rendered: one whose Secret is not there does not spoil the configuration t
   expect(await text()).toContain("/b/");
 });
 
+test("a certificate whose time is over, or has not begun, is shown for want of another and told until another one is there", async () => {
+  const { hub, heads, settled, run: begin } = await start();
+  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  const dayMs = 86_400_000;
+  const at = async (offsetMs: number): Promise<Record<string, string>> => {
+    const clock = { ...systemClock, now: () => systemClock.now() + offsetMs };
+    const other = await createAuthority({ clock, name: "test" });
+    const { certPem, keyPem } = await other.issueServer(["a.example.org"], { validityMs: dayMs });
+    return { "tls.crt": certPem, "tls.key": keyPem };
+  };
+  const port = await listening(createServer((_incoming, response) => response.end("model")));
+  await secret(hub, "cert", await at(-2 * dayMs));
+  const backends = [{ name: "m", url: `http://127.0.0.1:${port}` }];
+  await heads.create(draft("a", { hosts: ["a.example.org"], tls: { secretName: "cert" }, backends }), inDemo);
+  const { portOf } = await begin();
+  let generation = 1;
+  const told = async (status: string): Promise<string> => {
+    const isTold = (head: HeadIngress): boolean =>
+      isServing(head) &&
+      head.status?.observedGeneration === generation &&
+      findCondition(head.status.conditions, "Programmed")?.status === status;
+    const head = await settled("a", isTold, `Programmed is ${status}`);
+    const ready = findCondition(head.status?.conditions, "Ready")?.reason;
+    return `${ready}: ${findCondition(head.status?.conditions, "Programmed")?.message}`;
+  };
+  const replace = async (texts: Record<string, string>): Promise<void> => {
+    await secret(hub, "cert", texts);
+    await heads.patch("a", "merge", { spec: { slowStartMs: ++generation } }, inDemo);
+  };
+  expect(await told("False")).toMatch(
+    /^Degraded: spec\.tls\.secretName: Secret cert: its certificate ended at \S+Z, and clients refuse it until another one is there$/,
+  );
+  await expect(ask(portOf("head-tls"), "a.example.org", authority.caPem)).rejects.toThrow();
+  await replace(await at(2 * dayMs));
+  expect(await told("False")).toMatch(/its certificate begins at \S+Z, and clients refuse it until then$/);
+  await replace(await pairFor(authority, "a.example.org"));
+  expect(await told("True")).not.toContain("certificate");
+  expect(await ask(portOf("head-tls"), "a.example.org", authority.caPem)).toBe("200 model");
+});
+
 test("certificates, authorities and the gateway's own pair are exchanged under load without a request lost", async () => {
   const { hub, heads, settled, run: begin } = await start();
   const authority = await createAuthority({ clock: systemClock, name: "test" });

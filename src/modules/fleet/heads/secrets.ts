@@ -1,9 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import type { GatewayDriver, GatewayPart } from "../../../dataplane/gateway/index.js";
+import type { Clock } from "../../../kernel/clock/index.js";
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
-import { SecretKind } from "../../../kernel/kinds/index.js";
+import { SecretKind, timeOf } from "../../../kernel/kinds/index.js";
 import { type BackendFiles, routeIdOf } from "../head-weights.js";
 import { headWith } from "../json.unsafe.js";
 import type { HeadIngress } from "../kinds.js";
@@ -24,10 +25,11 @@ interface Carried {
 interface Files extends Carried {
   /** What is wrong, so that there is nothing to go by. */
   readonly faults: readonly string[];
-  /** What is wrong now with what was right before: that is gone on with. */
+  /** What is wrong while it is carried all the same: what was right before, or what is out of its time. */
   readonly stale: readonly string[];
 }
 
+const CLIENTS = "spec.tls.secretName";
 const NONE: Files = { client: undefined, backend: {}, faults: [], stale: [] };
 const UNREAD: Files = {
   ...NONE,
@@ -38,14 +40,20 @@ const UNREAD: Files = {
 export class HeadSecrets {
   readonly #cluster: ClusterAccess;
   readonly #gateway: GatewayDriver;
+  readonly #nowMs: () => number;
   /** By uid, and by what of the spec names them. */
   readonly #files = new Map<string, ReadonlyMap<string, Files>>();
   /** By route id: what the gateway was given before this process. */
   readonly #carried: Map<string, Carried>;
 
   /** `carried` is what the gateway has of HeadIngresses already. */
-  constructor(cluster: ClusterAccess, gateway: GatewayDriver, carried: GatewayPart | undefined) {
+  constructor(
+    { cluster, clock }: { readonly cluster: ClusterAccess; readonly clock: Pick<Clock, "now"> },
+    gateway: GatewayDriver,
+    carried: GatewayPart | undefined,
+  ) {
     this.#cluster = cluster;
+    this.#nowMs = () => clock.now();
     this.#gateway = gateway;
     this.#carried = carried === undefined ? new Map() : carriedIn(carried);
   }
@@ -60,11 +68,11 @@ export class HeadSecrets {
     return wantsFiles(head) && !isRenderedWith(head) ? (this.of(head).faults[0] ?? "") : "";
   }
 
-  /** What is wrong with Secrets that were right when it was brought into effect; empty: nothing. */
+  /** What is wrong with its Secrets while it is carried all the same; empty: nothing. */
   staleOf(head: HeadIngress): string {
     if (!wantsFiles(head)) return "";
     const { faults, stale } = this.of(head);
-    return [...stale, ...(isRenderedWith(head) ? faults : [])].join("; ");
+    return [...stale, ...(isRenderedWith(head) ? faults.map(goneOnWith) : [])].join("; ");
   }
 
   /** Reads anew what a HeadIngress names, in each of these forms of it, of which the last is the one in effect. True when a file is another one than before. */
@@ -89,15 +97,18 @@ export class HeadSecrets {
   async #read(head: HeadIngress): Promise<Files> {
     const { tls, backendTLS } = head.spec;
     const faults: string[] = [];
+    const stale: string[] = [];
     const pair = async (field: string, name: string | undefined): Promise<ClientFiles | undefined> => {
       const cert = await this.#find(head, { field, name, key: "tls.crt" }, faults);
       const key = await this.#find(head, { field, name, key: "tls.key" }, faults);
       if (cert === undefined || key === undefined) return undefined;
       const wrong = wrongWithPair(cert, key);
       if (wrong !== "") faults.push(`${field}: Secret ${name}: ${wrong}`);
+      const untimely = wrong === "" ? untimelyOf(cert, field === CLIENTS ? "clients" : "backends", this.#nowMs()) : "";
+      if (untimely !== "") stale.push(`${field}: Secret ${name}: ${untimely}`);
       return { certFile: await this.#gateway.keep(cert), keyFile: await this.#gateway.keep(key) };
     };
-    const client = await pair("spec.tls.secretName", tls?.secretName);
+    const client = await pair(CLIENTS, tls?.secretName);
     const own = await pair("spec.backendTLS.clientSecretName", backendTLS?.clientSecretName);
     const field = "spec.backendTLS.caSecretName";
     const authorities = await this.#find(head, { field, name: backendTLS?.caSecretName, key: "ca.crt" }, faults);
@@ -108,7 +119,7 @@ export class HeadSecrets {
       client,
       backend: { ...(caFile === undefined ? {} : { caFile }), ...own },
       faults: [...new Set(faults)],
-      stale: [],
+      stale,
     };
   }
 
@@ -132,10 +143,12 @@ export class HeadSecrets {
   }
 }
 
+const goneOnWith = (fault: string): string => `${fault}; what it held before is gone on with until this is corrected`;
+
 /** What was right before is gone on with while what is there now is wrong: nobody's requests end with a slip in a Secret. */
 function keeping(before: Files | undefined, now: Files): Files {
   if (now.faults.length === 0 || before === undefined || before.faults.length > 0) return now;
-  return { ...before, stale: now.faults };
+  return { ...before, stale: now.faults.map(goneOnWith) };
 }
 
 /** Whether whoever carries it reads the Secrets of the hub as files: a configuration of nginx or haproxy that names one that is not there is refused whole. */
@@ -189,6 +202,14 @@ function wrongWithPair(cert: string, key: string): string {
     const text = messageOf(error);
     return /mismatch/.test(text) ? "its tls.key is not the key of its tls.crt" : "its tls.key cannot be read";
   }
+}
+
+/** Why whoever is shown a certificate refuses it now; it is shown all the same, for nothing better is there. Empty: it is within its time. */
+function untimelyOf(cert: string, whom: string, nowMs: number): string {
+  const { validFrom, validTo } = new X509Certificate(cert);
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
+  if (nowMs > to) return `its certificate ended at ${timeOf(to)}, and ${whom} refuse it until another one is there`;
+  return nowMs < from ? `its certificate begins at ${timeOf(from)}, and ${whom} refuse it until then` : "";
 }
 
 /** Whether a text is certificates in PEM, one or more, and all of them can be read. */
