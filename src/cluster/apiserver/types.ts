@@ -365,12 +365,14 @@ export interface Upgraded {
 export interface SubresourceHandler {
   /** For instance `pods/log`, and of one group alone `clusters.cluster.karmada.io/proxy`. */
   readonly path: string;
+  /** Its answers may go on for long: they are broken off, by the request's signal, when the right to them goes. Upgrades always are. */
+  readonly isLasting?: boolean;
   handle(context: SubresourceContext): Promise<ApiResponse>;
   /**
    * For requests with an `upgrade` header (their headers, `connection`, `upgrade` and `sec-websocket-*` included, are in
    * `context.request`). The front end writes the 101 with the answered headers and joins the two streams, raw. Throws `ApiError`.
    */
-  upgrade?(context: SubresourceContext): Promise<Upgraded>;
+  readonly upgrade?: (context: SubresourceContext) => Promise<Upgraded>;
 }
 
 export interface SubresourceContext {

@@ -43,6 +43,7 @@ import { submit } from "../verbs/submit.js";
 import { update } from "../verbs/update.js";
 import { watch } from "../verbs/watch.js";
 import { answerHealth } from "./health.js";
+import { lastingAnswer, lastingUpgrade } from "./lasting.js";
 import {
   compressed,
   failureResponse,
@@ -160,7 +161,9 @@ class RequestLine implements Line {
     const type = this.#typeOf(info);
     const handler = this.#handlerOf(info);
     if (handler?.upgrade === undefined) throw badRequest("this path cannot be upgraded");
-    return handler.upgrade(this.#subresourceContext({ request, info, type, user }));
+    const { upgrade } = handler;
+    const context = this.#subresourceContext({ request, info, type, user });
+    return lastingUpgrade(this.#parts.auth.standing, context, (about) => upgrade(about));
   }
 
   async #dispatch(user: UserInfo, request: ApiRequest, info: RequestInfo): Promise<ApiResponse> {
@@ -173,7 +176,9 @@ class RequestLine implements Line {
     if (handler !== undefined) {
       // Those of others take every verb.
       if (!this.#handlers.has(ownPath(info))) checkSubresourceVerb(info, type);
-      return handler.handle(this.#subresourceContext({ request: withJsonBody(request), info, type, user }));
+      const context = this.#subresourceContext({ request: withJsonBody(request), info, type, user });
+      if (handler.isLasting !== true) return handler.handle(context);
+      return lastingAnswer(this.#parts.auth.standing, context, (about) => handler.handle(about));
     }
     checkName(info.name);
     checkVerb(request, info, type);
@@ -308,7 +313,13 @@ function tooManyRequests(retryAfterSeconds: number): ApiResponse {
 /** What the request holds is given back when its answer is out. */
 function withTicket(response: ApiResponse, ticket: Ticket): ApiResponse {
   if (response.body instanceof Uint8Array) ticket.holds(response.body.byteLength);
-  return { ...response, done: () => ticket.leave() };
+  return {
+    ...response,
+    done: () => {
+      ticket.leave();
+      response.done?.();
+    },
+  };
 }
 
 /** The form of the answer. A list or watch that is asked for wrongly is refused for that first, as upstream. */
@@ -340,12 +351,12 @@ async function scaleResponse(parts: LineParts, call: Call, paths: ScalePaths): P
   return outcomeResponse(parts, scaled, await scale(parts, scaled, call, paths));
 }
 
-/** No object can be called so: refused before anyone looks for it. */
 /** Under which handlers of one group's resource are kept. */
 function ownPath({ group, resource, subresource }: RequestInfo): string {
   return `${resource}.${group}/${subresource}`;
 }
 
+/** No object can be called so: refused before anyone looks for it. */
 function checkName(name: string): void {
   const fault = name === "." || name === ".." ? `may not be '${name}'` : ["/", "%"].find((part) => name.includes(part));
   if (fault === undefined) return;

@@ -17,6 +17,7 @@ export interface ObjectProxy {
 export function objectProxies(proxies: readonly ObjectProxy[]): SubresourceHandler[] {
   return proxies.map(({ about, forward, upgrade }) => ({
     path: `${about.plural}.${about.group}/proxy`,
+    isLasting: true,
     async handle(context) {
       const { request, info, user } = context;
       mustExist(about, context);

@@ -16,6 +16,7 @@ export function podStreams(agents: NodeAgents): SubresourceHandler[] {
   return [
     {
       path: "pods/log",
+      isLasting: true,
       async handle(context) {
         if (context.request.method !== "GET") throw methodNotAllowed();
         const query = logQuery(context);

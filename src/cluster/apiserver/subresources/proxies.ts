@@ -32,6 +32,7 @@ function proxy(plural: string, locate: (context: SubresourceContext) => Place): 
   });
   return {
     path: `${plural}/proxy`,
+    isLasting: true,
     handle: async (context) => forward(destination(context), context.request),
     upgrade: async (context) => forwardUpgrade(destination(context), { ...context.request, body: new Uint8Array() }),
   };
