@@ -36,6 +36,7 @@ async function serve(parsed: Arguments, program: Program): Promise<number> {
   const [payloads, { runModelServer }] = await Promise.all([openLog(parsed, program), import("./server.js")]);
   const server = await runModelServer({
     source: sourceOf(parsed, program),
+    ...(parsed.repository === undefined ? { expects: parsed.modelName ?? DEFAULT_NAME } : {}),
     host: parsed.host,
     port: parsed.port,
     clock,
@@ -121,9 +122,12 @@ async function openLog({ payloads }: Arguments, program: Program): Promise<Paylo
   return openPayloadLog(readPayloadLog(payloads), program);
 }
 
+/** Of the one model, where nobody names it. */
+const DEFAULT_NAME = "model";
+
 function sourceOf(parsed: Arguments, program: Program): ModelServerOptions["source"] {
   if (parsed.repository !== undefined) return { repository: parsed.repository };
-  const name = parsed.modelName ?? "model";
+  const name = parsed.modelName ?? DEFAULT_NAME;
   const { modelDir, modelUri } = parsed;
   if (modelDir !== undefined && modelUri === undefined) return { name, folder: modelDir };
   const destination = modelDir ?? `${parsed.cache}/served/${encodeURIComponent(name)}`;

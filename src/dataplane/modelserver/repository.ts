@@ -54,8 +54,8 @@ export interface Repository {
   /** Reads a model's folder anew and loads its versions, or what was sent instead; the versions before answer until then. Throws `ModelError`. */
   load(name: string, sent?: SentModel): Promise<void>;
   unload(name: string): Promise<void>;
-  /** Says of a model that is not there yet that it is on its way. */
-  announce(name: string, reason: string): void;
+  /** Says of a model that is not there yet that it is on its way, or why it will not come. */
+  announce(name: string, reason: string, state?: "LOADING" | "UNAVAILABLE"): void;
   /** Unloads a model and forgets it; of none, nothing. */
   remove(name: string): Promise<void>;
   /** A version that answers, the greatest where none is named. Throws 404 for what is not there, 503 for what does not answer (yet). */
@@ -137,9 +137,9 @@ class FolderRepository implements Repository {
     });
   }
 
-  announce(name: string, reason: string): void {
+  announce(name: string, reason: string, state: "LOADING" | "UNAVAILABLE" = "LOADING"): void {
     const slot = this.#slotOf(name);
-    if (slot.versions.length === 0) Object.assign(slot, { state: "LOADING", reason });
+    if (slot.versions.length === 0) Object.assign(slot, { state, reason });
   }
 
   async remove(name: string): Promise<void> {

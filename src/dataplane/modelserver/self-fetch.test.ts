@@ -67,6 +67,11 @@ async function ready(url: string): Promise<void> {
   for (;;) if ((await fetch(`${url}/v2/health/ready`)).ok) return;
 }
 
+async function answerOf(asking: Promise<Response>): Promise<{ readonly status: number; readonly text: string }> {
+  const answer = await asking;
+  return { status: answer.status, text: await answer.text() };
+}
+
 test("a server fetches its model into its folder once; while it does it lives, and is not ready", async () => {
   const { promise: asked, resolve: beAsked } = later<void>();
   const { promise: answered, resolve: mayAnswer } = later<void>();
@@ -105,7 +110,7 @@ test("a server that is told to end while it fetches ends", async () => {
   expect(await server.ended).toBe(0);
 });
 
-test("a server that stays and meets a full disk says so, and serves when there is room", async () => {
+test("a server that stays and meets a full disk says so, also to who asks for its model, and serves when there is room", async () => {
   let isLarge = true;
   const store = await startServer((request, response) => {
     const head = { etag: '"large"', "content-length": "1", "content-range": `bytes 0-0/${2 ** 52}` };
@@ -117,10 +122,18 @@ test("a server that stays and meets a full disk says so, and serves when there i
   const url = await server.url;
   let said = "";
   while (!said.includes("NoSpace")) said = await (await fetch(`${url}/v2/health/ready`)).text();
+  const asked = [
+    await answerOf(fetch(`${url}/v2/models/m/infer`, { method: "POST", body: '{"inputs": []}' })),
+    await answerOf(fetch(`${url}/v1/models/m:predict`, { method: "POST", body: '{"instances": [[1]]}' })),
+    await answerOf(fetch(`${url}/v2/models/other/ready`)),
+  ];
   isLarge = false;
   await ready(url);
 
   expect(said).toMatch(/ModelDownloadFailed: NoSpace: .* has room for/);
+  expect(asked.map(({ status }) => status)).toEqual([503, 503, 404]);
+  for (const { text } of asked.slice(0, 2))
+    expect(text).toMatch(/model m is still loading: ModelDownloadFailed: NoSpace: /);
 });
 
 test.each([

@@ -26,6 +26,8 @@ export interface ModelServerOptions {
   readonly source:
     | ModelSource
     | ((report: (obstacle: ModelError) => void, signal: AbortSignal) => Promise<ModelSource>);
+  /** The model that such a function will bring: requests for it are told meanwhile what it waits for, not that there is none. */
+  readonly expects?: string;
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** 0: any free port. */
@@ -112,7 +114,7 @@ class NodeModelServer implements ModelServer {
   #routes: Routes;
   #repository: Repository;
   /** Why requests should not come; `undefined` when they may. */
-  #notReady: string | undefined = "the model is still being fetched";
+  #notReady: string | undefined;
   #draining = false;
   readonly #stop = new AbortController();
   port = 0;
@@ -126,6 +128,7 @@ class NodeModelServer implements ModelServer {
     this.#tracer = makeTracer(options, this.#settings.log);
     this.#chargeBody = createBodyBudget(2 * (options.maxBodyBytes ?? DEFAULT_BODY_BYTES));
     this.#repository = this.#openRepository({ name: "", folder: "" });
+    this.#wait("the model is still being fetched");
     this.#context = this.#makeContext(false);
     this.#routes = createRoutes(this.#context);
     this.#http2 = this.#makeHttp2();
@@ -195,22 +198,27 @@ class NodeModelServer implements ModelServer {
     const { source, repositoryApi } = this.#options;
     try {
       const found =
-        typeof source === "function" ? await source((obstacle) => this.#explain(obstacle), this.#stop.signal) : source;
+        typeof source === "function"
+          ? await source((obstacle) => this.#wait(whyOf(obstacle)), this.#stop.signal)
+          : source;
       this.#repository = this.#openRepository(found);
+      this.#wait("models are still being loaded");
       this.#context = this.#makeContext(repositoryApi ?? "repository" in found);
       this.#routes = createRoutes(this.#context);
-      this.#notReady = "models are still being loaded";
       await this.#repository.loadAll();
       this.#options.configured?.start(this.#repository);
       this.#notReady = undefined;
     } catch (error) {
-      this.#explain(error);
+      this.#wait(whyOf(error), "UNAVAILABLE");
       throw error;
     }
   }
 
-  #explain(error: unknown): void {
-    this.#notReady = `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`;
+  /** Says what requests, and whoever asks whether they may come, are told from now on. */
+  #wait(reason: string, state: "LOADING" | "UNAVAILABLE" = "LOADING"): void {
+    this.#notReady = reason;
+    const { expects } = this.#options;
+    if (expects !== undefined) this.#repository.announce(expects, reason, state);
   }
 
   #openRepository(source: ModelSource): Repository {
@@ -268,3 +276,6 @@ function makeTracer(options: ModelServerOptions, log: Logger): Tracer | undefine
   const { otlpEndpoint: endpoint, clock, random = systemRandom, version = DEFAULT_VERSION } = options;
   return endpoint === undefined ? undefined : createTracer({ endpoint, clock, random, log, version });
 }
+
+const whyOf = (error: unknown): string =>
+  `${error instanceof ModelError ? error.reason : "ModelLoadFailed"}: ${messageOf(error)}`;

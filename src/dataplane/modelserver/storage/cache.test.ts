@@ -108,6 +108,18 @@ test("what is larger than the budget is laid out all the same, and what no disk 
   });
 });
 
+test("nothing that is kept goes for what would not fit without it either, nor for what is larger than the budget", async () => {
+  const { place, cache, folder } = await begin(50);
+  await keep(cache, "small", join(place, "small"));
+
+  await expect(cache.makeRoom(2 ** 60, "s3://bucket/huge")).rejects.toMatchObject({ download: "NoSpace" });
+  await cache.makeRoom(100, "s3://bucket/large");
+  await keep(cache, "x".repeat(100), join(place, "large"));
+
+  expect(await readdir(join(folder, "blobs"))).toEqual([sha256Of("small")]);
+  expect(await readFile(join(place, "large"), "utf8")).toHaveLength(100);
+});
+
 test("of those that want the same one works, and whoever follows one that died takes over", async () => {
   const clock = virtualClock(Date.now());
   const { cache, folder } = await begin(undefined, clock);

@@ -162,6 +162,8 @@ export class ContentCache {
         "ChecksumMismatch",
         `${file.address}: what was downloaded is gone from ${blob}, or is another`,
       );
+    const { size } = await stat(blob).catch(() => ({ size: 0 }));
+    if (size > this.#maxBytes) await rm(blob, { force: true });
     await this.#trim(this.#maxBytes);
   }
 
@@ -213,15 +215,23 @@ export class ContentCache {
     }
   }
 
-  /** Lets others go until `bytes` fit on the disk. Throws `DownloadError` when they do not even then. */
+  /** Lets others go until `bytes` fit on the disk; none when that would not help. Throws `DownloadError` when they do not fit even then. */
   async makeRoom(bytes: number, what: string): Promise<void> {
     const { folder } = this.#options;
     const free = async (): Promise<number> => {
       const { bavail, bsize } = await statfs(folder);
       return bavail * bsize - SPARE_BYTES;
     };
-    await this.#trim(Math.max(0, this.#maxBytes - bytes));
-    for (const { path } of await this.#blobs()) {
+    const blobs = await this.#blobs();
+    const most = blobs.reduce((sum, { size }) => sum + size, await free());
+    if (most < bytes)
+      throw new DownloadError(
+        "NoSpace",
+        `${what} has ${bytes} bytes, and ${folder} has room for ${Math.max(0, most)} without what is kept there`,
+      );
+    // What is larger than the budget will not stay: it takes nobody's place in it.
+    if (bytes <= this.#maxBytes) await this.#trim(this.#maxBytes - bytes);
+    for (const { path } of blobs) {
       if ((await free()) >= bytes) return;
       await rm(path, { force: true });
     }
