@@ -25,13 +25,13 @@ const resized = (replicas: number, ranTemplate: unknown): Deployment =>
     status: { observedGeneration: 1, replicas: 1, updatedReplicas: 1, readyReplicas: 1 },
   }) as unknown as Deployment;
 
-const settledAs = async (deployment: Deployment) => {
+const settledAs = async (deployment: Deployment, client: unknown = undefined) => {
   const unit = {
     ...{ owner, deployment: { metadata: { name: "m" } }, service: { metadata: { name: "m" } } },
     ...{ built: { probePath: "/", anyAnswer: true }, url: "http://m/", pods: () => [], given: undefined },
   } as unknown as Unit;
   const tools = {
-    context: { cluster: { name: "cloud" }, clock: systemClock, signal: new AbortController().signal },
+    context: { cluster: { name: "cloud", client }, clock: systemClock, signal: new AbortController().signal },
     writer: { write: async () => deployment },
     probe: async () => ({ status: 200, body: "" }),
   } as unknown as UnitTools;
@@ -48,4 +48,18 @@ test("pods of another template are waited for", async () => {
   const other = { spec: { containers: [{ name: "a", image: "before" }] } };
 
   expect(await settledAs(resized(1, other))).toMatchObject({ settled: false, fault: { reason: "Starting" } });
+});
+
+test("who has no pod because no request came, and is not scaled by requests any more, gets one", async () => {
+  const asleep = resized(0, template);
+  const patches: unknown[] = [];
+  const patch = async (...[name, , change]: unknown[]): Promise<void> => void patches.push([name, change]);
+  const client = { resource: () => ({ patch }) };
+  const left = { ...asleep, metadata: { ...asleep.metadata, labels: {} } };
+  await settledAs(left, client);
+  expect(patches).toEqual([
+    ["m", { metadata: { annotations: { "serving.argosy.dev/scaling": null } }, spec: { replicas: 1 } }],
+  ]);
+  await settledAs(asleep, client);
+  expect(patches).toHaveLength(1);
 });

@@ -6,7 +6,7 @@ import { DeploymentKind, IngressKind, ServiceKind } from "../../kernel/kinds/ind
 import { isObject } from "../../kernel/schema/index.js";
 import type { ChildWriter } from "./apply.js";
 import { isFault } from "./apply.js";
-import { standingOf } from "./autoscaling/index.js";
+import { handOver, SCALING, standingOf } from "./autoscaling/index.js";
 import type { Fault } from "./diagnosis.js";
 import { diagnosePods } from "./diagnosis.js";
 import type { BuiltTemplate } from "./pod-template.js";
@@ -57,6 +57,8 @@ export async function reconcileUnit(unit: Unit, tools: UnitTools): Promise<UnitO
   const none = { answers: false, settled: false, readyReplicas: 0, totalReplicas: 0 };
   const deployment = await writer.write(DeploymentKind, owner, unit.deployment);
   if (isFault(deployment)) return { ...none, fault: deployment };
+  const isScaledByRequests = deployment.metadata.labels?.[SCALING.autoscaler] !== undefined;
+  if (unit.given === undefined && !isScaledByRequests) await handOver(tools.context.cluster, deployment, 1);
   const seen = {
     ...none,
     readyReplicas: deployment.status?.readyReplicas ?? 0,

@@ -206,6 +206,78 @@ test("a restart of the controller takes no pod away, and forgets neither phase n
   expect(seen).toEqual(Array(10).fill(6));
 });
 
+test("settings that change under load go on with what was measured: no panic for it, and no second window", async () => {
+  const setup = await start({ "autoscaling.knative.dev/target": "10" });
+  const set = (annotations: Record<string, string | null>) =>
+    setup.deployments.patch("model", "merge", { metadata: { annotations } }, { namespace });
+  await setup.pass(70, 28);
+  // The panic of the first seconds is over a window after it.
+  await setup.pass(70, 28);
+  expect(await setup.replicas()).toBe(4);
+  await set({ "autoscaling.knative.dev/target": "20" });
+  await setup.pass(3, 28);
+  expect(await setup.replicas()).toBe(2);
+  expect(setup.outcomes().at(-1)).toBe(
+    "scaled from 4 to 2: the stable window: 28 / 14 a pod → 2; the panic window: 28 / 14 a pod → 2",
+  );
+  // Another window is filled with what the one before it holds.
+  await set({ "autoscaling.knative.dev/window": "30s", "autoscaling.knative.dev/target": "40" });
+  await setup.pass(3, 28);
+  expect(setup.outcomes().at(-1)).toContain("scaled from 2 to 1: the stable window: 28 / 28 a pod → 1");
+  // Something else is measured: until it is known what the pods were needed for, none goes.
+  await set({ "autoscaling.knative.dev/target": "10" });
+  await setup.pass(6, 28);
+  expect(await setup.replicas()).toBe(4);
+  await setup.pass(70, 28);
+  await set({ "autoscaling.knative.dev/metric": "rps", "autoscaling.knative.dev/target": "40" });
+  await setup.pass(20, 28);
+  expect(await setup.replicas()).toBe(4);
+  await setup.pass(20, 28);
+  expect(await setup.replicas()).toBe(1);
+});
+
+test("a scale-down delay goes on over other settings", async () => {
+  const setup = await start({
+    "autoscaling.knative.dev/target": "10",
+    "autoscaling.knative.dev/window": "6s",
+    "autoscaling.knative.dev/scale-down-delay": "60s",
+  });
+  await setup.pass(20, 28);
+  expect(await setup.replicas()).toBe(4);
+  await setup.pass(20, 7);
+  const annotations = { "autoscaling.knative.dev/max-scale": "6" };
+  await setup.deployments.patch("model", "merge", { metadata: { annotations } }, { namespace });
+  await setup.pass(30, 7);
+  expect(await setup.replicas()).toBe(4);
+  // Half of them in one step, and the other ones when that is as long ago.
+  await setup.pass(80, 7);
+  expect(await setup.replicas()).toBe(1);
+});
+
+test("from requests to the HPA class and back: at zero too, and never both", async () => {
+  const setup = await start();
+  await setup.pass(130, 0);
+  expect(await setup.replicas()).toBe(0);
+  const scalers = setup.client.resource(HorizontalPodAutoscalerKind);
+  const setClass = (name: string) =>
+    setup.deployments.patch(
+      "model",
+      "merge",
+      { metadata: { annotations: { "autoscaling.knative.dev/class": `${name}.autoscaling.knative.dev` } } },
+      { namespace },
+    );
+  await setClass("hpa");
+  await setup.virtual.advance(100);
+  expect([await setup.replicas(), (await scalers.find("model", { namespace }))?.spec.minReplicas]).toEqual([1, 1]);
+  await setClass("kpa");
+  await setup.pass(3, 0);
+  expect(await scalers.find("model", { namespace })).toBeUndefined();
+  // It begins anew: a whole window and the grace period go by before the last pod goes.
+  expect(await setup.replicas()).toBe(1);
+  await setup.pass(130, 0);
+  expect(await setup.replicas()).toBe(0);
+});
+
 test("bounds, faults of annotations, and limits for the gateway", async () => {
   const setup = await start({
     "autoscaling.knative.dev/min-scale": "2",
@@ -251,6 +323,11 @@ test("any PromQL", async () => {
   const setup = await start(annotations, { query });
   await setup.pass(6, 0);
   expect([await setup.replicas(), asked[0]]).toEqual([4, "sum(tokens)"]);
+  // What the gateway counts every second is no value of the query.
+  await setup.pass(30, 0);
+  expect(await setup.replicas()).toBe(4);
+  const averages = setup.decisions.map(({ inputs }) => [inputs["stable"], inputs["panic"]]);
+  expect(averages.at(-1)).toEqual([35, 35]);
 });
 
 test("latency and queue", async () => {

@@ -8,6 +8,7 @@ import type {
 } from "../../../kernel/control/types.js";
 import { messageOf } from "../../../kernel/errors/index.js";
 import {
+  controllerOf,
   type Deployment,
   DeploymentKind,
   HorizontalPodAutoscalerKind,
@@ -17,6 +18,7 @@ import {
   PodKind,
 } from "../../../kernel/kinds/index.js";
 import type { Ledger } from "../../../stores/ledger/types.js";
+import { handOver } from "./hand-over.js";
 import { readHistory } from "./history.js";
 import { hpaFor } from "./hpa.js";
 import { writeLimits } from "./limits.js";
@@ -41,7 +43,7 @@ export interface AutoscalerControllerOptions {
 type Context = ReconcileContext<Deployment>;
 
 interface Memory {
-  readonly fingerprint: string;
+  fingerprint: string;
   readonly scaler: Scaler;
   dueMs: number;
   historySlot: number;
@@ -125,7 +127,11 @@ class Worker {
         "InvalidScalingAnnotation",
         `${annotation}: ${message}; its default counts`,
       );
-    if (scaling === "hpa" || settings.isHpa) return this.#useHpa(deployment, settings, context);
+    if (scaling === "hpa" || settings.isHpa) {
+      this.#memories.delete(id);
+      return this.#useHpa(deployment, settings, context);
+    }
+    await this.#removeHpa(deployment);
     return this.#look(id, { deployment, settings, fingerprint: JSON.stringify([given, concurrency]) }, context);
   }
 
@@ -157,6 +163,16 @@ class Worker {
     await scalers.apply(wanted, { namespace, fieldManager: AUTOSCALER, force: true });
     if (settings.bounds.minScale === 0)
       context.log.debug("an HPA never goes to zero", { deployment: deployment.metadata.name });
+    await handOver(this.#cluster, deployment, Math.max(1, settings.bounds.minScale));
+  }
+
+  /** An HPA that was made here has no say where requests are counted. */
+  async #removeHpa({ metadata }: Deployment): Promise<void> {
+    const { name, namespace = "", uid: owner } = metadata;
+    const found = this.#cluster.informers.informer(HorizontalPodAutoscalerKind).get({ namespace, name });
+    if (found === undefined || isDeleting(found) || controllerOf(found)?.uid !== owner) return;
+    const preconditions = { uid: found.metadata.uid };
+    await this.#cluster.client.resource(HorizontalPodAutoscalerKind).delete(name, { namespace, preconditions });
   }
 
   async #look(
@@ -192,12 +208,14 @@ class Worker {
   ): Memory {
     const { deployment, settings, fingerprint, sight } = about;
     const known = this.#memories.get(id);
-    if (known?.fingerprint === fingerprint) return known;
+    if (known !== undefined) {
+      if (known.fingerprint === fingerprint) return known;
+      known.scaler.adopt(settings, sight);
+      return Object.assign(known, { fingerprint, dueMs: 0 });
+    }
     const annotations = deployment.metadata.annotations ?? {};
     const history = readHistory(annotations[SCALING.history]);
-    const scaler =
-      known?.scaler.withSettings(settings, sight) ??
-      new Scaler(settings, { sight, kept: readKept(annotations[SCALING.state]), history });
+    const scaler = new Scaler(settings, { sight, kept: readKept(annotations[SCALING.state]), history });
     const memory = { fingerprint, scaler, dueMs: 0, historySlot: history.slot };
     this.#memories.set(id, memory);
     return memory;

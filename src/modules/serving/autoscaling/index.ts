@@ -5,6 +5,7 @@
 
 export { autoscalerController } from "./controller.js";
 export { parseDurationMs } from "./duration.js";
+export { handOver } from "./hand-over.js";
 export type { LoadSource } from "./load.js";
 export { SCALING } from "./names.js";
 export { type MetricQuery, prometheusQuery } from "./prometheus.js";

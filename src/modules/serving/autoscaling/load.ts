@@ -16,10 +16,10 @@ const BUSY_SHARE = 0.01;
 
 /** The loads of one workload over the stable and the panic window. */
 export class Load {
-  readonly #metric: ScalingMetric;
-  readonly #target: number;
-  readonly #stable: LoadWindow;
-  readonly #panic: LoadWindow;
+  #metric: ScalingMetric;
+  #target: number;
+  #stable: LoadWindow;
+  #panic: LoadWindow;
   #before: ActivatorReport | undefined;
   #lastSecond = Number.NEGATIVE_INFINITY;
   /** The last second in which what waits was counted outside of its turn. */
@@ -31,6 +31,15 @@ export class Load {
     this.#target = decision.target;
     this.#stable = new LoadWindow(decision.stableWindowMs, averaging);
     this.#panic = new LoadWindow(panicWindowMs, averaging);
+  }
+
+  /** Goes on under other settings: in windows of their lengths, with what they hold where it is the same that is measured. */
+  adopt({ metric, decision, panicWindowMs, averaging }: ScalingSettings, isSame: boolean): void {
+    this.#metric = metric;
+    this.#target = decision.target;
+    const known = isSame ? this.#stable : new LoadWindow(decision.stableWindowMs);
+    this.#stable = known.resized(decision.stableWindowMs, averaging);
+    this.#panic = known.resized(panicWindowMs, averaging);
   }
 
   /** The last report; undefined while there is none. */
@@ -50,7 +59,8 @@ export class Load {
       return;
     }
     this.#before = report;
-    if (before === undefined || isRestart) {
+    // What is measured elsewhere is told by `noteValue`; here only who waits counts.
+    if (before === undefined || isRestart || this.#metric === "promql") {
       if (isWaking) this.#record(second, this.#instant(report, readyPods));
       return;
     }

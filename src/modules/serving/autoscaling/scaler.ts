@@ -7,6 +7,7 @@ import { expected, type TrafficHistory, withArrivals } from "./history.js";
 import { Load } from "./load.js";
 import type { ScalingSettings } from "./settings.js";
 import { stepToZero, type ZeroState } from "./to-zero.js";
+import { TICK_MS } from "./window.js";
 
 /** What outlives a restart. */
 export interface KeptState extends ZeroState {
@@ -68,12 +69,23 @@ export function renderKept({ phase, sinceMs, initialized, template }: KeptState)
   return JSON.stringify({ phase, since: new Date(sinceMs).toISOString(), initialized, template });
 }
 
+/** Where decisions begin: within a delay, pods that are there are pods that were wanted. */
+function beginning(
+  { decision }: ScalingSettings,
+  { readyReplicas, replicas, nowMs }: Sight,
+  isKnown: boolean,
+): DecisionState {
+  const first = firstState(readyReplicas, nowMs);
+  const isDelayed = decision.scaleDownDelayMs > 0 && isKnown && replicas > 0;
+  return isDelayed ? { ...first, peaks: [{ slot: Math.floor(nowMs / TICK_MS), value: replicas }] } : first;
+}
+
 /** The memory of one workload. */
 export class Scaler {
-  readonly settings: ScalingSettings;
   readonly load: Load;
   readonly coldStart = new ColdStartWatch();
   history: TrafficHistory;
+  #settings: ScalingSettings;
   #arrived: number | undefined;
   #decision: DecisionState;
   #kept: KeptState;
@@ -84,22 +96,27 @@ export class Scaler {
     begin: { readonly sight: Sight; readonly kept: KeptState | undefined; readonly history: TrafficHistory },
   ) {
     const { sight, kept, history } = begin;
-    this.settings = settings;
+    this.#settings = settings;
     this.load = new Load(settings);
     this.history = history;
     const { template } = sight;
     this.#kept = kept ?? { phase: "activating", sinceMs: sight.nowMs, initialized: false, template };
-    this.#decision = firstState(sight.readyReplicas, sight.nowMs);
-    const isDelayed = settings.decision.scaleDownDelayMs > 0 && kept !== undefined && sight.replicas > 0;
-    if (isDelayed) {
-      const slot = Math.floor(sight.nowMs / 2000);
-      this.#decision = { ...this.#decision, peaks: [{ slot, value: sight.replicas }] };
-    }
+    this.#decision = beginning(settings, sight, kept !== undefined);
   }
 
-  /** The same workload under other settings: what was measured is measured anew, where it stands stays. */
-  withSettings(settings: ScalingSettings, sight: Sight): Scaler {
-    return new Scaler(settings, { sight, kept: this.#kept, history: this.history });
+  get settings(): ScalingSettings {
+    return this.#settings;
+  }
+
+  /** Goes on under other settings. Where something else is measured it is as after a restart: what the pods were needed for is not known. */
+  adopt(settings: ScalingSettings, sight: Sight): void {
+    const before = this.#settings;
+    const isSame = before.metric === settings.metric && before.query === settings.query;
+    this.#settings = settings;
+    this.load.adopt(settings, isSame);
+    const begun = beginning(settings, sight, true);
+    const isDelayed = before.decision.scaleDownDelayMs > 0;
+    this.#decision = isSame ? { ...this.#decision, peaks: (isDelayed ? this.#decision : begun).peaks } : begun;
   }
 
   /** What the gateway counts. */

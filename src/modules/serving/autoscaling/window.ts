@@ -59,6 +59,13 @@ export class LoadWindow {
     for (const known of this.#values.keys()) if (known <= second - this.#length) this.#values.delete(known);
   }
 
+  /** The same values in a window of another length. */
+  resized(windowMs: number, averaging: Averaging): LoadWindow {
+    const other = new LoadWindow(windowMs, averaging);
+    for (const [second, value] of [...this.#values].sort(([a], [b]) => a - b)) other.record(second * BUCKET_MS, value);
+    return other;
+  }
+
   /** Nothing was recorded for longer than the window. */
   isEmpty(nowMs: number): boolean {
     return Math.floor(nowMs / BUCKET_MS) - this.#last > this.#length;
