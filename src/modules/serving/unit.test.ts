@@ -25,7 +25,7 @@ const resized = (replicas: number, ranTemplate: unknown): Deployment =>
     status: { observedGeneration: 1, replicas: 1, updatedReplicas: 1, readyReplicas: 1 },
   }) as unknown as Deployment;
 
-const settledAs = async (deployment: Deployment, client: unknown = undefined) => {
+const settledAs = async (deployment: Deployment, client?: unknown) => {
   const unit = {
     ...{ owner, deployment: { metadata: { name: "m" } }, service: { metadata: { name: "m" } } },
     ...{ built: { probePath: "/", anyAnswer: true }, url: "http://m/", pods: () => [], given: undefined },

@@ -7,7 +7,7 @@ export { autoscalerController } from "./controller.js";
 export { parseDurationMs } from "./duration.js";
 export { handOver } from "./hand-over.js";
 export type { LoadSource } from "./load.js";
-export { SCALING } from "./names.js";
+export { AUTOSCALER, SCALING } from "./names.js";
 export { type MetricQuery, prometheusQuery } from "./prometheus.js";
 export { readSettings } from "./settings.js";
 export { standingOf } from "./standing.js";

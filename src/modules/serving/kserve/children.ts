@@ -30,6 +30,8 @@ export const CANARY_ANNOTATION = "serving.argosy.dev/canary";
 export const PROMOTION_ANNOTATION = "serving.argosy.dev/promotion";
 /** Hash of what the user asked for, apart from the runtime. */
 export const ASKED_ANNOTATION = "serving.argosy.dev/asked";
+/** How many pods the revisions of a rollout share, where an autoscaler had decided about them before it. */
+export const PODS_ANNOTATION = "serving.argosy.dev/rollout-pods";
 
 /** Annotations of an Ingress, for the gateway. */
 export const ROUTE = {
@@ -101,6 +103,8 @@ export interface VariantObjects {
   readonly asked: string;
   readonly canary?: string;
   readonly promotion?: PromotionState | undefined;
+  /** Pods that it shares with the other revision of a rollout. */
+  readonly shared?: number | undefined;
   readonly built: BuiltTemplate;
   readonly scaling: Scaling;
   /** Absent: an autoscaler's. */
@@ -119,6 +123,7 @@ export function deploymentOf(service: InferenceService, variant: VariantObjects)
     [TEMPLATE_ANNOTATION]: JSON.stringify(built),
     ...(canary === undefined ? {} : { [CANARY_ANNOTATION]: canary }),
     ...(variant.promotion === undefined ? {} : { [PROMOTION_ANNOTATION]: JSON.stringify(variant.promotion) }),
+    ...(variant.shared === undefined ? {} : { [PODS_ANNOTATION]: String(variant.shared) }),
     ...scaling.annotations,
   };
   return {

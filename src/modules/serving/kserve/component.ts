@@ -45,6 +45,7 @@ import {
 import { timeoutOf } from "./route-policies.js";
 import { type Scaling, scalingOf } from "./scaling.js";
 import { holdsCode } from "./self-fetch.js";
+import { leaveSharedPods, withSharedPods } from "./shared-pods.js";
 import { steerRollout, takenBack } from "./steering.js";
 import { deploymentsOf, otherPods, podsOf, type Tools } from "./tools.js";
 import { type WithWorkers, withWorkers } from "./worker-unit.js";
@@ -130,7 +131,7 @@ export async function reconcileComponent(
   const known = { component, base, percent: written, hash, rolledOut, created, found };
   const { percent, promotion } = await steerRollout(service, known, tools);
   const plan = planRollout({ base, hash, percent, rolledOut, created }, found.map(variantOf));
-  const asScaled = scalingOf(service, spec, wish.mode, tools.hasKpa);
+  const asScaled = withSharedPods(scalingOf(service, spec, wish.mode, tools.hasKpa), plan.previous, found);
   const scaling = { ...asScaled, replicas: Math.max(1, asScaled.replicas - wish.elsewhere) };
   const holds = holdsDevices(built.template);
   const surge = surgeOf(annotationOf(service, OWN.surge), scaling.replicas, holds);
@@ -141,7 +142,8 @@ export async function reconcileComponent(
   // Who may have no pod is woken by whoever asks, from inside of the cluster too.
   const isWoken = scaling.by === "kpa" && (wish.isAsked || scaling.min === 0);
   const isThrough = plan.previous !== undefined || wish.isShared || isWoken;
-  const making = { service, wish, plan, scaling, asked, found, surge, isThrough, promotion };
+  const shared = plan.previous === undefined || scaling.by === "nobody" ? undefined : asScaled.replicas;
+  const making = { service, wish, plan, scaling, asked, found, surge, isThrough, promotion, shared };
   const replicas = latestPods(making, { wanted: divided.latest, budget: asScaled.replicas + surge, holds }, tools);
   const made = await makeVariant({ ...making, variant: plan.latest, built, replicas }, tools);
   const latest = { ...made, settled: made.settled && (replicas >= divided.latest || scaling.by !== "nobody") };
@@ -176,7 +178,7 @@ function latestPods(
   const isBounded = holds || annotationOf(service, OWN.surge) !== undefined;
   const deployments = [deployment, ...(isBounded ? [] : wish.canaries)];
   return allowedPods(wanted, {
-    has: found.find(({ metadata }) => metadata.name === deployment)?.spec.replicas ?? 0,
+    has: deploymentNamed(found, deployment)?.spec.replicas ?? 0,
     others: otherPods(service, { component: wish.component, deployments, holds }, tools),
     budget,
   });
@@ -292,6 +294,7 @@ interface Making {
   readonly surge: number;
   readonly isThrough: boolean;
   readonly promotion: Promotion | undefined;
+  readonly shared: number | undefined;
 }
 
 async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome> {
@@ -310,6 +313,7 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
     held: objects.replicas === undefined && scaling.by === "kpa" ? [objects.deployment] : [],
   };
   const { deployment } = objects;
+  await leaveSharedPods(objects, deploymentNamed(making.found, deployment), tools);
   const services = servicesOf(service, { ...making, base, deployment }, tools.context.cluster.informers);
   // Who calls the newest by its tag finds it there when it is alone again, too.
   const isTagged = host === base && saysYes(service, KSERVE.tagRouting);
@@ -351,21 +355,24 @@ async function makeVariant(making: Making, tools: Tools): Promise<VariantOutcome
 
 function objectsOf(making: Making, isAlone: boolean): VariantObjects {
   const { wish, scaling, variant, built, replicas, surge } = making;
-  const existing = making.found.find(({ metadata }) => metadata.name === variant.deployment);
-  const was = (annotation: string): string => existing?.metadata.annotations?.[annotation] ?? "";
+  const annotations = deploymentNamed(making.found, variant.deployment)?.metadata.annotations ?? {};
   return {
     component: wish.component,
     deployment: variant.deployment,
     revision: variant.revision,
-    hash: variant.isLatest ? hashOf(built) : was(HASH_ANNOTATION),
-    asked: variant.isLatest ? making.asked : was(ASKED_ANNOTATION),
+    hash: variant.isLatest ? hashOf(built) : (annotations[HASH_ANNOTATION] ?? ""),
+    asked: variant.isLatest ? making.asked : (annotations[ASKED_ANNOTATION] ?? ""),
     built,
     scaling: isAlone ? scaling : { ...scaling, labels: {}, annotations: {} },
     replicas: isAlone && scaling.by !== "nobody" ? undefined : replicas,
     promotion: variant.isLatest ? making.promotion?.state : undefined,
+    shared: making.shared,
     strategy: strategyOf(wish.spec, surge),
   };
 }
+
+const deploymentNamed = (found: readonly Deployment[], name: string): Deployment | undefined =>
+  found.find(({ metadata }) => metadata.name === name);
 
 /** What has no part in what the pods are. */
 const NOT_PODS = new Set([

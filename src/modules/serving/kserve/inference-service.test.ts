@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { JsonObject } from "../../../kernel/kinds/index.js";
+import type { Deployment, JsonObject } from "../../../kernel/kinds/index.js";
 import {
   DeploymentKind,
   HorizontalPodAutoscalerKind,
@@ -189,6 +189,41 @@ test("a canary has pods of its own and its share, and becomes the one that is ro
     await new Promise<void>((resolve) => setImmediate(resolve));
   const inside = await cluster.client.resource(ServiceKind).get("digits-predictor", { namespace });
   expect(inside.spec.selector).toMatchObject({ "serving.argosy.dev/variant": "digits-predictor-00002" });
+});
+
+test("what an autoscaler has brought to six pods has six pods while a canary shares its requests, and after it", async () => {
+  const cluster = await startServing();
+  const service = (uri: string, more: JsonObject = {}) =>
+    applyService(cluster, "digits", {
+      predictor: {
+        ...{ minReplicas: 1, maxReplicas: 8, ...more },
+        model: { modelFormat: { name: "onnx" }, storageUri: uri },
+      },
+    });
+  await service("pvc://models/one");
+  await settle(cluster, "digits-predictor");
+  answer(cluster, "digits-predictor", "digits", "latest-digits-predictor", "prev-digits-predictor");
+  await until(cluster, "digits", (seen) => conditionOf(seen, "Ready") === "True Answers");
+  const deployments = cluster.client.resource(DeploymentKind);
+  const scaled = { metadata: { name: "digits-predictor", namespace }, spec: { replicas: 6 } };
+  await deployments.apply(scaled, { namespace, fieldManager: "argosy-autoscaler", force: true });
+  await settle(cluster, "digits-predictor");
+
+  await service("pvc://models/two", { canaryTrafficPercent: 30 });
+  await deploymentOf(cluster, "digits-predictor-00002", ({ spec }) => spec.replicas === 2);
+  const before = await deploymentOf(cluster, "digits-predictor", ({ spec }) => spec.replicas !== 6);
+  expect(before.spec.replicas).toBe(5);
+  await settle(cluster, "digits-predictor-00002");
+  await settle(cluster, "digits-predictor");
+  await until(cluster, "digits", ({ status }) => status?.components?.["predictor"]?.traffic?.[0]?.percent === 30);
+  expect((await deploymentOf(cluster, "digits-predictor")).spec.replicas).toBe(5);
+
+  await service("pvc://models/two");
+  await deploymentOf(cluster, "digits-predictor-00002", ({ spec }) => spec.replicas === 6);
+  await settle(cluster, "digits-predictor-00002");
+  const isAlone = ({ metadata }: Deployment): boolean =>
+    metadata.annotations?.["serving.argosy.dev/rollout-pods"] === undefined;
+  expect((await deploymentOf(cluster, "digits-predictor-00002", isAlone)).spec.replicas).toBe(6);
 });
 
 test("spec.canary: own predictors, only those that answer get a share", async () => {

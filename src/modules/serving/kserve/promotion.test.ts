@@ -7,7 +7,7 @@ const settings: PromotionSettings = {
   ...{ steps: [10, 50], bakeMs: 1000, deadlineMs: 5000, gates: [], onFailure: "Rollback", durationMs: 0 },
 };
 const seen: PromotionSeen = {
-  ...{ revision: "m-00002", target: 100, isSettled: true, nowMs: 100_000, readyAfterMs: 1000, verdicts: [] },
+  ...{ revision: "m-00002", target: 100, isSettled: true, nowMs: 100_000, verdicts: [] },
   isPromoted: false,
 };
 const verdict = (of: "Passed" | "Failed" | "Waiting") => ({
@@ -69,10 +69,11 @@ test("bit by bit: 1 % at once, everything after the duration, never back, and no
   const gradual = { ...settings, steps: [], durationMs: 60_000 };
   fc.assert(
     fc.property(fc.integer({ min: 2, max: 100 }), fc.integer({ min: 0, max: 50_000 }), (target, readyAfterMs) => {
-      let state: PromotionState | undefined;
+      const asked = advancePromotion(undefined, gradual, { ...seen, target, isSettled: false });
+      let state: PromotionState | undefined = asked.state;
       const shares: number[] = [];
       for (let passedMs = 0; passedMs <= 62_000; passedMs += 500) {
-        const now = { ...seen, target, readyAfterMs, nowMs: seen.nowMs + passedMs };
+        const now = { ...seen, target, nowMs: seen.nowMs + readyAfterMs + passedMs };
         const next = advancePromotion(state, gradual, now);
         state = readPromotion(JSON.stringify(next.state));
         shares.push(next.state.percent);
@@ -82,6 +83,11 @@ test("bit by bit: 1 % at once, everything after the duration, never back, and no
       expect(shares.every((share, index) => share >= (shares[index - 1] ?? 0))).toBe(true);
     }),
   );
+  // Its bits are as long as its own pods took, however long its Deployment has run another revision.
+  const before: PromotionState = { ...at(30, 50_000), revision: "m-00001", askedAtMs: 1 };
+  const changed = advancePromotion(before, gradual, { ...seen, isSettled: false });
+  const { state } = advancePromotion(changed.state, gradual, { ...seen, nowMs: seen.nowMs + 2000 });
+  expect(state).toMatchObject({ percent: 1, bits: { step: 3 } });
   const failed = advancePromotion(at(20, 10), gradual, { ...seen, verdicts: [verdict("Failed")] });
   expect(failed.phase).toBe("RolledBack");
 });

@@ -11,6 +11,8 @@ export interface PromotionState {
   readonly percent: number;
   /** Since when it is watched with that share; 0: its pods are not all ready yet. */
   readonly sinceMs: number;
+  /** When it was asked for first: by how long it takes from there until its pods are ready, its bits are measured. */
+  readonly askedAtMs?: number;
   /** Bit by bit: when the next bit is due, how large it is, and how long after the one before. */
   readonly bits?: { readonly nextAtMs: number; readonly step: number; readonly stepMs: number };
   /** Why it goes no further. */
@@ -25,8 +27,6 @@ export interface PromotionSeen {
   /** All its pods are of this revision and ready. */
   readonly isSettled: boolean;
   readonly nowMs: number;
-  /** How long it took until its pods were ready. */
-  readonly readyAfterMs: number;
   readonly verdicts: readonly Verdict[];
   /** Somebody said that it goes on whatever gates say. */
   readonly isPromoted: boolean;
@@ -53,7 +53,7 @@ export function advancePromotion(
     const said = target === 0 ? "canaryTrafficPercent is 0: it is pinned" : "it was promoted by hand";
     return { state, phase: target === 100 ? "Complete" : "Holding", message: `${revision}: ${said}` };
   }
-  const start = known ?? { revision, percent: firstShare(settings, target), sinceMs: 0 };
+  const start = known ?? { revision, percent: firstShare(settings, target), sinceMs: 0, askedAtMs: nowMs };
   const state = start.percent > target ? { ...start, percent: target } : start;
   if (state.failed !== undefined) return stopped(state, settings);
   if (state.sinceMs === 0) {
@@ -108,8 +108,8 @@ function going(state: PromotionState, settings: PromotionSettings, seen: Promoti
 
 /** 1 % first, then equal bits, as Knative has it. */
 function bitByBit(state: PromotionState, { durationMs }: PromotionSettings, seen: PromotionSeen): Promotion {
-  const { target, nowMs, readyAfterMs } = seen;
-  const { revision } = state;
+  const { target, nowMs } = seen;
+  const { revision, askedAtMs = nowMs } = state;
   const pair = (percent: number) => [
     { revision: "", percent: target - percent },
     { revision, percent },
@@ -117,7 +117,7 @@ function bitByBit(state: PromotionState, { durationMs }: PromotionSettings, seen
   const begun =
     state.bits === undefined
       ? beginRollout({ parts: pair(0).slice(0, 1), beganAtMs: 0, nextAtMs: 0, stepMs: 0, step: 0 }, revision, {
-          ...{ percent: target, nowMs, durationMs, readyAfterMs },
+          ...{ percent: target, nowMs, durationMs, readyAfterMs: nowMs - askedAtMs },
         })
       : advanceRollout({ parts: pair(state.percent), beganAtMs: state.sinceMs, ...state.bits }, nowMs);
   const percent = begun.parts.at(-1)?.percent ?? target;
@@ -142,6 +142,7 @@ export function readPromotion(text: string | undefined): PromotionState | undefi
     revision,
     percent: number(value, "percent"),
     sinceMs: number(value, "sinceMs"),
+    ...("askedAtMs" in value ? { askedAtMs: number(value, "askedAtMs") } : {}),
     ...(isObject(bits)
       ? { bits: { nextAtMs: number(bits, "nextAtMs"), step: number(bits, "step"), stepMs: number(bits, "stepMs") } }
       : {}),

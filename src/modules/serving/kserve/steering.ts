@@ -114,7 +114,6 @@ async function moveOn(service: InferenceService, moving: Moving, tools: Tools): 
   const promotion = advancePromotion(before, settings, {
     ...{ revision, verdicts, nowMs, target },
     isSettled: hasAnswered && latest !== undefined && isSettled(latest),
-    readyAfterMs: Math.max(0, nowMs - Date.parse(latest?.metadata.creationTimestamp ?? "") || 0),
     isPromoted: annotationOf(service, OWN.promote) === revision,
   });
   if (JSON.stringify(promotion.state) !== JSON.stringify(before))
