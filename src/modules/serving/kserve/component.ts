@@ -39,6 +39,7 @@ import {
   planRollout,
   type RolloutPlan,
   type RolloutShares,
+  shareBefore,
   shareTraffic,
   surgeOf,
 } from "./rollout.js";
@@ -142,15 +143,17 @@ export async function reconcileComponent(
   // Who may have no pod is woken by whoever asks, from inside of the cluster too.
   const isWoken = scaling.by === "kpa" && (wish.isAsked || scaling.min === 0);
   const isThrough = plan.previous !== undefined || wish.isShared || isWoken;
-  const shared = plan.previous === undefined || scaling.by === "nobody" ? undefined : asScaled.replicas;
+  const isScaled = plan.previous === undefined && scaling.by !== "nobody";
+  const shared = isScaled || scaling.by === "nobody" ? undefined : asScaled.replicas;
   const making = { service, wish, plan, scaling, asked, found, surge, isThrough, promotion, shared };
   const replicas = latestPods(making, { wanted: divided.latest, budget: asScaled.replicas + surge, holds }, tools);
   const made = await makeVariant({ ...making, variant: plan.latest, built, replicas }, tools);
-  const latest = { ...made, settled: made.settled && (replicas >= divided.latest || scaling.by !== "nobody") };
+  const latest = { ...made, settled: made.settled && (replicas >= divided.latest || isScaled) };
   const previous = await makePrevious(making, divided.previous, tools);
-  const had = before?.traffic?.find(({ revisionName }) => revisionName === latest.revision)?.percent ?? 0;
+  const had = shareBefore(before?.traffic ?? [], [latest.revision, previous?.revision]);
   const shares = sharesOf(previous === undefined ? { ...plan, previous: undefined } : plan, { latest, had, percent });
-  const refused = "fault" in divided ? divided.fault : undefined;
+  const refused =
+    "fault" in divided && divided.fault !== undefined ? { reason: "SurgeBudget", message: divided.fault } : undefined;
   return {
     component,
     base,
@@ -160,10 +163,7 @@ export async function reconcileComponent(
     scaling,
     isThrough,
     promotion,
-    fault:
-      refused === undefined
-        ? (latest.fault ?? takenBack(promotion, tools))
-        : { reason: "SurgeBudget", message: refused },
+    fault: refused ?? latest.fault ?? takenBack(promotion, tools),
   };
 }
 

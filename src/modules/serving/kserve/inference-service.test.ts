@@ -220,6 +220,9 @@ test("what an autoscaler has brought to six pods has six pods while a canary sha
 
   await service("pvc://models/two");
   await deploymentOf(cluster, "digits-predictor-00002", ({ spec }) => spec.replicas === 6);
+  // It has everything once all of its pods are ready.
+  const growing = await cluster.client.resource(InferenceServiceKind).get("digits", { namespace });
+  expect(growing.status?.components?.["predictor"]?.latestRolledoutRevision).toBe("digits-predictor-00001");
   await settle(cluster, "digits-predictor-00002");
   const isAlone = ({ metadata }: Deployment): boolean =>
     metadata.annotations?.["serving.argosy.dev/rollout-pods"] === undefined;
@@ -249,6 +252,10 @@ test("spec.canary: own predictors, only those that answer get a share", async ()
   );
   expect(both.status?.canaryStatuses).toEqual([
     expect.objectContaining({ name: "next", ready: true, trafficPercent: 25 }),
+  ]);
+  expect(both.status?.components?.["predictor"]?.traffic).toEqual([
+    { latestRevision: true, percent: 75, revisionName: "digits-predictor-00001" },
+    expect.objectContaining({ latestRevision: false, percent: 25, tag: "next" }),
   ]);
   const { metadata } = await cluster.client.resource(IngressKind).get("digits", { namespace });
   expect(metadata.annotations).toMatchObject({

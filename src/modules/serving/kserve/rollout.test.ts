@@ -7,6 +7,7 @@ import {
   nextRevision,
   planRollout,
   type RolloutWish,
+  shareBefore,
   shareTraffic,
   surgeOf,
 } from "./rollout.js";
@@ -117,4 +118,15 @@ test("what holds GPUs may have no pod more unless it is allowed", () => {
     surgeOf("2", 4, true),
     surgeOf("25%", 5, true),
   ]).toEqual([1, 0, 2, 2]);
+});
+
+test("a share is that of the two revisions, whatever canaries have besides", () => {
+  const traffic = [
+    { revisionName: "b", percent: 24 },
+    { revisionName: "a", percent: 56 },
+    { revisionName: "other", percent: 20 },
+  ];
+  expect(shareBefore(traffic, ["b", "a"])).toBe(30);
+  expect(shareBefore(traffic, ["b", undefined])).toBe(100);
+  expect(shareBefore(traffic, ["c", "a"])).toBe(0);
 });

@@ -118,6 +118,17 @@ export function shareTraffic(
       };
 }
 
+/** The share that a status tells of the first of two revisions, as a share of what the two of them have: canaries may have some besides. */
+export function shareBefore(
+  traffic: readonly { readonly revisionName?: string | undefined; readonly percent?: number | undefined }[],
+  revisions: readonly [latest: string, previous: string | undefined],
+): number {
+  const [latest = 0, previous = 0] = revisions.map(
+    (name) => traffic.find(({ revisionName }) => revisionName === name)?.percent ?? 0,
+  );
+  return latest === 0 ? 0 : Math.round((100 * latest) / (latest + previous));
+}
+
 /** Pods of the latest revision and of the one beside it. */
 export interface RolloutReplicas {
   readonly latest: number;

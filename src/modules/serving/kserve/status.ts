@@ -9,7 +9,7 @@ import { canaryShares } from "./canaries.js";
 import type { ComponentOutcome, VariantOutcome } from "./component.js";
 import type { InferenceService, InferenceServiceStatus } from "./inference-service-kind.js";
 import { modelStatusOf } from "./model-status.js";
-import type { Outcomes, RouteOutcome } from "./routes.js";
+import { mainVariant, type Outcomes, type RouteOutcome } from "./routes.js";
 import type { Candidate } from "./selection.js";
 
 type ComponentStatus = NonNullable<InferenceServiceStatus["components"]>[string];
@@ -113,12 +113,14 @@ function canaryStatusesOf(
 
 function componentsOf(
   service: InferenceService,
-  { predictor, transformer, explainer }: Outcomes,
+  outcomes: Outcomes,
   place: { readonly address: ServingAddress; readonly isLocal: boolean },
 ): NonNullable<InferenceServiceStatus["components"]> {
   const components: NonNullable<InferenceServiceStatus["components"]> = {};
-  for (const outcome of [predictor, transformer, explainer])
+  for (const outcome of [outcomes.predictor, outcomes.transformer, outcomes.explainer])
     if (outcome !== undefined) components[outcome.component] = componentOf(service, outcome, place);
+  const own = components["predictor"];
+  if (own !== undefined && outcomes.canaries.length > 0) own.traffic = withCanaries(own.traffic ?? [], outcomes);
   return components;
 }
 
@@ -176,6 +178,21 @@ function trafficOf(
       ? []
       : [target(latest, tagged ? "latest" : undefined)]),
     ...(previous === undefined ? [] : [target(previous, "prev")]),
+  ];
+}
+
+/** What canaries leave is that revision's which has the predictor's traffic; then the canaries, by their names. */
+function withCanaries(own: readonly Target[], { predictor, canaries }: Outcomes): Target[] {
+  const { stable, of } = canaryShares(canaries);
+  const main = mainVariant(predictor)?.revision;
+  return [
+    ...own.map((target) => ({ ...target, percent: target.revisionName === main ? stable : 0 })),
+    ...canaries.flatMap(({ name, variant }): Target[] => {
+      if (variant === undefined) return [];
+      const { revision: revisionName, url } = variant;
+      const percent = of.get(name) ?? 0;
+      return [{ latestRevision: false, percent, revisionName, tag: name, ...(url === undefined ? {} : { url }) }];
+    }),
   ];
 }
 
