@@ -18,7 +18,8 @@ export const GRAPH_MANAGER = "inferencegraph";
 export const GRAPH_LABEL = "serving.kserve.io/inferencegraph";
 const ROUTER_IMAGE = "argosy.dev/inference-router";
 const PORT = 8080;
-const READY_PATH = "/readyz";
+/** Where routers say that they are ready. */
+export const READY_PATH = "/readyz";
 const TRUST = "ca-bundle";
 const TRUST_FOLDER = "/var/run/argosy/ca-bundle";
 const TRUST_FILE = "cabundle.crt";

@@ -21,15 +21,17 @@ import {
 } from "../../../kernel/kinds/index.js";
 import { toJsonObject } from "../../../kernel/schema/index.js";
 import { type ChildWriter, createChildWriter, isFault } from "../apply.js";
+import { standingOf } from "../autoscaling/index.js";
 import { hostOf, urlOf } from "../children.js";
 import type { Fault } from "../diagnosis.js";
 import { type Trust, trustOf } from "../store-trust.js";
-import { reconcileUnit, type UnitOutcome } from "../unit.js";
+import { asks, reconcileUnit, type UnitOutcome } from "../unit.js";
 import { annotationOf, isClusterLocal, KSERVE, modeOf, OWN, saysYes } from "./annotations.js";
 import { inferenceGraphFaults } from "./graph-admission.js";
 import {
   GRAPH_LABEL,
   GRAPH_MANAGER,
+  READY_PATH,
   routerDeployment,
   routerIngress,
   routerScaler,
@@ -121,7 +123,8 @@ async function reconcileGraph(graph: InferenceGraph, tools: Tools): Promise<Reco
   }
   const plan = await planOf(graph, context.cluster);
   if ("reason" in plan) {
-    await report(graph, { ...base, fault: plan }, tools);
+    const unit = await standingRouters(graph, base.url, tools);
+    await report(graph, { ...base, ...(unit === undefined ? { fault: plan } : { unit, waiting: plan }) }, tools);
     return { requeueAfterMs: SETTLED_MS };
   }
   const scaling = scalingOf(graph, toJsonObject(graph.spec), base.mode, tools.hasKpa);
@@ -155,6 +158,20 @@ async function planOf(graph: InferenceGraph, cluster: ClusterAccess): Promise<Pl
   }
   const trust = await trustOf(graph, cluster);
   return trust !== undefined && "reason" in trust ? trust : { resolved, trust, ignored };
+}
+
+/** The routers that run with what was known before, where the graph cannot be carried out as it is now. */
+async function standingRouters(graph: InferenceGraph, url: string, tools: Tools): Promise<UnitOutcome | undefined> {
+  const { name, namespace = "", uid } = graph.metadata;
+  const deployment = tools.context.cluster.informers.informer(DeploymentKind).get({ namespace, name });
+  if (deployment === undefined || controllerOf(deployment)?.uid !== uid) return undefined;
+  const { replicas = 0, readyReplicas = 0, updatedReplicas = 0 } = deployment.status ?? {};
+  const seen = { readyReplicas, totalReplicas: replicas };
+  if (standingOf(deployment)?.isAsleep === true) return { ...seen, answers: true, settled: true, fault: undefined };
+  const isAsked = readyReplicas > 0 && !url.includes(".svc.cluster.local");
+  const fault = isAsked ? await asks(`${url}${READY_PATH}`, false, tools) : undefined;
+  const isReady = readyReplicas > 0;
+  return { ...seen, answers: isReady && fault === undefined, settled: isReady && updatedReplicas === replicas, fault };
 }
 
 /** Writes the children and looks at them. */

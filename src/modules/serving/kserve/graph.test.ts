@@ -4,6 +4,7 @@ import { DeploymentKind, HorizontalPodAutoscalerKind, IngressKind, ServiceKind }
 import { answer, applyService, deploymentOf, namespace, type Setup, settle, startServing, until } from "./fixture.js";
 import { inferenceGraphFaults } from "./graph-admission.js";
 import { type InferenceGraph, InferenceGraphKind } from "./graph-kind.js";
+import { InferenceServiceKind } from "./inference-service-kind.js";
 
 const applyGraph = (cluster: Setup, spec: JsonObject, annotations: Record<string, string> = {}) =>
   cluster.client
@@ -98,6 +99,13 @@ test("a graph waits for its services, follows them, and is Ready when its router
   });
   const moved = await given(cluster, (text) => text.includes(":predict"));
   expect(JSON.stringify(moved)).toContain(`http://digits.${namespace}.svc.cluster.local/v1/models/d:predict`);
+
+  // Its routers answer as before when only a step's service is gone.
+  await settle(cluster, "chain");
+  await cluster.client.resource(InferenceServiceKind).delete("digits", { namespace });
+  const gone = await graphThat(cluster, (graph) => says(graph, "Ready") === "False ServiceNotFound 2");
+  expect(says(gone, "StepsReady")).toBe("False ServiceNotFound 2");
+  expect(says(gone, "RouterReady")).toBe("True Answers 2");
 });
 
 test("fields of the spec reach the routers' pods and what sizes them; stopping removes them", async () => {
