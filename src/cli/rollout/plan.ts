@@ -16,10 +16,12 @@ import {
   type WavePreview,
   WorkKind,
 } from "../../modules/fleet/index.js";
+import { parseJsonObject } from "../manifest/json.js";
 import { loadManifests, type ManifestObject } from "../manifest/load.js";
 import { renderDocument } from "../output/print.js";
 import type { Terminal } from "../output/terminal.js";
-import { type DryRun, dryRun } from "../resource/apply.js";
+import { type DryRun, dryRun, resolveManifest } from "../resource/apply.js";
+import { discover } from "../resource/discovery.js";
 import type { Session } from "../session.js";
 import type { ShowFormat } from "./show.js";
 
@@ -47,8 +49,11 @@ interface Planned {
 export async function showPlan(session: Session, options: PlanOptions, terminal: Terminal): Promise<void> {
   const manifest = await loadManifests(options.files, () => terminal.readStdin());
   for (const warning of manifest.warnings) terminal.err(`warning: ${warning}\n`);
-  const runs: { readonly object: ManifestObject; readonly run: DryRun }[] = [];
-  for (const object of manifest.objects) runs.push({ object, run: await dryRun(session, object, options.namespace) });
+  const { runs, unchecked } = await runAll(session, manifest.objects, options.namespace);
+  for (const namespace of unchecked)
+    terminal.err(
+      `warning: namespace ${namespace} is made by these files: the server cannot check what comes into it yet\n`,
+    );
   const rollouts = runs.flatMap(({ run }) => (run.after["kind"] === HyperRolloutKind.kind ? [run.after] : []));
   const planned: Planned[] = [];
   for (const { object, run } of runs)
@@ -60,6 +65,38 @@ export async function showPlan(session: Session, options: PlanOptions, terminal:
     return;
   }
   terminal.out(planned.map(render).join("\n"));
+}
+
+interface Run {
+  readonly object: ManifestObject;
+  readonly run: DryRun;
+}
+
+/** What the server would make of each object. What comes into a namespace that the same files make first is taken as it is written: the server takes nothing there yet. */
+async function runAll(
+  session: Session,
+  objects: readonly ManifestObject[],
+  given: string | undefined,
+): Promise<{ readonly runs: readonly Run[]; readonly unchecked: ReadonlySet<string> }> {
+  const made = new Set<string>();
+  const unchecked = new Set<string>();
+  const runs: Run[] = [];
+  const served = await discover(session.client);
+  for (const object of objects) {
+    const place = given ?? session.namespace;
+    const { resource } = resolveManifest(object, served, place);
+    const namespace = object.namespace ?? place;
+    if (resource.namespaced && made.has(namespace)) {
+      unchecked.add(namespace);
+      const metadata = { ...parseJsonObject(object.object["metadata"]), namespace };
+      runs.push({ object, run: { before: undefined, after: { ...object.object, metadata } } });
+      continue;
+    }
+    const run = await dryRun(session, object, given);
+    if (object.apiVersion === "v1" && object.kind === "Namespace" && run.before === undefined) made.add(object.name);
+    runs.push({ object, run });
+  }
+  return { runs, unchecked };
 }
 
 function planOther(object: ManifestObject, { before, after }: DryRun): Planned {

@@ -159,6 +159,20 @@ wave core (when it is promoted): cloud
   expect((await cluster.client.resource(HyperMLServiceKind).get("digits", inDemo)).metadata.generation).toBe(1);
 });
 
+test("plan shows what comes into a namespace that the same file makes, and that the server has not checked it", async () => {
+  const place = { name: "s3", namespace: "fresh" };
+  const made = JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: "fresh" } });
+  const inside = JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata: place });
+  writeFileSync(file, `${made}\n---\n${inside}\n`);
+  const terminal = testTerminal();
+
+  await showPlan(session, { files: [file], output: "table" }, terminal);
+
+  expect(terminal.stdout()).toBe("Namespace fresh is created\n\nSecret fresh/s3 is created\n");
+  expect(terminal.stderr()).toContain("namespace fresh is made by these files: the server cannot check");
+  await expect(plan(inside)).rejects.toThrow('namespaces "fresh" not found');
+});
+
 test("plan knows what leaves and what stays as it is, and names faults as the server does", async () => {
   expect(await plan(hyperText(["cloud"], service("v1"), secret("hidden-1")))).toBe(
     `HyperMLService demo/digits changes: 1 of 2 clusters, all clusters at once
