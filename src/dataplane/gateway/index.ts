@@ -11,4 +11,11 @@ export { type GatewayDriver, type GatewayPart, gatewayDriver, gatewayPorts } fro
 export { runGateway, runningGateway } from "./gateway.js";
 export { splitAddress } from "./place-table.js";
 export type { BackendReport, GatewayState, ShadowReport } from "./state.js";
-export { type BackendInput, checkRoute, type ListenerInput, type RouteInput, type ShadowInput } from "./table.js";
+export {
+  type BackendInput,
+  checkRoute,
+  type ListenerInput,
+  type NamedCertificate,
+  type RouteInput,
+  type ShadowInput,
+} from "./table.js";

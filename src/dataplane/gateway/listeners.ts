@@ -234,7 +234,7 @@ class Listener {
 type Answer = (error: Error | null, context?: SecureContext) => void;
 type CertificateChoice = (name: string, answer: Answer) => void;
 
-/** The certificate for a name; the listener's own where none fits, or the one that does cannot be used. */
+/** The certificate for a name, of several the first that can be used; the listener's own where none fits. */
 function certificatesFor(
   names: readonly NamedCertificate[],
   onFault: (named: NamedCertificate, error: unknown) => void,
@@ -243,7 +243,7 @@ function certificatesFor(
   for (const named of names) {
     try {
       const context = createSecureContext({ cert: readFileSync(named.certFile), key: readFileSync(named.keyFile) });
-      for (const host of named.hosts) byHost.set(host, context);
+      for (const host of named.hosts) if (!byHost.has(host)) byHost.set(host, context);
     } catch (error) {
       // One host's slip is not the others'.
       onFault(named, error);

@@ -13,7 +13,7 @@ export interface ListenerTable {
   readonly tls?: {
     readonly certFile: string;
     readonly keyFile: string;
-    /** Other certificates, chosen by the name that the client asks for (SNI): exact names or `*.example.org`. */
+    /** Other certificates, chosen by the name that the client asks for (SNI): exact names or `*.example.org`; of two for one name the first is shown. */
     readonly names?: readonly NamedCertificate[];
   };
   /** Believe `X-Forwarded-*` of the client (it is another gateway of ours) and append to them; default false: they are replaced. */

@@ -323,10 +323,7 @@ class HeadIngressWorker {
   /** The listener for TLS is there while a HeadIngress wants it, with the certificates of all. */
   #listeners(carried: readonly Compiled[]): readonly ListenerInput[] {
     const { listener, tlsListener } = this.#options;
-    const names = carried.flatMap(({ head, route }) => {
-      const files = this.#secrets.of(head).client;
-      return files === undefined ? [] : [{ hosts: route.hosts ?? ["*"], ...files }];
-    });
+    const names = this.#secrets.namesOf(carried);
     const [first] = names;
     if (tlsListener === undefined || first === undefined) return [listener];
     return [listener, { ...tlsListener, tls: { certFile: first.certFile, keyFile: first.keyFile, names } }];
@@ -371,7 +368,7 @@ class HeadIngressWorker {
       : programmedAs(fault, seen.outcome, seen.told?.refusal);
     const programmed = refusedAs(carried, seen.compiled);
     const own = isBuiltin
-      ? [...builtinLimits(head), ...shadowLimits("builtin", seen.compiled)]
+      ? [...builtinLimits(head), ...shadowLimits("builtin", seen.compiled), ...this.#secrets.hiddenOf(seen.compiled)]
       : (seen.outcome?.limits ?? []);
     const limits = [...effectless(head, seen.compiled.plan), ...own];
     const load = this.#load.of(routeIdOf(head.metadata.namespace ?? "", head.metadata.name));

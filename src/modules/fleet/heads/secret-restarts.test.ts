@@ -262,6 +262,58 @@ test("rendered: one whose Secret is not there does not spoil the configuration t
   expect(await text()).toContain("/b/");
 });
 
+test("of two certificates for one host the older HeadIngress's is shown, the younger one says so, and has it when the older one goes", async () => {
+  const { hub, heads, settled, run: begin } = await start();
+  const port = await listening(createServer((_incoming, response) => response.end("model")));
+  const authorities: Record<string, Authority> = {};
+  const hosts: Record<string, string[]> = { old: ["a.example.org"], young: ["a.example.org", "b.example.org"] };
+  for (const name of ["old", "young"]) {
+    const authority = await createAuthority({ clock: systemClock, name });
+    authorities[name] = authority;
+    const { certPem, keyPem } = await authority.issueServer(["a.example.org", "b.example.org"]);
+    await secret(hub, `cert-${name}`, { "tls.crt": certPem, "tls.key": keyPem });
+    const { metadata } = await heads.create(
+      draft(name, {
+        path: `/${name}/`,
+        hosts: hosts[name] ?? [],
+        tls: { secretName: `cert-${name}` },
+        backends: [{ name: "m", url: `http://127.0.0.1:${port}` }],
+      }),
+      inDemo,
+    );
+    // Ages count by the second.
+    const at = Date.parse(metadata.creationTimestamp ?? "");
+    await eventually(
+      () => Date.now(),
+      (now) => now >= at + 1_000,
+      "a second is over",
+    );
+  }
+  const { portOf } = await begin();
+  for (const name of ["old", "young"]) await settled(name, isServing, `${name} serves`);
+  const shownBy = async (host: string): Promise<string> => {
+    for (const [name, { caPem }] of Object.entries(authorities))
+      if ((await ask(portOf("head-tls"), host, caPem).catch(() => "")).startsWith("404")) return name;
+    return "nobody";
+  };
+  const honoured = ({ status }: HeadIngress): string =>
+    findCondition(status?.conditions, "FieldsHonoured")?.message ?? "";
+  expect(await shownBy("a.example.org")).toBe("old");
+  expect(await shownBy("b.example.org")).toBe("young");
+  expect(honoured(await heads.get("old", inDemo))).not.toContain("certificate");
+  expect(honoured(await heads.get("young", inDemo))).toBe(
+    "spec.tls.secretName: the gateway has one certificate for a host: a.example.org gets that of Secret cert-old, which the older HeadIngress demo/old names",
+  );
+  await heads.delete("old", inDemo);
+  await eventually(
+    () => shownBy("a.example.org"),
+    (name) => name === "young",
+    "the younger one's certificate is shown",
+  );
+  await heads.patch("young", "merge", { spec: { slowStartMs: 1 } }, inDemo);
+  await settled("young", (head) => !honoured(head).includes("certificate"), "nothing is said of it any more");
+});
+
 test("a certificate whose time is over, or has not begun, is shown for want of another and told until another one is there", async () => {
   const { hub, heads, settled, run: begin } = await start();
   const authority = await createAuthority({ clock: systemClock, name: "test" });

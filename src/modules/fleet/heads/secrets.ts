@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
-import type { GatewayDriver, GatewayPart } from "../../../dataplane/gateway/index.js";
+import type { GatewayDriver, GatewayPart, NamedCertificate } from "../../../dataplane/gateway/index.js";
 import type { Clock } from "../../../kernel/clock/index.js";
 import type { ClusterAccess } from "../../../kernel/control/index.js";
 import { messageOf } from "../../../kernel/errors/index.js";
@@ -9,6 +9,8 @@ import { type BackendFiles, routeIdOf } from "../head-weights.js";
 import { headWith } from "../json.unsafe.js";
 import type { HeadIngress } from "../kinds.js";
 import { classOf } from "./applier.js";
+import type { Compiled } from "./compiler.js";
+import type { Limit } from "./rendering.js";
 
 /** Certificate and key for the clients of one HeadIngress. */
 export interface ClientFiles {
@@ -29,6 +31,8 @@ interface Files extends Carried {
   readonly stale: readonly string[];
 }
 
+type CarriedHead = Pick<Compiled, "head" | "route">;
+
 const CLIENTS = "spec.tls.secretName";
 const NONE: Files = { client: undefined, backend: {}, faults: [], stale: [] };
 const UNREAD: Files = {
@@ -43,6 +47,8 @@ export class HeadSecrets {
   readonly #nowMs: () => number;
   /** By uid, and by what of the spec names them. */
   readonly #files = new Map<string, ReadonlyMap<string, Files>>();
+  /** By host: whose certificate is shown. */
+  readonly #shown = new Map<string, { readonly head: HeadIngress; readonly files: ClientFiles }>();
   /** By route id: what the gateway was given before this process. */
   readonly #carried: Map<string, Carried>;
 
@@ -61,6 +67,36 @@ export class HeadSecrets {
   of(head: HeadIngress): Files {
     const names = namesOf(head);
     return names === undefined ? NONE : (this.#files.get(head.metadata.uid)?.get(names) ?? UNREAD);
+  }
+
+  /** The certificates of these HeadIngresses, the oldest first, in the order in which they are shown: of two for one host, the older one's. */
+  namesOf(carried: readonly CarriedHead[]): readonly NamedCertificate[] {
+    this.#shown.clear();
+    return carried.flatMap(({ head, route: { hosts = ["*"] } }) => {
+      const files = this.of(head).client;
+      if (files === undefined) return [];
+      for (const host of hosts) if (!this.#shown.has(host)) this.#shown.set(host, { head, files });
+      return [{ hosts, ...files }];
+    });
+  }
+
+  /** The hosts of a HeadIngress that show another one's certificate, since `namesOf` was asked last. */
+  hiddenOf({ head, route: { hosts = ["*"] } }: CarriedHead): readonly Limit[] {
+    const files = this.of(head).client;
+    if (files === undefined) return [];
+    return hosts.flatMap((host) => {
+      const shown = this.#shown.get(host);
+      if (shown === undefined || shown.files.certFile === files.certFile) return [];
+      const { metadata, spec } = shown.head;
+      const elder = `the older HeadIngress ${metadata.namespace}/${metadata.name}`;
+      const whom = host === "*" ? "who names none" : host;
+      return [
+        {
+          field: CLIENTS,
+          message: `the gateway has one certificate for a host: ${whom} gets that of Secret ${spec.tls?.secretName}, which ${elder} names`,
+        },
+      ];
+    });
   }
 
   /** What keeps a HeadIngress from being carried; empty: nothing. */
