@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { systemClock } from "../../kernel/clock/index.js";
+import { type Clock, systemClock } from "../../kernel/clock/index.js";
 import { silentLogger } from "../../kernel/log/index.js";
 import { buildGateway, type GatewayProgram } from "../../testing/gateway-program.js";
 import { freePort } from "../../testing/ports.js";
@@ -26,10 +26,10 @@ function begin(): Cleanup {
   return cleanup;
 }
 
-async function startDriver(cleanup: Cleanup, directory: string): Promise<GatewayDriver> {
+async function startDriver(cleanup: Cleanup, directory: string, clock: Clock = systemClock): Promise<GatewayDriver> {
   const driver = gatewayDriver({
     directory,
-    clock: systemClock,
+    clock,
     log: silentLogger,
     supervise: { command: gateway.command(directory) },
   });
@@ -143,4 +143,59 @@ test("listeners of an earlier start give way to one that is opened at their addr
   await driver.open({ ...head, port: free });
 
   expect(driver.lastState?.listeners).toEqual([expect.objectContaining({ name: head.name, listening: true })]);
+});
+
+test("certificates and keys go a minute after the last table that named them, and not while the gateway may still go by that", async () => {
+  const cleanup = begin();
+  const directory = await temporaryDirectory(cleanup);
+  let aheadMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+  let turns = 0;
+  const looked = async (driver: GatewayDriver): Promise<void> => {
+    let looks = 0;
+    // A quiet gateway is looked at less often.
+    if (driver.process.running)
+      await driver.apply("two", { listeners: [], routes: [route(`t${turns++}`, "127.0.0.1:9")] });
+    const stop = driver.onState(() => looks++);
+    // One may have begun before.
+    await eventually(() => looks >= 2, "the driver looked again");
+    stop();
+  };
+  const kept = async (): Promise<string[]> => (await readdir(join(directory, "secrets"))).sort();
+  const naming = (caFile: string): RouteInput => ({
+    ...route("a", "127.0.0.1:9"),
+    backends: [{ name: "b", addresses: ["127.0.0.1:9"], tls: { caFile } }],
+  });
+  const first = await startDriver(cleanup, directory, clock);
+  const [old, next] = [await first.keep("old"), await first.keep("new")];
+  const names = [old, next].map((file) => basename(file)).sort();
+  await first.apply("one", { listeners: [head], routes: [naming(old)] });
+  await eventually(() => first.lastState !== undefined && first.process.running, "it is up");
+  await looked(first);
+  await first.apply("one", { listeners: [head], routes: [naming(next)] });
+  aheadMs += 45_000;
+  await looked(first);
+  expect(await kept()).toEqual(names);
+
+  // What comes after it knows nothing of the times before, and this one has a gateway that does not say what it goes by.
+  await first.close({ stopProcess: true });
+  const blind = gatewayDriver({ directory, clock, log: silentLogger });
+  cleanup.add(() => blind.close());
+  await blind.start();
+  for (let turn = 0; turn < 3; turn++) {
+    aheadMs += 120_000;
+    await looked(blind);
+  }
+  expect(await kept()).toEqual(names);
+  await blind.close();
+
+  const last = await startDriver(cleanup, directory, clock);
+  await eventually(() => last.lastState !== undefined && last.process.running, "it is up again");
+  await looked(last);
+  expect(await kept()).toEqual(names);
+  aheadMs += 61_000;
+  await looked(last);
+  expect(await kept()).toEqual([basename(next)]);
+  expect(await last.keep("old")).toBe(old);
+  expect(await readFile(old, "utf8")).toBe("old");
 });

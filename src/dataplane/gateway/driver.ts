@@ -7,6 +7,7 @@ import { ActivatorFeed } from "./activator-feed.js";
 import type { ActivatorsReport } from "./activator-report.js";
 import { callAdmin, readActivators, readState } from "./admin-client.unsafe.js";
 import { GATEWAY_FILES } from "./gateway.js";
+import { KeptFiles } from "./kept-files.js";
 import type { GatewayState, RouteReport } from "./state.js";
 import { GatewaySupervisor, type SupervisorReport } from "./supervisor.js";
 import type { ListenerInput, RouteInput } from "./table.js";
@@ -20,6 +21,9 @@ const HURRY_MS = 3000;
 /** How long a listener is waited for while the gateway does not say how it stands. */
 const OPEN_MS = 10_000;
 const OPEN_STEP_MS = 25;
+
+/** Certificates and keys that the table names. */
+const KEPT_FOLDER = "secrets";
 
 /** What one controller wants of the gateway. Listener names and route ids are common to all sources; a route may name another source's listener. */
 export interface GatewayPart {
@@ -90,6 +94,7 @@ class FileGatewayDriver implements GatewayDriver {
   readonly #handlers = new Set<(state: GatewayState | undefined) => void>();
   readonly #activators: ActivatorFeed;
   readonly #table: TableWriter;
+  readonly #kept: KeptFiles;
   #lastState: GatewayState | undefined;
   #timer: Timer | undefined;
   #tail: Promise<void> = Promise.resolve();
@@ -100,6 +105,7 @@ class FileGatewayDriver implements GatewayDriver {
   constructor(options: GatewayDriverOptions) {
     this.#options = options;
     this.#table = new TableWriter(options.directory, options.log);
+    this.#kept = new KeptFiles(join(options.directory, KEPT_FOLDER), options.clock);
     this.#supervisor = new GatewaySupervisor(options);
     const admin = join(options.directory, GATEWAY_FILES.admin);
     this.#activators = new ActivatorFeed(options.clock, (since, signal) => readActivators(admin, { since, signal }));
@@ -127,7 +133,7 @@ class FileGatewayDriver implements GatewayDriver {
   }
 
   keep(text: string): Promise<string> {
-    return this.#table.keep(text);
+    return this.#kept.keep(text);
   }
 
   partOf(source: string): GatewayPart | undefined {
@@ -223,8 +229,10 @@ class FileGatewayDriver implements GatewayDriver {
     this.#timer = undefined;
     try {
       const isHurried = this.#options.clock.monotonicMs() < this.#hurryUntilMs;
-      const { pid } = await this.#read({ now: isHurried, signal: this.#stop.signal });
+      const { pid, generation } = await this.#read({ now: isHurried, signal: this.#stop.signal });
       this.#supervisor.onAnswer(pid);
+      // While it goes by another table it reads what that names.
+      if (generation === this.#table.generation) await this.#kept.tidy(() => this.#table.texts());
     } catch (error) {
       if (this.#isClosed) return;
       this.#lastState = undefined;

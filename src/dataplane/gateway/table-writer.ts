@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { appendFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
+import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { InputError, messageOf } from "../../kernel/errors/index.js";
 import { isMissing, replaceFile } from "../../kernel/files/index.js";
@@ -10,8 +10,6 @@ import { changesHead, TABLE_FILES } from "./table-files.js";
 
 /** Which source has which listeners; routes say it themselves. */
 const SOURCES_FILE = "sources.json";
-/** Certificates and keys that the table names. */
-const KEPT_FOLDER = "secrets";
 /** Routes in one line of changes: so many that a line is taken over in a few milliseconds. */
 const ROUTES_A_LINE = 16;
 /** The table is written anew when the changes are longer than it, but not before they are as long as this. */
@@ -39,7 +37,6 @@ export class TableWriter {
   #tableBytes = 0;
   #changesBytes = 0;
   #isLoaded = false;
-  readonly #fresh = new Set<string>();
 
   constructor(directory: string, log: Logger) {
     this.#directory = directory;
@@ -161,31 +158,11 @@ export class TableWriter {
     await replaceFile(this.#file(TABLE_FILES.changes), changesHead(this.generation));
     this.#tableBytes = text.length;
     this.#changesBytes = 0;
-    await this.#sweep(text);
   }
 
-  /** Writes a text under the name of its content. */
-  async keep(text: string): Promise<string> {
-    const folder = this.#file(KEPT_FOLDER);
-    const file = join(folder, `${createHash("sha256").update(text).digest("hex").slice(0, 32)}.pem`);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const isThere = await stat(file).then(
-      () => true,
-      () => false,
-    );
-    if (!isThere) await replaceFile(file, text);
-    this.#fresh.add(file);
-    return file;
-  }
-
-  /** Removes kept texts that the table no longer names; those of this process stay, they may be about to be named. */
-  async #sweep(text: string): Promise<void> {
-    const folder = this.#file(KEPT_FOLDER);
-    const names = await readdir(folder).catch(() => []);
-    for (const name of names) {
-      const file = join(folder, name);
-      if (!text.includes(name) && !this.#fresh.has(file)) await rm(file, { force: true });
-    }
+  /** What the table says, piece by piece. */
+  texts(): readonly string[] {
+    return [this.#listenersText, ...[...this.#routes.values()].map(({ text }) => text)];
   }
 
   #file(name: string): string {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createHttpsServer, request as requestTls } from "node:https";
 import type { Server } from "node:net";
@@ -260,6 +260,32 @@ test("rendered: one whose Secret is not there does not spoil the configuration t
     "spec.tls.secretName: there is no Secret cert-b; what it held before is gone on with until this is corrected",
   );
   expect(await text()).toContain("/b/");
+});
+
+test("a rendered one's keys are not kept for the gateway; given to it while its Secret is wrong, it stays where it was until that is corrected", async () => {
+  const { hub, heads, settled, directory, run: begin } = await start();
+  const authority = await createAuthority({ clock: systemClock, name: "test" });
+  const port = await listening(createServer((_incoming, response) => response.end("model")));
+  await secret(hub, "cert", await pairFor(authority, "a.example.org"));
+  const backends = [{ name: "m", url: `http://127.0.0.1:${port}` }];
+  const spec = { class: "nginx" as const, hosts: ["a.example.org"], tls: { secretName: "cert" }, backends };
+  await heads.create(draft("a", spec), inDemo);
+  const { portOf } = await begin();
+  const programmed = ({ status }: HeadIngress) => findCondition(status?.conditions, "Programmed");
+  await settled("a", (head) => programmed(head)?.status === "True", "it is rendered");
+  const kept = (): string[] => readdirSync(directory).filter((name) => name === "secrets");
+  expect(kept()).toEqual([]);
+
+  await secret(hub, "cert", { "tls.crt": "no certificate", "tls.key": "no key" });
+  await heads.patch("a", "merge", { spec: { class: "builtin" } }, inDemo);
+  const told = await settled("a", ({ status }) => status?.observedGeneration === 2, "it is looked at");
+  expect(programmed(told)?.message).toMatch(/no certificate that can be read.*generation 1 of the spec stays/);
+  expect(told.status?.rendered?.class).toBe("nginx");
+  await secret(hub, "cert", await pairFor(authority, "a.example.org"));
+  await heads.patch("a", "merge", { spec: { slowStartMs: 1 } }, inDemo);
+  await settled("a", (head) => isServing(head) && programmed(head)?.status === "True", "the gateway has it");
+  expect(await ask(portOf("head-tls"), "a.example.org", authority.caPem)).toBe("200 model");
+  expect(kept()).toEqual(["secrets"]);
 });
 
 test("of two certificates for one host the older HeadIngress's is shown, the younger one says so, and has it when the older one goes", async () => {

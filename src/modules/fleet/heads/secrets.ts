@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import type { GatewayDriver, GatewayPart, NamedCertificate } from "../../../dataplane/gateway/index.js";
 import type { Clock } from "../../../kernel/clock/index.js";
@@ -121,7 +121,8 @@ export class HeadSecrets {
     for (const form of forms) {
       const names = namesOf(form);
       if (names === undefined) continue;
-      const earlier = form === forms.at(-1) && left !== undefined ? earlierFiles(form, left) : undefined;
+      const isLeft = form === forms.at(-1) && classOf(form) === "builtin";
+      const earlier = isLeft && left !== undefined ? earlierFiles(form, left) : undefined;
       read.set(names, keeping(before.get(names) ?? earlier, await this.#read(form)));
     }
     this.#carried.delete(id);
@@ -134,6 +135,9 @@ export class HeadSecrets {
     const { tls, backendTLS } = head.spec;
     const faults: string[] = [];
     const stale: string[] = [];
+    // Whoever else carries it reads the Secrets in a place of its own: here it is only seen that they are others.
+    const keep = async (text: string): Promise<string> =>
+      classOf(head) === "builtin" ? this.#gateway.keep(text) : digestOf(text);
     const pair = async (field: string, name: string | undefined): Promise<ClientFiles | undefined> => {
       const cert = await this.#find(head, { field, name, key: "tls.crt" }, faults);
       const key = await this.#find(head, { field, name, key: "tls.key" }, faults);
@@ -142,7 +146,7 @@ export class HeadSecrets {
       if (wrong !== "") faults.push(`${field}: Secret ${name}: ${wrong}`);
       const untimely = wrong === "" ? untimelyOf(cert, field === CLIENTS ? "clients" : "backends", this.#nowMs()) : "";
       if (untimely !== "") stale.push(`${field}: Secret ${name}: ${untimely}`);
-      return { certFile: await this.#gateway.keep(cert), keyFile: await this.#gateway.keep(key) };
+      return { certFile: await keep(cert), keyFile: await keep(key) };
     };
     const client = await pair(CLIENTS, tls?.secretName);
     const own = await pair("spec.backendTLS.clientSecretName", backendTLS?.clientSecretName);
@@ -150,7 +154,7 @@ export class HeadSecrets {
     const authorities = await this.#find(head, { field, name: backendTLS?.caSecretName, key: "ca.crt" }, faults);
     if (authorities !== undefined && !areCertificates(authorities))
       faults.push(`${field}: Secret ${backendTLS?.caSecretName}: its ca.crt holds no certificate that can be read`);
-    const caFile = authorities === undefined ? undefined : await this.#gateway.keep(authorities);
+    const caFile = authorities === undefined ? undefined : await keep(authorities);
     return {
       client,
       backend: { ...(caFile === undefined ? {} : { caFile }), ...own },
@@ -178,6 +182,8 @@ export class HeadSecrets {
     return undefined;
   }
 }
+
+const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 const goneOnWith = (fault: string): string => `${fault}; what it held before is gone on with until this is corrected`;
 
@@ -259,8 +265,10 @@ function areCertificates(text: string): boolean {
   }
 }
 
-/** The Secrets that a HeadIngress names, as one word; undefined: none. */
-function namesOf({ spec: { tls, backendTLS } }: HeadIngress): string | undefined {
+/** The Secrets that a HeadIngress names and whether they are kept for the gateway, as one word; undefined: none. */
+function namesOf(head: HeadIngress): string | undefined {
+  const { tls, backendTLS } = head.spec;
   if (tls === undefined && backendTLS === undefined) return undefined;
-  return JSON.stringify([tls?.secretName, backendTLS?.caSecretName, backendTLS?.clientSecretName]);
+  const isKept = classOf(head) === "builtin";
+  return JSON.stringify([isKept, tls?.secretName, backendTLS?.caSecretName, backendTLS?.clientSecretName]);
 }
