@@ -1,4 +1,5 @@
 import type { BackendInput } from "../../../dataplane/gateway/index.js";
+import { checksOf } from "./haproxy-checks.js";
 import {
   baseOf,
   escaped,
@@ -115,7 +116,9 @@ function backend(headRoute: HeadRoute, limits: Limits): string {
   else if (!isOneHost && hasOneNameEach) lines.push("  http-send-name-header Host");
   else if (!isOneHost)
     limits.add(route.id, "spec.backends", "haproxy sets Host by server: hosts must all be equal, or all be different");
-  lines.push(...balanceOf(headRoute, limits), ...checksOf(headRoute));
+  const checks = checksOf(headRoute);
+  if (checks.lack !== "") limits.add(route.id, "spec.protocol", checks.lack);
+  lines.push(...balanceOf(headRoute, limits), ...checks.lines);
   const weights = route.backends.map(({ weight }) => weight ?? 1);
   const whole = wholeWeights(weights, MAX_WEIGHT);
   if (isRounded(weights, whole))
@@ -179,24 +182,6 @@ function balanceOf({ head, route }: HeadRoute, limits: Limits): string[] {
   return lines;
 }
 
-function checksOf({ route }: HeadRoute): string[] {
-  const path = route.backends.find(({ health }) => health?.path !== undefined)?.health?.path;
-  const priorities = new Set(route.backends.map(({ priority }) => priority ?? 0));
-  const lines = priorities.size > 1 ? ["  option allbackups"] : [];
-  const checked = route.backends.find(({ health }) => health !== undefined)?.health;
-  // Without it a check that takes longer than the interval has failed.
-  if (checked !== undefined) lines.push(`  timeout check ${secondsOf(checked.timeoutMs ?? 500)}`);
-  if (path === undefined) return lines;
-  const hosts = new Set(route.backends.map(({ host }) => host ?? ""));
-  const host = hosts.size === 1 ? [...hosts].join("") : "%[srv_name]";
-  return [
-    ...lines,
-    "  option httpchk",
-    `  http-check send meth GET uri ${path} ver HTTP/1.1${host === "" ? "" : ` hdr Host ${host}`} hdr X-Argosy-Check 1`,
-    "  http-check expect status 100-499",
-  ];
-}
-
 function server(
   { head, route }: HeadRoute,
   one: BackendInput,
@@ -212,7 +197,7 @@ function server(
       ...lifeOf(route, one),
     ];
     if (how.isBackup) words.push("backup");
-    if (protocol === "h2") words.push(tls === undefined ? "proto h2" : "alpn h2");
+    if (protocol === "h2") words.push(tls === undefined ? "proto h2" : "alpn h2 check-alpn h2");
     if (tls !== undefined) words.push(...tlsWords(head, tls));
     return words.join(" ");
   });
