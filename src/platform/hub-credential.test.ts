@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test, vi } from "vitest";
 import { virtualClock } from "../kernel/clock/index.js";
 import { SecretKind } from "../kernel/kinds/index.js";
-import { silentLogger } from "../kernel/log/index.js";
+import { createLogger, silentLogger } from "../kernel/log/index.js";
 import {
   agentAccountOf,
   ClusterKind,
@@ -83,6 +83,35 @@ embedded("a hub that refuses is tried again; who is registered anew goes on with
   await clock.advance(0);
   await kept;
 });
+
+embedded(
+  "while the hub refuses, the agent tells what to do, not at each request, and when it is let in anew",
+  async () => {
+    const { clock, hub, member, credential, entrance } = await start();
+    const lines: string[] = [];
+    const log = createLogger({ clock, write: (line) => lines.push(line) });
+    const keeper = new CredentialKeeper({ ...entrance, log }, credential);
+    const told = (text: string) => lines.filter((line) => line.includes(text)).length;
+    const refused = async (seconds: number) => {
+      for (let at = 0; at < seconds; at += 10) {
+        await clock.advance(10_000);
+        await keeper.credentials({ refused: true });
+      }
+    };
+    await refused(60);
+    expect(lines).toHaveLength(1);
+    const what = "the hub https://hub.example:6443 refuses this member's credential: it ended, or was revoked";
+    expect(lines[0]).toMatch(`${what}; \`argosy clusters token create paris\` on the hub, then register again; `);
+    expect(lines[0]).toContain(`"level":"error"`);
+    await refused(300);
+    expect(told(what), "it lasts").toBe(2);
+    const { token } = await requestToken(hub.client, agentAccountOf("paris"), 3600);
+    await keepCredential(member.client, namespace, { ...credential, token });
+    await refused(60);
+    expect(told("registered anew")).toBe(1);
+    expect(told(what), "that one is refused, too").toBe(3);
+  },
+);
 
 test("a member that is not registered, or under another name, is told so", async () => {
   const member = await startTestCluster({ name: "paris" });

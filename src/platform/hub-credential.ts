@@ -16,6 +16,8 @@ import { type OwnedAccess, openAccess, type Surroundings } from "./access.js";
 
 /** How often a refused credential is looked for anew in the member. */
 const REREAD_MS = 5_000;
+/** How often it is told that there is none that is not refused. */
+const TOLD_MS = 300_000;
 const RETRY_MS = 60_000;
 
 /** What opening the hub takes. */
@@ -73,20 +75,25 @@ async function greet({ client }: OwnedAccess, { cluster, server }: HubCredential
   try {
     await client.resource(ClusterKind).get(cluster);
   } catch (error) {
-    const again = `\`argosy clusters token create ${cluster}\` on the hub, then register again`;
-    if (error instanceof ApiError && error.httpCode === 401)
-      throw new InputError(`the hub ${server} refuses this member's credential: it ended, or was revoked; ${again}`);
+    if (error instanceof ApiError && error.httpCode === 401) throw new InputError(describeRefused(cluster, server));
     if (error instanceof ApiError && (error.httpCode === 403 || error.httpCode === 404))
-      throw new InputError(`the hub ${server} knows no cluster ${cluster} any more; ${again}`);
+      throw new InputError(`the hub ${server} knows no cluster ${cluster} any more; ${again(cluster)}`);
     log.warn("the hub does not answer yet", { server, reason: messageOf(error) });
   }
 }
+
+const again = (cluster: string): string =>
+  `\`argosy clusters token create ${cluster}\` on the hub, then register again`;
+
+const describeRefused = (cluster: string, server: string): string =>
+  `the hub ${server} refuses this member's credential: it ended, or was revoked; ${again(cluster)}`;
 
 /** A token that is renewed when a third of its life has passed, in the hub and in the member. */
 export class CredentialKeeper {
   readonly #entrance: HubEntrance;
   #credential: HubCredential;
   #readMs = Number.NEGATIVE_INFINITY;
+  #toldMs = Number.NEGATIVE_INFINITY;
   /** When it was renewed here, by the member's own clock, which need not be the hub's. */
   #renewedMs: number | undefined;
 
@@ -104,9 +111,11 @@ export class CredentialKeeper {
     const { clock, member, namespace, log } = this.#entrance;
     if (refused && clock.monotonicMs() - this.#readMs >= REREAD_MS) {
       this.#readMs = clock.monotonicMs();
+      const { token } = this.#credential;
       try {
         this.#credential = await readCredential(member.client, namespace);
         this.#renewedMs = undefined;
+        this.#tellRefused(this.#credential.token !== token);
       } catch (error) {
         log.warn("the hub refuses the credential, and the member's Secret cannot be read", {
           reason: messageOf(error),
@@ -114,6 +123,20 @@ export class CredentialKeeper {
       }
     }
     return { token: this.#credential.token };
+  }
+
+  /** Requests are refused many times a second: it is told once, and again while it lasts. */
+  #tellRefused(anew: boolean): void {
+    const { clock, log } = this.#entrance;
+    const { cluster, server } = this.#credential;
+    if (anew) {
+      this.#toldMs = Number.NEGATIVE_INFINITY;
+      log.info("the member was registered anew: its new credential is taken", { server });
+    } else if (clock.monotonicMs() - this.#toldMs >= TOLD_MS) {
+      this.#toldMs = clock.monotonicMs();
+      const meanwhile = "what runs here goes on, and the new credential is taken without a restart";
+      log.error(`${describeRefused(cluster, server)}; ${meanwhile}`);
+    }
   }
 
   /** Never rejects. */
